@@ -1,0 +1,78 @@
+# `make search` tunes and `make test` tests, each with all the set-up it needs. `make help` lists the rest.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.PHONY: help search test bench lint sanitize constraints native clean
+
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --quiet --disable-pip-version-check
+INSTALLED := $(VENV)/.installed
+# 3.11 first: PyTorch's small CPU build is at hand for it more often than for the others.
+PYTHONS := $(PYTHON) python3.11 python3.12 python3.10 python3
+ARGS ?=
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*##/make \1\t/p' Makefile | expand -t 20
+
+search: native  ## tune dense layers of real networks (make search ARGS="--help": the options)
+	@isas="$$($(PY) -c 'import kernels; print(*kernels.available_isas())')"; arch=avx512; \
+	if [[ " $$isas " != *" avx512 "* ]]; then \
+	    arch="$${isas%% *}"; echo "This CPU has no AVX-512; the best it has is $$arch."; \
+	fi; \
+	$(PY) -m autotune.search --op dense --arch "$$arch" $(ARGS)
+
+test: native  ## the whole test suite (make test ARGS="-k search": a part of it)
+	@$(PY) -m pytest tests benchmarks -q $(ARGS)
+
+bench: native  ## measure against the peers
+	@$(PY) -m pytest benchmarks --benchmark $(ARGS)
+
+lint: $(INSTALLED)  ## ruff and pyright
+	@$(PIP) install -c constraints.txt pre-commit pyright ruff
+	@ruff check . && ruff format --check . && pyright
+
+# Python is no sanitized program: it has to load the sanitizer's and C++'s runtime before the extension does.
+sanitize: native  ## the kernel tests under AddressSanitizer and UBSan
+	@mkdir -p $(SANITIZED)/kernels $(SANITIZED)/tests
+	@cmake -S . -B build/sanitize -G Ninja --log-level=WARNING -DLOOPWRIGHT_SANITIZE=ON -DPython_EXECUTABLE="$(CURDIR)/$(PY)" \
+	    -Dpybind11_DIR="$$($(PY) -m pybind11 --cmakedir)" -DCMAKE_LIBRARY_OUTPUT_DIRECTORY="$(CURDIR)/$(SANITIZED)/kernels" >/dev/null
+	@cmake --build build/sanitize
+	@cp kernels/*.py $(SANITIZED)/kernels && cp -R compiler pyproject.toml $(SANITIZED) && cp -R tests/kernels $(SANITIZED)/tests
+	@cd $(SANITIZED) && \
+	    LD_PRELOAD="$$($${CXX:-c++} -print-file-name=libasan.so) $$($${CXX:-c++} -print-file-name=libstdc++.so)" \
+	    ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+	    "$(CURDIR)/$(PY)" -m pytest tests/kernels -q $(ARGS)
+
+constraints: $(INSTALLED)  ## solve constraints.txt anew
+	@$(PIP) install uv
+	@{ echo '# Exact versions for Python 3.10, 3.11 and 3.12. Made by `make constraints`.'; \
+	    uv pip compile pyproject.toml --all-extras --group build --universal --python-version 3.10 \
+	    --quiet --no-header --no-annotate; } > build/constraints.txt && mv build/constraints.txt constraints.txt
+
+native: $(INSTALLED)  ## compile what changed in C++
+	@cmake --build build/native -- --quiet
+
+clean:  ## remove what was built; .venv stays
+	rm -rf build dist *.egg-info kernels/_native*.so $(INSTALLED)
+
+$(INSTALLED): pyproject.toml setup.py constraints.txt | $(PY)
+	@printf 'int main() { if constexpr (true) return 0; }' | $${CXX:-c++} -std=c++17 -fsyntax-only -x c++ - 2>/dev/null || \
+	    { echo "A C++17 compiler is needed (Debian: apt install g++; another than c++: make CXX=...)." >&2; exit 1; }
+	@echo "Installing into $(VENV) and building the kernels: some minutes, the first time only."
+	@$(PIP) install -c constraints.txt 'pip>=25.1'
+	@$(PIP) install -c constraints.txt --group build
+	@$(PIP) install -c constraints.txt --no-build-isolation -e '.[test,bench]'
+	@touch $@
+
+$(PY):
+	@for python in $(PYTHONS); do \
+	    if "$$python" -c 'import ensurepip, os, sys, sysconfig, venv; \
+	        include = sysconfig.get_path("include"); \
+	        sys.exit(not ((3, 10) <= sys.version_info < (3, 13) and os.path.exists(include + "/Python.h")))' 2>/dev/null; \
+	    then exec "$$python" -m venv $(VENV); fi; \
+	done; \
+	echo "Python 3.10, 3.11 or 3.12 is needed, with venv and headers (Debian: apt install python3-venv python3-dev)." >&2; \
+	exit 1
