@@ -1,0 +1,190 @@
+#include "loopwright/dense.h"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <stdexcept>
+#include <string>
+
+#include "loopwright/reference.h"
+#include "loopwright/split.h"
+#include "loopwright/thread_pool.h"
+
+namespace loopwright {
+namespace {
+
+// Rows of a packed block of A start a cache line and a bit apart from any power of two, so that they spread over the
+// sets of L1.
+constexpr int64_t packed_stride(int64_t kc) { return ceil_div(kc, 16) * 16 + 16; }
+
+// One scratch block a thread, kept from call to call.
+float* scratch(int64_t floats) {
+  thread_local Buffer buffer;
+  thread_local int64_t size = 0;
+  if (size < floats) {
+    buffer = make_buffer(floats);
+    size = floats;
+  }
+  return buffer.get();
+}
+
+void check(const DenseSchedule& s, Isa isa, int threads) {
+  if (!f32_kernels(isa).find(s.mr, s.nr))
+    throw std::invalid_argument("schedule: no " + std::to_string(s.mr) + "x" + std::to_string(s.nr) + " register tile on " +
+                                name(isa));
+  if (s.mc < 1 || s.kc < 1 || s.nc < 1 || s.prefetch < 0)
+    throw std::invalid_argument("schedule: mc, kc and nc must be at least 1, prefetch at least 0");
+  if (s.threads_m < 1 || threads % s.threads_m != 0)
+    throw std::invalid_argument("schedule: threads_m must divide threads (" + std::to_string(threads) + "), got " +
+                                std::to_string(s.threads_m));
+}
+
+}  // namespace
+
+Dense::Dense(const float* weight, int64_t weight_stride, int64_t n, int64_t k, const float* bias, Activation activation,
+             Isa isa, int threads, std::optional<DenseSchedule> schedule)
+    : n_(n), k_(k), activation_(activation), isa_(isa), threads_(threads), fixed_(schedule) {
+  const int lanes = f32_kernels(isa).lanes;
+  if (isa != Isa::kReference) {
+    if (fixed_) check(*fixed_, isa, threads);
+    nr_ = fixed_ ? fixed_->nr : default_dense_schedule(isa, 1, n, k, threads).nr;
+  }
+  if (bias) {
+    bias_ = make_buffer(ceil_div(n, lanes) * lanes);
+    std::memcpy(bias_.get(), bias, static_cast<size_t>(n) * sizeof(float));
+  }
+  pack(weight, weight_stride);
+}
+
+// W (n, k) -> panels of up to nr columns, each k rows of nr floats. The vectors of columns are dealt out evenly, so that
+// the last panel is not a thin one.
+void Dense::pack(const float* weight, int64_t weight_stride) {
+  if (isa_ == Isa::kReference) {
+    weight_ = make_buffer(n_ * k_);
+    for (int64_t j = 0; j < n_; ++j)
+      std::memcpy(weight_.get() + j * k_, weight + j * weight_stride, static_cast<size_t>(k_) * sizeof(float));
+    return;
+  }
+  const int64_t lanes = f32_kernels(isa_).lanes, vectors = ceil_div(n_, lanes), count = ceil_div(vectors, nr_ / lanes);
+  weight_ = make_buffer(vectors * lanes * k_);
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t begin = split_begin(vectors, count, i) * lanes, end = split_begin(vectors, count, i + 1) * lanes;
+    panels_.push_back({begin * k_, begin, static_cast<int>(end - begin), static_cast<int>(std::min(end, n_) - begin)});
+  }
+  parallel(threads_, [&](int thread) {
+    const int64_t last = split_begin(count, threads_, thread + 1);
+    for (int64_t i = split_begin(count, threads_, thread); i < last; ++i) {
+      const Panel& panel = panels_[i];
+      float* to = weight_.get() + panel.offset;
+      constexpr int64_t kRun = 16;  // a cache line of each row of W at a time
+      for (int64_t p0 = 0; p0 < k_; p0 += kRun)
+        for (int64_t j = 0; j < panel.n; ++j) {
+          const float* from = weight + (panel.column + j) * weight_stride;
+          for (int64_t p = p0; p < std::min(p0 + kRun, k_); ++p) to[p * panel.nr + j] = from[p];
+        }
+    }
+  });
+}
+
+DenseSchedule Dense::schedule(int64_t m) const {
+  return fixed_ ? *fixed_ : default_dense_schedule(isa_, m, n_, k_, threads_, nr_);
+}
+
+void Dense::run(const float* x, int64_t x_stride, int64_t m, Matrix out, Matrix residual) const {
+  if (isa_ == Isa::kReference) return run_reference(x, x_stride, m, out, residual);
+  const DenseSchedule s = schedule(m);
+  const int64_t across_m = s.threads_m, across_n = threads_ / s.threads_m;
+  const int64_t row_tiles = ceil_div(m, s.mr), panels = static_cast<int64_t>(panels_.size());
+  parallel(threads_, [&](int thread) {
+    const int64_t i = thread / across_n, j = thread % across_n;
+    const Rectangle part{std::min(m, split_begin(row_tiles, across_m, i) * s.mr),
+                         std::min(m, split_begin(row_tiles, across_m, i + 1) * s.mr), split_begin(panels, across_n, j),
+                         split_begin(panels, across_n, j + 1)};
+    if (part.row_begin < part.row_end) run_rectangle(part, s, x, x_stride, out, residual);
+  });
+}
+
+void Dense::run_rectangle(const Rectangle& part, const DenseSchedule& s, const float* x, int64_t x_stride, Matrix out,
+                          Matrix residual) const {
+  const F32Kernels& kernels = f32_kernels(isa_);
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const bool clamped = activation_ == Activation::kRelu || activation_ == Activation::kRelu6;
+  const float lo = clamped ? 0.0f : -kInfinity, hi = activation_ == Activation::kRelu6 ? 6.0f : kInfinity;
+  const RowsFunction activate = kernels.activation(activation_);
+
+  const int64_t rows = part.row_end - part.row_begin, panels = part.panel_end - part.panel_begin;
+  const int64_t n_blocks = ceil_div(panels, std::max<int64_t>(1, s.nc / s.nr));
+  const int64_t k_blocks = ceil_div(k_, s.kc), m_blocks = ceil_div(rows, s.mc);
+
+  for (int64_t nb = 0; nb < n_blocks; ++nb) {
+    const int64_t panel_begin = part.panel_begin + split_begin(panels, n_blocks, nb);
+    const int64_t panel_end = part.panel_begin + split_begin(panels, n_blocks, nb + 1);
+    for (int64_t kb = 0; kb < k_blocks; ++kb) {
+      const int64_t k_begin = split_begin(k_, k_blocks, kb), kc = split_begin(k_, k_blocks, kb + 1) - k_begin;
+      const bool first = kb == 0, last = kb + 1 == k_blocks;
+      for (int64_t mb = 0; mb < m_blocks; ++mb) {
+        const int64_t row_begin = part.row_begin + split_begin(rows, m_blocks, mb);
+        const int64_t mc = part.row_begin + split_begin(rows, m_blocks, mb + 1) - row_begin;
+        const float* a = x + row_begin * x_stride + k_begin;
+        int64_t a_stride = x_stride;
+        if (s.pack_a) {
+          a_stride = packed_stride(kc);
+          float* packed = scratch(mc * a_stride);
+          for (int64_t i = 0; i < mc; ++i)
+            std::memcpy(packed + i * a_stride, a + i * x_stride, static_cast<size_t>(kc) * sizeof(float));
+          a = packed;
+        }
+        const int64_t tiles = ceil_div(mc, s.mr);
+        const auto run_tile = [&](int64_t tile, const Panel& panel) {
+          const int64_t i = split_begin(mc, tiles, tile), mr = split_begin(mc, tiles, tile + 1) - i;
+          const int64_t row = row_begin + i;
+          const float* a_tile = a + i * a_stride;
+          const float* b_tile = weight_.get() + panel.offset + k_begin * panel.nr;
+          BrgemmArgs args;
+          args.a = &a_tile;
+          args.b = &b_tile;
+          args.batch = 1;
+          args.k = kc;
+          args.a_stride = a_stride;
+          args.c = out.data + row * out.stride + panel.column;
+          args.c_stride = out.stride;
+          args.n = panel.n;
+          args.accumulate = !first;
+          // Bias and residual start the sum rather than end it: the residual may lie where partial sums will.
+          args.bias = bias_ ? bias_.get() + panel.column : nullptr;
+          args.residual = residual.data ? residual.data + row * residual.stride + panel.column : nullptr;
+          args.residual_stride = residual.stride;
+          args.lo = last ? lo : -kInfinity;
+          args.hi = last ? hi : kInfinity;
+          args.prefetch = s.prefetch / static_cast<int64_t>(sizeof(float));
+          kernels.find(static_cast<int>(mr), panel.nr)(args);
+          if (last && activate) activate(args.c, args.c_stride, static_cast<int>(mr), panel.n);
+        };
+        if (s.order == DenseSchedule::Order::kNInner) {
+          for (int64_t tile = 0; tile < tiles; ++tile)
+            for (int64_t p = panel_begin; p < panel_end; ++p) run_tile(tile, panels_[p]);
+        } else {
+          for (int64_t p = panel_begin; p < panel_end; ++p)
+            for (int64_t tile = 0; tile < tiles; ++tile) run_tile(tile, panels_[p]);
+        }
+      }
+    }
+  }
+}
+
+void Dense::run_reference(const float* x, int64_t x_stride, int64_t m, Matrix out, Matrix residual) const {
+  parallel(threads_, [&](int thread) {
+    const int64_t end = split_begin(m, threads_, thread + 1);
+    for (int64_t i = split_begin(m, threads_, thread); i < end; ++i)
+      for (int64_t j = 0; j < n_; ++j) {
+        const float* row = x + i * x_stride;
+        const float* column = weight_.get() + j * k_;
+        float sum = bias_ ? bias_[j] : 0.0f;
+        if (residual.data) sum += residual.data[i * residual.stride + j];
+        for (int64_t p = 0; p < k_; ++p) sum += row[p] * column[p];
+        out.data[i * out.stride + j] = reference_activation(activation_, sum);
+      }
+  });
+}
+
+}  // namespace loopwright

@@ -1,0 +1,73 @@
+// The building block of every dense operator: a batch-reduce GEMM on one register tile.
+//
+//   C[mr, n] = clamp(init + sum over blocks t < batch, p < k of A_t[mr, p] * B_t[p, n], lo, hi)
+//   init     = C                 where accumulate
+//            = bias + residual   else, either of them absent where its pointer is null
+//
+// The accumulators stay in registers over the whole batch, so that C is touched once. A convolution gives one block a
+// kernel tap, a dense layer one block altogether. (Georganas et al., High-Performance Deep Learning via a Single
+// Building Block, 2019.)
+//
+// Tile contract:
+//   A_t  mr rows, row i at a[t] + i * a_stride, k consecutive floats each; read in place.
+//   B_t  packed: k rows of exactly nr floats without gaps, zeros beyond column n; any alignment.
+//   C    mr rows, row i at c + i * c_stride; columns n..nr-1 are neither read nor written.
+//   bias nr floats readable; residual as C, with its own stride, and may be C itself.
+//   nr - lanes < n <= nr.
+// NaN passes through: clamp(NaN) is NaN.
+#pragma once
+
+#include <cstdint>
+
+#include "loopwright/isa.h"
+
+namespace loopwright {
+
+struct BrgemmArgs {
+  const float* const* a;
+  const float* const* b;
+  int64_t batch;
+  int64_t k;
+  int64_t a_stride;
+  float* c;
+  int64_t c_stride;
+  int n;
+  bool accumulate;
+  const float* bias;
+  const float* residual;
+  int64_t residual_stride;
+  float lo, hi;
+  int64_t prefetch;  // floats ahead of B's stream to ask for; 0 asks for what is read anyway
+};
+
+using Microkernel = void (*)(const BrgemmArgs&);
+using RowsFunction = void (*)(float* c, int64_t c_stride, int rows, int n);
+
+enum class Activation { kNone, kRelu, kRelu6, kGelu, kSigmoid, kTanh, kSilu, kHardSwish };
+
+// All that one ISA offers for float32. kReference has no register tiles: its operators are plain loops. Plain arrays,
+// because the files that fill it in are compiled for their ISA, and a template of the standard library instantiated
+// there could be the copy that the linker keeps for every CPU.
+struct F32Kernels {
+  static constexpr int kMaxRows = 16, kMaxVectors = 8;
+  int lanes = 1;
+  Microkernel tiles[kMaxRows + 1][kMaxVectors + 1] = {};  // by rows and vectors of columns; null where there is none
+  // The activations that are no clamp, applied to a finished tile while it is in L1; null where a clamp does it.
+  RowsFunction activation(Activation a) const { return activations[static_cast<int>(a)]; }
+  RowsFunction activations[8] = {};
+  // For measuring the machine: FMAs on independent registers (returns floating-point operations done), and a sum that
+  // reads `count` floats.
+  double (*fma_loop)(int64_t iterations) = nullptr;
+  float (*read_sum)(const float* data, int64_t count) = nullptr;
+
+  // Null where the ISA has no such tile.
+  Microkernel find(int mr, int nr) const;
+  // Largest mr with a microkernel of this nr; 0 where there is none.
+  int max_mr(int nr) const;
+};
+
+const F32Kernels& f32_kernels(Isa isa);
+const F32Kernels& f32_kernels_avx512();
+const F32Kernels& f32_kernels_avx2();
+
+}  // namespace loopwright

@@ -1,0 +1,20 @@
+// Zeroed floats on huge pages where the system has them: packed weights are streamed, and 4 KiB pages cost a page-table
+// walk every 4 KiB.
+#pragma once
+
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+
+namespace loopwright {
+
+struct FreeDeleter {
+  void operator()(void* p) const { std::free(p); }
+};
+
+using Buffer = std::unique_ptr<float[], FreeDeleter>;
+
+// Throws std::bad_alloc.
+Buffer make_buffer(int64_t floats);
+
+}  // namespace loopwright

@@ -1,0 +1,78 @@
+// y = activation(x · Wᵀ + bias + residual) as loops around the batch-reduce GEMM microkernel.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "loopwright/brgemm.h"
+#include "loopwright/buffer.h"
+
+namespace loopwright {
+
+// What can be decided about a dense layer; any legal value gives the same answer.
+//
+//   threads    threads_m × (threads / threads_m) rectangles of the output, one a thread
+//   nc kc mc   per thread: for nc columns, for kc of k, for mc rows (sizes are evened out, so that no short rest is left)
+//   order      within a block: n inner (a strip of A stays in L1, B streams) or m inner (a panel of B stays, A streams)
+//   mr × nr    the register tile
+//   pack_a     copy the mc × kc block of A first, so that its rows neither collide in the cache nor lie on many pages
+//   prefetch   bytes ahead of B's stream
+struct DenseSchedule {
+  enum class Order { kMInner, kNInner };
+  int mr = 1, nr = 1;
+  int64_t mc = 1, kc = 1, nc = 1;
+  Order order = Order::kNInner;
+  bool pack_a = false;
+  int prefetch = 0;
+  int threads_m = 1;
+};
+
+// Good without a search; the reasons are in dense/default_schedule.cc. `nr` may be given, since packing precedes m.
+DenseSchedule default_dense_schedule(Isa isa, int64_t m, int64_t n, int64_t k, int threads, int nr = 0);
+
+class Dense {
+ public:
+  // weight (n, k) with rows `weight_stride` floats apart; bias n floats or null. Both are copied. Throws
+  // std::invalid_argument where the schedule has no microkernel on this ISA or its sizes are not positive.
+  Dense(const float* weight, int64_t weight_stride, int64_t n, int64_t k, const float* bias, Activation activation,
+        Isa isa, int threads, std::optional<DenseSchedule> schedule);
+
+  struct Matrix {
+    float* data;
+    int64_t stride;  // floats from row to row
+  };
+  // x (m, k) -> out (m, n). residual (m, n), or data null; it may be `out` itself, but overlap it in no other way, and
+  // `out` must not overlap x. Safe to call from several threads at once. `threads` workers of the shared pool take part.
+  void run(const float* x, int64_t x_stride, int64_t m, Matrix out, Matrix residual) const;
+
+  int64_t n() const { return n_; }
+  int64_t k() const { return k_; }
+  // What run() will use for m rows.
+  DenseSchedule schedule(int64_t m) const;
+
+ private:
+  struct Panel {  // nr packed columns, of which n are real
+    int64_t offset, column;
+    int nr, n;
+  };
+  struct Rectangle {
+    int64_t row_begin, row_end, panel_begin, panel_end;
+  };
+
+  void pack(const float* weight, int64_t weight_stride);
+  void run_rectangle(const Rectangle& part, const DenseSchedule& s, const float* x, int64_t x_stride, Matrix out,
+                     Matrix residual) const;
+  void run_reference(const float* x, int64_t x_stride, int64_t m, Matrix out, Matrix residual) const;
+
+  int64_t n_, k_;
+  Activation activation_;
+  Isa isa_;
+  int threads_;
+  std::optional<DenseSchedule> fixed_;
+  int nr_ = 1;
+  Buffer weight_, bias_;
+  std::vector<Panel> panels_;
+};
+
+}  // namespace loopwright

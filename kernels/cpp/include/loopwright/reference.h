@@ -1,0 +1,10 @@
+// Plain C++ for what has no vectors: the fallback on CPUs without AVX2, and what the vectorised functions mean.
+#pragma once
+
+#include "loopwright/brgemm.h"
+
+namespace loopwright {
+
+float reference_activation(Activation activation, float x);
+
+}  // namespace loopwright

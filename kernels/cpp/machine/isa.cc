@@ -1,0 +1,38 @@
+#include "loopwright/isa.h"
+
+#include <stdexcept>
+
+namespace loopwright {
+
+const char* name(Isa isa) {
+  switch (isa) {
+    case Isa::kReference: return "reference";
+    case Isa::kAvx2: return "avx2";
+    case Isa::kAvx512: return "avx512";
+  }
+  return "unknown";
+}
+
+Isa parse_isa(const std::string& text) {
+  std::string known;
+  for (const Isa isa : {Isa::kAvx512, Isa::kAvx2, Isa::kReference}) {
+    if (text == name(isa)) return isa;
+    known += (known.empty() ? "" : ", ") + std::string(name(isa));
+  }
+  throw std::invalid_argument("unknown isa '" + text + "'; choose from: " + known);
+}
+
+const std::vector<Isa>& available_isas() {
+  // The compiler's run-time support reads CPUID and, through XGETBV, what the operating system saves.
+  static const std::vector<Isa> isas = [] {
+    std::vector<Isa> found;
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512f")) found.push_back(Isa::kAvx512);
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) found.push_back(Isa::kAvx2);
+    found.push_back(Isa::kReference);
+    return found;
+  }();
+  return isas;
+}
+
+}  // namespace loopwright

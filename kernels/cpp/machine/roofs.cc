@@ -1,0 +1,76 @@
+#include <algorithm>
+#include <chrono>
+#include <vector>
+
+#include "loopwright/brgemm.h"
+#include "loopwright/buffer.h"
+#include "loopwright/machine.h"
+#include "loopwright/thread_pool.h"
+
+namespace loopwright {
+namespace {
+
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+// Scalar loops where the CPU has no vectors that we know.
+double scalar_fma_loop(int64_t iterations) {
+  constexpr int kChains = 8;
+  volatile float opaque = 0.5f;
+  const float x = opaque;
+  float acc[kChains] = {};
+  for (int64_t i = 0; i < iterations; ++i)
+    for (float& a : acc) a = a * x + x;
+  for (const float a : acc) opaque = opaque + a;
+  return 2.0 * kChains * static_cast<double>(iterations);
+}
+
+float scalar_read_sum(const float* data, int64_t count) {
+  float acc[4] = {};
+  int64_t i = 0;
+  for (; i + 4 <= count; i += 4)
+    for (int j = 0; j < 4; ++j) acc[j] += data[i + j];
+  for (; i < count; ++i) acc[0] += data[i];
+  return acc[0] + acc[1] + acc[2] + acc[3];
+}
+
+// Runs f(thread) on all threads, `runs` times; the shortest seconds of one run.
+template <class F>
+double best_secs(int threads, int runs, F&& f) {
+  double best = 1e30;
+  for (int r = 0; r < runs; ++r) {
+    const double start = now();
+    parallel(threads, f);
+    best = std::min(best, now() - start);
+  }
+  return best;
+}
+
+}  // namespace
+
+double peak_gflops(Isa isa, int threads) {
+  const auto loop = f32_kernels(isa).fma_loop ? f32_kernels(isa).fma_loop : &scalar_fma_loop;
+  const double start = now();
+  double operations = loop(1000);
+  const auto iterations = static_cast<int64_t>(1000 * 2e-3 / (now() - start)) + 1;  // about 2 ms a run
+  operations = loop(iterations);
+  const double secs = best_secs(threads, 40, [&](int) { loop(iterations); });
+  return operations * threads / secs * 1e-9;
+}
+
+double memory_bandwidth(int threads, int64_t working_set) {
+  const F32Kernels& kernels = f32_kernels(available_isas().front());
+  const auto read = kernels.read_sum ? kernels.read_sum : &scalar_read_sum;
+  const int64_t part = std::max<int64_t>(working_set / static_cast<int64_t>(sizeof(float)) / threads, 64);
+  const Buffer data = make_buffer(part * threads);
+  const int64_t sweep = part * threads * static_cast<int64_t>(sizeof(float));
+  const int64_t repeats = std::max<int64_t>(1, (int64_t{1} << 24) / sweep);  // 16 MiB or one sweep a run
+  std::vector<float> sums(threads * 16);                                     // a cache line a thread
+  const double secs = best_secs(threads, sweep > (int64_t{1} << 26) ? 5 : 30, [&](int thread) {
+    for (int64_t r = 0; r < repeats; ++r) sums[thread * 16] += read(data.get() + thread * part, part);
+  });
+  return static_cast<double>(sweep) * static_cast<double>(repeats) / secs * 1e-9;
+}
+
+}  // namespace loopwright

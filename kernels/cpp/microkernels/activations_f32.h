@@ -1,0 +1,108 @@
+// Activations that are no clamp, on rows of float32, templated over the vector type V. Polynomials are fitted on
+// Chebyshev nodes in float64 (near-minimax); each function errs by less than 8 units in the last place of max(1, |x|).
+// NaN passes through.
+#pragma once
+
+#include <cstddef>
+
+#include "loopwright/brgemm.h"
+
+namespace loopwright {
+namespace {
+
+template <class V, size_t N>
+inline typename V::Reg polynomial(typename V::Reg x, const float (&coefficients)[N]) {  // Horner, lowest degree first
+  typename V::Reg y = V::set1(coefficients[N - 1]);
+#pragma GCC unroll 16
+  for (int i = static_cast<int>(N) - 2; i >= 0; --i) y = V::fma(y, x, V::set1(coefficients[i]));
+  return y;
+}
+
+// e^x = 2^n e^r with n = round(x / ln 2), |r| <= ln 2 / 2; ln 2 in two parts, so that r keeps its bits.
+template <class V>
+inline typename V::Reg exp(typename V::Reg x) {
+  static constexpr float kPolynomial[] = {1.0f,       1.00000004f,    0.500000011f, 0.166664053f,
+                                          0.0416662f, 0.00837597082f, 0.0013949783f};
+  x = V::min(V::set1(100.0f), V::max(V::set1(-110.0f), x));  // e^100 is infinite in float32, e^-110 zero
+  const auto n = V::round(V::mul(x, V::set1(1.44269504f)));
+  auto r = V::fma(n, V::set1(-0.693359375f), x);
+  r = V::fma(n, V::set1(2.12194440e-4f), r);
+  return V::scale(polynomial<V>(r, kPolynomial), n);
+}
+
+struct Sigmoid {
+  template <class V>
+  static typename V::Reg apply(typename V::Reg x) {
+    const auto one = V::set1(1.0f);
+    return V::div(one, V::add(one, exp<V>(V::sub(V::zero(), x))));
+  }
+};
+
+struct Silu {
+  template <class V>
+  static typename V::Reg apply(typename V::Reg x) {
+    return V::mul(x, Sigmoid::apply<V>(x));
+  }
+};
+
+// |x| < 0.625: x + x^3 P(x^2); else sign(x) (1 - e) / (1 + e), e = e^(-2|x|).
+struct Tanh {
+  template <class V>
+  static typename V::Reg apply(typename V::Reg x) {
+    static constexpr float kPolynomial[] = {-0.333333286f, 0.133327328f, -0.0538449871f, 0.0209681809f, -0.00605369059f};
+    const auto one = V::set1(1.0f), magnitude = V::abs(x), square = V::mul(x, x);
+    const auto e = exp<V>(V::mul(V::set1(-2.0f), magnitude));
+    const auto large = V::copysign(V::div(V::sub(one, e), V::add(one, e)), x);
+    const auto small = V::fma(V::mul(x, square), polynomial<V>(square, kPolynomial), x);
+    return V::select_lt(magnitude, V::set1(0.625f), small, large);
+  }
+};
+
+// x/2 (1 + erf(x / sqrt 2)). |t| < 0.93: erf(t) = t P(t^2); else sign(t) (1 - e^Q(|t|)), Q a fit of log erfc on 0.9..4;
+// beyond 4, erf is 1 in float32.
+struct Gelu {
+  template <class V>
+  static typename V::Reg apply(typename V::Reg x) {
+    static constexpr float kErf[] = {1.12837915f,    -0.376124617f,  0.11281461f,
+                                     -0.0267532684f, 0.00497316866f, -0.000588760657f};
+    static constexpr float kLogErfc[] = {0.000300268825f, -1.1301551f,     -0.631956241f,  -0.109960799f,  0.0263551208f,
+                                         -0.00473695063f, 0.000592092759f, -4.5512773e-05f, 1.61024042e-06f};
+    const auto one = V::set1(1.0f), t = V::mul(x, V::set1(0.707106781f)), magnitude = V::abs(t);
+    const auto small = V::mul(t, polynomial<V>(V::mul(t, t), kErf));
+    const auto tail = exp<V>(polynomial<V>(V::min(V::set1(4.0f), magnitude), kLogErfc));
+    const auto erf = V::select_lt(magnitude, V::set1(0.93f), small, V::copysign(V::sub(one, tail), t));
+    return V::mul(V::mul(V::set1(0.5f), x), V::add(one, erf));
+  }
+};
+
+// x clamp(x + 3, 0, 6) / 6
+struct HardSwish {
+  template <class V>
+  static typename V::Reg apply(typename V::Reg x) {
+    const auto gate = V::min(V::set1(6.0f), V::max(V::zero(), V::add(x, V::set1(3.0f))));
+    return V::mul(V::mul(x, gate), V::set1(1.0f / 6.0f));
+  }
+};
+
+template <class V, class F>
+void apply_rows(float* c, int64_t c_stride, int rows, int n) {
+  const auto rest = V::mask(n % V::kLanes);
+  for (int i = 0; i < rows; ++i, c += c_stride) {
+    int j = 0;
+    for (; j + V::kLanes <= n; j += V::kLanes) V::store(c + j, F::template apply<V>(V::load(c + j)));
+    if (j < n) V::store(c + j, F::template apply<V>(V::load(c + j, rest)), rest);
+  }
+}
+
+template <class V>
+void add_activations(F32Kernels& kernels) {
+  const auto set = [&](Activation a, RowsFunction f) { kernels.activations[static_cast<int>(a)] = f; };
+  set(Activation::kGelu, &apply_rows<V, Gelu>);
+  set(Activation::kSigmoid, &apply_rows<V, Sigmoid>);
+  set(Activation::kTanh, &apply_rows<V, Tanh>);
+  set(Activation::kSilu, &apply_rows<V, Silu>);
+  set(Activation::kHardSwish, &apply_rows<V, HardSwish>);
+}
+
+}  // namespace
+}  // namespace loopwright

@@ -1,0 +1,152 @@
+// The only FMA loop for float32, templated over the vector type V, MR rows and NV vectors of columns (NR = NV * lanes).
+// Contract: include/loopwright/brgemm.h. Compiled once per ISA by f32_<isa>.cc.
+//
+// Registers: MR*NV accumulators, NV for a row of B, one for the broadcast of A: MR*NV + NV + 1 <= V::kRegisters.
+// Ports: one step of k costs MR*NV FMAs and NV + MR loads. With two FMA and two load ports, the FMAs are the limit where
+//   NV + MR <= MR*NV; the NV prefetches fit into what is left from 4x64, 8x48, 14x32 on.
+// Latency: 4 cycles at two FMAs a cycle need 8 chains. A tile with fewer accumulators keeps kChains copies of them, over
+//   which consecutive k are spread.
+#pragma once
+
+#include <xmmintrin.h>
+
+#include "loopwright/brgemm.h"
+
+namespace loopwright {
+namespace {
+
+template <class V, int MR, int NV>
+struct Brgemm {
+  static constexpr int kRows = MR;
+  static constexpr int kColumns = NV * V::kLanes;
+  static constexpr int kUnroll = 4;
+  static constexpr int kChains = MR * NV >= 8 ? 1 : MR * NV >= 4 ? 2 : 4;
+  static_assert(MR * NV + NV + 1 <= V::kRegisters, "the tile does not fit the register file");
+
+  using Reg = typename V::Reg;
+
+  static constexpr int kBases = (MR + 4) / 5;
+
+  // One step of k: C += A[:, p] * B[p, :]. Rows are reached from one base in every fifth row, because an address holds
+  // base + {1, 2, 4} * stride or base + 1 * (3 * stride): 14 rows take three bases and two strides, not 14 registers.
+  static inline __attribute__((always_inline)) void step(Reg (&acc)[MR][NV], const char* const (&base)[kBases],
+                                                         int64_t stride, int64_t stride3, int p, const float* b,
+                                                         const float* ahead) {
+    Reg row[NV];
+#pragma GCC unroll 8
+    for (int j = 0; j < NV; ++j) {
+      row[j] = V::load(b + j * V::kLanes);
+      if (j * V::kLanes % 16 == 0) _mm_prefetch(reinterpret_cast<const char*>(ahead + j * V::kLanes), _MM_HINT_T0);
+    }
+#pragma GCC unroll 32
+    for (int i = 0; i < MR; ++i) {
+      const int r = i % 5;
+      const char* a = base[i / 5] + (r == 3 ? stride3 : r * stride);
+      const Reg x = V::set1(reinterpret_cast<const float*>(a)[p]);
+#pragma GCC unroll 8
+      for (int j = 0; j < NV; ++j) V::accumulate(acc[i][j], x, row[j]);
+    }
+  }
+
+  static void run(const BrgemmArgs& args) {
+    Reg acc[kChains][MR][NV];
+    const auto last = V::mask(args.n - (NV - 1) * V::kLanes);
+    init(acc[0], args, last);
+#pragma GCC unroll 4
+    for (int s = 1; s < kChains; ++s)
+#pragma GCC unroll 32
+      for (int i = 0; i < MR; ++i)
+#pragma GCC unroll 8
+        for (int j = 0; j < NV; ++j) acc[s][i][j] = V::zero();
+
+    const int64_t stride = args.a_stride * static_cast<int64_t>(sizeof(float)), stride3 = 3 * stride;  // bytes
+    for (int64_t t = 0; t < args.batch; ++t) {
+      const char* base[kBases];
+#pragma GCC unroll 8
+      for (int i = 0; i < kBases; ++i) base[i] = reinterpret_cast<const char*>(args.a[t]) + 5 * i * stride;
+      const float* b = args.b[t];
+      const float* ahead = b + args.prefetch;
+      int64_t p = args.k;
+      for (; p >= kUnroll; p -= kUnroll) {
+#pragma GCC unroll 4
+        for (int u = 0; u < kUnroll; ++u)
+          step(acc[u % kChains], base, stride, stride3, u, b + u * kColumns, ahead + u * kColumns);
+        b += kUnroll * kColumns;
+        ahead += kUnroll * kColumns;
+#pragma GCC unroll 8
+        for (int i = 0; i < kBases; ++i) base[i] += kUnroll * sizeof(float);
+      }
+      for (; p > 0; --p) {
+        step(acc[0], base, stride, stride3, 0, b, ahead);
+        b += kColumns;
+        ahead += kColumns;
+#pragma GCC unroll 8
+        for (int i = 0; i < kBases; ++i) base[i] += sizeof(float);
+      }
+    }
+
+#pragma GCC unroll 4
+    for (int s = 1; s < kChains; ++s)
+#pragma GCC unroll 32
+      for (int i = 0; i < MR; ++i)
+#pragma GCC unroll 8
+        for (int j = 0; j < NV; ++j) acc[0][i][j] = V::add(acc[0][i][j], acc[s][i][j]);
+    finish(acc[0], args, last);
+  }
+
+ private:
+  using Mask = typename V::Mask;
+
+  static inline __attribute__((always_inline)) Reg load_column(const float* row, int j, Mask last) {
+    return j + 1 < NV ? V::load(row + j * V::kLanes) : V::load(row + j * V::kLanes, last);
+  }
+
+  static inline __attribute__((always_inline)) void init(Reg (&acc)[MR][NV], const BrgemmArgs& args, Mask last) {
+    if (args.accumulate) {
+#pragma GCC unroll 32
+      for (int i = 0; i < MR; ++i)
+#pragma GCC unroll 8
+        for (int j = 0; j < NV; ++j) acc[i][j] = load_column(args.c + i * args.c_stride, j, last);
+      return;
+    }
+#pragma GCC unroll 8
+    for (int j = 0; j < NV; ++j) {
+      const Reg bias = args.bias ? V::load(args.bias + j * V::kLanes) : V::zero();
+#pragma GCC unroll 32
+      for (int i = 0; i < MR; ++i) acc[i][j] = bias;
+    }
+    if (!args.residual) return;
+#pragma GCC unroll 32
+    for (int i = 0; i < MR; ++i)
+#pragma GCC unroll 8
+      for (int j = 0; j < NV; ++j)
+        acc[i][j] = V::add(acc[i][j], load_column(args.residual + i * args.residual_stride, j, last));
+  }
+
+  static inline __attribute__((always_inline)) void finish(Reg (&acc)[MR][NV], const BrgemmArgs& args, Mask last) {
+    const Reg lo = V::set1(args.lo), hi = V::set1(args.hi);
+#pragma GCC unroll 32
+    for (int i = 0; i < MR; ++i) {
+      float* row = args.c + i * args.c_stride;
+#pragma GCC unroll 8
+      for (int j = 0; j < NV; ++j) {
+        const Reg y = V::min(hi, V::max(lo, acc[i][j]));
+        if (j + 1 < NV) {
+          V::store(row + j * V::kLanes, y);
+        } else {
+          V::store(row + j * V::kLanes, y, last);
+        }
+      }
+    }
+  }
+};
+
+// Table lines for MR = 1..max of one NV.
+template <class V, int NV, int MR>
+void add_tiles(F32Kernels& kernels) {
+  if constexpr (MR > 1) add_tiles<V, NV, MR - 1>(kernels);
+  kernels.tiles[MR][NV] = &Brgemm<V, MR, NV>::run;
+}
+
+}  // namespace
+}  // namespace loopwright

@@ -1,0 +1,27 @@
+// float32 on AVX2 + FMA: the table of register tiles. Compiled with -mavx2 -mfma; nothing else may be.
+#include "activations_f32.h"
+#include "brgemm_f32.h"
+#include "machine_f32.h"
+#include "vec_avx2.h"
+
+namespace loopwright {
+
+const F32Kernels& f32_kernels_avx2() {
+  static const F32Kernels kernels = [] {
+    F32Kernels k;
+    k.lanes = VecAvx2::kLanes;
+    add_tiles<VecAvx2, 1, 12>(k);
+    add_tiles<VecAvx2, 2, 6>(k);
+    add_tiles<VecAvx2, 3, 4>(k);
+    add_tiles<VecAvx2, 4, 2>(k);
+    add_tiles<VecAvx2, 5, 2>(k);
+    add_tiles<VecAvx2, 6, 1>(k);
+    add_activations<VecAvx2>(k);
+    k.fma_loop = &fma_loop<VecAvx2>;
+    k.read_sum = &read_sum<VecAvx2>;
+    return k;
+  }();
+  return kernels;
+}
+
+}  // namespace loopwright

@@ -1,0 +1,29 @@
+// float32 on AVX-512F: the table of register tiles. Compiled with -mavx512f; nothing else may be.
+#include "activations_f32.h"
+#include "brgemm_f32.h"
+#include "machine_f32.h"
+#include "vec_avx512.h"
+
+namespace loopwright {
+
+const F32Kernels& f32_kernels_avx512() {
+  static const F32Kernels kernels = [] {
+    F32Kernels k;
+    k.lanes = VecAvx512::kLanes;
+    add_tiles<VecAvx512, 1, 16>(k);
+    add_tiles<VecAvx512, 2, 14>(k);
+    add_tiles<VecAvx512, 3, 9>(k);
+    add_tiles<VecAvx512, 4, 6>(k);
+    add_tiles<VecAvx512, 5, 5>(k);
+    add_tiles<VecAvx512, 6, 4>(k);
+    add_tiles<VecAvx512, 7, 3>(k);
+    add_tiles<VecAvx512, 8, 2>(k);
+    add_activations<VecAvx512>(k);
+    k.fma_loop = &fma_loop<VecAvx512>;
+    k.read_sum = &read_sum<VecAvx512>;
+    return k;
+  }();
+  return kernels;
+}
+
+}  // namespace loopwright

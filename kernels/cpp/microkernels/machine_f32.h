@@ -1,0 +1,57 @@
+// What the roofline is made of, in one ISA's instructions: FMAs without memory, and reads without arithmetic to speak of.
+#pragma once
+
+#include <xmmintrin.h>
+
+#include "loopwright/brgemm.h"
+
+namespace loopwright {
+namespace {
+
+// Twelve independent chains: enough for a latency of 4 cycles at two FMAs a cycle, few enough for 16 registers.
+template <class V>
+double fma_loop(int64_t iterations) {
+  constexpr int kChains = 12, kUnroll = 8;
+  typename V::Reg acc[kChains];
+  for (auto& a : acc) a = V::zero();
+  volatile float opaque = 0.5f;  // keeps the compiler from knowing the sums
+  const typename V::Reg x = V::set1(opaque), y = V::set1(opaque);
+  for (int64_t i = 0; i < iterations; ++i) {
+#pragma GCC unroll 8
+    for (int u = 0; u < kUnroll; ++u)
+#pragma GCC unroll 12
+      for (int c = 0; c < kChains; ++c) acc[c] = V::fma(acc[c], x, y);  // tends to 1: never subnormal, never infinite
+  }
+  typename V::Reg total = acc[0];
+  for (int c = 1; c < kChains; ++c) total = V::add(total, acc[c]);
+  opaque = V::sum(total);
+  return 2.0 * V::kLanes * kChains * kUnroll * static_cast<double>(iterations);
+}
+
+// Reads four streams at once, which keeps more of the memory system's queues busy than one does.
+template <class V>
+float read_sum(const float* data, int64_t count) {
+  constexpr int kStreams = 4, kAhead = 256;
+  constexpr int kStep = 2 * V::kLanes;
+  typename V::Reg acc[kStreams][2];
+  for (auto& stream : acc)
+    for (auto& a : stream) a = V::zero();
+  const int64_t part = count / kStreams / kStep * kStep;
+  for (int64_t i = 0; i < part; i += kStep)
+#pragma GCC unroll 4
+    for (int s = 0; s < kStreams; ++s) {
+      const float* p = data + s * part + i;
+      _mm_prefetch(reinterpret_cast<const char*>(p + kAhead), _MM_HINT_T0);
+      acc[s][0] = V::add(acc[s][0], V::load(p));
+      acc[s][1] = V::add(acc[s][1], V::load(p + V::kLanes));
+    }
+  typename V::Reg total = V::zero();
+  for (auto& stream : acc)
+    for (auto& a : stream) total = V::add(total, a);
+  float sum = V::sum(total);
+  for (int64_t i = kStreams * part; i < count; ++i) sum += data[i];
+  return sum;
+}
+
+}  // namespace
+}  // namespace loopwright

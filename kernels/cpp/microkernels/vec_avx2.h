@@ -1,0 +1,63 @@
+// float32 vectors of AVX2 + FMA, in the vocabulary that brgemm_f32.h and activations.h are written in.
+#pragma once
+
+#include <immintrin.h>
+
+namespace loopwright {
+namespace {  // internal linkage: this code must never be merged with a copy made for another ISA
+
+struct VecAvx2 {
+  using Reg = __m256;
+  using Int = __m256i;
+  using Mask = __m256i;
+  static constexpr int kLanes = 8;
+  static constexpr int kRegisters = 16;
+
+  static Mask mask(int n) {  // the first n lanes, 0 <= n <= 8
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+  }
+  static Reg zero() { return _mm256_setzero_ps(); }
+  static Reg set1(float x) { return _mm256_set1_ps(x); }
+  static Reg load(const float* p) { return _mm256_loadu_ps(p); }
+  static Reg load(const float* p, Mask m) { return _mm256_maskload_ps(p, m); }
+  static void store(float* p, Reg x) { _mm256_storeu_ps(p, x); }
+  static void store(float* p, Reg x, Mask m) { _mm256_maskstore_ps(p, m, x); }
+  static Reg add(Reg a, Reg b) { return _mm256_add_ps(a, b); }
+  static Reg sub(Reg a, Reg b) { return _mm256_sub_ps(a, b); }
+  static Reg mul(Reg a, Reg b) { return _mm256_mul_ps(a, b); }
+  static Reg div(Reg a, Reg b) { return _mm256_div_ps(a, b); }
+  static Reg fma(Reg a, Reg b, Reg c) { return _mm256_fmadd_ps(a, b, c); }
+  // acc += a * b in place. As assembly because GCC 12 writes some sums over `a` instead and then moves them back.
+  static void accumulate(Reg& acc, Reg a, Reg b) { asm("vfmadd231ps %2, %1, %0" : "+x"(acc) : "x"(a), "x"(b)); }
+  // Both return the second operand where either is NaN.
+  static Reg max(Reg a, Reg b) { return _mm256_max_ps(a, b); }
+  static Reg min(Reg a, Reg b) { return _mm256_min_ps(a, b); }
+  static Reg abs(Reg x) { return _mm256_and_ps(x, abs_bits()); }
+  static Reg copysign(Reg magnitude, Reg sign) {
+    return _mm256_or_ps(_mm256_and_ps(abs_bits(), magnitude), _mm256_andnot_ps(abs_bits(), sign));
+  }
+  static Reg round(Reg x) { return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+  // x * 2^e for whole e in -252..254, in two steps so that neither power leaves the range of float32 and the result may
+  // be subnormal.
+  static Reg scale(Reg x, Reg e) {
+    const Int whole = _mm256_cvtps_epi32(e);
+    const Int half = _mm256_srai_epi32(whole, 1);
+    return mul(mul(x, power_of_two(half)), power_of_two(_mm256_sub_epi32(whole, half)));
+  }
+  // a where x < y, else b.
+  static Reg select_lt(Reg x, Reg y, Reg a, Reg b) { return _mm256_blendv_ps(b, a, _mm256_cmp_ps(x, y, _CMP_LT_OQ)); }
+  static float sum(Reg x) {
+    const __m128 half = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+    const __m128 quarter = _mm_add_ps(half, _mm_movehl_ps(half, half));
+    return _mm_cvtss_f32(_mm_add_ss(quarter, _mm_movehdup_ps(quarter)));
+  }
+
+ private:
+  static Reg abs_bits() { return _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffffff)); }
+  static Reg power_of_two(Int e) {
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(e, _mm256_set1_epi32(127)), 23));
+  }
+};
+
+}  // namespace
+}  // namespace loopwright

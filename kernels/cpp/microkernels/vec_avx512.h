@@ -1,0 +1,52 @@
+// float32 vectors of AVX-512F, in the vocabulary that brgemm_f32.h and activations.h are written in.
+#pragma once
+
+#include <immintrin.h>
+
+namespace loopwright {
+namespace {  // internal linkage: this code must never be merged with a copy made for another ISA
+
+struct VecAvx512 {
+  using Reg = __m512;
+  using Int = __m512i;
+  using Mask = __mmask16;
+  static constexpr int kLanes = 16;
+  static constexpr int kRegisters = 32;
+
+  static Mask mask(int n) { return static_cast<Mask>((1u << n) - 1); }  // the first n lanes, 0 <= n <= 16
+  static Reg zero() { return _mm512_setzero_ps(); }
+  static Reg set1(float x) { return _mm512_set1_ps(x); }
+  static Reg load(const float* p) { return _mm512_loadu_ps(p); }
+  static Reg load(const float* p, Mask m) { return _mm512_maskz_loadu_ps(m, p); }
+  static void store(float* p, Reg x) { _mm512_storeu_ps(p, x); }
+  static void store(float* p, Reg x, Mask m) { _mm512_mask_storeu_ps(p, m, x); }
+  static Reg add(Reg a, Reg b) { return _mm512_add_ps(a, b); }
+  static Reg sub(Reg a, Reg b) { return _mm512_sub_ps(a, b); }
+  static Reg mul(Reg a, Reg b) { return _mm512_mul_ps(a, b); }
+  static Reg div(Reg a, Reg b) { return _mm512_div_ps(a, b); }
+  static Reg fma(Reg a, Reg b, Reg c) { return _mm512_fmadd_ps(a, b, c); }
+  // acc += a * b in place. As assembly because GCC 12 writes some sums over `a` instead and then moves them back.
+  static void accumulate(Reg& acc, Reg a, Reg b) { asm("vfmadd231ps %2, %1, %0" : "+v"(acc) : "v"(a), "v"(b)); }
+  // Both return the second operand where either is NaN.
+  static Reg max(Reg a, Reg b) { return _mm512_max_ps(a, b); }
+  static Reg min(Reg a, Reg b) { return _mm512_min_ps(a, b); }
+  static Reg abs(Reg x) { return _mm512_castsi512_ps(_mm512_and_epi32(_mm512_castps_si512(x), abs_bits())); }
+  static Reg copysign(Reg magnitude, Reg sign) {
+    return _mm512_castsi512_ps(_mm512_ternarylogic_epi32(abs_bits(), _mm512_castps_si512(magnitude),
+                                                         _mm512_castps_si512(sign), 0xca));
+  }
+  static Reg round(Reg x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+  // x * 2^e for whole e.
+  static Reg scale(Reg x, Reg e) { return _mm512_scalef_ps(x, e); }
+  // a where x < y, else b.
+  static Reg select_lt(Reg x, Reg y, Reg a, Reg b) {
+    return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, y, _CMP_LT_OQ), b, a);
+  }
+  static float sum(Reg x) { return _mm512_reduce_add_ps(x); }
+
+ private:
+  static Int abs_bits() { return _mm512_set1_epi32(0x7fffffff); }
+};
+
+}  // namespace
+}  // namespace loopwright

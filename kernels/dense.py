@@ -1,0 +1,88 @@
+"""The dense layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from kernels import _native
+
+
+class Dense:
+    """``y = activation(x @ weight.T + bias + residual)`` in float32, with the weights packed once, here.
+
+    Args:
+        weight: (n, k), as ``torch.nn.Linear`` keeps it. Copied.
+        bias: (n,) or None. Copied.
+        activation: None, ``"relu"``, ``"relu6"``, ``"gelu"`` (exact), ``"sigmoid"``, ``"tanh"``, ``"silu"`` or
+            ``"hard_swish"``.
+        isa: one of ``kernels.available_isas()``; None takes the best.
+        threads: how many threads of the shared pool take part, the caller included.
+        schedule: a mapping of the names that :func:`default_dense_schedule` returns, or an object whose attribute
+            ``values`` is one; None takes the default for the shape at hand.
+
+    Raises:
+        TypeError: an argument is no float32 array.
+        ValueError: a wrong shape, an ISA that this CPU lacks, an unknown activation or an illegal schedule.
+    """
+
+    def __init__(
+        self,
+        weight: np.ndarray,
+        bias: np.ndarray | None = None,
+        activation: str | None = None,
+        isa: str | None = None,
+        threads: int = 1,
+        schedule: Mapping[str, Any] | Any | None = None,
+    ) -> None:
+        if schedule is not None:
+            schedule = dict(schedule if isinstance(schedule, Mapping) else schedule.values)
+        self._native = _native.Dense(weight, bias, activation, isa, threads, schedule)
+
+    def __call__(self, x: np.ndarray, out: np.ndarray | None = None, residual: np.ndarray | None = None) -> np.ndarray:
+        """Runs on x (m, k) and returns (m, n): ``out`` where given, else a new array.
+
+        Any strides of x and residual will do (rows that are not contiguous are copied first); ``out`` needs contiguous
+        rows. ``residual`` (m, n) may be ``out`` itself. Safe to call from several threads; the GIL is released.
+
+        Raises:
+            TypeError: an argument is no float32 array.
+            ValueError: a wrong shape, or arrays that overlap.
+        """
+        return self._native(x, out, residual)
+
+    def time(
+        self,
+        x: np.ndarray,
+        out: np.ndarray | None = None,
+        residual: np.ndarray | None = None,
+        number: int = 1,
+        repeat: int = 1,
+    ) -> list[float]:
+        """``repeat`` samples, each the mean seconds a run over ``number`` runs back to back, without Python between."""
+        return self._native.time(x, out, residual, number, repeat)
+
+    def schedule(self, m: int) -> dict[str, Any]:
+        """The schedule that a call with m rows uses."""
+        return self._native.schedule(m)
+
+
+def default_dense_schedule(m: int, n: int, k: int, isa: str, threads: int = 1) -> dict[str, Any]:
+    """The schedule that :class:`Dense` takes where it is given none, as a mapping:
+
+    ``mr``, ``nr`` the register tile; ``mc``, ``kc``, ``nc`` the cache blocks; ``order`` the inner loop of a block,
+    ``"m_inner"`` or ``"n_inner"``; ``pack_a`` whether blocks of x are copied first; ``prefetch`` bytes ahead of the
+    stream of weights; ``threads_m`` how many of the threads split m (the rest split n).
+    """
+    return _native.default_dense_schedule(m, n, k, isa, threads)
+
+
+def register_tiles(isa: str) -> list[tuple[int, int]]:
+    """Every (mr, nr) that ``isa`` has a microkernel for; empty for ``"reference"``.
+
+    Raises:
+        ValueError: an unknown ISA, or one that this CPU lacks.
+    """
+    return _native.register_tiles(isa)

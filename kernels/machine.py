@@ -1,0 +1,54 @@
+"""The machine at hand, and the two roofs of its roofline, measured by the instructions that the kernels use."""
+
+from __future__ import annotations
+
+from kernels import _native
+
+# Four times the largest last-level cache of today's servers would take seconds to read; four times this machine's is
+# enough to miss it.
+_MIN_MEMORY_WORKING_SET = 256 << 20
+
+
+def available_isas() -> tuple[str, ...]:
+    """What this CPU and its operating system can execute, best first; the last is always ``"reference"``."""
+    return _native.available_isas()
+
+
+def detect_isa() -> str:
+    """The best ISA of this CPU that there are kernels for."""
+    return available_isas()[0]
+
+
+def cpu_name() -> str:
+    return _native.cpu_name()
+
+
+def cache_bytes() -> tuple[int, int, int]:
+    """Bytes of the L1 data, L2 and L3 cache that one core can reach; 0 for a level that the system does not tell."""
+    return _native.cache_bytes()
+
+
+def peak_gflops(isa: str | None = None, threads: int = 1, dtype: str = "float32") -> float:
+    """Measures the FMA peak: 1e9 floating-point operations a second (an FMA is two), ``threads`` together; 0.1 s.
+
+    Raises:
+        ValueError: unknown ISA or dtype, an ISA that this CPU lacks, or ``threads`` below 1.
+    """
+    if dtype != "float32":
+        raise ValueError(f"unknown dtype {dtype!r}; choose from: float32")
+    return _native.peak_gflops(isa, threads)
+
+
+def memory_bandwidth(threads: int = 1, working_set_bytes: int | None = None) -> float:
+    """Measures reads: 1e9 bytes a second that ``threads`` together read from a buffer, over and over.
+
+    ``working_set_bytes`` is the buffer's size: one that fits a cache measures that cache, and is the honest roof of a
+    workload that runs with hot data. The default misses every cache and measures main memory.
+
+    Raises:
+        ValueError: a number below 1.
+        MemoryError: the buffer does not fit.
+    """
+    if working_set_bytes is None:
+        working_set_bytes = max(_MIN_MEMORY_WORKING_SET, 4 * cache_bytes()[2])
+    return _native.memory_bandwidth(threads, working_set_bytes)
