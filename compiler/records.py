@@ -1,0 +1,367 @@
+"""The memory of every search: one SQLite file, one row a measurement, failures too.
+
+The file is an ordinary SQLite 3 database in WAL mode, recognised by ``PRAGMA application_id`` = ``APPLICATION_ID`` and
+``PRAGMA user_version`` = ``SCHEMA_VERSION``. Its one table is ``SCHEMA`` below; a row never changes once it is written,
+and ``id`` is the order in which measurements finished. JSON is canonical: keys sorted, no spaces, no NaN.
+
+    workload     Workload.to_json()
+    target       Target.to_json() less the figures that take no part in comparison (measured peak and bandwidth)
+    backend      the schedule's backend, a column of its own so that it can be asked for
+    schedule     values of the schedule's decisions: {"decision": choice}
+    run_secs     raw samples, seconds a run: [0.0021, 0.0020]; [] for a failure
+    error        one line, why it failed; NULL for a success
+    median_secs  median of run_secs, so that the index can order by it; NULL for a failure
+    strategy     what proposed the schedule; NULL where unknown
+    seed         of the search; NULL where unknown
+    unix_secs    when the measurement finished
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import os
+import sqlite3
+import statistics
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from compiler.schedule import Schedule
+from compiler.target import Target
+from compiler.workload import Workload
+
+APPLICATION_ID = 0x4C4F4F50  # "LOOP"
+SCHEMA_VERSION = 1
+SCHEMA = """
+CREATE TABLE measurement (
+    id INTEGER PRIMARY KEY,
+    workload TEXT NOT NULL,
+    target TEXT NOT NULL,
+    backend TEXT NOT NULL,
+    schedule TEXT NOT NULL,
+    run_secs TEXT NOT NULL,
+    error TEXT,
+    median_secs REAL,
+    strategy TEXT,
+    seed INTEGER,
+    unix_secs REAL NOT NULL
+)
+"""
+INDEX = "CREATE INDEX fastest ON measurement (workload, target, median_secs, backend)"
+
+COLUMNS = tuple(line.split()[0] for line in SCHEMA.splitlines()[2:-1])
+BUSY_SECS = 30.0  # how long to wait for another process that is writing
+
+_SELECT = f"SELECT {', '.join(COLUMNS)} FROM measurement"  # noqa: S608 - constants only
+_INSERT = f"INSERT INTO measurement ({', '.join(COLUMNS[1:])}) VALUES ({', '.join('?' * len(COLUMNS[1:]))})"  # noqa: S608
+_TARGET_TYPES = {
+    "name": str,
+    "isa": str,
+    "vector_bits": int,
+    "num_vector_registers": int,
+    "cache_bytes": list,
+    "num_cores": int,
+}
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one schedule did: samples, each the mean seconds of a run, or the reason why there are none.
+
+    Raises:
+        ValueError: samples that are not finite and positive; both samples and an error, or neither.
+    """
+
+    run_secs: tuple[float, ...]
+    error: str | None = None
+
+    def __post_init__(self) -> None:
+        if bool(self.run_secs) != (self.error is None):
+            raise ValueError(f"a measurement has either samples or an error, got {self.run_secs} and {self.error!r}")
+        if not all(math.isfinite(secs) and secs > 0 for secs in self.run_secs):
+            raise ValueError(f"samples must be finite and positive seconds, got {self.run_secs}")
+
+    @property
+    def ok(self) -> bool:
+        return self.error is None
+
+    @property
+    def median_secs(self) -> float:
+        """Median of the samples.
+
+        Raises:
+            ValueError: the measurement failed.
+        """
+        if self.error is not None:
+            raise ValueError(f"a failed measurement has no time: {self.error}")
+        return statistics.median(self.run_secs)
+
+
+@dataclass(frozen=True)
+class Record:
+    """One measurement and what it is a measurement of. ``seed`` and ``strategy`` name the search that made it."""
+
+    workload: Workload
+    target: Target
+    schedule: Schedule
+    measurement: Measurement
+    strategy: str | None = None
+    seed: int | None = None
+    unix_secs: float = dataclasses.field(default_factory=time.time)
+
+
+class Records:
+    """A records file, made where there is none; its format stands at the top of this module.
+
+    A Records is itself a function ``(workload, target) -> schedule``: the best one on record. Any number of processes
+    may read and write one file at the same time. What ``add`` has returned from survives the end of the process, even
+    by SIGKILL; a loss of power may cost the last records, but never the file.
+
+    Raises:
+        ValueError: the file is no records file, or cannot be read and written. It is left as it was.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path).absolute()
+        _check_place(self.path)
+        with _explained(self.path):
+            if self.path.exists() and self.path.stat().st_size > 0:
+                _check_header(self.path)
+            self._connection = sqlite3.connect(self.path, timeout=BUSY_SECS, isolation_level=None)
+            try:
+                _prepare(self._connection)
+            except BaseException:
+                self._connection.close()
+                raise
+        self._connection.text_factory = bytes  # decoded row by row, so that an error can name its row
+
+    def add(self, record: Record) -> None:
+        """Writes one record; it is committed when this returns."""
+        measurement = record.measurement
+        row = (
+            _canonical(record.workload.to_json()),
+            target_key(record.target),
+            record.schedule.backend,
+            _canonical(record.schedule.to_json()["values"]),
+            _canonical(measurement.run_secs),
+            measurement.error,
+            measurement.median_secs if measurement.ok else None,
+            record.strategy,
+            record.seed,
+            record.unix_secs,
+        )
+        with _explained(self.path):
+            self._connection.execute(_INSERT, row)
+
+    def query(
+        self, workload: Workload | None = None, target: Target | None = None, backend: str | None = None
+    ) -> list[Record]:
+        """The records that match everything given, in the order in which they were added.
+
+        Raises:
+            ValueError: a row does not parse; the message names it.
+        """
+        conditions, parameters = _conditions(workload, target, backend)
+        return self._select(f"WHERE {conditions} ORDER BY id", parameters)
+
+    def best(self, workload: Workload, target: Target, backend: str | None = None) -> Record | None:
+        """The successful record with the lowest median, the oldest of equals; None where there is none."""
+        conditions, parameters = _conditions(workload, target, backend)
+        fastest = "median_secs IS NOT NULL ORDER BY median_secs, id LIMIT 1"
+        found = self._select(f"WHERE {conditions} AND {fastest}", parameters)
+        return found[0] if found else None
+
+    def __call__(self, workload: Workload, target: Target) -> Schedule | None:
+        """The schedule of the best record, of whichever backend."""
+        record = self.best(workload, target)
+        return record.schedule if record else None
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def __enter__(self) -> Records:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _select(self, clause: str, parameters: list[str]) -> list[Record]:
+        with _explained(self.path):
+            rows = self._connection.execute(f"{_SELECT} {clause}", parameters).fetchall()
+        return [_parse(self.path, dict(zip(COLUMNS, row, strict=True))) for row in rows]
+
+
+def target_key(target: Target) -> str:
+    """Canonical JSON of the fields in which two equal targets agree."""
+    compared = {field.name for field in dataclasses.fields(Target) if field.compare}
+    return _canonical({name: value for name, value in target.to_json().items() if name in compared})
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _conditions(workload: Workload | None, target: Target | None, backend: str | None) -> tuple[str, list[str]]:
+    wanted = {
+        "workload = ?": workload and _canonical(workload.to_json()),
+        "target = ?": target and target_key(target),
+        "backend = ?": backend,
+    }
+    given = {condition: value for condition, value in wanted.items() if value is not None}
+    return " AND ".join(["TRUE", *given]), list(given.values())
+
+
+def _check_place(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise ValueError(f"records file {path}: there is no directory {path.parent}; create it or choose another path")
+    if path.exists() and not path.is_file():
+        kind = "a directory" if path.is_dir() else "not a regular file"
+        raise ValueError(f"records file {path}: it is {kind}; choose the path of a file")
+    # SQLite keeps its log beside the file, so the directory matters even for a file that exists.
+    for place in (path.parent, path):
+        if place.exists() and not os.access(place, os.R_OK | os.W_OK, effective_ids=True):
+            raise ValueError(f"records file {path}: no permission to read and write {place}; choose another path")
+
+
+def _check_header(path: Path) -> None:
+    """Refuses what is no records file by its first page alone, before anything is written.
+
+    ``immutable`` takes no lock, makes no file and ignores the write-ahead log. The two numbers are up to date all the
+    same: :func:`_prepare` writes them before it turns the log on, and nothing writes them again. ``writable_schema``
+    keeps SQLite from comparing the size of the file with the number of pages in its header: they differ when a process
+    is killed while it copies the log into the file, and opening the file properly repairs that.
+    """
+    with _connected(f"{path.as_uri()}?mode=ro&immutable=1") as connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+        version = _version(connection)
+    if application_id != APPLICATION_ID:
+        raise ValueError(f"records file {path}: it is a database of another program; choose another path")
+    if version != SCHEMA_VERSION:
+        raise ValueError(
+            f"records file {path}: its schema version is {version} and this program reads {SCHEMA_VERSION}; "
+            "use the program that wrote it or choose another path"
+        )
+
+
+@contextmanager
+def _connected(uri: str) -> Iterator[sqlite3.Connection]:
+    connection = sqlite3.connect(uri, uri=True)
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    """Makes the table in an empty file and turns the write-ahead log on."""
+    if _version(connection) == 0:
+        connection.execute("BEGIN IMMEDIATE")
+        if _version(connection) == 0:  # else another process was faster
+            connection.execute(SCHEMA)
+            connection.execute(INDEX)
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        connection.execute("COMMIT")
+    connection.execute(f"{_SELECT} LIMIT 1").fetchall()  # a column that is missing is found now, not after a search
+    _use_write_ahead_log(connection)
+    connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return connection.execute("PRAGMA user_version").fetchone()[0]
+
+
+def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
+    # SQLite does not wait its timeout out here when another process turns the log on at the same moment.
+    deadline = time.monotonic() + BUSY_SECS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:  # noqa: PERF203 - it waits anyway
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        damaged = type(error) is sqlite3.DatabaseError  # its subclasses are about the statement or the surroundings
+        problem = "it is no records file, or a damaged one" if damaged else "it cannot be used"
+        raise ValueError(f"records file {path}: {problem} ({error}); choose another path") from error
+
+
+def _parse(path: Path, row: dict[str, Any]) -> Record:
+    try:
+        return _record({name: value.decode() if isinstance(value, bytes) else value for name, value in row.items()})
+    except (KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
+        raise ValueError(f"records file {path}: row {row['id']} is no measurement: {_one_line(error)}") from error
+
+
+def _one_line(error: Exception) -> str:
+    return f"missing {error}" if isinstance(error, KeyError) else str(error).splitlines()[0]
+
+
+def _record(row: dict[str, Any]) -> Record:
+    """The record in a row. Files are passed around, so nothing in one is trusted: what has the wrong shape raises."""
+    values = _expect("schedule", json.loads(row["schedule"]), dict)
+    for name, value in values.items():
+        _expect(name, value, bool, int, str, list)
+        for element in value if isinstance(value, list) else ():
+            _expect(name, element, int)
+    samples = _expect("run_secs", json.loads(row["run_secs"]), list)
+    measurement = Measurement(
+        tuple(float(_expect("run_secs", secs, int, float)) for secs in samples),
+        _expect("error", row["error"], str, type(None)),
+    )
+    if row["median_secs"] != (measurement.median_secs if measurement.ok else None):
+        raise ValueError(f"median_secs is {row['median_secs']}, which is not the median of run_secs")
+    if not math.isfinite(_expect("unix_secs", row["unix_secs"], float)):
+        raise ValueError(f"unix_secs is {row['unix_secs']}")
+    return Record(
+        workload=_workload(row["workload"]),
+        target=_target(row["target"]),
+        schedule=Schedule(_expect("backend", row["backend"], str), values),
+        measurement=measurement,
+        strategy=_expect("strategy", row["strategy"], str, type(None)),
+        seed=_expect("seed", row["seed"], int, type(None)),
+        unix_secs=row["unix_secs"],
+    )
+
+
+def _workload(text: str) -> Workload:
+    workload = Workload.from_json(json.loads(text))
+    if _canonical(workload.to_json()) != text:
+        raise ValueError(f"workload is not canonical: {text}")
+    return workload
+
+
+def _target(text: str) -> Target:
+    fields = _expect("target", json.loads(text), dict)
+    for name, kind in _TARGET_TYPES.items():
+        _expect(name, fields[name], kind)
+    for size in fields["cache_bytes"]:
+        _expect("cache_bytes", size, int)
+    target = Target.from_json(fields)
+    if target_key(target) != text:
+        raise ValueError(f"target is not canonical: {text}")
+    return target
+
+
+def _expect(name: str, value: Any, *kinds: type) -> Any:
+    """The value, where its type is exactly one of ``kinds``: True is no int here."""
+    if type(value) not in kinds:
+        raise TypeError(f"{name} is {value!r:.80}, not {' or '.join(kind.__name__ for kind in kinds)}")
+    return value
