@@ -1,0 +1,184 @@
+"""The arguments of ``python -m autotune.search``, checked before anything slow is done."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import psutil
+
+from autotune.progress import Search
+from autotune.result import LAYERS, shape_text
+from autotune.strategies import STRATEGIES
+from compiler.spaces import BACKENDS
+from compiler.target import ISAS, Target
+from compiler.workload import DTYPE_BYTES, OPERATOR_DIMS, Workload
+
+# With the shapes of LAYERS: about two minutes on two cores. A trial on TVM compiles, which takes several times as long.
+DEFAULT_TRIALS: Mapping[str, int] = {"kernel": 96, "tvm": 64}
+
+# Copies of a workload's data while a candidate is verified: the inputs, the packed weights, and in float64, twice as
+# large, the inputs as they are and as magnitudes.
+_COPIES_WHILE_VERIFYING = 6
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be searched, and where the results go."""
+
+    target: Target
+    workloads: tuple[Workload, ...]
+    backends: tuple[str, ...]
+    strategy: str
+    trials: int | None  # of each workload on each backend; None: DEFAULT_TRIALS
+    seed: int
+    records: Path
+    json: Path | None
+    report: Path
+
+    def plan(self) -> list[Search]:
+        """Every search of the job, in order."""
+        return [
+            Search(workload, backend, self.trials or DEFAULT_TRIALS[backend])
+            for workload in self.workloads
+            for backend in self.backends
+        ]
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line; the usage is one ``--help`` away."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message}\n")
+
+
+def parser() -> Parser:
+    shapes = ", ".join("x".join(map(str, dims)) for dims in LAYERS)
+    trials = ", ".join(f"{count} on {backend}" for backend, count in DEFAULT_TRIALS.items())
+    parser = Parser(
+        prog="python -m autotune.search",
+        description="Searches the fastest schedule of an operator on this CPU.",
+        epilog="Exit codes: 0 done, 1 a failure of its own, 2 a wrong argument or input, 130 interrupted.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--op", required=True, choices=OPERATOR_DIMS, help="the operator")
+    add("--arch", default="host", choices=("host", *ISAS), help="instruction set (default: host, the best of this CPU)")
+    add(
+        "--shape",
+        action="append",
+        type=_shape,
+        metavar="MxNxK",
+        help=f"dense multiplies x (M, K) by weights (N, K); may be given several times (default: {shapes})",
+    )
+    add("--dtype", default="float32", choices=DTYPE_BYTES, help="element type (default: float32)")
+    add("--threads", default=1, type=_at_least(1), metavar="N", help="threads that a program runs on (default: 1)")
+    add("--backend", default="all", choices=(*BACKENDS, "all"), help="our kernels or TVM's code (default: all)")
+    add("--strategy", default="rl", choices=STRATEGIES, help="what proposes the candidates (default: rl)")
+    add("--trials", type=_at_least(1), metavar="N", help=f"candidates to measure, each shape (default: {trials})")
+    add("--seed", default=0, type=_at_least(0), metavar="S", help="of every random choice (default: 0)")
+    add(
+        "--records",
+        default=Path("records.sqlite"),
+        type=Path,
+        metavar="FILE",
+        help="where every measurement is kept, and what a search goes on from (default: records.sqlite)",
+    )
+    add("--json", type=Path, metavar="FILE", help="write the results there")
+    add(
+        "--report",
+        default=Path("reports"),
+        type=Path,
+        metavar="DIR",
+        help="write search curves and roofline there, as index.html (default: reports)",
+    )
+    return parser
+
+
+def joined(argv: Sequence[str]) -> list[str]:
+    """Each ``--shape`` and its value as one argument: argparse takes -1x2x3 for an option, and would not say why."""
+    arguments: list[str] = []
+    for argument in argv:
+        if arguments and arguments[-1] == "--shape" and re.match(r"-\d", argument):
+            arguments[-1] += f"={argument}"
+        else:
+            arguments.append(argument)
+    return arguments
+
+
+def job(arguments: argparse.Namespace) -> Job:
+    """The job that parsed arguments ask for.
+
+    Raises:
+        ValueError: what is wrong, and what is possible: an ISA that this CPU lacks, more threads than cores, more data
+            than memory, a file that cannot be written.
+    """
+    target = Target.named(arguments.arch, arguments.threads)
+    shapes: Sequence[tuple[int, ...]] = arguments.shape or list(LAYERS)
+    workloads = tuple(dict.fromkeys(Workload(arguments.op, dims, arguments.dtype) for dims in shapes))
+    for workload in workloads:
+        _check_memory(workload)
+    if arguments.json:
+        _check_writable(arguments.json)
+    _check_directory(arguments.report)
+    return Job(
+        target=target,
+        workloads=workloads,
+        backends=BACKENDS if arguments.backend == "all" else (arguments.backend,),
+        strategy=arguments.strategy,
+        trials=arguments.trials,
+        seed=arguments.seed,
+        records=arguments.records,
+        json=arguments.json,
+        report=arguments.report,
+    )
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    if not re.fullmatch(r"[0-9]{1,12}(x[0-9]{1,12})*", text):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no shape; write sizes of 1 or more as MxNxK, such as 128x768x768"
+        )
+    return tuple(map(int, text.split("x")))
+
+
+def _at_least(least: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,18}", text) or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is no whole number of {least} or more")
+        return int(text)
+
+    return parse
+
+
+def _check_memory(workload: Workload) -> None:
+    needed = _COPIES_WHILE_VERIFYING * workload.bytes
+    available = psutil.virtual_memory().available
+    if needed > available:
+        raise ValueError(
+            f"shape {shape_text(workload)} takes {needed >> 20:,} MiB of memory to measure and verify; "
+            f"{available >> 20:,} MiB are available"
+        )
+
+
+def _check_writable(path: Path) -> None:
+    """By trying, since no permission bit tells for sure; what was there stays as it was."""
+    existed = path.exists()
+    try:
+        path.open("a").close()
+        if not existed:
+            path.unlink()
+    except OSError as error:
+        raise ValueError(f"cannot write {path}: {error.strerror}; choose another path") from None
+
+
+def _check_directory(path: Path) -> None:
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"cannot make the directory {path}: {error.strerror}; choose another path") from None
+    _check_writable(path / "index.html")

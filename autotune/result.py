@@ -1,0 +1,157 @@
+"""What a search came to, beside what the CPU can do: a row of the table, of the JSON file and of the report."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from compiler.schedule import Schedule
+from compiler.workload import Workload
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the CPU can do, measured next to the search that it is compared with.
+
+    ``peak_gflops`` is the FMA peak of all ``threads`` together, ``bandwidth_gbs`` what they read of data that is as
+    large as the workload's and as often used: in the timing loop a small workload stays in a cache.
+    """
+
+    threads: int
+    peak_gflops: float
+    bandwidth_gbs: float
+
+    def roofline_gflops(self, workload: Workload) -> float:
+        """The most that any program for ``workload`` can reach."""
+        return workload.flops / workload.roofline_secs(self.peak_gflops, self.bandwidth_gbs) / 1e9
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """One workload searched on one backend.
+
+    ``history`` holds the best seconds after each trial, inf as long as every one failed.
+    """
+
+    workload: Workload
+    limits: Limits
+    backend: str
+    strategy: str
+    trials: int
+    failures: int
+    search_secs: float
+    median_secs: float
+    schedule: Schedule
+    history: tuple[float, ...]
+
+    @property
+    def gflops(self) -> float:
+        return self.workload.flops / self.median_secs / 1e9
+
+    @property
+    def fraction_of_peak(self) -> float:
+        return self.gflops / self.limits.peak_gflops
+
+    @property
+    def fraction_of_roofline(self) -> float:
+        return self.gflops / self.limits.roofline_gflops(self.workload)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "op": self.workload.op,
+            **self.workload.sizes,
+            "dtype": self.workload.dtype,
+            "threads": self.limits.threads,
+            "backend": self.backend,
+            "strategy": self.strategy,
+            "trials": self.trials,
+            "failures": self.failures,
+            "search_secs": self.search_secs,
+            "median_secs": self.median_secs,
+            "gflops": self.gflops,
+            "peak_gflops": self.limits.peak_gflops,
+            "fraction_of_peak": self.fraction_of_peak,
+            "fraction_of_roofline": self.fraction_of_roofline,
+            "schedule": self.schedule.to_json(),
+            "history": [secs if math.isfinite(secs) else None for secs in self.history],
+        }
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table, as text; the field's order is the column's."""
+
+    shape: str
+    layer: str
+    backend: str
+    gflops: str
+    of_peak: str
+    of_roofline: str
+    trials: str
+    failures: str
+    seconds: str
+    winner: str
+
+
+HEADINGS = Row(
+    "shape", "layer", "backend", "GFLOP/s", "of peak", "of roofline", "trials", "failures", "seconds", "winner"
+)
+NUMERIC = frozenset({"gflops", "of_peak", "of_roofline", "trials", "failures", "seconds"})
+
+# Layers of real networks by their shape: what is tuned without --shape, and how such a shape is called.
+LAYERS: dict[tuple[int, ...], str] = {
+    (1, 1000, 2048): "ResNet-50 classifier",
+    (128, 768, 768): "BERT attention",
+    (128, 3072, 768): "BERT feed-forward, in",
+    (128, 768, 3072): "BERT feed-forward, out",
+    (512, 512, 512): "square",
+}
+
+
+def shape_text(workload: Workload) -> str:
+    """The sizes as ``--shape`` takes them."""
+    return "x".join(map(str, workload.dims))
+
+
+def rows(results: Sequence[SearchResult]) -> list[Row]:
+    """The table's lines, in the order of ``results``; the fastest of each workload is marked as its winner."""
+    return [
+        Row(
+            shape=shape_text(r.workload),
+            layer=LAYERS.get(r.workload.dims, ""),
+            backend=r.backend,
+            gflops=f"{r.gflops:.1f}",
+            of_peak=f"{r.fraction_of_peak:.1%}",
+            of_roofline=f"{r.fraction_of_roofline:.1%}",
+            trials=str(r.trials),
+            failures=str(r.failures),
+            seconds=f"{r.search_secs:.1f}",
+            winner=_winner(r, [other for other in results if other.workload == r.workload and other is not r]),
+        )
+        for r in results
+    ]
+
+
+def table(lines: Iterable[Row]) -> str:
+    """The rows under their headings, in columns of equal width; plain text."""
+    names = [field.name for field in dataclasses.fields(Row)]
+    cells = [[getattr(row, name) for name in names] for row in (HEADINGS, *lines)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    cells.insert(1, ["-" * width for width in widths])
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if name in NUMERIC else cell.ljust(width)
+            for name, cell, width in zip(names, line, widths, strict=True)
+        ).rstrip()
+        for line in cells
+    )
+
+
+def _winner(result: SearchResult, others: Sequence[SearchResult]) -> str:
+    if not others:
+        return result.backend
+    second = max(other.gflops for other in others)
+    return f"{result.backend}, by {result.gflops / second - 1:.0%}" if result.gflops > second else ""

@@ -1,0 +1,117 @@
+"""The command line ``python -m autotune.search``: searches, shows how it goes, and hands over what was found.
+
+Exit codes: 0 done, 1 a failure of its own, 2 a wrong argument or input, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+
+import kernels
+from autotune.arguments import Job, job, joined, parser
+from autotune.progress import progress
+from autotune.result import Limits, SearchResult, rows, table
+from compiler.records import Records
+from compiler.target import Target
+from compiler.workload import Workload
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns its exit code.
+
+    Raises:
+        SystemExit: 2 after one line on standard error that says what is wrong; 0 after ``--help``.
+    """
+    command = parser()
+    arguments = command.parse_args(joined(sys.argv[1:] if argv is None else argv))
+    try:
+        asked = job(arguments)
+        records = Records(asked.records)
+    except ValueError as error:
+        command.error(str(error))
+    with records:
+        try:
+            target, results = search(asked, records)
+        except KeyboardInterrupt:
+            print(f"Interrupted; every finished measurement is kept in {asked.records}", file=sys.stderr)
+            return 130
+        except RuntimeError as error:
+            print(f"{command.prog}: {error}", file=sys.stderr)
+            return 1
+    hand_over(asked, target, results)
+    return 0
+
+
+def search(asked: Job, records: Records) -> tuple[Target, list[SearchResult]]:
+    """Searches every workload on every backend. The target comes back with its measured figures."""
+    from autotune.measure import Worker
+    from autotune.tuning import tune
+
+    target = asked.target.measured()
+    print(
+        f"{target.name}, {target.isa}, threads: {target.num_cores}; "
+        f"FMA peak {target.peak_gflops:.1f} GFLOP/s, memory {target.bandwidth_gbs:.1f} GB/s",
+        flush=True,
+    )
+    plan = asked.plan()
+    results: list[SearchResult] = []
+    with Worker() as worker, progress(plan) as shown:
+        for planned in plan:
+            limits = _limits(planned.workload, target)
+            shown.start(limits)
+            found = tune(
+                planned.workload,
+                target,
+                planned.backend,
+                asked.strategy,
+                planned.planned,
+                asked.seed,
+                records,
+                threads=target.num_cores,
+                on_trial=lambda record: shown.trial(record.measurement),
+                worker=worker,
+            )
+            shown.finish()
+            results.append(
+                SearchResult(
+                    workload=planned.workload,
+                    limits=limits,
+                    backend=planned.backend,
+                    strategy=asked.strategy,
+                    trials=found.trials,
+                    failures=found.failures,
+                    search_secs=found.search_secs,
+                    median_secs=found.best.measurement.median_secs,
+                    schedule=found.best.schedule,
+                    history=tuple(found.history),
+                )
+            )
+    return target, results
+
+
+def hand_over(asked: Job, target: Target, results: Sequence[SearchResult]) -> None:
+    """Prints the table, writes the files, and says where they are."""
+    from autotune.report import write_report
+
+    print(f"\n{table(rows(results))}\n")
+    if asked.json:
+        content = {"target": target.to_json(), "results": [result.to_json() for result in results]}
+        asked.json.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+        print(f"Results: {asked.json}")
+    print(f"Records: {asked.records} (SQLite; the next search goes on from there)")
+    print(f"Search curves and roofline: open {write_report(asked.report, target, results)} in a browser")
+
+
+def _limits(workload: Workload, target: Target) -> Limits:
+    """Measured next to the search, so that a slow hour of the machine weighs on both sides of a comparison."""
+    return Limits(
+        threads=target.num_cores,
+        peak_gflops=kernels.peak_gflops(target.isa, target.num_cores),
+        bandwidth_gbs=kernels.memory_bandwidth(target.num_cores, workload.bytes),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
