@@ -101,9 +101,7 @@ class ScheduleSpace(ABC):
 
     def schedule(self, choices: Sequence[int]) -> Schedule:
         """The schedule that takes choice ``choices[i]`` (an index) of decision ``i``."""
-        return Schedule(
-            self.backend, {d.name: d.choices[c] for d, c in zip(self.decisions, choices, strict=True)}
-        )
+        return Schedule(self.backend, {d.name: d.choices[c] for d, c in zip(self.decisions, choices, strict=True)})
 
     def choices(self, schedule: Schedule) -> tuple[int, ...]:
         """The inverse of :meth:`schedule`.

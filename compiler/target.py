@@ -69,7 +69,9 @@ class Target:
         usable = usable_cores()
         num_cores = usable if num_cores is None else num_cores
         if not 1 <= num_cores <= usable:
-            raise ValueError(f"threads must be between 1 and {usable} (the cores this process may use), got {num_cores}")
+            raise ValueError(
+                f"threads must be between 1 and {usable} (the cores this process may use), got {num_cores}"
+            )
         features = ISAS[isa]
         return cls(
             name=kernels.cpu_name(),

@@ -37,16 +37,17 @@ class Workload:
         names = OPERATOR_DIMS[self.op]
         if len(self.dims) != len(names) or not all(isinstance(d, int) and d >= 1 for d in self.dims):
             raise ValueError(f"{self.op} takes {len(names)} sizes >= 1 ({'x'.join(names)}), got {self.dims}")
-        order = [*(e for e in ("bias", "residual") if e in self.epilogue), *(e for e in self.epilogue if e in ACTIVATIONS)]
+        order = [
+            *(e for e in ("bias", "residual") if e in self.epilogue),
+            *(e for e in self.epilogue if e in ACTIVATIONS),
+        ]
         if list(self.epilogue) != order or sum(e in ACTIVATIONS for e in order) > 1:
             raise ValueError(
                 f"epilogue {self.epilogue} is not bias, residual, one of {', '.join(ACTIVATIONS)}, in this order"
             )
 
     @classmethod
-    def dense(
-        cls, m: int, n: int, k: int, dtype: str = "float32", epilogue: tuple[str, ...] = ()
-    ) -> Workload:
+    def dense(cls, m: int, n: int, k: int, dtype: str = "float32", epilogue: tuple[str, ...] = ()) -> Workload:
         return cls("dense", (m, n, k), dtype, epilogue)
 
     @property

@@ -16,9 +16,9 @@ def space(backend: str, workload: Workload, target: Target) -> ScheduleSpace:
         ValueError: no such backend.
     """
     if backend == "kernel":
-        from compiler.spaces.kernel import KernelSpace
+        from compiler.spaces.kernel import KERNEL_SPACES
 
-        return KernelSpace(workload, target)
+        return KERNEL_SPACES[workload.op](workload, target)
     if backend == "tvm":
         from compiler.spaces.tvm import TvmSpace
 
