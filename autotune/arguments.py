@@ -21,9 +21,9 @@ from compiler.workload import DTYPE_BYTES, OPERATOR_DIMS, Workload
 # With the shapes of LAYERS: about two minutes on two cores. A trial on TVM compiles, which takes several times as long.
 DEFAULT_TRIALS: Mapping[str, int] = {"kernel": 96, "tvm": 64}
 
-# Copies of a workload's data while a candidate is verified: the inputs, the packed weights, and in float64, twice as
-# large, the inputs as they are and as magnitudes.
-_COPIES_WHILE_VERIFYING = 6
+# What verifying takes at most, as a multiple of the workload's own bytes: two sets of inputs and of the packed weights,
+# their answers and tolerances in float64, and the float64 inputs that these are computed from.
+_VERIFYING_FACTOR = 12
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ def _at_least(least: int) -> Callable[[str], int]:
 
 
 def _check_memory(workload: Workload) -> None:
-    needed = _COPIES_WHILE_VERIFYING * workload.bytes
+    needed = _VERIFYING_FACTOR * workload.bytes
     available = psutil.virtual_memory().available
     if needed > available:
         raise ValueError(

@@ -1,0 +1,137 @@
+"""Every wrong argument gets one line that says what is possible, exit code 2, and costs nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import kernels
+from autotune import search
+from autotune.arguments import DEFAULT_TRIALS, job, joined, parser
+from autotune.result import LAYERS
+from compiler.spaces import BACKENDS
+from compiler.target import usable_cores
+
+
+@pytest.fixture(autouse=True)
+def empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def complaint(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *argv: str) -> str:
+    """The line that a wrong command line is answered with."""
+
+    def never(*_: object) -> None:
+        raise AssertionError("slow work began before the arguments were checked")
+
+    monkeypatch.setattr(search, "search", never)
+    with pytest.raises(SystemExit) as stop:
+        search.main(argv)
+    assert stop.value.code == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    (line,) = output.err.splitlines()
+    return line.removeprefix("python -m autotune.search: error: ")
+
+
+@pytest.mark.parametrize(
+    ("argv", "parts"),
+    [
+        ((), ["--op"]),
+        (("--op", "conv9d"), ["--op", "conv9d", "dense"]),
+        (("--op", "dense", "--arch", "mmx"), ["--arch", "mmx", "host", "avx512", "avx2", "reference"]),
+        (("--op", "dense", "--dtype", "float7"), ["--dtype", "float7", "float32"]),
+        (("--op", "dense", "--strategy", "luck"), ["--strategy", "luck", "rl", "evolutionary", "random"]),
+        (("--op", "dense", "--backend", "gpu"), ["--backend", "gpu", "kernel", "tvm", "all"]),
+        (("--op", "dense", "--trials", "0"), ["--trials", "'0'", "1 or more"]),
+        (("--op", "dense", "--trials", "-3"), ["--trials", "'-3'", "1 or more"]),
+        (("--op", "dense", "--trials", "1e3"), ["--trials", "'1e3'"]),
+        (("--op", "dense", "--threads", "0"), ["--threads", "'0'", "1 or more"]),
+        (("--op", "dense", "--threads", "100000"), ["threads", "100000", str(usable_cores())]),
+        (("--op", "dense", "--seed", "-1"), ["--seed", "'-1'", "0 or more"]),
+        (("--op", "dense", "--shape", "128x768"), ["3", "mxnxk", "128"]),
+        (("--op", "dense", "--shape", "1x2x3x4"), ["3", "mxnxk"]),
+        (("--op", "dense", "--shape", "0x768x768"), [">= 1", "0"]),
+        (("--op", "dense", "--shape", "-1x768x768"), ["--shape", "'-1x768x768'", "MxNxK"]),
+        (("--op", "dense", "--shape", ""), ["--shape", "MxNxK"]),
+        (("--op", "dense", "--shape", "axbxc"), ["--shape", "'axbxc'", "MxNxK"]),
+        (("--op", "dense", "--shape", "1x2x"), ["--shape", "'1x2x'", "MxNxK"]),
+        (("--op", "dense", "--shape", "1.5x2x3"), ["--shape", "'1.5x2x3'", "MxNxK"]),
+        (("--op", "dense", "--shape", "١x٢x٣"), ["--shape", "MxNxK"]),
+        (("--op", "dense", "--shape", "999999x999999x999999"), ["999999x999999x999999", "memory", "available"]),
+        (("--op", "dense", "--shape", f"{10**11}x{10**11}x{10**11}"), ["memory", "available"]),
+        (("--op", "dense", "--report", "notes/page"), ["notes/page", "another"]),
+        (("--op", "dense", "--json", "missing/results.json"), ["missing/results.json", "another"]),
+        (("--op", "dense", "--json", "."), ["directory", "another"]),
+        (("--op", "dense", "--records", "missing/r.sqlite"), ["missing", "another"]),
+        (("--op", "dense", "--records", "notes"), ["notes", "another"]),
+        (("--op", "dense", "--records", "."), ["directory", "choose"]),
+        (("--op", "dense", "--frobnicate"), ["--frobnicate"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_a_wrong_argument_is_refused_in_one_line(
+    argv: tuple[str, ...],
+    parts: list[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    empty_directory: Path,
+) -> None:
+    (empty_directory / "notes").write_text("no database at all, and no directory\n" * 100)
+    line = complaint(capsys, monkeypatch, *argv)
+    assert [part for part in parts if part not in line] == []
+    assert (empty_directory / "notes").read_text().startswith("no database at all")
+
+
+def test_an_isa_that_this_cpu_lacks_is_refused(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernels, "available_isas", lambda: ("avx2", "reference"))
+    assert complaint(capsys, monkeypatch, "--op", "dense", "--arch", "avx512") == (
+        "this CPU has no avx512; it has: avx2, reference"
+    )
+
+
+def test_a_file_that_may_not_be_written_is_told(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(self: Path, *_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "open", denied)
+    assert "cannot write results.json: Permission denied" in complaint(
+        capsys, monkeypatch, "--op", "dense", "--json", "results.json"
+    )
+
+
+def test_checking_leaves_files_as_they_were(empty_directory: Path) -> None:
+    kept = empty_directory / "kept.json"
+    kept.write_text("{}")
+    for name in ("kept.json", "new.json"):
+        job(parser().parse_args(["--op", "dense", "--json", name]))
+    assert kept.read_text() == "{}"
+    assert sorted(path.name for path in empty_directory.iterdir()) == ["kept.json", "reports"]
+    assert not list((empty_directory / "reports").iterdir())
+
+
+def test_by_default_every_layer_is_searched_on_every_backend() -> None:
+    plan = job(parser().parse_args(["--op", "dense"])).plan()
+    assert [(s.workload.dims, s.backend) for s in plan] == [(dims, backend) for dims in LAYERS for backend in BACKENDS]
+    assert all(s.planned == DEFAULT_TRIALS[s.backend] for s in plan)
+
+
+def test_shapes_and_trials_are_taken_from_the_arguments() -> None:
+    shapes = ["--shape", "1x2x3", "--shape", "4x5x6", "--shape", "1x2x3"]
+    argv = ["--op", "dense", *shapes, "--backend", "kernel", "--trials", "7"]
+    plan = job(parser().parse_args(argv)).plan()
+    assert [(s.workload.dims, s.backend, s.planned) for s in plan] == [
+        ((1, 2, 3), "kernel", 7),
+        ((4, 5, 6), "kernel", 7),
+    ]
+
+
+def test_only_a_negative_shape_is_joined_to_its_option() -> None:
+    assert joined(["--shape", "-1x2x3", "--trials", "-1"]) == ["--shape=-1x2x3", "--trials", "-1"]
+    assert joined(["--shape", "1x2x3", "--shape", "--seed"]) == ["--shape", "1x2x3", "--shape", "--seed"]

@@ -1,0 +1,65 @@
+"""What pyproject.toml promises and what constraints.txt pins agree."""
+
+from __future__ import annotations
+
+import itertools
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+try:
+    import tomllib
+except ModuleNotFoundError:  # Python 3.10
+    import tomli as tomllib
+
+ROOT = Path(__file__).resolve().parent.parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+REQUIREMENTS = [
+    Requirement(text)
+    for text in itertools.chain(
+        PROJECT["build-system"]["requires"],
+        PROJECT["project"]["dependencies"],
+        *PROJECT["project"]["optional-dependencies"].values(),
+        *PROJECT["dependency-groups"].values(),
+    )
+]
+PINS = [Requirement(line) for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+
+
+def pinned(name: str, python: str) -> str | None:
+    """The version that constraints.txt names for a Python version on this platform."""
+    environment = {"python_version": python, "python_full_version": f"{python}.0"}
+    versions = [
+        str(pin.specifier).removeprefix("==")
+        for pin in PINS
+        if canonicalize_name(pin.name) == canonicalize_name(name)
+        and (pin.marker is None or pin.marker.evaluate(environment))
+    ]
+    assert len(versions) <= 1, f"{name} is pinned twice for Python {python}"
+    return versions[0] if versions else None
+
+
+@pytest.mark.parametrize("python", ["3.10", "3.11", "3.12"])
+@pytest.mark.parametrize("requirement", REQUIREMENTS, ids=str)
+def test_every_requirement_is_pinned_within_its_bounds(requirement: Requirement, python: str) -> None:
+    pin = pinned(requirement.name, python)
+    assert pin is not None
+    assert requirement.specifier.contains(pin)
+
+
+def test_every_pin_is_exact() -> None:
+    assert all(len(pin.specifier) == 1 and str(pin.specifier).startswith("==") for pin in PINS)
+
+
+def test_builds_in_and_outside_of_isolation_use_the_same_tools() -> None:
+    group = {Requirement(text).name: text for text in PROJECT["dependency-groups"]["build"]}
+    assert all(group[Requirement(text).name] == text for text in PROJECT["build-system"]["requires"])
+
+
+@pytest.mark.parametrize("name", ["apache-tvm", "apache-tvm-ffi"])
+def test_the_tvm_pair_is_exact(name: str) -> None:
+    (requirement,) = (r for r in REQUIREMENTS if r.name == name)
+    assert str(requirement.specifier) == f"=={version(name)}"
