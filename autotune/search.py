@@ -57,7 +57,8 @@ def search(asked: Job, records: Records) -> tuple[Target, list[SearchResult]]:
     )
     plan = asked.plan()
     results: list[SearchResult] = []
-    with Worker() as worker, progress(plan) as shown:
+    with Worker(threads=target.num_cores) as worker, progress(plan) as shown:
+        worker.start()
         for planned in plan:
             limits = _limits(planned.workload, target)
             shown.start(limits)

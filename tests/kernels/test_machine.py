@@ -1,0 +1,82 @@
+"""What the kernels tell of the machine, and what they refuse."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+
+import kernels
+
+
+def test_isas_come_best_first_and_end_with_the_reference() -> None:
+    isas = kernels.available_isas()
+    assert isas[-1] == "reference"
+    assert list(isas) == [isa for isa in ("avx512", "avx2", "reference") if isa in isas]
+    assert kernels.detect_isa() == isas[0]
+
+
+def test_isas_are_those_that_the_operating_system_lists() -> None:
+    with open("/proc/cpuinfo") as file:
+        flags = next(set(line.split(":")[1].split()) for line in file if line.startswith("flags"))
+    assert ("avx2" in kernels.available_isas()) == ({"avx2", "fma"} <= flags)
+    assert ("avx512" in kernels.available_isas()) <= ("avx512f" in flags)
+
+
+def test_cpu_name_is_one_line() -> None:
+    assert kernels.cpu_name().strip() == kernels.cpu_name()
+    assert kernels.cpu_name()
+
+
+def test_caches_grow_with_their_level() -> None:
+    caches = kernels.cache_bytes()
+    assert len(caches) == 3
+    known = [size for size in caches if size]
+    assert known == sorted(known)
+    assert all(size >= 1024 for size in known)
+
+
+@pytest.mark.parametrize("isa", ["avx512", "avx2", "reference"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_peak_is_a_rate(isa: str, threads: int) -> None:
+    if isa not in kernels.available_isas():
+        pytest.skip(f"this CPU has no {isa}")
+    assert 0 < kernels.peak_gflops(isa, threads) < 1e6
+
+
+@pytest.mark.parametrize("working_set", [1, 4096, 1 << 22])
+def test_bandwidth_is_a_rate(working_set: int) -> None:
+    bandwidth = kernels.memory_bandwidth(2, working_set)
+    assert math.isfinite(bandwidth)
+    assert bandwidth > 0
+
+
+def test_register_tiles_fit_the_registers() -> None:
+    """A tile keeps mr·nr accumulators, one vector of weights at the least, and 16 or 32 registers are all there are."""
+    lanes = {"avx512": 16, "avx2": 8}
+    registers = {"avx512": 32, "avx2": 16}
+    for isa in kernels.available_isas():
+        tiles = kernels.register_tiles(isa)
+        assert len(set(tiles)) == len(tiles)
+        if isa == "reference":
+            assert tiles == []
+        else:
+            assert tiles
+            assert all(nr % lanes[isa] == 0 and mr * nr // lanes[isa] < registers[isa] for mr, nr in tiles)
+
+
+@pytest.mark.parametrize(
+    ("attempt", "message"),
+    [
+        (lambda: kernels.peak_gflops("sse9"), "sse9"),
+        (lambda: kernels.peak_gflops(threads=0), "threads must be between 1 and"),
+        (lambda: kernels.peak_gflops(dtype="float8"), "unknown dtype 'float8'; choose from: float32"),
+        (lambda: kernels.memory_bandwidth(threads=0), "threads must be between 1 and"),
+        (lambda: kernels.memory_bandwidth(1, 0), "working_set_bytes must be at least 1"),
+        (lambda: kernels.register_tiles("sse9"), "sse9"),
+    ],
+)
+def test_wrong_arguments_are_refused(attempt: Callable[[], object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        attempt()
