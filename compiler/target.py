@@ -94,7 +94,7 @@ class Target:
         return cls.from_host(isa=None if name == "host" else name, num_cores=num_cores)
 
     def measured(self) -> Target:
-        """This target with ``peak_gflops`` and ``bandwidth_gbs`` measured now on ``num_cores`` threads (about 0.2 s)."""
+        """This target with ``peak_gflops`` and ``bandwidth_gbs`` measured now, on ``num_cores`` threads."""
         return dataclasses.replace(
             self,
             peak_gflops=kernels.peak_gflops(self.isa, self.num_cores),

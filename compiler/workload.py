@@ -35,7 +35,7 @@ class Workload:
         if self.dtype not in DTYPE_BYTES:
             raise ValueError(f"unknown dtype {self.dtype!r} for {self.op}; choose from: {', '.join(DTYPE_BYTES)}")
         names = OPERATOR_DIMS[self.op]
-        if len(self.dims) != len(names) or not all(isinstance(d, int) and d >= 1 for d in self.dims):
+        if len(self.dims) != len(names) or not all(type(d) is int and d >= 1 for d in self.dims):
             raise ValueError(f"{self.op} takes {len(names)} sizes >= 1 ({'x'.join(names)}), got {self.dims}")
         order = [
             *(e for e in ("bias", "residual") if e in self.epilogue),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 import kernels
-from compiler.schedule import Decision, Program, Schedule, ScheduleSpace
+from compiler.schedule import Choice, Decision, Program, Schedule, ScheduleSpace
 from compiler.target import Target
 from compiler.workload import DTYPE_BYTES, Workload
 
@@ -58,9 +59,9 @@ class DenseKernelSpace(ScheduleSpace):
         )
 
     def is_legal(self, schedule: Schedule) -> bool:
-        v = schedule.values
-        if not v:
+        if not schedule.values:
             return not self.decisions
+        v: Mapping[str, Any] = schedule.values
         mr, nr, mc, kc, nc = v["mr"], v["nr"], v["mc"], v["kc"], v["nc"]
         if (mr, nr) not in self._tiles or mr * nr < self._chains * self.target.lanes or mc < mr or nc < nr:
             return False
@@ -113,12 +114,12 @@ def _parts(size: int, at_least: int) -> tuple[int, ...]:
     return tuple(sorted((p for p in parts if p >= at_least or p == size), reverse=True))
 
 
-def _nearest(decision: Decision, value: int | str) -> int | str | bool:
+def _nearest(decision: Decision, value: Any) -> Choice:
     """The choice itself where it is offered, else the largest offered number below it, else the smallest."""
     if value in decision.choices:
         return value
-    below = [c for c in decision.choices if c <= value]
-    return max(below) if below else min(decision.choices)
+    numbers = [c for c in decision.choices if isinstance(c, int)]
+    return max((c for c in numbers if c <= value), default=min(numbers))
 
 
 # One line an operator.
