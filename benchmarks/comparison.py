@@ -1,0 +1,103 @@
+"""What the samples of one measurement say: speeds, their limit, and ratios with their spread."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from benchmarks.peers import PEERS
+from compiler.workload import Workload
+
+PEER = next(iter(PEERS))
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How many times faster, by the medians, and the interval that holds 95 % of its bootstrap resamples."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One shape on one thread count.
+
+    Attributes:
+        gflops: by contender, from its median seconds.
+        limit_gflops: the roofline: the FMA peak, or the memory bandwidth at this working set where that is less.
+        peak_gflops: of all threads together.
+        ratios: our best schedule against each peer, above one where ours is faster.
+    """
+
+    shape: str
+    workload: Workload
+    threads: int
+    gflops: Mapping[str, float]
+    limit_gflops: float
+    peak_gflops: float
+    ratios: Mapping[str, Ratio]
+
+    @property
+    def ours(self) -> str:
+        return ours(self.gflops)
+
+    @property
+    def fraction_of_roofline(self) -> float:
+        return self.gflops[self.ours] / self.limit_gflops
+
+    @property
+    def memory_bound(self) -> bool:
+        return self.limit_gflops < self.peak_gflops
+
+
+def compare(result: Mapping[str, Any], peak_gflops: float) -> Comparison:
+    """Reads what ``benchmarks.measure`` wrote. ``peak_gflops`` is of as many threads as the result."""
+    workload = Workload.from_json(result["workload"])
+    secs = {name: contender["secs"] for name, contender in result["contenders"].items()}
+    mine = ours(secs)
+    return Comparison(
+        shape=result["shape"],
+        workload=workload,
+        threads=result["threads"],
+        gflops={name: workload.flops / float(np.median(samples)) * 1e-9 for name, samples in secs.items()},
+        limit_gflops=workload.flops / workload.roofline_secs(peak_gflops, result["bandwidth_gbs"]) * 1e-9,
+        peak_gflops=peak_gflops,
+        ratios={name: ratio(secs[mine], secs[name]) for name in secs if name in PEERS},
+    )
+
+
+def compare_all(results: Sequence[Mapping[str, Any]]) -> list[Comparison]:
+    """Compares each result, with the highest peak of its thread count: noise only ever lowers a measured peak."""
+    peaks: dict[int, float] = {}
+    for result in results:
+        peaks[result["threads"]] = max(peaks.get(result["threads"], 0.0), result["peak_gflops"])
+    return [compare(result, peaks[result["threads"]]) for result in results]
+
+
+def ours(contenders: Iterable[str]) -> str:
+    """Which of our contenders is compared: the tuned one, the default where nothing was tuned."""
+    return "tuned" if "tuned" in contenders else "default"
+
+
+def ratio(secs: Sequence[float], peer_secs: Sequence[float], resamples: int = 2000) -> Ratio:
+    """Median of ``peer_secs`` over the median of ``secs``, with a percentile bootstrap (Efron 1979), seeded."""
+    rng = np.random.default_rng(0)
+    medians = [
+        np.median(rng.choice(np.asarray(samples), (resamples, len(samples))), axis=1) for samples in (peer_secs, secs)
+    ]
+    low, high = np.percentile(medians[0] / medians[1], [2.5, 97.5])
+    return Ratio(float(np.median(peer_secs) / np.median(secs)), float(low), float(high))
+
+
+def geometric_mean(values: Iterable[float]) -> float:
+    logarithms = [math.log(value) for value in values]
+    return math.exp(sum(logarithms) / len(logarithms))

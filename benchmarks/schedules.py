@@ -1,0 +1,29 @@
+"""Tuned schedules: those on record, after a short search where there are too few records."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import autotune
+from compiler.records import Records
+from compiler.schedule import Schedule
+from compiler.target import Target
+from compiler.workload import Workload
+
+BACKEND = "kernel"
+STRATEGY = "rl"
+
+
+def tuned_schedule(workload: Workload, threads: int, path: Path, trials: int) -> Schedule | None:
+    """The best schedule of our kernels in the file ``path``, which a search first fills up to ``trials`` records.
+
+    None where there is no record and ``trials`` is 0.
+    """
+    target = Target.from_host(num_cores=threads)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with Records(path) as records:
+        lacking = trials - len(records.query(workload, target, BACKEND))
+        if lacking > 0:
+            autotune.tune(workload, target, BACKEND, STRATEGY, lacking, records=records, threads=threads)
+        best = records.best(workload, target, BACKEND)
+    return best.schedule if best else None

@@ -1,0 +1,66 @@
+"""Dense layers of real networks, and a few that are only awkward."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from compiler.workload import Workload
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A named workload."""
+
+    name: str
+    workload: Workload
+
+    @property
+    def label(self) -> str:
+        return f"{self.name} {'x'.join(map(str, self.workload.dims))}"
+
+
+def _dense(name: str, m: int, n: int, k: int, *epilogue: str) -> Shape:
+    return Shape(name, Workload.dense(m, n, k, epilogue=epilogue))
+
+
+# m rows of x, n outputs, k inputs. A 1x1 convolution is a dense layer whose rows are the pixels.
+SHAPES: tuple[Shape, ...] = (
+    # Classifiers, one image at a time and a batch.
+    _dense("resnet50-classifier", 1, 1000, 2048, "bias"),
+    _dense("mobilenet-classifier", 1, 1000, 1280, "bias"),
+    _dense("vgg16-fc7", 1, 4096, 4096, "bias", "relu"),
+    _dense("efficientnet-squeeze", 1, 48, 1152, "bias"),
+    _dense("resnet50-classifier-batch", 16, 1000, 2048, "bias"),
+    # Transformers: one token at a time, and a sentence.
+    _dense("transformer-token", 1, 4096, 1024, "bias"),
+    _dense("bert-pooler", 1, 768, 768, "bias"),
+    _dense("bert-attention", 128, 768, 768, "bias"),
+    _dense("bert-expand", 128, 3072, 768, "bias"),
+    _dense("bert-contract", 128, 768, 3072, "bias"),
+    _dense("minilm-attention", 128, 384, 384, "bias"),
+    _dense("minilm-expand", 128, 1536, 384, "bias"),
+    _dense("minilm-contract", 128, 384, 1536, "bias"),
+    # Multi-layer perceptrons at growing batch sizes.
+    _dense("mlp-batch-2", 2, 1024, 1024, "bias", "relu"),
+    _dense("mlp-batch-4", 4, 1024, 1024, "bias", "relu"),
+    _dense("mlp-batch-16", 16, 1024, 1024, "bias", "relu"),
+    _dense("mlp-batch-64", 64, 1024, 1024, "bias", "relu"),
+    _dense("mnist-mlp", 64, 512, 784, "bias", "relu"),
+    # 1x1 convolutions of ResNet-50, one of each resolution and direction.
+    _dense("resnet50-56-reduce", 3136, 64, 256, "bias", "relu"),
+    _dense("resnet50-56-expand", 3136, 256, 64, "bias"),
+    _dense("resnet50-28-reduce", 784, 128, 512, "bias", "relu"),
+    _dense("resnet50-14-reduce", 196, 256, 1024, "bias", "relu"),
+    _dense("resnet50-14-expand", 196, 1024, 256, "bias"),
+    _dense("resnet50-7-reduce", 49, 512, 2048, "bias", "relu"),
+    # 1x1 convolutions of MobileNetV2: narrow, so that the reduction or the output fills few registers.
+    _dense("mobilenet-56-expand", 3136, 144, 24, "bias"),
+    _dense("mobilenet-14-expand", 196, 576, 96, "bias"),
+    _dense("mobilenet-7-head", 49, 1280, 320, "bias"),
+    # Squares, and sizes that no tile divides.
+    _dense("square-512", 512, 512, 512),
+    _dense("square-1024", 1024, 1024, 1024),
+    _dense("awkward-rows", 17, 1001, 333, "bias"),
+    _dense("awkward-primes", 127, 509, 257, "bias"),
+    _dense("awkward-thin", 5, 31, 1021, "bias"),
+)
