@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 _TAIL_BYTES = 4096
@@ -27,20 +28,22 @@ class WorkerProcess:
 
     def __init__(self, cores: Sequence[int], space: str) -> None:
         self._answers, theirs = socket.socketpair()
-        self._output, their_output = socket.socketpair()
+        # Both ends of the output stay open here, so that it is never at its end, only ever empty.
+        self._output, self._their_output = socket.socketpair()
+        self._output.setblocking(False)
         command = [sys.executable, "-m", "autotune.worker", "--space", space, "--socket", str(theirs.fileno())]
-        with theirs, their_output:
+        with theirs:
             self._process = subprocess.Popen(
                 [*command, "--cores", *map(str, cores)],
                 stdin=subprocess.PIPE,  # its closing tells the worker that the tuner is gone
-                stdout=their_output,
-                stderr=their_output,
+                stdout=self._their_output.fileno(),
+                stderr=subprocess.STDOUT,
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,
                 env=_environment(threads=len(cores)),
             )
         self._received = b""
-        self._tail = b""  # of what the process printed
+        self._tail = b""  # of what the process has printed since the last request
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._answers, selectors.EVENT_READ)
         self._selector.register(self._output, selectors.EVENT_READ)
@@ -53,15 +56,11 @@ class WorkerProcess:
         return self._process.poll() is None
 
     def send(self, request: Mapping[str, Any]) -> None:
-        """Sends a request without waiting for its answer.
-
-        Raises:
-            ProcessLostError: the process has ended.
-        """
-        try:
+        """Sends a request without waiting for its answer; where the process has ended, ``receive`` will say so."""
+        self._drain_output()
+        self._tail = b""
+        with suppress(ConnectionError):
             self._answers.sendall(json.dumps(request).encode() + b"\n")
-        except ConnectionError:
-            raise ProcessLostError(self._reason()) from None
 
     def receive(self, timeout_secs: float) -> dict[str, Any]:
         """The next answer.
@@ -75,12 +74,9 @@ class WorkerProcess:
             if not ready:
                 raise ProcessLostError(f"timed out: no answer within {timeout_secs:g} s")
             if self._output in ready:
-                self._read_output()
+                self._drain_output()
             if self._answers in ready:
-                chunk = _receive(self._answers)
-                if not chunk:
-                    raise ProcessLostError(self._reason())
-                self._received += chunk
+                self._received += self._read_answer()
         line, _, self._received = self._received.partition(b"\n")
         return json.loads(line)
 
@@ -91,16 +87,23 @@ class WorkerProcess:
         self._selector.close()
         self._answers.close()
         self._output.close()
+        self._their_output.close()
         with self._process:
             pass  # closes the pipe and waits
 
-    def _read_output(self) -> bool:
-        chunk = _receive(self._output)
-        if chunk:
-            self._tail = (self._tail + chunk)[-_TAIL_BYTES:]
-        else:
-            self._selector.unregister(self._output)
-        return bool(chunk)
+    def _read_answer(self) -> bytes:
+        try:
+            chunk = self._answers.recv(65536)
+        except ConnectionResetError:
+            chunk = b""
+        if not chunk:
+            raise ProcessLostError(self._reason())
+        return chunk
+
+    def _drain_output(self) -> None:
+        with suppress(BlockingIOError):
+            while True:
+                self._tail = (self._tail + self._output.recv(65536))[-_TAIL_BYTES:]
 
     def _reason(self) -> str:
         """Why a process ended that has closed its socket: how, and the last line that it printed."""
@@ -108,20 +111,10 @@ class WorkerProcess:
             code = self._process.wait(_EXIT_SECS)
         except subprocess.TimeoutExpired:
             return "closed its connection"
-        self._output.setblocking(False)
-        while self._read_output():
-            pass
+        self._drain_output()
         how = f"exited with code {code}" if code >= 0 else f"crashed: {_signal_name(-code)}"
         last_line = self._tail.decode(errors="replace").strip().rpartition("\n")[2]
         return f"{how}: {last_line}"[:_REASON_CHARS] if last_line else how
-
-
-def _receive(connection: socket.socket) -> bytes:
-    """What has arrived; nothing where the other end is closed, or nothing has."""
-    try:
-        return connection.recv(65536)
-    except (BlockingIOError, ConnectionResetError):
-        return b""
 
 
 def _signal_name(number: int) -> str:

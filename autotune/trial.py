@@ -1,0 +1,114 @@
+"""One trial: a schedule is built, its answer verified, and only then timed. Runs inside a worker process."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import statistics
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from compiler.records import Measurement
+from compiler.reference import make_inputs, reference, tolerance
+from compiler.schedule import Program, Schedule, ScheduleSpace
+from compiler.workload import Workload
+
+_REASON_CHARS = 300
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long and how often a candidate is timed.
+
+    Attributes:
+        sample_secs: one sample is the mean of as many runs as last about this long, so that the clock and the call
+            weigh nothing.
+        samples: samples of a candidate that is quick and steady.
+        min_samples: samples of one whose runs are long.
+        budget_secs: all samples together should last no longer; ``min_samples`` come first.
+        spread: where the median sample is slower than the fastest by more than this fraction, something else was
+            running, and as many samples again are taken, once, if the budget still allows it.
+        slow_factor: a candidate whose second run is slower by this factor than the best one so far, and longer than
+            a fifth of the budget, is not worth more than that one sample.
+    """
+
+    sample_secs: float = 1e-3
+    samples: int = 9
+    min_samples: int = 3
+    budget_secs: float = 0.025
+    spread: float = 0.05
+    slow_factor: float = 5.0
+
+
+class Bench:
+    """One workload on one backend, set up to try schedules on.
+
+    Two sets of inputs take turns, so that a program that leaves its output as it found it never finds the right answer
+    there, even in memory that the one before it has freed.
+    """
+
+    def __init__(self, space: ScheduleSpace, workload: Workload, seed: int = 0) -> None:
+        self._space = space
+        self._questions = itertools.cycle([_Question(workload, seed), _Question(workload, seed + 1)])
+
+    def measure(self, schedule: Schedule, timing: Timing, best_secs: float | None = None) -> Measurement:
+        """Never raises for what a candidate does, short of ending the process: a failure is a Measurement too."""
+        question = next(self._questions)
+        stage = "build"
+        try:
+            program = self._space.build(schedule)
+            stage = "load"
+            program.load(question.inputs)
+            stage = "run"
+            answer = program.run()
+            stage = "verify"
+            if wrong := question.wrong(answer):
+                return Measurement((), wrong)
+            stage = "time"
+            return Measurement(tuple(sample(program, timing, best_secs)))
+        except Exception as error:  # noqa: BLE001 - whatever a candidate raises is its result
+            return Measurement((), f"{stage} failed: {one_line(error)}")
+
+
+class _Question:
+    """Inputs, the right answer to them, and how far off an answer may be."""
+
+    def __init__(self, workload: Workload, seed: int) -> None:
+        self.inputs = make_inputs(workload, seed)
+        self._answer = reference(workload, self.inputs)
+        self._tolerance = tolerance(workload, self.inputs)
+
+    def wrong(self, answer: np.ndarray) -> str | None:
+        """What is wrong with an answer; None where it is right."""
+        if answer.shape != self._answer.shape or answer.dtype != np.float32:
+            return f"wrong answer: {answer.dtype} {answer.shape}, not float32 {self._answer.shape}"
+        if unfinite := int(np.count_nonzero(~np.isfinite(answer))):
+            return f"wrong answer: {unfinite} of {answer.size} elements are NaN or infinite"
+        errors = np.abs(answer - self._answer)
+        if beyond := int(np.count_nonzero(errors > self._tolerance)):
+            worst = float(np.max(errors / self._tolerance))
+            return f"wrong answer: {beyond} of {answer.size} elements, the worst off by {worst:.3g} times the tolerance"
+        return None
+
+
+def sample(program: Program, timing: Timing, best_secs: float | None) -> list[float]:
+    """Seconds a run, sample by sample, of a program that has run once already."""
+    start = time.perf_counter()
+    (once,) = program.time(1, 1)
+    if best_secs is not None and once > max(timing.slow_factor * best_secs, timing.budget_secs / 5):
+        return [once]
+    number = math.ceil(timing.sample_secs / once)
+    repeat = min(timing.samples, max(timing.min_samples, int(timing.budget_secs / (number * once))))
+    samples = program.time(number, repeat)
+    spent = time.perf_counter() - start
+    if statistics.median(samples) > (1 + timing.spread) * min(samples) and spent < timing.budget_secs:
+        samples += program.time(number, repeat)
+    return samples
+
+
+def one_line(error: BaseException) -> str:
+    """What an exception says, shortened to its first line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return ": ".join([type(error).__name__, *lines[:1]])[:_REASON_CHARS]
