@@ -29,15 +29,15 @@ class Timing:
         min_samples: samples of one whose runs are long.
         budget_secs: all samples together should last no longer; ``min_samples`` come first.
         spread: where the median sample is slower than the fastest by more than this fraction, something else was
-            running, and as many samples again are taken, once, if the budget still allows it.
-        slow_factor: a candidate whose second run is slower by this factor than the best one so far, and longer than
+            running, and what the budget still allows is spent on up to as many samples again.
+        slow_factor: a candidate whose first timed run is slower by this factor than the best so far, and longer than
             a fifth of the budget, is not worth more than that one sample.
     """
 
     sample_secs: float = 1e-3
     samples: int = 9
     min_samples: int = 3
-    budget_secs: float = 0.025
+    budget_secs: float = 0.03
     spread: float = 0.05
     slow_factor: float = 5.0
 
@@ -101,10 +101,11 @@ def sample(program: Program, timing: Timing, best_secs: float | None) -> list[fl
         return [once]
     number = math.ceil(timing.sample_secs / once)
     repeat = min(timing.samples, max(timing.min_samples, int(timing.budget_secs / (number * once))))
-    samples = program.time(number, repeat)
-    spent = time.perf_counter() - start
-    if statistics.median(samples) > (1 + timing.spread) * min(samples) and spent < timing.budget_secs:
-        samples += program.time(number, repeat)
+    samples = [once, *program.time(1, repeat - 1)] if number == 1 else program.time(number, repeat)
+    left_secs = timing.budget_secs - (time.perf_counter() - start)
+    affordable = max(0, int(left_secs / (number * once)))
+    if statistics.median(samples) > (1 + timing.spread) * min(samples) and affordable:
+        samples += program.time(number, min(repeat, affordable))
     return samples
 
 

@@ -121,9 +121,11 @@ def test_a_slow_candidate_that_costs_nothing_is_timed_in_full():
 
 
 def test_unsteady_samples_are_taken_again_and_all_are_kept():
-    program = ScriptedProgram(1e-3, 1e-3, 2e-3, 2e-3, 1e-3)
+    program = ScriptedProgram(1e-3, 2e-3, 2e-3, 1e-3)
     samples = sample(program, Timing(sample_secs=1e-3, samples=3, spread=0.05, budget_secs=0.05), None)
     assert samples == [1e-3, 2e-3, 2e-3, 1e-3, 1e-3, 1e-3]
+    program = ScriptedProgram(1e-3, 2e-3, 2e-3, 1e-3)
+    assert sample(program, Timing(sample_secs=1e-3, samples=3, spread=2.0, budget_secs=0.05), None) == samples[:3]
 
 
 @pytest.mark.parametrize(
