@@ -51,8 +51,8 @@ def draw(comparisons: Sequence[Comparison], heading: Sequence[str], path: Path) 
         label: handle for axis in axes[0, ::2] for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
     }
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles), frameon=False)
-    figure.suptitle("Dense layers, float32, weights prepacked\n" + "; ".join(heading), fontsize=9)
-    figure.savefig(path, dpi=130)
+    figure.suptitle("\n".join(["Dense layers, float32, weights prepacked", *heading]), fontsize=9)
+    figure.savefig(path, dpi=130, bbox_inches="tight", pad_inches=0.15)
     pyplot.close(figure)
 
 
@@ -68,7 +68,7 @@ def _draw_speed(axis: Axes, comparisons: Sequence[Comparison], lines: dict[str, 
         speed = f"{comparison.gflops[comparison.ours]:.1f} of {comparison.limit_gflops:.1f}"
         axis.annotate(speed, (1.02, lines[comparison.shape]), xycoords=("axes fraction", "data"), va="center", size=7)
     axis.set_xlim(left=0)
-    axis.set_xlabel("percent of the roofline (beside it: our GFLOP/s)")
+    axis.set_xlabel("% of the roofline; our GFLOP/s", fontsize=9)
     threads = comparisons[0].threads
     axis.set_title(f"{threads} thread{'s' * (threads > 1)}", fontsize=10)
     axis.grid(color="#E4E4E4", linewidth=0.6)
@@ -78,7 +78,7 @@ def _draw_speed(axis: Axes, comparisons: Sequence[Comparison], lines: dict[str, 
 def _draw_ratio(axis: Axes, comparisons: Sequence[Comparison], lines: dict[str, int]) -> None:
     present = [c for c in comparisons if PEER in c.ratios]
     axis.axvline(1, color="black", linewidth=1)
-    axis.set_xlabel(f"times as fast as {PEER}")
+    axis.set_xlabel(f"times as fast as {PEER}", fontsize=9)
     if not present:
         axis.set_title("not measured", fontsize=10)
         return
@@ -97,7 +97,6 @@ def _draw_ratio(axis: Axes, comparisons: Sequence[Comparison], lines: dict[str, 
     axis.xaxis.set_minor_locator(NullLocator())
     axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     mean = geometric_mean(c.ratios[PEER].value for c in present)
-    axis.axvline(mean, color=FASTER, linewidth=1, linestyle="--")
     axis.set_title(f"geometric mean {mean:.3f}", fontsize=10)
     axis.grid(color="#E4E4E4", linewidth=0.6)
     axis.set_axisbelow(True)

@@ -35,6 +35,7 @@ class Comparison:
         gflops: by contender, from its median seconds.
         limit_gflops: the roofline: the FMA peak, or the memory bandwidth at this working set where that is less.
         peak_gflops: of all threads together.
+        memory_bound: whether the bandwidth is the limit.
         ratios: our best schedule against each peer, above one where ours is faster.
     """
 
@@ -44,6 +45,7 @@ class Comparison:
     gflops: Mapping[str, float]
     limit_gflops: float
     peak_gflops: float
+    memory_bound: bool
     ratios: Mapping[str, Ratio]
 
     @property
@@ -54,23 +56,21 @@ class Comparison:
     def fraction_of_roofline(self) -> float:
         return self.gflops[self.ours] / self.limit_gflops
 
-    @property
-    def memory_bound(self) -> bool:
-        return self.limit_gflops < self.peak_gflops
-
 
 def compare(result: Mapping[str, Any], peak_gflops: float) -> Comparison:
     """Reads what ``benchmarks.measure`` wrote. ``peak_gflops`` is of as many threads as the result."""
     workload = Workload.from_json(result["workload"])
     secs = {name: contender["secs"] for name, contender in result["contenders"].items()}
     mine = ours(secs)
+    limit_secs = workload.roofline_secs(peak_gflops, result["bandwidth_gbs"])
     return Comparison(
         shape=result["shape"],
         workload=workload,
         threads=result["threads"],
         gflops={name: workload.flops / float(np.median(samples)) * 1e-9 for name, samples in secs.items()},
-        limit_gflops=workload.flops / workload.roofline_secs(peak_gflops, result["bandwidth_gbs"]) * 1e-9,
+        limit_gflops=workload.flops / limit_secs * 1e-9,
         peak_gflops=peak_gflops,
+        memory_bound=limit_secs > workload.flops / (peak_gflops * 1e9),
         ratios={name: ratio(secs[mine], secs[name]) for name in secs if name in PEERS},
     )
 

@@ -1,0 +1,67 @@
+"""A measurement end to end, in the process of its own that it needs."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.measure import Contender, check_answer
+from compiler.target import usable_cores
+
+ROOT = Path(__file__).parents[2]
+pytest.importorskip("google_benchmark", reason="google-benchmark is not installed")
+
+
+def measure(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "benchmarks.measure", *arguments]
+    return subprocess.run(
+        command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, timeout=100, check=False
+    )
+
+
+def test_samples_of_every_contender(tmp_path: Path) -> None:
+    out = tmp_path / "result.json"
+    process = measure("awkward-thin", "--samples", "4", "--slice-secs", "0.001", "--json", str(out))
+    assert process.returncode == 0, process.stderr
+    result = json.loads(out.read_text())
+    assert result["shape"] == "awkward-thin"
+    assert len(result["cores"]) == result["threads"] == 1
+    assert set(result["contenders"]) == {"default"} | set(result["versions"])
+    for contender in result["contenders"].values():
+        assert len(contender["secs"]) == 4
+        assert all(1e-9 < secs < 1 for secs in contender["secs"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["no-such-shape"], "invalid choice: 'no-such-shape'"),
+        (["square-512", "--threads", "0"], "--threads must be between 1 and"),
+        (["square-512", "--threads", str(usable_cores() + 1)], "--threads must be between 1 and"),
+    ],
+)
+def test_wrong_arguments(arguments: list[str], message: str, tmp_path: Path) -> None:
+    process = measure(*arguments, "--json", str(tmp_path / "result.json"))
+    assert process.returncode == 2
+    assert message in process.stderr
+    assert "Traceback" not in process.stderr
+
+
+def contender(answer: np.ndarray) -> Contender:
+    return Contender(run=lambda: answer, time=lambda number, repeat: [1.0 / number] * repeat, description="a stub")
+
+
+def test_an_answer_within_the_tolerance_is_right() -> None:
+    check_answer(contender(np.array([1.0, 2.5])), np.array([1.0, 2.0]), np.array([0.1, 0.5]))
+
+
+@pytest.mark.parametrize("wrong", [2.6, np.nan, np.inf])
+def test_an_answer_beyond_it_is_wrong(wrong: float) -> None:
+    with pytest.raises(ArithmeticError, match=r"wrong answer, .* times the tolerance: a stub"):
+        check_answer(contender(np.array([1.0, wrong])), np.array([1.0, 2.0]), np.array([0.1, 0.5]))

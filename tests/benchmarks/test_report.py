@@ -1,0 +1,42 @@
+"""The report says what was measured, on what, and when not to believe it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from benchmarks import report
+from benchmarks.comparison import PEER
+from tests.benchmarks.test_comparison import result
+
+
+def test_files_keep_the_raw_samples(tmp_path: Path) -> None:
+    results = [result({"default": [0.001, 0.003], PEER: [0.002, 0.002]}), result({"default": [0.001]}, threads=2)]
+    report.write(results, tmp_path / "new folder")
+    written = json.loads((tmp_path / "new folder" / "dense.json").read_text())
+    assert written["results"] == results
+    assert [(row["threads"], row["geometric_mean"]) for row in written["summary"]] == [(1, pytest.approx(1)), (2, None)]
+    assert (tmp_path / "new folder" / "dense.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_text_names_machine_peers_and_pinning() -> None:
+    measured = result({"default": [0.001], PEER: [0.002]})
+    measured |= {"versions": {PEER: "version 7"}, "skipped": {"torch": "torch is not installed"}}
+    text = "\n".join(report.lines([measured]))
+    for expected in ("a CPU", "version 7", "torch: skipped, torch is not installed", "bound to core 0", "1 thread,"):
+        assert expected in text
+    assert f"default / {PEER}: geometric mean 2.000 over 1 shapes, least 2.000 (square)" in text
+    assert "NOT QUIET" not in text
+
+
+def test_a_busy_machine_is_told() -> None:
+    measured = result({"default": [0.001]}) | {"cores_busy_with_others": 0.7}
+    assert "at most 0.70 cores busy meanwhile: NOT QUIET" in "\n".join(report.lines([measured]))
+
+
+def test_without_the_peer_there_is_still_a_table() -> None:
+    text = "\n".join(report.lines([result({"default": [0.001]})]))
+    assert "square" in text
+    assert "geometric mean" not in text
