@@ -1,0 +1,36 @@
+"""Search strategies, one file each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+
+from autotune.strategies.base import SearchStrategy
+
+# Where each strategy lives. Imported only when asked for, so that listing them loads no torch.
+STRATEGIES: Mapping[str, str] = {
+    "rl": "autotune.strategies.rl.RlStrategy",
+    "evolutionary": "autotune.strategies.evolutionary.EvolutionaryStrategy",
+    "random": "autotune.strategies.random.RandomStrategy",
+}
+
+
+def check(name: str) -> None:
+    """Loads nothing.
+
+    Raises:
+        ValueError: no strategy has this name.
+    """
+    if name not in STRATEGIES:
+        raise ValueError(f"unknown strategy {name!r}; choose from: {', '.join(STRATEGIES)}")
+
+
+def load(name: str) -> type[SearchStrategy]:
+    """The strategy class of that name.
+
+    Raises:
+        ValueError: no strategy has this name.
+    """
+    check(name)
+    module, _, strategy = STRATEGIES[name].rpartition(".")
+    return getattr(import_module(module), strategy)

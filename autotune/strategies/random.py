@@ -1,0 +1,13 @@
+"""Uniform random search without replacement: what any other strategy has to beat."""
+
+from __future__ import annotations
+
+from autotune.strategies.base import SearchStrategy, draw
+from compiler.schedule import Schedule
+
+
+class RandomStrategy(SearchStrategy):
+    """Draws legal schedules uniformly."""
+
+    def propose(self, n: int) -> list[Schedule]:
+        return draw(self.space, self.rng, n, self.measured)

@@ -1,0 +1,139 @@
+"""The search itself: propose, measure, learn, until the trials are used up."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from autotune import strategies
+from autotune.cost_model import CostModel
+from autotune.measure import Measurer, Worker
+from compiler import spaces
+from compiler.records import Record, Records
+from compiler.schedule import ScheduleSpace
+from compiler.target import Target
+from compiler.workload import Workload
+
+_MAX_OTHER_RECORDS = 1024  # of other workloads, the latest: enough to learn from, and training stays quick
+
+
+@dataclass(frozen=True)
+class TuneResult:
+    """What a search found.
+
+    Attributes:
+        best: the fastest record, be it of this search or an earlier one on the same records.
+        history: the best seconds known after each trial of this search; earlier records count, and it is ``math.inf``
+            for as long as nothing has succeeded.
+        trials: measurements made; fewer than asked for where the space has no more schedules.
+        failures: how many of them failed.
+        search_secs: wall-clock seconds of the whole search.
+    """
+
+    best: Record
+    history: tuple[float, ...]
+    trials: int
+    failures: int
+    search_secs: float
+
+
+def tune(
+    workload: Workload,
+    target: str | Target = "host",
+    backend: str = "kernel",
+    strategy: str = "rl",
+    trials: int = 64,
+    seed: int = 0,
+    records: str | os.PathLike[str] | Records | None = None,
+    *,
+    threads: int = 1,
+    on_trial: Callable[[Record], None] | None = None,
+    worker: Worker | None = None,
+) -> TuneResult:
+    """Searches a fast schedule.
+
+    Each measurement is written to ``records`` as it finishes. What they hold already of the same workload, target and
+    backend is where the search goes on from: it is not measured again, and counts for the best. The cost model learns
+    from it, and from what was measured of other workloads too.
+
+    Args:
+        target: a target, or the name of one for :meth:`Target.named`.
+        backend: one of ``compiler.spaces.BACKENDS``.
+        strategy: a key of ``autotune.strategies.STRATEGIES``.
+        trials: schedules to measure now, on top of the earlier ones.
+        seed: the same seed, records and measurements give the same proposals.
+        records: a file, made where there is none, or an open one; None keeps nothing.
+        threads: cores to run on, where ``target`` is a name; a :class:`Target` says itself how many.
+        on_trial: called with each record as soon as it is kept.
+        worker: a warm one to measure in, which stays open.
+
+    Raises:
+        ValueError: an unknown target, backend or strategy, trials below 1, or an unusable records file.
+        RuntimeError: nothing succeeded, now or earlier; the message has the most frequent reason.
+    """
+    started = time.monotonic()
+    if trials < 1:
+        raise ValueError(f"trials must be at least 1, got {trials}")
+    if not isinstance(target, Target):
+        target = Target.named(target, num_cores=threads)
+    strategies.check(strategy)
+    space = spaces.space(backend, workload, target)
+    with ExitStack() as stack:
+        store = stack.enter_context(Records(records)) if isinstance(records, str | os.PathLike) else records
+        # Before the imports and the first proposal, so that the worker gets ready meanwhile.
+        measurer = stack.enter_context(Measurer(workload, target, backend, worker=worker))
+        known = store.query(target=target, backend=backend) if store else []
+        earlier = [r for r in known if r.workload == workload and _offers(space, r)]
+        others = [r for r in known if r.workload != workload]
+        cost_model = CostModel(seed)
+        cost_model.update([*others[-_MAX_OTHER_RECORDS:], *earlier])
+        search = strategies.load(strategy)(space, cost_model, seed, [(r.schedule, r.measurement) for r in earlier])
+
+        best = min((r for r in earlier if r.measurement.ok), key=_median_secs, default=None)
+        history: list[float] = []
+        errors: Counter[str] = Counter()
+        while batch := search.propose(min(_batch_size(trials), trials - len(history))):
+            measured: list[Record] = []
+            for schedule, measurement in zip(batch, measurer.measure_each(batch), strict=True):
+                record = Record(workload, target, schedule, measurement, strategy, seed)
+                if store:
+                    store.add(record)
+                measured.append(record)
+                if measurement.error is not None:
+                    errors[measurement.error] += 1
+                elif best is None or measurement.median_secs < best.measurement.median_secs:
+                    best = record
+                history.append(best.measurement.median_secs if best else math.inf)
+                if on_trial:
+                    on_trial(record)
+            if len(history) == trials:
+                break
+            cost_model.update(measured)
+            search.observe(batch, [record.measurement for record in measured])
+    if best is None:
+        ((reason, count),) = errors.most_common(1)
+        raise RuntimeError(f"all {len(history)} trials of {workload} on {backend} failed; {count} times: {reason}")
+    return TuneResult(best, tuple(history), len(history), errors.total(), time.monotonic() - started)
+
+
+def _batch_size(trials: int) -> int:
+    """Schedules measured between two updates of the cost model: eight updates, as far as batches stay worthwhile."""
+    return max(4, min(16, trials // 8))
+
+
+def _offers(space: ScheduleSpace, record: Record) -> bool:
+    """Whether the space still has this schedule: an earlier version's may have had other choices."""
+    try:
+        space.choices(record.schedule)
+    except ValueError:
+        return False
+    return space.is_legal(record.schedule)
+
+
+def _median_secs(record: Record) -> float:
+    return record.measurement.median_secs
