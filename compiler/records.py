@@ -28,6 +28,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -38,8 +39,7 @@ from compiler.workload import Workload
 
 APPLICATION_ID = 0x4C4F4F50  # "LOOP"
 SCHEMA_VERSION = 1
-SCHEMA = """
-CREATE TABLE measurement (
+SCHEMA = """CREATE TABLE measurement (
     id INTEGER PRIMARY KEY,
     workload TEXT NOT NULL,
     target TEXT NOT NULL,
@@ -51,11 +51,10 @@ CREATE TABLE measurement (
     strategy TEXT,
     seed INTEGER,
     unix_secs REAL NOT NULL
-)
-"""
+)"""
 INDEX = "CREATE INDEX fastest ON measurement (workload, target, median_secs, backend)"
 
-COLUMNS = tuple(line.split()[0] for line in SCHEMA.splitlines()[2:-1])
+COLUMNS = tuple(line.split()[0] for line in SCHEMA.splitlines()[1:-1])
 BUSY_SECS = 30.0  # how long to wait for another process that is writing
 
 _SELECT = f"SELECT {', '.join(COLUMNS)} FROM measurement"  # noqa: S608 - constants only
@@ -271,7 +270,10 @@ def _prepare(connection: sqlite3.Connection) -> None:
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         connection.execute("COMMIT")
-    connection.execute(f"{_SELECT} LIMIT 1").fetchall()  # a column that is missing is found now, not after a search
+    # Compared to the letter, since a view or a trigger in a file from elsewhere would run whenever the file is used.
+    found = connection.execute("SELECT sql FROM sqlite_master WHERE substr(name, 1, 7) <> 'sqlite_'").fetchall()
+    if sorted(found) != sorted([(SCHEMA,), (INDEX,)]):
+        raise sqlite3.DatabaseError(f"its tables are not those of schema version {SCHEMA_VERSION}")
     _use_write_ahead_log(connection)
     connection.execute("PRAGMA synchronous = NORMAL")
 
@@ -341,6 +343,7 @@ def _record(row: dict[str, Any]) -> Record:
     )
 
 
+@lru_cache  # of thousands of rows, most are of few workloads and targets
 def _workload(text: str) -> Workload:
     workload = Workload.from_json(json.loads(text))
     if _canonical(workload.to_json()) != text:
@@ -348,6 +351,7 @@ def _workload(text: str) -> Workload:
     return workload
 
 
+@lru_cache
 def _target(text: str) -> Target:
     fields = _expect("target", json.loads(text), dict)
     for name, kind in _TARGET_TYPES.items():

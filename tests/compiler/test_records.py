@@ -226,6 +226,23 @@ def test_sigkill_loses_no_finished_measurement(path: Path):
         assert written in (finished, [*finished, len(finished)])
 
 
+def test_sigkill_amid_a_checkpoint_loses_nothing(path: Path):
+    """The moment at which the first page, and with it the new size, has reached the file, and nothing else has."""
+    with Records(path) as records:
+        for _ in range(100):
+            records.add(record())
+        (page_size,) = records._connection.execute("PRAGMA page_size").fetchone()
+        log = Path(f"{path}-wal").read_bytes()
+        # https://www.sqlite.org/fileformat.html#walformat: a header of 32 bytes, then frames of 24 bytes and a page.
+        frames = [log[start : start + 24 + page_size] for start in range(32, len(log), 24 + page_size)]
+        first_page = [frame[24:] for frame in frames if frame.startswith((1).to_bytes(4, "big"))][-1]
+        killed = path.with_name("killed.sqlite")
+        killed.write_bytes(first_page + path.read_bytes()[page_size:])
+        Path(f"{killed}-wal").write_bytes(log)
+    with Records(killed) as records:
+        assert len(records.query()) == 100
+
+
 def test_processes_make_and_write_one_file_together(path: Path):
     writers = [start_writer(path, str(i), 100) for i in range(3)]
     for writer in writers:
@@ -271,6 +288,13 @@ def _other_columns(path: Path) -> None:
     connection.close()
 
 
+def _trigger(path: Path) -> None:
+    Records(path).close()
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TRIGGER t AFTER INSERT ON measurement BEGIN DELETE FROM measurement; END")
+    connection.close()
+
+
 def _truncated(path: Path) -> None:
     with Records(path) as records:
         for _ in range(100):
@@ -285,7 +309,8 @@ UNUSABLE_FILES = {
     "foreign database": (_foreign_database, "another program"),
     "foreign database in WAL mode": (_foreign_wal_database, "another program"),
     "newer version": (_newer_version, f"schema version is {SCHEMA_VERSION + 1}"),
-    "other columns": (_other_columns, "no such column"),
+    "other columns": (_other_columns, "tables are not those of schema version"),
+    "trigger": (_trigger, "tables are not those of schema version"),
     "truncated": (_truncated, "no records file, or a damaged one"),
 }
 
