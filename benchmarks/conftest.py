@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from benchmarks import report
 from compiler.target import usable_cores
 
 RESULTS = pytest.StashKey[list[dict[str, Any]]]()
@@ -58,6 +57,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     results = config.stash[RESULTS]
     if not results:
         return
+    from benchmarks import report  # matplotlib comes with it, and takes a while
+
     folder = config.option.bench_results
     report.write(results, folder)
     terminalreporter.section("dense benchmark")

@@ -24,6 +24,6 @@ def tuned_schedule(workload: Workload, threads: int, path: Path, trials: int) ->
     with Records(path) as records:
         lacking = trials - len(records.query(workload, target, BACKEND))
         if lacking > 0:
-            autotune.tune(workload, target, BACKEND, STRATEGY, lacking, records=records, threads=threads)
+            autotune.tune(workload, target, BACKEND, STRATEGY, lacking, records=records)
         best = records.best(workload, target, BACKEND)
     return best.schedule if best else None
