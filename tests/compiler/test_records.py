@@ -11,12 +11,11 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compiler.records import APPLICATION_ID, SCHEMA_VERSION, Measurement, Record, Records, target_key
@@ -55,13 +54,6 @@ def record(
     return Record(workload, target, Schedule(backend, {"mr": 8}), Measurement((secs,)), strategy="random", seed=0)
 
 
-@contextmanager
-def new_records() -> Iterator[Records]:
-    """A file of its own for each of hypothesis' examples, which share one tmp_path."""
-    with TemporaryDirectory() as directory, Records(Path(directory) / "records.sqlite") as records:
-        yield records
-
-
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "records.sqlite"
@@ -70,6 +62,13 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture
 def records(path: Path) -> Iterator[Records]:
     with Records(path) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def shared_records(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Records]:
+    """One file for hypothesis' many examples."""
+    with Records(tmp_path_factory.mktemp("shared") / "records.sqlite") as opened:
         yield opened
 
 
@@ -106,14 +105,15 @@ measurements = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(), choices), measurements, st.none() | st.integers(0, 2**63 - 1), st.text("áb'\"\n"))
-def test_what_is_added_comes_back(values: dict, measurement: Measurement, seed: int | None, name: str):
+def test_what_is_added_comes_back(
+    shared_records: Records, values: dict, measurement: Measurement, seed: int | None, name: str
+):
     target = Target(name, "avx2", 256, 16, (32768,), 1)
     added = Record(WORKLOAD, target, Schedule("kernel", values), measurement, strategy=name or None, seed=seed)
-    with new_records() as records:
-        records.add(added)
-        assert records.query() == [added]
-        assert records.best(WORKLOAD, target) == (added if measurement.ok else None)
+    shared_records.add(added)
+    assert shared_records.query(target=target)[-1] == added
 
 
 def test_query_filters_and_keeps_the_order(records: Records):
@@ -132,17 +132,18 @@ def test_query_filters_and_keeps_the_order(records: Records):
     assert records.query(target=Target("some cpu", "avx2", 256, 16, (32768, 1 << 20), num_cores=2)) == []
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(1e-6, 1.0), st.sampled_from(["kernel", "tvm"])), max_size=8))
-def test_best_is_the_lowest_median(rows: list[tuple[float, str]]):
-    with new_records() as records:
-        for secs, backend in rows:
-            records.add(record(secs, backend=backend))
-        for backend in (None, "kernel", "tvm"):
-            medians = [secs for secs, of in rows if backend in (None, of)]
-            best = records.best(WORKLOAD, TARGET, backend)
-            assert (best.measurement.median_secs if best else None) == min(medians, default=None)
-        best = records.best(WORKLOAD, TARGET)
-        assert records(WORKLOAD, TARGET) == (best.schedule if best else None)
+def test_best_is_the_lowest_median(shared_records: Records, rows: list[tuple[float, str]]):
+    workload = Workload.dense(1, 1, len(shared_records.query()) + 1)  # one that is new to the file
+    for secs, backend in rows:
+        shared_records.add(record(secs, workload=workload, backend=backend))
+    for backend in (None, "kernel", "tvm"):
+        medians = [secs for secs, of in rows if backend in (None, of)]
+        best = shared_records.best(workload, TARGET, backend)
+        assert (best.measurement.median_secs if best else None) == min(medians, default=None)
+    best = shared_records.best(workload, TARGET)
+    assert shared_records(workload, TARGET) == (best.schedule if best else None)
 
 
 def test_the_median_decides_not_the_luckiest_sample(records: Records):
