@@ -74,8 +74,9 @@ class Progress(ABC):
             search.failures += 1
         self.show(search)
 
-    def finish(self) -> None:
-        """The current search is over."""
+    def finish(self, best_secs: float) -> None:
+        """The current search is over; the best may be an earlier search's."""
+        self.current.best_secs = best_secs
         self.current.seconds = self.current.elapsed
         self.show(self.current)
 
@@ -96,7 +97,8 @@ class PlainProgress(Progress):
     """A line when a search starts, after 1, 2, 4, 8, ... trials, and when it is done."""
 
     def show(self, search: Search) -> None:
-        if search.seconds is not None or search.trials & (search.trials - 1) == 0:
+        milestone = search.trials & (search.trials - 1) == 0 and search.trials < search.planned
+        if milestone or search.seconds is not None:
             print(_line(search), flush=True)
 
 

@@ -29,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         asked = job(arguments)
         records = Records(asked.records)
+        records.query(target=asked.target)  # a row that does not parse is found now
     except ValueError as error:
         command.error(str(error))
     with records:
@@ -70,11 +71,10 @@ def search(asked: Job, records: Records) -> tuple[Target, list[SearchResult]]:
                 planned.planned,
                 asked.seed,
                 records,
-                threads=target.num_cores,
                 on_trial=lambda record: shown.trial(record.measurement),
                 worker=worker,
             )
-            shown.finish()
+            shown.finish(found.best.measurement.median_secs)
             results.append(
                 SearchResult(
                     workload=planned.workload,
@@ -86,7 +86,7 @@ def search(asked: Job, records: Records) -> tuple[Target, list[SearchResult]]:
                     search_secs=found.search_secs,
                     median_secs=found.best.measurement.median_secs,
                     schedule=found.best.schedule,
-                    history=tuple(found.history),
+                    history=found.history,
                 )
             )
     return target, results
