@@ -9,6 +9,7 @@ VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --quiet --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
+SANITIZED := build/sanitize/tree
 # 3.11 first: PyTorch's small CPU build is at hand for it more often than for the others.
 PYTHONS := $(PYTHON) python3.11 python3.12 python3.10 python3
 ARGS ?=
@@ -64,7 +65,7 @@ $(INSTALLED): pyproject.toml setup.py constraints.txt | $(PY)
 	@echo "Installing into $(VENV) and building the kernels: some minutes, the first time only."
 	@$(PIP) install -c constraints.txt 'pip>=25.1'
 	@$(PIP) install -c constraints.txt --group build
-	@$(PIP) install -c constraints.txt --no-build-isolation -e '.[test,bench]'
+	@PYTHONWARNINGS=ignore $(PIP) install -c constraints.txt --no-build-isolation -e '.[test,bench]'
 	@touch $@
 
 $(PY):
