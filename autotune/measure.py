@@ -113,8 +113,6 @@ class Worker:
         Raises:
             RuntimeError: the process cannot start, or cannot open the workload: no fault of the schedule.
         """
-        if not self._wanted:
-            raise RuntimeError("open a workload first")
         process = self._ready()
         fields = {"schedule": schedule.to_json(), "timing": dataclasses.asdict(timing), "best_secs": best_secs}
         try:
@@ -157,6 +155,8 @@ class Worker:
         return self._process
 
     def _ready(self) -> WorkerProcess:
+        if not self._wanted:
+            raise RuntimeError("no workload is open: call open first")
         process = self._running()
         error = None  # of the last request to open; nobody asks about those before
         try:

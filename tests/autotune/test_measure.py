@@ -16,6 +16,7 @@ import pytest
 from autotune.measure import Measurer, Worker
 from compiler.records import Measurement
 from compiler.schedule import Schedule
+from compiler.spaces import space
 from compiler.target import Target
 from compiler.workload import Workload
 
@@ -147,6 +148,11 @@ def test_impossible_cores_are_refused(arguments: dict):
         Worker(**arguments)
 
 
+def test_nothing_is_measured_before_a_workload_is_open():
+    with pytest.raises(RuntimeError, match="call open first"):
+        Worker().measure(act("ok"))
+
+
 def test_a_worker_and_a_target_agree_on_cores(worker: Worker):
     two = Target("test", "reference", 32, 16, (32768,), num_cores=2)
     with pytest.raises(ValueError, match="a worker on 1 cores cannot measure for 2"):
@@ -191,15 +197,15 @@ def test_a_backend_that_does_not_load_is_an_error_of_its_own(worker: Worker):
 
 
 @pytest.mark.parametrize(
-    ("space", "reason"),
+    ("broken", "reason"),
     [
         ("fake_space:dies_at_start", "crashed: SIGKILL: library not found"),
         ("no_such_module:space", "exited with code 1: ModuleNotFoundError: No module named 'no_such_module'"),
         ("fake_space:no_such_space", "exited with code 1: AttributeError: "),
     ],
 )
-def test_a_worker_that_dies_at_its_start_burns_no_trial(space: str, reason: str):
-    with Worker(space=space) as worker:
+def test_a_worker_that_dies_at_its_start_burns_no_trial(broken: str, reason: str):
+    with Worker(space=broken) as worker:
         worker.open(WORKLOAD, TARGET, "fake")
         with pytest.raises(RuntimeError, match=f"cannot measure: {reason}"):
             worker.measure(act("ok"))
@@ -240,6 +246,15 @@ def test_nothing_is_left_behind():
             worker.measure(act(behaviour), timeout_secs=0.5)
     assert psutil.Process().children() == children
     assert open_files() == files
+
+
+@pytest.mark.parametrize("backend", ["kernel", pytest.param("tvm", marks=pytest.mark.tvm)])
+def test_the_backends_are_right_by_default(backend: str):
+    workload = Workload.dense(5, 17, 33, epilogue=("bias", "residual", "gelu"))
+    target = Target.from_host(num_cores=1)
+    with Measurer(workload, target, backend) as measurer:
+        (measurement,) = measurer.measure([space(backend, workload, target).default()])
+    assert measurement.error is None
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
