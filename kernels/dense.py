@@ -74,7 +74,8 @@ def default_dense_schedule(m: int, n: int, k: int, isa: str, threads: int = 1) -
 
     ``mr``, ``nr`` the register tile; ``mc``, ``kc``, ``nc`` the cache blocks; ``order`` the inner loop of a block,
     ``"m_inner"`` or ``"n_inner"``; ``pack_a`` whether blocks of x are copied first; ``prefetch`` bytes ahead of the
-    stream of weights; ``threads_m`` how many of the threads split m (the rest split n).
+    stream of weights, ``prefetch_next`` whether the next panel of them is asked for too; ``threads_m`` how many of the
+    threads split m (the rest split n).
     """
     return _native.default_dense_schedule(m, n, k, isa, threads)
 

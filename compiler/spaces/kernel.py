@@ -25,7 +25,7 @@ _FMA_CHAINS = 8
 
 
 class DenseKernelSpace(ScheduleSpace):
-    """``mr nr mc kc nc order pack_a prefetch threads_m`` of ``kernels.Dense``.
+    """``mr nr mc kc nc order pack_a prefetch prefetch_next threads_m`` of ``kernels.Dense``.
 
     Legal is what the register file and the caches can carry: a register tile that has a microkernel and enough
     accumulators to hide the latency of FMA, and a block that stays in L2 for as long as it is read again. The reference
@@ -55,6 +55,7 @@ class DenseKernelSpace(ScheduleSpace):
             Decision("order", ("m_inner", "n_inner")),
             Decision("pack_a", (False, True)),
             Decision("prefetch", _PREFETCH_BYTES),
+            Decision("prefetch_next", (False, True)),
             Decision("threads_m", tuple(d for d in range(1, cores + 1) if cores % d == 0)),
         )
 
@@ -66,7 +67,7 @@ class DenseKernelSpace(ScheduleSpace):
         if (mr, nr) not in self._tiles or mr * nr < self._chains * self.target.lanes or mc < mr or nc < nr:
             return False
         m = self.workload.dims[0]
-        if v["pack_a"] and m == 1:
+        if (v["pack_a"] and m == 1) or (v["prefetch_next"] and v["order"] == "n_inner"):
             return False
         if m <= mr:  # one row tile: nothing is read twice but A, which is small, and both orders are one
             return v["order"] == "n_inner"

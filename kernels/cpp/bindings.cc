@@ -112,6 +112,7 @@ DenseSchedule parse_schedule(const py::dict& values) {
   s.nc = integer("nc");
   s.pack_a = integer("pack_a") != 0;
   s.prefetch = small("prefetch");
+  s.prefetch_next = integer("prefetch_next") != 0;
   s.threads_m = small("threads_m");
   const std::string order = values.contains("order") ? py::cast<std::string>(py::str(values["order"])) : "";
   if (order != "m_inner" && order != "n_inner")
@@ -130,6 +131,7 @@ py::dict to_dict(const DenseSchedule& s) {
   values["order"] = s.order == DenseSchedule::Order::kMInner ? "m_inner" : "n_inner";
   values["pack_a"] = s.pack_a;
   values["prefetch"] = s.prefetch;
+  values["prefetch_next"] = s.prefetch_next;
   values["threads_m"] = s.threads_m;
   return values;
 }

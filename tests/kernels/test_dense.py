@@ -62,6 +62,7 @@ def schedules(draw: st.DrawFn, isa: str, threads: int) -> dict[str, Any] | None:
         "order": draw(st.sampled_from(["m_inner", "n_inner"])),
         "pack_a": draw(st.booleans()),
         "prefetch": draw(st.sampled_from([0, 64, 1024])),
+        "prefetch_next": draw(st.booleans()),
         "threads_m": draw(st.sampled_from([t for t in range(1, threads + 1) if threads % t == 0])),
     }
 

@@ -13,9 +13,11 @@
 namespace loopwright {
 namespace {
 
+constexpr int64_t kCacheLine = 16;  // floats
+
 // Rows of a packed block of A start a cache line and a bit apart from any power of two, so that they spread over the
 // sets of L1.
-constexpr int64_t packed_stride(int64_t kc) { return ceil_div(kc, 16) * 16 + 16; }
+constexpr int64_t packed_stride(int64_t kc) { return ceil_div(kc, kCacheLine) * kCacheLine + kCacheLine; }
 
 // One scratch block a thread, kept from call to call.
 float* scratch(int64_t floats) {
@@ -47,7 +49,7 @@ Dense::Dense(const float* weight, int64_t weight_stride, int64_t n, int64_t k, c
   const int lanes = f32_kernels(isa).lanes;
   if (isa != Isa::kReference) {
     if (fixed_) check(*fixed_, isa, threads);
-    nr_ = fixed_ ? fixed_->nr : default_dense_schedule(isa, 1, n, k, threads).nr;
+    nr_ = fixed_ ? fixed_->nr : default_dense_schedule(isa, n, n, k, threads).nr;  // m is not known yet
   }
   if (bias) {
     bias_ = make_buffer(ceil_div(n, lanes) * lanes);
@@ -69,18 +71,18 @@ void Dense::pack(const float* weight, int64_t weight_stride) {
   weight_ = make_buffer(vectors * lanes * k_);
   for (int64_t i = 0; i < count; ++i) {
     const int64_t begin = split_begin(vectors, count, i) * lanes, end = split_begin(vectors, count, i + 1) * lanes;
-    panels_.push_back({begin * k_, begin, static_cast<int>(end - begin), static_cast<int>(std::min(end, n_) - begin)});
+    const int nr = static_cast<int>(end - begin);
+    panels_.push_back({begin * k_, begin, static_cast<int>(nr / lanes), nr, static_cast<int>(std::min(end, n_) - begin)});
   }
   parallel(threads_, [&](int thread) {
     const int64_t last = split_begin(count, threads_, thread + 1);
     for (int64_t i = split_begin(count, threads_, thread); i < last; ++i) {
       const Panel& panel = panels_[i];
       float* to = weight_.get() + panel.offset;
-      constexpr int64_t kRun = 16;  // a cache line of each row of W at a time
-      for (int64_t p0 = 0; p0 < k_; p0 += kRun)
+      for (int64_t p0 = 0; p0 < k_; p0 += kCacheLine)  // a cache line of each row of W at a time
         for (int64_t j = 0; j < panel.n; ++j) {
           const float* from = weight + (panel.column + j) * weight_stride;
-          for (int64_t p = p0; p < std::min(p0 + kRun, k_); ++p) to[p * panel.nr + j] = from[p];
+          for (int64_t p = p0; p < std::min(p0 + kCacheLine, k_); ++p) to[p * panel.nr + j] = from[p];
         }
     }
   });
@@ -129,43 +131,53 @@ void Dense::run_rectangle(const Rectangle& part, const DenseSchedule& s, const f
         int64_t a_stride = x_stride;
         if (s.pack_a) {
           a_stride = packed_stride(kc);
-          float* packed = scratch(mc * a_stride);
+          float* block = scratch(mc * a_stride);
           for (int64_t i = 0; i < mc; ++i)
-            std::memcpy(packed + i * a_stride, a + i * x_stride, static_cast<size_t>(kc) * sizeof(float));
-          a = packed;
+            std::memcpy(block + i * a_stride, a + i * x_stride, static_cast<size_t>(kc) * sizeof(float));
+          a = block;
         }
-        const int64_t tiles = ceil_div(mc, s.mr);
-        const auto run_tile = [&](int64_t tile, const Panel& panel) {
-          const int64_t i = split_begin(mc, tiles, tile), mr = split_begin(mc, tiles, tile + 1) - i;
-          const int64_t row = row_begin + i;
-          const float* a_tile = a + i * a_stride;
-          const float* b_tile = weight_.get() + panel.offset + k_begin * panel.nr;
-          BrgemmArgs args;
+        // Row tiles of nearly equal height, without a division a tile.
+        const int64_t tiles = ceil_div(mc, s.mr), low = mc / tiles, higher = mc % tiles;
+        const auto height = [&](int64_t tile) { return static_cast<int>(low + (tile < higher)); };
+        BrgemmArgs args;
+        args.batch = 1;
+        args.k = kc;
+        args.a_stride = a_stride;
+        args.c_stride = out.stride;
+        args.accumulate = !first;
+        args.residual_stride = residual.stride;
+        args.lo = last ? lo : -kInfinity;
+        args.hi = last ? hi : kInfinity;
+        args.prefetch = s.prefetch / static_cast<int64_t>(sizeof(float));
+        const auto packed = [&](const Panel& panel) { return weight_.get() + panel.offset + k_begin * panel.nr; };
+        const auto run_tile = [&](int64_t row, int mr, const Panel& panel, const float* next) {
+          const float* a_tile = a + row * a_stride;
+          const float* b_tile = packed(panel);
           args.a = &a_tile;
           args.b = &b_tile;
-          args.batch = 1;
-          args.k = kc;
-          args.a_stride = a_stride;
-          args.c = out.data + row * out.stride + panel.column;
-          args.c_stride = out.stride;
+          args.c = out.data + (row_begin + row) * out.stride + panel.column;
           args.n = panel.n;
-          args.accumulate = !first;
-          // Bias and residual start the sum rather than end it: the residual may lie where partial sums will.
+          // Bias and residual join the first partial sum, not the last: the residual may lie where partial sums will.
           args.bias = bias_ ? bias_.get() + panel.column : nullptr;
-          args.residual = residual.data ? residual.data + row * residual.stride + panel.column : nullptr;
-          args.residual_stride = residual.stride;
-          args.lo = last ? lo : -kInfinity;
-          args.hi = last ? hi : kInfinity;
-          args.prefetch = s.prefetch / static_cast<int64_t>(sizeof(float));
-          kernels.find(static_cast<int>(mr), panel.nr)(args);
-          if (last && activate) activate(args.c, args.c_stride, static_cast<int>(mr), panel.n);
+          args.residual = residual.data ? residual.data + (row_begin + row) * residual.stride + panel.column : nullptr;
+          args.next = next ? next : b_tile;
+          kernels.tiles[mr][panel.vectors](args);
+          if (last && activate) activate(args.c, args.c_stride, mr, panel.n);
         };
         if (s.order == DenseSchedule::Order::kNInner) {
-          for (int64_t tile = 0; tile < tiles; ++tile)
-            for (int64_t p = panel_begin; p < panel_end; ++p) run_tile(tile, panels_[p]);
-        } else {
-          for (int64_t p = panel_begin; p < panel_end; ++p)
-            for (int64_t tile = 0; tile < tiles; ++tile) run_tile(tile, panels_[p]);
+          for (int64_t tile = 0, row = 0; tile < tiles; row += height(tile++))
+            for (int64_t p = panel_begin; p < panel_end; ++p) run_tile(row, height(tile), panels_[p], nullptr);
+          continue;
+        }
+        // While the row tiles share one panel, they bring the next one to L2: a cache line a step of k, so that as many
+        // tiles as a panel has lines a row see to all of it.
+        for (int64_t p = panel_begin; p < panel_end; ++p) {
+          const bool ask = s.prefetch_next && p + 1 < panel_end;
+          for (int64_t tile = 0, row = 0; tile < tiles; row += height(tile++)) {
+            const bool missing = ask && tile * kCacheLine < panels_[p + 1].nr;
+            const float* next = missing ? packed(panels_[p + 1]) + tile * kc * kCacheLine : nullptr;
+            run_tile(row, height(tile), panels_[p], next);
+          }
         }
       }
     }

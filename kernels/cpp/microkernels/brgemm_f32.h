@@ -19,6 +19,7 @@ template <class V, int MR, int NV>
 struct Brgemm {
   static constexpr int kRows = MR;
   static constexpr int kColumns = NV * V::kLanes;
+  static constexpr int kCacheLine = 16;  // floats
   static constexpr int kUnroll = 4;
   static constexpr int kChains = MR * NV >= 8 ? 1 : MR * NV >= 4 ? 2 : 4;
   static_assert(MR * NV + NV + 1 <= V::kRegisters, "the tile does not fit the register file");
@@ -31,12 +32,14 @@ struct Brgemm {
   // base + {1, 2, 4} * stride or base + 1 * (3 * stride): 14 rows take three bases and two strides, not 14 registers.
   static inline __attribute__((always_inline)) void step(Reg (&acc)[MR][NV], const char* const (&base)[kBases],
                                                          int64_t stride, int64_t stride3, int p, const float* b,
-                                                         const float* ahead) {
+                                                         const float* ahead, const float* next) {
     Reg row[NV];
+    _mm_prefetch(reinterpret_cast<const char*>(next), _MM_HINT_T1);
 #pragma GCC unroll 8
     for (int j = 0; j < NV; ++j) {
       row[j] = V::load(b + j * V::kLanes);
-      if (j * V::kLanes % 16 == 0) _mm_prefetch(reinterpret_cast<const char*>(ahead + j * V::kLanes), _MM_HINT_T0);
+      if (j * V::kLanes % kCacheLine == 0)
+        _mm_prefetch(reinterpret_cast<const char*>(ahead + j * V::kLanes), _MM_HINT_T0);
     }
 #pragma GCC unroll 32
     for (int i = 0; i < MR; ++i) {
@@ -50,14 +53,17 @@ struct Brgemm {
 
   static void run(const BrgemmArgs& args) {
     Reg acc[kChains][MR][NV];
-    const auto last = V::mask(args.n - (NV - 1) * V::kLanes);
-    init(acc[0], args, last);
 #pragma GCC unroll 4
-    for (int s = 1; s < kChains; ++s)
+    for (int s = 0; s < kChains; ++s)
 #pragma GCC unroll 32
       for (int i = 0; i < MR; ++i)
 #pragma GCC unroll 8
         for (int j = 0; j < NV; ++j) acc[s][i][j] = V::zero();
+    if (args.accumulate) {
+      prefetch_rows(args.c, args.c_stride);
+    } else if (args.residual) {
+      prefetch_rows(args.residual, args.residual_stride);
+    }
 
     const int64_t stride = args.a_stride * static_cast<int64_t>(sizeof(float)), stride3 = 3 * stride;  // bytes
     for (int64_t t = 0; t < args.batch; ++t) {
@@ -66,20 +72,23 @@ struct Brgemm {
       for (int i = 0; i < kBases; ++i) base[i] = reinterpret_cast<const char*>(args.a[t]) + 5 * i * stride;
       const float* b = args.b[t];
       const float* ahead = b + args.prefetch;
+      const float* next = args.next + t * args.k * kCacheLine;
       int64_t p = args.k;
       for (; p >= kUnroll; p -= kUnroll) {
 #pragma GCC unroll 4
         for (int u = 0; u < kUnroll; ++u)
-          step(acc[u % kChains], base, stride, stride3, u, b + u * kColumns, ahead + u * kColumns);
+          step(acc[u % kChains], base, stride, stride3, u, b + u * kColumns, ahead + u * kColumns, next + u * kCacheLine);
         b += kUnroll * kColumns;
         ahead += kUnroll * kColumns;
+        next += kUnroll * kCacheLine;
 #pragma GCC unroll 8
         for (int i = 0; i < kBases; ++i) base[i] += kUnroll * sizeof(float);
       }
       for (; p > 0; --p) {
-        step(acc[0], base, stride, stride3, 0, b, ahead);
+        step(acc[0], base, stride, stride3, 0, b, ahead, next);
         b += kColumns;
         ahead += kColumns;
+        next += kCacheLine;
 #pragma GCC unroll 8
         for (int i = 0; i < kBases; ++i) base[i] += sizeof(float);
       }
@@ -91,40 +100,40 @@ struct Brgemm {
       for (int i = 0; i < MR; ++i)
 #pragma GCC unroll 8
         for (int j = 0; j < NV; ++j) acc[0][i][j] = V::add(acc[0][i][j], acc[s][i][j]);
-    finish(acc[0], args, last);
+    finish(acc[0], args);
   }
 
  private:
   using Mask = typename V::Mask;
 
+  // What will be added is asked for before the sum and used after it: by then it is there.
+  static inline __attribute__((always_inline)) void prefetch_rows(const float* rows, int64_t stride) {
+#pragma GCC unroll 32
+    for (int i = 0; i < MR; ++i)
+#pragma GCC unroll 8
+      for (int j = 0; j < kColumns; j += kCacheLine) __builtin_prefetch(rows + i * stride + j, 1);
+  }
+
   static inline __attribute__((always_inline)) Reg load_column(const float* row, int j, Mask last) {
     return j + 1 < NV ? V::load(row + j * V::kLanes) : V::load(row + j * V::kLanes, last);
   }
 
-  static inline __attribute__((always_inline)) void init(Reg (&acc)[MR][NV], const BrgemmArgs& args, Mask last) {
-    if (args.accumulate) {
-#pragma GCC unroll 32
-      for (int i = 0; i < MR; ++i)
-#pragma GCC unroll 8
-        for (int j = 0; j < NV; ++j) acc[i][j] = load_column(args.c + i * args.c_stride, j, last);
-      return;
-    }
-#pragma GCC unroll 8
-    for (int j = 0; j < NV; ++j) {
-      const Reg bias = args.bias ? V::load(args.bias + j * V::kLanes) : V::zero();
-#pragma GCC unroll 32
-      for (int i = 0; i < MR; ++i) acc[i][j] = bias;
-    }
-    if (!args.residual) return;
-#pragma GCC unroll 32
-    for (int i = 0; i < MR; ++i)
-#pragma GCC unroll 8
-      for (int j = 0; j < NV; ++j)
-        acc[i][j] = V::add(acc[i][j], load_column(args.residual + i * args.residual_stride, j, last));
-  }
-
-  static inline __attribute__((always_inline)) void finish(Reg (&acc)[MR][NV], const BrgemmArgs& args, Mask last) {
+  static inline __attribute__((always_inline)) void finish(Reg (&acc)[MR][NV], const BrgemmArgs& args) {
     const Reg lo = V::set1(args.lo), hi = V::set1(args.hi);
+    const Mask last = V::mask(args.n - (NV - 1) * V::kLanes);
+    if (args.accumulate) {
+      add_rows(acc, args.c, args.c_stride, last);
+    } else {
+      if (args.bias) {
+#pragma GCC unroll 8
+        for (int j = 0; j < NV; ++j) {
+          const Reg bias = V::load(args.bias + j * V::kLanes);
+#pragma GCC unroll 32
+          for (int i = 0; i < MR; ++i) acc[i][j] = V::add(acc[i][j], bias);
+        }
+      }
+      if (args.residual) add_rows(acc, args.residual, args.residual_stride, last);
+    }
 #pragma GCC unroll 32
     for (int i = 0; i < MR; ++i) {
       float* row = args.c + i * args.c_stride;
@@ -138,6 +147,14 @@ struct Brgemm {
         }
       }
     }
+  }
+
+  static inline __attribute__((always_inline)) void add_rows(Reg (&acc)[MR][NV], const float* rows, int64_t stride,
+                                                             Mask last) {
+#pragma GCC unroll 32
+    for (int i = 0; i < MR; ++i)
+#pragma GCC unroll 8
+      for (int j = 0; j < NV; ++j) acc[i][j] = V::add(acc[i][j], load_column(rows + i * stride, j, last));
   }
 };
 

@@ -1,7 +1,7 @@
 // The building block of every dense operator: a batch-reduce GEMM on one register tile.
 //
-//   C[mr, n] = clamp(init + sum over blocks t < batch, p < k of A_t[mr, p] * B_t[p, n], lo, hi)
-//   init     = C                 where accumulate
+//   C[mr, n] = clamp(sum over blocks t < batch, p < k of A_t[mr, p] * B_t[p, n]  +  start, lo, hi)
+//   start    = C                 where accumulate
 //            = bias + residual   else, either of them absent where its pointer is null
 //
 // The accumulators stay in registers over the whole batch, so that C is touched once. A convolution gives one block a
@@ -37,7 +37,8 @@ struct BrgemmArgs {
   const float* residual;
   int64_t residual_stride;
   float lo, hi;
-  int64_t prefetch;  // floats ahead of B's stream to ask for; 0 asks for what is read anyway
+  int64_t prefetch;   // floats ahead of B's stream that L1 asks for; 0 asks for what is read anyway
+  const float* next;  // where L2 asks for one cache line a step of k: what a later call will read
 };
 
 using Microkernel = void (*)(const BrgemmArgs&);
@@ -60,7 +61,7 @@ struct F32Kernels {
   double (*fma_loop)(int64_t iterations) = nullptr;
   float (*read_sum)(const float* data, int64_t count) = nullptr;
 
-  // Null where the ISA has no such tile.
+  // Null where the ISA has no such tile. For checks; loops index `tiles`, which needs no division.
   Microkernel find(int mr, int nr) const;
   // Largest mr with a microkernel of this nr; 0 where there is none.
   int max_mr(int nr) const;

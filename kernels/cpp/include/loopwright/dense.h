@@ -17,7 +17,8 @@ namespace loopwright {
 //   order      within a block: n inner (a strip of A stays in L1, B streams) or m inner (a panel of B stays, A streams)
 //   mr × nr    the register tile
 //   pack_a     copy the mc × kc block of A first, so that its rows neither collide in the cache nor lie on many pages
-//   prefetch   bytes ahead of B's stream
+//   prefetch   bytes ahead of B's stream that L1 asks for
+//   prefetch_next  with m inner: L2 asks for the next panel of B while the rows go over this one
 struct DenseSchedule {
   enum class Order { kMInner, kNInner };
   int mr = 1, nr = 1;
@@ -25,6 +26,7 @@ struct DenseSchedule {
   Order order = Order::kNInner;
   bool pack_a = false;
   int prefetch = 0;
+  bool prefetch_next = false;
   int threads_m = 1;
 };
 
@@ -54,7 +56,7 @@ class Dense {
  private:
   struct Panel {  // nr packed columns, of which n are real
     int64_t offset, column;
-    int nr, n;
+    int vectors, nr, n;
   };
   struct Rectangle {
     int64_t row_begin, row_end, panel_begin, panel_end;
