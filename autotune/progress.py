@@ -17,6 +17,7 @@ from compiler.records import Measurement
 from compiler.workload import Workload
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
 
@@ -105,11 +106,15 @@ class PlainProgress(Progress):
 class LiveProgress(Progress):
     """A table with a line a search, redrawn in place; it leaves nothing behind."""
 
-    def __init__(self, plan: Sequence[Search]) -> None:
+    def __init__(self, plan: Sequence[Search], console: Console | None = None) -> None:
         from rich.live import Live
 
         super().__init__(plan)
-        self._live = Live(get_renderable=lambda: _table(self.plan), refresh_per_second=8, transient=True)
+        self._live = Live(get_renderable=self.table, console=console, refresh_per_second=8, transient=True)
+
+    def table(self) -> Table:
+        """As it stands now."""
+        return _table(self.plan)
 
     def show(self, search: Search) -> None:
         """Nothing to do: the table is drawn from the plan by the clock."""

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 
 import kernels
 from autotune.arguments import Job, job, joined, parser
+from autotune.interrupt import held_interrupt
 from autotune.progress import progress
 from autotune.result import Limits, SearchResult, rows, table
-from compiler.records import Records
+from compiler.records import Record, Records
 from compiler.target import Target
 from compiler.workload import Workload
 
@@ -58,8 +59,13 @@ def search(asked: Job, records: Records) -> tuple[Target, list[SearchResult]]:
     )
     plan = asked.plan()
     results: list[SearchResult] = []
-    with Worker(threads=target.num_cores) as worker, progress(plan) as shown:
+    with held_interrupt() as interrupt, Worker(threads=target.num_cores) as worker, progress(plan) as shown:
         worker.start()
+
+        def on_trial(record: Record) -> None:
+            shown.trial(record.measurement)
+            interrupt.raise_if_pressed()
+
         for planned in plan:
             limits = _limits(planned.workload, target)
             shown.start(limits)
@@ -71,7 +77,7 @@ def search(asked: Job, records: Records) -> tuple[Target, list[SearchResult]]:
                 planned.planned,
                 asked.seed,
                 records,
-                on_trial=lambda record: shown.trial(record.measurement),
+                on_trial=on_trial,
                 worker=worker,
             )
             shown.finish(found.best.measurement.median_secs)

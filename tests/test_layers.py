@@ -25,6 +25,10 @@ MAY_IMPORT = {
 MAY_LOAD_AT_ONCE = {
     "autotune/cost_model.py": {"xgboost"},
     "autotune/strategies/rl.py": {"sb3_contrib", "stable_baselines3", "torch"},
+    "compiler/tvm_backend/lowering.py": {"tvm"},
+    "compiler/tvm_backend/program.py": {"tvm"},
+    "compiler/tvm_backend/sketches.py": {"tvm"},
+    "compiler/tvm_backend/tensor_programs.py": {"tvm"},
 }
 
 
