@@ -42,6 +42,11 @@ class Search:
         return time.monotonic() - self.started if self.seconds is None else self.seconds
 
     @property
+    def measured(self) -> bool:
+        """Whether anything has succeeded."""
+        return math.isfinite(self.best_secs)
+
+    @property
     def gflops(self) -> float:
         return self.workload.flops / self.best_secs / 1e9
 
@@ -143,7 +148,7 @@ def _line(search: Search) -> str:
     best = f"best {search.gflops:.1f} GFLOP/s, {search.fraction_of_roofline:.1%} of the roofline"
     return (
         f"{head}{'done, ' if search.seconds is not None else ''}"
-        f"{best if search.trials > search.failures else 'nothing measured yet'}, "
+        f"{best if search.measured else 'nothing measured yet'}, "
         f"trial {search.trials}/{search.planned}, {search.failures} failed, {search.elapsed:.1f} s"
     )
 
@@ -163,14 +168,13 @@ def _table(plan: Sequence[Search]) -> Table:
     for heading in ("", "failed", "seconds"):
         table.add_column(heading, justify="right", no_wrap=True)
     for search in plan:
-        measured = search.trials > search.failures
         style = "dim" if search.limits is None else "bold" if search.seconds is None else ""
         table.add_row(
             shape_text(search.workload),
             search.backend,
-            f"{search.gflops:.1f}" if measured else "",
+            f"{search.gflops:.1f}" if search.measured else "",
             f"{search.limits.roofline_gflops(search.workload):.1f}" if search.limits else "",
-            Text(f"{search.fraction_of_roofline:.1%}", _colour(search.fraction_of_roofline)) if measured else "",
+            Text(f"{search.fraction_of_roofline:.1%}", _colour(search.fraction_of_roofline)) if search.measured else "",
             ProgressBar(search.planned, search.trials, width=16),
             f"{search.trials}/{search.planned}",
             str(search.failures) if search.limits else "",
