@@ -1,0 +1,118 @@
+"""Workload -> PrimFunc: what TVM is to compute, without a schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from math import log, sqrt
+from typing import Any, TypeAlias
+
+from tvm import te, tirx
+
+from compiler.workload import Workload
+
+Expr: TypeAlias = Any  # TVM's own annotations know none of an expression's operators
+
+
+def prim_func(workload: Workload, lanes: int) -> tirx.PrimFunc:
+    """The workload's arithmetic, for vectors of ``lanes`` values.
+
+    Its parameters are the workload's inputs by name, and then the output. The attribute ``layout_free_buffers`` tells
+    which inputs are constants: schedules lay them out as they like. Such a parameter may be larger than the input,
+    which then has to be filled up with zeros.
+    """
+    return PRIM_FUNCS[workload.op](workload, lanes)
+
+
+def _dense(workload: Workload, lanes: int) -> tirx.PrimFunc:
+    rows, columns, depth = workload.dims
+    # Whole vectors of weights, so that even a prime n can be tiled. They are packed ahead of time: that costs nothing.
+    padded = -(-columns // lanes) * lanes
+    x = te.placeholder((rows, depth), workload.dtype, name="x")
+    weight = te.placeholder((padded, depth), workload.dtype, name="weight")
+    bias = te.placeholder((columns,), workload.dtype, name="bias")
+    residual = te.placeholder((rows, columns), workload.dtype, name="residual")
+    k = te.reduce_axis((0, depth), name="k")
+    total: Any = te.compute((rows, padded), lambda m, n: te.sum(x[m, k] * weight[n, k], axis=k), name="dense")
+
+    def epilogue(m: Expr, n: Expr) -> Expr:
+        y = total[m, n]
+        if "bias" in workload.epilogue:
+            y = y + bias[n]
+        if "residual" in workload.epilogue:
+            y = y + residual[m, n]
+        return ACTIVATIONS[workload.activation](y) if workload.activation else y
+
+    inputs = [x, weight]
+    inputs += [t for t, used in ((bias, "bias"), (residual, "residual")) if used in workload.epilogue]
+    plain = padded == columns and not workload.epilogue
+    output: Any = total if plain else te.compute((rows, columns), epilogue, name="epilogue")
+    function: Any = te.create_prim_func([*inputs, output])
+    return function.with_attr({"layout_free_buffers": [1], "tirx.noalias": True})
+
+
+PRIM_FUNCS: Mapping[str, Callable[[Workload, int], tirx.PrimFunc]] = {"dense": _dense}
+
+
+# The C library's exp, tanh and erf, which TVM would call, take one lane at a time. These take a vector.
+def _let(value: Expr, body: Callable[[Expr], Expr]) -> Expr:
+    """``body`` of a value that is computed once, however often the body uses it."""
+    variable = tirx.Var("t", "float32")
+    return tirx.Let(variable, value, body(variable))
+
+
+def _polynomial(x: Expr, coefficients: Sequence[float]) -> Expr:
+    """Horner's rule, highest power first."""
+    y: Expr = tirx.const(coefficients[0], "float32")
+    for c in coefficients[1:]:
+        y = y * x + tirx.const(c, "float32")
+    return y
+
+
+def _clip(x: Expr, low: float, high: float) -> Expr:
+    return tirx.max(tirx.min(x, tirx.const(high, "float32")), tirx.const(low, "float32"))
+
+
+def _exp(x: Expr) -> Expr:
+    """exp as 2**n * exp(r), |r| <= ln(2) / 2, with Cephes' expf polynomial; ends are clipped to the finite range."""
+
+    def scaled(r: Expr, n: Expr) -> Expr:
+        e = _polynomial(r, (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 0.5))
+        power = tirx.reinterpret("float32", (n.astype("int32") + 127) << 23)
+        return (e * r * r + r + 1.0) * power
+
+    def reduced(x: Expr) -> Expr:
+        n = tirx.floor(x * (1 / log(2)) + 0.5)
+        # ln(2) in two parts, the first with so few digits that its product with n is exact.
+        return _let(n, lambda n: _let(x - n * 0.693359375 - n * -2.12194440e-4, lambda r: scaled(r, n)))
+
+    return _let(_clip(x, -87.0, 88.0), reduced)
+
+
+def _sigmoid(x: Expr) -> Expr:
+    return 1.0 / (1.0 + _exp(-x))
+
+
+def _tanh(x: Expr) -> Expr:
+    return 2.0 * _sigmoid(2.0 * x) - 1.0
+
+
+def _erf(x: Expr) -> Expr:
+    """Eigen's rational approximation; beyond 4 erf is 1 in float32."""
+    p = (-2.72614225801306e-10, 2.77068142495902e-08, -2.10102402082508e-06, -5.69250639462346e-05)
+    p += (-7.34990630326855e-04, -2.95459980854025e-03, -1.60960333262415e-02)
+    q = (-1.45660718464996e-05, -2.13374055278905e-04, -1.68282697438203e-03, -7.37332916720468e-03)
+    q += (-1.42647390514189e-02,)
+    return _let(
+        _clip(x, -4.0, 4.0), lambda x: _let(x * x, lambda square: x * _polynomial(square, p) / _polynomial(square, q))
+    )
+
+
+ACTIVATIONS: Mapping[str, Callable[[Expr], Expr]] = {
+    "relu": lambda x: tirx.max(x, tirx.const(0, "float32")),
+    "relu6": lambda x: _clip(x, 0.0, 6.0),
+    "gelu": lambda x: _let(x, lambda x: x * 0.5 * (1.0 + _erf(x * (1 / sqrt(2))))),
+    "sigmoid": _sigmoid,
+    "tanh": _tanh,
+    "silu": lambda x: _let(x, lambda x: x * _sigmoid(x)),
+    "hard_swish": lambda x: _let(x, lambda x: x * _clip(x + 3.0, 0.0, 6.0) * (1 / 6)),
+}
