@@ -55,7 +55,7 @@ class ScheduleMdp:
         starts: Sequence[Schedule],
         horizon: int,
         seed: int = 0,
-        max_offers: int = 64,
+        max_offers: int = 24,
     ) -> None:
         self.space = space
         self.horizon = horizon

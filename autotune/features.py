@@ -109,9 +109,10 @@ def feature_matrix(rows: Sequence[Features], names: Sequence[str]) -> np.ndarray
 
 
 class SpaceEncoding:
-    """The schedules of one space as vectors in [0, 1], by table look-up.
+    """The schedules of one space as vectors, by table look-up.
 
-    Each decision contributes the columns of its :func:`choice_features`, scaled to the range they have in this space.
+    Each decision contributes the columns of its :func:`choice_features`, scaled from the range they have in this space
+    to [0, 1]; -1 stands for a feature that the choice lacks.
     """
 
     def __init__(self, space: ScheduleSpace) -> None:
@@ -123,7 +124,7 @@ class SpaceEncoding:
             table = feature_matrix(rows, names)
             low, high = np.nanmin(table, axis=0), np.nanmax(table, axis=0)
             self.names += names
-            self._tables.append(np.nan_to_num((table - low) / np.where(high > low, high - low, 1)))
+            self._tables.append(np.nan_to_num((table - low) / np.where(high > low, high - low, 1), nan=-1.0))
 
     def __call__(self, choices: np.ndarray) -> np.ndarray:
         """float32 (rows, len(self.names)) of integer choices (rows, decisions), as ``space.choices`` gives them."""

@@ -33,8 +33,8 @@ class RlStrategy(ModelGuidedStrategy):
     What it learned in one round it keeps for the next, where the cost model knows more.
     """
 
-    walkers = 32
-    steps = 16  # of each walker between two updates of the agent
+    walkers = 64
+    steps = 8  # of each walker between two updates of the agent
     updates = 3  # of the agent in one round
 
     def __init__(

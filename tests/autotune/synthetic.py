@@ -4,43 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from typing import Any
 
+from compiler.records import Measurement, Record
 from compiler.schedule import Decision, Program, Schedule, ScheduleSpace
 from compiler.target import Target
 from compiler.workload import Workload
 
 TARGET = Target("synthetic", "avx512", 512, 32, (48 << 10, 2 << 20, 32 << 20), 1)
 WORKLOAD = Workload.dense(512, 512, 512)
-
-
-@dataclass
-class Timing:
-    """Stands in for a measurement."""
-
-    run_secs: tuple[float, ...]
-    error: str | None = None
-
-    @property
-    def ok(self) -> bool:
-        return self.error is None
-
-    @property
-    def median_secs(self) -> float:
-        return sorted(self.run_secs)[len(self.run_secs) // 2]
-
-
-@dataclass
-class Trial:
-    """Stands in for a record."""
-
-    workload: Workload
-    target: Target
-    schedule: Schedule
-    measurement: Timing
 
 
 class SyntheticSpace(ScheduleSpace):
@@ -87,8 +61,8 @@ class SyntheticSpace(ScheduleSpace):
         prefetch = abs(self.decisions[5].choices.index(v["prefetch"]) - best_prefetch) * 0.04
         return 1e-3 * latency * (1 + 2 * loads + panel + block + order + prefetch)
 
-    def measure(self, schedule: Schedule) -> Timing:
-        return Timing((self.secs(schedule),))
+    def record(self, schedule: Schedule) -> Record:
+        return Record(self.workload, self.target, schedule, Measurement((self.secs(schedule),)))
 
     @cached_property
     def optimum_secs(self) -> float:
@@ -114,3 +88,18 @@ class TinySpace(SyntheticSpace):
 def every(space: ScheduleSpace) -> Sequence[Schedule]:
     schedules = map(space.schedule, product(*(range(len(d.choices)) for d in space.decisions)))
     return [s for s in schedules if space.is_legal(s)]
+
+
+class EmptySpace(SyntheticSpace):
+    """Nothing to decide: one empty schedule."""
+
+    decisions = ()
+
+    def is_legal(self, schedule: Schedule) -> bool:
+        return not schedule.values
+
+    def default(self) -> Schedule:
+        return self.schedule(())
+
+    def secs(self, schedule: Schedule) -> float:  # noqa: ARG002
+        return 1e-3
