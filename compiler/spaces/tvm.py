@@ -8,7 +8,7 @@ from compiler.schedule import Decision, Program, Schedule, ScheduleSpace
 from compiler.spaces.tiling import TiledBlock, Tiling
 from compiler.target import Target
 from compiler.tvm_backend import lowering, sketches, tensor_programs
-from compiler.tvm_backend.program import TvmProgram
+from compiler.tvm_backend.program import TvmProgram, parameters
 from compiler.tvm_backend.sketches import Category
 from compiler.workload import Workload
 
@@ -33,6 +33,7 @@ class PrimFuncSpace(ScheduleSpace):
 
     def __init__(self, prim_func: tirx.PrimFunc, target: Target) -> None:
         self.target = target
+        self._parameters = parameters(prim_func)
         self._module = sketches.as_module(prim_func)
         self._sketches = sketches.generate(self._module, lowering.tvm_target(target), target.num_cores, target.lanes)
         sites = {site.name: site for sketch in self._sketches for site in sketch.sites}
@@ -77,7 +78,7 @@ class PrimFuncSpace(ScheduleSpace):
             raise ValueError(f"not legal for this function on {self.target.isa}: {schedule}")
         applied = self._sketches[self._sketch_index(schedule)].apply(self._module, schedule.values)
         lowered = lowering.lower(applied, self.target)
-        return TvmProgram(lowered, sketches.parameter_shapes(self._module), self.target.num_cores)
+        return TvmProgram(lowered, self._parameters, self.target.num_cores)
 
     def _sketch_index(self, schedule: Schedule) -> int:
         return int(schedule.values.get("sketch", 0))  # type: ignore[arg-type]  # its choices are numbers

@@ -74,11 +74,6 @@ def as_module(prim_func: tirx.PrimFunc) -> tvm.IRModule:
     return tvm.IRModule({"main": prim_func.with_attr("global_symbol", "main")})
 
 
-def parameter_shapes(module: tvm.IRModule) -> dict[str, tuple[int, ...]]:
-    """The shapes of the parameters of ``main``, by name and in order."""
-    return {p.name: tuple(int(size) for size in p.shape) for p in module["main"].params}
-
-
 def generate(module: tvm.IRModule, target: tvm.target.Target, num_cores: int, lanes: int) -> list[Sketch]:
     """Every sketch of the module's function ``main``: one or more.
 
@@ -126,9 +121,8 @@ class AccumulateInRegisters(PyScheduleRule):
         if not is_tiled(sch, block):
             return [sch]
         tile = sch.get_loops(block)[2 * num_spatial(sch, block) - 1]
-        consumers = sch.get_consumers(block)
-        if len(consumers) == 1 and _is_elementwise(sch, block, consumers[0]):
-            (consumer,) = consumers
+        consumer = _epilogue(sch, block)
+        if consumer:
             sch.set_scope(block, 0, "local")
             if _written_shape(sch, consumer) != _written_shape(sch, block):
                 # It leaves padding out and tests each element for that, which unrolled is a lot of code. A loop cannot
@@ -171,17 +165,23 @@ def _written_shape(schedule: s_tir.Schedule, block: Any) -> list[int]:
     return [int(size) for size in get(schedule, block).writes[0].source.shape]
 
 
-def _is_elementwise(schedule: s_tir.Schedule, producer: Any, consumer: Any) -> bool:
-    """Whether the consumer makes the element at (i, j, ...) of what the producer wrote at (i, j, ...)."""
-    block = get(schedule, consumer)
-    axes = _spatial(block)
-    produced = get(schedule, producer).writes[0].source
-    regions = [*block.writes, *(region for region in block.reads if region.source.same_as(produced))]
-    return len(axes) == len(block.iter_vars) and all(
+def _epilogue(schedule: s_tir.Schedule, block: Any) -> Any | None:
+    """The block that makes its element at (i, j, ...) of the one that ``block`` has at (i, j, ...), if nothing else
+    needs the elements of ``block`` and no other block's are needed for it."""
+    consumers = schedule.get_consumers(block)
+    result = get(schedule, block).writes[0].source
+    main: Any = schedule.mod["main"]
+    if len(consumers) != 1 or any(result.same_as(parameter) for parameter in main.params):
+        return None
+    consumer = get(schedule, consumers[0])
+    axes = _spatial(consumer)
+    regions = [*consumer.writes, *(region for region in consumer.reads if region.source.same_as(result))]
+    elementwise = len(axes) == len(consumer.iter_vars) and all(
         len(region.region) == len(axes)
         and all(r.min.same_as(axis) for r, axis in zip(region.region, axes, strict=True))
         for region in regions
     )
+    return consumers[0] if elementwise and len(schedule.get_producers(consumers[0])) == 1 else None
 
 
 def _design_space(

@@ -20,6 +20,7 @@ from compiler.target import Target, usable_cores
 from compiler.workload import ACTIVATIONS, Workload
 
 spaces_tvm = pytest.importorskip("compiler.spaces.tvm", exc_type=ImportError)  # with the reason, if TVM is missing
+tvm = pytest.importorskip("tvm")
 te = pytest.importorskip("tvm.te")
 topi = pytest.importorskip("tvm.topi")
 lowering = pytest.importorskip("compiler.tvm_backend.lowering")
@@ -148,22 +149,74 @@ def test_a_schedule_that_is_not_of_this_space() -> None:
     assert not space.is_legal(spilling)
     with pytest.raises(ValueError, match="not legal"):
         space.build(spilling)
-    with pytest.raises(ValueError, match="no input weight"):
-        space.build(default).load({"x": np.zeros((512, 512), np.float32)})
+
+
+def test_inputs_that_do_not_fit() -> None:
+    space = spaces_tvm.TvmSpace(Workload.dense(4, 20, 6), one_core())
+    program = space.build(space.default())
+    right = make_inputs(space.workload)
+    for wrong, error, message in [
+        ({"x": right["x"]}, ValueError, "no input weight; given: x"),
+        (right | {"x": right["x"][:3]}, ValueError, r"input x is \(3, 6\), not \(4, 6\)"),
+        (right | {"x": right["x"][0]}, ValueError, r"input x is \(6,\), not \(4, 6\)"),
+        (right | {"weight": np.zeros((20, 7), np.float32)}, ValueError, r"input weight is \(20, 7\)"),
+        (right | {"weight": right["weight"].astype(np.float64)}, TypeError, "input weight is float64, not float32"),
+    ]:
+        with pytest.raises(error, match=message):
+            program.load(wrong)
+
+
+def test_inputs_need_not_be_contiguous() -> None:
+    space = spaces_tvm.TvmSpace(Workload.dense(4, 20, 6), one_core())
+    inputs = make_inputs(space.workload)
+    program = space.build(space.default())
+    program.load({name: np.asfortranarray(value) for name, value in inputs.items()})
+    assert np.all(np.abs(program.run() - reference(space.workload, inputs)) <= tolerance(space.workload, inputs))
+
+
+def test_a_program_can_be_loaded_again() -> None:
+    space = spaces_tvm.TvmSpace(Workload.dense(4, 20, 6), one_core())
+    program = space.build(space.default())
+    for seed in range(2):
+        inputs = make_inputs(space.workload, seed)
+        program.load(inputs)
+        secs = program.time(number=2, repeat=3)
+        assert len(secs) == 3
+        assert min(secs) > 0
+        assert np.all(np.abs(program.run() - reference(space.workload, inputs)) <= tolerance(space.workload, inputs))
+
+
+def lowered(isa: str | None = None) -> Any:
+    """The default program of a matrix product."""
+    space = spaces_tvm.TvmSpace(Workload.dense(64, 64, 64), one_core(isa))
+    module = sketches.as_module(spaces_tvm.tensor_programs.prim_func(space.workload, space.target.lanes))
+    (sketch,) = sketches.generate(module, lowering.tvm_target(space.target), 1, space.target.lanes)
+    return lowering.lower(sketch.apply(module, space.default().values), space.target)
 
 
 def machine_code(isa: str) -> tuple[str, str]:
     """The instructions that compute a matrix product, and those that pack its weights."""
-    space = spaces_tvm.TvmSpace(Workload.dense(64, 64, 64), one_core(isa))
-    module = sketches.as_module(spaces_tvm.tensor_programs.prim_func(space.workload, space.target.lanes))
-    (sketch,) = sketches.generate(module, lowering.tvm_target(space.target), 1, space.target.lanes)
-    assembly = lowering.lower(sketch.apply(module, space.default().values), space.target).module.inspect_source("asm")
+    assembly = lowered(isa).module.inspect_source("asm")
     main, pack = (
         re.search(rf"^{name}_compute_:(.*?)\.Lfunc_end", assembly, re.M | re.S) for name in ("main", "pack_weight")
     )
     assert main
     assert pack
     return main[1], pack[1]
+
+
+def test_weights_are_packed_before_the_function_that_is_timed() -> None:
+    program = lowered()
+    function, shape = program.packs["weight"]
+    weights = np.arange(64 * 64, dtype=np.float32).reshape(64, 64)
+    x, weight, packed, out = (tvm.runtime.tensor(a) for a in (weights, weights, np.zeros(shape, np.float32), weights))
+    program.module[function](weight, packed)
+    assert not np.array_equal(packed.numpy().ravel(), weights.ravel())
+    np.testing.assert_array_equal(np.sort(packed.numpy(), axis=None), weights.ravel())
+    program.module["main"](x, packed, out)
+    np.testing.assert_allclose(out.numpy(), weights @ weights.T, rtol=1e-5)
+    with pytest.raises(ValueError, match="weight"):
+        program.module["main"](x, weight, out)
 
 
 @pytest.mark.parametrize(
@@ -205,6 +258,11 @@ def two_layers() -> Sequence[Any]:
     return x, a, b, topi.nn.dense(topi.nn.relu(topi.nn.dense(x, a)), b)
 
 
+def sum_of_products() -> Sequence[Any]:
+    x, a, b = placeholder(6, 24, name="x"), placeholder(32, 24, name="a"), placeholder(32, 24, name="b")
+    return x, a, b, topi.add(topi.nn.dense(x, a), topi.nn.dense(x, b))
+
+
 def convolution() -> Sequence[Any]:
     x, w = placeholder(1, 6, 6, 8, name="x"), placeholder(3, 3, 8, 16, name="w")
     return x, w, topi.nn.relu(topi.nn.conv2d_nhwc(x, w, 1, 1, 1))
@@ -235,6 +293,7 @@ def softmax() -> Sequence[Any]:
     [
         (batch_matmul, lambda a, b: np.einsum("hmk,hnk->hmn", a, b), {"tile_h", "tile_m", "tile_n", "tile_k"}),
         (two_layers, lambda x, a, b: np.maximum(x @ a.T, 0) @ b.T, {"T_matmul_NT.tile_k", "T_matmul_NT_1.tile_k"}),
+        (sum_of_products, lambda x, a, b: x @ a.T + x @ b.T, {"T_matmul_NT.tile_k", "T_matmul_NT_1.tile_k"}),
         (convolution, convolved, {"tile_ff", "tile_rc"}),
         (elementwise, lambda a, b: np.maximum(a, 0) + b, set()),
         (long_sum, lambda a: a.sum(1), {"sketch", "unroll"}),
