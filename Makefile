@@ -40,12 +40,12 @@ sanitize: native  ## the kernel tests under AddressSanitizer and UBSan
 	@mkdir -p $(SANITIZED)/kernels $(SANITIZED)/tests
 	@cmake -S . -B build/sanitize -G Ninja --log-level=WARNING -DLOOPWRIGHT_SANITIZE=ON -DPython_EXECUTABLE="$(CURDIR)/$(PY)" \
 	    -Dpybind11_DIR="$$($(PY) -m pybind11 --cmakedir)" -DCMAKE_LIBRARY_OUTPUT_DIRECTORY="$(CURDIR)/$(SANITIZED)/kernels" >/dev/null
-	@cmake --build build/sanitize
+	@echo "Building with sanitizers: a minute, where C++ changed."; cmake --build build/sanitize -- --quiet
 	@cp kernels/*.py $(SANITIZED)/kernels && cp -R compiler pyproject.toml $(SANITIZED) && cp -R tests/kernels $(SANITIZED)/tests
 	@cd $(SANITIZED) && \
 	    LD_PRELOAD="$$($${CXX:-c++} -print-file-name=libasan.so) $$($${CXX:-c++} -print-file-name=libstdc++.so)" \
 	    ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
-	    "$(CURDIR)/$(PY)" -m pytest tests/kernels -q $(ARGS)
+	    "$(CURDIR)/$(PY)" -m pytest tests/kernels -q --capture=sys $(ARGS)
 
 constraints: $(INSTALLED)  ## solve constraints.txt anew
 	@$(PIP) install uv

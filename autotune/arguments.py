@@ -40,10 +40,13 @@ class Job:
     json: Path | None
     report: Path
 
+    def trials_on(self, backend: str) -> int:
+        return self.trials or DEFAULT_TRIALS[backend]
+
     def plan(self) -> list[Search]:
         """Every search of the job, in order."""
         return [
-            Search(workload, backend, self.trials or DEFAULT_TRIALS[backend])
+            Search(workload, backend, self.trials_on(backend))
             for workload in self.workloads
             for backend in self.backends
         ]

@@ -68,7 +68,7 @@ def _page(target: Target, results: Sequence[SearchResult]) -> str:
 <p>The best candidate so far after each trial. The dashed line is the shape's roofline, which no program can pass.</p>
 {_svg(_curves(results))}
 <h2>Roofline</h2>
-<p>Each point is the best program found for a shape; the lines above it are what the CPU can do, measured next to the
+<p>Each ring is the best program found for a shape; the lines above it are what the CPU can do, measured next to the
 search: multiply-adds at full rate, and data of that shape's size read at full bandwidth. Numbers are the shapes' in the
 table above.</p>
 {_svg(_roofline(results))}
@@ -162,7 +162,8 @@ def _roofline(results: Sequence[SearchResult]) -> Figure:
     axes.plot([], [], color=_FAINT, linewidth=0.8, label="rooflines")
     for backend in dict.fromkeys(result.backend for result in results):
         points = [(_intensity(r.workload), r.gflops) for r in results if r.backend == backend]
-        axes.plot(*zip(*points, strict=True), "o", markersize=7, color=_COLOURS.get(backend, _INK), label=backend)
+        ring = {"marker": "o", "markersize": 8, "markerfacecolor": "none", "markeredgewidth": 1.8, "linestyle": ""}
+        axes.plot(*zip(*points, strict=True), color=_COLOURS.get(backend, _INK), label=backend, **ring)
     for (x, y), numbers in _labels(shapes).items():
         axes.annotate(numbers, (x, y), xytext=(8, 6), textcoords="offset points", fontsize=10, color=_INK)
     axes.set(xscale="log", yscale="log", xlabel="arithmetic intensity, FLOP/byte", ylabel="GFLOP/s", xlim=(left, right))
@@ -203,8 +204,7 @@ def _svg(figure: Figure) -> str:
     import matplotlib
 
     stream = io.StringIO()
-    style = {"svg.fonttype": "none", "svg.hashsalt": "loopwright", "font.family": "sans-serif"}
-    with matplotlib.rc_context(style):
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "loopwright", "font.family": "sans-serif"}):
         figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     drawn = stream.getvalue()
     return drawn[drawn.index("<svg") :]

@@ -8,15 +8,20 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import kernels
 from autotune.arguments import Job, job, joined, parser
 from autotune.interrupt import held_interrupt
 from autotune.progress import progress
 from autotune.result import Limits, SearchResult, rows, table
+from compiler import tvm_pair
 from compiler.records import Record, Records
 from compiler.target import Target
 from compiler.workload import Workload
+
+if TYPE_CHECKING:
+    from autotune.tuning import TuneResult
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except KeyboardInterrupt:
             print(f"Interrupted; every finished measurement is kept in {asked.records}", file=sys.stderr)
             return 130
-        except RuntimeError as error:
+        except (ImportError, RuntimeError) as error:
             print(f"{command.prog}: {error}", file=sys.stderr)
             return 1
     hand_over(asked, target, results)
@@ -51,51 +56,68 @@ def search(asked: Job, records: Records) -> tuple[Target, list[SearchResult]]:
     from autotune.measure import Worker
     from autotune.tuning import tune
 
+    if "tvm" in asked.backends:
+        tvm_pair.check()
     target = asked.target.measured()
     print(
         f"{target.name}, {target.isa}, threads: {target.num_cores}; "
         f"FMA peak {target.peak_gflops:.1f} GFLOP/s, memory {target.bandwidth_gbs:.1f} GB/s",
         flush=True,
     )
-    plan = asked.plan()
     results: list[SearchResult] = []
-    with held_interrupt() as interrupt, Worker(threads=target.num_cores) as worker, progress(plan) as shown:
+    with (
+        held_interrupt() as interrupt,
+        Worker(threads=target.num_cores) as worker,
+        progress(asked.plan()) as shown,
+    ):
         worker.start()
 
         def on_trial(record: Record) -> None:
             shown.trial(record.measurement)
             interrupt.raise_if_pressed()
 
-        for planned in plan:
-            limits = _limits(planned.workload, target)
-            shown.start(limits)
-            found = tune(
-                planned.workload,
-                target,
-                planned.backend,
-                asked.strategy,
-                planned.planned,
-                asked.seed,
-                records,
-                on_trial=on_trial,
-                worker=worker,
-            )
-            shown.finish(found.best.measurement.median_secs)
-            results.append(
-                SearchResult(
-                    workload=planned.workload,
-                    limits=limits,
-                    backend=planned.backend,
-                    strategy=asked.strategy,
-                    trials=found.trials,
-                    failures=found.failures,
-                    search_secs=found.search_secs,
-                    median_secs=found.best.measurement.median_secs,
-                    schedule=found.best.schedule,
-                    history=found.history,
+        for workload in asked.workloads:
+            limits = _limits(workload, target)
+            for backend in asked.backends:
+                shown.start(limits)
+                found = tune(
+                    workload,
+                    target,
+                    backend,
+                    asked.strategy,
+                    asked.trials_on(backend),
+                    asked.seed,
+                    records,
+                    on_trial=on_trial,
+                    worker=worker,
                 )
-            )
+                results.append(_result(workload, limits, backend, asked.strategy, found))
+                shown.finish(results[-1].median_secs)
     return target, results
+
+
+def _limits(workload: Workload, target: Target) -> Limits:
+    """Measured next to the searches, so that a slow hour of the machine weighs on both sides of a comparison."""
+    return Limits(
+        threads=target.num_cores,
+        peak_gflops=kernels.peak_gflops(target.isa, target.num_cores),
+        bandwidth_gbs=kernels.memory_bandwidth(target.num_cores, workload.bytes),
+    )
+
+
+def _result(workload: Workload, limits: Limits, backend: str, strategy: str, found: TuneResult) -> SearchResult:
+    return SearchResult(
+        workload=workload,
+        limits=limits,
+        backend=backend,
+        strategy=strategy,
+        trials=found.trials,
+        failures=found.failures,
+        search_secs=found.search_secs,
+        median_secs=found.best.measurement.median_secs,
+        schedule=found.best.schedule,
+        history=found.history,
+    )
 
 
 def hand_over(asked: Job, target: Target, results: Sequence[SearchResult]) -> None:
@@ -109,15 +131,6 @@ def hand_over(asked: Job, target: Target, results: Sequence[SearchResult]) -> No
         print(f"Results: {asked.json}")
     print(f"Records: {asked.records} (SQLite; the next search goes on from there)")
     print(f"Search curves and roofline: open {write_report(asked.report, target, results)} in a browser")
-
-
-def _limits(workload: Workload, target: Target) -> Limits:
-    """Measured next to the search, so that a slow hour of the machine weighs on both sides of a comparison."""
-    return Limits(
-        threads=target.num_cores,
-        peak_gflops=kernels.peak_gflops(target.isa, target.num_cores),
-        bandwidth_gbs=kernels.memory_bandwidth(target.num_cores, workload.bytes),
-    )
 
 
 if __name__ == "__main__":
