@@ -5,6 +5,7 @@ Ours are called ``--bench-...``, since the plugin pytest-benchmark, where it is 
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 def _thread_counts(text: str) -> list[int]:
-    counts = [int(part) for part in text.split(",")]
+    counts = [int(part) if part.isdecimal() else 0 for part in text.split(",")]
     if not all(1 <= count <= usable_cores() for count in counts):
-        raise ValueError(f"thread counts must be between 1 and {usable_cores()}, got {text}")
+        raise argparse.ArgumentTypeError(f"wants counts between 1 and {usable_cores()} such as 1,2; got {text!r}")
     return counts
