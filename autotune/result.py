@@ -24,6 +24,14 @@ class Limits:
     peak_gflops: float
     bandwidth_gbs: float
 
+    def higher(self, other: Limits) -> Limits:
+        """Of two measurements for the same threads and workload, the higher of each limit."""
+        return Limits(
+            self.threads,
+            max(self.peak_gflops, other.peak_gflops),
+            max(self.bandwidth_gbs, other.bandwidth_gbs),
+        )
+
     def roofline_gflops(self, workload: Workload) -> float:
         """The most that any program for ``workload`` can reach."""
         return workload.flops / workload.roofline_secs(self.peak_gflops, self.bandwidth_gbs) / 1e9

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from autotune.result import HEADINGS, rows, table
+from autotune.result import HEADINGS, Limits, rows, table
 from tests.autotune.search_results import CLASSIFIER, LIMITS, RESULTS, SQUARE
 
 
@@ -57,3 +57,7 @@ def test_the_table_has_a_line_a_result_and_aligned_columns() -> None:
     end = lines[0].index("GFLOP/s") + len("GFLOP/s")
     assert [line[:end].split()[-1] for line in lines[2:]] == ["200.0", "100.0", "12.5"]
     assert all(line == line.rstrip() for line in lines)
+
+
+def test_of_two_measured_limits_each_figure_is_the_higher() -> None:
+    assert Limits(2, 100.0, 20.0).higher(Limits(2, 90.0, 30.0)) == Limits(2, 100.0, 30.0)
