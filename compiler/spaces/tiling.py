@@ -57,7 +57,7 @@ class TiledBlock:
 
     def __init__(self, tilings: Sequence[Tiling], target: Target) -> None:
         self._target = target
-        self._max_accumulators = target.num_vector_registers - _OPERAND_REGISTERS
+        self._max_accumulators = max_accumulators(target)
         self.choices = {t.name: tuple(tile for tile in t.tiles() if self._is_choice(t, tile)) for t in tilings}
         self._reductions = [t for t in tilings if t.reduction]
         self._spatial = sorted((t for t in tilings if not t.reduction), key=lambda t: t.vector)
@@ -137,6 +137,11 @@ class TiledBlock:
             rows,
             -tiles[-1][1],
         )
+
+
+def max_accumulators(target: Target) -> int:
+    """How many vectors of a register tile the target's registers hold."""
+    return target.num_vector_registers - _OPERAND_REGISTERS
 
 
 def vector_lanes(size: int, lanes: int) -> int:

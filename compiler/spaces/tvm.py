@@ -88,5 +88,5 @@ class TvmSpace(PrimFuncSpace):
     """The schedules of TVM-generated code for a workload."""
 
     def __init__(self, workload: Workload, target: Target) -> None:
-        super().__init__(tensor_programs.prim_func(workload, target.lanes), target)
+        super().__init__(tensor_programs.prim_func(workload, target), target)
         self.workload = workload

@@ -2,37 +2,50 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from math import log, sqrt
 from typing import Any, TypeAlias
 
 from tvm import te, tirx
 
+from compiler.spaces.tiling import max_accumulators
+from compiler.target import Target
 from compiler.workload import Workload
 
 Expr: TypeAlias = Any  # TVM's own annotations know none of an expression's operators
 
+# With fewer rows in a register tile, FMAs wait for loads of weights.
+_MIN_HEIGHT = 4
 
-def prim_func(workload: Workload, lanes: int) -> tirx.PrimFunc:
-    """The workload's arithmetic, for vectors of ``lanes`` values.
+
+def prim_func(workload: Workload, target: Target) -> tirx.PrimFunc:
+    """The workload's arithmetic, padded as suits the target's registers.
 
     Its parameters are the workload's inputs by name, and then the output. The attribute ``layout_free_buffers`` tells
     which inputs are constants: schedules lay them out as they like. Such a parameter may be larger than the input,
     which then has to be filled up with zeros.
     """
-    return PRIM_FUNCS[workload.op](workload, lanes)
+    return PRIM_FUNCS[workload.op](workload, target)
 
 
-def _dense(workload: Workload, lanes: int) -> tirx.PrimFunc:
+def _dense(workload: Workload, target: Target) -> tirx.PrimFunc:
     rows, columns, depth = workload.dims
-    # Whole vectors of weights, so that even a prime n can be tiled. They are packed ahead of time: that costs nothing.
-    padded = -(-columns // lanes) * lanes
+    # Tilings are perfect, so a prime would have none but the trivial ones. Weights are packed ahead of time: padding
+    # them to whole vectors costs nothing. Rows are not copied either: those too many are the last one over again.
+    padded_rows = _padded_rows(rows, max_accumulators(target))
+    padded_columns = -(-columns // target.lanes) * target.lanes
     x = te.placeholder((rows, depth), workload.dtype, name="x")
-    weight = te.placeholder((padded, depth), workload.dtype, name="weight")
+    weight = te.placeholder((padded_columns, depth), workload.dtype, name="weight")
     bias = te.placeholder((columns,), workload.dtype, name="bias")
     residual = te.placeholder((rows, columns), workload.dtype, name="residual")
     k = te.reduce_axis((0, depth), name="k")
-    total: Any = te.compute((rows, padded), lambda m, n: te.sum(x[m, k] * weight[n, k], axis=k), name="dense")
+
+    def product(m: Expr, n: Expr) -> Expr:
+        row = m if padded_rows == rows else tirx.min(m, rows - 1)
+        return te.sum(x[row, k] * weight[n, k], axis=k)
+
+    total: Any = te.compute((padded_rows, padded_columns), product, name="dense")
 
     def epilogue(m: Expr, n: Expr) -> Expr:
         y = total[m, n]
@@ -44,13 +57,21 @@ def _dense(workload: Workload, lanes: int) -> tirx.PrimFunc:
 
     inputs = [x, weight]
     inputs += [t for t, used in ((bias, "bias"), (residual, "residual")) if used in workload.epilogue]
-    plain = padded == columns and not workload.epilogue
+    plain = (padded_rows, padded_columns) == (rows, columns) and not workload.epilogue
     output: Any = total if plain else te.compute((rows, columns), epilogue, name="epilogue")
     function: Any = te.create_prim_func([*inputs, output])
     return function.with_attr({"layout_free_buffers": [1], "tirx.noalias": True})
 
 
-PRIM_FUNCS: Mapping[str, Callable[[Workload, int], tirx.PrimFunc]] = {"dense": _dense}
+def _padded_rows(rows: int, accumulators: int) -> int:
+    """The least number from ``rows`` on that a register tile of a few vectors beside each other can divide into."""
+    if rows <= accumulators:
+        return rows
+    heights = range(_MIN_HEIGHT, accumulators // 2 + 1)
+    return next(padded for padded in itertools.count(rows) if any(padded % height == 0 for height in heights))
+
+
+PRIM_FUNCS: Mapping[str, Callable[[Workload, Target], tirx.PrimFunc]] = {"dense": _dense}
 
 
 # The C library's exp, tanh and erf, which TVM would call, take one lane at a time. These take a vector.

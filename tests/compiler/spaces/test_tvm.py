@@ -58,7 +58,7 @@ def test_every_answer_is_right(dims: tuple[int, int, int], epilogue: tuple[str, 
     assert_right(space, space.random(np.random.default_rng(seed)), seed)
 
 
-@pytest.mark.parametrize("dims", [(17, 1001, 333), (1, 1000, 2048), (1, 1, 1), (64, 1, 7), (31, 13, 1)])
+@pytest.mark.parametrize("dims", [(17, 1001, 333), (1, 1000, 2048), (1, 1, 1), (64, 1, 7), (31, 13, 1), (197, 48, 20)])
 def test_defaults_of_awkward_shapes(dims: tuple[int, int, int]) -> None:
     space = spaces_tvm.TvmSpace(Workload("dense", dims), one_core())
     assert space.is_legal(space.default())
@@ -82,7 +82,7 @@ def test_the_space_of_a_small_product() -> None:
 
 def test_tvm_takes_every_choice_as_it_is() -> None:
     space = spaces_tvm.TvmSpace(Workload.dense(4, 32, 6), one_core())
-    module = sketches.as_module(spaces_tvm.tensor_programs.prim_func(space.workload, space.target.lanes))
+    module = sketches.as_module(spaces_tvm.tensor_programs.prim_func(space.workload, space.target))
     (sketch,) = sketches.generate(module, lowering.tvm_target(space.target), 1, space.target.lanes)
     names = [d.name for d in space.decisions]
     for values in itertools.product(*(d.choices for d in space.decisions)):
@@ -97,14 +97,14 @@ def test_what_tvm_would_repair_is_neither_legal_nor_built(tile: tuple[int, ...])
     assert not space.is_legal(schedule)
     with pytest.raises(ValueError, match=re.escape(f"tile_m has no choice {tile}")):
         space.build(schedule)
-    module = sketches.as_module(spaces_tvm.tensor_programs.prim_func(workload, space.target.lanes))
+    module = sketches.as_module(spaces_tvm.tensor_programs.prim_func(workload, space.target))
     (sketch,) = sketches.generate(module, lowering.tvm_target(space.target), 1, space.target.lanes)
     with pytest.raises(RuntimeError, match="TVM took tile_m"):
         sketch.apply(module, schedule.values)
 
 
 def test_tvm_samples_nothing_that_the_choices_lack() -> None:
-    module = sketches.as_module(spaces_tvm.tensor_programs.prim_func(Workload.dense(48, 64, 36), 16))
+    module = sketches.as_module(spaces_tvm.tensor_programs.prim_func(Workload.dense(48, 64, 36), one_core()))
     (sketch,) = sketches.generate(module, lowering.tvm_target(one_core()), 1, 16)
     for seed in range(1, 30):
         schedule = spaces_tvm.sketches.s_tir.Schedule(module, seed=seed)
@@ -189,7 +189,7 @@ def test_a_program_can_be_loaded_again() -> None:
 def lowered(isa: str | None = None) -> Any:
     """The default program of a matrix product."""
     space = spaces_tvm.TvmSpace(Workload.dense(64, 64, 64), one_core(isa))
-    module = sketches.as_module(spaces_tvm.tensor_programs.prim_func(space.workload, space.target.lanes))
+    module = sketches.as_module(spaces_tvm.tensor_programs.prim_func(space.workload, space.target))
     (sketch,) = sketches.generate(module, lowering.tvm_target(space.target), 1, space.target.lanes)
     return lowering.lower(sketch.apply(module, space.default().values), space.target)
 
