@@ -115,16 +115,22 @@ class TiledBlock:
         return counts
 
     def _register_tile(self) -> tuple[int, ...]:
-        def elements_a_load(sizes: tuple[int, ...]) -> tuple[float, int]:
+        def merit(sizes: tuple[int, ...]) -> tuple[float, int]:
             rows, vectors = prod(sizes[:-1]), self._vectors(self._spatial[-1], sizes[-1])
-            return prod(sizes) / (rows + _VECTOR_LOAD * vectors), rows
+            tiles = prod(t.extent for t in self._spatial) // prod(sizes)
+            return self._balance(tiles) * prod(sizes) / (rows + _VECTOR_LOAD * vectors), rows
 
         sizes = itertools.product(*(sorted({c[-1] for c in self.choices[t.name]}) for t in self._spatial))
-        return max(filter(self._fits, sizes), key=elements_a_load)
+        return max(filter(self._fits, sizes), key=merit)
 
     def _fits(self, sizes: tuple[int, ...]) -> bool:
         accumulators = prod(sizes[:-1]) * self._vectors(self._spatial[-1], sizes[-1])
         return self._min_accumulators <= accumulators <= self._max_accumulators
+
+    def _balance(self, jobs: int) -> float:
+        """The share of the time in which cores have something to do, with equal jobs handed out one after the other."""
+        cores = self._target.num_cores
+        return jobs / (cores * -(-jobs // cores))
 
     def _placement_merit(self, tiles: tuple[Tile, ...]) -> tuple[Any, ...]:
         jobs, cores = prod(tile[0] for tile in tiles), self._target.num_cores
@@ -132,7 +138,7 @@ class TiledBlock:
         bytes_read = rows * prod(t.extent for t in self._reductions) * DTYPE_BYTES["float32"]
         return (
             jobs >= min(cores, jobs * prod(tile[1] for tile in tiles)),
-            jobs % cores == 0,
+            round(self._balance(jobs), 1),
             bytes_read <= self._target.cache_bytes[1] // 2,
             rows,
             -tiles[-1][1],
