@@ -53,17 +53,14 @@ struct Brgemm {
 
   static void run(const BrgemmArgs& args) {
     Reg acc[kChains][MR][NV];
+    const Mask last = V::mask(args.n - (NV - 1) * V::kLanes);
+    start(acc[0], args, last);
 #pragma GCC unroll 4
-    for (int s = 0; s < kChains; ++s)
+    for (int s = 1; s < kChains; ++s)
 #pragma GCC unroll 32
       for (int i = 0; i < MR; ++i)
 #pragma GCC unroll 8
         for (int j = 0; j < NV; ++j) acc[s][i][j] = V::zero();
-    if (args.accumulate) {
-      prefetch_rows(args.c, args.c_stride);
-    } else if (args.residual) {
-      prefetch_rows(args.residual, args.residual_stride);
-    }
 
     const int64_t stride = args.a_stride * static_cast<int64_t>(sizeof(float)), stride3 = 3 * stride;  // bytes
     for (int64_t t = 0; t < args.batch; ++t) {
@@ -100,61 +97,69 @@ struct Brgemm {
       for (int i = 0; i < MR; ++i)
 #pragma GCC unroll 8
         for (int j = 0; j < NV; ++j) acc[0][i][j] = V::add(acc[0][i][j], acc[s][i][j]);
-    finish(acc[0], args);
+    finish(acc[0], args, last);
   }
 
  private:
   using Mask = typename V::Mask;
 
-  // What will be added is asked for before the sum and used after it: by then it is there.
-  static inline __attribute__((always_inline)) void prefetch_rows(const float* rows, int64_t stride) {
+  // What is added to the sum starts it: loading an accumulator costs a load port, adding to one costs an FMA port.
+  static inline __attribute__((always_inline)) void start(Reg (&acc)[MR][NV], const BrgemmArgs& args, Mask last) {
+    if (args.accumulate) {
+#pragma GCC unroll 32
+      for (int i = 0; i < MR; ++i)
+#pragma GCC unroll 8
+        for (int j = 0; j < NV; ++j) acc[i][j] = load_column(args.c + i * args.c_stride, j, last);
+      return;
+    }
+#pragma GCC unroll 8
+    for (int j = 0; j < NV; ++j) {
+      const Reg bias = args.bias ? V::load(args.bias + j * V::kLanes) : V::zero();
+#pragma GCC unroll 32
+      for (int i = 0; i < MR; ++i) acc[i][j] = bias;
+    }
+    if (!args.residual) return;
 #pragma GCC unroll 32
     for (int i = 0; i < MR; ++i)
 #pragma GCC unroll 8
-      for (int j = 0; j < kColumns; j += kCacheLine) __builtin_prefetch(rows + i * stride + j, 1);
+      for (int j = 0; j < NV; ++j)
+        acc[i][j] = V::add(acc[i][j], load_column(args.residual + i * args.residual_stride, j, last));
   }
 
   static inline __attribute__((always_inline)) Reg load_column(const float* row, int j, Mask last) {
     return j + 1 < NV ? V::load(row + j * V::kLanes) : V::load(row + j * V::kLanes, last);
   }
 
-  static inline __attribute__((always_inline)) void finish(Reg (&acc)[MR][NV], const BrgemmArgs& args) {
-    const Reg lo = V::set1(args.lo), hi = V::set1(args.hi);
-    const Mask last = V::mask(args.n - (NV - 1) * V::kLanes);
-    if (args.accumulate) {
-      add_rows(acc, args.c, args.c_stride, last);
-    } else {
-      if (args.bias) {
-#pragma GCC unroll 8
-        for (int j = 0; j < NV; ++j) {
-          const Reg bias = V::load(args.bias + j * V::kLanes);
-#pragma GCC unroll 32
-          for (int i = 0; i < MR; ++i) acc[i][j] = V::add(acc[i][j], bias);
-        }
-      }
-      if (args.residual) add_rows(acc, args.residual, args.residual_stride, last);
+  static inline __attribute__((always_inline)) void finish(Reg (&acc)[MR][NV], const BrgemmArgs& args, Mask last) {
+    constexpr float kInfinity = __builtin_inff();
+    if (args.lo > -kInfinity) {
+      const Reg lo = V::set1(args.lo);
+      apply(acc, [&](Reg x) { return V::max(lo, x); });
+    }
+    if (args.hi < kInfinity) {
+      const Reg hi = V::set1(args.hi);
+      apply(acc, [&](Reg x) { return V::min(hi, x); });
     }
 #pragma GCC unroll 32
     for (int i = 0; i < MR; ++i) {
       float* row = args.c + i * args.c_stride;
 #pragma GCC unroll 8
       for (int j = 0; j < NV; ++j) {
-        const Reg y = V::min(hi, V::max(lo, acc[i][j]));
         if (j + 1 < NV) {
-          V::store(row + j * V::kLanes, y);
+          V::store(row + j * V::kLanes, acc[i][j]);
         } else {
-          V::store(row + j * V::kLanes, y, last);
+          V::store(row + j * V::kLanes, acc[i][j], last);
         }
       }
     }
   }
 
-  static inline __attribute__((always_inline)) void add_rows(Reg (&acc)[MR][NV], const float* rows, int64_t stride,
-                                                             Mask last) {
+  template <class F>
+  static inline __attribute__((always_inline)) void apply(Reg (&acc)[MR][NV], const F& f) {
 #pragma GCC unroll 32
     for (int i = 0; i < MR; ++i)
 #pragma GCC unroll 8
-      for (int j = 0; j < NV; ++j) acc[i][j] = V::add(acc[i][j], load_column(rows + i * stride, j, last));
+      for (int j = 0; j < NV; ++j) acc[i][j] = f(acc[i][j]);
   }
 };
 

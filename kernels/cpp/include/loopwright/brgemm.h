@@ -1,6 +1,6 @@
 // The building block of every dense operator: a batch-reduce GEMM on one register tile.
 //
-//   C[mr, n] = clamp(sum over blocks t < batch, p < k of A_t[mr, p] * B_t[p, n]  +  start, lo, hi)
+//   C[mr, n] = clamp(start + sum over blocks t < batch, p < k of A_t[mr, p] * B_t[p, n], lo, hi)
 //   start    = C                 where accumulate
 //            = bias + residual   else, either of them absent where its pointer is null
 //
