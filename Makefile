@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 
 VENV := .venv
 PY := $(VENV)/bin/python
-PIP := $(PY) -m pip --quiet --disable-pip-version-check
+PIP := $(PY) -m pip -qq --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
 SANITIZED := build/sanitize/tree
 # 3.11 first: PyTorch's small CPU build is at hand for it more often than for the others.
@@ -65,7 +65,7 @@ $(INSTALLED): pyproject.toml setup.py constraints.txt | $(PY)
 	@echo "Installing into $(VENV) and building the kernels: some minutes, the first time only."
 	@$(PIP) install -c constraints.txt 'pip>=25.1'
 	@$(PIP) install -c constraints.txt --group build
-	@PYTHONWARNINGS=ignore $(PIP) install -c constraints.txt --no-build-isolation -e '.[test,bench]'
+	@$(PIP) install -c constraints.txt --no-build-isolation -e '.[test,bench]'
 	@touch $@
 
 $(PY):

@@ -127,3 +127,14 @@ def _write_broken_record(path: Path, workload: Workload) -> None:
         records.add(Record(workload, target, Schedule("kernel", {}), Measurement((1e-3,))))
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("UPDATE measurement SET run_secs = '[\"soon\"]'")
+
+
+@pytest.mark.tvm
+def test_both_backends_are_searched_and_one_wins(tmp_path: Path) -> None:
+    process = start(tmp_path, "--shape", "16x32x24", "--trials", "4", "--json", "out.json")
+    out, err = process.communicate(timeout=180)
+    assert (process.returncode, err) == (0, "")
+    results = json.loads((tmp_path / "out.json").read_text())["results"]
+    assert [(result["backend"], result["strategy"]) for result in results] == [("kernel", "rl"), ("tvm", "rl")]
+    winner = max(results, key=lambda result: result["gflops"])["backend"]
+    assert [line for line in out.splitlines() if line.startswith("16x32x24  ") and f"  {winner}, by " in line]
