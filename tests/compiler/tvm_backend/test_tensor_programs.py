@@ -1,0 +1,50 @@
+"""Activations over their whole range, and how far products are padded."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from compiler.reference import reference, tolerance
+from compiler.target import ISAS, Target
+from compiler.workload import ACTIVATIONS, Workload
+
+tensor_programs = pytest.importorskip("compiler.tvm_backend.tensor_programs", exc_type=ImportError)
+spaces_tvm = pytest.importorskip("compiler.spaces.tvm")
+
+pytestmark = pytest.mark.tvm
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_an_activation_is_right_over_its_whole_range(activation: str) -> None:
+    values = np.concatenate([np.linspace(-9, 9, 4001), [-1e30, -200, -89, -1e-30, 0, 1e-30, 89, 200, 1e30]])
+    weight = values.astype(np.float32)[:, None]
+    workload = Workload.dense(1, len(weight), 1, epilogue=(activation,))
+    space = spaces_tvm.TvmSpace(workload, Target.from_host(num_cores=1))
+    program = space.build(space.default())
+    inputs = {"x": np.ones((1, 1), np.float32), "weight": weight}
+    program.load(inputs)
+    errors = np.abs(program.run() - reference(workload, inputs))
+    assert np.all(errors <= tolerance(workload, inputs))
+
+
+@pytest.mark.parametrize(
+    ("isa", "dims", "padded"),
+    [
+        ("avx512", (512, 512, 64), (512, 512)),
+        ("avx512", (197, 1001, 64), (198, 1008)),
+        ("avx512", (577, 16, 64), (580, 16)),
+        ("avx512", (23, 3, 64), (23, 16)),
+        ("avx2", (197, 1001, 64), (198, 1008)),
+        ("avx2", (23, 3, 64), (24, 8)),
+        ("reference", (7, 3, 64), (7, 3)),
+    ],
+)
+def test_products_are_padded_to_what_can_be_tiled(
+    isa: str, dims: tuple[int, int, int], padded: tuple[int, int]
+) -> None:
+    features = ISAS[isa]
+    target = Target("a CPU", isa, features.vector_bits, features.num_vector_registers, (1 << 15, 1 << 20), 1)
+    space = spaces_tvm.TvmSpace(Workload("dense", dims), target)
+    sizes = tuple(int(np.prod(d.choices[0])) for d in space.decisions)
+    assert sizes == (*padded, dims[2])
