@@ -84,7 +84,8 @@ bool has_rows(const py::array& a) {
 
 int64_t row_stride(const py::array& a) { return a.shape(0) == 1 ? a.shape(1) : a.strides(0) / kFloat; }
 
-py::array contiguous(const py::array& a) { return py::array_t<float, py::array::c_style | py::array::forcecast>(a); }
+// A copy, since an array can be contiguous and misaligned.
+py::array contiguous(const py::array& a) { return a.attr("copy")("C"); }
 
 bool overlap(const py::array& a, const py::array& b) {
   const auto end = [](const py::array& v) {

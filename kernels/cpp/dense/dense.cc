@@ -19,7 +19,7 @@ constexpr int64_t kCacheLine = 16;  // floats
 // sets of L1.
 constexpr int64_t packed_stride(int64_t kc) { return ceil_div(kc, kCacheLine) * kCacheLine + kCacheLine; }
 
-// One scratch block a thread, kept from call to call.
+// Scratch of the calling thread, kept from call to call.
 float* scratch(int64_t floats) {
   thread_local Buffer buffer;
   thread_local int64_t size = 0;
@@ -96,18 +96,20 @@ void Dense::run(const float* x, int64_t x_stride, int64_t m, Matrix out, Matrix 
   if (isa_ == Isa::kReference) return run_reference(x, x_stride, m, out, residual);
   const DenseSchedule s = schedule(m);
   const int64_t across_m = s.threads_m, across_n = threads_ / s.threads_m;
+  const int64_t block_floats = s.pack_a ? std::min(m, s.mc) * packed_stride(std::min(k_, s.kc)) : 0;
+  float* blocks = s.pack_a ? scratch(block_floats * threads_) : nullptr;  // here, because the pool's threads must not throw
   const int64_t row_tiles = ceil_div(m, s.mr), panels = static_cast<int64_t>(panels_.size());
   parallel(threads_, [&](int thread) {
     const int64_t i = thread / across_n, j = thread % across_n;
     const Rectangle part{std::min(m, split_begin(row_tiles, across_m, i) * s.mr),
                          std::min(m, split_begin(row_tiles, across_m, i + 1) * s.mr), split_begin(panels, across_n, j),
                          split_begin(panels, across_n, j + 1)};
-    if (part.row_begin < part.row_end) run_rectangle(part, s, x, x_stride, out, residual);
+    if (part.row_begin < part.row_end) run_rectangle(part, s, x, x_stride, out, residual, blocks + thread * block_floats);
   });
 }
 
 void Dense::run_rectangle(const Rectangle& part, const DenseSchedule& s, const float* x, int64_t x_stride, Matrix out,
-                          Matrix residual) const {
+                          Matrix residual, float* block) const {
   const F32Kernels& kernels = f32_kernels(isa_);
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   const bool clamped = activation_ == Activation::kRelu || activation_ == Activation::kRelu6;
@@ -131,7 +133,6 @@ void Dense::run_rectangle(const Rectangle& part, const DenseSchedule& s, const f
         int64_t a_stride = x_stride;
         if (s.pack_a) {
           a_stride = packed_stride(kc);
-          float* block = scratch(mc * a_stride);
           for (int64_t i = 0; i < mc; ++i)
             std::memcpy(block + i * a_stride, a + i * x_stride, static_cast<size_t>(kc) * sizeof(float));
           a = block;

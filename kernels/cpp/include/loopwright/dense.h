@@ -63,8 +63,9 @@ class Dense {
   };
 
   void pack(const float* weight, int64_t weight_stride);
+  // `block` has room for a packed block of A where the schedule packs it.
   void run_rectangle(const Rectangle& part, const DenseSchedule& s, const float* x, int64_t x_stride, Matrix out,
-                     Matrix residual) const;
+                     Matrix residual, float* block) const;
   void run_reference(const float* x, int64_t x_stride, int64_t m, Matrix out, Matrix residual) const;
 
   int64_t n_, k_;
