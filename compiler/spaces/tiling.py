@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
+from math import isqrt, prod
 from typing import Any, TypeAlias
 
 from compiler.target import Target
@@ -159,7 +159,11 @@ def _factorizations(number: int, count: int) -> Iterator[Tile]:
     if count == 1:
         yield (number,)
         return
-    for first in range(1, number + 1):
-        if number % first == 0:
-            for rest in _factorizations(number // first, count - 1):
-                yield (first, *rest)
+    for first in _divisors(number):
+        for rest in _factorizations(number // first, count - 1):
+            yield (first, *rest)
+
+
+def _divisors(number: int) -> list[int]:
+    small = [d for d in range(1, isqrt(number) + 1) if number % d == 0]
+    return sorted({*small, *(number // d for d in small)})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING
 
 from compiler.schedule import Decision, Program, Schedule, ScheduleSpace
@@ -32,8 +33,15 @@ class PrimFuncSpace(ScheduleSpace):
     backend = BACKEND
 
     def __init__(self, prim_func: tirx.PrimFunc, target: Target) -> None:
+        """
+        Raises:
+            ValueError: a parameter has more elements than TVM's 32-bit indices reach.
+        """
         self.target = target
         self._parameters = parameters(prim_func)
+        for parameter in self._parameters:
+            if prod(parameter.shape) >= 1 << 31:
+                raise ValueError(f"{parameter.name} {parameter.shape} has more elements than 32-bit indices reach")
         self._module = sketches.as_module(prim_func)
         self._sketches = sketches.generate(self._module, lowering.tvm_target(target), target.num_cores, target.lanes)
         sites = {site.name: site for sketch in self._sketches for site in sketch.sites}

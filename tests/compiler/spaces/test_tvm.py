@@ -151,6 +151,11 @@ def test_a_schedule_that_is_not_of_this_space() -> None:
         space.build(spilling)
 
 
+def test_what_32_bit_indices_do_not_reach() -> None:
+    with pytest.raises(ValueError, match=r"weight \(65536, 32768\) has more elements"):
+        spaces_tvm.TvmSpace(Workload.dense(1, 65536, 32768), one_core())
+
+
 def test_inputs_that_do_not_fit() -> None:
     space = spaces_tvm.TvmSpace(Workload.dense(4, 20, 6), one_core())
     program = space.build(space.default())
