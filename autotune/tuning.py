@@ -122,8 +122,8 @@ def tune(
 
 
 def _batch_size(trials: int) -> int:
-    """Schedules measured between two updates of the cost model: eight updates, as far as batches stay worthwhile."""
-    return max(4, min(16, trials // 8))
+    """Schedules measured between two updates of the cost model: at least four rounds where there are trials for them."""
+    return max(4, min(16, trials // 4))
 
 
 def _offers(space: ScheduleSpace, record: Record) -> bool:

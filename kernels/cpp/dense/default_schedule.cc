@@ -39,16 +39,19 @@ DenseSchedule default_dense_schedule(Isa isa, int64_t m, int64_t n, int64_t k, i
   s.nr = nr ? nr : default_nr(kernels, m, n);
   s.mr = static_cast<int>(std::min<int64_t>(kernels.max_mr(s.nr), m));
   s.nc = std::max<int64_t>(n, s.nr);
+  s.mc = m;
+  s.kc = k;
   if (m <= s.mr) {  // B streams past once
-    s.kc = k;
-    s.mc = m;
     s.order = DenseSchedule::Order::kNInner;
     s.prefetch = 4096;
-  } else {  // a panel of B stays near while the rows of A's block, which stays in L2, go past it
+  } else if (s.nc * k * kFloat <= l2 / 2) {  // B stays in L2 while the strips of A go past it
+    s.order = DenseSchedule::Order::kNInner;
+    s.prefetch = 512;
+  } else {  // a panel of B stays near while the row tiles of A's block, which stays in L2, go past it
+    s.order = DenseSchedule::Order::kMInner;
     const int64_t panel_k = std::max<int64_t>(l2 / 8 / (s.nr * kFloat), 64);
     s.kc = ceil_div(k, ceil_div(k, panel_k));
     s.mc = std::min(m, std::max<int64_t>(l2 / 2 / (s.kc * kFloat), s.mr));
-    s.order = DenseSchedule::Order::kMInner;
     s.prefetch = 512;
     s.prefetch_next = true;
   }
