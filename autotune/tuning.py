@@ -122,7 +122,7 @@ def tune(
 
 
 def _batch_size(trials: int) -> int:
-    """Schedules measured between two updates of the cost model: at least four rounds where there are trials for them."""
+    """Schedules measured between two updates of the cost model: four rounds at least, where trials suffice."""
     return max(4, min(16, trials // 4))
 
 

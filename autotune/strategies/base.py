@@ -92,13 +92,13 @@ class ModelGuidedStrategy(SearchStrategy):
         default = self.space.default()
         chosen = {default: None} if default not in self.measured else {}
         if not self.model.is_trained:
-            pool = draw(self.space, self.rng, 8 * n, {*self.measured, *chosen})
+            pool = draw(self.space, self.rng, 8 * n, {**self.measured, **chosen})
             return [*chosen, *spread(self.space, pool, n - len(chosen))]
         visited = [s for s in dict.fromkeys(self.explore()) if s not in self.measured and s not in chosen]
         opinions = self.model.opinions(self.space.workload, self.space.target, visited)
         exploited = n - len(chosen) - int(self.rng.binomial(n - len(chosen), self.exploring))
         chosen |= {visited[i]: None for i in take_turns(opinions, exploited)}
-        return [*chosen, *draw(self.space, self.rng, n - len(chosen), {*self.measured, *chosen})]
+        return [*chosen, *draw(self.space, self.rng, n - len(chosen), {**self.measured, **chosen})]
 
     def log_secs(self, schedules: Sequence[Schedule]) -> np.ndarray:
         """log seconds: the cost model's word, float64 (len(schedules),)."""
@@ -118,7 +118,7 @@ def draw(space: ScheduleSpace, rng: np.random.Generator, n: int, known: Collecti
     """Up to ``n`` distinct legal schedules that are not ``known``; fewer only when there are no more to be found.
 
     Uniform by rejection. Where legal ones are so rare that this fails, a small space is listed (still uniform), and a
-    large one is walked from the known ones outwards, one decision at a time.
+    large one is walked from the known ones outwards, one decision at a time (so ``known`` must have an order: no set).
     """
     sizes = [len(decision.choices) for decision in space.decisions]
     drawn: dict[Schedule, None] = {}
