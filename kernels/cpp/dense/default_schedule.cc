@@ -1,5 +1,7 @@
-// The schedule of a dense layer without a search, from the shape, the register tiles and the caches.
+// The schedule of a dense layer without a search: the register tile and the split over threads by a small cost model, the
+// blocks from the caches.
 #include <algorithm>
+#include <limits>
 
 #include "loopwright/dense.h"
 #include "loopwright/machine.h"
@@ -8,24 +10,42 @@
 namespace loopwright {
 namespace {
 
-// Few rows, which one register tile holds: each weight is read once, so the tile is wide (long runs, many FMA chains).
-// Far more rows than columns: A is what is streamed, and a wide tile goes over it fewer times (where the register file
-// has room for enough rows of one).
-// Else a tall tile: the fewest bytes of B from L2 for an FMA.
-constexpr int kWideVectors = 4, kTallVectors = 2;
+// Cycles of the busiest thread for a step of k, all its tiles together, with two FMAs and two loads a cycle. Loads run
+// beside FMAs but get in their way at times, more so those of B, which come from L2; and a tile costs some cycles to begin
+// and end, spread over k. The weights were fitted by eye to measurements on one core, alone and with a busy sibling.
+constexpr double kLoadWeight = 0.3, kFarLoads = 2.0, kTileCycles = 50.0;
 
-int default_nr(const F32Kernels& kernels, int64_t m, int64_t n) {
-  const int wide_mr = kernels.max_mr(kWideVectors * kernels.lanes);
-  const bool wide = m <= wide_mr || (m >= 2 * n && wide_mr >= kWideVectors);
-  return static_cast<int>(std::min<int64_t>(wide ? kWideVectors : kTallVectors, ceil_div(n, kernels.lanes))) *
-         kernels.lanes;
+double step_cycles(double rows, double vectors, double k) {
+  return rows * vectors / 2 + kLoadWeight * (rows + kFarLoads * vectors) / 2 + kTileCycles / k;
 }
 
-// The largest divisor of `threads` that leaves each thread a row tile, where the rows are the longer side.
-int default_threads_m(int64_t m, int64_t n, int mr, int threads) {
-  int across_m = m > n ? threads : 1;
-  while (threads % across_m != 0 || across_m * mr > std::max<int64_t>(m, mr)) --across_m;
-  return across_m;
+struct Split {
+  int mr = 1, vectors = 1, threads_m = 1;
+};
+
+// The best tile and split; `vectors` other than 0 is what B is already packed for.
+Split best_split(const F32Kernels& kernels, int64_t m, int64_t n, int64_t k, int threads, int vectors) {
+  const int64_t columns = ceil_div(n, kernels.lanes);  // in vectors
+  Split best;
+  double best_cycles = std::numeric_limits<double>::infinity();
+  const int first = vectors ? vectors : 1, last = vectors ? vectors : F32Kernels::kMaxVectors;
+  for (int nv = first; nv <= std::min<int64_t>(last, std::max<int64_t>(columns, first)); ++nv) {
+    const int max_mr = kernels.max_mr(nv * kernels.lanes);
+    if (max_mr == 0) continue;
+    const int64_t tiles = ceil_div(m, max_mr), panels = ceil_div(columns, nv);
+    for (int across_m = 1; across_m <= threads; ++across_m) {
+      if (threads % across_m != 0) continue;
+      const auto busiest = static_cast<double>(ceil_div(tiles, across_m) * ceil_div(panels, threads / across_m));
+      const double rows = static_cast<double>(m) / static_cast<double>(tiles);
+      const double width = static_cast<double>(columns) / static_cast<double>(panels);
+      const double cycles = busiest * step_cycles(rows, width, static_cast<double>(k));
+      if (cycles < best_cycles) {
+        best_cycles = cycles;
+        best = {static_cast<int>(std::min<int64_t>(max_mr, m)), nv, across_m};
+      }
+    }
+  }
+  return best;
 }
 
 }  // namespace
@@ -36,15 +56,18 @@ DenseSchedule default_dense_schedule(Isa isa, int64_t m, int64_t n, int64_t k, i
   if (isa == Isa::kReference) return s;
   constexpr int64_t kFloat = sizeof(float);
   const int64_t l2 = cache_bytes()[1];
-  s.nr = nr ? nr : default_nr(kernels, m, n);
-  s.mr = static_cast<int>(std::min<int64_t>(kernels.max_mr(s.nr), m));
+  const Split split = best_split(kernels, m, n, k, threads, nr / kernels.lanes);
+  s.mr = split.mr;
+  s.nr = split.vectors * kernels.lanes;
+  s.threads_m = split.threads_m;
   s.nc = std::max<int64_t>(n, s.nr);
   s.mc = m;
   s.kc = k;
-  if (m <= s.mr) {  // B streams past once
+  const int64_t columns = ceil_div(n, threads / s.threads_m);  // of one thread
+  if (m <= s.mr) {                                             // B streams past once
     s.order = DenseSchedule::Order::kNInner;
     s.prefetch = 4096;
-  } else if (s.nc * k * kFloat <= l2 / 2) {  // B stays in L2 while the strips of A go past it
+  } else if (columns * k * kFloat <= l2 / 2) {  // B stays in L2 while the strips of A go past it
     s.order = DenseSchedule::Order::kNInner;
     s.prefetch = 512;
   } else {  // a panel of B stays near while the row tiles of A's block, which stays in L2, go past it
@@ -52,10 +75,8 @@ DenseSchedule default_dense_schedule(Isa isa, int64_t m, int64_t n, int64_t k, i
     const int64_t panel_k = std::max<int64_t>(l2 / 8 / (s.nr * kFloat), 64);
     s.kc = ceil_div(k, ceil_div(k, panel_k));
     s.mc = std::min(m, std::max<int64_t>(l2 / 2 / (s.kc * kFloat), s.mr));
-    s.prefetch = 512;
     s.prefetch_next = true;
   }
-  s.threads_m = default_threads_m(m, n, s.mr, threads);
   return s;
 }
 

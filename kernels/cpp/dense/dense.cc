@@ -13,7 +13,8 @@
 namespace loopwright {
 namespace {
 
-constexpr int64_t kCacheLine = 16;  // floats
+constexpr int64_t kCacheLine = 16;    // floats
+constexpr int64_t kUnknownRows = 256;  // what weights are packed for before the first call: neither few nor many
 
 // Rows of a packed block of A start a cache line and a bit apart from any power of two, so that they spread over the
 // sets of L1.
@@ -49,7 +50,7 @@ Dense::Dense(const float* weight, int64_t weight_stride, int64_t n, int64_t k, c
   const int lanes = f32_kernels(isa).lanes;
   if (isa != Isa::kReference) {
     if (fixed_) check(*fixed_, isa, threads);
-    nr_ = fixed_ ? fixed_->nr : default_dense_schedule(isa, n, n, k, threads).nr;  // m is not known yet
+    nr_ = fixed_ ? fixed_->nr : default_dense_schedule(isa, kUnknownRows, n, k, threads).nr;
   }
   if (bias) {
     bias_ = make_buffer(ceil_div(n, lanes) * lanes);
