@@ -6,7 +6,7 @@ import math
 import os
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
@@ -14,11 +14,16 @@ from autotune import strategies
 from autotune.cost_model import CostModel
 from autotune.measure import Measurer, Worker
 from compiler import spaces
-from compiler.records import Record, Records
-from compiler.schedule import ScheduleSpace
+from compiler.records import Measurement, Record, Records, pooled
+from compiler.schedule import Schedule, ScheduleSpace
 from compiler.target import Target
 from compiler.workload import Workload
 
+_FINALISTS = (
+    4  # schedules that are measured again at the end; none where there were fewer than _TRIALS_A_FINALIST trials
+)
+_TRIALS_A_FINALIST = 16
+_FINAL_ROUNDS = 2
 _MAX_OTHER_RECORDS = 1024  # of other workloads, the latest: enough to learn from, and training stays quick
 
 
@@ -27,7 +32,7 @@ class TuneResult:
     """What a search found.
 
     Attributes:
-        best: the fastest record, be it of this search or an earlier one on the same records.
+        best: the fastest schedule, be it of this search or an earlier one on the same records, with all samples of it.
         history: the best seconds known after each trial of this search; earlier records count, and it is ``math.inf``
             for as long as nothing has succeeded.
         trials: measurements made; fewer than asked for where the space has no more schedules.
@@ -60,6 +65,10 @@ def tune(
     Each measurement is written to ``records`` as it finishes. What they hold already of the same workload, target and
     backend is where the search goes on from: it is not measured again, and counts for the best. The cost model learns
     from it, and from what was measured of other workloads too.
+
+    The fastest of many single readings is a lucky one more often than not. So the fastest few are measured again at the
+    end, in turn with the default schedule, and the lowest median over all samples wins. That is kept in ``records``,
+    too, but is no trial.
 
     Args:
         target: a target, or the name of one for :meth:`Target.named`.
@@ -94,36 +103,58 @@ def tune(
         cost_model.update([*others[-_MAX_OTHER_RECORDS:], *earlier])
         search = strategies.load(strategy)(space, cost_model, seed, [(r.schedule, r.measurement) for r in earlier])
 
-        best = min((r for r in earlier if r.measurement.ok), key=_median_secs, default=None)
+        mine = list(earlier)
+        best_secs = min((_median_secs(r) for r in earlier if r.measurement.ok), default=math.inf)
+
+        def keep(schedule: Schedule, measurement: Measurement) -> Record:
+            record = Record(workload, target, schedule, measurement, strategy, seed)
+            if store:
+                store.add(record)
+            mine.append(record)
+            return record
+
         history: list[float] = []
         errors: Counter[str] = Counter()
         while batch := search.propose(min(_batch_size(trials), trials - len(history))):
             measured: list[Record] = []
             for schedule, measurement in zip(batch, measurer.measure_each(batch), strict=True):
-                record = Record(workload, target, schedule, measurement, strategy, seed)
-                if store:
-                    store.add(record)
+                record = keep(schedule, measurement)
                 measured.append(record)
                 if measurement.error is not None:
                     errors[measurement.error] += 1
-                elif best is None or measurement.median_secs < best.measurement.median_secs:
-                    best = record
-                history.append(best.measurement.median_secs if best else math.inf)
+                else:
+                    best_secs = min(best_secs, measurement.median_secs)
+                history.append(best_secs)
                 if on_trial:
                     on_trial(record)
             if len(history) == trials:
                 break
             cost_model.update(measured)
             search.observe(batch, [record.measurement for record in measured])
-    if best is None:
+        finalists = _finalists(space, pooled(mine), len(history))
+        for schedule, measurement in zip(finalists, measurer.measure_each(finalists), strict=True):
+            keep(schedule, measurement)
+    ranked = sorted(pooled(mine), key=_median_secs)
+    if not ranked:
         ((reason, count),) = errors.most_common(1)
         raise RuntimeError(f"all {len(history)} trials of {workload} on {backend} failed; {count} times: {reason}")
-    return TuneResult(best, tuple(history), len(history), errors.total(), time.monotonic() - started)
+    return TuneResult(ranked[0], tuple(history), len(history), errors.total(), time.monotonic() - started)
 
 
 def _batch_size(trials: int) -> int:
     """Schedules measured between two updates of the cost model: four rounds at least, where trials suffice."""
     return max(4, min(16, trials // 4))
+
+
+def _finalists(space: ScheduleSpace, candidates: Sequence[Record], trials: int) -> list[Schedule]:
+    """What to measure again, round by round: the fastest, and the default where it runs."""
+    fastest = [
+        r.schedule for r in sorted(candidates, key=_median_secs)[: min(_FINALISTS, trials // _TRIALS_A_FINALIST)]
+    ]
+    default = space.default()
+    if fastest and default not in fastest and any(r.schedule == default for r in candidates):
+        fastest.append(default)
+    return fastest * _FINAL_ROUNDS
 
 
 def _offers(space: ScheduleSpace, record: Record) -> bool:

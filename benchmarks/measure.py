@@ -39,8 +39,8 @@ from compiler.spaces import space
 from compiler.target import Target
 from compiler.workload import Workload
 
-SAMPLES = 25
-SLICE_SECS = 0.010
+SAMPLES = 75
+SLICE_SECS = 0.004  # many short samples: a busy neighbour comes and goes within tens of milliseconds
 NANOSECOND = 1e-9
 
 

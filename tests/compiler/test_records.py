@@ -132,15 +132,26 @@ def test_query_filters_and_keeps_the_order(records: Records):
     assert records.query(target=Target("some cpu", "avx2", 256, 16, (32768, 1 << 20), num_cores=2)) == []
 
 
+rows_of_few_schedules = st.lists(
+    st.tuples(st.floats(1e-6, 1.0), st.sampled_from(["kernel", "tvm"]), st.integers(1, 3)), max_size=8
+)
+
+
 @settings(deadline=None)
-@given(st.lists(st.tuples(st.floats(1e-6, 1.0), st.sampled_from(["kernel", "tvm"])), max_size=8))
-def test_best_is_the_lowest_median(shared_records: Records, rows: list[tuple[float, str]]):
+@given(rows_of_few_schedules)
+def test_best_is_the_lowest_median_over_all_samples_of_a_schedule(
+    shared_records: Records, rows: list[tuple[float, str, int]]
+):
     workload = Workload.dense(1, 1, len(shared_records.query()) + 1)  # one that is new to the file
-    for secs, backend in rows:
-        shared_records.add(record(secs, workload=workload, backend=backend))
-    for backend in (None, "kernel", "tvm"):
-        medians = [secs for secs, of in rows if backend in (None, of)]
-        best = shared_records.best(workload, TARGET, backend)
+    for secs, backend, mr in rows:
+        shared_records.add(Record(workload, TARGET, Schedule(backend, {"mr": mr}), Measurement((secs,))))
+    for wanted in (None, "kernel", "tvm"):
+        samples: dict[tuple[str, int], list[float]] = {}
+        for secs, backend, mr in rows:
+            if wanted in (None, backend):
+                samples.setdefault((backend, mr), []).append(secs)
+        best = shared_records.best(workload, TARGET, wanted)
+        medians = map(statistics.median, samples.values())
         assert (best.measurement.median_secs if best else None) == min(medians, default=None)
     best = shared_records.best(workload, TARGET)
     assert shared_records(workload, TARGET) == (best.schedule if best else None)
