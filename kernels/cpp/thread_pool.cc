@@ -2,7 +2,9 @@
 
 #include <immintrin.h>
 #include <pthread.h>
+#include <sched.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -14,19 +16,44 @@
 namespace loopwright {
 namespace {
 
-// How long a waiting thread spins before it sleeps. Operators of one network follow each other within microseconds, and
-// waking a sleeping thread costs tens of them.
-constexpr auto kSpin = std::chrono::microseconds(200);
+// Restricts the calling thread to `cpus`; where that is refused, the system's choice stands.
+void run_on(const std::vector<int>& cpus) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  for (const int cpu : cpus) CPU_SET(cpu, &set);
+  sched_setaffinity(0, sizeof set, &set);
+}
 
-// Spins until `done()`; false once kSpin is over.
+// How long a worker without work spins before it sleeps. Operators of one network follow each other within microseconds, and
+// waking a sleeping thread costs tens of them.
+constexpr auto kSpin = std::chrono::milliseconds(1);
+
+// The CPUs that the calling thread may run on.
+std::vector<int> allowed_cpus() {
+  cpu_set_t set;
+  std::vector<int> cpus;
+  if (sched_getaffinity(0, sizeof set, &set) == 0)
+    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu)
+      if (CPU_ISSET(cpu, &set)) cpus.push_back(cpu);
+  return cpus;
+}
+
+// Some microseconds of waiting for `done()`; whether it is.
 template <class Condition>
-bool spin_until(const Condition& done) {
+bool spin(const Condition& done) {
+  for (int i = 0; i < 64; ++i) {
+    if (done()) return true;
+    _mm_pause();
+  }
+  return false;
+}
+
+// The same for kSpin.
+template <class Condition>
+bool spin_long(const Condition& done) {
   const auto deadline = std::chrono::steady_clock::now() + kSpin;
   do {
-    for (int i = 0; i < 64; ++i) {
-      if (done()) return true;
-      _mm_pause();
-    }
+    if (spin(done)) return true;
   } while (std::chrono::steady_clock::now() < deadline);
   return false;
 }
@@ -43,6 +70,7 @@ class Pool {
       const int thread = static_cast<int>(workers_.size()) + 1;
       workers_.emplace_back([this, thread, seen = generation_.load()] { work(thread, seen); });
     }
+    caller_cpu_ = sched_getcpu();
     body_.emplace(body);
     threads_ = threads;
     pending_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
@@ -52,20 +80,36 @@ class Pool {
     }
     wake_.notify_all();
     body(0);
+    // Never asleep, but ready to make way: a worker may wait for this very CPU.
     const auto finished = [this] { return pending_.load(std::memory_order_acquire) == 0; };
-    while (!spin_until(finished)) std::this_thread::yield();
+    while (!spin(finished)) std::this_thread::yield();
   }
 
  private:
+  // Where the calling worker finds itself on the caller's CPU, it moves to the one `thread` places behind that. Left to
+  // itself, the system at times keeps a worker with the very thread that waits for it, next to an idle CPU. It is not tied
+  // down there, for the caller may be the next to move.
+  void keep_off_the_caller(int thread, const std::vector<int>& cpus) const {
+    if (sched_getcpu() != caller_cpu_ || static_cast<int>(cpus.size()) < threads_) return;
+    const auto caller = std::find(cpus.begin(), cpus.end(), caller_cpu_);
+    if (caller == cpus.end()) return;
+    run_on({cpus[static_cast<size_t>(caller - cpus.begin() + thread) % cpus.size()]});
+    run_on(cpus);
+  }
+
   [[noreturn]] void work(int thread, unsigned seen) {
+    const std::vector<int> cpus = allowed_cpus();
     while (true) {
       const auto called = [this, seen] { return generation_.load(std::memory_order_acquire) != seen; };
-      if (!spin_until(called)) {
+      if (!spin_long(called)) {
         std::unique_lock<std::mutex> lock(sleep_);
         wake_.wait(lock, called);
       }
       ++seen;
-      if (thread < threads_) (*body_)(thread);
+      if (thread < threads_) {
+        keep_off_the_caller(thread, cpus);
+        (*body_)(thread);
+      }
       pending_.fetch_sub(1, std::memory_order_release);
     }
   }
@@ -74,6 +118,7 @@ class Pool {
   std::vector<std::thread> workers_;
   std::optional<ThreadBody> body_;
   int threads_ = 0;
+  int caller_cpu_ = 0;
   std::atomic<int> pending_{0};
   std::atomic<unsigned> generation_{0};
   std::mutex sleep_;

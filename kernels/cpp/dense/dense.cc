@@ -162,7 +162,7 @@ void Dense::run_rectangle(const Rectangle& part, const DenseSchedule& s, const f
           // Bias and residual join the first partial sum, not the last: the residual may lie where partial sums will.
           args.bias = bias_ ? bias_.get() + panel.column : nullptr;
           args.residual = residual.data ? residual.data + (row_begin + row) * residual.stride + panel.column : nullptr;
-          args.next = next ? next : b_tile;
+          args.next = next;
           kernels.tiles[mr][panel.vectors](args);
           if (last && activate) activate(args.c, args.c_stride, mr, panel.n);
         };

@@ -69,15 +69,17 @@ struct Brgemm {
       for (int i = 0; i < kBases; ++i) base[i] = reinterpret_cast<const char*>(args.a[t]) + 5 * i * stride;
       const float* b = args.b[t];
       const float* ahead = b + args.prefetch;
-      const float* next = args.next + t * args.k * kCacheLine;
+      // Without a next, the same line is asked for over and over: that costs nothing but a load slot.
+      const int64_t next_line = args.next ? kCacheLine : 0;
+      const float* next = args.next ? args.next + t * args.k * kCacheLine : b;
       int64_t p = args.k;
       for (; p >= kUnroll; p -= kUnroll) {
 #pragma GCC unroll 4
         for (int u = 0; u < kUnroll; ++u)
-          step(acc[u % kChains], base, stride, stride3, u, b + u * kColumns, ahead + u * kColumns, next + u * kCacheLine);
+          step(acc[u % kChains], base, stride, stride3, u, b + u * kColumns, ahead + u * kColumns, next + u * next_line);
         b += kUnroll * kColumns;
         ahead += kUnroll * kColumns;
-        next += kUnroll * kCacheLine;
+        next += kUnroll * next_line;
 #pragma GCC unroll 8
         for (int i = 0; i < kBases; ++i) base[i] += kUnroll * sizeof(float);
       }
@@ -85,7 +87,7 @@ struct Brgemm {
         step(acc[0], base, stride, stride3, 0, b, ahead, next);
         b += kColumns;
         ahead += kColumns;
-        next += kCacheLine;
+        next += next_line;
 #pragma GCC unroll 8
         for (int i = 0; i < kBases; ++i) base[i] += sizeof(float);
       }

@@ -38,7 +38,7 @@ struct BrgemmArgs {
   int64_t residual_stride;
   float lo, hi;
   int64_t prefetch;   // floats ahead of B's stream that L1 asks for; 0 asks for what is read anyway
-  const float* next;  // where L2 asks for one cache line a step of k: what a later call will read
+  const float* next;  // where L2 asks for one cache line a step of k: what a later call will read; or null
 };
 
 using Microkernel = void (*)(const BrgemmArgs&);
