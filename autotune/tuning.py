@@ -19,11 +19,10 @@ from compiler.schedule import Schedule, ScheduleSpace
 from compiler.target import Target
 from compiler.workload import Workload
 
-_FINALISTS = (
-    4  # schedules that are measured again at the end; none where there were fewer than _TRIALS_A_FINALIST trials
-)
+# Measured again at the end: one schedule for this many trials, but no more than this many, in this many rounds.
 _TRIALS_A_FINALIST = 16
-_FINAL_ROUNDS = 2
+_FINALISTS = 4
+_FINAL_ROUNDS = 5
 _MAX_OTHER_RECORDS = 1024  # of other workloads, the latest: enough to learn from, and training stays quick
 
 
@@ -148,9 +147,8 @@ def _batch_size(trials: int) -> int:
 
 def _finalists(space: ScheduleSpace, candidates: Sequence[Record], trials: int) -> list[Schedule]:
     """What to measure again, round by round: the fastest, and the default where it runs."""
-    fastest = [
-        r.schedule for r in sorted(candidates, key=_median_secs)[: min(_FINALISTS, trials // _TRIALS_A_FINALIST)]
-    ]
+    few = min(_FINALISTS, trials // _TRIALS_A_FINALIST)
+    fastest = [record.schedule for record in sorted(candidates, key=_median_secs)[:few]]
     default = space.default()
     if fastest and default not in fastest and any(r.schedule == default for r in candidates):
         fastest.append(default)

@@ -19,6 +19,7 @@ import argparse
 import json
 import os
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -172,20 +173,30 @@ def _repetition(contender: Contender, number: int) -> Callable[[google_benchmark
 
 
 def _wait_until_idle(limit_secs: float = 2.0) -> None:
-    """Returns once no thread of this process keeps a core busy.
+    """Returns once every other thread of this process has been asleep for a while.
 
-    Thread pools spin for some milliseconds after their last work: libgomp about ten, by default.
+    Thread pools spin for some milliseconds after their last work: libgomp about ten, by default. The states of the
+    threads tell; the process's CPU time does not, for the kernel adds a running thread's up only every few milliseconds.
 
     Raises:
         TimeoutError: they never stop, as under ``OMP_WAIT_POLICY=active``.
     """
     deadline = time.monotonic() + limit_secs
     while time.monotonic() < deadline:
-        before = time.process_time()
         time.sleep(0.001)
-        if time.process_time() - before < 0.0005:
+        if not _other_threads_run():
             return
     raise TimeoutError(f"threads of this process kept spinning for {limit_secs} s; unset OMP_WAIT_POLICY")
+
+
+def _other_threads_run() -> bool:
+    """Whether any other thread of this process is running or wants to (state R in /proc, see proc(5))."""
+    own = str(threading.get_native_id())
+    for task in Path("/proc/self/task").iterdir():
+        state = (task / "stat").read_text().rpartition(")")[2].split()[0]
+        if task.name != own and state == "R":
+            return True
+    return False
 
 
 def _others_cpu_secs() -> float:

@@ -94,8 +94,7 @@ def test_a_lucky_reading_does_not_win(measurer: FormulaMeasurer, monkeypatch: py
     result = tune(trials=64)
     assert result.history[-1] == honest_secs(lucky) / 10
     assert result.best.schedule != lucky
-    assert readings[lucky] == 3
-    assert len(result.best.measurement.run_secs) == 3
+    assert len(result.best.measurement.run_secs) == readings[result.best.schedule] > 1
 
 
 def test_same_seed_same_search(measurer: FormulaMeasurer) -> None:

@@ -13,7 +13,7 @@ namespace {
 // Cycles of the busiest thread for a step of k, all its tiles together, with two FMAs and two loads a cycle. Loads run
 // beside FMAs but get in their way at times, more so those of B, which come from L2; and a tile costs some cycles to begin
 // and end, spread over k. The weights were fitted by eye to measurements on one core, alone and with a busy sibling.
-constexpr double kLoadWeight = 0.3, kFarLoads = 2.0, kTileCycles = 50.0;
+constexpr double kLoadWeight = 0.3, kFarLoads = 2.0, kTileCycles = 50.0, kBytesPerCycle = 16.0;
 
 double step_cycles(double rows, double vectors, double k) {
   return rows * vectors / 2 + kLoadWeight * (rows + kFarLoads * vectors) / 2 + kTileCycles / k;
@@ -38,7 +38,9 @@ Split best_split(const F32Kernels& kernels, int64_t m, int64_t n, int64_t k, int
       const auto busiest = static_cast<double>(ceil_div(tiles, across_m) * ceil_div(panels, threads / across_m));
       const double rows = static_cast<double>(m) / static_cast<double>(tiles);
       const double width = static_cast<double>(columns) / static_cast<double>(panels);
-      const double cycles = busiest * step_cycles(rows, width, static_cast<double>(k));
+      // Every thread brings its rows of A and its columns of B from afar.
+      const auto far = static_cast<double>(ceil_div(m, across_m) + ceil_div(n, threads / across_m)) * sizeof(float);
+      const double cycles = busiest * step_cycles(rows, width, static_cast<double>(k)) + far / kBytesPerCycle;
       if (cycles < best_cycles) {
         best_cycles = cycles;
         best = {static_cast<int>(std::min<int64_t>(max_mr, m)), nv, across_m};
@@ -55,28 +57,26 @@ DenseSchedule default_dense_schedule(Isa isa, int64_t m, int64_t n, int64_t k, i
   DenseSchedule s;
   if (isa == Isa::kReference) return s;
   constexpr int64_t kFloat = sizeof(float);
-  const int64_t l2 = cache_bytes()[1];
+  const int64_t l1 = cache_bytes()[0], l2 = cache_bytes()[1];
   const Split split = best_split(kernels, m, n, k, threads, nr / kernels.lanes);
   s.mr = split.mr;
   s.nr = split.vectors * kernels.lanes;
   s.threads_m = split.threads_m;
   s.nc = std::max<int64_t>(n, s.nr);
   s.mc = m;
-  s.kc = k;
-  const int64_t columns = ceil_div(n, threads / s.threads_m);  // of one thread
-  if (m <= s.mr) {                                             // B streams past once
+  if (m <= s.mr) {  // B streams past once
+    s.kc = k;
     s.order = DenseSchedule::Order::kNInner;
     s.prefetch = 4096;
-  } else if (columns * k * kFloat <= l2 / 2) {  // B stays in L2 while the strips of A go past it
-    s.order = DenseSchedule::Order::kNInner;
-    s.prefetch = 512;
-  } else {  // a panel of B stays near while the row tiles of A's block, which stays in L2, go past it
-    s.order = DenseSchedule::Order::kMInner;
-    const int64_t panel_k = std::max<int64_t>(l2 / 8 / (s.nr * kFloat), 64);
-    s.kc = ceil_div(k, ceil_div(k, panel_k));
-    s.mc = std::min(m, std::max<int64_t>(l2 / 2 / (s.kc * kFloat), s.mr));
-    s.prefetch_next = true;
+    return s;
   }
+  // A panel of B stays near while the row tiles of A's block, which stays in L2, go past it.
+  const int64_t panel_k = std::max<int64_t>(l2 / 8 / (s.nr * kFloat), 64);
+  s.kc = ceil_div(k, ceil_div(k, panel_k));
+  s.mc = std::min(m, std::max<int64_t>(l2 / 2 / (s.kc * kFloat), s.mr));
+  s.order = DenseSchedule::Order::kMInner;
+  s.prefetch = s.kc * s.nr * kFloat <= l1 / 2 ? 0 : 512;  // a panel that stays in L1 need not be asked for again
+  s.prefetch_next = true;
   return s;
 }
 

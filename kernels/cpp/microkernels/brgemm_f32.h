@@ -30,15 +30,18 @@ struct Brgemm {
 
   // One step of k: C += A[:, p] * B[p, :]. Rows are reached from one base in every fifth row, because an address holds
   // base + {1, 2, 4} * stride or base + 1 * (3 * stride): 14 rows take three bases and two strides, not 14 registers.
+  // kAsk: with prefetches, of B ahead of its stream and of what comes next; they take load slots, which data that is in L2
+  // anyway needs not pay for.
+  template <bool kAsk>
   static inline __attribute__((always_inline)) void step(Reg (&acc)[MR][NV], const char* const (&base)[kBases],
                                                          int64_t stride, int64_t stride3, int p, const float* b,
                                                          const float* ahead, const float* next) {
     Reg row[NV];
-    _mm_prefetch(reinterpret_cast<const char*>(next), _MM_HINT_T1);
+    if (kAsk) _mm_prefetch(reinterpret_cast<const char*>(next), _MM_HINT_T1);
 #pragma GCC unroll 8
     for (int j = 0; j < NV; ++j) {
       row[j] = V::load(b + j * V::kLanes);
-      if (j * V::kLanes % kCacheLine == 0)
+      if (kAsk && j * V::kLanes % kCacheLine == 0)
         _mm_prefetch(reinterpret_cast<const char*>(ahead + j * V::kLanes), _MM_HINT_T0);
     }
 #pragma GCC unroll 32
@@ -62,35 +65,10 @@ struct Brgemm {
 #pragma GCC unroll 8
         for (int j = 0; j < NV; ++j) acc[s][i][j] = V::zero();
 
-    const int64_t stride = args.a_stride * static_cast<int64_t>(sizeof(float)), stride3 = 3 * stride;  // bytes
-    for (int64_t t = 0; t < args.batch; ++t) {
-      const char* base[kBases];
-#pragma GCC unroll 8
-      for (int i = 0; i < kBases; ++i) base[i] = reinterpret_cast<const char*>(args.a[t]) + 5 * i * stride;
-      const float* b = args.b[t];
-      const float* ahead = b + args.prefetch;
-      // Without a next, the same line is asked for over and over: that costs nothing but a load slot.
-      const int64_t next_line = args.next ? kCacheLine : 0;
-      const float* next = args.next ? args.next + t * args.k * kCacheLine : b;
-      int64_t p = args.k;
-      for (; p >= kUnroll; p -= kUnroll) {
-#pragma GCC unroll 4
-        for (int u = 0; u < kUnroll; ++u)
-          step(acc[u % kChains], base, stride, stride3, u, b + u * kColumns, ahead + u * kColumns, next + u * next_line);
-        b += kUnroll * kColumns;
-        ahead += kUnroll * kColumns;
-        next += kUnroll * next_line;
-#pragma GCC unroll 8
-        for (int i = 0; i < kBases; ++i) base[i] += kUnroll * sizeof(float);
-      }
-      for (; p > 0; --p) {
-        step(acc[0], base, stride, stride3, 0, b, ahead, next);
-        b += kColumns;
-        ahead += kColumns;
-        next += next_line;
-#pragma GCC unroll 8
-        for (int i = 0; i < kBases; ++i) base[i] += sizeof(float);
-      }
+    if (args.prefetch != 0 || args.next) {
+      reduce<true>(acc, args);
+    } else {
+      reduce<false>(acc, args);
     }
 
 #pragma GCC unroll 4
@@ -104,6 +82,41 @@ struct Brgemm {
 
  private:
   using Mask = typename V::Mask;
+
+  // The sum over the batch.
+  template <bool kAsk>
+  static inline __attribute__((always_inline)) void reduce(Reg (&acc)[kChains][MR][NV], const BrgemmArgs& args) {
+    const int64_t stride = args.a_stride * static_cast<int64_t>(sizeof(float)), stride3 = 3 * stride;  // bytes
+    for (int64_t t = 0; t < args.batch; ++t) {
+      const char* base[kBases];
+#pragma GCC unroll 8
+      for (int i = 0; i < kBases; ++i) base[i] = reinterpret_cast<const char*>(args.a[t]) + 5 * i * stride;
+      const float* b = args.b[t];
+      const float* ahead = b + args.prefetch;
+      // Without a next, the same line is asked for over and over, which is cheap.
+      const int64_t next_line = args.next ? kCacheLine : 0;
+      const float* next = args.next ? args.next + t * args.k * kCacheLine : b;
+      int64_t p = args.k;
+      for (; p >= kUnroll; p -= kUnroll) {
+#pragma GCC unroll 4
+        for (int u = 0; u < kUnroll; ++u)
+          step<kAsk>(acc[u % kChains], base, stride, stride3, u, b + u * kColumns, ahead + u * kColumns, next + u * next_line);
+        b += kUnroll * kColumns;
+        ahead += kUnroll * kColumns;
+        next += kUnroll * next_line;
+#pragma GCC unroll 8
+        for (int i = 0; i < kBases; ++i) base[i] += kUnroll * sizeof(float);
+      }
+      for (; p > 0; --p) {
+        step<kAsk>(acc[0], base, stride, stride3, 0, b, ahead, next);
+        b += kColumns;
+        ahead += kColumns;
+        next += next_line;
+#pragma GCC unroll 8
+        for (int i = 0; i < kBases; ++i) base[i] += sizeof(float);
+      }
+    }
+  }
 
   // What is added to the sum starts it: loading an accumulator costs a load port, adding to one costs an FMA port.
   static inline __attribute__((always_inline)) void start(Reg (&acc)[MR][NV], const BrgemmArgs& args, Mask last) {

@@ -37,7 +37,7 @@ struct BrgemmArgs {
   const float* residual;
   int64_t residual_stride;
   float lo, hi;
-  int64_t prefetch;   // floats ahead of B's stream that L1 asks for; 0 asks for what is read anyway
+  int64_t prefetch;   // floats ahead of B's stream that L1 asks for; 0 asks for nothing
   const float* next;  // where L2 asks for one cache line a step of k: what a later call will read; or null
 };
 
