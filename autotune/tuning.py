@@ -10,19 +10,21 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
+import numpy as np
+
 from autotune import strategies
 from autotune.cost_model import CostModel
 from autotune.measure import Measurer, Worker
 from compiler import spaces
-from compiler.records import Measurement, Record, Records, pooled
+from compiler.records import Measurement, Record, Records, fastest
 from compiler.schedule import Schedule, ScheduleSpace
 from compiler.target import Target
 from compiler.workload import Workload
 
 # Measured again at the end: one schedule for this many trials, but no more than this many, in this many rounds.
 _TRIALS_A_FINALIST = 16
-_FINALISTS = 4
-_FINAL_ROUNDS = 5
+_FINALISTS = 8
+_FINAL_ROUNDS = 4
 _MAX_OTHER_RECORDS = 1024  # of other workloads, the latest: enough to learn from, and training stays quick
 
 
@@ -103,7 +105,7 @@ def tune(
         search = strategies.load(strategy)(space, cost_model, seed, [(r.schedule, r.measurement) for r in earlier])
 
         mine = list(earlier)
-        best_secs = min((_median_secs(r) for r in earlier if r.measurement.ok), default=math.inf)
+        best_secs = min(map(_median_secs, earlier), default=math.inf)
 
         def keep(schedule: Schedule, measurement: Measurement) -> Record:
             record = Record(workload, target, schedule, measurement, strategy, seed)
@@ -126,18 +128,18 @@ def tune(
                 history.append(best_secs)
                 if on_trial:
                     on_trial(record)
+            cost_model.update(measured)
             if len(history) == trials:
                 break
-            cost_model.update(measured)
             search.observe(batch, [record.measurement for record in measured])
-        finalists = _finalists(space, pooled(mine), len(history))
-        for schedule, measurement in zip(finalists, measurer.measure_each(finalists), strict=True):
+        finals = _finalists(space, cost_model, mine, len(history)) * _FINAL_ROUNDS
+        for schedule, measurement in zip(finals, measurer.measure_each(finals), strict=True):
             keep(schedule, measurement)
-    ranked = sorted(pooled(mine), key=_median_secs)
-    if not ranked:
+    best = fastest(mine)
+    if best is None:
         ((reason, count),) = errors.most_common(1)
         raise RuntimeError(f"all {len(history)} trials of {workload} on {backend} failed; {count} times: {reason}")
-    return TuneResult(ranked[0], tuple(history), len(history), errors.total(), time.monotonic() - started)
+    return TuneResult(best, tuple(history), len(history), errors.total(), time.monotonic() - started)
 
 
 def _batch_size(trials: int) -> int:
@@ -145,14 +147,21 @@ def _batch_size(trials: int) -> int:
     return max(4, min(16, trials // 4))
 
 
-def _finalists(space: ScheduleSpace, candidates: Sequence[Record], trials: int) -> list[Schedule]:
-    """What to measure again, round by round: the fastest, and the default where it runs."""
+def _finalists(space: ScheduleSpace, cost_model: CostModel, measured: Sequence[Record], trials: int) -> list[Schedule]:
+    """What to measure again: the fastest reading, then what reading and cost model together hold to be fastest (the
+    model has seen every reading, so it takes luck out of a single one), and the default.
+    """
+    succeeded = {r.schedule: r for r in sorted(measured, key=_median_secs) if r.measurement.ok}
     few = min(_FINALISTS, trials // _TRIALS_A_FINALIST)
-    fastest = [record.schedule for record in sorted(candidates, key=_median_secs)[:few]]
-    default = space.default()
-    if fastest and default not in fastest and any(r.schedule == default for r in candidates):
-        fastest.append(default)
-    return fastest * _FINAL_ROUNDS
+    if not (few and succeeded):
+        return []
+    schedules = list(succeeded)
+    read = np.log([_median_secs(record) for record in succeeded.values()])
+    order = np.argsort(read + cost_model.predict(space.workload, space.target, schedules), kind="stable")
+    finalists = dict.fromkeys([schedules[int(read.argmin())], *(schedules[i] for i in order[: few - 1])])
+    if space.default() in succeeded:
+        finalists[space.default()] = None
+    return list(finalists)
 
 
 def _offers(space: ScheduleSpace, record: Record) -> bool:
@@ -165,4 +174,4 @@ def _offers(space: ScheduleSpace, record: Record) -> bool:
 
 
 def _median_secs(record: Record) -> float:
-    return record.measurement.median_secs
+    return record.measurement.median_secs if record.measurement.ok else math.inf

@@ -176,7 +176,7 @@ def _wait_until_idle(limit_secs: float = 2.0) -> None:
     """Returns once every other thread of this process has been asleep for a while.
 
     Thread pools spin for some milliseconds after their last work: libgomp about ten, by default. The states of the
-    threads tell; the process's CPU time does not, for the kernel adds a running thread's up only every few milliseconds.
+    threads tell. The process's CPU time does not: a running thread's is added up only every few milliseconds.
 
     Raises:
         TimeoutError: they never stop, as under ``OMP_WAIT_POLICY=active``.

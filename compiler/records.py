@@ -116,19 +116,22 @@ class Record:
     unix_secs: float = dataclasses.field(default_factory=time.time)
 
 
-def pooled(records: Iterable[Record]) -> list[Record]:
-    """One record for each workload, target and schedule that succeeded: its first, with the samples of all of them.
+def fastest(records: Iterable[Record]) -> Record | None:
+    """The schedule with the lowest median over all samples of it, as its first record with the samples of all.
 
-    A schedule that was measured once more is judged by all its samples, so a lucky reading does not stay the best.
+    The fastest of many single readings is a lucky one more often than not. So schedules that were measured more than
+    once, where there are any, go before those that were not. None where nothing succeeded.
     """
-    first: dict[tuple[Workload, Target, Schedule], Record] = {}
-    samples: dict[tuple[Workload, Target, Schedule], tuple[float, ...]] = {}
+    of_schedule: dict[tuple[Workload, Target, Schedule], list[Record]] = {}
     for record in records:
         if record.measurement.ok:
-            key = (record.workload, record.target, record.schedule)
-            first.setdefault(key, record)
-            samples[key] = samples.get(key, ()) + record.measurement.run_secs
-    return [dataclasses.replace(record, measurement=Measurement(samples[key])) for key, record in first.items()]
+            of_schedule.setdefault((record.workload, record.target, record.schedule), []).append(record)
+    repeated = [same for same in of_schedule.values() if len(same) > 1]
+    pooled = [
+        dataclasses.replace(same[0], measurement=Measurement(sum((r.measurement.run_secs for r in same), start=())))
+        for same in repeated or of_schedule.values()
+    ]
+    return min(pooled, key=lambda record: record.measurement.median_secs, default=None)
 
 
 class Records:
@@ -186,20 +189,18 @@ class Records:
         return self._select(f"WHERE {conditions} ORDER BY id", parameters)
 
     def best(self, workload: Workload, target: Target, backend: str | None = None) -> Record | None:
-        """The schedule with the lowest median over all samples of it (:func:`pooled`); None where there is none.
-
-        Looked for among the schedules of the ``BEST_ROWS`` fastest rows, so that it stays quick in a large file.
+        """The :func:`fastest`, looked for among the schedules that were measured more than once; where none was, among
+        those of the ``BEST_ROWS`` fastest rows. None where nothing succeeded.
         """
         conditions, parameters = _conditions(workload, target, backend)
-        rows = f"WHERE {conditions} AND median_secs IS NOT NULL"
-        fastest = self._select(f"{rows} ORDER BY median_secs, id LIMIT {BEST_ROWS}", parameters)
-        candidates = {(r.schedule.backend, _canonical(r.schedule.to_json()["values"])) for r in fastest}
-        if not candidates:
-            return None
-        same = " OR ".join(["(backend = ? AND schedule = ?)"] * len(candidates))
-        values = [text for candidate in candidates for text in candidate]
-        every = self._select(f"{rows} AND ({same}) ORDER BY id", [*parameters, *values])
-        return min(pooled(every), key=lambda record: record.measurement.median_secs)
+        rows = f"{conditions} AND median_secs IS NOT NULL"
+        repeated = f"{rows} GROUP BY backend, schedule HAVING COUNT(*) > 1"
+        leading = f"{rows} ORDER BY median_secs, id LIMIT {BEST_ROWS}"
+        for candidates in (repeated, leading):
+            same = f"(backend, schedule) IN (SELECT backend, schedule FROM measurement WHERE {candidates})"  # noqa: S608
+            if found := fastest(self._select(f"WHERE {rows} AND {same} ORDER BY id", parameters * 2)):
+                return found
+        return None
 
     def __call__(self, workload: Workload, target: Target) -> Schedule | None:
         """The schedule of the best record, of whichever backend."""

@@ -139,7 +139,7 @@ rows_of_few_schedules = st.lists(
 
 @settings(deadline=None)
 @given(rows_of_few_schedules)
-def test_best_is_the_lowest_median_over_all_samples_of_a_schedule(
+def test_best_is_the_lowest_median_of_the_schedules_measured_most_surely(
     shared_records: Records, rows: list[tuple[float, str, int]]
 ):
     workload = Workload.dense(1, 1, len(shared_records.query()) + 1)  # one that is new to the file
@@ -150,8 +150,9 @@ def test_best_is_the_lowest_median_over_all_samples_of_a_schedule(
         for secs, backend, mr in rows:
             if wanted in (None, backend):
                 samples.setdefault((backend, mr), []).append(secs)
+        repeated = [readings for readings in samples.values() if len(readings) > 1]
+        medians = map(statistics.median, repeated or samples.values())
         best = shared_records.best(workload, TARGET, wanted)
-        medians = map(statistics.median, samples.values())
         assert (best.measurement.median_secs if best else None) == min(medians, default=None)
     best = shared_records.best(workload, TARGET)
     assert shared_records(workload, TARGET) == (best.schedule if best else None)
