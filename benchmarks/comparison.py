@@ -36,6 +36,9 @@ class Comparison:
         limit_gflops: the roofline: the FMA peak, or the memory bandwidth at this working set where that is less.
         peak_gflops: of all threads together.
         memory_bound: whether the bandwidth is the limit.
+        fraction_of_roofline: by our median. The limits are the best that was seen of them, so on a noisy machine this says
+            as much of the noise as of the kernel.
+        best_fraction_of_roofline: by our best sample: best against best.
         ratios: our best schedule against each peer, above one where ours is faster.
     """
 
@@ -46,15 +49,13 @@ class Comparison:
     limit_gflops: float
     peak_gflops: float
     memory_bound: bool
+    fraction_of_roofline: float
+    best_fraction_of_roofline: float
     ratios: Mapping[str, Ratio]
 
     @property
     def ours(self) -> str:
         return ours(self.gflops)
-
-    @property
-    def fraction_of_roofline(self) -> float:
-        return self.gflops[self.ours] / self.limit_gflops
 
 
 def compare(result: Mapping[str, Any], peak_gflops: float) -> Comparison:
@@ -70,6 +71,8 @@ def compare(result: Mapping[str, Any], peak_gflops: float) -> Comparison:
         gflops={name: workload.flops / float(np.median(samples)) * 1e-9 for name, samples in secs.items()},
         limit_gflops=workload.flops / limit_secs * 1e-9,
         peak_gflops=peak_gflops,
+        fraction_of_roofline=limit_secs / float(np.median(secs[mine])),
+        best_fraction_of_roofline=limit_secs / min(secs[mine]),
         memory_bound=limit_secs > workload.flops / (peak_gflops * 1e9),
         ratios={name: ratio(secs[mine], secs[name]) for name in secs if name in PEERS},
     )

@@ -52,11 +52,12 @@ def test_interval_holds_the_true_ratio_about_as_often_as_it_says() -> None:
 
 
 def test_speed_and_roofline() -> None:
-    (comparison,) = compare_all([result({"default": [0.001, 0.001, 0.5], PEER: [0.002] * 3})])
+    (comparison,) = compare_all([result({"default": [0.0005, 0.001, 0.5], PEER: [0.002] * 3})])
     assert comparison.gflops == {"default": pytest.approx(2), PEER: pytest.approx(1)}
     assert comparison.ratios[PEER].value == 2
     assert comparison.limit_gflops == pytest.approx(100)
     assert comparison.fraction_of_roofline == pytest.approx(0.02)
+    assert comparison.best_fraction_of_roofline == pytest.approx(0.04)
     assert not comparison.memory_bound
 
 
