@@ -19,7 +19,7 @@ from compiler.target import ISAS, Target
 from compiler.workload import DTYPE_BYTES, OPERATOR_DIMS, Workload
 
 # With the shapes of LAYERS: about two minutes on two cores. A trial on TVM compiles, which takes several times as long.
-DEFAULT_TRIALS: Mapping[str, int] = {"kernel": 96, "tvm": 64}
+DEFAULT_TRIALS: Mapping[str, int] = {"kernel": 96, "tvm": 48}
 
 # What verifying takes at most, as a multiple of the workload's own bytes: two sets of inputs and of the packed weights,
 # their answers and tolerances in float64, and the float64 inputs that these are computed from.
