@@ -36,8 +36,8 @@ class Comparison:
         limit_gflops: the roofline: the FMA peak, or the memory bandwidth at this working set where that is less.
         peak_gflops: of all threads together.
         memory_bound: whether the bandwidth is the limit.
-        fraction_of_roofline: by our median. The limits are the best that was seen of them, so on a noisy machine this says
-            as much of the noise as of the kernel.
+        fraction_of_roofline: by our median. The limits are the best that was seen of them, so on a noisy machine this
+            says as much of the noise as of the kernel.
         best_fraction_of_roofline: by our best sample: best against best.
         ratios: our best schedule against each peer, above one where ours is faster.
     """

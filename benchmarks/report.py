@@ -105,7 +105,8 @@ def _summary_lines(comparisons: Sequence[Comparison]) -> Iterator[str]:
 def _table(comparisons: Sequence[Comparison]) -> Iterator[str]:
     contenders = list(dict.fromkeys(name for comparison in comparisons for name in comparison.gflops))
     peers = [name for name in contenders if any(name in comparison.ratios for comparison in comparisons)]
-    rows = [["shape", "m x n x k", *contenders, "roofline", "share", "best", *(f"ours/{name} [95 %]" for name in peers)]]
+    ratios = [f"ours/{name} [95 %]" for name in peers]
+    rows = [["shape", "m x n x k", *contenders, "roofline", "share", "best", *ratios]]
     rows += [
         [
             c.shape,

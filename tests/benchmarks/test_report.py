@@ -33,7 +33,8 @@ def test_text_names_machine_peers_and_pinning() -> None:
 
 def test_a_busy_machine_is_told() -> None:
     measured = result({"default": [0.001]}) | {"cores_busy_with_others": 0.7}
-    assert "NOT QUIET, other processes kept more than 0.1 cores busy, during: square" in "\n".join(report.lines([measured]))
+    text = "\n".join(report.lines([measured]))
+    assert "NOT QUIET, other processes kept more than 0.1 cores busy, during: square" in text
 
 
 def test_without_the_peer_there_is_still_a_table() -> None:
