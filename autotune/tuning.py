@@ -149,7 +149,8 @@ def _batch_size(trials: int) -> int:
 
 def _finalists(space: ScheduleSpace, cost_model: CostModel, measured: Sequence[Record], trials: int) -> list[Schedule]:
     """What to measure again: the fastest reading, then what reading and cost model together hold to be fastest (the
-    model has seen every reading, so it takes luck out of a single one), and the default.
+    model has seen every reading, so it takes luck out of a single one), and the default. Of several readings of a
+    schedule the slowest counts.
     """
     succeeded = {r.schedule: r for r in sorted(measured, key=_median_secs) if r.measurement.ok}
     few = min(_FINALISTS, trials // _TRIALS_A_FINALIST)

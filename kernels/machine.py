@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from kernels import _native
 
-# Four times the largest last-level cache of today's servers would take seconds to read; four times this machine's is
-# enough to miss it.
+# For machines that tell no size of their last-level cache: more than most have, and quick to read.
 _MIN_MEMORY_WORKING_SET = 256 << 20
 
 

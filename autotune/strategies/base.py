@@ -38,6 +38,7 @@ class SearchStrategy(ABC):
     ) -> None:
         self.space = space
         self.cost_model = cost_model
+        self.seed = seed
         self.rng = np.random.default_rng(seed)
         self.measured: dict[Schedule, Measurement] = dict(history)
 

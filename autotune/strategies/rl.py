@@ -9,7 +9,7 @@ import random
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,11 +18,7 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from autotune.env import ScheduleMdp
 from autotune.strategies.base import ModelGuidedStrategy, draw
-from compiler.schedule import Schedule, ScheduleSpace
-
-if TYPE_CHECKING:
-    from autotune.cost_model import CostModel
-    from compiler.records import Measurement
+from compiler.schedule import Schedule
 
 
 class RlStrategy(ModelGuidedStrategy):
@@ -37,16 +33,7 @@ class RlStrategy(ModelGuidedStrategy):
     steps = 8  # of each walker between two updates of the agent
     updates = 3  # of the agent in one round
 
-    def __init__(
-        self,
-        space: ScheduleSpace,
-        cost_model: CostModel | None,
-        seed: int,
-        history: Iterable[tuple[Schedule, Measurement]] = (),
-    ) -> None:
-        super().__init__(space, cost_model, seed, history)
-        self._seed = seed
-        self._agent: MaskablePPO | None = None
+    _agent: MaskablePPO | None = None
 
     @cached_property
     def mdp(self) -> ScheduleMdp:
@@ -55,7 +42,7 @@ class RlStrategy(ModelGuidedStrategy):
             self._measured_or_predicted,
             starts=[self.space.default()],
             horizon=max(8, len(self.space.decisions)),
-            seed=self._seed,
+            seed=self.seed,
         )
 
     def explore(self) -> Iterable[Schedule]:
@@ -70,7 +57,7 @@ class RlStrategy(ModelGuidedStrategy):
             if self._agent is None:
                 self._agent = MaskablePPO(
                     "MlpPolicy",
-                    Walkers(self.mdp, self.walkers, self._seed),
+                    Walkers(self.mdp, self.walkers, self.seed),
                     learning_rate=2e-3,
                     n_steps=self.steps,
                     batch_size=128,
