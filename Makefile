@@ -31,9 +31,10 @@ test: native  ## the whole test suite (make test ARGS="-k search": a part of it)
 bench: native  ## measure against the peers
 	@$(PY) -m pytest benchmarks --benchmark $(ARGS)
 
-lint: $(INSTALLED)  ## ruff and pyright
-	@$(PIP) install -c constraints.txt pre-commit pyright ruff
+lint: $(INSTALLED)  ## ruff, pyright and clang-format
+	@$(PIP) install -c constraints.txt clang-format pre-commit pyright ruff
 	@ruff check . && ruff format --check . && pyright
+	@clang-format --dry-run --Werror $$(git ls-files 'kernels/**.h' 'kernels/**.cc')
 
 # Python is no sanitized program: it has to load the sanitizer's and C++'s runtime before the extension does.
 sanitize: native  ## the kernel tests under AddressSanitizer and UBSan

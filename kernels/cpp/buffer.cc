@@ -19,4 +19,14 @@ Buffer make_buffer(int64_t floats) {
   return buffer;
 }
 
+float* scratch(int64_t floats) {
+  thread_local Buffer buffer;
+  thread_local int64_t size = 0;
+  if (size < floats) {
+    buffer = make_buffer(floats);
+    size = floats;
+  }
+  return buffer.get();
+}
+
 }  // namespace loopwright

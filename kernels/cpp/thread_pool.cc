@@ -24,8 +24,8 @@ void run_on(const std::vector<int>& cpus) {
   sched_setaffinity(0, sizeof set, &set);
 }
 
-// How long a worker without work spins before it sleeps. Operators of one network follow each other within microseconds, and
-// waking a sleeping thread costs tens of them.
+// How long a worker without work spins before it sleeps. Operators of one network follow each other within
+// microseconds, and waking a sleeping thread costs tens of them.
 constexpr auto kSpin = std::chrono::milliseconds(1);
 
 // The CPUs that the calling thread may run on.
@@ -87,8 +87,8 @@ class Pool {
 
  private:
   // Where the calling worker finds itself on the caller's CPU, it moves to the one `thread` places behind that. Left to
-  // itself, the system at times keeps a worker with the very thread that waits for it, next to an idle CPU. It is not tied
-  // down there, for the caller may be the next to move.
+  // itself, the system at times keeps a worker with the very thread that waits for it, next to an idle CPU. It is not
+  // tied down there, for the caller may be the next to move.
   void keep_off_the_caller(int thread, const std::vector<int>& cpus) const {
     if (sched_getcpu() != caller_cpu_ || static_cast<int>(cpus.size()) < threads_) return;
     const auto caller = std::find(cpus.begin(), cpus.end(), caller_cpu_);

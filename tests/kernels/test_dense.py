@@ -406,7 +406,7 @@ WRONG_SCHEDULES = {
     "no such tile": ({"mr": 99}, "no 99x"),
     "no block": ({"kc": 0}, "mc, kc and nc must be at least 1"),
     "no number": ({"mc": "wide"}, "mc must be an integer, got 'wide'"),
-    "unknown order": ({"order": "inside_out"}, "order must be 'm_inner' or 'n_inner', got 'inside_out'"),
+    "unknown order": ({"order": "inside_out"}, "order must be one of 'm_inner', 'n_inner', got 'inside_out'"),
     "negative prefetch": ({"prefetch": -1}, "prefetch at least 0"),
     "threads that do not divide": ({"threads_m": 3}, r"threads_m must divide threads \(2\), got 3"),
 }

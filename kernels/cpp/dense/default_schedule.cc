@@ -1,5 +1,5 @@
-// The schedule of a dense layer without a search: the register tile and the split over threads by a small cost model, the
-// blocks from the caches.
+// The schedule of a dense layer without a search: the register tile and the split over threads by a small cost model,
+// the blocks from the caches.
 #include <algorithm>
 #include <limits>
 
@@ -11,8 +11,9 @@ namespace loopwright {
 namespace {
 
 // Cycles of the busiest thread for a step of k, all its tiles together, with two FMAs and two loads a cycle. Loads run
-// beside FMAs but get in their way at times, more so those of B, which come from L2; and a tile costs some cycles to begin
-// and end, spread over k. The weights were fitted by eye to measurements on one core, alone and with a busy sibling.
+// beside FMAs but get in their way at times, more so those of B, which come from L2; and a tile costs some cycles to
+// begin and end, spread over k. The weights were fitted by eye to measurements on one core, alone and with a busy
+// sibling.
 constexpr double kLoadWeight = 0.3, kFarLoads = 2.0, kTileCycles = 50.0, kBytesPerCycle = 16.0;
 
 double step_cycles(double rows, double vectors, double k) {

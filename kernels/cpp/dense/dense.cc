@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <cstring>
-#include <limits>
 #include <stdexcept>
 #include <string>
 
+#include "loopwright/epilogue.h"
 #include "loopwright/reference.h"
 #include "loopwright/split.h"
 #include "loopwright/thread_pool.h"
@@ -13,28 +13,17 @@
 namespace loopwright {
 namespace {
 
-constexpr int64_t kCacheLine = 16;    // floats
+constexpr int64_t kCacheLine = 16;     // floats
 constexpr int64_t kUnknownRows = 256;  // what weights are packed for before the first call: neither few nor many
 
 // Rows of a packed block of A start a cache line and a bit apart from any power of two, so that they spread over the
 // sets of L1.
 constexpr int64_t packed_stride(int64_t kc) { return ceil_div(kc, kCacheLine) * kCacheLine + kCacheLine; }
 
-// Scratch of the calling thread, kept from call to call.
-float* scratch(int64_t floats) {
-  thread_local Buffer buffer;
-  thread_local int64_t size = 0;
-  if (size < floats) {
-    buffer = make_buffer(floats);
-    size = floats;
-  }
-  return buffer.get();
-}
-
 void check(const DenseSchedule& s, Isa isa, int threads) {
   if (!f32_kernels(isa).find(s.mr, s.nr))
-    throw std::invalid_argument("schedule: no " + std::to_string(s.mr) + "x" + std::to_string(s.nr) + " register tile on " +
-                                name(isa));
+    throw std::invalid_argument("schedule: no " + std::to_string(s.mr) + "x" + std::to_string(s.nr) +
+                                " register tile on " + name(isa));
   if (s.mc < 1 || s.kc < 1 || s.nc < 1 || s.prefetch < 0)
     throw std::invalid_argument("schedule: mc, kc and nc must be at least 1, prefetch at least 0");
   if (s.threads_m < 1 || threads % s.threads_m != 0)
@@ -59,8 +48,6 @@ Dense::Dense(const float* weight, int64_t weight_stride, int64_t n, int64_t k, c
   pack(weight, weight_stride);
 }
 
-// W (n, k) -> panels of up to nr columns, each k rows of nr floats. The vectors of columns are dealt out evenly, so that
-// the last panel is not a thin one.
 void Dense::pack(const float* weight, int64_t weight_stride) {
   if (isa_ == Isa::kReference) {
     weight_ = make_buffer(n_ * k_);
@@ -68,24 +55,14 @@ void Dense::pack(const float* weight, int64_t weight_stride) {
       std::memcpy(weight_.get() + j * k_, weight + j * weight_stride, static_cast<size_t>(k_) * sizeof(float));
     return;
   }
-  const int64_t lanes = f32_kernels(isa_).lanes, vectors = ceil_div(n_, lanes), count = ceil_div(vectors, nr_ / lanes);
-  weight_ = make_buffer(vectors * lanes * k_);
-  for (int64_t i = 0; i < count; ++i) {
-    const int64_t begin = split_begin(vectors, count, i) * lanes, end = split_begin(vectors, count, i + 1) * lanes;
-    const int nr = static_cast<int>(end - begin);
-    panels_.push_back({begin * k_, begin, static_cast<int>(nr / lanes), nr, static_cast<int>(std::min(end, n_) - begin)});
-  }
+  const int lanes = f32_kernels(isa_).lanes;
+  weight_ = make_buffer(packed_floats(n_, k_, lanes));
+  panels_ = split_panels(n_, k_, nr_, lanes);
+  const auto count = static_cast<int64_t>(panels_.size());
   parallel(threads_, [&](int thread) {
     const int64_t last = split_begin(count, threads_, thread + 1);
-    for (int64_t i = split_begin(count, threads_, thread); i < last; ++i) {
-      const Panel& panel = panels_[i];
-      float* to = weight_.get() + panel.offset;
-      for (int64_t p0 = 0; p0 < k_; p0 += kCacheLine)  // a cache line of each row of W at a time
-        for (int64_t j = 0; j < panel.n; ++j) {
-          const float* from = weight + (panel.column + j) * weight_stride;
-          for (int64_t p = p0; p < std::min(p0 + kCacheLine, k_); ++p) to[p * panel.nr + j] = from[p];
-        }
-    }
+    for (int64_t i = split_begin(count, threads_, thread); i < last; ++i)
+      pack_panel(panels_[i], weight, weight_stride, k_, weight_.get() + panels_[i].offset);
   });
 }
 
@@ -98,25 +75,23 @@ void Dense::run(const float* x, int64_t x_stride, int64_t m, Matrix out, Matrix 
   const DenseSchedule s = schedule(m);
   const int64_t across_m = s.threads_m, across_n = threads_ / s.threads_m;
   const int64_t block_floats = s.pack_a ? std::min(m, s.mc) * packed_stride(std::min(k_, s.kc)) : 0;
-  float* blocks = s.pack_a ? scratch(block_floats * threads_) : nullptr;  // here, because the pool's threads must not throw
+  float* blocks =
+      s.pack_a ? scratch(block_floats * threads_) : nullptr;  // here, because the pool's threads must not throw
   const int64_t row_tiles = ceil_div(m, s.mr), panels = static_cast<int64_t>(panels_.size());
   parallel(threads_, [&](int thread) {
     const int64_t i = thread / across_n, j = thread % across_n;
     const Rectangle part{std::min(m, split_begin(row_tiles, across_m, i) * s.mr),
                          std::min(m, split_begin(row_tiles, across_m, i + 1) * s.mr), split_begin(panels, across_n, j),
                          split_begin(panels, across_n, j + 1)};
-    if (part.row_begin < part.row_end) run_rectangle(part, s, x, x_stride, out, residual, blocks + thread * block_floats);
+    if (part.row_begin < part.row_end)
+      run_rectangle(part, s, x, x_stride, out, residual, blocks + thread * block_floats);
   });
 }
 
 void Dense::run_rectangle(const Rectangle& part, const DenseSchedule& s, const float* x, int64_t x_stride, Matrix out,
                           Matrix residual, float* block) const {
   const F32Kernels& kernels = f32_kernels(isa_);
-  constexpr float kInfinity = std::numeric_limits<float>::infinity();
-  const bool clamped = activation_ == Activation::kRelu || activation_ == Activation::kRelu6;
-  const float lo = clamped ? 0.0f : -kInfinity, hi = activation_ == Activation::kRelu6 ? 6.0f : kInfinity;
-  const RowsFunction activate = kernels.activation(activation_);
-
+  const Epilogue epilogue(activation_, kernels);
   const int64_t rows = part.row_end - part.row_begin, panels = part.panel_end - part.panel_begin;
   const int64_t n_blocks = ceil_div(panels, std::max<int64_t>(1, s.nc / s.nr));
   const int64_t k_blocks = ceil_div(k_, s.kc), m_blocks = ceil_div(rows, s.mc);
@@ -148,8 +123,8 @@ void Dense::run_rectangle(const Rectangle& part, const DenseSchedule& s, const f
         args.c_stride = out.stride;
         args.accumulate = !first;
         args.residual_stride = residual.stride;
-        args.lo = last ? lo : -kInfinity;
-        args.hi = last ? hi : kInfinity;
+        args.lo = last ? epilogue.lo : -Epilogue::kInfinity;
+        args.hi = last ? epilogue.hi : Epilogue::kInfinity;
         args.prefetch = s.prefetch / static_cast<int64_t>(sizeof(float));
         const auto packed = [&](const Panel& panel) { return weight_.get() + panel.offset + k_begin * panel.nr; };
         const auto run_tile = [&](int64_t row, int mr, const Panel& panel, const float* next) {
@@ -164,7 +139,7 @@ void Dense::run_rectangle(const Rectangle& part, const DenseSchedule& s, const f
           args.residual = residual.data ? residual.data + (row_begin + row) * residual.stride + panel.column : nullptr;
           args.next = next;
           kernels.tiles[mr][panel.vectors](args);
-          if (last && activate) activate(args.c, args.c_stride, mr, panel.n);
+          if (last && epilogue.activate) epilogue.activate(args.c, args.c_stride, mr, panel.n);
         };
         if (s.order == DenseSchedule::Order::kNInner) {
           for (int64_t tile = 0, row = 0; tile < tiles; row += height(tile++))

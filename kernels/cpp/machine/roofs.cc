@@ -10,9 +10,7 @@
 namespace loopwright {
 namespace {
 
-double now() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
+double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 // Plain loops where the CPU has no vectors that we know; enough chains for the compiler to use what every CPU has.
 double scalar_fma_loop(int64_t iterations) {

@@ -49,7 +49,8 @@ struct Silu {
 struct Tanh {
   template <class V>
   static typename V::Reg apply(typename V::Reg x) {
-    static constexpr float kPolynomial[] = {-0.333333286f, 0.133327328f, -0.0538449871f, 0.0209681809f, -0.00605369059f};
+    static constexpr float kPolynomial[] = {-0.333333286f, 0.133327328f, -0.0538449871f, 0.0209681809f,
+                                            -0.00605369059f};
     const auto one = V::set1(1.0f), magnitude = V::abs(x), square = V::mul(x, x);
     const auto e = exp<V>(V::mul(V::set1(-2.0f), magnitude));
     const auto large = V::copysign(V::div(V::sub(one, e), V::add(one, e)), x);
@@ -65,8 +66,9 @@ struct Gelu {
   static typename V::Reg apply(typename V::Reg x) {
     static constexpr float kErf[] = {1.12837915f,    -0.376124617f,  0.11281461f,
                                      -0.0267532684f, 0.00497316866f, -0.000588760657f};
-    static constexpr float kLogErfc[] = {0.000300268825f, -1.1301551f,     -0.631956241f,  -0.109960799f,  0.0263551208f,
-                                         -0.00473695063f, 0.000592092759f, -4.5512773e-05f, 1.61024042e-06f};
+    static constexpr float kLogErfc[] = {0.000300268825f, -1.1301551f,     -0.631956241f,
+                                         -0.109960799f,   0.0263551208f,   -0.00473695063f,
+                                         0.000592092759f, -4.5512773e-05f, 1.61024042e-06f};
     const auto one = V::set1(1.0f), t = V::mul(x, V::set1(0.707106781f)), magnitude = V::abs(t);
     const auto small = V::mul(t, polynomial<V>(V::mul(t, t), kErf));
     const auto tail = exp<V>(polynomial<V>(V::min(V::set1(4.0f), magnitude), kLogErfc));

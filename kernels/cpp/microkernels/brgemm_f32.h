@@ -2,9 +2,11 @@
 // Contract: include/loopwright/brgemm.h. Compiled once per ISA by f32_<isa>.cc.
 //
 // Registers: MR*NV accumulators, NV for a row of B, one for the broadcast of A: MR*NV + NV + 1 <= V::kRegisters.
-// Ports: one step of k costs MR*NV FMAs and NV + MR loads. With two FMA and two load ports, the FMAs are the limit where
+// Ports: one step of k costs MR*NV FMAs and NV + MR loads. With two FMA and two load ports, the FMAs are the limit
+// where
 //   NV + MR <= MR*NV; the NV prefetches fit into what is left from 4x64, 8x48, 14x32 on.
-// Latency: 4 cycles at two FMAs a cycle need 8 chains. A tile with fewer accumulators keeps kChains copies of them, over
+// Latency: 4 cycles at two FMAs a cycle need 8 chains. A tile with fewer accumulators keeps kChains copies of them,
+// over
 //   which consecutive k are spread.
 #pragma once
 
@@ -30,8 +32,8 @@ struct Brgemm {
 
   // One step of k: C += A[:, p] * B[p, :]. Rows are reached from one base in every fifth row, because an address holds
   // base + {1, 2, 4} * stride or base + 1 * (3 * stride): 14 rows take three bases and two strides, not 14 registers.
-  // kAsk: with prefetches, of B ahead of its stream and of what comes next; they take load slots, which data that is in L2
-  // anyway needs not pay for.
+  // kAsk: with prefetches, of B ahead of its stream and of what comes next; they take load slots, which data that is in
+  // L2 anyway needs not pay for.
   template <bool kAsk>
   static inline __attribute__((always_inline)) void step(Reg (&acc)[MR][NV], const char* const (&base)[kBases],
                                                          int64_t stride, int64_t stride3, int p, const float* b,
@@ -100,7 +102,8 @@ struct Brgemm {
       for (; p >= kUnroll; p -= kUnroll) {
 #pragma GCC unroll 4
         for (int u = 0; u < kUnroll; ++u)
-          step<kAsk>(acc[u % kChains], base, stride, stride3, u, b + u * kColumns, ahead + u * kColumns, next + u * next_line);
+          step<kAsk>(acc[u % kChains], base, stride, stride3, u, b + u * kColumns, ahead + u * kColumns,
+                     next + u * next_line);
         b += kUnroll * kColumns;
         ahead += kUnroll * kColumns;
         next += kUnroll * next_line;

@@ -1,4 +1,5 @@
-// What the roofline is made of, in one ISA's instructions: FMAs without memory, and reads without arithmetic to speak of.
+// What the roofline is made of, in one ISA's instructions: FMAs without memory, and reads without arithmetic to speak
+// of.
 #pragma once
 
 #include <xmmintrin.h>

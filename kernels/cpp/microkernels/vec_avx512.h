@@ -32,8 +32,8 @@ struct VecAvx512 {
   static Reg min(Reg a, Reg b) { return _mm512_min_ps(a, b); }
   static Reg abs(Reg x) { return _mm512_castsi512_ps(_mm512_and_epi32(_mm512_castps_si512(x), abs_bits())); }
   static Reg copysign(Reg magnitude, Reg sign) {
-    return _mm512_castsi512_ps(_mm512_ternarylogic_epi32(abs_bits(), _mm512_castps_si512(magnitude),
-                                                         _mm512_castps_si512(sign), 0xca));
+    return _mm512_castsi512_ps(
+        _mm512_ternarylogic_epi32(abs_bits(), _mm512_castps_si512(magnitude), _mm512_castps_si512(sign), 0xca));
   }
   static Reg round(Reg x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
   // x * 2^e for whole e.

@@ -17,4 +17,8 @@ using Buffer = std::unique_ptr<float[], FreeDeleter>;
 // Throws std::bad_alloc.
 Buffer make_buffer(int64_t floats);
 
+// At least `floats` floats of the calling thread, kept from call to call: what they hold is whatever the last user
+// left. Throws std::bad_alloc.
+float* scratch(int64_t floats);
+
 }  // namespace loopwright

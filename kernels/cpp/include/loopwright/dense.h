@@ -7,18 +7,18 @@
 
 #include "loopwright/brgemm.h"
 #include "loopwright/buffer.h"
+#include "loopwright/panels.h"
 
 namespace loopwright {
 
 // What can be decided about a dense layer; any legal value gives the same answer.
 //
 //   threads    threads_m × (threads / threads_m) rectangles of the output, one a thread
-//   nc kc mc   per thread: for nc columns, for kc of k, for mc rows (sizes are evened out, so that no short rest is left)
-//   order      within a block: n inner (a strip of A stays in L1, B streams) or m inner (a panel of B stays, A streams)
-//   mr × nr    the register tile
-//   pack_a     copy the mc × kc block of A first, so that its rows neither collide in the cache nor lie on many pages
-//   prefetch   bytes ahead of B's stream that L1 asks for
-//   prefetch_next  with m inner: L2 asks for the next panel of B while the rows go over this one
+//   nc kc mc   per thread: for nc columns, for kc of k, for mc rows (sizes are evened out, so that no short rest is
+//   left) order      within a block: n inner (a strip of A stays in L1, B streams) or m inner (a panel of B stays, A
+//   streams) mr × nr    the register tile pack_a     copy the mc × kc block of A first, so that its rows neither
+//   collide in the cache nor lie on many pages prefetch   bytes ahead of B's stream that L1 asks for prefetch_next with
+//   m inner: L2 asks for the next panel of B while the rows go over this one
 struct DenseSchedule {
   enum class Order { kMInner, kNInner };
   int mr = 1, nr = 1;
@@ -45,7 +45,8 @@ class Dense {
     int64_t stride;  // floats from row to row
   };
   // x (m, k) -> out (m, n). residual (m, n), or data null; it may be `out` itself, but overlap it in no other way, and
-  // `out` must not overlap x. Safe to call from several threads at once. `threads` workers of the shared pool take part.
+  // `out` must not overlap x. Safe to call from several threads at once. `threads` workers of the shared pool take
+  // part.
   void run(const float* x, int64_t x_stride, int64_t m, Matrix out, Matrix residual) const;
 
   int64_t n() const { return n_; }
@@ -54,10 +55,6 @@ class Dense {
   DenseSchedule schedule(int64_t m) const;
 
  private:
-  struct Panel {  // nr packed columns, of which n are real
-    int64_t offset, column;
-    int vectors, nr, n;
-  };
   struct Rectangle {
     int64_t row_begin, row_end, panel_begin, panel_end;
   };

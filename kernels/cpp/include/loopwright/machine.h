@@ -18,8 +18,9 @@ const std::array<int64_t, 3>& cache_bytes();
 // Floating-point operations a second in 1e9 (an FMA is two), all `threads` together, best of several short runs.
 double peak_gflops(Isa isa, int threads);
 
-// Bytes read a second in 1e9 from `working_set` bytes that are read over and over, split over `threads`; best of several
-// runs. A working set larger than the caches gives the memory's bandwidth, a smaller one that of the cache it fits.
+// Bytes read a second in 1e9 from `working_set` bytes that are read over and over, split over `threads`; best of
+// several runs. A working set larger than the caches gives the memory's bandwidth, a smaller one that of the cache it
+// fits.
 double memory_bandwidth(int threads, int64_t working_set);
 
 }  // namespace loopwright

@@ -9,7 +9,8 @@ namespace loopwright {
 class ThreadBody {
  public:
   template <class F>
-  explicit ThreadBody(F& f) : context_(&f), call_([](void* context, int thread) { (*static_cast<F*>(context))(thread); }) {}
+  explicit ThreadBody(F& f)
+      : context_(&f), call_([](void* context, int thread) { (*static_cast<F*>(context))(thread); }) {}
   void operator()(int thread) const { call_(context_, thread); }
 
  private:
@@ -17,9 +18,9 @@ class ThreadBody {
   void (*call_)(void*, int);
 };
 
-// Runs body(0), ..., body(threads - 1) and returns when all have finished; body(0) runs on the calling thread. While the
-// pool serves another caller, the calling thread runs them all by itself, one after the other: two operators called from
-// two threads never wait for each other's workers and never use more threads than cores. `body` must not throw.
+// Runs body(0), ..., body(threads - 1) and returns when all have finished; body(0) runs on the calling thread. While
+// the pool serves another caller, the calling thread runs them all by itself, one after the other: two operators called
+// from two threads never wait for each other's workers and never use more threads than cores. `body` must not throw.
 void run_on_pool(int threads, ThreadBody body);
 
 template <class F>

@@ -1,0 +1,89 @@
+#include "arguments.h"
+
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <map>
+#include <stdexcept>
+
+namespace loopwright {
+namespace {
+
+const std::map<std::string, Activation> kActivations = {
+    {"relu", Activation::kRelu},           {"relu6", Activation::kRelu6}, {"gelu", Activation::kGelu},
+    {"sigmoid", Activation::kSigmoid},     {"tanh", Activation::kTanh},   {"silu", Activation::kSilu},
+    {"hard_swish", Activation::kHardSwish}};
+
+std::string shape_of(const py::array& a) {
+  std::string text = "(";
+  for (py::ssize_t i = 0; i < a.ndim(); ++i) text += (i ? ", " : "") + std::to_string(a.shape(i));
+  return text + (a.ndim() == 1 ? ",)" : ")");
+}
+
+constexpr py::ssize_t kFloat = sizeof(float);
+
+bool aligned(const py::array& a) { return reinterpret_cast<uintptr_t>(a.data()) % alignof(float) == 0; }
+
+}  // namespace
+
+Activation parse_activation(const std::optional<std::string>& text) {
+  if (!text || *text == "none") return Activation::kNone;
+  const auto found = kActivations.find(*text);
+  if (found != kActivations.end()) return found->second;
+  std::string known = "none";
+  for (const auto& entry : kActivations) known += ", " + entry.first;
+  throw std::invalid_argument("unknown activation '" + *text + "'; choose from: " + known);
+}
+
+Isa parse_available_isa(const std::optional<std::string>& text) {
+  const auto& available = available_isas();
+  if (!text) return available.front();
+  const Isa isa = parse_isa(*text);
+  if (std::find(available.begin(), available.end(), isa) != available.end()) return isa;
+  std::string names;
+  for (const Isa a : available) names += (names.empty() ? "" : ", ") + std::string(name(a));
+  throw std::invalid_argument("this CPU has no " + *text + "; it has: " + names);
+}
+
+int check_threads(int threads) {
+  if (threads < 1 || threads > 1024)
+    throw std::invalid_argument("threads must be between 1 and 1024, got " + std::to_string(threads));
+  return threads;
+}
+
+py::array checked(const py::handle& value, const char* argument, const std::vector<int64_t>& shape) {
+  if (!py::isinstance<py::array>(value))
+    throw py::type_error(std::string(argument) + " must be a numpy array, got " +
+                         py::cast<std::string>(py::type::of(value).attr("__name__")));
+  auto a = py::reinterpret_borrow<py::array>(value);
+  if (!a.dtype().is(py::dtype::of<float>()))
+    throw py::type_error(std::string(argument) + " must be float32, got " + py::cast<std::string>(py::str(a.dtype())));
+  bool fits = a.ndim() == static_cast<py::ssize_t>(shape.size());
+  std::string expected = "(";
+  for (size_t i = 0; i < shape.size(); ++i) {
+    fits = fits && (shape[i] == -1 ? a.shape(static_cast<py::ssize_t>(i)) >= 1
+                                   : a.shape(static_cast<py::ssize_t>(i)) == shape[i]);
+    expected += (i ? ", " : "") + (shape[i] == -1 ? std::string(">=1") : std::to_string(shape[i]));
+  }
+  expected += shape.size() == 1 ? ",)" : ")";
+  if (!fits) throw py::value_error(std::string(argument) + " must have shape " + expected + ", got " + shape_of(a));
+  return a;
+}
+
+bool has_rows(const py::array& a) {
+  return aligned(a) && (a.shape(1) == 1 || a.strides(1) == kFloat) && a.strides(0) % kFloat == 0 &&
+         (a.shape(0) == 1 || a.strides(0) >= a.shape(1) * kFloat);
+}
+
+int64_t row_stride(const py::array& a) { return a.shape(0) == 1 ? a.shape(1) : a.strides(0) / kFloat; }
+
+bool overlap(const py::array& a, const py::array& b) {
+  const auto end = [](const py::array& v) {
+    return static_cast<const char*>(v.data()) + ((v.shape(0) - 1) * row_stride(v) + v.shape(1)) * kFloat;
+  };
+  return static_cast<const char*>(a.data()) < end(b) && static_cast<const char*>(b.data()) < end(a);
+}
+
+py::array contiguous(const py::array& a) { return a.attr("copy")("C"); }
+
+}  // namespace loopwright

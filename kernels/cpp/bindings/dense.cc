@@ -1,0 +1,126 @@
+#include "loopwright/dense.h"
+
+#include <pybind11/stl.h>
+
+#include "arguments.h"
+#include "dense.h"
+#include "module.h"
+#include "schedule.h"
+#include "timing.h"
+
+namespace loopwright {
+namespace {
+
+using Order = DenseSchedule::Order;
+constexpr std::pair<const char*, Order> kOrders[] = {{"m_inner", Order::kMInner}, {"n_inner", Order::kNInner}};
+
+Dense make_dense(const py::object& weight_object, const py::object& bias_object,
+                 const std::optional<std::string>& activation, const std::optional<std::string>& isa, int threads,
+                 const std::optional<py::dict>& schedule) {
+  py::array weight = checked(weight_object, "weight", {-1, -1});
+  if (!has_rows(weight)) weight = contiguous(weight);
+  py::array bias;
+  if (!bias_object.is_none()) bias = contiguous(checked(bias_object, "bias", {weight.shape(0)}));
+  std::optional<DenseSchedule> parsed;
+  if (schedule) parsed = parse_dense_schedule(*schedule);
+  return Dense(static_cast<const float*>(weight.data()), row_stride(weight), weight.shape(0), weight.shape(1),
+               bias_object.is_none() ? nullptr : static_cast<const float*>(bias.data()), parse_activation(activation),
+               parse_available_isa(isa), check_threads(threads), parsed);
+}
+
+// The arguments of one call, checked and, where rows are not contiguous, copied.
+struct Call {
+  py::array x, out, residual;
+  Dense::Matrix out_matrix{}, residual_matrix{};
+
+  Call(const Dense& dense, const py::object& x_object, const py::object& out_object,
+       const py::object& residual_object) {
+    x = checked(x_object, "x", {-1, dense.k()});
+    if (!has_rows(x)) x = contiguous(x);
+    const int64_t m = x.shape(0);
+    if (out_object.is_none()) {
+      out = py::array_t<float>({m, dense.n()});
+    } else {
+      out = checked(out_object, "out", {m, dense.n()});
+      if (!out.writeable()) throw py::value_error("out must be writable");
+      if (!has_rows(out)) throw py::value_error("out must have contiguous rows that do not overlap");
+      if (overlap(out, x)) throw py::value_error("out must not overlap x");
+    }
+    out_matrix = {static_cast<float*>(out.mutable_data()), row_stride(out)};
+    if (residual_object.is_none()) return;
+    residual = checked(residual_object, "residual", {m, dense.n()});
+    if (!has_rows(residual)) residual = contiguous(residual);
+    const bool same = residual.data() == out.data() && row_stride(residual) == row_stride(out);
+    if (!same && overlap(residual, out)) throw py::value_error("residual must be out itself or not overlap it");
+    residual_matrix = {const_cast<float*>(static_cast<const float*>(residual.data())), row_stride(residual)};
+  }
+
+  void run(const Dense& dense) const {
+    dense.run(static_cast<const float*>(x.data()), row_stride(x), x.shape(0), out_matrix, residual_matrix);
+  }
+};
+
+py::array run_dense(const Dense& dense, const py::object& x, const py::object& out, const py::object& residual) {
+  const Call call(dense, x, out, residual);
+  {
+    const py::gil_scoped_release released;
+    call.run(dense);
+  }
+  return call.out;
+}
+
+std::vector<double> time_dense(const Dense& dense, const py::object& x, const py::object& out,
+                               const py::object& residual, int number, int repeat) {
+  const Call call(dense, x, out, residual);
+  return time_runs(number, repeat, [&] { call.run(dense); });
+}
+
+}  // namespace
+
+DenseSchedule parse_dense_schedule(const py::dict& values) {
+  const ScheduleReader read(values);
+  DenseSchedule s;
+  s.mr = read.small("mr");
+  s.nr = read.small("nr");
+  s.mc = read.integer("mc");
+  s.kc = read.integer("kc");
+  s.nc = read.integer("nc");
+  s.order = read.choice("order", kOrders);
+  s.pack_a = read.flag("pack_a");
+  s.prefetch = read.small("prefetch");
+  s.prefetch_next = read.flag("prefetch_next");
+  s.threads_m = read.small("threads_m");
+  return s;
+}
+
+py::dict to_dict(const DenseSchedule& s) {
+  py::dict values;
+  values["mr"] = s.mr;
+  values["nr"] = s.nr;
+  values["mc"] = s.mc;
+  values["kc"] = s.kc;
+  values["nc"] = s.nc;
+  values["order"] = name_of(s.order, kOrders);
+  values["pack_a"] = s.pack_a;
+  values["prefetch"] = s.prefetch;
+  values["prefetch_next"] = s.prefetch_next;
+  values["threads_m"] = s.threads_m;
+  return values;
+}
+
+void bind_dense(py::module_& m) {
+  m.def(
+      "default_dense_schedule",
+      [](int64_t rows, int64_t n, int64_t k, const std::string& isa, int threads) {
+        return to_dict(default_dense_schedule(parse_available_isa(isa), rows, n, k, check_threads(threads)));
+      },
+      py::arg("m"), py::arg("n"), py::arg("k"), py::arg("isa"), py::arg("threads"));
+  py::class_<Dense>(m, "Dense")
+      .def(py::init(&make_dense), py::arg("weight"), py::arg("bias"), py::arg("activation"), py::arg("isa"),
+           py::arg("threads"), py::arg("schedule"))
+      .def("__call__", &run_dense, py::arg("x"), py::arg("out"), py::arg("residual"))
+      .def("time", &time_dense, py::arg("x"), py::arg("out"), py::arg("residual"), py::arg("number"), py::arg("repeat"))
+      .def("schedule", [](const Dense& dense, int64_t rows) { return to_dict(dense.schedule(rows)); }, py::arg("m"));
+}
+
+}  // namespace loopwright

@@ -1,0 +1,17 @@
+// The Python face of the kernels: arguments are checked here, before anything is computed, and the GIL is released
+// while a kernel runs.
+#include "module.h"
+
+#include <new>
+
+PYBIND11_MODULE(_native, m) {
+  pybind11::register_exception_translator([](std::exception_ptr p) {
+    try {
+      if (p) std::rethrow_exception(p);
+    } catch (const std::bad_alloc&) {
+      PyErr_SetString(PyExc_MemoryError, "not enough memory for packed weights or scratch");
+    }
+  });
+  loopwright::bind_machine(m);
+  loopwright::bind_dense(m);
+}

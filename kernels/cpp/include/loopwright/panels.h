@@ -1,0 +1,27 @@
+// The weights of a matrix product as the microkernels read them: panels of columns.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "loopwright/buffer.h"
+
+namespace loopwright {
+
+// nr packed columns, of which n are real: k rows of nr floats at `offset`. The first is `column` of the whole.
+struct Panel {
+  int64_t offset, column;
+  int vectors, nr, n;
+};
+
+// n columns as panels of up to nr. The vectors of columns are dealt out evenly, so that the last panel is not a thin
+// one.
+std::vector<Panel> split_panels(int64_t n, int64_t k, int nr, int lanes);
+
+// Floats that the panels of n columns and k rows take.
+int64_t packed_floats(int64_t n, int64_t k, int lanes);
+
+// Row j of W is column j of the panels: writes `panel` at `to` from W (n, k), whose rows are `stride` floats apart.
+void pack_panel(const Panel& panel, const float* w, int64_t stride, int64_t k, float* to);
+
+}  // namespace loopwright

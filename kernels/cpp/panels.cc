@@ -1,0 +1,31 @@
+#include "loopwright/panels.h"
+
+#include <algorithm>
+
+#include "loopwright/split.h"
+
+namespace loopwright {
+
+std::vector<Panel> split_panels(int64_t n, int64_t k, int nr, int lanes) {
+  const int64_t vectors = ceil_div(n, lanes), count = ceil_div(vectors, nr / lanes);
+  std::vector<Panel> panels;
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t begin = split_begin(vectors, count, i) * lanes, end = split_begin(vectors, count, i + 1) * lanes;
+    const int width = static_cast<int>(end - begin);
+    panels.push_back({begin * k, begin, width / lanes, width, static_cast<int>(std::min(end, n) - begin)});
+  }
+  return panels;
+}
+
+int64_t packed_floats(int64_t n, int64_t k, int lanes) { return ceil_div(n, lanes) * lanes * k; }
+
+void pack_panel(const Panel& panel, const float* w, int64_t stride, int64_t k, float* to) {
+  constexpr int64_t kCacheLine = 16;  // floats: a cache line of each row of W at a time
+  for (int64_t p0 = 0; p0 < k; p0 += kCacheLine)
+    for (int64_t j = 0; j < panel.n; ++j) {
+      const float* from = w + (panel.column + j) * stride;
+      for (int64_t p = p0; p < std::min(p0 + kCacheLine, k); ++p) to[p * panel.nr + j] = from[p];
+    }
+}
+
+}  // namespace loopwright
