@@ -24,6 +24,8 @@ constexpr py::ssize_t kFloat = sizeof(float);
 
 bool aligned(const py::array& a) { return reinterpret_cast<uintptr_t>(a.data()) % alignof(float) == 0; }
 
+bool is_contiguous(const py::array& a) { return (a.flags() & py::array::c_style) != 0 && aligned(a); }
+
 }  // namespace
 
 Activation parse_activation(const std::optional<std::string>& text) {
@@ -79,11 +81,22 @@ int64_t row_stride(const py::array& a) { return a.shape(0) == 1 ? a.shape(1) : a
 
 bool overlap(const py::array& a, const py::array& b) {
   const auto end = [](const py::array& v) {
-    return static_cast<const char*>(v.data()) + ((v.shape(0) - 1) * row_stride(v) + v.shape(1)) * kFloat;
+    const int64_t floats = v.ndim() == 2 ? (v.shape(0) - 1) * row_stride(v) + v.shape(1) : v.size();
+    return static_cast<const char*>(v.data()) + floats * kFloat;
   };
   return static_cast<const char*>(a.data()) < end(b) && static_cast<const char*>(b.data()) < end(a);
 }
 
 py::array contiguous(const py::array& a) { return a.attr("copy")("C"); }
+
+py::array contiguous_or_copied(const py::array& a) { return is_contiguous(a) ? a : contiguous(a); }
+
+py::array output(const py::object& value, const char* argument, const std::vector<int64_t>& shape) {
+  if (value.is_none()) return py::array_t<float>(shape);
+  const py::array a = checked(value, argument, shape);
+  if (!a.writeable()) throw py::value_error(std::string(argument) + " must be writable");
+  if (!is_contiguous(a)) throw py::value_error(std::string(argument) + " must be contiguous");
+  return a;
+}
 
 }  // namespace loopwright

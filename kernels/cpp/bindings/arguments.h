@@ -29,10 +29,14 @@ py::array checked(const py::handle& value, const char* argument, const std::vect
 bool has_rows(const py::array& matrix);
 // Floats from row to row of a matrix that has rows.
 int64_t row_stride(const py::array& matrix);
-// Whether the memory of two matrices that have rows overlaps.
+// Whether the memory of two arrays overlaps, each a matrix that has rows or contiguous.
 bool overlap(const py::array& a, const py::array& b);
 
 // A copy, since an array can be contiguous and misaligned.
 py::array contiguous(const py::array& a);
+// The array itself where it is contiguous and aligned, else a copy.
+py::array contiguous_or_copied(const py::array& a);
+// A new array of float32 where `value` is None, else `value`: a contiguous, writable array of that shape.
+py::array output(const py::object& value, const char* argument, const std::vector<int64_t>& shape);
 
 }  // namespace loopwright

@@ -13,7 +13,6 @@
 namespace loopwright {
 namespace {
 
-constexpr int64_t kCacheLine = 16;     // floats
 constexpr int64_t kUnknownRows = 256;  // what weights are packed for before the first call: neither few nor many
 
 // Rows of a packed block of A start a cache line and a bit apart from any power of two, so that they spread over the
@@ -113,9 +112,8 @@ void Dense::run_rectangle(const Rectangle& part, const DenseSchedule& s, const f
             std::memcpy(block + i * a_stride, a + i * x_stride, static_cast<size_t>(kc) * sizeof(float));
           a = block;
         }
-        // Row tiles of nearly equal height, without a division a tile.
-        const int64_t tiles = ceil_div(mc, s.mr), low = mc / tiles, higher = mc % tiles;
-        const auto height = [&](int64_t tile) { return static_cast<int>(low + (tile < higher)); };
+        const EvenSplit tiles(mc, s.mr);
+        const auto height = [&](int64_t tile) { return static_cast<int>(tiles.size(tile)); };
         BrgemmArgs args;
         args.batch = 1;
         args.k = kc;
@@ -142,7 +140,7 @@ void Dense::run_rectangle(const Rectangle& part, const DenseSchedule& s, const f
           if (last && epilogue.activate) epilogue.activate(args.c, args.c_stride, mr, panel.n);
         };
         if (s.order == DenseSchedule::Order::kNInner) {
-          for (int64_t tile = 0, row = 0; tile < tiles; row += height(tile++))
+          for (int64_t tile = 0, row = 0; tile < tiles.count; row += height(tile++))
             for (int64_t p = panel_begin; p < panel_end; ++p) run_tile(row, height(tile), panels_[p], nullptr);
           continue;
         }
@@ -150,7 +148,7 @@ void Dense::run_rectangle(const Rectangle& part, const DenseSchedule& s, const f
         // tiles as a panel has lines a row see to all of it.
         for (int64_t p = panel_begin; p < panel_end; ++p) {
           const bool ask = s.prefetch_next && p + 1 < panel_end;
-          for (int64_t tile = 0, row = 0; tile < tiles; row += height(tile++)) {
+          for (int64_t tile = 0, row = 0; tile < tiles.count; row += height(tile++)) {
             const bool missing = ask && tile * kCacheLine < panels_[p + 1].nr;
             const float* next = missing ? packed(panels_[p + 1]) + tile * kc * kCacheLine : nullptr;
             run_tile(row, height(tile), panels_[p], next);

@@ -3,6 +3,7 @@
 #include "brgemm_f32.h"
 #include "machine_f32.h"
 #include "vec_avx2.h"
+#include "winograd_f32.h"
 
 namespace loopwright {
 
@@ -17,6 +18,7 @@ const F32Kernels& f32_kernels_avx2() {
     add_tiles<VecAvx2, 5, 2>(k);
     add_tiles<VecAvx2, 6, 1>(k);
     add_activations<VecAvx2>(k);
+    add_winograd<VecAvx2>(k);
     k.fma_loop = &fma_loop<VecAvx2>;
     k.read_sum = &read_sum<VecAvx2>;
     return k;

@@ -3,6 +3,7 @@
 #include "brgemm_f32.h"
 #include "machine_f32.h"
 #include "vec_avx512.h"
+#include "winograd_f32.h"
 
 namespace loopwright {
 
@@ -19,6 +20,7 @@ const F32Kernels& f32_kernels_avx512() {
     add_tiles<VecAvx512, 7, 3>(k);
     add_tiles<VecAvx512, 8, 2>(k);
     add_activations<VecAvx512>(k);
+    add_winograd<VecAvx512>(k);
     k.fma_loop = &fma_loop<VecAvx512>;
     k.read_sum = &read_sum<VecAvx512>;
     return k;

@@ -27,6 +27,7 @@ struct VecAvx2 {
   static Reg mul(Reg a, Reg b) { return _mm256_mul_ps(a, b); }
   static Reg div(Reg a, Reg b) { return _mm256_div_ps(a, b); }
   static Reg fma(Reg a, Reg b, Reg c) { return _mm256_fmadd_ps(a, b, c); }
+  static Reg fnma(Reg a, Reg b, Reg c) { return _mm256_fnmadd_ps(a, b, c); }  // c - a * b
   // acc += a * b in place. As assembly because GCC 12 writes some sums over `a` instead and then moves them back.
   static void accumulate(Reg& acc, Reg a, Reg b) { asm("vfmadd231ps %2, %1, %0" : "+x"(acc) : "x"(a), "x"(b)); }
   // Both return the second operand where either is NaN.

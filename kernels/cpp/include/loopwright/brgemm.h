@@ -20,6 +20,7 @@
 #include <cstdint>
 
 #include "loopwright/isa.h"
+#include "loopwright/winograd.h"
 
 namespace loopwright {
 
@@ -56,6 +57,8 @@ struct F32Kernels {
   // The activations that are no clamp, applied to a finished tile while it is in L1; null where a clamp does it.
   RowsFunction activation(Activation a) const { return activations[static_cast<int>(a)]; }
   RowsFunction activations[8] = {};
+  // Transforms of Winograd's F(2×2, 3×3) and F(4×4, 3×3).
+  WinogradFunctions winograd2, winograd4;
   // For measuring the machine: FMAs on independent registers (returns floating-point operations done), and a sum that
   // reads `count` floats.
   double (*fma_loop)(int64_t iterations) = nullptr;

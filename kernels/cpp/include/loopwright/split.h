@@ -4,9 +4,18 @@
 
 namespace loopwright {
 
+constexpr int64_t kCacheLine = 16;  // floats
+
 constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // Part i of `parts` nearly equal parts of 0..total: their sizes differ by one at most.
 constexpr int64_t split_begin(int64_t total, int64_t parts, int64_t i) { return total * i / parts; }
+
+// The fewest parts of at most `limit` that total has, nearly equal, the larger ones first: without a division a part.
+struct EvenSplit {
+  int64_t count, low, higher;
+  EvenSplit(int64_t total, int64_t limit) : count(ceil_div(total, limit)), low(total / count), higher(total % count) {}
+  int64_t size(int64_t part) const { return low + (part < higher); }
+};
 
 }  // namespace loopwright

@@ -1,0 +1,115 @@
+"""The two-dimensional convolution."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from kernels import _native
+
+# int: for both directions; two: of height and width; four, for padding alone: top, left, bottom, right.
+Sizes = int | Sequence[int]
+
+
+class Conv2d:
+    """``y = activation(conv2d(x, weight) + bias + residual)`` in float32 on NHWC images.
+
+    Args:
+        weight: (o, c / groups, kh, kw), as ``torch.nn.Conv2d`` keeps it. Copied.
+        bias: (o,) or None. Copied.
+        stride: one number, or (height, width).
+        padding: zeros around the image: one number, (height, width), or (top, left, bottom, right).
+        dilation: one number, or (height, width).
+        groups: output channel j of o reads the c / groups channels of group ``j // (o / groups)``.
+        activation: as for :class:`kernels.Dense`.
+        isa: one of ``kernels.available_isas()``; None takes the best.
+        threads: how many threads of the shared pool take part, the caller included.
+        schedule: a mapping as :meth:`schedule` returns, or an object whose attribute ``values`` is one; None takes the
+            default for the images at hand. Weights are packed here where a schedule is given, else at the first call.
+
+    Winograd's algorithm, which schedules name and the default takes where it is faster, rounds differently: see
+    ``kernels/cpp/README.md`` for its measured error.
+
+    Raises:
+        TypeError: an argument is no float32 array.
+        ValueError: a wrong shape or size, an ISA that this CPU lacks, an unknown activation or an illegal schedule.
+    """
+
+    def __init__(
+        self,
+        weight: np.ndarray,
+        bias: np.ndarray | None = None,
+        stride: Sizes = 1,
+        padding: Sizes = 0,
+        dilation: Sizes = 1,
+        groups: int = 1,
+        activation: str | None = None,
+        isa: str | None = None,
+        threads: int = 1,
+        schedule: Mapping[str, Any] | Any | None = None,
+    ) -> None:
+        if schedule is not None:
+            schedule = dict(schedule if isinstance(schedule, Mapping) else schedule.values)
+        self._native = _native.Conv2d(
+            weight,
+            bias,
+            _sizes("stride", stride),
+            _padding(padding),
+            _sizes("dilation", dilation),
+            groups,
+            activation,
+            isa,
+            threads,
+            schedule,
+        )
+
+    def __call__(self, x: np.ndarray, out: np.ndarray | None = None, residual: np.ndarray | None = None) -> np.ndarray:
+        """Runs on x (n, h, w, c) and returns (n, oh, ow, o): ``out`` where given, else a new array.
+
+        x and residual are copied first where they are not contiguous; ``out`` must be. ``residual`` has the shape of the
+        output and may be ``out`` itself. Safe to call from several threads; the GIL is released.
+
+        Raises:
+            TypeError: an argument is no float32 array.
+            ValueError: a wrong shape, images smaller than the kernel, or arrays that overlap.
+        """
+        return self._native(x, out, residual)
+
+    def time(
+        self,
+        x: np.ndarray,
+        out: np.ndarray | None = None,
+        residual: np.ndarray | None = None,
+        number: int = 1,
+        repeat: int = 1,
+    ) -> list[float]:
+        """``repeat`` samples, each the mean seconds a run over ``number`` runs back to back, without Python between."""
+        return self._native.time(x, out, residual, number, repeat)
+
+    def schedule(self, n: int, h: int, w: int) -> dict[str, Any]:
+        """The schedule that a call with images (n, h, w, c) uses.
+
+        That of a dense layer (see :func:`kernels.default_dense_schedule`) for 1×1 kernels without stride and padding.
+        Else: ``algorithm``, ``"direct"``, ``"winograd2"`` or ``"winograd4"``; ``mr``, ``nr`` the register tile; ``rows``
+        how many output rows (direct) or tiles (Winograd) all channels pass over before the next; ``kc`` the block of the
+        sum (direct); ``prefetch`` bytes ahead of the stream of weights, ``prefetch_next`` whether the next panel of them
+        is asked for too; ``threads_m`` how many of the threads split the pixels (the rest split the output channels).
+        """
+        return self._native.schedule(n, h, w)
+
+
+def _sizes(argument: str, value: Sizes) -> tuple[int, int]:
+    sizes = (value, value) if isinstance(value, int) else tuple(value)
+    if len(sizes) != 2:
+        raise ValueError(f"{argument} must be one number or (height, width), got {value}")
+    return sizes
+
+
+def _padding(value: Sizes) -> tuple[int, int, int, int]:
+    sizes = (value, value) if isinstance(value, int) else tuple(value)
+    sizes = sizes * 2 if len(sizes) == 2 else sizes
+    if len(sizes) != 4:
+        raise ValueError(f"padding must be one number, (height, width) or (top, left, bottom, right), got {value}")
+    return sizes

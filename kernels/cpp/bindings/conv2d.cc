@@ -1,0 +1,155 @@
+#include "loopwright/conv2d.h"
+
+#include <pybind11/stl.h>
+
+#include "arguments.h"
+#include "dense.h"
+#include "module.h"
+#include "schedule.h"
+#include "timing.h"
+
+namespace loopwright {
+namespace {
+
+using Algorithm = Conv2dSchedule::Algorithm;
+constexpr std::pair<const char*, Algorithm> kAlgorithms[] = {
+    {"direct", Algorithm::kDirect}, {"winograd2", Algorithm::kWinograd2}, {"winograd4", Algorithm::kWinograd4}};
+
+Conv2dSchedule parse_conv2d_schedule(const py::dict& values) {
+  const ScheduleReader read(values);
+  Conv2dSchedule s;
+  s.algorithm = read.choice("algorithm", kAlgorithms);
+  s.mr = read.small("mr");
+  s.nr = read.small("nr");
+  s.rows = read.integer("rows");
+  s.kc = read.integer("kc");
+  s.prefetch = read.small("prefetch");
+  s.prefetch_next = read.flag("prefetch_next");
+  s.threads_m = read.small("threads_m");
+  return s;
+}
+
+py::dict to_dict(const Conv2dSchedule& s) {
+  py::dict values;
+  values["algorithm"] = name_of(s.algorithm, kAlgorithms);
+  values["mr"] = s.mr;
+  values["nr"] = s.nr;
+  values["rows"] = s.rows;
+  values["kc"] = s.kc;
+  values["prefetch"] = s.prefetch;
+  values["prefetch_next"] = s.prefetch_next;
+  values["threads_m"] = s.threads_m;
+  return values;
+}
+
+using Pair = std::pair<int64_t, int64_t>;
+
+Pair at_least(const char* argument, const Pair& values, int64_t least) {
+  if (std::min(values.first, values.second) < least)
+    throw py::value_error(std::string(argument) + " must be at least " + std::to_string(least) + ", got (" +
+                          std::to_string(values.first) + ", " + std::to_string(values.second) + ")");
+  return values;
+}
+
+Conv2dGeometry make_geometry(const py::array& weight, const Pair& stride, const std::array<int64_t, 4>& padding,
+                             const Pair& dilation, int64_t groups) {
+  Conv2dGeometry g{};
+  if (groups < 1) throw py::value_error("groups must be at least 1, got " + std::to_string(groups));
+  g.groups = groups;
+  g.o = weight.shape(0);
+  g.c = weight.shape(1) * groups;
+  g.kh = weight.shape(2);
+  g.kw = weight.shape(3);
+  if (g.o % groups != 0)
+    throw py::value_error("groups must divide weight's " + std::to_string(g.o) + " output channels, got " +
+                          std::to_string(groups));
+  std::tie(g.stride_h, g.stride_w) = at_least("stride", stride, 1);
+  std::tie(g.dilation_h, g.dilation_w) = at_least("dilation", dilation, 1);
+  if (*std::min_element(padding.begin(), padding.end()) < 0) throw py::value_error("padding must not be negative");
+  std::tie(g.pad_top, g.pad_left, g.pad_bottom, g.pad_right) = std::tuple_cat(padding);
+  return g;
+}
+
+std::unique_ptr<Conv2d> make_conv2d(const py::object& weight_object, const py::object& bias_object, const Pair& stride,
+                                    const std::array<int64_t, 4>& padding, const Pair& dilation, int64_t groups,
+                                    const std::optional<std::string>& activation, const std::optional<std::string>& isa,
+                                    int threads, const std::optional<py::dict>& schedule) {
+  const py::array weight = contiguous(checked(weight_object, "weight", {-1, -1, -1, -1}));
+  const Conv2dGeometry geometry = make_geometry(weight, stride, padding, dilation, groups);
+  py::array bias;
+  if (!bias_object.is_none()) bias = contiguous(checked(bias_object, "bias", {geometry.o}));
+  std::optional<Conv2d::Schedule> parsed;
+  if (schedule && geometry.pointwise()) parsed = parse_dense_schedule(*schedule);
+  if (schedule && !geometry.pointwise()) parsed = parse_conv2d_schedule(*schedule);
+  return std::make_unique<Conv2d>(static_cast<const float*>(weight.data()), geometry,
+                                  bias_object.is_none() ? nullptr : static_cast<const float*>(bias.data()),
+                                  parse_activation(activation), parse_available_isa(isa), check_threads(threads),
+                                  parsed);
+}
+
+Images fitting_images(const Conv2dGeometry& g, int64_t n, int64_t h, int64_t w) {
+  if (g.output_h(h) < 1 || g.output_w(w) < 1)
+    throw py::value_error("x must have images of at least " + std::to_string(g.span_h() - g.pad_top - g.pad_bottom) +
+                          "x" + std::to_string(g.span_w() - g.pad_left - g.pad_right) + " for this kernel, got " +
+                          std::to_string(h) + "x" + std::to_string(w));
+  return {n, h, w};
+}
+
+// The arguments of one call, checked and, where they are not contiguous, copied.
+struct Call {
+  py::array x, out, residual;
+  Images images{};
+
+  Call(const Conv2d& op, const py::object& x_object, const py::object& out_object, const py::object& residual_object) {
+    const Conv2dGeometry& g = op.geometry();
+    x = contiguous_or_copied(checked(x_object, "x", {-1, -1, -1, g.c}));
+    images = fitting_images(g, x.shape(0), x.shape(1), x.shape(2));
+    const std::vector<int64_t> shape{images.n, g.output_h(images.h), g.output_w(images.w), g.o};
+    out = output(out_object, "out", shape);
+    if (overlap(out, x)) throw py::value_error("out must not overlap x");
+    if (residual_object.is_none()) return;
+    residual = contiguous_or_copied(checked(residual_object, "residual", shape));
+    if (residual.data() != out.data() && overlap(residual, out))
+      throw py::value_error("residual must be out itself or not overlap it");
+  }
+
+  void run(const Conv2d& op) const {
+    op.run(static_cast<const float*>(x.data()), images, static_cast<float*>(const_cast<void*>(out.data())),
+           residual.size() ? static_cast<const float*>(residual.data()) : nullptr);
+  }
+};
+
+py::array run_conv2d(const Conv2d& op, const py::object& x, const py::object& out, const py::object& residual) {
+  const Call call(op, x, out, residual);
+  {
+    const py::gil_scoped_release released;
+    call.run(op);
+  }
+  return call.out;
+}
+
+std::vector<double> time_conv2d(const Conv2d& op, const py::object& x, const py::object& out,
+                                const py::object& residual, int number, int repeat) {
+  const Call call(op, x, out, residual);
+  return time_runs(number, repeat, [&] { call.run(op); });
+}
+
+py::dict schedule_of(const Conv2d& op, int64_t n, int64_t h, int64_t w) {
+  const Conv2d::Schedule s = op.schedule(fitting_images(op.geometry(), n, h, w));
+  return std::visit([](const auto& values) { return to_dict(values); }, s);
+}
+
+}  // namespace
+
+void bind_conv2d(py::module_& m) {
+  py::class_<Conv2d>(m, "Conv2d")
+      .def(py::init(&make_conv2d), py::arg("weight"), py::arg("bias"), py::arg("stride"), py::arg("padding"),
+           py::arg("dilation"), py::arg("groups"), py::arg("activation"), py::arg("isa"), py::arg("threads"),
+           py::arg("schedule"))
+      .def("__call__", &run_conv2d, py::arg("x"), py::arg("out"), py::arg("residual"))
+      .def("time", &time_conv2d, py::arg("x"), py::arg("out"), py::arg("residual"), py::arg("number"),
+           py::arg("repeat"))
+      .def("schedule", &schedule_of, py::arg("n"), py::arg("h"), py::arg("w"));
+}
+
+}  // namespace loopwright

@@ -1,0 +1,104 @@
+#include "loopwright/conv2d.h"
+
+#include <algorithm>
+#include <cstring>
+#include <stdexcept>
+#include <string>
+
+#include "convolution.h"
+#include "loopwright/split.h"
+
+namespace loopwright {
+namespace {
+
+using Algorithm = Conv2dSchedule::Algorithm;
+
+void check(const Conv2dSchedule& s, const Conv2dGeometry& g, Isa isa, int threads) {
+  if (!f32_kernels(isa).find(s.mr, s.nr))
+    throw std::invalid_argument("schedule: no " + std::to_string(s.mr) + "x" + std::to_string(s.nr) +
+                                " register tile on " + name(isa));
+  if (s.rows < 1 || s.kc < 1 || s.prefetch < 0)
+    throw std::invalid_argument("schedule: rows and kc must be at least 1, prefetch at least 0");
+  if (s.threads_m < 1 || threads % s.threads_m != 0)
+    throw std::invalid_argument("schedule: threads_m must divide threads (" + std::to_string(threads) + "), got " +
+                                std::to_string(s.threads_m));
+  if (s.algorithm != Algorithm::kDirect && !winograd_applies(g))
+    throw std::invalid_argument(
+        "schedule: Winograd's algorithm is for 3x3 kernels, stride 1, dilation 1 and one group");
+}
+
+// (o, c, kh, kw) -> (o, kh, kw, c)
+Buffer channels_last(const float* weight, const Conv2dGeometry& g) {
+  const int64_t taps = g.kh * g.kw, c = g.group_c();
+  Buffer to = make_buffer(g.o * taps * c);
+  for (int64_t o = 0; o < g.o; ++o)
+    for (int64_t p = 0; p < c; ++p)
+      for (int64_t t = 0; t < taps; ++t) to[(o * taps + t) * c + p] = weight[(o * c + p) * taps + t];
+  return to;
+}
+
+}  // namespace
+
+bool winograd_applies(const Conv2dGeometry& g) {
+  return g.kh == 3 && g.kw == 3 && !g.strided() && !g.dilated() && g.groups == 1;
+}
+
+Conv2d::Conv2d(const float* weight, const Conv2dGeometry& geometry, const float* bias, Activation activation, Isa isa,
+               int threads, const std::optional<Schedule>& schedule)
+    : geometry_(geometry), activation_(activation), isa_(isa), threads_(threads) {
+  if (geometry.pointwise()) {
+    if (schedule && !std::holds_alternative<DenseSchedule>(*schedule))
+      throw std::invalid_argument("schedule: a 1x1 convolution is a dense layer and takes the schedule of one");
+    std::optional<DenseSchedule> dense;
+    if (schedule) dense = std::get<DenseSchedule>(*schedule);
+    dense_ = std::make_unique<Dense>(weight, geometry.c, geometry.o, geometry.c, bias, activation, isa, threads, dense);
+    return;
+  }
+  if (schedule && !std::holds_alternative<Conv2dSchedule>(*schedule))
+    throw std::invalid_argument("schedule: that of a dense layer is for 1x1 convolutions without stride and padding");
+  weight_ = channels_last(weight, geometry);
+  if (bias) {
+    bias_ = make_buffer(geometry.o + F32Kernels::kMaxVectors * f32_kernels(isa).lanes);
+    std::memcpy(bias_.get(), bias, static_cast<size_t>(geometry.o) * sizeof(float));
+  }
+  if (schedule && isa != Isa::kReference) {
+    fixed_ = std::get<Conv2dSchedule>(*schedule);
+    check(*fixed_, geometry, isa, threads);
+    convolutions_.push_back(make(*fixed_));
+    weight_.reset();
+  }
+}
+
+Conv2d::~Conv2d() = default;
+
+std::unique_ptr<const Convolution> Conv2d::make(const Conv2dSchedule& s) const {
+  const ConvolutionLayer layer{geometry_, weight_.get(), bias_.get(), activation_, isa_, threads_};
+  if (isa_ == Isa::kReference) return make_reference_convolution(layer);
+  if (s.algorithm == Algorithm::kDirect) return make_direct_convolution(layer, s.nr);
+  return make_winograd_convolution(layer, s.algorithm == Algorithm::kWinograd2 ? 2 : 4, s.nr);
+}
+
+const Convolution& Conv2d::convolution(const Conv2dSchedule& s) const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  for (const auto& c : convolutions_)
+    if (c->algorithm == s.algorithm && c->nr == s.nr) return *c;
+  convolutions_.push_back(make(s));
+  return *convolutions_.back();
+}
+
+Conv2d::Schedule Conv2d::schedule(const Images& images) const {
+  if (dense_) return dense_->schedule(images.n * images.h * images.w);
+  return fixed_ ? *fixed_ : default_conv2d_schedule(isa_, geometry_, images, threads_);
+}
+
+void Conv2d::run(const float* x, const Images& images, float* out, const float* residual) const {
+  if (dense_) {
+    // The layer only reads through the residual's pointer.
+    return dense_->run(x, geometry_.c, images.n * images.h * images.w, {out, geometry_.o},
+                       {const_cast<float*>(residual), geometry_.o});
+  }
+  const auto s = std::get<Conv2dSchedule>(schedule(images));
+  convolution(s).run(s, x, images, out, residual);
+}
+
+}  // namespace loopwright

@@ -1,0 +1,41 @@
+// One algorithm with weights packed for it.
+#pragma once
+
+#include "loopwright/conv2d.h"
+#include "loopwright/epilogue.h"
+#include "loopwright/panels.h"
+
+namespace loopwright {
+
+// What the algorithms share of a layer. The weight is (o, kh, kw, c / groups), the bias null or o floats with a vector
+// tile of readable ones behind them; both belong to the caller, the bias for as long as the convolution lives.
+struct ConvolutionLayer {
+  Conv2dGeometry geometry;
+  const float* weight;
+  const float* bias;
+  Activation activation;
+  Isa isa;
+  int threads;
+};
+
+class Convolution {
+ public:
+  virtual ~Convolution() = default;
+  // `s` has the algorithm and nr that the weights were packed for.
+  virtual void run(const Conv2dSchedule& s, const float* x, const Images& images, float* out,
+                   const float* residual) const = 0;
+
+  const Conv2dSchedule::Algorithm algorithm;
+  const int nr;
+
+ protected:
+  Convolution(Conv2dSchedule::Algorithm packed_algorithm, int packed_nr) : algorithm(packed_algorithm), nr(packed_nr) {}
+};
+
+std::unique_ptr<const Convolution> make_direct_convolution(const ConvolutionLayer& layer, int nr);
+// `m` is 2 or 4.
+std::unique_ptr<const Convolution> make_winograd_convolution(const ConvolutionLayer& layer, int m, int nr);
+// Plain loops, without a schedule.
+std::unique_ptr<const Convolution> make_reference_convolution(const ConvolutionLayer& layer);
+
+}  // namespace loopwright

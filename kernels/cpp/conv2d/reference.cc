@@ -1,0 +1,64 @@
+// Convolution as its definition: plain loops, for CPUs without vectors.
+#include "loopwright/reference.h"
+#include "convolution.h"
+#include "loopwright/split.h"
+#include "loopwright/thread_pool.h"
+
+namespace loopwright {
+namespace {
+
+class ReferenceConvolution final : public Convolution {
+ public:
+  explicit ReferenceConvolution(const ConvolutionLayer& layer)
+      : Convolution(Conv2dSchedule::Algorithm::kDirect, 1),
+        layer_(layer),
+        weight_(layer.weight,
+                layer.weight + layer.geometry.o * layer.geometry.kh * layer.geometry.kw * layer.geometry.group_c()) {}
+
+  void run(const Conv2dSchedule&, const float* x, const Images& in, float* out, const float* residual) const override {
+    const Conv2dGeometry& g = layer_.geometry;
+    const int64_t oh = g.output_h(in.h), ow = g.output_w(in.w), lines = in.n * oh;
+    parallel(layer_.threads, [&](int thread) {
+      const int64_t end = split_begin(lines, layer_.threads, thread + 1);
+      for (int64_t line = split_begin(lines, layer_.threads, thread); line < end; ++line)
+        for (int64_t q = 0; q < ow; ++q)
+          for (int64_t o = 0; o < g.o; ++o) {
+            const int64_t at = (line * ow + q) * g.o + o;
+            const float sum = dot(x + line / oh * in.h * in.w * g.c, in, line % oh, q, o);
+            const float start = (layer_.bias ? layer_.bias[o] : 0.0f) + (residual ? residual[at] : 0.0f);
+            out[at] = reference_activation(layer_.activation, start + sum);
+          }
+    });
+  }
+
+ private:
+  // The sum for output channel `o` of pixel (r, q).
+  float dot(const float* image, const Images& in, int64_t r, int64_t q, int64_t o) const {
+    const Conv2dGeometry& g = layer_.geometry;
+    const int64_t first_channel = o / g.group_o() * g.group_c();
+    float sum = 0.0f;
+    for (int64_t i = 0; i < g.kh; ++i) {
+      const int64_t y = r * g.stride_h - g.pad_top + i * g.dilation_h;
+      if (y < 0 || y >= in.h) continue;
+      for (int64_t j = 0; j < g.kw; ++j) {
+        const int64_t x = q * g.stride_w - g.pad_left + j * g.dilation_w;
+        if (x < 0 || x >= in.w) continue;
+        const float* pixel = image + (y * in.w + x) * g.c + first_channel;
+        const float* tap = weight_.data() + ((o * g.kh + i) * g.kw + j) * g.group_c();
+        for (int64_t c = 0; c < g.group_c(); ++c) sum += pixel[c] * tap[c];
+      }
+    }
+    return sum;
+  }
+
+  ConvolutionLayer layer_;
+  std::vector<float> weight_;
+};
+
+}  // namespace
+
+std::unique_ptr<const Convolution> make_reference_convolution(const ConvolutionLayer& layer) {
+  return std::make_unique<ReferenceConvolution>(layer);
+}
+
+}  // namespace loopwright
