@@ -2,17 +2,27 @@
 
 from kernels.conv2d import Conv2d
 from kernels.dense import Dense, default_dense_schedule, register_tiles
+from kernels.generated_code import (
+    GeneratedCodeFunctions,
+    generated_code_functions,
+    generated_code_threads,
+    set_failure_reasons,
+)
 from kernels.machine import available_isas, cache_bytes, cpu_name, detect_isa, memory_bandwidth, peak_gflops
 
 __all__ = [
     "Conv2d",
     "Dense",
+    "GeneratedCodeFunctions",
     "available_isas",
     "cache_bytes",
     "cpu_name",
     "default_dense_schedule",
     "detect_isa",
+    "generated_code_functions",
+    "generated_code_threads",
     "memory_bandwidth",
     "peak_gflops",
     "register_tiles",
+    "set_failure_reasons",
 ]

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import tvm
-import tvm_ffi
 
+import kernels
 from compiler.tvm_backend.lowering import Lowered
-
-_SHARE_ALL_CORES = -3  # threading::ThreadGroup::kSpecifyThreadShareAllCore
 
 
 @dataclass(frozen=True)
@@ -48,20 +45,20 @@ class TvmProgram:
             ValueError: an input is missing, or of another shape than it should be.
             TypeError: an input is not float32.
         """
-        if self._threads > 1:
-            _share_threads(self._threads)
         arguments = [self._argument(parameter, inputs) for parameter in self._inputs]
         self._answer = tvm.runtime.tensor(np.zeros(self._output.shape, np.float32))
         self._arguments = [*arguments, self._answer]
         self._main = self._lowered.module["main"]
 
     def run(self) -> np.ndarray:
-        self._main(*self._arguments)
+        with kernels.generated_code_threads(self._threads):
+            self._main(*self._arguments)
         return self._answer.numpy()
 
     def time(self, number: int, repeat: int) -> list[float]:
         evaluate = self._lowered.module.time_evaluator("main", tvm.cpu(), number=number, repeat=repeat)
-        return list(evaluate(*self._arguments).results)
+        with kernels.generated_code_threads(self._threads):
+            return list(evaluate(*self._arguments).results)
 
     def _argument(self, parameter: Parameter, inputs: Mapping[str, np.ndarray]) -> tvm.runtime.Tensor:
         name, shape = parameter.name, parameter.shape
@@ -81,9 +78,3 @@ class TvmProgram:
         packed = tvm.runtime.empty(packed_shape, argument.dtype)
         self._lowered.module[function](argument, packed)
         return packed
-
-
-def _share_threads(threads: int) -> None:
-    """Has TVM's thread pool, of which each thread of the process has one, run on ``threads`` of the process's cores."""
-    cores = [str(core) for core in sorted(os.sched_getaffinity(0))]
-    tvm_ffi.get_global_func("runtime.config_threadpool")(_SHARE_ALL_CORES, threads, cores)

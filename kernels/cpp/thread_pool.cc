@@ -8,8 +8,9 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <exception>
+#include <memory>
 #include <mutex>
-#include <optional>
 #include <thread>
 #include <vector>
 
@@ -58,71 +59,98 @@ bool spin_long(const Condition& done) {
   return false;
 }
 
-class Pool {
+// A body, and where its caller runs.
+struct Call {
+  ThreadBody body;
+  int threads;
+  int caller_cpu;
+};
+
+// One thread of the pool.
+class Worker {
  public:
-  void run(int threads, ThreadBody body) {
-    const std::unique_lock<std::mutex> caller(caller_, std::try_to_lock);
-    if (!caller.owns_lock()) {
-      for (int t = 0; t < threads; ++t) body(t);
-      return;
-    }
-    while (static_cast<int>(workers_.size()) < threads - 1) {
-      const int thread = static_cast<int>(workers_.size()) + 1;
-      workers_.emplace_back([this, thread, seen = generation_.load()] { work(thread, seen); });
-    }
-    caller_cpu_ = sched_getcpu();
-    body_.emplace(body);
-    threads_ = threads;
-    pending_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
+  explicit Worker(int thread) : thread_(thread), system_thread_([this] { work(); }) {}
+
+  // `call` must stay until finished().
+  void start(const Call& call) {
+    finished_.store(false, std::memory_order_relaxed);
     {
       const std::lock_guard<std::mutex> lock(sleep_);
-      generation_.fetch_add(1, std::memory_order_release);
+      call_.store(&call, std::memory_order_release);
     }
-    wake_.notify_all();
-    body(0);
-    // Never asleep, but ready to make way: a worker may wait for this very CPU.
-    const auto finished = [this] { return pending_.load(std::memory_order_acquire) == 0; };
-    while (!spin(finished)) std::this_thread::yield();
+    wake_.notify_one();
   }
+  bool finished() const { return finished_.load(std::memory_order_acquire); }
 
  private:
-  // Where the calling worker finds itself on the caller's CPU, it moves to the one `thread` places behind that. Left to
-  // itself, the system at times keeps a worker with the very thread that waits for it, next to an idle CPU. It is not
-  // tied down there, for the caller may be the next to move.
-  void keep_off_the_caller(int thread, const std::vector<int>& cpus) const {
-    if (sched_getcpu() != caller_cpu_ || static_cast<int>(cpus.size()) < threads_) return;
-    const auto caller = std::find(cpus.begin(), cpus.end(), caller_cpu_);
-    if (caller == cpus.end()) return;
-    run_on({cpus[static_cast<size_t>(caller - cpus.begin() + thread) % cpus.size()]});
-    run_on(cpus);
-  }
-
-  [[noreturn]] void work(int thread, unsigned seen) {
+  [[noreturn]] void work() {
     const std::vector<int> cpus = allowed_cpus();
+    const auto called = [this] { return call_.load(std::memory_order_acquire) != nullptr; };
     while (true) {
-      const auto called = [this, seen] { return generation_.load(std::memory_order_acquire) != seen; };
       if (!spin_long(called)) {
         std::unique_lock<std::mutex> lock(sleep_);
         wake_.wait(lock, called);
       }
-      ++seen;
-      if (thread < threads_) {
-        keep_off_the_caller(thread, cpus);
-        (*body_)(thread);
-      }
-      pending_.fetch_sub(1, std::memory_order_release);
+      const Call& call = *call_.exchange(nullptr, std::memory_order_acquire);
+      keep_off_the_caller(call, cpus);
+      call.body(thread_);
+      finished_.store(true, std::memory_order_release);
     }
   }
 
-  std::mutex caller_;  // held while a body runs
-  std::vector<std::thread> workers_;
-  std::optional<ThreadBody> body_;
-  int threads_ = 0;
-  int caller_cpu_ = 0;
-  std::atomic<int> pending_{0};
-  std::atomic<unsigned> generation_{0};
+  // Where the calling worker finds itself on the caller's CPU, it moves to the one `thread_` places behind that. Left
+  // to itself, the system at times keeps a worker with the very thread that waits for it, next to an idle CPU. It is
+  // not tied down there, for the caller may be the next to move.
+  void keep_off_the_caller(const Call& call, const std::vector<int>& cpus) const {
+    if (sched_getcpu() != call.caller_cpu || static_cast<int>(cpus.size()) < call.threads) return;
+    const auto caller = std::find(cpus.begin(), cpus.end(), call.caller_cpu);
+    if (caller == cpus.end()) return;
+    run_on({cpus[static_cast<size_t>(caller - cpus.begin() + thread_) % cpus.size()]});
+    run_on(cpus);
+  }
+
+  const int thread_;
+  std::atomic<const Call*> call_{nullptr};
+  std::atomic<bool> finished_{true};
   std::mutex sleep_;
   std::condition_variable wake_;
+  std::thread system_thread_;  // last, for it uses the others
+};
+
+class Pool {
+ public:
+  bool try_run(int threads, ThreadBody body) {
+    if (busy_.exchange(true, std::memory_order_acquire)) return false;
+    const bool enough = grow(threads - 1);
+    if (enough) {
+      const Call call{body, threads, sched_getcpu()};
+      for (int t = 1; t < threads; ++t) workers_[t - 1]->start(call);
+      body(0);
+      for (int t = 1; t < threads; ++t) {
+        // Never asleep, but ready to make way: a worker may wait for this very CPU.
+        const auto finished = [&worker = *workers_[t - 1]] { return worker.finished(); };
+        while (!spin(finished)) std::this_thread::yield();
+      }
+    }
+    busy_.store(false, std::memory_order_release);
+    return enough;
+  }
+
+ private:
+  // Whether there are `count` workers; the system may refuse to make more.
+  bool grow(int count) {
+    try {
+      workers_.reserve(static_cast<size_t>(count));
+      for (int thread = static_cast<int>(workers_.size()) + 1; thread <= count; ++thread)
+        workers_.push_back(std::make_unique<Worker>(thread));
+    } catch (const std::exception&) {
+      return false;
+    }
+    return true;
+  }
+
+  std::atomic<bool> busy_{false};  // while a body runs, the threads and the workers' calls are its caller's
+  std::vector<std::unique_ptr<Worker>> workers_;
 };
 
 // Never destroyed: its threads run until the process ends, and after a fork the child, which has none of them, starts
@@ -131,7 +159,7 @@ std::atomic<Pool*> pool{nullptr};
 
 }  // namespace
 
-void run_on_pool(int threads, ThreadBody body) {
+bool try_run_on_pool(int threads, ThreadBody body) {
   static const int registered = pthread_atfork(nullptr, nullptr, [] { pool.store(new Pool); });
   static_cast<void>(registered);
   Pool* current = pool.load(std::memory_order_acquire);
@@ -139,7 +167,7 @@ void run_on_pool(int threads, ThreadBody body) {
     auto* fresh = new Pool;
     current = pool.compare_exchange_strong(current, fresh) ? fresh : (delete fresh, pool.load());
   }
-  current->run(threads, body);
+  return current->try_run(threads, body);
 }
 
 }  // namespace loopwright

@@ -15,4 +15,5 @@ PYBIND11_MODULE(_native, m) {
   loopwright::bind_machine(m);
   loopwright::bind_dense(m);
   loopwright::bind_conv2d(m);
+  loopwright::bind_generated_code(m);
 }

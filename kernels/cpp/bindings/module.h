@@ -7,6 +7,7 @@ namespace loopwright {
 
 void bind_conv2d(pybind11::module_& m);
 void bind_dense(pybind11::module_& m);
+void bind_generated_code(pybind11::module_& m);
 void bind_machine(pybind11::module_& m);
 
 }  // namespace loopwright

@@ -18,18 +18,18 @@ class ThreadBody {
   void (*call_)(void*, int);
 };
 
-// Runs body(0), ..., body(threads - 1) and returns when all have finished; body(0) runs on the calling thread. While
-// the pool serves another caller, the calling thread runs them all by itself, one after the other: two operators called
-// from two threads never wait for each other's workers and never use more threads than cores. `body` must not throw.
-void run_on_pool(int threads, ThreadBody body);
+// Runs body(0), ..., body(threads - 1) at the same time and returns when all have finished; body(0) runs on the calling
+// thread. Returns false, and has run nothing, while the pool serves another caller (which may be the very body that
+// calls) and where the system refuses more threads. `body` must not throw.
+bool try_run_on_pool(int threads, ThreadBody body);
 
+// Runs f(0), ..., f(threads - 1): on the pool, or, where that serves another caller, one after the other on the calling
+// thread. So two operators called from two threads never wait for each other's workers and never use more threads than
+// cores.
 template <class F>
 void parallel(int threads, F&& f) {
-  if (threads <= 1) {
-    f(0);
-  } else {
-    run_on_pool(threads, ThreadBody(f));
-  }
+  if (threads > 1 && try_run_on_pool(threads, ThreadBody(f))) return;
+  for (int t = 0; t < threads; ++t) f(t);
 }
 
 }  // namespace loopwright
