@@ -56,7 +56,8 @@ class WinogradConvolution final : public Convolution {
   int64_t places() const { return size() * size(); }
   void pack();
   void transform_input(const Call& call, int64_t tile_begin, int64_t tile_end, float* v, float* patch) const;
-  void multiply(const Call& call, int64_t tiles, const Panel& panel, const float* next, const float* v, float* m) const;
+  void multiply(const Call& call, int64_t tiles, const Panel& panel, const float* next_panel, const float* v,
+                float* m) const;
   void transform_output(const Call& call, int64_t tile_begin, int64_t tile_end, const Panel& panel,
                         const float* m) const;
 
@@ -156,10 +157,9 @@ void WinogradConvolution::run(const Conv2dSchedule& s, const float* x, const Ima
       const int64_t end = tile + blocks.size(b);
       transform_input(call, tile, end, v, m + m_floats);
       for (int64_t p = panel_begin; p < panel_end; ++p) {
-        const bool more = p + 1 < panel_end || b + 1 < blocks.count;
+        const bool last = p + 1 == panel_end && b + 1 == blocks.count;
         const Panel& next = panels_[p + 1 < panel_end ? p + 1 : panel_begin];
-        const bool ask = s.prefetch_next && more && panel_end - panel_begin > 1;
-        multiply(call, end - tile, panels_[p], ask ? weight_.get() + next.offset : nullptr, v, m);
+        multiply(call, end - tile, panels_[p], last ? nullptr : weight_.get() + next.offset, v, m);
         transform_output(call, tile, end, panels_[p], m);
       }
       tile = end;
@@ -189,7 +189,7 @@ void WinogradConvolution::transform_input(const Call& call, int64_t tile_begin, 
   }
 }
 
-void WinogradConvolution::multiply(const Call& call, int64_t tiles, const Panel& panel, const float* next,
+void WinogradConvolution::multiply(const Call& call, int64_t tiles, const Panel& panel, const float* next_panel,
                                    const float* v, float* m) const {
   const Conv2dGeometry& g = layer_.geometry;
   const EvenSplit split(tiles, call.s.mr);
@@ -208,11 +208,14 @@ void WinogradConvolution::multiply(const Call& call, int64_t tiles, const Panel&
   args.prefetch = call.s.prefetch / static_cast<int64_t>(sizeof(float));
   for (int64_t place = 0; place < places(); ++place) {
     b = weight_.get() + panel.offset + place * place_floats;
+    // While the tiles share one place's weights, they bring the next one's to L2: a cache line a step of the sum, so
+    // that as many tiles as the panel has lines a row see to all of them.
+    const float* next = place + 1 < places() ? b + place_floats : next_panel;
+    const int64_t next_lines = call.s.prefetch_next && next ? panel.nr / kCacheLine : 0;
     for (int64_t i = 0, tile = 0; i < split.count; tile += split.size(i++)) {
       a = v + place * call.v_place + tile * call.v_row;
       args.c = m + place * call.m_place + tile * panel.nr;
-      // A cache line a step of the sum: as many tiles as a panel has lines a row ask for all of it.
-      args.next = next && i < panel.nr / kCacheLine ? next + place * place_floats + i * g.c * kCacheLine : nullptr;
+      args.next = i < next_lines ? next + i * g.c * kCacheLine : nullptr;
       kernels_.tiles[split.size(i)][panel.vectors](args);
     }
   }
