@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from compiler.records import Measurement
-from compiler.reference import make_inputs, reference, tolerance
+from compiler.reference import NUMPY_DTYPES, make_inputs, reference, tolerance
 from compiler.schedule import Program, Schedule, ScheduleSpace
 from compiler.workload import Workload
 
@@ -64,7 +64,7 @@ class Bench:
             stage = "run"
             answer = program.run()
             stage = "verify"
-            if wrong := question.wrong(answer):
+            if wrong := question.wrong(answer, self._space.algorithm(schedule)):
                 return Measurement((), wrong)
             stage = "time"
             return Measurement(tuple(sample(program, timing, best_secs)))
@@ -77,20 +77,30 @@ class _Question:
 
     def __init__(self, workload: Workload, seed: int) -> None:
         self.inputs = make_inputs(workload, seed)
+        self._workload = workload
         self._answer = reference(workload, self.inputs)
-        self._tolerance = tolerance(workload, self.inputs)
+        self._tolerances: dict[str, np.ndarray] = {}  # by algorithm, each made when it is first asked for
 
-    def wrong(self, answer: np.ndarray) -> str | None:
-        """What is wrong with an answer; None where it is right."""
-        if answer.shape != self._answer.shape or answer.dtype != np.float32:
-            return f"wrong answer: {answer.dtype} {answer.shape}, not float32 {self._answer.shape}"
-        if unfinite := int(np.count_nonzero(~np.isfinite(answer))):
+    def wrong(self, answer: np.ndarray, algorithm: str) -> str | None:
+        """What is wrong with an answer that an algorithm gave; None where it is right."""
+        dtype = NUMPY_DTYPES[self._workload.dtype]
+        if answer.shape != self._answer.shape or answer.dtype != dtype:
+            return f"wrong answer: {answer.dtype} {answer.shape}, not {dtype} {self._answer.shape}"
+        given = answer.astype(np.float64)
+        if unfinite := int(np.count_nonzero(~np.isfinite(given))):
             return f"wrong answer: {unfinite} of {answer.size} elements are NaN or infinite"
-        errors = np.abs(answer - self._answer)
-        if beyond := int(np.count_nonzero(errors > self._tolerance)):
-            worst = float(np.max(errors / self._tolerance))
-            return f"wrong answer: {beyond} of {answer.size} elements, the worst off by {worst:.3g} times the tolerance"
+        errors, limits = np.abs(given - self._answer), self._tolerance(algorithm)
+        beyond = errors > limits
+        if count := int(np.count_nonzero(beyond)):
+            with np.errstate(divide="ignore"):  # a sum of nothing but padding has no error
+                worst = float(np.max(errors[beyond] / limits[beyond]))
+            return f"wrong answer: {count} of {answer.size} elements, the worst off by {worst:.3g} times the tolerance"
         return None
+
+    def _tolerance(self, algorithm: str) -> np.ndarray:
+        if algorithm not in self._tolerances:
+            self._tolerances[algorithm] = tolerance(self._workload, self.inputs, algorithm)
+        return self._tolerances[algorithm]
 
 
 def sample(program: Program, timing: Timing, best_secs: float | None) -> list[float]:

@@ -99,6 +99,10 @@ class ScheduleSpace(ABC):
             RuntimeError: the backend could not build it.
         """
 
+    def algorithm(self, schedule: Schedule) -> str:  # noqa: ARG002 - one that offers several looks at it
+        """What the schedule computes with: the name by which ``compiler.reference.tolerance`` knows how far it errs."""
+        return "direct"
+
     def schedule(self, choices: Sequence[int]) -> Schedule:
         """The schedule that takes choice ``choices[i]`` (an index) of decision ``i``."""
         return Schedule(self.backend, {d.name: d.choices[c] for d, c in zip(self.decisions, choices, strict=True)})

@@ -18,7 +18,7 @@ HEAVY = {"matplotlib", "pandas", "sb3_contrib", "stable_baselines3", "torch", "t
 MAY_IMPORT = {
     "kernels": {"numpy"},
     "graph_passes": {"numpy", "onnx", "onnx_ir", "onnxscript"},
-    "compiler": {"graph_passes", "kernels", "numpy", "onnx", "tvm", "tvm_ffi"},
+    "compiler": {"graph_passes", "kernels", "ml_dtypes", "numpy", "onnx", "tvm", "tvm_ffi"},
     "autotune": (OURS - {"benchmarks"}) | HEAVY | {"gymnasium", "numpy", "psutil", "rich"},
 }
 # These modules are about one heavy library, and are themselves imported only when it is wanted.
