@@ -17,7 +17,7 @@ Array = np.ndarray
 
 TAPS = 3
 # By the algorithm's name in a schedule: 0 and ±a for m = 2; 0, ±a, ±b for m = 4; infinity is the last one of each.
-POINTS: Mapping[str, tuple[float, ...]] = {"winograd2": (0, 1, -1), "winograd4": (0, 1, -1, 2, -2)}
+POINTS: Mapping[str, tuple[float, ...]] = {"winograd2": (0, 1, -1), "winograd4": (0, 5 / 8, -5 / 8, 3 / 2, -3 / 2)}
 
 _UNIT = float(np.finfo(np.float32).eps) / 2
 _DEVIATIONS = 6

@@ -61,5 +61,6 @@ def test_the_matrices_of_the_literature(algorithm: str, outputs: int) -> None:
         np.testing.assert_array_equal(at, [[1, 1, 1, 0], [0, 1, -1, 1]])
         np.testing.assert_array_equal(np.abs(g), [[1, 0, 0], [0.5, 0.5, 0.5], [0.5, 0.5, 0.5], [0, 0, 1]])
     else:
-        np.testing.assert_array_equal(bt[0], [4, 0, -5, 0, 1, 0])
-        np.testing.assert_array_equal(at[3], [0, 1, -1, 8, -8, 1])
+        a, b = 5 / 8, 3 / 2
+        np.testing.assert_array_equal(bt[0], [a**2 * b**2, 0, -(a**2) - b**2, 0, 1, 0])
+        np.testing.assert_array_equal(at[3], [0, a**3, -(a**3), b**3, -(b**3), 1])

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import math
-import mmap
 import os
 import threading
 import time
@@ -20,9 +18,9 @@ from hypothesis import strategies as st
 import kernels
 from compiler.reference import make_inputs, reference, tolerance
 from compiler.workload import ACTIVATIONS, Workload
+from tests.kernels.memory import CANARY, beside_forbidden_page, unaligned
 
 ISAS = ("avx512", "avx2", "reference")
-CANARY = np.float32(-12345.0)
 
 Inputs = dict[str, np.ndarray]
 
@@ -152,22 +150,6 @@ def test_reads_nothing_outside_its_inputs(isa: str, edge: Literal["start", "end"
     assert_right(op(inputs["x"], out=out, residual=inputs.get("residual")), workload, inputs)
 
 
-def beside_forbidden_page(array: np.ndarray, edge: Literal["start", "end"]) -> np.ndarray:
-    """A copy that begins right after, or ends right before, a page without any access rights."""
-    page = mmap.PAGESIZE
-    size = math.ceil(array.nbytes / page) * page
-    memory = mmap.mmap(-1, size + page)
-    address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
-    forbidden = address if edge == "start" else address + size
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.mprotect(ctypes.c_void_p(forbidden), ctypes.c_size_t(page), ctypes.c_int(0)) != 0:
-        raise OSError(ctypes.get_errno(), "mprotect")
-    offset = page if edge == "start" else size - array.nbytes
-    copy = np.frombuffer(memory, array.dtype, array.size, offset).reshape(array.shape)
-    copy[...] = array
-    return copy
-
-
 def test_residual_may_be_the_output(isa: str) -> None:
     workload = Workload.dense(20, 70, 100, epilogue=("bias", "residual", "relu"))
     inputs = make_inputs(workload)
@@ -187,14 +169,6 @@ STRIDED = {
     "mirrored": lambda a: a[:, ::-1].copy()[:, ::-1],
     "unaligned": lambda a: unaligned(a),
 }
-
-
-def unaligned(array: np.ndarray) -> np.ndarray:
-    """A copy whose address is no multiple of four."""
-    memory = np.empty(array.nbytes + 1, np.uint8)
-    copy = memory[1:].view(np.float32).reshape(array.shape)
-    copy[...] = array
-    return copy
 
 
 @pytest.mark.parametrize("strided", STRIDED.values(), ids=STRIDED.keys())

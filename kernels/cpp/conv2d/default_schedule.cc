@@ -1,24 +1,135 @@
+// The schedule of a convolution without a search: every algorithm, register tile and split over threads is ranked by
+// the cycles of its busiest thread, and by the bytes of weights that it needs from memory, where a network's weights
+// lie.
 #include <algorithm>
+#include <limits>
 
 #include "loopwright/conv2d.h"
 #include "loopwright/machine.h"
 #include "loopwright/split.h"
+#include "loopwright/tile_model.h"
 
 namespace loopwright {
+namespace {
+
+using Algorithm = Conv2dSchedule::Algorithm;
+constexpr int64_t kFloat = sizeof(float);
+
+struct Candidate {
+  Conv2dSchedule schedule;
+  double cycles = std::numeric_limits<double>::infinity();
+};
+
+// Fixed for one layer, one split and one width of panels.
+struct Setting {
+  const F32Kernels& kernels;
+  const Conv2dGeometry& g;
+  const Images& images;
+  int threads, threads_m;
+  int vectors, max_mr;
+
+  int nr() const { return vectors * kernels.lanes; }
+  int64_t oh() const { return g.output_h(images.h); }
+  int64_t ow() const { return g.output_w(images.w); }
+  int64_t group_vectors() const { return ceil_div(g.group_o(), kernels.lanes); }
+  int64_t group_panels() const { return ceil_div(group_vectors(), vectors); }
+  // Of the busiest thread.
+  int64_t panels() const { return ceil_div(g.groups * group_panels(), threads / threads_m); }
+  // Mean width of a panel, in vectors.
+  double width() const { return static_cast<double>(group_vectors()) / static_cast<double>(group_panels()); }
+};
+
+// Two things that go on at once get in each other's way a little.
+double overlapped(double a, double b) { return std::max(a, b) + 0.2 * std::min(a, b); }
+
+Conv2dSchedule schedule(const Setting& at, Algorithm algorithm, int64_t tile_rows, int64_t rows, int64_t kc) {
+  Conv2dSchedule s;
+  s.algorithm = algorithm;
+  s.mr = static_cast<int>(std::min<int64_t>(at.max_mr, tile_rows));
+  s.nr = at.nr();
+  s.rows = rows;
+  s.kc = kc;
+  s.prefetch_next = true;
+  s.threads_m = at.threads_m;
+  return s;
+}
+
+Candidate direct(const Setting& at) {
+  const Conv2dGeometry& g = at.g;
+  const int64_t l2 = cache_bytes()[1], k = g.kh * g.kw * g.group_c();
+  // A panel's block of weights stays in L2 while the pixels of some rows pass, whose input stays there too.
+  const int64_t kc = ceil_div(k, ceil_div(k, std::max<int64_t>(l2 / 5 / (at.nr() * kFloat), 64)));
+  const int64_t columns = at.images.w + g.pad_left + g.pad_right, row_bytes = columns * g.c * kFloat;
+  const int64_t fitting = (l2 / 3 / row_bytes - (g.span_h() - g.stride_h)) / g.stride_h;
+  const int64_t rows = std::clamp<int64_t>(fitting, std::min<int64_t>(4, at.oh()), at.oh());
+
+  Candidate candidate{schedule(at, Algorithm::kDirect, at.ow(), rows, kc)};
+  const int64_t lines = ceil_div(at.images.n * at.oh(), at.threads_m), tiles = ceil_div(at.ow(), at.max_mr);
+  const double tile_rows = static_cast<double>(at.ow()) / static_cast<double>(tiles);
+  const double compute = static_cast<double>(lines * tiles * at.panels() * k) *
+                         step_cycles(tile_rows, at.width(), static_cast<double>(std::min(kc, k)));
+  const double copy = static_cast<double>(lines * g.stride_h * row_bytes) / kFarBytesPerCycle;
+  const double weights = static_cast<double>(g.o * k * kFloat) / kMemoryBytesPerCycle;
+  candidate.cycles = overlapped(compute, weights) + copy;
+  return candidate;
+}
+
+// Cycles that a tile's transforms take for a vector of channels: see microkernels/winograd_f32.h, and as much again for
+// moving the 36 or 16 vectors between L1 and L2.
+struct TransformCycles {
+  double input, output;
+};
+
+Candidate winograd(const Setting& at, int64_t m, Algorithm algorithm, TransformCycles transform) {
+  const Conv2dGeometry& g = at.g;
+  const int64_t l2 = cache_bytes()[1], places = (m + 2) * (m + 2);
+  const int64_t tiles = ceil_div(at.images.n * ceil_div(at.oh(), m) * ceil_div(at.ow(), m), at.threads_m);
+  const double weight_bytes = static_cast<double>(places * g.c * g.o * kFloat);
+  // Weights that stay in L2 leave some of it to the transformed tiles; others should pass as few times as they can.
+  const bool near = weight_bytes <= static_cast<double>(l2);
+  const int64_t block_bytes = near ? l2 / 4 : l2;
+  const int64_t fitting = std::max<int64_t>(block_bytes / (places * g.c * kFloat), std::min<int64_t>(at.max_mr, tiles));
+  const EvenSplit blocks(tiles, fitting);
+  const int64_t block = blocks.size(0), passes = ceil_div(block, at.max_mr);
+
+  Candidate candidate{schedule(at, algorithm, block, block, g.c)};
+  candidate.schedule.prefetch = 4096;
+  const double rows = static_cast<double>(block) / static_cast<double>(passes);
+  const double products = static_cast<double>(blocks.count * passes * at.panels() * places * g.c) *
+                          step_cycles(rows, at.width(), static_cast<double>(g.c));
+  const double transforms =
+      static_cast<double>(tiles) * (static_cast<double>(ceil_div(g.c, at.kernels.lanes)) * transform.input +
+                                    static_cast<double>(at.panels()) * at.width() * transform.output);
+  // While a panel's tiles pass, each brings a cache line a step of the next weights: those without a tile come late.
+  const double late = std::max(0.0, 1.0 - static_cast<double>(passes) / at.width());
+  const double weights = weight_bytes / kMemoryBytesPerCycle;
+  candidate.cycles = overlapped(products + transforms, weights) + late * weights;
+  return candidate;
+}
+
+}  // namespace
 
 Conv2dSchedule default_conv2d_schedule(Isa isa, const Conv2dGeometry& g, const Images& images, int threads) {
-  Conv2dSchedule s;
-  if (isa == Isa::kReference) return s;
+  if (isa == Isa::kReference) return {};
   const F32Kernels& kernels = f32_kernels(isa);
-  const int64_t ow = g.output_w(images.w);
-  s.nr = (ow < 10 ? 3 : 2) * kernels.lanes;
-  s.mr = static_cast<int>(std::min<int64_t>(kernels.max_mr(s.nr), ow));
-  s.rows = 8;
-  s.kc = 1024;
-  s.prefetch = 512;
-  s.prefetch_next = true;
-  s.threads_m = threads;
-  return s;
+  Candidate best;
+  const auto consider = [&](const Candidate& candidate) {
+    if (candidate.cycles < best.cycles) best = candidate;
+  };
+  const int64_t widest = std::min<int64_t>(F32Kernels::kMaxVectors, ceil_div(g.group_o(), kernels.lanes));
+  for (int vectors = 1; vectors <= widest; ++vectors) {
+    const int max_mr = kernels.max_mr(vectors * kernels.lanes);
+    if (max_mr == 0) continue;
+    for (int threads_m = 1; threads_m <= threads; ++threads_m) {
+      if (threads % threads_m != 0) continue;
+      const Setting at{kernels, g, images, threads, threads_m, vectors, max_mr};
+      consider(direct(at));
+      if (!winograd_applies(g)) continue;
+      consider(winograd(at, 2, Algorithm::kWinograd2, {40, 30}));
+      consider(winograd(at, 4, Algorithm::kWinograd4, {140, 120}));
+    }
+  }
+  return best.schedule;
 }
 
 }  // namespace loopwright

@@ -6,19 +6,10 @@
 #include "loopwright/dense.h"
 #include "loopwright/machine.h"
 #include "loopwright/split.h"
+#include "loopwright/tile_model.h"
 
 namespace loopwright {
 namespace {
-
-// Cycles of the busiest thread for a step of k, all its tiles together, with two FMAs and two loads a cycle. Loads run
-// beside FMAs but get in their way at times, more so those of B, which come from L2; and a tile costs some cycles to
-// begin and end, spread over k. The weights were fitted by eye to measurements on one core, alone and with a busy
-// sibling.
-constexpr double kLoadWeight = 0.3, kFarLoads = 2.0, kTileCycles = 50.0, kBytesPerCycle = 16.0;
-
-double step_cycles(double rows, double vectors, double k) {
-  return rows * vectors / 2 + kLoadWeight * (rows + kFarLoads * vectors) / 2 + kTileCycles / k;
-}
 
 struct Split {
   int mr = 1, vectors = 1, threads_m = 1;
@@ -41,7 +32,7 @@ Split best_split(const F32Kernels& kernels, int64_t m, int64_t n, int64_t k, int
       const double width = static_cast<double>(columns) / static_cast<double>(panels);
       // Every thread brings its rows of A and its columns of B from afar.
       const auto far = static_cast<double>(ceil_div(m, across_m) + ceil_div(n, threads / across_m)) * sizeof(float);
-      const double cycles = busiest * step_cycles(rows, width, static_cast<double>(k)) + far / kBytesPerCycle;
+      const double cycles = busiest * step_cycles(rows, width, static_cast<double>(k)) + far / kFarBytesPerCycle;
       if (cycles < best_cycles) {
         best_cycles = cycles;
         best = {static_cast<int>(std::min<int64_t>(max_mr, m)), nv, across_m};
