@@ -1,4 +1,4 @@
-"""Every algorithm, schedule, geometry and epilogue of ``kernels.Conv2d`` against a float64 answer and derived bounds."""
+"""Every algorithm, schedule, geometry and epilogue of ``kernels.Conv2d`` against float64 answers and derived bounds."""
 
 from __future__ import annotations
 
