@@ -68,8 +68,8 @@ class Conv2d:
     def __call__(self, x: np.ndarray, out: np.ndarray | None = None, residual: np.ndarray | None = None) -> np.ndarray:
         """Runs on x (n, h, w, c) and returns (n, oh, ow, o): ``out`` where given, else a new array.
 
-        x and residual are copied first where they are not contiguous; ``out`` must be. ``residual`` has the output's shape
-        and may be ``out`` itself. Safe to call from several threads; the GIL is released.
+        x and residual are copied first where they are not contiguous; ``out`` must be. ``residual`` has the output's
+        shape and may be ``out`` itself. Safe to call from several threads; the GIL is released.
 
         Raises:
             TypeError: an argument is no float32 array.
@@ -93,8 +93,8 @@ class Conv2d:
 
         That of a dense layer (see :func:`kernels.default_dense_schedule`) for 1×1 kernels without stride and padding.
         Else: ``algorithm``, ``"direct"``, ``"winograd2"`` or ``"winograd4"``; ``mr``, ``nr`` the register tile;
-        ``rows`` how many output rows (direct) or tiles (Winograd) all channels pass over before the next; ``kc`` the block of
-        the sum (direct); ``prefetch`` bytes ahead of the stream of weights, ``prefetch_next`` whether the next panel of
+        ``rows`` how many output rows (direct) or tiles (Winograd) all channels pass over before the next; ``kc`` the
+        block of the sum (direct); ``prefetch`` bytes ahead of the stream of weights, ``prefetch_next`` whether the next panel of
         them is asked for too; ``threads_m`` how many of the threads split the pixels (the rest split the channels).
         """
         return self._native.schedule(n, h, w)
