@@ -16,8 +16,8 @@ from numpy.polynomial import polynomial
 Array = np.ndarray
 
 TAPS = 3
-# By the algorithm's name in a schedule: 0 and ±a for m = 2; 0, ±a, ±b for m = 4; infinity is the last one of each.
-POINTS: Mapping[str, tuple[float, ...]] = {"winograd2": (0, 1, -1), "winograd4": (0, 5 / 8, -5 / 8, 3 / 2, -3 / 2)}
+# By the algorithm's name in a schedule: those of the kernels. Infinity is one more of each.
+POINTS: Mapping[str, tuple[float, ...]] = {"winograd2": (0, 1, -1), "winograd4": (0, 0.625, -0.625, 1.5, -1.5)}
 
 _UNIT = float(np.finfo(np.float32).eps) / 2
 _DEVIATIONS = 6
@@ -31,16 +31,21 @@ class Matrices(NamedTuple):
     bt: Array
 
 
+def outputs(algorithm: str) -> int:
+    """m: an algorithm of POINTS makes m×m outputs at a time."""
+    return len(POINTS[algorithm]) - TAPS + 2
+
+
 def matrices(points: Sequence[float]) -> Matrices:
     """The matrices of F(m, 3) for m + 1 different finite points, in float64."""
     size = len(points) + 1
-    outputs = size - TAPS + 1
-    at, g, bt = np.zeros((outputs, size)), np.zeros((size, TAPS)), np.zeros((size, size))
+    rows = size - TAPS + 1
+    at, g, bt = np.zeros((rows, size)), np.zeros((size, TAPS)), np.zeros((size, size))
     for i, point in enumerate(points):
         others = [other for j, other in enumerate(points) if j != i]
         bt[i, :-1] = polynomial.polyfromroots(others)
         g[i] = point ** np.arange(TAPS) / np.prod(point - np.array(others))
-        at[:, i] = point ** np.arange(outputs)
+        at[:, i] = point ** np.arange(rows)
     bt[-1] = polynomial.polyfromroots(points)
     g[-1, -1] = at[-1, -1] = 1
     return Matrices(at, g, bt)
@@ -60,22 +65,22 @@ def error_bound(x: Array, weight: Array, pads: tuple[int, int, int, int], points
     outputs by (Aᵀ)². The bound is six standard deviations, 6·u·√(n·that).
     """
     at, g, bt = (np.abs(matrix) for matrix in matrices(points))
-    outputs, size = at.shape
+    m, size = at.shape
     n, h, w, c = x.shape
     top, left, bottom, right = pads
     oh, ow = h + top + bottom - TAPS + 1, w + left + right - TAPS + 1
-    rows, columns = -(-oh // outputs), -(-ow // outputs)
-    padding = (top, rows * outputs + TAPS - 1 - h - top), (left, columns * outputs + TAPS - 1 - w - left)
+    rows, columns = -(-oh // m), -(-ow // m)
+    padding = (top, rows * m + TAPS - 1 - h - top), (left, columns * m + TAPS - 1 - w - left)
     padded = np.pad(np.abs(x).astype(np.float64), [(0, 0), *padding, (0, 0)])
     windows = np.lib.stride_tricks.sliding_window_view(padded, (size, size), axis=(1, 2))
-    tiles = windows[:, ::outputs, ::outputs].reshape(-1, c, size, size)
+    tiles = windows[:, ::m, ::m].reshape(-1, c, size, size)
     inputs = (bt @ tiles @ bt.T) ** 2
     weights = (g @ np.abs(weight).astype(np.float64) @ g.T) ** 2
     products = inputs.transpose(2, 3, 0, 1) @ weights.transpose(2, 3, 1, 0)  # (t, t, tiles, o)
     variance = at**2 @ products.transpose(2, 3, 0, 1) @ at.T**2  # (tiles, o, m, m)
-    image = variance.reshape(n, rows, columns, -1, outputs, outputs).transpose(0, 1, 4, 2, 5, 3)
+    image = variance.reshape(n, rows, columns, -1, m, m).transpose(0, 1, 4, 2, 5, 3)
     # A product of a matrix's row rounds as often as that has entries, each of them has a rounding of its own, and two
     # products are on the way: along the tile's rows and along its columns.
     roundings = c + 2 * 2 * sum(int(np.count_nonzero(matrix, axis=1).max()) for matrix in (at, g, bt))
-    merged = image.reshape(n, rows * outputs, columns * outputs, -1)[:, :oh, :ow]
+    merged = image.reshape(n, rows * m, columns * m, -1)[:, :oh, :ow]
     return _DEVIATIONS * _UNIT * sqrt(roundings) * np.sqrt(merged)

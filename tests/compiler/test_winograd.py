@@ -51,16 +51,20 @@ def test_a_bound_for_every_output(algorithm: str) -> None:
     np.testing.assert_allclose(allowed, tolerance(unpadded, inputs | {"x": image}, algorithm), rtol=1e-9)
 
 
-@pytest.mark.parametrize(("algorithm", "outputs"), [("winograd2", 2), ("winograd4", 4)])
-def test_the_matrices_of_the_literature(algorithm: str, outputs: int) -> None:
-    """Lavin and Gray's, but for a factor that a row of Bᵀ has and that of G lacks."""
+def test_the_matrices_of_the_literature() -> None:
+    """Lavin and Gray's, but for a sign that a row of Bᵀ and one of G share."""
+    at, g, bt = winograd.matrices((0, 1, -1))
+    np.testing.assert_array_equal(at, [[1, 1, 1, 0], [0, 1, -1, 1]])
+    np.testing.assert_array_equal(np.abs(g), [[1, 0, 0], [0.5, 0.5, 0.5], [0.5, 0.5, 0.5], [0, 0, 1]])
+    np.testing.assert_array_equal(np.abs(bt), [[1, 0, 1, 0], [0, 1, 1, 0], [0, 1, 1, 0], [0, 1, 0, 1]])
+    at, g, bt = winograd.matrices((0, 1, -1, 2, -2))
+    np.testing.assert_array_equal(bt[0], [4, 0, -5, 0, 1, 0])
+    np.testing.assert_array_equal(at[3], [0, 1, -1, 8, -8, 1])
+    np.testing.assert_array_equal(24 * g[3], [1, 2, 4])
+
+
+@pytest.mark.parametrize(("algorithm", "m"), [("winograd2", 2), ("winograd4", 4)])
+def test_sizes(algorithm: str, m: int) -> None:
     at, g, bt = winograd.matrices(winograd.POINTS[algorithm])
-    assert (at.shape, g.shape, bt.shape) == ((outputs, outputs + 2), (outputs + 2, 3), (outputs + 2, outputs + 2))
-    if outputs == 2:
-        np.testing.assert_array_equal(np.abs(bt), [[1, 0, 1, 0], [0, 1, 1, 0], [0, 1, 1, 0], [0, 1, 0, 1]])
-        np.testing.assert_array_equal(at, [[1, 1, 1, 0], [0, 1, -1, 1]])
-        np.testing.assert_array_equal(np.abs(g), [[1, 0, 0], [0.5, 0.5, 0.5], [0.5, 0.5, 0.5], [0, 0, 1]])
-    else:
-        a, b = 5 / 8, 3 / 2
-        np.testing.assert_array_equal(bt[0], [a**2 * b**2, 0, -(a**2) - b**2, 0, 1, 0])
-        np.testing.assert_array_equal(at[3], [0, a**3, -(a**3), b**3, -(b**3), 1])
+    assert winograd.outputs(algorithm) == m
+    assert (at.shape, g.shape, bt.shape) == ((m, m + 2), (m + 2, 3), (m + 2, m + 2))

@@ -1,0 +1,25 @@
+"""The parameters of our own kernels, one file an operator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from compiler.spaces.kernel.base import KernelSpace
+from compiler.spaces.kernel.conv2d import ConvKernelSpace, PointwiseKernelSpace, is_pointwise
+from compiler.spaces.kernel.dense import DenseKernelSpace
+from compiler.target import Target
+from compiler.workload import Workload
+
+
+def _dense(workload: Workload, target: Target, _winograd: bool) -> KernelSpace:
+    return DenseKernelSpace(workload, target)
+
+
+def _conv2d(workload: Workload, target: Target, winograd: bool) -> KernelSpace:
+    if is_pointwise(workload):
+        return PointwiseKernelSpace(workload, target)
+    return ConvKernelSpace(workload, target, winograd)
+
+
+# One line an operator: its space for a workload, a target, and whether Winograd's algorithm may be used.
+KERNEL_SPACES: Mapping[str, Callable[[Workload, Target, bool], KernelSpace]] = {"dense": _dense, "conv2d": _conv2d}

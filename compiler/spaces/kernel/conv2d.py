@@ -1,0 +1,152 @@
+"""What ``kernels.Conv2d`` lets a schedule decide."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+import kernels
+from compiler import winograd
+from compiler.schedule import Decision, Schedule
+from compiler.spaces.kernel.base import PARTS, KernelSpace, merged, parts
+from compiler.spaces.kernel.dense import DenseKernelSpace
+from compiler.target import Target
+from compiler.workload import Workload
+
+_MIN_KC = 64  # a shorter block of the sum spends more on loading and storing the tile than it saves
+_MIN_TILES = 8  # fewer of Winograd's share a panel of weights too seldom
+
+
+def is_pointwise(workload: Workload) -> bool:
+    """Whether the convolution is a matrix product over its pixels."""
+    s = workload.sizes
+    ones = ("kh", "kw", "stride_h", "stride_w", "groups")
+    return all(s[d] == 1 for d in ones) and not any(_pads(workload))
+
+
+def winograd_applies(workload: Workload) -> bool:
+    s = workload.sizes
+    ones = ("stride_h", "stride_w", "dilation_h", "dilation_w", "groups")
+    return s["kh"] == s["kw"] == winograd.TAPS and all(s[d] == 1 for d in ones)
+
+
+class PointwiseKernelSpace(DenseKernelSpace):
+    """A convolution that is a matrix product over its pixels has the schedules of one."""
+
+    @property
+    def product(self) -> tuple[int, int, int]:
+        s = self.workload.sizes
+        return s["n"] * s["h"] * s["w"], s["o"], s["c"]
+
+    def operator(self, inputs: Mapping[str, np.ndarray], schedule: Mapping[str, Any] | None) -> Any:
+        return make_operator(self.workload, self.target, inputs, schedule)
+
+
+class ConvKernelSpace(KernelSpace):
+    """``algorithm mr nr rows kc prefetch prefetch_next threads_m``.
+
+    ``rows`` are rows of the output for the direct algorithm and tiles for Winograd's, which has no use for ``kc``.
+    Legal is a register tile that has a microkernel and enough accumulators to hide the latency of FMA, and as many rows
+    at a time as stay in L2 while all output channels pass over them.
+
+    Args:
+        winograd: whether schedules may use Winograd's algorithm, where it applies: it rounds more than a sum does.
+    """
+
+    def __init__(self, workload: Workload, target: Target, winograd: bool = True) -> None:
+        self._winograd = winograd and winograd_applies(workload)
+        super().__init__(workload, target)
+
+    def algorithm(self, schedule: Schedule) -> str:
+        return str(schedule.values.get("algorithm", "direct"))
+
+    def operator(self, inputs: Mapping[str, np.ndarray], schedule: Mapping[str, Any] | None) -> Any:
+        return make_operator(self.workload, self.target, inputs, schedule)
+
+    def _decisions(self) -> tuple[Decision, ...]:
+        s = self.workload.sizes
+        _, oh, ow, _ = self.workload.output_shape
+        self._rows = {"direct": parts(oh, at_least=1)}
+        self._tile_rows = {"direct": ow}  # rows of the products that register tiles are cut from
+        for name in winograd.POINTS if self._winograd else ():
+            self._tile_rows[name] = tiles = s["n"] * _tile_count(oh, name) * _tile_count(ow, name)
+            self._rows[name] = parts(tiles, at_least=min(_MIN_TILES, tiles))
+        self._columns = self._packed_columns(s["o"] // s["groups"])
+        self._sums = self._blocks_of_sum()
+        return (
+            Decision("algorithm", tuple(self._rows)),
+            *self._tile_decisions(max(self._tile_rows.values()), self._columns),
+            Decision("rows", merged(*self._rows.values())),
+            Decision("kc", self._sums),
+            *self._stream_decisions(),
+        )
+
+    def _blocks_of_sum(self) -> tuple[int, ...]:
+        """The lengths into which the kernel can cut its sum: whole runs, contiguous in the image, or a run's parts."""
+        s = self.workload.sizes
+        whole_rows = s["dilation_w"] == 1 and s["groups"] == 1
+        run = s["c"] // s["groups"] * (s["kw"] if whole_rows else 1)
+        runs = self.workload.reduction // run
+        several = [run * count for count in parts(runs, at_least=1)]
+        pieces = [run // p for p in PARTS if run % p == 0]
+        return tuple(kc for kc in merged(several, pieces) if kc >= _MIN_KC or kc == self.workload.reduction)
+
+    def _is_worth_building(self, values: Mapping[str, Any]) -> bool:
+        v = values
+        algorithm, mr, nr, rows = v["algorithm"], v["mr"], v["nr"], v["rows"]
+        product_rows = self._tile_rows[algorithm]
+        if mr > product_rows or rows not in self._rows[algorithm] or not self._fills_pipeline(mr, nr, product_rows):
+            return False
+        if algorithm == "direct":
+            return self._is_worth_building_directly(nr, rows, v["kc"], v["prefetch_next"])
+        transformed = (winograd.outputs(algorithm) + winograd.TAPS - 1) ** 2 * rows * (self.workload.sizes["c"] + nr)
+        return (
+            v["kc"] == self._sums[0]
+            and rows >= mr
+            and (rows == self._rows[algorithm][-1] or self._fits_l2(transformed))
+        )
+
+    def _is_worth_building_directly(self, nr: int, rows: int, kc: int, prefetch_next: bool) -> bool:
+        s = self.workload.sizes
+        if kc == self._sums[0] and s["groups"] == 1 and self._columns <= nr:  # one panel, and no other to ask for
+            if prefetch_next:
+                return False
+            if not any(_pads(self.workload)):  # nor is anything done between one pass over the rows and the next
+                return rows == self._rows["direct"][0]
+        image_rows = (rows - 1) * s["stride_h"] + s["dilation_h"] * (s["kh"] - 1) + 1
+        image_columns = s["w"] + s["pad_left"] + s["pad_right"]
+        return rows == self._rows["direct"][-1] or self._fits_l2(image_rows * image_columns * s["c"])
+
+    def _kernel_default(self) -> Mapping[str, Any]:
+        s = self.workload.sizes
+        weight = np.zeros(self.workload.input_shapes["weight"], np.float32)
+        return make_operator(self.workload, self.target, {"weight": weight}, None).schedule(s["n"], s["h"], s["w"])
+
+
+def make_operator(
+    workload: Workload, target: Target, inputs: Mapping[str, np.ndarray], schedule: Mapping[str, Any] | None
+) -> kernels.Conv2d:
+    s = workload.sizes
+    return kernels.Conv2d(
+        inputs["weight"],
+        inputs.get("bias"),
+        stride=(s["stride_h"], s["stride_w"]),
+        padding=_pads(workload),
+        dilation=(s["dilation_h"], s["dilation_w"]),
+        groups=s["groups"],
+        activation=workload.activation,
+        isa=target.isa,
+        threads=target.num_cores,
+        schedule=schedule,
+    )
+
+
+def _pads(workload: Workload) -> tuple[int, int, int, int]:
+    s = workload.sizes
+    return s["pad_top"], s["pad_left"], s["pad_bottom"], s["pad_right"]
+
+
+def _tile_count(size: int, algorithm: str) -> int:
+    return -(-size // winograd.outputs(algorithm))
