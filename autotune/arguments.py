@@ -12,13 +12,14 @@ from typing import NoReturn
 import psutil
 
 from autotune.progress import Search
-from autotune.result import LAYERS, shape_text
+from autotune.shapes import EXAMPLES, LAYERS, notation, parse_shape, shape_text
 from autotune.strategies import STRATEGIES
-from compiler.spaces import BACKENDS
+from compiler.spaces import BACKENDS, backends
 from compiler.target import ISAS, Target
 from compiler.workload import DTYPE_BYTES, OPERATOR_DIMS, Workload
 
-# With the shapes of LAYERS: about two minutes on two cores. A trial on TVM compiles, which takes several times as long.
+# With the dense layers of LAYERS: about two minutes on two cores. A trial on TVM compiles, which takes several times as
+# long.
 DEFAULT_TRIALS: Mapping[str, int] = {"kernel": 96, "tvm": 48}
 
 # What verifying takes at most, as a multiple of the workload's own bytes: two sets of inputs and of the packed weights,
@@ -39,6 +40,7 @@ class Job:
     records: Path
     json: Path | None
     report: Path
+    winograd: bool
 
     def trials_on(self, backend: str) -> int:
         return self.trials or DEFAULT_TRIALS[backend]
@@ -60,7 +62,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def parser() -> Parser:
-    shapes = ", ".join("x".join(map(str, dims)) for dims in LAYERS)
+    shapes = "; ".join(f"{op}: {notation(op)}, such as {example}" for op, example in EXAMPLES.items())
     trials = ", ".join(f"{count} on {backend}" for backend, count in DEFAULT_TRIALS.items())
     parser = Parser(
         prog="python -m autotune.search",
@@ -74,13 +76,18 @@ def parser() -> Parser:
     add(
         "--shape",
         action="append",
-        type=_shape,
-        metavar="MxNxK",
-        help=f"dense multiplies x (M, K) by weights (N, K); may be given several times (default: {shapes})",
+        metavar="SHAPE",
+        help=f"{shapes}; may be given several times (default: layers of real networks)",
     )
     add("--dtype", default="float32", choices=DTYPE_BYTES, help="element type (default: float32)")
     add("--threads", default=1, type=_at_least(1), metavar="N", help="threads that a program runs on (default: 1)")
     add("--backend", default="all", choices=(*BACKENDS, "all"), help="our kernels or TVM's code (default: all)")
+    add(
+        "--no-winograd",
+        dest="winograd",
+        action="store_false",
+        help="leave out Winograd's algorithm, which rounds more than the direct one",
+    )
     add("--strategy", default="rl", choices=STRATEGIES, help="what proposes the candidates (default: rl)")
     add("--trials", type=_at_least(1), metavar="N", help=f"candidates to measure, each shape (default: {trials})")
     add("--seed", default=0, type=_at_least(0), metavar="S", help="of every random choice (default: 0)")
@@ -121,8 +128,10 @@ def job(arguments: argparse.Namespace) -> Job:
             than memory, a file that cannot be written.
     """
     target = Target.named(arguments.arch, arguments.threads)
-    shapes: Sequence[tuple[int, ...]] = arguments.shape or list(LAYERS)
-    workloads = tuple(dict.fromkeys(Workload(arguments.op, dims, arguments.dtype) for dims in shapes))
+    op, dtype = arguments.op, arguments.dtype
+    shapes = [_shape(op, text) for text in arguments.shape] if arguments.shape else list(LAYERS[op])
+    workloads = tuple(dict.fromkeys(Workload(op, dims, dtype) for dims in shapes))
+    chosen = _backends(workloads[0], arguments.backend)
     for workload in workloads:
         _check_memory(workload)
     if arguments.json:
@@ -131,22 +140,35 @@ def job(arguments: argparse.Namespace) -> Job:
     return Job(
         target=target,
         workloads=workloads,
-        backends=BACKENDS if arguments.backend == "all" else (arguments.backend,),
+        backends=chosen,
         strategy=arguments.strategy,
         trials=arguments.trials,
         seed=arguments.seed,
         records=arguments.records,
         json=arguments.json,
         report=arguments.report,
+        winograd=arguments.winograd,
     )
 
 
-def _shape(text: str) -> tuple[int, ...]:
-    if not re.fullmatch(r"[0-9]{1,12}(x[0-9]{1,12})*", text):
-        raise argparse.ArgumentTypeError(
-            f"{text!r} is no shape; write sizes of 1 or more as MxNxK, such as 128x768x768"
+def _shape(op: str, text: str) -> tuple[int, ...]:
+    try:
+        return parse_shape(op, text)
+    except ValueError as error:
+        raise ValueError(f"argument --shape: {error}") from None
+
+
+def _backends(workload: Workload, asked: str) -> tuple[str, ...]:
+    """Those that have schedules for such workloads, or the one asked for."""
+    possible = backends(workload)
+    if not possible:
+        raise ValueError(f"argument --dtype: nothing computes {workload.op} in {workload.dtype}; choose another")
+    if asked not in (*possible, "all"):
+        raise ValueError(
+            f"argument --backend: {asked} has no schedules for {workload.op} in {workload.dtype}; "
+            f"choose from: {', '.join(possible)}"
         )
-    return tuple(map(int, text.split("x")))
+    return possible if asked == "all" else (asked,)
 
 
 def _at_least(least: int) -> Callable[[str], int]:

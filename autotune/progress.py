@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from autotune.result import Limits, shape_text
+from autotune.result import Limits
+from autotune.shapes import shape_text
 from compiler.records import Measurement
 from compiler.workload import Workload
 

@@ -10,7 +10,8 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autotune.result import HEADINGS, LAYERS, NUMERIC, Row, SearchResult, rows, shape_text
+from autotune.result import HEADINGS, NUMERIC, Row, SearchResult, rows
+from autotune.shapes import layer_name, shape_text
 from compiler.target import Target
 from compiler.workload import Workload
 
@@ -65,7 +66,8 @@ def _page(target: Target, results: Sequence[SearchResult]) -> str:
 <h2>Results</h2>
 <div class="wide">{_table(results)}</div>
 <h2>Search curves</h2>
-<p>The best candidate so far after each trial. The dashed line is the shape's roofline, which no program can pass.</p>
+<p>The best candidate so far after each trial. The dashed line is the shape's roofline, which no program can pass that
+multiplies as often as a shape's definition says. Winograd's algorithm multiplies less.</p>
 {_svg(_curves(results))}
 <h2>Roofline</h2>
 <p>Each ring is the best program found for a shape; the lines above it are what the CPU can do, measured next to the
@@ -190,8 +192,7 @@ def _labels(shapes: Mapping[Workload, Sequence[SearchResult]]) -> dict[tuple[flo
 
 
 def _title(workload: Workload) -> str:
-    layer = LAYERS.get(workload.dims)
-    return f"{shape_text(workload)}\n{layer}" if layer else shape_text(workload)
+    return "\n".join(filter(None, (shape_text(workload), layer_name(workload))))
 
 
 def _plain(axes: Axes) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from autotune.shapes import layer_name, shape_text
 from compiler.schedule import Schedule
 from compiler.workload import Workload
 
@@ -109,27 +110,13 @@ HEADINGS = Row(
 )
 NUMERIC = frozenset({"gflops", "of_peak", "of_roofline", "trials", "failures", "seconds"})
 
-# Layers of real networks by their shape: what is tuned without --shape, and how such a shape is called.
-LAYERS: dict[tuple[int, ...], str] = {
-    (1, 1000, 2048): "ResNet-50 classifier",
-    (128, 768, 768): "BERT attention",
-    (128, 3072, 768): "BERT feed-forward, in",
-    (128, 768, 3072): "BERT feed-forward, out",
-    (512, 512, 512): "square",
-}
-
-
-def shape_text(workload: Workload) -> str:
-    """The sizes as ``--shape`` takes them."""
-    return "x".join(map(str, workload.dims))
-
 
 def rows(results: Sequence[SearchResult]) -> list[Row]:
     """The table's lines, in the order of ``results``; the fastest of each workload is marked as its winner."""
     return [
         Row(
             shape=shape_text(r.workload),
-            layer=LAYERS.get(r.workload.dims, ""),
+            layer=layer_name(r.workload),
             backend=r.backend,
             gflops=f"{r.gflops:.1f}",
             of_peak=f"{r.fraction_of_peak:.1%}",

@@ -89,6 +89,7 @@ def search(asked: Job, records: Records) -> tuple[Target, list[SearchResult]]:
                     asked.trials_on(backend),
                     asked.seed,
                     records,
+                    winograd=asked.winograd,
                     on_trial=on_trial,
                     worker=worker,
                 )

@@ -58,6 +58,7 @@ def tune(
     records: str | os.PathLike[str] | Records | None = None,
     *,
     threads: int = 1,
+    winograd: bool = True,
     on_trial: Callable[[Record], None] | None = None,
     worker: Worker | None = None,
 ) -> TuneResult:
@@ -79,6 +80,7 @@ def tune(
         seed: the same seed, records and measurements give the same proposals.
         records: a file, made where there is none, or an open one; None keeps nothing.
         threads: cores to run on, where ``target`` is a name; a :class:`Target` says itself how many.
+        winograd: whether a convolution may use Winograd's algorithm, which rounds more than a sum does.
         on_trial: called with each record as soon as it is kept.
         worker: a warm one to measure in, which stays open.
 
@@ -92,7 +94,7 @@ def tune(
     if not isinstance(target, Target):
         target = Target.named(target, num_cores=threads)
     strategies.check(strategy)
-    space = spaces.space(backend, workload, target)
+    space = spaces.space(backend, workload, target, winograd)
     with ExitStack() as stack:
         store = stack.enter_context(Records(records)) if isinstance(records, str | os.PathLike) else records
         # Before the imports and the first proposal, so that the worker gets ready meanwhile.

@@ -9,7 +9,7 @@ import pytest
 import kernels
 from autotune import search
 from autotune.arguments import DEFAULT_TRIALS, job, joined, parser
-from autotune.result import LAYERS
+from autotune.shapes import LAYERS
 from compiler.spaces import BACKENDS
 from compiler.target import usable_cores
 
@@ -118,7 +118,9 @@ def test_checking_leaves_files_as_they_were(empty_directory: Path) -> None:
 
 def test_by_default_every_layer_is_searched_on_every_backend() -> None:
     plan = job(parser().parse_args(["--op", "dense"])).plan()
-    assert [(s.workload.dims, s.backend) for s in plan] == [(dims, backend) for dims in LAYERS for backend in BACKENDS]
+    assert [(s.workload.dims, s.backend) for s in plan] == [
+        (dims, backend) for dims in LAYERS["dense"] for backend in BACKENDS
+    ]
     assert all(s.planned == DEFAULT_TRIALS[s.backend] for s in plan)
 
 
