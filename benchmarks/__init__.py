@@ -1,1 +1,1 @@
-"""Dense layers of real networks, measured against what others offer: ``pytest benchmarks/ --benchmark``."""
+"""Layers of real networks, measured against what others offer: ``pytest benchmarks/ --benchmark``."""

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from benchmarks.comparison import PEER, Comparison, geometric_mean
+from benchmarks.shapes import describe
 
 # Colours that stay apart for the colour-blind (Okabe and Ito).
 STYLES = {
@@ -27,9 +28,9 @@ RATIO_TICKS = (0.1, 0.25, 0.5, 0.7, 0.85, 1, 1.2, 1.5, 2, 3, 4, 6, 8)
 
 
 def draw(comparisons: Sequence[Comparison], heading: Sequence[str], path: Path) -> None:
-    """Draws two panels for each thread count, one line a shape, into a PNG."""
+    """Draws two panels for each thread count, one line a shape, into a PNG; ``heading`` is its first lines."""
     thread_counts = sorted({comparison.threads for comparison in comparisons})
-    shapes = list(dict.fromkeys((c.shape, c.workload.dims) for c in comparisons))
+    shapes = list(dict.fromkeys((c.shape, describe(c.workload)) for c in comparisons))
     figure, axes = pyplot.subplots(
         1,
         2 * len(thread_counts),
@@ -44,14 +45,14 @@ def draw(comparisons: Sequence[Comparison], heading: Sequence[str], path: Path) 
         of_threads = [comparison for comparison in comparisons if comparison.threads == threads]
         _draw_speed(axes[0, 2 * column], of_threads, lines)
         _draw_ratio(axes[0, 2 * column + 1], of_threads, lines)
-    labels = [f"{shape}  {'×'.join(map(str, dims))}" for shape, dims in shapes]
+    labels = [f"{shape}  {sizes}" for shape, sizes in shapes]
     axes[0, 0].set_yticks(range(len(shapes)), labels, fontsize=8)
     axes[0, 0].set_ylim(len(shapes) - 0.4, -0.6)
     handles = {
         label: handle for axis in axes[0, ::2] for handle, label in zip(*axis.get_legend_handles_labels(), strict=True)
     }
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=len(handles), frameon=False)
-    figure.suptitle("\n".join(["Dense layers, float32, weights prepacked", *heading]), fontsize=9)
+    figure.suptitle("\n".join(heading), fontsize=9)
     figure.savefig(path, dpi=130, bbox_inches="tight", pad_inches=0.15)
     pyplot.close(figure)
 

@@ -32,8 +32,9 @@ class Comparison:
     """One shape on one thread count.
 
     Attributes:
-        gflops: by contender, from its median seconds.
-        limit_gflops: the roofline: the FMA peak, or the memory bandwidth at this working set where that is less.
+        occurrences: how often the layer is in each network.
+        secs: by contender, the median seconds a run.
+        limit_gflops: the roofline: the FMA peak, or what the bandwidths of its traffic allow where that is less.
         peak_gflops: of all threads together.
         memory_bound: whether the bandwidth is the limit.
         fraction_of_roofline: by our median. The limits are the best that was seen of them, so on a noisy machine this
@@ -42,10 +43,12 @@ class Comparison:
         ratios: our best schedule against each peer, above one where ours is faster.
     """
 
+    group: str
     shape: str
     workload: Workload
+    occurrences: Mapping[str, int]
     threads: int
-    gflops: Mapping[str, float]
+    secs: Mapping[str, float]
     limit_gflops: float
     peak_gflops: float
     memory_bound: bool
@@ -55,35 +58,49 @@ class Comparison:
 
     @property
     def ours(self) -> str:
-        return ours(self.gflops)
+        return ours(self.secs)
+
+    @property
+    def gflops(self) -> dict[str, float]:
+        return {name: self.workload.flops / secs * 1e-9 for name, secs in self.secs.items()}
+
+    @property
+    def default_of_tuned(self) -> float | None:
+        """Speed of the default schedule as a fraction of the tuned one's; None where nothing was tuned."""
+        return self.secs["tuned"] / self.secs["default"] if "tuned" in self.secs else None
 
 
 def compare(result: Mapping[str, Any], peak_gflops: float) -> Comparison:
-    """Reads what ``benchmarks.measure`` wrote. ``peak_gflops`` is of as many threads as the result."""
+    """Reads what ``benchmarks.measure`` wrote. ``peak_gflops`` is of as many threads and the type of the result."""
     workload = Workload.from_json(result["workload"])
     secs = {name: contender["secs"] for name, contender in result["contenders"].items()}
     mine = ours(secs)
-    limit_secs = workload.roofline_secs(peak_gflops, result["bandwidth_gbs"])
+    arithmetic_secs = workload.flops / (peak_gflops * 1e9)
+    memory_secs = max(part["bytes"] / (part["gbs"] * 1e9) for part in result["traffic"])
+    limit_secs = max(arithmetic_secs, memory_secs)
     return Comparison(
+        group=result["group"],
         shape=result["shape"],
         workload=workload,
+        occurrences=result["occurrences"],
         threads=result["threads"],
-        gflops={name: workload.flops / float(np.median(samples)) * 1e-9 for name, samples in secs.items()},
+        secs={name: float(np.median(samples)) for name, samples in secs.items()},
         limit_gflops=workload.flops / limit_secs * 1e-9,
         peak_gflops=peak_gflops,
         fraction_of_roofline=limit_secs / float(np.median(secs[mine])),
         best_fraction_of_roofline=limit_secs / min(secs[mine]),
-        memory_bound=limit_secs > workload.flops / (peak_gflops * 1e9),
+        memory_bound=memory_secs > arithmetic_secs,
         ratios={name: ratio(secs[mine], secs[name]) for name in secs if name in PEERS},
     )
 
 
 def compare_all(results: Sequence[Mapping[str, Any]]) -> list[Comparison]:
-    """Compares each result, with the highest peak of its thread count: noise only ever lowers a measured peak."""
-    peaks: dict[int, float] = {}
+    """Compares each result with the highest peak of its threads and type: noise only ever lowers a measured peak."""
+    peaks: dict[tuple[int, str], float] = {}
     for result in results:
-        peaks[result["threads"]] = max(peaks.get(result["threads"], 0.0), result["peak_gflops"])
-    return [compare(result, peaks[result["threads"]]) for result in results]
+        kind = result["threads"], result["workload"]["dtype"]
+        peaks[kind] = max(peaks.get(kind, 0.0), result["peak_gflops"])
+    return [compare(result, peaks[result["threads"], result["workload"]["dtype"]]) for result in results]
 
 
 def ours(contenders: Iterable[str]) -> str:

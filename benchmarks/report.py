@@ -1,4 +1,4 @@
-"""What is left of a benchmark: a table, ``dense.json`` with the raw samples, and ``dense.png``."""
+"""What is left of a benchmark: for each group a table, a JSON file with the raw samples, and a picture."""
 
 from __future__ import annotations
 
@@ -10,62 +10,86 @@ from typing import Any
 
 from benchmarks.chart import draw
 from benchmarks.comparison import PEER, Comparison, compare_all, geometric_mean
+from benchmarks.groups import GROUPS, Group
+from benchmarks.shapes import describe
 
-JSON_FILE = "dense.json"
-PNG_FILE = "dense.png"
+Results = Sequence[Mapping[str, Any]]
 
 # Beyond this, threads wait for cores that others hold, and figures for several threads mean little.
 NOISY_CORES = 0.1
 
 
-def write(results: Sequence[Mapping[str, Any]], folder: Path) -> None:
-    """Writes both files, making the folder where there is none."""
+def write(results: Results, folder: Path) -> list[Path]:
+    """Writes ``<group>.json`` and ``<group>.png`` for each group measured, making the folder where there is none."""
     folder.mkdir(parents=True, exist_ok=True)
-    comparisons = compare_all(results)
-    report = {
-        "machine": machine(results[0]),
-        "summary": [
-            {"threads": threads, "peer": PEER, **summary(of_threads)} for threads, of_threads in by_threads(comparisons)
-        ],
-        "results": list(results),
-    }
-    (folder / JSON_FILE).write_text(json.dumps(report, indent=1))
-    draw(comparisons, heading(results), folder / PNG_FILE)
+    files = []
+    for name, of_group in by_group(results):
+        comparisons = compare_all(of_group)
+        report = {
+            "machine": machine(of_group[0]),
+            "summary": [
+                {"threads": threads, "peer": PEER, **summary(of_threads)}
+                for threads, of_threads in by_threads(comparisons)
+            ],
+            "results": of_group,
+        }
+        files += [folder / f"{name}.json", folder / f"{name}.png"]
+        files[-2].write_text(json.dumps(report, indent=1))
+        draw(comparisons, [title(GROUPS[of_group[0]["group"]]), *heading(of_group)], files[-1])
+    return files
 
 
-def lines(results: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """The report as plain text: machine and versions first, then a table and its summary for each thread count."""
+def lines(results: Results) -> Iterator[str]:
+    """The report as plain text: machine and versions, the tables of each group, then all summaries once more."""
     yield from heading(results)
-    for threads, comparisons in by_threads(compare_all(results)):
-        example = next(result for result in results if result["threads"] == threads)
-        cores = ", ".join(map(str, example["cores"]))
+    conclusion = []
+    for name, of_group in by_group(results):
         yield ""
-        yield (
-            f"{threads} thread{'s' * (threads > 1)}, process bound to core{'s' * (threads > 1)} {cores}; "
-            f"FMA peak {comparisons[0].peak_gflops:.1f} GFLOP/s; GFLOP/s by the median of "
-            f"{len(example['contenders']['default']['secs'])} samples in random order"
-        )
-        busy = [result["shape"] for result in results if result["threads"] == threads and _is_noisy(result)]
-        if busy:
-            yield f"NOT QUIET, other processes kept more than {NOISY_CORES} cores busy, during: {', '.join(busy)}"
-        yield from _table(comparisons)
-        yield from _summary_lines(comparisons)
+        yield f"== {name}: {title(GROUPS[of_group[0]['group']])}"
+        for threads, comparisons in by_threads(compare_all(of_group)):
+            yield ""
+            yield from _about_threads(threads, comparisons, of_group)
+            yield from _table(comparisons)
+            summaries = list(_summary_lines(comparisons))
+            yield from summaries
+            conclusion += [f"{name}, {_plural(threads, 'thread')}: {line}" for line in summaries]
+    yield ""
+    yield "== all groups"
+    yield from conclusion
 
 
-def _is_noisy(result: Mapping[str, Any]) -> bool:
-    return result["cores_busy_with_others"] > NOISY_CORES
+def by_group(results: Results) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
+    """Results by group and batch, in the order of ``GROUPS``, under the name that their files have."""
+    for group in GROUPS.values():
+        of_group = [result for result in results if result["group"] == group.name]
+        for batch in sorted({result["batch"] for result in of_group}):
+            name = group.name if batch == 1 else f"{group.name}-batch{batch}"
+            yield name, [result for result in of_group if result["batch"] == batch]
 
 
-def heading(results: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Machine, versions of the peers, and which peers were skipped."""
+def title(group: Group) -> str:
+    weights = "weights cold, activations hot" if group.cold else "weights and activations hot"
+    return f"{group.title}, {group.dtype}, weights prepacked, {weights}"
+
+
+def heading(results: Results) -> list[str]:
+    """Machine, versions of the peers, and which peers were skipped where."""
     about = machine(results[0])
     versions = {name: version for result in results for name, version in result["versions"].items()}
-    skipped = {name: reason for result in results for name, reason in result["skipped"].items()}
+    skipped: dict[tuple[str, str], list[str]] = {}
+    for result in results:
+        for name, reason in result["skipped"].items():
+            skipped.setdefault((name, reason), []).append(result["shape"])
     return [
         f"{about['cpu']}, {about['isa']}, {about['system']}",
         *(f"{name}: {version}" for name, version in versions.items()),
-        *(f"{name}: skipped, {reason}" for name, reason in skipped.items()),
+        *(f"{name}: skipped, {reason} ({_places(shapes, results)})" for (name, reason), shapes in skipped.items()),
     ]
+
+
+def _places(shapes: Sequence[str], results: Results) -> str:
+    distinct = list(dict.fromkeys(shapes))
+    return "everywhere" if len(shapes) == len(results) else ", ".join(distinct)
 
 
 def machine(result: Mapping[str, Any]) -> dict[str, str]:
@@ -78,8 +102,14 @@ def by_threads(comparisons: Sequence[Comparison]) -> Iterator[tuple[int, list[Co
 
 
 def summary(comparisons: Sequence[Comparison]) -> dict[str, Any]:
-    """Geometric mean and least ratio against ``PEER``, and the shares of the roofline where memory is the limit."""
+    """The figures of one group on one thread count.
+
+    Geometric mean and least ratio against ``PEER``; the default schedule's speed as a fraction of the tuned one's;
+    the shares of the roofline where memory is the limit; and for each network the seconds that its layers here take
+    together, each as often as it occurs.
+    """
     ratios = {c.shape: c.ratios[PEER].value for c in comparisons if PEER in c.ratios}
+    fractions = [c.default_of_tuned for c in comparisons if c.default_of_tuned is not None]
     shares = {c.shape: c.fraction_of_roofline for c in comparisons if c.memory_bound}
     best_shares = {c.shape: c.best_fraction_of_roofline for c in comparisons if c.memory_bound}
     worst = min(ratios, key=ratios.__getitem__, default=None)
@@ -88,9 +118,37 @@ def summary(comparisons: Sequence[Comparison]) -> dict[str, Any]:
         "geometric_mean": geometric_mean(ratios.values()) if ratios else None,
         "least_ratio": ratios.get(worst) if worst else None,
         "least_ratio_shape": worst,
+        "default_of_tuned": geometric_mean(fractions) if fractions else None,
         "memory_bound_shares": shares,
         "memory_bound_best_shares": best_shares,
+        "network_secs": _network_secs(comparisons),
     }
+
+
+def _network_secs(comparisons: Sequence[Comparison]) -> dict[str, dict[str, float]]:
+    """By network, then ours and the peer's: seconds of its layers that both computed."""
+    both = [c for c in comparisons if PEER in c.secs]
+    networks = dict.fromkeys(network for c in both for network in c.occurrences)
+    return {
+        network: {
+            name: sum(c.occurrences.get(network, 0) * c.secs[c.ours if name == "ours" else name] for c in both)
+            for name in ("ours", PEER)
+        }
+        for network in networks
+    }
+
+
+def _about_threads(threads: int, comparisons: Sequence[Comparison], results: Results) -> Iterator[str]:
+    of_threads = [result for result in results if result["threads"] == threads]
+    cores = ", ".join(map(str, of_threads[0]["cores"]))
+    yield (
+        f"{_plural(threads, 'thread')}, process bound to core{'s' * (threads > 1)} {cores}; "
+        f"FMA peak {comparisons[0].peak_gflops:.1f} GFLOP/s; GFLOP/s by the median of "
+        f"{len(of_threads[0]['contenders']['default']['secs'])} samples in random order"
+    )
+    busy = [result["shape"] for result in of_threads if result["cores_busy_with_others"] > NOISY_CORES]
+    if busy:
+        yield f"NOT QUIET, other processes kept more than {NOISY_CORES} cores busy, during: {', '.join(busy)}"
 
 
 def _summary_lines(comparisons: Sequence[Comparison]) -> Iterator[str]:
@@ -100,17 +158,29 @@ def _summary_lines(comparisons: Sequence[Comparison]) -> Iterator[str]:
             f"{comparisons[0].ours} / {PEER}: geometric mean {figures['geometric_mean']:.3f} over {figures['shapes']} "
             f"shapes, least {figures['least_ratio']:.3f} ({figures['least_ratio_shape']})"
         )
+    if figures["default_of_tuned"] is not None:
+        yield f"default / tuned: geometric mean {figures['default_of_tuned']:.3f}"
+    if figures["network_secs"]:
+        yield (
+            "ms in a network, ours and "
+            + f"{PEER}'s: "
+            + ", ".join(
+                f"{network} {secs['ours'] * 1e3:.2f} {secs[PEER] * 1e3:.2f}"
+                for network, secs in figures["network_secs"].items()
+            )
+        )
 
 
 def _table(comparisons: Sequence[Comparison]) -> Iterator[str]:
-    contenders = list(dict.fromkeys(name for comparison in comparisons for name in comparison.gflops))
+    contenders = list(dict.fromkeys(name for comparison in comparisons for name in comparison.secs))
     peers = [name for name in contenders if any(name in comparison.ratios for comparison in comparisons)]
     ratios = [f"ours/{name} [95 %]" for name in peers]
-    rows = [["shape", "m x n x k", *contenders, "roofline", "share", "best", *ratios]]
+    rows = [["shape", "sizes", "times", *contenders, "roofline", "share", "best", *ratios]]
     rows += [
         [
             c.shape,
-            "x".join(map(str, c.workload.dims)),
+            describe(c.workload),
+            str(next(iter(c.occurrences.values()), "")),
             *(f"{c.gflops[name]:.1f}" if name in c.gflops else "" for name in contenders),
             f"{'memory ' if c.memory_bound else ''}{c.limit_gflops:.1f}",
             f"{c.fraction_of_roofline:.1%}",
@@ -124,3 +194,7 @@ def _table(comparisons: Sequence[Comparison]) -> Iterator[str]:
         cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
         cells[0] = row[0].ljust(widths[0])
         yield "  ".join(cells).rstrip()
+
+
+def _plural(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number > 1)}"

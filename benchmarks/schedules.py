@@ -7,6 +7,7 @@ from pathlib import Path
 import autotune
 from compiler.records import Records
 from compiler.schedule import Schedule
+from compiler.spaces.kernel import KERNEL_SPACES
 from compiler.target import Target
 from compiler.workload import Workload
 
@@ -17,8 +18,10 @@ STRATEGY = "rl"
 def tuned_schedule(workload: Workload, threads: int, path: Path, trials: int) -> Schedule | None:
     """The best schedule of our kernels in the file ``path``, which a search first fills up to ``trials`` records.
 
-    None where there is no record and ``trials`` is 0.
+    None where the kernel leaves a schedule nothing to decide, and where there is no record and ``trials`` is 0.
     """
+    if workload.op not in KERNEL_SPACES:
+        return None
     target = Target.from_host(num_cores=threads)
     path.parent.mkdir(parents=True, exist_ok=True)
     with Records(path) as records:

@@ -1,7 +1,8 @@
-"""Dense layers of real networks, and a few that are only awkward."""
+"""What a row of the benchmark is about, and dense shapes that are of no network at hand or only awkward."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from compiler.workload import Workload
@@ -9,14 +10,30 @@ from compiler.workload import Workload
 
 @dataclass(frozen=True)
 class Shape:
-    """A named workload."""
+    """A named workload, and how often it occurs: pairs of a network and a number."""
 
     name: str
     workload: Workload
+    occurrences: tuple[tuple[str, int], ...] = ()
 
-    @property
-    def label(self) -> str:
-        return f"{self.name} {'x'.join(map(str, self.workload.dims))}"
+
+def describe(workload: Workload) -> str:
+    """The sizes in short, as people write them: ``128x768x768``, ``56x56x64-256 3x3/2``."""
+    return _SHORT[workload.op](workload.sizes)
+
+
+def _describe_conv2d(s: Mapping[str, int]) -> str:
+    batch = f"{s['n']}x" if s["n"] > 1 else ""
+    channels = f"{s['c']} dw" if 1 < s["groups"] == s["c"] else f"{s['c']}-{s['o']}"
+    stride = f"/{s['stride_h']}" if s["stride_h"] > 1 else ""
+    return f"{batch}{s['h']}x{s['w']}x{channels} {s['kh']}x{s['kw']}{stride}"
+
+
+_SHORT: Mapping[str, Callable[[Mapping[str, int]], str]] = {
+    "dense": lambda s: "{m}x{n}x{k}".format(**s),
+    "conv2d": _describe_conv2d,
+    "attention": lambda s: "{batch}x{heads} heads {queries}x{keys}x{head_dim}".format(**s),
+}
 
 
 def _dense(name: str, m: int, n: int, k: int, *epilogue: str) -> Shape:
@@ -24,7 +41,7 @@ def _dense(name: str, m: int, n: int, k: int, *epilogue: str) -> Shape:
 
 
 # m rows of x, n outputs, k inputs. A 1x1 convolution is a dense layer whose rows are the pixels.
-SHAPES: tuple[Shape, ...] = (
+DENSE_SHAPES: tuple[Shape, ...] = (
     # Classifiers, one image at a time and a batch.
     _dense("resnet50-classifier", 1, 1000, 2048, "bias"),
     _dense("mobilenet-classifier", 1, 1000, 1280, "bias"),

@@ -1,7 +1,7 @@
 """Whom we compare with, one small adapter each.
 
-A peer is added with one file and one line in ``PEERS``. The file defines ``missing()``, ``version()`` and ``Dense``, as
-``Peer`` and ``Layer`` below say; it imports its library only when one of these is called.
+A peer is added with one module and one line in ``PEERS``. The module defines ``missing()``, ``version()`` and
+``layer()``, as ``Peer`` below says; it imports its library only when one of these is called.
 """
 
 from __future__ import annotations
@@ -11,25 +11,9 @@ from typing import Protocol
 
 import numpy as np
 
+from benchmarks.layer import Layer
 from benchmarks.peers import onednn, torch_onednn
 from compiler.workload import Workload
-
-
-class Layer(Protocol):
-    """One dense layer of a peer, made for fixed inputs, its weights packed.
-
-    ``implementation`` names the code that the peer chose to run.
-    """
-
-    implementation: str
-
-    def run(self) -> np.ndarray:
-        """Runs once and returns the output (m, n)."""
-        ...
-
-    def time(self, number: int, repeat: int) -> list[float]:
-        """``repeat`` samples, each the mean seconds a run over ``number`` runs back to back."""
-        ...
 
 
 class Peer(Protocol):
@@ -43,8 +27,12 @@ class Peer(Protocol):
         """Name and version, as the loaded library states it."""
         ...
 
-    def Dense(self, workload: Workload, inputs: Mapping[str, np.ndarray], threads: int) -> Layer:
-        """Packs the weights for ``threads`` threads; ValueError where the peer cannot compute the workload."""
+    def layer(self, workload: Workload, inputs: Mapping[str, np.ndarray], out: np.ndarray, threads: int) -> Layer:
+        """Packs the weights for ``threads`` threads; the answer goes into ``out``, or where the peer can only put it.
+
+        Raises:
+            ValueError: the peer, or its adapter, cannot compute the workload.
+        """
         ...
 
 

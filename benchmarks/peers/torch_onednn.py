@@ -31,26 +31,21 @@ def version() -> str:
 
 
 class Dense:
-    """One dense layer with prepacked weights.
-
-    Raises:
-        ValueError: the epilogue has a residual or an activation that this adapter does not fuse.
-    """
+    """One dense layer with prepacked weights, float32."""
 
     implementation = "mkldnn::_linear_pointwise"
+    algorithm = "direct"
 
     def __init__(self, workload: Workload, inputs: Mapping[str, np.ndarray], threads: int) -> None:
         import torch
 
-        if "residual" in workload.epilogue or (workload.activation or "relu") not in ACTIVATIONS:
-            raise ValueError(f"no fused epilogue {' '.join(workload.epilogue)} here")
+        self._workload, self._inputs, self._threads = workload, inputs, threads
         self._inference_mode = torch.inference_mode
         self._set_num_threads = torch.set_num_threads
-        self._threads = threads
         torch.set_num_threads(threads)
         x, weight = (torch.from_numpy(inputs[name]) for name in ("x", "weight"))
         bias = torch.from_numpy(inputs["bias"]) if "bias" in inputs else None
-        packed = torch.ops.mkldnn._reorder_linear_weight(weight, workload.dims[0])
+        packed = torch.ops.mkldnn._reorder_linear_weight(weight, len(inputs["x"]))
         activation, algorithm = ACTIVATIONS.get(workload.activation or "", ("none", ""))
         self._operator = torch.ops.mkldnn._linear_pointwise.default
         self._arguments = (x, packed, bias, activation, [], algorithm)
@@ -70,3 +65,24 @@ class Dense:
                     operator(*arguments)
                 samples.append((time.perf_counter() - start) / number)
         return samples
+
+    def copy(self) -> Dense:
+        return Dense(self._workload, self._inputs, self._threads)
+
+
+def layer(
+    workload: Workload,
+    inputs: Mapping[str, np.ndarray],
+    out: np.ndarray,  # noqa: ARG001 - the operator allocates its output
+    threads: int,
+) -> Dense:
+    """Only a dense layer in float32 without residual.
+
+    Raises:
+        ValueError: the workload is another.
+    """
+    if workload.op != "dense" or workload.dtype != "float32":
+        raise ValueError(f"no {workload.op} {workload.dtype} here; there is only dense float32")
+    if "residual" in workload.epilogue or (workload.activation or "relu") not in ACTIVATIONS:
+        raise ValueError(f"no fused epilogue {' '.join(workload.epilogue)} here")
+    return Dense(workload, inputs, threads)

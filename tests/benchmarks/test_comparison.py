@@ -13,18 +13,28 @@ from compiler.workload import Workload
 
 
 def result(
-    secs: Mapping[str, list[float]], threads: int = 1, peak: float = 100.0, bandwidth: float = 10.0
+    secs: Mapping[str, list[float]],
+    threads: int = 1,
+    peak: float = 100.0,
+    bandwidth: float = 10.0,
+    group: str = "dense",
+    batch: int = 1,
+    dtype: str = "float32",
 ) -> dict[str, Any]:
     """What ``benchmarks.measure`` would write for a layer of 2e6 operations and 120,000 bytes."""
     return {
+        "group": group,
+        "batch": batch,
         "shape": "square",
-        "workload": Workload.dense(100, 100, 100).to_json(),
+        "occurrences": {"network": 3},
+        "workload": Workload.dense(100, 100, 100, dtype).to_json(),
         "threads": threads,
         "cores": list(range(threads)),
         "cpu": "a CPU",
         "isa": "avx2",
         "peak_gflops": peak,
-        "bandwidth_gbs": bandwidth,
+        "copies": 1,
+        "traffic": [{"bytes": 120_000, "gbs": bandwidth}],
         "cores_busy_with_others": 0.0,
         "versions": {},
         "skipped": {},
@@ -68,16 +78,26 @@ def test_memory_is_the_limit_where_it_is_slow() -> None:
     assert comparison.memory_bound
 
 
+def test_cold_weights_can_be_the_limit() -> None:
+    measured = result({"default": [0.001]})
+    measured["traffic"] = [{"bytes": 80_000, "gbs": 100.0}, {"bytes": 40_000, "gbs": 1.0}]
+    (comparison,) = compare_all([measured])
+    assert comparison.limit_gflops == pytest.approx(50)  # 40 µs for 2e6 operations
+    assert comparison.memory_bound
+
+
 def test_the_tuned_schedule_is_compared_where_there_is_one() -> None:
     (comparison,) = compare_all([result({"default": [0.004], "tuned": [0.001], PEER: [0.003]})])
     assert comparison.ours == "tuned"
     assert comparison.ratios[PEER].value == pytest.approx(3)
+    assert comparison.default_of_tuned == pytest.approx(0.25)
 
 
-def test_peak_is_the_highest_of_the_same_thread_count() -> None:
+def test_peak_is_the_highest_of_the_same_thread_count_and_type() -> None:
     secs = {"default": [1.0]}
     results = [result(secs, peak=90), result(secs, peak=100), result(secs, threads=2, peak=150)]
-    assert [comparison.peak_gflops for comparison in compare_all(results)] == [100, 100, 150]
+    results.append(result(secs, peak=200, dtype="bfloat16"))
+    assert [comparison.peak_gflops for comparison in compare_all(results)] == [100, 100, 150, 200]
 
 
 def test_geometric_mean() -> None:

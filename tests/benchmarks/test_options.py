@@ -20,16 +20,27 @@ def collect(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_without_the_option_nothing_is_timed() -> None:
     listed = collect().stdout
-    assert "test_our_answer[square-512]" in listed
-    assert "test_answer_of_peer[square-512-oneDNN]" in listed
+    assert "test_our_answer[conv3x3-resnet50-5a-3x3]" in listed
+    assert "test_answer_of_peer[conv3x3-resnet50-5a-3x3-oneDNN]" in listed
     assert "test_speed" not in listed
 
 
 def test_with_it_everything_is() -> None:
     listed = collect("--benchmark", "--bench-threads", "1").stdout
-    assert "square-512" in listed
+    assert "test_speed[1t-dense-square-512]" in listed
+    assert "test_speed[1t-conv3x3-resnet50-2a-3x3]" in listed
     assert "answer" not in listed
     assert "2t" not in listed
+    assert "batch8" not in listed
+
+
+def test_groups_and_batches_can_be_chosen() -> None:
+    listed = collect("--benchmark", "--bench-group", "first,attention", "--bench-batch", "8").stdout
+    rows = {line.partition("t-")[2].rstrip("]") for line in listed.splitlines() if "::" in line}
+    assert rows == {
+        *("first-resnet50-stem-batch8", "first-mobilenetv2-stem-batch8", "first-efficientnet-lite0-stem-batch8"),
+        *("attention-bert-base-heads-batch8", "attention-minilm-heads-batch8"),
+    }
 
 
 @pytest.mark.parametrize("counts", ["0", "one,2"])
@@ -37,3 +48,16 @@ def test_wrong_thread_counts(counts: str) -> None:
     process = collect("--benchmark", "--bench-threads", counts)
     assert process.returncode == pytest.ExitCode.USAGE_ERROR
     assert f"wants counts between 1 and {usable_cores()} such as 1,2; got '{counts}'" in process.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--bench-group", "dense,no-such", "wants some of dense, conv1x1, "),
+        ("--bench-batch", "2", "wants some of 1, 8; got '2'"),
+    ],
+)
+def test_wrong_choices(option: str, value: str, message: str) -> None:
+    process = collect("--benchmark", option, value)
+    assert process.returncode == pytest.ExitCode.USAGE_ERROR
+    assert message in process.stderr

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import report
-from benchmarks.comparison import PEER
+from benchmarks.comparison import PEER, compare_all
 from tests.benchmarks.test_comparison import result
 
 
@@ -21,11 +21,34 @@ def test_files_keep_the_raw_samples(tmp_path: Path) -> None:
     assert (tmp_path / "new folder" / "dense.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_each_group_and_batch_has_its_files(tmp_path: Path) -> None:
+    secs = {"default": [0.001]}
+    results = [result(secs), result(secs, group="conv3x3"), result(secs, group="conv3x3", batch=8)]
+    files = report.write(results, tmp_path)
+    names = ["dense", "conv3x3", "conv3x3-batch8"]
+    assert [file.name for file in files] == [f"{name}{suffix}" for name in names for suffix in (".json", ".png")]
+    assert all(file.exists() for file in files)
+    text = "\n".join(report.lines(results))
+    assert "== conv3x3-batch8: Convolutions 3x3, float32, weights prepacked, weights cold, activations hot" in text
+
+
+def test_a_network_takes_each_layer_as_often_as_it_occurs() -> None:
+    row = report.summary(compare_all([result({"default": [0.002], "tuned": [0.001], PEER: [0.004]})]))
+    assert row["network_secs"] == {"network": {"ours": pytest.approx(0.003), PEER: pytest.approx(0.012)}}
+    assert row["default_of_tuned"] == pytest.approx(0.5)
+
+
 def test_text_names_machine_peers_and_pinning() -> None:
     measured = result({"default": [0.001], PEER: [0.002]})
     measured |= {"versions": {PEER: "version 7"}, "skipped": {"torch": "torch is not installed"}}
     text = "\n".join(report.lines([measured]))
-    for expected in ("a CPU", "version 7", "torch: skipped, torch is not installed", "bound to core 0", "1 thread,"):
+    for expected in (
+        "a CPU",
+        "version 7",
+        "torch: skipped, torch is not installed (everywhere)",
+        "bound to core 0",
+        "1 thread,",
+    ):
         assert expected in text
     assert f"default / {PEER}: geometric mean 2.000 over 1 shapes, least 2.000 (square)" in text
     assert "NOT QUIET" not in text

@@ -1,0 +1,109 @@
+"""oneDNN's C++ interface, from the wheels ``onednn-cpu-gomp`` and ``onednn-devel-cpu-gomp``.
+
+oneDNN is given its best: weights in the layout of its own choice, and for convolutions activations too, reordered
+outside of what is timed; bias, residual and activation fused; the work split for the thread count that runs it.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from benchmarks.peers.onednn import adapter
+from compiler.workload import Workload
+
+missing = adapter.missing
+Inputs = Mapping[str, np.ndarray]
+
+_NOTHING = np.empty(0, np.float32)
+
+
+def version() -> str:
+    """The version that the loaded library states, not the wheel's."""
+    wheel = adapter.WHEELS[0]
+    return f"oneDNN {adapter.load().version()} ({wheel} {importlib.metadata.version(wheel)})"
+
+
+class Layer:
+    """One layer made of oneDNN's primitives, run over fixed inputs."""
+
+    algorithm = "direct"
+
+    def __init__(self, native: Any, out: np.ndarray, name: str) -> None:
+        self._native, self._out = native, out
+        self.implementation = f"{name}: {native.implementation}"
+        self._name = name
+
+    def run(self) -> np.ndarray:
+        self._native.run()
+        return self._out
+
+    def time(self, number: int, repeat: int) -> list[float]:
+        return self._native.time(number, repeat)
+
+    def copy(self) -> Layer:
+        return Layer(self._native.copy(), self._out, self._name)
+
+
+def layer(workload: Workload, inputs: Inputs, out: np.ndarray, threads: int) -> Layer:
+    """The fastest of oneDNN's ways to compute the workload, where there are several.
+
+    Raises:
+        ValueError: this adapter does not know the operator.
+    """
+    if workload.op not in _OPERATORS:
+        raise ValueError(f"no {workload.op} here; choose from: {', '.join(_OPERATORS)}")
+    bits = {name: _bits(array) for name, array in inputs.items()}
+    ways = _OPERATORS[workload.op](workload, bits, _bits(out), threads)
+    layers = [Layer(native, out, name) for name, native in ways.items()]
+    return min(layers, key=_quick_secs) if len(layers) > 1 else layers[0]
+
+
+def _dense(workload: Workload, inputs: Inputs, out: np.ndarray, threads: int) -> dict[str, Any]:
+    epilogue = (inputs.get("bias", _NOTHING), inputs.get("residual", _NOTHING), out, workload.activation or "")
+    return {
+        primitive: adapter.load().dense(primitive, inputs["x"], inputs["weight"], *epilogue, threads)
+        for primitive in ("inner_product", "matmul")
+    }
+
+
+def _conv2d(workload: Workload, inputs: Inputs, out: np.ndarray, threads: int) -> dict[str, Any]:
+    s = workload.sizes
+    epilogue = (inputs.get("bias", _NOTHING), inputs.get("residual", _NOTHING), out, workload.activation or "")
+    geometry = (
+        (s["stride_h"], s["stride_w"]),
+        (s["pad_top"], s["pad_left"]),
+        (s["pad_bottom"], s["pad_right"]),
+        (s["dilation_h"], s["dilation_w"]),
+        s["groups"],
+    )
+    return {"convolution": adapter.load().convolution(inputs["x"], inputs["weight"], *epilogue, *geometry, threads)}
+
+
+def _attention(_: Workload, inputs: Inputs, out: np.ndarray, threads: int) -> dict[str, Any]:
+    qkv = (inputs["q"], inputs["k"], inputs["v"])
+    return {
+        f"matmul, softmax, matmul, {layout}": adapter.load().attention(*qkv, out, layout == "head by head", threads)
+        for layout in ("in place", "head by head")
+    }
+
+
+_OPERATORS: Mapping[str, Callable[[Workload, Inputs, np.ndarray, int], dict[str, Any]]] = {
+    "dense": _dense,
+    "conv2d": _conv2d,
+    "attention": _attention,
+}
+
+
+def _bits(array: np.ndarray) -> np.ndarray:
+    """bfloat16 as the integers that hold it, since pybind11 knows no such type."""
+    return array.view(np.uint16) if array.dtype.name == "bfloat16" else array
+
+
+def _quick_secs(layer: Layer, sample_secs: float = 0.002) -> float:
+    """Best of a few short samples, the first of which only warms up: enough to choose between two."""
+    number = max(1, round(sample_secs / min(layer.time(1, 3))))
+    return min(layer.time(number, 10))

@@ -1,0 +1,140 @@
+// What Python times: oneDNN primitives that are made once and run many times over memory that is already in their layout.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <cstring>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include <omp.h>
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include "dnnl.hpp"
+
+namespace onednn {
+
+namespace py = pybind11;
+using dnnl::memory;
+using Arguments = std::unordered_map<int, memory>;
+
+// bfloat16, which numpy does not know, arrives as the 16-bit integers that hold it.
+inline memory::data_type data_type(const py::array& array) {
+  return array.itemsize() == 2 ? memory::data_type::bf16 : memory::data_type::f32;
+}
+
+inline memory::dims shape(const py::array& array) { return {array.shape(), array.shape() + array.ndim()}; }
+
+// A layer is up to three lists of primitives: `prepare_` and `finish_` bring the residual and the answer from and into
+// plain arrays, and only run() executes them; `steps_` are the layer itself, and what time() measures.
+class Layer {
+ public:
+  // All primitives must be made while the layer is: oneDNN splits their work for the threads of that moment.
+  explicit Layer(int threads) : threads_(threads), engine_(dnnl::engine::kind::cpu, 0), stream_(engine_) {
+    omp_set_num_threads(threads_);
+  }
+
+  const dnnl::engine& engine() const { return engine_; }
+  const std::string& implementation() const { return implementation_; }
+
+  memory allocate(const memory::desc& wanted) const { return memory(wanted, engine_); }
+
+  // The contents of `array`, whose layout is `plain`: in place where that is the layout wanted, else reordered once.
+  memory input(const py::array& array, const memory::desc& plain, const memory::desc& wanted) {
+    const memory source = in_place(array, plain);
+    return plain == wanted ? source : copied(source, wanted);
+  }
+
+  // As input(), but never in place, so that each copy of the layer has weights of its own.
+  memory weights(const py::array& array, const memory::desc& plain, const memory::desc& wanted) {
+    return copied(in_place(array, plain), wanted);
+  }
+
+  // Where the layer writes; run() then brings it into `array`. Before, run() brings `residual` there, if it is not empty:
+  // oneDNN's way to add one is to sum into the output.
+  memory output(const py::array& array, const py::array& residual, const memory::desc& plain, const memory::desc& wanted) {
+    const memory target = in_place(array, plain);
+    const memory own = plain == wanted ? target : allocate(wanted);
+    if (residual.size() > 0) reorder(prepare_, in_place(residual, plain), own);
+    if (plain != wanted) reorder(finish_, own, target);
+    return own;
+  }
+
+  template <class Primitive>
+  void add(const typename Primitive::primitive_desc& desc, Arguments arguments) {
+    steps_.push_back({Primitive(desc), std::move(arguments)});
+    implementation_ += (implementation_.empty() ? "" : ", ") + std::string(desc.impl_info_str());
+  }
+
+  void run() {
+    const py::gil_scoped_release release;
+    omp_set_num_threads(threads_);
+    for (const auto* steps : {&prepare_, &steps_, &finish_}) execute(*steps);
+  }
+
+  // Seconds a run, `repeat` times the mean of `number` runs.
+  std::vector<double> time(int number, int repeat) {
+    const py::gil_scoped_release release;
+    omp_set_num_threads(threads_);
+    std::vector<double> seconds;
+    for (int sample = 0; sample < repeat; ++sample) {
+      const auto start = std::chrono::steady_clock::now();
+      for (int i = 0; i < number; ++i) execute(steps_);
+      const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+      seconds.push_back(elapsed.count() / number);
+    }
+    return seconds;
+  }
+
+  // The same layer on the same activations, with weights in memory of their own.
+  Layer copy() const {
+    Layer other = *this;
+    for (Step& step : other.steps_)
+      for (const int name : {DNNL_ARG_WEIGHTS, DNNL_ARG_BIAS}) {
+        const auto found = step.arguments.find(name);
+        if (found == step.arguments.end()) continue;
+        const memory source = found->second;
+        found->second = allocate(source.get_desc());
+        std::memcpy(found->second.get_data_handle(), source.get_data_handle(), source.get_desc().get_size());
+      }
+    return other;
+  }
+
+ private:
+  struct Step {
+    dnnl::primitive primitive;
+    Arguments arguments;
+  };
+
+  memory in_place(const py::array& array, const memory::desc& plain) {
+    arrays_.push_back(array);
+    return memory(plain, engine_, const_cast<void*>(array.data()));
+  }
+
+  memory copied(memory source, const memory::desc& wanted) {
+    memory copy = allocate(wanted);
+    dnnl::reorder(source, copy).execute(stream_, source, copy);
+    stream_.wait();
+    return copy;
+  }
+
+  static void reorder(std::vector<Step>& steps, const memory& from, const memory& to) {
+    steps.push_back({dnnl::reorder(from, to), {{DNNL_ARG_FROM, from}, {DNNL_ARG_TO, to}}});
+  }
+
+  void execute(const std::vector<Step>& steps) {
+    for (const Step& step : steps) step.primitive.execute(stream_, step.arguments);
+    stream_.wait();
+  }
+
+  int threads_;
+  dnnl::engine engine_;
+  dnnl::stream stream_;
+  std::vector<py::array> arrays_;  // used in place, so they must live as long
+  std::vector<Step> prepare_, steps_, finish_;
+  std::string implementation_;
+};
+
+}  // namespace onednn

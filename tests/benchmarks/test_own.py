@@ -1,0 +1,40 @@
+"""Our layers as the benchmark runs them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from benchmarks.measure import Problem
+from benchmarks.own import OwnLayer
+from compiler.target import Target
+from compiler.workload import Workload
+
+WORKLOADS = {
+    "dense": Workload.dense(7, 33, 65, epilogue=("bias", "residual")),
+    "conv2d": Workload.conv2d(1, 9, 9, 32, 48, 3, padding=1, epilogue=("bias", "residual", "relu")),
+}
+
+
+@pytest.mark.parametrize("op", WORKLOADS)
+def test_a_residual_is_added_once_however_often_it_ran_before(op: str) -> None:
+    problem = Problem(WORKLOADS[op])
+    layer = OwnLayer(problem.workload, problem.inputs, problem.out, Target.from_host(num_cores=1))
+    layer.time(3, 2)
+    problem.check(layer)
+
+
+@pytest.mark.parametrize("op", WORKLOADS)
+def test_a_copy_writes_the_same_output(op: str) -> None:
+    problem = Problem(WORKLOADS[op])
+    layer = OwnLayer(problem.workload, problem.inputs, problem.out, Target.from_host(num_cores=1))
+    copy = layer.copy()
+    assert copy is not layer
+    assert np.shares_memory(copy.run(), layer.run())
+    problem.check(copy)
+
+
+def test_an_operator_without_kernel_is_refused() -> None:
+    problem = Problem(Workload.attention(1, 1, 2, 2, 4))
+    with pytest.raises(ValueError, match="no kernel for attention"):
+        OwnLayer(problem.workload, problem.inputs, problem.out, Target.from_host(num_cores=1))
