@@ -14,6 +14,6 @@ inline double step_cycles(double rows, double vectors, double k) {
 }
 
 // Bytes a cycle that a core brings from L3, and that all cores together bring from memory.
-constexpr double kFarBytesPerCycle = 16.0, kMemoryBytesPerCycle = 10.0;
+constexpr double kFarBytesPerCycle = 16.0, kMemoryBytesPerCycle = 12.0;
 
 }  // namespace loopwright
