@@ -23,8 +23,10 @@ from compiler.workload import DTYPE_BYTES, OPERATOR_DIMS, Workload
 DEFAULT_TRIALS: Mapping[str, int] = {"kernel": 96, "tvm": 48}
 
 # What verifying takes at most, as a multiple of the workload's own bytes: two sets of inputs and of the packed weights,
-# their answers and tolerances in float64, and the float64 inputs that these are computed from.
-_VERIFYING_FACTOR = 12
+# their answers and tolerances in float64, and the float64 arrays that these are computed from: for a convolution, the
+# tiles of Winograd's algorithm, which are several times as large as its images.
+_VERIFYING_FACTORS: Mapping[str, int] = {"dense": 12, "conv2d": 60, "attention": 12}
+_SCORES_BYTES = 64  # of each pair of a query and a key: eight arrays in float64
 
 
 @dataclass(frozen=True)
@@ -181,7 +183,10 @@ def _at_least(least: int) -> Callable[[str], int]:
 
 
 def _check_memory(workload: Workload) -> None:
-    needed = _VERIFYING_FACTOR * workload.bytes
+    needed = _VERIFYING_FACTORS[workload.op] * workload.bytes
+    if workload.op == "attention":
+        s = workload.sizes
+        needed += _SCORES_BYTES * s["batch"] * s["heads"] * s["queries"] * s["keys"]
     available = psutil.virtual_memory().available
     if needed > available:
         raise ValueError(

@@ -88,10 +88,14 @@ def parse_shape(op: str, text: str) -> tuple[int, ...]:
         raise ValueError(f"{text!r}: {op} takes {len(names)} sizes ({'x'.join(names)}), such as {EXAMPLES[op]}")
     sizes = dict(zip(names, numbers, strict=True))
     options = _options(op)
-    given = dict(option.split("=", 1) for option in rest)
-    for option in given.keys() - options.keys():
-        possible = f"it has: {', '.join(options)}" if options else "it has none"
-        raise ValueError(f"{text!r}: {op} has no option {option!r}; {possible}")
+    given: dict[str, str] = {}
+    for option, value in (pair.split("=", 1) for pair in rest):
+        if option not in options:
+            possible = f"it has: {', '.join(options)}" if options else "it has none"
+            raise ValueError(f"{text!r}: {op} has no option {option!r}; {possible}")
+        if option in given:
+            raise ValueError(f"{text!r}: {option} is given twice")
+        given[option] = value
     for option, dims in options.items():
         values = [_whole(value) for value in given.get(option, str(_USUAL[option])).split(":")]
         if None in values or len(dims) % len(values):

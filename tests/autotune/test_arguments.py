@@ -62,6 +62,12 @@ def complaint(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatc
         (("--op", "dense", "--shape", "١x٢x٣"), ["--shape", "MxNxK"]),
         (("--op", "dense", "--shape", "999999x999999x999999"), ["999999x999999x999999", "memory", "available"]),
         (("--op", "dense", "--shape", f"{10**11}x{10**11}x{10**11}"), ["memory", "available"]),
+        (("--op", "conv2d", "--shape", "1x8x8x4x4"), ["--shape", "1x8x8x4x4", "7 sizes"]),
+        (("--op", "conv2d", "--shape", "1x8x8x4x4x9x9"), ["9x9", "8x8"]),
+        (("--op", "conv2d", "--shape", "1x8x8x4x4x3x3,pad=1"), ["--shape", "'pad'", "padding"]),
+        (("--op", "conv2d", "--shape", "1x99999x99999x99x99x3x3"), ["memory", "available"]),
+        (("--op", "attention", "--backend", "tvm"), ["attention", "float32"]),
+        (("--op", "dense", "--dtype", "bfloat16", "--backend", "tvm"), ["dense", "bfloat16"]),
         (("--op", "dense", "--report", "notes/page"), ["notes/page", "another"]),
         (("--op", "dense", "--json", "missing/results.json"), ["missing/results.json", "another"]),
         (("--op", "dense", "--json", "."), ["directory", "another"]),
@@ -132,6 +138,14 @@ def test_shapes_and_trials_are_taken_from_the_arguments() -> None:
         ((1, 2, 3), "kernel", 7),
         ((4, 5, 6), "kernel", 7),
     ]
+
+
+def test_convolutions_with_and_without_winograd() -> None:
+    argv = ["--op", "conv2d", "--shape", "1x8x8x4x4x3x3,stride=2", "--shape", "1x8x8x4x4x3x3"]
+    asked = job(parser().parse_args([*argv, "--no-winograd"]))
+    assert [workload.sizes["stride_h"] for workload in asked.workloads] == [2, 1]
+    assert not asked.winograd
+    assert job(parser().parse_args(argv)).winograd
 
 
 def test_only_a_negative_shape_is_joined_to_its_option() -> None:

@@ -55,8 +55,8 @@ class KernelSpace(ScheduleSpace):
     def _is_worth_building(self, values: Mapping[str, Any]) -> bool: ...
 
     @abstractmethod
-    def _kernel_default(self) -> Mapping[str, Any]:
-        """What the kernel takes by itself: it need not be made of this space's choices."""
+    def _default_values(self) -> Mapping[str, Any]:
+        """What the kernel takes by itself; numbers need not be among this space's choices."""
 
     def is_legal(self, schedule: Schedule) -> bool:
         return self._is_worth_building(schedule.values) if schedule.values else not self.decisions
@@ -67,7 +67,7 @@ class KernelSpace(ScheduleSpace):
     @cached_property
     def _default(self) -> Schedule:
         """What the kernel takes by itself, or the legal schedule that differs from it in the fewest decisions."""
-        values = self._kernel_default() if self.decisions else {}
+        values = self._default_values() if self.decisions else {}
         options = {d.name: sorted(d.choices, key=partial(_distance, values[d.name])) for d in self.decisions}
         nearest = Schedule(BACKEND, {name: choices[0] for name, choices in options.items()})
         candidates = (
@@ -133,6 +133,11 @@ def parts(size: int, at_least: int) -> tuple[int, ...]:
     """Equal parts of ``size``, largest first, none smaller than ``at_least`` but ``size`` itself."""
     equal = {-(-size // p) for p in PARTS}
     return tuple(sorted((p for p in equal if p >= at_least or p == size), reverse=True))
+
+
+def even_part(size: int, most: int) -> int:
+    """The largest of the fewest parts of ``size`` that are no larger than ``most``, and as equal as can be."""
+    return -(-size // -(-size // most))
 
 
 def merged(*choices: Sequence[int]) -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 import kernels
 from compiler import winograd
 from compiler.schedule import Decision, Schedule
-from compiler.spaces.kernel.base import PARTS, KernelSpace, merged, parts
+from compiler.spaces.kernel.base import PARTS, KernelSpace, even_part, merged, parts
 from compiler.spaces.kernel.dense import DenseKernelSpace
 from compiler.target import Target
 from compiler.workload import Workload
@@ -67,21 +68,36 @@ class ConvKernelSpace(KernelSpace):
 
     def _decisions(self) -> tuple[Decision, ...]:
         s = self.workload.sizes
-        _, oh, ow, _ = self.workload.output_shape
-        self._rows = {"direct": parts(oh, at_least=1)}
-        self._tile_rows = {"direct": ow}  # rows of the products that register tiles are cut from
-        for name in winograd.POINTS if self._winograd else ():
-            self._tile_rows[name] = tiles = s["n"] * _tile_count(oh, name) * _tile_count(ow, name)
-            self._rows[name] = parts(tiles, at_least=min(_MIN_TILES, tiles))
+        algorithms = ("direct", *winograd.POINTS) if self._winograd else ("direct",)
+        self._rows = {algorithm: self._row_choices(algorithm) for algorithm in algorithms}
         self._columns = self._packed_columns(s["o"] // s["groups"])
         self._sums = self._blocks_of_sum()
         return (
-            Decision("algorithm", tuple(self._rows)),
-            *self._tile_decisions(max(self._tile_rows.values()), self._columns),
+            Decision("algorithm", algorithms),
+            *self._tile_decisions(max(map(self._product_rows, algorithms)), self._columns),
             Decision("rows", merged(*self._rows.values())),
             Decision("kc", self._sums),
             *self._stream_decisions(),
         )
+
+    def _all_rows(self, algorithm: str) -> int:
+        """What ``rows`` are parts of."""
+        n, oh, ow, _ = self.workload.output_shape
+        if algorithm == "direct":
+            return oh
+        m = winograd.outputs(algorithm)
+        return n * -(-oh // m) * -(-ow // m)
+
+    def _product_rows(self, algorithm: str) -> int:
+        """Rows of the products that register tiles are cut from."""
+        return self.workload.output_shape[2] if algorithm == "direct" else self._all_rows(algorithm)
+
+    def _row_choices(self, algorithm: str) -> tuple[int, ...]:
+        """Equal parts of all rows; those into which the kernel would part them by itself are among them."""
+        rows, usual = self._all_rows(algorithm), self._kernel_schedule
+        at_least = 1 if algorithm == "direct" else min(_MIN_TILES, rows)
+        wanted = (even_part(rows, usual["rows"]),) if usual["algorithm"] == algorithm else ()
+        return merged(parts(rows, at_least), wanted)
 
     def _blocks_of_sum(self) -> tuple[int, ...]:
         """The lengths into which the kernel can cut its sum: whole runs, contiguous in the image, or a run's parts."""
@@ -96,17 +112,14 @@ class ConvKernelSpace(KernelSpace):
     def _is_worth_building(self, values: Mapping[str, Any]) -> bool:
         v = values
         algorithm, mr, nr, rows = v["algorithm"], v["mr"], v["nr"], v["rows"]
-        product_rows = self._tile_rows[algorithm]
+        product_rows = self._product_rows(algorithm)
         if mr > product_rows or rows not in self._rows[algorithm] or not self._fills_pipeline(mr, nr, product_rows):
             return False
         if algorithm == "direct":
             return self._is_worth_building_directly(nr, rows, v["kc"], v["prefetch_next"])
-        transformed = (winograd.outputs(algorithm) + winograd.TAPS - 1) ** 2 * rows * (self.workload.sizes["c"] + nr)
-        return (
-            v["kc"] == self._sums[0]
-            and rows >= mr
-            and (rows == self._rows[algorithm][-1] or self._fits_l2(transformed))
-        )
+        transformed = (winograd.outputs(algorithm) + winograd.TAPS - 1) ** 2 * rows * self.workload.sizes["c"]
+        in_l2 = rows == self._rows[algorithm][-1] or self._fits_l2(transformed)
+        return in_l2 and rows >= mr and v["kc"] == self._sums[0]
 
     def _is_worth_building_directly(self, nr: int, rows: int, kc: int, prefetch_next: bool) -> bool:
         s = self.workload.sizes
@@ -119,7 +132,14 @@ class ConvKernelSpace(KernelSpace):
         image_columns = s["w"] + s["pad_left"] + s["pad_right"]
         return rows == self._rows["direct"][-1] or self._fits_l2(image_rows * image_columns * s["c"])
 
-    def _kernel_default(self) -> Mapping[str, Any]:
+    def _default_values(self) -> Mapping[str, Any]:
+        values = self._kernel_schedule
+        algorithm = values["algorithm"]
+        kc = values["kc"] if algorithm == "direct" else self._sums[0]
+        return values | {"kc": kc, "rows": even_part(self._all_rows(algorithm), values["rows"])}
+
+    @cached_property
+    def _kernel_schedule(self) -> dict[str, Any]:
         s = self.workload.sizes
         weight = np.zeros(self.workload.input_shapes["weight"], np.float32)
         return make_operator(self.workload, self.target, {"weight": weight}, None).schedule(s["n"], s["h"], s["w"])
@@ -146,7 +166,3 @@ def make_operator(
 def _pads(workload: Workload) -> tuple[int, int, int, int]:
     s = workload.sizes
     return s["pad_top"], s["pad_left"], s["pad_bottom"], s["pad_right"]
-
-
-def _tile_count(size: int, algorithm: str) -> int:
-    return -(-size // winograd.outputs(algorithm))

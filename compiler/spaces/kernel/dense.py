@@ -66,5 +66,5 @@ class DenseKernelSpace(KernelSpace):
             return v["order"] == "n_inner"
         return self._fits_l2(kc * nc if v["order"] == "n_inner" else mc * kc)
 
-    def _kernel_default(self) -> Mapping[str, Any]:
+    def _default_values(self) -> Mapping[str, Any]:
         return kernels.default_dense_schedule(*self.product, self.target.isa, self.target.num_cores)
