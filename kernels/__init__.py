@@ -1,5 +1,6 @@
 """Hand-written SIMD kernels and what they can be measured against. Knows nothing of graphs, TVM or search."""
 
+from kernels.attention import Attention
 from kernels.conv2d import Conv2d
 from kernels.dense import Dense, default_dense_schedule, register_tiles
 from kernels.generated_code import (
@@ -11,6 +12,7 @@ from kernels.generated_code import (
 from kernels.machine import available_isas, cache_bytes, cpu_name, detect_isa, memory_bandwidth, peak_gflops
 
 __all__ = [
+    "Attention",
     "Conv2d",
     "Dense",
     "GeneratedCodeFunctions",

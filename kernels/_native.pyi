@@ -3,6 +3,31 @@ from typing import Any
 
 import numpy as np
 
+class Attention:
+    def __init__(
+        self,
+        heads: int,
+        head_dim: int,
+        scale: float | None,
+        isa: str | None,
+        threads: int,
+        schedule: Mapping[str, Any] | None,
+    ) -> None: ...
+    def __call__(
+        self, q: np.ndarray, k: np.ndarray, v: np.ndarray, mask: np.ndarray | None, out: np.ndarray | None
+    ) -> np.ndarray: ...
+    def time(
+        self,
+        q: np.ndarray,
+        k: np.ndarray,
+        v: np.ndarray,
+        mask: np.ndarray | None,
+        out: np.ndarray | None,
+        number: int,
+        repeat: int,
+    ) -> list[float]: ...
+    def schedule(self, batch: int, queries: int, keys: int) -> dict[str, Any]: ...
+
 class Dense:
     def __init__(
         self,

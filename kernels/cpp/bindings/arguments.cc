@@ -80,11 +80,14 @@ bool has_rows(const py::array& a) {
 int64_t row_stride(const py::array& a) { return a.shape(0) == 1 ? a.shape(1) : a.strides(0) / kFloat; }
 
 bool overlap(const py::array& a, const py::array& b) {
-  const auto end = [](const py::array& v) {
-    const int64_t floats = v.ndim() == 2 ? (v.shape(0) - 1) * row_stride(v) + v.shape(1) : v.size();
-    return static_cast<const char*>(v.data()) + floats * kFloat;
+  const auto range = [](const py::array& v) {  // of addresses
+    auto begin = static_cast<const char*>(v.data()), end = begin + v.itemsize();
+    for (py::ssize_t i = 0; i < v.ndim(); ++i) (v.strides(i) < 0 ? begin : end) += (v.shape(i) - 1) * v.strides(i);
+    return std::pair{begin, end};
   };
-  return static_cast<const char*>(a.data()) < end(b) && static_cast<const char*>(b.data()) < end(a);
+  const auto [a_begin, a_end] = range(a);
+  const auto [b_begin, b_end] = range(b);
+  return a_begin < b_end && b_begin < a_end;
 }
 
 py::array contiguous(const py::array& a) { return a.attr("copy")("C"); }

@@ -29,7 +29,7 @@ py::array checked(const py::handle& value, const char* argument, const std::vect
 bool has_rows(const py::array& matrix);
 // Floats from row to row of a matrix that has rows.
 int64_t row_stride(const py::array& matrix);
-// Whether the memory of two arrays overlaps, each a matrix that has rows or contiguous.
+// Whether two arrays, none of them empty, have addresses between their first and last element in common.
 bool overlap(const py::array& a, const py::array& b);
 
 // A copy, since an array can be contiguous and misaligned.

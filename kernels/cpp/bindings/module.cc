@@ -14,6 +14,7 @@ PYBIND11_MODULE(_native, m) {
   });
   loopwright::bind_machine(m);
   loopwright::bind_dense(m);
+  loopwright::bind_attention(m);
   loopwright::bind_conv2d(m);
   loopwright::bind_generated_code(m);
 }

@@ -5,6 +5,7 @@
 
 namespace loopwright {
 
+void bind_attention(pybind11::module_& m);
 void bind_conv2d(pybind11::module_& m);
 void bind_dense(pybind11::module_& m);
 void bind_generated_code(pybind11::module_& m);

@@ -15,10 +15,6 @@ namespace {
 
 constexpr int64_t kUnknownRows = 256;  // what weights are packed for before the first call: neither few nor many
 
-// Rows of a packed block of A start a cache line and a bit apart from any power of two, so that they spread over the
-// sets of L1.
-constexpr int64_t packed_stride(int64_t kc) { return ceil_div(kc, kCacheLine) * kCacheLine + kCacheLine; }
-
 void check(const DenseSchedule& s, Isa isa, int threads) {
   if (!f32_kernels(isa).find(s.mr, s.nr))
     throw std::invalid_argument("schedule: no " + std::to_string(s.mr) + "x" + std::to_string(s.nr) +
@@ -73,7 +69,7 @@ void Dense::run(const float* x, int64_t x_stride, int64_t m, Matrix out, Matrix 
   if (isa_ == Isa::kReference) return run_reference(x, x_stride, m, out, residual);
   const DenseSchedule s = schedule(m);
   const int64_t across_m = s.threads_m, across_n = threads_ / s.threads_m;
-  const int64_t block_floats = s.pack_a ? std::min(m, s.mc) * packed_stride(std::min(k_, s.kc)) : 0;
+  const int64_t block_floats = s.pack_a ? std::min(m, s.mc) * spread_stride(std::min(k_, s.kc)) : 0;
   float* blocks =
       s.pack_a ? scratch(block_floats * threads_) : nullptr;  // here, because the pool's threads must not throw
   const int64_t row_tiles = ceil_div(m, s.mr), panels = static_cast<int64_t>(panels_.size());
@@ -107,7 +103,7 @@ void Dense::run_rectangle(const Rectangle& part, const DenseSchedule& s, const f
         const float* a = x + row_begin * x_stride + k_begin;
         int64_t a_stride = x_stride;
         if (s.pack_a) {
-          a_stride = packed_stride(kc);
+          a_stride = spread_stride(kc);
           for (int64_t i = 0; i < mc; ++i)
             std::memcpy(block + i * a_stride, a + i * x_stride, static_cast<size_t>(kc) * sizeof(float));
           a = block;

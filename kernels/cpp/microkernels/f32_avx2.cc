@@ -2,6 +2,8 @@
 #include "activations_f32.h"
 #include "brgemm_f32.h"
 #include "machine_f32.h"
+#include "softmax_f32.h"
+#include "transpose_f32.h"
 #include "vec_avx2.h"
 #include "winograd_f32.h"
 
@@ -19,6 +21,8 @@ const F32Kernels& f32_kernels_avx2() {
     add_tiles<VecAvx2, 6, 1>(k);
     add_activations<VecAvx2>(k);
     add_winograd<VecAvx2>(k);
+    k.softmax_rows = &softmax_rows<VecAvx2>;
+    k.transpose = &transpose<VecAvx2>;
     k.fma_loop = &fma_loop<VecAvx2>;
     k.read_sum = &read_sum<VecAvx2>;
     return k;

@@ -2,6 +2,8 @@
 #include "activations_f32.h"
 #include "brgemm_f32.h"
 #include "machine_f32.h"
+#include "softmax_f32.h"
+#include "transpose_f32.h"
 #include "vec_avx512.h"
 #include "winograd_f32.h"
 
@@ -21,6 +23,8 @@ const F32Kernels& f32_kernels_avx512() {
     add_tiles<VecAvx512, 8, 2>(k);
     add_activations<VecAvx512>(k);
     add_winograd<VecAvx512>(k);
+    k.softmax_rows = &softmax_rows<VecAvx512>;
+    k.transpose = &transpose<VecAvx512>;
     k.fma_loop = &fma_loop<VecAvx512>;
     k.read_sum = &read_sum<VecAvx512>;
     return k;

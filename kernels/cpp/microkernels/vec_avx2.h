@@ -47,13 +47,49 @@ struct VecAvx2 {
   }
   // a where x < y, else b.
   static Reg select_lt(Reg x, Reg y, Reg a, Reg b) { return _mm256_blendv_ps(b, a, _mm256_cmp_ps(x, y, _CMP_LT_OQ)); }
+  static Reg select(Mask m, Reg a, Reg b) {  // a in the lanes of m, else b
+    return _mm256_blendv_ps(b, a, _mm256_castsi256_ps(m));
+  }
+  static float max_lane(Reg x) {
+    const __m128 half = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
+    const __m128 quarter = _mm_max_ps(half, _mm_movehl_ps(half, half));
+    return _mm_cvtss_f32(_mm_max_ss(quarter, _mm_movehdup_ps(quarter)));
+  }
   static float sum(Reg x) {
     const __m128 half = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
     const __m128 quarter = _mm_add_ps(half, _mm_movehl_ps(half, half));
     return _mm_cvtss_f32(_mm_add_ss(quarter, _mm_movehdup_ps(quarter)));
   }
+  // Lane j of register i becomes lane i of register j: pairs of rows, then quadruples, then halves of registers.
+  static void transpose(Reg (&r)[kLanes]) {
+    Reg t[kLanes];
+#pragma GCC unroll 4
+    for (int i = 0; i < kLanes; i += 2) {
+      t[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
+      t[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
+    }
+#pragma GCC unroll 2
+    for (int i = 0; i < kLanes; i += 4) {
+      r[i] = unpack_low(t[i], t[i + 2]);
+      r[i + 1] = unpack_high(t[i], t[i + 2]);
+      r[i + 2] = unpack_low(t[i + 1], t[i + 3]);
+      r[i + 3] = unpack_high(t[i + 1], t[i + 3]);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {
+      const Reg low = r[i], high = r[4 + i];
+      r[i] = _mm256_permute2f128_ps(low, high, 0x20);
+      r[4 + i] = _mm256_permute2f128_ps(low, high, 0x31);
+    }
+  }
 
  private:
+  static Reg unpack_low(Reg a, Reg b) {  // of pairs of floats
+    return _mm256_castpd_ps(_mm256_unpacklo_pd(_mm256_castps_pd(a), _mm256_castps_pd(b)));
+  }
+  static Reg unpack_high(Reg a, Reg b) {
+    return _mm256_castpd_ps(_mm256_unpackhi_pd(_mm256_castps_pd(a), _mm256_castps_pd(b)));
+  }
   static Reg abs_bits() { return _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffffff)); }
   static Reg power_of_two(Int e) {
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(e, _mm256_set1_epi32(127)), 23));

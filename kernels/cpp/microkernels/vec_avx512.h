@@ -43,9 +43,46 @@ struct VecAvx512 {
   static Reg select_lt(Reg x, Reg y, Reg a, Reg b) {
     return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, y, _CMP_LT_OQ), b, a);
   }
+  static Reg select(Mask m, Reg a, Reg b) { return _mm512_mask_blend_ps(m, b, a); }  // a in the lanes of m, else b
+  static float max_lane(Reg x) { return _mm512_reduce_max_ps(x); }
   static float sum(Reg x) { return _mm512_reduce_add_ps(x); }
+  // Lane j of register i becomes lane i of register j: pairs of rows, then quadruples, then quarters of registers.
+  static void transpose(Reg (&r)[kLanes]) {
+    Reg t[kLanes];
+#pragma GCC unroll 8
+    for (int i = 0; i < kLanes; i += 2) {
+      t[i] = _mm512_unpacklo_ps(r[i], r[i + 1]);
+      t[i + 1] = _mm512_unpackhi_ps(r[i], r[i + 1]);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < kLanes; i += 4) {
+      r[i] = unpack_low(t[i], t[i + 2]);
+      r[i + 1] = unpack_high(t[i], t[i + 2]);
+      r[i + 2] = unpack_low(t[i + 1], t[i + 3]);
+      r[i + 3] = unpack_high(t[i + 1], t[i + 3]);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {
+      constexpr int kEven = 0x88, kOdd = 0xdd;  // quarters 0 and 2, and 1 and 3, of both operands
+      const Reg even[2] = {_mm512_shuffle_f32x4(r[i], r[4 + i], kEven),
+                           _mm512_shuffle_f32x4(r[8 + i], r[12 + i], kEven)};
+      const Reg odd[2] = {_mm512_shuffle_f32x4(r[i], r[4 + i], kOdd), _mm512_shuffle_f32x4(r[8 + i], r[12 + i], kOdd)};
+      t[i] = _mm512_shuffle_f32x4(even[0], even[1], kEven);
+      t[4 + i] = _mm512_shuffle_f32x4(odd[0], odd[1], kEven);
+      t[8 + i] = _mm512_shuffle_f32x4(even[0], even[1], kOdd);
+      t[12 + i] = _mm512_shuffle_f32x4(odd[0], odd[1], kOdd);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes; ++i) r[i] = t[i];
+  }
 
  private:
+  static Reg unpack_low(Reg a, Reg b) {  // of pairs of floats
+    return _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)));
+  }
+  static Reg unpack_high(Reg a, Reg b) {
+    return _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)));
+  }
   static Int abs_bits() { return _mm512_set1_epi32(0x7fffffff); }
 };
 

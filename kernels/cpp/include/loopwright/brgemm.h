@@ -20,6 +20,7 @@
 #include <cstdint>
 
 #include "loopwright/isa.h"
+#include "loopwright/softmax.h"
 #include "loopwright/winograd.h"
 
 namespace loopwright {
@@ -59,6 +60,11 @@ struct F32Kernels {
   RowsFunction activations[8] = {};
   // Transforms of Winograd's F(2×2, 3×3) and F(4×4, 3×3).
   WinogradFunctions winograd2, winograd4;
+  SoftmaxFunction softmax_rows = nullptr;  // null in the reference
+  // to[p, j] = from[j, p] for j < rows, p < columns, rows of `to` filled up with zeros to whole vectors. Strides in
+  // floats from row to row.
+  void (*transpose)(const float* from, int64_t from_stride, int64_t rows, int64_t columns, float* to,
+                    int64_t to_stride) = nullptr;
   // For measuring the machine: FMAs on independent registers (returns floating-point operations done), and a sum that
   // reads `count` floats.
   double (*fma_loop)(int64_t iterations) = nullptr;

@@ -6,5 +6,6 @@
 namespace loopwright {
 
 float reference_activation(Activation activation, float x);
+void reference_softmax(const SoftmaxArgs& args);
 
 }  // namespace loopwright

@@ -8,6 +8,10 @@ constexpr int64_t kCacheLine = 16;  // floats
 
 constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
+// From row to row of a block in scratch whose rows hold `floats`: a cache line and a bit apart from any power of two,
+// so that they spread over the sets of L1.
+constexpr int64_t spread_stride(int64_t floats) { return ceil_div(floats, kCacheLine) * kCacheLine + kCacheLine; }
+
 // Part i of `parts` nearly equal parts of 0..total: their sizes differ by one at most.
 constexpr int64_t split_begin(int64_t total, int64_t parts, int64_t i) { return total * i / parts; }
 

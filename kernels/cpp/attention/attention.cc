@@ -1,0 +1,195 @@
+// A block of queries goes through both products while its scores are in cache:
+//
+//   S = q·kᵀ (rows × keys)   →   P = softmax(scale · S + mask), in place   →   out = P·v (rows × head_dim)
+//
+// For a head, kᵀ and v are packed once into the panels that the microkernel reads; q and P are its A, read in place.
+#include "loopwright/attention.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <stdexcept>
+#include <string>
+
+#include "loopwright/buffer.h"
+#include "loopwright/reference.h"
+#include "loopwright/split.h"
+#include "loopwright/thread_pool.h"
+
+namespace loopwright {
+namespace {
+
+void check(const AttentionSchedule& s, Isa isa, int threads) {
+  for (const auto& [mr, nr] : {std::pair{s.scores_mr, s.scores_nr}, std::pair{s.values_mr, s.values_nr}})
+    if (!f32_kernels(isa).find(mr, nr))
+      throw std::invalid_argument("schedule: no " + std::to_string(mr) + "x" + std::to_string(nr) +
+                                  " register tile on " + name(isa));
+  if (s.rows < 1) throw std::invalid_argument("schedule: rows must be at least 1, got " + std::to_string(s.rows));
+  if (s.threads < 1 || s.threads > threads)
+    throw std::invalid_argument("schedule: threads must be between 1 and " + std::to_string(threads) + ", got " +
+                                std::to_string(s.threads));
+}
+
+template <class T>
+struct Matrix {
+  T* data;
+  int64_t stride;
+};
+
+// c (rows, n) = a (rows, k) · B, where B is packed as `panels`.
+void multiply(const F32Kernels& kernels, const Matrix<const float>& a, int64_t rows, int64_t k,
+              const std::vector<Panel>& panels, const float* packed, int mr, const Matrix<float>& c) {
+  const EvenSplit tiles(rows, mr);
+  BrgemmArgs args{};
+  args.batch = 1;
+  args.k = k;
+  args.a_stride = a.stride;
+  args.c_stride = c.stride;
+  args.lo = -std::numeric_limits<float>::infinity();
+  args.hi = std::numeric_limits<float>::infinity();
+  for (const Panel& panel : panels) {
+    const float* a_tile = a.data;
+    const float* b_tile = packed + panel.offset;
+    args.a = &a_tile;
+    args.b = &b_tile;
+    args.c = c.data + panel.column;
+    args.n = panel.n;
+    for (int64_t tile = 0; tile < tiles.count; ++tile) {
+      const int64_t height = tiles.size(tile);
+      kernels.tiles[height][panel.vectors](args);
+      a_tile += height * a.stride;
+      args.c += height * c.stride;
+    }
+  }
+}
+
+// One call's part that is the same for every thread.
+struct Plan {
+  const F32Kernels& kernels;
+  AttentionSchedule schedule;
+  AttentionShape shape;
+  float scale;
+  std::vector<Panel> key_panels, value_panels;
+  AttentionInputs in;
+  Rows<float> out;
+
+  int64_t key_floats() const { return packed_floats(shape.keys, shape.head_dim, kernels.lanes); }
+  int64_t value_floats() const { return packed_floats(shape.head_dim, shape.keys, kernels.lanes); }
+  int64_t score_floats() const { return schedule.rows * spread_stride(shape.keys); }
+
+  // What a thread works in: the packed head, and a block's scores.
+  struct Workspace {
+    float *keys, *values, *scores;
+  };
+  int64_t workspace_floats() const { return key_floats() + value_floats() + score_floats(); }
+  Workspace workspace(float* data) const { return {data, data + key_floats(), data + key_floats() + value_floats()}; }
+
+  void pack(int64_t batch, int64_t head, const Workspace& work) const {
+    for (const Panel& panel : key_panels)
+      kernels.transpose(in.k.at(batch, panel.column, head), in.k.row_stride, panel.n, shape.head_dim,
+                        work.keys + panel.offset, panel.nr);
+    for (const Panel& panel : value_panels)
+      for (int64_t p = 0; p < shape.keys; ++p) {
+        float* to = work.values + panel.offset + p * panel.nr;
+        std::memcpy(to, in.v.at(batch, p, head) + panel.column, static_cast<size_t>(panel.n) * sizeof(float));
+        std::fill(to + panel.n, to + panel.nr, 0.0f);
+      }
+  }
+
+  // The queries row_begin, ..., row_begin + rows - 1 of the head that is packed.
+  void run_block(int64_t batch, int64_t head, int64_t row_begin, int64_t rows, const Workspace& work) const {
+    const Matrix<float> scores{work.scores, spread_stride(shape.keys)};
+    multiply(kernels, {in.q.at(batch, row_begin, head), in.q.row_stride}, rows, shape.head_dim, key_panels, work.keys,
+             schedule.scores_mr, scores);
+    SoftmaxArgs softmax{scores.data, scores.stride, scores.data, scores.stride, rows, shape.keys, scale};
+    if (in.mask.data) {
+      softmax.mask = in.mask.at(batch, row_begin, head);
+      softmax.mask_stride = in.mask.row_stride;
+    }
+    kernels.softmax_rows(softmax);
+    multiply(kernels, {scores.data, scores.stride}, rows, shape.keys, value_panels, work.values, schedule.values_mr,
+             {out.at(batch, row_begin, head), out.row_stride});
+  }
+};
+
+// A run of blocks a thread. Where it ends within a head, the next thread packs that head once more: cheaper than to
+// wait.
+void run_blocks(const Plan& plan) {
+  const AttentionShape& shape = plan.shape;
+  const int threads = plan.schedule.threads;
+  const int64_t blocks = ceil_div(shape.queries, plan.schedule.rows);  // of a head
+  const int64_t all = shape.batch * shape.heads * blocks;
+  float* data = scratch(plan.workspace_floats() * threads);  // here, because the pool's threads must not throw
+  parallel(threads, [&](int thread) {
+    const Plan::Workspace work = plan.workspace(data + thread * plan.workspace_floats());
+    const int64_t end = split_begin(all, threads, thread + 1);
+    int64_t packed = -1;
+    for (int64_t i = split_begin(all, threads, thread); i < end; ++i) {
+      const int64_t index = i / blocks, batch = index / shape.heads, head = index % shape.heads, block = i % blocks;
+      if (index != packed) plan.pack(batch, head, work);
+      packed = index;
+      const int64_t row_begin = split_begin(shape.queries, blocks, block);
+      plan.run_block(batch, head, row_begin, split_begin(shape.queries, blocks, block + 1) - row_begin, work);
+    }
+  });
+}
+
+// One query after the other, as the formula says.
+void run_reference(const AttentionShape& shape, float scale, int threads, const AttentionInputs& in,
+                   const Rows<float>& out) {
+  const int64_t all = shape.batch * shape.heads * shape.queries;
+  float* data = scratch(shape.keys * threads);
+  parallel(threads, [&](int thread) {
+    float* scores = data + thread * shape.keys;
+    const int64_t end = split_begin(all, threads, thread + 1);
+    for (int64_t i = split_begin(all, threads, thread); i < end; ++i) {
+      const int64_t row = i % shape.queries, head = i / shape.queries % shape.heads;
+      const int64_t batch = i / shape.queries / shape.heads;
+      const float* query = in.q.at(batch, row, head);
+      for (int64_t j = 0; j < shape.keys; ++j) {
+        const float* key = in.k.at(batch, j, head);
+        scores[j] = 0.0f;
+        for (int64_t p = 0; p < shape.head_dim; ++p) scores[j] += query[p] * key[p];
+      }
+      const float* added = in.mask.data ? in.mask.at(batch, row, head) : nullptr;
+      reference_softmax({scores, 0, scores, 0, 1, shape.keys, scale, added, 0});
+      float* answer = out.at(batch, row, head);
+      std::fill(answer, answer + shape.head_dim, 0.0f);
+      for (int64_t j = 0; j < shape.keys; ++j) {
+        const float* value = in.v.at(batch, j, head);
+        for (int64_t p = 0; p < shape.head_dim; ++p) answer[p] += scores[j] * value[p];
+      }
+    }
+  });
+}
+
+}  // namespace
+
+Attention::Attention(int64_t heads, int64_t head_dim, std::optional<float> scale, Isa isa, int threads,
+                     std::optional<AttentionSchedule> schedule)
+    : heads_(heads),
+      head_dim_(head_dim),
+      scale_(scale.value_or(1.0f / std::sqrt(static_cast<float>(head_dim)))),
+      isa_(isa),
+      threads_(threads),
+      fixed_(schedule) {
+  if (fixed_ && isa != Isa::kReference) check(*fixed_, isa, threads);
+}
+
+AttentionSchedule Attention::schedule(int64_t batch, int64_t queries, int64_t keys) const {
+  return fixed_ ? *fixed_ : default_attention_schedule(isa_, {batch, heads_, queries, keys, head_dim_}, threads_);
+}
+
+void Attention::run(int64_t batch, int64_t queries, int64_t keys, const AttentionInputs& inputs,
+                    Rows<float> out) const {
+  const AttentionShape shape{batch, heads_, queries, keys, head_dim_};
+  AttentionSchedule s = schedule(batch, queries, keys);
+  if (isa_ == Isa::kReference) return run_reference(shape, scale_, s.threads, inputs, out);
+  s.rows = std::min(s.rows, queries);
+  const F32Kernels& kernels = f32_kernels(isa_);
+  run_blocks({kernels, s, shape, scale_, split_panels(keys, head_dim_, s.scores_nr, kernels.lanes),
+              split_panels(head_dim_, keys, s.values_nr, kernels.lanes), inputs, out});
+}
+
+}  // namespace loopwright
