@@ -28,6 +28,7 @@ class Group:
         dtype: what its layers compute in.
         networks: whose layers; keys of ``NETWORKS``.
         extra: shapes beside those of the networks, at batch 1.
+        note: what must be known to read the figures.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Group:
     dtype: str = "float32"
     networks: tuple[str, ...] = tuple(NETWORKS)
     extra: tuple[Shape, ...] = ()
+    note: str = ""
 
     def shapes(self, batch: int) -> list[Shape]:
         """Distinct layers: all of them at batch 1, the heaviest of each network above."""
@@ -106,12 +108,14 @@ def _stride(layer: Workload) -> int:
     return layer.sizes["stride_h"]
 
 
+_WINOGRAD = "GFLOP/s count the products of the definition; Winograd's algorithm needs fewer, and may pass the FMA peak"
+
 GROUPS: Mapping[str, Group] = {
     group.name: group
     for group in (
         Group("dense", "Dense layers", _is_dense, peers=("oneDNN", "torch"), extra=DENSE_SHAPES),
         Group("conv1x1", "Convolutions 1x1", _is_conv1x1, cold=True),
-        Group("conv3x3", "Convolutions 3x3", _is_conv3x3, cold=True),
+        Group("conv3x3", "Convolutions 3x3", _is_conv3x3, cold=True, note=_WINOGRAD),
         Group("strided", "Convolutions with a stride", _is_strided, cold=True),
         Group("first", "First layers", _is_first, cold=True),
         Group("depthwise", "Depthwise convolutions", _is_depthwise, cold=True),

@@ -45,7 +45,10 @@ def lines(results: Results) -> Iterator[str]:
     conclusion = []
     for name, of_group in by_group(results):
         yield ""
-        yield f"== {name}: {title(GROUPS[of_group[0]['group']])}"
+        group = GROUPS[of_group[0]["group"]]
+        yield f"== {name}: {title(group)}"
+        if group.note:
+            yield group.note
         for threads, comparisons in by_threads(compare_all(of_group)):
             yield ""
             yield from _about_threads(threads, comparisons, of_group)
