@@ -71,7 +71,7 @@ class Worker {
  public:
   explicit Worker(int thread) : thread_(thread), system_thread_([this] { work(); }) {}
 
-  // `call` must stay until finished().
+  // `call` must stay until it is taken back or finished().
   void start(const Call& call) {
     finished_.store(false, std::memory_order_relaxed);
     {
@@ -79,6 +79,12 @@ class Worker {
       call_.store(&call, std::memory_order_release);
     }
     wake_.notify_one();
+  }
+  // Whether the worker had not begun its call; then it will not.
+  bool take_back() {
+    if (!call_.exchange(nullptr, std::memory_order_relaxed)) return false;
+    finished_.store(true, std::memory_order_relaxed);
+    return true;
   }
   bool finished() const { return finished_.load(std::memory_order_acquire); }
 
@@ -91,9 +97,10 @@ class Worker {
         std::unique_lock<std::mutex> lock(sleep_);
         wake_.wait(lock, called);
       }
-      const Call& call = *call_.exchange(nullptr, std::memory_order_acquire);
-      keep_off_the_caller(call, cpus);
-      call.body(thread_);
+      const Call* call = call_.exchange(nullptr, std::memory_order_acquire);
+      if (!call) continue;
+      keep_off_the_caller(*call, cpus);
+      call->body(thread_);
       finished_.store(true, std::memory_order_release);
     }
   }
@@ -126,6 +133,10 @@ class Pool {
       const Call call{body, threads, sched_getcpu()};
       for (int t = 1; t < threads; ++t) workers_[t - 1]->start(call);
       body(0);
+      // What a worker has not begun by now, the caller does itself: so what is too small to share is not shared, and
+      // nobody waits for a thread to wake up or to get a CPU.
+      for (int t = 1; t < threads; ++t)
+        if (workers_[t - 1]->take_back()) body(t);
       for (int t = 1; t < threads; ++t) {
         // Never asleep, but ready to make way: a worker may wait for this very CPU.
         const auto finished = [&worker = *workers_[t - 1]] { return worker.finished(); };

@@ -52,9 +52,14 @@ def pool_taken() -> Iterator[None]:
 
 
 def shares(tasks: int = 0) -> tuple[list[int], set[int], set[int]]:
-    """Which tasks a launch runs, of how many they know, and on which threads."""
+    """Which tasks a launch runs, of how many they know, and on which threads. Each waits for the others to begin."""
     seen: list[tuple[int, int, int]] = []
-    assert launch(lambda index, group: seen.append((index, group.tasks, threading.get_ident())), tasks) == 0
+
+    def task(index: int, group: Group) -> None:
+        BARRIER(index, group)
+        seen.append((index, group.tasks, threading.get_ident()))
+
+    assert launch(task, tasks) == 0
     indices, sizes, idents = zip(*seen, strict=True)
     return sorted(indices), set(sizes), set(idents)
 

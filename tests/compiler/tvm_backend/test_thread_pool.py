@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -37,7 +38,12 @@ def in_parallel(value: Function) -> Any:
 @pytest.fixture(scope="module")
 def who_runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Function]:
     """Functions that tell which thread each element comes from: compiled in this process, and read from a file."""
-    executable = in_parallel(lambda _: tirx.call_extern("uint64", "pthread_self"))
+
+    def thread(_: Any) -> Any:
+        time_for_others_to_begin = tirx.call_extern("int32", "usleep", 300).astype("uint64")  # it returns 0
+        return tirx.call_extern("uint64", "pthread_self") + time_for_others_to_begin
+
+    executable = in_parallel(thread)
     path = str(tmp_path_factory.mktemp("exported") / "who_runs.so")
     executable.export_library(path)
     return {"compiled": executable.mod["main"], "read": tvm.runtime.load_module(path)["main"]}
@@ -79,6 +85,8 @@ def test_the_reason_of_a_failure_comes_from_any_thread() -> None:
 
     @tvm.register_global_func("tests.fail_at_63", override=True)
     def _(index: int) -> int:
+        if index == 0:
+            time.sleep(0.01)  # for the other shares to begin on other threads
         if index == 63:
             raise ValueError("not 63")
         return index

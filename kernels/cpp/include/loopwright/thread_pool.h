@@ -18,9 +18,10 @@ class ThreadBody {
   void (*call_)(void*, int);
 };
 
-// Runs body(0), ..., body(threads - 1) at the same time and returns when all have finished; body(0) runs on the calling
-// thread. Returns false, and has run nothing, while the pool serves another caller (which may be the very body that
-// calls) and where the system refuses more threads. `body` must not throw.
+// Runs body(0), ..., body(threads - 1) and returns when all have finished. The calling thread runs body(0) and then
+// every share that no other thread has begun; so shares may wait for each other only as far as body(0) waits for them
+// too. Returns false, and has run nothing, while the pool serves another caller (which may be the very body that calls)
+// and where the system refuses more threads. `body` must not throw.
 bool try_run_on_pool(int threads, ThreadBody body);
 
 // Runs f(0), ..., f(threads - 1): on the pool, or, where that serves another caller, one after the other on the calling
