@@ -12,7 +12,7 @@ BACKENDS = ("kernel", "tvm")
 # The data types that each has a space for, by operator.
 _SUPPORTED: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "kernel": {"dense": ("float32",), "conv2d": ("float32",)},
-    "tvm": {"dense": ("float32",)},
+    "tvm": {"dense": ("float32",), "conv2d": ("float32",)},
 }
 
 

@@ -46,6 +46,7 @@ def lower(schedule: s_tir.Schedule, target: Target) -> Lowered:
     """
     blocks = tiled_blocks(schedule)
     for block in blocks:
+        _share_inputs(schedule, block, target)
         _finish_tiled(schedule, block, target)
     steps = [ms.postproc.RewriteLayout()]
     if not blocks:
@@ -58,6 +59,16 @@ def lower(schedule: s_tir.Schedule, target: Target) -> Lowered:
     with tvm.transform.PassContext(config={"tirx.disable_assert": True}):
         executable = tvm.compile(tvm.IRModule(functions), tvm_target(target))
     return Lowered(executable.mod, packs)
+
+
+def _share_inputs(schedule: s_tir.Schedule, block: Any, target: Target) -> None:
+    """Threads share what is prepared for a tiled block, such as an image's border, by all but its innermost loop."""
+    fuse: Any = schedule.fuse
+    for producer in schedule.get_producers(block):
+        loops = schedule.get_loops(producer)
+        whole = len(loops) == len(get(schedule, producer).iter_vars)  # no rule has done anything to it
+        if target.num_cores > 1 and whole and len(loops) > 1:
+            schedule.parallel(fuse(*loops[:-1]))
 
 
 def _finish_tiled(schedule: s_tir.Schedule, block: Any, target: Target) -> None:

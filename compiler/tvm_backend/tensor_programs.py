@@ -34,33 +34,84 @@ def _dense(workload: Workload, target: Target) -> tirx.PrimFunc:
     # Tilings are perfect, so a prime would have none but the trivial ones. Weights are packed ahead of time: padding
     # them to whole vectors costs nothing. Rows are not copied either: those too many are the last one over again.
     padded_rows = _padded_rows(rows, max_accumulators(target))
-    padded_columns = -(-columns // target.lanes) * target.lanes
+    padded_columns = _whole_vectors(columns, target)
     x = te.placeholder((rows, depth), workload.dtype, name="x")
     weight = te.placeholder((padded_columns, depth), workload.dtype, name="weight")
-    bias = te.placeholder((columns,), workload.dtype, name="bias")
-    residual = te.placeholder((rows, columns), workload.dtype, name="residual")
     k = te.reduce_axis((0, depth), name="k")
 
     def product(m: Expr, n: Expr) -> Expr:
-        row = m if padded_rows == rows else tirx.min(m, rows - 1)
-        return te.sum(x[row, k] * weight[n, k], axis=k)
+        return te.sum(x[_clamped(m, rows, padded_rows), k] * weight[n, k], axis=k)
 
     total: Any = te.compute((padded_rows, padded_columns), product, name="dense")
+    return _with_epilogue(workload, x, weight, total)
 
-    def epilogue(m: Expr, n: Expr) -> Expr:
-        y = total[m, n]
+
+def _conv2d(workload: Workload, target: Target) -> tirx.PrimFunc:
+    """Padded as a product is: columns of the output as its rows, and output channels where they are of one group."""
+    s = workload.sizes
+    batch, oh, ow, channels = workload.output_shape
+    group_c, group_o = s["c"] // s["groups"], channels // s["groups"]
+    padded_ow = _padded_rows(ow, max_accumulators(target))
+    padded_channels = _whole_vectors(channels, target) if s["groups"] == 1 else channels
+    x = te.placeholder(workload.input_shapes["x"], workload.dtype, name="x")
+    weight = te.placeholder((padded_channels, group_c, s["kh"], s["kw"]), workload.dtype, name="weight")
+    image = _bordered(x, s)
+    kh: Expr = te.reduce_axis((0, s["kh"]), name="kh")
+    kw: Expr = te.reduce_axis((0, s["kw"]), name="kw")
+    c = te.reduce_axis((0, group_c), name="c")
+
+    def tap(n: Expr, h: Expr, w: Expr, o: Expr) -> Expr:
+        row = h * s["stride_h"] + kh * s["dilation_h"]
+        column = _clamped(w, ow, padded_ow) * s["stride_w"] + kw * s["dilation_w"]
+        channel = c if s["groups"] == 1 else o // group_o * group_c + c
+        return te.sum(image[n, row, column, channel] * weight[o, c, kh, kw], axis=[kh, kw, c])
+
+    total: Any = te.compute((batch, oh, padded_ow, padded_channels), tap, name="conv2d")
+    return _with_epilogue(workload, x, weight, total)
+
+
+def _bordered(x: Expr, s: Mapping[str, int]) -> Expr:
+    """The image with its border of zeros, which costs less to write out than to ask for at each product."""
+    top, left = s["pad_top"], s["pad_left"]
+    h, w = s["h"] + top + s["pad_bottom"], s["w"] + left + s["pad_right"]
+    if (h, w) == (s["h"], s["w"]):
+        return x
+
+    def pixel(n: Expr, i: Expr, j: Expr, c: Expr) -> Expr:
+        inside = tirx.all(i >= top, i < top + s["h"], j >= left, j < left + s["w"])
+        return tirx.if_then_else(inside, x[n, i - top, j - left, c], tirx.const(0, x.dtype))
+
+    return te.compute((s["n"], h, w, s["c"]), pixel, name="bordered")
+
+
+def _with_epilogue(workload: Workload, x: te.Tensor, weight: te.Tensor, total: Any) -> tirx.PrimFunc:
+    """The function that adds the workload's epilogue to a sum, which may be padded behind each of its axes."""
+    shape = workload.output_shape
+    bias = te.placeholder(shape[-1:], workload.dtype, name="bias")
+    residual = te.placeholder(shape, workload.dtype, name="residual")
+
+    def epilogue(*at: Expr) -> Expr:
+        y = total[at]
         if "bias" in workload.epilogue:
-            y = y + bias[n]
+            y = y + bias[at[-1]]
         if "residual" in workload.epilogue:
-            y = y + residual[m, n]
+            y = y + residual[at]
         return ACTIVATIONS[workload.activation](y) if workload.activation else y
 
     inputs = [x, weight]
     inputs += [t for t, used in ((bias, "bias"), (residual, "residual")) if used in workload.epilogue]
-    plain = (padded_rows, padded_columns) == (rows, columns) and not workload.epilogue
-    output: Any = total if plain else te.compute((rows, columns), epilogue, name="epilogue")
+    plain = tuple(int(size) for size in total.shape) == shape and not workload.epilogue
+    output: Any = total if plain else te.compute(shape, epilogue, name="epilogue")
     function: Any = te.create_prim_func([*inputs, output])
     return function.with_attr({"layout_free_buffers": [1], "tirx.noalias": True})
+
+
+def _whole_vectors(columns: int, target: Target) -> int:
+    return -(-columns // target.lanes) * target.lanes
+
+
+def _clamped(index: Expr, size: int, padded_size: int) -> Expr:
+    return index if padded_size == size else tirx.min(index, size - 1)
 
 
 def _padded_rows(rows: int, accumulators: int) -> int:
@@ -71,7 +122,7 @@ def _padded_rows(rows: int, accumulators: int) -> int:
     return next(padded for padded in itertools.count(rows) if any(padded % height == 0 for height in heights))
 
 
-PRIM_FUNCS: Mapping[str, Callable[[Workload, Target], tirx.PrimFunc]] = {"dense": _dense}
+PRIM_FUNCS: Mapping[str, Callable[[Workload, Target], tirx.PrimFunc]] = {"dense": _dense, "conv2d": _conv2d}
 
 
 # The C library's exp, tanh and erf, which TVM would call, take one lane at a time. These take a vector.

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import kernels
@@ -56,6 +56,60 @@ def assert_right(space: Any, schedule: Schedule, seed: int = 0) -> None:
 def test_every_answer_is_right(dims: tuple[int, int, int], epilogue: tuple[str, ...], isa: str, seed: int) -> None:
     space = spaces_tvm.TvmSpace(Workload("dense", dims, epilogue=epilogue), one_core(isa))
     assert_right(space, space.random(np.random.default_rng(seed)), seed)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    sizes=st.tuples(*[st.integers(1, 12)] * 2),
+    channels=st.tuples(*[st.integers(1, 20)] * 2),
+    kernel=st.tuples(*[st.integers(1, 3)] * 2),
+    stride=st.tuples(*[st.integers(1, 2)] * 2),
+    pads=st.tuples(*[st.integers(0, 3)] * 4),
+    dilation=st.integers(1, 2),
+    groups=st.sampled_from([1, 1, 2, 5]),
+    epilogue=st.sampled_from(EPILOGUES),
+    isa=st.sampled_from(kernels.available_isas()),
+)
+def test_convolutions(
+    sizes: tuple[int, int],
+    channels: tuple[int, int],
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    pads: tuple[int, int, int, int],
+    dilation: int,
+    groups: int,
+    epilogue: tuple[str, ...],
+    isa: str,
+) -> None:
+    c, o = (groups * count for count in channels)
+    try:
+        workload = Workload.conv2d(2, *sizes, c, o, kernel, stride, pads, dilation, groups, epilogue=epilogue)
+    except ValueError:  # the kernel does not fit
+        assume(False)
+        raise
+    space = spaces_tvm.TvmSpace(workload, one_core(isa))
+    assert_right(space, space.random(np.random.default_rng(0)))
+
+
+@pytest.mark.parametrize(
+    "workload",
+    [
+        Workload.conv2d(1, 37, 41, 3, 24, 7, 2, 3, epilogue=("bias", "relu")),
+        Workload.conv2d(1, 7, 7, 17, 33, 3, padding=(0, 1, 2, 0), epilogue=("residual",)),
+        Workload.conv2d(1, 31, 31, 13, 19, 1, epilogue=("bias", "residual", "relu6")),
+        Workload.conv2d(2, 9, 9, 32, 32, 3, padding=1, groups=32, epilogue=("bias",)),
+        Workload.conv2d(1, 9, 9, 12, 24, 5, 2, 2, groups=12),
+        Workload.conv2d(1, 8, 8, 24, 36, 3, padding=1, groups=3),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("num_cores", [1, 2])
+def test_defaults_of_convolutions(workload: Workload, num_cores: int) -> None:
+    if usable_cores() < num_cores:
+        pytest.skip("this process has one core")
+    space = spaces_tvm.TvmSpace(workload, Target.from_host(num_cores=num_cores))
+    assert space.is_legal(space.default())
+    assert_right(space, space.default())
 
 
 @pytest.mark.parametrize("dims", [(17, 1001, 333), (1, 1000, 2048), (1, 1, 1), (64, 1, 7), (31, 13, 1), (197, 48, 20)])

@@ -48,3 +48,19 @@ def test_products_are_padded_to_what_can_be_tiled(
     space = spaces_tvm.TvmSpace(Workload("dense", dims), target)
     sizes = tuple(int(np.prod(d.choices[0])) for d in space.decisions)
     assert sizes == (*padded, dims[2])
+
+
+@pytest.mark.parametrize(
+    ("workload", "spatial"),
+    [
+        (Workload.conv2d(2, 14, 14, 64, 64, 3, padding=1), (2, 14, 14, 64)),
+        (Workload.conv2d(1, 149, 149, 8, 33, 3, padding=1), (1, 149, 150, 48)),  # 149 is a prime
+        (Workload.conv2d(1, 14, 14, 24, 24, 3, padding=1, groups=24), (1, 14, 14, 24)),  # a group more has no input
+    ],
+    ids=str,
+)
+def test_columns_and_channels_of_a_convolution_are_padded(workload: Workload, spatial: tuple[int, ...]) -> None:
+    features = ISAS["avx512"]
+    target = Target("a CPU", "avx512", features.vector_bits, features.num_vector_registers, (1 << 15, 1 << 20), 1)
+    extents = {d.name: int(np.prod(d.choices[0])) for d in spaces_tvm.TvmSpace(workload, target).decisions}
+    assert tuple(extents[f"tile_{axis}"] for axis in "nhwo") == spatial
