@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,42 +20,52 @@ class OwnLayer:
     """A layer of ours with a schedule, or with the one that the kernel takes by itself.
 
     Raises:
-        TypeError, ValueError: there is no kernel for the workload, or not on this CPU.
+        TypeError, ValueError: the kernel cannot compute the workload, or not on this CPU.
     """
 
     def __init__(
         self, workload: Workload, inputs: Inputs, out: np.ndarray, target: Target, schedule: Schedule | None = None
     ) -> None:
-        if workload.op not in _OPERATORS:
-            raise ValueError(f"there is no kernel for {workload.op}")
         self._made_of = (workload, inputs, out, target, schedule)
         common = {"isa": target.isa, "threads": target.num_cores, "schedule": schedule}
-        self._operator = _OPERATORS[workload.op](workload, inputs, common)
-        self._x, self._out, self._residual = inputs["x"], out, inputs.get("residual")
+        self._bound = _OPERATORS[workload.op](workload, inputs, common)
+        self._out = out
         self.run()  # packs the weights, where the operator has not yet
-        sizes = inputs["x"].shape[:-1]  # the last is that of the weights
-        values = dict(schedule.values) if schedule else self._operator.schedule(*sizes)
+        values = dict(schedule.values) if schedule else self._bound.operator.schedule(*self._bound.sizes)
         self.implementation = " ".join(f"{name}={value}" for name, value in values.items())
         self.algorithm = str(values.get("algorithm", "direct"))
 
     def run(self) -> np.ndarray:
-        return self._operator(self._x, self._out, self._residual)
+        self._bound.operator(**self._bound.tensors, out=self._out)
+        return self._out
 
     def time(self, number: int, repeat: int) -> list[float]:
-        in_place = None if self._residual is None else self._out
-        return self._operator.time(self._x, self._out, in_place, number, repeat)
+        tensors = dict(self._bound.tensors)
+        if tensors.get("residual") is not None:
+            tensors["residual"] = self._out
+        return self._bound.operator.time(**tensors, out=self._out, number=number, repeat=repeat)
 
     def copy(self) -> OwnLayer:
         return OwnLayer(*self._made_of)
 
 
-def _dense(workload: Workload, inputs: Inputs, common: Mapping[str, Any]) -> kernels.Dense:
-    return kernels.Dense(inputs["weight"], inputs.get("bias"), activation=workload.activation, **common)
+@dataclass(frozen=True)
+class _Bound:
+    """An operator of ours, the tensors that a call takes, and the sizes that its schedule depends on."""
+
+    operator: Any
+    tensors: Mapping[str, np.ndarray | None]
+    sizes: tuple[int, ...]
 
 
-def _conv2d(workload: Workload, inputs: Inputs, common: Mapping[str, Any]) -> kernels.Conv2d:
+def _dense(workload: Workload, inputs: Inputs, common: Mapping[str, Any]) -> _Bound:
+    operator = kernels.Dense(inputs["weight"], inputs.get("bias"), activation=workload.activation, **common)
+    return _Bound(operator, _activations(inputs), inputs["x"].shape[:1])
+
+
+def _conv2d(workload: Workload, inputs: Inputs, common: Mapping[str, Any]) -> _Bound:
     s = workload.sizes
-    return kernels.Conv2d(
+    operator = kernels.Conv2d(
         inputs["weight"],
         inputs.get("bias"),
         stride=(s["stride_h"], s["stride_w"]),
@@ -64,6 +75,21 @@ def _conv2d(workload: Workload, inputs: Inputs, common: Mapping[str, Any]) -> ke
         activation=workload.activation,
         **common,
     )
+    return _Bound(operator, _activations(inputs), inputs["x"].shape[:3])
 
 
-_OPERATORS: Mapping[str, Callable[[Workload, Inputs, Mapping[str, Any]], Any]] = {"dense": _dense, "conv2d": _conv2d}
+def _activations(inputs: Inputs) -> dict[str, np.ndarray | None]:
+    return {"x": inputs["x"], "residual": inputs.get("residual")}
+
+
+def _attention(workload: Workload, inputs: Inputs, common: Mapping[str, Any]) -> _Bound:
+    s = workload.sizes
+    operator = kernels.Attention(s["heads"], s["head_dim"], **common)
+    return _Bound(operator, {name: inputs[name] for name in ("q", "k", "v")}, (s["batch"], s["queries"], s["keys"]))
+
+
+_OPERATORS: Mapping[str, Callable[[Workload, Inputs, Mapping[str, Any]], _Bound]] = {
+    "dense": _dense,
+    "conv2d": _conv2d,
+    "attention": _attention,
+}
