@@ -71,8 +71,8 @@ def by_group(results: Results) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
 
 
 def title(group: Group) -> str:
-    weights = "weights cold, activations hot" if group.cold else "weights and activations hot"
-    return f"{group.title}, {group.dtype}, weights prepacked, {weights}"
+    source = "packed weights from memory, activations from the cache" if group.cold else "all from the cache"
+    return f"{group.title}, {group.dtype}, {source}"
 
 
 def heading(results: Results) -> list[str]:

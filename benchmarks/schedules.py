@@ -7,7 +7,7 @@ from pathlib import Path
 import autotune
 from compiler.records import Records
 from compiler.schedule import Schedule
-from compiler.spaces.kernel import KERNEL_SPACES
+from compiler.spaces import backends
 from compiler.target import Target
 from compiler.workload import Workload
 
@@ -18,9 +18,9 @@ STRATEGY = "rl"
 def tuned_schedule(workload: Workload, threads: int, path: Path, trials: int) -> Schedule | None:
     """The best schedule of our kernels in the file ``path``, which a search first fills up to ``trials`` records.
 
-    None where the kernel leaves a schedule nothing to decide, and where there is no record and ``trials`` is 0.
+    None where there is no space to search, and where there is no record and ``trials`` is 0.
     """
-    if workload.op not in KERNEL_SPACES:
+    if BACKEND not in backends(workload):
         return None
     target = Target.from_host(num_cores=threads)
     path.parent.mkdir(parents=True, exist_ok=True)

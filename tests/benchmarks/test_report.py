@@ -29,7 +29,9 @@ def test_each_group_and_batch_has_its_files(tmp_path: Path) -> None:
     assert [file.name for file in files] == [f"{name}{suffix}" for name in names for suffix in (".json", ".png")]
     assert all(file.exists() for file in files)
     text = "\n".join(report.lines(results))
-    assert "== conv3x3-batch8: Convolutions 3x3, float32, weights prepacked, weights cold, activations hot" in text
+    assert (
+        "== conv3x3-batch8: Convolutions 3x3, float32, packed weights from memory, activations from the cache" in text
+    )
 
 
 def test_a_network_takes_each_layer_as_often_as_it_occurs() -> None:
