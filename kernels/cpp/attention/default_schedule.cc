@@ -18,10 +18,17 @@ AttentionSchedule default_attention_schedule(Isa isa, const AttentionShape& shap
   s.scores_nr = scores.nr;
   s.values_mr = values.mr;
   s.values_nr = values.nr;
-  // Scores that stay in L1 are the cheapest to come back to, but every tile of fewer rows reads all of k and v again.
-  const int64_t in_l1 = cache_bytes()[0] / 2 / (shape.keys * static_cast<int64_t>(sizeof(float)));
-  const int64_t rows = std::min(shape.queries, std::max<int64_t>(in_l1, std::max(s.scores_mr, s.values_mr)));
-  s.rows = ceil_div(shape.queries, ceil_div(shape.queries, rows));
+  // As many rows as leave room in L2 for k and v, which every block reads anew; but fewer where threads would run out
+  // of blocks at different times.
+  const int64_t fitting = cache_bytes()[1] / 4 / (shape.keys * static_cast<int64_t>(sizeof(float)));
+  const int64_t least = std::min<int64_t>(shape.queries, std::max(s.scores_mr, s.values_mr));
+  int64_t blocks = ceil_div(shape.queries, std::max(fitting, least));  // of a head
+  const auto balanced = [&] {
+    const int64_t all = shape.batch * shape.heads * blocks;
+    return all * 10 >= ceil_div(all, threads) * threads * 9;
+  };
+  while (!balanced() && shape.queries / (blocks + 1) >= least) ++blocks;
+  s.rows = ceil_div(shape.queries, blocks);
   return s;
 }
 
