@@ -15,7 +15,7 @@ import numpy as np
 
 from compiler.schedule import Choice, Schedule, ScheduleSpace
 from compiler.target import ISAS, Target
-from compiler.workload import ACTIVATIONS, Workload
+from compiler.workload import ACTIVATIONS, DTYPE_BYTES, OPERATOR_DIMS, Workload
 
 Features = Mapping[str, float]
 
@@ -42,13 +42,15 @@ def target_features(target: Target) -> Features:
 
 @lru_cache
 def workload_features(workload: Workload) -> Features:
-    """``workload.*``: sizes, flops, bytes and arithmetic intensity (flops a byte) as log2, the epilogue as 0 or 1."""
+    """``workload.*``: sizes, flops, bytes and arithmetic intensity (flops a byte) as log2, all else as 0 or 1."""
     features = {f"workload.{name}": log2_size(size) for name, size in workload.sizes.items()}
     features |= {
         "workload.flops": math.log2(workload.flops),
         "workload.bytes": math.log2(workload.bytes),
         "workload.intensity": math.log2(workload.flops / workload.bytes),
     }
+    features |= {f"workload.op={op}": float(op == workload.op) for op in OPERATOR_DIMS}
+    features |= {f"workload.dtype={dtype}": float(dtype == workload.dtype) for dtype in DTYPE_BYTES}
     return features | {
         f"workload.epilogue={step}": float(step in workload.epilogue) for step in ("bias", "residual", *ACTIVATIONS)
     }

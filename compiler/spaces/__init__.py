@@ -11,7 +11,7 @@ from compiler.workload import Workload
 BACKENDS = ("kernel", "tvm")
 # The data types that each has a space for, by operator.
 _SUPPORTED: Mapping[str, Mapping[str, tuple[str, ...]]] = {
-    "kernel": {"dense": ("float32",), "conv2d": ("float32",)},
+    "kernel": {"dense": ("float32",), "conv2d": ("float32",), "attention": ("float32",)},
     "tvm": {"dense": ("float32",), "conv2d": ("float32",)},
 }
 

@@ -50,6 +50,20 @@ def test_workload_features() -> None:
     assert features["workload.epilogue=relu"] == 0
 
 
+def test_features_of_every_operator() -> None:
+    convolution = workload_features(Workload.conv2d(1, 56, 56, 64, 128, 3, padding=1, dtype="bfloat16"))
+    assert convolution["workload.o"] == 7
+    assert convolution["workload.pad_top"] == 0
+    assert convolution["workload.op=conv2d"] == convolution["workload.dtype=bfloat16"] == 1
+    assert convolution["workload.op=dense"] == convolution["workload.dtype=float32"] == 0
+    unpadded = workload_features(Workload.conv2d(1, 56, 56, 64, 128, 3))
+    assert unpadded["workload.pad_top"] == -1
+    attention = workload_features(Workload.attention(1, 12, 128, 128, 64))
+    assert attention["workload.head_dim"] == 6
+    for features in (convolution, unpadded, attention):
+        assert all(map(math.isfinite, features.values()))
+
+
 def test_choice_features_by_type() -> None:
     assert choice_features("pack", True) == {"pack": 1.0}
     assert choice_features("mc", 64) == {"mc": 6.0}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from compiler.spaces.kernel.attention import AttentionKernelSpace
 from compiler.spaces.kernel.base import KernelSpace
 from compiler.spaces.kernel.conv2d import ConvKernelSpace, PointwiseKernelSpace, is_pointwise
 from compiler.spaces.kernel.dense import DenseKernelSpace
@@ -15,6 +16,10 @@ def _dense(workload: Workload, target: Target, _winograd: bool) -> KernelSpace:
     return DenseKernelSpace(workload, target)
 
 
+def _attention(workload: Workload, target: Target, _winograd: bool) -> KernelSpace:
+    return AttentionKernelSpace(workload, target)
+
+
 def _conv2d(workload: Workload, target: Target, winograd: bool) -> KernelSpace:
     if is_pointwise(workload):
         return PointwiseKernelSpace(workload, target)
@@ -22,4 +27,8 @@ def _conv2d(workload: Workload, target: Target, winograd: bool) -> KernelSpace:
 
 
 # One line an operator: its space for a workload, a target, and whether Winograd's algorithm may be used.
-KERNEL_SPACES: Mapping[str, Callable[[Workload, Target, bool], KernelSpace]] = {"dense": _dense, "conv2d": _conv2d}
+KERNEL_SPACES: Mapping[str, Callable[[Workload, Target, bool], KernelSpace]] = {
+    "dense": _dense,
+    "conv2d": _conv2d,
+    "attention": _attention,
+}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -84,31 +84,47 @@ class KernelSpace(ScheduleSpace):
             raise ValueError(f"not legal for {self.workload} on {self.target.isa}: {schedule}")
         return _KernelProgram(self, schedule)
 
-    def _tile_decisions(self, rows: int, columns: int) -> tuple[Decision, Decision]:
+    def _tile_decisions(self, rows: int, columns: int, prefix: str = "") -> tuple[Decision, Decision]:
         """``mr`` and ``nr`` for a product of that many rows and, as packed, columns."""
         return (
-            Decision("mr", tuple(sorted({mr for mr, _ in self._tiles if mr <= rows}))),
-            Decision("nr", tuple(sorted({nr for _, nr in self._tiles if nr <= columns}))),
+            Decision(f"{prefix}mr", tuple(sorted({mr for mr, _ in self._tiles if mr <= rows}))),
+            Decision(f"{prefix}nr", tuple(sorted({nr for _, nr in self._tiles if nr <= columns}))),
         )
 
     def _stream_decisions(self) -> tuple[Decision, ...]:
         """How weights are asked for ahead of their use, and how the threads split the work."""
+        prefetch = Decision("prefetch", _PREFETCH_BYTES), Decision("prefetch_next", (False, True))
+        return *prefetch, self._thread_decision("threads_m")
+
+    def _thread_decision(self, name: str) -> Decision:
         cores = self.target.num_cores
-        return (
-            Decision("prefetch", _PREFETCH_BYTES),
-            Decision("prefetch_next", (False, True)),
-            Decision("threads_m", tuple(d for d in range(1, cores + 1) if cores % d == 0)),
-        )
+        return Decision(name, tuple(d for d in range(1, cores + 1) if cores % d == 0))
 
     def _fills_pipeline(self, mr: int, nr: int, rows: int) -> bool:
         """Whether there is a microkernel of mr × nr, and it hides the latency of FMA if there are rows enough."""
         return (mr, nr) in self._tiles and mr * nr >= min(_FMA_CHAINS, rows) * self.target.lanes
+
+    def _useful_tiles(self, rows: int, columns: int) -> frozenset[tuple[int, int]]:
+        """The register tiles (mr, nr) for a product whose ``rows`` the kernel cuts as evenly as it can.
+
+        Those that it really uses, and of them those that hide the latency of FMA, or as much of it as can be hidden.
+        """
+        return _useful_tiles(self._tiles, rows, columns, _FMA_CHAINS * self.target.lanes)
 
     def _packed_columns(self, columns: int) -> int:
         return -(-columns // self.target.lanes) * self.target.lanes
 
     def _fits_l2(self, elements: int) -> bool:
         return elements * self._element <= self.target.cache_bytes[1]
+
+
+@lru_cache
+def _useful_tiles(
+    tiles: frozenset[tuple[int, int]], rows: int, columns: int, enough: int
+) -> frozenset[tuple[int, int]]:
+    used = [(mr, nr) for mr, nr in tiles if mr == even_part(rows, mr) and nr <= columns]
+    most = max(mr * nr for mr, nr in used)
+    return frozenset((mr, nr) for mr, nr in used if mr * nr >= min(enough, most))
 
 
 class _KernelProgram:

@@ -49,8 +49,7 @@ class ConvKernelSpace(KernelSpace):
     """``algorithm mr nr rows kc prefetch prefetch_next threads_m``.
 
     ``rows`` are rows of the output for the direct algorithm and tiles for Winograd's, which has no use for ``kc``.
-    Legal is a register tile that has a microkernel and enough accumulators to hide the latency of FMA, and as many rows
-    at a time as stay in L2 while all output channels pass over them.
+    Legal is a useful register tile, and as many rows at a time as stay in L2 while all output channels pass over them.
 
     Args:
         winograd: whether schedules may use Winograd's algorithm, where it applies: it rounds more than a sum does.
@@ -74,7 +73,7 @@ class ConvKernelSpace(KernelSpace):
         self._sums = self._blocks_of_sum()
         return (
             Decision("algorithm", algorithms),
-            *self._tile_decisions(max(map(self._product_rows, algorithms)), self._columns),
+            *self._tile_decisions(max(self._product_rows(a, self._rows[a][0]) for a in algorithms), self._columns),
             Decision("rows", merged(*self._rows.values())),
             Decision("kc", self._sums),
             *self._stream_decisions(),
@@ -88,9 +87,9 @@ class ConvKernelSpace(KernelSpace):
         m = winograd.outputs(algorithm)
         return n * -(-oh // m) * -(-ow // m)
 
-    def _product_rows(self, algorithm: str) -> int:
-        """Rows of the products that register tiles are cut from."""
-        return self.workload.output_shape[2] if algorithm == "direct" else self._all_rows(algorithm)
+    def _product_rows(self, algorithm: str, rows: int) -> int:
+        """Rows of the products that register tiles are cut from: pixels of one output row, or a pass's tiles."""
+        return self.workload.output_shape[2] if algorithm == "direct" else rows
 
     def _row_choices(self, algorithm: str) -> tuple[int, ...]:
         """Equal parts of all rows; those into which the kernel would part them by itself are among them."""
@@ -111,15 +110,15 @@ class ConvKernelSpace(KernelSpace):
 
     def _is_worth_building(self, values: Mapping[str, Any]) -> bool:
         v = values
-        algorithm, mr, nr, rows = v["algorithm"], v["mr"], v["nr"], v["rows"]
-        product_rows = self._product_rows(algorithm)
-        if mr > product_rows or rows not in self._rows[algorithm] or not self._fills_pipeline(mr, nr, product_rows):
+        algorithm, rows = v["algorithm"], v["rows"]
+        if rows not in self._rows[algorithm]:
+            return False
+        if (v["mr"], v["nr"]) not in self._useful_tiles(self._product_rows(algorithm, rows), self._columns):
             return False
         if algorithm == "direct":
-            return self._is_worth_building_directly(nr, rows, v["kc"], v["prefetch_next"])
+            return self._is_worth_building_directly(v["nr"], rows, v["kc"], v["prefetch_next"])
         transformed = (winograd.outputs(algorithm) + winograd.TAPS - 1) ** 2 * rows * self.workload.sizes["c"]
-        in_l2 = rows == self._rows[algorithm][-1] or self._fits_l2(transformed)
-        return in_l2 and rows >= mr and v["kc"] == self._sums[0]
+        return v["kc"] == self._sums[0] and (rows == self._rows[algorithm][-1] or self._fits_l2(transformed))
 
     def _is_worth_building_directly(self, nr: int, rows: int, kc: int, prefetch_next: bool) -> bool:
         s = self.workload.sizes
@@ -135,8 +134,10 @@ class ConvKernelSpace(KernelSpace):
     def _default_values(self) -> Mapping[str, Any]:
         values = self._kernel_schedule
         algorithm = values["algorithm"]
+        rows = even_part(self._all_rows(algorithm), values["rows"])
+        mr = even_part(self._product_rows(algorithm, rows), values["mr"])
         kc = values["kc"] if algorithm == "direct" else self._sums[0]
-        return values | {"kc": kc, "rows": even_part(self._all_rows(algorithm), values["rows"])}
+        return values | {"mr": mr, "rows": rows, "kc": kc}
 
     @cached_property
     def _kernel_schedule(self) -> dict[str, Any]:

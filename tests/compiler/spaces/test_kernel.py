@@ -54,9 +54,13 @@ def convolution(draw: st.DrawFn, epilogue: tuple[str, ...]) -> Workload:
         raise
 
 
+def attention(draw: st.DrawFn, _epilogue: tuple[str, ...]) -> Workload:
+    return Workload.attention(draw(st.integers(1, 2)), draw(st.integers(1, 3)), draw(SIZES), draw(SIZES), draw(SIZES))
+
+
 @st.composite
 def workloads(draw: st.DrawFn) -> Workload:
-    make = draw(st.sampled_from([dense, pointwise, winograd, convolution]))
+    make = draw(st.sampled_from([dense, pointwise, winograd, convolution, attention]))
     return make(draw, draw(st.sampled_from(EPILOGUES)))
 
 
@@ -100,6 +104,7 @@ def test_a_default_is_always_legal(workload: Workload, isa: str, num_cores: int,
         Workload.dense(33, 100, 64),
         Workload.conv2d(2, 9, 9, 20, 40, 3, padding=1, epilogue=("bias", "residual", "relu")),
         Workload.conv2d(1, 9, 9, 20, 40, 3, stride=2),
+        Workload.attention(1, 3, 17, 33, 24),
     ],
     ids=str,
 )
@@ -148,6 +153,15 @@ def test_decisions_without_effect_keep_one_choice(isa: str) -> None:
     assert len(kc.choices) > 1
     for schedule in legal(made):
         assert schedule.values["algorithm"] == "direct" or schedule.values["kc"] == kc.choices[0]
+
+
+@pytest.mark.parametrize("isa", SCHEDULED)
+def test_a_register_tile_is_as_high_as_it_is_used(isa: str) -> None:
+    """14 columns cut by six are cut into three parts, which five would do as well."""
+    made = space("kernel", Workload.conv2d(1, 14, 14, 16, 64, 3, padding=1), target(isa), winograd=False)
+    heights = {schedule.values["mr"] for schedule in legal(made)}
+    assert heights & {2, 3, 4, 5}
+    assert heights <= {1, 2, 3, 4, 5, 7, 14}
 
 
 @pytest.mark.parametrize("isa", SCHEDULED)
