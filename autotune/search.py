@@ -104,7 +104,7 @@ def _limits(workload: Workload, target: Target) -> Limits:
     """Measured next to the searches: a CPU's clock today need not be its clock tomorrow."""
     return Limits(
         threads=target.num_cores,
-        peak_gflops=kernels.peak_gflops(target.isa, target.num_cores),
+        peak_gflops=kernels.peak_gflops(target.isa, target.num_cores, workload.dtype),
         bandwidth_gbs=kernels.memory_bandwidth(target.num_cores, workload.bytes),
     )
 
