@@ -23,9 +23,9 @@ RESULT_FIELDS = (
 ).split()
 
 
-def start(directory: Path, *argv: str) -> subprocess.Popen[str]:
+def start(directory: Path, *argv: str, op: str = "dense") -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "autotune.search", "--op", "dense", *argv],
+        [sys.executable, "-m", "autotune.search", "--op", op, *argv],
         cwd=directory,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
@@ -68,6 +68,26 @@ def test_a_search_hands_over_all_that_it_found(tmp_path: Path) -> None:
     assert (tmp_path / "reports" / "index.html").stat().st_size > 10_000
     assert "records.sqlite" in out
     assert "reports/index.html" in out
+
+
+@pytest.mark.parametrize(
+    ("workload", "shape"),
+    [
+        (Workload.conv2d(1, 9, 9, 17, 33, 3, padding=1), "1x9x9x17x33x3x3,padding=1"),
+        (Workload.attention(1, 2, 9, 17, 8), "1x2x9x17x8"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.op,
+)
+def test_every_operator_is_searched(workload: Workload, shape: str, tmp_path: Path) -> None:
+    asked = ["--shape", shape, "--backend", "kernel", "--no-winograd", "--strategy", "random", "--trials", "8"]
+    out, err = start(tmp_path, *asked, op=workload.op).communicate(timeout=120)
+    assert err == ""
+    assert f"{shape} kernel: done, best" in out
+    with Records(tmp_path / "records.sqlite") as records:
+        found = records.query(workload)
+    assert found
+    assert all(record.measurement.ok for record in found)
+    assert all(record.schedule.values.get("algorithm", "direct") == "direct" for record in found)
 
 
 def test_ctrl_c_ends_it_cleanly_and_keeps_what_was_measured(tmp_path: Path) -> None:
