@@ -68,8 +68,8 @@ def tolerance(workload: Workload, inputs: Mapping[str, Array], algorithm: str = 
     """The largest absolute error a correct kernel can make, for each output element.
 
     Accumulation is in float32 whatever the data type; what is then rounded to bfloat16 errs by another 2⁻⁸ of itself.
-    ``algorithm`` is ``"direct"`` or, for a convolution, a key of ``compiler.winograd.POINTS``, whose sums err by more:
-    see :func:`compiler.winograd.error_bound`.
+    ``algorithm`` is ``"direct"`` or, for a convolution, a key of ``compiler.winograd.ALGORITHMS``, whose sums err by
+    more: see :func:`compiler.winograd.error_bound`.
     """
     error = _TOLERANCES[workload.op](workload, inputs, algorithm)
     if workload.dtype == "float32":
@@ -146,8 +146,8 @@ def _sum_tolerance(workload: Workload, inputs: Mapping[str, Array], algorithm: s
     else:
         s = workload.sizes
         pads = s["pad_top"], s["pad_left"], s["pad_bottom"], s["pad_right"]
-        points = winograd.POINTS[algorithm]
-        error = winograd.error_bound(wide["x"], wide["weight"], pads, points) + _gamma(2) * magnitude
+        bound = winograd.error_bound(wide["x"], wide["weight"], pads, winograd.ALGORITHMS[algorithm])
+        error = bound + _gamma(2) * magnitude
     return 1.13 * error + 8 * _UNIT * (magnitude + 1) if workload.activation else error
 
 

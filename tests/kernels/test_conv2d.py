@@ -13,12 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import kernels
+from compiler import winograd
 from compiler.reference import make_inputs, reference, tolerance
 from compiler.workload import ACTIVATIONS, Workload
 from tests.kernels.memory import CANARY, beside_forbidden_page, unaligned
 
 ISAS = ("avx512", "avx2", "reference")
-WINOGRAD = ("winograd2", "winograd4")
+SMALL = ("direct", "winograd2", "winograd4")  # for 3x3 kernels
 
 
 @pytest.fixture(params=ISAS, scope="module")
@@ -28,11 +29,8 @@ def isa(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
-def takes_winograd(workload: Workload) -> bool:
-    s = workload.sizes
-    return all(s[name] == 3 for name in ("kh", "kw")) and all(
-        s[name] == 1 for name in ("stride_h", "stride_w", "dilation_h", "dilation_w", "groups")
-    )
+def algorithms(workload: Workload) -> list[str]:
+    return ["direct", *(name for name, algorithm in winograd.ALGORITHMS.items() if algorithm.applies(workload))]
 
 
 @st.composite
@@ -44,10 +42,11 @@ def epilogues(draw: st.DrawFn) -> tuple[str, ...]:
 
 @st.composite
 def workloads(draw: st.DrawFn) -> Workload:
-    """Any geometry, and half of the time one that all algorithms compute; neither depthwise nor pointwise."""
-    groups, stride, dilation = 1, (1, 1), (1, 1)
-    kernel = (3, 3)
-    if draw(st.booleans()):
+    """Any geometry, and often one that several algorithms compute; neither depthwise nor pointwise."""
+    groups, dilation = 1, (1, 1)
+    kind = draw(st.sampled_from(["3x3", "7x7", "any", "any"]))
+    kernel, stride = ((7, 7), (2, 2)) if kind == "7x7" else ((3, 3), (1, 1))
+    if kind == "any":
         pair = st.tuples(st.integers(1, 3), st.integers(1, 3))
         groups, stride, dilation = draw(st.sampled_from([1, 1, 2, 3])), draw(pair), draw(pair)
         kernel = draw(st.tuples(st.integers(1, 4), st.integers(2, 5)))
@@ -68,7 +67,7 @@ def schedules(draw: st.DrawFn, workload: Workload, isa: str, threads: int) -> di
         return None
     mr, nr = draw(st.sampled_from(tiles))
     return {
-        "algorithm": draw(st.sampled_from(["direct", *(WINOGRAD if takes_winograd(workload) else ())])),
+        "algorithm": draw(st.sampled_from(algorithms(workload))),
         "mr": mr,
         "nr": nr,
         "rows": draw(st.integers(1, 20)),
@@ -191,7 +190,7 @@ def test_reads_nothing_outside_its_inputs(isa: str, edge: Literal["start", "end"
     assert_right(y, workload, inputs, algorithm(op, workload))
 
 
-@pytest.mark.parametrize("name", ["direct", *WINOGRAD])
+@pytest.mark.parametrize("name", SMALL)
 def test_residual_may_be_the_output(isa: str, name: str) -> None:
     workload = Workload.conv2d(1, 11, 11, 20, 70, 3, 1, 1, epilogue=("bias", "residual", "relu"))
     inputs = make_inputs(workload)
@@ -222,7 +221,7 @@ def test_any_strides_of_the_inputs(isa: str, strided: Any) -> None:
     assert_right(op(views["x"], residual=views["residual"]), workload, inputs, algorithm(op, workload))
 
 
-@pytest.mark.parametrize("name", ["direct", *WINOGRAD])
+@pytest.mark.parametrize("name", SMALL)
 def test_nan_and_infinity_reach_the_output(isa: str, name: str) -> None:
     """Where they belong; a Winograd tile spreads them over all of its outputs."""
     workload = Workload.conv2d(1, 9, 9, 4, 6, 3, epilogue=("relu6",))
@@ -328,7 +327,10 @@ def test_other_types_are_refused() -> None:
 BAD_SCHEDULES = {
     "tile": ({"mr": 99}, "no 99x.* register tile"),
     "no rows": ({"rows": 0}, "rows and kc must be at least 1"),
-    "algorithm": ({"algorithm": "fft"}, "algorithm must be one of 'direct', 'winograd2', 'winograd4', got 'fft'"),
+    "algorithm": (
+        {"algorithm": "fft"},
+        "algorithm must be one of 'direct', 'winograd2', 'winograd3', 'winograd4', got",
+    ),
     "threads that do not divide": ({"threads_m": 3}, r"threads_m must divide threads \(2\), got 3"),
 }
 
@@ -347,7 +349,7 @@ def test_winograd_where_it_does_not_apply(isa: str, geometry: dict[str, Any]) ->
     schedule = _schedule(isa, "winograd2")
     if schedule is None:
         pytest.skip("reference has nothing to schedule")
-    with pytest.raises(ValueError, match="Winograd's algorithm is for 3x3 kernels, stride 1, dilation 1 and one group"):
+    with pytest.raises(ValueError, match="without dilation and groups, winograd2 and winograd4 are for 3x3 kernels"):
         kernels.Conv2d(WEIGHT, isa=isa, schedule=schedule, **geometry)
 
 

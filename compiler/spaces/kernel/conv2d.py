@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 import kernels
-from compiler import winograd
 from compiler.schedule import Decision, Schedule
 from compiler.spaces.kernel.base import PARTS, KernelSpace, even_part, merged, parts
 from compiler.spaces.kernel.dense import DenseKernelSpace
 from compiler.target import Target
+from compiler.winograd import ALGORITHMS
 from compiler.workload import Workload
 
 _MIN_KC = 64  # a shorter block of the sum spends more on loading and storing the tile than it saves
@@ -25,12 +25,6 @@ def is_pointwise(workload: Workload) -> bool:
     s = workload.sizes
     ones = ("kh", "kw", "stride_h", "stride_w", "groups")
     return all(s[d] == 1 for d in ones) and not any(_pads(workload))
-
-
-def winograd_applies(workload: Workload) -> bool:
-    s = workload.sizes
-    ones = ("stride_h", "stride_w", "dilation_h", "dilation_w", "groups")
-    return s["kh"] == s["kw"] == winograd.TAPS and all(s[d] == 1 for d in ones)
 
 
 class PointwiseKernelSpace(DenseKernelSpace):
@@ -56,7 +50,8 @@ class ConvKernelSpace(KernelSpace):
     """
 
     def __init__(self, workload: Workload, target: Target, winograd: bool = True) -> None:
-        self._winograd = winograd and winograd_applies(workload)
+        offered = [name for name, algorithm in ALGORITHMS.items() if winograd and algorithm.applies(workload)]
+        self._algorithms = ("direct", *offered)
         super().__init__(workload, target)
 
     def algorithm(self, schedule: Schedule) -> str:
@@ -67,13 +62,14 @@ class ConvKernelSpace(KernelSpace):
 
     def _decisions(self) -> tuple[Decision, ...]:
         s = self.workload.sizes
-        algorithms = ("direct", *winograd.POINTS) if self._winograd else ("direct",)
-        self._rows = {algorithm: self._row_choices(algorithm) for algorithm in algorithms}
+        self._rows = {algorithm: self._row_choices(algorithm) for algorithm in self._algorithms}
         self._columns = self._packed_columns(s["o"] // s["groups"])
         self._sums = self._blocks_of_sum()
         return (
-            Decision("algorithm", algorithms),
-            *self._tile_decisions(max(self._product_rows(a, self._rows[a][0]) for a in algorithms), self._columns),
+            Decision("algorithm", self._algorithms),
+            *self._tile_decisions(
+                max(self._product_rows(a, self._rows[a][0]) for a in self._algorithms), self._columns
+            ),
             Decision("rows", merged(*self._rows.values())),
             Decision("kc", self._sums),
             *self._stream_decisions(),
@@ -84,7 +80,7 @@ class ConvKernelSpace(KernelSpace):
         n, oh, ow, _ = self.workload.output_shape
         if algorithm == "direct":
             return oh
-        m = winograd.outputs(algorithm)
+        m = ALGORITHMS[algorithm].outputs
         return n * -(-oh // m) * -(-ow // m)
 
     def _product_rows(self, algorithm: str, rows: int) -> int:
@@ -117,7 +113,8 @@ class ConvKernelSpace(KernelSpace):
             return False
         if algorithm == "direct":
             return self._is_worth_building_directly(v["nr"], rows, v["kc"], v["prefetch_next"])
-        transformed = (winograd.outputs(algorithm) + winograd.TAPS - 1) ** 2 * rows * self.workload.sizes["c"]
+        used = ALGORITHMS[algorithm]
+        transformed = (used.size * used.stride) ** 2 * rows * self.workload.sizes["c"]
         return v["kc"] == self._sums[0] and (rows == self._rows[algorithm][-1] or self._fits_l2(transformed))
 
     def _is_worth_building_directly(self, nr: int, rows: int, kc: int, prefetch_next: bool) -> bool:

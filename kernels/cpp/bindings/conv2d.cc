@@ -12,8 +12,10 @@ namespace loopwright {
 namespace {
 
 using Algorithm = Conv2dSchedule::Algorithm;
-constexpr std::pair<const char*, Algorithm> kAlgorithms[] = {
-    {"direct", Algorithm::kDirect}, {"winograd2", Algorithm::kWinograd2}, {"winograd4", Algorithm::kWinograd4}};
+constexpr std::pair<const char*, Algorithm> kAlgorithms[] = {{"direct", Algorithm::kDirect},
+                                                             {"winograd2", Algorithm::kWinograd2},
+                                                             {"winograd3", Algorithm::kWinograd3},
+                                                             {"winograd4", Algorithm::kWinograd4}};
 
 Conv2dSchedule parse_conv2d_schedule(const py::dict& values) {
   const ScheduleReader read(values);

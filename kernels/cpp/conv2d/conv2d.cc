@@ -22,9 +22,11 @@ void check(const Conv2dSchedule& s, const Conv2dGeometry& g, Isa isa, int thread
   if (s.threads_m < 1 || threads % s.threads_m != 0)
     throw std::invalid_argument("schedule: threads_m must divide threads (" + std::to_string(threads) + "), got " +
                                 std::to_string(s.threads_m));
-  if (s.algorithm != Algorithm::kDirect && !winograd_applies(g))
+  if (!applies(s.algorithm, g))
     throw std::invalid_argument(
-        "schedule: Winograd's algorithm is for 3x3 kernels, stride 1, dilation 1 and one group");
+        "schedule: without dilation and groups, winograd2 and winograd4 are for 3x3 kernels of stride 1 and winograd3 "
+        "for "
+        "7x7 kernels of stride 2");
 }
 
 // (o, c, kh, kw) -> (o, kh, kw, c)
@@ -39,8 +41,12 @@ Buffer channels_last(const float* weight, const Conv2dGeometry& g) {
 
 }  // namespace
 
-bool winograd_applies(const Conv2dGeometry& g) {
-  return g.kh == 3 && g.kw == 3 && !g.strided() && !g.dilated() && g.groups == 1;
+bool applies(Algorithm algorithm, const Conv2dGeometry& g) {
+  if (algorithm == Algorithm::kDirect) return true;
+  const int64_t kernel = algorithm == Algorithm::kWinograd3 ? 7 : 3,
+                stride = algorithm == Algorithm::kWinograd3 ? 2 : 1;
+  return g.kh == kernel && g.kw == kernel && g.stride_h == stride && g.stride_w == stride && !g.dilated() &&
+         g.groups == 1;
 }
 
 Conv2d::Conv2d(const float* weight, const Conv2dGeometry& geometry, const float* bias, Activation activation, Isa isa,
@@ -75,7 +81,7 @@ std::unique_ptr<const Convolution> Conv2d::make(const Conv2dSchedule& s) const {
   const ConvolutionLayer layer{geometry_, weight_.get(), bias_.get(), activation_, isa_, threads_};
   if (isa_ == Isa::kReference) return make_reference_convolution(layer);
   if (s.algorithm == Algorithm::kDirect) return make_direct_convolution(layer, s.nr);
-  return make_winograd_convolution(layer, s.algorithm == Algorithm::kWinograd2 ? 2 : 4, s.nr);
+  return make_winograd_convolution(layer, s.algorithm, s.nr);
 }
 
 const Convolution& Conv2d::convolution(const Conv2dSchedule& s) const {

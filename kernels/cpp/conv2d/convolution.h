@@ -33,8 +33,9 @@ class Convolution {
 };
 
 std::unique_ptr<const Convolution> make_direct_convolution(const ConvolutionLayer& layer, int nr);
-// `m` is 2 or 4.
-std::unique_ptr<const Convolution> make_winograd_convolution(const ConvolutionLayer& layer, int m, int nr);
+// `algorithm` is one of Winograd's.
+std::unique_ptr<const Convolution> make_winograd_convolution(const ConvolutionLayer& layer,
+                                                             Conv2dSchedule::Algorithm algorithm, int nr);
 // Plain loops, without a schedule.
 std::unique_ptr<const Convolution> make_reference_convolution(const ConvolutionLayer& layer);
 

@@ -74,32 +74,41 @@ Candidate direct(const Setting& at) {
   return candidate;
 }
 
-// Cycles that a tile's transforms take for a vector of channels: see microkernels/winograd_f32.h, and as much again for
-// moving the 36 or 16 vectors between L1 and L2.
-struct TransformCycles {
-  double input, output;
+// What an algorithm of Winograd's does to a layer: outputs and inputs a side of a tile, and the cycles that a tile's
+// transforms take for a vector of channels (see microkernels/winograd_f32.h), with as much again for moving the vectors
+// between L1 and L2.
+struct Winograd {
+  Algorithm algorithm;
+  int m, size;
+  double input_cycles, output_cycles;
 };
+constexpr Winograd kWinograds[] = {{Algorithm::kWinograd2, 2, 4, 40, 30},
+                                   {Algorithm::kWinograd3, 3, 6, 140, 110},
+                                   {Algorithm::kWinograd4, 4, 6, 140, 120}};
 
-Candidate winograd(const Setting& at, int64_t m, Algorithm algorithm, TransformCycles transform) {
+Candidate winograd(const Setting& at, const Winograd& w) {
   const Conv2dGeometry& g = at.g;
-  const int64_t l2 = cache_bytes()[1], places = (m + 2) * (m + 2);
-  const int64_t tiles = ceil_div(at.images.n * ceil_div(at.oh(), m) * ceil_div(at.ow(), m), at.threads_m);
-  const double weight_bytes = static_cast<double>(places * g.c * g.o * kFloat);
-  // Weights that stay in L2 leave some of it to the transformed tiles; others should pass as few times as they can.
-  const bool near = weight_bytes <= static_cast<double>(l2);
-  const int64_t block_bytes = near ? l2 / 4 : l2;
-  const int64_t fitting = std::max<int64_t>(block_bytes / (places * g.c * kFloat), std::min<int64_t>(at.max_mr, tiles));
+  const int64_t l2 = cache_bytes()[1], places = w.size * w.size;
+  const int64_t channels = g.stride_h * g.stride_w * g.c;
+  const int64_t tiles = ceil_div(at.images.n * ceil_div(at.oh(), w.m) * ceil_div(at.ow(), w.m), at.threads_m);
+  const double weight_bytes = static_cast<double>(places * channels * g.o * kFloat);
+  // Weights that stay in L2 leave a third of it to the transformed tiles; others should pass as few times as they can,
+  // even if the tiles then overflow L2 a little.
+  const int64_t block_bytes = weight_bytes <= static_cast<double>(l2) ? l2 / 3 : l2 * 5 / 4;
+  const int64_t tile_bytes = places * (channels + at.nr()) * kFloat;
+  const int64_t fitting = std::max<int64_t>(block_bytes / tile_bytes, std::min<int64_t>(at.max_mr, tiles));
   const EvenSplit blocks(tiles, fitting);
   const int64_t block = blocks.size(0), passes = ceil_div(block, at.max_mr);
 
-  Candidate candidate{schedule(at, algorithm, block, block, g.c)};
+  Candidate candidate{schedule(at, w.algorithm, block, block, channels)};
   candidate.schedule.prefetch = 4096;
   const double rows = static_cast<double>(block) / static_cast<double>(passes);
-  const double products = static_cast<double>(blocks.count * passes * at.panels() * places * g.c) *
-                          step_cycles(rows, at.width(), static_cast<double>(g.c));
+  const double products = static_cast<double>(blocks.count * passes * at.panels() * places * channels) *
+                          step_cycles(rows, at.width(), static_cast<double>(channels));
   const double transforms =
-      static_cast<double>(tiles) * (static_cast<double>(ceil_div(g.c, at.kernels.lanes)) * transform.input +
-                                    static_cast<double>(at.panels()) * at.width() * transform.output);
+      static_cast<double>(tiles) *
+      (static_cast<double>(g.stride_h * ceil_div(g.stride_w * g.c, at.kernels.lanes)) * w.input_cycles +
+       static_cast<double>(at.panels()) * at.width() * w.output_cycles);
   // While a panel's tiles pass, each brings a cache line a step of the next weights: those without a tile come late.
   const double late = std::max(0.0, 1.0 - static_cast<double>(passes) / at.width());
   const double weights = weight_bytes / kMemoryBytesPerCycle;
@@ -124,9 +133,8 @@ Conv2dSchedule default_conv2d_schedule(Isa isa, const Conv2dGeometry& g, const I
       if (threads % threads_m != 0) continue;
       const Setting at{kernels, g, images, threads, threads_m, vectors, max_mr};
       consider(direct(at));
-      if (!winograd_applies(g)) continue;
-      consider(winograd(at, 2, Algorithm::kWinograd2, {40, 30}));
-      consider(winograd(at, 4, Algorithm::kWinograd4, {140, 120}));
+      for (const Winograd& w : kWinograds)
+        if (applies(w.algorithm, g)) consider(winograd(at, w));
     }
   }
   return best.schedule;

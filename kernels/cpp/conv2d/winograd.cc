@@ -1,12 +1,17 @@
-// 3×3 convolution by Winograd's minimal filtering (include/loopwright/winograd.h has the mathematics).
+// Convolution by Winograd's minimal filtering (include/loopwright/winograd.h has the mathematics).
 //
-//   for blocks of tiles:   V[ξ] = (Bᵀ d B)[ξ]                  tiles × c, every ξ of (m+2)²
+//   for blocks of tiles:   V[ξ] = (Bᵀ d B)[ξ]                  tiles × c, every place ξ of t²
 //     for panels:          M[ξ] = V[ξ] · U[ξ]                  tiles × nr, one GEMM each ξ
 //                          y = Aᵀ M A + bias + residual → activation
 //
 // The weights U[ξ] = (G g Gᵀ)[ξ] are made once, in float64, and packed as [panel][ξ][c][nr]: a panel's are read in one
 // stream. V stays in L2 while the panels pass; M of one panel is written and read while it is near. Where the image
 // ends within a tile, the tile is copied between zeros first.
+//
+// With a stride s, the image falls into s×s phases (every s-th row and column), and so does the kernel: the convolution
+// is one without stride over s² c channels, of r = ceil(k / s) taps a side. A 7×7 first layer of stride 2 with its 3
+// channels becomes 4×4 taps over 12, and F(3×3, 4×4) computes it with 48 multiplications an output and channel instead
+// of 147. In NHWC the s columns of a phase's pixel are neighbours: s floats times c, read in place.
 //
 // Tile contract: include/loopwright/brgemm.h; A = V[ξ], mr tiles; B = U[ξ]; C = M[ξ], nr wide.
 #include <algorithm>
@@ -20,30 +25,53 @@
 namespace loopwright {
 namespace {
 
-// G (m+2 × 3): row i has the powers of point i over the product of its distances from the others; infinity's is 0 0 1.
-template <size_t N>
-std::vector<std::array<double, 3>> filter_matrix(const double (&points)[N]) {
-  std::vector<std::array<double, 3>> rows;
-  for (size_t i = 0; i < N; ++i) {
-    double distance = 1.0;
-    for (size_t j = 0; j < N; ++j)
-      if (j != i) distance *= points[i] - points[j];
-    rows.push_back({1 / distance, points[i] / distance, points[i] * points[i] / distance});
+constexpr int kMaxSize = 6, kMaxTaps = 4;
+
+// One F(m×m, r×r).
+struct Filtering {
+  int m, r;
+  WinogradFunctions transforms;
+  const double* points;  // those that are not infinite, size() - 1
+
+  int size() const { return m + r - 1; }
+  int places() const { return size() * size(); }
+};
+
+Filtering filtering(Conv2dSchedule::Algorithm algorithm, const F32Kernels& kernels) {
+  switch (algorithm) {
+    case Conv2dSchedule::Algorithm::kWinograd2: return {2, 3, kernels.winograd2, kWinogradPoints4};
+    case Conv2dSchedule::Algorithm::kWinograd3: return {3, 4, kernels.winograd3, kWinogradPoints6};
+    default: return {4, 3, kernels.winograd4, kWinogradPoints6};
   }
-  rows.push_back({0, 0, 1});
+}
+
+// G (t × r): row i has the powers of point i over the product of its distances from the others; infinity's is 0 ...
+// 0 1.
+using FilterMatrix = std::array<std::array<double, kMaxTaps>, kMaxSize>;
+
+FilterMatrix filter_matrix(const Filtering& f) {
+  FilterMatrix rows{};
+  const int points = f.size() - 1;
+  for (int i = 0; i < points; ++i) {
+    double value = 1.0;
+    for (int j = 0; j < points; ++j)
+      if (j != i) value /= f.points[i] - f.points[j];
+    for (int power = 0; power < f.r; ++power, value *= f.points[i]) rows[i][power] = value;
+  }
+  rows[points][f.r - 1] = 1;
   return rows;
 }
 
 class WinogradConvolution final : public Convolution {
  public:
-  WinogradConvolution(const ConvolutionLayer& layer, int output_size, int packed_nr)
-      : Convolution(output_size == 2 ? Conv2dSchedule::Algorithm::kWinograd2 : Conv2dSchedule::Algorithm::kWinograd4,
-                    packed_nr),
+  WinogradConvolution(const ConvolutionLayer& layer, Conv2dSchedule::Algorithm packed_algorithm, int packed_nr)
+      : Convolution(packed_algorithm, packed_nr),
         layer_(layer),
         kernels_(f32_kernels(layer.isa)),
-        transforms_(output_size == 2 ? kernels_.winograd2 : kernels_.winograd4),
-        m_(output_size),
-        panels_(split_panels(layer.geometry.o, layer.geometry.c * places(), nr, kernels_.lanes)) {
+        f_(filtering(packed_algorithm, kernels_)),
+        stride_(layer.geometry.stride_h),
+        channels_(stride_ * stride_ * layer.geometry.c),
+        panels_(split_panels(layer.geometry.o, channels_ * f_.places(), nr, kernels_.lanes)) {
     pack();
   }
 
@@ -52,8 +80,8 @@ class WinogradConvolution final : public Convolution {
 
  private:
   struct Call;
-  int64_t size() const { return m_ + 2; }
-  int64_t places() const { return size() * size(); }
+  // Rows and columns of the image that a tile reads.
+  int64_t window() const { return stride_ * f_.size(); }
   void pack();
   void transform_input(const Call& call, int64_t tile_begin, int64_t tile_end, float* v, float* patch) const;
   void multiply(const Call& call, int64_t tiles, const Panel& panel, const float* next_panel, const float* v,
@@ -63,35 +91,41 @@ class WinogradConvolution final : public Convolution {
 
   ConvolutionLayer layer_;
   const F32Kernels& kernels_;
-  WinogradFunctions transforms_;
-  int64_t m_;
+  Filtering f_;
+  int64_t stride_, channels_;  // channels of all phases
   std::vector<Panel> panels_;
   Buffer weight_;
 };
 
 void WinogradConvolution::pack() {
   const Conv2dGeometry& g = layer_.geometry;
-  const auto matrix = m_ == 2 ? filter_matrix(kWinogradPoints2) : filter_matrix(kWinogradPoints4);
-  weight_ = make_buffer(packed_floats(g.o, g.c * places(), kernels_.lanes));
+  const FilterMatrix matrix = filter_matrix(f_);
+  weight_ = make_buffer(packed_floats(g.o, channels_ * f_.places(), kernels_.lanes));
   const auto count = static_cast<int64_t>(panels_.size());
+  // Tap (u, w) of phase channel `c`, which is (row of the phase, column of the phase, channel of the image).
+  const auto tap = [&](int64_t o, int64_t c, int64_t u, int64_t w) {
+    const int64_t i = u * stride_ + c / (stride_ * g.c), j = w * stride_ + c / g.c % stride_;
+    return i < g.kh && j < g.kw ? layer_.weight[((o * g.kh + i) * g.kw + j) * g.c + c % g.c] : 0.0f;
+  };
   parallel(layer_.threads, [&](int thread) {
     const int64_t last = split_begin(count, layer_.threads, thread + 1);
-    for (int64_t i = split_begin(count, layer_.threads, thread); i < last; ++i) {
-      const Panel& panel = panels_[i];
+    for (int64_t p = split_begin(count, layer_.threads, thread); p < last; ++p) {
+      const Panel& panel = panels_[p];
       for (int64_t j = 0; j < panel.n; ++j)
-        for (int64_t c = 0; c < g.c; ++c) {
-          const float* from = layer_.weight + (panel.column + j) * 9 * g.c + c;  // (o, kh, kw, c)
-          double left[6][3];                                                     // G g
-          for (int64_t u = 0; u < size(); ++u)
-            for (int64_t w = 0; w < 3; ++w) {
-              left[u][w] = 0;
-              for (int64_t r = 0; r < 3; ++r) left[u][w] += matrix[u][r] * from[(r * 3 + w) * g.c];
+        for (int64_t c = 0; c < channels_; ++c) {
+          double left[kMaxSize][kMaxTaps] = {};  // G g
+          for (int w = 0; w < f_.r; ++w)
+            for (int r = 0; r < f_.r; ++r) {
+              const double value = tap(panel.column + j, c, r, w);
+              for (int u = 0; u < f_.size(); ++u) left[u][w] += matrix[u][r] * value;
             }
           float* to = weight_.get() + panel.offset + c * panel.nr + j;
-          for (int64_t u = 0; u < size(); ++u)
-            for (int64_t w = 0; w < size(); ++w, to += g.c * panel.nr)
-              *to =
-                  static_cast<float>(left[u][0] * matrix[w][0] + left[u][1] * matrix[w][1] + left[u][2] * matrix[w][2]);
+          for (int u = 0; u < f_.size(); ++u)
+            for (int w = 0; w < f_.size(); ++w, to += channels_ * panel.nr) {
+              double sum = 0;
+              for (int r = 0; r < f_.r; ++r) sum += left[u][r] * matrix[w][r];
+              *to = static_cast<float>(sum);
+            }
         }
     }
   });
@@ -121,10 +155,10 @@ void WinogradConvolution::run(const Conv2dSchedule& s, const float* x, const Ima
                               const float* residual) const {
   const Conv2dGeometry& g = layer_.geometry;
   const int64_t oh = g.output_h(images.h), ow = g.output_w(images.w);
-  const int64_t tiles_h = ceil_div(oh, m_), tiles_w = ceil_div(ow, m_), tiles = images.n * tiles_h * tiles_w;
+  const int64_t tiles_h = ceil_div(oh, f_.m), tiles_w = ceil_div(ow, f_.m), tiles = images.n * tiles_h * tiles_w;
   const int64_t block = std::min(s.rows, tiles);
   // Places lie a cache line apart from any power of two: a tile writes to all of them.
-  const int64_t v_row = ceil_div(g.c, kCacheLine) * kCacheLine;
+  const int64_t v_row = ceil_div(channels_, kCacheLine) * kCacheLine;
   const Call call{s,
                   x,
                   images,
@@ -138,7 +172,8 @@ void WinogradConvolution::run(const Conv2dSchedule& s, const float* x, const Ima
                   block * v_row + kCacheLine,
                   block * nr + kCacheLine};
 
-  const int64_t v_floats = places() * call.v_place, m_floats = places() * call.m_place, patch_floats = places() * g.c;
+  const int64_t v_floats = f_.places() * call.v_place, m_floats = f_.places() * call.m_place;
+  const int64_t patch_floats = window() * window() * g.c;
   const int64_t thread_floats = ceil_div(v_floats + m_floats + patch_floats, kCacheLine) * kCacheLine;
   float* buffers = scratch(thread_floats * layer_.threads);  // here, because the pool's threads must not throw
   const int64_t across_m = s.threads_m, across_n = layer_.threads / s.threads_m;
@@ -172,50 +207,53 @@ void WinogradConvolution::transform_input(const Call& call, int64_t tile_begin, 
   const Conv2dGeometry& g = layer_.geometry;
   const Images& in = call.images;
   for (int64_t index = tile_begin; index < tile_end; ++index, v += call.v_row) {
-    const Call::Tile tile = call.tile(index, m_);
-    const int64_t top = tile.y - g.pad_top, left = tile.x - g.pad_left;
+    const Call::Tile tile = call.tile(index, f_.m);
+    const int64_t top = tile.y * stride_ - g.pad_top, left = tile.x * stride_ - g.pad_left;
     const float* image = call.x + tile.image * in.h * in.w * g.c;
-    WinogradInput args{image + (top * in.w + left) * g.c, in.w * g.c, g.c, g.c, v, call.v_place};
-    if (top < 0 || left < 0 || top + size() > in.h || left + size() > in.w) {
-      const int64_t first = std::max<int64_t>(0, -left), last = std::min(size(), in.w - left);
-      std::memset(patch, 0, static_cast<size_t>(places() * g.c) * sizeof(float));
-      for (int64_t i = std::max<int64_t>(0, -top); i < std::min(size(), in.h - top) && first < last; ++i)
-        std::memcpy(patch + (i * size() + first) * g.c, image + ((top + i) * in.w + left + first) * g.c,
+    const float* rows = image + (top * in.w + left) * g.c;
+    int64_t row_floats = in.w * g.c;
+    if (top < 0 || left < 0 || top + window() > in.h || left + window() > in.w) {
+      const int64_t first = std::max<int64_t>(0, -left), last = std::min(window(), in.w - left);
+      std::memset(patch, 0, static_cast<size_t>(window() * window() * g.c) * sizeof(float));
+      for (int64_t i = std::max<int64_t>(0, -top); i < std::min(window(), in.h - top) && first < last; ++i)
+        std::memcpy(patch + (i * window() + first) * g.c, image + ((top + i) * in.w + left + first) * g.c,
                     static_cast<size_t>((last - first) * g.c) * sizeof(float));
-      args.d = patch;
-      args.row_stride = size() * g.c;
+      rows = patch;
+      row_floats = window() * g.c;
     }
-    transforms_.input(args);
+    const int64_t phase_floats = stride_ * g.c;
+    for (int64_t phase = 0; phase < stride_; ++phase)
+      f_.transforms.input({rows + phase * row_floats, stride_ * row_floats, phase_floats, phase_floats,
+                           v + phase * phase_floats, call.v_place});
   }
 }
 
 void WinogradConvolution::multiply(const Call& call, int64_t tiles, const Panel& panel, const float* next_panel,
                                    const float* v, float* m) const {
-  const Conv2dGeometry& g = layer_.geometry;
   const EvenSplit split(tiles, call.s.mr);
-  const int64_t place_floats = g.c * panel.nr;
+  const int64_t place_floats = channels_ * panel.nr;
   const float *a, *b;
   BrgemmArgs args{};
   args.a = &a;
   args.b = &b;
   args.batch = 1;
-  args.k = g.c;
+  args.k = channels_;
   args.a_stride = call.v_row;
   args.c_stride = panel.nr;
   args.n = panel.nr;
   args.lo = -Epilogue::kInfinity;
   args.hi = Epilogue::kInfinity;
   args.prefetch = call.s.prefetch / static_cast<int64_t>(sizeof(float));
-  for (int64_t place = 0; place < places(); ++place) {
+  for (int64_t place = 0; place < f_.places(); ++place) {
     b = weight_.get() + panel.offset + place * place_floats;
     // While the tiles share one place's weights, they bring the next one's to L2: a cache line a step of the sum, so
     // that as many tiles as the panel has lines a row see to all of them.
-    const float* next = place + 1 < places() ? b + place_floats : next_panel;
+    const float* next = place + 1 < f_.places() ? b + place_floats : next_panel;
     const int64_t next_lines = call.s.prefetch_next && next ? panel.nr / kCacheLine : 0;
     for (int64_t i = 0, tile = 0; i < split.count; tile += split.size(i++)) {
       a = v + place * call.v_place + tile * call.v_row;
       args.c = m + place * call.m_place + tile * panel.nr;
-      args.next = i < next_lines ? next + i * g.c * kCacheLine : nullptr;
+      args.next = i < next_lines ? next + i * channels_ * kCacheLine : nullptr;
       kernels_.tiles[split.size(i)][panel.vectors](args);
     }
   }
@@ -234,14 +272,14 @@ void WinogradConvolution::transform_output(const Call& call, int64_t tile_begin,
   args.lo = epilogue.lo;
   args.hi = epilogue.hi;
   for (int64_t index = tile_begin; index < tile_end; ++index, m += panel.nr) {
-    const Call::Tile tile = call.tile(index, m_);
+    const Call::Tile tile = call.tile(index, f_.m);
     const int64_t at = ((tile.image * call.oh + tile.y) * call.ow + tile.x) * g.o + panel.column;
     args.m = m;
     args.y = call.out + at;
     args.residual = call.residual ? call.residual + at : nullptr;
-    args.rows = static_cast<int>(std::min(m_, call.oh - tile.y));
-    args.columns = static_cast<int>(std::min(m_, call.ow - tile.x));
-    transforms_.output(args);
+    args.rows = static_cast<int>(std::min<int64_t>(f_.m, call.oh - tile.y));
+    args.columns = static_cast<int>(std::min<int64_t>(f_.m, call.ow - tile.x));
+    f_.transforms.output(args);
     if (!epilogue.activate) continue;
     for (int64_t i = 0; i < args.rows; ++i)
       epilogue.activate(args.y + i * args.row_stride, args.pixel_stride, args.columns, args.n);
@@ -250,8 +288,9 @@ void WinogradConvolution::transform_output(const Call& call, int64_t tile_begin,
 
 }  // namespace
 
-std::unique_ptr<const Convolution> make_winograd_convolution(const ConvolutionLayer& layer, int m, int nr) {
-  return std::make_unique<WinogradConvolution>(layer, m, nr);
+std::unique_ptr<const Convolution> make_winograd_convolution(const ConvolutionLayer& layer,
+                                                             Conv2dSchedule::Algorithm algorithm, int nr) {
+  return std::make_unique<WinogradConvolution>(layer, algorithm, nr);
 }
 
 }  // namespace loopwright

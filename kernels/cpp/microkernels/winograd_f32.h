@@ -14,31 +14,38 @@ namespace loopwright {
 namespace {
 
 template <class V>
-struct WinogradF2 {
-  static constexpr int kOut = 2, kIn = 4;
+struct WinogradInput4 {
+  static constexpr int kSize = 4;
   using Reg = typename V::Reg;
 
-  static inline __attribute__((always_inline)) void input(const Reg (&d)[kIn], Reg (&v)[kIn]) {
+  static inline __attribute__((always_inline)) void apply(const Reg (&d)[kSize], Reg (&v)[kSize]) {
     v[0] = V::sub(d[2], d[0]);
     v[1] = V::add(d[2], d[1]);
     v[2] = V::sub(d[2], d[1]);
     v[3] = V::sub(d[3], d[1]);
   }
+};
 
-  static inline __attribute__((always_inline)) void output(const Reg (&m)[kIn], Reg (&y)[kOut]) {
+template <class V>
+struct WinogradOutput2 {  // of F(2, 3)
+  static constexpr int kSize = 4, kOut = 2;
+  using Reg = typename V::Reg;
+
+  static inline __attribute__((always_inline)) void apply(const Reg (&m)[kSize], Reg (&y)[kOut]) {
     y[0] = V::add(m[0], V::add(m[1], m[2]));
     y[1] = V::add(m[3], V::sub(m[1], m[2]));
   }
 };
 
-template <class V>
-struct WinogradF4 {
-  static constexpr int kOut = 4, kIn = 6;
-  using Reg = typename V::Reg;
-  static constexpr float kA = static_cast<float>(kWinogradPoints4[1]), kB = static_cast<float>(kWinogradPoints4[3]);
-  static constexpr float kA2 = kA * kA, kB2 = kB * kB;
+constexpr float kA = static_cast<float>(kWinogradPoints6[1]), kB = static_cast<float>(kWinogradPoints6[3]);
+constexpr float kA2 = kA * kA, kB2 = kB * kB;
 
-  static inline __attribute__((always_inline)) void input(const Reg (&d)[kIn], Reg (&v)[kIn]) {
+template <class V>
+struct WinogradInput6 {
+  static constexpr int kSize = 6;
+  using Reg = typename V::Reg;
+
+  static inline __attribute__((always_inline)) void apply(const Reg (&d)[kSize], Reg (&v)[kSize]) {
     const Reg a = V::set1(kA), b = V::set1(kB), a2 = V::set1(-kA2), b2 = V::set1(-kB2);
     const Reg sum = V::set1(-kA2 - kB2), product = V::set1(kA2 * kB2);
     const Reg even_a = V::fma(b2, d[2], d[4]), odd_a = V::fma(b2, d[1], d[3]);
@@ -50,14 +57,24 @@ struct WinogradF4 {
     v[4] = V::fnma(b, odd_b, even_b);
     v[5] = V::fma(product, d[1], V::fma(sum, d[3], d[5]));
   }
+};
 
-  static inline __attribute__((always_inline)) void output(const Reg (&m)[kIn], Reg (&y)[kOut]) {
+template <class V, int M>
+struct WinogradOutput6 {  // of F(3, 4) and F(4, 3): the same points, and infinity joins the highest power
+  static constexpr int kSize = 6, kOut = M;
+  using Reg = typename V::Reg;
+
+  static inline __attribute__((always_inline)) void apply(const Reg (&m)[kSize], Reg (&y)[kOut]) {
     const Reg sum_a = V::add(m[1], m[2]), difference_a = V::sub(m[1], m[2]);
     const Reg sum_b = V::add(m[3], m[4]), difference_b = V::sub(m[3], m[4]);
     y[0] = V::add(m[0], V::add(sum_a, sum_b));
     y[1] = V::fma(V::set1(kA), difference_a, V::mul(V::set1(kB), difference_b));
     y[2] = V::fma(V::set1(kA2), sum_a, V::mul(V::set1(kB2), sum_b));
-    y[3] = V::fma(V::set1(kA2 * kA), difference_a, V::fma(V::set1(kB2 * kB), difference_b, m[5]));
+    if constexpr (M == 3) {
+      y[2] = V::add(y[2], m[5]);
+    } else {
+      y[3] = V::fma(V::set1(kA2 * kA), difference_a, V::fma(V::set1(kB2 * kB), difference_b, m[5]));
+    }
   }
 };
 
@@ -79,24 +96,24 @@ template <class V, class F, class Access>
 inline __attribute__((always_inline)) void winograd_input_vector(const WinogradInput& args, int64_t c,
                                                                  const Access& access) {
   using Reg = typename V::Reg;
-  Reg columns[F::kIn][F::kIn];  // [column][row] of Bᵀ d
+  Reg columns[F::kSize][F::kSize];  // [column][row] of Bᵀ d
 #pragma GCC unroll 6
-  for (int j = 0; j < F::kIn; ++j) {
-    Reg d[F::kIn];
+  for (int j = 0; j < F::kSize; ++j) {
+    Reg d[F::kSize];
     const float* from = args.d + j * args.pixel_stride + c;
 #pragma GCC unroll 6
-    for (int i = 0; i < F::kIn; ++i) d[i] = access.load(from + i * args.row_stride);
-    F::input(d, columns[j]);
+    for (int i = 0; i < F::kSize; ++i) d[i] = access.load(from + i * args.row_stride);
+    F::apply(d, columns[j]);
   }
   float* to = args.v + c;
 #pragma GCC unroll 6
-  for (int i = 0; i < F::kIn; ++i) {
-    Reg row[F::kIn], v[F::kIn];
+  for (int i = 0; i < F::kSize; ++i) {
+    Reg row[F::kSize], v[F::kSize];
 #pragma GCC unroll 6
-    for (int j = 0; j < F::kIn; ++j) row[j] = columns[j][i];
-    F::input(row, v);
+    for (int j = 0; j < F::kSize; ++j) row[j] = columns[j][i];
+    F::apply(row, v);
 #pragma GCC unroll 6
-    for (int j = 0; j < F::kIn; ++j, to += args.place_stride) access.store(to, v[j]);
+    for (int j = 0; j < F::kSize; ++j, to += args.place_stride) access.store(to, v[j]);
   }
 }
 
@@ -111,24 +128,24 @@ template <class V, class F, class Access>
 inline __attribute__((always_inline)) void winograd_output_vector(const WinogradOutput& args, int n,
                                                                   const Access& access) {
   using Reg = typename V::Reg;
-  Reg columns[F::kIn][F::kOut];  // [column][row] of Aᵀ M
+  Reg columns[F::kSize][F::kOut];  // [column][row] of Aᵀ M
 #pragma GCC unroll 6
-  for (int j = 0; j < F::kIn; ++j) {
-    Reg m[F::kIn];
+  for (int j = 0; j < F::kSize; ++j) {
+    Reg m[F::kSize];
     const float* from = args.m + j * args.place_stride + n;
 #pragma GCC unroll 6
-    for (int i = 0; i < F::kIn; ++i) m[i] = V::load(from + i * F::kIn * args.place_stride);
-    F::output(m, columns[j]);
+    for (int i = 0; i < F::kSize; ++i) m[i] = V::load(from + i * F::kSize * args.place_stride);
+    F::apply(m, columns[j]);
   }
   const Reg bias = args.bias ? V::load(args.bias + n) : V::zero();
   const Reg lo = V::set1(args.lo), hi = V::set1(args.hi);
 #pragma GCC unroll 4
   for (int i = 0; i < F::kOut; ++i) {
     if (i >= args.rows) return;
-    Reg row[F::kIn], y[F::kOut];
+    Reg row[F::kSize], y[F::kOut];
 #pragma GCC unroll 6
-    for (int j = 0; j < F::kIn; ++j) row[j] = columns[j][i];
-    F::output(row, y);
+    for (int j = 0; j < F::kSize; ++j) row[j] = columns[j][i];
+    F::apply(row, y);
 #pragma GCC unroll 4
     for (int j = 0; j < F::kOut; ++j) {
       if (j >= args.columns) break;
@@ -149,8 +166,9 @@ void winograd_output(const WinogradOutput& args) {
 
 template <class V>
 void add_winograd(F32Kernels& kernels) {
-  kernels.winograd2 = {&winograd_input<V, WinogradF2<V>>, &winograd_output<V, WinogradF2<V>>};
-  kernels.winograd4 = {&winograd_input<V, WinogradF4<V>>, &winograd_output<V, WinogradF4<V>>};
+  kernels.winograd2 = {&winograd_input<V, WinogradInput4<V>>, &winograd_output<V, WinogradOutput2<V>>};
+  kernels.winograd3 = {&winograd_input<V, WinogradInput6<V>>, &winograd_output<V, WinogradOutput6<V, 3>>};
+  kernels.winograd4 = {&winograd_input<V, WinogradInput6<V>>, &winograd_output<V, WinogradOutput6<V, 4>>};
 }
 
 }  // namespace

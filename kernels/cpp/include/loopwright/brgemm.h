@@ -58,8 +58,8 @@ struct F32Kernels {
   // The activations that are no clamp, applied to a finished tile while it is in L1; null where a clamp does it.
   RowsFunction activation(Activation a) const { return activations[static_cast<int>(a)]; }
   RowsFunction activations[8] = {};
-  // Transforms of Winograd's F(2×2, 3×3) and F(4×4, 3×3).
-  WinogradFunctions winograd2, winograd4;
+  // Transforms of Winograd's F(2×2, 3×3), F(3×3, 4×4) and F(4×4, 3×3).
+  WinogradFunctions winograd2, winograd3, winograd4;
   SoftmaxFunction softmax_rows = nullptr;  // null in the reference
   // to[p, j] = from[j, p] for j < rows, p < columns, rows of `to` filled up with zeros to whole vectors. Strides in
   // floats from row to row.

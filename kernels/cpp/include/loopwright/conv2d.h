@@ -24,7 +24,7 @@ namespace loopwright {
 //   ahead of the weights' stream that L1 asks for prefetch_next  L2 asks for the next panel of weights while this one
 //   is in use
 struct Conv2dSchedule {
-  enum class Algorithm { kDirect, kWinograd2, kWinograd4 };
+  enum class Algorithm { kDirect, kWinograd2, kWinograd3, kWinograd4 };
   Algorithm algorithm = Algorithm::kDirect;
   int mr = 1, nr = 1;
   int64_t rows = 1, kc = 1;
@@ -33,8 +33,9 @@ struct Conv2dSchedule {
   int threads_m = 1;
 };
 
-// Whether Winograd's algorithm computes this convolution: 3×3, neither strided nor dilated, in one group.
-bool winograd_applies(const Conv2dGeometry& g);
+// Whether an algorithm computes this convolution. Winograd's take neither dilation nor groups, and F(2×2, 3×3) and
+// F(4×4, 3×3) a 3×3 kernel without stride, F(3×3, 4×4) a 7×7 kernel with a stride of 2.
+bool applies(Conv2dSchedule::Algorithm algorithm, const Conv2dGeometry& g);
 
 // Good without a search; the reasons are in conv2d/default_schedule.cc. Not for pointwise convolutions, which are
 // dense.

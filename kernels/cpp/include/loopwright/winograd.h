@@ -1,13 +1,13 @@
-// Winograd's minimal filtering F(m×m, 3×3): the transforms, one tile and a vector of channels at a time.
+// Winograd's minimal filtering F(m×m, r×r): the transforms, one tile and a vector of channels at a time.
 //
-//   y = Aᵀ [(G g Gᵀ) ⊙ (Bᵀ d B)] A      d (m+2)×(m+2) of the image, g 3×3, y m×m
+//   y = Aᵀ [(G g Gᵀ) ⊙ (Bᵀ d B)] A      d t×t of the image, g r×r, y m×m, t = m + r - 1
 //
-// (m+2)² multiplications give m² outputs that take 9 m² directly: 4/9 of them for m = 2, 1/4 for m = 4. Summed over
-// channels, each of the (m+2)² places ξ is a matrix product of its own.
+// t² multiplications give m² outputs that take r² m² directly: 4/9 of them for F(2×2, 3×3), 1/4 for F(4×4, 3×3) and
+// F(3×3, 4×4). Summed over channels, each of the t² places ξ is a matrix product of its own.
 // (Lavin, Gray: Fast Algorithms for Convolutional Neural Networks, 2015.)
 //
-// The matrices follow from the points at which the polynomials of d and g are evaluated: 0, ±1, ∞ for m = 2 and
-// 0, ±5/8, ±3/2, ∞ for m = 4. The usual 0, ±1, ±2, ∞ err twice as much (root mean square; four times at worst), and
+// The matrices follow from t - 1 points at which the polynomials of d and g are evaluated, and infinity: 0, ±1 for t =
+// 4 and 0, ±5/8, ±3/2 for t = 6. The usual 0, ±1, ±2 err twice as much (root mean square; four times at worst), and
 // these points' squares and products are exact in float32 too.
 #pragma once
 
@@ -16,7 +16,7 @@
 namespace loopwright {
 
 // Bᵀ d B for `c` channels of one tile. Row i, column j of d is at d + i * row_stride + j * pixel_stride, `c` floats
-// each; place ξ = i * (m + 2) + j of the result goes to v + ξ * place_stride.
+// each; place ξ = i * t + j of the result goes to v + ξ * place_stride.
 struct WinogradInput {
   const float* d;
   int64_t row_stride, pixel_stride;
@@ -46,7 +46,7 @@ struct WinogradFunctions {
 };
 
 // The points that are not infinite, in the order of the places.
-constexpr double kWinogradPoints2[] = {0.0, 1.0, -1.0};
-constexpr double kWinogradPoints4[] = {0.0, 0.625, -0.625, 1.5, -1.5};
+constexpr double kWinogradPoints4[] = {0.0, 1.0, -1.0};
+constexpr double kWinogradPoints6[] = {0.0, 0.625, -0.625, 1.5, -1.5};
 
 }  // namespace loopwright
