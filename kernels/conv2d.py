@@ -92,10 +92,11 @@ class Conv2d:
         """The schedule that a call with images (n, h, w, c) uses.
 
         That of a dense layer (see :func:`kernels.default_dense_schedule`) for 1×1 kernels without stride and padding.
-        Else: ``algorithm``, ``"direct"`` or ``"winograd2"``, 3 or 4 (by how many outputs a side a tile makes); ``mr``, ``nr`` the
-        register tile; ``rows`` how many output rows (direct) or tiles (Winograd) all channels pass over before the next; ``kc`` the
-        block of the sum (direct); ``prefetch`` bytes ahead of the stream of weights, ``prefetch_next`` whether the next
-        panel of them is asked for too; ``threads_m`` how many of the threads split the pixels (the rest the channels).
+        Else: ``algorithm``, ``"direct"`` or ``"winograd2"``, 3 or 4 (by how many outputs a side a tile makes); ``mr``,
+        ``nr`` the register tile; ``rows`` how many output rows (direct) or tiles (Winograd) all channels pass over
+        before the next; ``kc`` the block of the sum (direct); ``prefetch`` bytes ahead of the stream of weights,
+        ``prefetch_next`` whether the next panel of them is asked for too; ``threads_m`` how many of the threads split
+        the pixels (the rest the channels).
         """
         return self._native.schedule(n, h, w)
 
