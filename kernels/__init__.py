@@ -9,13 +9,22 @@ from kernels.generated_code import (
     generated_code_threads,
     set_failure_reasons,
 )
-from kernels.machine import available_isas, cache_bytes, cpu_name, detect_isa, memory_bandwidth, peak_gflops
+from kernels.machine import (
+    available_dtypes,
+    available_isas,
+    cache_bytes,
+    cpu_name,
+    detect_isa,
+    memory_bandwidth,
+    peak_gflops,
+)
 
 __all__ = [
     "Attention",
     "Conv2d",
     "Dense",
     "GeneratedCodeFunctions",
+    "available_dtypes",
     "available_isas",
     "cache_bytes",
     "cpu_name",

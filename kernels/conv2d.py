@@ -14,11 +14,13 @@ Sizes = int | Sequence[int]
 
 
 class Conv2d:
-    """``y = activation(conv2d(x, weight) + bias + residual)`` in float32 on NHWC images.
+    """``y = activation(conv2d(x, weight) + bias + residual)`` on NHWC images.
+
+    The weight's type is the layer's, float32 or bfloat16, as for :class:`kernels.Dense`.
 
     Args:
         weight: (o, c / groups, kh, kw), as ``torch.nn.Conv2d`` keeps it. Copied.
-        bias: (o,) or None. Copied.
+        bias: (o,) of float32, or None. Copied.
         stride: one number, or (height, width).
         padding: zeros around the image: one number, (height, width), or (top, left, bottom, right).
         dilation: one number, or (height, width).
@@ -33,8 +35,9 @@ class Conv2d:
     ``kernels/cpp/README.md`` for its measured error.
 
     Raises:
-        TypeError: an argument is no float32 array.
-        ValueError: a wrong shape or size, an ISA that this CPU lacks, an unknown activation or an illegal schedule.
+        TypeError: an argument is no array of these types.
+        ValueError: a wrong shape or size, an ISA or a type that this CPU lacks, an unknown activation or an illegal
+            schedule.
     """
 
     def __init__(
@@ -69,10 +72,11 @@ class Conv2d:
         """Runs on x (n, h, w, c) and returns (n, oh, ow, o): ``out`` where given, else a new array.
 
         x and residual are copied first where they are not contiguous; ``out`` must be. ``residual`` has the output's
-        shape and may be ``out`` itself. Safe to call from several threads; the GIL is released.
+        shape and may be ``out`` itself. Types are as for :class:`kernels.Dense`. Safe to call from several threads; the
+        GIL is released.
 
         Raises:
-            TypeError: an argument is no float32 array.
+            TypeError: an argument is no array of these types.
             ValueError: a wrong shape, images smaller than the kernel, or arrays that overlap.
         """
         return self._native(x, out, residual)

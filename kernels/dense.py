@@ -11,11 +11,14 @@ from kernels import _native
 
 
 class Dense:
-    """``y = activation(x @ weight.T + bias + residual)`` in float32, with the weights packed once, here.
+    """``y = activation(x @ weight.T + bias + residual)``, with the weights packed once, here.
+
+    The weight's type is the layer's: float32, or bfloat16 (``ml_dtypes.bfloat16``) with sums in float32, for which the
+    CPU needs AVX512_BF16. That instruction takes subnormal numbers for zero; results are rounded to nearest even.
 
     Args:
         weight: (n, k), as ``torch.nn.Linear`` keeps it. Copied.
-        bias: (n,) or None. Copied.
+        bias: (n,) of float32, or None. Copied.
         activation: None, ``"relu"``, ``"relu6"``, ``"gelu"`` (exact), ``"sigmoid"``, ``"tanh"``, ``"silu"`` or
             ``"hard_swish"``.
         isa: one of ``kernels.available_isas()``; None takes the best.
@@ -24,8 +27,8 @@ class Dense:
             ``values`` is one; None takes the default for the shape at hand.
 
     Raises:
-        TypeError: an argument is no float32 array.
-        ValueError: a wrong shape, an ISA that this CPU lacks, an unknown activation or an illegal schedule.
+        TypeError: an argument is no array of these types.
+        ValueError: a wrong shape, an ISA or a type that this CPU lacks, an unknown activation or an illegal schedule.
     """
 
     def __init__(
@@ -44,11 +47,12 @@ class Dense:
     def __call__(self, x: np.ndarray, out: np.ndarray | None = None, residual: np.ndarray | None = None) -> np.ndarray:
         """Runs on x (m, k) and returns (m, n): ``out`` where given, else a new array.
 
-        Any strides of x and residual will do (rows that are not contiguous are copied first); ``out`` needs contiguous
-        rows. ``residual`` (m, n) may be ``out`` itself. Safe to call from several threads; the GIL is released.
+        x and residual are of the layer's type, and so is the output, unless ``out`` is float32. Any strides of x and
+        residual will do (rows that are not contiguous are copied first); ``out`` needs contiguous rows. ``residual``
+        (m, n) may be ``out`` itself. Safe to call from several threads; the GIL is released.
 
         Raises:
-            TypeError: an argument is no float32 array.
+            TypeError: an argument is no array of these types.
             ValueError: a wrong shape, or arrays that overlap.
         """
         return self._native(x, out, residual)
@@ -69,7 +73,9 @@ class Dense:
         return self._native.schedule(m)
 
 
-def default_dense_schedule(m: int, n: int, k: int, isa: str, threads: int = 1) -> dict[str, Any]:
+def default_dense_schedule(
+    m: int, n: int, k: int, isa: str, threads: int = 1, dtype: str = "float32"
+) -> dict[str, Any]:
     """The schedule that :class:`Dense` takes where it is given none, as a mapping:
 
     ``mr``, ``nr`` the register tile; ``mc``, ``kc``, ``nc`` the cache blocks; ``order`` the inner loop of a block,
@@ -77,13 +83,13 @@ def default_dense_schedule(m: int, n: int, k: int, isa: str, threads: int = 1) -
     stream of weights, ``prefetch_next`` whether the next panel of them is asked for too; ``threads_m`` how many of the
     threads split m (the rest split n).
     """
-    return _native.default_dense_schedule(m, n, k, isa, threads)
+    return _native.default_dense_schedule(m, n, k, isa, threads, dtype)
 
 
-def register_tiles(isa: str) -> list[tuple[int, int]]:
+def register_tiles(isa: str, dtype: str = "float32") -> list[tuple[int, int]]:
     """Every (mr, nr) that ``isa`` has a microkernel for; empty for ``"reference"``.
 
     Raises:
-        ValueError: an unknown ISA, or one that this CPU lacks.
+        ValueError: an unknown ISA or dtype, or one that this CPU lacks.
     """
-    return _native.register_tiles(isa)
+    return _native.register_tiles(isa, dtype)

@@ -18,6 +18,15 @@ def detect_isa() -> str:
     return available_isas()[0]
 
 
+def available_dtypes(isa: str | None = None) -> tuple[str, ...]:
+    """What ``isa`` (None: the best) multiplies: ``"float32"``, and ``"bfloat16"`` with avx512 on CPUs with AVX512_BF16.
+
+    Raises:
+        ValueError: an unknown ISA, or one that this CPU lacks.
+    """
+    return _native.available_dtypes(isa)
+
+
 def cpu_name() -> str:
     return _native.cpu_name()
 
@@ -31,11 +40,9 @@ def peak_gflops(isa: str | None = None, threads: int = 1, dtype: str = "float32"
     """Measures the FMA peak: 1e9 floating-point operations a second (an FMA is two), ``threads`` together; 0.1 s.
 
     Raises:
-        ValueError: unknown ISA or dtype, an ISA that this CPU lacks, or ``threads`` below 1.
+        ValueError: unknown ISA or dtype, one that this CPU lacks, or ``threads`` below 1.
     """
-    if dtype != "float32":
-        raise ValueError(f"unknown dtype {dtype!r}; choose from: float32")
-    return _native.peak_gflops(isa, threads)
+    return _native.peak_gflops(isa, threads, dtype)
 
 
 def memory_bandwidth(threads: int = 1, working_set_bytes: int | None = None) -> float:

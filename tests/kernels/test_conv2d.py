@@ -318,7 +318,7 @@ def test_overlaps_are_refused() -> None:
 
 
 def test_other_types_are_refused() -> None:
-    with pytest.raises(TypeError, match="weight must be float32, got float64"):
+    with pytest.raises(TypeError, match="weight must be float32 or bfloat16, got float64"):
         kernels.Conv2d(WEIGHT.astype(np.float64))
     with pytest.raises(TypeError, match="x must be a numpy array, got list"):
         kernels.Conv2d(WEIGHT)([1.0])  # type: ignore[arg-type]

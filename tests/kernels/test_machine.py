@@ -71,7 +71,7 @@ def test_register_tiles_fit_the_registers() -> None:
     [
         (lambda: kernels.peak_gflops("sse9"), "sse9"),
         (lambda: kernels.peak_gflops(threads=0), "threads must be between 1 and"),
-        (lambda: kernels.peak_gflops(dtype="float8"), "unknown dtype 'float8'; choose from: float32"),
+        (lambda: kernels.peak_gflops(dtype="float8"), "unknown dtype 'float8'; choose from: float32, bfloat16"),
         (lambda: kernels.memory_bandwidth(threads=0), "threads must be between 1 and"),
         (lambda: kernels.memory_bandwidth(1, 0), "working_set_bytes must be at least 1"),
         (lambda: kernels.register_tiles("sse9"), "sse9"),

@@ -12,8 +12,10 @@ AttentionSchedule default_attention_schedule(Isa isa, const AttentionShape& shap
   AttentionSchedule s;
   s.threads = threads;
   if (isa == Isa::kReference) return s;
-  const DenseSchedule scores = default_dense_schedule(isa, shape.queries, shape.keys, shape.head_dim, 1);
-  const DenseSchedule values = default_dense_schedule(isa, shape.queries, shape.head_dim, shape.keys, 1);
+  const DenseSchedule scores =
+      default_dense_schedule(isa, Dtype::kFloat32, shape.queries, shape.keys, shape.head_dim, 1);
+  const DenseSchedule values =
+      default_dense_schedule(isa, Dtype::kFloat32, shape.queries, shape.head_dim, shape.keys, 1);
   s.scores_mr = scores.mr;
   s.scores_nr = scores.nr;
   s.values_mr = values.mr;

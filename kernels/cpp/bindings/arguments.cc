@@ -20,9 +20,12 @@ std::string shape_of(const py::array& a) {
   return text + (a.ndim() == 1 ? ",)" : ")");
 }
 
-constexpr py::ssize_t kFloat = sizeof(float);
+bool aligned(const py::array& a) { return reinterpret_cast<uintptr_t>(a.data()) % a.itemsize() == 0; }
 
-bool aligned(const py::array& a) { return reinterpret_cast<uintptr_t>(a.data()) % alignof(float) == 0; }
+bool has_dtype(const py::array& a, Dtype dtype) {
+  if (dtype == Dtype::kFloat32) return a.dtype().is(py::dtype::of<float>());
+  return a.itemsize() == element_bytes(dtype) && py::cast<std::string>(py::str(a.dtype())) == name(dtype);
+}
 
 bool is_contiguous(const py::array& a) { return (a.flags() & py::array::c_style) != 0 && aligned(a); }
 
@@ -53,13 +56,24 @@ int check_threads(int threads) {
   return threads;
 }
 
-py::array checked(const py::handle& value, const char* argument, const std::vector<int64_t>& shape) {
+Dtype parse_available_dtype(const std::string& text, Isa isa) {
+  const Dtype dtype = parse_dtype(text);
+  check_dtype(dtype, isa);
+  return dtype;
+}
+
+py::array checked(const py::handle& value, const char* argument, const std::vector<int64_t>& shape,
+                  const std::vector<Dtype>& dtypes) {
   if (!py::isinstance<py::array>(value))
     throw py::type_error(std::string(argument) + " must be a numpy array, got " +
                          py::cast<std::string>(py::type::of(value).attr("__name__")));
   auto a = py::reinterpret_borrow<py::array>(value);
-  if (!a.dtype().is(py::dtype::of<float>()))
-    throw py::type_error(std::string(argument) + " must be float32, got " + py::cast<std::string>(py::str(a.dtype())));
+  if (std::none_of(dtypes.begin(), dtypes.end(), [&](Dtype dtype) { return has_dtype(a, dtype); })) {
+    std::string known;
+    for (const Dtype dtype : dtypes) known += (known.empty() ? "" : " or ") + std::string(name(dtype));
+    throw py::type_error(std::string(argument) + " must be " + known + ", got " +
+                         py::cast<std::string>(py::str(a.dtype())));
+  }
   bool fits = a.ndim() == static_cast<py::ssize_t>(shape.size());
   std::string expected = "(";
   for (size_t i = 0; i < shape.size(); ++i) {
@@ -72,12 +86,23 @@ py::array checked(const py::handle& value, const char* argument, const std::vect
   return a;
 }
 
-bool has_rows(const py::array& a) {
-  return aligned(a) && (a.shape(1) == 1 || a.strides(1) == kFloat) && a.strides(0) % kFloat == 0 &&
-         (a.shape(0) == 1 || a.strides(0) >= a.shape(1) * kFloat);
+std::vector<Dtype> output_dtypes(Dtype dtype) {
+  if (dtype == Dtype::kFloat32) return {dtype};
+  return {dtype, Dtype::kFloat32};
 }
 
-int64_t row_stride(const py::array& a) { return a.shape(0) == 1 ? a.shape(1) : a.strides(0) / kFloat; }
+Dtype dtype_of(const py::array& a) { return has_dtype(a, Dtype::kFloat32) ? Dtype::kFloat32 : Dtype::kBfloat16; }
+
+bool has_rows(const py::array& a) {
+  const py::ssize_t size = a.itemsize();
+  return aligned(a) && (a.shape(1) == 1 || a.strides(1) == size) && a.strides(0) % size == 0 &&
+         (a.shape(0) == 1 || a.strides(0) >= a.shape(1) * size);
+}
+
+Matrix as_matrix(const py::array& a) {
+  const int64_t stride = a.shape(0) == 1 ? a.shape(1) : a.strides(0) / a.itemsize();
+  return {const_cast<void*>(a.data()), stride, dtype_of(a)};
+}
 
 bool overlap(const py::array& a, const py::array& b) {
   const auto range = [](const py::array& v) {  // of addresses
@@ -94,9 +119,11 @@ py::array contiguous(const py::array& a) { return a.attr("copy")("C"); }
 
 py::array contiguous_or_copied(const py::array& a) { return is_contiguous(a) ? a : contiguous(a); }
 
-py::array output(const py::object& value, const char* argument, const std::vector<int64_t>& shape) {
-  if (value.is_none()) return py::array_t<float>(shape);
-  const py::array a = checked(value, argument, shape);
+py::array output(const py::object& value, const char* argument, const std::vector<int64_t>& shape,
+                 const py::dtype& dtype) {
+  if (value.is_none()) return py::array(dtype, shape);
+  const bool is_float = dtype.is(py::dtype::of<float>());
+  const py::array a = checked(value, argument, shape, output_dtypes(is_float ? Dtype::kFloat32 : Dtype::kBfloat16));
   if (!a.writeable()) throw py::value_error(std::string(argument) + " must be writable");
   if (!is_contiguous(a)) throw py::value_error(std::string(argument) + " must be contiguous");
   return a;

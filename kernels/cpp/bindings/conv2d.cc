@@ -76,14 +76,15 @@ std::unique_ptr<Conv2d> make_conv2d(const py::object& weight_object, const py::o
                                     const std::array<int64_t, 4>& padding, const Pair& dilation, int64_t groups,
                                     const std::optional<std::string>& activation, const std::optional<std::string>& isa,
                                     int threads, const std::optional<py::dict>& schedule) {
-  const py::array weight = contiguous(checked(weight_object, "weight", {-1, -1, -1, -1}));
+  const py::array weight =
+      contiguous(checked(weight_object, "weight", {-1, -1, -1, -1}, {Dtype::kFloat32, Dtype::kBfloat16}));
   const Conv2dGeometry geometry = make_geometry(weight, stride, padding, dilation, groups);
   py::array bias;
   if (!bias_object.is_none()) bias = contiguous(checked(bias_object, "bias", {geometry.o}));
   std::optional<Conv2d::Schedule> parsed;
   if (schedule && geometry.pointwise()) parsed = parse_dense_schedule(*schedule);
   if (schedule && !geometry.pointwise()) parsed = parse_conv2d_schedule(*schedule);
-  return std::make_unique<Conv2d>(static_cast<const float*>(weight.data()), geometry,
+  return std::make_unique<Conv2d>(weight.data(), dtype_of(weight), geometry,
                                   bias_object.is_none() ? nullptr : static_cast<const float*>(bias.data()),
                                   parse_activation(activation), parse_available_isa(isa), check_threads(threads),
                                   parsed);
@@ -101,23 +102,24 @@ Images fitting_images(const Conv2dGeometry& g, int64_t n, int64_t h, int64_t w) 
 struct Call {
   py::array x, out, residual;
   Images images{};
+  Dtype out_dtype{};
 
   Call(const Conv2d& op, const py::object& x_object, const py::object& out_object, const py::object& residual_object) {
     const Conv2dGeometry& g = op.geometry();
-    x = contiguous_or_copied(checked(x_object, "x", {-1, -1, -1, g.c}));
+    x = contiguous_or_copied(checked(x_object, "x", {-1, -1, -1, g.c}, {op.dtype()}));
     images = fitting_images(g, x.shape(0), x.shape(1), x.shape(2));
     const std::vector<int64_t> shape{images.n, g.output_h(images.h), g.output_w(images.w), g.o};
-    out = output(out_object, "out", shape);
+    out = output(out_object, "out", shape, x.dtype());
+    out_dtype = dtype_of(out);
     if (overlap(out, x)) throw py::value_error("out must not overlap x");
     if (residual_object.is_none()) return;
-    residual = contiguous_or_copied(checked(residual_object, "residual", shape));
+    residual = contiguous_or_copied(checked(residual_object, "residual", shape, {op.dtype()}));
     if (residual.data() != out.data() && overlap(residual, out))
       throw py::value_error("residual must be out itself or not overlap it");
   }
 
   void run(const Conv2d& op) const {
-    op.run(static_cast<const float*>(x.data()), images, static_cast<float*>(const_cast<void*>(out.data())),
-           residual.size() ? static_cast<const float*>(residual.data()) : nullptr);
+    op.run(x.data(), images, const_cast<void*>(out.data()), out_dtype, residual.size() ? residual.data() : nullptr);
   }
 };
 

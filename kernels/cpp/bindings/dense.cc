@@ -17,13 +17,13 @@ constexpr std::pair<const char*, Order> kOrders[] = {{"m_inner", Order::kMInner}
 Dense make_dense(const py::object& weight_object, const py::object& bias_object,
                  const std::optional<std::string>& activation, const std::optional<std::string>& isa, int threads,
                  const std::optional<py::dict>& schedule) {
-  py::array weight = checked(weight_object, "weight", {-1, -1});
+  py::array weight = checked(weight_object, "weight", {-1, -1}, {Dtype::kFloat32, Dtype::kBfloat16});
   if (!has_rows(weight)) weight = contiguous(weight);
   py::array bias;
   if (!bias_object.is_none()) bias = contiguous(checked(bias_object, "bias", {weight.shape(0)}));
   std::optional<DenseSchedule> parsed;
   if (schedule) parsed = parse_dense_schedule(*schedule);
-  return Dense(static_cast<const float*>(weight.data()), row_stride(weight), weight.shape(0), weight.shape(1),
+  return Dense(as_matrix(weight), weight.shape(0), weight.shape(1),
                bias_object.is_none() ? nullptr : static_cast<const float*>(bias.data()), parse_activation(activation),
                parse_available_isa(isa), check_threads(threads), parsed);
 }
@@ -31,33 +31,33 @@ Dense make_dense(const py::object& weight_object, const py::object& bias_object,
 // The arguments of one call, checked and, where rows are not contiguous, copied.
 struct Call {
   py::array x, out, residual;
-  Dense::Matrix out_matrix{}, residual_matrix{};
+  Matrix x_matrix{}, out_matrix{}, residual_matrix{};
 
   Call(const Dense& dense, const py::object& x_object, const py::object& out_object,
        const py::object& residual_object) {
-    x = checked(x_object, "x", {-1, dense.k()});
+    x = checked(x_object, "x", {-1, dense.k()}, {dense.dtype()});
     if (!has_rows(x)) x = contiguous(x);
     const int64_t m = x.shape(0);
     if (out_object.is_none()) {
-      out = py::array_t<float>({m, dense.n()});
+      out = py::array(x.dtype(), {m, dense.n()});
     } else {
-      out = checked(out_object, "out", {m, dense.n()});
+      out = checked(out_object, "out", {m, dense.n()}, output_dtypes(dense.dtype()));
       if (!out.writeable()) throw py::value_error("out must be writable");
       if (!has_rows(out)) throw py::value_error("out must have contiguous rows that do not overlap");
       if (overlap(out, x)) throw py::value_error("out must not overlap x");
     }
-    out_matrix = {static_cast<float*>(out.mutable_data()), row_stride(out)};
+    x_matrix = as_matrix(x);
+    out_matrix = as_matrix(out);
+    residual_matrix.dtype = dense.dtype();
     if (residual_object.is_none()) return;
-    residual = checked(residual_object, "residual", {m, dense.n()});
+    residual = checked(residual_object, "residual", {m, dense.n()}, {dense.dtype()});
     if (!has_rows(residual)) residual = contiguous(residual);
-    const bool same = residual.data() == out.data() && row_stride(residual) == row_stride(out);
+    residual_matrix = as_matrix(residual);
+    const bool same = residual_matrix.data == out_matrix.data && residual_matrix.stride == out_matrix.stride;
     if (!same && overlap(residual, out)) throw py::value_error("residual must be out itself or not overlap it");
-    residual_matrix = {const_cast<float*>(static_cast<const float*>(residual.data())), row_stride(residual)};
   }
 
-  void run(const Dense& dense) const {
-    dense.run(static_cast<const float*>(x.data()), row_stride(x), x.shape(0), out_matrix, residual_matrix);
-  }
+  void run(const Dense& dense) const { dense.run(x_matrix, x.shape(0), out_matrix, residual_matrix); }
 };
 
 py::array run_dense(const Dense& dense, const py::object& x, const py::object& out, const py::object& residual) {
@@ -111,10 +111,12 @@ py::dict to_dict(const DenseSchedule& s) {
 void bind_dense(py::module_& m) {
   m.def(
       "default_dense_schedule",
-      [](int64_t rows, int64_t n, int64_t k, const std::string& isa, int threads) {
-        return to_dict(default_dense_schedule(parse_available_isa(isa), rows, n, k, check_threads(threads)));
+      [](int64_t rows, int64_t n, int64_t k, const std::string& isa_name, int threads, const std::string& dtype_name) {
+        const Isa isa = parse_available_isa(isa_name);
+        const Dtype dtype = parse_available_dtype(dtype_name, isa);
+        return to_dict(default_dense_schedule(isa, dtype, rows, n, k, check_threads(threads)));
       },
-      py::arg("m"), py::arg("n"), py::arg("k"), py::arg("isa"), py::arg("threads"));
+      py::arg("m"), py::arg("n"), py::arg("k"), py::arg("isa"), py::arg("threads"), py::arg("dtype"));
   py::class_<Dense>(m, "Dense")
       .def(py::init(&make_dense), py::arg("weight"), py::arg("bias"), py::arg("activation"), py::arg("isa"),
            py::arg("threads"), py::arg("schedule"))

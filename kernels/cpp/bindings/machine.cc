@@ -8,8 +8,9 @@
 namespace loopwright {
 namespace {
 
-std::vector<std::pair<int, int>> register_tiles(const std::string& isa) {
-  const F32Kernels& kernels = f32_kernels(parse_available_isa(isa));
+std::vector<std::pair<int, int>> register_tiles(const std::string& isa_name, const std::string& dtype) {
+  const Isa isa = parse_available_isa(isa_name);
+  const F32Kernels& kernels = f32_kernels(isa, parse_available_dtype(dtype, isa));
   std::vector<std::pair<int, int>> tiles;
   for (int vectors = 1; vectors <= F32Kernels::kMaxVectors; ++vectors)
     for (int mr = 1; mr <= F32Kernels::kMaxRows; ++mr)
@@ -17,11 +18,12 @@ std::vector<std::pair<int, int>> register_tiles(const std::string& isa) {
   return tiles;
 }
 
-double measured_peak(const std::optional<std::string>& isa, int threads) {
-  const Isa parsed = parse_available_isa(isa);
+double measured_peak(const std::optional<std::string>& isa_name, int threads, const std::string& dtype_name) {
+  const Isa isa = parse_available_isa(isa_name);
+  const Dtype dtype = parse_available_dtype(dtype_name, isa);
   check_threads(threads);
   const py::gil_scoped_release released;
-  return peak_gflops(parsed, threads);
+  return peak_gflops(isa, dtype, threads);
 }
 
 double measured_bandwidth(int threads, int64_t working_set_bytes) {
@@ -39,10 +41,24 @@ void bind_machine(py::module_& m) {
     for (const Isa isa : available_isas()) names.emplace_back(name(isa));
     return py::tuple(py::cast(names));
   });
+  m.def(
+      "available_dtypes",
+      [](const std::optional<std::string>& isa) {
+        std::vector<std::string> names;
+        for (const Dtype dtype : available_dtypes(parse_available_isa(isa))) names.emplace_back(name(dtype));
+        return py::tuple(py::cast(names));
+      },
+      py::arg("isa"));
+  m.def(
+      "check_dtype",
+      [](const std::string& dtype, const std::string& isa, bool has_avx512_bf16) {
+        check_dtype(parse_dtype(dtype), parse_isa(isa), has_avx512_bf16);
+      },
+      py::arg("dtype"), py::arg("isa"), py::arg("has_avx512_bf16"));
   m.def("cpu_name", &cpu_name);
   m.def("cache_bytes", [] { return py::tuple(py::cast(cache_bytes())); });
-  m.def("register_tiles", &register_tiles, py::arg("isa"));
-  m.def("peak_gflops", &measured_peak, py::arg("isa"), py::arg("threads"));
+  m.def("register_tiles", &register_tiles, py::arg("isa"), py::arg("dtype"));
+  m.def("peak_gflops", &measured_peak, py::arg("isa"), py::arg("threads"), py::arg("dtype"));
   m.def("memory_bandwidth", &measured_bandwidth, py::arg("threads"), py::arg("working_set_bytes"));
 }
 

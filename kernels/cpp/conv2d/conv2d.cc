@@ -13,8 +13,8 @@ namespace {
 
 using Algorithm = Conv2dSchedule::Algorithm;
 
-void check(const Conv2dSchedule& s, const Conv2dGeometry& g, Isa isa, int threads) {
-  if (!f32_kernels(isa).find(s.mr, s.nr))
+void check(const Conv2dSchedule& s, const Conv2dGeometry& g, Isa isa, Dtype dtype, int threads) {
+  if (!f32_kernels(isa, dtype).find(s.mr, s.nr))
     throw std::invalid_argument("schedule: no " + std::to_string(s.mr) + "x" + std::to_string(s.nr) +
                                 " register tile on " + name(isa));
   if (s.rows < 1 || s.kc < 1 || s.prefetch < 0)
@@ -22,54 +22,58 @@ void check(const Conv2dSchedule& s, const Conv2dGeometry& g, Isa isa, int thread
   if (s.threads_m < 1 || threads % s.threads_m != 0)
     throw std::invalid_argument("schedule: threads_m must divide threads (" + std::to_string(threads) + "), got " +
                                 std::to_string(s.threads_m));
-  if (!applies(s.algorithm, g))
+  if (!applies(s.algorithm, g, dtype))
     throw std::invalid_argument(
-        "schedule: without dilation and groups, winograd2 and winograd4 are for 3x3 kernels of stride 1 and winograd3 "
-        "for "
-        "7x7 kernels of stride 2");
+        "schedule: in float32 without dilation and groups, winograd2 and winograd4 are for 3x3 kernels of stride 1 and "
+        "winograd3 for 7x7 kernels of stride 2");
 }
 
-// (o, c, kh, kw) -> (o, kh, kw, c)
-Buffer channels_last(const float* weight, const Conv2dGeometry& g) {
-  const int64_t taps = g.kh * g.kw, c = g.group_c();
-  Buffer to = make_buffer(g.o * taps * c);
+// (o, c, kh, kw) -> (o, kh, kw, words of c)
+Buffer channels_last(const void* weight, Dtype dtype, const Conv2dGeometry& g) {
+  const int64_t taps = g.kh * g.kw, c = g.group_c(), words = to_words(c, dtype), bytes = element_bytes(dtype);
+  Buffer to = make_buffer(g.o * taps * words);
   for (int64_t o = 0; o < g.o; ++o)
     for (int64_t p = 0; p < c; ++p)
-      for (int64_t t = 0; t < taps; ++t) to[(o * taps + t) * c + p] = weight[(o * c + p) * taps + t];
+      for (int64_t t = 0; t < taps; ++t)
+        std::memcpy(reinterpret_cast<char*>(to.get() + (o * taps + t) * words) + p * bytes,
+                    static_cast<const char*>(weight) + ((o * c + p) * taps + t) * bytes, static_cast<size_t>(bytes));
   return to;
 }
 
 }  // namespace
 
-bool applies(Algorithm algorithm, const Conv2dGeometry& g) {
+bool applies(Algorithm algorithm, const Conv2dGeometry& g, Dtype dtype) {
   if (algorithm == Algorithm::kDirect) return true;
   const int64_t kernel = algorithm == Algorithm::kWinograd3 ? 7 : 3,
                 stride = algorithm == Algorithm::kWinograd3 ? 2 : 1;
-  return g.kh == kernel && g.kw == kernel && g.stride_h == stride && g.stride_w == stride && !g.dilated() &&
-         g.groups == 1;
+  return dtype == Dtype::kFloat32 && g.kh == kernel && g.kw == kernel && g.stride_h == stride && g.stride_w == stride &&
+         !g.dilated() && g.groups == 1;
 }
 
-Conv2d::Conv2d(const float* weight, const Conv2dGeometry& geometry, const float* bias, Activation activation, Isa isa,
-               int threads, const std::optional<Schedule>& schedule)
-    : geometry_(geometry), activation_(activation), isa_(isa), threads_(threads) {
+Conv2d::Conv2d(const void* weight, Dtype dtype, const Conv2dGeometry& geometry, const float* bias,
+               Activation activation, Isa isa, int threads, const std::optional<Schedule>& schedule)
+    : geometry_(geometry), activation_(activation), isa_(isa), dtype_(dtype), threads_(threads) {
+  check_dtype(dtype, isa);
   if (geometry.pointwise()) {
     if (schedule && !std::holds_alternative<DenseSchedule>(*schedule))
       throw std::invalid_argument("schedule: a 1x1 convolution is a dense layer and takes the schedule of one");
     std::optional<DenseSchedule> dense;
     if (schedule) dense = std::get<DenseSchedule>(*schedule);
-    dense_ = std::make_unique<Dense>(weight, geometry.c, geometry.o, geometry.c, bias, activation, isa, threads, dense);
+    // The layer only reads through the pointer.
+    const Matrix rows{const_cast<void*>(weight), geometry.c, dtype};
+    dense_ = std::make_unique<Dense>(rows, geometry.o, geometry.c, bias, activation, isa, threads, dense);
     return;
   }
   if (schedule && !std::holds_alternative<Conv2dSchedule>(*schedule))
     throw std::invalid_argument("schedule: that of a dense layer is for 1x1 convolutions without stride and padding");
-  weight_ = channels_last(weight, geometry);
+  weight_ = channels_last(weight, dtype, geometry);
   if (bias) {
     bias_ = make_buffer(geometry.o + F32Kernels::kMaxVectors * f32_kernels(isa).lanes);
     std::memcpy(bias_.get(), bias, static_cast<size_t>(geometry.o) * sizeof(float));
   }
   if (schedule && isa != Isa::kReference) {
     fixed_ = std::get<Conv2dSchedule>(*schedule);
-    check(*fixed_, geometry, isa, threads);
+    check(*fixed_, geometry, isa, dtype, threads);
     convolutions_.push_back(make(*fixed_));
     weight_.reset();
   }
@@ -78,7 +82,7 @@ Conv2d::Conv2d(const float* weight, const Conv2dGeometry& geometry, const float*
 Conv2d::~Conv2d() = default;
 
 std::unique_ptr<const Convolution> Conv2d::make(const Conv2dSchedule& s) const {
-  const ConvolutionLayer layer{geometry_, weight_.get(), bias_.get(), activation_, isa_, threads_};
+  const ConvolutionLayer layer{geometry_, weight_.get(), bias_.get(), activation_, isa_, dtype_, threads_};
   if (isa_ == Isa::kReference) return make_reference_convolution(layer);
   if (s.algorithm == Algorithm::kDirect) return make_direct_convolution(layer, s.nr);
   return make_winograd_convolution(layer, s.algorithm, s.nr);
@@ -94,17 +98,15 @@ const Convolution& Conv2d::convolution(const Conv2dSchedule& s) const {
 
 Conv2d::Schedule Conv2d::schedule(const Images& images) const {
   if (dense_) return dense_->schedule(images.n * images.h * images.w);
-  return fixed_ ? *fixed_ : default_conv2d_schedule(isa_, geometry_, images, threads_);
+  return fixed_ ? *fixed_ : default_conv2d_schedule(isa_, dtype_, geometry_, images, threads_);
 }
 
-void Conv2d::run(const float* x, const Images& images, float* out, const float* residual) const {
-  if (dense_) {
-    // The layer only reads through the residual's pointer.
-    return dense_->run(x, geometry_.c, images.n * images.h * images.w, {out, geometry_.o},
-                       {const_cast<float*>(residual), geometry_.o});
-  }
+void Conv2d::run(const void* x, const Images& images, void* out, Dtype out_dtype, const void* residual) const {
+  const Matrix in{const_cast<void*>(x), geometry_.c, dtype_}, added{const_cast<void*>(residual), geometry_.o, dtype_};
+  const Matrix to{out, geometry_.o, out_dtype};
+  if (dense_) return dense_->run(in, images.n * images.h * images.w, to, added);
   const auto s = std::get<Conv2dSchedule>(schedule(images));
-  convolution(s).run(s, x, images, out, residual);
+  convolution(s).run(s, in, images, to, added);
 }
 
 }  // namespace loopwright

@@ -7,23 +7,25 @@
 
 namespace loopwright {
 
-// What the algorithms share of a layer. The weight is (o, kh, kw, c / groups), the bias null or o floats with a vector
-// tile of readable ones behind them; both belong to the caller, the bias for as long as the convolution lives.
+// What the algorithms share of a layer. The weight is (o, kh, kw, words of the c / groups channels), the bias null or o
+// floats with a vector tile of readable ones behind them; both belong to the caller, the bias for as long as the
+// convolution lives. Winograd's algorithm and the reference are for float32 alone.
 struct ConvolutionLayer {
   Conv2dGeometry geometry;
   const float* weight;
   const float* bias;
   Activation activation;
   Isa isa;
+  Dtype dtype;
   int threads;
 };
 
 class Convolution {
  public:
   virtual ~Convolution() = default;
-  // `s` has the algorithm and nr that the weights were packed for.
-  virtual void run(const Conv2dSchedule& s, const float* x, const Images& images, float* out,
-                   const float* residual) const = 0;
+  // `s` has the algorithm and nr that the weights were packed for. Rows of the matrices are pixels, without gaps.
+  virtual void run(const Conv2dSchedule& s, const Matrix& x, const Images& images, const Matrix& out,
+                   const Matrix& residual) const = 0;
 
   const Conv2dSchedule::Algorithm algorithm;
   const int nr;

@@ -56,7 +56,7 @@ Conv2dSchedule schedule(const Setting& at, Algorithm algorithm, int64_t tile_row
 
 Candidate direct(const Setting& at) {
   const Conv2dGeometry& g = at.g;
-  const int64_t l2 = cache_bytes()[1], k = g.kh * g.kw * g.group_c();
+  const int64_t l2 = cache_bytes()[1], k = g.reduction();
   // A panel's block of weights stays in L2 while the pixels of some rows pass, whose input stays there too.
   const int64_t kc = ceil_div(k, ceil_div(k, std::max<int64_t>(l2 / 5 / (at.nr() * kFloat), 64)));
   const int64_t columns = at.images.w + g.pad_left + g.pad_right, row_bytes = columns * g.c * kFloat;
@@ -118,9 +118,11 @@ Candidate winograd(const Setting& at, const Winograd& w) {
 
 }  // namespace
 
-Conv2dSchedule default_conv2d_schedule(Isa isa, const Conv2dGeometry& g, const Images& images, int threads) {
+Conv2dSchedule default_conv2d_schedule(Isa isa, Dtype dtype, const Conv2dGeometry& elements, const Images& images,
+                                       int threads) {
   if (isa == Isa::kReference) return {};
-  const F32Kernels& kernels = f32_kernels(isa);
+  const F32Kernels& kernels = f32_kernels(isa, dtype);
+  const Conv2dGeometry g = elements.in_words(dtype);
   Candidate best;
   const auto consider = [&](const Candidate& candidate) {
     if (candidate.cycles < best.cycles) best = candidate;
@@ -134,9 +136,10 @@ Conv2dSchedule default_conv2d_schedule(Isa isa, const Conv2dGeometry& g, const I
       const Setting at{kernels, g, images, threads, threads_m, vectors, max_mr};
       consider(direct(at));
       for (const Winograd& w : kWinograds)
-        if (applies(w.algorithm, g)) consider(winograd(at, w));
+        if (applies(w.algorithm, g, dtype)) consider(winograd(at, w));
     }
   }
+  best.schedule.kc = best.schedule.kc * elements.reduction() / g.reduction();
   return best.schedule;
 }
 

@@ -12,6 +12,9 @@
 // all output channels pass over it. It costs a read and a write of each float for 2·kh·kw·o operations, and keeps every
 // tile whole. Without padding the image is read in place.
 //
+// bfloat16: all of this holds with words of two channels (words.h) for channels. Where c / groups is odd, the copy
+// fills each pixel up.
+//
 // Tile contract: include/loopwright/brgemm.h; A in place, B packed as panels [k = (kh, kw, c)][nr].
 #include <algorithm>
 #include <cstring>
@@ -19,21 +22,25 @@
 #include "convolution.h"
 #include "loopwright/split.h"
 #include "loopwright/thread_pool.h"
+#include "loopwright/tile_output.h"
 
 namespace loopwright {
 namespace {
 
 // Part of the sum that is contiguous both in the image and in the packed weights.
 struct Run {
-  int64_t row, column, channel, k;  // in the kernel's window; columns and channels in floats
+  int64_t row, column, channel, k;  // in the kernel's window; columns, channels and k in words
 };
 
 class DirectConvolution final : public Convolution {
  public:
   DirectConvolution(const ConvolutionLayer& layer, int packed_nr)
-      : Convolution(Conv2dSchedule::Algorithm::kDirect, packed_nr), layer_(layer), kernels_(f32_kernels(layer.isa)) {
-    const Conv2dGeometry& g = layer.geometry;
-    const int64_t k = g.kh * g.kw * g.group_c(), group_floats = packed_floats(g.group_o(), k, kernels_.lanes);
+      : Convolution(Conv2dSchedule::Algorithm::kDirect, packed_nr),
+        layer_(layer),
+        words_(layer.geometry.in_words(layer.dtype)),
+        kernels_(f32_kernels(layer.isa, layer.dtype)) {
+    const Conv2dGeometry& g = words_;
+    const int64_t k = g.reduction(), group_floats = packed_floats(g.group_o(), k, kernels_.lanes);
     weight_ = make_buffer(group_floats * g.groups);
     for (int64_t group = 0; group < g.groups; ++group)
       for (Panel panel : split_panels(g.group_o(), k, nr, kernels_.lanes)) {
@@ -49,15 +56,25 @@ class DirectConvolution final : public Convolution {
     });
   }
 
-  void run(const Conv2dSchedule& s, const float* x, const Images& images, float* out,
-           const float* residual) const override;
+  void run(const Conv2dSchedule& s, const Matrix& x, const Images& images, const Matrix& out,
+           const Matrix& residual) const override;
 
  private:
   struct Call;
+  // Memory of one thread's: for a copy of image rows, for partial sums where the output is not float32, and for the
+  // addresses of a batch.
+  struct Scratch {
+    float* rows;
+    float* sums;
+    const float** pointers;
+  };
   void run_rectangle(const Call& call, int64_t line_begin, int64_t line_end, int64_t panel_begin, int64_t panel_end,
-                     float* block, const float** pointers) const;
+                     const Scratch& scratch) const;
+  // Rows begin..end of one image, which reach beyond its borders, with zeros for what is not there.
+  void copy_rows(const Call& call, int64_t image, int64_t begin, int64_t end, float* to) const;
 
   ConvolutionLayer layer_;
+  Conv2dGeometry words_;
   const F32Kernels& kernels_;
   Buffer weight_;
   std::vector<Panel> panels_;
@@ -87,86 +104,111 @@ Sum split_sum(const Conv2dGeometry& g, int64_t kc) {
 // One call's sizes, for all threads.
 struct DirectConvolution::Call {
   const Conv2dSchedule& s;
-  const float* x;
+  Matrix x;  // the pixels' channels, a row a group
   Images images;
-  float* out;
-  const float* residual;
+  TileOutput output;
   int64_t oh, ow;
-  bool copied;         // whether image rows are copied between zeros
-  int64_t row_floats;  // from image row to image row as it is read
+  bool copied;        // whether image rows are copied, between zeros
+  int64_t row_words;  // from image row to image row as it is read
   Sum sum;
+  bool one_block;       // of the sum: partial sums are those of one register tile
+  int64_t sums_stride;  // floats from pixel to pixel of partial sums
 };
 
-void DirectConvolution::run(const Conv2dSchedule& s, const float* x, const Images& images, float* out,
-                            const float* residual) const {
-  const Conv2dGeometry& g = layer_.geometry;
-  const int64_t oh = g.output_h(images.h), ow = g.output_w(images.w);
+void DirectConvolution::run(const Conv2dSchedule& s, const Matrix& x, const Images& images, const Matrix& out,
+                            const Matrix& residual) const {
+  const Conv2dGeometry& g = words_;
+  const int64_t oh = g.output_h(images.h), ow = g.output_w(images.w), lines = images.n * oh;
+  const int64_t across_m = s.threads_m, across_n = layer_.threads / s.threads_m;
+  const auto panels = static_cast<int64_t>(panels_.size());
+
+  const int64_t channels = layer_.geometry.group_c(), products = layer_.geometry.reduction();
+  const Matrix groups{x.data, channels, x.dtype};
+  const bool copied = g.padded() || !are_words(groups, channels);
   const int64_t columns = g.padded() ? (ow - 1) * g.stride_w + g.span_w() : images.w;
-  const Call call{s, x, images, out, residual, oh, ow, g.padded(), columns * g.c, split_sum(g, s.kc)};
+  Sum sum = split_sum(g, ceil_div(std::min(s.kc, products) * g.reduction(), products));
+  const bool one_block = static_cast<int64_t>(sum.runs.size()) <= sum.per_block;
+  const int64_t sums_stride = one_block ? nr : ceil_div(panels, across_n) * nr;
+  const Call call{s,
+                  groups,
+                  images,
+                  TileOutput(kernels_, layer_.activation, layer_.bias, out, residual),
+                  oh,
+                  ow,
+                  copied,
+                  columns * g.c,
+                  std::move(sum),
+                  one_block,
+                  sums_stride};
 
   const int64_t rows = std::min(s.rows, oh);
-  const int64_t block_floats = call.copied ? ((rows - 1) * g.stride_h + g.span_h()) * call.row_floats : 0;
-  float* blocks = scratch(block_floats * layer_.threads);  // here, because the pool's threads must not throw
+  const int64_t rows_floats = copied ? ((rows - 1) * g.stride_h + g.span_h()) * call.row_words : 0;
+  const int64_t sums_rows = one_block ? s.mr : rows * ow;
+  const int64_t sums_floats = out.dtype == Dtype::kFloat32 ? 0 : sums_rows * sums_stride;
+  // Here, because the pool's threads must not throw.
+  float* floats = scratch((rows_floats + sums_floats) * layer_.threads);
   std::vector<const float*> pointers(2 * call.sum.per_block * layer_.threads);
 
-  const int64_t across_m = s.threads_m, across_n = layer_.threads / s.threads_m;
-  const int64_t lines = images.n * oh, panels = static_cast<int64_t>(panels_.size());
   parallel(layer_.threads, [&](int thread) {
     const int64_t i = thread / across_n, j = thread % across_n;
+    float* own = floats + thread * (rows_floats + sums_floats);
     run_rectangle(call, split_begin(lines, across_m, i), split_begin(lines, across_m, i + 1),
                   split_begin(panels, across_n, j), split_begin(panels, across_n, j + 1),
-                  blocks + thread * block_floats, pointers.data() + 2 * call.sum.per_block * thread);
+                  {own, own + rows_floats, pointers.data() + 2 * call.sum.per_block * thread});
   });
 }
 
-// Rows begin..end of one image, which reach beyond its borders, with zeros for what is not there.
-void copy_rows(const Conv2dGeometry& g, const float* image, int64_t h, int64_t w, int64_t begin, int64_t end,
-               int64_t row_floats, float* to) {
-  const int64_t left = g.pad_left * g.c, middle = std::min(w * g.c, row_floats - left);
-  const auto bytes = [](int64_t floats) { return static_cast<size_t>(floats) * sizeof(float); };
-  for (int64_t row = begin; row < end; ++row, to += row_floats) {
+void DirectConvolution::copy_rows(const Call& call, int64_t image, int64_t begin, int64_t end, float* to) const {
+  const Conv2dGeometry& g = words_;
+  const int64_t h = call.images.h, w = call.images.w, row_words = call.row_words, channels = layer_.geometry.group_c();
+  const int64_t left = g.pad_left * g.c, middle = std::min(w * g.c, row_words - left);
+  const bool whole_words = channels % elements_per_word(layer_.dtype) == 0;
+  const auto bytes = [](int64_t words) { return static_cast<size_t>(words * kWordBytes); };
+  for (int64_t row = begin; row < end; ++row, to += row_words) {
     if (row < 0 || row >= h || middle <= 0) {
-      std::memset(to, 0, bytes(row_floats));
+      std::memset(to, 0, bytes(row_words));
       continue;
     }
     std::memset(to, 0, bytes(left));
-    std::memcpy(to + left, image + row * w * g.c, bytes(middle));
-    std::memset(to + left + middle, 0, bytes(row_floats - left - middle));
+    const int64_t first = (image * h + row) * w * g.groups;
+    if (whole_words) {
+      std::memcpy(to + left, call.x.address(first, 0), bytes(middle));
+    } else {
+      const int64_t words = to_words(channels, layer_.dtype);
+      for (int64_t i = 0; i < middle / words; ++i)
+        copy_to_words(call.x.address(first + i, 0), channels, layer_.dtype, to + left + i * words);
+    }
+    std::memset(to + left + middle, 0, bytes(row_words - left - middle));
   }
 }
 
 void DirectConvolution::run_rectangle(const Call& call, int64_t line_begin, int64_t line_end, int64_t panel_begin,
-                                      int64_t panel_end, float* block, const float** pointers) const {
-  const Conv2dGeometry& g = layer_.geometry;
+                                      int64_t panel_end, const Scratch& scratch) const {
+  const Conv2dGeometry& g = words_;
   const Conv2dSchedule& s = call.s;
-  const Epilogue epilogue(layer_.activation, kernels_);
   const std::vector<Run>& runs = call.sum.runs;
   const auto all_runs = static_cast<int64_t>(runs.size());
   const int64_t blocks = ceil_div(all_runs, call.sum.per_block), panels = panel_end - panel_begin;
-  const int64_t image_floats = call.images.h * call.images.w * g.c;
   const EvenSplit tiles(call.ow, s.mr);
 
+  const float** a = scratch.pointers;
+  const float** b = scratch.pointers + call.sum.per_block;
   BrgemmArgs args;
-  args.a = pointers;
-  args.b = pointers + call.sum.per_block;
+  args.a = a;
+  args.b = b;
   args.k = runs.front().k;
   args.a_stride = g.stride_w * g.c;
-  args.c_stride = args.residual_stride = g.o;
-  args.prefetch = s.prefetch / static_cast<int64_t>(sizeof(float));
-  const float** a = pointers;
-  const float** b = pointers + call.sum.per_block;
+  args.prefetch = s.prefetch / kWordBytes;
 
   for (int64_t line = line_begin, lines; line < line_end; line += lines) {
     const int64_t image = line / call.oh, row = line % call.oh, here = std::min(call.oh - row, line_end - line);
     lines = ceil_div(here, ceil_div(here, s.rows));
-    const float* rows = call.x + image * image_floats;
     const int64_t top = row * g.stride_h - g.pad_top;
+    const float* rows = scratch.rows;
     if (call.copied) {
-      copy_rows(g, rows, call.images.h, call.images.w, top, top + (lines - 1) * g.stride_h + g.span_h(),
-                call.row_floats, block);
-      rows = block;
+      copy_rows(call, image, top, top + (lines - 1) * g.stride_h + g.span_h(), scratch.rows);
     } else {
-      rows += top * call.row_floats;
+      rows = static_cast<const float*>(call.x.address((image * call.images.h + top) * call.images.w * g.groups, 0));
     }
     // Block `index / panels` of the sum, panel `index % panels`: weights in the order in which they are used.
     const auto packed = [&](int64_t index) {
@@ -176,14 +218,9 @@ void DirectConvolution::run_rectangle(const Call& call, int64_t line_begin, int6
     for (int64_t index = 0; index < blocks * panels; ++index) {
       const Panel& panel = panels_[panel_begin + index % panels];
       const int64_t run_begin = index / panels * call.sum.per_block;
-      const bool first = run_begin == 0, last = run_begin + call.sum.per_block >= all_runs;
+      const TileOutput::Part of_sum{run_begin == 0, run_begin + call.sum.per_block >= all_runs};
       args.batch = std::min(call.sum.per_block, all_runs - run_begin);
       for (int64_t t = 0; t < args.batch; ++t) b[t] = packed(index) + t * args.k * panel.nr;
-      args.n = panel.n;
-      args.accumulate = !first;
-      args.lo = last ? epilogue.lo : -Epilogue::kInfinity;
-      args.hi = last ? epilogue.hi : Epilogue::kInfinity;
-      args.bias = layer_.bias ? layer_.bias + panel.column : nullptr;
       // After the last weights of these rows come the first again, for the next rows.
       const bool more = index + 1 < blocks * panels || line + lines < line_end;
       const int64_t next_index = (index + 1) % (blocks * panels);
@@ -196,18 +233,17 @@ void DirectConvolution::run_rectangle(const Call& call, int64_t line_begin, int6
       for (int64_t r = 0; r < lines; ++r)
         for (int64_t tile = 0, q = 0; tile < tiles.count; ++tile, ++tile_index) {
           const int mr = static_cast<int>(tiles.size(tile));
-          const float* window = rows + r * g.stride_h * call.row_floats + q * g.stride_w * g.c + group_channel;
+          const float* window = rows + r * g.stride_h * call.row_words + q * g.stride_w * g.c + group_channel;
           for (int64_t t = 0; t < args.batch; ++t) {
             const Run& from = runs[run_begin + t];
-            a[t] = window + from.row * call.row_floats + from.column + from.channel;
+            a[t] = window + from.row * call.row_words + from.column + from.channel;
           }
-          const int64_t at = ((line + r) * call.ow + q) * g.o + panel.column;
-          args.c = call.out + at;
-          args.residual = call.residual ? call.residual + at : nullptr;
           // A cache line a step of the sum: as many tiles as a panel has lines a row ask for all of it.
           args.next = tile_index < next_lines ? next + tile_index * args.batch * args.k * kCacheLine : nullptr;
-          kernels_.tiles[mr][panel.vectors](args);
-          if (last && epilogue.activate) epilogue.activate(args.c, args.c_stride, mr, panel.n);
+          float* sums = scratch.sums;
+          if (!call.one_block)
+            sums += (r * call.ow + q) * call.sums_stride + panel.column - panels_[panel_begin].column;
+          call.output.run(args, (line + r) * call.ow + q, mr, panel, of_sum, sums, call.sums_stride);
           q += mr;
         }
     }

@@ -15,7 +15,8 @@ class ReferenceConvolution final : public Convolution {
         weight_(layer.weight,
                 layer.weight + layer.geometry.o * layer.geometry.kh * layer.geometry.kw * layer.geometry.group_c()) {}
 
-  void run(const Conv2dSchedule&, const float* x, const Images& in, float* out, const float* residual) const override {
+  void run(const Conv2dSchedule&, const Matrix& x, const Images& in, const Matrix& out,
+           const Matrix& residual) const override {
     const Conv2dGeometry& g = layer_.geometry;
     const int64_t oh = g.output_h(in.h), ow = g.output_w(in.w), lines = in.n * oh;
     parallel(layer_.threads, [&](int thread) {
@@ -23,10 +24,11 @@ class ReferenceConvolution final : public Convolution {
       for (int64_t line = split_begin(lines, layer_.threads, thread); line < end; ++line)
         for (int64_t q = 0; q < ow; ++q)
           for (int64_t o = 0; o < g.o; ++o) {
-            const int64_t at = (line * ow + q) * g.o + o;
-            const float sum = dot(x + line / oh * in.h * in.w * g.c, in, line % oh, q, o);
-            const float start = (layer_.bias ? layer_.bias[o] : 0.0f) + (residual ? residual[at] : 0.0f);
-            out[at] = reference_activation(layer_.activation, start + sum);
+            const int64_t pixel = line * ow + q;
+            const float sum = dot(x.at<float>(line / oh * in.h * in.w, 0), in, line % oh, q, o);
+            const float added = residual.data ? *residual.at<float>(pixel, o) : 0.0f;
+            const float start = (layer_.bias ? layer_.bias[o] : 0.0f) + added;
+            *out.at<float>(pixel, o) = reference_activation(layer_.activation, start + sum);
           }
     });
   }

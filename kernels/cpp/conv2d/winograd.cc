@@ -75,8 +75,8 @@ class WinogradConvolution final : public Convolution {
     pack();
   }
 
-  void run(const Conv2dSchedule& s, const float* x, const Images& images, float* out,
-           const float* residual) const override;
+  void run(const Conv2dSchedule& s, const Matrix& x, const Images& images, const Matrix& out,
+           const Matrix& residual) const override;
 
  private:
   struct Call;
@@ -151,26 +151,16 @@ struct WinogradConvolution::Call {
   }
 };
 
-void WinogradConvolution::run(const Conv2dSchedule& s, const float* x, const Images& images, float* out,
-                              const float* residual) const {
+void WinogradConvolution::run(const Conv2dSchedule& s, const Matrix& x, const Images& images, const Matrix& out,
+                              const Matrix& residual) const {
   const Conv2dGeometry& g = layer_.geometry;
   const int64_t oh = g.output_h(images.h), ow = g.output_w(images.w);
   const int64_t tiles_h = ceil_div(oh, f_.m), tiles_w = ceil_div(ow, f_.m), tiles = images.n * tiles_h * tiles_w;
   const int64_t block = std::min(s.rows, tiles);
   // Places lie a cache line apart from any power of two: a tile writes to all of them.
   const int64_t v_row = ceil_div(channels_, kCacheLine) * kCacheLine;
-  const Call call{s,
-                  x,
-                  images,
-                  out,
-                  residual,
-                  oh,
-                  ow,
-                  tiles_h,
-                  tiles_w,
-                  v_row,
-                  block * v_row + kCacheLine,
-                  block * nr + kCacheLine};
+  const Call call{s,       x.at<float>(0, 0), images, out.at<float>(0, 0),        residual.at<float>(0, 0), oh, ow,
+                  tiles_h, tiles_w,           v_row,  block * v_row + kCacheLine, block * nr + kCacheLine};
 
   const int64_t v_floats = f_.places() * call.v_place, m_floats = f_.places() * call.m_place;
   const int64_t patch_floats = window() * window() * g.c;

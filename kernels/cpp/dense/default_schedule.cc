@@ -7,6 +7,7 @@
 #include "loopwright/machine.h"
 #include "loopwright/split.h"
 #include "loopwright/tile_model.h"
+#include "loopwright/words.h"
 
 namespace loopwright {
 namespace {
@@ -15,7 +16,7 @@ struct Split {
   int mr = 1, vectors = 1, threads_m = 1;
 };
 
-// The best tile and split; `vectors` other than 0 is what B is already packed for.
+// The best tile and split for k words; `vectors` other than 0 is what B is already packed for.
 Split best_split(const F32Kernels& kernels, int64_t m, int64_t n, int64_t k, int threads, int vectors) {
   const int64_t columns = ceil_div(n, kernels.lanes);  // in vectors
   Split best;
@@ -44,13 +45,13 @@ Split best_split(const F32Kernels& kernels, int64_t m, int64_t n, int64_t k, int
 
 }  // namespace
 
-DenseSchedule default_dense_schedule(Isa isa, int64_t m, int64_t n, int64_t k, int threads, int nr) {
-  const F32Kernels& kernels = f32_kernels(isa);
+DenseSchedule default_dense_schedule(Isa isa, Dtype dtype, int64_t m, int64_t n, int64_t k, int threads, int nr) {
+  const F32Kernels& kernels = f32_kernels(isa, dtype);
   DenseSchedule s;
   if (isa == Isa::kReference) return s;
-  constexpr int64_t kFloat = sizeof(float);
+  const int64_t words = to_words(k, dtype);
   const int64_t l1 = cache_bytes()[0], l2 = cache_bytes()[1];
-  const Split split = best_split(kernels, m, n, k, threads, nr / kernels.lanes);
+  const Split split = best_split(kernels, m, n, words, threads, nr / kernels.lanes);
   s.mr = split.mr;
   s.nr = split.vectors * kernels.lanes;
   s.threads_m = split.threads_m;
@@ -63,11 +64,12 @@ DenseSchedule default_dense_schedule(Isa isa, int64_t m, int64_t n, int64_t k, i
     return s;
   }
   // A panel of B stays near while the row tiles of A's block, which stays in L2, go past it.
-  const int64_t panel_k = std::max<int64_t>(l2 / 8 / (s.nr * kFloat), 64);
-  s.kc = ceil_div(k, ceil_div(k, panel_k));
-  s.mc = std::min(m, std::max<int64_t>(l2 / 2 / (s.kc * kFloat), s.mr));
+  const int64_t panel_words = std::max<int64_t>(l2 / 8 / (s.nr * kWordBytes), 64);
+  const int64_t kc = ceil_div(words, ceil_div(words, panel_words));
+  s.kc = std::min(k, kc * elements_per_word(dtype));
+  s.mc = std::min(m, std::max<int64_t>(l2 / 2 / (kc * kWordBytes), s.mr));
   s.order = DenseSchedule::Order::kMInner;
-  s.prefetch = s.kc * s.nr * kFloat <= l1 / 2 ? 0 : 512;  // a panel that stays in L1 need not be asked for again
+  s.prefetch = kc * s.nr * kWordBytes <= l1 / 2 ? 0 : 512;  // a panel that stays in L1 need not be asked for again
   s.prefetch_next = true;
   return s;
 }

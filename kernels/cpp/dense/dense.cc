@@ -5,18 +5,22 @@
 #include <stdexcept>
 #include <string>
 
-#include "loopwright/epilogue.h"
 #include "loopwright/reference.h"
 #include "loopwright/split.h"
 #include "loopwright/thread_pool.h"
+#include "loopwright/tile_output.h"
+#include "loopwright/words.h"
 
 namespace loopwright {
 namespace {
 
 constexpr int64_t kUnknownRows = 256;  // what weights are packed for before the first call: neither few nor many
 
-void check(const DenseSchedule& s, Isa isa, int threads) {
-  if (!f32_kernels(isa).find(s.mr, s.nr))
+// Panels between two cache blocks of columns.
+int64_t panels_per_block(const DenseSchedule& s) { return std::max<int64_t>(1, s.nc / s.nr); }
+
+void check(const DenseSchedule& s, Isa isa, Dtype dtype, int threads) {
+  if (!f32_kernels(isa, dtype).find(s.mr, s.nr))
     throw std::invalid_argument("schedule: no " + std::to_string(s.mr) + "x" + std::to_string(s.nr) +
                                 " register tile on " + name(isa));
   if (s.mc < 1 || s.kc < 1 || s.nc < 1 || s.prefetch < 0)
@@ -28,85 +32,102 @@ void check(const DenseSchedule& s, Isa isa, int threads) {
 
 }  // namespace
 
-Dense::Dense(const float* weight, int64_t weight_stride, int64_t n, int64_t k, const float* bias, Activation activation,
-             Isa isa, int threads, std::optional<DenseSchedule> schedule)
-    : n_(n), k_(k), activation_(activation), isa_(isa), threads_(threads), fixed_(schedule) {
-  const int lanes = f32_kernels(isa).lanes;
+Dense::Dense(Matrix weight, int64_t n, int64_t k, const float* bias, Activation activation, Isa isa, int threads,
+             std::optional<DenseSchedule> schedule)
+    : n_(n), k_(k), activation_(activation), isa_(isa), dtype_(weight.dtype), threads_(threads), fixed_(schedule) {
+  check_dtype(dtype_, isa);
+  const int lanes = f32_kernels(isa, dtype_).lanes;
   if (isa != Isa::kReference) {
-    if (fixed_) check(*fixed_, isa, threads);
-    nr_ = fixed_ ? fixed_->nr : default_dense_schedule(isa, kUnknownRows, n, k, threads).nr;
+    if (fixed_) check(*fixed_, isa, dtype_, threads);
+    nr_ = fixed_ ? fixed_->nr : default_dense_schedule(isa, dtype_, kUnknownRows, n, k, threads).nr;
   }
   if (bias) {
     bias_ = make_buffer(ceil_div(n, lanes) * lanes);
     std::memcpy(bias_.get(), bias, static_cast<size_t>(n) * sizeof(float));
   }
-  pack(weight, weight_stride);
+  pack(weight);
 }
 
-void Dense::pack(const float* weight, int64_t weight_stride) {
+void Dense::pack(const Matrix& weight) {
+  const int64_t k = to_words(k_, dtype_);
+  const bool in_place = isa_ != Isa::kReference && are_words(weight, k_);
+  Buffer copied;
+  if (!in_place) {
+    copied = make_buffer(n_ * k);
+    for (int64_t j = 0; j < n_; ++j) copy_to_words(weight.address(j, 0), k_, dtype_, copied.get() + j * k);
+  }
   if (isa_ == Isa::kReference) {
-    weight_ = make_buffer(n_ * k_);
-    for (int64_t j = 0; j < n_; ++j)
-      std::memcpy(weight_.get() + j * k_, weight + j * weight_stride, static_cast<size_t>(k_) * sizeof(float));
+    weight_ = std::move(copied);
     return;
   }
-  const int lanes = f32_kernels(isa_).lanes;
-  weight_ = make_buffer(packed_floats(n_, k_, lanes));
-  panels_ = split_panels(n_, k_, nr_, lanes);
+  const float* words = in_place ? static_cast<const float*>(weight.data) : copied.get();
+  const int64_t stride = in_place ? weight.stride / elements_per_word(dtype_) : k;
+  const int lanes = f32_kernels(isa_, dtype_).lanes;
+  weight_ = make_buffer(packed_floats(n_, k, lanes));
+  panels_ = split_panels(n_, k, nr_, lanes);
   const auto count = static_cast<int64_t>(panels_.size());
   parallel(threads_, [&](int thread) {
     const int64_t last = split_begin(count, threads_, thread + 1);
     for (int64_t i = split_begin(count, threads_, thread); i < last; ++i)
-      pack_panel(panels_[i], weight, weight_stride, k_, weight_.get() + panels_[i].offset);
+      pack_panel(panels_[i], words, stride, k, weight_.get() + panels_[i].offset);
   });
 }
 
 DenseSchedule Dense::schedule(int64_t m) const {
-  return fixed_ ? *fixed_ : default_dense_schedule(isa_, m, n_, k_, threads_, nr_);
+  return fixed_ ? *fixed_ : default_dense_schedule(isa_, dtype_, m, n_, k_, threads_, nr_);
 }
 
-void Dense::run(const float* x, int64_t x_stride, int64_t m, Matrix out, Matrix residual) const {
-  if (isa_ == Isa::kReference) return run_reference(x, x_stride, m, out, residual);
-  const DenseSchedule s = schedule(m);
+void Dense::run(Matrix x, int64_t m, Matrix out, Matrix residual) const {
+  if (isa_ == Isa::kReference) return run_reference(x, m, out, residual);
+  DenseSchedule s = schedule(m);
+  s.pack_a = s.pack_a || !are_words(x, k_);
+  const int64_t k = to_words(k_, dtype_), kc = to_words(s.kc, dtype_);
   const int64_t across_m = s.threads_m, across_n = threads_ / s.threads_m;
-  const int64_t block_floats = s.pack_a ? std::min(m, s.mc) * spread_stride(std::min(k_, s.kc)) : 0;
-  float* blocks =
-      s.pack_a ? scratch(block_floats * threads_) : nullptr;  // here, because the pool's threads must not throw
   const int64_t row_tiles = ceil_div(m, s.mr), panels = static_cast<int64_t>(panels_.size());
+
+  const int64_t a_floats = s.pack_a ? std::min(m, s.mc) * spread_stride(std::min(k, kc)) : 0;
+  // One register tile where the sum is one block of k, else a cache block of columns.
+  const bool one_tile = k <= kc;
+  const int64_t sums_rows = one_tile ? s.mr : ceil_div(row_tiles, across_m) * s.mr;
+  const int64_t sums_stride = one_tile ? s.nr : std::min(panels_per_block(s), ceil_div(panels, across_n)) * s.nr;
+  const int64_t sums_floats = out.dtype == Dtype::kFloat32 ? 0 : sums_rows * sums_stride;
+  float* floats = scratch((a_floats + sums_floats) * threads_);  // here, because the pool's threads must not throw
+
+  const TileOutput output(f32_kernels(isa_, dtype_), activation_, bias_.get(), out, residual);
   parallel(threads_, [&](int thread) {
     const int64_t i = thread / across_n, j = thread % across_n;
     const Rectangle part{std::min(m, split_begin(row_tiles, across_m, i) * s.mr),
                          std::min(m, split_begin(row_tiles, across_m, i + 1) * s.mr), split_begin(panels, across_n, j),
                          split_begin(panels, across_n, j + 1)};
-    if (part.row_begin < part.row_end)
-      run_rectangle(part, s, x, x_stride, out, residual, blocks + thread * block_floats);
+    float* own = floats + thread * (a_floats + sums_floats);
+    if (part.row_begin < part.row_end) run_rectangle(part, s, x, output, {own, own + a_floats, sums_stride});
   });
 }
 
-void Dense::run_rectangle(const Rectangle& part, const DenseSchedule& s, const float* x, int64_t x_stride, Matrix out,
-                          Matrix residual, float* block) const {
-  const F32Kernels& kernels = f32_kernels(isa_);
-  const Epilogue epilogue(activation_, kernels);
+void Dense::run_rectangle(const Rectangle& part, const DenseSchedule& s, const Matrix& x, const TileOutput& output,
+                          const Scratch& scratch) const {
+  const int64_t k = to_words(k_, dtype_), per_word = elements_per_word(dtype_);
   const int64_t rows = part.row_end - part.row_begin, panels = part.panel_end - part.panel_begin;
-  const int64_t n_blocks = ceil_div(panels, std::max<int64_t>(1, s.nc / s.nr));
-  const int64_t k_blocks = ceil_div(k_, s.kc), m_blocks = ceil_div(rows, s.mc);
+  const int64_t n_blocks = ceil_div(panels, panels_per_block(s));
+  const int64_t k_blocks = ceil_div(k, to_words(s.kc, dtype_)), m_blocks = ceil_div(rows, s.mc);
 
   for (int64_t nb = 0; nb < n_blocks; ++nb) {
     const int64_t panel_begin = part.panel_begin + split_begin(panels, n_blocks, nb);
     const int64_t panel_end = part.panel_begin + split_begin(panels, n_blocks, nb + 1);
     for (int64_t kb = 0; kb < k_blocks; ++kb) {
-      const int64_t k_begin = split_begin(k_, k_blocks, kb), kc = split_begin(k_, k_blocks, kb + 1) - k_begin;
-      const bool first = kb == 0, last = kb + 1 == k_blocks;
+      const int64_t k_begin = split_begin(k, k_blocks, kb), kc = split_begin(k, k_blocks, kb + 1) - k_begin;
       for (int64_t mb = 0; mb < m_blocks; ++mb) {
         const int64_t row_begin = part.row_begin + split_begin(rows, m_blocks, mb);
         const int64_t mc = part.row_begin + split_begin(rows, m_blocks, mb + 1) - row_begin;
-        const float* a = x + row_begin * x_stride + k_begin;
-        int64_t a_stride = x_stride;
+        const float* a = scratch.a;
+        int64_t a_stride = spread_stride(kc);
         if (s.pack_a) {
-          a_stride = spread_stride(kc);
+          const int64_t first = k_begin * per_word, count = std::min(kc * per_word, k_ - first);
           for (int64_t i = 0; i < mc; ++i)
-            std::memcpy(block + i * a_stride, a + i * x_stride, static_cast<size_t>(kc) * sizeof(float));
-          a = block;
+            copy_to_words(x.address(row_begin + i, first), count, dtype_, scratch.a + i * a_stride);
+        } else {
+          a = static_cast<const float*>(x.address(row_begin, k_begin * per_word));
+          a_stride = x.stride / per_word;
         }
         const EvenSplit tiles(mc, s.mr);
         const auto height = [&](int64_t tile) { return static_cast<int>(tiles.size(tile)); };
@@ -114,26 +135,20 @@ void Dense::run_rectangle(const Rectangle& part, const DenseSchedule& s, const f
         args.batch = 1;
         args.k = kc;
         args.a_stride = a_stride;
-        args.c_stride = out.stride;
-        args.accumulate = !first;
-        args.residual_stride = residual.stride;
-        args.lo = last ? epilogue.lo : -Epilogue::kInfinity;
-        args.hi = last ? epilogue.hi : Epilogue::kInfinity;
-        args.prefetch = s.prefetch / static_cast<int64_t>(sizeof(float));
+        args.prefetch = s.prefetch / kWordBytes;
+        const TileOutput::Part of_sum{kb == 0, kb + 1 == k_blocks};
         const auto packed = [&](const Panel& panel) { return weight_.get() + panel.offset + k_begin * panel.nr; };
         const auto run_tile = [&](int64_t row, int mr, const Panel& panel, const float* next) {
           const float* a_tile = a + row * a_stride;
           const float* b_tile = packed(panel);
           args.a = &a_tile;
           args.b = &b_tile;
-          args.c = out.data + (row_begin + row) * out.stride + panel.column;
-          args.n = panel.n;
-          // Bias and residual join the first partial sum, not the last: the residual may lie where partial sums will.
-          args.bias = bias_ ? bias_.get() + panel.column : nullptr;
-          args.residual = residual.data ? residual.data + (row_begin + row) * residual.stride + panel.column : nullptr;
           args.next = next;
-          kernels.tiles[mr][panel.vectors](args);
-          if (last && epilogue.activate) epilogue.activate(args.c, args.c_stride, mr, panel.n);
+          const int64_t out_row = row_begin + row;
+          float* sums = scratch.sums;
+          if (k_blocks > 1)
+            sums += (out_row - part.row_begin) * scratch.sums_stride + panel.column - panels_[panel_begin].column;
+          output.run(args, out_row, mr, panel, of_sum, sums, scratch.sums_stride);
         };
         if (s.order == DenseSchedule::Order::kNInner) {
           for (int64_t tile = 0, row = 0; tile < tiles.count; row += height(tile++))
@@ -155,17 +170,17 @@ void Dense::run_rectangle(const Rectangle& part, const DenseSchedule& s, const f
   }
 }
 
-void Dense::run_reference(const float* x, int64_t x_stride, int64_t m, Matrix out, Matrix residual) const {
+void Dense::run_reference(const Matrix& x, int64_t m, const Matrix& out, const Matrix& residual) const {
   parallel(threads_, [&](int thread) {
     const int64_t end = split_begin(m, threads_, thread + 1);
     for (int64_t i = split_begin(m, threads_, thread); i < end; ++i)
       for (int64_t j = 0; j < n_; ++j) {
-        const float* row = x + i * x_stride;
+        const float* row = x.at<float>(i, 0);
         const float* column = weight_.get() + j * k_;
         float sum = bias_ ? bias_[j] : 0.0f;
-        if (residual.data) sum += residual.data[i * residual.stride + j];
+        if (residual.data) sum += *residual.at<float>(i, j);
         for (int64_t p = 0; p < k_; ++p) sum += row[p] * column[p];
-        out.data[i * out.stride + j] = reference_activation(activation_, sum);
+        *out.at<float>(i, j) = reference_activation(activation_, sum);
       }
   });
 }

@@ -47,8 +47,9 @@ double best_secs(int threads, int runs, F&& f) {
 
 }  // namespace
 
-double peak_gflops(Isa isa, int threads) {
-  const auto loop = f32_kernels(isa).fma_loop ? f32_kernels(isa).fma_loop : &scalar_fma_loop;
+double peak_gflops(Isa isa, Dtype dtype, int threads) {
+  const F32Kernels& kernels = f32_kernels(isa, dtype);
+  const auto loop = kernels.fma_loop ? kernels.fma_loop : &scalar_fma_loop;
   const double start = now();
   double operations = loop(1000);
   const auto iterations = static_cast<int64_t>(1000 * 2e-3 / (now() - start)) + 1;  // about 2 ms a run

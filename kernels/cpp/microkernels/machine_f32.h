@@ -21,12 +21,12 @@ double fma_loop(int64_t iterations) {
 #pragma GCC unroll 8
     for (int u = 0; u < kUnroll; ++u)
 #pragma GCC unroll 12
-      for (int c = 0; c < kChains; ++c) acc[c] = V::fma(acc[c], x, y);  // tends to 1: never subnormal, never infinite
+      for (int c = 0; c < kChains; ++c) V::accumulate(acc[c], x, y);  // grows until it is rounded off: never infinite
   }
   typename V::Reg total = acc[0];
   for (int c = 1; c < kChains; ++c) total = V::add(total, acc[c]);
   opaque = V::sum(total);
-  return 2.0 * V::kLanes * kChains * kUnroll * static_cast<double>(iterations);
+  return 2.0 * V::kProducts * V::kLanes * kChains * kUnroll * static_cast<double>(iterations);
 }
 
 // Reads four streams at once, which keeps more of the memory system's queues busy than one does.

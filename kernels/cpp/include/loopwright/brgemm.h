@@ -9,16 +9,20 @@
 // Building Block, 2019.)
 //
 // Tile contract:
-//   A_t  mr rows, row i at a[t] + i * a_stride, k consecutive floats each; read in place.
-//   B_t  packed: k rows of exactly nr floats without gaps, zeros beyond column n; any alignment.
+//   A_t  mr rows, row i at a[t] + i * a_stride, k consecutive words each; read in place.
+//   B_t  packed: k rows of exactly nr words without gaps, zeros beyond column n; any alignment.
 //   C    mr rows, row i at c + i * c_stride; columns n..nr-1 are neither read nor written.
 //   bias nr floats readable; residual as C, with its own stride, and may be C itself.
 //   nr - lanes < n <= nr.
 // NaN passes through: clamp(NaN) is NaN.
+//
+// Words are those of words.h: a float each, or for the dtype bfloat16 two bfloat16 of consecutive k, whose products are
+// summed in float32. k, strides and prefetch count words, so that nothing here depends on the dtype.
 #pragma once
 
 #include <cstdint>
 
+#include "loopwright/dtype.h"
 #include "loopwright/isa.h"
 #include "loopwright/softmax.h"
 #include "loopwright/winograd.h"
@@ -39,7 +43,7 @@ struct BrgemmArgs {
   const float* residual;
   int64_t residual_stride;
   float lo, hi;
-  int64_t prefetch;   // floats ahead of B's stream that L1 asks for; 0 asks for nothing
+  int64_t prefetch;   // words ahead of B's stream that L1 asks for; 0 asks for nothing
   const float* next;  // where L2 asks for one cache line a step of k: what a later call will read; or null
 };
 
@@ -48,9 +52,9 @@ using RowsFunction = void (*)(float* c, int64_t c_stride, int rows, int n);
 
 enum class Activation { kNone, kRelu, kRelu6, kGelu, kSigmoid, kTanh, kSilu, kHardSwish };
 
-// All that one ISA offers for float32. kReference has no register tiles: its operators are plain loops. Plain arrays,
-// because the files that fill it in are compiled for their ISA, and a template of the standard library instantiated
-// there could be the copy that the linker keeps for every CPU.
+// All that one ISA offers for one dtype; sums are float32, and so is what a tile writes. kReference has no register
+// tiles: its operators are plain loops. Plain arrays, because the files that fill it in are compiled for their ISA, and
+// a template of the standard library instantiated there could be the copy that the linker keeps for every CPU.
 struct F32Kernels {
   static constexpr int kMaxRows = 16, kMaxVectors = 8;
   int lanes = 1;
@@ -65,6 +69,10 @@ struct F32Kernels {
   // floats from row to row.
   void (*transpose)(const float* from, int64_t from_stride, int64_t rows, int64_t columns, float* to,
                     int64_t to_stride) = nullptr;
+  // Rows of bfloat16 to float32 and back (to nearest, ties to even), n elements each; strides in elements. Only where
+  // the dtype is bfloat16.
+  void (*widen)(const Bfloat16* from, int64_t from_stride, float* to, int64_t to_stride, int rows, int n) = nullptr;
+  void (*narrow)(const float* from, int64_t from_stride, Bfloat16* to, int64_t to_stride, int rows, int n) = nullptr;
   // For measuring the machine: FMAs on independent registers (returns floating-point operations done), and a sum that
   // reads `count` floats.
   double (*fma_loop)(int64_t iterations) = nullptr;
@@ -76,8 +84,10 @@ struct F32Kernels {
   int max_mr(int nr) const;
 };
 
-const F32Kernels& f32_kernels(Isa isa);
+// `isa` has the dtype, as check_dtype() tells.
+const F32Kernels& f32_kernels(Isa isa, Dtype dtype = Dtype::kFloat32);
 const F32Kernels& f32_kernels_avx512();
 const F32Kernels& f32_kernels_avx2();
+const F32Kernels& bf16_kernels_avx512();
 
 }  // namespace loopwright

@@ -33,13 +33,14 @@ struct Conv2dSchedule {
   int threads_m = 1;
 };
 
-// Whether an algorithm computes this convolution. Winograd's take neither dilation nor groups, and F(2×2, 3×3) and
-// F(4×4, 3×3) a 3×3 kernel without stride, F(3×3, 4×4) a 7×7 kernel with a stride of 2.
-bool applies(Conv2dSchedule::Algorithm algorithm, const Conv2dGeometry& g);
+// Whether an algorithm computes this convolution. Winograd's are for float32 and take neither dilation nor groups, and
+// F(2×2, 3×3) and F(4×4, 3×3) a 3×3 kernel without stride, F(3×3, 4×4) a 7×7 kernel with a stride of 2.
+bool applies(Conv2dSchedule::Algorithm algorithm, const Conv2dGeometry& g, Dtype dtype);
 
 // Good without a search; the reasons are in conv2d/default_schedule.cc. Not for pointwise convolutions, which are
 // dense.
-Conv2dSchedule default_conv2d_schedule(Isa isa, const Conv2dGeometry& g, const Images& images, int threads);
+Conv2dSchedule default_conv2d_schedule(Isa isa, Dtype dtype, const Conv2dGeometry& g, const Images& images,
+                                       int threads);
 
 class Convolution;
 
@@ -48,16 +49,18 @@ class Conv2d {
   using Schedule = std::variant<DenseSchedule, Conv2dSchedule>;
 
   // weight (o, c / groups, kh, kw), bias o floats or null; both are copied. A pointwise convolution takes a
-  // DenseSchedule, all others a Conv2dSchedule. Throws std::invalid_argument where the schedule is of the other kind,
-  // or has no microkernel on this ISA, or Winograd's algorithm does not apply.
-  Conv2d(const float* weight, const Conv2dGeometry& geometry, const float* bias, Activation activation, Isa isa,
-         int threads, const std::optional<Schedule>& schedule);
+  // DenseSchedule, all others a Conv2dSchedule. Throws std::invalid_argument where the ISA or this CPU does not have
+  // the dtype, or the schedule is of the other kind, or has no microkernel, or Winograd's algorithm does not apply.
+  Conv2d(const void* weight, Dtype dtype, const Conv2dGeometry& geometry, const float* bias, Activation activation,
+         Isa isa, int threads, const std::optional<Schedule>& schedule);
   ~Conv2d();
 
-  // x (n, h, w, c) -> out (n, oh, ow, o), neither of them empty. residual as out, or null; it may be `out` itself, but
-  // overlap it in no other way, and `out` must not overlap x. Safe to call from several threads at once.
-  void run(const float* x, const Images& images, float* out, const float* residual) const;
+  // x (n, h, w, c) -> out (n, oh, ow, o), neither of them empty, of the layer's dtype; out may be float32 in any case.
+  // residual (n, oh, ow, o) of the layer's dtype, or null; it may be `out` itself, but overlap it in no other way, and
+  // `out` must not overlap x. Safe to call from several threads at once.
+  void run(const void* x, const Images& images, void* out, Dtype out_dtype, const void* residual) const;
 
+  Dtype dtype() const { return dtype_; }
   const Conv2dGeometry& geometry() const { return geometry_; }
   // What run() will use for these images.
   Schedule schedule(const Images& images) const;
@@ -69,9 +72,10 @@ class Conv2d {
   Conv2dGeometry geometry_;
   Activation activation_;
   Isa isa_;
+  Dtype dtype_;
   int threads_;
   std::optional<Conv2dSchedule> fixed_;
-  Buffer weight_, bias_;  // the weight as (o, kh, kw, c / groups); the bias with a vector tile of zeros behind it
+  Buffer weight_, bias_;  // the weight as (o, kh, kw, words); the bias with a vector tile of zeros behind it
   std::unique_ptr<const Dense> dense_;
   // Weights packed for an algorithm and a width of panels. Which ones a default schedule wants is known when the first
   // images come; there are never more than the register tiles have widths.

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "loopwright/words.h"
+
 namespace loopwright {
 
 struct Images {
@@ -18,6 +20,8 @@ struct Conv2dGeometry {
 
   int64_t group_c() const { return c / groups; }
   int64_t group_o() const { return o / groups; }
+  // Products that an output is the sum of.
+  int64_t reduction() const { return kh * kw * group_c(); }
   // Rows and columns that the kernel spans.
   int64_t span_h() const { return dilation_h * (kh - 1) + 1; }
   int64_t span_w() const { return dilation_w * (kw - 1) + 1; }
@@ -27,6 +31,12 @@ struct Conv2dGeometry {
   // A matrix product over the pixels.
   bool pointwise() const { return kh == 1 && kw == 1 && !strided() && !padded() && groups == 1; }
   bool depthwise() const { return groups == c; }
+  // The same with the words (words.h) of each group's channels in place of channels.
+  Conv2dGeometry in_words(Dtype dtype) const {
+    Conv2dGeometry g = *this;
+    g.c = groups * to_words(group_c(), dtype);
+    return g;
+  }
 
   // Not positive where the kernel does not fit the padded image.
   int64_t output_h(int64_t h) const {

@@ -7,7 +7,9 @@
 
 #include "loopwright/brgemm.h"
 #include "loopwright/buffer.h"
+#include "loopwright/matrix.h"
 #include "loopwright/panels.h"
+#include "loopwright/tile_output.h"
 
 namespace loopwright {
 
@@ -31,26 +33,24 @@ struct DenseSchedule {
 };
 
 // Good without a search; the reasons are in dense/default_schedule.cc. `nr` may be given, since packing precedes m.
-DenseSchedule default_dense_schedule(Isa isa, int64_t m, int64_t n, int64_t k, int threads, int nr = 0);
+DenseSchedule default_dense_schedule(Isa isa, Dtype dtype, int64_t m, int64_t n, int64_t k, int threads, int nr = 0);
 
 class Dense {
  public:
-  // weight (n, k) with rows `weight_stride` floats apart; bias n floats or null. Both are copied. Throws
-  // std::invalid_argument where the schedule has no microkernel on this ISA or its sizes are not positive.
-  Dense(const float* weight, int64_t weight_stride, int64_t n, int64_t k, const float* bias, Activation activation,
-        Isa isa, int threads, std::optional<DenseSchedule> schedule);
+  // weight (n, k), whose dtype is the layer's; bias n floats or null. Both are copied. Throws std::invalid_argument
+  // where the ISA or this CPU does not have the dtype, or the schedule has no microkernel or sizes that are not
+  // positive.
+  Dense(Matrix weight, int64_t n, int64_t k, const float* bias, Activation activation, Isa isa, int threads,
+        std::optional<DenseSchedule> schedule);
 
-  struct Matrix {
-    float* data;
-    int64_t stride;  // floats from row to row
-  };
-  // x (m, k) -> out (m, n). residual (m, n), or data null; it may be `out` itself, but overlap it in no other way, and
-  // `out` must not overlap x. Safe to call from several threads at once. `threads` workers of the shared pool take
-  // part.
-  void run(const float* x, int64_t x_stride, int64_t m, Matrix out, Matrix residual) const;
+  // x (m, k) -> out (m, n). x and residual are of the layer's dtype, out is too or float32. residual (m, n), or data
+  // null; it may be `out` itself, but overlap it in no other way, and `out` must not overlap x. Safe to call from
+  // several threads at once. `threads` workers of the shared pool take part.
+  void run(Matrix x, int64_t m, Matrix out, Matrix residual) const;
 
   int64_t n() const { return n_; }
   int64_t k() const { return k_; }
+  Dtype dtype() const { return dtype_; }
   // What run() will use for m rows.
   DenseSchedule schedule(int64_t m) const;
 
@@ -59,15 +59,23 @@ class Dense {
     int64_t row_begin, row_end, panel_begin, panel_end;
   };
 
-  void pack(const float* weight, int64_t weight_stride);
-  // `block` has room for a packed block of A where the schedule packs it.
-  void run_rectangle(const Rectangle& part, const DenseSchedule& s, const float* x, int64_t x_stride, Matrix out,
-                     Matrix residual, float* block) const;
-  void run_reference(const float* x, int64_t x_stride, int64_t m, Matrix out, Matrix residual) const;
+  // Memory of one thread's: for a packed block of A, where the schedule packs it, and for partial sums, where the
+  // output is not float32.
+  struct Scratch {
+    float* a;
+    float* sums;
+    int64_t sums_stride;
+  };
+
+  void pack(const Matrix& weight);
+  void run_rectangle(const Rectangle& part, const DenseSchedule& s, const Matrix& x, const TileOutput& output,
+                     const Scratch& scratch) const;
+  void run_reference(const Matrix& x, int64_t m, const Matrix& out, const Matrix& residual) const;
 
   int64_t n_, k_;
   Activation activation_;
   Isa isa_;
+  Dtype dtype_;
   int threads_;
   std::optional<DenseSchedule> fixed_;
   int nr_ = 1;

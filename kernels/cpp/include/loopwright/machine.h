@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 
+#include "loopwright/dtype.h"
 #include "loopwright/isa.h"
 
 namespace loopwright {
@@ -16,7 +17,7 @@ std::string cpu_name();
 const std::array<int64_t, 3>& cache_bytes();
 
 // Floating-point operations a second in 1e9 (an FMA is two), all `threads` together, best of several short runs.
-double peak_gflops(Isa isa, int threads);
+double peak_gflops(Isa isa, Dtype dtype, int threads);
 
 // Bytes read a second in 1e9 from `working_set` bytes that are read over and over, split over `threads`; best of
 // several runs. A working set larger than the caches gives the memory's bandwidth, a smaller one that of the cache it

@@ -1,0 +1,68 @@
+// What a register tile begins with and where it ends: bias and residual, the clamp inside the microkernel, the
+// activation on the finished tile, and rounding to the output's type.
+//
+// Partial sums are float32. A float32 output holds them itself; for a bfloat16 one they stay in memory of the caller's,
+// in L1 where the sum is one block of k.
+#pragma once
+
+#include "loopwright/brgemm.h"
+#include "loopwright/epilogue.h"
+#include "loopwright/matrix.h"
+#include "loopwright/panels.h"
+
+namespace loopwright {
+
+class TileOutput {
+ public:
+  // bias: of all columns, or null. A residual is of the type that is multiplied, or has no data; it may be `out`
+  // itself.
+  TileOutput(const F32Kernels& kernels, Activation activation, const float* bias, Matrix out, Matrix residual)
+      : kernels_(kernels), epilogue_(activation, kernels), bias_(bias), out_(out), residual_(residual) {}
+
+  // Which part of the sum over k a call adds.
+  struct Part {
+    bool first, last;
+  };
+
+  // Adds a part of the sum to the tile of mr rows from `row` on and the panel's columns; the last part finishes it. The
+  // caller sets what `args` says of A, B, k and prefetches. `sums` are the tile's partial sums, rows `sums_stride`
+  // floats apart, where the output is not float32.
+  void run(BrgemmArgs& args, int64_t row, int mr, const Panel& panel, Part part, float* sums,
+           int64_t sums_stride) const {
+    const bool in_place = out_.dtype == Dtype::kFloat32;
+    args.c = in_place ? out_.at<float>(row, panel.column) : sums;
+    args.c_stride = in_place ? out_.stride : sums_stride;
+    args.n = panel.n;
+    // Bias and residual join the first partial sum, not the last: the residual may lie where partial sums will.
+    args.accumulate = !part.first;
+    args.bias = bias_ ? bias_ + panel.column : nullptr;
+    args.residual = nullptr;
+    if (part.first && residual_.data) add_residual(args, row, mr, panel);
+    args.lo = part.last ? epilogue_.lo : -Epilogue::kInfinity;
+    args.hi = part.last ? epilogue_.hi : Epilogue::kInfinity;
+    kernels_.tiles[mr][panel.vectors](args);
+    if (!part.last) return;
+    if (epilogue_.activate) epilogue_.activate(args.c, args.c_stride, mr, panel.n);
+    if (!in_place)
+      kernels_.narrow(args.c, args.c_stride, out_.at<Bfloat16>(row, panel.column), out_.stride, mr, panel.n);
+  }
+
+ private:
+  void add_residual(BrgemmArgs& args, int64_t row, int mr, const Panel& panel) const {
+    if (residual_.dtype == Dtype::kFloat32) {
+      args.residual = residual_.at<float>(row, panel.column);
+      args.residual_stride = residual_.stride;
+      return;
+    }
+    kernels_.widen(residual_.at<Bfloat16>(row, panel.column), residual_.stride, args.c, args.c_stride, mr, panel.n);
+    args.residual = args.c;
+    args.residual_stride = args.c_stride;
+  }
+
+  const F32Kernels& kernels_;
+  Epilogue epilogue_;
+  const float* bias_;
+  Matrix out_, residual_;
+};
+
+}  // namespace loopwright

@@ -1,0 +1,40 @@
+// bfloat16 on AVX512_BF16: the float32 microkernel, whose words of A and B are now pairs of consecutive k, and whose
+// FMA is now a sum of two products. Compiled with -mavx512f -mavx512bw -mavx512vl -mavx512bf16; nothing else may be.
+//
+// VDPBF16PS takes subnormal numbers for zero and makes none, and rounds to nearest whatever the MXCSR says; it rounds
+// after each of the two products, so that a sum over k errs as one of k float32 FMAs does.
+#include "brgemm_f32.h"
+#include "machine_f32.h"
+#include "rows_bf16.h"
+#include "vec_avx512.h"
+
+namespace loopwright {
+namespace {
+
+struct VecBf16Avx512 : VecAvx512 {
+  static constexpr int kProducts = 2;
+  static void accumulate(Reg& acc, Reg a, Reg b) { asm("vdpbf16ps %2, %1, %0" : "+v"(acc) : "v"(a), "v"(b)); }
+};
+
+}  // namespace
+
+const F32Kernels& bf16_kernels_avx512() {
+  static const F32Kernels kernels = [] {
+    F32Kernels k = f32_kernels_avx512();  // sums are float32, and so is what is done with them
+    add_tiles<VecBf16Avx512, 1, 16>(k);
+    add_tiles<VecBf16Avx512, 2, 14>(k);
+    add_tiles<VecBf16Avx512, 3, 9>(k);
+    add_tiles<VecBf16Avx512, 4, 6>(k);
+    add_tiles<VecBf16Avx512, 5, 5>(k);
+    add_tiles<VecBf16Avx512, 6, 4>(k);
+    add_tiles<VecBf16Avx512, 7, 3>(k);
+    add_tiles<VecBf16Avx512, 8, 2>(k);
+    k.fma_loop = &fma_loop<VecBf16Avx512>;
+    k.widen = &widen_rows;
+    k.narrow = &narrow_rows;
+    return k;
+  }();
+  return kernels;
+}
+
+}  // namespace loopwright
