@@ -11,6 +11,7 @@ from typing import NoReturn
 
 import psutil
 
+import kernels
 from autotune.progress import Search
 from autotune.shapes import EXAMPLES, LAYERS, notation, parse_shape, shape_text
 from autotune.strategies import STRATEGIES
@@ -130,6 +131,10 @@ def job(arguments: argparse.Namespace) -> Job:
             than memory, a file that cannot be written.
     """
     target = Target.named(arguments.arch, arguments.threads)
+    if arguments.dtype not in (possible := kernels.available_dtypes(target.isa)):
+        raise ValueError(
+            f"argument --dtype: this CPU has no {arguments.dtype} with {target.isa}; choose from: {', '.join(possible)}"
+        )
     op, dtype = arguments.op, arguments.dtype
     shapes = [_shape(op, text) for text in arguments.shape] if arguments.shape else list(LAYERS[op])
     workloads = tuple(dict.fromkeys(Workload(op, dims, dtype) for dims in shapes))

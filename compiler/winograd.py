@@ -52,6 +52,7 @@ class Winograd:
             s["kh"] == s["kw"] == self.kernel
             and s["stride_h"] == s["stride_w"] == self.stride
             and s["dilation_h"] == s["dilation_w"] == s["groups"] == 1
+            and workload.dtype == "float32"
         )
 
 

@@ -11,7 +11,7 @@ from compiler.workload import Workload
 BACKENDS = ("kernel", "tvm")
 # The data types that each has a space for, by operator.
 _SUPPORTED: Mapping[str, Mapping[str, tuple[str, ...]]] = {
-    "kernel": {"dense": ("float32",), "conv2d": ("float32",), "attention": ("float32",)},
+    "kernel": {"dense": ("float32", "bfloat16"), "conv2d": ("float32", "bfloat16"), "attention": ("float32",)},
     "tvm": {"dense": ("float32",), "conv2d": ("float32",)},
 }
 
@@ -23,7 +23,7 @@ def space(backend: str, workload: Workload, target: Target, winograd: bool = Tru
         winograd: whether schedules may use Winograd's algorithm, which rounds more than a sum does.
 
     Raises:
-        ValueError: no such backend, or none for this operator or data type.
+        ValueError: no such backend, or none for this operator or data type, or the target lacks the data type.
     """
     if backend not in BACKENDS:
         raise ValueError(f"unknown backend {backend!r}; choose from: {', '.join(BACKENDS)}")

@@ -68,7 +68,11 @@ def complaint(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatc
         (("--op", "conv2d", "--shape", "1x99999x99999x99x99x3x3"), ["memory", "available"]),
         (("--op", "attention", "--backend", "tvm"), ["--backend", "tvm", "attention", "choose from: kernel"]),
         (("--op", "attention", "--shape", "64x64x999999x999999x8"), ["memory", "available"]),
-        (("--op", "dense", "--dtype", "bfloat16", "--backend", "tvm"), ["dense", "bfloat16"]),
+        (
+            ("--op", "dense", "--dtype", "bfloat16", "--arch", "reference"),
+            ["--dtype", "bfloat16", "reference", "float32"],
+        ),
+        (("--op", "attention", "--dtype", "bfloat16"), ["--dtype", "bfloat16"]),
         (("--op", "dense", "--report", "notes/page"), ["notes/page", "another"]),
         (("--op", "dense", "--json", "missing/results.json"), ["missing/results.json", "another"]),
         (("--op", "dense", "--json", "."), ["directory", "another"]),

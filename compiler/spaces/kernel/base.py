@@ -39,9 +39,13 @@ class KernelSpace(ScheduleSpace):
     arguments: ClassVar[tuple[str, ...]] = ("x", "out", "residual")
 
     def __init__(self, workload: Workload, target: Target) -> None:
+        """
+        Raises:
+            ValueError: the target has no microkernel for the workload's data type.
+        """
         self.workload, self.target = workload, target
         self._element = DTYPE_BYTES[workload.dtype]
-        self._tiles = frozenset(kernels.register_tiles(target.isa))
+        self._tiles = frozenset(kernels.register_tiles(target.isa, workload.dtype))
         self.decisions = self._decisions() if self._tiles else ()
 
     @abstractmethod

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 import kernels
+from compiler.reference import NUMPY_DTYPES
 from compiler.schedule import Decision, Schedule
 from compiler.spaces.kernel.base import PARTS, KernelSpace, even_part, merged, parts
 from compiler.spaces.kernel.dense import DenseKernelSpace
@@ -139,7 +140,7 @@ class ConvKernelSpace(KernelSpace):
     @cached_property
     def _kernel_schedule(self) -> dict[str, Any]:
         s = self.workload.sizes
-        weight = np.zeros(self.workload.input_shapes["weight"], np.float32)
+        weight = np.zeros(self.workload.input_shapes["weight"], NUMPY_DTYPES[self.workload.dtype])
         return make_operator(self.workload, self.target, {"weight": weight}, None).schedule(s["n"], s["h"], s["w"])
 
 

@@ -67,4 +67,5 @@ class DenseKernelSpace(KernelSpace):
         return self._fits_l2(kc * nc if v["order"] == "n_inner" else mc * kc)
 
     def _default_values(self) -> Mapping[str, Any]:
-        return kernels.default_dense_schedule(*self.product, self.target.isa, self.target.num_cores)
+        m, n, k = self.product
+        return kernels.default_dense_schedule(m, n, k, self.target.isa, self.target.num_cores, self.workload.dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import kernels
-from compiler.reference import make_inputs, reference, tolerance
+from compiler.reference import NUMPY_DTYPES, make_inputs, reference, tolerance
 from compiler.schedule import Schedule, ScheduleSpace
 from compiler.spaces import backends, space
 from compiler.target import Target, usable_cores
@@ -59,9 +60,12 @@ def attention(draw: st.DrawFn, _epilogue: tuple[str, ...]) -> Workload:
 
 
 @st.composite
-def workloads(draw: st.DrawFn) -> Workload:
+def workloads(draw: st.DrawFn, isa: str | None = None) -> Workload:
+    """``isa``: one whose data types are drawn too."""
     make = draw(st.sampled_from([dense, pointwise, winograd, convolution, attention]))
-    return make(draw, draw(st.sampled_from(EPILOGUES)))
+    workload = make(draw, draw(st.sampled_from(EPILOGUES)))
+    dtype = draw(st.sampled_from(kernels.available_dtypes(isa) if isa and make != attention else ("float32",)))
+    return dataclasses.replace(workload, dtype=dtype)
 
 
 def assert_right(made: ScheduleSpace, schedule: Schedule, seed: int = 0) -> None:
@@ -70,25 +74,28 @@ def assert_right(made: ScheduleSpace, schedule: Schedule, seed: int = 0) -> None
     program.load(inputs)
     answer, expected = program.run(), reference(made.workload, inputs)
     assert answer.shape == expected.shape
+    assert answer.dtype == NUMPY_DTYPES[made.workload.dtype]
     allowed = tolerance(made.workload, inputs, made.algorithm(schedule))
-    assert np.all(np.abs(answer - expected) <= allowed), f"{made.workload}: {schedule}"
+    assert np.all(np.abs(answer.astype(np.float64) - expected) <= allowed), f"{made.workload}: {schedule}"
 
 
 @settings(max_examples=80, deadline=None)
-@given(workload=workloads(), isa=st.sampled_from(ISAS), seed=st.integers(0, 99))
-def test_every_answer_is_right(workload: Workload, isa: str, seed: int) -> None:
+@given(data=st.data(), isa=st.sampled_from(ISAS), seed=st.integers(0, 99))
+def test_every_answer_is_right(data: st.DataObject, isa: str, seed: int) -> None:
+    workload = data.draw(workloads(isa))
     made = space("kernel", workload, target(isa))
     assert_right(made, made.random(np.random.default_rng(seed)), seed)
 
 
 @settings(max_examples=80, deadline=None)
 @given(
-    workload=workloads(),
+    data=st.data(),
     isa=st.sampled_from(SCHEDULED or ["reference"]),
     num_cores=st.sampled_from([1, 2, 4]),
     winograd=st.booleans(),
 )
-def test_a_default_is_always_legal(workload: Workload, isa: str, num_cores: int, winograd: bool) -> None:
+def test_a_default_is_always_legal(data: st.DataObject, isa: str, num_cores: int, winograd: bool) -> None:
+    workload = data.draw(workloads(isa))
     wanted = Target.from_json({**target(isa).to_json(), "num_cores": num_cores})
     made = space("kernel", workload, wanted, winograd)
     assert made.is_legal(made.default())
@@ -176,6 +183,11 @@ def test_a_schedule_of_another_space_is_refused() -> None:
     made = space("kernel", Workload.conv2d(1, 8, 8, 16, 16, 3), target())
     with pytest.raises(ValueError, match="another space"):
         made.build(Schedule("tvm", {}))
+
+
+def test_a_data_type_that_an_isa_lacks_is_told() -> None:
+    with pytest.raises(ValueError, match="bfloat16 needs isa avx512"):
+        space("kernel", Workload.dense(1, 2, 3, "bfloat16"), target("reference"))
 
 
 def test_what_has_no_space_is_told() -> None:
