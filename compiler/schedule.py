@@ -67,7 +67,11 @@ class Program(Protocol):
         ...
 
     def time(self, number: int, repeat: int) -> list[float]:
-        """``repeat`` samples, each the mean seconds a run over ``number`` runs back to back."""
+        """``repeat`` samples, each the mean seconds a run over ``number`` runs.
+
+        Our convolutions meet their weights in memory, as in a network, whose other layers have put them out of the
+        caches; other programs run back to back.
+        """
         ...
 
 

@@ -92,6 +92,13 @@ class Conv2d:
         """``repeat`` samples, each the mean seconds a run over ``number`` runs back to back, without Python between."""
         return self._native.time(x, out, residual, number, repeat)
 
+    def evict_weights(self, n: int, h: int, w: int) -> None:
+        """Puts the weights that a call with images (n, h, w, c) reads out of all caches.
+
+        For measuring: between two runs of a layer in a network, the others' weights take its place in the caches.
+        """
+        self._native.evict_weights(n, h, w)
+
     def schedule(self, n: int, h: int, w: int) -> dict[str, Any]:
         """The schedule that a call with images (n, h, w, c) uses.
 

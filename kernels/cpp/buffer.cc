@@ -1,9 +1,13 @@
 #include "loopwright/buffer.h"
 
+#include <emmintrin.h>
 #include <sys/mman.h>
 
 #include <cstring>
 #include <new>
+
+#include "loopwright/split.h"
+#include "loopwright/thread_pool.h"
 
 namespace loopwright {
 
@@ -27,6 +31,15 @@ float* scratch(int64_t floats) {
     size = floats;
   }
   return buffer.get();
+}
+
+void evict(const float* data, int64_t floats, int threads) {
+  parallel(threads, [&](int thread) {
+    const int64_t end = split_begin(floats, threads, thread + 1);
+    for (int64_t i = split_begin(floats, threads, thread); i < end; i += kCacheLine) _mm_clflush(data + i);
+    if (floats > 0) _mm_clflush(data + end - 1);  // the last line, where the first is not whole
+    _mm_mfence();
+  });
 }
 
 }  // namespace loopwright

@@ -253,6 +253,17 @@ def test_one_object_in_two_threads(isa: str) -> None:
                 assert_right(y, workload, inputs, algorithm(op, workload))
 
 
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_evicted_weights_are_the_same(isa: str, kernel: int) -> None:
+    workload = Workload.conv2d(1, 6, 6, 5, 9, kernel)
+    inputs = make_inputs(workload)
+    op = layer(workload, inputs, isa, threads=2)
+    op.evict_weights(1, 6, 6)
+    assert_right(op(inputs["x"]), workload, inputs, algorithm(op, workload))
+    with pytest.raises(ValueError, match="x must have images of at least"):
+        op.evict_weights(1, 0, 6)
+
+
 def test_weights_are_copied(isa: str) -> None:
     workload = Workload.conv2d(1, 6, 6, 5, 9, 3, epilogue=("bias",))
     inputs = make_inputs(workload)

@@ -6,6 +6,7 @@ import itertools
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache, partial
+from statistics import fmean
 from typing import Any, ClassVar
 
 import numpy as np
@@ -37,6 +38,8 @@ class KernelSpace(ScheduleSpace):
     backend = BACKEND
     # What a call takes, in order: inputs by name, and the output.
     arguments: ClassVar[tuple[str, ...]] = ("x", "out", "residual")
+    # Whether a run is timed with its weights in memory, as a network's are, and not in the caches.
+    cold_weights: ClassVar[bool] = False
 
     def __init__(self, workload: Workload, target: Target) -> None:
         """
@@ -146,7 +149,14 @@ class _KernelProgram:
         return self._operator(*self._arguments)
 
     def time(self, number: int, repeat: int) -> list[float]:
-        return self._operator.time(*self._arguments, number=number, repeat=repeat)
+        if not self._space.cold_weights:
+            return self._operator.time(*self._arguments, number=number, repeat=repeat)
+        return [fmean(self._cold_run_secs() for _ in range(number)) for _ in range(repeat)]
+
+    def _cold_run_secs(self) -> float:
+        self._operator.evict_weights(*self._space.workload.dims[:3])
+        (secs,) = self._operator.time(*self._arguments, number=1, repeat=1)
+        return secs
 
 
 def parts(size: int, at_least: int) -> tuple[int, ...]:

@@ -31,6 +31,8 @@ def is_pointwise(workload: Workload) -> bool:
 class PointwiseKernelSpace(DenseKernelSpace):
     """A convolution that is a matrix product over its pixels has the schedules of one."""
 
+    cold_weights = True
+
     @property
     def product(self) -> tuple[int, int, int]:
         s = self.workload.sizes
@@ -49,6 +51,8 @@ class ConvKernelSpace(KernelSpace):
     Args:
         winograd: whether schedules may use Winograd's algorithm, where it applies: it rounds more than a sum does.
     """
+
+    cold_weights = True
 
     def __init__(self, workload: Workload, target: Target, winograd: bool = True) -> None:
         offered = [name for name, algorithm in ALGORITHMS.items() if winograd and algorithm.applies(workload)]

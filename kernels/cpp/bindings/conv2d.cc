@@ -138,6 +138,12 @@ std::vector<double> time_conv2d(const Conv2d& op, const py::object& x, const py:
   return time_runs(number, repeat, [&] { call.run(op); });
 }
 
+void evict_weights(const Conv2d& op, int64_t n, int64_t h, int64_t w) {
+  const Images images = fitting_images(op.geometry(), n, h, w);
+  const py::gil_scoped_release released;
+  op.evict_weights(images);
+}
+
 py::dict schedule_of(const Conv2d& op, int64_t n, int64_t h, int64_t w) {
   const Conv2d::Schedule s = op.schedule(fitting_images(op.geometry(), n, h, w));
   return std::visit([](const auto& values) { return to_dict(values); }, s);
@@ -153,6 +159,7 @@ void bind_conv2d(py::module_& m) {
       .def("__call__", &run_conv2d, py::arg("x"), py::arg("out"), py::arg("residual"))
       .def("time", &time_conv2d, py::arg("x"), py::arg("out"), py::arg("residual"), py::arg("number"),
            py::arg("repeat"))
+      .def("evict_weights", &evict_weights, py::arg("n"), py::arg("h"), py::arg("w"))
       .def("schedule", &schedule_of, py::arg("n"), py::arg("h"), py::arg("w"));
 }
 

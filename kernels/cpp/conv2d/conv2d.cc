@@ -109,4 +109,9 @@ void Conv2d::run(const void* x, const Images& images, void* out, Dtype out_dtype
   convolution(s).run(s, in, images, to, added);
 }
 
+void Conv2d::evict_weights(const Images& images) const {
+  if (dense_) return dense_->evict_weights();
+  convolution(std::get<Conv2dSchedule>(schedule(images))).evict_weights();
+}
+
 }  // namespace loopwright

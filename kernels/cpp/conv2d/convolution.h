@@ -26,6 +26,7 @@ class Convolution {
   // `s` has the algorithm and nr that the weights were packed for. Rows of the matrices are pixels, without gaps.
   virtual void run(const Conv2dSchedule& s, const Matrix& x, const Images& images, const Matrix& out,
                    const Matrix& residual) const = 0;
+  virtual void evict_weights() const {}
 
   const Conv2dSchedule::Algorithm algorithm;
   const int nr;

@@ -41,7 +41,8 @@ class DirectConvolution final : public Convolution {
         kernels_(f32_kernels(layer.isa, layer.dtype)) {
     const Conv2dGeometry& g = words_;
     const int64_t k = g.reduction(), group_floats = packed_floats(g.group_o(), k, kernels_.lanes);
-    weight_ = make_buffer(group_floats * g.groups);
+    weight_floats_ = group_floats * g.groups;
+    weight_ = make_buffer(weight_floats_);
     for (int64_t group = 0; group < g.groups; ++group)
       for (Panel panel : split_panels(g.group_o(), k, nr, kernels_.lanes)) {
         panel.offset += group * group_floats;
@@ -58,6 +59,7 @@ class DirectConvolution final : public Convolution {
 
   void run(const Conv2dSchedule& s, const Matrix& x, const Images& images, const Matrix& out,
            const Matrix& residual) const override;
+  void evict_weights() const override { evict(weight_.get(), weight_floats_, layer_.threads); }
 
  private:
   struct Call;
@@ -77,6 +79,7 @@ class DirectConvolution final : public Convolution {
   Conv2dGeometry words_;
   const F32Kernels& kernels_;
   Buffer weight_;
+  int64_t weight_floats_;
   std::vector<Panel> panels_;
 };
 

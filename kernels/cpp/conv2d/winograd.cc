@@ -78,10 +78,13 @@ class WinogradConvolution final : public Convolution {
   void run(const Conv2dSchedule& s, const Matrix& x, const Images& images, const Matrix& out,
            const Matrix& residual) const override;
 
+  void evict_weights() const override { evict(weight_.get(), weight_floats(), layer_.threads); }
+
  private:
   struct Call;
   // Rows and columns of the image that a tile reads.
   int64_t window() const { return stride_ * f_.size(); }
+  int64_t weight_floats() const { return packed_floats(layer_.geometry.o, channels_ * f_.places(), kernels_.lanes); }
   void pack();
   void transform_input(const Call& call, int64_t tile_begin, int64_t tile_end, float* v, float* patch) const;
   void multiply(const Call& call, int64_t tiles, const Panel& panel, const float* next_panel, const float* v,
@@ -100,7 +103,7 @@ class WinogradConvolution final : public Convolution {
 void WinogradConvolution::pack() {
   const Conv2dGeometry& g = layer_.geometry;
   const FilterMatrix matrix = filter_matrix(f_);
-  weight_ = make_buffer(packed_floats(g.o, channels_ * f_.places(), kernels_.lanes));
+  weight_ = make_buffer(weight_floats());
   const auto count = static_cast<int64_t>(panels_.size());
   // Tap (u, w) of phase channel `c`, which is (row of the phase, column of the phase, channel of the image).
   const auto tap = [&](int64_t o, int64_t c, int64_t u, int64_t w) {

@@ -73,6 +73,10 @@ void Dense::pack(const Matrix& weight) {
   });
 }
 
+void Dense::evict_weights() const {
+  evict(weight_.get(), packed_floats(n_, to_words(k_, dtype_), f32_kernels(isa_).lanes), threads_);
+}
+
 DenseSchedule Dense::schedule(int64_t m) const {
   return fixed_ ? *fixed_ : default_dense_schedule(isa_, dtype_, m, n_, k_, threads_, nr_);
 }

@@ -61,6 +61,10 @@ class Conv2d {
   void run(const void* x, const Images& images, void* out, Dtype out_dtype, const void* residual) const;
 
   Dtype dtype() const { return dtype_; }
+  // Puts the packed weights that run() uses for these images out of all caches, as the other layers of a network do: for
+  // measuring.
+  void evict_weights(const Images& images) const;
+
   const Conv2dGeometry& geometry() const { return geometry_; }
   // What run() will use for these images.
   Schedule schedule(const Images& images) const;

@@ -16,11 +16,12 @@ namespace loopwright {
 // What can be decided about a dense layer; any legal value gives the same answer.
 //
 //   threads    threads_m × (threads / threads_m) rectangles of the output, one a thread
-//   nc kc mc   per thread: for nc columns, for kc of k, for mc rows (sizes are evened out, so that no short rest is
-//   left) order      within a block: n inner (a strip of A stays in L1, B streams) or m inner (a panel of B stays, A
-//   streams) mr × nr    the register tile pack_a     copy the mc × kc block of A first, so that its rows neither
-//   collide in the cache nor lie on many pages prefetch   bytes ahead of B's stream that L1 asks for prefetch_next with
-//   m inner: L2 asks for the next panel of B while the rows go over this one
+//   nc kc mc   per thread: for nc columns, for kc of k, for mc rows (sizes are evened out, so that no short rest is left)
+//   order      within a block: n inner (a strip of A stays in L1, B streams) or m inner (a panel of B stays, A streams)
+//   mr × nr    the register tile
+//   pack_a     copy the mc × kc block of A first, so that its rows neither collide in the cache nor lie on many pages
+//   prefetch   bytes ahead of B's stream that L1 asks for
+//   prefetch_next  with m inner: L2 asks for the next panel of B while the rows go over this one
 struct DenseSchedule {
   enum class Order { kMInner, kNInner };
   int mr = 1, nr = 1;
@@ -47,6 +48,9 @@ class Dense {
   // null; it may be `out` itself, but overlap it in no other way, and `out` must not overlap x. Safe to call from
   // several threads at once. `threads` workers of the shared pool take part.
   void run(Matrix x, int64_t m, Matrix out, Matrix residual) const;
+
+  // Puts the packed weights out of all caches, as the other layers of a network do: for measuring.
+  void evict_weights() const;
 
   int64_t n() const { return n_; }
   int64_t k() const { return k_; }
