@@ -9,21 +9,24 @@
 namespace loopwright {
 namespace {
 
-// Twelve independent chains: enough for a latency of 4 cycles at two FMAs a cycle, few enough for 16 registers.
+// As many independent chains as registers allow: a latency of 4 cycles at two FMAs a cycle takes 8, one of 6 takes 12.
+// Each loop over them is unrolled: one that is not would keep all of them in memory.
 template <class V>
 double fma_loop(int64_t iterations) {
-  constexpr int kChains = 12, kUnroll = 8;
+  constexpr int kChains = V::kRegisters * 3 / 4, kUnroll = 8;
   typename V::Reg acc[kChains];
-  for (auto& a : acc) a = V::zero();
+#pragma GCC unroll 32
+  for (int c = 0; c < kChains; ++c) acc[c] = V::zero();
   volatile float opaque = 0.5f;  // keeps the compiler from knowing the sums
   const typename V::Reg x = V::set1(opaque), y = V::set1(opaque);
   for (int64_t i = 0; i < iterations; ++i) {
 #pragma GCC unroll 8
     for (int u = 0; u < kUnroll; ++u)
-#pragma GCC unroll 12
+#pragma GCC unroll 32
       for (int c = 0; c < kChains; ++c) V::accumulate(acc[c], x, y);  // grows until it is rounded off: never infinite
   }
   typename V::Reg total = acc[0];
+#pragma GCC unroll 32
   for (int c = 1; c < kChains; ++c) total = V::add(total, acc[c]);
   opaque = V::sum(total);
   return 2.0 * V::kProducts * V::kLanes * kChains * kUnroll * static_cast<double>(iterations);
