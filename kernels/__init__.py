@@ -18,6 +18,7 @@ from kernels.machine import (
     memory_bandwidth,
     peak_gflops,
 )
+from kernels.pooling import avg_pool2d, global_avg_pool2d, max_pool2d
 
 __all__ = [
     "Attention",
@@ -26,12 +27,15 @@ __all__ = [
     "GeneratedCodeFunctions",
     "available_dtypes",
     "available_isas",
+    "avg_pool2d",
     "cache_bytes",
     "cpu_name",
     "default_dense_schedule",
     "detect_isa",
     "generated_code_functions",
     "generated_code_threads",
+    "global_avg_pool2d",
+    "max_pool2d",
     "memory_bandwidth",
     "peak_gflops",
     "register_tiles",

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from kernels import _native
-
-# int: for both directions; two: of height and width; four, for padding alone: top, left, bottom, right.
-Sizes = int | Sequence[int]
+from kernels.sizes import Sizes, four_sides, pair
 
 
 class Conv2d:
@@ -58,9 +56,9 @@ class Conv2d:
         self._native = _native.Conv2d(
             weight,
             bias,
-            _sizes("stride", stride),
-            _padding(padding),
-            _sizes("dilation", dilation),
+            pair("stride", stride),
+            four_sides(padding),
+            pair("dilation", dilation),
             groups,
             activation,
             isa,
@@ -110,18 +108,3 @@ class Conv2d:
         the pixels (the rest the channels).
         """
         return self._native.schedule(n, h, w)
-
-
-def _sizes(argument: str, value: Sizes) -> tuple[int, int]:
-    sizes = (value, value) if isinstance(value, int) else tuple(value)
-    if len(sizes) != 2:
-        raise ValueError(f"{argument} must be one number or (height, width), got {value}")
-    return sizes
-
-
-def _padding(value: Sizes) -> tuple[int, int, int, int]:
-    sizes = (value, value) if isinstance(value, int) else tuple(value)
-    sizes = sizes * 2 if len(sizes) == 2 else sizes
-    if len(sizes) != 4:
-        raise ValueError(f"padding must be one number, (height, width) or (top, left, bottom, right), got {value}")
-    return sizes

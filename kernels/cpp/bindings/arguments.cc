@@ -62,6 +62,13 @@ Dtype parse_available_dtype(const std::string& text, Isa isa) {
   return dtype;
 }
 
+Pair at_least(const char* argument, const Pair& values, int64_t least) {
+  if (std::min(values.first, values.second) < least)
+    throw py::value_error(std::string(argument) + " must be at least " + std::to_string(least) + ", got (" +
+                          std::to_string(values.first) + ", " + std::to_string(values.second) + ")");
+  return values;
+}
+
 py::array checked(const py::handle& value, const char* argument, const std::vector<int64_t>& shape,
                   const std::vector<Dtype>& dtypes) {
   if (!py::isinstance<py::array>(value))

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "loopwright/brgemm.h"
@@ -23,6 +24,10 @@ Activation parse_activation(const std::optional<std::string>& text);
 // None is the best ISA of this CPU.
 Isa parse_available_isa(const std::optional<std::string>& text);
 int check_threads(int threads);
+
+// Sizes along the height and the width of an image.
+using Pair = std::pair<int64_t, int64_t>;
+Pair at_least(const char* argument, const Pair& values, int64_t least);
 
 // A dtype that `isa` and this CPU have.
 Dtype parse_available_dtype(const std::string& text, Isa isa);

@@ -44,15 +44,6 @@ py::dict to_dict(const Conv2dSchedule& s) {
   return values;
 }
 
-using Pair = std::pair<int64_t, int64_t>;
-
-Pair at_least(const char* argument, const Pair& values, int64_t least) {
-  if (std::min(values.first, values.second) < least)
-    throw py::value_error(std::string(argument) + " must be at least " + std::to_string(least) + ", got (" +
-                          std::to_string(values.first) + ", " + std::to_string(values.second) + ")");
-  return values;
-}
-
 Conv2dGeometry make_geometry(const py::array& weight, const Pair& stride, const std::array<int64_t, 4>& padding,
                              const Pair& dilation, int64_t groups) {
   Conv2dGeometry g{};

@@ -10,5 +10,6 @@ void bind_conv2d(pybind11::module_& m);
 void bind_dense(pybind11::module_& m);
 void bind_generated_code(pybind11::module_& m);
 void bind_machine(pybind11::module_& m);
+void bind_pooling(pybind11::module_& m);
 
 }  // namespace loopwright

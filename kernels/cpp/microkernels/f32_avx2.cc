@@ -2,6 +2,7 @@
 #include "activations_f32.h"
 #include "brgemm_f32.h"
 #include "machine_f32.h"
+#include "pooling_f32.h"
 #include "softmax_f32.h"
 #include "transpose_f32.h"
 #include "vec_avx2.h"
@@ -22,6 +23,7 @@ const F32Kernels& f32_kernels_avx2() {
     add_activations<VecAvx2>(k);
     add_winograd<VecAvx2>(k);
     k.softmax_rows = &softmax_rows<VecAvx2>;
+    k.pool = pool_functions<VecAvx2>();
     k.transpose = &transpose<VecAvx2>;
     k.fma_loop = &fma_loop<VecAvx2>;
     k.read_sum = &read_sum<VecAvx2>;

@@ -2,6 +2,7 @@
 #include "activations_f32.h"
 #include "brgemm_f32.h"
 #include "machine_f32.h"
+#include "pooling_f32.h"
 #include "softmax_f32.h"
 #include "transpose_f32.h"
 #include "vec_avx512.h"
@@ -24,6 +25,7 @@ const F32Kernels& f32_kernels_avx512() {
     add_activations<VecAvx512>(k);
     add_winograd<VecAvx512>(k);
     k.softmax_rows = &softmax_rows<VecAvx512>;
+    k.pool = pool_functions<VecAvx512>();
     k.transpose = &transpose<VecAvx512>;
     k.fma_loop = &fma_loop<VecAvx512>;
     k.read_sum = &read_sum<VecAvx512>;

@@ -32,6 +32,8 @@ struct VecAvx512 {
   // Both return the second operand where either is NaN.
   static Reg max(Reg a, Reg b) { return _mm512_max_ps(a, b); }
   static Reg min(Reg a, Reg b) { return _mm512_min_ps(a, b); }
+  // The larger one; NaN where either is.
+  static Reg max_or_nan(Reg a, Reg b) { return _mm512_mask_max_ps(a, _mm512_cmp_ps_mask(a, a, _CMP_ORD_Q), a, b); }
   static Reg abs(Reg x) { return _mm512_castsi512_ps(_mm512_and_epi32(_mm512_castps_si512(x), abs_bits())); }
   static Reg copysign(Reg magnitude, Reg sign) {
     return _mm512_castsi512_ps(

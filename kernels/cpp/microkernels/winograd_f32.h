@@ -9,6 +9,7 @@
 
 #include "loopwright/brgemm.h"
 #include "loopwright/winograd.h"
+#include "vector_access.h"
 
 namespace loopwright {
 namespace {
@@ -76,20 +77,6 @@ struct WinogradOutput6 {  // of F(3, 4) and F(4, 3): the same points, and infini
       y[3] = V::fma(V::set1(kA2 * kA), difference_a, V::fma(V::set1(kB2 * kB), difference_b, m[5]));
     }
   }
-};
-
-// What is read and written of a vector of channels: all of it, or the first lanes.
-template <class V>
-struct WholeVector {
-  typename V::Reg load(const float* p) const { return V::load(p); }
-  void store(float* p, typename V::Reg x) const { V::store(p, x); }
-};
-
-template <class V>
-struct PartialVector {
-  typename V::Mask mask;
-  typename V::Reg load(const float* p) const { return V::load(p, mask); }
-  void store(float* p, typename V::Reg x) const { V::store(p, x, mask); }
 };
 
 template <class V, class F, class Access>

@@ -24,6 +24,7 @@
 
 #include "loopwright/dtype.h"
 #include "loopwright/isa.h"
+#include "loopwright/pool_row.h"
 #include "loopwright/softmax.h"
 #include "loopwright/winograd.h"
 
@@ -65,6 +66,7 @@ struct F32Kernels {
   // Transforms of Winograd's F(2×2, 3×3), F(3×3, 4×4) and F(4×4, 3×3).
   WinogradFunctions winograd2, winograd3, winograd4;
   SoftmaxFunction softmax_rows = nullptr;  // null in the reference
+  PoolFunctions pool;
   // to[p, j] = from[j, p] for j < rows, p < columns, rows of `to` filled up with zeros to whole vectors. Strides in
   // floats from row to row.
   void (*transpose)(const float* from, int64_t from_stride, int64_t rows, int64_t columns, float* to,

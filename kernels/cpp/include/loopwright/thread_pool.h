@@ -1,6 +1,8 @@
 // The one thread pool of a process. Threads are made when first needed and live as long as the process.
 #pragma once
 
+#include <algorithm>
+#include <cstdint>
 #include <utility>
 
 namespace loopwright {
@@ -31,6 +33,13 @@ template <class F>
 void parallel(int threads, F&& f) {
   if (threads > 1 && try_run_on_pool(threads, ThreadBody(f))) return;
   for (int t = 0; t < threads; ++t) f(t);
+}
+
+// How many of `threads` are worth asking to read and write `floats` in all, where little is done with each: what takes
+// about as long as the call itself stays on the calling thread.
+inline int threads_worth(int64_t floats, int threads) {
+  constexpr int64_t kFloatsAThread = 16384;
+  return static_cast<int>(std::clamp<int64_t>(floats / kFloatsAThread, 1, threads));
 }
 
 }  // namespace loopwright

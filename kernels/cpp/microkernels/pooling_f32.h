@@ -1,0 +1,81 @@
+// Rows of pooled pixels (contract: include/loopwright/pool_row.h) for float32, templated over the vector type V.
+//
+// A window is reduced pixel by pixel, its channels in up to kPoolVectors registers: a load and an operation a tap and
+// vector, on independent accumulators. Images are read in place; a window at a border is a smaller window.
+#pragma once
+
+#include "loopwright/brgemm.h"
+#include "loopwright/pool_row.h"
+#include "vector_access.h"
+
+namespace loopwright {
+namespace {
+
+constexpr int kPoolVectors = 8;
+
+template <class V>
+struct LargestOfWindow {
+  using Reg = typename V::Reg;
+  static Reg start() { return V::set1(-__builtin_inff()); }
+  static Reg join(Reg acc, Reg x) { return V::max_or_nan(acc, x); }
+  static Reg finish(Reg acc, float) { return acc; }
+};
+
+template <class V>
+struct MeanOfWindow {
+  using Reg = typename V::Reg;
+  static Reg start() { return V::zero(); }
+  static Reg join(Reg acc, Reg x) { return V::add(acc, x); }
+  static Reg finish(Reg acc, float count) { return V::div(acc, V::set1(count)); }
+};
+
+// The window whose first pixel is x, `columns` wide, for N vectors of channels.
+template <class V, class Reduction, int N, class Access>
+inline void pool_vectors(const PoolRow& row, const float* x, int64_t columns, float count, float* y,
+                         const Access& access) {
+  typename V::Reg acc[N];
+#pragma GCC unroll 8
+  for (int v = 0; v < N; ++v) acc[v] = Reduction::start();
+  for (int64_t i = 0; i < row.rows; ++i, x += row.row_stride) {
+    const float* pixel = x;
+    for (int64_t j = 0; j < columns; ++j, pixel += row.dilation * row.pixel_stride)
+#pragma GCC unroll 8
+      for (int v = 0; v < N; ++v) acc[v] = Reduction::join(acc[v], access.load(pixel + v * V::kLanes));
+  }
+#pragma GCC unroll 8
+  for (int v = 0; v < N; ++v) access.store(y + v * V::kLanes, Reduction::finish(acc[v], count));
+}
+
+// The same for the channels from c on: N vectors at a time, then half as many, and at last a part of one.
+template <class V, class Reduction, int N>
+inline void pool_channels(const PoolRow& row, const float* x, int64_t columns, float count, float* y, int64_t c) {
+  for (; c + N * V::kLanes <= row.channels; c += N * V::kLanes)
+    pool_vectors<V, Reduction, N>(row, x + c, columns, count, y + c, WholeVector<V>{});
+  if (c == row.channels) return;
+  if constexpr (N > 1) {
+    pool_channels<V, Reduction, N / 2>(row, x, columns, count, y, c);
+  } else {
+    const PartialVector<V> rest{V::mask(static_cast<int>(row.channels - c))};
+    pool_vectors<V, Reduction, 1>(row, x + c, columns, count, y + c, rest);
+  }
+}
+
+template <class V, class Reduction>
+void pool_row(const PoolRow& row) {
+  for (int64_t q = 0; q < row.ow; ++q) {
+    const int64_t start = q * row.stride - row.pad;
+    const Taps inside = taps_between(start, row.kernel, row.dilation, 0, row.w);
+    const Taps counted = taps_between(start, row.kernel, row.dilation, row.counted_begin, row.counted_end);
+    const float* x = row.x + (start + inside.first * row.dilation) * row.pixel_stride;
+    pool_channels<V, Reduction, kPoolVectors>(
+        row, x, inside.count, static_cast<float>(row.counted_rows * counted.count), row.y + q * row.pixel_stride, 0);
+  }
+}
+
+template <class V>
+constexpr PoolFunctions pool_functions() {
+  return {&pool_row<V, LargestOfWindow<V>>, &pool_row<V, MeanOfWindow<V>>};
+}
+
+}  // namespace
+}  // namespace loopwright

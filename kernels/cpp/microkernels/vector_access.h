@@ -1,0 +1,31 @@
+// What is read and written of a vector of channels: all of it, or the first lanes.
+#pragma once
+
+#include <cstdint>
+
+namespace loopwright {
+namespace {
+
+template <class V>
+struct WholeVector {
+  typename V::Reg load(const float* p) const { return V::load(p); }
+  void store(float* p, typename V::Reg x) const { V::store(p, x); }
+};
+
+template <class V>
+struct PartialVector {
+  typename V::Mask mask;
+  typename V::Reg load(const float* p) const { return V::load(p, mask); }
+  void store(float* p, typename V::Reg x) const { V::store(p, x, mask); }
+};
+
+// f(i, access) for each vector of `n` floats, which begin at i.
+template <class V, class F>
+inline __attribute__((always_inline)) void for_each_vector(int64_t n, const F& f) {
+  int64_t i = 0;
+  for (; i + V::kLanes <= n; i += V::kLanes) f(i, WholeVector<V>{});
+  if (i < n) f(i, PartialVector<V>{V::mask(static_cast<int>(n - i))});
+}
+
+}  // namespace
+}  // namespace loopwright

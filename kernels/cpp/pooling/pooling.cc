@@ -1,0 +1,70 @@
+// out[n, p, q, c] = max or mean over i < kh, j < kw of
+//   x[n, p * stride_h - pad_top + i * dilation_h, q * stride_w - pad_left + j * dilation_w, c]
+//
+// What lies outside of the image has no part in it: windows are clipped, and nothing is copied. Rows of the output are
+// what microkernels compute; here they are dealt to the threads, and where there are fewer of them than threads, as in
+// global pooling, their channels are too.
+#include "loopwright/pooling.h"
+
+#include "loopwright/brgemm.h"
+#include "loopwright/reference.h"
+#include "loopwright/split.h"
+#include "loopwright/thread_pool.h"
+
+namespace loopwright {
+namespace {
+
+PoolRowFunction row_function(Pooling pooling, Isa isa) {
+  if (isa == Isa::kReference) return pooling == Pooling::kMax ? &reference_max_pool_row : &reference_average_pool_row;
+  const PoolFunctions& functions = f32_kernels(isa).pool;
+  return pooling == Pooling::kMax ? functions.max : functions.average;
+}
+
+// The part of a padded axis whose pixels a mean counts.
+struct Counted {
+  int64_t begin, end;
+  Counted(Pooling pooling, const PoolAxis& axis, int64_t size)
+      : begin(pooling == Pooling::kAverageWithPads ? -axis.pad_begin : 0),
+        end(pooling == Pooling::kAverageWithPads ? size + axis.pad_end : size) {}
+};
+
+}  // namespace
+
+void pool2d(Pooling pooling, const PoolGeometry& g, const float* x, const Images& in, int64_t c, float* out, Isa isa,
+            int threads) {
+  const PoolRowFunction pool_row = row_function(pooling, isa);
+  const int64_t oh = g.h.output(in.h, g.ceil_mode), ow = g.w.output(in.w, g.ceil_mode), lines = in.n * oh;
+  const Counted counted_h(pooling, g.h, in.h), counted_w(pooling, g.w, in.w);
+
+  const int64_t workers = threads_worth(in.n * (in.h * in.w + oh * ow) * c, threads);
+  const int64_t across_lines = std::min(lines, workers), across_channels = workers / across_lines;
+  parallel(static_cast<int>(across_lines * across_channels), [&](int thread) {
+    const int64_t i = thread / across_channels, j = thread % across_channels;
+    const int64_t channel = std::min(c, split_begin(ceil_div(c, kCacheLine), across_channels, j) * kCacheLine);
+    const int64_t channel_end = std::min(c, split_begin(ceil_div(c, kCacheLine), across_channels, j + 1) * kCacheLine);
+    PoolRow row{};
+    row.row_stride = g.h.dilation * in.w * c;
+    row.w = in.w;
+    row.ow = ow;
+    row.pixel_stride = c;
+    row.channels = channel_end - channel;
+    row.kernel = g.w.kernel;
+    row.stride = g.w.stride;
+    row.dilation = g.w.dilation;
+    row.pad = g.w.pad_begin;
+    row.counted_begin = counted_w.begin;
+    row.counted_end = counted_w.end;
+    const int64_t end = split_begin(lines, across_lines, i + 1);
+    for (int64_t line = split_begin(lines, across_lines, i); line < end; ++line) {
+      const int64_t image = line / oh, start = line % oh * g.h.stride - g.h.pad_begin;
+      const Taps inside = taps_between(start, g.h.kernel, g.h.dilation, 0, in.h);
+      row.x = x + (image * in.h + start + inside.first * g.h.dilation) * in.w * c + channel;
+      row.rows = inside.count;
+      row.y = out + line * ow * c + channel;
+      row.counted_rows = taps_between(start, g.h.kernel, g.h.dilation, counted_h.begin, counted_h.end).count;
+      pool_row(row);
+    }
+  });
+}
+
+}  // namespace loopwright
