@@ -14,7 +14,7 @@ const F32Kernels& f32_kernels_avx512() {
   static const F32Kernels kernels = [] {
     F32Kernels k;
     k.lanes = VecAvx512::kLanes;
-    add_tiles<VecAvx512, 1, 16>(k);
+    add_tiles<VecAvx512, 1, 28>(k);
     add_tiles<VecAvx512, 2, 14>(k);
     add_tiles<VecAvx512, 3, 9>(k);
     add_tiles<VecAvx512, 4, 6>(k);

@@ -57,7 +57,7 @@ enum class Activation { kNone, kRelu, kRelu6, kGelu, kSigmoid, kTanh, kSilu, kHa
 // tiles: its operators are plain loops. Plain arrays, because the files that fill it in are compiled for their ISA, and
 // a template of the standard library instantiated there could be the copy that the linker keeps for every CPU.
 struct F32Kernels {
-  static constexpr int kMaxRows = 16, kMaxVectors = 8;
+  static constexpr int kMaxRows = 28, kMaxVectors = 8;
   int lanes = 1;
   Microkernel tiles[kMaxRows + 1][kMaxVectors + 1] = {};  // by rows and vectors of columns; null where there is none
   // The activations that are no clamp, applied to a finished tile while it is in L1; null where a clamp does it.
