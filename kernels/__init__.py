@@ -19,12 +19,15 @@ from kernels.machine import (
     peak_gflops,
 )
 from kernels.pooling import avg_pool2d, global_avg_pool2d, max_pool2d
+from kernels.rowwise import activation, add, layer_norm, softmax
 
 __all__ = [
     "Attention",
     "Conv2d",
     "Dense",
     "GeneratedCodeFunctions",
+    "activation",
+    "add",
     "available_dtypes",
     "available_isas",
     "avg_pool2d",
@@ -35,9 +38,11 @@ __all__ = [
     "generated_code_functions",
     "generated_code_threads",
     "global_avg_pool2d",
+    "layer_norm",
     "max_pool2d",
     "memory_bandwidth",
     "peak_gflops",
     "register_tiles",
     "set_failure_reasons",
+    "softmax",
 ]

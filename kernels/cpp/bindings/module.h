@@ -11,5 +11,6 @@ void bind_dense(pybind11::module_& m);
 void bind_generated_code(pybind11::module_& m);
 void bind_machine(pybind11::module_& m);
 void bind_pooling(pybind11::module_& m);
+void bind_rowwise(pybind11::module_& m);
 
 }  // namespace loopwright

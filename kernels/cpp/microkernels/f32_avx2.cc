@@ -1,6 +1,8 @@
 // float32 on AVX2 + FMA: the table of register tiles. Compiled with -mavx2 -mfma; nothing else may be.
 #include "activations_f32.h"
 #include "brgemm_f32.h"
+#include "elementwise_f32.h"
+#include "layer_norm_f32.h"
 #include "machine_f32.h"
 #include "pooling_f32.h"
 #include "softmax_f32.h"
@@ -24,6 +26,8 @@ const F32Kernels& f32_kernels_avx2() {
     add_winograd<VecAvx2>(k);
     k.softmax_rows = &softmax_rows<VecAvx2>;
     k.pool = pool_functions<VecAvx2>();
+    k.clamped_sum = &clamped_sum<VecAvx2>;
+    k.layer_norm_rows = &layer_norm_rows<VecAvx2>;
     k.transpose = &transpose<VecAvx2>;
     k.fma_loop = &fma_loop<VecAvx2>;
     k.read_sum = &read_sum<VecAvx2>;

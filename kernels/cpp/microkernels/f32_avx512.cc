@@ -1,6 +1,8 @@
 // float32 on AVX-512F: the table of register tiles. Compiled with -mavx512f; nothing else may be.
 #include "activations_f32.h"
 #include "brgemm_f32.h"
+#include "elementwise_f32.h"
+#include "layer_norm_f32.h"
 #include "machine_f32.h"
 #include "pooling_f32.h"
 #include "softmax_f32.h"
@@ -26,6 +28,8 @@ const F32Kernels& f32_kernels_avx512() {
     add_winograd<VecAvx512>(k);
     k.softmax_rows = &softmax_rows<VecAvx512>;
     k.pool = pool_functions<VecAvx512>();
+    k.clamped_sum = &clamped_sum<VecAvx512>;
+    k.layer_norm_rows = &layer_norm_rows<VecAvx512>;
     k.transpose = &transpose<VecAvx512>;
     k.fma_loop = &fma_loop<VecAvx512>;
     k.read_sum = &read_sum<VecAvx512>;

@@ -23,7 +23,9 @@
 #include <cstdint>
 
 #include "loopwright/dtype.h"
+#include "loopwright/elementwise.h"
 #include "loopwright/isa.h"
+#include "loopwright/layer_norm.h"
 #include "loopwright/pool_row.h"
 #include "loopwright/softmax.h"
 #include "loopwright/winograd.h"
@@ -67,6 +69,8 @@ struct F32Kernels {
   WinogradFunctions winograd2, winograd3, winograd4;
   SoftmaxFunction softmax_rows = nullptr;  // null in the reference
   PoolFunctions pool;
+  ClampedSumFunction clamped_sum = nullptr;
+  LayerNormFunction layer_norm_rows = nullptr;
   // to[p, j] = from[j, p] for j < rows, p < columns, rows of `to` filled up with zeros to whole vectors. Strides in
   // floats from row to row.
   void (*transpose)(const float* from, int64_t from_stride, int64_t rows, int64_t columns, float* to,

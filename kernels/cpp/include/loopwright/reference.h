@@ -7,6 +7,7 @@ namespace loopwright {
 
 float reference_activation(Activation activation, float x);
 void reference_softmax(const SoftmaxArgs& args);
+void reference_layer_norm(const LayerNormArgs& args);
 void reference_max_pool_row(const PoolRow& row);
 void reference_average_pool_row(const PoolRow& row);
 

@@ -1,0 +1,64 @@
+// Layer normalisation (contract: include/loopwright/layer_norm.h), templated over the vector type V.
+//
+// Three passes over a row, which stays in L1: the mean; the mean of squared differences from it; the answer. The second
+// pass is what E[v²] - E[v]² would save, and with it all digits of a row whose mean is large beside its spread. Where
+// there is a residual, the first pass leaves x + residual in `out` for the others.
+#pragma once
+
+#include "loopwright/layer_norm.h"
+#include "vector_access.h"
+
+namespace loopwright {
+namespace {
+
+// The sum over i < n of term(i, access), vectors that begin at i. Four sums side by side hide an addition's latency.
+template <class V, class Term>
+inline float sum_of(int64_t n, const Term& term) {
+  constexpr int kSums = 4;
+  typename V::Reg sums[kSums];
+  for (auto& sum : sums) sum = V::zero();
+  int64_t i = 0;
+  for (; i + kSums * V::kLanes <= n; i += kSums * V::kLanes)
+#pragma GCC unroll 4
+    for (int s = 0; s < kSums; ++s) sums[s] = V::add(sums[s], term(i + s * V::kLanes, WholeVector<V>{}));
+  for (; i + V::kLanes <= n; i += V::kLanes) sums[0] = V::add(sums[0], term(i, WholeVector<V>{}));
+  if (i < n) {
+    const PartialVector<V> rest{V::mask(static_cast<int>(n - i))};
+    sums[1] = V::add(sums[1], V::select(rest.mask, term(i, rest), V::zero()));
+  }
+  return V::sum(V::add(V::add(sums[0], sums[1]), V::add(sums[2], sums[3])));
+}
+
+template <class V>
+void layer_norm_row(const LayerNormArgs& args, const float* x, const float* residual, float* out) {
+  const auto count = static_cast<float>(args.n);
+  const float total = sum_of<V>(args.n, [&](int64_t i, const auto& access) {
+    auto v = access.load(x + i);
+    if (residual) {
+      v = V::add(v, access.load(residual + i));
+      access.store(out + i, v);
+    }
+    return v;
+  });
+  const float* v = residual ? out : x;
+  const auto mean = V::set1(total / count);
+  const float squares = sum_of<V>(args.n, [&](int64_t i, const auto& access) {
+    const auto difference = V::sub(access.load(v + i), mean);
+    return V::mul(difference, difference);
+  });
+  const auto inverse = V::set1(1.0f / __builtin_sqrtf(squares / count + args.eps));
+  for_each_vector<V>(args.n, [&](int64_t i, const auto& access) {
+    const auto normal = V::mul(V::sub(access.load(v + i), mean), inverse);
+    access.store(out + i, V::fma(normal, access.load(args.gamma + i), access.load(args.beta + i)));
+  });
+}
+
+template <class V>
+void layer_norm_rows(const LayerNormArgs& args) {
+  for (int64_t i = 0; i < args.rows; ++i)
+    layer_norm_row<V>(args, args.x + i * args.n, args.residual ? args.residual + i * args.n : nullptr,
+                      args.out + i * args.n);
+}
+
+}  // namespace
+}  // namespace loopwright

@@ -1,0 +1,47 @@
+// out[i] = activation(a[i] + b[i]). Activations that are a clamp join the sum; the others follow it on blocks that are
+// still in L1.
+#include <algorithm>
+
+#include "loopwright/epilogue.h"
+#include "loopwright/reference.h"
+#include "loopwright/rowwise.h"
+#include "loopwright/split.h"
+#include "loopwright/thread_pool.h"
+
+namespace loopwright {
+namespace {
+
+constexpr int64_t kBlock = 2048;  // floats
+
+void add_blocks(const float* a, const float* b, Activation activation, float* out, int64_t n,
+                const F32Kernels& kernels) {
+  const Epilogue epilogue(activation, kernels);
+  for (int64_t i = 0; i < n; i += kBlock) {
+    const int64_t count = std::min(kBlock, n - i);
+    kernels.clamped_sum({a + i, b ? b + i : nullptr, out + i, count, epilogue.lo, epilogue.hi});
+    if (epilogue.activate) epilogue.activate(out + i, count, 1, static_cast<int>(count));
+  }
+}
+
+void add_reference(const float* a, const float* b, Activation activation, float* out, int64_t n) {
+  for (int64_t i = 0; i < n; ++i) out[i] = reference_activation(activation, a[i] + (b ? b[i] : 0.0f));
+}
+
+}  // namespace
+
+void add(const float* a, const float* b, Activation activation, float* out, int64_t n, Isa isa, int threads) {
+  const int workers = threads_worth((b ? 3 : 2) * n, threads);
+  const int64_t lines = ceil_div(n, kCacheLine);
+  parallel(workers, [&](int thread) {
+    const int64_t begin = split_begin(lines, workers, thread) * kCacheLine;
+    const int64_t count = std::min(n, split_begin(lines, workers, thread + 1) * kCacheLine) - begin;
+    const float* b_part = b ? b + begin : nullptr;
+    if (isa == Isa::kReference) {
+      add_reference(a + begin, b_part, activation, out + begin, count);
+    } else {
+      add_blocks(a + begin, b_part, activation, out + begin, count, f32_kernels(isa));
+    }
+  });
+}
+
+}  // namespace loopwright
