@@ -17,7 +17,7 @@ template <class V>
 struct LargestOfWindow {
   using Reg = typename V::Reg;
   static Reg start() { return V::set1(-__builtin_inff()); }
-  static Reg join(Reg acc, Reg x) { return V::max_or_nan(acc, x); }
+  static Reg join(Reg acc, Reg x) { return V::max_or_nan(x, acc); }
   static Reg finish(Reg acc, float) { return acc; }
 };
 

@@ -34,7 +34,7 @@ struct VecAvx2 {
   // Both return the second operand where either is NaN.
   static Reg max(Reg a, Reg b) { return _mm256_max_ps(a, b); }
   static Reg min(Reg a, Reg b) { return _mm256_min_ps(a, b); }
-  // The larger one; NaN where either is.
+  // The larger one; NaN where either is. In a chain of maxima `b` is what came before: the test of `a` needs no wait.
   static Reg max_or_nan(Reg a, Reg b) { return _mm256_blendv_ps(max(a, b), a, _mm256_cmp_ps(a, a, _CMP_UNORD_Q)); }
   static Reg abs(Reg x) { return _mm256_and_ps(x, abs_bits()); }
   static Reg copysign(Reg magnitude, Reg sign) {

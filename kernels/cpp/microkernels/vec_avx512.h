@@ -32,7 +32,7 @@ struct VecAvx512 {
   // Both return the second operand where either is NaN.
   static Reg max(Reg a, Reg b) { return _mm512_max_ps(a, b); }
   static Reg min(Reg a, Reg b) { return _mm512_min_ps(a, b); }
-  // The larger one; NaN where either is.
+  // The larger one; NaN where either is. In a chain of maxima `b` is what came before: the test of `a` needs no wait.
   static Reg max_or_nan(Reg a, Reg b) { return _mm512_mask_max_ps(a, _mm512_cmp_ps_mask(a, a, _CMP_ORD_Q), a, b); }
   static Reg abs(Reg x) { return _mm512_castsi512_ps(_mm512_and_epi32(_mm512_castps_si512(x), abs_bits())); }
   static Reg copysign(Reg magnitude, Reg sign) {
