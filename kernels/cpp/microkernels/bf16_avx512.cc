@@ -6,18 +6,9 @@
 #include "brgemm_f32.h"
 #include "machine_f32.h"
 #include "rows_bf16.h"
-#include "vec_avx512.h"
+#include "vec_bf16_avx512.h"
 
 namespace loopwright {
-namespace {
-
-struct VecBf16Avx512 : VecAvx512 {
-  static constexpr int kProducts = 2;
-  static void accumulate(Reg& acc, Reg a, Reg b) { asm("vdpbf16ps %2, %1, %0" : "+v"(acc) : "v"(a), "v"(b)); }
-};
-
-}  // namespace
-
 const F32Kernels& bf16_kernels_avx512() {
   static const F32Kernels kernels = [] {
     F32Kernels k = f32_kernels_avx512();  // sums are float32, and so is what is done with them
@@ -30,8 +21,8 @@ const F32Kernels& bf16_kernels_avx512() {
     add_tiles<VecBf16Avx512, 7, 3>(k);
     add_tiles<VecBf16Avx512, 8, 2>(k);
     k.fma_loop = &fma_loop<VecBf16Avx512>;
-    k.widen = &widen_rows;
-    k.narrow = &narrow_rows;
+    k.widen = &convert_rows<VecBf16Avx512, Bfloat16, float>;
+    k.narrow = &convert_rows<VecBf16Avx512, float, Bfloat16>;
     return k;
   }();
   return kernels;

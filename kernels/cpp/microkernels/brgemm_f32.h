@@ -5,9 +5,9 @@
 // Ports: one step of k costs MR*NV FMAs and NV + MR loads. With two FMA and two load ports, the FMAs are the limit
 // where
 //   NV + MR <= MR*NV; the NV prefetches fit into what is left from 4x64, 8x48, 14x32 on.
-// Latency: 4 cycles at two FMAs a cycle need 8 chains. A tile with fewer accumulators keeps kChains copies of them,
-// over
-//   which consecutive k are spread.
+// Latency: 4 cycles at two FMAs a cycle need 8 chains, 6 cycles (VDPBF16PS) need 12. A tile with fewer accumulators
+// keeps
+//   kChains copies of them, over which consecutive k are spread.
 #pragma once
 
 #include <xmmintrin.h>
@@ -23,8 +23,9 @@ struct Brgemm {
   static constexpr int kColumns = NV * V::kLanes;
   static constexpr int kCacheLine = 16;  // floats
   static constexpr int kUnroll = 4;
-  static constexpr int kChains = MR * NV >= 8 ? 1 : MR * NV >= 4 ? 2 : 4;
-  static_assert(MR * NV + NV + 1 <= V::kRegisters, "the tile does not fit the register file");
+  static constexpr int kChains = MR * NV >= V::kInFlight ? 1 : 2 * MR * NV >= V::kInFlight ? 2 : 4;
+  static constexpr int kRowRegisters = MR > 1 ? NV : 1;  // of a row of B: what is used once need not be kept
+  static_assert(kChains * MR * NV + kRowRegisters + 1 <= V::kRegisters, "the tile does not fit the register file");
 
   using Reg = typename V::Reg;
 
@@ -158,9 +159,17 @@ struct Brgemm {
       const Reg hi = V::set1(args.hi);
       apply(acc, [&](Reg x) { return V::min(hi, x); });
     }
+    if constexpr (V::kProducts > 1) {
+      if (args.rounded) return store(acc, args.rounded, args.rounded_stride, last);
+    }
+    store(acc, args.c, args.c_stride, last);
+  }
+
+  template <class T>
+  static inline __attribute__((always_inline)) void store(Reg (&acc)[MR][NV], T* c, int64_t stride, Mask last) {
 #pragma GCC unroll 32
     for (int i = 0; i < MR; ++i) {
-      float* row = args.c + i * args.c_stride;
+      T* row = c + i * stride;
 #pragma GCC unroll 8
       for (int j = 0; j < NV; ++j) {
         if (j + 1 < NV) {

@@ -12,6 +12,7 @@ struct VecAvx2 {
   using Mask = __m256i;
   static constexpr int kLanes = 8;
   static constexpr int kRegisters = 16;
+  static constexpr int kInFlight = 8;  // accumulators that hide the latency of accumulate()
   static constexpr int kProducts = 1;  // that accumulate() adds to a lane
 
   static Mask mask(int n) {  // the first n lanes, 0 <= n <= 8

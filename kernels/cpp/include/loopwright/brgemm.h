@@ -40,6 +40,8 @@ struct BrgemmArgs {
   int64_t a_stride;
   float* c;
   int64_t c_stride;
+  Bfloat16* rounded = nullptr;  // only for bfloat16: where C goes, rounded to nearest even, instead of to c; or null
+  int64_t rounded_stride = 0;
   int n;
   bool accumulate;
   const float* bias;

@@ -40,9 +40,12 @@ class TileOutput {
     if (part.first && residual_.data) add_residual(args, row, mr, panel);
     args.lo = part.last ? epilogue_.lo : -Epilogue::kInfinity;
     args.hi = part.last ? epilogue_.hi : Epilogue::kInfinity;
+    const bool rounds = part.last && !in_place && !epilogue_.activate;
+    args.rounded = rounds ? out_.at<Bfloat16>(row, panel.column) : nullptr;
+    args.rounded_stride = out_.stride;
     kernels_.tiles[mr][panel.vectors](args);
-    if (!part.last) return;
-    if (epilogue_.activate) epilogue_.activate(args.c, args.c_stride, mr, panel.n);
+    if (!part.last || !epilogue_.activate) return;
+    epilogue_.activate(args.c, args.c_stride, mr, panel.n);
     if (!in_place)
       kernels_.narrow(args.c, args.c_stride, out_.at<Bfloat16>(row, panel.column), out_.stride, mr, panel.n);
   }
