@@ -8,9 +8,10 @@
 // a run is a whole kernel row (k = kw·c), else one tap (k = c / groups): the 7×7 first layer of a ResNet is 7 runs
 // of 21.
 //
-// Borders: the image rows that a pass needs are copied into a buffer with zeros around them, which stays in L2 while
-// all output channels pass over it. It costs a read and a write of each float for 2·kh·kw·o operations, and keeps every
-// tile whole. Without padding the image is read in place.
+// Borders: the image rows that a pass needs are copied into a buffer with zeros to their left and right, which stays in
+// L2 while all output channels pass over it. It costs a read and a write of each float for 2·kh·kw·o operations, and
+// keeps every tile whole. Rows above and below the image are left out of the sum. Without padding the image is read in
+// place.
 //
 // bfloat16: all of this holds with words of two channels (words.h) for channels. Where c / groups is odd, the copy
 // fills each pixel up.
@@ -72,7 +73,7 @@ class DirectConvolution final : public Convolution {
   };
   void run_rectangle(const Call& call, int64_t line_begin, int64_t line_end, int64_t panel_begin, int64_t panel_end,
                      const Scratch& scratch) const;
-  // Rows begin..end of one image, which reach beyond its borders, with zeros for what is not there.
+  // Rows begin..end of one image, of which those that are in it are written, between zeros for what is not.
   void copy_rows(const Call& call, int64_t image, int64_t begin, int64_t end, float* to) const;
 
   ConvolutionLayer layer_;
@@ -164,14 +165,11 @@ void DirectConvolution::run(const Conv2dSchedule& s, const Matrix& x, const Imag
 void DirectConvolution::copy_rows(const Call& call, int64_t image, int64_t begin, int64_t end, float* to) const {
   const Conv2dGeometry& g = words_;
   const int64_t h = call.images.h, w = call.images.w, row_words = call.row_words, channels = layer_.geometry.group_c();
-  const int64_t left = g.pad_left * g.c, middle = std::min(w * g.c, row_words - left);
+  const int64_t left = std::min(g.pad_left * g.c, row_words), middle = std::min(w * g.c, row_words - left);
   const bool whole_words = channels % elements_per_word(layer_.dtype) == 0;
   const auto bytes = [](int64_t words) { return static_cast<size_t>(words * kWordBytes); };
   for (int64_t row = begin; row < end; ++row, to += row_words) {
-    if (row < 0 || row >= h || middle <= 0) {
-      std::memset(to, 0, bytes(row_words));
-      continue;
-    }
+    if (row < 0 || row >= h) continue;
     std::memset(to, 0, bytes(left));
     const int64_t first = (image * h + row) * w * g.groups;
     if (whole_words) {
@@ -222,8 +220,8 @@ void DirectConvolution::run_rectangle(const Call& call, int64_t line_begin, int6
       const Panel& panel = panels_[panel_begin + index % panels];
       const int64_t run_begin = index / panels * call.sum.per_block;
       const TileOutput::Part of_sum{run_begin == 0, run_begin + call.sum.per_block >= all_runs};
-      args.batch = std::min(call.sum.per_block, all_runs - run_begin);
-      for (int64_t t = 0; t < args.batch; ++t) b[t] = packed(index) + t * args.k * panel.nr;
+      const int64_t block_runs = std::min(call.sum.per_block, all_runs - run_begin);
+      const float* weights = packed(index);
       // After the last weights of these rows come the first again, for the next rows.
       const bool more = index + 1 < blocks * panels || line + lines < line_end;
       const int64_t next_index = (index + 1) % (blocks * panels);
@@ -237,12 +235,16 @@ void DirectConvolution::run_rectangle(const Call& call, int64_t line_begin, int6
         for (int64_t tile = 0, q = 0; tile < tiles.count; ++tile, ++tile_index) {
           const int mr = static_cast<int>(tiles.size(tile));
           const float* window = rows + r * g.stride_h * call.row_words + q * g.stride_w * g.c + group_channel;
-          for (int64_t t = 0; t < args.batch; ++t) {
+          args.batch = 0;
+          for (int64_t t = 0; t < block_runs; ++t) {
             const Run& from = runs[run_begin + t];
-            a[t] = window + from.row * call.row_words + from.column + from.channel;
+            const int64_t image_row = top + r * g.stride_h + from.row;
+            if (image_row < 0 || image_row >= call.images.h) continue;  // all zeros
+            a[args.batch] = window + from.row * call.row_words + from.column + from.channel;
+            b[args.batch++] = weights + t * args.k * panel.nr;
           }
           // A cache line a step of the sum: as many tiles as a panel has lines a row ask for all of it.
-          args.next = tile_index < next_lines ? next + tile_index * args.batch * args.k * kCacheLine : nullptr;
+          args.next = tile_index < next_lines ? next + tile_index * block_runs * args.k * kCacheLine : nullptr;
           float* sums = scratch.sums;
           if (!call.one_block)
             sums += (r * call.ow + q) * call.sums_stride + panel.column - panels_[panel_begin].column;

@@ -25,12 +25,10 @@ inline bool are_words(const Matrix& rows, int64_t k) {
   return reinterpret_cast<uintptr_t>(rows.data) % kWordBytes == 0 && rows.stride % per_word == 0 && k % per_word == 0;
 }
 
-// Writes to_words(elements) words.
+// Writes to_words(count) words, of at least one element.
 inline void copy_to_words(const void* elements, int64_t count, Dtype dtype, float* words) {
-  const auto bytes = static_cast<size_t>(count * element_bytes(dtype));
-  std::memcpy(words, elements, bytes);
-  std::memset(reinterpret_cast<char*>(words) + bytes, 0,
-              static_cast<size_t>(to_words(count, dtype) * kWordBytes) - bytes);
+  words[to_words(count, dtype) - 1] = 0.0f;
+  std::memcpy(words, elements, static_cast<size_t>(count * element_bytes(dtype)));
 }
 
 }  // namespace loopwright
