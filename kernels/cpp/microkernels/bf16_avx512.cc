@@ -3,23 +3,17 @@
 //
 // VDPBF16PS takes subnormal numbers for zero and makes none, and rounds to nearest whatever the MXCSR says; it rounds
 // after each of the two products, so that a sum over k errs as one of k float32 FMAs does.
-#include "brgemm_f32.h"
 #include "machine_f32.h"
 #include "rows_bf16.h"
+#include "tiles_avx512.h"
 #include "vec_bf16_avx512.h"
 
 namespace loopwright {
+
 const F32Kernels& bf16_kernels_avx512() {
   static const F32Kernels kernels = [] {
     F32Kernels k = f32_kernels_avx512();  // sums are float32, and so is what is done with them
-    add_tiles<VecBf16Avx512, 1, 16>(k);
-    add_tiles<VecBf16Avx512, 2, 14>(k);
-    add_tiles<VecBf16Avx512, 3, 9>(k);
-    add_tiles<VecBf16Avx512, 4, 6>(k);
-    add_tiles<VecBf16Avx512, 5, 5>(k);
-    add_tiles<VecBf16Avx512, 6, 4>(k);
-    add_tiles<VecBf16Avx512, 7, 3>(k);
-    add_tiles<VecBf16Avx512, 8, 2>(k);
+    add_avx512_tiles<VecBf16Avx512>(k);
     k.fma_loop = &fma_loop<VecBf16Avx512>;
     k.widen = &convert_rows<VecBf16Avx512, Bfloat16, float>;
     k.narrow = &convert_rows<VecBf16Avx512, float, Bfloat16>;

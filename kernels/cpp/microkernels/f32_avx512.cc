@@ -1,11 +1,11 @@
 // float32 on AVX-512F: the table of register tiles. Compiled with -mavx512f; nothing else may be.
 #include "activations_f32.h"
-#include "brgemm_f32.h"
 #include "elementwise_f32.h"
 #include "layer_norm_f32.h"
 #include "machine_f32.h"
 #include "pooling_f32.h"
 #include "softmax_f32.h"
+#include "tiles_avx512.h"
 #include "transpose_f32.h"
 #include "vec_avx512.h"
 #include "winograd_f32.h"
@@ -16,14 +16,7 @@ const F32Kernels& f32_kernels_avx512() {
   static const F32Kernels kernels = [] {
     F32Kernels k;
     k.lanes = VecAvx512::kLanes;
-    add_tiles<VecAvx512, 1, 28>(k);
-    add_tiles<VecAvx512, 2, 14>(k);
-    add_tiles<VecAvx512, 3, 9>(k);
-    add_tiles<VecAvx512, 4, 6>(k);
-    add_tiles<VecAvx512, 5, 5>(k);
-    add_tiles<VecAvx512, 6, 4>(k);
-    add_tiles<VecAvx512, 7, 3>(k);
-    add_tiles<VecAvx512, 8, 2>(k);
+    add_avx512_tiles<VecAvx512>(k);
     add_activations<VecAvx512>(k);
     add_winograd<VecAvx512>(k);
     k.softmax_rows = &softmax_rows<VecAvx512>;
