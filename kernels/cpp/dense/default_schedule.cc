@@ -64,7 +64,9 @@ DenseSchedule default_dense_schedule(Isa isa, Dtype dtype, int64_t m, int64_t n,
     return s;
   }
   // A panel of B stays near while the row tiles of A's block, which stays in L2, go past it.
-  const int64_t panel_words = std::max<int64_t>(l2 / 8 / (s.nr * kWordBytes), 64);
+  // Partial sums of a bfloat16 output lie beside it, which longer blocks of k save.
+  const int64_t panel_bytes = dtype == Dtype::kFloat32 ? l2 / 8 : l2 / 5;
+  const int64_t panel_words = std::max<int64_t>(panel_bytes / (s.nr * kWordBytes), 64);
   const int64_t kc = ceil_div(words, ceil_div(words, panel_words));
   s.kc = std::min(k, kc * elements_per_word(dtype));
   s.mc = std::min(m, std::max<int64_t>(l2 / 2 / (kc * kWordBytes), s.mr));
