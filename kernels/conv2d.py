@@ -101,6 +101,11 @@ class Conv2d:
         """The schedule that a call with images (n, h, w, c) uses.
 
         That of a dense layer (see :func:`kernels.default_dense_schedule`) for 1×1 kernels without stride and padding.
+
+        Where each channel has a kernel of its own, in float32: ``columns`` how many neighbouring pixels of an output
+        row are computed together, in strips that go down the image; ``channels`` how many of them a strip has;
+        ``threads_m`` how many of the threads split the rows (the rest the channels).
+
         Else: ``algorithm``, ``"direct"`` or ``"winograd2"``, 3 or 4 (by how many outputs a side a tile makes); ``mr``,
         ``nr`` the register tile; ``rows`` how many output rows (direct) or tiles (Winograd) all channels pass over
         before the next; ``kc`` the block of the sum (direct); ``prefetch`` bytes ahead of the stream of weights,

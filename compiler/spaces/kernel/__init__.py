@@ -8,6 +8,7 @@ from compiler.spaces.kernel.attention import AttentionKernelSpace
 from compiler.spaces.kernel.base import KernelSpace
 from compiler.spaces.kernel.conv2d import ConvKernelSpace, PointwiseKernelSpace, is_pointwise
 from compiler.spaces.kernel.dense import DenseKernelSpace
+from compiler.spaces.kernel.depthwise import DepthwiseKernelSpace, is_depthwise
 from compiler.target import Target
 from compiler.workload import Workload
 
@@ -23,6 +24,8 @@ def _attention(workload: Workload, target: Target, _winograd: bool) -> KernelSpa
 def _conv2d(workload: Workload, target: Target, winograd: bool) -> KernelSpace:
     if is_pointwise(workload):
         return PointwiseKernelSpace(workload, target)
+    if is_depthwise(workload):
+        return DepthwiseKernelSpace(workload, target)
     return ConvKernelSpace(workload, target, winograd)
 
 

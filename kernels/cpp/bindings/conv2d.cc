@@ -44,6 +44,30 @@ py::dict to_dict(const Conv2dSchedule& s) {
   return values;
 }
 
+DepthwiseSchedule parse_depthwise_schedule(const py::dict& values) {
+  const ScheduleReader read(values);
+  DepthwiseSchedule s;
+  s.columns = read.small("columns");
+  s.channels = read.integer("channels");
+  s.threads_m = read.small("threads_m");
+  return s;
+}
+
+py::dict to_dict(const DepthwiseSchedule& s) {
+  py::dict values;
+  values["columns"] = s.columns;
+  values["channels"] = s.channels;
+  values["threads_m"] = s.threads_m;
+  return values;
+}
+
+// The kind of schedule that such a convolution takes.
+Conv2d::Schedule parse_schedule(const Conv2dGeometry& geometry, Dtype dtype, const py::dict& values) {
+  if (geometry.pointwise()) return parse_dense_schedule(values);
+  if (geometry.depthwise() && dtype == Dtype::kFloat32) return parse_depthwise_schedule(values);
+  return parse_conv2d_schedule(values);
+}
+
 Conv2dGeometry make_geometry(const py::array& weight, const Pair& stride, const std::array<int64_t, 4>& padding,
                              const Pair& dilation, int64_t groups) {
   Conv2dGeometry g{};
@@ -73,8 +97,7 @@ std::unique_ptr<Conv2d> make_conv2d(const py::object& weight_object, const py::o
   py::array bias;
   if (!bias_object.is_none()) bias = contiguous(checked(bias_object, "bias", {geometry.o}));
   std::optional<Conv2d::Schedule> parsed;
-  if (schedule && geometry.pointwise()) parsed = parse_dense_schedule(*schedule);
-  if (schedule && !geometry.pointwise()) parsed = parse_conv2d_schedule(*schedule);
+  if (schedule) parsed = parse_schedule(geometry, dtype_of(weight), *schedule);
   return std::make_unique<Conv2d>(weight.data(), dtype_of(weight), geometry,
                                   bias_object.is_none() ? nullptr : static_cast<const float*>(bias.data()),
                                   parse_activation(activation), parse_available_isa(isa), check_threads(threads),

@@ -28,6 +28,14 @@ void check(const Conv2dSchedule& s, const Conv2dGeometry& g, Isa isa, Dtype dtyp
         "winograd3 for 7x7 kernels of stride 2");
 }
 
+// The schedule as one of type S. Throws where it is of another operator's.
+template <class S>
+std::optional<S> schedule_of_kind(const std::optional<Conv2d::Schedule>& schedule, const char* wanted) {
+  if (!schedule) return std::nullopt;
+  if (!std::holds_alternative<S>(*schedule)) throw std::invalid_argument(std::string("schedule: ") + wanted);
+  return std::get<S>(*schedule);
+}
+
 // (o, c, kh, kw) -> (o, kh, kw, words of c)
 Buffer channels_last(const void* weight, Dtype dtype, const Conv2dGeometry& g) {
   const int64_t taps = g.kh * g.kw, c = g.group_c(), words = to_words(c, dtype), bytes = element_bytes(dtype);
@@ -55,24 +63,31 @@ Conv2d::Conv2d(const void* weight, Dtype dtype, const Conv2dGeometry& geometry, 
     : geometry_(geometry), activation_(activation), isa_(isa), dtype_(dtype), threads_(threads) {
   check_dtype(dtype, isa);
   if (geometry.pointwise()) {
-    if (schedule && !std::holds_alternative<DenseSchedule>(*schedule))
-      throw std::invalid_argument("schedule: a 1x1 convolution is a dense layer and takes the schedule of one");
-    std::optional<DenseSchedule> dense;
-    if (schedule) dense = std::get<DenseSchedule>(*schedule);
+    const auto dense =
+        schedule_of_kind<DenseSchedule>(schedule, "a 1x1 convolution is a dense layer and takes the schedule of one");
     // The layer only reads through the pointer.
     const Matrix rows{const_cast<void*>(weight), geometry.c, dtype};
     dense_ = std::make_unique<Dense>(rows, geometry.o, geometry.c, bias, activation, isa, threads, dense);
     return;
   }
-  if (schedule && !std::holds_alternative<Conv2dSchedule>(*schedule))
-    throw std::invalid_argument("schedule: that of a dense layer is for 1x1 convolutions without stride and padding");
+  if (geometry.depthwise() && dtype == Dtype::kFloat32) {
+    const auto depthwise = schedule_of_kind<DepthwiseSchedule>(
+        schedule, "a depthwise convolution in float32 has columns, channels and threads_m");
+    depthwise_ = std::make_unique<DepthwiseConv2d>(static_cast<const float*>(weight), geometry, bias, activation, isa,
+                                                   threads, depthwise);
+    return;
+  }
+  const auto fixed = schedule_of_kind<Conv2dSchedule>(
+      schedule,
+      "that of a dense layer is for 1x1 convolutions without stride and padding, that of a depthwise one for "
+      "a group a channel in float32");
   weight_ = channels_last(weight, dtype, geometry);
   if (bias) {
     bias_ = make_buffer(geometry.o + F32Kernels::kMaxVectors * f32_kernels(isa).lanes);
     std::memcpy(bias_.get(), bias, static_cast<size_t>(geometry.o) * sizeof(float));
   }
-  if (schedule && isa != Isa::kReference) {
-    fixed_ = std::get<Conv2dSchedule>(*schedule);
+  if (fixed && isa != Isa::kReference) {
+    fixed_ = fixed;
     check(*fixed_, geometry, isa, dtype, threads);
     convolutions_.push_back(make(*fixed_));
     weight_.reset();
@@ -98,10 +113,14 @@ const Convolution& Conv2d::convolution(const Conv2dSchedule& s) const {
 
 Conv2d::Schedule Conv2d::schedule(const Images& images) const {
   if (dense_) return dense_->schedule(images.n * images.h * images.w);
+  if (depthwise_) return depthwise_->schedule(images);
   return fixed_ ? *fixed_ : default_conv2d_schedule(isa_, dtype_, geometry_, images, threads_);
 }
 
 void Conv2d::run(const void* x, const Images& images, void* out, Dtype out_dtype, const void* residual) const {
+  if (depthwise_)
+    return depthwise_->run(static_cast<const float*>(x), images, static_cast<float*>(out),
+                           static_cast<const float*>(residual));
   const Matrix in{const_cast<void*>(x), geometry_.c, dtype_}, added{const_cast<void*>(residual), geometry_.o, dtype_};
   const Matrix to{out, geometry_.o, out_dtype};
   if (dense_) return dense_->run(in, images.n * images.h * images.w, to, added);

@@ -3,14 +3,13 @@
 namespace loopwright {
 
 const F32Kernels& f32_kernels(Isa isa, Dtype dtype) {
-  static const F32Kernels reference;
   if (dtype == Dtype::kBfloat16) return bf16_kernels_avx512();
   switch (isa) {
     case Isa::kAvx512: return f32_kernels_avx512();
     case Isa::kAvx2: return f32_kernels_avx2();
     case Isa::kReference: break;
   }
-  return reference;
+  return f32_kernels_reference();
 }
 
 Microkernel F32Kernels::find(int mr, int nr) const {

@@ -1,8 +1,9 @@
-// float32 on AVX2 + FMA: the table of register tiles. Compiled with -mavx2 -mfma; nothing else may be.
+// float32 on AVX2 + FMA: the tables of register tiles and of depthwise strips. Compiled with -mavx2 -mfma; nothing else may be.
 #include "activations_f32.h"
 #include "brgemm_f32.h"
 #include "elementwise_f32.h"
 #include "layer_norm_f32.h"
+#include "depthwise_f32.h"
 #include "machine_f32.h"
 #include "pooling_f32.h"
 #include "softmax_f32.h"
@@ -24,6 +25,11 @@ const F32Kernels& f32_kernels_avx2() {
     add_tiles<VecAvx2, 6, 1>(k);
     add_activations<VecAvx2>(k);
     add_winograd<VecAvx2>(k);
+    add_strips<VecAvx2, 3, 1, 12>(k.depthwise.three[1]);
+    add_strips<VecAvx2, 3, 2, 8>(k.depthwise.three[2]);
+    add_strips<VecAvx2, 5, 1, 10>(k.depthwise.five[1]);
+    add_strips<VecAvx2, 5, 2, 8>(k.depthwise.five[2]);
+    k.depthwise.windows = &depthwise_windows<VecAvx2>;
     k.softmax_rows = &softmax_rows<VecAvx2>;
     k.pool = pool_functions<VecAvx2>();
     k.clamped_sum = &clamped_sum<VecAvx2>;

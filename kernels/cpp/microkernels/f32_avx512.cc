@@ -1,7 +1,8 @@
-// float32 on AVX-512F: the table of register tiles. Compiled with -mavx512f; nothing else may be.
+// float32 on AVX-512F: the tables of register tiles and of depthwise strips. Compiled with -mavx512f; nothing else may be.
 #include "activations_f32.h"
 #include "elementwise_f32.h"
 #include "layer_norm_f32.h"
+#include "depthwise_f32.h"
 #include "machine_f32.h"
 #include "pooling_f32.h"
 #include "softmax_f32.h"
@@ -19,6 +20,11 @@ const F32Kernels& f32_kernels_avx512() {
     add_avx512_tiles<VecAvx512>(k);
     add_activations<VecAvx512>(k);
     add_winograd<VecAvx512>(k);
+    add_strips<VecAvx512, 3, 1, 14>(k.depthwise.three[1]);
+    add_strips<VecAvx512, 3, 2, 8>(k.depthwise.three[2]);
+    add_strips<VecAvx512, 5, 1, 14>(k.depthwise.five[1]);
+    add_strips<VecAvx512, 5, 2, 8>(k.depthwise.five[2]);
+    k.depthwise.windows = &depthwise_windows<VecAvx512>;
     k.softmax_rows = &softmax_rows<VecAvx512>;
     k.pool = pool_functions<VecAvx512>();
     k.clamped_sum = &clamped_sum<VecAvx512>;

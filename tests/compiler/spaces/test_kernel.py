@@ -55,6 +55,12 @@ def convolution(draw: st.DrawFn, epilogue: tuple[str, ...]) -> Workload:
         raise
 
 
+def depthwise(draw: st.DrawFn, epilogue: tuple[str, ...]) -> Workload:
+    c, kernel, stride = draw(st.integers(2, 70)), draw(st.sampled_from([2, 3, 5])), draw(st.integers(1, 2))
+    h, w = draw(st.integers(5, 20)), draw(st.integers(5, 20))
+    return Workload.conv2d(1, h, w, c, c, kernel, stride, kernel // 2, groups=c, epilogue=epilogue)
+
+
 def attention(draw: st.DrawFn, _epilogue: tuple[str, ...]) -> Workload:
     return Workload.attention(draw(st.integers(1, 2)), draw(st.integers(1, 3)), draw(SIZES), draw(SIZES), draw(SIZES))
 
@@ -62,7 +68,7 @@ def attention(draw: st.DrawFn, _epilogue: tuple[str, ...]) -> Workload:
 @st.composite
 def workloads(draw: st.DrawFn, isa: str | None = None) -> Workload:
     """``isa``: one whose data types are drawn too."""
-    make = draw(st.sampled_from([dense, pointwise, winograd, convolution, attention]))
+    make = draw(st.sampled_from([dense, pointwise, winograd, convolution, depthwise, attention]))
     workload = make(draw, draw(st.sampled_from(EPILOGUES)))
     dtype = draw(st.sampled_from(kernels.available_dtypes(isa) if isa and make != attention else ("float32",)))
     return dataclasses.replace(workload, dtype=dtype)
@@ -111,6 +117,7 @@ def test_a_default_is_always_legal(data: st.DataObject, isa: str, num_cores: int
         Workload.dense(33, 100, 64),
         Workload.conv2d(2, 9, 9, 20, 40, 3, padding=1, epilogue=("bias", "residual", "relu")),
         Workload.conv2d(1, 9, 9, 20, 40, 3, stride=2),
+        Workload.conv2d(1, 7, 17, 70, 70, 3, padding=1, groups=70, epilogue=("bias", "residual", "relu")),
         Workload.attention(1, 3, 17, 33, 24),
     ],
     ids=str,

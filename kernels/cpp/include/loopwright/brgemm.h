@@ -22,6 +22,7 @@
 
 #include <cstdint>
 
+#include "loopwright/depthwise_kernels.h"
 #include "loopwright/dtype.h"
 #include "loopwright/elementwise.h"
 #include "loopwright/isa.h"
@@ -69,6 +70,7 @@ struct F32Kernels {
   RowsFunction activations[8] = {};
   // Transforms of Winograd's F(2×2, 3×3), F(3×3, 4×4) and F(4×4, 3×3).
   WinogradFunctions winograd2, winograd3, winograd4;
+  DepthwiseFunctions depthwise;
   SoftmaxFunction softmax_rows = nullptr;  // null in the reference
   PoolFunctions pool;
   ClampedSumFunction clamped_sum = nullptr;
@@ -96,6 +98,7 @@ struct F32Kernels {
 const F32Kernels& f32_kernels(Isa isa, Dtype dtype = Dtype::kFloat32);
 const F32Kernels& f32_kernels_avx512();
 const F32Kernels& f32_kernels_avx2();
+const F32Kernels& f32_kernels_reference();
 const F32Kernels& bf16_kernels_avx512();
 
 }  // namespace loopwright

@@ -11,6 +11,7 @@
 #include "loopwright/brgemm.h"
 #include "loopwright/conv2d_geometry.h"
 #include "loopwright/dense.h"
+#include "loopwright/depthwise.h"
 
 namespace loopwright {
 
@@ -46,10 +47,10 @@ class Convolution;
 
 class Conv2d {
  public:
-  using Schedule = std::variant<DenseSchedule, Conv2dSchedule>;
+  using Schedule = std::variant<DenseSchedule, DepthwiseSchedule, Conv2dSchedule>;
 
   // weight (o, c / groups, kh, kw), bias o floats or null; both are copied. A pointwise convolution takes a
-  // DenseSchedule, all others a Conv2dSchedule. Throws std::invalid_argument where the ISA or this CPU does not have
+  // DenseSchedule, a depthwise one in float32 a DepthwiseSchedule, all others a Conv2dSchedule. Throws std::invalid_argument where the ISA or this CPU does not have
   // the dtype, or the schedule is of the other kind, or has no microkernel, or Winograd's algorithm does not apply.
   Conv2d(const void* weight, Dtype dtype, const Conv2dGeometry& geometry, const float* bias, Activation activation,
          Isa isa, int threads, const std::optional<Schedule>& schedule);
@@ -81,6 +82,7 @@ class Conv2d {
   std::optional<Conv2dSchedule> fixed_;
   Buffer weight_, bias_;  // the weight as (o, kh, kw, words); the bias with a vector tile of zeros behind it
   std::unique_ptr<const Dense> dense_;
+  std::unique_ptr<const DepthwiseConv2d> depthwise_;
   // Weights packed for an algorithm and a width of panels. Which ones a default schedule wants is known when the first
   // images come; there are never more than the register tiles have widths.
   mutable std::mutex mutex_;

@@ -30,7 +30,8 @@ struct Conv2dGeometry {
   bool dilated() const { return dilation_h != 1 || dilation_w != 1; }
   // A matrix product over the pixels.
   bool pointwise() const { return kh == 1 && kw == 1 && !strided() && !padded() && groups == 1; }
-  bool depthwise() const { return groups == c; }
+  // A kernel of its own for each channel.
+  bool depthwise() const { return groups == c && o == c; }
   // The same with the words (words.h) of each group's channels in place of channels.
   Conv2dGeometry in_words(Dtype dtype) const {
     Conv2dGeometry g = *this;

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "loopwright/taps.h"
+
 namespace loopwright {
 
 // y[q, :] for q < ow: the largest or the mean of a window's pixels x[i, q * stride - pad + j * dilation, :], i < rows,
@@ -28,17 +30,5 @@ using PoolRowFunction = void (*)(const PoolRow&);
 struct PoolFunctions {
   PoolRowFunction max = nullptr, average = nullptr;
 };
-
-// Those of `count` taps at start, start + dilation, ... that lie in begin..end-1.
-struct Taps {
-  int64_t first, count;
-};
-
-static inline Taps taps_between(int64_t start, int64_t count, int64_t dilation, int64_t begin, int64_t end) {
-  int64_t first = 0;
-  while (first < count && start + first * dilation < begin) ++first;
-  while (first < count && start + (count - 1) * dilation >= end) --count;
-  return {first, count - first};
-}
 
 }  // namespace loopwright

@@ -10,5 +10,6 @@ void reference_softmax(const SoftmaxArgs& args);
 void reference_layer_norm(const LayerNormArgs& args);
 void reference_max_pool_row(const PoolRow& row);
 void reference_average_pool_row(const PoolRow& row);
+void reference_depthwise_windows(const DepthwiseWindows& windows, const DepthwiseLayer& layer);
 
 }  // namespace loopwright

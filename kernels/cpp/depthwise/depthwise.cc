@@ -1,0 +1,205 @@
+// Depthwise convolution: a channel's kernel meets that channel alone, so there is no matrix product in it, and nothing to
+// gain from packing or copying images. 2·kh·kw operations a float that is read and a float that is written make it
+// bound by memory or, from caches, about as much by FMAs; microkernels/depthwise_f32.h has the arithmetic of both.
+//
+//   for channels that let a strip's windows stay in L1
+//     for strips of neighbouring output columns
+//       down the image: one row of the output after the other, of which each needs few new rows of the input
+//
+// Windows that reach beyond the image are cut: their rows by starting at another kernel row, their columns by a mask of
+// the pixels inside.
+#include "loopwright/depthwise.h"
+
+#include <algorithm>
+#include <cstring>
+#include <stdexcept>
+#include <string>
+
+#include "loopwright/epilogue.h"
+#include "loopwright/split.h"
+#include "loopwright/thread_pool.h"
+#include "loopwright/window.h"
+
+namespace loopwright {
+namespace {
+
+void check(const DepthwiseSchedule& s, const DepthwiseFunctions::Strip* strips, int threads) {
+  if (s.columns < 1 || s.columns > DepthwiseFunctions::kMaxColumns || (strips && !strips[s.columns]))
+    throw std::invalid_argument("schedule: no strips of " + std::to_string(s.columns) + " columns for this kernel");
+  if (s.channels < 1)
+    throw std::invalid_argument("schedule: channels must be at least 1, got " + std::to_string(s.channels));
+  if (s.threads_m < 1 || threads % s.threads_m != 0)
+    throw std::invalid_argument("schedule: threads_m must divide threads (" + std::to_string(threads) + "), got " +
+                                std::to_string(s.threads_m));
+}
+
+uint32_t pixels_inside(const WindowAxis& columns, int64_t first, int64_t count) {
+  uint32_t inside = 0;
+  for (int64_t j = 0; j < count; ++j)
+    if (first + j >= 0 && first + j < columns.size) inside |= uint32_t{1} << j;
+  return inside;
+}
+
+}  // namespace
+
+// What one thread computes of a call.
+struct DepthwiseConv2d::Part {
+  const Call& call;
+  int64_t line_begin, line_end;  // rows of the output, those of all images counted through
+  int64_t channel_begin, channel_end;
+};
+
+struct DepthwiseConv2d::Call {
+  const float* x;
+  Images images;
+  float* out;
+  const float* residual;
+  DepthwiseSchedule schedule;
+  int64_t oh, ow;
+  WindowAxis rows, columns;
+  std::vector<WindowRun> row_runs, column_runs;  // made here, because the pool's threads must not throw
+};
+
+DepthwiseConv2d::DepthwiseConv2d(const float* weight, const Conv2dGeometry& geometry, const float* bias,
+                                 Activation activation, Isa isa, int threads,
+                                 const std::optional<DepthwiseSchedule>& schedule)
+    : geometry_(geometry),
+      kernels_(f32_kernels(isa)),
+      strips_(kernels_.depthwise.strips(geometry.kw, geometry.stride_w, geometry.dilation_w)),
+      activation_(activation),
+      isa_(isa),
+      threads_(threads),
+      fixed_(schedule),
+      padded_channels_(ceil_div(geometry.c, kernels_.lanes) * kernels_.lanes) {
+  if (fixed_) check(*fixed_, strips_, threads);
+  const int64_t taps = geometry.kh * geometry.kw;
+  weight_ = make_buffer(taps * padded_channels_);
+  for (int64_t channel = 0; channel < geometry.c; ++channel)
+    for (int64_t t = 0; t < taps; ++t) weight_[t * padded_channels_ + channel] = weight[channel * taps + t];
+  if (bias) {
+    bias_ = make_buffer(padded_channels_);
+    std::memcpy(bias_.get(), bias, static_cast<size_t>(geometry.c) * sizeof(float));
+  }
+}
+
+DepthwiseSchedule DepthwiseConv2d::schedule(const Images& images) const {
+  return fixed_ ? *fixed_ : default_depthwise_schedule(isa_, geometry_, images, threads_);
+}
+
+void DepthwiseConv2d::run(const float* x, const Images& images, float* out, const float* residual) const {
+  const Conv2dGeometry& g = geometry_;
+  const WindowAxis rows{images.h, g.kh, g.stride_h, g.pad_top, g.dilation_h};
+  const WindowAxis columns{images.w, g.kw, g.stride_w, g.pad_left, g.dilation_w};
+  const int64_t oh = g.output_h(images.h), ow = g.output_w(images.w);
+  const Call call{x,
+                  images,
+                  out,
+                  residual,
+                  schedule(images),
+                  oh,
+                  ow,
+                  rows,
+                  columns,
+                  window_runs(rows, oh),
+                  window_runs(columns, ow)};
+
+  const int64_t across_m = call.schedule.threads_m, across_c = threads_ / across_m;
+  const int64_t lines = images.n * oh, vectors = padded_channels_ / kernels_.lanes;
+  parallel(threads_, [&](int thread) {
+    const int64_t i = thread / across_c, j = thread % across_c;
+    const Part part{call, split_begin(lines, across_m, i), split_begin(lines, across_m, i + 1),
+                    split_begin(vectors, across_c, j) * kernels_.lanes,
+                    std::min(split_begin(vectors, across_c, j + 1) * kernels_.lanes, g.c)};
+    if (part.line_begin < part.line_end && part.channel_begin < part.channel_end) run_part(part);
+  });
+}
+
+void DepthwiseConv2d::run_part(const Part& part) const {
+  const Call& call = part.call;
+  const EvenSplit passes(ceil_div(part.channel_end - part.channel_begin, kernels_.lanes),
+                         std::max<int64_t>(1, call.schedule.channels / kernels_.lanes));
+  int64_t channel = part.channel_begin;
+  for (int64_t pass = 0; pass < passes.count; ++pass) {
+    const int64_t channels = std::min(passes.size(pass) * kernels_.lanes, part.channel_end - channel);
+    for (int64_t line = part.line_begin; line < part.line_end;) {
+      const int64_t image = line / call.oh, begin = line % call.oh;
+      const int64_t end = std::min(call.oh, begin + part.line_end - line);
+      const Block block{image, begin, end, channel, channels};
+      if (strips_) {
+        run_strips(call, block);
+      } else {
+        run_windows(call, block);
+      }
+      line += end - begin;
+    }
+    channel += channels;
+  }
+}
+
+DepthwiseLayer DepthwiseConv2d::layer(int64_t kernel_row, int64_t kernel_column, int64_t channel) const {
+  const Epilogue epilogue(activation_, kernels_);
+  const int64_t row = geometry_.kw * padded_channels_;
+  return {weight_.get() + kernel_row * row + kernel_column * padded_channels_ + channel,
+          row,
+          padded_channels_,
+          bias_ ? bias_.get() + channel : nullptr,
+          epilogue.lo,
+          epilogue.hi,
+          epilogue.activate};
+}
+
+void DepthwiseConv2d::run_strips(const Call& call, const Block& block) const {
+  const int64_t c = geometry_.c, row_floats = call.images.w * c;
+  DepthwiseStrip strip;
+  strip.kernel_row_step = geometry_.dilation_h * row_floats;
+  strip.x_row = geometry_.stride_h * row_floats;
+  strip.x_pixel = strip.y_pixel = c;
+  strip.y_row = call.ow * c;
+  strip.channels = block.channels;
+
+  const EvenSplit tiles(call.ow, call.schedule.columns);
+  int64_t q = 0;
+  for (int64_t tile = 0; tile < tiles.count; ++tile) {
+    const int64_t columns = tiles.size(tile), left = call.columns.origin(q);
+    strip.inside = pixels_inside(call.columns, left, (columns - 1) * geometry_.stride_w + geometry_.kw);
+    for (const WindowRun& run : call.row_runs) {
+      const int64_t begin = std::max(run.begin, block.row_begin), end = std::min(run.end, block.row_end);
+      if (begin >= end) continue;
+      const int64_t top = call.rows.origin(begin) + run.taps.first * geometry_.dilation_h;
+      const int64_t at = ((block.image * call.oh + begin) * call.ow + q) * c + block.channel;
+      strip.x = call.x + ((block.image * call.images.h + top) * call.images.w + left) * c + block.channel;
+      strip.kernel_rows = run.taps.count;
+      strip.rows = end - begin;
+      strip.y = call.out + at;
+      strip.residual = call.residual ? call.residual + at : nullptr;
+      strips_[columns](strip, layer(run.taps.first, 0, block.channel));
+    }
+    q += columns;
+  }
+}
+
+void DepthwiseConv2d::run_windows(const Call& call, const Block& block) const {
+  const int64_t c = geometry_.c;
+  DepthwiseWindows windows;
+  windows.row_step = geometry_.dilation_h * call.images.w * c;
+  windows.column_step = geometry_.dilation_w * c;
+  windows.x_step = geometry_.stride_w * c;
+  windows.y_step = c;
+  windows.channels = block.channels;
+  for (const WindowRun& rows : call.row_runs)
+    for (int64_t r = std::max(rows.begin, block.row_begin); r < std::min(rows.end, block.row_end); ++r)
+      for (const WindowRun& columns : call.column_runs) {
+        const int64_t top = call.rows.origin(r) + rows.taps.first * geometry_.dilation_h;
+        const int64_t left = call.columns.origin(columns.begin) + columns.taps.first * geometry_.dilation_w;
+        const int64_t at = ((block.image * call.oh + r) * call.ow + columns.begin) * c + block.channel;
+        windows.x = call.x + ((block.image * call.images.h + top) * call.images.w + left) * c + block.channel;
+        windows.rows = rows.taps.count;
+        windows.columns = columns.taps.count;
+        windows.count = columns.end - columns.begin;
+        windows.y = call.out + at;
+        windows.residual = call.residual ? call.residual + at : nullptr;
+        kernels_.depthwise.windows(windows, layer(rows.taps.first, columns.taps.first, block.channel));
+      }
+}
+
+}  // namespace loopwright

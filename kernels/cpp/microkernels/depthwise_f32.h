@@ -1,0 +1,151 @@
+// Depthwise convolution (contract: include/loopwright/depthwise_kernels.h) for float32, templated over the vector type
+// V, the kernel's width KW, its stride S along the row, and C pixels of the output.
+//
+// Registers: C accumulators, KW weights of one kernel row, one pixel: C + KW + 1 <= V::kRegisters.
+// Ports: a vector of channels of C pixels costs C·KW FMAs a kernel row, and (C - 1)·S + 2·KW loads, for a pixel is
+//   loaded once and joins all sums that it has a part in. So FMAs are the limit: 4.5 cycles an output for 3x3, 12.5 for
+//   5x5, with two FMA ports.
+// Bytes: a strip goes down the image, and of the rows under its windows all but the newest S are still in L1. So each
+//   pixel comes from L2 or beyond once (and (KW - S) / C of them once more for the strip beside), for one output written.
+#pragma once
+
+#include "loopwright/brgemm.h"
+#include "vector_access.h"
+
+namespace loopwright {
+namespace {
+
+// Bounds in registers: read once, since the compiler cannot know that an output does not overlap them.
+template <class V>
+struct Clamp {
+  typename V::Reg lo, hi;
+  explicit Clamp(const DepthwiseLayer& layer) : lo(V::set1(layer.lo)), hi(V::set1(layer.hi)) {}
+  typename V::Reg operator()(typename V::Reg x) const { return V::min(hi, V::max(lo, x)); }  // in this order NaN passes
+};
+
+template <class V, int KW, int S, int C>
+struct DepthwiseTile {
+  static constexpr int kPixels = (C - 1) * S + KW;  // of the image, under one kernel row
+  static_assert(C + KW + 1 <= V::kRegisters, "the tile does not fit the register file");
+  static_assert(kPixels <= 32, "a bit a pixel");
+
+  using Reg = typename V::Reg;
+  alignas(64) static constexpr float kZeros[V::kLanes] = {};
+
+  static void run(const DepthwiseStrip& s, const DepthwiseLayer& layer) {
+    constexpr uint32_t kAll = ~uint32_t{0} >> (32 - kPixels);
+    if ((s.inside & kAll) == kAll) {
+      rows<false>(s, layer);
+    } else {
+      rows<true>(s, layer);
+    }
+  }
+
+ private:
+  template <bool kBorder>
+  static void rows(const DepthwiseStrip& s, const DepthwiseLayer& layer) {
+    const Clamp<V> clamp(layer);
+    for (int64_t r = 0; r < s.rows; ++r) {
+      const float* x = s.x + r * s.x_row;
+      const float* residual = s.residual ? s.residual + r * s.y_row : nullptr;
+      float* y = s.y + r * s.y_row;
+      for_each_vector<V>(s.channels, [&](int64_t channel, const auto& access) __attribute__((always_inline)) {
+        Reg acc[C];
+        start(acc, layer.bias ? layer.bias + channel : nullptr, residual ? residual + channel : nullptr, s.y_pixel,
+              access);
+        sum<kBorder>(acc, s, layer, x + channel, layer.weight + channel, access);
+#pragma GCC unroll 16
+        for (int i = 0; i < C; ++i) access.store(y + channel + i * s.y_pixel, clamp(acc[i]));
+      });
+      if (layer.activate) layer.activate(y, s.y_pixel, C, static_cast<int>(s.channels));
+    }
+  }
+
+  template <class Access>
+  static inline __attribute__((always_inline)) void start(Reg (&acc)[C], const float* bias, const float* residual,
+                                                          int64_t y_pixel, const Access& access) {
+    const Reg first = bias ? V::load(bias) : V::zero();
+#pragma GCC unroll 16
+    for (int i = 0; i < C; ++i) acc[i] = first;
+    if (!residual) return;
+#pragma GCC unroll 16
+    for (int i = 0; i < C; ++i) acc[i] = V::add(acc[i], access.load(residual + i * y_pixel));
+  }
+
+  // One vector of channels. What lies beside the image is read from zeros: a choice of address costs less than a branch
+  // a pixel.
+  template <bool kBorder, class Access>
+  static inline __attribute__((always_inline)) void sum(Reg (&acc)[C], const DepthwiseStrip& s,
+                                                        const DepthwiseLayer& layer, const float* x,
+                                                        const float* weight, const Access& access) {
+    for (int64_t t = 0; t < s.kernel_rows; ++t, x += s.kernel_row_step, weight += layer.weight_row) {
+      uint32_t inside = s.inside;
+      asm volatile("" : "+r"(inside));  // else GCC takes it apart before the loop, into more bits than it has registers
+      Reg tap[KW];
+#pragma GCC unroll 8
+      for (int k = 0; k < KW; ++k) tap[k] = V::load(weight + k * layer.weight_column);
+      const float* at = x;
+#pragma GCC unroll 32
+      for (int j = 0; j < kPixels; ++j, at += s.x_pixel) {
+        const Reg pixel = access.load(!kBorder || (inside & uint32_t{1} << j) ? at : kZeros);
+#pragma GCC unroll 16
+        for (int i = 0; i < C; ++i)
+          if (j - i * S >= 0 && j - i * S < KW) V::accumulate(acc[i], pixel, tap[j - i * S]);
+      }
+    }
+  }
+};
+
+// NV vectors of channels of one pixel, with any taps.
+template <class V, int NV, class Access>
+inline __attribute__((always_inline)) void depthwise_window(const DepthwiseWindows& w, const DepthwiseLayer& layer,
+                                                            const Clamp<V>& clamp, const float* x,
+                                                            const float* residual, float* y, int64_t channel,
+                                                            const Access& access) {
+  constexpr int kLanes = V::kLanes;
+  typename V::Reg acc[NV];
+#pragma GCC unroll 4
+  for (int v = 0; v < NV; ++v) {
+    acc[v] = layer.bias ? V::load(layer.bias + channel + v * kLanes) : V::zero();
+    if (residual) acc[v] = V::add(acc[v], access.load(residual + channel + v * kLanes));
+  }
+  for (int64_t i = 0; i < w.rows; ++i)
+    for (int64_t j = 0; j < w.columns; ++j) {
+      const float* pixel = x + i * w.row_step + j * w.column_step + channel;
+      const float* tap = layer.weight + i * layer.weight_row + j * layer.weight_column + channel;
+#pragma GCC unroll 4
+      for (int v = 0; v < NV; ++v) V::accumulate(acc[v], access.load(pixel + v * kLanes), V::load(tap + v * kLanes));
+    }
+#pragma GCC unroll 4
+  for (int v = 0; v < NV; ++v) access.store(y + channel + v * kLanes, clamp(acc[v]));
+}
+
+// A tap costs a load of its pixel and one of its weight for one FMA: half the speed of a strip. Four vectors of channels
+// at a time hide the FMA's latency.
+template <class V>
+void depthwise_windows(const DepthwiseWindows& w, const DepthwiseLayer& layer) {
+  constexpr int kVectors = 4;
+  const Clamp<V> clamp(layer);
+  for (int64_t q = 0; q < w.count; ++q) {
+    const float* x = w.x + q * w.x_step;
+    float* y = w.y + q * w.y_step;
+    const float* added = w.residual ? w.residual + q * w.y_step : nullptr;
+    const int64_t whole = w.channels / (kVectors * V::kLanes) * (kVectors * V::kLanes);
+    for (int64_t channel = 0; channel < whole; channel += kVectors * V::kLanes)
+      depthwise_window<V, kVectors>(w, layer, clamp, x, added, y, channel, WholeVector<V>{});
+    for_each_vector<V>(w.channels - whole, [&](int64_t channel, const auto& access) __attribute__((always_inline)) {
+      depthwise_window<V, 1>(w, layer, clamp, x, added, y, whole + channel, access);
+    });
+  }
+  if (layer.activate) layer.activate(w.y, w.y_step, static_cast<int>(w.count), static_cast<int>(w.channels));
+}
+
+// Table lines for C = 1..max.
+template <class V, int KW, int S, int C>
+void add_strips(DepthwiseFunctions::Strip* by_columns) {
+  if constexpr (C > 1) add_strips<V, KW, S, C - 1>(by_columns);
+  by_columns[C] = &DepthwiseTile<V, KW, S, C>::run;
+}
+
+}  // namespace
+}  // namespace loopwright
