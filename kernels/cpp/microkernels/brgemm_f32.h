@@ -160,16 +160,32 @@ struct Brgemm {
       apply(acc, [&](Reg x) { return V::min(hi, x); });
     }
     if constexpr (V::kProducts > 1) {
-      if (args.rounded) return store(acc, args.rounded, args.rounded_stride, last);
+      if (args.rounded) return store_rounded(acc, args.rounded, args.rounded_stride, last);
     }
     store(acc, args.c, args.c_stride, last);
   }
 
-  template <class T>
-  static inline __attribute__((always_inline)) void store(Reg (&acc)[MR][NV], T* c, int64_t stride, Mask last) {
+  // Two vectors at a time make a whole register of bfloat16.
+  static inline __attribute__((always_inline)) void store_rounded(Reg (&acc)[MR][NV], Bfloat16* c, int64_t stride,
+                                                                  Mask last) {
+    constexpr int kPairs = (NV - 1) / 2;  // all but the last one or two vectors
 #pragma GCC unroll 32
     for (int i = 0; i < MR; ++i) {
-      T* row = c + i * stride;
+      Bfloat16* row = c + i * stride;
+#pragma GCC unroll 4
+      for (int j = 0; j < kPairs; ++j) V::store(row + 2 * j * V::kLanes, acc[i][2 * j], acc[i][2 * j + 1]);
+      if constexpr (NV % 2 == 0) {
+        V::store(row + (NV - 2) * V::kLanes, acc[i][NV - 2], acc[i][NV - 1], last);
+      } else {
+        V::store(row + (NV - 1) * V::kLanes, acc[i][NV - 1], last);
+      }
+    }
+  }
+
+  static inline __attribute__((always_inline)) void store(Reg (&acc)[MR][NV], float* c, int64_t stride, Mask last) {
+#pragma GCC unroll 32
+    for (int i = 0; i < MR; ++i) {
+      float* row = c + i * stride;
 #pragma GCC unroll 8
       for (int j = 0; j < NV; ++j) {
         if (j + 1 < NV) {

@@ -21,10 +21,16 @@ struct VecBf16Avx512 : VecAvx512 {
   static Reg load(const Bfloat16* p) { return widen(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
   static Reg load(const Bfloat16* p, Mask m) { return widen(_mm256_maskz_loadu_epi16(m, p)); }
   static void store(Bfloat16* p, Reg x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), narrow(x)); }
+  // The mask is that of y.
+  static void store(Bfloat16* p, Reg x, Reg y) { _mm512_storeu_si512(p, narrow(x, y)); }
+  static void store(Bfloat16* p, Reg x, Reg y, Mask m) {
+    _mm512_mask_storeu_epi16(p, static_cast<__mmask32>(m) << kLanes | 0xffffu, narrow(x, y));
+  }
   static void store(Bfloat16* p, Reg x, Mask m) { _mm256_mask_storeu_epi16(p, m, narrow(x)); }
 
  private:
   static Reg widen(__m256i x) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16)); }
+  static __m512i narrow(Reg x, Reg y) { return reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(y, x)); }
   static __m256i narrow(Reg x) { return reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x)); }
 };
 
