@@ -1,9 +1,9 @@
-// float32 on AVX2 + FMA: the tables of register tiles and of depthwise strips. Compiled with -mavx2 -mfma; nothing else may be.
+// float32 on AVX2 + FMA: its table of functions. Compiled with -mavx2 -mfma; nothing else may be.
 #include "activations_f32.h"
 #include "brgemm_f32.h"
+#include "depthwise_f32.h"
 #include "elementwise_f32.h"
 #include "layer_norm_f32.h"
-#include "depthwise_f32.h"
 #include "machine_f32.h"
 #include "pooling_f32.h"
 #include "softmax_f32.h"

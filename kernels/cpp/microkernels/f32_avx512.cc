@@ -1,8 +1,8 @@
-// float32 on AVX-512F: the tables of register tiles and of depthwise strips. Compiled with -mavx512f; nothing else may be.
+// float32 on AVX-512F: its table of functions. Compiled with -mavx512f; nothing else may be.
 #include "activations_f32.h"
+#include "depthwise_f32.h"
 #include "elementwise_f32.h"
 #include "layer_norm_f32.h"
-#include "depthwise_f32.h"
 #include "machine_f32.h"
 #include "pooling_f32.h"
 #include "softmax_f32.h"
