@@ -18,6 +18,7 @@ struct LargestOfWindow {
   using Reg = typename V::Reg;
   static Reg start() { return V::set1(-__builtin_inff()); }
   static Reg join(Reg acc, Reg x) { return V::max_or_nan(x, acc); }
+  static float divisor(const PoolRow&, int64_t) { return 1.0f; }
   static Reg finish(Reg acc, float) { return acc; }
 };
 
@@ -26,50 +27,54 @@ struct MeanOfWindow {
   using Reg = typename V::Reg;
   static Reg start() { return V::zero(); }
   static Reg join(Reg acc, Reg x) { return V::add(acc, x); }
-  static Reg finish(Reg acc, float count) { return V::div(acc, V::set1(count)); }
+  // Of the window that begins in column `first`.
+  static float divisor(const PoolRow& row, int64_t first) {
+    const Taps counted = taps_between(first, row.kernel, row.dilation, row.counted_begin, row.counted_end);
+    return static_cast<float>(row.counted_rows * counted.count);
+  }
+  static Reg finish(Reg acc, float divisor) { return V::div(acc, V::set1(divisor)); }
 };
 
-// The window whose first pixel is x, `columns` wide, for N vectors of channels.
+// The whole row, for N vectors of channels that begin at x and y.
 template <class V, class Reduction, int N, class Access>
-inline void pool_vectors(const PoolRow& row, const float* x, int64_t columns, float count, float* y,
-                         const Access& access) {
-  typename V::Reg acc[N];
+void pool_vectors(const PoolRow& row, const float* x, float* y, const Access& access) {
+  const int64_t step = row.dilation * row.pixel_stride;
+  for (int64_t q = 0; q < row.ow; ++q, y += row.pixel_stride) {
+    const int64_t first = q * row.stride - row.pad;
+    const Taps inside = taps_between(first, row.kernel, row.dilation, 0, row.w);
+    const float* window = x + (first + inside.first * row.dilation) * row.pixel_stride;
+    typename V::Reg acc[N];
 #pragma GCC unroll 8
-  for (int v = 0; v < N; ++v) acc[v] = Reduction::start();
-  for (int64_t i = 0; i < row.rows; ++i, x += row.row_stride) {
-    const float* pixel = x;
-    for (int64_t j = 0; j < columns; ++j, pixel += row.dilation * row.pixel_stride)
+    for (int v = 0; v < N; ++v) acc[v] = Reduction::start();
+    for (int64_t i = 0; i < row.rows; ++i, window += row.row_stride) {
+      const float* pixel = window;
+      for (int64_t j = 0; j < inside.count; ++j, pixel += step)
 #pragma GCC unroll 8
-      for (int v = 0; v < N; ++v) acc[v] = Reduction::join(acc[v], access.load(pixel + v * V::kLanes));
+        for (int v = 0; v < N; ++v) acc[v] = Reduction::join(acc[v], access.load(pixel + v * V::kLanes));
+    }
+    const float divisor = Reduction::divisor(row, first);
+#pragma GCC unroll 8
+    for (int v = 0; v < N; ++v) access.store(y + v * V::kLanes, Reduction::finish(acc[v], divisor));
   }
-#pragma GCC unroll 8
-  for (int v = 0; v < N; ++v) access.store(y + v * V::kLanes, Reduction::finish(acc[v], count));
 }
 
-// The same for the channels from c on: N vectors at a time, then half as many, and at last a part of one.
+// The channels from c on: N vectors at a time, then half as many, and at last a part of one.
 template <class V, class Reduction, int N>
-inline void pool_channels(const PoolRow& row, const float* x, int64_t columns, float count, float* y, int64_t c) {
+void pool_channels(const PoolRow& row, int64_t c) {
   for (; c + N * V::kLanes <= row.channels; c += N * V::kLanes)
-    pool_vectors<V, Reduction, N>(row, x + c, columns, count, y + c, WholeVector<V>{});
+    pool_vectors<V, Reduction, N>(row, row.x + c, row.y + c, WholeVector<V>{});
   if (c == row.channels) return;
   if constexpr (N > 1) {
-    pool_channels<V, Reduction, N / 2>(row, x, columns, count, y, c);
+    pool_channels<V, Reduction, N / 2>(row, c);
   } else {
     const PartialVector<V> rest{V::mask(static_cast<int>(row.channels - c))};
-    pool_vectors<V, Reduction, 1>(row, x + c, columns, count, y + c, rest);
+    pool_vectors<V, Reduction, 1>(row, row.x + c, row.y + c, rest);
   }
 }
 
 template <class V, class Reduction>
 void pool_row(const PoolRow& row) {
-  for (int64_t q = 0; q < row.ow; ++q) {
-    const int64_t start = q * row.stride - row.pad;
-    const Taps inside = taps_between(start, row.kernel, row.dilation, 0, row.w);
-    const Taps counted = taps_between(start, row.kernel, row.dilation, row.counted_begin, row.counted_end);
-    const float* x = row.x + (start + inside.first * row.dilation) * row.pixel_stride;
-    pool_channels<V, Reduction, kPoolVectors>(
-        row, x, inside.count, static_cast<float>(row.counted_rows * counted.count), row.y + q * row.pixel_stride, 0);
-  }
+  pool_channels<V, Reduction, kPoolVectors>(row, 0);
 }
 
 template <class V>
