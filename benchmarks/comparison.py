@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.peers import PEERS
-from compiler.workload import Workload
+from benchmarks.rowwise import AnyWorkload, from_json
 
 PEER = next(iter(PEERS))
 
@@ -45,7 +45,7 @@ class Comparison:
 
     group: str
     shape: str
-    workload: Workload
+    workload: AnyWorkload
     occurrences: Mapping[str, int]
     threads: int
     secs: Mapping[str, float]
@@ -62,7 +62,9 @@ class Comparison:
 
     @property
     def gflops(self) -> dict[str, float]:
-        return {name: self.workload.flops / secs * 1e-9 for name, secs in self.secs.items()}
+        """By contender; GB/s of an operator that only moves bytes."""
+        work = self.workload.flops or self.workload.bytes
+        return {name: work / secs * 1e-9 for name, secs in self.secs.items()}
 
     @property
     def default_of_tuned(self) -> float | None:
@@ -72,12 +74,13 @@ class Comparison:
 
 def compare(result: Mapping[str, Any], peak_gflops: float) -> Comparison:
     """Reads what ``benchmarks.measure`` wrote. ``peak_gflops`` is of as many threads and the type of the result."""
-    workload = Workload.from_json(result["workload"])
+    workload = from_json(result["workload"])
     secs = {name: contender["secs"] for name, contender in result["contenders"].items()}
     mine = ours(secs)
     arithmetic_secs = workload.flops / (peak_gflops * 1e9)
     memory_secs = max(part["bytes"] / (part["gbs"] * 1e9) for part in result["traffic"])
     limit_secs = max(arithmetic_secs, memory_secs)
+    work = workload.flops or workload.bytes
     return Comparison(
         group=result["group"],
         shape=result["shape"],
@@ -85,7 +88,7 @@ def compare(result: Mapping[str, Any], peak_gflops: float) -> Comparison:
         occurrences=result["occurrences"],
         threads=result["threads"],
         secs={name: float(np.median(samples)) for name, samples in secs.items()},
-        limit_gflops=workload.flops / limit_secs * 1e-9,
+        limit_gflops=work / limit_secs * 1e-9,
         peak_gflops=peak_gflops,
         fraction_of_roofline=limit_secs / float(np.median(secs[mine])),
         best_fraction_of_roofline=limit_secs / min(secs[mine]),

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from benchmarks.networks import NETWORKS
+from benchmarks.rowwise import OPERATORS, AnyWorkload, RowWorkload
 from benchmarks.shapes import DENSE_SHAPES, Shape
-from compiler.workload import Workload
 
 # At a batch above one, only this many layers of each network in a group are measured: those of the most arithmetic.
 HEAVIEST = 4
@@ -33,7 +33,7 @@ class Group:
 
     name: str
     title: str
-    holds: Callable[[Workload], bool]
+    holds: Callable[[AnyWorkload], bool]
     peers: tuple[str, ...] = ("oneDNN",)
     cold: bool = False
     dtype: str = "float32"
@@ -49,12 +49,12 @@ class Group:
 
     def _of_networks(self, batch: int) -> Iterator[Shape]:
         suffix = ("-bf16" if self.dtype == "bfloat16" else "") + (f"-batch{batch}" if batch > 1 else "")
-        names: dict[Workload, str] = {}
-        counts: dict[str, Counter[Workload]] = {}
+        names: dict[AnyWorkload, str] = {}
+        counts: dict[str, Counter[AnyWorkload]] = {}
         for network in self.networks:
             layers = [(name, layer) for name, layer in NETWORKS[network](batch) if self.holds(layer)]
             counts[network] = of_network = Counter(layer for _, layer in layers)
-            by_work = sorted(of_network, key=lambda layer: -of_network[layer] * layer.flops)
+            by_work = sorted(of_network, key=lambda layer: -of_network[layer] * (layer.flops or layer.bytes))
             chosen = by_work if batch == 1 else by_work[:HEAVIEST]
             for name, layer in layers:
                 if layer in chosen:
@@ -64,51 +64,63 @@ class Group:
             yield Shape(name + suffix, replace(layer, dtype=self.dtype), occurrences)
 
 
-def _is_dense(layer: Workload) -> bool:
+def _is_dense(layer: AnyWorkload) -> bool:
     return layer.op == "dense"
 
 
-def _is_conv1x1(layer: Workload) -> bool:
+def _is_conv1x1(layer: AnyWorkload) -> bool:
     return _is_inner_conv(layer) and _kernel(layer) == 1 and _stride(layer) == 1
 
 
-def _is_conv3x3(layer: Workload) -> bool:
+def _is_conv3x3(layer: AnyWorkload) -> bool:
     return _is_inner_conv(layer) and _kernel(layer) == 3 and _stride(layer) == 1
 
 
-def _is_strided(layer: Workload) -> bool:
+def _is_strided(layer: AnyWorkload) -> bool:
     return _is_inner_conv(layer) and _stride(layer) > 1
 
 
-def _is_first(layer: Workload) -> bool:
+def _is_first(layer: AnyWorkload) -> bool:
     return layer.op == "conv2d" and layer.sizes["c"] == 3
 
 
-def _is_depthwise(layer: Workload) -> bool:
+def _is_depthwise(layer: AnyWorkload) -> bool:
     return layer.op == "conv2d" and layer.sizes["groups"] > 1
 
 
-def _is_convolution(layer: Workload) -> bool:
+def _is_convolution(layer: AnyWorkload) -> bool:
     return layer.op == "conv2d" and not _is_depthwise(layer)
 
 
-def _is_inner_conv(layer: Workload) -> bool:
+def _is_inner_conv(layer: AnyWorkload) -> bool:
     return _is_convolution(layer) and not _is_first(layer)
 
 
-def _is_attention(layer: Workload) -> bool:
+def _is_attention(layer: AnyWorkload) -> bool:
     return layer.op == "attention"
 
 
-def _kernel(layer: Workload) -> int:
+def _is_rowwise(layer: AnyWorkload) -> bool:
+    return layer.op in OPERATORS
+
+
+def _kernel(layer: AnyWorkload) -> int:
     return layer.sizes["kh"]
 
 
-def _stride(layer: Workload) -> int:
+def _stride(layer: AnyWorkload) -> int:
     return layer.sizes["stride_h"]
 
 
 _WINOGRAD = "GFLOP/s count the products of the definition; Winograd's algorithm needs fewer, and may pass the FMA peak"
+
+_BYTES = "speeds are GB/s: bytes of inputs and output by the time; ours include a call from Python"
+
+# Residual additions that are not fused: of ResNet-50's stages 2 and 3, and of BERT-base.
+_ADDITIONS = tuple(
+    Shape(f"add-{rows}x{columns}", RowWorkload("add", (rows, columns)))
+    for rows, columns in ((3136, 256), (784, 512), (128, 768))
+)
 
 GROUPS: Mapping[str, Group] = {
     group.name: group
@@ -122,6 +134,7 @@ GROUPS: Mapping[str, Group] = {
         Group("dense-bf16", "Dense layers", _is_dense, dtype="bfloat16"),
         Group("conv-bf16", "Convolutions", _is_convolution, cold=True, dtype="bfloat16", networks=("resnet50",)),
         Group("attention", "Attention", _is_attention),
+        Group("rowwise", "Row kernels and pooling", _is_rowwise, extra=_ADDITIONS, note=_BYTES),
     )
 }
 

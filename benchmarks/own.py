@@ -9,11 +9,23 @@ from typing import Any
 import numpy as np
 
 import kernels
+from benchmarks.layer import Layer
+from benchmarks.own_rows import OwnRows
+from benchmarks.rowwise import AnyWorkload, RowWorkload
 from compiler.schedule import Schedule
 from compiler.target import Target
 from compiler.workload import Workload
 
 Inputs = Mapping[str, np.ndarray]
+
+
+def own_layer(
+    workload: AnyWorkload, inputs: Inputs, out: np.ndarray, target: Target, schedule: Schedule | None = None
+) -> Layer:
+    """Our contender for any workload, as :class:`OwnLayer` says, or without schedule."""
+    if isinstance(workload, RowWorkload):
+        return OwnRows(workload, inputs, out, target)
+    return OwnLayer(workload, inputs, out, target, schedule)
 
 
 class OwnLayer:

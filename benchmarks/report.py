@@ -146,7 +146,7 @@ def _about_threads(threads: int, comparisons: Sequence[Comparison], results: Res
     cores = ", ".join(map(str, of_threads[0]["cores"]))
     yield (
         f"{_plural(threads, 'thread')}, process bound to core{'s' * (threads > 1)} {cores}; "
-        f"FMA peak {comparisons[0].peak_gflops:.1f} GFLOP/s; GFLOP/s by the median of "
+        f"FMA peak {comparisons[0].peak_gflops:.1f} GFLOP/s; speeds by the median of "
         f"{len(of_threads[0]['contenders']['default']['secs'])} samples in random order"
     )
     busy = [result["shape"] for result in of_threads if result["cores_busy_with_others"] > NOISY_CORES]

@@ -5,22 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 
 import autotune
+from benchmarks.rowwise import AnyWorkload, RowWorkload
 from compiler.records import Records
 from compiler.schedule import Schedule
 from compiler.spaces import backends
 from compiler.target import Target
-from compiler.workload import Workload
 
 BACKEND = "kernel"
 STRATEGY = "rl"
 
 
-def tuned_schedule(workload: Workload, threads: int, path: Path, trials: int) -> Schedule | None:
+def tuned_schedule(workload: AnyWorkload, threads: int, path: Path, trials: int) -> Schedule | None:
     """The best schedule of our kernels in the file ``path``, which a search first fills up to ``trials`` records.
 
     None where there is no space to search, and where there is no record and ``trials`` is 0.
     """
-    if BACKEND not in backends(workload):
+    if isinstance(workload, RowWorkload) or BACKEND not in backends(workload):
         return None
     target = Target.from_host(num_cores=threads)
     path.parent.mkdir(parents=True, exist_ok=True)

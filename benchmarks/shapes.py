@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from benchmarks.rowwise import AnyWorkload
 from compiler.workload import Workload
 
 
@@ -13,11 +14,11 @@ class Shape:
     """A named workload, and how often it occurs: pairs of a network and a number."""
 
     name: str
-    workload: Workload
+    workload: AnyWorkload
     occurrences: tuple[tuple[str, int], ...] = ()
 
 
-def describe(workload: Workload) -> str:
+def describe(workload: AnyWorkload) -> str:
     """The sizes in short, as people write them: ``128x768x768``, ``56x56x64-256 3x3/2``."""
     return _SHORT[workload.op](workload.sizes)
 
@@ -33,6 +34,11 @@ _SHORT: Mapping[str, Callable[[Mapping[str, int]], str]] = {
     "dense": lambda s: "{m}x{n}x{k}".format(**s),
     "conv2d": _describe_conv2d,
     "attention": lambda s: "{batch}x{heads} heads {queries}x{keys}x{head_dim}".format(**s),
+    "softmax": lambda s: "{rows}x{columns} softmax".format(**s),
+    "layer_norm": lambda s: "{rows}x{columns} layer norm".format(**s),
+    "add": lambda s: "{rows}x{columns} add".format(**s),
+    "max_pool": lambda s: "{n}x{h}x{w}x{c} max {kernel}x{kernel}/{stride}".format(**s),
+    "global_avg_pool": lambda s: "{n}x{h}x{w}x{c} mean".format(**s),
 }
 
 

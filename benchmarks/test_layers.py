@@ -13,12 +13,12 @@ import pytest
 
 from benchmarks.groups import GROUPS, Group
 from benchmarks.measure import Problem
-from benchmarks.own import OwnLayer
+from benchmarks.own import own_layer
 from benchmarks.peers import PEERS
+from benchmarks.rowwise import AnyWorkload
 from benchmarks.schedules import tuned_schedule
 from benchmarks.shapes import Shape
 from compiler.target import Target
-from compiler.workload import Workload
 
 ROOT = Path(__file__).parents[1]
 LIMIT_SECS = 120
@@ -29,7 +29,7 @@ def refusal(group: str) -> str | None:
     """Why our kernels cannot compute a group on this CPU, in their own words; None where they can."""
     problem = Problem(min((shape.workload for shape in GROUPS[group].shapes(1)), key=lambda workload: workload.flops))
     try:
-        OwnLayer(problem.workload, problem.inputs, problem.out, Target.from_host(num_cores=1))
+        own_layer(problem.workload, problem.inputs, problem.out, Target.from_host(num_cores=1))
     except (TypeError, ValueError) as error:
         return str(error)
     return None
@@ -40,10 +40,10 @@ def test_our_answer(light_layer: tuple[Group, Shape]) -> None:
     if reason := refusal(group.name):
         pytest.skip(reason)
     problem = Problem(shape.workload)
-    problem.check(OwnLayer(shape.workload, problem.inputs, problem.out, Target.from_host(num_cores=1)))
+    problem.check(own_layer(shape.workload, problem.inputs, problem.out, Target.from_host(num_cores=1)))
 
 
-def test_answer_of_peer(peer_and_workload: tuple[str, Workload]) -> None:
+def test_answer_of_peer(peer_and_workload: tuple[str, AnyWorkload]) -> None:
     peer, workload = peer_and_workload
     if reason := PEERS[peer].missing():
         pytest.skip(f"{peer}: {reason}")

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks.comparison import PEER, compare_all, geometric_mean, ratio
+from benchmarks.rowwise import RowWorkload
 from compiler.workload import Workload
 
 
@@ -83,6 +84,15 @@ def test_cold_weights_can_be_the_limit() -> None:
     measured["traffic"] = [{"bytes": 80_000, "gbs": 100.0}, {"bytes": 40_000, "gbs": 1.0}]
     (comparison,) = compare_all([measured])
     assert comparison.limit_gflops == pytest.approx(50)  # 40 µs for 2e6 operations
+    assert comparison.memory_bound
+
+
+def test_what_only_moves_bytes_is_told_in_gb_a_second() -> None:
+    measured = result({"default": [0.0001]})
+    measured |= {"workload": RowWorkload("add", (100, 100)).to_json()}
+    (comparison,) = compare_all([measured])
+    assert comparison.gflops == {"default": pytest.approx(1.2)}  # 120,000 bytes in 0.1 ms
+    assert comparison.limit_gflops == pytest.approx(10)
     assert comparison.memory_bound
 
 

@@ -26,7 +26,7 @@ from compiler.operators import Shape
     ],
 )
 def test_published_sizes(network: str, layers: int, multiply_adds: float, weights: float) -> None:
-    workloads = [workload for _, workload in NETWORKS[network](1)]
+    workloads = [workload for _, workload in NETWORKS[network](1) if workload.flops]  # not what memory bounds
     assert len(workloads) == layers
     assert sum(workload.flops for workload in workloads) / 2 == pytest.approx(multiply_adds, rel=1e-3)
     counted = sum(prod(w.input_shapes["weight"]) for w in workloads if "weight" in w.input_shapes)

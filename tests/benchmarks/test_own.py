@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.measure import Problem
-from benchmarks.own import OwnLayer
+from benchmarks.own import own_layer
 from compiler.target import Target
 from compiler.workload import Workload
 
@@ -20,7 +20,7 @@ WORKLOADS = {
 @pytest.mark.parametrize("op", WORKLOADS)
 def test_the_answer_does_not_depend_on_what_ran_before(op: str) -> None:
     problem = Problem(WORKLOADS[op])
-    layer = OwnLayer(problem.workload, problem.inputs, problem.out, Target.from_host(num_cores=1))
+    layer = own_layer(problem.workload, problem.inputs, problem.out, Target.from_host(num_cores=1))
     layer.time(3, 2)
     problem.check(layer)
 
@@ -28,7 +28,7 @@ def test_the_answer_does_not_depend_on_what_ran_before(op: str) -> None:
 @pytest.mark.parametrize("op", WORKLOADS)
 def test_a_copy_writes_the_same_output(op: str) -> None:
     problem = Problem(WORKLOADS[op])
-    layer = OwnLayer(problem.workload, problem.inputs, problem.out, Target.from_host(num_cores=1))
+    layer = own_layer(problem.workload, problem.inputs, problem.out, Target.from_host(num_cores=1))
     copy = layer.copy()
     assert copy is not layer
     assert np.shares_memory(copy.run(), layer.run())

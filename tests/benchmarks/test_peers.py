@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from benchmarks.layer import Layer
+from benchmarks.measure import Problem
 from benchmarks.peers import PEERS, onednn
 from benchmarks.peers.onednn import adapter
+from benchmarks.rowwise import RowWorkload
 from compiler.reference import NUMPY_DTYPES, make_inputs, reference, tolerance
 from compiler.workload import ACTIVATIONS, Workload
 
@@ -109,6 +111,23 @@ def test_a_residual_is_added_once_however_often_it_ran_before(workload: Workload
     layer = made("oneDNN", workload)
     layer.time(3, 2)
     assert right(layer, workload)
+
+
+ROWS = {
+    "softmax": RowWorkload("softmax", (17, 33)),
+    "layer_norm": RowWorkload("layer_norm", (17, 33)),
+    "add": RowWorkload("add", (17, 33)),
+    "max_pool": RowWorkload("max_pool", (2, 9, 11, 24, 3, 2, 1)),
+    "global_avg_pool": RowWorkload("global_avg_pool", (2, 7, 5, 40)),
+}
+
+
+@here
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("op", ROWS)
+def test_row_operators_agree_with_numpy(op: str, threads: int) -> None:
+    problem = Problem(ROWS[op])
+    problem.check(onednn.layer(ROWS[op], problem.inputs, problem.out, threads))
 
 
 @here

@@ -18,9 +18,6 @@ inline Layer convolution(const py::array& x, const py::array& weight, const py::
                          memory::dim groups, const std::string& layout, int threads) {
   using tag = memory::format_tag;
   Layer layer(threads);
-  const auto image = [](const py::array& array) {  // oneDNN names dimensions n, c, h, w whatever their order in memory
-    return memory::dims{array.shape(0), array.shape(3), array.shape(1), array.shape(2)};
-  };
   memory::dims filters = shape(weight);
   if (groups > 1) {
     filters[0] /= groups;

@@ -27,6 +27,11 @@ inline memory::data_type data_type(const py::array& array) {
 
 inline memory::dims shape(const py::array& array) { return {array.shape(), array.shape() + array.ndim()}; }
 
+// The dimensions of an NHWC array as oneDNN names them: n, c, h, w whatever their order in memory.
+inline memory::dims image(const py::array& array) {
+  return {array.shape(0), array.shape(3), array.shape(1), array.shape(2)};
+}
+
 // A layer is up to three lists of primitives: `prepare_` and `finish_` bring the residual and the answer from and into
 // plain arrays, and only run() executes them; `steps_` are the layer itself, and what time() measures.
 class Layer {

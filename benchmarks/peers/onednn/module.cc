@@ -6,6 +6,7 @@
 #include "convolution.h"
 #include "dense.h"
 #include "layer.h"
+#include "rowwise.h"
 
 namespace {
 
@@ -22,6 +23,10 @@ PYBIND11_MODULE(LOOPWRIGHT_MODULE, module) {
   module.def("dense", &onednn::dense);
   module.def("convolution", &onednn::convolution);
   module.def("attention", &onednn::attention);
+  module.def("softmax", &onednn::softmax);
+  module.def("layer_norm", &onednn::layer_norm);
+  module.def("pool", &onednn::pool);
+  module.def("add", &onednn::add);
   pybind11::class_<Layer>(module, "Layer")
       .def("run", &Layer::run)
       .def("time", &Layer::time, pybind11::arg("number"), pybind11::arg("repeat"))
