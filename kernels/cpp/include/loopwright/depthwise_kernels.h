@@ -2,7 +2,8 @@
 //
 //   y[r, q, ch] = clamp(bias[ch] + residual[r, q, ch] + Σ over taps i, j   w[i, j, ch] · x[r·s + i·d, q·s + j·d, ch])
 //
-// Taps outside the image add nothing. They are left out, so that an image needs no zeros around it.
+// Taps outside the image are left out or, within a row of a strip, meet a zero; so an image needs no zeros around it.
+// Finite weights make no difference between the two.
 #pragma once
 
 #include <cstdint>
@@ -20,9 +21,10 @@ struct DepthwiseLayer {
 
 // Rows of the output, some pixels wide, whose windows have the same kernel rows inside the image. Steps are in floats.
 struct DepthwiseStrip {
-  const float*
-      x;  // under tap 0 of the first kernel row inside the image, of the first output; may lie beside the image
-  uint32_t inside;  // bit j: the pixel j places to the right of x lies in the image
+  // Under tap 0 of the first kernel row inside the image, for the first output. It may lie beside the image: bit j of
+  // `inside` says whether the pixel j places to the right is part of it.
+  const float* x;
+  uint32_t inside;
   int64_t kernel_rows, kernel_row_step;
   int64_t x_row, x_pixel;  // from output row to output row, and from pixel to pixel of the image
   float* y;
