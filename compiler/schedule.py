@@ -69,8 +69,8 @@ class Program(Protocol):
     def time(self, number: int, repeat: int) -> list[float]:
         """``repeat`` samples, each the mean seconds a run over ``number`` runs.
 
-        Our convolutions meet their weights in memory, as in a network, whose other layers have put them out of the
-        caches; other programs run back to back.
+        Convolutions meet their weights in memory, as in a network, whose other layers have put them out of the caches;
+        other programs run back to back.
         """
         ...
 

@@ -15,6 +15,7 @@ from kernels.machine import (
     cache_bytes,
     cpu_name,
     detect_isa,
+    evict,
     memory_bandwidth,
     peak_gflops,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "cpu_name",
     "default_dense_schedule",
     "detect_isa",
+    "evict",
     "generated_code_functions",
     "generated_code_threads",
     "global_avg_pool2d",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from kernels import _native
 
 # For machines that tell no size of their last-level cache: more than most have, and quick to read.
@@ -43,6 +45,15 @@ def peak_gflops(isa: str | None = None, threads: int = 1, dtype: str = "float32"
         ValueError: unknown ISA or dtype, one that this CPU lacks, or ``threads`` below 1.
     """
     return _native.peak_gflops(isa, threads, dtype)
+
+
+def evict(array: np.ndarray, threads: int = 1) -> None:
+    """Puts a contiguous array out of all caches, ``threads`` threads at it together: for measuring with cold data.
+
+    Raises:
+        ValueError: the array is not contiguous, or ``threads`` below 1.
+    """
+    _native.evict(array, threads)
 
 
 def memory_bandwidth(threads: int = 1, working_set_bytes: int | None = None) -> float:

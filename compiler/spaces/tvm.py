@@ -31,6 +31,8 @@ class PrimFuncSpace(ScheduleSpace):
     """
 
     backend = BACKEND
+    # Whether a run is timed with its constants in memory, as a network's are, and not in the caches.
+    cold_constants = False
 
     def __init__(self, prim_func: tirx.PrimFunc, target: Target) -> None:
         """
@@ -86,7 +88,7 @@ class PrimFuncSpace(ScheduleSpace):
             raise ValueError(f"not legal for this function on {self.target.isa}: {schedule}")
         applied = self._sketches[self._sketch_index(schedule)].apply(self._module, schedule.values)
         lowered = lowering.lower(applied, self.target)
-        return TvmProgram(lowered, self._parameters, self.target.num_cores)
+        return TvmProgram(lowered, self._parameters, self.target.num_cores, self.cold_constants)
 
     def _sketch_index(self, schedule: Schedule) -> int:
         return int(schedule.values.get("sketch", 0))  # type: ignore[arg-type]  # its choices are numbers
@@ -98,3 +100,4 @@ class TvmSpace(PrimFuncSpace):
     def __init__(self, workload: Workload, target: Target) -> None:
         super().__init__(tensor_programs.prim_func(workload, target), target)
         self.workload = workload
+        self.cold_constants = workload.op == "conv2d"  # as our own kernels are timed

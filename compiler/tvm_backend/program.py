@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ import tvm
 
 import kernels
 from compiler.tvm_backend.lowering import Lowered
+
+_BEFORE_SAMPLE = "loopwright.before_sample"
 
 
 @dataclass(frozen=True)
@@ -32,10 +35,16 @@ def parameters(prim_func: Any) -> tuple[Parameter, ...]:
 
 
 class TvmProgram:
-    """The last of the parameters is the output, the others are the inputs, by name."""
+    """The last of the parameters is the output, the others are the inputs, by name.
 
-    def __init__(self, lowered: Lowered, parameters: Sequence[Parameter], threads: int) -> None:
-        self._lowered, self._threads = lowered, threads
+    Args:
+        cold_constants: whether a run is timed with its constants in memory and not in the caches.
+    """
+
+    def __init__(
+        self, lowered: Lowered, parameters: Sequence[Parameter], threads: int, cold_constants: bool = False
+    ) -> None:
+        self._lowered, self._threads, self._cold_constants = lowered, threads, cold_constants
         *self._inputs, self._output = parameters
 
     def load(self, inputs: Mapping[str, np.ndarray]) -> None:
@@ -56,9 +65,24 @@ class TvmProgram:
         return self._answer.numpy()
 
     def time(self, number: int, repeat: int) -> list[float]:
-        evaluate = self._lowered.module.time_evaluator("main", tvm.cpu(), number=number, repeat=repeat)
         with kernels.generated_code_threads(self._threads):
-            return list(evaluate(*self._arguments).results)
+            if not self._cold_constants:
+                return self._samples(number, repeat)
+            # TVM calls the function by that name before each of its samples, here of one run each.
+            tvm.register_global_func(_BEFORE_SAMPLE, self._evict_constants, override=True)
+            samples = self._samples(1, number * repeat, before_sample=_BEFORE_SAMPLE)
+        return [fmean(samples[i : i + number]) for i in range(0, len(samples), number)]
+
+    def _samples(self, number: int, repeat: int, before_sample: str = "") -> list[float]:
+        evaluate = self._lowered.module.time_evaluator(
+            "main", tvm.cpu(), number=number, repeat=repeat, f_preproc=before_sample
+        )
+        return list(evaluate(*self._arguments).results)
+
+    def _evict_constants(self, *_arguments: Any) -> None:
+        for parameter, argument in zip(self._inputs, self._arguments, strict=False):
+            if parameter.constant:
+                kernels.evict(np.from_dlpack(argument), self._threads)
 
     def _argument(self, parameter: Parameter, inputs: Mapping[str, np.ndarray]) -> tvm.runtime.Tensor:
         name, shape = parameter.name, parameter.shape

@@ -33,11 +33,13 @@ float* scratch(int64_t floats) {
   return buffer.get();
 }
 
-void evict(const float* data, int64_t floats, int threads) {
+void evict(const void* data, int64_t bytes, int threads) {
+  constexpr int64_t kLine = 64;
+  const char* first = static_cast<const char*>(data);
   parallel(threads, [&](int thread) {
-    const int64_t end = split_begin(floats, threads, thread + 1);
-    for (int64_t i = split_begin(floats, threads, thread); i < end; i += kCacheLine) _mm_clflush(data + i);
-    if (floats > 0) _mm_clflush(data + end - 1);  // the last line, where the first is not whole
+    const int64_t end = split_begin(bytes, threads, thread + 1);
+    for (int64_t i = split_begin(bytes, threads, thread); i < end; i += kLine) _mm_clflush(first + i);
+    if (end > 0) _mm_clflush(first + end - 1);  // the last line, where the first is not whole
     _mm_mfence();
   });
 }

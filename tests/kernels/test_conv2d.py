@@ -253,9 +253,9 @@ def test_one_object_in_two_threads(isa: str) -> None:
                 assert_right(y, workload, inputs, algorithm(op, workload))
 
 
-@pytest.mark.parametrize("kernel", [1, 3])
-def test_evicted_weights_are_the_same(isa: str, kernel: int) -> None:
-    workload = Workload.conv2d(1, 6, 6, 5, 9, kernel)
+@pytest.mark.parametrize(("o", "kernel", "groups"), [(9, 1, 1), (9, 3, 1), (5, 3, 5)])
+def test_evicted_weights_are_the_same(isa: str, o: int, kernel: int, groups: int) -> None:
+    workload = Workload.conv2d(1, 6, 6, 5, o, kernel, groups=groups)
     inputs = make_inputs(workload)
     op = layer(workload, inputs, isa, threads=2)
     op.evict_weights(1, 6, 6)

@@ -5,9 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 import kernels
+
+
+def test_evicted_data_is_the_same() -> None:
+    array = np.arange(1000, dtype=np.float32)
+    kernels.evict(array[3:], threads=2)
+    np.testing.assert_array_equal(array, np.arange(1000))
+    with pytest.raises(ValueError, match="array must be contiguous"):
+        kernels.evict(array[::2])
 
 
 def test_isas_come_best_first_and_end_with_the_reference() -> None:

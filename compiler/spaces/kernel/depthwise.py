@@ -29,6 +29,8 @@ class DepthwiseKernelSpace(KernelSpace):
     not even out; likewise the channels of a thread's share.
     """
 
+    cold_weights = True
+
     def operator(self, inputs: Mapping[str, np.ndarray], schedule: Mapping[str, Any] | None) -> Any:
         return make_operator(self.workload, self.target, inputs, schedule)
 

@@ -3,6 +3,7 @@
 #include <pybind11/stl.h>
 
 #include "arguments.h"
+#include "loopwright/buffer.h"
 #include "module.h"
 
 namespace loopwright {
@@ -33,6 +34,13 @@ double measured_bandwidth(int threads, int64_t working_set_bytes) {
   return memory_bandwidth(threads, working_set_bytes);
 }
 
+void evict_array(const py::array& a, int threads) {
+  if (!(a.flags() & py::array::c_style)) throw py::value_error("array must be contiguous");
+  check_threads(threads);
+  const py::gil_scoped_release released;
+  evict(a.data(), a.nbytes(), threads);
+}
+
 }  // namespace
 
 void bind_machine(py::module_& m) {
@@ -59,6 +67,7 @@ void bind_machine(py::module_& m) {
   m.def("cache_bytes", [] { return py::tuple(py::cast(cache_bytes())); });
   m.def("register_tiles", &register_tiles, py::arg("isa"), py::arg("dtype"));
   m.def("peak_gflops", &measured_peak, py::arg("isa"), py::arg("threads"), py::arg("dtype"));
+  m.def("evict", &evict_array, py::arg("array"), py::arg("threads"));
   m.def("memory_bandwidth", &measured_bandwidth, py::arg("threads"), py::arg("working_set_bytes"));
 }
 

@@ -130,6 +130,7 @@ void Conv2d::run(const void* x, const Images& images, void* out, Dtype out_dtype
 
 void Conv2d::evict_weights(const Images& images) const {
   if (dense_) return dense_->evict_weights();
+  if (depthwise_) return depthwise_->evict_weights();
   convolution(std::get<Conv2dSchedule>(schedule(images))).evict_weights();
 }
 

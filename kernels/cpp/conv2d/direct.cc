@@ -60,7 +60,7 @@ class DirectConvolution final : public Convolution {
 
   void run(const Conv2dSchedule& s, const Matrix& x, const Images& images, const Matrix& out,
            const Matrix& residual) const override;
-  void evict_weights() const override { evict(weight_.get(), weight_floats_, layer_.threads); }
+  void evict_weights() const override { evict(weight_.get(), weight_floats_ * kWordBytes, layer_.threads); }
 
  private:
   struct Call;

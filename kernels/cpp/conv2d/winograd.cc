@@ -26,6 +26,7 @@ namespace loopwright {
 namespace {
 
 constexpr int kMaxSize = 6, kMaxTaps = 4;
+constexpr int64_t kFloatBytes = sizeof(float);
 
 // One F(m×m, r×r).
 struct Filtering {
@@ -78,7 +79,7 @@ class WinogradConvolution final : public Convolution {
   void run(const Conv2dSchedule& s, const Matrix& x, const Images& images, const Matrix& out,
            const Matrix& residual) const override;
 
-  void evict_weights() const override { evict(weight_.get(), weight_floats(), layer_.threads); }
+  void evict_weights() const override { evict(weight_.get(), weight_floats() * kFloatBytes, layer_.threads); }
 
  private:
   struct Call;

@@ -74,7 +74,7 @@ void Dense::pack(const Matrix& weight) {
 }
 
 void Dense::evict_weights() const {
-  evict(weight_.get(), packed_floats(n_, to_words(k_, dtype_), f32_kernels(isa_).lanes), threads_);
+  evict(weight_.get(), packed_floats(n_, to_words(k_, dtype_), f32_kernels(isa_).lanes) * kWordBytes, threads_);
 }
 
 DenseSchedule Dense::schedule(int64_t m) const {

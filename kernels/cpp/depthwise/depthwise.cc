@@ -42,6 +42,10 @@ uint32_t pixels_inside(const WindowAxis& columns, int64_t first, int64_t count) 
 
 }  // namespace
 
+void DepthwiseConv2d::evict_weights() const {
+  evict(weight_.get(), geometry_.kh * geometry_.kw * padded_channels_ * static_cast<int64_t>(sizeof(float)), threads_);
+}
+
 // What one thread computes of a call.
 struct DepthwiseConv2d::Part {
   const Call& call;

@@ -21,7 +21,7 @@ Buffer make_buffer(int64_t floats);
 // left. Throws std::bad_alloc.
 float* scratch(int64_t floats);
 
-// Puts `floats` floats out of every cache, `threads` threads at it together.
-void evict(const float* data, int64_t floats, int threads);
+// Puts `bytes` bytes out of every cache, `threads` threads at it together.
+void evict(const void* data, int64_t bytes, int threads);
 
 }  // namespace loopwright

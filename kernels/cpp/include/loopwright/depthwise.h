@@ -37,6 +37,8 @@ class DepthwiseConv2d {
 
   // What run() will use for these images.
   DepthwiseSchedule schedule(const Images& images) const;
+  // Puts the packed weights out of all caches, as the other layers of a network do: for measuring.
+  void evict_weights() const;
 
  private:
   struct Call;

@@ -1,0 +1,25 @@
+"""Programs of TVM's code that are timed with constants in memory."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from compiler.reference import make_inputs, reference, tolerance
+from compiler.spaces import space
+from compiler.target import Target
+from compiler.workload import Workload
+
+pytestmark = pytest.mark.tvm
+
+
+@pytest.mark.parametrize("workload", [Workload.conv2d(1, 8, 8, 16, 32, 3), Workload.dense(8, 32, 16)], ids=str)
+def test_samples_of_warm_and_of_cold_constants(workload: Workload) -> None:
+    made = space("tvm", workload, Target.from_host(num_cores=1))
+    program = made.build(made.default())
+    inputs = make_inputs(workload)
+    program.load(inputs)
+    samples = program.time(number=3, repeat=2)
+    assert len(samples) == 2
+    assert all(secs > 0 for secs in samples)
+    assert np.all(np.abs(program.run() - reference(workload, inputs)) <= tolerance(workload, inputs))
