@@ -96,7 +96,8 @@ def _places(shapes: Sequence[str], results: Results) -> str:
 
 
 def machine(result: Mapping[str, Any]) -> dict[str, str]:
-    return {"cpu": result["cpu"], "isa": result["isa"], "system": f"{platform.system()} {platform.release()}"}
+    version = ".".join(platform.release().split(".")[:2])  # what follows names a build, and says nothing of speed
+    return {"cpu": result["cpu"], "isa": result["isa"], "system": f"{platform.system()} {version}"}
 
 
 def by_threads(comparisons: Sequence[Comparison]) -> Iterator[tuple[int, list[Comparison]]]:
