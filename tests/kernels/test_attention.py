@@ -27,13 +27,6 @@ class Shape(NamedTuple):
     head_dim: int
 
 
-@pytest.fixture(params=("avx512", "avx2", "reference"), scope="module")
-def isa(request: pytest.FixtureRequest) -> str:
-    if request.param not in kernels.available_isas():
-        pytest.skip(f"this CPU has no {request.param}")
-    return request.param
-
-
 LENGTHS = st.one_of(st.sampled_from([1, 17, 64]), st.integers(1, 80))
 SHAPES = st.builds(Shape, st.integers(1, 3), st.integers(1, 3), LENGTHS, LENGTHS, st.integers(1, 70))
 

@@ -16,17 +16,10 @@ import kernels
 from compiler import winograd
 from compiler.reference import make_inputs, reference, tolerance
 from compiler.workload import ACTIVATIONS, Workload
+from tests.kernels.convolutions import layer
 from tests.kernels.memory import CANARY, beside_forbidden_page, unaligned
 
-ISAS = ("avx512", "avx2", "reference")
 SMALL = ("direct", "winograd2", "winograd4")  # for 3x3 kernels
-
-
-@pytest.fixture(params=ISAS, scope="module")
-def isa(request: pytest.FixtureRequest) -> str:
-    if request.param not in kernels.available_isas():
-        pytest.skip(f"this CPU has no {request.param}")
-    return request.param
 
 
 def algorithms(workload: Workload) -> list[str]:
@@ -76,24 +69,6 @@ def schedules(draw: st.DrawFn, workload: Workload, isa: str, threads: int) -> di
         "prefetch_next": draw(st.booleans()),
         "threads_m": draw(st.sampled_from([t for t in range(1, threads + 1) if threads % t == 0])),
     }
-
-
-def layer(
-    workload: Workload, inputs: Mapping[str, np.ndarray], isa: str, threads: int = 1, schedule: Any = None
-) -> kernels.Conv2d:
-    s = workload.sizes
-    return kernels.Conv2d(
-        inputs["weight"],
-        inputs.get("bias"),
-        (s["stride_h"], s["stride_w"]),
-        (s["pad_top"], s["pad_left"], s["pad_bottom"], s["pad_right"]),
-        (s["dilation_h"], s["dilation_w"]),
-        s["groups"],
-        workload.activation,
-        isa,
-        threads,
-        schedule,
-    )
 
 
 def algorithm(op: kernels.Conv2d, workload: Workload) -> str:

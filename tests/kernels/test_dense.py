@@ -20,16 +20,7 @@ from compiler.reference import make_inputs, reference, tolerance
 from compiler.workload import ACTIVATIONS, Workload
 from tests.kernels.memory import CANARY, beside_forbidden_page, unaligned
 
-ISAS = ("avx512", "avx2", "reference")
-
 Inputs = dict[str, np.ndarray]
-
-
-@pytest.fixture(params=ISAS, scope="module")
-def isa(request: pytest.FixtureRequest) -> str:
-    if request.param not in kernels.available_isas():
-        pytest.skip(f"this CPU has no {request.param}")
-    return request.param
 
 
 @st.composite

@@ -13,16 +13,8 @@ from hypothesis import strategies as st
 import kernels
 from compiler.reference import make_inputs, reference, tolerance
 from compiler.workload import ACTIVATIONS, Workload
+from tests.kernels.convolutions import layer
 from tests.kernels.memory import CANARY, beside_forbidden_page
-
-ISAS = ("avx512", "avx2", "reference")
-
-
-@pytest.fixture(params=ISAS, scope="module")
-def isa(request: pytest.FixtureRequest) -> str:
-    if request.param not in kernels.available_isas():
-        pytest.skip(f"this CPU has no {request.param}")
-    return request.param
 
 
 @st.composite
@@ -55,24 +47,6 @@ def schedules(draw: st.DrawFn, threads: int) -> dict[str, Any] | None:
         "channels": draw(st.sampled_from([1, 8, 16, 24, 1000])),
         "threads_m": draw(st.sampled_from([t for t in range(1, threads + 1) if threads % t == 0])),
     }
-
-
-def layer(
-    workload: Workload, inputs: Mapping[str, np.ndarray], isa: str, threads: int = 1, schedule: Any = None
-) -> kernels.Conv2d:
-    s = workload.sizes
-    return kernels.Conv2d(
-        inputs["weight"],
-        inputs.get("bias"),
-        (s["stride_h"], s["stride_w"]),
-        (s["pad_top"], s["pad_left"], s["pad_bottom"], s["pad_right"]),
-        (s["dilation_h"], s["dilation_w"]),
-        s["groups"],
-        workload.activation,
-        isa,
-        threads,
-        schedule,
-    )
 
 
 def assert_right(y: np.ndarray, workload: Workload, inputs: Mapping[str, np.ndarray]) -> None:

@@ -31,13 +31,6 @@ class Case(NamedTuple):
     count_include_pad: bool = False
 
 
-@pytest.fixture(params=("avx512", "avx2", "reference"), scope="module")
-def isa(request: pytest.FixtureRequest) -> str:
-    if request.param not in kernels.available_isas():
-        pytest.skip(f"this CPU has no {request.param}")
-    return request.param
-
-
 CHANNELS = st.one_of(st.sampled_from([1, 3, 16, 17, 24, 64, 130]), st.integers(1, 300))
 
 

@@ -28,13 +28,6 @@ def gamma_of(roundings: int) -> float:
     return roundings * UNIT / (1 - roundings * UNIT)
 
 
-@pytest.fixture(params=("avx512", "avx2", "reference"), scope="module")
-def isa(request: pytest.FixtureRequest) -> str:
-    if request.param not in kernels.available_isas():
-        pytest.skip(f"this CPU has no {request.param}")
-    return request.param
-
-
 # Around vectors and the unrolled passes over them, and sometimes long enough for threads.
 LENGTHS = st.one_of(st.sampled_from([1, 7, 8, 15, 16, 17, 31, 64, 65, 768]), st.integers(1, 300))
 SHAPES = st.one_of(
