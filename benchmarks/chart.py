@@ -69,7 +69,7 @@ def _draw_speed(axis: Axes, comparisons: Sequence[Comparison], lines: dict[str, 
         speed = f"{comparison.gflops[comparison.ours]:.1f} of {comparison.limit_gflops:.1f}"
         axis.annotate(speed, (1.02, lines[comparison.shape]), xycoords=("axes fraction", "data"), va="center", size=7)
     axis.set_xlim(left=0)
-    axis.set_xlabel("% of the roofline; our GFLOP/s", fontsize=9)
+    axis.set_xlabel(f"% of the roofline; our {comparisons[0].unit}", fontsize=9)
     threads = comparisons[0].threads
     axis.set_title(f"{threads} thread{'s' * (threads > 1)}", fontsize=10)
     axis.grid(color="#E4E4E4", linewidth=0.6)

@@ -61,6 +61,10 @@ class Comparison:
         return ours(self.secs)
 
     @property
+    def unit(self) -> str:
+        return "GFLOP/s" if self.workload.flops else "GB/s"
+
+    @property
     def gflops(self) -> dict[str, float]:
         """By contender; GB/s of an operator that only moves bytes."""
         work = self.workload.flops or self.workload.bytes
