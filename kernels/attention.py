@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from kernels import _native
+from kernels.schedule import schedule_values
 
 
 class Attention:
@@ -35,10 +36,8 @@ class Attention:
         threads: int = 1,
         schedule: Mapping[str, Any] | Any | None = None,
     ) -> None:
-        if schedule is not None:
-            schedule = dict(schedule if isinstance(schedule, Mapping) else schedule.values)
         self._heads = heads
-        self._native = _native.Attention(heads, head_dim, scale, isa, threads, schedule)
+        self._native = _native.Attention(heads, head_dim, scale, isa, threads, schedule_values(schedule))
 
     def __call__(
         self,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from kernels import _native
+from kernels.schedule import schedule_values
 from kernels.sizes import Sizes, four_sides, pair
 
 
@@ -51,8 +52,6 @@ class Conv2d:
         threads: int = 1,
         schedule: Mapping[str, Any] | Any | None = None,
     ) -> None:
-        if schedule is not None:
-            schedule = dict(schedule if isinstance(schedule, Mapping) else schedule.values)
         self._native = _native.Conv2d(
             weight,
             bias,
@@ -63,7 +62,7 @@ class Conv2d:
             activation,
             isa,
             threads,
-            schedule,
+            schedule_values(schedule),
         )
 
     def __call__(self, x: np.ndarray, out: np.ndarray | None = None, residual: np.ndarray | None = None) -> np.ndarray:

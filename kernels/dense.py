@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from kernels import _native
+from kernels.schedule import schedule_values
 
 
 class Dense:
@@ -40,9 +41,7 @@ class Dense:
         threads: int = 1,
         schedule: Mapping[str, Any] | Any | None = None,
     ) -> None:
-        if schedule is not None:
-            schedule = dict(schedule if isinstance(schedule, Mapping) else schedule.values)
-        self._native = _native.Dense(weight, bias, activation, isa, threads, schedule)
+        self._native = _native.Dense(weight, bias, activation, isa, threads, schedule_values(schedule))
 
     def __call__(self, x: np.ndarray, out: np.ndarray | None = None, residual: np.ndarray | None = None) -> np.ndarray:
         """Runs on x (m, k) and returns (m, n): ``out`` where given, else a new array.

@@ -3,8 +3,21 @@
 #include <algorithm>
 
 #include "loopwright/split.h"
+#include "loopwright/thread_pool.h"
 
 namespace loopwright {
+namespace {
+
+void pack_panel(const Panel& panel, const float* w, int64_t stride, int64_t k, float* to) {
+  // A cache line of each row of W at a time.
+  for (int64_t p0 = 0; p0 < k; p0 += kCacheLine)
+    for (int64_t j = 0; j < panel.n; ++j) {
+      const float* from = w + (panel.column + j) * stride;
+      for (int64_t p = p0; p < std::min(p0 + kCacheLine, k); ++p) to[p * panel.nr + j] = from[p];
+    }
+}
+
+}  // namespace
 
 std::vector<Panel> split_panels(int64_t n, int64_t k, int nr, int lanes) {
   const int64_t vectors = ceil_div(n, lanes), count = ceil_div(vectors, nr / lanes);
@@ -19,13 +32,13 @@ std::vector<Panel> split_panels(int64_t n, int64_t k, int nr, int lanes) {
 
 int64_t packed_floats(int64_t n, int64_t k, int lanes) { return ceil_div(n, lanes) * lanes * k; }
 
-void pack_panel(const Panel& panel, const float* w, int64_t stride, int64_t k, float* to) {
-  constexpr int64_t kCacheLine = 16;  // floats: a cache line of each row of W at a time
-  for (int64_t p0 = 0; p0 < k; p0 += kCacheLine)
-    for (int64_t j = 0; j < panel.n; ++j) {
-      const float* from = w + (panel.column + j) * stride;
-      for (int64_t p = p0; p < std::min(p0 + kCacheLine, k); ++p) to[p * panel.nr + j] = from[p];
-    }
+void pack_panels(const std::vector<Panel>& panels, const float* w, int64_t stride, int64_t k, float* to, int threads) {
+  const auto count = static_cast<int64_t>(panels.size());
+  parallel(threads, [&](int thread) {
+    const int64_t last = split_begin(count, threads, thread + 1);
+    for (int64_t i = split_begin(count, threads, thread); i < last; ++i)
+      pack_panel(panels[i], w, stride, k, to + panels[i].offset);
+  });
 }
 
 }  // namespace loopwright

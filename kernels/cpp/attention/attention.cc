@@ -14,6 +14,7 @@
 
 #include "loopwright/buffer.h"
 #include "loopwright/reference.h"
+#include "loopwright/schedule_checks.h"
 #include "loopwright/split.h"
 #include "loopwright/thread_pool.h"
 
@@ -22,9 +23,7 @@ namespace {
 
 void check(const AttentionSchedule& s, Isa isa, int threads) {
   for (const auto& [mr, nr] : {std::pair{s.scores_mr, s.scores_nr}, std::pair{s.values_mr, s.values_nr}})
-    if (!f32_kernels(isa).find(mr, nr))
-      throw std::invalid_argument("schedule: no " + std::to_string(mr) + "x" + std::to_string(nr) +
-                                  " register tile on " + name(isa));
+    check_register_tile(f32_kernels(isa), mr, nr, isa);
   if (s.rows < 1) throw std::invalid_argument("schedule: rows must be at least 1, got " + std::to_string(s.rows));
   if (s.threads < 1 || s.threads > threads)
     throw std::invalid_argument("schedule: threads must be between 1 and " + std::to_string(threads) + ", got " +

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "convolution.h"
+#include "loopwright/schedule_checks.h"
 #include "loopwright/split.h"
 
 namespace loopwright {
@@ -14,14 +15,10 @@ namespace {
 using Algorithm = Conv2dSchedule::Algorithm;
 
 void check(const Conv2dSchedule& s, const Conv2dGeometry& g, Isa isa, Dtype dtype, int threads) {
-  if (!f32_kernels(isa, dtype).find(s.mr, s.nr))
-    throw std::invalid_argument("schedule: no " + std::to_string(s.mr) + "x" + std::to_string(s.nr) +
-                                " register tile on " + name(isa));
+  check_register_tile(f32_kernels(isa, dtype), s.mr, s.nr, isa);
   if (s.rows < 1 || s.kc < 1 || s.prefetch < 0)
     throw std::invalid_argument("schedule: rows and kc must be at least 1, prefetch at least 0");
-  if (s.threads_m < 1 || threads % s.threads_m != 0)
-    throw std::invalid_argument("schedule: threads_m must divide threads (" + std::to_string(threads) + "), got " +
-                                std::to_string(s.threads_m));
+  check_threads_m(s.threads_m, threads);
   if (!applies(s.algorithm, g, dtype))
     throw std::invalid_argument(
         "schedule: in float32 without dilation and groups, winograd2 and winograd4 are for 3x3 kernels of stride 1 and "

@@ -50,12 +50,7 @@ class DirectConvolution final : public Convolution {
         panel.column += group * g.group_o();
         panels_.push_back(panel);
       }
-    const auto count = static_cast<int64_t>(panels_.size());
-    parallel(layer.threads, [&](int thread) {
-      const int64_t last = split_begin(count, layer.threads, thread + 1);
-      for (int64_t i = split_begin(count, layer.threads, thread); i < last; ++i)
-        pack_panel(panels_[i], layer.weight, k, k, weight_.get() + panels_[i].offset);
-    });
+    pack_panels(panels_, layer.weight, k, k, weight_.get(), layer.threads);
   }
 
   void run(const Conv2dSchedule& s, const Matrix& x, const Images& images, const Matrix& out,

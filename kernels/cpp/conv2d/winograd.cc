@@ -46,8 +46,8 @@ Filtering filtering(Conv2dSchedule::Algorithm algorithm, const F32Kernels& kerne
   }
 }
 
-// G (t × r): row i has the powers of point i over the product of its distances from the others; infinity's is 0 ...
-// 0 1.
+// G (t × r): row i has the powers of point i over the product of its distances from the others; infinity's is
+// 0 ... 0 1.
 using FilterMatrix = std::array<std::array<double, kMaxTaps>, kMaxSize>;
 
 FilterMatrix filter_matrix(const Filtering& f) {

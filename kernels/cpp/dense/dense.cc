@@ -6,6 +6,7 @@
 #include <string>
 
 #include "loopwright/reference.h"
+#include "loopwright/schedule_checks.h"
 #include "loopwright/split.h"
 #include "loopwright/thread_pool.h"
 #include "loopwright/tile_output.h"
@@ -20,14 +21,10 @@ constexpr int64_t kUnknownRows = 256;  // what weights are packed for before the
 int64_t panels_per_block(const DenseSchedule& s) { return std::max<int64_t>(1, s.nc / s.nr); }
 
 void check(const DenseSchedule& s, Isa isa, Dtype dtype, int threads) {
-  if (!f32_kernels(isa, dtype).find(s.mr, s.nr))
-    throw std::invalid_argument("schedule: no " + std::to_string(s.mr) + "x" + std::to_string(s.nr) +
-                                " register tile on " + name(isa));
+  check_register_tile(f32_kernels(isa, dtype), s.mr, s.nr, isa);
   if (s.mc < 1 || s.kc < 1 || s.nc < 1 || s.prefetch < 0)
     throw std::invalid_argument("schedule: mc, kc and nc must be at least 1, prefetch at least 0");
-  if (s.threads_m < 1 || threads % s.threads_m != 0)
-    throw std::invalid_argument("schedule: threads_m must divide threads (" + std::to_string(threads) + "), got " +
-                                std::to_string(s.threads_m));
+  check_threads_m(s.threads_m, threads);
 }
 
 }  // namespace
@@ -65,12 +62,7 @@ void Dense::pack(const Matrix& weight) {
   const int lanes = f32_kernels(isa_, dtype_).lanes;
   weight_ = make_buffer(packed_floats(n_, k, lanes));
   panels_ = split_panels(n_, k, nr_, lanes);
-  const auto count = static_cast<int64_t>(panels_.size());
-  parallel(threads_, [&](int thread) {
-    const int64_t last = split_begin(count, threads_, thread + 1);
-    for (int64_t i = split_begin(count, threads_, thread); i < last; ++i)
-      pack_panel(panels_[i], words, stride, k, weight_.get() + panels_[i].offset);
-  });
+  pack_panels(panels_, words, stride, k, weight_.get(), threads_);
 }
 
 void Dense::evict_weights() const {

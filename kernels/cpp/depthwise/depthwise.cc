@@ -16,6 +16,7 @@
 #include <string>
 
 #include "loopwright/epilogue.h"
+#include "loopwright/schedule_checks.h"
 #include "loopwright/split.h"
 #include "loopwright/thread_pool.h"
 #include "loopwright/window.h"
@@ -28,9 +29,7 @@ void check(const DepthwiseSchedule& s, const DepthwiseFunctions::Strip* strips, 
     throw std::invalid_argument("schedule: no strips of " + std::to_string(s.columns) + " columns for this kernel");
   if (s.channels < 1)
     throw std::invalid_argument("schedule: channels must be at least 1, got " + std::to_string(s.channels));
-  if (s.threads_m < 1 || threads % s.threads_m != 0)
-    throw std::invalid_argument("schedule: threads_m must divide threads (" + std::to_string(threads) + "), got " +
-                                std::to_string(s.threads_m));
+  check_threads_m(s.threads_m, threads);
 }
 
 uint32_t pixels_inside(const WindowAxis& columns, int64_t first, int64_t count) {

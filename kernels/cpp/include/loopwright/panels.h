@@ -21,7 +21,8 @@ std::vector<Panel> split_panels(int64_t n, int64_t k, int nr, int lanes);
 // Floats that the panels of n columns and k rows take.
 int64_t packed_floats(int64_t n, int64_t k, int lanes);
 
-// Row j of W is column j of the panels: writes `panel` at `to` from W (n, k), whose rows are `stride` floats apart.
-void pack_panel(const Panel& panel, const float* w, int64_t stride, int64_t k, float* to);
+// Row j of W (n, k), whose rows are `stride` floats apart, is column j of the panels: writes each panel at its offset
+// from `to`, `threads` threads at them together.
+void pack_panels(const std::vector<Panel>& panels, const float* w, int64_t stride, int64_t k, float* to, int threads);
 
 }  // namespace loopwright

@@ -1,0 +1,13 @@
+"""Schedules as the native operators take them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def schedule_values(schedule: Mapping[str, Any] | Any | None) -> dict[str, Any] | None:
+    """The values of a mapping, or of an object whose attribute ``values`` is one; None where there is no schedule."""
+    if schedule is None:
+        return None
+    return dict(schedule if isinstance(schedule, Mapping) else schedule.values)
