@@ -1,0 +1,400 @@
+"""Batch normalisation, and whatever else scales and shifts channels, goes into the weights beside it.
+
+With a = gamma / sqrt(variance + epsilon) and c = beta - a * mean, one number an output channel::
+
+    a * conv(x, W, b) + c  =  conv(x, a W, a b + c)                   after Conv, ConvTranspose (also in groups)
+    a * (alpha A B + beta C) + c  =  alpha A (B a) + (beta a C + c)   after Gemm (either transB)
+    a * (x W) + c  =  x (W a) + c                                     after MatMul; the sum stays an Add
+
+and, one number an input channel, where no padding would see the shift (c = 0, or no padding)::
+
+    conv(a x + c, W, b)  =  conv(x, W a, b + sum of W c)              before Conv, Gemm, MatMul
+
+Chains of Mul, Add, Sub and Div with constants count as much as BatchNormalization does. A weight that other nodes read
+too is copied where the copy is no larger than the answer, which then need not be written and read once more. What cannot
+be folded becomes one scale and shift: Mul and Add, for a BatchNormalization or any longer chain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import ClassVar
+
+import numpy as np
+
+from graph_passes.affine import IDENTITY, Affine, affine
+from graph_passes.base import Pass, Remark, described, every_graph
+from graph_passes.lazy import ir
+from graph_passes.values import (
+    bypass,
+    constant,
+    data_input,
+    is_op,
+    main_output,
+    new_constant,
+    new_node,
+    same_graph,
+    sole_user,
+    static_shape,
+    supplant,
+)
+from graph_passes.window import Window
+
+
+@dataclass(frozen=True)
+class FoldBatchNorm(Pass):
+    name: ClassVar[str] = "fold_batch_norm"
+
+    def apply(self, model: ir.Model) -> Iterator[Remark]:
+        for graph in every_graph(model):
+            for node in list(graph):
+                if node.graph is graph and is_op(node, *AFTER):
+                    yield from _fold_after(node)
+        for graph in every_graph(model):
+            for node in list(graph):
+                if node.graph is graph:
+                    yield from _fold_before_or_simplify(node)
+
+
+@dataclass(frozen=True)
+class _Chain:
+    """Nodes that scale and shift one after the other, each read by the next one alone, and what they do together."""
+
+    nodes: Sequence[ir.Node]
+    does: Affine
+    stopped: str | None  # why the next node is not one of them, where it is a BatchNormalization
+
+    @property
+    def output(self) -> ir.Value:
+        return self.nodes[-1].outputs[0]
+
+
+def _chain(x: ir.Value, axis: int, rank: int, channels: int, first: ir.Node) -> _Chain:
+    nodes: list[ir.Node] = []
+    does, stopped = IDENTITY, None
+    node: ir.Node | None = first
+    while node is not None and same_graph(node, first):
+        step = affine(node, x, axis, rank, channels)
+        if not isinstance(step, Affine):
+            stopped = step
+            break
+        nodes.append(node)
+        does = does.then(step)
+        x = node.outputs[0]
+        node = sole_user(x)
+    return _Chain(nodes, does, stopped)
+
+
+def _fold_after(node: ir.Node) -> Iterator[Remark]:
+    """Folds what follows a convolution or product into it."""
+    output = main_output(node)
+    weight = data_input(node, 1)
+    array = constant(weight)
+    user = None if output is None else sole_user(output)
+    if output is None or weight is None:
+        return
+    if user is None or not same_graph(user, node):
+        if any(is_op(use.node, "BatchNormalization") for use in output.uses()):
+            yield Remark(described(node), "what normalises it is not folded: others read it before")
+        return
+    if array is None:
+        if is_op(user, "BatchNormalization"):
+            yield Remark(described(user), "not folded: the weight before it is not constant")
+        return
+    place = _place(node, array, output)
+    if place is None:
+        return
+    chain = _chain(output, *place, user)
+    if chain.stopped:
+        yield Remark(described(user), f"not folded: {chain.stopped}")
+    if not chain.nodes or (is_op(node, "MatMul") and chain.does.only_shifts and len(chain.nodes) == 1):
+        return
+    refusal = _refusal(node, weight, chain.does) or AFTER[node.op_type](node, array, chain.does.over(place[2]))
+    if refusal:
+        yield Remark(described(chain.nodes[0]), f"not folded: {refusal}")
+        return
+    if is_op(node, "MatMul") and not chain.does.only_scales:
+        _shift_only(chain, output)
+        return
+    for link in chain.nodes:
+        if not bypass(link, output):  # cannot happen to an answer of a node, but would lose a name if it did
+            raise AssertionError(f"{described(link)} cannot be bypassed")
+
+
+def _place(node: ir.Node, weight: np.ndarray, output: ir.Value) -> tuple[int, int, int] | None:
+    """Axis of the output's channels, its rank, and how many channels."""
+    if is_op(node, "Conv"):
+        return 1, weight.ndim, weight.shape[0]
+    if is_op(node, "ConvTranspose"):
+        return 1, weight.ndim, weight.shape[1] * node.attributes.get_int("group", 1)
+    if is_op(node, "Gemm"):
+        return 1, 2, weight.shape[0 if node.attributes.get_int("transB", 0) else 1]
+    if weight.ndim != 2 or output.shape is None:
+        return None
+    return len(output.shape) - 1, len(output.shape), weight.shape[1]
+
+
+def _refusal(node: ir.Node, weight: ir.Value, does: Affine) -> str | None:
+    """Why a weight is not to be changed."""
+    if weight.is_graph_output():
+        return "the weight is an output of the model"
+    if not does.finite:
+        return "scale or shift is not finite"
+    size, output = prod(weight.shape or ()) if weight.shape else 0, static_shape(node.outputs[0])
+    if len(weight.uses()) > 1 and (output is None or size > 2 * prod(output)):
+        return "others read the weight too, and a copy of it would be larger than the answer that is saved"
+    return None
+
+
+def _renewed(node: ir.Node, place: int, array: np.ndarray, like: ir.Value | None, name: str) -> str | None:
+    """Gives a node a new constant input, in the type of its weight."""
+    assert node.graph is not None
+    weight = node.inputs[1]
+    assert weight is not None
+    assert weight.dtype is not None
+    with np.errstate(over="ignore"):
+        cast = array.astype(weight.dtype.numpy())
+    if not np.isfinite(cast.astype(np.float64)).all():
+        return f"the folded weights exceed {weight.dtype.name.lower()}"
+    value = new_constant(_main_graph(node.graph), f"{(like.name if like else None) or name}_folded", cast)
+    if len(node.inputs) <= place:
+        node.resize_inputs(place + 1)
+    node.replace_input_with(place, value)
+    return None
+
+
+def _main_graph(graph: ir.Graph) -> ir.Graph:
+    return graph  # an initializer of an inner graph is as good
+
+
+def _bias(node: ir.Node, channels: int) -> np.ndarray | None:
+    """The bias in float64, zeros where there is none; None where it is not constant."""
+    given = data_input(node, 2)
+    if given is None:
+        return np.zeros(channels)
+    array = constant(given)
+    return None if array is None else array.astype(np.float64)
+
+
+def _after_conv(node: ir.Node, weight: np.ndarray, does: Affine) -> str | None:
+    bias = _bias(node, weight.shape[0])
+    if bias is None:
+        return "the bias before it is not constant"
+    scale = does.scale.reshape(-1, *[1] * (weight.ndim - 1))
+    return _renew(node, weight.astype(np.float64) * scale, does.scale * bias + does.shift)
+
+
+def _after_conv_transpose(node: ir.Node, weight: np.ndarray, does: Affine) -> str | None:
+    bias = _bias(node, does.scale.size)
+    if bias is None:
+        return "the bias before it is not constant"
+    groups = node.attributes.get_int("group", 1)
+    grouped = weight.astype(np.float64).reshape(groups, weight.shape[0] // groups, *weight.shape[1:])
+    scale = does.scale.reshape(groups, 1, weight.shape[1], *[1] * (weight.ndim - 2))
+    return _renew(node, (grouped * scale).reshape(weight.shape), does.scale * bias + does.shift)
+
+
+def _after_gemm(node: ir.Node, weight: np.ndarray, does: Affine) -> str | None:
+    bias = _bias(node, does.scale.size)
+    if bias is None:
+        return "the bias before it is not constant"
+    scale = does.scale[:, None] if node.attributes.get_int("transB", 0) else does.scale
+    beta = node.attributes.get_float("beta", 1.0)
+    refusal = _renew(node, weight.astype(np.float64) * scale, does.scale * beta * bias + does.shift)
+    if refusal is None:
+        node.attributes.add(ir.AttrFloat32("beta", 1.0))
+    return refusal
+
+
+def _after_matmul(node: ir.Node, weight: np.ndarray, does: Affine) -> str | None:
+    return _renewed(node, 1, weight.astype(np.float64) * does.scale, node.inputs[1], "weight")
+
+
+def _renew(node: ir.Node, weight: np.ndarray, bias: np.ndarray) -> str | None:
+    """Both, or neither; no bias is made of zeros alone."""
+    given, old = data_input(node, 2), node.inputs[1]
+    refusal = _renewed(node, 1, weight, old, "weight")
+    if refusal is None and (given is not None or bias.any()):
+        refusal = _renewed(node, 2, bias, given, f"{node.outputs[0].name}_bias")
+        if refusal is not None:
+            node.replace_input_with(1, old)
+    return refusal
+
+
+AFTER: Mapping[str, Callable[[ir.Node, np.ndarray, Affine], str | None]] = {
+    "Conv": _after_conv,
+    "ConvTranspose": _after_conv_transpose,
+    "Gemm": _after_gemm,
+    "MatMul": _after_matmul,
+}
+
+
+def _shift_only(chain: _Chain, x: ir.Value) -> None:
+    """One Add in the place of a chain whose scale went into the product before it."""
+    graph = chain.nodes[0].graph
+    assert graph is not None
+    supplant(chain.nodes, [_operation("Add", x, chain.does.shift, (-1,), chain)])
+
+
+def _operation(op_type: str, x: ir.Value, operand: np.ndarray, shape: tuple[int, ...], chain: _Chain) -> ir.Node:
+    graph, output = chain.nodes[0].graph, chain.output
+    assert graph is not None
+    dtype = (x.dtype or output.dtype or ir.DataType.FLOAT).numpy()
+    name = f"{output.name}_{'shift' if op_type == 'Add' else 'scale'}"
+    return new_node(op_type, [x, new_constant(graph, name, operand.astype(dtype).reshape(shape))], like=output)
+
+
+def _fold_before_or_simplify(node: ir.Node) -> Iterator[Remark]:
+    """Folds a chain that begins here into what reads it, or writes it as one scale and shift."""
+    x = _scaled_input(node)
+    if x is None:
+        return
+    shape = x.shape
+    if shape is None or len(shape) < 2:
+        return
+    rank = len(shape)
+    for axis in dict.fromkeys((1, rank - 1)):
+        channels = shape[axis]
+        if is_op(node, "BatchNormalization"):
+            statistics = data_input(node, 1)
+            channels = (static_shape(statistics) or (0,))[0]
+        if not isinstance(channels, int):
+            continue
+        chain = _chain(x, axis, rank, channels, node)
+        if chain.nodes and chain.does.finite:
+            break
+        if axis == 1 and chain.stopped:
+            yield Remark(described(node), f"left as it is: {chain.stopped}")
+    else:
+        return
+    refusal = _fold_into_users(chain, x, axis, rank, channels)
+    if refusal is None:
+        return
+    if refusal and is_op(node, "BatchNormalization"):
+        yield Remark(described(node), f"not folded into what follows: {refusal}")
+    _simplify(chain, x, axis, rank, channels)
+
+
+def _scaled_input(node: ir.Node) -> ir.Value | None:
+    """What a node scales or shifts, where the node before it does not so too."""
+    if is_op(node, "BatchNormalization"):
+        return node.inputs[0]
+    if not is_op(node, "Add", "Sub", "Mul", "Div"):
+        return None
+    variable = [value for value in node.inputs if constant(value) is None]
+    return variable[0] if len(variable) == 1 else None
+
+
+def _fold_into_users(chain: _Chain, x: ir.Value, axis: int, rank: int, channels: int) -> str | None:
+    """None where it was folded; else why not, "" where nothing that could take it follows."""
+    output, users = chain.output, [use.node for use in chain.output.uses()]
+    if output.is_graph_output() or not users or not all(is_op(user, *BEFORE) for user in users):
+        return ""
+    if any(not same_graph(user, chain.nodes[0]) for user in users):
+        return ""
+    if len(set(users)) != len(users) or any(user.inputs[0] is not output for user in users):
+        return "it is read as a weight"
+    wanted = [1 if is_op(user, "Conv", "Gemm") else rank - 1 for user in users]
+    if any(want != axis for want in wanted):
+        return "what follows sums over another axis"
+    weights = []
+    for user in users:
+        weight, array = data_input(user, 1), constant(data_input(user, 1))
+        if weight is None or array is None:
+            return "the weight behind it is not constant"
+        refusal = _refusal(user, weight, chain.does) or _refusal_before(user, array, chain.does, channels)
+        if refusal:
+            return refusal
+        weights.append(array)
+    for user, weight in zip(users, weights, strict=True):
+        old = list(user.inputs)
+        refusal = BEFORE[user.op_type](user, weight, chain.does.over(channels))
+        if refusal:
+            for place, value in enumerate(old):
+                user.replace_input_with(place, value)
+            return refusal  # of several users the first ones have changed: none can refuse after _refusal_before
+        user.replace_input_with(0, x)
+    return None
+
+
+def _refusal_before(user: ir.Node, weight: np.ndarray, does: Affine, channels: int) -> str | None:
+    if data_input(user, 2) is not None and constant(data_input(user, 2)) is None:
+        return "the bias behind it is not constant"
+    largest = float(np.abs(weight.astype(np.float64)).max(initial=0)) * float(np.abs(does.scale).max())
+    assert user.inputs[1] is not None
+    assert user.inputs[1].dtype is not None
+    if user.inputs[1].dtype.name not in ("FLOAT", "DOUBLE") or largest > 1e30:
+        return "the folded weights might exceed their type"
+    if is_op(user, "Conv"):
+        window = Window.of(user)
+        if window is None or (any(window.pads) and not does.only_scales):
+            return "padding would see the shift"
+        return None
+    if is_op(user, "Gemm"):
+        return "it is transposed" if user.attributes.get_int("transA", 0) else None
+    if weight.ndim != 2:
+        return "what follows is no product with a matrix"
+    return None if does.only_scales else "its shift would only move behind the product"
+
+
+def _before_conv(node: ir.Node, weight: np.ndarray, does: Affine) -> str | None:
+    groups, outputs, inputs = node.attributes.get_int("group", 1), weight.shape[0], weight.shape[1]
+    if does.scale.size != groups * inputs:
+        return "it has another number of channels"
+    bias = _bias(node, outputs)
+    if bias is None:
+        return "the bias behind it is not constant"
+
+    def per_weight(of_channel: np.ndarray) -> np.ndarray:
+        """(o, c / groups, 1, ...): what the input channel has that each weight meets."""
+        return np.repeat(of_channel.reshape(groups, inputs), outputs // groups, axis=0).reshape(
+            outputs, inputs, *[1] * (weight.ndim - 2)
+        )
+
+    wide = weight.astype(np.float64)
+    shifted = (wide * per_weight(does.shift)).sum(axis=tuple(range(1, weight.ndim)))
+    return _renew(node, wide * per_weight(does.scale), bias + shifted)
+
+
+def _before_gemm(node: ir.Node, weight: np.ndarray, does: Affine) -> str | None:
+    transposed = node.attributes.get_int("transB", 0)
+    wide = weight.astype(np.float64)
+    matrix = wide.T if transposed else wide
+    bias = _bias(node, matrix.shape[1])
+    if bias is None:
+        return "the bias behind it is not constant"
+    alpha, beta = node.attributes.get_float("alpha", 1.0), node.attributes.get_float("beta", 1.0)
+    scaled = matrix * does.scale[:, None]
+    refusal = _renew(node, scaled.T if transposed else scaled, beta * bias + alpha * (does.shift @ matrix))
+    if refusal is None:
+        node.attributes.add(ir.AttrFloat32("beta", 1.0))
+    return refusal
+
+
+def _before_matmul(node: ir.Node, weight: np.ndarray, does: Affine) -> str | None:
+    return _renewed(node, 1, weight.astype(np.float64) * does.scale[:, None], node.inputs[1], "weight")
+
+
+BEFORE: Mapping[str, Callable[[ir.Node, np.ndarray, Affine], str | None]] = {
+    "Conv": _before_conv,
+    "Gemm": _before_gemm,
+    "MatMul": _before_matmul,
+}
+
+
+def _simplify(chain: _Chain, x: ir.Value, axis: int, rank: int, channels: int) -> None:
+    """Mul and Add, whichever is needed, where that is no more nodes than before or replaces a BatchNormalization."""
+    does = chain.does
+    wanted = [] if does.only_scales and does.only_shifts else [*([] if does.only_shifts else ["Mul"])]
+    wanted += [] if does.only_scales else ["Add"]
+    has_norm = any(is_op(node, "BatchNormalization") for node in chain.nodes)
+    if not wanted or (not has_norm and len(wanted) >= len(chain.nodes)):
+        return
+    nodes: list[ir.Node] = []
+    for op_type in wanted:
+        operand = does.scale if op_type == "Mul" else does.shift
+        shape = (operand.size, *[1] * (rank - 1 - axis)) if operand.size > 1 or has_norm else ()
+        nodes.append(_operation(op_type, nodes[-1].outputs[0] if nodes else x, operand, shape, chain))
+    supplant(chain.nodes, nodes)

@@ -1,0 +1,126 @@
+"""What does not depend on the inputs is computed now, and what does nothing goes.
+
+::
+
+    Shape(x) -> Gather -> Concat -> Reshape(y)   becomes   Reshape(y, [1, 512])
+    x -> Identity -> Dropout -> Cast(same type) -> y   becomes   x -> y
+
+On top of the onnxscript optimizer, whose rules are picked here one by one. Those for batch normalisation are not among
+them: ours knows more, and its rule for Gemm forgets ``beta``. Functions of the model are inlined, ours apart. The opset is
+raised to one that all consumers here read.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from graph_passes.base import DOMAIN, Pass, Remark, every_graph
+from graph_passes.lazy import ir
+from graph_passes.values import bypass, constant, is_op, scalar
+
+OPSET = 18  # LayerNormalization and HardSwish are operators of it, and axes of reductions are inputs
+STEPS = 4  # rounds of folding and rewriting, each of which may open up something for the next
+
+
+@dataclass(frozen=True)
+class FoldConstants(Pass):
+    name: ClassVar[str] = "fold_constants"
+    largest: int = field(default=2**24, metadata={"help": "elements of a tensor above which nothing is computed from it"})
+
+    def apply(self, model: ir.Model) -> Iterable[Remark]:
+        from onnx_ir.passes import common
+        from onnxscript import optimizer, rewriter
+
+        for library in ("onnxscript", "onnx_ir"):  # what they say of folding is no news to a user
+            logging.getLogger(library).addHandler(logging.NullHandler())
+        common.InlinePass(lambda function: function.domain != DOMAIN)(model)
+        remarks = list(_raise_opset(model))
+        rules = rewriter.RewritePass(_rules())
+        for _ in range(STEPS):
+            folded = optimizer.fold_constants_ir(
+                model, onnx_shape_inference=True, input_size_limit=self.largest, output_size_limit=self.largest
+            )
+            dropped = _drop_noops(model)
+            if not (rules(model).modified or folded.modified or dropped):
+                break
+            common.RemoveUnusedNodesPass()(model)
+        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+        common.LiftSubgraphInitializersToMainGraphPass()(model)
+        common.RemoveUnusedOpsetsPass()(model)
+        common.OutputFixPass()(model)
+        return remarks
+
+
+def _rules() -> tuple:
+    from onnxscript.rewriter.rules import common as rules
+
+    return (
+        rules.mul_by_1_rule,
+        rules.add_0_rule,
+        rules.sub_0_rule,
+        rules.div_by_1_rule,
+        rules.no_op_cast_rule,
+        rules.cast_cast_rule,
+        rules.no_op_expand_rule,
+        rules.no_op_transpose_rule,
+        rules.transpose_transpose_rule,
+        rules.reshape_reshape_rule,
+        rules.unsqueeze_unsqueeze_rule,
+        rules.collapse_slice_rule,
+        rules.collapse_slice2_rule,
+        rules.materialize_reshape_shape_rule,
+        rules.min_max_rule,
+        rules.max_min_rule,
+        rules.successive_relu_rule,
+        rules.successive_clip_rule,
+        rules.normalize_pad_format_conv_rule,
+        rules.fuse_pad_into_conv_rule,
+    )
+
+
+def _raise_opset(model: ir.Model) -> Iterator[Remark]:
+    from onnxscript.version_converter import ConvertVersionPass
+
+    before = model.opset_imports.get("", model.opset_imports.get("ai.onnx", OPSET))
+    if before >= OPSET:
+        return
+    if model.functions:
+        yield Remark("opset", f"stays at {before}, since layers are written in it")
+        return
+    ConvertVersionPass(OPSET, fallback=True)(model)
+    if model.opset_imports.get("") != OPSET:
+        yield Remark("opset", f"stays at {before}: onnx cannot convert one of the operators")
+        return
+    # Operators that an old opset allowed and the message's own version does not.
+    model.ir_version = max(model.ir_version or 0, 8)
+
+
+def _drop_noops(model: ir.Model) -> bool:
+    """Nodes whose answer is their input. Whether there were any."""
+    dropped = False
+    for graph in every_graph(model):
+        for node in list(graph):
+            dropped |= _does_nothing(node) and node.inputs[0] is not None and bypass(node, node.inputs[0])
+    return dropped
+
+
+def _does_nothing(node: ir.Node) -> bool:
+    if is_op(node, "Identity"):
+        return True
+    if is_op(node, "Dropout"):
+        training = node.inputs[2] if len(node.inputs) > 2 else None
+        asked = training is not None and (constant(training) is None or bool(scalar(training)))
+        return not asked and not any(output.uses() or output.is_graph_output() for output in node.outputs[1:])
+    if is_op(node, "Reshape"):
+        x, y = node.inputs[0], node.outputs[0]
+        return (
+            x is not None
+            and x.shape is not None
+            and y.shape is not None
+            and x.shape.is_static()
+            and x.shape == y.shape
+        )
+    return False

@@ -1,0 +1,168 @@
+"""Dynamic dimensions take given values, and every shape that follows from them is inferred anew.
+
+::
+
+    x (N, 3, H, W)  --input_shapes x=(1, 3, 224, 224)-->  x (1, 3, 224, 224), N = 1, H = W = 224 wherever they stand
+
+A leading dimension that is named as a batch, or has no name, becomes 1 where nothing is given, and is reported. Weights
+become plain initializers: those that are also inputs of the graph, those of Constant nodes, and those that a
+ConstantOfShape of a known shape fills.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import numpy as np
+
+from graph_passes.base import Pass, Remark, every_graph
+from graph_passes.lazy import ir
+from graph_passes.values import constant, is_op, new_constant
+
+BATCH_NAMES = ("n", "b", "bs")  # and all that begins with "batch"
+NAMELESS = (None, "", "?", "None", "-1")
+
+
+@dataclass(frozen=True)
+class FreezeShapes(Pass):
+    """Raises ValueError where a shape is given for an input that is not there, or does not fit it."""
+
+    name: ClassVar[str] = "freeze_shapes"
+    input_shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    batch: int = field(default=1, metadata={"help": "size of a batch dimension that no shape is given for"})
+
+    def apply(self, model: ir.Model) -> Iterable[Remark]:
+        _plain_initializers(model)
+        _mark_dynamic(model.graph)
+        sizes = self._given(model.graph)
+        remarks = list(self._batches(model.graph, sizes))
+        frozen = _freeze(model.graph, sizes)
+        if frozen:
+            _forget_shapes(model)
+        _infer(model)
+        return [*remarks, *_still_dynamic(model.graph)]
+
+    def _given(self, graph: ir.Graph) -> dict[tuple[str, int] | str, int]:
+        """Sizes by dimension name, and by (input, axis) where a dimension has none."""
+        inputs = {str(value.name): value for value in graph.inputs}
+        sizes: dict[tuple[str, int] | str, int] = {}
+        for name, shape in self.input_shapes:
+            if name not in inputs:
+                raise ValueError(f"a shape is given for {name!r}; the model's inputs are {_listed(graph)}")
+            declared = inputs[name].shape
+            if any(size < 1 for size in shape):
+                raise ValueError(f"shape {_text(shape)} given for {name} has a size below 1")
+            if declared is None:
+                inputs[name].shape = ir.Shape(shape)
+                continue
+            if len(declared) != len(shape):
+                raise ValueError(
+                    f"shape {_text(shape)} given for {name} has {len(shape)} dimensions; the model has {_listed(graph)}"
+                )
+            for axis, (dim, size) in enumerate(zip(declared, shape, strict=True)):
+                if isinstance(dim, int):
+                    if dim != size:
+                        raise ValueError(
+                            f"shape {_text(shape)} given for {name} does not fit: dimension {axis} is {dim} in the model"
+                        )
+                    continue
+                key = dim.value or (name, axis)
+                if sizes.setdefault(key, size) != size:
+                    raise ValueError(f"dimension {dim.value} is given as {sizes[key]} and as {size}")
+        return sizes
+
+    def _batches(self, graph: ir.Graph, sizes: dict[tuple[str, int] | str, int]) -> Iterator[Remark]:
+        for value in graph.inputs:
+            first = value.shape[0] if value.shape is not None and len(value.shape) else 0
+            if isinstance(first, int):
+                continue
+            named = first.value
+            if named is not None and named.lower() not in BATCH_NAMES and not named.lower().startswith("batch"):
+                continue
+            key = named or (str(value.name), 0)
+            if key not in sizes:
+                sizes[key] = self.batch
+                yield Remark(f"input {value.name}", f"batch dimension {named or '?'} becomes {self.batch}")
+
+
+def _plain_initializers(model: ir.Model) -> None:
+    from onnx_ir.passes import common
+
+    common.RemoveInitializersFromInputsPass()(model)
+    common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    for graph in every_graph(model):
+        for node in list(graph):
+            dims = constant(node.inputs[0]) if is_op(node, "ConstantOfShape") else None
+            output = node.outputs[0]
+            if dims is None or output.is_graph_output():
+                continue
+            attribute = node.attributes.get("value")
+            fill = attribute.as_tensor().numpy().reshape(-1)[0] if attribute else np.float32(0)
+            filled = np.broadcast_to(fill, tuple(dims)).copy()
+            output.replace_all_uses_with(new_constant(model.graph, f"{output.name}_filled", filled))
+            graph.remove(node, safe=True)
+
+
+def _mark_dynamic(graph: ir.Graph) -> None:
+    """A dynamic dimension without a name of its own, which some exporters write as -1 or "?", becomes one of no name."""
+    for value in graph.inputs:
+        if value.shape is not None:
+            value.shape = ir.Shape([None if _nameless(dim) else dim for dim in value.shape])
+
+
+def _nameless(dim: int | ir.SymbolicDim) -> bool:
+    return dim < 0 if isinstance(dim, int) else dim.value in NAMELESS
+
+
+def _freeze(graph: ir.Graph, sizes: dict[tuple[str, int] | str, int]) -> bool:
+    """Whether any dimension became a number."""
+    changed = False
+    for value in graph.inputs:
+        if value.shape is None:
+            continue
+        shape = ir.Shape(value.shape)
+        for axis, dim in enumerate(shape):
+            if isinstance(dim, int):
+                continue
+            size = sizes.get(dim.value) if dim.value else sizes.get((str(value.name), axis))
+            if size is not None:
+                shape[axis] = size
+                changed = True
+        value.shape = shape
+    return changed
+
+
+def _forget_shapes(model: ir.Model) -> None:
+    """What was inferred of dynamic inputs says less than what follows from the frozen ones, or contradicts it."""
+    for graph in every_graph(model):
+        for node in graph:
+            for value in node.outputs:
+                if isinstance(value.type, ir.TensorType):
+                    value.shape = None
+
+
+def _infer(model: ir.Model) -> None:
+    from onnx_ir.passes import common
+
+    ranks = {value: value.shape for value in model.graph.outputs}
+    common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
+    for value, shape in ranks.items():
+        if value.shape is None:
+            value.shape = shape
+
+
+def _still_dynamic(graph: ir.Graph) -> Iterator[Remark]:
+    for value in graph.inputs:
+        names = [str(dim) for dim in value.shape or () if not isinstance(dim, int)]
+        if names:
+            yield Remark(f"input {value.name}", f"stays dynamic in {', '.join(names)}; give its shape to freeze it")
+
+
+def _listed(graph: ir.Graph) -> str:
+    return ", ".join(f"{value.name} {_text(value.shape or ())}" for value in graph.inputs) or "none"
+
+
+def _text(shape: Iterable[object]) -> str:
+    return "x".join(map(str, shape)) or "scalar"

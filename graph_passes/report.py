@@ -1,0 +1,77 @@
+"""What each pass changed, as a table and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from graph_passes.base import Remark
+from graph_passes.count import Cost
+
+
+@dataclass(frozen=True)
+class PassReport:
+    """``macs`` are multiply-adds, None where shapes are unknown; ``seconds`` is what the pass took."""
+
+    name: str
+    nodes_before: int
+    nodes_after: int
+    params_before: int
+    params_after: int
+    macs_before: int | None
+    macs_after: int | None
+    seconds: float
+    remarks: tuple[Remark, ...] = ()
+
+    @classmethod
+    def of(cls, name: str, before: Cost, after: Cost, seconds: float, remarks: Sequence[Remark]) -> PassReport:
+        return cls(
+            name,
+            before.nodes,
+            after.nodes,
+            before.params,
+            after.params,
+            before.macs,
+            after.macs,
+            seconds,
+            tuple(remarks),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def table(reports: Sequence[PassReport]) -> str:
+    """One line a pass, in columns of equal width; plain text."""
+    lines = [["pass", "nodes", "parameters", "multiply-adds", "seconds"]]
+    lines += [
+        [
+            report.name,
+            _change(report.nodes_before, report.nodes_after),
+            _change(report.params_before, report.params_after),
+            _change(report.macs_before, report.macs_after),
+            f"{report.seconds:.2f}",
+        ]
+        for report in reports
+    ]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    lines.insert(1, ["-" * width for width in widths])
+    return "\n".join(
+        "  ".join([line[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(line[1:], widths[1:], strict=True))])
+        for line in lines
+    )
+
+
+def amount(count: int | None) -> str:
+    """A count with four digits, as 3858 M; exact below ten thousand."""
+    if count is None:
+        return "unknown"
+    for factor, unit in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if count >= 10 * factor or (unit == "M" and count >= factor):
+            return f"{count / factor:.1f} {unit}" if count < 100 * factor else f"{count / factor:.0f} {unit}"
+    return str(count)
+
+
+def _change(before: int | None, after: int | None) -> str:
+    return amount(after) if before == after else f"{amount(before)} -> {amount(after)}"

@@ -1,0 +1,140 @@
+"""Questions about values of a graph, and the making of new ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from graph_passes.lazy import ir
+
+STANDARD = ("", "ai.onnx")
+
+
+def is_op(node: ir.Node | None, *op_types: str) -> bool:
+    """Whether a node is one of these standard operators."""
+    return node is not None and node.domain in STANDARD and node.op_type in op_types
+
+
+def producer(value: ir.Value | None) -> ir.Node | None:
+    return None if value is None else value.producer()
+
+
+def data_input(node: ir.Node, index: int) -> ir.Value | None:
+    """An input, or None where it is left out."""
+    return node.inputs[index] if index < len(node.inputs) else None
+
+
+def constant(value: ir.Value | None) -> np.ndarray | None:
+    """The elements of a value that no caller can change; None for any other."""
+    if value is None or value.is_graph_input():
+        return None
+    if value.const_value is not None:
+        return value.const_value.numpy()
+    node = value.producer()
+    if node is not None and is_op(node, "Constant"):
+        return _of_constant_node(node)
+    return None
+
+
+def _of_constant_node(node: ir.Node) -> np.ndarray | None:
+    for name, attribute in node.attributes.items():
+        if attribute.is_ref():
+            return None
+        if name == "value":
+            return attribute.as_tensor().numpy()
+        if name in ("value_float", "value_floats"):
+            return np.array(attribute.value, np.float32)
+        if name in ("value_int", "value_ints"):
+            return np.array(attribute.value, np.int64)
+    return None
+
+
+def scalar(value: ir.Value | None) -> float | None:
+    """The number that a constant of one element holds."""
+    array = constant(value)
+    return float(array.reshape(-1)[0]) if array is not None and array.size == 1 and array.dtype.kind != "U" else None
+
+
+def static_shape(value: ir.Value | None) -> tuple[int, ...] | None:
+    """The shape, where every dimension of it is known."""
+    if value is None or value.shape is None or not value.shape.is_static():
+        return None
+    return tuple(int(dim) for dim in value.shape)
+
+
+def sole_user(value: ir.Value) -> ir.Node | None:
+    """The node that reads a value, where nothing else does and it reads it once."""
+    uses = value.uses()
+    if len(uses) != 1 or value.is_graph_output():
+        return None
+    return next(iter(uses)).node
+
+
+def same_graph(node: ir.Node | None, other: ir.Node) -> bool:
+    """Whether two nodes stand in the same graph: neither in the body of the other's control flow."""
+    return node is not None and node.graph is other.graph
+
+
+def main_output(node: ir.Node) -> ir.Value | None:
+    """The first output, where no other one is used."""
+    if any(output.uses() or output.is_graph_output() for output in node.outputs[1:]):
+        return None
+    return node.outputs[0]
+
+
+def new_constant(graph: ir.Graph, name: str, array: np.ndarray) -> ir.Value:
+    """An initializer of the graph, with a name of its own."""
+    while name in graph.initializers:
+        name += "_"
+    tensor = ir.tensor(np.ascontiguousarray(array) if array.ndim else array, name=name)
+    value = ir.Value(name=name, shape=ir.Shape(array.shape), type=ir.TensorType(tensor.dtype), const_value=tensor)
+    graph.register_initializer(value)
+    return value
+
+
+def new_node(
+    op_type: str,
+    inputs: Sequence[ir.Value | None],
+    attributes: dict[str, object] | None = None,
+    *,
+    like: ir.Value | None = None,
+    name: str | None = None,
+    domain: str = "",
+    shape: Sequence[int] | None = None,
+) -> ir.Node:
+    """A node of one output, which has the type of ``like``, and its shape unless another is given."""
+    node = ir.node(op_type, inputs, attributes, domain=domain, name=name)
+    if like is not None:
+        node.outputs[0].type = like.type
+        node.outputs[0].shape = like.shape.copy() if shape is None and like.shape is not None else None
+    if shape is not None:
+        node.outputs[0].shape = ir.Shape(shape)
+    return node
+
+
+def bypass(node: ir.Node, value: ir.Value) -> bool:
+    """Lets all that read a node's output read ``value`` instead, and removes the node.
+
+    An output of the graph keeps its name: ``value`` takes it over. Where it cannot, because the caller knows it by a
+    name of its own, nothing changes and the answer is False.
+    """
+    output = node.outputs[0]
+    if output.is_graph_output():
+        maker = value.producer()
+        if maker is None or maker.graph is not node.graph or value.is_graph_output():
+            return False
+        value.name, value.type, value.shape = output.name, output.type, output.shape
+    output.replace_all_uses_with(value, replace_graph_outputs=True)
+    assert node.graph is not None
+    node.graph.remove(node, safe=True)
+    return True
+
+
+def supplant(old: Sequence[ir.Node], new: Sequence[ir.Node]) -> None:
+    """Puts ``new`` in the place of the last of ``old``, which all go; the last node's first output is what remains."""
+    last = old[-1]
+    assert last.graph is not None
+    ir.convenience.replace_nodes_and_values(
+        last.graph, last, list(reversed(old)), list(new), [last.outputs[0]], [new[-1].outputs[0]]
+    )

@@ -1,0 +1,93 @@
+"""How a convolution or a pooling moves over its image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from graph_passes.lazy import ir
+from graph_passes.values import data_input, is_op, static_shape
+
+POOLS = ("AveragePool", "LpPool", "MaxPool")
+
+
+@dataclass(frozen=True)
+class Window:
+    """One number a spatial axis in each field; zeros (or nothing, for pooling) lie ``before`` and ``after`` the image."""
+
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...]
+    dilations: tuple[int, ...]
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+
+    @classmethod
+    def of(cls, node: ir.Node) -> Window | None:
+        """Of a Conv, ConvTranspose or pooling node; None where it cannot be told: a kernel or SAME padding of unknown
+        sizes.
+        """
+        ints = node.attributes.get_ints
+        kernel = ints("kernel_shape", ())
+        if not kernel and not is_op(node, *POOLS):
+            weight = data_input(node, 1)
+            dims = None if weight is None or weight.shape is None else weight.shape.dims[2:]
+            if not dims or not all(isinstance(dim, int) for dim in dims):
+                return None
+            kernel = tuple(int(dim) for dim in dims if isinstance(dim, int))
+        if not kernel:
+            return None
+        rank = len(kernel)
+        strides = tuple(ints("strides", ())) or (1,) * rank
+        dilations = tuple(ints("dilations", ())) or (1,) * rank
+        pads = tuple(ints("pads", ())) or (0,) * (2 * rank)
+        window = cls(tuple(kernel), strides, dilations, pads[:rank], pads[rank:])
+        if any(len(field) != rank for field in (strides, dilations, window.before, window.after)):
+            return None
+        auto = node.attributes.get_string("auto_pad", "NOTSET")
+        if auto == "VALID":
+            return cls(window.kernel, strides, dilations, (0,) * rank, (0,) * rank)
+        if auto in ("SAME_UPPER", "SAME_LOWER"):
+            shape = static_shape(node.inputs[0])
+            return None if shape is None or len(shape) != rank + 2 else window._same(shape[2:], auto == "SAME_UPPER")
+        return window
+
+    @property
+    def reach(self) -> tuple[int, ...]:
+        """How far a window stretches over the image."""
+        return tuple((k - 1) * d + 1 for k, d in zip(self.kernel, self.dilations, strict=True))
+
+    @property
+    def pads(self) -> list[int]:
+        """As the attribute has them."""
+        return [*self.before, *self.after]
+
+    @property
+    def pointwise(self) -> bool:
+        """Whether each answer comes from one pixel, and none from beside the image."""
+        return all(k == 1 for k in self.kernel) and not any(self.pads)
+
+    def output(self, sizes: tuple[int, ...]) -> tuple[int, ...]:
+        """How many positions it has on an image of these sizes, the last of them within (``ceil_mode`` 0)."""
+        return tuple(
+            (size + before + after - reach) // stride + 1
+            for size, before, after, reach, stride in zip(
+                sizes, self.before, self.after, self.reach, self.strides, strict=True
+            )
+        )
+
+    def write(self, node: ir.Node) -> None:
+        """Makes these the attributes of a node."""
+        node.attributes.pop("auto_pad", None)
+        node.attributes.add(ir.AttrInt64s("strides", self.strides))
+        node.attributes.add(ir.AttrInt64s("pads", self.pads))
+        if not is_op(node, "AveragePool") or "dilations" in node.attributes:  # has none before opset 19
+            node.attributes.add(ir.AttrInt64s("dilations", self.dilations))
+
+    def _same(self, sizes: tuple[int, ...], upper: bool) -> Window:
+        """As many positions as the stride allows; of an odd pad the larger half lies after (upper) or before."""
+        totals = [
+            max((-(-size // stride) - 1) * stride + reach - size, 0)
+            for size, stride, reach in zip(sizes, self.strides, self.reach, strict=True)
+        ]
+        small, large = tuple(t // 2 for t in totals), tuple(t - t // 2 for t in totals)
+        before, after = (small, large) if upper else (large, small)
+        return Window(self.kernel, self.strides, self.dilations, before, after)
