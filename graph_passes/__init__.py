@@ -17,6 +17,7 @@ from graph_passes.fold_batch_norm import FoldBatchNorm
 from graph_passes.fold_constants import FoldConstants
 from graph_passes.freeze_shapes import FreezeShapes
 from graph_passes.lazy import ir
+from graph_passes.optimize_strides import OptimizeStrides
 from graph_passes.report import PassReport
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ DEFAULT_PASSES: tuple[Pass, ...] = (
     FreezeShapes(),
     FoldConstants(),
     FoldBatchNorm(),
+    OptimizeStrides(),
 )
 # What the command line offers by name.
 PASSES: Mapping[str, type[Pass]] = {a_pass.name: type(a_pass) for a_pass in DEFAULT_PASSES}
