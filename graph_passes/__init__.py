@@ -16,6 +16,7 @@ from graph_passes.base import Pass, Remark
 from graph_passes.fold_batch_norm import FoldBatchNorm
 from graph_passes.fold_constants import FoldConstants
 from graph_passes.freeze_shapes import FreezeShapes
+from graph_passes.fuse_layers import FuseLayers
 from graph_passes.lazy import ir
 from graph_passes.optimize_strides import OptimizeStrides
 from graph_passes.report import PassReport
@@ -28,6 +29,7 @@ DEFAULT_PASSES: tuple[Pass, ...] = (
     FoldConstants(),
     FoldBatchNorm(),
     OptimizeStrides(),
+    FuseLayers(),
 )
 # What the command line offers by name.
 PASSES: Mapping[str, type[Pass]] = {a_pass.name: type(a_pass) for a_pass in DEFAULT_PASSES}

@@ -1,0 +1,193 @@
+"""Softmax attention as exporters write it out (Vaswani et al., 2017)::
+
+    MatMul(q, transposed k) ── Mul or Div ── Add(mask) ── Softmax ── MatMul(v)     becomes     loopwright.Attention(q, k, v, mask)
+
+q (batch, heads, queries, d), k (batch, heads, keys, d), v (batch, heads, keys, e); the answer is (batch, heads, queries, e).
+The scale may stand at the product, at q, at k, or as its root at both; it becomes an attribute. The transposition of k may
+be one with the split into heads, which then keeps the split alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from graph_passes.base import Remark, described
+from graph_passes.layers import call_function, function
+from graph_passes.lazy import ir
+from graph_passes.values import (
+    constant,
+    is_op,
+    new_node,
+    producer,
+    same_graph,
+    scalar,
+    sole_user,
+    static_shape,
+    supplant,
+)
+
+RANK = 4
+_SWAP = [0, 1, 3, 2]
+
+
+def fuse_attention(model: ir.Model, graph: ir.Graph) -> Iterator[Remark]:
+    """Every attention of the graph that is written out becomes one call. Says why a softmax between products is none."""
+    for node in list(graph):
+        if node.graph is graph and is_op(node, "Softmax"):
+            refusal = _fuse(model, node)
+            if refusal:
+                yield Remark(described(node), f"no attention: {refusal}")
+
+
+@dataclass
+class _Found:
+    """What the softmax is applied to, from its input backwards."""
+
+    nodes: list[ir.Node]
+    scale: float
+    mask: ir.Value | None
+
+
+def _fuse(model: ir.Model, softmax: ir.Node) -> str | None:
+    after = sole_user(softmax.outputs[0])
+    if after is None or not is_op(after, "MatMul") or after.inputs[0] is not softmax.outputs[0]:
+        return None
+    x = softmax.inputs[0]
+    shape = static_shape(x)
+    if x is None or shape is None or len(shape) != RANK or x.dtype is None or x.dtype.name != "FLOAT":
+        return "its shape is no known (batch, heads, queries, keys) of float32"
+    if softmax.attributes.get_int("axis", -1) % RANK != RANK - 1:
+        return "it is over another axis than the keys"
+    found = _Found([], 1.0, None)
+    scores = _scores(x, found)
+    if scores is None:
+        return "what it is applied to is no scaled product of queries and keys"
+    q, k_transposed, v = scores.inputs[0], scores.inputs[1], after.inputs[1]
+    assert q is not None
+    assert k_transposed is not None
+    assert v is not None
+    q = _unscaled(q, found)
+    k_transposed = _unscaled(k_transposed, found)
+    if not _same_heads(q, k_transposed, v):
+        return "queries, keys and values differ in batch or heads"
+    k, made = _untransposed(k_transposed)
+    nodes = [*made, _call(model, softmax, [q, k, v], found)]
+    old = [scores, *found.nodes, softmax, after]
+    if any(not same_graph(node, softmax) for node in old):
+        return "a part of it is in another graph"
+    supplant(old, nodes)
+    return None
+
+
+def _scores(x: ir.Value, found: _Found) -> ir.Node | None:
+    """The product of queries and keys, with what stands between it and the softmax noted."""
+    value: ir.Value = x
+    while True:
+        node = producer(value)
+        if node is None or sole_user(value) is None:
+            return None
+        if is_op(node, "MatMul"):
+            return node
+        before = _scaling(node)
+        if before is not None:
+            value, factor = before
+            found.scale *= factor
+        elif is_op(node, "Add") and found.mask is None and found.scale == 1:
+            product = next((v for v in node.inputs if v is not None and _leads_to_product(v)), None)
+            if product is None:
+                return None
+            found.mask = node.inputs[1 if node.inputs[0] is product else 0]
+            if found.mask is None or not _broadcasts(found.mask, static_shape(x)):
+                return None
+            value = product
+        else:
+            return None
+        found.nodes.insert(0, node)
+
+
+def _leads_to_product(value: ir.Value) -> bool:
+    node = producer(value)
+    while node is not None and (before := _scaling(node)) is not None:
+        node = producer(before[0])
+    return is_op(node, "MatMul") and sole_user(value) is not None
+
+
+def _broadcasts(mask: ir.Value, scores: tuple[int, ...] | None) -> bool:
+    """Whether the mask makes the scores no larger, as the kernel needs it."""
+    shape = static_shape(mask)
+    if shape is None or scores is None or len(shape) > len(scores):
+        return False
+    return all(a in (1, b) for a, b in zip(reversed(shape), reversed(scores), strict=False))
+
+
+def _scaling(node: ir.Node) -> tuple[ir.Value, float] | None:
+    """What a node multiplies by a constant number, and that number."""
+    if not is_op(node, "Mul", "Div"):
+        return None
+    left, right = node.inputs
+    if left is None or right is None:
+        return None
+    number = scalar(right)
+    if number is not None and constant(left) is None and _keeps_shape(node, left):
+        if is_op(node, "Mul"):
+            return left, number
+        return (left, 1 / number) if number else None
+    number = scalar(left) if is_op(node, "Mul") else None
+    return (right, number) if number is not None and _keeps_shape(node, right) else None
+
+
+def _keeps_shape(node: ir.Node, x: ir.Value) -> bool:
+    return x.shape is not None and node.outputs[0].shape == x.shape
+
+
+def _unscaled(value: ir.Value, found: _Found) -> ir.Value:
+    """Queries or keys before they were scaled, where nothing else reads the scaled ones."""
+    node = producer(value)
+    before = _scaling(node) if node is not None and sole_user(value) is not None else None
+    if node is None or before is None:
+        return value
+    found.nodes.insert(0, node)
+    found.scale *= before[1]
+    return before[0]
+
+
+def _same_heads(*values: ir.Value) -> bool:
+    shapes = [static_shape(value) for value in values]
+    return all(shape is not None and len(shape) == RANK for shape in shapes) and (
+        len({shape[:2] for shape in shapes if shape is not None}) == 1
+    )
+
+
+def _untransposed(k: ir.Value) -> tuple[ir.Value, list[ir.Node]]:
+    """Keys as (batch, heads, keys, d), and the node that makes them so, where one is needed."""
+    node, shape = producer(k), static_shape(k)
+    assert shape is not None
+    perm = _SWAP
+    source = k
+    if node is not None and is_op(node, "Transpose") and node.inputs[0] is not None:
+        own = list(node.attributes.get_ints("perm", range(RANK - 1, -1, -1)))
+        source, perm = node.inputs[0], [own[axis] for axis in _SWAP]
+    if perm == list(range(RANK)):
+        return source, []
+    transposed = new_node("Transpose", [source], {"perm": perm}, like=k, shape=[shape[axis] for axis in _SWAP])
+    return transposed.outputs[0], [transposed]
+
+
+def _call(model: ir.Model, softmax: ir.Node, inputs: list[ir.Value], found: _Found) -> ir.Node:
+    masked = found.mask is not None
+    body = [
+        "kt = Transpose <perm: ints = [0, 1, 3, 2]> (k)",
+        "products = MatMul (q, kt)",
+        "factor = Constant <value_float: float = @scale> ()",
+        "scaled = Mul (products, factor)",
+        *(["hidden = Add (scaled, mask)"] if masked else []),
+        f"weights = Softmax <axis: int = -1> ({'hidden' if masked else 'scaled'})",
+        "y = MatMul (weights, v)",
+    ]
+    names = ["q", "k", "v", *(["mask"] if masked else [])]
+    callee = function("Attention_mask" if masked else "Attention", ["scale"], names, body, model.opset_imports[""])
+    given: list[ir.Value | None] = [*inputs, *([found.mask] if masked else [])]
+    node = call_function(model, callee, given, [ir.AttrFloat32("scale", found.scale)])
+    node.name = softmax.name
+    return node

@@ -1,0 +1,216 @@
+"""What belongs together becomes one node: a call of a function whose body says in standard operators what it means.
+
+::
+
+    x ── Conv ── Add(residual) ── Relu ── y     becomes     x, residual ── loopwright.Conv_bias_residual_relu ── y
+
+Layers are Conv, Gemm or MatMul, then a bias, a residual of the answer's shape, and an activation, in this order and each
+where it is there. Layer normalisation written out becomes the standard LayerNormalization; attention written out, a call of
+``loopwright.Attention``. With ``depthwise_pointwise``, a depthwise layer and the 1x1 layer that alone reads it become one
+call too. A value that anything else reads, or that is an output of the model, is never swallowed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from graph_passes.attention import fuse_attention
+from graph_passes.base import DOMAIN, Pass, Remark, described, every_graph
+from graph_passes.exported_forms import activation_of
+from graph_passes.layer_norm import fuse_layer_norm
+from graph_passes.layers import OPERATORS, Layer, call, call_function, function
+from graph_passes.lazy import ir
+from graph_passes.values import constant, data_input, is_op, same_graph, sole_user, static_shape, supplant
+from graph_passes.window import Window
+
+OLDEST_OPSET = 17  # which has every operator that the bodies use
+
+
+@dataclass(frozen=True)
+class FuseLayers(Pass):
+    name: ClassVar[str] = "fuse_layers"
+    depthwise_pointwise: bool = field(
+        default=False, metadata={"help": "one call for a depthwise layer and the 1x1 layer behind it"}
+    )
+
+    def apply(self, model: ir.Model) -> Iterator[Remark]:
+        opset = model.opset_imports.get("", 0)
+        if opset < OLDEST_OPSET:
+            yield Remark("opset", f"{opset} is too old for layers, {OLDEST_OPSET} is needed; fold_constants raises it")
+            return
+        for graph in every_graph(model):
+            fuse_layer_norm(graph)
+            yield from fuse_attention(model, graph)
+            for node in reversed(list(graph)):  # a later layer takes an earlier one's answer as its residual
+                if node.graph is graph and Layer.of(node) is not None:
+                    yield from _fuse(model, node)
+            if self.depthwise_pointwise:
+                for node in list(graph):
+                    if node.graph is graph:
+                        _fuse_depthwise(model, node)
+
+
+@dataclass
+class _Growing:
+    """A layer that takes in one node after the other."""
+
+    layer: Layer
+    nodes: list[ir.Node]
+    inputs: list[ir.Value | None]
+    attributes: list[ir.Attr]
+
+    @property
+    def output(self) -> ir.Value:
+        return self.nodes[-1].outputs[0]
+
+
+def _fuse(model: ir.Model, node: ir.Node) -> Iterator[Remark]:
+    layer = Layer.of(node)
+    assert layer is not None
+    attributes = _attributes(node)
+    if attributes is None:
+        yield Remark(described(node), "not fused: its padding depends on a size that is unknown")
+        return
+    growing = _Growing(layer, [node], [value for value in node.inputs if value is not None], attributes)
+    while _take_bias(growing) or _take_residual(growing):
+        pass
+    _take_activation(growing)
+    if len(growing.nodes) == 1:
+        return
+    fused = call(model, growing.layer, growing.inputs, growing.attributes)
+    fused.name = node.name
+    supplant(growing.nodes, [fused])
+
+
+def _attributes(node: ir.Node) -> list[ir.Attr] | None:
+    """Those of the operator, each given; None where they cannot be told."""
+    if node.domain == DOMAIN:
+        return list(node.attributes.values())
+    if is_op(node, "MatMul"):
+        return []
+    if is_op(node, "Gemm"):
+        get = node.attributes
+        return [
+            ir.AttrFloat32("alpha", get.get_float("alpha", 1.0)),
+            ir.AttrFloat32("beta", get.get_float("beta", 1.0)),
+            ir.AttrInt64("transA", get.get_int("transA", 0)),
+            ir.AttrInt64("transB", get.get_int("transB", 0)),
+        ]
+    window = Window.of(node)
+    if window is None:
+        return None
+    return [
+        ir.AttrInt64s("strides", window.strides),
+        ir.AttrInt64s("pads", window.pads),
+        ir.AttrInt64s("dilations", window.dilations),
+        ir.AttrInt64("group", node.attributes.get_int("group", 1)),
+    ]
+
+
+def _next(growing: _Growing, *op_types: str) -> ir.Node | None:
+    """The node that alone reads the layer's answer so far, where it is one of these operators."""
+    user = sole_user(growing.output)
+    return user if user is not None and is_op(user, *op_types) and same_graph(user, growing.nodes[0]) else None
+
+
+def _other(node: ir.Node, value: ir.Value) -> ir.Value | None:
+    """The other one of two operands."""
+    if len(node.inputs) != 2:
+        return None
+    return node.inputs[1 if node.inputs[0] is value else 0]
+
+
+def _take(growing: _Growing, node: ir.Node, part: str, operand: ir.Value | None = None) -> bool:
+    layer = growing.layer.following(part)
+    if layer is None:
+        return False
+    growing.layer = layer
+    growing.nodes.append(node)
+    growing.inputs += [] if operand is None else [operand]
+    return True
+
+
+def _take_bias(growing: _Growing) -> bool:
+    """A constant along the last axis that is added to a product. A convolution has its bias as an input, or gets it by
+    fold_batch_norm.
+    """
+    adding = _next(growing, "Add") if growing.layer.op == "MatMul" else None
+    operand = None if adding is None else _other(adding, growing.output)
+    array, weight = constant(operand), growing.inputs[1]
+    shape = static_shape(weight)
+    if adding is None or array is None or shape is None or len(shape) != 2 or array.shape != shape[1:]:
+        return False
+    return _take(growing, adding, "bias", operand)
+
+
+def _take_residual(growing: _Growing) -> bool:
+    """Another value of the answer's own shape that is added to it."""
+    adding = _next(growing, "Add", "Sum")
+    operand = None if adding is None else _other(adding, growing.output)
+    shape = static_shape(growing.output)
+    if adding is None or operand is None or shape is None or static_shape(operand) != shape:
+        return False
+    if constant(operand) is not None or operand.dtype != growing.output.dtype:
+        return False
+    return _take(growing, adding, "residual", operand)
+
+
+def _take_activation(growing: _Growing) -> bool:
+    form = activation_of(growing.output)
+    if form is None or any(not same_graph(node, growing.nodes[0]) for node in form.nodes):
+        return False
+    layer = growing.layer.following(form.activation)
+    if layer is None:
+        return False
+    growing.layer = layer
+    growing.nodes += form.nodes
+    growing.attributes += [ir.AttrFloat32(name, number) for name, number in form.attributes.items()]
+    return True
+
+
+def _fuse_depthwise(model: ir.Model, node: ir.Node) -> None:
+    first, user = Layer.of(node), sole_user(node.outputs[0]) if node.outputs else None
+    second = Layer.of(user)
+    if first is None or second is None or user is None or not same_graph(user, node):
+        return
+    if first.op != "Conv" or second.op != "Conv" or user.inputs[0] is not node.outputs[0]:
+        return
+    if first.residual or first.channels_last or second.channels_last:
+        return
+    weight, outer, inner = static_shape(data_input(node, 1)), _attributes(user), _attributes(node)
+    window = Window.of(user)
+    if weight is None or weight[1] != 1 or outer is None or inner is None or window is None or not window.pointwise:
+        return
+    given = {attribute.name: attribute.value for attribute in inner}
+    plain = {attribute.name: attribute.value for attribute in outer}
+    if given["group"] != weight[0] or plain["group"] != 1 or any(stride != 1 for stride in plain["strides"]):
+        return
+    if first.activation in ("clip", "leaky_relu", "hard_sigmoid") and first.activation == second.activation:
+        return  # their numbers would have the same name
+    callee = _depthwise_function(first, second, len(weight) - 2, model.opset_imports[""])
+    inputs = [*node.inputs, *user.inputs[1:]]
+    names = {name.partition(":")[0] for name in OPERATORS["Conv"]}
+    attributes = [*inner, *(attribute for attribute in outer if attribute.name not in names)]
+    supplant([node, user], [call_function(model, callee, [v for v in inputs if v is not None], attributes)])
+
+
+def _depthwise_function(first: Layer, second: Layer, rank: int, opset: int) -> ir.Function:
+    """One layer's statements after the other's; what the second has as attributes is fixed."""
+    import re
+
+    one = [re.sub(r"\b(y\d*|low|high|s)\b", r"\1_depthwise", line) for line in first.body()]
+    fixed = {"strides": [1] * rank, "pads": [0] * (2 * rank), "dilations": [1] * rank, "group": 1}
+    two = []
+    for line in second.body():
+        for name, number in fixed.items():
+            line = line.replace(f"@{name}", str(number))
+        line = re.sub(r"\bx\b", "y_depthwise", line)
+        two.append(re.sub(r"\b([wb])\b", r"\1_pointwise", line))
+    from graph_passes.activations import ACTIVATIONS
+
+    numbers = [n for layer in (first, second) if layer.activation for n in ACTIVATIONS[layer.activation].attributes]
+    declared = [*(attribute.partition(":")[0] for attribute in OPERATORS["Conv"]), *numbers]
+    inputs = [*first.inputs, *(name if name == "r" else f"{name}_pointwise" for name in second.inputs[1:])]
+    return function(f"{first.name}_then_{second.name}", declared, inputs, [*one, *two], opset)
