@@ -1,0 +1,133 @@
+"""Whether an optimized model answers as the original does, in ONNX Runtime on seeded random inputs."""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from graph_passes.base import every_graph
+from graph_passes.count import macs
+from graph_passes.lazy import ir
+from graph_passes.values import static_shape
+
+if TYPE_CHECKING:
+    import onnx
+
+EPSILON = float(np.finfo(np.float32).eps)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Of one output: ``absolute`` at worst, and ``relative`` to the largest element of the original's answer."""
+
+    output: str
+    absolute: float
+    relative: float
+    allowed: float
+
+    @property
+    def ok(self) -> bool:
+        return self.relative <= self.allowed  # also False for NaN
+
+
+def compare(original: str | os.PathLike[str] | onnx.ModelProto, optimized: ir.Model, seed: int = 0) -> list[Difference]:
+    """Runs both models with ONNX Runtime's own optimizations switched off.
+
+    What is allowed: every sum rounds, and passes reorder sums or change their terms by a rounding. A sum of k terms is off
+    by about sqrt(k) epsilons of its scale (errors of random sign: Higham and Mary, 2019), and what one layer is off by the
+    next ones carry on. So it is four times the sum of sqrt(k) over all layers, in epsilons of float32; nothing, for integers.
+
+    Raises:
+        ModuleNotFoundError: onnxruntime is not installed.
+        ValueError: an input for which no random one can be made.
+        RuntimeError: ONNX Runtime refuses one of the models.
+    """
+    from graph_passes.reading import write
+
+    inputs = random_inputs(optimized.graph, seed)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "optimized.onnx"
+        write(optimized, path)
+        changed = _run(path, inputs, "optimized")
+    expected = _run(original, inputs, "original")
+    allowed = 4 * EPSILON * max(sum(_roots(optimized)), 1.0)
+    return [_difference(name, expected[name], changed[name], allowed) for name in expected]
+
+
+def random_inputs(graph: ir.Graph, seed: int) -> dict[str, np.ndarray]:
+    """Floats of N(0, 1), integers of 0 and 1 (which are within every table that they may index), random truths.
+
+    Raises:
+        ValueError: an input of unknown shape, or of a type without such values.
+    """
+    rng = np.random.default_rng(seed)
+    inputs = {}
+    for value in graph.inputs:
+        shape = static_shape(value)
+        if shape is None or value.dtype is None:
+            raise ValueError(f"input {value.name} has a dynamic shape; give it one (--input-shape {value.name}:1,...)")
+        dtype = value.dtype.numpy()
+        if value.dtype.is_floating_point():
+            inputs[str(value.name)] = rng.standard_normal(shape).astype(dtype)
+        elif dtype.kind in "iub":
+            inputs[str(value.name)] = rng.integers(0, 2, shape).astype(dtype)
+        else:
+            raise ValueError(f"input {value.name} is of {value.dtype.name.lower()}, for which there are no random values")
+    return inputs
+
+
+def _roots(model: ir.Model) -> Iterator[float]:
+    """The square root of how many terms each layer's sums have."""
+    for graph in every_graph(model):
+        for node in graph:
+            work, shape = macs(node), static_shape(node.outputs[0]) if node.outputs else None
+            if work and shape:
+                yield math.sqrt(work / max(math.prod(shape), 1))
+
+
+def _run(model: Any, inputs: Mapping[str, np.ndarray], which: str) -> dict[str, np.ndarray]:
+    try:
+        import onnxruntime as ort
+    except ModuleNotFoundError:
+        raise ModuleNotFoundError("--check needs onnxruntime: pip install onnxruntime") from None
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4
+    source = os.fspath(model) if isinstance(model, (str, os.PathLike)) else model.SerializeToString()
+    try:
+        session = ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+        answers = session.run(None, dict(inputs))
+    except Exception as error:  # noqa: BLE001 - its errors share no base class
+        raise RuntimeError(f"ONNX Runtime refuses the {which} model: {' '.join(str(error).split())}") from None
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, map(np.asarray, answers), strict=True))
+
+
+def _difference(name: str, expected: np.ndarray, changed: np.ndarray, allowed: float) -> Difference:
+    if expected.shape != changed.shape or expected.dtype != changed.dtype:
+        return Difference(name, math.inf, math.inf, allowed)
+    if expected.dtype.kind not in "fiubV":
+        same = bool((expected == changed).all())
+        return Difference(name, 0.0 if same else math.inf, 0.0 if same else math.inf, 0.0)
+    exact = expected.dtype.kind in "iub"
+    one, other = expected.astype(np.float64), changed.astype(np.float64)
+    off = np.where((one == other) | (np.isnan(one) & np.isnan(other)), 0, np.abs(one - other))
+    absolute = float(off.max(initial=0))
+    scale = float(np.abs(one[np.isfinite(one)]).max(initial=0))
+    return Difference(name, absolute, absolute / scale if scale else absolute, 0.0 if exact else allowed)
+
+
+def failures(differences: Sequence[Difference]) -> list[str]:
+    """What is wrong, a line an output."""
+    return [
+        f"output {d.output} differs by {d.relative:.3g} of its scale, more than the {d.allowed:.3g} allowed"
+        for d in differences
+        if not d.ok
+    ]
