@@ -111,7 +111,7 @@ def _fold_after(node: ir.Node) -> Iterator[Remark]:
         yield Remark(described(user), f"not folded: {chain.stopped}")
     if not chain.nodes or (is_op(node, "MatMul") and chain.does.only_shifts and len(chain.nodes) == 1):
         return
-    refusal = _refusal(node, weight, chain.does) or AFTER[node.op_type](node, array, chain.does.over(place[2]))
+    refusal = _refusal(node, weight, array, chain.does) or AFTER[node.op_type](node, array, chain.does.over(place[2]))
     if refusal:
         yield Remark(described(chain.nodes[0]), f"not folded: {refusal}")
         return
@@ -136,37 +136,32 @@ def _place(node: ir.Node, weight: np.ndarray, output: ir.Value) -> tuple[int, in
     return len(output.shape) - 1, len(output.shape), weight.shape[1]
 
 
-def _refusal(node: ir.Node, weight: ir.Value, does: Affine) -> str | None:
+def _refusal(node: ir.Node, weight: ir.Value, array: np.ndarray, does: Affine) -> str | None:
     """Why a weight is not to be changed."""
     if weight.is_graph_output():
         return "the weight is an output of the model"
     if not does.finite:
         return "scale or shift is not finite"
-    size, output = prod(weight.shape or ()) if weight.shape else 0, static_shape(node.outputs[0])
-    if len(weight.uses()) > 1 and (output is None or size > 2 * prod(output)):
+    output = static_shape(node.outputs[0])
+    if len(weight.uses()) > 1 and (output is None or array.size > 2 * prod(output)):
         return "others read the weight too, and a copy of it would be larger than the answer that is saved"
     return None
 
 
 def _renewed(node: ir.Node, place: int, array: np.ndarray, like: ir.Value | None, name: str) -> str | None:
     """Gives a node a new constant input, in the type of its weight."""
+    weight = constant(node.inputs[1])
     assert node.graph is not None
-    weight = node.inputs[1]
     assert weight is not None
-    assert weight.dtype is not None
     with np.errstate(over="ignore"):
-        cast = array.astype(weight.dtype.numpy())
+        cast = array.astype(weight.dtype)
     if not np.isfinite(cast.astype(np.float64)).all():
-        return f"the folded weights exceed {weight.dtype.name.lower()}"
-    value = new_constant(_main_graph(node.graph), f"{(like.name if like else None) or name}_folded", cast)
+        return f"the folded weights exceed {weight.dtype}"
+    value = new_constant(node.graph, f"{(like.name if like else None) or name}_folded", cast)
     if len(node.inputs) <= place:
         node.resize_inputs(place + 1)
     node.replace_input_with(place, value)
     return None
-
-
-def _main_graph(graph: ir.Graph) -> ir.Graph:
-    return graph  # an initializer of an inner graph is as good
 
 
 def _bias(node: ir.Node, channels: int) -> np.ndarray | None:
@@ -304,7 +299,7 @@ def _fold_into_users(chain: _Chain, x: ir.Value, axis: int, rank: int, channels:
         weight, array = data_input(user, 1), constant(data_input(user, 1))
         if weight is None or array is None:
             return "the weight behind it is not constant"
-        refusal = _refusal(user, weight, chain.does) or _refusal_before(user, array, chain.does, channels)
+        refusal = _refusal(user, weight, array, chain.does) or _refusal_before(user, array, chain.does, channels)
         if refusal:
             return refusal
         weights.append(array)
@@ -323,9 +318,7 @@ def _refusal_before(user: ir.Node, weight: np.ndarray, does: Affine, channels: i
     if data_input(user, 2) is not None and constant(data_input(user, 2)) is None:
         return "the bias behind it is not constant"
     largest = float(np.abs(weight.astype(np.float64)).max(initial=0)) * float(np.abs(does.scale).max())
-    assert user.inputs[1] is not None
-    assert user.inputs[1].dtype is not None
-    if user.inputs[1].dtype.name not in ("FLOAT", "DOUBLE") or largest > 1e30:
+    if weight.dtype not in (np.float32, np.float64) or largest > 1e30:
         return "the folded weights might exceed their type"
     if is_op(user, "Conv"):
         window = Window.of(user)

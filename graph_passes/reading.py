@@ -19,7 +19,7 @@ LARGEST_MESSAGE_BYTES = 2**31 - 2**26
 
 
 def read(model: str | os.PathLike[str] | onnx.ModelProto) -> ir.Model:
-    """The model of a file, or of a message, which stays as it is: the result is rewritten, its tensors are not.
+    """The model of a file, or of a message, which stays as it is.
 
     External data stays where it is and is mapped when it is needed. Nodes are sorted topologically.
 
@@ -30,7 +30,9 @@ def read(model: str | os.PathLike[str] | onnx.ModelProto) -> ir.Model:
     import onnx
 
     if isinstance(model, onnx.ModelProto):
-        return _checked(model, None)
+        own = onnx.ModelProto()
+        own.CopyFrom(model)  # onnx_ir shares tensors with the message, and names them where passes name their values
+        return _checked(own, None)
     path = Path(model)
     try:
         proto = onnx.load_model(path, format="protobuf", load_external_data=False)
