@@ -22,7 +22,7 @@ from graph_passes.exported_forms import activation_of
 from graph_passes.layer_norm import fuse_layer_norm
 from graph_passes.layers import OPERATORS, Layer, call, call_function, function
 from graph_passes.lazy import ir
-from graph_passes.values import constant, data_input, is_op, same_graph, sole_user, static_shape, supplant
+from graph_passes.values import constant, data_input, is_op, new_constant, same_graph, sole_user, static_shape, supplant
 from graph_passes.window import Window
 
 OLDEST_OPSET = 17  # which has every operator that the bodies use
@@ -138,10 +138,14 @@ def _take_bias(growing: _Growing) -> bool:
     """
     adding = _next(growing, "Add") if growing.layer.op == "MatMul" else None
     operand = None if adding is None else _other(adding, growing.output)
-    array, weight = constant(operand), growing.inputs[1]
-    shape = static_shape(weight)
-    if adding is None or array is None or shape is None or len(shape) != 2 or array.shape != shape[1:]:
+    array, shape, answer = constant(operand), static_shape(growing.inputs[1]), growing.output.shape
+    if adding is None or operand is None or array is None or shape is None or len(shape) != 2 or answer is None:
         return False
+    if array.size != shape[1] or array.ndim > len(answer) or array.shape[-1:] != shape[1:]:
+        return False
+    if array.ndim > 1:
+        assert adding.graph is not None
+        operand = new_constant(adding.graph, f"{operand.name}_flat", array.reshape(-1))
     return _take(growing, adding, "bias", operand)
 
 

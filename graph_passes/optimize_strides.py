@@ -88,7 +88,15 @@ def _works_by_pixel(node: ir.Node, rank: int) -> bool:
     if is_op(node, "Concat"):
         axis = node.attributes.get_int("axis", 1)
         return axis % rank < 2 and all(static_shape(value) is not None for value in node.inputs)
-    return all(value is None or static_shape(value) is not None for value in _read(node))
+    return all(value is None or _readable(value, rank) for value in _read(node))
+
+
+def _readable(value: ir.Value, rank: int) -> bool:
+    """Whether a grid of a value can be taken, if need be: of a constant, of an image, of what is broadcast."""
+    shape = static_shape(value)
+    if shape is None:
+        return False
+    return constant(value) is not None or len(shape) == rank or all(size == 1 for size in _spatial(value, rank - 2))
 
 
 def _read(node: ir.Node) -> list[ir.Value | None]:

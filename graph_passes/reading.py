@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterable, Iterator
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from graph_passes.base import described
+from graph_passes.base import described, every_graph
 from graph_passes.lazy import ir
 from graph_passes.values import STANDARD
 
@@ -55,89 +57,149 @@ def _checked(proto: onnx.ModelProto, path: Path | None) -> ir.Model:
     for opset in proto.opset_import:
         if opset.domain in STANDARD and not 1 <= opset.version <= newest:
             raise ValueError(f"{name} has opset {opset.version}; the installed onnx knows 1 to {newest}")
-    for tensor in _external(proto.graph):
+    for tensor in _external(proto):
         _check_external(tensor, path)
     try:
         model = ir.serde.deserialize_model(proto)
     except Exception as error:  # noqa: BLE001 - onnx_ir wraps whatever goes wrong on an invalid model
         raise ValueError(f"{name} is not valid: {_one_line(error.__cause__ or error)}") from None
-    if path is not None:
-        ir.external_data.set_base_dir(model.graph, path.parent)
-    _check_graphs(model, name)
-    _check_message(proto, path)
+    for graph in (model.graph, *(function.graph for function in model.functions.values())):
+        ir.external_data.set_base_dir(graph, path.parent if path else "")
+    moved = _check_graphs(model, name)
+    _check_message(ir.serde.serialize_model(model) if moved else proto, name)
+    _load_attributes(model)
     return model
 
 
-def _external(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:
+def _nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
+    """Those of inner graphs too."""
+    for node in nodes:
+        yield node
+        for attribute in node.attribute:
+            for inner in (attribute.g, *attribute.graphs):
+                yield from _nodes(inner.node)
+
+
+def _external(proto: onnx.ModelProto) -> list[onnx.TensorProto]:
     """Tensors whose elements are in other files."""
     import onnx
 
-    for tensor in graph.initializer:
-        if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            yield tensor
-    for node in graph.node:
-        for attribute in node.attribute:
-            for tensor in [attribute.t, *attribute.tensors]:
-                if tensor.data_location == onnx.TensorProto.EXTERNAL:
-                    yield tensor
-            for inner in [attribute.g, *attribute.graphs]:
-                yield from _external(inner)
+    tensors = list(proto.graph.initializer)
+    for nodes in (proto.graph.node, *(function.node for function in proto.functions)):
+        for attribute in (attribute for node in _nodes(nodes) for attribute in node.attribute):
+            tensors += [attribute.t, *attribute.tensors]
+            tensors += [tensor for inner in (attribute.g, *attribute.graphs) for tensor in inner.initializer]
+    return [tensor for tensor in tensors if tensor.data_location == onnx.TensorProto.EXTERNAL]
 
 
 def _check_external(tensor: onnx.TensorProto, path: Path | None) -> None:
     """Refuses data that is not there, is cut off, or lies outside of the model's folder."""
-    folder = Path(path.parent if path else ".").resolve()
+    about = f"external data of {tensor.name}"
+    folder = Path(os.path.realpath(path.parent if path else "."))
     fields = {entry.key: entry.value for entry in tensor.external_data}
     location = fields.get("location", "")
-    file = (folder / location).resolve()  # with symbolic links followed
+    file = Path(os.path.realpath(folder / location))  # with symbolic links followed
     if not location or Path(location).is_absolute() or not file.is_relative_to(folder):
-        raise ValueError(f"external data of {tensor.name} is at {location!r}, outside of the model's folder: refused")
+        raise ValueError(f"{about} is at {location!r}, outside of the model's folder: refused")
     if not file.is_file():
-        raise FileNotFoundError(f"external data of {tensor.name} is missing: {location}")
+        raise FileNotFoundError(f"{about} is missing: {location}")
+    if file.stat().st_nlink > 1:  # onnx_ir would refuse to read it
+        raise ValueError(f"{about}, {location}, has several hard links, so it may lie elsewhere too: refused; copy it")
+    size = _bytes(tensor)
     try:
-        offset, length = int(fields.get("offset", 0)), int(fields.get("length", 0))
+        offset, length = int(fields.get("offset", 0)), int(fields.get("length", size))
     except ValueError:
-        raise ValueError(f"external data of {tensor.name} has no whole number as its offset or length") from None
-    if offset < 0 or length < 0 or offset + length > file.stat().st_size:
-        raise ValueError(f"external data of {tensor.name} is cut off: {location} ends before byte {offset + length}")
+        raise ValueError(f"{about} has no whole number as its offset or length") from None
+    if offset < 0 or length != size:
+        raise ValueError(f"{about} is {length} bytes from {offset} on; its shape and type need {size}")
+    if offset + length > file.stat().st_size:
+        raise ValueError(f"{about} is cut off: {location} ends before byte {offset + length}")
 
 
-def _check_graphs(model: ir.Model, name: str | Path) -> None:
-    """Every value comes from somewhere, and no value from itself."""
+def _bytes(tensor: onnx.TensorProto) -> int:
+    """How many the elements of a tensor take."""
+    try:
+        bits = ir.DataType(tensor.data_type).bitwidth
+    except (TypeError, ValueError):
+        raise ValueError(f"external data of {tensor.name} is of a type that cannot be external") from None
+    if any(dim < 0 for dim in tensor.dims):
+        raise ValueError(f"external data of {tensor.name} has a negative dimension")
+    return -(-prod(tensor.dims) * bits // 8)
+
+
+def _check_graphs(model: ir.Model, name: str | Path) -> bool:
+    """Every value comes from somewhere, and no value from itself. Sorts; whether nodes were in another order."""
+    outputs = [output.name for output in model.graph.outputs]
+    for output in outputs:
+        if outputs.count(output) > 1:
+            raise ValueError(f"{name} is not valid: two of its outputs are named {output}")
+    graphs = list(every_graph(model))
+    before = [list(graph) for graph in graphs]
     try:
         model.graph.sort()
     except ValueError:
         raise ValueError(f"{name} is not valid: its graph has a cycle") from None
-    for graph in (model.graph, *model.graph.subgraphs()):
-        for node in graph:
-            for value in node.inputs:
-                if value is not None and value.producer() is None and value.graph is None:
-                    raise ValueError(f"{name} is not valid: {described(node)} reads {value.name}, which nothing makes")
+    for node in (node for nodes in before for node in nodes):
+        for value in node.inputs:
+            if value is not None and value.producer() is None and value.graph is None:
+                raise ValueError(f"{name} is not valid: {described(node)} reads {value.name}, which nothing makes")
+    return before != [list(graph) for graph in graphs]
 
 
-def _check_message(proto: onnx.ModelProto, path: Path | None) -> None:
-    """onnx's own check: types, attributes, arity. Unknown operators are no error here: passes leave them alone."""
+def _check_message(proto: onnx.ModelProto, name: str | Path) -> None:
+    """onnx's own check: types, attributes, arity."""
     import onnx
 
-    if proto.ByteSize() > LARGEST_MESSAGE_BYTES or _unknown_operators(proto):
+    if proto.ByteSize() > LARGEST_MESSAGE_BYTES:
         return
-    if any(True for _ in _external(proto.graph)) and path is None:
-        return  # onnx would look for the files in the current folder
     try:
-        onnx.checker.check_model(os.fspath(path) if path else proto)
+        onnx.checker.check_model(_checkable(proto))
     except onnx.checker.ValidationError as error:
-        raise ValueError(f"{path or 'the model'} is not valid: {_one_line(error)}") from None
+        raise ValueError(f"{name} is not valid: {_one_line(error)}") from None
 
 
-def _unknown_operators(proto: onnx.ModelProto) -> bool:
+def _checkable(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """The message as onnx's check can judge it, which looks for external data in the current folder and knows no unknown
+    operators: such tensors are empty in it, and such operators in a domain of their own, which no check knows.
+    """
     import onnx
 
-    versions = {opset.domain: opset.version for opset in proto.opset_import}
-    return any(
-        node.domain in STANDARD
-        and not onnx.defs.has(node.op_type, versions.get("", versions.get("ai.onnx", 1)), "")
-        for node in proto.graph.node
-    )
+    if not _external(proto) and not _unknown_operators(proto):
+        return proto
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
+    for tensor in _external(copy):
+        tensor.ClearField("external_data")
+        tensor.ClearField("data_location")
+        tensor.dims[:] = [0]
+    for node in _unknown_operators(copy):
+        node.domain = "unknown"
+    for scope in (copy, *copy.functions):
+        scope.opset_import.add(domain="unknown", version=1)
+    return copy
+
+
+def _unknown_operators(proto: onnx.ModelProto) -> list[onnx.NodeProto]:
+    """Nodes that are in ONNX's domain by name only. They are no error: passes leave them alone."""
+    import onnx
+
+    unknown = []
+    for scope, nodes in ((proto, proto.graph.node), *((function, function.node) for function in proto.functions)):
+        versions = [opset.version for opset in scope.opset_import if opset.domain in STANDARD]
+        if versions:
+            of_onnx = (node for node in _nodes(nodes) if node.domain in STANDARD)
+            unknown += [node for node in of_onnx if not onnx.defs.has(node.op_type, versions[0], "")]
+    return unknown
+
+
+def _load_attributes(model: ir.Model) -> None:
+    """Tensors that are attributes, which cannot stay external: only those of initializers are written beside a model."""
+    scopes = (*every_graph(model), *model.functions.values())
+    for node in (node for scope in scopes for node in scope):
+        for attribute in list(node.attributes.values()):
+            if not attribute.is_ref() and isinstance(attribute.value, ir.ExternalTensor):
+                (tensor,) = ir.external_data.convert_tensors_from_external([attribute.value])
+                node.attributes.add(ir.AttrTensor(attribute.name, tensor))
 
 
 def _one_line(error: BaseException) -> str:
@@ -147,18 +209,28 @@ def _one_line(error: BaseException) -> str:
 def write(model: ir.Model, path: str | os.PathLike[str]) -> None:
     """Writes a model, its weights into a second file beside it (``NAME.data``) where one message cannot hold them.
 
+    What was there stays where this fails. Where a model is written over the external data that it came from, it can be
+    used no more, but the file can be read anew.
+
     Raises:
         OSError: a file that cannot be written.
     """
     path = Path(path)
-    weights = sum(v.const_value.nbytes for v in model.graph.initializers.values() if v.const_value is not None)
-    external = any(isinstance(v.const_value, ir.ExternalTensor) for v in model.graph.initializers.values())
-    if external or weights > LARGEST_MESSAGE_BYTES:
-        ir.save(model, path, external_data=f"{path.name}.data")
+    if path.exists() and not path.is_file():  # such as /dev/null, which must not be replaced
+        path.write_bytes(ir.serde.serialize_model(model).SerializeToString())
         return
-    temporary = path.with_name(f".{path.name}.part")  # so that a write that fails leaves what was there
-    try:
-        temporary.write_bytes(ir.serde.serialize_model(model).SerializeToString())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    weights = [v.const_value for g in every_graph(model) for v in g.initializers.values() if v.const_value is not None]
+    external = [tensor for tensor in weights if isinstance(tensor, ir.ExternalTensor)]
+    with tempfile.TemporaryDirectory(dir=path.absolute().parent, prefix=f".{path.name}.") as folder:
+        whole, data = Path(folder, path.name), Path(folder, f"{path.name}.data")
+        if external or sum(tensor.nbytes for tensor in weights) > LARGEST_MESSAGE_BYTES:
+            ir.save(model, whole, external_data=data.name)
+        else:
+            whole.write_bytes(ir.serde.serialize_model(model).SerializeToString())
+        if data.exists():
+            target = path.with_name(data.name)
+            overwritten = [tensor for tensor in external if os.path.realpath(tensor.path) == os.path.realpath(target)]
+            data.replace(target)
+            for tensor in overwritten:
+                tensor.invalidate()
+        whole.replace(path)

@@ -1,0 +1,68 @@
+"""Small models for tests, written in ONNX's text format."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+import numpy as np
+import onnx
+from onnx import numpy_helper, parser
+
+import graph_passes
+from graph_passes.base import Pass
+from tests.graph_passes import oracle
+
+
+def model(graph: str, opset: int = 18, seed: int = 0, **arrays: np.ndarray | float) -> onnx.ModelProto:
+    """The model of ``graph``, such as ``g (float[1,4] x) => (float[1,2] y) <float[4,2] w> { y = MatMul (x, w) }``.
+
+    What is declared in ``<...>`` and no node makes becomes a weight: the array given by its name, else seeded normal
+    values, positive where the name begins with "variance".
+    """
+    found = parser.parse_model(f'<ir_version: 10, opset_import: ["" : {opset}, "custom" : 1]> {graph}')
+    made = {name for node in found.graph.node for name in node.output}
+    rng = np.random.default_rng(seed)
+    kept = [info for info in found.graph.value_info if info.name in made]
+    for info in found.graph.value_info:
+        if info.name in made:
+            continue
+        kind = info.type.tensor_type
+        shape = [dim.dim_value for dim in kind.shape.dim]
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
+        random = rng.standard_normal(shape)
+        if info.name.startswith("variance"):
+            random = np.abs(random) + 0.5
+        array = np.asarray(arrays.pop(info.name, random)).astype(dtype)
+        found.graph.initializer.append(numpy_helper.from_array(array.reshape(shape), info.name))
+    assert not arrays, f"no weights: {', '.join(arrays)}"
+    del found.graph.value_info[:]
+    found.graph.value_info.extend(kept)
+    onnx.checker.check_model(found, full_check=True)
+    return onnx.shape_inference.infer_shapes(found)
+
+
+def run_pass(original: onnx.ModelProto, a_pass: Pass | str) -> graph_passes.Optimized:
+    """The model after one pass, which is valid, answers as before, and stays as it is under the pass once more."""
+    before = original.SerializeToString()
+    optimized = graph_passes.optimize(original, passes=[a_pass])
+    assert original.SerializeToString() == before, "the model that was given has changed"
+    onnx.checker.check_model(optimized.model, full_check=True)
+    oracle.assert_same(original, optimized.model, oracle.random_inputs(original, seed=1))
+    again = graph_passes.optimize(optimized.model, passes=[a_pass])
+    assert operators(again.model) == operators(optimized.model), "a second run changes the model"
+    return optimized
+
+
+def operators(proto: onnx.ModelProto) -> Mapping[str, int]:
+    """How many nodes of each operator, constants apart."""
+    return Counter(node.op_type for node in proto.graph.node if node.op_type != "Constant")
+
+
+def remarks(optimized: graph_passes.Optimized) -> str:
+    """All that the passes said."""
+    return "\n".join(str(remark) for report in optimized.reports for remark in report.remarks)
+
+
+def weights(proto: onnx.ModelProto) -> Mapping[str, np.ndarray]:
+    return {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
