@@ -98,4 +98,4 @@ def _macs(op: str, inputs: tuple[ir.Value | None, ...], output: ir.Value | None,
         return prod(y) * x[0 if node.attributes.get_int("transA", 0) else 1]
     if op in ("MatMul", "MatMulInteger"):
         return prod(y) * x[-1]
-    return 2 * prod(x) * weight[-2]  # attention: queries by keys, then scores by values
+    return weight[-2] * (prod(x) + prod(y))  # attention: every key with the queries, every value with the scores

@@ -155,6 +155,8 @@ def _evaluate(node: ir.Node, values: Mapping[ir.Value, np.ndarray]) -> np.ndarra
             return np.clip(inputs[0], *bounds)
         if is_op(node, "HardSigmoid") and inputs[0] is not None:
             return hard_sigmoid(inputs[0], **_hard_sigmoid(node))
+        if is_op(node, "LeakyRelu") and inputs[0] is not None:
+            return np.where(inputs[0] < 0, node.attributes.get_float("alpha", 0.01) * inputs[0], inputs[0])
         if not is_op(node, *OPERATORS) or any(known is None for known in inputs):
             return None
         if len(inputs) > 2 or (node.op_type in ("Max", "Min") and len(inputs) != 2):

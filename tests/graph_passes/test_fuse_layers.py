@@ -1,0 +1,372 @@
+"""Layers that become one call: structure, answers, and what must stay apart."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+
+import graph_passes
+from graph_passes.activations import ACTIVATIONS
+from graph_passes.fuse_layers import FuseLayers
+from graph_passes.layers import OPERATORS, Layer
+from tests.graph_passes.models import model, operators, remarks, run_pass
+
+# Each form of an activation of h, with the constants that it reads.
+FORMS: dict[str, list[str]] = {
+    "relu": ["y = Relu (h)", "y = Max (h, zero)", "y = Max (zero, h)", "y = Clip (h, zero)"],
+    "relu6": ["y = Clip (h, zero, six)", "r = Relu (h) y = Min (six, r)", "r = Min (h, six) y = Relu (r)"],
+    "clip": ["y = Clip (h, zero, three)", "y = Clip (h, , six)"],
+    "leaky_relu": ["y = LeakyRelu <alpha: float = 0.2> (h)"],
+    "sigmoid": [
+        "y = Sigmoid (h)",
+        "n = Neg (h) e = Exp (n) p = Add (e, one) y = Div (one, p)",
+        "n = Neg (h) e = Exp (n) p = Add (one, e) y = Reciprocal (p)",
+    ],
+    "tanh": ["y = Tanh (h)"],
+    "silu": ["s = Sigmoid (h) y = Mul (h, s)", "s = Sigmoid (h) y = Mul (s, h)"],
+    "hard_sigmoid": [
+        "y = HardSigmoid <alpha: float = 0.3, beta: float = 0.4> (h)",
+        "y = HardSigmoid (h)",
+        "p = Add (h, three) c = Clip (p, zero, six) y = Div (c, six)",
+    ],
+    "hard_swish": [
+        "y = HardSwish (h)",
+        "p = Add (h, three) c = Clip (p, zero, six) m = Mul (h, c) y = Div (m, six)",
+        "p = Add (three, h) c = Clip (p, zero, six) m = Div (c, six) y = Mul (m, h)",
+        "p = Add (h, three) c = Clip (p, zero, six) m = Mul (c, sixth) y = Mul (h, m)",
+        "s = HardSigmoid <alpha: float = 0.16666667, beta: float = 0.5> (h) y = Mul (s, h)",
+    ],
+    "gelu": [
+        "d = Div (h, root) e = Erf (d) p = Add (e, one) m = Mul (h, p) y = Mul (m, half)",
+        "m = Mul (h, half) d = Div (h, root) e = Erf (d) p = Add (one, e) y = Mul (m, p)",
+        "d = Mul (inverse, h) e = Erf (d) p = Add (one, e) m = Mul (half, p) y = Mul (m, h)",
+    ],
+    "gelu_tanh": [
+        """c = Pow (h, three) d = Mul (c, cubic) s = Add (h, d) t = Mul (s, rate) u = Tanh (t) p = Add (u, one)
+        m = Mul (h, half) y = Mul (m, p)""",
+        """q = Mul (h, h) c = Mul (q, h) d = Mul (cubic, c) s = Add (d, h) t = Mul (rate, s) u = Tanh (t) p = Add (one, u)
+        m = Mul (half, p) y = Mul (h, m)""",
+    ],
+}
+CONSTANTS = {
+    "zero": 0.0, "half": 0.5, "one": 1.0, "three": 3.0, "six": 6.0, "sixth": 1 / 6, "root": 2**0.5, "inverse": 2**-0.5,
+    "cubic": 0.044715, "rate": (2 / np.pi) ** 0.5, "other": 0.71,
+}  # fmt: skip
+
+
+def activated(form: str, convolution: str = "Conv (x, w, b)", opset: int = 18) -> onnx.ModelProto:
+    words = form.replace("(", " ").replace(")", " ").replace(",", " ").split()
+    used = {name: number for name, number in CONSTANTS.items() if name in words}
+    declared = "".join(f", float {name}" for name in used)
+    return model(
+        f"""g (float[1,4,5,5] x) => (float[1,6,5,5] y) <float[6,4,1,1] w, float[6] b{declared}> {{
+            h = {convolution}
+            {form}
+        }}""",
+        opset,
+        **used,
+    )
+
+
+@pytest.mark.parametrize(
+    ("activation", "form"), [(activation, form) for activation, forms in FORMS.items() for form in forms]
+)
+def test_forms_of_activations(activation: str, form: str) -> None:
+    optimized = run_pass(activated(form), "fuse_layers")
+    assert operators(optimized.model) == {f"Conv_bias_{activation}": 1}
+    assert optimized.model.graph.output[0].name == "y"
+
+
+def test_every_activation_has_a_form_here() -> None:
+    assert FORMS.keys() == ACTIVATIONS.keys()
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        "p = Add (h, three) c = Clip (p, zero, six) m = Mul (h, c) y = Div (m, three)",  # twice a hard swish
+        "d = Div (h, six) e = Erf (d) p = Add (e, one) m = Mul (h, p) y = Mul (m, half)",  # another width
+        "s = Sigmoid (h) m = Mul (s, s) y = Mul (m, h)",
+        "p = Add (h, one) s = Sigmoid (p) y = Mul (h, s)",
+        "y = Max (h, half)",
+        "y = Clip (h, six, zero)",
+    ],
+)
+def test_what_is_no_activation_stays(form: str) -> None:
+    original = activated(form)
+    assert operators(run_pass(original, "fuse_layers").model) == operators(original)
+
+
+def test_an_activation_of_what_is_read_elsewhere_stays() -> None:
+    original = activated("s = Sigmoid (h) m = Mul (h, s) n = Neg (s) y = Add (m, n)")
+    assert operators(run_pass(original, "fuse_layers").model) == operators(original)
+
+
+def test_a_longer_form_wins() -> None:
+    optimized = run_pass(activated("r = Relu (h) y = Clip (r, zero, six)"), "fuse_layers")
+    assert operators(optimized.model) == {"Conv_bias_relu6": 1}
+
+
+def test_old_opsets_are_refused() -> None:
+    original = activated("y = Relu (h)", opset=16)
+    optimized = run_pass(original, "fuse_layers")
+    assert operators(optimized.model) == operators(original)
+    assert "16 is too old" in remarks(optimized)
+
+
+@pytest.mark.parametrize("opset", [17, 20, 21])
+def test_other_opsets(opset: int) -> None:
+    optimized = run_pass(activated("s = Sigmoid (h) y = Mul (h, s)", opset=opset), "fuse_layers")
+    assert operators(optimized.model) == {"Conv_bias_silu": 1}
+
+
+@pytest.mark.parametrize("joined", ["Add (h, x)", "Add (x, h)", "Sum (h, x)"])
+def test_bias_residual_activation(joined: str) -> None:
+    original = model(
+        f"""g (float[1,4,5,5] x) => (float[1,4,5,5] y) <float[4,2,3,3] w, float[4] b> {{
+            h = Conv <group: int = 2, auto_pad: string = "SAME_UPPER"> (x, w, b)
+            i = {joined}
+            y = Relu (i)
+        }}"""
+    )
+    optimized = run_pass(original, "fuse_layers")
+    assert operators(optimized.model) == {"Conv_bias_residual_relu": 1}
+    call = optimized.model.graph.node[0]
+    assert (call.domain, list(call.input)) == ("loopwright", ["x", "w", "b", "x"])
+    given = {a.name: onnx.helper.get_attribute_value(a) for a in call.attribute}
+    assert given == {"strides": [1, 1], "pads": [1, 1, 1, 1], "dilations": [1, 1], "group": 2}
+
+
+def test_of_two_convolutions_that_are_added_the_later_takes_the_earlier() -> None:
+    original = model(
+        """g (float[1,4,5,5] x) => (float[1,4,5,5] y) <float[4,4,1,1] w, float[4,4,1,1] v> {
+            h = Conv (x, w)
+            i = Conv (x, v)
+            j = Add (h, i)
+            y = Relu (j)
+        }"""
+    )
+    optimized = run_pass(original, "fuse_layers")
+    assert [node.op_type for node in optimized.model.graph.node] == ["Conv", "Conv_residual_relu"]
+
+
+def test_a_residual_behind_the_activation_stays() -> None:
+    original = model(
+        """g (float[1,4,5,5] x) => (float[1,4,5,5] y) <float[4,4,1,1] w> {
+            h = Conv (x, w)
+            i = Relu (h)
+            y = Add (i, x)
+        }"""
+    )
+    assert operators(run_pass(original, "fuse_layers").model) == {"Conv_relu": 1, "Add": 1}
+
+
+@pytest.mark.parametrize("shape", ["1,4,1,1", "1,1,5,5", "5"])
+def test_what_is_broadcast_is_no_residual(shape: str) -> None:
+    original = model(
+        f"""g (float[1,4,5,5] x, float[{shape}] r) => (float[1,4,5,5] y) <float[4,4,1,1] w> {{
+            h = Conv (x, w)
+            y = Add (h, r)
+        }}"""
+    )
+    assert operators(run_pass(original, "fuse_layers").model) == {"Conv": 1, "Add": 1}
+
+
+def test_an_answer_added_to_itself_stays() -> None:
+    original = model(
+        "g (float[1,4,5,5] x) => (float[1,4,5,5] y) <float[4,4,1,1] w> { h = Conv (x, w) y = Add (h, h) }"
+    )
+    assert operators(run_pass(original, "fuse_layers").model) == {"Conv": 1, "Add": 1}
+
+
+def test_values_that_others_see_are_not_swallowed() -> None:
+    original = model(
+        """g (float[1,4,5,5] x) => (float[1,4,5,5] y, float[1,4,5,5] h) <float[4,4,1,1] w> {
+            h = Conv (x, w)
+            y = Relu (h)
+        }"""
+    )
+    assert operators(run_pass(original, "fuse_layers").model) == {"Conv": 1, "Relu": 1}
+
+
+@pytest.mark.parametrize("bias", ["6", "1,6"])
+def test_products(bias: str) -> None:
+    original = model(
+        f"""g (float[2,3,4] x, float[2,3,6] r) => (float[2,3,6] y) <float[4,6] w, float[{bias}] b> {{
+            h = MatMul (x, w)
+            i = Add (b, h)
+            j = Add (i, r)
+            y = Tanh (j)
+        }}"""
+    )
+    assert operators(run_pass(original, "fuse_layers").model) == {"MatMul_bias_residual_tanh": 1}
+
+
+@pytest.mark.parametrize("bias", ["3,6", "2,3,6", "1"])
+def test_other_constants_are_no_bias(bias: str) -> None:
+    original = model(
+        f"g (float[2,3,4] x) => (float[2,3,6] y) <float[4,6] w, float[{bias}] b> {{ h = MatMul (x, w) y = Add (h, b) }}"
+    )
+    assert operators(run_pass(original, "fuse_layers").model) == {"MatMul": 1, "Add": 1}
+
+
+def test_gemm_keeps_its_attributes() -> None:
+    original = model(
+        """g (float[4,3] x) => (float[3,6] y) <float[6,4] w, float[6] c> {
+            h = Gemm <alpha: float = 0.7, beta: float = 1.3, transA: int = 1, transB: int = 1> (x, w, c)
+            y = Relu (h)
+        }"""
+    )
+    assert operators(run_pass(original, "fuse_layers").model) == {"Gemm_bias_relu": 1}
+
+
+def test_half_precision_has_no_float32_constants() -> None:
+    original = model(
+        """g (float16[1,4,5,5] x) => (float16[1,6,5,5] y) <float16[6,4,1,1] w, float16 zero, float16 six> {
+            h = Conv (x, w)
+            y = Clip (h, zero, six)
+        }""",
+        zero=0, six=6,
+    )  # fmt: skip
+    optimized = graph_passes.optimize(original, passes=["fuse_layers"])
+    assert operators(optimized.model) == {"Conv": 1, "Clip": 1}
+
+
+def test_inlined_it_has_no_calls() -> None:
+    optimized = run_pass(activated(FORMS["gelu_tanh"][0]), "fuse_layers")
+    inlined = graph_passes.inline(optimized.model)
+    assert not inlined.functions
+    assert {node.domain for node in inlined.graph.node} == {""}
+    onnx.checker.check_model(inlined, full_check=True)
+
+
+DEPTHWISE = """g (float[1,4,7,7] x, float[1,6,4,4] r) => (float[1,6,4,4] y)
+    <float[4,1,3,3] k, float[4] b, float[6,4,1,1] w, float[6] c, float zero, float six> {{
+    h = Conv <group: int = 4, strides: ints = [2, 2], pads: ints = [1, 1, 1, 1]> (x, k, b)
+    i = Clip (h, zero, six)
+    j = Conv (i, w{bias})
+    {end}
+}}"""
+
+
+@pytest.mark.parametrize(
+    ("bias", "end", "name"),
+    [
+        ("", "y = Add (j, r)", "Conv_bias_relu6_then_Conv_residual"),
+        (", c", "l = Add (j, r) y = Relu (l)", "Conv_bias_relu6_then_Conv_bias_residual_relu"),
+        (", c", "l = Add (j, r) y = Clip (l, zero, six)", "Conv_bias_relu6_then_Conv_bias_residual_relu6"),
+        (", c", "s = Sigmoid (j) y = Mul (s, j)", "Conv_bias_relu6_then_Conv_bias_silu"),
+        (", c", "y = LeakyRelu <alpha: float = 0.1> (j)", "Conv_bias_relu6_then_Conv_bias_leaky_relu"),
+    ],
+)
+def test_depthwise_and_pointwise_where_asked_for(bias: str, end: str, name: str) -> None:
+    original = model(DEPTHWISE.format(bias=bias, end=end), zero=0, six=6)
+    apart = run_pass(original, "fuse_layers")
+    assert len(apart.model.graph.node) == 2
+    together = run_pass(original, FuseLayers(depthwise_pointwise=True))
+    assert operators(together.model) == {name: 1}
+    assert apart.reports[0].macs_after == together.reports[0].macs_after == 4 * 9 * 16 + 4 * 6 * 16
+
+
+@pytest.mark.parametrize("op", OPERATORS)
+@pytest.mark.parametrize("activation", [None, *ACTIVATIONS])
+def test_names_tell_the_layer(op: str, activation: str | None) -> None:
+    for bias in (False, True):
+        for residual in (False, True):
+            for last in (False, True):
+                layer = Layer(op, bias, residual, activation, last)
+                assert Layer.named(layer.name) == layer
+
+
+@pytest.mark.parametrize("name", ["Conv_biased", "Attention", "Conv_relu_bias", "Pool_relu", "Conv_relu_", "Conv_relu\n"])
+def test_other_names_are_no_layers(name: str) -> None:
+    assert Layer.named(name) is None
+
+
+@pytest.mark.parametrize("square", ["Mul (d, d)", "Pow (d, two)"])
+@pytest.mark.parametrize("ending", ["n = Div (d, s)", "q = Reciprocal (s) n = Mul (q, d)"])
+@pytest.mark.parametrize("shifted", [True, False])
+def test_layer_normalisation(square: str, ending: str, shifted: bool) -> None:
+    original = model(
+        f"""g (float[2,3,8] x) => (float[2,3,8] y) <int64[1] axis, float two, float epsilon, float[8] gamma, float[8] beta> {{
+            m = ReduceMean (x, axis)
+            d = Sub (x, m)
+            p = {square}
+            v = ReduceMean (p, axis)
+            e = Add (v, epsilon)
+            s = Sqrt (e)
+            {ending}
+            o = Mul (n, gamma)
+            y = {"Add (o, beta)" if shifted else "Identity (o)"}
+        }}""",
+        axis=-1, two=2, epsilon=1e-3,
+    )  # fmt: skip
+    optimized = run_pass(original, "fuse_layers")
+    assert operators(optimized.model) == ({"LayerNormalization": 1} | ({} if shifted else {"Identity": 1}))
+
+
+def test_a_normalisation_over_another_axis_stays() -> None:
+    original = model(
+        """g (float[2,8,8] x) => (float[2,8,8] y) <int64[1] axis, float epsilon, float[8] gamma> {
+            m = ReduceMean (x, axis)
+            d = Sub (x, m)
+            p = Mul (d, d)
+            v = ReduceMean (p, axis)
+            e = Add (v, epsilon)
+            s = Sqrt (e)
+            n = Div (d, s)
+            y = Mul (n, gamma)
+        }""",
+        axis=1, epsilon=1e-3,
+    )  # fmt: skip
+    assert operators(run_pass(original, "fuse_layers").model) == operators(original)
+
+
+def attention(scores: str, transposed: bool = False, tail: str = "p = Softmax <axis: int = -1> (s)") -> onnx.ModelProto:
+    """Two heads of four elements, five queries and seven keys; k comes transposed, or with its heads behind its keys."""
+    k = "k = Transpose <perm: ints = [0, 2, 3, 1]> (keys)" if transposed else "k = Transpose <perm: ints = [0, 1, 3, 2]> (keys)"
+    shape = "1,7,2,4" if transposed else "1,2,7,4"
+    return model(
+        f"""g (float[1,2,5,4] q, float[{shape}] keys, float[1,2,7,3] v, float[1,1,5,7] mask) => (float[1,2,5,3] y)
+            <float two, float half, float root> {{
+            {k}
+            {scores}
+            {tail}
+            y = MatMul (p, v)
+        }}""",
+        two=2, half=0.5, root=0.5**0.5,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize(
+    ("scores", "name"),
+    [
+        ("s = MatMul (q, k)", "Attention"),
+        ("a = MatMul (q, k) s = Div (a, two)", "Attention"),
+        ("a = MatMul (q, k) s = Mul (half, a)", "Attention"),
+        ("a = Mul (q, half) s = MatMul (a, k)", "Attention"),
+        ("a = Mul (q, root) b = Mul (k, root) s = MatMul (a, b)", "Attention"),
+        ("a = MatMul (q, k) b = Div (a, two) s = Add (b, mask)", "Attention_mask"),
+        ("a = Mul (q, root) b = Mul (k, root) c = MatMul (a, b) s = Add (mask, c)", "Attention_mask"),
+    ],
+)
+def test_attention(scores: str, name: str, transposed: bool) -> None:
+    optimized = run_pass(attention(scores, transposed), "fuse_layers")
+    assert operators(optimized.model) == {name: 1} | ({"Transpose": 1} if transposed else {})
+    assert optimized.reports[0].macs_before == optimized.reports[0].macs_after == 2 * 5 * 7 * (4 + 3)
+
+
+@pytest.mark.parametrize(
+    ("scores", "tail"),
+    [
+        ("a = MatMul (q, k) b = Add (a, mask) s = Div (b, two)", "p = Softmax <axis: int = -1> (s)"),  # scales the mask too
+        ("s = MatMul (q, k)", "p = Softmax <axis: int = 2> (s)"),
+        ("s = MatMul (q, k)", "t = Softmax <axis: int = -1> (s) p = Add (t, mask)"),
+        ("a = MatMul (q, k) b = Abs (a) s = Add (b, mask)", "p = Softmax <axis: int = -1> (s)"),
+    ],
+)
+def test_what_is_no_attention(scores: str, tail: str) -> None:
+    original = attention(scores, tail=tail)
+    assert operators(run_pass(original, "fuse_layers").model) == operators(original)
