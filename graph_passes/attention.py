@@ -4,7 +4,8 @@
 
 q (batch, heads, queries, d), k (batch, heads, keys, d), v (batch, heads, keys, e); the answer is (batch, heads, queries, e).
 The scale may stand at the product, at q, at k, or as its root at both; it becomes an attribute. The transposition of k may
-be one with the split into heads, which then keeps the split alone.
+be one with the split into heads, which then keeps the split alone. Where the weights of a query are no numbers, because the mask
+hides every key from it, some exporters put zeros in their place (IsNaN, Where): ``Attention_mask_or_zero`` does so too.
 """
 
 from __future__ import annotations
@@ -50,8 +51,10 @@ class _Found:
 
 
 def _fuse(model: ir.Model, softmax: ir.Node) -> str | None:
-    after = sole_user(softmax.outputs[0])
-    if after is None or not is_op(after, "MatMul") or after.inputs[0] is not softmax.outputs[0]:
+    zeroing = _zeroing(softmax.outputs[0])
+    weights = zeroing[-1].outputs[0] if zeroing else softmax.outputs[0]
+    after = sole_user(weights)
+    if after is None or not is_op(after, "MatMul") or after.inputs[0] is not weights:
         return None
     x = softmax.inputs[0]
     shape = static_shape(x)
@@ -72,12 +75,25 @@ def _fuse(model: ir.Model, softmax: ir.Node) -> str | None:
     if not _same_heads(q, k_transposed, v):
         return "queries, keys and values differ in batch or heads"
     k, made = _untransposed(k_transposed)
-    nodes = [*made, _call(model, softmax, [q, k, v], found)]
-    old = [scores, *found.nodes, softmax, after]
+    nodes = [*made, _call(model, softmax, [q, k, v], found, bool(zeroing))]
+    old = [scores, *found.nodes, softmax, *zeroing, after]
     if any(not same_graph(node, softmax) for node in old):
         return "a part of it is in another graph"
     supplant(old, nodes)
     return None
+
+
+def _zeroing(weights: ir.Value) -> list[ir.Node]:
+    """IsNaN and Where, where they put zeros in the place of weights that are no numbers."""
+    users = {use.node.op_type: use.node for use in weights.uses()}
+    test, choice = users.get("IsNaN"), users.get("Where")
+    if weights.is_graph_output() or len(weights.uses()) != 2 or not is_op(test, "IsNaN") or not is_op(choice, "Where"):
+        return []
+    assert test is not None
+    assert choice is not None
+    if sole_user(test.outputs[0]) is not choice or choice.inputs[2] is not weights or scalar(choice.inputs[1]) != 0:
+        return []
+    return [test, choice]
 
 
 def _scores(x: ir.Value, found: _Found) -> ir.Node | None:
@@ -174,8 +190,13 @@ def _untransposed(k: ir.Value) -> tuple[ir.Value, list[ir.Node]]:
     return transposed.outputs[0], [transposed]
 
 
-def _call(model: ir.Model, softmax: ir.Node, inputs: list[ir.Value], found: _Found) -> ir.Node:
+def _call(model: ir.Model, softmax: ir.Node, inputs: list[ir.Value], found: _Found, zeroed: bool) -> ir.Node:
     masked = found.mask is not None
+    zeroing = [
+        "unknown = IsNaN (weights)",
+        "zero = Constant <value_float: float = 0.0> ()",
+        "known = Where (unknown, zero, weights)",
+    ]
     body = [
         "kt = Transpose <perm: ints = [0, 1, 3, 2]> (k)",
         "products = MatMul (q, kt)",
@@ -183,10 +204,12 @@ def _call(model: ir.Model, softmax: ir.Node, inputs: list[ir.Value], found: _Fou
         "scaled = Mul (products, factor)",
         *(["hidden = Add (scaled, mask)"] if masked else []),
         f"weights = Softmax <axis: int = -1> ({'hidden' if masked else 'scaled'})",
-        "y = MatMul (weights, v)",
+        *(zeroing if zeroed else []),
+        f"y = MatMul ({'known' if zeroed else 'weights'}, v)",
     ]
     names = ["q", "k", "v", *(["mask"] if masked else [])]
-    callee = function("Attention_mask" if masked else "Attention", ["scale"], names, body, model.opset_imports[""])
+    name = f"Attention{'_mask' if masked else ''}{'_or_zero' if zeroed else ''}"
+    callee = function(name, ["scale"], names, body, model.opset_imports[""])
     given: list[ir.Value | None] = [*inputs, *([found.mask] if masked else [])]
     node = call_function(model, callee, given, [ir.AttrFloat32("scale", found.scale)])
     node.name = softmax.name

@@ -22,6 +22,7 @@ from graph_passes.lazy import ir
 from graph_passes.values import bypass, constant, is_op, scalar
 
 OPSET = 18  # LayerNormalization and HardSwish are operators of it, and axes of reductions are inputs
+RESIZE_AS_UPSAMPLE = 10  # the last opset in which it was that
 STEPS = 4  # rounds of folding and rewriting, each of which may open up something for the next
 
 
@@ -32,17 +33,15 @@ class FoldConstants(Pass):
 
     def apply(self, model: ir.Model) -> Iterable[Remark]:
         from onnx_ir.passes import common
-        from onnxscript import optimizer, rewriter
+        from onnxscript import rewriter
 
         for library in ("onnxscript", "onnx_ir"):  # what they say of folding is no news to a user
             logging.getLogger(library).addHandler(logging.NullHandler())
         common.InlinePass(lambda function: function.domain != DOMAIN)(model)
         remarks = list(_raise_opset(model))
-        rules = rewriter.RewritePass(_rules())
+        rules, fold = rewriter.RewritePass(_rules()), _folding(self.largest)
         for _ in range(STEPS):
-            folded = optimizer.fold_constants_ir(
-                model, onnx_shape_inference=True, input_size_limit=self.largest, output_size_limit=self.largest
-            )
+            folded = fold(model)
             dropped = _drop_noops(model)
             if not (rules(model).modified or folded.modified or dropped):
                 break
@@ -52,6 +51,26 @@ class FoldConstants(Pass):
         common.RemoveUnusedOpsetsPass()(model)
         common.OutputFixPass()(model)
         return remarks
+
+
+def _folding(largest: int) -> ir.passes.PassBase:
+    """The optimizer's folding of constants, which knows too few operators as random and gives up at its first error."""
+    from onnxscript.optimizer._constant_folding import FoldConstantsPass
+
+    class Folding(FoldConstantsPass):
+        def process_node(self, node: ir.Node, is_function: bool):  # noqa: ANN202 - its type is private
+            try:
+                return super().process_node(node, is_function)
+            except Exception:  # noqa: BLE001 - its rules raise what they like, SplitToSequence's on any unknown split
+                return None
+
+    return Folding(
+        shape_inference=True,
+        input_size_limit=largest,
+        output_size_limit=largest,
+        # What these draw anew at every run must not be drawn now. The optimizer knows the other random operators.
+        should_fold=lambda node: False if is_op(node, "Bernoulli", "Dropout") else None,
+    )
 
 
 def _rules() -> tuple:
@@ -90,12 +109,41 @@ def _raise_opset(model: ir.Model) -> Iterator[Remark]:
     if model.functions:
         yield Remark("opset", f"stays at {before}, since layers are written in it")
         return
+    refusals = (_misconverted(node, before) for graph in every_graph(model) for node in graph)
+    refusal = next((reason for reason in refusals if reason), None)
+    if refusal:
+        yield Remark("opset", f"stays at {before}: {refusal}")
+        return
     ConvertVersionPass(OPSET, fallback=True)(model)
+    if before <= RESIZE_AS_UPSAMPLE:
+        _resize_as_upsample(model)
     if model.opset_imports.get("") != OPSET:
         yield Remark("opset", f"stays at {before}: onnx cannot convert one of the operators")
         return
     # Operators that an old opset allowed and the message's own version does not.
     model.ir_version = max(model.ir_version or 0, 8)
+
+
+def _misconverted(node: ir.Node, opset: int) -> str | None:
+    """Why a node keeps a model at its opset: what onnx's converter makes of it answers otherwise."""
+    if opset <= 8 and is_op(node, "Scan"):
+        return "onnx's converter takes the batch dimension off the inputs of Scan"
+    if opset < 13 and is_op(node, "Hardmax"):
+        return "onnx's converter forgets that Hardmax flattened its input"
+    if opset == RESIZE_AS_UPSAMPLE and is_op(node, "Resize") and node.attributes.get_string("mode", "nearest") == "nearest":
+        scales = constant(node.inputs[1])
+        if scales is None or (scales < 1).any():
+            return "Resize to a smaller size rounded up then, if along some axes only"
+    return None
+
+
+def _resize_as_upsample(model: ir.Model) -> None:
+    """What Upsample and the first Resize did by definition, and onnx's converter does not say, has to be asked for."""
+    for graph in every_graph(model):
+        for node in graph:
+            if is_op(node, "Resize"):
+                node.attributes.add(ir.AttrString("coordinate_transformation_mode", "asymmetric"))
+                node.attributes.add(ir.AttrString("nearest_mode", "floor"))
 
 
 def _drop_noops(model: ir.Model) -> bool:

@@ -15,6 +15,7 @@ from graph_passes.values import STANDARD
 
 if TYPE_CHECKING:
     import onnx
+    from google.protobuf.message import Message
 
 # A protobuf message holds less than 2 GiB; this leaves room for all that is no weight.
 LARGEST_MESSAGE_BYTES = 2**31 - 2**26
@@ -57,6 +58,7 @@ def _checked(proto: onnx.ModelProto, path: Path | None) -> ir.Model:
     for opset in proto.opset_import:
         if opset.domain in STANDARD and not 1 <= opset.version <= newest:
             raise ValueError(f"{name} has opset {opset.version}; the installed onnx knows 1 to {newest}")
+    _check_texts(proto, name)
     for tensor in _external(proto):
         _check_external(tensor, path)
     try:
@@ -69,6 +71,17 @@ def _checked(proto: onnx.ModelProto, path: Path | None) -> ir.Model:
     _check_message(ir.serde.serialize_model(model) if moved else proto, name)
     _load_attributes(model)
     return model
+
+
+def _check_texts(message: Message, name: str | Path) -> None:
+    """protobuf gives out text that is no UTF-8 as bytes, which nothing here expects."""
+    for field, value in message.ListFields():
+        if field.type == field.TYPE_STRING:
+            if bytes in map(type, [value] if isinstance(value, (str, bytes)) else value):
+                raise ValueError(f"{name} is not valid: its field {field.name} holds text that is no UTF-8")
+        elif field.type == field.TYPE_MESSAGE:
+            for inner in value if hasattr(value, "__len__") else [value]:
+                _check_texts(inner, name)
 
 
 def _nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:

@@ -329,13 +329,13 @@ def attention(scores: str, transposed: bool = False, tail: str = "p = Softmax <a
     shape = "1,7,2,4" if transposed else "1,2,7,4"
     return model(
         f"""g (float[1,2,5,4] q, float[{shape}] keys, float[1,2,7,3] v, float[1,1,5,7] mask) => (float[1,2,5,3] y)
-            <float two, float half, float root> {{
+            <float two, float half, float root, float zero> {{
             {k}
             {scores}
             {tail}
             y = MatMul (p, v)
         }}""",
-        two=2, half=0.5, root=0.5**0.5,
+        two=2, half=0.5, root=0.5**0.5, zero=0,
     )  # fmt: skip
 
 
@@ -356,6 +356,12 @@ def test_attention(scores: str, name: str, transposed: bool) -> None:
     optimized = run_pass(attention(scores, transposed), "fuse_layers")
     assert operators(optimized.model) == {name: 1} | ({"Transpose": 1} if transposed else {})
     assert optimized.reports[0].macs_before == optimized.reports[0].macs_after == 2 * 5 * 7 * (4 + 3)
+
+
+def test_attention_that_makes_zeros_of_what_is_no_number() -> None:
+    tail = "t = Softmax <axis: int = -1> (s) n = IsNaN (t) p = Where (n, zero, t)"
+    original = attention("a = MatMul (q, k) s = Add (a, mask)", tail=tail)
+    assert operators(run_pass(original, "fuse_layers").model) == {"Attention_mask_or_zero": 1}
 
 
 @pytest.mark.parametrize(
