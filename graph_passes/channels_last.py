@@ -3,42 +3,57 @@
 ::
 
     x ── Conv ── Relu ──┬── MaxPool ── Concat ── GlobalAveragePool ── Flatten ── y
-         NCHW           └───────────────┘
+                        └──────────────┘
 
     x ── Transpose ── Conv_nhwc ── Relu ──┬── MaxPool_nhwc ── Concat ── GlobalAveragePool_nhwc ── Reshape ── y
-         to NHWC                          └─────────────────────┘ axis 3
+                                          └───────────────────┘
 
-Convolutions want channels last; what works on any layout may follow them, and everything else keeps the layout that it
-has. Which nodes follow is a minimum cut (Ford and Fulkerson, 1956): a value that is written in one layout and read in the
-other costs one transpose, however many read it, and the elements that are transposed are as few as can be. Of equal cuts
-the one nearest to the ends of the model is taken. Transposes that the model has, as models of TensorFlow do, are such cuts
-already and vanish where both of their sides agree.
+Convolutions want channels last; what works on either layout may follow them, and everything else keeps the layout that
+it has. Which nodes follow is a minimum cut (Ford and Fulkerson, 1956): a value that is written in one layout and read
+in the other costs one transpose, however many read it, and as few elements as possible are transposed. Of equal cuts
+the one nearest to the ends of the model is taken. Transposes that the model has itself, as those of TensorFlow, change
+the layout for nothing: they vanish where both of their sides can do without.
 
-Operators whose meaning has the channels in second place become calls of functions of the domain ``loopwright``, as
-``MaxPool_nhwc``, whose body is transpose, standard operator, transpose. Weights stay as ONNX has them. All other operators
-stay themselves, with other axes. Where a Flatten cannot ask for the old order of elements without a transpose, and only
-products with constants read it, the rows of those are ordered anew instead.
+Operators that mean channels by the second axis become calls of functions of the domain ``loopwright``, as
+``MaxPool_nhwc``, whose body is transpose, standard operator, transpose. Weights stay as ONNX has them. All other
+operators stay themselves, on other axes. Where a Flatten would need the elements in their old order, but only products
+with constants read it, the rows of these constants are put in the new order.
 
-For our lowering: a runtime without these kernels runs the bodies, transposes and all.
+For our lowering: a runtime without such kernels runs the bodies, transposes and all.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from math import inf, prod
-from typing import ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias, TypeVar
 
 import numpy as np
 
-from graph_passes.base import Pass, Remark, described
+from graph_passes.base import DOMAIN, Pass, Remark, described
 from graph_passes.fuse_layers import OLDEST_OPSET
 from graph_passes.layers import Layer, call, call_function, function, in_channels_last
 from graph_passes.lazy import ir
-from graph_passes.values import STANDARD, constant, data_input, is_op, main_output, new_constant, new_node
+from graph_passes.values import (
+    STANDARD,
+    bypass,
+    constant,
+    data_input,
+    is_op,
+    main_output,
+    new_constant,
+    new_node,
+    producer,
+    sole_user,
+)
 from graph_passes.window import Window
+
+_T = TypeVar("_T")
+_Dim: TypeAlias = "int | ir.SymbolicDim"
+THEN = "_then_"  # between the names of two layers in one call
 
 
 @dataclass(frozen=True)
@@ -59,9 +74,9 @@ class ChannelsLast(Pass):
             elif form:
                 refusals[node] = form
         for node, reason in refusals.items():
-            if _is_plain_convolution(node):
+            if _wants_channels_last(node):
                 yield Remark(described(node), f"keeps its layout: {reason}")
-        if any(_is_plain_convolution(node) for node in forms):
+        if any(_wants_channels_last(node) for node in forms):
             edit = _Edit(model, forms, refusals, _cheapest(model.graph, forms))
             edit.run()
             yield from edit.remarks
@@ -80,9 +95,21 @@ def channels_first(rank: int) -> tuple[int, ...]:
     return tuple(channels_last(rank).index(axis) for axis in range(rank))
 
 
+def _dims(value: ir.Value | None) -> list[_Dim]:
+    """None also where even their number is unknown."""
+    return [] if value is None or value.shape is None else list(value.shape)
+
+
 def _rank(value: ir.Value | None) -> int:
-    """How many dimensions; 0 also where that is unknown."""
-    return len(value.shape) if value is not None and value.shape is not None else 0
+    return len(_dims(value))
+
+
+def _reordered(dims: Sequence[_T], perm: Sequence[int]) -> list[_T]:
+    return [dims[axis] for axis in perm]
+
+
+def _last_dims(dims: Sequence[_T]) -> list[_T]:
+    return _reordered(dims, channels_last(len(dims)))
 
 
 def _is_image(value: ir.Value | None) -> bool:
@@ -114,8 +141,9 @@ _Build: TypeAlias = Callable[["_Edit", ir.Node, _Images, bool], Sequence[ir.Valu
 
 @dataclass(frozen=True)
 class _Form:
-    """How a node can do with channels last. ``build(edit, node, images, to_last)`` gives its answers anew, with channels
-    last if ``to_last``.
+    """How a node can do with channels last.
+
+    ``build(edit, node, images, to_last)`` writes it anew and gives its answers, with channels last if ``to_last``.
     """
 
     images: tuple[int, ...]  # which inputs
@@ -132,8 +160,8 @@ def _cheapest(graph: ir.Graph, forms: Mapping[ir.Node, _Form]) -> set[ir.Node]:
     nets = []
     for value in [*graph.inputs, *(output for node in graph for output in node.outputs)]:
         if _is_image(value) and constant(value) is None:
-            assert value.shape is not None
-            cost = 1 if _keeps_order(value.shape) else prod(dim for dim in value.shape if isinstance(dim, int))
+            dims = _dims(value)
+            cost = 1 if _keeps_order(dims) else prod(dim for dim in dims if isinstance(dim, int))
             nets.append((_members(graph, value, forms), cost))
     return {member for member in _last_side(nets) if isinstance(member, ir.Node)}
 
@@ -214,7 +242,7 @@ def _reached(start: list[Hashable], following: Callable[[Hashable], Iterable[Has
 
 @dataclass
 class _Edit:
-    """Writes the chosen nodes anew, in the order of the graph; then gives those that read their old answers a transpose."""
+    """Writes the chosen nodes anew, in the order of the graph; then transposes what others still read of them."""
 
     model: ir.Model
     forms: Mapping[ir.Node, _Form]
@@ -234,7 +262,11 @@ class _Edit:
             form = self.forms.get(node)
             if form is None or not (self._writes_last(node, form) or self._reads_last(node, form)):
                 continue
-            images = {place: self._read(node, form, place) for place in form.images}
+            images = {
+                place: self._read(node, form, value)
+                for place, value in enumerate(node.inputs)
+                if place in form.images and value is not None
+            }
             to_last = self._writes_last(node, form)
             answers = form.build(self, node, images, to_last)
             rewritten.append((node, answers, to_last))
@@ -254,12 +286,11 @@ class _Edit:
         return form.reads is _Side.LAST or (form.reads is _Side.NODE and node in self.chosen)
 
     def _is_written_last(self, value: ir.Value | None) -> bool:
-        writer = None if value is None else value.producer()
-        return writer in self.forms and value in self.twins and self._writes_last(writer, self.forms[writer])
+        writer = producer(value)
+        form = None if writer is None else self.forms.get(writer)
+        return writer is not None and form is not None and value in self.twins and self._writes_last(writer, form)
 
-    def _read(self, node: ir.Node, form: _Form, place: int) -> ir.Value:
-        value = node.inputs[place]
-        assert value is not None
+    def _read(self, node: ir.Node, form: _Form, value: ir.Value) -> ir.Value:
         is_last = self._is_written_last(value) if form.reads is _Side.EITHER else self._reads_last(node, form)
         return self.last(value) if is_last else value
 
@@ -300,9 +331,8 @@ class _Edit:
         return self.twins[value]
 
     def _transposed(self, value: ir.Value, perm: tuple[int, ...]) -> ir.Value:
-        assert value.shape is not None
         moving = new_node("Transpose", [value], {"perm": perm}, like=value)
-        moving.outputs[0].shape = ir.Shape([value.shape[axis] for axis in perm])
+        moving.outputs[0].shape = ir.Shape(_reordered(_dims(value), perm))
         moving.outputs[0].name = f"{value.name}_nhwc"
         writer = value.producer()
         if writer is None:
@@ -316,8 +346,7 @@ class _Edit:
     def operand(self, value: ir.Value, rank: int) -> ir.Value:
         """A constant that is broadcast to ``rank`` dimensions: (C, 1, 1) becomes (C,)."""
         array = constant(value)
-        assert array is not None
-        if array.size == 1:
+        if array is None or array.size == 1:
             return value
         if (value, rank) not in self.operands:
             wide = array.reshape((1,) * (rank - array.ndim) + array.shape).transpose(channels_last(rank))
@@ -331,7 +360,7 @@ class _Edit:
         node: ir.Node,
         inputs: Mapping[int, ir.Value | np.ndarray],
         to_last: bool,
-        attributes: Mapping[str, object] | None = None,
+        attributes: Mapping[str, Any] | None = None,
     ) -> Sequence[ir.Value]:
         """The same operator with some inputs and attributes in the place of the ones it has."""
         given: list[ir.Value | None] = [*node.inputs, *[None] * (max(inputs, default=0) + 1 - len(node.inputs))]
@@ -349,9 +378,8 @@ class _Edit:
             answer.type, answer.shape = old.type, old.shape
             answer.name = old.name
             if to_last and _is_image(old):
-                assert old.shape is not None
                 answer.name = f"{old.name}_nhwc"
-                answer.shape = ir.Shape([old.shape[axis] for axis in channels_last(_rank(old))])
+                answer.shape = ir.Shape(_last_dims(_dims(old)))
         self.graph.insert_before(node, new)
         return new.outputs
 
@@ -365,17 +393,24 @@ def _form(node: ir.Node) -> _Form | str:
     """The form of a node, or why it has none; "" where it has nothing to do with images."""
     if not any(_is_image(value) for value in (*node.inputs, *node.outputs)):
         return ""
-    layer = Layer.of(node)
-    if layer is not None and layer.op == "Conv":
-        return "" if layer.channels_last else _layer(node, layer)
+    layers = _convolutions(node)
+    if layers:
+        return "" if layers[-1].channels_last else _layer(node, layers)
     rule = RULES.get(node.op_type) if node.domain in STANDARD else None
     return "it has no form with channels last" if rule is None else rule(node)
 
 
-def _is_plain_convolution(node: ir.Node) -> bool:
-    """Whether a node is what channels move last for."""
-    layer = Layer.of(node)
-    return layer is not None and layer.op == "Conv" and not layer.channels_last and _rank(data_input(node, 1)) == 4
+def _convolutions(node: ir.Node) -> list[Layer]:
+    """The convolution that a node is, with what follows it; or the two that are one call; none for another node."""
+    names = node.op_type.split(THEN) if node.domain == DOMAIN else []
+    layers = [Layer.named(name) for name in names] or [Layer.of(node)]
+    found = [layer for layer in layers if layer is not None and layer.op == "Conv"]
+    return found if len(found) == len(layers) else []
+
+
+def _wants_channels_last(node: ir.Node) -> bool:
+    layers = _convolutions(node)
+    return bool(layers) and not layers[-1].channels_last and _rank(data_input(node, 1)) == 4
 
 
 def _same_rank(node: ir.Node, images: Sequence[int]) -> int | None:
@@ -388,34 +423,49 @@ def _same_rank(node: ir.Node, images: Sequence[int]) -> int | None:
 RANK = "the number of its dimensions changes, or is unknown"
 
 
-def _layer(node: ir.Node, layer: Layer) -> _Form | str:
+def _layer(node: ir.Node, layers: Sequence[Layer]) -> _Form | str:
     """A convolution, with or without what follows it."""
-    images = (0, len(node.inputs) - 1) if layer.residual else (0,)
+    images = (0, len(node.inputs) - 1) if layers[-1].residual else (0,)
     if _same_rank(node, images) != 4:
         return "it has not two spatial axes, or their number is unknown"
-    window = Window.of(node) if node.domain in STANDARD else None
-    if window is None and node.domain in STANDARD:
-        return "its padding depends on a size that is unknown"
+    attributes = list(node.attributes.values())
+    if node.domain in STANDARD:
+        window = Window.of(node)
+        if window is None:
+            return "its padding depends on a size that is unknown"
+        attributes = [
+            ir.AttrInt64s("strides", window.strides),
+            ir.AttrInt64s("pads", window.pads),
+            ir.AttrInt64s("dilations", window.dilations),
+            ir.AttrInt64("group", node.attributes.get_int("group", 1)),
+        ]
 
     def build(edit: _Edit, node: ir.Node, images: _Images, to_last: bool) -> Sequence[ir.Value]:
-        attributes = list(node.attributes.values())
-        if window is not None:
-            attributes = [
-                ir.AttrInt64s("strides", window.strides),
-                ir.AttrInt64s("pads", window.pads),
-                ir.AttrInt64s("dilations", window.dilations),
-                ir.AttrInt64("group", node.attributes.get_int("group", 1)),
-            ]
-        last = Layer(layer.op, layer.bias, layer.residual, layer.activation, channels_last=True)
-        inputs = [images.get(place, value) for place, value in enumerate(node.inputs) if value is not None]
-        new = call(edit.model, last, inputs, attributes)
+        inputs: list[ir.Value | None] = [
+            images.get(p, value) for p, value in enumerate(node.inputs) if value is not None
+        ]
+        if len(layers) == 1:
+            new = call(edit.model, replace(layers[0], channels_last=True), inputs, attributes)
+        else:
+            new = call_function(edit.model, _around(node, layers, edit.model), inputs, attributes)
         new.name = node.name
         return edit.put(node, new, to_last)
 
     return _Form(images, build, _Side.LAST, _Side.LAST)
 
 
-def _follower(images: tuple[int, ...], inputs: Mapping[int, np.ndarray] | None = None, **attributes: object) -> _Form:
+def _around(node: ir.Node, layers: Sequence[Layer], model: ir.Model) -> ir.Function:
+    """A call of a function of ours between transposes."""
+    names = [str(value.name) for value in model.functions[node.op_identifier()].inputs]
+    given = {name: attribute.value for name, attribute in node.attributes.items()}
+    images = ["x", *(["r"] if layers[-1].residual else [])]
+    body = in_channels_last([f"y = {DOMAIN}.{node.op_type} <{_passed(given)}> ({', '.join(names)})"], images)
+    outer = function(f"{node.op_type}_nhwc", list(given), names, body, model.opset_imports[""])
+    outer.opset_imports[DOMAIN] = 1
+    return outer
+
+
+def _follower(images: tuple[int, ...], inputs: Mapping[int, np.ndarray] | None = None, **attributes: Any) -> _Form:
     """The same operator, of images in the other layout and with these inputs and attributes in the place of its own."""
     return _Form(
         images,
@@ -490,7 +540,7 @@ def _reduce(node: ir.Node) -> _Form | str:
         return _follower((0,)) if rank >= 4 else RANK
     moved = None if axes is None else [_moved(axis, rank) for axis in axes]
     inputs: dict[int, np.ndarray] = {}
-    attributes: dict[str, object] = {}
+    attributes: dict[str, Any] = {}
     if moved is not None and is_arg:
         attributes["axis"] = moved[0]
     elif moved is not None and "axes" in node.attributes:
@@ -558,11 +608,8 @@ def _resize(node: ir.Node) -> _Form | str:
     numbers = constant(data_input(node, place))
     if numbers is None or numbers.size != 4:
         return "its sizes are not constant"
-    x, y = node.inputs[0], node.outputs[0]
-    assert x is not None
-    assert x.shape is not None
-    assert y.shape is not None
-    if any(numbers[axis] != 1 if place == 2 else x.shape[axis] != y.shape[axis] for axis in (0, 1)):
+    x, y = _dims(node.inputs[0]), _dims(node.outputs[0])
+    if any(numbers[axis] != 1 if place == 2 else x[axis] != y[axis] for axis in (0, 1)):
         return "it resizes batch or channels"
     return _follower((0,), {place: numbers[list(channels_last(4))]})
 
@@ -580,7 +627,7 @@ FUNCTIONS: Mapping[str, Mapping[str, int | float | str | Sequence[int]]] = {
     "MaxPool": {"kernel_shape": (), "strides": (), "pads": (), "dilations": (), "ceil_mode": 0},
     "SpaceToDepth": {"blocksize": 0},
 }
-_TYPES: Mapping[type, str] = {int: "int", float: "float", str: "string", tuple: "ints"}
+_TYPES: Mapping[type, str] = {int: "int", float: "float", str: "string"}
 
 
 def _in_function(node: ir.Node) -> _Form | str:
@@ -590,7 +637,7 @@ def _in_function(node: ir.Node) -> _Form | str:
         return "others than its first answer are used"
     if "output_shape" in node.attributes or not node.attributes.get_int("spatial", 1):
         return "one of its attributes has no form with channels last"
-    given: dict[str, object] = {}
+    given: dict[str, Any] = {}
     for name, default in FUNCTIONS[node.op_type].items():
         given[name] = node.attributes[name].value if name in node.attributes else default
     if "pads" in given:
@@ -605,23 +652,30 @@ def _in_function(node: ir.Node) -> _Form | str:
             given["dilations"] = window.dilations
 
     def build(edit: _Edit, node: ir.Node, images: _Images, to_last: bool) -> Sequence[ir.Value]:
-        inputs = [images.get(place, value) for place, value in enumerate(node.inputs) if value is not None]
+        inputs: list[ir.Value | None] = [
+            images.get(p, value) for p, value in enumerate(node.inputs) if value is not None
+        ]
         attributes = ir.convenience.convert_attributes(given)
-        new = call_function(edit.model, _function(node, given, len(inputs), edit), list(inputs), attributes)
+        new = call_function(edit.model, _function(node, given, len(inputs), edit.model), inputs, attributes)
         new.name = node.name
         return edit.put(node, new, to_last)
 
     return _Form((0,), build)
 
 
-def _function(node: ir.Node, given: Mapping[str, object], count: int, edit: _Edit) -> ir.Function:
+def _function(node: ir.Node, given: Mapping[str, Any], count: int, model: ir.Model) -> ir.Function:
     """The operator between two transposes."""
     names = ["x", *(f"p{place}" for place in range(1, count))]
-    written = [f"{name}: {_TYPES.get(type(value), 'ints')} = @{name}" for name, value in given.items()]
-    body = in_channels_last([f"y = {node.op_type} <{', '.join(written)}> ({', '.join(names)})"], ["x"])
+    attributes = f" <{_passed(given)}>" if given else ""
+    body = in_channels_last([f"y = {node.op_type}{attributes} ({', '.join(names)})"], ["x"])
     has_bias = node.op_type == "ConvTranspose" and count > 2
     name = f"{node.op_type}{'_bias' if has_bias else ''}_nhwc"
-    return function(name, list(given), names, [line.replace(" <>", "") for line in body], edit.model.opset_imports[""])
+    return function(name, list(given), names, body, model.opset_imports[""])
+
+
+def _passed(attributes: Mapping[str, Any]) -> str:
+    """Attributes of the function handed on to an operator, in ONNX's text format."""
+    return ", ".join(f"{name}: {_TYPES.get(type(value), 'ints')} = @{name}" for name, value in attributes.items())
 
 
 def _transpose(node: ir.Node) -> _Form | str:
@@ -645,70 +699,114 @@ def _transpose(node: ir.Node) -> _Form | str:
 def _reshape(node: ir.Node) -> _Form | str:
     """Reshape, Flatten, Squeeze, Unsqueeze: which keep the order of elements.
 
-    A side whose elements lie in the same order in both layouts can have either one. Otherwise channels may be split into
-    groups, or groups joined, with the image left as it is: (N, C, H, W) and (N, g, C / g, H, W) both move their image.
+    A side whose elements lie in the same order in both layouts can have either one. Otherwise channels may be split
+    into groups, or groups joined, as from (N, C, H, W) to (N, g, C / g, H, W): the image moves in both.
     """
-    x, y = node.inputs[0], node.outputs[0]
-    if x is None or x.shape is None or y.shape is None:
-        return RANK
-    x_dims, y_dims = list(x.shape), list(y.shape)
-    images = (0,) if _is_image(x) else ()
-    reads = _Side.EITHER if not images or _keeps_order(x_dims) else _Side.FIRST
-    writes = _Side.NODE if _is_image(y) and _keeps_order(y_dims) else _Side.FIRST
-    if reads is _Side.FIRST and _splits_channels(x_dims, y_dims):
-        reads = writes = _Side.NODE
-    elif reads is _Side.FIRST and (weights := _weights_behind(node)):
-        return _Form(images, _ordering(weights), _Side.EITHER, _Side.FIRST)
-    elif reads is _Side.FIRST and writes is _Side.FIRST:
+    x, y = _dims(node.inputs[0]), _dims(node.outputs[0])
+    if not x or not y or _target(x, y) is None:
+        return "its sizes are unknown"
+    images = (0,) if len(x) >= 4 else ()
+    if images and not _keeps_order(x):
+        if _splits_channels(x, y):
+            return _Form(images, _reshaping(_last_dims(x)))
+        if turn := _turn_behind(node):
+            return _Form(images, _writing_tokens(turn), _Side.EITHER, _Side.FIRST)
+        if weights := _weights_behind(node):
+            return _Form(images, _ordering(weights), _Side.EITHER, _Side.FIRST)
         return "it needs the elements in their old order"
+    if len(y) >= 4 and _keeps_order(y):
+        return _Form(images, _reshaping(x), _Side.EITHER)
+    if len(y) >= 4 and (turn := _turn_before(node)):
+        return _Form((), _reading_tokens(turn), _Side.EITHER)
+    return _Form(images, _reshaping(x), _Side.EITHER, _Side.FIRST)
+
+
+def _reshaping(read: Sequence[_Dim]) -> _Build:
+    """A Reshape of a value of these dimensions to those of the answer."""
 
     def build(edit: _Edit, node: ir.Node, images: _Images, to_last: bool) -> Sequence[ir.Value]:
-        x_now = [x_dims[axis] for axis in channels_last(len(x_dims))] if reads is _Side.NODE else x_dims
-        y_now = [y_dims[axis] for axis in channels_last(len(y_dims))] if to_last else y_dims
-        shape = _target(x_now, y_now)
-        assert shape is not None
-        return _reshaped(edit, node, images.get(0, node.inputs[0]), shape, to_last)
+        y = _dims(node.outputs[0])
+        return _reshaped(edit, node, images.get(0, node.inputs[0]), read, _last_dims(y) if to_last else y, to_last)
 
-    return _Form(images, build, reads, writes) if _target(x_dims, y_dims) else "its sizes are unknown"
+    return build
 
 
 def _reshaped(
-    edit: _Edit, node: ir.Node, x: ir.Value | None, shape: list[int], to_last: bool
+    edit: _Edit, node: ir.Node, x: ir.Value | None, read: Sequence[_Dim], written: Sequence[_Dim], to_last: bool = False
 ) -> Sequence[ir.Value]:
-    target = new_constant(edit.graph, f"{node.outputs[0].name}_shape", np.array(shape, np.int64))
-    return edit.put(node, ir.Node("", "Reshape", [x, target], name=node.name), to_last)
+    target = np.array(_target(read, written), np.int64)
+    shape = new_constant(edit.graph, f"{node.outputs[0].name}_shape", target)
+    return edit.put(node, ir.Node("", "Reshape", [x, shape], name=node.name), to_last)
 
 
-def _target(x: Sequence[object], y: Sequence[object]) -> list[int] | None:
+def _target(x: Sequence[_Dim], y: Sequence[_Dim]) -> list[int] | None:
     """What a Reshape from x to y is told; None where it cannot be said."""
     sizes = [
         dim if isinstance(dim, int) else 0 if place < len(x) and _equal(x[place], dim) else -1
         for place, dim in enumerate(y)
     ]
-    empty = any(dim == 0 for dim in (*x, *y) if isinstance(dim, int))
-    return None if sizes.count(-1) > 1 or empty else sizes
+    return None if sizes.count(-1) > 1 or 0 in (*x, *y) else sizes
 
 
-def _equal(a: object, b: object) -> bool:
-    return a == b and (isinstance(a, int) or str(a) not in ("", "?", "None"))
+def _equal(a: _Dim, b: _Dim) -> bool:
+    return a == b and (isinstance(a, int) or a.value is not None)
 
 
-def _splits_channels(x: Sequence[object], y: Sequence[object]) -> bool:
+def _splits_channels(x: Sequence[_Dim], y: Sequence[_Dim]) -> bool:
     """Whether only axes between batch and image are split or joined."""
-    if min(len(x), len(y)) < 4 or not all(isinstance(dim, int) for dim in (*x[1:-2], *y[1:-2])):
+    if len(y) < 4 or not all(isinstance(dim, int) for dim in (*x[1:-2], *y[1:-2])):
         return False
     return all(_equal(x[place], y[place]) for place in (0, -2, -1))
 
 
+def _turn_behind(node: ir.Node) -> ir.Node | None:
+    """The Transpose to (N, H W, C) that alone reads (N, C, H W), as in vision transformers."""
+    x, y, user = _dims(node.inputs[0]), _dims(node.outputs[0]), sole_user(node.outputs[0])
+    if user is None or user.graph is not node.graph or not _turns_tokens(user, x, y):
+        return None
+    # An image made of the tokens might count on this very Transpose (_turn_before).
+    return None if any(_is_image(value) for use in user.outputs[0].uses() for value in use.node.outputs) else user
+
+
+def _turn_before(node: ir.Node) -> ir.Node | None:
+    """The Transpose from tokens (N, H W, C) to (N, C, H W), of which then an image is made."""
+    x, y, maker = _dims(node.inputs[0]), _dims(node.outputs[0]), producer(node.inputs[0])
+    return maker if maker is not None and _turns_tokens(maker, y, x) else None
+
+
+def _turns_tokens(node: ir.Node, image: Sequence[_Dim], flat: Sequence[_Dim]) -> bool:
+    if not is_op(node, "Transpose") or tuple(node.attributes.get_ints("perm", (2, 1, 0))) != (0, 2, 1):
+        return False
+    return len(image) == 4 and len(flat) == 3 and all(_equal(image[axis], flat[axis]) for axis in (0, 1))
+
+
+def _writing_tokens(turn: ir.Node) -> _Build:
+    def build(edit: _Edit, node: ir.Node, images: _Images, to_last: bool) -> Sequence[ir.Value]:
+        n, c, pixels = _dims(node.outputs[0])
+        (answer,) = _reshaped(edit, node, images[0], _last_dims(_dims(node.inputs[0])), [n, pixels, c], to_last)
+        answer.shape = ir.Shape([n, pixels, c])
+        bypass(turn, answer)
+        return [answer]
+
+    return build
+
+
+def _reading_tokens(turn: ir.Node) -> _Build:
+    def build(edit: _Edit, node: ir.Node, _: _Images, to_last: bool) -> Sequence[ir.Value]:
+        tokens = turn.inputs[0]
+        return _reshaped(edit, node, tokens, _dims(tokens), _last_dims(_dims(node.outputs[0])), to_last)
+
+    return build
+
+
 def _weights_behind(node: ir.Node) -> dict[ir.Node, np.ndarray]:
     """The constant weights of all that read a flattened image; none where one of them needs the elements in order."""
-    x, y = node.inputs[0], node.outputs[0]
-    if x is None or x.shape is None or y.shape is None or _rank(y) != 2 or y.is_graph_output():
-        return {}
-    if not _equal(x.shape[0], y.shape[0]) or not all(isinstance(dim, int) for dim in x.shape[1:]):
+    x, y = _dims(node.inputs[0]), _dims(node.outputs[0])
+    flat = node.outputs[0]
+    if len(y) != 2 or flat.is_graph_output() or not _equal(x[0], y[0]) or not all(isinstance(d, int) for d in x[1:]):
         return {}
     weights = {}
-    for user, place in y.uses():
+    for user, place in flat.uses():
         layer, weight = Layer.of(user), data_input(user, 1)
         array = constant(weight)
         if layer is None or weight is None or array is None or array.ndim != 2 or place != 0:
@@ -725,20 +823,15 @@ def _ordering(weights: Mapping[ir.Node, np.ndarray]) -> _Build:
     """Has the rows of weights in the order in which the elements of the image now lie."""
 
     def build(edit: _Edit, node: ir.Node, images: _Images, to_last: bool) -> Sequence[ir.Value]:
-        x, y = node.inputs[0], node.outputs[0]
-        assert x is not None
-        assert x.shape is not None
-        assert y.shape is not None
-        dims = [dim for dim in x.shape[1:] if isinstance(dim, int)]
-        elements = np.arange(prod(dims)).reshape(dims)
-        order = elements.transpose([axis - 1 for axis in channels_last(_rank(x))[1:]]).reshape(-1)
+        x, y = _dims(node.inputs[0]), _dims(node.outputs[0])
+        sizes = [dim for dim in x[1:] if isinstance(dim, int)]
+        moved = [axis - 1 for axis in channels_last(len(x))[1:]]
+        order = np.arange(prod(sizes)).reshape(sizes).transpose(moved).reshape(-1)
         for user, weight in weights.items():
-            axis = 1 if user.attributes.get_int("transB", 0) else 0
-            name = f"{y.name}_weight_nhwc"
-            user.replace_input_with(1, new_constant(edit.graph, name, weight.take(order, axis)))
-        shape = _target(x.shape, y.shape)
-        assert shape is not None
-        return _reshaped(edit, node, images[0], shape, to_last)
+            rows = 1 if user.attributes.get_int("transB", 0) else 0
+            name = f"{node.outputs[0].name}_weight_nhwc"
+            user.replace_input_with(1, new_constant(edit.graph, name, weight.take(order, rows)))
+        return _reshaped(edit, node, images[0], _last_dims(x), y, to_last)
 
     return build
 

@@ -71,6 +71,11 @@ def activation_of(x: ir.Value) -> Form | None:
     return best
 
 
+def activation_of_one(node: ir.Node) -> bool:
+    """Whether a node alone is an activation, whatever else reads its input."""
+    return _single(node) is not None or is_op(node, "Relu", "Sigmoid", "Tanh", "HardSwish")
+
+
 def _single(node: ir.Node) -> tuple[str, Mapping[str, float]] | None:
     """An activation that is one operator with numbers of its own."""
     if is_op(node, "LeakyRelu"):

@@ -74,7 +74,7 @@ class FreezeShapes(Pass):
         return sizes
 
     def _batches(self, graph: ir.Graph, sizes: dict[tuple[str, int] | str, int]) -> Iterator[Remark]:
-        for value in graph.inputs:
+        for value in _tensors(graph):
             first = value.shape[0] if value.shape is not None and len(value.shape) else 0
             if isinstance(first, int):
                 continue
@@ -85,6 +85,11 @@ class FreezeShapes(Pass):
             if key not in sizes:
                 sizes[key] = self.batch
                 yield Remark(f"input {value.name}", f"batch dimension {named or '?'} becomes {self.batch}")
+
+
+def _tensors(graph: ir.Graph) -> Iterator[ir.Value]:
+    """The inputs but for sequences, whose elements may differ in what a dynamic dimension of theirs is."""
+    return (value for value in graph.inputs if isinstance(value.type, ir.TensorType))
 
 
 def _plain_initializers(model: ir.Model) -> None:
@@ -119,7 +124,7 @@ def _nameless(dim: int | ir.SymbolicDim) -> bool:
 def _freeze(graph: ir.Graph, sizes: dict[tuple[str, int] | str, int]) -> bool:
     """Whether any dimension became a number."""
     changed = False
-    for value in graph.inputs:
+    for value in _tensors(graph):
         if value.shape is None:
             continue
         shape = ir.Shape(value.shape)

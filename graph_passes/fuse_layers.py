@@ -12,15 +12,16 @@ call too. A value that anything else reads, or that is an output of the model, i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 from graph_passes.attention import fuse_attention
 from graph_passes.base import DOMAIN, Pass, Remark, described, every_graph
-from graph_passes.exported_forms import activation_of
+from graph_passes.exported_forms import activation_of, activation_of_one
 from graph_passes.layer_norm import fuse_layer_norm
-from graph_passes.layers import OPERATORS, Layer, call, call_function, function
+from graph_passes.layers import Layer, call, call_function, function, operator_attributes
 from graph_passes.lazy import ir
 from graph_passes.values import constant, data_input, is_op, new_constant, same_graph, sole_user, static_shape, supplant
 from graph_passes.window import Window
@@ -77,6 +78,10 @@ def _fuse(model: ir.Model, node: ir.Node) -> Iterator[Remark]:
     while _take_bias(growing) or _take_residual(growing):
         pass
     _take_activation(growing)
+    if not growing.layer.activation and len(growing.output.uses()) + growing.output.is_graph_output() > 1:
+        followers = [use.node for use in growing.output.uses() if activation_of_one(use.node)]
+        for follower in followers:
+            yield Remark(described(follower), f"not fused: {growing.output.name} is read elsewhere too")
     if len(growing.nodes) == 1:
         return
     fused = call(model, growing.layer, growing.inputs, growing.attributes)
@@ -170,7 +175,7 @@ def _take_activation(growing: _Growing) -> bool:
         return False
     growing.layer = layer
     growing.nodes += form.nodes
-    growing.attributes += [ir.AttrFloat32(name, number) for name, number in form.attributes.items()]
+    growing.attributes += [ir.AttrFloat32(f"activation_{name}", number) for name, number in form.attributes.items()]
     return True
 
 
@@ -191,20 +196,24 @@ def _fuse_depthwise(model: ir.Model, node: ir.Node) -> None:
     plain = {attribute.name: attribute.value for attribute in outer}
     if given["group"] != weight[0] or plain["group"] != 1 or any(stride != 1 for stride in plain["strides"]):
         return
-    if first.activation in ("clip", "leaky_relu", "hard_sigmoid") and first.activation == second.activation:
-        return  # their numbers would have the same name
     callee = _depthwise_function(first, second, len(weight) - 2, model.opset_imports[""])
     inputs = [*node.inputs, *user.inputs[1:]]
-    names = {name.partition(":")[0] for name in OPERATORS["Conv"]}
-    attributes = [*inner, *(attribute for attribute in outer if attribute.name not in names)]
-    supplant([node, user], [call_function(model, callee, [v for v in inputs if v is not None], attributes)])
+    numbers = [attribute for attribute in outer if attribute.name in second.activation_attributes]
+    renamed = [
+        ir.AttrFloat32(f"depthwise_{attribute.name}", attribute.as_float())
+        if attribute.name in first.activation_attributes
+        else attribute
+        for attribute in inner
+    ]
+    supplant([node, user], [call_function(model, callee, [v for v in inputs if v is not None], [*renamed, *numbers])])
 
 
 def _depthwise_function(first: Layer, second: Layer, rank: int, opset: int) -> ir.Function:
-    """One layer's statements after the other's; what the second has as attributes is fixed."""
-    import re
-
-    one = [re.sub(r"\b(y\d*|low|high|s)\b", r"\1_depthwise", line) for line in first.body()]
+    """One layer's statements after the other's; the second's window is that of a 1x1 convolution."""
+    one = [
+        re.sub(r"\b(y\d*|low|high|s)\b", r"\1_depthwise", line).replace("@activation_", "@depthwise_activation_")
+        for line in first.body()
+    ]
     fixed = {"strides": [1] * rank, "pads": [0] * (2 * rank), "dilations": [1] * rank, "group": 1}
     two = []
     for line in second.body():
@@ -212,9 +221,7 @@ def _depthwise_function(first: Layer, second: Layer, rank: int, opset: int) -> i
             line = line.replace(f"@{name}", str(number))
         line = re.sub(r"\bx\b", "y_depthwise", line)
         two.append(re.sub(r"\b([wb])\b", r"\1_pointwise", line))
-    from graph_passes.activations import ACTIVATIONS
-
-    numbers = [n for layer in (first, second) if layer.activation for n in ACTIVATIONS[layer.activation].attributes]
-    declared = [*(attribute.partition(":")[0] for attribute in OPERATORS["Conv"]), *numbers]
+    numbers = [f"depthwise_{name}" for name in first.activation_attributes] + second.activation_attributes
     inputs = [*first.inputs, *(name if name == "r" else f"{name}_pointwise" for name in second.inputs[1:])]
-    return function(f"{first.name}_then_{second.name}", declared, inputs, [*one, *two], opset)
+    name = f"{first.name}_then_{second.name}"
+    return function(name, [*operator_attributes("Conv"), *numbers], inputs, [*one, *two], opset)

@@ -1,7 +1,8 @@
 """Layers: what becomes one call of a model-local function in the domain ``loopwright``.
 
 A layer is ``activation(op(x, w) + b + r)``. Its function is named after its parts, as in ``Conv_bias_residual_relu``, reads
-x, w, then b and r where it has them, and has the attributes of its operator and of its activation. The body says in
+x, w, then b and r where it has them, and has the attributes of its operator, and those of its activation as activation_alpha
+and so on. The body says in
 standard operators what that means, so any runtime can run it, and a backend that has a kernel looks at the name alone.
 ``_nhwc`` at the end means that x, r and the answer have their channels last; weights stay as ONNX has them.
 """
@@ -73,10 +74,14 @@ class Layer:
     def inputs(self) -> list[str]:
         return ["x", "w", *(["b"] if self.bias else []), *(["r"] if self.residual else [])]
 
+    @property
+    def activation_attributes(self) -> list[str]:
+        """Names of the attributes that the activation's numbers are at a call: Gemm has an alpha of its own."""
+        return [f"activation_{name}" for name in ACTIVATIONS[self.activation].attributes] if self.activation else []
+
     def function(self, opset: int) -> ir.Function:
         """The function, its body in standard operators of that opset."""
-        declared = [attribute.partition(":")[0] for attribute in OPERATORS[self.op]]
-        declared += ACTIVATIONS[self.activation].attributes if self.activation else ()
+        declared = [*operator_attributes(self.op), *self.activation_attributes]
         return function(self.name, declared, self.inputs, self.body(), opset)
 
     def body(self) -> list[str]:
@@ -92,8 +97,14 @@ class Layer:
         if self.activation is None:
             lines[-1] = lines[-1].replace(f"{last} =", "y =")
         else:
-            lines.append(re.sub(r"\bx\b", last, ACTIVATIONS[self.activation].body))
+            body = ACTIVATIONS[self.activation].body.replace("@", "@activation_")
+            lines.append(re.sub(r"\bx\b", last, body))
         return in_channels_last(lines, ["x", *(["r"] if self.residual else [])]) if self.channels_last else lines
+
+
+def operator_attributes(op: str) -> list[str]:
+    """Names of the attributes that a call of such a layer gives."""
+    return [attribute.partition(":")[0] for attribute in OPERATORS[op]]
 
 
 def in_channels_last(lines: list[str], images: list[str]) -> list[str]:

@@ -27,7 +27,7 @@ import numpy as np
 from graph_passes.base import Pass, Remark, described
 from graph_passes.count import macs
 from graph_passes.lazy import ir
-from graph_passes.values import constant, is_op, main_output, new_constant, new_node, static_shape
+from graph_passes.values import constant, is_op, main_output, new_constant, new_node, producer, static_shape
 from graph_passes.window import POOLS, Window
 
 Grid: TypeAlias = tuple[int, ...]  # every how many pixels, one number a spatial axis
@@ -55,7 +55,21 @@ class OptimizeStrides(Pass):
         plan, refused = _best_plan(graph, images)
         for node in refused:
             yield Remark(described(node), "its inputs are not aligned: no multiply-adds would be saved")
+        yield from _stuck(images, plan)
         _Rewriter(graph, images, plan).run()
+
+
+def _stuck(images: Mapping[ir.Node, _Image], plan: _Plan) -> Iterator[Remark]:
+    """Strides of 1x1 convolutions that stay where they are because others read all pixels of their input."""
+    for node, image in images.items():
+        x = node.inputs[0]
+        if image.window is None or not image.window.pointwise or x is None or producer(x) not in images:
+            continue
+        left = [stride // step for stride, step in zip(image.window.strides, plan.grid(x, len(image.sizes)), strict=True)]
+        readers = [use.node for use in x.uses() if use.node is not node]
+        if any(stride > 1 for stride in left) and (readers or x.is_graph_output()):
+            by = described(readers[0]) if readers else "the caller"
+            yield Remark(described(node), f"its stride stays: {x.name} is also read by {by}")
 
 
 @dataclass(frozen=True)

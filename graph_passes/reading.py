@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,9 +67,9 @@ def _checked(proto: onnx.ModelProto, path: Path | None) -> ir.Model:
         raise ValueError(f"{name} is not valid: {_one_line(error.__cause__ or error)}") from None
     for graph in (model.graph, *(function.graph for function in model.functions.values())):
         ir.external_data.set_base_dir(graph, path.parent if path else "")
+    _load_attributes(model)
     moved = _check_graphs(model, name)
     _check_message(ir.serde.serialize_model(model) if moved else proto, name)
-    _load_attributes(model)
     return model
 
 
@@ -84,24 +84,29 @@ def _check_texts(message: Message, name: str | Path) -> None:
                 _check_texts(inner, name)
 
 
-def _nodes(nodes: Iterable[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
+def _nodes(nodes: Sequence[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
     """Those of inner graphs too."""
-    for node in nodes:
-        yield node
-        for attribute in node.attribute:
-            for inner in (attribute.g, *attribute.graphs):
-                yield from _nodes(inner.node)
+    yield from nodes
+    for graph in _inner_graphs(nodes):
+        yield from graph.node
+
+
+def _inner_graphs(nodes: Sequence[onnx.NodeProto]) -> Iterator[onnx.GraphProto]:
+    """Of control flow, in whatever depth."""
+    for attribute in (attribute for node in nodes for attribute in node.attribute):
+        for graph in [attribute.g] if attribute.HasField("g") else attribute.graphs:
+            yield graph
+            yield from _inner_graphs(graph.node)
 
 
 def _external(proto: onnx.ModelProto) -> list[onnx.TensorProto]:
     """Tensors whose elements are in other files."""
     import onnx
 
-    tensors = list(proto.graph.initializer)
+    tensors = [tensor for graph in (proto.graph, *_inner_graphs(proto.graph.node)) for tensor in graph.initializer]
     for nodes in (proto.graph.node, *(function.node for function in proto.functions)):
         for attribute in (attribute for node in _nodes(nodes) for attribute in node.attribute):
-            tensors += [attribute.t, *attribute.tensors]
-            tensors += [tensor for inner in (attribute.g, *attribute.graphs) for tensor in inner.initializer]
+            tensors += [attribute.t] if attribute.HasField("t") else attribute.tensors
     return [tensor for tensor in tensors if tensor.data_location == onnx.TensorProto.EXTERNAL]
 
 
@@ -134,9 +139,9 @@ def _bytes(tensor: onnx.TensorProto) -> int:
     try:
         bits = ir.DataType(tensor.data_type).bitwidth
     except (TypeError, ValueError):
-        raise ValueError(f"external data of {tensor.name} is of a type that cannot be external") from None
+        raise ValueError(f"the elements of {tensor.name} are of a type that has no size") from None
     if any(dim < 0 for dim in tensor.dims):
-        raise ValueError(f"external data of {tensor.name} has a negative dimension")
+        raise ValueError(f"{tensor.name} has a negative dimension")
     return -(-prod(tensor.dims) * bits // 8)
 
 
@@ -160,36 +165,45 @@ def _check_graphs(model: ir.Model, name: str | Path) -> bool:
 
 
 def _check_message(proto: onnx.ModelProto, name: str | Path) -> None:
-    """onnx's own check: types, attributes, arity."""
-    import onnx
-
-    if proto.ByteSize() > LARGEST_MESSAGE_BYTES:
-        return
-    try:
-        onnx.checker.check_model(_checkable(proto))
-    except onnx.checker.ValidationError as error:
-        raise ValueError(f"{name} is not valid: {_one_line(error)}") from None
-
-
-def _checkable(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """The message as onnx's check can judge it, which looks for external data in the current folder and knows no unknown
-    operators: such tensors are empty in it, and such operators in a domain of their own, which no check knows.
+    """onnx's own check: types, attributes, arity. What it would not let pass, or takes long to copy, is replaced in
+    ``proto`` before: unknown operators by ones of a domain that no check knows, tensors by empty ones.
     """
     import onnx
 
-    if not _external(proto) and not _unknown_operators(proto):
-        return proto
-    copy = onnx.ModelProto()
-    copy.CopyFrom(proto)
-    for tensor in _external(copy):
-        tensor.ClearField("external_data")
-        tensor.ClearField("data_location")
-        tensor.dims[:] = [0]
-    for node in _unknown_operators(copy):
-        node.domain = "unknown"
-    for scope in (copy, *copy.functions):
-        scope.opset_import.add(domain="unknown", version=1)
-    return copy
+    try:
+        for graph in (proto.graph, *_inner_graphs(proto.graph.node)):
+            _empty_weights(graph)
+        for tensor in _external(proto):
+            tensor.CopyFrom(_empty(tensor))
+        for node in _unknown_operators(proto):
+            node.domain = "unknown"
+        for scope in (proto, *proto.functions):
+            scope.opset_import.add(domain="unknown", version=1)
+        onnx.checker.check_model(proto)
+    except (ValueError, onnx.checker.ValidationError) as error:
+        raise ValueError(f"{name} is not valid: {_one_line(error)}") from None
+
+
+def _empty_weights(graph: onnx.GraphProto) -> None:
+    """Other messages take the place of a graph's weights, whose own the model goes on to use."""
+    import onnx
+
+    weights = list(graph.initializer)
+    del graph.initializer[:]
+    for tensor in weights:
+        raw = tensor.HasField("raw_data")
+        if raw and len(tensor.raw_data) != _bytes(tensor):
+            raise ValueError(
+                f"{tensor.name} has {len(tensor.raw_data)} bytes; its shape and type need {_bytes(tensor)}"
+            )
+        external = tensor.data_location == onnx.TensorProto.EXTERNAL
+        graph.initializer.append(_empty(tensor) if raw or external else tensor)
+
+
+def _empty(tensor: onnx.TensorProto) -> onnx.TensorProto:
+    import onnx
+
+    return onnx.TensorProto(name=tensor.name, data_type=tensor.data_type, dims=[0])
 
 
 def _unknown_operators(proto: onnx.ModelProto) -> list[onnx.NodeProto]:
@@ -206,7 +220,7 @@ def _unknown_operators(proto: onnx.ModelProto) -> list[onnx.NodeProto]:
 
 
 def _load_attributes(model: ir.Model) -> None:
-    """Tensors that are attributes, which cannot stay external: only those of initializers are written beside a model."""
+    """Those of tensors do not stay external: only initializers are written beside a model."""
     scopes = (*every_graph(model), *model.functions.values())
     for node in (node for scope in scopes for node in scope):
         for attribute in list(node.attributes.values()):

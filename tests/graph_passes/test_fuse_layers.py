@@ -221,6 +221,18 @@ def test_gemm_keeps_its_attributes() -> None:
     assert operators(run_pass(original, "fuse_layers").model) == {"Gemm_bias_relu": 1}
 
 
+@pytest.mark.parametrize("activation", ["hard_sigmoid", "leaky_relu", "clip"])
+def test_numbers_of_an_activation_are_not_those_of_gemm(activation: str) -> None:
+    original = model(
+        f"""g (float[3,4] x) => (float[3,6] y) <float[4,6] w, float[6] c, float zero, float three> {{
+            h = Gemm <alpha: float = 0.7, beta: float = 1.3> (x, w, c)
+            {FORMS[activation][0]}
+        }}""",
+        zero=0, three=3,
+    )  # fmt: skip
+    assert operators(run_pass(original, "fuse_layers").model) == {f"Gemm_bias_{activation}": 1}
+
+
 def test_half_precision_has_no_float32_constants() -> None:
     original = model(
         """g (float16[1,4,5,5] x) => (float16[1,6,5,5] y) <float16[6,4,1,1] w, float16 zero, float16 six> {
@@ -267,6 +279,19 @@ def test_depthwise_and_pointwise_where_asked_for(bias: str, end: str, name: str)
     together = run_pass(original, FuseLayers(depthwise_pointwise=True))
     assert operators(together.model) == {name: 1}
     assert apart.reports[0].macs_after == together.reports[0].macs_after == 4 * 9 * 16 + 4 * 6 * 16
+
+
+def test_numbers_of_two_activations_stay_apart() -> None:
+    original = model(
+        """g (float[1,4,7,7] x) => (float[1,6,5,5] y) <float[4,1,3,3] k, float[6,4,1,1] w> {
+            h = Conv <group: int = 4> (x, k)
+            i = LeakyRelu <alpha: float = 0.1> (h)
+            j = Conv (i, w)
+            y = LeakyRelu <alpha: float = 0.6> (j)
+        }"""
+    )
+    optimized = run_pass(original, FuseLayers(depthwise_pointwise=True))
+    assert operators(optimized.model) == {"Conv_leaky_relu_then_Conv_leaky_relu": 1}
 
 
 @pytest.mark.parametrize("op", OPERATORS)
