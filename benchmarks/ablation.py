@@ -2,9 +2,9 @@
 
 ``python -m benchmarks.ablation [MODEL ...] [--threads 1,2] [--whole] [--json FILE]``
 
-Each row adds one pass to the row above; ``--whole`` measures the first and the last row alone. Every model is a process of
-its own, bound to its cores, in which all rows run in random order (``benchmarks.sampling``), each checked against the
-model as published first.
+Each row adds one pass to the row above; ``--whole`` measures the first and the last row alone. Every model is a process
+of its own, bound to its cores, in which all rows run in random order (``benchmarks.sampling``), each checked against
+the model as published first.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ ROWS: Mapping[str, tuple[str, ...]] = {
 SAMPLES = 41
 SLICE_SECS = 0.05
 LIMIT_SECS = 900
-# Largest difference from the model as published, relative to its answer: rounding of folded weights through the layers of
-# the deepest network here.
+# Largest difference from the model as published, relative to its answer: rounding of folded weights through the layers
+# of the deepest network here.
 TOLERANCE = 1000 * EPSILON
 
 
@@ -177,7 +177,9 @@ def main() -> int:
             results.append(_in_a_process(name, threads, arguments.whole))
             if len(arguments.models) * len(arguments.threads) > 1:
                 print(f"{name}, {threads} threads: done", file=sys.stderr, flush=True)
-    print(f"{results[0]['cpu']}, ONNX Runtime {results[0]['onnxruntime']} without its own optimizations, batch 1, float32")
+    print(
+        f"{results[0]['cpu']}, ONNX Runtime {results[0]['onnxruntime']} without its own optimizations, batch 1, float32"
+    )
     print(table(results))
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=1) + "\n")

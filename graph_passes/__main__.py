@@ -90,6 +90,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     for path in (arguments.output, arguments.json):
         if path is not None and not path.absolute().parent.is_dir():
             command.error(f"cannot write {path}: there is no folder {path.parent}")
+        if path is not None and path.is_dir():
+            command.error(f"cannot write {path}: it is a folder")
+    given = [name for name, _ in arguments.input_shape]
+    for name in given:
+        if given.count(name) > 1:
+            command.error(f"--input-shape gives {name} twice")
     try:
         optimized = _optimized(arguments)
     except (ValueError, OSError) as error:

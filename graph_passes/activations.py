@@ -1,7 +1,7 @@
 """The activations that a layer can end in, each as the standard operators that define it.
 
-``x`` is what goes in, ``y`` what comes out; ``@name`` is an attribute of the layer. ``function`` computes it in float64,
-for telling an exported form by its values.
+``x`` is what goes in, ``y`` what comes out; ``@name`` is an attribute of the layer. ``function`` computes it in
+float64, for telling an exported form by its values.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ ACTIVATIONS: Mapping[str, Activation] = {
         lambda x: 0.5 * x * (1 + erf(x / math.sqrt(2))),
     ),
     "gelu_tanh": Activation(
-        "cubic = Constant <value_float: float = 0.044715> ()  rate = Constant <value_float: float = 0.7978845834732056> ()"
+        "cubic = Constant <value_float: float = 0.044715> ()"
+        "  rate = Constant <value_float: float = 0.7978845834732056> ()"
         "  half = Constant <value_float: float = 0.5> ()  one = Constant <value_float: float = 1.0> ()"
         "  squared = Mul (x, x)  cubed = Mul (squared, x)  bend = Mul (cubed, cubic)  sum = Add (x, bend)"
         "  scaled = Mul (sum, rate)  bent = Tanh (scaled)  raised = Add (bent, one)  halved = Mul (x, half)"

@@ -1,11 +1,14 @@
 """Softmax attention as exporters write it out (Vaswani et al., 2017)::
 
-    MatMul(q, transposed k) ── Mul or Div ── Add(mask) ── Softmax ── MatMul(v)     becomes     loopwright.Attention(q, k, v, mask)
+    MatMul(q, transposed k) ── Mul or Div ── Add(mask) ── Softmax ── MatMul(v)
 
-q (batch, heads, queries, d), k (batch, heads, keys, d), v (batch, heads, keys, e); the answer is (batch, heads, queries, e).
-The scale may stand at the product, at q, at k, or as its root at both; it becomes an attribute. The transposition of k may
-be one with the split into heads, which then keeps the split alone. Where the weights of a query are no numbers, because the mask
-hides every key from it, some exporters put zeros in their place (IsNaN, Where): ``Attention_mask_or_zero`` does so too.
+    q, k, v, mask ── loopwright.Attention_mask
+
+q (batch, heads, queries, d), k (batch, heads, keys, d), v (batch, heads, keys, e); the answer is (batch, heads,
+queries, e). The scale may stand at the product, at q, at k, or as its root at both; it becomes an attribute. The
+transposition of k may be one with the split into heads, which then keeps the split alone. Where the weights of a query
+are no numbers, because the mask hides every key from it, some exporters put zeros in their place (IsNaN, Where):
+``Attention_mask_or_zero`` does so too.
 """
 
 from __future__ import annotations
@@ -19,8 +22,10 @@ from graph_passes.lazy import ir
 from graph_passes.values import (
     constant,
     is_op,
+    known_shape,
     new_node,
     producer,
+    required,
     same_graph,
     scalar,
     sole_user,
@@ -33,7 +38,7 @@ _SWAP = [0, 1, 3, 2]
 
 
 def fuse_attention(model: ir.Model, graph: ir.Graph) -> Iterator[Remark]:
-    """Every attention of the graph that is written out becomes one call. Says why a softmax between products is none."""
+    """Every attention of the graph that is written out becomes one call; says why a softmax by a product is none."""
     for node in list(graph):
         if node.graph is graph and is_op(node, "Softmax"):
             refusal = _fuse(model, node)
@@ -66,12 +71,9 @@ def _fuse(model: ir.Model, softmax: ir.Node) -> str | None:
     scores = _scores(x, found)
     if scores is None:
         return "what it is applied to is no scaled product of queries and keys"
-    q, k_transposed, v = scores.inputs[0], scores.inputs[1], after.inputs[1]
-    assert q is not None
-    assert k_transposed is not None
-    assert v is not None
-    q = _unscaled(q, found)
-    k_transposed = _unscaled(k_transposed, found)
+    q = _unscaled(required(scores.inputs[0]), found)
+    k_transposed = _unscaled(required(scores.inputs[1]), found)
+    v = required(after.inputs[1])
     if not _same_heads(q, k_transposed, v):
         return "queries, keys and values differ in batch or heads"
     k, made = _untransposed(k_transposed)
@@ -87,10 +89,10 @@ def _zeroing(weights: ir.Value) -> list[ir.Node]:
     """IsNaN and Where, where they put zeros in the place of weights that are no numbers."""
     users = {use.node.op_type: use.node for use in weights.uses()}
     test, choice = users.get("IsNaN"), users.get("Where")
-    if weights.is_graph_output() or len(weights.uses()) != 2 or not is_op(test, "IsNaN") or not is_op(choice, "Where"):
+    if test is None or choice is None or weights.is_graph_output() or len(weights.uses()) != 2:
         return []
-    assert test is not None
-    assert choice is not None
+    if not is_op(test, "IsNaN") or not is_op(choice, "Where"):
+        return []
     if sole_user(test.outputs[0]) is not choice or choice.inputs[2] is not weights or scalar(choice.inputs[1]) != 0:
         return []
     return [test, choice]
@@ -177,8 +179,7 @@ def _same_heads(*values: ir.Value) -> bool:
 
 def _untransposed(k: ir.Value) -> tuple[ir.Value, list[ir.Node]]:
     """Keys as (batch, heads, keys, d), and the node that makes them so, where one is needed."""
-    node, shape = producer(k), static_shape(k)
-    assert shape is not None
+    node, shape = producer(k), known_shape(k)
     perm = _SWAP
     source = k
     if node is not None and is_op(node, "Transpose") and node.inputs[0] is not None:

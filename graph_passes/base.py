@@ -23,6 +23,7 @@ class Remark:
         return f"{self.where}: {self.what}"
 
 
+@dataclass(frozen=True)
 class Pass(ABC):
     """Rewrites a model into one that gives the same answers.
 

@@ -303,6 +303,7 @@ class _Edit:
             back = new_node("Transpose", [new], {"perm": channels_first(_rank(old))}, like=old)
             self.graph.insert_after(node, back)
             new = back.outputs[0]
+            new.name = old.name
         if old.is_graph_output():
             if new.producer() is None or new.is_graph_output():  # it has a name of its own
                 copy = new_node("Identity", [new], like=old)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import onnx
 
 EPSILON = float(np.finfo(np.float32).eps)
+COARSE = {"FLOAT16": 2.0**-10, "BFLOAT16": 2.0**-7}  # epsilons of the types below float32
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,10 @@ class Difference:
 def compare(original: str | os.PathLike[str] | onnx.ModelProto, optimized: ir.Model, seed: int = 0) -> list[Difference]:
     """Runs both models with ONNX Runtime's own optimizations switched off.
 
-    What is allowed: every sum rounds, and passes reorder sums or change their terms by a rounding. A sum of k terms is off
-    by about sqrt(k) epsilons of its scale (errors of random sign: Higham and Mary, 2019), and what one layer is off by the
-    next ones carry on. So it is four times the sum of sqrt(k) over all layers, in epsilons of float32; nothing, for integers.
+    What is allowed: every sum rounds, and passes reorder sums or change their terms by a rounding. A sum of k terms is
+    off by about sqrt(k) epsilons of its scale (errors of random sign: Higham and Mary, 2019), and what one layer is off
+    by the next ones carry on. So it is four times the sum of sqrt(k) over all layers, in epsilons of float32 or the
+    coarsest type that the model computes in; nothing, for integers.
 
     Raises:
         ModuleNotFoundError: onnxruntime is not installed.
@@ -57,8 +59,8 @@ def compare(original: str | os.PathLike[str] | onnx.ModelProto, optimized: ir.Mo
         write(optimized, path)
         changed = _run(path, inputs, "optimized")
     expected = _run(original, inputs, "original")
-    allowed = 4 * EPSILON * max(sum(_roots(optimized)), 1.0)
-    return [_difference(name, expected[name], changed[name], allowed) for name in expected]
+    allowed = 4 * _epsilon(optimized) * max(sum(_roots(optimized)), 1.0)
+    return [_difference(name, expected[name], changed.get(name), allowed) for name in expected]
 
 
 def random_inputs(graph: ir.Graph, seed: int) -> dict[str, np.ndarray]:
@@ -79,8 +81,14 @@ def random_inputs(graph: ir.Graph, seed: int) -> dict[str, np.ndarray]:
         elif dtype.kind in "iub":
             inputs[str(value.name)] = rng.integers(0, 2, shape).astype(dtype)
         else:
-            raise ValueError(f"input {value.name} is of {value.dtype.name.lower()}, for which there are no random values")
+            type_name = value.dtype.name.lower()
+            raise ValueError(f"input {value.name} is of {type_name}, for which there are no random values")
     return inputs
+
+
+def _epsilon(model: ir.Model) -> float:
+    values = (value for graph in every_graph(model) for node in graph for value in node.outputs)
+    return max((COARSE.get(value.dtype.name, EPSILON) for value in values if value.dtype is not None), default=EPSILON)
 
 
 def _roots(model: ir.Model) -> Iterator[float]:
@@ -107,18 +115,28 @@ def _run(model: Any, inputs: Mapping[str, np.ndarray], which: str) -> dict[str, 
     except Exception as error:  # noqa: BLE001 - its errors share no base class
         raise RuntimeError(f"ONNX Runtime refuses the {which} model: {' '.join(str(error).split())}") from None
     names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, map(np.asarray, answers), strict=True))
+    return dict(array for name, answer in zip(names, answers, strict=True) for array in _arrays(name, answer))
 
 
-def _difference(name: str, expected: np.ndarray, changed: np.ndarray, allowed: float) -> Difference:
-    if expected.shape != changed.shape or expected.dtype != changed.dtype:
+def _arrays(name: str, answer: Any) -> Iterator[tuple[str, np.ndarray]]:
+    """An output's array, or those of a sequence."""
+    if isinstance(answer, list):
+        for index, element in enumerate(answer):
+            yield from _arrays(f"{name}[{index}]", element)
+    else:
+        yield name, np.asarray(answer)
+
+
+def _difference(name: str, expected: np.ndarray, changed: np.ndarray | None, allowed: float) -> Difference:
+    if changed is None or expected.shape != changed.shape or expected.dtype != changed.dtype:
         return Difference(name, math.inf, math.inf, allowed)
     if expected.dtype.kind not in "fiubV":
         same = bool((expected == changed).all())
         return Difference(name, 0.0 if same else math.inf, 0.0 if same else math.inf, 0.0)
     exact = expected.dtype.kind in "iub"
     one, other = expected.astype(np.float64), changed.astype(np.float64)
-    off = np.where((one == other) | (np.isnan(one) & np.isnan(other)), 0, np.abs(one - other))
+    with np.errstate(invalid="ignore"):  # of infinities
+        off = np.where((one == other) | (np.isnan(one) & np.isnan(other)), 0, np.abs(one - other))
     absolute = float(off.max(initial=0))
     scale = float(np.abs(one[np.isfinite(one)]).max(initial=0))
     return Difference(name, absolute, absolute / scale if scale else absolute, 0.0 if exact else allowed)

@@ -1,9 +1,10 @@
 """Activations in the many forms that exporters write them, told by their values.
 
-From a value, nodes that work element by element with constant numbers are followed until one value alone leaves them. What
-they compute together is a function of one number. It is evaluated in float64 at numbers of all magnitudes and compared with
-the activations of the table: ``x * (clip(x + 3, 0, 6) / 6)`` and ``x * hard_sigmoid(x)`` in whatever order of operands are
-the same function, and so the same activation. Nothing else agrees with one of them to a few units of float32's precision.
+From a value, nodes that work element by element with constant numbers are followed until one value alone leaves them.
+What they compute together is a function of one number. It is evaluated in float64 at numbers of all magnitudes and
+compared with the activations of the table: ``x * (clip(x + 3, 0, 6) / 6)`` and ``x * hard_sigmoid(x)`` in whatever
+order of operands are the same function, and so the same activation. Nothing else agrees with one of them to a few units
+of float32's precision.
 """
 
 from __future__ import annotations
@@ -122,9 +123,7 @@ def _regions(x: ir.Value) -> Iterator[tuple[tuple[ir.Node, ...], np.ndarray]]:
         values[node.outputs[0]] = answer
         inside = set(nodes)
         leaving = [
-            value
-            for value in values
-            if value.is_graph_output() or any(use.node not in inside for use in value.uses())
+            value for value in values if value.is_graph_output() or any(use.node not in inside for use in value.uses())
         ]
         if leaving == [node.outputs[0]]:
             yield tuple(nodes), answer

@@ -11,13 +11,13 @@ and, one number an input channel, where no padding would see the shift (c = 0, o
     conv(a x + c, W, b)  =  conv(x, W a, b + sum of W c)              before Conv, Gemm, MatMul
 
 Chains of Mul, Add, Sub and Div with constants count as much as BatchNormalization does. A weight that other nodes read
-too is copied where the copy is no larger than the answer, which then need not be written and read once more. What cannot
-be folded becomes one scale and shift: Mul and Add, for a BatchNormalization or any longer chain.
+too is copied where the copy is no larger than the answer, which then need not be written and read once more. What
+cannot be folded becomes one scale and shift: Mul and Add, for a BatchNormalization or any longer chain.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import ClassVar
@@ -27,10 +27,12 @@ import numpy as np
 from graph_passes.affine import IDENTITY, Affine, affine
 from graph_passes.base import Pass, Remark, described, every_graph
 from graph_passes.lazy import ir
+from graph_passes.rescale import AFTER, BEFORE
 from graph_passes.values import (
     bypass,
     constant,
     data_input,
+    graph_of,
     is_op,
     main_output,
     new_constant,
@@ -148,97 +150,18 @@ def _refusal(node: ir.Node, weight: ir.Value, array: np.ndarray, does: Affine) -
     return None
 
 
-def _renewed(node: ir.Node, place: int, array: np.ndarray, like: ir.Value | None, name: str) -> str | None:
-    """Gives a node a new constant input, in the type of its weight."""
-    weight = constant(node.inputs[1])
-    assert node.graph is not None
-    assert weight is not None
-    with np.errstate(over="ignore"):
-        cast = array.astype(weight.dtype)
-    if not np.isfinite(cast.astype(np.float64)).all():
-        return f"the folded weights exceed {weight.dtype}"
-    value = new_constant(node.graph, f"{(like.name if like else None) or name}_folded", cast)
-    if len(node.inputs) <= place:
-        node.resize_inputs(place + 1)
-    node.replace_input_with(place, value)
-    return None
-
-
-def _bias(node: ir.Node, channels: int) -> np.ndarray | None:
-    """The bias in float64, zeros where there is none; None where it is not constant."""
-    given = data_input(node, 2)
-    if given is None:
-        return np.zeros(channels)
-    array = constant(given)
-    return None if array is None else array.astype(np.float64)
-
-
-def _after_conv(node: ir.Node, weight: np.ndarray, does: Affine) -> str | None:
-    bias = _bias(node, weight.shape[0])
-    if bias is None:
-        return "the bias before it is not constant"
-    scale = does.scale.reshape(-1, *[1] * (weight.ndim - 1))
-    return _renew(node, weight.astype(np.float64) * scale, does.scale * bias + does.shift)
-
-
-def _after_conv_transpose(node: ir.Node, weight: np.ndarray, does: Affine) -> str | None:
-    bias = _bias(node, does.scale.size)
-    if bias is None:
-        return "the bias before it is not constant"
-    groups = node.attributes.get_int("group", 1)
-    grouped = weight.astype(np.float64).reshape(groups, weight.shape[0] // groups, *weight.shape[1:])
-    scale = does.scale.reshape(groups, 1, weight.shape[1], *[1] * (weight.ndim - 2))
-    return _renew(node, (grouped * scale).reshape(weight.shape), does.scale * bias + does.shift)
-
-
-def _after_gemm(node: ir.Node, weight: np.ndarray, does: Affine) -> str | None:
-    bias = _bias(node, does.scale.size)
-    if bias is None:
-        return "the bias before it is not constant"
-    scale = does.scale[:, None] if node.attributes.get_int("transB", 0) else does.scale
-    beta = node.attributes.get_float("beta", 1.0)
-    refusal = _renew(node, weight.astype(np.float64) * scale, does.scale * beta * bias + does.shift)
-    if refusal is None:
-        node.attributes.add(ir.AttrFloat32("beta", 1.0))
-    return refusal
-
-
-def _after_matmul(node: ir.Node, weight: np.ndarray, does: Affine) -> str | None:
-    return _renewed(node, 1, weight.astype(np.float64) * does.scale, node.inputs[1], "weight")
-
-
-def _renew(node: ir.Node, weight: np.ndarray, bias: np.ndarray) -> str | None:
-    """Both, or neither; no bias is made of zeros alone."""
-    given, old = data_input(node, 2), node.inputs[1]
-    refusal = _renewed(node, 1, weight, old, "weight")
-    if refusal is None and (given is not None or bias.any()):
-        refusal = _renewed(node, 2, bias, given, f"{node.outputs[0].name}_bias")
-        if refusal is not None:
-            node.replace_input_with(1, old)
-    return refusal
-
-
-AFTER: Mapping[str, Callable[[ir.Node, np.ndarray, Affine], str | None]] = {
-    "Conv": _after_conv,
-    "ConvTranspose": _after_conv_transpose,
-    "Gemm": _after_gemm,
-    "MatMul": _after_matmul,
-}
-
-
 def _shift_only(chain: _Chain, x: ir.Value) -> None:
     """One Add in the place of a chain whose scale went into the product before it."""
-    graph = chain.nodes[0].graph
-    assert graph is not None
     supplant(chain.nodes, [_operation("Add", x, chain.does.shift, (-1,), chain)])
 
 
 def _operation(op_type: str, x: ir.Value, operand: np.ndarray, shape: tuple[int, ...], chain: _Chain) -> ir.Node:
-    graph, output = chain.nodes[0].graph, chain.output
-    assert graph is not None
+    output = chain.output
     dtype = (x.dtype or output.dtype or ir.DataType.FLOAT).numpy()
     name = f"{output.name}_{'shift' if op_type == 'Add' else 'scale'}"
-    return new_node(op_type, [x, new_constant(graph, name, operand.astype(dtype).reshape(shape))], like=output)
+    return new_node(
+        op_type, [x, new_constant(graph_of(chain.nodes[0]), name, operand.astype(dtype).reshape(shape))], like=output
+    )
 
 
 def _fold_before_or_simplify(node: ir.Node) -> Iterator[Remark]:
@@ -269,7 +192,7 @@ def _fold_before_or_simplify(node: ir.Node) -> Iterator[Remark]:
         return
     if refusal and is_op(node, "BatchNormalization"):
         yield Remark(described(node), f"not folded into what follows: {refusal}")
-    _simplify(chain, x, axis, rank, channels)
+    _simplify(chain, x, axis, rank)
 
 
 def _scaled_input(node: ir.Node) -> ir.Value | None:
@@ -299,7 +222,7 @@ def _fold_into_users(chain: _Chain, x: ir.Value, axis: int, rank: int, channels:
         weight, array = data_input(user, 1), constant(data_input(user, 1))
         if weight is None or array is None:
             return "the weight behind it is not constant"
-        refusal = _refusal(user, weight, array, chain.does) or _refusal_before(user, array, chain.does, channels)
+        refusal = _refusal(user, weight, array, chain.does) or _refusal_before(user, array, chain.does)
         if refusal:
             return refusal
         weights.append(array)
@@ -314,11 +237,11 @@ def _fold_into_users(chain: _Chain, x: ir.Value, axis: int, rank: int, channels:
     return None
 
 
-def _refusal_before(user: ir.Node, weight: np.ndarray, does: Affine, channels: int) -> str | None:
+def _refusal_before(user: ir.Node, weight: np.ndarray, does: Affine) -> str | None:
     if data_input(user, 2) is not None and constant(data_input(user, 2)) is None:
         return "the bias behind it is not constant"
     largest = float(np.abs(weight.astype(np.float64)).max(initial=0)) * float(np.abs(does.scale).max())
-    if weight.dtype not in (np.float32, np.float64) or largest > 1e30:
+    if weight.dtype.name not in ("float32", "float64") or largest > 1e30:
         return "the folded weights might exceed their type"
     if is_op(user, "Conv"):
         window = Window.of(user)
@@ -332,52 +255,7 @@ def _refusal_before(user: ir.Node, weight: np.ndarray, does: Affine, channels: i
     return None if does.only_scales else "its shift would only move behind the product"
 
 
-def _before_conv(node: ir.Node, weight: np.ndarray, does: Affine) -> str | None:
-    groups, outputs, inputs = node.attributes.get_int("group", 1), weight.shape[0], weight.shape[1]
-    if does.scale.size != groups * inputs:
-        return "it has another number of channels"
-    bias = _bias(node, outputs)
-    if bias is None:
-        return "the bias behind it is not constant"
-
-    def per_weight(of_channel: np.ndarray) -> np.ndarray:
-        """(o, c / groups, 1, ...): what the input channel has that each weight meets."""
-        return np.repeat(of_channel.reshape(groups, inputs), outputs // groups, axis=0).reshape(
-            outputs, inputs, *[1] * (weight.ndim - 2)
-        )
-
-    wide = weight.astype(np.float64)
-    shifted = (wide * per_weight(does.shift)).sum(axis=tuple(range(1, weight.ndim)))
-    return _renew(node, wide * per_weight(does.scale), bias + shifted)
-
-
-def _before_gemm(node: ir.Node, weight: np.ndarray, does: Affine) -> str | None:
-    transposed = node.attributes.get_int("transB", 0)
-    wide = weight.astype(np.float64)
-    matrix = wide.T if transposed else wide
-    bias = _bias(node, matrix.shape[1])
-    if bias is None:
-        return "the bias behind it is not constant"
-    alpha, beta = node.attributes.get_float("alpha", 1.0), node.attributes.get_float("beta", 1.0)
-    scaled = matrix * does.scale[:, None]
-    refusal = _renew(node, scaled.T if transposed else scaled, beta * bias + alpha * (does.shift @ matrix))
-    if refusal is None:
-        node.attributes.add(ir.AttrFloat32("beta", 1.0))
-    return refusal
-
-
-def _before_matmul(node: ir.Node, weight: np.ndarray, does: Affine) -> str | None:
-    return _renewed(node, 1, weight.astype(np.float64) * does.scale[:, None], node.inputs[1], "weight")
-
-
-BEFORE: Mapping[str, Callable[[ir.Node, np.ndarray, Affine], str | None]] = {
-    "Conv": _before_conv,
-    "Gemm": _before_gemm,
-    "MatMul": _before_matmul,
-}
-
-
-def _simplify(chain: _Chain, x: ir.Value, axis: int, rank: int, channels: int) -> None:
+def _simplify(chain: _Chain, x: ir.Value, axis: int, rank: int) -> None:
     """Mul and Add, whichever is needed, where that is no more nodes than before or replaces a BatchNormalization."""
     does = chain.does
     wanted = [] if does.only_scales and does.only_shifts else [*([] if does.only_shifts else ["Mul"])]

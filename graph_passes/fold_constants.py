@@ -6,8 +6,9 @@
     x -> Identity -> Dropout -> Cast(same type) -> y   becomes   x -> y
 
 On top of the onnxscript optimizer, whose rules are picked here one by one. Those for batch normalisation are not among
-them: ours knows more, and its rule for Gemm forgets ``beta``. Functions of the model are inlined, ours apart. The opset is
-raised to one that all consumers here read.
+them: ours knows more, and its rule for Gemm forgets ``beta``. Nor are those for Clip, Min and Max: one takes
+clip(clip(x, -1, 1), 2, 3), which is 2, for clip(x, 1, 1), the others forget what a bound's shape does to the answer's.
+Functions of the model are inlined, ours apart. The opset is raised to one that all consumers here read.
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ STEPS = 4  # rounds of folding and rewriting, each of which may open up somethin
 @dataclass(frozen=True)
 class FoldConstants(Pass):
     name: ClassVar[str] = "fold_constants"
-    largest: int = field(default=2**24, metadata={"help": "elements of a tensor above which nothing is computed from it"})
+    largest: int = field(
+        default=2**24, metadata={"help": "elements of a tensor above which nothing is computed from it"}
+    )
 
     def apply(self, model: ir.Model) -> Iterable[Remark]:
         from onnx_ir.passes import common
@@ -49,7 +52,6 @@ class FoldConstants(Pass):
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
         common.LiftSubgraphInitializersToMainGraphPass()(model)
         common.RemoveUnusedOpsetsPass()(model)
-        common.OutputFixPass()(model)
         return remarks
 
 
@@ -58,7 +60,9 @@ def _folding(largest: int) -> ir.passes.PassBase:
     from onnxscript.optimizer._constant_folding import FoldConstantsPass
 
     class Folding(FoldConstantsPass):
-        def process_node(self, node: ir.Node, is_function: bool):  # noqa: ANN202 - its type is private
+        def process_node(self, node: ir.Node, is_function: bool):
+            if is_op(node, "CastLike") and not node.attributes.get_int("saturate", 1):
+                return None  # its rule makes a Cast that saturates
             try:
                 return super().process_node(node, is_function)
             except RuntimeError:  # such as of the rule for SplitToSequence, at any split that is not known
@@ -91,10 +95,7 @@ def _rules() -> tuple:
         rules.collapse_slice_rule,
         rules.collapse_slice2_rule,
         rules.materialize_reshape_shape_rule,
-        rules.min_max_rule,
-        rules.max_min_rule,
         rules.successive_relu_rule,
-        rules.successive_clip_rule,
         rules.normalize_pad_format_conv_rule,
         rules.fuse_pad_into_conv_rule,
     )
@@ -130,7 +131,11 @@ def _misconverted(node: ir.Node, opset: int) -> str | None:
         return "onnx's converter takes the batch dimension off the inputs of Scan"
     if opset < 13 and is_op(node, "Hardmax"):
         return "onnx's converter forgets that Hardmax flattened its input"
-    if opset == RESIZE_AS_UPSAMPLE and is_op(node, "Resize") and node.attributes.get_string("mode", "nearest") == "nearest":
+    if (
+        opset == RESIZE_AS_UPSAMPLE
+        and is_op(node, "Resize")
+        and node.attributes.get_string("mode", "nearest") == "nearest"
+    ):
         scales = constant(node.inputs[1])
         if scales is None or (scales < 1).any():
             return "Resize to a smaller size rounded up then"
@@ -165,10 +170,6 @@ def _does_nothing(node: ir.Node) -> bool:
     if is_op(node, "Reshape"):
         x, y = node.inputs[0], node.outputs[0]
         return (
-            x is not None
-            and x.shape is not None
-            and y.shape is not None
-            and x.shape.is_static()
-            and x.shape == y.shape
+            x is not None and x.shape is not None and y.shape is not None and x.shape.is_static() and x.shape == y.shape
         )
     return False

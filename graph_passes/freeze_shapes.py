@@ -65,7 +65,8 @@ class FreezeShapes(Pass):
                 if isinstance(dim, int):
                     if dim != size:
                         raise ValueError(
-                            f"shape {_text(shape)} given for {name} does not fit: dimension {axis} is {dim} in the model"
+                            f"shape {_text(shape)} given for {name} does not fit: "
+                            f"dimension {axis} is {dim} in the model"
                         )
                     continue
                 key = dim.value or (name, axis)
@@ -111,7 +112,7 @@ def _plain_initializers(model: ir.Model) -> None:
 
 
 def _mark_dynamic(graph: ir.Graph) -> None:
-    """A dynamic dimension without a name of its own, which some exporters write as -1 or "?", becomes one of no name."""
+    """A dynamic dimension without a name of its own, such as -1 or "?", becomes one of no name."""
     for value in graph.inputs:
         if value.shape is not None:
             value.shape = ir.Shape([None if _nameless(dim) else dim for dim in value.shape])

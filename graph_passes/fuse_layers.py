@@ -4,10 +4,10 @@
 
     x ── Conv ── Add(residual) ── Relu ── y     becomes     x, residual ── loopwright.Conv_bias_residual_relu ── y
 
-Layers are Conv, Gemm or MatMul, then a bias, a residual of the answer's shape, and an activation, in this order and each
-where it is there. Layer normalisation written out becomes the standard LayerNormalization; attention written out, a call of
-``loopwright.Attention``. With ``depthwise_pointwise``, a depthwise layer and the 1x1 layer that alone reads it become one
-call too. A value that anything else reads, or that is an output of the model, is never swallowed.
+Layers are Conv, Gemm or MatMul, then a bias, a residual of the answer's shape, and an activation, in this order and
+each where it is there. Layer normalisation written out becomes the standard LayerNormalization; attention written out,
+a call of ``loopwright.Attention``. With ``depthwise_pointwise``, a depthwise layer and the 1x1 layer that alone reads
+it become one call too. A value that anything else reads, or that is an output of the model, is never swallowed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,17 @@ from graph_passes.exported_forms import activation_of, activation_of_one
 from graph_passes.layer_norm import fuse_layer_norm
 from graph_passes.layers import Layer, call, call_function, function, operator_attributes
 from graph_passes.lazy import ir
-from graph_passes.values import constant, data_input, is_op, new_constant, same_graph, sole_user, static_shape, supplant
+from graph_passes.values import (
+    constant,
+    data_input,
+    graph_of,
+    is_op,
+    new_constant,
+    same_graph,
+    sole_user,
+    static_shape,
+    supplant,
+)
 from graph_passes.window import Window
 
 OLDEST_OPSET = 17  # which has every operator that the bodies use
@@ -68,9 +78,9 @@ class _Growing:
 
 
 def _fuse(model: ir.Model, node: ir.Node) -> Iterator[Remark]:
-    layer = Layer.of(node)
-    assert layer is not None
-    attributes = _attributes(node)
+    layer, attributes = Layer.of(node), _attributes(node)
+    if layer is None:
+        return
     if attributes is None:
         yield Remark(described(node), "not fused: its padding depends on a size that is unknown")
         return
@@ -149,8 +159,7 @@ def _take_bias(growing: _Growing) -> bool:
     if array.size != shape[1] or array.ndim > len(answer) or array.shape[-1:] != shape[1:]:
         return False
     if array.ndim > 1:
-        assert adding.graph is not None
-        operand = new_constant(adding.graph, f"{operand.name}_flat", array.reshape(-1))
+        operand = new_constant(graph_of(adding), f"{operand.name}_flat", array.reshape(-1))
     return _take(growing, adding, "bias", operand)
 
 

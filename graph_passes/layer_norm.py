@@ -1,6 +1,7 @@
 """Layer normalisation as exporters write it out (Ba, Kiros and Hinton, 2016)::
 
-    d = x - mean(x);  y = d / sqrt(mean(d * d) + epsilon) * scale + shift     becomes     y = LayerNormalization(x, scale, shift)
+    d = x - mean(x);  y = d / sqrt(mean(d * d) + epsilon) * scale + shift     becomes     y = LayerNormalization(x,
+    scale, shift)
 
 d * d may be Pow(d, 2), the division a product with a reciprocal, and the means' axis the last one alone.
 """
@@ -34,9 +35,10 @@ def _fuse(mean: ir.Node) -> None:
     x = mean.inputs[0]
     shape = static_shape(x)
     centred = sole_user(mean.outputs[0])
-    if x is None or shape is None or not _over_last(mean, len(shape)) or not is_op(centred, "Sub"):
+    if x is None or shape is None or not _over_last(mean, len(shape)):
         return
-    assert centred is not None
+    if centred is None or not is_op(centred, "Sub"):
+        return
     if centred.inputs[0] is not x or centred.inputs[1] is not mean.outputs[0]:
         return
     found = _normalised(centred, len(shape))
@@ -108,5 +110,3 @@ def _taken(node: ir.Node, op_type: str, size: int) -> tuple[ir.Node, ir.Value] |
     operand = user.inputs[1 if user.inputs[0] is node.outputs[0] else 0]
     array = constant(operand)
     return (user, operand) if operand is not None and array is not None and array.shape == (size,) else None
-
-

@@ -1,10 +1,10 @@
 """Layers: what becomes one call of a model-local function in the domain ``loopwright``.
 
-A layer is ``activation(op(x, w) + b + r)``. Its function is named after its parts, as in ``Conv_bias_residual_relu``, reads
-x, w, then b and r where it has them, and has the attributes of its operator, and those of its activation as activation_alpha
-and so on. The body says in
-standard operators what that means, so any runtime can run it, and a backend that has a kernel looks at the name alone.
-``_nhwc`` at the end means that x, r and the answer have their channels last; weights stay as ONNX has them.
+A layer is ``activation(op(x, w) + b + r)``. Its function is named after its parts, as in ``Conv_bias_residual_relu``,
+reads x, w, then b and r where it has them, and has the attributes of its operator, and those of its activation as
+activation_alpha and so on. The body says in standard operators what that means, so any runtime can run it, and a
+backend that has a kernel looks at the name alone. ``_nhwc`` at the end means that x, r and the answer have their
+channels last; weights stay as ONNX has them.
 """
 
 from __future__ import annotations
@@ -36,8 +36,13 @@ class Layer:
 
     @property
     def name(self) -> str:
-        parts = (self.op, self.bias and "bias", self.residual and "residual", self.activation)
-        return "_".join([*filter(None, parts), *(["nhwc"] if self.channels_last else [])])
+        flags = {
+            "bias": self.bias,
+            "residual": self.residual,
+            self.activation: self.activation,
+            "nhwc": self.channels_last,
+        }
+        return "_".join([self.op, *(part for part, there in flags.items() if part and there)])
 
     @classmethod
     def named(cls, name: str) -> Layer | None:
@@ -63,7 +68,7 @@ class Layer:
         return cls(node.op_type, bias=len(node.inputs) > 2 and node.inputs[2] is not None)
 
     def following(self, part: str) -> Layer | None:
-        """This layer with one more part behind it: "bias", "residual" or an activation; None where it cannot have it."""
+        """This layer and one more part: "bias", "residual" or an activation; None where it cannot have it."""
         if self.activation or (part in ("bias", "residual") and self.residual) or (part == "bias" and self.bias):
             return None
         if part in ("bias", "residual"):

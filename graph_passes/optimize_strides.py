@@ -8,11 +8,11 @@
     x ── conv 3x3, stride 2 ── relu ── conv 1x1 ── add ── relu ──┬── conv 1x1
     └─────────────────── max pool 1x1, stride 2 ──┘              └── conv 1x1
 
-A value is read on a grid: every second pixel, say, where all that read it have stride 2 and a kernel of 1x1 (or a dilation
-and padding that are multiples of 2). Grids are found from the outputs backwards; a value's is the greatest common divisor
-of its readers'. A convolution or pooling then computes that grid alone, by a larger stride; elementwise operators pass it
-on to their inputs. Where one of several inputs is needed in full elsewhere, a 1x1 pooling aligns it, but only if
-multiply-adds fall. The answers are the same: no arithmetic changes, some is left out.
+A value is read on a grid: every second pixel, say, where all that read it have stride 2 and a kernel of 1x1 (or a
+dilation and padding that are multiples of 2). Grids are found from the outputs backwards; a value's is the greatest
+common divisor of its readers'. A convolution or pooling then computes that grid alone, by a larger stride; elementwise
+operators pass it on to their inputs. Where one of several inputs is needed in full elsewhere, a 1x1 pooling aligns it,
+but only if multiply-adds fall. The answers are the same: no arithmetic changes, some is left out.
 """
 
 from __future__ import annotations
@@ -22,12 +22,20 @@ from dataclasses import dataclass
 from math import gcd, prod
 from typing import ClassVar, TypeAlias
 
-import numpy as np
-
 from graph_passes.base import Pass, Remark, described
 from graph_passes.count import macs
 from graph_passes.lazy import ir
-from graph_passes.values import constant, is_op, main_output, new_constant, new_node, producer, static_shape
+from graph_passes.values import (
+    constant,
+    is_op,
+    known_shape,
+    main_output,
+    new_constant,
+    new_node,
+    producer,
+    required,
+    static_shape,
+)
 from graph_passes.window import POOLS, Window
 
 Grid: TypeAlias = tuple[int, ...]  # every how many pixels, one number a spatial axis
@@ -65,7 +73,9 @@ def _stuck(images: Mapping[ir.Node, _Image], plan: _Plan) -> Iterator[Remark]:
         x = node.inputs[0]
         if image.window is None or not image.window.pointwise or x is None or producer(x) not in images:
             continue
-        left = [stride // step for stride, step in zip(image.window.strides, plan.grid(x, len(image.sizes)), strict=True)]
+        left = [
+            stride // step for stride, step in zip(image.window.strides, plan.grid(x, len(image.sizes)), strict=True)
+        ]
         readers = [use.node for use in x.uses() if use.node is not node]
         if any(stride > 1 for stride in left) and (readers or x.is_graph_output()):
             by = described(readers[0]) if readers else "the caller"
@@ -177,8 +187,7 @@ def _wants(node: ir.Node, image: _Image, grid: Grid) -> Iterator[tuple[ir.Value,
     """Which grid of each input a node reads to compute its answer on a grid."""
     window = image.window
     if window is not None:
-        x = node.inputs[0]
-        assert x is not None
+        x = required(node.inputs[0])
         steps = []
         for k, stride, dilation, before, step in zip(
             window.kernel, window.strides, window.dilations, window.before, grid, strict=True
@@ -224,20 +233,17 @@ class _Rewriter:
             else:
                 self._align(node, image)
         for value, grid in self._plan.grids.items():
-            shape = static_shape(value)
-            assert shape is not None
+            shape = known_shape(value)
             value.shape = ir.Shape([*shape[:2], *(-(-s // step) for s, step in zip(shape[2:], grid, strict=True))])
 
     def _stride(self, node: ir.Node, window: Window, sizes: tuple[int, ...]) -> None:
         """A window that reads its input's grid and answers on its output's."""
-        x = node.inputs[0]
-        assert x is not None
+        x = required(node.inputs[0])
         rank = len(sizes)
         have, grid = self._plan.grid(x, rank), self._plan.grid(node.outputs[0], rank)
         if all(step == 1 for step in (*have, *grid)):
             return
-        shape = static_shape(x)
-        assert shape is not None
+        shape = known_shape(x)
         strides, dilations, before, after = [], [], [], []
         for axis in range(rank):
             k, step = window.kernel[axis], have[axis]
@@ -258,27 +264,26 @@ class _Rewriter:
             if have == steps:
                 continue
             finer = tuple(want // step for want, step in zip(steps, have, strict=True))
-            aligned = self._on_grid(node, value, finer)
+            aligned = self._on_grid(value, finer)
             for place, there in enumerate(node.inputs):
                 if there is value:
                     node.replace_input_with(place, aligned)
 
-    def _on_grid(self, before: ir.Node, value: ir.Value, steps: Grid) -> ir.Value:
+    def _on_grid(self, value: ir.Value, steps: Grid) -> ir.Value:
         if (value, steps) in self._aligned:
             return self._aligned[value, steps]
         array = constant(value)
         if array is not None:
-            places = [slice(None)] * 2 + [slice(None, None, step) for step in steps]
-            aligned = new_constant(self._graph, f"{value.name}_aligned", np.ascontiguousarray(array[tuple(places[-array.ndim :])]))
+            places = [slice(None), slice(None), *(slice(None, None, step) for step in steps)]
+            aligned = new_constant(self._graph, f"{value.name}_aligned", array[tuple(places[-array.ndim :])])
         else:
-            aligned = self._pooled(before, value, steps)
+            aligned = self._pooled(value, steps)
         self._aligned[value, steps] = aligned
         return aligned
 
-    def _pooled(self, before: ir.Node, value: ir.Value, steps: Grid) -> ir.Value:
+    def _pooled(self, value: ir.Value, steps: Grid) -> ir.Value:
         """Every so many pixels of a value."""
-        shape = static_shape(value)  # as before the rewriting, and so on the value's own grid:
-        assert shape is not None
+        shape = known_shape(value)  # as before the rewriting, and so on the value's own grid:
         have = self._plan.grid(value, len(steps))
         sizes = [-(-size // (step * own)) for size, step, own in zip(shape[2:], steps, have, strict=True)]
         pool = new_node(

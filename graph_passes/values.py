@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +24,28 @@ def producer(value: ir.Value | None) -> ir.Node | None:
 def data_input(node: ir.Node, index: int) -> ir.Value | None:
     """An input, or None where it is left out."""
     return node.inputs[index] if index < len(node.inputs) else None
+
+
+def required(value: ir.Value | None) -> ir.Value:
+    """An input or an answer without which its operator would be none.
+
+    Raises:
+        ValueError: it is left out.
+    """
+    if value is None:
+        raise ValueError("the model is not valid: an operator lacks an input that it cannot do without")
+    return value
+
+
+def graph_of(node: ir.Node) -> ir.Graph:
+    """The graph that a node stands in.
+
+    Raises:
+        RuntimeError: it was removed from its graph.
+    """
+    if node.graph is None:
+        raise RuntimeError(f"{node.op_type} {node.name} stands in no graph")
+    return node.graph
 
 
 def constant(value: ir.Value | None) -> np.ndarray | None:
@@ -60,7 +83,19 @@ def static_shape(value: ir.Value | None) -> tuple[int, ...] | None:
     """The shape, where every dimension of it is known."""
     if value is None or value.shape is None or not value.shape.is_static():
         return None
-    return tuple(int(dim) for dim in value.shape)
+    return tuple(dim for dim in value.shape if isinstance(dim, int))
+
+
+def known_shape(value: ir.Value) -> tuple[int, ...]:
+    """The shape of a value that is known to have a static one.
+
+    Raises:
+        ValueError: it has none.
+    """
+    shape = static_shape(value)
+    if shape is None:
+        raise ValueError(f"the shape of {value.name} is unknown")
+    return shape
 
 
 def sole_user(value: ir.Value) -> ir.Node | None:
@@ -96,7 +131,7 @@ def new_constant(graph: ir.Graph, name: str, array: np.ndarray) -> ir.Value:
 def new_node(
     op_type: str,
     inputs: Sequence[ir.Value | None],
-    attributes: dict[str, object] | None = None,
+    attributes: Mapping[str, Any] | None = None,
     *,
     like: ir.Value | None = None,
     name: str | None = None,
@@ -126,15 +161,13 @@ def bypass(node: ir.Node, value: ir.Value) -> bool:
             return False
         value.name, value.type, value.shape = output.name, output.type, output.shape
     output.replace_all_uses_with(value, replace_graph_outputs=True)
-    assert node.graph is not None
-    node.graph.remove(node, safe=True)
+    graph_of(node).remove(node, safe=True)
     return True
 
 
 def supplant(old: Sequence[ir.Node], new: Sequence[ir.Node]) -> None:
     """Puts ``new`` in the place of the last of ``old``, which all go; the last node's first output is what remains."""
     last = old[-1]
-    assert last.graph is not None
     ir.convenience.replace_nodes_and_values(
-        last.graph, last, list(reversed(old)), list(new), [last.outputs[0]], [new[-1].outputs[0]]
+        graph_of(last), last, list(reversed(old)), list(new), [last.outputs[0]], [new[-1].outputs[0]]
     )

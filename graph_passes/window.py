@@ -12,7 +12,7 @@ POOLS = ("AveragePool", "LpPool", "MaxPool")
 
 @dataclass(frozen=True)
 class Window:
-    """One number a spatial axis in each field; zeros (or nothing, for pooling) lie ``before`` and ``after`` the image."""
+    """One number a spatial axis in each field; ``before`` and ``after`` the image lie zeros, or nothing for pooling."""
 
     kernel: tuple[int, ...]
     strides: tuple[int, ...]

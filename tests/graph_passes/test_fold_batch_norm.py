@@ -78,7 +78,9 @@ def test_after_a_product_and_its_bias() -> None:
 
 
 def test_a_bias_alone_stays_behind_a_product() -> None:
-    original = model("g (float[3,4] x) => (float[3,5] y) <float[4,5] w, float[5] b> { h = MatMul (x, w) y = Add (h, b) }")
+    original = model(
+        "g (float[3,4] x) => (float[3,5] y) <float[4,5] w, float[5] b> { h = MatMul (x, w) y = Add (h, b) }"
+    )
     optimized = run_pass(original, "fold_batch_norm")
     assert operators(optimized.model) == {"MatMul": 1, "Add": 1}
     assert weights(optimized.model).keys() == {"w", "b"}
@@ -139,7 +141,8 @@ def test_a_chain_behind_nothing_becomes_one_scale_and_shift() -> None:
 
 def test_before_a_convolution_without_padding() -> None:
     original = model(
-        f"""g (float[1,4,5,5] x) => (float[1,6,3,3] y, float[1,4,5,5] z) <float[6,2,3,3] w, float[4,4,1,1] v, {norm(4)}> {{
+        f"""g (float[1,4,5,5] x) => (float[1,6,3,3] y, float[1,4,5,5] z)
+            <float[6,2,3,3] w, float[4,4,1,1] v, {norm(4)}> {{
             h = Relu (x)
             {apply("h", "i")}
             y = Conv <group: int = 2> (i, w)
@@ -310,7 +313,11 @@ def test_a_division_of_a_constant_is_no_scale() -> None:
 
 def test_integers_are_not_scaled() -> None:
     original = model(
-        "g (int32[1,4] x) => (int32[1,4] y) <int32 a, int32 b, int32 c> { h = Mul (x, a) i = Mul (h, b) y = Div (i, c) }",
+        """g (int32[1,4] x) => (int32[1,4] y) <int32 a, int32 b, int32 c> {
+            h = Mul (x, a)
+            i = Mul (h, b)
+            y = Div (i, c)
+        }""",
         a=3, b=5, c=7,
     )  # fmt: skip
     optimized = graph_passes.optimize(original, passes=["fold_batch_norm"])

@@ -45,8 +45,8 @@ FORMS: dict[str, list[str]] = {
     "gelu_tanh": [
         """c = Pow (h, three) d = Mul (c, cubic) s = Add (h, d) t = Mul (s, rate) u = Tanh (t) p = Add (u, one)
         m = Mul (h, half) y = Mul (m, p)""",
-        """q = Mul (h, h) c = Mul (q, h) d = Mul (cubic, c) s = Add (d, h) t = Mul (rate, s) u = Tanh (t) p = Add (one, u)
-        m = Mul (half, p) y = Mul (h, m)""",
+        """q = Mul (h, h) c = Mul (q, h) d = Mul (cubic, c) s = Add (d, h) t = Mul (rate, s) u = Tanh (t) p = Add (one,
+        u) m = Mul (half, p) y = Mul (h, m)""",
     ],
 }
 CONSTANTS = {
@@ -174,9 +174,7 @@ def test_what_is_broadcast_is_no_residual(shape: str) -> None:
 
 
 def test_an_answer_added_to_itself_stays() -> None:
-    original = model(
-        "g (float[1,4,5,5] x) => (float[1,4,5,5] y) <float[4,4,1,1] w> { h = Conv (x, w) y = Add (h, h) }"
-    )
+    original = model("g (float[1,4,5,5] x) => (float[1,4,5,5] y) <float[4,4,1,1] w> { h = Conv (x, w) y = Add (h, h) }")
     assert operators(run_pass(original, "fuse_layers").model) == {"Conv": 1, "Add": 1}
 
 
@@ -304,7 +302,9 @@ def test_names_tell_the_layer(op: str, activation: str | None) -> None:
                 assert Layer.named(layer.name) == layer
 
 
-@pytest.mark.parametrize("name", ["Conv_biased", "Attention", "Conv_relu_bias", "Pool_relu", "Conv_relu_", "Conv_relu\n"])
+@pytest.mark.parametrize(
+    "name", ["Conv_biased", "Attention", "Conv_relu_bias", "Pool_relu", "Conv_relu_", "Conv_relu\n"]
+)
 def test_other_names_are_no_layers(name: str) -> None:
     assert Layer.named(name) is None
 
@@ -314,7 +314,8 @@ def test_other_names_are_no_layers(name: str) -> None:
 @pytest.mark.parametrize("shifted", [True, False])
 def test_layer_normalisation(square: str, ending: str, shifted: bool) -> None:
     original = model(
-        f"""g (float[2,3,8] x) => (float[2,3,8] y) <int64[1] axis, float two, float epsilon, float[8] gamma, float[8] beta> {{
+        f"""g (float[2,3,8] x) => (float[2,3,8] y)
+            <int64[1] axis, float two, float epsilon, float[8] gamma, float[8] beta> {{
             m = ReduceMean (x, axis)
             d = Sub (x, m)
             p = {square}
@@ -349,8 +350,12 @@ def test_a_normalisation_over_another_axis_stays() -> None:
 
 
 def attention(scores: str, transposed: bool = False, tail: str = "p = Softmax <axis: int = -1> (s)") -> onnx.ModelProto:
-    """Two heads of four elements, five queries and seven keys; k comes transposed, or with its heads behind its keys."""
-    k = "k = Transpose <perm: ints = [0, 2, 3, 1]> (keys)" if transposed else "k = Transpose <perm: ints = [0, 1, 3, 2]> (keys)"
+    """Two heads of four elements, five queries, seven keys; k comes transposed, or with its heads behind its keys."""
+    k = (
+        "k = Transpose <perm: ints = [0, 2, 3, 1]> (keys)"
+        if transposed
+        else "k = Transpose <perm: ints = [0, 1, 3, 2]> (keys)"
+    )
     shape = "1,7,2,4" if transposed else "1,2,7,4"
     return model(
         f"""g (float[1,2,5,4] q, float[{shape}] keys, float[1,2,7,3] v, float[1,1,5,7] mask) => (float[1,2,5,3] y)
@@ -392,7 +397,10 @@ def test_attention_that_makes_zeros_of_what_is_no_number() -> None:
 @pytest.mark.parametrize(
     ("scores", "tail"),
     [
-        ("a = MatMul (q, k) b = Add (a, mask) s = Div (b, two)", "p = Softmax <axis: int = -1> (s)"),  # scales the mask too
+        (
+            "a = MatMul (q, k) b = Add (a, mask) s = Div (b, two)",
+            "p = Softmax <axis: int = -1> (s)",
+        ),  # scales the mask too
         ("s = MatMul (q, k)", "p = Softmax <axis: int = 2> (s)"),
         ("s = MatMul (q, k)", "t = Softmax <axis: int = -1> (s) p = Add (t, mask)"),
         ("a = MatMul (q, k) b = Abs (a) s = Add (b, mask)", "p = Softmax <axis: int = -1> (s)"),
