@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help search test bench models lint sanitize constraints native clean
+.PHONY: help search test ablation bench models lint sanitize constraints native clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -30,6 +30,9 @@ search: native  ## tune dense layers of real networks (make search ARGS="--help"
 
 test: native $(MODELS)/.small  ## the whole test suite (make test ARGS="-k search": a part of it)
 	@$(PY) -m pytest tests benchmarks -q $(ARGS)
+
+ablation: native  ## what each graph pass is worth, in ONNX Runtime (ARGS="mobilenetv2 --threads 1,2")
+	@$(PY) -m benchmarks.ablation $(ARGS)
 
 bench: native $(MODELS)/.all  ## measure against the peers
 	@$(PY) -m pytest benchmarks --benchmark $(ARGS)
