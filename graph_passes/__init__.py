@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from graph_passes.base import Pass, Remark
+from graph_passes.channels_last import ChannelsLast
 from graph_passes.fold_batch_norm import FoldBatchNorm
 from graph_passes.fold_constants import FoldConstants
 from graph_passes.freeze_shapes import FreezeShapes
@@ -32,7 +33,7 @@ DEFAULT_PASSES: tuple[Pass, ...] = (
     FuseLayers(),
 )
 # What the command line offers by name.
-PASSES: Mapping[str, type[Pass]] = {a_pass.name: type(a_pass) for a_pass in DEFAULT_PASSES}
+PASSES: Mapping[str, type[Pass]] = {a_pass.name: type(a_pass) for a_pass in (*DEFAULT_PASSES, ChannelsLast())}
 
 __all__ = ["DEFAULT_PASSES", "PASSES", "Optimized", "Pass", "PassReport", "Remark", "inline", "optimize"]
 

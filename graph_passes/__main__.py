@@ -40,7 +40,8 @@ def parser() -> Parser:
     )
     add = parser.add_argument
     add("input", metavar="IN.onnx", type=Path, help="the model")
-    add("output", metavar="OUT.onnx", type=Path, help="where the optimized model goes; weights over 2 GiB beside it")
+    about = "where the optimized model goes; beside it, as OUT.onnx.data, weights that came from such a file or exceed 2 GiB"
+    add("output", metavar="OUT.onnx", type=Path, help=about)
     add(
         "--input-shape",
         action="append",
@@ -158,7 +159,8 @@ def _checked(arguments: argparse.Namespace, optimized: Optimized) -> list[Differ
 
 
 def _print_remarks(optimized: Optimized) -> None:
-    print()
+    if any(report.remarks for report in optimized.reports):
+        print()
     for report in optimized.reports:
         for remark in report.remarks:
             print(f"{report.name}: {remark}")

@@ -72,6 +72,8 @@ def random_inputs(graph: ir.Graph, seed: int) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
     inputs = {}
     for value in graph.inputs:
+        if value.type is not None and not isinstance(value.type, ir.TensorType):
+            raise ValueError(f"input {value.name} is no tensor, and for others there are no random values")
         shape = static_shape(value)
         if shape is None or value.dtype is None:
             raise ValueError(f"input {value.name} has a dynamic shape; give it one (--input-shape {value.name}:1,...)")

@@ -190,8 +190,9 @@ def _fold_before_or_simplify(node: ir.Node) -> Iterator[Remark]:
     refusal = _fold_into_users(chain, x, axis, rank, channels)
     if refusal is None:
         return
-    if refusal and is_op(node, "BatchNormalization"):
-        yield Remark(described(node), f"not folded into what follows: {refusal}")
+    if is_op(node, "BatchNormalization"):
+        reason = refusal or "no convolution or product alone stands before or behind it"
+        yield Remark(described(node), f"becomes a scale and shift: {reason}")
     _simplify(chain, x, axis, rank)
 
 

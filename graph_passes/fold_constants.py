@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from graph_passes.base import DOMAIN, Pass, Remark, every_graph
+from graph_passes.freeze_shapes import fill_constants
 from graph_passes.lazy import ir
 from graph_passes.values import bypass, constant, is_op, scalar
 
@@ -44,6 +45,7 @@ class FoldConstants(Pass):
         remarks = list(_raise_opset(model))
         rules, fold = rewriter.RewritePass(_rules()), _folding(self.largest)
         for _ in range(STEPS):
+            fill_constants(model)
             folded = fold(model)
             dropped = _drop_noops(model)
             if not (rules(model).modified or folded.modified or dropped):

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from math import prod
 from typing import ClassVar
 
 import numpy as np
@@ -22,6 +23,7 @@ from graph_passes.lazy import ir
 from graph_passes.values import constant, is_op, new_constant
 
 BATCH_NAMES = ("n", "b", "bs")  # and all that begins with "batch"
+LARGEST_FILLED = 2**28  # elements
 NAMELESS = (None, "", "?", "None", "-1")
 
 
@@ -39,14 +41,14 @@ class FreezeShapes(Pass):
         sizes = self._given(model.graph)
         remarks = list(self._batches(model.graph, sizes))
         frozen = _freeze(model.graph, sizes)
-        if frozen:
+        if frozen or self.input_shapes:
             _forget_shapes(model)
         _infer(model)
         return [*remarks, *_still_dynamic(model.graph)]
 
     def _given(self, graph: ir.Graph) -> dict[tuple[str, int] | str, int]:
         """Sizes by dimension name, and by (input, axis) where a dimension has none."""
-        inputs = {str(value.name): value for value in graph.inputs}
+        inputs = {str(value.name): value for value in _tensors(graph)}
         sizes: dict[tuple[str, int] | str, int] = {}
         for name, shape in self.input_shapes:
             if name not in inputs:
@@ -98,11 +100,16 @@ def _plain_initializers(model: ir.Model) -> None:
 
     common.RemoveInitializersFromInputsPass()(model)
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    fill_constants(model)
+
+
+def fill_constants(model: ir.Model) -> None:
+    """A ConstantOfShape of a known shape becomes an initializer, unless that is more than any weight could be."""
     for graph in every_graph(model):
         for node in list(graph):
             dims = constant(node.inputs[0]) if is_op(node, "ConstantOfShape") else None
             output = node.outputs[0]
-            if dims is None or output.is_graph_output():
+            if dims is None or output.is_graph_output() or prod(int(dim) for dim in dims) > LARGEST_FILLED:
                 continue
             attribute = node.attributes.get("value")
             fill = attribute.as_tensor().numpy().reshape(-1)[0] if attribute else np.float32(0)
@@ -160,8 +167,10 @@ def _infer(model: ir.Model) -> None:
 
 
 def _still_dynamic(graph: ir.Graph) -> Iterator[Remark]:
-    for value in graph.inputs:
-        names = [str(dim) for dim in value.shape or () if not isinstance(dim, int)]
+    for value in _tensors(graph):
+        names = [dim.value or "?" for dim in value.shape or () if not isinstance(dim, int)]
+        if value.shape is None:
+            yield Remark(f"input {value.name}", "has no shape; give it one to freeze it")
         if names:
             yield Remark(f"input {value.name}", f"stays dynamic in {', '.join(names)}; give its shape to freeze it")
 
@@ -171,4 +180,4 @@ def _listed(graph: ir.Graph) -> str:
 
 
 def _text(shape: Iterable[object]) -> str:
-    return "x".join(map(str, shape)) or "scalar"
+    return "x".join(str(dim).replace("None", "?") for dim in shape) or "scalar"

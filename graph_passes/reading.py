@@ -165,14 +165,21 @@ def _check_graphs(model: ir.Model, name: str | Path) -> bool:
 
 
 def _check_message(proto: onnx.ModelProto, name: str | Path) -> None:
-    """onnx's own check: types, attributes, arity. What it would not let pass, or takes long to copy, is replaced in
-    ``proto`` before: unknown operators by ones of a domain that no check knows, tensors by empty ones.
+    """onnx's own check: types, attributes, arity. What it need not let pass, or takes long to copy, is replaced in
+    ``proto`` before: unknown operators by ones of a domain that no check knows, tensors by empty ones, and shapes and
+    types that are left out, which runtimes infer.
     """
     import onnx
 
     try:
         for graph in (proto.graph, *_inner_graphs(proto.graph.node)):
             _empty_weights(graph)
+        for value in (*proto.graph.input, *proto.graph.output):
+            if value.type.HasField("tensor_type"):
+                value.type.tensor_type.shape.SetInParent()
+        for value in proto.graph.output:
+            if not value.HasField("type"):
+                value.type.CopyFrom(onnx.helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, ()))
         for tensor in _external(proto):
             tensor.CopyFrom(_empty(tensor))
         for node in _unknown_operators(proto):

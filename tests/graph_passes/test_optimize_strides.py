@@ -210,6 +210,24 @@ def test_concatenation_of_rows_does_not() -> None:
     assert strides(run_pass(original, "optimize_strides").model) == [[1, 1], [1, 1], [2, 2]]
 
 
+def test_what_is_no_image_of_floats_is_aligned_by_slices() -> None:
+    original = model(
+        f"""g (float[1,4,9,9] x) => (float[1,4,5,5] y) <{WEIGHTS}, int64 axis> {{
+            h = Conv <{PAD}> (x, k)
+            i = Cast <to: int = 6> (h)
+            j = Cast <to: int = 6> (x)
+            l = CumSum (j, axis)
+            m = Add (i, l)
+            n = Cast <to: int = 1> (m)
+            y = Conv <strides: ints = [2, 2]> (n, a)
+        }}""",
+        axis=2,
+    )
+    optimized = run_pass(original, "optimize_strides")
+    assert operators(optimized.model) == {"Conv": 2, "Cast": 3, "CumSum": 1, "Slice": 1, "Add": 1}
+    assert strides(optimized.model) == [[2, 2], [1, 1]]
+
+
 def test_one_and_three_dimensions() -> None:
     line = model(
         """g (float[1,4,9] x) => (float[1,4,6] y) <float[4,4,3] k, float[4,4,1] a> {
