@@ -40,7 +40,7 @@ def parser() -> Parser:
     )
     add = parser.add_argument
     add("input", metavar="IN.onnx", type=Path, help="the model")
-    about = "where the optimized model goes; beside it, as OUT.onnx.data, weights that came from such a file or exceed 2 GiB"
+    about = "where the optimized model goes; weights over 2 GiB, or that came in a file of their own, as OUT.onnx.data"
     add("output", metavar="OUT.onnx", type=Path, help=about)
     add(
         "--input-shape",

@@ -112,6 +112,11 @@ def _last_dims(dims: Sequence[_T]) -> list[_T]:
     return _reordered(dims, channels_last(len(dims)))
 
 
+def _wide(dims: Sequence[_T], rank: int) -> list[_T | int]:
+    """Dimensions as they are broadcast to more."""
+    return [*[1] * (rank - len(dims)), *dims]
+
+
 def _is_image(value: ir.Value | None) -> bool:
     return _rank(value) >= 4
 
@@ -335,26 +340,44 @@ class _Edit:
         moving = new_node("Transpose", [value], {"perm": perm}, like=value)
         moving.outputs[0].shape = ir.Shape(_reordered(_dims(value), perm))
         moving.outputs[0].name = f"{value.name}_nhwc"
+        self._insert_behind(value, moving)
         writer = value.producer()
-        if writer is None:
-            self.graph.insert_before(self.graph[0], moving)
-        else:
-            self.graph.insert_after(writer, moving)
-            if writer in self.refusals:
-                self.remarks.append(Remark(described(writer), f"its answer is transposed: {self.refusals[writer]}"))
+        if writer is not None and writer in self.refusals:
+            self.remarks.append(Remark(described(writer), f"its answer is transposed: {self.refusals[writer]}"))
         return moving.outputs[0]
 
+    def _insert_behind(self, value: ir.Value, node: ir.Node) -> None:
+        writer = value.producer()
+        if writer is None:
+            self.graph.insert_before(self.graph[0], node)
+        else:
+            self.graph.insert_after(writer, node)
+
     def operand(self, value: ir.Value, rank: int) -> ir.Value:
-        """A constant that is broadcast to ``rank`` dimensions: (C, 1, 1) becomes (C,)."""
-        array = constant(value)
-        if array is None or array.size == 1:
+        """What is broadcast to ``rank`` dimensions, channels last: (C, 1, 1) becomes (C,)."""
+        array, dims = constant(value), _wide(_dims(value), rank)
+        if all(dim == 1 for dim in dims):
             return value
         if (value, rank) not in self.operands:
-            wide = array.reshape((1,) * (rank - array.ndim) + array.shape).transpose(channels_last(rank))
-            leading = next(axis for axis in range(rank) if wide.shape[axis] != 1)
-            operand = new_constant(self.graph, f"{value.name}_nhwc", wide.reshape(wide.shape[leading:]))
-            self.operands[value, rank] = operand
+            self.operands[value, rank] = (
+                self._reshaped_operand(value, _last_dims(dims))
+                if array is None
+                else self._constant_operand(
+                    value, array.reshape(_wide(array.shape, rank)).transpose(channels_last(rank))
+                )
+            )
         return self.operands[value, rank]
+
+    def _constant_operand(self, value: ir.Value, wide: np.ndarray) -> ir.Value:
+        leading = next((axis for axis in range(wide.ndim) if wide.shape[axis] != 1), wide.ndim)
+        return new_constant(self.graph, f"{value.name}_nhwc", wide.reshape(wide.shape[leading:]))
+
+    def _reshaped_operand(self, value: ir.Value, dims: list[_Dim]) -> ir.Value:
+        shape = new_constant(self.graph, f"{value.name}_shape", np.array(_target([], dims), np.int64))
+        node = new_node("Reshape", [value, shape], like=value)
+        node.outputs[0].shape, node.outputs[0].name = ir.Shape(dims), f"{value.name}_nhwc"
+        self._insert_behind(value, node)
+        return node.outputs[0]
 
     def again(
         self,
@@ -477,23 +500,28 @@ def _follower(images: tuple[int, ...], inputs: Mapping[int, np.ndarray] | None =
 def _elementwise(node: ir.Node) -> _Form | str:
     """Each element of the answer from the elements of the inputs at its place; what is smaller is broadcast."""
     rank = _rank(node.outputs[0])
-    constants = tuple(place for place, value in enumerate(node.inputs) if constant(value) is not None)
-    images = []
+    images, operands = [], []
     for place, value in enumerate(node.inputs):
-        if value is None or place in constants:
-            continue
-        if _rank(value) == rank:
+        if value is not None and constant(value) is None and _rank(value) == rank:
             images.append(place)
-        elif value.shape is None or any(dim != 1 for dim in value.shape):
-            return "it broadcasts an operand of fewer dimensions"
+        elif value is not None:
+            operands.append(place)
+            if value.shape is None or (constant(value) is None and not _is_moved_by_reshape(value, rank)):
+                return "it broadcasts an operand of fewer dimensions"
     if _same_rank(node, images) is None or not images:
         return RANK
 
     def build(edit: _Edit, node: ir.Node, images: _Images, to_last: bool) -> Sequence[ir.Value]:
-        operands = {place: edit.operand(value, rank) for place in constants if (value := node.inputs[place])}
-        return edit.again(node, {**images, **operands}, to_last)
+        moved = {place: edit.operand(value, rank) for place in operands if (value := node.inputs[place]) is not None}
+        return edit.again(node, {**images, **moved}, to_last)
 
     return _Form(tuple(images), build)
+
+
+def _is_moved_by_reshape(value: ir.Value, rank: int) -> bool:
+    """Whether an operand of fewer dimensions has its elements in the same order in either layout."""
+    dims = _wide(_dims(value), rank)
+    return len(dims) == rank and _keeps_order(dims) and _target([], _last_dims(dims)) is not None
 
 
 def _along_axis(default: int | None, all_inputs: bool = False) -> _Rule:
