@@ -1,0 +1,209 @@
+"""onnx's own backend node tests, each run through ``optimize``: what passed in ONNX Runtime before passes after.
+
+The cases come with onnx as Python modules, about one an operator, which make models, inputs and expected outputs when
+they are imported; so does each test here, one a module. Of 1,884 cases (onnx 1.23), 1,525 pass in ONNX Runtime 1.31 as
+they are. The others have types that its Python interface does not take (bfloat16, float8, int4, optional values) or
+operators that it lacks: of them it is asked that ``optimize`` raises nothing. Then what no case there has: operators of
+older opsets, nodes after one another, odd outputs.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import warnings
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx.parser
+import onnxruntime
+import pytest
+from onnx import TensorProto, numpy_helper
+from onnx.backend.test.case.test_case import TestCase
+
+import graph_passes
+from tests.graph_passes import oracle
+
+PACKAGE = "onnx.backend.test.case.node"
+FOLDER = Path(onnx.__file__).parent.joinpath(*PACKAGE.split(".")[1:])
+MODULES = [module.name for module in pkgutil.iter_modules([str(FOLDER)]) if not module.name.startswith("_")]
+
+# Of the cases that spell an operator out as its function, every so many: attention's 93 are the same hundred nodes with
+# other shapes, and would take a fifth of the time of all tests here.
+EXPANDED_KEPT: Mapping[str, int] = {"attention": 4}
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_what_passed_passes(module: str) -> None:
+    failures = [f"{case.name}: {failure}" for case in cases(module) if (failure := failure_of_optimized(case))]
+    assert not failures, "\n".join(failures)
+
+
+def test_cases_are_found() -> None:
+    names = {case.name for case in cases("conv")}
+    assert {"test_basic_conv_with_padding", "test_conv_with_autopad_same"} <= names
+    assert all(failure(case, case.model) is None for case in cases("conv"))
+
+
+@cache
+def cases(module: str) -> list[TestCase]:
+    """What a module of onnx's makes when it is imported, which is once in a process."""
+    package = importlib.import_module(PACKAGE)
+    made = package._NodeTestCases
+    before = len(made)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # NumPy's, of cases that overflow on purpose
+        _import(f"{PACKAGE}.{module}")
+    expanded = [case for case in made[before:] if "_expanded" in case.name]
+    return [case for case in made[before:] if case not in expanded] + expanded[:: EXPANDED_KEPT.get(module, 1)]
+
+
+def _import(name: str) -> None:
+    for inner in pkgutil.iter_modules(getattr(importlib.import_module(name), "__path__", [])):
+        _import(f"{name}.{inner.name}")
+
+
+def failure_of_optimized(case: TestCase) -> str | None:
+    """What is wrong with the optimized model, where nothing is with the original."""
+    assert case.model is not None
+    before = case.model.SerializeToString(deterministic=True)
+    try:
+        optimized = graph_passes.optimize(case.model, input_shapes=dynamic_shapes(case)).model
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is what this test looks for
+        return f"optimize raises {type(error).__name__}: {error}"
+    if case.model.SerializeToString(deterministic=True) != before:
+        return "optimize changes the model that it is given"
+    if failure(case, case.model):
+        return None
+    names, wanted = ([output.name for output in model.graph.output] for model in (optimized, case.model))
+    return f"outputs are {names} instead of {wanted}" if names != wanted else failure(case, optimized)
+
+
+def dynamic_shapes(case: TestCase) -> dict[str, tuple[int, ...]]:
+    """Of tensors with dimensions that the model leaves open; a batch would be taken for 1."""
+    assert case.model is not None
+    arrays: Sequence[Any] = case.data_sets[0][0] if case.data_sets else ()
+    values = zip(case.model.graph.input, arrays, strict=False)
+    return {
+        declared.name: given.shape
+        for declared, given in values
+        if isinstance(given, np.ndarray) and any(dim.dim_param for dim in declared.type.tensor_type.shape.dim)
+    }
+
+
+def failure(case: TestCase, model: onnx.ModelProto | None) -> str | None:
+    """Why a model does not answer in ONNX Runtime as a case expects, within the case's own tolerance."""
+    from onnx.backend.test.runner import Runner
+
+    try:
+        run = session(model)
+        for given, expected in case.data_sets or ():
+            feeds = zip([value.name for value in run.get_inputs()], map(_array, given), strict=False)
+            answers = [np.asarray(a) if isinstance(a, np.generic) else a for a in run.run(None, dict(feeds))]
+            Runner.assert_similar_outputs([_array(e) for e in expected], answers, case.rtol, case.atol)
+    except Exception as error:  # noqa: BLE001 - ONNX Runtime's and NumPy's, of many types
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+def session(model: onnx.ModelProto | None) -> onnxruntime.InferenceSession:
+    assert model is not None
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def _array(value: Any) -> Any:
+    return numpy_helper.to_array(value) if isinstance(value, TensorProto) else value
+
+
+# What no case has
+
+
+CHAINS: Mapping[str, str] = {
+    # onnx's own conversion of these to a newer opset is wrong.
+    "a hardmax over all later axes": "11 g (float[2,3,4] x) => (float[2,3,4] y) { y = Hardmax <axis=1> (x) }",
+    "a linear upsampling": """9 g (float[1,2,3,4] x) => (float[1,2,6,10] y) <float[4] s = {1, 1, 2, 2.5}> {
+        y = Upsample <mode="linear"> (x, s) }""",
+    "the first linear resize": """10 g (float[1,2,3,4] x) => (float[1,2,2,10] y) <float[4] s = {1, 1, 0.7, 2.5}> {
+        y = Resize <mode="linear"> (x, s) }""",
+    "the first resize to less": """10 g (float[1,2,3,4] x) => (float[1,2,2,10] y) <float[4] s = {1, 1, 0.7, 2.5}> {
+        y = Resize (x, s) }""",
+    "the first resize to more": """10 g (float[1,2,3,4] x) => (float[1,2,5,10] y) <float[4] s = {1, 1, 1.7, 2.5}> {
+        y = Resize (x, s) }""",
+    # Rules of onnxscript's for them are wrong.
+    "bounds that exclude each other": """13 g (float[2,3] x) => (float[2,3] y)
+        <float a = {-1}, float b = {1}, float c = {2}, float d = {3}> { t = Clip (x, a, b) y = Clip (t, c, d) }""",
+    "bounds of a higher rank": """13 g (float[2,3] x) => (float[1,2,3] y) <float[1,1,1] a = {1}, float[1] b = {-1}> {
+        t = Min (x, a) y = Max (t, b) }""",
+    "a split that is an input": """13 g (float[2,3] x, int64 length) => (int64 y) {
+        s = SplitToSequence <axis=1> (x, length) y = SequenceLength (s) }""",
+    # Names of inputs and outputs stay, whatever they are.
+    "an output that is an input": "13 g (float[2,3] x) => (float[2,3] x, float[2,3] y) { y = Relu (x) }",
+    "an input twice as output": """13 g (float[2,3] x) => (float[2,3] y, float[2,3] z) {
+        y = Identity (x) z = Identity (x) }""",
+    "a value twice as output": """13 g (float[2,3] x) => (float[2,3] y, float[2,3] t, float[2,3] z) {
+        t = Relu (x) y = Identity (t) z = Identity (t) }""",
+    "an output that is a weight": """13 g (float[2] x) => (float[2] y, float[2] w, float[2] v) <float[2] w = {1, 2}> {
+        y = Add (x, w) v = Add (w, w) }""",
+    "a branch that is an outer value": """13 g (float[2,3] x) => (float[2,3] y, float[2,3] z) <bool c = {1}> {
+        r = Relu (x)
+        y, z = If (c) <then_branch = then () => (float[2,3] a, float[2,3] b) { a = Identity (r) b = Identity (r) },
+                       else_branch = else () => (float[2,3] d, float[2,3] e) { d = Identity (x) e = Relu (r) }> }""",
+}
+
+
+@pytest.mark.parametrize("name", CHAINS)
+def test_what_no_case_has(name: str) -> None:
+    model = parsed(CHAINS[name])
+    inputs = oracle_inputs(model)
+    optimized = graph_passes.optimize(model).model
+    assert [value.name for value in optimized.graph.output] == [value.name for value in model.graph.output]
+    for got, want in zip(oracle.run(optimized, inputs), oracle.run(model, inputs), strict=True):
+        assert got.shape == want.shape
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("op", ["Bernoulli (c)", "Dropout (c, half, yes)", "RandomNormalLike (c)"])
+def test_random_numbers_are_drawn_at_every_run(op: str) -> None:
+    weights = "<float[4] c = {0.5, 0.5, 0.5, 0.5}, float half = {0.5}, bool yes = {1}>"
+    model = parsed(f"15 g () => (float[4] y) {weights} {{ y = {op} }}")
+    assert [node.op_type for node in graph_passes.optimize(model).model.graph.node] == [op.split()[0]]
+
+
+def test_a_cast_keeps_how_it_overflows() -> None:
+    model = parsed("""19 g (float[2] x, float8e4m3fn[1] like) => (float8e4m3fn[2] y) {
+        y = CastLike <saturate=0> (x, like) }""")
+    (node,) = graph_passes.optimize(model).model.graph.node
+    assert {attribute.name: attribute.i for attribute in node.attribute}.get("saturate") == 0
+
+
+def test_elements_of_a_sequence_keep_their_own_sizes() -> None:
+    model = parsed("""13 g (seq(float[batch,3]) s, float[batch] x) => (int64 y, float[batch] z) {
+        y = SequenceLength (s) z = Relu (x) }""")
+    optimized = graph_passes.optimize(model).model
+    sequence, x = optimized.graph.input
+    assert sequence.type.sequence_type.elem_type.tensor_type.shape.dim[0].dim_param == "batch"
+    assert x.type.tensor_type.shape.dim[0].dim_value == 1
+
+
+def parsed(text: str) -> onnx.ModelProto:
+    """A model of the opset that the text begins with."""
+    opset, graph = text.split(maxsplit=1)
+    return onnx.parser.parse_model(f'<ir_version: 9, opset_import: ["": {opset}]>\n{graph}')
+
+
+def oracle_inputs(model: onnx.ModelProto) -> dict[str, np.ndarray]:
+    """Standard normal numbers, and ones as integers."""
+    shapes, rng = oracle.input_shapes(model), np.random.default_rng(0)
+    floats = {i.name for i in model.graph.input if i.type.tensor_type.elem_type == TensorProto.FLOAT}
+    return {
+        name: rng.standard_normal(shape, np.float32) if name in floats else np.ones(shape, np.int64)
+        for name, shape in shapes.items()
+    }

@@ -1,0 +1,310 @@
+"""What is known is computed, what does nothing goes, and what is random, too large or unknown stays."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import onnx
+import onnx.parser
+import onnxruntime
+import pytest
+from onnx import numpy_helper
+
+import graph_passes
+from graph_passes import FoldConstants
+from graph_passes.fold_constants import OPSET
+from tests.graph_passes import oracle
+
+
+def parsed(body: str, opset: int = OPSET, functions: str = "") -> onnx.ModelProto:
+    domains = f'["" : {opset}, "other" : 1, "loopwright" : 1]'
+    return onnx.parser.parse_model(f"<ir_version: 8, opset_import: {domains}> g {body} {functions}")
+
+
+def folded(model: onnx.ModelProto, largest: int = 2**24) -> tuple[onnx.ModelProto, list[str]]:
+    """The model after the pass, which is idempotent, and its remarks."""
+    passes = [FoldConstants(largest=largest)]
+    optimized = graph_passes.optimize(model, passes=passes)
+    again = graph_passes.optimize(optimized.model, passes=passes).model
+    assert operators(again) == operators(optimized.model)
+    assert len(again.graph.initializer) == len(optimized.model.graph.initializer)
+    names = [[value.name for value in m.graph.output] for m in (model, optimized.model, again)]
+    assert names[0] == names[1] == names[2]
+    return optimized.model, [str(remark) for remark in optimized.reports[0].remarks]
+
+
+def operators(model: onnx.ModelProto) -> Counter[str]:
+    return Counter(node.op_type for node in model.graph.node)
+
+
+def check(model: onnx.ModelProto, left: str, **inputs: object) -> onnx.ModelProto:
+    """The pass leaves these operators, a valid model, and the answers."""
+    result, _ = folded(model)
+    assert operators(result) == Counter(left.split())
+    onnx.checker.check_model(result, full_check=True)
+    oracle.assert_same(model, result, {name: np.asarray(value) for name, value in inputs.items()})
+    return result
+
+
+X = np.float32([[1, -2, 3], [4, 5, -6]])
+
+# Structure and numbers
+
+MODELS = {
+    "shape arithmetic": (
+        "(float[2, 3] x) => (float[3, 2] y) { s = Shape(x)  i = Constant<value = int64[1] {1}>()  g = Gather(s, i) "
+        "  m = Constant<value = int64[1] {-1}>()  c = Concat<axis = 0>(g, m)  y = Reshape(x, c) }",
+        "Reshape",
+    ),
+    "known numbers": (
+        "(float[2, 3] x) => (float[2, 3] y) "
+        "{ a = Constant<value_float = 2.0>()  b = Exp(a)  c = Neg(b)  y = Add(x, c) }",
+        "Add",
+    ),
+    "neutral numbers": (
+        "(float[2, 3] x) => (float[2, 3] y) { i = Constant<value_float = 1.0>()  o = Constant<value_float = 0.0>() "
+        "  a = Mul(x, i)  b = Add(a, o)  c = Div(b, i)  d = Sub(c, o)  y = Relu(d) }",
+        "Relu",
+    ),
+    "identities": (
+        "(float[2, 3] x) => (float[2, 3] y) { a = Identity(x)  b = Relu(a)  c = Identity(b)  y = Identity(c) }",
+        "Relu",
+    ),
+    "casts": ("(float[2, 3] x) => (float[2, 3] y) { a = Cast<to = 1>(x)  y = Neg(a) }", "Neg"),
+    "transposes": (
+        "(float[2, 3] x) => (float[2, 3] y) { a = Transpose<perm = [1, 0]>(x) "
+        "  b = Transpose<perm = [1, 0]>(a)  y = Neg(b) }",
+        "Neg",
+    ),
+    "reshape to the same": (
+        "(float[2, 3] x) => (float[2, 3] y) { s = Constant<value = int64[2] {2, 3}>()  a = Reshape(x, s)  y = Neg(a) }",
+        "Neg",
+    ),
+    "reshapes": (
+        "(float[2, 3] x) => (float[3, 2] y) { s = Constant<value = int64[1] {6}>()  a = Reshape(x, s) "
+        "  t = Constant<value = int64[2] {3, 2}>()  y = Reshape(a, t) }",
+        "Reshape",
+    ),
+    "dead nodes": ("(float[2, 3] x) => (float[2, 3] y) { a = Exp(x)  b = Neg(a)  y = Relu(x) }", "Relu"),
+    "dropout": ("(float[2, 3] x) => (float[2, 3] y) { a = Relu(x)  b = Dropout(a)  y = Neg(b) }", "Relu Neg"),
+    "dropout told not to": (
+        "(float[2, 3] x) => (float[2, 3] y) <bool t = {0}> { a = Dropout(x, , t)  y = Neg(a) }",
+        "Neg",
+    ),
+    "a branch that is known": (
+        "(float[2, 3] x) => (float[2, 3] y) <bool t = {1}> { y = If(t) <"
+        "then_branch = one () => (float[2, 3] p) { p = Neg(x) }, "
+        "else_branch = two () => (float[2, 3] q) { q = Exp(x) }> }",
+        "Neg",
+    ),
+    "input to output": ("(float[2, 3] x) => (float[2, 3] y) { y = Identity(x) }", "Identity"),
+    "input to outputs": (
+        "(float[2, 3] x) => (float[2, 3] y, float[2, 3] z) { y = Identity(x)  a = Dropout(x)  z = Identity(a) }",
+        "Identity Identity",
+    ),
+    "one value, two outputs": (
+        "(float[2, 3] x) => (float[2, 3] y, float[2, 3] z) { y = Relu(x)  z = Identity(y) }",
+        "Relu Identity",
+    ),
+}
+
+
+@pytest.mark.parametrize(("body", "left"), MODELS.values(), ids=MODELS)
+def test_what_is_known_or_does_nothing_goes(body: str, left: str) -> None:
+    check(parsed(body), left, x=X)
+
+
+BRANCHES = {
+    "known numbers": ("k = Constant<value_float = 2.0>()  e = Exp(k)  t = Add(x, e)", "Add"),
+    "identities": ("a = Identity(x)  b = Neg(a)  t = Identity(b)", "Neg"),
+    "only an identity": ("t = Identity(x)", "Identity"),
+    "dropout": ("a = Dropout(x)  t = Relu(a)", "Relu"),
+    "a shape": ("s = Shape(x)  k = ConstantOfShape<value = float[1] {1.5}>(s)  t = Add(x, k)", "Add"),
+    "nothing but numbers": ("t = Constant<value = float[2, 3] {1, 2, 3, 4, 5, 6}>()", ""),
+    "neutral numbers": ("k = Constant<value_float = 1.0>()  a = Mul(x, k)  t = Neg(a)", "Neg"),
+}
+
+
+@pytest.mark.parametrize(("inside", "left"), BRANCHES.values(), ids=BRANCHES)
+def test_branches_are_folded_too(inside: str, left: str) -> None:
+    model = parsed(
+        "(bool c, float[2, 3] x) => (float[2, 3] y) { y = If(c) <"
+        f"then_branch = one () => (float[2, 3] t) {{ {inside} }}, "
+        "else_branch = two () => (float[2, 3] e) { e = Neg(x) }> }"
+    )
+    result = check(model, "If", c=True, x=X)
+    (branch,) = (a.g for a in result.graph.node[0].attribute if a.name == "then_branch")
+    assert Counter(node.op_type for node in branch.node if node.op_type != "Constant") == Counter(left.split())
+    check(model, "If", c=False, x=X)
+
+
+def test_outputs_that_are_known_keep_their_names() -> None:
+    model = parsed(
+        "(float[2, 3] x) => (float[3] w, float[2] k, float[2] e, float[2, 3] y) <float[3] w = {1, 2, 3}> "
+        "{ k = Constant<value = float[2] {1, 2}>()  e = Exp(k)  y = Add(x, w) }"
+    )
+    result, _ = folded(model)
+    onnx.checker.check_model(result)
+    oracle.assert_same(model, result, {"x": X})
+
+
+def test_what_a_product_computes_from_weights_is_one_weight() -> None:
+    rng = np.random.default_rng(0)
+    model = parsed("(float[2, 3] x) => (float[2, 5] y) { w = MatMul(a, b)  t = Transpose(w)  y = MatMul(x, t) }")
+    for name, shape in (("a", (5, 4)), ("b", (4, 3))):
+        model.graph.initializer.append(numpy_helper.from_array(rng.standard_normal(shape, np.float32), name))
+    result = check(model, "MatMul", x=X)
+    assert [tuple(tensor.dims) for tensor in result.graph.initializer] == [(3, 5)]
+
+
+# What must stay
+
+
+def test_a_large_tensor_is_not_computed() -> None:
+    model = parsed("(float[2, 3] x) => (float[2, 3] y) <float[6] k = {1, 2, 3, 4, 5, 6}> "
+                   "{ e = Exp(k)  s = ReduceSum<keepdims = 0>(e)  y = Mul(x, s) }")  # fmt: skip
+    assert operators(folded(model, largest=6)[0]) == {"Mul": 1}
+    assert operators(folded(model, largest=5)[0]) == {"Exp": 1, "ReduceSum": 1, "Mul": 1}
+
+
+RANDOM = (
+    "RandomNormal<shape = [64]>()",
+    "RandomUniform<shape = [64]>()",
+    "RandomNormalLike(k)",
+    "RandomUniformLike(k)",
+    "Bernoulli(h)",
+    "Dropout(h, , t)",
+)
+
+
+@pytest.mark.parametrize("draw", RANDOM)
+def test_random_numbers_are_drawn_at_every_run_and_each_alone(draw: str) -> None:
+    """Neither computed now nor taken for one another."""
+    model = parsed(
+        "() => (float[64] d) <bool t = {1}> "
+        "{ s = Constant<value_ints = [64]>()  k = ConstantOfShape<value = float[1] {1}>(s) "
+        f"  two = Constant<value_float = 2.0>()  h = Div(k, two)  a = {draw}  b = {draw}  d = Sub(a, b) }}"
+    )
+    result, _ = folded(model)
+    assert operators(result)[draw.partition("<")[0].partition("(")[0]] == 2
+    options = onnxruntime.SessionOptions()  # its own optimizations merge equal Bernoulli
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(result.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    one, other = (np.asarray(session.run(None, {})[0]) for _ in range(2))
+    assert np.any(one != 0)
+    assert np.any(one != other)
+
+
+@pytest.mark.parametrize("training", ["bool[1] t", "bool t"])
+def test_a_dropout_that_may_be_training_stays(training: str) -> None:
+    model = parsed(f"(float[2, 3] x, {training}) => (float[2, 3] y) {{ a = Dropout(x, , t)  y = Neg(a) }}")
+    if training == "bool t":
+        check(model, "Dropout Neg", x=X, t=False)
+    assert operators(folded(model)[0]) == {"Dropout": 1, "Neg": 1}
+
+
+def test_a_mask_that_is_read_is_still_there() -> None:
+    model = parsed("(float[2, 3] x) => (float[2, 3] y, bool[2, 3] m) { y, m = Dropout(x) }")
+    result, _ = folded(model)
+    oracle.assert_same(model, result, {"x": X})
+
+
+# Functions
+
+FUNCTIONS = """
+<domain: "other", opset_import: ["" : 18, "other" : 1]> Twice (x) => (t) { a = other.Plus <by = 2.0> (x)  t = Neg(a) }
+<domain: "other", opset_import: ["" : 18]> Plus <by> (x) => (t) {
+    k = Constant <value_float: float = @by> ()  t = Add(x, k)
+}
+<domain: "loopwright", opset_import: ["" : 18]> Kept (x) => (t) { i = Identity(x)  t = Relu(i) }
+"""
+
+
+def test_functions_are_inlined_and_ours_are_not() -> None:
+    nodes = "a = other.Twice(x)  b = loopwright.Kept(a)  y = other.Plus <by = 3.0> (b)"
+    model = parsed(f"(float[2, 3] x) => (float[2, 3] y) {{ {nodes} }}", functions=FUNCTIONS)
+    result = check(model, "Add Neg Kept Add", x=X)
+    assert [function.name for function in result.functions] == ["Kept"]
+    assert {opset.domain for opset in result.opset_import} == {"", "loopwright"}
+
+
+# The opset
+
+HEAD = "(float[1, 2, 4, 4] x) => (float[1, 2, 4, 4] y)"
+AGES = {
+    # of each: from the opset, to the opset, the nodes, and their weights
+    "normalised": (7, 17, "y = BatchNormalization(x, s, s, s, s)", "float[2] s = {1, 2}"),
+    "activations": (7, 17, "a = LeakyRelu<alpha = 0.1>(x)  b = Elu(a)  c = Sigmoid(b)  y = HardSigmoid(c)", ""),
+    "softmax over all": (7, 12, "y = Softmax(x)", ""),
+    "softmax in the middle": (7, 12, "y = LogSoftmax<axis = 2>(x)", ""),
+    "softmax over one": (13, 17, "y = Softmax(x)", ""),
+    "clip": (7, 10, "y = Clip<min = -0.5, max = 0.5>(x)", ""),
+    "clip from below": (7, 10, "y = Clip<min = 0.0>(x)", ""),
+    "pad and slice": (7, 9, "a = Pad<pads = [0, 0, 1, 1, 0, 0, 1, 1]>(x) "
+                            "y = Slice<axes = [2, 3], starts = [0, 1], ends = [4, 5]>(a)", ""),
+    "pad in version 10": (10, 10, 'a = Pad<pads = [0, 0, 1, 1, 0, 0, 1, 1], mode = "reflect">(x)  y = Slice(a, b, e)',
+                          "int64[4] b = {0, 0, 1, 1}, int64[4] e = {1, 2, 5, 5}"),
+    "squeeze": (7, 12, "a = Squeeze<axes = [0]>(x)  y = Unsqueeze<axes = [0]>(a)", ""),
+    "reductions": (7, 12, "a = ReduceSum<axes = [2]>(x)  b = ReduceMean<axes = [-1]>(x)  y = Add(a, b)", ""),
+    "newer reductions": (13, 17, "a = ReduceMax<axes = [2]>(x)  b = ReduceMean<axes = [-1]>(x)  y = Add(a, b)", ""),
+    "dropout": (7, 11, "a = Dropout<ratio = 0.5>(x)  y = Neg(a)", ""),
+    "dropout in version 12": (12, 17, "a = Dropout(x, r)  y = Neg(a)", "float r = {0.5}"),
+    "split": (7, 12, "a, b = Split<axis = 1>(x)  y = Concat<axis = 1>(b, a)", ""),
+    "split in version 13": (13, 17, "a, b = Split<axis = 1>(x)  y = Concat<axis = 1>(b, a)", ""),
+    "upsample": (9, 9, "a = Upsample(x, s)  y = MaxPool<kernel_shape = [2, 2], strides = [2, 2]>(a)",
+                 "float[4] s = {1, 1, 2, 2}"),
+    "pooling": (7, 17, "a = AveragePool<kernel_shape = [3, 3], pads = [1, 1, 1, 1]>(x) "
+                       "y = MaxPool<kernel_shape = [3, 3], pads = [1, 1, 1, 1]>(a)", ""),
+    "top": (7, 9, "v, i = TopK<k = 4>(x)  y = Neg(v)", ""),
+    "cumulated": (11, 17, "y = CumSum(x, k)", "int64 k = {2}"),
+    "inside a branch": (11, 12, "y = If(c) <then_branch = one () => (float[1, 2, 4, 4] t) { t = Softmax(x) }, "
+                                "else_branch = two () => (float[1, 2, 4, 4] e) { e = Neg(x) }>", "bool c = {1}"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("opset", range(7, 18))
+def test_old_opsets_are_raised_and_answer_the_same(opset: int) -> None:
+    for name, (first, last, nodes, weights) in AGES.items():
+        if not first <= opset <= last:
+            continue
+        model = parsed(f"{HEAD} <{weights}> {{ {nodes} }}", opset)
+        result, remarks = folded(model)
+        assert (name, {o.domain: o.version for o in result.opset_import}[""], remarks) == (name, OPSET, [])
+        onnx.checker.check_model(result, full_check=True)
+        oracle.assert_same(model, result, oracle.random_inputs(model, 0))
+
+
+@pytest.mark.parametrize("opset", [18, 19, 21])
+def test_newer_opsets_stay(opset: int) -> None:
+    result, remarks = folded(parsed("(float[2, 3] x) => (float[2, 3] y) { y = Relu(x) }", opset))
+    assert (result.opset_import[0].version, remarks) == (opset, [])
+
+
+KEPT = {
+    "unknown": ("(float[2, 3] x) => (float[2, 3] y) { a = Frobnicate(x)  y = Identity(a) }", 11, "onnx cannot convert"),
+    "changed its meaning": (
+        "(float[2, 3, 4] x) => (float[2, 3, 4] y) { a = Identity(x)  y = Hardmax(a) }",
+        11,
+        "Hardmax",
+    ),
+}
+
+
+@pytest.mark.parametrize(("body", "opset", "reason"), KEPT.values(), ids=KEPT)
+def test_an_opset_that_cannot_be_raised_stays(body: str, opset: int, reason: str) -> None:
+    """The rest of the pass is done."""
+    result, (remark,) = folded(parsed(body, opset))
+    assert result.opset_import[0].version == opset
+    assert remark.startswith(f"opset: stays at {opset}: ")
+    assert reason in remark
+    assert len(result.graph.node) == 1
+
+
+def test_an_opset_in_which_layers_are_written_stays() -> None:
+    functions = FUNCTIONS.replace('"" : 18', '"" : 17')
+    body = "(float[2, 3] x) => (float[2, 3] y) { a = other.Plus<by = 1.0>(x)  y = loopwright.Kept(a) }"
+    result, remarks = folded(parsed(body, 17, functions))
+    assert remarks == ["opset: stays at 17, since layers are written in it"]
+    assert operators(result) == {"Add": 1, "Kept": 1}
+    oracle.assert_same(parsed(body, 17, functions), result, {"x": X})
