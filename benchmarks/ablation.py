@@ -2,7 +2,7 @@
 
 ``python -m benchmarks.ablation [MODEL ...] [--threads 1,2] [--whole] [--json FILE]``
 
-Each row adds one pass to the row above; ``--whole`` measures the first and the last row alone. Every model is a process
+Each row adds one pass to the row above; ``--whole`` measures all passes together. Every model is a process
 of its own, bound to its cores, in which all rows run in random order (``benchmarks.sampling``), each checked against
 the model as published first.
 """
@@ -35,13 +35,15 @@ from graph_passes.report import amount
 
 ROOT = Path(__file__).resolve().parents[1]
 PUBLISHED = "as published"
+ALL = tuple(a_pass.name for a_pass in graph_passes.DEFAULT_PASSES)
 ROWS: Mapping[str, tuple[str, ...]] = {
     PUBLISHED: (),
     "base: shapes and constants": ("freeze_shapes", "fold_constants"),
     "+ batch norm folded": ("freeze_shapes", "fold_constants", "fold_batch_norm"),
     "+ layers fused": ("freeze_shapes", "fold_constants", "fold_batch_norm", "fuse_layers"),
-    "+ strides optimized": tuple(a_pass.name for a_pass in graph_passes.DEFAULT_PASSES),
+    "+ strides optimized": ALL,
 }
+WHOLE: Mapping[str, tuple[str, ...]] = {PUBLISHED: (), "all passes": ALL}
 SAMPLES = 41
 SLICE_SECS = 0.05
 LIMIT_SECS = 900
@@ -84,7 +86,7 @@ class Session:
         return samples
 
 
-def measure(name: str, threads: int, rows: Sequence[str]) -> dict[str, Any]:
+def measure(name: str, threads: int, rows: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
     """One model on one number of threads; raw samples in seconds.
 
     Raises:
@@ -97,16 +99,16 @@ def measure(name: str, threads: int, rows: Sequence[str]) -> dict[str, Any]:
     inputs = models.random_inputs(published, shapes)
     contenders: dict[str, Session] = {}
     costs: dict[str, dict[str, int | None]] = {}
-    for row in rows:
-        passes = ROWS[row] or ("freeze_shapes",)  # for the multiply-adds, which need shapes
+    for row, chosen in rows.items():
+        passes = chosen or ("freeze_shapes", "fold_constants")  # for the multiply-adds, which need shapes
         optimized = graph_passes.optimize(published, shapes, passes)
         last = optimized.reports[-1]
         costs[row] = {"nodes": last.nodes_after, "macs": last.macs_after}
-        if not ROWS[row]:
+        if not chosen:
             costs[row]["nodes"] = optimized.reports[0].nodes_before
-        model = optimized.model if ROWS[row] else models.load(name)
+        model = optimized.model if chosen else models.load(name)
         contenders[row] = Session(model, inputs, threads, row)
-        _check(row, contenders[row].run(), contenders[rows[0]].run())
+        _check(row, contenders[row].run(), contenders[PUBLISHED].run())
     secs = interleaved(contenders, SAMPLES, SLICE_SECS)
     return {
         "model": name,
@@ -152,14 +154,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.ablation", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("models", nargs="*", default=["resnet50"], metavar="MODEL", help=", ".join(models.MODELS))
     parser.add_argument("--threads", type=_counts, default=[1], metavar="N,...", help="default: 1")
-    parser.add_argument("--whole", action="store_true", help="the first and the last row alone")
+    parser.add_argument("--whole", action="store_true", help="as published, and with all passes, alone")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the raw samples there")
     parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)  # the process of one model
     arguments = parser.parse_args()
     unknown = [name for name in arguments.models if name not in models.MODELS]
     if unknown:
         parser.error(f"no model {unknown[0]!r}; choose from: {', '.join(models.MODELS)}")
-    rows = [PUBLISHED, list(ROWS)[-1]] if arguments.whole else list(ROWS)
+    rows = WHOLE if arguments.whole else ROWS
     usable = sorted(os.sched_getaffinity(0))
     if max(arguments.threads) > len(usable):
         parser.error(f"--threads: at most {len(usable)}, the cores that this process may use")
