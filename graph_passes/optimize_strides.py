@@ -257,8 +257,12 @@ class _Rewriter:
             dilations.append(window.dilations[axis] // step if k > 1 else 1)
             before.append(window.before[axis] // step)
             answers = -(-sizes[axis] // grid[axis])
-            needed = strides[-1] * (answers - 1) + (k - 1) * dilations[-1] + 1
-            after.append(max(needed - before[-1] - -(-shape[2 + axis] // step), 0))
+            reach, size = (k - 1) * dilations[-1] + 1, -(-shape[2 + axis] // step)
+            same = (
+                window.after[axis] // step
+            )  # where it serves as well: others may like images padded alike on all sides
+            serves = (size + before[-1] + same - reach) // strides[-1] + 1 == answers
+            after.append(same if serves else max(strides[-1] * (answers - 1) + reach - before[-1] - size, 0))
         Window(window.kernel, tuple(strides), tuple(dilations), tuple(before), tuple(after)).write(node)
 
     def _align(self, node: ir.Node, image: _Image) -> None:
