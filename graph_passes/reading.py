@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from graph_passes.base import described, every_graph
 from graph_passes.lazy import ir
@@ -15,7 +15,6 @@ from graph_passes.values import STANDARD
 
 if TYPE_CHECKING:
     import onnx
-    from google.protobuf.message import Message
 
 # A protobuf message holds less than 2 GiB; this leaves room for all that is no weight.
 LARGEST_MESSAGE_BYTES = 2**31 - 2**26
@@ -49,6 +48,13 @@ def read(model: str | os.PathLike[str] | onnx.ModelProto) -> ir.Model:
 
 
 def _checked(proto: onnx.ModelProto, path: Path | None) -> ir.Model:
+    try:
+        return _deserialized(proto, path)
+    except ValueError as error:
+        raise ValueError(_one_line(error)) from None  # names of a model may hold any text
+
+
+def _deserialized(proto: onnx.ModelProto, path: Path | None) -> ir.Model:
     import onnx
 
     name = path or "the model"
@@ -64,7 +70,7 @@ def _checked(proto: onnx.ModelProto, path: Path | None) -> ir.Model:
     try:
         model = ir.serde.deserialize_model(proto)
     except Exception as error:  # noqa: BLE001 - onnx_ir wraps whatever goes wrong on an invalid model
-        raise ValueError(f"{name} is not valid: {_one_line(error.__cause__ or error)}") from None
+        raise ValueError(f"{name} is not valid: {error.__cause__ or error}") from None
     for graph in (model.graph, *(function.graph for function in model.functions.values())):
         ir.external_data.set_base_dir(graph, path.parent if path else "")
     _load_attributes(model)
@@ -73,8 +79,8 @@ def _checked(proto: onnx.ModelProto, path: Path | None) -> ir.Model:
     return model
 
 
-def _check_texts(message: Message, name: str | Path) -> None:
-    """protobuf gives out text that is no UTF-8 as bytes, which nothing here expects."""
+def _check_texts(message: Any, name: str | Path) -> None:
+    """A message's text that is no UTF-8 comes as bytes, which nothing here expects."""
     for field, value in message.ListFields():
         if field.type == field.TYPE_STRING:
             if bytes in map(type, [value] if isinstance(value, (str, bytes)) else value):
@@ -120,7 +126,7 @@ def _check_external(tensor: onnx.TensorProto, path: Path | None) -> None:
     if not location or Path(location).is_absolute() or not file.is_relative_to(folder):
         raise ValueError(f"{about} is at {location!r}, outside of the model's folder: refused")
     if not file.is_file():
-        raise FileNotFoundError(f"{about} is missing: {location}")
+        raise FileNotFoundError(f"{about} is missing: {location!r}")
     if file.stat().st_nlink > 1:  # onnx_ir would refuse to read it
         raise ValueError(f"{about}, {location}, has several hard links, so it may lie elsewhere too: refused; copy it")
     size = _bytes(tensor)
@@ -188,7 +194,7 @@ def _check_message(proto: onnx.ModelProto, name: str | Path) -> None:
             scope.opset_import.add(domain="unknown", version=1)
         onnx.checker.check_model(proto)
     except (ValueError, onnx.checker.ValidationError) as error:
-        raise ValueError(f"{name} is not valid: {_one_line(error)}") from None
+        raise ValueError(f"{name} is not valid: {error}") from None
 
 
 def _empty_weights(graph: onnx.GraphProto) -> None:

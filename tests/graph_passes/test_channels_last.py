@@ -12,8 +12,10 @@ from hypothesis import HealthCheck, given, settings
 
 import graph_passes
 from benchmarks import models
-from graph_passes.channels_last import FUNCTIONS, ChannelsLast, channels_first, channels_last
+from graph_passes.channels_last import ChannelsLast
 from graph_passes.fuse_layers import FuseLayers
+from graph_passes.layout.axes import channels_first, channels_last
+from graph_passes.layout.functions import FUNCTIONS
 from tests.graph_passes import oracle
 from tests.graph_passes.models import model, operators, remarks, run_pass, weights
 from tests.graph_passes.zoo import networks

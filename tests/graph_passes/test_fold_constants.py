@@ -47,7 +47,7 @@ def check(model: onnx.ModelProto, left: str, **inputs: object) -> onnx.ModelProt
     return result
 
 
-X = np.float32([[1, -2, 3], [4, 5, -6]])
+X = np.array([[1, -2, 3], [4, 5, -6]], np.float32)
 
 # Structure and numbers
 

@@ -93,7 +93,7 @@ def test_everything_at_once(folder: Path) -> None:
     assert [row.split()[0] for row in rows] == NAMES
     assert {len(line) for line in (title, rule, *rows)} == {len(title)}, "columns are of equal width"
     assert "freeze_shapes: input x: batch dimension N becomes 1" in done.stdout
-    assert "\nLeft: 1 Conv, 1 loopwright.Conv_bias_relu (2 nodes, " in done.stdout
+    assert "\nLeft: 1 loopwright.Conv_bias_relu, 1 Conv (2 nodes, 12.4 k multiply-adds)\n" in done.stdout
     assert "\noutput y: largest difference " in done.stdout
     assert done.stdout.endswith("\nWritten: out.onnx\n")
 

@@ -146,12 +146,19 @@ def _without_opset() -> onnx.ModelProto:
     return model
 
 
+def _named_in_lines() -> onnx.ModelProto:
+    model = parsed("(float[2] x) => (float[2] y) { y = Add(x, z) }")
+    model.graph.node[0].input[1] = "z\nz"
+    return model
+
+
 INVALID = {
     "cycle": (parsed("(float[2] x) => (float[2] y) { a = Add(x, y)  y = Relu(a) }"), "has a cycle"),
     "inner cycle": (branches("a = Add(x, t)  t = Relu(a)"), "has a cycle"),
     "reads nothing": (parsed("(float[2] x) => (float[2] y) { y = Add(x, z) }"), "Add y reads z, which nothing makes"),
     "inner reads nothing": (branches("t = Add(x, z)"), "Add t reads z, which nothing makes"),
     "makes nothing": (parsed("(float[2] x) => (float[2] y) { a = Relu(x) }"), "'y' is not an output of any node"),
+    "lines": (_named_in_lines(), "reads z z, which nothing makes"),
     "made twice": (parsed("(float[2] x) => (float[2] y) { y = Relu(x)  y = Neg(x) }"), "'y' is redeclared"),
     "output twice": (parsed("(float[2] x) => (float[2] y, float[2] y) { y = Relu(x) }"), "outputs are named y"),
     "arity": (parsed("(float[2] x) => (float[2] y) { y = Conv(x) }"), "input size 1 not in range"),
@@ -189,7 +196,7 @@ def test_nodes_in_any_order_are_sorted() -> None:
     assert [node.op_type for node in read(model).graph] == ["Exp", "Neg", "Relu"]
     inner = graph_passes.optimize(branches("t = Relu(a)  a = Neg(x)")).model
     onnx.checker.check_model(inner)
-    (answer,) = oracle.run(inner, {"c": np.array(True), "x": np.float32([-1, 2])})
+    (answer,) = oracle.run(inner, {"c": np.array(True), "x": np.array([-1, 2], np.float32)})
     assert answer.tolist() == [1, 0]
 
 
@@ -284,12 +291,13 @@ WRONG_DATA: dict[str, tuple[Change, str]] = {
     "link": (_through_a_link, "outside of the model's folder: refused"),
     "linked folder": (_through_a_linked_folder, "outside of the model's folder: refused"),
     "hard link": (_hard_link, "several hard links"),
-    "circle": (_in_a_circle, "is missing: circle.bin"),
+    "circle": (_in_a_circle, "is missing: 'circle.bin'"),
     "nowhere": (_elsewhere(""), "refused"),
+    "lines": (_elsewhere("a\nb"), "is missing: 'a\\nb'"),
     "null": (_elsewhere("a\0b"), "null"),
     "long": (_elsewhere("a" * 5000), "too long"),
-    "missing": (_removed, "is missing: weights.bin"),
-    "a folder": (_elsewhere("."), "is missing: ."),
+    "missing": (_removed, "is missing: 'weights.bin'"),
+    "a folder": (_elsewhere("."), "is missing: '.'"),
     "cut off": (_cut_off, "cut off: weights.bin ends before byte 512"),
     "negative offset": (lambda fields, _: fields.update(offset="-8"), "512 bytes from -8 on"),
     "negative length": (lambda fields, _: fields.update(length="-512"), "-512 bytes"),
@@ -413,7 +421,7 @@ def check_passes_through(path: Path) -> None:
 
 
 def test_a_model_above_the_size_of_a_message_passes_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With a lower limit. ``sparse_model(folder, 2.25)`` is above the real one, and takes 17 s, most of it for copying."""
+    """With a lower limit. ``sparse_model(folder, 2.25)`` is above the real one; copying its weights takes 17 s."""
     monkeypatch.setattr(reading, "LARGEST_MESSAGE_BYTES", 2**20)
     path = sparse_model(tmp_path, 0.125)
     check_passes_through(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
@@ -28,7 +29,7 @@ class Case:
     op: str
     image: tuple[int, ...]
     kernel: tuple[int, ...]
-    attributes: dict[str, object]
+    attributes: dict[str, Any]
 
     def model(self) -> onnx.ModelProto:
         inputs = [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, (1, 1, *self.image))]
@@ -51,7 +52,7 @@ def cases(draw: st.DrawFn) -> Case:
         return draw(st.tuples(*[st.integers(low, high)] * rank))
 
     op = draw(st.sampled_from(OPERATORS))
-    attributes: dict[str, object] = {}
+    attributes: dict[str, Any] = {}
     kernel = each(1, 4)
     if draw(st.booleans()):
         attributes["strides"] = each(1, 3)

@@ -1,0 +1,1 @@
+"""Which nodes of a graph can have their channels last, and how they are written then."""

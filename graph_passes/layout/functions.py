@@ -1,0 +1,134 @@
+"""What becomes a call of a function with channels last: layers, and operators that mean channels by the second axis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from graph_passes.base import DOMAIN
+from graph_passes.layers import Layer, call, call_function, function, in_channels_last
+from graph_passes.layout.axes import rank_of, same_rank
+from graph_passes.layout.edit import Edit, Form, Images, Side
+from graph_passes.lazy import ir
+from graph_passes.values import STANDARD, data_input, is_op, main_output
+from graph_passes.window import Window
+
+THEN = "_then_"  # between the names of two layers in one call
+# Operators that mean channels by the second axis: their attributes, with what they are where a node has none.
+FUNCTIONS: Mapping[str, Mapping[str, int | float | str | Sequence[int]]] = {
+    "AveragePool": {"kernel_shape": (), "strides": (), "pads": (), "ceil_mode": 0, "count_include_pad": 0},
+    "BatchNormalization": {"epsilon": 1e-5},
+    "ConvTranspose": {"strides": (), "pads": (), "dilations": (), "group": 1, "output_padding": (0, 0)},
+    "DepthToSpace": {"blocksize": 0, "mode": "DCR"},
+    "GlobalAveragePool": {},
+    "GlobalMaxPool": {},
+    "InstanceNormalization": {"epsilon": 1e-5},
+    "LRN": {"alpha": 1e-4, "beta": 0.75, "bias": 1.0, "size": 0},
+    "MaxPool": {"kernel_shape": (), "strides": (), "pads": (), "dilations": (), "ceil_mode": 0},
+    "SpaceToDepth": {"blocksize": 0},
+}
+_TYPES: Mapping[type, str] = {int: "int", float: "float", str: "string"}
+
+
+def convolutions(node: ir.Node) -> list[Layer]:
+    """The convolution that a node is, with what follows it; or the two that are one call; none for another node."""
+    names = node.op_type.split(THEN) if node.domain == DOMAIN else []
+    layers = [Layer.named(name) for name in names] or [Layer.of(node)]
+    found = [layer for layer in layers if layer is not None and layer.op == "Conv"]
+    return found if len(found) == len(layers) else []
+
+
+def wants_channels_last(node: ir.Node) -> bool:
+    layers = convolutions(node)
+    return bool(layers) and not layers[-1].channels_last and rank_of(data_input(node, 1)) == 4
+
+
+def layer_form(node: ir.Node, layers: Sequence[Layer]) -> Form | str:
+    """A convolution, with or without what follows it."""
+    images = (0, len(node.inputs) - 1) if layers[-1].residual else (0,)
+    if same_rank(node, images) != 4:
+        return "it has not two spatial axes, or their number is unknown"
+    attributes = list(node.attributes.values())
+    if node.domain in STANDARD:
+        window = Window.of(node)
+        if window is None:
+            return "its padding depends on a size that is unknown"
+        attributes = [
+            ir.AttrInt64s("strides", window.strides),
+            ir.AttrInt64s("pads", window.pads),
+            ir.AttrInt64s("dilations", window.dilations),
+            ir.AttrInt64("group", node.attributes.get_int("group", 1)),
+        ]
+
+    def build(edit: Edit, node: ir.Node, images: Images, to_last: bool) -> Sequence[ir.Value]:
+        inputs: list[ir.Value | None] = [
+            images.get(p, value) for p, value in enumerate(node.inputs) if value is not None
+        ]
+        if len(layers) == 1:
+            new = call(edit.model, replace(layers[0], channels_last=True), inputs, attributes)
+        else:
+            new = call_function(edit.model, _around(node, layers, edit.model), inputs, attributes)
+        new.name = node.name
+        return edit.put(node, new, to_last)
+
+    return Form(images, build, Side.LAST, Side.LAST)
+
+
+def _around(node: ir.Node, layers: Sequence[Layer], model: ir.Model) -> ir.Function:
+    """A call of a function of ours between transposes."""
+    names = [str(value.name) for value in model.functions[node.op_identifier()].inputs]
+    given = {name: attribute.value for name, attribute in node.attributes.items()}
+    images = ["x", *(["r"] if layers[-1].residual else [])]
+    body = in_channels_last([f"y = {DOMAIN}.{node.op_type} <{_passed(given)}> ({', '.join(names)})"], images)
+    outer = function(f"{node.op_type}_nhwc", list(given), names, body, model.opset_imports[""])
+    outer.opset_imports[DOMAIN] = 1
+    return outer
+
+
+def function_form(node: ir.Node) -> Form | str:
+    if same_rank(node, (0,)) != 4:
+        return "it has not two spatial axes, or their number is unknown"
+    if main_output(node) is None or node.attributes.get_int("training_mode", 0):
+        return "others than its first answer are used"
+    if "output_shape" in node.attributes or not node.attributes.get_int("spatial", 1):
+        return "one of its attributes has no form with channels last"
+    given: dict[str, Any] = {}
+    for name, default in FUNCTIONS[node.op_type].items():
+        given[name] = node.attributes[name].value if name in node.attributes else default
+    if "pads" in given:
+        auto = node.attributes.get_string("auto_pad", "NOTSET")
+        window = None if auto != "NOTSET" and is_op(node, "ConvTranspose") else Window.of(node)
+        if window is None:
+            return "its padding depends on a size that is unknown"
+        given |= {"strides": window.strides, "pads": window.pads}
+        if auto.startswith("SAME"):
+            given["ceil_mode"] = 0  # the padding is as much as the positions need
+        if "dilations" in given or (node.graph is not None and node.graph.opset_imports.get("", 0) >= 19):
+            given["dilations"] = window.dilations
+
+    def build(edit: Edit, node: ir.Node, images: Images, to_last: bool) -> Sequence[ir.Value]:
+        inputs: list[ir.Value | None] = [
+            images.get(p, value) for p, value in enumerate(node.inputs) if value is not None
+        ]
+        attributes = ir.convenience.convert_attributes(given)
+        new = call_function(edit.model, _function(node, given, len(inputs), edit.model), inputs, attributes)
+        new.name = node.name
+        return edit.put(node, new, to_last)
+
+    return Form((0,), build)
+
+
+def _function(node: ir.Node, given: Mapping[str, Any], count: int, model: ir.Model) -> ir.Function:
+    """The operator between two transposes."""
+    names = ["x", *(f"p{place}" for place in range(1, count))]
+    attributes = f" <{_passed(given)}>" if given else ""
+    body = in_channels_last([f"y = {node.op_type}{attributes} ({', '.join(names)})"], ["x"])
+    has_bias = node.op_type == "ConvTranspose" and count > 2
+    name = f"{node.op_type}{'_bias' if has_bias else ''}_nhwc"
+    return function(name, list(given), names, body, model.opset_imports[""])
+
+
+def _passed(attributes: Mapping[str, Any]) -> str:
+    """Attributes of the function handed on to an operator, in ONNX's text format."""
+    return ", ".join(f"{name}: {_TYPES.get(type(value), 'ints')} = @{name}" for name, value in attributes.items())
