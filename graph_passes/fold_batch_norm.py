@@ -50,14 +50,26 @@ class FoldBatchNorm(Pass):
     name: ClassVar[str] = "fold_batch_norm"
 
     def apply(self, model: ir.Model) -> Iterator[Remark]:
-        for graph in every_graph(model):
-            for node in list(graph):
-                if node.graph is graph and is_op(node, *AFTER):
+        before: list[str] = []
+        while (now := _operators(model)) != before:  # others may have gone that read a weight, or a chain have grown
+            before = now
+            for node in _nodes(model):
+                if is_op(node, *AFTER):
                     yield from _fold_after(node)
-        for graph in every_graph(model):
-            for node in list(graph):
-                if node.graph is graph:
-                    yield from _fold_before_or_simplify(node)
+            for node in _nodes(model):
+                yield from _fold_before_or_simplify(node)
+
+
+def _nodes(model: ir.Model) -> Iterator[ir.Node]:
+    """Those of all graphs that are still there when their turn comes."""
+    for graph in every_graph(model):
+        for node in list(graph):
+            if node.graph is graph:
+                yield node
+
+
+def _operators(model: ir.Model) -> list[str]:
+    return [node.op_type for node in _nodes(model)]
 
 
 @dataclass(frozen=True)

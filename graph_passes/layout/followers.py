@@ -97,12 +97,14 @@ def reduction_form(node: ir.Node) -> Form | str:
     remain changed places.
     """
     rank = rank_of(node.inputs[0])
+    if rank < 4:
+        return RANK
     is_arg = node.op_type in ("ArgMax", "ArgMin")
     axes = [node.attributes.get_int("axis", 0)] if is_arg else _axes(node, 1)
     if isinstance(axes, str):
         return axes
     if axes is None and node.attributes.get_int("noop_with_empty_axes", 0):
-        return _follower((0,)) if rank >= 4 else RANK
+        return _follower((0,))
     moved = None if axes is None else [moved_axis(axis, rank) for axis in axes]
     inputs: dict[int, np.ndarray] = {}
     attributes: dict[str, Any] = {}
@@ -117,7 +119,7 @@ def reduction_form(node: ir.Node) -> Form | str:
         return RANK if same_rank(node, (0,)) is None else form
     gone = range(rank) if axes is None else [axis % rank for axis in axes]
     remaining = [axis for axis in channels_last(rank) if axis not in gone]
-    if rank < 4 or remaining != sorted(remaining):
+    if remaining != sorted(remaining):
         return "its answer has other axes in another order"
     return Form(form.images, form.build, Side.EITHER, Side.FIRST)
 

@@ -566,3 +566,19 @@ def test_random_networks(original: onnx.ModelProto) -> None:
     """What the default passes leave of them."""
     before = graph_passes.optimize(original).model
     moved(before)
+
+
+def test_a_reduction_of_what_has_no_known_rank_is_left() -> None:
+    original = onnx.parser.parse_model(
+        """<ir_version: 10, opset_import: ["" : 18]>
+        g (float[1,4,8,8] x, int64[K] s) => (float[A,B,C,D] y) <int64[1] axis = {1}, float[4,4,1,1] w> {
+            h = Conv (x, w)
+            r = Reshape (h, s)
+            y = ReduceMean (r, axis)
+        }"""
+    )
+    weight = onnx.numpy_helper.from_array(np.ones((4, 4, 1, 1), np.float32), "w")
+    original.graph.initializer.append(weight)
+    del original.graph.value_info[:]
+    optimized = graph_passes.optimize(original, passes=["channels_last"])
+    assert "ReduceMean" in [node.op_type for node in optimized.model.graph.node]
