@@ -236,6 +236,21 @@ def test_shared_weights_are_not_copied_for_a_small_answer() -> None:
     assert len([array for array in weights(optimized.model).values() if array.ndim == 4]) <= 2
 
 
+def test_a_weight_that_others_read_no_more_is_folded_without_a_copy() -> None:
+    original = model(
+        f"""g (float[1,4,1,1] x, float[1,4,9,9] z) => (float[1,6,1,1] y, float[1,6,9,9] w)
+            <float[6,4,1,1] v, {norm(6, "_a")}, {norm(6, "_b")}> {{
+            h = Conv (x, v)
+            {apply("h", "y", "_a")}
+            i = Conv (z, v)
+            {apply("i", "w", "_b")}
+        }}"""
+    )
+    optimized = run_pass(original, "fold_batch_norm")
+    assert operators(optimized.model) == {"Conv": 2}
+    assert len([array for array in weights(optimized.model).values() if array.ndim == 4]) == 2
+
+
 def test_a_weight_that_is_an_output_is_left() -> None:
     original = model(
         f"""g (float[1,4,5,5] x) => (float[1,6,5,5] y, float[6,4,1,1] w) <{norm(6)}> {{
