@@ -154,6 +154,8 @@ def _refusal(node: ir.Node, weight: ir.Value, array: np.ndarray, does: Affine) -
     """Why a weight is not to be changed."""
     if weight.is_graph_output():
         return "the weight is an output of the model"
+    if array.dtype.kind in "biu":
+        return "the weight is of whole numbers"
     if not does.finite:
         return "scale or shift is not finite"
     output = static_shape(node.outputs[0])
