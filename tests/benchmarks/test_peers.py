@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import kernels
 from benchmarks.layer import Layer
 from benchmarks.measure import Problem
 from benchmarks.peers import PEERS, onednn
@@ -26,6 +27,8 @@ def right(layer: Layer, workload: Workload) -> bool:
 
 
 def made(peer: str, workload: Workload, threads: int = 1) -> Layer:
+    if workload.dtype not in kernels.available_dtypes():
+        pytest.skip(f"this CPU has no instructions for {workload.dtype}")
     out = np.empty(workload.output_shape, NUMPY_DTYPES[workload.dtype])
     return PEERS[peer].layer(workload, make_inputs(workload), out, threads)
 
@@ -111,6 +114,16 @@ def test_a_residual_is_added_once_however_often_it_ran_before(workload: Workload
     layer = made("oneDNN", workload)
     layer.time(3, 2)
     assert right(layer, workload)
+
+
+@here
+def test_what_onednn_has_no_code_for_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("could not create a primitive descriptor for an inner product")
+
+    monkeypatch.setitem(onednn._OPERATORS, "dense", refuse)
+    with pytest.raises(ValueError, match="oneDNN has no code of its own for dense 7x33x65"):
+        made("oneDNN", Workload.dense(7, 33, 65))
 
 
 ROWS = {

@@ -60,7 +60,12 @@ def layer(workload: AnyWorkload, inputs: Inputs, out: np.ndarray, threads: int) 
     if workload.op not in _OPERATORS:
         raise ValueError(f"no {workload.op} here; choose from: {', '.join(_OPERATORS)}")
     bits = {name: _bits(array) for name, array in inputs.items()}
-    ways = _OPERATORS[workload.op](workload, bits, _bits(out), threads)
+    try:
+        ways = _OPERATORS[workload.op](workload, bits, _bits(out), threads)
+    except RuntimeError as error:
+        if "primitive descriptor" not in str(error):
+            raise
+        ways = {}  # such as of bfloat16, on a CPU without AVX-512
     layers = [Layer(native, out, name) for name, native in ways.items()]
     if not layers:
         raise ValueError(f"oneDNN has no code of its own for {workload}")
