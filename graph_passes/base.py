@@ -37,6 +37,7 @@ class Pass(ABC):
         """Rewrites ``model`` in place, and leaves neither unused nodes nor names that stand for two things."""
         from onnx_ir.passes import common
 
+        common.RemoveUnusedNodesPass()(model)  # what nobody reads is no reader of what a pass would fold or fuse
         remarks = list(dict.fromkeys(self.apply(model)))
         for tidy in (common.RemoveUnusedNodesPass(), common.RemoveUnusedFunctionsPass(), common.NameFixPass()):
             tidy(model)

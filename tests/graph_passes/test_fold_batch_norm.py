@@ -202,6 +202,17 @@ def test_a_value_that_is_read_before_the_norm_keeps_its_own() -> None:
     assert "others read it" in remarks(optimized)
 
 
+def test_a_reader_that_nobody_reads_is_none() -> None:
+    original = model(
+        f"""g (float[1,4,5,5] x) => (float[1,6,5,5] y) <float[6,4,1,1] w, float[6,6,1,1] v, {norm(6)}> {{
+            h = Conv (x, w)
+            unread = Conv (h, v)
+            {apply("h", "y")}
+        }}"""
+    )
+    assert operators(run_pass(original, "fold_batch_norm").model) == {"Conv": 1}
+
+
 def test_a_value_that_is_an_output_too() -> None:
     original = model(
         f"""g (float[1,4,5,5] x) => (float[1,6,5,5] y, float[1,6,5,5] h) <float[6,4,1,1] w, {norm(6)}> {{
