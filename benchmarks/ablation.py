@@ -31,7 +31,7 @@ from benchmarks import models
 from benchmarks.comparison import ratio
 from benchmarks.sampling import interleaved
 from graph_passes.check import EPSILON
-from graph_passes.report import amount
+from graph_passes.report import amount, columns
 
 ROOT = Path(__file__).resolve().parents[1]
 PUBLISHED = "as published"
@@ -138,16 +138,7 @@ def table(results: Sequence[Mapping[str, Any]]) -> str:
             ms = f"{median(row['secs']) * 1e3:.2f}"
             model, threads = (result["model"], str(result["threads"])) if row["secs"] is first else ("", "")
             lines.append([model, threads, name, str(row["nodes"]), amount(row["macs"]), ms, speed])
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    lines.insert(1, ["-" * width for width in widths])
-    left = (0, 2, 6)
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if place in left else cell.rjust(width)
-            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    )
+    return columns(lines, left=(0, 2, 6))
 
 
 def main() -> int:

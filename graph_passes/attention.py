@@ -24,6 +24,7 @@ from graph_passes.values import (
     is_op,
     known_shape,
     new_node,
+    other_operand,
     producer,
     required,
     same_graph,
@@ -115,7 +116,7 @@ def _scores(x: ir.Value, found: _Found) -> ir.Node | None:
             product = next((v for v in node.inputs if v is not None and _leads_to_product(v)), None)
             if product is None:
                 return None
-            found.mask = node.inputs[1 if node.inputs[0] is product else 0]
+            found.mask = other_operand(node, product)
             if found.mask is None or not _broadcasts(found.mask, static_shape(x)):
                 return None
             value = product

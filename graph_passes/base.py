@@ -56,7 +56,23 @@ def described(thing: ir.Node | ir.Value) -> str:
     return str(thing.name)
 
 
+def too_old(model: ir.Model, oldest: int) -> Remark | None:
+    """Why a pass that writes operators of opset ``oldest`` leaves the model as it is; None where it need not."""
+    opset = model.opset_imports.get("", 0)
+    if opset >= oldest:
+        return None
+    return Remark("opset", f"{opset} is too old, {oldest} is needed; fold_constants raises it")
+
+
 def every_graph(model: ir.Model) -> Iterator[ir.Graph]:
     """The main graph and those of its control flow. Bodies of functions are not among them."""
     yield model.graph
     yield from model.graph.subgraphs()
+
+
+def every_node(model: ir.Model) -> Iterator[ir.Node]:
+    """The nodes of those graphs, in order, that are still there when their turn comes."""
+    for graph in every_graph(model):
+        for node in list(graph):
+            if node.graph is graph:
+                yield node

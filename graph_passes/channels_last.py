@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import ClassVar
 
-from graph_passes.base import Pass, Remark, described
+from graph_passes.base import Pass, Remark, described, too_old
 from graph_passes.fuse_layers import OLDEST_OPSET
 from graph_passes.layout.axes import dims_of, is_image, keeps_order
 from graph_passes.layout.edit import Edit, Form, Side
@@ -45,9 +45,9 @@ class ChannelsLast(Pass):
     name: ClassVar[str] = "channels_last"
 
     def apply(self, model: ir.Model) -> Iterator[Remark]:
-        opset = model.opset_imports.get("", 0)
-        if opset < OLDEST_OPSET:
-            yield Remark("opset", f"{opset} is too old for layers, {OLDEST_OPSET} is needed; fold_constants raises it")
+        refusal = too_old(model, OLDEST_OPSET)
+        if refusal is not None:
+            yield refusal
             return
         forms: dict[ir.Node, Form] = {}
         refusals: dict[ir.Node, str] = {}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from graph_passes.base import every_graph
+from graph_passes.base import every_node
 from graph_passes.count import macs
 from graph_passes.lazy import ir
 from graph_passes.values import static_shape
@@ -89,17 +89,16 @@ def random_inputs(graph: ir.Graph, seed: int) -> dict[str, np.ndarray]:
 
 
 def _epsilon(model: ir.Model) -> float:
-    values = (value for graph in every_graph(model) for node in graph for value in node.outputs)
+    values = (value for node in every_node(model) for value in node.outputs)
     return max((COARSE.get(value.dtype.name, EPSILON) for value in values if value.dtype is not None), default=EPSILON)
 
 
 def _roots(model: ir.Model) -> Iterator[float]:
     """The square root of how many terms each layer's sums have."""
-    for graph in every_graph(model):
-        for node in graph:
-            work, shape = macs(node), static_shape(node.outputs[0]) if node.outputs else None
-            if work and shape:
-                yield math.sqrt(work / max(math.prod(shape), 1))
+    for node in every_node(model):
+        work, shape = macs(node), static_shape(node.outputs[0]) if node.outputs else None
+        if work and shape:
+            yield math.sqrt(work / max(math.prod(shape), 1))
 
 
 def _run(model: Any, inputs: Mapping[str, np.ndarray], which: str) -> dict[str, np.ndarray]:

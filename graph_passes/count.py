@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from math import prod
 
-from graph_passes.base import DOMAIN, every_graph
+from graph_passes.base import DOMAIN, every_graph, every_node
 from graph_passes.lazy import ir
 from graph_passes.values import STANDARD, data_input, is_op, static_shape
 
@@ -21,9 +21,9 @@ class Cost:
 
     @classmethod
     def of(cls, model: ir.Model) -> Cost:
-        nodes = [node for graph in every_graph(model) for node in graph if not is_op(node, "Constant")]
+        nodes = [node for node in every_node(model) if not is_op(node, "Constant")]
+        held = [node for node in every_node(model) if is_op(node, "Constant")]
         tensors = [v.const_value for graph in every_graph(model) for v in graph.initializers.values()]
-        held = [node for graph in every_graph(model) for node in graph if is_op(node, "Constant")]
         tensors += [a.as_tensor() for node in held for n, a in node.attributes.items() if n == "value"]
         works = [macs(node) for node in nodes]
         return cls(
@@ -37,8 +37,7 @@ def operators(model: ir.Model) -> Counter[str]:
     """How many nodes of each operator, those outside of ONNX's own domain with theirs."""
     return Counter(
         node.op_type if node.domain in STANDARD else f"{node.domain}.{node.op_type}"
-        for graph in every_graph(model)
-        for node in graph
+        for node in every_node(model)
         if not is_op(node, "Constant")
     )
 

@@ -25,7 +25,7 @@ from typing import ClassVar
 import numpy as np
 
 from graph_passes.affine import IDENTITY, Affine, affine
-from graph_passes.base import Pass, Remark, described, every_graph
+from graph_passes.base import Pass, Remark, described, every_node
 from graph_passes.lazy import ir
 from graph_passes.rescale import AFTER, BEFORE
 from graph_passes.values import (
@@ -53,23 +53,15 @@ class FoldBatchNorm(Pass):
         before: list[str] = []
         while (now := _operators(model)) != before:  # others may have gone that read a weight, or a chain have grown
             before = now
-            for node in _nodes(model):
+            for node in every_node(model):
                 if is_op(node, *AFTER):
                     yield from _fold_after(node)
-            for node in _nodes(model):
+            for node in every_node(model):
                 yield from _fold_before_or_simplify(node)
 
 
-def _nodes(model: ir.Model) -> Iterator[ir.Node]:
-    """Those of all graphs that are still there when their turn comes."""
-    for graph in every_graph(model):
-        for node in list(graph):
-            if node.graph is graph:
-                yield node
-
-
 def _operators(model: ir.Model) -> list[str]:
-    return [node.op_type for node in _nodes(model)]
+    return [node.op_type for node in every_node(model)]
 
 
 @dataclass(frozen=True)

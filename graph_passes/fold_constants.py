@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from graph_passes.base import DOMAIN, Pass, Remark, every_graph
+from graph_passes.base import DOMAIN, Pass, Remark, every_node
 from graph_passes.freeze_shapes import fill_constants
 from graph_passes.lazy import ir
 from graph_passes.values import bypass, constant, is_op, scalar
@@ -112,7 +112,7 @@ def _raise_opset(model: ir.Model) -> Iterator[Remark]:
     if model.functions:
         yield Remark("opset", f"stays at {before}, since layers are written in it")
         return
-    refusals = (_misconverted(node, before) for graph in every_graph(model) for node in graph)
+    refusals = (_misconverted(node, before) for node in every_node(model))
     refusal = next((reason for reason in refusals if reason), None)
     if refusal:
         yield Remark("opset", f"stays at {before}: {refusal}")
@@ -123,7 +123,7 @@ def _raise_opset(model: ir.Model) -> Iterator[Remark]:
     if model.opset_imports.get("") != OPSET:
         yield Remark("opset", f"stays at {before}: onnx cannot convert one of the operators")
         return
-    # Operators that an old opset allowed and the message's own version does not.
+    # Of versions of the format, 8 is the first that goes with this opset.
     model.ir_version = max(model.ir_version or 0, 8)
 
 
@@ -146,19 +146,17 @@ def _misconverted(node: ir.Node, opset: int) -> str | None:
 
 def _resize_as_upsample(model: ir.Model) -> None:
     """What Upsample and the first Resize did by definition, and onnx's converter does not say, has to be asked for."""
-    for graph in every_graph(model):
-        for node in graph:
-            if is_op(node, "Resize"):
-                node.attributes.add(ir.AttrString("coordinate_transformation_mode", "asymmetric"))
-                node.attributes.add(ir.AttrString("nearest_mode", "floor"))
+    for node in every_node(model):
+        if is_op(node, "Resize"):
+            node.attributes.add(ir.AttrString("coordinate_transformation_mode", "asymmetric"))
+            node.attributes.add(ir.AttrString("nearest_mode", "floor"))
 
 
 def _drop_noops(model: ir.Model) -> bool:
     """Nodes whose answer is their input. Whether there were any."""
     dropped = False
-    for graph in every_graph(model):
-        for node in list(graph):
-            dropped |= _does_nothing(node) and node.inputs[0] is not None and bypass(node, node.inputs[0])
+    for node in every_node(model):
+        dropped |= _does_nothing(node) and node.inputs[0] is not None and bypass(node, node.inputs[0])
     return dropped
 
 

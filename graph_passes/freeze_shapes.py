@@ -18,9 +18,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from graph_passes.base import Pass, Remark, every_graph
+from graph_passes.base import Pass, Remark, every_node
 from graph_passes.lazy import ir
-from graph_passes.values import constant, is_op, new_constant
+from graph_passes.values import bypass, constant, is_op, new_constant
 
 BATCH_NAMES = ("n", "b", "bs")  # and all that begins with "batch"
 LARGEST_FILLED = 2**28  # elements
@@ -105,17 +105,14 @@ def _plain_initializers(model: ir.Model) -> None:
 
 def fill_constants(model: ir.Model) -> None:
     """A ConstantOfShape of a known shape becomes an initializer, unless that is more than any weight could be."""
-    for graph in every_graph(model):
-        for node in list(graph):
-            dims = constant(node.inputs[0]) if is_op(node, "ConstantOfShape") else None
-            output = node.outputs[0]
-            if dims is None or output.is_graph_output() or prod(int(dim) for dim in dims) > LARGEST_FILLED:
-                continue
-            attribute = node.attributes.get("value")
-            fill = attribute.as_tensor().numpy().reshape(-1)[0] if attribute else np.float32(0)
-            filled = np.broadcast_to(fill, tuple(dims)).copy()
-            output.replace_all_uses_with(new_constant(model.graph, f"{output.name}_filled", filled))
-            graph.remove(node, safe=True)
+    for node in every_node(model):
+        dims = constant(node.inputs[0]) if is_op(node, "ConstantOfShape") else None
+        if dims is None or node.outputs[0].is_graph_output() or prod(int(dim) for dim in dims) > LARGEST_FILLED:
+            continue
+        attribute = node.attributes.get("value")
+        fill = attribute.as_tensor().numpy().reshape(-1)[0] if attribute else np.float32(0)
+        filled = np.broadcast_to(fill, tuple(dims)).copy()
+        bypass(node, new_constant(model.graph, f"{node.outputs[0].name}_filled", filled))
 
 
 def _mark_dynamic(graph: ir.Graph) -> None:
@@ -149,11 +146,10 @@ def _freeze(graph: ir.Graph, sizes: dict[tuple[str, int] | str, int]) -> bool:
 
 def _forget_shapes(model: ir.Model) -> None:
     """What was inferred of dynamic inputs says less than what follows from the frozen ones, or contradicts it."""
-    for graph in every_graph(model):
-        for node in graph:
-            for value in node.outputs:
-                if isinstance(value.type, ir.TensorType):
-                    value.shape = None
+    for node in every_node(model):
+        for value in node.outputs:
+            if isinstance(value.type, ir.TensorType):
+                value.shape = None
 
 
 def _infer(model: ir.Model) -> None:

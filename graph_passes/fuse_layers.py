@@ -13,12 +13,12 @@ it become one call too. A value that anything else reads, or that is an output o
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 from graph_passes.attention import fuse_attention
-from graph_passes.base import DOMAIN, Pass, Remark, described, every_graph
+from graph_passes.base import DOMAIN, Pass, Remark, described, every_graph, too_old
 from graph_passes.exported_forms import activation_of, activation_of_one
 from graph_passes.layer_norm import fuse_layer_norm
 from graph_passes.layers import Layer, call, call_function, function, operator_attributes
@@ -29,6 +29,7 @@ from graph_passes.values import (
     graph_of,
     is_op,
     new_constant,
+    other_operand,
     same_graph,
     sole_user,
     static_shape,
@@ -47,9 +48,9 @@ class FuseLayers(Pass):
     )
 
     def apply(self, model: ir.Model) -> Iterator[Remark]:
-        opset = model.opset_imports.get("", 0)
-        if opset < OLDEST_OPSET:
-            yield Remark("opset", f"{opset} is too old for layers, {OLDEST_OPSET} is needed; fold_constants raises it")
+        refusal = too_old(model, OLDEST_OPSET)
+        if refusal is not None:
+            yield refusal
             return
         for graph in every_graph(model):
             fuse_layer_norm(graph)
@@ -130,20 +131,20 @@ def _next(growing: _Growing, *op_types: str) -> ir.Node | None:
     return user if user is not None and is_op(user, *op_types) and same_graph(user, growing.nodes[0]) else None
 
 
-def _other(node: ir.Node, value: ir.Value) -> ir.Value | None:
-    """The other one of two operands."""
-    if len(node.inputs) != 2:
-        return None
-    return node.inputs[1 if node.inputs[0] is value else 0]
-
-
-def _take(growing: _Growing, node: ir.Node, part: str, operand: ir.Value | None = None) -> bool:
+def _take(growing: _Growing, nodes: Sequence[ir.Node], part: str) -> bool:
+    """Takes in the nodes of a part, where the layer can have it; what they read beside its answer is the caller's."""
     layer = growing.layer.following(part)
     if layer is None:
         return False
     growing.layer = layer
-    growing.nodes.append(node)
-    growing.inputs += [] if operand is None else [operand]
+    growing.nodes += nodes
+    return True
+
+
+def _take_adding(growing: _Growing, adding: ir.Node, part: str, operand: ir.Value) -> bool:
+    if not _take(growing, [adding], part):
+        return False
+    growing.inputs.append(operand)
     return True
 
 
@@ -152,7 +153,7 @@ def _take_bias(growing: _Growing) -> bool:
     fold_batch_norm.
     """
     adding = _next(growing, "Add") if growing.layer.op == "MatMul" else None
-    operand = None if adding is None else _other(adding, growing.output)
+    operand = None if adding is None else other_operand(adding, growing.output)
     array, shape, answer = constant(operand), static_shape(growing.inputs[1]), growing.output.shape
     if adding is None or operand is None or array is None or shape is None or len(shape) != 2 or answer is None:
         return False
@@ -160,30 +161,27 @@ def _take_bias(growing: _Growing) -> bool:
         return False
     if array.ndim > 1:
         operand = new_constant(graph_of(adding), f"{operand.name}_flat", array.reshape(-1))
-    return _take(growing, adding, "bias", operand)
+    return _take_adding(growing, adding, "bias", operand)
 
 
 def _take_residual(growing: _Growing) -> bool:
     """Another value of the answer's own shape that is added to it."""
     adding = _next(growing, "Add", "Sum")
-    operand = None if adding is None else _other(adding, growing.output)
+    operand = None if adding is None else other_operand(adding, growing.output)
     shape = static_shape(growing.output)
     if adding is None or operand is None or shape is None or static_shape(operand) != shape:
         return False
     if constant(operand) is not None or operand.dtype != growing.output.dtype:
         return False
-    return _take(growing, adding, "residual", operand)
+    return _take_adding(growing, adding, "residual", operand)
 
 
 def _take_activation(growing: _Growing) -> bool:
     form = activation_of(growing.output)
     if form is None or any(not same_graph(node, growing.nodes[0]) for node in form.nodes):
         return False
-    layer = growing.layer.following(form.activation)
-    if layer is None:
+    if not _take(growing, form.nodes, form.activation):
         return False
-    growing.layer = layer
-    growing.nodes += form.nodes
     growing.attributes += [ir.AttrFloat32(f"activation_{name}", number) for name, number in form.attributes.items()]
     return True
 

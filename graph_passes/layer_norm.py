@@ -16,6 +16,7 @@ from graph_passes.values import (
     data_input,
     is_op,
     new_node,
+    other_operand,
     same_graph,
     scalar,
     sole_user,
@@ -107,6 +108,6 @@ def _taken(node: ir.Node, op_type: str, size: int) -> tuple[ir.Node, ir.Value] |
     user = sole_user(node.outputs[0])
     if user is None or not is_op(user, op_type):
         return None
-    operand = user.inputs[1 if user.inputs[0] is node.outputs[0] else 0]
+    operand = other_operand(user, node.outputs[0])
     array = constant(operand)
     return (user, operand) if operand is not None and array is not None and array.shape == (size,) else None

@@ -24,7 +24,7 @@ from typing import ClassVar, TypeAlias
 
 import numpy as np
 
-from graph_passes.base import Pass, Remark, described
+from graph_passes.base import Pass, Remark, described, too_old
 from graph_passes.count import macs
 from graph_passes.lazy import ir
 from graph_passes.values import (
@@ -59,9 +59,9 @@ class OptimizeStrides(Pass):
     name: ClassVar[str] = "optimize_strides"
 
     def apply(self, model: ir.Model) -> Iterator[Remark]:
-        graph, opset = model.graph, model.opset_imports.get("", 0)
-        if opset < OLDEST_OPSET:
-            yield Remark("opset", f"{opset} is too old, {OLDEST_OPSET} is needed; fold_constants raises it")
+        graph, refusal = model.graph, too_old(model, OLDEST_OPSET)
+        if refusal is not None:
+            yield refusal
             return
         if not any(is_op(node, "Conv", *POOLS) for node in graph):
             return

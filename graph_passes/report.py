@@ -55,11 +55,18 @@ def table(reports: Sequence[PassReport]) -> str:
         ]
         for report in reports
     ]
+    return columns(lines, left=(0,))
+
+
+def columns(lines: Sequence[Sequence[str]], left: Sequence[int]) -> str:
+    """Cells in columns of equal width, the first line their headings; ``left`` are the columns of text, not numbers."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    lines.insert(1, ["-" * width for width in widths])
     return "\n".join(
-        "  ".join([line[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(line[1:], widths[1:], strict=True))])
-        for line in lines
+        "  ".join(
+            cell.ljust(width) if place in left else cell.rjust(width)
+            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in (lines[0], ["-" * width for width in widths], *lines[1:])
     )
 
 

@@ -106,6 +106,13 @@ def sole_user(value: ir.Value) -> ir.Node | None:
     return next(iter(uses)).node
 
 
+def other_operand(node: ir.Node, value: ir.Value) -> ir.Value | None:
+    """The other one of two operands; None where there are not two."""
+    if len(node.inputs) != 2:
+        return None
+    return node.inputs[1 if node.inputs[0] is value else 0]
+
+
 def same_graph(node: ir.Node | None, other: ir.Node) -> bool:
     """Whether two nodes stand in the same graph: neither in the body of the other's control flow."""
     return node is not None and node.graph is other.graph
