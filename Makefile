@@ -42,13 +42,14 @@ models: $(MODELS)/.all  ## the real models that benchmarks measure, about 220 MB
 lint: $(INSTALLED)  ## ruff, pyright and clang-format
 	@$(PIP) install -c constraints.txt clang-format pre-commit pyright ruff
 	@ruff check . && ruff format --check . && pyright
-	@clang-format --dry-run --Werror $$(git ls-files 'kernels/**.h' 'kernels/**.cc')
+	@clang-format --dry-run --Werror $$(git ls-files '*.h' '*.cc')
 
 # Python is no sanitized program: it has to load the sanitizer's and C++'s runtime before the extension does.
 sanitize: native  ## the kernel tests under AddressSanitizer and UBSan
 	@mkdir -p $(SANITIZED)/kernels $(SANITIZED)/tests
 	@cmake -S . -B build/sanitize -G Ninja --log-level=WARNING -DLOOPWRIGHT_SANITIZE=ON -DPython_EXECUTABLE="$(CURDIR)/$(PY)" \
-	    -Dpybind11_DIR="$$($(PY) -m pybind11 --cmakedir)" -DCMAKE_LIBRARY_OUTPUT_DIRECTORY="$(CURDIR)/$(SANITIZED)/kernels" >/dev/null
+	    -Dpybind11_DIR="$$($(PY) -m pybind11 --cmakedir)" \
+	    -Dtvm_ffi_DIR="$$($(PY) -m tvm_ffi.config --cmakedir)" -DLOOPWRIGHT_OUTPUT="$(CURDIR)/$(SANITIZED)" >/dev/null
 	@echo "Building with sanitizers: a minute, where C++ changed."; cmake --build build/sanitize -- --quiet
 	@cp kernels/*.py $(SANITIZED)/kernels && cp -R compiler pyproject.toml $(SANITIZED) && cp -R tests/kernels $(SANITIZED)/tests
 	@cd $(SANITIZED) && \
@@ -66,7 +67,7 @@ native: $(INSTALLED)  ## compile what changed in C++
 	@cmake --build build/native -- --quiet
 
 clean:  ## remove what was built; .venv stays
-	rm -rf build dist *.egg-info kernels/_native*.so $(INSTALLED)
+	rm -rf build dist *.egg-info kernels/*.so compiler/*.so $(INSTALLED)
 
 # An index may lack a package, and the tests of its model are skipped then, with the reason.
 $(MODELS)/.small: benchmarks/models/requirements-small.txt $(INSTALLED)

@@ -3,16 +3,10 @@
 #include <pybind11/stl.h>
 
 #include <algorithm>
-#include <map>
 #include <stdexcept>
 
 namespace loopwright {
 namespace {
-
-const std::map<std::string, Activation> kActivations = {
-    {"relu", Activation::kRelu},           {"relu6", Activation::kRelu6}, {"gelu", Activation::kGelu},
-    {"sigmoid", Activation::kSigmoid},     {"tanh", Activation::kTanh},   {"silu", Activation::kSilu},
-    {"hard_swish", Activation::kHardSwish}};
 
 std::string shape_of(const py::array& a) {
   std::string text = "(";
@@ -30,15 +24,6 @@ bool has_dtype(const py::array& a, Dtype dtype) {
 bool is_contiguous(const py::array& a) { return (a.flags() & py::array::c_style) != 0 && aligned(a); }
 
 }  // namespace
-
-Activation parse_activation(const std::optional<std::string>& text) {
-  if (!text || *text == "none") return Activation::kNone;
-  const auto found = kActivations.find(*text);
-  if (found != kActivations.end()) return found->second;
-  std::string known = "none";
-  for (const auto& entry : kActivations) known += ", " + entry.first;
-  throw std::invalid_argument("unknown activation '" + *text + "'; choose from: " + known);
-}
 
 Isa parse_available_isa(const std::optional<std::string>& text) {
   const auto& available = available_isas();

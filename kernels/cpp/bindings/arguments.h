@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "loopwright/brgemm.h"
+#include "loopwright/activation.h"
 #include "loopwright/dtype.h"
 #include "loopwright/isa.h"
 #include "loopwright/matrix.h"
@@ -20,7 +20,6 @@ namespace loopwright {
 
 namespace py = pybind11;
 
-Activation parse_activation(const std::optional<std::string>& text);
 // None is the best ISA of this CPU.
 Isa parse_available_isa(const std::optional<std::string>& text);
 int check_threads(int threads);

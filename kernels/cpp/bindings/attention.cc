@@ -10,35 +10,12 @@
 namespace loopwright {
 namespace {
 
-AttentionSchedule parse_attention_schedule(const py::dict& values) {
-  const ScheduleReader read(values);
-  AttentionSchedule s;
-  s.scores_mr = read.small("scores_mr");
-  s.scores_nr = read.small("scores_nr");
-  s.values_mr = read.small("values_mr");
-  s.values_nr = read.small("values_nr");
-  s.rows = read.integer("rows");
-  s.threads = read.small("threads");
-  return s;
-}
-
-py::dict to_dict(const AttentionSchedule& s) {
-  py::dict values;
-  values["scores_mr"] = s.scores_mr;
-  values["scores_nr"] = s.scores_nr;
-  values["values_mr"] = s.values_mr;
-  values["values_nr"] = s.values_nr;
-  values["rows"] = s.rows;
-  values["threads"] = s.threads;
-  return values;
-}
-
 Attention make_attention(int64_t heads, int64_t head_dim, std::optional<float> scale,
                          const std::optional<std::string>& isa, int threads, const std::optional<py::dict>& schedule) {
   if (heads < 1) throw py::value_error("heads must be at least 1, got " + std::to_string(heads));
   if (head_dim < 1) throw py::value_error("head_dim must be at least 1, got " + std::to_string(head_dim));
   std::optional<AttentionSchedule> parsed;
-  if (schedule) parsed = parse_attention_schedule(*schedule);
+  if (schedule) parsed = parse_attention_schedule(schedule_values(*schedule));
   return Attention(heads, head_dim, scale, parse_available_isa(isa), check_threads(threads), parsed);
 }
 
@@ -114,7 +91,7 @@ void bind_attention(py::module_& m) {
           [](const Attention& op, int64_t batch, int64_t queries, int64_t keys) {
             if (std::min({batch, queries, keys}) < 1)
               throw py::value_error("batch, queries and keys must be at least 1");
-            return to_dict(op.schedule(batch, queries, keys));
+            return to_dict(to_values(op.schedule(batch, queries, keys)));
           },
           py::arg("batch"), py::arg("queries"), py::arg("keys"));
 }

@@ -3,70 +3,12 @@
 #include <pybind11/stl.h>
 
 #include "arguments.h"
-#include "dense.h"
 #include "module.h"
 #include "schedule.h"
 #include "timing.h"
 
 namespace loopwright {
 namespace {
-
-using Algorithm = Conv2dSchedule::Algorithm;
-constexpr std::pair<const char*, Algorithm> kAlgorithms[] = {{"direct", Algorithm::kDirect},
-                                                             {"winograd2", Algorithm::kWinograd2},
-                                                             {"winograd3", Algorithm::kWinograd3},
-                                                             {"winograd4", Algorithm::kWinograd4}};
-
-Conv2dSchedule parse_conv2d_schedule(const py::dict& values) {
-  const ScheduleReader read(values);
-  Conv2dSchedule s;
-  s.algorithm = read.choice("algorithm", kAlgorithms);
-  s.mr = read.small("mr");
-  s.nr = read.small("nr");
-  s.rows = read.integer("rows");
-  s.kc = read.integer("kc");
-  s.prefetch = read.small("prefetch");
-  s.prefetch_next = read.flag("prefetch_next");
-  s.threads_m = read.small("threads_m");
-  return s;
-}
-
-py::dict to_dict(const Conv2dSchedule& s) {
-  py::dict values;
-  values["algorithm"] = name_of(s.algorithm, kAlgorithms);
-  values["mr"] = s.mr;
-  values["nr"] = s.nr;
-  values["rows"] = s.rows;
-  values["kc"] = s.kc;
-  values["prefetch"] = s.prefetch;
-  values["prefetch_next"] = s.prefetch_next;
-  values["threads_m"] = s.threads_m;
-  return values;
-}
-
-DepthwiseSchedule parse_depthwise_schedule(const py::dict& values) {
-  const ScheduleReader read(values);
-  DepthwiseSchedule s;
-  s.columns = read.small("columns");
-  s.channels = read.integer("channels");
-  s.threads_m = read.small("threads_m");
-  return s;
-}
-
-py::dict to_dict(const DepthwiseSchedule& s) {
-  py::dict values;
-  values["columns"] = s.columns;
-  values["channels"] = s.channels;
-  values["threads_m"] = s.threads_m;
-  return values;
-}
-
-// The kind of schedule that such a convolution takes.
-Conv2d::Schedule parse_schedule(const Conv2dGeometry& geometry, Dtype dtype, const py::dict& values) {
-  if (geometry.pointwise()) return parse_dense_schedule(values);
-  if (geometry.depthwise() && dtype == Dtype::kFloat32) return parse_depthwise_schedule(values);
-  return parse_conv2d_schedule(values);
-}
 
 Conv2dGeometry make_geometry(const py::array& weight, const Pair& stride, const std::array<int64_t, 4>& padding,
                              const Pair& dilation, int64_t groups) {
@@ -97,7 +39,7 @@ std::unique_ptr<Conv2d> make_conv2d(const py::object& weight_object, const py::o
   py::array bias;
   if (!bias_object.is_none()) bias = contiguous(checked(bias_object, "bias", {geometry.o}));
   std::optional<Conv2d::Schedule> parsed;
-  if (schedule) parsed = parse_schedule(geometry, dtype_of(weight), *schedule);
+  if (schedule) parsed = parse_conv2d_schedule(geometry, dtype_of(weight), schedule_values(*schedule));
   return std::make_unique<Conv2d>(weight.data(), dtype_of(weight), geometry,
                                   bias_object.is_none() ? nullptr : static_cast<const float*>(bias.data()),
                                   parse_activation(activation), parse_available_isa(isa), check_threads(threads),
@@ -159,8 +101,7 @@ void evict_weights(const Conv2d& op, int64_t n, int64_t h, int64_t w) {
 }
 
 py::dict schedule_of(const Conv2d& op, int64_t n, int64_t h, int64_t w) {
-  const Conv2d::Schedule s = op.schedule(fitting_images(op.geometry(), n, h, w));
-  return std::visit([](const auto& values) { return to_dict(values); }, s);
+  return to_dict(to_values(op.schedule(fitting_images(op.geometry(), n, h, w))));
 }
 
 }  // namespace

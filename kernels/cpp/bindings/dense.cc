@@ -3,16 +3,12 @@
 #include <pybind11/stl.h>
 
 #include "arguments.h"
-#include "dense.h"
 #include "module.h"
 #include "schedule.h"
 #include "timing.h"
 
 namespace loopwright {
 namespace {
-
-using Order = DenseSchedule::Order;
-constexpr std::pair<const char*, Order> kOrders[] = {{"m_inner", Order::kMInner}, {"n_inner", Order::kNInner}};
 
 Dense make_dense(const py::object& weight_object, const py::object& bias_object,
                  const std::optional<std::string>& activation, const std::optional<std::string>& isa, int threads,
@@ -22,7 +18,7 @@ Dense make_dense(const py::object& weight_object, const py::object& bias_object,
   py::array bias;
   if (!bias_object.is_none()) bias = contiguous(checked(bias_object, "bias", {weight.shape(0)}));
   std::optional<DenseSchedule> parsed;
-  if (schedule) parsed = parse_dense_schedule(*schedule);
+  if (schedule) parsed = parse_dense_schedule(schedule_values(*schedule));
   return Dense(as_matrix(weight), weight.shape(0), weight.shape(1),
                bias_object.is_none() ? nullptr : static_cast<const float*>(bias.data()), parse_activation(activation),
                parse_available_isa(isa), check_threads(threads), parsed);
@@ -77,44 +73,13 @@ std::vector<double> time_dense(const Dense& dense, const py::object& x, const py
 
 }  // namespace
 
-DenseSchedule parse_dense_schedule(const py::dict& values) {
-  const ScheduleReader read(values);
-  DenseSchedule s;
-  s.mr = read.small("mr");
-  s.nr = read.small("nr");
-  s.mc = read.integer("mc");
-  s.kc = read.integer("kc");
-  s.nc = read.integer("nc");
-  s.order = read.choice("order", kOrders);
-  s.pack_a = read.flag("pack_a");
-  s.prefetch = read.small("prefetch");
-  s.prefetch_next = read.flag("prefetch_next");
-  s.threads_m = read.small("threads_m");
-  return s;
-}
-
-py::dict to_dict(const DenseSchedule& s) {
-  py::dict values;
-  values["mr"] = s.mr;
-  values["nr"] = s.nr;
-  values["mc"] = s.mc;
-  values["kc"] = s.kc;
-  values["nc"] = s.nc;
-  values["order"] = name_of(s.order, kOrders);
-  values["pack_a"] = s.pack_a;
-  values["prefetch"] = s.prefetch;
-  values["prefetch_next"] = s.prefetch_next;
-  values["threads_m"] = s.threads_m;
-  return values;
-}
-
 void bind_dense(py::module_& m) {
   m.def(
       "default_dense_schedule",
       [](int64_t rows, int64_t n, int64_t k, const std::string& isa_name, int threads, const std::string& dtype_name) {
         const Isa isa = parse_available_isa(isa_name);
         const Dtype dtype = parse_available_dtype(dtype_name, isa);
-        return to_dict(default_dense_schedule(isa, dtype, rows, n, k, check_threads(threads)));
+        return to_dict(to_values(default_dense_schedule(isa, dtype, rows, n, k, check_threads(threads))));
       },
       py::arg("m"), py::arg("n"), py::arg("k"), py::arg("isa"), py::arg("threads"), py::arg("dtype"));
   py::class_<Dense>(m, "Dense")
@@ -122,7 +87,7 @@ void bind_dense(py::module_& m) {
            py::arg("threads"), py::arg("schedule"))
       .def("__call__", &run_dense, py::arg("x"), py::arg("out"), py::arg("residual"))
       .def("time", &time_dense, py::arg("x"), py::arg("out"), py::arg("residual"), py::arg("number"), py::arg("repeat"))
-      .def("schedule", [](const Dense& dense, int64_t rows) { return to_dict(dense.schedule(rows)); }, py::arg("m"));
+      .def("schedule", [](const Dense& dense, int64_t rows) { return to_dict(to_values(dense.schedule(rows))); }, py::arg("m"));
 }
 
 }  // namespace loopwright

@@ -119,7 +119,7 @@ Candidate winograd(const Setting& at, const Winograd& w) {
 }  // namespace
 
 Conv2dSchedule default_conv2d_schedule(Isa isa, Dtype dtype, const Conv2dGeometry& elements, const Images& images,
-                                       int threads) {
+                                       int threads, bool winograd_allowed) {
   if (isa == Isa::kReference) return {};
   const F32Kernels& kernels = f32_kernels(isa, dtype);
   const Conv2dGeometry g = elements.in_words(dtype);
@@ -136,7 +136,7 @@ Conv2dSchedule default_conv2d_schedule(Isa isa, Dtype dtype, const Conv2dGeometr
       const Setting at{kernels, g, images, threads, threads_m, vectors, max_mr};
       consider(direct(at));
       for (const Winograd& w : kWinograds)
-        if (applies(w.algorithm, g, dtype)) consider(winograd(at, w));
+        if (winograd_allowed && applies(w.algorithm, g, dtype)) consider(winograd(at, w));
     }
   }
   best.schedule.kc = best.schedule.kc * elements.reduction() / g.reduction();

@@ -1,0 +1,110 @@
+// Reads a layer's description.
+#pragma once
+
+#include <tvm/ffi/container/array.h>
+#include <tvm/ffi/container/tensor.h>
+#include <tvm/ffi/extra/json.h>
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "loopwright/schedule_values.h"
+
+namespace loopwright {
+
+// Every reader throws std::invalid_argument where an entry is missing, or not what it is asked for as.
+class Description {
+ public:
+  Description(const tvm::ffi::json::Object& entries, const tvm::ffi::Array<tvm::ffi::Tensor>& weights)
+      : entries_(entries), weights_(weights) {}
+
+  std::string text(const char* key) const { return as<tvm::ffi::String>(key, "a text"); }
+  std::optional<std::string> optional_text(const char* key) const {
+    return is_null(key) ? std::nullopt : std::optional(text(key));
+  }
+  // At least 0: a description has no negative numbers.
+  int64_t integer(const char* key) const { return checked(key, as<int64_t>(key, "an integer")); }
+  double number(const char* key) const { return as<double>(key, "a number"); }
+  bool flag(const char* key) const { return as<bool>(key, "true or false"); }
+
+  std::vector<int64_t> integers(const char* key) const {
+    std::vector<int64_t> values;
+    for (const auto& value : as<tvm::ffi::json::Array>(key, "a list")) {
+      const auto number = value.try_cast<int64_t>();
+      if (!number) throw refused(key, "a list of integers");
+      values.push_back(checked(key, *number));
+    }
+    return values;
+  }
+  template <size_t N>
+  std::array<int64_t, N> sizes(const char* key) const {
+    const std::vector<int64_t> values = integers(key);
+    if (values.size() != N) throw refused(key, ("a list of " + std::to_string(N) + " integers").c_str());
+    std::array<int64_t, N> result{};
+    std::copy(values.begin(), values.end(), result.begin());
+    return result;
+  }
+
+  std::optional<ScheduleValues> schedule() const {
+    if (is_null("schedule")) return std::nullopt;
+    ScheduleValues values;
+    for (const auto& [key, value] : as<tvm::ffi::json::Object>("schedule", "an object")) {
+      const std::string name = key.template cast<tvm::ffi::String>();
+      if (const auto text = value.template try_cast<tvm::ffi::String>()) {
+        values.emplace_back(name, std::string(*text));
+      } else if (const auto number = value.template try_cast<int64_t>()) {
+        values.emplace_back(name, *number);
+      } else {
+        throw std::invalid_argument("schedule: " + name + " must be an integer, a flag or a name");
+      }
+    }
+    return values;
+  }
+
+  bool is_null(const char* key) const { return find(key) == nullptr; }
+
+  // A float32 weight of that shape.
+  const float* weight(const char* key, const std::vector<int64_t>& shape) const {
+    const int64_t index = integer(key);
+    if (index >= static_cast<int64_t>(weights_.size())) throw refused(key, "the place of a weight");
+    const tvm::ffi::Tensor tensor = weights_[index];
+    const auto is = tensor.shape();
+    const DLDataType dtype = tensor.dtype();
+    if (dtype.code != kDLFloat || dtype.bits != 32 || dtype.lanes != 1 || !tensor.IsContiguous() ||
+        std::vector<int64_t>(is.begin(), is.end()) != shape)
+      throw refused(key, "a contiguous float32 weight of the shape that the layer has");
+    return reinterpret_cast<const float*>(static_cast<const char*>(tensor.data_ptr()));
+  }
+  const float* optional_weight(const char* key, const std::vector<int64_t>& shape) const {
+    return is_null(key) ? nullptr : weight(key, shape);
+  }
+
+ private:
+  static int64_t checked(const char* key, int64_t value) {
+    if (value < 0 || value >= int64_t{1} << 40) throw refused(key, "a size");
+    return value;
+  }
+  // null where the entry is missing or null.
+  tvm::ffi::Any find(const char* key) const {
+    const auto found = entries_.find(tvm::ffi::String(key));
+    return found == entries_.end() ? tvm::ffi::Any(nullptr) : (*found).second;
+  }
+  template <class T>
+  T as(const char* key, const char* wanted) const {
+    const auto value = find(key).template try_cast<T>();
+    if (!value) throw refused(key, wanted);
+    return *value;
+  }
+  static std::invalid_argument refused(const char* key, const char* wanted) {
+    return std::invalid_argument(std::string(key) + " must be " + wanted);
+  }
+
+  const tvm::ffi::json::Object& entries_;
+  const tvm::ffi::Array<tvm::ffi::Tensor>& weights_;
+};
+
+}  // namespace loopwright

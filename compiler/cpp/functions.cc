@@ -1,0 +1,104 @@
+// What Python and programs on TVM's virtual machine call.
+#include <tvm/ffi/extra/json.h>
+#include <tvm/ffi/function.h>
+#include <tvm/ffi/reflection/registry.h>
+
+#include <algorithm>
+#include <array>
+
+#include "program.h"
+
+namespace loopwright {
+namespace {
+
+using tvm::ffi::Any;
+using tvm::ffi::Array;
+using tvm::ffi::Map;
+using tvm::ffi::PackedArgs;
+using tvm::ffi::String;
+using tvm::ffi::Tensor;
+
+namespace json = tvm::ffi::json;
+namespace reflection = tvm::ffi::reflection;
+
+// (layers, place, inputs..., output): runs a layer.
+void run_layer(PackedArgs args, Any*) {
+  constexpr int kMostTensors = 8;
+  const int count = args.size() - 2;
+  if (count < 1 || count > kMostTensors) TVM_FFI_THROW(ValueError) << "a layer takes 1 to " << kMostTensors << " tensors";
+  std::array<const DLTensor*, kMostTensors> tensors{};
+  for (int i = 0; i < count; ++i) tensors[static_cast<size_t>(i)] = args[i + 2].cast<DLTensor*>();
+  args[0].cast<const LayersObj*>()->run(args[1].cast<int64_t>(), tensors.data(), count);
+}
+
+Any parsed(const String& text) {
+  String error;
+  Any value = json::Parse(text, &error);
+  if (!error.empty()) TVM_FFI_THROW(ValueError) << "no JSON: " << error;
+  return value;
+}
+
+Layers make_layers(const String& descriptions, const Array<Tensor>& weights, const String& isa, int threads) {
+  return Layers::make(parsed(descriptions).cast<json::Array>(), weights, {parse_isa(isa), threads});
+}
+
+// The schedules of all layers, null for one that has nothing to decide.
+String schedules(const Layers& layers) {
+  json::Array all;
+  for (int64_t i = 0; i < layers->size(); ++i) {
+    const ScheduleValues values = layers->schedule(i);
+    json::Object schedule;
+    for (const auto& [name, value] : values)
+      std::visit([&, key = name](const auto& v) { schedule.Set(String(key), Any(v)); }, value);
+    all.push_back(values.empty() ? Any(nullptr) : Any(schedule));
+  }
+  return json::Stringify(all);
+}
+
+Program make_program(const tvm::ffi::Module& executable, const Layers& layers) {
+  return Program(tvm::ffi::make_object<ProgramObj>(executable, layers));
+}
+
+// The program with other layers at some places: {place: description}. Everything else is shared.
+Program with_layers(const Program& program, const Map<int64_t, String>& descriptions, const Array<Tensor>& weights) {
+  Map<int64_t, Any> changed;
+  for (const auto& [place, description] : descriptions) changed.Set(place, parsed(description));
+  return make_program(program->executable(), program->layers().with(changed, weights));
+}
+
+// (program, inputs...) -> outputs
+void run_program(PackedArgs args, Any* result) {
+  *result = args[0].cast<const ProgramObj*>()->run(args.data() + 1, args.size() - 1);
+}
+
+// (program, runs, inputs...) -> for each call (function, layer or -1, seconds in each run)
+void profile_program(PackedArgs args, Any* result) {
+  Array<Any> rows;
+  for (const CallTimes& call :
+       args[0].cast<const ProgramObj*>()->profile(args.data() + 2, args.size() - 2, args[1].cast<int64_t>()))
+    rows.push_back(Array<Any>{String(call.function), call.layer, Array<double>(call.secs.begin(), call.secs.end())});
+  *result = rows;
+}
+
+TVM_FFI_STATIC_INIT_BLOCK() {
+  reflection::GlobalDef()
+      .def_packed("loopwright.attention", &run_layer)
+      .def_packed("loopwright.avg_pool2d", &run_layer)
+      .def_packed("loopwright.avg_pool2d_with_pads", &run_layer)
+      .def_packed("loopwright.conv2d", &run_layer)
+      .def_packed("loopwright.dense", &run_layer)
+      .def_packed("loopwright.layer_norm", &run_layer)
+      .def_packed("loopwright.max_pool2d", &run_layer)
+      .def_packed("loopwright.softmax", &run_layer)
+      .def("loopwright.share_thread_pool", &share_thread_pool)
+      .def("loopwright.make_layers", &make_layers)
+      .def("loopwright.schedules", &schedules)
+      .def("loopwright.layers_of", [](const Program& program) { return program->layers(); })
+      .def("loopwright.make_program", &make_program)
+      .def("loopwright.with_layers", &with_layers)
+      .def_packed("loopwright.run_program", &run_program)
+      .def_packed("loopwright.profile_program", &profile_program);
+}
+
+}  // namespace
+}  // namespace loopwright

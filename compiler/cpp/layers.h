@@ -1,0 +1,52 @@
+// All layers of a model, as one object that its program is handed with each run.
+#pragma once
+
+#include <tvm/ffi/container/array.h>
+#include <tvm/ffi/container/map.h>
+#include <tvm/ffi/container/tensor.h>
+#include <tvm/ffi/object.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "layer.h"
+
+namespace loopwright {
+
+class LayersObj : public tvm::ffi::Object {
+ public:
+  LayersObj(std::vector<std::shared_ptr<const Layer>> layers, const Machine& machine)
+      : layers_(std::move(layers)), machine_(machine) {}
+
+  // The tensors are a layer's inputs and then its output. Throws tvm::ffi::Error where they are not what it was made
+  // for.
+  void run(int64_t index, const DLTensor* const* tensors, int64_t count) const;
+  // A layer's schedule by its place.
+  ScheduleValues schedule(int64_t index) const { return layers_[static_cast<size_t>(index)]->schedule(); }
+  int64_t size() const { return static_cast<int64_t>(layers_.size()); }
+
+  const std::vector<std::shared_ptr<const Layer>>& layers() const { return layers_; }
+  const Machine& machine() const { return machine_; }
+
+  TVM_FFI_DECLARE_OBJECT_INFO_FINAL("loopwright.Layers", LayersObj, tvm::ffi::Object);
+
+ private:
+  std::vector<std::shared_ptr<const Layer>> layers_;
+  Machine machine_;
+};
+
+class Layers : public tvm::ffi::ObjectRef {
+ public:
+  explicit Layers(tvm::ffi::ObjectPtr<LayersObj> object) : ObjectRef(std::move(object)) {}
+  // Throws tvm::ffi::Error, a ValueError, where a description makes no sense; it names the layer.
+  static Layers make(const tvm::ffi::json::Array& descriptions, const tvm::ffi::Array<tvm::ffi::Tensor>& weights,
+                     const Machine& machine);
+  // These layers with others at the places that are keys of `descriptions`; the rest is shared.
+  Layers with(const tvm::ffi::Map<int64_t, tvm::ffi::Any>& descriptions,
+              const tvm::ffi::Array<tvm::ffi::Tensor>& weights) const;
+
+  TVM_FFI_DEFINE_OBJECT_REF_METHODS_NOTNULLABLE(Layers, tvm::ffi::ObjectRef, LayersObj);
+};
+
+}  // namespace loopwright

@@ -1,0 +1,192 @@
+#include "loopwright/model.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <tvm/ffi/dtype.h>
+#include <tvm/ffi/extra/json.h>
+#include <tvm/ffi/extra/module.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+#include <sstream>
+#include <stdexcept>
+
+#include "program.h"
+
+namespace loopwright {
+namespace {
+
+using tvm::ffi::Any;
+using tvm::ffi::Array;
+using tvm::ffi::AnyView;
+using tvm::ffi::String;
+using tvm::ffi::Tensor;
+
+namespace json = tvm::ffi::json;
+
+constexpr int64_t kFormat = 1;
+
+// A file's bytes, read by the pages that are touched.
+class Mapping {
+ public:
+  explicit Mapping(const std::string& path) {
+    const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    struct stat status {};
+    if (file >= 0 && fstat(file, &status) == 0) {
+      bytes_ = static_cast<size_t>(status.st_size);
+      // A private, writable mapping: tensors are writable, the file must stay as it is.
+      if (bytes_ > 0) data_ = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE, file, 0);
+    }
+    if (file >= 0) close(file);
+    if (file < 0 || data_ == MAP_FAILED) throw std::runtime_error("cannot read " + path);
+  }
+  ~Mapping() {
+    if (data_) munmap(data_, bytes_);
+  }
+  Mapping(const Mapping&) = delete;
+  Mapping& operator=(const Mapping&) = delete;
+
+  char* data() const { return static_cast<char*>(data_); }
+  size_t bytes() const { return bytes_; }
+
+ private:
+  void* data_ = nullptr;
+  size_t bytes_ = 0;
+};
+
+// A tensor inside a mapping, which it keeps.
+struct Mapped {
+  std::shared_ptr<Mapping> mapping;
+  void AllocData(DLTensor* tensor, int64_t offset) { tensor->data = mapping->data() + offset; }
+  void FreeData(DLTensor*) {}
+};
+
+std::runtime_error broken(const std::string& what) { return std::runtime_error("manifest.json: " + what); }
+
+template <class T>
+T entry(const json::Object& object, const char* key) {
+  const auto found = object.find(String(key));
+  if (found == object.end()) throw broken(std::string("has no ") + key);
+  const auto value = (*found).second.template try_cast<T>();
+  if (!value) throw broken(std::string(key) + " is of another kind");
+  return *value;
+}
+
+std::vector<int64_t> shape_of(const json::Object& object) {
+  std::vector<int64_t> shape;
+  for (const Any& size : entry<json::Array>(object, "shape")) {
+    const auto number = size.try_cast<int64_t>();
+    if (!number || *number < 0 || *number >= int64_t{1} << 40) throw broken("a shape has a size that is none");
+    shape.push_back(*number);
+  }
+  return shape;
+}
+
+json::Object object(const Any& value) {
+  const auto entries = value.try_cast<json::Object>();
+  if (!entries) throw broken("has something else where an object belongs");
+  return *entries;
+}
+
+std::vector<TensorSpec> specs(const json::Object& manifest, const char* key) {
+  std::vector<TensorSpec> result;
+  for (const Any& value : entry<json::Array>(manifest, key)) {
+    const json::Object spec = object(value);
+    result.push_back({entry<String>(spec, "name"), tvm::ffi::StringToDLDataType(entry<String>(spec, "dtype")),
+                      shape_of(spec)});
+  }
+  return result;
+}
+
+Array<Tensor> weights(const json::Object& manifest, const std::string& path) {
+  const auto mapping = std::make_shared<Mapping>(path);
+  Array<Tensor> tensors;
+  for (const Any& value : entry<json::Array>(manifest, "weights")) {
+    const json::Object weight = object(value);
+    const auto offset = entry<int64_t>(weight, "offset");
+    const std::vector<int64_t> shape = shape_of(weight);
+    size_t left = mapping->bytes();
+    if (offset < 0 || static_cast<size_t>(offset) > left || offset % static_cast<int64_t>(sizeof(float)) != 0)
+      throw broken("a weight lies outside of weights.bin");
+    left = (left - static_cast<size_t>(offset)) / sizeof(float);
+    for (const int64_t size : shape) {
+      if (size < 1) throw broken("a weight is empty");
+      left /= static_cast<size_t>(size);
+    }
+    if (left == 0) throw broken("a weight lies outside of weights.bin");
+    tensors.push_back(Tensor::FromNDAlloc(Mapped{mapping}, tvm::ffi::ShapeView(shape.data(), shape.size()), DLDataType{kDLFloat, 32, 1}, DLDevice{kDLCPU, 0}, offset));
+  }
+  return tensors;
+}
+
+json::Object read_manifest(const std::string& path) {
+  std::ifstream file(path);
+  if (!file) throw std::runtime_error("cannot read " + path);
+  std::ostringstream text;
+  text << file.rdbuf();
+  String error;
+  const Any parsed = json::Parse(text.str(), &error);
+  if (!error.empty()) throw broken("is no JSON: " + std::string(error));
+  json::Object manifest = object(parsed);
+  if (const auto format = entry<int64_t>(manifest, "format"); format != kFormat)
+    throw broken("is of format " + std::to_string(format) + ", this version reads format " + std::to_string(kFormat));
+  return manifest;
+}
+
+loopwright::Machine machine(const json::Object& manifest) {
+  const Isa isa = parse_isa(entry<String>(manifest, "isa"));
+  const auto& available = available_isas();
+  if (std::find(available.begin(), available.end(), isa) == available.end())
+    throw std::runtime_error(std::string("the model was compiled for ") + name(isa) + ", which this CPU lacks");
+  const auto threads = entry<int64_t>(manifest, "threads");
+  if (threads < 1 || threads > 1024) throw broken("threads must be between 1 and 1024");
+  return {isa, static_cast<int>(threads)};
+}
+
+bool is_like(const Tensor& tensor, const TensorSpec& spec) {
+  const auto shape = tensor.shape();
+  const DLDataType dtype = tensor.dtype();
+  return dtype.code == spec.dtype.code && dtype.bits == spec.dtype.bits && dtype.lanes == spec.dtype.lanes &&
+         std::equal(shape.begin(), shape.end(), spec.shape.begin(), spec.shape.end());
+}
+
+}  // namespace
+
+struct Model::State {
+  std::vector<TensorSpec> inputs, outputs;
+  Program program;
+};
+
+Model Model::load(const std::string& folder) {
+  const json::Object manifest = read_manifest(folder + "/manifest.json");
+  const loopwright::Machine here = machine(manifest);
+  share_thread_pool();
+  Layers layers = Layers::make(entry<json::Array>(manifest, "layers"), weights(manifest, folder + "/weights.bin"), here);
+  const tvm::ffi::Module executable = tvm::ffi::Module::LoadFromFile(folder + "/program.so");
+  Program program(tvm::ffi::make_object<ProgramObj>(executable, std::move(layers)));
+  return Model(std::make_shared<State>(State{specs(manifest, "inputs"), specs(manifest, "outputs"), program}));
+}
+
+const std::vector<TensorSpec>& Model::inputs() const { return state_->inputs; }
+
+const std::vector<TensorSpec>& Model::outputs() const { return state_->outputs; }
+
+Tensor Model::tensor(const TensorSpec& spec) { return aligned_tensor(tvm::ffi::ShapeView(spec.shape.data(), spec.shape.size()), spec.dtype); }
+
+std::vector<Tensor> Model::run(const std::vector<Tensor>& inputs) const {
+  if (inputs.size() != state_->inputs.size())
+    throw std::invalid_argument("the model takes " + std::to_string(state_->inputs.size()) + " inputs, got " +
+                                std::to_string(inputs.size()));
+  std::vector<AnyView> arguments;
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    if (!is_like(inputs[i], state_->inputs[i]))
+      throw std::invalid_argument("input " + state_->inputs[i].name + " has another type or shape than it should have");
+    arguments.emplace_back(inputs[i]);
+  }
+  const Array<Tensor> outputs = state_->program->run(arguments.data(), static_cast<int>(arguments.size()));
+  return {outputs.begin(), outputs.end()};
+}
+
+}  // namespace loopwright

@@ -1,0 +1,168 @@
+#include "program.h"
+
+#include <tvm/ffi/c_api.h>
+#include <tvm/ffi/error.h>
+#include <tvm/ffi/extra/c_env_api.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+#include "loopwright/generated_code.h"
+
+namespace loopwright {
+namespace {
+
+using tvm::ffi::Any;
+using tvm::ffi::AnyView;
+using tvm::ffi::Array;
+using tvm::ffi::Function;
+using tvm::ffi::Module;
+using tvm::ffi::PackedArgs;
+using tvm::ffi::Tensor;
+
+constexpr size_t kAlignment = 64;
+
+struct AlignedAllocator {
+  void AllocData(DLTensor* tensor) {
+    const size_t bytes = std::max<size_t>(tvm::ffi::GetDataSize(*tensor), 1);
+    const size_t whole = (bytes + kAlignment - 1) / kAlignment * kAlignment;
+    tensor->data = std::aligned_alloc(kAlignment, whole);
+    if (!tensor->data) throw std::bad_alloc();
+    std::memset(tensor->data, 0, whole);
+  }
+  void FreeData(DLTensor* tensor) { std::free(tensor->data); }
+};
+
+bool is_aligned(const Tensor& tensor) { return reinterpret_cast<uintptr_t>(tensor.data_ptr()) % kAlignment == 0; }
+
+// How many threads generated code may use, while it lives.
+class GeneratedCodeThreads {
+ public:
+  explicit GeneratedCodeThreads(int threads) : before_(set_generated_code_threads(threads)) {}
+  ~GeneratedCodeThreads() { set_generated_code_threads(before_); }
+  GeneratedCodeThreads(const GeneratedCodeThreads&) = delete;
+  GeneratedCodeThreads& operator=(const GeneratedCodeThreads&) = delete;
+
+ private:
+  int before_;
+};
+
+// Collects the times of a virtual machine's calls, in their order, over several runs.
+class Recorder {
+ public:
+  // One call of the instrument: (function, name, whether it is about to run, result, arguments...).
+  void note(const PackedArgs& args) {
+    const Clock::time_point now = Clock::now();
+    if (args[2].cast<bool>()) {
+      if (next_ == calls_.size()) calls_.push_back({args[1].cast<std::string>(), layer_of(args), {}});
+      started_ = Clock::now();
+      return;
+    }
+    calls_[next_++].secs.push_back(std::chrono::duration<double>(now - started_).count());
+  }
+  void begin_run() { next_ = 0; }
+  std::vector<CallTimes> calls() const { return calls_; }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  // Kernels are called with the layers, then the layer's place.
+  static int64_t layer_of(const PackedArgs& args) {
+    if (args.size() < 6 || !args[4].try_cast<const LayersObj*>()) return -1;
+    return args[5].cast<int64_t>();
+  }
+
+  std::vector<CallTimes> calls_;
+  size_t next_ = 0;
+  Clock::time_point started_;
+};
+
+}  // namespace
+
+Tensor aligned_tensor(tvm::ffi::ShapeView shape, DLDataType dtype) {
+  return Tensor::FromNDAlloc(AlignedAllocator(), shape, dtype, DLDevice{kDLCPU, 0});
+}
+
+void share_thread_pool() {
+  const auto put = [](const char* name, auto* function) {
+    TVM_FFI_CHECK_SAFE_CALL(TVMFFIEnvModRegisterContextSymbol(name, reinterpret_cast<void*>(function)));
+  };
+  put("__TVMBackendParallelLaunch", &launch_tasks);
+  put("__TVMBackendParallelBarrier", &wait_for_tasks);
+  set_failure_reasons({[](void** reason) { TVMFFIErrorMoveFromRaised(reason); },
+                       [](void* reason) { TVMFFIErrorSetRaised(reason); },
+                       [](void* reason) { return TVMFFIObjectDecRef(reason); }});
+}
+
+ProgramObj::Machine ProgramObj::make_machine() const {
+  const auto function = [](const Module& module, const char* name) {
+    const auto found = module->GetFunction(name, true);
+    if (!found) TVM_FFI_THROW(ValueError) << "the program has no function " << name;
+    return *found;
+  };
+  const Module vm = function(executable_, "vm_load_executable")().cast<Module>();
+  constexpr int kPooledAllocator = 2;
+  function(vm, "vm_initialization")(static_cast<int>(kDLCPU), 0, kPooledAllocator);
+  return {vm, function(vm, "main")};
+}
+
+ProgramObj::Machine ProgramObj::take_machine() const {
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (!idle_.empty()) {
+      Machine machine = std::move(idle_.back());
+      idle_.pop_back();
+      return machine;
+    }
+  }
+  return make_machine();
+}
+
+Array<Tensor> ProgramObj::run(const AnyView* inputs, int count) const {
+  Machine machine = take_machine();
+  Array<Tensor> outputs = run_on(machine, inputs, count);
+  // After a failure it is not given back: it may stand in the middle of a run.
+  const std::lock_guard<std::mutex> lock(mutex_);
+  idle_.push_back(std::move(machine));
+  return outputs;
+}
+
+Array<Tensor> ProgramObj::run_on(const Machine& machine, const AnyView* inputs, int count) const {
+  std::vector<AnyView> arguments(inputs, inputs + count);
+  std::vector<Tensor> copies;
+  copies.reserve(static_cast<size_t>(count));  // views of them are handed on
+  for (AnyView& argument : arguments) {
+    const Tensor tensor = argument.cast<Tensor>();
+    if (is_aligned(tensor) && tensor.IsContiguous()) continue;
+    if (!tensor.IsContiguous()) TVM_FFI_THROW(ValueError) << "inputs must be contiguous";
+    copies.push_back(aligned_tensor(tensor.shape(), tensor.dtype()));
+    std::memcpy(copies.back().data_ptr(), static_cast<const char*>(tensor.data_ptr()) + tensor.byte_offset(),
+                tvm::ffi::GetDataSize(static_cast<size_t>(tensor.numel()), tensor.dtype()));
+    argument = copies.back();
+  }
+  arguments.push_back(layers_);
+  const GeneratedCodeThreads threads(layers_->machine().threads);
+  Any result;
+  machine.main.CallPacked(arguments.data(), static_cast<int>(arguments.size()), &result);
+  return result.cast<Array<Tensor>>();
+}
+
+std::vector<CallTimes> ProgramObj::profile(const AnyView* inputs, int count, int64_t runs) const {
+  const Machine machine = make_machine();
+  Recorder recorder;
+  const Function instrument = Function::FromPacked([&recorder](PackedArgs args, Any* result) {
+    recorder.note(args);
+    *result = int64_t{0};  // go on
+  });
+  (*machine.module->GetFunction("set_instrument", true))(instrument);
+  for (int64_t run = 0; run < runs; ++run) {
+    recorder.begin_run();
+    run_on(machine, inputs, count);
+  }
+  return recorder.calls();
+}
+
+}  // namespace loopwright
