@@ -32,9 +32,22 @@ def load() -> None:
     Raises:
         ImportError: as :func:`check`.
     """
+    _import("tvm")
+
+
+def load_ffi() -> None:
+    """Checks the pair and imports TVM's FFI alone: enough to load and run what was compiled.
+
+    Raises:
+        ImportError: as :func:`check`.
+    """
+    _import("tvm_ffi")
+
+
+def _import(name: str) -> None:
     check()
     with _not_importable("torch"):
-        importlib.import_module("tvm")
+        importlib.import_module(name)
 
 
 @contextmanager

@@ -309,8 +309,11 @@ std::unique_ptr<const Layer> make_layer(const tvm::ffi::json::Object& entries,
                                         const tvm::ffi::Array<tvm::ffi::Tensor>& weights, const Machine& machine) {
   const Description description(entries, weights);
   const std::string op = description.text("op");
+  const int64_t threads = description.integer("threads");
+  if (threads < 1 || threads > machine.threads)
+    throw std::invalid_argument("threads must be between 1 and the model's " + std::to_string(machine.threads));
   const auto maker = kMakers.find(op);
-  if (maker != kMakers.end()) return maker->second(description, machine);
+  if (maker != kMakers.end()) return maker->second(description, {machine.isa, static_cast<int>(threads)});
   std::string known;
   for (const auto& entry : kMakers) known += (known.empty() ? "" : ", ") + entry.first;
   throw std::invalid_argument("unknown op '" + op + "'; there are: " + known);

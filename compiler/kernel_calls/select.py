@@ -1,0 +1,150 @@
+"""Puts a call of a kernel in the place of every node that one computes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import onnx_ir as ir
+
+from compiler.kernel_calls import images, products, rows
+from compiler.kernel_calls.call import Call
+from compiler.layer import Layer
+from compiler.schedule import Schedule
+from compiler.target import Target
+from compiler.workload import Workload
+from graph_passes.activations import ACTIVATIONS
+from graph_passes.base import DOMAIN as PASSES_DOMAIN
+from graph_passes.layers import call_function, function
+from graph_passes.layers import Layer as Fused
+from graph_passes.values import graph_of, is_op, known_shape, new_node, producer, supplant
+
+DOMAIN = "loopwright.kernels"  # of the nodes that are put in; their attribute "place" counts the layers
+
+# By what a fused layer begins with.
+FUSED: Mapping[str, Callable[[ir.Node], Call | None]] = {
+    "Conv": products.conv2d,
+    "Gemm": products.dense,
+    "MatMul": products.dense,
+}
+# Functions of graph_passes, by name.
+FUNCTIONS: Mapping[str, Callable[[ir.Node], Call | None]] = {
+    "Attention": rows.attention,
+    "Attention_mask": rows.attention,
+    "Attention_mask_or_zero": rows.attention,
+    "AveragePool_nhwc": images.average_pool,
+    "GlobalAveragePool_nhwc": images.global_average_pool,
+    "MaxPool_nhwc": images.max_pool,
+}
+# Standard operators.
+OPERATORS: Mapping[str, Callable[[ir.Node], Call | None]] = {
+    "LayerNormalization": rows.layer_norm,
+    "ReduceMean": images.mean,
+    "Softmax": rows.softmax,
+}
+
+# Waking a second thread costs about as long as a core takes for this many operations (2 µs); what takes not much
+# longer stays on one.
+_FLOPS_WORTH_A_THREAD = 400_000
+
+
+@dataclass(frozen=True)
+class Options:
+    """How kernels are chosen.
+
+    Attributes:
+        schedules: what is known to be fast; None where nothing is.
+        winograd: whether convolutions without a schedule may use Winograd's algorithms, which round more than a sum.
+    """
+
+    schedules: Callable[[Workload, Target], Schedule | None]
+    winograd: bool = True
+
+
+def select(model: ir.Model, target: Target, options: Options) -> list[Layer]:
+    """Rewrites the model's main graph; the layers are those of its calls, by their attribute "place"."""
+    layers: list[Layer] = []
+    for node in list(model.graph):
+        call = _call(node) if node.graph is model.graph else None
+        if call is not None:
+            layers.append(_layer(node, call, target, options))
+            _put(model, node, call, layers)
+    _drop_swaps(model.graph)
+    return layers
+
+
+def _call(node: ir.Node) -> Call | None:
+    if node.domain == PASSES_DOMAIN and node.op_type in FUNCTIONS:
+        return FUNCTIONS[node.op_type](node)
+    if is_op(node, *OPERATORS):
+        return OPERATORS[node.op_type](node)
+    fused = Fused.of(node)
+    return FUSED[fused.op](node) if fused is not None else None
+
+
+def _layer(node: ir.Node, call: Call, target: Target, options: Options) -> Layer:
+    shape = known_shape(node.outputs[0])
+    if call.output_perm is not None:
+        shape = tuple(shape[axis] for axis in call.output_perm)
+    threads = target.num_cores
+    attributes = dict(call.attributes)
+    if call.workload is not None and call.workload.flops < _FLOPS_WORTH_A_THREAD * target.num_cores:
+        threads = 1
+    schedule = None
+    if call.workload is not None:
+        schedule = options.schedules(call.workload, replace(target, num_cores=threads))
+    if call.op == "conv2d":
+        attributes["winograd"] = options.winograd
+    name = node.name or node.outputs[0].name or f"layer {len(attributes)}"
+    return Layer(name, call.op, shape, attributes, call.weights, call.workload, threads, schedule)
+
+
+def _put(model: ir.Model, node: ir.Node, call: Call, layers: list[Layer]) -> None:
+    """The kernel's call, and what of the node it leaves to others."""
+    layer, output = layers[-1], node.outputs[0]
+    shape = layer.output_shape
+    new = [
+        new_node(
+            layer.op,
+            call.inputs,
+            {"place": len(layers) - 1},
+            like=output,
+            name=node.name,
+            domain=DOMAIN,
+            shape=shape,
+        )
+    ]
+    if call.output_perm is not None:
+        perm = call.output_perm
+        new.append(
+            new_node(
+                "Transpose", new[-1].outputs, {"perm": list(perm)}, like=output, shape=[shape[axis] for axis in perm]
+            )
+        )
+    if call.activation is not None:
+        name, numbers = call.activation
+        new.append(_activation(model, new[-1].outputs[0], name, numbers))
+    model.opset_imports.setdefault(DOMAIN, 1)
+    supplant([node], new)
+
+
+def _activation(model: ir.Model, x: ir.Value, name: str, numbers: Mapping[str, float]) -> ir.Node:
+    body = ACTIVATIONS[name].body.replace("@", "@activation_")
+    callee = function(f"activation_{name}", list(numbers), ["x"], [body], model.opset_imports[""])
+    node = call_function(model, callee, [x], [ir.AttrFloat32(key, value) for key, value in numbers.items()])
+    node.outputs[0].type, node.outputs[0].shape = x.type, x.shape
+    return node
+
+
+def _drop_swaps(graph: ir.Graph) -> None:
+    """Pairs of transpositions that undo each other, and those that nothing reads any more."""
+    for node in list(graph):
+        before = producer(node.inputs[0]) if is_op(node, "Transpose") else None
+        if before is None or not is_op(before, "Transpose") or node.outputs[0].is_graph_output():
+            continue
+        first, second = before.attributes.get_ints("perm", ()), node.attributes.get_ints("perm", ())
+        if first and second and [first[axis] for axis in second] == list(range(len(first))):
+            ir.convenience.replace_all_uses_with(node.outputs[0], before.inputs[0])
+    for node in reversed(list(graph)):
+        if is_op(node, "Transpose") and not any(y.uses() or y.is_graph_output() for y in node.outputs):
+            graph_of(node).remove(node, safe=True)
