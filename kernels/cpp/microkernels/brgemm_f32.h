@@ -13,6 +13,7 @@
 #include <xmmintrin.h>
 
 #include "loopwright/brgemm.h"
+#include "vector_access.h"
 
 namespace loopwright {
 namespace {
@@ -60,6 +61,7 @@ struct Brgemm {
   static void run(const BrgemmArgs& args) {
     Reg acc[kChains][MR][NV];
     const Mask last = V::mask(args.n - (NV - 1) * V::kLanes);
+    ask_for_output(args);
     start(acc[0], args, last);
 #pragma GCC unroll 4
     for (int s = 1; s < kChains; ++s)
@@ -122,6 +124,22 @@ struct Brgemm {
     }
   }
 
+  // Lines that the finished tile reads and writes come while it is computed. Where they lie in L3 or beyond, and k is
+  // short, stores would else wait for them.
+  static inline __attribute__((always_inline)) void ask_for_output(const BrgemmArgs& args) {
+    if (args.accumulate) return;
+#pragma GCC unroll 32
+    for (int i = 0; i < MR; ++i)
+#pragma GCC unroll 8
+      for (int j = 0; j < kColumns; j += kCacheLine) __builtin_prefetch(args.c + i * args.c_stride + j, 1, 3);
+    if (!args.late_residual) return;
+#pragma GCC unroll 32
+    for (int i = 0; i < MR; ++i)
+#pragma GCC unroll 8
+      for (int j = 0; j < kColumns; j += kCacheLine)
+        __builtin_prefetch(args.late_residual + i * args.residual_stride + j, 0, 3);
+  }
+
   // What is added to the sum starts it: loading an accumulator costs a load port, adding to one costs an FMA port.
   static inline __attribute__((always_inline)) void start(Reg (&acc)[MR][NV], const BrgemmArgs& args, Mask last) {
     if (args.accumulate) {
@@ -151,6 +169,13 @@ struct Brgemm {
 
   static inline __attribute__((always_inline)) void finish(Reg (&acc)[MR][NV], const BrgemmArgs& args, Mask last) {
     constexpr float kInfinity = __builtin_inff();
+    if (args.late_residual) {
+#pragma GCC unroll 32
+      for (int i = 0; i < MR; ++i)
+#pragma GCC unroll 8
+        for (int j = 0; j < NV; ++j)
+          acc[i][j] = V::add(acc[i][j], load_column(args.late_residual + i * args.residual_stride, j, last));
+    }
     if (args.lo > -kInfinity) {
       const Reg lo = V::set1(args.lo);
       apply(acc, [&](Reg x) { return V::max(lo, x); });
@@ -162,7 +187,11 @@ struct Brgemm {
     if constexpr (V::kProducts > 1) {
       if (args.rounded) return store_rounded(acc, args.rounded, args.rounded_stride, last);
     }
-    store(acc, args.c, args.c_stride, last);
+    if (args.n == kColumns) {
+      store(acc, args.c, args.c_stride, WholeVector<V>{});
+    } else {
+      store(acc, args.c, args.c_stride, PartialVector<V>{last});
+    }
   }
 
   // Two vectors at a time make a whole register of bfloat16.
@@ -182,18 +211,17 @@ struct Brgemm {
     }
   }
 
-  static inline __attribute__((always_inline)) void store(Reg (&acc)[MR][NV], float* c, int64_t stride, Mask last) {
+  // A masked store is no simple one everywhere: on Zen 3 it takes 42 micro-operations, which six rows pay with more than
+  // a hundred cycles a tile.
+  template <class Access>
+  static inline __attribute__((always_inline)) void store(Reg (&acc)[MR][NV], float* c, int64_t stride,
+                                                          const Access& last) {
 #pragma GCC unroll 32
     for (int i = 0; i < MR; ++i) {
       float* row = c + i * stride;
 #pragma GCC unroll 8
-      for (int j = 0; j < NV; ++j) {
-        if (j + 1 < NV) {
-          V::store(row + j * V::kLanes, acc[i][j]);
-        } else {
-          V::store(row + j * V::kLanes, acc[i][j], last);
-        }
-      }
+      for (int j = 0; j + 1 < NV; ++j) V::store(row + j * V::kLanes, acc[i][j]);
+      last.store(row + (NV - 1) * V::kLanes, acc[i][NV - 1]);
     }
   }
 

@@ -47,6 +47,7 @@ struct BrgemmArgs {
   bool accumulate;
   const float* bias;
   const float* residual;
+  const float* late_residual = nullptr;  // in its place, where the sum is one block: added last, asked for first
   int64_t residual_stride;
   float lo, hi;
   int64_t prefetch;   // words ahead of B's stream that L1 asks for; 0 asks for nothing

@@ -5,6 +5,8 @@
 // in L1 where the sum is one block of k.
 #pragma once
 
+#include <utility>
+
 #include "loopwright/brgemm.h"
 #include "loopwright/epilogue.h"
 #include "loopwright/matrix.h"
@@ -36,8 +38,9 @@ class TileOutput {
     // Bias and residual join the first partial sum, not the last: the residual may lie where partial sums will.
     args.accumulate = !part.first;
     args.bias = bias_ ? bias_ + panel.column : nullptr;
-    args.residual = nullptr;
+    args.residual = args.late_residual = nullptr;
     if (part.first && residual_.data) add_residual(args, row, mr, panel);
+    if (part.last) std::swap(args.residual, args.late_residual);
     args.lo = part.last ? epilogue_.lo : -Epilogue::kInfinity;
     args.hi = part.last ? epilogue_.hi : Epilogue::kInfinity;
     const bool rounds = part.last && !in_place && !epilogue_.activate;
