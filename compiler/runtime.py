@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
@@ -12,11 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+import kernels
 from compiler import native, saved_model
 from compiler.layer import Layer
 from compiler.schedule import Schedule
 from compiler.target import Target
 from compiler.tensor_spec import TensorSpec, checked
+from compiler.workload import Workload
 
 if TYPE_CHECKING:
     import tvm
@@ -96,6 +99,15 @@ class CompiledModel:
         """Layers that run by their default schedule, though others may be searched for."""
         return tuple(layer for layer in self.layers if layer.workload is not None and layer.schedule is None)
 
+    @property
+    def generated(self) -> tuple[str, ...]:
+        """Names of what TVM has generated code for: all that the program calls but its own machine and our kernels."""
+        executable = self._executable
+        stats = executable.stats() if hasattr(executable, "jit") else executable["stats"]()
+        found = re.search(r"Globals \(#\d+\): \[(.*)\]", stats)
+        names = found[1].split(", ") if found else []
+        return tuple(name for name in names if name != "main" and not name.startswith(("vm.", "loopwright.")))
+
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The outputs by name, new arrays each time. Safe to call from several threads at once; the GIL is released.
 
@@ -136,7 +148,7 @@ class CompiledModel:
         """Times every call of the program, the layers and the generated code between them, over ``runs`` runs.
 
         The clock is read before and after each call, which itself takes about 0.1 µs. The virtual machine's own work
-        is the last row.
+        is the last row. Limits are measured after the runs, which takes some seconds.
 
         Raises:
             ValueError, TypeError: as :meth:`run`.
@@ -144,12 +156,12 @@ class CompiledModel:
         tensors = [_tensor(array) for array in checked(inputs, self.inputs)]
         self._run(self._program, *tensors)  # what is slow once shall not be measured
         calls = native.function("profile_program")(self._program, runs, *tensors)
-        target, schedules = self.target.measured(), self.schedules()
+        limits, schedules = _Limits(self.target.isa), self.schedules()
         rows, machine = [], 0.0
         for function, place, secs in calls:
             seconds = median(secs)
             if place >= 0:
-                rows.append(_row(self.layers[place], schedules[place], seconds, target))
+                rows.append(_row(self.layers[place], schedules[place], seconds, limits))
             elif function.startswith("vm.builtin."):
                 machine += seconds
             else:
@@ -190,11 +202,28 @@ def _tensor(array: np.ndarray) -> Any:
     return tvm_ffi.from_dlpack(array)
 
 
-def _row(layer: Layer, schedule: Schedule | None, seconds: float, target: Target) -> ProfileRow:
+class _Limits:
+    """Roofline times by measured peaks and bandwidths: each is measured once, when it is first asked for."""
+
+    def __init__(self, isa: str) -> None:
+        self._isa = isa
+        self._peaks: dict[tuple[int, str], float] = {}
+        self._secs: dict[tuple[Workload, int], float] = {}
+
+    def secs(self, workload: Workload, threads: int) -> float:
+        """By the bandwidth of a working set of the workload's size: where it fits a cache, that one's is its limit."""
+        peak, key = (threads, workload.dtype), (workload, threads)
+        if peak not in self._peaks:
+            self._peaks[peak] = kernels.peak_gflops(self._isa, *peak)
+        if key not in self._secs:
+            bandwidth = kernels.memory_bandwidth(threads, workload.bytes)
+            self._secs[key] = workload.roofline_secs(self._peaks[peak], bandwidth)
+        return self._secs[key]
+
+
+def _row(layer: Layer, schedule: Schedule | None, seconds: float, limits: _Limits) -> ProfileRow:
     workload = layer.workload
-    if workload is None or target.peak_gflops is None or target.bandwidth_gbs is None:
+    if workload is None:
         return ProfileRow(layer.name, layer.op, "kernel", schedule, seconds, None, None)
-    limit = workload.roofline_secs(target.peak_gflops, target.bandwidth_gbs)
-    return ProfileRow(
-        layer.name, str(workload), "kernel", schedule, seconds, workload.flops / seconds / 1e9, limit / seconds
-    )
+    share = limits.secs(workload, layer.threads) / seconds
+    return ProfileRow(layer.name, str(workload), "kernel", schedule, seconds, workload.flops / seconds / 1e9, share)

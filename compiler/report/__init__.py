@@ -1,0 +1,1 @@
+"""What a profile says, as a table, as JSON and as a page."""

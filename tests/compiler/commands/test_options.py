@@ -1,0 +1,138 @@
+"""Arguments that are wrong before, or as soon as, the model is looked at."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx.parser
+import pytest
+
+from compiler.commands.options import shape
+from compiler.target import ISAS, usable_cores
+
+Complaint = Callable[..., str]
+ONE_INPUT = "g (float[N, 8] x) => (float[N, 8] y) { y = Relu (x) }"
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "sizes"),
+    [
+        ("x:1,3,224,224", "x", (1, 3, 224, 224)),
+        ("x=1x3x224x224", "x", (1, 3, 224, 224)),
+        ("serving:0:5", "serving:0", (5,)),
+        ("a=b:2,3", "a=b", (2, 3)),
+        ("1x8", "", (1, 8)),
+        ("7", "", (7,)),
+    ],
+)
+def test_shapes(text: str, name: str, sizes: tuple[int, ...]) -> None:
+    assert shape(text) == (name, sizes)
+
+
+@pytest.mark.parametrize("text", ["", "x", "x:", "x:1,", "x:1,,2", "x:-1,2", ":1", "x:1.5", "x:1 2", "x:٣"])
+def test_no_shapes(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="is no NAME:SIZE"):
+        shape(text)
+
+
+@pytest.mark.parametrize("command", ["build", "run", "bench", "profile"])
+def test_wrong_models(command: str, complaint: Complaint, tmp_path: Path) -> None:
+    (tmp_path / "text.onnx").write_text("no model")
+    (tmp_path / "folder").mkdir()
+    output = ["-o", "out.lw"] if command == "build" else []
+    assert complaint(command, "missing.onnx", *output) == "cannot read missing.onnx: No such file or directory"
+    assert complaint(command, "text.onnx", *output) == "text.onnx is no ONNX model, or is cut off"
+    assert complaint(command, "folder", *output).startswith(
+        "folder is a folder; build takes an .onnx file" if output else "folder is no saved model"
+    )
+    assert not Path("out.lw").exists()
+
+
+def test_sizes_that_are_missing_or_wrong(complaint: Complaint, model_file: Path) -> None:
+    dynamic = f"{model_file} has dynamic sizes; give them: --input-shape x:rows,? --input-shape scale:rows,?"
+    assert complaint("run", model_file) == dynamic
+    assert "'z'" in complaint("run", model_file, "--input-shape", "z:1")
+    assert complaint("run", model_file, "--input-shape", "4x8").endswith("say which input; the model has x, scale")
+    twice = ("--input-shape", "x:4,8", "--input-shape", "x:4,9")
+    assert complaint("run", model_file, *twice) == "argument --input-shape gives x twice"
+
+
+def test_the_name_may_be_left_out_where_there_is_one_input(complaint: Complaint) -> None:
+    onnx.save(onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : 17]> {ONE_INPUT}'), "one.onnx")
+    assert "does not fit: dimension 1 is 8" in complaint("run", "one.onnx", "--input-shape", "4x9")
+
+
+@pytest.mark.parametrize("threads", ["0", "-1", "two", str(usable_cores() + 1)])
+def test_wrong_numbers_of_threads(threads: str, complaint: Complaint, model_file: Path) -> None:
+    said = complaint("profile", model_file, "--threads", threads)
+    assert "is no whole number" in said or f"threads must be between 1 and {usable_cores()}" in said
+
+
+def test_targets(complaint: Complaint, model_file: Path) -> None:
+    assert "invalid choice: 'neon'" in complaint("run", model_file, "--target", "neon")
+    import kernels
+
+    if missing := set(ISAS) - set(kernels.available_isas()):
+        lacking = missing.pop()
+        assert f"this CPU has no {lacking}" in complaint("run", model_file, "--target", lacking)
+
+
+def test_records_that_are_missing_or_none(complaint: Complaint, model_file: Path) -> None:
+    given = complaint("run", model_file, "--records", "r.sqlite")
+    assert given == "argument --records: there is no file r.sqlite"
+    Path("records.sqlite").write_text("no database")
+    assert "records.sqlite" in complaint("run", model_file)
+
+
+@pytest.mark.parametrize("option", ["--json", "--html"])
+def test_files_that_cannot_be_written_are_found_first(option: str, complaint: Complaint, tmp_path: Path) -> None:
+    said = complaint("profile", "missing.onnx", option, "no/folder/file")
+    assert said == "cannot write no/folder/file: No such file or directory; choose another path"
+    assert "Is a directory" in complaint("profile", "missing.onnx", option, tmp_path)
+    Path("kept").write_text("as it was")
+    assert "missing.onnx" in complaint("profile", "missing.onnx", option, "kept")
+    assert Path("kept").read_text() == "as it was"
+    assert "missing.onnx" in complaint("profile", "missing.onnx", option, "new")
+    assert not Path("new").exists()
+
+
+def test_outputs_that_cannot_be_written_are_found_first(complaint: Complaint, model_file: Path) -> None:
+    Path("file").write_text("")
+    assert "it exists and is no saved model" in complaint("build", model_file, "-o", "file")
+    assert "is no folder" in complaint("build", model_file, "-o", "file/out.lw")
+    assert "is no folder" in complaint("run", model_file, "--output", "file")
+    assert "No such file" in complaint("run", model_file, "--output", "no/outputs.npz")
+    if os.geteuid() != 0:
+        Path("locked").mkdir(mode=0o500)
+        assert "no permission" in complaint("build", model_file, "-o", "locked/out.lw")
+
+
+def test_inputs_that_do_not_fit(complaint: Complaint, model_file: Path) -> None:
+    from tests.compiler.commands.conftest import SHAPES
+
+    good = np.zeros((4, 16), np.float32)
+    for name, array in {"good": good, "long": np.zeros((5, 16), np.float32), "double": good.astype(float)}.items():
+        np.save(name, array)
+    np.save("objects.npy", np.array([{}], object), allow_pickle=True)
+    np.savez("archive.npz", good)
+    Path("text.npy").write_text("no array")
+    Path("empty.npy").touch()
+
+    def said(*inputs: str) -> str:
+        return complaint("run", model_file, *SHAPES, *(word for given in inputs for word in ("--input", given)))
+
+    assert said("y=good.npy") == "argument --input: there is no input 'y'; the model has x, scale"
+    assert said("good.npy") == "argument --input: say which input; the model has x, scale"
+    assert said("x=good.npy", "x=good.npy") == "argument --input gives x twice"
+    assert said("x=long.npy") == "input x must have shape (4, 16), got (5, 16)"
+    assert said("x=double.npy") == "input x must be float32, got float64"
+    assert said("x=missing.npy") == "cannot read missing.npy: No such file or directory"
+    assert "allow_pickle=False" in said("x=objects.npy")
+    assert said("x=archive.npz") == "archive.npz is no .npy file, but an archive of them"
+    assert said("x=text.npy").startswith("text.npy is no .npy file")
+    assert said("x=empty.npy").startswith("empty.npy is no .npy file")

@@ -1,0 +1,102 @@
+"""``run``: its answers against float64 arithmetic, and what it says and writes of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from compiler.__main__ import main
+from compiler.commands.arrays import save, summary, top
+from tests.compiler.commands.conftest import SHAPES, WIDTH, Built, expected
+
+pytestmark = pytest.mark.tvm
+EPSILON = float(np.finfo(np.float32).eps)
+
+
+@pytest.fixture
+def arrays() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(1)
+    made = {"x": rng.standard_normal((4, 16), np.float32), "scale": rng.standard_normal((4, 1), np.float32)}
+    for name, array in made.items():
+        np.save(name, array)
+    return made
+
+
+def assert_right(answers: dict[str, np.ndarray], arrays: dict[str, np.ndarray]) -> None:
+    for name, want in expected(**arrays).items():
+        # A sum of WIDTH products, or of rows of such sums, is off by at most their number times epsilon of its terms.
+        terms = 4 * WIDTH * max(np.abs(array).max() for array in arrays.values()) ** 2
+        np.testing.assert_allclose(answers[name], want, rtol=0, atol=4 * WIDTH * EPSILON * terms)
+
+
+def test_answers_in_an_archive(built: Built, arrays: dict[str, np.ndarray], capsys: pytest.CaptureFixture[str]) -> None:
+    given = ["--input", "x=x.npy", "--input", "scale=scale.npy"]
+    assert main(["run", str(built.saved), *given, "--output", "y.npz", "--json", "y.json"]) == 0
+    said = capsys.readouterr().out
+    assert "Random" not in said
+    with np.load("y.npz", allow_pickle=False) as archive:
+        answers = {name: archive[name] for name in archive.files}
+    assert list(answers) == ["scores", "layer/relu:0"]
+    assert_right(answers, arrays)
+    content = json.loads(Path("y.json").read_text())
+    assert content["random_inputs"] == []
+    assert content["outputs"][0] == json.loads(json.dumps(summary("scores", answers["scores"])))
+    assert f"Top 5 of scores: {np.argmax(answers['scores'])} (" in said
+    assert "Top 5 of layer" not in said
+
+
+def test_answers_in_a_folder_of_a_model_that_is_built_first(
+    model_file: Path, arrays: dict[str, np.ndarray], capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["--input", "x=x.npy", "--input", "scale=scale.npy", "--threads", "1", "--no-winograd"]
+    assert main(["run", str(model_file), *SHAPES, *given, "--output", "new/folder"]) == 0
+    assert "without Winograd's algorithms" in capsys.readouterr().out
+    assert sorted(file.name for file in Path("new/folder").iterdir()) == ["layer_relu_0.npy", "scores.npy"]
+    answers = {"scores": np.load("new/folder/scores.npy"), "layer/relu:0": np.load("new/folder/layer_relu_0.npy")}
+    assert_right(answers, arrays)
+
+
+@pytest.mark.usefixtures("arrays")
+def test_inputs_are_random_where_none_are_given(built: Built, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", str(built.saved), "--input", "x=x.npy", "--json", "y.json"]) == 0
+    assert "\nRandom inputs (seed 0): scale\n" in capsys.readouterr().out
+    assert json.loads(Path("y.json").read_text())["random_inputs"] == ["scale"]
+
+
+def test_summaries() -> None:
+    made = summary("y", np.array([[1, -3], [5, 1]], np.int64))
+    assert made == {"name": "y", "dtype": "int64", "shape": [2, 2], "min": -3.0, "max": 5.0, "mean": 1.0, "top": None}
+    assert summary("y", np.array([1, np.nan], np.float32))["mean"] is None
+    assert summary("y", np.zeros((0, 3), np.float32))["max"] is None
+    assert summary("y", np.array(2.0, np.float32))["mean"] == 2
+
+
+def test_the_largest_scores() -> None:
+    scores = np.array([[[0, 5, 1, 5, -2, 3, 4]]], np.float32)
+    assert top(scores) == [(1, 5.0), (3, 5.0), (6, 4.0), (5, 3.0), (2, 1.0)]
+    assert top(scores[..., :5]) is None
+    assert top(scores.astype(np.int64)) is None
+    assert top(np.concatenate([scores, scores])) is None
+    assert top(np.where(scores > 4, np.nan, scores)) is None
+
+
+def test_names_of_outputs_make_files_of_their_own(tmp_path: Path) -> None:
+    names = ["a/b", "a:b", "../up", ".hidden", "file", "a_b"]
+    arrays = {name: np.full(2, place) for place, name in enumerate(names)}
+    files = save(tmp_path / "outputs", arrays)
+    assert [file.parent for file in files] == [tmp_path / "outputs"] * len(names)
+    assert [np.load(file)[0] for file in files] == list(range(len(names)))
+    assert [file.name for file in files] == [
+        "a_b.npy",
+        "a_b-2.npy",
+        "_._up.npy",
+        "_hidden.npy",
+        "file.npy",
+        "a_b-3.npy",
+    ]
+    save(tmp_path / "outputs.npz", arrays)
+    with np.load(tmp_path / "outputs.npz", allow_pickle=False) as archive:
+        assert [archive[name][0] for name in names] == list(range(len(names)))
