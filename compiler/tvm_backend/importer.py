@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import io
+import textwrap
 import warnings
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import onnx
 import tvm
 from tvm import relax
@@ -19,6 +21,16 @@ from compiler.layer import Layer
 # What the front end handles by itself, beside its table.
 _DIRECT = {"Constant", "If"}
 _STANDARD = ("", "ai.onnx")
+# Forms of a Constant that it lacks.
+_CONSTANTS = {"value_float": "float32", "value_floats": "float32", "value_int": "int64", "value_ints": "int64"}
+_RESIZE_ATTRIBUTES = (
+    *("method", "coordinate_transformation_mode", "rounding_method"),
+    *("cubic_alpha", "cubic_exclude", "extrapolation_value"),
+)
+# Of these it computes the first output, and zeros in place of the others.
+_FIRST_OUTPUT = {"Attention", "LayerNormalization"}
+_LONGEST_REASON = 200  # some errors print whole operators
+_COPY = "runtime.TVMTensorCopyFromTo"  # (from, to)
 
 
 class UnsupportedOperators(ValueError):
@@ -43,20 +55,28 @@ def import_model(model: onnx.ModelProto, layers: Sequence[Layer]) -> tvm.IRModul
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return importer.from_onnx(model.graph, opset)
-        except Exception as error:  # noqa: BLE001 - it raises what the TVM operator at hand happens to raise
+            return importer.module(model.graph, opset)
+        except Exception as error:  # what the TVM operator at hand happens to raise
             line = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-            raise ValueError(f"TVM cannot import {importer.node or 'the model'}: {line}") from error
+            reason = textwrap.shorten(line, _LONGEST_REASON, placeholder=" ...")
+            raise ValueError(f"TVM cannot import {importer.node or 'the model'}: {reason}") from error
 
 
 def _check_operators(model: onnx.ModelProto) -> None:
     known = set(onnx_frontend._get_convert_map()) | _DIRECT
     opsets = {entry.domain: entry.version for entry in model.opset_import}
+    nodes = _nodes(model.graph)
+    read = {name for node in nodes for name in node.input} | {value.name for value in model.graph.output}
+
+    def lacks_output(node: onnx.NodeProto) -> bool:
+        return node.op_type in _FIRST_OUTPUT and not read.isdisjoint(node.output[1:])
+
     unknown = [
-        f"{node.op_type} (node {node.name or node.output[0]!r}, {node.domain or 'ai.onnx'} opset "
+        f"{node.op_type}{' with outputs beside its first' * lacks_output(node)} "
+        f"(node {node.name or node.output[0]!r}, {node.domain or 'ai.onnx'} opset "
         f"{opsets.get(node.domain, opsets.get('ai.onnx', 'unknown'))})"
-        for node in _nodes(model.graph)
-        if node.domain != DOMAIN and (node.domain not in _STANDARD or node.op_type not in known)
+        for node in nodes
+        if node.domain != DOMAIN and (node.domain not in _STANDARD or node.op_type not in known or lacks_output(node))
     ]
     if unknown:
         raise UnsupportedOperators(f"operators that cannot be compiled: {'; '.join(unknown)}")
@@ -77,38 +97,93 @@ class _Importer(onnx_frontend.ONNXGraphImporter):
         super().__init__({}, {}, keep_params_in_input=False, sanitize=True)
         self._layers = layers
         self._object = relax.Var("layers", relax.AnyType())
+        self._by_kernels: list[relax.Var] = []
         self.node = ""  # that is being imported
 
-    def from_onnx(self, graph: onnx.GraphProto, opset: int) -> tvm.IRModule:
+    def module(self, graph: onnx.GraphProto, opset: int) -> tvm.IRModule:
         self.opset = opset
         self._parse_graph_initializers(graph)
         self._parse_graph_input(graph)
-        inputs = [value for value in self._inputs.values() if isinstance(value, relax.Var)]
+        inputs = list(self._inputs.values())
         branches = any(node.op_type == "If" for node in graph.node)  # none may stand in a dataflow block
         with self.bb.function("main", params=[*inputs, self._object]):
             with contextlib.nullcontext() if branches else self.bb.dataflow():
                 self._construct_nodes(graph)
                 self.node = ""
-                outputs = relax.Tuple([self._output(value.name) for value in graph.output])
+                outputs = relax.Tuple(self._outputs(graph))
                 result = self.bb.emit(outputs) if branches else self.bb.emit_output(outputs)
             self.bb.emit_func_output(result)
         return self.bb.get()
 
-    def _output(self, name: str) -> Any:
-        """An output of the model, in memory of its own: no input and no constant."""
-        value = self._nodes[name]
-        if isinstance(value, relax.ShapeExpr):
-            value = self.bb.emit(relax.op.shape_to_tensor(value))
-        if isinstance(value, tvm.ir.Constant) or any(value.same_as(given) for given in self._inputs.values()):
-            zeros = relax.op.zeros_like(value)
-            return self.bb.emit(relax.op.where(relax.op.equal(zeros, zeros), value, value))
-        return value
+    def _outputs(self, graph: onnx.GraphProto) -> list[Any]:
+        """The model's outputs, each in memory of its own: none shares it with an input, a constant or another output.
+
+        What a kernel writes is new memory. Anything else may turn out to be a view, such as a reshaped constant.
+        """
+        outputs: list[Any] = []
+        for name in (value.name for value in graph.output):
+            value: Any = self._nodes[name]
+            if isinstance(value, relax.ShapeExpr):
+                value = self.bb.emit(relax.op.shape_to_tensor(value))
+            own = any(value.same_as(written) for written in self._by_kernels)
+            if not own or any(value.same_as(other) for other in outputs):
+                same = relax.TensorType(value.ty.shape, value.ty.dtype)
+                value = self.bb.emit(relax.call_dps_packed(_COPY, relax.Tuple([value]), same))
+            outputs.append(value)
+        return outputs
 
     def _convert_operator(self, op_name: str, inputs: list[Any], attrs: dict[str, Any], opset: int) -> Any:
         self.node = f"{op_name} (node {attrs['tvm_custom']['name']!r}, opset {opset})"
+        if op_name == "Constant":
+            for form, dtype in _CONSTANTS.items():
+                if form in attrs:
+                    return relax.const(np.array(attrs[form], dtype), dtype)
+        if op_name == "Resize":
+            return self._resize(inputs, attrs, opset)
         if "place" not in attrs:
-            return super()._convert_operator(op_name, inputs, attrs, opset)
+            return self.bb.normalize(_bounded(super()._convert_operator(op_name, inputs, attrs, opset)))
         layer = self._layers[attrs["place"]]
         arguments = relax.Tuple([self._object, relax.prim_value(attrs["place"]), *inputs])
         answer = relax.TensorType(layer.output_shape, "float32")
-        return self.bb.emit(relax.call_dps_packed(layer.function, arguments, answer), "layer")
+        written = self.bb.emit(relax.call_dps_packed(layer.function, arguments, answer), "layer")
+        self._by_kernels.append(written)
+        return written
+
+    def _resize(self, inputs: list[Any], attrs: dict[str, Any], opset: int) -> Any:
+        """TVM's front end takes the axes behind the second for those of the image, whichever are resized."""
+        given = [_numbers(array) for array in inputs[2:4]]
+        shape = [int(size) for size in inputs[0].ty.shape]
+        resized = {
+            axis
+            for numbers, unchanged in zip(given, ([1.0] * len(shape), shape), strict=False)
+            for axis, number in enumerate(numbers)
+            if number != unchanged[axis]
+        }
+        if min(resized, default=2) >= 2:
+            return super()._convert_operator("Resize", inputs, attrs, opset)
+        if len(shape) != 4 or not resized <= {1, 2}:
+            raise ValueError("others than the axes of an image are resized")
+        nothing: Any = None
+        first = [0, 3, 1, 2]  # channels, as the front end wants them
+        moved: list[Any] = [relax.const(np.array(numbers)[first]) if numbers else None for numbers in given]
+        image: Any = self.bb.emit(relax.op.permute_dims(inputs[0], first))
+        call: Any = super()._convert_operator("Resize", [image, nothing, *moved], attrs, opset)
+        return self.bb.normalize(
+            relax.op.image.resize2d(
+                inputs[0], call.args[1], layout="NHWC", **{name: call.attrs[name] for name in _RESIZE_ATTRIBUTES}
+            )
+        )
+
+
+def _numbers(array: Any) -> list[Any]:
+    """Of a constant."""
+    return list(array.value.numpy()) if isinstance(array, tvm.ir.GenericConst) else []
+
+
+def _bounded(value: Any) -> Any:
+    """Gather reads nothing beyond its data: indices come from whoever calls the model. Those too large read the last
+    element, where ONNX Runtime refuses them."""
+    if isinstance(value, relax.Call) and value.op == tvm.ir.Op.get("relax.take") and value.attrs.mode == "fast":
+        data, indices = value.args
+        return relax.op.take(data, indices, value.attrs.axis, mode="clip")
+    return value

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
-from math import log, sqrt
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping
+from math import sqrt
+from typing import Any
 
 from tvm import te, tirx
 
 from compiler.spaces.tiling import max_accumulators
 from compiler.target import Target
+from compiler.tvm_backend import vector_math
+from compiler.tvm_backend.vector_math import Expr
 from compiler.workload import Workload
-
-Expr: TypeAlias = Any  # TVM's own annotations know none of an expression's operators
 
 # With fewer rows in a register tile, FMAs wait for loads of weights.
 _MIN_HEIGHT = 4
@@ -125,66 +125,12 @@ def _padded_rows(rows: int, accumulators: int) -> int:
 PRIM_FUNCS: Mapping[str, Callable[[Workload, Target], tirx.PrimFunc]] = {"dense": _dense, "conv2d": _conv2d}
 
 
-# The C library's exp, tanh and erf, which TVM would call, take one lane at a time. These take a vector.
-def _let(value: Expr, body: Callable[[Expr], Expr]) -> Expr:
-    """``body`` of a value that is computed once, however often the body uses it."""
-    variable = tirx.Var("t", "float32")
-    return tirx.Let(variable, value, body(variable))
-
-
-def _polynomial(x: Expr, coefficients: Sequence[float]) -> Expr:
-    """Horner's rule, highest power first."""
-    y: Expr = tirx.const(coefficients[0], "float32")
-    for c in coefficients[1:]:
-        y = y * x + tirx.const(c, "float32")
-    return y
-
-
-def _clip(x: Expr, low: float, high: float) -> Expr:
-    return tirx.max(tirx.min(x, tirx.const(high, "float32")), tirx.const(low, "float32"))
-
-
-def _exp(x: Expr) -> Expr:
-    """exp as 2**n * exp(r), |r| <= ln(2) / 2, with Cephes' expf polynomial; ends are clipped to the finite range."""
-
-    def scaled(r: Expr, n: Expr) -> Expr:
-        e = _polynomial(r, (1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 0.5))
-        power = tirx.reinterpret("float32", (n.astype("int32") + 127) << 23)
-        return (e * r * r + r + 1.0) * power
-
-    def reduced(x: Expr) -> Expr:
-        n = tirx.floor(x * (1 / log(2)) + 0.5)
-        # ln(2) in two parts, the first with so few digits that its product with n is exact.
-        return _let(n, lambda n: _let(x - n * 0.693359375 - n * -2.12194440e-4, lambda r: scaled(r, n)))
-
-    return _let(_clip(x, -87.0, 88.0), reduced)
-
-
-def _sigmoid(x: Expr) -> Expr:
-    return 1.0 / (1.0 + _exp(-x))
-
-
-def _tanh(x: Expr) -> Expr:
-    return 2.0 * _sigmoid(2.0 * x) - 1.0
-
-
-def _erf(x: Expr) -> Expr:
-    """Eigen's rational approximation; beyond 4 erf is 1 in float32."""
-    p = (-2.72614225801306e-10, 2.77068142495902e-08, -2.10102402082508e-06, -5.69250639462346e-05)
-    p += (-7.34990630326855e-04, -2.95459980854025e-03, -1.60960333262415e-02)
-    q = (-1.45660718464996e-05, -2.13374055278905e-04, -1.68282697438203e-03, -7.37332916720468e-03)
-    q += (-1.42647390514189e-02,)
-    return _let(
-        _clip(x, -4.0, 4.0), lambda x: _let(x * x, lambda square: x * _polynomial(square, p) / _polynomial(square, q))
-    )
-
-
 ACTIVATIONS: Mapping[str, Callable[[Expr], Expr]] = {
     "relu": lambda x: tirx.max(x, tirx.const(0, "float32")),
-    "relu6": lambda x: _clip(x, 0.0, 6.0),
-    "gelu": lambda x: _let(x, lambda x: x * 0.5 * (1.0 + _erf(x * (1 / sqrt(2))))),
-    "sigmoid": _sigmoid,
-    "tanh": _tanh,
-    "silu": lambda x: _let(x, lambda x: x * _sigmoid(x)),
-    "hard_swish": lambda x: _let(x, lambda x: x * _clip(x + 3.0, 0.0, 6.0) * (1 / 6)),
+    "relu6": lambda x: vector_math.clip(x, 0.0, 6.0),
+    "gelu": lambda x: vector_math.let(x, lambda x: x * 0.5 * (1.0 + vector_math.erf(x * (1 / sqrt(2))))),
+    "sigmoid": vector_math.sigmoid,
+    "tanh": vector_math.tanh,
+    "silu": lambda x: vector_math.let(x, lambda x: x * vector_math.sigmoid(x)),
+    "hard_swish": lambda x: vector_math.let(x, lambda x: x * vector_math.clip(x + 3.0, 0.0, 6.0) * (1 / 6)),
 }

@@ -1,0 +1,180 @@
+"""The loops of one block: their order, vectors and threads, as strides suggest. No search, no measurement."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tvm import s_tir
+
+from compiler.target import Target
+from compiler.tvm_backend.generic_access import Loop, divisors, iterations, loops_around, predicate_uses
+
+_MAX_VECTORS = 4  # accumulators of a reduction: as many as an addition's latency asks for
+_TRANSPOSED_TILE = 16  # one cache line of float32
+_SHORTEST_RUN = 8  # iterations between two cases of a concatenation or a border
+_MAX_TAPS = 32  # of a window that is unrolled
+_TASKS_PER_THREAD = 4  # the parts of a parallel loop are one size, but a thread may come late
+_PARTITION = "pragma_loop_partition_hint"  # the last, partial iteration becomes code of its own
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block with ``depth`` outer loops that it shares with others, and the threads that its own loops may use."""
+
+    schedule: s_tir.Schedule
+    rv: Any
+    target: Target
+    depth: int = 0
+    threads: int = 1
+
+    def arrange(self) -> None:
+        """Orders and vectorizes the block's own loops and spreads the outer ones over threads.
+
+        Raises:
+            ScheduleError: TVM refuses a step.
+            Unsupported: see :func:`~compiler.tvm_backend.generic_access.loops_around`.
+        """
+        loops = merged(self.schedule, loops_around(self.schedule, self.rv)[self.depth :])
+        loops = [loop for loop in loops if loop.extent > 1]
+        if any(loop.reduction for loop in loops):
+            self._reduce(loops)
+        else:
+            self._map(loops)
+
+    def _map(self, loops: Sequence[Loop]) -> None:
+        """Without a reduction."""
+        inner = next((loop for loop in reversed(loops) if loop.store == 1), None)
+        if inner is None:
+            self._parallel(loops)
+            return
+        outer = [loop for loop in loops if loop is not inner]
+        crossing = _crossing(outer, inner)
+        if crossing is not None:
+            self._transpose(outer, inner, crossing)
+            return
+        self._reorder(outer, inner)
+        if inner.positional:
+            if inner.run >= _SHORTEST_RUN:  # without branches in it, LLVM vectorizes the innermost loop
+                inner, _ = _split(self.schedule, inner, inner.run)
+        elif inner.streams and inner.extent % self.target.lanes == 0:
+            inner, lanes = _split(self.schedule, inner, self.target.lanes)
+            self.schedule.vectorize(lanes)
+        # What lanes do not divide, LLVM vectorizes as well, with code of its own for the rest.
+        self._parallel(outer, inner)
+
+    def _transpose(self, outer: Sequence[Loop], inner: Loop, crossing: Loop) -> None:
+        """Reads along ``crossing`` and writes along ``inner``: whole cache lines of both, while these are cached."""
+        others = [loop for loop in outer if loop is not crossing]
+        tile = max(d for d in divisors(crossing.extent) if d <= _TRANSPOSED_TILE)
+        across, along = _split(self.schedule, crossing, tile)
+        reorder: Any = self.schedule.reorder
+        reorder(*(loop.rv for loop in [*others, across, inner]), along)
+        self._parallel([*others, across])
+
+    def _reduce(self, loops: Sequence[Loop]) -> None:
+        schedule = self.schedule
+        spatial = [loop for loop in loops if not loop.reduction]
+        reductions = [loop for loop in loops if loop.reduction]
+        for loop in reductions:
+            if predicate_uses(schedule, self.rv, loop.rv):
+                schedule.annotate(loop.rv, _PARTITION, 1)
+        lane = next((loop for loop in reversed(spatial) if loop.streams), None)
+        outer = [loop for loop in spatial if loop is not lane]
+        whole = [n * self.target.lanes for n in range(_MAX_VECTORS, 0, -1)]
+        width = next((width for width in whole if lane is not None and lane.extent % width == 0), None)
+        if lane is None:
+            self._reorder(outer, *reductions)
+            self._parallel(outer)
+            schedule.decompose_reduction(self.rv, reductions[0].rv)
+            if outer and iterations(reductions) <= _MAX_TAPS:  # LLVM then vectorizes the loop around it
+                for loop in reductions:
+                    schedule.unroll(loop.rv)
+        elif width is None:  # accumulators in the cache, vectors by LLVM
+            self._reorder([*outer, *reductions], lane)
+            self._parallel(outer)
+            schedule.decompose_reduction(self.rv, reductions[0].rv)
+        else:  # accumulators in registers
+            vectors, lanes = _split(schedule, lane, width)
+            reorder: Any = schedule.reorder
+            reorder(*(loop.rv for loop in [*outer, vectors, *reductions]), lanes)
+            self._parallel(outer, vectors)
+            schedule.vectorize(lanes)  # as threads are, while the block is whole: TVM must see that it is a reduction
+            init = schedule.decompose_reduction(self.rv, reductions[0].rv)
+            schedule.vectorize(schedule.get_loops(init)[-1])
+
+    def _reorder(self, outer: Sequence[Loop], *inner: Loop) -> None:
+        reorder: Any = self.schedule.reorder
+        reorder(*(loop.rv for loop in (*outer, *inner)))
+
+    def _parallel(self, outer: Sequence[Loop], inner: Loop | None = None) -> None:
+        """Spreads the outer loops over the threads, with a part of the next one if they are too few."""
+        if self.threads < 2:
+            return
+        schedule = self.schedule
+        rvs = [loop.rv for loop in outer]
+        tasks = iterations(outer)
+        if inner is not None and not self._balanced(tasks):
+            part = next((d for d in divisors(inner.extent) if self._balanced(tasks * d)), None)
+            if part is not None:
+                rvs.append(schedule.split(inner.rv, [part, None])[0])
+        if rvs:
+            fuse: Any = schedule.fuse
+            schedule.parallel(fuse(*rvs))
+
+    def _balanced(self, tasks: int) -> bool:
+        return tasks >= _TASKS_PER_THREAD * self.threads or tasks % self.threads == 0
+
+
+def _split(schedule: s_tir.Schedule, loop: Loop, size: int) -> tuple[Loop, Any]:
+    """A loop over parts of a size that divides the loop, and the loop of that size."""
+    outer, inner = schedule.split(loop.rv, [None, size])
+    return replace(loop, rv=outer, extent=loop.extent // size), inner
+
+
+def merged(schedule: s_tir.Schedule, loops: Sequence[Loop]) -> list[Loop]:
+    """The loops with neighbours fused where all accesses run through both as through one."""
+    fuse: Any = schedule.fuse
+    answer: list[Loop] = []
+    for loop in loops:
+        if answer and _continues(answer[-1], loop):
+            before = answer.pop()
+            rv = fuse(before.rv, loop.rv)
+            extent = before.extent * loop.extent
+            loop = replace(loop, rv=rv, extent=extent, run=extent)
+        answer.append(loop)
+    return answer
+
+
+def _continues(outer: Loop, inner: Loop) -> bool:
+    if 1 in (outer.extent, inner.extent) or outer.positional or inner.positional or outer.reduction != inner.reduction:
+        return False
+    strides = zip((outer.store, *outer.loads), (inner.store, *inner.loads), strict=True)
+    return all(o is not None and i is not None and o == i * inner.extent for o, i in strides)
+
+
+def _crossing(outer: Sequence[Loop], inner: Loop) -> Loop | None:
+    """The loop along which an input is contiguous that is not so along the inner loop."""
+    for loop in reversed(outer):
+        for along, across in zip(loop.loads, inner.loads, strict=True):
+            if along == 1 and across not in (0, 1, None):
+                return loop
+    return None
+
+
+def split_reduction(schedule: s_tir.Schedule, block: Any, target: Target) -> None:
+    """Has a reduction over contiguous elements accumulate in the lanes of a vector, which are added up at the end.
+
+    Raises:
+        ScheduleError: TVM refuses a step.
+        Unsupported: see :func:`~compiler.tvm_backend.generic_access.loops_around`.
+    """
+    loops = loops_around(schedule, block)
+    if any(loop.streams and loop.extent > 1 for loop in loops if not loop.reduction):
+        return
+    lane = next((loop for loop in reversed(merged(schedule, loops)) if loop.gathers), None)
+    if lane is not None and lane.extent >= 2 * target.lanes:
+        _, lanes = schedule.split(lane.rv, [None, target.lanes])
+        node: Any = schedule.get(block)
+        schedule.rfactor(lanes, len(node.writes[0].region))

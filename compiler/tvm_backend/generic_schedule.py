@@ -1,0 +1,209 @@
+"""A plain schedule for every function of a module that has none: vectors and threads, without search."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
+from itertools import takewhile
+from typing import Any
+
+import tvm
+from tvm import s_tir, tirx
+from tvm.relax.backend.cpu_generic import pipeline as cpu
+
+from compiler.target import Target
+from compiler.tvm_backend.generic_access import Unsupported, calls, extent, is_guarded, iterations, loops_around, runs
+from compiler.tvm_backend.generic_blocks import Block, split_reduction
+from compiler.tvm_backend.generic_contraction import arrange_contraction, is_contraction, pad_contraction
+from compiler.tvm_backend.lowering import tvm_target
+from compiler.tvm_backend.vector_math import vectorizable
+
+_SCHEDULED = "tirx.is_scheduled"
+_ELEMENTS_A_THREAD = 16384  # as threads_worth in kernels/cpp/include/loopwright/thread_pool.h
+_CALL_COST = 8  # exp and its like, in elements copied
+_MOST_REPEATED = 1.25  # times the work, where computing something again keeps it in the cache
+_TRIVIAL_CALLS = {"tirx.if_then_else"}
+
+# TVM refuses a step; or a block is none that this schedule understands.
+_REFUSED = (s_tir.ScheduleError, Unsupported)
+
+
+def relax_pipeline(target: Target) -> tvm.transform.Pass:
+    """All passes from an imported Relax module to one that the VM's compiler takes: TVM's own for CPUs, with
+    :func:`schedule_functions` among them. For ``tvm.relax.build(..., relax_pipeline=...)``."""
+    llvm = tvm_target(target)
+
+    def lower(module: tvm.IRModule, _context: tvm.transform.PassContext) -> tvm.IRModule:
+        passes = [
+            *cpu.library_dispatch_passes(llvm),
+            *cpu.legalize_passes(llvm),
+            schedule_functions(target),
+            *cpu.dataflow_lower_passes(llvm),
+            *cpu.finalize_passes(llvm),
+        ]
+        with llvm:
+            return tvm.transform.Sequential(passes)(module)
+
+    return _module_pass(lower, "loopwright.relax_pipeline")
+
+
+def schedule_functions(target: Target) -> tvm.transform.Pass:
+    """Schedules each PrimFunc that is not marked ``tirx.is_scheduled``, and marks it.
+
+    A function that this schedule does not understand, or whose shapes are not constant, stays as it is but for its
+    calls of exp and the like, which become arithmetic.
+    """
+
+    def schedule_all(module: tvm.IRModule, _context: tvm.transform.PassContext) -> tvm.IRModule:
+        module = module.clone()
+        for name, function in module.functions_items():
+            if isinstance(function, tirx.PrimFunc) and not (function.attrs or {}).get(_SCHEDULED, False):
+                module.update_func(name, _scheduled(function, target))
+        return module
+
+    return _module_pass(schedule_all, "loopwright.schedule_functions")
+
+
+def _module_pass(function: Callable[..., tvm.IRModule], name: str) -> Any:
+    return tvm.transform.module_pass(function, opt_level=0, name=name)
+
+
+def _scheduled(function: Any, target: Target) -> Any:
+    if isinstance(function.body, s_tir.SBlockRealize):
+        schedule = s_tir.Schedule(tvm.IRModule({"main": function}))
+        _inline(schedule)
+        with suppress(Unsupported):
+            schedule = _arranged(schedule, target)
+        function = schedule.mod["main"]
+    return vectorizable(function).with_attr(_SCHEDULED, True)
+
+
+def _arranged(schedule: s_tir.Schedule, target: Target) -> s_tir.Schedule:
+    blocks = _blocks(schedule)
+    contractions = [block for block in blocks if is_contraction(schedule, block)]
+    for block in blocks:
+        prepare = pad_contraction if block in contractions else split_reduction
+        schedule = _attempt(schedule, partial(prepare, block=block, target=target))
+    blocks = _blocks(schedule)
+    shared = None if contractions else _share_rows(schedule, blocks, target)
+    if shared is not None:
+        return shared
+    for block in blocks:
+        threads = _threads(schedule, [block], target)
+        steps = [partial(_arrange, block=block, target=target, threads=threads)]
+        if is_contraction(schedule, block):
+            steps.insert(0, partial(arrange_contraction, block=block, target=target, threads=threads))
+        schedule = _attempt(schedule, *steps, partial(_spread, block=block, threads=threads))
+    return schedule
+
+
+def _share_rows(schedule: s_tir.Schedule, blocks: Sequence[Any], target: Target) -> s_tir.Schedule | None:
+    """The blocks one after the other for each iteration of loops around them all, so that what they hand on stays in
+    the cache; ``None`` where no loops are such that little is computed twice."""
+    if len(blocks) < 2 or len(schedule.get_output_blocks(_root(schedule))) != 1:
+        return None
+    *producers, last = blocks
+    if any(is_guarded(schedule, block) for block in producers):  # compute_at forgets the guard
+        return None
+    try:
+        work = _work(schedule, blocks)
+        loops = loops_around(schedule, last)
+    except Unsupported:
+        return None
+    spatial = list(takewhile(lambda loop: not loop.reduction, loops))
+    threads = _threads(schedule, blocks, target)
+    for depth in range(len(spatial), 0, -1):
+        if iterations(spatial[:depth]) == 1 or spatial[depth - 1].streams or spatial[depth - 1].extent == 1:
+            continue
+        trial = schedule.copy()
+        fuse: Any = trial.fuse
+        try:
+            row = fuse(*(loop.rv for loop in spatial[:depth]))
+            for block in reversed(producers):
+                trial.compute_at(block, row, preserve_unit_loops=True)
+            if _work(trial, blocks) > _MOST_REPEATED * work:
+                continue
+            if threads > 1:
+                trial.parallel(row)
+        except _REFUSED:
+            continue
+        for block in blocks:
+            trial = _attempt(trial, partial(_arrange, block=block, target=target, depth=1))
+        return trial
+    return None
+
+
+def _arrange(schedule: s_tir.Schedule, block: Any, target: Target, depth: int = 0, threads: int = 1) -> None:
+    Block(schedule, block, target, depth, threads).arrange()
+
+
+def _spread(schedule: s_tir.Schedule, block: Any, threads: int) -> None:
+    """Threads for the outermost loop, and no more."""
+    loop: Any = next((loop for loop in schedule.get_loops(block) if extent(schedule, loop) > 1), None)
+    if threads > 1 and loop is not None:
+        schedule.parallel(loop)
+
+
+def _inline(schedule: s_tir.Schedule) -> None:
+    """What is cheap to compute becomes part of what needs it."""
+    for block in _blocks(schedule):
+        if _worth_inlining(schedule, block):
+            with suppress(s_tir.ScheduleError):
+                schedule.compute_inline(block)
+
+
+def _worth_inlining(schedule: s_tir.Schedule, block: Any) -> bool:
+    consumers = schedule.get_consumers(block)
+    statement: Any = schedule.get(block)
+    try:
+        own = runs(schedule, block)
+        theirs = sum(runs(schedule, consumer) for consumer in consumers)
+    except Unsupported:
+        return False
+    if not consumers or any(is_contraction(schedule, consumer) for consumer in consumers):
+        return False
+    names = calls(statement.body)
+    if any(_reduces(schedule, consumer) for consumer in consumers) and "tirx.if_then_else" in names:
+        return False
+    return theirs <= own or not (names - _TRIVIAL_CALLS)
+
+
+def _reduces(schedule: s_tir.Schedule, block: Any) -> bool:
+    statement: Any = schedule.get(block)
+    return any(axis.iter_type != axis.DataPar for axis in statement.iter_vars)
+
+
+def _blocks(schedule: s_tir.Schedule) -> list[Any]:
+    return list(schedule.get_child_blocks(_root(schedule)))
+
+
+def _root(schedule: s_tir.Schedule) -> Any:
+    main: Any = schedule.mod["main"]
+    return schedule.get_sblock(main.body.block.name_hint)
+
+
+def _work(schedule: s_tir.Schedule, blocks: Sequence[Any]) -> int:
+    return sum(runs(schedule, block) for block in blocks)
+
+
+def _threads(schedule: s_tir.Schedule, blocks: Sequence[Any], target: Target) -> int:
+    """How many threads the blocks' work is worth."""
+    elements = 0
+    for block in blocks:
+        statement: Any = schedule.get(block)
+        cost = _CALL_COST if calls(statement.body) - _TRIVIAL_CALLS else 1
+        elements += cost * runs(schedule, block)
+    return max(1, min(elements // _ELEMENTS_A_THREAD, target.num_cores))
+
+
+def _attempt(schedule: s_tir.Schedule, *steps: Callable[[s_tir.Schedule], Any]) -> s_tir.Schedule:
+    """The schedule after the first of the steps that can be taken; as it was, if none can."""
+    for step in steps:
+        trial = schedule.copy()
+        try:
+            step(trial)
+        except _REFUSED:
+            continue
+        return trial
+    return schedule
