@@ -6,7 +6,7 @@ import dataclasses
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -60,8 +60,8 @@ class CompiledModel:
         inputs, outputs: what :meth:`run` takes and returns.
         target: what it was compiled for; ``target.num_cores`` threads run it.
         layers: those that our kernels compute.
-        module: the Relax module, for those who work on in TVM: ``main`` takes the inputs and then :attr:`layers_object`,
-            and returns a tuple. None for a model that was loaded.
+        module: the Relax module, for those who work on in TVM: ``main`` takes the inputs and then
+            :attr:`layers_object`, and returns a tuple. None for a model that was loaded.
     """
 
     def __init__(
@@ -128,11 +128,14 @@ class CompiledModel:
 
         Raises:
             ValueError: a schedule that is not legal.
+            IndexError: there is no such layer.
         """
+        self._check_places(schedules)
         return self.with_layers({place: self.layers[place].scheduled(s) for place, s in schedules.items()})
 
     def with_layers(self, changed: Mapping[int, Layer]) -> CompiledModel:
         """As :meth:`with_schedules`, for more than schedules: a layer may also have another number of threads."""
+        self._check_places(changed)
         layers = [changed.get(place, layer) for place, layer in enumerate(self.layers)]
         objects, weights = saved_model.described([layers[place] for place in changed])
         program = native.function("with_layers")(
@@ -144,6 +147,11 @@ class CompiledModel:
             self._executable, layers, self.inputs, self.outputs, self.target, self.module, program=program
         )
 
+    def _check_places(self, places: Iterable[int]) -> None:
+        for place in places:
+            if not 0 <= place < len(self.layers):
+                raise IndexError(f"there is no layer {place}: there are {len(self.layers)}, from 0 on")
+
     def profile(self, inputs: Mapping[str, np.ndarray], runs: int = 30) -> list[ProfileRow]:
         """Times every call of the program, the layers and the generated code between them, over ``runs`` runs.
 
@@ -151,8 +159,10 @@ class CompiledModel:
         is the last row. Limits are measured after the runs, which takes some seconds.
 
         Raises:
-            ValueError, TypeError: as :meth:`run`.
+            ValueError, TypeError: as :meth:`run`, or ``runs`` is below 1.
         """
+        if runs < 1:
+            raise ValueError(f"runs must be at least 1, got {runs}")
         tensors = [_tensor(array) for array in checked(inputs, self.inputs)]
         self._run(self._program, *tensors)  # what is slow once shall not be measured
         calls = native.function("profile_program")(self._program, runs, *tensors)

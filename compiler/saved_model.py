@@ -114,7 +114,8 @@ def read(path: Path) -> tuple[dict[str, Any], list[np.ndarray]]:
             raise ValueError(f"{path}/{name} is missing or was changed: its digest is another")
     made_by = manifest["versions"]
     if made_by != (here := _versions()):
-        differing = ", ".join(f"{name} {made_by.get(name)} (here {here[name]})" for name in here if made_by.get(name) != here[name])
+        other = [name for name in here if made_by.get(name) != here[name]]
+        differing = ", ".join(f"{name} {made_by.get(name)} (here {here[name]})" for name in other)
         raise ValueError(f"{path} was compiled by other versions: {differing}; compile the model again")
     return manifest, _weights(path / WEIGHTS, manifest["weights"])
 
@@ -131,9 +132,7 @@ def target_here(manifest: Mapping[str, Any]) -> Target:
     if isa not in (available := kernels.available_isas()):
         raise RuntimeError(f"the model was compiled for {isa}, which this CPU lacks; it has: {', '.join(available)}")
     if threads > usable_cores():
-        raise RuntimeError(
-            f"the model was compiled for {threads} threads; this process may use {usable_cores()} cores"
-        )
+        raise RuntimeError(f"the model was compiled for {threads} threads; this process may use {usable_cores()} cores")
     return Target.from_host(isa, threads)
 
 
@@ -163,7 +162,7 @@ def executable(path: Path) -> Any:
 
 def _link(executable: Any, path: Path) -> None:
     """Makes a shared library of the program, by the system's C compiler."""
-    if hasattr(executable, "export_library"):
+    if hasattr(executable, "jit"):  # it was compiled, by TVM's own class
         if not any(map(shutil.which, ("cc", "gcc", "clang", "c++", "g++"))):
             raise RuntimeError("saving a model needs a C compiler for its linker (Debian: apt install gcc)")
         executable.export_library(str(path))

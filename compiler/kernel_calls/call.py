@@ -54,7 +54,7 @@ def shape_of(value: ir.Value | None) -> tuple[int, ...]:
 def vector(value: ir.Value | None, size: int) -> np.ndarray | None:
     """A constant that broadcasts to one number for each of ``size`` columns."""
     array = float32_constant(value)
-    if array is None or array.size not in (1, size) or array.ndim > 1 and any(n != 1 for n in array.shape[:-1]):
+    if array is None or array.size not in (1, size) or any(n != 1 for n in array.shape[:-1]):
         return None
     return np.ascontiguousarray(np.broadcast_to(array.reshape(-1), (size,)))
 

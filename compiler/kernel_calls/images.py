@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import onnx_ir as ir
 
 from compiler.kernel_calls.call import Call, constant, is_float32, shape_of
-from graph_passes.values import data_input
+from graph_passes.values import data_input, main_output
 from graph_passes.window import Window
 
 
@@ -56,7 +57,7 @@ def _over(node: ir.Node, op: str, window: dict[str, Any] | None) -> Call | None:
     """``window`` None: one as large as the image."""
     x = node.inputs[0]
     shape = shape_of(x)
-    if x is None or len(shape) != 4 or not is_float32(x) or any(len(output.uses()) for output in node.outputs[1:]):
+    if x is None or len(shape) != 4 or not is_float32(x) or main_output(node) is None:
         return None
     whole = {
         "kernel": list(shape[1:3]),
@@ -65,7 +66,23 @@ def _over(node: ir.Node, op: str, window: dict[str, Any] | None) -> Call | None:
         "dilation": [1, 1],
         "ceil_mode": False,
     }
+    # For ceil_mode, ONNX before opset 22 states one position too many where the last window lies beside the image.
+    if window is not None and shape_of(node.outputs[0])[1:3] != _positions(window, shape[1:3]):
+        return None
     return Call(op, (x,), {"x": list(shape), **(window or whole)})
+
+
+def _positions(window: Mapping[str, Any], image: tuple[int, ...]) -> tuple[int, ...]:
+    """How many windows there are along height and width: none begins behind the image."""
+    counts = []
+    for axis, size in enumerate(image):
+        reach = (window["kernel"][axis] - 1) * window["dilation"][axis] + 1
+        stride, begin, end = window["stride"][axis], window["padding"][axis], window["padding"][axis + 2]
+        room = size + begin + end - reach
+        if window["ceil_mode"]:
+            room = min(room + stride - 1, size + begin - 1)
+        counts.append(room // stride + 1)
+    return tuple(counts)
 
 
 __all__ = ["Window", "average_pool", "global_average_pool", "max_pool", "mean"]

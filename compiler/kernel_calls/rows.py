@@ -7,9 +7,9 @@ from math import prod
 import numpy as np
 import onnx_ir as ir
 
-from compiler.kernel_calls.call import Call, constant, float32_constant, is_float32, shape_of
+from compiler.kernel_calls.call import Call, is_float32, shape_of, vector
 from compiler.workload import Workload
-from graph_passes.values import data_input, is_op, producer
+from graph_passes.values import data_input, is_op, main_output, producer
 
 _SWAP = [0, 2, 1, 3]  # from (batch, heads, tokens, d) to (batch, tokens, heads, d), and back
 
@@ -29,18 +29,16 @@ def softmax(node: ir.Node) -> Call | None:
 
 def layer_norm(node: ir.Node) -> Call | None:
     """Over the last axis."""
-    x, gamma = node.inputs[0], float32_constant(data_input(node, 1))
-    shape = shape_of(x)
-    if x is None or gamma is None or not shape or not is_float32(x) or any(len(y.uses()) for y in node.outputs[1:]):
+    x, shape = node.inputs[0], shape_of(node.inputs[0])
+    if x is None or not shape or not is_float32(x) or main_output(node) is None:
         return None
-    n = shape[-1]
-    beta = float32_constant(data_input(node, 2)) if data_input(node, 2) is not None else np.zeros(n, np.float32)
-    last = node.attributes.get_int("axis", -1) % len(shape) == len(shape) - 1
-    if not last or beta is None or gamma.shape != (n,) or beta.shape != (n,):
+    n, given = shape[-1], data_input(node, 2)
+    gamma = vector(data_input(node, 1), n)
+    beta = np.zeros(n, np.float32) if given is None else vector(given, n)
+    if node.attributes.get_int("axis", -1) % len(shape) != len(shape) - 1 or gamma is None or beta is None:
         return None
     attributes = {"sizes": [prod(shape) // n, n], "epsilon": node.attributes.get_float("epsilon", 1e-5)}
-    weights = {"gamma": np.ascontiguousarray(gamma), "beta": np.ascontiguousarray(beta)}
-    return Call("layer_norm", (x,), attributes, weights)
+    return Call("layer_norm", (x,), attributes, {"gamma": gamma, "beta": beta})
 
 
 def attention(node: ir.Node) -> Call | None:
@@ -84,6 +82,3 @@ def _before_swap(value: ir.Value) -> ir.Value | None:
     if node is None or not is_op(node, "Transpose") or list(node.attributes.get_ints("perm", ())) != _SWAP:
         return None
     return node.inputs[0]
-
-
-__all__ = ["attention", "constant", "layer_norm", "softmax"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import onnx_ir as ir
@@ -10,13 +10,14 @@ import onnx_ir as ir
 from compiler.kernel_calls import images, products, rows
 from compiler.kernel_calls.call import Call
 from compiler.layer import Layer
+from compiler.records import Choice
 from compiler.schedule import Schedule
 from compiler.target import Target
 from compiler.workload import Workload
 from graph_passes.activations import ACTIVATIONS
 from graph_passes.base import DOMAIN as PASSES_DOMAIN
-from graph_passes.layers import call_function, function
 from graph_passes.layers import Layer as Fused
+from graph_passes.layers import call_function, function
 from graph_passes.values import graph_of, is_op, known_shape, new_node, producer, supplant
 
 DOMAIN = "loopwright.kernels"  # of the nodes that are put in; their attribute "place" counts the layers
@@ -55,10 +56,13 @@ class Options:
     Attributes:
         schedules: what is known to be fast; None where nothing is.
         winograd: whether convolutions without a schedule may use Winograd's algorithms, which round more than a sum.
+        of_model: what was chosen for a whole model, by the workloads of its layers in their order; it goes before
+            ``schedules``, and decides on threads as well.
     """
 
     schedules: Callable[[Workload, Target], Schedule | None]
     winograd: bool = True
+    of_model: Callable[[Sequence[Workload], Target], Mapping[Workload, Choice]] = lambda _workloads, _target: {}
 
 
 def select(model: ir.Model, target: Target, options: Options) -> list[Layer]:
@@ -70,7 +74,7 @@ def select(model: ir.Model, target: Target, options: Options) -> list[Layer]:
             layers.append(_layer(node, call, target, options))
             _put(model, node, call, layers)
     _drop_swaps(model.graph)
-    return layers
+    return _scheduled(layers, target, options)
 
 
 def _call(node: ir.Node) -> Call | None:
@@ -90,13 +94,24 @@ def _layer(node: ir.Node, call: Call, target: Target, options: Options) -> Layer
     attributes = dict(call.attributes)
     if call.workload is not None and call.workload.flops < _FLOPS_WORTH_A_THREAD * target.num_cores:
         threads = 1
-    schedule = None
-    if call.workload is not None:
-        schedule = options.schedules(call.workload, replace(target, num_cores=threads))
     if call.op == "conv2d":
         attributes["winograd"] = options.winograd
     name = node.name or node.outputs[0].name or f"layer {len(attributes)}"
-    return Layer(name, call.op, shape, attributes, call.weights, call.workload, threads, schedule)
+    return Layer(name, call.op, shape, attributes, call.weights, call.workload, threads)
+
+
+def _scheduled(layers: Sequence[Layer], target: Target, options: Options) -> list[Layer]:
+    """Only now, since what was chosen for a model is known by all of its workloads."""
+    chosen = options.of_model([layer.workload for layer in layers if layer.workload is not None], target)
+
+    def scheduled(layer: Layer) -> Layer:
+        if layer.workload is None:
+            return layer
+        if (choice := chosen.get(layer.workload)) is not None:
+            return replace(layer, schedule=choice.schedule, threads=choice.threads)
+        return layer.scheduled(options.schedules(layer.workload, replace(target, num_cores=layer.threads)))
+
+    return [scheduled(layer) for layer in layers]
 
 
 def _put(model: ir.Model, node: ir.Node, call: Call, layers: list[Layer]) -> None:
@@ -143,8 +158,9 @@ def _drop_swaps(graph: ir.Graph) -> None:
         if before is None or not is_op(before, "Transpose") or node.outputs[0].is_graph_output():
             continue
         first, second = before.attributes.get_ints("perm", ()), node.attributes.get_ints("perm", ())
-        if first and second and [first[axis] for axis in second] == list(range(len(first))):
-            ir.convenience.replace_all_uses_with(node.outputs[0], before.inputs[0])
+        source = before.inputs[0]
+        if source is not None and first and second and [first[axis] for axis in second] == list(range(len(first))):
+            ir.convenience.replace_all_uses_with(node.outputs[0], source)
     for node in reversed(list(graph)):
         if is_op(node, "Transpose") and not any(y.uses() or y.is_graph_output() for y in node.outputs):
             graph_of(node).remove(node, safe=True)

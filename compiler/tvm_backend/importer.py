@@ -176,8 +176,9 @@ class _Importer(onnx_frontend.ONNXGraphImporter):
 
 
 def _numbers(array: Any) -> list[Any]:
-    """Of a constant."""
-    return list(array.value.numpy()) if isinstance(array, tvm.ir.GenericConst) else []
+    """Of a constant; none of anything else."""
+    constant: Any = tvm.ir.GenericConst
+    return list(array.value.numpy()) if isinstance(array, constant) else []
 
 
 def _bounded(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -18,7 +19,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.records import APPLICATION_ID, SCHEMA_VERSION, Measurement, Record, Records, target_key
+from compiler.records import (
+    ADDED,
+    APPLICATION_ID,
+    SCHEMA_VERSION,
+    Choice,
+    Measurement,
+    Record,
+    Records,
+    fastest,
+    model_key,
+    ranked,
+    target_key,
+)
 from compiler.schedule import Schedule
 from compiler.target import Target
 from compiler.workload import Workload
@@ -293,6 +306,23 @@ def _newer_version(path: Path) -> None:
     connection.close()
 
 
+def _first_version(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    for statement in ADDED[0]:
+        connection.execute(statement)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute("PRAGMA user_version = 1")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.close()
+
+
+def _first_version_with_a_trigger(path: Path) -> None:
+    _first_version(path)
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TRIGGER t AFTER INSERT ON measurement BEGIN DELETE FROM measurement; END")
+    connection.close()
+
+
 def _other_columns(path: Path) -> None:
     connection = sqlite3.connect(path)
     connection.execute("CREATE TABLE measurement (x)")
@@ -324,6 +354,7 @@ UNUSABLE_FILES = {
     "newer version": (_newer_version, f"schema version is {SCHEMA_VERSION + 1}"),
     "other columns": (_other_columns, "tables are not those of schema version"),
     "trigger": (_trigger, "tables are not those of schema version"),
+    "trigger in the first version": (_first_version_with_a_trigger, "tables are not those of schema version 1"),
     "truncated": (_truncated, "no records file, or a damaged one"),
 }
 
@@ -454,3 +485,116 @@ def test_medians_agree_with_the_samples(records: Records):
     assert best
     assert best.measurement.run_secs == samples
     assert best.measurement.median_secs == statistics.median(samples)
+
+
+def test_a_file_of_the_first_version_gets_what_it_lacks_and_keeps_what_it_has(path: Path):
+    _first_version(path)
+    row = {
+        "workload": '{"dims":[4,5,6],"dtype":"float32","epilogue":["bias","relu"],"op":"dense"}',
+        "target": target_key(TARGET),
+        "backend": "kernel",
+        "schedule": '{"mr":8}',
+        "run_secs": "[1.0]",
+        "median_secs": 1.0,
+        "unix_secs": 0.0,
+    }
+    with sqlite3.connect(path) as connection:
+        names, marks = ", ".join(row), ", ".join("?" * len(row))
+        connection.execute(f"INSERT INTO measurement ({names}) VALUES ({marks})", tuple(row.values()))  # noqa: S608
+    connection.close()
+    choice = Choice(WORKLOAD, Schedule("kernel", {"mr": 4}), 1)
+    for _ in range(2):
+        with Records(path) as records, Records(path) as beside:
+            records.choose("a model", TARGET, [choice])
+            assert beside.chosen("a model", TARGET) == {WORKLOAD: choice}
+            (found,) = beside.query()
+            assert (found.workload, found.target, found.schedule) == (WORKLOAD, TARGET, Schedule("kernel", {"mr": 8}))
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
+    connection.close()
+
+
+def test_a_newer_version_that_only_the_log_tells_of_is_refused(path: Path):
+    with Records(path) as records:
+        records._connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+        (written,) = sqlite3.connect(f"{path.as_uri()}?immutable=1", uri=True).execute("PRAGMA user_version").fetchone()
+        assert written == SCHEMA_VERSION
+        with pytest.raises(ValueError, match=f"schema version is {SCHEMA_VERSION + 1}"):
+            Records(path)
+
+
+OTHER = Workload.conv2d(1, 8, 8, 4, 4, 3)
+
+
+def choice(workload: Workload = WORKLOAD, mr: int = 8, threads: int = 1) -> Choice:
+    return Choice(workload, Schedule("kernel", {"mr": mr, "order": "n", "tile": (1, 2), "pack": True}), threads)
+
+
+def test_choices_come_back_and_are_replaced_together(records: Records, path: Path):
+    two = Target("some cpu", "avx2", 256, 16, (32768, 1 << 20), num_cores=2)
+    assert records.chosen("a", TARGET) == {}
+    records.choose("a", TARGET, [choice(), choice(OTHER)])
+    records.choose("a", two, [choice(threads=2)])
+    records.choose("b", TARGET, [choice(mr=2)])
+    with Records(path) as beside:
+        assert beside.chosen("a", TARGET) == {WORKLOAD: choice(), OTHER: choice(OTHER)}
+        assert beside.chosen("a", two) == {WORKLOAD: choice(threads=2)}
+        assert beside.chosen("b", TARGET) == {WORKLOAD: choice(mr=2)}
+    records.choose("a", TARGET, [choice(OTHER, mr=1)])
+    assert records.chosen("a", TARGET) == {OTHER: choice(OTHER, mr=1)}
+    records.choose("a", TARGET, [])
+    assert records.chosen("a", TARGET) == {}
+    assert records.chosen("a", two) == {WORKLOAD: choice(threads=2)}
+
+
+@pytest.mark.parametrize(
+    ("choices", "reason"),
+    [([choice(mr=1), choice(mr=2)], "two choices for one workload"), ([choice(OTHER, threads=2)], "between 1 and")],
+)
+def test_choices_that_make_no_sense_leave_the_earlier_ones(records: Records, choices: list[Choice], reason: str):
+    records.choose("a", TARGET, [choice()])
+    with pytest.raises(ValueError, match=reason):
+        records.choose("a", TARGET, choices)
+    assert records.chosen("a", TARGET) == {WORKLOAD: choice()}
+
+
+def test_a_choice_is_a_schedule_of_our_kernels_on_a_thread_or_more():
+    with pytest.raises(ValueError, match="a schedule of kernel, got one of tvm"):
+        Choice(WORKLOAD, Schedule("tvm", {}), 1)
+    with pytest.raises(ValueError, match="threads must be at least 1, got 0"):
+        Choice(WORKLOAD, Schedule("kernel", {}), 0)
+
+
+@pytest.mark.parametrize(
+    ("column", "cell"),
+    [
+        *[("workload", cell) for cell in UNTRUSTED_CELLS["workload"]],
+        *[("schedule", cell) for cell in UNTRUSTED_CELLS["schedule"]],
+        *[("threads", cell) for cell in (0, 2, 1.5, "many")],
+    ],
+)
+def test_a_choice_that_does_not_parse_is_named(records: Records, column: str, cell: object):
+    records.choose("a", TARGET, [choice()])
+    records._connection.execute(f"UPDATE choice SET {column} = ?", (cell,))  # noqa: S608
+    with pytest.raises(ValueError, match=r"the choice for .* is none: ") as caught:
+        records.chosen("a", TARGET)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_model_is_known_by_its_workloads_in_their_order():
+    text = json.dumps([WORKLOAD.to_json(), OTHER.to_json()], sort_keys=True, separators=(",", ":"))
+    assert model_key([WORKLOAD, OTHER]) == hashlib.sha256(text.encode()).hexdigest()
+    assert len({model_key(layers) for layers in ([], [WORKLOAD], [WORKLOAD, OTHER], [OTHER, WORKLOAD])}) == 4
+
+
+def test_ranked_puts_repeated_readings_first_and_pools_them():
+    def reading(mr: int, *secs: float) -> Record:
+        return Record(WORKLOAD, TARGET, Schedule("kernel", {"mr": mr}), Measurement(secs))
+
+    failure = Record(WORKLOAD, TARGET, Schedule("kernel", {"mr": 5}), Measurement((), "crashed"))
+    given = [reading(1, 0.1), reading(2, 3.0, 3.0), reading(3, 1.0), failure, reading(2, 1.0), reading(3, 2.0, 2.0)]
+    found = [(r.schedule.values["mr"], r.measurement.run_secs) for r in ranked(given)]
+    assert found == [(3, (1.0, 2.0, 2.0)), (2, (3.0, 3.0, 1.0)), (1, (0.1,))]
+    assert fastest(given) == ranked(given)[0]
+    assert ranked([failure]) == []
+    assert fastest([failure]) is None
