@@ -22,6 +22,8 @@ from compiler.workload import DTYPE_BYTES, OPERATOR_DIMS, Workload
 # With the dense layers of LAYERS: about two minutes on two cores. A trial on TVM compiles, which takes several times as
 # long.
 DEFAULT_TRIALS: Mapping[str, int] = {"kernel": 96, "tvm": 48}
+# For each workload of a model, on average: what they are spent on is decided by what they are expected to gain.
+TRIALS_A_WORKLOAD = 32
 
 # What verifying takes at most, as a multiple of the workload's own bytes: two sets of inputs and of the packed weights,
 # their answers and tolerances in float64, and the float64 arrays that these are computed from: for a convolution, the
@@ -69,12 +71,14 @@ def parser() -> Parser:
     trials = ", ".join(f"{count} on {backend}" for backend, count in DEFAULT_TRIALS.items())
     parser = Parser(
         prog="python -m autotune.search",
-        description="Searches the fastest schedule of an operator on this CPU.",
+        description="Searches the fastest schedules of an operator, or of a model's layers, on this CPU.",
         epilog="Exit codes: 0 done, 1 a failure of its own, 2 a wrong argument or input, 130 interrupted.",
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--op", required=True, choices=OPERATOR_DIMS, help="the operator")
+    searched = parser.add_mutually_exclusive_group(required=True)
+    searched.add_argument("--op", choices=OPERATOR_DIMS, help="an operator to search")
+    searched.add_argument("--model", type=Path, metavar="FILE", help="an ONNX model to search all layers of")
     add("--arch", default="host", choices=("host", *ISAS), help="instruction set (default: host, the best of this CPU)")
     add(
         "--shape",
@@ -82,8 +86,24 @@ def parser() -> Parser:
         metavar="SHAPE",
         help=f"{shapes}; may be given several times (default: layers of real networks)",
     )
+    add(
+        "--input-shape",
+        action="append",
+        metavar="NAME=SIZES",
+        help="sizes of a model's input with dynamic dimensions, such as x=1x3x224x224; may be given several times",
+    )
+    add(
+        "--graph",
+        action="store_true",
+        help="search nothing new: measure a model's best records inside the running network, and keep what is faster",
+    )
     add("--dtype", default="float32", choices=DTYPE_BYTES, help="element type (default: float32)")
-    add("--threads", default=1, type=_at_least(1), metavar="N", help="threads that a program runs on (default: 1)")
+    add(
+        "--threads",
+        type=_at_least(1),
+        metavar="N",
+        help="threads that a program runs on (default: 1; with --model every core, as in compiler.build)",
+    )
     add("--backend", default="all", choices=(*BACKENDS, "all"), help="our kernels or TVM's code (default: all)")
     add(
         "--no-winograd",
@@ -92,7 +112,13 @@ def parser() -> Parser:
         help="leave out Winograd's algorithm, which rounds more than the direct one",
     )
     add("--strategy", default="rl", choices=STRATEGIES, help="what proposes the candidates (default: rl)")
-    add("--trials", type=_at_least(1), metavar="N", help=f"candidates to measure, each shape (default: {trials})")
+    add(
+        "--trials",
+        type=_at_least(1),
+        metavar="N",
+        help=f"candidates to measure: for each shape (default: {trials}), or for a model as a whole, spent where they "
+        f"are expected to gain most (default: {TRIALS_A_WORKLOAD} for each of its workloads)",
+    )
     add("--seed", default=0, type=_at_least(0), metavar="S", help="of every random choice (default: 0)")
     add(
         "--records",
@@ -130,7 +156,10 @@ def job(arguments: argparse.Namespace) -> Job:
         ValueError: what is wrong, and what is possible: an ISA that this CPU lacks, more threads than cores, more data
             than memory, a file that cannot be written.
     """
-    target = Target.named(arguments.arch, arguments.threads)
+    for name in ("input_shape", "graph"):
+        if getattr(arguments, name):
+            raise ValueError(f"argument --{name.replace('_', '-')}: only allowed with argument --model")
+    target = Target.named(arguments.arch, arguments.threads or 1)
     if arguments.dtype not in (possible := kernels.available_dtypes(target.isa)):
         raise ValueError(
             f"argument --dtype: this CPU has no {arguments.dtype} with {target.isa}; choose from: {', '.join(possible)}"
@@ -140,10 +169,10 @@ def job(arguments: argparse.Namespace) -> Job:
     workloads = tuple(dict.fromkeys(Workload(op, dims, dtype) for dims in shapes))
     chosen = _backends(workloads[0], arguments.backend)
     for workload in workloads:
-        _check_memory(workload)
+        check_memory(workload)
     if arguments.json:
-        _check_writable(arguments.json)
-    _check_directory(arguments.report)
+        check_writable(arguments.json)
+    check_directory(arguments.report)
     return Job(
         target=target,
         workloads=workloads,
@@ -187,7 +216,11 @@ def _at_least(least: int) -> Callable[[str], int]:
     return parse
 
 
-def _check_memory(workload: Workload) -> None:
+def check_memory(workload: Workload) -> None:
+    """
+    Raises:
+        ValueError: measuring and verifying takes more memory than there is.
+    """
     needed = _VERIFYING_FACTORS[workload.op] * workload.bytes
     if workload.op == "attention":
         s = workload.sizes
@@ -200,8 +233,12 @@ def _check_memory(workload: Workload) -> None:
         )
 
 
-def _check_writable(path: Path) -> None:
-    """By trying, since no permission bit tells for sure; what was there stays as it was."""
+def check_writable(path: Path) -> None:
+    """By trying, since no permission bit tells for sure; what was there stays as it was.
+
+    Raises:
+        ValueError: the file cannot be written.
+    """
     existed = path.exists()
     try:
         path.open("a").close()
@@ -211,9 +248,13 @@ def _check_writable(path: Path) -> None:
         raise ValueError(f"cannot write {path}: {error.strerror}; choose another path") from None
 
 
-def _check_directory(path: Path) -> None:
+def check_directory(path: Path) -> None:
+    """
+    Raises:
+        ValueError: it cannot be made, or a report cannot be written there.
+    """
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ValueError(f"cannot make the directory {path}: {error.strerror}; choose another path") from None
-    _check_writable(path / "index.html")
+    check_writable(path / "index.html")

@@ -8,8 +8,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import kernels
 from autotune.shapes import layer_name, shape_text
 from compiler.schedule import Schedule
+from compiler.target import Target
 from compiler.workload import Workload
 
 
@@ -24,6 +26,15 @@ class Limits:
     threads: int
     peak_gflops: float
     bandwidth_gbs: float
+
+    @classmethod
+    def measured(cls, workload: Workload, target: Target) -> Limits:
+        """Measured now: a CPU's clock today need not be its clock tomorrow."""
+        return cls(
+            threads=target.num_cores,
+            peak_gflops=kernels.peak_gflops(target.isa, target.num_cores, workload.dtype),
+            bandwidth_gbs=kernels.memory_bandwidth(target.num_cores, workload.bytes),
+        )
 
     def higher(self, other: Limits) -> Limits:
         """Of two measurements for the same threads and workload, the higher of each limit."""
@@ -105,6 +116,14 @@ class Row:
     winner: str
 
 
+def conditions(target: Target) -> str:
+    """The machine, in a line; ``target`` carries measured figures."""
+    return (
+        f"{target.name}, {target.isa}, threads: {target.num_cores}; "
+        f"FMA peak {target.peak_gflops:.1f} GFLOP/s, memory {target.bandwidth_gbs:.1f} GB/s"
+    )
+
+
 HEADINGS = Row(
     "shape", "layer", "backend", "GFLOP/s", "of peak", "of roofline", "trials", "failures", "seconds", "winner"
 )
@@ -134,14 +153,18 @@ def table(lines: Iterable[Row]) -> str:
     """The rows under their headings, in columns of equal width; plain text."""
     names = [field.name for field in dataclasses.fields(Row)]
     cells = [[getattr(row, name) for name in names] for row in (HEADINGS, *lines)]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    cells.insert(1, ["-" * width for width in widths])
+    return aligned(cells, [name in NUMERIC for name in names])
+
+
+def aligned(lines: Sequence[Sequence[str]], numeric: Sequence[bool]) -> str:
+    """Lines in columns of equal width, the first of them as headings; columns of numbers end where others begin."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(
-            cell.rjust(width) if name in NUMERIC else cell.ljust(width)
-            for name, cell, width in zip(names, line, widths, strict=True)
+            cell.rjust(width) if number else cell.ljust(width)
+            for cell, width, number in zip(line, widths, numeric, strict=True)
         ).rstrip()
-        for line in cells
+        for line in (lines[0], ["-" * width for width in widths], *lines[1:])
     )
 
 

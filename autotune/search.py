@@ -10,11 +10,12 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import kernels
+from autotune import model_command
 from autotune.arguments import Job, job, joined, parser
 from autotune.interrupt import held_interrupt
+from autotune.model_job import ModelJob, model_job
 from autotune.progress import progress
-from autotune.result import Limits, SearchResult, rows, table
+from autotune.result import Limits, SearchResult, conditions, rows, table
 from compiler import tvm_pair
 from compiler.records import Record, Records
 from compiler.target import Target
@@ -33,21 +34,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     command = parser()
     arguments = command.parse_args(joined(sys.argv[1:] if argv is None else argv))
     try:
-        asked = job(arguments)
+        asked = model_job(arguments) if arguments.model else job(arguments)
         records = Records(asked.records)
         records.query(target=asked.target)  # a row that does not parse is found now
     except ValueError as error:
         command.error(str(error))
+    except KeyboardInterrupt:  # to read a large model takes a while
+        print("Interrupted; nothing was measured", file=sys.stderr)
+        return 130
     with records:
         try:
-            target, results = search(asked, records)
+            if isinstance(asked, ModelJob):
+                model_command.run(asked, records)
+            else:
+                hand_over(asked, *search(asked, records))
         except KeyboardInterrupt:
             print(f"Interrupted; every finished measurement is kept in {asked.records}", file=sys.stderr)
             return 130
+        except ValueError as error:
+            if not isinstance(asked, ModelJob):
+                raise
+            command.error(" ".join(str(error).split()))  # a model that cannot be compiled, or is not on record
         except (ImportError, RuntimeError) as error:
             print(f"{command.prog}: {error}", file=sys.stderr)
             return 1
-    hand_over(asked, target, results)
     return 0
 
 
@@ -59,11 +69,7 @@ def search(asked: Job, records: Records) -> tuple[Target, list[SearchResult]]:
     if "tvm" in asked.backends:
         tvm_pair.check()
     target = asked.target.measured()
-    print(
-        f"{target.name}, {target.isa}, threads: {target.num_cores}; "
-        f"FMA peak {target.peak_gflops:.1f} GFLOP/s, memory {target.bandwidth_gbs:.1f} GB/s",
-        flush=True,
-    )
+    print(conditions(target), flush=True)
     results: list[SearchResult] = []
     with (
         held_interrupt() as interrupt,
@@ -77,7 +83,7 @@ def search(asked: Job, records: Records) -> tuple[Target, list[SearchResult]]:
             interrupt.raise_if_pressed()
 
         for workload in asked.workloads:
-            limits = _limits(workload, target)
+            limits = Limits.measured(workload, target)
             found: dict[str, TuneResult] = {}
             for backend in asked.backends:
                 shown.start(limits)
@@ -95,18 +101,9 @@ def search(asked: Job, records: Records) -> tuple[Target, list[SearchResult]]:
                 )
                 shown.finish(found[backend].best.measurement.median_secs)
             # Whatever else the machine does can only lower a limit, so the higher of two is nearer to it.
-            limits = limits.higher(_limits(workload, target))
+            limits = limits.higher(Limits.measured(workload, target))
             results += [_result(workload, limits, backend, asked.strategy, found[backend]) for backend in found]
     return target, results
-
-
-def _limits(workload: Workload, target: Target) -> Limits:
-    """Measured next to the searches: a CPU's clock today need not be its clock tomorrow."""
-    return Limits(
-        threads=target.num_cores,
-        peak_gflops=kernels.peak_gflops(target.isa, target.num_cores, workload.dtype),
-        bandwidth_gbs=kernels.memory_bandwidth(target.num_cores, workload.bytes),
-    )
 
 
 def _result(workload: Workload, limits: Limits, backend: str, strategy: str, found: TuneResult) -> SearchResult:

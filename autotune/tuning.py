@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from types import TracebackType
 
 import numpy as np
 
@@ -94,68 +95,166 @@ def tune(
     if not isinstance(target, Target):
         target = Target.named(target, num_cores=threads)
     strategies.check(strategy)
-    space = spaces.space(backend, workload, target, winograd)
     with ExitStack() as stack:
         store = stack.enter_context(Records(records)) if isinstance(records, str | os.PathLike) else records
-        # Before the imports and the first proposal, so that the worker gets ready meanwhile.
-        measurer = stack.enter_context(Measurer(workload, target, backend, worker=worker))
+        search = stack.enter_context(
+            Search(
+                workload,
+                target,
+                backend,
+                strategy,
+                seed,
+                store,
+                batch=max(4, min(16, trials // 4)),  # four rounds at least, where trials suffice
+                winograd=winograd,
+                on_trial=on_trial,
+                worker=worker,
+            )
+        )
+        search.step(trials)
+        search.measure_again(min(_FINALISTS, search.trials // _TRIALS_A_FINALIST))
+    if search.best is None:
+        raise RuntimeError(search.why_nothing_succeeded())
+    return TuneResult(search.best, tuple(search.history), search.trials, search.failures, time.monotonic() - started)
+
+
+class Search:
+    """A search that can be taken further, a few trials at a time; :func:`tune` is one that is taken all the way.
+
+    Args:
+        workload, target, backend, strategy, seed, winograd, on_trial, worker: as of :func:`tune`.
+        store: where measurements are kept, and what the search goes on from.
+        batch: schedules measured between two updates of the cost model.
+
+    Attributes:
+        history: the best seconds known after each trial, as in :class:`TuneResult`.
+        best_secs: the lowest median of any reading; ``math.inf`` where nothing has succeeded.
+
+    Raises:
+        ValueError: an unknown backend or strategy, or a record that does not parse.
+    """
+
+    def __init__(
+        self,
+        workload: Workload,
+        target: Target,
+        backend: str = "kernel",
+        strategy: str = "rl",
+        seed: int = 0,
+        store: Records | None = None,
+        *,
+        batch: int = 16,
+        winograd: bool = True,
+        on_trial: Callable[[Record], None] | None = None,
+        worker: Worker | None = None,
+    ) -> None:
+        self.space = spaces.space(backend, workload, target, winograd)
+        self._names = strategy, seed
+        self._store, self._batch, self._on_trial = store, batch, on_trial
+        self._unobserved: list[Record] = []  # the strategy is told before it proposes again, and not if it never does
+        self._errors: Counter[str] = Counter()
+        self.history: list[float] = []
+        with ExitStack() as stack:
+            # Before the imports and the first proposal, so that the worker gets ready meanwhile.
+            self._measurer = stack.enter_context(Measurer(workload, target, backend, worker=worker))
+            self._learn(workload, strategy, seed)
+            self._opened = stack.pop_all()
+
+    def _learn(self, workload: Workload, strategy: str, seed: int) -> None:
+        """Takes in what is on record."""
+        target, backend, store = self.space.target, self.space.backend, self._store
         known = store.query(target=target, backend=backend) if store else []
-        earlier = [r for r in known if r.workload == workload and _offers(space, r)]
+        self._records = [r for r in known if r.workload == workload and offers(self.space, r)]
         others = [r for r in known if r.workload != workload]
-        cost_model = CostModel(seed)
-        cost_model.update([*others[-_MAX_OTHER_RECORDS:], *earlier])
-        search = strategies.load(strategy)(space, cost_model, seed, [(r.schedule, r.measurement) for r in earlier])
+        self._cost_model = CostModel(seed)
+        self._cost_model.update([*others[-_MAX_OTHER_RECORDS:], *self._records])
+        earlier = [(r.schedule, r.measurement) for r in self._records]
+        self._strategy = strategies.load(strategy)(self.space, self._cost_model, seed, earlier)
+        self.best_secs = min(map(_median_secs, self._records), default=math.inf)
 
-        mine = list(earlier)
-        best_secs = min(map(_median_secs, earlier), default=math.inf)
+    @property
+    def trials(self) -> int:
+        return len(self.history)
 
-        def keep(schedule: Schedule, measurement: Measurement) -> Record:
-            record = Record(workload, target, schedule, measurement, strategy, seed)
-            if store:
-                store.add(record)
-            mine.append(record)
-            return record
+    @property
+    def failures(self) -> int:
+        return self._errors.total()
 
-        history: list[float] = []
-        errors: Counter[str] = Counter()
-        while batch := search.propose(min(_batch_size(trials), trials - len(history))):
-            measured: list[Record] = []
-            for schedule, measurement in zip(batch, measurer.measure_each(batch), strict=True):
-                record = keep(schedule, measurement)
-                measured.append(record)
-                if measurement.error is not None:
-                    errors[measurement.error] += 1
-                else:
-                    best_secs = min(best_secs, measurement.median_secs)
-                history.append(best_secs)
-                if on_trial:
-                    on_trial(record)
-            cost_model.update(measured)
-            if len(history) == trials:
+    @property
+    def best(self) -> Record | None:
+        """The :func:`fastest` of this search and the earlier ones, with all samples of it; None where there is none."""
+        return fastest(self._records)
+
+    def of(self, schedule: Schedule) -> Record | None:
+        """What is known of one schedule, with all samples of it; None where it never succeeded."""
+        return fastest(record for record in self._records if record.schedule == schedule)
+
+    def step(self, trials: int) -> int:
+        """Measures so many schedules more, and returns how many it were: fewer where the space has no more."""
+        before = self.trials
+        while left := before + trials - self.trials:
+            if self._unobserved:
+                self._strategy.observe(*zip(*((r.schedule, r.measurement) for r in self._unobserved), strict=True))
+                self._unobserved = []
+            if not self.measure(self._strategy.propose(min(self._batch, left))):
                 break
-            search.observe(batch, [record.measurement for record in measured])
-        finals = _finalists(space, cost_model, mine, len(history)) * _FINAL_ROUNDS
-        for schedule, measurement in zip(finals, measurer.measure_each(finals), strict=True):
-            keep(schedule, measurement)
-    best = fastest(mine)
-    if best is None:
-        ((reason, count),) = errors.most_common(1)
-        raise RuntimeError(f"all {len(history)} trials of {workload} on {backend} failed; {count} times: {reason}")
-    return TuneResult(best, tuple(history), len(history), errors.total(), time.monotonic() - started)
+        return self.trials - before
+
+    def measure(self, schedules: Sequence[Schedule]) -> list[Record]:
+        """Tries these schedules, each of which is a trial; the strategy and the cost model learn from them."""
+        measured: list[Record] = []
+        for schedule, measurement in zip(schedules, self._measurer.measure_each(schedules), strict=True):
+            record = self._keep(schedule, measurement)
+            measured.append(record)
+            if measurement.error is not None:
+                self._errors[measurement.error] += 1
+            self.best_secs = min(self.best_secs, _median_secs(record))
+            self.history.append(self.best_secs)
+            if self._on_trial:
+                self._on_trial(record)
+        self._cost_model.update(measured)
+        self._unobserved += measured
+        return measured
+
+    def measure_again(self, few: int) -> None:
+        """Takes more readings of ``few`` of the fastest and of the default, by turns; they are no trials."""
+        finals = _finalists(self.space, self._cost_model, self._records, few) * _FINAL_ROUNDS
+        for schedule, measurement in zip(finals, self._measurer.measure_each(finals), strict=True):
+            self._keep(schedule, measurement)
+
+    def why_nothing_succeeded(self) -> str:
+        """In one line, with the most frequent reason."""
+        ((reason, count),) = self._errors.most_common(1)
+        where = f"{self.space.workload} on {self.space.backend}"
+        return f"all {self.trials} trials of {where} failed; {count} times: {reason}"
+
+    def close(self) -> None:
+        """Ends the worker process, unless it is someone else's."""
+        self._opened.close()
+
+    def __enter__(self) -> Search:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _keep(self, schedule: Schedule, measurement: Measurement) -> Record:
+        strategy, seed = self._names
+        record = Record(self.space.workload, self.space.target, schedule, measurement, strategy, seed)
+        if self._store:
+            self._store.add(record)
+        self._records.append(record)
+        return record
 
 
-def _batch_size(trials: int) -> int:
-    """Schedules measured between two updates of the cost model: four rounds at least, where trials suffice."""
-    return max(4, min(16, trials // 4))
-
-
-def _finalists(space: ScheduleSpace, cost_model: CostModel, measured: Sequence[Record], trials: int) -> list[Schedule]:
+def _finalists(space: ScheduleSpace, cost_model: CostModel, measured: Sequence[Record], few: int) -> list[Schedule]:
     """What to measure again: the fastest reading, then what reading and cost model together hold to be fastest (the
     model has seen every reading, so it takes luck out of a single one), and the default. Of several readings of a
     schedule the slowest counts.
     """
     succeeded = {r.schedule: r for r in sorted(measured, key=_median_secs) if r.measurement.ok}
-    few = min(_FINALISTS, trials // _TRIALS_A_FINALIST)
     if not (few and succeeded):
         return []
     schedules = list(succeeded)
@@ -167,8 +266,8 @@ def _finalists(space: ScheduleSpace, cost_model: CostModel, measured: Sequence[R
     return list(finalists)
 
 
-def _offers(space: ScheduleSpace, record: Record) -> bool:
-    """Whether the space still has this schedule: an earlier version's may have had other choices."""
+def offers(space: ScheduleSpace, record: Record) -> bool:
+    """Whether the space has a record's schedule: an earlier version's may have had other choices."""
     try:
         space.choices(record.schedule)
     except ValueError:

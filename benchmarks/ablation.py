@@ -1,199 +1,98 @@
-"""What each graph pass is worth: nodes, multiply-adds and latency in ONNX Runtime, its own optimizations switched off.
+"""What each step is worth: graph passes, and in our own compiler tuned schedules too.
 
-``python -m benchmarks.ablation [MODEL ...] [--threads 1,2] [--whole] [--json FILE]``
+``python -m benchmarks.ablation [MODEL ...] [--runtime onnxruntime] [--threads 1,2] [--json FILE] [--png FILE]``
 
-Each row adds one pass to the row above; ``--whole`` measures all passes together. Every model is a process
-of its own, bound to its cores, in which all rows run in random order (``benchmarks.sampling``), each checked against
-the model as published first.
+Each row adds one step to the row above. Every model is a process of its own, bound to its cores, in which all rows run
+by turns (``compiler.bench``), each with its answer checked first. The runtime is our own compiler
+(``benchmarks.ablation_own``), or ONNX Runtime without its own optimizations (``benchmarks.ablation_onnxruntime``);
+there ``--whole`` measures all passes together, which is faster for many models.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
-from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
-import onnx
+from benchmarks import isolated, models
+from benchmarks.command import add_measuring, check_model, check_records, exit_code
+from compiler.commands.options import Parser, check_file
+from compiler.target import usable_cores
 
-import graph_passes
-import kernels
-from benchmarks import models
-from benchmarks.comparison import ratio
-from benchmarks.sampling import interleaved
-from graph_passes.check import EPSILON
-from graph_passes.report import amount, columns
-
-ROOT = Path(__file__).resolve().parents[1]
-PUBLISHED = "as published"
-ALL = tuple(a_pass.name for a_pass in graph_passes.DEFAULT_PASSES)
-ROWS: Mapping[str, tuple[str, ...]] = {
-    PUBLISHED: (),
-    "base: shapes and constants": ("freeze_shapes", "fold_constants"),
-    "+ batch norm folded": ("freeze_shapes", "fold_constants", "fold_batch_norm"),
-    "+ layers fused": ("freeze_shapes", "fold_constants", "fold_batch_norm", "fuse_layers"),
-    "+ strides optimized": ALL,
-}
-WHOLE: Mapping[str, tuple[str, ...]] = {PUBLISHED: (), "all passes": ALL}
-SAMPLES = 41
-SLICE_SECS = 0.05
-LIMIT_SECS = 900
-# Largest difference from the model as published, relative to its answer: rounding of folded weights through the layers
-# of the deepest network here.
-TOLERANCE = 1000 * EPSILON
+OWN, ONNX_RUNTIME = "loopwright", "onnxruntime"
+RUNTIMES = (OWN, ONNX_RUNTIME)
 
 
-@dataclass
-class Session:
-    """A model in ONNX Runtime on fixed inputs: a contender of ``benchmarks.sampling``."""
-
-    model: onnx.ModelProto
-    inputs: Mapping[str, np.ndarray]
-    threads: int
-    implementation: str
-    algorithm: str = "direct"
-
-    def __post_init__(self) -> None:
-        import onnxruntime as ort
-
-        options = ort.SessionOptions()
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        options.intra_op_num_threads, options.log_severity_level = self.threads, 4
-        self._session = ort.InferenceSession(
-            self.model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
-        self.model.Clear()  # the session has its own; a network of the size of VGG is here several times
-
-    def run(self) -> np.ndarray:
-        return np.asarray(self._session.run(None, dict(self.inputs))[0])
-
-    def time(self, number: int, repeat: int) -> list[float]:
-        samples = []
-        for _ in range(repeat):
-            start = time.perf_counter()
-            for _ in range(number):
-                self._session.run(None, self.inputs)
-            samples.append((time.perf_counter() - start) / number)
-        return samples
+def main(argv: Sequence[str] | None = None) -> int:
+    about = "Measures what each graph pass, tuned schedules and choices for the whole model are worth."
+    parser = Parser(prog="python -m benchmarks.ablation", description=about)
+    add = parser.add_argument
+    add("models", nargs="*", default=["resnet50"], metavar="MODEL", help=f"of {', '.join(models.MODELS)}")
+    add("--runtime", choices=RUNTIMES, default=OWN, help=f"what runs the models (default: {OWN})")
+    counts = [count for count in (1, 2) if count <= usable_cores()]
+    shown = ",".join(map(str, counts))
+    add("--threads", type=_counts, default=counts, metavar="N,...", help=f"default: {shown}")
+    add("--whole", action="store_true", help=f"with {ONNX_RUNTIME}: as published, and with all passes, alone")
+    add_measuring(parser, "row")
+    add("--json", type=Path, metavar="FILE", help="write the samples there")
+    add("--png", type=Path, metavar="FILE", help="draw a picture there")
+    add("--measure", action="store_true", help=argparse.SUPPRESS)  # in the process of one model
+    arguments = parser.parse_args(argv)
+    return exit_code(parser, lambda: _measure(arguments) if arguments.measure else _run(arguments))
 
 
-def measure(name: str, threads: int, rows: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
-    """One model on one number of threads; raw samples in seconds.
-
-    Raises:
-        ArithmeticError: a row answers otherwise than the model as published.
-    """
-    import onnxruntime as ort
-
-    shapes = models.MODELS[name].input_shapes
-    published = models.load(name)
-    inputs = models.random_inputs(published, shapes)
-    contenders: dict[str, Session] = {}
-    costs: dict[str, dict[str, int | None]] = {}
-    for row, chosen in rows.items():
-        passes = chosen or ("freeze_shapes", "fold_constants")  # for the multiply-adds, which need shapes
-        optimized = graph_passes.optimize(published, shapes, passes)
-        last = optimized.reports[-1]
-        costs[row] = {"nodes": last.nodes_after, "macs": last.macs_after}
-        if not chosen:
-            costs[row]["nodes"] = optimized.reports[0].nodes_before
-        model = optimized.model if chosen else models.load(name)
-        contenders[row] = Session(model, inputs, threads, row)
-        _check(row, contenders[row].run(), contenders[PUBLISHED].run())
-    secs = interleaved(contenders, SAMPLES, SLICE_SECS)
-    return {
-        "model": name,
-        "threads": threads,
-        "cpu": kernels.cpu_name(),
-        "onnxruntime": ort.__version__,
-        "rows": {row: {**costs[row], "secs": secs[row]} for row in rows},
-    }
-
-
-def _check(row: str, answer: np.ndarray, expected: np.ndarray) -> None:
-    off = float(np.abs(answer.astype(np.float64) - expected).max() / np.abs(expected.astype(np.float64)).max())
-    if not off <= TOLERANCE:
-        raise ArithmeticError(f"{row}: differs from the model as published by {off:.3g} of its answer")
-
-
-def table(results: Sequence[Mapping[str, Any]]) -> str:
-    """A line a row of every result; the speed is that of the first row's, with the interval that holds 95 % of its
-    bootstrap resamples.
-    """
-    lines = [["model", "threads", "passes", "nodes", "multiply-adds", "ms", "times as fast"]]
-    for result in results:
-        rows = result["rows"]
-        first = rows[next(iter(rows))]["secs"]
-        for name, row in rows.items():
-            speed = str(ratio(row["secs"], first)) if row["secs"] is not first else ""
-            ms = f"{median(row['secs']) * 1e3:.2f}"
-            model, threads = (result["model"], str(result["threads"])) if row["secs"] is first else ("", "")
-            lines.append([model, threads, name, str(row["nodes"]), amount(row["macs"]), ms, speed])
-    return columns(lines, left=(0, 2, 6))
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.ablation", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("models", nargs="*", default=["resnet50"], metavar="MODEL", help=", ".join(models.MODELS))
-    parser.add_argument("--threads", type=_counts, default=[1], metavar="N,...", help="default: 1")
-    parser.add_argument("--whole", action="store_true", help="as published, and with all passes, alone")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the raw samples there")
-    parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)  # the process of one model
-    arguments = parser.parse_args()
-    unknown = [name for name in arguments.models if name not in models.MODELS]
-    if unknown:
-        parser.error(f"no model {unknown[0]!r}; choose from: {', '.join(models.MODELS)}")
-    rows = WHOLE if arguments.whole else ROWS
-    usable = sorted(os.sched_getaffinity(0))
-    if max(arguments.threads) > len(usable):
-        parser.error(f"--threads: at most {len(usable)}, the cores that this process may use")
-    if arguments.measure:
-        (threads,) = arguments.threads
-        os.sched_setaffinity(0, usable[:threads])
-        arguments.json.write_text(json.dumps(measure(arguments.models[0], threads, rows)))
-        return 0
+def _run(arguments: argparse.Namespace) -> None:
     for name in arguments.models:
-        if reason := models.missing(name):
-            parser.error(reason)
+        check_model(name)
+    for file in (arguments.json, arguments.png):
+        check_file(file)
+    if arguments.whole and arguments.runtime != ONNX_RUNTIME:
+        raise ValueError(f"argument --whole: only with --runtime {ONNX_RUNTIME}")
+    check_records(arguments.records)
     results = []
     for name in arguments.models:
         for threads in arguments.threads:
-            results.append(_in_a_process(name, threads, arguments.whole))
-            if len(arguments.models) * len(arguments.threads) > 1:
-                print(f"{name}, {threads} threads: done", file=sys.stderr, flush=True)
-    print(
-        f"{results[0]['cpu']}, ONNX Runtime {results[0]['onnxruntime']} without its own optimizations, batch 1, float32"
-    )
-    print(table(results))
+            print(f"{name} on {threads} of {usable_cores()} cores ...", file=sys.stderr, flush=True)
+            results.append(_in_a_process(name, threads, arguments))
+    from benchmarks import ablation_report
+
+    print("\n".join(ablation_report.lines(results)))
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=1) + "\n")
-    return 0
+    if arguments.png:
+        ablation_report.draw(results, arguments.png)
 
 
-def _in_a_process(name: str, threads: int, whole: bool) -> dict[str, Any]:
-    with TemporaryDirectory() as folder:
-        out = Path(folder) / "result.json"
-        command = [sys.executable, "-m", "benchmarks.ablation", name, "--measure", "--threads", str(threads)]
-        command += ["--json", str(out), *(["--whole"] if whole else [])]
-        process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_SECS, check=False)
-        if process.returncode:
-            raise RuntimeError(f"{name}: {process.stderr.strip()}")
-        return json.loads(out.read_text())
+def _in_a_process(name: str, threads: int, arguments: argparse.Namespace) -> dict[str, Any]:
+    given = [name, "--measure", "--threads", str(threads), "--runtime", arguments.runtime]
+    given += ["--records", str(arguments.records), "--duration", str(arguments.duration)]
+    given += ["--whole"] * arguments.whole
+    return isolated.run("benchmarks.ablation", given, isolated.time_limit(arguments.duration))
+
+
+def _measure(arguments: argparse.Namespace) -> None:
+    (name,), (threads,) = arguments.models, arguments.threads
+    cores = isolated.pin(threads)
+    if arguments.runtime == OWN:
+        from benchmarks import ablation_own
+
+        result = ablation_own.measure(name, threads, arguments.records, arguments.duration)
+    else:
+        from benchmarks import ablation_onnxruntime
+
+        rows = ablation_onnxruntime.WHOLE if arguments.whole else ablation_onnxruntime.ROWS
+        result = ablation_onnxruntime.measure(name, threads, rows, arguments.duration)
+    about = {"runtime": arguments.runtime, "model": name, "threads": threads, "cores": cores}
+    arguments.json.write_text(json.dumps({**about, **result}))
 
 
 def _counts(text: str) -> list[int]:
     counts = [int(part) if part.isdecimal() else 0 for part in text.split(",")]
-    if min(counts) < 1:
-        raise argparse.ArgumentTypeError(f"wants whole numbers of 1 or more such as 1,2; got {text!r}")
+    if not all(1 <= count <= usable_cores() for count in counts):
+        raise argparse.ArgumentTypeError(f"wants counts between 1 and {usable_cores()} such as 1,2; got {text!r}")
     return counts
 
 

@@ -11,20 +11,9 @@ import numpy as np
 
 from benchmarks.peers import PEERS
 from benchmarks.rowwise import AnyWorkload, from_json
+from compiler.bench import Ratio
 
 PEER = next(iter(PEERS))
-
-
-@dataclass(frozen=True)
-class Ratio:
-    """How many times faster, by the medians, and the interval that holds 95 % of its bootstrap resamples."""
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
 
 
 @dataclass(frozen=True)
@@ -116,7 +105,11 @@ def ours(contenders: Iterable[str]) -> str:
 
 
 def ratio(secs: Sequence[float], peer_secs: Sequence[float], resamples: int = 2000) -> Ratio:
-    """Median of ``peer_secs`` over the median of ``secs``, with a percentile bootstrap (Efron 1979), seeded."""
+    """Median of ``peer_secs`` over the median of ``secs``, with a percentile bootstrap (Efron 1979), seeded.
+
+    Samples of layers come in random order, each after a rest, and are resampled one by one; of whole models, which run
+    many times in a row, ``compiler.bench.speedup`` resamples the rounds.
+    """
     rng = np.random.default_rng(0)
     medians = [
         np.median(rng.choice(np.asarray(samples), (resamples, len(samples))), axis=1) for samples in (peer_secs, secs)

@@ -6,17 +6,23 @@ Ours are called ``--bench-...``, since the plugin pytest-benchmark, where it is 
 from __future__ import annotations
 
 import argparse
+import importlib
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from benchmarks.command import DURATION
 from benchmarks.groups import BATCHES, GROUPS, Group
+from benchmarks.models import MODELS
 from benchmarks.shapes import Shape
+from benchmarks.whole_model import WHOLE_MODELS
+from compiler.commands.options import seconds
 from compiler.target import usable_cores
 
 RESULTS = pytest.StashKey[list[dict[str, Any]]]()
+MODEL_RESULTS = pytest.StashKey[list[dict[str, Any]]]()
 THREADS = (1, 2, 4, 8)
 # Without --benchmark, the answers of so many layers of each group are checked: those of the least arithmetic.
 CHECKED = 6
@@ -40,13 +46,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="1: all layers; 8: the heaviest of each network; 1,8: both; default: 1",
     )
     group.addoption("--bench-threads", type=_thread_counts, help="such as 1,2; default: those of 1, 2, 4, 8 that fit")
-    group.addoption("--bench-results", type=Path, default=Path("results"), help="folder for a JSON and a PNG a group")
+    group.addoption(
+        "--bench-models",
+        type=_some_of(MODELS, str),
+        default=list(WHOLE_MODELS),
+        metavar="MODEL,...",
+        help=f"of {', '.join(MODELS)}; default: {','.join(WHOLE_MODELS)}",
+    )
+    group.addoption("--bench-seconds", type=seconds, default=DURATION, help="for each that runs a model; default: 5")
+    group.addoption("--bench-results", type=Path, default=Path("results"), help="folder for JSON files and pictures")
     group.addoption("--bench-records", type=Path, help="tuned schedules; default: records.sqlite in --bench-results")
     group.addoption("--bench-trials", type=int, default=64, help="trials for a shape without record; 0: none")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[RESULTS] = []
+    config.stash[RESULTS], config.stash[MODEL_RESULTS] = [], []
     config.addinivalue_line("markers", "measures: runs only with --benchmark, and then alone")
 
 
@@ -63,6 +77,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             for shape in GROUPS[name].shapes(batch)
         ]
         metafunc.parametrize("layer", rows)
+    if "whole_model" in metafunc.fixturenames:
+        metafunc.parametrize("whole_model", option.bench_models)
     if "light_layer" in metafunc.fixturenames:
         rows = [pytest.param((group, shape), id=f"{group.name}-{shape.name}") for group, shape in _light_layers()]
         metafunc.parametrize("light_layer", rows)
@@ -94,21 +110,28 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def results(pytestconfig: pytest.Config) -> list[dict[str, Any]]:
-    """What was measured so far; the report is made of it."""
+    """What was measured of layers so far; the report is made of it."""
     return pytestconfig.stash[RESULTS]
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    results = config.stash[RESULTS]
-    if not results:
-        return
-    from benchmarks import report  # matplotlib comes with it, and takes a while
+@pytest.fixture(scope="session")
+def model_results(pytestconfig: pytest.Config) -> list[dict[str, Any]]:
+    """And of whole models."""
+    return pytestconfig.stash[MODEL_RESULTS]
 
-    files = report.write(results, config.option.bench_results)
-    terminalreporter.section("benchmark")
-    for line in report.lines(results):
-        terminalreporter.write_line(line)
-    terminalreporter.write_line(f"\nraw samples and pictures: {', '.join(map(str, files))}")
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    for key, title, module in (
+        (RESULTS, "benchmark of layers", "benchmarks.report"),
+        (MODEL_RESULTS, "benchmark of whole models", "benchmarks.model_report"),
+    ):
+        if results := config.stash[key]:
+            report = importlib.import_module(module)  # only now: matplotlib comes with it, and takes a while
+            files = report.write(results, config.option.bench_results)
+            terminalreporter.section(title)
+            for line in report.lines(results):
+                terminalreporter.write_line(line)
+            terminalreporter.write_line(f"\nraw samples and pictures: {', '.join(map(str, files))}")
 
 
 def _some_of(offered: Collection[Any], kind: Callable[[str], Any]) -> Callable[[str], list[Any]]:

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import time
 from collections.abc import Mapping
 from math import prod
 from pathlib import Path
@@ -24,11 +23,12 @@ import numpy as np
 import kernels
 from benchmarks import rowwise
 from benchmarks.groups import Group, find
+from benchmarks.idle import OthersWatch, wait_until_idle
 from benchmarks.layer import ColdLayer, Contender, Layer, copies_needed
 from benchmarks.own import own_layer
 from benchmarks.peers import PEERS
 from benchmarks.rowwise import AnyWorkload
-from benchmarks.sampling import interleaved, others_cpu_secs, wait_until_idle
+from benchmarks.sampling import interleaved
 from benchmarks.shapes import Shape
 from compiler import reference
 from compiler.schedule import Schedule
@@ -105,9 +105,9 @@ def measure(
         copies = copies_needed(_weight_bytes(workload), max(kernels.cache_bytes()))
         contenders = {name: ColdLayer(layer, copies) for name, layer in layers.items()}
     before = _limits(target, workload, group.cold)
-    start, others_before = time.monotonic(), others_cpu_secs()
+    others = OthersWatch()
     secs = interleaved(contenders, samples, slice_secs)
-    busy_cores = (others_cpu_secs() - others_before) / (time.monotonic() - start)
+    busy_cores = others.busy_cores()
     after = _limits(target, workload, group.cold)
     return {
         "group": group.name,
@@ -120,7 +120,7 @@ def measure(
         "isa": target.isa,
         "copies": copies,
         **_higher(before, after),
-        "cores_busy_with_others": max(0.0, busy_cores),
+        "cores_busy_with_others": busy_cores,
         "versions": versions,
         "skipped": skipped,
         "contenders": {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,12 +10,8 @@ from typing import Any
 from benchmarks.chart import draw
 from benchmarks.comparison import PEER, Comparison, compare_all, geometric_mean
 from benchmarks.groups import GROUPS, Group
+from benchmarks.heading import Results, bound_to, heading, machine, noise, plural
 from benchmarks.shapes import describe
-
-Results = Sequence[Mapping[str, Any]]
-
-# Beyond this, threads wait for cores that others hold, and figures for several threads mean little.
-NOISY_CORES = 0.1
 
 
 def write(results: Results, folder: Path) -> list[Path]:
@@ -55,7 +50,7 @@ def lines(results: Results) -> Iterator[str]:
             yield from _table(comparisons)
             summaries = list(_summary_lines(comparisons))
             yield from summaries
-            conclusion += [f"{name}, {_plural(threads, 'thread')}: {line}" for line in summaries]
+            conclusion += [f"{name}, {plural(threads, 'thread')}: {line}" for line in summaries]
     yield ""
     yield "== all groups"
     yield from conclusion
@@ -73,31 +68,6 @@ def by_group(results: Results) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
 def title(group: Group) -> str:
     source = "packed weights from memory, activations from the cache" if group.cold else "all from the cache"
     return f"{group.title}, {group.dtype}, {source}"
-
-
-def heading(results: Results) -> list[str]:
-    """Machine, versions of the peers, and which peers were skipped where."""
-    about = machine(results[0])
-    versions = {name: version for result in results for name, version in result["versions"].items()}
-    skipped: dict[tuple[str, str], list[str]] = {}
-    for result in results:
-        for name, reason in result["skipped"].items():
-            skipped.setdefault((name, reason), []).append(result["shape"])
-    return [
-        f"{about['cpu']}, {about['isa']}, {about['system']}",
-        *(f"{name}: {version}" for name, version in versions.items()),
-        *(f"{name}: skipped, {reason} ({_places(shapes, results)})" for (name, reason), shapes in skipped.items()),
-    ]
-
-
-def _places(shapes: Sequence[str], results: Results) -> str:
-    distinct = list(dict.fromkeys(shapes))
-    return "everywhere" if len(shapes) == len(results) else ", ".join(distinct)
-
-
-def machine(result: Mapping[str, Any]) -> dict[str, str]:
-    version = ".".join(platform.release().split(".")[:2])  # what follows names a build, and says nothing of speed
-    return {"cpu": result["cpu"], "isa": result["isa"], "system": f"{platform.system()} {version}"}
 
 
 def by_threads(comparisons: Sequence[Comparison]) -> Iterator[tuple[int, list[Comparison]]]:
@@ -144,15 +114,12 @@ def _network_secs(comparisons: Sequence[Comparison]) -> dict[str, dict[str, floa
 
 def _about_threads(threads: int, comparisons: Sequence[Comparison], results: Results) -> Iterator[str]:
     of_threads = [result for result in results if result["threads"] == threads]
-    cores = ", ".join(map(str, of_threads[0]["cores"]))
     yield (
-        f"{_plural(threads, 'thread')}, process bound to core{'s' * (threads > 1)} {cores}; "
+        f"{bound_to(of_threads[0])}; "
         f"FMA peak {comparisons[0].peak_gflops:.1f} GFLOP/s; speeds by the median of "
         f"{len(of_threads[0]['contenders']['default']['secs'])} samples in random order"
     )
-    busy = [result["shape"] for result in of_threads if result["cores_busy_with_others"] > NOISY_CORES]
-    if busy:
-        yield f"NOT QUIET, other processes kept more than {NOISY_CORES} cores busy, during: {', '.join(busy)}"
+    yield from noise(of_threads, "shape")
 
 
 def _summary_lines(comparisons: Sequence[Comparison]) -> Iterator[str]:
@@ -198,7 +165,3 @@ def _table(comparisons: Sequence[Comparison]) -> Iterator[str]:
         cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
         cells[0] = row[0].ljust(widths[0])
         yield "  ".join(cells).rstrip()
-
-
-def _plural(number: int, noun: str) -> str:
-    return f"{number} {noun}{'s' * (number > 1)}"

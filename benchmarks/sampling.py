@@ -11,15 +11,13 @@ from __future__ import annotations
 
 import json
 import tempfile
-import threading
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import google_benchmark
-import psutil
 from google_benchmark import _benchmark as registry  # the only way to register without a decorator
 
+from benchmarks.idle import wait_until_idle
 from benchmarks.layer import Contender
 
 NANOSECOND = 1e-9
@@ -67,36 +65,3 @@ def _repetition(contender: Contender, number: int) -> Callable[[google_benchmark
             state.set_iteration_time(contender.time(number, 1)[0])
 
     return run
-
-
-def wait_until_idle(limit_secs: float = 2.0) -> None:
-    """Returns once every other thread of this process has been asleep for a while.
-
-    Thread pools spin for some milliseconds after their last work: libgomp about ten, by default. The states of the
-    threads tell. The process's CPU time does not: a running thread's is added up only every few milliseconds.
-
-    Raises:
-        TimeoutError: they never stop, as under ``OMP_WAIT_POLICY=active``.
-    """
-    deadline = time.monotonic() + limit_secs
-    while time.monotonic() < deadline:
-        time.sleep(0.001)
-        if not _other_threads_run():
-            return
-    raise TimeoutError(f"threads of this process kept spinning for {limit_secs} s; unset OMP_WAIT_POLICY")
-
-
-def _other_threads_run() -> bool:
-    """Whether any other thread of this process is running or wants to (state R in /proc, see proc(5))."""
-    own = str(threading.get_native_id())
-    for task in Path("/proc/self/task").iterdir():
-        state = (task / "stat").read_text().rpartition(")")[2].split()[0]
-        if task.name != own and state == "R":
-            return True
-    return False
-
-
-def others_cpu_secs() -> float:
-    """CPU seconds that all other processes, and other virtual machines on these cores, have used so far."""
-    times = psutil.cpu_times()
-    return times.user + times.nice + times.system + times.irq + times.softirq + times.steal - time.process_time()

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from benchmarks import isolated
 from benchmarks.groups import GROUPS, Group
 from benchmarks.measure import Problem
 from benchmarks.own import own_layer
@@ -20,7 +18,6 @@ from benchmarks.schedules import tuned_schedule
 from benchmarks.shapes import Shape
 from compiler.target import Target
 
-ROOT = Path(__file__).parents[1]
 LIMIT_SECS = 120
 
 
@@ -61,7 +58,6 @@ def test_speed(
     threads: int,
     results: list[dict[str, Any]],
     pytestconfig: pytest.Config,
-    tmp_path: Path,
 ) -> None:
     """Measures and reports; nothing is asserted about time."""
     group, shape = layer
@@ -70,10 +66,7 @@ def test_speed(
     option = pytestconfig.option
     records = option.bench_records or option.bench_results / "records.sqlite"
     tuned = tuned_schedule(shape.workload, threads, records, option.bench_trials)
-    out = tmp_path / "result.json"
-    command = [sys.executable, "-m", "benchmarks.measure", shape.name, "--threads", str(threads), "--json", str(out)]
+    arguments = [shape.name, "--threads", str(threads)]
     if tuned is not None:
-        command += ["--schedule", json.dumps(tuned.to_json())]
-    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LIMIT_SECS, check=False)
-    assert process.returncode == 0, process.stderr
-    results.append(json.loads(out.read_text()))
+        arguments += ["--schedule", json.dumps(tuned.to_json())]
+    results.append(isolated.run("benchmarks.measure", arguments, LIMIT_SECS))

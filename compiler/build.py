@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from compiler.layer import Layer
+from compiler.records import Choice, Records, model_key
 from compiler.runtime import CompiledModel
 from compiler.schedule import Schedule
 from compiler.target import Target
@@ -32,10 +33,30 @@ class _Chosen:
 
     def __call__(self, workload: Workload, target: Target) -> Schedule | None:
         schedule = self.known(workload, target)
-        if schedule is None or schedule.backend != "kernel":
-            return None
+        return schedule if schedule is not None and self._allows(schedule) else None
+
+    def of_model(self, workloads: Sequence[Workload], target: Target) -> dict[Workload, Choice]:
+        """What was chosen for a model of these layers as a whole."""
+        chosen = self.known.of_model(workloads, target) if isinstance(self.known, _Recorded) else {}
+        return {workload: choice for workload, choice in chosen.items() if self._allows(choice.schedule)}
+
+    def _allows(self, schedule: Schedule) -> bool:
         by_winograd = str(schedule.values.get("algorithm", "")).startswith("winograd")
-        return None if by_winograd and not self.winograd else schedule
+        return schedule.backend == "kernel" and (self.winograd or not by_winograd)
+
+
+@dataclass(frozen=True)
+class _Recorded:
+    """What a file of records knows."""
+
+    records: Records
+
+    def __call__(self, workload: Workload, target: Target) -> Schedule | None:
+        best = self.records.best(workload, target, backend="kernel")
+        return best.schedule if best else None
+
+    def of_model(self, workloads: Sequence[Workload], target: Target) -> dict[Workload, Choice]:
+        return self.records.chosen(model_key(workloads), target)
 
 
 def build(
@@ -56,12 +77,13 @@ def build(
         input_shapes: sizes for inputs with dynamic dimensions.
         threads: how many run it; None takes every core that this process may use.
         target: ``"host"``, an ISA's name, or a target; a target's number of cores is that of ``threads``.
-        schedules: a file of records, or a function from a workload and a target to a schedule or None. Layers that it
-            knows nothing of run by their default schedule; ``CompiledModel.untuned`` names them.
+        schedules: a file of records, or a function from a workload and a target to a schedule or None. What a file
+            holds as chosen for this very model goes before what is fastest alone. Layers that neither knows run by
+            their default schedule; ``CompiledModel.untuned`` names them.
         example_inputs: what the PyTorch module is called with while it is exported.
         winograd: whether convolutions may use Winograd's algorithms, which round more than a sum does.
-        passes: graph passes by name or as objects; None: the default ones. Layout is not among them: images are laid
-            out with channels last in any case.
+        passes: graph passes by name or as objects; None: the default ones. What the lowering needs is not among them:
+            LSTMs are unrolled, integers multiplied as floats, and images laid out with channels last in any case.
 
     Raises:
         ValueError: no valid model, sizes that are missing, an operator that cannot be compiled, an unknown target or
@@ -76,15 +98,12 @@ def build(
         host = target if threads is None else Target.from_host(target.isa, threads)
     else:
         host = Target.named(target, threads)
-    if example_inputs is not None or _is_torch_module(model):
-        from compiler.torch_export import export
-
-        model = export(model, example_inputs)
-    chosen = tuple(graph_passes.DEFAULT_PASSES if passes is None else passes)
-    optimized = graph_passes.optimize(model, input_shapes, (*chosen, "channels_last")).ir_model
+    exported = _exported(model, example_inputs)
+    optimized = graph_passes.optimize(exported, input_shapes, _passes(passes)).ir_model
     inputs, outputs = _specs(optimized.graph.inputs), _specs(optimized.graph.outputs)
     with _opened(schedules) as known:
-        lowered = lower(optimized, host, kernel_calls.Options(_Chosen(known, winograd), winograd))
+        chosen = _Chosen(known, winograd)
+        lowered = lower(optimized, host, kernel_calls.Options(chosen, winograd, chosen.of_model))
     from compiler.tvm_backend.executable import compile_module
 
     return CompiledModel(compile_module(lowered.module, host), lowered.layers, inputs, outputs, host, lowered.module)
@@ -105,9 +124,18 @@ def layers_of(
     from compiler import kernel_calls
 
     host = Target.named(target, threads)
-    optimized = graph_passes.optimize(model, input_shapes, (*graph_passes.DEFAULT_PASSES, "channels_last"))
+    optimized = graph_passes.optimize(model, input_shapes, _passes(None))
     _specs(optimized.ir_model.graph.inputs)
     return tuple(kernel_calls.select(optimized.ir_model, host, kernel_calls.Options(_no_schedule)))
+
+
+def _passes(chosen: Sequence[Any] | None) -> list[Any]:
+    """The graph passes that are chosen, and those that the lowering needs, which come as soon as shapes are known."""
+    import graph_passes
+
+    passes = [graph_passes.named(a_pass) for a_pass in (graph_passes.DEFAULT_PASSES if chosen is None else chosen)]
+    known = next((place for place, a_pass in enumerate(passes, 1) if a_pass.name == "freeze_shapes"), 0)
+    return [*passes[:known], "unroll_lstm", "integer_products", *passes[known:], "channels_last"]
 
 
 def _no_schedule(_workload: Workload, _target: Target) -> Schedule | None:
@@ -121,17 +149,10 @@ def _opened(schedules: Schedules | None) -> Iterator[Callable[[Workload, Target]
     elif callable(schedules):
         yield schedules
     else:
-        from compiler.records import Records
-
         if not os.path.exists(schedules):
             raise FileNotFoundError(f"there is no file of records {os.fspath(schedules)!r}")
         with Records(schedules) as records:
-
-            def fastest(workload: Workload, target: Target) -> Schedule | None:
-                best = records.best(workload, target, backend="kernel")
-                return best.schedule if best else None
-
-            yield fastest
+            yield _Recorded(records)
 
 
 def _specs(values: Sequence[ir.Value]) -> list[TensorSpec]:
@@ -147,6 +168,17 @@ def _specs(values: Sequence[ir.Value]) -> list[TensorSpec]:
     if dynamic:
         raise ValueError(f"sizes are not known: {'; '.join(dynamic)}; give input_shapes for the model's inputs")
     return specs
+
+
+def _exported(model: Any, example_inputs: Sequence[Any] | None) -> str | os.PathLike[str] | onnx.ModelProto:
+    """A PyTorch module as an ONNX model; any other model as it is."""
+    if _is_torch_module(model):
+        from compiler.torch_export import export
+
+        return export(model, example_inputs)
+    if example_inputs is not None:
+        raise ValueError(f"example_inputs are for modules of PyTorch; the model is of type {type(model).__name__}")
+    return model
 
 
 def _is_torch_module(model: Any) -> bool:

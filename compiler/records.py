@@ -1,8 +1,11 @@
-"""The memory of every search: one SQLite file, one row a measurement, failures too.
+"""The memory of every search: one SQLite file, one row a measurement, failures too; and what models have chosen.
 
 The file is an ordinary SQLite 3 database in WAL mode, recognised by ``PRAGMA application_id`` = ``APPLICATION_ID`` and
-``PRAGMA user_version`` = ``SCHEMA_VERSION``. Its one table is ``SCHEMA`` below; a row never changes once it is written,
-and ``id`` is the order in which measurements finished. JSON is canonical: keys sorted, no spaces, no NaN.
+``PRAGMA user_version``, which is ``SCHEMA_VERSION`` once this program has opened it: files of earlier versions get what
+they lack, and keep what they have. JSON is canonical: keys sorted, no spaces, no NaN.
+
+In the table ``measurement`` (``SCHEMA`` below) a row never changes once it is written, and ``id`` is the order in
+which measurements finished:
 
     workload     Workload.to_json()
     target       Target.to_json() less the figures that take no part in comparison (measured peak and bandwidth)
@@ -14,11 +17,22 @@ and ``id`` is the order in which measurements finished. JSON is canonical: keys 
     strategy     what proposed the schedule; NULL where unknown
     seed         of the search; NULL where unknown
     unix_secs    when the measurement finished
+
+What is fastest alone need not be so between the other layers of a model. So the table ``choice`` (``CHOICES`` below,
+since version 2) holds what a model as a whole runs fastest by, one row for each of its workloads that has a choice:
+
+    model        :func:`model_key` of its workloads
+    target       that the model is built for, as above: its ``num_cores`` are the threads of the whole
+    workload     as above
+    schedule     as above, of our kernels
+    threads      that layers of this workload run on, between 1 and those of the whole
+    unix_secs    when it was chosen
 """
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
 import os
@@ -38,7 +52,6 @@ from compiler.target import Target
 from compiler.workload import Workload
 
 APPLICATION_ID = 0x4C4F4F50  # "LOOP"
-SCHEMA_VERSION = 1
 SCHEMA = """CREATE TABLE measurement (
     id INTEGER PRIMARY KEY,
     workload TEXT NOT NULL,
@@ -53,13 +66,29 @@ SCHEMA = """CREATE TABLE measurement (
     unix_secs REAL NOT NULL
 )"""
 INDEX = "CREATE INDEX fastest ON measurement (workload, target, median_secs, backend)"
+CHOICES = """CREATE TABLE choice (
+    model TEXT NOT NULL,
+    target TEXT NOT NULL,
+    workload TEXT NOT NULL,
+    schedule TEXT NOT NULL,
+    threads INTEGER NOT NULL,
+    unix_secs REAL NOT NULL,
+    PRIMARY KEY (model, target, workload)
+)"""
+# What each version added to the one before it; the first to nothing.
+ADDED = ((SCHEMA, INDEX), (CHOICES,))
+SCHEMA_VERSION = len(ADDED)
 
 COLUMNS = tuple(line.split()[0] for line in SCHEMA.splitlines()[1:-1])
 BEST_ROWS = 16  # how many of the fastest rows may hold the best schedule
+CHOSEN_BACKEND = "kernel"  # what choices are between
 BUSY_SECS = 30.0  # how long to wait for another process that is writing
 
+_CHOICE_COLUMNS = tuple(line.split()[0] for line in CHOICES.splitlines()[1:-2])
 _SELECT = f"SELECT {', '.join(COLUMNS)} FROM measurement"  # noqa: S608 - constants only
 _INSERT = f"INSERT INTO measurement ({', '.join(COLUMNS[1:])}) VALUES ({', '.join('?' * len(COLUMNS[1:]))})"  # noqa: S608
+_SELECT_CHOICES = f"SELECT {', '.join(_CHOICE_COLUMNS)} FROM choice WHERE model = ? AND target = ? ORDER BY workload"  # noqa: S608
+_INSERT_CHOICE = f"INSERT INTO choice ({', '.join(_CHOICE_COLUMNS)}) VALUES ({', '.join('?' * len(_CHOICE_COLUMNS))})"  # noqa: S608
 _TARGET_TYPES = {
     "name": str,
     "isa": str,
@@ -116,22 +145,56 @@ class Record:
     unix_secs: float = dataclasses.field(default_factory=time.time)
 
 
-def fastest(records: Iterable[Record]) -> Record | None:
-    """The schedule with the lowest median over all samples of it, as its first record with the samples of all.
+@dataclass(frozen=True)
+class Choice:
+    """What the layers of one workload run by in a model: a schedule of our kernels, and the number of threads.
+
+    Raises:
+        ValueError: fewer threads than one, or a schedule of another backend.
+    """
+
+    workload: Workload
+    schedule: Schedule
+    threads: int
+
+    def __post_init__(self) -> None:
+        if self.threads < 1:
+            raise ValueError(f"threads must be at least 1, got {self.threads}")
+        if self.schedule.backend != CHOSEN_BACKEND:
+            raise ValueError(f"a choice is a schedule of {CHOSEN_BACKEND}, got one of {self.schedule.backend}")
+
+
+def model_key(workloads: Iterable[Workload]) -> str:
+    """What choices know a model by: the SHA-256 of its layers' workloads in their order, as hexadecimal digits.
+
+    Models that differ in their weights alone are the same. On how many threads a model runs is said by its target.
+    """
+    return hashlib.sha256(_canonical([workload.to_json() for workload in workloads]).encode()).hexdigest()
+
+
+def ranked(records: Iterable[Record]) -> list[Record]:
+    """Each schedule that succeeded, as its first record with the samples of all, fastest first by their median.
 
     The fastest of many single readings is a lucky one more often than not. So schedules that were measured more than
-    once, where there are any, go before those that were not. None where nothing succeeded.
+    once go before those that were not.
     """
     of_schedule: dict[tuple[Workload, Target, Schedule], list[Record]] = {}
     for record in records:
         if record.measurement.ok:
             of_schedule.setdefault((record.workload, record.target, record.schedule), []).append(record)
-    repeated = [same for same in of_schedule.values() if len(same) > 1]
-    pooled = [
-        dataclasses.replace(same[0], measurement=Measurement(sum((r.measurement.run_secs for r in same), start=())))
-        for same in repeated or of_schedule.values()
-    ]
-    return min(pooled, key=lambda record: record.measurement.median_secs, default=None)
+
+    def pooled(same: list[Record]) -> Record:
+        return dataclasses.replace(
+            same[0], measurement=Measurement(sum((record.measurement.run_secs for record in same), start=()))
+        )
+
+    readings = [(len(same) == 1, pooled(same)) for same in of_schedule.values()]
+    return [record for _, record in sorted(readings, key=lambda one: (one[0], one[1].measurement.median_secs))]
+
+
+def fastest(records: Iterable[Record]) -> Record | None:
+    """The first of :func:`ranked`; None where nothing succeeded."""
+    return next(iter(ranked(records)), None)
 
 
 class Records:
@@ -153,7 +216,7 @@ class Records:
                 _check_header(self.path)
             self._connection = sqlite3.connect(self.path, timeout=BUSY_SECS, isolation_level=None)
             try:
-                _prepare(self._connection)
+                _prepare(self.path, self._connection)
             except BaseException:
                 self._connection.close()
                 raise
@@ -207,6 +270,52 @@ class Records:
         record = self.best(workload, target)
         return record.schedule if record else None
 
+    def choose(self, model: str, target: Target, choices: Iterable[Choice]) -> None:
+        """Replaces all choices of a model on a target, by none at all where ``choices`` is empty.
+
+        Args:
+            model: its :func:`model_key`.
+            target: that it is built for.
+
+        Raises:
+            ValueError: two choices for one workload, or more threads than the target's.
+        """
+        rows = [
+            (
+                model,
+                target_key(target),
+                _canonical(choice.workload.to_json()),
+                _canonical(choice.schedule.to_json()["values"]),
+                _checked_threads(choice, target).threads,
+                time.time(),
+            )
+            for choice in choices
+        ]
+        if len({row[2] for row in rows}) != len(rows):
+            raise ValueError("there are two choices for one workload")
+        with _explained(self.path):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                self._connection.execute(
+                    "DELETE FROM choice WHERE model = ? AND target = ?", (model, target_key(target))
+                )
+                self._connection.executemany(_INSERT_CHOICE, rows)
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+    def chosen(self, model: str, target: Target) -> dict[Workload, Choice]:
+        """What :meth:`choose` was last told of this model on this target.
+
+        Raises:
+            ValueError: a row does not parse; the message names its workload.
+        """
+        with _explained(self.path):
+            rows = self._connection.execute(_SELECT_CHOICES, (model, target_key(target))).fetchall()
+        choices = [_parse_choice(self.path, dict(zip(_CHOICE_COLUMNS, row, strict=True)), target) for row in rows]
+        return {choice.workload: choice for choice in choices}
+
     def close(self) -> None:
         self._connection.close()
 
@@ -259,10 +368,11 @@ def _check_place(path: Path) -> None:
 def _check_header(path: Path) -> None:
     """Refuses what is no records file by its first page alone, before anything is written.
 
-    ``immutable`` takes no lock, makes no file and ignores the write-ahead log. The two numbers are up to date all the
-    same: :func:`_prepare` writes them before it turns the log on, and nothing writes them again. ``writable_schema``
-    keeps SQLite from comparing the size of the file with the number of pages in its header: they differ when a process
-    is killed while it copies the log into the file, and opening the file properly repairs that.
+    ``immutable`` takes no lock, makes no file and ignores the write-ahead log. The two numbers are right all the same,
+    since :func:`_prepare` writes them before it turns the log on. Only a version that was raised since may stand in
+    the log alone; :func:`_prepare` looks at it again. ``writable_schema`` keeps SQLite from comparing the size of the
+    file with the number of pages in its header: they differ when a process is killed while it copies the log into the
+    file, and opening the file properly repairs that.
     """
     with _connected(f"{path.as_uri()}?mode=ro&immutable=1") as connection:
         connection.execute("PRAGMA writable_schema = ON")
@@ -270,9 +380,13 @@ def _check_header(path: Path) -> None:
         version = _version(connection)
     if application_id != APPLICATION_ID:
         raise ValueError(f"records file {path}: it is a database of another program; choose another path")
-    if version != SCHEMA_VERSION:
+    _check_version(path, version)
+
+
+def _check_version(path: Path, version: int) -> None:
+    if not 1 <= version <= SCHEMA_VERSION:
         raise ValueError(
-            f"records file {path}: its schema version is {version} and this program reads {SCHEMA_VERSION}; "
+            f"records file {path}: its schema version is {version} and this program reads 1 to {SCHEMA_VERSION}; "
             "use the program that wrote it or choose another path"
         )
 
@@ -286,22 +400,33 @@ def _connected(uri: str) -> Iterator[sqlite3.Connection]:
         connection.close()
 
 
-def _prepare(connection: sqlite3.Connection) -> None:
-    """Makes the table in an empty file and turns the write-ahead log on."""
-    if _version(connection) == 0:
+def _prepare(path: Path, connection: sqlite3.Connection) -> None:
+    """Makes the tables that the file lacks, all of them in an empty one, and turns the write-ahead log on."""
+    if _version(connection) < SCHEMA_VERSION:
         connection.execute("BEGIN IMMEDIATE")
-        if _version(connection) == 0:  # else another process was faster
-            connection.execute(SCHEMA)
-            connection.execute(INDEX)
+        version = _version(connection)  # another process may have been faster
+        _check_tables(connection, version)
+        for statement in _statements(ADDED[version:]):
+            connection.execute(statement)
+        if version == 0:
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         connection.execute("COMMIT")
-    # Compared to the letter, since a view or a trigger in a file from elsewhere would run whenever the file is used.
-    found = connection.execute("SELECT sql FROM sqlite_master WHERE substr(name, 1, 7) <> 'sqlite_'").fetchall()
-    if sorted(found) != sorted([(SCHEMA,), (INDEX,)]):
-        raise sqlite3.DatabaseError(f"its tables are not those of schema version {SCHEMA_VERSION}")
+    _check_version(path, _version(connection))
+    _check_tables(connection, SCHEMA_VERSION)
     _use_write_ahead_log(connection)
     connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def _statements(added: Iterable[tuple[str, ...]]) -> list[str]:
+    return [statement for statements in added for statement in statements]
+
+
+def _check_tables(connection: sqlite3.Connection, version: int) -> None:
+    # Compared to the letter, since a view or a trigger in a file from elsewhere would run whenever the file is used.
+    found = connection.execute("SELECT sql FROM sqlite_master WHERE substr(name, 1, 7) <> 'sqlite_'").fetchall()
+    if sorted(sql for (sql,) in found) != sorted(_statements(ADDED[:version])):
+        raise sqlite3.DatabaseError(f"its tables are not those of schema version {version}")
 
 
 def _version(connection: sqlite3.Connection) -> int:
@@ -338,17 +463,32 @@ def _parse(path: Path, row: dict[str, Any]) -> Record:
         raise ValueError(f"records file {path}: row {row['id']} is no measurement: {_one_line(error)}") from error
 
 
+def _parse_choice(path: Path, row: dict[str, Any], target: Target) -> Choice:
+    try:
+        text = {name: value.decode() if isinstance(value, bytes) else value for name, value in row.items()}
+        choice = Choice(
+            _workload(text["workload"]),
+            _schedule(CHOSEN_BACKEND, text["schedule"]),
+            _expect("threads", text["threads"], int),
+        )
+        return _checked_threads(choice, target)
+    except (KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
+        where = f"the choice for {row['workload']!r:.120}"
+        raise ValueError(f"records file {path}: {where} is none: {_one_line(error)}") from error
+
+
+def _checked_threads(choice: Choice, target: Target) -> Choice:
+    if choice.threads > target.num_cores:
+        raise ValueError(f"threads must be between 1 and the target's {target.num_cores}, got {choice.threads}")
+    return choice
+
+
 def _one_line(error: Exception) -> str:
     return f"missing {error}" if isinstance(error, KeyError) else str(error).splitlines()[0]
 
 
 def _record(row: dict[str, Any]) -> Record:
     """The record in a row. Files are passed around, so nothing in one is trusted: what has the wrong shape raises."""
-    values = _expect("schedule", json.loads(row["schedule"]), dict)
-    for name, value in values.items():
-        _expect(name, value, bool, int, str, list)
-        for element in value if isinstance(value, list) else ():
-            _expect(name, element, int)
     samples = _expect("run_secs", json.loads(row["run_secs"]), list)
     measurement = Measurement(
         tuple(float(_expect("run_secs", secs, int, float)) for secs in samples),
@@ -361,12 +501,21 @@ def _record(row: dict[str, Any]) -> Record:
     return Record(
         workload=_workload(row["workload"]),
         target=_target(row["target"]),
-        schedule=Schedule(_expect("backend", row["backend"], str), values),
+        schedule=_schedule(_expect("backend", row["backend"], str), row["schedule"]),
         measurement=measurement,
         strategy=_expect("strategy", row["strategy"], str, type(None)),
         seed=_expect("seed", row["seed"], int, type(None)),
         unix_secs=row["unix_secs"],
     )
+
+
+def _schedule(backend: str, text: str) -> Schedule:
+    values = _expect("schedule", json.loads(text), dict)
+    for name, value in values.items():
+        _expect(name, value, bool, int, str, list)
+        for element in value if isinstance(value, list) else ():
+            _expect(name, element, int)
+    return Schedule(backend, values)
 
 
 @lru_cache  # of thousands of rows, most are of few workloads and targets

@@ -135,6 +135,26 @@ EXAMPLES: Mapping[str, Example] = {
             features = Mul (both, half)
         }""",
     ),
+    "unroll_lstm": Example(
+        """
+        g (float[2, 1, 8] x) => (float[2, 1, 1, 4] y)
+        <float[1, 16, 8] W, float[1, 16, 4] R, float[1, 32] b>
+        {
+            y = LSTM <hidden_size: int = 4> (x, W, R, b)
+        }""",
+    ),
+    "integer_products": Example(
+        """
+        g (float[1, 8, 14, 14] x) => (float[1, 16, 14, 14] y)
+        <uint8[16, 8, 3, 3] W, uint8 middle = {128}, float W_scale = {0.02}>
+        {
+            q, scale, zero = DynamicQuantizeLinear (x)
+            sum = ConvInteger <pads: ints = [1, 1, 1, 1]> (q, W, zero, middle)
+            number = Cast <to: int = 1> (sum)
+            both = Mul (scale, W_scale)
+            y = Mul (number, both)
+        }""",
+    ),
     "channels_last": Example(
         """
         g (float[1, 3, 32, 32] x) => (float[1, 32] y)
@@ -167,8 +187,9 @@ def model_of(example: Example) -> onnx.ModelProto:
     rng = np.random.default_rng(0)
     for value in [value for value in graph.value_info if value.name not in made]:
         sizes = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
-        numbers = rng.uniform(0.5, 1.5, sizes).astype(np.float32)
-        graph.initializer.append(numpy_helper.from_array(numbers, value.name))
+        dtype = helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+        numbers = rng.uniform(0.5, 1.5, sizes) * (100 if dtype.kind == "u" else 1)
+        graph.initializer.append(numpy_helper.from_array(numbers.astype(dtype), value.name))
     del graph.value_info[:]
     onnx.checker.check_model(model)
     return onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
@@ -196,10 +217,10 @@ COLOURS = {
     "input, output": "#000000",
 }
 KINDS = {
-    "convolution, product": "Conv ConvTranspose Gemm MatMul",
+    "convolution, product": "Conv ConvInteger ConvTranspose Gemm LSTM MatMul MatMulInteger",
     "normalisation": "BatchNormalization LayerNormalization",
-    "pooling": "MaxPool AveragePool GlobalAveragePool ReduceMean",
-    "data movement": "Concat Dropout Flatten Identity Reshape Squeeze Transpose",
+    "pooling": "MaxPool AveragePool GlobalAveragePool ReduceMax ReduceMean ReduceMin",
+    "data movement": "Concat Dropout Flatten Identity Reshape Slice Squeeze Transpose",
     "shapes and constants": "ConstantOfShape Gather Shape Unsqueeze",
 }
 KIND_OF = {op_type: kind for kind, op_types in KINDS.items() for op_type in op_types.split()}
@@ -263,7 +284,7 @@ def boxes_of(model: onnx.ModelProto) -> list[Box]:
         sources = [makers[name] for name in node.input if name in makers]
         kind = "call of a function" if node.domain else KIND_OF.get(node.op_type, "elementwise")
         box = Box(kind, _lines(node, held), shapes.get(node.output[0], ""), int(bool(node.domain)), sources)
-        makers[node.output[0]] = box
+        makers |= dict.fromkeys(node.output, box)
         boxes.append(box)
     boxes += [Box("input, output", [v.name], sources=[makers[v.name]]) for v in graph.output]
     for box in boxes:

@@ -18,9 +18,11 @@ from graph_passes.fold_batch_norm import FoldBatchNorm
 from graph_passes.fold_constants import FoldConstants
 from graph_passes.freeze_shapes import FreezeShapes
 from graph_passes.fuse_layers import FuseLayers
+from graph_passes.integer_products import IntegerProducts
 from graph_passes.lazy import ir
 from graph_passes.optimize_strides import OptimizeStrides
 from graph_passes.report import PassReport
+from graph_passes.unroll_lstm import UnrollLstm
 
 if TYPE_CHECKING:
     import onnx
@@ -33,7 +35,9 @@ DEFAULT_PASSES: tuple[Pass, ...] = (
     FuseLayers(),
 )
 # What the command line offers by name.
-PASSES: Mapping[str, type[Pass]] = {a_pass.name: type(a_pass) for a_pass in (*DEFAULT_PASSES, ChannelsLast())}
+PASSES: Mapping[str, type[Pass]] = {
+    a_pass.name: type(a_pass) for a_pass in (*DEFAULT_PASSES, UnrollLstm(), IntegerProducts(), ChannelsLast())
+}
 
 __all__ = ["DEFAULT_PASSES", "PASSES", "Optimized", "Pass", "PassReport", "Remark", "inline", "optimize"]
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from compiler.commands import options
 from compiler.commands.output import progress, write, write_json
 from compiler.commands.source import OnnxFile, onnx_file
-from compiler.runtime import CompiledModel
 
 ABOUT = "builds a model and saves it"
 

@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 
 import kernels
-from autotune import search
-from autotune.arguments import DEFAULT_TRIALS, job, joined, parser
+from autotune import model_command, search
+from autotune.arguments import DEFAULT_TRIALS, TRIALS_A_WORKLOAD, job, joined, parser
+from autotune.model_job import model_job
 from autotune.shapes import LAYERS
 from compiler.spaces import BACKENDS
 from compiler.target import usable_cores
+from tests.autotune.tiny_model import CLASSIFIER, CONVOLUTION, WORKLOADS, save_tiny_model
 
 
 @pytest.fixture(autouse=True)
@@ -27,6 +29,7 @@ def complaint(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatc
         raise AssertionError("slow work began before the arguments were checked")
 
     monkeypatch.setattr(search, "search", never)
+    monkeypatch.setattr(model_command, "run", never)
     with pytest.raises(SystemExit) as stop:
         search.main(argv)
     assert stop.value.code == 2
@@ -40,6 +43,28 @@ def complaint(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatc
     ("argv", "parts"),
     [
         ((), ["--op"]),
+        ((), ["--model"]),
+        (("--op", "dense", "--model", "tiny.onnx"), ["--model", "not allowed with argument --op"]),
+        (("--op", "dense", "--graph"), ["--graph", "only allowed with argument --model"]),
+        (("--op", "dense", "--input-shape", "x=1"), ["--input-shape", "only allowed with argument --model"]),
+        (("--model", "tiny.onnx", "--shape", "1x2x3"), ["--shape", "not allowed with argument --model"]),
+        (("--model", "tiny.onnx", "--dtype", "bfloat16"), ["--dtype", "not allowed with argument --model"]),
+        (("--model", "tiny.onnx", "--backend", "tvm"), ["--backend", "tvm", "choose from: kernel"]),
+        (("--model", "tiny.onnx", "--arch", "mmx"), ["--arch", "mmx"]),
+        (("--model", "tiny.onnx", "--threads", "100000"), ["threads", "100000", str(usable_cores())]),
+        (("--model", "tiny.onnx", "--input-shape", "x"), ["--input-shape", "'x'", "x=1x3x224x224"]),
+        (("--model", "tiny.onnx", "--input-shape", "x=1x0"), ["--input-shape", "'x=1x0'"]),
+        (("--model", "tiny.onnx", "--input-shape", "=1x2"), ["--input-shape", "'=1x2'"]),
+        (("--model", "tiny.onnx", *["--input-shape", "x=1"] * 2), ["--input-shape", "x is given twice"]),
+        (("--model", "tiny.onnx", "--input-shape", "z=1x2"), ["--model", "z"]),
+        (("--model", "tiny.onnx"), ["--model", "sizes are not known", "give --input-shape"]),
+        (("--model", "missing.onnx"), ["--model", "missing.onnx"]),
+        (("--model", "notes"), ["--model", "notes"]),
+        (("--model", "."), ["--model"]),
+        (("--model", "tiny.onnx", "--graph"), ["records.sqlite", "search with --model first"]),
+        (("--model", "tiny.onnx", "--graph", "--trials", "3"), ["--trials", "not allowed with argument --graph"]),
+        (("--model", "tiny.onnx", "--json", "missing/results.json"), ["missing/results.json", "another"]),
+        (("--model", "tiny.onnx", "--report", "notes/page"), ["notes/page", "another"]),
         (("--op", "conv9d"), ["--op", "conv9d", "dense"]),
         (("--op", "dense", "--arch", "mmx"), ["--arch", "mmx", "host", "avx512", "avx2", "reference"]),
         (("--op", "dense", "--dtype", "float7"), ["--dtype", "float7", "float32"]),
@@ -91,6 +116,8 @@ def test_a_wrong_argument_is_refused_in_one_line(
     empty_directory: Path,
 ) -> None:
     (empty_directory / "notes").write_text("no database at all, and no directory\n" * 100)
+    if "tiny.onnx" in argv:
+        save_tiny_model(empty_directory, height="h")
     line = complaint(capsys, monkeypatch, *argv)
     assert [part for part in parts if part not in line] == []
     assert (empty_directory / "notes").read_text().startswith("no database at all")
@@ -156,3 +183,24 @@ def test_convolutions_with_and_without_winograd() -> None:
 def test_only_a_negative_shape_is_joined_to_its_option() -> None:
     assert joined(["--shape", "-1x2x3", "--trials", "-1"]) == ["--shape=-1x2x3", "--trials", "-1"]
     assert joined(["--shape", "1x2x3", "--shape", "--seed"]) == ["--shape", "1x2x3", "--shape", "--seed"]
+
+
+def test_a_model_is_searched_on_every_core_by_default_and_for_each_of_its_workloads(empty_directory: Path) -> None:
+    path = save_tiny_model(empty_directory)
+    asked = model_job(parser().parse_args(["--model", str(path)]))
+    assert asked.workloads == list(WORKLOADS)
+    assert asked.target.num_cores == usable_cores()
+    assert asked.trials == TRIALS_A_WORKLOAD * len({CONVOLUTION, CLASSIFIER})
+    assert (asked.graph, asked.winograd, asked.strategy) == (False, True, "rl")
+    argv = ["--model", str(path), "--trials", "7", "--threads", "1", "--no-winograd"]
+    asked = model_job(parser().parse_args(argv))
+    assert (asked.trials, asked.target.num_cores, asked.winograd) == (7, 1, False)
+
+
+def test_names_of_inputs_may_be_odd(empty_directory: Path) -> None:
+    path = save_tiny_model(empty_directory, height="h")
+    asked = model_job(parser().parse_args(["--model", str(path), "--input-shape", "x=1x16x4x8"]))
+    assert asked.input_shapes == {"x": (1, 16, 4, 8)}
+    assert asked.workloads[0].sizes["h"] == 4
+    with pytest.raises(ValueError, match="gpu_0/x=y"):  # it is no input of this model, but it is understood
+        model_job(parser().parse_args(["--model", str(path), "--input-shape", "gpu_0/x=y=2x16"]))

@@ -22,13 +22,16 @@ def test_without_the_option_nothing_is_timed() -> None:
     listed = collect().stdout
     assert "test_our_answer[conv3x3-resnet50-5a-3x3]" in listed
     assert "test_answer_of_peer[conv3x3-resnet50-5a-3x3-oneDNN]" in listed
-    assert "test_speed" not in listed
+    assert "test_model_answer[1t-mnist-cnn-default]" in listed
+    assert "speed" not in listed
 
 
 def test_with_it_everything_is() -> None:
     listed = collect("--benchmark", "--bench-threads", "1").stdout
     assert "test_speed[1t-dense-square-512]" in listed
     assert "test_speed[1t-conv3x3-resnet50-2a-3x3]" in listed
+    assert "test_model_speed[1t-resnet50]" in listed
+    assert "test_model_speed[1t-mnist-cnn]" in listed
     assert "answer" not in listed
     assert "2t" not in listed
     assert "batch8" not in listed
@@ -36,11 +39,17 @@ def test_with_it_everything_is() -> None:
 
 def test_groups_and_batches_can_be_chosen() -> None:
     listed = collect("--benchmark", "--bench-group", "first,attention", "--bench-batch", "8").stdout
-    rows = {line.partition("t-")[2].rstrip("]") for line in listed.splitlines() if "::" in line}
+    rows = {line.partition("t-")[2].rstrip("]") for line in listed.splitlines() if "::test_speed" in line}
     assert rows == {
         *("first-resnet50-stem-batch8", "first-mobilenetv2-stem-batch8", "first-efficientnet-lite0-stem-batch8"),
         *("attention-bert-base-heads-batch8", "attention-minilm-heads-batch8"),
     }
+
+
+def test_models_can_be_chosen() -> None:
+    listed = collect("--benchmark", "--bench-threads", "1", "--bench-models", "minilm,vgg19").stdout
+    rows = [line.partition("test_model_speed")[2] for line in listed.splitlines() if "test_model_speed" in line]
+    assert rows == ["[1t-minilm]", "[1t-vgg19]"]
 
 
 @pytest.mark.parametrize("counts", ["0", "one,2"])
@@ -55,6 +64,8 @@ def test_wrong_thread_counts(counts: str) -> None:
     [
         ("--bench-group", "dense,no-such", "wants some of dense, conv1x1, "),
         ("--bench-batch", "2", "wants some of 1, 8; got '2'"),
+        ("--bench-models", "resnet50,alexnot", "wants some of resnet50, "),
+        ("--bench-seconds", "0", "'0' is no number of seconds above 0"),
     ],
 )
 def test_wrong_choices(option: str, value: str, message: str) -> None:
