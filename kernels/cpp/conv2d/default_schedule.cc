@@ -67,7 +67,7 @@ Candidate direct(const Setting& at) {
   const int64_t lines = ceil_div(at.images.n * at.oh(), at.threads_m), tiles = ceil_div(at.ow(), at.max_mr);
   const double tile_rows = static_cast<double>(at.ow()) / static_cast<double>(tiles);
   const double compute = static_cast<double>(lines * tiles * at.panels() * k) *
-                         step_cycles(tile_rows, at.width(), static_cast<double>(std::min(kc, k)));
+                         step_cycles(tile_costs(at.kernels.lanes), tile_rows, at.width(), static_cast<double>(std::min(kc, k)));
   const double copy = static_cast<double>(lines * g.stride_h * row_bytes) / kFarBytesPerCycle;
   const double weights = static_cast<double>(g.o * k * kFloat) / kMemoryBytesPerCycle;
   candidate.cycles = overlapped(compute, weights) + copy;
@@ -104,9 +104,9 @@ Candidate winograd(const Setting& at, const Winograd& w) {
   candidate.schedule.prefetch = 4096;
   const double rows = static_cast<double>(block) / static_cast<double>(passes);
   const double products = static_cast<double>(blocks.count * passes * at.panels() * places * channels) *
-                          step_cycles(rows, at.width(), static_cast<double>(channels));
+                          step_cycles(tile_costs(at.kernels.lanes), rows, at.width(), static_cast<double>(channels));
   const double transforms =
-      static_cast<double>(tiles) *
+      tile_costs(at.kernels.lanes).transforms * static_cast<double>(tiles) *
       (static_cast<double>(g.stride_h * ceil_div(g.stride_w * g.c, at.kernels.lanes)) * w.input_cycles +
        static_cast<double>(at.panels()) * at.width() * w.output_cycles);
   // While a panel's tiles pass, each brings a cache line a step of the next weights: those without a tile come late.

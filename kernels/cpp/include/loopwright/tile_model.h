@@ -4,16 +4,25 @@
 
 namespace loopwright {
 
-// Cycles of a tile of `rows` × `vectors` for a step of a sum over k, with two FMAs and two loads a cycle. Loads run
-// beside FMAs but get in their way at times, more so those of B, which come from L2; and a tile costs some cycles to
-// begin and end, spread over k. The weights were fitted by eye to measurements on one core, alone and with a busy
-// sibling.
-inline double step_cycles(double rows, double vectors, double k) {
-  constexpr double kLoadWeight = 0.3, kFarLoads = 3.0, kTileCycles = 50.0;
-  return rows * vectors / 2 + kLoadWeight * (rows + kFarLoads * vectors) / 2 + kTileCycles / k;
+// What a step of a sum over k costs a tile, beside its FMAs. Loads run beside FMAs but get in their way at times, more so
+// those of B, which come from L2; and a tile costs some cycles to begin and end, spread over k. Fitted by eye to
+// measurements on one core, alone and with a busy sibling: the first on Zen 4 and Zen 5 with AVX-512, two loads a cycle,
+// the second on Zen 3 with AVX2, three loads a cycle.
+struct TileCosts {
+  double load_weight, far_loads, tile_cycles;
+  double transforms;  // of Winograd's algorithms, as a factor of what 32 registers take: 16 do not hold a tile
+};
+inline TileCosts tile_costs(int lanes) {
+  return lanes > 8 ? TileCosts{0.3, 3.0, 50.0, 1.0} : TileCosts{0.1, 3.0, 65.0, 2.5};
 }
 
-// Bytes a cycle that a core brings from L3, and that all cores together bring from memory.
-constexpr double kFarBytesPerCycle = 16.0, kMemoryBytesPerCycle = 12.0;
+// Cycles of a tile of `rows` × `vectors` for a step of a sum over k, with two FMAs a cycle.
+inline double step_cycles(const TileCosts& costs, double rows, double vectors, double k) {
+  return rows * vectors / 2 + costs.load_weight * (rows + costs.far_loads * vectors) / 2 + costs.tile_cycles / k;
+}
+
+// Bytes a cycle that a core brings from L3, and that all cores together bring from memory (16 to 43 GB/s were seen,
+// 5 to 10 bytes a cycle; Winograd at m = 4 must not be chosen for small images where it is less).
+constexpr double kFarBytesPerCycle = 16.0, kMemoryBytesPerCycle = 6.0;
 
 }  // namespace loopwright
