@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 import kernels
-from benchmarks import rowwise
+from benchmarks import isolated, rowwise
 from benchmarks.groups import Group, find
 from benchmarks.idle import OthersWatch, wait_until_idle
 from benchmarks.layer import ColdLayer, Contender, Layer, copies_needed
@@ -168,14 +168,14 @@ def main() -> None:
     parser.add_argument("--slice-secs", type=float, default=SLICE_SECS)
     parser.add_argument("--json", type=Path, required=True, help="file for the result")
     arguments = parser.parse_args()
-    usable = sorted(os.sched_getaffinity(0))
-    if not 1 <= arguments.threads <= len(usable):
-        parser.error(f"--threads must be between 1 and {len(usable)} (the cores this process may use)")
+    usable = len(os.sched_getaffinity(0))
+    if not 1 <= arguments.threads <= usable:
+        parser.error(f"--threads must be between 1 and {usable} (the cores this process may use)")
     try:
         group, batch, shape = find(arguments.shape)
     except ValueError as error:
         parser.error(str(error))
-    os.sched_setaffinity(0, usable[: arguments.threads])
+    isolated.pin(arguments.threads)
     tuned = Schedule.from_json(arguments.schedule) if arguments.schedule else None
     result = measure(group, shape, arguments.threads, tuned, arguments.samples, arguments.slice_secs)
     arguments.json.write_text(json.dumps({"batch": batch, **result}))
