@@ -15,12 +15,11 @@ import numpy as np
 
 from autotune.graph_candidates import Candidate
 from autotune.paired import MedianInterval, median_interval
-from compiler import bench, native
+from compiler import bench
 from compiler.layer import Layer
 from compiler.records import Choice
-from compiler.runtime import CompiledModel, _tensor
+from compiler.runtime import CompiledModel
 from compiler.schedule import Schedule
-from compiler.tensor_spec import checked
 from compiler.workload import Workload
 
 _ROUNDS = 12
@@ -36,9 +35,9 @@ _VERIFYING_SECS = (1.0, 20.0)
 
 @dataclass(frozen=True)
 class Call:
-    """One call of a program: of the layer at ``place``, or of generated code where that is -1."""
+    """One call of a program: of the layer at ``place``, or of generated code where that is None."""
 
-    place: int
+    place: int | None
     secs: float
 
 
@@ -55,7 +54,6 @@ class Network:
 
     def __init__(self, model: CompiledModel, inputs: Mapping[str, np.ndarray]) -> None:
         self.inputs = inputs
-        self._tensors = [_tensor(array) for array in checked(inputs, model.inputs)]
         model.run(inputs)  # what is slow once shall not be measured
         self._turn = _TURN_RUNS[0]
         total = sum(call.secs for call in self.calls(model))
@@ -63,12 +61,10 @@ class Network:
 
     def calls(self, model: CompiledModel) -> list[Call]:
         """The median time of each call of the model's program that is not the virtual machine's own."""
-        # The first run takes memory from the system; the runs after it find that in the pool.
-        rows = native.function("profile_program")(model._program, 1 + self._turn, *self._tensors)
         return [
-            Call(int(place), median(list(secs)[1:]))
-            for function, place, secs in rows
-            if place >= 0 or not str(function).startswith("vm.builtin.")
+            Call(place, median(secs))
+            for function, place, secs in model.call_secs(self.inputs, self._turn)
+            if place is not None or not function.startswith("vm.builtin.")
         ]
 
 

@@ -45,7 +45,7 @@ def tasks_of(layers: Iterable[Layer], targets: Mapping[int, Target]) -> list[Tas
     names: dict[tuple[Workload, int], list[str]] = {}
     for layer in layers:
         if layer.workload is not None:
-            names.setdefault((layer.workload, layer.threads), []).append(layer.name)
+            names.setdefault((layer.workload, layer.threads), []).extend([layer.name] * layer.calls)
     return [Task(workload, targets[threads], tuple(same)) for (workload, threads), same in names.items()]
 
 

@@ -26,6 +26,7 @@ class Layer:
         workload: what schedules are looked up and recorded by; None where there is nothing to schedule.
         threads: how many threads of the pool may take part.
         schedule: None takes the kernel's default.
+        calls: how often a run calls it.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Layer:
     workload: Workload | None = None
     threads: int = 1
     schedule: Schedule | None = None
+    calls: int = 1
 
     @property
     def function(self) -> str:
@@ -55,12 +57,13 @@ class Layer:
             **places,
             "workload": self.workload.to_json() if self.workload else None,
             "threads": self.threads,
+            "calls": self.calls,
             "schedule": None if self.schedule is None else _plain(self.schedule.values),
         }
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> Layer:
-        own = {"name", "op", "output_shape", "workload", "threads", "schedule", *weights}
+        own = {"name", "op", "output_shape", "workload", "threads", "schedule", "calls", *weights}
         return cls(
             name=fields["name"],
             op=fields["op"],
@@ -70,6 +73,7 @@ class Layer:
             workload=Workload.from_json(fields["workload"]) if fields["workload"] else None,
             threads=fields["threads"],
             schedule=Schedule("kernel", fields["schedule"]) if fields["schedule"] else None,
+            calls=fields["calls"],
         )
 
 

@@ -161,22 +161,32 @@ class CompiledModel:
         Raises:
             ValueError, TypeError: as :meth:`run`, or ``runs`` is below 1.
         """
-        if runs < 1:
-            raise ValueError(f"runs must be at least 1, got {runs}")
-        tensors = [_tensor(array) for array in checked(inputs, self.inputs)]
-        self._run(self._program, *tensors)  # what is slow once shall not be measured
-        calls = native.function("profile_program")(self._program, runs, *tensors)
+        calls = self.call_secs(inputs, runs)
         limits, schedules = _Limits(self.target.isa), self.schedules()
         rows, machine = [], 0.0
         for function, place, secs in calls:
             seconds = median(secs)
-            if place >= 0:
+            if place is not None:
                 rows.append(_row(self.layers[place], schedules[place], seconds, limits))
             elif function.startswith("vm.builtin."):
                 machine += seconds
             else:
                 rows.append(ProfileRow(function, "", "tvm", None, seconds, None, None))
         return [*rows, ProfileRow("(virtual machine)", "", "vm", None, machine, None, None)]
+
+    def call_secs(self, inputs: Mapping[str, np.ndarray], runs: int) -> list[tuple[str, int | None, list[float]]]:
+        """For each call of the program, in order: its function, its layer's place, and its seconds in each run.
+
+        The first run takes memory from the system; the later ones find it in the pool. It is not among them.
+
+        Raises:
+            ValueError, TypeError: as :meth:`run`, or ``runs`` is below 1.
+        """
+        if runs < 1:
+            raise ValueError(f"runs must be at least 1, got {runs}")
+        tensors = map(_tensor, checked(inputs, self.inputs))
+        calls = native.function("profile_program")(self._program, 1 + runs, *tensors)
+        return [(str(f), int(place) if place >= 0 else None, list(secs)[1:]) for f, place, secs in calls]
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the model as a folder of data and its own machine code, which :func:`load` reads; see ``saved_model``.

@@ -12,7 +12,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 OURS = {"autotune", "benchmarks", "compiler", "graph_passes", "kernels"}
-HEAVY = set("matplotlib ncnn onnxruntime onnxscript openvino pandas sb3_contrib stable_baselines3 torch tvm xgboost".split())
+HEAVY = set(
+    "matplotlib ncnn onnxruntime onnxscript openvino pandas sb3_contrib stable_baselines3 torch tvm xgboost".split()
+)
 
 # What each package may import, besides itself and the standard library.
 MAY_IMPORT = {

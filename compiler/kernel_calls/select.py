@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import hashlib
+import json
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import onnx_ir as ir
 
 from compiler.kernel_calls import images, products, rows
@@ -68,13 +71,28 @@ class Options:
 def select(model: ir.Model, target: Target, options: Options) -> list[Layer]:
     """Rewrites the model's main graph; the layers are those of its calls, by their attribute "place"."""
     layers: list[Layer] = []
+    places: dict[Hashable, int] = {}  # of layers that are the same but for their names, as in a recurrence
+    weights: dict[Hashable, np.ndarray] = {}
     for node in list(model.graph):
         call = _call(node) if node.graph is model.graph else None
-        if call is not None:
-            layers.append(_layer(node, call, target, options))
-            _put(model, node, call, layers)
+        if call is None:
+            continue
+        layer = _layer(node, call, target, options)
+        digests = {name: _digest(weight) for name, weight in layer.weights.items()}
+        shared = {name: weights.setdefault(digests[name], weight) for name, weight in layer.weights.items()}
+        key = (layer.op, layer.workload, json.dumps(layer.attributes), layer.output_shape, *digests.items())
+        place = places.setdefault(key, len(layers))
+        if place == len(layers):
+            layers.append(replace(layer, weights=shared))
+        else:
+            layers[place] = replace(layers[place], calls=layers[place].calls + 1)
+        _put(model, node, call, layers[place], place)
     _drop_swaps(model.graph)
     return _scheduled(layers, target, options)
+
+
+def _digest(weight: np.ndarray) -> Hashable:
+    return weight.shape, hashlib.blake2b(np.ascontiguousarray(weight).data).digest()
 
 
 def _call(node: ir.Node) -> Call | None:
@@ -114,15 +132,14 @@ def _scheduled(layers: Sequence[Layer], target: Target, options: Options) -> lis
     return [scheduled(layer) for layer in layers]
 
 
-def _put(model: ir.Model, node: ir.Node, call: Call, layers: list[Layer]) -> None:
+def _put(model: ir.Model, node: ir.Node, call: Call, layer: Layer, place: int) -> None:
     """The kernel's call, and what of the node it leaves to others."""
-    layer, output = layers[-1], node.outputs[0]
-    shape = layer.output_shape
+    output, shape = node.outputs[0], layer.output_shape
     new = [
         new_node(
             layer.op,
             call.inputs,
-            {"place": len(layers) - 1},
+            {"place": place},
             like=output,
             name=node.name,
             domain=DOMAIN,

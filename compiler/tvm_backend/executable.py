@@ -10,7 +10,7 @@ from compiler.tvm_backend.generic_schedule import relax_pipeline
 from compiler.tvm_backend.lowering import tvm_target
 
 
-def compile_module(module: tvm.IRModule, target: Target) -> relax.VMExecutable:
+def compile_module(module: tvm.IRModule, target: Target) -> tvm.runtime.Executable:
     """Code for everything that is no call of a kernel, and the bytecode that calls both."""
     # Inputs are checked once, before a run; code that would do so at each call takes a third of the time to compile.
     with tvm.transform.PassContext(opt_level=3, config={"tirx.disable_assert": True}):

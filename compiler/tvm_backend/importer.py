@@ -184,7 +184,8 @@ def _numbers(array: Any) -> list[Any]:
 def _bounded(value: Any) -> Any:
     """Gather reads nothing beyond its data: indices come from whoever calls the model. Those too large read the last
     element, where ONNX Runtime refuses them."""
-    if isinstance(value, relax.Call) and value.op == tvm.ir.Op.get("relax.take") and value.attrs.mode == "fast":
-        data, indices = value.args
-        return relax.op.take(data, indices, value.attrs.axis, mode="clip")
+    if isinstance(value, relax.Call) and value.op == tvm.ir.Op.get("relax.take"):
+        attributes: Any = value.attrs
+        if attributes.mode == "fast":
+            return relax.op.take(*value.args, axis=attributes.axis, mode="clip")
     return value

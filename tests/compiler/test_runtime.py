@@ -192,7 +192,7 @@ def test_other_threads_answer_the_same(built: compiler.CompiledModel, inputs: di
         ({2: Schedule("kernel", {"mr": 5000})}, ValueError, "layer 2"),
         ({2: Schedule("kernel", {"no such decision": 1})}, ValueError, "layer 2"),
         ({0: Schedule("kernel", {"algorithm": "magic"})}, ValueError, "layer 0"),
-        ({3: None}, IndexError, "index"),
+        ({3: None}, IndexError, "no layer 3"),
     ],
 )
 def test_illegal_schedules(
