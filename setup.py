@@ -1,4 +1,4 @@
-"""Builds the extension of ``kernels`` and the runtime of ``compiler`` with CMake; everything else about the package stands in pyproject.toml."""
+"""Builds the native libraries with CMake; everything else about the package stands in pyproject.toml."""
 
 import shutil
 import subprocess

@@ -1,4 +1,4 @@
-"""Compiles models for CPUs: ``build`` one, ``load`` a saved one; and what describes that: target, workload, schedule."""
+"""Compiles models for CPUs: ``build`` one, ``load`` a saved one; and targets, workloads and schedules."""
 
 from compiler.build import build, layers_of
 from compiler.runtime import CompiledModel, ProfileRow, load
