@@ -57,10 +57,12 @@ class DenseKernelSpace(KernelSpace):
     def _is_worth_building(self, values: Mapping[str, Any]) -> bool:
         v = values
         mr, nr, mc, kc, nc = v["mr"], v["nr"], v["mc"], v["kc"], v["nc"]
-        m = self.product[0]
+        m, n, k = self.product
         if not self._fills_pipeline(mr, nr, m) or mc < mr or nc < nr:
             return False
-        if (v["pack_a"] and m == 1) or (v["prefetch_next"] and v["order"] == "n_inner"):
+        if v["pack_a"] and m == 1:
+            return False
+        if v["prefetch_next"] and v["order"] == "n_inner" and (kc < k or nc >= n):  # no next block
             return False
         if m <= mr:  # one row tile: nothing is read twice but A, which is small, and both orders are one
             return v["order"] == "n_inner"

@@ -221,8 +221,8 @@ void DirectConvolution::run_rectangle(const Call& call, int64_t line_begin, int6
       const bool more = index + 1 < blocks * panels || line + lines < line_end;
       const int64_t next_index = (index + 1) % (blocks * panels);
       const float* next = s.prefetch_next && more && blocks * panels > 1 ? packed(next_index) : nullptr;
-      const int64_t next_lines =
-          next ? panels_[panel_begin + next_index % panels].vectors * kernels_.lanes / kCacheLine : 0;
+      const int64_t next_nr = panels_[panel_begin + next_index % panels].nr;
+      args.next_step = even_step(next_nr, lines * tiles.count);
       const int64_t group_channel = panel.column / g.group_o() * g.group_c();
 
       int64_t tile_index = 0;
@@ -238,8 +238,8 @@ void DirectConvolution::run_rectangle(const Call& call, int64_t line_begin, int6
             a[args.batch] = window + from.row * call.row_words + from.column + from.channel;
             b[args.batch++] = weights + t * args.k * panel.nr;
           }
-          // A cache line a step of the sum: as many tiles as a panel has lines a row ask for all of it.
-          args.next = tile_index < next_lines ? next + tile_index * block_runs * args.k * kCacheLine : nullptr;
+          const bool ask = next && tile_index * args.next_step < next_nr;
+          args.next = ask ? next + tile_index * block_runs * args.k * args.next_step : nullptr;
           float* sums = scratch.sums;
           if (!call.one_block)
             sums += (r * call.ow + q) * call.sums_stride + panel.column - panels_[panel_begin].column;

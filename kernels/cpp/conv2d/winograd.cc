@@ -238,16 +238,17 @@ void WinogradConvolution::multiply(const Call& call, int64_t tiles, const Panel&
   args.lo = -Epilogue::kInfinity;
   args.hi = Epilogue::kInfinity;
   args.prefetch = call.s.prefetch / static_cast<int64_t>(sizeof(float));
+  args.next_step = even_step(place_floats, split.count * channels_);
   for (int64_t place = 0; place < f_.places(); ++place) {
     b = weight_.get() + panel.offset + place * place_floats;
-    // While the tiles share one place's weights, they bring the next one's to L2: a cache line a step of the sum, so
-    // that as many tiles as the panel has lines a row see to all of them.
+    // While the tiles share one place's weights, they bring the next one's to L2.
     const float* next = place + 1 < f_.places() ? b + place_floats : next_panel;
-    const int64_t next_lines = call.s.prefetch_next && next ? panel.nr / kCacheLine : 0;
+    const int64_t asked = call.s.prefetch_next && next ? place_floats : 0;
     for (int64_t i = 0, tile = 0; i < split.count; tile += split.size(i++)) {
       a = v + place * call.v_place + tile * call.v_row;
       args.c = m + place * call.m_place + tile * panel.nr;
-      args.next = i < next_lines ? next + i * channels_ * kCacheLine : nullptr;
+      const int64_t before = i * channels_ * args.next_step;
+      args.next = before < asked ? next + before : nullptr;
       kernels_.tiles[split.size(i)][panel.vectors](args);
     }
   }

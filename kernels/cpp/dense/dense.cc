@@ -146,20 +146,26 @@ void Dense::run_rectangle(const Rectangle& part, const DenseSchedule& s, const M
             sums += (out_row - part.row_begin) * scratch.sums_stride + panel.column - panels_[panel_begin].column;
           output.run(args, out_row, mr, panel, of_sum, sums, scratch.sums_stride);
         };
-        if (s.order == DenseSchedule::Order::kNInner) {
-          for (int64_t tile = 0, row = 0; tile < tiles.count; row += height(tile++))
-            for (int64_t p = panel_begin; p < panel_end; ++p) run_tile(row, height(tile), panels_[p], nullptr);
-          continue;
-        }
-        // While the row tiles share one panel, they bring the next one to L2: a cache line a step of k, so that as many
-        // tiles as a panel has lines a row see to all of it.
-        for (int64_t p = panel_begin; p < panel_end; ++p) {
-          const bool ask = s.prefetch_next && p + 1 < panel_end;
-          for (int64_t tile = 0, row = 0; tile < tiles.count; row += height(tile++)) {
-            const bool missing = ask && tile * kCacheLine < panels_[p + 1].nr;
-            const float* next = missing ? packed(panels_[p + 1]) + tile * kc * kCacheLine : nullptr;
-            run_tile(row, height(tile), panels_[p], next);
+        // While the row tiles share some panels of B, they bring to L2 those that come after: with m inner the next one,
+        // with n inner the next block's.
+        const bool n_inner = s.order == DenseSchedule::Order::kNInner;
+        const int64_t step = n_inner ? panel_end - panel_begin : 1;
+        const int64_t known = n_inner && mb + 1 == m_blocks && k_blocks == 1 ? part.panel_end : panel_end;
+        const auto run_asking = [&](int64_t tile, int64_t row, int64_t p) {
+          const float* next = nullptr;
+          if (s.prefetch_next && p + step < known) {
+            const Panel& after = panels_[p + step];
+            args.next_step = even_step(after.nr, tiles.count);
+            if (tile * args.next_step < after.nr) next = packed(after) + tile * kc * args.next_step;
           }
+          run_tile(row, height(tile), panels_[p], next);
+        };
+        if (n_inner) {
+          for (int64_t tile = 0, row = 0; tile < tiles.count; row += height(tile++))
+            for (int64_t p = panel_begin; p < panel_end; ++p) run_asking(tile, row, p);
+        } else {
+          for (int64_t p = panel_begin; p < panel_end; ++p)
+            for (int64_t tile = 0, row = 0; tile < tiles.count; row += height(tile++)) run_asking(tile, row, p);
         }
       }
     }

@@ -99,17 +99,17 @@ struct Brgemm {
       const float* b = args.b[t];
       const float* ahead = b + args.prefetch;
       // Without a next, the same line is asked for over and over, which is cheap.
-      const int64_t next_line = args.next ? kCacheLine : 0;
-      const float* next = args.next ? args.next + t * args.k * kCacheLine : b;
+      const int64_t next_step = args.next ? args.next_step : 0;
+      const float* next = args.next ? args.next + t * args.k * next_step : b;
       int64_t p = args.k;
       for (; p >= kUnroll; p -= kUnroll) {
 #pragma GCC unroll 4
         for (int u = 0; u < kUnroll; ++u)
           step<kAsk>(acc[u % kChains], base, stride, stride3, u, b + u * kColumns, ahead + u * kColumns,
-                     next + u * next_line);
+                     next + u * next_step);
         b += kUnroll * kColumns;
         ahead += kUnroll * kColumns;
-        next += kUnroll * next_line;
+        next += kUnroll * next_step;
 #pragma GCC unroll 8
         for (int i = 0; i < kBases; ++i) base[i] += kUnroll * sizeof(float);
       }
@@ -117,7 +117,7 @@ struct Brgemm {
         step<kAsk>(acc[0], base, stride, stride3, 0, b, ahead, next);
         b += kColumns;
         ahead += kColumns;
-        next += next_line;
+        next += next_step;
 #pragma GCC unroll 8
         for (int i = 0; i < kBases; ++i) base[i] += sizeof(float);
       }

@@ -20,6 +20,7 @@
 // summed in float32. k, strides and prefetch count words, so that nothing here depends on the dtype.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "loopwright/depthwise_kernels.h"
@@ -51,8 +52,16 @@ struct BrgemmArgs {
   int64_t residual_stride;
   float lo, hi;
   int64_t prefetch;   // words ahead of B's stream that L1 asks for; 0 asks for nothing
-  const float* next;  // where L2 asks for one cache line a step of k: what a later call will read; or null
+  const float* next;  // what a later call will read, for which L2 asks while this one runs; or null
+  int64_t next_step = 0;  // words of it for which a step of k asks; at most a cache line
 };
+
+// The next_step with which calls of `steps` steps in all ask for `words`, so that memory is asked all the time for a
+// little: asked for at once, it would keep the loads waiting that the sum needs, and then be idle.
+inline int64_t even_step(int64_t words, int64_t steps) {
+  constexpr int64_t kLineWords = 16;
+  return std::min(kLineWords, (words + steps - 1) / steps);
+}
 
 using Microkernel = void (*)(const BrgemmArgs&);
 using RowsFunction = void (*)(float* c, int64_t c_stride, int rows, int n);

@@ -21,7 +21,8 @@ namespace loopwright {
 //   mr × nr    the register tile
 //   pack_a     copy the mc × kc block of A first, so that its rows neither collide in the cache nor lie on many pages
 //   prefetch   bytes ahead of B's stream that L1 asks for
-//   prefetch_next  with m inner: L2 asks for the next panel of B while the rows go over this one
+//   prefetch_next  L2 asks for the next panel of B (m inner) or the next block of them (n inner) while the rows go over
+//                  what is there
 struct DenseSchedule {
   enum class Order { kMInner, kNInner };
   int mr = 1, nr = 1;
