@@ -31,15 +31,15 @@ search: native  ## tune dense layers of real networks (make search ARGS="--help"
 test: native $(MODELS)/.small  ## the whole test suite (make test ARGS="-k search": a part of it)
 	@$(PY) -m pytest tests benchmarks -q $(ARGS)
 
-ablation: native  ## what each graph pass is worth, in ONNX Runtime (ARGS="mobilenetv2 --threads 1,2")
+ablation: native  ## what each step is worth: passes, tuning, graph view (ARGS="mobilenetv2 --threads 1,2", "--runtime onnxruntime")
 	@$(PY) -m benchmarks.ablation $(ARGS)
 
-bench: native $(MODELS)/.all  ## measure against the peers
+bench: native $(MODELS)/.all $(VENV)/.peers  ## measure against the peers
 	@$(PY) -m pytest benchmarks --benchmark $(ARGS)
 
 models: $(MODELS)/.all  ## the real models that benchmarks measure, about 220 MB
 
-lint: $(INSTALLED)  ## ruff, pyright and clang-format
+lint: $(VENV)/.peers  ## ruff, pyright and clang-format
 	@$(PIP) install -c constraints.txt clang-format pre-commit pyright ruff
 	@ruff check . && ruff format --check . && pyright
 	@clang-format --dry-run --Werror $$(git ls-files '*.h' '*.cc')
@@ -68,6 +68,10 @@ native: $(INSTALLED)  ## compile what changed in C++
 
 clean:  ## remove what was built; .venv stays
 	rm -rf build dist *.egg-info kernels/*.so compiler/*.so $(INSTALLED)
+
+$(VENV)/.peers: $(INSTALLED)
+	@$(PIP) install -c constraints.txt ncnn onnxruntime openvino pnnx
+	@touch $@
 
 # An index may lack a package, and the tests of its model are skipped then, with the reason.
 $(MODELS)/.small: benchmarks/models/requirements-small.txt $(INSTALLED)
