@@ -59,21 +59,22 @@ struct Tanh {
   }
 };
 
-// x/2 (1 + erf(x / sqrt 2)). |t| < 0.93: erf(t) = t P(t^2); else sign(t) (1 - e^Q(|t|)), Q a fit of log erfc on 0.9..4;
-// beyond 4, erf is 1 in float32.
+// x/2 (1 + erf(t)), t = x / sqrt 2, erf(t) = t P(t^2) / Q(t^2) on -4..4, beyond which it is 1 in float32. The rational
+// approximation is that of Eigen (MathFunctionsImpl.h).
 struct Gelu {
   template <class V>
   static typename V::Reg apply(typename V::Reg x) {
-    static constexpr float kErf[] = {1.12837915f,    -0.376124617f,  0.11281461f,
-                                     -0.0267532684f, 0.00497316866f, -0.000588760657f};
-    static constexpr float kLogErfc[] = {0.000300268825f, -1.1301551f,     -0.631956241f,
-                                         -0.109960799f,   0.0263551208f,   -0.00473695063f,
-                                         0.000592092759f, -4.5512773e-05f, 1.61024042e-06f};
-    const auto one = V::set1(1.0f), t = V::mul(x, V::set1(0.707106781f)), magnitude = V::abs(t);
-    const auto small = V::mul(t, polynomial<V>(V::mul(t, t), kErf));
-    const auto tail = exp<V>(polynomial<V>(V::min(V::set1(4.0f), magnitude), kLogErfc));
-    const auto erf = V::select_lt(magnitude, V::set1(0.93f), small, V::copysign(V::sub(one, tail), t));
-    return V::mul(V::mul(V::set1(0.5f), x), V::add(one, erf));
+    static constexpr float kNumerator[] = {-1.60960333262415e-02f, -2.95459980854025e-03f, -7.34990630326855e-04f,
+                                           -5.69250639462346e-05f, -2.10102402082508e-06f, 2.77068142495902e-08f,
+                                           -2.72614225801306e-10f};
+    static constexpr float kDenominator[] = {-1.42647390514189e-02f, -7.37332916720468e-03f, -1.68282697438203e-03f,
+                                             -2.13374055278905e-04f, -1.45660718464996e-05f};
+    const auto limit = V::set1(4.0f), half = V::mul(V::set1(0.5f), x);
+    const auto t = V::min(limit, V::max(V::sub(V::zero(), limit), V::mul(x, V::set1(0.707106781f))));
+    const auto square = V::mul(t, t);
+    const auto numerator = V::mul(V::mul(half, t), polynomial<V>(square, kNumerator));
+    const auto y = V::add(half, V::div(numerator, polynomial<V>(square, kDenominator)));
+    return V::select_lt(x, V::set1(-5.65685425f), V::zero(), y);  // where the halves would leave a rest of each other
   }
 };
 
