@@ -89,8 +89,8 @@ def parser() -> Parser:
     add(
         "--input-shape",
         action="append",
-        metavar="NAME=SIZES",
-        help="sizes of a model's input with dynamic dimensions, such as x=1x3x224x224; may be given several times",
+        metavar="NAME:SIZE,...",
+        help="sizes of a model's input with dynamic dimensions, such as x:1,3,224,224; may be given several times",
     )
     add(
         "--graph",

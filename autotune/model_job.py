@@ -93,12 +93,14 @@ def _check_graph(arguments: argparse.Namespace) -> None:
 def _input_shapes(given: list[str] | None) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {}
     for text in given or ():
-        name, _, sizes = text.rpartition("=")  # a name may have one itself
-        if not name or not re.fullmatch(r"[1-9][0-9]{0,8}(x[1-9][0-9]{0,8})*", sizes, re.ASCII):
-            raise ValueError(f"argument --input-shape: {text!r} is no NAME=SIZExSIZE... such as x=1x3x224x224")
+        # As the other commands have it; a name may have colons itself. NAME=1x3x224x224 is understood too.
+        found = re.fullmatch(r"(.+)[:=]([1-9][0-9]{0,8}(?:[,x][1-9][0-9]{0,8})*)", text, re.ASCII)
+        if found is None:
+            raise ValueError(f"argument --input-shape: {text!r} is no NAME:SIZE,... such as x:1,3,224,224")
+        name, sizes = found[1], found[2]
         if name in shapes:
             raise ValueError(f"argument --input-shape: {name} is given twice")
-        shapes[name] = tuple(map(int, sizes.split("x")))
+        shapes[name] = tuple(map(int, re.split("[,x]", sizes)))
     return shapes
 
 

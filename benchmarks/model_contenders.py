@@ -56,9 +56,7 @@ def frozen(name: str) -> onnx.ModelProto:
     """A model of ``benchmarks.models`` as published, but that its shapes are static."""
     import graph_passes
 
-    model = graph_passes.optimize(models.load(name), models.MODELS[name].input_shapes, ["freeze_shapes"]).model
-    model.ir_version = max(model.ir_version, 4)  # the first in which a weight need not be an input of the graph too
-    return model
+    return graph_passes.optimize(models.load(name), models.MODELS[name].input_shapes, ["freeze_shapes"]).model
 
 
 def judge(model: onnx.ModelProto, threads: int) -> Runner:

@@ -101,6 +101,7 @@ def _plain_initializers(model: ir.Model) -> None:
     common.RemoveInitializersFromInputsPass()(model)
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     fill_constants(model)
+    model.ir_version = max(model.ir_version or 0, 4)  # the first in which a weight need not be an input as well
 
 
 def fill_constants(model: ir.Model) -> None:

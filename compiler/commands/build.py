@@ -74,7 +74,7 @@ def _tuning(arguments: argparse.Namespace, model: OnnxFile) -> str:
     """The command that searches for this model's layers, as they are built here."""
     words = ["python", "-m", "autotune.search", "--model", str(arguments.model)]
     for name, sizes in model.shapes.items():
-        words += ["--input-shape", f"{name}={'x'.join(map(str, sizes))}"]
+        words += ["--input-shape", f"{name}:{','.join(map(str, sizes))}"]
     words += ["--threads", str(model.target.num_cores)]
     if arguments.target not in (None, "host"):
         words += ["--arch", arguments.target]

@@ -52,7 +52,7 @@ def complaint(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatc
         (("--model", "tiny.onnx", "--backend", "tvm"), ["--backend", "tvm", "choose from: kernel"]),
         (("--model", "tiny.onnx", "--arch", "mmx"), ["--arch", "mmx"]),
         (("--model", "tiny.onnx", "--threads", "100000"), ["threads", "100000", str(usable_cores())]),
-        (("--model", "tiny.onnx", "--input-shape", "x"), ["--input-shape", "'x'", "x=1x3x224x224"]),
+        (("--model", "tiny.onnx", "--input-shape", "x"), ["--input-shape", "'x'", "x:1,3,224,224"]),
         (("--model", "tiny.onnx", "--input-shape", "x=1x0"), ["--input-shape", "'x=1x0'"]),
         (("--model", "tiny.onnx", "--input-shape", "=1x2"), ["--input-shape", "'=1x2'"]),
         (("--model", "tiny.onnx", *["--input-shape", "x=1"] * 2), ["--input-shape", "x is given twice"]),
@@ -199,7 +199,7 @@ def test_a_model_is_searched_on_every_core_by_default_and_for_each_of_its_worklo
 
 def test_names_of_inputs_may_be_odd(empty_directory: Path) -> None:
     path = save_tiny_model(empty_directory, height="h")
-    asked = model_job(parser().parse_args(["--model", str(path), "--input-shape", "x=1x16x4x8"]))
+    asked = model_job(parser().parse_args(["--model", str(path), "--input-shape", "x:1,16,4,8"]))
     assert asked.input_shapes == {"x": (1, 16, 4, 8)}
     assert asked.workloads[0].sizes["h"] == 4
     with pytest.raises(ValueError, match="gpu_0/x=y"):  # it is no input of this model, but it is understood

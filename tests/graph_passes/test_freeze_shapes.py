@@ -225,3 +225,20 @@ def test_constants_that_are_outputs_keep_their_names() -> None:
 def test_what_is_filled_to_a_dynamic_shape_is_left() -> None:
     model = parsed("(float[N] x) => (float[N] y) { s = Shape(x)  k = ConstantOfShape(s)  y = Add(x, k) }")
     assert [node.op_type for node in frozen(model, x=(3,))[0].graph.node] == ["Shape", "ConstantOfShape", "Add"]
+
+
+def test_a_model_of_ir_version_3_stays_valid_without_weights_among_its_inputs() -> None:
+    weight = onnx.helper.make_tensor("w", onnx.TensorProto.FLOAT, [2], [1.0, 2.0])
+    tensor = onnx.helper.make_tensor_value_info
+    graph = onnx.helper.make_graph(
+        [onnx.helper.make_node("Add", ["x", "w"], ["y"])],
+        "old",
+        [tensor("x", onnx.TensorProto.FLOAT, [2]), tensor("w", onnx.TensorProto.FLOAT, [2])],
+        [tensor("y", onnx.TensorProto.FLOAT, [2])],
+        [weight],
+    )
+    old = onnx.helper.make_model(graph, ir_version=3, opset_imports=[onnx.helper.make_opsetid("", 8)])
+    frozen = graph_passes.optimize(old, passes=["freeze_shapes"]).model
+    assert [value.name for value in frozen.graph.input] == ["x"]
+    onnx.checker.check_model(frozen)
+    graph_passes.optimize(frozen)

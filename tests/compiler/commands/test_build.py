@@ -19,7 +19,7 @@ Complaint = Callable[..., str]
 
 
 def test_what_it_says(built: Built) -> None:
-    words = f"python -m autotune.search --model {built.onnx} --input-shape x=4x16 --input-shape scale=4x1 --threads 1"
+    words = f"python -m autotune.search --model {built.onnx} --input-shape x:4,16 --input-shape scale:4,1 --threads 1"
     assert f"\n1 of 1 layers that have schedules run by their default one; tune them with: {words}\n" in built.said
     assert "\nRecords: none (there is no records.sqlite here)\n" in built.said
     assert "\nLayers on our kernels: 1; generated functions: " in built.said
