@@ -28,9 +28,9 @@ _TURN_SECS = 0.02  # how long one candidate's turn in a round lasts, at least
 _TURN_RUNS = (3, 200)  # how many timed runs it has, at least and at most
 _LEAST_SHARE = 0.002  # of the network's time; layers that take less are left as they are
 
-_VERIFYING_ROUNDS = 60
-_VERIFYING_RUNS = 300  # of the whole network, before and after, in all rounds together, within these bounds:
-_VERIFYING_SECS = (1.0, 20.0)
+_VERIFYING_ROUNDS = 150  # so many that gains of 1 % show through the noise of a shared machine
+_VERIFYING_RUNS = 600  # of the whole network, before and after, in all rounds together, within these bounds:
+_VERIFYING_SECS = (1.0, 60.0)
 
 
 @dataclass(frozen=True)
