@@ -25,7 +25,8 @@ namespace reflection = tvm::ffi::reflection;
 void run_layer(PackedArgs args, Any*) {
   constexpr int kMostTensors = 8;
   const int count = args.size() - 2;
-  if (count < 1 || count > kMostTensors) TVM_FFI_THROW(ValueError) << "a layer takes 1 to " << kMostTensors << " tensors";
+  if (count < 1 || count > kMostTensors)
+    TVM_FFI_THROW(ValueError) << "a layer takes 1 to " << kMostTensors << " tensors";
   std::array<const DLTensor*, kMostTensors> tensors{};
   for (int i = 0; i < count; ++i) tensors[static_cast<size_t>(i)] = args[i + 2].cast<DLTensor*>();
   args[0].cast<const LayersObj*>()->run(args[1].cast<int64_t>(), tensors.data(), count);

@@ -278,11 +278,7 @@ class LayerNormLayer final : public Layer {
  private:
   LayerNormLayer(const Shape& shape, std::vector<float> gamma, std::vector<float> beta, float epsilon,
                  const Machine& machine)
-      : Layer({shape, shape}),
-        gamma_(std::move(gamma)),
-        beta_(std::move(beta)),
-        epsilon_(epsilon),
-        machine_(machine) {}
+      : Layer({shape, shape}), gamma_(std::move(gamma)), beta_(std::move(beta)), epsilon_(epsilon), machine_(machine) {}
 
   std::vector<float> gamma_, beta_;
   float epsilon_;

@@ -19,8 +19,8 @@ namespace loopwright {
 namespace {
 
 using tvm::ffi::Any;
-using tvm::ffi::Array;
 using tvm::ffi::AnyView;
+using tvm::ffi::Array;
 using tvm::ffi::String;
 using tvm::ffi::Tensor;
 
@@ -33,7 +33,7 @@ class Mapping {
  public:
   explicit Mapping(const std::string& path) {
     const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-    struct stat status {};
+    struct stat status{};
     if (file >= 0 && fstat(file, &status) == 0) {
       bytes_ = static_cast<size_t>(status.st_size);
       // A private, writable mapping: tensors are writable, the file must stay as it is.
@@ -94,8 +94,8 @@ std::vector<TensorSpec> specs(const json::Object& manifest, const char* key) {
   std::vector<TensorSpec> result;
   for (const Any& value : entry<json::Array>(manifest, key)) {
     const json::Object spec = object(value);
-    result.push_back({entry<String>(spec, "name"), tvm::ffi::StringToDLDataType(entry<String>(spec, "dtype")),
-                      shape_of(spec)});
+    result.push_back(
+        {entry<String>(spec, "name"), tvm::ffi::StringToDLDataType(entry<String>(spec, "dtype")), shape_of(spec)});
   }
   return result;
 }
@@ -116,7 +116,8 @@ Array<Tensor> weights(const json::Object& manifest, const std::string& path) {
       left /= static_cast<size_t>(size);
     }
     if (left == 0) throw broken("a weight lies outside of weights.bin");
-    tensors.push_back(Tensor::FromNDAlloc(Mapped{mapping}, tvm::ffi::ShapeView(shape.data(), shape.size()), DLDataType{kDLFloat, 32, 1}, DLDevice{kDLCPU, 0}, offset));
+    tensors.push_back(Tensor::FromNDAlloc(Mapped{mapping}, tvm::ffi::ShapeView(shape.data(), shape.size()),
+                                          DLDataType{kDLFloat, 32, 1}, DLDevice{kDLCPU, 0}, offset));
   }
   return tensors;
 }
@@ -163,7 +164,8 @@ Model Model::load(const std::string& folder) {
   const json::Object manifest = read_manifest(folder + "/manifest.json");
   const loopwright::Machine here = machine(manifest);
   share_thread_pool();
-  Layers layers = Layers::make(entry<json::Array>(manifest, "layers"), weights(manifest, folder + "/weights.bin"), here);
+  Layers layers =
+      Layers::make(entry<json::Array>(manifest, "layers"), weights(manifest, folder + "/weights.bin"), here);
   const tvm::ffi::Module executable = tvm::ffi::Module::LoadFromFile(folder + "/program.so");
   Program program(tvm::ffi::make_object<ProgramObj>(executable, std::move(layers)));
   return Model(std::make_shared<State>(State{specs(manifest, "inputs"), specs(manifest, "outputs"), program}));
@@ -173,7 +175,9 @@ const std::vector<TensorSpec>& Model::inputs() const { return state_->inputs; }
 
 const std::vector<TensorSpec>& Model::outputs() const { return state_->outputs; }
 
-Tensor Model::tensor(const TensorSpec& spec) { return aligned_tensor(tvm::ffi::ShapeView(spec.shape.data(), spec.shape.size()), spec.dtype); }
+Tensor Model::tensor(const TensorSpec& spec) {
+  return aligned_tensor(tvm::ffi::ShapeView(spec.shape.data(), spec.shape.size()), spec.dtype);
+}
 
 std::vector<Tensor> Model::run(const std::vector<Tensor>& inputs) const {
   if (inputs.size() != state_->inputs.size())

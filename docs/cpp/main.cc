@@ -36,8 +36,10 @@ Tensor ramp(const TensorSpec& spec) {
 
 void print_numbers(const Tensor& tensor) {
   if (!is_float32(tensor.dtype())) return;
-  const auto* values = reinterpret_cast<const float*>(static_cast<const char*>(tensor.data_ptr()) + tensor.byte_offset());
-  for (int64_t i = 0; i < std::min<int64_t>(tensor.numel(), 8); ++i) std::printf("  %.9g\n", static_cast<double>(values[i]));
+  const auto* values =
+      reinterpret_cast<const float*>(static_cast<const char*>(tensor.data_ptr()) + tensor.byte_offset());
+  for (int64_t i = 0; i < std::min<int64_t>(tensor.numel(), 8); ++i)
+    std::printf("  %.9g\n", static_cast<double>(values[i]));
 }
 
 void run(const std::string& folder, int runs) {

@@ -9,15 +9,17 @@ namespace onednn {
 
 // q and out (batch, queries, heads, head_dim), k and v (batch, keys, heads, head_dim). With `head_major`, each head lies
 // contiguous in memory; without, oneDNN reads and writes the arrays as they are, by strides.
-inline Layer attention(const py::array& q, const py::array& k, const py::array& v, const py::array& out, bool head_major,
-                       int threads) {
+inline Layer attention(const py::array& q, const py::array& k, const py::array& v, const py::array& out,
+                       bool head_major, int threads) {
   using tag = memory::format_tag;
   Layer layer(threads);
   const auto heads_first = [](const py::array& array) {
     return memory::dims{array.shape(0), array.shape(2), array.shape(1), array.shape(3)};
   };
   const memory::dim batch = q.shape(0), heads = q.shape(2), queries = q.shape(1), keys = k.shape(1), size = q.shape(3);
-  const auto plain = [&](const py::array& array) { return memory::desc(heads_first(array), data_type(array), tag::acbd); };
+  const auto plain = [&](const py::array& array) {
+    return memory::desc(heads_first(array), data_type(array), tag::acbd);
+  };
   const auto wanted = [&](const py::array& array) {
     return memory::desc(heads_first(array), data_type(array), head_major ? tag::abcd : tag::acbd);
   };

@@ -27,7 +27,8 @@ inline Layer dense(const std::string& primitive, const py::array& x, const py::a
     const dnnl::inner_product_forward::primitive_desc desc(layer.engine(), dnnl::prop_kind::forward_inference, source,
                                                            memory::desc({n, k}, data_type(weight), tag::any), bias_desc,
                                                            target, attr);
-    layer.add<dnnl::inner_product_forward>(desc, arguments(desc, memory::desc({n, k}, data_type(weight), tag::ab), bias_desc));
+    layer.add<dnnl::inner_product_forward>(
+        desc, arguments(desc, memory::desc({n, k}, data_type(weight), tag::ab), bias_desc));
   } else {
     const memory::desc bias_desc = bias.size() > 0 ? memory::desc({1, n}, data_type(bias), tag::ab) : memory::desc();
     const dnnl::matmul::primitive_desc desc(layer.engine(), source, memory::desc({k, n}, data_type(weight), tag::any),

@@ -59,7 +59,8 @@ class Layer {
 
   // Where the layer writes; run() then brings it into `array`. Before, run() brings `residual` there, if it is not empty:
   // oneDNN's way to add one is to sum into the output.
-  memory output(const py::array& array, const py::array& residual, const memory::desc& plain, const memory::desc& wanted) {
+  memory output(const py::array& array, const py::array& residual, const memory::desc& plain,
+                const memory::desc& wanted) {
     const memory target = in_place(array, plain);
     const memory own = plain == wanted ? target : allocate(wanted);
     if (residual.size() > 0) reorder(prepare_, in_place(residual, plain), own);

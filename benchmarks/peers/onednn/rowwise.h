@@ -23,8 +23,8 @@ inline Layer layer_norm(const py::array& x, const py::array& gamma, const py::ar
   const memory::desc desc(shape(x), data_type(x), memory::format_tag::ab);
   const memory::desc per_column(shape(gamma), data_type(gamma), memory::format_tag::a);
   const auto flags = dnnl::normalization_flags::use_scale | dnnl::normalization_flags::use_shift;
-  const dnnl::layer_normalization_forward::primitive_desc primitive(
-      layer.engine(), dnnl::prop_kind::forward_inference, desc, desc, epsilon, flags);
+  const dnnl::layer_normalization_forward::primitive_desc primitive(layer.engine(), dnnl::prop_kind::forward_inference,
+                                                                    desc, desc, epsilon, flags);
   layer.add<dnnl::layer_normalization_forward>(primitive, {{DNNL_ARG_SRC, layer.input(x, desc, desc)},
                                                            {DNNL_ARG_SCALE, layer.input(gamma, per_column, per_column)},
                                                            {DNNL_ARG_SHIFT, layer.input(beta, per_column, per_column)},

@@ -87,7 +87,9 @@ void bind_dense(py::module_& m) {
            py::arg("threads"), py::arg("schedule"))
       .def("__call__", &run_dense, py::arg("x"), py::arg("out"), py::arg("residual"))
       .def("time", &time_dense, py::arg("x"), py::arg("out"), py::arg("residual"), py::arg("number"), py::arg("repeat"))
-      .def("schedule", [](const Dense& dense, int64_t rows) { return to_dict(to_values(dense.schedule(rows))); }, py::arg("m"));
+      .def(
+          "schedule", [](const Dense& dense, int64_t rows) { return to_dict(to_values(dense.schedule(rows))); },
+          py::arg("m"));
 }
 
 }  // namespace loopwright

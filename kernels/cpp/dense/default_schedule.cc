@@ -33,7 +33,8 @@ Split best_split(const F32Kernels& kernels, int64_t m, int64_t n, int64_t k, int
       const double width = static_cast<double>(columns) / static_cast<double>(panels);
       // Every thread brings its rows of A and its columns of B from afar.
       const auto far = static_cast<double>(ceil_div(m, across_m) + ceil_div(n, threads / across_m)) * sizeof(float);
-      const double cycles = busiest * step_cycles(tile_costs(kernels.lanes), rows, width, static_cast<double>(k)) + far / kFarBytesPerCycle;
+      const double cycles = busiest * step_cycles(tile_costs(kernels.lanes), rows, width, static_cast<double>(k)) +
+                            far / kFarBytesPerCycle;
       if (cycles < best_cycles) {
         best_cycles = cycles;
         best = {static_cast<int>(std::min<int64_t>(max_mr, m)), nv, across_m};

@@ -51,8 +51,8 @@ struct BrgemmArgs {
   const float* late_residual = nullptr;  // in its place, where the sum is one block: added last, asked for first
   int64_t residual_stride;
   float lo, hi;
-  int64_t prefetch;   // words ahead of B's stream that L1 asks for; 0 asks for nothing
-  const float* next;  // what a later call will read, for which L2 asks while this one runs; or null
+  int64_t prefetch;       // words ahead of B's stream that L1 asks for; 0 asks for nothing
+  const float* next;      // what a later call will read, for which L2 asks while this one runs; or null
   int64_t next_step = 0;  // words of it for which a step of k asks; at most a cache line
 };
 

@@ -40,8 +40,8 @@ bool applies(Conv2dSchedule::Algorithm algorithm, const Conv2dGeometry& g, Dtype
 
 // Good without a search; the reasons are in conv2d/default_schedule.cc. Not for pointwise convolutions, which are
 // dense. Winograd's algorithms, which round more, are among the candidates only where they are allowed.
-Conv2dSchedule default_conv2d_schedule(Isa isa, Dtype dtype, const Conv2dGeometry& g, const Images& images,
-                                       int threads, bool winograd_allowed = true);
+Conv2dSchedule default_conv2d_schedule(Isa isa, Dtype dtype, const Conv2dGeometry& g, const Images& images, int threads,
+                                       bool winograd_allowed = true);
 
 class Convolution;
 
