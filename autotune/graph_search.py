@@ -162,7 +162,18 @@ def search_graph(
     """
     network, rng = Network(model, inputs), np.random.default_rng(seed)
     calls = network.calls(model)
-    now, trials = model, []
+    total = sum(call.secs for call in calls)
+    secs = float(np.clip(_VERIFYING_RUNS * total, *_VERIFYING_SECS))
+
+    def compared(before: CompiledModel, after: CompiledModel) -> Comparison:
+        return _compared(before, after, inputs, secs, seed, raise_if_interrupted)
+
+    # Winners alone, each a little lucky, may together be slower than what kernels take by themselves: then that is what
+    # the search goes on from.
+    tuned = {place: layer for place, layer in enumerate(model.layers) if layer.schedule}
+    plain = model.with_layers({place: layer.scheduled(None) for place, layer in tuned.items()})
+    start = compared(model, plain) if plain.schedules() != model.schedules() else None
+    now, trials = plain if start and start.gain.low > 0 else model, []
     for group in _apart(_sites(model, calls)):
         choices = {
             site: _choices(now, site, candidates(site.workload, now.layers[site.places[0]].threads))
@@ -173,15 +184,19 @@ def search_graph(
         tried = _tried(network, now, choices, rng, raise_if_interrupted)
         now = now.with_layers(_layers(now, {site: trial.after for site, trial in tried.items() if trial.gain}))
         for trial in tried.values():
-            trials.append(trial)
+            whole = _since(_runs_by(model, trial.places[0]), trial, start)
+            trials.append(whole)
             if on_trial:
-                on_trial(trial)
-    comparison = None
-    if any(trial.gain for trial in trials):
-        total = sum(call.secs for call in calls)
-        secs = float(np.clip(_VERIFYING_RUNS * total, *_VERIFYING_SECS))
-        comparison = _compared(model, now, inputs, secs, seed, raise_if_interrupted)
+                on_trial(whole)
+    comparison = compared(model, now) if any(trial.gain for trial in trials) else None
     return Outcome(tuple(sorted(trials, key=lambda trial: -trial.share)), now, comparison)
+
+
+def _since(first: Choice, trial: Trial, start: Comparison | None) -> Trial:
+    """The trial as a change of what the layers ran by at first, before the network as a whole went back to defaults."""
+    if first == trial.after:
+        return replace(trial, before=first, gain=None)
+    return replace(trial, before=first, gain=trial.gain or (start.gain if start else None))
 
 
 def _sites(model: CompiledModel, calls: Sequence[Call]) -> list[_Site]:

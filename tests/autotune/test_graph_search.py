@@ -161,6 +161,19 @@ def test_layers_that_take_next_to_nothing_are_left(noise: Callable[[float], None
     assert [trial.tried for trial in search_graph(model, {}, offering("best")).trials] == [0, 0]
 
 
+def test_a_network_that_is_faster_by_defaults_goes_back_to_them(noise: Callable[[float], None]) -> None:
+    noise(0.0)
+    own = {"default": 2.0, "lucky": 2.2, "good": 1.0}
+    model = network(own)
+    lucky = {place: layer.scheduled(schedule("lucky")) for place, layer in enumerate(model.layers)}
+    outcome = search_graph(
+        model.with_layers(lucky), {}, lambda w, _: [Candidate(schedule("good"), 2)] if w == B else []
+    )
+    assert outcome.holds
+    changed = {trial.workload: (trial.before.schedule, trial.after.schedule) for trial in outcome.changed}
+    assert changed == {A: (schedule("lucky"), DEFAULT), B: (schedule("lucky"), schedule("good"))}
+
+
 def test_an_interruption_is_asked_for_between_turns(noise: Callable[[float], None]) -> None:
     noise(0.01)
     asked = []
