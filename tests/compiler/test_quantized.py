@@ -37,7 +37,7 @@ def assert_agrees(published: onnx.ModelProto, *inputs: dict[str, np.ndarray]) ->
 
 
 def kernels(layers: tuple[Layer, ...]) -> dict[str, int]:
-    return Counter(layer.op for layer in layers)
+    return Counter(layer.op for layer in layers for _ in range(layer.calls))
 
 
 def convolution() -> onnx.ModelProto:
