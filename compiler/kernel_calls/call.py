@@ -22,7 +22,6 @@ class Call:
         inputs: what the kernel reads, in its order.
         activation: one that follows and that the kernel lacks: (its name among ``graph_passes.activations``, its
             numbers).
-        replaced: nodes beside this one that the kernel makes superfluous where nothing else reads them.
         output_perm: a transposition that is to follow, since the kernel's output has its axes in another order.
     """
 

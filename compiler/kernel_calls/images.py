@@ -9,7 +9,6 @@ import onnx_ir as ir
 
 from compiler.kernel_calls.call import Call, constant, is_float32, shape_of
 from graph_passes.values import data_input, main_output
-from graph_passes.window import Window
 
 
 def max_pool(node: ir.Node) -> Call | None:
@@ -83,6 +82,3 @@ def _positions(window: Mapping[str, Any], image: tuple[int, ...]) -> tuple[int, 
             room = min(room + stride - 1, size + begin - 1)
         counts.append(room // stride + 1)
     return tuple(counts)
-
-
-__all__ = ["Window", "average_pool", "global_average_pool", "max_pool", "mean"]
