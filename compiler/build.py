@@ -68,6 +68,7 @@ def build(
     *,
     example_inputs: Sequence[Any] | None = None,
     winograd: bool = True,
+    chains: bool = True,
     passes: Sequence[Any] | None = None,
 ) -> CompiledModel:
     """Compiles a model for this CPU.
@@ -82,6 +83,8 @@ def build(
             their default schedule; ``CompiledModel.untuned`` names them.
         example_inputs: what the PyTorch module is called with while it is exported.
         winograd: whether convolutions may use Winograd's algorithms, which round more than a sum does.
+        chains: whether a depthwise convolution and its neighbours may run as one kernel, slab by slab, where what lies
+            between them does not fit L2.
         passes: graph passes by name or as objects; None: the default ones. What the lowering needs is not among them:
             LSTMs are unrolled, integers multiplied as floats, and images laid out with channels last in any case.
 
@@ -103,7 +106,7 @@ def build(
     inputs, outputs = _specs(optimized.graph.inputs), _specs(optimized.graph.outputs)
     with _opened(schedules) as known:
         chosen = _Chosen(known, winograd)
-        lowered = lower(optimized, host, kernel_calls.Options(chosen, winograd, chosen.of_model))
+        lowered = lower(optimized, host, kernel_calls.Options(chosen, winograd, chains, chosen.of_model))
     from compiler.tvm_backend.executable import compile_module
 
     return CompiledModel(compile_module(lowered.module, host), lowered.layers, inputs, outputs, host, lowered.module)

@@ -24,6 +24,7 @@ class Layer:
         attributes: sizes, paddings and the like, as JSON has them.
         weights: float32 arrays by the attribute that refers to them.
         workload: what schedules are looked up and recorded by; None where there is nothing to schedule.
+        stages: the workloads that a chain runs one after the other, for reports; its own is None.
         threads: how many threads of the pool may take part.
         schedule: None takes the kernel's default.
         calls: how often a run calls it.
@@ -35,6 +36,7 @@ class Layer:
     attributes: Mapping[str, Any]
     weights: Mapping[str, np.ndarray] = field(default_factory=dict)
     workload: Workload | None = None
+    stages: tuple[Workload, ...] = ()
     threads: int = 1
     schedule: Schedule | None = None
     calls: int = 1
@@ -56,6 +58,7 @@ class Layer:
             **self.attributes,
             **places,
             "workload": self.workload.to_json() if self.workload else None,
+            "workloads": [workload.to_json() for workload in self.stages],
             "threads": self.threads,
             "calls": self.calls,
             "schedule": None if self.schedule is None else _plain(self.schedule.values),
@@ -63,7 +66,7 @@ class Layer:
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> Layer:
-        own = {"name", "op", "output_shape", "workload", "threads", "schedule", "calls", *weights}
+        own = {"name", "op", "output_shape", "workload", "workloads", "threads", "schedule", "calls", *weights}
         return cls(
             name=fields["name"],
             op=fields["op"],
@@ -71,6 +74,7 @@ class Layer:
             attributes={key: value for key, value in fields.items() if key not in own},
             weights=weights,
             workload=Workload.from_json(fields["workload"]) if fields["workload"] else None,
+            stages=tuple(map(Workload.from_json, fields["workloads"])),
             threads=fields["threads"],
             schedule=Schedule("kernel", fields["schedule"]) if fields["schedule"] else None,
             calls=fields["calls"],

@@ -242,8 +242,9 @@ class _Limits:
 
 
 def _row(layer: Layer, schedule: Schedule | None, seconds: float, limits: _Limits) -> ProfileRow:
-    workload = layer.workload
-    if workload is None:
+    workloads = layer.stages if layer.workload is None else (layer.workload,)
+    if not workloads:
         return ProfileRow(layer.name, layer.op, "kernel", schedule, seconds, None, None)
-    share = limits.secs(workload, layer.threads) / seconds
-    return ProfileRow(layer.name, str(workload), "kernel", schedule, seconds, workload.flops / seconds / 1e9, share)
+    share = sum(limits.secs(workload, layer.threads) for workload in workloads) / seconds
+    gflops = sum(workload.flops for workload in workloads) / seconds / 1e9
+    return ProfileRow(layer.name, " -> ".join(map(str, workloads)), "kernel", schedule, seconds, gflops, share)

@@ -10,6 +10,7 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "loopwright/schedule_values.h"
@@ -19,8 +20,8 @@ namespace loopwright {
 // Every reader throws std::invalid_argument where an entry is missing, or not what it is asked for as.
 class Description {
  public:
-  Description(const tvm::ffi::json::Object& entries, const tvm::ffi::Array<tvm::ffi::Tensor>& weights)
-      : entries_(entries), weights_(weights) {}
+  Description(tvm::ffi::json::Object entries, const tvm::ffi::Array<tvm::ffi::Tensor>& weights)
+      : entries_(std::move(entries)), weights_(weights) {}
 
   std::string text(const char* key) const { return as<tvm::ffi::String>(key, "a text"); }
   std::optional<std::string> optional_text(const char* key) const {
@@ -47,6 +48,16 @@ class Description {
     std::array<int64_t, N> result{};
     std::copy(values.begin(), values.end(), result.begin());
     return result;
+  }
+
+  std::vector<Description> objects(const char* key) const {
+    std::vector<Description> descriptions;
+    for (const auto& value : as<tvm::ffi::json::Array>(key, "a list")) {
+      const auto entries = value.try_cast<tvm::ffi::json::Object>();
+      if (!entries) throw refused(key, "a list of objects");
+      descriptions.push_back({*entries, weights_});
+    }
+    return descriptions;
   }
 
   std::optional<ScheduleValues> schedule() const {
@@ -103,7 +114,7 @@ class Description {
     return std::invalid_argument(std::string(key) + " must be " + wanted);
   }
 
-  const tvm::ffi::json::Object& entries_;
+  tvm::ffi::json::Object entries_;
   const tvm::ffi::Array<tvm::ffi::Tensor>& weights_;
 };
 

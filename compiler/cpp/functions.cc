@@ -87,6 +87,7 @@ TVM_FFI_STATIC_INIT_BLOCK() {
       .def_packed("loopwright.avg_pool2d", &run_layer)
       .def_packed("loopwright.avg_pool2d_with_pads", &run_layer)
       .def_packed("loopwright.conv2d", &run_layer)
+      .def_packed("loopwright.conv2d_chain", &run_layer)
       .def_packed("loopwright.dense", &run_layer)
       .def_packed("loopwright.layer_norm", &run_layer)
       .def_packed("loopwright.max_pool2d", &run_layer)

@@ -9,6 +9,7 @@
 #include "loopwright/activation.h"
 #include "loopwright/attention.h"
 #include "loopwright/conv2d.h"
+#include "loopwright/conv2d_chain.h"
 #include "loopwright/dense.h"
 #include "loopwright/pooling.h"
 #include "loopwright/rowwise.h"
@@ -71,26 +72,43 @@ class DenseLayer final : public Layer {
   std::unique_ptr<const Dense> op_;
 };
 
-class Conv2dLayer final : public Layer {
- public:
-  static std::unique_ptr<const Layer> make(const Description& d, const Machine& machine) {
+// What a convolution's description says of it, on images of its own.
+struct Convolved {
+  Images images;
+  Conv2dGeometry geometry;
+  bool residual;
+  Activation activation;
+
+  explicit Convolved(const Description& d) : geometry{}, activation(parse_activation(d.optional_text("activation"))) {
     const auto [n, h, w, c] = d.sizes<4>("x");
     const auto [o, group_c, kh, kw] = d.sizes<4>("weight_shape");
-    Conv2dGeometry g{};
+    Conv2dGeometry& g = geometry;
     g.groups = d.integer("groups");
     std::tie(g.stride_h, g.stride_w) = std::tuple_cat(d.sizes<2>("stride"));
     std::tie(g.dilation_h, g.dilation_w) = std::tuple_cat(d.sizes<2>("dilation"));
     std::tie(g.pad_top, g.pad_left, g.pad_bottom, g.pad_right) = std::tuple_cat(d.sizes<4>("padding"));
     positive("sizes", {n, h, w, c, o, group_c, kh, kw, g.groups, g.stride_h, g.stride_w, g.dilation_h, g.dilation_w});
     std::tie(g.c, g.o, g.kh, g.kw) = std::tuple(c, o, kh, kw);
-    const Images images{n, h, w};
+    images = {n, h, w};
+    residual = d.flag("residual");
     if (g.groups * group_c != c || o % g.groups != 0 || g.output_h(h) < 1 || g.output_w(w) < 1)
       throw std::invalid_argument("x, weight_shape, groups and padding must fit each other");
-    auto op = std::make_unique<Conv2d>(d.weight("weight", {o, group_c, kh, kw}), Dtype::kFloat32, g,
-                                       d.optional_weight("bias", {o}), parse_activation(d.optional_text("activation")),
-                                       machine.isa, machine.threads, schedule_for(d, g, images, machine));
-    auto shapes = with_residual({n, h, w, c}, d.flag("residual"), {n, g.output_h(h), g.output_w(w), o});
-    return std::unique_ptr<const Layer>(new Conv2dLayer(std::move(shapes), images, std::move(op)));
+  }
+
+  Shape x() const { return {images.n, images.h, images.w, geometry.c}; }
+  Shape out() const { return {images.n, geometry.output_h(images.h), geometry.output_w(images.w), geometry.o}; }
+  Shape weight() const { return {geometry.o, geometry.group_c(), geometry.kh, geometry.kw}; }
+};
+
+class Conv2dLayer final : public Layer {
+ public:
+  static std::unique_ptr<const Layer> make(const Description& d, const Machine& machine) {
+    const Convolved c(d);
+    auto op = std::make_unique<Conv2d>(d.weight("weight", c.weight()), Dtype::kFloat32, c.geometry,
+                                       d.optional_weight("bias", {c.geometry.o}), c.activation, machine.isa,
+                                       machine.threads, schedule_for(d, c.geometry, c.images, machine));
+    return std::unique_ptr<const Layer>(
+        new Conv2dLayer(with_residual(c.x(), c.residual, c.out()), c.images, std::move(op)));
   }
 
   void run(const DLTensor* const* tensors) const override {
@@ -118,6 +136,42 @@ class Conv2dLayer final : public Layer {
 
   Images images_;
   std::unique_ptr<const Conv2d> op_;
+};
+
+class Conv2dChainLayer final : public Layer {
+ public:
+  static std::unique_ptr<const Layer> make(const Description& d, const Machine& machine) {
+    std::vector<Conv2dChain::Stage> stages;
+    std::vector<Convolved> convolved;
+    for (const Description& stage : d.objects("stages")) {
+      const Convolved& c = convolved.emplace_back(stage);
+      const std::string place = std::to_string(stages.size());
+      stages.push_back({c.geometry, d.weight(("weight" + place).c_str(), c.weight()),
+                        d.optional_weight(("bias" + place).c_str(), {c.geometry.o}), c.activation});
+    }
+    if (convolved.empty()) throw std::invalid_argument("stages must be at least one");
+    for (size_t i = 0; i + 1 < convolved.size(); ++i)
+      if (convolved[i].out() != convolved[i + 1].x() || convolved[i].residual)
+        throw std::invalid_argument("stages must fit each other, and only the last may have a residual");
+    std::optional<int64_t> rows;
+    if (const auto values = d.schedule()) rows = parse_chain_rows(*values);
+    auto op = std::make_unique<Conv2dChain>(stages, convolved.front().images, machine.isa, machine.threads, rows);
+    const Convolved& last = convolved.back();
+    return std::unique_ptr<const Layer>(new Conv2dChainLayer(
+        with_residual(convolved.front().x(), last.residual, last.out()), std::move(op)));
+  }
+
+  void run(const DLTensor* const* tensors) const override {
+    const bool residual = shapes().size() == 3;
+    op_->run(read(tensors[0]), written(tensors[residual ? 2 : 1]), residual ? read(tensors[1]) : nullptr);
+  }
+  ScheduleValues schedule() const override { return chain_values(op_->rows()); }
+
+ private:
+  Conv2dChainLayer(std::vector<Shape> shapes, std::unique_ptr<const Conv2dChain> op)
+      : Layer(std::move(shapes)), op_(std::move(op)) {}
+
+  std::unique_ptr<const Conv2dChain> op_;
 };
 
 class AttentionLayer final : public Layer {
@@ -293,6 +347,7 @@ const std::map<std::string, Maker> kMakers = {
     {"avg_pool2d", &PoolLayer::make<Pooling::kAverage>},
     {"avg_pool2d_with_pads", &PoolLayer::make<Pooling::kAverageWithPads>},
     {"conv2d", &Conv2dLayer::make},
+    {"conv2d_chain", &Conv2dChainLayer::make},
     {"dense", &DenseLayer::make},
     {"layer_norm", &LayerNormLayer::make},
     {"max_pool2d", &PoolLayer::make<Pooling::kMax>},

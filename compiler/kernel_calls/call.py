@@ -22,6 +22,7 @@ class Call:
         inputs: what the kernel reads, in its order.
         activation: one that follows and that the kernel lacks: (its name among ``graph_passes.activations``, its
             numbers).
+        stages: of a chain, the workloads that it runs one after the other.
         output_perm: a transposition that is to follow, since the kernel's output has its axes in another order.
     """
 
@@ -32,6 +33,7 @@ class Call:
     workload: Workload | None = None
     activation: tuple[str, Mapping[str, float]] | None = None
     output_perm: tuple[int, ...] | None = None
+    stages: tuple[Workload, ...] = ()
 
 
 def is_float32(*values: ir.Value | None) -> bool:

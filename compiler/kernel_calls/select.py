@@ -12,6 +12,8 @@ import onnx_ir as ir
 
 from compiler.kernel_calls import images, products, rows
 from compiler.kernel_calls.call import Call
+from compiler.kernel_calls.chains import chained
+from compiler.kernel_calls.chains import find as find_chains
 from compiler.layer import Layer
 from compiler.records import Choice
 from compiler.schedule import Schedule
@@ -59,24 +61,32 @@ class Options:
     Attributes:
         schedules: what is known to be fast; None where nothing is.
         winograd: whether convolutions without a schedule may use Winograd's algorithms, which round more than a sum.
+        chains: whether neighbouring convolutions may run as one kernel.
         of_model: what was chosen for a whole model, by the workloads of its layers in their order; it goes before
             ``schedules``, and decides on threads as well.
     """
 
     schedules: Callable[[Workload, Target], Schedule | None]
     winograd: bool = True
+    chains: bool = True
     of_model: Callable[[Sequence[Workload], Target], Mapping[Workload, Choice]] = lambda _workloads, _target: {}
 
 
 def select(model: ir.Model, target: Target, options: Options) -> list[Layer]:
     """Rewrites the model's main graph; the layers are those of its calls, by their attribute "place"."""
+    chains = {chain[-1]: chain for chain in _chains(model.graph, target)} if options.chains else {}
+    inner = {node for chain in chains.values() for node in chain[:-1]}
     layers: list[Layer] = []
     places: dict[Hashable, int] = {}  # of layers that are the same but for their names, as in a recurrence
     weights: dict[Hashable, np.ndarray] = {}
     for node in list(model.graph):
-        call = _call(node) if node.graph is model.graph else None
-        if call is None:
+        if node.graph is not model.graph or node in inner:
             continue
+        nodes = chains.get(node, (node,))
+        calls = [call for call in map(_call, nodes) if call is not None]
+        if not calls:
+            continue
+        call = calls[0] if len(calls) == 1 else chained(calls)
         layer = _layer(node, call, target, options)
         digests = {name: _digest(weight) for name, weight in layer.weights.items()}
         shared = {name: weights.setdefault(digests[name], weight) for name, weight in layer.weights.items()}
@@ -86,9 +96,14 @@ def select(model: ir.Model, target: Target, options: Options) -> list[Layer]:
             layers.append(replace(layer, weights=shared))
         else:
             layers[place] = replace(layers[place], calls=layers[place].calls + 1)
-        _put(model, node, call, layers[place], place)
+        _put(model, nodes, call, layers[place], place)
     _drop_swaps(model.graph)
     return _scheduled(layers, target, options)
+
+
+def _chains(graph: ir.Graph, target: Target) -> list[tuple[ir.Node, ...]]:
+    calls = {node: call for node in graph if (call := _call(node)) is not None}
+    return find_chains(calls, target)
 
 
 def _digest(weight: np.ndarray) -> Hashable:
@@ -115,7 +130,7 @@ def _layer(node: ir.Node, call: Call, target: Target, options: Options) -> Layer
     if call.op == "conv2d":
         attributes["winograd"] = options.winograd
     name = node.name or node.outputs[0].name or f"layer {len(attributes)}"
-    return Layer(name, call.op, shape, attributes, call.weights, call.workload, threads)
+    return Layer(name, call.op, shape, attributes, call.weights, call.workload, call.stages, threads)
 
 
 def _scheduled(layers: Sequence[Layer], target: Target, options: Options) -> list[Layer]:
@@ -132,9 +147,10 @@ def _scheduled(layers: Sequence[Layer], target: Target, options: Options) -> lis
     return [scheduled(layer) for layer in layers]
 
 
-def _put(model: ir.Model, node: ir.Node, call: Call, layer: Layer, place: int) -> None:
-    """The kernel's call, and what of the node it leaves to others."""
-    output, shape = node.outputs[0], layer.output_shape
+def _put(model: ir.Model, nodes: Sequence[ir.Node], call: Call, layer: Layer, place: int) -> None:
+    """The kernel's call in the place of the nodes that it computes, and what of the last it leaves to others."""
+    node, shape = nodes[-1], layer.output_shape
+    output = node.outputs[0]
     new = [
         new_node(
             layer.op,
@@ -157,7 +173,7 @@ def _put(model: ir.Model, node: ir.Node, call: Call, layer: Layer, place: int) -
         name, numbers = call.activation
         new.append(_activation(model, new[-1].outputs[0], name, numbers))
     model.opset_imports.setdefault(DOMAIN, 1)
-    supplant([node], new)
+    supplant(nodes, new)
 
 
 def _activation(model: ir.Model, x: ir.Value, name: str, numbers: Mapping[str, float]) -> ir.Node:

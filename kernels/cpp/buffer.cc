@@ -23,14 +23,15 @@ Buffer make_buffer(int64_t floats) {
   return buffer;
 }
 
-float* scratch(int64_t floats) {
-  thread_local Buffer buffer;
-  thread_local int64_t size = 0;
-  if (size < floats) {
-    buffer = make_buffer(floats);
-    size = floats;
-  }
-  return buffer.get();
+float* scratch(int64_t floats, ScratchOf user) {
+  struct Kept {
+    Buffer buffer;
+    int64_t floats = 0;
+  };
+  thread_local Kept kept[2];
+  Kept& own = kept[static_cast<int>(user)];
+  if (own.floats < floats) own = {make_buffer(floats), floats};
+  return own.buffer.get();
 }
 
 void evict(const void* data, int64_t bytes, int threads) {

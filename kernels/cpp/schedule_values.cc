@@ -135,6 +135,8 @@ Conv2d::Schedule parse_conv2d_schedule(const Conv2dGeometry& geometry, Dtype dty
   return s;
 }
 
+int64_t parse_chain_rows(const ScheduleValues& values) { return Reader(values).integer("rows"); }
+
 ScheduleValues to_values(const DenseSchedule& s) {
   return {{"mr", s.mr},
           {"nr", s.nr},
@@ -156,5 +158,7 @@ ScheduleValues to_values(const AttentionSchedule& s) {
 ScheduleValues to_values(const Conv2d::Schedule& s) {
   return std::visit([](const auto& kind) { return values_of(kind); }, s);
 }
+
+ScheduleValues chain_values(int64_t rows) { return {{"rows", rows}}; }
 
 }  // namespace loopwright

@@ -125,6 +125,25 @@ void Conv2d::run(const void* x, const Images& images, void* out, Dtype out_dtype
   convolution(s).run(s, in, images, to, added);
 }
 
+void Conv2d::run_rows(const float* x, const Images& images, int64_t begin, int64_t end, float* out,
+                      const float* residual) const {
+  if (depthwise_) return depthwise_->run_rows(x, images, begin, end, out, residual);
+  const Matrix in{const_cast<float*>(x), geometry_.c, dtype_}, to{out, geometry_.o, dtype_};
+  const Matrix added{const_cast<float*>(residual), geometry_.o, dtype_};
+  if (dense_) {
+    const auto from = [&](const Matrix& m) {
+      return Matrix{m.data ? m.address(begin * images.w, 0) : nullptr, m.stride, m.dtype};
+    };
+    return dense_->run(from(in), (end - begin) * images.w, from(to), from(added));
+  }
+  const auto s = std::get<Conv2dSchedule>(schedule(images));
+  convolution(s).run_rows(s, in, images, begin, end, to, added);
+}
+
+bool Conv2d::by_rows(const Images& images) const {
+  return dense_ || depthwise_ || convolution(std::get<Conv2dSchedule>(schedule(images))).by_rows();
+}
+
 void Conv2d::evict_weights(const Images& images) const {
   if (dense_) return dense_->evict_weights();
   if (depthwise_) return depthwise_->evict_weights();

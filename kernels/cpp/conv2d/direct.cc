@@ -54,7 +54,14 @@ class DirectConvolution final : public Convolution {
   }
 
   void run(const Conv2dSchedule& s, const Matrix& x, const Images& images, const Matrix& out,
-           const Matrix& residual) const override;
+           const Matrix& residual) const override {
+    run_lines(s, x, images, 0, images.n * words_.output_h(images.h), out, residual);
+  }
+  void run_rows(const Conv2dSchedule& s, const Matrix& x, const Images& images, int64_t begin, int64_t end,
+                const Matrix& out, const Matrix& residual) const override {
+    run_lines(s, x, images, begin, end, out, residual);
+  }
+  bool by_rows() const override { return true; }
   void evict_weights() const override { evict(weight_.get(), weight_floats_ * kWordBytes, layer_.threads); }
 
  private:
@@ -66,6 +73,9 @@ class DirectConvolution final : public Convolution {
     float* sums;
     const float** pointers;
   };
+  // Lines begin..end: the output's rows, those of all images counted through.
+  void run_lines(const Conv2dSchedule& s, const Matrix& x, const Images& images, int64_t begin, int64_t end,
+                 const Matrix& out, const Matrix& residual) const;
   void run_rectangle(const Call& call, int64_t line_begin, int64_t line_end, int64_t panel_begin, int64_t panel_end,
                      const Scratch& scratch) const;
   // Rows begin..end of one image, of which those that are in it are written, between zeros for what is not.
@@ -114,10 +124,10 @@ struct DirectConvolution::Call {
   int64_t sums_stride;  // floats from pixel to pixel of partial sums
 };
 
-void DirectConvolution::run(const Conv2dSchedule& s, const Matrix& x, const Images& images, const Matrix& out,
-                            const Matrix& residual) const {
+void DirectConvolution::run_lines(const Conv2dSchedule& s, const Matrix& x, const Images& images, int64_t begin,
+                                  int64_t end, const Matrix& out, const Matrix& residual) const {
   const Conv2dGeometry& g = words_;
-  const int64_t oh = g.output_h(images.h), ow = g.output_w(images.w), lines = images.n * oh;
+  const int64_t oh = g.output_h(images.h), ow = g.output_w(images.w), lines = end - begin;
   const int64_t across_m = s.threads_m, across_n = layer_.threads / s.threads_m;
   const auto panels = static_cast<int64_t>(panels_.size());
 
@@ -151,7 +161,7 @@ void DirectConvolution::run(const Conv2dSchedule& s, const Matrix& x, const Imag
   parallel(layer_.threads, [&](int thread) {
     const int64_t i = thread / across_n, j = thread % across_n;
     float* own = floats + thread * (rows_floats + sums_floats);
-    run_rectangle(call, split_begin(lines, across_m, i), split_begin(lines, across_m, i + 1),
+    run_rectangle(call, begin + split_begin(lines, across_m, i), begin + split_begin(lines, across_m, i + 1),
                   split_begin(panels, across_n, j), split_begin(panels, across_n, j + 1),
                   {own, own + rows_floats, pointers.data() + 2 * call.sum.per_block * thread});
   });

@@ -15,13 +15,18 @@ class ReferenceConvolution final : public Convolution {
         weight_(layer.weight,
                 layer.weight + layer.geometry.o * layer.geometry.kh * layer.geometry.kw * layer.geometry.group_c()) {}
 
-  void run(const Conv2dSchedule&, const Matrix& x, const Images& in, const Matrix& out,
+  void run(const Conv2dSchedule& s, const Matrix& x, const Images& in, const Matrix& out,
            const Matrix& residual) const override {
+    run_rows(s, x, in, 0, in.n * layer_.geometry.output_h(in.h), out, residual);
+  }
+
+  void run_rows(const Conv2dSchedule&, const Matrix& x, const Images& in, int64_t first, int64_t last,
+                const Matrix& out, const Matrix& residual) const override {
     const Conv2dGeometry& g = layer_.geometry;
-    const int64_t oh = g.output_h(in.h), ow = g.output_w(in.w), lines = in.n * oh;
+    const int64_t oh = g.output_h(in.h), ow = g.output_w(in.w), lines = last - first;
     parallel(layer_.threads, [&](int thread) {
-      const int64_t end = split_begin(lines, layer_.threads, thread + 1);
-      for (int64_t line = split_begin(lines, layer_.threads, thread); line < end; ++line)
+      const int64_t end = first + split_begin(lines, layer_.threads, thread + 1);
+      for (int64_t line = first + split_begin(lines, layer_.threads, thread); line < end; ++line)
         for (int64_t q = 0; q < ow; ++q)
           for (int64_t o = 0; o < g.o; ++o) {
             const int64_t pixel = line * ow + q;
@@ -32,6 +37,8 @@ class ReferenceConvolution final : public Convolution {
           }
     });
   }
+
+  bool by_rows() const override { return true; }
 
  private:
   // The sum for output channel `o` of pixel (r, q).

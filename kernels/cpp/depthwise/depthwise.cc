@@ -89,32 +89,41 @@ DepthwiseSchedule DepthwiseConv2d::schedule(const Images& images) const {
   return fixed_ ? *fixed_ : default_depthwise_schedule(isa_, geometry_, images, threads_);
 }
 
-void DepthwiseConv2d::run(const float* x, const Images& images, float* out, const float* residual) const {
+DepthwiseConv2d::Call DepthwiseConv2d::call(const float* x, const Images& images, float* out,
+                                             const float* residual) const {
   const Conv2dGeometry& g = geometry_;
   const WindowAxis rows{images.h, g.kh, g.stride_h, g.pad_top, g.dilation_h};
   const WindowAxis columns{images.w, g.kw, g.stride_w, g.pad_left, g.dilation_w};
   const int64_t oh = g.output_h(images.h), ow = g.output_w(images.w);
-  const Call call{x,
-                  images,
-                  out,
-                  residual,
-                  schedule(images),
-                  oh,
-                  ow,
-                  rows,
-                  columns,
-                  window_runs(rows, oh),
-                  window_runs(columns, ow)};
+  return {x,
+          images,
+          out,
+          residual,
+          schedule(images),
+          oh,
+          ow,
+          rows,
+          columns,
+          window_runs(rows, oh),
+          window_runs(columns, ow)};
+}
 
+void DepthwiseConv2d::run(const float* x, const Images& images, float* out, const float* residual) const {
+  const Call call = this->call(x, images, out, residual);
   const int64_t across_m = call.schedule.threads_m, across_c = threads_ / across_m;
-  const int64_t lines = images.n * oh, vectors = padded_channels_ / kernels_.lanes;
+  const int64_t lines = images.n * call.oh, vectors = padded_channels_ / kernels_.lanes;
   parallel(threads_, [&](int thread) {
     const int64_t i = thread / across_c, j = thread % across_c;
     const Part part{call, split_begin(lines, across_m, i), split_begin(lines, across_m, i + 1),
                     split_begin(vectors, across_c, j) * kernels_.lanes,
-                    std::min(split_begin(vectors, across_c, j + 1) * kernels_.lanes, g.c)};
+                    std::min(split_begin(vectors, across_c, j + 1) * kernels_.lanes, geometry_.c)};
     if (part.line_begin < part.line_end && part.channel_begin < part.channel_end) run_part(part);
   });
+}
+
+void DepthwiseConv2d::run_rows(const float* x, const Images& images, int64_t begin, int64_t end, float* out,
+                               const float* residual) const {
+  run_part({call(x, images, out, residual), begin, end, 0, geometry_.c});
 }
 
 void DepthwiseConv2d::run_part(const Part& part) const {

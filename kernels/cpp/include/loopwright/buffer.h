@@ -17,9 +17,12 @@ using Buffer = std::unique_ptr<float[], FreeDeleter>;
 // Throws std::bad_alloc.
 Buffer make_buffer(int64_t floats);
 
+// Who uses a thread's scratch: an operator, or what runs operators one after the other and so needs its own meanwhile.
+enum class ScratchOf { kOperator, kChain };
+
 // At least `floats` floats of the calling thread, kept from call to call: what they hold is whatever the last user
 // left. Throws std::bad_alloc.
-float* scratch(int64_t floats);
+float* scratch(int64_t floats, ScratchOf user = ScratchOf::kOperator);
 
 // Puts `bytes` bytes out of every cache, `threads` threads at it together.
 void evict(const void* data, int64_t bytes, int threads);

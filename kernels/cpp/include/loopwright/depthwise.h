@@ -35,6 +35,11 @@ class DepthwiseConv2d {
   // overlap it in no other way, and `out` must not overlap x. Safe to call from several threads at once.
   void run(const float* x, const Images& images, float* out, const float* residual) const;
 
+  // Rows begin..end of the one image's output, on the calling thread: only the rows of x under their windows are read,
+  // and x, out and residual are where row 0 would be.
+  void run_rows(const float* x, const Images& images, int64_t begin, int64_t end, float* out,
+                const float* residual) const;
+
   // What run() will use for these images.
   DepthwiseSchedule schedule(const Images& images) const;
   // Puts the packed weights out of all caches, as the other layers of a network do: for measuring.
@@ -48,6 +53,7 @@ class DepthwiseConv2d {
     int64_t image, row_begin, row_end, channel, channels;
   };
 
+  Call call(const float* x, const Images& images, float* out, const float* residual) const;
   void run_part(const Part& part) const;
   void run_strips(const Call& call, const Block& block) const;
   void run_windows(const Call& call, const Block& block) const;

@@ -24,8 +24,12 @@ AttentionSchedule parse_attention_schedule(const ScheduleValues& values);
 // Of the kind that such a convolution takes.
 Conv2d::Schedule parse_conv2d_schedule(const Conv2dGeometry& geometry, Dtype dtype, const ScheduleValues& values);
 
+// Rows of the last output that a chain of convolutions computes at a time.
+int64_t parse_chain_rows(const ScheduleValues& values);
+
 ScheduleValues to_values(const DenseSchedule& s);
 ScheduleValues to_values(const AttentionSchedule& s);
 ScheduleValues to_values(const Conv2d::Schedule& s);
+ScheduleValues chain_values(int64_t rows);
 
 }  // namespace loopwright

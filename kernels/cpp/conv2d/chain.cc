@@ -1,0 +1,146 @@
+// A layer whose output does not fit L2 writes it to L3 or memory, and the next one reads it back; where a layer has few
+// operations a byte, as depthwise convolutions and those with few channels, that takes longer than computing does. So a
+// slab of rows goes through all stages before the next one:
+//
+//   for each slab of rows of the last output
+//     for each stage, first to last
+//       move the rows that the next windows still need to the front of the stage's slab
+//       compute the rows that are new
+//
+// No row is computed twice but at the borders between threads, each of which takes neighbouring rows of an image.
+#include "loopwright/conv2d_chain.h"
+
+#include <algorithm>
+#include <cstring>
+#include <exception>
+#include <stdexcept>
+
+#include "loopwright/machine.h"
+#include "loopwright/split.h"
+#include "loopwright/thread_pool.h"
+
+namespace loopwright {
+namespace {
+
+// Of L2, for slabs: the other half holds weights and what streams past.
+constexpr int64_t kShareOfL2 = 2;
+
+Conv2d::Schedule default_schedule(const Conv2dGeometry& g, const Images& image, int64_t slab_rows, Isa isa) {
+  if (g.pointwise()) return default_dense_schedule(isa, Dtype::kFloat32, slab_rows * image.w, g.o, g.c, 1);
+  if (g.depthwise()) return default_depthwise_schedule(isa, g, image, 1);
+  return default_conv2d_schedule(isa, Dtype::kFloat32, g, image, 1, false);
+}
+
+}  // namespace
+
+Conv2dChain::Conv2dChain(const std::vector<Stage>& stages, const Images& images, Isa isa, int threads,
+                         std::optional<int64_t> rows)
+    : images_(images.n), threads_(threads) {
+  if (stages.empty()) throw std::invalid_argument("a chain has at least one stage");
+  if (rows && *rows < 1) throw std::invalid_argument("schedule: rows must be at least 1");
+  Images image{1, images.h, images.w};
+  int64_t channels = stages.front().geometry.c;
+  for (const Stage& stage : stages) {
+    const Conv2dGeometry& g = stage.geometry;
+    const int64_t oh = g.output_h(image.h), ow = g.output_w(image.w);
+    if (g.c != channels || oh < 1 || ow < 1)
+      throw std::invalid_argument("each stage of a chain must fit what the one before it writes");
+    links_.push_back({image, g, oh, ow, nullptr});
+    image = {1, oh, ow};
+    channels = g.o;
+  }
+
+  const int64_t oh = links_.back().oh;
+  const int64_t room = cache_bytes()[1] / kShareOfL2 / static_cast<int64_t>(sizeof(float));
+  rows_ = rows ? std::min(*rows, oh) : 1;
+  while (!rows && rows_ < oh && slab_floats(rows_ + 1) <= room) ++rows_;
+
+  const std::vector<int64_t> heights = slab_rows(rows_);
+  for (size_t i = 0; i < stages.size(); ++i) {
+    const Stage& stage = stages[i];
+    std::optional<Conv2d::Schedule> schedule;
+    if (isa != Isa::kReference) schedule = default_schedule(stage.geometry, links_[i].in, heights[i], isa);
+    links_[i].op = std::make_unique<Conv2d>(stage.weight, Dtype::kFloat32, stage.geometry, stage.bias,
+                                            stage.activation, isa, 1, schedule);
+  }
+}
+
+Conv2dChain::Rows Conv2dChain::under(const Link& link, Rows rows) {
+  const Conv2dGeometry& g = link.geometry;
+  const int64_t first = rows.begin * g.stride_h - g.pad_top, last = (rows.end - 1) * g.stride_h - g.pad_top + g.span_h();
+  const int64_t begin = std::clamp<int64_t>(first, 0, link.in.h);
+  return {begin, std::clamp<int64_t>(last, begin, link.in.h)};
+}
+
+std::vector<int64_t> Conv2dChain::slab_rows(int64_t rows) const {
+  std::vector<int64_t> heights(links_.size(), rows);
+  for (size_t i = links_.size(); --i > 0;) {
+    const Conv2dGeometry& g = links_[i].geometry;
+    heights[i - 1] = std::min(links_[i].in.h, (heights[i] - 1) * g.stride_h + g.span_h());
+  }
+  return heights;
+}
+
+int64_t Conv2dChain::slab_floats(int64_t rows) const {
+  const std::vector<int64_t> heights = slab_rows(rows);
+  int64_t floats = 0;
+  for (size_t i = 0; i + 1 < links_.size(); ++i) floats += heights[i] * links_[i].row_floats();
+  return floats;
+}
+
+void Conv2dChain::run(const float* x, float* out, const float* residual) const {
+  const Link &first = links_.front(), &last = links_.back();
+  const int64_t lines = images_ * last.oh, in_floats = first.in.h * first.in.w * first.geometry.c;
+  const int64_t out_floats = last.oh * last.row_floats();
+  std::vector<std::exception_ptr> failures(static_cast<size_t>(threads_));
+  parallel(threads_, [&](int thread) {
+    try {
+      float* slabs = scratch(slab_floats(rows_), ScratchOf::kChain);
+      const int64_t end = split_begin(lines, threads_, thread + 1);
+      for (int64_t line = split_begin(lines, threads_, thread), next; line < end; line = next) {
+        const int64_t image = line / last.oh, begin = line % last.oh;
+        next = std::min(end, (image + 1) * last.oh);
+        run_range(x + image * in_floats, out + image * out_floats, residual ? residual + image * out_floats : nullptr,
+                  {begin, begin + next - line}, slabs);
+      }
+    } catch (...) {  // of memory; the pool's threads must not throw
+      failures[static_cast<size_t>(thread)] = std::current_exception();
+    }
+  });
+  for (const std::exception_ptr& failure : failures)
+    if (failure) std::rethrow_exception(failure);
+}
+
+void Conv2dChain::run_range(const float* x, float* out, const float* residual, Rows range, float* slabs) const {
+  const size_t count = links_.size();
+  const std::vector<int64_t> heights = slab_rows(rows_);
+  std::vector<Rows> held(count, Rows{0, 0});  // of each stage's output; what its slab begins with
+  std::vector<Rows> wanted(count);
+  const EvenSplit pieces(range.count(), rows_);
+  for (int64_t piece = 0, begin = range.begin; piece < pieces.count; begin += pieces.size(piece++)) {
+    wanted.back() = {begin, begin + pieces.size(piece)};
+    for (size_t i = count - 1; i > 0; --i) wanted[i - 1] = under(links_[i], wanted[i]);
+
+    const float* in = x;
+    float* slab = slabs;
+    for (size_t i = 0; i < count; ++i) {
+      const Link& link = links_[i];
+      if (i + 1 == count) {
+        link.op->run_rows(in, link.in, wanted[i].begin, wanted[i].end, out, residual);
+        break;
+      }
+      const int64_t row = link.row_floats();
+      const int64_t fresh = std::max(held[i].end, wanted[i].begin);
+      if (fresh > wanted[i].begin)
+        std::memmove(slab, slab + (wanted[i].begin - held[i].begin) * row,
+                     static_cast<size_t>((fresh - wanted[i].begin) * row) * sizeof(float));
+      held[i] = wanted[i];
+      float* row_0 = slab - wanted[i].begin * row;
+      if (fresh < wanted[i].end) link.op->run_rows(in, link.in, fresh, wanted[i].end, row_0, nullptr);
+      in = row_0;
+      slab += heights[i] * row;
+    }
+  }
+}
+
+}  // namespace loopwright
