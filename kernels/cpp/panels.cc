@@ -20,13 +20,15 @@ void pack_panel(const Panel& panel, const float* w, int64_t stride, int64_t k, f
 }  // namespace
 
 std::vector<Panel> split_panels(int64_t n, int64_t k, int nr, int lanes) {
-  const int64_t vectors = ceil_div(n, lanes), count = ceil_div(vectors, nr / lanes);
+  const EvenSplit split(ceil_div(n, lanes), nr / lanes);
   std::vector<Panel> panels;
-  for (int64_t i = 0; i < count; ++i) {
-    const int64_t begin = split_begin(vectors, count, i) * lanes, end = split_begin(vectors, count, i + 1) * lanes;
-    const int width = static_cast<int>(end - begin);
-    panels.push_back({begin * k, begin, width / lanes, width, static_cast<int>(std::min(end, n) - begin)});
+  for (int64_t i = 0, column = 0; i < split.count; column += split.size(i++) * lanes) {
+    const auto vectors = static_cast<int>(split.size(i));
+    const int width = vectors * lanes;
+    panels.push_back({column * k, column, vectors, width, static_cast<int>(std::min<int64_t>(width, n - column))});
   }
+  for (size_t i = panels.size() - 1; i-- > 0;)
+    if (panels[i + 1].n == panels[i].nr) panels[i].alike = panels[i + 1].alike + 1;
   return panels;
 }
 

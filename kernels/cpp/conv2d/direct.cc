@@ -233,11 +233,12 @@ void DirectConvolution::run_rectangle(const Call& call, int64_t line_begin, int6
       const float* next = s.prefetch_next && more && blocks * panels > 1 ? packed(next_index) : nullptr;
       const int64_t next_nr = panels_[panel_begin + next_index % panels].nr;
       args.next_step = even_step(next_nr, lines * tiles.count);
+      args.next_tile_step = block_runs * args.k * args.next_step;
       const int64_t group_channel = panel.column / g.group_o() * g.group_c();
 
       int64_t tile_index = 0;
       for (int64_t r = 0; r < lines; ++r)
-        for (int64_t tile = 0, q = 0; tile < tiles.count; ++tile, ++tile_index) {
+        for (int64_t tile = 0, q = 0; tile < tiles.count; tile += args.count, tile_index += args.count) {
           const int mr = static_cast<int>(tiles.size(tile));
           const float* window = rows + r * g.stride_h * call.row_words + q * g.stride_w * g.c + group_channel;
           args.batch = 0;
@@ -248,13 +249,17 @@ void DirectConvolution::run_rectangle(const Call& call, int64_t line_begin, int6
             a[args.batch] = window + from.row * call.row_words + from.column + from.channel;
             b[args.batch++] = weights + t * args.k * panel.nr;
           }
+          args.count = std::min(call.output.most_in_series(args, panel, of_sum), tiles.alike(tile));
           const bool ask = next && tile_index * args.next_step < next_nr;
-          args.next = ask ? next + tile_index * block_runs * args.k * args.next_step : nullptr;
+          args.next = ask ? next + tile_index * args.next_tile_step : nullptr;
+          if (ask)  // until all is asked for
+            args.count = std::min(args.count, ceil_div(next_nr, args.next_step) - tile_index);
+          args.a_step = mr * args.a_stride;
           float* sums = scratch.sums;
           if (!call.one_block)
             sums += (r * call.ow + q) * call.sums_stride + panel.column - panels_[panel_begin].column;
           call.output.run(args, (line + r) * call.ow + q, mr, panel, of_sum, sums, call.sums_stride);
-          q += mr;
+          q += mr * args.count;
         }
     }
   }

@@ -73,7 +73,8 @@ DenseSchedule default_dense_schedule(Isa isa, Dtype dtype, int64_t m, int64_t n,
     s.kc = ceil_div(k, ceil_div(k, kLongestSum));
     const int64_t fitting = l2 / 4 / (s.kc * kWordBytes) / s.nr * s.nr;
     s.nc = std::min(s.nc, std::max<int64_t>(fitting, s.nr));
-    s.order = DenseSchedule::Order::kNInner;
+    // A panel alone stays while the rows go past it in one series.
+    s.order = n <= s.nr ? DenseSchedule::Order::kMInner : DenseSchedule::Order::kNInner;
     s.prefetch_next = s.nc < n && s.kc == k;
     return s;
   }

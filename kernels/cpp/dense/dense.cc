@@ -134,12 +134,11 @@ void Dense::run_rectangle(const Rectangle& part, const DenseSchedule& s, const M
         args.prefetch = s.prefetch / kWordBytes;
         const TileOutput::Part of_sum{kb == 0, kb + 1 == k_blocks};
         const auto packed = [&](const Panel& panel) { return weight_.get() + panel.offset + k_begin * panel.nr; };
-        const auto run_tile = [&](int64_t row, int mr, const Panel& panel, const float* next) {
+        const auto run_tiles = [&](int64_t row, int mr, const Panel& panel) {
           const float* a_tile = a + row * a_stride;
           const float* b_tile = packed(panel);
           args.a = &a_tile;
           args.b = &b_tile;
-          args.next = next;
           const int64_t out_row = row_begin + row;
           float* sums = scratch.sums;
           if (k_blocks > 1)
@@ -151,21 +150,42 @@ void Dense::run_rectangle(const Rectangle& part, const DenseSchedule& s, const M
         const bool n_inner = s.order == DenseSchedule::Order::kNInner;
         const int64_t step = n_inner ? panel_end - panel_begin : 1;
         const int64_t known = n_inner && mb + 1 == m_blocks && k_blocks == 1 ? part.panel_end : panel_end;
-        const auto run_asking = [&](int64_t tile, int64_t row, int64_t p) {
-          const float* next = nullptr;
-          if (s.prefetch_next && p + step < known) {
-            const Panel& after = panels_[p + step];
-            args.next_step = even_step(after.nr, tiles.count);
-            if (tile * args.next_step < after.nr) next = packed(after) + tile * kc * args.next_step;
-          }
-          run_tile(row, height(tile), panels_[p], next);
+        // Makes row tile `tile` ask for its share; whether there is one.
+        const auto ask = [&](int64_t tile, int64_t p) {
+          args.next = nullptr;
+          if (!s.prefetch_next || p + step >= known) return false;
+          const Panel& after = panels_[p + step];
+          args.next_step = even_step(after.nr, tiles.count);
+          if (tile * args.next_step < after.nr) args.next = packed(after) + tile * kc * args.next_step;
+          return args.next != nullptr;
         };
         if (n_inner) {
           for (int64_t tile = 0, row = 0; tile < tiles.count; row += height(tile++))
-            for (int64_t p = panel_begin; p < panel_end; ++p) run_asking(tile, row, p);
+            for (int64_t p = panel_begin; p < panel_end; p += args.count) {
+              const Panel& panel = panels_[p];
+              args.count = std::min({output.most_in_series(args, panel, of_sum), panel.alike, panel_end - p});
+              if (ask(tile, p)) {
+                const Panel& after = panels_[p + step];
+                args.count = std::min({args.count, after.alike, known - p - step});
+                args.next_tile_step = k * after.nr;
+              }
+              args.b_step = k * panel.nr;
+              run_tiles(row, height(tile), panel);
+            }
         } else {
+          args.b_step = 0;
           for (int64_t p = panel_begin; p < panel_end; ++p)
-            for (int64_t tile = 0, row = 0; tile < tiles.count; row += height(tile++)) run_asking(tile, row, p);
+            for (int64_t tile = 0, row = 0; tile < tiles.count; tile += args.count) {
+              const Panel& panel = panels_[p];
+              const int mr = height(tile);
+              args.count = std::min(output.most_in_series(args, panel, of_sum), tiles.alike(tile));
+              if (ask(tile, p))  // until all is asked for
+                args.count = std::min(args.count, ceil_div(panels_[p + 1].nr, args.next_step) - tile);
+              args.a_step = mr * a_stride;
+              args.next_tile_step = kc * args.next_step;
+              run_tiles(row, mr, panel);
+              row += args.count * mr;
+            }
         }
       }
     }

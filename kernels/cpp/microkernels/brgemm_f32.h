@@ -34,18 +34,16 @@ struct Brgemm {
 
   // One step of k: C += A[:, p] * B[p, :]. Rows are reached from one base in every fifth row, because an address holds
   // base + {1, 2, 4} * stride or base + 1 * (3 * stride): 14 rows take three bases and two strides, not 14 registers.
-  // kAsk: with prefetches, of B ahead of its stream and of what comes next; they take load slots, which data that is in
-  // L2 anyway needs not pay for.
-  template <bool kAsk>
+  // kAhead: L1 asks for what comes in B's stream, which takes load slots that data in L2 anyway needs not pay for.
+  template <bool kAhead>
   static inline __attribute__((always_inline)) void step(Reg (&acc)[MR][NV], const char* const (&base)[kBases],
                                                          int64_t stride, int64_t stride3, int p, const float* b,
-                                                         const float* ahead, const float* next) {
+                                                         const float* ahead) {
     Reg row[NV];
-    if (kAsk) _mm_prefetch(reinterpret_cast<const char*>(next), _MM_HINT_T1);
 #pragma GCC unroll 8
     for (int j = 0; j < NV; ++j) {
       row[j] = V::load(b + j * V::kLanes);
-      if (kAsk && j * V::kLanes % kCacheLine == 0)
+      if (kAhead && j * V::kLanes % kCacheLine == 0)
         _mm_prefetch(reinterpret_cast<const char*>(ahead + j * V::kLanes), _MM_HINT_T0);
     }
 #pragma GCC unroll 32
@@ -58,86 +56,133 @@ struct Brgemm {
     }
   }
 
-  static void run(const BrgemmArgs& args) {
-    Reg acc[kChains][MR][NV];
-    const Mask last = V::mask(args.n - (NV - 1) * V::kLanes);
-    ask_for_output(args);
-    start(acc[0], args, last);
-#pragma GCC unroll 4
-    for (int s = 1; s < kChains; ++s)
-#pragma GCC unroll 32
-      for (int i = 0; i < MR; ++i)
-#pragma GCC unroll 8
-        for (int j = 0; j < NV; ++j) acc[s][i][j] = V::zero();
-
-    if (args.prefetch != 0 || args.next) {
-      reduce<true>(acc, args);
-    } else {
-      reduce<false>(acc, args);
-    }
-
-#pragma GCC unroll 4
-    for (int s = 1; s < kChains; ++s)
-#pragma GCC unroll 32
-      for (int i = 0; i < MR; ++i)
-#pragma GCC unroll 8
-        for (int j = 0; j < NV; ++j) acc[0][i][j] = V::add(acc[0][i][j], acc[s][i][j]);
-    finish(acc[0], args, last);
-  }
+  static void run(const BrgemmArgs& args) { args.simple(kColumns) ? run_series(args) : run_tile(args); }
 
  private:
   using Mask = typename V::Mask;
 
-  // The sum over the batch.
-  template <bool kAsk>
-  static inline __attribute__((always_inline)) void reduce(Reg (&acc)[kChains][MR][NV], const BrgemmArgs& args) {
+  // Without what simple tiles need not: on a short sum that takes as long as its FMAs.
+  static __attribute__((noinline)) void run_series(const BrgemmArgs& args) {
+    const float *bias = args.bias, *residual = args.late_residual, *next = args.next;
+    float* c = args.c;
+    int64_t a_offset = 0, b_offset = 0;
+    for (int64_t tiles = args.count; tiles > 0; --tiles) {
+      asm volatile("" ::: "memory");  // else GCC keeps what it reads of args in registers, and sums in memory
+      Reg acc[kChains][MR][NV];
+      ask_for_lines<1>(c, args.c_stride);
+      if (residual) ask_for_lines<0>(residual, args.residual_stride);
+      start_with(acc[0], bias);
+      start_other_chains(acc);
+      if (!next) {
+        reduce<false, Asks::kNever>(acc, args, a_offset, b_offset, next);
+      } else if (kUnroll * args.next_step <= kCacheLine) {
+        reduce<false, Asks::kAtTimes>(acc, args, a_offset, b_offset, next);
+      } else {
+        reduce<false, Asks::kInEachStep>(acc, args, a_offset, b_offset, next);
+      }
+      add_chains(acc);
+      if (residual) {
+        add_rows(acc[0], residual, args.residual_stride, WholeVector<V>{});
+        residual += args.c_step;
+      }
+      clamp(acc[0], args);
+      store(acc[0], c, args.c_stride, WholeVector<V>{});
+      a_offset += args.a_step;
+      b_offset += args.b_step;
+      c += args.c_step;
+      if (bias) bias += args.bias_step;
+      if (next) next += args.next_tile_step;
+    }
+  }
+
+  static __attribute__((noinline)) void run_tile(const BrgemmArgs& args) {
+    Reg acc[kChains][MR][NV];
+    const Mask last = V::mask(args.n - (NV - 1) * V::kLanes);
+    if (!args.accumulate) ask_for_lines<1>(args.c, args.c_stride);
+    if (args.late_residual) ask_for_lines<0>(args.late_residual, args.residual_stride);
+    start(acc[0], args, last);
+    start_other_chains(acc);
+
+    if (args.prefetch == 0 && !args.next) {
+      reduce<false, Asks::kNever>(acc, args, 0, 0, nullptr);
+    } else {
+      reduce<true, Asks::kInEachStep>(acc, args, 0, 0, args.next);
+    }
+    add_chains(acc);
+    finish(acc[0], args, last);
+  }
+
+  // When L2 is asked for what comes next: in steps of k, or where little is to come once in kUnroll of them.
+  enum class Asks { kNever, kAtTimes, kInEachStep };
+
+  // The sum over the batch, of A and B that many words beside where args has them.
+  template <bool kAhead, Asks kAsks>
+  static inline __attribute__((always_inline)) void reduce(Reg (&acc)[kChains][MR][NV], const BrgemmArgs& args,
+                                                           int64_t a_offset, int64_t b_offset, const float* next) {
     const int64_t stride = args.a_stride * static_cast<int64_t>(sizeof(float)), stride3 = 3 * stride;  // bytes
+    const int64_t next_step = next ? args.next_step : 0;
+    const auto ask = [&](Asks when, int64_t steps) __attribute__((always_inline)) {
+      if (kAsks != when) return;
+      _mm_prefetch(reinterpret_cast<const char*>(next), _MM_HINT_T1);
+      next += steps * next_step;
+    };
     for (int64_t t = 0; t < args.batch; ++t) {
       const char* base[kBases];
 #pragma GCC unroll 8
-      for (int i = 0; i < kBases; ++i) base[i] = reinterpret_cast<const char*>(args.a[t]) + 5 * i * stride;
-      const float* b = args.b[t];
+      for (int i = 0; i < kBases; ++i) base[i] = reinterpret_cast<const char*>(args.a[t] + a_offset) + 5 * i * stride;
+      const float* b = args.b[t] + b_offset;
       const float* ahead = b + args.prefetch;
-      // Without a next, the same line is asked for over and over, which is cheap.
-      const int64_t next_step = args.next ? args.next_step : 0;
-      const float* next = args.next ? args.next + t * args.k * next_step : b;
       int64_t p = args.k;
       for (; p >= kUnroll; p -= kUnroll) {
+        ask(Asks::kAtTimes, kUnroll);
 #pragma GCC unroll 4
-        for (int u = 0; u < kUnroll; ++u)
-          step<kAsk>(acc[u % kChains], base, stride, stride3, u, b + u * kColumns, ahead + u * kColumns,
-                     next + u * next_step);
+        for (int u = 0; u < kUnroll; ++u) {
+          ask(Asks::kInEachStep, 1);
+          step<kAhead>(acc[u % kChains], base, stride, stride3, u, b + u * kColumns, ahead + u * kColumns);
+        }
         b += kUnroll * kColumns;
         ahead += kUnroll * kColumns;
-        next += kUnroll * next_step;
 #pragma GCC unroll 8
         for (int i = 0; i < kBases; ++i) base[i] += kUnroll * sizeof(float);
       }
+      ask(Asks::kAtTimes, p);
       for (; p > 0; --p) {
-        step<kAsk>(acc[0], base, stride, stride3, 0, b, ahead, next);
+        ask(Asks::kInEachStep, 1);
+        step<kAhead>(acc[0], base, stride, stride3, 0, b, ahead);
         b += kColumns;
         ahead += kColumns;
-        next += next_step;
 #pragma GCC unroll 8
         for (int i = 0; i < kBases; ++i) base[i] += sizeof(float);
       }
     }
   }
 
-  // Lines that the finished tile reads and writes come while it is computed. Where they lie in L3 or beyond, and k is
-  // short, stores would else wait for them.
-  static inline __attribute__((always_inline)) void ask_for_output(const BrgemmArgs& args) {
-    if (args.accumulate) return;
+  // Lines that the finished tile reads (kWrite 0) or writes (1) come while it is computed. Where they lie in L3 or
+  // beyond, and k is short, it would else wait for them.
+  template <int kWrite>
+  static inline __attribute__((always_inline)) void ask_for_lines(const float* rows, int64_t row_stride) {
 #pragma GCC unroll 32
     for (int i = 0; i < MR; ++i)
 #pragma GCC unroll 8
-      for (int j = 0; j < kColumns; j += kCacheLine) __builtin_prefetch(args.c + i * args.c_stride + j, 1, 3);
-    if (!args.late_residual) return;
+      for (int j = 0; j < kColumns; j += kCacheLine) __builtin_prefetch(rows + i * row_stride + j, kWrite, 3);
+  }
+
+  static inline __attribute__((always_inline)) void start_other_chains(Reg (&acc)[kChains][MR][NV]) {
+#pragma GCC unroll 4
+    for (int s = 1; s < kChains; ++s)
 #pragma GCC unroll 32
-    for (int i = 0; i < MR; ++i)
+      for (int i = 0; i < MR; ++i)
 #pragma GCC unroll 8
-      for (int j = 0; j < kColumns; j += kCacheLine)
-        __builtin_prefetch(args.late_residual + i * args.residual_stride + j, 0, 3);
+        for (int j = 0; j < NV; ++j) acc[s][i][j] = V::zero();
+  }
+
+  static inline __attribute__((always_inline)) void add_chains(Reg (&acc)[kChains][MR][NV]) {
+#pragma GCC unroll 4
+    for (int s = 1; s < kChains; ++s)
+#pragma GCC unroll 32
+      for (int i = 0; i < MR; ++i)
+#pragma GCC unroll 8
+        for (int j = 0; j < NV; ++j) acc[0][i][j] = V::add(acc[0][i][j], acc[s][i][j]);
   }
 
   // What is added to the sum starts it: loading an accumulator costs a load port, adding to one costs an FMA port.
@@ -149,18 +194,30 @@ struct Brgemm {
         for (int j = 0; j < NV; ++j) acc[i][j] = load_column(args.c + i * args.c_stride, j, last);
       return;
     }
+    start_with(acc, args.bias);
+    if (args.residual) add_rows(acc, args.residual, args.residual_stride, PartialVector<V>{last});
+  }
+
+  static inline __attribute__((always_inline)) void start_with(Reg (&acc)[MR][NV], const float* bias) {
 #pragma GCC unroll 8
     for (int j = 0; j < NV; ++j) {
-      const Reg bias = args.bias ? V::load(args.bias + j * V::kLanes) : V::zero();
+      const Reg first = bias ? V::load(bias + j * V::kLanes) : V::zero();
 #pragma GCC unroll 32
-      for (int i = 0; i < MR; ++i) acc[i][j] = bias;
+      for (int i = 0; i < MR; ++i) acc[i][j] = first;
     }
-    if (!args.residual) return;
+  }
+
+  // `last` is how the last column of vectors is read.
+  template <class Access>
+  static inline __attribute__((always_inline)) void add_rows(Reg (&acc)[MR][NV], const float* rows, int64_t row_stride,
+                                                             const Access& last) {
 #pragma GCC unroll 32
-    for (int i = 0; i < MR; ++i)
+    for (int i = 0; i < MR; ++i) {
+      const float* row = rows + i * row_stride;
 #pragma GCC unroll 8
-      for (int j = 0; j < NV; ++j)
-        acc[i][j] = V::add(acc[i][j], load_column(args.residual + i * args.residual_stride, j, last));
+      for (int j = 0; j + 1 < NV; ++j) acc[i][j] = V::add(acc[i][j], V::load(row + j * V::kLanes));
+      acc[i][NV - 1] = V::add(acc[i][NV - 1], last.load(row + (NV - 1) * V::kLanes));
+    }
   }
 
   static inline __attribute__((always_inline)) Reg load_column(const float* row, int j, Mask last) {
@@ -168,22 +225,8 @@ struct Brgemm {
   }
 
   static inline __attribute__((always_inline)) void finish(Reg (&acc)[MR][NV], const BrgemmArgs& args, Mask last) {
-    constexpr float kInfinity = __builtin_inff();
-    if (args.late_residual) {
-#pragma GCC unroll 32
-      for (int i = 0; i < MR; ++i)
-#pragma GCC unroll 8
-        for (int j = 0; j < NV; ++j)
-          acc[i][j] = V::add(acc[i][j], load_column(args.late_residual + i * args.residual_stride, j, last));
-    }
-    if (args.lo > -kInfinity) {
-      const Reg lo = V::set1(args.lo);
-      apply(acc, [&](Reg x) { return V::max(lo, x); });
-    }
-    if (args.hi < kInfinity) {
-      const Reg hi = V::set1(args.hi);
-      apply(acc, [&](Reg x) { return V::min(hi, x); });
-    }
+    if (args.late_residual) add_rows(acc, args.late_residual, args.residual_stride, PartialVector<V>{last});
+    clamp(acc, args);
     if constexpr (V::kProducts > 1) {
       if (args.rounded) return store_rounded(acc, args.rounded, args.rounded_stride, last);
     }
@@ -191,6 +234,18 @@ struct Brgemm {
       store(acc, args.c, args.c_stride, WholeVector<V>{});
     } else {
       store(acc, args.c, args.c_stride, PartialVector<V>{last});
+    }
+  }
+
+  static inline __attribute__((always_inline)) void clamp(Reg (&acc)[MR][NV], const BrgemmArgs& args) {
+    constexpr float kInfinity = __builtin_inff();
+    if (args.lo > -kInfinity) {
+      const Reg lo = V::set1(args.lo);
+      apply(acc, [&](Reg x) { return V::max(lo, x); });
+    }
+    if (args.hi < kInfinity) {
+      const Reg hi = V::set1(args.hi);
+      apply(acc, [&](Reg x) { return V::min(hi, x); });
     }
   }
 

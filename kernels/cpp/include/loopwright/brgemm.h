@@ -16,6 +16,9 @@
 //   nr - lanes < n <= nr.
 // NaN passes through: clamp(NaN) is NaN.
 //
+// Series: a call computes `count` tiles, each some steps beside the one before, and saves what a call costs. More than
+// one only where simple() holds.
+//
 // Words are those of words.h: a float each, or for the dtype bfloat16 two bfloat16 of consecutive k, whose products are
 // summed in float32. k, strides and prefetch count words, so that nothing here depends on the dtype.
 #pragma once
@@ -54,6 +57,13 @@ struct BrgemmArgs {
   int64_t prefetch;       // words ahead of B's stream that L1 asks for; 0 asks for nothing
   const float* next;      // what a later call will read, for which L2 asks while this one runs; or null
   int64_t next_step = 0;  // words of it for which a step of k asks; at most a cache line
+  int64_t count = 1;
+  // From a tile to the next: in words of A, of B and of what comes next, in floats of C and the residual, and of the
+  // bias.
+  int64_t a_step = 0, b_step = 0, next_tile_step = 0, c_step = 0, bias_step = 0;
+
+  // Whole tiles of nr columns and of whole sums, of float32, whose B is near.
+  bool simple(int nr) const { return !accumulate && !residual && !rounded && prefetch == 0 && n == nr; }
 };
 
 // The next_step with which calls of `steps` steps in all ask for `words`, so that memory is asked all the time for a

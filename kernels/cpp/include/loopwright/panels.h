@@ -12,10 +12,11 @@ namespace loopwright {
 struct Panel {
   int64_t offset, column;
   int vectors, nr, n;
+  int64_t alike = 1;  // panels from here on that are as wide and whole, next to each other in memory
 };
 
 // n columns as panels of up to nr. The vectors of columns are dealt out evenly, so that the last panel is not a thin
-// one.
+// one; the wider panels come first.
 std::vector<Panel> split_panels(int64_t n, int64_t k, int nr, int lanes);
 
 // Floats that the panels of n columns and k rows take.

@@ -20,6 +20,8 @@ struct EvenSplit {
   int64_t count, low, higher;
   EvenSplit(int64_t total, int64_t limit) : count(ceil_div(total, limit)), low(total / count), higher(total % count) {}
   int64_t size(int64_t part) const { return low + (part < higher); }
+  // Parts of the same size from there on.
+  int64_t alike(int64_t part) const { return (part < higher ? higher : count) - part; }
 };
 
 }  // namespace loopwright

@@ -5,6 +5,7 @@
 // in L1 where the sum is one block of k.
 #pragma once
 
+#include <limits>
 #include <utility>
 
 #include "loopwright/brgemm.h"
@@ -26,9 +27,18 @@ class TileOutput {
     bool first, last;
   };
 
+  // Of how many tiles that begin with one of this panel a series may be, across panels like it or down its rows. Their
+  // activation must find them in L1.
+  int64_t most_in_series(const BrgemmArgs& args, const Panel& panel, Part part) const {
+    const bool alone = !part.first || !part.last || out_.dtype != Dtype::kFloat32 || panel.n != panel.nr ||
+                       args.prefetch != 0 || (residual_.data && residual_.stride != out_.stride);
+    constexpr int64_t kInL1 = 4;
+    return alone ? 1 : epilogue_.activate ? kInL1 : std::numeric_limits<int64_t>::max();
+  }
+
   // Adds a part of the sum to the tile of mr rows from `row` on and the panel's columns; the last part finishes it. The
   // caller sets what `args` says of A, B, k and prefetches. `sums` are the tile's partial sums, rows `sums_stride`
-  // floats apart, where the output is not float32.
+  // floats apart, where the output is not float32. A series goes across panels where B has a step, else down the rows.
   void run(BrgemmArgs& args, int64_t row, int mr, const Panel& panel, Part part, float* sums,
            int64_t sums_stride) const {
     const bool in_place = out_.dtype == Dtype::kFloat32;
@@ -46,9 +56,13 @@ class TileOutput {
     const bool rounds = part.last && !in_place && !epilogue_.activate;
     args.rounded = rounds ? out_.at<Bfloat16>(row, panel.column) : nullptr;
     args.rounded_stride = out_.stride;
+    const bool across = args.b_step != 0;
+    args.c_step = across ? panel.nr : mr * args.c_stride;
+    args.bias_step = across ? panel.nr : 0;
     kernels_.tiles[mr][panel.vectors](args);
     if (!part.last || !epilogue_.activate) return;
-    epilogue_.activate(args.c, args.c_stride, mr, panel.n);
+    const auto count = static_cast<int>(args.count);
+    epilogue_.activate(args.c, args.c_stride, across ? mr : mr * count, across ? panel.n * count : panel.n);
     if (!in_place)
       kernels_.narrow(args.c, args.c_stride, out_.at<Bfloat16>(row, panel.column), out_.stride, mr, panel.n);
   }
