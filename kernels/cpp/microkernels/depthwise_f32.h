@@ -34,15 +34,20 @@ struct DepthwiseTile {
 
   static void run(const DepthwiseStrip& s, const DepthwiseLayer& layer) {
     constexpr uint32_t kAll = ~uint32_t{0} >> (32 - kPixels);
+    constexpr int kHalf = KW / 2;  // the usual padding
+    constexpr uint32_t kMiddle = kAll >> 2 * kHalf << kHalf;
     if ((s.inside & kAll) == kAll) {
-      rows<false>(s, layer);
+      rows<0>(s, layer);
+    } else if ((s.inside & kMiddle) == kMiddle) {
+      rows<kHalf>(s, layer);
     } else {
-      rows<true>(s, layer);
+      rows<kPixels>(s, layer);
     }
   }
 
  private:
-  template <bool kBorder>
+  // kMargin: pixels to the left and to the right that may lie beside the image.
+  template <int kMargin>
   static void rows(const DepthwiseStrip& s, const DepthwiseLayer& layer) {
     const Clamp<V> clamp(layer);
     for (int64_t r = 0; r < s.rows; ++r) {
@@ -53,7 +58,7 @@ struct DepthwiseTile {
         Reg acc[C];
         start(acc, layer.bias ? layer.bias + channel : nullptr, residual ? residual + channel : nullptr, s.y_pixel,
               access);
-        sum<kBorder>(acc, s, layer, x + channel, layer.weight + channel, access);
+        sum<kMargin>(acc, s, layer, x + channel, layer.weight + channel, access);
 #pragma GCC unroll 16
         for (int i = 0; i < C; ++i) access.store(y + channel + i * s.y_pixel, clamp(acc[i]));
       });
@@ -73,8 +78,8 @@ struct DepthwiseTile {
   }
 
   // One vector of channels. What lies beside the image is read from zeros: a choice of address costs less than a branch
-  // a pixel.
-  template <bool kBorder, class Access>
+  // a pixel, but as much as the pixel's FMAs.
+  template <int kMargin, class Access>
   static inline __attribute__((always_inline)) void sum(Reg (&acc)[C], const DepthwiseStrip& s,
                                                         const DepthwiseLayer& layer, const float* x,
                                                         const float* weight, const Access& access) {
@@ -87,7 +92,8 @@ struct DepthwiseTile {
       const float* at = x;
 #pragma GCC unroll 32
       for (int j = 0; j < kPixels; ++j, at += s.x_pixel) {
-        const Reg pixel = access.load(!kBorder || (inside & uint32_t{1} << j) ? at : kZeros);
+        const bool surely_inside = j >= kMargin && j < kPixels - kMargin;
+        const Reg pixel = access.load(surely_inside || (inside & uint32_t{1} << j) ? at : kZeros);
 #pragma GCC unroll 16
         for (int i = 0; i < C; ++i)
           if (j - i * S >= 0 && j - i * S < KW) V::accumulate(acc[i], pixel, tap[j - i * S]);
