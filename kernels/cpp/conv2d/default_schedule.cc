@@ -102,7 +102,9 @@ Candidate winograd(const Setting& at, const Winograd& w) {
   const int64_t block = blocks.size(0), passes = ceil_div(block, at.max_mr);
 
   Candidate candidate{schedule(at, w.algorithm, block, block, channels)};
-  candidate.schedule.prefetch = 4096;
+  // AVX2's small tiles read weights slowly enough for the hardware to bring them, and feel each prefetch: without, Zen 3
+  // takes 4 % less.
+  candidate.schedule.prefetch = at.kernels.lanes > 8 ? 4096 : 0;
   const double rows = static_cast<double>(block) / static_cast<double>(passes);
   const double products = static_cast<double>(blocks.count * passes * at.panels() * places * channels) *
                           step_cycles(tile_costs(at.kernels.lanes), rows, at.width(), static_cast<double>(channels));

@@ -239,17 +239,23 @@ void WinogradConvolution::multiply(const Call& call, int64_t tiles, const Panel&
   args.hi = Epilogue::kInfinity;
   args.prefetch = call.s.prefetch / static_cast<int64_t>(sizeof(float));
   args.next_step = even_step(place_floats, split.count * channels_);
+  args.next_tile_step = channels_ * args.next_step;
   for (int64_t place = 0; place < f_.places(); ++place) {
     b = weight_.get() + panel.offset + place * place_floats;
     // While the tiles share one place's weights, they bring the next one's to L2.
     const float* next = place + 1 < f_.places() ? b + place_floats : next_panel;
     const int64_t asked = call.s.prefetch_next && next ? place_floats : 0;
-    for (int64_t i = 0, tile = 0; i < split.count; tile += split.size(i++)) {
+    for (int64_t i = 0, tile = 0; i < split.count; i += args.count) {
+      const int64_t rows = split.size(i), before = i * args.next_tile_step;
       a = v + place * call.v_place + tile * call.v_row;
       args.c = m + place * call.m_place + tile * panel.nr;
-      const int64_t before = i * channels_ * args.next_step;
       args.next = before < asked ? next + before : nullptr;
-      kernels_.tiles[split.size(i)][panel.vectors](args);
+      args.count = args.prefetch != 0 ? 1 : split.alike(i);
+      if (args.next) args.count = std::min(args.count, ceil_div(asked - before, args.next_tile_step));
+      args.a_step = rows * args.a_stride;
+      args.c_step = rows * args.c_stride;
+      kernels_.tiles[rows][panel.vectors](args);
+      tile += rows * args.count;
     }
   }
 }
