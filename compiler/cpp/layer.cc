@@ -157,8 +157,8 @@ class Conv2dChainLayer final : public Layer {
     if (const auto values = d.schedule()) rows = parse_chain_rows(*values);
     auto op = std::make_unique<Conv2dChain>(stages, convolved.front().images, machine.isa, machine.threads, rows);
     const Convolved& last = convolved.back();
-    return std::unique_ptr<const Layer>(new Conv2dChainLayer(
-        with_residual(convolved.front().x(), last.residual, last.out()), std::move(op)));
+    return std::unique_ptr<const Layer>(
+        new Conv2dChainLayer(with_residual(convolved.front().x(), last.residual, last.out()), std::move(op)));
   }
 
   void run(const DLTensor* const* tensors) const override {

@@ -33,9 +33,9 @@ def find(calls: Mapping[ir.Node, Call], target: Target) -> list[tuple[ir.Node, .
             continue
         chain = (node,)
         before, after = producer(node.inputs[0]), sole_user(node.outputs[0])
-        if before in calls and _joins(before, node, calls, l2) and not _by_winograd(calls[before]):
+        if before is not None and _join(before, node, calls, l2) and not _by_winograd(calls[before]):
             chain = (before, *chain)
-        if after in calls and _joins(node, after, calls, l2) and _is_pointwise(calls[after].workload):
+        if after is not None and _join(node, after, calls, l2) and _is_pointwise(calls[after].workload):
             chain = (*chain, after)
         taken = any(other in earlier for earlier in chains for other in chain)
         if len(chain) > 1 and not taken and _weight_bytes([calls[n] for n in chain]) <= _SHARE_OF_WEIGHTS * l2:
@@ -62,16 +62,14 @@ def _is_stage(call: Call) -> bool:
     return call.op == "conv2d" and len(call.inputs) == 1 and call.activation is None and call.output_perm is None
 
 
-def _joins(node: ir.Node, after: ir.Node, calls: Mapping[ir.Node, Call], l2: int) -> bool:
-    """Whether what lies between two convolutions is theirs alone, and too large for L2."""
-    call, following = calls[node], calls[after]
-    return (
-        _is_stage(call)
-        and following.op == "conv2d"
-        and sole_user(node.outputs[0]) is after
-        and following.inputs[0] is node.outputs[0]
-        and _output_bytes(call.workload) > _SHARE_OF_OUTPUT * l2
-    )
+def _join(node: ir.Node, after: ir.Node, calls: Mapping[ir.Node, Call], l2: int) -> bool:
+    """Whether these are convolutions, and what lies between them is theirs alone and too large for L2."""
+    call, following = calls.get(node), calls.get(after)
+    if call is None or following is None or following.op != "conv2d" or not _is_stage(call):
+        return False
+    between = node.outputs[0]
+    alone = sole_user(between) is after and following.inputs[0] is between
+    return alone and _output_bytes(call.workload) > _SHARE_OF_OUTPUT * l2
 
 
 def _is_depthwise(workload: Workload | None) -> bool:

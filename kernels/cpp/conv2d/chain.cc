@@ -60,14 +60,15 @@ Conv2dChain::Conv2dChain(const std::vector<Stage>& stages, const Images& images,
     const Stage& stage = stages[i];
     std::optional<Conv2d::Schedule> schedule;
     if (isa != Isa::kReference) schedule = default_schedule(stage.geometry, links_[i].in, heights[i], isa);
-    links_[i].op = std::make_unique<Conv2d>(stage.weight, Dtype::kFloat32, stage.geometry, stage.bias,
-                                            stage.activation, isa, 1, schedule);
+    links_[i].op = std::make_unique<Conv2d>(stage.weight, Dtype::kFloat32, stage.geometry, stage.bias, stage.activation,
+                                            isa, 1, schedule);
   }
 }
 
 Conv2dChain::Rows Conv2dChain::under(const Link& link, Rows rows) {
   const Conv2dGeometry& g = link.geometry;
-  const int64_t first = rows.begin * g.stride_h - g.pad_top, last = (rows.end - 1) * g.stride_h - g.pad_top + g.span_h();
+  const int64_t first = rows.begin * g.stride_h - g.pad_top,
+                last = (rows.end - 1) * g.stride_h - g.pad_top + g.span_h();
   const int64_t begin = std::clamp<int64_t>(first, 0, link.in.h);
   return {begin, std::clamp<int64_t>(last, begin, link.in.h)};
 }

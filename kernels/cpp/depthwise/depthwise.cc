@@ -90,7 +90,7 @@ DepthwiseSchedule DepthwiseConv2d::schedule(const Images& images) const {
 }
 
 DepthwiseConv2d::Call DepthwiseConv2d::call(const float* x, const Images& images, float* out,
-                                             const float* residual) const {
+                                            const float* residual) const {
   const Conv2dGeometry& g = geometry_;
   const WindowAxis rows{images.h, g.kh, g.stride_h, g.pad_top, g.dilation_h};
   const WindowAxis columns{images.w, g.kw, g.stride_w, g.pad_left, g.dilation_w};
