@@ -114,7 +114,9 @@ Candidate winograd(const Setting& at, const Winograd& w) {
        static_cast<double>(at.panels()) * at.width() * w.output_cycles);
   // While a panel's tiles pass, each brings a cache line a step of the next weights: those without a tile come late.
   const double late = std::max(0.0, 1.0 - static_cast<double>(passes) / at.width());
-  const double weights = weight_bytes / kMemoryBytesPerCycle;
+  // Threads that share weights bring them one after the other, the later ones from L3 or another core's L2.
+  const double shared = at.threads_m > 1 ? weight_bytes / kFarBytesPerCycle : 0.0;
+  const double weights = weight_bytes / kMemoryBytesPerCycle + shared;
   candidate.cycles = overlapped(products + transforms, weights) + late * weights;
   return candidate;
 }
