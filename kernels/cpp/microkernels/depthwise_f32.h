@@ -48,7 +48,10 @@ struct DepthwiseTile {
  private:
   // kMargin: pixels to the left and to the right that may lie beside the image.
   template <int kMargin>
-  static void rows(const DepthwiseStrip& s, const DepthwiseLayer& layer) {
+  static void rows(const DepthwiseStrip& given_strip, const DepthwiseLayer& given_layer) {
+    // Copies, for the compiler cannot know that an output does not overlap what it was given.
+    const DepthwiseStrip s = given_strip;
+    const DepthwiseLayer layer = given_layer;
     const Clamp<V> clamp(layer);
     for (int64_t r = 0; r < s.rows; ++r) {
       const float* x = s.x + r * s.x_row;
@@ -59,8 +62,9 @@ struct DepthwiseTile {
         start(acc, layer.bias ? layer.bias + channel : nullptr, residual ? residual + channel : nullptr, s.y_pixel,
               access);
         sum<kMargin>(acc, s, layer, x + channel, layer.weight + channel, access);
+        float* to = y + channel;
 #pragma GCC unroll 16
-        for (int i = 0; i < C; ++i) access.store(y + channel + i * s.y_pixel, clamp(acc[i]));
+        for (int i = 0; i < C; ++i, to += s.y_pixel) access.store(to, clamp(acc[i]));
       });
       if (layer.activate) layer.activate(y, s.y_pixel, C, static_cast<int>(s.channels));
     }
@@ -83,21 +87,30 @@ struct DepthwiseTile {
   static inline __attribute__((always_inline)) void sum(Reg (&acc)[C], const DepthwiseStrip& s,
                                                         const DepthwiseLayer& layer, const float* x,
                                                         const float* weight, const Access& access) {
-    for (int64_t t = 0; t < s.kernel_rows; ++t, x += s.kernel_row_step, weight += layer.weight_row) {
+    // Pixels are reached from one base in every fifth, as rows are in brgemm_f32.h.
+    constexpr int kBases = (kPixels + 4) / 5;
+    const int64_t stride = s.x_pixel * static_cast<int64_t>(sizeof(float)), stride3 = 3 * stride;  // bytes
+    const char* base[kBases];
+#pragma GCC unroll 8
+    for (int i = 0; i < kBases; ++i) base[i] = reinterpret_cast<const char*>(x) + 5 * i * stride;
+    const int64_t row_step = s.kernel_row_step * static_cast<int64_t>(sizeof(float));
+    for (int64_t t = s.kernel_rows; t > 0; --t, weight += layer.weight_row) {
       uint32_t inside = s.inside;
       asm volatile("" : "+r"(inside));  // else GCC takes it apart before the loop, into more bits than it has registers
       Reg tap[KW];
 #pragma GCC unroll 8
       for (int k = 0; k < KW; ++k) tap[k] = V::load(weight + k * layer.weight_column);
-      const float* at = x;
 #pragma GCC unroll 32
-      for (int j = 0; j < kPixels; ++j, at += s.x_pixel) {
+      for (int j = 0; j < kPixels; ++j) {
+        const auto* at = reinterpret_cast<const float*>(base[j / 5] + (j % 5 == 3 ? stride3 : j % 5 * stride));
         const bool surely_inside = j >= kMargin && j < kPixels - kMargin;
         const Reg pixel = access.load(surely_inside || (inside & uint32_t{1} << j) ? at : kZeros);
 #pragma GCC unroll 16
         for (int i = 0; i < C; ++i)
           if (j - i * S >= 0 && j - i * S < KW) V::accumulate(acc[i], pixel, tap[j - i * S]);
       }
+#pragma GCC unroll 8
+      for (int i = 0; i < kBases; ++i) base[i] += row_step;
     }
   }
 };
