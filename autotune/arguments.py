@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 import psutil
 
@@ -15,6 +14,7 @@ import kernels
 from autotune.progress import Search
 from autotune.shapes import EXAMPLES, LAYERS, notation, parse_shape, shape_text
 from autotune.strategies import STRATEGIES
+from compiler.command_line import DEFAULT_RECORDS, Parser, at_least, check_file
 from compiler.spaces import BACKENDS, backends
 from compiler.target import ISAS, Target
 from compiler.workload import DTYPE_BYTES, OPERATOR_DIMS, Workload
@@ -59,13 +59,6 @@ class Job:
         ]
 
 
-class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line; the usage is one ``--help`` away."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message}\n")
-
-
 def parser() -> Parser:
     shapes = "; ".join(f"{op}: {notation(op)}, such as {example}" for op, example in EXAMPLES.items())
     trials = ", ".join(f"{count} on {backend}" for backend, count in DEFAULT_TRIALS.items())
@@ -100,7 +93,7 @@ def parser() -> Parser:
     add("--dtype", default="float32", choices=DTYPE_BYTES, help="element type (default: float32)")
     add(
         "--threads",
-        type=_at_least(1),
+        type=at_least(1),
         metavar="N",
         help="threads that a program runs on (default: 1; with --model every core, as in compiler.build)",
     )
@@ -114,18 +107,18 @@ def parser() -> Parser:
     add("--strategy", default="rl", choices=STRATEGIES, help="what proposes the candidates (default: rl)")
     add(
         "--trials",
-        type=_at_least(1),
+        type=at_least(1),
         metavar="N",
         help=f"candidates to measure: for each shape (default: {trials}), or for a model as a whole, spent where they "
         f"are expected to gain most (default: {TRIALS_A_WORKLOAD} for each of its workloads)",
     )
-    add("--seed", default=0, type=_at_least(0), metavar="S", help="of every random choice (default: 0)")
+    add("--seed", default=0, type=at_least(0), metavar="S", help="of every random choice (default: 0)")
     add(
         "--records",
-        default=Path("records.sqlite"),
+        default=DEFAULT_RECORDS,
         type=Path,
         metavar="FILE",
-        help="where every measurement is kept, and what a search goes on from (default: records.sqlite)",
+        help=f"where every measurement is kept, and what a search goes on from (default: {DEFAULT_RECORDS})",
     )
     add("--json", type=Path, metavar="FILE", help="write the results there")
     add(
@@ -170,8 +163,7 @@ def job(arguments: argparse.Namespace) -> Job:
     chosen = _backends(workloads[0], arguments.backend)
     for workload in workloads:
         check_memory(workload)
-    if arguments.json:
-        check_writable(arguments.json)
+    check_file(arguments.json)
     check_directory(arguments.report)
     return Job(
         target=target,
@@ -207,15 +199,6 @@ def _backends(workload: Workload, asked: str) -> tuple[str, ...]:
     return possible if asked == "all" else (asked,)
 
 
-def _at_least(least: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,18}", text) or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text!r} is no whole number of {least} or more")
-        return int(text)
-
-    return parse
-
-
 def check_memory(workload: Workload) -> None:
     """
     Raises:
@@ -233,21 +216,6 @@ def check_memory(workload: Workload) -> None:
         )
 
 
-def check_writable(path: Path) -> None:
-    """By trying, since no permission bit tells for sure; what was there stays as it was.
-
-    Raises:
-        ValueError: the file cannot be written.
-    """
-    existed = path.exists()
-    try:
-        path.open("a").close()
-        if not existed:
-            path.unlink()
-    except OSError as error:
-        raise ValueError(f"cannot write {path}: {error.strerror}; choose another path") from None
-
-
 def check_directory(path: Path) -> None:
     """
     Raises:
@@ -257,4 +225,4 @@ def check_directory(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ValueError(f"cannot make the directory {path}: {error.strerror}; choose another path") from None
-    check_writable(path / "index.html")
+    check_file(path / "index.html")

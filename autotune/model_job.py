@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autotune.arguments import TRIALS_A_WORKLOAD, check_directory, check_memory, check_writable
+from autotune.arguments import TRIALS_A_WORKLOAD, check_directory, check_memory
+from compiler.command_line import check_file
 from compiler.target import Target
 from compiler.workload import Workload
 
@@ -59,8 +60,7 @@ def model_job(arguments: argparse.Namespace) -> ModelJob:
         _check_graph(arguments)
     shapes = _input_shapes(arguments.input_shape)
     target = Target.named(arguments.arch, arguments.threads)
-    if arguments.json:
-        check_writable(arguments.json)
+    check_file(arguments.json)
     if not arguments.graph:
         check_directory(arguments.report)
     layers = _layers(arguments.model, shapes, target)

@@ -19,7 +19,7 @@ from typing import Any
 
 from benchmarks import isolated, models
 from benchmarks.command import add_measuring, check_model, check_records, exit_code
-from compiler.commands.options import Parser, check_file
+from compiler.command_line import Parser, check_file
 from compiler.target import usable_cores
 
 OWN, ONNX_RUNTIME = "loopwright", "onnxruntime"

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import models
-from compiler.commands.options import Parser, seconds
+from compiler.command_line import Parser
+from compiler.commands.options import seconds
 from compiler.records import Records
 
 RECORDS = Path("results/records.sqlite")  # where `pytest benchmarks --benchmark` keeps them

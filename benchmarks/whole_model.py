@@ -25,7 +25,7 @@ from benchmarks.model_comparison import compare, rounds_of
 from benchmarks.model_contenders import contenders, frozen
 from benchmarks.own_model import how_to_tune
 from compiler.bench import ROUNDS, measure
-from compiler.commands.options import Parser, at_least
+from compiler.command_line import Parser, at_least
 from compiler.layer import Layer
 from compiler.target import Target
 

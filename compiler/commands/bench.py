@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from compiler.bench import Latencies, Ratio, agree, measure, speedup
+from compiler.command_line import check_file
 from compiler.commands import affinity, arrays, options
 from compiler.commands.output import print_table, progress, write_json
 from compiler.commands.source import OnnxFile, SavedModel, source
@@ -88,7 +89,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    options.check_file(arguments.json)
+    check_file(arguments.json)
     model = source(arguments)
     peers = _chosen(arguments.peers, model)
     inputs, random = arrays.inputs(arguments.input, model.inputs)

@@ -8,6 +8,7 @@ import shlex
 import time
 from pathlib import Path
 
+from compiler.command_line import check_file
 from compiler.commands import options
 from compiler.commands.output import progress, write, write_json
 from compiler.commands.source import OnnxFile, onnx_file
@@ -23,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     output: Path = arguments.output
-    options.check_file(arguments.json)
+    check_file(arguments.json)
     _check_output(output)
     if arguments.model.is_dir():
         raise ValueError(f"{arguments.model} is a folder; build takes an .onnx file")

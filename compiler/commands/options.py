@@ -6,25 +6,15 @@ import argparse
 import math
 import os
 import re
-from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn, TypeAlias
+from typing import TypeAlias
 
+from compiler.command_line import DEFAULT_RECORDS, at_least
 from compiler.target import ISAS
-
-# What ``autotune.search`` writes where it is not told another place.
-DEFAULT_RECORDS = Path("records.sqlite")
 
 # The name is empty where the model's only input is meant.
 Shape: TypeAlias = "tuple[str, tuple[int, ...]]"
 InputFile: TypeAlias = "tuple[str, Path]"
-
-
-class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line; the usage is one ``--help`` away."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: error: {message}\n")
 
 
 def add_model(parser: argparse.ArgumentParser, saved: bool) -> None:
@@ -83,15 +73,6 @@ def input_file(text: str) -> InputFile:
     return (name, Path(file)) if equals else ("", Path(text))
 
 
-def at_least(least: int) -> Callable[[str], int]:
-    def parse(text: str) -> int:
-        if not re.fullmatch(r"[0-9]{1,18}", text) or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text!r} is no whole number of {least} or more")
-        return int(text)
-
-    return parse
-
-
 def seconds(text: str) -> float:
     try:
         value = float(text)
@@ -100,23 +81,6 @@ def seconds(text: str) -> float:
     if not 0 < value < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
     return value
-
-
-def check_file(path: Path | None) -> None:
-    """Whether a file can be written, by trying, since no permission bit tells for sure; what is there stays as it is.
-
-    Raises:
-        ValueError: it cannot.
-    """
-    if path is None:
-        return
-    existed = os.path.lexists(path)
-    try:
-        path.open("a").close()
-        if not existed:
-            path.unlink()
-    except OSError as error:
-        raise ValueError(f"cannot write {path}: {error.strerror}; choose another path") from None
 
 
 def check_folder(path: Path) -> None:

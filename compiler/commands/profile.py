@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from compiler.command_line import at_least, check_file
 from compiler.commands import arrays, options
 from compiler.commands.output import print_table, progress, write, write_json
 from compiler.commands.source import source
@@ -19,14 +20,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_inputs(parser)
     add = parser.add_argument
     about = f"runs, whose medians are shown (default: {RUNS})"
-    add("--runs", type=options.at_least(1), default=RUNS, metavar="N", help=about)
+    add("--runs", type=at_least(1), default=RUNS, metavar="N", help=about)
     add("--html", type=Path, metavar="FILE", help="write a page with a bar for each layer there")
     options.add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     for path in (arguments.html, arguments.json):
-        options.check_file(path)
+        check_file(path)
     model = source(arguments)
     inputs, random = arrays.inputs(arguments.input, model.inputs)
     said = [*model.summary(), *arrays.said_of_random(random)]

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from compiler.command_line import check_file
 from compiler.commands import arrays, options
 from compiler.commands.output import print_table, write, write_json
 from compiler.commands.source import source
@@ -24,9 +25,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     output: Path | None = arguments.output
-    options.check_file(arguments.json)
+    check_file(arguments.json)
     if output is not None:
-        (options.check_file if arrays.is_archive(output) else options.check_folder)(output)
+        (check_file if arrays.is_archive(output) else options.check_folder)(output)
     model = source(arguments)
     given, random = arrays.inputs(arguments.input, model.inputs)
     print(*model.summary(), *arrays.said_of_random(random), sep="\n", flush=True)

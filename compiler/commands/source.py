@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from compiler.commands.options import DEFAULT_RECORDS, Shape
+from compiler.command_line import DEFAULT_RECORDS
+from compiler.commands.options import Shape
 from compiler.commands.output import progress
 from compiler.runtime import CompiledModel
 from compiler.target import Target
