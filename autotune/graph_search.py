@@ -173,7 +173,8 @@ def search_graph(
     tuned = {place: layer for place, layer in enumerate(model.layers) if layer.schedule}
     plain = model.with_layers({place: layer.scheduled(None) for place, layer in tuned.items()})
     start = compared(model, plain) if plain.schedules() != model.schedules() else None
-    now, trials = plain if start and start.gain.low > 0 else model, []
+    base = now = plain if start and start.gain.low > 0 else model
+    trials: list[Trial] = []  # as changes of the base
     for group in _apart(_sites(model, calls)):
         choices = {
             site: _choices(now, site, candidates(site.workload, now.layers[site.places[0]].threads))
@@ -183,11 +184,13 @@ def search_graph(
         }
         tried = _tried(network, now, choices, rng, raise_if_interrupted)
         now = now.with_layers(_layers(now, {site: trial.after for site, trial in tried.items() if trial.gain}))
-        for trial in tried.values():
-            whole = _since(_runs_by(model, trial.places[0]), trial, start)
-            trials.append(whole)
-            if on_trial:
-                on_trial(whole)
+        trials += tried.values()
+        for trial in tried.values() if on_trial else ():
+            on_trial(_since(_runs_by(model, trial.places[0]), trial, start))
+    # Some of many trials are lucky. Where they began from the defaults, together they must be faster than those, too.
+    if base is not model and any(trial.gain for trial in trials) and compared(base, now).gain.low <= 0:
+        now, trials = base, [replace(trial, after=trial.before, gain=None) for trial in trials]
+    trials = [_since(_runs_by(model, trial.places[0]), trial, start) for trial in trials]
     comparison = compared(model, now) if any(trial.gain for trial in trials) else None
     return Outcome(tuple(sorted(trials, key=lambda trial: -trial.share)), now, comparison)
 

@@ -44,7 +44,7 @@ class FormulaModel:
 
     def with_layers(self, changed: Mapping[int, Layer]) -> FormulaModel:
         layers = [changed.get(place, layer) for place, layer in enumerate(self.layers)]
-        return FormulaModel(layers, self.own, self.after)
+        return type(self)(layers, self.own, self.after)
 
     def schedules(self) -> list[Schedule]:
         return [layer.schedule or DEFAULT for layer in self.layers]
@@ -172,6 +172,21 @@ def test_a_network_that_is_faster_by_defaults_goes_back_to_them(noise: Callable[
     assert outcome.holds
     changed = {trial.workload: (trial.before.schedule, trial.after.schedule) for trial in outcome.changed}
     assert changed == {A: (schedule("lucky"), DEFAULT), B: (schedule("lucky"), schedule("good"))}
+
+
+def test_defaults_stay_where_what_is_faster_singly_is_not_so_together(noise: Callable[[float], None]) -> None:
+    class Trap(FormulaModel):
+        def run(self, inputs: object) -> float:
+            return super().run(inputs) + (5.0 if schedule("trap") in self.schedules() else 0.0)
+
+    noise(0.0)
+    own = {"default": 2.0, "lucky": 2.2, "trap": 1.0}
+    plain = network(own)
+    model: Any = Trap([layer.scheduled(schedule("lucky")) for layer in plain.layers], plain.own, plain.after)
+    outcome = search_graph(model, {}, lambda w, _: [Candidate(schedule("trap"), 2)] if w == B else [])
+    assert outcome.holds
+    assert {trial.after.schedule for trial in outcome.trials} == {DEFAULT}
+    assert outcome.model.schedules() == [DEFAULT] * 3
 
 
 def test_an_interruption_is_asked_for_between_turns(noise: Callable[[float], None]) -> None:
