@@ -20,7 +20,8 @@ inline TileCosts tile_costs(int lanes) {
 
 // Cycles of a tile of `rows` × `vectors` for a step of a sum over k.
 inline double step_cycles(const TileCosts& costs, double rows, double vectors, double k) {
-  return std::max(rows * vectors, rows + vectors) / 2 + costs.load_weight * (rows + costs.far_loads * vectors) / 2 + costs.tile_cycles / k;
+  return std::max(rows * vectors, rows + vectors) / 2 + costs.load_weight * (rows + costs.far_loads * vectors) / 2 +
+         costs.tile_cycles / k;
 }
 
 // Bytes a cycle that a core brings from L3, and that all cores together bring from memory (16 to 43 GB/s were seen,
