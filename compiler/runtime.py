@@ -247,4 +247,12 @@ def _row(layer: Layer, schedule: Schedule | None, seconds: float, limits: _Limit
         return ProfileRow(layer.name, layer.op, "kernel", schedule, seconds, None, None)
     share = sum(limits.secs(workload, layer.threads) for workload in workloads) / seconds
     gflops = sum(workload.flops for workload in workloads) / seconds / 1e9
-    return ProfileRow(layer.name, " -> ".join(map(str, workloads)), "kernel", schedule, seconds, gflops, share)
+    return ProfileRow(layer.name, _text(layer), "kernel", schedule, seconds, gflops, share)
+
+
+def _text(layer: Layer) -> str:
+    if layer.workload is not None:
+        return str(layer.workload)
+    first, last = layer.stages[0].input_shapes["x"], layer.stages[-1].output_shape
+    ends = " -> ".join("x".join(map(str, shape)) for shape in (first, last))
+    return f"{layer.op} {ends}, {len(layer.stages)} convolutions"
