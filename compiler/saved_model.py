@@ -31,7 +31,7 @@ from compiler.layer import Layer
 from compiler.target import Target, usable_cores
 from compiler.tensor_spec import TensorSpec
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST, WEIGHTS, PROGRAM = "manifest.json", "weights.bin", "program.so"
 _FLOAT_BYTES = 4
 
