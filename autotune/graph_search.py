@@ -185,8 +185,9 @@ def search_graph(
         tried = _tried(network, now, choices, rng, raise_if_interrupted)
         now = now.with_layers(_layers(now, {site: trial.after for site, trial in tried.items() if trial.gain}))
         trials += tried.values()
-        for trial in tried.values() if on_trial else ():
-            on_trial(_since(_runs_by(model, trial.places[0]), trial, start))
+        if on_trial:
+            for trial in tried.values():
+                on_trial(_since(_runs_by(model, trial.places[0]), trial, start))
     # Some of many trials are lucky. Where they began from the defaults, together they must be faster than those, too.
     if base is not model and any(trial.gain for trial in trials) and compared(base, now).gain.low <= 0:
         now, trials = base, [replace(trial, after=trial.before, gain=None) for trial in trials]

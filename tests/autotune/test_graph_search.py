@@ -176,8 +176,8 @@ def test_a_network_that_is_faster_by_defaults_goes_back_to_them(noise: Callable[
 
 def test_defaults_stay_where_what_is_faster_singly_is_not_so_together(noise: Callable[[float], None]) -> None:
     class Trap(FormulaModel):
-        def run(self, inputs: object) -> float:
-            return super().run(inputs) + (5.0 if schedule("trap") in self.schedules() else 0.0)
+        def run(self, _: object) -> float:
+            return super().run(_) + (5.0 if schedule("trap") in self.schedules() else 0.0)
 
     noise(0.0)
     own = {"default": 2.0, "lucky": 2.2, "trap": 1.0}
