@@ -9,6 +9,8 @@ from math import prod
 import onnx_ir as ir
 
 from compiler.kernel_calls.call import Call
+from compiler.spaces.kernel.conv2d import is_pointwise
+from compiler.spaces.kernel.depthwise import is_depthwise
 from compiler.target import Target
 from compiler.winograd import ALGORITHMS
 from compiler.workload import DTYPE_BYTES, Workload
@@ -29,13 +31,13 @@ def find(calls: Mapping[ir.Node, Call], target: Target) -> list[tuple[ir.Node, .
     l2 = target.cache_bytes[1]
     chains = []
     for node, call in calls.items():
-        if not _is_stage(call) or not _is_depthwise(call.workload):
+        if not _is_stage(call) or not _is_depthwise(call):
             continue
         chain = (node,)
         before, after = producer(node.inputs[0]), sole_user(node.outputs[0])
         if before is not None and _join(before, node, calls, l2) and not _by_winograd(calls[before]):
             chain = (before, *chain)
-        if after is not None and _join(node, after, calls, l2) and _is_pointwise(calls[after].workload):
+        if after is not None and _join(node, after, calls, l2) and _is_pointwise(calls[after]):
             chain = (*chain, after)
         taken = any(other in earlier for earlier in chains for other in chain)
         if len(chain) > 1 and not taken and _weight_bytes([calls[n] for n in chain]) <= _SHARE_OF_WEIGHTS * l2:
@@ -72,16 +74,12 @@ def _join(node: ir.Node, after: ir.Node, calls: Mapping[ir.Node, Call], l2: int)
     return alone and _output_bytes(call.workload) > _SHARE_OF_OUTPUT * l2
 
 
-def _is_depthwise(workload: Workload | None) -> bool:
-    sizes = workload.sizes if workload is not None else {}
-    return bool(sizes) and sizes["groups"] == sizes["c"] == sizes["o"] > 1
+def _is_depthwise(call: Call) -> bool:
+    return call.workload is not None and is_depthwise(call.workload) and call.workload.sizes["c"] > 1
 
 
-def _is_pointwise(workload: Workload | None) -> bool:
-    sizes = workload.sizes if workload is not None else {}
-    paddings = [size for name, size in sizes.items() if name.startswith("pad_")]
-    ones = ("kh", "kw", "stride_h", "stride_w", "groups")
-    return bool(sizes) and all(sizes[name] == 1 for name in ones) and not any(paddings)
+def _is_pointwise(call: Call) -> bool:
+    return call.workload is not None and is_pointwise(call.workload)
 
 
 def _by_winograd(call: Call) -> bool:

@@ -102,8 +102,8 @@ def select(model: ir.Model, target: Target, options: Options) -> list[Layer]:
 
 
 def _chains(graph: ir.Graph, target: Target) -> list[tuple[ir.Node, ...]]:
-    calls = {node: call for node in graph if (call := _call(node)) is not None}
-    return find_chains(calls, target)
+    convolutions = (node for node in graph if (fused := Fused.of(node)) is not None and fused.op == "Conv")
+    return find_chains({node: call for node in convolutions if (call := _call(node)) is not None}, target)
 
 
 def _digest(weight: np.ndarray) -> Hashable:

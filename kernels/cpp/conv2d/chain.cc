@@ -53,13 +53,13 @@ Conv2dChain::Conv2dChain(const std::vector<Stage>& stages, const Images& images,
   const int64_t oh = links_.back().oh;
   const int64_t room = cache_bytes()[1] / kShareOfL2 / static_cast<int64_t>(sizeof(float));
   rows_ = rows ? std::min(*rows, oh) : 1;
-  while (!rows && rows_ < oh && slab_floats(rows_ + 1) <= room) ++rows_;
+  while (!rows && rows_ < oh && slab_floats(slab_rows(rows_ + 1)) <= room) ++rows_;
 
-  const std::vector<int64_t> heights = slab_rows(rows_);
+  heights_ = slab_rows(rows_);
   for (size_t i = 0; i < stages.size(); ++i) {
     const Stage& stage = stages[i];
     std::optional<Conv2d::Schedule> schedule;
-    if (isa != Isa::kReference) schedule = default_schedule(stage.geometry, links_[i].in, heights[i], isa);
+    if (isa != Isa::kReference) schedule = default_schedule(stage.geometry, links_[i].in, heights_[i], isa);
     links_[i].op = std::make_unique<Conv2d>(stage.weight, Dtype::kFloat32, stage.geometry, stage.bias, stage.activation,
                                             isa, 1, schedule);
   }
@@ -82,8 +82,7 @@ std::vector<int64_t> Conv2dChain::slab_rows(int64_t rows) const {
   return heights;
 }
 
-int64_t Conv2dChain::slab_floats(int64_t rows) const {
-  const std::vector<int64_t> heights = slab_rows(rows);
+int64_t Conv2dChain::slab_floats(const std::vector<int64_t>& heights) const {
   int64_t floats = 0;
   for (size_t i = 0; i + 1 < links_.size(); ++i) floats += heights[i] * links_[i].row_floats();
   return floats;
@@ -96,7 +95,7 @@ void Conv2dChain::run(const float* x, float* out, const float* residual) const {
   std::vector<std::exception_ptr> failures(static_cast<size_t>(threads_));
   parallel(threads_, [&](int thread) {
     try {
-      float* slabs = scratch(slab_floats(rows_), ScratchOf::kChain);
+      float* slabs = scratch(slab_floats(heights_), ScratchOf::kChain);
       const int64_t end = split_begin(lines, threads_, thread + 1);
       for (int64_t line = split_begin(lines, threads_, thread), next; line < end; line = next) {
         const int64_t image = line / last.oh, begin = line % last.oh;
@@ -114,7 +113,6 @@ void Conv2dChain::run(const float* x, float* out, const float* residual) const {
 
 void Conv2dChain::run_range(const float* x, float* out, const float* residual, Rows range, float* slabs) const {
   const size_t count = links_.size();
-  const std::vector<int64_t> heights = slab_rows(rows_);
   std::vector<Rows> held(count, Rows{0, 0});  // of each stage's output; what its slab begins with
   std::vector<Rows> wanted(count);
   const EvenSplit pieces(range.count(), rows_);
@@ -139,7 +137,7 @@ void Conv2dChain::run_range(const float* x, float* out, const float* residual, R
       float* row_0 = slab - wanted[i].begin * row;
       if (fresh < wanted[i].end) link.op->run_rows(in, link.in, fresh, wanted[i].end, row_0, nullptr);
       in = row_0;
-      slab += heights[i] * row;
+      slab += heights_[i] * row;
     }
   }
 }

@@ -140,10 +140,6 @@ void Conv2d::run_rows(const float* x, const Images& images, int64_t begin, int64
   convolution(s).run_rows(s, in, images, begin, end, to, added);
 }
 
-bool Conv2d::by_rows(const Images& images) const {
-  return dense_ || depthwise_ || convolution(std::get<Conv2dSchedule>(schedule(images))).by_rows();
-}
-
 void Conv2d::evict_weights(const Images& images) const {
   if (dense_) return dense_->evict_weights();
   if (depthwise_) return depthwise_->evict_weights();

@@ -28,12 +28,11 @@ class Convolution {
   // `s` has the algorithm and nr that the weights were packed for. Rows of the matrices are pixels, without gaps.
   virtual void run(const Conv2dSchedule& s, const Matrix& x, const Images& images, const Matrix& out,
                    const Matrix& residual) const = 0;
-  // As Conv2d::run_rows, where by_rows().
+  // As Conv2d::run_rows.
   virtual void run_rows(const Conv2dSchedule&, const Matrix& /*x*/, const Images&, int64_t /*begin*/, int64_t /*end*/,
                         const Matrix& /*out*/, const Matrix& /*residual*/) const {
     throw std::logic_error("this algorithm computes whole images");
   }
-  virtual bool by_rows() const { return false; }
   virtual void evict_weights() const {}
 
   const Conv2dSchedule::Algorithm algorithm;

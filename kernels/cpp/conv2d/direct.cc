@@ -61,7 +61,6 @@ class DirectConvolution final : public Convolution {
                 const Matrix& out, const Matrix& residual) const override {
     run_lines(s, x, images, begin, end, out, residual);
   }
-  bool by_rows() const override { return true; }
   void evict_weights() const override { evict(weight_.get(), weight_floats_ * kWordBytes, layer_.threads); }
 
  private:

@@ -38,8 +38,6 @@ class ReferenceConvolution final : public Convolution {
     });
   }
 
-  bool by_rows() const override { return true; }
-
  private:
   // The sum for output channel `o` of pixel (r, q).
   float dot(const float* image, const Images& in, int64_t r, int64_t q, int64_t o) const {

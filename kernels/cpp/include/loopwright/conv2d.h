@@ -62,10 +62,9 @@ class Conv2d {
   void run(const void* x, const Images& images, void* out, Dtype out_dtype, const void* residual) const;
 
   // Rows begin..end of one image's output, float32. Only the rows of x under their windows are read; x, out and residual
-  // are where row 0 would be. Only where by_rows(), which Winograd's algorithms are not.
+  // are where row 0 would be. Not by Winograd's algorithms.
   void run_rows(const float* x, const Images& images, int64_t begin, int64_t end, float* out,
                 const float* residual) const;
-  bool by_rows(const Images& images) const;
 
   Dtype dtype() const { return dtype_; }
   // Puts the packed weights that run() uses for these images out of all caches, as the other layers of a network do: for

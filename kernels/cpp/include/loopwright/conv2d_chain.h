@@ -52,11 +52,12 @@ class Conv2dChain {
   static Rows under(const Link& link, Rows rows);
   // Rows that each stage computes for `rows` rows of the last output, and what the slabs of all but the last then take.
   std::vector<int64_t> slab_rows(int64_t rows) const;
-  int64_t slab_floats(int64_t rows) const;
+  int64_t slab_floats(const std::vector<int64_t>& heights) const;
 
   int64_t images_ = 0;
   int threads_;
   int64_t rows_ = 1;
+  std::vector<int64_t> heights_;  // slab_rows(rows_)
   std::vector<Link> links_;
 };
 
