@@ -12,7 +12,8 @@ and, one number an input channel, where no padding would see the shift (c = 0, o
 
 Chains of Mul, Add, Sub and Div with constants count as much as BatchNormalization does. A weight that other nodes read
 too is copied where the copy is no larger than the answer, which then need not be written and read once more. What
-cannot be folded becomes one scale and shift: Mul and Add, for a BatchNormalization or any longer chain.
+cannot be folded becomes one scale and shift: Mul and Add, for a BatchNormalization or any longer chain. The division at
+the end of ``x * clip(x + 3, 0, 6) / 6`` stays, for without it nobody would know an activation by it.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import numpy as np
 
 from graph_passes.affine import IDENTITY, Affine, affine
 from graph_passes.base import Pass, Remark, described, every_node
+from graph_passes.exported_forms import activation_of
 from graph_passes.lazy import ir
 from graph_passes.rescale import AFTER, BEFORE
 from graph_passes.values import (
@@ -56,8 +58,17 @@ class FoldBatchNorm(Pass):
             for node in every_node(model):
                 if is_op(node, *AFTER):
                     yield from _fold_after(node)
+            activations = _of_activations(model)
             for node in every_node(model):
-                yield from _fold_before_or_simplify(node)
+                if node not in activations:
+                    yield from _fold_before_or_simplify(node)
+
+
+def _of_activations(model: ir.Model) -> set[ir.Node]:
+    """Nodes that are an activation together, behind a convolution or product or what is added to it."""
+    layers = (main_output(node) for node in every_node(model) if is_op(node, *AFTER, "Add"))
+    forms = (activation_of(output) for output in layers if output is not None)
+    return {node for form in forms if form is not None for node in form.nodes}
 
 
 def _operators(model: ir.Model) -> list[str]:

@@ -337,6 +337,31 @@ def test_a_division_of_a_constant_is_no_scale() -> None:
     assert operators(run_pass(original, "fold_batch_norm").model) == {"Conv": 1, "Exp": 1, "Div": 1}
 
 
+@pytest.mark.parametrize("between", ["", "r = Add (h, x)"])
+def test_the_division_of_a_hard_swish_is_left_to_it(between: str) -> None:
+    """Folded into the convolution behind, it would leave x clip(x + 3, 0, 6), which is no activation."""
+    h = "r" if between else "h"
+    original = model(
+        f"""g (float[1,6,5,5] x) => (float[1,6,5,5] y) <float[6,6,1,1] w, float three, float zero, float six,
+            float[6,6,1,1] u, {norm(6)}> {{
+            h = Conv (x, w)
+            {between}
+            raised = Add ({h}, three)
+            gate = Clip (raised, zero, six)
+            gated = Mul ({h}, gate)
+            a = Div (gated, six)
+            {apply("a", "n")}
+            y = Conv (n, u)
+        }}""",
+        three=3.0, zero=0.0, six=6.0,
+    )  # fmt: skip
+    kept = {"Conv": 2, "Add": 1 + bool(between), "Clip": 1, "Mul": 1, "Div": 1}
+    assert operators(run_pass(original, "fold_batch_norm").model) == kept
+    fused = graph_passes.optimize(original, passes=["fold_batch_norm", "fuse_layers"])
+    name = "Conv_residual_hard_swish" if between else "Conv_hard_swish"
+    assert operators(fused.model) == {name: 1, "Conv": 1}
+
+
 def test_integers_are_not_scaled() -> None:
     original = model(
         """g (int32[1,4] x) => (int32[1,4] y) <int32 a, int32 b, int32 c> {

@@ -12,6 +12,7 @@
 
 #include <xmmintrin.h>
 
+#include "activations_f32.h"
 #include "loopwright/brgemm.h"
 #include "vector_access.h"
 
@@ -56,7 +57,9 @@ struct Brgemm {
     }
   }
 
-  static void run(const BrgemmArgs& args) { args.simple(kColumns) ? run_series(args) : run_tile(args); }
+  static void run(const BrgemmArgs& args) {
+    args.simple() && (V::kMasksAreFree || args.n == kColumns) ? run_series(args) : run_tile(args);
+  }
 
  private:
   using Mask = typename V::Mask;
@@ -64,6 +67,7 @@ struct Brgemm {
   // Without what simple tiles need not: on a short sum that takes as long as its FMAs.
   static __attribute__((noinline)) void run_series(const BrgemmArgs& args) {
     const float *bias = args.bias, *residual = args.late_residual, *next = args.next;
+    const Mask last = V::mask(args.n - (NV - 1) * V::kLanes);
     float* c = args.c;
     int64_t a_offset = 0, b_offset = 0;
     for (int64_t tiles = args.count; tiles > 0; --tiles) {
@@ -82,11 +86,15 @@ struct Brgemm {
       }
       add_chains(acc);
       if (residual) {
-        add_rows(acc[0], residual, args.residual_stride, WholeVector<V>{});
+        if constexpr (V::kMasksAreFree) {
+          add_rows(acc[0], residual, args.residual_stride, PartialVector<V>{last});
+        } else {
+          add_rows(acc[0], residual, args.residual_stride, WholeVector<V>{});
+        }
         residual += args.c_step;
       }
       clamp(acc[0], args);
-      store(acc[0], c, args.c_stride, WholeVector<V>{});
+      store(acc[0], args.n, c, args.c_stride, last);
       a_offset += args.a_step;
       b_offset += args.b_step;
       c += args.c_step;
@@ -230,11 +238,7 @@ struct Brgemm {
     if constexpr (V::kProducts > 1) {
       if (args.rounded) return store_rounded(acc, args.rounded, args.rounded_stride, last);
     }
-    if (args.n == kColumns) {
-      store(acc, args.c, args.c_stride, WholeVector<V>{});
-    } else {
-      store(acc, args.c, args.c_stride, PartialVector<V>{last});
-    }
+    store(acc, args.n, args.c, args.c_stride, last);
   }
 
   static inline __attribute__((always_inline)) void clamp(Reg (&acc)[MR][NV], const BrgemmArgs& args) {
@@ -247,6 +251,7 @@ struct Brgemm {
       const Reg hi = V::set1(args.hi);
       apply(acc, [&](Reg x) { return V::min(hi, x); });
     }
+    if (args.hard_swish) apply(acc, [&](Reg x) { return HardSwish::apply<V>(x); });
   }
 
   // Two vectors at a time make a whole register of bfloat16.
@@ -267,7 +272,16 @@ struct Brgemm {
   }
 
   // A masked store is no simple one everywhere: on Zen 3 it takes 42 micro-operations, which six rows pay with more than
-  // a hundred cycles a tile.
+  // a hundred cycles a tile; of AVX-512's one starts in three cycles, where two whole ones could (Zen 4).
+  static inline __attribute__((always_inline)) void store(Reg (&acc)[MR][NV], int n, float* c, int64_t stride,
+                                                          Mask last) {
+    if (n == kColumns) {
+      store(acc, c, stride, WholeVector<V>{});
+    } else {
+      store(acc, c, stride, PartialVector<V>{last});
+    }
+  }
+
   template <class Access>
   static inline __attribute__((always_inline)) void store(Reg (&acc)[MR][NV], float* c, int64_t stride,
                                                           const Access& last) {

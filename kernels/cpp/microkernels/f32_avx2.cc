@@ -17,6 +17,7 @@ const F32Kernels& f32_kernels_avx2() {
   static const F32Kernels kernels = [] {
     F32Kernels k;
     k.lanes = VecAvx2::kLanes;
+    k.masks_are_free = VecAvx2::kMasksAreFree;
     add_tiles<VecAvx2, 1, 12>(k);
     add_tiles<VecAvx2, 2, 6>(k);
     add_tiles<VecAvx2, 3, 4>(k);

@@ -17,6 +17,7 @@ const F32Kernels& f32_kernels_avx512() {
   static const F32Kernels kernels = [] {
     F32Kernels k;
     k.lanes = VecAvx512::kLanes;
+    k.masks_are_free = VecAvx512::kMasksAreFree;
     add_avx512_tiles<VecAvx512>(k);
     add_activations<VecAvx512>(k);
     add_winograd<VecAvx512>(k);

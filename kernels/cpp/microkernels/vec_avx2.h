@@ -12,8 +12,9 @@ struct VecAvx2 {
   using Mask = __m256i;
   static constexpr int kLanes = 8;
   static constexpr int kRegisters = 16;
-  static constexpr int kInFlight = 8;  // accumulators that hide the latency of accumulate()
-  static constexpr int kProducts = 1;  // that accumulate() adds to a lane
+  static constexpr int kInFlight = 8;           // accumulators that hide the latency of accumulate()
+  static constexpr int kProducts = 1;           // that accumulate() adds to a lane
+  static constexpr bool kMasksAreFree = false;  // to write part of a vector
 
   static Mask mask(int n) {  // the first n lanes, 0 <= n <= 8
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));

@@ -12,8 +12,9 @@ struct VecAvx512 {
   using Mask = __mmask16;
   static constexpr int kLanes = 16;
   static constexpr int kRegisters = 32;
-  static constexpr int kInFlight = 8;  // accumulators that hide the latency of accumulate()
-  static constexpr int kProducts = 1;  // that accumulate() adds to a lane
+  static constexpr int kInFlight = 8;          // accumulators that hide the latency of accumulate()
+  static constexpr int kProducts = 1;          // that accumulate() adds to a lane
+  static constexpr bool kMasksAreFree = true;  // to write part of a vector
 
   static Mask mask(int n) { return static_cast<Mask>((1u << n) - 1); }  // the first n lanes, 0 <= n <= 16
   static Reg zero() { return _mm512_setzero_ps(); }

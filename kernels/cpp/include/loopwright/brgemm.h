@@ -1,6 +1,6 @@
 // The building block of every dense operator: a batch-reduce GEMM on one register tile.
 //
-//   C[mr, n] = clamp(start + sum over blocks t < batch, p < k of A_t[mr, p] * B_t[p, n], lo, hi)
+//   C[mr, n] = clamp(start + sum over blocks t < batch, p < k of A_t[mr, p] * B_t[p, n], lo, hi), or its hard_swish
 //   start    = C                 where accumulate
 //            = bias + residual   else, either of them absent where its pointer is null
 //
@@ -17,7 +17,7 @@
 // NaN passes through: clamp(NaN) is NaN.
 //
 // Series: a call computes `count` tiles, each some steps beside the one before, and saves what a call costs. More than
-// one only where simple() holds.
+// one only where simple() holds and n == nr or masks_are_free.
 //
 // Words are those of words.h: a float each, or for the dtype bfloat16 two bfloat16 of consecutive k, whose products are
 // summed in float32. k, strides and prefetch count words, so that nothing here depends on the dtype.
@@ -54,16 +54,17 @@ struct BrgemmArgs {
   const float* late_residual = nullptr;  // in its place, where the sum is one block: added last, asked for first
   int64_t residual_stride;
   float lo, hi;
-  int64_t prefetch;       // words ahead of B's stream that L1 asks for; 0 asks for nothing
-  const float* next;      // what a later call will read, for which L2 asks while this one runs; or null
-  int64_t next_step = 0;  // words of it for which a step of k asks; at most a cache line
+  bool hard_swish = false;  // x clamp(x + 3, 0, 6) / 6 after the clamp
+  int64_t prefetch;         // words ahead of B's stream that L1 asks for; 0 asks for nothing
+  const float* next;        // what a later call will read, for which L2 asks while this one runs; or null
+  int64_t next_step = 0;    // words of it for which a step of k asks; at most a cache line
   int64_t count = 1;
   // From a tile to the next: in words of A, of B and of what comes next, in floats of C and the residual, and of the
   // bias.
   int64_t a_step = 0, b_step = 0, next_tile_step = 0, c_step = 0, bias_step = 0;
 
-  // Whole tiles of nr columns and of whole sums, of float32, whose B is near.
-  bool simple(int nr) const { return !accumulate && !residual && !rounded && prefetch == 0 && n == nr; }
+  // Tiles of whole sums, of float32, whose B is near.
+  bool simple() const { return !accumulate && !residual && !rounded && prefetch == 0; }
 };
 
 // The next_step with which calls of `steps` steps in all ask for `words`, so that memory is asked all the time for a
@@ -84,6 +85,7 @@ enum class Activation { kNone, kRelu, kRelu6, kGelu, kSigmoid, kTanh, kSilu, kHa
 struct F32Kernels {
   static constexpr int kMaxRows = 28, kMaxVectors = 8;
   int lanes = 1;
+  bool masks_are_free = false;  // whether part of a vector is written about as fast as all of it
   Microkernel tiles[kMaxRows + 1][kMaxVectors + 1] = {};  // by rows and vectors of columns; null where there is none
   // The activations that are no clamp, applied to a finished tile while it is in L1; null where a clamp does it.
   RowsFunction activation(Activation a) const { return activations[static_cast<int>(a)]; }

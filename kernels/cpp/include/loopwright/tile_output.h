@@ -20,7 +20,11 @@ class TileOutput {
   // bias: of all columns, or null. A residual is of the type that is multiplied, or has no data; it may be `out`
   // itself.
   TileOutput(const F32Kernels& kernels, Activation activation, const float* bias, Matrix out, Matrix residual)
-      : kernels_(kernels), epilogue_(activation, kernels), bias_(bias), out_(out), residual_(residual) {}
+      : kernels_(kernels), epilogue_(activation, kernels), bias_(bias), out_(out), residual_(residual) {
+    // Short enough for the registers of every tile; the others need the tile in L1.
+    hard_swish_ = activation == Activation::kHardSwish;
+    if (hard_swish_) epilogue_.activate = nullptr;
+  }
 
   // Which part of the sum over k a call adds.
   struct Part {
@@ -30,8 +34,9 @@ class TileOutput {
   // Of how many tiles that begin with one of this panel a series may be, across panels like it or down its rows. Their
   // activation must find them in L1.
   int64_t most_in_series(const BrgemmArgs& args, const Panel& panel, Part part) const {
-    const bool alone = !part.first || !part.last || out_.dtype != Dtype::kFloat32 || panel.n != panel.nr ||
-                       args.prefetch != 0 || (residual_.data && residual_.stride != out_.stride);
+    const bool alone = !part.first || !part.last || out_.dtype != Dtype::kFloat32 ||
+                       (panel.n != panel.nr && !kernels_.masks_are_free) || args.prefetch != 0 ||
+                       (residual_.data && residual_.stride != out_.stride);
     constexpr int64_t kInL1 = 4;
     return alone ? 1 : epilogue_.activate ? kInL1 : std::numeric_limits<int64_t>::max();
   }
@@ -53,6 +58,7 @@ class TileOutput {
     if (part.last) std::swap(args.residual, args.late_residual);
     args.lo = part.last ? epilogue_.lo : -Epilogue::kInfinity;
     args.hi = part.last ? epilogue_.hi : Epilogue::kInfinity;
+    args.hard_swish = hard_swish_ && part.last;
     const bool rounds = part.last && !in_place && !epilogue_.activate;
     args.rounded = rounds ? out_.at<Bfloat16>(row, panel.column) : nullptr;
     args.rounded_stride = out_.stride;
@@ -81,6 +87,7 @@ class TileOutput {
 
   const F32Kernels& kernels_;
   Epilogue epilogue_;
+  bool hard_swish_;
   const float* bias_;
   Matrix out_, residual_;
 };
