@@ -63,6 +63,18 @@ OPERATORS = pytest.mark.parametrize("operators", [dense_layers, convolutions], i
 
 
 @needs_bfloat16
+@pytest.mark.parametrize("n", [32, 40])
+def test_a_residual_of_a_series_of_tiles(n: int) -> None:
+    """Each tile's residual is widened before it, not that of the first one alone."""
+    workload = Workload.dense(60, n, 8, dtype="bfloat16", epilogue=("residual",))
+    inputs = make_inputs(workload, seed=0)
+    schedule = {**kernels.default_dense_schedule(60, n, 8, ISA), "mr": 4, "nr": 16, "prefetch": 0}
+    out = np.empty(workload.output_shape, np.float32)
+    y = layer(workload, inputs, 1, schedule)(inputs["x"], out, inputs["residual"])
+    assert_right(y, workload, inputs)
+
+
+@needs_bfloat16
 @OPERATORS
 @settings(max_examples=120, deadline=None)
 @given(st.data())

@@ -34,9 +34,11 @@ class TileOutput {
   // Of how many tiles that begin with one of this panel a series may be, across panels like it or down its rows. Their
   // activation must find them in L1.
   int64_t most_in_series(const BrgemmArgs& args, const Panel& panel, Part part) const {
-    const bool alone = !part.first || !part.last || out_.dtype != Dtype::kFloat32 ||
-                       (panel.n != panel.nr && !kernels_.masks_are_free) || args.prefetch != 0 ||
-                       (residual_.data && residual_.stride != out_.stride);
+    const bool partial = panel.n != panel.nr && !kernels_.masks_are_free;
+    const bool other_residual =
+        residual_.data && (residual_.dtype != Dtype::kFloat32 || residual_.stride != out_.stride);
+    const bool alone = !part.first || !part.last || out_.dtype != Dtype::kFloat32 || partial || args.prefetch != 0 ||
+                       other_residual;
     constexpr int64_t kInL1 = 4;
     return alone ? 1 : epilogue_.activate ? kInL1 : std::numeric_limits<int64_t>::max();
   }
