@@ -59,7 +59,7 @@ def measure_model(name: str, threads: int, records: Path, duration: float) -> di
         "cores_busy_with_others": busy_cores,
         "peak_gflops": peak,
         "bandwidth_gbs": bandwidth,
-        **_roofline(layers, peak, bandwidth),
+        **roofline(layers, peak, bandwidth),
         "on_record": found.known.to_json(),
         "how_to_tune": how_to_tune(name, threads, records),
         "versions": found.versions,
@@ -82,19 +82,20 @@ def _limits(layers: Sequence[Layer], target: Target) -> tuple[float, float]:
     """
     wait_until_idle()
     weights = sum(array.nbytes for layer in layers for array in layer.weights.values())
-    largest = max((layer.workload.bytes for layer in layers if layer.workload is not None), default=0)
+    largest = max((workload.bytes for layer in layers for workload in layer.workloads), default=0)
     bandwidth = kernels.memory_bandwidth(target.num_cores, max(1, weights + largest))
     return kernels.peak_gflops(target.isa, target.num_cores), bandwidth
 
 
-def _roofline(layers: Sequence[Layer], peak_gflops: float, bandwidth_gbs: float) -> dict[str, Any]:
+def roofline(layers: Sequence[Layer], peak_gflops: float, bandwidth_gbs: float) -> dict[str, Any]:
     """The sum of what every layer takes at least. What has no workload, pooling and generated code, counts as nothing;
     and products count by their definition, of which Winograd's algorithms need fewer.
     """
-    workloads = [layer.workload for layer in layers if layer.workload is not None]
+    counted = [layer for layer in layers if layer.workloads]
+    workloads = [workload for layer in counted for workload in layer.workloads]
     return {
         "roofline_secs": sum(workload.roofline_secs(peak_gflops, bandwidth_gbs) for workload in workloads),
-        "roofline_layers": len(workloads),
+        "roofline_layers": len(counted),
         "kernel_layers": len(layers),
         "flops": sum(workload.flops for workload in workloads),
     }

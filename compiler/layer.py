@@ -42,6 +42,11 @@ class Layer:
     calls: int = 1
 
     @property
+    def workloads(self) -> tuple[Workload, ...]:
+        """All that a run of it computes, one after the other; empty where operations are not counted."""
+        return self.stages if self.workload is None else (self.workload,)
+
+    @property
     def function(self) -> str:
         """What the program calls."""
         return f"loopwright.{self.op}"

@@ -242,11 +242,10 @@ class _Limits:
 
 
 def _row(layer: Layer, schedule: Schedule | None, seconds: float, limits: _Limits) -> ProfileRow:
-    workloads = layer.stages if layer.workload is None else (layer.workload,)
-    if not workloads:
+    if not layer.workloads:
         return ProfileRow(layer.name, layer.op, "kernel", schedule, seconds, None, None)
-    share = sum(limits.secs(workload, layer.threads) for workload in workloads) / seconds
-    gflops = sum(workload.flops for workload in workloads) / seconds / 1e9
+    share = sum(limits.secs(workload, layer.threads) for workload in layer.workloads) / seconds
+    gflops = sum(workload.flops for workload in layer.workloads) / seconds / 1e9
     return ProfileRow(layer.name, _text(layer), "kernel", schedule, seconds, gflops, share)
 
 

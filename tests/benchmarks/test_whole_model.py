@@ -18,8 +18,10 @@ import compiler
 from benchmarks import isolated, models, whole_model
 from benchmarks.model_contenders import check, frozen
 from benchmarks.own_model import OnRecord, measured_alone, on_record
+from compiler.layer import Layer
 from compiler.records import Choice, Measurement, Record, Records, model_key
 from compiler.runtime import CompiledModel
+from compiler.workload import Workload
 
 MODEL = "mnist-cnn"
 needs_peer = pytest.mark.skipif(
@@ -86,6 +88,16 @@ def test_everyone_is_measured_with_the_right_answer(tmp_path: Path) -> None:
     assert least <= result["roofline_secs"] < 100 * least
     assert result["summary"]["ours"] == "tuned"
     assert result["summary"]["ratio_to_fastest_peer"]["value"] > 0
+
+
+def test_the_roofline_counts_every_stage_of_a_chain() -> None:
+    stages = (Workload.conv2d(1, 8, 8, 4, 16, 1), Workload.conv2d(1, 8, 8, 16, 4, 1))
+    chain = Layer("chain", "conv2d_chain", (1, 8, 8, 4), {}, stages=stages)
+    pool = Layer("pool", "max_pool2d", (1, 8, 8, 4), {})
+    found = whole_model.roofline([chain, pool], peak_gflops=1.0, bandwidth_gbs=1e9)
+    assert found["flops"] == 2 * 8 * 8 * (4 * 16 + 16 * 4)
+    assert found["roofline_secs"] == pytest.approx(found["flops"] / 1e9)
+    assert (found["roofline_layers"], found["kernel_layers"]) == (1, 2)
 
 
 @pytest.mark.tvm
