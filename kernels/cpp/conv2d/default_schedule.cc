@@ -138,10 +138,12 @@ Conv2dSchedule default_conv2d_schedule(Isa isa, Dtype dtype, const Conv2dGeometr
     if (max_mr == 0) continue;
     for (int threads_m = 1; threads_m <= threads; ++threads_m) {
       if (threads % threads_m != 0) continue;
-      const Setting at{kernels, g, images, threads, threads_m, vectors, max_mr};
-      consider(direct(at));
-      for (const Winograd& w : kWinograds)
-        if (winograd_allowed && applies(w.algorithm, g, dtype)) consider(winograd(at, w));
+      for (const int mr : {max_mr, std::clamp(tile_costs(kernels.lanes).most_vectors / vectors, 1, max_mr)}) {
+        const Setting at{kernels, g, images, threads, threads_m, vectors, mr};
+        consider(direct(at));
+        for (const Winograd& w : kWinograds)
+          if (winograd_allowed && applies(w.algorithm, g, dtype)) consider(winograd(at, w));
+      }
     }
   }
   best.schedule.kc = best.schedule.kc * elements.reduction() / g.reduction();

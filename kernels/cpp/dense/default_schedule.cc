@@ -18,28 +18,32 @@ struct Split {
 
 // The best tile and split for k words; `vectors` other than 0 is what B is already packed for.
 Split best_split(const F32Kernels& kernels, int64_t m, int64_t n, int64_t k, int threads, int vectors) {
+  const TileCosts costs = tile_costs(kernels.lanes);
   const int64_t columns = ceil_div(n, kernels.lanes);  // in vectors
   Split best;
   double best_cycles = std::numeric_limits<double>::infinity();
+  const auto consider = [&](int nv, int most_rows, int across_m) {
+    const int64_t tiles = ceil_div(m, most_rows), panels = ceil_div(columns, nv);
+    const auto busiest = static_cast<double>(ceil_div(tiles, across_m) * ceil_div(panels, threads / across_m));
+    const double rows = static_cast<double>(m) / static_cast<double>(tiles);
+    const bool half = kernels.half_tiles[1][nv] && ceil_div(n, kernels.lanes / 2) < 2 * columns;
+    const double width = (static_cast<double>(columns) - (half ? 0.5 : 0.0)) / static_cast<double>(panels);
+    // Every thread brings its rows of A and its columns of B from afar.
+    const auto far = static_cast<double>(ceil_div(m, across_m) + ceil_div(n, threads / across_m)) * sizeof(float);
+    const double cycles =
+        busiest * step_cycles(costs, rows, width, static_cast<double>(k)) + far / kFarBytesPerCycle;
+    if (cycles < best_cycles) {
+      best_cycles = cycles;
+      best = {static_cast<int>(std::min<int64_t>(most_rows, m)), nv, across_m};
+    }
+  };
   const int first = vectors ? vectors : 1, last = vectors ? vectors : F32Kernels::kMaxVectors;
   for (int nv = first; nv <= std::min<int64_t>(last, std::max<int64_t>(columns, first)); ++nv) {
     const int max_mr = kernels.max_mr(nv * kernels.lanes);
     if (max_mr == 0) continue;
-    const int64_t tiles = ceil_div(m, max_mr), panels = ceil_div(columns, nv);
-    for (int across_m = 1; across_m <= threads; ++across_m) {
-      if (threads % across_m != 0) continue;
-      const auto busiest = static_cast<double>(ceil_div(tiles, across_m) * ceil_div(panels, threads / across_m));
-      const double rows = static_cast<double>(m) / static_cast<double>(tiles);
-      const double width = static_cast<double>(columns) / static_cast<double>(panels);
-      // Every thread brings its rows of A and its columns of B from afar.
-      const auto far = static_cast<double>(ceil_div(m, across_m) + ceil_div(n, threads / across_m)) * sizeof(float);
-      const double cycles = busiest * step_cycles(tile_costs(kernels.lanes), rows, width, static_cast<double>(k)) +
-                            far / kFarBytesPerCycle;
-      if (cycles < best_cycles) {
-        best_cycles = cycles;
-        best = {static_cast<int>(std::min<int64_t>(max_mr, m)), nv, across_m};
-      }
-    }
+    for (int across_m = 1; across_m <= threads; ++across_m)
+      if (threads % across_m == 0)
+        for (const int rows : {max_mr, std::clamp(costs.most_vectors / nv, 1, max_mr)}) consider(nv, rows, across_m);
   }
   return best;
 }

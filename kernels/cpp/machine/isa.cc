@@ -27,7 +27,7 @@ const std::vector<Isa>& available_isas() {
   static const std::vector<Isa> isas = [] {
     std::vector<Isa> found;
     __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx512f")) found.push_back(Isa::kAvx512);
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl")) found.push_back(Isa::kAvx512);
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) found.push_back(Isa::kAvx2);
     found.push_back(Isa::kReference);
     return found;

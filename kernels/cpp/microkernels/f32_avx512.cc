@@ -1,4 +1,4 @@
-// float32 on AVX-512F: its table of functions. Compiled with -mavx512f; nothing else may be.
+// float32 on AVX-512F and VL: its table of functions. Compiled with -mavx512f -mavx512vl; nothing else may be.
 #include "activations_f32.h"
 #include "depthwise_f32.h"
 #include "elementwise_f32.h"

@@ -13,6 +13,7 @@ struct VecAvx2 {
   static constexpr int kLanes = 8;
   static constexpr int kRegisters = 16;
   static constexpr int kInFlight = 8;           // accumulators that hide the latency of accumulate()
+  static constexpr bool kHasHalves = false;     // see VecAvx512
   static constexpr int kProducts = 1;           // that accumulate() adds to a lane
   static constexpr bool kMasksAreFree = false;  // to write part of a vector
 

@@ -12,6 +12,15 @@ struct VecBf16Avx512 : VecAvx512 {
   static constexpr int kProducts = 2;
 
   static void accumulate(Reg& acc, Reg a, Reg b) { asm("vdpbf16ps %2, %1, %0" : "+v"(acc) : "v"(a), "v"(b)); }
+  static void accumulate_half(Reg& acc, Reg a, Reg b) {
+    asm("vdpbf16ps %t2, %t1, %t0" : "+v"(acc) : "v"(a), "v"(b));
+  }
+  static void accumulate(Reg& acc, const float* a, Reg b) {
+    asm("vdpbf16ps %1%{1to16%}, %2, %0" : "+v"(acc) : "m"(*a), "v"(b));
+  }
+  static void accumulate_half(Reg& acc, const float* a, Reg b) {
+    asm("vdpbf16ps %1%{1to8%}, %t2, %t0" : "+v"(acc) : "m"(*a), "v"(b));
+  }
 
   static Reg load(const float* p) { return VecAvx512::load(p); }
   static Reg load(const float* p, Mask m) { return VecAvx512::load(p, m); }

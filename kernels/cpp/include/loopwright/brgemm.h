@@ -87,6 +87,8 @@ struct F32Kernels {
   int lanes = 1;
   bool masks_are_free = false;  // whether part of a vector is written about as fast as all of it
   Microkernel tiles[kMaxRows + 1][kMaxVectors + 1] = {};  // by rows and vectors of columns; null where there is none
+  // The same for tiles of which no more is wanted than the lower half of the last vector; null where that saves nothing.
+  Microkernel half_tiles[kMaxRows + 1][kMaxVectors + 1] = {};
   // The activations that are no clamp, applied to a finished tile while it is in L1; null where a clamp does it.
   RowsFunction activation(Activation a) const { return activations[static_cast<int>(a)]; }
   RowsFunction activations[8] = {};
@@ -110,6 +112,11 @@ struct F32Kernels {
   double (*fma_loop)(int64_t iterations) = nullptr;
   float (*read_sum)(const float* data, int64_t count) = nullptr;
 
+  // What computes a tile of which n columns are wanted; there must be one.
+  Microkernel tile(int rows, int vectors, int n) const {
+    const Microkernel half = half_tiles[rows][vectors];
+    return half && n <= vectors * lanes - lanes / 2 ? half : tiles[rows][vectors];
+  }
   // Null where the ISA has no such tile. For checks; loops index `tiles`, which needs no division.
   Microkernel find(int mr, int nr) const;
   // Largest mr with a microkernel of this nr; 0 where there is none.

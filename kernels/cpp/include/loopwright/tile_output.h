@@ -67,7 +67,7 @@ class TileOutput {
     const bool across = args.b_step != 0;
     args.c_step = across ? panel.nr : mr * args.c_stride;
     args.bias_step = across ? panel.nr : 0;
-    kernels_.tiles[mr][panel.vectors](args);
+    kernels_.tile(mr, panel.vectors, panel.n)(args);
     if (!part.last || !epilogue_.activate) return;
     const auto count = static_cast<int>(args.count);
     epilogue_.activate(args.c, args.c_stride, across ? mr : mr * count, across ? panel.n * count : panel.n);
