@@ -55,7 +55,7 @@ DenseSchedule default_dense_schedule(Isa isa, Dtype dtype, int64_t m, int64_t n,
   DenseSchedule s;
   if (isa == Isa::kReference) return s;
   const int64_t words = to_words(k, dtype);
-  const int64_t l1 = cache_bytes()[0], l2 = cache_bytes()[1];
+  const int64_t l2 = cache_bytes()[1];
   const Split split = best_split(kernels, m, n, words, threads, nr / kernels.lanes);
   s.mr = split.mr;
   s.nr = split.vectors * kernels.lanes;
@@ -89,15 +89,18 @@ DenseSchedule default_dense_schedule(Isa isa, Dtype dtype, int64_t m, int64_t n,
     s.prefetch_next = s.nc < n && s.kc == k;
     return s;
   }
-  // A panel of B stays near while the row tiles of A's block, which stays in L2, go past it.
+  // A panel of B stays in L2 while the row tiles of A's block go past it, and L1 need not ask for it. Whole sums are worth
+  // a larger panel, and a block of A that stays in L2 only in part: partial ones cost 2 %.
   // Partial sums of a bfloat16 output lie beside it, which longer blocks of k save.
-  const int64_t panel_bytes = dtype == Dtype::kFloat32 ? l2 / 8 : l2 / 5;
+  const int64_t panel_bytes = dtype == Dtype::kFloat32 ? l2 / 2 : l2 / 5;
   const int64_t panel_words = std::max<int64_t>(panel_bytes / (s.nr * kWordBytes), 64);
   const int64_t kc = ceil_div(words, ceil_div(words, panel_words));
   s.kc = std::min(k, kc * elements_per_word(dtype));
-  s.mc = std::min(m, std::max<int64_t>(l2 / 2 / (kc * kWordBytes), s.mr));
+  // Where B stays in L2 from block to block, so does what a block writes, from panel to panel.
+  const bool small = n * words * kWordBytes <= l2 / 2;
+  const int64_t row_bytes = (small ? n + kc : kc) * kWordBytes, room = small || m * row_bytes > l2 ? l2 / 2 : l2;
+  s.mc = std::min(m, std::max<int64_t>(room / row_bytes, s.mr));
   s.order = DenseSchedule::Order::kMInner;
-  s.prefetch = kc * s.nr * kWordBytes <= l1 / 2 ? 0 : 512;  // a panel that stays in L1 need not be asked for again
   s.prefetch_next = true;
   return s;
 }
