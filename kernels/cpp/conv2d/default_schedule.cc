@@ -23,6 +23,7 @@ struct Candidate {
 // Fixed for one layer, one split and one width of panels.
 struct Setting {
   const F32Kernels& kernels;
+  TileCosts costs;
   const Conv2dGeometry& g;
   const Images& images;
   int threads, threads_m;
@@ -68,7 +69,7 @@ Candidate direct(const Setting& at) {
   const double tile_rows = static_cast<double>(at.ow()) / static_cast<double>(tiles);
   const double compute =
       static_cast<double>(lines * tiles * at.panels() * k) *
-      step_cycles(tile_costs(at.kernels.lanes), tile_rows, at.width(), static_cast<double>(std::min(kc, k)));
+      step_cycles(at.costs, tile_rows, at.width(), static_cast<double>(std::min(kc, k)));
   const double copy = static_cast<double>(lines * g.stride_h * row_bytes) / kFarBytesPerCycle;
   const double weights = static_cast<double>(g.o * k * kFloat) / kMemoryBytesPerCycle;
   candidate.cycles = overlapped(compute, weights) + copy;
@@ -93,9 +94,9 @@ Candidate winograd(const Setting& at, const Winograd& w) {
   const int64_t channels = g.stride_h * g.stride_w * g.c;
   const int64_t tiles = ceil_div(at.images.n * ceil_div(at.oh(), w.m) * ceil_div(at.ow(), w.m), at.threads_m);
   const double weight_bytes = static_cast<double>(places * channels * g.o * kFloat);
-  // Weights that stay in L2 leave a third of it to the transformed tiles; others should pass as few times as they can,
+  // Weights that stay in L2 leave half of it to the transformed tiles; others should pass as few times as they can,
   // even if the tiles then overflow L2 a little.
-  const int64_t block_bytes = weight_bytes <= static_cast<double>(l2) ? l2 / 3 : l2 * 5 / 4;
+  const int64_t block_bytes = weight_bytes <= static_cast<double>(l2) ? l2 / 2 : l2 * 5 / 4;
   const int64_t tile_bytes = places * (channels + at.nr()) * kFloat;
   const int64_t fitting = std::max<int64_t>(block_bytes / tile_bytes, std::min<int64_t>(at.max_mr, tiles));
   const EvenSplit blocks(tiles, fitting);
@@ -106,10 +107,13 @@ Candidate winograd(const Setting& at, const Winograd& w) {
   // takes 4 % less.
   candidate.schedule.prefetch = at.kernels.lanes > 8 ? 4096 : 0;
   const double rows = static_cast<double>(block) / static_cast<double>(passes);
+  // Each pass over the tiles reads weights anew, from L2 at best.
+  TileCosts costs = at.costs;
+  costs.far_loads = 3.0;
   const double products = static_cast<double>(blocks.count * passes * at.panels() * places * channels) *
-                          step_cycles(tile_costs(at.kernels.lanes), rows, at.width(), static_cast<double>(channels));
+                          step_cycles(costs, rows, at.width(), static_cast<double>(channels));
   const double transforms =
-      tile_costs(at.kernels.lanes).transforms * static_cast<double>(tiles) *
+      costs.halved * costs.transforms * static_cast<double>(tiles) *
       (static_cast<double>(g.stride_h * ceil_div(g.stride_w * g.c, at.kernels.lanes)) * w.input_cycles +
        static_cast<double>(at.panels()) * at.width() * w.output_cycles);
   // While a panel's tiles pass, each brings a cache line a step of the next weights: those without a tile come late.
@@ -127,6 +131,7 @@ Conv2dSchedule default_conv2d_schedule(Isa isa, Dtype dtype, const Conv2dGeometr
                                        int threads, bool winograd_allowed) {
   if (isa == Isa::kReference) return {};
   const F32Kernels& kernels = f32_kernels(isa, dtype);
+  const TileCosts costs = tile_costs(isa);
   const Conv2dGeometry g = elements.in_words(dtype);
   Candidate best;
   const auto consider = [&](const Candidate& candidate) {
@@ -138,8 +143,8 @@ Conv2dSchedule default_conv2d_schedule(Isa isa, Dtype dtype, const Conv2dGeometr
     if (max_mr == 0) continue;
     for (int threads_m = 1; threads_m <= threads; ++threads_m) {
       if (threads % threads_m != 0) continue;
-      for (const int mr : {max_mr, std::clamp(tile_costs(kernels.lanes).most_vectors / vectors, 1, max_mr)}) {
-        const Setting at{kernels, g, images, threads, threads_m, vectors, mr};
+      for (const int mr : {max_mr, std::clamp(costs.most_vectors / vectors, 1, max_mr)}) {
+        const Setting at{kernels, costs, g, images, threads, threads_m, vectors, mr};
         consider(direct(at));
         for (const Winograd& w : kWinograds)
           if (winograd_allowed && applies(w.algorithm, g, dtype)) consider(winograd(at, w));

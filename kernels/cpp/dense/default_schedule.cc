@@ -17,8 +17,8 @@ struct Split {
 };
 
 // The best tile and split for k words; `vectors` other than 0 is what B is already packed for.
-Split best_split(const F32Kernels& kernels, int64_t m, int64_t n, int64_t k, int threads, int vectors) {
-  const TileCosts costs = tile_costs(kernels.lanes);
+Split best_split(Isa isa, const F32Kernels& kernels, int64_t m, int64_t n, int64_t k, int threads, int vectors) {
+  const TileCosts costs = tile_costs(isa);
   const int64_t columns = ceil_div(n, kernels.lanes);  // in vectors
   Split best;
   double best_cycles = std::numeric_limits<double>::infinity();
@@ -56,7 +56,7 @@ DenseSchedule default_dense_schedule(Isa isa, Dtype dtype, int64_t m, int64_t n,
   if (isa == Isa::kReference) return s;
   const int64_t words = to_words(k, dtype);
   const int64_t l2 = cache_bytes()[1];
-  const Split split = best_split(kernels, m, n, words, threads, nr / kernels.lanes);
+  const Split split = best_split(isa, kernels, m, n, words, threads, nr / kernels.lanes);
   s.mr = split.mr;
   s.nr = split.vectors * kernels.lanes;
   s.threads_m = split.threads_m;

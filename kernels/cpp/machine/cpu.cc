@@ -1,4 +1,6 @@
-// sysfs, because getconf and CPUID tell a guest of a virtual machine less reliably what it has.
+// Caches by sysfs, because getconf and CPUID tell a guest of a virtual machine less reliably what it has.
+#include <cpuid.h>
+
 #include <fstream>
 
 #include "loopwright/machine.h"
@@ -27,7 +29,19 @@ std::array<int64_t, 3> read_caches() {
   return bytes;
 }
 
+// AMD's CPUs tell how wide their units are: leaf 8000001A, bit 2 of EAX for 256 bits and bit 3 for 512.
+bool has_halved_vectors() {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  const bool amd = __get_cpuid(0, &eax, &ebx, &ecx, &edx) && ebx == signature_AMD_ebx;
+  return amd && __get_cpuid(0x8000001A, &eax, &ebx, &ecx, &edx) && (eax & 0b1100u) == 0b0100u;
+}
+
 }  // namespace
+
+int fmas_per_cycle(Isa isa) {
+  static const bool halved = has_halved_vectors();
+  return isa == Isa::kAvx512 && halved ? 1 : 2;
+}
 
 std::string cpu_name() {
   std::ifstream file("/proc/cpuinfo");

@@ -16,6 +16,10 @@ std::string cpu_name();
 // then take the usual 32 KiB and 256 KiB.
 const std::array<int64_t, 3>& cache_bytes();
 
+// FMAs on whole vectors that can start in a cycle. Two, but one where vectors of 512 bits take two passes through units of
+// 256, as on Zen 4. For choosing schedules: CPUs with a single unit of 512 bits do not tell.
+int fmas_per_cycle(Isa isa);
+
 // Floating-point operations a second in 1e9 (an FMA is two), all `threads` together, best of several short runs.
 double peak_gflops(Isa isa, Dtype dtype, int threads);
 
