@@ -54,11 +54,15 @@ void multiply(const F32Kernels& kernels, const Matrix<const float>& a, int64_t r
     args.b = &b_tile;
     args.c = c.data + panel.column;
     args.n = panel.n;
-    for (int64_t tile = 0; tile < tiles.count; ++tile) {
-      const int64_t height = tiles.size(tile);
-      kernels.tiles[height][panel.vectors](args);
-      a_tile += height * a.stride;
-      args.c += height * c.stride;
+    const bool in_series = panel.n == panel.nr || kernels.masks_are_free;
+    for (int64_t tile = 0; tile < tiles.count; tile += args.count) {
+      const auto height = static_cast<int>(tiles.size(tile));
+      args.count = in_series ? tiles.alike(tile) : 1;
+      args.a_step = height * a.stride;
+      args.c_step = height * c.stride;
+      kernels.tile(height, panel.vectors, panel.n)(args);
+      a_tile += args.count * args.a_step;
+      args.c += args.count * args.c_step;
     }
   }
 }
