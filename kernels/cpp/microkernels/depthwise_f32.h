@@ -85,14 +85,14 @@ struct DepthwiseTile {
   // a pixel, but as much as the pixel's FMAs.
   template <int kMargin, class Access>
   static inline __attribute__((always_inline)) void sum(Reg (&acc)[C], const DepthwiseStrip& s,
-                                                        const DepthwiseLayer& layer, const float* x,
+                                                        const DepthwiseLayer& layer, const float* from,
                                                         const float* weight, const Access& access) {
     // Pixels are reached from one base in every fifth, as rows are in brgemm_f32.h.
     constexpr int kBases = (kPixels + 4) / 5;
     const int64_t stride = s.x_pixel * static_cast<int64_t>(sizeof(float)), stride3 = 3 * stride;  // bytes
     const char* base[kBases];
 #pragma GCC unroll 8
-    for (int i = 0; i < kBases; ++i) base[i] = reinterpret_cast<const char*>(x) + 5 * i * stride;
+    for (int i = 0; i < kBases; ++i) base[i] = reinterpret_cast<const char*>(from) + 5 * i * stride;
     const int64_t row_step = s.kernel_row_step * static_cast<int64_t>(sizeof(float));
     for (int64_t t = s.kernel_rows; t > 0; --t, weight += layer.weight_row) {
       uint32_t inside = s.inside;
@@ -100,14 +100,24 @@ struct DepthwiseTile {
       Reg tap[KW];
 #pragma GCC unroll 8
       for (int k = 0; k < KW; ++k) tap[k] = V::load(weight + k * layer.weight_column);
-#pragma GCC unroll 32
-      for (int j = 0; j < kPixels; ++j) {
+      const auto pixel = [&](int j) __attribute__((always_inline)) {
         const auto* at = reinterpret_cast<const float*>(base[j / 5] + (j % 5 == 3 ? stride3 : j % 5 * stride));
         const bool surely_inside = j >= kMargin && j < kPixels - kMargin;
-        const Reg pixel = access.load(surely_inside || (inside & uint32_t{1} << j) ? at : kZeros);
+        return access.load(surely_inside || (inside & uint32_t{1} << j) ? at : kZeros);
+      };
+      if constexpr (S == 1) {
+#pragma GCC unroll 32
+        for (int j = 0; j < kPixels; ++j) {
+          const Reg x = pixel(j);
 #pragma GCC unroll 16
-        for (int i = 0; i < C; ++i)
-          if (j - i * S >= 0 && j - i * S < KW) V::accumulate(acc[i], pixel, tap[j - i * S]);
+          for (int i = 0; i < C; ++i)
+            if (j - i >= 0 && j - i < KW) V::accumulate(acc[i], x, tap[j - i]);
+        }
+      } else {  // few sums share a pixel: neighbouring FMAs had better not wait for each other
+#pragma GCC unroll 8
+        for (int k = 0; k < KW; ++k)
+#pragma GCC unroll 16
+          for (int i = 0; i < C; ++i) V::accumulate(acc[i], pixel(i * S + k), tap[k]);
       }
 #pragma GCC unroll 8
       for (int i = 0; i < kBases; ++i) base[i] += row_step;
