@@ -28,7 +28,7 @@ float* scratch(int64_t floats, ScratchOf user) {
     Buffer buffer;
     int64_t floats = 0;
   };
-  thread_local Kept kept[2];
+  thread_local Kept kept[3];
   Kept& own = kept[static_cast<int>(user)];
   if (own.floats < floats) own = {make_buffer(floats), floats};
   return own.buffer.get();

@@ -10,6 +10,9 @@ namespace {
 using Order = DenseSchedule::Order;
 constexpr std::pair<const char*, Order> kOrders[] = {{"m_inner", Order::kMInner}, {"n_inner", Order::kNInner}};
 
+constexpr std::pair<const char*, DenseSchedule::Algorithm> kDenseAlgorithms[] = {
+    {"direct", DenseSchedule::Algorithm::kDirect}, {"strassen", DenseSchedule::Algorithm::kStrassen}};
+
 using Algorithm = Conv2dSchedule::Algorithm;
 constexpr std::pair<const char*, Algorithm> kAlgorithms[] = {{"direct", Algorithm::kDirect},
                                                              {"winograd2", Algorithm::kWinograd2},
@@ -29,6 +32,9 @@ class Reader {
   // Clamped to the range of int, far outside of what is legal.
   int small(const char* key) const { return static_cast<int>(std::clamp<int64_t>(integer(key), -1, 1 << 30)); }
   bool flag(const char* key) const { return integer(key) != 0; }
+  bool has(const char* key) const {
+    return std::any_of(values_.begin(), values_.end(), [&](const auto& entry) { return entry.first == key; });
+  }
 
   // The value that `names` gives to the entry.
   template <class T, size_t N>
@@ -94,6 +100,7 @@ ScheduleValues values_of(const Conv2dSchedule& s) {
 DenseSchedule parse_dense_schedule(const ScheduleValues& values) {
   const Reader read(values);
   DenseSchedule s;
+  if (read.has("algorithm")) s.algorithm = read.choice("algorithm", kDenseAlgorithms);  // older schedules have none
   s.mr = read.small("mr");
   s.nr = read.small("nr");
   s.mc = read.integer("mc");
@@ -138,7 +145,8 @@ Conv2d::Schedule parse_conv2d_schedule(const Conv2dGeometry& geometry, Dtype dty
 int64_t parse_chain_rows(const ScheduleValues& values) { return Reader(values).integer("rows"); }
 
 ScheduleValues to_values(const DenseSchedule& s) {
-  return {{"mr", s.mr},
+  return {{"algorithm", name_of(s.algorithm, kDenseAlgorithms)},
+          {"mr", s.mr},
           {"nr", s.nr},
           {"mc", s.mc},
           {"kc", s.kc},

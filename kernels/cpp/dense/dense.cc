@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 #include <stdexcept>
 #include <string>
 
@@ -38,6 +39,10 @@ Dense::Dense(Matrix weight, int64_t n, int64_t k, const float* bias, Activation 
     if (fixed_) check(*fixed_, isa, dtype_, threads);
     nr_ = fixed_ ? fixed_->nr : default_dense_schedule(isa, dtype_, kUnknownRows, n, k, threads).nr;
   }
+  if (fixed_ && fixed_->algorithm == DenseSchedule::Algorithm::kStrassen) {
+    strassen_ = std::make_unique<const Strassen>(weight, n, k, bias, activation, isa, threads, fixed_->threads_m);
+    return;
+  }
   if (bias) {
     bias_ = make_buffer(ceil_div(n, lanes) * lanes);
     std::memcpy(bias_.get(), bias, static_cast<size_t>(n) * sizeof(float));
@@ -65,7 +70,12 @@ void Dense::pack(const Matrix& weight) {
   pack_panels(panels_, words, stride, k, weight_.get(), threads_);
 }
 
+void Dense::ask_ahead(const Dense& next) {
+  if (!next.panels_.empty()) ahead_ = {next.weight_.get(), next.panels_.front().nr * to_words(next.k_, next.dtype_)};
+}
+
 void Dense::evict_weights() const {
+  if (strassen_) return strassen_->evict_weights();
   evict(weight_.get(), packed_floats(n_, to_words(k_, dtype_), f32_kernels(isa_).lanes) * kWordBytes, threads_);
 }
 
@@ -75,6 +85,7 @@ DenseSchedule Dense::schedule(int64_t m) const {
 
 void Dense::run(Matrix x, int64_t m, Matrix out, Matrix residual) const {
   if (isa_ == Isa::kReference) return run_reference(x, m, out, residual);
+  if (strassen_) return strassen_->run(x, m, out, residual);
   DenseSchedule s = schedule(m);
   s.pack_a = s.pack_a || !are_words(x, k_);
   const int64_t k = to_words(k_, dtype_), kc = to_words(s.kc, dtype_);
@@ -145,26 +156,32 @@ void Dense::run_rectangle(const Rectangle& part, const DenseSchedule& s, const M
             sums += (out_row - part.row_begin) * scratch.sums_stride + panel.column - panels_[panel_begin].column;
           output.run(args, out_row, mr, panel, of_sum, sums, scratch.sums_stride);
         };
-        // While the row tiles share some panels of B, they bring to L2 those that come after: with m inner the next one,
-        // with n inner the next block's.
+        // While the row tiles share some panels of B, they bring to L2 what comes after: with m inner the next one, with n
+        // inner the next block's, and at the very end what the next layer begins with.
         const bool n_inner = s.order == DenseSchedule::Order::kNInner;
         const int64_t step = n_inner ? panel_end - panel_begin : 1;
         const int64_t known = n_inner && mb + 1 == m_blocks && k_blocks == 1 ? part.panel_end : panel_end;
-        // Makes row tile `tile` ask for its share; whether there is one.
+        const bool last_block = nb + 1 == n_blocks && kb + 1 == k_blocks && mb + 1 == m_blocks;
+        // Makes row tile `tile` ask for its share of it; how many tiles on from it have one, or no limit.
         const auto ask = [&](int64_t tile, int64_t p) {
           args.next = nullptr;
-          if (!s.prefetch_next || p + step >= known) return false;
-          const Panel& after = panels_[p + step];
-          args.next_step = even_step(after.nr, tiles.count);
-          if (tile * args.next_step < after.nr) args.next = packed(after) + tile * kc * args.next_step;
-          return args.next != nullptr;
+          constexpr int64_t kAny = std::numeric_limits<int64_t>::max();
+          if (!s.prefetch_next) return kAny;
+          Span after = !n_inner && last_block ? ahead_ : Span{};
+          if (p + step < known) after = {packed(panels_[p + step]), panels_[p + step].nr * kc};
+          args.next_step = even_step(after.floats, tiles.count * kc);
+          const int64_t each = kc * args.next_step, before = tile * each;
+          if (before >= after.floats) return kAny;
+          args.next = after.data + before;
+          return ceil_div(after.floats - before, each);
         };
         if (n_inner) {
           for (int64_t tile = 0, row = 0; tile < tiles.count; row += height(tile++))
             for (int64_t p = panel_begin; p < panel_end; p += args.count) {
               const Panel& panel = panels_[p];
               args.count = std::min({output.most_in_series(args, panel, of_sum), panel.alike, panel_end - p});
-              if (ask(tile, p)) {
+              ask(tile, p);
+              if (args.next) {
                 const Panel& after = panels_[p + step];
                 args.count = std::min({args.count, after.alike, known - p - step});
                 args.next_tile_step = k * after.nr;
@@ -178,9 +195,7 @@ void Dense::run_rectangle(const Rectangle& part, const DenseSchedule& s, const M
             for (int64_t tile = 0, row = 0; tile < tiles.count; tile += args.count) {
               const Panel& panel = panels_[p];
               const int mr = height(tile);
-              args.count = std::min(output.most_in_series(args, panel, of_sum), tiles.alike(tile));
-              if (ask(tile, p))  // until all is asked for
-                args.count = std::min(args.count, ceil_div(panels_[p + 1].nr, args.next_step) - tile);
+              args.count = std::min({output.most_in_series(args, panel, of_sum), tiles.alike(tile), ask(tile, p)});
               args.a_step = mr * a_stride;
               args.next_tile_step = kc * args.next_step;
               run_tiles(row, mr, panel);

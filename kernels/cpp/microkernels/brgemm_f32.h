@@ -111,7 +111,7 @@ struct Brgemm {
         } else {
           add_rows(acc[0], residual, args.residual_stride, WholeVector<V>{});
         }
-        residual += args.c_step;
+        residual += args.residual_step;
       }
       clamp(acc[0], args);
       store(acc[0], args.n, c, args.c_stride, last);

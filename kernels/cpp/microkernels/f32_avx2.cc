@@ -34,6 +34,7 @@ const F32Kernels& f32_kernels_avx2() {
     k.softmax_rows = &softmax_rows<VecAvx2>;
     k.pool = pool_functions<VecAvx2>();
     k.clamped_sum = &clamped_sum<VecAvx2>;
+    k.strassen_sums = &strassen_sums<VecAvx2>;
     k.layer_norm_rows = &layer_norm_rows<VecAvx2>;
     k.transpose = &transpose<VecAvx2>;
     k.fma_loop = &fma_loop<VecAvx2>;

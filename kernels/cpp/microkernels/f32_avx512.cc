@@ -29,6 +29,7 @@ const F32Kernels& f32_kernels_avx512() {
     k.softmax_rows = &softmax_rows<VecAvx512>;
     k.pool = pool_functions<VecAvx512>();
     k.clamped_sum = &clamped_sum<VecAvx512>;
+    k.strassen_sums = &strassen_sums<VecAvx512>;
     k.layer_norm_rows = &layer_norm_rows<VecAvx512>;
     k.transpose = &transpose<VecAvx512>;
     k.fma_loop = &fma_loop<VecAvx512>;

@@ -59,9 +59,8 @@ struct BrgemmArgs {
   const float* next;        // what a later call will read, for which L2 asks while this one runs; or null
   int64_t next_step = 0;    // words of it for which a step of k asks; at most a cache line
   int64_t count = 1;
-  // From a tile to the next: in words of A, of B and of what comes next, in floats of C and the residual, and of the
-  // bias.
-  int64_t a_step = 0, b_step = 0, next_tile_step = 0, c_step = 0, bias_step = 0;
+  // From a tile to the next: in words of A, of B and of what comes next, in floats of C, of the residual and of the bias.
+  int64_t a_step = 0, b_step = 0, next_tile_step = 0, c_step = 0, residual_step = 0, bias_step = 0;
 
   // Tiles of whole sums, of float32, whose B is near.
   bool simple() const { return !accumulate && !residual && !rounded && prefetch == 0; }
@@ -98,6 +97,7 @@ struct F32Kernels {
   SoftmaxFunction softmax_rows = nullptr;  // null in the reference
   PoolFunctions pool;
   ClampedSumFunction clamped_sum = nullptr;
+  StrassenSumsFunction strassen_sums = nullptr;
   LayerNormFunction layer_norm_rows = nullptr;
   // to[p, j] = from[j, p] for j < rows, p < columns, rows of `to` filled up with zeros to whole vectors. Strides in
   // floats from row to row.

@@ -18,7 +18,7 @@ using Buffer = std::unique_ptr<float[], FreeDeleter>;
 Buffer make_buffer(int64_t floats);
 
 // Who uses a thread's scratch: an operator, or what runs operators one after the other and so needs its own meanwhile.
-enum class ScratchOf { kOperator, kChain };
+enum class ScratchOf { kOperator, kChain, kStrassen };
 
 // At least `floats` floats of the calling thread, kept from call to call: what they hold is whatever the last user
 // left. Throws std::bad_alloc.

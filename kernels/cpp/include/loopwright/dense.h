@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -9,12 +10,14 @@
 #include "loopwright/buffer.h"
 #include "loopwright/matrix.h"
 #include "loopwright/panels.h"
+#include "loopwright/strassen.h"
 #include "loopwright/tile_output.h"
 
 namespace loopwright {
 
-// What can be decided about a dense layer; any legal value gives the same answer.
+// What can be decided about a dense layer; any legal value gives the same answer, but for rounding.
 //
+//   algorithm  kStrassen: seven products of half the sizes, which round more; of the others only threads_m matters then
 //   threads    threads_m × (threads / threads_m) rectangles of the output, one a thread
 //   nc kc mc   per thread: for nc columns, for kc of k, for mc rows (sizes are evened out, so that no short rest is left)
 //   order      within a block: n inner (a strip of A stays in L1, B streams) or m inner (a panel of B stays, A streams)
@@ -24,7 +27,9 @@ namespace loopwright {
 //   prefetch_next  L2 asks for the next panel of B (m inner) or the next block of them (n inner) while the rows go over
 //                  what is there
 struct DenseSchedule {
+  enum class Algorithm { kDirect, kStrassen };
   enum class Order { kMInner, kNInner };
+  Algorithm algorithm = Algorithm::kDirect;
   int mr = 1, nr = 1;
   int64_t mc = 1, kc = 1, nc = 1;
   Order order = Order::kNInner;
@@ -50,6 +55,10 @@ class Dense {
   // several threads at once. `threads` workers of the shared pool take part.
   void run(Matrix x, int64_t m, Matrix out, Matrix residual) const;
 
+  // While the last of its weights are used, run() asks L2 for the first that `next` will read: what comes after it. Each
+  // on one thread. `next` has to outlive it.
+  void ask_ahead(const Dense& next);
+
   // Puts the packed weights out of all caches, as the other layers of a network do: for measuring.
   void evict_weights() const;
 
@@ -72,6 +81,12 @@ class Dense {
     int64_t sums_stride;
   };
 
+  // Floats that lie one after the other.
+  struct Span {
+    const float* data = nullptr;
+    int64_t floats = 0;
+  };
+
   void pack(const Matrix& weight);
   void run_rectangle(const Rectangle& part, const DenseSchedule& s, const Matrix& x, const TileOutput& output,
                      const Scratch& scratch) const;
@@ -86,6 +101,8 @@ class Dense {
   int nr_ = 1;
   Buffer weight_, bias_;
   std::vector<Panel> panels_;
+  Span ahead_{};  // what comes after
+  std::unique_ptr<const Strassen> strassen_;  // where the schedule wants it; then nothing else is packed
 };
 
 }  // namespace loopwright

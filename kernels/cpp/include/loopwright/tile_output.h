@@ -35,10 +35,9 @@ class TileOutput {
   // activation must find them in L1.
   int64_t most_in_series(const BrgemmArgs& args, const Panel& panel, Part part) const {
     const bool partial = panel.n != panel.nr && !kernels_.masks_are_free;
-    const bool other_residual =
-        residual_.data && (residual_.dtype != Dtype::kFloat32 || residual_.stride != out_.stride);
-    const bool alone = !part.first || !part.last || out_.dtype != Dtype::kFloat32 || partial || args.prefetch != 0 ||
-                       other_residual;
+    const bool widened = residual_.data && residual_.dtype != Dtype::kFloat32;
+    const bool alone =
+        !part.first || !part.last || out_.dtype != Dtype::kFloat32 || partial || args.prefetch != 0 || widened;
     constexpr int64_t kInL1 = 4;
     return alone ? 1 : epilogue_.activate ? kInL1 : std::numeric_limits<int64_t>::max();
   }
@@ -66,6 +65,7 @@ class TileOutput {
     args.rounded_stride = out_.stride;
     const bool across = args.b_step != 0;
     args.c_step = across ? panel.nr : mr * args.c_stride;
+    args.residual_step = across ? panel.nr : mr * args.residual_stride;
     args.bias_step = across ? panel.nr : 0;
     kernels_.tile(mr, panel.vectors, panel.n)(args);
     if (!part.last || !epilogue_.activate) return;
