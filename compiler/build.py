@@ -41,8 +41,8 @@ class _Chosen:
         return {workload: choice for workload, choice in chosen.items() if self._allows(choice.schedule)}
 
     def _allows(self, schedule: Schedule) -> bool:
-        by_winograd = str(schedule.values.get("algorithm", "")).startswith("winograd")
-        return schedule.backend == "kernel" and (self.winograd or not by_winograd)
+        sums = schedule.values.get("algorithm", "direct") == "direct"
+        return schedule.backend == "kernel" and (self.winograd or sums)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from compiler import winograd
+from compiler import strassen, winograd
 from compiler.workload import Workload
 
 Array = np.ndarray
@@ -68,8 +68,8 @@ def tolerance(workload: Workload, inputs: Mapping[str, Array], algorithm: str = 
     """The largest absolute error a correct kernel can make, for each output element.
 
     Accumulation is in float32 whatever the data type; what is then rounded to bfloat16 errs by another 2⁻⁸ of itself.
-    ``algorithm`` is ``"direct"`` or, for a convolution, a key of ``compiler.winograd.ALGORITHMS``, whose sums err by
-    more: see :func:`compiler.winograd.error_bound`.
+    ``algorithm`` is ``"direct"`` or one that errs by more: for a convolution a key of ``compiler.winograd.ALGORITHMS``
+    (see :func:`compiler.winograd.error_bound`), for a matrix product ``"strassen"`` (:func:`compiler.strassen.error_bound`).
     """
     error = _TOLERANCES[workload.op](workload, inputs, algorithm)
     if workload.dtype == "float32":
@@ -143,6 +143,9 @@ def _sum_tolerance(workload: Workload, inputs: Mapping[str, Array], algorithm: s
         magnitude = magnitude + wide.get(step, 0.0)
     if algorithm == "direct":
         error = _gamma(workload.reduction + 2) * magnitude
+    elif algorithm == "strassen":
+        factors = (wide[name].reshape(-1, workload.reduction) for name in ("x", "weight"))
+        error = strassen.error_bound(*factors) + _gamma(4) * magnitude
     else:
         s = workload.sizes
         pads = s["pad_top"], s["pad_left"], s["pad_bottom"], s["pad_right"]

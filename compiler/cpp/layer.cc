@@ -37,6 +37,11 @@ std::vector<Shape> with_residual(Shape x, bool residual, Shape out) {
   return shapes;
 }
 
+DenseSchedule dense_schedule(bool fast, const Machine& machine, int64_t m, int64_t n, int64_t k) {
+  if (fast) return default_fast_dense_schedule(machine.isa, Dtype::kFloat32, m, n, k, machine.threads);
+  return default_dense_schedule(machine.isa, Dtype::kFloat32, m, n, k, machine.threads);
+}
+
 class DenseLayer final : public Layer {
  public:
   static std::unique_ptr<const Layer> make(const Description& d, const Machine& machine) {
@@ -47,7 +52,8 @@ class DenseLayer final : public Layer {
     if (const auto values = d.schedule()) {
       schedule = parse_dense_schedule(*values);
     } else if (machine.isa != Isa::kReference) {
-      schedule = default_dense_schedule(machine.isa, Dtype::kFloat32, m, n, k, machine.threads);
+      const bool fast = !d.is_null("winograd") && d.flag("winograd");  // older models do not say
+      schedule = dense_schedule(fast, machine, m, n, k);
     }
     const Matrix weight{const_cast<float*>(d.weight("weight", {n, k})), k, Dtype::kFloat32};
     auto op = std::make_unique<Dense>(weight, n, k, d.optional_weight("bias", {n}),
@@ -129,7 +135,7 @@ class Conv2dLayer final : public Layer {
     if (const auto values = d.schedule()) return parse_conv2d_schedule(g, Dtype::kFloat32, *values);
     if (isa == Isa::kReference) return std::nullopt;
     if (g.pointwise())
-      return default_dense_schedule(isa, Dtype::kFloat32, images.n * images.h * images.w, g.o, g.c, threads);
+      return dense_schedule(d.flag("winograd"), machine, images.n * images.h * images.w, g.o, g.c);
     if (g.depthwise()) return default_depthwise_schedule(isa, g, images, threads);
     return default_conv2d_schedule(isa, Dtype::kFloat32, g, images, threads, d.flag("winograd"));
   }

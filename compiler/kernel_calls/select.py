@@ -127,7 +127,7 @@ def _layer(node: ir.Node, call: Call, target: Target, options: Options) -> Layer
     attributes = dict(call.attributes)
     if call.workload is not None and call.workload.flops < _FLOPS_WORTH_A_THREAD * target.num_cores:
         threads = 1
-    if call.op == "conv2d":
+    if call.op in ("conv2d", "dense"):
         attributes["winograd"] = options.winograd
     name = node.name or node.outputs[0].name or f"layer {len(attributes)}"
     return Layer(name, call.op, shape, attributes, call.weights, call.workload, call.stages, threads)

@@ -13,8 +13,8 @@ from compiler.target import Target
 from compiler.workload import Workload
 
 
-def _dense(workload: Workload, target: Target, _winograd: bool) -> KernelSpace:
-    return DenseKernelSpace(workload, target)
+def _dense(workload: Workload, target: Target, winograd: bool) -> KernelSpace:
+    return DenseKernelSpace(workload, target, winograd)
 
 
 def _attention(workload: Workload, target: Target, _winograd: bool) -> KernelSpace:
@@ -23,13 +23,13 @@ def _attention(workload: Workload, target: Target, _winograd: bool) -> KernelSpa
 
 def _conv2d(workload: Workload, target: Target, winograd: bool) -> KernelSpace:
     if is_pointwise(workload):
-        return PointwiseKernelSpace(workload, target)
+        return PointwiseKernelSpace(workload, target, winograd)
     if is_depthwise(workload):
         return DepthwiseKernelSpace(workload, target)
     return ConvKernelSpace(workload, target, winograd)
 
 
-# One line an operator: its space for a workload, a target, and whether Winograd's algorithm may be used.
+# One line an operator: its space for a workload, a target, and whether Winograd's and Strassen's algorithms may be used.
 KERNEL_SPACES: Mapping[str, Callable[[Workload, Target, bool], KernelSpace]] = {
     "dense": _dense,
     "conv2d": _conv2d,

@@ -75,7 +75,7 @@ class KernelSpace(ScheduleSpace):
     def _default(self) -> Schedule:
         """What the kernel takes by itself, or the legal schedule that differs from it in the fewest decisions."""
         values = self._default_values() if self.decisions else {}
-        options = {d.name: sorted(d.choices, key=partial(_distance, values[d.name])) for d in self.decisions}
+        options = {d.name: sorted(d.choices, key=partial(distance, values[d.name])) for d in self.decisions}
         nearest = Schedule(BACKEND, {name: choices[0] for name, choices in options.items()})
         candidates = (
             nearest.replace(**dict(zip(names, choices, strict=True)))
@@ -175,7 +175,7 @@ def merged(*choices: Sequence[int]) -> tuple[int, ...]:
     return tuple(sorted(set().union(*choices), reverse=True))
 
 
-def _distance(wanted: Any, choice: Choice) -> tuple[bool, float]:
+def distance(wanted: Any, choice: Choice) -> tuple[bool, float]:
     """Orders choices: the wanted one, then smaller numbers and then larger ones, the nearer ones first."""
     if not (isinstance(wanted, int) and isinstance(choice, int)):
         return choice != wanted, 0

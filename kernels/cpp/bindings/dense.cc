@@ -76,12 +76,15 @@ std::vector<double> time_dense(const Dense& dense, const py::object& x, const py
 void bind_dense(py::module_& m) {
   m.def(
       "default_dense_schedule",
-      [](int64_t rows, int64_t n, int64_t k, const std::string& isa_name, int threads, const std::string& dtype_name) {
+      [](int64_t rows, int64_t n, int64_t k, const std::string& isa_name, int threads, const std::string& dtype_name,
+         bool fast) {
         const Isa isa = parse_available_isa(isa_name);
         const Dtype dtype = parse_available_dtype(dtype_name, isa);
-        return to_dict(to_values(default_dense_schedule(isa, dtype, rows, n, k, check_threads(threads))));
+        check_threads(threads);
+        return to_dict(to_values(fast ? default_fast_dense_schedule(isa, dtype, rows, n, k, threads)
+                                      : default_dense_schedule(isa, dtype, rows, n, k, threads)));
       },
-      py::arg("m"), py::arg("n"), py::arg("k"), py::arg("isa"), py::arg("threads"), py::arg("dtype"));
+      py::arg("m"), py::arg("n"), py::arg("k"), py::arg("isa"), py::arg("threads"), py::arg("dtype"), py::arg("fast"));
   py::class_<Dense>(m, "Dense")
       .def(py::init(&make_dense), py::arg("weight"), py::arg("bias"), py::arg("activation"), py::arg("isa"),
            py::arg("threads"), py::arg("schedule"))

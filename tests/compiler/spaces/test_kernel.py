@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -205,3 +206,19 @@ def test_what_has_no_space_is_told() -> None:
         assert "tvm" not in backends(workload)
         with pytest.raises(ValueError, match=f"no tvm space for {workload.op} in {workload.dtype}"):
             space("tvm", workload, target())
+
+
+@pytest.mark.parametrize("isa", SCHEDULED)
+@pytest.mark.parametrize("make", [Workload.dense, lambda m, n, k: Workload.conv2d(1, 1, m, k, n, 1)])
+def test_strassens_algorithm_is_one_schedule_for_each_split(isa: str, make: Callable[..., Workload]) -> None:
+    workload = make(130, 128, 256)
+    made = space("kernel", workload, target(isa, min(2, usable_cores())))
+    default = made.default()
+    assert made.algorithm(default) == ("strassen" if isa == "avx512" else "direct")
+    fast = default.replace(algorithm="strassen")
+    assert made.is_legal(fast)
+    assert not made.is_legal(fast.replace(pack_a=not fast.values["pack_a"]))
+    assert_right(made, fast)
+    for without in (space("kernel", workload, target(isa), winograd=False), space("kernel", make(130, 127, 256), target(isa))):
+        assert without.algorithm(without.default()) == "direct"
+        assert all(d.choices == ("direct",) for d in without.decisions if d.name == "algorithm")

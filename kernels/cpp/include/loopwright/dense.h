@@ -42,6 +42,9 @@ struct DenseSchedule {
 // Good without a search; the reasons are in dense/default_schedule.cc. `nr` may be given, since packing precedes m.
 DenseSchedule default_dense_schedule(Isa isa, Dtype dtype, int64_t m, int64_t n, int64_t k, int threads, int nr = 0);
 
+// The same, or Strassen's algorithm where it is faster.
+DenseSchedule default_fast_dense_schedule(Isa isa, Dtype dtype, int64_t m, int64_t n, int64_t k, int threads);
+
 class Dense {
  public:
   // weight (n, k), whose dtype is the layer's; bias n floats or null. Both are copied. Throws std::invalid_argument
