@@ -102,7 +102,7 @@ def parser() -> Parser:
         "--no-winograd",
         dest="winograd",
         action="store_false",
-        help="leave out Winograd's algorithm, which rounds more than the direct one",
+        help="leave out Winograd's and Strassen's algorithms, which round more than a sum does",
     )
     add("--strategy", default="rl", choices=STRATEGIES, help="what proposes the candidates (default: rl)")
     add(

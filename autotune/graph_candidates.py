@@ -41,7 +41,7 @@ def candidates(
 
     Args:
         threads: that these layers run on now; small ones may run on one thread or on all of the target's as well.
-        winograd: whether convolutions may use Winograd's algorithms.
+        winograd: whether layers may use Winograd's and Strassen's algorithms.
     """
     counts = [threads]
     if workload.flops <= _SMALL_FLOPS:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from autotune.result import Limits
 from autotune.shapes import shape_text
+from compiler.spaces.kernel.conv2d import is_pointwise
 from compiler.target import Target
 from compiler.winograd import ALGORITHMS
 from compiler.workload import Workload
@@ -61,7 +62,9 @@ def least_secs(workload: Workload, limits: Limits, winograd: bool = True) -> flo
 
 
 def _saving(workload: Workload) -> float:
-    """How many times fewer multiplications an output takes by Winograd's algorithm than by its definition."""
+    """How many times fewer multiplications an output takes by Winograd's or Strassen's algorithm than by definition."""
+    if workload.op == "dense" or (workload.op == "conv2d" and is_pointwise(workload)):
+        return 8 / 7 if workload.dtype == "float32" else 1.0
     if workload.op != "conv2d":
         return 1.0
     offered = [algorithm for algorithm in ALGORITHMS.values() if algorithm.applies(workload)]

@@ -81,7 +81,7 @@ def tune(
         seed: the same seed, records and measurements give the same proposals.
         records: a file, made where there is none, or an open one; None keeps nothing.
         threads: cores to run on, where ``target`` is a name; a :class:`Target` says itself how many.
-        winograd: whether a convolution may use Winograd's algorithm, which rounds more than a sum does.
+        winograd: whether a layer may use Winograd's or Strassen's algorithm, which round more than a sum does.
         on_trial: called with each record as soon as it is kept.
         worker: a warm one to measure in, which stays open.
 

@@ -82,7 +82,7 @@ def build(
             holds as chosen for this very model goes before what is fastest alone. Layers that neither knows run by
             their default schedule; ``CompiledModel.untuned`` names them.
         example_inputs: what the PyTorch module is called with while it is exported.
-        winograd: whether convolutions may use Winograd's algorithms, which round more than a sum does.
+        winograd: whether layers may use Winograd's and Strassen's algorithms, which round more than a sum does.
         chains: whether a depthwise convolution and its neighbours may run as one kernel, slab by slab, where what lies
             between them does not fit L2.
         passes: graph passes by name or as objects; None: the default ones. What the lowering needs is not among them:

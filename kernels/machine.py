@@ -47,6 +47,17 @@ def peak_gflops(isa: str | None = None, threads: int = 1, dtype: str = "float32"
     return _native.peak_gflops(isa, threads, dtype)
 
 
+def distribute(array: np.ndarray, threads: int = 1) -> None:
+    """Leaves an array in the caches as a layer does that has written it: each of ``threads`` threads has an even part.
+
+    For measuring: a layer's input lies where the one before it left it.
+
+    Raises:
+        ValueError: the array is not contiguous, or must not be written.
+    """
+    _native.distribute(array, threads)
+
+
 def evict(array: np.ndarray, threads: int = 1) -> None:
     """Puts a contiguous array out of all caches, ``threads`` threads at it together: for measuring with cold data.
 

@@ -40,7 +40,7 @@ def add_model(parser: argparse.ArgumentParser, saved: bool) -> None:
         metavar="FILE",
         help=f"schedules that were searched for (default: {DEFAULT_RECORDS}, if it is there)",
     )
-    about = "leave out Winograd's algorithms, which round more than a sum does"
+    about = "leave out Winograd's and Strassen's algorithms, which round more than a sum does"
     add("--no-winograd", dest="winograd", action="store_false", help=about)
 
 

@@ -77,7 +77,7 @@ class OnnxFile:
 
     def summary(self) -> list[str]:
         used = f"{self.records}" if self.records else f"none (there is no {DEFAULT_RECORDS} here)"
-        winograd = "" if self.winograd else "; without Winograd's algorithms"
+        winograd = "" if self.winograd else "; without Winograd's and Strassen's algorithms"
         return [f"{self.path}: {_listed(self.inputs)}", _machine(self.target), f"Records: {used}{winograd}"]
 
     def to_json(self) -> dict[str, Any]:

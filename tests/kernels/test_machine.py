@@ -11,6 +11,17 @@ import pytest
 import kernels
 
 
+def test_distributed_data_is_the_same() -> None:
+    array = np.arange(1000, dtype=np.float32)
+    kernels.distribute(array[3:], threads=3)
+    np.testing.assert_array_equal(array, np.arange(1000))
+    with pytest.raises(ValueError, match="contiguous"):
+        kernels.distribute(array[::2])
+    array.flags.writeable = False
+    with pytest.raises(ValueError, match="writeable"):
+        kernels.distribute(array)
+
+
 def test_evicted_data_is_the_same() -> None:
     array = np.arange(1000, dtype=np.float32)
     kernels.evict(array[3:], threads=2)

@@ -34,6 +34,14 @@ double measured_bandwidth(int threads, int64_t working_set_bytes) {
   return memory_bandwidth(threads, working_set_bytes);
 }
 
+void distribute_array(py::array& a, int threads) {
+  check_threads(threads);
+  if (!(a.flags() & py::array::c_style)) throw py::value_error("array must be contiguous");
+  void* data = a.mutable_data();  // throws where it is read-only
+  const py::gil_scoped_release released;
+  distribute(data, a.nbytes(), threads);
+}
+
 void evict_array(const py::array& a, int threads) {
   if (!(a.flags() & py::array::c_style)) throw py::value_error("array must be contiguous");
   check_threads(threads);
@@ -67,6 +75,7 @@ void bind_machine(py::module_& m) {
   m.def("cache_bytes", [] { return py::tuple(py::cast(cache_bytes())); });
   m.def("register_tiles", &register_tiles, py::arg("isa"), py::arg("dtype"));
   m.def("peak_gflops", &measured_peak, py::arg("isa"), py::arg("threads"), py::arg("dtype"));
+  m.def("distribute", &distribute_array, py::arg("array"), py::arg("threads"));
   m.def("evict", &evict_array, py::arg("array"), py::arg("threads"));
   m.def("memory_bandwidth", &measured_bandwidth, py::arg("threads"), py::arg("working_set_bytes"));
 }

@@ -53,7 +53,7 @@ def test_answers_in_a_folder_of_a_model_that_is_built_first(
 ) -> None:
     given = ["--input", "x=x.npy", "--input", "scale=scale.npy", "--threads", "1", "--no-winograd"]
     assert main(["run", str(model_file), *SHAPES, *given, "--output", "new/folder"]) == 0
-    assert "without Winograd's algorithms" in capsys.readouterr().out
+    assert "without Winograd's and Strassen's algorithms" in capsys.readouterr().out
     assert sorted(file.name for file in Path("new/folder").iterdir()) == ["layer_relu_0.npy", "scores.npy"]
     answers = {"scores": np.load("new/folder/scores.npy"), "layer/relu:0": np.load("new/folder/layer_relu_0.npy")}
     assert_right(answers, arrays)

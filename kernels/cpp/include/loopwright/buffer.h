@@ -24,6 +24,10 @@ enum class ScratchOf { kOperator, kChain, kStrassen };
 // left. Throws std::bad_alloc.
 float* scratch(int64_t floats, ScratchOf user = ScratchOf::kOperator);
 
+// Leaves `bytes` bytes in the caches as a layer does that has written them: each of `threads` threads has the even part of
+// them that is its own. They stay what they are.
+void distribute(void* data, int64_t bytes, int threads);
+
 // Puts `bytes` bytes out of every cache, `threads` threads at it together.
 void evict(const void* data, int64_t bytes, int threads);
 
