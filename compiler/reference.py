@@ -69,7 +69,8 @@ def tolerance(workload: Workload, inputs: Mapping[str, Array], algorithm: str = 
 
     Accumulation is in float32 whatever the data type; what is then rounded to bfloat16 errs by another 2⁻⁸ of itself.
     ``algorithm`` is ``"direct"`` or one that errs by more: for a convolution a key of ``compiler.winograd.ALGORITHMS``
-    (see :func:`compiler.winograd.error_bound`), for a matrix product ``"strassen"`` (:func:`compiler.strassen.error_bound`).
+    (see :func:`compiler.winograd.error_bound`), for a matrix product ``"strassen"``
+    (:func:`compiler.strassen.error_bound`).
     """
     error = _TOLERANCES[workload.op](workload, inputs, algorithm)
     if workload.dtype == "float32":

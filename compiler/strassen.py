@@ -1,8 +1,8 @@
 """How far a matrix product by Strassen's algorithm, in Winograd's form, may be off the exact sum in float32.
 
-Strassen, Gaussian Elimination is not Optimal (1969); kernels/cpp/dense/strassen.cc has its seven products. What it errs by
-is bounded by norms and not element by element (Higham, Accuracy and Stability of Numerical Algorithms, 23.2.2): by how
-large its sums of quarters are, though they cancel.
+Strassen, Gaussian Elimination is not Optimal (1969); kernels/cpp/dense/strassen.cc has its seven products. What it errs
+by is bounded by norms and not element by element (Higham, Accuracy and Stability of Numerical Algorithms, 23.2.2): by
+how large its sums of quarters are, though they cancel.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _SUMS = 10  # on the way of one product: three of quarters on each side, and fou
 
 
 def error_bound(x: np.ndarray, weight: np.ndarray) -> float:
-    """How far a float32 answer can be off, but for one in a thousand million; x (m, k), weight (n, k), k even.
+    """How far a float32 answer can be off, but for one in a thousand million: x (m, k), weight (n, k), k even.
 
     As in :func:`compiler.winograd.error_bound`, roundings and the signs of products are taken to be independent, so that
     variances add up; sums of quarters are bounded by magnitudes. Which rows and columns meet in them is the kernel's to

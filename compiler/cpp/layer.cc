@@ -134,8 +134,7 @@ class Conv2dLayer final : public Layer {
     const auto [isa, threads] = machine;
     if (const auto values = d.schedule()) return parse_conv2d_schedule(g, Dtype::kFloat32, *values);
     if (isa == Isa::kReference) return std::nullopt;
-    if (g.pointwise())
-      return dense_schedule(d.flag("winograd"), machine, images.n * images.h * images.w, g.o, g.c);
+    if (g.pointwise()) return dense_schedule(d.flag("winograd"), machine, images.n * images.h * images.w, g.o, g.c);
     if (g.depthwise()) return default_depthwise_schedule(isa, g, images, threads);
     return default_conv2d_schedule(isa, Dtype::kFloat32, g, images, threads, d.flag("winograd"));
   }

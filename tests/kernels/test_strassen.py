@@ -50,7 +50,7 @@ def test_agrees_with_float64(isa: str, data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("isa", ISAS)
 def test_the_products_are_seven_of_halves(isa: str) -> None:
-    """In whole numbers that float32 holds, the answer is exact; and it is not the direct sum's where rounding differs."""
+    """In whole numbers that float32 holds, the answer is exact; where sums are rounded, it is not the direct one."""
     rng = np.random.default_rng(0)
     x, weight = (rng.integers(-8, 9, shape).astype(np.float32) for shape in ((65, 96), (128, 96)))
     op = kernels.Dense(weight, isa=isa, schedule=strassen(isa, 1, 1))

@@ -29,7 +29,8 @@ def _conv2d(workload: Workload, target: Target, winograd: bool) -> KernelSpace:
     return ConvKernelSpace(workload, target, winograd)
 
 
-# One line an operator: its space for a workload, a target, and whether Winograd's and Strassen's algorithms may be used.
+# One line an operator: its space for a workload, a target, and whether Winograd's and Strassen's algorithms may be
+# used.
 KERNEL_SPACES: Mapping[str, Callable[[Workload, Target, bool], KernelSpace]] = {
     "dense": _dense,
     "conv2d": _conv2d,

@@ -59,7 +59,7 @@ class DenseKernelSpace(KernelSpace):
         columns = self._packed_columns(n)
         mr, nr = self._tile_decisions(m, columns)
         widest = max(nr for _, nr in self._tiles if nr <= columns)
-        halves = any(self._halves(threads_m) for threads_m in self._thread_decision("threads_m").choices)
+        halves = any(self._halves(int(threads_m)) for threads_m in self._thread_decision("threads_m").choices)
         return (
             Decision("algorithm", ("direct", "strassen") if halves else ("direct",)),
             mr,
@@ -81,7 +81,7 @@ class DenseKernelSpace(KernelSpace):
 
     @cached_property
     def _without_effect(self) -> Mapping[str, Any]:
-        """What a schedule by Strassen's algorithm says of all else: the kernel's own choice for the whole, or nearly."""
+        """What a schedule by Strassen's algorithm says of all else: the kernel's choice for the whole, or nearly."""
         values = self._default_values()
         others = (d for d in self.decisions if d.name not in ("algorithm", "threads_m"))
         return {d.name: min(d.choices, key=partial(distance, values[d.name])) for d in others}

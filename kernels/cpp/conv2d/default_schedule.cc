@@ -67,9 +67,8 @@ Candidate direct(const Setting& at) {
   Candidate candidate{schedule(at, Algorithm::kDirect, at.ow(), rows, kc)};
   const int64_t lines = ceil_div(at.images.n * at.oh(), at.threads_m), tiles = ceil_div(at.ow(), at.max_mr);
   const double tile_rows = static_cast<double>(at.ow()) / static_cast<double>(tiles);
-  const double compute =
-      static_cast<double>(lines * tiles * at.panels() * k) *
-      step_cycles(at.costs, tile_rows, at.width(), static_cast<double>(std::min(kc, k)));
+  const double compute = static_cast<double>(lines * tiles * at.panels() * k) *
+                         step_cycles(at.costs, tile_rows, at.width(), static_cast<double>(std::min(kc, k)));
   const double copy = static_cast<double>(lines * g.stride_h * row_bytes) / kFarBytesPerCycle;
   const double weights = static_cast<double>(g.o * k * kFloat) / kMemoryBytesPerCycle;
   candidate.cycles = overlapped(compute, weights) + copy;

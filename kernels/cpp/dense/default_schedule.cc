@@ -30,8 +30,7 @@ Split best_split(Isa isa, const F32Kernels& kernels, int64_t m, int64_t n, int64
     const double width = (static_cast<double>(columns) - (half ? 0.5 : 0.0)) / static_cast<double>(panels);
     // Every thread brings its rows of A and its columns of B from afar.
     const auto far = static_cast<double>(ceil_div(m, across_m) + ceil_div(n, threads / across_m)) * sizeof(float);
-    const double cycles =
-        busiest * step_cycles(costs, rows, width, static_cast<double>(k)) + far / kFarBytesPerCycle;
+    const double cycles = busiest * step_cycles(costs, rows, width, static_cast<double>(k)) + far / kFarBytesPerCycle;
     if (cycles < best_cycles) {
       best_cycles = cycles;
       best = {static_cast<int>(std::min<int64_t>(most_rows, m)), nv, across_m};

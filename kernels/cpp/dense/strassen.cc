@@ -62,14 +62,10 @@ bool Strassen::applies(Isa isa, Dtype dtype, int64_t n, int64_t k, int threads, 
 
 Strassen::Strassen(const Matrix& weight, int64_t n, int64_t k, const float* bias, Activation activation, Isa isa,
                    int threads, int threads_m)
-    : n_(n),
-      k_(k),
-      activation_(activation),
-      kernels_(f32_kernels(isa)),
-      threads_(threads),
-      threads_m_(threads_m) {
+    : n_(n), k_(k), activation_(activation), kernels_(f32_kernels(isa)), threads_(threads), threads_m_(threads_m) {
   if (!applies(isa, weight.dtype, n, k, threads, threads_m))
-    throw std::invalid_argument("schedule: Strassen's algorithm needs an even k, n of two vectors a thread, and float32");
+    throw std::invalid_argument(
+        "schedule: Strassen's algorithm needs an even k, n of two vectors a thread, and float32");
   const int64_t unit = 2 * kernels_.lanes, across_n = threads / threads_m, k2 = k / 2;
   const EvenSplit split(n / across_n / unit, std::max<int64_t>(1, kColumns / unit));
   for (int64_t thread = 0, column = 0; thread < across_n; ++thread)
@@ -88,7 +84,7 @@ Strassen::Strassen(const Matrix& weight, int64_t n, int64_t k, const float* bias
         for (int64_t j = 0; j < half; ++j)
           for (int64_t p = 0; p < k2; ++p) values[j * k2 + p] = static_cast<float>(t(j, p));
         return std::make_unique<Dense>(matrix(values.data(), k2), half, k2, bias && added ? added->data() : nullptr,
-                                             last ? activation : Activation::kNone, isa, 1, std::nullopt);
+                                       last ? activation : Activation::kNone, isa, 1, std::nullopt);
       };
       const auto b11 = [&](int64_t j, int64_t p) { return w(0, 0, j, p); };
       const auto b12 = [&](int64_t j, int64_t p) { return w(0, 1, j, p); };
@@ -130,8 +126,16 @@ int64_t Strassen::rows_at_once() const {
 
 Strassen::Work Strassen::work(float* floats) const {
   const int64_t half = rows_at_once() / 2;
-  Work work{spread_stride(k_ / 2), spread_stride(widest_), nullptr, nullptr, nullptr, nullptr, nullptr, nullptr,
-            nullptr,               nullptr};
+  Work work{spread_stride(k_ / 2),
+            spread_stride(widest_),
+            nullptr,
+            nullptr,
+            nullptr,
+            nullptr,
+            nullptr,
+            nullptr,
+            nullptr,
+            nullptr};
   for (float** s : {&work.s1, &work.s2, &work.s3, &work.s4}) {
     *s = floats;
     floats += half * work.s_stride;
@@ -159,7 +163,8 @@ void Strassen::run(const Matrix& x, int64_t m, const Matrix& out, const Matrix& 
       const EvenSplit blocks(rows, rows_at_once());
       for (int64_t b = 0, row = begin; b < blocks.count; row += blocks.size(b++)) {
         sum_quarters(own, x, row, blocks.size(b));
-        for (int64_t p = j * each; p < (j + 1) * each; ++p) run_rows(parts_[p], own, x, row, blocks.size(b), out, residual);
+        for (int64_t p = j * each; p < (j + 1) * each; ++p)
+          run_rows(parts_[p], own, x, row, blocks.size(b), out, residual);
       }
     } catch (...) {  // of memory; the pool's threads must not throw
       failures[static_cast<size_t>(thread)] = std::current_exception();
@@ -184,7 +189,9 @@ void Strassen::sum_quarters(const Work& work, const Matrix& x, int64_t row, int6
 void Strassen::run_rows(const Part& part, const Work& work, const Matrix& x, int64_t row, int64_t rows,
                         const Matrix& out, const Matrix& residual) const {
   const int64_t upper = ceil_div(rows, 2), lower = rows - upper, k2 = k_ / 2, half = part.half;
-  const auto a = [&](int64_t below, int64_t right) { return matrix(x.at<float>(row + below * upper, right * k2), x.stride); };
+  const auto a = [&](int64_t below, int64_t right) {
+    return matrix(x.at<float>(row + below * upper, right * k2), x.stride);
+  };
   const auto s = [&](const float* data) { return matrix(data, work.s_stride); };
   const auto quarter = [&](const Matrix& of, int64_t below, int64_t right) {
     return matrix(of.at<float>(row + below * upper, part.column + right * half), of.stride);

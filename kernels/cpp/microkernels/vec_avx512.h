@@ -13,7 +13,7 @@ struct VecAvx512 {
   static constexpr int kLanes = 16;
   static constexpr int kRegisters = 32;
   static constexpr int kInFlight = 8;          // accumulators that hide the latency of accumulate()
-  static constexpr bool kHasHalves = true;  // accumulate_half() and, of a float in memory, accumulate()
+  static constexpr bool kHasHalves = true;     // accumulate_half() and, of a float in memory, accumulate()
   static constexpr int kProducts = 1;          // that accumulate() adds to a lane
   static constexpr bool kMasksAreFree = true;  // to write part of a vector
 
@@ -33,9 +33,7 @@ struct VecAvx512 {
   // acc += a * b in place. As assembly because GCC 12 writes some sums over `a` instead and then moves them back.
   static void accumulate(Reg& acc, Reg a, Reg b) { asm("vfmadd231ps %2, %1, %0" : "+v"(acc) : "v"(a), "v"(b)); }
   // The same in the lower half of the lanes, two of which start where one whole one could; the upper half becomes zero.
-  static void accumulate_half(Reg& acc, Reg a, Reg b) {
-    asm("vfmadd231ps %t2, %t1, %t0" : "+v"(acc) : "v"(a), "v"(b));
-  }
+  static void accumulate_half(Reg& acc, Reg a, Reg b) { asm("vfmadd231ps %t2, %t1, %t0" : "+v"(acc) : "v"(a), "v"(b)); }
   // Both with one float for all lanes.
   static void accumulate(Reg& acc, const float* a, Reg b) {
     asm("vfmadd231ps %1%{1to16%}, %2, %0" : "+v"(acc) : "m"(*a), "v"(b));

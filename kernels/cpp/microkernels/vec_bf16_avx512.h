@@ -12,9 +12,7 @@ struct VecBf16Avx512 : VecAvx512 {
   static constexpr int kProducts = 2;
 
   static void accumulate(Reg& acc, Reg a, Reg b) { asm("vdpbf16ps %2, %1, %0" : "+v"(acc) : "v"(a), "v"(b)); }
-  static void accumulate_half(Reg& acc, Reg a, Reg b) {
-    asm("vdpbf16ps %t2, %t1, %t0" : "+v"(acc) : "v"(a), "v"(b));
-  }
+  static void accumulate_half(Reg& acc, Reg a, Reg b) { asm("vdpbf16ps %t2, %t1, %t0" : "+v"(acc) : "v"(a), "v"(b)); }
   static void accumulate(Reg& acc, const float* a, Reg b) {
     asm("vdpbf16ps %1%{1to16%}, %2, %0" : "+v"(acc) : "m"(*a), "v"(b));
   }

@@ -104,7 +104,7 @@ class Dense {
   int nr_ = 1;
   Buffer weight_, bias_;
   std::vector<Panel> panels_;
-  Span ahead_{};  // what comes after
+  Span ahead_{};                              // what comes after
   std::unique_ptr<const Strassen> strassen_;  // where the schedule wants it; then nothing else is packed
 };
 
