@@ -19,9 +19,9 @@ _SUMS = 10  # on the way of one product: three of quarters on each side, and fou
 def error_bound(x: np.ndarray, weight: np.ndarray) -> float:
     """How far a float32 answer can be off, but for one in a thousand million: x (m, k), weight (n, k), k even.
 
-    As in :func:`compiler.winograd.error_bound`, roundings and the signs of products are taken to be independent, so that
-    variances add up; sums of quarters are bounded by magnitudes. Which rows and columns meet in them is the kernel's to
-    choose, so each is taken to be as large as the largest of all, for each of k.
+    As in :func:`compiler.winograd.error_bound`, roundings and the signs of products are taken to be independent, so
+    that variances add up; sums of quarters are bounded by magnitudes. Which rows and columns meet in them is the
+    kernel's to choose, so each is taken to be as large as the largest of all, for each of k.
     """
     half = x.shape[1] // 2
     left, right = np.split(np.abs(x).astype(np.float64).max(axis=0), [half])

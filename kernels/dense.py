@@ -78,8 +78,8 @@ def default_dense_schedule(
     """The schedule that :class:`Dense` takes where it is given none, as a mapping:
 
     ``algorithm`` ``"direct"``, or ``"strassen"``: seven products of half the sizes, which round more than a sum does
-    (only ``threads_m`` matters then). It is only chosen where ``fast`` is true, and it needs an even k, and n a multiple
-    of two vectors for each of the threads that share columns. ``mr``, ``nr`` the register tile; ``mc``, ``kc``, ``nc``
+    (only ``threads_m`` matters then). It is chosen where ``fast`` is true alone, needs an even k, and n a multiple of
+    two vectors for each of the threads that share columns. ``mr``, ``nr`` the register tile; ``mc``, ``kc``, ``nc``
     the cache blocks; ``order`` the inner loop of a block, ``"m_inner"`` or ``"n_inner"``; ``pack_a`` whether blocks of
     x are copied first; ``prefetch`` bytes ahead of the stream of weights, ``prefetch_next`` whether the next panel of
     them is asked for too; ``threads_m`` how many of the threads split m (the rest split n).

@@ -60,8 +60,8 @@ class Options:
 
     Attributes:
         schedules: what is known to be fast; None where nothing is.
-        winograd: whether layers without a schedule may use Winograd's and Strassen's algorithms, which round more than a
-            sum.
+        winograd: whether layers without a schedule may use Winograd's and Strassen's algorithms, which round more than
+            a sum.
         chains: whether neighbouring convolutions may run as one kernel.
         of_model: what was chosen for a whole model, by the workloads of its layers in their order; it goes before
             ``schedules``, and decides on threads as well.

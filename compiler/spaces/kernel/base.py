@@ -104,8 +104,12 @@ class KernelSpace(ScheduleSpace):
         return *prefetch, self._thread_decision("threads_m")
 
     def _thread_decision(self, name: str) -> Decision:
+        return Decision(name, self._thread_splits())
+
+    def _thread_splits(self) -> tuple[int, ...]:
+        """How many of the threads may share one dimension, the rest another."""
         cores = self.target.num_cores
-        return Decision(name, tuple(d for d in range(1, cores + 1) if cores % d == 0))
+        return tuple(d for d in range(1, cores + 1) if cores % d == 0)
 
     def _fills_pipeline(self, mr: int, nr: int, rows: int) -> bool:
         """Whether there is a microkernel of mr × nr, and it hides the latency of FMA if there are rows enough."""

@@ -59,7 +59,7 @@ class DenseKernelSpace(KernelSpace):
         columns = self._packed_columns(n)
         mr, nr = self._tile_decisions(m, columns)
         widest = max(nr for _, nr in self._tiles if nr <= columns)
-        halves = any(self._halves(int(threads_m)) for threads_m in self._thread_decision("threads_m").choices)
+        halves = any(self._halves(threads_m) for threads_m in self._thread_splits())
         return (
             Decision("algorithm", ("direct", "strassen") if halves else ("direct",)),
             mr,
