@@ -81,7 +81,7 @@ def test_a_product_with_all_that_may_follow() -> None:
         "m = MatMul (x, w) a = Add (m, b) s = Add (a, r) @ = Relu (s)",
     )
     assert (layer.op, layer.output_shape) == ("dense", (2, 3, 5))
-    assert layer.attributes == {"sizes": [6, 5, 8], "residual": True, "activation": "relu"}
+    assert layer.attributes == {"sizes": [6, 5, 8], "residual": True, "activation": "relu", "winograd": True}
     assert layer.workload == Workload.dense(6, 5, 8, epilogue=("bias", "residual", "relu"))
     assert layer.weights["weight"].shape == (5, 8)
     assert layer.weights["weight"].flags.c_contiguous

@@ -341,5 +341,5 @@ def test_winograd_where_it_does_not_apply(isa: str, geometry: dict[str, Any]) ->
 
 def test_a_schedule_of_the_other_kind(isa: str) -> None:
     dense = kernels.default_dense_schedule(25, 6, 4, isa)
-    with pytest.raises(ValueError, match=re.escape("schedule lacks 'algorithm'")):
+    with pytest.raises(ValueError, match=re.escape("schedule lacks 'rows'")):
         kernels.Conv2d(WEIGHT, isa=isa, schedule=dense)
