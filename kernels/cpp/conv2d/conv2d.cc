@@ -80,7 +80,7 @@ Conv2d::Conv2d(const void* weight, Dtype dtype, const Conv2dGeometry& geometry, 
       "a group a channel in float32");
   weight_ = channels_last(weight, dtype, geometry);
   if (bias) {
-    bias_ = make_buffer(geometry.o + F32Kernels::kMaxVectors * f32_kernels(isa).lanes);
+    bias_ = make_weight_buffer(geometry.o + F32Kernels::kMaxVectors * f32_kernels(isa).lanes);
     std::memcpy(bias_.get(), bias, static_cast<size_t>(geometry.o) * sizeof(float));
   }
   if (fixed && isa != Isa::kReference) {

@@ -43,7 +43,7 @@ class DirectConvolution final : public Convolution {
     const Conv2dGeometry& g = words_;
     const int64_t k = g.reduction(), group_floats = packed_floats(g.group_o(), k, kernels_.lanes);
     weight_floats_ = group_floats * g.groups;
-    weight_ = make_buffer(weight_floats_);
+    weight_ = make_weight_buffer(weight_floats_);
     for (int64_t group = 0; group < g.groups; ++group)
       for (Panel panel : split_panels(g.group_o(), k, nr, kernels_.lanes)) {
         panel.offset += group * group_floats;

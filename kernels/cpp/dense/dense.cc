@@ -44,7 +44,7 @@ Dense::Dense(Matrix weight, int64_t n, int64_t k, const float* bias, Activation 
     return;
   }
   if (bias) {
-    bias_ = make_buffer(ceil_div(n, lanes) * lanes);
+    bias_ = make_weight_buffer(ceil_div(n, lanes) * lanes);
     std::memcpy(bias_.get(), bias, static_cast<size_t>(n) * sizeof(float));
   }
   pack(weight);
@@ -65,7 +65,7 @@ void Dense::pack(const Matrix& weight) {
   const float* words = in_place ? static_cast<const float*>(weight.data) : copied.get();
   const int64_t stride = in_place ? weight.stride / elements_per_word(dtype_) : k;
   const int lanes = f32_kernels(isa_, dtype_).lanes;
-  weight_ = make_buffer(packed_floats(n_, k, lanes));
+  weight_ = make_weight_buffer(packed_floats(n_, k, lanes));
   panels_ = split_panels(n_, k, nr_, lanes);
   pack_panels(panels_, words, stride, k, weight_.get(), threads_);
 }

@@ -76,11 +76,11 @@ DepthwiseConv2d::DepthwiseConv2d(const float* weight, const Conv2dGeometry& geom
       padded_channels_(ceil_div(geometry.c, kernels_.lanes) * kernels_.lanes) {
   if (fixed_) check(*fixed_, strips_, threads);
   const int64_t taps = geometry.kh * geometry.kw;
-  weight_ = make_buffer(taps * padded_channels_);
+  weight_ = make_weight_buffer(taps * padded_channels_);
   for (int64_t channel = 0; channel < geometry.c; ++channel)
     for (int64_t t = 0; t < taps; ++t) weight_[t * padded_channels_ + channel] = weight[channel * taps + t];
   if (bias) {
-    bias_ = make_buffer(padded_channels_);
+    bias_ = make_weight_buffer(padded_channels_);
     std::memcpy(bias_.get(), bias, static_cast<size_t>(geometry.c) * sizeof(float));
   }
 }
