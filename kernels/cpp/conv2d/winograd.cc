@@ -104,7 +104,7 @@ class WinogradConvolution final : public Convolution {
 void WinogradConvolution::pack() {
   const Conv2dGeometry& g = layer_.geometry;
   const FilterMatrix matrix = filter_matrix(f_);
-  weight_ = make_buffer(weight_floats());
+  weight_ = make_weight_buffer(weight_floats());
   const auto count = static_cast<int64_t>(panels_.size());
   // Tap (u, w) of phase channel `c`, which is (row of the phase, column of the phase, channel of the image).
   const auto tap = [&](int64_t o, int64_t c, int64_t u, int64_t w) {
@@ -215,10 +215,13 @@ void WinogradConvolution::transform_input(const Call& call, int64_t tile_begin, 
       rows = patch;
       row_floats = window() * g.c;
     }
+    const Call::Tile after = call.tile(std::min(index + 1, tile_end - 1), f_.m);
+    const float* next =
+        call.x + ((after.image * in.h + after.y * stride_ - g.pad_top) * in.w + after.x * stride_ - g.pad_left) * g.c;
     const int64_t phase_floats = stride_ * g.c;
     for (int64_t phase = 0; phase < stride_; ++phase)
       f_.transforms.input({rows + phase * row_floats, stride_ * row_floats, phase_floats, phase_floats,
-                           v + phase * phase_floats, call.v_place});
+                           v + phase * phase_floats, call.v_place, next + phase * in.w * g.c, stride_ * in.w * g.c});
   }
 }
 
@@ -275,6 +278,8 @@ void WinogradConvolution::transform_output(const Call& call, int64_t tile_begin,
   for (int64_t index = tile_begin; index < tile_end; ++index, m += panel.nr) {
     const Call::Tile tile = call.tile(index, f_.m);
     const int64_t at = ((tile.image * call.oh + tile.y) * call.ow + tile.x) * g.o + panel.column;
+    const Call::Tile after = call.tile(std::min(index + 1, tile_end - 1), f_.m);
+    args.next = call.out + ((after.image * call.oh + after.y) * call.ow + after.x) * g.o + panel.column;
     args.m = m;
     args.y = call.out + at;
     args.residual = call.residual ? call.residual + at : nullptr;

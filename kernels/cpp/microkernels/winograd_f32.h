@@ -89,7 +89,10 @@ inline __attribute__((always_inline)) void winograd_input_vector(const WinogradI
     Reg d[F::kSize];
     const float* from = args.d + j * args.pixel_stride + c;
 #pragma GCC unroll 6
-    for (int i = 0; i < F::kSize; ++i) d[i] = access.load(from + i * args.row_stride);
+    for (int i = 0; i < F::kSize; ++i) {
+      d[i] = access.load(from + i * args.row_stride);
+      __builtin_prefetch(args.next + j * args.pixel_stride + c + i * args.next_row_stride, 0, 3);
+    }
     F::apply(d, columns[j]);
   }
   float* to = args.v + c;
@@ -137,6 +140,7 @@ inline __attribute__((always_inline)) void winograd_output_vector(const Winograd
     for (int j = 0; j < F::kOut; ++j) {
       if (j >= args.columns) break;
       const int64_t at = i * args.row_stride + j * args.pixel_stride + n;
+      __builtin_prefetch(args.next + at, 1, 3);
       Reg x = V::add(y[j], bias);
       if (args.residual) x = V::add(x, access.load(args.residual + at));
       access.store(args.y + at, V::min(hi, V::max(lo, x)));  // in this order NaN passes through

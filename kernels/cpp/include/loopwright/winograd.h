@@ -23,6 +23,8 @@ struct WinogradInput {
   int64_t c;
   float* v;
   int64_t place_stride;
+  const float* next;  // the next tile's d, for which L1 asks on the way; never read
+  int64_t next_row_stride;
 };
 
 // clamp(Aᵀ M A + bias + residual, lo, hi) for `n` output channels of one tile, of whose m×m outputs the first `rows`
@@ -38,6 +40,7 @@ struct WinogradOutput {
   const float* bias;
   const float* residual;
   float lo, hi;
+  const float* next;  // the next tile's y, likewise; of the same strides
 };
 
 struct WinogradFunctions {
