@@ -37,9 +37,9 @@ std::vector<Shape> with_residual(Shape x, bool residual, Shape out) {
   return shapes;
 }
 
-DenseSchedule dense_schedule(bool fast, const Machine& machine, int64_t m, int64_t n, int64_t k) {
-  if (fast) return default_fast_dense_schedule(machine.isa, Dtype::kFloat32, m, n, k, machine.threads);
-  return default_dense_schedule(machine.isa, Dtype::kFloat32, m, n, k, machine.threads);
+DenseSchedule dense_schedule(const Machine& machine, int64_t m, int64_t n, int64_t k, bool fast) {
+  constexpr int kAny = 0;
+  return default_dense_schedule(machine.isa, Dtype::kFloat32, m, n, k, machine.threads, kAny, fast);
 }
 
 class DenseLayer final : public Layer {
@@ -53,7 +53,7 @@ class DenseLayer final : public Layer {
       schedule = parse_dense_schedule(*values);
     } else if (machine.isa != Isa::kReference) {
       const bool fast = !d.is_null("winograd") && d.flag("winograd");  // older models do not say
-      schedule = dense_schedule(fast, machine, m, n, k);
+      schedule = dense_schedule(machine, m, n, k, fast);
     }
     const Matrix weight{const_cast<float*>(d.weight("weight", {n, k})), k, Dtype::kFloat32};
     auto op = std::make_unique<Dense>(weight, n, k, d.optional_weight("bias", {n}),
@@ -134,7 +134,7 @@ class Conv2dLayer final : public Layer {
     const auto [isa, threads] = machine;
     if (const auto values = d.schedule()) return parse_conv2d_schedule(g, Dtype::kFloat32, *values);
     if (isa == Isa::kReference) return std::nullopt;
-    if (g.pointwise()) return dense_schedule(d.flag("winograd"), machine, images.n * images.h * images.w, g.o, g.c);
+    if (g.pointwise()) return dense_schedule(machine, images.n * images.h * images.w, g.o, g.c, d.flag("winograd"));
     if (g.depthwise()) return default_depthwise_schedule(isa, g, images, threads);
     return default_conv2d_schedule(isa, Dtype::kFloat32, g, images, threads, d.flag("winograd"));
   }

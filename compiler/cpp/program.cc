@@ -1,5 +1,6 @@
 #include "program.h"
 
+#include <sys/mman.h>
 #include <tvm/ffi/c_api.h>
 #include <tvm/ffi/error.h>
 #include <tvm/ffi/extra/c_env_api.h>
@@ -9,6 +10,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
+#include <set>
 
 #include "loopwright/generated_code.h"
 
@@ -80,6 +82,35 @@ class Recorder {
   Clock::time_point started_;
 };
 
+// Puts what a virtual machine's calls hand on to each other on huge pages. It keeps that memory from run to run, and has
+// it from the heap, on pages of 4 KiB.
+class HugePages {
+ public:
+  // One call of the instrument, as Recorder::note.
+  void note(const PackedArgs& args) {
+    constexpr int kFirst = 4;
+    constexpr size_t kLeast = size_t{1} << 16;
+    for (int i = kFirst; i < args.size(); ++i) {
+      const auto tensor = args[i].try_cast<DLTensor*>();
+      if (!tensor) continue;
+      const size_t bytes = tvm::ffi::GetDataSize(**tensor);
+      const auto first = reinterpret_cast<uintptr_t>((*tensor)->data);
+      for (uintptr_t at = first / kBytes; bytes >= kLeast && at <= (first + bytes - 1) / kBytes; ++at)
+        pages_.insert(at);
+    }
+  }
+
+  // What else lies on these pages goes with it. A page that the system has not or refuses stays as it is.
+  void collapse() const {
+    constexpr int kCollapse = 25;  // MADV_COLLAPSE, of Linux 6.1 and headers newer than some
+    for (const uintptr_t page : pages_) madvise(reinterpret_cast<void*>(page * kBytes), kBytes, kCollapse);
+  }
+
+ private:
+  static constexpr uintptr_t kBytes = uintptr_t{2} << 20;
+  std::set<uintptr_t> pages_;  // by their number
+};
+
 }  // namespace
 
 Tensor aligned_tensor(tvm::ffi::ShapeView shape, DLDataType dtype) {
@@ -109,6 +140,20 @@ ProgramObj::Machine ProgramObj::make_machine() const {
   return {vm, function(vm, "main")};
 }
 
+Array<Tensor> ProgramObj::run_first(Machine& machine, const AnyView* inputs, int count) const {
+  HugePages pages;
+  const Function set_instrument = *machine.module->GetFunction("set_instrument", true);
+  set_instrument(Function::FromPacked([&pages](PackedArgs args, Any* result) {
+    pages.note(args);
+    *result = int64_t{0};  // go on
+  }));
+  Array<Tensor> outputs = run_on(machine, inputs, count);
+  set_instrument(Function(nullptr));
+  pages.collapse();
+  machine.settled = true;
+  return outputs;
+}
+
 ProgramObj::Machine ProgramObj::take_machine() const {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
@@ -123,7 +168,7 @@ ProgramObj::Machine ProgramObj::take_machine() const {
 
 Array<Tensor> ProgramObj::run(const AnyView* inputs, int count) const {
   Machine machine = take_machine();
-  Array<Tensor> outputs = run_on(machine, inputs, count);
+  Array<Tensor> outputs = machine.settled ? run_on(machine, inputs, count) : run_first(machine, inputs, count);
   // After a failure it is not given back: it may stand in the middle of a run.
   const std::lock_guard<std::mutex> lock(mutex_);
   idle_.push_back(std::move(machine));

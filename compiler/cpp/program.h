@@ -37,10 +37,13 @@ class ProgramObj : public tvm::ffi::Object {
   struct Machine {
     tvm::ffi::Module module;
     tvm::ffi::Function main;
+    bool settled = false;  // whether what it keeps in memory lies on huge pages
   };
 
   Machine make_machine() const;
   Machine take_machine() const;
+  // As run_on, after which the machine is settled.
+  tvm::ffi::Array<tvm::ffi::Tensor> run_first(Machine& machine, const tvm::ffi::AnyView* inputs, int count) const;
   tvm::ffi::Array<tvm::ffi::Tensor> run_on(const Machine& machine, const tvm::ffi::AnyView* inputs, int count) const;
 
   tvm::ffi::Module executable_;

@@ -81,8 +81,8 @@ void bind_dense(py::module_& m) {
         const Isa isa = parse_available_isa(isa_name);
         const Dtype dtype = parse_available_dtype(dtype_name, isa);
         check_threads(threads);
-        return to_dict(to_values(fast ? default_fast_dense_schedule(isa, dtype, rows, n, k, threads)
-                                      : default_dense_schedule(isa, dtype, rows, n, k, threads)));
+        constexpr int kAny = 0;
+        return to_dict(to_values(default_dense_schedule(isa, dtype, rows, n, k, threads, kAny, fast)));
       },
       py::arg("m"), py::arg("n"), py::arg("k"), py::arg("isa"), py::arg("threads"), py::arg("dtype"), py::arg("fast"));
   py::class_<Dense>(m, "Dense")

@@ -143,7 +143,7 @@ Conv2dSchedule default_conv2d_schedule(Isa isa, Dtype dtype, const Conv2dGeometr
     if (max_mr == 0) continue;
     for (int threads_m = 1; threads_m <= threads; ++threads_m) {
       if (threads % threads_m != 0) continue;
-      for (const int mr : {max_mr, std::clamp(costs.most_vectors / vectors, 1, max_mr)}) {
+      for (const int mr : tile_heights(costs, vectors, max_mr)) {
         const Setting at{kernels, costs, g, images, threads, threads_m, vectors, mr};
         consider(direct(at));
         for (const Winograd& w : kWinograds)

@@ -42,17 +42,14 @@ Split best_split(Isa isa, const F32Kernels& kernels, int64_t m, int64_t n, int64
     if (max_mr == 0) continue;
     for (int across_m = 1; across_m <= threads; ++across_m)
       if (threads % across_m == 0)
-        for (const int rows : {max_mr, std::clamp(costs.most_vectors / nv, 1, max_mr)}) consider(nv, rows, across_m);
+        for (const int rows : tile_heights(costs, nv, max_mr)) consider(nv, rows, across_m);
   }
   return best;
 }
 
-}  // namespace
-
-DenseSchedule default_dense_schedule(Isa isa, Dtype dtype, int64_t m, int64_t n, int64_t k, int threads, int nr) {
+DenseSchedule direct_schedule(Isa isa, Dtype dtype, int64_t m, int64_t n, int64_t k, int threads, int nr) {
   const F32Kernels& kernels = f32_kernels(isa, dtype);
   DenseSchedule s;
-  if (isa == Isa::kReference) return s;
   const int64_t words = to_words(k, dtype);
   const int64_t l2 = cache_bytes()[1];
   // From memory, a single stream of whole cache lines comes fastest with AVX-512: 31 GB/s where rows of 128 floats reach 27
@@ -108,9 +105,13 @@ DenseSchedule default_dense_schedule(Isa isa, Dtype dtype, int64_t m, int64_t n,
   return s;
 }
 
-DenseSchedule default_fast_dense_schedule(Isa isa, Dtype dtype, int64_t m, int64_t n, int64_t k, int threads) {
-  DenseSchedule s = default_dense_schedule(isa, dtype, m, n, k, threads);
-  if (isa != Isa::kAvx512) return s;  // with AVX2 some gain 5 %, and others lose as much
+}  // namespace
+
+DenseSchedule default_dense_schedule(Isa isa, Dtype dtype, int64_t m, int64_t n, int64_t k, int threads, int nr,
+                                     bool fast) {
+  if (isa == Isa::kReference) return {};
+  DenseSchedule s = direct_schedule(isa, dtype, m, n, k, threads, nr);
+  if (!fast || isa != Isa::kAvx512) return s;  // with AVX2 some gain 5 %, and others lose as much
   // Smaller ones gain nothing on Zen 4: with fewer rows the weights of seven products take too long to come, with shorter
   // sums too much time goes into sums of quarters. Rows are shared as far as they go, since threads that share columns each
   // add up the input's quarters.

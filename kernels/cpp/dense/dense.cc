@@ -83,8 +83,9 @@ DenseSchedule Dense::schedule(int64_t m) const {
   return fixed_ ? *fixed_ : default_dense_schedule(isa_, dtype_, m, n_, k_, threads_, nr_);
 }
 
-void Dense::run(Matrix x, int64_t m, Matrix out, Matrix residual) const {
-  if (isa_ == Isa::kReference) return run_reference(x, m, out, residual);
+void Dense::run(Matrix x, int64_t m, Matrix out, Matrix residual, Matrix also) const {
+  if (isa_ == Isa::kReference) return run_reference(x, m, out, residual, also);
+  if (strassen_ && also.data) throw std::invalid_argument("Strassen's algorithm adds one residual");
   if (strassen_) return strassen_->run(x, m, out, residual);
   DenseSchedule s = schedule(m);
   s.pack_a = s.pack_a || !are_words(x, k_);
@@ -100,7 +101,7 @@ void Dense::run(Matrix x, int64_t m, Matrix out, Matrix residual) const {
   const int64_t sums_floats = out.dtype == Dtype::kFloat32 ? 0 : sums_rows * sums_stride;
   float* floats = scratch((a_floats + sums_floats) * threads_);  // here, because the pool's threads must not throw
 
-  const TileOutput output(f32_kernels(isa_, dtype_), activation_, bias_.get(), out, residual);
+  const TileOutput output(f32_kernels(isa_, dtype_), activation_, bias_.get(), out, residual, also);
   parallel(threads_, [&](int thread) {
     const int64_t i = thread / across_n, j = thread % across_n;
     const Rectangle part{std::min(m, split_begin(row_tiles, across_m, i) * s.mr),
@@ -207,7 +208,8 @@ void Dense::run_rectangle(const Rectangle& part, const DenseSchedule& s, const M
   }
 }
 
-void Dense::run_reference(const Matrix& x, int64_t m, const Matrix& out, const Matrix& residual) const {
+void Dense::run_reference(const Matrix& x, int64_t m, const Matrix& out, const Matrix& residual,
+                          const Matrix& also) const {
   parallel(threads_, [&](int thread) {
     const int64_t end = split_begin(m, threads_, thread + 1);
     for (int64_t i = split_begin(m, threads_, thread); i < end; ++i)
@@ -216,6 +218,7 @@ void Dense::run_reference(const Matrix& x, int64_t m, const Matrix& out, const M
         const float* column = weight_.get() + j * k_;
         float sum = bias_ ? bias_[j] : 0.0f;
         if (residual.data) sum += *residual.at<float>(i, j);
+        if (also.data) sum += *also.at<float>(i, j);
         for (int64_t p = 0; p < k_; ++p) sum += row[p] * column[p];
         *out.at<float>(i, j) = reference_activation(activation_, sum);
       }

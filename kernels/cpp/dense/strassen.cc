@@ -206,25 +206,24 @@ void Strassen::run_rows(const Part& part, const Work& work, const Matrix& x, int
   const auto plus = [&](const Matrix& left, const Matrix& right, const Matrix& to, int64_t count) {
     add(left, right, to, count, -Epilogue::kInfinity, Epilogue::kInfinity);
   };
-  // What a product of a quarter of the output starts with: a sum of products, and the layer's residual.
-  const auto with_residual = [&](const Matrix& sum, int64_t below, int64_t right, const Matrix& to, int64_t count) {
-    if (!residual.data) return sum;
-    plus(sum, quarter(residual, below, right), to, count);
-    return to;
+  // The layer's residual, of a quarter of the output.
+  const auto also = [&](int64_t below, int64_t right) {
+    return residual.data ? quarter(residual, below, right) : none;
   };
 
   const Matrix c11 = quarter(out, 0, 0), c12 = quarter(out, 0, 1), c21 = quarter(out, 1, 0), c22 = quarter(out, 1, 1);
   part.p1->run(a(0, 0), upper, u2, none);
-  part.p2->run(a(0, 1), upper, c11, with_residual(u2, 0, 0, c11, upper));
+  part.p2->run(a(0, 1), upper, c11, u2, also(0, 0));
   part.p6->run(s(work.s2), upper, u2, u2);
   part.p7->run(s(work.s3), upper, u3, u2);
-  if (lower > 0) part.p4->run(a(1, 1), lower, c21, with_residual(u3, 1, 0, c21, lower));
+  if (lower > 0) part.p4->run(a(1, 1), lower, c21, u3, also(1, 0));
   part.p5->run(s(work.s1), upper, p5, none);
-  add(with_residual(u3, 1, 1, u3, lower), p5, c22, lower, epilogue.lo, epilogue.hi);
+  if (residual.data) plus(u3, also(1, 1), u3, lower);
+  add(u3, p5, c22, lower, epilogue.lo, epilogue.hi);
   if (epilogue.activate && lower > 0)
     epilogue.activate(c22.at<float>(0, 0), c22.stride, static_cast<int>(lower), static_cast<int>(half));
   plus(u2, p5, p5, upper);
-  part.p3->run(s(work.s4), upper, c12, with_residual(p5, 0, 1, p5, upper));
+  part.p3->run(s(work.s4), upper, c12, p5, also(0, 1));
 }
 
 }  // namespace loopwright

@@ -79,7 +79,8 @@ struct Brgemm {
 
   static void run(const BrgemmArgs& args) {
     if (!args.simple() || (!V::kMasksAreFree && args.n != kColumns)) return run_tile(args);
-    args.k < kUnroll* MR ? run_series<false>(args) : run_series<true>(args);
+    if (args.k < kUnroll * MR) return run_series<false>(args);
+    run_series<true>(args);
   }
 
  private:
@@ -90,7 +91,7 @@ struct Brgemm {
   // and the sum's own loads wait with them: 1×1 layers of k = 64 with a residual took a fifth longer.
   template <bool kSpread>
   static __attribute__((noinline)) void run_series(const BrgemmArgs& args) {
-    const float *bias = args.bias, *residual = args.late_residual, *next = args.next;
+    const float *bias = args.bias, *residual = args.late_residual, *also = args.also, *next = args.next;
     const Mask last = V::mask(args.n - (NV - 1) * V::kLanes);
     float* c = args.c;
     int64_t a_offset = 0, b_offset = 0;
@@ -98,6 +99,7 @@ struct Brgemm {
       asm volatile("" ::: "memory");  // else GCC keeps what it reads of args in registers, and sums in memory
       Reg acc[kChains][MR][NV];
       Lines lines{c, args.c_stride, residual, args.residual_stride};
+      if (also) lines.residual = also, lines.residual_stride = args.also_stride;  // the first was written just before
       if (!kSpread) lines.ask_all();
       start_with(acc[0], bias);
       start_other_chains(acc);
@@ -110,12 +112,12 @@ struct Brgemm {
       }
       add_chains(acc);
       if (residual) {
-        if constexpr (V::kMasksAreFree) {
-          add_rows(acc[0], residual, args.residual_stride, PartialVector<V>{last});
-        } else {
-          add_rows(acc[0], residual, args.residual_stride, WholeVector<V>{});
-        }
+        add_last(acc[0], residual, args.residual_stride, last);
         residual += args.residual_step;
+      }
+      if (also) {
+        add_last(acc[0], also, args.also_stride, last);
+        also += args.also_step;
       }
       clamp(acc[0], args);
       store(acc[0], args.n, c, args.c_stride, last);
@@ -254,6 +256,7 @@ struct Brgemm {
     }
     start_with(acc, args.bias);
     if (args.residual) add_rows(acc, args.residual, args.residual_stride, PartialVector<V>{last});
+    if (args.also && !args.late_residual) add_rows(acc, args.also, args.also_stride, PartialVector<V>{last});
   }
 
   static inline __attribute__((always_inline)) void start_with(Reg (&acc)[MR][NV], const float* bias) {
@@ -278,12 +281,25 @@ struct Brgemm {
     }
   }
 
+  // In a series, whose tiles are whole where masks cost something.
+  static inline __attribute__((always_inline)) void add_last(Reg (&acc)[MR][NV], const float* rows, int64_t row_stride,
+                                                             Mask last) {
+    if constexpr (V::kMasksAreFree) {
+      add_rows(acc, rows, row_stride, PartialVector<V>{last});
+    } else {
+      add_rows(acc, rows, row_stride, WholeVector<V>{});
+    }
+  }
+
   static inline __attribute__((always_inline)) Reg load_column(const float* row, int j, Mask last) {
     return j + 1 < NV ? V::load(row + j * V::kLanes) : V::load(row + j * V::kLanes, last);
   }
 
   static inline __attribute__((always_inline)) void finish(Reg (&acc)[MR][NV], const BrgemmArgs& args, Mask last) {
-    if (args.late_residual) add_rows(acc, args.late_residual, args.residual_stride, PartialVector<V>{last});
+    if (args.late_residual) {
+      add_rows(acc, args.late_residual, args.residual_stride, PartialVector<V>{last});
+      if (args.also) add_rows(acc, args.also, args.also_stride, PartialVector<V>{last});
+    }
     clamp(acc, args);
     if constexpr (V::kProducts > 1) {
       if (args.rounded) return store_rounded(acc, args.rounded, args.rounded_stride, last);

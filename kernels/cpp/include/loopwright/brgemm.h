@@ -2,7 +2,7 @@
 //
 //   C[mr, n] = clamp(start + sum over blocks t < batch, p < k of A_t[mr, p] * B_t[p, n], lo, hi), or its hard_swish
 //   start    = C                 where accumulate
-//            = bias + residual   else, either of them absent where its pointer is null
+//            = bias + residual + also   else, each of them absent where its pointer is null
 //
 // The accumulators stay in registers over the whole batch, so that C is touched once. A convolution gives one block a
 // kernel tap, a dense layer one block altogether. (Georganas et al., High-Performance Deep Learning via a Single
@@ -53,14 +53,16 @@ struct BrgemmArgs {
   const float* residual;
   const float* late_residual = nullptr;  // in its place, where the sum is one block: added last, asked for first
   int64_t residual_stride;
+  const float* also = nullptr;  // another residual, added last where the first is
+  int64_t also_stride = 0;
   float lo, hi;
   bool hard_swish = false;  // x clamp(x + 3, 0, 6) / 6 after the clamp
   int64_t prefetch;         // words ahead of B's stream that L1 asks for; 0 asks for nothing
   const float* next;        // what a later call will read, for which L2 asks while this one runs; or null
   int64_t next_step = 0;    // words of it for which a step of k asks; at most a cache line
   int64_t count = 1;
-  // From a tile to the next: in words of A, of B and of what comes next, in floats of C, of the residual and of the bias.
-  int64_t a_step = 0, b_step = 0, next_tile_step = 0, c_step = 0, residual_step = 0, bias_step = 0;
+  // From a tile to the next: in words of A, of B and of what comes next, in floats of C, of the residuals and of the bias.
+  int64_t a_step = 0, b_step = 0, next_tile_step = 0, c_step = 0, residual_step = 0, also_step = 0, bias_step = 0;
 
   // Tiles of whole sums, of float32, whose B is near.
   bool simple() const { return !accumulate && !residual && !rounded && prefetch == 0; }

@@ -40,10 +40,9 @@ struct DenseSchedule {
 };
 
 // Good without a search; the reasons are in dense/default_schedule.cc. `nr` may be given, since packing precedes m.
-DenseSchedule default_dense_schedule(Isa isa, Dtype dtype, int64_t m, int64_t n, int64_t k, int threads, int nr = 0);
-
-// The same, or Strassen's algorithm where it is faster.
-DenseSchedule default_fast_dense_schedule(Isa isa, Dtype dtype, int64_t m, int64_t n, int64_t k, int threads);
+// `fast`: by Strassen's algorithm, where it is faster.
+DenseSchedule default_dense_schedule(Isa isa, Dtype dtype, int64_t m, int64_t n, int64_t k, int threads, int nr = 0,
+                                     bool fast = false);
 
 class Dense {
  public:
@@ -55,8 +54,9 @@ class Dense {
 
   // x (m, k) -> out (m, n). x and residual are of the layer's dtype, out is too or float32. residual (m, n), or data
   // null; it may be `out` itself, but overlap it in no other way, and `out` must not overlap x. Safe to call from
-  // several threads at once. `threads` workers of the shared pool take part.
-  void run(Matrix x, int64_t m, Matrix out, Matrix residual) const;
+  // several threads at once. `threads` workers of the shared pool take part. Beside a residual there may be another in
+  // `also`, float32 and likewise.
+  void run(Matrix x, int64_t m, Matrix out, Matrix residual, Matrix also = {}) const;
 
   // While the last of its weights are used, run() asks L2 for the first that `next` will read: what comes after it. Each
   // on one thread. `next` has to outlive it.
@@ -93,7 +93,7 @@ class Dense {
   void pack(const Matrix& weight);
   void run_rectangle(const Rectangle& part, const DenseSchedule& s, const Matrix& x, const TileOutput& output,
                      const Scratch& scratch) const;
-  void run_reference(const Matrix& x, int64_t m, const Matrix& out, const Matrix& residual) const;
+  void run_reference(const Matrix& x, int64_t m, const Matrix& out, const Matrix& residual, const Matrix& also) const;
 
   int64_t n_, k_;
   Activation activation_;

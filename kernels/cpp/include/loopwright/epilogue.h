@@ -11,11 +11,20 @@ struct Epilogue {
   static constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
   float lo = -kInfinity, hi = kInfinity;
-  RowsFunction activate = nullptr;  // for a finished tile that is still in L1; null where the clamp is all
+  RowsFunction activate = nullptr;  // for a finished tile that is still in L1; null where the tile does it all
+  bool hard_swish = false;          // of a register tile, after its clamp
 
   Epilogue(Activation activation, const F32Kernels& kernels) : activate(kernels.activation(activation)) {
     if (activation == Activation::kRelu || activation == Activation::kRelu6) lo = 0.0f;
     if (activation == Activation::kRelu6) hi = 6.0f;
+  }
+
+  // What microkernels apply in registers, where any of their tiles has room for it.
+  static Epilogue in_registers(Activation activation, const F32Kernels& kernels) {
+    Epilogue epilogue(activation, kernels);
+    epilogue.hard_swish = activation == Activation::kHardSwish;
+    if (epilogue.hard_swish) epilogue.activate = nullptr;
+    return epilogue;
   }
 };
 

@@ -18,13 +18,15 @@ namespace loopwright {
 class TileOutput {
  public:
   // bias: of all columns, or null. A residual is of the type that is multiplied, or has no data; it may be `out`
-  // itself.
-  TileOutput(const F32Kernels& kernels, Activation activation, const float* bias, Matrix out, Matrix residual)
-      : kernels_(kernels), epilogue_(activation, kernels), bias_(bias), out_(out), residual_(residual) {
-    // Short enough for the registers of every tile; the others need the tile in L1.
-    hard_swish_ = activation == Activation::kHardSwish;
-    if (hard_swish_) epilogue_.activate = nullptr;
-  }
+  // itself. Beside one, there may be another of float32, likewise.
+  TileOutput(const F32Kernels& kernels, Activation activation, const float* bias, Matrix out, Matrix residual,
+             Matrix also = {})
+      : kernels_(kernels),
+        epilogue_(Epilogue::in_registers(activation, kernels)),
+        bias_(bias),
+        out_(out),
+        residual_(residual),
+        also_(also) {}
 
   // Which part of the sum over k a call adds.
   struct Part {
@@ -56,16 +58,19 @@ class TileOutput {
     args.bias = bias_ ? bias_ + panel.column : nullptr;
     args.residual = args.late_residual = nullptr;
     if (part.first && residual_.data) add_residual(args, row, mr, panel);
+    args.also = part.first && also_.data ? also_.at<float>(row, panel.column) : nullptr;
+    args.also_stride = also_.stride;
     if (part.last) std::swap(args.residual, args.late_residual);
     args.lo = part.last ? epilogue_.lo : -Epilogue::kInfinity;
     args.hi = part.last ? epilogue_.hi : Epilogue::kInfinity;
-    args.hard_swish = hard_swish_ && part.last;
+    args.hard_swish = epilogue_.hard_swish && part.last;
     const bool rounds = part.last && !in_place && !epilogue_.activate;
     args.rounded = rounds ? out_.at<Bfloat16>(row, panel.column) : nullptr;
     args.rounded_stride = out_.stride;
     const bool across = args.b_step != 0;
     args.c_step = across ? panel.nr : mr * args.c_stride;
     args.residual_step = across ? panel.nr : mr * args.residual_stride;
+    args.also_step = across ? panel.nr : mr * args.also_stride;
     args.bias_step = across ? panel.nr : 0;
     kernels_.tile(mr, panel.vectors, panel.n)(args);
     if (!part.last || !epilogue_.activate) return;
@@ -89,9 +94,8 @@ class TileOutput {
 
   const F32Kernels& kernels_;
   Epilogue epilogue_;
-  bool hard_swish_;
   const float* bias_;
-  Matrix out_, residual_;
+  Matrix out_, residual_, also_;
 };
 
 }  // namespace loopwright
