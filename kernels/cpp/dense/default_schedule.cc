@@ -113,12 +113,19 @@ DenseSchedule default_dense_schedule(Isa isa, Dtype dtype, int64_t m, int64_t n,
   DenseSchedule s = direct_schedule(isa, dtype, m, n, k, threads, nr);
   if (!fast || isa != Isa::kAvx512) return s;  // with AVX2 some gain 5 %, and others lose as much
   // Smaller ones gain nothing on Zen 4: with fewer rows the weights of seven products take too long to come, with shorter
-  // sums too much time goes into sums of quarters. Rows are shared as far as they go, since threads that share columns each
-  // add up the input's quarters.
-  constexpr int64_t kLeastRows = 64, kLeastColumns = 128, kShortestSum = 256;
+  // sums too much time goes into sums of quarters; the fewer rows, the longer they must be. Rows are shared as far as they
+  // go, since threads that share columns each add up the input's quarters.
+  struct Least {
+    int64_t rows, columns, k;
+  };
+  constexpr Least kLeast[] = {{64, 128, 256}, {48, 192, 512}};
+  const auto gains = [&](const Least& least, int threads_m) {
+    return m / threads_m >= least.rows && n / (threads / threads_m) >= least.columns && k >= least.k;
+  };
   for (int threads_m = threads; threads_m >= 1; --threads_m) {
     if (!Strassen::applies(isa, dtype, n, k, threads, threads_m)) continue;
-    if (m / threads_m < kLeastRows || n / (threads / threads_m) < kLeastColumns || k < kShortestSum) continue;
+    if (std::none_of(std::begin(kLeast), std::end(kLeast), [&](const Least& l) { return gains(l, threads_m); }))
+      continue;
     s.algorithm = DenseSchedule::Algorithm::kStrassen;
     s.threads_m = threads_m;
     break;
