@@ -12,7 +12,6 @@
 #include "loopwright/thread_pool.h"
 
 namespace loopwright {
-
 namespace {
 
 constexpr size_t kHugePage = size_t{2} << 20, kLineBytes = 64;
@@ -62,7 +61,7 @@ Buffer make_buffer(int64_t floats) {
 }
 
 Buffer make_weight_buffer(int64_t floats) {
-  constexpr size_t kShared = 8 * kHugePage;  // of which as little as a huge page's size may be left over
+  constexpr size_t kShared = 8 * kHugePage;  // of which less than a huge page's size is left over
   static std::mutex mutex;
   static std::shared_ptr<Mapping> mapping;
   const size_t bytes = whole(static_cast<size_t>(floats) * sizeof(float), kLineBytes);

@@ -10,10 +10,10 @@
 namespace loopwright {
 
 // What a step of a sum over k costs a tile, beside its FMAs or, where there are more of them, its loads. Loads run
-// beside FMAs but get in their way at times, those of B more so where they come from far; and a tile costs some cycles to begin and end, spread over k, or some for each vector that it stores. Tiles that fill
-// the registers are slower than those that leave some free. Fitted by eye to measurements on one core, alone and with a
-// busy sibling: the first on Zen 4 with AVX-512, the second on Zen 3 with AVX2. Cycles are of a CPU that starts two FMAs
-// and two loads in one.
+// beside FMAs but get in their way at times, those of B more so where they come from far; and a tile costs some cycles
+// to begin and end, spread over k, or some for each vector that it stores. Tiles that fill the registers are slower
+// than those that leave some free. Fitted by eye to measurements on one core, alone and with a busy sibling: the first
+// on Zen 4 with AVX-512, the second on Zen 3 with AVX2. Cycles are of a CPU that starts two FMAs and two loads in one.
 struct TileCosts {
   double halved;  // how many times as long everything takes where it starts fewer
   double load_weight, far_loads;
