@@ -200,11 +200,15 @@ void WinogradConvolution::transform_input(const Call& call, int64_t tile_begin, 
                                           float* patch) const {
   const Conv2dGeometry& g = layer_.geometry;
   const Images& in = call.images;
-  for (int64_t index = tile_begin; index < tile_end; ++index, v += call.v_row) {
-    const Call::Tile tile = call.tile(index, f_.m);
+  const auto window_of = [&](const Call::Tile& tile) {
+    return call.x + ((tile.image * in.h + tile.y * stride_ - g.pad_top) * in.w + tile.x * stride_ - g.pad_left) * g.c;
+  };
+  Call::Tile tile = call.tile(tile_begin, f_.m), after;
+  for (int64_t index = tile_begin; index < tile_end; ++index, v += call.v_row, tile = after) {
+    after = call.tile(std::min(index + 1, tile_end - 1), f_.m);
     const int64_t top = tile.y * stride_ - g.pad_top, left = tile.x * stride_ - g.pad_left;
     const float* image = call.x + tile.image * in.h * in.w * g.c;
-    const float* rows = image + (top * in.w + left) * g.c;
+    const float *rows = window_of(tile), *next = window_of(after);
     int64_t row_floats = in.w * g.c;
     if (top < 0 || left < 0 || top + window() > in.h || left + window() > in.w) {
       const int64_t first = std::max<int64_t>(0, -left), last = std::min(window(), in.w - left);
@@ -215,9 +219,6 @@ void WinogradConvolution::transform_input(const Call& call, int64_t tile_begin, 
       rows = patch;
       row_floats = window() * g.c;
     }
-    const Call::Tile after = call.tile(std::min(index + 1, tile_end - 1), f_.m);
-    const float* next =
-        call.x + ((after.image * in.h + after.y * stride_ - g.pad_top) * in.w + after.x * stride_ - g.pad_left) * g.c;
     const int64_t phase_floats = stride_ * g.c;
     for (int64_t phase = 0; phase < stride_; ++phase)
       f_.transforms.input({rows + phase * row_floats, stride_ * row_floats, phase_floats, phase_floats,
@@ -275,11 +276,14 @@ void WinogradConvolution::transform_output(const Call& call, int64_t tile_begin,
   args.bias = layer_.bias ? layer_.bias + panel.column : nullptr;
   args.lo = epilogue.lo;
   args.hi = epilogue.hi;
-  for (int64_t index = tile_begin; index < tile_end; ++index, m += panel.nr) {
-    const Call::Tile tile = call.tile(index, f_.m);
-    const int64_t at = ((tile.image * call.oh + tile.y) * call.ow + tile.x) * g.o + panel.column;
-    const Call::Tile after = call.tile(std::min(index + 1, tile_end - 1), f_.m);
-    args.next = call.out + ((after.image * call.oh + after.y) * call.ow + after.x) * g.o + panel.column;
+  const auto first_output = [&](const Call::Tile& tile) {
+    return ((tile.image * call.oh + tile.y) * call.ow + tile.x) * g.o + panel.column;
+  };
+  Call::Tile tile = call.tile(tile_begin, f_.m), after;
+  for (int64_t index = tile_begin; index < tile_end; ++index, m += panel.nr, tile = after) {
+    after = call.tile(std::min(index + 1, tile_end - 1), f_.m);
+    const int64_t at = first_output(tile);
+    args.next = call.out + first_output(after);
     args.m = m;
     args.y = call.out + at;
     args.residual = call.residual ? call.residual + at : nullptr;

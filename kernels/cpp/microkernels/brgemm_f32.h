@@ -99,7 +99,10 @@ struct Brgemm {
       asm volatile("" ::: "memory");  // else GCC keeps what it reads of args in registers, and sums in memory
       Reg acc[kChains][MR][NV];
       Lines lines{c, args.c_stride, residual, args.residual_stride};
-      if (also) lines.residual = also, lines.residual_stride = args.also_stride;  // the first was written just before
+      if (also) {  // which is far, where the first was written just before
+        lines.residual = also;
+        lines.residual_stride = args.also_stride;
+      }
       if (!kSpread) lines.ask_all();
       start_with(acc[0], bias);
       start_other_chains(acc);
