@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from autotune.tuning import TuneResult, tune
+    from autotune.searches.tuning import TuneResult, tune
 
 __all__ = ["TuneResult", "tune"]
 
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        from autotune import tuning
+        from autotune.searches import tuning
 
         return getattr(tuning, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,19 +10,19 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from autotune import model_command
-from autotune.arguments import Job, job, joined, parser
-from autotune.interrupt import held_interrupt
-from autotune.model_job import ModelJob, model_job
-from autotune.progress import progress
-from autotune.result import Limits, SearchResult, conditions, rows, table
-from compiler import tvm_pair
-from compiler.records import Record, Records
-from compiler.target import Target
-from compiler.workload import Workload
+from autotune.commands import model_command
+from autotune.commands.arguments import Job, job, joined, parser
+from autotune.commands.interrupt import held_interrupt
+from autotune.commands.model_job import ModelJob, model_job
+from autotune.commands.progress import progress
+from autotune.commands.result import Limits, SearchResult, conditions, rows, table
+from compiler.program import tvm_pair
+from compiler.workloads.records import Record, Records
+from compiler.workloads.target import Target
+from compiler.workloads.workload import Workload
 
 if TYPE_CHECKING:
-    from autotune.tuning import TuneResult
+    from autotune.searches.tuning import TuneResult
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -63,8 +63,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def search(asked: Job, records: Records) -> tuple[Target, list[SearchResult]]:
     """Searches every workload on every backend. The target comes back with its measured figures."""
-    from autotune.measure import Worker
-    from autotune.tuning import tune
+    from autotune.runners.local import Worker
+    from autotune.searches.tuning import tune
 
     if "tvm" in asked.backends:
         tvm_pair.check()
@@ -123,7 +123,7 @@ def _result(workload: Workload, limits: Limits, backend: str, strategy: str, fou
 
 def hand_over(asked: Job, target: Target, results: Sequence[SearchResult]) -> None:
     """Prints the table, writes the files, and says where they are."""
-    from autotune.report import write_report
+    from autotune.commands.report import write_report
 
     print(f"\n{table(rows(results))}\n")
     if asked.json:

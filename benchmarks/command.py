@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks import models
-from compiler.command_line import Parser
+from compiler.commands.command_line import Parser
 from compiler.commands.options import seconds
-from compiler.records import Records
+from compiler.workloads.records import Records
 
 RECORDS = Path("results/records.sqlite")  # where `pytest benchmarks --benchmark` keeps them
 DURATION = 5.0

@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 
 from benchmarks.command import DURATION
-from benchmarks.groups import BATCHES, GROUPS, Group
+from benchmarks.layers.groups import BATCHES, GROUPS, Group
+from benchmarks.layers.shapes import Shape
 from benchmarks.models import MODELS
-from benchmarks.shapes import Shape
-from benchmarks.whole_model import WHOLE_MODELS
+from benchmarks.whole_models.whole_model import WHOLE_MODELS
 from compiler.commands.options import seconds
-from compiler.target import usable_cores
+from compiler.workloads.target import usable_cores
 
 RESULTS = pytest.StashKey[list[dict[str, Any]]]()
 MODEL_RESULTS = pytest.StashKey[list[dict[str, Any]]]()
@@ -122,8 +122,8 @@ def model_results(pytestconfig: pytest.Config) -> list[dict[str, Any]]:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     for key, title, module in (
-        (RESULTS, "benchmark of layers", "benchmarks.report"),
-        (MODEL_RESULTS, "benchmark of whole models", "benchmarks.model_report"),
+        (RESULTS, "benchmark of layers", "benchmarks.layers.report"),
+        (MODEL_RESULTS, "benchmark of whole models", "benchmarks.whole_models.report"),
     ):
         if results := config.stash[key]:
             report = importlib.import_module(module)  # only now: matplotlib comes with it, and takes a while

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from benchmarks import isolated
-from benchmarks.groups import GROUPS, Group
-from benchmarks.measure import Problem
-from benchmarks.own import own_layer
+from benchmarks.layers.groups import GROUPS, Group
+from benchmarks.layers.measure import Problem
+from benchmarks.layers.own import own_layer
+from benchmarks.layers.rowwise import AnyWorkload
+from benchmarks.layers.schedules import tuned_schedule
+from benchmarks.layers.shapes import Shape
 from benchmarks.peers import PEERS
-from benchmarks.rowwise import AnyWorkload
-from benchmarks.schedules import tuned_schedule
-from benchmarks.shapes import Shape
-from compiler.target import Target
+from compiler.measure import isolated
+from compiler.workloads.target import Target
 
 LIMIT_SECS = 120
 
@@ -69,4 +69,4 @@ def test_speed(
     arguments = [shape.name, "--threads", str(threads)]
     if tuned is not None:
         arguments += ["--schedule", json.dumps(tuned.to_json())]
-    results.append(isolated.run("benchmarks.measure", arguments, LIMIT_SECS))
+    results.append(isolated.run("benchmarks.layers.measure", arguments, LIMIT_SECS))

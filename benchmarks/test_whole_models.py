@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from benchmarks import isolated, models
-from benchmarks.model_contenders import PEERS, Contenders, contenders, frozen
-from benchmarks.whole_model import LIGHT_MODELS
+from benchmarks import models
+from benchmarks.whole_models.implementations import PEERS, Contenders, contenders, frozen
+from benchmarks.whole_models.whole_model import LIGHT_MODELS
+from compiler.measure import isolated
 
 OURS = "default"
 
@@ -49,4 +50,4 @@ def test_model_speed(
     option = pytestconfig.option
     records, duration = option.bench_records or option.bench_results / "records.sqlite", option.bench_seconds
     arguments = [whole_model, "--threads", str(threads), "--duration", str(duration), "--records", str(records)]
-    model_results.append(isolated.run("benchmarks.whole_model", arguments, isolated.time_limit(duration)))
+    model_results.append(isolated.run("benchmarks.whole_models.whole_model", arguments, isolated.time_limit(duration)))

@@ -1,10 +1,10 @@
 """Compiles models for CPUs: ``build`` one, ``load`` a saved one; and targets, workloads and schedules."""
 
 from compiler.build import build, layers_of
-from compiler.runtime import CompiledModel, ProfileRow, load
-from compiler.schedule import Decision, Program, Schedule, ScheduleSpace
-from compiler.target import Target
-from compiler.workload import Workload
+from compiler.program.compiled_model import CompiledModel, ProfileRow, load
+from compiler.workloads.schedule import Decision, Program, Schedule, ScheduleSpace
+from compiler.workloads.target import Target
+from compiler.workloads.workload import Workload
 
 __all__ = [
     "CompiledModel",

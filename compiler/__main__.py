@@ -8,8 +8,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from compiler.command_line import Parser
 from compiler.commands import COMMANDS
+from compiler.commands.command_line import Parser
 
 PROG = "python -m compiler"
 EXIT_CODES = "Exit codes: 0 done, 1 a failure of its own, 2 a wrong argument or input, 130 interrupted."

@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from compiler.layer import Layer
-from compiler.records import Choice, Records, model_key
-from compiler.runtime import CompiledModel
-from compiler.schedule import Schedule
-from compiler.target import Target
-from compiler.tensor_spec import TensorSpec
-from compiler.workload import Workload
+from compiler.program.compiled_model import CompiledModel
+from compiler.program.tensor_spec import TensorSpec
+from compiler.workloads.layer import Layer
+from compiler.workloads.records import Choice, Records, model_key
+from compiler.workloads.schedule import Schedule
+from compiler.workloads.target import Target
+from compiler.workloads.workload import Workload
 
 if TYPE_CHECKING:
     import onnx
@@ -94,8 +94,8 @@ def build(
         OSError: a file that cannot be read.
     """
     import graph_passes
-    from compiler import kernel_calls
-    from compiler.lower import lower
+    from compiler import lowering as kernel_calls
+    from compiler.lowering.lower import lower
 
     if isinstance(target, Target):
         host = target if threads is None else Target.from_host(target.isa, threads)
@@ -124,7 +124,7 @@ def layers_of(
         ValueError, OSError: as :func:`build`.
     """
     import graph_passes
-    from compiler import kernel_calls
+    from compiler import lowering as kernel_calls
 
     host = Target.named(target, threads)
     optimized = graph_passes.optimize(model, input_shapes, _passes(None))
@@ -176,7 +176,7 @@ def _specs(values: Sequence[ir.Value]) -> list[TensorSpec]:
 def _exported(model: Any, example_inputs: Sequence[Any] | None) -> str | os.PathLike[str] | onnx.ModelProto:
     """A PyTorch module as an ONNX model; any other model as it is."""
     if _is_torch_module(model):
-        from compiler.torch_export import export
+        from compiler.convert.torch_to_onnx import export
 
         return export(model, example_inputs)
     if example_inputs is not None:

@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from graph_passes.base import Remark, described
-from graph_passes.layers import call_function, function
 from graph_passes.lazy import ir
+from graph_passes.patterns.layers import call_function, function
 from graph_passes.values import (
     constant,
     is_op,

@@ -25,10 +25,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from graph_passes.affine import IDENTITY, Affine, affine
 from graph_passes.base import Pass, Remark, described, every_node
-from graph_passes.exported_forms import activation_of
 from graph_passes.lazy import ir
+from graph_passes.patterns.affine import IDENTITY, Affine, affine
+from graph_passes.patterns.exported_forms import activation_of
+from graph_passes.patterns.window import Window
 from graph_passes.rescale import AFTER, BEFORE
 from graph_passes.values import (
     bypass,
@@ -44,7 +45,6 @@ from graph_passes.values import (
     static_shape,
     supplant,
 )
-from graph_passes.window import Window
 
 
 @dataclass(frozen=True)

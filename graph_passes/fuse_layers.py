@@ -19,10 +19,11 @@ from typing import ClassVar
 
 from graph_passes.attention import fuse_attention
 from graph_passes.base import DOMAIN, Pass, Remark, described, every_graph, too_old
-from graph_passes.exported_forms import activation_of, activation_of_one
 from graph_passes.layer_norm import fuse_layer_norm
-from graph_passes.layers import Layer, call, call_function, function, operator_attributes
 from graph_passes.lazy import ir
+from graph_passes.patterns.exported_forms import activation_of, activation_of_one
+from graph_passes.patterns.layers import Layer, call, call_function, function, operator_attributes
+from graph_passes.patterns.window import Window
 from graph_passes.values import (
     constant,
     data_input,
@@ -35,7 +36,6 @@ from graph_passes.values import (
     static_shape,
     supplant,
 )
-from graph_passes.window import Window
 
 OLDEST_OPSET = 17  # which has every operator that the bodies use
 

@@ -27,6 +27,7 @@ import numpy as np
 from graph_passes.base import Pass, Remark, described, too_old
 from graph_passes.count import macs
 from graph_passes.lazy import ir
+from graph_passes.patterns.window import POOLS, Window
 from graph_passes.values import (
     constant,
     is_op,
@@ -38,7 +39,6 @@ from graph_passes.values import (
     required,
     static_shape,
 )
-from graph_passes.window import POOLS, Window
 
 Grid: TypeAlias = tuple[int, ...]  # every how many pixels, one number a spatial axis
 

@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from graph_passes.affine import Affine
 from graph_passes.lazy import ir
+from graph_passes.patterns.affine import Affine
 from graph_passes.values import constant, data_input, graph_of, new_constant
 
 

@@ -26,7 +26,7 @@ MAY_IMPORT = {
 }
 # These modules, or all in a folder, are about one heavy library, and are themselves imported only when it is wanted.
 MAY_LOAD_AT_ONCE = {
-    "autotune/cost_model.py": {"xgboost"},
+    "autotune/cost_models/xgboost.py": {"xgboost"},
     "autotune/strategies/rl.py": {"sb3_contrib", "stable_baselines3", "torch"},
     "compiler/tvm_backend": {"tvm"},
 }

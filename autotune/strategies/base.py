@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compiler.schedule import Schedule, ScheduleSpace
+from compiler.workloads.schedule import Schedule, ScheduleSpace
 
 if TYPE_CHECKING:
-    from autotune.cost_model import CostModel
-    from compiler.records import Measurement
+    from autotune.cost_models.xgboost import CostModel
+    from compiler.workloads.records import Measurement
 
 _ENUMERABLE = 1 << 16  # a space with at most this many combinations is listed outright when draws find nothing new
 

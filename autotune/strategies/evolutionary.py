@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from autotune.strategies.base import ModelGuidedStrategy, draw
-from compiler.schedule import Schedule
+from compiler.workloads.schedule import Schedule
 
 
 class EvolutionaryStrategy(ModelGuidedStrategy):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from autotune.strategies.base import SearchStrategy, draw
-from compiler.schedule import Schedule
+from compiler.workloads.schedule import Schedule
 
 
 class RandomStrategy(SearchStrategy):

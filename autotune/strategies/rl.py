@@ -16,9 +16,9 @@ import torch
 from sb3_contrib import MaskablePPO
 from stable_baselines3.common.vec_env import VecEnv
 
-from autotune.env import ScheduleMdp
 from autotune.strategies.base import ModelGuidedStrategy, draw
-from compiler.schedule import Schedule
+from autotune.strategies.env import ScheduleMdp
+from compiler.workloads.schedule import Schedule
 
 
 class RlStrategy(ModelGuidedStrategy):

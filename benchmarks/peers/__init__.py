@@ -11,9 +11,9 @@ from typing import Protocol
 
 import numpy as np
 
-from benchmarks.layer import Layer
+from benchmarks.layers.layer import Layer
+from benchmarks.layers.rowwise import AnyWorkload
 from benchmarks.peers import onednn, torch_onednn
-from benchmarks.rowwise import AnyWorkload
 
 
 class Peer(Protocol):

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from benchmarks.rowwise import AnyWorkload
+from benchmarks.layers.rowwise import AnyWorkload
 
 ACTIVATIONS = {"relu": ("relu", None), "gelu": ("gelu", "none")}
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from compiler.commands.options import InputFile
-from compiler.tensor_spec import TensorSpec, checked
+from compiler.program.tensor_spec import TensorSpec, checked
 
 TOP = 5
 
@@ -35,7 +35,7 @@ def inputs(given: Sequence[InputFile], specs: Sequence[TensorSpec]) -> tuple[dic
         arrays[name] = _read(path)
     left = [spec for spec in specs if spec.name not in arrays]
     if left:
-        from compiler.inputs import random_inputs
+        from compiler.runtimes.inputs import random_inputs
 
         arrays |= random_inputs([(spec.name, spec.shape, spec.dtype) for spec in left])
     try:

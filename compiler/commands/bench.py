@@ -1,6 +1,6 @@
 """``python -m compiler bench``: a model's latency, side by side with other runtimes on this machine.
 
-Answers are compared before anything is timed. The contenders then run by turns; see ``compiler.bench``.
+Answers are compared before anything is timed. The contenders then run by turns; see ``compiler.measure.sampling``.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from compiler.bench import Latencies, Ratio, agree, measure, speedup
-from compiler.command_line import check_file
-from compiler.commands import affinity, arrays, options
+from compiler.commands import arrays, options
+from compiler.commands.command_line import check_file
 from compiler.commands.output import print_table, progress, write_json
 from compiler.commands.source import OnnxFile, SavedModel, source
-from compiler.peers import PEERS, PeerUnavailable, prepare
+from compiler.measure import affinity
+from compiler.measure.sampling import Latencies, Ratio, agree, measure, speedup
+from compiler.runtimes import PEERS, PeerUnavailable, prepare
 
 if TYPE_CHECKING:
     import onnx

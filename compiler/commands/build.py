@@ -8,8 +8,8 @@ import shlex
 import time
 from pathlib import Path
 
-from compiler.command_line import check_file
 from compiler.commands import options
+from compiler.commands.command_line import check_file
 from compiler.commands.output import progress, write, write_json
 from compiler.commands.source import OnnxFile, onnx_file
 
@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _check_output(path: Path) -> None:
-    from compiler.saved_model import MANIFEST
+    from compiler.program.saved_model import MANIFEST
 
     if path.exists() and not (path / MANIFEST).is_file():
         raise ValueError(f"cannot write {path}: it exists and is no saved model; choose another path")

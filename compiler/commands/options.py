@@ -9,8 +9,8 @@ import re
 from pathlib import Path
 from typing import TypeAlias
 
-from compiler.command_line import DEFAULT_RECORDS, at_least
-from compiler.target import ISAS
+from compiler.commands.command_line import DEFAULT_RECORDS, at_least
+from compiler.workloads.target import ISAS
 
 # The name is empty where the model's only input is meant.
 Shape: TypeAlias = "tuple[str, tuple[int, ...]]"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from compiler.command_line import at_least, check_file
 from compiler.commands import arrays, options
+from compiler.commands.command_line import at_least, check_file
 from compiler.commands.output import print_table, progress, write, write_json
+from compiler.commands.report.profile import KINDS, LAYERS, Profile
 from compiler.commands.source import source
-from compiler.report.profile import KINDS, LAYERS, Profile
 
 ABOUT = "times every layer of a model beside its roofline"
 RUNS = 30
@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     print()
     print_table(KINDS, profile.sums(), left=(0,))
     if arguments.html:
-        from compiler.report.page import page
+        from compiler.commands.report.page import page
 
         text = page(model.path.name, said, profile)
         write(arguments.html, lambda path: path.write_text(text, encoding="utf-8"))

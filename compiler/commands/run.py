@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from compiler.command_line import check_file
 from compiler.commands import arrays, options
+from compiler.commands.command_line import check_file
 from compiler.commands.output import print_table, write, write_json
 from compiler.commands.source import source
 

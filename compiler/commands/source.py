@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from compiler.command_line import DEFAULT_RECORDS
+from compiler.commands.command_line import DEFAULT_RECORDS
 from compiler.commands.options import Shape
 from compiler.commands.output import progress
-from compiler.runtime import CompiledModel
-from compiler.target import Target
-from compiler.tensor_spec import TensorSpec
+from compiler.program.compiled_model import CompiledModel
+from compiler.program.tensor_spec import TensorSpec
+from compiler.workloads.target import Target
 
 if TYPE_CHECKING:
     import onnx
@@ -130,7 +130,7 @@ def onnx_file(arguments: argparse.Namespace) -> OnnxFile:
 
 
 def _saved(arguments: argparse.Namespace) -> SavedModel:
-    from compiler import saved_model
+    from compiler.program import saved_model
 
     path: Path = arguments.model
     manifest, _ = saved_model.read(path)
@@ -152,7 +152,7 @@ def _saved(arguments: argparse.Namespace) -> SavedModel:
 
 
 def _records(given: Path | None) -> Path | None:
-    from compiler.records import Records
+    from compiler.workloads.records import Records
 
     path = given or DEFAULT_RECORDS
     if not path.exists():

@@ -43,7 +43,7 @@ struct Machine {
   int threads;
 };
 
-// Makes the layer that an entry of a manifest's "layers" describes (compiler/layer.py says what stands in it). Weights
+// Makes the layer that an entry of a manifest's "layers" describes (compiler/workloads/layer.py says what stands in it). Weights
 // are named there by their place among `weights`. Throws std::invalid_argument where the description makes no sense.
 std::unique_ptr<const Layer> make_layer(const tvm::ffi::json::Object& description,
                                         const tvm::ffi::Array<tvm::ffi::Tensor>& weights, const Machine& machine);

@@ -1,44 +1,38 @@
-"""Schedule spaces, one file a backend."""
+"""The parameters of our own kernels, one file an operator."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from compiler.schedule import ScheduleSpace
-from compiler.target import Target
-from compiler.workload import Workload
+from compiler.spaces.attention import AttentionKernelSpace
+from compiler.spaces.base import KernelSpace
+from compiler.spaces.conv2d import ConvKernelSpace, PointwiseKernelSpace, is_pointwise
+from compiler.spaces.dense import DenseKernelSpace
+from compiler.spaces.depthwise import DepthwiseKernelSpace, is_depthwise
+from compiler.workloads.target import Target
+from compiler.workloads.workload import Workload
 
-BACKENDS = ("kernel", "tvm")
-# The data types that each has a space for, by operator.
-_SUPPORTED: Mapping[str, Mapping[str, tuple[str, ...]]] = {
-    "kernel": {"dense": ("float32", "bfloat16"), "conv2d": ("float32", "bfloat16"), "attention": ("float32",)},
-    "tvm": {"dense": ("float32",), "conv2d": ("float32",)},
+
+def _dense(workload: Workload, target: Target, winograd: bool) -> KernelSpace:
+    return DenseKernelSpace(workload, target, winograd)
+
+
+def _attention(workload: Workload, target: Target, _winograd: bool) -> KernelSpace:
+    return AttentionKernelSpace(workload, target)
+
+
+def _conv2d(workload: Workload, target: Target, winograd: bool) -> KernelSpace:
+    if is_pointwise(workload):
+        return PointwiseKernelSpace(workload, target, winograd)
+    if is_depthwise(workload):
+        return DepthwiseKernelSpace(workload, target)
+    return ConvKernelSpace(workload, target, winograd)
+
+
+# One line an operator: its space for a workload, a target, and whether Winograd's and Strassen's algorithms may be
+# used.
+KERNEL_SPACES: Mapping[str, Callable[[Workload, Target, bool], KernelSpace]] = {
+    "dense": _dense,
+    "conv2d": _conv2d,
+    "attention": _attention,
 }
-
-
-def space(backend: str, workload: Workload, target: Target, winograd: bool = True) -> ScheduleSpace:
-    """The space of ``backend`` for one workload on one target; imports TVM only where asked for.
-
-    Args:
-        winograd: whether schedules may use Winograd's and Strassen's algorithms, which round more than a sum does.
-
-    Raises:
-        ValueError: no such backend, or none for this operator or data type, or the target lacks the data type.
-    """
-    if backend not in BACKENDS:
-        raise ValueError(f"unknown backend {backend!r}; choose from: {', '.join(BACKENDS)}")
-    if backend not in (possible := backends(workload)):
-        what = f"no {backend} space for {workload.op} in {workload.dtype}"
-        raise ValueError(f"{what}; choose from: {', '.join(possible)}" if possible else what)
-    if backend == "kernel":
-        from compiler.spaces.kernel import KERNEL_SPACES
-
-        return KERNEL_SPACES[workload.op](workload, target, winograd)
-    from compiler.spaces.tvm import TvmSpace
-
-    return TvmSpace(workload, target)
-
-
-def backends(workload: Workload) -> tuple[str, ...]:
-    """Those of ``BACKENDS`` that have a space for the workload's operator and data type."""
-    return tuple(b for b in BACKENDS if workload.dtype in _SUPPORTED[b].get(workload.op, ()))

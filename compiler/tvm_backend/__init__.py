@@ -1,7 +1,7 @@
 """All that imports TVM. Importing this package first checks the pinned pair and shares the kernels' threads with TVM's
 code, so no module in it needs to."""
 
-from compiler import tvm_pair
+from compiler.program import tvm_pair
 
 tvm_pair.load()
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import tvm
 from tvm import relax
 
-from compiler.target import Target
 from compiler.tvm_backend.generic_schedule import relax_pipeline
 from compiler.tvm_backend.lowering import tvm_target
+from compiler.workloads.target import Target
 
 
 def compile_module(module: tvm.IRModule, target: Target) -> tvm.runtime.Executable:

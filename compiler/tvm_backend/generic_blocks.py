@@ -8,8 +8,8 @@ from typing import Any
 
 from tvm import s_tir
 
-from compiler.target import Target
 from compiler.tvm_backend.generic_access import Loop, divisors, iterations, loops_around, predicate_uses
+from compiler.workloads.target import Target
 
 _MAX_VECTORS = 4  # accumulators of a reduction: as many as an addition's latency asks for
 _TRANSPOSED_TILE = 16  # one cache line of float32

@@ -7,9 +7,9 @@ from typing import Any
 
 from tvm import s_tir
 
-from compiler.spaces.tiling import max_accumulators
-from compiler.target import Target
 from compiler.tvm_backend.generic_access import Loop, Unsupported, divisors, extent, loops_around
+from compiler.tvm_backend.tiling import max_accumulators
+from compiler.workloads.target import Target
 
 _WIDEST = 4  # vectors beside each other in a register tile
 _HEIGHT = 4  # of a tile in a product whose rows are padded

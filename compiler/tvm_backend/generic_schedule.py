@@ -12,12 +12,12 @@ import tvm
 from tvm import s_tir, tirx
 from tvm.relax.backend.cpu_generic import pipeline as cpu
 
-from compiler.target import Target
 from compiler.tvm_backend.generic_access import Unsupported, calls, extent, is_guarded, iterations, loops_around, runs
 from compiler.tvm_backend.generic_blocks import Block, split_reduction
 from compiler.tvm_backend.generic_contraction import arrange_contraction, is_contraction, pad_contraction
 from compiler.tvm_backend.lowering import tvm_target
 from compiler.tvm_backend.vector_math import vectorizable
+from compiler.workloads.target import Target
 
 _SCHEDULED = "tirx.is_scheduled"
 _ELEMENTS_A_THREAD = 16384  # as threads_worth in kernels/cpp/include/loopwright/thread_pool.h

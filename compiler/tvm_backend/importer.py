@@ -15,8 +15,7 @@ import tvm
 from tvm import relax
 from tvm.relax.frontend.onnx import onnx_frontend
 
-from compiler.kernel_calls import DOMAIN
-from compiler.layer import Layer
+from compiler.workloads.layer import DOMAIN, Layer
 
 # What the front end handles by itself, beside its table.
 _DIRECT = {"Constant", "If"}

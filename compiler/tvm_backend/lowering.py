@@ -10,11 +10,11 @@ import tvm
 from tvm import s_tir, tirx
 from tvm.s_tir import meta_schedule as ms
 
-from compiler.spaces.tiling import vector_lanes
-from compiler.target import Target
 from compiler.tvm_backend.sketches import get, num_spatial, tiled_blocks
+from compiler.tvm_backend.tiling import vector_lanes
+from compiler.workloads.target import Target
 
-# Levels of the x86-64 psABI, each within what its name in ``compiler.target`` stands for. The CPU's own model would be
+# Levels of the x86-64 psABI, each within what its name in ``compiler.workloads.target`` stands for. The CPU's own model would be
 # a guess with no gain: LLVM knows it by family, not by CPUID, and on a virtual machine that masks AMX or AVX512_FP16
 # emits them all the same; and everything that decides the speed here is chosen by the schedule.
 _MCPU: Mapping[str, str] = {"avx512": "x86-64-v4", "avx2": "x86-64-v3", "reference": "x86-64"}

@@ -14,8 +14,8 @@ from tvm.s_tir import meta_schedule as ms
 from tvm.s_tir.meta_schedule import _ffi_api, schedule_rule
 from tvm.s_tir.meta_schedule.schedule_rule import PyScheduleRule, ScheduleRule
 
-from compiler.schedule import Choice
-from compiler.spaces.tiling import Tiling
+from compiler.tvm_backend.tiling import Tiling
+from compiler.workloads.schedule import Choice
 
 # Loops over spatial tiles (S) and over tiles of the reduction (R), from the outside in. The innermost spatial tile is
 # the register tile: between it and the loops that place it, there is the reduction and nothing else. TVM's own

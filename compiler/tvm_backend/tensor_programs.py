@@ -9,11 +9,11 @@ from typing import Any
 
 from tvm import te, tirx
 
-from compiler.spaces.tiling import max_accumulators
-from compiler.target import Target
 from compiler.tvm_backend import vector_math
+from compiler.tvm_backend.tiling import max_accumulators
 from compiler.tvm_backend.vector_math import Expr
-from compiler.workload import Workload
+from compiler.workloads.target import Target
+from compiler.workloads.workload import Workload
 
 # With fewer rows in a register tile, FMAs wait for loads of weights.
 _MIN_HEIGHT = 4

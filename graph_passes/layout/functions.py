@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 from graph_passes.base import DOMAIN
-from graph_passes.layers import Layer, call, call_function, function, in_channels_last
 from graph_passes.layout.axes import rank_of, same_rank
 from graph_passes.layout.edit import Edit, Form, Images, Side
 from graph_passes.lazy import ir
+from graph_passes.patterns.layers import Layer, call, call_function, function, in_channels_last
+from graph_passes.patterns.window import Window
 from graph_passes.values import STANDARD, data_input, is_op, main_output
-from graph_passes.window import Window
 
 THEN = "_then_"  # between the names of two layers in one call
 # Operators that mean channels by the second axis: their attributes, with what they are where a node has none.

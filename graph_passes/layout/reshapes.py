@@ -7,7 +7,6 @@ from math import prod
 
 import numpy as np
 
-from graph_passes.layers import Layer
 from graph_passes.layout.axes import (
     Dim,
     channels_first,
@@ -22,6 +21,7 @@ from graph_passes.layout.axes import (
 )
 from graph_passes.layout.edit import Build, Edit, Form, Images, Side
 from graph_passes.lazy import ir
+from graph_passes.patterns.layers import Layer
 from graph_passes.values import bypass, constant, data_input, is_op, new_constant, producer, sole_user
 
 

@@ -8,10 +8,10 @@ from functools import cached_property
 from itertools import product
 from typing import Any
 
-from compiler.records import Measurement, Record
-from compiler.schedule import Decision, Program, Schedule, ScheduleSpace
-from compiler.target import Target
-from compiler.workload import Workload
+from compiler.workloads.records import Measurement, Record
+from compiler.workloads.schedule import Decision, Program, Schedule, ScheduleSpace
+from compiler.workloads.target import Target
+from compiler.workloads.workload import Workload
 
 TARGET = Target("synthetic", "avx512", 512, 32, (48 << 10, 2 << 20, 32 << 20), 1)
 WORKLOAD = Workload.dense(512, 512, 512)

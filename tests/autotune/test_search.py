@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from autotune import search
-from compiler.records import Records
-from compiler.target import Target
-from compiler.workload import Workload
+from compiler.workloads.records import Records
+from compiler.workloads.target import Target
+from compiler.workloads.workload import Workload
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULT_FIELDS = (
@@ -124,7 +124,7 @@ def test_a_failure_of_its_own_is_one_line_and_exit_code_1(
 def test_a_record_that_does_not_parse_is_refused_before_anything_is_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from tests.autotune.search_results import RESULTS
+    from tests.autotune.commands.search_results import RESULTS
 
     path = tmp_path / "r.sqlite"
     monkeypatch.chdir(tmp_path)
@@ -139,8 +139,8 @@ def _write_broken_record(path: Path, workload: Workload) -> None:
     import sqlite3
     from contextlib import closing
 
-    from compiler.records import Measurement, Record
-    from compiler.schedule import Schedule
+    from compiler.workloads.records import Measurement, Record
+    from compiler.workloads.schedule import Schedule
 
     target = Target.from_host(num_cores=1)
     with Records(path) as records:

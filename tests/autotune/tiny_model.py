@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from compiler.workload import Workload
+from compiler.workloads.workload import Workload
 
 CONVOLUTION = Workload.conv2d(1, 8, 8, 16, 16, 3, padding=1, epilogue=("bias", "relu"))
 CLASSIFIER = Workload.dense(1, 5, 16, epilogue=("bias",))

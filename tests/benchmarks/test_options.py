@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from compiler.target import usable_cores
+from compiler.workloads.target import usable_cores
 
 ROOT = Path(__file__).parents[2]
 

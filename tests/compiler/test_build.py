@@ -11,8 +11,8 @@ import onnx
 import pytest
 
 import compiler
-from compiler.workload import ACTIVATIONS as KERNEL_ACTIVATIONS
-from graph_passes.activations import ACTIVATIONS
+from compiler.workloads.workload import ACTIVATIONS as KERNEL_ACTIVATIONS
+from graph_passes.patterns.activations import ACTIVATIONS
 from tests.compiler.models import built, graph, kernels_of, model
 from tests.graph_passes import oracle
 

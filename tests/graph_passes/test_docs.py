@@ -14,8 +14,8 @@ import onnx.parser
 import pytest
 
 import graph_passes
-from graph_passes.activations import ACTIVATIONS
-from graph_passes.layers import OPERATORS, Layer
+from graph_passes.patterns.activations import ACTIVATIONS
+from graph_passes.patterns.layers import OPERATORS, Layer
 from tests.graph_passes import oracle
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"

@@ -7,9 +7,9 @@ import onnx
 import pytest
 
 import graph_passes
-from graph_passes.activations import ACTIVATIONS
 from graph_passes.fuse_layers import FuseLayers
-from graph_passes.layers import OPERATORS, Layer
+from graph_passes.patterns.activations import ACTIVATIONS
+from graph_passes.patterns.layers import OPERATORS, Layer
 from tests.graph_passes.models import model, operators, remarks, run_pass
 
 # Each form of an activation of h, with the constants that it reads.

@@ -15,7 +15,7 @@ import pytest
 
 import graph_passes
 from benchmarks.models import MODELS, load, missing, random_inputs
-from compiler import tvm_pair
+from compiler.program import tvm_pair
 from tests.graph_passes import oracle
 
 pytestmark = pytest.mark.tvm

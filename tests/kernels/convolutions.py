@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 import kernels
-from compiler.workload import Workload
+from compiler.workloads.workload import Workload
 
 
 def layer(

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import kernels
-from compiler.reference import make_inputs, reference, tolerance
-from compiler.workload import Workload
+from compiler.workloads.reference import make_inputs, reference, tolerance
+from compiler.workloads.workload import Workload
 from kernels import _native
 from tests.kernels import test_conv2d as conv2d
 from tests.kernels import test_dense as dense

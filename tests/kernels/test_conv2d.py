@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import kernels
-from compiler import winograd
-from compiler.reference import make_inputs, reference, tolerance
-from compiler.workload import ACTIVATIONS, Workload
+from compiler.workloads import winograd
+from compiler.workloads.reference import make_inputs, reference, tolerance
+from compiler.workloads.workload import ACTIVATIONS, Workload
 from tests.kernels.convolutions import layer
 from tests.kernels.memory import CANARY, beside_forbidden_page, unaligned
 

@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import kernels
-from compiler.reference import make_inputs, reference, tolerance
-from compiler.workload import ACTIVATIONS, Workload
+from compiler.workloads.reference import make_inputs, reference, tolerance
+from compiler.workloads.workload import ACTIVATIONS, Workload
 from tests.kernels.memory import CANARY, beside_forbidden_page, unaligned
 
 Inputs = dict[str, np.ndarray]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import kernels
-from compiler.target import usable_cores
+from compiler.workloads.target import usable_cores
 
 
 class Group(ctypes.Structure):

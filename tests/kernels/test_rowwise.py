@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import kernels
-from compiler.reference import ACTIVATION_FUNCTIONS
+from compiler.workloads.reference import ACTIVATION_FUNCTIONS
 from tests.kernels.memory import CANARY, beside_forbidden_page, unaligned
 
 UNIT = float(np.finfo(np.float32).eps) / 2

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 import kernels
+from benchmarks.layers.rowwise import EPSILON, AnyWorkload, RowWorkload
 from benchmarks.peers.onednn import adapter
-from benchmarks.rowwise import EPSILON, AnyWorkload, RowWorkload
-from compiler.workload import Workload
+from compiler.workloads.workload import Workload
 
 missing = adapter.missing
 Inputs = Mapping[str, np.ndarray]

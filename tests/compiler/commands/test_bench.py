@@ -14,10 +14,10 @@ import numpy as np
 import onnx
 import pytest
 
-from compiler import peers
+from compiler import runtimes as peers
 from compiler.__main__ import main
-from compiler.peers import PeerUnavailable
-from compiler.peers.base import Run
+from compiler.runtimes import PeerUnavailable
+from compiler.runtimes.base import Run
 from tests.compiler.commands.conftest import SHAPES, Built, expected
 
 pytestmark = pytest.mark.tvm

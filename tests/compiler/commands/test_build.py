@@ -11,7 +11,7 @@ import pytest
 
 import compiler
 from compiler.__main__ import main
-from compiler.target import usable_cores
+from compiler.workloads.target import usable_cores
 from tests.compiler.commands.conftest import NODE, SHAPES, Built
 
 pytestmark = pytest.mark.tvm
@@ -40,7 +40,7 @@ def test_what_it_writes(built: Built) -> None:
 
 def test_generated_functions_are_those_that_a_profile_shows(built: Built) -> None:
     model = compiler.build(built.onnx, {"x": (4, 16), "scale": (4, 1)}, threads=1)
-    from compiler.inputs import random_inputs
+    from compiler.runtimes.inputs import random_inputs
 
     inputs = random_inputs([(spec.name, spec.shape, spec.dtype) for spec in model.inputs])
     rows = model.profile(inputs, runs=1)
@@ -49,7 +49,7 @@ def test_generated_functions_are_those_that_a_profile_shows(built: Built) -> Non
 
 
 def test_records_are_used_and_named(built: Built, capsys: pytest.CaptureFixture[str]) -> None:
-    from compiler.records import Measurement, Record, Records
+    from compiler.workloads.records import Measurement, Record, Records
 
     (layer,) = compiler.load(built.saved).layers
     (schedule,) = compiler.load(built.saved).schedules()

@@ -13,7 +13,7 @@ import onnx.parser
 import pytest
 
 from compiler.commands.options import shape
-from compiler.target import ISAS, usable_cores
+from compiler.workloads.target import ISAS, usable_cores
 
 Complaint = Callable[..., str]
 ONE_INPUT = "g (float[N, 8] x) => (float[N, 8] y) { y = Relu (x) }"

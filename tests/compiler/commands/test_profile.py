@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from compiler.__main__ import main
-from compiler.report.page import page
-from compiler.report.profile import Profile
-from compiler.runtime import ProfileRow
-from compiler.schedule import Schedule
+from compiler.commands.report.page import page
+from compiler.commands.report.profile import Profile
+from compiler.program.compiled_model import ProfileRow
+from compiler.workloads.schedule import Schedule
 from tests.compiler.commands.conftest import NODE, Built
 
 SCHEDULE = Schedule("kernel", {"mr": 6, "order": "<m>"})

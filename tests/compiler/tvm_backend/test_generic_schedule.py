@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 
 import kernels
-from compiler.target import Target
+from compiler.workloads.target import Target
 
 generic_schedule = pytest.importorskip("compiler.tvm_backend.generic_schedule", exc_type=ImportError)
 tvm = pytest.importorskip("tvm")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from compiler.reference import make_inputs, reference, tolerance
-from compiler.spaces import space
-from compiler.target import Target
-from compiler.workload import Workload
+from autotune.backends import space
+from compiler.workloads.reference import make_inputs, reference, tolerance
+from compiler.workloads.target import Target
+from compiler.workloads.workload import Workload
 
 pytestmark = pytest.mark.tvm
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from compiler.reference import reference, tolerance
-from compiler.target import ISAS, Target
-from compiler.workload import ACTIVATIONS, Workload
+from compiler.workloads.reference import reference, tolerance
+from compiler.workloads.target import ISAS, Target
+from compiler.workloads.workload import ACTIVATIONS, Workload
 
 tensor_programs = pytest.importorskip("compiler.tvm_backend.tensor_programs", exc_type=ImportError)
-spaces_tvm = pytest.importorskip("compiler.spaces.tvm")
+spaces_tvm = pytest.importorskip("compiler.tvm_backend.space")
 
 pytestmark = pytest.mark.tvm
 

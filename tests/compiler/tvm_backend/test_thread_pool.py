@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 import kernels
-from compiler.reference import make_inputs, reference, tolerance
-from compiler.target import Target, usable_cores
-from compiler.workload import Workload
+from compiler.workloads.reference import make_inputs, reference, tolerance
+from compiler.workloads.target import Target, usable_cores
+from compiler.workloads.workload import Workload
 
-spaces_tvm = pytest.importorskip("compiler.spaces.tvm", exc_type=ImportError)
+spaces_tvm = pytest.importorskip("compiler.tvm_backend.space", exc_type=ImportError)
 tvm = pytest.importorskip("tvm")
 s_tir = pytest.importorskip("tvm.s_tir")
 te = pytest.importorskip("tvm.te")

@@ -1,0 +1,44 @@
+"""Schedule spaces, one file a backend."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from compiler.workloads.schedule import ScheduleSpace
+from compiler.workloads.target import Target
+from compiler.workloads.workload import Workload
+
+BACKENDS = ("kernel", "tvm")
+# The data types that each has a space for, by operator.
+_SUPPORTED: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+    "kernel": {"dense": ("float32", "bfloat16"), "conv2d": ("float32", "bfloat16"), "attention": ("float32",)},
+    "tvm": {"dense": ("float32",), "conv2d": ("float32",)},
+}
+
+
+def space(backend: str, workload: Workload, target: Target, winograd: bool = True) -> ScheduleSpace:
+    """The space of ``backend`` for one workload on one target; imports TVM only where asked for.
+
+    Args:
+        winograd: whether schedules may use Winograd's and Strassen's algorithms, which round more than a sum does.
+
+    Raises:
+        ValueError: no such backend, or none for this operator or data type, or the target lacks the data type.
+    """
+    if backend not in BACKENDS:
+        raise ValueError(f"unknown backend {backend!r}; choose from: {', '.join(BACKENDS)}")
+    if backend not in (possible := backends(workload)):
+        what = f"no {backend} space for {workload.op} in {workload.dtype}"
+        raise ValueError(f"{what}; choose from: {', '.join(possible)}" if possible else what)
+    if backend == "kernel":
+        from compiler.spaces import KERNEL_SPACES
+
+        return KERNEL_SPACES[workload.op](workload, target, winograd)
+    from compiler.tvm_backend.space import TvmSpace
+
+    return TvmSpace(workload, target)
+
+
+def backends(workload: Workload) -> tuple[str, ...]:
+    """Those of ``BACKENDS`` that have a space for the workload's operator and data type."""
+    return tuple(b for b in BACKENDS if workload.dtype in _SUPPORTED[b].get(workload.op, ()))

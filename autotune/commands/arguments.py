@@ -1,0 +1,228 @@
+"""The arguments of ``python -m autotune.search``, checked before anything slow is done."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+import kernels
+from autotune.backends import BACKENDS, backends
+from autotune.commands.progress import Search
+from autotune.commands.shapes import EXAMPLES, LAYERS, notation, parse_shape, shape_text
+from autotune.strategies import STRATEGIES
+from compiler.commands.command_line import DEFAULT_RECORDS, Parser, at_least, check_file
+from compiler.workloads.target import ISAS, Target
+from compiler.workloads.workload import DTYPE_BYTES, OPERATOR_DIMS, Workload
+
+# With the dense layers of LAYERS: about two minutes on two cores. A trial on TVM compiles, which takes several times as
+# long.
+DEFAULT_TRIALS: Mapping[str, int] = {"kernel": 96, "tvm": 48}
+# For each workload of a model, on average: what they are spent on is decided by what they are expected to gain.
+TRIALS_A_WORKLOAD = 32
+
+# What verifying takes at most, as a multiple of the workload's own bytes: two sets of inputs and of the packed weights,
+# their answers and tolerances in float64, and the float64 arrays that these are computed from: for a convolution, the
+# tiles of Winograd's algorithm, which are several times as large as its images.
+_VERIFYING_FACTORS: Mapping[str, int] = {"dense": 12, "conv2d": 60, "attention": 12}
+_SCORES_BYTES = 64  # of each pair of a query and a key: eight arrays in float64
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be searched, and where the results go."""
+
+    target: Target
+    workloads: tuple[Workload, ...]
+    backends: tuple[str, ...]
+    strategy: str
+    trials: int | None  # of each workload on each backend; None: DEFAULT_TRIALS
+    seed: int
+    records: Path
+    json: Path | None
+    report: Path
+    winograd: bool
+
+    def trials_on(self, backend: str) -> int:
+        return self.trials or DEFAULT_TRIALS[backend]
+
+    def plan(self) -> list[Search]:
+        """Every search of the job, in order."""
+        return [
+            Search(workload, backend, self.trials_on(backend))
+            for workload in self.workloads
+            for backend in self.backends
+        ]
+
+
+def parser() -> Parser:
+    shapes = "; ".join(f"{op}: {notation(op)}, such as {example}" for op, example in EXAMPLES.items())
+    trials = ", ".join(f"{count} on {backend}" for backend, count in DEFAULT_TRIALS.items())
+    parser = Parser(
+        prog="python -m autotune.search",
+        description="Searches the fastest schedules of an operator, or of a model's layers, on this CPU.",
+        epilog="Exit codes: 0 done, 1 a failure of its own, 2 a wrong argument or input, 130 interrupted.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    searched = parser.add_mutually_exclusive_group(required=True)
+    searched.add_argument("--op", choices=OPERATOR_DIMS, help="an operator to search")
+    searched.add_argument("--model", type=Path, metavar="FILE", help="an ONNX model to search all layers of")
+    add("--arch", default="host", choices=("host", *ISAS), help="instruction set (default: host, the best of this CPU)")
+    add(
+        "--shape",
+        action="append",
+        metavar="SHAPE",
+        help=f"{shapes}; may be given several times (default: layers of real networks)",
+    )
+    add(
+        "--input-shape",
+        action="append",
+        metavar="NAME:SIZE,...",
+        help="sizes of a model's input with dynamic dimensions, such as x:1,3,224,224; may be given several times",
+    )
+    add(
+        "--graph",
+        action="store_true",
+        help="search nothing new: measure a model's best records inside the running network, and keep what is faster",
+    )
+    add("--dtype", default="float32", choices=DTYPE_BYTES, help="element type (default: float32)")
+    add(
+        "--threads",
+        type=at_least(1),
+        metavar="N",
+        help="threads that a program runs on (default: 1; with --model every core, as in compiler.build)",
+    )
+    add("--backend", default="all", choices=(*BACKENDS, "all"), help="our kernels or TVM's code (default: all)")
+    add(
+        "--no-winograd",
+        dest="winograd",
+        action="store_false",
+        help="leave out Winograd's and Strassen's algorithms, which round more than a sum does",
+    )
+    add("--strategy", default="rl", choices=STRATEGIES, help="what proposes the candidates (default: rl)")
+    add(
+        "--trials",
+        type=at_least(1),
+        metavar="N",
+        help=f"candidates to measure: for each shape (default: {trials}), or for a model as a whole, spent where they "
+        f"are expected to gain most (default: {TRIALS_A_WORKLOAD} for each of its workloads)",
+    )
+    add("--seed", default=0, type=at_least(0), metavar="S", help="of every random choice (default: 0)")
+    add(
+        "--records",
+        default=DEFAULT_RECORDS,
+        type=Path,
+        metavar="FILE",
+        help=f"where every measurement is kept, and what a search goes on from (default: {DEFAULT_RECORDS})",
+    )
+    add("--json", type=Path, metavar="FILE", help="write the results there")
+    add(
+        "--report",
+        default=Path("reports"),
+        type=Path,
+        metavar="DIR",
+        help="write search curves and roofline there, as index.html (default: reports)",
+    )
+    return parser
+
+
+def joined(argv: Sequence[str]) -> list[str]:
+    """Each ``--shape`` and its value as one argument: argparse takes -1x2x3 for an option, and would not say why."""
+    arguments: list[str] = []
+    for argument in argv:
+        if arguments and arguments[-1] == "--shape" and re.match(r"-\d", argument):
+            arguments[-1] += f"={argument}"
+        else:
+            arguments.append(argument)
+    return arguments
+
+
+def job(arguments: argparse.Namespace) -> Job:
+    """The job that parsed arguments ask for.
+
+    Raises:
+        ValueError: what is wrong, and what is possible: an ISA that this CPU lacks, more threads than cores, more data
+            than memory, a file that cannot be written.
+    """
+    for name in ("input_shape", "graph"):
+        if getattr(arguments, name):
+            raise ValueError(f"argument --{name.replace('_', '-')}: only allowed with argument --model")
+    target = Target.named(arguments.arch, arguments.threads or 1)
+    if arguments.dtype not in (possible := kernels.available_dtypes(target.isa)):
+        raise ValueError(
+            f"argument --dtype: this CPU has no {arguments.dtype} with {target.isa}; choose from: {', '.join(possible)}"
+        )
+    op, dtype = arguments.op, arguments.dtype
+    shapes = [_shape(op, text) for text in arguments.shape] if arguments.shape else list(LAYERS[op])
+    workloads = tuple(dict.fromkeys(Workload(op, dims, dtype) for dims in shapes))
+    chosen = _backends(workloads[0], arguments.backend)
+    for workload in workloads:
+        check_memory(workload)
+    check_file(arguments.json)
+    check_directory(arguments.report)
+    return Job(
+        target=target,
+        workloads=workloads,
+        backends=chosen,
+        strategy=arguments.strategy,
+        trials=arguments.trials,
+        seed=arguments.seed,
+        records=arguments.records,
+        json=arguments.json,
+        report=arguments.report,
+        winograd=arguments.winograd,
+    )
+
+
+def _shape(op: str, text: str) -> tuple[int, ...]:
+    try:
+        return parse_shape(op, text)
+    except ValueError as error:
+        raise ValueError(f"argument --shape: {error}") from None
+
+
+def _backends(workload: Workload, asked: str) -> tuple[str, ...]:
+    """Those that have schedules for such workloads, or the one asked for."""
+    possible = backends(workload)
+    if not possible:
+        raise ValueError(f"argument --dtype: nothing computes {workload.op} in {workload.dtype}; choose another")
+    if asked not in (*possible, "all"):
+        raise ValueError(
+            f"argument --backend: {asked} has no schedules for {workload.op} in {workload.dtype}; "
+            f"choose from: {', '.join(possible)}"
+        )
+    return possible if asked == "all" else (asked,)
+
+
+def check_memory(workload: Workload) -> None:
+    """
+    Raises:
+        ValueError: measuring and verifying takes more memory than there is.
+    """
+    needed = _VERIFYING_FACTORS[workload.op] * workload.bytes
+    if workload.op == "attention":
+        s = workload.sizes
+        needed += _SCORES_BYTES * s["batch"] * s["heads"] * s["queries"] * s["keys"]
+    available = psutil.virtual_memory().available
+    if needed > available:
+        raise ValueError(
+            f"shape {shape_text(workload)} takes {needed >> 20:,} MiB of memory to measure and verify; "
+            f"{available >> 20:,} MiB are available"
+        )
+
+
+def check_directory(path: Path) -> None:
+    """
+    Raises:
+        ValueError: it cannot be made, or a report cannot be written there.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"cannot make the directory {path}: {error.strerror}; choose another path") from None
+    check_file(path / "index.html")

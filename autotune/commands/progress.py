@@ -1,0 +1,189 @@
+"""How searches are going, while they run: a live table on a terminal, plain lines anywhere else."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from autotune.commands.result import Limits
+from autotune.commands.shapes import shape_text
+from compiler.workloads.records import Measurement
+from compiler.workloads.workload import Workload
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+
+@dataclass
+class Search:
+    """One search's state: planned, then started, then counting trials, then done."""
+
+    workload: Workload
+    backend: str
+    planned: int
+    limits: Limits | None = None
+    trials: int = 0
+    failures: int = 0
+    best_secs: float = math.inf
+    started: float = 0.0
+    seconds: float | None = None  # how long it took, once it is done
+
+    @property
+    def elapsed(self) -> float:
+        if self.limits is None:
+            return 0.0
+        return time.monotonic() - self.started if self.seconds is None else self.seconds
+
+    @property
+    def measured(self) -> bool:
+        """Whether anything has succeeded."""
+        return math.isfinite(self.best_secs)
+
+    @property
+    def gflops(self) -> float:
+        return self.workload.flops / self.best_secs / 1e9
+
+    @property
+    def fraction_of_roofline(self) -> float:
+        return self.gflops / self.limits.roofline_gflops(self.workload) if self.limits else 0.0
+
+
+class Progress(ABC):
+    """Is told what happens to each search of a plan, in the plan's order, and shows it."""
+
+    def __init__(self, plan: Sequence[Search]) -> None:
+        self.plan = plan
+        self._next = iter(plan)
+        self.current = plan[0]
+
+    def start(self, limits: Limits) -> None:
+        """The next search of the plan starts."""
+        self.current = next(self._next)
+        self.current.limits = limits
+        self.current.started = time.monotonic()
+        self.show(self.current)
+
+    def trial(self, measurement: Measurement) -> None:
+        """The current search has measured one more candidate."""
+        search = self.current
+        search.trials += 1
+        if measurement.ok:
+            search.best_secs = min(search.best_secs, measurement.median_secs)
+        else:
+            search.failures += 1
+        self.show(search)
+
+    def finish(self, best_secs: float) -> None:
+        """The current search is over; the best may be an earlier search's."""
+        self.current.best_secs = best_secs
+        self.current.seconds = self.current.elapsed
+        self.show(self.current)
+
+    @abstractmethod
+    def show(self, search: Search) -> None:
+        """``search`` has changed."""
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        return None
+
+
+class PlainProgress(Progress):
+    """A line when a search starts, after 1, 2, 4, 8, ... trials, and when it is done."""
+
+    def show(self, search: Search) -> None:
+        milestone = search.trials & (search.trials - 1) == 0 and search.trials < search.planned
+        if milestone or search.seconds is not None:
+            print(_line(search), flush=True)
+
+
+class LiveProgress(Progress):
+    """A table with a line a search, redrawn in place; it leaves nothing behind."""
+
+    def __init__(self, plan: Sequence[Search], console: Console | None = None) -> None:
+        from rich.live import Live
+
+        super().__init__(plan)
+        self._live = Live(get_renderable=self.table, console=console, refresh_per_second=8, transient=True)
+
+    def table(self) -> Table:
+        """As it stands now."""
+        return _table(self.plan)
+
+    def show(self, search: Search) -> None:
+        """Nothing to do: the table is drawn from the plan by the clock."""
+
+    def __enter__(self) -> Progress:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+
+def progress(plan: Sequence[Search]) -> Progress:
+    """What suits standard output."""
+    live = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
+    return LiveProgress(plan) if live else PlainProgress(plan)
+
+
+def _line(search: Search) -> str:
+    head = f"{shape_text(search.workload)} {search.backend}: "
+    if search.limits and search.trials == 0 and search.seconds is None:
+        roofline = search.limits.roofline_gflops(search.workload)
+        return f"{head}roofline {roofline:.1f} GFLOP/s, {search.planned} trials"
+    best = f"best {search.gflops:.1f} GFLOP/s, {search.fraction_of_roofline:.1%} of the roofline"
+    return (
+        f"{head}{'done, ' if search.seconds is not None else ''}"
+        f"{best if search.measured else 'nothing measured yet'}, "
+        f"trial {search.trials}/{search.planned}, {search.failures} failed, {search.elapsed:.1f} s"
+    )
+
+
+def _table(plan: Sequence[Search]) -> Table:
+    from rich.box import SIMPLE_HEAD
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("shape", no_wrap=True)
+    table.add_column("backend", no_wrap=True)
+    for heading in ("best GFLOP/s", "roofline", "of roofline"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("trials", no_wrap=True)
+    for heading in ("", "failed", "seconds"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for search in plan:
+        style = "dim" if search.limits is None else "bold" if search.seconds is None else ""
+        table.add_row(
+            shape_text(search.workload),
+            search.backend,
+            f"{search.gflops:.1f}" if search.measured else "",
+            f"{search.limits.roofline_gflops(search.workload):.1f}" if search.limits else "",
+            Text(f"{search.fraction_of_roofline:.1%}", _colour(search.fraction_of_roofline)) if search.measured else "",
+            ProgressBar(search.planned, search.trials, width=16),
+            f"{search.trials}/{search.planned}",
+            str(search.failures) if search.limits else "",
+            f"{search.elapsed:.1f}" if search.limits else "",
+            style=style,
+        )
+    return table
+
+
+def _colour(fraction: float) -> str:
+    return "green" if fraction >= 0.9 else "yellow" if fraction >= 0.7 else "red"

@@ -1,0 +1,1 @@
+"""Cost models: predicted log seconds of schedules."""

@@ -1,0 +1,133 @@
+"""Targets, workloads and schedules as numbers: what the cost model learns from and what the agent sees.
+
+Every feature has a name, and every order is that of the fields or decisions it comes from, so that equal values give
+equal features in every process. Sizes enter as log2, since what matters of a size is its ratio to others.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from itertools import combinations
+
+import numpy as np
+
+from compiler.workloads.schedule import Choice, Schedule, ScheduleSpace
+from compiler.workloads.target import ISAS, Target
+from compiler.workloads.workload import ACTIVATIONS, DTYPE_BYTES, OPERATOR_DIMS, Workload
+
+Features = Mapping[str, float]
+
+
+def log2_size(size: int) -> float:
+    """log2 of a size; 0, -1, -2, ... (off, automatic: not sizes) become -1, -2, -3, ..., so that order is kept."""
+    return math.log2(size) if size >= 1 else float(size - 1)
+
+
+@lru_cache
+def target_features(target: Target) -> Features:
+    """``target.*``: the microarchitecture; sizes as log2, the ISA as one-hot.
+
+    Its measured peak and bandwidth stay out: they differ a little each time, and equal searches must stay equal.
+    """
+    features = {
+        "target.vector_bits": log2_size(target.vector_bits),
+        "target.num_vector_registers": log2_size(target.num_vector_registers),
+        "target.num_cores": log2_size(target.num_cores),
+    }
+    features |= {f"target.cache_bytes[{i}]": log2_size(size) for i, size in enumerate(target.cache_bytes)}
+    return features | {f"target.isa={isa}": float(isa == target.isa) for isa in ISAS}
+
+
+@lru_cache
+def workload_features(workload: Workload) -> Features:
+    """``workload.*``: sizes, flops, bytes and arithmetic intensity (flops a byte) as log2, all else as 0 or 1."""
+    features = {f"workload.{name}": log2_size(size) for name, size in workload.sizes.items()}
+    features |= {
+        "workload.flops": math.log2(workload.flops),
+        "workload.bytes": math.log2(workload.bytes),
+        "workload.intensity": math.log2(workload.flops / workload.bytes),
+    }
+    features |= {f"workload.op={op}": float(op == workload.op) for op in OPERATOR_DIMS}
+    features |= {f"workload.dtype={dtype}": float(dtype == workload.dtype) for dtype in DTYPE_BYTES}
+    return features | {
+        f"workload.epilogue={step}": float(step in workload.epilogue) for step in ("bias", "residual", *ACTIVATIONS)
+    }
+
+
+@lru_cache(maxsize=1 << 16, typed=True)
+def choice_features(name: str, choice: Choice) -> Features:
+    """The features of one decision's choice.
+
+    A flag is ``name`` (0 or 1), a number ``name`` (log2), a string the one-hot ``name=choice``. A tuple has
+    ``name[i]`` (log2) for each component and ``name[i:]`` for the product from component i inwards, which for a
+    tiling is the extent of that level's tile.
+    """
+    if isinstance(choice, bool):
+        return {name: float(choice)}
+    if isinstance(choice, int):
+        return {name: log2_size(choice)}
+    if isinstance(choice, str):
+        return {f"{name}={choice}": 1.0}
+    sizes = [log2_size(size) for size in choice]
+    features = {f"{name}[{i}]": size for i, size in enumerate(sizes)}
+    return features | {f"{name}[{i}:]": sum(sizes[i:]) for i in range(len(sizes) - 1)}
+
+
+def schedule_features(schedule: Schedule) -> Features:
+    """The features of every choice, and ``a*b``: the log2 of the products that fill registers and caches.
+
+    Products are taken of two numbers, and of the tiles that two tuples have at the same level, counted from the
+    innermost. A tree splits on one feature at a time and cannot form them by itself.
+    """
+    features: dict[str, float] = {}
+    extents: dict[int, list[tuple[str, float]]] = {}  # by level; single numbers at level 0
+    for name, choice in schedule.values.items():
+        features |= choice_features(name, choice)
+        if isinstance(choice, tuple):
+            size = 0.0
+            for level, i in enumerate(reversed(range(len(choice))), start=1):
+                size += log2_size(choice[i])
+                extents.setdefault(level, []).append((f"{name}[{i}:]", size))
+        elif isinstance(choice, int) and not isinstance(choice, bool):
+            extents.setdefault(0, []).append((name, log2_size(choice)))
+    for same_level in extents.values():
+        for (a, log2_a), (b, log2_b) in combinations(same_level, 2):
+            features[f"{a}*{b}"] = log2_a + log2_b
+    return features
+
+
+def feature_names(rows: Sequence[Features]) -> list[str]:
+    """Every name that occurs in ``rows``, in order of first occurrence."""
+    return list(dict.fromkeys(name for row in rows for name in row))
+
+
+def feature_matrix(rows: Sequence[Features], names: Sequence[str]) -> np.ndarray:
+    """float32 (len(rows), len(names)); a missing one-hot (``name=choice``) is 0, any other missing feature NaN."""
+    absent = [0.0 if "=" in name else math.nan for name in names]
+    matrix = [[row.get(name, missing) for name, missing in zip(names, absent, strict=True)] for row in rows]
+    return np.array(matrix, dtype=np.float32).reshape(len(rows), len(names))
+
+
+class SpaceEncoding:
+    """The schedules of one space as vectors, by table look-up.
+
+    Each decision contributes the columns of its :func:`choice_features`, scaled from the range they have in this space
+    to [0, 1]; -1 stands for a feature that the choice lacks.
+    """
+
+    def __init__(self, space: ScheduleSpace) -> None:
+        self.names: list[str] = []
+        self._tables: list[np.ndarray] = []
+        for decision in space.decisions:
+            rows = [choice_features(decision.name, choice) for choice in decision.choices]
+            names = feature_names(rows)
+            table = feature_matrix(rows, names)
+            low, high = np.nanmin(table, axis=0), np.nanmax(table, axis=0)
+            self.names += names
+            self._tables.append(np.nan_to_num((table - low) / np.where(high > low, high - low, 1), nan=-1.0))
+
+    def __call__(self, choices: np.ndarray) -> np.ndarray:
+        """float32 (rows, len(self.names)) of integer choices (rows, decisions), as ``space.choices`` gives them."""
+        return np.concatenate([table[choices[:, i]] for i, table in enumerate(self._tables)], axis=1)

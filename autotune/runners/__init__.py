@@ -1,0 +1,1 @@
+"""Runners: measure candidate schedules."""

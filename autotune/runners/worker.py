@@ -1,0 +1,88 @@
+"""The worker process: tries schedules, one after the other, for as long as the tuner wants. See ``autotune.runners.local``.
+
+It is told what to do, and answers, by lines of JSON on a socket of its own, so nothing that native code prints gets
+between them. It always answers, unless the candidate at hand ends the process:
+
+    {"open": {"backend": ..., "workload": ..., "target": ..., "seed": ...}}    -> {"error": null, or why it cannot}
+    {"measure": {"schedule": ..., "timing": ..., "best_secs": ...}}            -> {"run_secs": [...], "error": ...}
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import importlib
+import json
+import os
+import signal
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from autotune.runners.trial import Bench
+    from compiler.workloads.schedule import ScheduleSpace
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m autotune.runners.worker", description="Started by autotune.runners.local."
+    )
+    parser.add_argument("--socket", type=int, required=True, help="file descriptor of the socket to the tuner")
+    parser.add_argument("--cores", type=int, nargs="+", required=True, help="the cores to run on")
+    parser.add_argument("--space", required=True, help="module:function(backend, workload, target) -> ScheduleSpace")
+    options = parser.parse_args(arguments)
+    os.sched_setaffinity(0, options.cores)  # before anything starts a thread, so that all threads inherit it
+    _die_with_the_tuner()
+    module, _, function = options.space.partition(":")
+    service = _Service(getattr(importlib.import_module(module), function))
+    requests = {"open": service.open, "measure": service.measure}
+    with socket.socket(fileno=options.socket) as connection:
+        for line in connection.makefile("r"):
+            ((request, fields),) = json.loads(line).items()
+            connection.sendall(json.dumps(requests[request](**fields)).encode() + b"\n")
+
+
+def _die_with_the_tuner() -> None:
+    """Has the kernel end this process and its children when the tuner ends, even amid a candidate that hangs.
+
+    Nobody ever writes to the standard input, so it becomes readable only when its other end closes: the kernel then
+    sends SIGIO, whose default is to end a process. PR_SET_PDEATHSIG would do so when a mere thread of the tuner ends.
+    """
+    signal.signal(signal.SIGIO, signal.SIG_DFL)
+    fcntl.fcntl(0, fcntl.F_SETOWN, -os.getpgrp())
+    fcntl.fcntl(0, fcntl.F_SETFL, fcntl.fcntl(0, fcntl.F_GETFL) | os.O_ASYNC)
+
+
+class _Service:
+    """Answers requests; imports what starts threads only now that the process is pinned."""
+
+    _bench: Bench
+
+    def __init__(self, space: Callable[..., ScheduleSpace]) -> None:
+        self._space = space
+
+    def open(self, backend: str, workload: Mapping[str, Any], target: Mapping[str, Any], seed: int) -> dict[str, Any]:
+        from autotune.runners.trial import Bench, one_line
+        from compiler.workloads.target import Target
+        from compiler.workloads.workload import Workload
+
+        try:
+            opened = Workload.from_json(workload)
+            self._bench = Bench(self._space(backend, opened, Target.from_json(target)), opened, seed)
+        except Exception as error:  # noqa: BLE001 - the tuner is told, and raises
+            return {"error": one_line(error)}
+        return {"error": None}
+
+    def measure(
+        self, schedule: Mapping[str, Any], timing: Mapping[str, Any], best_secs: float | None
+    ) -> dict[str, Any]:
+        from autotune.runners.trial import Timing
+        from compiler.workloads.schedule import Schedule
+
+        measurement = self._bench.measure(Schedule.from_json(schedule), Timing(**timing), best_secs)
+        return {"run_secs": measurement.run_secs, "error": measurement.error}
+
+
+if __name__ == "__main__":
+    main()

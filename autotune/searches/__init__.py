@@ -1,0 +1,1 @@
+"""Searches: of one workload, of the layers of a model, and inside the running model."""

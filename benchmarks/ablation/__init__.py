@@ -1,0 +1,1 @@
+"""What each step of the compiler contributes: graph passes, tuning and the graph view."""

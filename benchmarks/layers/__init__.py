@@ -1,0 +1,1 @@
+"""Single layers against oneDNN and PyTorch."""

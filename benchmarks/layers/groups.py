@@ -1,0 +1,153 @@
+"""The groups of layers that are compared: each has its table, its picture and its geometric mean."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from benchmarks.layers.networks import NETWORKS
+from benchmarks.layers.rowwise import OPERATORS, AnyWorkload, RowWorkload
+from benchmarks.layers.shapes import DENSE_SHAPES, Shape
+
+# At a batch above one, only this many layers of each network in a group are measured: those of the most arithmetic.
+HEAVIEST = 4
+BATCHES = (1, 8)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Layers that one figure is claimed for.
+
+    Attributes:
+        name: what ``--bench-group`` calls it, and its files.
+        title: of its table and its picture.
+        holds: which float32 layers of the networks belong to it.
+        peers: names in ``benchmarks.peers.PEERS``.
+        cold: whether weights come from memory, as in a network, and not from the cache.
+        dtype: what its layers compute in.
+        networks: whose layers; keys of ``NETWORKS``.
+        extra: shapes beside those of the networks, at batch 1.
+        note: what must be known to read the figures.
+    """
+
+    name: str
+    title: str
+    holds: Callable[[AnyWorkload], bool]
+    peers: tuple[str, ...] = ("oneDNN",)
+    cold: bool = False
+    dtype: str = "float32"
+    networks: tuple[str, ...] = tuple(NETWORKS)
+    extra: tuple[Shape, ...] = ()
+    note: str = ""
+
+    def shapes(self, batch: int) -> list[Shape]:
+        """Distinct layers: all of them at batch 1, the heaviest of each network above."""
+        shapes = [*(self.extra if batch == 1 else ()), *self._of_networks(batch)]
+        distinct = {shape.workload: shape for shape in reversed(shapes)}  # of two alike the first stays
+        return [shape for shape in shapes if distinct[shape.workload] is shape]
+
+    def _of_networks(self, batch: int) -> Iterator[Shape]:
+        suffix = ("-bf16" if self.dtype == "bfloat16" else "") + (f"-batch{batch}" if batch > 1 else "")
+        names: dict[AnyWorkload, str] = {}
+        counts: dict[str, Counter[AnyWorkload]] = {}
+        for network in self.networks:
+            layers = [(name, layer) for name, layer in NETWORKS[network](batch) if self.holds(layer)]
+            counts[network] = of_network = Counter(layer for _, layer in layers)
+            by_work = sorted(of_network, key=lambda layer: -of_network[layer] * (layer.flops or layer.bytes))
+            chosen = by_work if batch == 1 else by_work[:HEAVIEST]
+            for name, layer in layers:
+                if layer in chosen:
+                    names.setdefault(layer, name)
+        for layer, name in names.items():
+            occurrences = tuple((network, counts[network][layer]) for network in counts if layer in counts[network])
+            yield Shape(name + suffix, replace(layer, dtype=self.dtype), occurrences)
+
+
+def _is_dense(layer: AnyWorkload) -> bool:
+    return layer.op == "dense"
+
+
+def _is_conv1x1(layer: AnyWorkload) -> bool:
+    return _is_inner_conv(layer) and _kernel(layer) == 1 and _stride(layer) == 1
+
+
+def _is_conv3x3(layer: AnyWorkload) -> bool:
+    return _is_inner_conv(layer) and _kernel(layer) == 3 and _stride(layer) == 1
+
+
+def _is_strided(layer: AnyWorkload) -> bool:
+    return _is_inner_conv(layer) and _stride(layer) > 1
+
+
+def _is_first(layer: AnyWorkload) -> bool:
+    return layer.op == "conv2d" and layer.sizes["c"] == 3
+
+
+def _is_depthwise(layer: AnyWorkload) -> bool:
+    return layer.op == "conv2d" and layer.sizes["groups"] > 1
+
+
+def _is_convolution(layer: AnyWorkload) -> bool:
+    return layer.op == "conv2d" and not _is_depthwise(layer)
+
+
+def _is_inner_conv(layer: AnyWorkload) -> bool:
+    return _is_convolution(layer) and not _is_first(layer)
+
+
+def _is_attention(layer: AnyWorkload) -> bool:
+    return layer.op == "attention"
+
+
+def _is_rowwise(layer: AnyWorkload) -> bool:
+    return layer.op in OPERATORS
+
+
+def _kernel(layer: AnyWorkload) -> int:
+    return layer.sizes["kh"]
+
+
+def _stride(layer: AnyWorkload) -> int:
+    return layer.sizes["stride_h"]
+
+
+_WINOGRAD = "GFLOP/s count the products of the definition; Winograd's algorithm needs fewer, and may pass the FMA peak"
+
+_BYTES = "speeds are GB/s: bytes of inputs and output by the time; ours include a call from Python"
+
+# Residual additions that are not fused: of ResNet-50's stages 2 and 3, and of BERT-base.
+_ADDITIONS = tuple(
+    Shape(f"add-{rows}x{columns}", RowWorkload("add", (rows, columns)))
+    for rows, columns in ((3136, 256), (784, 512), (128, 768))
+)
+
+GROUPS: Mapping[str, Group] = {
+    group.name: group
+    for group in (
+        Group("dense", "Dense layers", _is_dense, peers=("oneDNN", "torch"), extra=DENSE_SHAPES),
+        Group("conv1x1", "Convolutions 1x1", _is_conv1x1, cold=True),
+        Group("conv3x3", "Convolutions 3x3", _is_conv3x3, cold=True, note=_WINOGRAD),
+        Group("strided", "Convolutions with a stride", _is_strided, cold=True),
+        Group("first", "First layers", _is_first, cold=True),
+        Group("depthwise", "Depthwise convolutions", _is_depthwise, cold=True),
+        Group("dense-bf16", "Dense layers", _is_dense, dtype="bfloat16"),
+        Group("conv-bf16", "Convolutions", _is_convolution, cold=True, dtype="bfloat16", networks=("resnet50",)),
+        Group("attention", "Attention", _is_attention),
+        Group("rowwise", "Row kernels and pooling", _is_rowwise, extra=_ADDITIONS, note=_BYTES),
+    )
+}
+
+
+def find(name: str) -> tuple[Group, int, Shape]:
+    """The shape of that name, with its group and batch.
+
+    Raises:
+        ValueError: there is none.
+    """
+    for group in GROUPS.values():
+        for batch in BATCHES:
+            for shape in group.shapes(batch):
+                if shape.name == name:
+                    return group, batch, shape
+    raise ValueError(f"unknown shape {name!r}; pytest benchmarks --benchmark --collect-only lists them")

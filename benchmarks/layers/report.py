@@ -1,0 +1,167 @@
+"""What is left of a benchmark: for each group a table, a JSON file with the raw samples, and a picture."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.heading import Results, bound_to, heading, machine, noise, plural
+from benchmarks.layers.chart import draw
+from benchmarks.layers.comparison import PEER, Comparison, compare_all, geometric_mean
+from benchmarks.layers.groups import GROUPS, Group
+from benchmarks.layers.shapes import describe
+
+
+def write(results: Results, folder: Path) -> list[Path]:
+    """Writes ``<group>.json`` and ``<group>.png`` for each group measured, making the folder where there is none."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    for name, of_group in by_group(results):
+        comparisons = compare_all(of_group)
+        report = {
+            "machine": machine(of_group[0]),
+            "summary": [
+                {"threads": threads, "peer": PEER, **summary(of_threads)}
+                for threads, of_threads in by_threads(comparisons)
+            ],
+            "results": of_group,
+        }
+        files += [folder / f"{name}.json", folder / f"{name}.png"]
+        files[-2].write_text(json.dumps(report, indent=1))
+        draw(comparisons, [title(GROUPS[of_group[0]["group"]]), *heading(of_group)], files[-1])
+    return files
+
+
+def lines(results: Results) -> Iterator[str]:
+    """The report as plain text: machine and versions, the tables of each group, then all summaries once more."""
+    yield from heading(results)
+    conclusion = []
+    for name, of_group in by_group(results):
+        yield ""
+        group = GROUPS[of_group[0]["group"]]
+        yield f"== {name}: {title(group)}"
+        if group.note:
+            yield group.note
+        for threads, comparisons in by_threads(compare_all(of_group)):
+            yield ""
+            yield from _about_threads(threads, comparisons, of_group)
+            yield from _table(comparisons)
+            summaries = list(_summary_lines(comparisons))
+            yield from summaries
+            conclusion += [f"{name}, {plural(threads, 'thread')}: {line}" for line in summaries]
+    yield ""
+    yield "== all groups"
+    yield from conclusion
+
+
+def by_group(results: Results) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
+    """Results by group and batch, in the order of ``GROUPS``, under the name that their files have."""
+    for group in GROUPS.values():
+        of_group = [result for result in results if result["group"] == group.name]
+        for batch in sorted({result["batch"] for result in of_group}):
+            name = group.name if batch == 1 else f"{group.name}-batch{batch}"
+            yield name, [result for result in of_group if result["batch"] == batch]
+
+
+def title(group: Group) -> str:
+    source = "packed weights from memory, activations from the cache" if group.cold else "all from the cache"
+    return f"{group.title}, {group.dtype}, {source}"
+
+
+def by_threads(comparisons: Sequence[Comparison]) -> Iterator[tuple[int, list[Comparison]]]:
+    for threads in sorted({comparison.threads for comparison in comparisons}):
+        yield threads, [comparison for comparison in comparisons if comparison.threads == threads]
+
+
+def summary(comparisons: Sequence[Comparison]) -> dict[str, Any]:
+    """The figures of one group on one thread count.
+
+    Geometric mean and least ratio against ``PEER``; the default schedule's speed as a fraction of the tuned one's;
+    the shares of the roofline where memory is the limit; and for each network the seconds that its layers here take
+    together, each as often as it occurs.
+    """
+    ratios = {c.shape: c.ratios[PEER].value for c in comparisons if PEER in c.ratios}
+    fractions = [c.default_of_tuned for c in comparisons if c.default_of_tuned is not None]
+    shares = {c.shape: c.fraction_of_roofline for c in comparisons if c.memory_bound}
+    best_shares = {c.shape: c.best_fraction_of_roofline for c in comparisons if c.memory_bound}
+    worst = min(ratios, key=ratios.__getitem__, default=None)
+    return {
+        "shapes": len(comparisons),
+        "geometric_mean": geometric_mean(ratios.values()) if ratios else None,
+        "least_ratio": ratios.get(worst) if worst else None,
+        "least_ratio_shape": worst,
+        "default_of_tuned": geometric_mean(fractions) if fractions else None,
+        "memory_bound_shares": shares,
+        "memory_bound_best_shares": best_shares,
+        "network_secs": _network_secs(comparisons),
+    }
+
+
+def _network_secs(comparisons: Sequence[Comparison]) -> dict[str, dict[str, float]]:
+    """By network, then ours and the peer's: seconds of its layers that both computed."""
+    both = [c for c in comparisons if PEER in c.secs]
+    networks = dict.fromkeys(network for c in both for network in c.occurrences)
+    return {
+        network: {
+            name: sum(c.occurrences.get(network, 0) * c.secs[c.ours if name == "ours" else name] for c in both)
+            for name in ("ours", PEER)
+        }
+        for network in networks
+    }
+
+
+def _about_threads(threads: int, comparisons: Sequence[Comparison], results: Results) -> Iterator[str]:
+    of_threads = [result for result in results if result["threads"] == threads]
+    yield (
+        f"{bound_to(of_threads[0])}; "
+        f"FMA peak {comparisons[0].peak_gflops:.1f} GFLOP/s; speeds by the median of "
+        f"{len(of_threads[0]['contenders']['default']['secs'])} samples in random order"
+    )
+    yield from noise(of_threads, "shape")
+
+
+def _summary_lines(comparisons: Sequence[Comparison]) -> Iterator[str]:
+    figures = summary(comparisons)
+    if figures["geometric_mean"] is not None:
+        yield (
+            f"{comparisons[0].ours} / {PEER}: geometric mean {figures['geometric_mean']:.3f} over {figures['shapes']} "
+            f"shapes, least {figures['least_ratio']:.3f} ({figures['least_ratio_shape']})"
+        )
+    if figures["default_of_tuned"] is not None:
+        yield f"default / tuned: geometric mean {figures['default_of_tuned']:.3f}"
+    if figures["network_secs"]:
+        yield (
+            "ms in a network, ours and "
+            + f"{PEER}'s: "
+            + ", ".join(
+                f"{network} {secs['ours'] * 1e3:.2f} {secs[PEER] * 1e3:.2f}"
+                for network, secs in figures["network_secs"].items()
+            )
+        )
+
+
+def _table(comparisons: Sequence[Comparison]) -> Iterator[str]:
+    contenders = list(dict.fromkeys(name for comparison in comparisons for name in comparison.secs))
+    peers = [name for name in contenders if any(name in comparison.ratios for comparison in comparisons)]
+    ratios = [f"ours/{name} [95 %]" for name in peers]
+    rows = [["shape", "sizes", "times", *contenders, "roofline", "share", "best", *ratios]]
+    rows += [
+        [
+            c.shape,
+            describe(c.workload),
+            str(next(iter(c.occurrences.values()), "")),
+            *(f"{c.gflops[name]:.1f}" if name in c.gflops else "" for name in contenders),
+            f"{'memory ' if c.memory_bound else ''}{c.limit_gflops:.1f}",
+            f"{c.fraction_of_roofline:.1%}",
+            f"{c.best_fraction_of_roofline:.1%}",
+            *(str(c.ratios.get(name, "")) for name in peers),
+        ]
+        for c in comparisons
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
+        cells[0] = row[0].ljust(widths[0])
+        yield "  ".join(cells).rstrip()

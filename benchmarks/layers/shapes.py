@@ -1,0 +1,89 @@
+"""What a row of the benchmark is about, and dense shapes that are of no network at hand or only awkward."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from benchmarks.layers.rowwise import AnyWorkload
+from compiler.workloads.workload import Workload
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A named workload, and how often it occurs: pairs of a network and a number."""
+
+    name: str
+    workload: AnyWorkload
+    occurrences: tuple[tuple[str, int], ...] = ()
+
+
+def describe(workload: AnyWorkload) -> str:
+    """The sizes in short, as people write them: ``128x768x768``, ``56x56x64-256 3x3/2``."""
+    return _SHORT[workload.op](workload.sizes)
+
+
+def _describe_conv2d(s: Mapping[str, int]) -> str:
+    batch = f"{s['n']}x" if s["n"] > 1 else ""
+    channels = f"{s['c']} dw" if 1 < s["groups"] == s["c"] else f"{s['c']}-{s['o']}"
+    stride = f"/{s['stride_h']}" if s["stride_h"] > 1 else ""
+    return f"{batch}{s['h']}x{s['w']}x{channels} {s['kh']}x{s['kw']}{stride}"
+
+
+_SHORT: Mapping[str, Callable[[Mapping[str, int]], str]] = {
+    "dense": lambda s: "{m}x{n}x{k}".format(**s),
+    "conv2d": _describe_conv2d,
+    "attention": lambda s: "{batch}x{heads} heads {queries}x{keys}x{head_dim}".format(**s),
+    "softmax": lambda s: "{rows}x{columns} softmax".format(**s),
+    "layer_norm": lambda s: "{rows}x{columns} layer norm".format(**s),
+    "add": lambda s: "{rows}x{columns} add".format(**s),
+    "max_pool": lambda s: "{n}x{h}x{w}x{c} max {kernel}x{kernel}/{stride}".format(**s),
+    "global_avg_pool": lambda s: "{n}x{h}x{w}x{c} mean".format(**s),
+}
+
+
+def _dense(name: str, m: int, n: int, k: int, *epilogue: str) -> Shape:
+    return Shape(name, Workload.dense(m, n, k, epilogue=epilogue))
+
+
+# m rows of x, n outputs, k inputs. A 1x1 convolution is a dense layer whose rows are the pixels.
+DENSE_SHAPES: tuple[Shape, ...] = (
+    # Classifiers, one image at a time and a batch.
+    _dense("resnet50-classifier", 1, 1000, 2048, "bias"),
+    _dense("mobilenet-classifier", 1, 1000, 1280, "bias"),
+    _dense("vgg16-fc7", 1, 4096, 4096, "bias", "relu"),
+    _dense("efficientnet-squeeze", 1, 48, 1152, "bias"),
+    _dense("resnet50-classifier-batch", 16, 1000, 2048, "bias"),
+    # Transformers: one token at a time, and a sentence.
+    _dense("transformer-token", 1, 4096, 1024, "bias"),
+    _dense("bert-pooler", 1, 768, 768, "bias"),
+    _dense("bert-attention", 128, 768, 768, "bias"),
+    _dense("bert-expand", 128, 3072, 768, "bias"),
+    _dense("bert-contract", 128, 768, 3072, "bias"),
+    _dense("minilm-attention", 128, 384, 384, "bias"),
+    _dense("minilm-expand", 128, 1536, 384, "bias"),
+    _dense("minilm-contract", 128, 384, 1536, "bias"),
+    # Multi-layer perceptrons at growing batch sizes.
+    _dense("mlp-batch-2", 2, 1024, 1024, "bias", "relu"),
+    _dense("mlp-batch-4", 4, 1024, 1024, "bias", "relu"),
+    _dense("mlp-batch-16", 16, 1024, 1024, "bias", "relu"),
+    _dense("mlp-batch-64", 64, 1024, 1024, "bias", "relu"),
+    _dense("mnist-mlp", 64, 512, 784, "bias", "relu"),
+    # 1x1 convolutions of ResNet-50, one of each resolution and direction.
+    _dense("resnet50-56-reduce", 3136, 64, 256, "bias", "relu"),
+    _dense("resnet50-56-expand", 3136, 256, 64, "bias"),
+    _dense("resnet50-28-reduce", 784, 128, 512, "bias", "relu"),
+    _dense("resnet50-14-reduce", 196, 256, 1024, "bias", "relu"),
+    _dense("resnet50-14-expand", 196, 1024, 256, "bias"),
+    _dense("resnet50-7-reduce", 49, 512, 2048, "bias", "relu"),
+    # 1x1 convolutions of MobileNetV2: narrow, so that the reduction or the output fills few registers.
+    _dense("mobilenet-56-expand", 3136, 144, 24, "bias"),
+    _dense("mobilenet-14-expand", 196, 576, 96, "bias"),
+    _dense("mobilenet-7-head", 49, 1280, 320, "bias"),
+    # Squares, and sizes that no tile divides.
+    _dense("square-512", 512, 512, 512),
+    _dense("square-1024", 1024, 1024, 1024),
+    _dense("awkward-rows", 17, 1001, 333, "bias"),
+    _dense("awkward-primes", 127, 509, 257, "bias"),
+    _dense("awkward-thin", 5, 31, 1021, "bias"),
+)

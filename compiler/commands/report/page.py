@@ -1,0 +1,123 @@
+"""A profile as one self-contained HTML page: a bar for each layer, and in it the time that its roofline allows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+
+from compiler.commands.report.profile import KINDS, LAYERS, Profile
+from compiler.program.compiled_model import ProfileRow
+
+# Colours that colour-blind readers tell apart (Okabe and Ito): of the time within the roofline, and beyond it.
+_COLOURS: Mapping[str, tuple[str, str]] = {
+    "kernel": ("#0072b2", "#a6cfe6"),
+    "tvm": ("#d55e00", "#f0bf99"),
+    "vm": ("#767676", "#cfcfcf"),
+}
+_TITLES: Mapping[str, str] = {"kernel": "our kernels", "tvm": "generated code", "vm": "virtual machine"}
+
+_STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 80rem; margin: 3rem auto; padding: 0 1.5rem; }
+h1 { font-size: 1.7rem; line-height: 1.2; margin-bottom: .3rem; overflow-wrap: anywhere; }
+h2 { font-size: 1.15rem; margin: 2.5rem 0 .4rem; }
+p { max-width: 44rem; margin: .4rem 0; overflow-wrap: anywhere; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; font-size: .86rem; font-variant-numeric: tabular-nums; margin: 1rem 0; }
+th, td { padding: .35rem .7rem .35rem 0; text-align: left; border-bottom: 1px solid #e4e4e4; white-space: nowrap; }
+th { font-weight: 600; border-bottom: 2px solid #222; vertical-align: bottom; }
+td { vertical-align: top; }
+.number { text-align: right; }
+.layer { white-space: normal; overflow-wrap: anywhere; min-width: 25rem; }
+.layer small { display: block; color: #6a6a6a; line-height: 1.35; }
+.bars { width: 45%; min-width: 14rem; }
+.bar { display: flex; height: 1.05rem; margin-top: .2rem; }
+.bar span { height: 100%; }
+.total td { font-weight: 600; }
+.legend { display: flex; flex-wrap: wrap; gap: 0 1.2rem; }
+.legend i { display: inline-block; width: .85rem; height: .85rem; margin: 0 .4rem -.08rem 0; }
+"""
+
+
+def page(title: str, conditions: Sequence[str], profile: Profile) -> str:
+    """The page's text; it needs no other file and no network. ``conditions`` are lines on how it was measured."""
+    lines = "".join(f"<p>{escape(line)}</p>\n" for line in conditions)
+    return f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Loopwright: profile of {escape(title)}</title>
+<style>{_STYLE}</style>
+</head>
+<body>
+<h1>Profile of {escape(title)}</h1>
+{lines}<h2>By operator</h2>
+{_kinds(profile)}
+<h2>Layer by layer</h2>
+<p>In the order of the program. A bar is a layer's time. Its dark part is what the roofline of that layer allows: the
+larger of its arithmetic at the FMA peak and its data at the memory's bandwidth, both measured next to the profile. The
+light part is what could be gained at most. A layer whose data is still in a cache, or that Winograd's algorithm
+computes with fewer multiplications, may need less than its roofline; its bar is dark all over. Where operations are
+not counted, no roofline is known, and the bar is light all over.</p>
+{_legend(profile)}
+<div class="wide">{_layers(profile)}</div>
+</body>
+</html>
+"""
+
+
+def _kinds(profile: Profile) -> str:
+    lines = [f"<td>{escape(name)}</td>{''.join(map(_number, numbers))}</tr>\n" for name, *numbers in profile.sums()]
+    body = "".join(f"<tr>{line}" for line in lines[:-1]) + f'<tr class="total">{lines[-1]}'
+    head = "".join(f'<th class="number">{heading}</th>' for heading in KINDS[1:])
+    return f"<table><thead><tr><th>{KINDS[0]}</th>{head}</tr></thead>\n<tbody>{body}</tbody></table>"
+
+
+def _legend(profile: Profile) -> str:
+    shown = dict.fromkeys(row.backend for row in profile.rows)
+    entries = []
+    for backend in shown:
+        dark, light = _COLOURS[backend]
+        title = _TITLES[backend]
+        if any(row.backend == backend and row.roofline is not None for row in profile.rows):
+            entries.append((dark, f"{title}, within the roofline"))
+            title += ", beyond it"
+        entries.append((light, title))
+    return f'<p class="legend">{"".join(map(_key, entries))}</p>'
+
+
+def _key(entry: tuple[str, str]) -> str:
+    colour, title = entry
+    return f'<span><i style="background:{colour}"></i>{title}</span>'
+
+
+def _layers(profile: Profile) -> str:
+    longest = max((row.seconds for row in profile.rows), default=0.0)
+    body = "".join(_layer(row, cells, longest) for row, cells in zip(profile.rows, profile.cells(), strict=True))
+    numbers = "".join(f'<th class="number">{heading}</th>' for heading in LAYERS[3:-1])
+    return (
+        f'<table><thead><tr><th>layer</th>{numbers}<th class="bars"></th></tr></thead>\n<tbody>{body}</tbody></table>'
+    )
+
+
+def _layer(row: ProfileRow, cells: Sequence[str], longest: float) -> str:
+    """``cells`` are those of ``LAYERS``."""
+    name, op, _, *numbers, schedule = cells
+    notes = "".join(f"<small>{escape(text)}</small>" for text in (op, schedule) if text)
+    return (
+        f'<tr><td class="layer">{escape(name)}{notes}</td>{"".join(map(_number, numbers))}'
+        f"<td>{_bar(row, longest)}</td></tr>\n"
+    )
+
+
+def _number(text: str) -> str:
+    return f'<td class="number">{text}</td>'
+
+
+def _bar(row: ProfileRow, longest: float) -> str:
+    dark, light = _COLOURS[row.backend]
+    width = 100 * row.seconds / longest if longest else 0.0
+    within = width * min(row.roofline or 0.0, 1.0)
+    parts = ((dark, within), (light, width - within))
+    spans = "".join(f'<span style="width:{part:.2f}%;background:{colour}"></span>' for colour, part in parts if part)
+    return f'<div class="bar">{spans}</div>'

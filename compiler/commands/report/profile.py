@@ -1,0 +1,81 @@
+"""The rows of a profile with what follows from all of them together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from compiler.program.compiled_model import ProfileRow
+
+# Headings of the two tables.
+LAYERS = ("layer", "op", "backend", "µs", "share", "GFLOP/s", "of roofline", "schedule")
+KINDS = ("operator", "rows", "µs", "share")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Attributes:
+    rows: as ``CompiledModel.profile`` gives them, in the order of the program.
+    untuned: names of layers that run by their default schedule.
+    """
+
+    rows: tuple[ProfileRow, ...]
+    untuned: frozenset[str] = frozenset()
+
+    @property
+    def seconds(self) -> float:
+        return sum(row.seconds for row in self.rows)
+
+    def share(self, seconds: float) -> float:
+        """Of the time of all rows."""
+        return seconds / self.seconds if self.seconds else 0.0
+
+    def schedule(self, row: ProfileRow) -> str:
+        if row.schedule is None:
+            return ""
+        return f"{'default: ' if row.layer in self.untuned else ''}{row.schedule}"
+
+    def cells(self) -> list[list[str]]:
+        """What stands below ``LAYERS``."""
+        return [
+            [
+                row.layer,
+                row.op,
+                row.backend,
+                microseconds(row.seconds),
+                f"{self.share(row.seconds):.1%}",
+                "" if row.gflops is None else f"{row.gflops:.1f}",
+                "" if row.roofline is None else f"{row.roofline:.0%}",
+                self.schedule(row),
+            ]
+            for row in self.rows
+        ]
+
+    def by_op(self) -> list[tuple[str, int, float]]:
+        """Each kind of layer with the number of its rows and their seconds, the slowest first."""
+        kinds: dict[str, tuple[int, float]] = {}
+        for row in self.rows:
+            count, seconds = kinds.get(kind(row), (0, 0.0))
+            kinds[kind(row)] = count + 1, seconds + row.seconds
+        return sorted(((name, *sums) for name, sums in kinds.items()), key=lambda entry: -entry[2])
+
+    def sums(self) -> list[list[str]]:
+        """What stands below ``KINDS``: each kind of layer, then all together."""
+        entries = [*self.by_op(), ("total", len(self.rows), self.seconds)]
+        return [[name, str(count), microseconds(secs), f"{self.share(secs):.1%}"] for name, count, secs in entries]
+
+    def to_json(self) -> dict[str, Any]:
+        rows = [
+            row.to_json() | {"share": self.share(row.seconds), "untuned": row.layer in self.untuned}
+            for row in self.rows
+        ]
+        return {"seconds": self.seconds, "rows": rows}
+
+
+def kind(row: ProfileRow) -> str:
+    """The operator, or who has made what computes it."""
+    return {"tvm": "generated", "vm": "virtual machine"}.get(row.backend) or row.op.partition(" ")[0]
+
+
+def microseconds(seconds: float) -> str:
+    return f"{seconds * 1e6:,.1f}"

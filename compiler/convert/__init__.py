@@ -1,0 +1,1 @@
+"""Conversion of models from other formats to ONNX."""

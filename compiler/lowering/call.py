@@ -1,0 +1,63 @@
+"""What is known of a node while a kernel is looked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from compiler.workloads.workload import Workload
+from graph_passes.values import constant, known_shape, static_shape
+
+
+@dataclass(frozen=True)
+class Call:
+    """A kernel that computes a node.
+
+    Attributes:
+        op, attributes, weights, workload: as of :class:`compiler.workloads.layer.Layer`.
+        inputs: what the kernel reads, in its order.
+        activation: one that follows and that the kernel lacks: (its name among ``graph_passes.patterns.activations``, its
+            numbers).
+        stages: of a chain, the workloads that it runs one after the other.
+        output_perm: a transposition that is to follow, since the kernel's output has its axes in another order.
+    """
+
+    op: str
+    inputs: tuple[ir.Value, ...]
+    attributes: Mapping[str, Any]
+    weights: Mapping[str, np.ndarray] = field(default_factory=dict)
+    workload: Workload | None = None
+    activation: tuple[str, Mapping[str, float]] | None = None
+    output_perm: tuple[int, ...] | None = None
+    stages: tuple[Workload, ...] = ()
+
+
+def is_float32(*values: ir.Value | None) -> bool:
+    return all(value is not None and value.dtype == ir.DataType.FLOAT for value in values)
+
+
+def float32_constant(value: ir.Value | None) -> np.ndarray | None:
+    """A constant's elements, where it is float32."""
+    array = constant(value)
+    return array if array is not None and array.dtype == np.float32 else None
+
+
+def shape_of(value: ir.Value | None) -> tuple[int, ...]:
+    """A static shape without empty axes; () for any other, which no kernel takes."""
+    shape = static_shape(value)
+    return shape if shape is not None and all(size >= 1 for size in shape) else ()
+
+
+def vector(value: ir.Value | None, size: int) -> np.ndarray | None:
+    """A constant that broadcasts to one number for each of ``size`` columns."""
+    array = float32_constant(value)
+    if array is None or array.size not in (1, size) or any(n != 1 for n in array.shape[:-1]):
+        return None
+    return np.ascontiguousarray(np.broadcast_to(array.reshape(-1), (size,)))
+
+
+__all__ = ["Call", "constant", "float32_constant", "is_float32", "known_shape", "shape_of", "vector"]

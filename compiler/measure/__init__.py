@@ -1,0 +1,1 @@
+"""Measurement: sampling, interleaved comparison, idle detection, core affinity and rooflines."""

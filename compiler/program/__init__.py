@@ -1,0 +1,1 @@
+"""Compiled programs: run, profile, save and load. Needs neither onnx nor TVM's compiler."""

@@ -1,0 +1,233 @@
+"""A compiled model as a folder.
+
+::
+
+    resnet50.lw/
+        manifest.json    format, versions, ISA, threads, inputs, outputs, layers with their schedules, digests
+        weights.bin      float32 weights one after the other, as the model has them; kernels pack them when it is loaded
+        program.so       the calls of kernels in their order, and the code that TVM generated between them
+
+It is data but for ``program.so``, whose machine code runs with the rights of whoever loads it: load only what you would
+run. The digests (SHA-256) tell a damaged folder from a whole one; they do not tell who wrote it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import metadata
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compiler.program import native, tvm_pair
+from compiler.program.tensor_spec import TensorSpec
+from compiler.workloads.layer import Layer
+from compiler.workloads.target import Target, usable_cores
+
+FORMAT = 2
+MANIFEST, WEIGHTS, PROGRAM = "manifest.json", "weights.bin", "program.so"
+_FLOAT_BYTES = 4
+
+
+def described(layers: Iterable[Layer]) -> tuple[list[dict[str, Any]], list[np.ndarray]]:
+    """The layers as JSON, and the distinct weights that they refer to."""
+    weights: list[np.ndarray] = []
+    places: dict[int, int] = {}  # by identity: layers may share a weight
+    objects = []
+    for layer in layers:
+        own = {}
+        for name, weight in layer.weights.items():
+            if id(weight) not in places:
+                places[id(weight)] = len(weights)
+                weights.append(_writable(weight))
+            own[name] = places[id(weight)]
+        objects.append(layer.to_json(own))
+    return objects, weights
+
+
+def save(
+    path: Path,
+    executable: Any,
+    layers: Sequence[Layer],
+    inputs: Sequence[TensorSpec],
+    outputs: Sequence[TensorSpec],
+    target: Target,
+) -> None:
+    """See :meth:`compiler.CompiledModel.save`."""
+    if path.exists() and not (path / MANIFEST).is_file():
+        raise FileExistsError(f"{path} exists and is no saved model")
+    objects, weights = described(layers)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as scratch:
+        folder = Path(scratch) / "model"
+        folder.mkdir()
+        _link(executable, folder / PROGRAM)
+        offsets = _write_weights(folder / WEIGHTS, weights)
+        manifest = {
+            "format": FORMAT,
+            "versions": _versions(),
+            "isa": target.isa,
+            "threads": target.num_cores,
+            "target": target.to_json(),
+            "inputs": [spec.to_json() for spec in inputs],
+            "outputs": [spec.to_json() for spec in outputs],
+            "weights": [
+                {"offset": offset, "shape": list(weight.shape), "layers": _names(objects, place)}
+                for place, (offset, weight) in enumerate(zip(offsets, weights, strict=True))
+            ],
+            "layers": objects,
+            "digests": {name: _digest_of(folder / name) for name in (PROGRAM, WEIGHTS)},
+        }
+        manifest["digest"] = _digest(_canonical(manifest))
+        (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
+        if path.exists():
+            shutil.rmtree(path)
+        os.replace(folder, path)
+
+
+def read(path: Path) -> tuple[dict[str, Any], list[np.ndarray]]:
+    """The manifest, and the weights as they lie in the file: its pages are read when they are touched.
+
+    Raises:
+        FileNotFoundError, ValueError: as :func:`compiler.load`.
+    """
+    if not (path / MANIFEST).is_file():
+        raise FileNotFoundError(f"{path} is no saved model: it has no {MANIFEST}")
+    try:
+        manifest = json.loads((path / MANIFEST).read_bytes())
+    except ValueError as error:
+        raise ValueError(f"{path}/{MANIFEST} is broken: {error}") from None
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        found = manifest.get("format") if isinstance(manifest, dict) else None
+        raise ValueError(f"{path} is of format {found}; this version reads format {FORMAT}")
+    if manifest.get("digest") != _digest(_canonical({k: v for k, v in manifest.items() if k != "digest"})):
+        raise ValueError(f"{path}/{MANIFEST} was changed: its digest is another")
+    for name, digest in manifest["digests"].items():
+        if name not in (PROGRAM, WEIGHTS) or not (path / name).is_file() or _digest_of(path / name) != digest:
+            raise ValueError(f"{path}/{name} is missing or was changed: its digest is another")
+    made_by = manifest["versions"]
+    if made_by != (here := _versions()):
+        other = [name for name in here if made_by.get(name) != here[name]]
+        differing = ", ".join(f"{name} {made_by.get(name)} (here {here[name]})" for name in other)
+        raise ValueError(f"{path} was compiled by other versions: {differing}; compile the model again")
+    return manifest, _weights(path / WEIGHTS, manifest["weights"])
+
+
+def target_here(manifest: Mapping[str, Any]) -> Target:
+    """What the model was compiled for, if this machine has it.
+
+    Raises:
+        RuntimeError: it lacks the ISA or the cores.
+    """
+    import kernels
+
+    isa, threads = manifest["isa"], manifest["threads"]
+    if isa not in (available := kernels.available_isas()):
+        raise RuntimeError(f"the model was compiled for {isa}, which this CPU lacks; it has: {', '.join(available)}")
+    if threads > usable_cores():
+        raise RuntimeError(f"the model was compiled for {threads} threads; this process may use {usable_cores()} cores")
+    return Target.from_host(isa, threads)
+
+
+def layers(manifest: Mapping[str, Any], weights: Sequence[np.ndarray]) -> list[Layer]:
+    """The layers of a manifest."""
+    own: list[dict[str, np.ndarray]] = [{} for _ in manifest["layers"]]
+    for place, entry in enumerate(manifest["weights"]):
+        for layer, name in entry["layers"]:
+            own[layer][name] = weights[place]
+    return [Layer.from_json(fields, named) for fields, named in zip(manifest["layers"], own, strict=True)]
+
+
+def executable(path: Path) -> Any:
+    """The program of a saved model, loaded into the process.
+
+    Raises:
+        ValueError: it is no program of TVM's runtime.
+    """
+    native.function("share_thread_pool")()
+    import tvm_ffi
+
+    try:
+        return tvm_ffi.load_module(str((path / PROGRAM).resolve()))
+    except RuntimeError as error:
+        raise ValueError(f"{path}/{PROGRAM} cannot be loaded: {str(error).splitlines()[-1]}") from None
+
+
+def _link(executable: Any, path: Path) -> None:
+    """Makes a shared library of the program, by the system's C compiler."""
+    if hasattr(executable, "jit"):  # it was compiled, by TVM's own class
+        if not any(map(shutil.which, ("cc", "gcc", "clang", "c++", "g++"))):
+            raise RuntimeError("saving a model needs a C compiler for its linker (Debian: apt install gcc)")
+        executable.export_library(str(path))
+    else:  # it was loaded from a file
+        raise RuntimeError("a model that was loaded is saved already: copy its folder")
+
+
+def _write_weights(path: Path, weights: Sequence[np.ndarray]) -> list[int]:
+    """Returns where each begins, in bytes."""
+    offsets = []
+    with path.open("wb") as file:
+        for weight in weights:
+            file.write(b"\0" * (-file.tell() % 64))
+            offsets.append(file.tell())
+            weight.tofile(file)
+    return offsets
+
+
+def _weights(path: Path, entries: Sequence[Mapping[str, Any]]) -> list[np.ndarray]:
+    if path.stat().st_size == 0:
+        return []
+    # Copy on write: kernels take writable arrays, and the file is not theirs.
+    data = np.memmap(path, np.uint8, mode="c")
+    arrays = []
+    for entry in entries:
+        begin, shape = entry["offset"], tuple(entry["shape"])
+        end = begin + prod(shape) * _FLOAT_BYTES
+        if not 0 <= begin <= end <= len(data):
+            raise ValueError(f"{path} is too short for its weights")
+        arrays.append(data[begin:end].view(np.float32).reshape(shape))
+    return arrays
+
+
+def _names(objects: Sequence[Mapping[str, Any]], place: int) -> list[list[Any]]:
+    """Which attribute of which layer a weight is."""
+    return [
+        [layer, name]
+        for layer, entry in enumerate(objects)
+        for name in ("weight", "bias", "gamma", "beta")
+        if entry.get(name) == place
+    ]
+
+
+def _versions() -> dict[str, str]:
+    """Of what a program's code and calls depend on."""
+    return {"loopwright": metadata.version("loopwright"), **tvm_pair.REQUIRED}
+
+
+def _writable(weight: np.ndarray) -> np.ndarray:
+    """Contiguous, and such that DLPack hands it on; a copy where the model's own is read-only."""
+    whole = np.ascontiguousarray(weight)
+    return whole if whole.flags.writeable else whole.copy()
+
+
+def _canonical(manifest: Mapping[str, Any]) -> bytes:
+    return json.dumps(manifest, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _digest_of(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

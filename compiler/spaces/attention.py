@@ -1,0 +1,58 @@
+"""What ``kernels.Attention`` lets a schedule decide."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import numpy as np
+
+import kernels
+from compiler.spaces.base import KernelSpace, even_part, merged, parts
+from compiler.workloads.schedule import Decision
+
+
+class AttentionKernelSpace(KernelSpace):
+    """``scores_mr scores_nr values_mr values_nr rows threads``.
+
+    Legal is a useful register tile for each of the two products, and as many queries at a time as have their scores in
+    L2 from the first product to the second.
+    """
+
+    arguments: ClassVar[tuple[str, ...]] = ("q", "k", "v", "mask", "out")
+
+    def operator(self, inputs: Mapping[str, np.ndarray], schedule: Mapping[str, Any] | None) -> Any:  # noqa: ARG002
+        s = self.workload.sizes
+        return kernels.Attention(
+            s["heads"], s["head_dim"], isa=self.target.isa, threads=self.target.num_cores, schedule=schedule
+        )
+
+    def _decisions(self) -> tuple[Decision, ...]:
+        s = self.workload.sizes
+        self._keys, self._columns = self._packed_columns(s["keys"]), self._packed_columns(s["head_dim"])
+        scores_mr, scores_nr = self._tile_decisions(s["queries"], self._keys, prefix="scores_")
+        values_mr, values_nr = self._tile_decisions(s["queries"], self._columns, prefix="values_")
+        self._rows = merged(parts(s["queries"], at_least=1), (self._default_values()["rows"],))
+        return (
+            scores_mr,
+            scores_nr,
+            values_mr,
+            values_nr,
+            Decision("rows", self._rows),
+            self._thread_decision("threads"),
+        )
+
+    def _is_worth_building(self, values: Mapping[str, Any]) -> bool:
+        v = values
+        return (
+            (v["scores_mr"], v["scores_nr"]) in self._useful_tiles(v["rows"], self._keys)
+            and (v["values_mr"], v["values_nr"]) in self._useful_tiles(v["rows"], self._columns)
+            and (v["rows"] == self._rows[-1] or self._fits_l2(v["rows"] * self.workload.sizes["keys"]))
+        )
+
+    def _default_values(self) -> Mapping[str, Any]:
+        s = self.workload.sizes
+        values = self.operator({}, None).schedule(s["batch"], s["queries"], s["keys"])
+        rows = even_part(s["queries"], values["rows"])
+        heights = {name: even_part(rows, values[name]) for name in ("scores_mr", "values_mr")}
+        return values | {"rows": rows} | heights

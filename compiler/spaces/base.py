@@ -1,0 +1,190 @@
+"""What the spaces of all our kernels have in common."""
+
+from __future__ import annotations
+
+import itertools
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from functools import cached_property, lru_cache, partial
+from statistics import fmean
+from typing import Any, ClassVar
+
+import numpy as np
+
+import kernels
+from compiler.workloads.reference import NUMPY_DTYPES
+from compiler.workloads.schedule import Choice, Decision, Program, Schedule, ScheduleSpace
+from compiler.workloads.target import Target
+from compiler.workloads.workload import DTYPE_BYTES, Workload
+
+BACKEND = "kernel"
+
+# Cache blocks are offered as equal parts of a dimension: the kernels even them out anyway.
+PARTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+_PREFETCH_BYTES = (0, 256, 512, 1024, 2048, 4096)
+# Accumulators in flight that hide an FMA's latency (4 cycles) at two FMAs a cycle. The microkernels keep copies of a
+# smaller tile's accumulators, which is for few rows; where there are more rows, a larger tile loads less for an FMA.
+_FMA_CHAINS = 8
+
+
+class KernelSpace(ScheduleSpace):
+    """The schedules that one of our kernels takes.
+
+    Legal is what the register file and the caches can carry, and no two legal schedules are one program: a decision
+    that another leaves without effect keeps one choice. The reference has no parameters: its space is one empty
+    schedule.
+    """
+
+    backend = BACKEND
+    # What a call takes, in order: inputs by name, and the output.
+    arguments: ClassVar[tuple[str, ...]] = ("x", "out", "residual")
+    # Whether a run is timed with its weights in memory, as a network's are, and not in the caches.
+    cold_weights: ClassVar[bool] = False
+
+    def __init__(self, workload: Workload, target: Target) -> None:
+        """
+        Raises:
+            ValueError: the target has no microkernel for the workload's data type.
+        """
+        self.workload, self.target = workload, target
+        self._element = DTYPE_BYTES[workload.dtype]
+        self._tiles = frozenset(kernels.register_tiles(target.isa, workload.dtype))
+        self.decisions = self._decisions() if self._tiles else ()
+
+    @abstractmethod
+    def operator(self, inputs: Mapping[str, np.ndarray], schedule: Mapping[str, Any] | None) -> Any:
+        """The kernel with its weights packed; None takes the kernel's own default schedule."""
+
+    @abstractmethod
+    def _decisions(self) -> tuple[Decision, ...]: ...
+
+    @abstractmethod
+    def _is_worth_building(self, values: Mapping[str, Any]) -> bool: ...
+
+    @abstractmethod
+    def _default_values(self) -> Mapping[str, Any]:
+        """What the kernel takes by itself; numbers need not be among this space's choices."""
+
+    def is_legal(self, schedule: Schedule) -> bool:
+        return self._is_worth_building(schedule.values) if schedule.values else not self.decisions
+
+    def default(self) -> Schedule:
+        return self._default
+
+    @cached_property
+    def _default(self) -> Schedule:
+        """What the kernel takes by itself, or the legal schedule that differs from it in the fewest decisions."""
+        values = self._default_values() if self.decisions else {}
+        options = {d.name: sorted(d.choices, key=partial(distance, values[d.name])) for d in self.decisions}
+        nearest = Schedule(BACKEND, {name: choices[0] for name, choices in options.items()})
+        candidates = (
+            nearest.replace(**dict(zip(names, choices, strict=True)))
+            for count in range(len(options) + 1)
+            for names in itertools.combinations(reversed(options), count)
+            for choices in itertools.product(*(options[name] for name in names))
+        )
+        return next(filter(self.is_legal, candidates))
+
+    def build(self, schedule: Schedule) -> Program:
+        self.choices(schedule)
+        if not self.is_legal(schedule):
+            raise ValueError(f"not legal for {self.workload} on {self.target.isa}: {schedule}")
+        return _KernelProgram(self, schedule)
+
+    def _tile_decisions(self, rows: int, columns: int, prefix: str = "") -> tuple[Decision, Decision]:
+        """``mr`` and ``nr`` for a product of that many rows and, as packed, columns."""
+        return (
+            Decision(f"{prefix}mr", tuple(sorted({mr for mr, _ in self._tiles if mr <= rows}))),
+            Decision(f"{prefix}nr", tuple(sorted({nr for _, nr in self._tiles if nr <= columns}))),
+        )
+
+    def _stream_decisions(self) -> tuple[Decision, ...]:
+        """How weights are asked for ahead of their use, and how the threads split the work."""
+        prefetch = Decision("prefetch", _PREFETCH_BYTES), Decision("prefetch_next", (False, True))
+        return *prefetch, self._thread_decision("threads_m")
+
+    def _thread_decision(self, name: str) -> Decision:
+        return Decision(name, self._thread_splits())
+
+    def _thread_splits(self) -> tuple[int, ...]:
+        """How many of the threads may share one dimension, the rest another."""
+        cores = self.target.num_cores
+        return tuple(d for d in range(1, cores + 1) if cores % d == 0)
+
+    def _fills_pipeline(self, mr: int, nr: int, rows: int) -> bool:
+        """Whether there is a microkernel of mr × nr, and it hides the latency of FMA if there are rows enough."""
+        return (mr, nr) in self._tiles and mr * nr >= min(_FMA_CHAINS, rows) * self.target.lanes
+
+    def _useful_tiles(self, rows: int, columns: int) -> frozenset[tuple[int, int]]:
+        """The register tiles (mr, nr) for a product whose ``rows`` the kernel cuts as evenly as it can.
+
+        Those that it really uses, and of them those that hide the latency of FMA, or as much of it as can be hidden.
+        """
+        return _useful_tiles(self._tiles, rows, columns, _FMA_CHAINS * self.target.lanes)
+
+    def _packed_columns(self, columns: int) -> int:
+        return -(-columns // self.target.lanes) * self.target.lanes
+
+    def _fits_l2(self, elements: int) -> bool:
+        return elements * self._element <= self.target.cache_bytes[1]
+
+
+@lru_cache
+def _useful_tiles(
+    tiles: frozenset[tuple[int, int]], rows: int, columns: int, enough: int
+) -> frozenset[tuple[int, int]]:
+    used = [(mr, nr) for mr, nr in tiles if mr == even_part(rows, mr) and nr <= columns]
+    most = max(mr * nr for mr, nr in used)
+    return frozenset((mr, nr) for mr, nr in used if mr * nr >= min(enough, most))
+
+
+class _KernelProgram:
+    def __init__(self, space: KernelSpace, schedule: Schedule) -> None:
+        self._space, self._schedule = space, schedule
+
+    def load(self, inputs: Mapping[str, np.ndarray]) -> None:
+        workload = self._space.workload
+        self._operator = self._space.operator(inputs, self._schedule.values or None)
+        self._out = np.empty(workload.output_shape, NUMPY_DTYPES[workload.dtype])
+        given = {**inputs, "out": self._out}
+        self._arguments = [given.get(name) for name in self._space.arguments]
+        self._written = [inputs[name] for name in ("x", "residual") if name in inputs]
+
+    def run(self) -> np.ndarray:
+        return self._operator(*self._arguments)
+
+    def time(self, number: int, repeat: int) -> list[float]:
+        if not self._space.cold_weights:
+            return self._operator.time(*self._arguments, number=number, repeat=repeat)
+        return [fmean(self._cold_run_secs() for _ in range(number)) for _ in range(repeat)]
+
+    def _cold_run_secs(self) -> float:
+        """One run as in a network: weights lie in memory, and inputs where layers before it have written them."""
+        self._operator.evict_weights(*self._space.workload.dims[:3])
+        for array in self._written:
+            kernels.distribute(array, self._space.target.num_cores)
+        (secs,) = self._operator.time(*self._arguments, number=1, repeat=1)
+        return secs
+
+
+def parts(size: int, at_least: int) -> tuple[int, ...]:
+    """Equal parts of ``size``, largest first, none smaller than ``at_least`` but ``size`` itself."""
+    equal = {-(-size // p) for p in PARTS}
+    return tuple(sorted((p for p in equal if p >= at_least or p == size), reverse=True))
+
+
+def even_part(size: int, most: int) -> int:
+    """The largest of the fewest parts of ``size`` that are no larger than ``most``, and as equal as can be."""
+    return -(-size // -(-size // most))
+
+
+def merged(*choices: Sequence[int]) -> tuple[int, ...]:
+    """All of them once, the largest first."""
+    return tuple(sorted(set().union(*choices), reverse=True))
+
+
+def distance(wanted: Any, choice: Choice) -> tuple[bool, float]:
+    """Orders choices: the wanted one, then smaller numbers and then larger ones, the nearer ones first."""
+    if not (isinstance(wanted, int) and isinstance(choice, int)):
+        return choice != wanted, 0
+    return choice > wanted, abs(choice - wanted)

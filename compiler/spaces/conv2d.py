@@ -1,0 +1,171 @@
+"""What ``kernels.Conv2d`` lets a schedule decide."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+import kernels
+from compiler.spaces.base import PARTS, KernelSpace, even_part, merged, parts
+from compiler.spaces.dense import DenseKernelSpace
+from compiler.workloads.reference import NUMPY_DTYPES
+from compiler.workloads.schedule import Decision, Schedule
+from compiler.workloads.target import Target
+from compiler.workloads.winograd import ALGORITHMS
+from compiler.workloads.workload import Workload
+
+_MIN_KC = 64  # a shorter block of the sum spends more on loading and storing the tile than it saves
+_MIN_TILES = 8  # fewer of Winograd's share a panel of weights too seldom
+
+
+def is_pointwise(workload: Workload) -> bool:
+    """Whether the convolution is a matrix product over its pixels."""
+    s = workload.sizes
+    ones = ("kh", "kw", "stride_h", "stride_w", "groups")
+    return all(s[d] == 1 for d in ones) and not any(_pads(workload))
+
+
+class PointwiseKernelSpace(DenseKernelSpace):
+    """A convolution that is a matrix product over its pixels has the schedules of one."""
+
+    cold_weights = True
+
+    @property
+    def product(self) -> tuple[int, int, int]:
+        s = self.workload.sizes
+        return s["n"] * s["h"] * s["w"], s["o"], s["c"]
+
+    def operator(self, inputs: Mapping[str, np.ndarray], schedule: Mapping[str, Any] | None) -> Any:
+        return make_operator(self.workload, self.target, inputs, schedule)
+
+
+class ConvKernelSpace(KernelSpace):
+    """``algorithm mr nr rows kc prefetch prefetch_next threads_m``.
+
+    ``rows`` are rows of the output for the direct algorithm and tiles for Winograd's, which has no use for ``kc``.
+    Legal is a useful register tile, and as many rows at a time as stay in L2 while all output channels pass over them.
+
+    Args:
+        winograd: whether schedules may use Winograd's algorithm, where it applies: it rounds more than a sum does.
+    """
+
+    cold_weights = True
+
+    def __init__(self, workload: Workload, target: Target, winograd: bool = True) -> None:
+        offered = [name for name, algorithm in ALGORITHMS.items() if winograd and algorithm.applies(workload)]
+        self._algorithms = ("direct", *offered)
+        super().__init__(workload, target)
+
+    def algorithm(self, schedule: Schedule) -> str:
+        return str(schedule.values.get("algorithm", "direct"))
+
+    def operator(self, inputs: Mapping[str, np.ndarray], schedule: Mapping[str, Any] | None) -> Any:
+        return make_operator(self.workload, self.target, inputs, schedule)
+
+    def _decisions(self) -> tuple[Decision, ...]:
+        s = self.workload.sizes
+        self._rows = {algorithm: self._row_choices(algorithm) for algorithm in self._algorithms}
+        self._columns = self._packed_columns(s["o"] // s["groups"])
+        self._sums = self._blocks_of_sum()
+        return (
+            Decision("algorithm", self._algorithms),
+            *self._tile_decisions(
+                max(self._product_rows(a, self._rows[a][0]) for a in self._algorithms), self._columns
+            ),
+            Decision("rows", merged(*self._rows.values())),
+            Decision("kc", self._sums),
+            *self._stream_decisions(),
+        )
+
+    def _all_rows(self, algorithm: str) -> int:
+        """What ``rows`` are parts of."""
+        n, oh, ow, _ = self.workload.output_shape
+        if algorithm == "direct":
+            return oh
+        m = ALGORITHMS[algorithm].outputs
+        return n * -(-oh // m) * -(-ow // m)
+
+    def _product_rows(self, algorithm: str, rows: int) -> int:
+        """Rows of the products that register tiles are cut from: pixels of one output row, or a pass's tiles."""
+        return self.workload.output_shape[2] if algorithm == "direct" else rows
+
+    def _row_choices(self, algorithm: str) -> tuple[int, ...]:
+        """Equal parts of all rows; those into which the kernel would part them by itself are among them."""
+        rows, usual = self._all_rows(algorithm), self._kernel_schedule
+        at_least = 1 if algorithm == "direct" else min(_MIN_TILES, rows)
+        wanted = (even_part(rows, usual["rows"]),) if usual["algorithm"] == algorithm else ()
+        return merged(parts(rows, at_least), wanted)
+
+    def _blocks_of_sum(self) -> tuple[int, ...]:
+        """The lengths into which the kernel can cut its sum: whole runs, contiguous in the image, or a run's parts."""
+        s = self.workload.sizes
+        whole_rows = s["dilation_w"] == 1 and s["groups"] == 1
+        run = s["c"] // s["groups"] * (s["kw"] if whole_rows else 1)
+        runs = self.workload.reduction // run
+        several = [run * count for count in parts(runs, at_least=1)]
+        pieces = [run // p for p in PARTS if run % p == 0]
+        return tuple(kc for kc in merged(several, pieces) if kc >= _MIN_KC or kc == self.workload.reduction)
+
+    def _is_worth_building(self, values: Mapping[str, Any]) -> bool:
+        v = values
+        algorithm, rows = v["algorithm"], v["rows"]
+        if rows not in self._rows[algorithm]:
+            return False
+        if (v["mr"], v["nr"]) not in self._useful_tiles(self._product_rows(algorithm, rows), self._columns):
+            return False
+        if algorithm == "direct":
+            return self._is_worth_building_directly(v["nr"], rows, v["kc"], v["prefetch_next"])
+        used = ALGORITHMS[algorithm]
+        transformed = (used.size * used.stride) ** 2 * rows * self.workload.sizes["c"]
+        return v["kc"] == self._sums[0] and (rows == self._rows[algorithm][-1] or self._fits_l2(transformed))
+
+    def _is_worth_building_directly(self, nr: int, rows: int, kc: int, prefetch_next: bool) -> bool:
+        s = self.workload.sizes
+        if kc == self._sums[0] and s["groups"] == 1 and self._columns <= nr:  # one panel, and no other to ask for
+            if prefetch_next:
+                return False
+            if not any(_pads(self.workload)):  # nor is anything done between one pass over the rows and the next
+                return rows == self._rows["direct"][0]
+        image_rows = (rows - 1) * s["stride_h"] + s["dilation_h"] * (s["kh"] - 1) + 1
+        image_columns = s["w"] + s["pad_left"] + s["pad_right"]
+        return rows == self._rows["direct"][-1] or self._fits_l2(image_rows * image_columns * s["c"])
+
+    def _default_values(self) -> Mapping[str, Any]:
+        values = self._kernel_schedule
+        algorithm = values["algorithm"]
+        rows = even_part(self._all_rows(algorithm), values["rows"])
+        mr = even_part(self._product_rows(algorithm, rows), values["mr"])
+        kc = values["kc"] if algorithm == "direct" else self._sums[0]
+        return values | {"mr": mr, "rows": rows, "kc": kc}
+
+    @cached_property
+    def _kernel_schedule(self) -> dict[str, Any]:
+        s = self.workload.sizes
+        weight = np.zeros(self.workload.input_shapes["weight"], NUMPY_DTYPES[self.workload.dtype])
+        return make_operator(self.workload, self.target, {"weight": weight}, None).schedule(s["n"], s["h"], s["w"])
+
+
+def make_operator(
+    workload: Workload, target: Target, inputs: Mapping[str, np.ndarray], schedule: Mapping[str, Any] | None
+) -> kernels.Conv2d:
+    s = workload.sizes
+    return kernels.Conv2d(
+        inputs["weight"],
+        inputs.get("bias"),
+        stride=(s["stride_h"], s["stride_w"]),
+        padding=_pads(workload),
+        dilation=(s["dilation_h"], s["dilation_w"]),
+        groups=s["groups"],
+        activation=workload.activation,
+        isa=target.isa,
+        threads=target.num_cores,
+        schedule=schedule,
+    )
+
+
+def _pads(workload: Workload) -> tuple[int, int, int, int]:
+    s = workload.sizes
+    return s["pad_top"], s["pad_left"], s["pad_bottom"], s["pad_right"]

@@ -1,0 +1,108 @@
+"""What ``kernels.Dense`` lets a schedule decide."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property, partial
+from typing import Any
+
+import numpy as np
+
+import kernels
+from compiler.spaces.base import KernelSpace, distance, parts
+from compiler.workloads.schedule import Decision, Schedule
+from compiler.workloads.target import Target
+from compiler.workloads.workload import Workload
+
+_MIN_KC = 64  # a shorter k block spends more on loading and storing the tile than it saves
+_MIN_MC = 8
+_LEAST_PRODUCTS = 2**20  # below which quarters are too small to gain
+
+
+class DenseKernelSpace(KernelSpace):
+    """``algorithm mr nr mc kc nc order pack_a prefetch prefetch_next threads_m``.
+
+    Legal is a register tile that has a microkernel and enough accumulators to hide the latency of FMA, and a block that
+    stays in L2 for as long as it is read again. Strassen's algorithm, whose products take their own defaults, leaves
+    everything but ``threads_m`` without effect.
+
+    Args:
+        winograd: whether schedules may use Strassen's algorithm, where it applies: it rounds more than a sum does, as
+            Winograd's do.
+    """
+
+    def __init__(self, workload: Workload, target: Target, winograd: bool = True) -> None:
+        self._may_halve = winograd
+        super().__init__(workload, target)
+
+    def algorithm(self, schedule: Schedule) -> str:
+        return str(schedule.values.get("algorithm", "direct"))
+
+    @property
+    def product(self) -> tuple[int, int, int]:
+        """The sizes (m, n, k) of the matrix product."""
+        m, n, k = self.workload.dims
+        return m, n, k
+
+    def operator(self, inputs: Mapping[str, np.ndarray], schedule: Mapping[str, Any] | None) -> Any:
+        return kernels.Dense(
+            inputs["weight"],
+            inputs.get("bias"),
+            self.workload.activation,
+            isa=self.target.isa,
+            threads=self.target.num_cores,
+            schedule=schedule,
+        )
+
+    def _decisions(self) -> tuple[Decision, ...]:
+        m, n, k = self.product
+        columns = self._packed_columns(n)
+        mr, nr = self._tile_decisions(m, columns)
+        widest = max(nr for _, nr in self._tiles if nr <= columns)
+        halves = any(self._halves(threads_m) for threads_m in self._thread_splits())
+        return (
+            Decision("algorithm", ("direct", "strassen") if halves else ("direct",)),
+            mr,
+            nr,
+            Decision("mc", parts(m, at_least=_MIN_MC)),
+            Decision("kc", parts(k, at_least=_MIN_KC)),
+            Decision("nc", parts(columns, at_least=widest)),
+            Decision("order", ("m_inner", "n_inner")),
+            Decision("pack_a", (False, True)),
+            *self._stream_decisions(),
+        )
+
+    def _halves(self, threads_m: int) -> bool:
+        """Whether Strassen's algorithm applies, and may gain."""
+        m, n, k = self.product
+        unit = 2 * self.target.lanes * (self.target.num_cores // threads_m)
+        large = m * n * k >= _LEAST_PRODUCTS and m // threads_m >= _MIN_MC
+        return self._may_halve and self.workload.dtype == "float32" and large and k % 2 == 0 and n % unit == 0
+
+    @cached_property
+    def _without_effect(self) -> Mapping[str, Any]:
+        """What a schedule by Strassen's algorithm says of all else: the kernel's choice for the whole, or nearly."""
+        values = self._default_values()
+        others = (d for d in self.decisions if d.name not in ("algorithm", "threads_m"))
+        return {d.name: min(d.choices, key=partial(distance, values[d.name])) for d in others}
+
+    def _is_worth_building(self, values: Mapping[str, Any]) -> bool:
+        v = values
+        if v["algorithm"] == "strassen":
+            return self._halves(v["threads_m"]) and self._without_effect.items() <= v.items()
+        mr, nr, mc, kc, nc = v["mr"], v["nr"], v["mc"], v["kc"], v["nc"]
+        m, n, k = self.product
+        if not self._fills_pipeline(mr, nr, m) or mc < mr or nc < nr:
+            return False
+        if v["pack_a"] and m == 1:
+            return False
+        if v["prefetch_next"] and v["order"] == "n_inner" and (kc < k or nc >= n):  # no next block
+            return False
+        if m <= mr:  # one row tile: nothing is read twice but A, which is small, and both orders are one
+            return v["order"] == "n_inner"
+        return self._fits_l2(kc * nc if v["order"] == "n_inner" else mc * kc)
+
+    def _default_values(self) -> Mapping[str, Any]:
+        m, n, k = self.product
+        isa, threads, dtype = self.target.isa, self.target.num_cores, self.workload.dtype
+        return kernels.default_dense_schedule(m, n, k, isa, threads, dtype, fast=self._may_halve)

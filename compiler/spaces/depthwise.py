@@ -1,0 +1,70 @@
+"""What ``kernels.Conv2d`` lets a schedule decide where each channel has a kernel of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from compiler.spaces.base import KernelSpace, even_part, merged, parts
+from compiler.spaces.conv2d import make_operator
+from compiler.workloads.schedule import Decision
+from compiler.workloads.workload import Workload
+
+_MIN_COLUMNS = 4  # a narrower strip has too few sums to hide the latency of FMA
+
+
+def is_depthwise(workload: Workload) -> bool:
+    """Whether the kernel for depthwise convolutions computes it."""
+    s = workload.sizes
+    return s["groups"] == s["c"] == s["o"] and workload.dtype == "float32"
+
+
+class DepthwiseKernelSpace(KernelSpace):
+    """``columns channels threads_m``.
+
+    Strips are offered up to the widest there are, which the kernel takes by itself, and only of widths that it would
+    not even out; likewise the channels of a thread's share.
+    """
+
+    cold_weights = True
+
+    def operator(self, inputs: Mapping[str, np.ndarray], schedule: Mapping[str, Any] | None) -> Any:
+        return make_operator(self.workload, self.target, inputs, schedule)
+
+    def _decisions(self) -> tuple[Decision, ...]:
+        _, _, ow, _ = self.workload.output_shape
+        widest = self._kernel_schedule["columns"]
+        columns = {even_part(ow, most) for most in range(min(_MIN_COLUMNS, widest), widest + 1)}
+        threads = self._thread_decision("threads_m")
+        shares = {self._share(threads_m) for threads_m in threads.choices}
+        vectors = merged(*(self._passes(share) for share in shares))
+        channels = Decision("channels", tuple(count * self.target.lanes for count in vectors))
+        return Decision("columns", merged(tuple(columns))), channels, threads
+
+    def _share(self, threads_m: Any) -> int:
+        """Vectors of channels of the busiest thread."""
+        vectors = -(-self.workload.sizes["c"] // self.target.lanes)
+        return -(-vectors // (self.target.num_cores // threads_m))
+
+    def _passes(self, share: int) -> tuple[int, ...]:
+        """How many vectors of a thread's share may be computed at a time, the kernel's own choice among them."""
+        usual = self._kernel_schedule["channels"] // self.target.lanes
+        return merged(parts(share, at_least=1), (even_part(share, usual),))
+
+    def _is_worth_building(self, values: Mapping[str, Any]) -> bool:
+        vectors, share = values["channels"] // self.target.lanes, self._share(values["threads_m"])
+        return vectors in self._passes(share) and even_part(share, vectors) == vectors
+
+    def _default_values(self) -> Mapping[str, Any]:
+        values = self._kernel_schedule
+        vectors = even_part(self._share(values["threads_m"]), values["channels"] // self.target.lanes)
+        return values | {"channels": vectors * self.target.lanes}
+
+    @cached_property
+    def _kernel_schedule(self) -> dict[str, Any]:
+        s = self.workload.sizes
+        weight = np.zeros(self.workload.input_shapes["weight"], np.float32)
+        return self.operator({"weight": weight}, None).schedule(s["n"], s["h"], s["w"])

@@ -1,0 +1,1 @@
+"""What is computed and how it is scheduled: operators, workloads, targets, schedules, layers and records."""

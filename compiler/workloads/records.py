@@ -1,0 +1,546 @@
+"""The memory of every search: one SQLite file, one row a measurement, failures too; and what models have chosen.
+
+The file is an ordinary SQLite 3 database in WAL mode, recognised by ``PRAGMA application_id`` = ``APPLICATION_ID`` and
+``PRAGMA user_version``, which is ``SCHEMA_VERSION`` once this program has opened it: files of earlier versions get what
+they lack, and keep what they have. JSON is canonical: keys sorted, no spaces, no NaN.
+
+In the table ``measurement`` (``SCHEMA`` below) a row never changes once it is written, and ``id`` is the order in
+which measurements finished:
+
+    workload     Workload.to_json()
+    target       Target.to_json() less the figures that take no part in comparison (measured peak and bandwidth)
+    backend      the schedule's backend, a column of its own so that it can be asked for
+    schedule     values of the schedule's decisions: {"decision": choice}
+    run_secs     raw samples, seconds a run: [0.0021, 0.0020]; [] for a failure
+    error        one line, why it failed; NULL for a success
+    median_secs  median of run_secs, so that the index can order by it; NULL for a failure
+    strategy     what proposed the schedule; NULL where unknown
+    seed         of the search; NULL where unknown
+    unix_secs    when the measurement finished
+
+What is fastest alone need not be so between the other layers of a model. So the table ``choice`` (``CHOICES`` below,
+since version 2) holds what a model as a whole runs fastest by, one row for each of its workloads that has a choice:
+
+    model        :func:`model_key` of its workloads
+    target       that the model is built for, as above: its ``num_cores`` are the threads of the whole
+    workload     as above
+    schedule     as above, of our kernels
+    threads      that layers of this workload run on, between 1 and those of the whole
+    unix_secs    when it was chosen
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import sqlite3
+import statistics
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from compiler.workloads.schedule import Schedule
+from compiler.workloads.target import Target
+from compiler.workloads.workload import Workload
+
+APPLICATION_ID = 0x4C4F4F50  # "LOOP"
+SCHEMA = """CREATE TABLE measurement (
+    id INTEGER PRIMARY KEY,
+    workload TEXT NOT NULL,
+    target TEXT NOT NULL,
+    backend TEXT NOT NULL,
+    schedule TEXT NOT NULL,
+    run_secs TEXT NOT NULL,
+    error TEXT,
+    median_secs REAL,
+    strategy TEXT,
+    seed INTEGER,
+    unix_secs REAL NOT NULL
+)"""
+INDEX = "CREATE INDEX fastest ON measurement (workload, target, median_secs, backend)"
+CHOICES = """CREATE TABLE choice (
+    model TEXT NOT NULL,
+    target TEXT NOT NULL,
+    workload TEXT NOT NULL,
+    schedule TEXT NOT NULL,
+    threads INTEGER NOT NULL,
+    unix_secs REAL NOT NULL,
+    PRIMARY KEY (model, target, workload)
+)"""
+# What each version added to the one before it; the first to nothing.
+ADDED = ((SCHEMA, INDEX), (CHOICES,))
+SCHEMA_VERSION = len(ADDED)
+
+COLUMNS = tuple(line.split()[0] for line in SCHEMA.splitlines()[1:-1])
+BEST_ROWS = 16  # how many of the fastest rows may hold the best schedule
+CHOSEN_BACKEND = "kernel"  # what choices are between
+BUSY_SECS = 30.0  # how long to wait for another process that is writing
+
+_CHOICE_COLUMNS = tuple(line.split()[0] for line in CHOICES.splitlines()[1:-2])
+_SELECT = f"SELECT {', '.join(COLUMNS)} FROM measurement"  # noqa: S608 - constants only
+_INSERT = f"INSERT INTO measurement ({', '.join(COLUMNS[1:])}) VALUES ({', '.join('?' * len(COLUMNS[1:]))})"  # noqa: S608
+_SELECT_CHOICES = f"SELECT {', '.join(_CHOICE_COLUMNS)} FROM choice WHERE model = ? AND target = ? ORDER BY workload"  # noqa: S608
+_INSERT_CHOICE = f"INSERT INTO choice ({', '.join(_CHOICE_COLUMNS)}) VALUES ({', '.join('?' * len(_CHOICE_COLUMNS))})"  # noqa: S608
+_TARGET_TYPES = {
+    "name": str,
+    "isa": str,
+    "vector_bits": int,
+    "num_vector_registers": int,
+    "cache_bytes": list,
+    "num_cores": int,
+}
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one schedule did: samples, each the mean seconds of a run, or the reason why there are none.
+
+    Raises:
+        ValueError: samples that are not finite and positive; both samples and an error, or neither.
+    """
+
+    run_secs: tuple[float, ...]
+    error: str | None = None
+
+    def __post_init__(self) -> None:
+        if bool(self.run_secs) != (self.error is None):
+            raise ValueError(f"a measurement has either samples or an error, got {self.run_secs} and {self.error!r}")
+        if not all(math.isfinite(secs) and secs > 0 for secs in self.run_secs):
+            raise ValueError(f"samples must be finite and positive seconds, got {self.run_secs}")
+
+    @property
+    def ok(self) -> bool:
+        return self.error is None
+
+    @property
+    def median_secs(self) -> float:
+        """Median of the samples.
+
+        Raises:
+            ValueError: the measurement failed.
+        """
+        if self.error is not None:
+            raise ValueError(f"a failed measurement has no time: {self.error}")
+        return statistics.median(self.run_secs)
+
+
+@dataclass(frozen=True)
+class Record:
+    """One measurement and what it is a measurement of. ``seed`` and ``strategy`` name the search that made it."""
+
+    workload: Workload
+    target: Target
+    schedule: Schedule
+    measurement: Measurement
+    strategy: str | None = None
+    seed: int | None = None
+    unix_secs: float = dataclasses.field(default_factory=time.time)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the layers of one workload run by in a model: a schedule of our kernels, and the number of threads.
+
+    Raises:
+        ValueError: fewer threads than one, or a schedule of another backend.
+    """
+
+    workload: Workload
+    schedule: Schedule
+    threads: int
+
+    def __post_init__(self) -> None:
+        if self.threads < 1:
+            raise ValueError(f"threads must be at least 1, got {self.threads}")
+        if self.schedule.backend != CHOSEN_BACKEND:
+            raise ValueError(f"a choice is a schedule of {CHOSEN_BACKEND}, got one of {self.schedule.backend}")
+
+
+def model_key(workloads: Iterable[Workload]) -> str:
+    """What choices know a model by: the SHA-256 of its layers' workloads in their order, as hexadecimal digits.
+
+    Models that differ in their weights alone are the same. On how many threads a model runs is said by its target.
+    """
+    return hashlib.sha256(_canonical([workload.to_json() for workload in workloads]).encode()).hexdigest()
+
+
+def ranked(records: Iterable[Record]) -> list[Record]:
+    """Each schedule that succeeded, as its first record with the samples of all, fastest first by their median.
+
+    The fastest of many single readings is a lucky one more often than not. So schedules that were measured more than
+    once go before those that were not.
+    """
+    of_schedule: dict[tuple[Workload, Target, Schedule], list[Record]] = {}
+    for record in records:
+        if record.measurement.ok:
+            of_schedule.setdefault((record.workload, record.target, record.schedule), []).append(record)
+
+    def pooled(same: list[Record]) -> Record:
+        return dataclasses.replace(
+            same[0], measurement=Measurement(sum((record.measurement.run_secs for record in same), start=()))
+        )
+
+    readings = [(len(same) == 1, pooled(same)) for same in of_schedule.values()]
+    return [record for _, record in sorted(readings, key=lambda one: (one[0], one[1].measurement.median_secs))]
+
+
+def fastest(records: Iterable[Record]) -> Record | None:
+    """The first of :func:`ranked`; None where nothing succeeded."""
+    return next(iter(ranked(records)), None)
+
+
+class Records:
+    """A records file, made where there is none; its format stands at the top of this module.
+
+    A Records is itself a function ``(workload, target) -> schedule``: the best one on record. Any number of processes
+    may read and write one file at the same time. What ``add`` has returned from survives the end of the process, even
+    by SIGKILL; a loss of power may cost the last records, but never the file.
+
+    Raises:
+        ValueError: the file is no records file, or cannot be read and written. It is left as it was.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path).absolute()
+        _check_place(self.path)
+        with _explained(self.path):
+            if self.path.exists() and self.path.stat().st_size > 0:
+                _check_header(self.path)
+            self._connection = sqlite3.connect(self.path, timeout=BUSY_SECS, isolation_level=None)
+            try:
+                _prepare(self.path, self._connection)
+            except BaseException:
+                self._connection.close()
+                raise
+        self._connection.text_factory = bytes  # decoded row by row, so that an error can name its row
+
+    def add(self, record: Record) -> None:
+        """Writes one record; it is committed when this returns."""
+        measurement = record.measurement
+        row = (
+            _canonical(record.workload.to_json()),
+            target_key(record.target),
+            record.schedule.backend,
+            _canonical(record.schedule.to_json()["values"]),
+            _canonical(measurement.run_secs),
+            measurement.error,
+            measurement.median_secs if measurement.ok else None,
+            record.strategy,
+            record.seed,
+            record.unix_secs,
+        )
+        with _explained(self.path):
+            self._connection.execute(_INSERT, row)
+
+    def query(
+        self, workload: Workload | None = None, target: Target | None = None, backend: str | None = None
+    ) -> list[Record]:
+        """The records that match everything given, in the order in which they were added.
+
+        Raises:
+            ValueError: a row does not parse; the message names it.
+        """
+        conditions, parameters = _conditions(workload, target, backend)
+        return self._select(f"WHERE {conditions} ORDER BY id", parameters)
+
+    def best(self, workload: Workload, target: Target, backend: str | None = None) -> Record | None:
+        """The :func:`fastest`, looked for among the schedules that were measured more than once; where none was, among
+        those of the ``BEST_ROWS`` fastest rows. None where nothing succeeded.
+        """
+        conditions, parameters = _conditions(workload, target, backend)
+        rows = f"{conditions} AND median_secs IS NOT NULL"
+        repeated = f"{rows} GROUP BY backend, schedule HAVING COUNT(*) > 1"
+        leading = f"{rows} ORDER BY median_secs, id LIMIT {BEST_ROWS}"
+        for candidates in (repeated, leading):
+            same = f"(backend, schedule) IN (SELECT backend, schedule FROM measurement WHERE {candidates})"  # noqa: S608
+            if found := fastest(self._select(f"WHERE {rows} AND {same} ORDER BY id", parameters * 2)):
+                return found
+        return None
+
+    def __call__(self, workload: Workload, target: Target) -> Schedule | None:
+        """The schedule of the best record, of whichever backend."""
+        record = self.best(workload, target)
+        return record.schedule if record else None
+
+    def choose(self, model: str, target: Target, choices: Iterable[Choice]) -> None:
+        """Replaces all choices of a model on a target, by none at all where ``choices`` is empty.
+
+        Args:
+            model: its :func:`model_key`.
+            target: that it is built for.
+
+        Raises:
+            ValueError: two choices for one workload, or more threads than the target's.
+        """
+        rows = [
+            (
+                model,
+                target_key(target),
+                _canonical(choice.workload.to_json()),
+                _canonical(choice.schedule.to_json()["values"]),
+                _checked_threads(choice, target).threads,
+                time.time(),
+            )
+            for choice in choices
+        ]
+        if len({row[2] for row in rows}) != len(rows):
+            raise ValueError("there are two choices for one workload")
+        with _explained(self.path):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                self._connection.execute(
+                    "DELETE FROM choice WHERE model = ? AND target = ?", (model, target_key(target))
+                )
+                self._connection.executemany(_INSERT_CHOICE, rows)
+            except BaseException:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+
+    def chosen(self, model: str, target: Target) -> dict[Workload, Choice]:
+        """What :meth:`choose` was last told of this model on this target.
+
+        Raises:
+            ValueError: a row does not parse; the message names its workload.
+        """
+        with _explained(self.path):
+            rows = self._connection.execute(_SELECT_CHOICES, (model, target_key(target))).fetchall()
+        choices = [_parse_choice(self.path, dict(zip(_CHOICE_COLUMNS, row, strict=True)), target) for row in rows]
+        return {choice.workload: choice for choice in choices}
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def __enter__(self) -> Records:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _select(self, clause: str, parameters: list[str]) -> list[Record]:
+        with _explained(self.path):
+            rows = self._connection.execute(f"{_SELECT} {clause}", parameters).fetchall()
+        return [_parse(self.path, dict(zip(COLUMNS, row, strict=True))) for row in rows]
+
+
+def target_key(target: Target) -> str:
+    """Canonical JSON of the fields in which two equal targets agree."""
+    compared = {field.name for field in dataclasses.fields(Target) if field.compare}
+    return _canonical({name: value for name, value in target.to_json().items() if name in compared})
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _conditions(workload: Workload | None, target: Target | None, backend: str | None) -> tuple[str, list[str]]:
+    wanted = {
+        "workload = ?": workload and _canonical(workload.to_json()),
+        "target = ?": target and target_key(target),
+        "backend = ?": backend,
+    }
+    given = {condition: value for condition, value in wanted.items() if value is not None}
+    return " AND ".join(["TRUE", *given]), list(given.values())
+
+
+def _check_place(path: Path) -> None:
+    if not path.parent.is_dir():
+        raise ValueError(f"records file {path}: there is no directory {path.parent}; create it or choose another path")
+    if path.exists() and not path.is_file():
+        kind = "a directory" if path.is_dir() else "not a regular file"
+        raise ValueError(f"records file {path}: it is {kind}; choose the path of a file")
+    # SQLite keeps its log beside the file, so the directory matters even for a file that exists.
+    for place in (path.parent, path):
+        if place.exists() and not os.access(place, os.R_OK | os.W_OK, effective_ids=True):
+            raise ValueError(f"records file {path}: no permission to read and write {place}; choose another path")
+
+
+def _check_header(path: Path) -> None:
+    """Refuses what is no records file by its first page alone, before anything is written.
+
+    ``immutable`` takes no lock, makes no file and ignores the write-ahead log. The two numbers are right all the same,
+    since :func:`_prepare` writes them before it turns the log on. Only a version that was raised since may stand in
+    the log alone; :func:`_prepare` looks at it again. ``writable_schema`` keeps SQLite from comparing the size of the
+    file with the number of pages in its header: they differ when a process is killed while it copies the log into the
+    file, and opening the file properly repairs that.
+    """
+    with _connected(f"{path.as_uri()}?mode=ro&immutable=1") as connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+        version = _version(connection)
+    if application_id != APPLICATION_ID:
+        raise ValueError(f"records file {path}: it is a database of another program; choose another path")
+    _check_version(path, version)
+
+
+def _check_version(path: Path, version: int) -> None:
+    if not 1 <= version <= SCHEMA_VERSION:
+        raise ValueError(
+            f"records file {path}: its schema version is {version} and this program reads 1 to {SCHEMA_VERSION}; "
+            "use the program that wrote it or choose another path"
+        )
+
+
+@contextmanager
+def _connected(uri: str) -> Iterator[sqlite3.Connection]:
+    connection = sqlite3.connect(uri, uri=True)
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def _prepare(path: Path, connection: sqlite3.Connection) -> None:
+    """Makes the tables that the file lacks, all of them in an empty one, and turns the write-ahead log on."""
+    if _version(connection) < SCHEMA_VERSION:
+        connection.execute("BEGIN IMMEDIATE")
+        version = _version(connection)  # another process may have been faster
+        _check_tables(connection, version)
+        for statement in _statements(ADDED[version:]):
+            connection.execute(statement)
+        if version == 0:
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        connection.execute("COMMIT")
+    _check_version(path, _version(connection))
+    _check_tables(connection, SCHEMA_VERSION)
+    _use_write_ahead_log(connection)
+    connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def _statements(added: Iterable[tuple[str, ...]]) -> list[str]:
+    return [statement for statements in added for statement in statements]
+
+
+def _check_tables(connection: sqlite3.Connection, version: int) -> None:
+    # Compared to the letter, since a view or a trigger in a file from elsewhere would run whenever the file is used.
+    found = connection.execute("SELECT sql FROM sqlite_master WHERE substr(name, 1, 7) <> 'sqlite_'").fetchall()
+    if sorted(sql for (sql,) in found) != sorted(_statements(ADDED[:version])):
+        raise sqlite3.DatabaseError(f"its tables are not those of schema version {version}")
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return connection.execute("PRAGMA user_version").fetchone()[0]
+
+
+def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
+    # SQLite does not wait its timeout out here when another process turns the log on at the same moment.
+    deadline = time.monotonic() + BUSY_SECS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:  # noqa: PERF203 - it waits anyway
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        damaged = type(error) is sqlite3.DatabaseError  # its subclasses are about the statement or the surroundings
+        problem = "it is no records file, or a damaged one" if damaged else "it cannot be used"
+        raise ValueError(f"records file {path}: {problem} ({error}); choose another path") from error
+
+
+def _parse(path: Path, row: dict[str, Any]) -> Record:
+    try:
+        return _record({name: value.decode() if isinstance(value, bytes) else value for name, value in row.items()})
+    except (KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
+        raise ValueError(f"records file {path}: row {row['id']} is no measurement: {_one_line(error)}") from error
+
+
+def _parse_choice(path: Path, row: dict[str, Any], target: Target) -> Choice:
+    try:
+        text = {name: value.decode() if isinstance(value, bytes) else value for name, value in row.items()}
+        choice = Choice(
+            _workload(text["workload"]),
+            _schedule(CHOSEN_BACKEND, text["schedule"]),
+            _expect("threads", text["threads"], int),
+        )
+        return _checked_threads(choice, target)
+    except (KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
+        where = f"the choice for {row['workload']!r:.120}"
+        raise ValueError(f"records file {path}: {where} is none: {_one_line(error)}") from error
+
+
+def _checked_threads(choice: Choice, target: Target) -> Choice:
+    if choice.threads > target.num_cores:
+        raise ValueError(f"threads must be between 1 and the target's {target.num_cores}, got {choice.threads}")
+    return choice
+
+
+def _one_line(error: Exception) -> str:
+    return f"missing {error}" if isinstance(error, KeyError) else str(error).splitlines()[0]
+
+
+def _record(row: dict[str, Any]) -> Record:
+    """The record in a row. Files are passed around, so nothing in one is trusted: what has the wrong shape raises."""
+    samples = _expect("run_secs", json.loads(row["run_secs"]), list)
+    measurement = Measurement(
+        tuple(float(_expect("run_secs", secs, int, float)) for secs in samples),
+        _expect("error", row["error"], str, type(None)),
+    )
+    if row["median_secs"] != (measurement.median_secs if measurement.ok else None):
+        raise ValueError(f"median_secs is {row['median_secs']}, which is not the median of run_secs")
+    if not math.isfinite(_expect("unix_secs", row["unix_secs"], float)):
+        raise ValueError(f"unix_secs is {row['unix_secs']}")
+    return Record(
+        workload=_workload(row["workload"]),
+        target=_target(row["target"]),
+        schedule=_schedule(_expect("backend", row["backend"], str), row["schedule"]),
+        measurement=measurement,
+        strategy=_expect("strategy", row["strategy"], str, type(None)),
+        seed=_expect("seed", row["seed"], int, type(None)),
+        unix_secs=row["unix_secs"],
+    )
+
+
+def _schedule(backend: str, text: str) -> Schedule:
+    values = _expect("schedule", json.loads(text), dict)
+    for name, value in values.items():
+        _expect(name, value, bool, int, str, list)
+        for element in value if isinstance(value, list) else ():
+            _expect(name, element, int)
+    return Schedule(backend, values)
+
+
+@lru_cache  # of thousands of rows, most are of few workloads and targets
+def _workload(text: str) -> Workload:
+    workload = Workload.from_json(json.loads(text))
+    if _canonical(workload.to_json()) != text:
+        raise ValueError(f"workload is not canonical: {text}")
+    return workload
+
+
+@lru_cache
+def _target(text: str) -> Target:
+    fields = _expect("target", json.loads(text), dict)
+    for name, kind in _TARGET_TYPES.items():
+        _expect(name, fields[name], kind)
+    for size in fields["cache_bytes"]:
+        _expect("cache_bytes", size, int)
+    target = Target.from_json(fields)
+    if target_key(target) != text:
+        raise ValueError(f"target is not canonical: {text}")
+    return target
+
+
+def _expect(name: str, value: Any, *kinds: type) -> Any:
+    """The value, where its type is exactly one of ``kinds``: True is no int here."""
+    if type(value) not in kinds:
+        raise TypeError(f"{name} is {value!r:.80}, not {' or '.join(kind.__name__ for kind in kinds)}")
+    return value

@@ -1,0 +1,38 @@
+"""How far a matrix product by Strassen's algorithm, in Winograd's form, may be off the exact sum in float32.
+
+Strassen, Gaussian Elimination is not Optimal (1969); kernels/cpp/dense/strassen.cc has its seven products. What it errs
+by is bounded by norms and not element by element (Higham, Accuracy and Stability of Numerical Algorithms, 23.2.2): by
+how large its sums of quarters are, though they cancel.
+"""
+
+from __future__ import annotations
+
+from math import sqrt
+
+import numpy as np
+
+_UNIT = float(np.finfo(np.float32).eps) / 2
+_DEVIATIONS = 6
+_SUMS = 10  # on the way of one product: three of quarters on each side, and four of products
+
+
+def error_bound(x: np.ndarray, weight: np.ndarray) -> float:
+    """How far a float32 answer can be off, but for one in a thousand million: x (m, k), weight (n, k), k even.
+
+    As in :func:`compiler.workloads.winograd.error_bound`, roundings and the signs of products are taken to be independent, so
+    that variances add up; sums of quarters are bounded by magnitudes. Which rows and columns meet in them is the
+    kernel's to choose, so each is taken to be as large as the largest of all, for each of k.
+    """
+    half = x.shape[1] // 2
+    left, right = np.split(np.abs(x).astype(np.float64).max(axis=0), [half])
+    upper, lower = np.split(np.abs(weight).astype(np.float64).max(axis=0), [half])
+    # A11 and A21 are bounded by `left`, A12 and A22 by `right`; B11 and B12 by `upper`, B21 and B22 by `lower`.
+    s1, s3, t1, t3 = left + right, 2 * left, 2 * upper, 2 * lower
+    s2, t2 = s1 + left, lower + t1
+    s4, t4 = right + s2, t2 + lower
+    p1, p2, p3, p4, p5, p6, p7 = (
+        float(np.sum((s * t) ** 2))
+        for s, t in ((left, upper), (right, lower), (s4, lower), (right, t4), (s1, t1), (s2, t2), (s3, t3))
+    )
+    variance = max(p1 + p2, p1 + p6 + p5 + p3, p1 + p6 + p7 + p4, p1 + p6 + p7 + p5)
+    return _DEVIATIONS * _UNIT * sqrt((half + _SUMS) * variance)

@@ -1,0 +1,150 @@
+"""Winograd's minimal filtering F(m×m, r×r): its matrices, and how far float32 arithmetic may be off the exact sum.
+
+Y = Aᵀ·[Σ_c (G·g·Gᵀ) ⊙ (Bᵀ·d·B)]·A for tiles d of t×t inputs, t = m + r - 1, and Y of m×m outputs, where Aᵀ, G and Bᵀ
+follow from t - 1 points and infinity (Toom-Cook). Lavin, Gray: Fast Algorithms for Convolutional Neural Networks (CVPR
+2016). A kernel with a stride s is one without over the s² phases of the image, with r = ceil(kernel / s) taps a side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import sqrt
+from typing import NamedTuple
+
+import numpy as np
+from numpy.polynomial import polynomial
+
+from compiler.workloads.workload import Workload
+
+Array = np.ndarray
+
+
+@dataclass(frozen=True)
+class Winograd:
+    """One algorithm.
+
+    Attributes:
+        kernel: the convolution's kernel is this many taps a side.
+        stride: of the convolution, both ways.
+        outputs: m.
+        points: those that are not infinite.
+    """
+
+    kernel: int
+    stride: int
+    outputs: int
+    points: tuple[float, ...]
+
+    @property
+    def size(self) -> int:
+        """t, inputs of a phase that a tile is wide."""
+        return len(self.points) + 1
+
+    @property
+    def taps(self) -> int:
+        """r, of a phase."""
+        return self.size - self.outputs + 1
+
+    def applies(self, workload: Workload) -> bool:
+        s = workload.sizes
+        return (
+            s["kh"] == s["kw"] == self.kernel
+            and s["stride_h"] == s["stride_w"] == self.stride
+            and s["dilation_h"] == s["dilation_w"] == s["groups"] == 1
+            and workload.dtype == "float32"
+        )
+
+
+_FOUR = (0, 1, -1)
+_SIX = (0, 0.625, -0.625, 1.5, -1.5)
+# By the algorithm's name in a schedule: those of the kernels.
+ALGORITHMS: Mapping[str, Winograd] = {
+    "winograd2": Winograd(kernel=3, stride=1, outputs=2, points=_FOUR),
+    "winograd3": Winograd(kernel=7, stride=2, outputs=3, points=_SIX),
+    "winograd4": Winograd(kernel=3, stride=1, outputs=4, points=_SIX),
+}
+
+_UNIT = float(np.finfo(np.float32).eps) / 2
+_DEVIATIONS = 6
+
+
+class Matrices(NamedTuple):
+    """``at`` (m, t), ``g`` (t, r) and ``bt`` (t, t)."""
+
+    at: Array
+    g: Array
+    bt: Array
+
+
+def matrices(points: Sequence[float], taps: int) -> Matrices:
+    """The matrices of F(m, r) for t - 1 different finite points and r taps, in float64."""
+    size = len(points) + 1
+    rows = size - taps + 1
+    at, g, bt = np.zeros((rows, size)), np.zeros((size, taps)), np.zeros((size, size))
+    for i, point in enumerate(points):
+        others = [other for j, other in enumerate(points) if j != i]
+        bt[i, :-1] = polynomial.polyfromroots(others)
+        g[i] = point ** np.arange(taps) / np.prod(point - np.array(others))
+        at[:, i] = point ** np.arange(rows)
+    bt[-1] = polynomial.polyfromroots(points)
+    g[-1, -1] = at[-1, -1] = 1
+    return Matrices(at, g, bt)
+
+
+def phases_of_images(x: Array, stride: int) -> Array:
+    """(n, s·h, s·w, c) -> (n, h, w, s²·c)."""
+    n, h, w, c = x.shape
+    split = x.reshape(n, h // stride, stride, w // stride, stride, c)
+    return split.transpose(0, 1, 3, 2, 4, 5).reshape(n, h // stride, w // stride, -1)
+
+
+def phases_of_kernels(weight: Array, stride: int, taps: int) -> Array:
+    """(o, c, kernel, kernel) -> (o, s²·c, r, r), with zeros for taps that the kernel lacks."""
+    o, c, kernel, _ = weight.shape
+    missing = (0, stride * taps - kernel)
+    split = np.pad(weight, [(0, 0), (0, 0), missing, missing]).reshape(o, c, taps, stride, taps, stride)
+    return split.transpose(0, 3, 5, 1, 2, 4).reshape(o, -1, taps, taps)
+
+
+def error_bound(x: Array, weight: Array, pads: tuple[int, int, int, int], algorithm: Winograd) -> Array:
+    """How far a float32 answer can be off, for each output, but for one in a thousand million.
+
+    For x (n, h, w, c), weight (o, c, kernel, kernel) and pads (top, left, bottom, right): (n, oh, ow, o), float64.
+
+    A worst-case bound is n·u times the algorithm with absolute values for all of its numbers, u = 2⁻²⁴ and n the
+    roundings on the way of one product: thousands of times what is ever seen, since neither do n roundings all go the
+    same way, nor do products of many channels all have one sign. So it is taken that roundings are independent and of
+    mean zero (Higham, Mary: A New Approach to Probabilistic Rounding Error Analysis, SISC 2019), and so are the signs
+    of the products, as those of random inputs are. Then variances add up where magnitudes would: within tiles
+    transformed by |G| and |Bᵀ| (the worst case still), products are squared, summed over channels, and brought to the
+    outputs by (Aᵀ)². The bound is six standard deviations, 6·u·√(n·that).
+    """
+    stride, taps = algorithm.stride, algorithm.taps
+    at, g, bt = (np.abs(matrix) for matrix in matrices(algorithm.points, taps))
+    m, size = at.shape
+    n, h, w, _ = x.shape
+    top, left, bottom, right = pads
+    oh = (h + top + bottom - algorithm.kernel) // stride + 1
+    ow = (w + left + right - algorithm.kernel) // stride + 1
+    rows, columns = -(-oh // m), -(-ow // m)
+    padding = (
+        (top, stride * (rows * m + taps - 1) - h - top),
+        (left, stride * (columns * m + taps - 1) - w - left),
+    )
+    padded = np.pad(np.abs(x).astype(np.float64), [(0, 0), *padding, (0, 0)])
+    image = phases_of_images(padded, stride)
+    kernels = phases_of_kernels(np.abs(weight).astype(np.float64), stride, taps)
+    c = image.shape[-1]
+    windows = np.lib.stride_tricks.sliding_window_view(image, (size, size), axis=(1, 2))
+    tiles = windows[:, ::m, ::m].reshape(-1, c, size, size)
+    inputs = (bt @ tiles @ bt.T) ** 2
+    weights = (g @ kernels @ g.T) ** 2
+    products = inputs.transpose(2, 3, 0, 1) @ weights.transpose(2, 3, 1, 0)  # (t, t, tiles, o)
+    variance = at**2 @ products.transpose(2, 3, 0, 1) @ at.T**2  # (tiles, o, m, m)
+    whole = variance.reshape(n, rows, columns, -1, m, m).transpose(0, 1, 4, 2, 5, 3)
+    # A product of a matrix's row rounds as often as that has entries, each of them has a rounding of its own, and two
+    # products are on the way: along the tile's rows and along its columns.
+    roundings = c + 2 * 2 * sum(int(np.count_nonzero(matrix, axis=1).max()) for matrix in (at, g, bt))
+    merged = whole.reshape(n, rows * m, columns * m, -1)[:, :oh, :ow]
+    return _DEVIATIONS * _UNIT * sqrt(roundings) * np.sqrt(merged)

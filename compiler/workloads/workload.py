@@ -1,0 +1,169 @@
+"""What is to be computed, without any word on how: the key of the records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Any, TypeAlias
+
+from compiler.workloads.operators import OPERATORS, Operator, Shape, at_least
+
+DTYPE_BYTES: Mapping[str, int] = {"float32": 4, "bfloat16": 2}
+BIAS_BYTES = 4  # float32 whatever the dtype is: it is added to sums, which are float32
+ACTIVATIONS = ("relu", "relu6", "gelu", "sigmoid", "tanh", "silu", "hard_swish")
+
+# Dimensions of each operator, in the order in which a shape is written on the command line.
+OPERATOR_DIMS: Mapping[str, tuple[str, ...]] = {name: operator.dims for name, operator in OPERATORS.items()}
+
+Pair: TypeAlias = "int | tuple[int, int]"  # (height, width), or one number for both
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One operator on one shape.
+
+    Attributes:
+        op: a key of ``OPERATOR_DIMS``.
+        dims: sizes in the order of ``OPERATOR_DIMS[op]``.
+
+            dense: x (m, k) · weight (n, k)ᵀ -> (m, n).
+
+            conv2d: x (n, h, w, c), weight (o, c / groups, kh, kw) -> (n, oh, ow, o), with pad_top rows of zeros above
+            the image and so on, and oh = (h + pad_top + pad_bottom - dilation_h·(kh - 1) - 1) // stride_h + 1.
+
+            attention: q (batch, queries, heads, head_dim), k and v (batch, keys, heads, head_dim) -> softmax(q·kᵀ /
+            sqrt(head_dim))·v for each head, of q's shape.
+        dtype: element type of inputs, weights, residual and output; a bias is float32.
+        epilogue: what follows the sum, in order: ``"bias"``, ``"residual"``, then at most one of ``ACTIVATIONS``.
+    """
+
+    op: str
+    dims: tuple[int, ...]
+    dtype: str = "float32"
+    epilogue: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.op not in OPERATOR_DIMS:
+            raise ValueError(f"unknown op {self.op!r}; choose from: {', '.join(OPERATOR_DIMS)}")
+        if self.dtype not in DTYPE_BYTES:
+            raise ValueError(f"unknown dtype {self.dtype!r} for {self.op}; choose from: {', '.join(DTYPE_BYTES)}")
+        names = OPERATOR_DIMS[self.op]
+        if len(self.dims) != len(names) or not all(map(_is_size, names, self.dims)):
+            bounds = "sizes >= 1" if all(map(at_least, names)) else "sizes >= 1, paddings >= 0"
+            raise ValueError(f"{self.op} takes {len(names)} {bounds} ({'x'.join(names)}), got {self.dims}")
+        self.operator.check(self.sizes)
+        if self.epilogue and not self.operator.has_epilogue:
+            raise ValueError(f"{self.op} takes no epilogue, got {self.epilogue}")
+        order = [
+            *(e for e in ("bias", "residual") if e in self.epilogue),
+            *(e for e in self.epilogue if e in ACTIVATIONS),
+        ]
+        if list(self.epilogue) != order or sum(e in ACTIVATIONS for e in order) > 1:
+            raise ValueError(
+                f"epilogue {self.epilogue} is not bias, residual, one of {', '.join(ACTIVATIONS)}, in this order"
+            )
+
+    @classmethod
+    def dense(cls, m: int, n: int, k: int, dtype: str = "float32", epilogue: tuple[str, ...] = ()) -> Workload:
+        return cls("dense", (m, n, k), dtype, epilogue)
+
+    @classmethod
+    def conv2d(
+        cls,
+        n: int,
+        h: int,
+        w: int,
+        c: int,
+        o: int,
+        kernel: Pair,
+        stride: Pair = 1,
+        padding: Pair | tuple[int, int, int, int] = 0,
+        dilation: Pair = 1,
+        groups: int = 1,
+        dtype: str = "float32",
+        epilogue: tuple[str, ...] = (),
+    ) -> Workload:
+        """``padding`` is of all sides, or (height, width), or (top, left, bottom, right)."""
+        pads = padding if isinstance(padding, tuple) and len(padding) == 4 else _pair(padding) * 2
+        dims = (n, h, w, c, o, *_pair(kernel), *_pair(stride), *pads, *_pair(dilation), groups)
+        return cls("conv2d", dims, dtype, epilogue)
+
+    @classmethod
+    def attention(
+        cls, batch: int, heads: int, queries: int, keys: int, head_dim: int, dtype: str = "float32"
+    ) -> Workload:
+        return cls("attention", (batch, heads, queries, keys, head_dim), dtype)
+
+    @property
+    def operator(self) -> Operator:
+        return OPERATORS[self.op]
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Sizes by the name of their dimension."""
+        return dict(zip(OPERATOR_DIMS[self.op], self.dims, strict=True))
+
+    @property
+    def activation(self) -> str | None:
+        return next((e for e in self.epilogue if e in ACTIVATIONS), None)
+
+    @property
+    def output_shape(self) -> Shape:
+        return self.operator.output(self.sizes)
+
+    @property
+    def input_shapes(self) -> dict[str, Shape]:
+        """Shapes of the tensors that are read, by name; those that the epilogue reads come last."""
+        shapes = self.operator.inputs(self.sizes)
+        if "bias" in self.epilogue:
+            shapes["bias"] = self.output_shape[-1:]
+        if "residual" in self.epilogue:
+            shapes["residual"] = self.output_shape
+        return shapes
+
+    @property
+    def reduction(self) -> int:
+        """How many products each output element sums up."""
+        return self.operator.reduction(self.sizes)
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations of the sum; an FMA counts as two, the epilogue and a softmax as none.
+
+        A convolution's products with padding count, and so they do where an algorithm needs fewer.
+        """
+        return self.operator.flops(self.sizes)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that must cross memory at least once: of each input and weight what is read of it, and the output."""
+        elements = prod(self.output_shape) - self.operator.unread(self.sizes)
+        elements += sum(prod(shape) for name, shape in self.input_shapes.items() if name != "bias")
+        return elements * DTYPE_BYTES[self.dtype] + prod(self.input_shapes.get("bias", (0,))) * BIAS_BYTES
+
+    def roofline_secs(self, peak_gflops: float, bandwidth_gbs: float) -> float:
+        """Least seconds a run can take: the larger of its arithmetic at the peak and its bytes at the bandwidth.
+
+        Williams, Waterman, Patterson: Roofline (CACM 2009).
+        """
+        return max(self.flops / (peak_gflops * 1e9), self.bytes / (bandwidth_gbs * 1e9))
+
+    def to_json(self) -> dict[str, Any]:
+        return {"op": self.op, "dims": list(self.dims), "dtype": self.dtype, "epilogue": list(self.epilogue)}
+
+    @classmethod
+    def from_json(cls, fields: Mapping[str, Any]) -> Workload:
+        return cls(fields["op"], tuple(fields["dims"]), fields["dtype"], tuple(fields["epilogue"]))
+
+    def __str__(self) -> str:
+        shape = "x".join(map(str, self.dims))
+        return " ".join([self.op, shape, self.dtype, *self.epilogue])
+
+
+def _is_size(name: str, size: Any) -> bool:
+    return type(size) is int and size >= at_least(name)
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    return value if isinstance(value, tuple) else (value, value)

@@ -1,0 +1,1 @@
+"""Forms of nodes and layers that several passes recognize."""

@@ -1,0 +1,178 @@
+"""Activations in the many forms that exporters write them, told by their values.
+
+From a value, nodes that work element by element with constant numbers are followed until one value alone leaves them.
+What they compute together is a function of one number. It is evaluated in float64 at numbers of all magnitudes and
+compared with the activations of the table: ``x * (clip(x + 3, 0, 6) / 6)`` and ``x * hard_sigmoid(x)`` in whatever
+order of operands are the same function, and so the same activation. Nothing else agrees with one of them to a few units
+of float32's precision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from graph_passes.lazy import ir
+from graph_passes.patterns.activations import ACTIVATIONS, erf, hard_sigmoid, sigmoid
+from graph_passes.values import constant, is_op, scalar
+
+LONGEST = 12  # nodes: gelu by tanh has nine
+EPSILON = float(np.finfo(np.float32).eps)
+_MAGNITUDES = np.concatenate([np.geomspace(1e-6, 12, 400), np.geomspace(13, 3e4, 40)])
+POINTS = np.concatenate([-_MAGNITUDES, [0.0], _MAGNITUDES])
+
+OPERATORS: Mapping[str, Callable[..., np.ndarray]] = {
+    "Abs": np.abs,
+    "Add": np.add,
+    "Div": np.divide,
+    "Erf": erf,
+    "Exp": np.exp,
+    "Max": np.maximum,
+    "Min": np.minimum,
+    "Mul": np.multiply,
+    "Neg": np.negative,
+    "Pow": np.power,
+    "Reciprocal": np.reciprocal,
+    "Relu": lambda x: np.maximum(x, 0),
+    "Sigmoid": sigmoid,
+    "Softplus": lambda x: np.logaddexp(x, 0),
+    "Sqrt": np.sqrt,
+    "Sub": np.subtract,
+    "Tanh": np.tanh,
+    "HardSwish": lambda x: x * hard_sigmoid(x, 1 / 6, 0.5),
+}
+# Those that have no numbers of their own, and the usual hard sigmoid, which is exported as a clip.
+CANDIDATES: tuple[tuple[str, Mapping[str, float]], ...] = (
+    *((name, {}) for name, activation in ACTIVATIONS.items() if not activation.attributes),
+    ("hard_sigmoid", {"alpha": 1 / 6, "beta": 0.5}),
+)
+
+
+@dataclass(frozen=True)
+class Form:
+    """``nodes`` compute an activation, and the last one's answer is all that leaves them."""
+
+    nodes: tuple[ir.Node, ...]
+    activation: str
+    attributes: Mapping[str, float]
+
+
+def activation_of(x: ir.Value) -> Form | None:
+    """The activation that follows a value, the longest form of it; None where there is none, or x is read elsewhere."""
+    if x.dtype is None or x.dtype.name != "FLOAT":
+        return None
+    best = None
+    for nodes, answer in _regions(x):
+        if len(nodes) == 1 and (single := _single(nodes[0])) is not None:
+            best = Form(nodes, *single)
+        elif (name := _named(answer)) is not None:
+            best = Form(nodes, *name)
+    return best
+
+
+def activation_of_one(node: ir.Node) -> bool:
+    """Whether a node alone is an activation, whatever else reads its input."""
+    return _single(node) is not None or is_op(node, "Relu", "Sigmoid", "Tanh", "HardSwish")
+
+
+def _single(node: ir.Node) -> tuple[str, Mapping[str, float]] | None:
+    """An activation that is one operator with numbers of its own."""
+    if is_op(node, "LeakyRelu"):
+        return "leaky_relu", {"alpha": node.attributes.get_float("alpha", 0.01)}
+    if is_op(node, "HardSigmoid"):
+        return "hard_sigmoid", _hard_sigmoid(node)
+    bounds = _bounds(node) if is_op(node, "Clip") else None
+    if bounds is None:
+        return None
+    largest = float(np.finfo(np.float32).max)
+    low, high = max(bounds[0], -largest), min(bounds[1], largest)
+    if (low, high) == (0, 6):
+        return "relu6", {}
+    return ("relu", {}) if (low, high) == (0, largest) else ("clip", {"min": low, "max": high})
+
+
+def _hard_sigmoid(node: ir.Node) -> dict[str, float]:
+    return {"alpha": node.attributes.get_float("alpha", 0.2), "beta": node.attributes.get_float("beta", 0.5)}
+
+
+def _bounds(node: ir.Node) -> tuple[float, float] | None:
+    """Of a Clip, infinite where one is left out; None where they are not constant, or cross."""
+    low, high = node.attributes.get_float("min", -np.inf), node.attributes.get_float("max", np.inf)
+    given = list(node.inputs[1:])
+    if given and given[0] is not None:
+        low = scalar(given[0])
+    if len(given) > 1 and given[1] is not None:
+        high = scalar(given[1])
+    return None if low is None or high is None or low > high else (low, high)
+
+
+def _regions(x: ir.Value) -> Iterator[tuple[tuple[ir.Node, ...], np.ndarray]]:
+    """Ever larger sets of nodes that one value alone leaves, in order, each with what they make of POINTS."""
+    if x.is_graph_output():
+        return
+    values: dict[ir.Value, np.ndarray] = {x: POINTS}
+    nodes: list[ir.Node] = []
+    while len(nodes) < LONGEST:
+        added = next(_next_nodes(values, nodes), None)
+        if added is None:
+            return
+        node, answer = added
+        nodes.append(node)
+        values[node.outputs[0]] = answer
+        inside = set(nodes)
+        leaving = [
+            value for value in values if value.is_graph_output() or any(use.node not in inside for use in value.uses())
+        ]
+        if leaving == [node.outputs[0]]:
+            yield tuple(nodes), answer
+        if node.outputs[0].is_graph_output():
+            return
+
+
+def _next_nodes(values: Mapping[ir.Value, np.ndarray], nodes: list[ir.Node]) -> Iterator[tuple[ir.Node, np.ndarray]]:
+    """Nodes all of whose inputs are computed or constant numbers, what is read most recently last."""
+    for value in values:
+        for use in value.uses():
+            node = use.node
+            if node in nodes or len(node.outputs) != 1:
+                continue
+            answer = _evaluate(node, values)
+            if answer is not None:
+                yield node, answer
+
+
+def _evaluate(node: ir.Node, values: Mapping[ir.Value, np.ndarray]) -> np.ndarray | None:
+    inputs = []
+    for value in node.inputs:
+        known = None if value is None else values.get(value)
+        if known is None:
+            array = constant(value)
+            if array is None or array.size != 1 or array.ndim > 1 or array.dtype.kind not in "fi":
+                known = None
+            else:
+                known = array.astype(np.float64).reshape(())
+        inputs.append(known)
+    with np.errstate(all="ignore"):
+        if is_op(node, "Clip") and inputs[0] is not None and (bounds := _bounds(node)) is not None:
+            return np.clip(inputs[0], *bounds)
+        if is_op(node, "HardSigmoid") and inputs[0] is not None:
+            return hard_sigmoid(inputs[0], **_hard_sigmoid(node))
+        if is_op(node, "LeakyRelu") and inputs[0] is not None:
+            return np.where(inputs[0] < 0, node.attributes.get_float("alpha", 0.01) * inputs[0], inputs[0])
+        if not is_op(node, *OPERATORS) or any(known is None for known in inputs):
+            return None
+        if len(inputs) > 2 or (node.op_type in ("Max", "Min") and len(inputs) != 2):
+            return None
+        return OPERATORS[node.op_type](*inputs)
+
+
+def _named(answer: np.ndarray) -> tuple[str, Mapping[str, float]] | None:
+    for name, attributes in CANDIDATES:
+        with np.errstate(all="ignore"):
+            wanted = ACTIVATIONS[name].function(POINTS, **attributes)
+        # Constants were rounded to float32, and arguments of erf and tanh with them, by up to some units.
+        if np.all(np.abs(answer - wanted) <= 4 * EPSILON * (np.abs(wanted) + np.minimum(np.abs(POINTS), 1))):
+            return name, attributes
+    return None

@@ -1,0 +1,144 @@
+"""Layers: what becomes one call of a model-local function in the domain ``loopwright``.
+
+A layer is ``activation(op(x, w) + b + r)``. Its function is named after its parts, as in ``Conv_bias_residual_relu``,
+reads x, w, then b and r where it has them, and has the attributes of its operator, and those of its activation as
+activation_alpha and so on. The body says in standard operators what that means, so any runtime can run it, and a
+backend that has a kernel looks at the name alone. ``_nhwc`` at the end means that x, r and the answer have their
+channels last; weights stay as ONNX has them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from graph_passes.base import DOMAIN
+from graph_passes.lazy import ir
+from graph_passes.patterns.activations import ACTIVATIONS
+
+_CONV = ("strides: ints", "pads: ints", "dilations: ints", "group: int")
+_GEMM = ("alpha: float", "beta: float", "transA: int", "transB: int")
+# The operators that a layer can begin with, and their attributes. A call gives them all.
+OPERATORS: Mapping[str, tuple[str, ...]] = {"Conv": _CONV, "Gemm": _GEMM, "MatMul": ()}
+_HAS_BIAS_INPUT = ("Conv", "Gemm")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """What kind of layer: which operator, and what follows it."""
+
+    op: str
+    bias: bool = False
+    residual: bool = False
+    activation: str | None = None
+    channels_last: bool = False
+
+    @property
+    def name(self) -> str:
+        flags = {
+            "bias": self.bias,
+            "residual": self.residual,
+            self.activation: self.activation,
+            "nhwc": self.channels_last,
+        }
+        return "_".join([self.op, *(part for part, there in flags.items() if part and there)])
+
+    @classmethod
+    def named(cls, name: str) -> Layer | None:
+        """The layer of a function of ours; None where the name is no layer's."""
+        activations = "|".join(ACTIVATIONS)
+        found = re.fullmatch(
+            rf"({'|'.join(OPERATORS)})(_bias)?(_residual)?(?:_({activations}))?(_nhwc)?", name, re.ASCII
+        )
+        if found is None:
+            return None
+        op, bias, residual, activation, nhwc = found.groups()
+        return cls(op, bool(bias), bool(residual), activation, bool(nhwc))
+
+    @classmethod
+    def of(cls, node: ir.Node | None) -> Layer | None:
+        """The layer that a node is: a call of a function of ours, or a plain operator with or without its bias."""
+        if node is None:
+            return None
+        if node.domain == DOMAIN:
+            return cls.named(node.op_type)
+        if node.domain not in ("", "ai.onnx") or node.op_type not in OPERATORS:
+            return None
+        return cls(node.op_type, bias=len(node.inputs) > 2 and node.inputs[2] is not None)
+
+    def following(self, part: str) -> Layer | None:
+        """This layer and one more part: "bias", "residual" or an activation; None where it cannot have it."""
+        if self.activation or (part in ("bias", "residual") and self.residual) or (part == "bias" and self.bias):
+            return None
+        if part in ("bias", "residual"):
+            return replace(self, **{part: True})
+        return replace(self, activation=part)
+
+    @property
+    def inputs(self) -> list[str]:
+        return ["x", "w", *(["b"] if self.bias else []), *(["r"] if self.residual else [])]
+
+    @property
+    def activation_attributes(self) -> list[str]:
+        """Names of the attributes that the activation's numbers are at a call: Gemm has an alpha of its own."""
+        return [f"activation_{name}" for name in ACTIVATIONS[self.activation].attributes] if self.activation else []
+
+    def function(self, opset: int) -> ir.Function:
+        """The function, its body in standard operators of that opset."""
+        declared = [*operator_attributes(self.op), *self.activation_attributes]
+        return function(self.name, declared, self.inputs, self.body(), opset)
+
+    def body(self) -> list[str]:
+        """Statements that compute ``y``, in ONNX's text format."""
+        given = ", ".join(f"{attribute} = @{attribute.partition(':')[0]}" for attribute in OPERATORS[self.op])
+        operator = f"{self.op} <{given}>" if given else self.op
+        takes_bias = self.bias and self.op in _HAS_BIAS_INPUT
+        steps = [f"{operator} (x, w{', b' if takes_bias else ''})"]
+        steps += ["Add ({}, b)"] if self.bias and not takes_bias else []
+        steps += ["Add ({}, r)"] if self.residual else []
+        lines = [f"y{i} = {step.format(f'y{i - 1}')}" for i, step in enumerate(steps)]
+        last = f"y{len(steps) - 1}"
+        if self.activation is None:
+            lines[-1] = lines[-1].replace(f"{last} =", "y =")
+        else:
+            body = ACTIVATIONS[self.activation].body.replace("@", "@activation_")
+            lines.append(re.sub(r"\bx\b", last, body))
+        return in_channels_last(lines, ["x", *(["r"] if self.residual else [])]) if self.channels_last else lines
+
+
+def operator_attributes(op: str) -> list[str]:
+    """Names of the attributes that a call of such a layer gives."""
+    return [attribute.partition(":")[0] for attribute in OPERATORS[op]]
+
+
+def in_channels_last(lines: list[str], images: list[str]) -> list[str]:
+    """The statements on ``images`` that come, and an answer that goes, with channels last (four dimensions)."""
+    lines = [re.sub(rf"\b({'|'.join([*images, 'y'])})\b", r"\1_nchw", line) for line in lines]
+    before = [f"{image}_nchw = Transpose <perm: ints = [0, 3, 1, 2]> ({image})" for image in images]
+    return [*before, *lines, "y = Transpose <perm: ints = [0, 2, 3, 1]> (y_nchw)"]
+
+
+def function(name: str, attributes: list[str], inputs: list[str], body: list[str], opset: int) -> ir.Function:
+    """A function of ours with one output, ``y``; ``body`` in ONNX's text format."""
+    import onnx.parser
+
+    head = f'<opset_import: ["" : {opset}], domain: "{DOMAIN}"> {name} '
+    head += f"<{', '.join(attributes)}> " if attributes else ""
+    text = head + f"({', '.join(inputs)}) => (y) {{ " + " ".join(body) + " }"
+    return ir.serde.deserialize_function(onnx.parser.parse_function(text))
+
+
+def call(model: ir.Model, layer: Layer, inputs: list[ir.Value | None], attributes: list[ir.Attr]) -> ir.Node:
+    """A call of the layer's function, which becomes one of the model's."""
+    return call_function(model, layer.function(model.opset_imports[""]), inputs, attributes)
+
+
+def call_function(
+    model: ir.Model, callee: ir.Function, inputs: list[ir.Value | None], attributes: list[ir.Attr]
+) -> ir.Node:
+    """A call of a function of ours, which becomes one of the model's."""
+    model.functions.setdefault(callee.identifier(), callee)
+    model.opset_imports.setdefault(DOMAIN, 1)
+    model.ir_version = max(model.ir_version or 0, 8)  # the first that knows functions
+    return ir.Node(DOMAIN, callee.name, inputs, attributes)

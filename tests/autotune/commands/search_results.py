@@ -1,0 +1,37 @@
+"""Made-up search results, for whatever presents them."""
+
+from __future__ import annotations
+
+import math
+
+from autotune.commands.result import Limits, SearchResult
+from compiler.workloads.schedule import Schedule
+from compiler.workloads.target import Target
+from compiler.workloads.workload import Workload
+
+TARGET = Target("A <fast> & cheap CPU", "avx512", 512, 32, (49152, 2 << 20, 32 << 20), 2, 200.0, 20.0)
+LIMITS = Limits(threads=2, peak_gflops=200.0, bandwidth_gbs=50.0)
+
+
+def result(workload: Workload, backend: str, history: tuple[float, ...]) -> SearchResult:
+    return SearchResult(
+        workload=workload,
+        limits=LIMITS,
+        backend=backend,
+        strategy="rl",
+        trials=len(history),
+        failures=sum(map(math.isinf, history)),
+        search_secs=1.5,
+        median_secs=history[-1],
+        schedule=Schedule(backend, {"tile": (8, 48), "order": "<m&n>", "pack": True}),
+        history=history,
+    )
+
+
+SQUARE = Workload.dense(500, 500, 500)  # 250 MFLOP, 3 MB: 1.25 ms at the peak
+CLASSIFIER = Workload.dense(1, 1000, 2000)  # 4 MFLOP, 8.012 MB: 0.16024 ms at the bandwidth
+RESULTS = (
+    result(SQUARE, "kernel", (math.inf, 2e-3, 1.25e-3)),
+    result(SQUARE, "tvm", (5e-3, 2.5e-3)),
+    result(CLASSIFIER, "kernel", (0.32048e-3,)),
+)

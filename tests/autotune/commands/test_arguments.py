@@ -1,0 +1,207 @@
+"""Every wrong argument gets one line that says what is possible, exit code 2, and costs nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import kernels
+from autotune import search
+from autotune.backends import BACKENDS
+from autotune.commands import model_command
+from autotune.commands.arguments import DEFAULT_TRIALS, TRIALS_A_WORKLOAD, job, joined, parser
+from autotune.commands.model_job import model_job
+from autotune.commands.shapes import LAYERS
+from compiler.workloads.target import usable_cores
+from tests.autotune.tiny_model import CLASSIFIER, CONVOLUTION, WORKLOADS, save_tiny_model
+
+
+@pytest.fixture(autouse=True)
+def empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def complaint(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *argv: str) -> str:
+    """The line that a wrong command line is answered with."""
+
+    def never(*_: object) -> None:
+        raise AssertionError("slow work began before the arguments were checked")
+
+    monkeypatch.setattr(search, "search", never)
+    monkeypatch.setattr(model_command, "run", never)
+    with pytest.raises(SystemExit) as stop:
+        search.main(argv)
+    assert stop.value.code == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    (line,) = output.err.splitlines()
+    return line.removeprefix("python -m autotune.search: error: ")
+
+
+@pytest.mark.parametrize(
+    ("argv", "parts"),
+    [
+        ((), ["--op"]),
+        ((), ["--model"]),
+        (("--op", "dense", "--model", "tiny.onnx"), ["--model", "not allowed with argument --op"]),
+        (("--op", "dense", "--graph"), ["--graph", "only allowed with argument --model"]),
+        (("--op", "dense", "--input-shape", "x=1"), ["--input-shape", "only allowed with argument --model"]),
+        (("--model", "tiny.onnx", "--shape", "1x2x3"), ["--shape", "not allowed with argument --model"]),
+        (("--model", "tiny.onnx", "--dtype", "bfloat16"), ["--dtype", "not allowed with argument --model"]),
+        (("--model", "tiny.onnx", "--backend", "tvm"), ["--backend", "tvm", "choose from: kernel"]),
+        (("--model", "tiny.onnx", "--arch", "mmx"), ["--arch", "mmx"]),
+        (("--model", "tiny.onnx", "--threads", "100000"), ["threads", "100000", str(usable_cores())]),
+        (("--model", "tiny.onnx", "--input-shape", "x"), ["--input-shape", "'x'", "x:1,3,224,224"]),
+        (("--model", "tiny.onnx", "--input-shape", "x=1x0"), ["--input-shape", "'x=1x0'"]),
+        (("--model", "tiny.onnx", "--input-shape", "=1x2"), ["--input-shape", "'=1x2'"]),
+        (("--model", "tiny.onnx", *["--input-shape", "x=1"] * 2), ["--input-shape", "x is given twice"]),
+        (("--model", "tiny.onnx", "--input-shape", "z=1x2"), ["--model", "z"]),
+        (("--model", "tiny.onnx"), ["--model", "sizes are not known", "give --input-shape"]),
+        (("--model", "missing.onnx"), ["--model", "missing.onnx"]),
+        (("--model", "notes"), ["--model", "notes"]),
+        (("--model", "."), ["--model"]),
+        (("--model", "tiny.onnx", "--graph"), ["records.sqlite", "search with --model first"]),
+        (("--model", "tiny.onnx", "--graph", "--trials", "3"), ["--trials", "not allowed with argument --graph"]),
+        (("--model", "tiny.onnx", "--json", "missing/results.json"), ["missing/results.json", "another"]),
+        (("--model", "tiny.onnx", "--report", "notes/page"), ["notes/page", "another"]),
+        (("--op", "conv9d"), ["--op", "conv9d", "dense"]),
+        (("--op", "dense", "--arch", "mmx"), ["--arch", "mmx", "host", "avx512", "avx2", "reference"]),
+        (("--op", "dense", "--dtype", "float7"), ["--dtype", "float7", "float32"]),
+        (("--op", "dense", "--strategy", "luck"), ["--strategy", "luck", "rl", "evolutionary", "random"]),
+        (("--op", "dense", "--backend", "gpu"), ["--backend", "gpu", "kernel", "tvm", "all"]),
+        (("--op", "dense", "--trials", "0"), ["--trials", "'0'", "1 or more"]),
+        (("--op", "dense", "--trials", "-3"), ["--trials", "'-3'", "1 or more"]),
+        (("--op", "dense", "--trials", "1e3"), ["--trials", "'1e3'"]),
+        (("--op", "dense", "--threads", "0"), ["--threads", "'0'", "1 or more"]),
+        (("--op", "dense", "--threads", "100000"), ["threads", "100000", str(usable_cores())]),
+        (("--op", "dense", "--seed", "-1"), ["--seed", "'-1'", "0 or more"]),
+        (("--op", "dense", "--shape", "128x768"), ["3", "mxnxk", "128"]),
+        (("--op", "dense", "--shape", "1x2x3x4"), ["3", "mxnxk"]),
+        (("--op", "dense", "--shape", "0x768x768"), [">= 1", "0"]),
+        (("--op", "dense", "--shape", "-1x768x768"), ["--shape", "'-1x768x768'", "MxNxK"]),
+        (("--op", "dense", "--shape", ""), ["--shape", "MxNxK"]),
+        (("--op", "dense", "--shape", "axbxc"), ["--shape", "'axbxc'", "MxNxK"]),
+        (("--op", "dense", "--shape", "1x2x"), ["--shape", "'1x2x'", "MxNxK"]),
+        (("--op", "dense", "--shape", "1.5x2x3"), ["--shape", "'1.5x2x3'", "MxNxK"]),
+        (("--op", "dense", "--shape", "١x٢x٣"), ["--shape", "MxNxK"]),
+        (("--op", "dense", "--shape", "999999x999999x999999"), ["999999x999999x999999", "memory", "available"]),
+        (("--op", "dense", "--shape", f"{10**11}x{10**11}x{10**11}"), ["memory", "available"]),
+        (("--op", "conv2d", "--shape", "1x8x8x4x4"), ["--shape", "1x8x8x4x4", "7 sizes"]),
+        (("--op", "conv2d", "--shape", "1x8x8x4x4x9x9"), ["9x9", "8x8"]),
+        (("--op", "conv2d", "--shape", "1x8x8x4x4x3x3,pad=1"), ["--shape", "'pad'", "padding"]),
+        (("--op", "conv2d", "--shape", "1x99999x99999x99x99x3x3"), ["memory", "available"]),
+        (("--op", "attention", "--backend", "tvm"), ["--backend", "tvm", "attention", "choose from: kernel"]),
+        (("--op", "attention", "--shape", "64x64x999999x999999x8"), ["memory", "available"]),
+        (
+            ("--op", "dense", "--dtype", "bfloat16", "--arch", "reference"),
+            ["--dtype", "bfloat16", "reference", "float32"],
+        ),
+        (("--op", "attention", "--dtype", "bfloat16"), ["--dtype", "bfloat16"]),
+        (("--op", "dense", "--report", "notes/page"), ["notes/page", "another"]),
+        (("--op", "dense", "--json", "missing/results.json"), ["missing/results.json", "another"]),
+        (("--op", "dense", "--json", "."), ["directory", "another"]),
+        (("--op", "dense", "--records", "missing/r.sqlite"), ["missing", "another"]),
+        (("--op", "dense", "--records", "notes"), ["notes", "another"]),
+        (("--op", "dense", "--records", "."), ["directory", "choose"]),
+        (("--op", "dense", "--frobnicate"), ["--frobnicate"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_a_wrong_argument_is_refused_in_one_line(
+    argv: tuple[str, ...],
+    parts: list[str],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    empty_directory: Path,
+) -> None:
+    (empty_directory / "notes").write_text("no database at all, and no directory\n" * 100)
+    if "tiny.onnx" in argv:
+        save_tiny_model(empty_directory, height="h")
+    line = complaint(capsys, monkeypatch, *argv)
+    assert [part for part in parts if part not in line] == []
+    assert (empty_directory / "notes").read_text().startswith("no database at all")
+
+
+def test_an_isa_that_this_cpu_lacks_is_refused(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernels, "available_isas", lambda: ("avx2", "reference"))
+    assert complaint(capsys, monkeypatch, "--op", "dense", "--arch", "avx512") == (
+        "this CPU has no avx512; it has: avx2, reference"
+    )
+
+
+def test_a_file_that_may_not_be_written_is_told(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(self: Path, *_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    monkeypatch.setattr(Path, "open", denied)
+    assert "cannot write results.json: Permission denied" in complaint(
+        capsys, monkeypatch, "--op", "dense", "--json", "results.json"
+    )
+
+
+def test_checking_leaves_files_as_they_were(empty_directory: Path) -> None:
+    kept = empty_directory / "kept.json"
+    kept.write_text("{}")
+    for name in ("kept.json", "new.json"):
+        job(parser().parse_args(["--op", "dense", "--json", name]))
+    assert kept.read_text() == "{}"
+    assert sorted(path.name for path in empty_directory.iterdir()) == ["kept.json", "reports"]
+    assert not list((empty_directory / "reports").iterdir())
+
+
+def test_by_default_every_layer_is_searched_on_every_backend() -> None:
+    plan = job(parser().parse_args(["--op", "dense"])).plan()
+    assert [(s.workload.dims, s.backend) for s in plan] == [
+        (dims, backend) for dims in LAYERS["dense"] for backend in BACKENDS
+    ]
+    assert all(s.planned == DEFAULT_TRIALS[s.backend] for s in plan)
+
+
+def test_shapes_and_trials_are_taken_from_the_arguments() -> None:
+    shapes = ["--shape", "1x2x3", "--shape", "4x5x6", "--shape", "1x2x3"]
+    argv = ["--op", "dense", *shapes, "--backend", "kernel", "--trials", "7"]
+    plan = job(parser().parse_args(argv)).plan()
+    assert [(s.workload.dims, s.backend, s.planned) for s in plan] == [
+        ((1, 2, 3), "kernel", 7),
+        ((4, 5, 6), "kernel", 7),
+    ]
+
+
+def test_convolutions_with_and_without_winograd() -> None:
+    argv = ["--op", "conv2d", "--shape", "1x8x8x4x4x3x3,stride=2", "--shape", "1x8x8x4x4x3x3"]
+    asked = job(parser().parse_args([*argv, "--no-winograd"]))
+    assert [workload.sizes["stride_h"] for workload in asked.workloads] == [2, 1]
+    assert not asked.winograd
+    assert job(parser().parse_args(argv)).winograd
+
+
+def test_only_a_negative_shape_is_joined_to_its_option() -> None:
+    assert joined(["--shape", "-1x2x3", "--trials", "-1"]) == ["--shape=-1x2x3", "--trials", "-1"]
+    assert joined(["--shape", "1x2x3", "--shape", "--seed"]) == ["--shape", "1x2x3", "--shape", "--seed"]
+
+
+def test_a_model_is_searched_on_every_core_by_default_and_for_each_of_its_workloads(empty_directory: Path) -> None:
+    path = save_tiny_model(empty_directory)
+    asked = model_job(parser().parse_args(["--model", str(path)]))
+    assert asked.workloads == list(WORKLOADS)
+    assert asked.target.num_cores == usable_cores()
+    assert asked.trials == TRIALS_A_WORKLOAD * len({CONVOLUTION, CLASSIFIER})
+    assert (asked.graph, asked.winograd, asked.strategy) == (False, True, "rl")
+    argv = ["--model", str(path), "--trials", "7", "--threads", "1", "--no-winograd"]
+    asked = model_job(parser().parse_args(argv))
+    assert (asked.trials, asked.target.num_cores, asked.winograd) == (7, 1, False)
+
+
+def test_names_of_inputs_may_be_odd(empty_directory: Path) -> None:
+    path = save_tiny_model(empty_directory, height="h")
+    asked = model_job(parser().parse_args(["--model", str(path), "--input-shape", "x:1,16,4,8"]))
+    assert asked.input_shapes == {"x": (1, 16, 4, 8)}
+    assert asked.workloads[0].sizes["h"] == 4
+    with pytest.raises(ValueError, match="gpu_0/x=y"):  # it is no input of this model, but it is understood
+        model_job(parser().parse_args(["--model", str(path), "--input-shape", "gpu_0/x=y=2x16"]))

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import os
+import signal
+
+import pytest
+
+from autotune.commands.interrupt import held_interrupt
+
+
+def press() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_the_first_is_held_until_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    with held_interrupt() as interrupt:
+        interrupt.raise_if_pressed()
+        press()
+        with pytest.raises(KeyboardInterrupt):
+            interrupt.raise_if_pressed()
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_the_second_strikes_at_once() -> None:
+    with held_interrupt():
+        press()
+        with pytest.raises(KeyboardInterrupt):
+            press()
+
+
+def test_afterwards_all_is_as_before() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with held_interrupt():
+        assert signal.getsignal(signal.SIGINT) is not before
+        press()
+    assert signal.getsignal(signal.SIGINT) is before

@@ -1,0 +1,115 @@
+"""Speeds, ratios and limits from samples whose answers can be worked out by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+from benchmarks.layers.comparison import PEER, compare_all, geometric_mean, ratio
+from benchmarks.layers.rowwise import RowWorkload
+from compiler.workloads.workload import Workload
+
+
+def result(
+    secs: Mapping[str, list[float]],
+    threads: int = 1,
+    peak: float = 100.0,
+    bandwidth: float = 10.0,
+    group: str = "dense",
+    batch: int = 1,
+    dtype: str = "float32",
+) -> dict[str, Any]:
+    """What ``benchmarks.layers.measure`` would write for a layer of 2e6 operations and 120,000 bytes."""
+    return {
+        "group": group,
+        "batch": batch,
+        "shape": "square",
+        "occurrences": {"network": 3},
+        "workload": Workload.dense(100, 100, 100, dtype).to_json(),
+        "threads": threads,
+        "cores": list(range(threads)),
+        "cpu": "a CPU",
+        "isa": "avx2",
+        "peak_gflops": peak,
+        "copies": 1,
+        "traffic": [{"bytes": 120_000, "gbs": bandwidth}],
+        "cores_busy_with_others": 0.0,
+        "versions": {},
+        "skipped": {},
+        "contenders": {name: {"description": "", "secs": samples} for name, samples in secs.items()},
+    }
+
+
+def test_ratio_is_of_the_medians_and_lies_in_its_interval() -> None:
+    measured = ratio([1.0, 2.0, 90.0], [3.0, 4.0, 5.0])
+    assert measured.value == 2
+    assert measured.low <= 2 <= measured.high
+
+
+def test_a_ratio_without_spread_has_none() -> None:
+    assert str(ratio([2.0] * 9, [3.0] * 9)) == "1.500 [1.500, 1.500]"
+
+
+def test_interval_holds_the_true_ratio_about_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+    held = 0
+    for _ in range(200):
+        measured = ratio(list(rng.normal(1, 0.1, 25)), list(rng.normal(1.2, 0.1, 25)), resamples=300)
+        held += measured.low <= 1.2 <= measured.high
+    assert 170 <= held <= 200
+
+
+def test_speed_and_roofline() -> None:
+    (comparison,) = compare_all([result({"default": [0.0005, 0.001, 0.5], PEER: [0.002] * 3})])
+    assert comparison.gflops == {"default": pytest.approx(2), PEER: pytest.approx(1)}
+    assert comparison.ratios[PEER].value == 2
+    assert comparison.limit_gflops == pytest.approx(100)
+    assert comparison.fraction_of_roofline == pytest.approx(0.02)
+    assert comparison.best_fraction_of_roofline == pytest.approx(0.04)
+    assert not comparison.memory_bound
+
+
+def test_memory_is_the_limit_where_it_is_slow() -> None:
+    (comparison,) = compare_all([result({"default": [0.001]}, bandwidth=1.2)])
+    # 3 x 100 x 100 floats at 1.2 GB/s take 0.1 ms; 2e6 operations in that time are 20 GFLOP/s.
+    assert comparison.limit_gflops == pytest.approx(20)
+    assert comparison.memory_bound
+
+
+def test_cold_weights_can_be_the_limit() -> None:
+    measured = result({"default": [0.001]})
+    measured["traffic"] = [{"bytes": 80_000, "gbs": 100.0}, {"bytes": 40_000, "gbs": 1.0}]
+    (comparison,) = compare_all([measured])
+    assert comparison.limit_gflops == pytest.approx(50)  # 40 µs for 2e6 operations
+    assert comparison.memory_bound
+
+
+def test_what_only_moves_bytes_is_told_in_gb_a_second() -> None:
+    measured = result({"default": [0.0001]})
+    measured |= {"workload": RowWorkload("add", (100, 100)).to_json()}
+    (comparison,) = compare_all([measured])
+    assert comparison.gflops == {"default": pytest.approx(1.2)}  # 120,000 bytes in 0.1 ms
+    assert comparison.limit_gflops == pytest.approx(10)
+    assert comparison.memory_bound
+
+
+def test_the_tuned_schedule_is_compared_where_there_is_one() -> None:
+    (comparison,) = compare_all([result({"default": [0.004], "tuned": [0.001], PEER: [0.003]})])
+    assert comparison.ours == "tuned"
+    assert comparison.ratios[PEER].value == pytest.approx(3)
+    assert comparison.default_of_tuned == pytest.approx(0.25)
+
+
+def test_peak_is_the_highest_of_the_same_thread_count_and_type() -> None:
+    secs = {"default": [1.0]}
+    results = [result(secs, peak=90), result(secs, peak=100), result(secs, threads=2, peak=150)]
+    results.append(result(secs, peak=200, dtype="bfloat16"))
+    assert [comparison.peak_gflops for comparison in compare_all(results)] == [100, 100, 150, 200]
+
+
+def test_geometric_mean() -> None:
+    assert geometric_mean([0.5, 2.0, 1.0]) == pytest.approx(1)
+    assert geometric_mean([4.0, 9.0]) == pytest.approx(6)

@@ -1,0 +1,166 @@
+"""A whole model end to end, in the process of its own that it needs, with and without records."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+import compiler
+from benchmarks import models
+from benchmarks.whole_models import whole_model
+from benchmarks.whole_models.implementations import check, frozen
+from benchmarks.whole_models.own import OnRecord, measured_alone, on_record
+from compiler.measure import isolated
+from compiler.program.compiled_model import CompiledModel
+from compiler.workloads.layer import Layer
+from compiler.workloads.records import Choice, Measurement, Record, Records, model_key
+from compiler.workloads.workload import Workload
+
+MODEL = "mnist-cnn"
+needs_peer = pytest.mark.skipif(
+    find_spec("onnxruntime") is None, reason="ONNX Runtime, which the answers are compared with, is not installed"
+)
+
+
+@cache
+def built() -> CompiledModel:
+    if reason := models.missing(MODEL):
+        pytest.skip(reason)
+    return compiler.build(frozen(MODEL), threads=1)
+
+
+def record(path: Path, chosen: bool) -> Path:
+    """A file in which the default schedules of the model, spelled out, are on record; and chosen for it as a whole."""
+    model = built()
+    layers = [(layer, schedule) for layer, schedule in zip(model.layers, model.schedules(), strict=True)]
+    scheduled = {layer.workload: schedule for layer, schedule in layers if layer.workload and schedule}
+    with Records(path) as records:
+        for workload, schedule in scheduled.items():
+            records.add(Record(workload, replace(model.target, num_cores=1), schedule, Measurement((0.001,))))
+        if chosen:
+            key = model_key(layer.workload for layer in model.layers if layer.workload is not None)
+            records.choose(key, model.target, [Choice(workload, s, 1) for workload, s in scheduled.items()])
+    return path
+
+
+@pytest.mark.tvm
+def test_what_is_on_record(tmp_path: Path) -> None:
+    model = built()
+    layers = sum(layer.workload is not None for layer in model.layers)
+    nothing, alone, whole = tmp_path / "none", tmp_path / "alone.sqlite", tmp_path / "whole.sqlite"
+    assert on_record(nothing, model) == OnRecord(layers)
+    assert not on_record(nothing, model)
+    assert not nothing.exists()
+    assert on_record(record(alone, chosen=False), model) == OnRecord(layers, measured=layers)
+    assert on_record(record(whole, chosen=True), model) == OnRecord(layers, measured=layers, chosen=layers)
+    with Records(alone) as records:
+        workload = next(layer.workload for layer in model.layers if layer.workload is not None)
+        assert measured_alone(records)(workload, model.target) == model.schedules()[0]
+        assert measured_alone(records)(workload, replace(model.target, num_cores=7)) is None
+
+
+@pytest.mark.tvm
+@needs_peer
+def test_everyone_is_measured_with_the_right_answer(tmp_path: Path) -> None:
+    path = record(tmp_path / "r.sqlite", chosen=True)
+    result = isolated.run(
+        "benchmarks.whole_models.whole_model", [MODEL, "--duration", "0.01", "--records", str(path)], 300
+    )
+    assert result["model"] == MODEL
+    assert len(result["cores"]) == result["threads"] == 1
+    assert {"default", "tuned", "onnxruntime"} <= set(result["contenders"])
+    assert set(result["contenders"]) == {"default", "tuned"} | set(result["versions"])
+    assert set(result["versions"]) | set(result["skipped"]) == {"onnxruntime", "openvino", "ncnn"}
+    for contender in result["contenders"].values():
+        assert contender["difference"] <= 1e-4
+        assert contender["runs"] >= len(contender["secs"]) == 20
+        assert all(1e-9 < secs < 10 for of_round in contender["secs"] for secs in of_round)
+    known = result["on_record"]
+    assert known["measured"] == known["chosen"] == known["layers"] == result["roofline_layers"]
+    # Two convolutions of 28·28·8·25 and 14·14·16·8·25 products, and 256·10 of a dense layer.
+    assert result["flops"] == 2 * (28 * 28 * 8 * 25 + 14 * 14 * 16 * 200 + 2560)
+    least = result["flops"] / (result["peak_gflops"] * 1e9)
+    assert least <= result["roofline_secs"] < 100 * least
+    assert result["summary"]["ours"] == "tuned"
+    assert result["summary"]["ratio_to_fastest_peer"]["value"] > 0
+
+
+def test_the_roofline_counts_every_stage_of_a_chain() -> None:
+    stages = (Workload.conv2d(1, 8, 8, 4, 16, 1), Workload.conv2d(1, 8, 8, 16, 4, 1))
+    chain = Layer("chain", "conv2d_chain", (1, 8, 8, 4), {}, stages=stages)
+    pool = Layer("pool", "max_pool2d", (1, 8, 8, 4), {})
+    found = whole_model.roofline([chain, pool], peak_gflops=1.0, bandwidth_gbs=1e9)
+    assert found["flops"] == 2 * 8 * 8 * (4 * 16 + 16 * 4)
+    assert found["roofline_secs"] == pytest.approx(found["flops"] / 1e9)
+    assert (found["roofline_layers"], found["kernel_layers"]) == (1, 2)
+
+
+@pytest.mark.tvm
+def test_the_written_model_is_the_one_that_is_tuned(tmp_path: Path) -> None:
+    expected = [layer.workload for layer in built().layers]
+    file = tmp_path / "model.onnx"
+    assert whole_model.main([MODEL, "--onnx", str(file)]) == 0
+    onnx.checker.check_model(onnx.load(file))
+    assert [layer.workload for layer in compiler.build(file, threads=1).layers] == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["no-such-model", "--json", "x"], "invalid choice: 'no-such-model'"),
+        ([MODEL], "one of the arguments --json --onnx is required"),
+        ([MODEL, "--json", "x", "--threads", "0"], "argument --threads: '0' is no whole number of 1 or more"),
+        ([MODEL, "--json", "x", "--duration", "-1"], "argument --duration: '-1' is no number of seconds above 0"),
+    ],
+)
+def test_wrong_arguments(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        whole_model.main(arguments)
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_records_that_are_none(tmp_path: Path) -> None:
+    if reason := models.missing(MODEL):
+        pytest.skip(reason)
+    (tmp_path / "r.sqlite").write_text("no database at all, but long enough for its header" * 9)
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.whole_models.whole_model",
+        MODEL,
+        "--json",
+        "x",
+        "--records",
+        "r.sqlite",
+    ]
+    environment = {"PYTHONPATH": str(isolated.ROOT)}
+    process = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert process.returncode == 2
+    assert "r.sqlite: it is no records file" in process.stderr
+    assert "Traceback" not in process.stderr
+
+
+def answer(value: float) -> Mapping[str, np.ndarray]:
+    return {"y": np.array([value, 2.0], np.float32)}
+
+
+def test_an_answer_is_allowed_to_be_rounded() -> None:
+    assert check("someone", answer(1.0001), answer(1)) == pytest.approx(0.00005, rel=1e-3)
+
+
+@pytest.mark.parametrize("wrong", [1.001, np.nan, np.inf])
+def test_a_wrong_answer(wrong: float) -> None:
+    with pytest.raises(ArithmeticError, match=r"^someone "):
+        check("someone", answer(wrong), answer(1))

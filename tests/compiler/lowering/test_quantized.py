@@ -1,0 +1,148 @@
+"""Models with 8-bit weights, compiled, answer as ONNX Runtime does."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import settings
+
+import compiler
+import graph_passes
+from benchmarks import models
+from compiler.build import layers_of
+from compiler.workloads.layer import Layer
+from tests.graph_passes import oracle
+from tests.graph_passes.models import model
+from tests.graph_passes.test_unroll_lstm import lstm, quantized_weights, random_weights
+
+# Of the output's largest magnitude: some roundings of float32, none of which moves a number to another quantized step.
+ROUNDINGS = 1e-5
+
+
+def relative(found: np.ndarray, want: np.ndarray) -> float:
+    return float(np.abs(found.astype(np.float64) - want).max() / np.abs(want).max())
+
+
+def assert_agrees(published: onnx.ModelProto, *inputs: dict[str, np.ndarray]) -> compiler.CompiledModel:
+    found = compiler.build(published, threads=1)
+    for given in inputs:
+        answers = found.run(given)
+        for spec, want in zip(found.outputs, oracle.run(published, given), strict=True):
+            assert answers[spec.name].dtype == want.dtype
+            assert np.abs(answers[spec.name].astype(np.float64) - want).max() <= ROUNDINGS * np.abs(want).max()
+    return found
+
+
+def kernels(layers: tuple[Layer, ...]) -> dict[str, int]:
+    return Counter(layer.op for layer in layers for _ in range(layer.calls))
+
+
+def convolution() -> onnx.ModelProto:
+    """As dynamic quantizers write it, its bias rounded to a whole number of steps."""
+    rng = np.random.default_rng(0)
+    return model(
+        """g (float[1,4,12,12] x) => (float[N,C,H,W] y)
+        <uint8[8,4,3,3] w, uint8 b, float u, float[8] bias, int64[4] shape> {
+            q, s, a = DynamicQuantizeLinear (x)
+            p = ConvInteger <pads = [1,1,1,1]> (q, w, a, b)
+            t = Mul (s, u)  d = Div (bias, t)  e = Floor (d)  i = Cast <to = 6> (e)  r = Reshape (i, shape)
+            g = Add (p, r)  f = Cast <to = 1> (g)  z = Mul (f, t)
+            l = Sigmoid (z)  y = Mul (z, l)
+        }""",
+        w=rng.integers(0, 256, (8, 4, 3, 3)),
+        b=121,
+        u=0.01,
+        shape=np.array([1, 8, 1, 1]),
+    )
+
+
+@pytest.mark.tvm
+def test_a_convolution_of_integers_runs_as_a_kernel() -> None:
+    published = convolution()
+    zeros = {"x": np.zeros((1, 4, 12, 12), np.float32)}
+    found = assert_agrees(published, zeros, *(oracle.random_inputs(published, seed) for seed in range(3)))
+    assert kernels(found.layers) == {"conv2d": 1}
+
+
+@pytest.mark.tvm
+def test_a_product_of_integers_that_come_as_such() -> None:
+    rng = np.random.default_rng(0)
+    published = model(
+        "g (uint8[5,40] x) => (int32[5,9] y) <uint8[40,9] w, uint8 a, uint8[9] b> { y = MatMulInteger (x, w, a, b) }",
+        w=rng.integers(0, 256, (40, 9)),
+        a=99,
+        b=rng.integers(0, 256, 9),
+    )
+    found = assert_agrees(published, {"x": rng.integers(0, 256, (5, 40), np.uint8)})
+    assert kernels(found.layers) == {"dense": 1}
+
+
+@pytest.mark.tvm
+@pytest.mark.parametrize("quantized", [False, True], ids=["float32", "int8"])
+def test_an_lstm_runs_as_kernels(quantized: bool) -> None:
+    weights = quantized_weights(2, np.int8, columns=False) if quantized else random_weights(2)
+    published = lstm(weights, direction="bidirectional")
+    found = assert_agrees(published, *(oracle.random_inputs(published, seed) for seed in range(3)))
+    assert set(kernels(found.layers)) == {"dense"}
+
+
+def _crnn() -> tuple[onnx.ModelProto, dict[str, tuple[int, ...]]]:
+    if reason := models.missing("crnn-int8"):
+        pytest.skip(reason)
+    return models.load("crnn-int8"), dict(models.MODELS["crnn-int8"].input_shapes)
+
+
+def test_all_products_of_a_quantized_reader_have_kernels() -> None:
+    published, shapes = _crnn()
+    # 24 steps in two directions, of which the first has no product with h; W twice; the characters.
+    assert kernels(layers_of(published, shapes, threads=1)) == {"conv2d": 21, "dense": 2 * 23 + 2 + 1}
+
+
+def test_a_quantized_reader_is_rewritten_exactly() -> None:
+    """Both in ONNX Runtime, whose sigmoid both then have: no number moves to another quantized step."""
+    published, shapes = _crnn()
+    passes = ["freeze_shapes", "unroll_lstm", "integer_products"]
+    rewritten = graph_passes.optimize(published, shapes, passes).model
+    for seed in range(3):
+        inputs = models.random_inputs(published, shapes, seed)
+        (want,), (found,) = oracle.run(published, inputs), oracle.run(rewritten, inputs)
+        assert relative(found, want) <= ROUNDINGS
+
+
+@pytest.mark.tvm
+def test_a_quantized_reader_is_as_near_to_onnx_runtime_as_its_steps_allow() -> None:
+    """Two sigmoids that differ in the last bit move some numbers to the next of 256 steps, and each is seen in the
+    answer. How much that is, ONNX Runtime itself tells: it is given the same inputs, moved by a millionth.
+    """
+    if settings.default is not settings.get_profile("thorough"):
+        pytest.skip("compiling it takes half a minute: --hypothesis-profile=thorough does")
+    published, shapes = _crnn()
+    found = compiler.build(published, shapes, threads=1)
+    ours, own = [], []
+    for seed in range(6):
+        inputs = models.random_inputs(published, shapes, seed)
+        signs = np.random.default_rng(seed).choice([-1.0, 1.0], shapes["input1"])
+        (want,) = oracle.run(published, inputs)
+        (moved,) = oracle.run(published, {n: (x * (1 + 1e-6 * signs)).astype(np.float32) for n, x in inputs.items()})
+        ours.append(relative(found.run(inputs)[found.outputs[0].name], want))
+        own.append(relative(moved, want))
+    assert max(ours) <= 4 * max(own)
+
+
+@pytest.mark.tvm
+def test_a_model_of_8_bit_weights_agrees() -> None:
+    """MiniLM casts and scales them at every run; folded, its 36 products are dense layers of float32."""
+    if settings.default is not settings.get_profile("thorough"):
+        pytest.skip("compiling it takes ten seconds: --hypothesis-profile=thorough does")
+    if reason := models.missing("minilm-int8"):
+        pytest.skip(reason)
+    published, shapes = models.load("minilm-int8"), models.MODELS["minilm-int8"].input_shapes
+    found = compiler.build(published, shapes, threads=1)
+    assert kernels(found.layers) == {"dense": 36, "layer_norm": 13, "attention": 6}
+    for seed in range(2):
+        inputs = models.random_inputs(published, shapes, seed)
+        (want,) = oracle.run(published, inputs)
+        assert relative(found.run(inputs)[found.outputs[0].name], want) <= 1e-4
