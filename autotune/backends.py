@@ -16,11 +16,11 @@ _SUPPORTED: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 }
 
 
-def space(backend: str, workload: Workload, target: Target, winograd: bool = True) -> ScheduleSpace:
+def space(backend: str, workload: Workload, target: Target, fast_algorithms: bool = True) -> ScheduleSpace:
     """The space of ``backend`` for one workload on one target; imports TVM only where asked for.
 
     Args:
-        winograd: whether schedules may use Winograd's and Strassen's algorithms, which round more than a sum does.
+        fast_algorithms: whether schedules may use Winograd's and Strassen's algorithms, which round more than a sum does.
 
     Raises:
         ValueError: no such backend, or none for this operator or data type, or the target lacks the data type.
@@ -33,7 +33,7 @@ def space(backend: str, workload: Workload, target: Target, winograd: bool = Tru
     if backend == "kernel":
         from compiler.spaces import KERNEL_SPACES
 
-        return KERNEL_SPACES[workload.op](workload, target, winograd)
+        return KERNEL_SPACES[workload.op](workload, target, fast_algorithms)
     from compiler.tvm_backend.space import TvmSpace
 
     return TvmSpace(workload, target)

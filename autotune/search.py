@@ -95,7 +95,7 @@ def search(asked: Job, records: Records) -> tuple[Target, list[SearchResult]]:
                     asked.trials_on(backend),
                     asked.seed,
                     records,
-                    winograd=asked.winograd,
+                    fast_algorithms=asked.fast_algorithms,
                     on_trial=on_trial,
                     worker=worker,
                 )

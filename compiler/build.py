@@ -29,7 +29,7 @@ class _Chosen:
     """Schedules of our kernels among those that are known."""
 
     known: Callable[[Workload, Target], Schedule | None]
-    winograd: bool
+    fast_algorithms: bool
 
     def __call__(self, workload: Workload, target: Target) -> Schedule | None:
         schedule = self.known(workload, target)
@@ -42,7 +42,7 @@ class _Chosen:
 
     def _allows(self, schedule: Schedule) -> bool:
         sums = schedule.values.get("algorithm", "direct") == "direct"
-        return schedule.backend == "kernel" and (self.winograd or sums)
+        return schedule.backend == "kernel" and (self.fast_algorithms or sums)
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def build(
     schedules: Schedules | None = None,
     *,
     example_inputs: Sequence[Any] | None = None,
-    winograd: bool = True,
+    fast_algorithms: bool = True,
     chains: bool = True,
     passes: Sequence[Any] | None = None,
 ) -> CompiledModel:
@@ -82,7 +82,7 @@ def build(
             holds as chosen for this very model goes before what is fastest alone. Layers that neither knows run by
             their default schedule; ``CompiledModel.untuned`` names them.
         example_inputs: what the PyTorch module is called with while it is exported.
-        winograd: whether layers may use Winograd's and Strassen's algorithms, which round more than a sum does.
+        fast_algorithms: whether layers may use Winograd's and Strassen's algorithms, which round more than a sum does.
         chains: whether a depthwise convolution and its neighbours may run as one kernel, slab by slab, where what lies
             between them does not fit L2.
         passes: graph passes by name or as objects; None: the default ones. What the lowering needs is not among them:
@@ -105,8 +105,8 @@ def build(
     optimized = graph_passes.optimize(exported, input_shapes, _passes(passes)).ir_model
     inputs, outputs = _specs(optimized.graph.inputs), _specs(optimized.graph.outputs)
     with _opened(schedules) as known:
-        chosen = _Chosen(known, winograd)
-        lowered = lower(optimized, host, kernel_calls.Options(chosen, winograd, chains, chosen.of_model))
+        chosen = _Chosen(known, fast_algorithms)
+        lowered = lower(optimized, host, kernel_calls.Options(chosen, fast_algorithms, chains, chosen.of_model))
     from compiler.tvm_backend.executable import compile_module
 
     return CompiledModel(compile_module(lowered.module, host), lowered.layers, inputs, outputs, host, lowered.module)

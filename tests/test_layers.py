@@ -20,7 +20,7 @@ HEAVY = set(
 MAY_IMPORT = {
     "kernels": {"numpy"},
     "graph_passes": {"numpy", "onnx", "onnx_ir", "onnxruntime", "onnxscript"},
-    "compiler": {"graph_passes", "kernels", "ml_dtypes", "ncnn", "numpy", "onnx", "onnx_ir"}
+    "compiler": {"graph_passes", "kernels", "ml_dtypes", "ncnn", "numpy", "onnx", "onnx_ir", "psutil"}
     | {"onnxruntime", "openvino", "rich", "torch", "tvm", "tvm_ffi"},
     "autotune": (OURS - {"benchmarks"}) | HEAVY | {"gymnasium", "numpy", "psutil", "rich"},
 }

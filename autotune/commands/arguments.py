@@ -45,7 +45,7 @@ class Job:
     records: Path
     json: Path | None
     report: Path
-    winograd: bool
+    fast_algorithms: bool
 
     def trials_on(self, backend: str) -> int:
         return self.trials or DEFAULT_TRIALS[backend]
@@ -99,8 +99,8 @@ def parser() -> Parser:
     )
     add("--backend", default="all", choices=(*BACKENDS, "all"), help="our kernels or TVM's code (default: all)")
     add(
-        "--no-winograd",
-        dest="winograd",
+        "--no-fast-algorithms",
+        dest="fast_algorithms",
         action="store_false",
         help="leave out Winograd's and Strassen's algorithms, which round more than a sum does",
     )
@@ -175,7 +175,7 @@ def job(arguments: argparse.Namespace) -> Job:
         records=arguments.records,
         json=arguments.json,
         report=arguments.report,
-        winograd=arguments.winograd,
+        fast_algorithms=arguments.fast_algorithms,
     )
 
 

@@ -52,12 +52,17 @@ def search(asked: ModelJob, records: Records) -> Outcome:
     from compiler.runtimes.inputs import random_inputs
 
     model = build(
-        asked.model, asked.input_shapes, asked.target.num_cores, asked.target.isa, records.path, winograd=asked.winograd
+        asked.model,
+        asked.input_shapes,
+        asked.target.num_cores,
+        asked.target.isa,
+        records.path,
+        fast_algorithms=asked.fast_algorithms,
     )
     inputs = random_inputs([(spec.name, spec.shape, spec.dtype) for spec in model.inputs], asked.seed)
 
     def offered(workload: Workload, threads: int) -> list[Candidate]:
-        return candidates(workload, threads, asked.target, records, asked.winograd)
+        return candidates(workload, threads, asked.target, records, asked.fast_algorithms)
 
     with held_interrupt() as interrupt, model_progress(len(set(asked.workloads))) as shown:
 

@@ -56,7 +56,7 @@ def search(asked: ModelJob, records: Records) -> tuple[Target, list[TaskState]]:
             shown.step()
 
         with ModelSearch(
-            tasks, records, asked.strategy, asked.seed, winograd=asked.winograd, on_trial=on_trial
+            tasks, records, asked.strategy, asked.seed, fast_algorithms=asked.fast_algorithms, on_trial=on_trial
         ) as searches:
             with model_progress(len(tasks)) as shown:
                 searches.measure_defaults()

@@ -35,7 +35,7 @@ class ModelJob:
     records: Path
     json: Path | None
     report: Path
-    winograd: bool
+    fast_algorithms: bool
     graph: bool
 
     @property
@@ -78,7 +78,7 @@ def model_job(arguments: argparse.Namespace) -> ModelJob:
         records=arguments.records,
         json=arguments.json,
         report=arguments.report,
-        winograd=arguments.winograd,
+        fast_algorithms=arguments.fast_algorithms,
         graph=arguments.graph,
     )
 

@@ -35,13 +35,13 @@ class Candidate:
 
 
 def candidates(
-    workload: Workload, threads: int, target: Target, records: Records, winograd: bool = True
+    workload: Workload, threads: int, target: Target, records: Records, fast_algorithms: bool = True
 ) -> list[Candidate]:
     """What the layers of a workload may run by in a model for ``target``.
 
     Args:
         threads: that these layers run on now; small ones may run on one thread or on all of the target's as well.
-        winograd: whether layers may use Winograd's and Strassen's algorithms.
+        fast_algorithms: whether layers may use Winograd's and Strassen's algorithms.
     """
     counts = [threads]
     if workload.flops <= _SMALL_FLOPS:
@@ -49,7 +49,7 @@ def candidates(
     found: list[Candidate] = []
     for count in counts:
         on_count = replace(target, num_cores=count)
-        space = spaces.space("kernel", workload, on_count, winograd)
+        space = spaces.space("kernel", workload, on_count, fast_algorithms)
         known = [record for record in records.query(workload, on_count, "kernel") if offers(space, record)]
         found += [Candidate(schedule, count) for schedule in best_of_each(space, known)]
         found.append(Candidate(None, count))

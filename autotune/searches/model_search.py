@@ -88,7 +88,7 @@ class ModelSearch:
     Args:
         tasks: of the model.
         records: where every measurement is kept, and what the searches go on from.
-        strategy, seed, winograd: as of :func:`autotune.tune`.
+        strategy, seed, fast_algorithms: as of :func:`autotune.tune`.
         on_trial: called with each record as soon as it is kept.
 
     Attributes:
@@ -102,12 +102,12 @@ class ModelSearch:
         strategy: str = "rl",
         seed: int = 0,
         *,
-        winograd: bool = True,
+        fast_algorithms: bool = True,
         on_trial: Callable[[Record], None] | None = None,
     ) -> None:
         self.states: list[TaskState] = []
         self._tasks, self._records = tasks, records
-        self._strategy, self._seed, self._winograd = strategy, seed, winograd
+        self._strategy, self._seed, self._fast_algorithms = strategy, seed, fast_algorithms
         self._on_trial = on_trial
         self._opened = ExitStack()
         self._workers: Mapping[int, Worker] = {
@@ -139,7 +139,7 @@ class ModelSearch:
         standings = [
             Standing(
                 state.task.count,
-                least_secs(state.task.workload, state.limits, self._winograd),
+                least_secs(state.task.workload, state.limits, self._fast_algorithms),
                 state.best_secs,
                 state.earlier,
             )
@@ -174,7 +174,7 @@ class ModelSearch:
         self.close()
 
     def _state(self, task: Task) -> TaskState:
-        space = spaces.space(BACKEND, task.workload, task.target, self._winograd)
+        space = spaces.space(BACKEND, task.workload, task.target, self._fast_algorithms)
         default = space.default()
         known = [r for r in self._records.query(task.workload, task.target, BACKEND) if offers(space, r)]
         by_default = fastest(record for record in known if record.schedule == default)
@@ -217,7 +217,7 @@ class ModelSearch:
                     self._seed,
                     self._records,
                     batch=max(4, trials // 2),
-                    winograd=self._winograd,
+                    fast_algorithms=self._fast_algorithms,
                     on_trial=self._on_trial,
                     worker=self._workers[task.target.num_cores],
                 )

@@ -55,9 +55,9 @@ def described(workload: Workload) -> str:
     return " ".join([workload.op, shape_text(workload), *workload.epilogue])
 
 
-def least_secs(workload: Workload, limits: Limits, winograd: bool = True) -> float:
+def least_secs(workload: Workload, limits: Limits, fast_algorithms: bool = True) -> float:
     """Seconds that no schedule of ours can beat: the roofline, with the fewest multiplications of any algorithm."""
-    flops = workload.flops / (_saving(workload) if winograd else 1.0)
+    flops = workload.flops / (_saving(workload) if fast_algorithms else 1.0)
     return max(flops / (limits.peak_gflops * 1e9), workload.bytes / (limits.bandwidth_gbs * 1e9))
 
 

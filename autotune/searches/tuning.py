@@ -59,7 +59,7 @@ def tune(
     records: str | os.PathLike[str] | Records | None = None,
     *,
     threads: int = 1,
-    winograd: bool = True,
+    fast_algorithms: bool = True,
     on_trial: Callable[[Record], None] | None = None,
     worker: Worker | None = None,
 ) -> TuneResult:
@@ -81,7 +81,7 @@ def tune(
         seed: the same seed, records and measurements give the same proposals.
         records: a file, made where there is none, or an open one; None keeps nothing.
         threads: cores to run on, where ``target`` is a name; a :class:`Target` says itself how many.
-        winograd: whether a layer may use Winograd's or Strassen's algorithm, which round more than a sum does.
+        fast_algorithms: whether a layer may use Winograd's or Strassen's algorithm, which round more than a sum does.
         on_trial: called with each record as soon as it is kept.
         worker: a warm one to measure in, which stays open.
 
@@ -106,7 +106,7 @@ def tune(
                 seed,
                 store,
                 batch=max(4, min(16, trials // 4)),  # four rounds at least, where trials suffice
-                winograd=winograd,
+                fast_algorithms=fast_algorithms,
                 on_trial=on_trial,
                 worker=worker,
             )
@@ -122,7 +122,7 @@ class Search:
     """A search that can be taken further, a few trials at a time; :func:`tune` is one that is taken all the way.
 
     Args:
-        workload, target, backend, strategy, seed, winograd, on_trial, worker: as of :func:`tune`.
+        workload, target, backend, strategy, seed, fast_algorithms, on_trial, worker: as of :func:`tune`.
         store: where measurements are kept, and what the search goes on from.
         batch: schedules measured between two updates of the cost model.
 
@@ -144,11 +144,11 @@ class Search:
         store: Records | None = None,
         *,
         batch: int = 16,
-        winograd: bool = True,
+        fast_algorithms: bool = True,
         on_trial: Callable[[Record], None] | None = None,
         worker: Worker | None = None,
     ) -> None:
-        self.space = spaces.space(backend, workload, target, winograd)
+        self.space = spaces.space(backend, workload, target, fast_algorithms)
         self._names = strategy, seed
         self._store, self._batch, self._on_trial = store, batch, on_trial
         self._unobserved: list[Record] = []  # the strategy is told before it proposes again, and not if it never does

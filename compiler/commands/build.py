@@ -81,8 +81,8 @@ def _tuning(arguments: argparse.Namespace, model: OnnxFile) -> str:
         words += ["--arch", arguments.target]
     if arguments.records:
         words += ["--records", str(arguments.records)]
-    if not arguments.winograd:
-        words.append("--no-winograd")
+    if not arguments.fast_algorithms:
+        words.append("--no-fast-algorithms")
     return shlex.join(words)
 
 

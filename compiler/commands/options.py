@@ -41,7 +41,7 @@ def add_model(parser: argparse.ArgumentParser, saved: bool) -> None:
         help=f"schedules that were searched for (default: {DEFAULT_RECORDS}, if it is there)",
     )
     about = "leave out Winograd's and Strassen's algorithms, which round more than a sum does"
-    add("--no-winograd", dest="winograd", action="store_false", help=about)
+    add("--no-fast-algorithms", dest="fast_algorithms", action="store_false", help=about)
 
 
 def add_inputs(parser: argparse.ArgumentParser) -> None:

@@ -57,14 +57,14 @@ class OnnxFile:
     inputs: tuple[TensorSpec, ...]
     shapes: dict[str, tuple[int, ...]]
     records: Path | None
-    winograd: bool
+    fast_algorithms: bool
 
     def compiled(self) -> CompiledModel:
         import compiler
 
         with progress(f"Building {self.path.name}"):
             return compiler.build(
-                self.path, self.shapes, target=self.target, schedules=self.records, winograd=self.winograd
+                self.path, self.shapes, target=self.target, schedules=self.records, fast_algorithms=self.fast_algorithms
             )
 
     def frozen(self) -> onnx.ModelProto:
@@ -77,13 +77,13 @@ class OnnxFile:
 
     def summary(self) -> list[str]:
         used = f"{self.records}" if self.records else f"none (there is no {DEFAULT_RECORDS} here)"
-        winograd = "" if self.winograd else "; without Winograd's and Strassen's algorithms"
-        return [f"{self.path}: {_listed(self.inputs)}", _machine(self.target), f"Records: {used}{winograd}"]
+        fast_algorithms = "" if self.fast_algorithms else "; without Winograd's and Strassen's algorithms"
+        return [f"{self.path}: {_listed(self.inputs)}", _machine(self.target), f"Records: {used}{fast_algorithms}"]
 
     def to_json(self) -> dict[str, Any]:
         return _described(self) | {
             "records": str(self.records) if self.records else None,
-            "winograd": self.winograd,
+            "fast_algorithms": self.fast_algorithms,
         }
 
 
@@ -125,7 +125,12 @@ def onnx_file(arguments: argparse.Namespace) -> OnnxFile:
     records = _records(arguments.records)
     shapes = _shapes(arguments.model, arguments.input_shape)
     return OnnxFile(
-        arguments.model, target, _inputs(arguments.model, shapes), shapes, records, winograd=arguments.winograd
+        arguments.model,
+        target,
+        _inputs(arguments.model, shapes),
+        shapes,
+        records,
+        fast_algorithms=arguments.fast_algorithms,
     )
 
 
@@ -143,7 +148,7 @@ def _saved(arguments: argparse.Namespace) -> SavedModel:
         "--threads": arguments.threads not in (None, target.num_cores),
         "--target": arguments.target not in (None, target.isa),
         "--records": arguments.records,
-        "--no-winograd": not arguments.winograd,
+        "--no-fast-algorithms": not arguments.fast_algorithms,
     }
     if strange := [flag for flag, is_given in given.items() if is_given]:
         built = f"for {target.isa} and threads: {target.num_cores}"

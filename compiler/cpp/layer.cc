@@ -52,7 +52,7 @@ class DenseLayer final : public Layer {
     if (const auto values = d.schedule()) {
       schedule = parse_dense_schedule(*values);
     } else if (machine.isa != Isa::kReference) {
-      const bool fast = !d.is_null("winograd") && d.flag("winograd");  // older models do not say
+      const bool fast = d.flag("fast_algorithms");
       schedule = dense_schedule(machine, m, n, k, fast);
     }
     const Matrix weight{const_cast<float*>(d.weight("weight", {n, k})), k, Dtype::kFloat32};
@@ -134,9 +134,10 @@ class Conv2dLayer final : public Layer {
     const auto [isa, threads] = machine;
     if (const auto values = d.schedule()) return parse_conv2d_schedule(g, Dtype::kFloat32, *values);
     if (isa == Isa::kReference) return std::nullopt;
-    if (g.pointwise()) return dense_schedule(machine, images.n * images.h * images.w, g.o, g.c, d.flag("winograd"));
+    if (g.pointwise())
+      return dense_schedule(machine, images.n * images.h * images.w, g.o, g.c, d.flag("fast_algorithms"));
     if (g.depthwise()) return default_depthwise_schedule(isa, g, images, threads);
-    return default_conv2d_schedule(isa, Dtype::kFloat32, g, images, threads, d.flag("winograd"));
+    return default_conv2d_schedule(isa, Dtype::kFloat32, g, images, threads, d.flag("fast_algorithms"));
   }
 
   Images images_;

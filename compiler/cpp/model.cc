@@ -26,7 +26,7 @@ using tvm::ffi::Tensor;
 
 namespace json = tvm::ffi::json;
 
-constexpr int64_t kFormat = 2;
+constexpr int64_t kFormat = 3;
 
 // A file's bytes, read by the pages that are touched.
 class Mapping {

@@ -58,7 +58,7 @@ class Options:
 
     Attributes:
         schedules: what is known to be fast; None where nothing is.
-        winograd: whether layers without a schedule may use Winograd's and Strassen's algorithms, which round more than
+        fast_algorithms: whether layers without a schedule may use Winograd's and Strassen's algorithms, which round more than
             a sum.
         chains: whether neighbouring convolutions may run as one kernel.
         of_model: what was chosen for a whole model, by the workloads of its layers in their order; it goes before
@@ -66,7 +66,7 @@ class Options:
     """
 
     schedules: Callable[[Workload, Target], Schedule | None]
-    winograd: bool = True
+    fast_algorithms: bool = True
     chains: bool = True
     of_model: Callable[[Sequence[Workload], Target], Mapping[Workload, Choice]] = lambda _workloads, _target: {}
 
@@ -127,7 +127,7 @@ def _layer(node: ir.Node, call: Call, target: Target, options: Options) -> Layer
     if call.workload is not None and call.workload.flops < _FLOPS_WORTH_A_THREAD * target.num_cores:
         threads = 1
     if call.op in ("conv2d", "dense"):
-        attributes["winograd"] = options.winograd
+        attributes["fast_algorithms"] = options.fast_algorithms
     name = node.name or node.outputs[0].name or f"layer {len(attributes)}"
     return Layer(name, call.op, shape, attributes, call.weights, call.workload, call.stages, threads)
 

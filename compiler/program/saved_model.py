@@ -31,7 +31,7 @@ from compiler.program.tensor_spec import TensorSpec
 from compiler.workloads.layer import Layer
 from compiler.workloads.target import Target, usable_cores
 
-FORMAT = 2
+FORMAT = 3
 MANIFEST, WEIGHTS, PROGRAM = "manifest.json", "weights.bin", "program.so"
 _FLOAT_BYTES = 4
 

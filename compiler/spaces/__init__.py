@@ -13,20 +13,20 @@ from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload
 
 
-def _dense(workload: Workload, target: Target, winograd: bool) -> KernelSpace:
-    return DenseKernelSpace(workload, target, winograd)
+def _dense(workload: Workload, target: Target, fast_algorithms: bool) -> KernelSpace:
+    return DenseKernelSpace(workload, target, fast_algorithms)
 
 
-def _attention(workload: Workload, target: Target, _winograd: bool) -> KernelSpace:
+def _attention(workload: Workload, target: Target, _fast_algorithms: bool) -> KernelSpace:
     return AttentionKernelSpace(workload, target)
 
 
-def _conv2d(workload: Workload, target: Target, winograd: bool) -> KernelSpace:
+def _conv2d(workload: Workload, target: Target, fast_algorithms: bool) -> KernelSpace:
     if is_pointwise(workload):
-        return PointwiseKernelSpace(workload, target, winograd)
+        return PointwiseKernelSpace(workload, target, fast_algorithms)
     if is_depthwise(workload):
         return DepthwiseKernelSpace(workload, target)
-    return ConvKernelSpace(workload, target, winograd)
+    return ConvKernelSpace(workload, target, fast_algorithms)
 
 
 # One line an operator: its space for a workload, a target, and whether Winograd's and Strassen's algorithms may be

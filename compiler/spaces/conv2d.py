@@ -49,13 +49,13 @@ class ConvKernelSpace(KernelSpace):
     Legal is a useful register tile, and as many rows at a time as stay in L2 while all output channels pass over them.
 
     Args:
-        winograd: whether schedules may use Winograd's algorithm, where it applies: it rounds more than a sum does.
+        fast_algorithms: whether schedules may use Winograd's algorithm, where it applies: it rounds more than a sum does.
     """
 
     cold_weights = True
 
-    def __init__(self, workload: Workload, target: Target, winograd: bool = True) -> None:
-        offered = [name for name, algorithm in ALGORITHMS.items() if winograd and algorithm.applies(workload)]
+    def __init__(self, workload: Workload, target: Target, fast_algorithms: bool = True) -> None:
+        offered = [name for name, algorithm in ALGORITHMS.items() if fast_algorithms and algorithm.applies(workload)]
         self._algorithms = ("direct", *offered)
         super().__init__(workload, target)
 

@@ -27,12 +27,12 @@ class DenseKernelSpace(KernelSpace):
     everything but ``threads_m`` without effect.
 
     Args:
-        winograd: whether schedules may use Strassen's algorithm, where it applies: it rounds more than a sum does, as
+        fast_algorithms: whether schedules may use Strassen's algorithm, where it applies: it rounds more than a sum does, as
             Winograd's do.
     """
 
-    def __init__(self, workload: Workload, target: Target, winograd: bool = True) -> None:
-        self._may_halve = winograd
+    def __init__(self, workload: Workload, target: Target, fast_algorithms: bool = True) -> None:
+        self._may_halve = fast_algorithms
         super().__init__(workload, target)
 
     def algorithm(self, schedule: Schedule) -> str:

@@ -79,7 +79,7 @@ def test_a_search_hands_over_all_that_it_found(tmp_path: Path) -> None:
     ids=lambda value: value if isinstance(value, str) else value.op,
 )
 def test_every_operator_is_searched(workload: Workload, shape: str, tmp_path: Path) -> None:
-    asked = ["--shape", shape, "--backend", "kernel", "--no-winograd", "--strategy", "random", "--trials", "8"]
+    asked = ["--shape", shape, "--backend", "kernel", "--no-fast-algorithms", "--strategy", "random", "--trials", "8"]
     out, err = start(tmp_path, *asked, op=workload.op).communicate(timeout=120)
     assert err == ""
     assert f"{shape} kernel: done, best" in out

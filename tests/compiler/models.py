@@ -62,7 +62,7 @@ def built(
     **options: Any,
 ) -> compiler.CompiledModel:
     """The model compiled for one thread without Winograd's algorithms, after its answers were compared."""
-    found = compiler.build(original, input_shapes, **{"threads": 1, "winograd": False, **options})
+    found = compiler.build(original, input_shapes, **{"threads": 1, "fast_algorithms": False, **options})
     assert_answers(found, original, oracle.random_inputs(original, seed=1) if inputs is None else inputs)
     return found
 

@@ -42,15 +42,15 @@ def test_a_real_network(name: str) -> None:
     shapes = models.MODELS[name].input_shapes
     inputs = models.random_inputs(published, shapes, seed=1)
     expected = oracle.run(published, inputs)
-    found = compiler.build(published, shapes, threads=2, winograd=False)
+    found = compiler.build(published, shapes, threads=2, fast_algorithms=False)
     assert largest_error(found, inputs, expected) <= SUMS
     alone = found.with_layers(
         {place: dataclasses.replace(layer, threads=1) for place, layer in enumerate(found.layers)}
     )
     assert largest_error(alone, inputs, expected) <= SUMS
-    winograd = {
-        place: dataclasses.replace(layer, attributes={**layer.attributes, "winograd": True})
+    fast_algorithms = {
+        place: dataclasses.replace(layer, attributes={**layer.attributes, "fast_algorithms": True})
         for place, layer in enumerate(found.layers)
         if layer.op == "conv2d"
     }
-    assert largest_error(found.with_layers(winograd), inputs, expected) <= WINOGRAD
+    assert largest_error(found.with_layers(fast_algorithms), inputs, expected) <= WINOGRAD

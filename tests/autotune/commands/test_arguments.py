@@ -175,10 +175,10 @@ def test_shapes_and_trials_are_taken_from_the_arguments() -> None:
 
 def test_convolutions_with_and_without_winograd() -> None:
     argv = ["--op", "conv2d", "--shape", "1x8x8x4x4x3x3,stride=2", "--shape", "1x8x8x4x4x3x3"]
-    asked = job(parser().parse_args([*argv, "--no-winograd"]))
+    asked = job(parser().parse_args([*argv, "--no-fast-algorithms"]))
     assert [workload.sizes["stride_h"] for workload in asked.workloads] == [2, 1]
-    assert not asked.winograd
-    assert job(parser().parse_args(argv)).winograd
+    assert not asked.fast_algorithms
+    assert job(parser().parse_args(argv)).fast_algorithms
 
 
 def test_only_a_negative_shape_is_joined_to_its_option() -> None:
@@ -192,10 +192,10 @@ def test_a_model_is_searched_on_every_core_by_default_and_for_each_of_its_worklo
     assert asked.workloads == list(WORKLOADS)
     assert asked.target.num_cores == usable_cores()
     assert asked.trials == TRIALS_A_WORKLOAD * len({CONVOLUTION, CLASSIFIER})
-    assert (asked.graph, asked.winograd, asked.strategy) == (False, True, "rl")
-    argv = ["--model", str(path), "--trials", "7", "--threads", "1", "--no-winograd"]
+    assert (asked.graph, asked.fast_algorithms, asked.strategy) == (False, True, "rl")
+    argv = ["--model", str(path), "--trials", "7", "--threads", "1", "--no-fast-algorithms"]
     asked = model_job(parser().parse_args(argv))
-    assert (asked.trials, asked.target.num_cores, asked.winograd) == (7, 1, False)
+    assert (asked.trials, asked.target.num_cores, asked.fast_algorithms) == (7, 1, False)
 
 
 def test_names_of_inputs_may_be_odd(empty_directory: Path) -> None:

@@ -96,7 +96,7 @@ def test_without_winograds_algorithm_there_is_none(target: Target, tmp_path: Pat
         for place, schedule in enumerate(some(LARGE, target, 6)):
             add(records, LARGE, target, schedule, 1.0 + place)
         space = spaces.space("kernel", LARGE, target)
-        found = candidates(LARGE, 2, target, records, winograd=False)
+        found = candidates(LARGE, 2, target, records, fast_algorithms=False)
     assert {space.algorithm(candidate.schedule) for candidate in found if candidate.schedule} <= {"direct"}
 
 

@@ -244,7 +244,7 @@ def test_a_model_is_built_by_its_own_choices_first(tmp_path: Path) -> None:
     from compiler.workloads.records import Measurement, Record
 
     path, target = tmp_path / "r.sqlite", Target.from_host(num_cores=1)
-    space = spaces.space("kernel", CONVOLUTION, target, winograd=False)
+    space = spaces.space("kernel", CONVOLUTION, target, fast_algorithms=False)
     if not space.decisions:
         pytest.skip("this CPU's kernels have no schedules to choose from")
     alone, other = [neighbour for *_, neighbour in space.neighbours(space.default())][:2]
@@ -284,7 +284,7 @@ def test_a_choice_decides_on_threads_and_keeps_to_winograd(tmp_path: Path) -> No
         records.choose(
             model_key(WORKLOADS), target, [Choice(CLASSIFIER, explicit, 2), Choice(CONVOLUTION, chosen_schedule, 1)]
         )
-    model = compiler.build(tiny_model(), threads=2, schedules=path, winograd=False)
+    model = compiler.build(tiny_model(), threads=2, schedules=path, fast_algorithms=False)
     assert (model.layers[classifier].threads, model.layers[classifier].schedule) == (2, explicit)
     assert all(layer.schedule is None for layer in model.layers if layer.workload == CONVOLUTION)
     x = np.random.default_rng(1).standard_normal((1, 16, 8, 8)).astype(np.float32)

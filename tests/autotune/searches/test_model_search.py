@@ -79,8 +79,8 @@ def test_a_second_search_measures_nothing_twice(tasks: list[Task], tmp_path: Pat
 
 def test_without_winograds_algorithm_none_of_it_counts(tasks: list[Task], tmp_path: Path) -> None:
     with Records(tmp_path / "r.sqlite") as records:
-        for winograd in (True, False):
-            with ModelSearch(tasks[:1], records, "random", winograd=winograd) as searches:
+        for fast_algorithms in (True, False):
+            with ModelSearch(tasks[:1], records, "random", fast_algorithms=fast_algorithms) as searches:
                 searches.measure_defaults()
                 searches.search(4)
             (state,) = searches.states

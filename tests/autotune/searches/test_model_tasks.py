@@ -27,7 +27,7 @@ def test_layers_of_one_workload_are_one_task_in_the_order_of_the_first() -> None
 
 
 def test_nothing_is_faster_than_its_arithmetic_and_its_bytes() -> None:
-    assert least_secs(SQUARE, LIMITS, winograd=False) == pytest.approx(2 * 64**3 / 100e9)
+    assert least_secs(SQUARE, LIMITS, fast_algorithms=False) == pytest.approx(2 * 64**3 / 100e9)
     assert least_secs(Workload.dense(1, 1000, 1000), LIMITS) == pytest.approx(4 * (1000 * 1000 + 2000) / 10e9)
 
 
@@ -46,7 +46,7 @@ def test_nothing_is_faster_than_its_arithmetic_and_its_bytes() -> None:
 def test_winograds_and_strassens_algorithms_multiply_less(workload: Workload, saving: float) -> None:
     endless = dataclasses.replace(LIMITS, bandwidth_gbs=1e9)
     assert least_secs(workload, endless) == pytest.approx(workload.flops / saving / 100e9)
-    assert least_secs(workload, endless, winograd=False) == pytest.approx(workload.flops / 100e9)
+    assert least_secs(workload, endless, fast_algorithms=False) == pytest.approx(workload.flops / 100e9)
 
 
 def test_a_workload_is_described_as_the_command_takes_it() -> None:

@@ -75,7 +75,9 @@ def test_a_saved_model_that_is_broken(built: Built, complaint: Complaint) -> Non
 
 
 @pytest.mark.parametrize(
-    "option", [("--threads", "2"), ("--input-shape", "x:4,16"), ("--records", "r"), ("--no-winograd",)], ids=" ".join
+    "option",
+    [("--threads", "2"), ("--input-shape", "x:4,16"), ("--records", "r"), ("--no-fast-algorithms",)],
+    ids=" ".join,
 )
 def test_a_saved_model_is_built_already(option: tuple[str, ...], built: Built, complaint: Complaint) -> None:
     if option[0] == "--threads" and usable_cores() < 2:

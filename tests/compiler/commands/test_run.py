@@ -51,7 +51,7 @@ def test_answers_in_an_archive(built: Built, arrays: dict[str, np.ndarray], caps
 def test_answers_in_a_folder_of_a_model_that_is_built_first(
     model_file: Path, arrays: dict[str, np.ndarray], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given = ["--input", "x=x.npy", "--input", "scale=scale.npy", "--threads", "1", "--no-winograd"]
+    given = ["--input", "x=x.npy", "--input", "scale=scale.npy", "--threads", "1", "--no-fast-algorithms"]
     assert main(["run", str(model_file), *SHAPES, *given, "--output", "new/folder"]) == 0
     assert "without Winograd's and Strassen's algorithms" in capsys.readouterr().out
     assert sorted(file.name for file in Path("new/folder").iterdir()) == ["layer_relu_0.npy", "scores.npy"]

@@ -66,7 +66,7 @@ def test_a_convolution() -> None:
         "groups": 1,
         "residual": False,
         "activation": "relu",
-        "winograd": True,
+        "fast_algorithms": True,
     }
     assert {name: weight.shape for name, weight in layer.weights.items()} == {"weight": (12, 8, 3, 3), "bias": (12,)}
     assert layer.workload is not None
@@ -81,7 +81,7 @@ def test_a_product_with_all_that_may_follow() -> None:
         "m = MatMul (x, w) a = Add (m, b) s = Add (a, r) @ = Relu (s)",
     )
     assert (layer.op, layer.output_shape) == ("dense", (2, 3, 5))
-    assert layer.attributes == {"sizes": [6, 5, 8], "residual": True, "activation": "relu", "winograd": True}
+    assert layer.attributes == {"sizes": [6, 5, 8], "residual": True, "activation": "relu", "fast_algorithms": True}
     assert layer.workload == Workload.dense(6, 5, 8, epilogue=("bias", "residual", "relu"))
     assert layer.weights["weight"].shape == (5, 8)
     assert layer.weights["weight"].flags.c_contiguous
@@ -196,11 +196,11 @@ def test_small_layers_stay_on_one_thread() -> None:
     assert asked == [2, 1], "a schedule is looked up for the threads that will run it"
 
 
-@pytest.mark.parametrize("winograd", [True, False])
-def test_winograd_is_the_callers_choice(winograd: bool) -> None:
+@pytest.mark.parametrize("fast_algorithms", [True, False])
+def test_winograd_is_the_callers_choice(fast_algorithms: bool) -> None:
     original = graph("float[1,8,16,16] x", "float[8,8,3,3] w", {"y": "@ = Conv (x, w)"})
-    _, (layer,) = select(original, kernel_calls.Options(nothing_known, winograd))
-    assert layer.attributes["winograd"] is winograd
+    _, (layer,) = select(original, kernel_calls.Options(nothing_known, fast_algorithms))
+    assert layer.attributes["fast_algorithms"] is fast_algorithms
 
 
 def test_layers_of_a_model() -> None:

@@ -99,12 +99,12 @@ def test_every_answer_is_right(data: st.DataObject, isa: str, seed: int) -> None
     data=st.data(),
     isa=st.sampled_from(SCHEDULED or ["reference"]),
     num_cores=st.sampled_from([1, 2, 4]),
-    winograd=st.booleans(),
+    fast_algorithms=st.booleans(),
 )
-def test_a_default_is_always_legal(data: st.DataObject, isa: str, num_cores: int, winograd: bool) -> None:
+def test_a_default_is_always_legal(data: st.DataObject, isa: str, num_cores: int, fast_algorithms: bool) -> None:
     workload = data.draw(workloads(isa))
     wanted = Target.from_json({**target(isa).to_json(), "num_cores": num_cores})
-    made = space("kernel", workload, wanted, winograd)
+    made = space("kernel", workload, wanted, fast_algorithms)
     assert made.is_legal(made.default())
     made.choices(made.default())
     for decision in made.decisions:
@@ -139,7 +139,7 @@ def test_winograd_is_offered_where_it_applies_and_is_wanted(isa: str) -> None:
     layer = Workload.conv2d(1, 8, 8, 16, 16, 3, padding=1)
     algorithms = {s.values["algorithm"] for s in legal(space("kernel", layer, target(isa)))}
     assert algorithms == {"direct", "winograd2", "winograd4"}
-    without = space("kernel", layer, target(isa), winograd=False)
+    without = space("kernel", layer, target(isa), fast_algorithms=False)
     assert {s.values["algorithm"] for s in legal(without)} == {"direct"}
     assert without.default().values["algorithm"] == "direct"
     for other in (
@@ -155,7 +155,7 @@ def test_winograd_is_offered_where_it_applies_and_is_wanted(isa: str) -> None:
 def test_what_is_searched_without_winograd_is_built_with_it_too(isa: str) -> None:
     layer = Workload.conv2d(1, 14, 14, 64, 64, 3, padding=1)
     every = space("kernel", layer, target(isa))
-    for schedule in legal(space("kernel", layer, target(isa), winograd=False)):
+    for schedule in legal(space("kernel", layer, target(isa), fast_algorithms=False)):
         assert every.is_legal(schedule)
         every.choices(schedule)
 
@@ -173,7 +173,7 @@ def test_decisions_without_effect_keep_one_choice(isa: str) -> None:
 @pytest.mark.parametrize("isa", SCHEDULED)
 def test_a_register_tile_is_as_high_as_it_is_used(isa: str) -> None:
     """14 columns cut by six are cut into three parts, which five would do as well."""
-    made = space("kernel", Workload.conv2d(1, 14, 14, 16, 64, 3, padding=1), target(isa), winograd=False)
+    made = space("kernel", Workload.conv2d(1, 14, 14, 16, 64, 3, padding=1), target(isa), fast_algorithms=False)
     heights = {schedule.values["mr"] for schedule in legal(made)}
     assert heights & {2, 3, 4, 5}
     assert heights <= {1, 2, 3, 4, 5, 7, 14}
@@ -220,6 +220,6 @@ def test_strassens_algorithm_is_one_schedule_for_each_split(make: Callable[..., 
     by_sums = default.replace(algorithm="direct")
     assert made.is_legal(by_sums)
     assert_right(made, by_sums)
-    for without in (space("kernel", workload, host, winograd=False), space("kernel", make(130, 127, 256), host)):
+    for without in (space("kernel", workload, host, fast_algorithms=False), space("kernel", make(130, 127, 256), host)):
         assert without.algorithm(without.default()) == "direct"
         assert all(d.choices == ("direct",) for d in without.decisions if d.name == "algorithm")
