@@ -25,10 +25,10 @@ TARGET = Target("test", "reference", 32, 16, (32768,), num_cores=1)
 
 # A tuner that shows its worker's process and measures a candidate that never ends.
 TUNER = """
-from autotune.measure import Worker
-from compiler.schedule import Schedule
-from compiler.target import Target
-from compiler.workload import Workload
+from autotune.runners.local import Worker
+from compiler.workloads.schedule import Schedule
+from compiler.workloads.target import Target
+from compiler.workloads.workload import Workload
 
 with Worker(space="fake_space:FakeSpace") as worker:
     worker.open(Workload.dense(16, 8, 32), Target("test", "reference", 32, 16, (32768,), num_cores=1), "fake")

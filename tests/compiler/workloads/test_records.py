@@ -42,10 +42,10 @@ TARGET = Target("some cpu", "avx2", 256, 16, (32768, 1 << 20), num_cores=1)
 # A program that adds records without end (or `count` of them) and says so after each.
 WRITER = """
 import sys
-from compiler.records import Measurement, Record, Records
-from compiler.schedule import Schedule
-from compiler.target import Target
-from compiler.workload import Workload
+from compiler.workloads.records import Measurement, Record, Records
+from compiler.workloads.schedule import Schedule
+from compiler.workloads.target import Target
+from compiler.workloads.workload import Workload
 
 path, name, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
 target = Target("some cpu", "avx2", 256, 16, (32768, 1 << 20), num_cores=1)
