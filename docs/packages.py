@@ -1,0 +1,159 @@
+"""The packages and what each may import: the table that the test, the README and the architecture picture share.
+
+``python docs/packages.py`` prints the table of the README.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+HEAVY_SEARCH = ("gymnasium", "sb3_contrib", "stable_baselines3", "torch", "xgboost")
+ONNX = ("onnx", "onnx_ir")
+
+
+@dataclass(frozen=True)
+class Package:
+    """One package, a folder or a single file.
+
+    Attributes:
+        name: dotted; the longest name that is a prefix of a module's name is the module's package.
+        purpose: one phrase, for the README and the picture.
+        ours: names of the packages of this project that it may import.
+        others: distributions that it may import, by import name; the standard library always may be.
+    """
+
+    name: str
+    purpose: str
+    ours: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+
+
+# In import order: a package may only import packages that are listed before it.
+PACKAGES: tuple[Package, ...] = (
+    Package("kernels", "SIMD kernels in C++ and what they measure of the CPU; a library of its own", (), ("numpy",)),
+    Package(
+        "graph_passes",
+        "ONNX models rewritten to do less work; a library of its own",
+        (),
+        ("numpy", *ONNX, "onnxruntime", "onnxscript"),
+    ),
+    Package(
+        "compiler.workloads",
+        "operator definitions, workloads, targets, schedules, layers, records",
+        ("kernels",),
+        ("ml_dtypes", "numpy"),
+    ),
+    Package(
+        "compiler.measure",
+        "sampling, interleaved comparison, idle detection, core affinity, rooflines",
+        ("kernels", "compiler.workloads"),
+        ("numpy", "psutil"),
+    ),
+    Package(
+        "compiler.spaces",
+        "schedule spaces of our kernels",
+        ("kernels", "compiler.workloads"),
+        ("numpy",),
+    ),
+    Package(
+        "compiler.program",
+        "compiled models: run, profile, save, load; needs neither onnx nor TVM's compiler",
+        ("kernels", "compiler.workloads", "compiler.measure"),
+        ("numpy", "tvm_ffi"),
+    ),
+    Package(
+        "compiler.tvm_backend",
+        "everything that uses TVM's compiler: importer, generic schedules, TVM's schedule space",
+        ("kernels", "compiler.workloads", "compiler.measure", "compiler.program"),
+        ("numpy", "onnx", "tvm", "tvm_ffi"),
+    ),
+    Package(
+        "compiler.lowering",
+        "recognize what a kernel computes, choose its schedule, rewrite the graph",
+        ("graph_passes", "compiler.workloads", "compiler.program", "compiler.tvm_backend"),
+        ("numpy", *ONNX, "tvm"),
+    ),
+    Package("compiler.convert", "other formats to ONNX", (), ("numpy", "onnx", "torch")),
+    Package(
+        "compiler.build",
+        "`compiler.build`: passes, lowering, schedules, compiled model",
+        (
+            *("graph_passes", "compiler.workloads", "compiler.program", "compiler.tvm_backend"),
+            *("compiler.lowering", "compiler.convert"),
+        ),
+        (*ONNX, "torch"),
+    ),
+    Package(
+        "compiler.runtimes",
+        "one protocol, one file per engine: ours, ONNX Runtime, OpenVINO, ncnn, TVM",
+        ("graph_passes", "compiler.workloads", "compiler.program", "compiler.tvm_backend", "compiler.build"),
+        ("ncnn", "numpy", *ONNX, "onnxruntime", "openvino", "tvm"),
+    ),
+    Package("compiler", "the public names", ("compiler.workloads", "compiler.program", "compiler.build")),
+    Package(
+        "compiler.commands",
+        "`python -m compiler build | run | bench | profile`",
+        (
+            *("graph_passes", "compiler", "compiler.workloads", "compiler.measure", "compiler.program"),
+            *("compiler.build", "compiler.runtimes"),
+        ),
+        ("numpy", *ONNX, "rich"),
+    ),
+    Package("compiler.__main__", "the command line", ("compiler.commands",)),
+    Package(
+        "autotune.backends",
+        "the schedule spaces by backend",
+        ("compiler.workloads", "compiler.spaces", "compiler.tvm_backend"),
+    ),
+    Package(
+        "autotune.cost_models",
+        "predicted seconds of schedules",
+        ("compiler.workloads",),
+        ("numpy", "xgboost"),
+    ),
+    Package(
+        "autotune.strategies",
+        "what proposes schedules: random, evolutionary, reinforcement learning",
+        ("compiler.workloads", "autotune.cost_models"),
+        ("numpy", *HEAVY_SEARCH),
+    ),
+    Package(
+        "autotune.runners",
+        "measure candidates, verified first, in isolated worker processes",
+        ("compiler.workloads", "compiler.measure", "autotune.backends"),
+        ("numpy", "psutil"),
+    ),
+    Package(
+        "autotune.searches",
+        "searches: one workload, all layers of a model, a running model",
+        (
+            *("compiler", "compiler.workloads", "compiler.measure", "compiler.program", "compiler.build"),
+            *("autotune.backends", "autotune.cost_models", "autotune.strategies", "autotune.runners"),
+        ),
+        ("numpy",),
+    ),
+    Package(
+        "autotune.commands",
+        "options, progress, tables and reports of the search",
+        (
+            *("compiler", "compiler.workloads", "compiler.measure", "compiler.program", "compiler.build"),
+            *("compiler.runtimes", "compiler.commands", "autotune.backends", "autotune.strategies"),
+            *("autotune.runners", "autotune.searches"),
+        ),
+        ("matplotlib", "numpy", "psutil", "rich"),
+    ),
+    Package(
+        "autotune",
+        "`python -m autotune.search` and `autotune.tune`",
+        (
+            *("compiler.workloads", "compiler.measure", "autotune.commands", "autotune.searches"),
+            "autotune.runners",
+        ),
+    ),
+)
+
+
+def package_of(module: str) -> str:
+    """The package that a module belongs to: the longest listed name that is a prefix; empty if there is none."""
+    names = [p.name for p in PACKAGES if module == p.name or module.startswith(p.name + ".")]
+    return max(names, key=len, default="")
