@@ -2,61 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
+from compiler.lowering.schedule_source import Schedules, opened
 from compiler.program.compiled_model import CompiledModel
 from compiler.program.tensor_spec import TensorSpec
 from compiler.workloads.layer import Layer
-from compiler.workloads.records import Choice, Records, model_key
-from compiler.workloads.schedule import Schedule
 from compiler.workloads.target import Target
-from compiler.workloads.workload import Workload
 
 if TYPE_CHECKING:
     import onnx
     import onnx_ir as ir
     import torch
-
-Schedules: TypeAlias = "str | os.PathLike[str] | Callable[[Workload, Target], Schedule | None]"
-
-
-@dataclass(frozen=True)
-class _Chosen:
-    """Schedules of our kernels among those that are known."""
-
-    known: Callable[[Workload, Target], Schedule | None]
-    fast_algorithms: bool
-
-    def __call__(self, workload: Workload, target: Target) -> Schedule | None:
-        schedule = self.known(workload, target)
-        return schedule if schedule is not None and self._allows(schedule) else None
-
-    def of_model(self, workloads: Sequence[Workload], target: Target) -> dict[Workload, Choice]:
-        """What was chosen for a model of these layers as a whole."""
-        chosen = self.known.of_model(workloads, target) if isinstance(self.known, _Recorded) else {}
-        return {workload: choice for workload, choice in chosen.items() if self._allows(choice.schedule)}
-
-    def _allows(self, schedule: Schedule) -> bool:
-        sums = schedule.values.get("algorithm", "direct") == "direct"
-        return schedule.backend == "kernel" and (self.fast_algorithms or sums)
-
-
-@dataclass(frozen=True)
-class _Recorded:
-    """What a file of records knows."""
-
-    records: Records
-
-    def __call__(self, workload: Workload, target: Target) -> Schedule | None:
-        best = self.records.best(workload, target, backend="kernel")
-        return best.schedule if best else None
-
-    def of_model(self, workloads: Sequence[Workload], target: Target) -> dict[Workload, Choice]:
-        return self.records.chosen(model_key(workloads), target)
 
 
 def build(
@@ -94,7 +53,7 @@ def build(
         OSError: a file that cannot be read.
     """
     import graph_passes
-    from compiler import lowering as kernel_calls
+    from compiler.lowering.choose import Options
     from compiler.lowering.lower import lower
 
     if isinstance(target, Target):
@@ -104,9 +63,8 @@ def build(
     exported = _exported(model, example_inputs)
     optimized = graph_passes.optimize(exported, input_shapes, _passes(passes)).ir_model
     inputs, outputs = _specs(optimized.graph.inputs), _specs(optimized.graph.outputs)
-    with _opened(schedules) as known:
-        chosen = _Chosen(known, fast_algorithms)
-        lowered = lower(optimized, host, kernel_calls.Options(chosen, fast_algorithms, chains, chosen.of_model))
+    with opened(schedules) as source:
+        lowered = lower(optimized, host, Options(source, fast_algorithms, chains))
     from compiler.tvm_backend.executable import compile_module
 
     return CompiledModel(compile_module(lowered.module, host), lowered.layers, inputs, outputs, host, lowered.module)
@@ -124,12 +82,14 @@ def layers_of(
         ValueError, OSError: as :func:`build`.
     """
     import graph_passes
-    from compiler import lowering as kernel_calls
+    from compiler.lowering.choose import Options
+    from compiler.lowering.lower import plan_kernels
 
     host = Target.named(target, threads)
     optimized = graph_passes.optimize(model, input_shapes, _passes(None))
     _specs(optimized.ir_model.graph.inputs)
-    return tuple(kernel_calls.select(optimized.ir_model, host, kernel_calls.Options(_no_schedule)))
+    _matches, plan = plan_kernels(optimized.ir_model, host, Options())
+    return plan.layers
 
 
 def _passes(chosen: Sequence[Any] | None) -> list[Any]:
@@ -139,23 +99,6 @@ def _passes(chosen: Sequence[Any] | None) -> list[Any]:
     passes = [graph_passes.named(a_pass) for a_pass in (graph_passes.DEFAULT_PASSES if chosen is None else chosen)]
     known = next((place for place, a_pass in enumerate(passes, 1) if a_pass.name == "freeze_shapes"), 0)
     return [*passes[:known], "unroll_lstm", "integer_products", *passes[known:], "channels_last"]
-
-
-def _no_schedule(_workload: Workload, _target: Target) -> Schedule | None:
-    return None
-
-
-@contextlib.contextmanager
-def _opened(schedules: Schedules | None) -> Iterator[Callable[[Workload, Target], Schedule | None]]:
-    if schedules is None:
-        yield _no_schedule
-    elif callable(schedules):
-        yield schedules
-    else:
-        if not os.path.exists(schedules):
-            raise FileNotFoundError(f"there is no file of records {os.fspath(schedules)!r}")
-        with Records(schedules) as records:
-            yield _Recorded(records)
 
 
 def _specs(values: Sequence[ir.Value]) -> list[TensorSpec]:

@@ -1,5 +1,1 @@
-"""Which nodes of an optimized model our kernels compute, as layers."""
-
-from compiler.lowering.select import Options, select
-
-__all__ = ["Options", "select"]
+"""Lowers an optimized model: recognizes what our kernels compute, chooses how, and rewrites the graph."""

@@ -20,8 +20,8 @@ class Call:
     Attributes:
         op, attributes, weights, workload: as of :class:`compiler.workloads.layer.Layer`.
         inputs: what the kernel reads, in its order.
-        activation: one that follows and that the kernel lacks: (its name among ``graph_passes.patterns.activations``, its
-            numbers).
+        activation: the activation that follows and that the kernel does not support: (its name in
+            ``graph_passes.patterns.activations``, its numbers).
         stages: of a chain, the workloads that it runs one after the other.
         output_perm: a transposition that is to follow, since the kernel's output has its axes in another order.
     """

@@ -21,7 +21,7 @@ _SHARE_OF_OUTPUT = 1 / 2
 _SHARE_OF_WEIGHTS = 1 / 4
 
 
-def find(calls: Mapping[ir.Node, Call], target: Target) -> list[tuple[ir.Node, ...]]:
+def find_chains(calls: Mapping[ir.Node, Call], target: Target) -> list[tuple[ir.Node, ...]]:
     """Neighbours that gain by running together: a depthwise convolution, the one before it and a 1x1 one after it.
 
     A depthwise convolution has so few operations a byte that from L3 or memory it takes several times as long as from

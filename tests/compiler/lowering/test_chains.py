@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 import compiler
 import graph_passes
-from compiler import lowering as kernel_calls
+from compiler.lowering.choose import Options
+from compiler.lowering.lower import put_kernels
 from compiler.program import native, saved_model
 from compiler.workloads.layer import Layer
 from compiler.workloads.reference import make_inputs, reference
@@ -40,9 +41,9 @@ WEIGHTS = "float[16,8,1,1] w, float[16,1,3,3] v, float[8,16,1,1] u"
 BLOCK = f"{WIDEN} {DEPTHWISE} {NARROW} @ = Add (p, x)"
 
 
-def layers(original: onnx.ModelProto, chains: bool = True, target: Target = TARGET) -> list[Layer]:
+def layers(original: onnx.ModelProto, chains: bool = True, target: Target = TARGET) -> tuple[Layer, ...]:
     model = graph_passes.optimize(original, passes=(*graph_passes.DEFAULT_PASSES, "channels_last")).ir_model
-    return kernel_calls.select(model, target, kernel_calls.Options(lambda _workload, _target: None, chains=chains))
+    return put_kernels(model, target, Options(chains=chains))
 
 
 def stages(statement: str, weights: str = WEIGHTS, side: int = 24) -> list[int]:

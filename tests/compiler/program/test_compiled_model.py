@@ -246,7 +246,7 @@ def test_schedules_from_a_file(
     assert found.schedules()[2] == other
     assert [layer.op for layer in found.untuned] == ["conv2d"]
     np.testing.assert_allclose(found.run(inputs)["y"], built.run(inputs)["y"], rtol=1e-5)
-    with pytest.raises(FileNotFoundError, match=r"^there is no file of records '.*none.sqlite'$"):
+    with pytest.raises(FileNotFoundError, match=r"^no file of records at '.*none.sqlite'$"):
         compiler.build(original, threads=1, schedules=tmp_path / "none.sqlite")
 
 

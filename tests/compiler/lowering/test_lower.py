@@ -1,4 +1,4 @@
-"""Which nodes become layers of our kernels, and what the graph then looks like; TVM takes no part."""
+"""Which nodes become calls of our kernels, and the graph after that; without TVM."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ import pytest
 
 import compiler
 import graph_passes
-from compiler import lowering as kernel_calls
+from compiler.lowering.choose import Options
+from compiler.lowering.lower import put_kernels
+from compiler.lowering.schedule_source import FunctionSchedules
 from compiler.workloads.layer import DOMAIN, Layer
 from compiler.workloads.schedule import Schedule
 from compiler.workloads.target import Target, usable_cores
@@ -19,18 +21,15 @@ from compiler.workloads.workload import Workload
 from tests.compiler.models import graph
 
 HOST = Target.from_host(num_cores=1)
-
-
-def nothing_known(_workload: Workload, _target: Target) -> Schedule | None:
-    return None
+DEFAULTS = Options()
 
 
 def select(
-    original: onnx.ModelProto, options: kernel_calls.Options | None = None, target: Target = HOST
-) -> tuple[ir.Model, list[Layer]]:
+    original: onnx.ModelProto, options: Options = DEFAULTS, target: Target = HOST
+) -> tuple[ir.Model, tuple[Layer, ...]]:
     """The rewritten model and its layers, which are called in their order and each once."""
     model = graph_passes.optimize(original, passes=(*graph_passes.DEFAULT_PASSES, "channels_last")).ir_model
-    layers = kernel_calls.select(model, target, options or kernel_calls.Options(nothing_known))
+    layers = put_kernels(model, target, options)
     calls = [node for node in model.graph if node.domain == DOMAIN]
     assert [node.attributes.get_int("place", -1) for node in calls] == list(range(len(layers)))
     assert [node.op_type for node in calls] == [layer.op for layer in layers]
@@ -185,21 +184,20 @@ def test_small_layers_stay_on_one_thread() -> None:
     original = graph(
         "float[64,256] x", "float[256,256] w, float[256,2] v", {"y": "a = MatMul (x, w) b = Relu (a) @ = MatMul (b, v)"}
     )
-    asked: list[int] = []
+    looked_up: list[int] = []
 
-    def known(_workload: Workload, target: Target) -> Schedule | None:
-        asked.append(target.num_cores)
-        return None
+    def no_schedule(_workload: Workload, target: Target) -> None:
+        looked_up.append(target.num_cores)
 
-    _, layers = select(original, kernel_calls.Options(known), Target.from_host(num_cores=2))
+    _, layers = select(original, Options(FunctionSchedules(no_schedule)), Target.from_host(num_cores=2))
     assert [layer.threads for layer in layers] == [2, 1]
-    assert asked == [2, 1], "a schedule is looked up for the threads that will run it"
+    assert looked_up == [2, 1], "a schedule is looked up for the threads that run it"
 
 
 @pytest.mark.parametrize("fast_algorithms", [True, False])
 def test_winograd_is_the_callers_choice(fast_algorithms: bool) -> None:
     original = graph("float[1,8,16,16] x", "float[8,8,3,3] w", {"y": "@ = Conv (x, w)"})
-    _, (layer,) = select(original, kernel_calls.Options(nothing_known, fast_algorithms))
+    _, (layer,) = select(original, Options(fast_algorithms=fast_algorithms))
     assert layer.attributes["fast_algorithms"] is fast_algorithms
 
 

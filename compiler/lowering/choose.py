@@ -1,0 +1,109 @@
+"""Second step of lowering: how each kernel runs. Works on values alone and does not read the graph."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from compiler.lowering.recognize import Match
+from compiler.lowering.schedule_source import NoSchedules, ScheduleSource
+from compiler.workloads.layer import Layer
+from compiler.workloads.schedule import Schedule
+from compiler.workloads.target import Target
+
+# Waking a second thread costs about as long as a core takes for this many operations (2 µs). Layers that take not much
+# longer run on one thread.
+_FLOPS_WORTH_A_THREAD = 400_000
+
+
+@dataclass(frozen=True)
+class Options:
+    """Options of lowering.
+
+    Attributes:
+        schedules: known schedules. A choice for the entire model takes precedence, and also sets threads.
+        fast_algorithms: whether layers may use Winograd's and Strassen's algorithms, which round more than a plain sum.
+        chains: whether neighboring convolutions may run as one kernel.
+    """
+
+    schedules: ScheduleSource = field(default_factory=NoSchedules)
+    fast_algorithms: bool = True
+    chains: bool = True
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How the matches of a model run.
+
+    Attributes:
+        layers: the distinct layers, in order of their first calls. Equal weights are one array.
+        places: for each match, the index of its layer. Layers that differ in name only are one, as in an unrolled
+            recurrence.
+    """
+
+    layers: tuple[Layer, ...]
+    places: tuple[int, ...]
+
+
+def choose(matches: Sequence[Match], target: Target, options: Options) -> Plan:
+    """Chooses threads and schedules for the calls of a model."""
+    plan = _distinct([_layer(match, target, options) for match in matches])
+    return replace(plan, layers=_scheduled(plan.layers, target, options))
+
+
+def _layer(match: Match, target: Target, options: Options) -> Layer:
+    call, threads = match.call, target.num_cores
+    if call.workload is not None and call.workload.flops < _FLOPS_WORTH_A_THREAD * target.num_cores:
+        threads = 1
+    attributes = dict(call.attributes)
+    if call.op in ("conv2d", "dense"):
+        attributes["fast_algorithms"] = options.fast_algorithms
+    return Layer(match.name, call.op, match.output_shape, attributes, call.weights, call.workload, call.stages, threads)
+
+
+def _distinct(layers: Sequence[Layer]) -> Plan:
+    distinct: list[Layer] = []
+    places: dict[Hashable, int] = {}
+    weights: dict[Hashable, np.ndarray] = {}
+    place_of_match = []
+    for layer in layers:
+        digests = {name: _digest(weight) for name, weight in layer.weights.items()}
+        key = (layer.op, layer.workload, json.dumps(layer.attributes), layer.output_shape, *digests.items())
+        place = places.setdefault(key, len(distinct))
+        if place == len(distinct):
+            shared = {name: weights.setdefault(digests[name], weight) for name, weight in layer.weights.items()}
+            distinct.append(replace(layer, weights=shared))
+        else:
+            distinct[place] = replace(distinct[place], calls=distinct[place].calls + 1)
+        place_of_match.append(place)
+    return Plan(tuple(distinct), tuple(place_of_match))
+
+
+def _digest(weight: np.ndarray) -> Hashable:
+    return weight.shape, hashlib.blake2b(np.ascontiguousarray(weight).data).digest()
+
+
+def _scheduled(layers: Sequence[Layer], target: Target, options: Options) -> tuple[Layer, ...]:
+    source = options.schedules
+    workloads = [layer.workload for layer in layers if layer.workload is not None]
+    for_model = source.for_model(workloads, target)
+
+    def scheduled(layer: Layer) -> Layer:
+        if layer.workload is None:
+            return layer
+        choice = for_model.get(layer.workload)
+        if choice is not None and _is_allowed(choice.schedule, options):
+            return replace(layer, schedule=choice.schedule, threads=choice.threads)
+        schedule = source.for_workload(layer.workload, replace(target, num_cores=layer.threads))
+        return layer.scheduled(schedule if schedule is not None and _is_allowed(schedule, options) else None)
+
+    return tuple(map(scheduled, layers))
+
+
+def _is_allowed(schedule: Schedule, options: Options) -> bool:
+    direct = schedule.values.get("algorithm", "direct") == "direct"
+    return schedule.backend == "kernel" and (options.fast_algorithms or direct)

@@ -1,0 +1,25 @@
+"""Recognizes layer_norm: LayerNormalization over the last axis."""
+
+from __future__ import annotations
+
+from math import prod
+
+import numpy as np
+import onnx_ir as ir
+
+from compiler.lowering.call import Call, is_float32, shape_of, vector
+from graph_passes.values import data_input, main_output
+
+
+def recognize(node: ir.Node) -> Call | None:
+    """Returns the kernel of a LayerNormalization over the last axis with constant scale and bias."""
+    x, shape = node.inputs[0], shape_of(node.inputs[0])
+    if x is None or not shape or not is_float32(x) or main_output(node) is None:
+        return None
+    n, given = shape[-1], data_input(node, 2)
+    gamma = vector(data_input(node, 1), n)
+    beta = np.zeros(n, np.float32) if given is None else vector(given, n)
+    if node.attributes.get_int("axis", -1) % len(shape) != len(shape) - 1 or gamma is None or beta is None:
+        return None
+    attributes = {"sizes": [prod(shape) // n, n], "epsilon": node.attributes.get_float("epsilon", 1e-5)}
+    return Call("layer_norm", (x,), attributes, {"gamma": gamma, "beta": beta})

@@ -1,0 +1,101 @@
+"""First step of lowering: which kernel computes a node. Reads the graph and does not change it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from compiler.lowering import attention, conv2d, dense, layer_norm, pooling, softmax
+from compiler.lowering.call import Call
+from compiler.lowering.chains import chained, find_chains
+from compiler.workloads.target import Target
+from graph_passes.base import DOMAIN as PASSES_DOMAIN
+from graph_passes.patterns.layers import Layer as FusedLayer
+from graph_passes.values import is_op, known_shape
+
+# The ONNX nodes that a kernel may compute, by the kernel's operator. A fused layer has the name of the ONNX operator
+# that it begins with; a function of graph_passes has the prefix "loopwright::".
+ONNX_NODES: Mapping[str, tuple[str, ...]] = {
+    "attention": (
+        "loopwright::Attention",
+        "loopwright::Attention_mask",
+        "loopwright::Attention_mask_or_zero",
+    ),
+    "avg_pool2d": ("loopwright::AveragePool_nhwc", "loopwright::GlobalAveragePool_nhwc", "ReduceMean"),
+    "avg_pool2d_with_pads": ("loopwright::AveragePool_nhwc",),
+    "conv2d": ("Conv",),
+    "dense": ("Gemm", "MatMul"),
+    "layer_norm": ("LayerNormalization",),
+    "max_pool2d": ("loopwright::MaxPool_nhwc",),
+    "softmax": ("Softmax",),
+}
+# Returns the call of a kernel that computes a node of these, or None if the kernel does not support the node.
+RECOGNIZERS: Mapping[str, Callable[[ir.Node], Call | None]] = {
+    "attention": attention.recognize,
+    "avg_pool2d": pooling.recognize,
+    "avg_pool2d_with_pads": pooling.recognize,
+    "conv2d": conv2d.recognize,
+    "dense": dense.recognize,
+    "layer_norm": layer_norm.recognize,
+    "max_pool2d": pooling.recognize,
+    "softmax": softmax.recognize,
+}
+_BY_NODE = {name: RECOGNIZERS[operator] for operator, names in ONNX_NODES.items() for name in names}
+
+
+@dataclass(frozen=True)
+class Match:
+    """Nodes that one call of a kernel computes.
+
+    Attributes:
+        nodes: in topological order; more than one in a chain. Only the last one's output is used by other nodes.
+        call: the call that computes them.
+    """
+
+    nodes: tuple[ir.Node, ...]
+    call: Call
+
+    @property
+    def name(self) -> str:
+        last = self.nodes[-1]
+        return last.name or last.outputs[0].name or last.op_type
+
+    @property
+    def output_shape(self) -> tuple[int, ...]:
+        """Shape of the kernel's output; the model's output is this one transposed by ``call.output_perm``."""
+        shape, perm = known_shape(self.nodes[-1].outputs[0]), self.call.output_perm
+        return shape if perm is None else tuple(shape[axis] for axis in perm)
+
+
+def recognize(graph: ir.Graph, target: Target, chains: bool) -> tuple[Match, ...]:
+    """Returns the nodes of a graph that our kernels compute, in topological order of their last nodes.
+
+    Args:
+        chains: whether neighboring convolutions may become one call.
+    """
+    calls = {node: call for node in graph if (call := _call(node)) is not None}
+    chain_by_last = {chain[-1]: chain for chain in find_chains(calls, target)} if chains else {}
+    inner = {node for chain in chain_by_last.values() for node in chain[:-1]}
+    return tuple(
+        Match(nodes, call if len(nodes) == 1 else chained([calls[node] for node in nodes]))
+        for node, call in calls.items()
+        if node not in inner
+        for nodes in [chain_by_last.get(node, (node,))]
+    )
+
+
+def _call(node: ir.Node) -> Call | None:
+    name = _name(node)
+    return _BY_NODE[name](node) if name in _BY_NODE else None
+
+
+def _name(node: ir.Node) -> str | None:
+    """The name of a node in ``ONNX_NODES``."""
+    fused = FusedLayer.of(node)
+    if fused is not None:
+        return fused.op
+    if node.domain == PASSES_DOMAIN:
+        return f"{PASSES_DOMAIN}::{node.op_type}"
+    return node.op_type if is_op(node, node.op_type) else None
