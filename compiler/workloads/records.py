@@ -27,6 +27,14 @@ since version 2) holds what a model as a whole runs fastest by, one row for each
     schedule     as above, of our kernels
     threads      that layers of this workload run on, between 1 and those of the whole
     unix_secs    when it was chosen
+
+The fastest of many readings is often a lucky one. So a search ends with interleaved runs of its fastest schedule and of
+the default one, and the table ``winner`` (``WINNERS`` below, since version 3) holds the schedule that it settled on:
+the default, unless the other one is faster with a confidence interval above 1. One row for each workload, target and
+backend, of the latest search that came to its end:
+
+    workload, target, backend, schedule    as in ``measurement``
+    unix_secs                              when the search ended
 """
 
 from __future__ import annotations
@@ -75,8 +83,16 @@ CHOICES = """CREATE TABLE choice (
     unix_secs REAL NOT NULL,
     PRIMARY KEY (model, target, workload)
 )"""
+WINNERS = """CREATE TABLE winner (
+    workload TEXT NOT NULL,
+    target TEXT NOT NULL,
+    backend TEXT NOT NULL,
+    schedule TEXT NOT NULL,
+    unix_secs REAL NOT NULL,
+    PRIMARY KEY (workload, target, backend)
+)"""
 # What each version added to the one before it; the first to nothing.
-ADDED = ((SCHEMA, INDEX), (CHOICES,))
+ADDED = ((SCHEMA, INDEX), (CHOICES,), (WINNERS,))
 SCHEMA_VERSION = len(ADDED)
 
 COLUMNS = tuple(line.split()[0] for line in SCHEMA.splitlines()[1:-1])
@@ -89,6 +105,11 @@ _SELECT = f"SELECT {', '.join(COLUMNS)} FROM measurement"  # noqa: S608 - consta
 _INSERT = f"INSERT INTO measurement ({', '.join(COLUMNS[1:])}) VALUES ({', '.join('?' * len(COLUMNS[1:]))})"  # noqa: S608
 _SELECT_CHOICES = f"SELECT {', '.join(_CHOICE_COLUMNS)} FROM choice WHERE model = ? AND target = ? ORDER BY workload"  # noqa: S608
 _INSERT_CHOICE = f"INSERT INTO choice ({', '.join(_CHOICE_COLUMNS)}) VALUES ({', '.join('?' * len(_CHOICE_COLUMNS))})"  # noqa: S608
+# Rows of a schedule that is not the winner of its workload, target and backend.
+_BEATEN = (
+    "EXISTS (SELECT 1 FROM winner WHERE winner.workload = measurement.workload AND winner.target = measurement.target "
+    "AND winner.backend = measurement.backend AND winner.schedule <> measurement.schedule)"
+)
 _TARGET_TYPES = {
     "name": str,
     "isa": str,
@@ -252,11 +273,13 @@ class Records:
         return self._select(f"WHERE {conditions} ORDER BY id", parameters)
 
     def best(self, workload: Workload, target: Target, backend: str | None = None) -> Record | None:
-        """The :func:`fastest`, looked for among the schedules that were measured more than once; where none was, among
-        those of the ``BEST_ROWS`` fastest rows. None where nothing succeeded.
+        """Returns the :func:`fastest` record, or None if nothing succeeded.
+
+        Of a backend with a :meth:`winner`, only the winner counts. Without one, as in files of earlier versions, the
+        schedules that were measured more than once come first, then those of the ``BEST_ROWS`` fastest rows.
         """
         conditions, parameters = _conditions(workload, target, backend)
-        rows = f"{conditions} AND median_secs IS NOT NULL"
+        rows = f"{conditions} AND median_secs IS NOT NULL AND NOT {_BEATEN}"
         repeated = f"{rows} GROUP BY backend, schedule HAVING COUNT(*) > 1"
         leading = f"{rows} ORDER BY median_secs, id LIMIT {BEST_ROWS}"
         for candidates in (repeated, leading):
@@ -269,6 +292,42 @@ class Records:
         """The schedule of the best record, of whichever backend."""
         record = self.best(workload, target)
         return record.schedule if record else None
+
+    def set_winner(self, workload: Workload, target: Target, schedule: Schedule) -> None:
+        """Stores the schedule that a search settled on, in place of an earlier winner of the schedule's backend.
+
+        Raises:
+            ValueError: the schedule has no successful measurement in this file.
+        """
+        key = (_canonical(workload.to_json()), target_key(target), schedule.backend)
+        values = _canonical(schedule.to_json()["values"])
+        measured = "workload = ? AND target = ? AND backend = ? AND schedule = ? AND median_secs IS NOT NULL"
+        with _explained(self.path):
+            known = self._connection.execute(f"SELECT 1 FROM measurement WHERE {measured} LIMIT 1", (*key, values))  # noqa: S608
+            if known.fetchone() is None:
+                raise ValueError(f"the schedule {schedule} of {workload} has no successful measurement in {self.path}")
+            self._connection.execute(
+                "INSERT OR REPLACE INTO winner (workload, target, backend, schedule, unix_secs) VALUES (?, ?, ?, ?, ?)",
+                (*key, values, time.time()),
+            )
+
+    def winner(self, workload: Workload, target: Target, backend: str) -> Schedule | None:
+        """Returns the schedule that the latest completed search settled on, or None if there was none.
+
+        Raises:
+            ValueError: the row does not parse.
+        """
+        key = (_canonical(workload.to_json()), target_key(target), backend)
+        found = "SELECT schedule FROM winner WHERE workload = ? AND target = ? AND backend = ?"
+        with _explained(self.path):
+            row = self._connection.execute(found, key).fetchone()
+        if row is None:
+            return None
+        try:
+            return _schedule(backend, row[0].decode() if isinstance(row[0], bytes) else row[0])
+        except (RecursionError, TypeError, ValueError) as error:
+            where = f"the winner of {workload} on {backend}"
+            raise ValueError(f"records file {self.path}: {where} does not parse: {_one_line(error)}") from error
 
     def choose(self, model: str, target: Target, choices: Iterable[Choice]) -> None:
         """Replaces all choices of a model on a target, by none at all where ``choices`` is empty.
