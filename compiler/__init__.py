@@ -1,7 +1,8 @@
 """Compiles models for CPUs: ``build`` one, ``load`` a saved one; and targets, workloads and schedules."""
 
 from compiler.build import build, layers_of
-from compiler.program.compiled_model import CompiledModel, ProfileRow, load
+from compiler.program.compiled_model import CompiledModel, load
+from compiler.program.profile import ProfileRow
 from compiler.workloads.schedule import Decision, Program, Schedule, ScheduleSpace
 from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload

@@ -25,7 +25,6 @@ KNOWN: set[tuple[str, str]] = {
     ("autotune.searches", "autotune.commands"),
     ("autotune.searches", "compiler.spaces"),
     ("compiler.lowering", "compiler.spaces"),
-    ("compiler.program", "tvm"),
     ("compiler.runtimes", "kernels"),
 }
 # These modules, or all in a folder, are about one heavy library, and are themselves imported only when it is wanted.

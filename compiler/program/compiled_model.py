@@ -1,67 +1,33 @@
-"""Compiled models: run, profile, save, load. Needs neither onnx nor TVM's compiler."""
+"""Compiled models: run, profile, save, load."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from statistics import median
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-import kernels
 from compiler.program import native, saved_model
+from compiler.program.profile import CallTimes, ProfileRow, profile_rows
 from compiler.program.tensor_spec import TensorSpec, checked
 from compiler.workloads.layer import Layer
 from compiler.workloads.schedule import Schedule
 from compiler.workloads.target import Target
-from compiler.workloads.workload import Workload
-
-if TYPE_CHECKING:
-    import tvm
-
-
-@dataclasses.dataclass(frozen=True)
-class ProfileRow:
-    """What one call of a model's program takes.
-
-    Attributes:
-        layer: the node's name, or the generated function's.
-        op: the operator and its sizes, where a kernel computes it.
-        backend: ``"kernel"``, or ``"tvm"`` for generated code.
-        schedule: of the kernel; None where there is nothing to schedule.
-        seconds: the median of the runs.
-        gflops: 10^9 operations a second; None where the operations are not known.
-        roofline: the share of the roofline's speed that is reached; None likewise.
-    """
-
-    layer: str
-    op: str
-    backend: str
-    schedule: Schedule | None
-    seconds: float
-    gflops: float | None
-    roofline: float | None
-
-    def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(dataclasses.replace(self, schedule=None)) | {
-            "schedule": self.schedule.to_json() if self.schedule else None
-        }
 
 
 class CompiledModel:
-    """A model ready to run on this CPU; ``compiler.build`` and ``compiler.load`` make them.
+    """A model ready to run on this CPU. ``compiler.build`` and ``compiler.load`` create it.
 
     Attributes:
-        inputs, outputs: what :meth:`run` takes and returns.
-        target: what it was compiled for; ``target.num_cores`` threads run it.
-        layers: those that our kernels compute.
-        module: the Relax module, for those who work on in TVM: ``main`` takes the inputs and then
-            :attr:`layers_object`, and returns a tuple. None for a model that was loaded.
+        inputs, outputs: the tensors that :meth:`run` takes and returns.
+        target: the target that it was compiled for; ``target.num_cores`` threads run it.
+        layers: the layers that our kernels compute.
+        module: the Relax ``IRModule``, for further work in TVM; None for a loaded model. Its function ``main`` takes
+            the inputs and then :attr:`layers_object`, and returns a tuple.
     """
 
     def __init__(
@@ -71,10 +37,15 @@ class CompiledModel:
         inputs: Sequence[TensorSpec],
         outputs: Sequence[TensorSpec],
         target: Target,
-        module: tvm.IRModule | None = None,
+        module: Any = None,
         program: Any = None,
     ) -> None:
-        """``executable`` is a module of TVM's runtime that virtual machines are made of."""
+        """
+        Args:
+            executable: the compiled module, from which TVM's runtime creates virtual machines.
+            layers, inputs, outputs, target, module: see the attributes.
+            program: the object of ``compiler/cpp`` that runs it; created if None.
+        """
         self.layers, self.inputs, self.outputs = tuple(layers), tuple(inputs), tuple(outputs)
         self.target, self.module = target, module
         self._executable = executable
@@ -83,7 +54,7 @@ class CompiledModel:
             made = native.function("make_layers")(
                 json.dumps(objects), [_tensor(weight) for weight in weights], target.isa, target.num_cores
             )
-            # TVM's own class links what it compiled in memory; a program that was loaded is a module already.
+            # tvm.runtime.Executable is linked in memory. A loaded program is a module already.
             module_of = executable.jit() if hasattr(executable, "jit") else executable
             program = native.function("make_program")(module_of, made)
         self._program = program
@@ -91,17 +62,17 @@ class CompiledModel:
 
     @property
     def layers_object(self) -> Any:
-        """What ``main`` of :attr:`module` takes last."""
+        """The last argument of ``main`` of :attr:`module`."""
         return native.function("layers_of")(self._program)
 
     @property
     def untuned(self) -> tuple[Layer, ...]:
-        """Layers that run by their default schedule, though others may be searched for."""
+        """Layers that run by their default schedule and can be tuned."""
         return tuple(layer for layer in self.layers if layer.workload is not None and layer.schedule is None)
 
     @property
     def generated(self) -> tuple[str, ...]:
-        """Names of what TVM has generated code for: all that the program calls but its own machine and our kernels."""
+        """Names of the functions that TVM generated: all calls of the program except kernels and the VM's builtins."""
         executable = self._executable
         stats = executable.stats() if hasattr(executable, "jit") else executable["stats"]()
         found = re.search(r"Globals \(#\d+\): \[(.*)\]", stats)
@@ -109,75 +80,68 @@ class CompiledModel:
         return tuple(name for name in names if name != "main" and not name.startswith(("vm.", "loopwright.")))
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The outputs by name, new arrays each time. Safe to call from several threads at once; the GIL is released.
+        """Returns the outputs by name, as new arrays. Thread-safe; releases the GIL.
 
         Raises:
-            ValueError: a name that is missing or unknown, or an array of another shape.
-            TypeError: no array, or one of another type.
+            ValueError: a missing or unknown name, or an array of the wrong shape.
+            TypeError: a value that is not an array, or an array of the wrong type.
         """
         outputs = self._run(self._program, *map(_tensor, checked(inputs, self.inputs)))
         return {spec.name: np.from_dlpack(y) for spec, y in zip(self.outputs, outputs, strict=True)}
 
     def schedules(self) -> list[Schedule | None]:
-        """What each layer goes by, the default spelled out; None where there is nothing to decide."""
+        """Returns the schedule of each layer, with defaults spelled out; None for a kernel without decisions."""
         made = json.loads(native.function("schedules")(self.layers_object))
         return [Schedule("kernel", values) if values else None for values in made]
 
     def with_schedules(self, schedules: Mapping[int, Schedule | None]) -> CompiledModel:
-        """This model with other schedules for some layers, by their place; all else is shared.
+        """Returns this model with other schedules for some layers, by their index. Shares everything else.
 
         Raises:
-            ValueError: a schedule that is not legal.
-            IndexError: there is no such layer.
+            ValueError: a schedule is not legal.
+            IndexError: no such layer.
         """
-        self._check_places(schedules)
-        return self.with_layers({place: self.layers[place].scheduled(s) for place, s in schedules.items()})
+        self._check_indices(schedules)
+        return self.with_layers({index: self.layers[index].scheduled(s) for index, s in schedules.items()})
 
     def with_layers(self, changed: Mapping[int, Layer]) -> CompiledModel:
-        """As :meth:`with_schedules`, for more than schedules: a layer may also have another number of threads."""
-        self._check_places(changed)
-        layers = [changed.get(place, layer) for place, layer in enumerate(self.layers)]
-        objects, weights = saved_model.described([layers[place] for place in changed])
+        """Returns this model with other layers, by their index: schedules and numbers of threads may differ.
+
+        Raises:
+            ValueError, IndexError: as :meth:`with_schedules`.
+        """
+        self._check_indices(changed)
+        layers = [changed.get(index, layer) for index, layer in enumerate(self.layers)]
+        objects, weights = saved_model.described([layers[index] for index in changed])
         program = native.function("with_layers")(
             self._program,
-            {place: json.dumps(entry) for place, entry in zip(changed, objects, strict=True)},
+            {index: json.dumps(entry) for index, entry in zip(changed, objects, strict=True)},
             [_tensor(weight) for weight in weights],
         )
         return CompiledModel(
             self._executable, layers, self.inputs, self.outputs, self.target, self.module, program=program
         )
 
-    def _check_places(self, places: Iterable[int]) -> None:
-        for place in places:
-            if not 0 <= place < len(self.layers):
-                raise IndexError(f"there is no layer {place}: there are {len(self.layers)}, from 0 on")
+    def _check_indices(self, indices: Iterable[int]) -> None:
+        for index in indices:
+            if not 0 <= index < len(self.layers):
+                raise IndexError(f"no layer {index}: the model has {len(self.layers)} layers, numbered from 0")
 
     def profile(self, inputs: Mapping[str, np.ndarray], runs: int = 30) -> list[ProfileRow]:
-        """Times every call of the program, the layers and the generated code between them, over ``runs`` runs.
+        """Times every call of the program, kernels and generated code, over ``runs`` runs.
 
-        The clock is read before and after each call, which itself takes about 0.1 µs. The virtual machine's own work
-        is the last row. Limits are measured after the runs, which takes some seconds.
+        Reading the clock before and after a call takes about 0.1 µs. The last row is the virtual machine's own work.
+        Peaks and bandwidths are measured after the runs, which takes some seconds.
 
         Raises:
             ValueError, TypeError: as :meth:`run`, or ``runs`` is below 1.
         """
-        calls = self.call_secs(inputs, runs)
-        limits, schedules = _Limits(self.target.isa), self.schedules()
-        rows, machine = [], 0.0
-        for function, place, secs in calls:
-            seconds = median(secs)
-            if place is not None:
-                rows.append(_row(self.layers[place], schedules[place], seconds, limits))
-            elif function.startswith("vm.builtin."):
-                machine += seconds
-            else:
-                rows.append(ProfileRow(function, "", "tvm", None, seconds, None, None))
-        return [*rows, ProfileRow("(virtual machine)", "", "vm", None, machine, None, None)]
+        return profile_rows(self.call_secs(inputs, runs), self.layers, self.schedules(), self.target.isa)
 
-    def call_secs(self, inputs: Mapping[str, np.ndarray], runs: int) -> list[tuple[str, int | None, list[float]]]:
-        """For each call of the program, in order: its function, its layer's place, and its seconds in each run.
+    def call_secs(self, inputs: Mapping[str, np.ndarray], runs: int) -> list[CallTimes]:
+        """Returns the times of each call of the program, in order, over ``runs`` runs.
 
-        The first run takes memory from the system; the later ones find it in the pool. It is not among them.
+        Leaves out a first run, which takes memory from the system; later runs find it in the pool.
 
         Raises:
             ValueError, TypeError: as :meth:`run`, or ``runs`` is below 1.
@@ -186,26 +150,29 @@ class CompiledModel:
             raise ValueError(f"runs must be at least 1, got {runs}")
         tensors = map(_tensor, checked(inputs, self.inputs))
         calls = native.function("profile_program")(self._program, 1 + runs, *tensors)
-        return [(str(f), int(place) if place >= 0 else None, list(secs)[1:]) for f, place, secs in calls]
+        return [
+            CallTimes(str(function), int(layer) if layer >= 0 else None, tuple(secs)[1:])
+            for function, layer, secs in calls
+        ]
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the model as a folder of data and its own machine code, which :func:`load` reads; see ``saved_model``.
+        """Writes the model as a folder that :func:`load` reads; see :mod:`compiler.program.saved_model`.
 
         Raises:
-            FileExistsError: there is something else at ``path``.
-            OSError: it cannot be written.
-            RuntimeError: no C compiler is found, whose linker is needed.
+            FileExistsError: something else exists at ``path``.
+            OSError: the folder cannot be written.
+            RuntimeError: the model was loaded, or there is no C compiler, whose linker is needed.
         """
         saved_model.save(Path(path), self._executable, self.layers, self.inputs, self.outputs, self.target)
 
 
 def load(path: str | os.PathLike[str]) -> CompiledModel:
-    """Reads what :meth:`CompiledModel.save` wrote.
+    """Reads a folder that :meth:`CompiledModel.save` wrote.
 
     Raises:
-        FileNotFoundError: there is no saved model.
-        ValueError: it is broken, or was written by another version; one line says what is wrong.
-        RuntimeError: this CPU lacks the ISA, or this process the cores, that it was compiled for.
+        FileNotFoundError: no saved model at ``path``.
+        ValueError: the model is broken, or was written by another version; one line names the fault.
+        RuntimeError: this CPU does not support the model's ISA, or this process may not use enough cores.
     """
     manifest, weights = saved_model.read(Path(path))
     target = saved_model.target_here(manifest)
@@ -216,42 +183,7 @@ def load(path: str | os.PathLike[str]) -> CompiledModel:
 
 
 def _tensor(array: np.ndarray) -> Any:
-    """The same memory as a tensor of the FFI."""
+    """Returns an FFI tensor that shares the array's memory."""
     import tvm_ffi
 
     return tvm_ffi.from_dlpack(array)
-
-
-class _Limits:
-    """Roofline times by measured peaks and bandwidths: each is measured once, when it is first asked for."""
-
-    def __init__(self, isa: str) -> None:
-        self._isa = isa
-        self._peaks: dict[tuple[int, str], float] = {}
-        self._secs: dict[tuple[Workload, int], float] = {}
-
-    def secs(self, workload: Workload, threads: int) -> float:
-        """By the bandwidth of a working set of the workload's size: where it fits a cache, that one's is its limit."""
-        peak, key = (threads, workload.dtype), (workload, threads)
-        if peak not in self._peaks:
-            self._peaks[peak] = kernels.peak_gflops(self._isa, *peak)
-        if key not in self._secs:
-            bandwidth = kernels.memory_bandwidth(threads, workload.bytes)
-            self._secs[key] = workload.roofline_secs(self._peaks[peak], bandwidth)
-        return self._secs[key]
-
-
-def _row(layer: Layer, schedule: Schedule | None, seconds: float, limits: _Limits) -> ProfileRow:
-    if not layer.workloads:
-        return ProfileRow(layer.name, layer.op, "kernel", schedule, seconds, None, None)
-    share = sum(limits.secs(workload, layer.threads) for workload in layer.workloads) / seconds
-    gflops = sum(workload.flops for workload in layer.workloads) / seconds / 1e9
-    return ProfileRow(layer.name, _text(layer), "kernel", schedule, seconds, gflops, share)
-
-
-def _text(layer: Layer) -> str:
-    if layer.workload is not None:
-        return str(layer.workload)
-    first, last = layer.stages[0].input_shapes["x"], layer.stages[-1].output_shape
-    ends = " -> ".join("x".join(map(str, shape)) for shape in (first, last))
-    return f"{layer.op} {ends}, {len(layer.stages)} convolutions"

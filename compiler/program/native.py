@@ -1,6 +1,6 @@
-"""The functions of ``libloopwright_runtime``, which compiled models run on; see ``compiler/cpp``.
+"""Functions of ``libloopwright_runtime``, which runs compiled models; see ``compiler/cpp``.
 
-They need TVM's runtime, a library of a few megabytes, but neither its compiler nor its Python package.
+The library needs TVM's runtime, a library of a few megabytes. It needs neither TVM's compiler nor its Python package.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _LIBRARY = Path(__file__).resolve().parents[1] / "libloopwright_runtime.so"
 
 
 def function(name: str) -> tvm_ffi.Function:
-    """One of the functions that ``compiler/cpp/functions.cc`` defines.
+    """Returns a function that ``compiler/cpp/functions.cc`` defines. The first call loads the library.
 
     Raises:
-        ImportError: a library is missing, or does not fit the others.
+        ImportError: a library is missing, or is incompatible with the others.
     """
     return _loaded()[name]
 
@@ -43,7 +43,7 @@ def _loaded() -> dict[str, Any]:
 
 
 class _Functions(dict[str, Any]):
-    """Looked up once each."""
+    """Functions by name; each is looked up once."""
 
     def __missing__(self, name: str) -> Any:
         import tvm_ffi

@@ -1,14 +1,14 @@
-"""A compiled model as a folder.
+"""Saved models: a compiled model as a folder.
 
 ::
 
     resnet50.lw/
         manifest.json    format, versions, ISA, threads, inputs, outputs, layers with their schedules, digests
-        weights.bin      float32 weights one after the other, as the model has them; kernels pack them when it is loaded
-        program.so       the calls of kernels in their order, and the code that TVM generated between them
+        weights.bin      float32 weights in the model's own layout; kernels pack them when the model is loaded
+        program.so       the calls of kernels in order, and the code that TVM generated
 
-It is data but for ``program.so``, whose machine code runs with the rights of whoever loads it: load only what you would
-run. The digests (SHA-256) tell a damaged folder from a whole one; they do not tell who wrote it.
+``program.so`` is machine code, which runs with the rights of the process that loads it: load only models that you
+trust. The other files are data. The SHA-256 digests detect a damaged folder; they do not authenticate its author.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ _FLOAT_BYTES = 4
 
 
 def described(layers: Iterable[Layer]) -> tuple[list[dict[str, Any]], list[np.ndarray]]:
-    """The layers as JSON, and the distinct weights that they refer to."""
+    """Returns the layers as JSON, and the distinct weights that they refer to by index."""
     weights: list[np.ndarray] = []
-    places: dict[int, int] = {}  # by identity: layers may share a weight
+    places: dict[int, int] = {}  # by identity, because layers may share a weight
     objects = []
     for layer in layers:
         own = {}
@@ -62,7 +62,7 @@ def save(
 ) -> None:
     """See :meth:`compiler.CompiledModel.save`."""
     if path.exists() and not (path / MANIFEST).is_file():
-        raise FileExistsError(f"{path} exists and is no saved model")
+        raise FileExistsError(f"{path} exists and is not a saved model")
     objects, weights = described(layers)
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as scratch:
@@ -93,13 +93,13 @@ def save(
 
 
 def read(path: Path) -> tuple[dict[str, Any], list[np.ndarray]]:
-    """The manifest, and the weights as they lie in the file: its pages are read when they are touched.
+    """Returns the manifest, and the weights as views of the mapped file, whose pages are read on first access.
 
     Raises:
         FileNotFoundError, ValueError: as :func:`compiler.load`.
     """
     if not (path / MANIFEST).is_file():
-        raise FileNotFoundError(f"{path} is no saved model: it has no {MANIFEST}")
+        raise FileNotFoundError(f"{path} is not a saved model: it has no {MANIFEST}")
     try:
         manifest = json.loads((path / MANIFEST).read_bytes())
     except ValueError as error:
@@ -108,10 +108,10 @@ def read(path: Path) -> tuple[dict[str, Any], list[np.ndarray]]:
         found = manifest.get("format") if isinstance(manifest, dict) else None
         raise ValueError(f"{path} is of format {found}; this version reads format {FORMAT}")
     if manifest.get("digest") != _digest(_canonical({k: v for k, v in manifest.items() if k != "digest"})):
-        raise ValueError(f"{path}/{MANIFEST} was changed: its digest is another")
+        raise ValueError(f"{path}/{MANIFEST} was changed: its digest differs")
     for name, digest in manifest["digests"].items():
         if name not in (PROGRAM, WEIGHTS) or not (path / name).is_file() or _digest_of(path / name) != digest:
-            raise ValueError(f"{path}/{name} is missing or was changed: its digest is another")
+            raise ValueError(f"{path}/{name} is missing or was changed: its digest differs")
     made_by = manifest["versions"]
     if made_by != (here := _versions()):
         other = [name for name in here if made_by.get(name) != here[name]]
@@ -121,23 +121,23 @@ def read(path: Path) -> tuple[dict[str, Any], list[np.ndarray]]:
 
 
 def target_here(manifest: Mapping[str, Any]) -> Target:
-    """What the model was compiled for, if this machine has it.
+    """Returns the target that the model was compiled for.
 
     Raises:
-        RuntimeError: it lacks the ISA or the cores.
+        RuntimeError: this CPU does not support the ISA, or this process may not use enough cores.
     """
     import kernels
 
     isa, threads = manifest["isa"], manifest["threads"]
     if isa not in (available := kernels.available_isas()):
-        raise RuntimeError(f"the model was compiled for {isa}, which this CPU lacks; it has: {', '.join(available)}")
+        raise RuntimeError(f"the model was compiled for {isa}; this CPU supports {', '.join(available)}")
     if threads > usable_cores():
         raise RuntimeError(f"the model was compiled for {threads} threads; this process may use {usable_cores()} cores")
     return Target.from_host(isa, threads)
 
 
 def layers(manifest: Mapping[str, Any], weights: Sequence[np.ndarray]) -> list[Layer]:
-    """The layers of a manifest."""
+    """Returns the layers of a manifest."""
     own: list[dict[str, np.ndarray]] = [{} for _ in manifest["layers"]]
     for place, entry in enumerate(manifest["weights"]):
         for layer, name in entry["layers"]:
@@ -146,10 +146,10 @@ def layers(manifest: Mapping[str, Any], weights: Sequence[np.ndarray]) -> list[L
 
 
 def executable(path: Path) -> Any:
-    """The program of a saved model, loaded into the process.
+    """Loads the program of a saved model into the process.
 
     Raises:
-        ValueError: it is no program of TVM's runtime.
+        ValueError: the file is not a module of TVM's runtime.
     """
     native.function("share_thread_pool")()
     import tvm_ffi
@@ -161,17 +161,17 @@ def executable(path: Path) -> Any:
 
 
 def _link(executable: Any, path: Path) -> None:
-    """Makes a shared library of the program, by the system's C compiler."""
-    if hasattr(executable, "jit"):  # it was compiled, by TVM's own class
+    """Links the program into a shared library, with the system's C compiler."""
+    if hasattr(executable, "jit"):  # a tvm.runtime.Executable
         if not any(map(shutil.which, ("cc", "gcc", "clang", "c++", "g++"))):
             raise RuntimeError("saving a model needs a C compiler for its linker (Debian: apt install gcc)")
         executable.export_library(str(path))
-    else:  # it was loaded from a file
-        raise RuntimeError("a model that was loaded is saved already: copy its folder")
+    else:  # a module that was loaded from a file
+        raise RuntimeError("a loaded model cannot be saved again: copy its folder")
 
 
 def _write_weights(path: Path, weights: Sequence[np.ndarray]) -> list[int]:
-    """Returns where each begins, in bytes."""
+    """Returns the offset of each weight in bytes."""
     offsets = []
     with path.open("wb") as file:
         for weight in weights:
@@ -184,7 +184,7 @@ def _write_weights(path: Path, weights: Sequence[np.ndarray]) -> list[int]:
 def _weights(path: Path, entries: Sequence[Mapping[str, Any]]) -> list[np.ndarray]:
     if path.stat().st_size == 0:
         return []
-    # Copy on write: kernels take writable arrays, and the file is not theirs.
+    # Copy on write: kernels require writable arrays, and the file must not change.
     data = np.memmap(path, np.uint8, mode="c")
     arrays = []
     for entry in entries:
@@ -197,7 +197,7 @@ def _weights(path: Path, entries: Sequence[Mapping[str, Any]]) -> list[np.ndarra
 
 
 def _names(objects: Sequence[Mapping[str, Any]], place: int) -> list[list[Any]]:
-    """Which attribute of which layer a weight is."""
+    """Returns the uses of a weight as pairs of a layer's index and the weight's name."""
     return [
         [layer, name]
         for layer, entry in enumerate(objects)
@@ -207,14 +207,14 @@ def _names(objects: Sequence[Mapping[str, Any]], place: int) -> list[list[Any]]:
 
 
 def _versions() -> dict[str, str]:
-    """Of what a program's code and calls depend on."""
+    """Returns the versions of the packages that the code and calls of a program depend on."""
     return {"loopwright": metadata.version("loopwright"), **tvm_pair.REQUIRED}
 
 
 def _writable(weight: np.ndarray) -> np.ndarray:
-    """Contiguous, and such that DLPack hands it on; a copy where the model's own is read-only."""
-    whole = np.ascontiguousarray(weight)
-    return whole if whole.flags.writeable else whole.copy()
+    """Returns the weight contiguous and writable, as DLPack requires; copies a read-only array."""
+    contiguous = np.ascontiguousarray(weight)
+    return contiguous if contiguous.flags.writeable else contiguous.copy()
 
 
 def _canonical(manifest: Mapping[str, Any]) -> bytes:

@@ -1,4 +1,4 @@
-"""What a model takes and gives, and the check of what it is given."""
+"""The inputs and outputs of a model, and the check of the arrays that are passed to it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-# Those that numpy has of its own, and DLPack hands on.
+# The types that numpy supports natively and DLPack can export.
 DTYPES = (
     *("float32", "float16", "float64", "bool", "int8", "int16", "int32", "int64"),
     *("uint8", "uint16", "uint32", "uint64"),
@@ -17,10 +17,10 @@ DTYPES = (
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """A tensor of the model's: ``dtype`` is numpy's name of it.
+    """An input or output of a model. ``dtype`` is a numpy type name.
 
     Raises:
-        ValueError: it is none of ``DTYPES``.
+        ValueError: ``dtype`` is not one of ``DTYPES``.
     """
 
     name: str
@@ -29,7 +29,7 @@ class TensorSpec:
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
-            raise ValueError(f"{self.name} is {self.dtype}; a model's inputs and outputs may be {', '.join(DTYPES)}")
+            raise ValueError(f"{self.name} is {self.dtype}; a model's inputs and outputs must be {', '.join(DTYPES)}")
 
     def to_json(self) -> dict[str, Any]:
         return {"name": self.name, "dtype": self.dtype, "shape": list(self.shape)}
@@ -43,19 +43,19 @@ class TensorSpec:
 
 
 def checked(given: Any, specs: Sequence[TensorSpec]) -> list[np.ndarray]:
-    """The arrays of a dict by name, in the order of ``specs`` and contiguous.
+    """Returns the arrays of a dict by name, contiguous and in the order of ``specs``.
 
     Raises:
-        ValueError: a name that is missing or too many, or an array of another shape.
-        TypeError: no dict, something that is no array, or an array of another type.
+        ValueError: a missing or unknown name, or an array of the wrong shape.
+        TypeError: not a dict, a value that is not an array, or an array of the wrong type.
     """
     if not isinstance(given, Mapping):
         raise TypeError(f"inputs must be a dict of arrays by name, got {type(given).__name__}")
     names = {spec.name for spec in specs}
     if set(given) != names:
-        missing, strange = sorted(names - set(given)), sorted(map(str, set(given) - names))
+        missing, unknown = sorted(names - set(given)), sorted(map(str, set(given) - names))
         wrong = [f"{', '.join(missing)} missing"] if missing else []
-        wrong += [f"{', '.join(strange)} unknown"] if strange else []
+        wrong += [f"{', '.join(unknown)} unknown"] if unknown else []
         raise ValueError(f"inputs: {'; '.join(wrong)}; the model takes {', '.join(map(str, specs))}")
     return [_checked(given[spec.name], spec) for spec in specs]
 
@@ -68,5 +68,5 @@ def _checked(value: Any, spec: TensorSpec) -> np.ndarray:
     if value.shape != spec.shape:
         raise ValueError(f"input {spec.name} must have shape {spec.shape}, got {value.shape}")
     if not value.flags.c_contiguous or not value.flags.writeable:
-        return value.copy()  # DLPack hands on no read-only array
+        return value.copy()  # DLPack cannot export read-only arrays
     return value

@@ -1,4 +1,7 @@
-"""The one pair of TVM packages that works together, checked before TVM is imported."""
+"""The supported pair of TVM packages, checked before TVM is imported.
+
+It is part of this package because running a compiled model already needs tvm-ffi and TVM's runtime library.
+"""
 
 from __future__ import annotations
 
@@ -8,22 +11,22 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-# The wheel's own floor for tvm-ffi admits versions with another ABI, with which MetaSchedule ends the process by a
-# segmentation fault; so the pair is exact, and it is checked from metadata, before a line of TVM has run.
+# The TVM wheel accepts versions of tvm-ffi with another ABI, with which MetaSchedule crashes the process. So the pair
+# is exact. It is checked from package metadata, before any code of TVM runs.
 REQUIRED: Mapping[str, str] = {"apache-tvm": "0.27.0.post1", "apache-tvm-ffi": "0.1.14.post1"}
 
 
 def check() -> None:
-    """Looks at the installed packages' metadata alone (a millisecond).
+    """Checks the metadata of the installed packages, which takes a millisecond.
 
     Raises:
-        ImportError: TVM is missing or of another version; one line that says what to install.
+        ImportError: TVM is missing or has another version; one line names what to install.
     """
     found = {name: _installed(name) for name in REQUIRED}
     if found != REQUIRED:
         wanted = " ".join(f"{name}=={version}" for name, version in REQUIRED.items())
         state = ", ".join(f"{name} {version or 'missing'}" for name, version in found.items())
-        raise ImportError(f"the tvm backend needs exactly this pair: pip install {wanted} (found: {state})")
+        raise ImportError(f"TVM must be exactly this pair of packages: pip install {wanted} (found: {state})")
 
 
 def load() -> None:
@@ -36,7 +39,7 @@ def load() -> None:
 
 
 def load_ffi() -> None:
-    """Checks the pair and imports TVM's FFI alone: enough to load and run what was compiled.
+    """Checks the pair and imports TVM's FFI, which is enough to load and run compiled models.
 
     Raises:
         ImportError: as :func:`check`.
@@ -52,15 +55,18 @@ def _import(name: str) -> None:
 
 @contextmanager
 def _not_importable(name: str) -> Iterator[None]:
-    """Keeps ``import name`` from succeeding for a while, unless it has already been imported.
+    """Makes ``import name`` fail inside the context, unless the module is already imported.
 
-    tvm_ffi imports torch whenever it is installed, for conversions that are not used here: three of the four
-    seconds that ``import tvm`` takes, in each measuring process.
+    tvm_ffi imports torch if it is installed, for conversions that this project does not use. That takes three of the
+    four seconds of ``import tvm``, in every measuring process, and tvm_ffi has no option against it. An entry None in
+    ``sys.modules`` is the documented way to block an import (Python reference, "The module cache"). The entry is
+    process-wide: another thread that imports torch at the same time gets an ImportError. It exists during the first
+    import of tvm_ffi only.
     """
     if name in sys.modules:
         yield
         return
-    sys.modules[name] = None  # type: ignore[assignment]  # the import system's own mark for "not importable"
+    sys.modules[name] = None  # type: ignore[assignment]  # typeshed does not declare None
     try:
         yield
     finally:

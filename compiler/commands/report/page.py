@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from compiler.commands.report.profile import KINDS, LAYERS, Profile
-from compiler.program.compiled_model import ProfileRow
+from compiler.program.profile import ProfileRow
 
 # Colours that colour-blind readers tell apart (Okabe and Ito): of the time within the roofline, and beyond it.
 _COLOURS: Mapping[str, tuple[str, str]] = {

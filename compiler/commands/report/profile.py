@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from compiler.program.compiled_model import ProfileRow
+from compiler.program.profile import ProfileRow
 
 # Headings of the two tables.
 LAYERS = ("layer", "op", "backend", "µs", "share", "GFLOP/s", "of roofline", "schedule")

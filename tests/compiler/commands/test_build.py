@@ -69,7 +69,7 @@ def test_a_saved_model_that_is_broken(built: Built, complaint: Complaint) -> Non
     shutil.copytree(built.saved, broken)
     with (broken / "weights.bin").open("r+b") as file:
         file.write(b"\x01\x02")
-    assert complaint("run", broken) == "broken.lw/weights.bin is missing or was changed: its digest is another"
+    assert complaint("run", broken) == "broken.lw/weights.bin is missing or was changed: its digest differs"
     (broken / "manifest.json").write_text("{")
     assert complaint("profile", broken).startswith("broken.lw/manifest.json is broken")
 

@@ -11,7 +11,7 @@ import pytest
 from compiler.__main__ import main
 from compiler.commands.report.page import page
 from compiler.commands.report.profile import Profile
-from compiler.program.compiled_model import ProfileRow
+from compiler.program.profile import ProfileRow
 from compiler.workloads.schedule import Schedule
 from tests.compiler.commands.conftest import NODE, Built
 

@@ -14,7 +14,7 @@ import onnx
 import pytest
 
 import compiler
-from compiler.program.compiled_model import ProfileRow
+from compiler.program.profile import ProfileRow
 from compiler.workloads.records import Measurement, Record, Records
 from compiler.workloads.schedule import Schedule
 from compiler.workloads.target import Target, usable_cores

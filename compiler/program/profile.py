@@ -1,0 +1,91 @@
+"""Profiles of compiled models: the time of each call and its share of the roofline."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Any, NamedTuple
+
+from compiler.measure.roofline import Rooflines
+from compiler.workloads.layer import Layer
+from compiler.workloads.schedule import Schedule
+
+
+class CallTimes(NamedTuple):
+    """One call of a model's program, over several runs.
+
+    Attributes:
+        function: the name of the called function.
+        layer: the index of the layer that it computes, None for generated code.
+        secs: the seconds of the call in each run.
+    """
+
+    function: str
+    layer: int | None
+    secs: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class ProfileRow:
+    """The time of one call of a model's program.
+
+    Attributes:
+        layer: the name of the node, or of the generated function.
+        op: the operator and its sizes if a kernel computes it.
+        backend: ``"kernel"``; ``"tvm"`` for generated code; ``"vm"`` for the virtual machine itself.
+        schedule: the kernel's schedule, None if it has none.
+        seconds: median over the runs.
+        gflops: 10^9 floating-point operations per second, None if the number of operations is unknown.
+        roofline: achieved share of the roofline's speed, None if the number of operations is unknown.
+    """
+
+    layer: str
+    op: str
+    backend: str
+    schedule: Schedule | None
+    seconds: float
+    gflops: float | None
+    roofline: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(dataclasses.replace(self, schedule=None)) | {
+            "schedule": self.schedule.to_json() if self.schedule else None
+        }
+
+
+def profile_rows(
+    calls: Iterable[CallTimes], layers: Sequence[Layer], schedules: Sequence[Schedule | None], isa: str
+) -> list[ProfileRow]:
+    """Returns one row per call of a kernel or of generated code, and a last row for the virtual machine's own calls.
+
+    Measures the peaks and bandwidths of the rooflines, which takes some seconds.
+    """
+    rooflines = Rooflines(isa)
+    rows, machine_secs = [], 0.0
+    for call in calls:
+        seconds = median(call.secs)
+        if call.layer is not None:
+            rows.append(_kernel_row(layers[call.layer], schedules[call.layer], seconds, rooflines))
+        elif call.function.startswith("vm.builtin."):
+            machine_secs += seconds
+        else:
+            rows.append(ProfileRow(call.function, "", "tvm", None, seconds, None, None))
+    return [*rows, ProfileRow("(virtual machine)", "", "vm", None, machine_secs, None, None)]
+
+
+def _kernel_row(layer: Layer, schedule: Schedule | None, seconds: float, rooflines: Rooflines) -> ProfileRow:
+    if not layer.workloads:
+        return ProfileRow(layer.name, layer.op, "kernel", schedule, seconds, None, None)
+    least = sum(rooflines.of(workload, layer.threads).secs for workload in layer.workloads)
+    flops = sum(workload.flops for workload in layer.workloads)
+    return ProfileRow(layer.name, _op(layer), "kernel", schedule, seconds, flops / seconds / 1e9, least / seconds)
+
+
+def _op(layer: Layer) -> str:
+    if layer.workload is not None:
+        return str(layer.workload)
+    first, last = layer.stages[0].input_shapes["x"], layer.stages[-1].output_shape
+    ends = " -> ".join("x".join(map(str, shape)) for shape in (first, last))
+    return f"{layer.op} {ends}, {len(layer.stages)} convolutions"
