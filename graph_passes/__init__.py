@@ -65,7 +65,7 @@ class Optimized:
         Raises:
             OSError: a file that cannot be written.
         """
-        from graph_passes.reading import write
+        from graph_passes.model_io import write
 
         write(self.ir_model, path)
 
@@ -89,7 +89,7 @@ def optimize(
         OSError: a file that cannot be read.
     """
     from graph_passes.count import Cost
-    from graph_passes.reading import read
+    from graph_passes.model_io import read
 
     chosen = [named(a_pass) for a_pass in (DEFAULT_PASSES if passes is None else passes)]
     if input_shapes:

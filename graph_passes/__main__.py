@@ -131,7 +131,7 @@ def _optimized(arguments: argparse.Namespace) -> Optimized:
     passes = [PASSES[name](**parameters[name]) for name in names]
 
     def write_each(place: int, a_pass: Pass, model: ir.Model) -> None:
-        from graph_passes.reading import write
+        from graph_passes.model_io import write
 
         output: Path = arguments.output
         write(model, output.with_name(f"{output.stem}.{place + 1}.{a_pass.name}.onnx"))

@@ -51,7 +51,7 @@ def compare(original: str | os.PathLike[str] | onnx.ModelProto, optimized: ir.Mo
         ValueError: an input for which no random one can be made.
         RuntimeError: ONNX Runtime refuses one of the models.
     """
-    from graph_passes.reading import write
+    from graph_passes.model_io import write
 
     inputs = random_inputs(optimized.graph, seed)
     with tempfile.TemporaryDirectory() as folder:

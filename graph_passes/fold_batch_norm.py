@@ -29,8 +29,8 @@ from graph_passes.base import Pass, Remark, described, every_node
 from graph_passes.lazy import ir
 from graph_passes.patterns.affine import IDENTITY, Affine, affine
 from graph_passes.patterns.exported_forms import activation_of
+from graph_passes.patterns.rescale import AFTER, BEFORE
 from graph_passes.patterns.window import Window
-from graph_passes.rescale import AFTER, BEFORE
 from graph_passes.values import (
     bypass,
     constant,

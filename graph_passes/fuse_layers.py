@@ -5,7 +5,7 @@
     x ── Conv ── Add(residual) ── Relu ── y     becomes     x, residual ── loopwright.Conv_bias_residual_relu ── y
 
 Layers are Conv, Gemm or MatMul, then a bias, a residual of the answer's shape, and an activation, in this order and
-each where it is there. Layer normalisation written out becomes the standard LayerNormalization; attention written out,
+each where it is there. FusedLayer normalisation written out becomes the standard LayerNormalization; attention written out,
 a call of ``loopwright.Attention``. With ``depthwise_pointwise``, a depthwise layer and the 1x1 layer that alone reads
 it become one call too. A value that anything else reads, or that is an output of the model, is never swallowed.
 """
@@ -17,12 +17,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from graph_passes.attention import fuse_attention
 from graph_passes.base import DOMAIN, Pass, Remark, described, every_graph, too_old
-from graph_passes.layer_norm import fuse_layer_norm
 from graph_passes.lazy import ir
+from graph_passes.patterns.attention import fuse_attention
 from graph_passes.patterns.exported_forms import activation_of, activation_of_one
-from graph_passes.patterns.layers import Layer, call, call_function, function, operator_attributes
+from graph_passes.patterns.layer_norm import fuse_layer_norm
+from graph_passes.patterns.layers import FusedLayer, call, call_function, function, operator_attributes
 from graph_passes.patterns.window import Window
 from graph_passes.values import (
     constant,
@@ -56,7 +56,7 @@ class FuseLayers(Pass):
             fuse_layer_norm(graph)
             yield from fuse_attention(model, graph)
             for node in reversed(list(graph)):  # a later layer takes an earlier one's answer as its residual
-                if node.graph is graph and Layer.of(node) is not None:
+                if node.graph is graph and FusedLayer.of(node) is not None:
                     yield from _fuse(model, node)
             if self.depthwise_pointwise:
                 for node in list(graph):
@@ -68,7 +68,7 @@ class FuseLayers(Pass):
 class _Growing:
     """A layer that takes in one node after the other."""
 
-    layer: Layer
+    layer: FusedLayer
     nodes: list[ir.Node]
     inputs: list[ir.Value | None]
     attributes: list[ir.Attr]
@@ -79,7 +79,7 @@ class _Growing:
 
 
 def _fuse(model: ir.Model, node: ir.Node) -> Iterator[Remark]:
-    layer, attributes = Layer.of(node), _attributes(node)
+    layer, attributes = FusedLayer.of(node), _attributes(node)
     if layer is None:
         return
     if attributes is None:
@@ -187,8 +187,8 @@ def _take_activation(growing: _Growing) -> bool:
 
 
 def _fuse_depthwise(model: ir.Model, node: ir.Node) -> None:
-    first, user = Layer.of(node), sole_user(node.outputs[0]) if node.outputs else None
-    second = Layer.of(user)
+    first, user = FusedLayer.of(node), sole_user(node.outputs[0]) if node.outputs else None
+    second = FusedLayer.of(user)
     if first is None or second is None or user is None or not same_graph(user, node):
         return
     if first.op != "Conv" or second.op != "Conv" or user.inputs[0] is not node.outputs[0]:
@@ -215,7 +215,7 @@ def _fuse_depthwise(model: ir.Model, node: ir.Node) -> None:
     supplant([node, user], [call_function(model, callee, [v for v in inputs if v is not None], [*renamed, *numbers])])
 
 
-def _depthwise_function(first: Layer, second: Layer, rank: int, opset: int) -> ir.Function:
+def _depthwise_function(first: FusedLayer, second: FusedLayer, rank: int, opset: int) -> ir.Function:
     """One layer's statements after the other's; the second's window is that of a 1x1 convolution."""
     one = [
         re.sub(r"\b(y\d*|low|high|s)\b", r"\1_depthwise", line).replace("@activation_", "@depthwise_activation_")

@@ -26,8 +26,8 @@ import numpy as np
 
 from graph_passes.base import Pass, Remark, described, every_node, too_old
 from graph_passes.lazy import ir
+from graph_passes.replacement import Replacement, infer_shapes
 from graph_passes.values import bypass, constant, data_input, is_op, producer, required, static_shape
-from graph_passes.written import Written, infer_shapes
 
 OLDEST_OPSET = 11  # the first with DynamicQuantizeLinear; all that is written has been the same since
 PRODUCTS = {"ConvInteger": "Conv", "MatMulInteger": "MatMul"}
@@ -78,7 +78,7 @@ class _Writing:
         y, _, y_zero = node.outputs
         if not any(is_op(use.node, *PRODUCTS) and y_zero in use.node.inputs for use in y.uses()):
             return
-        new = Written(node)
+        new = Replacement(node)
         x = node.inputs[0]
         least, most = new.constant("least", np.float32(0)), new.constant("most", np.float32(255))
         one = new.constant("one", np.float32(1))
@@ -96,7 +96,7 @@ class _Writing:
         self.centred[whole, whole_zero] = steps
 
     def product(self, node: ir.Node) -> Iterator[Remark]:
-        new = Written(node)
+        new = Replacement(node)
         unknown = [
             zero for place in (0, 1) if (zero := data_input(node, place + 2)) and _zero_shape(node, place) is None
         ]
@@ -107,13 +107,13 @@ class _Writing:
         attributes = {name: attribute.value for name, attribute in node.attributes.items()}
         self._put(new, new.op("Round", new.op(PRODUCTS[node.op_type], *operands, **attributes)))
 
-    def _put(self, new: Written, product: ir.Value) -> None:
+    def _put(self, new: Replacement, product: ir.Value) -> None:
         """What was int32 is read from float32 where possible; the Cast goes where it always is."""
         whole = new.op("Cast", product, to=ir.DataType.INT32)
         new.replace(whole)
         self.floats[whole] = product
 
-    def _centred(self, node: ir.Node, new: Written, place: int) -> ir.Value:
+    def _centred(self, node: ir.Node, new: Replacement, place: int) -> ir.Value:
         """An operand less its zero point, in float32."""
         x, zero = required(node.inputs[place]), data_input(node, place + 2)
         if zero is not None and (x, zero) in self.centred:
@@ -136,12 +136,12 @@ class _Writing:
         """A sum of int32 of which one operand was float32 just before."""
         if not any(value in self.floats for value in node.inputs):
             return
-        new = Written(node)
+        new = Replacement(node)
         operands = [self._as_float(required(value), new) for value in node.inputs]
         if None not in operands:
             self._put(new, new.op("Add", *operands))
 
-    def _as_float(self, value: ir.Value, new: Written) -> ir.Value | None:
+    def _as_float(self, value: ir.Value, new: Replacement) -> ir.Value | None:
         """The same whole numbers in float32, where that is exact."""
         if value in self.floats:
             return self.floats[value]

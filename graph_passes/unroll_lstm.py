@@ -25,8 +25,8 @@ import numpy as np
 
 from graph_passes.base import Pass, Remark, described, every_node, too_old
 from graph_passes.lazy import ir
+from graph_passes.replacement import Replacement, infer_shapes
 from graph_passes.values import constant, data_input, is_op, known_shape, producer, required, static_shape
-from graph_passes.written import Written, infer_shapes
 
 OLDEST_OPSET = 11  # the first with DynamicQuantizeLinear; all that is written has been the same since
 DIRECTIONS: Mapping[str, Sequence[bool]] = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
@@ -93,7 +93,7 @@ def _refusal(node: ir.Node, longest: int) -> str | None:
 
 
 def _unroll(node: ir.Node) -> None:
-    writing = _Writing(Written(node), node)
+    writing = _Writing(Replacement(node), node)
     answers = [writing.direction(place, reverse) for place, reverse in enumerate(_directions(node))]
     hs, last_h, last_c = zip(*answers, strict=True)
     joined = [writing.new.op("Concat", *parts, axis=axis) for parts, axis in ((hs, 1), (last_h, 0), (last_c, 0))]
@@ -103,7 +103,7 @@ def _unroll(node: ir.Node) -> None:
 class _Writing:
     """One LSTM that is being written: T steps of a batch of B, with H numbers in its state."""
 
-    def __init__(self, new: Written, node: ir.Node) -> None:
+    def __init__(self, new: Replacement, node: ir.Node) -> None:
         self.new, self._node = new, node
         # Once for both directions, and for all slices.
         self._quantized = cache(lambda x: new.many("DynamicQuantizeLinear", [x], 3))

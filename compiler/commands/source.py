@@ -179,7 +179,7 @@ def _shapes(path: Path, given: list[Shape]) -> dict[str, tuple[int, ...]]:
 
 
 def _only_input(path: Path) -> str:
-    from graph_passes.reading import read
+    from graph_passes.model_io import read
 
     graph = read(path).graph
     names = [str(value.name) for value in graph.inputs if value.name not in graph.initializers]

@@ -7,7 +7,7 @@ import onnx_ir as ir
 from compiler.lowering.call import Call, float32_constant, is_float32, shape_of, vector
 from compiler.lowering.epilogue import split_epilogue
 from compiler.workloads.workload import Workload
-from graph_passes.patterns.layers import Layer as FusedLayer
+from graph_passes.patterns.layers import FusedLayer
 from graph_passes.values import data_input
 
 

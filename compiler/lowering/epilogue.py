@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import onnx_ir as ir
 
 from compiler.workloads.workload import ACTIVATIONS
-from graph_passes.patterns.layers import Layer as FusedLayer
+from graph_passes.patterns.layers import FusedLayer
 
 
 def split_epilogue(node: ir.Node, fused: FusedLayer) -> tuple[tuple[str, ...], tuple[str, Mapping[str, float]] | None]:

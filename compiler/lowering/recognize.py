@@ -12,7 +12,7 @@ from compiler.lowering.call import Call
 from compiler.lowering.chains import chained, find_chains
 from compiler.workloads.target import Target
 from graph_passes.base import DOMAIN as PASSES_DOMAIN
-from graph_passes.patterns.layers import Layer as FusedLayer
+from graph_passes.patterns.layers import FusedLayer
 from graph_passes.values import is_op, known_shape
 
 # The ONNX nodes that a kernel may compute, by the kernel's operator. A fused layer has the name of the ONNX operator

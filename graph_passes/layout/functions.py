@@ -10,7 +10,7 @@ from graph_passes.base import DOMAIN
 from graph_passes.layout.axes import rank_of, same_rank
 from graph_passes.layout.edit import Edit, Form, Images, Side
 from graph_passes.lazy import ir
-from graph_passes.patterns.layers import Layer, call, call_function, function, in_channels_last
+from graph_passes.patterns.layers import FusedLayer, call, call_function, function, in_channels_last
 from graph_passes.patterns.window import Window
 from graph_passes.values import STANDARD, data_input, is_op, main_output
 
@@ -31,10 +31,10 @@ FUNCTIONS: Mapping[str, Mapping[str, int | float | str | Sequence[int]]] = {
 _TYPES: Mapping[type, str] = {int: "int", float: "float", str: "string"}
 
 
-def convolutions(node: ir.Node) -> list[Layer]:
+def convolutions(node: ir.Node) -> list[FusedLayer]:
     """The convolution that a node is, with what follows it; or the two that are one call; none for another node."""
     names = node.op_type.split(THEN) if node.domain == DOMAIN else []
-    layers = [Layer.named(name) for name in names] or [Layer.of(node)]
+    layers = [FusedLayer.named(name) for name in names] or [FusedLayer.of(node)]
     found = [layer for layer in layers if layer is not None and layer.op == "Conv"]
     return found if len(found) == len(layers) else []
 
@@ -44,7 +44,7 @@ def wants_channels_last(node: ir.Node) -> bool:
     return bool(layers) and not layers[-1].channels_last and rank_of(data_input(node, 1)) == 4
 
 
-def layer_form(node: ir.Node, layers: Sequence[Layer]) -> Form | str:
+def layer_form(node: ir.Node, layers: Sequence[FusedLayer]) -> Form | str:
     """A convolution, with or without what follows it."""
     images = (0, len(node.inputs) - 1) if layers[-1].residual else (0,)
     if same_rank(node, images) != 4:
@@ -75,7 +75,7 @@ def layer_form(node: ir.Node, layers: Sequence[Layer]) -> Form | str:
     return Form(images, build, Side.LAST, Side.LAST)
 
 
-def _around(node: ir.Node, layers: Sequence[Layer], model: ir.Model) -> ir.Function:
+def _around(node: ir.Node, layers: Sequence[FusedLayer], model: ir.Model) -> ir.Function:
     """A call of a function of ours between transposes."""
     names = [str(value.name) for value in model.functions[node.op_identifier()].inputs]
     given = {name: attribute.value for name, attribute in node.attributes.items()}

@@ -21,7 +21,7 @@ from graph_passes.layout.axes import (
 )
 from graph_passes.layout.edit import Build, Edit, Form, Images, Side
 from graph_passes.lazy import ir
-from graph_passes.patterns.layers import Layer
+from graph_passes.patterns.layers import FusedLayer
 from graph_passes.values import bypass, constant, data_input, is_op, new_constant, producer, sole_user
 
 
@@ -141,7 +141,7 @@ def _weights_behind(node: ir.Node) -> dict[ir.Node, np.ndarray]:
         return {}
     weights = {}
     for user, place in flat.uses():
-        layer, weight = Layer.of(user), data_input(user, 1)
+        layer, weight = FusedLayer.of(user), data_input(user, 1)
         array = constant(weight)
         if layer is None or weight is None or array is None or array.ndim != 2 or place != 0:
             return {}

@@ -51,7 +51,7 @@ CANDIDATES: tuple[tuple[str, Mapping[str, float]], ...] = (
 
 
 @dataclass(frozen=True)
-class Form:
+class ActivationMatch:
     """``nodes`` compute an activation, and the last one's answer is all that leaves them."""
 
     nodes: tuple[ir.Node, ...]
@@ -59,16 +59,16 @@ class Form:
     attributes: Mapping[str, float]
 
 
-def activation_of(x: ir.Value) -> Form | None:
+def activation_of(x: ir.Value) -> ActivationMatch | None:
     """The activation that follows a value, the longest form of it; None where there is none, or x is read elsewhere."""
     if x.dtype is None or x.dtype.name != "FLOAT":
         return None
     best = None
     for nodes, answer in _regions(x):
         if len(nodes) == 1 and (single := _single(nodes[0])) is not None:
-            best = Form(nodes, *single)
+            best = ActivationMatch(nodes, *single)
         elif (name := _named(answer)) is not None:
-            best = Form(nodes, *name)
+            best = ActivationMatch(nodes, *name)
     return best
 
 

@@ -25,7 +25,7 @@ _HAS_BIAS_INPUT = ("Conv", "Gemm")
 
 
 @dataclass(frozen=True)
-class Layer:
+class FusedLayer:
     """What kind of layer: which operator, and what follows it."""
 
     op: str
@@ -45,7 +45,7 @@ class Layer:
         return "_".join([self.op, *(part for part, there in flags.items() if part and there)])
 
     @classmethod
-    def named(cls, name: str) -> Layer | None:
+    def named(cls, name: str) -> FusedLayer | None:
         """The layer of a function of ours; None where the name is no layer's."""
         activations = "|".join(ACTIVATIONS)
         found = re.fullmatch(
@@ -57,7 +57,7 @@ class Layer:
         return cls(op, bool(bias), bool(residual), activation, bool(nhwc))
 
     @classmethod
-    def of(cls, node: ir.Node | None) -> Layer | None:
+    def of(cls, node: ir.Node | None) -> FusedLayer | None:
         """The layer that a node is: a call of a function of ours, or a plain operator with or without its bias."""
         if node is None:
             return None
@@ -67,7 +67,7 @@ class Layer:
             return None
         return cls(node.op_type, bias=len(node.inputs) > 2 and node.inputs[2] is not None)
 
-    def following(self, part: str) -> Layer | None:
+    def following(self, part: str) -> FusedLayer | None:
         """This layer and one more part: "bias", "residual" or an activation; None where it cannot have it."""
         if self.activation or (part in ("bias", "residual") and self.residual) or (part == "bias" and self.bias):
             return None
@@ -129,7 +129,7 @@ def function(name: str, attributes: list[str], inputs: list[str], body: list[str
     return ir.serde.deserialize_function(onnx.parser.parse_function(text))
 
 
-def call(model: ir.Model, layer: Layer, inputs: list[ir.Value | None], attributes: list[ir.Attr]) -> ir.Node:
+def call(model: ir.Model, layer: FusedLayer, inputs: list[ir.Value | None], attributes: list[ir.Attr]) -> ir.Node:
     """A call of the layer's function, which becomes one of the model's."""
     return call_function(model, layer.function(model.opset_imports[""]), inputs, attributes)
 

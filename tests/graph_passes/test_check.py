@@ -15,7 +15,7 @@ from onnx import numpy_helper
 import graph_passes
 from graph_passes.check import Difference, compare, failures, random_inputs
 from graph_passes.lazy import ir
-from graph_passes.reading import read
+from graph_passes.model_io import read
 
 
 def parsed(body: str) -> onnx.ModelProto:

@@ -12,7 +12,7 @@ from onnx import numpy_helper
 
 import graph_passes
 from graph_passes.count import Cost, operators
-from graph_passes.reading import read
+from graph_passes.model_io import read
 
 
 def parsed(body: str) -> onnx.ModelProto:

@@ -15,7 +15,7 @@ import pytest
 
 import graph_passes
 from graph_passes.patterns.activations import ACTIVATIONS
-from graph_passes.patterns.layers import OPERATORS, Layer
+from graph_passes.patterns.layers import OPERATORS, FusedLayer
 from tests.graph_passes import oracle
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -123,7 +123,7 @@ def test_the_tables_of_layers_are_complete() -> None:
     rows = dict(re.findall(r"^\| `(\w+)` \|.*\|([^|]*)\|$", text, re.MULTILINE))
     for name, activation in ACTIVATIONS.items():
         assert rows[name].replace(",", " ").split() == list(activation.attributes)
-        at_a_call = Layer("Conv", activation=name).activation_attributes
+        at_a_call = FusedLayer("Conv", activation=name).activation_attributes
         assert at_a_call == [f"activation_{attribute}" for attribute in activation.attributes]
     assert set(rows) >= {*OPERATORS, *ACTIVATIONS}
     for operator, attributes in OPERATORS.items():
@@ -131,7 +131,7 @@ def test_the_tables_of_layers_are_complete() -> None:
 
 
 def test_the_function_that_is_shown_is_the_one_that_is_made() -> None:
-    layer = Layer.named("Conv_bias_residual_relu")
+    layer = FusedLayer.named("Conv_bias_residual_relu")
     assert layer is not None
     shown = section("fuse_layers").split("```")[1]
     assert all(line in re.sub(r"\s+", " ", shown) for line in layer.body())

@@ -9,7 +9,7 @@ import pytest
 import graph_passes
 from graph_passes.fuse_layers import FuseLayers
 from graph_passes.patterns.activations import ACTIVATIONS
-from graph_passes.patterns.layers import OPERATORS, Layer
+from graph_passes.patterns.layers import OPERATORS, FusedLayer
 from tests.graph_passes.models import model, operators, remarks, run_pass
 
 # Each form of an activation of h, with the constants that it reads.
@@ -298,15 +298,15 @@ def test_names_tell_the_layer(op: str, activation: str | None) -> None:
     for bias in (False, True):
         for residual in (False, True):
             for last in (False, True):
-                layer = Layer(op, bias, residual, activation, last)
-                assert Layer.named(layer.name) == layer
+                layer = FusedLayer(op, bias, residual, activation, last)
+                assert FusedLayer.named(layer.name) == layer
 
 
 @pytest.mark.parametrize(
     "name", ["Conv_biased", "Attention", "Conv_relu_bias", "Pool_relu", "Conv_relu_", "Conv_relu\n"]
 )
 def test_other_names_are_no_layers(name: str) -> None:
-    assert Layer.named(name) is None
+    assert FusedLayer.named(name) is None
 
 
 @pytest.mark.parametrize("square", ["Mul (d, d)", "Pow (d, two)"])

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from onnx import helper
 
 from graph_passes.lazy import ir
+from graph_passes.model_io import read
 from graph_passes.patterns.window import Window
-from graph_passes.reading import read
 from tests.graph_passes import oracle
 
 OPERATORS = ("Conv", "MaxPool", "AveragePool", "LpPool")

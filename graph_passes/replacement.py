@@ -11,7 +11,7 @@ from graph_passes.lazy import ir
 from graph_passes.values import graph_of, new_constant
 
 
-class Written:
+class Replacement:
     """Writes nodes in front of ``node``, which :meth:`replace` then removes.
 
     Their types and shapes are unknown until :func:`infer_shapes` runs.

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 import graph_passes
-from graph_passes import reading
-from graph_passes.reading import read, write
+from graph_passes import model_io
+from graph_passes.model_io import read, write
 from tests.graph_passes import oracle
 
 HEAD = '<ir_version: 8, opset_import: ["" : 18, "other.domain" : 1]>'
@@ -422,7 +422,7 @@ def check_passes_through(path: Path) -> None:
 
 def test_a_model_above_the_size_of_a_message_passes_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a lower limit. ``sparse_model(folder, 2.25)`` is above the real one; copying its weights takes 17 s."""
-    monkeypatch.setattr(reading, "LARGEST_MESSAGE_BYTES", 2**20)
+    monkeypatch.setattr(model_io, "LARGEST_MESSAGE_BYTES", 2**20)
     path = sparse_model(tmp_path, 0.125)
     check_passes_through(path)
     assert (tmp_path / "out.onnx").stat().st_size < 2**20
@@ -431,7 +431,7 @@ def test_a_model_above_the_size_of_a_message_passes_through(tmp_path: Path, monk
 def test_weights_that_one_message_cannot_hold_are_written_beside_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reading, "LARGEST_MESSAGE_BYTES", 400)
+    monkeypatch.setattr(model_io, "LARGEST_MESSAGE_BYTES", 400)
     graph_passes.optimize(plain()).save(tmp_path / "out.onnx")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["out.onnx", "out.onnx.data"]
     oracle.assert_same(plain(), onnx.load(tmp_path / "out.onnx"), oracle.random_inputs(plain(), 0))
