@@ -1,4 +1,4 @@
-"""From a module of PyTorch to ONNX, by PyTorch's own exporter."""
+"""Exports a PyTorch module to ONNX with PyTorch's own exporter."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ if TYPE_CHECKING:
     import onnx
     import torch
 
-_OPSET = 18  # that of graph_passes.fold_constants
+_OPSET = 18  # the opset of graph_passes.fold_constants
 
 
 def export(module: torch.nn.Module, example_inputs: Sequence[Any] | Mapping[str, Any] | None) -> onnx.ModelProto:
-    """A module in evaluation mode as an ONNX model, whose inputs have the names of ``forward``'s parameters.
+    """Returns a module, in evaluation mode, as an ONNX model. Its inputs have the names of ``forward``'s parameters.
 
-    The module keeps its mode, and its parameters do not change.
+    The module's mode and parameters stay unchanged.
 
     Args:
-        module: on the CPU.
-        example_inputs: tensors that ``forward`` can be called with, in order or by name; the model has their shapes.
+        module: a module on the CPU.
+        example_inputs: tensors to call ``forward`` with, in order or by name. The model has their shapes.
 
     Raises:
-        ValueError: no example inputs or none that fit, or a module that PyTorch cannot export.
+        ValueError: example inputs are missing or do not fit ``forward``, or PyTorch cannot export the module.
     """
     import torch
 
     kind, signature = type(module).__name__, inspect.signature(module.forward)
     if example_inputs is None:
-        raise ValueError(f"a module of PyTorch needs example_inputs: tensors for {kind}.forward{signature}")
-    if isinstance(example_inputs, torch.Tensor):  # which is a sequence of its rows, too
+        raise ValueError(f"a PyTorch module needs example_inputs: tensors for {kind}.forward{signature}")
+    if isinstance(example_inputs, torch.Tensor):  # a tensor is also a sequence of its rows
         example_inputs = (example_inputs,)
     args, kwargs = ((), dict(example_inputs)) if isinstance(example_inputs, Mapping) else (tuple(example_inputs), {})
     try:
@@ -53,7 +53,7 @@ def export(module: torch.nn.Module, example_inputs: Sequence[Any] | Mapping[str,
                 dynamo=True,
                 verbose=False,
             )
-        except Exception as error:  # the module's own, or any of the exporter's
+        except Exception as error:  # of the module or of the exporter
             raise ValueError(f"PyTorch cannot export {kind}: {_first_line(error)}") from error
     if program is None:
         raise ValueError(f"PyTorch cannot export {kind}")
@@ -62,7 +62,7 @@ def export(module: torch.nn.Module, example_inputs: Sequence[Any] | Mapping[str,
 
 @contextlib.contextmanager
 def _evaluating(module: torch.nn.Module) -> Iterator[None]:
-    """Some of its parts may be in evaluation mode already, such as normalisations that are frozen."""
+    """Puts a module in evaluation mode, and restores the mode of each submodule, such as frozen normalizations."""
     training = [part for part in module.modules() if part.training]
     module.eval()
     try:
@@ -74,7 +74,7 @@ def _evaluating(module: torch.nn.Module) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter prints, logs and warns of its progress and of packages that it does without."""
+    """Suppresses the exporter's output: progress, and warnings about missing optional packages."""
     disabled = logging.root.manager.disable
     logging.disable(max(disabled, logging.ERROR))
     printed = io.StringIO()
@@ -87,7 +87,7 @@ def _quiet() -> Iterator[None]:
 
 
 def _first_line(error: BaseException) -> str:
-    """What went wrong, without the exporter's advice on what to do about it."""
+    """Returns the first line of an error, without the exporter's advice."""
     cause = error.__cause__ or error
     lines = str(cause).strip().splitlines()
     return lines[0] if lines else type(cause).__name__

@@ -1,5 +1,10 @@
-"""All that imports TVM. Importing this package first checks the pinned pair and shares the kernels' threads with TVM's
-code, so no module in it needs to."""
+"""Everything that uses TVM's compiler.
+
+Importing the package has two effects, because both must precede every use of its modules, which import TVM themselves:
+it checks the pinned pair of packages before TVM is imported, since a wrong pair crashes the process, and it registers
+the kernels' thread pool before generated code is loaded, which looks up its parallel loops when it is loaded. Nothing
+imports this package at the top level of a module outside of it, so ``import compiler`` does not load TVM.
+"""
 
 from compiler.program import tvm_pair
 

@@ -1,4 +1,4 @@
-"""How far a block's loads and stores move with each of the loops around it: what decides how the loops are ordered."""
+"""Access strides of a block's loads and stores along each loop around it, which decide the order of the loops."""
 
 from __future__ import annotations
 
@@ -12,24 +12,28 @@ from tvm import ir, s_tir, sym, tirx
 
 from compiler.tvm_backend.vector_math import operator_name
 
-# As TVM writes them for borders and concatenations: not up to a number, but below it.
+# The comparisons that TVM emits for padding and concatenation.
 _COMPARISONS = (tirx.LT, tirx.GE, tirx.LE, tirx.GT)
 
 _realize = tvm_ffi.get_global_func("s_tir.schedule.GetSBlockRealize")
 
 
 class Unsupported(Exception):
-    """A block is none of those that the generic schedules are about. Not an error: it keeps a simpler schedule."""
+    """The rules do not support a block. Not an error: the block gets a simpler schedule."""
 
 
 @dataclass(frozen=True)
 class Loop:
     """A loop around a block.
 
-    ``store`` and ``loads`` are strides in elements from one iteration to the next, ``None`` where they are not the same
-    for all iterations; ``loads`` has one for each load but those of the block's own result. ``run`` is the number of
-    iterations, from the first on, in steps of which the same is computed: less than ``extent`` for a border or a
-    concatenation, where the position decides about more than the element.
+    Attributes:
+        rv: the schedule's variable.
+        extent: number of iterations.
+        reduction: whether the block reduces over it.
+        store: stride of the store in elements from one iteration to the next, None if it varies.
+        loads: the same for each load, except loads of the block's own result.
+        run: length of the runs of iterations that compute the same expression, less than ``extent`` in padding and
+            concatenation.
     """
 
     rv: Any
@@ -45,20 +49,20 @@ class Loop:
 
     @property
     def streams(self) -> bool:
-        """Whether its iterations fit the lanes of vectors: in all accesses, consecutive elements or the same one."""
+        """Whether the loop can be vectorized: every access is contiguous or invariant, and the store is contiguous."""
         return self.store == 1 and all(stride in (0, 1) for stride in self.loads)
 
     @property
     def gathers(self) -> bool:
-        """Whether the sum over this loop's iterations can be taken in the lanes of vectors."""
+        """Whether a reduction over this loop can accumulate in vector lanes."""
         return self.reduction and self.store == 0 and 1 in self.loads and all(s in (0, 1) for s in self.loads)
 
 
 def loops_around(schedule: s_tir.Schedule, block: Any) -> list[Loop]:
-    """A block's loops from the outside in.
+    """Returns the loops of a block, outermost first.
 
     Raises:
-        Unsupported: an extent is not constant, or the block stores more than one value.
+        Unsupported: an extent is not constant, or the block does not store exactly one buffer.
     """
     realize = _realize(schedule, block)
     body = realize.block
@@ -72,7 +76,7 @@ def loops_around(schedule: s_tir.Schedule, block: Any) -> list[Loop]:
         analyzer.bind(node.loop_var, ir.Range.from_min_extent(node.min, node.extent))
     stores, loads = _accesses(body)
     if len({store.buffer for store in stores}) != 1:
-        raise Unsupported("a block stores more than one value, or none")
+        raise Unsupported("a block does not store exactly one buffer")
     result = stores[0].buffer
     offsets = [
         _substitute(_offset(buffer, indices), at)
@@ -96,15 +100,16 @@ def loops_around(schedule: s_tir.Schedule, block: Any) -> list[Loop]:
 
 
 def extent(schedule: s_tir.Schedule, loop: Any) -> int:
-    """
+    """Returns the extent of a loop.
+
     Raises:
-        Unsupported: it is not constant.
+        Unsupported: the extent is not constant.
     """
     return _constant_extent(schedule.get(loop))
 
 
 def runs(schedule: s_tir.Schedule, block: Any) -> int:
-    """How often a block is run in all.
+    """Returns the number of executions of a block.
 
     Raises:
         Unsupported: an extent is not constant.
@@ -113,13 +118,13 @@ def runs(schedule: s_tir.Schedule, block: Any) -> int:
 
 
 def predicate_uses(schedule: s_tir.Schedule, block: Any, loop: Any) -> bool:
-    """Whether a loop has iterations in which the block is not run."""
+    """Whether the block's predicate depends on a loop, so that some iterations skip the block."""
     node: Any = schedule.get(loop)
     return uses(_realize(schedule, block).predicate, node.loop_var)
 
 
 def is_guarded(schedule: s_tir.Schedule, block: Any) -> bool:
-    """Whether some iterations of a block's loops do not run it: those by which a split went beyond the end."""
+    """Whether some iterations skip the block, as after a split that does not divide a loop."""
     predicate: Any = _realize(schedule, block).predicate
     return not (isinstance(predicate, tirx.IntImm) and predicate.value)
 
@@ -135,7 +140,7 @@ def uses(expression: Any, variable: tirx.Var) -> bool:
 
 
 def calls(statement: Any) -> set[str]:
-    """The names of all operators that are called in a statement."""
+    """Returns the names of all operators that a statement calls."""
     names: set[str] = set()
 
     tvm_ffi.structural_walk(statement, (ir.Call, lambda call: names.add(operator_name(call))))
@@ -143,7 +148,7 @@ def calls(statement: Any) -> set[str]:
 
 
 def divisors(n: int) -> list[int]:
-    """In ascending order."""
+    """Returns all divisors in ascending order."""
     small = [d for d in range(1, isqrt(n) + 1) if n % d == 0]
     return small + [n // d for d in reversed(small) if d * d < n]
 
@@ -166,8 +171,10 @@ def _without_loads(value: Any) -> Any:
 
 
 def _run(value: Any, variable: tirx.Var) -> int:
-    """The iterations in steps of which all comparisons come out the same; 0 if there are none, 1 if more than
-    comparisons with constants depends on the position."""
+    """Returns the length of runs of iterations for which all comparisons have the same result.
+
+    0 if there are no comparisons, 1 if the position matters in other ways than comparisons with constants.
+    """
     bounds: list[int] = []
 
     def remember(comparison: Any) -> Any:

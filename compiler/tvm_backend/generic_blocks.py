@@ -1,4 +1,4 @@
-"""The loops of one block: their order, vectors and threads, as strides suggest. No search, no measurement."""
+"""Arranges the loops of one block by their strides: order, vectors, threads. No search, no measurement."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from tvm import s_tir
 from compiler.tvm_backend.generic_access import Loop, divisors, iterations, loops_around, predicate_uses
 from compiler.workloads.target import Target
 
-_MAX_VECTORS = 4  # accumulators of a reduction: as many as an addition's latency asks for
+_MAX_VECTORS = 4  # accumulators of a reduction, which hide the latency of an addition
 _TRANSPOSED_TILE = 16  # one cache line of float32
-_SHORTEST_RUN = 8  # iterations between two cases of a concatenation or a border
-_MAX_TAPS = 32  # of a window that is unrolled
-_TASKS_PER_THREAD = 4  # the parts of a parallel loop are one size, but a thread may come late
-_PARTITION = "pragma_loop_partition_hint"  # the last, partial iteration becomes code of its own
+_SHORTEST_RUN = 8  # iterations between two cases of a concatenation or of padding
+_MAX_TAPS = 32  # of an unrolled window
+_TASKS_PER_THREAD = 4  # tasks are of equal size, but a thread may start late
+_PARTITION = "pragma_loop_partition_hint"  # peels the last, partial iteration
 
 
 @dataclass(frozen=True)
 class Block:
-    """A block with ``depth`` outer loops that it shares with others, and the threads that its own loops may use."""
+    """A block: ``depth`` outer loops are shared with other blocks; ``threads`` threads may run its own loops."""
 
     schedule: s_tir.Schedule
     rv: Any
@@ -30,10 +30,10 @@ class Block:
     threads: int = 1
 
     def arrange(self) -> None:
-        """Orders and vectorizes the block's own loops and spreads the outer ones over threads.
+        """Orders and vectorizes the block's own loops and parallelizes the outer ones.
 
         Raises:
-            ScheduleError: TVM refuses a step.
+            ScheduleError: TVM rejects a step.
             Unsupported: see :func:`~compiler.tvm_backend.generic_access.loops_around`.
         """
         loops = merged(self.schedule, loops_around(self.schedule, self.rv)[self.depth :])
@@ -44,7 +44,7 @@ class Block:
             self._map(loops)
 
     def _map(self, loops: Sequence[Loop]) -> None:
-        """Without a reduction."""
+        """Arranges a block without a reduction."""
         inner = next((loop for loop in reversed(loops) if loop.store == 1), None)
         if inner is None:
             self._parallel(loops)
@@ -56,16 +56,19 @@ class Block:
             return
         self._reorder(outer, inner)
         if inner.positional:
-            if inner.run >= _SHORTEST_RUN:  # without branches in it, LLVM vectorizes the innermost loop
+            if inner.run >= _SHORTEST_RUN:  # LLVM vectorizes an innermost loop without branches
                 inner, _ = _split(self.schedule, inner, inner.run)
         elif inner.streams and inner.extent % self.target.lanes == 0:
             inner, lanes = _split(self.schedule, inner, self.target.lanes)
             self.schedule.vectorize(lanes)
-        # What lanes do not divide, LLVM vectorizes as well, with code of its own for the rest.
+        # If the lanes do not divide the loop, LLVM vectorizes it, with an epilogue for the remainder.
         self._parallel(outer, inner)
 
     def _transpose(self, outer: Sequence[Loop], inner: Loop, crossing: Loop) -> None:
-        """Reads along ``crossing`` and writes along ``inner``: whole cache lines of both, while these are cached."""
+        """Tiles ``crossing``, which reads are contiguous along, and ``inner``, which stores are contiguous along.
+
+        So both access entire cache lines while the lines are cached.
+        """
         others = [loop for loop in outer if loop is not crossing]
         tile = max(d for d in divisors(crossing.extent) if d <= _TRANSPOSED_TILE)
         across, along = _split(self.schedule, crossing, tile)
@@ -82,16 +85,16 @@ class Block:
                 schedule.annotate(loop.rv, _PARTITION, 1)
         lane = next((loop for loop in reversed(spatial) if loop.streams), None)
         outer = [loop for loop in spatial if loop is not lane]
-        whole = [n * self.target.lanes for n in range(_MAX_VECTORS, 0, -1)]
-        width = next((width for width in whole if lane is not None and lane.extent % width == 0), None)
+        widths = [n * self.target.lanes for n in range(_MAX_VECTORS, 0, -1)]
+        width = next((width for width in widths if lane is not None and lane.extent % width == 0), None)
         if lane is None:
             self._reorder(outer, *reductions)
             self._parallel(outer)
             schedule.decompose_reduction(self.rv, reductions[0].rv)
-            if outer and iterations(reductions) <= _MAX_TAPS:  # LLVM then vectorizes the loop around it
+            if outer and iterations(reductions) <= _MAX_TAPS:  # LLVM then vectorizes the loop around them
                 for loop in reductions:
                     schedule.unroll(loop.rv)
-        elif width is None:  # accumulators in the cache, vectors by LLVM
+        elif width is None:  # accumulators in the cache; LLVM vectorizes
             self._reorder([*outer, *reductions], lane)
             self._parallel(outer)
             schedule.decompose_reduction(self.rv, reductions[0].rv)
@@ -100,7 +103,7 @@ class Block:
             reorder: Any = schedule.reorder
             reorder(*(loop.rv for loop in [*outer, vectors, *reductions]), lanes)
             self._parallel(outer, vectors)
-            schedule.vectorize(lanes)  # as threads are, while the block is whole: TVM must see that it is a reduction
+            schedule.vectorize(lanes)  # before decompose_reduction: TVM must see the reduction
             init = schedule.decompose_reduction(self.rv, reductions[0].rv)
             schedule.vectorize(schedule.get_loops(init)[-1])
 
@@ -109,7 +112,7 @@ class Block:
         reorder(*(loop.rv for loop in (*outer, *inner)))
 
     def _parallel(self, outer: Sequence[Loop], inner: Loop | None = None) -> None:
-        """Spreads the outer loops over the threads, with a part of the next one if they are too few."""
+        """Parallelizes the outer loops, and a part of ``inner`` if they have too few iterations."""
         if self.threads < 2:
             return
         schedule = self.schedule
@@ -128,13 +131,13 @@ class Block:
 
 
 def _split(schedule: s_tir.Schedule, loop: Loop, size: int) -> tuple[Loop, Any]:
-    """A loop over parts of a size that divides the loop, and the loop of that size."""
+    """Splits a loop by a size that divides it; returns the outer and the inner loop."""
     outer, inner = schedule.split(loop.rv, [None, size])
     return replace(loop, rv=outer, extent=loop.extent // size), inner
 
 
 def merged(schedule: s_tir.Schedule, loops: Sequence[Loop]) -> list[Loop]:
-    """The loops with neighbours fused where all accesses run through both as through one."""
+    """Fuses neighboring loops whose accesses are contiguous across both."""
     fuse: Any = schedule.fuse
     answer: list[Loop] = []
     for loop in loops:
@@ -155,7 +158,7 @@ def _continues(outer: Loop, inner: Loop) -> bool:
 
 
 def _crossing(outer: Sequence[Loop], inner: Loop) -> Loop | None:
-    """The loop along which an input is contiguous that is not so along the inner loop."""
+    """Returns the loop along which an input is contiguous that is strided along the inner loop."""
     for loop in reversed(outer):
         for along, across in zip(loop.loads, inner.loads, strict=True):
             if along == 1 and across not in (0, 1, None):
@@ -164,10 +167,10 @@ def _crossing(outer: Sequence[Loop], inner: Loop) -> Loop | None:
 
 
 def split_reduction(schedule: s_tir.Schedule, block: Any, target: Target) -> None:
-    """Has a reduction over contiguous elements accumulate in the lanes of a vector, which are added up at the end.
+    """Makes a reduction over contiguous elements accumulate in vector lanes, which are added up at the end.
 
     Raises:
-        ScheduleError: TVM refuses a step.
+        ScheduleError: TVM rejects a step.
         Unsupported: see :func:`~compiler.tvm_backend.generic_access.loops_around`.
     """
     loops = loops_around(schedule, block)

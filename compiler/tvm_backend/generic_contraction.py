@@ -1,4 +1,4 @@
-"""Sums of products that have no kernel: a register tile, chosen by rule."""
+"""Schedules contractions without a kernel, such as matrix products of two inputs: a register tile, chosen by rule."""
 
 from __future__ import annotations
 
@@ -8,18 +8,17 @@ from typing import Any
 from tvm import s_tir
 
 from compiler.tvm_backend.generic_access import Loop, Unsupported, divisors, extent, loops_around
-from compiler.tvm_backend.tiling import max_accumulators
+from compiler.tvm_backend.tiling import FMA_CHAINS, max_accumulators
 from compiler.workloads.target import Target
 
-_WIDEST = 4  # vectors beside each other in a register tile
-_HEIGHT = 4  # of a tile in a product whose rows are padded
-_FEWEST_LANES = 4  # below which other schedules are as good
-_LATENCY = 8  # products that have to be under way at a time
-_LEAST = 0.7  # of the best register tile's speed, below which a product is padded
+_MAX_VECTORS = 4  # columns of a register tile, in vectors
+_PADDED_ROWS = 4  # rows of the register tile if rows are padded
+_MIN_LANES = 4  # with fewer, other schedules are as fast
+_MIN_SPEED = 0.7  # relative to the best register tile; below it, a product is padded
 
 
 def is_contraction(schedule: s_tir.Schedule, block: Any) -> bool:
-    """Whether a block reads each of two or more inputs several times: matrix products, convolutions."""
+    """Whether a block is a reduction that reuses each of two or more inputs, as matrix products and convolutions do."""
     try:
         loops = loops_around(schedule, block)
     except Unsupported:
@@ -34,29 +33,32 @@ def pad_contraction(schedule: s_tir.Schedule, block: Any, target: Target) -> Non
     """Pads a matrix product whose sizes no register tile divides.
 
     Raises:
-        ScheduleError: it is no plain product.
+        ScheduleError: the block is not a plain matrix product.
         Unsupported: as :func:`arrange_contraction`.
     """
     loops = loops_around(schedule, block)
     lane, row = _tiled_loops(loops)
     rows = row.extent if row else 1
-    best = _products_a_cycle(_tile(rows * _HEIGHT, lane.extent * target.lanes, target), target)
-    if _products_a_cycle(_tile(rows, lane.extent, target), target) < _LEAST * best:
-        multiples = {lane: target.lanes * (2 if lane.extent > _WIDEST * target.lanes else 1), row: min(rows, _HEIGHT)}
+    best = _throughput(_tile(rows * _PADDED_ROWS, lane.extent * target.lanes, target), target)
+    if _throughput(_tile(rows, lane.extent, target), target) < _MIN_SPEED * best:
+        multiples = {
+            lane: target.lanes * (2 if lane.extent > _MAX_VECTORS * target.lanes else 1),
+            row: min(rows, _PADDED_ROWS),
+        }
         schedule.pad_einsum(block, [multiples.get(loop, 1) for loop in loops])
 
 
 def arrange_contraction(schedule: s_tir.Schedule, block: Any, target: Target, threads: int) -> None:
-    """Accumulates a tile of rows × vectors in registers throughout the reduction.
+    """Keeps a tile of rows × vectors in registers during the reduction.
 
     Raises:
-        ScheduleError: TVM refuses a step.
-        Unsupported: no loop's iterations fit the lanes of vectors.
+        ScheduleError: TVM rejects a step.
+        Unsupported: no loop can be vectorized.
     """
     loops = loops_around(schedule, block)
     lane, row = _tiled_loops(loops)
     height, width = _tile(row.extent if row else 1, lane.extent, target)
-    if _lanes(width, target) < min(_FEWEST_LANES, target.lanes):
+    if _lanes(width, target) < min(_MIN_LANES, target.lanes):
         raise Unsupported("no register tile divides the loops")
     reductions = [loop.rv for loop in loops if loop.reduction]
     others = [loop.rv for loop in loops if not loop.reduction and loop is not lane and loop is not row]
@@ -67,13 +69,13 @@ def arrange_contraction(schedule: s_tir.Schedule, block: Any, target: Target, th
         outer, tile = [*others, row_outer, lane_outer], [rows, lanes]
     reorder: Any = schedule.reorder
     reorder(*outer, *reductions, *tile)
-    # A buffer no larger than the tile, whose indices are constants once rows are unrolled: LLVM keeps it in registers.
+    # LLVM keeps a buffer of the tile's size in registers, because its indices are constants once rows are unrolled.
     write = schedule.cache_write(block, 0, "local")
     schedule.reverse_compute_at(write, lane_outer, preserve_unit_loops=True)
     _vectorize(schedule, schedule.get_loops(write)[len(outer) :], _lanes(width, target))
     _vectorize(schedule, tile, _lanes(width, target))
     fused = len(outer)
-    if threads > 1:  # while the block is still whole: TVM asks of a parallel loop to see the whole reduction
+    if threads > 1:  # before decompose_reduction: TVM requires the entire reduction inside a parallel loop
         fuse: Any = schedule.fuse
         schedule.parallel(fuse(*outer))
         fused = 1
@@ -82,22 +84,22 @@ def arrange_contraction(schedule: s_tir.Schedule, block: Any, target: Target, th
 
 
 def _tiled_loops(loops: Sequence[Loop]) -> tuple[Loop, Loop | None]:
-    """The loop for lanes of vectors, and the one for rows: where the vectors of an input are the same for each row.
+    """Returns the loop to vectorize, and the loop for rows, along which the vectors of an input are reused.
 
     Raises:
-        Unsupported: no loop's iterations fit the lanes of vectors.
+        Unsupported: no loop can be vectorized.
     """
     spatial = [loop for loop in loops if not loop.reduction and loop.extent > 1]
     lane = max((loop for loop in spatial if loop.streams), key=_extent, default=None)
     if lane is None:
-        raise Unsupported("no loop's iterations fit the lanes of vectors")
+        raise Unsupported("no loop can be vectorized")
     vectors = [i for i, stride in enumerate(lane.loads) if stride == 1]
     rows = [loop for loop in spatial if loop is not lane and all(loop.loads[i] == 0 for i in vectors)]
     return lane, max(rows, key=_extent, default=None)
 
 
 def _vectorize(schedule: s_tir.Schedule, tile: Sequence[Any], lanes: int) -> None:
-    """The innermost loop that is one becomes vectors, the others straight code."""
+    """Vectorizes the innermost loop with more than one iteration and unrolls the others."""
     *rows, columns = [loop for loop in tile if extent(schedule, loop) > 1] or [tile[-1]]
     vectors, vector = schedule.split(columns, [None, lanes])
     for loop in [*rows, vectors]:
@@ -106,7 +108,7 @@ def _vectorize(schedule: s_tir.Schedule, tile: Sequence[Any], lanes: int) -> Non
 
 
 def _tile(rows: int, columns: int, target: Target) -> tuple[int, int]:
-    """Rows and columns, divisors of the given numbers, for the most products a cycle."""
+    """Returns rows and columns, divisors of the given numbers, with the highest throughput."""
     return max(
         (
             (height, width)
@@ -114,19 +116,19 @@ def _tile(rows: int, columns: int, target: Target) -> tuple[int, int]:
             for height in divisors(rows)
             if height * (width // _lanes(width, target)) <= max_accumulators(target)
         ),
-        key=lambda tile: (_products_a_cycle(tile, target), tile),
+        key=lambda tile: (_throughput(tile, target), tile),
     )
 
 
-def _products_a_cycle(tile: tuple[int, int], target: Target) -> float:
-    """Or two, rather: a CPU starts two multiplications and two loads in each, and the first of them takes some time."""
+def _throughput(tile: tuple[int, int], target: Target) -> float:
+    """Products per half cycle on a CPU that starts two FMAs and two loads per cycle, if FMA_CHAINS hide the latency."""
     height, width = tile
     vectors = width // _lanes(width, target)
-    return height * width / max(height * vectors, height + vectors, _LATENCY)
+    return height * width / max(height * vectors, height + vectors, FMA_CHAINS)
 
 
 def _lanes(width: int, target: Target) -> int:
-    """Of the longest vectors that fit a register whole: LLVM takes others apart, and their elements one by one."""
+    """Lanes of the longest power-of-two vector that divides ``width``; LLVM splits other vectors into scalars."""
     return min(width & -width, target.lanes)
 
 

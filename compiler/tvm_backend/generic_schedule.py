@@ -1,4 +1,4 @@
-"""A plain schedule for every function of a module that has none: vectors and threads, without search."""
+"""Schedules every function of a module that has no schedule: vectors and threads, by rules and without search."""
 
 from __future__ import annotations
 
@@ -12,26 +12,25 @@ import tvm
 from tvm import s_tir, tirx
 from tvm.relax.backend.cpu_generic import pipeline as cpu
 
+from compiler.tvm_backend.codegen import tvm_target
 from compiler.tvm_backend.generic_access import Unsupported, calls, extent, is_guarded, iterations, loops_around, runs
 from compiler.tvm_backend.generic_blocks import Block, split_reduction
 from compiler.tvm_backend.generic_contraction import arrange_contraction, is_contraction, pad_contraction
-from compiler.tvm_backend.lowering import tvm_target
 from compiler.tvm_backend.vector_math import vectorizable
 from compiler.workloads.target import Target
 
 _SCHEDULED = "tirx.is_scheduled"
-_ELEMENTS_A_THREAD = 16384  # as threads_worth in kernels/cpp/include/loopwright/thread_pool.h
-_CALL_COST = 8  # exp and its like, in elements copied
-_MOST_REPEATED = 1.25  # times the work, where computing something again keeps it in the cache
+_ELEMENTS_PER_THREAD = 16384  # as threads_worth in kernels/cpp/include/loopwright/thread_pool.h
+_CALL_COST = 8  # of exp and similar functions, relative to copying an element
+_MAX_RECOMPUTE = 1.25  # factor on the work, if computing something twice keeps it in the cache
 _TRIVIAL_CALLS = {"tirx.if_then_else"}
 
-# TVM refuses a step; or a block is none that this schedule understands.
-_REFUSED = (s_tir.ScheduleError, Unsupported)
+# TVM rejects a step, or these rules do not support a block.
+_REJECTED = (s_tir.ScheduleError, Unsupported)
 
 
 def relax_pipeline(target: Target) -> tvm.transform.Pass:
-    """All passes from an imported Relax module to one that the VM's compiler takes: TVM's own for CPUs, with
-    :func:`schedule_functions` among them. For ``tvm.relax.build(..., relax_pipeline=...)``."""
+    """Returns the pass pipeline for ``tvm.relax.build``: TVM's own for CPUs, with :func:`schedule_functions`."""
     llvm = tvm_target(target)
 
     def lower(module: tvm.IRModule, _context: tvm.transform.PassContext) -> tvm.IRModule:
@@ -49,10 +48,10 @@ def relax_pipeline(target: Target) -> tvm.transform.Pass:
 
 
 def schedule_functions(target: Target) -> tvm.transform.Pass:
-    """Schedules each PrimFunc that is not marked ``tirx.is_scheduled``, and marks it.
+    """Returns a pass that schedules each PrimFunc without the mark ``tirx.is_scheduled``, and sets the mark.
 
-    A function that this schedule does not understand, or whose shapes are not constant, stays as it is but for its
-    calls of exp and the like, which become arithmetic.
+    In a function that the rules do not support, or whose shapes are not constant, only the calls of exp and similar
+    functions are replaced by arithmetic.
     """
 
     def schedule_all(module: tvm.IRModule, _context: tvm.transform.PassContext) -> tvm.IRModule:
@@ -99,12 +98,14 @@ def _arranged(schedule: s_tir.Schedule, target: Target) -> s_tir.Schedule:
 
 
 def _share_rows(schedule: s_tir.Schedule, blocks: Sequence[Any], target: Target) -> s_tir.Schedule | None:
-    """The blocks one after the other for each iteration of loops around them all, so that what they hand on stays in
-    the cache; ``None`` where no loops are such that little is computed twice."""
+    """Runs all blocks inside common outer loops, so that intermediate values stay in the cache.
+
+    Returns None if every choice of loops computes too much twice.
+    """
     if len(blocks) < 2 or len(schedule.get_output_blocks(_root(schedule))) != 1:
         return None
     *producers, last = blocks
-    if any(is_guarded(schedule, block) for block in producers):  # compute_at forgets the guard
+    if any(is_guarded(schedule, block) for block in producers):  # compute_at drops the guard
         return None
     try:
         work = _work(schedule, blocks)
@@ -122,11 +123,11 @@ def _share_rows(schedule: s_tir.Schedule, blocks: Sequence[Any], target: Target)
             row = fuse(*(loop.rv for loop in spatial[:depth]))
             for block in reversed(producers):
                 trial.compute_at(block, row, preserve_unit_loops=True)
-            if _work(trial, blocks) > _MOST_REPEATED * work:
+            if _work(trial, blocks) > _MAX_RECOMPUTE * work:
                 continue
             if threads > 1:
                 trial.parallel(row)
-        except _REFUSED:
+        except _REJECTED:
             continue
         for block in blocks:
             trial = _attempt(trial, partial(_arrange, block=block, target=target, depth=1))
@@ -139,14 +140,14 @@ def _arrange(schedule: s_tir.Schedule, block: Any, target: Target, depth: int = 
 
 
 def _spread(schedule: s_tir.Schedule, block: Any, threads: int) -> None:
-    """Threads for the outermost loop, and no more."""
+    """Parallelizes the outermost loop, and does nothing else."""
     loop: Any = next((loop for loop in schedule.get_loops(block) if extent(schedule, loop) > 1), None)
     if threads > 1 and loop is not None:
         schedule.parallel(loop)
 
 
 def _inline(schedule: s_tir.Schedule) -> None:
-    """What is cheap to compute becomes part of what needs it."""
+    """Inlines blocks that are cheap to compute into their consumers."""
     for block in _blocks(schedule):
         if _worth_inlining(schedule, block):
             with suppress(s_tir.ScheduleError):
@@ -188,22 +189,22 @@ def _work(schedule: s_tir.Schedule, blocks: Sequence[Any]) -> int:
 
 
 def _threads(schedule: s_tir.Schedule, blocks: Sequence[Any], target: Target) -> int:
-    """How many threads the blocks' work is worth."""
+    """Returns the number of threads for which the work of the blocks is large enough."""
     elements = 0
     for block in blocks:
         statement: Any = schedule.get(block)
         cost = _CALL_COST if calls(statement.body) - _TRIVIAL_CALLS else 1
         elements += cost * runs(schedule, block)
-    return max(1, min(elements // _ELEMENTS_A_THREAD, target.num_cores))
+    return max(1, min(elements // _ELEMENTS_PER_THREAD, target.num_cores))
 
 
 def _attempt(schedule: s_tir.Schedule, *steps: Callable[[s_tir.Schedule], Any]) -> s_tir.Schedule:
-    """The schedule after the first of the steps that can be taken; as it was, if none can."""
+    """Returns the schedule after the first step that succeeds; unchanged if none does."""
     for step in steps:
         trial = schedule.copy()
         try:
             step(trial)
-        except _REFUSED:
+        except _REJECTED:
             continue
         return trial
     return schedule

@@ -1,4 +1,4 @@
-"""ONNX -> Relax: TVM's own front end, and calls of our kernels where the model has some."""
+"""Imports ONNX to Relax: TVM's front end, extended by calls of our kernels."""
 
 from __future__ import annotations
 
@@ -17,45 +17,47 @@ from tvm.relax.frontend.onnx import onnx_frontend
 
 from compiler.workloads.layer import DOMAIN, Layer
 
-# What the front end handles by itself, beside its table.
+# Operators that the front end supports but does not list in its table.
 _DIRECT = {"Constant", "If"}
 _STANDARD = ("", "ai.onnx")
-# Forms of a Constant that it lacks.
+# Attributes of Constant that the front end does not support.
 _CONSTANTS = {"value_float": "float32", "value_floats": "float32", "value_int": "int64", "value_ints": "int64"}
 _RESIZE_ATTRIBUTES = (
     *("method", "coordinate_transformation_mode", "rounding_method"),
     *("cubic_alpha", "cubic_exclude", "extrapolation_value"),
 )
-# Of these it computes the first output, and zeros in place of the others.
+# The front end computes the first output of these operators, and zeros in place of the others.
 _FIRST_OUTPUT = {"Attention", "LayerNormalization"}
-_LONGEST_REASON = 200  # some errors print whole operators
-_COPY = "runtime.TVMTensorCopyFromTo"  # (from, to)
+_LONGEST_REASON = 200  # in characters; some errors print entire operators
+_COPY = "runtime.TVMTensorCopyFromTo"  # (source, destination)
 
 
 class UnsupportedOperators(ValueError):
-    """The model has operators that neither our kernels nor TVM's front end know."""
+    """The model has operators that neither our kernels nor TVM's front end support."""
 
 
 def import_model(model: onnx.ModelProto, layers: Sequence[Layer]) -> tvm.IRModule:
-    """A module whose ``main`` takes the model's inputs and then the layers, an opaque object, and returns a tuple of
-    the model's outputs.
+    """Returns a module whose ``main`` computes the model.
+
+    ``main`` takes the model's inputs and then the layers, an opaque object. It returns a tuple of the model's outputs.
 
     Args:
-        model: without functions; nodes of the domain ``loopwright.kernels`` are calls of ``layers``.
+        model: a model without functions. Nodes of the domain ``loopwright.kernels`` are calls of kernels.
+        layers: the layers of these calls, by the attribute "place" of the nodes.
 
     Raises:
-        UnsupportedOperators: names every node of an operator that TVM does not import.
-        ValueError: TVM's front end refuses a node.
+        UnsupportedOperators: operators without support; the message names every node.
+        ValueError: TVM's front end rejects a node; the message names it, with TVM's reason.
     """
     _check_operators(model)
     opset = next(entry.version for entry in model.opset_import if entry.domain in _STANDARD)
     importer = _Importer(layers)
-    # The front end prints before it raises, and warns of every name that it changes.
+    # The front end prints before it raises, and warns about every name that it changes.
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             return importer.module(model.graph, opset)
-        except Exception as error:  # what the TVM operator at hand happens to raise
+        except Exception as error:  # the type depends on the operator
             line = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
             reason = textwrap.shorten(line, _LONGEST_REASON, placeholder=" ...")
             raise ValueError(f"TVM cannot import {importer.node or 'the model'}: {reason}") from error
@@ -71,7 +73,7 @@ def _check_operators(model: onnx.ModelProto) -> None:
         return node.op_type in _FIRST_OUTPUT and not read.isdisjoint(node.output[1:])
 
     unknown = [
-        f"{node.op_type}{' with outputs beside its first' * lacks_output(node)} "
+        f"{node.op_type}{' with more than its first output' * lacks_output(node)} "
         f"(node {node.name or node.output[0]!r}, {node.domain or 'ai.onnx'} opset "
         f"{opsets.get(node.domain, opsets.get('ai.onnx', 'unknown'))})"
         for node in nodes
@@ -82,7 +84,7 @@ def _check_operators(model: onnx.ModelProto) -> None:
 
 
 def _nodes(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
-    """All nodes, those of the bodies of control flow too."""
+    """Returns all nodes, including those in the bodies of control flow."""
     nodes = list(graph.node)
     for node in graph.node:
         for attribute in node.attribute:
@@ -97,14 +99,14 @@ class _Importer(onnx_frontend.ONNXGraphImporter):
         self._layers = layers
         self._object = relax.Var("layers", relax.AnyType())
         self._by_kernels: list[relax.Var] = []
-        self.node = ""  # that is being imported
+        self.node = ""  # description of the node that is being imported
 
     def module(self, graph: onnx.GraphProto, opset: int) -> tvm.IRModule:
         self.opset = opset
         self._parse_graph_initializers(graph)
         self._parse_graph_input(graph)
         inputs = list(self._inputs.values())
-        branches = any(node.op_type == "If" for node in graph.node)  # none may stand in a dataflow block
+        branches = any(node.op_type == "If" for node in graph.node)  # dataflow blocks must not contain branches
         with self.bb.function("main", params=[*inputs, self._object]):
             with contextlib.nullcontext() if branches else self.bb.dataflow():
                 self._construct_nodes(graph)
@@ -115,17 +117,17 @@ class _Importer(onnx_frontend.ONNXGraphImporter):
         return self.bb.get()
 
     def _outputs(self, graph: onnx.GraphProto) -> list[Any]:
-        """The model's outputs, each in memory of its own: none shares it with an input, a constant or another output.
+        """Returns the model's outputs. None shares memory with an input, a constant or another output.
 
-        What a kernel writes is new memory. Anything else may turn out to be a view, such as a reshaped constant.
+        Kernels write to new memory. Any other value may be a view, such as a reshaped constant, and is copied.
         """
         outputs: list[Any] = []
         for name in (value.name for value in graph.output):
             value: Any = self._nodes[name]
             if isinstance(value, relax.ShapeExpr):
                 value = self.bb.emit(relax.op.shape_to_tensor(value))
-            own = any(value.same_as(written) for written in self._by_kernels)
-            if not own or any(value.same_as(other) for other in outputs):
+            is_new = any(value.same_as(written) for written in self._by_kernels)
+            if not is_new or any(value.same_as(other) for other in outputs):
                 same = relax.TensorType(value.ty.shape, value.ty.dtype)
                 value = self.bb.emit(relax.call_dps_packed(_COPY, relax.Tuple([value]), same))
             outputs.append(value)
@@ -149,7 +151,7 @@ class _Importer(onnx_frontend.ONNXGraphImporter):
         return written
 
     def _resize(self, inputs: list[Any], attrs: dict[str, Any], opset: int) -> Any:
-        """TVM's front end takes the axes behind the second for those of the image, whichever are resized."""
+        """Imports Resize, also of channels-last images, for which TVM's front end would resize the wrong axes."""
         given = [_numbers(array) for array in inputs[2:4]]
         shape = [int(size) for size in inputs[0].ty.shape]
         resized = {
@@ -161,9 +163,9 @@ class _Importer(onnx_frontend.ONNXGraphImporter):
         if min(resized, default=2) >= 2:
             return super()._convert_operator("Resize", inputs, attrs, opset)
         if len(shape) != 4 or not resized <= {1, 2}:
-            raise ValueError("others than the axes of an image are resized")
+            raise ValueError("Resize is supported for the two axes of an image only")
         nothing: Any = None
-        first = [0, 3, 1, 2]  # channels, as the front end wants them
+        first = [0, 3, 1, 2]  # to channels first, which the front end requires
         moved: list[Any] = [relax.const(np.array(numbers)[first]) if numbers else None for numbers in given]
         image: Any = self.bb.emit(relax.op.permute_dims(inputs[0], first))
         call: Any = super()._convert_operator("Resize", [image, nothing, *moved], attrs, opset)
@@ -175,14 +177,16 @@ class _Importer(onnx_frontend.ONNXGraphImporter):
 
 
 def _numbers(array: Any) -> list[Any]:
-    """Of a constant; none of anything else."""
+    """Returns the elements of a constant; an empty list for any other value."""
     constant: Any = tvm.ir.GenericConst
     return list(array.value.numpy()) if isinstance(array, constant) else []
 
 
 def _bounded(value: Any) -> Any:
-    """Gather reads nothing beyond its data: indices come from whoever calls the model. Those too large read the last
-    element, where ONNX Runtime refuses them."""
+    """Clips the indices of a Gather, which may be inputs of the model, so that it does not read out of bounds.
+
+    ONNX Runtime raises an error for such an index.
+    """
     if isinstance(value, relax.Call) and value.op == tvm.ir.Op.get("relax.take"):
         attributes: Any = value.attrs
         if attributes.mode == "fast":

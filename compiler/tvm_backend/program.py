@@ -1,24 +1,27 @@
-"""Machine code with its inputs in place."""
+"""Runs and times the machine code of a schedule on given inputs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
 import numpy as np
 import tvm
+import tvm_ffi
 
 import kernels
-from compiler.tvm_backend.lowering import Lowered
+from compiler.tvm_backend.codegen import CompiledFunction
 
-_BEFORE_SAMPLE = "loopwright.before_sample"
+_serial_numbers = itertools.count()
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """A function's parameter. A constant may be smaller than its parameter: the rest is zeros."""
+    """A parameter of a function. A constant may be smaller than its parameter, and is then padded with zeros."""
 
     name: str
     shape: tuple[int, ...]
@@ -26,7 +29,7 @@ class Parameter:
 
 
 def parameters(prim_func: Any) -> tuple[Parameter, ...]:
-    """The parameters of a PrimFunc of static shape, in order."""
+    """Returns the parameters of a PrimFunc of static shape, in order."""
     constants = {int(index) for index in (prim_func.attrs or {}).get("layout_free_buffers", ())}
     return tuple(
         Parameter(buffer.name, tuple(int(size) for size in buffer.shape), index in constants)
@@ -35,29 +38,32 @@ def parameters(prim_func: Any) -> tuple[Parameter, ...]:
 
 
 class TvmProgram:
-    """The last of the parameters is the output, the others are the inputs, by name.
+    """A compiled schedule: a :class:`compiler.Program`.
 
     Args:
-        cold_constants: whether a run is timed with its constants in memory and not in the caches.
+        compiled: the machine code.
+        parameters: the inputs, and last the output.
+        threads: the number of threads that may run it.
+        cold_constants: whether constants are evicted from the caches before each timed run.
     """
 
     def __init__(
-        self, lowered: Lowered, parameters: Sequence[Parameter], threads: int, cold_constants: bool = False
+        self, compiled: CompiledFunction, parameters: Sequence[Parameter], threads: int, cold_constants: bool = False
     ) -> None:
-        self._lowered, self._threads, self._cold_constants = lowered, threads, cold_constants
+        self._compiled, self._threads, self._cold_constants = compiled, threads, cold_constants
         *self._inputs, self._output = parameters
 
     def load(self, inputs: Mapping[str, np.ndarray]) -> None:
-        """Copies the inputs, and packs the constants among them.
+        """Copies the inputs and packs the constants.
 
         Raises:
-            ValueError: an input is missing, or of another shape than it should be.
+            ValueError: an input is missing or has the wrong shape.
             TypeError: an input is not float32.
         """
         arguments = [self._argument(parameter, inputs) for parameter in self._inputs]
         self._answer = tvm.runtime.tensor(np.zeros(self._output.shape, np.float32))
         self._arguments = [*arguments, self._answer]
-        self._main = self._lowered.module["main"]
+        self._main = self._compiled.module["main"]
 
     def run(self) -> np.ndarray:
         with kernels.generated_code_threads(self._threads):
@@ -68,13 +74,12 @@ class TvmProgram:
         with kernels.generated_code_threads(self._threads):
             if not self._cold_constants:
                 return self._samples(number, repeat)
-            # TVM calls the function by that name before each of its samples, here of one run each.
-            tvm.register_global_func(_BEFORE_SAMPLE, self._evict_constants, override=True)
-            samples = self._samples(1, number * repeat, before_sample=_BEFORE_SAMPLE)
+            with _registered(self._evict_constants) as before_sample:
+                samples = self._samples(1, number * repeat, before_sample)  # one run per sample
         return [fmean(samples[i : i + number]) for i in range(0, len(samples), number)]
 
     def _samples(self, number: int, repeat: int, before_sample: str = "") -> list[float]:
-        evaluate = self._lowered.module.time_evaluator(
+        evaluate = self._compiled.module.time_evaluator(
             "main", tvm.cpu(), number=number, repeat=repeat, f_preproc=before_sample
         )
         return list(evaluate(*self._arguments).results)
@@ -87,18 +92,32 @@ class TvmProgram:
     def _argument(self, parameter: Parameter, inputs: Mapping[str, np.ndarray]) -> tvm.runtime.Tensor:
         name, shape = parameter.name, parameter.shape
         if name not in inputs:
-            raise ValueError(f"no input {name}; given: {', '.join(inputs)}")
+            raise ValueError(f"input {name} is missing; got {', '.join(inputs)}")
         value = inputs[name]
         if value.dtype != np.float32:
-            raise TypeError(f"input {name} is {value.dtype}, not float32")
+            raise TypeError(f"input {name} must be float32, got {value.dtype}")
         if parameter.constant and value.ndim == len(shape) and all(np.less_equal(value.shape, shape)):
             value = np.pad(value, [(0, wanted - given) for wanted, given in zip(shape, value.shape, strict=True)])
         if value.shape != shape:
-            raise ValueError(f"input {name} is {value.shape}, not {shape}")
+            raise ValueError(f"input {name} must have shape {shape}, got {value.shape}")
         argument = tvm.runtime.tensor(np.ascontiguousarray(value))
-        if name not in self._lowered.packs:
+        if name not in self._compiled.packs:
             return argument
-        function, packed_shape = self._lowered.packs[name]
+        function, packed_shape = self._compiled.packs[name]
         packed = tvm.runtime.empty(packed_shape, argument.dtype)
-        self._lowered.module[function](argument, packed)
+        self._compiled.module[function](argument, packed)
         return packed
+
+
+@contextmanager
+def _registered(function: Callable[..., None]) -> Iterator[str]:
+    """Registers a function with TVM's FFI under a unique name inside the context, and returns the name.
+
+    TVM's time evaluator accepts the function that it calls before each sample by a global name only.
+    """
+    name = f"loopwright.before_sample.{next(_serial_numbers)}"
+    tvm_ffi.register_global_func(name, function)
+    try:
+        yield name
+    finally:
+        tvm_ffi.remove_global_func(name)

@@ -1,4 +1,4 @@
-"""The sketches that MetaSchedule's design-space generator makes of a PrimFunc, and the decisions left open in them."""
+"""Sketches of a PrimFunc by MetaSchedule's design-space generator, and the decisions that they leave open."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from tvm.s_tir.meta_schedule.schedule_rule import PyScheduleRule, ScheduleRule
 from compiler.tvm_backend.tiling import Tiling
 from compiler.workloads.schedule import Choice
 
-# Loops over spatial tiles (S) and over tiles of the reduction (R), from the outside in. The innermost spatial tile is
-# the register tile: between it and the loops that place it, there is the reduction and nothing else. TVM's own
-# "SSRSRS" has a reduction loop further out as well, so that accumulators are loaded and stored in each of its rounds.
+# Loops over spatial tiles (S) and over tiles of the reduction (R), outermost first. The innermost spatial tile is the
+# register tile, directly inside the entire reduction. TVM's own "SSRSRS" has another reduction loop further out, and
+# loads and stores the accumulators in each of its iterations.
 TILING = "SSRRS"
-TILED = "meta_schedule.tiling_structure"  # the annotation that MultiLevelTiling leaves on a block
+TILED = "meta_schedule.tiling_structure"  # annotation that MultiLevelTiling puts on a block
 
 _UNROLL_STEPS = [0, 16, 64, 512]
 _JOBS_PER_CORE = 16
@@ -30,7 +30,7 @@ _MAX_VECTOR_SPLIT = 64
 
 @dataclass(frozen=True)
 class Category:
-    """A number to be picked out of a few."""
+    """A decision among a few numbers."""
 
     name: str
     candidates: tuple[int, ...]
@@ -41,16 +41,16 @@ Site: TypeAlias = "Tiling | Category"
 
 @dataclass(frozen=True)
 class Sketch:
-    """A trace, and what it leaves open, in the order of its sampling instructions."""
+    """A trace, and its open decisions in the order of its sampling instructions."""
 
     trace: s_tir.Trace
     sites: tuple[Site, ...]
 
     def apply(self, module: tvm.IRModule, values: Mapping[str, Choice]) -> s_tir.Schedule:
-        """The module transformed by the trace, with every decision taken as ``values`` says.
+        """Applies the trace to the module, with the decisions in ``values``.
 
         Raises:
-            RuntimeError: TVM decided otherwise: it repairs an impossible decision without a word.
+            RuntimeError: TVM took another decision: it silently replaces an impossible one.
         """
         schedule = s_tir.Schedule(module)
         sites = iter(self.sites)
@@ -75,10 +75,10 @@ def as_module(prim_func: tirx.PrimFunc) -> tvm.IRModule:
 
 
 def generate(module: tvm.IRModule, target: tvm.target.Target, num_cores: int, lanes: int) -> list[Sketch]:
-    """Every sketch of the module's function ``main``: one or more.
+    """Returns all sketches of the module's function ``main``, at least one.
 
-    Blocks that read an input more than once (matrix products, convolutions) are tiled for registers. A function without
-    any is fused, vectorized in ``lanes`` and unrolled by the rules that TVM has for that.
+    Tiles blocks that read an input more than once (matrix products, convolutions) for registers. Fuses, vectorizes in
+    ``lanes`` and unrolls a function without such blocks, by TVM's own rules.
     """
     inline = [
         schedule_rule.InlineConstantScalars(),
@@ -107,11 +107,11 @@ def generate(module: tvm.IRModule, target: tvm.target.Target, num_cores: int, la
 
 @derived_object
 class AccumulateInRegisters(PyScheduleRule):
-    """Gives a tiled block's result a buffer no larger than the register tile, written out after the reduction.
+    """Accumulates a tiled block in a buffer of the register tile's size, and stores it after the reduction.
 
-    To LLVM that is an array which nothing else can point to and whose indices, once the loops are unrolled, are all
-    constants: so it lives in registers throughout the reduction. Left in the output, or in the larger cache that
-    MultiLevelTiling can add, it does so only as far as alias analysis and the limits of loop-invariant code motion go.
+    For LLVM, the buffer does not alias anything, and its indices are constants once the loops are unrolled. So LLVM
+    keeps it in registers during the reduction. Accumulators in the output, or in the larger cache that MultiLevelTiling
+    can add, stay in registers only if alias analysis and loop-invariant code motion succeed.
     """
 
     def _initialize_with_tune_context(self, context: ms.TuneContext) -> None:
@@ -125,8 +125,8 @@ class AccumulateInRegisters(PyScheduleRule):
         if consumer:
             sch.set_scope(block, 0, "local")
             if _written_shape(sch, consumer) != _written_shape(sch, block):
-                # It leaves padding out and tests each element for that, which unrolled is a lot of code. A loop cannot
-                # index registers, so they are copied to where it can.
+                # The consumer skips padding with a test per element, which is too much code when unrolled. A loop that
+                # is not unrolled cannot index registers, so they are first copied to memory.
                 sch.reverse_compute_at(sch.cache_write(block, 0, "local"), tile, preserve_unit_loops=True)
         else:
             consumer = sch.cache_write(block, 0, "local")
@@ -138,7 +138,7 @@ class AccumulateInRegisters(PyScheduleRule):
 
 
 def tiled_blocks(schedule: s_tir.Schedule) -> list[Any]:
-    """The blocks that MultiLevelTiling has tiled."""
+    """Returns the blocks that MultiLevelTiling tiled."""
     root = schedule.get_sblock("root", func_name="main")
     return [block for block in schedule.get_child_blocks(root) if is_tiled(schedule, block)]
 
@@ -148,12 +148,12 @@ def is_tiled(schedule: s_tir.Schedule, block: Any) -> bool:
 
 
 def num_spatial(schedule: s_tir.Schedule, block: Any) -> int:
-    """How many of a block's axes are spatial."""
+    """Returns the number of spatial axes of a block."""
     return len(_spatial(get(schedule, block)))
 
 
 def get(schedule: s_tir.Schedule, variable: Any) -> Any:
-    """The block or loop that a schedule's variable stands for; TVM declares that it might be either, or a number."""
+    """Returns the block or loop of a schedule's variable. TVM's annotation is a union that also includes numbers."""
     return schedule.get(variable)
 
 
@@ -166,8 +166,7 @@ def _written_shape(schedule: s_tir.Schedule, block: Any) -> list[int]:
 
 
 def _epilogue(schedule: s_tir.Schedule, block: Any) -> Any | None:
-    """The block that makes its element at (i, j, ...) of the one that ``block`` has at (i, j, ...), if nothing else
-    needs the elements of ``block`` and no other block's are needed for it."""
+    """Returns the elementwise consumer of ``block``, if it is the only consumer and reads no other block."""
     consumers = schedule.get_consumers(block)
     result = get(schedule, block).writes[0].source
     main: Any = schedule.mod["main"]
@@ -188,8 +187,8 @@ def _design_space(
     module: tvm.IRModule, target: tvm.target.Target, rules: Sequence[ScheduleRule]
 ) -> list[s_tir.Schedule]:
     generator = ms.space_generator.PostOrderApply(sch_rules=list(rules), postprocs=[], mutator_probs={})
-    # TuneContext's constructor imports the tensor intrinsics of all targets first, of which these rules use none: 20 s
-    # in a process's first call. So the object is made here by what the constructor does last.
+    # TuneContext's constructor first imports the tensor intrinsics of all targets. That takes 20 s once per process,
+    # and these rules do not use them. So this code does only what the constructor does last.
     ffi: Any = _ffi_api
     context = ms.TuneContext.__new__(ms.TuneContext)
     context.__init_handle_by_constructor__(ffi.TuneContext, module, target, generator, None, "main", 1, 1, None)
@@ -198,7 +197,7 @@ def _design_space(
 
 
 def _sketch(module: tvm.IRModule, trace: Any) -> Sketch:
-    """Replays a trace to see which loop each of its sampling instructions is about."""
+    """Replays a trace to find the loop of each of its sampling instructions."""
     trace = trace.simplified(remove_postproc=True)
     schedule = s_tir.Schedule(module)
     sites: list[Site] = []
@@ -210,7 +209,7 @@ def _sketch(module: tvm.IRModule, trace: Any) -> Sketch:
         elif instruction.kind.name == "SampleCategorical":
             sites.append(Category("unroll", tuple(int(candidate) for candidate in attributes[0])))
         elif _is_sampling(instruction):
-            raise RuntimeError(f"an instruction whose decision has no place in this space: {instruction}")
+            raise RuntimeError(f"unsupported sampling instruction: {instruction}")
         return decision
 
     trace.apply_to_schedule(schedule, remove_postproc=True, decision_provider=look)
@@ -218,7 +217,7 @@ def _sketch(module: tvm.IRModule, trace: Any) -> Sketch:
 
 
 def _distinct(sketches: list[Sketch]) -> list[Sketch]:
-    """The sketches with the names of blocks before those of tilings, if axes of several blocks have the same names."""
+    """Qualifies the names of tilings by their blocks, if axes of several blocks have the same names."""
     tilings = {site for sketch in sketches for site in sketch.sites if isinstance(site, Tiling)}
     if len({tiling.name for tiling in tilings}) == len(tilings):
         return sketches
@@ -230,7 +229,7 @@ def _distinct(sketches: list[Sketch]) -> list[Sketch]:
 
 
 def _tiling(loop: Any, levels: int, max_innermost: int) -> Tiling:
-    """What splitting a loop of a still perfect loop nest is about."""
+    """Describes the split of a loop of a perfect loop nest."""
     nest = loop
     while not isinstance(nest, s_tir.SBlockRealize):
         nest = nest.body

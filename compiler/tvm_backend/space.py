@@ -1,11 +1,11 @@
-"""The decisions of the traces that the design-space generator of TVM's MetaSchedule makes of a PrimFunc."""
+"""Schedule spaces of TVM-generated code: the decisions in the traces of MetaSchedule's design-space generator."""
 
 from __future__ import annotations
 
 from math import prod
 from typing import TYPE_CHECKING
 
-from compiler.tvm_backend import lowering, sketches, tensor_programs
+from compiler.tvm_backend import codegen, sketches, tensor_programs
 from compiler.tvm_backend.program import TvmProgram, parameters
 from compiler.tvm_backend.sketches import Category
 from compiler.tvm_backend.tiling import TiledBlock, Tiling
@@ -22,30 +22,32 @@ BACKEND = "tvm"
 class PrimFuncSpace(ScheduleSpace):
     """The schedules of a PrimFunc of static shape on float32 data, whose last parameter is its output.
 
-    ``tile_<axis>`` lists the sizes of the loops that an axis is split into, from the outside in; its name is
-    ``<block>.tile_<axis>`` where blocks share the names of axes. ``unroll`` is up to how many steps are unrolled of a
-    function that re-uses none of its inputs. Where TVM makes several sketches, ``sketch`` picks one, and decisions that
-    this one does not have keep their first choice, so that no program has two schedules.
+    ``tile_<axis>`` lists the sizes of the loops that an axis is split into, outermost first. The name is
+    ``<block>.tile_<axis>`` if blocks share the names of axes. ``unroll`` is the maximum number of unrolled steps of a
+    function that reuses none of its inputs. ``sketch`` selects a sketch if TVM generates several. Decisions that the
+    sketch does not have must keep their first choice, so that no program has two schedules.
 
-    It needs no workload: ``self.workload`` is there in a :class:`TvmSpace` only.
+    A :class:`TvmSpace` sets ``self.workload``; a PrimFunc needs no workload.
     """
 
     backend = BACKEND
-    # Whether a run is timed with its constants in memory, as a network's are, and not in the caches.
+    # Whether constants are evicted from the caches before each timed run, because those of a network are cold.
     cold_constants = False
 
     def __init__(self, prim_func: tirx.PrimFunc, target: Target) -> None:
         """
         Raises:
-            ValueError: a parameter has more elements than TVM's 32-bit indices reach.
+            ValueError: a parameter has more elements than TVM's 32-bit indices can address.
         """
         self.target = target
         self._parameters = parameters(prim_func)
         for parameter in self._parameters:
             if prod(parameter.shape) >= 1 << 31:
-                raise ValueError(f"{parameter.name} {parameter.shape} has more elements than 32-bit indices reach")
+                raise ValueError(
+                    f"{parameter.name} {parameter.shape} has more elements than 32-bit indices can address"
+                )
         self._module = sketches.as_module(prim_func)
-        self._sketches = sketches.generate(self._module, lowering.tvm_target(target), target.num_cores, target.lanes)
+        self._sketches = sketches.generate(self._module, codegen.tvm_target(target), target.num_cores, target.lanes)
         sites = {site.name: site for sketch in self._sketches for site in sketch.sites}
         tilings = [site for site in sites.values() if isinstance(site, Tiling)]
         vectorized = dict.fromkeys(t.block for t in tilings if t.vector)
@@ -76,7 +78,7 @@ class PrimFuncSpace(ScheduleSpace):
         )
 
     def default(self) -> Schedule:
-        """The first choice of everything, except that blocks are tiled for registers and caches."""
+        """Returns the first choice of every decision, except that blocks are tiled for registers and caches."""
         values = {decision.name: decision.choices[0] for decision in self.decisions}
         for block in self._blocks:
             values |= block.default()
@@ -85,10 +87,10 @@ class PrimFuncSpace(ScheduleSpace):
     def build(self, schedule: Schedule) -> Program:
         self.choices(schedule)
         if not self.is_legal(schedule):
-            raise ValueError(f"not legal for this function on {self.target.isa}: {schedule}")
+            raise ValueError(f"schedule not legal for this function on {self.target.isa}: {schedule}")
         applied = self._sketches[self._sketch_index(schedule)].apply(self._module, schedule.values)
-        lowered = lowering.lower(applied, self.target)
-        return TvmProgram(lowered, self._parameters, self.target.num_cores, self.cold_constants)
+        compiled = codegen.compile_schedule(applied, self.target)
+        return TvmProgram(compiled, self._parameters, self.target.num_cores, self.cold_constants)
 
     def _sketch_index(self, schedule: Schedule) -> int:
         return int(schedule.values.get("sketch", 0))  # type: ignore[arg-type]  # its choices are numbers
@@ -100,4 +102,4 @@ class TvmSpace(PrimFuncSpace):
     def __init__(self, workload: Workload, target: Target) -> None:
         super().__init__(tensor_programs.prim_func(workload, target), target)
         self.workload = workload
-        self.cold_constants = workload.op == "conv2d"  # as our own kernels are timed
+        self.cold_constants = workload.op == "conv2d"  # as for our own kernels

@@ -1,4 +1,4 @@
-"""Workload -> PrimFunc: what TVM is to compute, without a schedule."""
+"""Builds the unscheduled PrimFunc of a workload."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from compiler.tvm_backend.vector_math import Expr
 from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload
 
-# With fewer rows in a register tile, FMAs wait for loads of weights.
+# With fewer rows in a register tile, loads of weights limit the FMAs.
 _MIN_HEIGHT = 4
 
 
 def prim_func(workload: Workload, target: Target) -> tirx.PrimFunc:
-    """The workload's arithmetic, padded as suits the target's registers.
+    """Returns the arithmetic of a workload, padded for the target's registers.
 
-    Its parameters are the workload's inputs by name, and then the output. The attribute ``layout_free_buffers`` tells
-    which inputs are constants: schedules lay them out as they like. Such a parameter may be larger than the input,
-    which then has to be filled up with zeros.
+    The parameters are the workload's inputs by name, and then the output. The attribute ``layout_free_buffers`` lists
+    the constant inputs, whose layout a schedule may change. Such a parameter may be larger than the input, which must
+    then be padded with zeros.
     """
     return PRIM_FUNCS[workload.op](workload, target)
 
 
 def _dense(workload: Workload, target: Target) -> tirx.PrimFunc:
     rows, columns, depth = workload.dims
-    # Tilings are perfect, so a prime would have none but the trivial ones. Weights are packed ahead of time: padding
-    # them to whole vectors costs nothing. Rows are not copied either: those too many are the last one over again.
+    # Tilings are perfect, so a prime extent would have trivial ones only. Padding weights to entire vectors is free,
+    # because they are packed before the run. Rows are not copied: padded rows read the last row again.
     padded_rows = _padded_rows(rows, max_accumulators(target))
-    padded_columns = _whole_vectors(columns, target)
+    padded_columns = _padded_to_vectors(columns, target)
     x = te.placeholder((rows, depth), workload.dtype, name="x")
     weight = te.placeholder((padded_columns, depth), workload.dtype, name="weight")
     k = te.reduce_axis((0, depth), name="k")
@@ -47,12 +47,12 @@ def _dense(workload: Workload, target: Target) -> tirx.PrimFunc:
 
 
 def _conv2d(workload: Workload, target: Target) -> tirx.PrimFunc:
-    """Padded as a product is: columns of the output as its rows, and output channels where they are of one group."""
+    """Pads as in a matrix product: columns of the output as its rows, and the output channels if there is one group."""
     s = workload.sizes
     batch, oh, ow, channels = workload.output_shape
     group_c, group_o = s["c"] // s["groups"], channels // s["groups"]
     padded_ow = _padded_rows(ow, max_accumulators(target))
-    padded_channels = _whole_vectors(channels, target) if s["groups"] == 1 else channels
+    padded_channels = _padded_to_vectors(channels, target) if s["groups"] == 1 else channels
     x = te.placeholder(workload.input_shapes["x"], workload.dtype, name="x")
     weight = te.placeholder((padded_channels, group_c, s["kh"], s["kw"]), workload.dtype, name="weight")
     image = _bordered(x, s)
@@ -71,7 +71,7 @@ def _conv2d(workload: Workload, target: Target) -> tirx.PrimFunc:
 
 
 def _bordered(x: Expr, s: Mapping[str, int]) -> Expr:
-    """The image with its border of zeros, which costs less to write out than to ask for at each product."""
+    """Returns the image padded with zeros. Storing it is faster than a test per product."""
     top, left = s["pad_top"], s["pad_left"]
     h, w = s["h"] + top + s["pad_bottom"], s["w"] + left + s["pad_right"]
     if (h, w) == (s["h"], s["w"]):
@@ -85,7 +85,7 @@ def _bordered(x: Expr, s: Mapping[str, int]) -> Expr:
 
 
 def _with_epilogue(workload: Workload, x: te.Tensor, weight: te.Tensor, total: Any) -> tirx.PrimFunc:
-    """The function that adds the workload's epilogue to a sum, which may be padded behind each of its axes."""
+    """Returns the function that applies the workload's epilogue to a sum, whose axes may be padded at the end."""
     shape = workload.output_shape
     bias = te.placeholder(shape[-1:], workload.dtype, name="bias")
     residual = te.placeholder(shape, workload.dtype, name="residual")
@@ -106,7 +106,7 @@ def _with_epilogue(workload: Workload, x: te.Tensor, weight: te.Tensor, total: A
     return function.with_attr({"layout_free_buffers": [1], "tirx.noalias": True})
 
 
-def _whole_vectors(columns: int, target: Target) -> int:
+def _padded_to_vectors(columns: int, target: Target) -> int:
     return -(-columns // target.lanes) * target.lanes
 
 
@@ -115,7 +115,7 @@ def _clamped(index: Expr, size: int, padded_size: int) -> Expr:
 
 
 def _padded_rows(rows: int, accumulators: int) -> int:
-    """The least number from ``rows`` on that a register tile of a few vectors beside each other can divide into."""
+    """Returns the least multiple of the height of a register tile of a few vectors that is not below ``rows``."""
     if rows <= accumulators:
         return rows
     heights = range(_MIN_HEIGHT, accumulators // 2 + 1)

@@ -1,4 +1,4 @@
-"""Perfect tilings, and which of them a register file can carry."""
+"""Perfect tilings of loops, and which of them fit the registers."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from compiler.workloads.workload import DTYPE_BYTES
 
 Tile: TypeAlias = tuple[int, ...]
 
-# Vector registers that are left for what FMAs read: the accumulators have the others.
+# Vector registers for the operands of FMAs; the accumulators use the others.
 _OPERAND_REGISTERS = 4
-# Accumulators in flight that hide an FMA's latency (4 cycles) at two FMAs a cycle.
-_FMA_CHAINS = 8
-# FMAs without a jump between them: beyond, they take long to compile and leave the CPU's cache of decoded instructions.
+# Independent accumulators that hide the latency of an FMA (4 cycles) at two FMAs per cycle.
+FMA_CHAINS = 8
+# FMAs in straight-line code. More take long to compile and do not fit the CPU's cache of decoded instructions.
 _STRAIGHT_FMAS = 256
 _MAX_REDUCTION_UNROLL = 16
-# What a default unrolls of a reduction: enough for the loop's own instructions not to count.
+# Unrolling of the reduction in a default schedule, enough to amortize the loop overhead.
 _DEFAULT_REDUCTION_UNROLL = 4
-# Loads of an innermost vector, counted in loads of an element that is broadcast: those of 16 iterations are one line.
+# Cost of loading a vector relative to broadcasting an element: 16 consecutive elements share a cache line.
 _VECTOR_LOAD = 2
 
 
 @dataclass(frozen=True)
 class Tiling:
-    """A loop to be split into ``levels`` loops, listed from the outside in, whose sizes multiply to ``extent``.
+    """The split of a loop into ``levels`` loops, outermost first, whose sizes multiply to ``extent``.
 
-    ``block`` is the name of the block that it is a loop of; ``vector`` marks the innermost of that block's spatial
-    loops. The innermost size is at most ``max_innermost``, where there is such a limit.
+    ``block`` is the name of the loop's block. ``vector`` marks the innermost spatial loop of that block.
+    ``max_innermost`` limits the innermost size, unless it is None.
     """
 
     name: str
@@ -43,16 +43,16 @@ class Tiling:
     max_innermost: int | None = None
 
     def tiles(self) -> tuple[Tile, ...]:
-        """Every such list of sizes."""
+        """Returns all legal lists of sizes."""
         limit = self.max_innermost or self.extent
         return tuple(tile for tile in _factorizations(self.extent, self.levels) if tile[-1] <= limit)
 
 
 class TiledBlock:
-    """A block whose loops are, from the outside in: spatial, spatial, reduction, reduction, and the register tile.
+    """A block whose loops are, outermost first: spatial, spatial, reduction, reduction, register tile.
 
-    The outermost loops are shared among cores. The register tile, of the innermost spatial sizes, is held in registers,
-    as vectors along its last axis; it and the inner reduction loops are unrolled.
+    Cores share the outermost loops. The register tile has the innermost spatial sizes and is kept in registers, as
+    vectors along its last axis. It and the inner reduction loops are unrolled.
     """
 
     def __init__(self, tilings: Sequence[Tiling], target: Target) -> None:
@@ -61,13 +61,16 @@ class TiledBlock:
         self.choices = {t.name: tuple(tile for tile in t.tiles() if self._is_choice(t, tile)) for t in tilings}
         self._reductions = [t for t in tilings if t.reduction]
         self._spatial = sorted((t for t in tilings if not t.reduction), key=lambda t: t.vector)
-        # Looked up instead of computed, since legality is asked of every neighbour of every schedule.
+        # A table, because a search tests the legality of every neighbor of every schedule.
         self._registers = {t.name: {c: self._vectors(t, c[-1]) for c in self.choices[t.name]} for t in self._spatial}
-        self._min_accumulators = min(_FMA_CHAINS, max(self._accumulator_counts()))
+        self._min_accumulators = min(FMA_CHAINS, max(self._accumulator_counts()))
 
     def is_legal(self, values: Mapping[str, Any]) -> bool:
-        """Whether the register tile leaves registers for operands, hides the latency of FMA if any tile of this block
-        can, is not too much code, and leaves something to do for each core where there are tiles enough."""
+        """Whether a schedule of the block is legal.
+
+        The register tile must leave registers for operands, must hide the latency of FMA if any tile of this block
+        can, and must not be too much straight-line code. There must be a task per core if there are enough tiles.
+        """
         accumulators = jobs = tiles = 1
         for name, registers in self._registers.items():
             tile = values[name]
@@ -84,8 +87,11 @@ class TiledBlock:
         )
 
     def default(self) -> dict[str, Tile]:
-        """The register tile with the fewest loads for an FMA; around it, as many rows as half of L2 holds are visited
-        before the next vectors are, so that those are read from near for as long as possible."""
+        """Returns the default decisions.
+
+        The register tile has the fewest loads per FMA. The loops around it visit as many rows as fit half of L2 before
+        the next columns, so that the operands stay in the cache as long as possible.
+        """
         sizes = self._register_tile()
         options = [
             [c for c in self.choices[t.name] if c[-1] == size] for t, size in zip(self._spatial, sizes, strict=True)
@@ -101,14 +107,14 @@ class TiledBlock:
         if tiling.reduction:
             return tile[-1] <= _MAX_REDUCTION_UNROLL
         if tiling.vector and tiling.extent % self._target.lanes == 0 and tile[-1] % self._target.lanes:
-            return False  # parts of vectors where whole ones can be had
+            return False  # partial vectors, although entire ones are possible
         return self._vectors(tiling, tile[-1]) <= self._max_accumulators
 
     def _vectors(self, tiling: Tiling, size: int) -> int:
         return size // vector_lanes(size, self._target.lanes) if tiling.vector else size
 
     def _accumulator_counts(self) -> set[int]:
-        """How many accumulators register tiles that fit have."""
+        """Returns the numbers of accumulators of all register tiles that fit."""
         counts = {1}
         for registers in self._registers.values():
             counts = {a * b for a in counts for b in registers.values() if a * b <= self._max_accumulators}
@@ -128,7 +134,7 @@ class TiledBlock:
         return self._min_accumulators <= accumulators <= self._max_accumulators
 
     def _balance(self, jobs: int) -> float:
-        """The share of the time in which cores have something to do, with equal jobs handed out one after the other."""
+        """Returns the share of time in which cores are busy, if equal jobs are assigned dynamically."""
         cores = self._target.num_cores
         return jobs / (cores * -(-jobs // cores))
 
@@ -146,12 +152,12 @@ class TiledBlock:
 
 
 def max_accumulators(target: Target) -> int:
-    """How many vectors of a register tile the target's registers hold."""
+    """Returns the number of vectors of a register tile that fit the target's registers."""
     return target.num_vector_registers - _OPERAND_REGISTERS
 
 
 def vector_lanes(size: int, lanes: int) -> int:
-    """The longest vector that divides ``size`` and fits a register of ``lanes`` values."""
+    """Returns the length of the longest vector that divides ``size`` and fits a register of ``lanes`` values."""
     return max(d for d in range(1, min(size, lanes) + 1) if size % d == 0)
 
 

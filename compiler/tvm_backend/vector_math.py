@@ -1,4 +1,4 @@
-"""exp, sigmoid, tanh and erf as arithmetic, which takes a vector: TVM would call the C library for each lane."""
+"""exp, sigmoid, tanh and erf as vectorizable arithmetic. TVM would call the C library for each lane."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any, TypeAlias
 import tvm_ffi
 from tvm import ir, tirx
 
-Expr: TypeAlias = Any  # TVM's own annotations know none of an expression's operators
+Expr: TypeAlias = Any  # TVM's annotations declare no operators of expressions
 
 
 def let(value: Expr, body: Callable[[Expr], Expr]) -> Expr:
-    """``body`` of a value that is computed once, however often the body uses it."""
+    """Returns ``body`` of a value that is computed once."""
     variable = tirx.Var("t", "float32")
     return tirx.Let(variable, value, body(variable))
 
@@ -23,7 +23,7 @@ def clip(x: Expr, low: float, high: float) -> Expr:
 
 
 def _polynomial(x: Expr, coefficients: Sequence[float]) -> Expr:
-    """Horner's rule, highest power first."""
+    """Evaluates a polynomial by Horner's rule; the coefficient of the highest power comes first."""
     y: Expr = tirx.const(coefficients[0], "float32")
     for c in coefficients[1:]:
         y = y * x + tirx.const(c, "float32")
@@ -35,7 +35,7 @@ def _power_of_two(n: Expr) -> Expr:
 
 
 def _within(x: Expr, low: float, high: float, body: Callable[[Expr], Expr]) -> Expr:
-    """``body`` of ``x``, clipped. Unlike maximum and minimum, this leaves what is not a number as it is."""
+    """Returns ``body`` of ``x`` clipped to a range. Unlike maximum and minimum, this propagates NaN."""
     lowest, highest = tirx.const(low, "float32"), tirx.const(high, "float32")
 
     def above(x: Expr) -> Expr:
@@ -45,9 +45,9 @@ def _within(x: Expr, low: float, high: float, body: Callable[[Expr], Expr]) -> E
 
 
 def exp(x: Expr) -> Expr:
-    """exp as 2**n * exp(r), |r| <= ln(2) / 2, with Cephes' expf polynomial.
+    """Returns exp(x) as 2**n * exp(r), |r| <= ln(2) / 2, with Cephes' expf polynomial.
 
-    The power comes in two factors: beyond float32's range, their product is infinite or zero as it should be.
+    The power is split into two factors, whose product overflows to infinity or underflows to zero correctly.
     """
 
     def scaled(r: Expr, n: Expr) -> Expr:
@@ -58,7 +58,7 @@ def exp(x: Expr) -> Expr:
 
     def reduced(x: Expr) -> Expr:
         n = tirx.floor(x * (1 / log(2)) + 0.5)
-        # ln(2) in two parts, the first with so few digits that its product with n is exact.
+        # ln(2) in two parts. The first has so few digits that its product with n is exact.
         return let(n, lambda n: let(x - n * 0.693359375 - n * -2.12194440e-4, lambda r: scaled(r, n)))
 
     return _within(x, -105.0, 89.0, reduced)
@@ -69,7 +69,7 @@ def sigmoid(x: Expr) -> Expr:
 
 
 def tanh(x: Expr) -> Expr:
-    """Eigen's rational approximation; beyond 7.9 tanh is 1 in float32, and below 0.0004 the argument itself."""
+    """Returns tanh(x) by Eigen's rational approximation. In float32, tanh is 1 beyond 7.9 and x below 0.0004."""
     p = (-2.76076847742355e-16, 2.00018790482477e-13, -8.60467152213735e-11, 5.12229709037114e-08)
     p += (1.48572235717979e-05, 6.37261928875436e-04, 4.89352455891786e-03)
     q = (1.19825839466702e-06, 1.18534705686654e-04, 2.26843463243900e-03, 4.89352518554385e-03)
@@ -81,7 +81,7 @@ def tanh(x: Expr) -> Expr:
 
 
 def erf(x: Expr) -> Expr:
-    """Eigen's rational approximation; beyond 4 erf is 1 in float32."""
+    """Returns erf(x) by Eigen's rational approximation. In float32, erf is 1 beyond 4."""
     p = (-2.72614225801306e-10, 2.77068142495902e-08, -2.10102402082508e-06, -5.69250639462346e-05)
     p += (-7.34990630326855e-04, -2.95459980854025e-03, -1.60960333262415e-02)
     q = (-1.45660718464996e-05, -2.13374055278905e-04, -1.68282697438203e-03, -7.37332916720468e-03)
@@ -102,7 +102,7 @@ FUNCTIONS: Mapping[str, Callable[[Expr], Expr]] = {
 
 
 def vectorizable(function: tirx.PrimFunc) -> tirx.PrimFunc:
-    """The function with its calls of exp, sigmoid, tanh and erf of float32 written out."""
+    """Replaces the calls of exp, sigmoid, tanh and erf of float32 in a function by arithmetic."""
 
     def rewrite(call: Any) -> Any:
         name = operator_name(call)
@@ -114,5 +114,5 @@ def vectorizable(function: tirx.PrimFunc) -> tirx.PrimFunc:
 
 
 def operator_name(call: Any) -> str:
-    """Of the operator that is called; empty if that is a function."""
+    """Returns the name of the called operator; empty if the callee is a function."""
     return call.op.name if isinstance(call.op, ir.Op) else ""  # type: ignore[attr-defined]

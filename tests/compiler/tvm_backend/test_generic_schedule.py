@@ -172,7 +172,7 @@ def answers(threads: int) -> Mapping[str, np.ndarray]:
 
 
 def run(module: Any, arguments: Sequence[np.ndarray], threads: int, isa: str | None = None) -> list[np.ndarray]:
-    from compiler.tvm_backend.lowering import tvm_target
+    from compiler.tvm_backend.codegen import tvm_target
 
     target = Target.from_host(isa=isa, num_cores=threads)
     built = tvm.relax.build(module, tvm_target(target), relax_pipeline=generic_schedule.relax_pipeline(target))

@@ -25,7 +25,7 @@ spaces_tvm = pytest.importorskip(
 tvm = pytest.importorskip("tvm")
 te = pytest.importorskip("tvm.te")
 topi = pytest.importorskip("tvm.topi")
-lowering = pytest.importorskip("compiler.tvm_backend.lowering")
+codegen = pytest.importorskip("compiler.tvm_backend.codegen")
 sketches = pytest.importorskip("compiler.tvm_backend.sketches")
 
 pytestmark = pytest.mark.tvm
@@ -139,7 +139,7 @@ def test_the_space_of_a_small_product() -> None:
 def test_tvm_takes_every_choice_as_it_is() -> None:
     space = spaces_tvm.TvmSpace(Workload.dense(4, 32, 6), one_core())
     module = sketches.as_module(spaces_tvm.tensor_programs.prim_func(space.workload, space.target))
-    (sketch,) = sketches.generate(module, lowering.tvm_target(space.target), 1, space.target.lanes)
+    (sketch,) = sketches.generate(module, codegen.tvm_target(space.target), 1, space.target.lanes)
     names = [d.name for d in space.decisions]
     for values in itertools.product(*(d.choices for d in space.decisions)):
         sketch.apply(module, dict(zip(names, values, strict=True)))  # raises where TVM takes another decision
@@ -154,14 +154,14 @@ def test_what_tvm_would_repair_is_neither_legal_nor_built(tile: tuple[int, ...])
     with pytest.raises(ValueError, match=re.escape(f"tile_m has no choice {tile}")):
         space.build(schedule)
     module = sketches.as_module(spaces_tvm.tensor_programs.prim_func(workload, space.target))
-    (sketch,) = sketches.generate(module, lowering.tvm_target(space.target), 1, space.target.lanes)
+    (sketch,) = sketches.generate(module, codegen.tvm_target(space.target), 1, space.target.lanes)
     with pytest.raises(RuntimeError, match="TVM took tile_m"):
         sketch.apply(module, schedule.values)
 
 
 def test_tvm_samples_nothing_that_the_choices_lack() -> None:
     module = sketches.as_module(spaces_tvm.tensor_programs.prim_func(Workload.dense(48, 64, 36), one_core()))
-    (sketch,) = sketches.generate(module, lowering.tvm_target(one_core()), 1, 16)
+    (sketch,) = sketches.generate(module, codegen.tvm_target(one_core()), 1, 16)
     for seed in range(1, 30):
         schedule = spaces_tvm.sketches.s_tir.Schedule(module, seed=seed)
         loops = schedule.get_loops(schedule.get_sblock("dense"))
@@ -251,8 +251,8 @@ def lowered(isa: str | None = None) -> Any:
     """The default program of a matrix product."""
     space = spaces_tvm.TvmSpace(Workload.dense(64, 64, 64), one_core(isa))
     module = sketches.as_module(spaces_tvm.tensor_programs.prim_func(space.workload, space.target))
-    (sketch,) = sketches.generate(module, lowering.tvm_target(space.target), 1, space.target.lanes)
-    return lowering.lower(sketch.apply(module, space.default().values), space.target)
+    (sketch,) = sketches.generate(module, codegen.tvm_target(space.target), 1, space.target.lanes)
+    return codegen.compile_schedule(sketch.apply(module, space.default().values), space.target)
 
 
 def machine_code(isa: str) -> tuple[str, str]:

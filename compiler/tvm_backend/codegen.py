@@ -1,4 +1,4 @@
-"""A schedule with all decisions taken -> machine code: what every schedule needs and no search has to find."""
+"""Compiles a TVM schedule whose decisions are all taken: the steps that need no search, and code generation."""
 
 from __future__ import annotations
 
@@ -14,20 +14,22 @@ from compiler.tvm_backend.sketches import get, num_spatial, tiled_blocks
 from compiler.tvm_backend.tiling import vector_lanes
 from compiler.workloads.target import Target
 
-# Levels of the x86-64 psABI, each within what its name in ``compiler.workloads.target`` stands for. The CPU's own model would be
-# a guess with no gain: LLVM knows it by family, not by CPUID, and on a virtual machine that masks AMX or AVX512_FP16
-# emits them all the same; and everything that decides the speed here is chosen by the schedule.
+# Levels of the x86-64 psABI. Each is a subset of the ISA of that name in ``compiler.workloads.target``. The CPU's own
+# model is not used: LLVM detects it by family rather than by CPUID, and emits AMX or AVX512_FP16 even on a virtual
+# machine that masks them. The gain would be small, because the schedule decides what matters for speed.
 _MCPU: Mapping[str, str] = {"avx512": "x86-64-v4", "avx2": "x86-64-v3", "reference": "x86-64"}
 
-_PACKS = "meta_schedule.layout_rewrite_preproc"  # the annotation that RewriteLayout leaves on a block
+_PACKS = "meta_schedule.layout_rewrite_preproc"  # annotation that RewriteLayout puts on a block
 
 
 @dataclass(frozen=True)
-class Lowered:
-    """Machine code for a PrimFunc, and for laying out its constants.
+class CompiledFunction:
+    """Machine code of a PrimFunc, and of the functions that pack its constants.
 
-    Where ``packs`` names a function for a parameter, ``main`` takes it in the layout that this function makes, of the
-    shape that stands beside the function's name.
+    Attributes:
+        module: the functions; ``main`` is the PrimFunc.
+        packs: by the name of a parameter, the function that packs it, and the packed shape. ``main`` takes such a
+            parameter packed.
     """
 
     module: tvm.runtime.Module
@@ -35,14 +37,15 @@ class Lowered:
 
 
 def tvm_target(target: Target) -> tvm.target.Target:
+    """Returns TVM's target for the same ISA and number of cores."""
     return tvm.target.Target({"kind": "llvm", "mcpu": _MCPU[target.isa], "num-cores": target.num_cores})
 
 
-def lower(schedule: s_tir.Schedule, target: Target) -> Lowered:
-    """Takes the steps that follow from the decisions (threads, vectors, unrolling, layout of constants) and compiles.
+def compile_schedule(schedule: s_tir.Schedule, target: Target) -> CompiledFunction:
+    """Applies what follows from the decisions (threads, vectors, unrolling, layout of constants) and generates code.
 
     Raises:
-        RuntimeError: TVM refuses one of the steps, or the result.
+        RuntimeError: TVM rejects one of the steps, or the result.
     """
     blocks = tiled_blocks(schedule)
     for block in blocks:
@@ -53,29 +56,28 @@ def lower(schedule: s_tir.Schedule, target: Target) -> Lowered:
         steps = [ms.postproc.RewriteParallelVectorizeUnroll(), ms.postproc.RewriteReductionBlock(), *steps]
     for step in steps:
         if not step.apply(schedule):
-            raise RuntimeError(f"{type(step).__name__} refuses this schedule")
+            raise RuntimeError(f"TVM's step {type(step).__name__} rejects this schedule")
     functions, packs = _separate_packing(schedule)
-    # The program has checked its inputs, and the code that would do so again takes a third of the time to compile.
+    # TvmProgram checks the inputs. Code that checks them again would take a third of the time of compilation.
     with tvm.transform.PassContext(config={"tirx.disable_assert": True}):
         executable = tvm.compile(tvm.IRModule(functions), tvm_target(target))
-    return Lowered(executable.mod, packs)
+    return CompiledFunction(executable.mod, packs)
 
 
 def _share_inputs(schedule: s_tir.Schedule, block: Any, target: Target) -> None:
-    """Threads share what is prepared for a tiled block, such as an image's border, by all but its innermost loop."""
+    """Parallelizes the producers of a tiled block, such as a padded image, over all loops except the innermost."""
     fuse: Any = schedule.fuse
     for producer in schedule.get_producers(block):
         loops = schedule.get_loops(producer)
-        whole = len(loops) == len(get(schedule, producer).iter_vars)  # no rule has done anything to it
-        if target.num_cores > 1 and whole and len(loops) > 1:
+        unchanged = len(loops) == len(get(schedule, producer).iter_vars)  # no rule has transformed it
+        if target.num_cores > 1 and unchanged and len(loops) > 1:
             schedule.parallel(fuse(*loops[:-1]))
 
 
 def _finish_tiled(schedule: s_tir.Schedule, block: Any, target: Target) -> None:
-    """Threads share the outer tiles; the register tile is vectorized, and unrolled with the inner reduction loops.
+    """Parallelizes the outer tiles, vectorizes the register tile and unrolls it with the inner reduction loops.
 
-    Unrolled here, since LLVM would do so only after it has tried to keep the accumulators in registers: that takes
-    constant indices.
+    Unrolls here because LLVM promotes accumulators to registers, which requires constant indices, before it unrolls.
     """
     spatial = num_spatial(schedule, block)
     loops = schedule.get_loops(block)
@@ -86,7 +88,7 @@ def _finish_tiled(schedule: s_tir.Schedule, block: Any, target: Target) -> None:
     for stage, unrolled in (block, first_unrolled), (write, first_reduction):
         inner = schedule.get_loops(stage)[unrolled:]
         _vectorize(schedule, [*inner[:-1], *schedule.split(inner[-1], [None, lanes])])
-    if target.num_cores > 1:  # while the block is still whole: TVM asks of a parallel loop to see the whole reduction
+    if target.num_cores > 1:  # before decompose_reduction: TVM requires the entire reduction inside a parallel loop
         fuse: Any = schedule.fuse
         schedule.parallel(fuse(*loops[:spatial]))
     init = schedule.decompose_reduction(block, loops[first_reduction])
@@ -94,7 +96,7 @@ def _finish_tiled(schedule: s_tir.Schedule, block: Any, target: Target) -> None:
 
 
 def _vectorize(schedule: s_tir.Schedule, loops: Sequence[Any]) -> None:
-    """The innermost loop becomes a vector, those around it straight code."""
+    """Vectorizes the innermost loop and unrolls the others."""
     for loop in loops[:-1]:
         schedule.unroll(loop)
     schedule.vectorize(loops[-1])
@@ -103,7 +105,7 @@ def _vectorize(schedule: s_tir.Schedule, loops: Sequence[Any]) -> None:
 def _separate_packing(
     schedule: s_tir.Schedule,
 ) -> tuple[dict[str, tirx.PrimFunc], dict[str, tuple[str, tuple[int, ...]]]]:
-    """The loops by which RewriteLayout packs constants, out of ``main`` into functions of their own."""
+    """Moves the loops with which RewriteLayout packs constants out of ``main``, into separate functions."""
     functions: dict[str, tirx.PrimFunc] = {}
     packs: dict[str, tuple[str, tuple[int, ...]]] = {}
     for block in schedule.get_child_blocks(schedule.get_sblock("root", func_name="main")):
