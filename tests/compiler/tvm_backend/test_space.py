@@ -216,12 +216,21 @@ def test_inputs_that_do_not_fit() -> None:
     space = spaces_tvm.TvmSpace(Workload.dense(4, 20, 6), one_core())
     program = space.build(space.default())
     right = make_inputs(space.workload)
+    short, double = np.zeros((20, 7), np.float32), right["weight"].astype(np.float64)
     for wrong, error, message in [
-        ({"x": right["x"]}, ValueError, "no input weight; given: x"),
-        (right | {"x": right["x"][:3]}, ValueError, r"input x is \(3, 6\), not \(4, 6\)"),
-        (right | {"x": right["x"][0]}, ValueError, r"input x is \(6,\), not \(4, 6\)"),
-        (right | {"weight": np.zeros((20, 7), np.float32)}, ValueError, r"input weight is \(20, 7\)"),
-        (right | {"weight": right["weight"].astype(np.float64)}, TypeError, "input weight is float64, not float32"),
+        ({"x": right["x"]}, ValueError, "input weight is missing; got x"),
+        (right | {"x": right["x"][:3]}, ValueError, r"input x must have shape \(4, 6\), got \(3, 6\)"),
+        (right | {"x": right["x"][0]}, ValueError, r"input x must have shape \(4, 6\), got \(6,\)"),
+        (
+            right | {"weight": short},
+            ValueError,
+            r"input weight must have shape \(.*\), got \(20, 7\)",
+        ),
+        (
+            right | {"weight": double},
+            TypeError,
+            "input weight must be float32, got float64",
+        ),
     ]:
         with pytest.raises(error, match=message):
             program.load(wrong)
