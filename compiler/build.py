@@ -1,4 +1,4 @@
-"""A model becomes a program: graph passes, lowering, schedules."""
+"""Builds compiled models: graph passes, lowering, code generation."""
 
 from __future__ import annotations
 
@@ -33,24 +33,25 @@ def build(
     """Compiles a model for this CPU.
 
     Args:
-        model: an ONNX file or message, or a PyTorch module, which is exported first.
-        input_shapes: sizes for inputs with dynamic dimensions.
-        threads: how many run it; None takes every core that this process may use.
-        target: ``"host"``, an ISA's name, or a target; a target's number of cores is that of ``threads``.
-        schedules: a file of records, or a function from a workload and a target to a schedule or None. What a file
-            holds as chosen for this very model goes before what is fastest alone. Layers that neither knows run by
-            their default schedule; ``CompiledModel.untuned`` names them.
-        example_inputs: what the PyTorch module is called with while it is exported.
-        fast_algorithms: whether layers may use Winograd's and Strassen's algorithms, which round more than a sum does.
-        chains: whether a depthwise convolution and its neighbours may run as one kernel, slab by slab, where what lies
-            between them does not fit L2.
-        passes: graph passes by name or as objects; None: the default ones. What the lowering needs is not among them:
-            LSTMs are unrolled, integers multiplied as floats, and images laid out with channels last in any case.
+        model: an ONNX file, an ONNX model, or a PyTorch module, which is exported to ONNX.
+        input_shapes: shapes of the inputs with dynamic dimensions.
+        threads: number of threads that run the model; None uses every core that this process may use.
+        target: ``"host"``, the name of an ISA, or a target. ``threads`` overrides a target's number of cores.
+        schedules: a file of records, or a function from a workload and a target to a schedule or None. In a file, a
+            choice for this model takes precedence over the fastest schedules of single layers. Layers without a
+            schedule run their default; ``CompiledModel.untuned`` lists them.
+        example_inputs: tensors to call the PyTorch module with during the export.
+        fast_algorithms: whether layers may use Winograd's and Strassen's algorithms, which round more than a plain sum.
+        chains: whether a depthwise convolution and its neighbors may run as one kernel, slab by slab, if their
+            intermediate images do not fit L2.
+        passes: graph passes by name or as objects; None uses the default ones. The passes that lowering requires always
+            run: they unroll LSTMs, compute integer products in float32, and put the channels of images last.
 
     Raises:
-        ValueError: no valid model, sizes that are missing, an operator that cannot be compiled, an unknown target or
-            more threads than cores.
-        OSError: a file that cannot be read.
+        ValueError: an invalid model, missing shapes, an operator that cannot be compiled, an unknown target, or more
+            threads than cores.
+        OSError: a file cannot be read.
+        ImportError: TVM is missing or has the wrong version.
     """
     import graph_passes
     from compiler.lowering.choose import Options
@@ -65,9 +66,10 @@ def build(
     inputs, outputs = _specs(optimized.graph.inputs), _specs(optimized.graph.outputs)
     with opened(schedules) as source:
         lowered = lower(optimized, host, Options(source, fast_algorithms, chains))
-    from compiler.tvm_backend.executable import compile_module
+    from compiler.tvm_backend.compile import compile_model  # imports TVM, which takes a second
 
-    return CompiledModel(compile_module(lowered.module, host), lowered.layers, inputs, outputs, host, lowered.module)
+    compiled = compile_model(lowered.model, lowered.layers, host)
+    return CompiledModel(compiled.executable, lowered.layers, inputs, outputs, host, compiled.module)
 
 
 def layers_of(
@@ -76,7 +78,7 @@ def layers_of(
     threads: int | None = None,
     target: str = "host",
 ) -> tuple[Layer, ...]:
-    """The layers that :func:`build` would make, without compiling anything.
+    """Returns the layers that :func:`build` would create, without compilation and without schedules.
 
     Raises:
         ValueError, OSError: as :func:`build`.
@@ -93,12 +95,12 @@ def layers_of(
 
 
 def _passes(chosen: Sequence[Any] | None) -> list[Any]:
-    """The graph passes that are chosen, and those that the lowering needs, which come as soon as shapes are known."""
+    """Returns the chosen graph passes, and those that lowering requires; the latter run as soon as shapes are known."""
     import graph_passes
 
     passes = [graph_passes.named(a_pass) for a_pass in (graph_passes.DEFAULT_PASSES if chosen is None else chosen)]
-    known = next((place for place, a_pass in enumerate(passes, 1) if a_pass.name == "freeze_shapes"), 0)
-    return [*passes[:known], "unroll_lstm", "integer_products", *passes[known:], "channels_last"]
+    start = next((index for index, a_pass in enumerate(passes, 1) if a_pass.name == "freeze_shapes"), 0)
+    return [*passes[:start], "unroll_lstm", "integer_products", *passes[start:], "channels_last"]
 
 
 def _specs(values: Sequence[ir.Value]) -> list[TensorSpec]:
@@ -117,16 +119,16 @@ def _specs(values: Sequence[ir.Value]) -> list[TensorSpec]:
 
 
 def _exported(model: Any, example_inputs: Sequence[Any] | None) -> str | os.PathLike[str] | onnx.ModelProto:
-    """A PyTorch module as an ONNX model; any other model as it is."""
+    """Returns a PyTorch module as an ONNX model; any other model unchanged."""
     if _is_torch_module(model):
         from compiler.convert.torch_to_onnx import export
 
         return export(model, example_inputs)
     if example_inputs is not None:
-        raise ValueError(f"example_inputs are for modules of PyTorch; the model is of type {type(model).__name__}")
+        raise ValueError(f"example_inputs are for PyTorch modules only; the model is of type {type(model).__name__}")
     return model
 
 
 def _is_torch_module(model: Any) -> bool:
-    """Without importing torch: who has a module of its has imported it."""
+    """Tests for a PyTorch module without importing torch, by the names of the base classes' modules."""
     return any(kind.__module__.startswith("torch.nn.") for kind in type(model).__mro__)

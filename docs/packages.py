@@ -70,8 +70,8 @@ PACKAGES: tuple[Package, ...] = (
     Package(
         "compiler.lowering",
         "recognize what a kernel computes, choose its schedule, rewrite the graph",
-        ("graph_passes", "compiler.workloads", "compiler.program", "compiler.tvm_backend"),
-        ("numpy", *ONNX, "tvm"),
+        ("graph_passes", "compiler.workloads"),
+        ("numpy", *ONNX),
     ),
     Package("compiler.convert", "other formats to ONNX", (), ("numpy", "onnx", "torch")),
     Package(

@@ -1,4 +1,4 @@
-"""What is known of a node while a kernel is looked for."""
+"""Calls of kernels, and the queries on values that the recognizers share."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from graph_passes.values import constant, known_shape, static_shape
 
 @dataclass(frozen=True)
 class Call:
-    """A kernel that computes a node.
+    """A call of a kernel that computes a node.
 
     Attributes:
-        op, attributes, weights, workload: as of :class:`compiler.workloads.layer.Layer`.
-        inputs: what the kernel reads, in its order.
-        activation: the activation that follows and that the kernel does not support: (its name in
-            ``graph_passes.patterns.activations``, its numbers).
-        stages: of a chain, the workloads that it runs one after the other.
-        output_perm: a transposition that is to follow, since the kernel's output has its axes in another order.
+        op, attributes, weights, workload: as in :class:`compiler.workloads.layer.Layer`.
+        inputs: the tensors that the kernel reads, in its order.
+        activation: an activation that the kernel does not support and that generated code computes after it: (its name
+            in ``graph_passes.patterns.activations``, its attributes).
+        output_perm: the transposition of the kernel's output that yields the node's output; None if they are equal.
+        stages: the workloads of a chain, in order.
     """
 
     op: str
@@ -41,19 +41,19 @@ def is_float32(*values: ir.Value | None) -> bool:
 
 
 def float32_constant(value: ir.Value | None) -> np.ndarray | None:
-    """A constant's elements, where it is float32."""
+    """Returns the elements of a float32 constant; None for any other value."""
     array = constant(value)
     return array if array is not None and array.dtype == np.float32 else None
 
 
 def shape_of(value: ir.Value | None) -> tuple[int, ...]:
-    """A static shape without empty axes; () for any other, which no kernel takes."""
+    """Returns a static shape without empty axes; () for any other shape, which no kernel supports."""
     shape = static_shape(value)
     return shape if shape is not None and all(size >= 1 for size in shape) else ()
 
 
 def vector(value: ir.Value | None, size: int) -> np.ndarray | None:
-    """A constant that broadcasts to one number for each of ``size`` columns."""
+    """Returns a constant broadcast to one number per column; None if the value is not such a constant."""
     array = float32_constant(value)
     if array is None or array.size not in (1, size) or any(n != 1 for n in array.shape[:-1]):
         return None

@@ -1,4 +1,4 @@
-"""Lowers optimized ONNX to a Relax module that calls our kernels where there is one, and TVM's operators elsewhere."""
+"""Lowers an optimized model: puts calls of our kernels into the graph, and inlines all other functions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from compiler.workloads.layer import Layer
 from compiler.workloads.target import Target
 
 if TYPE_CHECKING:
-    import tvm
+    import onnx
 
 
 @dataclass(frozen=True)
@@ -22,30 +22,21 @@ class Lowered:
     """A lowered model.
 
     Attributes:
-        module: its function ``main`` takes the model's inputs and then the layers, an opaque object, and returns a
-            tuple of the model's outputs.
-        layers: the layers that calls of ``loopwright.*`` in the module refer to, by their second argument.
+        model: a model without functions. Nodes of the domain ``loopwright.kernels`` are calls of kernels; their
+            attribute "place" is the index of a layer. All other nodes are standard operators.
+        layers: the layers that the calls refer to.
     """
 
-    module: tvm.IRModule
+    model: onnx.ModelProto
     layers: tuple[Layer, ...]
 
 
 def lower(model: ir.Model, target: Target, options: Options) -> Lowered:
-    """Lowers a model of static shapes. Changes the model.
-
-    Raises:
-        ValueError: the model has operators that cannot be compiled; the message names all of them.
-    """
-    from compiler.program import tvm_pair
-
-    tvm_pair.load()
+    """Lowers a model of static shapes. Changes the model."""
     import graph_passes
-    from compiler.tvm_backend.importer import import_model
 
     layers = put_kernels(model, target, options)
-    proto = graph_passes.inline(ir.serde.serialize_model(model))
-    return Lowered(import_model(proto, layers), layers)
+    return Lowered(graph_passes.inline(ir.serde.serialize_model(model)), layers)
 
 
 def put_kernels(model: ir.Model, target: Target, options: Options) -> tuple[Layer, ...]:

@@ -1,4 +1,4 @@
-"""Convolutions that run together: which ones, and what they answer slab by slab."""
+"""Chains of convolutions: which convolutions form one, and its results."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.graph_passes import oracle
 pytestmark = pytest.mark.tvm
 
 THREADS = min(2, usable_cores())
-# With an L2 so small that small images do not fit it.
+# With a small L2, which small images exceed.
 TARGET = dataclasses.replace(Target.from_host(num_cores=THREADS), cache_bytes=(4096, 16384, 65536))
 
 WIDEN, DEPTHWISE, NARROW = (
@@ -47,11 +47,11 @@ def layers(original: onnx.ModelProto, chains: bool = True, target: Target = TARG
 
 
 def stages(statement: str, weights: str = WEIGHTS, side: int = 24) -> list[int]:
-    """How many convolutions each layer is of, 0 for one that is no chain."""
+    """Returns the number of convolutions in each layer that is a chain, and 0 for other layers."""
     return [len(layer.stages) for layer in layers(graph(f"float[1,8,{side},{side}] x", weights, {"y": statement}))]
 
 
-# Which ones
+# Recognition
 
 
 def test_a_block_of_three() -> None:
@@ -67,15 +67,15 @@ def test_a_block_of_three() -> None:
     assert (chain.output_shape, chain.threads, chain.workload) == ((1, 20, 20, 8), THREADS, None)
 
 
-def test_they_are_the_callers_choice() -> None:
+def test_chains_can_be_disabled() -> None:
     found = layers(graph("float[1,8,20,20] x", WEIGHTS, {"y": BLOCK}), chains=False)
     assert [layer.op for layer in found] == ["conv2d"] * 3
 
 
 NARROWER = "d = Conv <pads = [1,1,1,1], group = 8> (a, v)"
 OTHERS = {
-    "two, where nothing follows": (f"{WIDEN} @ = Conv <pads = [1,1,1,1], group = 16> (a, v)", WEIGHTS, [2]),
-    "two, where nothing comes before": (
+    "two, without a convolution after": (f"{WIDEN} @ = Conv <pads = [1,1,1,1], group = 16> (a, v)", WEIGHTS, [2]),
+    "two, without a convolution before": (
         "d = Conv <pads = [1,1,1,1], group = 8> (x, v) @ = Conv (d, u)",
         "float[8,1,3,3] v, float[8,8,1,1] u",
         [2],
@@ -85,12 +85,12 @@ OTHERS = {
         "float[8,8,3,3] w, float[8,1,3,3] v, float[8,8,1,1] u",
         [3],
     ),
-    "the first may be Winograd's": (
+    "the first may use Winograd's algorithm": (
         f"a = Conv <pads = [1,1,1,1]> (x, w) {NARROWER} @ = Conv (d, u)",
         "float[8,8,3,3] w, float[8,1,3,3] v, float[8,8,1,1] u",
         [0, 2],
     ),
-    "the last is no 1x1": (
+    "the last is not 1x1": (
         f"{WIDEN} {DEPTHWISE} @ = Conv <pads = [1,1,1,1]> (d, u)",
         "float[16,8,1,1] w, float[16,1,3,3] v, float[8,16,3,3] u",
         [2, 0],
@@ -100,26 +100,30 @@ OTHERS = {
         WEIGHTS,
         [0, 2],
     ),
-    "what is between has a residual": (f"{WIDEN} {DEPTHWISE} s = Add (d, a) @ = Conv (s, u)", WEIGHTS, [0, 0, 0]),
+    "the depthwise convolution has a residual": (
+        f"{WIDEN} {DEPTHWISE} s = Add (d, a) @ = Conv (s, u)",
+        WEIGHTS,
+        [0, 0, 0],
+    ),
 }
 
 
 @pytest.mark.parametrize(("statement", "weights", "expected"), OTHERS.values(), ids=OTHERS.keys())
-def test_which_ones(statement: str, weights: str, expected: list[int]) -> None:
+def test_other_chains(statement: str, weights: str, expected: list[int]) -> None:
     assert stages(statement, weights) == expected
 
 
-def test_what_fits_l2_stays_apart() -> None:
+def test_images_that_fit_l2_form_no_chain() -> None:
     assert stages(BLOCK, side=11) == [0, 0, 0]
 
 
-def test_weights_that_do_not_fit_l2_stay_apart() -> None:
+def test_weights_that_exceed_l2_form_no_chain() -> None:
     assert stages(BLOCK, "float[64,8,1,1] w, float[64,1,3,3] v, float[8,64,1,1] u".replace("64", "16"), 20) == [3]
     wide = BLOCK.replace("group = 16", "group = 64")
     assert stages(wide, "float[64,8,1,1] w, float[64,1,3,3] v, float[8,64,1,1] u") == [0, 0, 0]
 
 
-# What they answer
+# Results
 
 
 def chain_of(workloads: Sequence[Workload], inputs: Sequence[dict[str, np.ndarray]]) -> Layer:
@@ -159,7 +163,7 @@ def run(layer: Layer, tensors: Sequence[np.ndarray], isa: str) -> np.ndarray:
 
 @st.composite
 def chains(draw: st.DrawFn) -> list[Workload]:
-    """One to three convolutions as they may stand in a chain, with any padding and stride, the last with a residual."""
+    """One to three convolutions of a chain with any padding and stride; the last may have a residual."""
     sizes = st.integers(1, 9)
     n, h, w, c = draw(st.integers(1, 2)), draw(st.integers(5, 17)), draw(st.integers(5, 17)), draw(sizes)
     found: list[Workload] = []
@@ -179,7 +183,7 @@ def chains(draw: st.DrawFn) -> list[Workload]:
         groups = c if kind == "depthwise" else 1
         try:
             workload = Workload.conv2d(n, h, w, c, o, kernel, stride, pads, dilation, groups, epilogue=epilogue)
-        except ValueError:  # the kernel does not fit the image
+        except ValueError:  # the window does not fit the image
             workload = Workload.conv2d(n, h, w, c, o if groups == 1 else c, 1, epilogue=epilogue)
         found.append(workload)
         n, h, w, c = workload.output_shape
@@ -205,7 +209,7 @@ def test_agrees_with_float64(isa: str, workloads: list[Workload], rows: int | No
     wide, magnitude, terms = x.astype(np.float64), np.abs(x).astype(np.float64), 0
     for workload, given_ in zip(workloads, inputs, strict=True):
         wide = reference(workload, {**given_, "x": wide})
-        # Activations here are no steeper than 1, and so is nothing in this sum of magnitudes.
+        # The slope of these activations is at most 1, so they do not increase the sum of magnitudes.
         linear = dataclasses.replace(
             workload, epilogue=tuple(e for e in workload.epilogue if e in ("bias", "residual"))
         )

@@ -1,4 +1,4 @@
-"""Which nodes become calls of our kernels, and the graph after that; without TVM."""
+"""The nodes that become calls of our kernels, and the graph after lowering; without TVM."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DEFAULTS = Options()
 def select(
     original: onnx.ModelProto, options: Options = DEFAULTS, target: Target = HOST
 ) -> tuple[ir.Model, tuple[Layer, ...]]:
-    """The rewritten model and its layers, which are called in their order and each once."""
+    """Returns the rewritten model and its layers, after checking that each is called once and in order."""
     model = graph_passes.optimize(original, passes=(*graph_passes.DEFAULT_PASSES, "channels_last")).ir_model
     layers = put_kernels(model, target, options)
     calls = [node for node in model.graph if node.domain == DOMAIN]
@@ -39,7 +39,7 @@ def select(
 
 
 def one(inputs: str, weights: str, statement: str, **arrays: Any) -> Layer:
-    """The layer of a model that has one and nothing else to compute."""
+    """Returns the only layer of a model."""
     (layer,) = select(graph(inputs, weights, {"y": statement}, **arrays))[1]
     return layer
 
@@ -73,7 +73,7 @@ def test_a_convolution() -> None:
     assert layer.workload.epilogue == ("bias", "relu")
 
 
-def test_a_product_with_all_that_may_follow() -> None:
+def test_a_product_with_a_complete_epilogue() -> None:
     layer = one(
         "float[2,3,8] x, float[2,3,5] r",
         "float[8,5] w, float[5] b",
@@ -93,14 +93,14 @@ def test_factors_of_gemm_are_folded() -> None:
     np.testing.assert_array_equal(layer.weights["bias"], [6, 6, 6])
 
 
-def test_an_activation_that_kernels_lack_follows() -> None:
+def test_an_unsupported_activation_follows_the_kernel() -> None:
     model, layers = select(graph("float[2,4] x", "float[4,3] w", {"y": "m = MatMul (x, w) @ = LeakyRelu (m)"}))
     assert operators(model) == ["dense", "activation_leaky_relu"]
     assert layers[0].attributes["activation"] is None
     assert layers[0].workload == Workload.dense(2, 3, 4)
 
 
-def test_a_masked_attention_reads_projections_where_they_lie() -> None:
+def test_a_masked_attention_reads_projections_in_place() -> None:
     split = "".join(f"h{x} = Reshape ({x}, heads) x{x} = Transpose <perm = [0,2,1,3]> (h{x}) " for x in "qkv")
     model, layers = select(
         graph(
@@ -127,26 +127,26 @@ def test_a_masked_attention_reads_projections_where_they_lie() -> None:
     assert "Transpose" not in operators(model)
 
 
-REFUSED = {
-    "a weight that is given": ("float[3,4] x, float[4,5] w", "", "@ = MatMul (x, w)"),
+UNSUPPORTED = {
+    "a weight that is an input": ("float[3,4] x, float[4,5] w", "", "@ = MatMul (x, w)"),
     "a vector": ("float[4] x", "float[4,5] w", "@ = MatMul (x, w)"),
     "stacked weights": ("float[2,3,4] x", "float[2,4,5] w", "@ = MatMul (x, w)"),
     "a bias for each row": ("float[3,4] x", "float[4,5] w, float[3,1] b", "@ = Gemm (x, w, b)"),
     "a transposed input": ("float[4,3] x", "float[4,5] w", "@ = Gemm <transA = 1> (x, w)"),
-    "a line": ("float[1,4,9] x", "float[8,4,3] w", "@ = Conv (x, w)"),
-    "a volume": ("float[1,4,5,5,5] x", "float[8,4,3,3,3] w", "@ = Conv (x, w)"),
+    "one spatial axis": ("float[1,4,9] x", "float[8,4,3] w", "@ = Conv (x, w)"),
+    "three spatial axes": ("float[1,4,5,5,5] x", "float[8,4,3,3,3] w", "@ = Conv (x, w)"),
     "softmax of another axis": ("float[3,4] x", "", "@ = Softmax <axis = 0> (x)"),
-    "a norm of two axes": ("float[2,3,4] x", "float[3,4] g", "@ = LayerNormalization <axis = 1> (x, g)"),
-    "a given factor": ("float[2,3,4] x, float[4] g", "", "@ = LayerNormalization (x, g)"),
+    "a normalization over two axes": ("float[2,3,4] x", "float[3,4] g", "@ = LayerNormalization <axis = 1> (x, g)"),
+    "a scale that is an input": ("float[2,3,4] x, float[4] g", "", "@ = LayerNormalization (x, g)"),
     "a mean of channels": ("float[2,3,4,4] x", "int64[1] a", "@ = ReduceMean (x, a)"),
     "channels first": ("float[1,4,8,8] x", "", "@ = MaxPool <kernel_shape = [2,2]> (x)"),
-    "nothing": ("float[0,4] x", "float[4,5] w", "@ = MatMul (x, w)"),
+    "an empty input": ("float[0,4] x", "float[4,5] w", "@ = MatMul (x, w)"),
 }
 
 
-@pytest.mark.parametrize("what", REFUSED)
-def test_what_is_left_to_tvm(what: str) -> None:
-    inputs, weights, statement = REFUSED[what]
+@pytest.mark.parametrize("what", UNSUPPORTED)
+def test_nodes_that_are_left_to_tvm(what: str) -> None:
+    inputs, weights, statement = UNSUPPORTED[what]
     arrays: dict[str, Any] = {"a": [1]} if "int64" in weights else {}
     assert not select(graph(inputs, weights, {"y": statement}, **arrays))[1]
 
@@ -170,7 +170,7 @@ def pooled(attributes: str, op: str = "MaxPool", opset: int = 19) -> list[str]:
         ("AveragePool", "kernel_shape = [3,3], pads = [1,0,0,1]", "avg_pool2d"),
         ("AveragePool", "kernel_shape = [3,3], pads = [1,0,0,1], count_include_pad = 1", "avg_pool2d_with_pads"),
         ("AveragePool", "kernel_shape = [3,3], dilations = [2,1]", None),
-        # The last window lies beside the image: ONNX states it before opset 22, runtimes leave it out.
+        # The last window begins beyond the image: ONNX before opset 22 counts it, runtimes do not.
         ("MaxPool", "kernel_shape = [3,3], strides = [3,3], pads = [1,1,1,1], ceil_mode = 1", None),
     ],
 )
@@ -195,7 +195,7 @@ def test_small_layers_stay_on_one_thread() -> None:
 
 
 @pytest.mark.parametrize("fast_algorithms", [True, False])
-def test_winograd_is_the_callers_choice(fast_algorithms: bool) -> None:
+def test_fast_algorithms_can_be_disabled(fast_algorithms: bool) -> None:
     original = graph("float[1,8,16,16] x", "float[8,8,3,3] w", {"y": "@ = Conv (x, w)"})
     _, (layer,) = select(original, Options(fast_algorithms=fast_algorithms))
     assert layer.attributes["fast_algorithms"] is fast_algorithms

@@ -1,4 +1,4 @@
-"""Models with 8-bit weights, compiled, answer as ONNX Runtime does."""
+"""Compiled models with 8-bit weights compute the same outputs as ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.graph_passes import oracle
 from tests.graph_passes.models import model
 from tests.graph_passes.test_unroll_lstm import lstm, quantized_weights, random_weights
 
-# Of the output's largest magnitude: some roundings of float32, none of which moves a number to another quantized step.
+# Relative to the output's largest magnitude: roundings of float32 that change no quantized value.
 ROUNDINGS = 1e-5
 
 
@@ -41,7 +41,7 @@ def kernels(layers: tuple[Layer, ...]) -> dict[str, int]:
 
 
 def convolution() -> onnx.ModelProto:
-    """As dynamic quantizers write it, its bias rounded to a whole number of steps."""
+    """A convolution as dynamic quantizers write it, with its bias rounded to an integer number of steps."""
     rng = np.random.default_rng(0)
     return model(
         """g (float[1,4,12,12] x) => (float[N,C,H,W] y)
@@ -68,7 +68,7 @@ def test_a_convolution_of_integers_runs_as_a_kernel() -> None:
 
 
 @pytest.mark.tvm
-def test_a_product_of_integers_that_come_as_such() -> None:
+def test_a_product_of_integer_inputs() -> None:
     rng = np.random.default_rng(0)
     published = model(
         "g (uint8[5,40] x) => (int32[5,9] y) <uint8[40,9] w, uint8 a, uint8[9] b> { y = MatMulInteger (x, w, a, b) }",
@@ -97,12 +97,12 @@ def _crnn() -> tuple[onnx.ModelProto, dict[str, tuple[int, ...]]]:
 
 def test_all_products_of_a_quantized_reader_have_kernels() -> None:
     published, shapes = _crnn()
-    # 24 steps in two directions, of which the first has no product with h; W twice; the characters.
+    # 24 steps in two directions, the first without a product with h; W twice; the classifier.
     assert kernels(layers_of(published, shapes, threads=1)) == {"conv2d": 21, "dense": 2 * 23 + 2 + 1}
 
 
 def test_a_quantized_reader_is_rewritten_exactly() -> None:
-    """Both in ONNX Runtime, whose sigmoid both then have: no number moves to another quantized step."""
+    """Runs both in ONNX Runtime, with the same sigmoid, so no value moves to another quantized step."""
     published, shapes = _crnn()
     passes = ["freeze_shapes", "unroll_lstm", "integer_products"]
     rewritten = graph_passes.optimize(published, shapes, passes).model
@@ -113,12 +113,13 @@ def test_a_quantized_reader_is_rewritten_exactly() -> None:
 
 
 @pytest.mark.tvm
-def test_a_quantized_reader_is_as_near_to_onnx_runtime_as_its_steps_allow() -> None:
-    """Two sigmoids that differ in the last bit move some numbers to the next of 256 steps, and each is seen in the
-    answer. How much that is, ONNX Runtime itself tells: it is given the same inputs, moved by a millionth.
+def test_a_quantized_reader_differs_from_onnx_runtime_by_quantization_steps_only() -> None:
+    """Two sigmoids that differ in the last bit move some values to the next of 256 steps, which changes the output.
+
+    The bound is the change in ONNX Runtime's own output when its inputs change by a millionth.
     """
     if settings.default is not settings.get_profile("thorough"):
-        pytest.skip("compiling it takes half a minute: --hypothesis-profile=thorough does")
+        pytest.skip("compilation takes half a minute; run with --hypothesis-profile=thorough")
     published, shapes = _crnn()
     found = compiler.build(published, shapes, threads=1)
     ours, own = [], []
@@ -134,9 +135,9 @@ def test_a_quantized_reader_is_as_near_to_onnx_runtime_as_its_steps_allow() -> N
 
 @pytest.mark.tvm
 def test_a_model_of_8_bit_weights_agrees() -> None:
-    """MiniLM casts and scales them at every run; folded, its 36 products are dense layers of float32."""
+    """MiniLM casts and scales its weights in each run. After folding, its 36 products are float32 dense layers."""
     if settings.default is not settings.get_profile("thorough"):
-        pytest.skip("compiling it takes ten seconds: --hypothesis-profile=thorough does")
+        pytest.skip("compilation takes ten seconds; run with --hypothesis-profile=thorough")
     if reason := models.missing("minilm-int8"):
         pytest.skip(reason)
     published, shapes = models.load("minilm-int8"), models.MODELS["minilm-int8"].input_shapes

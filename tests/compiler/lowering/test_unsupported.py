@@ -1,4 +1,4 @@
-"""What cannot be compiled is refused in one line that says what is wrong, and what is possible."""
+"""Errors for models and options that are not supported: one line that says what is wrong and what is possible."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.compiler.models import model, perceptron
 RELU = "g (float[rows,4] x, float[2,M] z) => (float[rows,4] y, float[2,M] v) { y = Relu (x) v = Neg (z) }"
 
 
-def refused(error: type[Exception], given: Any, *arguments: Any, **options: Any) -> str:
+def message_of(error: type[Exception], given: Any, *arguments: Any, **options: Any) -> str:
     with pytest.raises(error) as raised:
         compiler.build(given, *arguments, **{"threads": 1, **options})
     assert "\n" not in str(raised.value)
@@ -31,7 +31,7 @@ def test_operators_are_named_all_at_once() -> None:
     )
     for node, name in zip(strange.graph.node, ("first", "relu", "second", "product", "third"), strict=True):
         node.name = name
-    assert refused(ValueError, strange) == (
+    assert message_of(ValueError, strange) == (
         "operators that cannot be compiled: Magic (node 'first', custom opset 1); More (node 'second', custom opset 1);"
         " Magic (node 'third', custom opset 1)"
     )
@@ -39,8 +39,8 @@ def test_operators_are_named_all_at_once() -> None:
 
 @pytest.mark.tvm
 def test_standard_operators_and_nodes_without_names() -> None:
-    """In the body of an If too; a node without a name goes by its output's."""
-    found = refused(
+    """Also in the body of an If. A node without a name is named by its output."""
+    found = message_of(
         ValueError,
         model(
             "g (float[4,4] x, bool c) => (float[4,4] y)"
@@ -52,28 +52,28 @@ def test_standard_operators_and_nodes_without_names() -> None:
 
 
 def test_sizes_that_are_not_given() -> None:
-    assert refused(ValueError, model(RELU)) == (
+    assert message_of(ValueError, model(RELU)) == (
         "sizes are not known: x: [rows,4]; z: [2,M]; give input_shapes for the model's inputs"
     )
-    assert "z: [2,M]" in refused(ValueError, model(RELU), {"x": (3, 4)})
+    assert "z: [2,M]" in message_of(ValueError, model(RELU), {"x": (3, 4)})
     with pytest.raises(ValueError, match=r"^sizes are not known: x: \[rows,4\]; z: \[2,M\]; "):
         compiler.layers_of(model(RELU), threads=1)
 
 
 @pytest.mark.parametrize("shapes", [{"x": (3, 5)}, {"x": (3,)}, {"nothing": (3, 4)}, {"x": (-1, 4)}])
 def test_sizes_that_do_not_fit(shapes: dict[str, tuple[int, ...]]) -> None:
-    assert next(iter(shapes)) in refused(ValueError, model(RELU), shapes)
+    assert next(iter(shapes)) in message_of(ValueError, model(RELU), shapes)
 
 
 @pytest.mark.parametrize("threads", [0, -1, usable_cores() + 1])
 def test_threads_without_cores(threads: int) -> None:
-    assert refused(ValueError, perceptron(), threads=threads) == (
+    assert message_of(ValueError, perceptron(), threads=threads) == (
         f"threads must be between 1 and {usable_cores()} (the cores this process may use), got {threads}"
     )
 
 
 def test_unknown_targets() -> None:
-    assert refused(ValueError, perceptron(), target="gpu") == (
+    assert message_of(ValueError, perceptron(), target="gpu") == (
         "unknown arch 'gpu'; choose from: host, avx512, avx2, reference"
     )
 
@@ -81,20 +81,20 @@ def test_unknown_targets() -> None:
 def test_no_model(tmp_path: Path) -> None:
     text = tmp_path / "model.onnx"
     text.write_text("no model")
-    assert "model.onnx" in refused(ValueError, text)
-    assert "none.onnx" in refused(FileNotFoundError, tmp_path / "none.onnx")
-    assert refused(ValueError, onnx.ModelProto())
+    assert "model.onnx" in message_of(ValueError, text)
+    assert "none.onnx" in message_of(FileNotFoundError, tmp_path / "none.onnx")
+    assert message_of(ValueError, onnx.ModelProto())
     (tmp_path / "empty.onnx").touch()
-    assert "empty.onnx" in refused(ValueError, tmp_path / "empty.onnx")
+    assert "empty.onnx" in message_of(ValueError, tmp_path / "empty.onnx")
 
 
 def test_unknown_passes() -> None:
-    assert "no_such_pass" in refused(ValueError, perceptron(), passes=["no_such_pass"])
+    assert "no_such_pass" in message_of(ValueError, perceptron(), passes=["no_such_pass"])
 
 
 @pytest.mark.tvm
-def test_what_tvm_refuses() -> None:
-    """The node and TVM's reason, however long that is."""
-    found = refused(ValueError, model("g (float[3,4] x, int64 axis) => (float[3,4] y) { y = CumSum (x, axis) }"))
+def test_nodes_that_tvm_rejects() -> None:
+    """The message names the node and TVM's reason, shortened."""
+    found = message_of(ValueError, model("g (float[3,4] x, int64 axis) => (float[3,4] y) { y = CumSum (x, axis) }"))
     assert re.fullmatch(r"TVM cannot import CumSum \(node '\w+', opset 18\): CumSum with non-constant axis .*", found)
     assert len(found) < 300
