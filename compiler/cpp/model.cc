@@ -6,6 +6,7 @@
 #include <tvm/ffi/dtype.h>
 #include <tvm/ffi/extra/json.h>
 #include <tvm/ffi/extra/module.h>
+#include <tvm/ffi/reflection/registry.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -26,27 +27,27 @@ using tvm::ffi::Tensor;
 
 namespace json = tvm::ffi::json;
 
-constexpr int64_t kFormat = 3;
+constexpr int64_t kFormat = 3;  // of saved models; compiler/program/saved_model.py reads it from here
 
-// A file's bytes, read by the pages that are touched.
-class Mapping {
+// A file mapped into memory. Pages are read on first access.
+class MappedFile {
  public:
-  explicit Mapping(const std::string& path) {
+  explicit MappedFile(const std::string& path) {
     const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
     struct stat status{};
     if (file >= 0 && fstat(file, &status) == 0) {
       bytes_ = static_cast<size_t>(status.st_size);
-      // A private, writable mapping: tensors are writable, the file must stay as it is.
+      // Private and writable, because tensors are writable and the file must not change.
       if (bytes_ > 0) data_ = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE, file, 0);
     }
     if (file >= 0) close(file);
     if (file < 0 || data_ == MAP_FAILED) throw std::runtime_error("cannot read " + path);
   }
-  ~Mapping() {
+  ~MappedFile() {
     if (data_) munmap(data_, bytes_);
   }
-  Mapping(const Mapping&) = delete;
-  Mapping& operator=(const Mapping&) = delete;
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
 
   char* data() const { return static_cast<char*>(data_); }
   size_t bytes() const { return bytes_; }
@@ -56,10 +57,10 @@ class Mapping {
   size_t bytes_ = 0;
 };
 
-// A tensor inside a mapping, which it keeps.
-struct Mapped {
-  std::shared_ptr<Mapping> mapping;
-  void AllocData(DLTensor* tensor, int64_t offset) { tensor->data = mapping->data() + offset; }
+// Allocator of tensors that are views of a mapped file and keep it mapped.
+struct FileAllocator {
+  std::shared_ptr<MappedFile> file;
+  void AllocData(DLTensor* tensor, int64_t offset) { tensor->data = file->data() + offset; }
   void FreeData(DLTensor*) {}
 };
 
@@ -70,7 +71,7 @@ T entry(const json::Object& object, const char* key) {
   const auto found = object.find(String(key));
   if (found == object.end()) throw broken(std::string("has no ") + key);
   const auto value = (*found).second.template try_cast<T>();
-  if (!value) throw broken(std::string(key) + " is of another kind");
+  if (!value) throw broken(std::string(key) + " has the wrong type");
   return *value;
 }
 
@@ -78,7 +79,7 @@ std::vector<int64_t> shape_of(const json::Object& object) {
   std::vector<int64_t> shape;
   for (const Any& size : entry<json::Array>(object, "shape")) {
     const auto number = size.try_cast<int64_t>();
-    if (!number || *number < 0 || *number >= int64_t{1} << 40) throw broken("a shape has a size that is none");
+    if (!number || *number < 0 || *number >= int64_t{1} << 40) throw broken("a shape has an invalid dimension");
     shape.push_back(*number);
   }
   return shape;
@@ -86,7 +87,7 @@ std::vector<int64_t> shape_of(const json::Object& object) {
 
 json::Object object(const Any& value) {
   const auto entries = value.try_cast<json::Object>();
-  if (!entries) throw broken("has something else where an object belongs");
+  if (!entries) throw broken("an object is expected");
   return *entries;
 }
 
@@ -101,22 +102,22 @@ std::vector<TensorSpec> specs(const json::Object& manifest, const char* key) {
 }
 
 Array<Tensor> weights(const json::Object& manifest, const std::string& path) {
-  const auto mapping = std::make_shared<Mapping>(path);
+  const auto file = std::make_shared<MappedFile>(path);
   Array<Tensor> tensors;
   for (const Any& value : entry<json::Array>(manifest, "weights")) {
     const json::Object weight = object(value);
     const auto offset = entry<int64_t>(weight, "offset");
     const std::vector<int64_t> shape = shape_of(weight);
-    size_t left = mapping->bytes();
+    size_t left = file->bytes();
     if (offset < 0 || static_cast<size_t>(offset) > left || offset % static_cast<int64_t>(sizeof(float)) != 0)
-      throw broken("a weight lies outside of weights.bin");
+      throw broken("a weight is outside of weights.bin");
     left = (left - static_cast<size_t>(offset)) / sizeof(float);
     for (const int64_t size : shape) {
       if (size < 1) throw broken("a weight is empty");
       left /= static_cast<size_t>(size);
     }
-    if (left == 0) throw broken("a weight lies outside of weights.bin");
-    tensors.push_back(Tensor::FromNDAlloc(Mapped{mapping}, tvm::ffi::ShapeView(shape.data(), shape.size()),
+    if (left == 0) throw broken("a weight is outside of weights.bin");
+    tensors.push_back(Tensor::FromNDAlloc(FileAllocator{file}, tvm::ffi::ShapeView(shape.data(), shape.size()),
                                           DLDataType{kDLFloat, 32, 1}, DLDevice{kDLCPU, 0}, offset));
   }
   return tensors;
@@ -129,10 +130,10 @@ json::Object read_manifest(const std::string& path) {
   text << file.rdbuf();
   String error;
   const Any parsed = json::Parse(text.str(), &error);
-  if (!error.empty()) throw broken("is no JSON: " + std::string(error));
+  if (!error.empty()) throw broken("is not valid JSON: " + std::string(error));
   json::Object manifest = object(parsed);
   if (const auto format = entry<int64_t>(manifest, "format"); format != kFormat)
-    throw broken("is of format " + std::to_string(format) + ", this version reads format " + std::to_string(kFormat));
+    throw broken("is of format " + std::to_string(format) + "; this version reads format " + std::to_string(kFormat));
   return manifest;
 }
 
@@ -140,7 +141,7 @@ loopwright::Machine machine(const json::Object& manifest) {
   const Isa isa = parse_isa(entry<String>(manifest, "isa"));
   const auto& available = available_isas();
   if (std::find(available.begin(), available.end(), isa) == available.end())
-    throw std::runtime_error(std::string("the model was compiled for ") + name(isa) + ", which this CPU lacks");
+    throw std::runtime_error(std::string("the model was compiled for ") + name(isa) + "; this CPU does not support it");
   const auto threads = entry<int64_t>(manifest, "threads");
   if (threads < 1 || threads > 1024) throw broken("threads must be between 1 and 1024");
   return {isa, static_cast<int>(threads)};
@@ -151,6 +152,10 @@ bool is_like(const Tensor& tensor, const TensorSpec& spec) {
   const DLDataType dtype = tensor.dtype();
   return dtype.code == spec.dtype.code && dtype.bits == spec.dtype.bits && dtype.lanes == spec.dtype.lanes &&
          std::equal(shape.begin(), shape.end(), spec.shape.begin(), spec.shape.end());
+}
+
+TVM_FFI_STATIC_INIT_BLOCK() {
+  tvm::ffi::reflection::GlobalDef().def("loopwright.saved_model_format", [] { return kFormat; });
 }
 
 }  // namespace
@@ -186,7 +191,7 @@ std::vector<Tensor> Model::run(const std::vector<Tensor>& inputs) const {
   std::vector<AnyView> arguments;
   for (size_t i = 0; i < inputs.size(); ++i) {
     if (!is_like(inputs[i], state_->inputs[i]))
-      throw std::invalid_argument("input " + state_->inputs[i].name + " has another type or shape than it should have");
+      throw std::invalid_argument("input " + state_->inputs[i].name + " has the wrong type or shape");
     arguments.emplace_back(inputs[i]);
   }
   const Array<Tensor> outputs = state_->program->run(arguments.data(), static_cast<int>(arguments.size()));

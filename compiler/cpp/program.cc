@@ -30,17 +30,17 @@ constexpr size_t kAlignment = 64;
 struct AlignedAllocator {
   void AllocData(DLTensor* tensor) {
     const size_t bytes = std::max<size_t>(tvm::ffi::GetDataSize(*tensor), 1);
-    const size_t whole = (bytes + kAlignment - 1) / kAlignment * kAlignment;
-    tensor->data = std::aligned_alloc(kAlignment, whole);
+    const size_t padded = (bytes + kAlignment - 1) / kAlignment * kAlignment;
+    tensor->data = std::aligned_alloc(kAlignment, padded);
     if (!tensor->data) throw std::bad_alloc();
-    std::memset(tensor->data, 0, whole);
+    std::memset(tensor->data, 0, padded);
   }
   void FreeData(DLTensor* tensor) { std::free(tensor->data); }
 };
 
 bool is_aligned(const Tensor& tensor) { return reinterpret_cast<uintptr_t>(tensor.data_ptr()) % kAlignment == 0; }
 
-// How many threads generated code may use, while it lives.
+// Sets the number of threads of generated code during its lifetime.
 class GeneratedCodeThreads {
  public:
   explicit GeneratedCodeThreads(int threads) : before_(set_generated_code_threads(threads)) {}
@@ -52,10 +52,10 @@ class GeneratedCodeThreads {
   int before_;
 };
 
-// Collects the times of a virtual machine's calls, in their order, over several runs.
+// Records the times of a virtual machine's calls, in order, over several runs.
 class Recorder {
  public:
-  // One call of the instrument: (function, name, whether it is about to run, result, arguments...).
+  // A call of the instrument: (function, name, true before and false after the call, result, arguments...).
   void note(const PackedArgs& args) {
     const Clock::time_point now = Clock::now();
     if (args[2].cast<bool>()) {
@@ -71,7 +71,7 @@ class Recorder {
  private:
   using Clock = std::chrono::steady_clock;
 
-  // Kernels are called with the layers, then the layer's place.
+  // The arguments of a kernel begin with the layers and the index of the layer.
   static int64_t layer_of(const PackedArgs& args) {
     if (args.size() < 6 || !args[4].try_cast<const LayersObj*>()) return -1;
     return args[5].cast<int64_t>();
@@ -82,33 +82,33 @@ class Recorder {
   Clock::time_point started_;
 };
 
-// Puts what a virtual machine's calls hand on to each other on huge pages. It keeps that memory from run to run, and has
-// it from the heap, on pages of 4 KiB.
+// Moves the intermediate tensors of a virtual machine to huge pages. The machine allocates them on the heap, on pages of
+// 4 KiB, and reuses the memory in later runs.
 class HugePages {
  public:
-  // One call of the instrument, as Recorder::note.
+  // A call of the instrument; see Recorder::note.
   void note(const PackedArgs& args) {
     constexpr int kFirst = 4;
-    constexpr size_t kLeast = size_t{1} << 16;
+    constexpr size_t kMinBytes = size_t{1} << 16;
     for (int i = kFirst; i < args.size(); ++i) {
       const auto tensor = args[i].try_cast<DLTensor*>();
       if (!tensor) continue;
       const size_t bytes = tvm::ffi::GetDataSize(**tensor);
       const auto first = reinterpret_cast<uintptr_t>((*tensor)->data);
-      for (uintptr_t at = first / kBytes; bytes >= kLeast && at <= (first + bytes - 1) / kBytes; ++at)
+      for (uintptr_t at = first / kBytes; bytes >= kMinBytes && at <= (first + bytes - 1) / kBytes; ++at)
         pages_.insert(at);
     }
   }
 
-  // What else lies on these pages goes with it. A page that the system has not or refuses stays as it is.
+  // Other data on these pages moves too. If the system cannot collapse a page, the page stays unchanged.
   void collapse() const {
-    constexpr int kCollapse = 25;  // MADV_COLLAPSE, of Linux 6.1 and headers newer than some
+    constexpr int kCollapse = 25;  // MADV_COLLAPSE (Linux 6.1), which older headers do not define
     for (const uintptr_t page : pages_) madvise(reinterpret_cast<void*>(page * kBytes), kBytes, kCollapse);
   }
 
  private:
   static constexpr uintptr_t kBytes = uintptr_t{2} << 20;
-  std::set<uintptr_t> pages_;  // by their number
+  std::set<uintptr_t> pages_;  // page numbers
 };
 
 }  // namespace
@@ -128,10 +128,10 @@ void share_thread_pool() {
                        [](void* reason) { return TVMFFIObjectDecRef(reason); }});
 }
 
-ProgramObj::Machine ProgramObj::make_machine() const {
+ProgramObj::VirtualMachine ProgramObj::make_machine() const {
   const auto function = [](const Module& module, const char* name) {
     const auto found = module->GetFunction(name, true);
-    if (!found) TVM_FFI_THROW(ValueError) << "the program has no function " << name;
+    if (!found) TVM_FFI_THROW(ValueError) << "the executable has no function " << name;
     return *found;
   };
   const Module vm = function(executable_, "vm_load_executable")().cast<Module>();
@@ -140,25 +140,25 @@ ProgramObj::Machine ProgramObj::make_machine() const {
   return {vm, function(vm, "main")};
 }
 
-Array<Tensor> ProgramObj::run_first(Machine& machine, const AnyView* inputs, int count) const {
+Array<Tensor> ProgramObj::run_first(VirtualMachine& machine, const AnyView* inputs, int count) const {
   HugePages pages;
   const Function set_instrument = *machine.module->GetFunction("set_instrument", true);
   set_instrument(Function::FromPacked([&pages](PackedArgs args, Any* result) {
     pages.note(args);
-    *result = int64_t{0};  // go on
+    *result = int64_t{0};  // continue
   }));
   Array<Tensor> outputs = run_on(machine, inputs, count);
   set_instrument(Function(nullptr));
   pages.collapse();
-  machine.settled = true;
+  machine.on_huge_pages = true;
   return outputs;
 }
 
-ProgramObj::Machine ProgramObj::take_machine() const {
+ProgramObj::VirtualMachine ProgramObj::take_machine() const {
   {
     const std::lock_guard<std::mutex> lock(mutex_);
     if (!idle_.empty()) {
-      Machine machine = std::move(idle_.back());
+      VirtualMachine machine = std::move(idle_.back());
       idle_.pop_back();
       return machine;
     }
@@ -167,18 +167,18 @@ ProgramObj::Machine ProgramObj::take_machine() const {
 }
 
 Array<Tensor> ProgramObj::run(const AnyView* inputs, int count) const {
-  Machine machine = take_machine();
-  Array<Tensor> outputs = machine.settled ? run_on(machine, inputs, count) : run_first(machine, inputs, count);
-  // After a failure it is not given back: it may stand in the middle of a run.
+  VirtualMachine machine = take_machine();
+  Array<Tensor> outputs = machine.on_huge_pages ? run_on(machine, inputs, count) : run_first(machine, inputs, count);
+  // After an exception the machine is dropped, because it may be in the middle of a run.
   const std::lock_guard<std::mutex> lock(mutex_);
   idle_.push_back(std::move(machine));
   return outputs;
 }
 
-Array<Tensor> ProgramObj::run_on(const Machine& machine, const AnyView* inputs, int count) const {
+Array<Tensor> ProgramObj::run_on(const VirtualMachine& machine, const AnyView* inputs, int count) const {
   std::vector<AnyView> arguments(inputs, inputs + count);
   std::vector<Tensor> copies;
-  copies.reserve(static_cast<size_t>(count));  // views of them are handed on
+  copies.reserve(static_cast<size_t>(count));  // `arguments` has views of the elements
   for (AnyView& argument : arguments) {
     const Tensor tensor = argument.cast<Tensor>();
     if (is_aligned(tensor) && tensor.IsContiguous()) continue;
@@ -196,11 +196,11 @@ Array<Tensor> ProgramObj::run_on(const Machine& machine, const AnyView* inputs, 
 }
 
 std::vector<CallTimes> ProgramObj::profile(const AnyView* inputs, int count, int64_t runs) const {
-  const Machine machine = make_machine();
+  const VirtualMachine machine = make_machine();
   Recorder recorder;
   const Function instrument = Function::FromPacked([&recorder](PackedArgs args, Any* result) {
     recorder.note(args);
-    *result = int64_t{0};  // go on
+    *result = int64_t{0};  // continue
   });
   (*machine.module->GetFunction("set_instrument", true))(instrument);
   for (int64_t run = 0; run < runs; ++run) {

@@ -1,4 +1,4 @@
-// The program of a model: Relax bytecode and machine code, run on TVM's virtual machine.
+// Programs of models: Relax bytecode and machine code, which TVM's virtual machine runs.
 #pragma once
 
 #include <tvm/ffi/container/array.h>
@@ -15,41 +15,44 @@
 
 namespace loopwright {
 
-// The executable with layers for it. Any number of threads may run one at a time.
+// An executable and its layers. Thread-safe.
 class ProgramObj : public tvm::ffi::Object {
  public:
-  // `executable` is what a VM is made of. Its function main takes the model's inputs and then the layers, and returns
-  // all outputs as an array.
+  // Virtual machines are created from `executable`. Its function main takes the model's inputs and then the layers, and
+  // returns all outputs as an array.
   ProgramObj(tvm::ffi::Module executable, Layers layers) : executable_(executable), layers_(std::move(layers)) {}
 
   const Layers& layers() const { return layers_; }
   const tvm::ffi::Module& executable() const { return executable_; }
 
-  // Arguments and result are those of main, without the layers.
+  // Takes the arguments of main without the layers, and returns its result.
   tvm::ffi::Array<tvm::ffi::Tensor> run(const tvm::ffi::AnyView* inputs, int count) const;
-  // Runs `runs` times and tells what each call took.
+  // Runs the program `runs` times and returns the times of each call.
   std::vector<CallTimes> profile(const tvm::ffi::AnyView* inputs, int count, int64_t runs) const;
 
   TVM_FFI_DECLARE_OBJECT_INFO_FINAL("loopwright.Program", ProgramObj, tvm::ffi::Object);
 
  private:
-  // A virtual machine serves one run at a time.
-  struct Machine {
+  // A virtual machine. It runs once at a time.
+  struct VirtualMachine {
     tvm::ffi::Module module;
     tvm::ffi::Function main;
-    bool settled = false;  // whether what it keeps in memory lies on huge pages
+    bool on_huge_pages = false;  // whether its pooled memory is on huge pages
   };
 
-  Machine make_machine() const;
-  Machine take_machine() const;
-  // As run_on, after which the machine is settled.
-  tvm::ffi::Array<tvm::ffi::Tensor> run_first(Machine& machine, const tvm::ffi::AnyView* inputs, int count) const;
-  tvm::ffi::Array<tvm::ffi::Tensor> run_on(const Machine& machine, const tvm::ffi::AnyView* inputs, int count) const;
+  VirtualMachine make_machine() const;
+  // Returns an idle machine, or a new one.
+  VirtualMachine take_machine() const;
+  // Runs like run_on, and moves the machine's pooled memory to huge pages.
+  tvm::ffi::Array<tvm::ffi::Tensor> run_first(VirtualMachine& machine, const tvm::ffi::AnyView* inputs,
+                                              int count) const;
+  tvm::ffi::Array<tvm::ffi::Tensor> run_on(const VirtualMachine& machine, const tvm::ffi::AnyView* inputs,
+                                           int count) const;
 
   tvm::ffi::Module executable_;
   Layers layers_;
   mutable std::mutex mutex_;
-  mutable std::vector<Machine> idle_;
+  mutable std::vector<VirtualMachine> idle_;
 };
 
 class Program : public tvm::ffi::ObjectRef {
@@ -58,11 +61,11 @@ class Program : public tvm::ffi::ObjectRef {
   TVM_FFI_DEFINE_OBJECT_REF_METHODS_NOTNULLABLE(Program, tvm::ffi::ObjectRef, ProgramObj);
 };
 
-// Has generated code that is loaded from now on run its parallel loops on the kernels' thread pool. To be called when
-// libtvm_runtime is loaded, which would put its own functions in place.
+// Makes generated code that is loaded after this call run its parallel loops on the kernels' thread pool. Must be called
+// after libtvm_runtime is loaded, which registers its own functions.
 void share_thread_pool();
 
-// A tensor on 64-byte boundaries, as generated code wants it.
+// Returns a tensor aligned to 64 bytes, as generated code requires.
 tvm::ffi::Tensor aligned_tensor(tvm::ffi::ShapeView shape, DLDataType dtype);
 
 }  // namespace loopwright

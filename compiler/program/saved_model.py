@@ -31,9 +31,13 @@ from compiler.program.tensor_spec import TensorSpec
 from compiler.workloads.layer import Layer
 from compiler.workloads.target import Target, usable_cores
 
-FORMAT = 3
 MANIFEST, WEIGHTS, PROGRAM = "manifest.json", "weights.bin", "program.so"
 _FLOAT_BYTES = 4
+
+
+def format_version() -> int:
+    """Returns the version of the format, which ``compiler/cpp/model.cc`` defines."""
+    return native.function("saved_model_format")()
 
 
 def described(layers: Iterable[Layer]) -> tuple[list[dict[str, Any]], list[np.ndarray]]:
@@ -71,7 +75,7 @@ def save(
         _link(executable, folder / PROGRAM)
         offsets = _write_weights(folder / WEIGHTS, weights)
         manifest = {
-            "format": FORMAT,
+            "format": format_version(),
             "versions": _versions(),
             "isa": target.isa,
             "threads": target.num_cores,
@@ -104,9 +108,9 @@ def read(path: Path) -> tuple[dict[str, Any], list[np.ndarray]]:
         manifest = json.loads((path / MANIFEST).read_bytes())
     except ValueError as error:
         raise ValueError(f"{path}/{MANIFEST} is broken: {error}") from None
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        found = manifest.get("format") if isinstance(manifest, dict) else None
-        raise ValueError(f"{path} is of format {found}; this version reads format {FORMAT}")
+    found = manifest.get("format") if isinstance(manifest, dict) else None
+    if found != (supported := format_version()):
+        raise ValueError(f"{path} is of format {found}; this version reads format {supported}")
     if manifest.get("digest") != _digest(_canonical({k: v for k, v in manifest.items() if k != "digest"})):
         raise ValueError(f"{path}/{MANIFEST} was changed: its digest differs")
     for name, digest in manifest["digests"].items():

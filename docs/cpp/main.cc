@@ -1,4 +1,4 @@
-// Loads a model that CompiledModel.save() wrote, runs it, and prints what it answers and how long that takes.
+// Loads a saved model, runs it, and prints its inputs, outputs and latency.
 #include <loopwright/model.h>
 
 #include <algorithm>
@@ -24,7 +24,7 @@ void print(const char* what, const TensorSpec& spec) {
 
 bool is_float32(DLDataType dtype) { return dtype.code == kDLFloat && dtype.bits == 32 && dtype.lanes == 1; }
 
-// A float32 input counts 0, 1/256 ... 255/256, 0, 1/256 ...; any other stays zero.
+// Fills a float32 input with 0, 1/256 ... 255/256, 0, 1/256 ...; other inputs are zero.
 Tensor ramp(const TensorSpec& spec) {
   Tensor tensor = Model::tensor(spec);
   if (is_float32(spec.dtype)) {

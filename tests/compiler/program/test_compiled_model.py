@@ -1,4 +1,4 @@
-"""Compiled models at run: what they are given, what they give, from several threads, with other schedules, for long."""
+"""Compiled models at run time: inputs, outputs, threads, schedules, profiles, memory."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ THREADS = min(2, usable_cores())
 
 @pytest.fixture(scope="module")
 def original() -> onnx.ModelProto:
-    """A convolution with work for two threads, a pool, a dense layer, and generated code between and behind them."""
+    """A convolution with work for two threads, a pool, a dense layer, and generated code between and after them."""
     return graph(
         "float[1,8,24,24] x",
         "float[32,8,3,3] w, float[32] b, float[32,10] v, int64[2] shape",
@@ -96,7 +96,7 @@ def test_wrong_inputs(tiny: compiler.CompiledModel, given: Any, error: type[Exce
 
 
 def layouts(x: np.ndarray) -> dict[str, np.ndarray]:
-    """The same elements, elsewhere in memory."""
+    """Returns copies of the array with other layouts and alignments."""
     wide = np.zeros((*x.shape[:-1], 2 * x.shape[-1]), x.dtype)
     wide[..., ::2] = x
     read_only = x.copy()
@@ -110,7 +110,7 @@ def layouts(x: np.ndarray) -> dict[str, np.ndarray]:
         start = -place.ctypes.data % 64 + shift
         there = place[start : start + x.nbytes].view(x.dtype).reshape(x.shape)
         there[...] = x
-        found[f"{shift} bytes behind a cache line"] = there
+        found[f"{shift} bytes after the start of a cache line"] = there
     return found
 
 
@@ -136,7 +136,7 @@ def test_outputs_outlive_later_runs(built: compiler.CompiledModel, inputs: dict[
 
 
 def test_threads_of_python_share_a_model(built: compiler.CompiledModel) -> None:
-    """Every answer is to the bit what one thread alone gets."""
+    """Every output is bitwise equal to that of a single thread."""
     rng = np.random.default_rng(0)
     given = [{"x": rng.standard_normal(built.inputs[0].shape, np.float32)} for _ in range(8)]
     alone = [built.run(x)["y"] for x in given]
@@ -150,7 +150,7 @@ def test_threads_of_python_share_a_model(built: compiler.CompiledModel) -> None:
 # Schedules
 
 
-def test_what_has_no_schedule_is_named(built: compiler.CompiledModel) -> None:
+def test_untuned_layers(built: compiler.CompiledModel) -> None:
     assert [layer.op for layer in built.layers] == ["conv2d", "avg_pool2d", "dense"]
     assert [layer.op for layer in built.untuned] == ["conv2d", "dense"]
     schedules = built.schedules()
@@ -158,7 +158,7 @@ def test_what_has_no_schedule_is_named(built: compiler.CompiledModel) -> None:
     assert all(schedules[place] for place in (0, 2))
 
 
-def test_other_schedules_answer_the_same(built: compiler.CompiledModel, inputs: dict[str, np.ndarray]) -> None:
+def test_other_schedules_compute_the_same(built: compiler.CompiledModel, inputs: dict[str, np.ndarray]) -> None:
     expected = built.run(inputs)["y"]
     default = built.schedules()
     pinned = built.with_schedules({place: schedule for place, schedule in enumerate(default) if schedule})
@@ -175,12 +175,12 @@ def test_other_schedules_answer_the_same(built: compiler.CompiledModel, inputs: 
 
 
 def changed(schedule: Schedule | None) -> Schedule:
-    """Another legal schedule of the dense layer: one row less in a tile."""
+    """Returns another legal schedule of the dense layer, with another width of the register tile."""
     assert schedule is not None
     return Schedule("kernel", {**schedule.values, "nr": 16 if schedule.values["nr"] != 16 else 32})
 
 
-def test_other_threads_answer_the_same(built: compiler.CompiledModel, inputs: dict[str, np.ndarray]) -> None:
+def test_other_threads_compute_the_same(built: compiler.CompiledModel, inputs: dict[str, np.ndarray]) -> None:
     alone = built.with_layers({0: dataclasses.replace(built.layers[0], threads=1)})
     assert [layer.threads for layer in alone.layers[:1]] == [1]
     np.testing.assert_allclose(alone.run(inputs)["y"], built.run(inputs)["y"], rtol=1e-5)
@@ -204,15 +204,15 @@ def test_illegal_schedules(
 
 
 def test_schedules_from_a_function(original: onnx.ModelProto, inputs: dict[str, np.ndarray]) -> None:
-    asked: list[tuple[Workload, Target]] = []
+    looked_up: list[tuple[Workload, Target]] = []
 
     def known(workload: Workload, target: Target) -> Schedule | None:
-        asked.append((workload, target))
+        looked_up.append((workload, target))
         return None
 
     default = compiler.build(original, threads=THREADS, schedules=known)
-    assert [workload.op for workload, _ in asked] == ["conv2d", "dense"]
-    assert [target.num_cores for _, target in asked] == [THREADS, 1], "what is small stays on one thread"
+    assert [workload.op for workload, _ in looked_up] == ["conv2d", "dense"]
+    assert [target.num_cores for _, target in looked_up] == [THREADS, 1], "small layers run on one thread"
     other = changed(default.schedules()[2])
 
     def one(workload: Workload, _target: Target) -> Schedule | None:
@@ -291,7 +291,7 @@ print(resident() - before)
 
 
 def test_runs_leave_nothing_behind(tmp_path: Path) -> None:
-    """A run that kept its 480 bytes of outputs would leave 4.8 MB."""
+    """If every run leaked its 480 bytes of outputs, 4.8 MB would remain."""
     compiler.build(perceptron(rows=24), threads=1).save(tmp_path / "tiny.lw")
     command = [sys.executable, "-c", LEAK, tmp_path / "tiny.lw"]
     grown = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)

@@ -1,4 +1,4 @@
-"""The C++ program of docs/cpp runs a saved model, and answers as Python does."""
+"""The C++ program of docs/cpp loads a saved model and computes the same outputs as Python."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from tests.compiler.models import graph
 pytestmark = pytest.mark.tvm
 
 SOURCE = Path(__file__).resolve().parents[3] / "docs" / "cpp"
-SCRIPTS = Path(sys.executable).parent  # where a virtual environment has cmake and ninja
+SCRIPTS = Path(sys.executable).parent  # contains cmake and ninja in a virtual environment
 
 
 def tool(*names: str) -> str:
-    """The path of the first that there is."""
+    """Returns the path of the first tool that exists."""
     found = [path for name in names if (path := shutil.which(name, path=str(SCRIPTS)) or shutil.which(name))]
     if not found:
-        pytest.skip(f"there is no {' or '.join(names)}")
+        pytest.skip(f"{' or '.join(names)} is not installed")
     return found[0]
 
 
@@ -44,7 +44,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def built() -> compiler.CompiledModel:
-    """With kernels, generated code that is parallel, an integer input, and two outputs."""
+    """A model with kernels, parallel generated code, an integer input and two outputs."""
     return compiler.build(
         graph(
             "float[1,8,40,40] x, int64[2] i",
@@ -66,7 +66,7 @@ def run(program: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run([program, *map(str, arguments)], capture_output=True, text=True, timeout=60)
 
 
-def test_it_answers_as_python_does(program: Path, built: compiler.CompiledModel, saved: Path) -> None:
+def test_outputs_are_those_of_python(program: Path, built: compiler.CompiledModel, saved: Path) -> None:
     done = run(program, saved, 5)
     assert (done.returncode, done.stderr) == (0, "")
     *lines, time = done.stdout.splitlines()
@@ -76,7 +76,7 @@ def test_it_answers_as_python_does(program: Path, built: compiler.CompiledModel,
     expected: list[str | np.ndarray] = ["input x: float32[1, 8, 40, 40]", "input i: int64[2]"]
     expected += ["output y: float32[1, 32, 40, 40]", *answers["y"].reshape(-1)[:8]]
     expected += ["output z: float32[2]", *answers["z"]]
-    # Nine digits tell every float32.
+    # Nine digits identify every float32.
     assert [np.float32(line) if line.startswith(" ") else line for line in lines] == expected
 
 
@@ -91,13 +91,13 @@ def test_wrong_arguments(program: Path, arguments: tuple[str, ...]) -> None:
     ("file", "content", "message"),
     [
         ("manifest.json", None, r"cannot read .*manifest\.json"),
-        ("manifest.json", b"{", r"manifest\.json: is no JSON: .*"),
-        ("manifest.json", b"[]", r"manifest\.json: has something else where an object belongs"),
+        ("manifest.json", b"{", r"manifest\.json: is not valid JSON: .*"),
+        ("manifest.json", b"[]", r"manifest\.json: an object is expected"),
         ("manifest.json", b"{}", r"manifest\.json: has no format"),
-        ("manifest.json", b'{"format": 0}', r"manifest\.json: is of format 0, this version reads format \d+"),
+        ("manifest.json", b'{"format": 0}', r"manifest\.json: is of format 0; this version reads format \d+"),
         ("weights.bin", None, r"cannot read .*weights\.bin"),
-        ("weights.bin", b"", r"manifest\.json: a weight lies outside of weights\.bin"),
-        ("weights.bin", bytes(100), r"manifest\.json: a weight lies outside of weights\.bin"),
+        ("weights.bin", b"", r"manifest\.json: a weight is outside of weights\.bin"),
+        ("weights.bin", bytes(100), r"manifest\.json: a weight is outside of weights\.bin"),
         ("program.so", None, r".*program\.so.*"),
         ("program.so", b"no program", r".*program\.so.*"),
     ],

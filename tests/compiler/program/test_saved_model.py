@@ -1,4 +1,4 @@
-"""Saved models: what comes back, what loading needs, and what is refused."""
+"""Saved models: the round trip, the requirements of loading, and errors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 
 import compiler
 import kernels
-from compiler.program.saved_model import FORMAT, MANIFEST, PROGRAM, WEIGHTS
+from compiler.program.saved_model import MANIFEST, PROGRAM, WEIGHTS, format_version
 from tests.compiler.models import graph, model, perceptron
 from tests.graph_passes import oracle
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.tvm
 
 @pytest.fixture(scope="module")
 def built() -> compiler.CompiledModel:
-    """Every kind of weight, generated code, and an input that is no float32."""
+    """A model with every kind of weight, generated code, and an input that is not float32."""
     attention = (
         " t = Transpose <perm = [0,1,3,2]> (h) d = MatMul (h, t) s = Mul (d, f) p = Softmax <axis = -1> (s)"
         " @ = MatMul (p, h)"
@@ -71,7 +71,7 @@ def assert_equal(answers: Mapping[str, np.ndarray], expected: Mapping[str, np.nd
         np.testing.assert_array_equal(array, expected[name])
 
 
-# What comes back
+# The round trip
 
 
 def test_the_same_to_the_last_bit(built: compiler.CompiledModel, saved: Path, inputs: dict[str, np.ndarray]) -> None:
@@ -81,10 +81,10 @@ def test_the_same_to_the_last_bit(built: compiler.CompiledModel, saved: Path, in
     assert found.schedules() == built.schedules()
     assert [(layer.name, layer.workload) for layer in found.layers] == [(o.name, o.workload) for o in built.layers]
     assert found.module is None
-    assert sorted(path.name for path in saved.parent.iterdir()) == ["model.lw"], "something was left beside it"
+    assert sorted(path.name for path in saved.parent.iterdir()) == ["model.lw"], "saving leaves no other file"
 
 
-def test_the_manifest_says_whose_a_weight_is(built: compiler.CompiledModel, saved: Path) -> None:
+def test_the_manifest_lists_the_uses_of_weights(built: compiler.CompiledModel, saved: Path) -> None:
     manifest = json.loads((saved / MANIFEST).read_text())
     of = {(layer, name): weight for weight in manifest["weights"] for layer, name in weight["layers"]}
     expected = {(place, name): w.shape for place, layer in enumerate(built.layers) for name, w in layer.weights.items()}
@@ -135,7 +135,7 @@ def test_saving_replaces_what_was_saved(copy: Path, inputs: dict[str, np.ndarray
     other.save(copy)
     assert [spec.name for spec in compiler.load(copy).inputs] == ["x"]
     assert compiler.load(copy).inputs[0].shape == (3, 8)
-    assert_equal(before.run(inputs), kept)  # it has what it needs
+    assert_equal(before.run(inputs), kept)  # the loaded model still has its weights
 
 
 @pytest.mark.parametrize("kind", ["a file", "an empty folder", "a full folder"])
@@ -153,7 +153,7 @@ def test_saving_replaces_nothing_else(built: compiler.CompiledModel, tmp_path: P
     assert kind != "a full folder" or (path / "data").read_text() == "precious"
 
 
-# What loading needs
+# Requirements of loading
 
 LOADED = """
 import sys
@@ -187,11 +187,11 @@ def test_loading_needs_no_compiler(saved: Path) -> None:
     assert {"libtvm_runtime.so", "libloopwright_runtime.so", PROGRAM} <= set(libraries.split())
 
 
-# What is refused
+# Errors
 
 
 def write_manifest(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    """Changes the manifest and makes its digest fit again, as whoever wants to be believed would."""
+    """Changes the manifest and updates its digest."""
     manifest = json.loads((folder / MANIFEST).read_text())
     change(manifest)
     manifest.pop("digest")
@@ -200,7 +200,7 @@ def write_manifest(folder: Path, change: Callable[[dict[str, Any]], None]) -> No
     (folder / MANIFEST).write_text(json.dumps(manifest))
 
 
-def assert_refused(folder: Path, error: type[Exception], message: str) -> None:
+def assert_rejected(folder: Path, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message) as raised:
         compiler.load(folder)
     assert type(raised.value) is error
@@ -214,7 +214,7 @@ def test_a_rewritten_manifest_is_read(copy: Path) -> None:
 
 @pytest.mark.parametrize("name", [MANIFEST, WEIGHTS, PROGRAM])
 @pytest.mark.parametrize("damage", ["shortened", "changed", "emptied", "removed", "extended"])
-def test_damage_is_seen(copy: Path, name: str, damage: str) -> None:
+def test_damage_is_detected(copy: Path, name: str, damage: str) -> None:
     path = copy / name
     data = path.read_bytes()
     half = len(data) // 2
@@ -226,17 +226,17 @@ def test_damage_is_seen(copy: Path, name: str, damage: str) -> None:
     }
     path.unlink() if damage == "removed" else path.write_bytes(changed[damage])
     if name != MANIFEST:
-        assert_refused(copy, ValueError, f"{name} is missing or was changed: its digest differs$")
+        assert_rejected(copy, ValueError, f"{name} is missing or was changed: its digest differs$")
     elif damage == "removed":
-        assert_refused(copy, FileNotFoundError, r"is not a saved model: it has no manifest.json$")
+        assert_rejected(copy, FileNotFoundError, r"is not a saved model: it has no manifest.json$")
     else:
-        assert_refused(copy, ValueError, rf"{MANIFEST} (is broken: .*|was changed: its digest differs)$")
+        assert_rejected(copy, ValueError, rf"{MANIFEST} (is broken: .*|was changed: its digest differs)$")
 
 
 def test_no_saved_model(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     for path in (tmp_path, tmp_path / "nothing", tmp_path / "file"):
-        assert_refused(path, FileNotFoundError, r"is not a saved model: it has no manifest.json$")
+        assert_rejected(path, FileNotFoundError, r"is not a saved model: it has no manifest.json$")
 
 
 def nothing(_manifest: dict[str, Any]) -> None:
@@ -256,7 +256,7 @@ def many_threads(manifest: dict[str, Any]) -> None:
 
 
 def other_format(manifest: dict[str, Any]) -> None:
-    manifest["format"] = FORMAT + 1
+    manifest["format"] = format_version() + 1
 
 
 def far_weight(manifest: dict[str, Any]) -> None:
@@ -284,23 +284,23 @@ ISAS = ", ".join(kernels.available_isas())
             rf"^the model was compiled for neon; this CPU supports {ISAS}$",
         ),
         (many_threads, RuntimeError, r"^the model was compiled for 5000 threads; this process may use \d+ cores$"),
-        (other_format, ValueError, rf"is of format {FORMAT + 1}; this version reads format {FORMAT}$"),
+        (other_format, ValueError, r"is of format 4; this version reads format 3$"),
         (far_weight, ValueError, r"weights.bin is too short for its weights$"),
         (unknown_layer, ValueError, r"^layer 0: unknown op 'magic'; there are: attention, .*$"),
         (illegal_schedule, ValueError, r"^layer \d+: .*$"),
     ],
 )
-def test_what_does_not_fit(
+def test_manifests_that_do_not_fit(
     copy: Path, change: Callable[[dict[str, Any]], None], error: type[Exception], message: str
 ) -> None:
     write_manifest(copy, change)
-    assert_refused(copy, error, message)
+    assert_rejected(copy, error, message)
 
 
 @pytest.mark.parametrize("text", ["[]", "null", "{}", '{"format": null}', '{"format": "1"}'])
 def test_other_json(copy: Path, text: str) -> None:
     (copy / MANIFEST).write_text(text)
-    assert_refused(copy, ValueError, rf"is of format .*; this version reads format {FORMAT}$")
+    assert_rejected(copy, ValueError, r"is of format .*; this version reads format 3$")
 
 
 @pytest.mark.parametrize("name", ["../elsewhere", "/etc/passwd", "program.so/../../elsewhere"])
@@ -309,10 +309,10 @@ def test_names_lead_nowhere_else(copy: Path, name: str) -> None:
     elsewhere.write_text("")
     digest = hashlib.sha256(b"").hexdigest()
     write_manifest(copy, lambda manifest: manifest["digests"].update({name: digest}))
-    assert_refused(copy, ValueError, "is missing or was changed: its digest differs$")
+    assert_rejected(copy, ValueError, "is missing or was changed: its digest differs$")
 
 
 def test_every_file_needs_its_digest(copy: Path) -> None:
     write_manifest(copy, lambda manifest: manifest["digests"].pop(PROGRAM))
     (copy / PROGRAM).write_bytes(b"")
-    assert_refused(copy, ValueError, f"{PROGRAM}")
+    assert_rejected(copy, ValueError, f"{PROGRAM}")

@@ -1,4 +1,4 @@
-// Compiled models: load one and run it.
+// Compiled models: loading and running.
 #pragma once
 
 #include <tvm/ffi/container/array.h>
@@ -17,29 +17,29 @@ struct TensorSpec {
   std::vector<int64_t> shape;
 };
 
-// Seconds of one call of a model's program, in each of several runs.
+// The seconds of one call of a model's program in each of several runs.
 struct CallTimes {
   std::string function;
-  int64_t layer;  // among the manifest's "layers"; -1 where the function is no kernel of ours
+  int64_t layer;  // index in the manifest's "layers"; -1 for generated code
   std::vector<double> secs;
 };
 
-// A model ready to run on this CPU. Copies share one model.
+// A model ready to run on this CPU. Copies share the model.
 class Model {
  public:
-  // Reads the folder that CompiledModel.save() wrote. libtvm_runtime must be linked or loaded. Throws
-  // std::runtime_error where a file is missing or broken, or this CPU lacks the ISA that the model was compiled for.
-  // The files are taken as they are: it is Python's load() that compares their digests.
+  // Reads a folder that CompiledModel.save() wrote. libtvm_runtime must be linked or loaded. Throws std::exception if a
+  // file is missing or broken, or if this CPU does not support the model's ISA. Does not compare the digests of the
+  // files; Python's load() does.
   static Model load(const std::string& folder);
 
-  // In the order in which run() takes and returns them.
+  // The tensors that run() takes and returns, in order.
   const std::vector<TensorSpec>& inputs() const;
   const std::vector<TensorSpec>& outputs() const;
 
-  // A new tensor for an input, zeros at first.
+  // Returns a new tensor of zeros for an input.
   static tvm::ffi::Tensor tensor(const TensorSpec& spec);
 
-  // Safe to call from several threads at once. Throws std::exception where an input is not as inputs() says.
+  // Thread-safe. Throws std::exception if an input does not have the type and shape in inputs().
   std::vector<tvm::ffi::Tensor> run(const std::vector<tvm::ffi::Tensor>& inputs) const;
 
  private:
