@@ -1,5 +1,5 @@
-"""``pytest tests/compiler --hypothesis-profile=thorough``: more random networks, as for the graph passes."""
+"""Registers the hypothesis profile ``thorough``, which runs more random networks, as in tests/graph_passes."""
 
 import importlib
 
-importlib.import_module("tests.graph_passes.conftest")  # which registers the profile
+importlib.import_module("tests.graph_passes.conftest")  # registers the profile

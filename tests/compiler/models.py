@@ -1,4 +1,4 @@
-"""Small models of the compiler's tests, and how far their answers may lie from ONNX Runtime's."""
+"""Small models for the tests of the compiler, and the comparison with ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ __all__ = ["assert_answers", "built", "graph", "kernels_of", "model", "perceptro
 
 
 def graph(inputs: str, weights: str, statements: Mapping[str, str], opset: int = 18, **arrays: Any) -> onnx.ModelProto:
-    """One model that answers many small questions: each statement's key is a float32 output, whose shape is inferred.
+    """Returns a model with one float32 output per statement, named by the statement's key. Shapes are inferred.
 
-    A statement is in ONNX's text format, with ``@`` for the output's name, also where names of its own begin. Weights
-    are the arrays given by their names, else seeded normal values.
+    A statement is in ONNX's text format. ``@`` stands for the output's name, which must also be the prefix of names
+    that are local to the statement. Weights are the arrays of that name, or else seeded normal values.
     """
     body = " ".join(statement.replace("@", name) for name, statement in statements.items())
     outputs = ", ".join(f"float[] {name}" for name in statements)
@@ -43,7 +43,7 @@ def graph(inputs: str, weights: str, statements: Mapping[str, str], opset: int =
 
 
 def perceptron(rows: int = 3) -> onnx.ModelProto:
-    """Two dense layers, ReLU between them, and a softmax that no kernel's epilogue has."""
+    """Two dense layers with ReLU between them, and a Softplus, which no kernel supports as an epilogue."""
     return model(
         f"g (float[{rows},8] x) => (float[{rows},5] y) <float[8,16] w, float[16] b, float[16,5] v>"
         "{ a = MatMul (x, w) c = Add (a, b) d = Relu (c) e = MatMul (d, v) f = Softplus (e) y = Neg (f) }"
@@ -51,7 +51,7 @@ def perceptron(rows: int = 3) -> onnx.ModelProto:
 
 
 def kernels_of(built: compiler.CompiledModel) -> Counter[str]:
-    """How many calls of each kernel a run makes; layers that are the same are one layer with several calls."""
+    """Returns the number of calls of each kernel in a run. Equal layers are one layer with several calls."""
     return Counter(layer.op for layer in built.layers for _ in range(layer.calls))
 
 
@@ -61,14 +61,14 @@ def built(
     input_shapes: Mapping[str, Sequence[int]] | None = None,
     **options: Any,
 ) -> compiler.CompiledModel:
-    """The model compiled for one thread without Winograd's algorithms, after its answers were compared."""
+    """Returns the model compiled for one thread without fast algorithms, after comparing its outputs."""
     found = compiler.build(original, input_shapes, **{"threads": 1, "fast_algorithms": False, **options})
     assert_answers(found, original, oracle.random_inputs(original, seed=1) if inputs is None else inputs)
     return found
 
 
 def assert_answers(found: compiler.CompiledModel, original: onnx.ModelProto, inputs: Mapping[str, np.ndarray]) -> None:
-    """Each output as ONNX Runtime has it, within what rounding explains (see ``oracle.answers_and_tolerances``)."""
+    """Compares each output with ONNX Runtime's, within the bounds of ``oracle.answers_and_tolerances``."""
     expected, allowed = oracle.answers_and_tolerances(original, inputs)
     answers = found.run(inputs)
     assert list(answers) == [output.name for output in original.graph.output]

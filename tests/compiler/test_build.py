@@ -1,4 +1,4 @@
-"""Compiled models answer as ONNX Runtime does: single layers of every kind, and what our kernels leave to TVM."""
+"""Compiled models compute the same outputs as ONNX Runtime: layers of every kind, and nodes that are left to TVM."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.tvm
 
 
 def activation(name: str, x: str) -> str:
-    """Statements that compute an activation of ``x`` with some numbers for its attributes."""
+    """Returns statements that compute an activation of ``x`` with given attributes."""
     body = ACTIVATIONS[name].body
     for attribute, number in {"min": -0.5, "max": 0.75, "alpha": 0.2, "beta": 0.4}.items():
         body = body.replace(f"@{attribute}", str(number))
@@ -61,15 +61,15 @@ def test_convolutions(threads: int) -> None:
     assert kernels_of(found) == {"conv2d": 15}
 
 
-def test_activations_behind_convolutions() -> None:
-    """Those that the kernels lack follow as generated code."""
+def test_activations_after_convolutions() -> None:
+    """Generated code computes the activations that the kernels do not support."""
     statements = {name: f"@x = Conv <pads = [1,1,1,1]> (x, w, b) {activation(name, '@x')}" for name in ACTIVATIONS}
     found = built(graph("float[1,4,6,5] x", "float[8,4,3,3] w, float[8] b", statements))
     assert kernels_of(found) == {"conv2d": len(ACTIVATIONS)}
     assert {layer.attributes["activation"] for layer in found.layers} == {*KERNEL_ACTIVATIONS, None}
 
 
-def test_activations_behind_products() -> None:
+def test_activations_after_products() -> None:
     statements = {name: f"@x = Gemm (x, w, b) {activation(name, '@x')}" for name in ACTIVATIONS}
     residual = "@m = MatMul (x, w) @n = Add (@m, b) @x = Add (@n, r) " + activation("gelu_tanh", "@x")
     found = built(graph("float[5,6] x, float[5,7] r", "float[6,7] w, float[7] b", {**statements, "residual": residual}))
@@ -125,7 +125,7 @@ def test_matmul() -> None:
 
 @pytest.mark.parametrize(("opset", "kernels"), [(11, 6), (13, 3)])
 def test_softmax(opset: int, kernels: int) -> None:
-    """Older opsets flatten the axes from ``axis`` on."""
+    """Before opset 13, Softmax flattens the axes from ``axis`` on."""
     statements = {
         "default": "@ = Softmax (x)",
         "last": "@ = Softmax <axis = 3> (x)",
@@ -180,7 +180,7 @@ def test_means() -> None:
 
 
 def test_reductions() -> None:
-    """By generated code, of lengths that are no multiples of a vector's."""
+    """In generated code, with lengths that are not multiples of the vector length."""
     statements = {
         "sums": "@a = Sigmoid (x) @ = ReduceSum (@a, space)",
         "largest": "@ = ReduceMax (x, space)",
@@ -194,7 +194,7 @@ def test_reductions() -> None:
 
 
 def test_pools() -> None:
-    """Behind a convolution, so that images have their channels last."""
+    """After a convolution, which makes images channels-last."""
     pools = {
         "max": "MaxPool <kernel_shape = [3,3]>",
         "max_strided": "MaxPool <kernel_shape = [3,2], strides = [2,2], pads = [1,0,1,1]>",
@@ -213,13 +213,13 @@ def test_pools() -> None:
     }
     statements = {name: f"@c = Conv (x, w) @ = {pool} (@c)" for name, pool in pools.items()}
     found = built(graph("float[2,4,10,8] x", "float[8,4,1,1] w", statements, opset=12))
-    assert kernels_of(found)["max_pool2d"] == 6  # TVM has ceil_mode windows beside the image
+    assert kernels_of(found)["max_pool2d"] == 6  # TVM computes ceil_mode windows that begin beyond the image
     assert kernels_of(found)["avg_pool2d"] == 3
     assert kernels_of(found)["avg_pool2d_with_pads"] == 2
 
 
 def test_resized_images() -> None:
-    """With channels last between convolutions, and as they come."""
+    """Channels-last images between convolutions, and an image that is an input."""
     half = 'Resize <coordinate_transformation_mode = "half_pixel"'
     kinds = {
         "nearest": (f'{half}, mode = "nearest">', "scales"),
@@ -251,20 +251,20 @@ def test_resized_images() -> None:
     assert text.count('layout="NCHW"') == 1
 
 
-def test_other_outputs_of_layers_are_refused() -> None:
+def test_other_outputs_of_layers_are_unsupported() -> None:
     pool = model(
         "g (float[1,4,8,8] x) => (float[1,8,4,4] y, int64[1,8,4,4] i) <float[8,4,1,1] w>"
         "{ c = Conv (x, w) y, i = MaxPool <kernel_shape = [2,2], strides = [2,2]> (c) }"
     )
     norm = model("g (float[3,4] x) => (float[3,4] y, float[3,1] m) <float[4] g> { y, m = LayerNormalization (x, g) }")
-    for refused, operator in ((pool, "MaxPool"), (norm, "LayerNormalization with outputs beside its first")):
+    for original, operator in ((pool, "MaxPool"), (norm, "LayerNormalization with more than its first output")):
         with pytest.raises(ValueError, match=f"^[^\n]*{operator}[^\n]*opset 18[^\n]*$"):
-            compiler.build(refused, threads=1)
+            compiler.build(original, threads=1)
 
 
 @pytest.mark.parametrize("mask", [None, (1, 1, 1, 6), (2, 1, 5, 6), (1, 3, 5, 6), (6,), (5, 1)])
 def test_attention(mask: tuple[int, ...] | None) -> None:
-    """q, k and v with their heads first; and as columns of a projection, from where they are transposed."""
+    """q, k and v with heads first, and as transposed columns of a projection."""
     hidden = "@m = Add (@s, mask) @p = Softmax <axis = -1> (@m)" if mask else "@p = Softmax <axis = -1> (@s)"
     masks: dict[str, Any] = {}
     if mask:
@@ -301,7 +301,7 @@ def test_attention(mask: tuple[int, ...] | None) -> None:
 
 
 def test_outputs_of_every_kind() -> None:
-    """Inputs, constants, views and the same value twice, each in memory of its own."""
+    """Inputs, constants, views and repeated values, each in separate memory."""
     original = model(
         "g (float[3,4] x) => (float[3,4] x, float[3,4] same, float[12] flat, float[3,4] k, float[12] flat_k,"
         " float[3,5] y, float[3,5] y2, float[15] flat_y) <float[3,4] k, float[4,5] w, int64[1] all>"
@@ -321,7 +321,7 @@ def test_outputs_of_every_kind() -> None:
 
 
 def test_constants_as_outputs() -> None:
-    """Sizes that the passes have computed, and numbers that nodes hold."""
+    """Sizes that passes compute, and the attributes of Constant nodes."""
     found = built(
         model(
             "g (float[3,4] x) => (int64[2] size, float f, float[2] fs, int64 i, int64[3] ints, float[3,4] y)"
@@ -338,7 +338,7 @@ def test_models_without_any_kernel() -> None:
 
 
 def test_names_that_tvm_changes() -> None:
-    """To the same name, and in another order than inputs are given in."""
+    """Names that TVM changes to the same name, and inputs in another order."""
     original = model("g (float[3,4] x_1, float[3,4] x_2) => (float[3,4] y) { y = Sub (x_1, x_2) }")
     original.graph.input[0].name, original.graph.input[1].name = original.graph.node[0].input[:] = ["a/b", "a.b"]
     original.graph.output[0].name = original.graph.node[0].output[0] = "a:b"
@@ -373,6 +373,8 @@ def test_products_of_other_types() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "string"])
-def test_types_that_numpy_lacks_are_refused(dtype: str) -> None:
-    with pytest.raises(ValueError, match=r"^x is \w+; a model's inputs and outputs may be float32, float16, .*uint64$"):
+def test_types_that_numpy_does_not_support(dtype: str) -> None:
+    with pytest.raises(
+        ValueError, match=r"^x is \w+; a model's inputs and outputs must be float32, float16, .*uint64$"
+    ):
         compiler.build(model(f"g ({dtype}[3,4] x) => ({dtype}[3,4] y) {{ y = Identity (x) }}"), threads=1)

@@ -1,4 +1,4 @@
-"""The two ways to go on in TVM: with the optimized graph alone, or with the compiled model's own module."""
+"""Further work in TVM: with the optimized graph alone, and with the module of a compiled model."""
 
 from __future__ import annotations
 
@@ -45,19 +45,19 @@ def virtual_machine(executable: Any) -> Any:
     return relax.VirtualMachine(executable, cpu)
 
 
-def test_the_optimized_graph_goes_on_alone(original: onnx.ModelProto, inputs: dict[str, np.ndarray]) -> None:
+def test_tvm_compiles_the_optimized_graph(original: onnx.ModelProto, inputs: dict[str, np.ndarray]) -> None:
     import tvm
     from tvm import relax
     from tvm.relax.frontend.onnx import from_onnx
 
     optimized = graph_passes.optimize(original, input_shapes={"x": (1, 4, 9, 9)})
-    frontend: Any = from_onnx  # TVM's own annotation asks for a graph
+    frontend: Any = from_onnx  # TVM annotates the parameter as a graph
     machine = virtual_machine(relax.build(frontend(graph_passes.inline(optimized.model)), "llvm"))
     answer = machine["main"](tvm.runtime.tensor(inputs["x"]))
     assert_same(original, inputs, answer.numpy())
 
 
-def test_the_module_is_built_anew(original: onnx.ModelProto, inputs: dict[str, np.ndarray]) -> None:
+def test_the_module_can_be_built_by_tvm(original: onnx.ModelProto, inputs: dict[str, np.ndarray]) -> None:
     import tvm
     from tvm import relax
 

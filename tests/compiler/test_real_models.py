@@ -1,4 +1,4 @@
-"""Real networks, compiled, answer as ONNX Runtime does."""
+"""Compiled real networks compute the same outputs as ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from tests.graph_passes import oracle
 
 pytestmark = pytest.mark.tvm
 
-# Those that together have every kind of layer, and compile in seconds; --hypothesis-profile=thorough takes all.
+# Networks that have every kind of layer and compile in seconds. --hypothesis-profile=thorough runs all networks.
 FEW = ("resnet50", "shufflenet", "squeezenet", "direction-classifier", "mnist-cnn")
-# Of the output's largest magnitude; Winograd's transforms round more than a sum does.
-SUMS, WINOGRAD = 2e-5, 1e-4
+# Relative to the output's largest magnitude. Winograd's transforms round more than a plain sum.
+DIRECT, WINOGRAD = 2e-5, 1e-4
 
 
 def largest_error(found: compiler.CompiledModel, inputs: Mapping[str, np.ndarray], expected: list[np.ndarray]) -> float:
@@ -33,9 +33,9 @@ def largest_error(found: compiler.CompiledModel, inputs: Mapping[str, np.ndarray
 
 @pytest.mark.parametrize("name", [name for name, model in models.MODELS.items() if model.small])
 def test_a_real_network(name: str) -> None:
-    """Without and with Winograd's algorithms, on one thread and on two."""
+    """Without and with Winograd's algorithm, on one thread and on two."""
     if name not in FEW and settings.default is not settings.get_profile("thorough"):
-        pytest.skip("compiling it takes ten seconds: --hypothesis-profile=thorough does")
+        pytest.skip("compilation takes ten seconds; run with --hypothesis-profile=thorough")
     if reason := models.missing(name):
         pytest.skip(reason)
     published: onnx.ModelProto = models.load(name)
@@ -43,11 +43,11 @@ def test_a_real_network(name: str) -> None:
     inputs = models.random_inputs(published, shapes, seed=1)
     expected = oracle.run(published, inputs)
     found = compiler.build(published, shapes, threads=2, fast_algorithms=False)
-    assert largest_error(found, inputs, expected) <= SUMS
+    assert largest_error(found, inputs, expected) <= DIRECT
     alone = found.with_layers(
         {place: dataclasses.replace(layer, threads=1) for place, layer in enumerate(found.layers)}
     )
-    assert largest_error(alone, inputs, expected) <= SUMS
+    assert largest_error(alone, inputs, expected) <= DIRECT
     fast_algorithms = {
         place: dataclasses.replace(layer, attributes={**layer.attributes, "fast_algorithms": True})
         for place, layer in enumerate(found.layers)

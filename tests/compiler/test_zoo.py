@@ -1,4 +1,4 @@
-"""The random networks of the graph passes' tests, compiled, answer as ONNX Runtime does."""
+"""The random networks of the tests of graph_passes, compiled, compute the same outputs as ONNX Runtime."""
 
 from __future__ import annotations
 

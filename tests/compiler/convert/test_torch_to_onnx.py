@@ -1,4 +1,4 @@
-"""Modules of PyTorch, exported and compiled, answer as PyTorch does; and what cannot be exported is refused."""
+"""Exported and compiled PyTorch modules compute the same outputs as PyTorch; errors of the export."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ else:
 
 
 class Residual(nn.Module):
-    """Convolutions, each normalised, and a shortcut."""
+    """Convolutions with batch normalization, and a shortcut."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class Residual(nn.Module):
 
 
 class Block(nn.Module):
-    """Attention, a hidden layer with gelu, normalisations and dropout."""
+    """Attention, a hidden layer with gelu, layer normalization and dropout."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class Two(nn.Module):
 
 
 class Branch(nn.Module):
-    """What is computed depends on what an element is."""
+    """A data-dependent branch."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x + 1 if x.sum() > 0 else x - 1
@@ -99,7 +99,7 @@ def answers(module: nn.Module, inputs: Sequence[torch.Tensor]) -> list[np.ndarra
 @pytest.mark.tvm
 @pytest.mark.parametrize("name", MODULES)
 def test_answers(name: str) -> None:
-    """Both float32 answers lie near that in float64: ours at most some times as far as PyTorch's."""
+    """Both float32 outputs are close to the float64 output. Our error is at most 16 times PyTorch's."""
     torch.manual_seed(0)
     make, shapes = MODULES[name]
     module = make().eval()
@@ -153,7 +153,7 @@ def test_one_tensor_needs_no_sequence() -> None:
     ],
     ids=["no inputs", "too few", "an unknown name", "a branch", "a failure"],
 )
-def test_refusals_are_one_line(module: Callable[[], nn.Module], inputs: Any, message: str) -> None:
+def test_errors_are_one_line(module: Callable[[], nn.Module], inputs: Any, message: str) -> None:
     if isinstance(inputs, list):
         inputs = [torch.ones(2, 8) for _ in inputs]
     with pytest.raises(ValueError, match=message) as caught:
@@ -161,8 +161,8 @@ def test_refusals_are_one_line(module: Callable[[], nn.Module], inputs: Any, mes
     assert "\n" not in str(caught.value)
 
 
-def test_example_inputs_are_refused_for_other_models() -> None:
-    with pytest.raises(ValueError, match="for modules of PyTorch; the model is of type str"):
+def test_example_inputs_for_other_models_are_an_error() -> None:
+    with pytest.raises(ValueError, match="for PyTorch modules only; the model is of type str"):
         compiler.build("model.onnx", example_inputs=[torch.ones(1)])
 
 

@@ -1,4 +1,4 @@
-"""Generic schedules against ONNX Runtime and float64, on one thread and on two; and what they leave alone."""
+"""Generic schedules against ONNX Runtime and float64, on one thread and on two, and unscheduled functions."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ CASES = {
 
 @cache
 def model() -> onnx.ModelProto:
-    """All cases side by side: one module compiles faster than as many as there are cases."""
+    """Returns one module with all cases, which compiles faster than one module per case."""
     nodes, inputs, outputs, constants = [], [], [], []
     for name, case in CASES.items():
         parsed = onnx.parser.parse_graph(f"{name} (float[1] unused) => (float[1] y) {{ {case.nodes} }}")
@@ -188,7 +188,7 @@ def test_as_onnx_runtime(name: str, threads: int) -> None:
     answer, wanted = answers(threads)[name], expected()[name]
     assert answer.shape == wanted.shape
     assert answer.dtype == wanted.dtype
-    # Each of the two runtimes rounds a sum as often as it has terms, and what stands around it a few times.
+    # Each of the two runtimes rounds a sum once per term, and the operations around it a few times.
     tolerance = 2 * EPSILON * (CASES[name].terms + 8) * np.abs(wanted).max() if wanted.dtype == np.float32 else 0
     assert np.abs(answer.astype(np.float64) - wanted).max() <= tolerance
 
@@ -215,7 +215,7 @@ def test_functions_over_their_whole_range(name: str, isa: str) -> None:
     with np.errstate(over="ignore"):
         wanted = exact[name](inputs.astype(np.float64))
         wanted[wanted > np.finfo(np.float32).max] = np.inf
-    # Below the smallest normal number, float32 has fewer digits than that.
+    # Subnormal float32 numbers have fewer digits.
     np.testing.assert_allclose(answer, wanted, rtol=1e-6, atol=float(np.finfo(np.float32).tiny))
 
 
@@ -280,4 +280,6 @@ def test_memory_is_planned_and_foreign_calls_stay() -> None:
     module = one_operator(chain, (64, 64))
     lowered = generic_schedule.relax_pipeline(Target.from_host())(module).script()
     assert '"a.function"' in lowered
-    assert lowered.count("R.vm.alloc_storage") == 3  # eight intermediate results in turn in two, and the answer
+    assert (
+        lowered.count("R.vm.alloc_storage") == 3
+    )  # two alternating buffers for eight intermediate results, and the output

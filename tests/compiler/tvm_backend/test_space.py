@@ -1,4 +1,4 @@
-"""The TVM space: what it offers is what TVM does, and every program's answer is right."""
+"""The TVM space: TVM takes the decisions of every schedule, and every program computes correct outputs."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_convolutions(
     c, o = (groups * count for count in channels)
     try:
         workload = Workload.conv2d(2, *sizes, c, o, kernel, stride, pads, dilation, groups, epilogue=epilogue)
-    except ValueError:  # the kernel does not fit
+    except ValueError:  # the window does not fit the image
         assume(False)
         raise
     space = spaces_tvm.TvmSpace(workload, one_core(isa))
@@ -142,7 +142,7 @@ def test_tvm_takes_every_choice_as_it_is() -> None:
     (sketch,) = sketches.generate(module, codegen.tvm_target(space.target), 1, space.target.lanes)
     names = [d.name for d in space.decisions]
     for values in itertools.product(*(d.choices for d in space.decisions)):
-        sketch.apply(module, dict(zip(names, values, strict=True)))  # raises where TVM takes another decision
+        sketch.apply(module, dict(zip(names, values, strict=True)))  # raises if TVM takes another decision
 
 
 @pytest.mark.parametrize("tile", [(2, 1, 3), (1, 1, 5), (3, 2, 1)])
@@ -265,7 +265,7 @@ def lowered(isa: str | None = None) -> Any:
 
 
 def machine_code(isa: str) -> tuple[str, str]:
-    """The instructions that compute a matrix product, and those that pack its weights."""
+    """Returns the instructions that compute a matrix product, and those that pack its weights."""
     assembly = lowered(isa).module.inspect_source("asm")
     main, pack = (
         re.search(rf"^{name}_compute_:(.*?)\.Lfunc_end", assembly, re.M | re.S) for name in ("main", "pack_weight")
@@ -306,7 +306,7 @@ def test_the_code_is_of_the_isa(isa: str, fma: str, absent: str) -> None:
 def test_accumulators_stay_in_registers() -> None:
     isa = kernels.available_isas()[0]
     main, _ = machine_code(isa)
-    straight = re.split(r"^\.LBB.*:|^\s+j\w+\s.*$", main, flags=re.M)  # pieces without a jump
+    straight = re.split(r"^\.LBB.*:|^\s+j\w+\s.*$", main, flags=re.M)  # straight-line code
     loop = max(straight, key=lambda piece: len(re.findall("vfmadd|mul[ps]s", piece)))
     assert re.search("vfmadd|mul[ps]s", loop)
     assert not re.findall(r"mov[au]?ps\s+%[xyz]mm\d+, .*\(", loop), "the reduction's loop stores a vector"

@@ -1,4 +1,4 @@
-"""Activations over their whole range, and how far products are padded."""
+"""Activations over their entire range, and the padding of products."""
 
 from __future__ import annotations
 
@@ -55,7 +55,10 @@ def test_products_are_padded_to_what_can_be_tiled(
     [
         (Workload.conv2d(2, 14, 14, 64, 64, 3, padding=1), (2, 14, 14, 64)),
         (Workload.conv2d(1, 149, 149, 8, 33, 3, padding=1), (1, 149, 150, 48)),  # 149 is a prime
-        (Workload.conv2d(1, 14, 14, 24, 24, 3, padding=1, groups=24), (1, 14, 14, 24)),  # a group more has no input
+        (
+            Workload.conv2d(1, 14, 14, 24, 24, 3, padding=1, groups=24),
+            (1, 14, 14, 24),
+        ),  # another group would have no input
     ],
     ids=str,
 )

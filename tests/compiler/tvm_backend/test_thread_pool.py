@@ -28,7 +28,7 @@ Function = Callable[..., Any]
 
 
 def in_parallel(value: Function) -> Any:
-    """A compiled function that fills a vector of 64 elements with ``value(index)``, its loop shared by threads."""
+    """Compiles a function that fills a vector of 64 elements with ``value(index)`` in a parallel loop."""
     out = te.compute((64,), value, name="out")
     schedule = s_tir.Schedule(te.create_prim_func([out]))
     schedule.parallel(schedule.get_loops(schedule.get_sblock("out"))[0])
@@ -37,7 +37,7 @@ def in_parallel(value: Function) -> Any:
 
 @pytest.fixture(scope="module")
 def who_runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Function]:
-    """Functions that tell which thread each element comes from: compiled in this process, and read from a file."""
+    """Functions that store the thread of each element: compiled in this process, and loaded from a file."""
 
     def thread(_: Any) -> Any:
         time_for_others_to_begin = tirx.call_extern("int32", "usleep", 300).astype("uint64")  # it returns 0
@@ -61,8 +61,8 @@ def operating_system_threads() -> set[str]:
 
 
 @pytest.mark.parametrize("origin", ["compiled", "read"])
-def test_tvm_makes_no_threads_of_its_own(who_runs: dict[str, Function], origin: str) -> None:
-    """Three threads: more than TVM's own pool would have been used for by any other test."""
+def test_tvm_creates_no_threads(who_runs: dict[str, Function], origin: str) -> None:
+    """Uses three threads, more than any other test would have started in TVM's own pool."""
     layer = kernels.Dense(np.ones((64, 64), np.float32), threads=3)
     layer(np.ones((64, 64), np.float32))
     before = operating_system_threads()
@@ -78,7 +78,7 @@ def test_the_number_of_threads_is_the_program_s(who_runs: dict[str, Function]) -
 
 
 def test_the_reason_of_a_failure_comes_from_any_thread() -> None:
-    """The last element's share is not the caller's."""
+    """Another thread than the caller computes the last element."""
 
     def fail_last(index: Any) -> Any:
         return tirx.call_packed("tests.fail_at_63", index)
@@ -86,7 +86,7 @@ def test_the_reason_of_a_failure_comes_from_any_thread() -> None:
     @tvm.register_global_func("tests.fail_at_63", override=True)
     def _(index: int) -> int:
         if index == 0:
-            time.sleep(0.01)  # for the other shares to begin on other threads
+            time.sleep(0.01)  # so that other threads start the other tasks
         if index == 63:
             raise ValueError("not 63")
         return index

@@ -1,4 +1,4 @@
-"""Tilings against brute force; which tiled blocks are legal, and that defaults are."""
+"""Tilings against brute force, legality of tiled blocks, and legality of defaults."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_the_longest_vector(size: int, lanes: int, longest: int) -> None:
         ({"tile_m": (8, 8, 8), "tile_n": (16, 1, 32), "tile_k": (128, 4)}, True),
         ({"tile_m": (8, 4, 16), "tile_n": (16, 1, 32), "tile_k": (128, 4)}, False),  # 32 accumulators of 32 registers
         ({"tile_m": (64, 2, 4), "tile_n": (16, 2, 16), "tile_k": (128, 4)}, False),  # 4 accumulators hide no latency
-        ({"tile_m": (128, 1, 4), "tile_n": (8, 1, 64), "tile_k": (32, 16)}, True),  # 256 FMAs without a jump
+        ({"tile_m": (128, 1, 4), "tile_n": (8, 1, 64), "tile_k": (32, 16)}, True),  # 256 FMAs in straight-line code
         ({"tile_m": (32, 1, 16), "tile_n": (32, 1, 16), "tile_k": (32, 16)}, True),
     ],
 )
