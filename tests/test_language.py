@@ -20,7 +20,26 @@ ROOT = Path(__file__).resolve().parent.parent
 SUFFIXES = {".cc", ".cmake", ".h", ".in", ".md", ".py", ".pyi", ".sh", ".toml", ".txt", ".yaml", ".yml"}
 NAMES = {"Makefile", "run"}
 # Folders and files whose text has been rewritten. The others are not searched yet.
-FINISHED: tuple[str, ...] = ("tests/test_language.py",)
+FINISHED: tuple[str, ...] = (
+    "compiler/build.py",
+    "compiler/convert",
+    "compiler/cpp/include",
+    "compiler/cpp/model.cc",
+    "compiler/cpp/program.cc",
+    "compiler/cpp/program.h",
+    "compiler/lowering",
+    "compiler/program",
+    "compiler/tvm_backend",
+    "docs/compiler.md",
+    "docs/cpp",
+    "tests/compiler/convert",
+    "tests/compiler/lowering",
+    "tests/compiler/models.py",
+    "tests/compiler/program",
+    "tests/compiler/test_build.py",
+    "tests/compiler/test_module.py",
+    "tests/test_language.py",
+)
 
 # A regular expression for whole words, and what to write instead. Letter case is ignored. An underscore counts as a
 # space, so identifiers match too, and so does a line break, also within a comment.
@@ -68,7 +87,7 @@ class Allowed(NamedTuple):
     reason: str
 
 
-ALLOWED: tuple[Allowed, ...] = ()
+ALLOWED: tuple[Allowed, ...] = (Allowed("compiler/program/saved_model.py", "tell", "method of Python's files"),)
 
 
 class Found(NamedTuple):

@@ -18,7 +18,7 @@ def share() -> None:
     was registered last under their names.
 
     Raises:
-        RuntimeError: the FFI refuses a function.
+        RuntimeError: the FFI rejects a function.
     """
     ffi = ctypes.CDLL(libinfo.find_libtvm_ffi())
     register = ffi.TVMFFIEnvModRegisterContextSymbol
@@ -29,7 +29,7 @@ def share() -> None:
         ("__TVMBackendParallelBarrier", functions.parallel_barrier),
     ):
         if register(name.encode(), function) != 0:
-            raise RuntimeError(f"TVM refuses a {name}")
+            raise RuntimeError(f"TVM rejects {name}")
     kernels.set_failure_reasons(
         take=_address(ffi.TVMFFIErrorMoveFromRaised),
         put=_address(ffi.TVMFFIErrorSetRaised),
