@@ -29,6 +29,7 @@ def build(
     fast_algorithms: bool = True,
     chains: bool = True,
     passes: Sequence[Any] | None = None,
+    winograd: None = None,
 ) -> CompiledModel:
     """Compiles a model for this CPU.
 
@@ -46,13 +47,17 @@ def build(
             intermediate images do not fit L2.
         passes: graph passes by name or as objects; None uses the default ones. The passes that lowering requires always
             run: they unroll LSTMs, compute integer products in float32, and put the channels of images last.
+        winograd: the former name of ``fast_algorithms``; must not be given.
 
     Raises:
+        TypeError: ``winograd`` is given.
         ValueError: an invalid model, missing shapes, an operator that cannot be compiled, an unknown target, or more
             threads than cores.
         OSError: a file cannot be read.
         ImportError: TVM is missing or has the wrong version.
     """
+    if winograd is not None:
+        raise TypeError("build() has no argument 'winograd'; use 'fast_algorithms'")
     import graph_passes
     from compiler.lowering.choose import Options
     from compiler.lowering.lower import lower

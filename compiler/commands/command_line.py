@@ -1,39 +1,88 @@
-"""What the commands of ``compiler`` and ``autotune`` share."""
+"""The parser, options and checks that the commands of ``compiler`` and ``autotune`` share."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
-# What ``autotune.search`` writes where it is not told another place.
+# The file that ``autotune.search`` writes by default.
 DEFAULT_RECORDS = Path("records.sqlite")
+EXIT_CODES = "Exit codes: 0 success, 1 failure, 2 invalid argument or input, 130 interrupted."
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line; the usage is one ``--help`` away."""
+    """Reports an invalid command line in one line, without the usage."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message}\n")
 
 
+class _Version(argparse.Action):
+    """Prints the version of the distribution and exits."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        from importlib.metadata import version
+
+        print("loopwright", version("loopwright"))
+        parser.exit()
+
+
+class _Renamed(argparse.Action):
+    """Rejects the former name of an option; ``const`` is its present name."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,  # noqa: ARG002 - argparse's signature
+        values: str | Sequence[Any] | None,  # noqa: ARG002
+        option_string: str | None = None,
+    ) -> NoReturn:
+        parser.error(f"argument {option_string}: renamed to {self.const}")
+
+
+def add_version(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--version``."""
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
+
+
+def add_renamed(parser: argparse._ActionsContainer, former: str, present: str) -> None:
+    """Adds the former name of an option, which is rejected with one line that has the present name."""
+    parser.add_argument(former, action=_Renamed, nargs=0, const=present, help=argparse.SUPPRESS)
+
+
+def add_fast_algorithms(parser: argparse._ActionsContainer) -> None:
+    """Adds ``--no-fast-algorithms``, which was ``--no-winograd``."""
+    parser.add_argument(
+        "--no-fast-algorithms",
+        dest="fast_algorithms",
+        action="store_false",
+        help="do not use Winograd's and Strassen's algorithms, which round more than a sum does",
+    )
+    add_renamed(parser, "--no-winograd", "--no-fast-algorithms")
+
+
 def at_least(least: int) -> Callable[[str], int]:
+    """Returns a parser of whole numbers with a lower bound."""
+
     def parse(text: str) -> int:
         if not re.fullmatch(r"[0-9]{1,18}", text) or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text!r} is no whole number of {least} or more")
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of {least} or more")
         return int(text)
 
     return parse
 
 
 def check_file(path: Path | None) -> None:
-    """Whether a file can be written, by trying, since no permission bit tells for sure; what is there stays as it is.
+    """Checks that a file can be written, by opening it, because permission bits are not conclusive.
+
+    An existing file stays as it is.
 
     Raises:
-        ValueError: it cannot.
+        ValueError: it cannot be written.
     """
     if path is None:
         return

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import TypeAlias
 
-from compiler.commands.command_line import DEFAULT_RECORDS, at_least
+from compiler.commands.command_line import DEFAULT_RECORDS, add_fast_algorithms, at_least
 from compiler.workloads.target import ISAS
 
 # The name is empty where the model's only input is meant.
@@ -40,8 +40,7 @@ def add_model(parser: argparse.ArgumentParser, saved: bool) -> None:
         metavar="FILE",
         help=f"schedules that were searched for (default: {DEFAULT_RECORDS}, if it is there)",
     )
-    about = "leave out Winograd's and Strassen's algorithms, which round more than a sum does"
-    add("--no-fast-algorithms", dest="fast_algorithms", action="store_false", help=about)
+    add_fast_algorithms(group)
 
 
 def add_inputs(parser: argparse.ArgumentParser) -> None:

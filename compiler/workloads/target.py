@@ -51,6 +51,11 @@ class Target:
         """float32 values in one vector register."""
         return self.vector_bits // 32
 
+    @property
+    def dtypes(self) -> tuple[str, ...]:
+        """The data types of our kernels on this ISA and this CPU."""
+        return kernels.available_dtypes(self.isa)
+
     @classmethod
     def from_host(cls, isa: str | None = None, num_cores: int | None = None) -> Target:
         """The CPU this process runs on.

@@ -118,7 +118,7 @@ def test_the_written_model_is_the_one_that_is_tuned(tmp_path: Path) -> None:
     [
         (["no-such-model", "--json", "x"], "invalid choice: 'no-such-model'"),
         ([MODEL], "one of the arguments --json --onnx is required"),
-        ([MODEL, "--json", "x", "--threads", "0"], "argument --threads: '0' is no whole number of 1 or more"),
+        ([MODEL, "--json", "x", "--threads", "0"], "argument --threads: '0' is not a whole number of 1 or more"),
         ([MODEL, "--json", "x", "--duration", "-1"], "argument --duration: '-1' is no number of seconds above 0"),
     ],
 )

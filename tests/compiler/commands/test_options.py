@@ -70,7 +70,7 @@ def test_the_name_may_be_left_out_where_there_is_one_input(complaint: Complaint)
 @pytest.mark.parametrize("threads", ["0", "-1", "two", str(usable_cores() + 1)])
 def test_wrong_numbers_of_threads(threads: str, complaint: Complaint, model_file: Path) -> None:
     said = complaint("profile", model_file, "--threads", threads)
-    assert "is no whole number" in said or f"threads must be between 1 and {usable_cores()}" in said
+    assert "is not a whole number" in said or f"threads must be between 1 and {usable_cores()}" in said
 
 
 def test_targets(complaint: Complaint, model_file: Path) -> None:
