@@ -1,18 +1,23 @@
-"""Loopwright's search: tunes the schedule of a workload. Importing it loads no TVM, torch or xgboost."""
+"""Schedule search. Importing this package loads neither TVM, torch, xgboost nor numpy."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from autotune.searches.tuning import TuneResult, tune
+    from autotune.search import tune
+    from autotune.searches.tuning import TuneResult
 
 __all__ = ["TuneResult", "tune"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:
-        from autotune.searches import tuning
+    if name == "tune":
+        from autotune.search import tune
 
-        return getattr(tuning, name)
+        return tune
+    if name == "TuneResult":
+        from autotune.searches.tuning import TuneResult
+
+        return TuneResult
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -20,7 +20,7 @@ def space(backend: str, workload: Workload, target: Target, fast_algorithms: boo
     """The space of ``backend`` for one workload on one target; imports TVM only where asked for.
 
     Args:
-        fast_algorithms: whether schedules may use Winograd's and Strassen's algorithms, which round more than a sum does.
+        fast_algorithms: whether schedules may use Winograd's and Strassen's algorithms, which round more than a sum.
 
     Raises:
         ValueError: no such backend, or none for this operator or data type, or the target lacks the data type.

@@ -1,137 +1,126 @@
-"""The command line ``python -m autotune.search``: searches, shows how it goes, and hands over what was found.
+"""The command line ``python -m autotune.search``, and :func:`tune`, the search of one workload as a function.
 
-Exit codes: 0 done, 1 a failure of its own, 2 a wrong argument or input, 130 interrupted.
+Exit codes: 0 success, 1 failure, 2 invalid argument or input, 130 interrupted.
 """
 
 from __future__ import annotations
 
-import json
+import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from autotune.commands import model_command
-from autotune.commands.arguments import Job, job, joined, parser
-from autotune.commands.interrupt import held_interrupt
-from autotune.commands.model_job import ModelJob, model_job
-from autotune.commands.progress import progress
-from autotune.commands.result import Limits, SearchResult, conditions, rows, table
-from compiler.program import tvm_pair
+from autotune import backends
+from autotune.commands import graph_command, model_command, operator_command
+from autotune.commands.arguments import joined, operator_options, parser
+from autotune.commands.model_options import ModelOptions, model_options
 from compiler.workloads.records import Record, Records
+from compiler.workloads.schedule import ScheduleSpace
 from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload
 
 if TYPE_CHECKING:
+    from autotune.runners.runner import Runner
     from autotune.searches.tuning import TuneResult
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line and returns its exit code.
+def tune(
+    workload: Workload,
+    target: str | Target = "host",
+    backend: str = "kernel",
+    strategy: str = "rl",
+    trials: int = 64,
+    seed: int = 0,
+    records: str | os.PathLike[str] | Records | None = None,
+    *,
+    threads: int = 1,
+    fast_algorithms: bool = True,
+    on_trial: Callable[[Record], None] | None = None,
+    runner: Runner | None = None,
+    space: ScheduleSpace | None = None,
+    winograd: None = None,
+) -> TuneResult:
+    """Searches for a fast schedule of a workload. See :func:`autotune.searches.tuning.search_workload`.
+
+    Args:
+        workload: the operator and its sizes.
+        target: a target, or a name for :meth:`Target.named`.
+        backend: one of ``autotune.backends.BACKENDS``.
+        strategy: a key of ``autotune.strategies.STRATEGIES``.
+        trials: the number of schedules to measure, in addition to those in ``records``.
+        seed: with the same seed, records and measurements, the same schedules are proposed.
+        records: a file, which is created if necessary, or an open one. None stores nothing.
+        threads: the number of cores if ``target`` is a name. A :class:`Target` has its own.
+        fast_algorithms: whether schedules may use Winograd's or Strassen's algorithm, which round more than a sum does.
+        on_trial: called with each record as soon as it is stored.
+        runner: measures the schedules and stays open. By default a runner on this machine.
+        space: the schedules. By default those of ``backend``.
+        winograd: the former name of ``fast_algorithms``; must not be given.
 
     Raises:
-        SystemExit: 2 after one line on standard error that says what is wrong; 0 after ``--help``.
+        TypeError: ``winograd`` is given.
+        ValueError: an unknown target, backend or strategy, trials below 1, or an unusable records file.
+        RuntimeError: nothing has succeeded, now or earlier; the message has the most frequent reason.
+    """
+    if winograd is not None:
+        raise TypeError("tune() has no argument 'winograd'; use 'fast_algorithms'")
+    from autotune.runners.local import LocalRunner
+    from autotune.searches.tuning import search_workload
+
+    if not isinstance(target, Target):
+        target = Target.named(target, num_cores=threads)
+    if space is None:
+        space = backends.space(backend, workload, target, fast_algorithms)
+    with ExitStack() as opened:
+        store = opened.enter_context(Records(records)) if isinstance(records, str | os.PathLike) else records
+        runner = runner or opened.enter_context(LocalRunner())
+        return search_workload(space, runner, strategy, trials, seed, store, on_trial)
+
+
+def main(argv: Sequence[str] | None = None, runner: Runner | None = None) -> int:
+    """Runs the command line and returns its exit code.
+
+    Args:
+        argv: the arguments; by default those of the process.
+        runner: measures the schedules; by default a runner on this machine.
+
+    Raises:
+        SystemExit: 2 after one line on standard error that names the problem; 0 after ``--help`` and ``--version``.
     """
     command = parser()
     arguments = command.parse_args(joined(sys.argv[1:] if argv is None else argv))
     try:
-        asked = model_job(arguments) if arguments.model else job(arguments)
-        records = Records(asked.records)
-        records.query(target=asked.target)  # a row that does not parse is found now
+        options = model_options(arguments) if arguments.model else operator_options(arguments)
+        records = Records(options.records)
+        records.query(target=options.target)  # reports a row that does not parse before anything is measured
     except ValueError as error:
         command.error(str(error))
-    except KeyboardInterrupt:  # to read a large model takes a while
+    except KeyboardInterrupt:  # reading a large model takes a while
         print("Interrupted; nothing was measured", file=sys.stderr)
         return 130
-    with records:
+    from autotune.runners.local import LocalRunner
+
+    with records, ExitStack() as opened:
+        runner = runner or opened.enter_context(LocalRunner())
         try:
-            if isinstance(asked, ModelJob):
-                model_command.run(asked, records)
+            if not isinstance(options, ModelOptions):
+                operator_command.run(options, records, runner)
+            elif options.graph:
+                graph_command.run(options, records)
             else:
-                hand_over(asked, *search(asked, records))
+                model_command.run(options, records, runner)
         except KeyboardInterrupt:
-            print(f"Interrupted; every finished measurement is kept in {asked.records}", file=sys.stderr)
+            print(f"Interrupted; every finished measurement is stored in {options.records}", file=sys.stderr)
             return 130
         except ValueError as error:
-            if not isinstance(asked, ModelJob):
+            if not isinstance(options, ModelOptions):
                 raise
-            command.error(" ".join(str(error).split()))  # a model that cannot be compiled, or is not on record
+            command.error(" ".join(str(error).split()))  # a model that cannot be compiled or has no records
         except (ImportError, RuntimeError) as error:
             print(f"{command.prog}: {error}", file=sys.stderr)
             return 1
     return 0
-
-
-def search(asked: Job, records: Records) -> tuple[Target, list[SearchResult]]:
-    """Searches every workload on every backend. The target comes back with its measured figures."""
-    from autotune.runners.local import Worker
-    from autotune.searches.tuning import tune
-
-    if "tvm" in asked.backends:
-        tvm_pair.check()
-    target = asked.target.measured()
-    print(conditions(target), flush=True)
-    results: list[SearchResult] = []
-    with (
-        held_interrupt() as interrupt,
-        Worker(threads=target.num_cores) as worker,
-        progress(asked.plan()) as shown,
-    ):
-        worker.start()
-
-        def on_trial(record: Record) -> None:
-            shown.trial(record.measurement)
-            interrupt.raise_if_pressed()
-
-        for workload in asked.workloads:
-            limits = Limits.measured(workload, target)
-            found: dict[str, TuneResult] = {}
-            for backend in asked.backends:
-                shown.start(limits)
-                found[backend] = tune(
-                    workload,
-                    target,
-                    backend,
-                    asked.strategy,
-                    asked.trials_on(backend),
-                    asked.seed,
-                    records,
-                    fast_algorithms=asked.fast_algorithms,
-                    on_trial=on_trial,
-                    worker=worker,
-                )
-                shown.finish(found[backend].best.measurement.median_secs)
-            # Whatever else the machine does can only lower a limit, so the higher of two is nearer to it.
-            limits = limits.higher(Limits.measured(workload, target))
-            results += [_result(workload, limits, backend, asked.strategy, found[backend]) for backend in found]
-    return target, results
-
-
-def _result(workload: Workload, limits: Limits, backend: str, strategy: str, found: TuneResult) -> SearchResult:
-    return SearchResult(
-        workload=workload,
-        limits=limits,
-        backend=backend,
-        strategy=strategy,
-        trials=found.trials,
-        failures=found.failures,
-        search_secs=found.search_secs,
-        median_secs=found.best.measurement.median_secs,
-        schedule=found.best.schedule,
-        history=found.history,
-    )
-
-
-def hand_over(asked: Job, target: Target, results: Sequence[SearchResult]) -> None:
-    """Prints the table, writes the files, and says where they are."""
-    from autotune.commands.report import write_report
-
-    print(f"\n{table(rows(results))}\n")
-    if asked.json:
-        content = {"target": target.to_json(), "results": [result.to_json() for result in results]}
-        asked.json.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
-        print(f"Results: {asked.json}")
-    print(f"Records: {asked.records} (SQLite; the next search goes on from there)")
-    print(f"Search curves and roofline: open {write_report(asked.report, target, results)} in a browser")
 
 
 if __name__ == "__main__":

@@ -127,8 +127,8 @@ PACKAGES: tuple[Package, ...] = (
         "autotune.searches",
         "searches: one workload, all layers of a model, a running model",
         (
-            *("compiler", "compiler.workloads", "compiler.measure", "compiler.program", "compiler.build"),
-            *("autotune.backends", "autotune.cost_models", "autotune.strategies", "autotune.runners"),
+            *("compiler.workloads", "compiler.measure"),
+            *("autotune.cost_models", "autotune.strategies", "autotune.runners"),
         ),
         ("numpy",),
     ),
@@ -146,8 +146,8 @@ PACKAGES: tuple[Package, ...] = (
         "autotune",
         "`python -m autotune.search` and `autotune.tune`",
         (
-            *("compiler.workloads", "compiler.measure", "autotune.commands", "autotune.searches"),
-            "autotune.runners",
+            *("compiler.workloads", "autotune.backends", "autotune.runners", "autotune.searches"),
+            "autotune.commands",
         ),
     ),
 )

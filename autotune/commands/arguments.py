@@ -1,4 +1,4 @@
-"""The arguments of ``python -m autotune.search``, checked before anything slow is done."""
+"""The arguments of ``python -m autotune.search``, checked before anything slow begins."""
 
 from __future__ import annotations
 
@@ -10,20 +10,26 @@ from pathlib import Path
 
 import psutil
 
-import kernels
 from autotune.backends import BACKENDS, backends
-from autotune.commands.progress import Search
 from autotune.commands.shapes import EXAMPLES, LAYERS, notation, parse_shape, shape_text
 from autotune.strategies import STRATEGIES
-from compiler.commands.command_line import DEFAULT_RECORDS, Parser, at_least, check_file
+from compiler.commands.command_line import (
+    DEFAULT_RECORDS,
+    EXIT_CODES,
+    Parser,
+    add_fast_algorithms,
+    add_version,
+    at_least,
+    check_file,
+)
 from compiler.workloads.target import ISAS, Target
 from compiler.workloads.workload import DTYPE_BYTES, OPERATOR_DIMS, Workload
 
-# With the dense layers of LAYERS: about two minutes on two cores. A trial on TVM compiles, which takes several times as
-# long.
+# With the dense layers of LAYERS, about two minutes on two cores. A trial on TVM takes several times as long, since it
+# compiles.
 DEFAULT_TRIALS: Mapping[str, int] = {"kernel": 96, "tvm": 48}
-# For each workload of a model, on average: what they are spent on is decided by what they are expected to gain.
-TRIALS_A_WORKLOAD = 32
+# For each workload of a model, on average. They are spent where they are expected to gain most.
+TRIALS_PER_WORKLOAD = 32
 
 # What verifying takes at most, as a multiple of the workload's own bytes: two sets of inputs and of the packed weights,
 # their answers and tolerances in float64, and the float64 arrays that these are computed from: for a convolution, the
@@ -33,14 +39,18 @@ _SCORES_BYTES = 64  # of each pair of a query and a key: eight arrays in float64
 
 
 @dataclass(frozen=True)
-class Job:
-    """What is to be searched, and where the results go."""
+class OperatorOptions:
+    """The options of a search of an operator's shapes.
+
+    Attributes:
+        trials: of each workload on each backend; None for ``DEFAULT_TRIALS``.
+    """
 
     target: Target
     workloads: tuple[Workload, ...]
     backends: tuple[str, ...]
     strategy: str
-    trials: int | None  # of each workload on each backend; None: DEFAULT_TRIALS
+    trials: int | None
     seed: int
     records: Path
     json: Path | None
@@ -50,14 +60,6 @@ class Job:
     def trials_on(self, backend: str) -> int:
         return self.trials or DEFAULT_TRIALS[backend]
 
-    def plan(self) -> list[Search]:
-        """Every search of the job, in order."""
-        return [
-            Search(workload, backend, self.trials_on(backend))
-            for workload in self.workloads
-            for backend in self.backends
-        ]
-
 
 def parser() -> Parser:
     shapes = "; ".join(f"{op}: {notation(op)}, such as {example}" for op, example in EXAMPLES.items())
@@ -65,13 +67,14 @@ def parser() -> Parser:
     parser = Parser(
         prog="python -m autotune.search",
         description="Searches the fastest schedules of an operator, or of a model's layers, on this CPU.",
-        epilog="Exit codes: 0 done, 1 a failure of its own, 2 a wrong argument or input, 130 interrupted.",
+        epilog=EXIT_CODES,
         allow_abbrev=False,
     )
     add = parser.add_argument
+    add_version(parser)
     searched = parser.add_mutually_exclusive_group(required=True)
-    searched.add_argument("--op", choices=OPERATOR_DIMS, help="an operator to search")
-    searched.add_argument("--model", type=Path, metavar="FILE", help="an ONNX model to search all layers of")
+    searched.add_argument("--op", choices=OPERATOR_DIMS, help="search shapes of an operator")
+    searched.add_argument("--model", type=Path, metavar="FILE", help="search all layers of an ONNX model")
     add("--arch", default="host", choices=("host", *ISAS), help="instruction set (default: host, the best of this CPU)")
     add(
         "--shape",
@@ -88,51 +91,51 @@ def parser() -> Parser:
     add(
         "--graph",
         action="store_true",
-        help="search nothing new: measure a model's best records inside the running network, and keep what is faster",
+        help="measure a model's best stored schedules inside the running network, and store the choice",
     )
     add("--dtype", default="float32", choices=DTYPE_BYTES, help="element type (default: float32)")
     add(
         "--threads",
         type=at_least(1),
         metavar="N",
-        help="threads that a program runs on (default: 1; with --model every core, as in compiler.build)",
+        help="threads of a program (default: 1; with --model every core, as in compiler.build)",
     )
-    add("--backend", default="all", choices=(*BACKENDS, "all"), help="our kernels or TVM's code (default: all)")
     add(
-        "--no-fast-algorithms",
-        dest="fast_algorithms",
-        action="store_false",
-        help="leave out Winograd's and Strassen's algorithms, which round more than a sum does",
+        "--backend",
+        default="all",
+        choices=(*BACKENDS, "all"),
+        help="kernel: our kernels; tvm: TVM's code (default: all)",
     )
-    add("--strategy", default="rl", choices=STRATEGIES, help="what proposes the candidates (default: rl)")
+    add_fast_algorithms(parser)
+    add("--strategy", default="rl", choices=STRATEGIES, help="strategy that proposes the candidates (default: rl)")
     add(
         "--trials",
         type=at_least(1),
         metavar="N",
         help=f"candidates to measure: for each shape (default: {trials}), or for a model as a whole, spent where they "
-        f"are expected to gain most (default: {TRIALS_A_WORKLOAD} for each of its workloads)",
+        f"are expected to gain most (default: {TRIALS_PER_WORKLOAD} for each of its workloads)",
     )
-    add("--seed", default=0, type=at_least(0), metavar="S", help="of every random choice (default: 0)")
+    add("--seed", default=0, type=at_least(0), metavar="S", help="seed of all random choices (default: 0)")
     add(
         "--records",
         default=DEFAULT_RECORDS,
         type=Path,
         metavar="FILE",
-        help=f"where every measurement is kept, and what a search goes on from (default: {DEFAULT_RECORDS})",
+        help=f"file of all measurements, from which a search continues (default: {DEFAULT_RECORDS})",
     )
-    add("--json", type=Path, metavar="FILE", help="write the results there")
+    add("--json", type=Path, metavar="FILE", help="write the results to a file")
     add(
         "--report",
         default=Path("reports"),
         type=Path,
         metavar="DIR",
-        help="write search curves and roofline there, as index.html (default: reports)",
+        help="write search curves and roofline to DIR/index.html (default: reports)",
     )
     return parser
 
 
 def joined(argv: Sequence[str]) -> list[str]:
-    """Each ``--shape`` and its value as one argument: argparse takes -1x2x3 for an option, and would not say why."""
+    """Joins each ``--shape`` and its value into one argument, because argparse would read -1x2x3 as an option."""
     arguments: list[str] = []
     for argument in argv:
         if arguments and arguments[-1] == "--shape" and re.match(r"-\d", argument):
@@ -142,20 +145,20 @@ def joined(argv: Sequence[str]) -> list[str]:
     return arguments
 
 
-def job(arguments: argparse.Namespace) -> Job:
-    """The job that parsed arguments ask for.
+def operator_options(arguments: argparse.Namespace) -> OperatorOptions:
+    """Returns the checked options of a search of an operator.
 
     Raises:
-        ValueError: what is wrong, and what is possible: an ISA that this CPU lacks, more threads than cores, more data
-            than memory, a file that cannot be written.
+        ValueError: an ISA that this CPU lacks, more threads than cores, more data than memory, or a file that cannot be
+            written. The message has what is possible instead.
     """
     for name in ("input_shape", "graph"):
         if getattr(arguments, name):
             raise ValueError(f"argument --{name.replace('_', '-')}: only allowed with argument --model")
     target = Target.named(arguments.arch, arguments.threads or 1)
-    if arguments.dtype not in (possible := kernels.available_dtypes(target.isa)):
+    if arguments.dtype not in (possible := target.dtypes):
         raise ValueError(
-            f"argument --dtype: this CPU has no {arguments.dtype} with {target.isa}; choose from: {', '.join(possible)}"
+            f"argument --dtype: {target.isa} on this CPU has no {arguments.dtype}; choose from: {', '.join(possible)}"
         )
     op, dtype = arguments.op, arguments.dtype
     shapes = [_shape(op, text) for text in arguments.shape] if arguments.shape else list(LAYERS[op])
@@ -165,7 +168,7 @@ def job(arguments: argparse.Namespace) -> Job:
         check_memory(workload)
     check_file(arguments.json)
     check_directory(arguments.report)
-    return Job(
+    return OperatorOptions(
         target=target,
         workloads=workloads,
         backends=chosen,
@@ -186,23 +189,26 @@ def _shape(op: str, text: str) -> tuple[int, ...]:
         raise ValueError(f"argument --shape: {error}") from None
 
 
-def _backends(workload: Workload, asked: str) -> tuple[str, ...]:
-    """Those that have schedules for such workloads, or the one asked for."""
+def _backends(workload: Workload, requested: str) -> tuple[str, ...]:
+    """Returns the requested backend, or all that have schedules for such workloads."""
     possible = backends(workload)
     if not possible:
-        raise ValueError(f"argument --dtype: nothing computes {workload.op} in {workload.dtype}; choose another")
-    if asked not in (*possible, "all"):
         raise ValueError(
-            f"argument --backend: {asked} has no schedules for {workload.op} in {workload.dtype}; "
+            f"argument --dtype: no backend computes {workload.op} in {workload.dtype}; choose another type"
+        )
+    if requested not in (*possible, "all"):
+        raise ValueError(
+            f"argument --backend: {requested} has no schedules for {workload.op} in {workload.dtype}; "
             f"choose from: {', '.join(possible)}"
         )
-    return possible if asked == "all" else (asked,)
+    return possible if requested == "all" else (requested,)
 
 
 def check_memory(workload: Workload) -> None:
-    """
+    """Checks that the memory suffices to measure and verify a workload.
+
     Raises:
-        ValueError: measuring and verifying takes more memory than there is.
+        ValueError: it does not.
     """
     needed = _VERIFYING_FACTORS[workload.op] * workload.bytes
     if workload.op == "attention":
@@ -217,12 +223,13 @@ def check_memory(workload: Workload) -> None:
 
 
 def check_directory(path: Path) -> None:
-    """
+    """Creates a directory if necessary, and checks that a report can be written there.
+
     Raises:
-        ValueError: it cannot be made, or a report cannot be written there.
+        ValueError: it cannot.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ValueError(f"cannot make the directory {path}: {error.strerror}; choose another path") from None
+        raise ValueError(f"cannot create the directory {path}: {error.strerror}; choose another path") from None
     check_file(path / "index.html")

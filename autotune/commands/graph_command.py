@@ -1,152 +1,163 @@
-"""``python -m autotune.search --model FILE --graph``: from the records to the choices of a model."""
+"""``python -m autotune.search --model FILE --graph``: selects a model's schedules inside the running network."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from autotune import backends
 from autotune.commands.interrupt import held_interrupt
-from autotune.commands.model_job import ModelJob
+from autotune.commands.model_options import ModelOptions
 from autotune.commands.model_progress import model_progress
-from autotune.commands.result import aligned
+from autotune.commands.result import aligned, workload_text
 from autotune.commands.units import secs_text
 from autotune.searches.graph_candidates import Candidate, candidates
-from autotune.searches.model_tasks import described
 from compiler.workloads.records import Choice, Records, model_key
 from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload
 
 if TYPE_CHECKING:
-    from autotune.searches.graph_search import Outcome, Trial
+    from autotune.searches.graph_search import GraphOutcome, WorkloadOutcome
+
+BACKEND = "kernel"  # computes the layers whose schedules are selected
 
 
-def run(asked: ModelJob, records: Records) -> None:
-    """Builds the model by what is on record, searches it, and keeps what holds.
+def run(options: ModelOptions, records: Records) -> None:
+    """Builds the model with its stored schedules, searches it, and stores the choices if they hold.
 
     Raises:
-        KeyboardInterrupt: Ctrl-C was pressed; what was chosen before stays.
-        ValueError: nothing is on record of this model on this target.
+        KeyboardInterrupt: Ctrl-C was pressed; earlier choices stay.
+        ValueError: there are no records of this model on this target.
     """
-    workloads = asked.workloads
-    known = _known(asked, records)
+    workloads, target = options.workloads, options.target
+    known = _known(set(workloads), target, records)
     print(
-        f"{asked.target.name}, {asked.target.isa}, threads: {asked.target.num_cores}; "
-        f"{known} of {len(set(workloads))} workloads are on record",
+        f"{target.name}, {target.isa}, threads: {target.num_cores}; "
+        f"{known} of {len(set(workloads))} workloads have records",
         flush=True,
     )
     if not known:
-        raise ValueError(f"{asked.records} has nothing on {asked.model} on this target; search without --graph first")
-    outcome = search(asked, records)
+        raise ValueError(f"{options.records} has no records of {options.model} on this target; search without --graph")
+    outcome = search(
+        options.model, options.input_shapes, workloads, target, options.seed, options.fast_algorithms, records
+    )
     model = model_key(workloads)
     if outcome.holds:
-        records.choose(model, asked.target, merged(records.chosen(model, asked.target), outcome.changed))
-    hand_over(asked, outcome)
+        records.choose(model, target, merged(records.chosen(model, target), outcome.changed))
+    report_results(outcome, options.model, target, options.records, options.json)
 
 
-def search(asked: ModelJob, records: Records) -> Outcome:
+def search(
+    model: Path,
+    input_shapes: Mapping[str, tuple[int, ...]],
+    workloads: Iterable[Workload],
+    target: Target,
+    seed: int,
+    fast_algorithms: bool,
+    records: Records,
+) -> GraphOutcome:
     """Measures the candidates inside the network."""
     from autotune.searches.graph_search import search_graph
+    from autotune.searches.network import RunningNetwork
     from compiler.build import build
     from compiler.runtimes.inputs import random_inputs
 
-    model = build(
-        asked.model,
-        asked.input_shapes,
-        asked.target.num_cores,
-        asked.target.isa,
-        records.path,
-        fast_algorithms=asked.fast_algorithms,
-    )
-    inputs = random_inputs([(spec.name, spec.shape, spec.dtype) for spec in model.inputs], asked.seed)
+    compiled = build(model, input_shapes, target.num_cores, target.isa, records.path, fast_algorithms=fast_algorithms)
+    inputs = random_inputs([(spec.name, spec.shape, spec.dtype) for spec in compiled.inputs], seed)
+    space_of = partial(backends.space, BACKEND, fast_algorithms=fast_algorithms)
 
     def offered(workload: Workload, threads: int) -> list[Candidate]:
-        return candidates(workload, threads, asked.target, records, asked.fast_algorithms)
+        return candidates(workload, threads, target, records, space_of)
 
-    with held_interrupt() as interrupt, model_progress(len(set(asked.workloads))) as shown:
+    with held_interrupt() as interrupt, model_progress(len(set(workloads))) as shown:
 
-        def on_trial(trial: Trial) -> None:
+        def on_workload(outcome: WorkloadOutcome) -> None:
             shown.step()
-            shown.say(_line(trial))
+            shown.say(_line(outcome))
 
-        return search_graph(model, inputs, offered, asked.seed, on_trial, interrupt.raise_if_pressed)
-
-
-def merged(earlier: dict[Workload, Choice], changed: Iterable[Trial]) -> list[Choice]:
-    """The earlier choices of the model with those that have changed."""
-    return list((earlier | {trial.workload: trial.after for trial in changed}).values())
+        network = RunningNetwork(compiled, inputs, seed)
+        return search_graph(compiled, network, offered, seed, on_workload, interrupt.raise_if_pressed)
 
 
-def hand_over(asked: ModelJob, outcome: Outcome) -> None:
-    """Prints what was accepted and what it is worth, and writes the file."""
+def merged(earlier: Mapping[Workload, Choice], changed: Iterable[WorkloadOutcome]) -> list[Choice]:
+    """Returns the earlier choices of the model, updated with those that have changed."""
+    return list(({**earlier} | {outcome.workload: outcome.after for outcome in changed}).values())
+
+
+def report_results(outcome: GraphOutcome, model: Path, target: Target, records: Path, json_file: Path | None) -> None:
+    """Prints what was accepted and what it saves, and writes the file."""
     if outcome.changed:
         print(f"\n{table(outcome.changed)}\n")
     print(verdict(outcome))
     if outcome.holds:
-        print(f'Chosen in {asked.records}: compiler.build(..., schedules="{asked.records}") of this model goes by it')
-    if asked.json:
-        asked.json.write_text(json.dumps(_content(asked, outcome), indent=2, allow_nan=False) + "\n")
-        print(f"Results: {asked.json}")
+        print(f'Choices: stored in {records}; used by compiler.build(..., schedules="{records}") of this model')
+    if json_file:
+        json_file.write_text(json.dumps(_content(outcome, model, target), indent=2, allow_nan=False) + "\n")
+        print(f"Results: {json_file}")
 
 
-def table(changed: Sequence[Trial]) -> str:
-    """What was accepted, a line a workload."""
+def table(changed: Sequence[WorkloadOutcome]) -> str:
+    """Returns a table of what was accepted, one line per workload."""
     lines = [["workload", "layers", "share", "saves of it", "95% interval", "threads", "schedule"]]
-    for trial in changed:
-        gain = trial.gain
+    for outcome in changed:
+        gain = outcome.gain
         if gain is not None:
             lines.append(
                 [
-                    described(trial.workload),
-                    str(len(trial.places)),
-                    f"{trial.share:.1%}",
+                    workload_text(outcome.workload),
+                    str(len(outcome.places)),
+                    f"{outcome.share:.1%}",
                     f"{gain.median:.1%}",
                     f"{gain.low:.1%} to {gain.high:.1%}",
-                    f"{trial.before.threads} -> {trial.after.threads}",
-                    difference(trial.before, trial.after),
+                    f"{outcome.before.threads} -> {outcome.after.threads}",
+                    difference(outcome.before, outcome.after),
                 ]
             )
     return aligned(lines, [False, True, True, True, True, False, False])
 
 
 def difference(before: Choice, after: Choice) -> str:
-    """The decisions in which two schedules differ, as ``name=before->after``."""
+    """Returns the decisions in which two schedules differ, as ``name=before->after``."""
     old, new = before.schedule.values, after.schedule.values
     changed = [f"{name}={old.get(name)}->{value}" for name, value in new.items() if old.get(name) != value]
     return " ".join(changed) or "the same"
 
 
-def verdict(outcome: Outcome) -> str:
-    """What the whole network gains, in a line."""
+def verdict(outcome: GraphOutcome) -> str:
+    """Returns one line about the gain of the entire network."""
     if outcome.comparison is None:
-        return "The network runs fastest by the schedules that it has: nothing is changed"
+        return "No candidate is faster: the schedules stay as they are"
     before, after, gain = outcome.comparison.before_secs, outcome.comparison.after_secs, outcome.comparison.gain
-    whole = (
-        f"The whole network: {secs_text(before)} -> {secs_text(after)}; it saves {gain.median:.1%}, "
+    entire = (
+        f"The entire network: {secs_text(before)} -> {secs_text(after)}; it saves {gain.median:.1%}, "
         f"95% interval {gain.low:.1%} to {gain.high:.1%}"
     )
-    return whole if outcome.holds else f"{whole}: no more than chance, so the schedules stay as they were"
+    return entire if outcome.holds else f"{entire}: within chance, so the schedules stay as they are"
 
 
-def _known(asked: ModelJob, records: Records) -> int:
-    """How many of the model's workloads have a record."""
-    counts = {1, asked.target.num_cores}
-    targets: list[Target] = [dataclasses.replace(asked.target, num_cores=count) for count in counts]
-    return sum(any(records.best(workload, target, "kernel") for target in targets) for workload in set(asked.workloads))
+def _known(workloads: Collection[Workload], target: Target, records: Records) -> int:
+    """Returns how many of the workloads have a record."""
+    targets = [dataclasses.replace(target, num_cores=count) for count in {1, target.num_cores}]
+    return sum(any(records.best(workload, on_count, BACKEND) for on_count in targets) for workload in workloads)
 
 
-def _line(trial: Trial) -> str:
-    became = (
-        "stays" if trial.gain is None else f"{trial.gain.median:.1%} less by {difference(trial.before, trial.after)}"
+def _line(outcome: WorkloadOutcome) -> str:
+    change = (
+        "stays"
+        if outcome.gain is None
+        else f"{outcome.gain.median:.1%} less by {difference(outcome.before, outcome.after)}"
     )
-    return f"{described(trial.workload)}, {trial.share:.1%} of the network, {trial.tried} tried: {became}"
+    return f"{workload_text(outcome.workload)}, {outcome.share:.1%} of the network, {outcome.tried} tried: {change}"
 
 
-def _content(asked: ModelJob, outcome: Outcome) -> dict[str, Any]:
+def _content(outcome: GraphOutcome, model: Path, target: Target) -> dict[str, Any]:
     return {
-        "model": str(asked.model),
-        "target": asked.target.to_json(),
+        "model": str(model),
+        "target": target.to_json(),
         "holds": outcome.holds,
         "comparison": None if outcome.comparison is None else dataclasses.asdict(outcome.comparison),
         "trials": [
@@ -159,7 +170,7 @@ def _content(asked: ModelJob, outcome: Outcome) -> dict[str, Any]:
                 "after": _choice(trial.after),
                 "gain": None if trial.gain is None else dataclasses.asdict(trial.gain),
             }
-            for trial in outcome.trials
+            for trial in outcome.workloads
         ],
     }
 

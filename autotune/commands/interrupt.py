@@ -1,4 +1,4 @@
-"""Ctrl-C at a moment of our own choosing."""
+"""Delays Ctrl-C until the program can stop cleanly."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from contextlib import contextmanager
 
 
 class HeldInterrupt:
-    """Whether Ctrl-C was pressed; :meth:`raise_if_pressed` acts on it."""
+    """Whether Ctrl-C was pressed. :meth:`raise_if_pressed` acts on it."""
 
     pressed = False
 
     def raise_if_pressed(self) -> None:
-        """
+        """Raises KeyboardInterrupt if Ctrl-C was pressed.
+
         Raises:
             KeyboardInterrupt: Ctrl-C was pressed.
         """
@@ -24,10 +25,10 @@ class HeldInterrupt:
 
 @contextmanager
 def held_interrupt() -> Iterator[HeldInterrupt]:
-    """Holds the first Ctrl-C back; a second one is raised at once, wherever it strikes.
+    """Holds the first Ctrl-C back. A second one raises KeyboardInterrupt at once.
 
-    Python raises KeyboardInterrupt at any point, which may be a callback of native code: xgboost and others then print
-    it and go on, or report another error. So a search asks between two trials.
+    Python raises KeyboardInterrupt at any point, which may be a callback of native code. xgboost and others then print
+    it and continue, or report another error. So a search checks for it between two trials.
     """
     held = HeldInterrupt()
 

@@ -1,4 +1,4 @@
-"""How the search of a model is going: a bar on a terminal, a line a slice anywhere else."""
+"""The progress of a model's search: a bar on a terminal, one line per slice anywhere else."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from abc import ABC, abstractmethod
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from autotune.commands.result import workload_text
 from autotune.commands.units import secs_text
-from autotune.searches.model_tasks import described
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 class ModelProgress(ABC):
-    """Is told what a model's search does.
+    """Shows the progress of a model's search.
 
     Args:
-        steps: how many there will be: trials, or whatever is counted.
+        steps: the number of steps, such as trials.
     """
 
     def __init__(self, steps: int) -> None:
@@ -29,19 +29,18 @@ class ModelProgress(ABC):
         self.done = 0
 
     def step(self) -> None:
-        """One more is done."""
+        """Counts one more step."""
         self.done += 1
 
     @abstractmethod
     def say(self, line: str) -> None:
-        """What is going on now."""
+        """Shows a line about the present step."""
 
     def slice(self, state: TaskState, states: Sequence[TaskState]) -> None:
-        """A task has had its turn."""
-        workload = state.task.workload
+        """Shows a line about a task after one of its slices."""
         before, after = (sum(totals) for totals in zip(*((s.default_total, s.best_total) for s in states), strict=True))
         self.say(
-            f"{described(workload)}: {secs_text(state.default_secs)} -> {secs_text(state.best_secs)} "
+            f"{workload_text(state.task.workload)}: {secs_text(state.default_secs)} -> {secs_text(state.best_secs)} "
             f"in {state.trials} trials; all layers {secs_text(before)} -> {secs_text(after)}"
         )
 
@@ -60,7 +59,7 @@ class PlainModelProgress(ModelProgress):
 
 
 class LiveModelProgress(ModelProgress):
-    """It leaves nothing behind."""
+    """Draws a bar, and erases it at the end."""
 
     def __init__(self, steps: int) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -88,6 +87,6 @@ class LiveModelProgress(ModelProgress):
 
 
 def model_progress(steps: int) -> ModelProgress:
-    """What suits standard output."""
+    """Returns a bar if standard output is a terminal, and plain lines otherwise."""
     live = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
     return LiveModelProgress(steps) if live else PlainModelProgress(steps)

@@ -1,4 +1,4 @@
-"""How searches are going, while they run: a live table on a terminal, plain lines anywhere else."""
+"""The progress of searches: a live table on a terminal, plain lines anywhere else."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from autotune.commands.result import Limits
 from autotune.commands.shapes import shape_text
+from compiler.measure.roofline import Roofline
 from compiler.workloads.records import Measurement
 from compiler.workloads.workload import Workload
 
@@ -23,22 +23,27 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Search:
-    """One search's state: planned, then started, then counting trials, then done."""
+class SearchProgress:
+    """The progress of one search: planned, then started, then counting trials, then done.
+
+    Attributes:
+        roofline: None before the search starts.
+        seconds: the duration of the search; None before it is done.
+    """
 
     workload: Workload
     backend: str
     planned: int
-    limits: Limits | None = None
+    roofline: Roofline | None = None
     trials: int = 0
     failures: int = 0
     best_secs: float = math.inf
     started: float = 0.0
-    seconds: float | None = None  # how long it took, once it is done
+    seconds: float | None = None
 
     @property
     def elapsed(self) -> float:
-        if self.limits is None:
+        if self.roofline is None:
             return 0.0
         return time.monotonic() - self.started if self.seconds is None else self.seconds
 
@@ -53,26 +58,26 @@ class Search:
 
     @property
     def fraction_of_roofline(self) -> float:
-        return self.gflops / self.limits.roofline_gflops(self.workload) if self.limits else 0.0
+        return self.roofline.secs / self.best_secs if self.roofline else 0.0
 
 
 class Progress(ABC):
-    """Is told what happens to each search of a plan, in the plan's order, and shows it."""
+    """Shows the progress of the searches of a plan, which run in the plan's order."""
 
-    def __init__(self, plan: Sequence[Search]) -> None:
+    def __init__(self, plan: Sequence[SearchProgress]) -> None:
         self.plan = plan
         self._next = iter(plan)
         self.current = plan[0]
 
-    def start(self, limits: Limits) -> None:
-        """The next search of the plan starts."""
+    def start(self, roofline: Roofline) -> None:
+        """Starts the next search of the plan."""
         self.current = next(self._next)
-        self.current.limits = limits
+        self.current.roofline = roofline
         self.current.started = time.monotonic()
         self.show(self.current)
 
     def trial(self, measurement: Measurement) -> None:
-        """The current search has measured one more candidate."""
+        """Counts one more trial of the current search."""
         search = self.current
         search.trials += 1
         if measurement.ok:
@@ -82,14 +87,14 @@ class Progress(ABC):
         self.show(search)
 
     def finish(self, best_secs: float) -> None:
-        """The current search is over; the best may be an earlier search's."""
+        """Ends the current search. Its best may be that of an earlier search."""
         self.current.best_secs = best_secs
         self.current.seconds = self.current.elapsed
         self.show(self.current)
 
     @abstractmethod
-    def show(self, search: Search) -> None:
-        """``search`` has changed."""
+    def show(self, search: SearchProgress) -> None:
+        """Shows a search that has changed."""
 
     def __enter__(self) -> Progress:
         return self
@@ -101,29 +106,29 @@ class Progress(ABC):
 
 
 class PlainProgress(Progress):
-    """A line when a search starts, after 1, 2, 4, 8, ... trials, and when it is done."""
+    """Prints a line when a search starts, after 1, 2, 4, 8, ... trials, and when it is done."""
 
-    def show(self, search: Search) -> None:
+    def show(self, search: SearchProgress) -> None:
         milestone = search.trials & (search.trials - 1) == 0 and search.trials < search.planned
         if milestone or search.seconds is not None:
             print(_line(search), flush=True)
 
 
 class LiveProgress(Progress):
-    """A table with a line a search, redrawn in place; it leaves nothing behind."""
+    """Draws a table with one line per search in place, and erases it at the end."""
 
-    def __init__(self, plan: Sequence[Search], console: Console | None = None) -> None:
+    def __init__(self, plan: Sequence[SearchProgress], console: Console | None = None) -> None:
         from rich.live import Live
 
         super().__init__(plan)
         self._live = Live(get_renderable=self.table, console=console, refresh_per_second=8, transient=True)
 
     def table(self) -> Table:
-        """As it stands now."""
+        """Returns the present table."""
         return _table(self.plan)
 
-    def show(self, search: Search) -> None:
-        """Nothing to do: the table is drawn from the plan by the clock."""
+    def show(self, search: SearchProgress) -> None:
+        """Does nothing, because the table is redrawn periodically."""
 
     def __enter__(self) -> Progress:
         self._live.start()
@@ -135,17 +140,16 @@ class LiveProgress(Progress):
         self._live.stop()
 
 
-def progress(plan: Sequence[Search]) -> Progress:
-    """What suits standard output."""
+def progress(plan: Sequence[SearchProgress]) -> Progress:
+    """Returns live progress if standard output is a terminal, and plain lines otherwise."""
     live = sys.stdout.isatty() and os.environ.get("TERM") != "dumb"
     return LiveProgress(plan) if live else PlainProgress(plan)
 
 
-def _line(search: Search) -> str:
+def _line(search: SearchProgress) -> str:
     head = f"{shape_text(search.workload)} {search.backend}: "
-    if search.limits and search.trials == 0 and search.seconds is None:
-        roofline = search.limits.roofline_gflops(search.workload)
-        return f"{head}roofline {roofline:.1f} GFLOP/s, {search.planned} trials"
+    if search.roofline and search.trials == 0 and search.seconds is None:
+        return f"{head}roofline {search.roofline.gflops:.1f} GFLOP/s, {search.planned} trials"
     best = f"best {search.gflops:.1f} GFLOP/s, {search.fraction_of_roofline:.1%} of the roofline"
     return (
         f"{head}{'done, ' if search.seconds is not None else ''}"
@@ -154,7 +158,7 @@ def _line(search: Search) -> str:
     )
 
 
-def _table(plan: Sequence[Search]) -> Table:
+def _table(plan: Sequence[SearchProgress]) -> Table:
     from rich.box import SIMPLE_HEAD
     from rich.progress_bar import ProgressBar
     from rich.table import Table
@@ -169,21 +173,21 @@ def _table(plan: Sequence[Search]) -> Table:
     for heading in ("", "failed", "seconds"):
         table.add_column(heading, justify="right", no_wrap=True)
     for search in plan:
-        style = "dim" if search.limits is None else "bold" if search.seconds is None else ""
+        style = "dim" if search.roofline is None else "bold" if search.seconds is None else ""
         table.add_row(
             shape_text(search.workload),
             search.backend,
             f"{search.gflops:.1f}" if search.measured else "",
-            f"{search.limits.roofline_gflops(search.workload):.1f}" if search.limits else "",
-            Text(f"{search.fraction_of_roofline:.1%}", _colour(search.fraction_of_roofline)) if search.measured else "",
+            f"{search.roofline.gflops:.1f}" if search.roofline else "",
+            Text(f"{search.fraction_of_roofline:.1%}", _color(search.fraction_of_roofline)) if search.measured else "",
             ProgressBar(search.planned, search.trials, width=16),
             f"{search.trials}/{search.planned}",
-            str(search.failures) if search.limits else "",
-            f"{search.elapsed:.1f}" if search.limits else "",
+            str(search.failures) if search.roofline else "",
+            f"{search.elapsed:.1f}" if search.roofline else "",
             style=style,
         )
     return table
 
 
-def _colour(fraction: float) -> str:
+def _color(fraction: float) -> str:
     return "green" if fraction >= 0.9 else "yellow" if fraction >= 0.7 else "red"

@@ -1,4 +1,4 @@
-"""One self-contained HTML page on a run of searches: the table, the search curves and the roofline."""
+"""The report of searches as one self-contained HTML page: the table, the search curves and the roofline."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Two colours that colour-blind readers tell apart (Okabe and Ito), and grey for a backend without one.
-_COLOURS: Mapping[str, str] = {"kernel": "#0072b2", "tvm": "#d55e00"}
+# Two colors that color-blind readers can distinguish (Okabe and Ito).
+_COLORS: Mapping[str, str] = {"kernel": "#0072b2", "tvm": "#d55e00"}
 _INK, _FAINT = "#222222", "#9a9a9a"
-_CURVES_A_ROW = 3
-_NEAR = 0.25  # in log units: nearer points share their label
+_CURVES_PER_ROW = 3
+_NEAR = 0.25  # in log units; points nearer than this share one label
 
 _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 64rem; margin: 3rem auto; padding: 0 1.5rem; }
@@ -42,9 +42,12 @@ svg { width: 100%; height: auto; }
 
 
 def write_report(directory: Path, target: Target, results: Sequence[SearchResult]) -> Path:
-    """Writes ``directory/index.html``, which needs no other file and no network, and returns its path.
+    """Writes ``directory/index.html`` and returns its path. The page needs no other file and no network.
 
-    ``target`` carries measured figures, as :meth:`Target.measured` fills them in.
+    Args:
+        directory: an existing directory.
+        target: the target with measured figures, see :meth:`Target.measured`.
+        results: the searches.
     """
     page = directory / "index.html"
     page.write_text(_page(target, results), encoding="utf-8")
@@ -66,13 +69,13 @@ def _page(target: Target, results: Sequence[SearchResult]) -> str:
 <h2>Results</h2>
 <div class="wide">{_table(results)}</div>
 <h2>Search curves</h2>
-<p>The best candidate so far after each trial. The dashed line is the shape's roofline, which no program can pass that
-multiplies as often as a shape's definition says. Winograd's algorithm multiplies less.</p>
+<p>The best candidate so far after each trial. The dashed line is the roofline of the shape, an upper bound for programs
+with as many multiplications as the shape's definition. Winograd's and Strassen's algorithms have fewer.</p>
 {_svg(_curves(results))}
 <h2>Roofline</h2>
-<p>Each ring is the best program found for a shape; the lines above it are what the CPU can do, measured next to the
-search: multiply-adds at full rate, and data of that shape's size read at full bandwidth. Numbers are the shapes' in the
-table above.</p>
+<p>Each ring is the program that a search settled on. The lines are the limits of the CPU, measured next to the search:
+multiply-adds at full rate, and data of the shape's size read at full bandwidth. The numbers are those of the table
+above.</p>
 {_svg(_roofline(results))}
 <h2>Best schedules</h2>
 <div class="wide">{_schedules(results)}</div>
@@ -90,7 +93,7 @@ def _conditions(target: Target, results: Sequence[SearchResult]) -> str:
 
 
 def _shapes(results: Sequence[SearchResult]) -> dict[Workload, list[SearchResult]]:
-    """Results of the same workload together, in order."""
+    """Returns the results grouped by workload, in their order."""
     shapes: dict[Workload, list[SearchResult]] = {}
     for result in results:
         shapes.setdefault(result.workload, []).append(result)
@@ -127,7 +130,7 @@ def _curves(results: Sequence[SearchResult]) -> Figure:
     from matplotlib.figure import Figure
 
     shapes = _shapes(results)
-    columns = min(_CURVES_A_ROW, len(shapes))
+    columns = min(_CURVES_PER_ROW, len(shapes))
     lines = math.ceil(len(shapes) / columns)
     figure = Figure(figsize=(3.6 * columns, 2.9 * lines), layout="constrained")
     for place, (workload, searches) in enumerate(shapes.items(), 1):
@@ -141,8 +144,8 @@ def _curve(axes: Axes, workload: Workload, searches: Sequence[SearchResult]) -> 
     for search in searches:
         gflops = [workload.flops / secs / 1e9 for secs in search.history]  # a trial before the first success: 0
         trials = range(1, len(gflops) + 1)
-        axes.step(trials, gflops, where="post", color=_COLOURS.get(search.backend, _INK), label=search.backend)
-    roofline = max(search.limits.roofline_gflops(workload) for search in searches)
+        axes.step(trials, gflops, where="post", color=_COLORS.get(search.backend, _INK), label=search.backend)
+    roofline = max(search.roofline.gflops for search in searches)
     axes.axhline(roofline, color=_FAINT, linestyle="--", linewidth=1)
     axes.set_ylim(0, 1.12 * max(roofline, *(search.gflops for search in searches)))
     axes.set_title(_title(workload), fontsize=10, color=_INK)
@@ -157,15 +160,16 @@ def _roofline(results: Sequence[SearchResult]) -> Figure:
     axes = figure.subplots()
     shapes = _shapes(results)
     left, right = min(map(_intensity, shapes)) / 3, max(map(_intensity, shapes)) * 3
-    for limits in (searches[0].limits for searches in shapes.values()):
-        knee = min(max(limits.peak_gflops / limits.bandwidth_gbs, left), right)
-        roof = [min(limits.peak_gflops, limits.bandwidth_gbs * x) for x in (left, knee, right)]
+    for roofline in (searches[0].roofline for searches in shapes.values()):
+        peak, bandwidth = roofline.peak_gflops, roofline.traffic[0].gbs
+        knee = min(max(peak / bandwidth, left), right)
+        roof = [min(peak, bandwidth * x) for x in (left, knee, right)]
         axes.plot([left, knee, right], roof, color=_FAINT, linewidth=0.8, zorder=1)
     axes.plot([], [], color=_FAINT, linewidth=0.8, label="rooflines")
     for backend in dict.fromkeys(result.backend for result in results):
         points = [(_intensity(r.workload), r.gflops) for r in results if r.backend == backend]
         ring = {"marker": "o", "markersize": 8, "markerfacecolor": "none", "markeredgewidth": 1.8, "linestyle": ""}
-        axes.plot(*zip(*points, strict=True), color=_COLOURS.get(backend, _INK), label=backend, **ring)
+        axes.plot(*zip(*points, strict=True), color=_COLORS.get(backend, _INK), label=backend, **ring)
     for (x, y), numbers in _labels(shapes).items():
         axes.annotate(numbers, (x, y), xytext=(8, 6), textcoords="offset points", fontsize=10, color=_INK)
     axes.set(xscale="log", yscale="log", xlabel="arithmetic intensity, FLOP/byte", ylabel="GFLOP/s", xlim=(left, right))
@@ -179,7 +183,7 @@ def _intensity(workload: Workload) -> float:
 
 
 def _labels(shapes: Mapping[Workload, Sequence[SearchResult]]) -> dict[tuple[float, float], str]:
-    """Where each shape's number stands: at its best point; one text for points that lie too near for two."""
+    """Returns the labels by position: each shape's number at its best point. Near points share one label."""
     labels: dict[tuple[float, float], str] = {}
     for number, (workload, searches) in enumerate(shapes.items(), 1):
         point = (_intensity(workload), max(search.gflops for search in searches))
@@ -201,7 +205,7 @@ def _plain(axes: Axes) -> None:
 
 
 def _svg(figure: Figure) -> str:
-    """The figure as an element of the page: text stays text, and the same figure gives the same element."""
+    """Returns the figure as an SVG element. Text stays text, and equal figures give equal elements."""
     import matplotlib
 
     stream = io.StringIO()

@@ -1,4 +1,4 @@
-"""What a search came to, beside what the CPU can do: a row of the table, of the JSON file and of the report."""
+"""The result of a search, next to the limits of the CPU: a row of the table, of the JSON file and of the report."""
 
 from __future__ import annotations
 
@@ -8,56 +8,24 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import kernels
 from autotune.commands.shapes import layer_name, shape_text
+from compiler.measure.roofline import Roofline
 from compiler.workloads.schedule import Schedule
 from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What the CPU can do, measured next to the search that it is compared with.
-
-    ``peak_gflops`` is the FMA peak of all ``threads`` together, ``bandwidth_gbs`` what they read of data that is as
-    large as the workload's and as often used: in the timing loop a small workload stays in a cache.
-    """
-
-    threads: int
-    peak_gflops: float
-    bandwidth_gbs: float
-
-    @classmethod
-    def measured(cls, workload: Workload, target: Target) -> Limits:
-        """Measured now: a CPU's clock today need not be its clock tomorrow."""
-        return cls(
-            threads=target.num_cores,
-            peak_gflops=kernels.peak_gflops(target.isa, target.num_cores, workload.dtype),
-            bandwidth_gbs=kernels.memory_bandwidth(target.num_cores, workload.bytes),
-        )
-
-    def higher(self, other: Limits) -> Limits:
-        """Of two measurements for the same threads and workload, the higher of each limit."""
-        return Limits(
-            self.threads,
-            max(self.peak_gflops, other.peak_gflops),
-            max(self.bandwidth_gbs, other.bandwidth_gbs),
-        )
-
-    def roofline_gflops(self, workload: Workload) -> float:
-        """The most that any program for ``workload`` can reach."""
-        return workload.flops / workload.roofline_secs(self.peak_gflops, self.bandwidth_gbs) / 1e9
-
-
-@dataclass(frozen=True)
 class SearchResult:
-    """One workload searched on one backend.
+    """The search of one workload on one backend.
 
-    ``history`` holds the best seconds after each trial, inf as long as every one failed.
+    Attributes:
+        median_secs: of the schedule that the search settled on.
+        history: the best seconds after each trial; ``math.inf`` as long as all have failed.
     """
 
     workload: Workload
-    limits: Limits
+    roofline: Roofline
     backend: str
     strategy: str
     trials: int
@@ -73,18 +41,18 @@ class SearchResult:
 
     @property
     def fraction_of_peak(self) -> float:
-        return self.gflops / self.limits.peak_gflops
+        return self.gflops / self.roofline.peak_gflops
 
     @property
     def fraction_of_roofline(self) -> float:
-        return self.gflops / self.limits.roofline_gflops(self.workload)
+        return self.roofline.secs / self.median_secs
 
     def to_json(self) -> dict[str, Any]:
         return {
             "op": self.workload.op,
             **self.workload.sizes,
             "dtype": self.workload.dtype,
-            "threads": self.limits.threads,
+            "threads": self.roofline.threads,
             "backend": self.backend,
             "strategy": self.strategy,
             "trials": self.trials,
@@ -92,7 +60,7 @@ class SearchResult:
             "search_secs": self.search_secs,
             "median_secs": self.median_secs,
             "gflops": self.gflops,
-            "peak_gflops": self.limits.peak_gflops,
+            "peak_gflops": self.roofline.peak_gflops,
             "fraction_of_peak": self.fraction_of_peak,
             "fraction_of_roofline": self.fraction_of_roofline,
             "schedule": self.schedule.to_json(),
@@ -102,7 +70,7 @@ class SearchResult:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table, as text; the field's order is the column's."""
+    """One line of the table, as text. The order of the fields is that of the columns."""
 
     shape: str
     layer: str
@@ -116,8 +84,13 @@ class Row:
     winner: str
 
 
+def workload_text(workload: Workload) -> str:
+    """Returns a workload as tables show it: the operator, its shape and its epilogue."""
+    return " ".join([workload.op, shape_text(workload), *workload.epilogue])
+
+
 def conditions(target: Target) -> str:
-    """The machine, in a line; ``target`` carries measured figures."""
+    """Returns one line about the machine, from a target with measured figures."""
     return (
         f"{target.name}, {target.isa}, threads: {target.num_cores}; "
         f"FMA peak {target.peak_gflops:.1f} GFLOP/s, memory {target.bandwidth_gbs:.1f} GB/s"
@@ -131,7 +104,7 @@ NUMERIC = frozenset({"gflops", "of_peak", "of_roofline", "trials", "failures", "
 
 
 def rows(results: Sequence[SearchResult]) -> list[Row]:
-    """The table's lines, in the order of ``results``; the fastest of each workload is marked as its winner."""
+    """Returns the lines of the table, in the order of ``results``. The fastest backend of each workload is marked."""
     return [
         Row(
             shape=shape_text(r.workload),
@@ -150,14 +123,14 @@ def rows(results: Sequence[SearchResult]) -> list[Row]:
 
 
 def table(lines: Iterable[Row]) -> str:
-    """The rows under their headings, in columns of equal width; plain text."""
+    """Returns the rows under their headings as aligned plain text."""
     names = [field.name for field in dataclasses.fields(Row)]
     cells = [[getattr(row, name) for name in names] for row in (HEADINGS, *lines)]
     return aligned(cells, [name in NUMERIC for name in names])
 
 
 def aligned(lines: Sequence[Sequence[str]], numeric: Sequence[bool]) -> str:
-    """Lines in columns of equal width, the first of them as headings; columns of numbers end where others begin."""
+    """Returns lines as aligned columns, the first line as headings. Numeric columns are aligned to the right."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(

@@ -1,4 +1,4 @@
-"""Figures as people read them."""
+"""Numbers with units as text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _UNITS = ("s", "ms", "µs", "ns")
 
 
 def secs_text(secs: float) -> str:
-    """Seconds with three digits or more and the unit that suits: 0.01234 is 12.3 ms."""
+    """Returns seconds with at least three digits and a suitable unit: 0.01234 is 12.3 ms."""
     if not math.isfinite(secs) or secs <= 0:
         return f"{secs:g} s"
     place = min(len(_UNITS) - 1, max(0, -math.floor(math.log10(secs) / 3)))
@@ -17,5 +17,5 @@ def secs_text(secs: float) -> str:
 
 
 def change_text(before: float, after: float) -> str:
-    """How much less the second is: -12.3%."""
+    """Returns the relative change as a percentage, such as -12.3%."""
     return f"{after / before - 1:+.1%}"

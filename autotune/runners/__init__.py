@@ -1,1 +1,1 @@
-"""Runners: measure candidate schedules."""
+"""Runners measure candidate schedules."""

@@ -1,17 +1,12 @@
-"""Measures schedules in a worker process: warm, pinned to its cores, and replaced when a candidate takes it down.
+"""Measures schedules on this machine, in worker processes.
 
-    with Measurer(workload, target, "kernel") as measurer:
-        measurements = measurer.measure(schedules)
+    with LocalRunner() as runner:
+        for measurement in runner.measure(workload, target, "kernel", schedules):
+            ...
 
-A worker loads TVM once, which takes seconds; to spend them once for several workloads, and while something else is
-done, start one worker early and hand it to each measurer in turn:
-
-    with Worker() as worker:
-        worker.start()
-        ...
-        for workload in workloads:
-            with Measurer(workload, target, "tvm", worker=worker) as measurer:
-                ...
+A worker process is warm and pinned to its cores. It is replaced when a candidate takes it down. It loads TVM once,
+which takes seconds. To spend them once, pass one runner to several searches. To spend them in the background, call
+``prepare`` early.
 """
 
 from __future__ import annotations
@@ -30,19 +25,22 @@ from compiler.workloads.schedule import Schedule
 from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload
 
+SPACE = "autotune.backends:space"
+
 
 class Worker:
-    """A worker process, and the one after it; tries schedules for one workload on one backend, which ``open`` chooses.
+    """A worker process and its replacements. ``open`` selects the workload and the backend that it measures.
 
-    The process is isolated: what a candidate does to it becomes a failed Measurement, and the next candidate meets a
-    new process. Ctrl-C reaches the tuner alone, and the process ends when the tuner ends, however that happens.
+    The process is isolated: whatever a candidate does to it becomes a failed measurement, and the next candidate runs
+    in a new process. Ctrl-C reaches only the parent process. The worker process ends when its parent ends, for whatever
+    reason.
 
     Args:
-        threads: cores that the worker may use; the ``num_cores`` of every target that it opens.
-        cores: which ones; by default the last of those that this process may use, since interrupts and other programs
-            prefer the first.
-        space: ``module:function`` that makes a schedule space from backend, workload and target.
-        start_secs: how long to wait for a process to start and to open a workload.
+        threads: the number of cores of the worker, equal to ``num_cores`` of every target that it opens.
+        cores: the cores to use. By default the last ones that this process may use, because interrupts and other
+            programs prefer the first.
+        space: ``module:function``, a function of backend, workload and target that returns a schedule space.
+        start_secs: the longest time to wait for a process to start and to open a workload.
 
     Raises:
         ValueError: this process may not use that many cores, or not these.
@@ -53,7 +51,7 @@ class Worker:
         threads: int = 1,
         *,
         cores: Sequence[int] | None = None,
-        space: str = "autotune.backends:space",
+        space: str = SPACE,
         start_secs: float = 120.0,
     ) -> None:
         usable = sorted(os.sched_getaffinity(0))
@@ -65,21 +63,21 @@ class Worker:
         self._space = space
         self._start_secs = start_secs
         self._process: WorkerProcess | None = None
-        self._wanted: dict[str, Any] | None = None  # the last request to open; each new process gets it again
-        self._requested: dict[str, Any] | None = None  # the one that this process has got
-        self._unanswered = 0  # requests to open
+        self._wanted: dict[str, Any] | None = None  # the last request to open, which each new process gets again
+        self._requested: dict[str, Any] | None = None  # the request that this process has got
+        self._unanswered = 0  # requests to open without an answer yet
 
     @property
     def pid(self) -> int | None:
-        """Of the process there is at the moment."""
+        """The ID of the current process, or None if there is none."""
         return self._process.pid if self._process else None
 
     def start(self) -> None:
-        """Starts the process, if it is not running, and returns at once."""
+        """Starts the process if it is not running, and returns at once."""
         self._running()
 
     def open(self, workload: Workload, target: Target, backend: str, seed: int = 0) -> None:
-        """Turns to a workload and a backend, and returns at once: the process gets ready by itself.
+        """Selects a workload and a backend, and returns at once. The process gets ready in the background.
 
         Raises:
             ValueError: the target has another number of cores than this worker.
@@ -94,7 +92,7 @@ class Worker:
         """Waits until the process is ready to measure.
 
         Raises:
-            RuntimeError: it cannot start, or cannot open the workload; the message says why.
+            RuntimeError: the process cannot start or cannot open the workload; the message has the reason.
         """
         self._ready()
 
@@ -108,10 +106,14 @@ class Worker:
     ) -> Measurement:
         """Builds, verifies and times one schedule, all within ``timeout_secs``.
 
-        ``best_secs`` is the best of this workload so far; much slower candidates are timed less thoroughly.
+        Args:
+            schedule: the candidate.
+            timing: how often and how long the candidate is timed.
+            timeout_secs: the time limit.
+            best_secs: the best time of this workload so far. Much slower candidates are timed less thoroughly.
 
         Raises:
-            RuntimeError: the process cannot start, or cannot open the workload: no fault of the schedule.
+            RuntimeError: the process cannot start or cannot open the workload, which is not the fault of the schedule.
         """
         process = self._ready()
         fields = {"schedule": schedule.to_json(), "timing": dataclasses.asdict(timing), "best_secs": best_secs}
@@ -120,15 +122,15 @@ class Worker:
             answer = process.receive(timeout_secs)
         except ProcessLostError as loss:
             self.close()
-            self.start()  # it gets ready while the tuner thinks
+            self.start()  # in the background, while the search proposes the next candidates
             return Measurement((), str(loss))
         except BaseException:
-            self.close()  # or the answer under way would be taken for the next one's
+            self.close()  # or its pending answer would be read as the answer to the next request
             raise
         return Measurement(tuple(answer["run_secs"]), answer["error"])
 
     def close(self) -> None:
-        """Ends the process; a later call of another method starts a new one."""
+        """Ends the process. A later call of another method starts a new one."""
         if self._process:
             self._process.kill()
         self._process = None
@@ -144,7 +146,7 @@ class Worker:
         self.close()
 
     def _running(self) -> WorkerProcess:
-        """The process: started where there is none, and asked to open what is wanted where it was not yet."""
+        """Returns the process. Starts it if necessary, and sends the request to open if it has not got it yet."""
         if not (self._process and self._process.is_alive()):
             self.close()
             self._process = WorkerProcess(self.cores, self._space)
@@ -158,7 +160,7 @@ class Worker:
         if not self._wanted:
             raise RuntimeError("no workload is open: call open first")
         process = self._running()
-        error = None  # of the last request to open; nobody asks about those before
+        error = None  # of the last request to open; the earlier ones do not matter any more
         try:
             while self._unanswered:
                 error = process.receive(self._start_secs)["error"]
@@ -171,72 +173,73 @@ class Worker:
         return process
 
 
-class Measurer:
-    """Measures schedules of one workload on one backend, and never raises for what one of them does.
+class LocalRunner:
+    """A :class:`autotune.runners.runner.Runner` on this machine, with one :class:`Worker` per number of threads.
 
-    A trial builds the schedule, runs it once, compares its answer with the float64 reference, and times it only if it
-    is right. A wrong answer, a failed build, a crash and a hang each give a failed Measurement with its reason.
+    Workers start when they are first needed.
 
     Args:
-        workload, target, backend: what is measured; the process uses ``target.num_cores`` cores.
-        seed: of the inputs.
-        timeout_secs: the longest that one trial may take, building included.
+        seed: the seed of the inputs.
+        timeout_secs: the longest time of one trial, including the build.
         timing: how often and how long candidates are timed.
-        cores: see :class:`Worker`.
-        worker: the worker to use, which stays open and may serve other measurers in between; by default the measurer
-            has one of its own.
-
-    Raises:
-        ValueError: as :class:`Worker` and its ``open``.
+        space: see :class:`Worker`.
     """
 
     def __init__(
         self,
-        workload: Workload,
-        target: Target,
-        backend: str,
         *,
         seed: int = 0,
         timeout_secs: float = 10.0,
         timing: Timing = Timing(),  # noqa: B008 - immutable
-        cores: Sequence[int] | None = None,
-        worker: Worker | None = None,
+        space: str = SPACE,
     ) -> None:
-        self._owns_worker = worker is None
-        self._worker = worker or Worker(target.num_cores, cores=cores)
-        self._timeout_secs = timeout_secs
-        self._timing = timing
-        self._best_secs: float | None = None
-        self._workload, self._target, self._backend, self._seed = workload, target, backend, seed
-        self._open()
+        self._seed, self._timeout_secs, self._timing, self._space = seed, timeout_secs, timing, space
+        self._workers: dict[int, Worker] = {}
+        self._best_secs: dict[tuple[Workload, Target, str], float] = {}
 
-    def measure(self, schedules: Sequence[Schedule]) -> list[Measurement]:
-        """One measurement for each schedule, in their order.
+    def worker(self, threads: int) -> Worker:
+        """Returns the worker on this number of cores.
 
         Raises:
-            RuntimeError: the worker process cannot start, or knows no such backend or workload.
+            ValueError: this process may not use that many cores.
         """
-        return list(self.measure_each(schedules))
+        if threads not in self._workers:
+            self._workers[threads] = Worker(threads, space=self._space)
+        return self._workers[threads]
 
-    def measure_each(self, schedules: Iterable[Schedule]) -> Iterator[Measurement]:
-        """The same one by one, so that each can be recorded before the next one starts."""
+    def prepare(self, workload: Workload, target: Target, backend: str) -> None:
+        """Starts the worker process for the target, if necessary, and returns at once.
+
+        Raises:
+            ValueError: this process may not use as many cores as the target has.
+        """
+        self.worker(target.num_cores).open(workload, target, backend, self._seed)
+
+    def measure(
+        self, workload: Workload, target: Target, backend: str, schedules: Iterable[Schedule]
+    ) -> Iterator[Measurement]:
+        """Yields one measurement per schedule, in their order, each as soon as it is finished.
+
+        Raises:
+            ValueError: this process may not use as many cores as the target has.
+            RuntimeError: a worker process cannot start, or has no such backend or workload.
+        """
+        worker, key = self.worker(target.num_cores), (workload, target, backend)
         for schedule in schedules:
-            self._open()
-            measurement = self._worker.measure(
-                schedule, timing=self._timing, timeout_secs=self._timeout_secs, best_secs=self._best_secs
+            worker.open(workload, target, backend, self._seed)
+            measurement = worker.measure(
+                schedule, timing=self._timing, timeout_secs=self._timeout_secs, best_secs=self._best_secs.get(key)
             )
             if measurement.ok:
-                self._best_secs = min(measurement.median_secs, self._best_secs or math.inf)
+                self._best_secs[key] = min(measurement.median_secs, self._best_secs.get(key, math.inf))
             yield measurement
 
-    def _open(self) -> None:
-        self._worker.open(self._workload, self._target, self._backend, self._seed)
-
     def close(self) -> None:
-        if self._owns_worker:
-            self._worker.close()
+        """Ends the worker processes."""
+        for worker in self._workers.values():
+            worker.close()
 
-    def __enter__(self) -> Measurer:
+    def __enter__(self) -> LocalRunner:
         return self
 
     def __exit__(

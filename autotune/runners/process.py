@@ -1,4 +1,4 @@
-"""A worker process as the tuner sees it: requests in, answers out, and the reason when there are no more."""
+"""The parent's end of a worker process: sends requests, receives answers, and reports why a process has ended."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ _EXIT_SECS = 5.0  # how long a process may take to end once it has closed its so
 
 
 class ProcessLostError(Exception):
-    """There will be no answer; the message says why."""
+    """The process cannot answer any more; the message has the reason."""
 
 
 class WorkerProcess:
-    """Starts ``python -m autotune.runners.worker`` on the given cores, in a session of its own, and returns at once."""
+    """Starts ``python -m autotune.runners.worker`` on the given cores, in its own session, and returns at once."""
 
     def __init__(self, cores: Sequence[int], space: str) -> None:
         self._answers, theirs = socket.socketpair()
-        # Both ends of the output stay open here, so that it is never at its end, only ever empty.
+        # Both ends of the output stay open here, so that reading it never returns the end of file.
         self._output, self._their_output = socket.socketpair()
         self._output.setblocking(False)
         command = [sys.executable, "-m", "autotune.runners.worker", "--space", space, "--socket", str(theirs.fileno())]
         with theirs:
             self._process = subprocess.Popen(
                 [*command, "--cores", *map(str, cores)],
-                stdin=subprocess.PIPE,  # its closing tells the worker that the tuner is gone
+                stdin=subprocess.PIPE,  # the worker ends when its other end closes
                 stdout=self._their_output.fileno(),
                 stderr=subprocess.STDOUT,
                 pass_fds=[theirs.fileno()],
@@ -43,7 +43,7 @@ class WorkerProcess:
                 env=_environment(threads=len(cores)),
             )
         self._received = b""
-        self._tail = b""  # of what the process has printed since the last request
+        self._tail = b""  # the end of the output since the last request
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._answers, selectors.EVENT_READ)
         self._selector.register(self._output, selectors.EVENT_READ)
@@ -56,17 +56,17 @@ class WorkerProcess:
         return self._process.poll() is None
 
     def send(self, request: Mapping[str, Any]) -> None:
-        """Sends a request without waiting for its answer; where the process has ended, ``receive`` will say so."""
+        """Sends a request and does not wait for the answer. If the process has ended, ``receive`` raises."""
         self._drain_output()
         self._tail = b""
         with suppress(ConnectionError):
             self._answers.sendall(json.dumps(request).encode() + b"\n")
 
     def receive(self, timeout_secs: float) -> dict[str, Any]:
-        """The next answer.
+        """Returns the next answer.
 
         Raises:
-            ProcessLostError: the process has ended, or has not answered in time.
+            ProcessLostError: the process has ended or has not answered in time.
         """
         deadline = time.monotonic() + timeout_secs
         while b"\n" not in self._received:
@@ -81,7 +81,7 @@ class WorkerProcess:
         return json.loads(line)
 
     def kill(self) -> None:
-        """Ends the process and all that it has started, at once, and leaves nothing of it behind."""
+        """Kills the process and all its children, and releases all resources."""
         if self.is_alive():
             os.killpg(self.pid, signal.SIGKILL)
         self._selector.close()
@@ -106,7 +106,7 @@ class WorkerProcess:
                 self._tail = (self._tail + self._output.recv(65536))[-_TAIL_BYTES:]
 
     def _reason(self) -> str:
-        """Why a process ended that has closed its socket: how, and the last line that it printed."""
+        """Returns why a process has closed its socket: its exit code or signal, and its last line of output."""
         try:
             code = self._process.wait(_EXIT_SECS)
         except subprocess.TimeoutExpired:
@@ -122,10 +122,10 @@ def _signal_name(number: int) -> str:
 
 
 def _environment(threads: int) -> dict[str, str]:
-    """What has to be said before TVM or a BLAS is loaded: take the cores that you are given, and no more threads."""
+    """Returns the environment that limits TVM and any BLAS to the given number of threads. They read it when loaded."""
     return os.environ | {
         "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path),  # the same code as here
         "OMP_NUM_THREADS": str(threads),
         "TVM_NUM_THREADS": str(threads),
-        "TVM_BIND_THREADS": "0",  # TVM would count cores from zero, whatever the affinity says
+        "TVM_BIND_THREADS": "0",  # TVM would bind to cores from 0 on and ignore the affinity
     }

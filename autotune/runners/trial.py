@@ -1,4 +1,4 @@
-"""One trial: a schedule is built, its answer verified, and only then timed. Runs inside a worker process."""
+"""One trial: builds a schedule, verifies its answer, then times it. Runs inside a worker process."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ class Timing:
     """How long and how often a candidate is timed.
 
     Attributes:
-        sample_secs: one sample is the mean of as many runs as last about this long, so that the clock and the call
-            weigh nothing.
-        samples: samples of a candidate that is quick and steady.
-        min_samples: samples of one whose runs are long.
-        budget_secs: all samples together should last no longer; ``min_samples`` come first.
-        spread: where the median sample is slower than the fastest by more than this fraction, something else was
-            running, and what the budget still allows is spent on up to as many samples again.
-        slow_factor: a candidate whose first timed run is slower by this factor than the best so far, and longer than
-            a fifth of the budget, is not worth more than that one sample.
+        sample_secs: the length of one sample, which is the mean of as many runs as fit. Long samples make the overhead
+            of the clock and the call negligible.
+        samples: the number of samples of a fast candidate.
+        min_samples: the least number of samples, even if runs are long.
+        budget_secs: the limit for all samples together. ``min_samples`` takes precedence.
+        spread: the largest tolerated excess of the median sample over the fastest, as a fraction. If it is larger,
+            something else was running, and the rest of the budget is spent on up to as many samples again.
+        slow_factor: a candidate gets only one sample if its first timed run is slower than the best so far by this
+            factor and longer than a fifth of the budget.
     """
 
     sample_secs: float = 1e-3
@@ -43,10 +43,10 @@ class Timing:
 
 
 class Bench:
-    """One workload on one backend, set up to try schedules on.
+    """Measures schedules of one workload on one backend.
 
-    Two sets of inputs take turns, so that a program that leaves its output as it found it never finds the right answer
-    there, even in memory that the one before it has freed.
+    Two sets of inputs alternate. A program that does not write its output therefore never finds the right answer in
+    memory that the previous program has freed.
     """
 
     def __init__(self, space: ScheduleSpace, workload: Workload, seed: int = 0) -> None:
@@ -54,7 +54,7 @@ class Bench:
         self._questions = itertools.cycle([_Question(workload, seed), _Question(workload, seed + 1)])
 
     def measure(self, schedule: Schedule, timing: Timing, best_secs: float | None = None) -> Measurement:
-        """Never raises for what a candidate does, short of ending the process: a failure is a Measurement too."""
+        """Builds, verifies and times a schedule. Whatever a candidate raises becomes a failed measurement."""
         question = next(self._questions)
         stage = "build"
         try:
@@ -73,16 +73,16 @@ class Bench:
 
 
 class _Question:
-    """Inputs, the right answer to them, and how far off an answer may be."""
+    """Inputs, the right answer to them, and the largest error that an answer may have."""
 
     def __init__(self, workload: Workload, seed: int) -> None:
         self.inputs = make_inputs(workload, seed)
         self._workload = workload
         self._answer = reference(workload, self.inputs)
-        self._tolerances: dict[str, np.ndarray] = {}  # by algorithm, each made when it is first asked for
+        self._tolerances: dict[str, np.ndarray] = {}  # by algorithm, each computed at its first use
 
     def wrong(self, answer: np.ndarray, algorithm: str) -> str | None:
-        """What is wrong with an answer that an algorithm gave; None where it is right."""
+        """Returns what is wrong with an algorithm's answer, or None if it is right."""
         dtype = NUMPY_DTYPES[self._workload.dtype]
         if answer.shape != self._answer.shape or answer.dtype != dtype:
             return f"wrong answer: {answer.dtype} {answer.shape}, not {dtype} {self._answer.shape}"
@@ -92,9 +92,9 @@ class _Question:
         errors, limits = np.abs(given - self._answer), self._tolerance(algorithm)
         beyond = errors > limits
         if count := int(np.count_nonzero(beyond)):
-            with np.errstate(divide="ignore"):  # a sum of nothing but padding has no error
+            with np.errstate(divide="ignore"):  # a sum over padding only has a tolerance of 0
                 worst = float(np.max(errors[beyond] / limits[beyond]))
-            return f"wrong answer: {count} of {answer.size} elements, the worst off by {worst:.3g} times the tolerance"
+            return f"wrong answer: {count} of {answer.size} elements, largest error {worst:.3g} times the tolerance"
         return None
 
     def _tolerance(self, algorithm: str) -> np.ndarray:
@@ -104,7 +104,7 @@ class _Question:
 
 
 def sample(program: Program, timing: Timing, best_secs: float | None) -> list[float]:
-    """Seconds a run, sample by sample, of a program that has run once already."""
+    """Returns samples of the seconds per run of a program that has run once already."""
     start = time.perf_counter()
     (once,) = program.time(1, 1)
     if best_secs is not None and once > max(timing.slow_factor * best_secs, timing.budget_secs / 5):
@@ -120,6 +120,6 @@ def sample(program: Program, timing: Timing, best_secs: float | None) -> list[fl
 
 
 def one_line(error: BaseException) -> str:
-    """What an exception says, shortened to its first line."""
+    """Returns the type of an exception and the first line of its message."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return ": ".join([type(error).__name__, *lines[:1]])[:_REASON_CHARS]

@@ -1,9 +1,9 @@
-"""The worker process: tries schedules, one after the other, for as long as the tuner wants. See ``autotune.runners.local``.
+"""The worker process of ``autotune.runners.local``: measures schedules one after the other until its parent ends.
 
-It is told what to do, and answers, by lines of JSON on a socket of its own, so nothing that native code prints gets
-between them. It always answers, unless the candidate at hand ends the process:
+Requests and answers are lines of JSON on a separate socket, so output of native code cannot get between them. Every
+request is answered, unless a candidate ends the process:
 
-    {"open": {"backend": ..., "workload": ..., "target": ..., "seed": ...}}    -> {"error": null, or why it cannot}
+    {"open": {"backend": ..., "workload": ..., "target": ..., "seed": ...}}    -> {"error": null or the reason}
     {"measure": {"schedule": ..., "timing": ..., "best_secs": ...}}            -> {"run_secs": [...], "error": ...}
 """
 
@@ -28,12 +28,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m autotune.runners.worker", description="Started by autotune.runners.local."
     )
-    parser.add_argument("--socket", type=int, required=True, help="file descriptor of the socket to the tuner")
-    parser.add_argument("--cores", type=int, nargs="+", required=True, help="the cores to run on")
+    parser.add_argument("--socket", type=int, required=True, help="file descriptor of the socket to the parent")
+    parser.add_argument("--cores", type=int, nargs="+", required=True, help="cores to run on")
     parser.add_argument("--space", required=True, help="module:function(backend, workload, target) -> ScheduleSpace")
     options = parser.parse_args(arguments)
     os.sched_setaffinity(0, options.cores)  # before anything starts a thread, so that all threads inherit it
-    _die_with_the_tuner()
+    _end_with_parent()
     module, _, function = options.space.partition(":")
     service = _Service(getattr(importlib.import_module(module), function))
     requests = {"open": service.open, "measure": service.measure}
@@ -43,11 +43,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             connection.sendall(json.dumps(requests[request](**fields)).encode() + b"\n")
 
 
-def _die_with_the_tuner() -> None:
-    """Has the kernel end this process and its children when the tuner ends, even amid a candidate that hangs.
+def _end_with_parent() -> None:
+    """Makes the operating system end this process and its children when the parent ends, even if a candidate hangs.
 
-    Nobody ever writes to the standard input, so it becomes readable only when its other end closes: the kernel then
-    sends SIGIO, whose default is to end a process. PR_SET_PDEATHSIG would do so when a mere thread of the tuner ends.
+    Nothing is ever written to the standard input, so it becomes readable only when its other end closes. The operating
+    system then sends SIGIO, which ends a process by default. PR_SET_PDEATHSIG is no alternative: it also takes effect
+    when only a thread of the parent ends.
     """
     signal.signal(signal.SIGIO, signal.SIG_DFL)
     fcntl.fcntl(0, fcntl.F_SETOWN, -os.getpgrp())
@@ -55,7 +56,7 @@ def _die_with_the_tuner() -> None:
 
 
 class _Service:
-    """Answers requests; imports what starts threads only now that the process is pinned."""
+    """Answers requests. It imports modules that start threads only after the process is pinned."""
 
     _bench: Bench
 
@@ -70,7 +71,7 @@ class _Service:
         try:
             opened = Workload.from_json(workload)
             self._bench = Bench(self._space(backend, opened, Target.from_json(target)), opened, seed)
-        except Exception as error:  # noqa: BLE001 - the tuner is told, and raises
+        except Exception as error:  # noqa: BLE001 - the parent raises it
             return {"error": one_line(error)}
         return {"error": None}
 

@@ -1,1 +1,1 @@
-"""Searches: of one workload, of the layers of a model, and inside the running model."""
+"""Searches: of one workload, of all layers of a model, and inside a running model."""

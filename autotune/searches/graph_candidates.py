@@ -1,12 +1,11 @@
-"""What layers may run by inside a network: the best schedules on record, and the kernel's own choice."""
+"""Candidates for the layers of a network: the best stored schedules and the kernel's default."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from autotune import backends as spaces
-from autotune.searches.tuning import offers
+from autotune.searches.stored import offers
 from compiler.workloads.layer import Layer
 from compiler.workloads.records import Record, Records, ranked
 from compiler.workloads.schedule import Schedule, ScheduleSpace
@@ -15,19 +14,19 @@ from compiler.workloads.workload import Workload
 
 FEW = 4  # of the fastest schedules, whatever their algorithm
 
-# A layer of more operations gains from every thread it gets; with fewer, waking them may take longer than they save.
+# A larger layer gains from every thread. In a smaller one, waking the threads may take longer than they save.
 _SMALL_FLOPS = 20_000_000
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """``schedule`` is None for what the kernel takes by itself."""
+    """A schedule and a number of threads. ``schedule`` is None for the kernel's default."""
 
     schedule: Schedule | None
     threads: int
 
     def of(self, layer: Layer) -> Layer:
-        """The layer that runs by it."""
+        """Returns the layer with this schedule and number of threads."""
         return replace(layer, schedule=self.schedule, threads=self.threads)
 
     def __str__(self) -> str:
@@ -35,13 +34,21 @@ class Candidate:
 
 
 def candidates(
-    workload: Workload, threads: int, target: Target, records: Records, fast_algorithms: bool = True
+    workload: Workload,
+    threads: int,
+    target: Target,
+    records: Records,
+    space_of: Callable[[Workload, Target], ScheduleSpace],
 ) -> list[Candidate]:
-    """What the layers of a workload may run by in a model for ``target``.
+    """Returns the candidates for the layers of a workload in a model for ``target``.
 
     Args:
-        threads: that these layers run on now; small ones may run on one thread or on all of the target's as well.
-        fast_algorithms: whether layers may use Winograd's and Strassen's algorithms.
+        workload: what the layers compute.
+        threads: the number of threads of these layers now. Candidates for small layers also use one thread, and all of
+            the target's.
+        target: the target of the model.
+        records: the stored measurements.
+        space_of: returns the schedule space of a workload on a target. Schedules outside of it are left out.
     """
     counts = [threads]
     if workload.flops <= _SMALL_FLOPS:
@@ -49,15 +56,15 @@ def candidates(
     found: list[Candidate] = []
     for count in counts:
         on_count = replace(target, num_cores=count)
-        space = spaces.space("kernel", workload, on_count, fast_algorithms)
-        known = [record for record in records.query(workload, on_count, "kernel") if offers(space, record)]
+        space = space_of(workload, on_count)
+        known = [r for r in records.query(workload, on_count, space.backend) if offers(space, r.schedule)]
         found += [Candidate(schedule, count) for schedule in best_of_each(space, known)]
         found.append(Candidate(None, count))
     return found
 
 
 def best_of_each(space: ScheduleSpace, records: Iterable[Record], few: int = FEW) -> list[Schedule]:
-    """The ``few`` fastest schedules, and the fastest of each algorithm that is not among them; fastest first."""
+    """Returns the ``few`` fastest schedules and the fastest of each other algorithm, fastest first."""
     schedules = [record.schedule for record in ranked(records)]
     leading = schedules[:few]
     seen = {space.algorithm(schedule) for schedule in leading}

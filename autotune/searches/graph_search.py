@@ -1,8 +1,8 @@
-"""Chooses the schedules that a network as a whole runs fastest by.
+"""Selects the schedules with which an entire network is fastest.
 
-A schedule that wins alone can lose in a network, where it meets what other layers have left in the caches and leaves
-them its own. So candidates are measured inside the running network: by the clock around each call, taken in turns with
-what the layers run by now. What counts is the time of the layers themselves and of the calls that follow them.
+A schedule that is the fastest alone can be slower in a network, where other layers share the caches. So candidates are
+measured inside the running network, by the clock around each call, interleaved with the present schedules. What counts
+is the time of the layers and of the calls that follow them.
 """
 
 from __future__ import annotations
@@ -10,75 +10,35 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import median
+from typing import Any
 
 import numpy as np
 
 from autotune.searches.graph_candidates import Candidate
-from compiler.measure import sampling as bench
+from autotune.searches.network import Call, Model, Network
 from compiler.measure.paired import MedianInterval, median_interval
-from compiler.program.compiled_model import CompiledModel
+from compiler.measure.sampling import Samples
 from compiler.workloads.layer import Layer
 from compiler.workloads.records import Choice
 from compiler.workloads.schedule import Schedule
 from compiler.workloads.workload import Workload
 
 _ROUNDS = 12
-_SCREENING_ROUNDS = 4  # a candidate that has lost each of the first ones is out
-_TURN_SECS = 0.02  # how long one candidate's turn in a round lasts, at least
-_TURN_RUNS = (3, 200)  # how many timed runs it has, at least and at most
-_LEAST_SHARE = 0.002  # of the network's time; layers that take less are left as they are
-
-_VERIFYING_ROUNDS = 150  # so many that gains of 1 % show through the noise of a shared machine
-_VERIFYING_RUNS = 600  # of the whole network, before and after, in all rounds together, within these bounds:
-_VERIFYING_SECS = (1.0, 60.0)
+_SCREENING_ROUNDS = 4  # a candidate that was slower in each of the first rounds is dropped
+_LEAST_SHARE = 0.002  # of the network's time; layers that take less stay as they are
 
 
 @dataclass(frozen=True)
-class Call:
-    """One call of a program: of the layer at ``place``, or of generated code where that is None."""
-
-    place: int | None
-    secs: float
-
-
-class Network:
-    """A compiled model on given inputs.
-
-    Args:
-        model: as it runs now.
-        inputs: by name.
-
-    Raises:
-        ValueError, TypeError: as :meth:`CompiledModel.run`.
-    """
-
-    def __init__(self, model: CompiledModel, inputs: Mapping[str, np.ndarray]) -> None:
-        self.inputs = inputs
-        model.run(inputs)  # what is slow once shall not be measured
-        self._turn = _TURN_RUNS[0]
-        total = sum(call.secs for call in self.calls(model))
-        self._turn = int(np.clip(_TURN_SECS / total, *_TURN_RUNS))
-
-    def calls(self, model: CompiledModel) -> list[Call]:
-        """The median time of each call of the model's program that is not the virtual machine's own."""
-        return [
-            Call(place, median(secs))
-            for function, place, secs in model.call_secs(self.inputs, self._turn)
-            if place is not None or not function.startswith("vm.builtin.")
-        ]
-
-
-@dataclass(frozen=True)
-class Trial:
-    """What became of the layers of one workload.
+class WorkloadOutcome:
+    """The outcome for the layers of one workload.
 
     Attributes:
-        places: the layers'.
-        share: of the network's time, that they take.
-        tried: candidates that were measured against what there was.
-        before, after: what they ran by, and what they run by now; the same where nothing was faster.
-        gain: of their time and that of the calls after them, the part that ``after`` saves, as measured in turns; None
-            where nothing changed.
+        places: the places of the layers in the model.
+        share: the part of the network's time that they take.
+        tried: the number of candidates that were measured against the present choice.
+        before, after: the choices before and after the search, which are equal if nothing was faster.
+        gain: the part that ``after`` saves of the time of the layers and of the calls after them, as measured
+            interleaved; None if nothing changed.
     """
 
     workload: Workload
@@ -92,11 +52,11 @@ class Trial:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Whole runs of the network as it was and as it is with everything that was accepted, taken in turns.
+    """Interleaved runs of the entire network before and after all accepted changes.
 
     Attributes:
         before_secs, after_secs: medians of all runs.
-        gain: the part of a run that is saved, by pairs of turns that were taken next to each other.
+        gain: the part of a run that is saved, by pairs of adjacent turns.
     """
 
     before_secs: float
@@ -105,33 +65,33 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What a search came to.
+class GraphOutcome:
+    """The outcome of a search.
 
     Attributes:
-        trials: of each workload, the one that takes longest first.
-        model: the network with everything that was accepted.
-        comparison: None where nothing was.
+        workloads: one per workload, the one that takes longest first.
+        model: the network with all accepted changes.
+        comparison: None if nothing was accepted.
     """
 
-    trials: tuple[Trial, ...]
-    model: CompiledModel
+    workloads: tuple[WorkloadOutcome, ...]
+    model: Any
     comparison: Comparison | None
 
     @property
-    def changed(self) -> tuple[Trial, ...]:
-        return tuple(trial for trial in self.trials if trial.gain is not None)
+    def changed(self) -> tuple[WorkloadOutcome, ...]:
+        return tuple(outcome for outcome in self.workloads if outcome.gain is not None)
 
     @property
     def holds(self) -> bool:
-        """Whether the network is faster by more than chance."""
+        """Whether the network is faster beyond chance."""
         return self.comparison is not None and self.comparison.gain.low > 0
 
 
 @dataclass(frozen=True)
 class _Site:
-    """The layers of one workload in a network: their places, the calls that a change of them is seen in, and the share
-    of the network's time that they take.
+    """The layers of one workload in a network: their places, the calls whose time they affect, and the part of the
+    network's time that they take.
     """
 
     workload: Workload
@@ -141,41 +101,42 @@ class _Site:
 
 
 def search_graph(
-    model: CompiledModel,
-    inputs: Mapping[str, np.ndarray],
+    model: Model,
+    network: Network,
     candidates: Callable[[Workload, int], Sequence[Candidate]],
     seed: int = 0,
-    on_trial: Callable[[Trial], None] | None = None,
+    on_workload: Callable[[WorkloadOutcome], None] | None = None,
     raise_if_interrupted: Callable[[], None] = lambda: None,
-) -> Outcome:
-    """Tries each workload's candidates in the network, those that take longest first, and keeps what is faster.
+) -> GraphOutcome:
+    """Tries each workload's candidates in the network, those of the longest layers first, and keeps what is faster.
 
-    Workloads whose layers lie apart are tried in the same runs: each is judged by calls that no other one changes.
+    A candidate replaces the present choice only if the interval of its gain lies above 0. All accepted changes together
+    hold only if the interval of the entire network's gain does, too.
+
+    Workloads that share no call are tried in the same runs: each is judged by calls that no other one affects.
 
     Args:
-        model: as it runs now.
-        inputs: by name.
-        candidates: from a workload and the threads that its layers run on now to what they may run by.
-        seed: of the order in which candidates take their turns.
-        on_trial: is told what became of each workload.
-        raise_if_interrupted: is called between two turns.
+        model: the model with its present schedules.
+        network: measures the model and its variants.
+        candidates: returns the candidates of a workload, given the present number of threads of its layers.
+        seed: the seed of the order of turns.
+        on_workload: called with the outcome for each workload.
+        raise_if_interrupted: called between two turns.
     """
-    network, rng = Network(model, inputs), np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     calls = network.calls(model)
-    total = sum(call.secs for call in calls)
-    secs = float(np.clip(_VERIFYING_RUNS * total, *_VERIFYING_SECS))
 
-    def compared(before: CompiledModel, after: CompiledModel) -> Comparison:
-        return _compared(before, after, inputs, secs, seed, raise_if_interrupted)
+    def compared(before: Model, after: Model) -> Comparison:
+        return _comparison(*network.compare(before, after, raise_if_interrupted))
 
-    # Winners alone, each a little lucky, may together be slower than what kernels take by themselves: then that is what
-    # the search goes on from.
+    # Schedules that are each the fastest alone, with some luck, may together be slower than the defaults. If they are,
+    # the search starts from the defaults.
     tuned = {place: layer for place, layer in enumerate(model.layers) if layer.schedule}
     plain = model.with_layers({place: layer.scheduled(None) for place, layer in tuned.items()})
     start = compared(model, plain) if plain.schedules() != model.schedules() else None
     base = now = plain if start and start.gain.low > 0 else model
-    trials: list[Trial] = []  # as changes of the base
-    for group in _apart(_sites(model, calls)):
+    outcomes: list[WorkloadOutcome] = []  # as changes of the base
+    for group in _disjoint(_sites(model, calls)):
         choices = {
             site: _choices(now, site, candidates(site.workload, now.layers[site.places[0]].threads))
             if site.share >= _LEAST_SHARE
@@ -183,28 +144,28 @@ def search_graph(
             for site in group
         }
         tried = _tried(network, now, choices, rng, raise_if_interrupted)
-        now = now.with_layers(_layers(now, {site: trial.after for site, trial in tried.items() if trial.gain}))
-        trials += tried.values()
-        if on_trial:
-            for trial in tried.values():
-                on_trial(_since(_runs_by(model, trial.places[0]), trial, start))
-    # Some of many trials are lucky. Where they began from the defaults, together they must be faster than those, too.
-    if base is not model and any(trial.gain for trial in trials) and compared(base, now).gain.low <= 0:
-        now, trials = base, [replace(trial, after=trial.before, gain=None) for trial in trials]
-    trials = [_since(_runs_by(model, trial.places[0]), trial, start) for trial in trials]
-    comparison = compared(model, now) if any(trial.gain for trial in trials) else None
-    return Outcome(tuple(sorted(trials, key=lambda trial: -trial.share)), now, comparison)
+        now = now.with_layers(_layers(now, {site: outcome.after for site, outcome in tried.items() if outcome.gain}))
+        outcomes += tried.values()
+        if on_workload:
+            for outcome in tried.values():
+                on_workload(_since(_present(model, outcome.places[0]), outcome, start))
+    # Some of many trials are lucky. If the search started from the defaults, the result must be faster than those, too.
+    if base is not model and any(outcome.gain for outcome in outcomes) and compared(base, now).gain.low <= 0:
+        now, outcomes = base, [replace(outcome, after=outcome.before, gain=None) for outcome in outcomes]
+    outcomes = [_since(_present(model, outcome.places[0]), outcome, start) for outcome in outcomes]
+    comparison = compared(model, now) if any(outcome.gain for outcome in outcomes) else None
+    return GraphOutcome(tuple(sorted(outcomes, key=lambda outcome: -outcome.share)), now, comparison)
 
 
-def _since(first: Choice, trial: Trial, start: Comparison | None) -> Trial:
-    """The trial as a change of what the layers ran by at first, before the network as a whole went back to defaults."""
-    if first == trial.after:
-        return replace(trial, before=first, gain=None)
-    return replace(trial, before=first, gain=trial.gain or (start.gain if start else None))
+def _since(first: Choice, outcome: WorkloadOutcome, start: Comparison | None) -> WorkloadOutcome:
+    """Returns the outcome as a change of the first choice, before the network was reset to its defaults."""
+    if first == outcome.after:
+        return replace(outcome, before=first, gain=None)
+    return replace(outcome, before=first, gain=outcome.gain or (start.gain if start else None))
 
 
-def _sites(model: CompiledModel, calls: Sequence[Call]) -> list[_Site]:
-    """Of every workload, the one that takes longest first."""
+def _sites(model: Model, calls: Sequence[Call]) -> list[_Site]:
+    """Returns one site per workload, the one that takes longest first."""
     places: dict[Workload, list[int]] = {}
     for place, layer in enumerate(model.layers):
         if layer.workload is not None:
@@ -219,8 +180,8 @@ def _sites(model: CompiledModel, calls: Sequence[Call]) -> list[_Site]:
     return sorted(sites, key=lambda site: -site.share)
 
 
-def _apart(sites: Sequence[_Site]) -> list[list[_Site]]:
-    """Groups of sites that share no call; each site is in the first group that has room for it."""
+def _disjoint(sites: Sequence[_Site]) -> list[list[_Site]]:
+    """Returns groups of sites that share no call. Each site is in the first group that has room for it."""
     groups: list[list[_Site]] = []
     for site in sites:
         room = (group for group in groups if all(site.calls.isdisjoint(other.calls) for other in group))
@@ -232,22 +193,22 @@ def _apart(sites: Sequence[_Site]) -> list[list[_Site]]:
     return groups
 
 
-def _choices(model: CompiledModel, site: _Site, offered: Sequence[Candidate]) -> list[Choice]:
-    """What the candidates come to, where that is something else than the layers run by now."""
+def _choices(model: Model, site: _Site, offered: Sequence[Candidate]) -> list[Choice]:
+    """Returns the choices that the candidates amount to, without the present one."""
     first = site.places[0]
-    made = (_runs_by(model.with_layers({first: candidate.of(model.layers[first])}), first) for candidate in offered)
-    return list(dict.fromkeys(choice for choice in made if choice != _runs_by(model, first)))
+    made = (_present(model.with_layers({first: candidate.of(model.layers[first])}), first) for candidate in offered)
+    return list(dict.fromkeys(choice for choice in made if choice != _present(model, first)))
 
 
-def _runs_by(model: CompiledModel, place: int) -> Choice:
+def _present(model: Model, place: int) -> Choice:
     layer, schedule = model.layers[place], model.schedules()[place]
     if layer.workload is None:
         raise ValueError(f"layer {layer.name} has no workload")
     return Choice(layer.workload, schedule or Schedule("kernel", {}), layer.threads)
 
 
-def _layers(model: CompiledModel, choices: Mapping[_Site, Choice]) -> dict[int, Layer]:
-    """The layers that change, by their place."""
+def _layers(model: Model, choices: Mapping[_Site, Choice]) -> dict[int, Layer]:
+    """Returns the layers that change, by their place."""
     return {
         place: replace(model.layers[place], schedule=choice.schedule, threads=choice.threads)
         for site, choice in choices.items()
@@ -257,12 +218,12 @@ def _layers(model: CompiledModel, choices: Mapping[_Site, Choice]) -> dict[int, 
 
 def _tried(
     network: Network,
-    model: CompiledModel,
+    model: Model,
     choices: Mapping[_Site, Sequence[Choice]],
     rng: np.random.Generator,
     raise_if_interrupted: Callable[[], None],
-) -> dict[_Site, Trial]:
-    """What becomes of sites that lie apart."""
+) -> dict[_Site, WorkloadOutcome]:
+    """Returns the outcomes for disjoint sites."""
     secs = _turns(network, model, choices, rng, raise_if_interrupted)
     tried = {}
     for site, offered in choices.items():
@@ -273,22 +234,24 @@ def _tried(
             if len(taken) == _ROUNDS
         }
         faster = {choice: gain for choice, gain in gains.items() if gain.low > 0}
-        now = _runs_by(model, site.places[0])
+        now = _present(model, site.places[0])
         after = max(faster, key=lambda choice: faster[choice].median, default=now)
-        tried[site] = Trial(site.workload, site.places, site.share, len(offered), now, after, faster.get(after))
+        tried[site] = WorkloadOutcome(
+            site.workload, site.places, site.share, len(offered), now, after, faster.get(after)
+        )
     return tried
 
 
 def _turns(
     network: Network,
-    model: CompiledModel,
+    model: Model,
     choices: Mapping[_Site, Sequence[Choice]],
     rng: np.random.Generator,
     raise_if_interrupted: Callable[[], None],
 ) -> dict[_Site, list[list[float]]]:
-    """Seconds of each site's calls: as it runs now, then by each of its choices, a number a round.
+    """Returns the seconds of each site's calls, per round: with the present choice, then with each candidate.
 
-    The k-th choices of all sites take their turn together. Once no site has use for its k-th any more, they are out.
+    The k-th candidates of all sites are measured together, until none of the sites needs its k-th any more.
     """
     together = [
         {site: offered[k] for site, offered in choices.items() if k < len(offered)}
@@ -314,21 +277,11 @@ def _turns(
 
 
 def _may_win(before: Sequence[float], secs: Sequence[float]) -> bool:
-    """Whether it was faster once at least."""
+    """Returns whether a candidate was faster in at least one round."""
     return any(own < other for own, other in zip(secs, before, strict=True))
 
 
-def _compared(
-    before: CompiledModel,
-    after: CompiledModel,
-    inputs: Mapping[str, np.ndarray],
-    secs: float,
-    seed: int,
-    raise_if_interrupted: Callable[[], None],
-) -> Comparison:
-    runs = {"before": lambda: before.run(inputs), "after": lambda: after.run(inputs)}
-    samples = bench.measure(runs, secs, _VERIFYING_ROUNDS, seed, lambda _done: raise_if_interrupted())
-    own, other = samples["after"], samples["before"]
-    pairs = zip(own.rounds, other.rounds, strict=True)
-    gain = median_interval([1 - median(own_secs) / median(other_secs) for own_secs, other_secs in pairs])
-    return Comparison(other.latencies.median, own.latencies.median, gain)
+def _comparison(before: Samples, after: Samples) -> Comparison:
+    pairs = zip(after.rounds, before.rounds, strict=True)
+    gain = median_interval([1 - median(own) / median(other) for own, other in pairs])
+    return Comparison(before.latencies.median, after.latencies.median, gain)

@@ -1,13 +1,12 @@
-"""A model as the tasks of a search: its distinct workloads, and how often each occurs."""
+"""The tasks of a model's search: its distinct workloads and how often each occurs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from autotune.commands.result import Limits
-from autotune.commands.shapes import shape_text
+from compiler.measure.roofline import Roofline
 from compiler.spaces.conv2d import is_pointwise
 from compiler.workloads.target import Target
 from compiler.workloads.winograd import ALGORITHMS
@@ -19,12 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Task:
-    """Layers that one schedule serves.
+    """Layers that share one schedule.
 
     Attributes:
         workload: what they compute.
-        target: the model's, with the number of threads that these layers run on, and measured figures.
-        layers: their names, in the model's order.
+        target: the model's target, with the number of threads of these layers and measured figures.
+        layers: the names of the layers, in the model's order.
     """
 
     workload: Workload
@@ -37,11 +36,11 @@ class Task:
 
 
 def tasks_of(layers: Iterable[Layer], targets: Mapping[int, Target]) -> list[Task]:
-    """The tasks of a model, in the order in which their first layers come.
+    """Returns the tasks of a model, in the order of their first layers.
 
     Args:
-        layers: of the model; those without a workload have nothing to search for.
-        targets: by number of threads.
+        layers: the layers of the model. Those without a workload have no schedule to search for.
+        targets: the targets by number of threads.
     """
     names: dict[tuple[Workload, int], list[str]] = {}
     for layer in layers:
@@ -50,19 +49,14 @@ def tasks_of(layers: Iterable[Layer], targets: Mapping[int, Target]) -> list[Tas
     return [Task(workload, targets[threads], tuple(same)) for (workload, threads), same in names.items()]
 
 
-def described(workload: Workload) -> str:
-    """In a word or few, as tables have it."""
-    return " ".join([workload.op, shape_text(workload), *workload.epilogue])
-
-
-def least_secs(workload: Workload, limits: Limits, fast_algorithms: bool = True) -> float:
-    """Seconds that no schedule of ours can beat: the roofline, with the fewest multiplications of any algorithm."""
+def least_secs(workload: Workload, roofline: Roofline, fast_algorithms: bool = True) -> float:
+    """Returns a lower bound of the seconds of any schedule: the roofline of the algorithm that multiplies least."""
     flops = workload.flops / (_saving(workload) if fast_algorithms else 1.0)
-    return max(flops / (limits.peak_gflops * 1e9), workload.bytes / (limits.bandwidth_gbs * 1e9))
+    return replace(roofline, flops=flops).secs
 
 
 def _saving(workload: Workload) -> float:
-    """How many times fewer multiplications an output takes by Winograd's or Strassen's algorithm than by definition."""
+    """Returns by what factor Winograd's or Strassen's algorithm reduces the multiplications per output element."""
     if workload.op == "dense" or (workload.op == "conv2d" and is_pointwise(workload)):
         return 8 / 7 if workload.dtype == "float32" else 1.0
     if workload.op != "conv2d":

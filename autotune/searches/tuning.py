@@ -1,45 +1,45 @@
-"""The search itself: propose, measure, learn, until the trials are used up."""
+"""The search of one workload: propose, measure and learn until the trials are spent, then confirm the winner."""
 
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from types import TracebackType
 
 import numpy as np
 
-from autotune import backends as spaces
 from autotune import strategies
 from autotune.cost_models.xgboost import CostModel
-from autotune.runners.local import Measurer, Worker
+from autotune.runners.runner import Runner
+from autotune.searches.stored import best_of, offers, winner_in
+from compiler.measure.sampling import Samples, speedup
 from compiler.workloads.records import Measurement, Record, Records, fastest
 from compiler.workloads.schedule import Schedule, ScheduleSpace
-from compiler.workloads.target import Target
-from compiler.workloads.workload import Workload
 
-# Measured again at the end: one schedule for this many trials, but no more than this many, in this many rounds.
-_TRIALS_A_FINALIST = 16
+# At the end, one schedule per this many trials is measured again, at least one and at most this many.
+_TRIALS_PER_FINALIST = 16
 _FINALISTS = 8
-_FINAL_ROUNDS = 4
-_MAX_OTHER_RECORDS = 1024  # of other workloads, the latest: enough to learn from, and training stays quick
+_FINAL_ROUNDS = 4  # in which the finalists are measured again to select the fastest
+# In these rounds the fastest finalist is compared with the default schedule. With 12 rounds, a schedule that is as fast
+# as the default wins in about 1 of 20 searches.
+_CONFIRMING_ROUNDS = 12
+_MAX_OTHER_RECORDS = 1024  # the latest records of other workloads: enough to learn from, and training stays fast
 
 
 @dataclass(frozen=True)
 class TuneResult:
-    """What a search found.
+    """The result of a search.
 
     Attributes:
-        best: the fastest schedule, be it of this search or an earlier one on the same records, with all samples of it.
-        history: the best seconds known after each trial of this search; earlier records count, and it is ``math.inf``
-            for as long as nothing has succeeded.
-        trials: measurements made; fewer than asked for where the space has no more schedules.
-        failures: how many of them failed.
-        search_secs: wall-clock seconds of the whole search.
+        best: the schedule that the search settled on, with all of its samples. It is the default schedule unless
+            another one is faster with a confidence interval above 1.
+        history: the best seconds known after each trial of this search. Earlier records count. ``math.inf`` as long as
+            nothing has succeeded.
+        trials: the number of measured candidates, fewer than requested if the space has no more schedules.
+        failures: the number of trials that failed.
+        search_secs: wall-clock seconds of the entire search.
     """
 
     best: Record
@@ -49,128 +49,106 @@ class TuneResult:
     search_secs: float
 
 
-def tune(
-    workload: Workload,
-    target: str | Target = "host",
-    backend: str = "kernel",
+def search_workload(
+    space: ScheduleSpace,
+    runner: Runner,
     strategy: str = "rl",
     trials: int = 64,
     seed: int = 0,
-    records: str | os.PathLike[str] | Records | None = None,
-    *,
-    threads: int = 1,
-    fast_algorithms: bool = True,
+    records: Records | None = None,
     on_trial: Callable[[Record], None] | None = None,
-    worker: Worker | None = None,
 ) -> TuneResult:
-    """Searches a fast schedule.
+    """Searches for a fast schedule of the space's workload.
 
-    Each measurement is written to ``records`` as it finishes. What they hold already of the same workload, target and
-    backend is where the search goes on from: it is not measured again, and counts for the best. The cost model learns
-    from it, and from what was measured of other workloads too.
+    Each measurement is written to ``records`` as soon as it finishes. The search continues from the records of the same
+    workload, target and backend: they are not measured again, and they count for the best. The cost model also learns
+    from the records of other workloads.
 
-    The fastest of many single readings is a lucky one more often than not. So the fastest few are measured again at the
-    end, in turn with the default schedule, and the lowest median over all samples wins. That is kept in ``records``,
-    too, but is no trial.
+    The fastest of many single readings is often a lucky one. So the leading schedules are measured again at the end,
+    and the fastest of them is compared with the default schedule in interleaved runs. It wins only if the 95 %
+    bootstrap interval of its speedup lies above 1; otherwise the default stays. These readings are stored as well, but
+    they do not count as trials.
 
     Args:
-        target: a target, or the name of one for :meth:`Target.named`.
-        backend: one of ``autotune.backends.BACKENDS``.
+        space: the schedules of a workload on a target and a backend.
+        runner: measures the schedules.
         strategy: a key of ``autotune.strategies.STRATEGIES``.
-        trials: schedules to measure now, on top of the earlier ones.
-        seed: the same seed, records and measurements give the same proposals.
-        records: a file, made where there is none, or an open one; None keeps nothing.
-        threads: cores to run on, where ``target`` is a name; a :class:`Target` says itself how many.
-        fast_algorithms: whether a layer may use Winograd's or Strassen's algorithm, which round more than a sum does.
-        on_trial: called with each record as soon as it is kept.
-        worker: a warm one to measure in, which stays open.
+        trials: the number of schedules to measure, in addition to the earlier ones.
+        seed: with the same seed, records and measurements, the same schedules are proposed.
+        records: the open records file, or None to store nothing.
+        on_trial: called with each record as soon as it is stored.
 
     Raises:
-        ValueError: an unknown target, backend or strategy, trials below 1, or an unusable records file.
-        RuntimeError: nothing succeeded, now or earlier; the message has the most frequent reason.
+        ValueError: an unknown strategy, trials below 1, or a record that does not parse.
+        RuntimeError: nothing has succeeded, now or earlier; the message has the most frequent reason.
     """
     started = time.monotonic()
     if trials < 1:
         raise ValueError(f"trials must be at least 1, got {trials}")
-    if not isinstance(target, Target):
-        target = Target.named(target, num_cores=threads)
-    strategies.check(strategy)
-    with ExitStack() as stack:
-        store = stack.enter_context(Records(records)) if isinstance(records, str | os.PathLike) else records
-        search = stack.enter_context(
-            Search(
-                workload,
-                target,
-                backend,
-                strategy,
-                seed,
-                store,
-                batch=max(4, min(16, trials // 4)),  # four rounds at least, where trials suffice
-                fast_algorithms=fast_algorithms,
-                on_trial=on_trial,
-                worker=worker,
-            )
-        )
-        search.step(trials)
-        search.measure_again(min(_FINALISTS, search.trials // _TRIALS_A_FINALIST))
+    batch = max(4, min(16, trials // 4))  # at least four rounds if the trials suffice
+    search = WorkloadSearch(space, runner, strategy, seed, records, batch=batch, on_trial=on_trial)
+    search.step(trials)
+    search.finish(finalists_of(search.trials))
     if search.best is None:
-        raise RuntimeError(search.why_nothing_succeeded())
+        raise RuntimeError(search.failure_reason())
     return TuneResult(search.best, tuple(search.history), search.trials, search.failures, time.monotonic() - started)
 
 
-class Search:
-    """A search that can be taken further, a few trials at a time; :func:`tune` is one that is taken all the way.
+def finalists_of(trials: int) -> int:
+    """Returns the number of schedules to measure again after a number of trials."""
+    return max(1, min(_FINALISTS, trials // _TRIALS_PER_FINALIST))
+
+
+class WorkloadSearch:
+    """A search that can be continued, a few trials at a time. :func:`search_workload` runs one from start to end.
 
     Args:
-        workload, target, backend, strategy, seed, fast_algorithms, on_trial, worker: as of :func:`tune`.
-        store: where measurements are kept, and what the search goes on from.
-        batch: schedules measured between two updates of the cost model.
+        space, runner, strategy, seed, records, on_trial: as of :func:`search_workload`.
+        batch: the number of schedules measured between two updates of the cost model.
 
     Attributes:
         history: the best seconds known after each trial, as in :class:`TuneResult`.
-        best_secs: the lowest median of any reading; ``math.inf`` where nothing has succeeded.
+        best_secs: the lowest median of any reading; ``math.inf`` as long as nothing has succeeded.
+        winner: the schedule that this search, or the latest one before it, settled on; None if there was none.
 
     Raises:
-        ValueError: an unknown backend or strategy, or a record that does not parse.
+        ValueError: an unknown strategy, or a record that does not parse.
     """
 
     def __init__(
         self,
-        workload: Workload,
-        target: Target,
-        backend: str = "kernel",
+        space: ScheduleSpace,
+        runner: Runner,
         strategy: str = "rl",
         seed: int = 0,
-        store: Records | None = None,
+        records: Records | None = None,
         *,
         batch: int = 16,
-        fast_algorithms: bool = True,
         on_trial: Callable[[Record], None] | None = None,
-        worker: Worker | None = None,
     ) -> None:
-        self.space = spaces.space(backend, workload, target, fast_algorithms)
-        self._names = strategy, seed
-        self._store, self._batch, self._on_trial = store, batch, on_trial
-        self._unobserved: list[Record] = []  # the strategy is told before it proposes again, and not if it never does
+        strategies.check(strategy)
+        self.space = space
+        self._runner, self._store, self._batch, self._on_trial = runner, records, batch, on_trial
+        self._strategy_name, self._seed = strategy, seed
+        self._unobserved: list[Record] = []  # passed to the strategy before its next proposal
         self._errors: Counter[str] = Counter()
         self.history: list[float] = []
-        with ExitStack() as stack:
-            # Before the imports and the first proposal, so that the worker gets ready meanwhile.
-            self._measurer = stack.enter_context(Measurer(workload, target, backend, worker=worker))
-            self._learn(workload, strategy, seed)
-            self._opened = stack.pop_all()
+        # Before the heavy imports and the first proposal, so that the runner gets ready in the background.
+        runner.prepare(space.workload, space.target, space.backend)
+        self._learn()
 
-    def _learn(self, workload: Workload, strategy: str, seed: int) -> None:
-        """Takes in what is on record."""
-        target, backend, store = self.space.target, self.space.backend, self._store
-        known = store.query(target=target, backend=backend) if store else []
-        self._records = [r for r in known if r.workload == workload and offers(self.space, r)]
-        others = [r for r in known if r.workload != workload]
+    def _learn(self) -> None:
+        """Learns from the stored records."""
+        space, store, seed = self.space, self._store, self._seed
+        known = store.query(target=space.target, backend=space.backend) if store else []
+        self._records = [r for r in known if r.workload == space.workload and offers(space, r.schedule)]
+        others = [r for r in known if r.workload != space.workload]
         self._cost_model = CostModel(seed)
         self._cost_model.update([*others[-_MAX_OTHER_RECORDS:], *self._records])
         earlier = [(r.schedule, r.measurement) for r in self._records]
-        self._strategy = strategies.load(strategy)(self.space, self._cost_model, seed, earlier)
+        self._strategy = strategies.load(self._strategy_name)(space, self._cost_model, seed, earlier)
         self.best_secs = min(map(_median_secs, self._records), default=math.inf)
+        self.winner = winner_in(space, store)
 
     @property
     def trials(self) -> int:
@@ -182,15 +160,15 @@ class Search:
 
     @property
     def best(self) -> Record | None:
-        """The :func:`fastest` of this search and the earlier ones, with all samples of it; None where there is none."""
-        return fastest(self._records)
+        """The winner with all of its samples. Without a winner, the :func:`fastest` record, or None."""
+        return best_of(self._records, self.winner)
 
     def of(self, schedule: Schedule) -> Record | None:
-        """What is known of one schedule, with all samples of it; None where it never succeeded."""
+        """Returns one schedule's record with all of its samples, or None if it never succeeded."""
         return fastest(record for record in self._records if record.schedule == schedule)
 
     def step(self, trials: int) -> int:
-        """Measures so many schedules more, and returns how many it were: fewer where the space has no more."""
+        """Measures this many more schedules. Returns their number, which is lower if the space has no more."""
         before = self.trials
         while left := before + trials - self.trials:
             if self._unobserved:
@@ -201,13 +179,12 @@ class Search:
         return self.trials - before
 
     def measure(self, schedules: Sequence[Schedule]) -> list[Record]:
-        """Tries these schedules, each of which is a trial; the strategy and the cost model learn from them."""
+        """Measures these schedules as trials. The strategy and the cost model learn from them."""
         measured: list[Record] = []
-        for schedule, measurement in zip(schedules, self._measurer.measure_each(schedules), strict=True):
-            record = self._keep(schedule, measurement)
+        for record in self._read(schedules):
             measured.append(record)
-            if measurement.error is not None:
-                self._errors[measurement.error] += 1
+            if record.measurement.error is not None:
+                self._errors[record.measurement.error] += 1
             self.best_secs = min(self.best_secs, _median_secs(record))
             self.history.append(self.best_secs)
             if self._on_trial:
@@ -216,63 +193,103 @@ class Search:
         self._unobserved += measured
         return measured
 
-    def measure_again(self, few: int) -> None:
-        """Takes more readings of ``few`` of the fastest and of the default, by turns; they are no trials."""
-        finals = _finalists(self.space, self._cost_model, self._records, few) * _FINAL_ROUNDS
-        for schedule, measurement in zip(finals, self._measurer.measure_each(finals), strict=True):
-            self._keep(schedule, measurement)
+    def finish(self, finalists: int) -> None:
+        """Settles on a winner and stores it: the default schedule, unless another one is faster beyond chance.
 
-    def why_nothing_succeeded(self) -> str:
-        """In one line, with the most frequent reason."""
+        The leading schedules are measured again in rounds. The fastest of them is compared with the default in further
+        interleaved rounds. It wins if the 95 % interval of its speedup lies above 1, or if the default fails. Nothing
+        happens if nothing has succeeded.
+
+        Args:
+            finalists: how many of the leading schedules are measured again.
+        """
+        default = self.space.default()
+        leading = self._leading(finalists, default)
+        if len(leading) > 1:
+            self._collect(leading * _FINAL_ROUNDS)
+        challenger = fastest(record for record in self._records if record.schedule in leading)
+        if challenger is not None and self._beats(challenger.schedule, default):
+            self.winner = challenger.schedule
+        elif self.of(default) is not None:
+            self.winner = default
+        if self._store and self.winner is not None and self._decides_for_records():
+            self._store.set_winner(self.space.workload, self.space.target, self.winner)
+
+    def failure_reason(self) -> str:
+        """Returns the most frequent reason of the failed trials, in one line."""
         ((reason, count),) = self._errors.most_common(1)
         where = f"{self.space.workload} on {self.space.backend}"
         return f"all {self.trials} trials of {where} failed; {count} times: {reason}"
 
-    def close(self) -> None:
-        """Ends the worker process, unless it is someone else's."""
-        self._opened.close()
+    def _leading(self, few: int, default: Schedule) -> list[Schedule]:
+        """Returns the leading schedules without the default: the fastest reading, then the best by reading and cost
+        model together, and the winner so far.
 
-    def __enter__(self) -> Search:
-        return self
+        The model has seen all readings, so it takes luck out of a single one. The slowest reading of a schedule counts.
+        """
+        succeeded = {r.schedule: r for r in sorted(self._records, key=_median_secs) if r.measurement.ok}
+        succeeded.pop(default, None)
+        if not succeeded:
+            return []
+        schedules = list(succeeded)
+        read = np.log([_median_secs(record) for record in succeeded.values()])
+        predicted = self._cost_model.predict(self.space.workload, self.space.target, schedules)
+        order = np.argsort(read + predicted, kind="stable")
+        leading = dict.fromkeys([schedules[int(read.argmin())], *(schedules[i] for i in order[: few - 1])])
+        if self.winner in succeeded:
+            leading[self.winner] = None
+        return list(leading)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
+    def _beats(self, challenger: Schedule, default: Schedule) -> bool:
+        """Returns whether a schedule is faster than the default, by interleaved runs of both."""
+        known = [record.measurement for record in self._records if record.schedule == default]
+        known = known or [record.measurement for record in self._collect([default])]
+        if not any(measurement.ok for measurement in known):
+            return True
+        pair = [challenger, default]
+        turns = [schedule for turn in range(_CONFIRMING_ROUNDS) for schedule in (pair, pair[::-1])[turn % 2]]
+        readings = self._collect(turns)
+        ours, baseline = ([r.measurement for r in readings if r.schedule == schedule] for schedule in pair)
+        return all(m.ok for m in ours) and confirmed(ours, baseline)
 
-    def _keep(self, schedule: Schedule, measurement: Measurement) -> Record:
-        strategy, seed = self._names
-        record = Record(self.space.workload, self.space.target, schedule, measurement, strategy, seed)
-        if self._store:
-            self._store.add(record)
-        self._records.append(record)
-        return record
+    def _decides_for_records(self) -> bool:
+        """Returns whether the winner replaces the stored one.
+
+        It does not if the stored one uses an algorithm that this space lacks, as after a search that excludes
+        Winograd's and Strassen's algorithms.
+        """
+        stored = self._store.winner(self.space.workload, self.space.target, self.space.backend) if self._store else None
+        if stored is None:
+            return True
+        algorithms = next((d.choices for d in self.space.decisions if d.name == "algorithm"), ("direct",))
+        return stored.values.get("algorithm", "direct") in algorithms
+
+    def _collect(self, schedules: Sequence[Schedule]) -> list[Record]:
+        return list(self._read(schedules))
+
+    def _read(self, schedules: Sequence[Schedule]) -> Iterable[Record]:
+        """Measures schedules and yields their records, each as soon as it is stored."""
+        space = self.space
+        measurements = self._runner.measure(space.workload, space.target, space.backend, schedules)
+        for schedule, measurement in zip(schedules, measurements, strict=True):
+            record = Record(space.workload, space.target, schedule, measurement, self._strategy_name, self._seed)
+            if self._store:
+                self._store.add(record)
+            self._records.append(record)
+            yield record
 
 
-def _finalists(space: ScheduleSpace, cost_model: CostModel, measured: Sequence[Record], few: int) -> list[Schedule]:
-    """What to measure again: the fastest reading, then what reading and cost model together hold to be fastest (the
-    model has seen every reading, so it takes luck out of a single one), and the default. Of several readings of a
-    schedule the slowest counts.
+def confirmed(ours: Sequence[Measurement], baseline: Sequence[Measurement]) -> bool:
+    """Returns whether a schedule is faster than another one: the 95 % interval of its speedup lies above 1.
+
+    Args:
+        ours, baseline: one measurement per round. Rounds in which either failed do not count.
     """
-    succeeded = {r.schedule: r for r in sorted(measured, key=_median_secs) if r.measurement.ok}
-    if not (few and succeeded):
-        return []
-    schedules = list(succeeded)
-    read = np.log([_median_secs(record) for record in succeeded.values()])
-    order = np.argsort(read + cost_model.predict(space.workload, space.target, schedules), kind="stable")
-    finalists = dict.fromkeys([schedules[int(read.argmin())], *(schedules[i] for i in order[: few - 1])])
-    if space.default() in succeeded:
-        finalists[space.default()] = None
-    return list(finalists)
-
-
-def offers(space: ScheduleSpace, record: Record) -> bool:
-    """Whether the space has a record's schedule: an earlier version's may have had other choices."""
-    try:
-        space.choices(record.schedule)
-    except ValueError:
+    pairs = [(own.run_secs, other.run_secs) for own, other in zip(ours, baseline, strict=True) if own.ok and other.ok]
+    if not pairs:
         return False
-    return space.is_legal(record.schedule)
+    own_rounds, other_rounds = zip(*pairs, strict=True)
+    return speedup(Samples(own_rounds), Samples(other_rounds)).low > 1
 
 
 def _median_secs(record: Record) -> float:

@@ -1,4 +1,4 @@
-"""The command from end to end, as a user runs it."""
+"""The command line from end to end, and ``autotune.tune``."""
 
 from __future__ import annotations
 
@@ -7,14 +7,19 @@ import os
 import signal
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import autotune
 from autotune import search
 from compiler.workloads.records import Records
 from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload
+from tests.autotune.fake_runner import FakeRunner
+from tests.autotune.synthetic import TARGET, WORKLOAD, SyntheticSpace
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULT_FIELDS = (
@@ -34,11 +39,11 @@ def start(directory: Path, *argv: str, op: str = "dense") -> subprocess.Popen[st
     )
 
 
-def test_a_search_hands_over_all_that_it_found(tmp_path: Path) -> None:
+def test_a_search_reports_all_results(tmp_path: Path) -> None:
     shapes = ("1x40x64", "17x33x9")
-    asked = [word for shape in shapes for word in ("--shape", shape)]
-    asked += ["--backend", "kernel", "--strategy", "random", "--trials", "5", "--json", "out.json"]
-    process = start(tmp_path, *asked)
+    argv = [word for shape in shapes for word in ("--shape", shape)]
+    argv += ["--backend", "kernel", "--strategy", "random", "--trials", "5", "--json", "out.json"]
+    process = start(tmp_path, *argv)
     out, err = process.communicate(timeout=120)
     assert (process.returncode, err) == (0, "")
 
@@ -54,16 +59,18 @@ def test_a_search_hands_over_all_that_it_found(tmp_path: Path) -> None:
             assert [result[name] for name in ("op", "m", "n", "k", "dtype")] == ["dense", m, n, k, "float32"]
             assert result["trials"] == len(result["history"]) == 5
             found = records.query(Workload.dense(m, n, k), target, "kernel")
-            assert len(found) == 5
+            assert len({record.schedule for record in found[:5]}) == 5
             assert result["failures"] == sum(not record.measurement.ok for record in found)
             best = records.best(Workload.dense(m, n, k), target)
             assert best is not None
+            assert best.schedule == records.winner(Workload.dense(m, n, k), target, "kernel")
             assert result["schedule"] == best.schedule.to_json()
-            assert result["median_secs"] == best.measurement.median_secs == result["history"][-1]
+            assert result["median_secs"] == best.measurement.median_secs
+            assert result["history"][-1] == min(record.measurement.median_secs for record in found[:5])
             assert result["gflops"] == pytest.approx(2 * m * n * k / result["median_secs"] / 1e9)
 
-    assert all(f"\n{shape} " in out for shape in shapes), "the table has a line a shape"
-    assert "\x1b" not in out, "a pipe gets plain text"
+    assert all(f"\n{shape} " in out for shape in shapes), "the table has one line per shape"
+    assert "\x1b" not in out, "output to a pipe is plain text"
     assert "1x40x64 kernel: done, best" in out
     assert (tmp_path / "reports" / "index.html").stat().st_size > 10_000
     assert "records.sqlite" in out
@@ -79,8 +86,8 @@ def test_a_search_hands_over_all_that_it_found(tmp_path: Path) -> None:
     ids=lambda value: value if isinstance(value, str) else value.op,
 )
 def test_every_operator_is_searched(workload: Workload, shape: str, tmp_path: Path) -> None:
-    asked = ["--shape", shape, "--backend", "kernel", "--no-fast-algorithms", "--strategy", "random", "--trials", "8"]
-    out, err = start(tmp_path, *asked, op=workload.op).communicate(timeout=120)
+    argv = ["--shape", shape, "--backend", "kernel", "--no-fast-algorithms", "--strategy", "random", "--trials", "8"]
+    out, err = start(tmp_path, *argv, op=workload.op).communicate(timeout=120)
     assert err == ""
     assert f"{shape} kernel: done, best" in out
     with Records(tmp_path / "records.sqlite") as records:
@@ -90,7 +97,7 @@ def test_every_operator_is_searched(workload: Workload, shape: str, tmp_path: Pa
     assert all(record.schedule.values.get("algorithm", "direct") == "direct" for record in found)
 
 
-def test_ctrl_c_ends_it_cleanly_and_keeps_what_was_measured(tmp_path: Path) -> None:
+def test_ctrl_c_ends_it_cleanly_and_keeps_all_measurements(tmp_path: Path) -> None:
     process = start(tmp_path, "--shape", "8x8x8", "--backend", "kernel", "--strategy", "random", "--trials", "100000")
     assert process.stdout is not None
     for line in process.stdout:
@@ -101,27 +108,27 @@ def test_ctrl_c_ends_it_cleanly_and_keeps_what_was_measured(tmp_path: Path) -> N
     assert process.returncode == 130
     assert err.splitlines() == [
         "Stopping after this trial; Ctrl-C again stops at once.",
-        "Interrupted; every finished measurement is kept in records.sqlite",
+        "Interrupted; every finished measurement is stored in records.sqlite",
     ]
     with Records(tmp_path / "records.sqlite") as records:
         assert len(records.query()) >= 4
 
 
-def test_a_failure_of_its_own_is_one_line_and_exit_code_1(
+def test_a_failure_is_one_line_and_exit_code_1(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def fails(*_: object) -> None:
-        raise RuntimeError("all 3 trials of dense 1x1x1 float32 on kernel failed; 3 times: hang")
+    class Failing(FakeRunner):
+        def measure(self, workload: Any, target: Any, backend: Any, schedules: Any) -> Any:  # noqa: ARG002
+            raise RuntimeError("the worker process cannot measure: exited with code 3")
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(search, "search", fails)
-    assert search.main(["--op", "dense"]) == 1
+    assert search.main(["--op", "dense", "--backend", "kernel", "--strategy", "random"], Failing(lambda _: 1.0)) == 1
     assert capsys.readouterr().err == (
-        "python -m autotune.search: all 3 trials of dense 1x1x1 float32 on kernel failed; 3 times: hang\n"
+        "python -m autotune.search: the worker process cannot measure: exited with code 3\n"
     )
 
 
-def test_a_record_that_does_not_parse_is_refused_before_anything_is_measured(
+def test_a_record_that_does_not_parse_is_reported_before_anything_is_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from tests.autotune.commands.search_results import RESULTS
@@ -158,3 +165,118 @@ def test_both_backends_are_searched_and_one_wins(tmp_path: Path) -> None:
     assert [(result["backend"], result["strategy"]) for result in results] == [("kernel", "rl"), ("tvm", "rl")]
     winner = max(results, key=lambda result: result["gflops"])["backend"]
     assert [line for line in out.splitlines() if line.startswith("16x32x24  ") and f"  {winner}, by " in line]
+
+
+def test_the_default_stays_in_the_table_the_file_and_the_records(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All schedules are equally fast, but each is read ten times too fast at first."""
+    from autotune import backends
+
+    seen = set()
+
+    def secs(schedule: object) -> float:
+        lucky = schedule not in seen
+        seen.add(schedule)
+        return 1e-4 if lucky else 1e-3
+
+    monkeypatch.chdir(tmp_path)
+    argv = ["--op", "dense", "--shape", "64x64x64", "--backend", "kernel", "--strategy", "random", "--trials", "8"]
+    assert search.main([*argv, "--json", "out.json"], FakeRunner(secs)) == 0
+    workload, target = Workload.dense(64, 64, 64), Target.from_host(num_cores=1)
+    default = backends.space("kernel", workload, target).default()
+    (result,) = json.loads(Path("out.json").read_text())["results"]
+    assert result["schedule"] == default.to_json()
+    assert result["median_secs"] == 1e-3
+    with Records("records.sqlite") as records:
+        assert records(workload, target) == default
+    gflops = f"{workload.flops / 1e-3 / 1e9:.1f}"
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("64x64x64  ")]
+    assert line.split()[2] == gflops
+
+
+@pytest.mark.parametrize("module", ["autotune", "autotune.search"])
+def test_the_version(module: str, tmp_path: Path) -> None:
+    process = subprocess.run(
+        [sys.executable, "-m", module, "--version"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    assert process.stdout == f"loopwright {version('loopwright')}\n"
+
+
+def test_the_package_is_the_command(tmp_path: Path) -> None:
+    process = subprocess.run(
+        [sys.executable, "-m", "autotune", "--op", "conv9d"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 2
+    assert process.stderr.startswith("python -m autotune.search: error: argument --op: ")
+
+
+# The function.
+
+
+def test_tune_is_that_of_the_command() -> None:
+    assert autotune.tune is search.tune
+    assert autotune.TuneResult.__name__ == "TuneResult"
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        autotune.nothing  # noqa: B018
+
+
+def test_tune_measures_the_schedules_of_a_space_with_a_runner(tmp_path: Path) -> None:
+    space = SyntheticSpace()
+    runner = FakeRunner(space.secs)
+    with Records(tmp_path / "r.sqlite") as records:
+        result = autotune.tune(
+            WORKLOAD, TARGET, strategy="random", trials=4, records=records, runner=runner, space=space
+        )
+        assert records.best(WORKLOAD, TARGET) == result.best, "an open file stays open"
+    assert result.trials == len(result.history) == 4
+    assert not runner.closed, "a runner that was passed stays open"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"trials": 0}, "trials must be at least 1, got 0"),
+        ({"strategy": "annealing"}, "unknown strategy 'annealing'; choose from: rl, evolutionary, random"),
+        ({"backend": "cuda"}, "unknown backend 'cuda'; choose from: kernel, tvm"),
+        ({"target": "riscv"}, "unknown arch 'riscv'; choose from: host, avx512"),
+        ({"threads": 0}, "threads must be between 1 and"),
+        ({"records": "/no/such/directory/r.sqlite"}, "there is no directory"),
+    ],
+)
+def test_tune_rejects_bad_arguments(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message) as raised:
+        autotune.tune(WORKLOAD, **options)
+    assert "\n" not in str(raised.value)
+
+
+def test_tune_names_the_present_name_of_an_argument() -> None:
+    renamed: dict[str, Any] = {"winograd": False}
+    with pytest.raises(TypeError, match="no argument 'winograd'; use 'fast_algorithms'"):
+        autotune.tune(WORKLOAD, **renamed)
+
+
+def test_tune_measures_on_this_machine(tmp_path: Path) -> None:
+    workload = Workload.dense(17, 33, 65, epilogue=("bias", "relu"))
+    result = autotune.tune(workload, strategy="evolutionary", trials=12, records=tmp_path / "r.sqlite")
+    assert (result.trials, result.failures) == (12, 0)
+    assert 0 < result.best.measurement.median_secs < 1
+    with Records(tmp_path / "r.sqlite") as records:
+        assert len({record.schedule for record in records.query(workload)}) == result.trials
+        assert records.best(workload, Target.from_host(num_cores=1)) == result.best
+
+
+def test_importing_loads_nothing_heavy() -> None:
+    code = "import sys, autotune; print({'torch', 'tvm', 'xgboost', 'numpy'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

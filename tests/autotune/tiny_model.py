@@ -12,7 +12,7 @@ from compiler.workloads.workload import Workload
 
 CONVOLUTION = Workload.conv2d(1, 8, 8, 16, 16, 3, padding=1, epilogue=("bias", "relu"))
 CLASSIFIER = Workload.dense(1, 5, 16, epilogue=("bias",))
-WORKLOADS = (CONVOLUTION, CONVOLUTION, CLASSIFIER)  # of its layers, in their order
+WORKLOADS = (CONVOLUTION, CONVOLUTION, CLASSIFIER)  # of the layers, in their order
 
 
 def tiny_model(height: int | str = 8) -> onnx.ModelProto:

@@ -1,22 +1,26 @@
-"""Made-up search results, for whatever presents them."""
+"""Synthetic search results for the tests of tables, reports and progress."""
 
 from __future__ import annotations
 
 import math
 
-from autotune.commands.result import Limits, SearchResult
+from autotune.commands.result import SearchResult
+from compiler.measure.roofline import Roofline, Traffic
 from compiler.workloads.schedule import Schedule
 from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload
 
 TARGET = Target("A <fast> & cheap CPU", "avx512", 512, 32, (49152, 2 << 20, 32 << 20), 2, 200.0, 20.0)
-LIMITS = Limits(threads=2, peak_gflops=200.0, bandwidth_gbs=50.0)
+
+
+def roofline(workload: Workload) -> Roofline:
+    return Roofline(2, workload.flops, 200.0, (Traffic(workload.bytes, 50.0),))
 
 
 def result(workload: Workload, backend: str, history: tuple[float, ...]) -> SearchResult:
     return SearchResult(
         workload=workload,
-        limits=LIMITS,
+        roofline=roofline(workload),
         backend=backend,
         strategy="rl",
         trials=len(history),

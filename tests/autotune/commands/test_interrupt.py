@@ -12,7 +12,7 @@ def press() -> None:
     os.kill(os.getpid(), signal.SIGINT)
 
 
-def test_the_first_is_held_until_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_first_is_held_until_it_is_checked(capsys: pytest.CaptureFixture[str]) -> None:
     with held_interrupt() as interrupt:
         interrupt.raise_if_pressed()
         press()
@@ -21,14 +21,14 @@ def test_the_first_is_held_until_asked_for(capsys: pytest.CaptureFixture[str]) -
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
-def test_the_second_strikes_at_once() -> None:
+def test_the_second_is_raised_at_once() -> None:
     with held_interrupt():
         press()
         with pytest.raises(KeyboardInterrupt):
             press()
 
 
-def test_afterwards_all_is_as_before() -> None:
+def test_the_handler_is_restored() -> None:
     before = signal.getsignal(signal.SIGINT)
     with held_interrupt():
         assert signal.getsignal(signal.SIGINT) is not before

@@ -5,24 +5,24 @@ import io
 import pytest
 from rich.console import Console
 
-from autotune.commands.progress import LiveProgress, PlainProgress, Progress, Search, progress
+from autotune.commands.progress import LiveProgress, PlainProgress, Progress, SearchProgress, progress
 from compiler.workloads.records import Measurement
-from tests.autotune.commands.search_results import CLASSIFIER, LIMITS, SQUARE
+from tests.autotune.commands.search_results import CLASSIFIER, SQUARE, roofline
 
 FAST, SLOW, FAILED = Measurement((1.25e-3,)), Measurement((2.5e-3,)), Measurement((), "build failed: no reason")
 
 
-def plan() -> list[Search]:
-    return [Search(SQUARE, "kernel", 5), Search(CLASSIFIER, "tvm", 2)]
+def plan() -> list[SearchProgress]:
+    return [SearchProgress(SQUARE, "kernel", 5), SearchProgress(CLASSIFIER, "tvm", 2)]
 
 
 def run_both(shown: Progress) -> None:
     with shown:
-        shown.start(LIMITS)
+        shown.start(roofline(SQUARE))
         for measurement in (FAILED, SLOW, FAST, SLOW, FAILED):
             shown.trial(measurement)
         shown.finish(1.25e-3)
-        shown.start(LIMITS)
+        shown.start(roofline(CLASSIFIER))
         shown.trial(FAILED)
         shown.trial(FAILED)
         shown.finish(0.32048e-3)
@@ -46,11 +46,11 @@ def test_a_search_starts_with_its_limit(capsys: pytest.CaptureFixture[str]) -> N
     assert capsys.readouterr().out.splitlines()[0] == "500x500x500 kernel: roofline 200.0 GFLOP/s, 5 trials"
 
 
-def test_the_live_table_has_a_line_a_search() -> None:
+def test_the_live_table_has_one_line_per_search() -> None:
     console = Console(file=io.StringIO(), width=120, force_terminal=True, color_system=None)
     shown = LiveProgress(plan(), console)
     with shown:
-        shown.start(LIMITS)
+        shown.start(roofline(SQUARE))
         shown.trial(SLOW)
         shown.trial(FAILED)
     console.print(shown.table())

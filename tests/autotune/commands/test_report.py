@@ -1,4 +1,4 @@
-"""The page is one file, needs nothing from outside, and shows text as text."""
+"""The report is one file, loads nothing from outside, and shows text as text."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.autotune.commands.search_results import RESULTS, TARGET
 
 
 class Page(HTMLParser):
-    """Tags, attributes and text of a page; and whether every tag that was opened was closed."""
+    """The tags, attributes and text of a page, and the tags that are still open at its end."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()

@@ -4,13 +4,9 @@ import json
 
 import pytest
 
-from autotune.commands.result import HEADINGS, Limits, rows, table
-from tests.autotune.commands.search_results import CLASSIFIER, LIMITS, RESULTS, SQUARE
-
-
-def test_the_roofline_is_the_lower_of_both_roofs() -> None:
-    assert LIMITS.roofline_gflops(SQUARE) == pytest.approx(200)
-    assert LIMITS.roofline_gflops(CLASSIFIER) == pytest.approx(4e6 / 8.012e6 * 50)
+from autotune.commands.result import HEADINGS, rows, table, workload_text
+from compiler.workloads.workload import Workload
+from tests.autotune.commands.search_results import RESULTS
 
 
 def test_figures_follow_from_the_median() -> None:
@@ -50,7 +46,7 @@ def test_the_fastest_of_each_shape_wins() -> None:
     assert [row.winner for row in rows(RESULTS)] == ["kernel, by 100%", "", "kernel"]
 
 
-def test_the_table_has_a_line_a_result_and_aligned_columns() -> None:
+def test_the_table_has_one_line_per_result_and_aligned_columns() -> None:
     lines = table(rows(RESULTS)).splitlines()
     assert len(lines) == 2 + len(RESULTS)
     assert lines[0].split("  ")[0] == HEADINGS.shape
@@ -59,5 +55,6 @@ def test_the_table_has_a_line_a_result_and_aligned_columns() -> None:
     assert all(line == line.rstrip() for line in lines)
 
 
-def test_of_two_measured_limits_each_figure_is_the_higher() -> None:
-    assert Limits(2, 100.0, 20.0).higher(Limits(2, 90.0, 30.0)) == Limits(2, 100.0, 30.0)
+def test_a_workload_is_shown_in_the_notation_of_the_command() -> None:
+    assert workload_text(Workload.dense(1, 2, 3, epilogue=("bias",))) == "dense 1x2x3 bias"
+    assert workload_text(Workload.conv2d(1, 9, 9, 3, 4, 3, padding=1)) == "conv2d 1x9x9x3x4x3x3,padding=1"

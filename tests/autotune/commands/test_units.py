@@ -22,7 +22,7 @@ from autotune.commands.units import change_text, secs_text
         (math.inf, "inf s"),
     ],
 )
-def test_seconds_are_read_at_a_glance(secs: float, text: str) -> None:
+def test_seconds_have_three_digits_and_a_unit(secs: float, text: str) -> None:
     assert secs_text(secs) == text
 
 

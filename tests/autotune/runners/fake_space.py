@@ -1,4 +1,4 @@
-"""A schedule space whose one decision is what the candidate does, good and bad; loaded by the worker process."""
+"""A schedule space with one decision: how the candidate behaves. The worker process loads it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,11 @@ from compiler.workloads.schedule import Decision, Schedule, ScheduleSpace
 from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload
 
-BEHAVIOURS = (
-    # Those without a comment do what they say.
+BEHAVIORS = (
     "ok",
     "chatty",  # prints to both outputs, and as native code does
     "slow",
-    "pid",  # fails, and says in which process on which cores and with which threads
+    "pid",  # fails, with the process, cores and threads in the message
     "build error",
     "load error",
     "run error",
@@ -28,31 +27,31 @@ BEHAVIOURS = (
     "abort",
     "exit",
     "hang",
-    "hang in native code",  # holds the GIL, so that no Python thread or signal handler can run
+    "hang in native code",  # holds the GIL, so no Python thread or signal handler can run
     "half wrong",
     "slightly wrong",
     "nan",
     "transposed",
     "float64",
-    "stale",  # gives the answer of the program before it, as one does that writes nothing into recycled memory
+    "stale",  # returns the answer of the previous program, like one that does not write its output to recycled memory
 )
 
 
 class FakeProgram:
     last_answer = np.zeros((), np.float32)
 
-    def __init__(self, behaviour: str, space: FakeSpace) -> None:
-        self.behaviour = behaviour
+    def __init__(self, behavior: str, space: FakeSpace) -> None:
+        self.behavior = behavior
         self.space = space
 
     def load(self, inputs: Mapping[str, np.ndarray]) -> None:
-        if self.behaviour == "load error":
+        if self.behavior == "load error":
             raise RuntimeError("does not fit")
         self.x, self.weight = inputs["x"], inputs["weight"]
 
     def run(self) -> np.ndarray:
         answer = self.x @ self.weight.T
-        match self.behaviour:
+        match self.behavior:
             case "run error":
                 raise RuntimeError("first line\nsecond line")
             case "segfault":
@@ -82,12 +81,12 @@ class FakeProgram:
         return answer
 
     def time(self, number: int, repeat: int) -> list[float]:
-        secs = {"slow": 1.0}.get(self.behaviour, 0.001)
+        secs = {"slow": 1.0}.get(self.behavior, 0.001)
         return [secs + 1e-6 * number] * repeat
 
 
 class FakeSpace(ScheduleSpace):
-    decisions = (Decision("act", BEHAVIOURS),)
+    decisions = (Decision("act", BEHAVIORS),)
 
     def __init__(self, backend: str, workload: Workload, target: Target) -> None:
         if backend == "broken":
@@ -95,23 +94,23 @@ class FakeSpace(ScheduleSpace):
         self.backend, self.workload, self.target = backend, workload, target
 
     def is_legal(self, schedule: Schedule) -> bool:
-        return schedule.values["act"] in BEHAVIOURS
+        return schedule.values["act"] in BEHAVIORS
 
     def default(self) -> Schedule:
         return Schedule(self.backend, {"act": "ok"})
 
     def build(self, schedule: Schedule) -> FakeProgram:
-        behaviour = str(schedule.values["act"])
-        if behaviour == "build error":
+        behavior = str(schedule.values["act"])
+        if behavior == "build error":
             raise ValueError("tile too large\n  for the registers")
-        if behaviour == "chatty":
+        if behavior == "chatty":
             print('{"run_secs": [1e-12], "error": null}', flush=True)
             print("x" * 1_000_000, file=sys.stderr, flush=True)
             os.write(1, b"y" * 1_000_000)
-        if behaviour == "pid":
+        if behavior == "pid":
             cores = sorted(os.sched_getaffinity(0))
             raise RuntimeError(f"pid {os.getpid()} cores {cores} omp {os.environ['OMP_NUM_THREADS']}")
-        return FakeProgram(behaviour, self)
+        return FakeProgram(behavior, self)
 
 
 def dies_at_start(*_: object) -> FakeSpace:

@@ -1,4 +1,4 @@
-"""Measuring through real worker processes, with candidates that do everything a candidate can do wrong."""
+"""Measures through real worker processes, with candidates that fail in every possible way."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import psutil
 import pytest
 
 from autotune.backends import space
-from autotune.runners.local import Measurer, Worker
+from autotune.runners.local import LocalRunner, Worker
+from autotune.runners.runner import Runner
 from compiler.workloads.records import Measurement
 from compiler.workloads.schedule import Schedule
 from compiler.workloads.target import Target
@@ -23,8 +24,8 @@ from compiler.workloads.workload import Workload
 WORKLOAD = Workload.dense(16, 8, 32)
 TARGET = Target("test", "reference", 32, 16, (32768,), num_cores=1)
 
-# A tuner that shows its worker's process and measures a candidate that never ends.
-TUNER = """
+# A program that prints the process ID of its worker and measures a candidate that never ends.
+PARENT = """
 from autotune.runners.local import Worker
 from compiler.workloads.schedule import Schedule
 from compiler.workloads.target import Target
@@ -38,8 +39,8 @@ with Worker(space="fake_space:FakeSpace") as worker:
 """
 
 
-def act(behaviour: str) -> Schedule:
-    return Schedule("fake", {"act": behaviour})
+def act(behavior: str) -> Schedule:
+    return Schedule("fake", {"act": behavior})
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -50,59 +51,57 @@ def _importable_fake_space() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def worker() -> Iterator[Worker]:
-    """One for all tests, as for all workloads of a search: it must get over everything that happens to it."""
-    with Worker(space="fake_space:FakeSpace") as worker:
-        yield worker
+def runner() -> Iterator[LocalRunner]:
+    """One runner for all tests, as for all workloads of a search: it must survive everything that happens to it."""
+    with LocalRunner(space="fake_space:FakeSpace", timeout_secs=1) as runner:
+        yield runner
 
 
-@pytest.fixture
-def measurer(worker: Worker) -> Iterator[Measurer]:
-    with Measurer(WORKLOAD, TARGET, "fake", worker=worker, timeout_secs=1) as measurer:
-        yield measurer
+def measure(runner: Runner, *behaviors: str, workload: Workload = WORKLOAD, backend: str = "fake") -> list[Measurement]:
+    return list(runner.measure(workload, TARGET, backend, map(act, behaviors)))
 
 
-def test_measurements_come_in_the_order_of_their_schedules(measurer: Measurer):
-    good, slow, bad = measurer.measure([act("ok"), act("slow"), act("build error")])
+def test_measurements_come_in_the_order_of_their_schedules(runner: LocalRunner):
+    good, slow, bad = measure(runner, "ok", "slow", "build error")
     assert good.ok
     assert good.median_secs == pytest.approx(1e-3, rel=0.01)
     assert slow.median_secs == pytest.approx(1.0, rel=0.01)
     assert bad == Measurement((), "build failed: ValueError: tile too large")
 
 
-def test_a_candidate_much_slower_than_the_best_is_timed_once(measurer: Measurer):
-    slow_at_first, good, slow = measurer.measure([act("slow"), act("ok"), act("slow")])
+def test_a_candidate_much_slower_than_the_best_is_timed_once(runner: LocalRunner):
+    slow_at_first, good, slow = measure(runner, "slow", "ok", "slow", workload=Workload.dense(8, 8, 8))
     assert len(slow_at_first.run_secs) > 1
     assert len(good.run_secs) > 1
     assert len(slow.run_secs) == 1
 
 
 @pytest.mark.parametrize(
-    ("behaviour", "reason"),
+    ("behavior", "reason"),
     [
         ("build error", "build failed: ValueError: tile too large"),
         ("load error", "load failed: RuntimeError: does not fit"),
         ("run error", "run failed: RuntimeError: first line"),
-        ("half wrong", "wrong answer: 64 of 128 elements, the worst off by "),
-        ("slightly wrong", "wrong answer: 1 of 128 elements, the worst off by 1"),
+        ("half wrong", "wrong answer: 64 of 128 elements, largest error "),
+        ("slightly wrong", "wrong answer: 1 of 128 elements, largest error 1"),
         ("nan", "wrong answer: 1 of 128 elements are NaN or infinite"),
         ("transposed", "wrong answer: float32 (8, 16), not float32 (16, 8)"),
         ("float64", "wrong answer: float64 (16, 8), not float32 (16, 8)"),
         ("stale", "wrong answer: "),
     ],
 )
-def test_a_failure_has_its_reason_and_keeps_the_worker(worker: Worker, measurer: Measurer, behaviour: str, reason: str):
-    assert measurer.measure([act("ok")])[0].ok
-    pid = worker.pid
-    failure, good = measurer.measure([act(behaviour), act("ok")])
+def test_a_failure_has_its_reason_and_keeps_the_worker(runner: LocalRunner, behavior: str, reason: str):
+    assert measure(runner, "ok")[0].ok
+    pid = runner.worker(1).pid
+    failure, good = measure(runner, behavior, "ok")
     assert not failure.ok
     assert (failure.error or "").startswith(reason)
     assert good.ok
-    assert worker.pid == pid
+    assert runner.worker(1).pid == pid
 
 
 @pytest.mark.parametrize(
-    ("behaviour", "reason"),
+    ("behavior", "reason"),
     [
         ("segfault", "crashed: SIGSEGV"),
         ("abort", "crashed: SIGABRT: terminate called after throwing an instance of 'std::bad_alloc'"),
@@ -111,25 +110,25 @@ def test_a_failure_has_its_reason_and_keeps_the_worker(worker: Worker, measurer:
         ("hang in native code", "timed out: no answer within 1 s"),
     ],
 )
-def test_a_lost_worker_is_replaced(worker: Worker, measurer: Measurer, behaviour: str, reason: str):
-    assert measurer.measure([act("ok")])[0].ok
-    pid = worker.pid
-    failure, good = measurer.measure([act(behaviour), act("ok")])
+def test_a_lost_worker_is_replaced(runner: LocalRunner, behavior: str, reason: str):
+    assert measure(runner, "ok")[0].ok
+    pid = runner.worker(1).pid
+    failure, good = measure(runner, behavior, "ok")
     assert failure == Measurement((), reason)
     assert good.ok
-    assert worker.pid != pid
+    assert runner.worker(1).pid != pid
 
 
-def test_what_a_candidate_prints_is_no_answer_and_no_later_reason(measurer: Measurer):
-    chatty, crash = measurer.measure([act("chatty"), act("segfault")])
+def test_output_of_a_candidate_is_neither_an_answer_nor_a_later_reason(runner: LocalRunner):
+    chatty, crash = measure(runner, "chatty", "segfault")
     assert chatty.median_secs == pytest.approx(1e-3, rel=0.01)
     assert crash.error == "crashed: SIGSEGV"
 
 
-def test_a_worker_runs_on_its_cores_alone(measurer: Measurer):
+def test_a_worker_runs_on_its_cores_only(runner: LocalRunner):
     last = max(os.sched_getaffinity(0))
-    (told,) = measurer.measure([act("pid")])
-    assert (told.error or "").endswith(f"cores [{last}] omp 1")
+    (reported,) = measure(runner, "pid")
+    assert (reported.error or "").endswith(f"cores [{last}] omp 1")
 
 
 def test_cores_can_be_chosen():
@@ -143,7 +142,7 @@ def test_cores_can_be_chosen():
     "arguments",
     [{"threads": 0}, {"threads": 100_000}, {"cores": [100_000]}, {"cores": []}, {"threads": 2, "cores": [0, 0]}],
 )
-def test_impossible_cores_are_refused(arguments: dict):
+def test_impossible_cores_are_rejected(arguments: dict):
     with pytest.raises(ValueError, match="this process may use"):
         Worker(**arguments)
 
@@ -153,47 +152,59 @@ def test_nothing_is_measured_before_a_workload_is_open():
         Worker().measure(act("ok"))
 
 
-def test_a_worker_and_a_target_agree_on_cores(worker: Worker):
+def test_a_worker_and_a_target_agree_on_cores():
     two = Target("test", "reference", 32, 16, (32768,), num_cores=2)
     with pytest.raises(ValueError, match="a worker on 1 cores cannot measure for 2"):
-        Measurer(WORKLOAD, two, "fake", worker=worker)
+        Worker().open(WORKLOAD, two, "fake")
 
 
-def test_one_worker_serves_several_measurers_in_turn(worker: Worker):
-    worker.start()
-    with (
-        Measurer(WORKLOAD, TARGET, "fake", worker=worker) as first,
-        Measurer(Workload.dense(3, 4, 5, epilogue=("bias",)), TARGET, "fake", worker=worker) as second,
-    ):
-        pid = worker.pid
-        assert first.measure([act("ok")])[0].ok
-        # The fake adds no bias: that its answer is wrong shows that the workload is the other one.
-        assert (second.measure([act("ok")])[0].error or "").startswith("wrong answer: 12 of 12")
-        assert first.measure([act("ok")])[0].ok
-    assert worker.pid == pid
+def test_a_runner_has_a_worker_for_each_number_of_threads(runner: LocalRunner):
+    assert runner.worker(1) is runner.worker(1)
+    cores = len(os.sched_getaffinity(0))
+    assert len(runner.worker(cores).cores) == cores
+    with pytest.raises(ValueError, match="this process may use"):
+        runner.prepare(WORKLOAD, Target("test", "reference", 32, 16, (32768,), num_cores=cores + 1), "fake")
 
 
-def test_measurements_come_one_by_one(measurer: Measurer):
-    asked: list[str] = []
+def test_one_worker_serves_several_workloads_in_turn(runner: LocalRunner):
+    other = Workload.dense(3, 4, 5, epilogue=("bias",))
+    runner.prepare(WORKLOAD, TARGET, "fake")
+    pid = runner.worker(1).pid
+    assert pid
+    assert measure(runner, "ok")[0].ok
+    runner.prepare(other, TARGET, "fake")
+    # The fake adds no bias. Its wrong answer shows that the workload is the other one.
+    assert (measure(runner, "ok", workload=other)[0].error or "").startswith("wrong answer: 12 of 12")
+    assert measure(runner, "ok")[0].ok
+    assert runner.worker(1).pid == pid
+
+
+def test_measurements_of_two_workloads_may_alternate(runner: LocalRunner):
+    other = Workload.dense(3, 4, 5, epilogue=("bias",))
+    first = runner.measure(WORKLOAD, TARGET, "fake", [act("ok"), act("ok")])
+    second = runner.measure(other, TARGET, "fake", [act("ok"), act("ok")])
+    assert [(one.ok, two.ok) for one, two in zip(first, second, strict=True)] == [(True, False)] * 2
+
+
+def test_measurements_come_one_by_one(runner: LocalRunner):
+    requested: list[str] = []
 
     def schedules() -> Iterator[Schedule]:
-        for behaviour in ("ok", "nan"):
-            asked.append(behaviour)
-            yield act(behaviour)
+        for behavior in ("ok", "nan"):
+            requested.append(behavior)
+            yield act(behavior)
 
-    measurements = measurer.measure_each(schedules())
+    measurements = runner.measure(WORKLOAD, TARGET, "fake", schedules())
     assert next(measurements).ok
-    assert asked == ["ok"]
+    assert requested == ["ok"]
     assert [m.ok for m in measurements] == [False]
 
 
-def test_a_backend_that_does_not_load_is_an_error_of_its_own(worker: Worker):
-    with Measurer(WORKLOAD, TARGET, "broken", worker=worker) as measurer:
-        for _ in range(2):
-            with pytest.raises(RuntimeError, match="cannot measure: RuntimeError: no such library"):
-                measurer.measure([act("ok")])
-    with Measurer(WORKLOAD, TARGET, "fake", worker=worker) as measurer:
-        assert measurer.measure([act("ok")])[0].ok
+def test_a_backend_that_does_not_load_is_an_error_of_the_runner(runner: LocalRunner):
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="cannot measure: RuntimeError: no such library"):
+            measure(runner, "ok", backend="broken")
+    assert measure(runner, "ok")[0].ok
 
 
 @pytest.mark.parametrize(
@@ -211,28 +222,29 @@ def test_a_worker_that_dies_at_its_start_burns_no_trial(broken: str, reason: str
             worker.measure(act("ok"))
 
 
-def test_a_worker_that_dies_between_trials_costs_none(worker: Worker, measurer: Measurer):
-    assert measurer.measure([act("ok")])[0].ok
-    assert worker.pid
-    os.kill(worker.pid, signal.SIGKILL)
-    while psutil.Process(worker.pid).status() != psutil.STATUS_ZOMBIE:
+def test_a_worker_that_dies_between_trials_costs_no_trial(runner: LocalRunner):
+    assert measure(runner, "ok")[0].ok
+    pid = runner.worker(1).pid
+    assert pid
+    os.kill(pid, signal.SIGKILL)
+    while psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
         time.sleep(0.01)
-    assert measurer.measure([act("ok")])[0].ok
+    assert measure(runner, "ok")[0].ok
 
 
-def test_an_interrupted_trial_does_not_answer_for_the_next(measurer: Measurer):
+def test_an_interrupted_trial_does_not_answer_for_the_next(runner: LocalRunner):
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    assert measurer.measure([act("ok")])[0].ok
+    assert measure(runner, "ok")[0].ok
     before = signal.signal(signal.SIGALRM, interrupt)
     try:
         signal.setitimer(signal.ITIMER_REAL, 0.2)
         with pytest.raises(KeyboardInterrupt):
-            measurer.measure([act("hang")])
+            measure(runner, "hang")
     finally:
         signal.signal(signal.SIGALRM, before)
-    assert (measurer.measure([act("nan")])[0].error or "").startswith("wrong answer")
+    assert (measure(runner, "nan")[0].error or "").startswith("wrong answer")
 
 
 def test_nothing_is_left_behind():
@@ -242,8 +254,8 @@ def test_nothing_is_left_behind():
     children, files = psutil.Process().children(), open_files()
     with Worker(space="fake_space:FakeSpace") as worker:
         worker.open(WORKLOAD, TARGET, "fake")
-        for behaviour in ("ok", "segfault", "hang"):
-            worker.measure(act(behaviour), timeout_secs=0.5)
+        for behavior in ("ok", "segfault", "hang"):
+            worker.measure(act(behavior), timeout_secs=0.5)
     assert psutil.Process().children() == children
     assert open_files() == files
 
@@ -252,21 +264,21 @@ def test_nothing_is_left_behind():
 def test_the_backends_are_right_by_default(backend: str):
     workload = Workload.dense(5, 17, 33, epilogue=("bias", "residual", "gelu"))
     target = Target.from_host(num_cores=1)
-    with Measurer(workload, target, backend) as measurer:
-        (measurement,) = measurer.measure([space(backend, workload, target).default()])
+    with LocalRunner() as runner:
+        (measurement,) = runner.measure(workload, target, backend, [space(backend, workload, target).default()])
     assert measurement.error is None
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
-def test_a_worker_dies_with_its_tuner(end: signal.Signals):
+def test_a_worker_ends_with_its_parent(end: signal.Signals):
     env = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parents[3]), str(Path(__file__).parent)])}
     with subprocess.Popen(
-        [sys.executable, "-c", TUNER], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=env
-    ) as tuner:
-        assert tuner.stdout
-        worker = psutil.Process(int(tuner.stdout.readline()))
-        time.sleep(0.1)  # for the candidate to start hanging
-        tuner.send_signal(end)
+        [sys.executable, "-c", PARENT], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=env
+    ) as parent:
+        assert parent.stdout
+        worker = psutil.Process(int(parent.stdout.readline()))
+        time.sleep(0.1)  # until the candidate hangs
+        parent.send_signal(end)
     psutil.wait_procs([worker], timeout=10)
-    # Where nothing adopts orphans it stays on as a zombie, which holds nothing.
+    # If no process adopts orphans, it remains a zombie, which holds no resources.
     assert not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE

@@ -1,4 +1,4 @@
-"""A trial by itself: what counts as a right answer, and how often a candidate is timed."""
+"""A single trial: which answers are right, and how often a candidate is timed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SCHEDULE = Schedule("test", {})
 
 
 class ScriptedProgram:
-    """Takes the given seconds for one run after the other, the last for all that follow."""
+    """Takes the given seconds, one per sample, and the last of them for all further samples."""
 
     def __init__(self, *secs: float) -> None:
         self.secs = list(secs)
@@ -39,7 +39,7 @@ class ScriptedProgram:
 
 
 class OffByProgram(ScriptedProgram):
-    """Answers with the reference, off by ``times`` the tolerance in one element."""
+    """Returns the reference with an error of ``times`` the tolerance in one element."""
 
     def __init__(self, workload: Workload, times: float) -> None:
         super().__init__(1e-3)

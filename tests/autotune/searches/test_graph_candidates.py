@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from autotune import backends as spaces
+from autotune import backends
 from autotune.searches.graph_candidates import Candidate, best_of_each, candidates
 from compiler.workloads.layer import Layer
 from compiler.workloads.records import Measurement, Record, Records
@@ -13,7 +14,8 @@ from compiler.workloads.schedule import Schedule
 from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload
 
-# Any machine knows these ISAs' schedules; nothing here is built.
+# Nothing is built, so these schedules exist on any machine.
+SPACE_OF = partial(backends.space, "kernel")
 CONVOLUTION = Workload.conv2d(1, 8, 8, 16, 16, 3, padding=1)
 LARGE = Workload.conv2d(1, 56, 56, 64, 64, 3, padding=1)
 
@@ -29,7 +31,7 @@ def add(records: Records, workload: Workload, target: Target, schedule: Schedule
 
 def some(workload: Workload, target: Target, count: int) -> list[Schedule]:
     """Distinct legal schedules."""
-    space = spaces.space("kernel", workload, target)
+    space = backends.space("kernel", workload, target)
     found = {space.default(): None}
     for _, _, neighbour in space.neighbours(space.default()):
         found[neighbour] = None
@@ -38,7 +40,7 @@ def some(workload: Workload, target: Target, count: int) -> list[Schedule]:
     return list(found)[:count]
 
 
-def test_the_fastest_few_come_first_and_then_what_the_kernel_takes(target: Target, tmp_path: Path) -> None:
+def test_the_fastest_few_come_first_and_then_the_default(target: Target, tmp_path: Path) -> None:
     on_one = dataclasses.replace(target, num_cores=1)
     offered = some(LARGE, target, 7)
     with Records(tmp_path / "r.sqlite") as records:
@@ -46,8 +48,8 @@ def test_the_fastest_few_come_first_and_then_what_the_kernel_takes(target: Targe
             add(records, LARGE, target, schedule, 1.0 + place)
         add(records, LARGE, target, Schedule("kernel", {"of": "another version"}), 1e-9)
         add(records, LARGE, on_one, some(LARGE, on_one, 1)[0], 1e-9)
-        found = candidates(LARGE, 2, target, records)
-    space = spaces.space("kernel", LARGE, target)
+        found = candidates(LARGE, 2, target, records, SPACE_OF)
+    space = backends.space("kernel", LARGE, target)
     assert [candidate.schedule for candidate in found[:4]] == offered[:4]
     assert found[-1] == Candidate(None, 2)
     assert {candidate.threads for candidate in found} == {2}, "a large layer keeps all threads"
@@ -61,13 +63,13 @@ def test_a_small_layer_may_run_on_one_thread_and_on_all(target: Target, tmp_path
     with Records(tmp_path / "r.sqlite") as records:
         add(records, CONVOLUTION, on_one, one, 1.0)
         add(records, CONVOLUTION, target, two, 1.0)
-        found = candidates(CONVOLUTION, 1, target, records)
+        found = candidates(CONVOLUTION, 1, target, records, SPACE_OF)
         assert found == [Candidate(one, 1), Candidate(None, 1), Candidate(two, 2), Candidate(None, 2)]
-        assert candidates(CONVOLUTION, 1, on_one, records) == found[:2]
+        assert candidates(CONVOLUTION, 1, on_one, records, SPACE_OF) == found[:2]
 
 
 def test_each_algorithm_is_represented(target: Target) -> None:
-    space = spaces.space("kernel", LARGE, target)
+    space = backends.space("kernel", LARGE, target)
     direct = space.default().replace(algorithm="direct") if space.decisions else None
     if direct is None or len(space.decisions[0].choices) < 3:
         pytest.skip("this CPU's kernels have one algorithm")
@@ -91,12 +93,12 @@ def test_each_algorithm_is_represented(target: Target) -> None:
     ]
 
 
-def test_without_winograds_algorithm_there_is_none(target: Target, tmp_path: Path) -> None:
+def test_without_fast_algorithms_all_candidates_are_direct(target: Target, tmp_path: Path) -> None:
     with Records(tmp_path / "r.sqlite") as records:
         for place, schedule in enumerate(some(LARGE, target, 6)):
             add(records, LARGE, target, schedule, 1.0 + place)
-        space = spaces.space("kernel", LARGE, target)
-        found = candidates(LARGE, 2, target, records, fast_algorithms=False)
+        space = backends.space("kernel", LARGE, target)
+        found = candidates(LARGE, 2, target, records, partial(SPACE_OF, fast_algorithms=False))
     assert {space.algorithm(candidate.schedule) for candidate in found if candidate.schedule} <= {"direct"}
 
 

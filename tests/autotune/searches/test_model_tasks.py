@@ -4,14 +4,17 @@ import dataclasses
 
 import pytest
 
-from autotune.commands.result import Limits
-from autotune.searches.model_tasks import described, least_secs, tasks_of
+from autotune.searches.model_tasks import least_secs, tasks_of
+from compiler.measure.roofline import Roofline, Traffic
 from compiler.workloads.layer import Layer
 from compiler.workloads.workload import Workload
 from tests.autotune.synthetic import TARGET
 
-LIMITS = Limits(threads=1, peak_gflops=100.0, bandwidth_gbs=10.0)
 SQUARE, SMALL = Workload.dense(64, 64, 64), Workload.dense(1, 2, 3, epilogue=("bias",))
+
+
+def roofline(workload: Workload, bandwidth_gbs: float = 10.0) -> Roofline:
+    return Roofline(1, workload.flops, 100.0, (Traffic(workload.bytes, bandwidth_gbs),))
 
 
 def layer(name: str, workload: Workload | None, threads: int = 1) -> Layer:
@@ -27,8 +30,9 @@ def test_layers_of_one_workload_are_one_task_in_the_order_of_the_first() -> None
 
 
 def test_nothing_is_faster_than_its_arithmetic_and_its_bytes() -> None:
-    assert least_secs(SQUARE, LIMITS, fast_algorithms=False) == pytest.approx(2 * 64**3 / 100e9)
-    assert least_secs(Workload.dense(1, 1000, 1000), LIMITS) == pytest.approx(4 * (1000 * 1000 + 2000) / 10e9)
+    assert least_secs(SQUARE, roofline(SQUARE), fast_algorithms=False) == pytest.approx(2 * 64**3 / 100e9)
+    wide = Workload.dense(1, 1000, 1000)
+    assert least_secs(wide, roofline(wide)) == pytest.approx(4 * (1000 * 1000 + 2000) / 10e9)
 
 
 @pytest.mark.parametrize(
@@ -44,11 +48,6 @@ def test_nothing_is_faster_than_its_arithmetic_and_its_bytes() -> None:
     ids=str,
 )
 def test_winograds_and_strassens_algorithms_multiply_less(workload: Workload, saving: float) -> None:
-    endless = dataclasses.replace(LIMITS, bandwidth_gbs=1e9)
+    endless = roofline(workload, bandwidth_gbs=1e9)
     assert least_secs(workload, endless) == pytest.approx(workload.flops / saving / 100e9)
     assert least_secs(workload, endless, fast_algorithms=False) == pytest.approx(workload.flops / 100e9)
-
-
-def test_a_workload_is_described_as_the_command_takes_it() -> None:
-    assert described(SMALL) == "dense 1x2x3 bias"
-    assert described(Workload.conv2d(1, 9, 9, 3, 4, 3, padding=1)) == "conv2d 1x9x9x3x4x3x3,padding=1"

@@ -1,4 +1,4 @@
-"""Trials on made-up tasks, whose best time is a known function of the trials that they got."""
+"""Trials on synthetic tasks, whose best time is a known function of their trials."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from autotune.searches.task_scheduler import Standing, slice_of, spend
 
 
-class MadeUp:
+class SyntheticTasks:
     """Tasks that fall from ``start`` towards ``floor`` as ``1 / (1 + trials / pace)``; each has ``most`` schedules."""
 
     def __init__(self, *tasks: tuple[int, float, float], pace: float = 8.0, most: int = 10**6) -> None:
@@ -33,26 +33,26 @@ class MadeUp:
 
 
 def test_every_trial_is_spent_and_told() -> None:
-    made_up = MadeUp((1, 2.0, 1.0), (3, 2.0, 1.0))
-    spend(made_up.standings, 50, 16, made_up.step)
-    assert sum(made_up.spent) == 50
-    assert sorted(trials for _, trials in made_up.order) == [2, 16, 16, 16]
-    for task, standing in enumerate(made_up.standings):
-        assert standing.trials == 1 + made_up.spent[task]
-        assert standing.best_secs == made_up.secs(task, made_up.spent[task])
+    tasks = SyntheticTasks((1, 2.0, 1.0), (3, 2.0, 1.0))
+    spend(tasks.standings, 50, 16, tasks.step)
+    assert sum(tasks.spent) == 50
+    assert sorted(trials for _, trials in tasks.order) == [2, 16, 16, 16]
+    for task, standing in enumerate(tasks.standings):
+        assert standing.trials == 1 + tasks.spent[task]
+        assert standing.best_secs == tasks.secs(task, tasks.spent[task])
 
 
 def test_what_occurs_more_often_gets_more() -> None:
-    made_up = MadeUp((1, 2.0, 1.0), (8, 2.0, 1.0))
-    spend(made_up.standings, 160, 8, made_up.step)
-    assert made_up.order[0][0] == 1
-    assert made_up.spent[1] > made_up.spent[0] > 0
+    tasks = SyntheticTasks((1, 2.0, 1.0), (8, 2.0, 1.0))
+    spend(tasks.standings, 160, 8, tasks.step)
+    assert tasks.order[0][0] == 1
+    assert tasks.spent[1] > tasks.spent[0] > 0
 
 
 def test_what_is_at_its_limit_gets_less() -> None:
-    made_up = MadeUp((1, 1.05, 1.0), (1, 1.05, 0.5))
-    spend(made_up.standings, 160, 8, made_up.step)
-    assert made_up.spent[1] > made_up.spent[0]
+    tasks = SyntheticTasks((1, 1.05, 1.0), (1, 1.05, 0.5))
+    spend(tasks.standings, 160, 8, tasks.step)
+    assert tasks.spent[1] > tasks.spent[0]
 
 
 def test_of_two_alike_the_one_that_gained_lately_goes_first() -> None:
@@ -62,7 +62,7 @@ def test_of_two_alike_the_one_that_gained_lately_goes_first() -> None:
 
 def test_it_beats_an_even_deal_on_tasks_of_unequal_worth() -> None:
     tasks = [(1, 0.1, 0.05), (5, 3.0, 1.0), (2, 1.0, 0.9), (10, 0.2, 0.1), (1, 4.0, 1.0)]
-    chosen, even = MadeUp(*tasks), MadeUp(*tasks)
+    chosen, even = SyntheticTasks(*tasks), SyntheticTasks(*tasks)
     spend(chosen.standings, 200, 8, chosen.step)
     for task in range(len(tasks)):
         even.step(task, 40)
@@ -71,10 +71,10 @@ def test_it_beats_an_even_deal_on_tasks_of_unequal_worth() -> None:
 
 
 def test_it_ends_where_every_space_is_used_up() -> None:
-    made_up = MadeUp((1, 2.0, 1.0), (1, 3.0, 1.0), most=10)
-    spend(made_up.standings, 1000, 8, made_up.step)
-    assert made_up.spent == [10, 10]
-    assert all(standing.exhausted for standing in made_up.standings)
+    tasks = SyntheticTasks((1, 2.0, 1.0), (1, 3.0, 1.0), most=10)
+    spend(tasks.standings, 1000, 8, tasks.step)
+    assert tasks.spent == [10, 10]
+    assert all(standing.exhausted for standing in tasks.standings)
 
 
 def test_what_never_succeeds_is_tried_first_and_once() -> None:
