@@ -1,7 +1,7 @@
 """Draws a small model before and after each graph pass, for docs/graph_passes.md: ``python docs/draw_passes.py``.
 
-Nothing is drawn by hand. Each model is written in ONNX's text format, the pass really runs on it, and both graphs are
-laid out in layers. Weights are filled with seeded numbers; they stand inside the node that reads them.
+Each model is written in ONNX's text format. The script runs the pass and lays out both graphs in layers. Weights are
+filled with seeded numbers and listed in the node that reads them.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ FOLDER = Path(__file__).resolve().parent / "graph_passes"
 
 @dataclass(frozen=True)
 class Example:
-    """A model for one pass. Values declared in ``<...>`` that no node makes are its weights."""
+    """A model for one pass. Values declared in ``<...>`` without a producer are weights."""
 
     text: str
     input_shapes: Mapping[str, Sequence[int]] = field(default_factory=dict)
@@ -196,20 +196,20 @@ def model_of(example: Example) -> onnx.ModelProto:
 
 
 def outcome(name: str) -> Outcome:
-    """What a pass, run alone, makes of its example."""
+    """Runs a pass alone on its example."""
     example = EXAMPLES[name]
     before = model_of(example)
     optimized = graph_passes.optimize(before, input_shapes=example.input_shapes, passes=[name])
     return Outcome(before, optimized.model, optimized.reports[0])
 
 
-# --- What is drawn of a model ---
+# --- Boxes ---
 
-# Colours that stay apart for the colour-blind (Okabe and Ito), one a kind.
-COLOURS = {
+# One color per kind, distinguishable for color-blind readers (Okabe and Ito).
+COLORS = {
     "convolution, product": "#0072B2",
     "call of a function": "#CC79A7",
-    "normalisation": "#D55E00",
+    "normalization": "#D55E00",
     "elementwise": "#F0E442",
     "pooling": "#56B4E9",
     "data movement": "#999999",
@@ -218,14 +218,14 @@ COLOURS = {
 }
 KINDS = {
     "convolution, product": "Conv ConvInteger ConvTranspose Gemm LSTM MatMul MatMulInteger",
-    "normalisation": "BatchNormalization LayerNormalization",
+    "normalization": "BatchNormalization LayerNormalization",
     "pooling": "MaxPool AveragePool GlobalAveragePool ReduceMax ReduceMean ReduceMin",
     "data movement": "Concat Dropout Flatten Identity Reshape Slice Squeeze Transpose",
     "shapes and constants": "ConstantOfShape Gather Shape Unsqueeze",
 }
 KIND_OF = {op_type: kind for kind, op_types in KINDS.items() for op_type in op_types.split()}
 FONT = "DejaVu Sans"  # comes with matplotlib; drawn as outlines, so a viewer needs no font
-NAME_SIZE, LINE_SIZE, SHAPE_SIZE = 8.0, 6.8, 6.5  # points, as all lengths here
+NAME_SIZE, LINE_SIZE, SHAPE_SIZE = 8.0, 6.8, 6.5  # points, like all lengths in this file
 
 
 @dataclass(eq=False)
@@ -234,8 +234,8 @@ class Box:
 
     kind: str = ""
     lines: list[str] = field(default_factory=list)
-    shape: str = ""  # of what it makes
-    bold: int = 0  # which line is the operator
+    shape: str = ""  # of its output
+    bold: int = 0  # index of the line with the operator
     sources: list[Box] = field(default_factory=list)
     targets: list[Box] = field(default_factory=list)
     layer: int = 0
@@ -254,7 +254,7 @@ class Box:
 
     @property
     def right(self) -> float:
-        """How far it reaches to the right of its middle, with the shape that stands beside its arrow."""
+        """Extent to the right of the center, including the shape next to the arrow."""
         return max(self.width / 2, 4 + _width(self.shape, SHAPE_SIZE) if self.shape else 0)
 
     def _size(self, line: int) -> float:
@@ -270,7 +270,7 @@ def _width(text: str, size: float, bold: bool = False) -> float:
 
 
 def boxes_of(model: onnx.ModelProto) -> list[Box]:
-    """Inputs, nodes, outputs, in an order in which each comes after those it reads."""
+    """Returns boxes for inputs, nodes and outputs in topological order."""
     graph = model.graph
     shapes = {v.name: _shape(v) for v in [*graph.input, *graph.value_info, *graph.output]}
     constants = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
@@ -303,7 +303,7 @@ def _shape(value: onnx.ValueInfoProto) -> str:
 
 
 def _lines(node: onnx.NodeProto, held: Mapping[str, np.ndarray]) -> list[str]:
-    """Domain, operator, attributes that are not as usual, constants."""
+    """Returns the domain, the operator, attributes that differ from the default, and constants."""
     given = {a.name: helper.get_attribute_value(a) for a in node.attribute}
     texts = [*_window(node, given, held)]
     texts += [f"{name} {_plain(given[name])}" for name in ("perm", "axis") if name in given]
@@ -327,7 +327,7 @@ def _window(node: onnx.NodeProto, given: Mapping, held: Mapping[str, np.ndarray]
 
 
 def _plain(number: int | Sequence[int]) -> str:
-    """One number where all are the same."""
+    """Formats numbers, as a single number if all are equal."""
     if isinstance(number, int):
         return str(number)
     return str(number[0]) if len(set(number)) == 1 else " ".join(map(str, number))
@@ -341,10 +341,10 @@ def _constant(name: str, array: np.ndarray) -> str:
     return f"{name} {'×'.join(map(str, array.shape))}"
 
 
-# --- Where it is drawn: layers from top to bottom ---
+# --- Layout: layers from top to bottom ---
 
-BESIDE = 12.0  # between two boxes of a layer
-TRUNK, BEND, HEAD = 11.0, 17.0, 3.0  # an arrow goes straight down beside its shape, then bends to its end
+SPACING = 12.0  # between two boxes of a layer
+TRUNK, BEND, HEAD = 11.0, 17.0, 3.0  # an arrow runs straight down next to its shape, then bends
 
 
 @dataclass(frozen=True)
@@ -355,10 +355,10 @@ class Layout:
 
 
 def lay_out(boxes: list[Box]) -> Layout:
-    """Longest-path layers, barycentre order, and columns near the mean of their neighbours."""
+    """Assigns longest-path layers, barycenter order, and columns near the mean of their neighbors."""
     for box in boxes:
         box.layer = max((source.layer + 1 for source in box.sources), default=0)
-    for box in reversed(boxes):  # what reads nothing stands just above what reads it
+    for box in reversed(boxes):  # a box without sources is placed just above its first reader
         if not box.sources:
             box.layer = min(target.layer for target in box.targets) - 1
     layers: list[list[Box]] = [[] for _ in range(max(box.layer for box in boxes) + 1)]
@@ -375,17 +375,17 @@ def lay_out(boxes: list[Box]) -> Layout:
     return Layout(layers, *_extent(layers))
 
 
-def _order(layer: list[Box], layers: list[list[Box]], neighbours: list[list[Box]]) -> None:
-    """By the mean place of each one's neighbours, where it has any."""
+def _order(layer: list[Box], layers: list[list[Box]], neighbors: list[list[Box]]) -> None:
+    """Sorts a layer by the mean position of the neighbors of each box."""
     places = {box: place for row in layers for place, box in enumerate(row)}
     means = {
-        box: _mean([places[near] for near in nears], places[box]) for box, nears in zip(layer, neighbours, strict=True)
+        box: _mean([places[near] for near in nears], places[box]) for box, nears in zip(layer, neighbors, strict=True)
     }
     layer.sort(key=means.__getitem__)
 
 
 def _pass_layers(box: Box, layers: list[list[Box]]) -> None:
-    """An arrow over several layers passes a place of its own in each that lies between."""
+    """Adds an empty box in each layer that an arrow crosses."""
     for target in list(box.targets):
         source = box
         for layer in range(box.layer + 1, target.layer):
@@ -402,9 +402,9 @@ def _mean(numbers: Sequence[float], default: float) -> float:
 
 
 def _place(layers: list[list[Box]]) -> None:
-    """Every column as near to the mean of its neighbours as those beside it allow."""
+    """Places each column as near to the mean of its neighbors as the adjacent columns allow."""
     columns = {box: column for column in _columns(layers) for box in column}
-    gaps: dict[tuple[int, int], float] = {}  # (left, right): how far apart the columns are at least
+    gaps: dict[tuple[int, int], float] = {}  # (left, right): the minimum distance of two columns
     for layer in layers:
         for left, right in pairwise(layer):
             pair = id(columns[left]), id(columns[right])
@@ -426,11 +426,11 @@ def _place(layers: list[list[Box]]) -> None:
 
 
 def _columns(layers: list[list[Box]]) -> Iterator[list[Box]]:
-    """Boxes that stand straight below each other, since nothing else joins or leaves them."""
+    """Yields chains of boxes without other sources or targets, which are drawn straight below each other."""
     for layer in layers:
         for box in layer:
             if len(set(box.sources)) == 1 and len(box.sources[0].targets) == 1:
-                continue  # belongs to the one above
+                continue  # part of the column above
             column = [box]
             while len(column[-1].targets) == 1 and len(set(column[-1].targets[0].sources)) == 1:
                 column.append(column[-1].targets[0])
@@ -438,11 +438,11 @@ def _columns(layers: list[list[Box]]) -> Iterator[list[Box]]:
 
 
 def _apart(left: Box, right: Box) -> float:
-    return left.right + BESIDE + right.width / 2
+    return left.right + SPACING + right.width / 2
 
 
 def _extent(layers: list[list[Box]]) -> tuple[float, float]:
-    """Moves the whole to the corner, and gives its width and height."""
+    """Moves the drawing to the corner and returns its width and height."""
     first = min(box.x - box.width / 2 for layer in layers for box in layer)
     y = 0.0
     for layer in layers:
@@ -466,10 +466,10 @@ class Panel:
 
 
 def draw(name: str, path: Path) -> None:
-    """The picture of a pass.
+    """Draws the picture of a pass.
 
     Raises:
-        ValueError: the two graphs do not fit beside each other.
+        ValueError: The two graphs do not fit next to each other.
     """
     result = outcome(name)
     report = result.report
@@ -480,7 +480,7 @@ def draw(name: str, path: Path) -> None:
     spare = WIDTH - 2 * MARGIN - sum(panel.layout.width for panel in panels)
     if spare < 2 * MARGIN:
         raise ValueError(f"{name}: the graphs are {2 * MARGIN - spare:.0f} points too wide for a page")
-    # Outlines instead of fonts, and names that do not change from run to run: the same file everywhere.
+    # Outlines instead of fonts and constant names give the same file on every machine.
     with matplotlib.rc_context({"svg.fonttype": "path", "svg.hashsalt": name, "font.family": FONT}):
         figure = _figure(panels, spare / 2)
         figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None}, facecolor="white")
@@ -493,7 +493,7 @@ def _panel(title: str, nodes: int, macs: int | None, model: onnx.ModelProto) -> 
 
 
 def _figure(panels: Sequence[Panel], spare: float) -> Figure:
-    """Panels side by side, each with ``spare`` points more than its graph needs."""
+    """Draws panels side by side, each ``spare`` points wider than its graph."""
     height = max(panel.layout.height for panel in panels) + TITLE + LEGEND + 2 * MARGIN
     figure = pyplot.figure(figsize=(WIDTH / 72, height / 72))
     axis = figure.add_axes((0, 0, 1, 1))
@@ -510,7 +510,7 @@ def _figure(panels: Sequence[Panel], spare: float) -> Figure:
         _draw_graph(axis, panel.layout, middle - width / 2, MARGIN + TITLE)
         left += width + spare
     kinds = {box.kind for panel in panels for layer in panel.layout.layers for box in layer}
-    _draw_legend(axis, [kind for kind in COLOURS if kind in kinds], height - MARGIN - 4)
+    _draw_legend(axis, [kind for kind in COLORS if kind in kinds], height - MARGIN - 4)
     return figure
 
 
@@ -522,8 +522,8 @@ def _draw_graph(axis: Axes, layout: Layout, left: float, top: float) -> None:
             start = top + box.y + box.height
             if box.targets:
                 axis.plot([left + box.x] * 2, [start, bottom + TRUNK], color="#444444", linewidth=0.9, zorder=1)
-                beside = (left + box.x + 4, start + TRUNK / 2 + 1)
-                axis.text(*beside, box.shape, size=SHAPE_SIZE, va="center", color="#333333")
+                position = (left + box.x + 4, start + TRUNK / 2 + 1)
+                axis.text(*position, box.shape, size=SHAPE_SIZE, va="center", color="#333333")
             for target in dict.fromkeys(box.targets):
                 for port in _ports(box, target):
                     end = (left + target.x + port, top + target.y)
@@ -531,7 +531,7 @@ def _draw_graph(axis: Axes, layout: Layout, left: float, top: float) -> None:
 
 
 def _ports(source: Box, target: Box) -> list[float]:
-    """Where on the target's upper side its arrows from there end: side by side; two, if it reads a value twice."""
+    """Returns the ends of the arrows from ``source`` on the upper side of ``target``; two if it reads a value twice."""
     sources = sorted(target.sources, key=lambda box: box.x)
     apart = min(14, target.width / (len(sources) + 1))
     return [(place - (len(sources) - 1) / 2) * apart for place, box in enumerate(sources) if box is source]
@@ -561,11 +561,11 @@ def _draw_box(axis: Axes, box: Box, x: float, y: float) -> None:
 
 
 def _draw_frame(axis: Axes, kind: str, x: float, y: float, width: float, height: float) -> None:
-    colour, ends = COLOURS[kind], kind == "input, output"
-    tint = "white" if ends else tuple(0.3 * c + 0.7 for c in to_rgb(colour))
+    color, ends = COLORS[kind], kind == "input, output"
+    tint = "white" if ends else tuple(0.3 * c + 0.7 for c in to_rgb(color))
     style = f"round,pad=0,rounding_size={height / 2 if ends else 2.5}"
     axis.add_patch(
-        FancyBboxPatch((x, y), width, height, boxstyle=style, facecolor=tint, edgecolor=colour, linewidth=1.2, zorder=3)
+        FancyBboxPatch((x, y), width, height, boxstyle=style, facecolor=tint, edgecolor=color, linewidth=1.2, zorder=3)
     )
 
 

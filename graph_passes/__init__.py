@@ -1,6 +1,6 @@
-"""Graph passes: an ONNX model in, a valid ONNX model out that gives the same answers with less work.
+"""Graph passes: ONNX in, ONNX out. The result is a valid model that computes the same outputs with less work.
 
-``optimize`` runs them. Each pass is one file, one line in ``DEFAULT_PASSES``, and usable alone.
+``optimize`` runs the passes. Each pass is one file and one entry of ``DEFAULT_PASSES``, and can run alone.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ DEFAULT_PASSES: tuple[Pass, ...] = (
     OptimizeStrides(),
     FuseLayers(),
 )
-# What the command line offers by name.
+# All passes by name, as the command line offers them.
 PASSES: Mapping[str, type[Pass]] = {
     a_pass.name: type(a_pass) for a_pass in (*DEFAULT_PASSES, UnrollLstm(), IntegerProducts(), ChannelsLast())
 }
@@ -44,11 +44,11 @@ __all__ = ["DEFAULT_PASSES", "PASSES", "Optimized", "Pass", "PassReport", "Remar
 
 @dataclass(frozen=True)
 class Optimized:
-    """An optimized model, and what each pass did to it.
+    """An optimized model and one report per pass.
 
     Attributes:
-        ir_model: as onnx_ir has it, for those who work on with that.
-        reports: one a pass, in the order in which they ran.
+        ir_model: The model in onnx_ir's representation.
+        reports: One report per pass, in the order in which the passes ran.
     """
 
     ir_model: ir.Model
@@ -56,14 +56,16 @@ class Optimized:
 
     @cached_property
     def model(self) -> onnx.ModelProto:
-        """As a message. Weights that came from external data, and were not changed, still refer to it."""
+        """The model as a protobuf message. Unchanged weights from external data still refer to that data."""
         return ir.serde.serialize_model(self.ir_model)
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the model, and its weights to ``path`` + ``.data`` where they came from such a file or exceed 2 GiB.
+        """Writes the model to ``path``.
+
+        Weights go to ``path`` + ``.data`` if they came from external data or exceed 2 GiB.
 
         Raises:
-            OSError: a file that cannot be written.
+            OSError: A file cannot be written.
         """
         from graph_passes.model_io import write
 
@@ -76,17 +78,18 @@ def optimize(
     passes: Sequence[Pass | str] | None = None,
     after_pass: Callable[[int, Pass, ir.Model], None] | None = None,
 ) -> Optimized:
-    """Runs passes over a model, which itself stays as it is.
+    """Runs passes over a copy of a model.
 
     Args:
-        model: a file, or a message.
-        input_shapes: sizes for inputs with dynamic dimensions.
-        passes: which, in this order, by name or as objects with their own parameters; None: ``DEFAULT_PASSES``.
-        after_pass: is told the place, the pass and the model after each pass.
+        model: The path of a model, or a model.
+        input_shapes: Shapes of inputs that have dynamic dimensions, by input name.
+        passes: The passes to run, in this order, as names or as objects with their own parameters. None means
+            ``DEFAULT_PASSES``.
+        after_pass: Called as ``after_pass(index, pass, model)`` after each pass.
 
     Raises:
-        ValueError: no valid model, a shape that fits no input, an unknown pass.
-        OSError: a file that cannot be read.
+        ValueError: The model is not valid, a shape does not fit an input, or a pass is unknown.
+        OSError: A file cannot be read.
     """
     from graph_passes.count import Cost
     from graph_passes.model_io import read
@@ -110,7 +113,7 @@ def optimize(
 
 
 def inline(model: onnx.ModelProto) -> onnx.ModelProto:
-    """The same model without calls of functions, for importers that know none. ``model`` stays as it is."""
+    """Returns a copy of ``model`` with all function calls inlined, for importers that do not support functions."""
     from onnx_ir.passes import common
 
     inlined = ir.serde.deserialize_model(model)
@@ -122,10 +125,10 @@ def inline(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def named(a_pass: Pass | str) -> Pass:
-    """A pass by its name, with the parameters that it has by default.
+    """Returns the pass of this name with its default parameters; a pass object is returned unchanged.
 
     Raises:
-        ValueError: an unknown name.
+        ValueError: The name is unknown.
     """
     if isinstance(a_pass, Pass):
         return a_pass
@@ -137,5 +140,5 @@ def named(a_pass: Pass | str) -> Pass:
 def _with_shapes(passes: Sequence[Pass], input_shapes: Mapping[str, Sequence[int]]) -> list[Pass]:
     shapes = tuple((name, tuple(int(size) for size in shape)) for name, shape in input_shapes.items())
     if not any(isinstance(a_pass, FreezeShapes) for a_pass in passes):
-        raise ValueError("input shapes are given, but the pass that takes them, freeze_shapes, is not among the passes")
+        raise ValueError("input shapes need the pass freeze_shapes, which is not among the passes")
     return [replace(p, input_shapes=shapes) if isinstance(p, FreezeShapes) else p for p in passes]

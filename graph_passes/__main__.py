@@ -1,6 +1,6 @@
-"""The command line ``python -m graph_passes``: an ONNX model in, an optimized one out.
+"""The command line ``python -m graph_passes``: an ONNX model in, an optimized ONNX model out.
 
-Exit codes: 0 done, 1 a failure of its own (a wrong answer under ``--check``), 2 a wrong argument or input.
+Exit codes: 0 success, 1 failure (for example a wrong output under ``--check``), 2 wrong argument or input.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import dataclasses
 import json
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -25,22 +26,37 @@ PROG = "python -m graph_passes"
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in one line; the usage is one ``--help`` away."""
+    """Reports an error in one line, without the usage."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message}\n")
 
 
+class _Version(argparse.Action):
+    """Prints the version of the distribution. Its metadata is read only on request."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from importlib import metadata
+
+        try:
+            version = metadata.version("loopwright")
+        except metadata.PackageNotFoundError:
+            version = "(not installed)"
+        print(f"loopwright {version}")
+        parser.exit(0)
+
+
 def parser() -> Parser:
+    """Returns the parser of the command line; fields of passes with a help text become options."""
     parser = Parser(
         prog=PROG,
-        description="Rewrites an ONNX model into one that gives the same answers with less work.",
-        epilog="Exit codes: 0 done, 1 a failure of its own, 2 a wrong argument or input.",
+        description="Rewrites an ONNX model into one that computes the same outputs with less work.",
+        epilog="Exit codes: 0 success, 1 failure, 2 wrong argument or input.",
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("input", metavar="IN.onnx", type=Path, help="the model")
-    about = "where the optimized model goes; weights over 2 GiB, or that came in a file of their own, as OUT.onnx.data"
+    add("input", metavar="IN.onnx", type=Path, help="the model to optimize")
+    about = "the optimized model; weights over 2 GiB or from external data are written to OUT.onnx.data"
     add("output", metavar="OUT.onnx", type=Path, help=about)
     add(
         "--input-shape",
@@ -48,25 +64,29 @@ def parser() -> Parser:
         default=[],
         type=_shape,
         metavar="NAME:SIZE,...",
-        help="sizes of an input with dynamic dimensions, such as x:1,3,224,224; may be given several times",
+        help="the shape of an input with dynamic dimensions, such as x:1,3,224,224; may be repeated",
     )
     default = ",".join(a_pass.name for a_pass in DEFAULT_PASSES)
     chosen = parser.add_mutually_exclusive_group()
     chosen.add_argument(
-        "--passes", type=_names, metavar="NAME,...", help=f"of {', '.join(PASSES)}, in this order (default: {default})"
+        "--passes",
+        type=_names,
+        metavar="NAME,...",
+        help=f"the passes to run, in this order, from: {', '.join(PASSES)} (default: {default})",
     )
-    chosen.add_argument("--skip", type=_names, default=[], metavar="NAME,...", help="leave these out of the default")
-    add("--check", action="store_true", help="compare the answers in ONNX Runtime; where they differ, write nothing")
-    add("--each", action="store_true", help="write the model after every pass too: OUT.1.freeze_shapes.onnx, ...")
-    add("--verbose", action="store_true", help="say what each pass chose, and why it left something as it was")
-    add("--json", type=Path, metavar="FILE", help="write what each pass changed there")
+    chosen.add_argument("--skip", type=_names, default=[], metavar="NAME,...", help="passes to omit from the default")
+    add("--check", action="store_true", help="compare outputs in ONNX Runtime; write nothing if they differ")
+    add("--each", action="store_true", help="also write the model after each pass: OUT.1.freeze_shapes.onnx, ...")
+    add("--verbose", action="store_true", help="print what each pass chose, and why it did not rewrite something")
+    add("--json", type=Path, metavar="FILE", help="write what each pass changed to FILE")
+    add("--version", action=_Version, nargs=0, help="print the version and exit")
     for a_pass in PASSES.values():
         _add_parameters(parser, a_pass)
     return parser
 
 
 def _add_parameters(parser: argparse.ArgumentParser, a_pass: type[Pass]) -> None:
-    """The fields of a pass that have a help text."""
+    """Adds an option for each field of a pass that has a help text."""
     fields = [field for field in dataclasses.fields(a_pass) if "help" in field.metadata]
     if not fields:
         return
@@ -77,14 +97,14 @@ def _add_parameters(parser: argparse.ArgumentParser, a_pass: type[Pass]) -> None
         if isinstance(field.default, bool):
             group.add_argument(flag, action=argparse.BooleanOptionalAction, help=about, **common)
         else:
-            group.add_argument(flag, type=_whole, metavar="N", help=f"{about} (default: {field.default})", **common)
+            group.add_argument(flag, type=_positive, metavar="N", help=f"{about} (default: {field.default})", **common)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code.
 
     Raises:
-        SystemExit: 2 after one line on standard error that says what is wrong; 0 after ``--help``.
+        SystemExit: With code 2 after one line on standard error, or 0 after ``--help`` and ``--version``.
     """
     command = parser()
     arguments = command.parse_args(argv)
@@ -93,12 +113,14 @@ def main(argv: Sequence[str] | None = None) -> int:
             command.error(f"cannot write {path}: there is no folder {path.parent}")
         if path is not None and path.is_dir():
             command.error(f"cannot write {path}: it is a folder")
-    given = [name for name, _ in arguments.input_shape]
-    for name in given:
-        if given.count(name) > 1:
+    shapes = dict(arguments.input_shape)
+    for name in shapes:
+        if [given for given, _ in arguments.input_shape].count(name) > 1:
             command.error(f"--input-shape gives {name} twice")
+    passes = _passes(arguments.passes, arguments.skip, vars(arguments))
+    after_pass = partial(_write_step, arguments.output) if arguments.each else None
     try:
-        optimized = _optimized(arguments)
+        optimized = optimize(arguments.input, shapes, passes, after_pass)
     except (ValueError, OSError) as error:
         command.error(" ".join(str(error).split()))
     print(table(optimized.reports))
@@ -106,8 +128,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         _print_remarks(optimized)
     _print_operators(optimized.ir_model)
     try:
-        differences = _checked(arguments, optimized)
-        if differences is None:
+        differences = _compared(arguments.input, optimized.ir_model) if arguments.check else []
+        wrong = [difference for difference in differences if not difference.ok]
+        if wrong:
             return 1
         optimized.save(arguments.output)
         if arguments.json:
@@ -121,41 +144,37 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _optimized(arguments: argparse.Namespace) -> Optimized:
+def _passes(chosen: Sequence[str] | None, skipped: Sequence[str], options: Mapping[str, Any]) -> list[Pass]:
+    """Returns the passes to run. ``options`` has their parameters by ``pass.field``; other keys are ignored."""
     parameters: dict[str, dict[str, Any]] = {name: {} for name in PASSES}
-    for key, value in vars(arguments).items():
+    for key, value in options.items():
         name, _, field = key.partition(".")
         if field:
             parameters[name][field] = value
-    names = arguments.passes or [p.name for p in DEFAULT_PASSES if p.name not in arguments.skip]
-    passes = [PASSES[name](**parameters[name]) for name in names]
-
-    def write_each(place: int, a_pass: Pass, model: ir.Model) -> None:
-        from graph_passes.model_io import write
-
-        output: Path = arguments.output
-        write(model, output.with_name(f"{output.stem}.{place + 1}.{a_pass.name}.onnx"))
-
-    shapes = dict(arguments.input_shape)
-    return optimize(arguments.input, shapes, passes, write_each if arguments.each else None)
+    names = chosen or [p.name for p in DEFAULT_PASSES if p.name not in skipped]
+    return [PASSES[name](**parameters[name]) for name in names]
 
 
-def _checked(arguments: argparse.Namespace, optimized: Optimized) -> list[Difference] | None:
-    """Differences of each output, none where no check is asked for; None, after saying so, where an answer is wrong."""
-    if not arguments.check:
-        return []
+def _write_step(output: Path, index: int, a_pass: Pass, model: ir.Model) -> None:
+    """Writes the model after one pass to a file next to ``output``."""
+    from graph_passes.model_io import write
+
+    write(model, output.with_name(f"{output.stem}.{index + 1}.{a_pass.name}.onnx"))
+
+
+def _compared(original: Path, optimized: ir.Model) -> list[Difference]:
+    """Returns the difference of each output, and prints all of them and those that are too large."""
     from graph_passes.check import compare, failures
 
-    differences = compare(arguments.input, optimized.ir_model)
+    differences = compare(original, optimized)
     for d in differences:
         print(
             f"output {d.output}: largest difference {d.absolute:.3g}, {d.relative:.3g} of the output's scale "
             f"({d.allowed:.3g} allowed)"
         )
-    wrong = failures(differences)
-    for line in wrong:
+    for line in failures(differences):
         print(f"{PROG}: {line}; nothing written", file=sys.stderr)
-    return None if wrong else differences
+    return differences
 
 
 def _print_remarks(optimized: Optimized) -> None:
@@ -185,10 +204,10 @@ def _content(optimized: Optimized, differences: Sequence[Difference]) -> dict[st
 
 
 def _shape(text: str) -> tuple[str, tuple[int, ...]]:
-    """NAME:SIZE,...; the name may have colons itself."""
+    """Parses NAME:SIZE,...; the name may contain colons."""
     name, _, sizes = text.rpartition(":")
     if not name or not re.fullmatch(r"[0-9]{1,9}(,[0-9]{1,9})*", sizes):
-        raise argparse.ArgumentTypeError(f"{text!r} is no NAME:SIZE,... such as x:1,3,224,224")
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME:SIZE,... such as x:1,3,224,224")
     return name, tuple(map(int, sizes.split(",")))
 
 
@@ -200,9 +219,9 @@ def _names(text: str) -> list[str]:
     return names
 
 
-def _whole(text: str) -> int:
+def _positive(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,18}", text) or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of 1 or more")
+        raise argparse.ArgumentTypeError(f"{text!r} is not an integer of 1 or more")
     return int(text)
 
 

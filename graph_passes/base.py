@@ -1,4 +1,4 @@
-"""What every pass is: a frozen dataclass whose fields are its parameters, and one method that rewrites a model."""
+"""The interface of a pass: a frozen dataclass whose fields are its parameters, and one method that rewrites a model."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import ClassVar
 
 from graph_passes.lazy import ir
 
-DOMAIN = "loopwright"  # of the model-local functions that layers become
+DOMAIN = "loopwright"  # of the model-local functions that passes create
 
 
 @dataclass(frozen=True)
 class Remark:
-    """What a pass says of one place: why it left it as it was, or what it chose."""
+    """A note of a pass about one node or value: a choice that it made, or why it did not rewrite."""
 
-    where: str  # a node or a value, by name and operator
+    where: str  # the name and operator of a node, or the name of a value
     what: str
 
     def __str__(self) -> str:
@@ -25,19 +25,19 @@ class Remark:
 
 @dataclass(frozen=True)
 class Pass(ABC):
-    """Rewrites a model into one that gives the same answers.
+    """Rewrites a model into one that computes the same outputs.
 
-    A pass leaves what it does not know as it is, and says why where it refuses what it does know. Applied twice it
-    changes nothing the second time. It depends on no other pass having run before.
+    A pass leaves unsupported operators unchanged. If it cannot rewrite a supported operator, it gives the reason in a
+    remark. Passes are idempotent and do not depend on each other.
     """
 
     name: ClassVar[str]
 
     def __call__(self, model: ir.Model) -> list[Remark]:
-        """Rewrites ``model`` in place, and leaves neither unused nodes nor names that stand for two things."""
+        """Rewrites ``model`` in place, then removes unused nodes and functions and makes names unique."""
         from onnx_ir.passes import common
 
-        common.RemoveUnusedNodesPass()(model)  # what nobody reads is no reader of what a pass would fold or fuse
+        common.RemoveUnusedNodesPass()(model)  # an unused reader would prevent folding and fusion
         remarks = list(dict.fromkeys(self.apply(model)))
         for tidy in (common.RemoveUnusedNodesPass(), common.RemoveUnusedFunctionsPass(), common.NameFixPass()):
             tidy(model)
@@ -45,11 +45,11 @@ class Pass(ABC):
 
     @abstractmethod
     def apply(self, model: ir.Model) -> Iterable[Remark]:
-        """Rewrites ``model`` in place, and says what is worth saying."""
+        """Rewrites ``model`` in place and returns remarks."""
 
 
 def described(thing: ir.Node | ir.Value) -> str:
-    """A node or value as a user knows it."""
+    """Returns a user-readable description of a node or value: its name, and the operator of a node."""
     if isinstance(thing, ir.Node):
         name = thing.name or (thing.outputs[0].name if thing.outputs else "")
         return f"{thing.op_type} {name}"
@@ -57,21 +57,21 @@ def described(thing: ir.Node | ir.Value) -> str:
 
 
 def too_old(model: ir.Model, oldest: int) -> Remark | None:
-    """Why a pass that writes operators of opset ``oldest`` leaves the model as it is; None where it need not."""
+    """Returns a remark if the model's opset is below ``oldest``, the first opset that the pass supports."""
     opset = model.opset_imports.get("", 0)
     if opset >= oldest:
         return None
-    return Remark("opset", f"{opset} is too old, {oldest} is needed; fold_constants raises it")
+    return Remark("opset", f"{opset} is not supported, at least {oldest} is required; fold_constants raises the opset")
 
 
 def every_graph(model: ir.Model) -> Iterator[ir.Graph]:
-    """The main graph and those of its control flow. Bodies of functions are not among them."""
+    """Yields the main graph and the graphs of its control flow, but no function bodies."""
     yield model.graph
     yield from model.graph.subgraphs()
 
 
 def every_node(model: ir.Model) -> Iterator[ir.Node]:
-    """The nodes of those graphs, in order, that are still there when their turn comes."""
+    """Yields the nodes of these graphs in order. Nodes that were removed since the iteration began are skipped."""
     for graph in every_graph(model):
         for node in list(graph):
             if node.graph is graph:

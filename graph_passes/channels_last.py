@@ -1,4 +1,4 @@
-"""Channels move last through the whole interior, and transposes remain where the model begins and ends.
+"""Moves channels to the last axis inside a model. Transposes remain at the model's inputs and outputs.
 
 ::
 
@@ -8,18 +8,18 @@
     x ── Transpose ── Conv_nhwc ── Relu ──┬── MaxPool_nhwc ── Concat ── GlobalAveragePool_nhwc ── Reshape ── y
                                           └───────────────────┘
 
-Convolutions want channels last; what works on either layout may follow them, and everything else keeps the layout that
-it has. Which nodes follow is a minimum cut (Ford and Fulkerson, 1956): a value that is written in one layout and read
-in the other costs one transpose, however many read it, and as few elements as possible are transposed. Of equal cuts
-the one nearest to the ends of the model is taken. Transposes that the model has itself, as those of TensorFlow, change
-the layout for nothing: they vanish where both of their sides can do without.
+Convolutions require channels last. Operators that support both layouts may follow them; all others keep their layout. A
+minimum cut (Ford and Fulkerson, 1956) selects the operators that follow. A value that is written in one layout and read
+in the other needs one transpose for all its readers, and the cut minimizes the number of transposed elements. Of equal
+cuts, the one nearest to the inputs and outputs of the model is taken. Transposes of the original model, such as
+TensorFlow's, change the layout at no cost. They are removed if both of their sides use the other layout.
 
-Operators that mean channels by the second axis become calls of functions of the domain ``loopwright``, as
-``MaxPool_nhwc``, whose body is transpose, standard operator, transpose. Weights stay as ONNX has them. All other
-operators stay themselves, on other axes. Where a Flatten would need the elements in their old order, but only products
-with constants read it, the rows of these constants are put in the new order.
+Operators that define the second axis as channels become calls of functions of the domain ``loopwright``, such as
+``MaxPool_nhwc``, with a body of transpose, standard operator, transpose. Weights keep ONNX's layout. All other
+operators remain and use other axes. If a Flatten needs the elements in the original order, but only products with
+constants read it, the rows of these constants are permuted instead.
 
-For our lowering: a runtime without such kernels runs the bodies, transposes and all.
+The pass is for our lowering. A runtime without kernels for these functions runs their bodies with all transposes.
 """
 
 from __future__ import annotations
@@ -45,29 +45,29 @@ class ChannelsLast(Pass):
     name: ClassVar[str] = "channels_last"
 
     def apply(self, model: ir.Model) -> Iterator[Remark]:
-        refusal = too_old(model, OLDEST_OPSET)
-        if refusal is not None:
-            yield refusal
+        remark = too_old(model, OLDEST_OPSET)
+        if remark is not None:
+            yield remark
             return
         forms: dict[ir.Node, Form] = {}
-        refusals: dict[ir.Node, str] = {}
+        obstacles: dict[ir.Node, str] = {}
         for node in model.graph:
             form = form_of(node)
             if isinstance(form, Form):
                 forms[node] = form
             elif form:
-                refusals[node] = form
-        for node, reason in refusals.items():
+                obstacles[node] = form
+        for node, reason in obstacles.items():
             if wants_channels_last(node):
                 yield Remark(described(node), f"keeps its layout: {reason}")
         if any(wants_channels_last(node) for node in forms):
-            edit = Edit(model, forms, refusals, _cheapest(model.graph, forms))
+            edit = Edit(model, forms, obstacles, _cheapest(model.graph, forms))
             edit.run()
             yield from edit.remarks
 
 
 def _cheapest(graph: ir.Graph, forms: Mapping[ir.Node, Form]) -> set[ir.Node]:
-    """The nodes to write with channels last, of those that can be written either way."""
+    """Returns the nodes to rewrite with channels last, of those that support both layouts."""
     nets: list[tuple[set[ir.Node | Side], int]] = []
     for value in [*graph.inputs, *(output for node in graph for output in node.outputs)]:
         if is_image(value) and constant(value) is None:

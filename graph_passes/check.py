@@ -1,4 +1,4 @@
-"""Whether an optimized model answers as the original does, in ONNX Runtime on seeded random inputs."""
+"""Compares the outputs of an optimized model with those of the original, in ONNX Runtime on seeded random inputs."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     import onnx
 
 EPSILON = float(np.finfo(np.float32).eps)
-COARSE = {"FLOAT16": 2.0**-10, "BFLOAT16": 2.0**-7}  # epsilons of the types below float32
+COARSE = {"FLOAT16": 2.0**-10, "BFLOAT16": 2.0**-7}  # epsilons of types with less precision than float32
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Of one output: ``absolute`` at worst, and ``relative`` to the largest element of the original's answer."""
+    """The largest difference of one output: ``absolute``, and ``relative`` to the largest element of the original."""
 
     output: str
     absolute: float
@@ -39,17 +39,17 @@ class Difference:
 
 
 def compare(original: str | os.PathLike[str] | onnx.ModelProto, optimized: ir.Model, seed: int = 0) -> list[Difference]:
-    """Runs both models with ONNX Runtime's own optimizations switched off.
+    """Runs both models without ONNX Runtime's own optimizations and compares each output.
 
-    What is allowed: every sum rounds, and passes reorder sums or change their terms by a rounding. A sum of k terms is
-    off by about sqrt(k) epsilons of its scale (errors of random sign: Higham and Mary, 2019), and what one layer is off
-    by the next ones carry on. So it is four times the sum of sqrt(k) over all layers, in epsilons of float32 or the
-    coarsest type that the model computes in; nothing, for integers.
+    Passes reorder sums and round folded weights, so outputs differ by rounding. A sum of k terms has an error of about
+    sqrt(k) epsilons of its scale if errors have random signs (Higham and Mary, 2019), and errors of one layer propagate
+    to the next. The allowed relative difference is four times the sum of sqrt(k) over all layers, in epsilons of
+    float32 or of the least precise type in the model. It is 0 for integers.
 
     Raises:
         ModuleNotFoundError: onnxruntime is not installed.
-        ValueError: an input for which no random one can be made.
-        RuntimeError: ONNX Runtime refuses one of the models.
+        ValueError: No random values exist for an input.
+        RuntimeError: ONNX Runtime rejects one of the models.
     """
     from graph_passes.model_io import write
 
@@ -64,16 +64,18 @@ def compare(original: str | os.PathLike[str] | onnx.ModelProto, optimized: ir.Mo
 
 
 def random_inputs(graph: ir.Graph, seed: int) -> dict[str, np.ndarray]:
-    """Floats of N(0, 1), integers of 0 and 1 (which are within every table that they may index), random truths.
+    """Returns random inputs by name: floats from N(0, 1), integers and booleans from {0, 1}.
+
+    0 and 1 are valid indices of every table with at least two rows.
 
     Raises:
-        ValueError: an input of unknown shape, or of a type without such values.
+        ValueError: The shape of an input is unknown, or its type is not supported.
     """
     rng = np.random.default_rng(seed)
     inputs = {}
     for value in graph.inputs:
         if value.type is not None and not isinstance(value.type, ir.TensorType):
-            raise ValueError(f"input {value.name} is no tensor, and for others there are no random values")
+            raise ValueError(f"input {value.name} is not a tensor; random values exist for tensors only")
         shape = static_shape(value)
         if shape is None or value.dtype is None:
             raise ValueError(f"input {value.name} has a dynamic shape; give it one (--input-shape {value.name}:1,...)")
@@ -84,7 +86,7 @@ def random_inputs(graph: ir.Graph, seed: int) -> dict[str, np.ndarray]:
             inputs[str(value.name)] = rng.integers(0, 2, shape).astype(dtype)
         else:
             type_name = value.dtype.name.lower()
-            raise ValueError(f"input {value.name} is of {type_name}, for which there are no random values")
+            raise ValueError(f"input {value.name} is of type {type_name}; random values exist for numbers only")
     return inputs
 
 
@@ -94,7 +96,7 @@ def _epsilon(model: ir.Model) -> float:
 
 
 def _roots(model: ir.Model) -> Iterator[float]:
-    """The square root of how many terms each layer's sums have."""
+    """Yields, for each layer, the square root of the number of terms per sum."""
     for node in every_node(model):
         work, shape = macs(node), static_shape(node.outputs[0]) if node.outputs else None
         if work and shape:
@@ -114,13 +116,13 @@ def _run(model: Any, inputs: Mapping[str, np.ndarray], which: str) -> dict[str, 
         session = ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
         answers = session.run(None, dict(inputs))
     except Exception as error:  # noqa: BLE001 - its errors share no base class
-        raise RuntimeError(f"ONNX Runtime refuses the {which} model: {' '.join(str(error).split())}") from None
+        raise RuntimeError(f"ONNX Runtime rejects the {which} model: {' '.join(str(error).split())}") from None
     names = [output.name for output in session.get_outputs()]
     return dict(array for name, answer in zip(names, answers, strict=True) for array in _arrays(name, answer))
 
 
 def _arrays(name: str, answer: Any) -> Iterator[tuple[str, np.ndarray]]:
-    """An output's array, or those of a sequence."""
+    """Yields the array of an output, or the arrays of a sequence."""
     if isinstance(answer, list):
         for index, element in enumerate(answer):
             yield from _arrays(f"{name}[{index}]", element)
@@ -144,7 +146,7 @@ def _difference(name: str, expected: np.ndarray, changed: np.ndarray | None, all
 
 
 def failures(differences: Sequence[Difference]) -> list[str]:
-    """What is wrong, a line an output."""
+    """Returns one line per output that differs by more than allowed."""
     return [
         f"output {d.output} differs by {d.relative:.3g} of its scale, more than the {d.allowed:.3g} allowed"
         for d in differences

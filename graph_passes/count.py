@@ -1,4 +1,4 @@
-"""What a model costs: nodes, parameters and multiply-adds."""
+"""Counts nodes, parameters and multiply-adds of a model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from graph_passes.values import STANDARD, data_input, is_op, static_shape
 
 @dataclass(frozen=True)
 class Cost:
-    """``macs`` counts the multiply-adds of convolutions, matrix products, attention; None where shapes are unknown."""
+    """Size of a model.
+
+    ``macs`` counts the multiply-adds of convolutions, matrix products and attention; None if shapes are unknown.
+    """
 
     nodes: int
     params: int
@@ -34,7 +37,7 @@ class Cost:
 
 
 def operators(model: ir.Model) -> Counter[str]:
-    """How many nodes of each operator, those outside of ONNX's own domain with theirs."""
+    """Counts the nodes of each operator. Operators outside of ONNX's standard domain are named with their domain."""
     return Counter(
         node.op_type if node.domain in STANDARD else f"{node.domain}.{node.op_type}"
         for node in every_node(model)
@@ -47,9 +50,9 @@ _PRODUCTS = ("MatMul", "MatMulInteger", "QLinearMatMul")
 
 
 def macs(node: ir.Node) -> int | None:
-    """Multiply-adds of one node; 0 of an operator that has none, None where its shapes are unknown.
+    """Returns the multiply-adds of one node; 0 for an operator without any, None if its shapes are unknown.
 
-    A layer that is a call of a function of ours counts as its convolution or product does, in whatever layout.
+    A call of a layer function counts like the convolution or product in it, in either layout.
     """
     op_type = node.op_type if node.domain in STANDARD else ""
     if node.domain == DOMAIN:

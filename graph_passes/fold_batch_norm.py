@@ -1,19 +1,19 @@
-"""Batch normalisation, and whatever else scales and shifts channels, goes into the weights beside it.
+"""Folds batch normalization, and any other scale and shift of channels, into neighboring weights.
 
-With a = gamma / sqrt(variance + epsilon) and c = beta - a * mean, one number an output channel::
+With a = gamma / sqrt(variance + epsilon) and c = beta - a * mean, one number per output channel::
 
     a * conv(x, W, b) + c  =  conv(x, a W, a b + c)                   after Conv, ConvTranspose (also in groups)
     a * (alpha A B + beta C) + c  =  alpha A (B a) + (beta a C + c)   after Gemm (either transB)
     a * (x W) + c  =  x (W a) + c                                     after MatMul; the sum stays an Add
 
-and, one number an input channel, where no padding would see the shift (c = 0, or no padding)::
+With one number per input channel, and without padding or with c = 0 (padding would have to be shifted too)::
 
     conv(a x + c, W, b)  =  conv(x, W a, b + sum of W c)              before Conv, Gemm, MatMul
 
-Chains of Mul, Add, Sub and Div with constants count as much as BatchNormalization does. A weight that other nodes read
-too is copied where the copy is no larger than the answer, which then need not be written and read once more. What
-cannot be folded becomes one scale and shift: Mul and Add, for a BatchNormalization or any longer chain. The division at
-the end of ``x * clip(x + 3, 0, 6) / 6`` stays, for without it nobody would know an activation by it.
+A chain of Mul, Add, Sub and Div with constants is treated like a BatchNormalization. A weight with several readers is
+copied if the copy is at most twice as large as the intermediate tensor that the fold saves. If a BatchNormalization or
+a longer chain cannot be folded, it becomes one Mul and one Add. The division in ``x * clip(x + 3, 0, 6) / 6`` is not
+folded, since the activation could not be recognized without it.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class FoldBatchNorm(Pass):
 
     def apply(self, model: ir.Model) -> Iterator[Remark]:
         before: list[str] = []
-        while (now := _operators(model)) != before:  # others may have gone that read a weight, or a chain have grown
+        while (now := _operators(model)) != before:  # a fold can remove a reader of a weight or extend a chain
             before = now
             for node in every_node(model):
                 if is_op(node, *AFTER):
@@ -65,7 +65,7 @@ class FoldBatchNorm(Pass):
 
 
 def _of_activations(model: ir.Model) -> set[ir.Node]:
-    """Nodes that are an activation together, behind a convolution or product or what is added to it."""
+    """Returns the nodes of activations that follow a convolution, a product or an Add."""
     layers = (main_output(node) for node in every_node(model) if is_op(node, *AFTER, "Add"))
     forms = (activation_of(output) for output in layers if output is not None)
     return {node for form in forms if form is not None for node in form.nodes}
@@ -77,11 +77,16 @@ def _operators(model: ir.Model) -> list[str]:
 
 @dataclass(frozen=True)
 class _Chain:
-    """Nodes that scale and shift one after the other, each read by the next one alone, and what they do together."""
+    """A chain of nodes that scale and shift, each the only reader of the one before.
+
+    Attributes:
+        does: The scale and shift of the complete chain.
+        stopped: Why the chain ends; None unless a BatchNormalization follows that cannot join it.
+    """
 
     nodes: Sequence[ir.Node]
     does: Affine
-    stopped: str | None  # why the next node is not one of them, where it is a BatchNormalization
+    stopped: str | None
 
     @property
     def output(self) -> ir.Value:
@@ -105,7 +110,7 @@ def _chain(x: ir.Value, axis: int, rank: int, channels: int, first: ir.Node) -> 
 
 
 def _fold_after(node: ir.Node) -> Iterator[Remark]:
-    """Folds what follows a convolution or product into it."""
+    """Folds the chain that follows a convolution or product into its weights."""
     output = main_output(node)
     weight = data_input(node, 1)
     array = constant(weight)
@@ -114,11 +119,11 @@ def _fold_after(node: ir.Node) -> Iterator[Remark]:
         return
     if user is None or not same_graph(user, node):
         if any(is_op(use.node, "BatchNormalization") for use in output.uses()):
-            yield Remark(described(node), "what normalises it is not folded: others read it before")
+            yield Remark(described(node), "its normalization is not folded: other nodes read its output")
         return
     if array is None:
         if is_op(user, "BatchNormalization"):
-            yield Remark(described(user), "not folded: the weight before it is not constant")
+            yield Remark(described(user), "not folded: the preceding weight is not constant")
         return
     place = _place(node, array, output)
     if place is None:
@@ -128,20 +133,20 @@ def _fold_after(node: ir.Node) -> Iterator[Remark]:
         yield Remark(described(user), f"not folded: {chain.stopped}")
     if not chain.nodes or (is_op(node, "MatMul") and chain.does.only_shifts and len(chain.nodes) == 1):
         return
-    refusal = _refusal(node, weight, array, chain.does) or AFTER[node.op_type](node, array, chain.does.over(place[2]))
-    if refusal:
-        yield Remark(described(chain.nodes[0]), f"not folded: {refusal}")
+    obstacle = _obstacle(node, weight, array, chain.does) or AFTER[node.op_type](node, array, chain.does.over(place[2]))
+    if obstacle:
+        yield Remark(described(chain.nodes[0]), f"not folded: {obstacle}")
         return
     if is_op(node, "MatMul") and not chain.does.only_scales:
         _shift_only(chain, output)
         return
     for link in chain.nodes:
-        if not bypass(link, output):  # cannot happen to an answer of a node, but would lose a name if it did
+        if not bypass(link, output):  # impossible: the output of a node can always take over a name
             raise AssertionError(f"{described(link)} cannot be bypassed")
 
 
 def _place(node: ir.Node, weight: np.ndarray, output: ir.Value) -> tuple[int, int, int] | None:
-    """Axis of the output's channels, its rank, and how many channels."""
+    """Returns the channel axis of the output, its rank and its number of channels."""
     if is_op(node, "Conv"):
         return 1, weight.ndim, weight.shape[0]
     if is_op(node, "ConvTranspose"):
@@ -153,22 +158,22 @@ def _place(node: ir.Node, weight: np.ndarray, output: ir.Value) -> tuple[int, in
     return len(output.shape) - 1, len(output.shape), weight.shape[1]
 
 
-def _refusal(node: ir.Node, weight: ir.Value, array: np.ndarray, does: Affine) -> str | None:
-    """Why a weight is not to be changed."""
+def _obstacle(node: ir.Node, weight: ir.Value, array: np.ndarray, does: Affine) -> str | None:
+    """Returns why a weight must not change; None if it may."""
     if weight.is_graph_output():
         return "the weight is an output of the model"
     if array.dtype.kind in "biu":
-        return "the weight is of whole numbers"
+        return "the weight has an integer type"
     if not does.finite:
         return "scale or shift is not finite"
     output = static_shape(node.outputs[0])
     if len(weight.uses()) > 1 and (output is None or array.size > 2 * prod(output)):
-        return "others read the weight too, and a copy of it would be larger than the answer that is saved"
+        return "the weight has other readers, and a copy of it would exceed twice the size of the saved tensor"
     return None
 
 
 def _shift_only(chain: _Chain, x: ir.Value) -> None:
-    """One Add in the place of a chain whose scale went into the product before it."""
+    """Replaces a chain by one Add; its scale was folded into the preceding product."""
     supplant(chain.nodes, [_operation("Add", x, chain.does.shift, (-1,), chain)])
 
 
@@ -182,7 +187,7 @@ def _operation(op_type: str, x: ir.Value, operand: np.ndarray, shape: tuple[int,
 
 
 def _fold_before_or_simplify(node: ir.Node) -> Iterator[Remark]:
-    """Folds a chain that begins here into what reads it, or writes it as one scale and shift."""
+    """Folds a chain that begins at ``node`` into its readers, or replaces it by one scale and shift."""
     x = _scaled_input(node)
     if x is None:
         return
@@ -201,20 +206,20 @@ def _fold_before_or_simplify(node: ir.Node) -> Iterator[Remark]:
         if chain.nodes and chain.does.finite:
             break
         if axis == 1 and chain.stopped:
-            yield Remark(described(node), f"left as it is: {chain.stopped}")
+            yield Remark(described(node), f"not folded: {chain.stopped}")
     else:
         return
-    refusal = _fold_into_users(chain, x, axis, rank, channels)
-    if refusal is None:
+    obstacle = _fold_into_users(chain, x, axis, rank, channels)
+    if obstacle is None:
         return
     if is_op(node, "BatchNormalization"):
-        reason = refusal or "no convolution or product alone stands before or behind it"
+        reason = obstacle or "no convolution or product next to it can absorb it"
         yield Remark(described(node), f"becomes a scale and shift: {reason}")
     _simplify(chain, x, axis, rank)
 
 
 def _scaled_input(node: ir.Node) -> ir.Value | None:
-    """What a node scales or shifts, where the node before it does not so too."""
+    """Returns the variable input of a node that may begin a chain; None for any other node."""
     if is_op(node, "BatchNormalization"):
         return node.inputs[0]
     if not is_op(node, "Add", "Sub", "Mul", "Div"):
@@ -224,7 +229,7 @@ def _scaled_input(node: ir.Node) -> ir.Value | None:
 
 
 def _fold_into_users(chain: _Chain, x: ir.Value, axis: int, rank: int, channels: int) -> str | None:
-    """None where it was folded; else why not, "" where nothing that could take it follows."""
+    """Folds a chain into its readers. Returns None on success, else the reason; "" if a reader cannot absorb chains."""
     output, users = chain.output, [use.node for use in chain.output.uses()]
     if output.is_graph_output() or not users or not all(is_op(user, *BEFORE) for user in users):
         return ""
@@ -234,47 +239,47 @@ def _fold_into_users(chain: _Chain, x: ir.Value, axis: int, rank: int, channels:
         return "it is read as a weight"
     wanted = [1 if is_op(user, "Conv", "Gemm") else rank - 1 for user in users]
     if any(want != axis for want in wanted):
-        return "what follows sums over another axis"
+        return "the following node sums over another axis"
     weights = []
     for user in users:
         weight, array = data_input(user, 1), constant(data_input(user, 1))
         if weight is None or array is None:
-            return "the weight behind it is not constant"
-        refusal = _refusal(user, weight, array, chain.does) or _refusal_before(user, array, chain.does)
-        if refusal:
-            return refusal
+            return "the following weight is not constant"
+        obstacle = _obstacle(user, weight, array, chain.does) or _obstacle_before(user, array, chain.does)
+        if obstacle:
+            return obstacle
         weights.append(array)
     for user, weight in zip(users, weights, strict=True):
         old = list(user.inputs)
-        refusal = BEFORE[user.op_type](user, weight, chain.does.over(channels))
-        if refusal:
+        obstacle = BEFORE[user.op_type](user, weight, chain.does.over(channels))
+        if obstacle:
             for place, value in enumerate(old):
                 user.replace_input_with(place, value)
-            return refusal  # of several users the first ones have changed: none can refuse after _refusal_before
+            return obstacle  # earlier readers have not changed: _obstacle_before checked all of them
         user.replace_input_with(0, x)
     return None
 
 
-def _refusal_before(user: ir.Node, weight: np.ndarray, does: Affine) -> str | None:
+def _obstacle_before(user: ir.Node, weight: np.ndarray, does: Affine) -> str | None:
     if data_input(user, 2) is not None and constant(data_input(user, 2)) is None:
-        return "the bias behind it is not constant"
+        return "the following bias is not constant"
     largest = float(np.abs(weight.astype(np.float64)).max(initial=0)) * float(np.abs(does.scale).max())
     if weight.dtype.name not in ("float32", "float64") or largest > 1e30:
         return "the folded weights might exceed their type"
     if is_op(user, "Conv"):
         window = Window.of(user)
         if window is None or (any(window.pads) and not does.only_scales):
-            return "padding would see the shift"
+            return "its shift would have to apply to the padding"
         return None
     if is_op(user, "Gemm"):
         return "it is transposed" if user.attributes.get_int("transA", 0) else None
     if weight.ndim != 2:
-        return "what follows is no product with a matrix"
-    return None if does.only_scales else "its shift would only move behind the product"
+        return "the following weight is not a matrix"
+    return None if does.only_scales else "its shift would only move after the product"
 
 
 def _simplify(chain: _Chain, x: ir.Value, axis: int, rank: int) -> None:
-    """Mul and Add, whichever is needed, where that is no more nodes than before or replaces a BatchNormalization."""
+    """Replaces a chain by the necessary Mul and Add if it becomes shorter or contains a BatchNormalization."""
     does = chain.does
     wanted = [] if does.only_scales and does.only_shifts else [*([] if does.only_shifts else ["Mul"])]
     wanted += [] if does.only_scales else ["Add"]

@@ -1,14 +1,17 @@
-"""What does not depend on the inputs is computed now, and what does nothing goes.
+"""Computes what does not depend on the inputs, and removes nodes without effect.
 
 ::
 
     Shape(x) -> Gather -> Concat -> Reshape(y)   becomes   Reshape(y, [1, 512])
     x -> Identity -> Dropout -> Cast(same type) -> y   becomes   x -> y
 
-On top of the onnxscript optimizer, whose rules are picked here one by one. Those for batch normalisation are not among
-them: ours knows more, and its rule for Gemm forgets ``beta``. Nor are those for Clip, Min and Max: one takes
-clip(clip(x, -1, 1), 2, 3), which is 2, for clip(x, 1, 1), the others forget what a bound's shape does to the answer's.
-Functions of the model are inlined, ours apart. The opset is raised to one that all consumers here read.
+The pass uses the optimizer of onnxscript with an explicit list of its rules. The list omits three groups:
+
+- Batch normalization: fold_batch_norm covers more cases, and the rule for Gemm ignores ``beta``.
+- Clip of Clip: the rule replaces clip(clip(x, -1, 1), 2, 3), which is 2, by clip(x, 1, 1).
+- Min and Max: the rules ignore that the shape of a bound can change the shape of the output.
+
+Functions are inlined, except those of graph_passes. The opset is raised to ``OPSET``.
 """
 
 from __future__ import annotations
@@ -23,23 +26,21 @@ from graph_passes.freeze_shapes import fill_constants
 from graph_passes.lazy import ir
 from graph_passes.values import bypass, constant, is_op, scalar
 
-OPSET = 18  # LayerNormalization and HardSwish are operators of it, and axes of reductions are inputs
-RESIZE_AS_UPSAMPLE = 10  # the last opset in which it was that
-STEPS = 4  # rounds of folding and rewriting, each of which may open up something for the next
+OPSET = 18  # it has LayerNormalization and HardSwish, and axes of reductions are inputs
+RESIZE_AS_UPSAMPLE = 10  # the last opset in which Resize behaves like Upsample
+STEPS = 4  # rounds of folding and rewriting; a round may enable more in the next one
 
 
 @dataclass(frozen=True)
 class FoldConstants(Pass):
     name: ClassVar[str] = "fold_constants"
-    largest: int = field(
-        default=2**24, metadata={"help": "elements of a tensor above which nothing is computed from it"}
-    )
+    largest: int = field(default=2**24, metadata={"help": "elements of a tensor above which it is not folded"})
 
     def apply(self, model: ir.Model) -> Iterable[Remark]:
         from onnx_ir.passes import common
         from onnxscript import rewriter
 
-        for library in ("onnxscript", "onnx_ir"):  # what they say of folding is no news to a user
+        for library in ("onnxscript", "onnx_ir"):  # their warnings about folding do not concern users
             logging.getLogger(library).addHandler(logging.NullHandler())
         common.InlinePass(lambda function: function.domain != DOMAIN)(model)
         remarks = list(_raise_opset(model))
@@ -58,23 +59,23 @@ class FoldConstants(Pass):
 
 
 def _folding(largest: int) -> ir.passes.PassBase:
-    """The optimizer's folding of constants, which knows too few operators as random and gives up at its first error."""
+    """Returns the optimizer's constant folding, with more random operators excluded and errors of its rules ignored."""
     from onnxscript.optimizer._constant_folding import FoldConstantsPass
 
     class Folding(FoldConstantsPass):
         def process_node(self, node: ir.Node, is_function: bool):
             if is_op(node, "CastLike") and not node.attributes.get_int("saturate", 1):
-                return None  # its rule makes a Cast that saturates
+                return None  # the rule creates a Cast that saturates
             try:
                 return super().process_node(node, is_function)
-            except RuntimeError:  # such as of the rule for SplitToSequence, at any split that is not known
+            except RuntimeError:  # for example from the rule for SplitToSequence with an unknown split
                 return None
 
     return Folding(
         shape_inference=True,
         input_size_limit=largest,
         output_size_limit=largest,
-        # What these draw anew at every run must not be drawn now. The optimizer knows the other random operators.
+        # These draw random numbers in every run. The optimizer itself excludes the other random operators.
         should_fold=lambda node: False if is_op(node, "Bernoulli", "Dropout") else None,
     )
 
@@ -110,12 +111,12 @@ def _raise_opset(model: ir.Model) -> Iterator[Remark]:
     if before >= OPSET:
         return
     if model.functions:
-        yield Remark("opset", f"stays at {before}, since layers are written in it")
+        yield Remark("opset", f"stays at {before}: function bodies are written in it")
         return
-    refusals = (_misconverted(node, before) for node in every_node(model))
-    refusal = next((reason for reason in refusals if reason), None)
-    if refusal:
-        yield Remark("opset", f"stays at {before}: {refusal}")
+    reasons = (_misconverted(node, before) for node in every_node(model))
+    reason = next((reason for reason in reasons if reason), None)
+    if reason:
+        yield Remark("opset", f"stays at {before}: {reason}")
         return
     ConvertVersionPass(OPSET, fallback=True)(model)
     if before <= RESIZE_AS_UPSAMPLE:
@@ -123,16 +124,16 @@ def _raise_opset(model: ir.Model) -> Iterator[Remark]:
     if model.opset_imports.get("") != OPSET:
         yield Remark("opset", f"stays at {before}: onnx cannot convert one of the operators")
         return
-    # Of versions of the format, 8 is the first that goes with this opset.
+    # Version 8 of the format is the first that supports this opset.
     model.ir_version = max(model.ir_version or 0, 8)
 
 
 def _misconverted(node: ir.Node, opset: int) -> str | None:
-    """Why a node keeps a model at its opset: what onnx's converter makes of it answers otherwise."""
+    """Returns why onnx's converter changes the output of ``node``; None if it does not."""
     if opset <= 8 and is_op(node, "Scan"):
-        return "onnx's converter takes the batch dimension off the inputs of Scan"
+        return "onnx's converter removes the batch dimension of inputs of Scan"
     if opset < 13 and is_op(node, "Hardmax"):
-        return "onnx's converter forgets that Hardmax flattened its input"
+        return "onnx's converter ignores that Hardmax flattens its input"
     if (
         opset == RESIZE_AS_UPSAMPLE
         and is_op(node, "Resize")
@@ -140,12 +141,12 @@ def _misconverted(node: ir.Node, opset: int) -> str | None:
     ):
         scales = constant(node.inputs[1])
         if scales is None or (scales < 1).any():
-            return "Resize to a smaller size rounded up then"
+            return "Resize to a smaller size rounds up in this opset"
     return None
 
 
 def _resize_as_upsample(model: ir.Model) -> None:
-    """What Upsample and the first Resize did by definition, and onnx's converter does not say, has to be asked for."""
+    """Sets the attributes for the behavior of Upsample and the first Resize, which onnx's converter omits."""
     for node in every_node(model):
         if is_op(node, "Resize"):
             node.attributes.add(ir.AttrString("coordinate_transformation_mode", "asymmetric"))
@@ -153,7 +154,7 @@ def _resize_as_upsample(model: ir.Model) -> None:
 
 
 def _drop_noops(model: ir.Model) -> bool:
-    """Nodes whose answer is their input. Whether there were any."""
+    """Removes nodes that return their input. Returns whether there were any."""
     dropped = False
     for node in every_node(model):
         dropped |= _does_nothing(node) and node.inputs[0] is not None and bypass(node, node.inputs[0])
@@ -165,8 +166,8 @@ def _does_nothing(node: ir.Node) -> bool:
         return True
     if is_op(node, "Dropout"):
         training = node.inputs[2] if len(node.inputs) > 2 else None
-        asked = training is not None and (constant(training) is None or bool(scalar(training)))
-        return not asked and not any(output.uses() or output.is_graph_output() for output in node.outputs[1:])
+        trains = training is not None and (constant(training) is None or bool(scalar(training)))
+        return not trains and not any(output.uses() or output.is_graph_output() for output in node.outputs[1:])
     if is_op(node, "Reshape"):
         x, y = node.inputs[0], node.outputs[0]
         return (

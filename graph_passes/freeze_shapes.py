@@ -1,12 +1,12 @@
-"""Dynamic dimensions take given values, and every shape that follows from them is inferred anew.
+"""Replaces dynamic dimensions by numbers and infers all shapes again.
 
 ::
 
-    x (N, 3, H, W)  --input_shapes x=(1, 3, 224, 224)-->  x (1, 3, 224, 224), N = 1, H = W = 224 wherever they stand
+    x (N, 3, H, W)  --input_shapes x=(1, 3, 224, 224)-->  x (1, 3, 224, 224); also N = 1, H = W = 224 in other inputs
 
-A leading dimension that is named as a batch, or has no name, becomes 1 where nothing is given, and is reported. Weights
-become plain initializers: those that are also inputs of the graph, those of Constant nodes, and those that a
-ConstantOfShape of a known shape fills.
+A leading dimension without a name, or with a name of a batch, becomes ``batch`` if no size is given; a remark reports
+it. Weights become plain initializers: graph inputs with a default, Constant nodes, and the output of a ConstantOfShape
+of known shape.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from graph_passes.base import Pass, Remark, every_node
 from graph_passes.lazy import ir
 from graph_passes.values import bypass, constant, is_op, new_constant
 
-BATCH_NAMES = ("n", "b", "bs")  # and all that begins with "batch"
+BATCH_NAMES = ("n", "b", "bs")  # and names that begin with "batch"
 LARGEST_FILLED = 2**28  # elements
 NAMELESS = (None, "", "?", "None", "-1")
 
 
 @dataclass(frozen=True)
 class FreezeShapes(Pass):
-    """Raises ValueError where a shape is given for an input that is not there, or does not fit it."""
+    """Raises ValueError if ``input_shapes`` names an unknown input, or a shape does not fit its input."""
 
     name: ClassVar[str] = "freeze_shapes"
     input_shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
-    batch: int = field(default=1, metadata={"help": "size of a batch dimension that no shape is given for"})
+    batch: int = field(default=1, metadata={"help": "size of a batch dimension without a given shape"})
 
     def apply(self, model: ir.Model) -> Iterable[Remark]:
         _plain_initializers(model)
@@ -47,7 +47,7 @@ class FreezeShapes(Pass):
         return [*remarks, *_still_dynamic(model.graph)]
 
     def _given(self, graph: ir.Graph) -> dict[tuple[str, int] | str, int]:
-        """Sizes by dimension name, and by (input, axis) where a dimension has none."""
+        """Returns sizes by dimension name, or by (input, axis) for a dimension without a name."""
         inputs = {str(value.name): value for value in _tensors(graph)}
         sizes: dict[tuple[str, int] | str, int] = {}
         for name, shape in self.input_shapes:
@@ -91,7 +91,7 @@ class FreezeShapes(Pass):
 
 
 def _tensors(graph: ir.Graph) -> Iterator[ir.Value]:
-    """The inputs but for sequences, whose elements may differ in what a dynamic dimension of theirs is."""
+    """Yields the inputs that are tensors. Elements of a sequence may differ in a dynamic dimension."""
     return (value for value in graph.inputs if isinstance(value.type, ir.TensorType))
 
 
@@ -101,11 +101,11 @@ def _plain_initializers(model: ir.Model) -> None:
     common.RemoveInitializersFromInputsPass()(model)
     common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
     fill_constants(model)
-    model.ir_version = max(model.ir_version or 0, 4)  # the first in which a weight need not be an input as well
+    model.ir_version = max(model.ir_version or 0, 4)  # the first version in which a weight need not be a graph input
 
 
 def fill_constants(model: ir.Model) -> None:
-    """A ConstantOfShape of a known shape becomes an initializer, unless that is more than any weight could be."""
+    """Replaces each ConstantOfShape of known shape by an initializer of at most ``LARGEST_FILLED`` elements."""
     for node in every_node(model):
         dims = constant(node.inputs[0]) if is_op(node, "ConstantOfShape") else None
         if dims is None or node.outputs[0].is_graph_output() or prod(int(dim) for dim in dims) > LARGEST_FILLED:
@@ -117,7 +117,7 @@ def fill_constants(model: ir.Model) -> None:
 
 
 def _mark_dynamic(graph: ir.Graph) -> None:
-    """A dynamic dimension without a name of its own, such as -1 or "?", becomes one of no name."""
+    """Removes placeholder names of dynamic dimensions, such as -1 or "?"."""
     for value in graph.inputs:
         if value.shape is not None:
             value.shape = ir.Shape([None if _nameless(dim) else dim for dim in value.shape])
@@ -128,7 +128,7 @@ def _nameless(dim: int | ir.SymbolicDim) -> bool:
 
 
 def _freeze(graph: ir.Graph, sizes: dict[tuple[str, int] | str, int]) -> bool:
-    """Whether any dimension became a number."""
+    """Sets the dimensions of inputs in place. Returns whether any dimension became a number."""
     changed = False
     for value in _tensors(graph):
         if value.shape is None:
@@ -146,7 +146,7 @@ def _freeze(graph: ir.Graph, sizes: dict[tuple[str, int] | str, int]) -> bool:
 
 
 def _forget_shapes(model: ir.Model) -> None:
-    """What was inferred of dynamic inputs says less than what follows from the frozen ones, or contradicts it."""
+    """Removes shapes that were inferred from dynamic inputs: they are less precise, or contradict the frozen shapes."""
     for node in every_node(model):
         for value in node.outputs:
             if isinstance(value.type, ir.TensorType):

@@ -1,13 +1,14 @@
-"""What belongs together becomes one node: a call of a function whose body says in standard operators what it means.
+"""Fuses a layer into one node: a call of a function whose body defines it in standard operators.
 
 ::
 
     x ── Conv ── Add(residual) ── Relu ── y     becomes     x, residual ── loopwright.Conv_bias_residual_relu ── y
 
-Layers are Conv, Gemm or MatMul, then a bias, a residual of the answer's shape, and an activation, in this order and
-each where it is there. FusedLayer normalisation written out becomes the standard LayerNormalization; attention written out,
-a call of ``loopwright.Attention``. With ``depthwise_pointwise``, a depthwise layer and the 1x1 layer that alone reads
-it become one call too. A value that anything else reads, or that is an output of the model, is never swallowed.
+A layer is Conv, Gemm or MatMul, then an optional bias, an optional residual of the shape of the output, and an optional
+activation, in this order. Layer normalization in separate operators becomes the standard LayerNormalization; attention
+in separate operators becomes a call of ``loopwright.Attention``. With ``depthwise_pointwise``, a depthwise layer and
+the 1x1 layer that is its only reader become one call. A value with other readers, or that is an output of the model,
+is not fused.
 """
 
 from __future__ import annotations
@@ -37,25 +38,25 @@ from graph_passes.values import (
     supplant,
 )
 
-OLDEST_OPSET = 17  # which has every operator that the bodies use
+OLDEST_OPSET = 17  # the first with every operator of the bodies
 
 
 @dataclass(frozen=True)
 class FuseLayers(Pass):
     name: ClassVar[str] = "fuse_layers"
     depthwise_pointwise: bool = field(
-        default=False, metadata={"help": "one call for a depthwise layer and the 1x1 layer behind it"}
+        default=False, metadata={"help": "fuse a depthwise layer and the following 1x1 layer into one call"}
     )
 
     def apply(self, model: ir.Model) -> Iterator[Remark]:
-        refusal = too_old(model, OLDEST_OPSET)
-        if refusal is not None:
-            yield refusal
+        remark = too_old(model, OLDEST_OPSET)
+        if remark is not None:
+            yield remark
             return
         for graph in every_graph(model):
             fuse_layer_norm(graph)
             yield from fuse_attention(model, graph)
-            for node in reversed(list(graph)):  # a later layer takes an earlier one's answer as its residual
+            for node in reversed(list(graph)):  # a later layer takes an earlier one's output as its residual
                 if node.graph is graph and FusedLayer.of(node) is not None:
                     yield from _fuse(model, node)
             if self.depthwise_pointwise:
@@ -66,7 +67,7 @@ class FuseLayers(Pass):
 
 @dataclass
 class _Growing:
-    """A layer that takes in one node after the other."""
+    """A layer under construction and the nodes that it replaces."""
 
     layer: FusedLayer
     nodes: list[ir.Node]
@@ -92,7 +93,7 @@ def _fuse(model: ir.Model, node: ir.Node) -> Iterator[Remark]:
     if not growing.layer.activation and len(growing.output.uses()) + growing.output.is_graph_output() > 1:
         followers = [use.node for use in growing.output.uses() if activation_of_one(use.node)]
         for follower in followers:
-            yield Remark(described(follower), f"not fused: {growing.output.name} is read elsewhere too")
+            yield Remark(described(follower), f"not fused: {growing.output.name} has other readers")
     if len(growing.nodes) == 1:
         return
     fused = call(model, growing.layer, growing.inputs, growing.attributes)
@@ -101,7 +102,7 @@ def _fuse(model: ir.Model, node: ir.Node) -> Iterator[Remark]:
 
 
 def _attributes(node: ir.Node) -> list[ir.Attr] | None:
-    """Those of the operator, each given; None where they cannot be told."""
+    """Returns all attributes of the operator with their values; None if a padding is unknown."""
     if node.domain == DOMAIN:
         return list(node.attributes.values())
     if is_op(node, "MatMul"):
@@ -126,13 +127,13 @@ def _attributes(node: ir.Node) -> list[ir.Attr] | None:
 
 
 def _next(growing: _Growing, *op_types: str) -> ir.Node | None:
-    """The node that alone reads the layer's answer so far, where it is one of these operators."""
+    """Returns the only reader of the layer's output so far if it is one of these operators."""
     user = sole_user(growing.output)
     return user if user is not None and is_op(user, *op_types) and same_graph(user, growing.nodes[0]) else None
 
 
 def _take(growing: _Growing, nodes: Sequence[ir.Node], part: str) -> bool:
-    """Takes in the nodes of a part, where the layer can have it; what they read beside its answer is the caller's."""
+    """Adds ``nodes`` to the layer if it can have ``part``. The caller adds their other inputs."""
     layer = growing.layer.following(part)
     if layer is None:
         return False
@@ -149,8 +150,9 @@ def _take_adding(growing: _Growing, adding: ir.Node, part: str, operand: ir.Valu
 
 
 def _take_bias(growing: _Growing) -> bool:
-    """A constant along the last axis that is added to a product. A convolution has its bias as an input, or gets it by
-    fold_batch_norm.
+    """Takes a constant along the last axis that is added to a MatMul.
+
+    Conv and Gemm have the bias as an input; fold_batch_norm sets it.
     """
     adding = _next(growing, "Add") if growing.layer.op == "MatMul" else None
     operand = None if adding is None else other_operand(adding, growing.output)
@@ -165,7 +167,7 @@ def _take_bias(growing: _Growing) -> bool:
 
 
 def _take_residual(growing: _Growing) -> bool:
-    """Another value of the answer's own shape that is added to it."""
+    """Takes another value of the same shape that is added to the output."""
     adding = _next(growing, "Add", "Sum")
     operand = None if adding is None else other_operand(adding, growing.output)
     shape = static_shape(growing.output)
@@ -216,7 +218,7 @@ def _fuse_depthwise(model: ir.Model, node: ir.Node) -> None:
 
 
 def _depthwise_function(first: FusedLayer, second: FusedLayer, rank: int, opset: int) -> ir.Function:
-    """One layer's statements after the other's; the second's window is that of a 1x1 convolution."""
+    """Returns a function with the statements of both layers. The second is a 1x1 convolution of stride 1."""
     one = [
         re.sub(r"\b(y\d*|low|high|s)\b", r"\1_depthwise", line).replace("@activation_", "@depthwise_activation_")
         for line in first.body()

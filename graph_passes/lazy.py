@@ -1,4 +1,4 @@
-"""onnx_ir, loaded when it is first used: it takes most of a second, and ``--help`` must not wait for it."""
+"""Imports onnx_ir on first use. The import takes most of a second, and ``--help`` must not wait for it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 
 def _lazily(name: str) -> Any:
-    """The module, whose code runs at the first look at an attribute (a recipe of importlib's documentation)."""
+    """Returns a module whose code runs on the first attribute access (a recipe of importlib's documentation)."""
     if name in sys.modules:
         return sys.modules[name]
     spec = importlib.util.find_spec(name)

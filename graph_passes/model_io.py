@@ -1,4 +1,4 @@
-"""Models in and out: what comes from outside is checked here, once, and refused in one line."""
+"""Reads and writes models. Input is validated here, once, and every error is one line."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from graph_passes.values import STANDARD
 if TYPE_CHECKING:
     import onnx
 
-# A protobuf message holds less than 2 GiB; this leaves room for all that is no weight.
+# A protobuf message holds less than 2 GiB. The margin is for everything but weights.
 LARGEST_MESSAGE_BYTES = 2**31 - 2**26
 
 
 def read(model: str | os.PathLike[str] | onnx.ModelProto) -> ir.Model:
-    """The model of a file, or of a message, which stays as it is.
+    """Reads a model from a file, or copies it from a message.
 
-    External data stays where it is and is mapped when it is needed. Nodes are sorted topologically.
+    External data is not copied but mapped on use. Nodes are sorted topologically.
 
     Raises:
-        ValueError: no ONNX model, or not a valid one: what is wrong, in one line.
-        OSError: a file that cannot be read, external data that is missing.
+        ValueError: The file is not an ONNX model, or the model is not valid. The message is one line.
+        OSError: A file cannot be read, or external data is missing.
     """
     import onnx
 
     if isinstance(model, onnx.ModelProto):
         own = onnx.ModelProto()
-        own.CopyFrom(model)  # onnx_ir shares tensors with the message, and names them where passes name their values
+        own.CopyFrom(model)  # onnx_ir shares tensors with the message, and passes rename them
         return _checked(own, None)
     path = Path(model)
     try:
@@ -43,7 +43,7 @@ def read(model: str | os.PathLike[str] | onnx.ModelProto) -> ir.Model:
     except Exception as error:
         if "DecodeError" not in type(error).__name__:
             raise
-        raise ValueError(f"{path} is no ONNX model, or is cut off") from None
+        raise ValueError(f"{path} is not an ONNX model, or is truncated") from None
     return _checked(proto, path)
 
 
@@ -51,7 +51,7 @@ def _checked(proto: onnx.ModelProto, path: Path | None) -> ir.Model:
     try:
         return _deserialized(proto, path)
     except ValueError as error:
-        raise ValueError(_one_line(error)) from None  # names of a model may hold any text
+        raise ValueError(_one_line(error)) from None  # names in a model may contain line breaks
 
 
 def _deserialized(proto: onnx.ModelProto, path: Path | None) -> ir.Model:
@@ -59,17 +59,17 @@ def _deserialized(proto: onnx.ModelProto, path: Path | None) -> ir.Model:
 
     name = path or "the model"
     if not proto.HasField("graph") or not proto.opset_import:
-        raise ValueError(f"{name} is no ONNX model: it has no graph or names no opset")
+        raise ValueError(f"{name} is not an ONNX model: it has no graph or no opset")
     newest = onnx.defs.onnx_opset_version()
     for opset in proto.opset_import:
         if opset.domain in STANDARD and not 1 <= opset.version <= newest:
-            raise ValueError(f"{name} has opset {opset.version}; the installed onnx knows 1 to {newest}")
+            raise ValueError(f"{name} has opset {opset.version}; the installed onnx supports 1 to {newest}")
     _check_texts(proto, name)
     for tensor in _external(proto):
         _check_external(tensor, path)
     try:
         model = ir.serde.deserialize_model(proto)
-    except Exception as error:  # noqa: BLE001 - onnx_ir wraps whatever goes wrong on an invalid model
+    except Exception as error:  # noqa: BLE001 - onnx_ir wraps all errors of an invalid model
         raise ValueError(f"{name} is not valid: {error.__cause__ or error}") from None
     for graph in (model.graph, *(function.graph for function in model.functions.values())):
         ir.external_data.set_base_dir(graph, path.parent if path else "")
@@ -80,25 +80,25 @@ def _deserialized(proto: onnx.ModelProto, path: Path | None) -> ir.Model:
 
 
 def _check_texts(message: Any, name: str | Path) -> None:
-    """A message's text that is no UTF-8 comes as bytes, which nothing here expects."""
+    """Raises ValueError if a text field is not UTF-8; protobuf would return it as bytes."""
     for field, value in message.ListFields():
         if field.type == field.TYPE_STRING:
             if bytes in map(type, [value] if isinstance(value, (str, bytes)) else value):
-                raise ValueError(f"{name} is not valid: its field {field.name} holds text that is no UTF-8")
+                raise ValueError(f"{name} is not valid: its field {field.name} is not UTF-8")
         elif field.type == field.TYPE_MESSAGE:
             for inner in value if hasattr(value, "__len__") else [value]:
                 _check_texts(inner, name)
 
 
 def _nodes(nodes: Sequence[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:
-    """Those of inner graphs too."""
+    """Yields ``nodes`` and all nodes of their subgraphs."""
     yield from nodes
     for graph in _inner_graphs(nodes):
         yield from graph.node
 
 
 def _inner_graphs(nodes: Sequence[onnx.NodeProto]) -> Iterator[onnx.GraphProto]:
-    """Of control flow, in whatever depth."""
+    """Yields the subgraphs of control flow at all levels."""
     for attribute in (attribute for node in nodes for attribute in node.attribute):
         for graph in [attribute.g] if attribute.HasField("g") else attribute.graphs:
             yield graph
@@ -106,7 +106,7 @@ def _inner_graphs(nodes: Sequence[onnx.NodeProto]) -> Iterator[onnx.GraphProto]:
 
 
 def _external(proto: onnx.ModelProto) -> list[onnx.TensorProto]:
-    """Tensors whose elements are in other files."""
+    """Returns the tensors with external data."""
     import onnx
 
     tensors = [tensor for graph in (proto.graph, *_inner_graphs(proto.graph.node)) for tensor in graph.initializer]
@@ -117,42 +117,48 @@ def _external(proto: onnx.ModelProto) -> list[onnx.TensorProto]:
 
 
 def _check_external(tensor: onnx.TensorProto, path: Path | None) -> None:
-    """Refuses data that is not there, is cut off, or lies outside of the model's folder."""
+    """Raises an error if external data is missing, truncated or outside of the model's folder."""
     about = f"external data of {tensor.name}"
     folder = Path(os.path.realpath(path.parent if path else "."))
     fields = {entry.key: entry.value for entry in tensor.external_data}
     location = fields.get("location", "")
     file = Path(os.path.realpath(folder / location))  # with symbolic links followed
     if not location or Path(location).is_absolute() or not file.is_relative_to(folder):
-        raise ValueError(f"{about} is at {location!r}, outside of the model's folder: refused")
+        raise ValueError(f"{about} is at {location!r}, outside of the model's folder")
     if not file.is_file():
         raise FileNotFoundError(f"{about} is missing: {location!r}")
-    if file.stat().st_nlink > 1:  # onnx_ir would refuse to read it
-        raise ValueError(f"{about}, {location}, has several hard links, so it may lie elsewhere too: refused; copy it")
+    if file.stat().st_nlink > 1:  # onnx_ir rejects it
+        raise ValueError(
+            f"{about}, {location}, has several hard links, so it may be outside of the model's folder; copy it"
+        )
     size = _bytes(tensor)
     try:
         offset, length = int(fields.get("offset", 0)), int(fields.get("length", size))
     except ValueError:
-        raise ValueError(f"{about} has no whole number as its offset or length") from None
+        raise ValueError(f"the offset or length of {about} is not an integer") from None
     if offset < 0 or length != size:
-        raise ValueError(f"{about} is {length} bytes from {offset} on; its shape and type need {size}")
+        raise ValueError(f"{about} has {length} bytes at offset {offset}; its shape and type require {size}")
     if offset + length > file.stat().st_size:
-        raise ValueError(f"{about} is cut off: {location} ends before byte {offset + length}")
+        raise ValueError(f"{about} is truncated: {location} ends before byte {offset + length}")
 
 
 def _bytes(tensor: onnx.TensorProto) -> int:
-    """How many the elements of a tensor take."""
+    """Returns the size of a tensor's elements in bytes."""
     try:
         bits = ir.DataType(tensor.data_type).bitwidth
     except (TypeError, ValueError):
-        raise ValueError(f"the elements of {tensor.name} are of a type that has no size") from None
+        raise ValueError(f"the type of {tensor.name} has no fixed size") from None
     if any(dim < 0 for dim in tensor.dims):
         raise ValueError(f"{tensor.name} has a negative dimension")
     return -(-prod(tensor.dims) * bits // 8)
 
 
 def _check_graphs(model: ir.Model, name: str | Path) -> bool:
-    """Every value comes from somewhere, and no value from itself. Sorts; whether nodes were in another order."""
+    """Sorts the graphs topologically. Returns whether the order changed.
+
+    Raises:
+        ValueError: Two outputs have the same name, a graph has a cycle, or an input has no producer.
+    """
     outputs = [output.name for output in model.graph.outputs]
     for output in outputs:
         if outputs.count(output) > 1:
@@ -166,14 +172,16 @@ def _check_graphs(model: ir.Model, name: str | Path) -> bool:
     for node in (node for nodes in before for node in nodes):
         for value in node.inputs:
             if value is not None and value.producer() is None and value.graph is None:
-                raise ValueError(f"{name} is not valid: {described(node)} reads {value.name}, which nothing makes")
+                raise ValueError(f"{name} is not valid: {described(node)} reads {value.name}, which has no producer")
     return before != [list(graph) for graph in graphs]
 
 
 def _check_message(proto: onnx.ModelProto, name: str | Path) -> None:
-    """onnx's own check: types, attributes, arity. What it need not let pass, or takes long to copy, is replaced in
-    ``proto`` before: unknown operators by ones of a domain that no check knows, tensors by empty ones, and shapes and
-    types that are left out, which runtimes infer.
+    """Runs onnx's checker: types, attributes, arity.
+
+    Parts of ``proto`` that the checker need not accept, or that are slow to copy, are replaced before: unknown
+    operators get an unknown domain, tensors become empty, and omitted types and shapes, which runtimes infer, are
+    added.
     """
     import onnx
 
@@ -198,7 +206,7 @@ def _check_message(proto: onnx.ModelProto, name: str | Path) -> None:
 
 
 def _empty_weights(graph: onnx.GraphProto) -> None:
-    """Other messages take the place of a graph's weights, whose own the model goes on to use."""
+    """Replaces the weights of a graph by empty tensors. The model keeps using the original messages."""
     import onnx
 
     weights = list(graph.initializer)
@@ -207,7 +215,7 @@ def _empty_weights(graph: onnx.GraphProto) -> None:
         raw = tensor.HasField("raw_data")
         if raw and len(tensor.raw_data) != _bytes(tensor):
             raise ValueError(
-                f"{tensor.name} has {len(tensor.raw_data)} bytes; its shape and type need {_bytes(tensor)}"
+                f"{tensor.name} has {len(tensor.raw_data)} bytes; its shape and type require {_bytes(tensor)}"
             )
         external = tensor.data_location == onnx.TensorProto.EXTERNAL
         graph.initializer.append(_empty(tensor) if raw or external else tensor)
@@ -220,7 +228,7 @@ def _empty(tensor: onnx.TensorProto) -> onnx.TensorProto:
 
 
 def _unknown_operators(proto: onnx.ModelProto) -> list[onnx.NodeProto]:
-    """Nodes that are in ONNX's domain by name only. They are no error: passes leave them alone."""
+    """Returns nodes of ONNX's domain that the installed onnx does not define. They are valid; passes ignore them."""
     import onnx
 
     unknown = []
@@ -233,7 +241,7 @@ def _unknown_operators(proto: onnx.ModelProto) -> list[onnx.NodeProto]:
 
 
 def _load_attributes(model: ir.Model) -> None:
-    """Those of tensors do not stay external: only initializers are written beside a model."""
+    """Loads external data of tensor attributes: only initializers are written as external data."""
     scopes = (*every_graph(model), *model.functions.values())
     for node in (node for scope in scopes for node in scope):
         for attribute in list(node.attributes.values()):
@@ -247,13 +255,14 @@ def _one_line(error: BaseException) -> str:
 
 
 def write(model: ir.Model, path: str | os.PathLike[str]) -> None:
-    """Writes a model, its weights into a second file beside it (``NAME.data``) where one message cannot hold them.
+    """Writes a model.
 
-    What was there stays where this fails. Where a model is written over the external data that it came from, it can be
-    used no more, but the file can be read anew.
+    Weights are written to ``path`` + ``.data`` if they came from external data or do not fit into one message. On
+    failure, existing files do not change. If the model's own external data is overwritten, ``model`` becomes invalid;
+    read the file again.
 
     Raises:
-        OSError: a file that cannot be written.
+        OSError: A file cannot be written.
     """
     path = Path(path)
     if path.exists() and not path.is_file():  # such as /dev/null, which must not be replaced

@@ -1,4 +1,4 @@
-"""Strides move towards the inputs, past whatever works pixel by pixel, so that nothing is computed that nobody reads.
+"""Moves strides towards the inputs, across operators that work pixel by pixel, so that unread pixels are not computed.
 
 ::
 
@@ -8,11 +8,12 @@
     x ── conv 3x3, stride 2 ── relu ── conv 1x1 ── add ── relu ──┬── conv 1x1
     └─────────────────── max pool 1x1, stride 2 ──┘              └── conv 1x1
 
-A value is read on a grid: every second pixel, say, where all that read it have stride 2 and a kernel of 1x1 (or a
-dilation and padding that are multiples of 2). Grids are found from the outputs backwards; a value's is the greatest
-common divisor of its readers'. A convolution or pooling then computes that grid alone, by a larger stride; elementwise
-operators pass it on to their inputs. Where one of several inputs is needed in full elsewhere, a 1x1 pooling aligns it,
-but only if multiply-adds fall. The answers are the same: no arithmetic changes, some is left out.
+Each value is read on a grid. The grid is every second pixel if all readers have stride 2 and a 1x1 kernel, or a
+dilation and padding that are multiples of 2. Grids are computed from the outputs backwards; the grid of a value is the
+greatest common divisor of the grids of its readers. A convolution or pooling computes only its grid, by a larger
+stride. Elementwise operators propagate the grid to their inputs. If another reader needs all pixels of one of several
+inputs, a 1x1 pooling selects the grid, but only if this saves multiply-adds. The outputs are the same: no arithmetic
+changes, some of it is omitted.
 """
 
 from __future__ import annotations
@@ -40,18 +41,22 @@ from graph_passes.values import (
     static_shape,
 )
 
-Grid: TypeAlias = tuple[int, ...]  # every how many pixels, one number a spatial axis
+Grid: TypeAlias = tuple[int, ...]  # the step in pixels, one number per spatial axis
 
-# Each element of the answer comes from the elements of the inputs at its pixel (and broadcast ones).
+# Each output element depends on the input elements at the same pixel (and on broadcast ones).
 ELEMENTWISE = frozenset(
     """Abs Add And Cast Ceil Celu Clip Concat Div Dropout Elu Equal Erf Exp Floor Gelu Greater HardSigmoid HardSwish
     Identity LeakyRelu Less Log LRN Max Mean Min Mish Mul Neg Not Or Pow PRelu Reciprocal Relu Round Selu Sigmoid Sign
     Softplus Softsign Sqrt Sub Sum Tanh BatchNormalization ThresholdedRelu Where""".split()
 )
-# Of these, only the first input is an image.
+# Operators of which only the first input is an image.
 FIRST_ALONE = frozenset({"BatchNormalization", "Cast", "Clip", "Dropout", "LRN"})
-ALIGNABLE = ("FLOAT", "FLOAT16", "DOUBLE")  # what a MaxPool reads; it is a third faster than a Slice, which reads all
-OLDEST_OPSET = 10  # whose Slice has steps
+ALIGNABLE = (
+    "FLOAT",
+    "FLOAT16",
+    "DOUBLE",
+)  # types of MaxPool, which takes a third less time than a Slice; that reads everything
+OLDEST_OPSET = 10  # the first whose Slice has steps
 
 
 @dataclass(frozen=True)
@@ -59,22 +64,22 @@ class OptimizeStrides(Pass):
     name: ClassVar[str] = "optimize_strides"
 
     def apply(self, model: ir.Model) -> Iterator[Remark]:
-        graph, refusal = model.graph, too_old(model, OLDEST_OPSET)
-        if refusal is not None:
-            yield refusal
+        graph, remark = model.graph, too_old(model, OLDEST_OPSET)
+        if remark is not None:
+            yield remark
             return
         if not any(is_op(node, "Conv", *POOLS) for node in graph):
             return
         images = _images(graph)
-        plan, refused = _best_plan(graph, images)
-        for node in refused:
+        plan, unaligned = _best_plan(graph, images)
+        for node in unaligned:
             yield Remark(described(node), "its inputs are not aligned: no multiply-adds would be saved")
         yield from _stuck(images, plan)
         _Rewriter(graph, images, plan).run()
 
 
 def _stuck(images: Mapping[ir.Node, _Image], plan: _Plan) -> Iterator[Remark]:
-    """Strides of 1x1 convolutions that stay where they are because others read all pixels of their input."""
+    """Yields remarks on strides of 1x1 convolutions that stay because others read all pixels of the input."""
     for node, image in images.items():
         x = node.inputs[0]
         if image.window is None or not image.window.pointwise or x is None or producer(x) not in images:
@@ -90,14 +95,14 @@ def _stuck(images: Mapping[ir.Node, _Image], plan: _Plan) -> Iterator[Remark]:
 
 @dataclass(frozen=True)
 class _Image:
-    """A node whose answer can be computed on a grid: a convolution or pooling where it has a ``window``."""
+    """A node whose output can be computed on a grid. Convolutions and poolings have a ``window``."""
 
     sizes: tuple[int, ...]
     window: Window | None
 
 
 def _images(graph: ir.Graph) -> dict[ir.Node, _Image]:
-    """The nodes that can pass a grid on, or can at least be told which grid they read."""
+    """Returns the nodes that can compute their output on a grid."""
     images = {}
     for node in graph:
         output = main_output(node) if node.outputs else None
@@ -122,7 +127,7 @@ def _works_by_pixel(node: ir.Node, rank: int) -> bool:
 
 
 def _readable(value: ir.Value, rank: int) -> bool:
-    """Whether a grid of a value can be taken, if need be: of a constant, of an image, of what is broadcast."""
+    """Returns whether a grid of ``value`` can be selected: of a constant, an image or a broadcast operand."""
     shape = static_shape(value)
     if shape is None:
         return False
@@ -134,14 +139,14 @@ def _read(node: ir.Node) -> list[ir.Value | None]:
 
 
 def _spatial(value: ir.Value, rank: int) -> tuple[int, ...]:
-    """Sizes of the spatial axes as broadcasting sees them."""
+    """Returns the sizes of the spatial axes after broadcasting to ``rank`` + 2 dimensions."""
     shape = static_shape(value) or ()
     return ((1,) * (rank + 2 - len(shape)) + shape)[2:]
 
 
 @dataclass(frozen=True)
 class _Plan:
-    """``grids`` has the grid that each value is computed on, where it is not the whole; ``macs`` is what that costs."""
+    """``grids`` has the grid of each value that is not computed in full; ``macs`` counts the multiply-adds."""
 
     grids: Mapping[ir.Value, Grid]
     macs: int
@@ -151,21 +156,21 @@ class _Plan:
 
 
 def _best_plan(graph: ir.Graph, images: Mapping[ir.Node, _Image]) -> tuple[_Plan, list[ir.Node]]:
-    """The plan of fewest multiply-adds, and the nodes at which aligning would not have saved any."""
+    """Returns the plan with the fewest multiply-adds, and the nodes where aligning inputs does not save any."""
     costs = {node: macs(node) or 0 for node in images if is_op(node, "Conv")}
-    refused: list[ir.Node] = []
-    plan = _plan(graph, images, costs, refused)
-    for node in images:  # in the graph's order: what is nearer to the inputs decides first
+    unaligned: list[ir.Node] = []
+    plan = _plan(graph, images, costs, unaligned)
+    for node in images:  # in the graph's order: nodes nearer to the inputs are decided first
         if _must_align(node, images[node], plan):
-            without = _plan(graph, images, costs, [*refused, node])
+            without = _plan(graph, images, costs, [*unaligned, node])
             if without.macs <= plan.macs:
-                refused.append(node)
+                unaligned.append(node)
                 plan = without
-    return plan, refused
+    return plan, unaligned
 
 
 def _plan(
-    graph: ir.Graph, images: Mapping[ir.Node, _Image], costs: Mapping[ir.Node, int], refused: list[ir.Node]
+    graph: ir.Graph, images: Mapping[ir.Node, _Image], costs: Mapping[ir.Node, int], unaligned: list[ir.Node]
 ) -> _Plan:
     wanted: dict[ir.Value, Grid] = {}
     grids: dict[ir.Value, Grid] = {}
@@ -177,7 +182,7 @@ def _plan(
         output, rank = node.outputs[0], len(image.sizes)
         whole = (1,) * rank
         readers = {use.node for use in output.uses()}
-        known = not output.is_graph_output() and readers <= images.keys() and node not in refused
+        known = not output.is_graph_output() and readers <= images.keys() and node not in unaligned
         grid = wanted.get(output, whole) if known else whole
         if any(step > 1 for step in grid):
             grids[output] = grid
@@ -190,7 +195,7 @@ def _plan(
 
 
 def _wants(node: ir.Node, image: _Image, grid: Grid) -> Iterator[tuple[ir.Value, Grid]]:
-    """Which grid of each input a node reads to compute its answer on a grid."""
+    """Yields each input with the grid on which ``node`` reads it to compute its output on ``grid``."""
     window = image.window
     if window is not None:
         x = required(node.inputs[0])
@@ -199,7 +204,7 @@ def _wants(node: ir.Node, image: _Image, grid: Grid) -> Iterator[tuple[ir.Value,
             window.kernel, window.strides, window.dilations, window.before, grid, strict=True
         ):
             if k > 1 and not is_op(node, "Conv"):
-                steps.append(1)  # what a pooling does at borders depends on more than the grid
+                steps.append(1)  # the border of a pooling depends on more than the grid
             else:
                 steps.append(gcd(stride * step, dilation if k > 1 else 0, before))
         yield x, tuple(steps)
@@ -215,7 +220,7 @@ def _wants(node: ir.Node, image: _Image, grid: Grid) -> Iterator[tuple[ir.Value,
 
 
 def _must_align(node: ir.Node, image: _Image, plan: _Plan) -> bool:
-    """Whether an elementwise operator gets an input on a finer grid than it needs."""
+    """Returns whether an elementwise operator gets an input on a finer grid than it needs."""
     if image.window is not None:
         return False
     rank = len(image.sizes)
@@ -226,7 +231,7 @@ def _must_align(node: ir.Node, image: _Image, plan: _Plan) -> bool:
 
 
 class _Rewriter:
-    """Carries out a plan."""
+    """Applies a plan to a graph."""
 
     def __init__(self, graph: ir.Graph, images: Mapping[ir.Node, _Image], plan: _Plan) -> None:
         self._graph, self._images, self._plan = graph, images, plan
@@ -243,7 +248,7 @@ class _Rewriter:
             value.shape = ir.Shape([*shape[:2], *(-(-s // step) for s, step in zip(shape[2:], grid, strict=True))])
 
     def _stride(self, node: ir.Node, window: Window, sizes: tuple[int, ...]) -> None:
-        """A window that reads its input's grid and answers on its output's."""
+        """Changes the window to read the grid of the input and to compute the grid of the output."""
         x = required(node.inputs[0])
         rank = len(sizes)
         have, grid = self._plan.grid(x, rank), self._plan.grid(node.outputs[0], rank)
@@ -256,16 +261,16 @@ class _Rewriter:
             strides.append(window.strides[axis] * grid[axis] // step)
             dilations.append(window.dilations[axis] // step if k > 1 else 1)
             before.append(window.before[axis] // step)
-            answers = -(-sizes[axis] // grid[axis])
+            positions = -(-sizes[axis] // grid[axis])
             reach, size = (k - 1) * dilations[-1] + 1, -(-shape[2 + axis] // step)
-            # As it was, where that serves: some runtimes are faster on images that are padded alike on all sides.
+            # Keep the padding if possible: some runtimes are faster with equal padding on all sides.
             same = window.after[axis] // step
-            serves = (size + before[-1] + same - reach) // strides[-1] + 1 == answers
-            after.append(same if serves else max(strides[-1] * (answers - 1) + reach - before[-1] - size, 0))
+            suffices = (size + before[-1] + same - reach) // strides[-1] + 1 == positions
+            after.append(same if suffices else max(strides[-1] * (positions - 1) + reach - before[-1] - size, 0))
         Window(window.kernel, tuple(strides), tuple(dilations), tuple(before), tuple(after)).write(node)
 
     def _align(self, node: ir.Node, image: _Image) -> None:
-        """Gives an elementwise operator each input on the grid that it answers on."""
+        """Replaces each input of an elementwise operator by the same value on the grid of its output."""
         rank = len(image.sizes)
         grid = self._plan.grid(node.outputs[0], rank)
         for value, steps in _wants(node, image, grid):
@@ -291,8 +296,8 @@ class _Rewriter:
         return aligned
 
     def _pooled(self, value: ir.Value, steps: Grid) -> ir.Value:
-        """Every so many pixels of a value."""
-        shape = known_shape(value)  # as before the rewriting, and so on the value's own grid:
+        """Returns every ``steps``-th pixel of a value."""
+        shape = known_shape(value)  # still without the value's own grid, which is applied here:
         have = self._plan.grid(value, len(steps))
         sizes = [-(-size // (step * own)) for size, step, own in zip(shape[2:], steps, have, strict=True)]
         name, there = f"{value.name}_aligned", [*shape[:2], *sizes]

@@ -1,4 +1,4 @@
-"""Nodes that are written to take the place of another one."""
+"""Builds nodes that replace another node."""
 
 from __future__ import annotations
 
@@ -12,39 +12,39 @@ from graph_passes.values import graph_of, new_constant
 
 
 class Replacement:
-    """Writes nodes in front of ``node``, which :meth:`replace` then removes.
+    """Inserts new nodes before ``node``; :meth:`replace` then removes ``node``.
 
-    Their types and shapes are unknown until :func:`infer_shapes` runs.
+    Types and shapes of the new values are unknown until :func:`infer_shapes` runs.
     """
 
     def __init__(self, node: ir.Node) -> None:
         self._node, self._graph = node, graph_of(node)
 
     def op(self, op_type: str, *inputs: ir.Value | None, **attributes: Any) -> ir.Value:
-        """The answer of a new node."""
+        """Adds a node with one output and returns the output."""
         return self.many(op_type, inputs, 1, **attributes)[0]
 
     def many(
         self, op_type: str, inputs: Sequence[ir.Value | None], outputs: int, **attributes: Any
     ) -> Sequence[ir.Value]:
-        """The answers of a new node of several outputs."""
+        """Adds a node with several outputs and returns them."""
         node = ir.node(op_type, inputs, attributes, num_outputs=outputs)
         self._graph.insert_before(self._node, node)
         return node.outputs
 
     def constant(self, name: str, array: np.ndarray | np.generic) -> ir.Value:
-        """An initializer, named after the node."""
+        """Adds an initializer whose name begins with the node's."""
         return new_constant(self._graph, f"{self._node.outputs[0].name}_{name}", np.asarray(array))
 
-    def replace(self, *answers: ir.Value) -> None:
-        """Whoever reads the node's outputs reads ``answers``, which take over their names; the node goes."""
-        pairs = [(old, new) for old, new in zip(self._node.outputs, answers, strict=False) if old.name]  # "": left out
+    def replace(self, *values: ir.Value) -> None:
+        """Replaces the outputs of the node by ``values``, which take over their names, and removes the node."""
+        pairs = [(old, new) for old, new in zip(self._node.outputs, values, strict=False) if old.name]  # "": omitted
         old, new = ([pair[place] for pair in pairs] for place in (0, 1))
         ir.convenience.replace_nodes_and_values(self._graph, self._node, [self._node], [], old, new)
 
 
 def infer_shapes(model: ir.Model) -> None:
-    """Of what was written, and of all that follows from it."""
+    """Infers the shapes and types of new values and of all values that depend on them."""
     from onnx_ir.passes import common
 
     common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)

@@ -1,4 +1,4 @@
-"""What each pass changed, as a table and as JSON."""
+"""Reports of what each pass changed, as a table and as JSON."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from graph_passes.count import Cost
 
 @dataclass(frozen=True)
 class PassReport:
-    """``macs`` are multiply-adds, None where shapes are unknown; ``seconds`` is what the pass took."""
+    """Size of the model before and after one pass.
+
+    ``macs`` counts multiply-adds; None if shapes are unknown. ``seconds`` is the run time of the pass.
+    """
 
     name: str
     nodes_before: int
@@ -43,7 +46,7 @@ class PassReport:
 
 
 def table(reports: Sequence[PassReport]) -> str:
-    """One line a pass, in columns of equal width; plain text."""
+    """Returns a plain text table with one line per pass."""
     lines = [["pass", "nodes", "parameters", "multiply-adds", "seconds"]]
     lines += [
         [
@@ -59,7 +62,7 @@ def table(reports: Sequence[PassReport]) -> str:
 
 
 def columns(lines: Sequence[Sequence[str]], left: Sequence[int]) -> str:
-    """Cells in columns of equal width, the first line their headings; ``left`` are the columns of text, not numbers."""
+    """Returns ``lines`` of cells as aligned columns. The first line has the headings; ``left`` are columns of text."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(
@@ -71,7 +74,7 @@ def columns(lines: Sequence[Sequence[str]], left: Sequence[int]) -> str:
 
 
 def amount(count: int | None) -> str:
-    """A count with four digits, as 3858 M; exact below ten thousand."""
+    """Formats a count with four digits, such as 3858 M; exact below ten thousand."""
     if count is None:
         return "unknown"
     for factor, unit in ((10**9, "G"), (10**6, "M"), (10**3, "k")):

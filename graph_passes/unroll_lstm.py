@@ -1,17 +1,17 @@
-"""An LSTM becomes the standard operators of its steps, one after the other (Hochreiter and Schmidhuber, 1997).
+"""Unrolls an LSTM into standard operators, step by step (Hochreiter and Schmidhuber, 1997).
 
 ::
 
     i, o, f, c~  =  x[t] W + h R + b         the products with W for all steps at once
     c  =  sigmoid(f) c + sigmoid(i) tanh(c~)
-    h  =  sigmoid(o) tanh(c)                 y[t] = h; in the reverse direction t runs down
+    h  =  sigmoid(o) tanh(c)                 y[t] = h; in the reverse direction t decreases
 
-It serves importers that know neither loops nor LSTM. ``com.microsoft.DynamicQuantizeLSTM``, which ONNX Runtime's
-quantizer makes of an LSTM, quantizes x as a whole, and h anew in each step::
+The pass is for importers that support neither loops nor LSTM. ``com.microsoft.DynamicQuantizeLSTM``, which ONNX
+Runtime's quantizer creates from an LSTM, quantizes x once for all steps, and h in each step::
 
     x W  =  MatMulInteger(DynamicQuantizeLinear(x), W) scale(x) scale(W)
 
-A model grows by some 20 nodes a step and direction, so this pass is not among the default ones.
+A model grows by about 20 nodes per step and direction, so this pass is not part of the default passes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from graph_passes.lazy import ir
 from graph_passes.replacement import Replacement, infer_shapes
 from graph_passes.values import constant, data_input, is_op, known_shape, producer, required, static_shape
 
-OLDEST_OPSET = 11  # the first with DynamicQuantizeLinear; all that is written has been the same since
+OLDEST_OPSET = 11  # the first with DynamicQuantizeLinear; later opsets did not change the operators that are used
 DIRECTIONS: Mapping[str, Sequence[bool]] = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
 _ACTIVATIONS = ("sigmoid", "tanh", "tanh")
 
@@ -36,19 +36,19 @@ _ACTIVATIONS = ("sigmoid", "tanh", "tanh")
 @dataclass(frozen=True)
 class UnrollLstm(Pass):
     name: ClassVar[str] = "unroll_lstm"
-    longest: int = field(default=128, metadata={"help": "steps above which an LSTM is left as it is"})
+    longest: int = field(default=128, metadata={"help": "steps above which an LSTM is not unrolled"})
 
     def apply(self, model: ir.Model) -> Iterator[Remark]:
         nodes = [node for node in every_node(model) if _is_lstm(node)]
-        refusal = too_old(model, OLDEST_OPSET) if nodes else None
-        if refusal is not None:
-            yield refusal
+        remark = too_old(model, OLDEST_OPSET) if nodes else None
+        if remark is not None:
+            yield remark
             return
         for node in nodes:
-            # An LSTM behind another one has an input of known shape only when that is written.
-            refused = _refusal(node, self.longest)
-            if refused:
-                yield Remark(described(node), f"left as it is: {refused}")
+            # The input of an LSTM after another LSTM has a known shape only once the first one is unrolled.
+            obstacle = _obstacle(node, self.longest)
+            if obstacle:
+                yield Remark(described(node), f"not unrolled: {obstacle}")
                 continue
             _unroll(node)
             infer_shapes(model)
@@ -63,11 +63,12 @@ def _is_quantized(node: ir.Node) -> bool:
 
 
 def _directions(node: ir.Node) -> Sequence[bool]:
-    """Of each direction whether it is the reverse one."""
+    """Returns, for each direction, whether it is the reverse direction."""
     return DIRECTIONS.get(node.attributes.get_string("direction", "forward") or "", ())
 
 
-def _refusal(node: ir.Node, longest: int) -> str | None:
+def _obstacle(node: ir.Node, longest: int) -> str | None:
+    """Returns why an LSTM cannot be unrolled; None if it can."""
     attributes = node.attributes
     directions = _directions(node)
     shape = static_shape(node.inputs[0])
@@ -101,16 +102,16 @@ def _unroll(node: ir.Node) -> None:
 
 
 class _Writing:
-    """One LSTM that is being written: T steps of a batch of B, with H numbers in its state."""
+    """Unrolls one LSTM of T steps, batch size B and H numbers per state."""
 
     def __init__(self, new: Replacement, node: ir.Node) -> None:
         self.new, self._node = new, node
-        # Once for both directions, and for all slices.
+        # Created once for both directions and all slices.
         self._quantized = cache(lambda x: new.many("DynamicQuantizeLinear", [x], 3))
         self._index = cache(lambda number: new.constant(f"at_{number}", np.array([number], np.int64)))
 
     def direction(self, place: int, reverse: bool) -> tuple[ir.Value, ir.Value, ir.Value]:
-        """All steps in one direction: h of every step (T, 1, B, H), the last h and the last c (1, B, H)."""
+        """Adds all steps of one direction. Returns every h (T, 1, B, H), the last h and the last c (1, B, H)."""
         new, x = self.new, required(self._node.inputs[0])
         steps, batch, _ = known_shape(x)
         times_w, times_r = (self._product(index, place) for index in (1, 2))
@@ -122,7 +123,7 @@ class _Writing:
         hs: dict[int, ir.Value] = {}
         for t in reversed(range(steps)) if reverse else range(steps):
             gates = self._slice(all_gates, t, t + 1, 0)
-            # In this order ONNX Runtime adds: another one could move an h across the border of two quantized steps.
+            # ONNX Runtime adds in this order. Another order could round an h to another quantized step.
             gates = gates if h is None else new.op("Add", times_r(h), gates)
             gates = gates if bias is None else new.op("Add", gates, bias)
             h, c = self._step(gates, c, size)
@@ -132,7 +133,7 @@ class _Writing:
         return new.op("Reshape", joined, shape), required(h), required(c)
 
     def _step(self, gates: ir.Value, c: ir.Value | None, size: int) -> tuple[ir.Value, ir.Value]:
-        """h and c after a step; the c before it is zeros where it is None."""
+        """Adds one step. Returns h and c after it; None for the previous c means zeros."""
         op = self.new.op
         i, o, f, candidate = (self._slice(gates, gate * size, (gate + 1) * size, 2) for gate in range(4))
         renewed = op("Mul", op("Sigmoid", i), op("Tanh", candidate))
@@ -141,7 +142,7 @@ class _Writing:
         return op("Mul", op("Sigmoid", o), op("Tanh", renewed)), renewed
 
     def _product(self, index: int, place: int) -> Callable[[ir.Value], ir.Value]:
-        """Writes the product of what it is given with one direction's W or R."""
+        """Returns a function that adds the product of its argument with W or R of one direction."""
         op, weight = self.new.op, self._weight(index)[place]
         name = ("x", "w", "r")[index]
         if not _is_quantized(self._node):
@@ -160,14 +161,14 @@ class _Writing:
         return times
 
     def _weight(self, index: int) -> np.ndarray:
-        """A constant input; _refusal has seen that it is one."""
+        """Returns a constant input. _obstacle has checked that it is constant."""
         array = constant(self._node.inputs[index])
         if array is None:
             raise ValueError(f"{described(self._node)} has no constant input {index}")
         return array
 
     def _initial(self, index: int, place: int) -> ir.Value | None:
-        """The first h or c of a direction (1, B, H); None where it is zeros."""
+        """Returns the initial h or c of a direction (1, B, H); None if it is zero."""
         state = data_input(self._node, index)
         return None if state is None or _is_zeros(state) else self._slice(state, place, place + 1, 0)
 

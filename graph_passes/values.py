@@ -1,4 +1,4 @@
-"""Questions about values of a graph, and the making of new ones."""
+"""Queries on values and nodes of a graph, and functions that create or replace them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ STANDARD = ("", "ai.onnx")
 
 
 def is_op(node: ir.Node | None, *op_types: str) -> bool:
-    """Whether a node is one of these standard operators."""
+    """Returns whether ``node`` is one of these operators of ONNX's standard domain."""
     return node is not None and node.domain in STANDARD and node.op_type in op_types
 
 
@@ -22,34 +22,34 @@ def producer(value: ir.Value | None) -> ir.Node | None:
 
 
 def data_input(node: ir.Node, index: int) -> ir.Value | None:
-    """An input, or None where it is left out."""
+    """Returns an input, or None if it is omitted."""
     return node.inputs[index] if index < len(node.inputs) else None
 
 
 def required(value: ir.Value | None) -> ir.Value:
-    """An input or an answer without which its operator would be none.
+    """Returns ``value``, an input or output that the operator requires.
 
     Raises:
-        ValueError: it is left out.
+        ValueError: ``value`` is None.
     """
     if value is None:
-        raise ValueError("the model is not valid: an operator lacks an input that it cannot do without")
+        raise ValueError("the model is not valid: an operator lacks a required input")
     return value
 
 
 def graph_of(node: ir.Node) -> ir.Graph:
-    """The graph that a node stands in.
+    """Returns the graph that contains ``node``.
 
     Raises:
-        RuntimeError: it was removed from its graph.
+        RuntimeError: ``node`` was removed from its graph.
     """
     if node.graph is None:
-        raise RuntimeError(f"{node.op_type} {node.name} stands in no graph")
+        raise RuntimeError(f"{node.op_type} {node.name} is not part of a graph")
     return node.graph
 
 
 def constant(value: ir.Value | None) -> np.ndarray | None:
-    """The elements of a value that no caller can change; None for any other."""
+    """Returns the elements of a constant value; None if the value is not constant, or the caller may override it."""
     if value is None or value.is_graph_input():
         return None
     if value.const_value is not None:
@@ -74,23 +74,23 @@ def _of_constant_node(node: ir.Node) -> np.ndarray | None:
 
 
 def scalar(value: ir.Value | None) -> float | None:
-    """The number that a constant of one element holds."""
+    """Returns the number in a constant of one element; None for any other value."""
     array = constant(value)
     return float(array.reshape(-1)[0]) if array is not None and array.size == 1 and array.dtype.kind != "U" else None
 
 
 def static_shape(value: ir.Value | None) -> tuple[int, ...] | None:
-    """The shape, where every dimension of it is known."""
+    """Returns the shape if every dimension is a number, else None."""
     if value is None or value.shape is None or not value.shape.is_static():
         return None
     return tuple(dim for dim in value.shape if isinstance(dim, int))
 
 
 def known_shape(value: ir.Value) -> tuple[int, ...]:
-    """The shape of a value that is known to have a static one.
+    """Returns the static shape of a value.
 
     Raises:
-        ValueError: it has none.
+        ValueError: The shape is not static.
     """
     shape = static_shape(value)
     if shape is None:
@@ -99,7 +99,7 @@ def known_shape(value: ir.Value) -> tuple[int, ...]:
 
 
 def sole_user(value: ir.Value) -> ir.Node | None:
-    """The node that reads a value, where nothing else does and it reads it once."""
+    """Returns the only node that reads ``value``; None if there are more uses, or ``value`` is a graph output."""
     uses = value.uses()
     if len(uses) != 1 or value.is_graph_output():
         return None
@@ -107,26 +107,26 @@ def sole_user(value: ir.Value) -> ir.Node | None:
 
 
 def other_operand(node: ir.Node, value: ir.Value) -> ir.Value | None:
-    """The other one of two operands; None where there are not two."""
+    """Returns the other operand of a node with two inputs; None for any other node."""
     if len(node.inputs) != 2:
         return None
     return node.inputs[1 if node.inputs[0] is value else 0]
 
 
 def same_graph(node: ir.Node | None, other: ir.Node) -> bool:
-    """Whether two nodes stand in the same graph: neither in the body of the other's control flow."""
+    """Returns whether two nodes are in the same graph, not one in a subgraph of the other's control flow."""
     return node is not None and node.graph is other.graph
 
 
 def main_output(node: ir.Node) -> ir.Value | None:
-    """The first output, where no other one is used."""
+    """Returns the first output if no other output is used, else None."""
     if any(output.uses() or output.is_graph_output() for output in node.outputs[1:]):
         return None
     return node.outputs[0]
 
 
 def new_constant(graph: ir.Graph, name: str, array: np.ndarray) -> ir.Value:
-    """An initializer of the graph, with a name of its own."""
+    """Adds an initializer to the graph, under a name that is not in use."""
     while name in graph.initializers:
         name += "_"
     tensor = ir.tensor(np.ascontiguousarray(array) if array.ndim else array, name=name)
@@ -145,7 +145,7 @@ def new_node(
     domain: str = "",
     shape: Sequence[int] | None = None,
 ) -> ir.Node:
-    """A node of one output, which has the type of ``like``, and its shape unless another is given."""
+    """Creates a node with one output that has the type of ``like``, and its shape unless ``shape`` is given."""
     node = ir.node(op_type, inputs, attributes, domain=domain, name=name)
     if like is not None:
         node.outputs[0].type = like.type
@@ -156,10 +156,10 @@ def new_node(
 
 
 def bypass(node: ir.Node, value: ir.Value) -> bool:
-    """Lets all that read a node's output read ``value`` instead, and removes the node.
+    """Replaces the node's output by ``value`` and removes the node. Returns whether it did.
 
-    An output of the graph keeps its name: ``value`` takes it over. Where it cannot, because the caller knows it by a
-    name of its own, nothing changes and the answer is False.
+    If the output is a graph output, ``value`` takes over its name. This is impossible if ``value`` is itself a graph
+    output, has no producer or belongs to another graph; then nothing changes.
     """
     output = node.outputs[0]
     if output.is_graph_output():
@@ -173,7 +173,7 @@ def bypass(node: ir.Node, value: ir.Value) -> bool:
 
 
 def supplant(old: Sequence[ir.Node], new: Sequence[ir.Node]) -> None:
-    """Puts ``new`` in the place of the last of ``old``, which all go; the last node's first output is what remains."""
+    """Replaces the nodes ``old`` by ``new``; the last node of ``new`` replaces the last node of ``old``."""
     last = old[-1]
     ir.convenience.replace_nodes_and_values(
         graph_of(last), last, list(reversed(old)), list(new), [last.outputs[0]], [new[-1].outputs[0]]

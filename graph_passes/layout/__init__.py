@@ -1,1 +1,1 @@
-"""Which nodes of a graph can have their channels last, and how they are written then."""
+"""Rules for nodes that support channels last, and the edit that rewrites them."""

@@ -1,4 +1,4 @@
-"""Axes and dimensions of images in either layout. Of four dimensions or more, the last two are those of the image."""
+"""Axes and dimensions of images in both layouts. An image has at least four dimensions; the last two are spatial."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ Dim: TypeAlias = "int | ir.SymbolicDim"
 
 
 def channels_last(rank: int) -> tuple[int, ...]:
-    """Which axis stands where: (0, 2, 3, 1). With five dimensions, those between batch and image are all channels."""
+    """Returns the permutation to channels last: (0, 2, 3, 1). All axes between batch and image count as channels."""
     return (0, rank - 2, rank - 1, *range(1, rank - 2))
 
 
 def channels_first(rank: int) -> tuple[int, ...]:
-    """The way back: (0, 3, 1, 2)."""
+    """Returns the inverse permutation: (0, 3, 1, 2)."""
     return tuple(channels_last(rank).index(axis) for axis in range(rank))
 
 
@@ -26,7 +26,7 @@ def moved_axis(axis: int, rank: int) -> int:
 
 
 def dims_of(value: ir.Value | None) -> list[Dim]:
-    """None also where even their number is unknown."""
+    """Returns the dimensions of a value; empty if their number is unknown."""
     return [] if value is None or value.shape is None else list(value.shape)
 
 
@@ -35,7 +35,7 @@ def rank_of(value: ir.Value | None) -> int:
 
 
 def same_rank(node: ir.Node, images: Sequence[int]) -> int | None:
-    """How many dimensions these inputs and all outputs have; None where that is not the same number, or below 4."""
+    """Returns the common rank of these inputs and all used outputs; None if ranks differ or are below 4."""
     ranks = {rank_of(node.inputs[place]) for place in images}
     ranks |= {rank_of(output) for output in node.outputs if output.uses() or output.is_graph_output()}
     return ranks.pop() if len(ranks) == 1 and min(ranks) >= 4 else None
@@ -54,12 +54,12 @@ def last_dims(dims: Sequence[_T]) -> list[_T]:
 
 
 def widened(dims: Sequence[_T], rank: int) -> list[_T | int]:
-    """Dimensions as they are broadcast to more."""
+    """Returns the dimensions after broadcasting to ``rank`` dimensions."""
     return [*[1] * (rank - len(dims)), *dims]
 
 
 def keeps_order(dims: Sequence[object]) -> bool:
-    """Whether the elements lie in memory in the same order with channels last, as those of (N, C, 1, 1) do."""
+    """Returns whether channels last does not change the order of elements, as for (N, C, 1, 1)."""
     order = [axis for axis in channels_last(len(dims)) if dims[axis] != 1]
     return order == sorted(order)
 
@@ -69,7 +69,7 @@ def same_dim(a: Dim, b: Dim) -> bool:
 
 
 def reshape_target(x: Sequence[Dim], y: Sequence[Dim]) -> list[int] | None:
-    """What a Reshape from x to y is told; None where it cannot be said."""
+    """Returns the shape operand of a Reshape from x to y; None if it cannot be expressed."""
     sizes = [
         dim if isinstance(dim, int) else 0 if place < len(x) and same_dim(x[place], dim) else -1
         for place, dim in enumerate(y)

@@ -1,4 +1,4 @@
-"""The rewriting: what a node's form is, and the edit that writes the chosen nodes anew with channels last."""
+"""The form of a node defines how it is rewritten with channels last; the edit rewrites the chosen nodes."""
 
 from __future__ import annotations
 
@@ -29,25 +29,26 @@ from graph_passes.values import constant, new_constant, new_node, producer
 class Side(Enum):
     """The layout in which a node reads or writes images."""
 
-    FIRST = "channels first: as the model has it"
+    FIRST = "channels first, as in the original model"
     LAST = "channels last"
-    EITHER = "whichever is there"  # of reading only
-    NODE = "all in the same, whichever that is"
+    EITHER = "the layout of the input"  # for reading only
+    NODE = "the layout chosen for the node"
 
 
-Images: TypeAlias = "Mapping[int, ir.Value]"  # by the index of the input, in the layout that the node then reads
+Images: TypeAlias = "Mapping[int, ir.Value]"  # by input index, in the layout that the node reads
 Build: TypeAlias = "Callable[[Edit, ir.Node, Images, bool], Sequence[ir.Value]]"
-Rule: TypeAlias = "Callable[[ir.Node], Form | str]"  # gives a node's form, or says why it has none
+Rule: TypeAlias = "Callable[[ir.Node], Form | str]"  # returns the form of a node, or why it has none
 
 
 @dataclass(frozen=True)
 class Form:
-    """How a node can do with channels last.
+    """How a node is rewritten with channels last.
 
-    ``build(edit, node, images, to_last)`` writes it anew and gives its answers, with channels last if ``to_last``.
+    ``build(edit, node, images, to_last)`` adds the new nodes and returns their outputs, with channels last if
+    ``to_last``.
     """
 
-    images: tuple[int, ...]  # which inputs
+    images: tuple[int, ...]  # indices of inputs that are images
     build: Build
     reads: Side = Side.NODE
     writes: Side = Side.NODE
@@ -55,14 +56,14 @@ class Form:
 
 @dataclass
 class Edit:
-    """Writes the chosen nodes anew, in the order of the graph; then transposes what others still read of them."""
+    """Rewrites the chosen nodes in the order of the graph, then transposes values that other nodes still read."""
 
     model: ir.Model
     forms: Mapping[ir.Node, Form]
-    refusals: Mapping[ir.Node, str]
+    obstacles: Mapping[ir.Node, str]
     chosen: set[ir.Node]
     remarks: list[Remark] = field(default_factory=list)
-    twins: dict[ir.Value, ir.Value] = field(default_factory=dict)  # each value's answer with channels last
+    twins: dict[ir.Value, ir.Value] = field(default_factory=dict)  # the channels-last version of each value
     operands: dict[tuple[ir.Value, int], ir.Value] = field(default_factory=dict)
 
     @property
@@ -81,12 +82,12 @@ class Edit:
                 if place in form.images and value is not None
             }
             to_last = self._writes_last(node, form)
-            answers = form.build(self, node, images, to_last)
-            rewritten.append((node, answers, to_last))
+            outputs = form.build(self, node, images, to_last)
+            rewritten.append((node, outputs, to_last))
             if to_last:
-                self.twins.update(zip(node.outputs, answers, strict=False))
-        for node, answers, to_last in reversed(rewritten):
-            for old, new in zip(node.outputs, answers, strict=False):
+                self.twins.update(zip(node.outputs, outputs, strict=False))
+        for node, outputs, to_last in reversed(rewritten):
+            for old, new in zip(node.outputs, outputs, strict=False):
                 self._replace(node, old, new, to_last and is_image(old))
             self.graph.remove(node, safe=True)
 
@@ -108,7 +109,7 @@ class Edit:
         return self.last(value) if is_last else value
 
     def _replace(self, node: ir.Node, old: ir.Value, new: ir.Value, is_last: bool) -> None:
-        """Lets whatever still reads the old answer read the new one, or a transpose of it."""
+        """Makes remaining readers of ``old`` read ``new``, or a transpose of it."""
         if not old.uses() and not old.is_graph_output():
             return
         if is_last:
@@ -118,7 +119,7 @@ class Edit:
             new = back.outputs[0]
             new.name = old.name
         if old.is_graph_output():
-            if new.producer() is None or new.is_graph_output():  # it has a name of its own
+            if new.producer() is None or new.is_graph_output():  # its name must not change
                 copy = new_node("Identity", [new], like=old)
                 self.graph.insert_after(node, copy)
                 new = copy.outputs[0]
@@ -127,14 +128,14 @@ class Edit:
 
     def _remark_readers(self, value: ir.Value) -> None:
         for user, _ in value.uses():
-            reason = self.refusals.get(user) if user.graph is self.graph else "it is part of a loop or condition"
+            reason = self.obstacles.get(user) if user.graph is self.graph else "it is part of a loop or condition"
             if reason:
-                self.remarks.append(Remark(described(user), f"what it reads is transposed: {reason}"))
+                self.remarks.append(Remark(described(user), f"its input is transposed: {reason}"))
 
-    # What forms build with
+    # Used by the build functions of forms
 
     def last(self, value: ir.Value) -> ir.Value:
-        """The value with channels last."""
+        """Returns the value with channels last, transposed if necessary."""
         if value not in self.twins:
             array = constant(value)
             perm = channels_last(rank_of(value) if array is None else array.ndim)
@@ -150,8 +151,8 @@ class Edit:
         moving.outputs[0].name = f"{value.name}_nhwc"
         self._insert_behind(value, moving)
         writer = value.producer()
-        if writer is not None and writer in self.refusals:
-            self.remarks.append(Remark(described(writer), f"its answer is transposed: {self.refusals[writer]}"))
+        if writer is not None and writer in self.obstacles:
+            self.remarks.append(Remark(described(writer), f"its output is transposed: {self.obstacles[writer]}"))
         return moving.outputs[0]
 
     def _insert_behind(self, value: ir.Value, node: ir.Node) -> None:
@@ -162,7 +163,7 @@ class Edit:
             self.graph.insert_after(writer, node)
 
     def operand(self, value: ir.Value, rank: int) -> ir.Value:
-        """What is broadcast to ``rank`` dimensions, channels last: (C, 1, 1) becomes (C,)."""
+        """Returns an operand that broadcasts to ``rank`` dimensions, channels last: (C, 1, 1) becomes (C,)."""
         array, dims = constant(value), widened(dims_of(value), rank)
         if all(dim == 1 for dim in dims):
             return value
@@ -194,7 +195,7 @@ class Edit:
         to_last: bool,
         attributes: Mapping[str, Any] | None = None,
     ) -> Sequence[ir.Value]:
-        """The same operator with some inputs and attributes in the place of the ones it has."""
+        """Adds a copy of ``node`` with some inputs and attributes replaced. Returns its outputs."""
         given: list[ir.Value | None] = [*node.inputs, *[None] * (max(inputs, default=0) + 1 - len(node.inputs))]
         for place, value in inputs.items():
             is_array = isinstance(value, np.ndarray)
@@ -205,12 +206,12 @@ class Edit:
         return self.put(node, new, to_last)
 
     def put(self, node: ir.Node, new: ir.Node, to_last: bool) -> Sequence[ir.Value]:
-        """Sets a new node before the one in whose place it will be. Its answers."""
-        for old, answer in zip(node.outputs, new.outputs, strict=False):
-            answer.type, answer.shape = old.type, old.shape
-            answer.name = old.name
+        """Inserts ``new`` before ``node``, which it replaces. Returns its outputs."""
+        for old, output in zip(node.outputs, new.outputs, strict=False):
+            output.type, output.shape = old.type, old.shape
+            output.name = old.name
             if to_last and is_image(old):
-                answer.name = f"{old.name}_nhwc"
-                answer.shape = ir.Shape(last_dims(dims_of(old)))
+                output.name = f"{old.name}_nhwc"
+                output.shape = ir.Shape(last_dims(dims_of(old)))
         self.graph.insert_before(node, new)
         return new.outputs

@@ -1,4 +1,4 @@
-"""Operators that stay themselves with channels last, on other axes or with their constants in another order."""
+"""Operators that remain the same with channels last, with other axes or with permuted constants."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ RANK = "the number of its dimensions changes, or is unknown"
 
 
 def _follower(images: tuple[int, ...], inputs: Mapping[int, np.ndarray] | None = None, **attributes: Any) -> Form:
-    """The same operator, of images in the other layout and with these inputs and attributes in the place of its own."""
+    """Returns a form that copies the operator and replaces these inputs and attributes."""
     return Form(
         images,
         lambda edit, node, images, to_last: edit.again(node, {**images, **(inputs or {})}, to_last, attributes),
@@ -34,7 +34,7 @@ def _follower(images: tuple[int, ...], inputs: Mapping[int, np.ndarray] | None =
 
 
 def elementwise_form(node: ir.Node) -> Form | str:
-    """Each element of the answer from the elements of the inputs at its place; what is smaller is broadcast."""
+    """Operators whose output elements depend on the input elements at the same position; operands may broadcast."""
     rank = rank_of(node.outputs[0])
     images, operands = [], []
     for place, value in enumerate(node.inputs):
@@ -55,7 +55,7 @@ def elementwise_form(node: ir.Node) -> Form | str:
 
 
 def _is_moved_by_reshape(value: ir.Value, rank: int) -> bool:
-    """Whether an operand of fewer dimensions has its elements in the same order in either layout."""
+    """Returns whether an operand of fewer dimensions has the same order of elements in both layouts."""
     dims = widened(dims_of(value), rank)
     return len(dims) == rank and keeps_order(dims) and reshape_target([], last_dims(dims)) is not None
 
@@ -83,7 +83,7 @@ def gather_form(node: ir.Node) -> Form | str:
 
 
 def _axes(node: ir.Node, place: int) -> list[int] | str | None:
-    """The axes that an attribute or an input gives; None where there are none, words where they are not constant."""
+    """Returns the axes from an attribute or an input; None if there are no axes, a reason if they are not constant."""
     given = data_input(node, place)
     if given is None:
         listed = node.attributes.get_ints("axes", ())
@@ -93,8 +93,9 @@ def _axes(node: ir.Node, place: int) -> list[int] | str | None:
 
 
 def reduction_form(node: ir.Node) -> Form | str:
-    """Over some axes. Where those are gone from the answer, it is the same from either layout if no two axes that
-    remain changed places.
+    """Reductions over some axes.
+
+    Without ``keepdims``, both layouts give the same output if the remaining axes have the same order.
     """
     rank = rank_of(node.inputs[0])
     if rank < 4:
@@ -120,7 +121,7 @@ def reduction_form(node: ir.Node) -> Form | str:
     gone = range(rank) if axes is None else [axis % rank for axis in axes]
     remaining = [axis for axis in channels_last(rank) if axis not in gone]
     if remaining != sorted(remaining):
-        return "its answer has other axes in another order"
+        return "its output would have its axes in another order"
     return Form(form.images, form.build, Side.EITHER, Side.FIRST)
 
 
@@ -150,12 +151,12 @@ def slice_form(node: ir.Node) -> Form | str:
 
 
 def sizes_form(node: ir.Node) -> Form | str:
-    """One number a dimension in the second input."""
+    """Operators whose second input has one number per dimension."""
     rank, sizes = same_rank(node, (0,)), constant(data_input(node, 1))
     if rank is None:
         return RANK
     if sizes is None or sizes.size != rank:
-        return "its sizes are not constant, or fewer than dimensions"
+        return "its sizes are not constant, or not one per dimension"
     return _follower((0,), {1: sizes[list(channels_last(rank))]})
 
 
@@ -163,9 +164,9 @@ def resize_form(node: ir.Node) -> Form | str:
     if same_rank(node, (0,)) != 4:
         return RANK
     if node.attributes.get_string("mode", "nearest") == "cubic":
-        return "cubic interpolation of channels-last images is not what every runtime can do"
+        return "not every runtime supports cubic interpolation with channels last"
     if node.attributes.get_string("coordinate_transformation_mode", "") == "tf_crop_and_resize":
-        return "it resizes a region alone"
+        return "it resizes only a region"
     if "axes" in node.attributes:
         axes = node.attributes.get_ints("axes", ())
         if any(axis % 4 < 2 for axis in axes):

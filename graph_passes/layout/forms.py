@@ -1,4 +1,4 @@
-"""The table of operators and what gives their form with channels last."""
+"""The table of operators with their forms."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ REDUCTIONS = """
     ArgMax ArgMin ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum
     ReduceSumSquare""".split()
 
-# Operators to what gives their form. Those that are not here keep the layout that they have.
+# The rule of each operator. Operators that are not listed keep their layout.
 RULES: Mapping[str, Rule] = {
     **dict.fromkeys(ELEMENTWISE, elementwise_form),
     **dict.fromkeys(REDUCTIONS, reduction_form),
@@ -50,7 +50,7 @@ RULES: Mapping[str, Rule] = {
 
 
 def form_of(node: ir.Node) -> Form | str:
-    """The form of a node, or why it has none; "" where it has nothing to do with images."""
+    """Returns the form of a node, or why it has none; "" if no input or output is an image."""
     if not any(is_image(value) for value in (*node.inputs, *node.outputs)):
         return ""
     layers = convolutions(node)

@@ -1,4 +1,4 @@
-"""What becomes a call of a function with channels last: layers, and operators that mean channels by the second axis."""
+"""Layers, and other operators with channels on the second axis, become function calls with channels last."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from graph_passes.patterns.window import Window
 from graph_passes.values import STANDARD, data_input, is_op, main_output
 
 THEN = "_then_"  # between the names of two layers in one call
-# Operators that mean channels by the second axis: their attributes, with what they are where a node has none.
+# Operators that define the second axis as channels: their attributes with default values.
 FUNCTIONS: Mapping[str, Mapping[str, int | float | str | Sequence[int]]] = {
     "AveragePool": {"kernel_shape": (), "strides": (), "pads": (), "ceil_mode": 0, "count_include_pad": 0},
     "BatchNormalization": {"epsilon": 1e-5},
@@ -32,7 +32,7 @@ _TYPES: Mapping[type, str] = {int: "int", float: "float", str: "string"}
 
 
 def convolutions(node: ir.Node) -> list[FusedLayer]:
-    """The convolution that a node is, with what follows it; or the two that are one call; none for another node."""
+    """Returns the convolution layer of a node, or both layers of a fused pair; empty for any other node."""
     names = node.op_type.split(THEN) if node.domain == DOMAIN else []
     layers = [FusedLayer.named(name) for name in names] or [FusedLayer.of(node)]
     found = [layer for layer in layers if layer is not None and layer.op == "Conv"]
@@ -45,10 +45,10 @@ def wants_channels_last(node: ir.Node) -> bool:
 
 
 def layer_form(node: ir.Node, layers: Sequence[FusedLayer]) -> Form | str:
-    """A convolution, with or without what follows it."""
+    """Convolution layers."""
     images = (0, len(node.inputs) - 1) if layers[-1].residual else (0,)
     if same_rank(node, images) != 4:
-        return "it has not two spatial axes, or their number is unknown"
+        return "it does not have two spatial axes, or their number is unknown"
     attributes = list(node.attributes.values())
     if node.domain in STANDARD:
         window = Window.of(node)
@@ -76,7 +76,7 @@ def layer_form(node: ir.Node, layers: Sequence[FusedLayer]) -> Form | str:
 
 
 def _around(node: ir.Node, layers: Sequence[FusedLayer], model: ir.Model) -> ir.Function:
-    """A call of a function of ours between transposes."""
+    """Returns a function with a call of the node's function between transposes."""
     names = [str(value.name) for value in model.functions[node.op_identifier()].inputs]
     given = {name: attribute.value for name, attribute in node.attributes.items()}
     images = ["x", *(["r"] if layers[-1].residual else [])]
@@ -88,9 +88,9 @@ def _around(node: ir.Node, layers: Sequence[FusedLayer], model: ir.Model) -> ir.
 
 def function_form(node: ir.Node) -> Form | str:
     if same_rank(node, (0,)) != 4:
-        return "it has not two spatial axes, or their number is unknown"
+        return "it does not have two spatial axes, or their number is unknown"
     if main_output(node) is None or node.attributes.get_int("training_mode", 0):
-        return "others than its first answer are used"
+        return "outputs other than the first are used"
     if "output_shape" in node.attributes or not node.attributes.get_int("spatial", 1):
         return "one of its attributes has no form with channels last"
     given: dict[str, Any] = {}
@@ -103,7 +103,7 @@ def function_form(node: ir.Node) -> Form | str:
             return "its padding depends on a size that is unknown"
         given |= {"strides": window.strides, "pads": window.pads}
         if auto.startswith("SAME"):
-            given["ceil_mode"] = 0  # the padding is as much as the positions need
+            given["ceil_mode"] = 0  # the padding matches the positions exactly
         if "dilations" in given or (node.graph is not None and node.graph.opset_imports.get("", 0) >= 19):
             given["dilations"] = window.dilations
 
@@ -120,7 +120,7 @@ def function_form(node: ir.Node) -> Form | str:
 
 
 def _function(node: ir.Node, given: Mapping[str, Any], count: int, model: ir.Model) -> ir.Function:
-    """The operator between two transposes."""
+    """Returns a function with the operator between two transposes."""
     names = ["x", *(f"p{place}" for place in range(1, count))]
     attributes = f" <{_passed(given)}>" if given else ""
     body = in_channels_last([f"y = {node.op_type}{attributes} ({', '.join(names)})"], ["x"])
@@ -130,5 +130,5 @@ def _function(node: ir.Node, given: Mapping[str, Any], count: int, model: ir.Mod
 
 
 def _passed(attributes: Mapping[str, Any]) -> str:
-    """Attributes of the function handed on to an operator, in ONNX's text format."""
+    """Returns attributes that pass the function's attributes to an operator, in ONNX's text format."""
     return ", ".join(f"{name}: {_TYPES.get(type(value), 'ints')} = @{name}" for name, value in attributes.items())

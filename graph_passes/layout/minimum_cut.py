@@ -1,4 +1,4 @@
-"""The cheapest way to part points in two, where nets that join any number of them are cut at a cost."""
+"""A minimum cut of points that are joined by nets of two or more members."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _Point = TypeVar("_Point", bound=Hashable)
 
 
 def source_side(nets: Sequence[tuple[Set[_Point], int]], source: _Point, sink: _Point) -> set[_Point]:
-    """The cheapest set of points that holds the source and not the sink: a minimum cut (Ford and Fulkerson, 1956).
+    """Returns the cheapest set of points that contains the source but not the sink (Ford and Fulkerson, 1956).
 
-    A net, members and cost, is cut where one member is within and another is not: in the flow network it is one edge
-    between two points that all its members share (Lawler, 1973). Augmenting paths are the shortest ones (Edmonds and
-    Karp, 1972).
+    A net is a set of members and a cost. It is cut if one member is in the set and another is not. In the flow network
+    a net is one edge between two points that all its members share (Lawler, 1973). Augmenting paths are shortest paths
+    (Edmonds and Karp, 1972).
 
-    Of several cheapest sets it is the largest, less the points that no nets within it join to the source: those are as
-    cheap on either side.
+    Of several cheapest sets, the largest is returned, without the points that no net in it connects to the source.
+    These cost the same on either side.
     """
     room: defaultdict[Hashable, defaultdict[Hashable, float]] = defaultdict(lambda: defaultdict(float))
     for members, cost in nets:
@@ -45,7 +45,7 @@ def source_side(nets: Sequence[tuple[Set[_Point], int]], source: _Point, sink: _
 def _path(
     room: Mapping[Hashable, Mapping[Hashable, float]], source: Hashable, sink: Hashable
 ) -> list[tuple[Hashable, Hashable]]:
-    """A shortest one from source to sink along which there is room, edge by edge; empty where there is none."""
+    """Returns the edges of a shortest path with remaining capacity; empty if no such path exists."""
     before: dict[Hashable, Hashable] = {source: None}
     waiting: deque[Hashable] = deque(before)
     while waiting and sink not in before:

@@ -1,4 +1,4 @@
-"""Transpose, and reshapes: of images, to and from the tokens of transformers, and before products with constants."""
+"""Transpose, and reshapes: of images, between images and tokens of transformers, and before products with constants."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def transpose_form(node: ir.Node) -> Form | str:
         return Form((0,), lambda _, __, images, ___: [images[0]], Side.FIRST, Side.LAST)
 
     def build(edit: Edit, node: ir.Node, images: Images, to_last: bool) -> Sequence[ir.Value]:
-        """Axes by their place in x, as it is and as the answer is to be."""
+        """Composes the permutation with the layouts of x and of the output."""
         there = range(rank) if images[0] is node.inputs[0] else channels_last(rank)
         wanted = [perm[axis] for axis in channels_last(rank)] if to_last else perm
         composed = [there.index(axis) for axis in wanted]
@@ -44,10 +44,10 @@ def transpose_form(node: ir.Node) -> Form | str:
 
 
 def reshape_form(node: ir.Node) -> Form | str:
-    """Reshape, Flatten, Squeeze, Unsqueeze: which keep the order of elements.
+    """Reshape, Flatten, Squeeze and Unsqueeze, which keep the order of elements.
 
-    A side whose elements lie in the same order in both layouts can have either one. Otherwise channels may be split
-    into groups, or groups joined, as from (N, C, H, W) to (N, g, C / g, H, W): the image moves in both.
+    An input or output with the same order of elements in both layouts can have either layout. Otherwise the node may
+    split channels into groups or join groups, as from (N, C, H, W) to (N, g, C / g, H, W): the layout of both changes.
     """
     x, y = dims_of(node.inputs[0]), dims_of(node.outputs[0])
     if not x or not y or reshape_target(x, y) is None:
@@ -60,7 +60,7 @@ def reshape_form(node: ir.Node) -> Form | str:
             return Form(images, _writing_tokens(turn), Side.EITHER, Side.FIRST)
         if weights := _weights_behind(node):
             return Form(images, _ordering(weights), Side.EITHER, Side.FIRST)
-        return "it needs the elements in their old order"
+        return "it needs the elements in their original order"
     if len(y) >= 4 and keeps_order(y):
         return Form(images, _reshaping(x), Side.EITHER)
     if len(y) >= 4 and (turn := _turn_before(node)):
@@ -69,7 +69,7 @@ def reshape_form(node: ir.Node) -> Form | str:
 
 
 def _reshaping(read: Sequence[Dim]) -> Build:
-    """A Reshape of a value of these dimensions to those of the answer."""
+    """Returns a build function for a Reshape from the dimensions ``read`` to those of the output."""
 
     def build(edit: Edit, node: ir.Node, images: Images, to_last: bool) -> Sequence[ir.Value]:
         y = dims_of(node.outputs[0])
@@ -87,23 +87,23 @@ def _reshaped(
 
 
 def _splits_channels(x: Sequence[Dim], y: Sequence[Dim]) -> bool:
-    """Whether only axes between batch and image are split or joined."""
+    """Returns whether the reshape splits or joins only axes between batch and image."""
     if len(y) < 4 or not all(isinstance(dim, int) for dim in (*x[1:-2], *y[1:-2])):
         return False
     return all(same_dim(x[place], y[place]) for place in (0, -2, -1))
 
 
 def _turn_behind(node: ir.Node) -> ir.Node | None:
-    """The Transpose to (N, H W, C) that alone reads (N, C, H W), as in vision transformers."""
+    """Returns the Transpose to (N, H W, C) that is the only reader of (N, C, H W), as in vision transformers."""
     x, y, user = dims_of(node.inputs[0]), dims_of(node.outputs[0]), sole_user(node.outputs[0])
     if user is None or user.graph is not node.graph or not _turns_tokens(user, x, y):
         return None
-    # An image made of the tokens might count on this very Transpose (_turn_before).
+    # A reshape from tokens back to an image may need this Transpose (_turn_before).
     return None if any(is_image(value) for use in user.outputs[0].uses() for value in use.node.outputs) else user
 
 
 def _turn_before(node: ir.Node) -> ir.Node | None:
-    """The Transpose from tokens (N, H W, C) to (N, C, H W), of which then an image is made."""
+    """Returns the Transpose from tokens (N, H W, C) to (N, C, H W), which the node reshapes to an image."""
     x, y, maker = dims_of(node.inputs[0]), dims_of(node.outputs[0]), producer(node.inputs[0])
     return maker if maker is not None and _turns_tokens(maker, y, x) else None
 
@@ -117,10 +117,10 @@ def _turns_tokens(node: ir.Node, image: Sequence[Dim], flat: Sequence[Dim]) -> b
 def _writing_tokens(turn: ir.Node) -> Build:
     def build(edit: Edit, node: ir.Node, images: Images, to_last: bool) -> Sequence[ir.Value]:
         n, c, pixels = dims_of(node.outputs[0])
-        (answer,) = _reshaped(edit, node, images[0], last_dims(dims_of(node.inputs[0])), [n, pixels, c], to_last)
-        answer.shape = ir.Shape([n, pixels, c])
-        bypass(turn, answer)
-        return [answer]
+        (output,) = _reshaped(edit, node, images[0], last_dims(dims_of(node.inputs[0])), [n, pixels, c], to_last)
+        output.shape = ir.Shape([n, pixels, c])
+        bypass(turn, output)
+        return [output]
 
     return build
 
@@ -134,7 +134,7 @@ def _reading_tokens(turn: ir.Node) -> Build:
 
 
 def _weights_behind(node: ir.Node) -> dict[ir.Node, np.ndarray]:
-    """The constant weights of all that read a flattened image; none where one of them needs the elements in order."""
+    """Returns the constant weights of all readers of a flattened image; empty if a reader needs the original order."""
     x, y = dims_of(node.inputs[0]), dims_of(node.outputs[0])
     flat = node.outputs[0]
     if len(y) != 2 or flat.is_graph_output() or not same_dim(x[0], y[0]) or not all(isinstance(d, int) for d in x[1:]):
@@ -148,13 +148,13 @@ def _weights_behind(node: ir.Node) -> dict[ir.Node, np.ndarray]:
         if layer.op not in ("Gemm", "MatMul") or user.attributes.get_int("transA", 0) or user.graph is not node.graph:
             return {}
         if len(weight.uses()) > 1 or weight.is_graph_output():
-            return {}  # a copy of it would have to be kept
+            return {}  # the original would have to remain as well
         weights[user] = array
     return weights
 
 
 def _ordering(weights: Mapping[ir.Node, np.ndarray]) -> Build:
-    """Has the rows of weights in the order in which the elements of the image now lie."""
+    """Returns a build function that permutes the rows of ``weights`` to the order of elements in channels last."""
 
     def build(edit: Edit, node: ir.Node, images: Images, to_last: bool) -> Sequence[ir.Value]:
         x, y = dims_of(node.inputs[0]), dims_of(node.outputs[0])

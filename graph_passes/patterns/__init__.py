@@ -1,1 +1,1 @@
-"""Forms of nodes and layers that several passes recognize."""
+"""Patterns of operators that passes recognize, and the layers that replace them."""

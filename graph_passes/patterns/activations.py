@@ -1,7 +1,7 @@
-"""The activations that a layer can end in, each as the standard operators that define it.
+"""The activations of fused layers, each defined by standard operators.
 
-``x`` is what goes in, ``y`` what comes out; ``@name`` is an attribute of the layer. ``function`` computes it in
-float64, for telling an exported form by its values.
+``x`` is the input, ``y`` the output and ``@name`` an attribute of the layer. ``function`` computes the activation in
+float64; ``exported_forms`` compares values with it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ erf = np.vectorize(math.erf, otypes=[np.float64])
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:
-    return 0.5 * (1 + np.tanh(0.5 * x))  # unlike 1 / (1 + exp(-x)) it overflows nowhere
+    return 0.5 * (1 + np.tanh(0.5 * x))  # does not overflow, unlike 1 / (1 + exp(-x))
 
 
 def hard_sigmoid(x: np.ndarray, alpha: float, beta: float) -> np.ndarray:
@@ -25,7 +25,7 @@ def hard_sigmoid(x: np.ndarray, alpha: float, beta: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Activation:
-    """``body`` in ONNX's text format; ``attributes`` are floats that a call of the layer must give."""
+    """``body`` is in ONNX's text format; ``attributes`` are floats that a call of the layer must set."""
 
     body: str
     function: Callable[..., np.ndarray]

@@ -1,4 +1,4 @@
-"""Scale and shift of channels, whatever operators spell it: y = scale * x + shift along one axis."""
+"""Recognizes a scale and shift of channels, y = scale * x + shift along one axis, in any operators."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ FLOATS = ("FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE")
 
 @dataclass(frozen=True)
 class Affine:
-    """``scale`` and ``shift`` are float64 of shape (channels,), or (1,) where all channels have the same."""
+    """A scale and shift, float64 of shape (channels,), or (1,) if all channels are equal."""
 
     scale: np.ndarray
     shift: np.ndarray
 
     def then(self, other: Affine) -> Affine:
-        """First this, then the other."""
+        """Returns the composition: ``self``, then ``other``."""
         return Affine(self.scale * other.scale, self.shift * other.scale + other.shift)
 
     @property
@@ -36,7 +36,7 @@ class Affine:
         return bool(np.isfinite(self.scale).all() and np.isfinite(self.shift).all())
 
     def over(self, channels: int) -> Affine:
-        """With one number for each channel."""
+        """Returns the same scale and shift with one number per channel."""
         return Affine(np.broadcast_to(self.scale, channels), np.broadcast_to(self.shift, channels))
 
 
@@ -44,10 +44,10 @@ IDENTITY = Affine(np.ones(1), np.zeros(1))
 
 
 def affine(node: ir.Node, x: ir.Value, axis: int, rank: int, channels: int) -> Affine | str | None:
-    """What a node does to ``x``, an array of ``rank`` dimensions whose axis ``axis`` has ``channels`` elements.
+    """Returns the scale and shift that ``node`` applies to ``x``.
 
-    None for a node that scales and shifts nothing; words for one that does, but not along that axis or not with
-    constants.
+    ``x`` has ``rank`` dimensions and ``channels`` elements along ``axis``. Returns None if the node does not scale or
+    shift, and a reason if it is a BatchNormalization along another axis or without constant statistics.
     """
     if is_op(node, "BatchNormalization"):
         return _batch_norm(node, x, axis, channels)
@@ -68,12 +68,12 @@ def affine(node: ir.Node, x: ir.Value, axis: int, rank: int, channels: int) -> A
     if node.op_type == "Sub":
         return Affine(one, -along) if first else Affine(-one, along)
     if not first or not along.all():
-        return None  # c / x is no scaling; neither is a division by zero
+        return None  # c / x does not scale x, and a divisor of zero has no reciprocal
     return Affine(1 / along, zero)
 
 
 def _along(operand: np.ndarray, axis: int, rank: int, channels: int) -> np.ndarray | None:
-    """The operand as (channels,) or (1,), where it changes along no other axis and makes x no larger."""
+    """Returns the operand as (channels,) or (1,); None if it varies along another axis or broadcasts x."""
     if operand.ndim > rank:
         return None
     shape = (1,) * (rank - operand.ndim) + operand.shape
@@ -85,13 +85,13 @@ def _along(operand: np.ndarray, axis: int, rank: int, channels: int) -> np.ndarr
 def _batch_norm(node: ir.Node, x: ir.Value, axis: int, channels: int) -> Affine | str:
     """y = gamma * (x - mean) / sqrt(variance + epsilon) + beta (Ioffe and Szegedy, 2015)."""
     if axis != 1:
-        return "its channels are on another axis than the answer's of the node before it"
+        return "its channels are on another axis than those of its input"
     if node.attributes.get_int("training_mode", 0) or main_output(node) is None:
         return "it is in training mode"
     if not node.attributes.get_int("spatial", 1):
-        return "its statistics are one an element, not one a channel"
+        return "its statistics are per element, not per channel"
     if node.inputs[0] is not x:
-        return "it reads its input as something else"
+        return "it reads the value as a statistic"
     statistics = [constant(data_input(node, place)) for place in range(1, 5)]
     if any(array is None for array in statistics):
         return "its statistics are not constant"
@@ -100,6 +100,6 @@ def _batch_norm(node: ir.Node, x: ir.Value, axis: int, channels: int) -> Affine 
     if not (spread > 0).all():
         return "variance + epsilon is not positive"
     if gamma.shape != (channels,):
-        return f"it has statistics of {gamma.size} channels, its input has {channels}"
+        return f"its statistics have {gamma.size} channels, its input has {channels}"
     scale = gamma / np.sqrt(spread)
     return Affine(scale, beta - scale * mean)

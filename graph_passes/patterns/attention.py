@@ -1,14 +1,16 @@
-"""Softmax attention as exporters write it out (Vaswani et al., 2017)::
+"""Fuses softmax attention in separate operators into one call (Vaswani et al., 2017).
+
+::
 
     MatMul(q, transposed k) ── Mul or Div ── Add(mask) ── Softmax ── MatMul(v)
 
     q, k, v, mask ── loopwright.Attention_mask
 
-q (batch, heads, queries, d), k (batch, heads, keys, d), v (batch, heads, keys, e); the answer is (batch, heads,
-queries, e). The scale may stand at the product, at q, at k, or as its root at both; it becomes an attribute. The
-transposition of k may be one with the split into heads, which then keeps the split alone. Where the weights of a query
-are no numbers, because the mask hides every key from it, some exporters put zeros in their place (IsNaN, Where):
-``Attention_mask_or_zero`` does so too.
+Shapes: q (batch, heads, queries, d), k (batch, heads, keys, d), v (batch, heads, keys, e), output (batch, heads,
+queries, e). The scale may apply to the product, to q, to k, or as its square root to both; it becomes an attribute.
+If the transpose of k is combined with the split into heads, only the split remains. If the mask hides every key of a
+query, its weights are NaN. Some exporters replace them by zeros (IsNaN, Where); ``Attention_mask_or_zero`` does the
+same.
 """
 
 from __future__ import annotations
@@ -39,17 +41,17 @@ _SWAP = [0, 1, 3, 2]
 
 
 def fuse_attention(model: ir.Model, graph: ir.Graph) -> Iterator[Remark]:
-    """Every attention of the graph that is written out becomes one call; says why a softmax by a product is none."""
+    """Replaces each attention in separate operators by one call; remarks give reasons why a softmax does not match."""
     for node in list(graph):
         if node.graph is graph and is_op(node, "Softmax"):
-            refusal = _fuse(model, node)
-            if refusal:
-                yield Remark(described(node), f"no attention: {refusal}")
+            reason = _fuse(model, node)
+            if reason:
+                yield Remark(described(node), f"not attention: {reason}")
 
 
 @dataclass
 class _Found:
-    """What the softmax is applied to, from its input backwards."""
+    """The nodes before the softmax, and the scale and mask that they apply."""
 
     nodes: list[ir.Node]
     scale: float
@@ -65,13 +67,13 @@ def _fuse(model: ir.Model, softmax: ir.Node) -> str | None:
     x = softmax.inputs[0]
     shape = static_shape(x)
     if x is None or shape is None or len(shape) != RANK or x.dtype is None or x.dtype.name != "FLOAT":
-        return "its shape is no known (batch, heads, queries, keys) of float32"
+        return "its input is not float32 of known shape (batch, heads, queries, keys)"
     if softmax.attributes.get_int("axis", -1) % RANK != RANK - 1:
-        return "it is over another axis than the keys"
+        return "its axis is not that of the keys"
     found = _Found([], 1.0, None)
     scores = _scores(x, found)
     if scores is None:
-        return "what it is applied to is no scaled product of queries and keys"
+        return "its input is not a scaled product of queries and keys"
     q = _unscaled(required(scores.inputs[0]), found)
     k_transposed = _unscaled(required(scores.inputs[1]), found)
     v = required(after.inputs[1])
@@ -87,7 +89,7 @@ def _fuse(model: ir.Model, softmax: ir.Node) -> str | None:
 
 
 def _zeroing(weights: ir.Value) -> list[ir.Node]:
-    """IsNaN and Where, where they put zeros in the place of weights that are no numbers."""
+    """Returns the IsNaN and Where that replace NaN weights by zeros; empty if there are no such nodes."""
     users = {use.node.op_type: use.node for use in weights.uses()}
     test, choice = users.get("IsNaN"), users.get("Where")
     if test is None or choice is None or weights.is_graph_output() or len(weights.uses()) != 2:
@@ -100,7 +102,7 @@ def _zeroing(weights: ir.Value) -> list[ir.Node]:
 
 
 def _scores(x: ir.Value, found: _Found) -> ir.Node | None:
-    """The product of queries and keys, with what stands between it and the softmax noted."""
+    """Returns the product of queries and keys, and records the nodes between it and the softmax in ``found``."""
     value: ir.Value = x
     while True:
         node = producer(value)
@@ -133,7 +135,7 @@ def _leads_to_product(value: ir.Value) -> bool:
 
 
 def _broadcasts(mask: ir.Value, scores: tuple[int, ...] | None) -> bool:
-    """Whether the mask makes the scores no larger, as the kernel needs it."""
+    """Returns whether the mask broadcasts to the scores without enlarging them, as the kernel requires."""
     shape = static_shape(mask)
     if shape is None or scores is None or len(shape) > len(scores):
         return False
@@ -141,7 +143,7 @@ def _broadcasts(mask: ir.Value, scores: tuple[int, ...] | None) -> bool:
 
 
 def _scaling(node: ir.Node) -> tuple[ir.Value, float] | None:
-    """What a node multiplies by a constant number, and that number."""
+    """Returns the value that a node multiplies by a constant number, and the number."""
     if not is_op(node, "Mul", "Div"):
         return None
     left, right = node.inputs
@@ -161,7 +163,7 @@ def _keeps_shape(node: ir.Node, x: ir.Value) -> bool:
 
 
 def _unscaled(value: ir.Value, found: _Found) -> ir.Value:
-    """Queries or keys before they were scaled, where nothing else reads the scaled ones."""
+    """Returns queries or keys before scaling, if the scaled value has no other readers."""
     node = producer(value)
     before = _scaling(node) if node is not None and sole_user(value) is not None else None
     if node is None or before is None:
@@ -179,7 +181,7 @@ def _same_heads(*values: ir.Value) -> bool:
 
 
 def _untransposed(k: ir.Value) -> tuple[ir.Value, list[ir.Node]]:
-    """Keys as (batch, heads, keys, d), and the node that makes them so, where one is needed."""
+    """Returns keys as (batch, heads, keys, d), and the Transpose that is needed for it, if any."""
     node, shape = producer(k), known_shape(k)
     perm = _SWAP
     source = k

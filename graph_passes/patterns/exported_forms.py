@@ -1,10 +1,10 @@
-"""Activations in the many forms that exporters write them, told by their values.
+"""Recognizes activations in the many forms that exporters write, by their values.
 
-From a value, nodes that work element by element with constant numbers are followed until one value alone leaves them.
-What they compute together is a function of one number. It is evaluated in float64 at numbers of all magnitudes and
-compared with the activations of the table: ``x * (clip(x + 3, 0, 6) / 6)`` and ``x * hard_sigmoid(x)`` in whatever
-order of operands are the same function, and so the same activation. Nothing else agrees with one of them to a few units
-of float32's precision.
+The search starts at a value and follows elementwise nodes with constant operands until a single value leaves them.
+Together they compute a function of one number. The function is evaluated in float64 at numbers of all magnitudes and
+compared with the activations of the table. ``x * (clip(x + 3, 0, 6) / 6)`` and ``x * hard_sigmoid(x)`` are the same
+function in any order of operands, and so the same activation. A function matches if it agrees to a few units of
+float32's precision.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from graph_passes.lazy import ir
 from graph_passes.patterns.activations import ACTIVATIONS, erf, hard_sigmoid, sigmoid
 from graph_passes.values import constant, is_op, scalar
 
-LONGEST = 12  # nodes: gelu by tanh has nine
+LONGEST = 12  # nodes; gelu by tanh has nine
 EPSILON = float(np.finfo(np.float32).eps)
 _MAGNITUDES = np.concatenate([np.geomspace(1e-6, 12, 400), np.geomspace(13, 3e4, 40)])
 POINTS = np.concatenate([-_MAGNITUDES, [0.0], _MAGNITUDES])
@@ -43,7 +43,7 @@ OPERATORS: Mapping[str, Callable[..., np.ndarray]] = {
     "Tanh": np.tanh,
     "HardSwish": lambda x: x * hard_sigmoid(x, 1 / 6, 0.5),
 }
-# Those that have no numbers of their own, and the usual hard sigmoid, which is exported as a clip.
+# Activations without attributes, and the usual hard sigmoid, which exporters write as a clip.
 CANDIDATES: tuple[tuple[str, Mapping[str, float]], ...] = (
     *((name, {}) for name, activation in ACTIVATIONS.items() if not activation.attributes),
     ("hard_sigmoid", {"alpha": 1 / 6, "beta": 0.5}),
@@ -52,7 +52,7 @@ CANDIDATES: tuple[tuple[str, Mapping[str, float]], ...] = (
 
 @dataclass(frozen=True)
 class ActivationMatch:
-    """``nodes`` compute an activation, and the last one's answer is all that leaves them."""
+    """Nodes that compute an activation. Only the output of the last node is read elsewhere."""
 
     nodes: tuple[ir.Node, ...]
     activation: str
@@ -60,7 +60,7 @@ class ActivationMatch:
 
 
 def activation_of(x: ir.Value) -> ActivationMatch | None:
-    """The activation that follows a value, the longest form of it; None where there is none, or x is read elsewhere."""
+    """Returns the longest match of an activation that follows ``x``; None if nothing matches or x has other readers."""
     if x.dtype is None or x.dtype.name != "FLOAT":
         return None
     best = None
@@ -73,12 +73,12 @@ def activation_of(x: ir.Value) -> ActivationMatch | None:
 
 
 def activation_of_one(node: ir.Node) -> bool:
-    """Whether a node alone is an activation, whatever else reads its input."""
+    """Returns whether ``node`` alone is an activation, even if its input has other readers."""
     return _single(node) is not None or is_op(node, "Relu", "Sigmoid", "Tanh", "HardSwish")
 
 
 def _single(node: ir.Node) -> tuple[str, Mapping[str, float]] | None:
-    """An activation that is one operator with numbers of its own."""
+    """Returns the activation of a single operator with attributes or bounds."""
     if is_op(node, "LeakyRelu"):
         return "leaky_relu", {"alpha": node.attributes.get_float("alpha", 0.01)}
     if is_op(node, "HardSigmoid"):
@@ -98,7 +98,7 @@ def _hard_sigmoid(node: ir.Node) -> dict[str, float]:
 
 
 def _bounds(node: ir.Node) -> tuple[float, float] | None:
-    """Of a Clip, infinite where one is left out; None where they are not constant, or cross."""
+    """Returns the bounds of a Clip, infinite if omitted; None if they are not constant or min > max."""
     low, high = node.attributes.get_float("min", -np.inf), node.attributes.get_float("max", np.inf)
     given = list(node.inputs[1:])
     if given and given[0] is not None:
@@ -109,7 +109,7 @@ def _bounds(node: ir.Node) -> tuple[float, float] | None:
 
 
 def _regions(x: ir.Value) -> Iterator[tuple[tuple[ir.Node, ...], np.ndarray]]:
-    """Ever larger sets of nodes that one value alone leaves, in order, each with what they make of POINTS."""
+    """Yields growing sets of nodes that a single value leaves, each with its values at POINTS."""
     if x.is_graph_output():
         return
     values: dict[ir.Value, np.ndarray] = {x: POINTS}
@@ -132,7 +132,7 @@ def _regions(x: ir.Value) -> Iterator[tuple[tuple[ir.Node, ...], np.ndarray]]:
 
 
 def _next_nodes(values: Mapping[ir.Value, np.ndarray], nodes: list[ir.Node]) -> Iterator[tuple[ir.Node, np.ndarray]]:
-    """Nodes all of whose inputs are computed or constant numbers, what is read most recently last."""
+    """Yields nodes whose inputs are all computed values or constant numbers, with their values at POINTS."""
     for value in values:
         for use in value.uses():
             node = use.node
@@ -172,7 +172,7 @@ def _named(answer: np.ndarray) -> tuple[str, Mapping[str, float]] | None:
     for name, attributes in CANDIDATES:
         with np.errstate(all="ignore"):
             wanted = ACTIVATIONS[name].function(POINTS, **attributes)
-        # Constants were rounded to float32, and arguments of erf and tanh with them, by up to some units.
+        # Constants, and so arguments of erf and tanh, were rounded to float32: the error is a few units.
         if np.all(np.abs(answer - wanted) <= 4 * EPSILON * (np.abs(wanted) + np.minimum(np.abs(POINTS), 1))):
             return name, attributes
     return None

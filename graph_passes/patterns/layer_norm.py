@@ -1,9 +1,12 @@
-"""Layer normalisation as exporters write it out (Ba, Kiros and Hinton, 2016)::
+"""Fuses layer normalization in separate operators into LayerNormalization (Ba, Kiros and Hinton, 2016).
 
-    d = x - mean(x);  y = d / sqrt(mean(d * d) + epsilon) * scale + shift     becomes     y = LayerNormalization(x,
-    scale, shift)
+::
 
-d * d may be Pow(d, 2), the division a product with a reciprocal, and the means' axis the last one alone.
+    d = x - mean(x);  y = d / sqrt(mean(d * d) + epsilon) * scale + shift
+
+    y = LayerNormalization(x, scale, shift)
+
+d * d may be Pow(d, 2), and the division may be a product with a reciprocal. The means must be over the last axis.
 """
 
 from __future__ import annotations
@@ -26,7 +29,7 @@ from graph_passes.values import (
 
 
 def fuse_layer_norm(graph: ir.Graph) -> None:
-    """Every layer normalisation of the graph that is written out becomes one node."""
+    """Replaces each layer normalization in separate operators by one node."""
     for node in list(graph):
         if node.graph is graph and is_op(node, "ReduceMean"):
             _fuse(node)
@@ -35,14 +38,14 @@ def fuse_layer_norm(graph: ir.Graph) -> None:
 def _fuse(mean: ir.Node) -> None:
     x = mean.inputs[0]
     shape = static_shape(x)
-    centred = sole_user(mean.outputs[0])
+    centered = sole_user(mean.outputs[0])
     if x is None or shape is None or not _over_last(mean, len(shape)):
         return
-    if centred is None or not is_op(centred, "Sub"):
+    if centered is None or not is_op(centered, "Sub"):
         return
-    if centred.inputs[0] is not x or centred.inputs[1] is not mean.outputs[0]:
+    if centered.inputs[0] is not x or centered.inputs[1] is not mean.outputs[0]:
         return
-    found = _normalised(centred, len(shape))
+    found = _normalized(centered, len(shape))
     if found is None:
         return
     nodes, epsilon = found
@@ -60,15 +63,15 @@ def _fuse(mean: ir.Node) -> None:
     supplant([mean, *nodes], [new_node("LayerNormalization", inputs, attributes, like=nodes[-1].outputs[0])])
 
 
-def _normalised(centred: ir.Node, rank: int) -> tuple[list[ir.Node], float] | None:
-    """The nodes from d to d / sqrt(mean(d * d) + epsilon), and epsilon."""
-    d = centred.outputs[0]
+def _normalized(centered: ir.Node, rank: int) -> tuple[list[ir.Node], float] | None:
+    """Returns the nodes from d to d / sqrt(mean(d * d) + epsilon), and epsilon."""
+    d = centered.outputs[0]
     if d.is_graph_output():
         return None
     squares = [use.node for use in d.uses() if _is_square(use.node, d)]
     if not squares:
         return None
-    nodes = [centred, squares[0]]
+    nodes = [centered, squares[0]]
     for op_type in ("ReduceMean", "Add", "Sqrt"):
         user = sole_user(nodes[-1].outputs[0])
         if user is None or not is_op(user, op_type):
@@ -104,7 +107,7 @@ def _over_last(node: ir.Node, rank: int) -> bool:
 
 
 def _taken(node: ir.Node, op_type: str, size: int) -> tuple[ir.Node, ir.Value] | None:
-    """The node that alone reads an answer, and its constant operand of one number an element of the last axis."""
+    """Returns the only reader of ``node``, if it is ``op_type``, and its constant operand of shape (size,)."""
     user = sole_user(node.outputs[0])
     if user is None or not is_op(user, op_type):
         return None

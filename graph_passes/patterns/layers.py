@@ -1,10 +1,10 @@
-"""Layers: what becomes one call of a model-local function in the domain ``loopwright``.
+"""Fused layers: calls of model-local functions in the domain ``loopwright``.
 
-A layer is ``activation(op(x, w) + b + r)``. Its function is named after its parts, as in ``Conv_bias_residual_relu``,
-reads x, w, then b and r where it has them, and has the attributes of its operator, and those of its activation as
-activation_alpha and so on. The body says in standard operators what that means, so any runtime can run it, and a
-backend that has a kernel looks at the name alone. ``_nhwc`` at the end means that x, r and the answer have their
-channels last; weights stay as ONNX has them.
+A layer is ``activation(op(x, w) + b + r)``. Its function is named after its parts, such as ``Conv_bias_residual_relu``.
+The inputs are x and w, then b and r if the layer has them. The attributes are those of the operator, and those of the
+activation with the prefix ``activation_``. The body defines the layer in standard operators, so any runtime can run it;
+a backend with a kernel for the layer needs the name only. The suffix ``_nhwc`` means that x, r and the output have
+their channels last; weights keep ONNX's layout.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from graph_passes.patterns.activations import ACTIVATIONS
 
 _CONV = ("strides: ints", "pads: ints", "dilations: ints", "group: int")
 _GEMM = ("alpha: float", "beta: float", "transA: int", "transB: int")
-# The operators that a layer can begin with, and their attributes. A call gives them all.
+# The operators of layers and their attributes. A call sets all of them.
 OPERATORS: Mapping[str, tuple[str, ...]] = {"Conv": _CONV, "Gemm": _GEMM, "MatMul": ()}
 _HAS_BIAS_INPUT = ("Conv", "Gemm")
 
 
 @dataclass(frozen=True)
 class FusedLayer:
-    """What kind of layer: which operator, and what follows it."""
+    """The kind of a fused layer: its operator and the parts that follow it."""
 
     op: str
     bias: bool = False
@@ -46,7 +46,7 @@ class FusedLayer:
 
     @classmethod
     def named(cls, name: str) -> FusedLayer | None:
-        """The layer of a function of ours; None where the name is no layer's."""
+        """Returns the layer with this function name; None if the name does not denote a layer."""
         activations = "|".join(ACTIVATIONS)
         found = re.fullmatch(
             rf"({'|'.join(OPERATORS)})(_bias)?(_residual)?(?:_({activations}))?(_nhwc)?", name, re.ASCII
@@ -58,7 +58,7 @@ class FusedLayer:
 
     @classmethod
     def of(cls, node: ir.Node | None) -> FusedLayer | None:
-        """The layer that a node is: a call of a function of ours, or a plain operator with or without its bias."""
+        """Returns the layer of a node, a call of a layer function or a plain operator; None for any other node."""
         if node is None:
             return None
         if node.domain == DOMAIN:
@@ -68,7 +68,7 @@ class FusedLayer:
         return cls(node.op_type, bias=len(node.inputs) > 2 and node.inputs[2] is not None)
 
     def following(self, part: str) -> FusedLayer | None:
-        """This layer and one more part: "bias", "residual" or an activation; None where it cannot have it."""
+        """Returns this layer with one more part, "bias", "residual" or an activation; None if it cannot follow."""
         if self.activation or (part in ("bias", "residual") and self.residual) or (part == "bias" and self.bias):
             return None
         if part in ("bias", "residual"):
@@ -81,16 +81,16 @@ class FusedLayer:
 
     @property
     def activation_attributes(self) -> list[str]:
-        """Names of the attributes that the activation's numbers are at a call: Gemm has an alpha of its own."""
+        """Names of the activation's attributes in a call. The prefix is needed since Gemm also has an alpha."""
         return [f"activation_{name}" for name in ACTIVATIONS[self.activation].attributes] if self.activation else []
 
     def function(self, opset: int) -> ir.Function:
-        """The function, its body in standard operators of that opset."""
+        """Returns the function, with a body in standard operators of ``opset``."""
         declared = [*operator_attributes(self.op), *self.activation_attributes]
         return function(self.name, declared, self.inputs, self.body(), opset)
 
     def body(self) -> list[str]:
-        """Statements that compute ``y``, in ONNX's text format."""
+        """Returns the statements that compute ``y``, in ONNX's text format."""
         given = ", ".join(f"{attribute} = @{attribute.partition(':')[0]}" for attribute in OPERATORS[self.op])
         operator = f"{self.op} <{given}>" if given else self.op
         takes_bias = self.bias and self.op in _HAS_BIAS_INPUT
@@ -108,19 +108,19 @@ class FusedLayer:
 
 
 def operator_attributes(op: str) -> list[str]:
-    """Names of the attributes that a call of such a layer gives."""
+    """Returns the names of the operator's attributes, all of which a call sets."""
     return [attribute.partition(":")[0] for attribute in OPERATORS[op]]
 
 
 def in_channels_last(lines: list[str], images: list[str]) -> list[str]:
-    """The statements on ``images`` that come, and an answer that goes, with channels last (four dimensions)."""
+    """Wraps statements in transposes: ``images`` and the output have channels last (four dimensions)."""
     lines = [re.sub(rf"\b({'|'.join([*images, 'y'])})\b", r"\1_nchw", line) for line in lines]
     before = [f"{image}_nchw = Transpose <perm: ints = [0, 3, 1, 2]> ({image})" for image in images]
     return [*before, *lines, "y = Transpose <perm: ints = [0, 2, 3, 1]> (y_nchw)"]
 
 
 def function(name: str, attributes: list[str], inputs: list[str], body: list[str], opset: int) -> ir.Function:
-    """A function of ours with one output, ``y``; ``body`` in ONNX's text format."""
+    """Creates a function of the domain ``loopwright`` with one output, ``y``; ``body`` is in ONNX's text format."""
     import onnx.parser
 
     head = f'<opset_import: ["" : {opset}], domain: "{DOMAIN}"> {name} '
@@ -130,15 +130,15 @@ def function(name: str, attributes: list[str], inputs: list[str], body: list[str
 
 
 def call(model: ir.Model, layer: FusedLayer, inputs: list[ir.Value | None], attributes: list[ir.Attr]) -> ir.Node:
-    """A call of the layer's function, which becomes one of the model's."""
+    """Creates a call of the layer's function and adds the function to the model."""
     return call_function(model, layer.function(model.opset_imports[""]), inputs, attributes)
 
 
 def call_function(
     model: ir.Model, callee: ir.Function, inputs: list[ir.Value | None], attributes: list[ir.Attr]
 ) -> ir.Node:
-    """A call of a function of ours, which becomes one of the model's."""
+    """Creates a call of ``callee`` and adds ``callee`` to the model."""
     model.functions.setdefault(callee.identifier(), callee)
     model.opset_imports.setdefault(DOMAIN, 1)
-    model.ir_version = max(model.ir_version or 0, 8)  # the first that knows functions
+    model.ir_version = max(model.ir_version or 0, 8)  # the first version with functions
     return ir.Node(DOMAIN, callee.name, inputs, attributes)

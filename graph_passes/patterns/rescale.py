@@ -1,8 +1,8 @@
-"""A scale and shift of channels goes into the constants of the convolution or product beside it.
+"""Folds a scale and shift of channels into the constants of a convolution or product.
 
-The algebra stands in ``fold_batch_norm``. Each function changes the node's constants, or leaves all as they were and
-says why; ``does`` has one number for each channel. Sums are computed in float64 and rounded once, to the weight's own
-type.
+``fold_batch_norm`` documents the algebra. Each function changes the constants of a node and returns None, or changes
+nothing and returns the reason. ``does`` has one number per channel. Sums are computed in float64 and rounded once to
+the type of the weight.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from graph_passes.values import constant, data_input, graph_of, new_constant
 
 
 def _renewed(node: ir.Node, place: int, array: np.ndarray, like: ir.Value | None, name: str) -> str | None:
-    """Gives a node a new constant input, in the type of its weight."""
+    """Replaces a constant input of a node, in the type of its weight. Returns the reason if it is impossible."""
     weight = constant(node.inputs[1])
     if weight is None:
         return "the weight is not constant"
@@ -33,7 +33,7 @@ def _renewed(node: ir.Node, place: int, array: np.ndarray, like: ir.Value | None
 
 
 def _bias(node: ir.Node, channels: int) -> np.ndarray | None:
-    """The bias in float64, zeros where there is none; None where it is not constant."""
+    """Returns the bias in float64; zeros if the node has no bias, None if it is not constant."""
     given = data_input(node, 2)
     if given is None:
         return np.zeros(channels)
@@ -44,7 +44,7 @@ def _bias(node: ir.Node, channels: int) -> np.ndarray | None:
 def _after_conv(node: ir.Node, weight: np.ndarray, does: Affine) -> str | None:
     bias = _bias(node, weight.shape[0])
     if bias is None:
-        return "the bias before it is not constant"
+        return "the preceding bias is not constant"
     scale = does.scale.reshape(-1, *[1] * (weight.ndim - 1))
     return _renew(node, weight.astype(np.float64) * scale, does.scale * bias + does.shift)
 
@@ -52,7 +52,7 @@ def _after_conv(node: ir.Node, weight: np.ndarray, does: Affine) -> str | None:
 def _after_conv_transpose(node: ir.Node, weight: np.ndarray, does: Affine) -> str | None:
     bias = _bias(node, does.scale.size)
     if bias is None:
-        return "the bias before it is not constant"
+        return "the preceding bias is not constant"
     groups = node.attributes.get_int("group", 1)
     grouped = weight.astype(np.float64).reshape(groups, weight.shape[0] // groups, *weight.shape[1:])
     scale = does.scale.reshape(groups, 1, weight.shape[1], *[1] * (weight.ndim - 2))
@@ -62,13 +62,13 @@ def _after_conv_transpose(node: ir.Node, weight: np.ndarray, does: Affine) -> st
 def _after_gemm(node: ir.Node, weight: np.ndarray, does: Affine) -> str | None:
     bias = _bias(node, does.scale.size)
     if bias is None:
-        return "the bias before it is not constant"
+        return "the preceding bias is not constant"
     scale = does.scale[:, None] if node.attributes.get_int("transB", 0) else does.scale
     beta = node.attributes.get_float("beta", 1.0)
-    refusal = _renew(node, weight.astype(np.float64) * scale, does.scale * beta * bias + does.shift)
-    if refusal is None:
+    obstacle = _renew(node, weight.astype(np.float64) * scale, does.scale * beta * bias + does.shift)
+    if obstacle is None:
         node.attributes.add(ir.AttrFloat32("beta", 1.0))
-    return refusal
+    return obstacle
 
 
 def _after_matmul(node: ir.Node, weight: np.ndarray, does: Affine) -> str | None:
@@ -76,14 +76,14 @@ def _after_matmul(node: ir.Node, weight: np.ndarray, does: Affine) -> str | None
 
 
 def _renew(node: ir.Node, weight: np.ndarray, bias: np.ndarray) -> str | None:
-    """Both, or neither; no bias is made of zeros alone."""
+    """Replaces both constants or neither. A bias of zeros is not added."""
     given, old = data_input(node, 2), node.inputs[1]
-    refusal = _renewed(node, 1, weight, old, "weight")
-    if refusal is None and (given is not None or bias.any()):
-        refusal = _renewed(node, 2, bias, given, f"{node.outputs[0].name}_bias")
-        if refusal is not None:
+    obstacle = _renewed(node, 1, weight, old, "weight")
+    if obstacle is None and (given is not None or bias.any()):
+        obstacle = _renewed(node, 2, bias, given, f"{node.outputs[0].name}_bias")
+        if obstacle is not None:
             node.replace_input_with(1, old)
-    return refusal
+    return obstacle
 
 
 AFTER: Mapping[str, Callable[[ir.Node, np.ndarray, Affine], str | None]] = {
@@ -100,10 +100,10 @@ def _before_conv(node: ir.Node, weight: np.ndarray, does: Affine) -> str | None:
         return "it has another number of channels"
     bias = _bias(node, outputs)
     if bias is None:
-        return "the bias behind it is not constant"
+        return "the following bias is not constant"
 
     def per_weight(of_channel: np.ndarray) -> np.ndarray:
-        """(o, c / groups, 1, ...): what the input channel has that each weight meets."""
+        """Expands one number per input channel to the shape (o, c / groups, 1, ...) of the weight."""
         return np.repeat(of_channel.reshape(groups, inputs), outputs // groups, axis=0).reshape(
             outputs, inputs, *[1] * (weight.ndim - 2)
         )
@@ -119,13 +119,13 @@ def _before_gemm(node: ir.Node, weight: np.ndarray, does: Affine) -> str | None:
     matrix = wide.T if transposed else wide
     bias = _bias(node, matrix.shape[1])
     if bias is None:
-        return "the bias behind it is not constant"
+        return "the following bias is not constant"
     alpha, beta = node.attributes.get_float("alpha", 1.0), node.attributes.get_float("beta", 1.0)
     scaled = matrix * does.scale[:, None]
-    refusal = _renew(node, scaled.T if transposed else scaled, beta * bias + alpha * (does.shift @ matrix))
-    if refusal is None:
+    obstacle = _renew(node, scaled.T if transposed else scaled, beta * bias + alpha * (does.shift @ matrix))
+    if obstacle is None:
         node.attributes.add(ir.AttrFloat32("beta", 1.0))
-    return refusal
+    return obstacle
 
 
 def _before_matmul(node: ir.Node, weight: np.ndarray, does: Affine) -> str | None:

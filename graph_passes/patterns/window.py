@@ -1,4 +1,4 @@
-"""How a convolution or a pooling moves over its image."""
+"""The window of a convolution or pooling: kernel, strides, dilations and padding."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ POOLS = ("AveragePool", "LpPool", "MaxPool")
 
 @dataclass(frozen=True)
 class Window:
-    """One number a spatial axis in each field; ``before`` and ``after`` the image lie zeros, or nothing for pooling."""
+    """The window of a convolution or pooling, one number per spatial axis in each field.
+
+    ``before`` and ``after`` count padding. Padding is zeros for convolutions; poolings skip it.
+    """
 
     kernel: tuple[int, ...]
     strides: tuple[int, ...]
@@ -22,9 +25,7 @@ class Window:
 
     @classmethod
     def of(cls, node: ir.Node) -> Window | None:
-        """Of a Conv, ConvTranspose or pooling node; None where it cannot be told: a kernel or SAME padding of unknown
-        sizes.
-        """
+        """Returns the window of a Conv, ConvTranspose or pooling; None if its kernel or SAME padding is unknown."""
         ints = node.attributes.get_ints
         kernel = ints("kernel_shape", ())
         if not kernel and not is_op(node, *POOLS):
@@ -52,21 +53,21 @@ class Window:
 
     @property
     def reach(self) -> tuple[int, ...]:
-        """How far a window stretches over the image."""
+        """The extent of the window on the image, in pixels: (k - 1) * dilation + 1."""
         return tuple((k - 1) * d + 1 for k, d in zip(self.kernel, self.dilations, strict=True))
 
     @property
     def pads(self) -> list[int]:
-        """As the attribute has them."""
+        """The padding in the order of the attribute ``pads``."""
         return [*self.before, *self.after]
 
     @property
     def pointwise(self) -> bool:
-        """Whether each answer comes from one pixel, and none from beside the image."""
+        """Whether each output depends on one pixel and none on padding."""
         return all(k == 1 for k in self.kernel) and not any(self.pads)
 
     def output(self, sizes: tuple[int, ...]) -> tuple[int, ...]:
-        """How many positions it has on an image of these sizes, the last of them within (``ceil_mode`` 0)."""
+        """Returns the number of window positions on an image of these sizes (``ceil_mode`` 0)."""
         return tuple(
             (size + before + after - reach) // stride + 1
             for size, before, after, reach, stride in zip(
@@ -75,15 +76,17 @@ class Window:
         )
 
     def write(self, node: ir.Node) -> None:
-        """Makes these the attributes of a node."""
+        """Sets the attributes of ``node``."""
         node.attributes.pop("auto_pad", None)
         node.attributes.add(ir.AttrInt64s("strides", self.strides))
         node.attributes.add(ir.AttrInt64s("pads", self.pads))
-        if not is_op(node, "AveragePool") or "dilations" in node.attributes:  # has none before opset 19
+        if (
+            not is_op(node, "AveragePool") or "dilations" in node.attributes
+        ):  # AveragePool has no dilations before opset 19
             node.attributes.add(ir.AttrInt64s("dilations", self.dilations))
 
     def _same(self, sizes: tuple[int, ...], upper: bool) -> Window:
-        """As many positions as the stride allows; of an odd pad the larger half lies after (upper) or before."""
+        """Pads to ceil(size / stride) positions. The larger half of an odd pad is after (upper) or before the image."""
         totals = [
             max((-(-size // stride) - 1) * stride + reach - size, 0)
             for size, stride, reach in zip(sizes, self.strides, self.reach, strict=True)

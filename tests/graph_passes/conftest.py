@@ -1,6 +1,6 @@
-"""How many random networks the graph passes are tested on: few in every run, 2,000 when asked to be thorough.
+"""The hypothesis profile ``thorough``: 2,000 random networks instead of a few.
 
-``pytest tests/graph_passes --hypothesis-profile=thorough``: without the folder, pytest reads this file too late.
+Use ``pytest tests/graph_passes --hypothesis-profile=thorough``. Without the folder, pytest reads this file too late.
 """
 
 from __future__ import annotations

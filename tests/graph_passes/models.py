@@ -43,10 +43,10 @@ def model(graph: str, opset: int = 18, seed: int = 0, **arrays: np.ndarray | flo
 
 
 def run_pass(original: onnx.ModelProto, a_pass: Pass | str) -> graph_passes.Optimized:
-    """The model after one pass, which is valid, answers as before, and stays as it is under the pass once more."""
+    """Runs one pass. Checks that the result is valid, computes the same outputs and does not change in a second run."""
     before = original.SerializeToString()
     optimized = graph_passes.optimize(original, passes=[a_pass])
-    assert original.SerializeToString() == before, "the model that was given has changed"
+    assert original.SerializeToString() == before, "the pass changed its argument"
     onnx.checker.check_model(optimized.model, full_check=True)
     oracle.assert_same(original, optimized.model, oracle.random_inputs(original, seed=1))
     again = graph_passes.optimize(optimized.model, passes=[a_pass])
@@ -55,12 +55,12 @@ def run_pass(original: onnx.ModelProto, a_pass: Pass | str) -> graph_passes.Opti
 
 
 def operators(proto: onnx.ModelProto) -> Mapping[str, int]:
-    """How many nodes of each operator, constants apart."""
+    """Counts the nodes of each operator, without constants."""
     return Counter(node.op_type for node in proto.graph.node if node.op_type != "Constant")
 
 
 def remarks(optimized: graph_passes.Optimized) -> str:
-    """All that the passes said."""
+    """Returns the remarks of all passes, one per line."""
     return "\n".join(str(remark) for report in optimized.reports for remark in report.remarks)
 
 

@@ -1,4 +1,4 @@
-"""ONNX Runtime as the oracle of graph passes, and how far two correct float32 answers may lie apart."""
+"""ONNX Runtime as the oracle of graph passes, and the largest difference that float32 rounding explains."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from onnx import helper
 
 UNIT_ROUNDOFF = float(np.finfo(np.float32).eps) / 2
 
-# How many standard deviations of its rounding error an answer may be off (see answers_and_tolerances).
+# The allowed rounding error in standard deviations (see answers_and_tolerances).
 DEVIATIONS = 8.0
 
 
 def run(model: onnx.ModelProto, inputs: Mapping[str, np.ndarray], optimized: bool = False) -> list[np.ndarray]:
-    """The model's outputs in their order, on one thread; ONNX Runtime's own optimizations are off unless asked for."""
+    """Runs the model on one thread and returns its outputs in order.
+
+    ``optimized`` enables ONNX Runtime's own optimizations.
+    """
     levels = onnxruntime.GraphOptimizationLevel
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimized else levels.ORT_DISABLE_ALL
@@ -29,14 +32,17 @@ def run(model: onnx.ModelProto, inputs: Mapping[str, np.ndarray], optimized: boo
 
 
 def random_inputs(model: onnx.ModelProto, seed: int, batch: int = 1) -> dict[str, np.ndarray]:
-    """Standard normal values for each float32 input that has no initializer; symbolic dimensions become ``batch``."""
+    """Returns standard normal values for each float32 input without initializer.
+
+    Symbolic dimensions become ``batch``.
+    """
     rng = np.random.default_rng(seed)
     shapes = input_shapes(model, batch)
     return {name: rng.standard_normal(shape, dtype=np.float32) for name, shape in shapes.items()}
 
 
 def input_shapes(model: onnx.ModelProto, batch: int = 1) -> dict[str, tuple[int, ...]]:
-    """Of each input that has no initializer; symbolic dimensions become ``batch``."""
+    """Returns the shape of each input without initializer; symbolic dimensions become ``batch``."""
     initialized = {initializer.name for initializer in model.graph.initializer}
     return {
         i.name: tuple(d.dim_value if d.HasField("dim_value") else batch for d in i.type.tensor_type.shape.dim)
@@ -46,7 +52,7 @@ def input_shapes(model: onnx.ModelProto, batch: int = 1) -> dict[str, tuple[int,
 
 
 def assert_same(original: onnx.ModelProto, changed: onnx.ModelProto, inputs: Mapping[str, np.ndarray]) -> None:
-    """Both models name the same outputs, in the same order, and answer the same within rounding."""
+    """Checks that both models have the same outputs in the same order, and equal values within rounding."""
     names, changed_names = ([output.name for output in m.graph.output] for m in (original, changed))
     assert changed_names == names, f"outputs {changed_names} instead of {names}"
     expected, allowed = answers_and_tolerances(original, inputs)
@@ -57,7 +63,7 @@ def assert_same(original: onnx.ModelProto, changed: onnx.ModelProto, inputs: Map
         assert np.isfinite(want).all(), f"the original's {name} is not finite"
         difference = np.abs(got.astype(np.float64) - want)
         assert np.all(difference <= limit), (
-            f"{name}: the largest difference is {difference.max():.3g}, allowed is {limit:.3g}; "
+            f"{name}: the largest difference is {difference.max():.3g}, {limit:.3g} is allowed; "
             f"{np.mean(~(difference <= limit)):.0%} of the elements differ by more"
         )
 
@@ -65,22 +71,24 @@ def assert_same(original: onnx.ModelProto, changed: onnx.ModelProto, inputs: Map
 def answers_and_tolerances(
     model: onnx.ModelProto, inputs: Mapping[str, np.ndarray]
 ) -> tuple[list[np.ndarray], list[float]]:
-    """The model's answers, and for each the largest absolute difference that rounding explains.
+    """Returns the outputs of the model, and for each the largest absolute difference that rounding explains.
 
-    Two correct programs for one model may sum in another order, and may round a folded weight once more. Rounding
-    errors are as good as random: a value that R roundings went into is off by about ``sqrt(R) u`` times its size, where
-    u = eps / 2, and by more than lambda times that with probability ``2 exp(-lambda**2 / 2)`` (Higham and Mary, "A New
-    Approach to Probabilistic Rounding Error Analysis", 2019; the classical bound ``R u`` is one that no kernel comes
-    near, and under it a weight that is wrong by a thousandth would pass). R is n for a sum of n products, and 2 more a
-    node: one for its answer, one for a constant that was folded into it. Roundings of all nodes before an output count,
-    and as both programs have theirs, ``u`` grows by ``sqrt(2)``. lambda is ``DEVIATIONS``, 8, which 1e-14 of random
-    errors exceed: the rest is room for errors that are not independent, such as a weight's, which meets every position.
+    Two correct programs for one model may sum in another order and may round a folded weight once more. Rounding errors
+    behave like random numbers. A value with R roundings has an error of about ``sqrt(R) u`` times its size, where
+    u = eps / 2. It exceeds lambda times that with probability ``2 exp(-lambda**2 / 2)`` (Higham and Mary, "A New
+    Approach to Probabilistic Rounding Error Analysis", 2019). The classical bound ``R u`` is far above the error of any
+    kernel, and would accept a weight with an error of a thousandth.
 
-    What errors are relative to: the largest magnitude among the output and all that feeds it, for the error of a small
-    difference of large values has their size. Nodes also pass on the errors of their inputs, by a gain that is near 1
-    in the networks of our zoo, but not behind a normalisation of nearly constant values. That gain is measured: the
-    output's change when all inputs change by a relative ``2**-12``, over that change of the largest magnitude; at
-    least 1.
+    R is n for a sum of n products, plus 2 per node: one for its output and one for a constant folded into it. R counts
+    the roundings of all nodes before an output. Both programs round, so ``u`` grows by ``sqrt(2)``. lambda is
+    ``DEVIATIONS``, 8. Random errors exceed it with probability 1e-14; the rest is a margin for dependent errors, such
+    as that of a weight, which affects every position.
+
+    Errors are relative to the largest magnitude among the output and everything that it depends on, since a small
+    difference of large values has an error of their size. Nodes also propagate the errors of their inputs. The gain is
+    near 1 in the networks of the zoo, but not after a normalization of nearly constant values. It is measured: the
+    output's change if all inputs change by a relative ``2**-12``, over that change of the largest magnitude; at least
+    1.
     """
     model = onnx.inliner.inline_local_functions(model) if model.functions else model
     values = _all_values(model, inputs)
@@ -104,19 +112,19 @@ def _moved(x: np.ndarray) -> np.ndarray:
 
 
 def _all_values(model: onnx.ModelProto, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Every value of the graph by name: inputs, initializers, and what the nodes answer."""
+    """Returns every value of the graph by name: inputs, initializers and node outputs."""
     probe = onnx.ModelProto()
     probe.CopyFrom(model)
     names = [name for node in model.graph.node for name in node.output if name]
     del probe.graph.output[:]
-    # ONNX Runtime infers the types of outputs that state none.
+    # ONNX Runtime infers the types of outputs without a declared type.
     probe.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in names)
     constants = {i.name: onnx.numpy_helper.to_array(i) for i in model.graph.initializer}
     return constants | dict(inputs) | dict(zip(names, run(probe, inputs), strict=True))
 
 
 def _feeding(output: str, producers: Mapping[str, onnx.NodeProto]) -> tuple[list[onnx.NodeProto], set[str]]:
-    """The nodes that an output depends on, and the names of all values that they read or write."""
+    """Returns the nodes that an output depends on, and the names of all values that they read or write."""
     nodes: dict[int, onnx.NodeProto] = {}
     names = {output}
     waiting = [output]
@@ -132,7 +140,7 @@ def _feeding(output: str, producers: Mapping[str, onnx.NodeProto]) -> tuple[list
 
 
 def _magnitude(x: np.ndarray) -> float:
-    """The largest finite absolute value; 0 for what is not floating point, such as shapes."""
+    """Returns the largest finite absolute value; 0 for other types than floating point, such as shapes."""
     if not np.issubdtype(x.dtype, np.floating):
         return 0.0
     finite = np.abs(x[np.isfinite(x)])
@@ -140,7 +148,7 @@ def _magnitude(x: np.ndarray) -> float:
 
 
 def _reduction_length(node: onnx.NodeProto, values: Mapping[str, np.ndarray]) -> int:
-    """How many terms one element of the node's output sums up."""
+    """Returns the number of terms in the sum of one output element."""
     shapes: list[tuple[int, ...]] = [values[name].shape if name in values else () for name in node.input]
     attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
     if node.op_type == "Conv":
@@ -161,5 +169,5 @@ def _reduction_length(node: onnx.NodeProto, values: Mapping[str, np.ndarray]) ->
 
 
 def _extent(shape: Sequence[int], axis: int) -> int:
-    """Of one axis for LayerNormalization, which reduces all from ``axis`` on, and an upper bound for Softmax."""
+    """Returns the length of the reduced axes; all axes from ``axis`` on for LayerNormalization, a bound for Softmax."""
     return math.prod(shape[axis if axis >= 0 else len(shape) + axis :])

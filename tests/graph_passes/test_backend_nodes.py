@@ -1,10 +1,10 @@
-"""onnx's own backend node tests, each run through ``optimize``: what passed in ONNX Runtime before passes after.
+"""Runs onnx's backend node tests through ``optimize``: a case that passes in ONNX Runtime must pass afterwards.
 
-The cases come with onnx as Python modules, about one an operator, which make models, inputs and expected outputs when
-they are imported; so does each test here, one a module. Of 1,884 cases (onnx 1.23), 1,525 pass in ONNX Runtime 1.31 as
-they are. The others have types that its Python interface does not take (bfloat16, float8, int4, optional values) or
-operators that it lacks: of them it is asked that ``optimize`` raises nothing. Then what no case there has: operators of
-older opsets, nodes after one another, odd outputs.
+The cases are part of onnx: Python modules, about one per operator, which create models, inputs and expected outputs on
+import. There is one test per module. Of 1,884 cases (onnx 1.23), 1,525 pass unmodified in ONNX Runtime 1.31. The others
+have types that its Python interface does not support (bfloat16, float8, int4, optional values) or operators that it
+lacks; for them, ``optimize`` must not raise. Further tests cover operators of older opsets, sequences of nodes and
+unusual outputs, which have no case there.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ PACKAGE = "onnx.backend.test.case.node"
 FOLDER = Path(onnx.__file__).parent.joinpath(*PACKAGE.split(".")[1:])
 MODULES = [module.name for module in pkgutil.iter_modules([str(FOLDER)]) if not module.name.startswith("_")]
 
-# Of the cases that spell an operator out as its function, every so many: attention's 93 are the same hundred nodes with
-# other shapes, and would take a fifth of the time of all tests here.
+# Every n-th case of those that expand an operator into its function. Attention's 93 cases are the same hundred nodes
+# with other shapes, and would take a fifth of the time of all tests here.
 EXPANDED_KEPT: Mapping[str, int] = {"attention": 4}
 
 
@@ -51,12 +51,12 @@ def test_cases_are_found() -> None:
 
 @cache
 def cases(module: str) -> list[TestCase]:
-    """What a module of onnx's makes when it is imported, which is once in a process."""
+    """Returns the cases that a module of onnx creates on import, which runs once per process."""
     package = importlib.import_module(PACKAGE)
     made = package._NodeTestCases
     before = len(made)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # NumPy's, of cases that overflow on purpose
+        warnings.simplefilter("ignore")  # NumPy warns about cases that overflow on purpose
         _import(f"{PACKAGE}.{module}")
     expanded = [case for case in made[before:] if "_expanded" in case.name]
     return [case for case in made[before:] if case not in expanded] + expanded[:: EXPANDED_KEPT.get(module, 1)]
@@ -68,12 +68,12 @@ def _import(name: str) -> None:
 
 
 def failure_of_optimized(case: TestCase) -> str | None:
-    """What is wrong with the optimized model, where nothing is with the original."""
+    """Returns the error of the optimized model; None if it passes, or the original also fails."""
     assert case.model is not None
     before = case.model.SerializeToString(deterministic=True)
     try:
         optimized = graph_passes.optimize(case.model, input_shapes=dynamic_shapes(case)).model
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is what this test looks for
+    except Exception as error:  # noqa: BLE001 - any error is a failure
         return f"optimize raises {type(error).__name__}: {error}"
     if case.model.SerializeToString(deterministic=True) != before:
         return "optimize changes the model that it is given"
@@ -84,7 +84,7 @@ def failure_of_optimized(case: TestCase) -> str | None:
 
 
 def dynamic_shapes(case: TestCase) -> dict[str, tuple[int, ...]]:
-    """Of tensors with dimensions that the model leaves open; a batch would be taken for 1."""
+    """Returns the shapes of inputs with dynamic dimensions; the pass would set a batch to 1."""
     assert case.model is not None
     arrays: Sequence[Any] = case.data_sets[0][0] if case.data_sets else ()
     values = zip(case.model.graph.input, arrays, strict=False)
@@ -96,7 +96,7 @@ def dynamic_shapes(case: TestCase) -> dict[str, tuple[int, ...]]:
 
 
 def failure(case: TestCase, model: onnx.ModelProto | None) -> str | None:
-    """Why a model does not answer in ONNX Runtime as a case expects, within the case's own tolerance."""
+    """Returns why a model does not compute the expected outputs in ONNX Runtime, within the tolerance of the case."""
     from onnx.backend.test.runner import Runner
 
     try:
@@ -105,7 +105,7 @@ def failure(case: TestCase, model: onnx.ModelProto | None) -> str | None:
             feeds = zip([value.name for value in run.get_inputs()], map(_array, given), strict=False)
             answers = [np.asarray(a) if isinstance(a, np.generic) else a for a in run.run(None, dict(feeds))]
             Runner.assert_similar_outputs([_array(e) for e in expected], answers, case.rtol, case.atol)
-    except Exception as error:  # noqa: BLE001 - ONNX Runtime's and NumPy's, of many types
+    except Exception as error:  # noqa: BLE001 - ONNX Runtime and NumPy raise many types
         return f"{type(error).__name__}: {error}"
     return None
 
@@ -123,11 +123,11 @@ def _array(value: Any) -> Any:
     return numpy_helper.to_array(value) if isinstance(value, TensorProto) else value
 
 
-# What no case has
+# Models without a case in onnx
 
 
 CHAINS: Mapping[str, str] = {
-    # onnx's own conversion of these to a newer opset is wrong.
+    # onnx converts these incorrectly to a newer opset.
     "a hardmax over all later axes": "11 g (float[2,3,4] x) => (float[2,3,4] y) { y = Hardmax <axis=1> (x) }",
     "a linear upsampling": """9 g (float[1,2,3,4] x) => (float[1,2,6,10] y) <float[4] s = {1, 1, 2, 2.5}> {
         y = Upsample <mode="linear"> (x, s) }""",
@@ -137,14 +137,14 @@ CHAINS: Mapping[str, str] = {
         y = Resize (x, s) }""",
     "the first resize to more": """10 g (float[1,2,3,4] x) => (float[1,2,5,10] y) <float[4] s = {1, 1, 1.7, 2.5}> {
         y = Resize (x, s) }""",
-    # Rules of onnxscript's for them are wrong.
+    # onnxscript's rules for these are wrong.
     "bounds that exclude each other": """13 g (float[2,3] x) => (float[2,3] y)
         <float a = {-1}, float b = {1}, float c = {2}, float d = {3}> { t = Clip (x, a, b) y = Clip (t, c, d) }""",
     "bounds of a higher rank": """13 g (float[2,3] x) => (float[1,2,3] y) <float[1,1,1] a = {1}, float[1] b = {-1}> {
         t = Min (x, a) y = Max (t, b) }""",
     "a split that is an input": """13 g (float[2,3] x, int64 length) => (int64 y) {
         s = SplitToSequence <axis=1> (x, length) y = SequenceLength (s) }""",
-    # Names of inputs and outputs stay, whatever they are.
+    # Names of inputs and outputs must not change.
     "an output that is an input": "13 g (float[2,3] x) => (float[2,3] x, float[2,3] y) { y = Relu (x) }",
     "an input twice as output": """13 g (float[2,3] x) => (float[2,3] y, float[2,3] z) {
         y = Identity (x) z = Identity (x) }""",
@@ -194,13 +194,13 @@ def test_elements_of_a_sequence_keep_their_own_sizes() -> None:
 
 
 def parsed(text: str) -> onnx.ModelProto:
-    """A model of the opset that the text begins with."""
+    """Parses a model; the text begins with its opset."""
     opset, graph = text.split(maxsplit=1)
     return onnx.parser.parse_model(f'<ir_version: 9, opset_import: ["": {opset}]>\n{graph}')
 
 
 def oracle_inputs(model: onnx.ModelProto) -> dict[str, np.ndarray]:
-    """Standard normal numbers, and ones as integers."""
+    """Returns standard normal numbers for floats, and ones for integers."""
     shapes, rng = oracle.input_shapes(model), np.random.default_rng(0)
     floats = {i.name for i in model.graph.input if i.type.tensor_type.elem_type == TensorProto.FLOAT}
     return {

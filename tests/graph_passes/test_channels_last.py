@@ -1,4 +1,4 @@
-"""Channels moved last: where transposes remain, what operators become, and what keeps its layout."""
+"""Channels last: where transposes remain, what operators become, and which operators keep their layout."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tests.graph_passes.zoo import networks
 
 
 def moved(original: onnx.ModelProto) -> graph_passes.Optimized:
-    """The model after the pass, which answers as before also where no function is called."""
+    """Runs the pass. Checks that the result computes the same outputs, also with functions inlined."""
     optimized = run_pass(original, ChannelsLast())
     inlined = graph_passes.inline(optimized.model)
     assert not inlined.functions
@@ -31,7 +31,7 @@ def moved(original: onnx.ModelProto) -> graph_passes.Optimized:
 
 
 def transposes(proto: onnx.ModelProto) -> list[tuple[str, str]]:
-    """From which value to which, names as the model had them."""
+    """Returns the input and output of each transpose, by the names in the original model."""
     return [
         (node.input[0].removesuffix("_nhwc"), node.output[0].removesuffix("_nhwc"))
         for node in proto.graph.node
@@ -39,12 +39,12 @@ def transposes(proto: onnx.ModelProto) -> list[tuple[str, str]]:
     ]
 
 
-ENDS = [("x", "x"), ("y", "y")]  # transposes of the input and of the output, and no others
+ENDS = [("x", "x"), ("y", "y")]  # transposes of the input and of the output only
 
 
 @dataclass(frozen=True)
 class Between:
-    """What stands between two convolutions: h (1, 4, 6, 5) goes in, t with so many channels comes out."""
+    """Statements between two convolutions, from h (1, 4, 6, 5) to t with a number of channels."""
 
     statements: str
     becomes: Mapping[str, int]
@@ -150,7 +150,7 @@ FOLLOWERS: Sequence[Between] = (
         q = Transpose <perm: ints = [0, 2, 1]> (m) t = Reshape (q, sizes)""",
         {"Reshape": 2, "MatMul": 1}, 4, f"int64[3] a, float[4,4] c, {SIZES}", {"a": [1, 4, 30], "sizes": [1, 4, 6, 5]},
     ),
-    # A layer normalisation over channels, as in ConvNeXt, needs no transposes any more.
+    # A layer normalization over channels, as in ConvNeXt, needs no transposes.
     Between(
         """l = Transpose <perm: ints = [0, 2, 3, 1]> (h) n = LayerNormalization (l, c)
         t = Transpose <perm: ints = [0, 3, 1, 2]> (n)""",
@@ -165,7 +165,7 @@ def test_what_follows_a_convolution(case: Between) -> None:
     found = dict(operators(optimized))
     assert found.pop("Conv_bias_nhwc") == 1
     assert found.pop("Conv_nhwc") == 1
-    found["Transpose"] -= 2  # those at the ends
+    found["Transpose"] -= 2  # at the input and the output
     assert {op_type: count for op_type, count in found.items() if count} == case.becomes
     assert transposes(optimized)[0] == ENDS[0]
     assert transposes(optimized)[-1] == ENDS[1]
@@ -274,7 +274,7 @@ def test_fused_layers(fuse: FuseLayers, becomes: list[str]) -> None:
 
 
 def test_a_model_of_tensorflow_has_no_transposes_left() -> None:
-    """Channels are last outside of its convolutions, and its graph has a pair of transposes around each."""
+    """TensorFlow has channels last, with a pair of transposes around each convolution."""
     around = [
         f"""n{i} = Transpose <perm: ints = [0, 3, 1, 2]> ({x})
         c{i} = {op}
@@ -325,7 +325,7 @@ def test_transposes_are_where_fewest_elements_are() -> None:
 
 
 def test_a_value_is_transposed_once() -> None:
-    """Also where many read it; as h has to be transposed anyway, its Relu need not be one of them."""
+    """A value with many readers needs one transpose. h is transposed anyway, so its Relu can read either layout."""
     optimized = moved(
         model(
             """g (float[1,4,8,8] x) => (float[1,4,8,8] y, float[1,4,8,8] z, float[1,4,8,8] h) <float[4,4,1,1] w> {
@@ -342,12 +342,12 @@ def test_a_value_is_transposed_once() -> None:
         )
     )
     assert sorted(transposes(optimized.model)) == [(name, name) for name in "dhxyz"]
-    (said,) = optimized.reports[0].remarks
-    assert f"{said.where.split()[0]}: {said.what}" == f"Einsum: what it reads is transposed: {NO_FORM}"
+    (remark,) = optimized.reports[0].remarks
+    assert f"{remark.where.split()[0]}: {remark.what}" == f"Einsum: its input is transposed: {NO_FORM}"
 
 
 def test_what_only_others_read_stays() -> None:
-    """No convolution gains by the left half of the model, nor is it of any use to the right one."""
+    """No convolution reads the left half of the model, so its layout stays."""
     optimized = moved(
         model(
             """g (float[1,4,8,8] x) => (float[1,4,8,8] y, float[1,4,8,8] z) <float[4,4,1,1] w, float[4,1,1] c> {
@@ -385,13 +385,21 @@ NO_FORM = "it has no form with channels last"
 @pytest.mark.parametrize(
     ("statements", "answer", "reason"),
     [
-        ("y = CumSum (h, i)", "1,4,6,5", f"CumSum: what it reads is transposed: {NO_FORM}"),
-        ("r = Relu (h) y = CumSum (r, i)", "1,4,6,5", f"CumSum: what it reads is transposed: {NO_FORM}"),
-        ('y = Resize <mode: string = "cubic"> (h, , c)', "1,4,12,10", "Resize: what it reads is transposed: cubic"),
-        ("n = Reshape (h, s) y = Relu (n)", "2,3,20", "Reshape: what it reads is transposed: it needs the elements"),
-        ("y = Add (h, q)", "1,4,6,5", "Add: what it reads is transposed: it broadcasts an operand of fewer dimensions"),
-        ("y = ReduceMax <keepdims: int = 0> (h, j)", "1,4,5", "ReduceMax: what it reads is transposed: its answer has"),
-        ("n = CumSum (x, i) y = Conv (n, w)", "1,4,4,3", f"CumSum: its answer is transposed: {NO_FORM}"),
+        ("y = CumSum (h, i)", "1,4,6,5", f"CumSum: its input is transposed: {NO_FORM}"),
+        ("r = Relu (h) y = CumSum (r, i)", "1,4,6,5", f"CumSum: its input is transposed: {NO_FORM}"),
+        (
+            'y = Resize <mode: string = "cubic"> (h, , c)',
+            "1,4,12,10",
+            "Resize: its input is transposed: not every runtime supports cubic",
+        ),
+        ("n = Reshape (h, s) y = Relu (n)", "2,3,20", "Reshape: its input is transposed: it needs the elements"),
+        ("y = Add (h, q)", "1,4,6,5", "Add: its input is transposed: it broadcasts an operand of fewer dimensions"),
+        (
+            "y = ReduceMax <keepdims: int = 0> (h, j)",
+            "1,4,5",
+            "ReduceMax: its input is transposed: its output would have",
+        ),
+        ("n = CumSum (x, i) y = Conv (n, w)", "1,4,4,3", f"CumSum: its output is transposed: {NO_FORM}"),
     ],
 )
 def test_what_has_no_form(statements: str, answer: str, reason: str) -> None:
@@ -409,11 +417,11 @@ def test_what_has_no_form(statements: str, answer: str, reason: str) -> None:
         )
     )
     assert operators(optimized.model)["Transpose"] == 2
-    (said,) = optimized.reports[0].remarks
-    assert reason in f"{said.where.split()[0]}: {said.what}"
+    (remark,) = optimized.reports[0].remarks
+    assert reason in f"{remark.where.split()[0]}: {remark.what}"
 
 
-def test_an_operator_that_nobody_knows() -> None:
+def test_an_unknown_operator() -> None:
     original = onnx.parser.parse_model(
         """<ir_version: 10, opset_import: ["" : 18, "custom" : 1]>
         g (float[1,3,6,5] x, float[4,3,3,3] w) => (float[1,4,4,3] y) <float[1,4,4,3] h> {
@@ -423,11 +431,11 @@ def test_an_operator_that_nobody_knows() -> None:
     )
     optimized = graph_passes.optimize(original, passes=[ChannelsLast()])
     assert transposes(optimized.model) == [("x", "x"), ("h", "h")]
-    assert f"Unknown y: what it reads is transposed: {NO_FORM}" in remarks(optimized).replace("node_Unknown_1", "y")
+    assert f"Unknown y: its input is transposed: {NO_FORM}" in remarks(optimized).replace("node_Unknown_1", "y")
 
 
-def test_refusals() -> None:
-    """What is read as a list of indices, and a padding that nobody knows yet."""
+def test_unsupported_attributes() -> None:
+    """A used second output, and a padding that depends on an unknown size."""
     optimized = moved(
         model(
             """g (float[1,4,6,6] x) => (float[N,4,H,W] y, int64[N,4,H,W] z) <float[4,4,1,1] w> {
@@ -437,7 +445,7 @@ def test_refusals() -> None:
         )
     )
     assert operators(optimized.model) == {"Transpose": 2, "Conv_nhwc": 1, "MaxPool": 1}
-    assert "MaxPool y: what it reads is transposed: others than its first answer are used" in remarks(optimized)
+    assert "MaxPool y: its input is transposed: outputs other than the first are used" in remarks(optimized)
 
     dynamic = graph_passes.optimize(
         model(
@@ -452,11 +460,11 @@ def test_refusals() -> None:
     assert "Conv h: keeps its layout: its padding depends on a size that is unknown" in remarks(dynamic)
 
 
-def test_an_old_opset_is_refused() -> None:
+def test_an_old_opset_is_not_supported() -> None:
     original = model("g (float[1,4,8,8] x) => (float[1,4,8,8] y) <float[4,4,1,1] w> { y = Conv (x, w) }", opset=13)
     optimized = moved(original)
     assert operators(optimized.model) == {"Conv": 1}
-    assert "too old" in remarks(optimized)
+    assert "is not supported, at least" in remarks(optimized)
 
 
 def test_dynamic_sizes() -> None:
@@ -508,11 +516,11 @@ def test_weights_that_others_read_are_not(second: str) -> None:
     )
     optimized = moved(original)
     assert transposes(optimized.model) == [("x", "x"), ("i", "i")]
-    assert "it needs the elements in their old order" in remarks(optimized)
+    assert "it needs the elements in their original order" in remarks(optimized)
 
 
 def test_a_loop_reads_what_it_read() -> None:
-    """The body of a condition reads values of the graph around it by name."""
+    """The body of a condition reads values of the enclosing graph by name."""
     original = model(
         """g (float[1,3,4,4] x, bool b) => (float[1,4,4,4] y) <float[4,3,1,1] w> {
             h = Conv (x, w)
@@ -538,10 +546,10 @@ def test_layouts_are_inverse() -> None:
         assert [channels_last(rank)[axis] for axis in channels_first(rank)] == list(range(rank))
 
 
-# What remains of transposes inside of real models: the shuffles of ShuffleNet are its own.
+# Transposes that remain inside real models: the shuffles of ShuffleNet are part of the model.
 SMALL = [name for name, entry in models.MODELS.items() if entry.small]
 OWN = {"shufflenet": 16}
-AT_THE_END = {"densenet121"}  # its answer is an image of one pixel
+AT_THE_END = {"densenet121"}  # its output is an image of one pixel
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -563,7 +571,7 @@ def test_real_models(name: str) -> None:
 @settings(max_examples=40, derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(networks(["image"], dynamic=False))
 def test_random_networks(original: onnx.ModelProto) -> None:
-    """What the default passes leave of them."""
+    """After the default passes."""
     before = graph_passes.optimize(original).model
     moved(before)
 

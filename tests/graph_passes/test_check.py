@@ -1,4 +1,4 @@
-"""The check passes what is right, and sees what is wrong."""
+"""Tests that the check accepts correct models and detects wrong ones."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def parsed(body: str) -> onnx.ModelProto:
 
 
 def network(dtype: type = np.float32) -> onnx.ModelProto:
-    """Two convolutions with batch normalisation, and a product."""
+    """Two convolutions with batch normalization, and a product."""
     kind = {np.float32: "float", np.float16: "float16"}[dtype]
     model = parsed(
         f"({kind}[1, 3, 9, 9] x) => ({kind}[1, 5] y) "
@@ -38,7 +38,7 @@ def network(dtype: type = np.float32) -> onnx.ModelProto:
 
 
 def scaled(model: onnx.ModelProto, name: str, factor: float) -> ir.Model:
-    """The model with a weight that is wrong by a factor."""
+    """The model with one weight multiplied by a factor."""
     changed = onnx.ModelProto()
     changed.CopyFrom(model)
     for tensor in changed.graph.initializer:
@@ -83,9 +83,9 @@ def test_the_same_seed_gives_the_same_inputs() -> None:
     assert compare(network(), changed, seed=3) == compare(network(), changed, seed=3)
 
 
-def test_what_is_no_number_must_stay_none() -> None:
+def test_nan_must_remain_nan() -> None:
     root = parsed("(float[64] x) => (float[64] y) { y = Sqrt(x) }")
-    assert verdict(root, root).ok, "negative numbers have no root, before and after"
+    assert verdict(root, root).ok, "the root of a negative number is NaN in both"
     absolute = parsed("(float[64] x) => (float[64] y) { a = Abs(x)  y = Sqrt(a) }")
     assert not verdict(root, absolute).ok
     assert not verdict(absolute, root).ok
@@ -97,7 +97,7 @@ def test_infinities_must_have_their_sign(recwarn: pytest.WarningsRecorder) -> No
     assert verdict(plus, plus).ok
     assert not verdict(plus, minus).ok
     assert not verdict(plus, parsed("(float[8] x) => (float[8] y) { z = Sub(x, x)  y = Exp(z) }")).ok
-    assert not list(recwarn), "a warning would be a line more on standard error"
+    assert not list(recwarn), "a warning would add a line to standard error"
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_another_shape_type_or_name_is_wrong(changed: onnx.ModelProto) -> None:
 
 
 def test_integers_and_truths_are_exact() -> None:
-    """Even if a difference were small beside the rest."""
+    """Even if a difference is small relative to the largest element."""
     large = "k = Constant<value = int64[3] {1000000000, 2, %d}>()"
     one, other = (parsed(f"(int64[3] x) => (int64[3] y) {{ {large % n}  y = Add(x, k) }}") for n in (3, 4))
     assert verdict(one, one) == Difference("y", 0.0, 0.0, 0.0)
@@ -143,11 +143,11 @@ def test_texts_and_sequences_are_compared() -> None:
         ("float x", None),
         ("bool[3] x", None),
         ("uint8[3] x", None),
-        ("string[3] x", "input x is of string, for which there are no random values"),
-        ("seq(float[3]) x", "input x is no tensor"),
+        ("string[3] x", "input x is of type string; random values exist for numbers only"),
+        ("seq(float[3]) x", "input x is not a tensor"),
     ],
 )
-def test_inputs_without_random_values_are_told(declared: str, part: str | None) -> None:
+def test_inputs_without_random_values_are_reported(declared: str, part: str | None) -> None:
     model = read(parsed(f"({declared}) => ({declared.replace(' x', ' y')}) {{ y = Identity(x) }}"))
     if part is None:
         assert all(difference.ok for difference in compare(ir.serde.serialize_model(model), model))
@@ -156,8 +156,8 @@ def test_inputs_without_random_values_are_told(declared: str, part: str | None) 
         random_inputs(model.graph, 0)
 
 
-def test_a_model_that_onnx_runtime_refuses_is_told() -> None:
+def test_a_model_that_onnx_runtime_rejects_is_reported() -> None:
     model = parsed("(float[2] x) => (float[2] y) { y = Frobnicate(x) }")
-    with pytest.raises(RuntimeError, match=r"^ONNX Runtime refuses the optimized model: .*Frobnicate") as caught:
+    with pytest.raises(RuntimeError, match=r"^ONNX Runtime rejects the optimized model: .*Frobnicate") as caught:
         compare(model, read(model))
     assert len(str(caught.value).splitlines()) == 1

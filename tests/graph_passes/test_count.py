@@ -1,4 +1,4 @@
-"""Multiply-adds, nodes and parameters, against what a hand counts."""
+"""Multiply-adds, nodes and parameters, compared with counts by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/graph_passes.md: every pass has a section, and the models that are drawn still show what the text says."""
+"""docs/graph_passes.md has a section for every pass, and its example models show what the text describes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def load(path: Path) -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module  # where dataclasses look up their types
+    sys.modules[path.stem] = module  # dataclasses look up their types there
     spec.loader.exec_module(module)
     return module
 
@@ -53,7 +53,7 @@ def test_every_pass_has_a_section_and_a_picture(name: str, script: ModuleType) -
     assert f"](graph_passes/{name}.svg)" in text
     assert (DOCS / "graph_passes" / f"{name}.svg").is_file()
     assert name in script.EXAMPLES
-    assert "**What it refuses" in text
+    assert "**Limits" in text
     assert "**Parameters.**" in text
 
 
@@ -107,7 +107,7 @@ def test_channels_last_is_shown_with_a_transpose_at_the_edge_alone(script: Modul
 
 @pytest.mark.parametrize("name", graph_passes.PASSES)
 def test_pictures_fit_on_a_page(name: str, script: ModuleType, tmp_path: Path) -> None:
-    script.draw(name, tmp_path / "drawn.svg")  # raises where they do not
+    script.draw(name, tmp_path / "drawn.svg")  # raises if they do not
     assert (tmp_path / "drawn.svg").stat().st_size > 10_000
 
 

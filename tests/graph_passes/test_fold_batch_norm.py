@@ -1,4 +1,4 @@
-"""Folding of batch normalisation and what looks like it: structure, numbers, refusals."""
+"""Folding of batch normalization and equivalent chains: structure, outputs, limits."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_a_batch_norm_in_disguise(shape: str) -> None:
 
 
 @pytest.mark.parametrize("shape", ["5,5", "5", "1,6,5,5", "2,6,1,1", "1,1,6,1,1"])
-def test_what_changes_along_other_axes_is_no_scale_of_channels(shape: str) -> None:
+def test_a_scale_along_other_axes_is_not_folded(shape: str) -> None:
     rank = max(4, shape.count(",") + 1)
     out = {4: "N,6,5,5", 5: "1,1,6,5,5"}[rank]
     original = model(
@@ -152,7 +152,7 @@ def test_before_a_convolution_without_padding() -> None:
     assert operators(run_pass(original, "fold_batch_norm").model) == {"Relu": 1, "Conv": 2}
 
 
-def test_before_a_convolution_padding_would_see_the_shift() -> None:
+def test_a_shift_is_not_folded_before_padding() -> None:
     original = model(
         f"""g (float[1,4,5,5] x) => (float[1,6,5,5] y) <float[6,4,3,3] w, {norm(4)}> {{
             h = Relu (x)
@@ -162,7 +162,7 @@ def test_before_a_convolution_padding_would_see_the_shift() -> None:
     )
     optimized = run_pass(original, "fold_batch_norm")
     assert operators(optimized.model) == {"Relu": 1, "Mul": 1, "Add": 1, "Conv": 1}
-    assert "padding would see the shift" in remarks(optimized)
+    assert "its shift would have to apply to the padding" in remarks(optimized)
 
 
 def test_a_scale_alone_folds_before_padding() -> None:
@@ -189,7 +189,7 @@ def test_before_gemm(transposed: int) -> None:
     assert operators(run_pass(original, "fold_batch_norm").model) == {"Relu": 1, "Gemm": 1}
 
 
-def test_a_value_that_is_read_before_the_norm_keeps_its_own() -> None:
+def test_a_value_with_other_readers_is_not_normalized() -> None:
     original = model(
         f"""g (float[1,4,5,5] x) => (float[1,6,5,5] y, float[1,6,5,5] z) <float[6,4,1,1] w, {norm(6)}> {{
             h = Conv (x, w)
@@ -199,10 +199,10 @@ def test_a_value_that_is_read_before_the_norm_keeps_its_own() -> None:
     )
     optimized = run_pass(original, "fold_batch_norm")
     assert operators(optimized.model) == {"Conv": 1, "Mul": 1, "Add": 1, "Relu": 1}
-    assert "others read it" in remarks(optimized)
+    assert "other nodes read its output" in remarks(optimized)
 
 
-def test_a_reader_that_nobody_reads_is_none() -> None:
+def test_an_unused_reader_does_not_count() -> None:
     original = model(
         f"""g (float[1,4,5,5] x) => (float[1,6,5,5] y) <float[6,4,1,1] w, float[6,6,1,1] v, {norm(6)}> {{
             h = Conv (x, w)
@@ -243,11 +243,11 @@ def test_shared_weights_are_copied_where_that_pays(statistics: str) -> None:
 
 def test_shared_weights_are_not_copied_for_a_small_answer() -> None:
     optimized = run_pass(shared(1, "_b"), "fold_batch_norm")
-    assert "a copy of it would be larger" in remarks(optimized)
+    assert "a copy of it would exceed twice the size" in remarks(optimized)
     assert len([array for array in weights(optimized.model).values() if array.ndim == 4]) <= 2
 
 
-def test_a_weight_that_others_read_no_more_is_folded_without_a_copy() -> None:
+def test_a_weight_without_other_readers_is_folded_without_a_copy() -> None:
     original = model(
         f"""g (float[1,4,1,1] x, float[1,4,9,9] z) => (float[1,6,1,1] y, float[1,6,9,9] w)
             <float[6,4,1,1] v, {norm(6, "_a")}, {norm(6, "_b")}> {{
@@ -296,10 +296,10 @@ def test_a_bias_that_is_an_input_is_left() -> None:
     )
     optimized = run_pass(original, "fold_batch_norm")
     assert operators(optimized.model) == {"Conv": 1, "Mul": 1, "Add": 1}
-    assert "bias before it is not constant" in remarks(optimized)
+    assert "the preceding bias is not constant" in remarks(optimized)
 
 
-def test_statistics_that_are_no_statistics() -> None:
+def test_invalid_statistics_are_not_folded() -> None:
     original = model(
         f"""g (float[1,4,5,5] x) => (float[1,6,5,5] y) <float[6,4,1,1] w, {norm(6)}> {{
             h = Conv (x, w)
@@ -326,7 +326,7 @@ def test_training_mode_is_left() -> None:
     assert "training mode" in remarks(optimized)
 
 
-def test_a_division_of_a_constant_is_no_scale() -> None:
+def test_a_division_of_a_constant_is_not_folded() -> None:
     original = model(
         """g (float[1,4,5,5] x) => (float[1,6,5,5] y) <float[6,4,1,1] w, float c> {
             h = Conv (x, w)
@@ -339,7 +339,7 @@ def test_a_division_of_a_constant_is_no_scale() -> None:
 
 @pytest.mark.parametrize("between", ["", "r = Add (h, x)"])
 def test_the_division_of_a_hard_swish_is_left_to_it(between: str) -> None:
-    """Folded into the convolution behind, it would leave x clip(x + 3, 0, 6), which is no activation."""
+    """Folded into the next convolution, it would leave x clip(x + 3, 0, 6), which is not an activation."""
     h = "r" if between else "h"
     original = model(
         f"""g (float[1,6,5,5] x) => (float[1,6,5,5] y) <float[6,6,1,1] w, float three, float zero, float six,

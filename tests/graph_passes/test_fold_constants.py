@@ -1,4 +1,4 @@
-"""What is known is computed, what does nothing goes, and what is random, too large or unknown stays."""
+"""Constants are folded and nodes without effect removed; random, large and unknown values remain."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def parsed(body: str, opset: int = OPSET, functions: str = "") -> onnx.ModelProt
 
 
 def folded(model: onnx.ModelProto, largest: int = 2**24) -> tuple[onnx.ModelProto, list[str]]:
-    """The model after the pass, which is idempotent, and its remarks."""
+    """Runs the pass twice. Returns the model and its remarks; the second run changes nothing."""
     passes = [FoldConstants(largest=largest)]
     optimized = graph_passes.optimize(model, passes=passes)
     again = graph_passes.optimize(optimized.model, passes=passes).model
@@ -39,7 +39,7 @@ def operators(model: onnx.ModelProto) -> Counter[str]:
 
 
 def check(model: onnx.ModelProto, left: str, **inputs: object) -> onnx.ModelProto:
-    """The pass leaves these operators, a valid model, and the answers."""
+    """Checks that the pass leaves these operators, a valid model and the same outputs."""
     result, _ = folded(model)
     assert operators(result) == Counter(left.split())
     onnx.checker.check_model(result, full_check=True)
@@ -88,7 +88,7 @@ MODELS = {
     ),
     "dead nodes": ("(float[2, 3] x) => (float[2, 3] y) { a = Exp(x)  b = Neg(a)  y = Relu(x) }", "Relu"),
     "dropout": ("(float[2, 3] x) => (float[2, 3] y) { a = Relu(x)  b = Dropout(a)  y = Neg(b) }", "Relu Neg"),
-    "dropout told not to": (
+    "dropout without training": (
         "(float[2, 3] x) => (float[2, 3] y) <bool t = {0}> { a = Dropout(x, , t)  y = Neg(a) }",
         "Neg",
     ),
@@ -158,7 +158,7 @@ def test_what_a_product_computes_from_weights_is_one_weight() -> None:
     assert [tuple(tensor.dims) for tensor in result.graph.initializer] == [(3, 5)]
 
 
-# What must stay
+# What is not folded
 
 
 def test_a_large_tensor_is_not_computed() -> None:
@@ -180,7 +180,7 @@ RANDOM = (
 
 @pytest.mark.parametrize("draw", RANDOM)
 def test_random_numbers_are_drawn_at_every_run_and_each_alone(draw: str) -> None:
-    """Neither computed now nor taken for one another."""
+    """They are neither computed by the pass nor merged."""
     model = parsed(
         "() => (float[64] d) <bool t = {1}> "
         "{ s = Constant<value_ints = [64]>()  k = ConstantOfShape<value = float[1] {1}>(s) "
@@ -188,7 +188,7 @@ def test_random_numbers_are_drawn_at_every_run_and_each_alone(draw: str) -> None
     )
     result, _ = folded(model)
     assert operators(result)[draw.partition("<")[0].partition("(")[0]] == 2
-    options = onnxruntime.SessionOptions()  # its own optimizations merge equal Bernoulli
+    options = onnxruntime.SessionOptions()  # ONNX Runtime's optimizations merge equal Bernoulli nodes
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(result.SerializeToString(), options, providers=["CPUExecutionProvider"])
     one, other = (np.asarray(session.run(None, {})[0]) for _ in range(2))
@@ -234,7 +234,7 @@ def test_functions_are_inlined_and_ours_are_not() -> None:
 HEAD = "(float[1, 2, 4, 4] x) => (float[1, 2, 4, 4] y)"
 AGES = {
     # of each: from the opset, to the opset, the nodes, and their weights
-    "normalised": (7, 17, "y = BatchNormalization(x, s, s, s, s)", "float[2] s = {1, 2}"),
+    "normalized": (7, 17, "y = BatchNormalization(x, s, s, s, s)", "float[2] s = {1, 2}"),
     "activations": (7, 17, "a = LeakyRelu<alpha = 0.1>(x)  b = Elu(a)  c = Sigmoid(b)  y = HardSigmoid(c)", ""),
     "softmax over all": (7, 12, "y = Softmax(x)", ""),
     "softmax in the middle": (7, 12, "y = LogSoftmax<axis = 2>(x)", ""),
@@ -293,7 +293,7 @@ KEPT = {
 
 @pytest.mark.parametrize(("body", "opset", "reason"), KEPT.values(), ids=KEPT)
 def test_an_opset_that_cannot_be_raised_stays(body: str, opset: int, reason: str) -> None:
-    """The rest of the pass is done."""
+    """Only the opset stays; the rest of the pass runs."""
     result, (remark,) = folded(parsed(body, opset))
     assert result.opset_import[0].version == opset
     assert remark.startswith(f"opset: stays at {opset}: ")
@@ -305,6 +305,6 @@ def test_an_opset_in_which_layers_are_written_stays() -> None:
     functions = FUNCTIONS.replace('"" : 18', '"" : 17')
     body = "(float[2, 3] x) => (float[2, 3] y) { a = other.Plus<by = 1.0>(x)  y = loopwright.Kept(a) }"
     result, remarks = folded(parsed(body, 17, functions))
-    assert remarks == ["opset: stays at 17, since layers are written in it"]
+    assert remarks == ["opset: stays at 17: function bodies are written in it"]
     assert operators(result) == {"Add": 1, "Kept": 1}
     oracle.assert_same(parsed(body, 17, functions), result, {"x": X})

@@ -1,4 +1,4 @@
-"""Shapes take the given sizes, everything that follows from them is known then, and what does not fit is refused."""
+"""Given sizes replace dynamic dimensions, dependent shapes are inferred, and sizes that do not fit are rejected."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def parsed(body: str) -> onnx.ModelProto:
 
 
 def frozen(model: onnx.ModelProto, batch: int = 1, **shapes: tuple[int, ...]) -> tuple[onnx.ModelProto, list[str]]:
-    """The model after the pass, which is idempotent, and its remarks."""
+    """Runs the pass twice. Returns the model and its remarks; the second run changes nothing."""
     optimized = graph_passes.optimize(model, shapes, [FreezeShapes(batch=batch)])
     again = graph_passes.optimize(optimized.model, shapes, [FreezeShapes(batch=batch)])
     assert [str(node) for node in again.model.graph.node] == [str(node) for node in optimized.model.graph.node]
@@ -29,7 +29,7 @@ def frozen(model: onnx.ModelProto, batch: int = 1, **shapes: tuple[int, ...]) ->
 
 
 def values(model: onnx.ModelProto) -> dict[str, Dims | None]:
-    """The shape of each value that has a type."""
+    """Returns the shape of each value with a type."""
     found = (*model.graph.input, *model.graph.value_info, *model.graph.output)
     return {value.name: dims(value) for value in found if value.type.HasField("tensor_type")}
 
@@ -40,7 +40,7 @@ def dims(value: onnx.ValueInfoProto) -> Dims | None:
     return [d.dim_value if d.HasField("dim_value") else d.dim_param for d in value.type.tensor_type.shape.dim]
 
 
-def refusal(model: onnx.ModelProto, **shapes: tuple[int, ...]) -> str:
+def error_of(model: onnx.ModelProto, **shapes: tuple[int, ...]) -> str:
     with pytest.raises(ValueError, match=r"^[^\n]*$") as caught:
         graph_passes.optimize(model, shapes, ["freeze_shapes"])
     return str(caught.value)
@@ -51,7 +51,7 @@ def refusal(model: onnx.ModelProto, **shapes: tuple[int, ...]) -> str:
 TWO = parsed("(float[N, S] x, float[N, S] z) => (float[N, S] y) { s = Add(x, z)  y = Relu(s) }")
 
 
-def test_a_name_is_one_size_wherever_it_stands() -> None:
+def test_a_name_has_one_size_in_all_shapes() -> None:
     model, remarks = frozen(TWO, x=(2, 5))
     assert values(model) == {"x": [2, 5], "z": [2, 5], "s": [2, 5], "y": [2, 5]}
     assert remarks == []
@@ -68,13 +68,13 @@ def test_a_name_is_one_size_wherever_it_stands() -> None:
         ({"x": (-1, 5)}, "shape -1x5 given for x has a size below 1"),
     ],
 )
-def test_sizes_that_do_not_fit_are_refused(shapes: dict[str, tuple[int, ...]], line: str) -> None:
-    assert refusal(TWO, **shapes) == line
+def test_sizes_that_do_not_fit_are_rejected(shapes: dict[str, tuple[int, ...]], line: str) -> None:
+    assert error_of(TWO, **shapes) == line
 
 
 def test_a_size_that_is_fixed_stays_it() -> None:
     model = parsed("(float[N, 3] x) => (float[N, 3] y) { y = Relu(x) }")
-    assert refusal(model, x=(2, 4)) == "shape 2x4 given for x does not fit: dimension 1 is 3 in the model"
+    assert error_of(model, x=(2, 4)) == "shape 2x4 given for x does not fit: dimension 1 is 3 in the model"
     assert values(frozen(model, x=(2, 3))[0]) == {"x": [2, 3], "y": [2, 3]}
 
 
@@ -104,7 +104,7 @@ def test_no_other_dimension_is_guessed() -> None:
 
 
 @pytest.mark.parametrize("size", [-1, "?", "", "None", "-1"])
-def test_what_exporters_write_for_no_size_is_none(size: int | str) -> None:
+def test_placeholders_of_exporters_are_dynamic_dimensions(size: int | str) -> None:
     model = parsed("(float[2, 3] x) => (float[2, 3] y) { y = Relu(x) }")
     for value in (*model.graph.input, *model.graph.output):
         for dim in value.type.tensor_type.shape.dim:
@@ -120,7 +120,7 @@ def test_what_exporters_write_for_no_size_is_none(size: int | str) -> None:
         "input x: batch dimension ? becomes 1",
         "input x: stays dynamic in ?; give its shape to freeze it",
     ]
-    assert refusal(model, x=(4,)) == "shape 4 given for x has 1 dimensions; the model has x ?x?"
+    assert error_of(model, x=(4,)) == "shape 4 given for x has 1 dimensions; the model has x ?x?"
 
 
 def test_an_input_without_a_shape_takes_a_given_one() -> None:
@@ -144,14 +144,14 @@ def test_a_sequence_is_left_as_it_is() -> None:
     model = parsed("(seq(float[N]) s, float[N] x) => (float[N] y) { y = Relu(x) }")
     result, _ = frozen(model, x=(4,))
     assert result.graph.input[0] == model.graph.input[0]
-    assert refusal(model, s=(4,)).startswith("a shape is given for 's'")
+    assert error_of(model, s=(4,)).startswith("a shape is given for 's'")
 
 
-# What follows from them
+# Dependent shapes
 
 
-def test_shapes_are_inferred_anew() -> None:
-    """Also where the model states others, in inner graphs too."""
+def test_all_shapes_are_inferred_again() -> None:
+    """Also if the model declares other shapes, and in subgraphs."""
     model = parsed(
         "(bool c, float[N, 4] x) => (float[M, 2] y) <float[1, 4] a, float[9, 9] i> "
         "{ a = Relu(x)  s = Constant<value = int64[2] {-1, 2}>()  r = Reshape(a, s) "
@@ -180,7 +180,7 @@ def test_weights_that_are_inputs_are_weights_only() -> None:
     model = parsed("(float[N, 3] x, float[3] w) => (float[N, 3] y) <float[3] w = {1, 2, 3}> { y = Add(x, w) }")
     result, _ = frozen(model, x=(2, 3))
     assert [value.name for value in result.graph.input] == ["x"]
-    assert refusal(model, w=(3,)) == "a shape is given for 'w'; the model's inputs are x Nx3"
+    assert error_of(model, w=(3,)) == "a shape is given for 'w'; the model's inputs are x Nx3"
     oracle.assert_same(model, result, {"x": np.array([[1, 2, 3], [4, 5, 6]], np.float32)})
 
 

@@ -1,4 +1,4 @@
-"""Layers that become one call: structure, answers, and what must stay apart."""
+"""Layers that become one call: structure, outputs, and layers that are not fused."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from graph_passes.patterns.activations import ACTIVATIONS
 from graph_passes.patterns.layers import OPERATORS, FusedLayer
 from tests.graph_passes.models import model, operators, remarks, run_pass
 
-# Each form of an activation of h, with the constants that it reads.
+# The forms of each activation of h. They read the constants below.
 FORMS: dict[str, list[str]] = {
     "relu": ["y = Relu (h)", "y = Max (h, zero)", "y = Max (zero, h)", "y = Clip (h, zero)"],
     "relu6": ["y = Clip (h, zero, six)", "r = Relu (h) y = Min (six, r)", "r = Min (h, six) y = Relu (r)"],
@@ -93,7 +93,7 @@ def test_every_activation_has_a_form_here() -> None:
         "y = Clip (h, six, zero)",
     ],
 )
-def test_what_is_no_activation_stays(form: str) -> None:
+def test_other_functions_are_not_activations(form: str) -> None:
     original = activated(form)
     assert operators(run_pass(original, "fuse_layers").model) == operators(original)
 
@@ -108,11 +108,11 @@ def test_a_longer_form_wins() -> None:
     assert operators(optimized.model) == {"Conv_bias_relu6": 1}
 
 
-def test_old_opsets_are_refused() -> None:
+def test_old_opsets_are_not_supported() -> None:
     original = activated("y = Relu (h)", opset=16)
     optimized = run_pass(original, "fuse_layers")
     assert operators(optimized.model) == operators(original)
-    assert "16 is too old" in remarks(optimized)
+    assert "16 is not supported, at least 17" in remarks(optimized)
 
 
 @pytest.mark.parametrize("opset", [17, 20, 21])
@@ -163,7 +163,7 @@ def test_a_residual_behind_the_activation_stays() -> None:
 
 
 @pytest.mark.parametrize("shape", ["1,4,1,1", "1,1,5,5", "5"])
-def test_what_is_broadcast_is_no_residual(shape: str) -> None:
+def test_a_broadcast_operand_is_not_a_residual(shape: str) -> None:
     original = model(
         f"""g (float[1,4,5,5] x, float[{shape}] r) => (float[1,4,5,5] y) <float[4,4,1,1] w> {{
             h = Conv (x, w)
@@ -178,7 +178,7 @@ def test_an_answer_added_to_itself_stays() -> None:
     assert operators(run_pass(original, "fuse_layers").model) == {"Conv": 1, "Add": 1}
 
 
-def test_values_that_others_see_are_not_swallowed() -> None:
+def test_values_with_other_readers_are_not_fused() -> None:
     original = model(
         """g (float[1,4,5,5] x) => (float[1,4,5,5] y, float[1,4,5,5] h) <float[4,4,1,1] w> {
             h = Conv (x, w)
@@ -202,7 +202,7 @@ def test_products(bias: str) -> None:
 
 
 @pytest.mark.parametrize("bias", ["3,6", "2,3,6", "1"])
-def test_other_constants_are_no_bias(bias: str) -> None:
+def test_other_constants_are_not_a_bias(bias: str) -> None:
     original = model(
         f"g (float[2,3,4] x) => (float[2,3,6] y) <float[4,6] w, float[{bias}] b> {{ h = MatMul (x, w) y = Add (h, b) }}"
     )
@@ -270,7 +270,7 @@ DEPTHWISE = """g (float[1,4,7,7] x, float[1,6,4,4] r) => (float[1,6,4,4] y)
         (", c", "y = LeakyRelu <alpha: float = 0.1> (j)", "Conv_bias_relu6_then_Conv_bias_leaky_relu"),
     ],
 )
-def test_depthwise_and_pointwise_where_asked_for(bias: str, end: str, name: str) -> None:
+def test_depthwise_and_pointwise_if_enabled(bias: str, end: str, name: str) -> None:
     original = model(DEPTHWISE.format(bias=bias, end=end), zero=0, six=6)
     apart = run_pass(original, "fuse_layers")
     assert len(apart.model.graph.node) == 2
@@ -294,7 +294,7 @@ def test_numbers_of_two_activations_stay_apart() -> None:
 
 @pytest.mark.parametrize("op", OPERATORS)
 @pytest.mark.parametrize("activation", [None, *ACTIVATIONS])
-def test_names_tell_the_layer(op: str, activation: str | None) -> None:
+def test_names_identify_the_layer(op: str, activation: str | None) -> None:
     for bias in (False, True):
         for residual in (False, True):
             for last in (False, True):
@@ -305,14 +305,14 @@ def test_names_tell_the_layer(op: str, activation: str | None) -> None:
 @pytest.mark.parametrize(
     "name", ["Conv_biased", "Attention", "Conv_relu_bias", "Pool_relu", "Conv_relu_", "Conv_relu\n"]
 )
-def test_other_names_are_no_layers(name: str) -> None:
+def test_other_names_are_not_layers(name: str) -> None:
     assert FusedLayer.named(name) is None
 
 
 @pytest.mark.parametrize("square", ["Mul (d, d)", "Pow (d, two)"])
 @pytest.mark.parametrize("ending", ["n = Div (d, s)", "q = Reciprocal (s) n = Mul (q, d)"])
 @pytest.mark.parametrize("shifted", [True, False])
-def test_layer_normalisation(square: str, ending: str, shifted: bool) -> None:
+def test_layer_normalization(square: str, ending: str, shifted: bool) -> None:
     original = model(
         f"""g (float[2,3,8] x) => (float[2,3,8] y)
             <int64[1] axis, float two, float epsilon, float[8] gamma, float[8] beta> {{
@@ -332,7 +332,7 @@ def test_layer_normalisation(square: str, ending: str, shifted: bool) -> None:
     assert operators(optimized.model) == ({"LayerNormalization": 1} | ({} if shifted else {"Identity": 1}))
 
 
-def test_a_normalisation_over_another_axis_stays() -> None:
+def test_a_normalization_over_another_axis_stays() -> None:
     original = model(
         """g (float[2,8,8] x) => (float[2,8,8] y) <int64[1] axis, float epsilon, float[8] gamma> {
             m = ReduceMean (x, axis)
@@ -350,7 +350,7 @@ def test_a_normalisation_over_another_axis_stays() -> None:
 
 
 def attention(scores: str, transposed: bool = False, tail: str = "p = Softmax <axis: int = -1> (s)") -> onnx.ModelProto:
-    """Two heads of four elements, five queries, seven keys; k comes transposed, or with its heads behind its keys."""
+    """Two heads of four elements, five queries, seven keys; k is transposed, or has its heads after its keys."""
     k = (
         "k = Transpose <perm: ints = [0, 2, 3, 1]> (keys)"
         if transposed
@@ -388,7 +388,7 @@ def test_attention(scores: str, name: str, transposed: bool) -> None:
     assert optimized.reports[0].macs_before == optimized.reports[0].macs_after == 2 * 5 * 7 * (4 + 3)
 
 
-def test_attention_that_makes_zeros_of_what_is_no_number() -> None:
+def test_attention_that_replaces_nan_by_zeros() -> None:
     tail = "t = Softmax <axis: int = -1> (s) n = IsNaN (t) p = Where (n, zero, t)"
     original = attention("a = MatMul (q, k) s = Add (a, mask)", tail=tail)
     assert operators(run_pass(original, "fuse_layers").model) == {"Attention_mask_or_zero": 1}
@@ -406,6 +406,6 @@ def test_attention_that_makes_zeros_of_what_is_no_number() -> None:
         ("a = MatMul (q, k) b = Abs (a) s = Add (b, mask)", "p = Softmax <axis: int = -1> (s)"),
     ],
 )
-def test_what_is_no_attention(scores: str, tail: str) -> None:
+def test_other_graphs_are_not_attention(scores: str, tail: str) -> None:
     original = attention(scores, tail=tail)
     assert operators(run_pass(original, "fuse_layers").model) == operators(original)

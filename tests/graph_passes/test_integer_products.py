@@ -1,4 +1,4 @@
-"""Products of integers as products of floats: the same whole numbers, to the last one."""
+"""Integer products in float32 give exactly the same integers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ QUANTIZE = "q, s, a = DynamicQuantizeLinear (x)"
 
 
 def same(published: onnx.ModelProto, *given: Mapping[str, np.ndarray]) -> onnx.ModelProto:
-    """What the pass makes, which is valid, answers exactly as before, and stays under the pass once more."""
+    """Runs the pass. Checks that the result is valid, computes exactly the same outputs and does not change again."""
     before = published.SerializeToString()
     optimized = graph_passes.optimize(published, passes=["integer_products"])
     assert published.SerializeToString() == before
@@ -36,7 +36,7 @@ def integers(seed: int, dtype: type = np.uint8, **shapes: tuple[int, ...]) -> di
 
 
 def test_a_convolution_of_what_was_quantized_just_before() -> None:
-    """Neither integers nor casts are left; the weight is float32, less its zero point."""
+    """Neither integers nor casts remain. The weight is float32 minus its zero point."""
     w = integers(0, w=(5, 3, 3, 2))["w"]
     published = model(
         f"""g (float[2,3,8,7] x) => (float[N,C,H,W] y) <uint8[5,3,3,2] w, uint8 b> {{
@@ -58,7 +58,7 @@ def test_a_convolution_of_what_was_quantized_just_before() -> None:
 
 @pytest.mark.parametrize("x", [[0] * 6, [-2.5] * 6, [1e-3] * 6, [0.5, 1.5, 2.5, 127.5, 255, 0]], ids=str)
 def test_what_is_quantized_may_be_of_one_sign_or_on_a_border(x: Sequence[float]) -> None:
-    """Of zeros alone, ONNX Runtime's scale is 1; halves are rounded to the even neighbour."""
+    """ONNX Runtime's scale is 1 if all elements are zero; halves are rounded to even."""
     published = model(
         f"""g (float[1,6] x) => (int32[1,4] p, float s, uint8 a, uint8[1,6] q) <uint8[6,4] w> {{
             {QUANTIZE} p = MatMulInteger (q, w, a)
@@ -69,7 +69,7 @@ def test_what_is_quantized_may_be_of_one_sign_or_on_a_border(x: Sequence[float])
 
 
 def test_a_bias_that_is_rounded_to_whole_numbers_is_added_in_float32() -> None:
-    """As dynamic quantizers write it: floor(bias / scale) as int32, in the shape of channels."""
+    """Dynamic quantizers write floor(bias / scale) as int32, in the shape of channels."""
     published = model(
         f"""g (float[1,3,8,8] x) => (float[N,C,H,W] y)
         <uint8[5,3,3,3] w, uint8 b, float u, float[5] bias, int64[4] shape, int32[5,1,1] more> {{
@@ -92,7 +92,7 @@ def test_a_bias_that_is_rounded_to_whole_numbers_is_added_in_float32() -> None:
 @pytest.mark.parametrize(
     "added",
     ["i = Cast <to = 6> (bias)", "i = Identity (big)", "i = Identity (n)"],
-    ids=["no whole numbers", "more than float32 has", "unknown"],
+    ids=["fractions", "more than float32 has", "unknown"],
 )
 def test_what_might_not_be_exact_in_float32_is_added_as_integers(added: str) -> None:
     published = model(
@@ -114,7 +114,7 @@ def test_what_might_not_be_exact_in_float32_is_added_as_integers(added: str) -> 
 )
 @pytest.mark.parametrize("constant", [False, True], ids=["given", "constant"])
 def test_a_product_of_what_comes_as_integers(a_shape: str, b_shape: str, constant: bool) -> None:
-    """One zero point, one a row of x, one a column of w; the zero points may be constants or not."""
+    """One zero point, one per row of x, or one per column of w; constant or not."""
     given, held = ("uint8[6,5] w", "") if not constant else ("", "uint8[6,5] w,")
     head = f"uint8[4,6] x{', ' if given else ''}{given}"
     numbers = integers(1, w=(6, 5))
@@ -130,7 +130,7 @@ def test_a_product_of_what_comes_as_integers(a_shape: str, b_shape: str, constan
         **arrays,
     )
     inputs = integers(2, x=(4, 6)) | ({} if constant else numbers)
-    if a_shape != "[4]":  # ONNX Runtime refuses a zero point a row
+    if a_shape != "[4]":  # ONNX Runtime rejects a zero point per row
         same(published, inputs)
         return
     optimized = graph_passes.optimize(published, passes=["integer_products"]).model
@@ -149,7 +149,7 @@ def test_a_convolution_without_zero_points_in_groups() -> None:
 
 
 def test_zero_points_a_channel_of_a_weight() -> None:
-    """ONNX knows them, ONNX Runtime does not."""
+    """ONNX defines them, ONNX Runtime does not support them."""
     zeros = np.array([0, 100, 255])
     w = integers(0, w=(3, 2, 1, 1))["w"]
     published = model(
@@ -166,7 +166,7 @@ def test_zero_points_a_channel_of_a_weight() -> None:
 
 
 def test_signed_weights() -> None:
-    """Of 6 bits: two products of 8 bits exceed the 16 that ONNX Runtime adds them in on CPUs without VNNI."""
+    """Weights have 6 bits: without VNNI, ONNX Runtime adds two products in 16 bits, which 8-bit weights exceed."""
     published = model(
         f"g (float[3,64] x) => (int32[3,9] y) <int8[64,9] w, int8 b> {{ {QUANTIZE} y = MatMulInteger (q, w, a, b) }}",
         w=np.random.default_rng(0).integers(-32, 32, (64, 9)),
@@ -207,17 +207,17 @@ def test_quantization_that_no_product_reads_stays() -> None:
     assert operators(same(published, x))["DynamicQuantizeLinear"] == 1
 
 
-def test_zero_points_of_unknown_shape_are_refused() -> None:
+def test_zero_points_of_unknown_shape_are_not_supported() -> None:
     published = model(
         "g (uint8[4,6] x, uint8[N] a) => (int32[4,5] y) <uint8[6,5] w> { y = MatMulInteger (x, w, a) }",
         w=integers(0, w=(6, 5))["w"],
     )
     optimized = graph_passes.optimize(published, passes=["integer_products"])
     assert operators(optimized.model) == {"MatMulInteger": 1}
-    assert "left as it is: the shape of its zero point a is unknown" in remarks(optimized)
+    assert "not replaced: the shape of its zero point a is unknown" in remarks(optimized)
 
 
-def test_an_old_opset_is_refused() -> None:
+def test_an_old_opset_is_not_supported() -> None:
     published = model(
         "g (uint8[4,6] x) => (int32[4,5] y) <uint8[6,5] w> { y = MatMulInteger (x, w) }",
         opset=10,
@@ -225,4 +225,4 @@ def test_an_old_opset_is_refused() -> None:
     )
     optimized = graph_passes.optimize(published, passes=["integer_products"])
     assert operators(optimized.model) == {"MatMulInteger": 1}
-    assert "opset: 10 is too old, 11 is needed" in remarks(optimized)
+    assert "opset: 10 is not supported, at least 11 is required" in remarks(optimized)

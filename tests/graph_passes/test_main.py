@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterable
@@ -28,7 +29,7 @@ NAMES = [a_pass.name for a_pass in DEFAULT_PASSES]
 
 
 def network() -> onnx.ModelProto:
-    """Convolution, batch normalisation and an activation; then pixels that a strided convolution skips."""
+    """Convolution, batch normalization and an activation, then a strided convolution that skips pixels."""
     model = onnx.parser.parse_model(
         '<ir_version: 8, opset_import: ["" : 13]> g (float[N, 3, 9, 9] x) => (float[N, 4, 5, 5] y) '
         "{ c = Conv<pads = [1, 1, 1, 1]>(x, w1)  b = BatchNormalization(c, s, s, s, v)  r = Relu(b)  i = Identity(r) "
@@ -43,7 +44,7 @@ def network() -> onnx.ModelProto:
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, in which in.onnx is a model."""
+    """Changes to a folder that contains the model in.onnx."""
     monkeypatch.chdir(tmp_path)
     onnx.save(network(), "in.onnx")
     return tmp_path
@@ -60,7 +61,7 @@ def run(*argv: str) -> subprocess.CompletedProcess[str]:
 
 
 def succeed(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
-    """What the command prints where it succeeds."""
+    """Runs the command, which must succeed, and returns its output."""
     assert command.main(["in.onnx", "out.onnx", *argv]) == 0
     output = capsys.readouterr()
     assert output.err == ""
@@ -68,7 +69,7 @@ def succeed(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
 
 
 def complaint(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
-    """The line that a mistake is answered with; nothing is written then."""
+    """Runs the command, which must fail without writing files, and returns its error message."""
     before = sorted(Path().rglob("*"))
     with pytest.raises(SystemExit) as stop:
         command.main(argv)
@@ -169,11 +170,11 @@ def test_shapes_and_parameters_reach_their_passes(capsys: pytest.CaptureFixture[
 
 @dataclass(frozen=True)
 class Wrong(Pass):
-    """Scales the weights of convolutions, a little too much."""
+    """Multiplies the weights of convolutions by a wrong factor."""
 
     name: ClassVar[str] = "wrong"
     percent: int = field(default=1, metadata={"help": "how much too large weights become"})
-    quietly: bool = field(default=True, metadata={"help": "say nothing of it"})
+    quietly: bool = field(default=True, metadata={"help": "report nothing"})
 
     def apply(self, model: ir.Model) -> Iterable[Remark]:
         for value in model.graph.initializers.values():
@@ -186,7 +187,7 @@ class Wrong(Pass):
 
 @pytest.fixture
 def wrong(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One more pass, as a developer adds it: a file and a line in the tuple."""
+    """Adds a pass as a developer would: one file and one entry of the tuple."""
     passes = (*DEFAULT_PASSES, Wrong())
     for module in (graph_passes, command):
         monkeypatch.setattr(module, "DEFAULT_PASSES", passes)
@@ -227,8 +228,8 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "one file": (["in.onnx"], "OUT.onnx"),
     "missing": (["missing.onnx", "out.onnx"], "cannot read missing.onnx: No such file or directory"),
     "folder": ([".", "out.onnx"], "cannot read .: Is a directory"),
-    "text": (["notes.txt", "out.onnx"], "notes.txt is no ONNX model, or is cut off"),
-    "cut off": (["half.onnx", "out.onnx"], "half.onnx is no ONNX model, or is cut off"),
+    "text": (["notes.txt", "out.onnx"], "notes.txt is not an ONNX model, or is truncated"),
+    "cut off": (["half.onnx", "out.onnx"], "half.onnx is not an ONNX model, or is truncated"),
     "no output folder": (["in.onnx", "away/out.onnx"], "cannot write away/out.onnx: there is no folder away"),
     "output is a folder": (["in.onnx", "."], "cannot write .: it is a folder"),
     "no json folder": (["in.onnx", "out.onnx", "--json", "away/a.json"], "there is no folder away"),
@@ -236,19 +237,19 @@ MISTAKES: dict[str, tuple[list[str], str]] = {
     "empty pass": (["in.onnx", "out.onnx", "--passes", ""], "no pass ''; choose from: freeze_shapes, "),
     "skips unknown": (["in.onnx", "out.onnx", "--skip", "a,b"], "no pass 'a'; choose from: freeze_shapes, "),
     "both": (["in.onnx", "out.onnx", "--skip", "fuse_layers", "--passes", "fuse_layers"], "not allowed with"),
-    "parameter": (["in.onnx", "out.onnx", "--freeze-shapes-batch", "0"], "'0' is no whole number of 1 or more"),
-    "large parameter": (["in.onnx", "out.onnx", "--freeze-shapes-batch", "9" * 30], "is no whole number"),
+    "parameter": (["in.onnx", "out.onnx", "--freeze-shapes-batch", "0"], "'0' is not an integer of 1 or more"),
+    "large parameter": (["in.onnx", "out.onnx", "--freeze-shapes-batch", "9" * 30], "is not an integer"),
     "option": (["in.onnx", "out.onnx", "--frobnicate"], "--frobnicate"),
     "abbreviation": (["in.onnx", "out.onnx", "--verb"], "--verb"),
 }
 SHAPES: dict[str, tuple[str, str]] = {
-    "no sizes": ("x", "'x' is no NAME:SIZE,... such as x:1,3,224,224"),
-    "no name": (":1,3", "':1,3' is no NAME:SIZE"),
-    "empty": ("x:", "'x:' is no NAME:SIZE"),
-    "letters": ("x:1,a", "'x:1,a' is no NAME:SIZE"),
-    "negative": ("x:-1,3,9,9", "'x:-1,3,9,9' is no NAME:SIZE"),
-    "digits of another script": ("x:١,٣", "is no NAME:SIZE"),
-    "huge": ("x:1,3,9," + "9" * 30, "is no NAME:SIZE"),
+    "no sizes": ("x", "'x' is not NAME:SIZE,... such as x:1,3,224,224"),
+    "no name": (":1,3", "':1,3' is not NAME:SIZE"),
+    "empty": ("x:", "'x:' is not NAME:SIZE"),
+    "letters": ("x:1,a", "'x:1,a' is not NAME:SIZE"),
+    "negative": ("x:-1,3,9,9", "'x:-1,3,9,9' is not NAME:SIZE"),
+    "digits of another script": ("x:١,٣", "is not NAME:SIZE"),
+    "huge": ("x:1,3,9," + "9" * 30, "is not NAME:SIZE"),
     "nothing": ("x:0,3,9,9", "shape 0x3x9x9 given for x has a size below 1"),
     "no such input": ("z:1,3,9,9", "a shape is given for 'z'; the model's inputs are x Nx3x9x9"),
     "rank": ("x:1,3", "shape 1x3 given for x has 2 dimensions; the model has x Nx3x9x9"),
@@ -266,14 +267,16 @@ def test_a_mistake_is_answered_in_one_line(
 
 
 @pytest.mark.parametrize(("shape", "part"), SHAPES.values(), ids=SHAPES)
-def test_a_shape_that_does_not_fit_is_refused(shape: str, part: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_shape_that_does_not_fit_is_rejected(shape: str, part: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert part in complaint(capsys, "in.onnx", "out.onnx", "--input-shape", shape)
 
 
 def test_shapes_that_contradict_each_other_or_reach_no_pass(capsys: pytest.CaptureFixture[str]) -> None:
     given = ("in.onnx", "out.onnx", "--input-shape", "x:1,3,9,9")
     assert complaint(capsys, *given, "--input-shape", "x:2,3,9,9") == "--input-shape gives x twice"
-    assert "freeze_shapes, is not among the passes" in complaint(capsys, *given, "--skip", "freeze_shapes")
+    assert "input shapes need the pass freeze_shapes, which is not among the passes" in complaint(
+        capsys, *given, "--skip", "freeze_shapes"
+    )
 
 
 def test_a_name_may_have_colons(capsys: pytest.CaptureFixture[str]) -> None:
@@ -292,17 +295,17 @@ def test_a_check_needs_every_size(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_model_that_cannot_be_run_cannot_be_checked(capsys: pytest.CaptureFixture[str], folder: Path) -> None:
-    """It is optimized, if that is all that is asked for."""
+    """Without ``--check`` it is optimized."""
     text = '<ir_version: 8, opset_import: ["" : 18]> g (float[2] x) => (float[2] y) { y = Frobnicate(x) }'
     onnx.save(onnx.parser.parse_model(text), "in.onnx")
     assert command.main(["in.onnx", "out.onnx", "--check"]) == 1
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("python -m graph_passes: ONNX Runtime refuses the optimized model: ")
+    assert line.startswith("python -m graph_passes: ONNX Runtime rejects the optimized model: ")
     assert not (folder / "out.onnx").exists()
     assert "Left: 1 Frobnicate" in succeed(capsys)
 
 
-def test_a_file_that_cannot_be_written_is_a_failure_of_its_own(
+def test_a_file_that_cannot_be_written_is_a_failure(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: Any) -> None:
@@ -313,6 +316,12 @@ def test_a_file_that_cannot_be_written_is_a_failure_of_its_own(
     assert capsys.readouterr().err.splitlines() == [
         "python -m graph_passes: [Errno 28] No space left on device: 'out.onnx'"
     ]
+
+
+def test_the_version_needs_no_files() -> None:
+    done = run("--version")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.fullmatch(r"loopwright \S.*\n", done.stdout)
 
 
 def test_a_mistake_shows_no_traceback() -> None:

@@ -1,4 +1,4 @@
-"""Whatever comes from outside is read, or refused in one line; whatever goes out is whole, or not there."""
+"""Invalid models are rejected in one line, and a failed write leaves existing files unchanged."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def plain() -> onnx.ModelProto:
 
 
 def branches(inner: str, other: str = "e = Relu(x)") -> onnx.ModelProto:
-    """A model whose first branch is ``inner``, which makes ``t``."""
+    """A model whose first branch is ``inner``, which computes ``t``."""
     return parsed(
         "(bool c, float[2] x) => (float[2] y) "
         f"{{ y = If(c) <then_branch = one () => (float[2] t) {{ {inner} }}, "
@@ -51,15 +51,15 @@ def with_external(folder: Path) -> Path:
     return path
 
 
-def refusal(model: Path | onnx.ModelProto) -> str:
-    """What an unreadable model is answered with: one line."""
+def error_of(model: Path | onnx.ModelProto) -> str:
+    """Returns the error message of an unreadable model, which must be one line."""
     with pytest.raises((ValueError, OSError)) as caught:
         read(model)
     (line,) = str(caught.value).splitlines()
     return line
 
 
-# What is no model
+# Files that are not models
 
 NO_MODELS = {
     "text": b"This is a letter, and no model.\n" * 20,
@@ -72,41 +72,41 @@ NO_MODELS = {
 
 
 @pytest.mark.parametrize("content", NO_MODELS.values(), ids=NO_MODELS)
-def test_a_file_that_is_no_model_is_refused(content: bytes, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_model_is_rejected(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "in.onnx"
     path.write_bytes(content)
-    assert f"{path} is no ONNX model" in refusal(path)
+    assert f"{path} is not an ONNX model" in error_of(path)
 
 
-def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
-    assert refusal(tmp_path) == f"cannot read {tmp_path}: Is a directory"
+def test_a_file_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
+    assert error_of(tmp_path) == f"cannot read {tmp_path}: Is a directory"
     missing = tmp_path / "missing.onnx"
     with pytest.raises(FileNotFoundError):
         read(missing)
-    assert refusal(missing) == f"cannot read {missing}: No such file or directory"
+    assert error_of(missing) == f"cannot read {missing}: No such file or directory"
 
 
-def check_is_read_or_refused(path: Path) -> None:
-    refusal = None
+def check_is_read_or_rejected(path: Path) -> None:
+    message = None
     try:
         read(path)
     except (ValueError, OSError) as error:
-        refusal = str(error)
-    assert refusal is None or len(refusal.splitlines()) == 1
+        message = str(error)
+    assert message is None or len(message.splitlines()) == 1
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=200))
-def test_random_bytes_are_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
+def test_random_bytes_are_rejected_in_one_line(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "in.onnx"
     path.write_bytes(content)
-    check_is_read_or_refused(path)
+    check_is_read_or_rejected(path)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
-def test_damaged_models_are_read_or_refused_in_one_line(tmp_path: Path, data: st.DataObject) -> None:
-    """Cut off somewhere, or with some bytes changed: a message in which one thing is not what it should be."""
+def test_damaged_models_are_read_or_rejected_in_one_line(tmp_path: Path, data: st.DataObject) -> None:
+    """The message is truncated or has some bytes changed."""
     content = bytearray(branches("k = Constant<value = float[2] {1, 2}>()  t = Add(x, k)").SerializeToString())
     if data.draw(st.booleans()):
         content = content[: data.draw(st.integers(0, len(content)))]
@@ -115,17 +115,17 @@ def test_damaged_models_are_read_or_refused_in_one_line(tmp_path: Path, data: st
             content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     path = tmp_path / "in.onnx"
     path.write_bytes(content)
-    check_is_read_or_refused(path)
+    check_is_read_or_rejected(path)
 
 
-# What is no valid model
+# Invalid models
 
 
 @pytest.mark.parametrize("version", [0, -1, 9999])
-def test_an_opset_that_does_not_exist_is_refused(version: int) -> None:
+def test_an_opset_that_does_not_exist_is_rejected(version: int) -> None:
     model = plain()
     model.opset_import[0].version = version
-    assert f"has opset {version}; the installed onnx knows 1 to" in refusal(model)
+    assert f"has opset {version}; the installed onnx supports 1 to" in error_of(model)
 
 
 def _weight_of_another_size() -> onnx.ModelProto:
@@ -155,10 +155,10 @@ def _named_in_lines() -> onnx.ModelProto:
 INVALID = {
     "cycle": (parsed("(float[2] x) => (float[2] y) { a = Add(x, y)  y = Relu(a) }"), "has a cycle"),
     "inner cycle": (branches("a = Add(x, t)  t = Relu(a)"), "has a cycle"),
-    "reads nothing": (parsed("(float[2] x) => (float[2] y) { y = Add(x, z) }"), "Add y reads z, which nothing makes"),
-    "inner reads nothing": (branches("t = Add(x, z)"), "Add t reads z, which nothing makes"),
+    "reads nothing": (parsed("(float[2] x) => (float[2] y) { y = Add(x, z) }"), "Add y reads z, which has no producer"),
+    "inner reads nothing": (branches("t = Add(x, z)"), "Add t reads z, which has no producer"),
     "makes nothing": (parsed("(float[2] x) => (float[2] y) { a = Relu(x) }"), "'y' is not an output of any node"),
-    "lines": (_named_in_lines(), "reads z z, which nothing makes"),
+    "lines": (_named_in_lines(), "reads z z, which has no producer"),
     "made twice": (parsed("(float[2] x) => (float[2] y) { y = Relu(x)  y = Neg(x) }"), "'y' is redeclared"),
     "output twice": (parsed("(float[2] x) => (float[2] y, float[2] y) { y = Relu(x) }"), "outputs are named y"),
     "arity": (parsed("(float[2] x) => (float[2] y) { y = Conv(x) }"), "input size 1 not in range"),
@@ -167,7 +167,7 @@ INVALID = {
         parsed("(float[2] x) => (float[2] y) { y = Relu<alpha = 1.0>(x) }"),
         "Unrecognized attribute",
     ),
-    "weight size": (_weight_of_another_size(), "w has 512 bytes; its shape and type need 544"),
+    "weight size": (_weight_of_another_size(), "w has 512 bytes; its shape and type require 544"),
     "weight type": (_weight_of_no_type(), "77 is not a valid DataType"),
     "no opset": (_without_opset(), "No opset import for domain ''"),
     "no domain": (
@@ -178,17 +178,17 @@ INVALID = {
 
 
 @pytest.mark.parametrize(("model", "part"), INVALID.values(), ids=INVALID)
-def test_a_model_that_is_not_valid_is_refused(model: onnx.ModelProto, part: str, tmp_path: Path) -> None:
+def test_a_model_that_is_not_valid_is_rejected(model: onnx.ModelProto, part: str, tmp_path: Path) -> None:
     path = tmp_path / "in.onnx"
     path.write_bytes(model.SerializeToString())
     for source, name in ((model, "the model"), (path, str(path))):
-        line = refusal(source)
+        line = error_of(source)
         assert line.startswith(f"{name} is not valid: ")
         assert part in line
 
 
-def test_an_unknown_operator_is_no_excuse_for_the_rest() -> None:
-    assert "input size 1" in refusal(parsed("(float[2] x) => (float[2] y) { a = Frobnicate(x)  y = Conv(a) }"))
+def test_known_operators_are_checked_next_to_unknown_ones() -> None:
+    assert "input size 1" in error_of(parsed("(float[2] x) => (float[2] y) { a = Frobnicate(x)  y = Conv(a) }"))
 
 
 def test_nodes_in_any_order_are_sorted() -> None:
@@ -200,7 +200,7 @@ def test_nodes_in_any_order_are_sorted() -> None:
     assert answer.tolist() == [1, 0]
 
 
-# Operators that nobody knows
+# Unknown operators
 
 UNKNOWN = {
     "custom domain": parsed(
@@ -234,7 +234,7 @@ def unknown(model: onnx.ModelProto) -> list[tuple[str, str, int]]:
 # External data
 
 
-def test_external_data_is_read_from_beside_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_external_data_is_read_from_the_folder_of_the_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = with_external(tmp_path)
     optimized = graph_passes.optimize(path)
     optimized.save(tmp_path / "out.onnx")
@@ -285,31 +285,34 @@ def _removed(_: dict[str, str], folder: Path) -> None:
 
 
 WRONG_DATA: dict[str, tuple[Change, str]] = {
-    "above": (_elsewhere("../outside.bin"), "outside of the model's folder: refused"),
-    "above and back": (_elsewhere("missing/../../outside.bin"), "outside of the model's folder: refused"),
-    "absolute": (_absolute, "outside of the model's folder: refused"),
-    "link": (_through_a_link, "outside of the model's folder: refused"),
-    "linked folder": (_through_a_linked_folder, "outside of the model's folder: refused"),
+    "above": (_elsewhere("../outside.bin"), "outside of the model's folder"),
+    "above and back": (_elsewhere("missing/../../outside.bin"), "outside of the model's folder"),
+    "absolute": (_absolute, "outside of the model's folder"),
+    "link": (_through_a_link, "outside of the model's folder"),
+    "linked folder": (_through_a_linked_folder, "outside of the model's folder"),
     "hard link": (_hard_link, "several hard links"),
     "circle": (_in_a_circle, "is missing: 'circle.bin'"),
-    "nowhere": (_elsewhere(""), "refused"),
+    "nowhere": (_elsewhere(""), "is at '', outside of the model's folder"),
     "lines": (_elsewhere("a\nb"), "is missing: 'a\\nb'"),
     "null": (_elsewhere("a\0b"), "null"),
     "long": (_elsewhere("a" * 5000), "too long"),
     "missing": (_removed, "is missing: 'weights.bin'"),
     "a folder": (_elsewhere("."), "is missing: '.'"),
-    "cut off": (_cut_off, "cut off: weights.bin ends before byte 512"),
-    "negative offset": (lambda fields, _: fields.update(offset="-8"), "512 bytes from -8 on"),
+    "cut off": (_cut_off, "is truncated: weights.bin ends before byte 512"),
+    "negative offset": (lambda fields, _: fields.update(offset="-8"), "512 bytes at offset -8"),
     "negative length": (lambda fields, _: fields.update(length="-512"), "-512 bytes"),
-    "far offset": (lambda fields, _: fields.update(offset=str(2**62)), "cut off"),
-    "another length": (lambda fields, _: fields.update(length="8"), "8 bytes from 0 on; its shape and type need 512"),
-    "no number": (lambda fields, _: fields.update(offset="two"), "no whole number"),
+    "far offset": (lambda fields, _: fields.update(offset=str(2**62)), "truncated"),
+    "another length": (
+        lambda fields, _: fields.update(length="8"),
+        "8 bytes at offset 0; its shape and type require 512",
+    ),
+    "no number": (lambda fields, _: fields.update(offset="two"), "is not an integer"),
 }
 
 
 @pytest.mark.parametrize("where", ["initializer", "inner initializer", "constant", "inner constant", "function"])
 @pytest.mark.parametrize(("change", "part"), WRONG_DATA.values(), ids=WRONG_DATA)
-def test_external_data_that_is_not_there_or_elsewhere_is_refused(
+def test_external_data_that_is_missing_or_elsewhere_is_rejected(
     change: Change, part: str, where: str, tmp_path: Path
 ) -> None:
     (tmp_path / "outside.bin").write_bytes(bytes(512))
@@ -323,7 +326,7 @@ def test_external_data_that_is_not_there_or_elsewhere_is_refused(
     graph_passes.optimize(path).save(folder / "fine.onnx")
     change(fields, folder)
     path.write_bytes(holding(external("w", (16, 8), fields), where).SerializeToString())
-    assert part in refusal(path)
+    assert part in error_of(path)
 
 
 def external(name: str, shape: tuple[int, ...], fields: dict[str, str]) -> TensorProto:
@@ -334,7 +337,7 @@ def external(name: str, shape: tuple[int, ...], fields: dict[str, str]) -> Tenso
 
 
 def holding(tensor: TensorProto, where: str) -> onnx.ModelProto:
-    """A model that has the tensor in some place."""
+    """Returns a model with the tensor in the place ``where``."""
     add = "t = Add(x, w)"
     outer = parsed("(bool c, float[16, 8] x) => (float[16, 8] y) { y = Add(x, w) }")
     inner = branches(add)
@@ -368,7 +371,7 @@ def holding(tensor: TensorProto, where: str) -> onnx.ModelProto:
 @pytest.mark.parametrize("passes", [None, []], ids=["default", "none"])
 @pytest.mark.parametrize("where", ["initializer", "inner initializer", "constant", "inner constant", "function"])
 def test_external_data_goes_along_wherever_it_is(where: str, passes: list[str] | None, tmp_path: Path) -> None:
-    """The model is written into another folder, where none of it may be missing."""
+    """The model is written to another folder and must be complete there."""
     (tmp_path / "in").mkdir()
     (tmp_path / "out").mkdir()
     weights = np.arange(128, dtype=np.float32)
@@ -393,7 +396,7 @@ def test_a_link_within_the_folder_is_followed(tmp_path: Path) -> None:
 
 
 def sparse_model(folder: Path, gibibytes: float) -> Path:
-    """x W1 .. Wn + b, whose weights of zeros take no room on disk, and make a message that no protobuf can hold."""
+    """x W1 .. Wn + b. The weights are zeros that take no space on disk but exceed a protobuf message."""
     width = 4096
     count = int(gibibytes * 2**30 / (4 * width**2))
     body = "  ".join(f"h{i + 1} = MatMul(h{i}, w{i})" for i in range(count))
@@ -428,7 +431,7 @@ def test_a_model_above_the_size_of_a_message_passes_through(tmp_path: Path, monk
     assert (tmp_path / "out.onnx").stat().st_size < 2**20
 
 
-def test_weights_that_one_message_cannot_hold_are_written_beside_it(
+def test_weights_that_exceed_one_message_are_written_to_a_second_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(model_io, "LARGEST_MESSAGE_BYTES", 400)
@@ -437,7 +440,7 @@ def test_weights_that_one_message_cannot_hold_are_written_beside_it(
     oracle.assert_same(plain(), onnx.load(tmp_path / "out.onnx"), oracle.random_inputs(plain(), 0))
 
 
-# What stays as it was
+# What does not change
 
 
 def test_what_is_read_stays_as_it_is(tmp_path: Path) -> None:
@@ -455,7 +458,7 @@ def test_what_is_read_stays_as_it_is(tmp_path: Path) -> None:
 def test_a_write_that_fails_leaves_what_was_there(
     with_data: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also of two files, and whether the weights or the message cannot be written."""
+    """Also with two files, if either the weights or the message cannot be written."""
 
     def fails(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
@@ -474,7 +477,7 @@ def test_a_write_that_fails_leaves_what_was_there(
 
 
 def test_a_model_may_be_written_over_itself(tmp_path: Path) -> None:
-    """Then its weights are where its file was: reading them once more from there would give other numbers."""
+    """The weights in memory refer to the overwritten file, where other numbers are now."""
     write(read(with_external(tmp_path)), tmp_path / "m.onnx")
     optimized = graph_passes.optimize(tmp_path / "m.onnx")
     optimized.save(tmp_path / "m.onnx")

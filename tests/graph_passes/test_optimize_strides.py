@@ -1,4 +1,4 @@
-"""Strides that move up: structure, multiply-adds, answers, and where nothing is to be gained."""
+"""Strides that move towards the inputs: structure, multiply-adds, outputs, and models without any gain."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.graph_passes.models import model, operators, run_pass
 
 
 def strides(proto: onnx.ModelProto, op_type: str = "Conv") -> list[Sequence[int]]:
-    """Of the nodes of an operator, in order."""
+    """Returns the strides of all nodes of an operator, in order."""
     return [
         next((list(a.ints) for a in node.attribute if a.name == "strides"), [1, 1])
         for node in proto.graph.node
@@ -30,7 +30,7 @@ PAD = "pads: ints = [1, 1, 1, 1]"
 
 
 def bottleneck(size: int = 9, first: str = "[2, 2]", second: str = "[2, 2]") -> onnx.ModelProto:
-    """The last block of a stage of ResNet v1, and the two convolutions that begin the next."""
+    """The last block of a stage of ResNet v1, and the first two convolutions of the next stage."""
     return model(
         f"""g (float[1,4,{size},{size}] x) => (float[N,4,H,W] y, float[N,4,I,J] z) <{WEIGHTS}, float[4] d> {{
             s = Relu (x)
@@ -210,7 +210,7 @@ def test_concatenation_of_rows_does_not() -> None:
     assert strides(run_pass(original, "optimize_strides").model) == [[1, 1], [1, 1], [2, 2]]
 
 
-def test_what_is_no_image_of_floats_is_aligned_by_slices() -> None:
+def test_other_types_are_aligned_by_slices() -> None:
     original = model(
         f"""g (float[1,4,9,9] x) => (float[1,4,5,5] y) <{WEIGHTS}, int64 axis> {{
             h = Conv <{PAD}> (x, k)
@@ -262,7 +262,7 @@ def test_what_is_read_in_a_branch_is_read_in_full() -> None:
 
 @pytest.mark.parametrize(("name", "before", "after"), [("resnet50", 3858, 3482), ("resnet50-v1.5", 4089, 4089)])
 def test_resnet50(name: str, before: int, after: int) -> None:
-    """9.7 % of v1's multiply-adds go; of v1.5, which has no stride at a 1x1 that stands first, none."""
+    """v1 loses 9.7 % of its multiply-adds. v1.5 loses none, since its first 1x1 convolutions have stride 1."""
     passes = ["freeze_shapes", "fold_constants", "fold_batch_norm", "optimize_strides"]
     report = optimize(models.load(name), passes=passes).reports[-1]
     assert report.macs_before is not None

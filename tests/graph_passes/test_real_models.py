@@ -1,4 +1,4 @@
-"""Real networks through the default passes: what is left of them, and that they answer as published."""
+"""Real networks through the default passes: the remaining nodes, and the same outputs as the published model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import graph_passes
 from benchmarks import models
 from tests.graph_passes import oracle
 
-# Those that together have every kind of layer, and take a second each.
+# Together these have every kind of layer. Each takes about one second.
 NAMES = ("resnet50", "densenet121", "inception-v2", "shufflenet", "squeezenet", "direction-classifier", "mnist-cnn")
 
 
@@ -32,7 +32,7 @@ def test_a_real_network(name: str) -> None:
 
 
 def norms_behind_convolutions(model: onnx.ModelProto) -> list[str]:
-    """Names of BatchNormalization nodes that read a convolution's answer, in the graph or in a layer's function."""
+    """Returns the BatchNormalization nodes that follow a convolution, in the graph or in a layer function."""
     found = []
     for nodes in (model.graph.node, *(function.node for function in model.functions)):
         convolved = {name for node in nodes if "Conv" in node.op_type for name in node.output}

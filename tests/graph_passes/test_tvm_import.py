@@ -1,8 +1,8 @@
-"""TVM's importer reads what the graph passes make, also of models that it refuses as they were published.
+"""TVM's importer reads the optimized models, including models whose published form it rejects.
 
-Of those here it refuses the direction classifier (a Reshape to a shape that is computed) and MiniLM with int8 weights
-(a Reshape of a value without a shape). The other large models take gigabytes and add no operator. The one model that it
-refuses optimized too is crnn-int8: TVM 0.27 knows neither ConvInteger nor ONNX Runtime's own DynamicQuantizeLSTM.
+It rejects the published direction classifier (a Reshape to a computed shape) and MiniLM with int8 weights (a Reshape of
+a value without a shape). The other large models take gigabytes and add no operator. crnn-int8 is rejected even when
+optimized: TVM 0.27 supports neither ConvInteger nor ONNX Runtime's DynamicQuantizeLSTM.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ IMPORTED = [*(name for name, model in MODELS.items() if model.small), "minilm-in
 
 @pytest.fixture(scope="module")
 def importer() -> Any:
-    """The module of TVM's importer."""
+    """Returns the module of TVM's importer."""
     try:
         tvm_pair.load()
     except ImportError as error:
@@ -51,7 +51,7 @@ def test_optimized_model_is_imported(importer: Any, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["mnist-cnn", "direction-classifier"])
 def test_it_answers_as_the_original(importer: Any, name: str) -> None:
-    """The two that TVM compiles in seconds; the larger of them takes twice as long if LLVM optimizes."""
+    """Runs the two models that TVM compiles in seconds, without LLVM's optimizations, which take as long again."""
     tvm: Any = importlib.import_module("tvm")  # whose types do not fit its own signatures
 
     model = optimized(name).model

@@ -1,4 +1,4 @@
-"""LSTMs written out, step by step: ONNX Runtime answers alike for both, quantized or not; and what is left alone."""
+"""Unrolled LSTMs give the same outputs in ONNX Runtime, quantized or not; unsupported LSTMs do not change."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def lstm(
     steps: int | str = STEPS,
     **attributes: Any,
 ) -> onnx.ModelProto:
-    """One LSTM, quantized where its weights have scales; ``given`` are inputs of the model beside x."""
+    """One LSTM, quantized if its weights have scales; ``given`` are further inputs of the model."""
     directions = weights["w"].shape[0]
     quantized = "w_scale" in weights
     state = (directions, BATCH, HIDDEN)
@@ -61,7 +61,7 @@ def random_weights(directions: int, seed: int = 0) -> dict[str, np.ndarray]:
 
 
 def quantized_weights(directions: int, dtype: Any, columns: bool, seed: int = 0) -> dict[str, np.ndarray]:
-    """Of 6 bits: two products of 8 bits each exceed the 16 that ONNX Runtime adds them in on CPUs without VNNI."""
+    """Weights of 6 bits: without VNNI, ONNX Runtime adds two products in 16 bits, which 8-bit weights exceed."""
     rng = np.random.default_rng(seed)
     middle = 128 if dtype == np.uint8 else 0
     shape = (directions, 4 * HIDDEN) if columns else (directions,)
@@ -87,11 +87,11 @@ def test_an_lstm(direction: str, given: Sequence[str]) -> None:
     assert found["MatMul"] == directions + STEPS * directions - (0 if "h" in given else directions)
 
 
-@pytest.mark.parametrize("columns", [False, True], ids=["one scale", "a scale a column"])
+@pytest.mark.parametrize("columns", [False, True], ids=["one scale", "one scale per column"])
 @pytest.mark.parametrize("dtype", [np.int8, np.uint8])
 @pytest.mark.parametrize("direction", DIRECTIONS)
 def test_a_quantized_lstm(direction: str, dtype: Any, columns: bool) -> None:
-    """To the last bit: what moves across the border of two quantized steps would show."""
+    """Exactly: a value that rounds to another quantized step would be visible."""
     directions = DIRECTIONS[direction]
     published = lstm(quantized_weights(directions, dtype, columns), ("h", "c"), direction=direction)
     optimized = graph_passes.optimize(published, passes=["unroll_lstm"])
@@ -104,7 +104,7 @@ def test_a_quantized_lstm(direction: str, dtype: Any, columns: bool) -> None:
             np.testing.assert_allclose(found, want, rtol=0, atol=1e-6)
 
 
-def test_what_nobody_reads_is_not_written() -> None:
+def test_unused_outputs_are_not_computed() -> None:
     optimized = run_pass(lstm(random_weights(1), outputs=1), "unroll_lstm")
     assert [output.name for output in optimized.model.graph.output] == ["y"]
     model = lstm(random_weights(2), direction="bidirectional")
@@ -127,7 +127,7 @@ def test_states_that_are_known_to_be_zeros_cost_no_product() -> None:
 
 
 def test_one_behind_another() -> None:
-    """The second one's steps are known when the first is written."""
+    """The number of steps of the second LSTM is known once the first is unrolled."""
     first, second = lstm(random_weights(1), outputs=1), lstm(random_weights(1, seed=1), outputs=1)
     graph = first.graph
     names = {"x": "between", **{name: f"{name}_2" for name in ("w", "r", "b", "y")}}
@@ -148,7 +148,7 @@ def test_one_behind_another() -> None:
     assert operators(optimized.model)["MatMul"] == 2 * STEPS
 
 
-REFUSED: Mapping[str, tuple[dict[str, Any], Sequence[str], str]] = {
+UNSUPPORTED: Mapping[str, tuple[dict[str, Any], Sequence[str], str]] = {
     "activations": ({"activations": ["Relu", "Tanh", "Tanh"]}, (), "its activations are Relu, Tanh, Tanh"),
     "clip": ({"clip": 1.0}, (), "it clips its gates or couples them"),
     "coupled gates": ({"input_forget": 1}, (), "it clips its gates or couples them"),
@@ -156,12 +156,12 @@ REFUSED: Mapping[str, tuple[dict[str, Any], Sequence[str], str]] = {
 }
 
 
-@pytest.mark.parametrize(("attributes", "given", "reason"), REFUSED.values(), ids=REFUSED)
+@pytest.mark.parametrize(("attributes", "given", "reason"), UNSUPPORTED.values(), ids=UNSUPPORTED)
 def test_what_is_left(attributes: dict[str, Any], given: Sequence[str], reason: str) -> None:
     model = lstm(random_weights(1), given, **attributes)
     optimized = graph_passes.optimize(model, passes=["unroll_lstm"])
     assert operators(optimized.model) == {"LSTM": 1}
-    assert remarks(optimized).endswith(f"left as it is: {reason}")
+    assert remarks(optimized).endswith(f"not unrolled: {reason}")
 
 
 def test_peepholes_are_left() -> None:
@@ -196,4 +196,6 @@ def test_too_many_steps_are_left() -> None:
 def test_an_old_opset_is_left() -> None:
     model = lstm(random_weights(1))
     model.opset_import[0].version = 10
-    assert "opset: 10 is too old, 11 is needed" in remarks(graph_passes.optimize(model, passes=["unroll_lstm"]))
+    assert "opset: 10 is not supported, at least 11 is required" in remarks(
+        graph_passes.optimize(model, passes=["unroll_lstm"])
+    )

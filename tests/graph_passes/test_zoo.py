@@ -1,4 +1,4 @@
-"""The random networks themselves, the oracle's tolerance, and every graph pass on those networks."""
+"""Tests of the random networks, of the oracle's tolerance, and of every graph pass on these networks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.graph_passes.zoo import networks
 
 
 def cases(ordinary: int) -> settings:
-    """The profile ``thorough`` where it was asked for, otherwise the same few cases in every run."""
+    """Returns the profile ``thorough`` if it is loaded, otherwise settings with the same few cases in every run."""
     thorough = settings.get_profile("thorough")
     if settings.default is thorough:
         return thorough
@@ -28,7 +28,7 @@ def cases(ordinary: int) -> settings:
 
 
 def sample(count: int, strategy: st.SearchStrategy[onnx.ModelProto] | None = None) -> list[onnx.ModelProto]:
-    """The same networks in every run."""
+    """Settings with the same networks in every run."""
     models = []
 
     @settings(max_examples=count, derandomize=True, deadline=None, database=None, phases=[Phase.generate])
@@ -61,7 +61,7 @@ def attributes(node: onnx.NodeProto) -> dict[str, Any]:
 
 
 def features(model: onnx.ModelProto) -> Iterator[str]:
-    """What this network has that some pass has to care about."""
+    """Yields properties of the network that are relevant to a pass."""
     graph = model.graph
     yield f"opset {model.opset_import[0].version}"
     producers = {name: node for node in graph.node for name in node.output}
@@ -146,7 +146,7 @@ Mutation = Callable[[onnx.ModelProto, onnx.NodeProto], bool]
 
 
 def scale_weight(model: onnx.ModelProto, node: onnx.NodeProto) -> bool:
-    """By 1.001, wherever the weight comes from."""
+    """Multiplies a weight by 1.001, however it is stored."""
     factor = numpy_helper.from_array(np.array(1.001, np.float32), "mutant_factor")
     model.graph.initializer.append(factor)
     insert_before(model, node, [helper.make_node("Mul", [node.input[1], factor.name], ["mutant"])], 1)
@@ -197,7 +197,7 @@ def mutants(model: onnx.ModelProto, mutate: Mutation) -> Iterator[onnx.ModelProt
 
 @pytest.mark.parametrize(("mutate", "share"), [(scale_weight, 0.8), (shift_stride, 0.95), (forget_bias, 0.95)])
 def test_the_tolerance_catches_real_errors(mutate: Mutation, share: float) -> None:
-    """Nearly all of those that change anything: a thousandth may not show behind a sigmoid or beside larger sums."""
+    """Nearly all errors that have an effect. A thousandth can vanish in a sigmoid or next to larger sums."""
     caught = changed = 0
     for model in sample(60):
         inputs = oracle.random_inputs(model, 0)
@@ -218,7 +218,7 @@ def test_the_tolerance_catches_real_errors(mutate: Mutation, share: float) -> No
 @settings(max_examples=60, derandomize=True, deadline=None)
 @given(networks())
 def test_the_tolerance_accepts_other_kernels(model: onnx.ModelProto) -> None:
-    """ONNX Runtime's own fusions compute the same in another order."""
+    """ONNX Runtime's own fusions compute the same outputs in another order."""
     inputs = oracle.random_inputs(model, 0)
     expected, allowed = oracle.answers_and_tolerances(model, inputs)
     for want, got, limit in zip(expected, oracle.run(model, inputs, optimized=True), allowed, strict=True):
@@ -229,10 +229,10 @@ def test_the_tolerance_accepts_other_kernels(model: onnx.ModelProto) -> None:
 
 
 def check_optimize(model: onnx.ModelProto, batch: int, passes: Sequence[Any] | None) -> onnx.ModelProto:
-    """Valid, the same interface and answers, the input untouched, and nothing left to do for a second run.
+    """Checks that the result is valid, has the same interface and outputs, and does not change in a second run.
 
-    Of the whole list, a second run may find a little more: a constant of an image that strides have made a single pixel
-    is one number a channel, which the pass before them then folds.
+    Several passes together may find more in a second run: strides can reduce a constant image to a single pixel, one
+    number per channel, which an earlier pass can fold.
     """
     inputs = oracle.random_inputs(model, 1, batch)
     freezes = passes is None or any(p.name == "freeze_shapes" for p in passes)
@@ -256,7 +256,7 @@ def is_dynamic(model: onnx.ModelProto) -> bool:
 
 
 def interface(model: onnx.ModelProto, batch: int) -> list[tuple[str, int, tuple[int, ...]]]:
-    """Names, types and shapes of the outputs as the model states them."""
+    """Returns the declared names, types and shapes of the outputs."""
     types = ((o.name, o.type.tensor_type) for o in model.graph.output)
     return [(name, t.elem_type, tuple(d.dim_value or batch for d in t.shape.dim)) for name, t in types]
 

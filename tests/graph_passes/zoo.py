@@ -1,10 +1,10 @@
-"""Random ONNX models with which every graph pass is compared with ONNX Runtime.
+"""Random ONNX models for comparing graph passes with ONNX Runtime.
 
-A model is a chain of blocks, each a function from one value to the next: convolution layers, residual stages whose
-strides could move up, attention, and the spellings in which exporters write activations and normalisations. Every draw
-names its simplest choice first and weights come from one drawn seed, so that hypothesis shrinks a failing network to a
-few nodes. Weights are He-like and variances lie in 0.5 .. 2: activations stay near 1 through the whole network, so that
-a relative error means something at its end.
+A model is a chain of blocks, each a function from one value to the next: convolution layers, residual stages with
+strides that can move, attention, and the forms in which exporters write activations and normalizations. Every draw
+lists its simplest choice first, and weights come from one drawn seed, so hypothesis shrinks a failing network to a few
+nodes. Weights are He-like and variances are in 0.5 .. 2: activations stay near 1 throughout the network, so a relative
+error is meaningful at its end.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 T = TypeVar("T")
 
-# Each opset with the IR version of the onnx release that brought it.
+# Each opset with the IR version of the onnx release that introduced it.
 IR_VERSIONS = {17: 8, 11: 6, 13: 7, 18: 8, 20: 9}
 
 KERNELS = {
@@ -35,12 +35,12 @@ STRIDES = {
     3: ((1, 1, 1), (2, 2, 2), (1, 2, 2), (3, 1, 2)),
 }
 PADDINGS = ("half", "none", "asymmetric", "wide", "SAME_UPPER", "SAME_LOWER", "VALID")
-LARGEST_IMAGE = 17 * 17  # positions; what enlarges an image stops there
+LARGEST_IMAGE = 17 * 17  # positions; enlarging operators respect this limit
 
 
 @dataclass(frozen=True)
 class Value:
-    """A tensor of the model, and which of its axes is the batch, if any."""
+    """A tensor of the model, and its batch axis, if any."""
 
     name: str
     shape: tuple[int, ...]
@@ -56,7 +56,7 @@ class Value:
 
 
 class Network:
-    """A model under construction: draws its own choices, and knows the shape of every value that it adds."""
+    """A model under construction. It draws its choices, and tracks the shape of every value that it adds."""
 
     def __init__(self, draw: st.DrawFn, batch: int, dynamic: bool) -> None:
         self._draw = draw
@@ -118,7 +118,7 @@ class Network:
         return self.node(op, [x, self.integers(axes)], shape, **attributes)
 
     def reshape(self, x: Value, shape: Sequence[int]) -> Value:
-        """To ``(batch, *shape)``; the batch is copied (0), as it may be dynamic."""
+        """Reshapes to ``(batch, *shape)``. The batch is copied (0), since it may be dynamic."""
         return self.node("Reshape", [x, self.integers([0, *shape])], (x.shape[0], *shape))
 
     def transpose(self, x: Value, perm: Sequence[int]) -> Value:
@@ -133,7 +133,7 @@ class Network:
         return value
 
     def constant(self, array: np.ndarray | Sequence[int] | float, storage: str | None = None) -> Value:
-        """A float32 constant, stored as this network stores its constants."""
+        """Adds a float32 constant, stored in the way that this network stores constants."""
         array = np.asarray(array, np.float32)
         storage = storage or self.storage
         if storage == "mixed":
@@ -150,17 +150,17 @@ class Network:
         return self.constant(np.full(self.scalar_shape, number, np.float32))
 
     def weight(self, shape: Sequence[int], fan_in: int) -> Value:
-        """Normal, between the gain that keeps linear layers at their scale and the one that keeps ReLU's (He)."""
+        """Normal weights, with a gain between that of linear layers and that of ReLU (He)."""
         value = self.constant(self.rng.normal(0, math.sqrt(1.5 / fan_in), shape))
         self.weights.append(value)
         return value
 
     def shift(self, shape: Sequence[int]) -> Value:
-        """Around zero; all zero in a network that is as fresh as from its constructor."""
+        """Values around zero; all zero in a freshly initialized network."""
         return self.constant(np.zeros(shape) if self._fresh else self.rng.normal(0, 0.3, shape))
 
     def factor(self, shape: Sequence[int]) -> Value:
-        """In 0.5 .. 1.5, one in eight of them negative; all one in a fresh network."""
+        """Values in 0.5 .. 1.5, one in eight negative; all one in a freshly initialized network."""
         if self._fresh:
             return self.constant(np.ones(shape))
         sign = np.where(self.rng.random(shape) < 0.125, -1, 1)
@@ -231,7 +231,7 @@ class Window:
         return tuple((size - extent) // s + 1 for size, extent, s in steps)
 
     def attributes(self) -> dict[str, Any]:
-        """ONNX's, those at their default left out."""
+        """ONNX's attributes, without those at their default."""
         given: dict[str, Any] = {"kernel_shape": self.kernel}
         if any(s != 1 for s in self.strides):
             given["strides"] = self.strides
@@ -251,14 +251,14 @@ class Window:
 
 
 def centred(kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int] | None = None) -> Window:
-    """Padded by half the kernel on both sides: it fits everywhere, and with stride 1 keeps the size of odd kernels."""
+    """Half the kernel as padding on both sides. It always fits, and keeps the size with stride 1 and odd kernels."""
     dilations = dilations or [1] * len(kernel)
     half = [((k - 1) * d + 1) // 2 for k, d in zip(kernel, dilations, strict=True)]
     return Window(tuple(kernel), tuple(strides), tuple(dilations), (*half, *half))
 
 
 def window(net: Network, spatial: Sequence[int], kernel: Sequence[int] | None = None, pooling: bool = False) -> Window:
-    """Any window that fits. One for pooling pads less than its kernel, so that none lies in the padding alone."""
+    """Any window that fits. A pooling pads less than its kernel, so no window lies entirely in the padding."""
     rank = len(spatial)
     kernel = kernel or net.pick(*KERNELS[rank])
     strides = net.pick(*STRIDES[rank])
@@ -270,7 +270,7 @@ def window(net: Network, spatial: Sequence[int], kernel: Sequence[int] | None = 
     half, none = plain.pads[:rank], (0,) * rank
     skipping = any(s > k for s, k in zip(strides, kernel, strict=True))
     if padding in ("SAME_UPPER", "SAME_LOWER") and (dilated or (pooling and skipping)):
-        return plain  # ONNX Runtime refuses the first, and computes negative pads for the second
+        return plain  # ONNX Runtime rejects the first and computes negative pads for the second
     pads = {
         "none": (*none, *none),
         "VALID": (*none, *none),
@@ -304,7 +304,7 @@ def conv(net: Network, x: Value, out: int, window: Window, groups: int = 1, bias
 
 
 def pointwise(net: Network, x: Value, out: int, strides: Sequence[int] | None = None) -> Value:
-    """A 1x1 convolution without padding: the one whose stride can move up."""
+    """A 1x1 convolution without padding, whose stride can move."""
     ones = (1,) * len(x.spatial)
     return conv(net, x, out, Window(ones, tuple(strides or ones), ones, (0,) * (2 * len(ones))))
 
@@ -349,7 +349,7 @@ def conv_transpose(net: Network, x: Value) -> Value:
 
 @dataclass(frozen=True)
 class Normalization:
-    """The inputs of a BatchNormalization, so that two can share them."""
+    """The inputs of a BatchNormalization; two may share them."""
 
     inputs: tuple[Value, Value, Value, Value]
     epsilon: float
@@ -367,7 +367,7 @@ def batch_norm(net: Network, x: Value, shared: Normalization | None = None) -> V
 
 
 def affine_step(net: Network, x: Value) -> Value:
-    """Mul, Add, Sub or Div with a constant on either side: of a shape that a convolution can swallow, or of another."""
+    """Mul, Add, Sub or Div with a constant on either side, of a shape that can or cannot be folded."""
     op = net.pick("Mul", "Add", "Sub", "Div")
     ones = (1,) * len(x.spatial)
     per_channel = ((x.channels, *ones), (1, x.channels, *ones))
@@ -387,7 +387,7 @@ def affine_chain(net: Network, x: Value) -> Value:
 
 
 def normalize(net: Network, x: Value) -> Value:
-    """What comes between a convolution and its activation; now and then the convolution's own answer is used too."""
+    """Nodes between a convolution and its activation; sometimes the convolution has other readers."""
     kind = net.pick("batch_norm", "batch_norm", "nothing", "affine", "both")
     if kind != "nothing" and net.rarely():
         net.output(x)
@@ -453,7 +453,7 @@ def hard_swish_operator(net: Network, x: Value) -> Value:
 
 
 def hard_swish(net: Network, x: Value) -> Value:
-    """x min(max(x + 3, 0), 6) / 6 in one of the ways to spell it."""
+    """x min(max(x + 3, 0), 6) / 6 in one of its forms."""
     form = net.pick("divide last", "divide gate", "multiply", "hard sigmoid")
     if form == "hard sigmoid":
         return either_order(net, "Mul", x, hard_sigmoid(net, x))
@@ -533,7 +533,7 @@ def either_order(net: Network, op: str, a: Value, b: Value) -> Value:
     return net.binary(op, b, a) if net.flip() else net.binary(op, a, b)
 
 
-# Residual networks: whose strides can move up
+# Residual networks, whose strides can move
 
 
 def full_stride(net: Network, x: Value) -> tuple[int, ...]:
@@ -542,7 +542,7 @@ def full_stride(net: Network, x: Value) -> tuple[int, ...]:
 
 
 def pooled(net: Network, x: Value, strides: Sequence[int]) -> Value:
-    """A shortcut that only drops positions: 1x1 pooling (ResNet v2) or a slice with steps."""
+    """A shortcut that only selects positions: 1x1 pooling (ResNet v2) or a slice with steps."""
     spatial = tuple(-(-size // s) for size, s in zip(x.spatial, strides, strict=True))
     shape = (*x.shape[:2], *spatial)
     if net.flip():
@@ -586,7 +586,7 @@ def bottleneck(net: Network, x: Value, strides: Sequence[int] | None = None) -> 
 
 
 def stage(net: Network, x: Value) -> Value:
-    """Identity blocks and then a strided one, of which the last identity block can take over the stride."""
+    """Identity blocks, then a strided block whose stride can move into the last identity block."""
     block = net.pick(bottleneck, basic_block)
     for _ in range(net.count(0, 2)):
         x = block(net, x)
@@ -596,7 +596,7 @@ def stage(net: Network, x: Value) -> Value:
 
 
 def branches(net: Network, x: Value) -> Value:
-    """Several strided readers of one tensor: those that agree are added, the others are outputs."""
+    """Several strided readers of one tensor. Those with equal strides are added, the others are outputs."""
     x = join(net, x, pointwise(net, x, x.channels)) if net.flip() else activation(net, x)
     out, strides = channels(net), full_stride(net, x)
     y = pointwise(net, x, out, strides)
@@ -611,7 +611,7 @@ def branches(net: Network, x: Value) -> Value:
 
 
 def elementwise_then_stride(net: Network, x: Value) -> Value:
-    """What a stride has to cross on its way up: elementwise operators and broadcasts, then a strided 1x1."""
+    """Operators that a stride must cross: elementwise operators and broadcasts, then a strided 1x1."""
     x = conv_layer(net, x)
     step = net.pick(activation, affine_chain, batch_norm, squeeze_excite, broadcast_add, no_op)
     x = step(net, x)
@@ -619,7 +619,7 @@ def elementwise_then_stride(net: Network, x: Value) -> Value:
 
 
 def second_input(net: Network, x: Value) -> Value:
-    """A residual that comes from outside."""
+    """A residual that is an input of the model."""
     return join(net, x, net.input(f"residual_{len(net.values)}", x.shape))
 
 
@@ -628,12 +628,12 @@ def doubled(net: Network, x: Value) -> Value:
 
 
 def broadcast_add(net: Network, x: Value) -> Value:
-    """Of (N, C, 1, 1) and (N, C, H, W)."""
+    """A product of (N, C, 1, 1) and (N, C, H, W)."""
     return either_order(net, "Add", x, global_pool(net, x))
 
 
 def shared_weights(net: Network, x: Value) -> Value:
-    """One weight in two convolutions, in a row or side by side; their normalisations are equal or not."""
+    """One weight in two convolutions, in sequence or in parallel, with equal or different normalizations."""
     kernel = net.pick(*KERNELS[len(x.spatial)])
     drawn = centred([k if k % 2 else 3 for k in kernel], (1,) * len(x.spatial))
     weight = net.weight((x.channels, x.channels, *drawn.kernel), x.channels * math.prod(drawn.kernel))
@@ -652,7 +652,7 @@ def dead_branch(net: Network, x: Value) -> Value:
     return conv_layer(net, x)
 
 
-# Pooling, gates, and what moves data
+# Pooling, gates and data movement
 
 
 def global_pool(net: Network, x: Value, keep: bool = True) -> Value:
@@ -682,7 +682,7 @@ def pool(net: Network, x: Value) -> Value:
 
 
 def ceiled(window: Window, spatial: Sequence[int]) -> tuple[int, ...]:
-    """Sizes with ceil_mode; none if a window would begin behind the image, which ONNX's versions count differently."""
+    """Sizes with ceil_mode; None if a window would begin after the image, which ONNX versions count differently."""
     rank, sizes = len(spatial), []
     for i, size in enumerate(spatial):
         begin, end, stride = window.pads[i], window.pads[i + rank], window.strides[i]
@@ -756,7 +756,7 @@ def slice_(net: Network, x: Value) -> Value:
 
 
 def transposes(net: Network, x: Value) -> Value:
-    """Two that cancel out, with elementwise operators between them or not; or one that swaps the last two axes."""
+    """Two transposes that cancel, with or without elementwise operators between them, or one of the last two axes."""
     axes = range(len(x.shape))
     to_last = (0, *axes[2:], 1)
     perm = net.pick(to_last, (*axes[:-2], axes[-1], axes[-2]), tuple(reversed(axes)))
@@ -784,7 +784,7 @@ def no_op(net: Network, x: Value) -> Value:
 
 
 def transposed_layer_norm(net: Network, x: Value) -> Value:
-    """Over channels, as in ConvNeXt."""
+    """Layer normalization over channels, as in ConvNeXt."""
     if x.channels < 4:
         return batch_norm(net, x)
     axes = range(len(x.shape))
@@ -823,7 +823,7 @@ BLOCKS: tuple[Block, ...] = (
 
 
 def layer_norm(net: Network, x: Value) -> Value:
-    """Over the last axis, in primitive operators as exported, or as one operator."""
+    """Layer normalization over the last axis, in primitive operators as exported, or as one operator."""
     size = x.shape[-1]
     if net.opset >= 17 and net.pick(False, False, False, True):
         return net.same_shape("LayerNormalization", x, net.factor((size,)), net.shift((size,)), axis=-1, epsilon=1e-3)
@@ -841,7 +841,7 @@ def layer_norm(net: Network, x: Value) -> Value:
 
 
 def linear(net: Network, x: Value, out: int) -> Value:
-    """MatMul of the last axis, with an Add or without; the weight as it is, or stored as PyTorch stores it."""
+    """MatMul of the last axis, with or without an Add; the weight may be transposed as PyTorch stores it."""
     size = x.shape[-1]
     weight = net.transpose(net.weight((out, size), size), (1, 0)) if net.rarely() else net.weight((size, out), size)
     y = net.node("MatMul", [x, weight], (*x.shape[:-1], out))
@@ -899,7 +899,7 @@ def query_key_value(net: Network, x: Value) -> list[Value]:
 
 
 def scores(net: Network, q: Value, k: Value, heads: int) -> Value:
-    """q k^T / sqrt(size of a head), the scale at one of the places where exporters put it."""
+    """q k^T / sqrt(size of a head), with the scale in one of the places that exporters use."""
     size = q.shape[-1] // heads
     root = math.sqrt(size)
     q = heads_first(net, q, heads)
@@ -947,7 +947,7 @@ DENSE_BLOCKS: tuple[Block, ...] = (dense_layer, dense_layer, activation, batch_n
 TOKEN_BLOCKS: tuple[Block, ...] = (token_layer, layer_norm, attention, attention, feed_forward)
 
 
-# Whole networks
+# Complete networks
 
 
 def chain(net: Network, x: Value, blocks: Sequence[Block], most: int) -> Value:

@@ -46,7 +46,7 @@ def test_wrong_models(command: str, complaint: Complaint, tmp_path: Path) -> Non
     (tmp_path / "folder").mkdir()
     output = ["-o", "out.lw"] if command == "build" else []
     assert complaint(command, "missing.onnx", *output) == "cannot read missing.onnx: No such file or directory"
-    assert complaint(command, "text.onnx", *output) == "text.onnx is no ONNX model, or is cut off"
+    assert complaint(command, "text.onnx", *output) == "text.onnx is not an ONNX model, or is truncated"
     assert complaint(command, "folder", *output).startswith(
         "folder is a folder; build takes an .onnx file" if output else "folder is not a saved model"
     )

@@ -1,4 +1,4 @@
-"""The minimum cut against every subset of a few points."""
+"""The minimum cut compared with every subset of a few points."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def cost_of(side: Set[int], nets: Nets) -> int:
 
 
 def joined(side: Set[int], nets: Nets, source: int) -> set[int]:
-    """The points of a side that its nets join to the source."""
+    """Returns the points of a side that its nets connect to the source."""
     found = {source}
     while new := {point for members, _ in nets if members & found for point in members & side} - found:
         found |= new
@@ -26,7 +26,7 @@ def joined(side: Set[int], nets: Nets, source: int) -> set[int]:
 
 
 def by_trying_all(nets: Nets, source: int, sink: int) -> set[int]:
-    """The union of all cheapest sides, which is one of them, less what is not joined to the source."""
+    """Returns the union of all cheapest sides, itself one of them, without points not connected to the source."""
     others = sorted({point for members, _ in nets for point in members} - {source, sink})
     subsets = chain.from_iterable(combinations(others, size) for size in range(len(others) + 1))
     sides = [{source, *subset} for subset in subsets]
@@ -55,6 +55,6 @@ def test_what_nothing_joins_to_the_source_stays() -> None:
 
 
 def test_a_net_of_many_is_cut_once() -> None:
-    """One by one, the edges from a to its readers would cost more than the one before it."""
+    """Counted one by one, the edges from a to its readers would cost more than the edge before it."""
     nets: list[tuple[set[str], int]] = [({"s", "a"}, 3), ({"a", "b", "c"}, 2), ({"b", "t"}, 9), ({"c", "t"}, 9)]
     assert source_side(nets, "s", "t") == {"s", "a"}

@@ -1,4 +1,4 @@
-"""Windows against onnx's own idea of them: the answer's size, and where on the image an answer comes from."""
+"""Windows compared with onnx: the size of the output, and the pixels that an output depends on."""
 
 from __future__ import annotations
 
@@ -88,14 +88,14 @@ def test_it_has_as_many_positions_as_onnx_says(case: Case) -> None:
 @settings(max_examples=150, deadline=None)
 @given(cases(), st.data())
 def test_written_out_it_gives_the_same_answer(case: Case, data: st.DataObject) -> None:
-    """The attributes that ``write`` leaves name every number, and mean what was there before."""
+    """``write`` sets every attribute explicitly, with the same meaning as before."""
     model = case.model()
     rewritten = read(model)
     (node,) = rewritten.graph
     window = Window.of(node)
     assert window is not None
     assume(min(window.output(case.image)) > 0)
-    # A pooling that skips pixels and pads to the SAME size is one that ONNX Runtime cannot run.
+    # ONNX Runtime does not support a pooling that skips pixels and pads to the SAME size.
     assume(case.op == "Conv" or all(k >= s for k, s in zip(window.kernel, window.strides, strict=True)))
     window.write(node)
     assert "auto_pad" not in node.attributes
@@ -136,8 +136,8 @@ def test_pointwise_is_what_reads_one_pixel_an_answer(node: str, pointwise: bool)
         ("Conv<kernel_shape = [3, 3], pads = [1, 1]>(x, w)", False),
     ],
 )
-def test_what_cannot_be_told_is_none(node: str, known: bool) -> None:
-    """A kernel or an image of unknown size, and numbers for another count of axes."""
+def test_an_unknown_window_gives_none(node: str, known: bool) -> None:
+    """A kernel or an image of unknown size, and attributes for another number of axes."""
     model = parsed(f"(float[1, 1, H, W] x, float[1, 1, K, K] w) => (float[1, 1, A, B] y) {{ y = {node} }}")
     assert (window_of(model) is not None) == known
 
