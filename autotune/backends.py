@@ -1,4 +1,4 @@
-"""Schedule spaces, one file a backend."""
+"""The schedule spaces of workloads, by backend."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload
 
 BACKENDS = ("kernel", "tvm")
-# The data types that each has a space for, by operator.
+# The data types of the schedule spaces, by backend and operator.
 _SUPPORTED: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "kernel": {"dense": ("float32", "bfloat16"), "conv2d": ("float32", "bfloat16"), "attention": ("float32",)},
     "tvm": {"dense": ("float32",), "conv2d": ("float32",)},
@@ -17,13 +17,13 @@ _SUPPORTED: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 
 
 def space(backend: str, workload: Workload, target: Target, fast_algorithms: bool = True) -> ScheduleSpace:
-    """The space of ``backend`` for one workload on one target; imports TVM only where asked for.
+    """Returns the schedule space of a workload on a target. Imports TVM only for the backend ``"tvm"``.
 
     Args:
         fast_algorithms: whether schedules may use Winograd's and Strassen's algorithms, which round more than a sum.
 
     Raises:
-        ValueError: no such backend, or none for this operator or data type, or the target lacks the data type.
+        ValueError: no such backend, or it has no space for this operator or data type, or the target lacks the type.
     """
     if backend not in BACKENDS:
         raise ValueError(f"unknown backend {backend!r}; choose from: {', '.join(BACKENDS)}")
@@ -40,5 +40,5 @@ def space(backend: str, workload: Workload, target: Target, fast_algorithms: boo
 
 
 def backends(workload: Workload) -> tuple[str, ...]:
-    """Those of ``BACKENDS`` that have a space for the workload's operator and data type."""
+    """Returns the backends that have a space for the workload's operator and data type."""
     return tuple(b for b in BACKENDS if workload.dtype in _SUPPORTED[b].get(workload.op, ()))

@@ -21,6 +21,7 @@ SUFFIXES = {".cc", ".cmake", ".h", ".in", ".md", ".py", ".pyi", ".sh", ".toml", 
 NAMES = {"Makefile", "run"}
 # Folders and files whose text has been rewritten. The others are not searched yet.
 FINISHED: tuple[str, ...] = (
+    "autotune",
     "compiler/build.py",
     "compiler/convert",
     "compiler/cpp/include",
@@ -35,6 +36,7 @@ FINISHED: tuple[str, ...] = (
     "docs/draw_passes.py",
     "docs/graph_passes.md",
     "graph_passes",
+    "tests/autotune",
     "tests/compiler/convert",
     "tests/compiler/lowering",
     "tests/compiler/models.py",

@@ -1,4 +1,4 @@
-"""Shapes as the command line writes them, and the layers of real networks by their shapes."""
+"""The notation of shapes on the command line, and the names of layers of real networks by their shapes."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from compiler.workloads.workload import OPERATOR_DIMS, Workload
 
-# Dimensions that are written behind the sizes, as ``,name=value``, and only where they are not as usual. One number
-# stands for all of them, two (height:width) for each pair.
+# Dimensions that follow the sizes as ``,name=value`` unless they have their usual value. One number is the value of all
+# of them, two (height:width) are the values of each pair.
 _OPTIONS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "conv2d": {
         "stride": ("stride_h", "stride_w"),
@@ -25,7 +25,7 @@ EXAMPLES: Mapping[str, str] = {
     "attention": "1x12x128x128x64",
 }
 
-# What is tuned without --shape, and how such a shape is called.
+# The shapes that are searched without --shape, and their names.
 LAYERS: Mapping[str, Mapping[tuple[int, ...], str]] = {
     "dense": {
         (1, 1000, 2048): "ResNet-50 classifier",
@@ -52,18 +52,18 @@ LAYERS: Mapping[str, Mapping[tuple[int, ...], str]] = {
 
 
 def layer_name(workload: Workload) -> str:
-    """What a layer of this shape is called; empty where it has no name."""
+    """Returns the name of a layer of this shape, or an empty string."""
     return LAYERS[workload.op].get(workload.dims, "")
 
 
 def notation(op: str) -> str:
-    """How a shape of ``op`` is written."""
+    """Returns the notation of the shapes of ``op``."""
     options = "".join(f"[,{name}={':'.join(['N'] * len(dims))}]" for name, dims in _options(op).items())
     return "x".join(name.upper() for name in _sizes(op)) + options
 
 
 def shape_text(workload: Workload) -> str:
-    """The sizes as ``--shape`` takes them."""
+    """Returns a shape in the notation of ``--shape``."""
     sizes, op = workload.sizes, workload.op
     text = "x".join(str(sizes[name]) for name in _sizes(op))
     for option, dims in _options(op).items():
@@ -74,16 +74,16 @@ def shape_text(workload: Workload) -> str:
 
 
 def parse_shape(op: str, text: str) -> tuple[int, ...]:
-    """The dimensions that ``text`` writes, in the order of ``OPERATOR_DIMS[op]``.
+    """Returns the dimensions of a shape in the notation of ``--shape``, in the order of ``OPERATOR_DIMS[op]``.
 
     Raises:
-        ValueError: it is not written as a shape of this operator.
+        ValueError: the text is not a shape of this operator.
     """
     first, *rest = text.split(",")
     names = _sizes(op)
     numbers = [_whole(size) for size in first.split("x")]
     if None in numbers or not all("=" in option for option in rest):
-        raise ValueError(f"{text!r} is no shape of {op}; write {notation(op)}, such as {EXAMPLES[op]}")
+        raise ValueError(f"{text!r} is not a shape of {op}; write {notation(op)}, such as {EXAMPLES[op]}")
     if len(numbers) != len(names):
         raise ValueError(f"{text!r}: {op} takes {len(names)} sizes ({'x'.join(names)}), such as {EXAMPLES[op]}")
     sizes = dict(zip(names, numbers, strict=True))
@@ -91,7 +91,7 @@ def parse_shape(op: str, text: str) -> tuple[int, ...]:
     given: dict[str, str] = {}
     for option, value in (pair.split("=", 1) for pair in rest):
         if option not in options:
-            possible = f"it has: {', '.join(options)}" if options else "it has none"
+            possible = f"it has: {', '.join(options)}" if options else "it has no options"
             raise ValueError(f"{text!r}: {op} has no option {option!r}; {possible}")
         if option in given:
             raise ValueError(f"{text!r}: {option} is given twice")
@@ -101,7 +101,7 @@ def parse_shape(op: str, text: str) -> tuple[int, ...]:
         if None in values or len(dims) % len(values):
             raise ValueError(f"{text!r}: {option} takes {_counts(len(dims))} separated by colons")
         sizes |= zip(dims, values * (len(dims) // len(values)), strict=True)
-    return tuple(sizes[name] for name in OPERATOR_DIMS[op])  # type: ignore[misc]  # None was refused
+    return tuple(sizes[name] for name in OPERATOR_DIMS[op])  # type: ignore[misc]  # None was rejected
 
 
 def _options(op: str) -> Mapping[str, tuple[str, ...]]:
@@ -114,7 +114,7 @@ def _sizes(op: str) -> list[str]:
 
 
 def _shortened(values: Sequence[int]) -> list[int]:
-    """The fewest values that stand for these when they are repeated."""
+    """Returns the fewest values that give these when they are repeated."""
     counts = (count for count in range(1, len(values) + 1) if len(values) % count == 0)
     return next(list(values[:c]) for c in counts if list(values) == list(values[:c]) * (len(values) // c))
 

@@ -1,7 +1,7 @@
-"""Targets, workloads and schedules as numbers: what the cost model learns from and what the agent sees.
+"""Features of targets, workloads and schedules, for the cost model and the agent.
 
-Every feature has a name, and every order is that of the fields or decisions it comes from, so that equal values give
-equal features in every process. Sizes enter as log2, since what matters of a size is its ratio to others.
+Every feature has a name. The order of features is that of the fields or decisions, so equal values give equal features
+in every process. Sizes enter as log2, because their ratios matter.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ Features = Mapping[str, float]
 
 
 def log2_size(size: int) -> float:
-    """log2 of a size; 0, -1, -2, ... (off, automatic: not sizes) become -1, -2, -3, ..., so that order is kept."""
+    """Returns log2 of a size. 0, -1, -2, ... (off, automatic: not sizes) give -1, -2, -3, ... to keep the order."""
     return math.log2(size) if size >= 1 else float(size - 1)
 
 
 @lru_cache
 def target_features(target: Target) -> Features:
-    """``target.*``: the microarchitecture; sizes as log2, the ISA as one-hot.
+    """Returns ``target.*``: the microarchitecture, with sizes as log2 and the ISA as one-hot.
 
-    Its measured peak and bandwidth stay out: they differ a little each time, and equal searches must stay equal.
+    Measured peak and bandwidth are left out. They differ a little each time, and equal searches must stay equal.
     """
     features = {
         "target.vector_bits": log2_size(target.vector_bits),
@@ -42,7 +42,7 @@ def target_features(target: Target) -> Features:
 
 @lru_cache
 def workload_features(workload: Workload) -> Features:
-    """``workload.*``: sizes, flops, bytes and arithmetic intensity (flops a byte) as log2, all else as 0 or 1."""
+    """Returns ``workload.*``: sizes, flops, bytes and intensity (flops per byte) as log2, others as 0 or 1."""
     features = {f"workload.{name}": log2_size(size) for name, size in workload.sizes.items()}
     features |= {
         "workload.flops": math.log2(workload.flops),
@@ -58,10 +58,10 @@ def workload_features(workload: Workload) -> Features:
 
 @lru_cache(maxsize=1 << 16, typed=True)
 def choice_features(name: str, choice: Choice) -> Features:
-    """The features of one decision's choice.
+    """Returns the features of one decision's choice.
 
     A flag is ``name`` (0 or 1), a number ``name`` (log2), a string the one-hot ``name=choice``. A tuple has
-    ``name[i]`` (log2) for each component and ``name[i:]`` for the product from component i inwards, which for a
+    ``name[i]`` (log2) for each component and ``name[i:]`` for the product of the components from i on, which for a
     tiling is the extent of that level's tile.
     """
     if isinstance(choice, bool):
@@ -76,13 +76,13 @@ def choice_features(name: str, choice: Choice) -> Features:
 
 
 def schedule_features(schedule: Schedule) -> Features:
-    """The features of every choice, and ``a*b``: the log2 of the products that fill registers and caches.
+    """Returns the features of every choice, and ``a*b``: the log2 of products, which fill registers and caches.
 
-    Products are taken of two numbers, and of the tiles that two tuples have at the same level, counted from the
-    innermost. A tree splits on one feature at a time and cannot form them by itself.
+    The factors are two numbers, or the tiles of two tuples at the same level, counted from the innermost. A tree splits
+    on one feature at a time and cannot form products alone.
     """
     features: dict[str, float] = {}
-    extents: dict[int, list[tuple[str, float]]] = {}  # by level; single numbers at level 0
+    extents: dict[int, list[tuple[str, float]]] = {}  # by level; numbers have level 0
     for name, choice in schedule.values.items():
         features |= choice_features(name, choice)
         if isinstance(choice, tuple):
@@ -99,22 +99,22 @@ def schedule_features(schedule: Schedule) -> Features:
 
 
 def feature_names(rows: Sequence[Features]) -> list[str]:
-    """Every name that occurs in ``rows``, in order of first occurrence."""
+    """Returns all names in ``rows``, in the order of their first occurrence."""
     return list(dict.fromkeys(name for row in rows for name in row))
 
 
 def feature_matrix(rows: Sequence[Features], names: Sequence[str]) -> np.ndarray:
-    """float32 (len(rows), len(names)); a missing one-hot (``name=choice``) is 0, any other missing feature NaN."""
+    """Returns float32 (len(rows), len(names)). A missing one-hot (``name=choice``) is 0, any other feature NaN."""
     absent = [0.0 if "=" in name else math.nan for name in names]
     matrix = [[row.get(name, missing) for name, missing in zip(names, absent, strict=True)] for row in rows]
     return np.array(matrix, dtype=np.float32).reshape(len(rows), len(names))
 
 
 class SpaceEncoding:
-    """The schedules of one space as vectors, by table look-up.
+    """Encodes the schedules of one space as vectors, by table look-up.
 
-    Each decision contributes the columns of its :func:`choice_features`, scaled from the range they have in this space
-    to [0, 1]; -1 stands for a feature that the choice lacks.
+    Each decision contributes the columns of its :func:`choice_features`, scaled from their range in this space to
+    [0, 1]. A feature that a choice lacks is -1.
     """
 
     def __init__(self, space: ScheduleSpace) -> None:
@@ -129,5 +129,5 @@ class SpaceEncoding:
             self._tables.append(np.nan_to_num((table - low) / np.where(high > low, high - low, 1), nan=-1.0))
 
     def __call__(self, choices: np.ndarray) -> np.ndarray:
-        """float32 (rows, len(self.names)) of integer choices (rows, decisions), as ``space.choices`` gives them."""
+        """Returns float32 (rows, len(self.names)) for choices (rows, decisions) as ``space.choices`` returns them."""
         return np.concatenate([table[choices[:, i]] for i, table in enumerate(self._tables)], axis=1)

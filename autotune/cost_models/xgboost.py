@@ -1,4 +1,4 @@
-"""What a schedule will cost, learned from every measurement so far."""
+"""A cost model that learns from all measurements: an ensemble of boosted trees."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from compiler.workloads.workload import Workload
 if TYPE_CHECKING:
     from compiler.workloads.records import Record
 
-FAILURE_MARGIN = math.log(2)  # a failed schedule counts as this much slower than the slowest that ran
+FAILURE_MARGIN = math.log(2)  # of a failed schedule over the slowest successful one, in log seconds
 
 _MEMBERS = 8
-_TREES = 30  # of each member
+_TREES = 30  # per member
 _PARAMETERS = {
     "objective": "reg:squarederror",
     "tree_method": "hist",
@@ -43,15 +43,15 @@ _PARAMETERS = {
 
 
 class CostModel:
-    """An ensemble of boosted trees over the features of target, workload and schedule, trained anew on each update.
+    """An ensemble of boosted trees over the features of target, workload and schedule, retrained on each update.
 
-    Its members see other samples and features by chance; where they disagree, too little was measured.
+    Its members use different random samples and features. They disagree where too little was measured.
 
-    One model serves all workloads and targets: it learns how many times slower than an ideal machine each schedule is
-    (:func:`ideal_secs`), so what it saw on one shape is a first guess for the next.
+    One model serves all workloads and targets. It learns the slowdown of a schedule relative to an ideal machine
+    (:func:`ideal_secs`), so measurements of one shape give a first guess for another.
 
-    Before ``min_samples`` measurements it predicts the ideal for every schedule. With the same seed and the same
-    records in the same order it predicts the same numbers.
+    With fewer than ``min_samples`` measurements it predicts the ideal for every schedule. With the same seed and the
+    same records in the same order it predicts the same numbers.
     """
 
     def __init__(self, seed: int = 0, min_samples: int = 8) -> None:
@@ -67,7 +67,7 @@ class CostModel:
         return bool(self._members)
 
     def update(self, records: Iterable[Record]) -> None:
-        """Adds records, failures too, and trains on all records so far."""
+        """Adds records, including failures, and trains on all records so far."""
         for record in records:
             self._records.append(record)
             self._rows.append(_features(record.workload, record.target, record.schedule))
@@ -83,11 +83,11 @@ class CostModel:
         ]
 
     def predict(self, workload: Workload, target: Target, schedules: Sequence[Schedule]) -> np.ndarray:
-        """Natural logarithm of the seconds a run, float64 (len(schedules),); lower is better."""
+        """Returns the natural logarithm of the seconds per run, float64 (len(schedules),). Lower is better."""
         return self.opinions(workload, target, schedules).mean(axis=0)
 
     def opinions(self, workload: Workload, target: Target, schedules: Sequence[Schedule]) -> np.ndarray:
-        """What each member of the ensemble predicts, float64 (members, len(schedules))."""
+        """Returns the predictions of each member of the ensemble, float64 (members, len(schedules))."""
         slowdowns = np.zeros((_MEMBERS, len(schedules)))
         if self._members and schedules:
             matrix = feature_matrix([_features(workload, target, s) for s in schedules], self._names)
@@ -95,7 +95,7 @@ class CostModel:
         return math.log(ideal_secs(workload, target)) + slowdowns
 
     def _log_slowdowns(self) -> np.ndarray:
-        """log(seconds / ideal seconds); a failure is ``FAILURE_MARGIN`` above the slowest success of its workload."""
+        """Returns log(seconds / ideal seconds). A failure is ``FAILURE_MARGIN`` above the slowest success."""
         slowdowns = [
             math.log(r.measurement.median_secs / ideal_secs(r.workload, r.target)) if r.measurement.ok else None
             for r in self._records
@@ -114,9 +114,9 @@ class CostModel:
 
 
 def ideal_secs(workload: Workload, target: Target) -> float:
-    """Seconds on a nominal machine: two FMAs a cycle and core, 8 bytes a cycle from memory, 3 GHz.
+    """Returns the seconds on a nominal machine: two FMAs per cycle and core, 8 bytes per cycle from memory, 3 GHz.
 
-    Only a common scale for workloads of very different size; what the machine really reaches is learned.
+    It is only a common scale for workloads of very different size. The model learns what the machine really reaches.
     """
     cycles = max(workload.flops / (4 * target.lanes * target.num_cores), workload.bytes / 8)
     return cycles / 3e9

@@ -69,7 +69,7 @@ class Worker:
 
     @property
     def pid(self) -> int | None:
-        """The ID of the current process, or None if there is none."""
+        """The ID of the current process, or None if no process runs."""
         return self._process.pid if self._process else None
 
     def start(self) -> None:

@@ -47,7 +47,7 @@ def _end_with_parent() -> None:
     """Makes the operating system end this process and its children when the parent ends, even if a candidate hangs.
 
     Nothing is ever written to the standard input, so it becomes readable only when its other end closes. The operating
-    system then sends SIGIO, which ends a process by default. PR_SET_PDEATHSIG is no alternative: it also takes effect
+    system then sends SIGIO, which ends a process by default. PR_SET_PDEATHSIG is not used, because it also takes effect
     when only a thread of the parent ends.
     """
     signal.signal(signal.SIGIO, signal.SIG_DFL)

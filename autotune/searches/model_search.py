@@ -100,7 +100,7 @@ class ModelSearch:
         self._on_trial = on_trial
 
     def measure_defaults(self) -> None:
-        """Measures the default schedule of every task that has no stored measurement of it. These are no trials.
+        """Measures the default schedule of every task without a stored measurement. They do not count as trials.
 
         Raises:
             RuntimeError: a default schedule fails, or the runner does.

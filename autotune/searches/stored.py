@@ -14,7 +14,7 @@ def best_of(records: Iterable[Record], winner: Schedule | None) -> Record | None
 
 
 def winner_in(space: ScheduleSpace, records: Records | None) -> Schedule | None:
-    """Returns the stored winner of the space's workload, or None if there is none or the space lacks it."""
+    """Returns the stored winner of the space's workload, or None if the space lacks it or no search has ended."""
     stored = records.winner(space.workload, space.target, space.backend) if records else None
     return stored if stored is not None and offers(space, stored) else None
 

@@ -109,7 +109,7 @@ class WorkloadSearch:
     Attributes:
         history: the best seconds known after each trial, as in :class:`TuneResult`.
         best_secs: the lowest median of any reading; ``math.inf`` as long as nothing has succeeded.
-        winner: the schedule that this search, or the latest one before it, settled on; None if there was none.
+        winner: the schedule that this search, or the latest one before it, settled on; None before the first.
 
     Raises:
         ValueError: an unknown strategy, or a record that does not parse.

@@ -7,7 +7,7 @@ from importlib import import_module
 
 from autotune.strategies.base import SearchStrategy
 
-# Where each strategy lives. Imported only when asked for, so that listing them loads no torch.
+# The class of each strategy, imported only when it is used, so that listing them does not load torch.
 STRATEGIES: Mapping[str, str] = {
     "rl": "autotune.strategies.rl.RlStrategy",
     "evolutionary": "autotune.strategies.evolutionary.EvolutionaryStrategy",
@@ -16,7 +16,7 @@ STRATEGIES: Mapping[str, str] = {
 
 
 def check(name: str) -> None:
-    """Loads nothing.
+    """Checks the name of a strategy without loading it.
 
     Raises:
         ValueError: no strategy has this name.
@@ -26,7 +26,7 @@ def check(name: str) -> None:
 
 
 def load(name: str) -> type[SearchStrategy]:
-    """The strategy class of that name.
+    """Returns the strategy class of a name.
 
     Raises:
         ValueError: no strategy has this name.

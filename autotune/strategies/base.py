@@ -1,4 +1,4 @@
-"""What every search strategy is: it proposes schedules, and is told what they measured."""
+"""The interface of search strategies, which propose schedules and observe their measurements, and what they share."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from autotune.cost_models.xgboost import CostModel
     from compiler.workloads.records import Measurement
 
-_ENUMERABLE = 1 << 16  # a space with at most this many combinations is listed outright when draws find nothing new
+_ENUMERABLE = 1 << 16  # a space with at most this many combinations is enumerated if random draws find nothing new
 
 
 class SearchStrategy(ABC):
     """Proposes schedules of one space.
 
     Args:
-        space: where the schedules come from.
-        cost_model: shared with the tuner, which trains it before each ``propose``; a strategy may ignore it.
+        space: the space of the schedules.
+        cost_model: the model of the search, which trains it before each ``propose``. A strategy may ignore it.
         seed: with the same seed and the same measurements, the same schedules are proposed.
-        history: what is measured already, in order; never proposed again.
+        history: earlier measurements, in order. Their schedules are not proposed again.
     """
 
     def __init__(
@@ -44,28 +44,29 @@ class SearchStrategy(ABC):
 
     @abstractmethod
     def propose(self, n: int) -> list[Schedule]:
-        """Up to ``n`` distinct, legal schedules that were never measured; fewer only when the space has no more."""
+        """Returns ``n`` distinct legal schedules that were never measured, or fewer if the space has no more."""
 
     def observe(self, schedules: Sequence[Schedule], measurements: Sequence[Measurement]) -> None:
-        """Takes in what ``schedules`` measured; failures too."""
+        """Adds the measurements of ``schedules``, including failures."""
         self.measured.update(zip(schedules, measurements, strict=True))
 
     def fastest(self, n: int) -> list[Schedule]:
-        """The ``n`` best measured schedules, best first; fewer while fewer succeeded."""
+        """Returns the ``n`` fastest measured schedules, fastest first, or fewer if fewer have succeeded."""
         succeeded = [(m.median_secs, s) for s, m in self.measured.items() if m.ok]
         return [schedule for _, schedule in sorted(succeeded, key=lambda pair: pair[0])[:n]]
 
 
 class ModelGuidedStrategy(SearchStrategy):
-    """Explores by the cost model's word, and measures what looks best.
+    """Explores the space with the cost model and proposes the schedules with the best predictions.
 
-    The first round has nothing to go by: it takes the space's default and schedules that differ as much as possible.
-    Later ones take the best of what :meth:`explore` visited. The members of the cost model take turns at choosing the
-    one that they hold to be fastest, so a batch is as diverse as they disagree (Thompson sampling, with an ensemble as
-    in Osband et al., NIPS 2016). An ``exploring`` share is random, so that what all are wrong about is found out.
+    The first round, without a trained model, proposes the default and schedules that differ as much as possible. Later
+    rounds propose the best of the schedules that :meth:`explore` visited. The members of the cost model alternately
+    pick the schedule that they predict to be fastest, so the diversity of a batch reflects their disagreement (Thompson
+    sampling with an ensemble, as in Osband et al., NIPS 2016). An ``exploring`` share is random, which reveals errors
+    that all members share.
 
     Raises:
-        ValueError: there is no cost model.
+        ValueError: ``cost_model`` is None.
     """
 
     exploring = 0.05
@@ -84,7 +85,7 @@ class ModelGuidedStrategy(SearchStrategy):
 
     @abstractmethod
     def explore(self) -> Iterable[Schedule]:
-        """Legal schedules worth a prediction: the more of them are fast, the better."""
+        """Returns legal schedules to predict. The more of them are fast, the better."""
 
     def propose(self, n: int) -> list[Schedule]:
         rest = draw(self.space, self.rng, n, self.measured)
@@ -98,16 +99,16 @@ class ModelGuidedStrategy(SearchStrategy):
         visited = [s for s in dict.fromkeys(self.explore()) if s not in self.measured and s not in chosen]
         opinions = self.model.opinions(self.space.workload, self.space.target, visited)
         exploited = n - len(chosen) - int(self.rng.binomial(n - len(chosen), self.exploring))
-        chosen |= {visited[i]: None for i in take_turns(opinions, exploited)}
+        chosen |= {visited[i]: None for i in pick_alternately(opinions, exploited)}
         return [*chosen, *draw(self.space, self.rng, n - len(chosen), {**self.measured, **chosen})]
 
     def log_secs(self, schedules: Sequence[Schedule]) -> np.ndarray:
-        """log seconds: the cost model's word, float64 (len(schedules),)."""
+        """Returns the predicted log seconds, float64 (len(schedules),)."""
         return self.model.predict(self.space.workload, self.space.target, schedules)
 
 
-def take_turns(opinions: np.ndarray, n: int) -> list[int]:
-    """Up to ``n`` distinct columns: each row in turn takes its lowest column that is still there."""
+def pick_alternately(opinions: np.ndarray, n: int) -> list[int]:
+    """Returns up to ``n`` distinct columns. The rows alternately pick the lowest of their remaining columns."""
     members = cycle(iter(order) for order in np.argsort(opinions, axis=1, kind="stable").tolist())
     taken: dict[int, None] = {}
     while len(taken) < min(n, opinions.shape[1]):
@@ -116,10 +117,16 @@ def take_turns(opinions: np.ndarray, n: int) -> list[int]:
 
 
 def draw(space: ScheduleSpace, rng: np.random.Generator, n: int, known: Collection[Schedule]) -> list[Schedule]:
-    """Up to ``n`` distinct legal schedules that are not ``known``; fewer only when there are no more to be found.
+    """Returns ``n`` distinct legal schedules that are not in ``known``, or fewer if no more can be found.
 
-    Uniform by rejection. Where legal ones are so rare that this fails, a small space is listed (still uniform), and a
-    large one is walked from the known ones outwards, one decision at a time (so ``known`` must have an order: no set).
+    Draws uniformly by rejection. If legal schedules are too rare for that, a small space is enumerated, which is still
+    uniform. A large space is walked from the known schedules outwards, one decision at a time.
+
+    Args:
+        space: the space.
+        rng: the source of randomness.
+        n: the number of schedules.
+        known: schedules to leave out, in a deterministic order (not a set).
     """
     sizes = [len(decision.choices) for decision in space.decisions]
     drawn: dict[Schedule, None] = {}
@@ -137,7 +144,7 @@ def draw(space: ScheduleSpace, rng: np.random.Generator, n: int, known: Collecti
         frontier = [space.default(), *known, *drawn]
         seen = set(frontier)
         while frontier and len(drawn) < n:
-            for *_, schedule in space.neighbours(frontier.pop(int(rng.integers(len(frontier))))):
+            for *_, schedule in space.neighbors(frontier.pop(int(rng.integers(len(frontier))))):
                 if schedule not in seen:
                     seen.add(schedule)
                     frontier.append(schedule)
@@ -146,7 +153,7 @@ def draw(space: ScheduleSpace, rng: np.random.Generator, n: int, known: Collecti
 
 
 def spread(space: ScheduleSpace, pool: Sequence[Schedule], n: int) -> list[Schedule]:
-    """``n`` of ``pool`` that differ from each other in as many decisions as possible (farthest-point sampling)."""
+    """Returns ``n`` schedules of ``pool`` that differ in as many decisions as possible (farthest-point sampling)."""
     if n >= len(pool):
         return list(pool)
     choices = np.array([space.choices(schedule) for schedule in pool])

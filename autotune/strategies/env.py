@@ -1,4 +1,4 @@
-"""Scheduling as a Markov decision process: a walk through a space, one decision changed at a time."""
+"""Scheduling as a Markov decision process: a walk through a space that changes one decision at a time."""
 
 from __future__ import annotations
 
@@ -13,39 +13,40 @@ from gymnasium import spaces
 from autotune.cost_models.features import SpaceEncoding, target_features, workload_features
 from compiler.workloads.schedule import Schedule, ScheduleSpace
 
-LogSecs = Callable[[Sequence[Schedule]], np.ndarray]  # log seconds a run, one for each schedule
+LogSecs = Callable[[Sequence[Schedule]], np.ndarray]  # log seconds per run, one for each schedule
 
-_LOG2_SCALE = 32.0  # brings the log2 of any size, up to 2^32 and a little more, near [0, 1]
-_BOUND = 4.0  # of every observed number
+_LOG2_SCALE = 32.0  # scales the log2 of sizes up to about 2^32 to [0, 1]
+_BOUND = 4.0  # on the absolute value of every observation
 
 NOT_OFFERED_REWARD = -1.0
 
 
 class ScheduleMdp:
-    """The rules, by which one walker plays as well as many at once; it keeps no walker's state.
+    """The rules of the process, for one walker or many. It has no state of a walker.
 
-    A state is a schedule (the choices' indices, as ``space.choices`` gives them) and the number of steps taken.
+    A state is a schedule (the indices of its choices, as ``space.choices`` returns them) and the number of steps taken.
 
-    *Actions* are numbered through all (decision, choice) pairs in the order of ``space.decisions``; the last action,
-    ``stop``, ends the episode, as does the ``horizon``-th step.
+    *Actions* are all (decision, choice) pairs, numbered in the order of ``space.decisions``. The last action, ``stop``,
+    ends the episode, as does the ``horizon``-th step.
 
-    *Reward* is the fall of log seconds by the step, by ``log_secs``: between measurements the cost model's word, and
-    the truth where it is known. It is the difference of a potential, so that an episode's sum is what it gained over
-    its start, whatever way it took (Ng, Harada, Russell: Policy invariance under reward transformations, ICML 1999).
+    *Reward* is the decrease of ``log_secs`` in the step: a prediction, or a measurement if there is one. It is the
+    difference of a potential, so the sum over an episode is the gain over its start, independent of the path (Ng,
+    Harada, Russell: Policy invariance under reward transformations, ICML 1999).
 
-    *Legal* actions lead to a legal schedule other than the present one. Where a space has more than ``max_offers``
-    of them to check, each state offers those of a random sample of that many: the set to choose from differs from
-    state to state, all that is offered is legal, and a step's cost stays bounded. An action that is not offered
-    changes nothing and is rewarded with ``NOT_OFFERED_REWARD``, for agents that know no masks.
+    *Legal* actions lead to another legal schedule. If there are more than ``max_offers`` actions to check, each state
+    offers the legal ones of a random sample of that size, which bounds the cost of a step. An action that is not
+    offered changes nothing and has the reward ``NOT_OFFERED_REWARD``, for agents without action masks.
 
-    *Observation*: target and workload features, the schedule's encoding, the share of the horizon used up, and the
-    log seconds by which the schedule is slower than the best start.
+    *Observation*: target and workload features, the schedule's encoding, the used share of the horizon, and the log
+    seconds by which the schedule is slower than the best start.
 
     Args:
-        log_secs: the potential; asked once for each schedule until the next :meth:`begin`.
+        space: the space.
+        log_secs: the potential, computed once per schedule until the next :meth:`begin`.
         starts: legal schedules that episodes start from.
-        horizon: most steps of an episode.
-        seed: of the samples of offers.
+        horizon: the largest number of steps of an episode.
+        seed: the seed of the samples of offers.
+        max_offers: the size of a sample of offers.
     """
 
     def __init__(
@@ -74,7 +75,7 @@ class ScheduleMdp:
         self.begin(starts)
 
     def begin(self, starts: Sequence[Schedule]) -> None:
-        """New starts, and a new word of ``log_secs`` on every schedule: more was measured."""
+        """Sets new starts and discards all computed ``log_secs``, because more was measured."""
         self._known: dict[tuple[int, ...], float] = {}
         self._masks: dict[tuple[int, ...], np.ndarray] = {}
         self.starts = np.array([self.space.choices(schedule) for schedule in starts])
@@ -82,11 +83,11 @@ class ScheduleMdp:
 
     @property
     def visited(self) -> list[Schedule]:
-        """Every schedule whose log seconds were asked for, in order of the first visit."""
+        """All schedules whose log seconds were computed, in the order of their first visit."""
         return [self.space.schedule(choices) for choices in self._known]
 
     def log_secs(self, states: np.ndarray) -> np.ndarray:
-        """log seconds float64 (rows,) of schedules (rows, decisions); asks for each new one once, all in one batch."""
+        """Returns the log seconds, float64 (rows,), of schedules (rows, decisions). Computes new ones in one batch."""
         keys = [tuple(row) for row in states.tolist()]
         if new := [key for key in dict.fromkeys(keys) if key not in self._known]:
             log_secs = self._log_secs([self.space.schedule(key) for key in new])
@@ -94,14 +95,14 @@ class ScheduleMdp:
         return np.array([self._known[key] for key in keys])
 
     def observe(self, states: np.ndarray, steps: np.ndarray) -> np.ndarray:
-        """float32 (rows, observation size)."""
+        """Returns the observations, float32 (rows, observation size)."""
         progress = np.stack([steps / self.horizon, self.log_secs(states) - self._best_log_secs], axis=1)
         fixed = np.broadcast_to(self._fixed, (len(states), len(self._fixed)))
         observation = np.concatenate([fixed, self._encoding(states), progress], axis=1, dtype=np.float32)
         return observation.clip(-_BOUND, _BOUND)
 
     def action_mask(self, state: np.ndarray) -> np.ndarray:
-        """bool (actions,): what may be done in this state; stopping always may."""
+        """Returns which actions a state offers, bool (actions,). Stopping is always offered."""
         key = tuple(state.tolist())
         mask = self._masks.get(key)
         if mask is None:
@@ -118,7 +119,7 @@ class ScheduleMdp:
     def step(
         self, states: np.ndarray, steps: np.ndarray, actions: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """What ``actions`` (rows,) do: the next states, the rewards float64 (rows,) and whether the episodes end."""
+        """Takes ``actions`` (rows,). Returns the next states, the rewards float64 (rows,), and whether episodes end."""
         offered = np.array([self.action_mask(state)[a] for state, a in zip(states, actions, strict=True)])
         after = states.copy()
         rows = np.flatnonzero(offered & (actions != self.stop))
@@ -128,9 +129,9 @@ class ScheduleMdp:
 
 
 class ScheduleEnv(gymnasium.Env[np.ndarray, np.int64]):
-    """One walker of a :class:`ScheduleMdp`; ``info["schedule"]`` is where it stands."""
+    """One walker of a :class:`ScheduleMdp`. ``info["schedule"]`` is its present schedule."""
 
-    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 - gymnasium's own declaration
+    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012 - gymnasium declares it so
 
     def __init__(self, mdp: ScheduleMdp) -> None:
         self.mdp = mdp
@@ -140,13 +141,13 @@ class ScheduleEnv(gymnasium.Env[np.ndarray, np.int64]):
         self._steps = np.zeros(1, dtype=int)
 
     def action_masks(self) -> np.ndarray:
-        """bool (actions,): the actions that are legal now."""
+        """Returns which actions are offered now, bool (actions,)."""
         return self.mdp.action_mask(self._state[0])
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
-        """Starts at ``options["schedule"]``, or else at a random one of the starts."""
+        """Starts at ``options["schedule"]`` if given, otherwise at a random start."""
         super().reset(seed=seed)
         if options and "schedule" in options:
             self._state = np.array([self.mdp.space.choices(options["schedule"])])

@@ -1,4 +1,4 @@
-"""Evolutionary search: generations of mutated and crossed schedules, selected by the cost model.
+"""Evolutionary search: generations of mutated and crossed schedules that the cost model selects.
 
 After Zheng et al., Ansor (OSDI 2020), section 5.1.
 """
@@ -14,18 +14,18 @@ from compiler.workloads.schedule import Schedule
 
 
 class EvolutionaryStrategy(ModelGuidedStrategy):
-    """Each round breeds a population from the fastest measured schedules and some random ones."""
+    """Evolves, in each round, a population from the fastest measured schedules and some random ones."""
 
     population = 128
     generations = 5
-    crossover = 0.3  # of the children; the others are mutants
+    crossover = 0.3  # share of the children; the others are mutations
 
     def explore(self) -> Iterable[Schedule]:
         fastest = self.fastest(self.population // 2)
         parents = fastest + draw(self.space, self.rng, self.population - len(fastest), fastest)
         visited = dict.fromkeys(parents)
         for _ in range(self.generations):
-            # Selected with a probability that falls with the rank, so that even the worst may breed.
+            # The probability of selection falls with the rank, but even the worst can be selected.
             order = np.argsort(self.log_secs(parents), kind="stable")
             weights = 1.0 / np.arange(1, len(parents) + 1)
             pairs = self.rng.choice(order, size=(self.population, 2), p=weights / weights.sum())

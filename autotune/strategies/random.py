@@ -1,4 +1,4 @@
-"""Uniform random search without replacement: what any other strategy has to beat."""
+"""Uniform random search without replacement, the baseline of the other strategies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reinforcement-learning search: an agent learns to walk a space towards what the cost model holds to be fast.
+"""Reinforcement-learning search: an agent learns to walk through a space to schedules that are predicted to be fast.
 
 The agent is PPO (Schulman et al., 2017) with invalid actions masked out (Huang, Ontañón, 2022), from sb3-contrib.
 """
@@ -22,16 +22,16 @@ from compiler.workloads.schedule import Schedule
 
 
 class RlStrategy(ModelGuidedStrategy):
-    """One agent for the whole search; before each round it trains for a fixed number of steps.
+    """Trains one agent during the entire search, for a fixed number of steps before each round.
 
-    Its walks start from the default, the schedule measured last, the fastest ones and some random ones, and each step
-    is rewarded by the cost model, or by the truth where that was measured. All it visits is up for selection.
-    What it learned in one round it keeps for the next, where the cost model knows more.
+    Its walks start from the default, the schedule measured last, the fastest ones and some random ones. The reward of a
+    step comes from the cost model, or from measurements if both schedules were measured. All visited schedules are
+    candidates. The agent keeps what it learned for the next round, in which the cost model has more data.
     """
 
     walkers = 64
-    steps = 8  # of each walker between two updates of the agent
-    updates = 3  # of the agent in one round
+    steps = 8  # per walker between two updates of the agent
+    updates = 3  # of the agent per round
 
     _agent: MaskablePPO | None = None
 
@@ -52,8 +52,8 @@ class RlStrategy(ModelGuidedStrategy):
         return self.mdp.visited
 
     def train(self, updates: int) -> MaskablePPO:
-        """Lets the walkers walk and updates the agent, ``updates`` times; returns the agent."""
-        with _own_randomness(int(self.rng.integers(2**31))):
+        """Runs the walkers and updates the agent, ``updates`` times. Returns the agent."""
+        with _separate_randomness(int(self.rng.integers(2**31))):
             if self._agent is None:
                 self._agent = MaskablePPO(
                     "MlpPolicy",
@@ -62,7 +62,7 @@ class RlStrategy(ModelGuidedStrategy):
                     n_steps=self.steps,
                     batch_size=128,
                     n_epochs=4,
-                    gamma=1.0,  # episodes are short, and their sum is what counts
+                    gamma=1.0,  # episodes are short, and the sum of their rewards is the objective
                     gae_lambda=0.9,
                     ent_coef=0.01,
                     policy_kwargs={"net_arch": [64, 64]},
@@ -81,7 +81,7 @@ class RlStrategy(ModelGuidedStrategy):
 
 
 class Walkers(VecEnv):
-    """Many walkers of one :class:`ScheduleMdp`, stepped together, so that the cost model predicts in batches."""
+    """Many walkers of one :class:`ScheduleMdp` that step together, so that the cost model predicts in batches."""
 
     def __init__(self, mdp: ScheduleMdp, count: int, seed: int) -> None:
         self.mdp = mdp
@@ -134,11 +134,10 @@ class Walkers(VecEnv):
 
 
 @contextmanager
-def _own_randomness(seed: int) -> Iterator[None]:
-    """Within, the global generators that stable-baselines3 draws from are seeded and torch runs on one thread.
+def _separate_randomness(seed: int) -> Iterator[None]:
+    """Seeds the global random generators that stable-baselines3 uses, runs torch on one thread, and restores both.
 
-    Afterwards all is as before, so that neither disturbs the other: equal searches propose equal schedules whatever
-    the program around them draws.
+    So equal searches propose equal schedules, whatever the surrounding program draws, and do not affect it.
     """
     python, numpy, threads = random.getstate(), np.random.get_state(), torch.get_num_threads()
     with torch.random.fork_rng(devices=[]):

@@ -519,7 +519,7 @@ def _parse(path: Path, row: dict[str, Any]) -> Record:
     try:
         return _record({name: value.decode() if isinstance(value, bytes) else value for name, value in row.items()})
     except (KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
-        raise ValueError(f"records file {path}: row {row['id']} is no measurement: {_one_line(error)}") from error
+        raise ValueError(f"records file {path}: row {row['id']} is not a measurement: {_one_line(error)}") from error
 
 
 def _parse_choice(path: Path, row: dict[str, Any], target: Target) -> Choice:

@@ -130,7 +130,7 @@ class ScheduleSpace(ABC):
                 return schedule
         return self.default()
 
-    def neighbours(self, schedule: Schedule) -> Iterator[tuple[int, int, Schedule]]:
+    def neighbors(self, schedule: Schedule) -> Iterator[tuple[int, int, Schedule]]:
         """``(decision, choice, schedule)`` for every legal schedule that differs in one decision."""
         for i, decision in enumerate(self.decisions):
             for j, choice in enumerate(decision.choices):

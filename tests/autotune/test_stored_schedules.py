@@ -29,7 +29,7 @@ def test_a_model_uses_its_own_choices_first(tmp_path: Path) -> None:
     space = backends.space("kernel", CONVOLUTION, target, fast_algorithms=False)
     if not space.decisions:
         pytest.skip("this CPU's kernels have no schedules to choose from")
-    alone, other = [neighbour for *_, neighbour in space.neighbours(space.default())][:2]
+    alone, other = [neighbor for *_, neighbor in space.neighbors(space.default())][:2]
     with Records(path) as records:
         for workload in WORKLOADS:
             best = alone if workload == CONVOLUTION else backends.space("kernel", workload, target).default()
@@ -79,7 +79,7 @@ def test_a_model_uses_the_winner_of_a_search(tmp_path: Path) -> None:
 
     path, target = tmp_path / "r.sqlite", Target.from_host(num_cores=1)
     space = backends.space("kernel", CONVOLUTION, target)
-    lucky = next((neighbor for *_, neighbor in space.neighbours(space.default())), None)
+    lucky = next((neighbor for *_, neighbor in space.neighbors(space.default())), None)
     if lucky is None:
         pytest.skip("this CPU's kernels have no schedules to choose from")
     with Records(path) as records:

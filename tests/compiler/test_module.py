@@ -70,3 +70,9 @@ def test_the_module_can_be_built_by_tvm(original: onnx.ModelProto, inputs: dict[
     machine = virtual_machine(relax.build(built.module, "llvm"))
     (answer,) = machine["main"](tvm.runtime.tensor(inputs["x"]), built.layers_object)
     np.testing.assert_array_equal(answer.numpy(), built.run(inputs)["y"])
+
+
+def test_the_former_name_of_fast_algorithms(original: onnx.ModelProto) -> None:
+    renamed: dict[str, Any] = {"winograd": False}
+    with pytest.raises(TypeError, match="no argument 'winograd'; use 'fast_algorithms'"):
+        compiler.build(original, threads=1, **renamed)

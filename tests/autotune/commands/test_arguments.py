@@ -9,12 +9,11 @@ import pytest
 import kernels
 from autotune import search
 from autotune.backends import BACKENDS
-from autotune.commands.arguments import DEFAULT_TRIALS, TRIALS_PER_WORKLOAD, joined, operator_options, parser
-from autotune.commands.model_options import model_options
+from autotune.commands.arguments import DEFAULT_TRIALS, joined, operator_options, parser
 from autotune.commands.shapes import LAYERS
 from compiler.workloads.target import usable_cores
 from tests.autotune.fake_runner import FakeRunner, unused
-from tests.autotune.tiny_model import CLASSIFIER, CONVOLUTION, WORKLOADS, save_tiny_model
+from tests.autotune.tiny_model import save_tiny_model
 
 
 @pytest.fixture(autouse=True)
@@ -175,24 +174,3 @@ def test_convolutions_with_and_without_fast_algorithms() -> None:
 def test_only_a_negative_shape_is_joined_to_its_option() -> None:
     assert joined(["--shape", "-1x2x3", "--trials", "-1"]) == ["--shape=-1x2x3", "--trials", "-1"]
     assert joined(["--shape", "1x2x3", "--shape", "--seed"]) == ["--shape", "1x2x3", "--shape", "--seed"]
-
-
-def test_a_model_is_searched_on_every_core_by_default_and_for_each_of_its_workloads(empty_directory: Path) -> None:
-    path = save_tiny_model(empty_directory)
-    options = model_options(parser().parse_args(["--model", str(path)]))
-    assert options.workloads == list(WORKLOADS)
-    assert options.target.num_cores == usable_cores()
-    assert options.trials == TRIALS_PER_WORKLOAD * len({CONVOLUTION, CLASSIFIER})
-    assert (options.graph, options.fast_algorithms, options.strategy) == (False, True, "rl")
-    argv = ["--model", str(path), "--trials", "7", "--threads", "1", "--no-fast-algorithms"]
-    options = model_options(parser().parse_args(argv))
-    assert (options.trials, options.target.num_cores, options.fast_algorithms) == (7, 1, False)
-
-
-def test_names_of_inputs_may_be_odd(empty_directory: Path) -> None:
-    path = save_tiny_model(empty_directory, height="h")
-    options = model_options(parser().parse_args(["--model", str(path), "--input-shape", "x:1,16,4,8"]))
-    assert options.input_shapes == {"x": (1, 16, 4, 8)}
-    assert options.workloads[0].sizes["h"] == 4
-    with pytest.raises(ValueError, match="gpu_0/x=y"):  # not an input of this model, but a valid name
-        model_options(parser().parse_args(["--model", str(path), "--input-shape", "gpu_0/x=y=2x16"]))

@@ -1,4 +1,4 @@
-"""Shapes as text: what is written is read again, and what cannot be read gets one line on how to write it."""
+"""Shapes as text: the two directions agree, and invalid text gives one line with the notation."""
 
 from __future__ import annotations
 
@@ -53,19 +53,19 @@ def test_order_and_length_of_options_are_free() -> None:
     ("op", "text", "message"),
     [
         ("conv2d", "1x9x9x8x8x3", "conv2d takes 7 sizes (nxhxwxcxoxkhxkw), such as"),
-        ("conv2d", "1x9x9x8x8x3x3,same", "is no shape of conv2d; write NxHxWxCxOxKHxKW[,stride=N:N]"),
-        ("conv2d", "1x9x9x8x8x3x3,", "is no shape of conv2d"),
+        ("conv2d", "1x9x9x8x8x3x3,same", "is not a shape of conv2d; write NxHxWxCxOxKHxKW[,stride=N:N]"),
+        ("conv2d", "1x9x9x8x8x3x3,", "is not a shape of conv2d"),
         ("conv2d", "1x9x9x8x8x3x3,strides=2", "no option 'strides'; it has: stride, padding, dilation, groups"),
         ("conv2d", "1x9x9x8x8x3x3,padding=1:2:3", "padding takes 1 or 2 or 4 whole numbers separated by colons"),
         ("conv2d", "1x9x9x8x8x3x3,padding=-1", "padding takes"),
         ("conv2d", "1x9x9x8x8x3x3,stride=", "stride takes 1 or 2 whole numbers"),
         ("conv2d", "1x9x9x8x8x3x3,stride=2,stride=1", "stride is given twice"),
         ("conv2d", "1x9x9x8x8x3x3,groups=2:2", "groups takes 1 whole number"),
-        ("dense", "1x2x3,stride=2", "dense has no option 'stride'; it has none"),
+        ("dense", "1x2x3,stride=2", "dense has no option 'stride'; it has no options"),
         ("attention", "1x2x3", "attention takes 5 sizes (batchxheadsxqueriesxkeysxhead_dim)"),
     ],
 )
-def test_what_is_no_shape(op: str, text: str, message: str) -> None:
+def test_invalid_shapes(op: str, text: str, message: str) -> None:
     with pytest.raises(ValueError) as error:  # noqa: PT011 - the message is compared below, without escapes
         parse_shape(op, text)
     assert repr(text) in str(error.value)

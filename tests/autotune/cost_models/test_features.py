@@ -37,7 +37,7 @@ def test_target_features_are_log2() -> None:
     assert features["target.isa=avx2"] == 0
 
 
-def test_measured_figures_are_no_features() -> None:
+def test_measured_figures_are_not_features() -> None:
     assert target_features(dataclasses.replace(TARGET, peak_gflops=100.0)) == target_features(TARGET)
 
 
@@ -92,7 +92,7 @@ def test_matrix_fills_what_is_missing() -> None:
     assert feature_matrix([], names).shape == (0, 2)
 
 
-def test_encoding_tells_schedules_apart_within_bounds() -> None:
+def test_encodings_of_schedules_differ_and_have_bounds() -> None:
     space = SyntheticSpace()
     choices = np.array([space.choices(schedule) for schedule in every(space)[::7]])
     vectors = SpaceEncoding(space)(choices)

@@ -33,8 +33,8 @@ def some(workload: Workload, target: Target, count: int) -> list[Schedule]:
     """Distinct legal schedules."""
     space = backends.space("kernel", workload, target)
     found = {space.default(): None}
-    for _, _, neighbour in space.neighbours(space.default()):
-        found[neighbour] = None
+    for _, _, neighbor in space.neighbors(space.default()):
+        found[neighbor] = None
     if len(found) < count:
         pytest.skip("this CPU's kernels have no schedules to choose from")
     return list(found)[:count]

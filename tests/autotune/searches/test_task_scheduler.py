@@ -32,7 +32,7 @@ class SyntheticTasks:
         return sum(task[0] * self.secs(i, self.spent[i]) for i, task in enumerate(self.tasks))
 
 
-def test_every_trial_is_spent_and_told() -> None:
+def test_every_trial_is_spent_and_counted() -> None:
     tasks = SyntheticTasks((1, 2.0, 1.0), (3, 2.0, 1.0))
     spend(tasks.standings, 50, 16, tasks.step)
     assert sum(tasks.spent) == 50

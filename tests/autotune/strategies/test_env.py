@@ -24,7 +24,7 @@ def env(horizon: int = 8, max_offers: int = PAIRS) -> ScheduleEnv:
 
 
 def change(decision: str, choice: Choice) -> int:
-    """The action's number, counted by hand."""
+    """Returns the number of an action."""
     names = [d.name for d in SPACE.decisions]
     i = names.index(decision)
     return sum(len(d.choices) for d in SPACE.decisions[:i]) + SPACE.decisions[i].choices.index(choice)
@@ -45,7 +45,7 @@ def test_mask_is_the_spaces_legality() -> None:
     for _ in range(20):
         start = SPACE.random(rng)
         walker.reset(options={"schedule": start})
-        legal = {change(SPACE.decisions[i].name, SPACE.decisions[i].choices[j]) for i, j, _ in SPACE.neighbours(start)}
+        legal = {change(SPACE.decisions[i].name, SPACE.decisions[i].choices[j]) for i, j, _ in SPACE.neighbors(start)}
         assert set(np.flatnonzero(walker.action_masks())) == legal | {PAIRS}
 
 
@@ -114,16 +114,16 @@ def test_observation_shows_progress_and_slowdown() -> None:
     assert second[-1] == 0
 
 
-def test_each_schedule_is_asked_for_once_until_the_next_begin() -> None:
-    asked: list[Schedule] = []
+def test_each_schedule_is_computed_once_until_the_next_begin() -> None:
+    computed: list[Schedule] = []
 
     def counting(schedules: Sequence[Schedule]) -> np.ndarray:
-        asked.extend(schedules)
+        computed.extend(schedules)
         return log_secs(schedules)
 
     mdp = ScheduleMdp(SPACE, counting, [SPACE.default()], horizon=4)
     states = np.array([SPACE.choices(SPACE.default())] * 3)
     mdp.log_secs(states)
-    assert asked == mdp.visited == [SPACE.default()]
+    assert computed == mdp.visited == [SPACE.default()]
     mdp.begin([SPACE.default()])
-    assert asked == [SPACE.default()] * 2
+    assert computed == [SPACE.default()] * 2

@@ -10,9 +10,9 @@ import torch
 
 from autotune import strategies
 from autotune.cost_models.xgboost import CostModel
-from autotune.strategies.base import ModelGuidedStrategy, SearchStrategy, draw, spread, take_turns
+from autotune.strategies.base import ModelGuidedStrategy, SearchStrategy, draw
 from compiler.workloads.records import Measurement, Record
-from compiler.workloads.schedule import Decision, Schedule
+from compiler.workloads.schedule import Schedule
 from tests.autotune.synthetic import EmptySpace, SyntheticSpace, TinySpace, every
 
 NAMES = list(strategies.STRATEGIES)
@@ -133,43 +133,3 @@ class TestModelGuided:
 def test_unknown_strategy_lists_the_choices() -> None:
     with pytest.raises(ValueError, match="unknown strategy 'annealing'; choose from: rl, evolutionary, random"):
         strategies.load("annealing")
-
-
-def test_draw_is_uniform_over_what_is_legal() -> None:
-    space, rng = TinySpace(), np.random.default_rng(0)
-    drawn = [draw(space, rng, 1, ())[0] for _ in range(2000)]
-    counts = np.array([drawn.count(s) for s in every(space)])
-    assert counts.sum() == 2000
-    # Pearson's chi-square with 9 degrees of freedom exceeds 33.7 once in 10,000 times.
-    assert ((counts - 200) ** 2 / 200).sum() < 33.7
-
-
-def test_draw_finds_rare_schedules_in_a_large_space() -> None:
-    class Narrow(SyntheticSpace):
-        """Legal is what differs from the default in one decision at most: one in millions."""
-
-        decisions = tuple(Decision(f"d{i}", tuple(range(8))) for i in range(8))
-
-        def is_legal(self, schedule: Schedule) -> bool:
-            return sum(choice != 0 for choice in schedule.values.values()) <= 1
-
-        def default(self) -> Schedule:
-            return self.schedule([0] * 8)
-
-    space = Narrow()
-    drawn = draw(space, np.random.default_rng(0), 100, {space.default()})
-    assert len(set(drawn)) == 8 * 7
-    assert all(map(space.is_legal, drawn))
-
-
-def test_spread_prefers_what_differs() -> None:
-    space = SyntheticSpace()
-    same = [space.default(), space.default().replace(prefetch=1), space.default().replace(prefetch=2)]
-    far = space.schedule((1, 2, 3, 3, 4, 5))
-    assert spread(space, [*same, far], 2) == [same[0], far]
-
-
-def test_take_turns_lets_each_row_choose() -> None:
-    assert take_turns(np.array([[3.0, 1.0, 2.0, 4.0], [1.0, 0.0, 5.0, 2.0]]), 3) == [1, 0, 2]
-    assert sorted(take_turns(np.zeros((2, 3)), 9)) == [0, 1, 2]
-    assert take_turns(np.zeros((2, 0)), 3) == []

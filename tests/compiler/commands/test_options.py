@@ -73,6 +73,12 @@ def test_wrong_numbers_of_threads(threads: str, complaint: Complaint, model_file
     assert "is not a whole number" in said or f"threads must be between 1 and {usable_cores()}" in said
 
 
+@pytest.mark.parametrize("command", ["build", "run", "bench", "profile"])
+def test_the_former_name_of_fast_algorithms(command: str, complaint: Complaint, model_file: Path) -> None:
+    former = "argument --no-winograd: renamed to --no-fast-algorithms"
+    assert complaint(command, model_file, "--no-winograd") == former
+
+
 def test_targets(complaint: Complaint, model_file: Path) -> None:
     assert "invalid choice: 'neon'" in complaint("run", model_file, "--target", "neon")
     import kernels

@@ -184,7 +184,7 @@ def test_a_schedule_survives_json() -> None:
 def test_neighbours_differ_in_one_legal_decision() -> None:
     space = spaces_tvm.TvmSpace(Workload.dense(128, 768, 768), one_core())
     default = space.default()
-    neighbours = list(space.neighbours(default))
+    neighbours = list(space.neighbors(default))
     assert neighbours
     for decision, choice, schedule in neighbours:
         name = space.decisions[decision].name

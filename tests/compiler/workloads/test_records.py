@@ -473,7 +473,7 @@ def test_a_row_that_does_not_parse_is_named(records: Records, column: str, cell:
     records.add(record())
     records.add(record())
     records._connection.execute(f"UPDATE measurement SET {column} = ? WHERE id = 2", (cell,))  # noqa: S608
-    with pytest.raises(ValueError, match="row 2 is no measurement: ") as caught:
+    with pytest.raises(ValueError, match="row 2 is not a measurement: ") as caught:
         records.query()
     assert "\n" not in str(caught.value)
 

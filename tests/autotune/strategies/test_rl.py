@@ -25,7 +25,7 @@ SPACE = SyntheticSpace()
 
 
 class Oracle(CostModel):
-    """Knows the truth, so that what is tested is the agent alone."""
+    """Predicts the true times, so that the test is about the agent only."""
 
     def predict(self, workload: Workload, target: Target, schedules: Sequence[Schedule]) -> np.ndarray:  # noqa: ARG002
         return np.log([SPACE.secs(schedule) for schedule in schedules])
