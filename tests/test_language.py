@@ -34,6 +34,7 @@ FINISHED: tuple[str, ...] = (
     "docs/compiler.md",
     "docs/cpp",
     "docs/draw_passes.py",
+    "docs/glossary.md",
     "docs/graph_passes.md",
     "graph_passes",
     "tests/autotune",
@@ -139,6 +140,16 @@ def test_the_text_uses_the_idiom_of_the_field() -> None:
     assert not wrong, "words to replace, or to allow with a reason:\n" + "\n".join(wrong)
     unused = sorted(allowed - used)
     assert not unused, f"entries of ALLOWED that match nothing: {unused}"
+
+
+def test_the_glossary_names_existing_files() -> None:
+    entries = re.split(r"^- ", (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+    assert len(entries) > 20
+    for entry in entries:
+        paths = [path for path in re.findall(r"`([^`\s]+)`", entry) if "/" in path]
+        assert paths, f"no file: {entry}"
+        missing = [path for path in paths if not (ROOT / path).exists()]
+        assert not missing, f"{missing} do not exist: {entry}"
 
 
 @pytest.mark.parametrize(
