@@ -19,7 +19,7 @@ from types import TracebackType
 from typing import Any
 
 from autotune.runners.process import ProcessLostError, WorkerProcess
-from autotune.runners.trial import Timing
+from compiler.measure.budgeted import Timing
 from compiler.workloads.records import Measurement
 from compiler.workloads.schedule import Schedule
 from compiler.workloads.target import Target

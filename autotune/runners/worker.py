@@ -78,7 +78,7 @@ class _Service:
     def measure(
         self, schedule: Mapping[str, Any], timing: Mapping[str, Any], best_secs: float | None
     ) -> dict[str, Any]:
-        from autotune.runners.trial import Timing
+        from compiler.measure.budgeted import Timing
         from compiler.workloads.schedule import Schedule
 
         measurement = self._bench.measure(Schedule.from_json(schedule), Timing(**timing), best_secs)

@@ -16,7 +16,7 @@ import numpy as np
 
 from autotune.searches.graph_candidates import Candidate
 from autotune.searches.network import Call, Model, Network
-from compiler.measure.paired import MedianInterval, median_interval
+from compiler.measure.comparison import MedianInterval, median_interval
 from compiler.measure.sampling import Samples
 from compiler.workloads.layer import Layer
 from compiler.workloads.records import Choice

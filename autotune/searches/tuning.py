@@ -14,7 +14,8 @@ from autotune import strategies
 from autotune.cost_models.xgboost import CostModel
 from autotune.runners.runner import Runner
 from autotune.searches.stored import best_of, offers, winner_in
-from compiler.measure.sampling import Samples, speedup
+from compiler.measure.comparison import speedup
+from compiler.measure.sampling import Samples
 from compiler.workloads.records import Measurement, Record, Records, fastest
 from compiler.workloads.schedule import Schedule, ScheduleSpace
 

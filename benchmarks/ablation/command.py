@@ -20,7 +20,7 @@ from typing import Any
 from benchmarks import models
 from benchmarks.command import add_measuring, check_model, check_records, exit_code
 from compiler.commands.command_line import Parser, check_file
-from compiler.measure import isolated
+from compiler.measure import affinity, isolated
 from compiler.workloads.target import usable_cores
 
 OWN, ONNX_RUNTIME = "loopwright", "onnxruntime"
@@ -76,7 +76,7 @@ def _in_a_process(name: str, threads: int, arguments: argparse.Namespace) -> dic
 
 def _measure(arguments: argparse.Namespace) -> None:
     (name,), (threads,) = arguments.models, arguments.threads
-    cores = isolated.pin(threads)
+    cores = affinity.pin(threads)
     if arguments.runtime == OWN:
         from benchmarks.ablation import own as ablation_own
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.heading import Results, noise, plural
 from benchmarks.whole_models.comparison import milliseconds, samples_of
-from compiler.measure.sampling import Ratio, speedup
+from compiler.measure.comparison import Ratio, speedup
 from graph_passes.report import amount, columns
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Speed:
 
 
 def speeds(result: Mapping[str, Any]) -> list[Speed]:
-    """Intervals hold 95 % of bootstrap resamples (``compiler.measure.sampling.speedup``)."""
+    """Intervals hold 95 % of bootstrap resamples (``compiler.measure.comparison.speedup``)."""
     samples = {name: samples_of(row["secs"]) for name, row in result["rows"].items()}
     names = list(samples)
     return [

@@ -11,7 +11,8 @@ import numpy as np
 
 from benchmarks.layers.rowwise import AnyWorkload, from_json
 from benchmarks.peers import PEERS
-from compiler.measure.sampling import Ratio
+from compiler.measure.comparison import Ratio, speedup
+from compiler.measure.sampling import Samples
 
 PEER = next(iter(PEERS))
 
@@ -86,7 +87,7 @@ def compare(result: Mapping[str, Any], peak_gflops: float) -> Comparison:
         fraction_of_roofline=limit_secs / float(np.median(secs[mine])),
         best_fraction_of_roofline=limit_secs / min(secs[mine]),
         memory_bound=memory_secs > arithmetic_secs,
-        ratios={name: ratio(secs[mine], secs[name]) for name in secs if name in PEERS},
+        ratios={name: speedup(samples_of(secs[mine]), samples_of(secs[name])) for name in secs if name in PEERS},
     )
 
 
@@ -104,18 +105,9 @@ def ours(contenders: Iterable[str]) -> str:
     return "tuned" if "tuned" in contenders else "default"
 
 
-def ratio(secs: Sequence[float], peer_secs: Sequence[float], resamples: int = 2000) -> Ratio:
-    """Median of ``peer_secs`` over the median of ``secs``, with a percentile bootstrap (Efron 1979), seeded.
-
-    Samples of layers come in random order, each after a rest, and are resampled one by one; of whole models, which run
-    many times in a row, ``compiler.measure.sampling.speedup`` resamples the rounds.
-    """
-    rng = np.random.default_rng(0)
-    medians = [
-        np.median(rng.choice(np.asarray(samples), (resamples, len(samples))), axis=1) for samples in (peer_secs, secs)
-    ]
-    low, high = np.percentile(medians[0] / medians[1], [2.5, 97.5])
-    return Ratio(float(np.median(peer_secs) / np.median(secs)), float(low), float(high))
+def samples_of(secs: Sequence[float]) -> Samples:
+    """Rounds of one sample each."""
+    return Samples(tuple((of_round,) for of_round in secs))
 
 
 def geometric_mean(values: Iterable[float]) -> float:

@@ -2,10 +2,9 @@
 
 ``python -m benchmarks.layers.measure SHAPE --threads N --json FILE``
 
-It is a process of its own, since cores must be chosen before any thread pool starts, since google-benchmark runs only
-once in a process, and since a peer that crashes must not take the other shapes with it. All contenders live in this
-process and share its cores, inputs, output and clock: ``benchmarks.layers.sampling`` tells how they are timed, and
-``benchmarks.layers.layer`` what cold weights are.
+It is a separate process, because cores must be chosen before any thread pool starts, and a baseline that crashes must
+not take the other shapes with it. All implementations live in this process and share its cores, inputs, output and
+clock. ``compiler.measure.sampling`` times them; ``benchmarks.layers.layer`` explains cold weights.
 """
 
 from __future__ import annotations
@@ -26,11 +25,11 @@ from benchmarks.layers.groups import Group, find
 from benchmarks.layers.layer import ColdLayer, Contender, Layer, copies_needed
 from benchmarks.layers.own import own_layer
 from benchmarks.layers.rowwise import AnyWorkload
-from benchmarks.layers.sampling import interleaved
 from benchmarks.layers.shapes import Shape
 from benchmarks.peers import PEERS
-from compiler.measure import isolated
+from compiler.measure import affinity
 from compiler.measure.idle import OthersWatch, wait_until_idle
+from compiler.measure.sampling import measure_loops
 from compiler.workloads import reference
 from compiler.workloads.schedule import Schedule
 from compiler.workloads.target import Target
@@ -107,7 +106,7 @@ def measure(
         contenders = {name: ColdLayer(layer, copies) for name, layer in layers.items()}
     before = _limits(target, workload, group.cold)
     others = OthersWatch()
-    secs = interleaved(contenders, samples, slice_secs)
+    measured = measure_loops({name: layer.time for name, layer in contenders.items()}, samples, slice_secs)
     busy_cores = others.busy_cores()
     after = _limits(target, workload, group.cold)
     return {
@@ -125,7 +124,8 @@ def measure(
         "versions": versions,
         "skipped": skipped,
         "contenders": {
-            name: {"description": layer.implementation, "secs": secs[name]} for name, layer in contenders.items()
+            name: {"description": layer.implementation, "secs": [secs for (secs,) in measured[name].rounds]}
+            for name, layer in contenders.items()
         },
     }
 
@@ -176,7 +176,7 @@ def main() -> None:
         group, batch, shape = find(arguments.shape)
     except ValueError as error:
         parser.error(str(error))
-    isolated.pin(arguments.threads)
+    affinity.pin(arguments.threads)
     tuned = Schedule.from_json(arguments.schedule) if arguments.schedule else None
     result = measure(group, shape, arguments.threads, tuned, arguments.samples, arguments.slice_secs)
     arguments.json.write_text(json.dumps({"batch": batch, **result}))

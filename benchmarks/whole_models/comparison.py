@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from benchmarks.layers.comparison import ours
-from compiler.measure.sampling import Ratio, Samples, speedup
+from compiler.measure.comparison import Ratio, speedup
+from compiler.measure.sampling import Samples
 
 OWN = ("default", "tuned")
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks import models
 from benchmarks.whole_models.own import OnRecord, on_record
-from compiler.measure.sampling import agree
+from compiler.measure.answers import agree
 from compiler.program.compiled_model import CompiledModel
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from benchmarks.whole_models.comparison import compare, rounds_of
 from benchmarks.whole_models.implementations import contenders, frozen
 from benchmarks.whole_models.own import how_to_tune
 from compiler.commands.command_line import Parser, at_least
-from compiler.measure import isolated
+from compiler.measure import affinity
 from compiler.measure.idle import OthersWatch, wait_until_idle
 from compiler.measure.sampling import ROUNDS, measure
 from compiler.workloads.layer import Layer
@@ -121,7 +121,7 @@ def _run(arguments: argparse.Namespace) -> None:
         arguments.onnx.write_bytes(frozen(arguments.model).SerializeToString())
         return
     check_records(arguments.records)
-    cores = isolated.pin(arguments.threads)
+    cores = affinity.pin(arguments.threads)
     result = {
         **measure_model(arguments.model, arguments.threads, arguments.records, arguments.duration),
         "cores": cores,

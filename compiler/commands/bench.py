@@ -21,7 +21,9 @@ from compiler.commands.command_line import check_file
 from compiler.commands.output import print_table, progress, write_json
 from compiler.commands.source import OnnxFile, SavedModel, source
 from compiler.measure import affinity
-from compiler.measure.sampling import Latencies, Ratio, agree, measure, speedup
+from compiler.measure.answers import agree
+from compiler.measure.comparison import Ratio, speedup
+from compiler.measure.sampling import Latencies, measure
 from compiler.runtimes import PEERS, PeerUnavailable, prepare
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Which cores a process runs on."""
+"""The cores that a process runs on."""
 
 from __future__ import annotations
 
@@ -10,22 +10,39 @@ from pathlib import Path
 _SIBLINGS = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
 
 
-def cores(threads: int) -> list[int]:
-    """As many of the logical cores that this process may use: no two on one physical core, if there are enough.
+def usable() -> list[int]:
+    """Returns the logical cores that this process may use; empty if the system cannot pin processes."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
-    Empty where the system cannot tell.
+
+def cores(threads: int) -> list[int]:
+    """Chooses logical cores for a number of threads, on different physical cores as far as possible.
+
+    Returns fewer than ``threads`` if this process may not use as many, and none if the system cannot pin processes.
     """
-    if not hasattr(os, "sched_getaffinity"):
-        return []
-    usable = sorted(os.sched_getaffinity(0))
-    physical = [_siblings(core) for core in usable]
-    rank = {core: physical[:place].count(physical[place]) for place, core in enumerate(usable)}
-    return sorted(sorted(usable, key=lambda core: (rank[core], core))[:threads])
+    available = usable()
+    physical = [_siblings(core) for core in available]
+    rank = {core: physical[:place].count(physical[place]) for place, core in enumerate(available)}
+    return sorted(sorted(available, key=lambda core: (rank[core], core))[:threads])
+
+
+def pin(threads: int) -> list[int]:
+    """Pins this process to as many cores as threads, and returns them. Call it before anything starts a thread.
+
+    Raises:
+        ValueError: this process may not use as many.
+    """
+    most = len(usable())
+    if not 1 <= threads <= most:
+        raise ValueError(f"threads must be between 1 and {most} (the cores this process may use), got {threads}")
+    chosen = cores(threads)
+    os.sched_setaffinity(0, chosen)
+    return chosen
 
 
 @contextlib.contextmanager
 def pinned(chosen: Sequence[int]) -> Iterator[None]:
-    """This thread, and those started from here on, stay on the chosen cores. Does nothing where none is chosen."""
+    """Keeps this thread, and those that it starts, on the chosen cores. Has no effect if none are given."""
     if not chosen:
         yield
         return

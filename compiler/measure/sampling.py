@@ -1,29 +1,50 @@
-"""Times contenders against each other, and says whether their answers agree. Prints nothing."""
+"""Samples of implementations that take turns in one process.
+
+Each round gives every implementation one slice of time, in random order, so a change of the clock speed or another
+process on the machine affects all of them alike. A slice begins when the threads of the other implementations sleep,
+because a thread pool that still spins after its last run takes the cores from the next one. Then some untimed runs wake
+the implementation's own threads and fill its caches.
+
+``measure`` times calls from Python, one by one, and is for whole models. ``measure_loops`` times native loops, because
+a call from Python takes as long as the smallest layers.
+"""
 
 from __future__ import annotations
 
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from typing import Protocol, TypeAlias
 
 import numpy as np
 
+from compiler.measure.idle import wait_until_idle
+
 ROUNDS = 20  # enough to resample
-WARM_UP_SECS = 0.02  # before each slice: caches, branch predictors and threads that are awake
-LONGEST_SLEEP_SECS = 1.0
-THINNED = 1000  # samples of a round that the bootstrap looks at
+WARM_UP_SECS = 0.02
+
+# Times one slice and returns the seconds of its runs.
+Slice: TypeAlias = Callable[[], tuple[float, ...]]
+
+
+class Loop(Protocol):
+    """Times native loops: returns ``repeat`` samples, each the mean seconds per run of ``number`` runs in a row."""
+
+    def __call__(self, number: int, repeat: int, /) -> list[float]: ...
 
 
 @dataclass(frozen=True)
 class Latencies:
-    """Of single runs, one after the other.
+    """Statistics of single runs.
 
     Attributes:
-        count: how many runs were timed.
-        duration: of them all together, in seconds; as are median, average, min, p90 and p99 of one run.
-        throughput: runs a second.
+        count: the number of timed runs.
+        duration: seconds of all runs together.
+        median, average, min, p90, p99: seconds of one run.
+        throughput: runs per second.
     """
 
     count: int
@@ -38,7 +59,7 @@ class Latencies:
 
 @dataclass(frozen=True)
 class Samples:
-    """Seconds of each run of one contender, by the round in which it ran."""
+    """Seconds of each run of one implementation, by round."""
 
     rounds: tuple[tuple[float, ...], ...]
 
@@ -59,60 +80,67 @@ class Samples:
         )
 
 
-@dataclass(frozen=True)
-class Ratio:
-    """How many times faster, by the medians, and the interval that holds 95 % of its bootstrap resamples."""
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
-
-
 def measure(
-    contenders: Mapping[str, Callable[[], object]],
+    implementations: Mapping[str, Callable[[], object]],
     duration: float,
     rounds: int = ROUNDS,
     seed: int = 0,
     progress: Callable[[float], None] | None = None,
 ) -> dict[str, Samples]:
-    """Runs the contenders by turns: in each round every one has a slice of ``duration / rounds`` seconds, in random
-    order, and at least one timed run. So what else the machine does meets all of them alike.
-
-    Before a slice it waits until the threads of the others, which may spin after a run, have fallen asleep, and warms
-    the contender up with runs that are not timed.
+    """Times calls of the implementations in slices of ``duration / rounds`` seconds, with at least one run per slice.
 
     Args:
-        contenders: what to time, by name; one call is one run.
-        duration: seconds of timed runs for each; slow ones take longer, ``rounds`` runs at least.
-        progress: is told after each slice which part of all slices is done, from 0 to 1.
+        implementations: functions by name; one call is one run.
+        duration: seconds of timed runs per implementation. A slow one takes longer: it runs ``rounds`` times at least.
+        rounds: the number of slices per implementation.
+        seed: determines the order within the rounds.
+        progress: called after each slice with the part of all slices that is finished, from 0 to 1.
 
     Raises:
-        ValueError: no contenders, no rounds, or a duration that is negative or not finite.
+        ValueError: no implementations, no rounds, or a duration that is negative or not finite.
     """
-    if not contenders:
+    if not 0 <= duration < math.inf:
+        raise ValueError(f"the duration must be 0 seconds or more, got {duration}")
+    slices = {name: partial(_calls, run, duration / max(rounds, 1)) for name, run in implementations.items()}
+    return _interleaved(slices, rounds, seed, progress)
+
+
+def measure_loops(loops: Mapping[str, Loop], rounds: int, slice_secs: float, seed: int = 0) -> dict[str, Samples]:
+    """Times native loops. Each slice gives one sample, the mean of as many runs as take about ``slice_secs``.
+
+    Raises:
+        ValueError: no loops or no rounds.
+        TimeoutError: threads of an implementation never sleep, so the times of the next one would be too long.
+    """
+    slices: dict[str, Slice] = {}
+    for name, loop in loops.items():
+        wait_until_idle()
+        slices[name] = partial(_loop, loop, max(1, round(slice_secs / min(loop(1, 5)))))
+    return _interleaved(slices, rounds, seed, None)
+
+
+def _interleaved(
+    slices: Mapping[str, Slice], rounds: int, seed: int, progress: Callable[[float], None] | None
+) -> dict[str, Samples]:
+    if not slices:
         raise ValueError("there is nothing to measure")
     if rounds < 1:
         raise ValueError(f"rounds must be at least 1, got {rounds}")
-    if not 0 <= duration < math.inf:
-        raise ValueError(f"the duration must be 0 seconds or more, got {duration}")
     rng = np.random.default_rng(seed)
-    names = list(contenders)
-    slices: dict[str, list[tuple[float, ...]]] = {name: [] for name in names}
+    names = list(slices)
+    secs: dict[str, list[tuple[float, ...]]] = {name: [] for name in names}
     total = rounds * len(names)
-    for done in range(0, total, len(names)):
+    for finished in range(0, total, len(names)):
         for place, index in enumerate(rng.permutation(len(names)), start=1):
-            name = names[index]
-            slices[name].append(_slice(contenders[name], duration / rounds))
+            secs[names[index]].append(slices[names[index]]())
             if progress is not None:
-                progress((done + place) / total)
-    return {name: Samples(tuple(slices[name])) for name in names}
+                progress((finished + place) / total)
+    return {name: Samples(tuple(secs[name])) for name in names}
 
 
-def _slice(run: Callable[[], object], secs: float) -> tuple[float, ...]:
-    _wait_for_sleep()
+def _calls(run: Callable[[], object], secs: float) -> tuple[float, ...]:
+    with suppress(TimeoutError):  # a user of another runtime may have configured its threads to spin for ever
+        wait_until_idle()
     _warm_up(run)
     samples = []
     left = secs * 1e9
@@ -131,60 +159,7 @@ def _warm_up(run: Callable[[], object]) -> None:
         run()
 
 
-def _wait_for_sleep() -> None:
-    """Until no thread of this process computes; not for ever, since an OpenMP may have been told never to sleep."""
-    end = time.perf_counter() + LONGEST_SLEEP_SECS
-    while time.perf_counter() < end:
-        used = time.process_time()
-        time.sleep(0.005)
-        if time.process_time() - used < 0.0005:
-            return
-
-
-def speedup(ours: Samples, peer: Samples, resamples: int = 2000) -> Ratio:
-    """The peer's median over ours, above 1 where ours is faster, with a percentile bootstrap (Efron 1979), seeded.
-
-    Whole rounds are resampled, the same of both, and not single runs: runs that are neighbours in time are alike, and
-    to take them for independent would make the interval far too narrow.
-
-    Raises:
-        ValueError: they were not measured in the same rounds.
-    """
-    rounds = len(ours.rounds)
-    if rounds != len(peer.rounds):
-        raise ValueError(f"rounds differ: {rounds} of ours, {len(peer.rounds)} of the peer")
-    draws = np.random.default_rng(0).integers(0, rounds, (resamples, rounds))
-    ratios = _medians(peer, draws) / _medians(ours, draws)
-    low, high = np.percentile(ratios, [2.5, 97.5])
-    return Ratio(peer.latencies.median / ours.latencies.median, float(low), float(high))
-
-
-def _medians(samples: Samples, draws: np.ndarray) -> np.ndarray:
-    """Of each draw of rounds."""
-    rounds = [np.array(secs[:: math.ceil(len(secs) / THINNED)]) for secs in samples.rounds]
-    return np.array([np.median(np.concatenate([rounds[index] for index in draw])) for draw in draws])
-
-
-def agree(ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray]) -> float:
-    """The largest difference of any output, relative to the largest element of ``theirs`` in that output.
-
-    Where all of that is zero, the difference itself. Infinities agree where both have the same.
-
-    Raises:
-        ValueError: other outputs, other shapes, or an answer that is not a number.
-    """
-    if ours.keys() != theirs.keys():
-        raise ValueError(f"outputs differ: {', '.join(ours)} and {', '.join(theirs)}")
-    return max((_difference(name, ours[name], theirs[name]) for name in theirs), default=0.0)
-
-
-def _difference(name: str, ours: np.ndarray, theirs: np.ndarray) -> float:
-    if ours.shape != theirs.shape:
-        raise ValueError(f"shapes of output {name} differ: {ours.shape} and {theirs.shape}")
-    ours, theirs = ours.astype(np.float64), theirs.astype(np.float64)
-    if np.isnan(ours).any() or np.isnan(theirs).any():
-        raise ValueError(f"output {name} has elements that are not a number")
-    apart = ours != theirs  # keeps equal infinities from becoming NaN
-    largest = float(np.abs(ours[apart] - theirs[apart]).max(initial=0.0))
-    scale = float(np.abs(theirs[np.isfinite(theirs)]).max(initial=0.0))
-    return largest / scale if scale else largest
+def _loop(loop: Loop, number: int) -> tuple[float, ...]:
+    wait_until_idle()
+    loop(max(1, number // 4), 1)
+    return tuple(loop(number, 1))

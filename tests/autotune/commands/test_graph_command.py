@@ -10,7 +10,7 @@ import pytest
 from autotune import search
 from autotune.commands.graph_command import difference, merged, table, verdict
 from autotune.searches.graph_search import Comparison, GraphOutcome, WorkloadOutcome
-from compiler.measure.paired import MedianInterval
+from compiler.measure.comparison import MedianInterval
 from compiler.workloads.records import Choice, Records, model_key
 from compiler.workloads.schedule import Schedule
 from compiler.workloads.target import Target

@@ -1,4 +1,4 @@
-"""A single trial: which answers are right, and how often a candidate is timed."""
+"""A single trial: which answers are right."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from autotune.runners.trial import Bench, Timing, one_line, sample
+from autotune.runners.trial import Bench, one_line
+from compiler.measure.budgeted import Timing
 from compiler.workloads.reference import make_inputs, reference, tolerance
 from compiler.workloads.schedule import Schedule, ScheduleSpace
 from compiler.workloads.target import Target
@@ -20,30 +21,17 @@ TARGET = Target("test", "reference", 32, 16, (32768,), num_cores=1)
 SCHEDULE = Schedule("test", {})
 
 
-class ScriptedProgram:
-    """Takes the given seconds, one per sample, and the last of them for all further samples."""
+class OffByProgram:
+    """Returns the reference with an error of ``times`` the tolerance in one element."""
 
-    def __init__(self, *secs: float) -> None:
-        self.secs = list(secs)
-        self.calls: list[tuple[int, int]] = []
+    def __init__(self, workload: Workload, times: float) -> None:
+        self.workload, self.times = workload, times
 
     def load(self, inputs: Mapping[str, np.ndarray]) -> None:
         self.inputs = inputs
 
-    def run(self) -> np.ndarray:
-        raise NotImplementedError
-
-    def time(self, number: int, repeat: int) -> list[float]:
-        self.calls.append((number, repeat))
-        return [self.secs.pop(0) if len(self.secs) > 1 else self.secs[0] for _ in range(repeat)]
-
-
-class OffByProgram(ScriptedProgram):
-    """Returns the reference with an error of ``times`` the tolerance in one element."""
-
-    def __init__(self, workload: Workload, times: float) -> None:
-        super().__init__(1e-3)
-        self.workload, self.times = workload, times
+    def time(self, number: int, repeat: int) -> list[float]:  # noqa: ARG002 - each run takes 1 ms
+        return [1e-3] * repeat
 
     def run(self) -> np.ndarray:
         answer = reference(self.workload, self.inputs)
@@ -94,38 +82,6 @@ def test_two_questions_take_turns():
         assert bench.measure(SCHEDULE, Timing()).ok
     for program, seed in zip(space.built, [5, 6, 5], strict=True):
         assert np.array_equal(program.inputs["x"], make_inputs(space.workload, seed)["x"])
-
-
-def test_short_runs_are_timed_together():
-    program = ScriptedProgram(1e-5)
-    assert sample(program, Timing(sample_secs=1e-3, samples=7), None) == [1e-5] * 7
-    assert program.calls == [(1, 1), (100, 7)]
-
-
-def test_long_runs_are_timed_less_often_but_never_below_the_minimum():
-    program = ScriptedProgram(0.01)
-    assert sample(program, Timing(samples=9, min_samples=3, budget_secs=0.05), None) == [0.01] * 5
-    program = ScriptedProgram(0.1)
-    assert sample(program, Timing(samples=9, min_samples=3, budget_secs=0.05), None) == [0.1] * 3
-
-
-@pytest.mark.parametrize(("secs", "samples"), [(0.049, 3), (0.051, 1)])
-def test_a_candidate_beyond_the_slow_factor_is_timed_once(secs: float, samples: int):
-    program = ScriptedProgram(secs)
-    assert sample(program, Timing(slow_factor=5, budget_secs=0.03), best_secs=0.01) == [secs] * samples
-
-
-def test_a_slow_candidate_that_costs_nothing_is_timed_in_full():
-    program = ScriptedProgram(1e-4)
-    assert len(sample(program, Timing(samples=7, budget_secs=0.03), best_secs=1e-6)) == 7
-
-
-def test_unsteady_samples_are_taken_again_and_all_are_kept():
-    program = ScriptedProgram(1e-3, 2e-3, 2e-3, 1e-3)
-    samples = sample(program, Timing(sample_secs=1e-3, samples=3, spread=0.05, budget_secs=0.05), None)
-    assert samples == [1e-3, 2e-3, 2e-3, 1e-3, 1e-3, 1e-3]
-    program = ScriptedProgram(1e-3, 2e-3, 2e-3, 1e-3)
-    assert sample(program, Timing(sample_secs=1e-3, samples=3, spread=2.0, budget_secs=0.05), None) == samples[:3]
 
 
 @pytest.mark.parametrize(

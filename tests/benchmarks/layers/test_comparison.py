@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import pytest
 
-from benchmarks.layers.comparison import PEER, compare_all, geometric_mean, ratio
+from benchmarks.layers.comparison import PEER, compare_all, geometric_mean
 from benchmarks.layers.rowwise import RowWorkload
 from compiler.workloads.workload import Workload
 
@@ -41,25 +40,6 @@ def result(
         "skipped": {},
         "contenders": {name: {"description": "", "secs": samples} for name, samples in secs.items()},
     }
-
-
-def test_ratio_is_of_the_medians_and_lies_in_its_interval() -> None:
-    measured = ratio([1.0, 2.0, 90.0], [3.0, 4.0, 5.0])
-    assert measured.value == 2
-    assert measured.low <= 2 <= measured.high
-
-
-def test_a_ratio_without_spread_has_none() -> None:
-    assert str(ratio([2.0] * 9, [3.0] * 9)) == "1.500 [1.500, 1.500]"
-
-
-def test_interval_holds_the_true_ratio_about_as_often_as_it_says() -> None:
-    rng = np.random.default_rng(0)
-    held = 0
-    for _ in range(200):
-        measured = ratio(list(rng.normal(1, 0.1, 25)), list(rng.normal(1.2, 0.1, 25)), resamples=300)
-        held += measured.low <= 1.2 <= measured.high
-    assert 170 <= held <= 200
 
 
 def test_speed_and_roofline() -> None:

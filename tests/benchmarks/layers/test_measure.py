@@ -16,7 +16,6 @@ from benchmarks.peers import PEERS
 from compiler.workloads.target import usable_cores
 
 ROOT = Path(__file__).parents[3]
-pytest.importorskip("google_benchmark", reason="google-benchmark is not installed")
 
 
 def measure(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

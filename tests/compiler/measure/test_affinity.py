@@ -1,4 +1,4 @@
-"""Which cores are chosen, and that the process is put there and back."""
+"""The choice of cores, and pinning."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pytest
 
 from compiler.measure import affinity
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system pins nothing")
+pytestmark = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system cannot pin processes")
 
 
-def test_one_thread_of_each_core_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_thread_of_each_core_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3, 6, 7})
     monkeypatch.setattr(affinity, "_siblings", lambda core: f"{core // 2 * 2}-{core // 2 * 2 + 1}")
     assert affinity.cores(1) == [0]
@@ -20,7 +20,7 @@ def test_one_thread_of_each_core_first(monkeypatch: pytest.MonkeyPatch) -> None:
     assert affinity.cores(4) == [0, 1, 2, 6]
 
 
-def test_threads_stay_there_and_the_caller_comes_back() -> None:
+def test_new_threads_stay_on_the_cores_and_the_caller_is_moved_back() -> None:
     before = os.sched_getaffinity(0)
     chosen = affinity.cores(1)
     seen: list[set[int]] = []
@@ -32,3 +32,19 @@ def test_threads_stay_there_and_the_caller_comes_back() -> None:
     assert os.sched_getaffinity(0) == before
     with affinity.pinned([]):
         assert os.sched_getaffinity(0) == before
+
+
+def test_a_process_is_pinned_to_as_many_cores_as_threads() -> None:
+    before = os.sched_getaffinity(0)
+    try:
+        cores = affinity.pin(1)
+        assert len(cores) == 1
+        assert os.sched_getaffinity(0) == set(cores) <= before
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+@pytest.mark.parametrize("threads", [0, 10_000])
+def test_more_cores_than_available_are_rejected(threads: int) -> None:
+    with pytest.raises(ValueError, match=f"threads must be between 1 and .*, got {threads}"):
+        affinity.pin(threads)

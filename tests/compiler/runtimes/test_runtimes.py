@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 import graph_passes
 from benchmarks import models
 from compiler import runtimes as peers
-from compiler.measure.sampling import agree
+from compiler.measure.answers import agree
 from compiler.runtimes import PEERS, PeerUnavailable
 from compiler.runtimes.inputs import random_inputs
 
