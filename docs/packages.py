@@ -30,10 +30,10 @@ class Package:
 
 # In import order: a package may only import packages that are listed before it.
 PACKAGES: tuple[Package, ...] = (
-    Package("kernels", "SIMD kernels in C++ and what they measure of the CPU; a library of its own", (), ("numpy",)),
+    Package("kernels", "SIMD kernels in C++ and CPU measurements; an independent library", (), ("numpy",)),
     Package(
         "graph_passes",
-        "ONNX models rewritten to do less work; a library of its own",
+        "rewrites ONNX models to do less work; an independent library",
         (),
         ("numpy", *ONNX, "onnxruntime", "onnxscript"),
     ),
@@ -154,6 +154,6 @@ PACKAGES: tuple[Package, ...] = (
 
 
 def package_of(module: str) -> str:
-    """The package that a module belongs to: the longest listed name that is a prefix; empty if there is none."""
+    """Returns the package of a module: the longest listed name that is a prefix; empty if no package matches."""
     names = [p.name for p in PACKAGES if module == p.name or module.startswith(p.name + ".")]
     return max(names, key=len, default="")

@@ -1,4 +1,4 @@
-"""Layers know only what lies beneath them, and a command answers before anything heavy is imported."""
+"""Packages import only what docs/packages.py allows, and commands answer before heavy imports."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ KNOWN: set[tuple[str, str]] = {
     ("compiler.lowering", "compiler.spaces"),
     ("compiler.runtimes", "kernels"),
 }
-# These modules, or all in a folder, are about one heavy library, and are themselves imported only when it is wanted.
+# Modules, or folders of modules, that use one heavy library. They are imported only when it is needed.
 MAY_LOAD_AT_ONCE = {
     "autotune/cost_models/xgboost.py": {"xgboost"},
     "autotune/strategies/rl.py": {"sb3_contrib", "stable_baselines3", "torch"},
@@ -41,7 +41,7 @@ def sources(package: str) -> list[Path]:
 
 
 def imported(tree: ast.AST) -> Iterator[str]:
-    """Top-level packages that the statements of a tree import, wherever they stand."""
+    """Yields the top-level packages that any statement of a tree imports."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name.partition(".")[0] for alias in node.names)
@@ -51,7 +51,7 @@ def imported(tree: ast.AST) -> Iterator[str]:
 
 
 def imported_modules(tree: ast.AST, known: Collection[str]) -> Iterator[str]:
-    """Modules that the statements of a tree import, wherever they stand; ``known`` tells modules from other names."""
+    """Yields the modules that any statement of a tree imports; ``known`` lists the modules of this project."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -62,7 +62,7 @@ def imported_modules(tree: ast.AST, known: Collection[str]) -> Iterator[str]:
 
 
 class LoadedAtOnce(ast.NodeVisitor):
-    """Collects what importing a module itself imports: no function's body, and nothing for type checkers only."""
+    """Collects the imports that run when a module is imported, without function bodies and TYPE_CHECKING blocks."""
 
     def __init__(self) -> None:
         self.names: set[str] = set()
@@ -91,7 +91,7 @@ def loaded_at_once(tree: ast.Module) -> set[str]:
 
 
 def modules() -> dict[str, Path]:
-    """All modules of the packages in the table, by their dotted names."""
+    """Returns all modules of the packages in the table by dotted name."""
     return {
         ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
         for top in TOP_LEVEL
@@ -100,7 +100,7 @@ def modules() -> dict[str, Path]:
 
 
 def violations(package: Package, known: Collection[str], tree: ast.AST) -> set[str]:
-    """What a module of ``package`` imports and may not: packages of ours, and distributions."""
+    """Returns the forbidden imports of a module of ``package``: packages of this project, and distributions."""
     found = set()
     for name in imported_modules(tree, known):
         top = name.partition(".")[0]
@@ -161,7 +161,7 @@ def test_nothing_heavy_is_imported_at_once(package: str) -> None:
     assert not found
 
 
-def test_the_check_sees_an_import_wherever_it_stands() -> None:
+def test_the_check_finds_imports_in_any_statement() -> None:
     tree = ast.parse(
         """
 if TYPE_CHECKING:
@@ -204,5 +204,5 @@ def test_help_loads_nothing_heavy(command: str) -> None:
     )
     assert answer.stdout.startswith(f"usage: python -m {command}")
     loaded = {line.rpartition("|")[2].strip().partition(".")[0] for line in answer.stderr.splitlines()}
-    assert "numpy" in loaded, "the list of imports was not understood"
+    assert "numpy" in loaded, "the list of imports could not be parsed"
     assert not (HEAVY | {"onnx", "rich"}) & loaded

@@ -1,4 +1,4 @@
-"""What pyproject.toml promises and what constraints.txt pins agree."""
+"""The bounds in pyproject.toml and the pins in constraints.txt agree."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from packaging.utils import canonicalize_name
 if sys.version_info >= (3, 11):
     import tomllib
 else:
-    import tomli as tomllib  # pyright: ignore[reportMissingImports] - comes with pytest where it is needed
+    import tomli as tomllib  # pyright: ignore[reportMissingImports] - pytest requires it on Python 3.10
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -31,7 +31,7 @@ PINS = [Requirement(line) for line in (ROOT / "constraints.txt").read_text().spl
 
 
 def pinned(name: str, python: str) -> str | None:
-    """The version that constraints.txt names for a Python version on this platform."""
+    """Returns the version that constraints.txt pins for a Python version on this platform."""
     environment = {"python_version": python, "python_full_version": f"{python}.0"}
     versions = [
         str(pin.specifier).removeprefix("==")
