@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from compiler.workloads.schedule import ScheduleSpace
 from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload
 
 BACKENDS = ("kernel", "tvm")
-# The data types of the schedule spaces, by backend and operator.
-_SUPPORTED: Mapping[str, Mapping[str, tuple[str, ...]]] = {
-    "kernel": {"dense": ("float32", "bfloat16"), "conv2d": ("float32", "bfloat16"), "attention": ("float32",)},
-    "tvm": {"dense": ("float32",), "conv2d": ("float32",)},
-}
 
 
 def space(backend: str, workload: Workload, target: Target, fast_algorithms: bool = True) -> ScheduleSpace:
@@ -31,14 +24,15 @@ def space(backend: str, workload: Workload, target: Target, fast_algorithms: boo
         what = f"no {backend} space for {workload.op} in {workload.dtype}"
         raise ValueError(f"{what}; choose from: {', '.join(possible)}" if possible else what)
     if backend == "kernel":
-        from compiler.spaces import KERNEL_SPACES
+        from compiler import spaces
 
-        return KERNEL_SPACES[workload.op](workload, target, fast_algorithms)
+        return spaces.space(workload, target, fast_algorithms)
     from compiler.tvm_backend.space import TvmSpace
 
     return TvmSpace(workload, target)
 
 
 def backends(workload: Workload) -> tuple[str, ...]:
-    """Returns the backends that have a space for the workload's operator and data type."""
-    return tuple(b for b in BACKENDS if workload.dtype in _SUPPORTED[b].get(workload.op, ()))
+    """Returns those of ``BACKENDS`` that have schedules for the workload's operator and data type."""
+    dtypes = {"kernel": workload.operator.dtypes, "tvm": workload.operator.tvm_dtypes}
+    return tuple(backend for backend in BACKENDS if workload.dtype in dtypes[backend])

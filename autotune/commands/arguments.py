@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 from autotune.backends import BACKENDS, backends
-from autotune.commands.shapes import EXAMPLES, LAYERS, notation, parse_shape, shape_text
+from autotune.commands.shapes import notation, parse_shape, shape_text
 from autotune.strategies import STRATEGIES
 from compiler.commands.command_line import (
     DEFAULT_RECORDS,
@@ -22,20 +22,15 @@ from compiler.commands.command_line import (
     at_least,
     check_file,
 )
+from compiler.workloads.operators import OPERATORS
 from compiler.workloads.target import ISAS, Target
-from compiler.workloads.workload import DTYPE_BYTES, OPERATOR_DIMS, Workload
+from compiler.workloads.workload import DTYPE_BYTES, Workload
 
-# With the dense layers of LAYERS, about two minutes on two cores. A trial on TVM takes several times as long, since it
+# With the default dense layers, about two minutes on two cores. A trial on TVM takes several times as long, since it
 # compiles.
 DEFAULT_TRIALS: Mapping[str, int] = {"kernel": 96, "tvm": 48}
 # For each workload of a model, on average. They are spent where they are expected to gain most.
 TRIALS_PER_WORKLOAD = 32
-
-# What verifying takes at most, as a multiple of the workload's own bytes: two sets of inputs and of the packed weights,
-# their answers and tolerances in float64, and the float64 arrays that these are computed from: for a convolution, the
-# tiles of Winograd's algorithm, which are several times as large as its images.
-_VERIFYING_FACTORS: Mapping[str, int] = {"dense": 12, "conv2d": 60, "attention": 12}
-_SCORES_BYTES = 64  # of each pair of a query and a key: eight arrays in float64
 
 
 @dataclass(frozen=True)
@@ -62,7 +57,7 @@ class OperatorOptions:
 
 
 def parser() -> Parser:
-    shapes = "; ".join(f"{op}: {notation(op)}, such as {example}" for op, example in EXAMPLES.items())
+    shapes = "; ".join(f"{op}: {notation(op)}, such as {of.notation.example}" for op, of in OPERATORS.items())
     trials = ", ".join(f"{count} on {backend}" for backend, count in DEFAULT_TRIALS.items())
     parser = Parser(
         prog="python -m autotune.search",
@@ -73,7 +68,7 @@ def parser() -> Parser:
     add = parser.add_argument
     add_version(parser)
     searched = parser.add_mutually_exclusive_group(required=True)
-    searched.add_argument("--op", choices=OPERATOR_DIMS, help="search shapes of an operator")
+    searched.add_argument("--op", choices=OPERATORS, help="search shapes of an operator")
     searched.add_argument("--model", type=Path, metavar="FILE", help="search all layers of an ONNX model")
     add("--arch", default="host", choices=("host", *ISAS), help="instruction set (default: host, the best of this CPU)")
     add(
@@ -161,7 +156,7 @@ def operator_options(arguments: argparse.Namespace) -> OperatorOptions:
             f"argument --dtype: {target.isa} on this CPU has no {arguments.dtype}; choose from: {', '.join(possible)}"
         )
     op, dtype = arguments.op, arguments.dtype
-    shapes = [_shape(op, text) for text in arguments.shape] if arguments.shape else list(LAYERS[op])
+    shapes = [_shape(op, text) for text in arguments.shape] if arguments.shape else list(OPERATORS[op].networks)
     workloads = tuple(dict.fromkeys(Workload(op, dims, dtype) for dims in shapes))
     chosen = _backends(workloads[0], arguments.backend)
     for workload in workloads:
@@ -210,10 +205,8 @@ def check_memory(workload: Workload) -> None:
     Raises:
         ValueError: it does not.
     """
-    needed = _VERIFYING_FACTORS[workload.op] * workload.bytes
-    if workload.op == "attention":
-        s = workload.sizes
-        needed += _SCORES_BYTES * s["batch"] * s["heads"] * s["queries"] * s["keys"]
+    definition = workload.operator
+    needed = definition.verify_factor * workload.bytes + definition.verify_bytes(workload.sizes)
     available = psutil.virtual_memory().available
     if needed > available:
         raise ValueError(

@@ -13,9 +13,13 @@ from itertools import combinations
 
 import numpy as np
 
+from compiler.workloads.operators import OPERATORS
 from compiler.workloads.schedule import Choice, Schedule, ScheduleSpace
 from compiler.workloads.target import ISAS, Target
-from compiler.workloads.workload import ACTIVATIONS, DTYPE_BYTES, OPERATOR_DIMS, Workload
+from compiler.workloads.workload import ACTIVATIONS, DTYPE_BYTES, Workload
+
+# Operators with schedules: the others have nothing to learn.
+_SEARCHED = tuple(name for name, definition in OPERATORS.items() if definition.space is not None)
 
 Features = Mapping[str, float]
 
@@ -45,11 +49,11 @@ def workload_features(workload: Workload) -> Features:
     """Returns ``workload.*``: sizes, flops, bytes and intensity (flops per byte) as log2, others as 0 or 1."""
     features = {f"workload.{name}": log2_size(size) for name, size in workload.sizes.items()}
     features |= {
-        "workload.flops": math.log2(workload.flops),
+        "workload.flops": log2_size(workload.flops),
         "workload.bytes": math.log2(workload.bytes),
-        "workload.intensity": math.log2(workload.flops / workload.bytes),
+        "workload.intensity": math.log2(max(workload.flops, 1) / workload.bytes),
     }
-    features |= {f"workload.op={op}": float(op == workload.op) for op in OPERATOR_DIMS}
+    features |= {f"workload.op={op}": float(op == workload.op) for op in _SEARCHED}
     features |= {f"workload.dtype={dtype}": float(dtype == workload.dtype) for dtype in DTYPE_BYTES}
     return features | {
         f"workload.epilogue={step}": float(step in workload.epilogue) for step in ("bias", "residual", *ACTIVATIONS)

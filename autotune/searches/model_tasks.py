@@ -7,9 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from compiler.measure.roofline import Roofline
-from compiler.spaces.conv2d import is_pointwise
 from compiler.workloads.target import Target
-from compiler.workloads.winograd import ALGORITHMS
 from compiler.workloads.workload import Workload
 
 if TYPE_CHECKING:
@@ -51,16 +49,5 @@ def tasks_of(layers: Iterable[Layer], targets: Mapping[int, Target]) -> list[Tas
 
 def least_secs(workload: Workload, roofline: Roofline, fast_algorithms: bool = True) -> float:
     """Returns a lower bound of the seconds of any schedule: the roofline of the algorithm that multiplies least."""
-    flops = workload.flops / (_saving(workload) if fast_algorithms else 1.0)
+    flops = workload.flops / (workload.operator.saving(workload) if fast_algorithms else 1.0)
     return replace(roofline, flops=flops).secs
-
-
-def _saving(workload: Workload) -> float:
-    """Returns by what factor Winograd's or Strassen's algorithm reduces the multiplications per output element."""
-    if workload.op == "dense" or (workload.op == "conv2d" and is_pointwise(workload)):
-        return 8 / 7 if workload.dtype == "float32" else 1.0
-    if workload.op != "conv2d":
-        return 1.0
-    offered = [algorithm for algorithm in ALGORITHMS.values() if algorithm.applies(workload)]
-    savings = [(a.kernel * a.outputs) ** 2 / (a.stride * a.size) ** 2 for a in offered]
-    return max(savings, default=1.0)

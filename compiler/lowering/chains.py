@@ -9,8 +9,7 @@ from math import prod
 import onnx_ir as ir
 
 from compiler.lowering.call import Call
-from compiler.spaces.conv2d import is_pointwise
-from compiler.spaces.depthwise import is_depthwise
+from compiler.workloads.operators.conv2d import is_depthwise, is_pointwise
 from compiler.workloads.target import Target
 from compiler.workloads.winograd import ALGORITHMS
 from compiler.workloads.workload import DTYPE_BYTES, Workload

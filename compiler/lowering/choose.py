@@ -12,6 +12,7 @@ import numpy as np
 from compiler.lowering.recognize import Match
 from compiler.lowering.schedule_source import NoSchedules, ScheduleSource
 from compiler.workloads.layer import Layer
+from compiler.workloads.operators import LAYER_SCHEMAS
 from compiler.workloads.schedule import Schedule
 from compiler.workloads.target import Target
 
@@ -60,7 +61,7 @@ def _layer(match: Match, target: Target, options: Options) -> Layer:
     if call.workload is not None and call.workload.flops < _FLOPS_WORTH_A_THREAD * target.num_cores:
         threads = 1
     attributes = dict(call.attributes)
-    if call.op in ("conv2d", "dense"):
+    if "fast_algorithms" in LAYER_SCHEMAS[call.op].attributes:
         attributes["fast_algorithms"] = options.fast_algorithms
     return Layer(match.name, call.op, match.output_shape, attributes, call.weights, call.workload, call.stages, threads)
 

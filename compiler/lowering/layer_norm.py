@@ -8,6 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from compiler.lowering.call import Call, is_float32, shape_of, vector
+from compiler.workloads.workload import Workload
 from graph_passes.values import data_input, main_output
 
 
@@ -21,5 +22,7 @@ def recognize(node: ir.Node) -> Call | None:
     beta = np.zeros(n, np.float32) if given is None else vector(given, n)
     if node.attributes.get_int("axis", -1) % len(shape) != len(shape) - 1 or gamma is None or beta is None:
         return None
-    attributes = {"sizes": [prod(shape) // n, n], "epsilon": node.attributes.get_float("epsilon", 1e-5)}
-    return Call("layer_norm", (x,), attributes, {"gamma": gamma, "beta": beta})
+    sizes = (prod(shape) // n, n)
+    attributes = {"sizes": list(sizes), "epsilon": node.attributes.get_float("epsilon", 1e-5)}
+    stages = (Workload("layer_norm", sizes),)
+    return Call("layer_norm", (x,), attributes, {"gamma": gamma, "beta": beta}, stages=stages)

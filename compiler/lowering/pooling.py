@@ -8,6 +8,7 @@ from typing import Any
 import onnx_ir as ir
 
 from compiler.lowering.call import Call, constant, is_float32, shape_of
+from compiler.workloads.workload import Workload
 from graph_passes.values import data_input, main_output
 
 
@@ -62,20 +63,17 @@ def _pool(node: ir.Node, op: str, window: dict[str, Any] | None) -> Call | None:
             "dilation": [1, 1],
             "ceil_mode": False,
         }
+    workload = _workload(op, shape, window)
     # With ceil_mode, ONNX before opset 22 infers one position too many if the last window begins beyond the image.
-    elif shape_of(node.outputs[0])[1:3] != _positions(window, shape[1:3]):
+    if workload is None or workload.output_shape != shape_of(node.outputs[0]):
         return None
-    return Call(op, (x,), {"x": list(shape), **window})
+    return Call(op, (x,), {"x": list(shape), **window}, stages=(workload,))
 
 
-def _positions(window: Mapping[str, Any], image: tuple[int, ...]) -> tuple[int, ...]:
-    """Returns the numbers of windows along height and width. No window begins beyond the image."""
-    counts = []
-    for axis, size in enumerate(image):
-        reach = (window["kernel"][axis] - 1) * window["dilation"][axis] + 1
-        stride, begin, end = window["stride"][axis], window["padding"][axis], window["padding"][axis + 2]
-        room = size + begin + end - reach
-        if window["ceil_mode"]:
-            room = min(room + stride - 1, size + begin - 1)
-        counts.append(room // stride + 1)
-    return tuple(counts)
+def _workload(op: str, image: tuple[int, ...], window: Mapping[str, Any]) -> Workload | None:
+    """None if the window does not fit the image."""
+    dims = (*image, *(size for name in ("kernel", "stride", "padding", "dilation") for size in window[name]))
+    try:
+        return Workload(op, (*dims, int(window["ceil_mode"])))
+    except ValueError:
+        return None

@@ -2,47 +2,35 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from compiler.lowering import attention, conv2d, dense, layer_norm, pooling, softmax
 from compiler.lowering.call import Call
 from compiler.lowering.chains import chained, find_chains
+from compiler.workloads.operators import OPERATORS
 from compiler.workloads.target import Target
 from graph_passes.base import DOMAIN as PASSES_DOMAIN
 from graph_passes.patterns.layers import FusedLayer
 from graph_passes.values import is_op, known_shape
 
-# The ONNX nodes that a kernel may compute, by the kernel's operator. A fused layer has the name of the ONNX operator
-# that it begins with; a function of graph_passes has the prefix "loopwright::".
-ONNX_NODES: Mapping[str, tuple[str, ...]] = {
-    "attention": (
-        "loopwright::Attention",
-        "loopwright::Attention_mask",
-        "loopwright::Attention_mask_or_zero",
-    ),
-    "avg_pool2d": ("loopwright::AveragePool_nhwc", "loopwright::GlobalAveragePool_nhwc", "ReduceMean"),
-    "avg_pool2d_with_pads": ("loopwright::AveragePool_nhwc",),
-    "conv2d": ("Conv",),
-    "dense": ("Gemm", "MatMul"),
-    "layer_norm": ("LayerNormalization",),
-    "max_pool2d": ("loopwright::MaxPool_nhwc",),
-    "softmax": ("Softmax",),
-}
-# Returns the call of a kernel that computes a node of these, or None if the kernel does not support the node.
-RECOGNIZERS: Mapping[str, Callable[[ir.Node], Call | None]] = {
-    "attention": attention.recognize,
-    "avg_pool2d": pooling.recognize,
-    "avg_pool2d_with_pads": pooling.recognize,
-    "conv2d": conv2d.recognize,
-    "dense": dense.recognize,
-    "layer_norm": layer_norm.recognize,
-    "max_pool2d": pooling.recognize,
-    "softmax": softmax.recognize,
-}
-_BY_NODE = {name: RECOGNIZERS[operator] for operator, names in ONNX_NODES.items() for name in names}
+
+def _recognizers() -> Mapping[str, Callable[[ir.Node], Call | None]]:
+    """For each ONNX node that a definition names, ``recognize`` of the operator's module in this package.
+
+    It returns the call of a kernel that computes the node, or None if the kernel does not support the node.
+    """
+    modules = {
+        name: importlib.import_module(f"compiler.lowering.{definition.recognizer or definition.name}")
+        for definition in OPERATORS.values()
+        for name in definition.onnx
+    }
+    return {name: module.recognize for name, module in modules.items()}
+
+
+RECOGNIZERS = _recognizers()
 
 
 @dataclass(frozen=True)
@@ -88,11 +76,11 @@ def recognize(graph: ir.Graph, target: Target, chains: bool) -> tuple[Match, ...
 
 def _call(node: ir.Node) -> Call | None:
     name = _name(node)
-    return _BY_NODE[name](node) if name in _BY_NODE else None
+    return RECOGNIZERS[name](node) if name is not None and name in RECOGNIZERS else None
 
 
 def _name(node: ir.Node) -> str | None:
-    """The name of a node in ``ONNX_NODES``."""
+    """The name of a node in definitions."""
     fused = FusedLayer.of(node)
     if fused is not None:
         return fused.op

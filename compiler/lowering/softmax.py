@@ -7,6 +7,7 @@ from math import prod
 import onnx_ir as ir
 
 from compiler.lowering.call import Call, is_float32, shape_of
+from compiler.workloads.workload import Workload
 
 
 def recognize(node: ir.Node) -> Call | None:
@@ -22,4 +23,5 @@ def recognize(node: ir.Node) -> Call | None:
     columns = prod(shape[axis:])
     if columns != shape[-1] and (opset >= 13 or axis == len(shape) - 1):
         return None
-    return Call("softmax", (x,), {"sizes": [prod(shape) // columns, columns]})
+    sizes = (prod(shape) // columns, columns)
+    return Call("softmax", (x,), {"sizes": list(sizes)}, stages=(Workload("softmax", sizes),))

@@ -1,38 +1,32 @@
-"""The parameters of our own kernels, one file an operator."""
+"""The schedule spaces of our own kernels, one file per operator that has a schedule."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from compiler.spaces.attention import AttentionKernelSpace
+from compiler.spaces import attention, conv2d, dense
 from compiler.spaces.base import KernelSpace
-from compiler.spaces.conv2d import ConvKernelSpace, PointwiseKernelSpace, is_pointwise
-from compiler.spaces.dense import DenseKernelSpace
-from compiler.spaces.depthwise import DepthwiseKernelSpace, is_depthwise
+from compiler.spaces.fixed import FixedKernelSpace
 from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload
 
-
-def _dense(workload: Workload, target: Target, fast_algorithms: bool) -> KernelSpace:
-    return DenseKernelSpace(workload, target, fast_algorithms)
-
-
-def _attention(workload: Workload, target: Target, _fast_algorithms: bool) -> KernelSpace:
-    return AttentionKernelSpace(workload, target)
-
-
-def _conv2d(workload: Workload, target: Target, fast_algorithms: bool) -> KernelSpace:
-    if is_pointwise(workload):
-        return PointwiseKernelSpace(workload, target, fast_algorithms)
-    if is_depthwise(workload):
-        return DepthwiseKernelSpace(workload, target)
-    return ConvKernelSpace(workload, target, fast_algorithms)
-
-
-# One line an operator: its space for a workload, a target, and whether Winograd's and Strassen's algorithms may be
-# used.
-KERNEL_SPACES: Mapping[str, Callable[[Workload, Target, bool], KernelSpace]] = {
-    "dense": _dense,
-    "conv2d": _conv2d,
-    "attention": _attention,
+# By the name that definitions give as their space.
+_SPACES: Mapping[str, Callable[[Workload, Target, bool], KernelSpace]] = {
+    "attention": attention.space,
+    "conv2d": conv2d.space,
+    "dense": dense.space,
 }
+
+
+def space(workload: Workload, target: Target, fast_algorithms: bool = True) -> KernelSpace:
+    """Returns the schedule space of our kernel for a workload.
+
+    Args:
+        fast_algorithms: whether schedules may use Winograd's and Strassen's algorithms, which round more than a plain
+            sum.
+
+    Raises:
+        ValueError: the target has no microkernel for the workload's data type.
+    """
+    name = workload.operator.space
+    return FixedKernelSpace(workload, target) if name is None else _SPACES[name](workload, target, fast_algorithms)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
-import numpy as np
-
-import kernels
 from compiler.spaces.base import KernelSpace, even_part, merged, parts
 from compiler.workloads.schedule import Decision
+from compiler.workloads.target import Target
+from compiler.workloads.workload import Workload
 
 
 class AttentionKernelSpace(KernelSpace):
@@ -18,14 +17,6 @@ class AttentionKernelSpace(KernelSpace):
     Legal is a useful register tile for each of the two products, and as many queries at a time as have their scores in
     L2 from the first product to the second.
     """
-
-    arguments: ClassVar[tuple[str, ...]] = ("q", "k", "v", "mask", "out")
-
-    def operator(self, inputs: Mapping[str, np.ndarray], schedule: Mapping[str, Any] | None) -> Any:  # noqa: ARG002
-        s = self.workload.sizes
-        return kernels.Attention(
-            s["heads"], s["head_dim"], isa=self.target.isa, threads=self.target.num_cores, schedule=schedule
-        )
 
     def _decisions(self) -> tuple[Decision, ...]:
         s = self.workload.sizes
@@ -56,3 +47,8 @@ class AttentionKernelSpace(KernelSpace):
         rows = even_part(s["queries"], values["rows"])
         heights = {name: even_part(rows, values[name]) for name in ("scores_mr", "values_mr")}
         return values | {"rows": rows} | heights
+
+
+def space(workload: Workload, target: Target, _fast_algorithms: bool) -> KernelSpace:
+    """The space of ``kernels.Attention``."""
+    return AttentionKernelSpace(workload, target)

@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache, partial
 from statistics import fmean
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -36,10 +36,6 @@ class KernelSpace(ScheduleSpace):
     """
 
     backend = BACKEND
-    # What a call takes, in order: inputs by name, and the output.
-    arguments: ClassVar[tuple[str, ...]] = ("x", "out", "residual")
-    # Whether a run is timed with its weights in memory, as a network's are, and not in the caches.
-    cold_weights: ClassVar[bool] = False
 
     def __init__(self, workload: Workload, target: Target) -> None:
         """
@@ -51,9 +47,11 @@ class KernelSpace(ScheduleSpace):
         self._tiles = frozenset(kernels.register_tiles(target.isa, workload.dtype))
         self.decisions = self._decisions() if self._tiles else ()
 
-    @abstractmethod
     def operator(self, inputs: Mapping[str, np.ndarray], schedule: Mapping[str, Any] | None) -> Any:
-        """The kernel with its weights packed; None takes the kernel's own default schedule."""
+        """Returns the kernel with its weights packed; None uses the kernel's default schedule."""
+        return self.workload.operator.kernel(
+            self.workload, inputs, isa=self.target.isa, threads=self.target.num_cores, schedule=schedule
+        )
 
     @abstractmethod
     def _decisions(self) -> tuple[Decision, ...]: ...
@@ -146,16 +144,16 @@ class _KernelProgram:
         workload = self._space.workload
         self._operator = self._space.operator(inputs, self._schedule.values or None)
         self._out = np.empty(workload.output_shape, NUMPY_DTYPES[workload.dtype])
-        given = {**inputs, "out": self._out}
-        self._arguments = [given.get(name) for name in self._space.arguments]
+        names = (*workload.operator.arguments, *(name for name in ("residual",) if name in inputs))
+        self._arguments = {name: inputs[name] for name in names} | {"out": self._out}
         self._written = [inputs[name] for name in ("x", "residual") if name in inputs]
 
     def run(self) -> np.ndarray:
-        return self._operator(*self._arguments)
+        return self._operator(**self._arguments)
 
     def time(self, number: int, repeat: int) -> list[float]:
-        if not self._space.cold_weights:
-            return self._operator.time(*self._arguments, number=number, repeat=repeat)
+        if not self._space.workload.operator.cold_weights:
+            return self._operator.time(**self._arguments, number=number, repeat=repeat)
         return [fmean(self._cold_run_secs() for _ in range(number)) for _ in range(repeat)]
 
     def _cold_run_secs(self) -> float:
@@ -163,7 +161,7 @@ class _KernelProgram:
         self._operator.evict_weights(*self._space.workload.dims[:3])
         for array in self._written:
             kernels.distribute(array, self._space.target.num_cores)
-        (secs,) = self._operator.time(*self._arguments, number=1, repeat=1)
+        (secs,) = self._operator.time(**self._arguments, number=1, repeat=1)
         return secs
 
 

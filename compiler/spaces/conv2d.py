@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 
-import kernels
 from compiler.spaces.base import PARTS, KernelSpace, even_part, merged, parts
 from compiler.spaces.dense import DenseKernelSpace
+from compiler.spaces.depthwise import DepthwiseKernelSpace
+from compiler.workloads.operators.conv2d import is_depthwise, is_pointwise
+from compiler.workloads.operators.windows import pads
 from compiler.workloads.reference import NUMPY_DTYPES
 from compiler.workloads.schedule import Decision, Schedule
 from compiler.workloads.target import Target
@@ -21,25 +23,13 @@ _MIN_KC = 64  # a shorter block of the sum spends more on loading and storing th
 _MIN_TILES = 8  # fewer of Winograd's share a panel of weights too seldom
 
 
-def is_pointwise(workload: Workload) -> bool:
-    """Whether the convolution is a matrix product over its pixels."""
-    s = workload.sizes
-    ones = ("kh", "kw", "stride_h", "stride_w", "groups")
-    return all(s[d] == 1 for d in ones) and not any(_pads(workload))
-
-
 class PointwiseKernelSpace(DenseKernelSpace):
     """A convolution that is a matrix product over its pixels has the schedules of one."""
-
-    cold_weights = True
 
     @property
     def product(self) -> tuple[int, int, int]:
         s = self.workload.sizes
         return s["n"] * s["h"] * s["w"], s["o"], s["c"]
-
-    def operator(self, inputs: Mapping[str, np.ndarray], schedule: Mapping[str, Any] | None) -> Any:
-        return make_operator(self.workload, self.target, inputs, schedule)
 
 
 class ConvKernelSpace(KernelSpace):
@@ -52,8 +42,6 @@ class ConvKernelSpace(KernelSpace):
         fast_algorithms: whether schedules may use Winograd's algorithm, where it applies: it rounds more than a sum does.
     """
 
-    cold_weights = True
-
     def __init__(self, workload: Workload, target: Target, fast_algorithms: bool = True) -> None:
         offered = [name for name, algorithm in ALGORITHMS.items() if fast_algorithms and algorithm.applies(workload)]
         self._algorithms = ("direct", *offered)
@@ -61,9 +49,6 @@ class ConvKernelSpace(KernelSpace):
 
     def algorithm(self, schedule: Schedule) -> str:
         return str(schedule.values.get("algorithm", "direct"))
-
-    def operator(self, inputs: Mapping[str, np.ndarray], schedule: Mapping[str, Any] | None) -> Any:
-        return make_operator(self.workload, self.target, inputs, schedule)
 
     def _decisions(self) -> tuple[Decision, ...]:
         s = self.workload.sizes
@@ -127,7 +112,7 @@ class ConvKernelSpace(KernelSpace):
         if kc == self._sums[0] and s["groups"] == 1 and self._columns <= nr:  # one panel, and no other to ask for
             if prefetch_next:
                 return False
-            if not any(_pads(self.workload)):  # nor is anything done between one pass over the rows and the next
+            if not any(pads(s)):  # nor is anything done between one pass over the rows and the next
                 return rows == self._rows["direct"][0]
         image_rows = (rows - 1) * s["stride_h"] + s["dilation_h"] * (s["kh"] - 1) + 1
         image_columns = s["w"] + s["pad_left"] + s["pad_right"]
@@ -145,27 +130,13 @@ class ConvKernelSpace(KernelSpace):
     def _kernel_schedule(self) -> dict[str, Any]:
         s = self.workload.sizes
         weight = np.zeros(self.workload.input_shapes["weight"], NUMPY_DTYPES[self.workload.dtype])
-        return make_operator(self.workload, self.target, {"weight": weight}, None).schedule(s["n"], s["h"], s["w"])
+        return self.operator({"weight": weight}, None).schedule(s["n"], s["h"], s["w"])
 
 
-def make_operator(
-    workload: Workload, target: Target, inputs: Mapping[str, np.ndarray], schedule: Mapping[str, Any] | None
-) -> kernels.Conv2d:
-    s = workload.sizes
-    return kernels.Conv2d(
-        inputs["weight"],
-        inputs.get("bias"),
-        stride=(s["stride_h"], s["stride_w"]),
-        padding=_pads(workload),
-        dilation=(s["dilation_h"], s["dilation_w"]),
-        groups=s["groups"],
-        activation=workload.activation,
-        isa=target.isa,
-        threads=target.num_cores,
-        schedule=schedule,
-    )
-
-
-def _pads(workload: Workload) -> tuple[int, int, int, int]:
-    s = workload.sizes
-    return s["pad_top"], s["pad_left"], s["pad_bottom"], s["pad_right"]
+def space(workload: Workload, target: Target, fast_algorithms: bool) -> KernelSpace:
+    """The space of the kernel that computes the convolution."""
+    if is_pointwise(workload):
+        return PointwiseKernelSpace(workload, target, fast_algorithms)
+    if is_depthwise(workload):
+        return DepthwiseKernelSpace(workload, target)
+    return ConvKernelSpace(workload, target, fast_algorithms)

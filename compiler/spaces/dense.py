@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from functools import cached_property, partial
 from typing import Any
 
-import numpy as np
-
 import kernels
 from compiler.spaces.base import KernelSpace, distance, parts
 from compiler.workloads.schedule import Decision, Schedule
@@ -43,16 +41,6 @@ class DenseKernelSpace(KernelSpace):
         """The sizes (m, n, k) of the matrix product."""
         m, n, k = self.workload.dims
         return m, n, k
-
-    def operator(self, inputs: Mapping[str, np.ndarray], schedule: Mapping[str, Any] | None) -> Any:
-        return kernels.Dense(
-            inputs["weight"],
-            inputs.get("bias"),
-            self.workload.activation,
-            isa=self.target.isa,
-            threads=self.target.num_cores,
-            schedule=schedule,
-        )
 
     def _decisions(self) -> tuple[Decision, ...]:
         m, n, k = self.product
@@ -106,3 +94,8 @@ class DenseKernelSpace(KernelSpace):
         m, n, k = self.product
         isa, threads, dtype = self.target.isa, self.target.num_cores, self.workload.dtype
         return kernels.default_dense_schedule(m, n, k, isa, threads, dtype, fast=self._may_halve)
+
+
+def space(workload: Workload, target: Target, fast_algorithms: bool) -> KernelSpace:
+    """The space of ``kernels.Dense``."""
+    return DenseKernelSpace(workload, target, fast_algorithms)

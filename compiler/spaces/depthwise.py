@@ -9,17 +9,9 @@ from typing import Any
 import numpy as np
 
 from compiler.spaces.base import KernelSpace, even_part, merged, parts
-from compiler.spaces.conv2d import make_operator
 from compiler.workloads.schedule import Decision
-from compiler.workloads.workload import Workload
 
 _MIN_COLUMNS = 4  # a narrower strip has too few sums to hide the latency of FMA
-
-
-def is_depthwise(workload: Workload) -> bool:
-    """Whether the kernel for depthwise convolutions computes it."""
-    s = workload.sizes
-    return s["groups"] == s["c"] == s["o"] and workload.dtype == "float32"
 
 
 class DepthwiseKernelSpace(KernelSpace):
@@ -28,11 +20,6 @@ class DepthwiseKernelSpace(KernelSpace):
     Strips are offered up to the widest there are, which the kernel takes by itself, and only of widths that it would
     not even out; likewise the channels of a thread's share.
     """
-
-    cold_weights = True
-
-    def operator(self, inputs: Mapping[str, np.ndarray], schedule: Mapping[str, Any] | None) -> Any:
-        return make_operator(self.workload, self.target, inputs, schedule)
 
     def _decisions(self) -> tuple[Decision, ...]:
         _, _, ow, _ = self.workload.output_shape

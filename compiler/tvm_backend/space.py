@@ -102,4 +102,4 @@ class TvmSpace(PrimFuncSpace):
     def __init__(self, workload: Workload, target: Target) -> None:
         super().__init__(tensor_programs.prim_func(workload, target), target)
         self.workload = workload
-        self.cold_constants = workload.op == "conv2d"  # as for our own kernels
+        self.cold_constants = workload.operator.cold_weights  # as for our own kernels

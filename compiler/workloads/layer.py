@@ -1,4 +1,4 @@
-"""A layer of a compiled model that one of our kernels computes: what C++ makes an operator of."""
+"""A layer of a compiled model that one of our kernels computes."""
 
 from __future__ import annotations
 
@@ -9,28 +9,34 @@ from typing import Any
 
 import numpy as np
 
+from compiler.workloads.operators import LAYER_SCHEMAS
 from compiler.workloads.schedule import Schedule
 from compiler.workloads.workload import Workload
 
 # The ONNX domain of kernel calls in a lowered graph. Attribute "place" of such a node is the index of its layer.
 DOMAIN = "loopwright.kernels"
+# Entries of every layer's description, besides the attributes and weights of its schema.
+_COMMON = frozenset({"name", "op", "output_shape", "workload", "workloads", "threads", "schedule", "calls"})
 
 
 @dataclass(frozen=True)
 class Layer:
-    """Everything about one call of a kernel but the tensors that come with each run.
+    """One call of a kernel, without the tensors that come with each run.
 
     Attributes:
-        name: of the node in the optimized model.
-        op: which kernel: a key of the table in ``compiler/cpp/layer.cc``, where the attributes of each are read.
-        output_shape: as the program sees it.
-        attributes: sizes, paddings and the like, as JSON has them.
-        weights: float32 arrays by the attribute that refers to them.
-        workload: what schedules are looked up and recorded by; None where there is nothing to schedule.
-        stages: the workloads that a chain runs one after the other, for reports; its own is None.
-        threads: how many threads of the pool may take part.
-        schedule: None takes the kernel's default.
-        calls: how often a run calls it.
+        name: name of the node in the optimized model.
+        op: the kind of layer: a key of ``compiler.workloads.operators.LAYER_SCHEMAS``.
+        output_shape: as the program has it.
+        attributes: sizes, paddings and so on, in JSON types; the schema lists them.
+        weights: float32 arrays by name; the schema lists them.
+        workload: the key of schedules and records; None if there is nothing to schedule.
+        stages: if there is nothing to schedule, the workloads that a run computes one after the other.
+        threads: the number of threads of the pool that may take part.
+        schedule: None uses the kernel's default.
+        calls: the number of calls in each run.
+
+    Raises:
+        ValueError: an attribute or a weight is not in the schema, or is missing.
     """
 
     name: str
@@ -44,21 +50,33 @@ class Layer:
     schedule: Schedule | None = None
     calls: int = 1
 
+    def __post_init__(self) -> None:
+        if self.op not in LAYER_SCHEMAS:
+            raise ValueError(f"layer {self.name}: unknown kind {self.op!r}; choose from: {', '.join(LAYER_SCHEMAS)}")
+        try:
+            LAYER_SCHEMAS[self.op].check(self.attributes, list(self.weights))
+        except ValueError as error:
+            raise ValueError(f"layer {self.name}: {error}") from None
+
     @property
     def workloads(self) -> tuple[Workload, ...]:
-        """All that a run of it computes, one after the other; empty where operations are not counted."""
+        """Everything that a run computes, one after the other."""
         return self.stages if self.workload is None else (self.workload,)
 
     @property
     def function(self) -> str:
-        """What the program calls."""
+        """The name of the function that the program calls."""
         return f"loopwright.{self.op}"
 
     def scheduled(self, schedule: Schedule | None) -> Layer:
         return dataclasses.replace(self, schedule=schedule)
 
     def to_json(self, places: Mapping[str, int]) -> dict[str, Any]:
-        """The layer's description; ``places`` tells where each of its weights is among all weights."""
+        """Returns the layer's description.
+
+        Args:
+            places: for each weight by name, its index among all weights of the model.
+        """
         return {
             "name": self.name,
             "op": self.op,
@@ -74,12 +92,18 @@ class Layer:
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any], weights: Mapping[str, np.ndarray]) -> Layer:
-        own = {"name", "op", "output_shape", "workload", "workloads", "threads", "schedule", "calls", *weights}
+        """The inverse of :meth:`to_json`; ``weights`` are the layer's own, by name.
+
+        Raises:
+            ValueError: an entry is missing or unknown.
+        """
+        if missing := _COMMON - fields.keys():
+            raise ValueError(f"a layer lacks {', '.join(sorted(missing))}")
         return cls(
             name=fields["name"],
             op=fields["op"],
             output_shape=tuple(fields["output_shape"]),
-            attributes={key: value for key, value in fields.items() if key not in own},
+            attributes={key: value for key, value in fields.items() if key not in _COMMON and key not in weights},
             weights=weights,
             workload=Workload.from_json(fields["workload"]) if fields["workload"] else None,
             stages=tuple(map(Workload.from_json, fields["workloads"])),
@@ -90,5 +114,5 @@ class Layer:
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """With flags as numbers, which is how the kernels read them."""
+    """Flags as numbers, which is how the kernels read them."""
     return {key: int(value) if isinstance(value, bool) else value for key, value in values.items()}

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.polynomial import polynomial
 
-from compiler.workloads.workload import Workload
+if TYPE_CHECKING:
+    from compiler.workloads.operators.operator import Instance
 
 Array = np.ndarray
 
@@ -46,7 +47,7 @@ class Winograd:
         """r, of a phase."""
         return self.size - self.outputs + 1
 
-    def applies(self, workload: Workload) -> bool:
+    def applies(self, workload: Instance) -> bool:
         s = workload.sizes
         return (
             s["kh"] == s["kw"] == self.kernel
@@ -64,6 +65,13 @@ ALGORITHMS: Mapping[str, Winograd] = {
     "winograd3": Winograd(kernel=7, stride=2, outputs=3, points=_SIX),
     "winograd4": Winograd(kernel=3, stride=1, outputs=4, points=_SIX),
 }
+
+
+def saving(workload: Instance) -> float:
+    """Returns how many times fewer multiplications the best of the algorithms needs for a convolution."""
+    offered = [algorithm for algorithm in ALGORITHMS.values() if algorithm.applies(workload)]
+    return max(((a.kernel * a.outputs) ** 2 / (a.stride * a.size) ** 2 for a in offered), default=1.0)
+
 
 _UNIT = float(np.finfo(np.float32).eps) / 2
 _DEVIATIONS = 6

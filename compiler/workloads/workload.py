@@ -1,4 +1,4 @@
-"""What is to be computed, without any word on how: the key of the records."""
+"""A workload: one operator on one shape, without a schedule. It is the key of the records."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any, TypeAlias
 
-from compiler.workloads.operators import OPERATORS, Operator, Shape, at_least
+from compiler.workloads import activations
+from compiler.workloads.operators import OPERATORS, OperatorDef
+from compiler.workloads.operators.operator import Shape, at_least
 
 DTYPE_BYTES: Mapping[str, int] = {"float32": 4, "bfloat16": 2}
-BIAS_BYTES = 4  # float32 whatever the dtype is: it is added to sums, which are float32
-ACTIVATIONS = ("relu", "relu6", "gelu", "sigmoid", "tanh", "silu", "hard_swish")
-
-# Dimensions of each operator, in the order in which a shape is written on the command line.
-OPERATOR_DIMS: Mapping[str, tuple[str, ...]] = {name: operator.dims for name, operator in OPERATORS.items()}
+BIAS_BYTES = 4  # a bias is float32 for every dtype: it is added to float32 sums
+ACTIVATIONS = tuple(activations.ACTIVATIONS)
 
 Pair: TypeAlias = "int | tuple[int, int]"  # (height, width), or one number for both
 
@@ -24,18 +23,10 @@ class Workload:
     """One operator on one shape.
 
     Attributes:
-        op: a key of ``OPERATOR_DIMS``.
-        dims: sizes in the order of ``OPERATOR_DIMS[op]``.
-
-            dense: x (m, k) · weight (n, k)ᵀ -> (m, n).
-
-            conv2d: x (n, h, w, c), weight (o, c / groups, kh, kw) -> (n, oh, ow, o), with pad_top rows of zeros above
-            the image and so on, and oh = (h + pad_top + pad_bottom - dilation_h·(kh - 1) - 1) // stride_h + 1.
-
-            attention: q (batch, queries, heads, head_dim), k and v (batch, keys, heads, head_dim) -> softmax(q·kᵀ /
-            sqrt(head_dim))·v for each head, of q's shape.
+        op: a key of ``compiler.workloads.operators.OPERATORS``, whose file describes the tensors.
+        dims: sizes, in the order of ``OPERATORS[op].dims``.
         dtype: element type of inputs, weights, residual and output; a bias is float32.
-        epilogue: what follows the sum, in order: ``"bias"``, ``"residual"``, then at most one of ``ACTIVATIONS``.
+        epilogue: the steps after the sum, in order: ``"bias"``, ``"residual"``, then at most one of ``ACTIVATIONS``.
     """
 
     op: str
@@ -44,11 +35,11 @@ class Workload:
     epilogue: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.op not in OPERATOR_DIMS:
-            raise ValueError(f"unknown op {self.op!r}; choose from: {', '.join(OPERATOR_DIMS)}")
+        if self.op not in OPERATORS:
+            raise ValueError(f"unknown op {self.op!r}; choose from: {', '.join(OPERATORS)}")
         if self.dtype not in DTYPE_BYTES:
             raise ValueError(f"unknown dtype {self.dtype!r} for {self.op}; choose from: {', '.join(DTYPE_BYTES)}")
-        names = OPERATOR_DIMS[self.op]
+        names = self.operator.dims
         if len(self.dims) != len(names) or not all(map(_is_size, names, self.dims)):
             bounds = "sizes >= 1" if all(map(at_least, names)) else "sizes >= 1, paddings >= 0"
             raise ValueError(f"{self.op} takes {len(names)} {bounds} ({'x'.join(names)}), got {self.dims}")
@@ -84,7 +75,7 @@ class Workload:
         dtype: str = "float32",
         epilogue: tuple[str, ...] = (),
     ) -> Workload:
-        """``padding`` is of all sides, or (height, width), or (top, left, bottom, right)."""
+        """``padding`` is one number for all sides, (height, width), or (top, left, bottom, right)."""
         pads = padding if isinstance(padding, tuple) and len(padding) == 4 else _pair(padding) * 2
         dims = (n, h, w, c, o, *_pair(kernel), *_pair(stride), *pads, *_pair(dilation), groups)
         return cls("conv2d", dims, dtype, epilogue)
@@ -96,13 +87,13 @@ class Workload:
         return cls("attention", (batch, heads, queries, keys, head_dim), dtype)
 
     @property
-    def operator(self) -> Operator:
+    def operator(self) -> OperatorDef:
         return OPERATORS[self.op]
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Sizes by the name of their dimension."""
-        return dict(zip(OPERATOR_DIMS[self.op], self.dims, strict=True))
+        """Sizes by the names of the dimensions."""
+        return dict(zip(self.operator.dims, self.dims, strict=True))
 
     @property
     def activation(self) -> str | None:
@@ -114,8 +105,8 @@ class Workload:
 
     @property
     def input_shapes(self) -> dict[str, Shape]:
-        """Shapes of the tensors that are read, by name; those that the epilogue reads come last."""
-        shapes = self.operator.inputs(self.sizes)
+        """Shapes of the tensors that are read, by name; those of the epilogue come last."""
+        shapes = dict(self.operator.inputs(self.sizes))
         if "bias" in self.epilogue:
             shapes["bias"] = self.output_shape[-1:]
         if "residual" in self.epilogue:
@@ -124,26 +115,27 @@ class Workload:
 
     @property
     def reduction(self) -> int:
-        """How many products each output element sums up."""
+        """The number of products that are summed up in each output element; 0 if there are none."""
         return self.operator.reduction(self.sizes)
 
     @property
     def flops(self) -> int:
-        """Floating-point operations of the sum; an FMA counts as two, the epilogue and a softmax as none.
+        """Floating-point operations of the products; an FMA counts as two. An epilogue and a softmax count as none.
 
-        A convolution's products with padding count, and so they do where an algorithm needs fewer.
+        A convolution's products with padding count. The count is that of the definition, also for algorithms that need
+        fewer operations.
         """
         return self.operator.flops(self.sizes)
 
     @property
     def bytes(self) -> int:
-        """Bytes that must cross memory at least once: of each input and weight what is read of it, and the output."""
+        """Bytes that must be moved at least once: the parts of inputs and weights that are read, and the output."""
         elements = prod(self.output_shape) - self.operator.unread(self.sizes)
         elements += sum(prod(shape) for name, shape in self.input_shapes.items() if name != "bias")
         return elements * DTYPE_BYTES[self.dtype] + prod(self.input_shapes.get("bias", (0,))) * BIAS_BYTES
 
     def roofline_secs(self, peak_gflops: float, bandwidth_gbs: float) -> float:
-        """Least seconds a run can take: the larger of its arithmetic at the peak and its bytes at the bandwidth.
+        """The least seconds of a run: the larger of the time of its arithmetic at the peak and of its bytes.
 
         Williams, Waterman, Patterson: Roofline (CACM 2009).
         """

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import kernels
-from compiler.workloads.reference import ACTIVATION_FUNCTIONS
+from compiler.workloads.activations import ACTIVATIONS
 from tests.kernels.memory import CANARY, beside_forbidden_page, unaligned
 
 UNIT = float(np.finfo(np.float32).eps) / 2
@@ -38,7 +38,7 @@ SHAPES = st.one_of(
 )
 SEEDS = st.integers(0, 999)
 THREADS = st.integers(1, 3)
-NAMES = st.sampled_from([None, *ACTIVATION_FUNCTIONS])
+NAMES = st.sampled_from([None, *ACTIVATIONS])
 
 
 def draw_array(shape: Shape, seed: int = 0) -> Array:
@@ -47,7 +47,7 @@ def draw_array(shape: Shape, seed: int = 0) -> Array:
 
 def assert_sum(y: Array, a: Array, b: Array | None, name: str | None) -> None:
     total = a.astype(np.float64) + (0 if b is None else b)
-    expected = total if name is None else ACTIVATION_FUNCTIONS[name](total)
+    expected = total if name is None else ACTIVATIONS[name](total)
     of_sum = 0 if b is None else UNIT * np.abs(total)
     of_activation = 0 if name is None else UNITS_OF_ACTIVATIONS * UNIT * np.maximum(1, np.abs(total))
     assert np.all(np.abs(y - expected) <= SLOPE * of_sum + of_activation)
@@ -141,7 +141,7 @@ def test_nan_stays_in_its_row(isa: str) -> None:
     for y in (kernels.softmax(x, isa=isa), kernels.layer_norm(x, ones, ones, isa=isa)):
         np.testing.assert_array_equal(np.isnan(y).all(-1), [False, False, False, True, False])
         assert not np.isnan(y[[0, 1, 2, 4]]).any()
-    for name in ACTIVATION_FUNCTIONS:
+    for name in ACTIVATIONS:
         np.testing.assert_array_equal(np.isnan(kernels.activation(x, name, isa=isa)), np.isnan(x))
         np.testing.assert_array_equal(np.isnan(kernels.add(x, x, name, isa=isa)), np.isnan(x))
 

@@ -10,7 +10,7 @@ import kernels
 from autotune import search
 from autotune.backends import BACKENDS
 from autotune.commands.arguments import DEFAULT_TRIALS, joined, operator_options, parser
-from autotune.commands.shapes import LAYERS
+from compiler.workloads.operators import OPERATORS
 from compiler.workloads.target import usable_cores
 from tests.autotune.fake_runner import FakeRunner, unused
 from tests.autotune.tiny_model import save_tiny_model
@@ -149,7 +149,7 @@ def test_checking_leaves_files_as_they_were(empty_directory: Path) -> None:
 
 def test_by_default_every_layer_is_searched_on_every_backend() -> None:
     options = operator_options(parser().parse_args(["--op", "dense"]))
-    assert [workload.dims for workload in options.workloads] == list(LAYERS["dense"])
+    assert [workload.dims for workload in options.workloads] == list(OPERATORS["dense"].networks)
     assert options.backends == BACKENDS
     assert [options.trials_on(backend) for backend in BACKENDS] == [DEFAULT_TRIALS[b] for b in BACKENDS]
 

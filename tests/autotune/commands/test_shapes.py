@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from autotune.commands.shapes import EXAMPLES, LAYERS, layer_name, notation, parse_shape, shape_text
-from compiler.workloads.workload import OPERATOR_DIMS, Workload
+from autotune.commands.shapes import layer_name, notation, parse_shape, shape_text
+from compiler.workloads.operators import OPERATORS
+from compiler.workloads.workload import Workload
 
 
 @pytest.mark.parametrize(
@@ -73,9 +74,10 @@ def test_invalid_shapes(op: str, text: str, message: str) -> None:
 
 
 def test_every_operator_has_layers_and_an_example() -> None:
-    for op in OPERATOR_DIMS:
+    for op, definition in OPERATORS.items():
         assert notation(op)
-        assert Workload(op, parse_shape(op, EXAMPLES[op]))
-        for dims, name in LAYERS[op].items():
+        assert Workload(op, parse_shape(op, definition.notation.example))
+        assert definition.networks
+        for dims, name in definition.networks.items():
             assert layer_name(Workload(op, dims)) == name
     assert layer_name(Workload.dense(1, 1, 1)) == ""

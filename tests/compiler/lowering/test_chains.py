@@ -249,11 +249,6 @@ def test_as_json_and_back() -> None:
     assert back == chain
 
 
-def changed(**entries: Any) -> Layer:
-    (chain,) = layers(graph("float[1,8,20,20] x", WEIGHTS, {"y": BLOCK}))
-    return dataclasses.replace(chain, **entries)
-
-
 STAGE = {"x": [1, 20, 20, 8], "weight_shape": [16, 8, 1, 1], "stride": [1, 1], "padding": [0, 0, 0, 0]}
 STAGE |= {"dilation": [1, 1], "groups": 1, "residual": False, "activation": None}
 NEXT = {**STAGE, "x": [1, 20, 20, 16], "weight_shape": [16, 1, 3, 3], "groups": 16}
@@ -262,18 +257,19 @@ NEXT = {**STAGE, "x": [1, 20, 20, 16], "weight_shape": [16, 1, 3, 3], "groups": 
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
-        ({"attributes": {"stages": []}}, "stages must be at least one"),
-        ({"attributes": {"stages": [3]}}, "stages must be a list of objects"),
-        ({"attributes": {"stages": 3}}, "stages must be a list"),
-        ({"attributes": {"stages": [STAGE, STAGE]}}, "weight1 must be a contiguous float32 weight"),
-        ({"attributes": {"stages": [{**STAGE, "residual": True}, NEXT]}}, "and only the last may have a residual"),
-        ({"schedule": Schedule("kernel", {"rows": 0})}, "schedule: rows must be at least 1"),
-        ({"schedule": Schedule("kernel", {"lines": 2})}, "schedule lacks 'rows'"),
+        ({"stages": []}, "stages must be at least one"),
+        ({"stages": [3]}, "stages must be a list of objects"),
+        ({"stages": 3}, "stages must be a list"),
+        ({"stages": [STAGE, STAGE]}, "weight1 must be a contiguous float32 weight"),
+        ({"stages": [{**STAGE, "residual": True}, NEXT]}, "and only the last may have a residual"),
+        ({"schedule": {"rows": 0}}, "schedule: rows must be at least 1"),
+        ({"schedule": {"lines": 2}}, "schedule lacks 'rows'"),
     ],
 )  # fmt: skip
 def test_descriptions_that_make_no_sense(entries: dict[str, Any], message: str) -> None:
     import tvm_ffi
 
-    objects, weights = saved_model.described([changed(**entries)])
+    (description,), weights = saved_model.described(layers(graph("float[1,8,20,20] x", WEIGHTS, {"y": BLOCK})))
+    objects = [description | entries]
     with pytest.raises(ValueError, match=message):
         native.function("make_layers")(json.dumps(objects), [*map(tvm_ffi.from_dlpack, weights)], TARGET.isa, THREADS)

@@ -1,0 +1,22 @@
+"""The space of a kernel without a schedule: one schedule, without decisions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from compiler.spaces.base import KernelSpace
+from compiler.workloads.schedule import Decision
+
+
+class FixedKernelSpace(KernelSpace):
+    """A search of it measures the kernel, and finds nothing to change."""
+
+    def _decisions(self) -> tuple[Decision, ...]:
+        return ()
+
+    def _is_worth_building(self, values: Mapping[str, Any]) -> bool:
+        return not values
+
+    def _default_values(self) -> Mapping[str, Any]:
+        return {}

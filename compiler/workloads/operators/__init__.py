@@ -1,0 +1,34 @@
+"""The operators: one definition each, in one file, and one line in ``OPERATORS``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from compiler.workloads.operators.add import ADD
+from compiler.workloads.operators.attention import ATTENTION
+from compiler.workloads.operators.conv2d import CONV2D
+from compiler.workloads.operators.dense import DENSE
+from compiler.workloads.operators.layer_norm import LAYER_NORM
+from compiler.workloads.operators.operator import LayerSchema, OperatorDef
+from compiler.workloads.operators.pooling import AVG_POOL2D, AVG_POOL2D_WITH_PADS, MAX_POOL2D
+from compiler.workloads.operators.softmax import SOFTMAX
+
+OPERATORS: Mapping[str, OperatorDef] = {
+    definition.name: definition
+    for definition in (
+        DENSE,
+        CONV2D,
+        ATTENTION,
+        SOFTMAX,
+        LAYER_NORM,
+        ADD,
+        MAX_POOL2D,
+        AVG_POOL2D,
+        AVG_POOL2D_WITH_PADS,
+    )
+}
+LAYER_SCHEMAS: Mapping[str, LayerSchema] = {
+    schema.name: schema for definition in OPERATORS.values() for schema in definition.layers
+}
+
+__all__ = ["LAYER_SCHEMAS", "OPERATORS", "LayerSchema", "OperatorDef"]

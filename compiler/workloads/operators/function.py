@@ -1,0 +1,55 @@
+"""Kernels that are plain functions: without weights to pack and without a schedule."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from compiler.workloads.operators.operator import Array, Arrays, Instance
+
+
+class FunctionKernel:
+    """A function of ``kernels`` with the interface of :class:`Kernel`.
+
+    A run is a call from Python, which takes half a microsecond more than a call from C++.
+
+    Args:
+        function: takes the tensors by name, ``out``, and ``options``.
+        options: all other arguments.
+    """
+
+    def __init__(self, function: Callable[..., Array], **options: Any) -> None:
+        self._function, self._options = function, options
+
+    def __call__(self, *, out: Array, **tensors: Any) -> Array:
+        return self._function(**tensors, out=out, **self._options)
+
+    def time(self, *, out: Array, number: int, repeat: int, **tensors: Any) -> list[float]:
+        samples = []
+        for _ in range(repeat):
+            start = time.perf_counter()
+            for _ in range(number):
+                self._function(**tensors, out=out, **self._options)
+            samples.append((time.perf_counter() - start) / number)
+        return samples
+
+
+def function_kernel(function: Callable[..., Array], **fixed: Any) -> Callable[..., FunctionKernel]:
+    """The ``kernel`` of a definition whose kernel is ``function``; ``fixed`` are arguments of every call."""
+
+    def make(_workload: Instance, _inputs: Arrays, *, isa: str, threads: int, schedule: Any = None) -> FunctionKernel:
+        check_no_schedule(schedule)
+        return FunctionKernel(function, isa=isa, threads=threads, **fixed)
+
+    return make
+
+
+def check_no_schedule(schedule: Any) -> None:
+    """
+    Raises:
+        ValueError: a schedule is given.
+    """
+    values: Mapping[str, Any] = getattr(schedule, "values", schedule) or {}
+    if values:
+        raise ValueError(f"this operator has no schedule, got {dict(values)}")
