@@ -10,13 +10,13 @@ import pytest
 
 from benchmarks.layers.groups import GROUPS, Group
 from benchmarks.layers.measure import Problem
-from benchmarks.layers.own import own_layer
-from benchmarks.layers.rowwise import AnyWorkload
+from benchmarks.layers.own import OwnLayer
 from benchmarks.layers.schedules import tuned_schedule
 from benchmarks.layers.shapes import Shape
 from benchmarks.peers import PEERS
 from compiler.measure import isolated
 from compiler.workloads.target import Target
+from compiler.workloads.workload import Workload
 
 LIMIT_SECS = 120
 
@@ -26,7 +26,7 @@ def refusal(group: str) -> str | None:
     """Why our kernels cannot compute a group on this CPU, in their own words; None where they can."""
     problem = Problem(min((shape.workload for shape in GROUPS[group].shapes(1)), key=lambda workload: workload.flops))
     try:
-        own_layer(problem.workload, problem.inputs, problem.out, Target.from_host(num_cores=1))
+        OwnLayer(problem.workload, problem.inputs, problem.out, Target.from_host(num_cores=1))
     except (TypeError, ValueError) as error:
         return str(error)
     return None
@@ -37,10 +37,10 @@ def test_our_answer(light_layer: tuple[Group, Shape]) -> None:
     if reason := refusal(group.name):
         pytest.skip(reason)
     problem = Problem(shape.workload)
-    problem.check(own_layer(shape.workload, problem.inputs, problem.out, Target.from_host(num_cores=1)))
+    problem.check(OwnLayer(shape.workload, problem.inputs, problem.out, Target.from_host(num_cores=1)))
 
 
-def test_answer_of_peer(peer_and_workload: tuple[str, AnyWorkload]) -> None:
+def test_answer_of_peer(peer_and_workload: tuple[str, Workload]) -> None:
     peer, workload = peer_and_workload
     if reason := PEERS[peer].missing():
         pytest.skip(f"{peer}: {reason}")

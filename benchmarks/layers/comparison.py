@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.layers.rowwise import AnyWorkload, from_json
 from benchmarks.peers import PEERS
 from compiler.measure.comparison import Ratio, speedup
 from compiler.measure.sampling import Samples
+from compiler.workloads.workload import Workload
 
 PEER = next(iter(PEERS))
 
@@ -35,7 +35,7 @@ class Comparison:
 
     group: str
     shape: str
-    workload: AnyWorkload
+    workload: Workload
     occurrences: Mapping[str, int]
     threads: int
     secs: Mapping[str, float]
@@ -68,7 +68,7 @@ class Comparison:
 
 def compare(result: Mapping[str, Any], peak_gflops: float) -> Comparison:
     """Reads what ``benchmarks.layers.measure`` wrote. ``peak_gflops`` is of as many threads and the type of the result."""
-    workload = from_json(result["workload"])
+    workload = Workload.from_json(result["workload"])
     secs = {name: contender["secs"] for name, contender in result["contenders"].items()}
     mine = ours(secs)
     arithmetic_secs = workload.flops / (peak_gflops * 1e9)

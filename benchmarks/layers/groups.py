@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from benchmarks.layers.networks import NETWORKS
-from benchmarks.layers.rowwise import OPERATORS, AnyWorkload, RowWorkload
 from benchmarks.layers.shapes import DENSE_SHAPES, Shape
+from compiler.workloads.workload import Workload
 
 # At a batch above one, only this many layers of each network in a group are measured: those of the most arithmetic.
 HEAVIEST = 4
@@ -33,7 +33,7 @@ class Group:
 
     name: str
     title: str
-    holds: Callable[[AnyWorkload], bool]
+    holds: Callable[[Workload], bool]
     peers: tuple[str, ...] = ("oneDNN",)
     cold: bool = False
     dtype: str = "float32"
@@ -49,8 +49,8 @@ class Group:
 
     def _of_networks(self, batch: int) -> Iterator[Shape]:
         suffix = ("-bf16" if self.dtype == "bfloat16" else "") + (f"-batch{batch}" if batch > 1 else "")
-        names: dict[AnyWorkload, str] = {}
-        counts: dict[str, Counter[AnyWorkload]] = {}
+        names: dict[Workload, str] = {}
+        counts: dict[str, Counter[Workload]] = {}
         for network in self.networks:
             layers = [(name, layer) for name, layer in NETWORKS[network](batch) if self.holds(layer)]
             counts[network] = of_network = Counter(layer for _, layer in layers)
@@ -64,51 +64,51 @@ class Group:
             yield Shape(name + suffix, replace(layer, dtype=self.dtype), occurrences)
 
 
-def _is_dense(layer: AnyWorkload) -> bool:
+def _is_dense(layer: Workload) -> bool:
     return layer.op == "dense"
 
 
-def _is_conv1x1(layer: AnyWorkload) -> bool:
+def _is_conv1x1(layer: Workload) -> bool:
     return _is_inner_conv(layer) and _kernel(layer) == 1 and _stride(layer) == 1
 
 
-def _is_conv3x3(layer: AnyWorkload) -> bool:
+def _is_conv3x3(layer: Workload) -> bool:
     return _is_inner_conv(layer) and _kernel(layer) == 3 and _stride(layer) == 1
 
 
-def _is_strided(layer: AnyWorkload) -> bool:
+def _is_strided(layer: Workload) -> bool:
     return _is_inner_conv(layer) and _stride(layer) > 1
 
 
-def _is_first(layer: AnyWorkload) -> bool:
+def _is_first(layer: Workload) -> bool:
     return layer.op == "conv2d" and layer.sizes["c"] == 3
 
 
-def _is_depthwise(layer: AnyWorkload) -> bool:
+def _is_depthwise(layer: Workload) -> bool:
     return layer.op == "conv2d" and layer.sizes["groups"] > 1
 
 
-def _is_convolution(layer: AnyWorkload) -> bool:
+def _is_convolution(layer: Workload) -> bool:
     return layer.op == "conv2d" and not _is_depthwise(layer)
 
 
-def _is_inner_conv(layer: AnyWorkload) -> bool:
+def _is_inner_conv(layer: Workload) -> bool:
     return _is_convolution(layer) and not _is_first(layer)
 
 
-def _is_attention(layer: AnyWorkload) -> bool:
+def _is_attention(layer: Workload) -> bool:
     return layer.op == "attention"
 
 
-def _is_rowwise(layer: AnyWorkload) -> bool:
-    return layer.op in OPERATORS
+def _is_rowwise(layer: Workload) -> bool:
+    return layer.operator.space is None
 
 
-def _kernel(layer: AnyWorkload) -> int:
+def _kernel(layer: Workload) -> int:
     return layer.sizes["kh"]
 
 
-def _stride(layer: AnyWorkload) -> int:
+def _stride(layer: Workload) -> int:
     return layer.sizes["stride_h"]
 
 
@@ -118,7 +118,7 @@ _BYTES = "speeds are GB/s: bytes of inputs and output by the time; ours include 
 
 # Residual additions that are not fused: of ResNet-50's stages 2 and 3, and of BERT-base.
 _ADDITIONS = tuple(
-    Shape(f"add-{rows}x{columns}", RowWorkload("add", (rows, columns)))
+    Shape(f"add-{rows}x{columns}", Workload("add", (rows, columns)))
     for rows, columns in ((3136, 256), (784, 512), (128, 768))
 )
 

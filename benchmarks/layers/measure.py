@@ -20,11 +20,9 @@ from typing import Any
 import numpy as np
 
 import kernels
-from benchmarks.layers import rowwise
 from benchmarks.layers.groups import Group, find
 from benchmarks.layers.layer import ColdLayer, Contender, Layer, copies_needed
-from benchmarks.layers.own import own_layer
-from benchmarks.layers.rowwise import AnyWorkload
+from benchmarks.layers.own import OwnLayer
 from benchmarks.layers.shapes import Shape
 from benchmarks.peers import PEERS
 from compiler.measure import affinity
@@ -33,7 +31,7 @@ from compiler.measure.sampling import measure_loops
 from compiler.workloads import reference
 from compiler.workloads.schedule import Schedule
 from compiler.workloads.target import Target
-from compiler.workloads.workload import DTYPE_BYTES
+from compiler.workloads.workload import DTYPE_BYTES, Workload
 
 SAMPLES = 75
 SLICE_SECS = 0.004  # many short samples: a busy neighbour comes and goes within tens of milliseconds
@@ -43,19 +41,18 @@ ALIGNMENT = 64  # bytes: a cache line, and a vector of AVX-512
 class Problem:
     """A workload with inputs, room for the output, and the answer in float64; all arrays aligned, as runtimes do it."""
 
-    def __init__(self, workload: AnyWorkload) -> None:
-        self._oracle: Any = rowwise if workload.op in rowwise.OPERATORS else reference
-        plain = self._oracle.make_inputs(workload)
+    def __init__(self, workload: Workload) -> None:
+        plain = reference.make_inputs(workload)
         self.workload = workload
         self.inputs = {name: aligned(array) for name, array in plain.items()}
         self.out = aligned(np.zeros(workload.output_shape, next(iter(plain.values())).dtype))
-        self._expected = self._oracle.reference(workload, plain)
+        self._expected = reference.reference(workload, plain)
         self._allowed: dict[str, np.ndarray] = {}
 
     def check(self, layer: Contender) -> None:
         """Raises ArithmeticError where an answer is further from the true one than its algorithm may err."""
         if layer.algorithm not in self._allowed:
-            self._allowed[layer.algorithm] = self._oracle.tolerance(self.workload, self.inputs, layer.algorithm)
+            self._allowed[layer.algorithm] = reference.tolerance(self.workload, self.inputs, layer.algorithm)
         check_answer(layer, self._expected, self._allowed[layer.algorithm])
 
 
@@ -82,9 +79,9 @@ def measure(
     """Verifies and times every contender; the result is plain JSON with seconds a run as raw samples."""
     workload, target = shape.workload, Target.from_host(num_cores=threads)
     problem = Problem(workload)
-    layers: dict[str, Layer] = {"default": own_layer(workload, problem.inputs, problem.out, target)}
+    layers: dict[str, Layer] = {"default": OwnLayer(workload, problem.inputs, problem.out, target)}
     if tuned is not None:
-        layers["tuned"] = own_layer(workload, problem.inputs, problem.out, target, tuned)
+        layers["tuned"] = OwnLayer(workload, problem.inputs, problem.out, target, tuned)
     versions: dict[str, str] = {}
     skipped: dict[str, str] = {}
     for name in group.peers:
@@ -130,7 +127,7 @@ def measure(
     }
 
 
-def _limits(target: Target, workload: AnyWorkload, cold: bool) -> dict[str, Any]:
+def _limits(target: Target, workload: Workload, cold: bool) -> dict[str, Any]:
     """FMA peak in GFLOP/s, and the traffic: bytes that must be moved, with the GB/s of where they are.
 
     Hot data is read from whatever cache a working set of its size fits. Cold weights come from memory.
@@ -156,7 +153,7 @@ def _higher(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, An
     }
 
 
-def _weight_bytes(workload: AnyWorkload) -> int:
+def _weight_bytes(workload: Workload) -> int:
     return prod(workload.input_shapes["weight"]) * DTYPE_BYTES[workload.dtype]
 
 

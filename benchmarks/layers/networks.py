@@ -9,10 +9,9 @@ from collections.abc import Callable, Iterator, Mapping
 from string import ascii_lowercase
 from typing import TypeAlias
 
-from benchmarks.layers.rowwise import AnyWorkload, RowWorkload
 from compiler.workloads.workload import Workload
 
-Layers: TypeAlias = Iterator[tuple[str, AnyWorkload]]  # (name, workload) in the network's order, repeated ones too
+Layers: TypeAlias = Iterator[tuple[str, Workload]]  # (name, workload) in the network's order, repeated ones too
 
 TOKENS = 128
 
@@ -31,7 +30,7 @@ def _bottlenecks(network: str, batch: int, stride_at_3x3: bool) -> Layers:
     relu, add = ("bias", "relu"), ("bias", "residual", "relu")
     conv = Workload.conv2d
     yield f"{network}-stem", conv(batch, 224, 224, 3, 64, 7, 2, 3, epilogue=relu)
-    yield f"{network}-max-pool", RowWorkload("max_pool", (batch, 112, 112, 64, 3, 2, 1))
+    yield f"{network}-max-pool", Workload.max_pool2d((batch, 112, 112, 64), 3, stride=2, padding=1)
     size, channels = 56, 64
     for stage, (width, blocks) in enumerate([(64, 3), (128, 4), (256, 6), (512, 3)], start=2):
         for block in range(blocks):
@@ -46,7 +45,7 @@ def _bottlenecks(network: str, batch: int, stride_at_3x3: bool) -> Layers:
             yield f"{name}-3x3", conv(batch, inner, inner, width, width, 3, second, 1, epilogue=relu)
             yield f"{name}-expand", conv(batch, out, out, width, 4 * width, 1, epilogue=add)
             size, channels = out, 4 * width
-    yield f"{network}-mean", RowWorkload("global_avg_pool", (batch, size, size, channels))
+    yield f"{network}-mean", Workload.avg_pool2d((batch, size, size, channels), size)
     yield f"{network}-classifier", Workload.dense(batch, 1000, channels, epilogue=("bias",))
 
 
@@ -101,7 +100,7 @@ def _inverted_residuals(
             yield f"{name}-project", conv(batch, size, size, wide, out, 1, epilogue=add)
             channels = out
     yield f"{network}-head", conv(batch, size, size, channels, 1280, 1, epilogue=relu6)
-    yield f"{network}-mean", RowWorkload("global_avg_pool", (batch, size, size, 1280))
+    yield f"{network}-mean", Workload.avg_pool2d((batch, size, size, 1280), size)
     yield f"{network}-classifier", Workload.dense(batch, 1000, 1280, epilogue=("bias",))
 
 
@@ -120,13 +119,13 @@ def _encoder(network: str, batch: int, layers: int, width: int, heads: int) -> L
     for _ in range(layers):
         for part in ("query", "key", "value"):
             yield f"{network}-{part}", dense(rows, width, width, epilogue=("bias",))
-        yield f"{network}-softmax", RowWorkload("softmax", (batch * heads * TOKENS, TOKENS))  # a part of the heads
+        yield f"{network}-softmax", Workload("softmax", (batch * heads * TOKENS, TOKENS))  # a part of the heads
         yield f"{network}-heads", Workload.attention(batch, heads, TOKENS, TOKENS, width // heads)
         yield f"{network}-output", dense(rows, width, width, epilogue=("bias", "residual"))
-        yield f"{network}-norm", RowWorkload("layer_norm", (rows, width))
+        yield f"{network}-norm", Workload("layer_norm", (rows, width))
         yield f"{network}-feed-in", dense(rows, 4 * width, width, epilogue=("bias", "gelu"))
         yield f"{network}-feed-out", dense(rows, width, 4 * width, epilogue=("bias", "residual"))
-        yield f"{network}-norm", RowWorkload("layer_norm", (rows, width))
+        yield f"{network}-norm", Workload("layer_norm", (rows, width))
     yield f"{network}-pooler", dense(batch, width, width, epilogue=("bias", "tanh"))
 
 

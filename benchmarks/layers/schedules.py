@@ -6,21 +6,21 @@ from pathlib import Path
 
 import autotune
 from autotune.backends import backends
-from benchmarks.layers.rowwise import AnyWorkload, RowWorkload
 from compiler.workloads.records import Records
 from compiler.workloads.schedule import Schedule
 from compiler.workloads.target import Target
+from compiler.workloads.workload import Workload
 
 BACKEND = "kernel"
 STRATEGY = "rl"
 
 
-def tuned_schedule(workload: AnyWorkload, threads: int, path: Path, trials: int) -> Schedule | None:
+def tuned_schedule(workload: Workload, threads: int, path: Path, trials: int) -> Schedule | None:
     """The best schedule of our kernels in the file ``path``, which a search first fills up to ``trials`` records.
 
     None where there is no space to search, and where there is no record and ``trials`` is 0.
     """
-    if isinstance(workload, RowWorkload) or BACKEND not in backends(workload):
+    if workload.operator.space is None or BACKEND not in backends(workload):
         return None
     target = Target.from_host(num_cores=threads)
     path.parent.mkdir(parents=True, exist_ok=True)

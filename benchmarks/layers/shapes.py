@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from benchmarks.layers.rowwise import AnyWorkload
 from compiler.workloads.workload import Workload
 
 
@@ -14,32 +12,13 @@ class Shape:
     """A named workload, and how often it occurs: pairs of a network and a number."""
 
     name: str
-    workload: AnyWorkload
+    workload: Workload
     occurrences: tuple[tuple[str, int], ...] = ()
 
 
-def describe(workload: AnyWorkload) -> str:
+def describe(workload: Workload) -> str:
     """The sizes in short, as people write them: ``128x768x768``, ``56x56x64-256 3x3/2``."""
-    return _SHORT[workload.op](workload.sizes)
-
-
-def _describe_conv2d(s: Mapping[str, int]) -> str:
-    batch = f"{s['n']}x" if s["n"] > 1 else ""
-    channels = f"{s['c']} dw" if 1 < s["groups"] == s["c"] else f"{s['c']}-{s['o']}"
-    stride = f"/{s['stride_h']}" if s["stride_h"] > 1 else ""
-    return f"{batch}{s['h']}x{s['w']}x{channels} {s['kh']}x{s['kw']}{stride}"
-
-
-_SHORT: Mapping[str, Callable[[Mapping[str, int]], str]] = {
-    "dense": lambda s: "{m}x{n}x{k}".format(**s),
-    "conv2d": _describe_conv2d,
-    "attention": lambda s: "{batch}x{heads} heads {queries}x{keys}x{head_dim}".format(**s),
-    "softmax": lambda s: "{rows}x{columns} softmax".format(**s),
-    "layer_norm": lambda s: "{rows}x{columns} layer norm".format(**s),
-    "add": lambda s: "{rows}x{columns} add".format(**s),
-    "max_pool": lambda s: "{n}x{h}x{w}x{c} max {kernel}x{kernel}/{stride}".format(**s),
-    "global_avg_pool": lambda s: "{n}x{h}x{w}x{c} mean".format(**s),
-}
+    return workload.operator.notation.describe(workload.sizes)
 
 
 def _dense(name: str, m: int, n: int, k: int, *epilogue: str) -> Shape:

@@ -12,8 +12,8 @@ from typing import Protocol
 import numpy as np
 
 from benchmarks.layers.layer import Layer
-from benchmarks.layers.rowwise import AnyWorkload
 from benchmarks.peers import onednn, torch_onednn
+from compiler.workloads.workload import Workload
 
 
 class Peer(Protocol):
@@ -27,7 +27,7 @@ class Peer(Protocol):
         """Name and version, as the loaded library states it."""
         ...
 
-    def layer(self, workload: AnyWorkload, inputs: Mapping[str, np.ndarray], out: np.ndarray, threads: int) -> Layer:
+    def layer(self, workload: Workload, inputs: Mapping[str, np.ndarray], out: np.ndarray, threads: int) -> Layer:
         """Packs the weights for ``threads`` threads; the answer goes into ``out``, or where the peer can only put it.
 
         Raises:

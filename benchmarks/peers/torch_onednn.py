@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from benchmarks.layers.rowwise import AnyWorkload
+from compiler.workloads.workload import Workload
 
 ACTIVATIONS = {"relu": ("relu", None), "gelu": ("gelu", "none")}
 
@@ -36,7 +36,7 @@ class Dense:
     implementation = "mkldnn::_linear_pointwise"
     algorithm = "direct"
 
-    def __init__(self, workload: AnyWorkload, inputs: Mapping[str, np.ndarray], threads: int) -> None:
+    def __init__(self, workload: Workload, inputs: Mapping[str, np.ndarray], threads: int) -> None:
         import torch
 
         self._workload, self._inputs, self._threads = workload, inputs, threads
@@ -71,7 +71,7 @@ class Dense:
 
 
 def layer(
-    workload: AnyWorkload,
+    workload: Workload,
     inputs: Mapping[str, np.ndarray],
     out: np.ndarray,  # noqa: ARG001 - the operator allocates its output
     threads: int,

@@ -89,8 +89,9 @@ def _limits(layers: Sequence[Layer], target: Target) -> tuple[float, float]:
 
 
 def roofline(layers: Sequence[Layer], peak_gflops: float, bandwidth_gbs: float) -> dict[str, Any]:
-    """The sum of what every layer takes at least. What has no workload, pooling and generated code, counts as nothing;
-    and products count by their definition, of which Winograd's algorithms need fewer.
+    """Returns the sum of the least times of all layers. Generated code counts as nothing.
+
+    Products count by their definition; Winograd's algorithms need fewer.
     """
     counted = [layer for layer in layers if layer.workloads]
     workloads = [workload for layer in counted for workload in layer.workloads]

@@ -37,8 +37,8 @@ class ProfileRow:
         backend: ``"kernel"``; ``"tvm"`` for generated code; ``"vm"`` for the virtual machine itself.
         schedule: the kernel's schedule, None if it has none.
         seconds: median over the runs.
-        gflops: 10^9 floating-point operations per second, None if the number of operations is unknown.
-        roofline: achieved share of the roofline's speed, None if the number of operations is unknown.
+        gflops: 10^9 floating-point operations per second, None for generated code and for kernels that only move data.
+        roofline: achieved share of the roofline's speed, None for generated code.
     """
 
     layer: str
@@ -76,16 +76,15 @@ def profile_rows(
 
 
 def _kernel_row(layer: Layer, schedule: Schedule | None, seconds: float, rooflines: Rooflines) -> ProfileRow:
-    if not layer.workloads:
-        return ProfileRow(layer.name, layer.op, "kernel", schedule, seconds, None, None)
     least = sum(rooflines.of(workload, layer.threads).secs for workload in layer.workloads)
     flops = sum(workload.flops for workload in layer.workloads)
-    return ProfileRow(layer.name, _op(layer), "kernel", schedule, seconds, flops / seconds / 1e9, least / seconds)
+    gflops = flops / seconds / 1e9 if flops else None
+    return ProfileRow(layer.name, _op(layer), "kernel", schedule, seconds, gflops, least / seconds)
 
 
 def _op(layer: Layer) -> str:
-    if layer.workload is not None:
-        return str(layer.workload)
+    if len(layer.workloads) == 1:
+        return str(layer.workloads[0])
     first, last = layer.stages[0].input_shapes["x"], layer.stages[-1].output_shape
     ends = " -> ".join("x".join(map(str, shape)) for shape in (first, last))
     return f"{layer.op} {ends}, {len(layer.stages)} convolutions"

@@ -8,7 +8,7 @@ from math import prod
 from typing import Any, TypeAlias
 
 from compiler.workloads import activations
-from compiler.workloads.operators import OPERATORS, OperatorDef
+from compiler.workloads.operators import OPERATORS, OperatorDef, pooling
 from compiler.workloads.operators.operator import Shape, at_least
 
 DTYPE_BYTES: Mapping[str, int] = {"float32": 4, "bfloat16": 2}
@@ -85,6 +85,16 @@ class Workload:
         cls, batch: int, heads: int, queries: int, keys: int, head_dim: int, dtype: str = "float32"
     ) -> Workload:
         return cls("attention", (batch, heads, queries, keys, head_dim), dtype)
+
+    @classmethod
+    def max_pool2d(cls, x: Shape, kernel: Pair, stride: int = 1, padding: int = 0) -> Workload:
+        """Without dilation and ``ceil_mode``, over images of shape ``x`` (n, h, w, c)."""
+        return cls("max_pool2d", pooling.dims(x, _pair(kernel), stride, padding))
+
+    @classmethod
+    def avg_pool2d(cls, x: Shape, kernel: Pair, stride: int = 1, padding: int = 0) -> Workload:
+        """As :meth:`max_pool2d`. With a kernel as large as the image it is global pooling."""
+        return cls("avg_pool2d", pooling.dims(x, _pair(kernel), stride, padding))
 
     @property
     def operator(self) -> OperatorDef:

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 import kernels
-from benchmarks.layers.rowwise import EPSILON, AnyWorkload, RowWorkload
 from benchmarks.peers.onednn import adapter
+from compiler.workloads.operators.layer_norm import EPSILON
 from compiler.workloads.workload import Workload
 
 missing = adapter.missing
@@ -51,7 +51,7 @@ class Layer:
         return Layer(self._native.copy(), self._out, self._name)
 
 
-def layer(workload: AnyWorkload, inputs: Inputs, out: np.ndarray, threads: int) -> Layer:
+def layer(workload: Workload, inputs: Inputs, out: np.ndarray, threads: int) -> Layer:
     """The fastest of oneDNN's ways to compute the workload, where there are several.
 
     Raises:
@@ -110,42 +110,28 @@ def _attention(_: Workload, inputs: Inputs, out: np.ndarray, threads: int) -> di
     }
 
 
-def _softmax(_: RowWorkload, inputs: Inputs, out: np.ndarray, threads: int) -> dict[str, Any]:
+def _softmax(_: Workload, inputs: Inputs, out: np.ndarray, threads: int) -> dict[str, Any]:
     return {"softmax": adapter.load().softmax(inputs["x"], out, threads)}
 
 
-def _layer_norm(_: RowWorkload, inputs: Inputs, out: np.ndarray, threads: int) -> dict[str, Any]:
+def _layer_norm(_: Workload, inputs: Inputs, out: np.ndarray, threads: int) -> dict[str, Any]:
     tensors = (inputs["x"], inputs["gamma"], inputs["beta"], out)
     return {"layer normalization": adapter.load().layer_norm(*tensors, EPSILON, threads)}
 
 
-def _add(_: RowWorkload, inputs: Inputs, out: np.ndarray, threads: int) -> dict[str, Any]:
+def _add(_: Workload, inputs: Inputs, out: np.ndarray, threads: int) -> dict[str, Any]:
     return {"binary": adapter.load().add(inputs["a"], inputs["b"], out, threads)}
 
 
-def _max_pool(workload: RowWorkload, inputs: Inputs, out: np.ndarray, threads: int) -> dict[str, Any]:
+def _pool2d(workload: Workload, inputs: Inputs, out: np.ndarray, threads: int) -> dict[str, Any]:
     s = workload.sizes
-    kernel, strides, pads = ((s[name],) * 2 for name in ("kernel", "stride", "padding"))
-    return _pool(inputs["x"], out, True, kernel, strides, pads, threads)
-
-
-def _global_avg_pool(workload: RowWorkload, inputs: Inputs, out: np.ndarray, threads: int) -> dict[str, Any]:
-    s = workload.sizes
-    return _pool(inputs["x"], out, False, (s["h"], s["w"]), (1, 1), (0, 0), threads)
-
-
-def _pool(
-    x: np.ndarray,
-    out: np.ndarray,
-    maximum: bool,
-    kernel: tuple[int, ...],
-    strides: tuple[int, ...],
-    pads: tuple[int, ...],
-    threads: int,
-) -> dict[str, Any]:
+    geometry = ((s["kh"], s["kw"]), (s["stride_h"], s["stride_w"]), (s["pad_top"], s["pad_left"]))
+    ends = (s["pad_bottom"], s["pad_right"])
+    if s["ceil_mode"] or (s["dilation_h"], s["dilation_w"]) != (1, 1):
+        raise ValueError("this adapter supports neither ceil_mode nor dilation")
     return {
         f"pooling, {layout}": adapter.load().pool(
-            x, out, maximum, kernel, strides, pads, pads, layout == "nChw16c", threads
+            inputs["x"], out, workload.op == "max_pool2d", *geometry, ends, layout == "nChw16c", threads
         )
         for layout in ("nhwc", "nChw16c")
     }
@@ -158,8 +144,8 @@ _OPERATORS: Mapping[str, Callable[[Any, Inputs, np.ndarray, int], dict[str, Any]
     "softmax": _softmax,
     "layer_norm": _layer_norm,
     "add": _add,
-    "max_pool": _max_pool,
-    "global_avg_pool": _global_avg_pool,
+    "max_pool2d": _pool2d,
+    "avg_pool2d": _pool2d,
 }
 
 

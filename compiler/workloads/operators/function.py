@@ -34,6 +34,9 @@ class FunctionKernel:
             samples.append((time.perf_counter() - start) / number)
         return samples
 
+    def schedule(self, *_sizes: int) -> dict[str, Any]:
+        return {}
+
 
 def function_kernel(function: Callable[..., Array], **fixed: Any) -> Callable[..., FunctionKernel]:
     """The ``kernel`` of a definition whose kernel is ``function``; ``fixed`` are arguments of every call."""

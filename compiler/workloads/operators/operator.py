@@ -33,12 +33,15 @@ class Instance(Protocol):
 class Kernel(Protocol):
     """A kernel with its weights packed, as ``kernels.Dense`` is one.
 
-    ``time`` returns ``repeat`` samples in seconds per run, each the mean over ``number`` runs.
+    ``time`` returns ``repeat`` samples in seconds per run, each the mean over ``number`` runs. ``schedule`` returns the
+    values of the schedule for these sizes, the definition's ``schedule_sizes``; it is empty if there is none.
     """
 
     def __call__(self, *, out: Array, **tensors: Any) -> Array: ...
 
     def time(self, *, out: Array, number: int, repeat: int, **tensors: Any) -> list[float]: ...
+
+    def schedule(self, *sizes: int) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True)

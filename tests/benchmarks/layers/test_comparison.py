@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from benchmarks.layers.comparison import PEER, compare_all, geometric_mean
-from benchmarks.layers.rowwise import RowWorkload
 from compiler.workloads.workload import Workload
 
 
@@ -69,7 +68,7 @@ def test_cold_weights_can_be_the_limit() -> None:
 
 def test_what_only_moves_bytes_is_told_in_gb_a_second() -> None:
     measured = result({"default": [0.0001]})
-    measured |= {"workload": RowWorkload("add", (100, 100)).to_json()}
+    measured |= {"workload": Workload("add", (100, 100)).to_json()}
     (comparison,) = compare_all([measured])
     assert comparison.gflops == {"default": pytest.approx(1.2)}  # 120,000 bytes in 0.1 ms
     assert comparison.limit_gflops == pytest.approx(10)

@@ -7,7 +7,7 @@ from math import prod
 import pytest
 
 from benchmarks.layers.networks import NETWORKS
-from compiler.workloads.operators import Shape
+from compiler.workloads.operators.operator import Shape
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.layers.measure import Problem
-from benchmarks.layers.own import own_layer
+from benchmarks.layers.own import OwnLayer
 from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload
 
@@ -20,7 +20,7 @@ WORKLOADS = {
 @pytest.mark.parametrize("op", WORKLOADS)
 def test_the_answer_does_not_depend_on_what_ran_before(op: str) -> None:
     problem = Problem(WORKLOADS[op])
-    layer = own_layer(problem.workload, problem.inputs, problem.out, Target.from_host(num_cores=1))
+    layer = OwnLayer(problem.workload, problem.inputs, problem.out, Target.from_host(num_cores=1))
     layer.time(3, 2)
     problem.check(layer)
 
@@ -28,7 +28,7 @@ def test_the_answer_does_not_depend_on_what_ran_before(op: str) -> None:
 @pytest.mark.parametrize("op", WORKLOADS)
 def test_a_copy_writes_the_same_output(op: str) -> None:
     problem = Problem(WORKLOADS[op])
-    layer = own_layer(problem.workload, problem.inputs, problem.out, Target.from_host(num_cores=1))
+    layer = OwnLayer(problem.workload, problem.inputs, problem.out, Target.from_host(num_cores=1))
     copy = layer.copy()
     assert copy is not layer
     assert np.shares_memory(copy.run(), layer.run())

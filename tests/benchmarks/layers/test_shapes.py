@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.layers.rowwise import AnyWorkload, RowWorkload
 from benchmarks.layers.shapes import DENSE_SHAPES, describe
 from compiler.workloads.workload import Workload
 
@@ -30,9 +29,9 @@ def test_they_cover_every_regime() -> None:
         (Workload.conv2d(1, 56, 56, 64, 256, 1), "56x56x64-256 1x1"),
         (Workload.conv2d(8, 224, 224, 3, 64, 7, 2, 3), "8x224x224x3-64 7x7/2"),
         (Workload.conv2d(1, 14, 14, 96, 96, 5, padding=2, groups=96), "14x14x96 dw 5x5"),
-        (RowWorkload("max_pool", (1, 112, 112, 64, 3, 2, 1)), "1x112x112x64 max 3x3/2"),
+        (Workload.max_pool2d((1, 112, 112, 64), 3, stride=2, padding=1), "1x112x112x64 max 3x3/2"),
         (Workload.attention(1, 12, 128, 100, 64), "1x12 heads 128x100x64"),
     ],
 )
-def test_sizes_are_told_in_short(workload: AnyWorkload, text: str) -> None:
+def test_sizes_are_told_in_short(workload: Workload, text: str) -> None:
     assert describe(workload) == text

@@ -11,7 +11,6 @@ import pytest
 import kernels
 from benchmarks.layers.layer import Layer
 from benchmarks.layers.measure import Problem
-from benchmarks.layers.rowwise import RowWorkload
 from benchmarks.peers import PEERS, onednn
 from benchmarks.peers.onednn import adapter
 from compiler.workloads.reference import NUMPY_DTYPES, make_inputs, reference, tolerance
@@ -127,11 +126,11 @@ def test_what_onednn_has_no_code_for_is_refused(monkeypatch: pytest.MonkeyPatch)
 
 
 ROWS = {
-    "softmax": RowWorkload("softmax", (17, 33)),
-    "layer_norm": RowWorkload("layer_norm", (17, 33)),
-    "add": RowWorkload("add", (17, 33)),
-    "max_pool": RowWorkload("max_pool", (2, 9, 11, 24, 3, 2, 1)),
-    "global_avg_pool": RowWorkload("global_avg_pool", (2, 7, 5, 40)),
+    "softmax": Workload("softmax", (17, 33)),
+    "layer_norm": Workload("layer_norm", (17, 33)),
+    "add": Workload("add", (17, 33)),
+    "max_pool2d": Workload.max_pool2d((2, 9, 11, 24), 3, stride=2, padding=1),
+    "avg_pool2d": Workload.avg_pool2d((2, 7, 5, 40), (7, 5)),
 }
 
 

@@ -85,7 +85,8 @@ def test_everyone_is_measured_with_the_right_answer(tmp_path: Path) -> None:
         assert contender["runs"] >= len(contender["secs"]) == 20
         assert all(1e-9 < secs < 10 for of_round in contender["secs"] for secs in of_round)
     known = result["on_record"]
-    assert known["measured"] == known["chosen"] == known["layers"] == result["roofline_layers"]
+    assert known["measured"] == known["chosen"] == known["layers"] == 3
+    assert result["roofline_layers"] == result["kernel_layers"] == 5  # two layers of pooling, without a schedule
     # Two convolutions of 28·28·8·25 and 14·14·16·8·25 products, and 256·10 of a dense layer.
     assert result["flops"] == 2 * (28 * 28 * 8 * 25 + 14 * 14 * 16 * 200 + 2560)
     least = result["flops"] / (result["peak_gflops"] * 1e9)
@@ -96,12 +97,17 @@ def test_everyone_is_measured_with_the_right_answer(tmp_path: Path) -> None:
 
 def test_the_roofline_counts_every_stage_of_a_chain() -> None:
     stages = (Workload.conv2d(1, 8, 8, 4, 16, 1), Workload.conv2d(1, 8, 8, 16, 4, 1))
-    chain = Layer("chain", "conv2d_chain", (1, 8, 8, 4), {}, stages=stages)
-    pool = Layer("pool", "max_pool2d", (1, 8, 8, 4), {})
+    weights = {
+        f"weight{place}": np.zeros(stage.input_shapes["weight"], np.float32) for place, stage in enumerate(stages)
+    }
+    chain = Layer("chain", "conv2d_chain", (1, 8, 8, 4), {"stages": [{}, {}]}, weights, stages=stages)
+    window = {"x": [1, 8, 8, 4], "kernel": [2, 2], "stride": [2, 2], "padding": [0] * 4, "dilation": [1, 1]}
+    pooling = Workload.max_pool2d((1, 8, 8, 4), 2, stride=2)
+    pool = Layer("pool", "max_pool2d", (1, 4, 4, 4), {**window, "ceil_mode": False}, stages=(pooling,))
     found = whole_model.roofline([chain, pool], peak_gflops=1.0, bandwidth_gbs=1e9)
     assert found["flops"] == 2 * 8 * 8 * (4 * 16 + 16 * 4)
-    assert found["roofline_secs"] == pytest.approx(found["flops"] / 1e9)
-    assert (found["roofline_layers"], found["kernel_layers"]) == (1, 2)
+    assert found["roofline_secs"] == pytest.approx(found["flops"] / 1e9 + pooling.bytes / 1e18)
+    assert found["roofline_layers"] == found["kernel_layers"] == 2
 
 
 @pytest.mark.tvm

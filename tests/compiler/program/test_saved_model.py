@@ -286,7 +286,7 @@ ISAS = ", ".join(kernels.available_isas())
         (many_threads, RuntimeError, r"^the model was compiled for 5000 threads; this process may use \d+ cores$"),
         (other_format, ValueError, r"is of format 4; this version reads format 3$"),
         (far_weight, ValueError, r"weights.bin is too short for its weights$"),
-        (unknown_layer, ValueError, r"^layer 0: unknown op 'magic'; there are: attention, .*$"),
+        (unknown_layer, ValueError, r"^layer \S+: unknown kind 'magic'; choose from: dense, .*$"),
         (illegal_schedule, ValueError, r"^layer \d+: .*$"),
     ],
 )
