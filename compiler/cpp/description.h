@@ -17,7 +17,7 @@
 
 namespace loopwright {
 
-// Every reader throws std::invalid_argument where an entry is missing, or not what it is asked for as.
+// Each reader throws std::invalid_argument if an entry is missing or has another type.
 class Description {
  public:
   Description(tvm::ffi::json::Object entries, const tvm::ffi::Array<tvm::ffi::Tensor>& weights)
@@ -36,7 +36,7 @@ class Description {
     std::vector<int64_t> values;
     for (const auto& value : as<tvm::ffi::json::Array>(key, "a list")) {
       const auto number = value.try_cast<int64_t>();
-      if (!number) throw refused(key, "a list of integers");
+      if (!number) throw invalid(key, "a list of integers");
       values.push_back(checked(key, *number));
     }
     return values;
@@ -44,7 +44,7 @@ class Description {
   template <size_t N>
   std::array<int64_t, N> sizes(const char* key) const {
     const std::vector<int64_t> values = integers(key);
-    if (values.size() != N) throw refused(key, ("a list of " + std::to_string(N) + " integers").c_str());
+    if (values.size() != N) throw invalid(key, "a list of " + std::to_string(N) + " integers");
     std::array<int64_t, N> result{};
     std::copy(values.begin(), values.end(), result.begin());
     return result;
@@ -54,7 +54,7 @@ class Description {
     std::vector<Description> descriptions;
     for (const auto& value : as<tvm::ffi::json::Array>(key, "a list")) {
       const auto entries = value.try_cast<tvm::ffi::json::Object>();
-      if (!entries) throw refused(key, "a list of objects");
+      if (!entries) throw invalid(key, "a list of objects");
       descriptions.push_back({*entries, weights_});
     }
     return descriptions;
@@ -78,28 +78,38 @@ class Description {
 
   bool is_null(const char* key) const { return find(key) == nullptr; }
 
-  // A float32 weight of that shape.
-  const float* weight(const char* key, const std::vector<int64_t>& shape) const {
-    const int64_t index = integer(key);
-    if (index >= static_cast<int64_t>(weights_.size())) throw refused(key, "the place of a weight");
-    const tvm::ffi::Tensor tensor = weights_[index];
+  // The float32 weight of this name and shape.
+  const float* weight(const std::string& name, const std::vector<int64_t>& shape) const {
+    const auto index = weight_index(name);
+    if (!index || *index < 0 || *index >= static_cast<int64_t>(weights_.size()))
+      throw invalid(name, "the index of a weight");
+    const tvm::ffi::Tensor tensor = weights_[*index];
     const auto is = tensor.shape();
     const DLDataType dtype = tensor.dtype();
     if (dtype.code != kDLFloat || dtype.bits != 32 || dtype.lanes != 1 || !tensor.IsContiguous() ||
         std::vector<int64_t>(is.begin(), is.end()) != shape)
-      throw refused(key, "a contiguous float32 weight of the shape that the layer has");
+      throw invalid(name, "a contiguous float32 weight of the shape that the layer has");
     return reinterpret_cast<const float*>(static_cast<const char*>(tensor.data_ptr()));
   }
-  const float* optional_weight(const char* key, const std::vector<int64_t>& shape) const {
-    return is_null(key) ? nullptr : weight(key, shape);
+  // null if there is no weight of this name.
+  const float* optional_weight(const std::string& name, const std::vector<int64_t>& shape) const {
+    return weight_index(name) ? weight(name, shape) : nullptr;
   }
 
  private:
   static int64_t checked(const char* key, int64_t value) {
-    if (value < 0 || value >= int64_t{1} << 40) throw refused(key, "a size");
+    if (value < 0 || value >= int64_t{1} << 40) throw invalid(key, "a size");
     return value;
   }
-  // null where the entry is missing or null.
+  std::optional<int64_t> weight_index(const std::string& name) const {
+    const auto names = as<tvm::ffi::json::Object>("weights", "an object");
+    const auto found = names.find(tvm::ffi::String(name));
+    if (found == names.end()) return std::nullopt;
+    const auto index = (*found).second.template try_cast<int64_t>();
+    if (!index) throw invalid(name, "the index of a weight");
+    return *index;
+  }
+  // null if the entry is missing or null.
   tvm::ffi::Any find(const char* key) const {
     const auto found = entries_.find(tvm::ffi::String(key));
     return found == entries_.end() ? tvm::ffi::Any(nullptr) : (*found).second;
@@ -107,11 +117,11 @@ class Description {
   template <class T>
   T as(const char* key, const char* wanted) const {
     const auto value = find(key).template try_cast<T>();
-    if (!value) throw refused(key, wanted);
+    if (!value) throw invalid(key, wanted);
     return *value;
   }
-  static std::invalid_argument refused(const char* key, const char* wanted) {
-    return std::invalid_argument(std::string(key) + " must be " + wanted);
+  static std::invalid_argument invalid(const std::string& key, const std::string& wanted) {
+    return std::invalid_argument(key + " must be " + wanted);
   }
 
   tvm::ffi::json::Object entries_;

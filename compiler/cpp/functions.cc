@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 
+#include "layer.h"
 #include "program.h"
 
 namespace loopwright {
@@ -41,6 +42,12 @@ Any parsed(const String& text) {
 
 Layers make_layers(const String& descriptions, const Array<Tensor>& weights, const String& isa, int threads) {
   return Layers::make(parsed(descriptions).cast<json::Array>(), weights, {parse_isa(isa), threads});
+}
+
+Array<String> kinds() {
+  Array<String> names;
+  for (const std::string& name : layer_kinds()) names.push_back(String(name));
+  return names;
 }
 
 // The schedules of all layers, null for one that has nothing to decide.
@@ -83,15 +90,11 @@ void profile_program(PackedArgs args, Any* result) {
 
 TVM_FFI_STATIC_INIT_BLOCK() {
   reflection::GlobalDef()
-      .def_packed("loopwright.attention", &run_layer)
-      .def_packed("loopwright.avg_pool2d", &run_layer)
-      .def_packed("loopwright.avg_pool2d_with_pads", &run_layer)
-      .def_packed("loopwright.conv2d", &run_layer)
-      .def_packed("loopwright.conv2d_chain", &run_layer)
-      .def_packed("loopwright.dense", &run_layer)
-      .def_packed("loopwright.layer_norm", &run_layer)
-      .def_packed("loopwright.max_pool2d", &run_layer)
-      .def_packed("loopwright.softmax", &run_layer)
+// One function per kind of layer: (layers, place, inputs..., output).
+#define LOOPWRIGHT_LAYER(name) .def_packed("loopwright." #name, &run_layer)
+#include "layer_kinds.inc"
+#undef LOOPWRIGHT_LAYER
+      .def("loopwright.layer_kinds", &kinds)
       .def("loopwright.share_thread_pool", &share_thread_pool)
       .def("loopwright.make_layers", &make_layers)
       .def("loopwright.schedules", &schedules)

@@ -1,4 +1,4 @@
-// A layer of a compiled model: an operator of ours, its weights packed, for tensors of one shape.
+// A layer of a compiled model: a kernel with its weights packed, for tensors of one shape.
 #pragma once
 
 #include <tvm/ffi/container/array.h>
@@ -21,13 +21,12 @@ class Layer {
  public:
   virtual ~Layer() = default;
 
-  // The tensors have the layer's shapes; the last is the output, which no other overlaps. Any thread may call it at any
-  // time.
+  // The tensors have the layer's shapes. The last is the output; no other tensor may overlap it. Thread-safe.
   virtual void run(const DLTensor* const* tensors) const = 0;
-  // What run() goes by; empty where there is nothing to decide.
+  // The schedule that run() uses; empty if there is nothing to decide.
   virtual ScheduleValues schedule() const { return {}; }
 
-  // Of the inputs and then the output, all of them contiguous float32.
+  // Shapes of the inputs and then of the output, all of them contiguous float32.
   const std::vector<Shape>& shapes() const { return shapes_; }
 
  protected:
@@ -37,14 +36,17 @@ class Layer {
   std::vector<Shape> shapes_;
 };
 
-// What a layer is made for.
+// The ISA and the number of threads that a layer is made for.
 struct Machine {
   Isa isa;
   int threads;
 };
 
-// Makes the layer that an entry of a manifest's "layers" describes (compiler/workloads/layer.py says what stands in it). Weights
-// are named there by their place among `weights`. Throws std::invalid_argument where the description makes no sense.
+// The kinds of layers, sorted by name.
+std::vector<std::string> layer_kinds();
+
+// Makes the layer that an entry of a manifest's "layers" describes (see compiler/workloads/layer.py). The entry refers to
+// weights by their indices in `weights`. Throws std::invalid_argument for an invalid description.
 std::unique_ptr<const Layer> make_layer(const tvm::ffi::json::Object& description,
                                         const tvm::ffi::Array<tvm::ffi::Tensor>& weights, const Machine& machine);
 

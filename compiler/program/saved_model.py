@@ -83,8 +83,8 @@ def save(
             "inputs": [spec.to_json() for spec in inputs],
             "outputs": [spec.to_json() for spec in outputs],
             "weights": [
-                {"offset": offset, "shape": list(weight.shape), "layers": _names(objects, place)}
-                for place, (offset, weight) in enumerate(zip(offsets, weights, strict=True))
+                {"offset": offset, "shape": list(weight.shape)}
+                for offset, weight in zip(offsets, weights, strict=True)
             ],
             "layers": objects,
             "digests": {name: _digest_of(folder / name) for name in (PROGRAM, WEIGHTS)},
@@ -110,7 +110,7 @@ def read(path: Path) -> tuple[dict[str, Any], list[np.ndarray]]:
         raise ValueError(f"{path}/{MANIFEST} is broken: {error}") from None
     found = manifest.get("format") if isinstance(manifest, dict) else None
     if found != (supported := format_version()):
-        raise ValueError(f"{path} is of format {found}; this version reads format {supported}")
+        raise ValueError(f"{path} is of format {found}; this version reads format {supported}; compile the model again")
     if manifest.get("digest") != _digest(_canonical({k: v for k, v in manifest.items() if k != "digest"})):
         raise ValueError(f"{path}/{MANIFEST} was changed: its digest differs")
     for name, digest in manifest["digests"].items():
@@ -141,12 +141,15 @@ def target_here(manifest: Mapping[str, Any]) -> Target:
 
 
 def layers(manifest: Mapping[str, Any], weights: Sequence[np.ndarray]) -> list[Layer]:
-    """Returns the layers of a manifest."""
-    own: list[dict[str, np.ndarray]] = [{} for _ in manifest["layers"]]
-    for place, entry in enumerate(manifest["weights"]):
-        for layer, name in entry["layers"]:
-            own[layer][name] = weights[place]
-    return [Layer.from_json(fields, named) for fields, named in zip(manifest["layers"], own, strict=True)]
+    """Returns the layers of a manifest.
+
+    Raises:
+        ValueError: a layer is not valid, or refers to a weight that does not exist.
+    """
+    return [
+        Layer.from_json(fields, {name: _weight(weights, index) for name, index in fields["weights"].items()})
+        for fields in manifest["layers"]
+    ]
 
 
 def executable(path: Path) -> Any:
@@ -200,14 +203,10 @@ def _weights(path: Path, entries: Sequence[Mapping[str, Any]]) -> list[np.ndarra
     return arrays
 
 
-def _names(objects: Sequence[Mapping[str, Any]], place: int) -> list[list[Any]]:
-    """Returns the uses of a weight as pairs of a layer's index and the weight's name."""
-    return [
-        [layer, name]
-        for layer, entry in enumerate(objects)
-        for name in ("weight", "bias", "gamma", "beta")
-        if entry.get(name) == place
-    ]
+def _weight(weights: Sequence[np.ndarray], index: Any) -> np.ndarray:
+    if type(index) is not int or not 0 <= index < len(weights):
+        raise ValueError(f"a layer refers to weight {index!r}; there are {len(weights)}")
+    return weights[index]
 
 
 def _versions() -> dict[str, str]:

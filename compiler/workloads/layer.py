@@ -15,8 +15,10 @@ from compiler.workloads.workload import Workload
 
 # The ONNX domain of kernel calls in a lowered graph. Attribute "place" of such a node is the index of its layer.
 DOMAIN = "loopwright.kernels"
-# Entries of every layer's description, besides the attributes and weights of its schema.
-_COMMON = frozenset({"name", "op", "output_shape", "workload", "workloads", "threads", "schedule", "calls"})
+# Entries of every layer's description, besides the attributes of its schema.
+_COMMON = frozenset(
+    {"name", "op", "output_shape", "weights", "workload", "workloads", "threads", "schedule", "calls"}
+)
 
 
 @dataclass(frozen=True)
@@ -82,7 +84,7 @@ class Layer:
             "op": self.op,
             "output_shape": list(self.output_shape),
             **self.attributes,
-            **places,
+            "weights": dict(places),
             "workload": self.workload.to_json() if self.workload else None,
             "workloads": [workload.to_json() for workload in self.stages],
             "threads": self.threads,
@@ -103,7 +105,7 @@ class Layer:
             name=fields["name"],
             op=fields["op"],
             output_shape=tuple(fields["output_shape"]),
-            attributes={key: value for key, value in fields.items() if key not in _COMMON and key not in weights},
+            attributes={key: value for key, value in fields.items() if key not in _COMMON},
             weights=weights,
             workload=Workload.from_json(fields["workload"]) if fields["workload"] else None,
             stages=tuple(map(Workload.from_json, fields["workloads"])),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -61,10 +63,26 @@ def built(
     input_shapes: Mapping[str, Sequence[int]] | None = None,
     **options: Any,
 ) -> compiler.CompiledModel:
-    """Returns the model compiled for one thread without fast algorithms, after comparing its outputs."""
+    """The model compiled for one thread without Winograd's algorithms.
+
+    Its answers are compared, and with those of the model after it was saved and loaded.
+    """
     found = compiler.build(original, input_shapes, **{"threads": 1, "fast_algorithms": False, **options})
-    assert_answers(found, original, oracle.random_inputs(original, seed=1) if inputs is None else inputs)
+    inputs = oracle.random_inputs(original, seed=1) if inputs is None else inputs
+    assert_answers(found, original, inputs)
+    assert_survives_saving(found, inputs)
     return found
+
+
+def assert_survives_saving(found: compiler.CompiledModel, inputs: Mapping[str, np.ndarray]) -> None:
+    """The loaded model has the same layers and gives the same bits."""
+    with tempfile.TemporaryDirectory() as folder:
+        found.save(Path(folder) / "model.lw")
+        loaded = compiler.load(Path(folder) / "model.lw")
+        assert [layer.to_json({}) for layer in loaded.layers] == [layer.to_json({}) for layer in found.layers]
+        expected = found.run(inputs)
+        for name, answer in loaded.run(inputs).items():
+            assert answer.tobytes() == expected[name].tobytes(), name
 
 
 def assert_answers(found: compiler.CompiledModel, original: onnx.ModelProto, inputs: Mapping[str, np.ndarray]) -> None:

@@ -259,6 +259,10 @@ def other_format(manifest: dict[str, Any]) -> None:
     manifest["format"] = format_version() + 1
 
 
+def earlier_format(manifest: dict[str, Any]) -> None:
+    manifest["format"] = 2
+
+
 def far_weight(manifest: dict[str, Any]) -> None:
     manifest["weights"][-1]["offset"] = 1 << 30
 
@@ -284,7 +288,8 @@ ISAS = ", ".join(kernels.available_isas())
             rf"^the model was compiled for neon; this CPU supports {ISAS}$",
         ),
         (many_threads, RuntimeError, r"^the model was compiled for 5000 threads; this process may use \d+ cores$"),
-        (other_format, ValueError, r"is of format 4; this version reads format 3$"),
+        (earlier_format, ValueError, r"is of format 2; this version reads format 3; compile the model again$"),
+        (other_format, ValueError, r"is of format 4; this version reads format 3; compile the model again$"),
         (far_weight, ValueError, r"weights.bin is too short for its weights$"),
         (unknown_layer, ValueError, r"^layer \S+: unknown kind 'magic'; choose from: dense, .*$"),
         (illegal_schedule, ValueError, r"^layer \d+: .*$"),
@@ -300,7 +305,7 @@ def test_manifests_that_do_not_fit(
 @pytest.mark.parametrize("text", ["[]", "null", "{}", '{"format": null}', '{"format": "1"}'])
 def test_other_json(copy: Path, text: str) -> None:
     (copy / MANIFEST).write_text(text)
-    assert_rejected(copy, ValueError, r"is of format .*; this version reads format 3$")
+    assert_rejected(copy, ValueError, r"is of format .*; this version reads format 3; compile the model again$")
 
 
 @pytest.mark.parametrize("name", ["../elsewhere", "/etc/passwd", "program.so/../../elsewhere"])

@@ -1,0 +1,51 @@
+// conv2d_chain: attribute stages, each a convolution; weights weight0, bias0 (optional), weight1, ...
+#include "loopwright/conv2d_chain.h"
+#include "convolution.h"
+#include "make.h"
+
+namespace loopwright {
+namespace {
+
+class Conv2dChainLayer final : public Layer {
+ public:
+  static std::unique_ptr<const Layer> make(const Description& d, const Machine& machine) {
+    std::vector<Conv2dChain::Stage> stages;
+    std::vector<Convolved> convolved;
+    for (const Description& stage : d.objects("stages")) {
+      const Convolved& c = convolved.emplace_back(stage);
+      const std::string place = std::to_string(stages.size());
+      stages.push_back({c.geometry, d.weight("weight" + place, c.weight()),
+                        d.optional_weight("bias" + place, {c.geometry.o}), c.activation});
+    }
+    if (convolved.empty()) throw std::invalid_argument("stages must be at least one");
+    for (size_t i = 0; i + 1 < convolved.size(); ++i)
+      if (convolved[i].out() != convolved[i + 1].x() || convolved[i].residual)
+        throw std::invalid_argument("stages must fit each other, and only the last may have a residual");
+    std::optional<int64_t> rows;
+    if (const auto values = d.schedule()) rows = parse_chain_rows(*values);
+    auto op = std::make_unique<Conv2dChain>(stages, convolved.front().images, machine.isa, machine.threads, rows);
+    const Convolved& last = convolved.back();
+    return std::unique_ptr<const Layer>(
+        new Conv2dChainLayer(with_residual(convolved.front().x(), last.residual, last.out()), std::move(op)));
+  }
+
+  void run(const DLTensor* const* tensors) const override {
+    const bool residual = shapes().size() == 3;
+    op_->run(read(tensors[0]), written(tensors[residual ? 2 : 1]), residual ? read(tensors[1]) : nullptr);
+  }
+  ScheduleValues schedule() const override { return chain_values(op_->rows()); }
+
+ private:
+  Conv2dChainLayer(std::vector<Shape> shapes, std::unique_ptr<const Conv2dChain> op)
+      : Layer(std::move(shapes)), op_(std::move(op)) {}
+
+  std::unique_ptr<const Conv2dChain> op_;
+};
+
+}  // namespace
+
+std::unique_ptr<const Layer> make_conv2d_chain(const Description& description, const Machine& machine) {
+  return Conv2dChainLayer::make(description, machine);
+}
+
+}  // namespace loopwright

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <tuple>
+
+#include "loopwright/activation.h"
+#include "loopwright/conv2d.h"
+#include "make.h"
+
+namespace loopwright {
+
+// A convolution as its description has it.
+struct Convolved {
+  Images images;
+  Conv2dGeometry geometry;
+  bool residual;
+  Activation activation;
+
+  explicit Convolved(const Description& d) : geometry{}, activation(parse_activation(d.optional_text("activation"))) {
+    const auto [n, h, w, c] = d.sizes<4>("x");
+    const auto [o, group_c, kh, kw] = d.sizes<4>("weight_shape");
+    Conv2dGeometry& g = geometry;
+    g.groups = d.integer("groups");
+    std::tie(g.stride_h, g.stride_w) = std::tuple_cat(d.sizes<2>("stride"));
+    std::tie(g.dilation_h, g.dilation_w) = std::tuple_cat(d.sizes<2>("dilation"));
+    std::tie(g.pad_top, g.pad_left, g.pad_bottom, g.pad_right) = std::tuple_cat(d.sizes<4>("padding"));
+    positive("sizes", {n, h, w, c, o, group_c, kh, kw, g.groups, g.stride_h, g.stride_w, g.dilation_h, g.dilation_w});
+    std::tie(g.c, g.o, g.kh, g.kw) = std::tuple(c, o, kh, kw);
+    images = {n, h, w};
+    residual = d.flag("residual");
+    if (g.groups * group_c != c || o % g.groups != 0 || g.output_h(h) < 1 || g.output_w(w) < 1)
+      throw std::invalid_argument("x, weight_shape, groups and padding must fit each other");
+  }
+
+  Shape x() const { return {images.n, images.h, images.w, geometry.c}; }
+  Shape out() const { return {images.n, geometry.output_h(images.h), geometry.output_w(images.w), geometry.o}; }
+  Shape weight() const { return {geometry.o, geometry.group_c(), geometry.kh, geometry.kw}; }
+};
+
+}  // namespace loopwright

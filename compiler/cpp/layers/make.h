@@ -1,0 +1,36 @@
+// What the kinds of layers share. A file NAME.cc defines make_NAME, and CMake lists it in the table of layer.cc.
+#pragma once
+
+#include <algorithm>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "../description.h"
+#include "../layer.h"
+
+namespace loopwright {
+
+inline const float* read(const DLTensor* tensor) {
+  return reinterpret_cast<const float*>(static_cast<const char*>(tensor->data) + tensor->byte_offset);
+}
+
+inline float* written(const DLTensor* tensor) { return const_cast<float*>(read(tensor)); }
+
+// Throws std::invalid_argument if a size is 0.
+inline Shape positive(const char* key, const Shape& sizes) {
+  if (std::any_of(sizes.begin(), sizes.end(), [](int64_t size) { return size < 1; }))
+    throw std::invalid_argument(std::string(key) + " must be sizes of at least 1");
+  return sizes;
+}
+
+inline std::vector<Shape> with_residual(Shape x, bool residual, Shape out) {
+  std::vector<Shape> shapes{std::move(x)};
+  if (residual) shapes.push_back(out);
+  shapes.push_back(std::move(out));
+  return shapes;
+}
+
+}  // namespace loopwright
