@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Any
 
 import onnx_ir as ir
@@ -65,7 +66,8 @@ def _pool(node: ir.Node, op: str, window: dict[str, Any] | None) -> Call | None:
         }
     workload = _workload(op, shape, window)
     # With ceil_mode, ONNX before opset 22 infers one position too many if the last window begins beyond the image.
-    if workload is None or workload.output_shape != shape_of(node.outputs[0]):
+    # The number of elements is compared, because a mean may drop the axes of size 1.
+    if workload is None or prod(workload.output_shape) != prod(shape_of(node.outputs[0])):
         return None
     return Call(op, (x,), {"x": list(shape), **window}, stages=(workload,))
 

@@ -83,8 +83,7 @@ def save(
             "inputs": [spec.to_json() for spec in inputs],
             "outputs": [spec.to_json() for spec in outputs],
             "weights": [
-                {"offset": offset, "shape": list(weight.shape)}
-                for offset, weight in zip(offsets, weights, strict=True)
+                {"offset": offset, "shape": list(weight.shape)} for offset, weight in zip(offsets, weights, strict=True)
             ],
             "layers": objects,
             "digests": {name: _digest_of(folder / name) for name in (PROGRAM, WEIGHTS)},

@@ -86,7 +86,8 @@ def test_the_same_to_the_last_bit(built: compiler.CompiledModel, saved: Path, in
 
 def test_the_manifest_lists_the_uses_of_weights(built: compiler.CompiledModel, saved: Path) -> None:
     manifest = json.loads((saved / MANIFEST).read_text())
-    of = {(layer, name): weight for weight in manifest["weights"] for layer, name in weight["layers"]}
+    uses = [(place, layer["weights"]) for place, layer in enumerate(manifest["layers"])]
+    of = {(place, name): manifest["weights"][index] for place, own in uses for name, index in own.items()}
     expected = {(place, name): w.shape for place, layer in enumerate(built.layers) for name, w in layer.weights.items()}
     assert {key: tuple(weight["shape"]) for key, weight in of.items()} == expected
     data = (saved / WEIGHTS).read_bytes()
