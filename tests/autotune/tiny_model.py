@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from compiler.workloads.layer import Layer
 from compiler.workloads.workload import Workload
 
 CONVOLUTION = Workload.conv2d(1, 8, 8, 16, 16, 3, padding=1, epilogue=("bias", "relu"))
@@ -51,3 +52,11 @@ def save_tiny_model(folder: Path, height: int | str = 8) -> Path:
     path = folder / "tiny.onnx"
     onnx.save(tiny_model(height), path)
     return path
+
+
+def dense_layer(name: str, workload: Workload, threads: int) -> Layer:
+    """A dense layer of a compiled model."""
+    _, n, k = workload.dims
+    attributes = {"sizes": list(workload.dims), "residual": False, "activation": None, "fast_algorithms": True}
+    weights = {"weight": np.zeros((n, k), np.float32)}
+    return Layer(name, "dense", workload.output_shape, attributes, weights, workload, threads=threads)

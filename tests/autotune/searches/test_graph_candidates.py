@@ -8,11 +8,11 @@ import pytest
 
 from autotune import backends
 from autotune.searches.graph_candidates import Candidate, best_of_each, candidates
-from compiler.workloads.layer import Layer
 from compiler.workloads.records import Measurement, Record, Records
 from compiler.workloads.schedule import Schedule
 from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload
+from tests.autotune.tiny_model import dense_layer
 
 # Nothing is built, so these schedules exist on any machine.
 SPACE_OF = partial(backends.space, "kernel")
@@ -103,6 +103,6 @@ def test_without_fast_algorithms_all_candidates_are_direct(target: Target, tmp_p
 
 
 def test_a_candidate_changes_schedule_and_threads_of_a_layer() -> None:
-    layer = Layer("a", "dense", (1,), {"sizes": [1]}, workload=Workload.dense(1, 2, 3), threads=2)
+    layer = dense_layer("a", Workload.dense(1, 2, 3), threads=2)
     changed = Candidate(Schedule("kernel", {"mr": 1}), 1).of(layer)
     assert changed == dataclasses.replace(layer, schedule=Schedule("kernel", {"mr": 1}), threads=1)

@@ -17,6 +17,7 @@ from compiler.measure.sampling import Samples
 from compiler.workloads.layer import Layer
 from compiler.workloads.schedule import Schedule
 from compiler.workloads.workload import Workload
+from tests.autotune.tiny_model import dense_layer
 
 A, B = Workload.dense(8, 8, 8), Workload.dense(9, 9, 9)
 DEFAULT = Schedule("kernel", {"s": "default"})
@@ -90,7 +91,7 @@ def formula_model(
     threads: Callable[[int], float] = lambda _: 1.0,
     trap: str | None = None,
 ) -> FormulaModel:
-    layers = [Layer(name, "dense", (1,), {}, workload=w, threads=2) for name, w in [("x", A), ("y", B), ("z", A)]]
+    layers = [dense_layer(name, w, threads=2) for name, w in [("x", A), ("y", B), ("z", A)]]
     return FormulaModel(
         layers, lambda name, count: own[name] * threads(count), lambda name: (after or {}).get(name, 1.0), trap
     )
@@ -211,7 +212,7 @@ def test_an_interruption_is_checked_between_turns() -> None:
 
 def test_only_sites_that_share_no_call_are_tried_together() -> None:
     calls = [Call(0, 5.0), Call(1, 4.0), Call(None, 1.0), Call(2, 3.0), Call(None, 1.0), Call(3, 2.0)]
-    layers = [Layer(str(n), "dense", (1,), {}, workload=Workload.dense(1, 1, n + 1), threads=1) for n in range(4)]
+    layers = [dense_layer(str(n), Workload.dense(1, 1, n + 1), threads=1) for n in range(4)]
     sites = graph_search._sites(FormulaModel(layers, lambda *_: 1.0, lambda _: 1.0), calls)
     assert [sorted(site.calls) for site in sites] == [[0, 1], [1, 2], [3, 4], [5]]
     groups = graph_search._disjoint(sites)

@@ -9,6 +9,7 @@ from compiler.measure.roofline import Roofline, Traffic
 from compiler.workloads.layer import Layer
 from compiler.workloads.workload import Workload
 from tests.autotune.synthetic import TARGET
+from tests.autotune.tiny_model import dense_layer
 
 SQUARE, SMALL = Workload.dense(64, 64, 64), Workload.dense(1, 2, 3, epilogue=("bias",))
 
@@ -17,13 +18,10 @@ def roofline(workload: Workload, bandwidth_gbs: float = 10.0) -> Roofline:
     return Roofline(1, workload.flops, 100.0, (Traffic(workload.bytes, bandwidth_gbs),))
 
 
-def layer(name: str, workload: Workload | None, threads: int = 1) -> Layer:
-    return Layer(name, "dense", (1,), {}, workload=workload, threads=threads)
-
-
 def test_layers_of_one_workload_are_one_task_in_the_order_of_the_first() -> None:
     targets = {count: dataclasses.replace(TARGET, num_cores=count) for count in (1, 2)}
-    layers = [layer("a", SQUARE, 2), layer("p", None), layer("b", SMALL), layer("c", SQUARE, 2)]
+    softmax = Layer("s", "softmax", (2, 3), {"sizes": [2, 3]}, stages=(Workload("softmax", (2, 3)),))
+    layers = [dense_layer("a", SQUARE, 2), softmax, dense_layer("b", SMALL, 1), dense_layer("c", SQUARE, 2)]
     first, second = tasks_of(layers, targets)
     assert (first.workload, first.layers, first.count, first.target) == (SQUARE, ("a", "c"), 2, targets[2])
     assert (second.workload, second.layers, second.count, second.target) == (SMALL, ("b",), 1, targets[1])
