@@ -57,7 +57,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Way:
-    """A value's way through the packages, there and back."""
+    """The path of a value through the packages and back."""
 
     title: str
     there: tuple[Step, ...]
@@ -70,11 +70,11 @@ WAYS: tuple[Way, ...] = ()  # filled in below
 WIDTH, MARGIN, BOX_HEIGHT, ROW_GAP = 1180, 24, 46, 22
 STEP_WIDTH, STEP_HEIGHT, STEP_GAP = 172, 62, 16
 FONT = "font-family='DejaVu Sans, Helvetica, Arial, sans-serif'"
-COLOURS = {"kernels": "#d9ead3", "graph_passes": "#fff2cc", "compiler": "#dae8fc", "autotune": "#f8d7e6"}
+COLORS = {"kernels": "#d9ead3", "graph_passes": "#fff2cc", "compiler": "#dae8fc", "autotune": "#f8d7e6"}
 
 
 def picture() -> str:
-    """The whole picture as SVG."""
+    """Returns the picture as SVG."""
     parts, top = _packages(MARGIN)
     for way in WAYS:
         drawn, top = _way(way, top + 2 * ROW_GAP)
@@ -126,10 +126,10 @@ def _way(way: Way, top: int) -> tuple[list[str], int]:
 
 
 def _box(left: int, top: int, width: int, height: int, title: str, text: str, package: str) -> list[str]:
-    colour = COLOURS[package.partition(".")[0]]
+    color = COLORS[package.partition(".")[0]]
     lines = _wrapped(text, width)
     return [
-        f"<rect x='{left}' y='{top}' width='{width}' height='{height}' rx='5' fill='{colour}' stroke='#888'/>",
+        f"<rect x='{left}' y='{top}' width='{width}' height='{height}' rx='5' fill='{color}' stroke='#888'/>",
         _text(left + 8, top + 17, title, bold=True),
         *(_text(left + 8, top + 33 + 14 * place, line, size=11) for place, line in enumerate(lines)),
     ]

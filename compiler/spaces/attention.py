@@ -1,4 +1,4 @@
-"""What ``kernels.Attention`` lets a schedule decide."""
+"""The schedule space of ``kernels.Attention``."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from compiler.workloads.workload import Workload
 class AttentionKernelSpace(KernelSpace):
     """``scores_mr scores_nr values_mr values_nr rows threads``.
 
-    Legal is a useful register tile for each of the two products, and as many queries at a time as have their scores in
-    L2 from the first product to the second.
+    A schedule is legal if both products have a useful register tile, and the scores of ``rows`` queries stay in L2
+    between the products.
     """
 
     def _decisions(self) -> tuple[Decision, ...]:
@@ -50,5 +50,5 @@ class AttentionKernelSpace(KernelSpace):
 
 
 def space(workload: Workload, target: Target, _fast_algorithms: bool) -> KernelSpace:
-    """The space of ``kernels.Attention``."""
+    """Returns the space of ``kernels.Attention``."""
     return AttentionKernelSpace(workload, target)

@@ -1,4 +1,4 @@
-"""What the spaces of all our kernels have in common."""
+"""The base class of the schedule spaces of our kernels."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from compiler.workloads.workload import DTYPE_BYTES, Workload
 
 BACKEND = "kernel"
 
-# Cache blocks are offered as equal parts of a dimension: the kernels even them out anyway.
+# Choices for cache blocks are equal parts of a dimension, because the kernels divide dimensions evenly.
 PARTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 _PREFETCH_BYTES = (0, 256, 512, 1024, 2048, 4096)
-# Accumulators in flight that hide an FMA's latency (4 cycles) at two FMAs a cycle. The microkernels keep copies of a
-# smaller tile's accumulators, which is for few rows; where there are more rows, a larger tile loads less for an FMA.
+# Independent accumulators that hide an FMA's latency (4 cycles) at two FMAs per cycle. Microkernels of smaller tiles,
+# which are for few rows, have copies of their accumulators. With more rows, a larger tile loads less per FMA.
 _FMA_CHAINS = 8
 
 
 class KernelSpace(ScheduleSpace):
-    """The schedules that one of our kernels takes.
+    """The schedules of one of our kernels.
 
-    Legal is what the register file and the caches can carry, and no two legal schedules are one program: a decision
-    that another leaves without effect keeps one choice. The reference has no parameters: its space is one empty
-    schedule.
+    A schedule is legal if its tiles fit the registers and its blocks the caches. Different legal schedules are
+    different programs: a decision without effect has a single legal choice. The reference kernel has no parameters, so
+    its space consists of one empty schedule.
     """
 
     backend = BACKEND
@@ -61,7 +61,7 @@ class KernelSpace(ScheduleSpace):
 
     @abstractmethod
     def _default_values(self) -> Mapping[str, Any]:
-        """What the kernel takes by itself; numbers need not be among this space's choices."""
+        """Returns the kernel's default values, which need not be among the choices of this space."""
 
     def is_legal(self, schedule: Schedule) -> bool:
         return self._is_worth_building(schedule.values) if schedule.values else not self.decisions
@@ -71,7 +71,7 @@ class KernelSpace(ScheduleSpace):
 
     @cached_property
     def _default(self) -> Schedule:
-        """What the kernel takes by itself, or the legal schedule that differs from it in the fewest decisions."""
+        """The kernel's default, or the legal schedule that differs from it in the fewest decisions."""
         values = self._default_values() if self.decisions else {}
         options = {d.name: sorted(d.choices, key=partial(distance, values[d.name])) for d in self.decisions}
         nearest = Schedule(BACKEND, {name: choices[0] for name, choices in options.items()})
@@ -90,14 +90,14 @@ class KernelSpace(ScheduleSpace):
         return _KernelProgram(self, schedule)
 
     def _tile_decisions(self, rows: int, columns: int, prefix: str = "") -> tuple[Decision, Decision]:
-        """``mr`` and ``nr`` for a product of that many rows and, as packed, columns."""
+        """Returns ``mr`` and ``nr`` for a product of ``rows`` rows and ``columns`` packed columns."""
         return (
             Decision(f"{prefix}mr", tuple(sorted({mr for mr, _ in self._tiles if mr <= rows}))),
             Decision(f"{prefix}nr", tuple(sorted({nr for _, nr in self._tiles if nr <= columns}))),
         )
 
     def _stream_decisions(self) -> tuple[Decision, ...]:
-        """How weights are asked for ahead of their use, and how the threads split the work."""
+        """Returns the decisions on prefetching weights and on dividing the work between threads."""
         prefetch = Decision("prefetch", _PREFETCH_BYTES), Decision("prefetch_next", (False, True))
         return *prefetch, self._thread_decision("threads_m")
 
@@ -105,18 +105,18 @@ class KernelSpace(ScheduleSpace):
         return Decision(name, self._thread_splits())
 
     def _thread_splits(self) -> tuple[int, ...]:
-        """How many of the threads may share one dimension, the rest another."""
+        """Returns the numbers of threads that may divide one dimension; the other factor divides another dimension."""
         cores = self.target.num_cores
         return tuple(d for d in range(1, cores + 1) if cores % d == 0)
 
     def _fills_pipeline(self, mr: int, nr: int, rows: int) -> bool:
-        """Whether there is a microkernel of mr × nr, and it hides the latency of FMA if there are rows enough."""
+        """Returns whether a microkernel of mr × nr exists, and hides the latency of FMA as far as ``rows`` permit."""
         return (mr, nr) in self._tiles and mr * nr >= min(_FMA_CHAINS, rows) * self.target.lanes
 
     def _useful_tiles(self, rows: int, columns: int) -> frozenset[tuple[int, int]]:
-        """The register tiles (mr, nr) for a product whose ``rows`` the kernel cuts as evenly as it can.
+        """Returns the useful register tiles (mr, nr) for a product whose ``rows`` the kernel divides evenly.
 
-        Those that it really uses, and of them those that hide the latency of FMA, or as much of it as can be hidden.
+        A tile is useful if the kernel can use it and it hides the latency of FMA, or as much of it as possible.
         """
         return _useful_tiles(self._tiles, rows, columns, _FMA_CHAINS * self.target.lanes)
 
@@ -157,7 +157,7 @@ class _KernelProgram:
         return [fmean(self._cold_run_secs() for _ in range(number)) for _ in range(repeat)]
 
     def _cold_run_secs(self) -> float:
-        """One run as in a network: weights lie in memory, and inputs where layers before it have written them."""
+        """Times one run as in a network: weights in memory, inputs in the caches of the cores that wrote them."""
         self._operator.evict_weights(*self._space.workload.dims[:3])
         for array in self._written:
             kernels.distribute(array, self._space.target.num_cores)
@@ -166,23 +166,23 @@ class _KernelProgram:
 
 
 def parts(size: int, at_least: int) -> tuple[int, ...]:
-    """Equal parts of ``size``, largest first, none smaller than ``at_least`` but ``size`` itself."""
+    """Returns equal parts of ``size`` of at least ``at_least``, and ``size`` itself, largest first."""
     equal = {-(-size // p) for p in PARTS}
     return tuple(sorted((p for p in equal if p >= at_least or p == size), reverse=True))
 
 
 def even_part(size: int, most: int) -> int:
-    """The largest of the fewest parts of ``size`` that are no larger than ``most``, and as equal as can be."""
+    """Divides ``size`` evenly into the fewest parts of at most ``most``. Returns the largest part."""
     return -(-size // -(-size // most))
 
 
 def merged(*choices: Sequence[int]) -> tuple[int, ...]:
-    """All of them once, the largest first."""
+    """Returns the union of all choices, largest first."""
     return tuple(sorted(set().union(*choices), reverse=True))
 
 
 def distance(wanted: Any, choice: Choice) -> tuple[bool, float]:
-    """Orders choices: the wanted one, then smaller numbers and then larger ones, the nearer ones first."""
+    """A sort key for choices: the wanted one, then smaller numbers, then larger ones, each by distance."""
     if not (isinstance(wanted, int) and isinstance(choice, int)):
         return choice != wanted, 0
     return choice > wanted, abs(choice - wanted)

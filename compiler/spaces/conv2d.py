@@ -1,4 +1,4 @@
-"""What ``kernels.Conv2d`` lets a schedule decide."""
+"""The schedule space of ``kernels.Conv2d``."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from compiler.workloads.target import Target
 from compiler.workloads.winograd import ALGORITHMS
 from compiler.workloads.workload import Workload
 
-_MIN_KC = 64  # a shorter block of the sum spends more on loading and storing the tile than it saves
-_MIN_TILES = 8  # fewer of Winograd's share a panel of weights too seldom
+_MIN_KC = 64  # with a shorter block of the sum, loading and storing the tile costs more than the block saves
+_MIN_TILES = 8  # fewer of Winograd's tiles do not reuse a panel of weights enough
 
 
 class PointwiseKernelSpace(DenseKernelSpace):
-    """A convolution that is a matrix product over its pixels has the schedules of one."""
+    """The schedules of a convolution that is a matrix product over its pixels."""
 
     @property
     def product(self) -> tuple[int, int, int]:
@@ -35,11 +35,11 @@ class PointwiseKernelSpace(DenseKernelSpace):
 class ConvKernelSpace(KernelSpace):
     """``algorithm mr nr rows kc prefetch prefetch_next threads_m``.
 
-    ``rows`` are rows of the output for the direct algorithm and tiles for Winograd's, which has no use for ``kc``.
-    Legal is a useful register tile, and as many rows at a time as stay in L2 while all output channels pass over them.
+    ``rows`` counts rows of the output for the direct algorithm, and tiles for Winograd's, which ignores ``kc``. A
+    schedule is legal if the register tile is useful, and the rows stay in L2 while all output channels are computed.
 
     Args:
-        fast_algorithms: whether schedules may use Winograd's algorithm, where it applies: it rounds more than a sum does.
+        fast_algorithms: whether schedules may use Winograd's algorithm if it applies. It rounds more than a plain sum.
     """
 
     def __init__(self, workload: Workload, target: Target, fast_algorithms: bool = True) -> None:
@@ -66,7 +66,7 @@ class ConvKernelSpace(KernelSpace):
         )
 
     def _all_rows(self, algorithm: str) -> int:
-        """What ``rows`` are parts of."""
+        """Returns the number that ``rows`` divides."""
         n, oh, ow, _ = self.workload.output_shape
         if algorithm == "direct":
             return oh
@@ -74,21 +74,21 @@ class ConvKernelSpace(KernelSpace):
         return n * -(-oh // m) * -(-ow // m)
 
     def _product_rows(self, algorithm: str, rows: int) -> int:
-        """Rows of the products that register tiles are cut from: pixels of one output row, or a pass's tiles."""
+        """Returns the rows of the matrix products: the pixels of one output row, or the tiles of a pass."""
         return self.workload.output_shape[2] if algorithm == "direct" else rows
 
     def _row_choices(self, algorithm: str) -> tuple[int, ...]:
-        """Equal parts of all rows; those into which the kernel would part them by itself are among them."""
+        """Returns equal parts of all rows, including the kernel's default."""
         rows, usual = self._all_rows(algorithm), self._kernel_schedule
         at_least = 1 if algorithm == "direct" else min(_MIN_TILES, rows)
         wanted = (even_part(rows, usual["rows"]),) if usual["algorithm"] == algorithm else ()
         return merged(parts(rows, at_least), wanted)
 
     def _blocks_of_sum(self) -> tuple[int, ...]:
-        """The lengths into which the kernel can cut its sum: whole runs, contiguous in the image, or a run's parts."""
+        """Returns the possible block lengths of the sum: runs that are contiguous in the image, or parts of a run."""
         s = self.workload.sizes
-        whole_rows = s["dilation_w"] == 1 and s["groups"] == 1
-        run = s["c"] // s["groups"] * (s["kw"] if whole_rows else 1)
+        contiguous_rows = s["dilation_w"] == 1 and s["groups"] == 1
+        run = s["c"] // s["groups"] * (s["kw"] if contiguous_rows else 1)
         runs = self.workload.reduction // run
         several = [run * count for count in parts(runs, at_least=1)]
         pieces = [run // p for p in PARTS if run % p == 0]
@@ -109,10 +109,10 @@ class ConvKernelSpace(KernelSpace):
 
     def _is_worth_building_directly(self, nr: int, rows: int, kc: int, prefetch_next: bool) -> bool:
         s = self.workload.sizes
-        if kc == self._sums[0] and s["groups"] == 1 and self._columns <= nr:  # one panel, and no other to ask for
+        if kc == self._sums[0] and s["groups"] == 1 and self._columns <= nr:  # one panel, and no next one to prefetch
             if prefetch_next:
                 return False
-            if not any(pads(s)):  # nor is anything done between one pass over the rows and the next
+            if not any(pads(s)):  # nothing happens between two passes over the rows
                 return rows == self._rows["direct"][0]
         image_rows = (rows - 1) * s["stride_h"] + s["dilation_h"] * (s["kh"] - 1) + 1
         image_columns = s["w"] + s["pad_left"] + s["pad_right"]
@@ -134,7 +134,7 @@ class ConvKernelSpace(KernelSpace):
 
 
 def space(workload: Workload, target: Target, fast_algorithms: bool) -> KernelSpace:
-    """The space of the kernel that computes the convolution."""
+    """Returns the space of the kernel that computes the convolution."""
     if is_pointwise(workload):
         return PointwiseKernelSpace(workload, target, fast_algorithms)
     if is_depthwise(workload):

@@ -1,4 +1,4 @@
-"""What ``kernels.Dense`` lets a schedule decide."""
+"""The schedule space of ``kernels.Dense``."""
 
 from __future__ import annotations
 
@@ -12,21 +12,20 @@ from compiler.workloads.schedule import Decision, Schedule
 from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload
 
-_MIN_KC = 64  # a shorter k block spends more on loading and storing the tile than it saves
+_MIN_KC = 64  # with a shorter block of k, loading and storing the tile costs more than the block saves
 _MIN_MC = 8
-_LEAST_PRODUCTS = 2**20  # below which quarters are too small to gain
+_LEAST_PRODUCTS = 2**20  # with fewer, quarters are too small for a gain
 
 
 class DenseKernelSpace(KernelSpace):
     """``algorithm mr nr mc kc nc order pack_a prefetch prefetch_next threads_m``.
 
-    Legal is a register tile that has a microkernel and enough accumulators to hide the latency of FMA, and a block that
-    stays in L2 for as long as it is read again. Strassen's algorithm, whose products take their own defaults, leaves
-    everything but ``threads_m`` without effect.
+    A schedule is legal if the register tile has a microkernel and enough accumulators to hide the latency of FMA, and
+    the block that is read repeatedly stays in L2. With Strassen's algorithm, whose products have their own defaults,
+    only ``threads_m`` has an effect.
 
     Args:
-        fast_algorithms: whether schedules may use Strassen's algorithm, where it applies: it rounds more than a sum does, as
-            Winograd's do.
+        fast_algorithms: whether schedules may use Strassen's algorithm if it applies. It rounds more than a plain sum.
     """
 
     def __init__(self, workload: Workload, target: Target, fast_algorithms: bool = True) -> None:
@@ -61,7 +60,7 @@ class DenseKernelSpace(KernelSpace):
         )
 
     def _halves(self, threads_m: int) -> bool:
-        """Whether Strassen's algorithm applies, and may gain."""
+        """Returns whether Strassen's algorithm applies and may be faster."""
         m, n, k = self.product
         unit = 2 * self.target.lanes * (self.target.num_cores // threads_m)
         large = m * n * k >= _LEAST_PRODUCTS and m // threads_m >= _MIN_MC
@@ -69,7 +68,7 @@ class DenseKernelSpace(KernelSpace):
 
     @cached_property
     def _without_effect(self) -> Mapping[str, Any]:
-        """What a schedule by Strassen's algorithm says of all else: the kernel's choice for the whole, or nearly."""
+        """The other decisions of schedules with Strassen's algorithm: the choices nearest to the kernel's default."""
         values = self._default_values()
         others = (d for d in self.decisions if d.name not in ("algorithm", "threads_m"))
         return {d.name: min(d.choices, key=partial(distance, values[d.name])) for d in others}
@@ -86,7 +85,7 @@ class DenseKernelSpace(KernelSpace):
             return False
         if v["prefetch_next"] and v["order"] == "n_inner" and (kc < k or nc >= n):  # no next block
             return False
-        if m <= mr:  # one row tile: nothing is read twice but A, which is small, and both orders are one
+        if m <= mr:  # one row tile: only A is read again, which is small, and both orders are the same
             return v["order"] == "n_inner"
         return self._fits_l2(kc * nc if v["order"] == "n_inner" else mc * kc)
 
@@ -97,5 +96,5 @@ class DenseKernelSpace(KernelSpace):
 
 
 def space(workload: Workload, target: Target, fast_algorithms: bool) -> KernelSpace:
-    """The space of ``kernels.Dense``."""
+    """Returns the space of ``kernels.Dense``."""
     return DenseKernelSpace(workload, target, fast_algorithms)

@@ -1,4 +1,4 @@
-"""What ``kernels.Conv2d`` lets a schedule decide where each channel has a kernel of its own."""
+"""The schedule space of ``kernels.Conv2d`` for depthwise convolutions."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _MIN_COLUMNS = 4  # a narrower strip has too few sums to hide the latency of FMA
 class DepthwiseKernelSpace(KernelSpace):
     """``columns channels threads_m``.
 
-    Strips are offered up to the widest there are, which the kernel takes by itself, and only of widths that it would
-    not even out; likewise the channels of a thread's share.
+    Choices for ``columns`` go up to the widest strip, which is the kernel's default. They include only widths that
+    divide the image evenly. The same holds for ``channels`` and the channels of one thread.
     """
 
     def _decisions(self) -> tuple[Decision, ...]:
@@ -32,12 +32,12 @@ class DepthwiseKernelSpace(KernelSpace):
         return Decision("columns", merged(tuple(columns))), channels, threads
 
     def _share(self, threads_m: Any) -> int:
-        """Vectors of channels of the busiest thread."""
+        """Returns the vectors of channels of the busiest thread."""
         vectors = -(-self.workload.sizes["c"] // self.target.lanes)
         return -(-vectors // (self.target.num_cores // threads_m))
 
     def _passes(self, share: int) -> tuple[int, ...]:
-        """How many vectors of a thread's share may be computed at a time, the kernel's own choice among them."""
+        """Returns the numbers of vectors of a thread to compute at a time, including the kernel's default."""
         usual = self._kernel_schedule["channels"] // self.target.lanes
         return merged(parts(share, at_least=1), (even_part(share, usual),))
 

@@ -10,7 +10,7 @@ from compiler.workloads.schedule import Decision
 
 
 class FixedKernelSpace(KernelSpace):
-    """A search of it measures the kernel, and finds nothing to change."""
+    """The space of one empty schedule. A search measures the kernel without changing it."""
 
     def _decisions(self) -> tuple[Decision, ...]:
         return ()

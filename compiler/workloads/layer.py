@@ -15,7 +15,7 @@ from compiler.workloads.workload import Workload
 
 # The ONNX domain of kernel calls in a lowered graph. Attribute "place" of such a node is the index of its layer.
 DOMAIN = "loopwright.kernels"
-# Entries of every layer's description, besides the attributes of its schema.
+# Entries of every layer's description, in addition to the attributes of its schema.
 _COMMON = frozenset({"name", "op", "output_shape", "weights", "workload", "workloads", "threads", "schedule", "calls"})
 
 

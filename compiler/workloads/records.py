@@ -1,37 +1,38 @@
-"""The memory of every search: one SQLite file, one row a measurement, failures too; and what models have chosen.
+"""Records: the results of all searches in one SQLite file, with one row per measurement, failures included.
 
-The file is an ordinary SQLite 3 database in WAL mode, recognised by ``PRAGMA application_id`` = ``APPLICATION_ID`` and
-``PRAGMA user_version``, which is ``SCHEMA_VERSION`` once this program has opened it: files of earlier versions get what
-they lack, and keep what they have. JSON is canonical: keys sorted, no spaces, no NaN.
+The file is an SQLite 3 database in WAL mode. It is identified by ``PRAGMA application_id`` = ``APPLICATION_ID`` and
+``PRAGMA user_version``, which is ``SCHEMA_VERSION`` after this program has opened it. Files of earlier versions are
+upgraded: missing tables are added, existing rows do not change. JSON is canonical: keys sorted, no spaces, no NaN.
 
-In the table ``measurement`` (``SCHEMA`` below) a row never changes once it is written, and ``id`` is the order in
-which measurements finished:
+Rows of the table ``measurement`` (``SCHEMA`` below) never change, and ``id`` is the order in which measurements
+finished:
 
     workload     Workload.to_json()
-    target       Target.to_json() less the figures that take no part in comparison (measured peak and bandwidth)
-    backend      the schedule's backend, a column of its own so that it can be asked for
+    target       Target.to_json() without the fields that comparison ignores (measured peak and bandwidth)
+    backend      the schedule's backend, as a separate column for queries
     schedule     values of the schedule's decisions: {"decision": choice}
-    run_secs     raw samples, seconds a run: [0.0021, 0.0020]; [] for a failure
-    error        one line, why it failed; NULL for a success
-    median_secs  median of run_secs, so that the index can order by it; NULL for a failure
-    strategy     what proposed the schedule; NULL where unknown
-    seed         of the search; NULL where unknown
+    run_secs     raw samples in seconds per run: [0.0021, 0.0020]; [] for a failure
+    error        the reason of a failure in one line; NULL for a success
+    median_secs  median of run_secs, for the order of the index; NULL for a failure
+    strategy     the strategy that proposed the schedule; NULL if unknown
+    seed         the seed of the search; NULL if unknown
     unix_secs    when the measurement finished
 
-What is fastest alone need not be so between the other layers of a model. So the table ``choice`` (``CHOICES`` below,
-since version 2) holds what a model as a whole runs fastest by, one row for each of its workloads that has a choice:
+The schedule that is fastest alone need not be the fastest next to the other layers of a model. The table ``choice``
+(``CHOICES`` below, since version 2) holds the schedules with which an entire model is fastest, one row for each of its
+workloads with a choice:
 
     model        :func:`model_key` of its workloads
-    target       that the model is built for, as above: its ``num_cores`` are the threads of the whole
+    target       of the model, as above; its ``num_cores`` are the threads of the model
     workload     as above
     schedule     as above, of our kernels
-    threads      that layers of this workload run on, between 1 and those of the whole
+    threads      the number of threads for layers of this workload, at most those of the model
     unix_secs    when it was chosen
 
 The fastest of many readings is often a lucky one. So a search ends with interleaved runs of its fastest schedule and of
 the default one, and the table ``winner`` (``WINNERS`` below, since version 3) holds the schedule that it settled on:
-the default, unless the other one is faster with a confidence interval above 1. One row for each workload, target and
-backend, of the latest search that came to its end:
+the default, unless the other one is faster with a confidence interval above 1. It has one row per workload, target and
+backend, of the latest completed search:
 
     workload, target, backend, schedule    as in ``measurement``
     unix_secs                              when the search ended
@@ -91,21 +92,21 @@ WINNERS = """CREATE TABLE winner (
     unix_secs REAL NOT NULL,
     PRIMARY KEY (workload, target, backend)
 )"""
-# What each version added to the one before it; the first to nothing.
+# The statements that each version added to the previous one.
 ADDED = ((SCHEMA, INDEX), (CHOICES,), (WINNERS,))
 SCHEMA_VERSION = len(ADDED)
 
 COLUMNS = tuple(line.split()[0] for line in SCHEMA.splitlines()[1:-1])
-BEST_ROWS = 16  # how many of the fastest rows may hold the best schedule
-CHOSEN_BACKEND = "kernel"  # what choices are between
-BUSY_SECS = 30.0  # how long to wait for another process that is writing
+BEST_ROWS = 16  # the number of fastest rows that are considered for the best schedule
+CHOSEN_BACKEND = "kernel"  # the backend of choices
+BUSY_SECS = 30.0  # the longest wait for another process that writes
 
 _CHOICE_COLUMNS = tuple(line.split()[0] for line in CHOICES.splitlines()[1:-2])
 _SELECT = f"SELECT {', '.join(COLUMNS)} FROM measurement"  # noqa: S608 - constants only
 _INSERT = f"INSERT INTO measurement ({', '.join(COLUMNS[1:])}) VALUES ({', '.join('?' * len(COLUMNS[1:]))})"  # noqa: S608
 _SELECT_CHOICES = f"SELECT {', '.join(_CHOICE_COLUMNS)} FROM choice WHERE model = ? AND target = ? ORDER BY workload"  # noqa: S608
 _INSERT_CHOICE = f"INSERT INTO choice ({', '.join(_CHOICE_COLUMNS)}) VALUES ({', '.join('?' * len(_CHOICE_COLUMNS))})"  # noqa: S608
-# Rows of a schedule that is not the winner of its workload, target and backend.
+# Rows whose workload, target and backend have another schedule as the winner.
 _BEATEN = (
     "EXISTS (SELECT 1 FROM winner WHERE winner.workload = measurement.workload AND winner.target = measurement.target "
     "AND winner.backend = measurement.backend AND winner.schedule <> measurement.schedule)"
@@ -122,10 +123,10 @@ _TARGET_TYPES = {
 
 @dataclass(frozen=True)
 class Measurement:
-    """What one schedule did: samples, each the mean seconds of a run, or the reason why there are none.
+    """The result of one schedule: samples in seconds per run, or the reason of the failure.
 
     Raises:
-        ValueError: samples that are not finite and positive; both samples and an error, or neither.
+        ValueError: samples are not finite and positive, or there are both samples and an error, or neither.
     """
 
     run_secs: tuple[float, ...]
@@ -143,7 +144,7 @@ class Measurement:
 
     @property
     def median_secs(self) -> float:
-        """Median of the samples.
+        """The median of the samples.
 
         Raises:
             ValueError: the measurement failed.
@@ -155,7 +156,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Record:
-    """One measurement and what it is a measurement of. ``seed`` and ``strategy`` name the search that made it."""
+    """One measurement with its workload, target and schedule. ``strategy`` and ``seed`` identify the search."""
 
     workload: Workload
     target: Target
@@ -168,7 +169,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Choice:
-    """What the layers of one workload run by in a model: a schedule of our kernels, and the number of threads.
+    """The schedule of our kernels and the number of threads for the layers of one workload in a model.
 
     Raises:
         ValueError: fewer threads than one, or a schedule of another backend.
@@ -186,18 +187,18 @@ class Choice:
 
 
 def model_key(workloads: Iterable[Workload]) -> str:
-    """What choices know a model by: the SHA-256 of its layers' workloads in their order, as hexadecimal digits.
+    """Returns the key of a model for choices: the SHA-256 of its layers' workloads in order, as hexadecimal digits.
 
-    Models that differ in their weights alone are the same. On how many threads a model runs is said by its target.
+    Models that differ only in their weights have the same key. The number of threads is part of the target.
     """
     return hashlib.sha256(_canonical([workload.to_json() for workload in workloads]).encode()).hexdigest()
 
 
 def ranked(records: Iterable[Record]) -> list[Record]:
-    """Each schedule that succeeded, as its first record with the samples of all, fastest first by their median.
+    """Returns one record per successful schedule, with the samples of all its records, fastest median first.
 
-    The fastest of many single readings is a lucky one more often than not. So schedules that were measured more than
-    once go before those that were not.
+    The fastest of many single readings is often a lucky one. So schedules that were measured more than once precede
+    those that were measured once.
     """
     of_schedule: dict[tuple[Workload, Target, Schedule], list[Record]] = {}
     for record in records:
@@ -214,19 +215,19 @@ def ranked(records: Iterable[Record]) -> list[Record]:
 
 
 def fastest(records: Iterable[Record]) -> Record | None:
-    """The first of :func:`ranked`; None where nothing succeeded."""
+    """Returns the first of :func:`ranked`, or None if nothing succeeded."""
     return next(iter(ranked(records)), None)
 
 
 class Records:
-    """A records file, made where there is none; its format stands at the top of this module.
+    """A records file, created if it does not exist. The docstring of this module describes its format.
 
-    A Records is itself a function ``(workload, target) -> schedule``: the best one on record. Any number of processes
-    may read and write one file at the same time. What ``add`` has returned from survives the end of the process, even
-    by SIGKILL; a loss of power may cost the last records, but never the file.
+    A Records object is callable as ``(workload, target) -> schedule`` and returns the best stored schedule. Any number
+    of processes may read and write one file at the same time. Records survive the end of the process once ``add`` has
+    returned, even after SIGKILL. A loss of power can lose the last records but not damage the file.
 
     Raises:
-        ValueError: the file is no records file, or cannot be read and written. It is left as it was.
+        ValueError: the file is not a records file, or cannot be read and written. It is not changed.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -241,10 +242,10 @@ class Records:
             except BaseException:
                 self._connection.close()
                 raise
-        self._connection.text_factory = bytes  # decoded row by row, so that an error can name its row
+        self._connection.text_factory = bytes  # decoded per row, so that an error can name the row
 
     def add(self, record: Record) -> None:
-        """Writes one record; it is committed when this returns."""
+        """Writes one record, which is committed when the call returns."""
         measurement = record.measurement
         row = (
             _canonical(record.workload.to_json()),
@@ -264,7 +265,7 @@ class Records:
     def query(
         self, workload: Workload | None = None, target: Target | None = None, backend: str | None = None
     ) -> list[Record]:
-        """The records that match everything given, in the order in which they were added.
+        """Returns the records that match all given arguments, in the order in which they were added.
 
         Raises:
             ValueError: a row does not parse; the message names it.
@@ -289,12 +290,12 @@ class Records:
         return None
 
     def __call__(self, workload: Workload, target: Target) -> Schedule | None:
-        """The schedule of the best record, of whichever backend."""
+        """Returns the schedule of the best record of any backend, or None if nothing succeeded."""
         record = self.best(workload, target)
         return record.schedule if record else None
 
     def set_winner(self, workload: Workload, target: Target, schedule: Schedule) -> None:
-        """Stores the schedule that a search settled on, in place of an earlier winner of the schedule's backend.
+        """Stores the schedule that a search settled on. It replaces an earlier winner of the same backend.
 
         Raises:
             ValueError: the schedule has no successful measurement in this file.
@@ -312,7 +313,7 @@ class Records:
             )
 
     def winner(self, workload: Workload, target: Target, backend: str) -> Schedule | None:
-        """Returns the schedule that the latest completed search settled on, or None if there was none.
+        """Returns the schedule that the latest completed search settled on, or None if no search has completed.
 
         Raises:
             ValueError: the row does not parse.
@@ -330,14 +331,14 @@ class Records:
             raise ValueError(f"records file {self.path}: {where} does not parse: {_one_line(error)}") from error
 
     def choose(self, model: str, target: Target, choices: Iterable[Choice]) -> None:
-        """Replaces all choices of a model on a target, by none at all where ``choices`` is empty.
+        """Replaces all choices of a model on a target. An empty ``choices`` removes them.
 
         Args:
-            model: its :func:`model_key`.
-            target: that it is built for.
+            model: the :func:`model_key` of the model.
+            target: the target that the model is built for.
 
         Raises:
-            ValueError: two choices for one workload, or more threads than the target's.
+            ValueError: there are two choices for one workload, or a choice has more threads than the target.
         """
         rows = [
             (
@@ -365,7 +366,7 @@ class Records:
             self._connection.execute("COMMIT")
 
     def chosen(self, model: str, target: Target) -> dict[Workload, Choice]:
-        """What :meth:`choose` was last told of this model on this target.
+        """Returns the choices of the last :meth:`choose` for this model on this target, by workload.
 
         Raises:
             ValueError: a row does not parse; the message names its workload.
@@ -393,7 +394,7 @@ class Records:
 
 
 def target_key(target: Target) -> str:
-    """Canonical JSON of the fields in which two equal targets agree."""
+    """Returns canonical JSON of the fields that comparison of targets uses."""
     compared = {field.name for field in dataclasses.fields(Target) if field.compare}
     return _canonical({name: value for name, value in target.to_json().items() if name in compared})
 
@@ -418,20 +419,20 @@ def _check_place(path: Path) -> None:
     if path.exists() and not path.is_file():
         kind = "a directory" if path.is_dir() else "not a regular file"
         raise ValueError(f"records file {path}: it is {kind}; choose the path of a file")
-    # SQLite keeps its log beside the file, so the directory matters even for a file that exists.
+    # SQLite writes its log next to the file, so the directory must be writable even if the file exists.
     for place in (path.parent, path):
         if place.exists() and not os.access(place, os.R_OK | os.W_OK, effective_ids=True):
             raise ValueError(f"records file {path}: no permission to read and write {place}; choose another path")
 
 
 def _check_header(path: Path) -> None:
-    """Refuses what is no records file by its first page alone, before anything is written.
+    """Rejects other files by their first page, before anything is written.
 
-    ``immutable`` takes no lock, makes no file and ignores the write-ahead log. The two numbers are right all the same,
-    since :func:`_prepare` writes them before it turns the log on. Only a version that was raised since may stand in
-    the log alone; :func:`_prepare` looks at it again. ``writable_schema`` keeps SQLite from comparing the size of the
-    file with the number of pages in its header: they differ when a process is killed while it copies the log into the
-    file, and opening the file properly repairs that.
+    ``immutable`` takes no lock, creates no file and ignores the write-ahead log. The two numbers are valid without the
+    log, since :func:`_prepare` writes them before it enables the log. Only a version that was raised later may be in
+    the log alone; :func:`_prepare` checks it again. ``writable_schema`` keeps SQLite from comparing the size of the
+    file with the number of pages in its header. They differ if a process was killed while it copied the log into the
+    file; opening the file repairs that.
     """
     with _connected(f"{path.as_uri()}?mode=ro&immutable=1") as connection:
         connection.execute("PRAGMA writable_schema = ON")
@@ -460,7 +461,7 @@ def _connected(uri: str) -> Iterator[sqlite3.Connection]:
 
 
 def _prepare(path: Path, connection: sqlite3.Connection) -> None:
-    """Makes the tables that the file lacks, all of them in an empty one, and turns the write-ahead log on."""
+    """Creates missing tables and enables the write-ahead log."""
     if _version(connection) < SCHEMA_VERSION:
         connection.execute("BEGIN IMMEDIATE")
         version = _version(connection)  # another process may have been faster
@@ -482,7 +483,7 @@ def _statements(added: Iterable[tuple[str, ...]]) -> list[str]:
 
 
 def _check_tables(connection: sqlite3.Connection, version: int) -> None:
-    # Compared to the letter, since a view or a trigger in a file from elsewhere would run whenever the file is used.
+    # Compared exactly, since a view or trigger in a foreign file would run whenever the file is used.
     found = connection.execute("SELECT sql FROM sqlite_master WHERE substr(name, 1, 7) <> 'sqlite_'").fetchall()
     if sorted(sql for (sql,) in found) != sorted(_statements(ADDED[:version])):
         raise sqlite3.DatabaseError(f"its tables are not those of schema version {version}")
@@ -493,7 +494,7 @@ def _version(connection: sqlite3.Connection) -> int:
 
 
 def _use_write_ahead_log(connection: sqlite3.Connection) -> None:
-    # SQLite does not wait its timeout out here when another process turns the log on at the same moment.
+    # SQLite ignores its timeout here if another process enables the log at the same time.
     deadline = time.monotonic() + BUSY_SECS
     while True:
         try:
@@ -510,8 +511,8 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        damaged = type(error) is sqlite3.DatabaseError  # its subclasses are about the statement or the surroundings
-        problem = "it is no records file, or a damaged one" if damaged else "it cannot be used"
+        damaged = type(error) is sqlite3.DatabaseError  # its subclasses concern the statement or the environment
+        problem = "it is not a records file, or it is damaged" if damaged else "it cannot be used"
         raise ValueError(f"records file {path}: {problem} ({error}); choose another path") from error
 
 
@@ -533,7 +534,7 @@ def _parse_choice(path: Path, row: dict[str, Any], target: Target) -> Choice:
         return _checked_threads(choice, target)
     except (KeyError, OverflowError, RecursionError, TypeError, ValueError) as error:
         where = f"the choice for {row['workload']!r:.120}"
-        raise ValueError(f"records file {path}: {where} is none: {_one_line(error)}") from error
+        raise ValueError(f"records file {path}: {where} does not parse: {_one_line(error)}") from error
 
 
 def _checked_threads(choice: Choice, target: Target) -> Choice:
@@ -547,7 +548,7 @@ def _one_line(error: Exception) -> str:
 
 
 def _record(row: dict[str, Any]) -> Record:
-    """The record in a row. Files are passed around, so nothing in one is trusted: what has the wrong shape raises."""
+    """Returns the record of a row. Files may come from elsewhere, so every field is checked."""
     samples = _expect("run_secs", json.loads(row["run_secs"]), list)
     measurement = Measurement(
         tuple(float(_expect("run_secs", secs, int, float)) for secs in samples),
@@ -577,7 +578,7 @@ def _schedule(backend: str, text: str) -> Schedule:
     return Schedule(backend, values)
 
 
-@lru_cache  # of thousands of rows, most are of few workloads and targets
+@lru_cache  # thousands of rows have few different workloads and targets
 def _workload(text: str) -> Workload:
     workload = Workload.from_json(json.loads(text))
     if _canonical(workload.to_json()) != text:
@@ -599,7 +600,7 @@ def _target(text: str) -> Target:
 
 
 def _expect(name: str, value: Any, *kinds: type) -> Any:
-    """The value, where its type is exactly one of ``kinds``: True is no int here."""
+    """Returns the value if its type is exactly one of ``kinds``; True does not count as an int."""
     if type(value) not in kinds:
         raise TypeError(f"{name} is {value!r:.80}, not {' or '.join(kind.__name__ for kind in kinds)}")
     return value

@@ -1,4 +1,4 @@
-"""Schedules and the spaces they come from: all that a search strategy knows of a backend."""
+"""Schedules and schedule spaces: the interface between search strategies and backends."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Choice: TypeAlias = bool | int | str | tuple[int, ...]
 
 @dataclass(frozen=True)
 class Decision:
-    """One thing that a schedule decides, and what it can be."""
+    """One parameter of a schedule and its choices."""
 
     name: str
     choices: tuple[Choice, ...]
@@ -27,7 +27,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class Schedule:
-    """One choice for each decision of a space. Immutable, hashable, JSON in and out."""
+    """One choice for each decision of a space. Immutable, hashable, and convertible to JSON and back."""
 
     backend: str
     values: Mapping[str, Choice]
@@ -56,10 +56,10 @@ class Schedule:
 
 
 class Program(Protocol):
-    """A schedule made runnable."""
+    """A runnable schedule."""
 
     def load(self, inputs: Mapping[str, np.ndarray]) -> None:
-        """Takes the inputs by name, as ``compiler.workloads.reference.make_inputs`` makes them; packs the weights."""
+        """Takes inputs by name, as returned by ``compiler.workloads.reference.make_inputs``, and packs the weights."""
         ...
 
     def run(self) -> np.ndarray:
@@ -67,18 +67,18 @@ class Program(Protocol):
         ...
 
     def time(self, number: int, repeat: int) -> list[float]:
-        """``repeat`` samples, each the mean seconds a run over ``number`` runs.
+        """Returns ``repeat`` samples in seconds per run, each the mean over ``number`` runs.
 
-        Convolutions meet their weights in memory, as in a network, whose other layers have put them out of the caches;
-        other programs run back to back.
+        The weights of convolutions are evicted from the caches before each run, as by the other layers of a network.
+        Other programs run back to back.
         """
         ...
 
 
 class ScheduleSpace(ABC):
-    """Every schedule that a backend offers for one workload on one target.
+    """All schedules of a backend for one workload on one target.
 
-    A strategy sees ``decisions``, ``is_legal`` and ``default``; ``build`` is for whoever measures.
+    Strategies use ``decisions``, ``is_legal`` and ``default``; runners use ``build``.
     """
 
     backend: str
@@ -88,27 +88,27 @@ class ScheduleSpace(ABC):
 
     @abstractmethod
     def is_legal(self, schedule: Schedule) -> bool:
-        """Whether the schedule can be built and is worth building: cheap, never builds anything."""
+        """Returns whether the schedule can be built and is worth building. Cheap: it never builds anything."""
 
     @abstractmethod
     def default(self) -> Schedule:
-        """A good schedule without any search; always legal."""
+        """Returns a good schedule without any search; it is always legal."""
 
     @abstractmethod
     def build(self, schedule: Schedule) -> Program:
-        """Makes the schedule runnable.
+        """Builds a program for the schedule.
 
         Raises:
-            ValueError: the schedule is not legal here.
-            RuntimeError: the backend could not build it.
+            ValueError: the schedule is not legal in this space.
+            RuntimeError: the backend cannot build it.
         """
 
-    def algorithm(self, schedule: Schedule) -> str:  # noqa: ARG002 - one that offers several looks at it
-        """What the schedule computes with: the name by which ``compiler.workloads.reference.tolerance`` knows how far it errs."""
+    def algorithm(self, schedule: Schedule) -> str:  # noqa: ARG002 - spaces with several algorithms use it
+        """Returns the schedule's algorithm, by the name that ``compiler.workloads.reference.tolerance`` takes."""
         return "direct"
 
     def schedule(self, choices: Sequence[int]) -> Schedule:
-        """The schedule that takes choice ``choices[i]`` (an index) of decision ``i``."""
+        """Returns the schedule with choice number ``choices[i]`` for decision ``i``."""
         return Schedule(self.backend, {d.name: d.choices[c] for d, c in zip(self.decisions, choices, strict=True)})
 
     def choices(self, schedule: Schedule) -> tuple[int, ...]:
@@ -122,7 +122,7 @@ class ScheduleSpace(ABC):
         return tuple(_index(d, schedule.values[d.name]) for d in self.decisions)
 
     def random(self, rng: np.random.Generator, attempts: int = 1000) -> Schedule:
-        """A legal schedule drawn uniformly by rejection; the default where ``attempts`` draws find none."""
+        """Draws a legal schedule uniformly, by rejection. Returns the default if ``attempts`` draws find none."""
         sizes = [len(d.choices) for d in self.decisions]
         for _ in range(attempts):
             schedule = self.schedule([int(c) for c in rng.integers(sizes)])
@@ -131,7 +131,7 @@ class ScheduleSpace(ABC):
         return self.default()
 
     def neighbors(self, schedule: Schedule) -> Iterator[tuple[int, int, Schedule]]:
-        """``(decision, choice, schedule)`` for every legal schedule that differs in one decision."""
+        """Yields ``(decision, choice, schedule)`` for every legal schedule that differs in one decision."""
         for i, decision in enumerate(self.decisions):
             for j, choice in enumerate(decision.choices):
                 if choice != schedule.values[decision.name]:

@@ -1,8 +1,8 @@
-"""How far a matrix product by Strassen's algorithm, in Winograd's form, may be off the exact sum in float32.
+"""The error bound of a float32 matrix product by Strassen's algorithm in Winograd's form.
 
-Strassen, Gaussian Elimination is not Optimal (1969); kernels/cpp/dense/strassen.cc has its seven products. What it errs
-by is bounded by norms and not element by element (Higham, Accuracy and Stability of Numerical Algorithms, 23.2.2): by
-how large its sums of quarters are, though they cancel.
+Strassen, Gaussian Elimination is not Optimal (1969); kernels/cpp/dense/strassen.cc has its seven products. The error is
+bounded by norms and not per element (Higham, Accuracy and Stability of Numerical Algorithms, 23.2.2): it depends on the
+magnitude of the sums of quarters, which cancel.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 _UNIT = float(np.finfo(np.float32).eps) / 2
 _DEVIATIONS = 6
-_SUMS = 10  # on the way of one product: three of quarters on each side, and four of products
+_SUMS = 10  # additions that a product takes part in: three of quarters on each side, and four of products
 
 
 def error_bound(x: np.ndarray, weight: np.ndarray) -> float:
-    """How far a float32 answer can be off, but for one in a thousand million: x (m, k), weight (n, k), k even.
+    """Returns a bound on the float32 error that about one output in 10⁹ exceeds: x (m, k), weight (n, k), k even.
 
-    As in :func:`compiler.workloads.winograd.error_bound`, roundings and the signs of products are taken to be independent, so
-    that variances add up; sums of quarters are bounded by magnitudes. Which rows and columns meet in them is the
-    kernel's to choose, so each is taken to be as large as the largest of all, for each of k.
+    As in :func:`compiler.workloads.winograd.error_bound`, roundings and the signs of products are assumed to be
+    independent, so variances add up. Sums of quarters are bounded by magnitudes. The kernel chooses the rows and
+    columns that are added, so each is bounded by the largest of all rows or columns, per element of k.
     """
     half = x.shape[1] // 2
     left, right = np.split(np.abs(x).astype(np.float64).max(axis=0), [half])

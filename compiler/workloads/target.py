@@ -1,4 +1,4 @@
-"""One microarchitecture as one value: what a schedule is legal for and what a cost model learns from."""
+"""Targets: one microarchitecture as a value, for the legality of schedules and as input of cost models."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ import kernels
 
 @dataclass(frozen=True)
 class Isa:
-    """The register file an instruction set offers to float32 code."""
+    """The vector registers of an instruction set."""
 
     vector_bits: int
     num_vector_registers: int
 
 
-# The reference has no vectors; a 32-bit "vector" of one lane keeps every formula that divides by lanes true.
+# The reference has no vectors. A 32-bit "vector" of one lane keeps formulas valid that divide by lanes.
 ISAS: Mapping[str, Isa] = {
     "avx512": Isa(vector_bits=512, num_vector_registers=32),
     "avx2": Isa(vector_bits=256, num_vector_registers=16),
@@ -29,12 +29,11 @@ ISAS: Mapping[str, Isa] = {
 
 @dataclass(frozen=True)
 class Target:
-    """A CPU, seen through one ISA, with the cores that a program may use on it.
+    """A CPU with one ISA and a number of cores.
 
-    ``num_cores`` is the number of threads that programs for this target run on, so a record made on one core never
-    answers a question about two. ``peak_gflops`` (all ``num_cores`` together) and ``bandwidth_gbs`` are measured
-    figures, ``None`` until :meth:`measured` fills them in; they take no part in comparison, since two measurements of
-    one machine never agree to the last digit.
+    ``num_cores`` is the number of threads of programs for this target, so records of one core do not apply to two
+    cores. ``peak_gflops`` (of all ``num_cores`` together) and ``bandwidth_gbs`` are measured; they are None until
+    :meth:`measured` sets them. Comparisons ignore them, since two measurements are never exactly equal.
     """
 
     name: str
@@ -48,7 +47,7 @@ class Target:
 
     @property
     def lanes(self) -> int:
-        """float32 values in one vector register."""
+        """The number of float32 values in a vector register."""
         return self.vector_bits // 32
 
     @property
@@ -58,12 +57,12 @@ class Target:
 
     @classmethod
     def from_host(cls, isa: str | None = None, num_cores: int | None = None) -> Target:
-        """The CPU this process runs on.
+        """Returns the target of the CPU that this process runs on.
 
-        ``isa`` defaults to the best that the CPU has, ``num_cores`` to every core that this process may use.
+        ``isa`` defaults to the best ISA of the CPU, ``num_cores`` to all cores that this process may use.
 
         Raises:
-            ValueError: the ISA is unknown or this CPU lacks it, or ``num_cores`` is not in 1..available cores.
+            ValueError: the ISA is unknown, this CPU lacks it, or ``num_cores`` exceeds the available cores.
         """
         available = kernels.available_isas()
         isa = isa or available[0]
@@ -89,7 +88,7 @@ class Target:
 
     @classmethod
     def named(cls, name: str, num_cores: int | None = None) -> Target:
-        """``"host"`` (the best ISA of this CPU) or the name of an ISA, seen on this CPU.
+        """Returns the target of this CPU for ``"host"`` (its best ISA) or the name of an ISA.
 
         Raises:
             ValueError: as :meth:`from_host`; the message lists what is possible.
@@ -99,7 +98,7 @@ class Target:
         return cls.from_host(isa=None if name == "host" else name, num_cores=num_cores)
 
     def measured(self) -> Target:
-        """This target with ``peak_gflops`` and ``bandwidth_gbs`` measured now, on ``num_cores`` threads."""
+        """Returns a copy with ``peak_gflops`` and ``bandwidth_gbs`` as measured now, on ``num_cores`` threads."""
         return dataclasses.replace(
             self,
             peak_gflops=kernels.peak_gflops(self.isa, self.num_cores),
@@ -115,5 +114,5 @@ class Target:
 
 
 def usable_cores() -> int:
-    """Cores this process may run on (its affinity mask, not the machine's count)."""
+    """Returns the number of cores in the affinity mask of this process."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

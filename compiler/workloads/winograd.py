@@ -1,8 +1,9 @@
-"""Winograd's minimal filtering F(m×m, r×r): its matrices, and how far float32 arithmetic may be off the exact sum.
+"""Winograd's minimal filtering F(m×m, r×r): its matrices, and the error bound of float32 arithmetic.
 
 Y = Aᵀ·[Σ_c (G·g·Gᵀ) ⊙ (Bᵀ·d·B)]·A for tiles d of t×t inputs, t = m + r - 1, and Y of m×m outputs, where Aᵀ, G and Bᵀ
 follow from t - 1 points and infinity (Toom-Cook). Lavin, Gray: Fast Algorithms for Convolutional Neural Networks (CVPR
-2016). A kernel with a stride s is one without over the s² phases of the image, with r = ceil(kernel / s) taps a side.
+2016). A convolution with stride s is a convolution without stride over the s² phases of the image, with r =
+ceil(kernel / s) taps per side.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ class Winograd:
     """One algorithm.
 
     Attributes:
-        kernel: the convolution's kernel is this many taps a side.
-        stride: of the convolution, both ways.
+        kernel: taps per side of the convolution's kernel.
+        stride: the stride of the convolution in both directions.
         outputs: m.
-        points: those that are not infinite.
+        points: the finite points.
     """
 
     kernel: int
@@ -39,12 +40,12 @@ class Winograd:
 
     @property
     def size(self) -> int:
-        """t, inputs of a phase that a tile is wide."""
+        """t, the width of a tile in inputs of a phase."""
         return len(self.points) + 1
 
     @property
     def taps(self) -> int:
-        """r, of a phase."""
+        """r, the taps of a phase per side."""
         return self.size - self.outputs + 1
 
     def applies(self, workload: Instance) -> bool:
@@ -59,7 +60,7 @@ class Winograd:
 
 _FOUR = (0, 1, -1)
 _SIX = (0, 0.625, -0.625, 1.5, -1.5)
-# By the algorithm's name in a schedule: those of the kernels.
+# The algorithms of the kernels, by their name in a schedule.
 ALGORITHMS: Mapping[str, Winograd] = {
     "winograd2": Winograd(kernel=3, stride=1, outputs=2, points=_FOUR),
     "winograd3": Winograd(kernel=7, stride=2, outputs=3, points=_SIX),
@@ -86,7 +87,7 @@ class Matrices(NamedTuple):
 
 
 def matrices(points: Sequence[float], taps: int) -> Matrices:
-    """The matrices of F(m, r) for t - 1 different finite points and r taps, in float64."""
+    """Returns the matrices of F(m, r) for t - 1 different finite points and r taps, in float64."""
     size = len(points) + 1
     rows = size - taps + 1
     at, g, bt = np.zeros((rows, size)), np.zeros((size, taps)), np.zeros((size, size))
@@ -101,14 +102,14 @@ def matrices(points: Sequence[float], taps: int) -> Matrices:
 
 
 def phases_of_images(x: Array, stride: int) -> Array:
-    """(n, s·h, s·w, c) -> (n, h, w, s²·c)."""
+    """Rearranges (n, s·h, s·w, c) to (n, h, w, s²·c)."""
     n, h, w, c = x.shape
     split = x.reshape(n, h // stride, stride, w // stride, stride, c)
     return split.transpose(0, 1, 3, 2, 4, 5).reshape(n, h // stride, w // stride, -1)
 
 
 def phases_of_kernels(weight: Array, stride: int, taps: int) -> Array:
-    """(o, c, kernel, kernel) -> (o, s²·c, r, r), with zeros for taps that the kernel lacks."""
+    """Rearranges (o, c, kernel, kernel) to (o, s²·c, r, r), with zeros for missing taps."""
     o, c, kernel, _ = weight.shape
     missing = (0, stride * taps - kernel)
     split = np.pad(weight, [(0, 0), (0, 0), missing, missing]).reshape(o, c, taps, stride, taps, stride)
@@ -116,17 +117,17 @@ def phases_of_kernels(weight: Array, stride: int, taps: int) -> Array:
 
 
 def error_bound(x: Array, weight: Array, pads: tuple[int, int, int, int], algorithm: Winograd) -> Array:
-    """How far a float32 answer can be off, for each output, but for one in a thousand million.
+    """Returns a bound on the float32 error of each output, which about one output in 10⁹ exceeds.
 
     For x (n, h, w, c), weight (o, c, kernel, kernel) and pads (top, left, bottom, right): (n, oh, ow, o), float64.
 
-    A worst-case bound is n·u times the algorithm with absolute values for all of its numbers, u = 2⁻²⁴ and n the
-    roundings on the way of one product: thousands of times what is ever seen, since neither do n roundings all go the
-    same way, nor do products of many channels all have one sign. So it is taken that roundings are independent and of
-    mean zero (Higham, Mary: A New Approach to Probabilistic Rounding Error Analysis, SISC 2019), and so are the signs
-    of the products, as those of random inputs are. Then variances add up where magnitudes would: within tiles
-    transformed by |G| and |Bᵀ| (the worst case still), products are squared, summed over channels, and brought to the
-    outputs by (Aᵀ)². The bound is six standard deviations, 6·u·√(n·that).
+    A worst-case bound is n·u times the algorithm on absolute values, where u = 2⁻²⁴ and n is the number of roundings of
+    one product. It is thousands of times the observed error, since roundings have different directions and the
+    products of many channels different signs. This bound assumes that roundings are independent with mean zero
+    (Higham, Mary: A New Approach to Probabilistic Rounding Error Analysis, SISC 2019), and so are the signs of the
+    products, as for random inputs. Then variances add up instead of magnitudes. Tiles are transformed by |G| and |Bᵀ|
+    (still the worst case), products are squared, summed over channels and transformed to the outputs by (Aᵀ)². The
+    bound is six standard deviations, 6·u·√(n·variance).
     """
     stride, taps = algorithm.stride, algorithm.taps
     at, g, bt = (np.abs(matrix) for matrix in matrices(algorithm.points, taps))
@@ -150,9 +151,9 @@ def error_bound(x: Array, weight: Array, pads: tuple[int, int, int, int], algori
     weights = (g @ kernels @ g.T) ** 2
     products = inputs.transpose(2, 3, 0, 1) @ weights.transpose(2, 3, 1, 0)  # (t, t, tiles, o)
     variance = at**2 @ products.transpose(2, 3, 0, 1) @ at.T**2  # (tiles, o, m, m)
-    whole = variance.reshape(n, rows, columns, -1, m, m).transpose(0, 1, 4, 2, 5, 3)
-    # A product of a matrix's row rounds as often as that has entries, each of them has a rounding of its own, and two
-    # products are on the way: along the tile's rows and along its columns.
+    images = variance.reshape(n, rows, columns, -1, m, m).transpose(0, 1, 4, 2, 5, 3)
+    # A product with a matrix row rounds once per entry of the row, and each entry is rounded too. Each matrix is
+    # applied twice: along the rows and along the columns of the tile.
     roundings = c + 2 * 2 * sum(int(np.count_nonzero(matrix, axis=1).max()) for matrix in (at, g, bt))
-    merged = whole.reshape(n, rows * m, columns * m, -1)[:, :oh, :ow]
+    merged = images.reshape(n, rows * m, columns * m, -1)[:, :oh, :ow]
     return _DEVIATIONS * _UNIT * sqrt(roundings) * np.sqrt(merged)

@@ -125,7 +125,7 @@ class Workload:
 
     @property
     def reduction(self) -> int:
-        """The number of products that are summed up in each output element; 0 if there are none."""
+        """The number of products that are summed up in each output element; 0 for an operator without products."""
         return self.operator.reduction(self.sizes)
 
     @property

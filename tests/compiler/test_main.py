@@ -27,7 +27,7 @@ def test_help_loads_nothing_heavy(command: str) -> None:
 
 
 @pytest.mark.parametrize("argv", [[], ["compile"], ["build", "model.onnx"], ["run", "m.onnx", "--thread", "1"]])
-def test_wrong_arguments_are_refused_in_one_line(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_arguments_are_rejected_in_one_line(argv: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main(argv)
     assert stopped.value.code == 2
@@ -35,7 +35,7 @@ def test_wrong_arguments_are_refused_in_one_line(argv: list[str], capsys: pytest
 
 
 @pytest.mark.parametrize(
-    ("error", "code", "said"),
+    ("error", "code", "message"),
     [
         (RuntimeError("no C compiler\nis found"), 1, "python -m compiler run: no C compiler is found\n"),
         (ImportError("TVM is missing"), 1, "python -m compiler run: TVM is missing\n"),
@@ -46,7 +46,7 @@ def test_wrong_arguments_are_refused_in_one_line(argv: list[str], capsys: pytest
 def test_failures(
     error: BaseException,
     code: int,
-    said: str,
+    message: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -55,4 +55,4 @@ def test_failures(
 
     monkeypatch.setattr(run, "run", fail)
     assert main(["run", "model.onnx"]) == code
-    assert capsys.readouterr().err == said
+    assert capsys.readouterr().err == message

@@ -29,7 +29,7 @@ def sum_tolerance(
     """The bound of an operator whose outputs are sums of products.
 
     A sum of k products in any order has an error of at most gamma(k) · Σ|x||w| (Higham, 3.1). The additions of the
-    epilogue add two to k. An activation adds 8 units of its own value and of its argument, and multiplies the error by
+    epilogue add two to k. An activation adds 8 units of its value and of its argument, and multiplies the error by
     its slope.
 
     Args:

@@ -34,7 +34,8 @@ class Kernel(Protocol):
     """A kernel with its weights packed, as ``kernels.Dense`` is one.
 
     ``time`` returns ``repeat`` samples in seconds per run, each the mean over ``number`` runs. ``schedule`` returns the
-    values of the schedule for these sizes, the definition's ``schedule_sizes``; it is empty if there is none.
+    values of the schedule for these sizes, the definition's ``schedule_sizes``; it is empty for a kernel without a
+    schedule.
     """
 
     def __call__(self, *, out: Array, **tensors: Any) -> Array: ...
@@ -68,7 +69,7 @@ class LayerSchema:
 
     Attributes:
         name: of the kind; the program calls ``loopwright.NAME``.
-        attributes: names of its attributes, besides those that every layer has.
+        attributes: names of its attributes, in addition to those of every layer.
         weights: names of its float32 weights, given the attributes; required ones, then optional ones.
     """
 

@@ -154,7 +154,7 @@ def test_records_that_are_none(tmp_path: Path) -> None:
     environment = {"PYTHONPATH": str(isolated.ROOT)}
     process = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert process.returncode == 2
-    assert "r.sqlite: it is no records file" in process.stderr
+    assert "r.sqlite: it is not a records file" in process.stderr
     assert "Traceback" not in process.stderr
 
 

@@ -187,18 +187,18 @@ def test_a_pointwise_convolution_has_the_space_of_a_matrix_product(isa: str) -> 
     assert made.default() == product.default()
 
 
-def test_a_schedule_of_another_space_is_refused() -> None:
+def test_a_schedule_of_another_space_is_rejected() -> None:
     made = space("kernel", Workload.conv2d(1, 8, 8, 16, 16, 3), target())
     with pytest.raises(ValueError, match="another space"):
         made.build(Schedule("tvm", {}))
 
 
-def test_a_data_type_that_an_isa_lacks_is_told() -> None:
+def test_a_data_type_that_an_isa_lacks_is_rejected() -> None:
     with pytest.raises(ValueError, match="bfloat16 needs isa avx512"):
         space("kernel", Workload.dense(1, 2, 3, "bfloat16"), target("reference"))
 
 
-def test_what_has_no_space_is_told() -> None:
+def test_a_workload_without_a_space_is_rejected() -> None:
     with pytest.raises(ValueError, match="unknown backend 'gpu'; choose from: kernel, tvm"):
         space("gpu", Workload.dense(1, 2, 3), target())
     assert backends(Workload.dense(1, 2, 3)) == ("kernel", "tvm")

@@ -181,12 +181,12 @@ def test_a_schedule_survives_json() -> None:
         assert space.schedule(space.choices(read)) == schedule
 
 
-def test_neighbours_differ_in_one_legal_decision() -> None:
+def test_neighbors_differ_in_one_legal_decision() -> None:
     space = spaces_tvm.TvmSpace(Workload.dense(128, 768, 768), one_core())
     default = space.default()
-    neighbours = list(space.neighbors(default))
-    assert neighbours
-    for decision, choice, schedule in neighbours:
+    neighbors = list(space.neighbors(default))
+    assert neighbors
+    for decision, choice, schedule in neighbors:
         name = space.decisions[decision].name
         assert schedule == default.replace(**{name: space.decisions[decision].choices[choice]})
         assert space.is_legal(schedule)

@@ -1,4 +1,4 @@
-"""The records file: what goes in comes out, whoever dies or writes beside it; any other file stays as it is."""
+"""The records file: records survive crashes and concurrent writers, and foreign files do not change."""
 
 from __future__ import annotations
 
@@ -100,13 +100,13 @@ def test_a_measurement_has_samples_or_a_reason():
 
 
 @pytest.mark.parametrize("samples", [(math.nan,), (math.inf,), (-1.0,), (0.0,), (1.0, math.nan)])
-def test_samples_that_are_no_times_are_refused(samples: tuple[float, ...]):
+def test_samples_that_are_not_times_are_rejected(samples: tuple[float, ...]):
     with pytest.raises(ValueError, match="finite and positive"):
         Measurement(samples)
 
 
 @pytest.mark.parametrize(("samples", "error"), [((), None), ((1.0,), "crashed")])
-def test_neither_or_both_of_samples_and_reason_are_refused(samples: tuple[float, ...], error: str | None):
+def test_neither_or_both_of_samples_and_reason_are_rejected(samples: tuple[float, ...], error: str | None):
     with pytest.raises(ValueError, match="either samples or an error"):
         Measurement(samples, error)
 
@@ -196,12 +196,12 @@ def test_keys_are_canonical(records: Records, path: Path):
 
 
 def test_best_uses_the_index(records: Records):
-    asked: list[str] = []
+    statements: list[str] = []
     for backend in (None, "kernel"):
-        records._connection.set_trace_callback(asked.append)
+        records._connection.set_trace_callback(statements.append)
         records.best(WORKLOAD, TARGET, backend)
         records._connection.set_trace_callback(None)
-        plan = records._connection.execute(f"EXPLAIN QUERY PLAN {asked.pop()}").fetchall()
+        plan = records._connection.execute(f"EXPLAIN QUERY PLAN {statements.pop()}").fetchall()
         assert b"SEARCH measurement USING INDEX fastest (workload=? AND target=? AND median_secs>?)" in plan[0]
 
 
@@ -346,21 +346,21 @@ def _truncated(path: Path) -> None:
 
 
 UNUSABLE_FILES = {
-    "random bytes": (lambda path: path.write_bytes(bytes(range(256)) * 40), "no records file"),
-    "text": (lambda path: path.write_text("hello"), "no records file"),
-    "magic only": (lambda path: path.write_bytes(b"SQLite format 3\0"), "no records file"),
+    "random bytes": (lambda path: path.write_bytes(bytes(range(256)) * 40), "not a records file"),
+    "text": (lambda path: path.write_text("hello"), "not a records file"),
+    "magic only": (lambda path: path.write_bytes(b"SQLite format 3\0"), "not a records file"),
     "foreign database": (_foreign_database, "another program"),
     "foreign database in WAL mode": (_foreign_wal_database, "another program"),
     "newer version": (_newer_version, f"schema version is {SCHEMA_VERSION + 1}"),
     "other columns": (_other_columns, "tables are not those of schema version"),
     "trigger": (_trigger, "tables are not those of schema version"),
     "trigger in the first version": (_first_version_with_a_trigger, "tables are not those of schema version 1"),
-    "truncated": (_truncated, "no records file, or a damaged one"),
+    "truncated": (_truncated, "not a records file, or it is damaged"),
 }
 
 
 @pytest.mark.parametrize("kind", UNUSABLE_FILES)
-def test_what_is_no_records_file_stays_as_it_is(path: Path, kind: str):
+def test_a_foreign_file_does_not_change(path: Path, kind: str):
     make, reason = UNUSABLE_FILES[kind]
     make(path)
     before = path.read_bytes()
@@ -504,17 +504,17 @@ def test_a_file_of_the_first_version_gets_what_it_lacks_and_keeps_what_it_has(pa
     connection.close()
     choice = Choice(WORKLOAD, Schedule("kernel", {"mr": 4}), 1)
     for _ in range(2):
-        with Records(path) as records, Records(path) as beside:
+        with Records(path) as records, Records(path) as other:
             records.choose("a model", TARGET, [choice])
-            assert beside.chosen("a model", TARGET) == {WORKLOAD: choice}
-            (found,) = beside.query()
+            assert other.chosen("a model", TARGET) == {WORKLOAD: choice}
+            (found,) = other.query()
             assert (found.workload, found.target, found.schedule) == (WORKLOAD, TARGET, Schedule("kernel", {"mr": 8}))
     with sqlite3.connect(path) as connection:
         assert connection.execute("PRAGMA user_version").fetchone() == (SCHEMA_VERSION,)
     connection.close()
 
 
-def test_a_newer_version_that_only_the_log_tells_of_is_refused(path: Path):
+def test_a_newer_version_that_is_only_in_the_log_is_rejected(path: Path):
     with Records(path) as records:
         records._connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
         (written,) = sqlite3.connect(f"{path.as_uri()}?immutable=1", uri=True).execute("PRAGMA user_version").fetchone()
@@ -536,10 +536,10 @@ def test_choices_come_back_and_are_replaced_together(records: Records, path: Pat
     records.choose("a", TARGET, [choice(), choice(OTHER)])
     records.choose("a", two, [choice(threads=2)])
     records.choose("b", TARGET, [choice(mr=2)])
-    with Records(path) as beside:
-        assert beside.chosen("a", TARGET) == {WORKLOAD: choice(), OTHER: choice(OTHER)}
-        assert beside.chosen("a", two) == {WORKLOAD: choice(threads=2)}
-        assert beside.chosen("b", TARGET) == {WORKLOAD: choice(mr=2)}
+    with Records(path) as other:
+        assert other.chosen("a", TARGET) == {WORKLOAD: choice(), OTHER: choice(OTHER)}
+        assert other.chosen("a", two) == {WORKLOAD: choice(threads=2)}
+        assert other.chosen("b", TARGET) == {WORKLOAD: choice(mr=2)}
     records.choose("a", TARGET, [choice(OTHER, mr=1)])
     assert records.chosen("a", TARGET) == {OTHER: choice(OTHER, mr=1)}
     records.choose("a", TARGET, [])
@@ -576,7 +576,7 @@ def test_a_choice_is_a_schedule_of_our_kernels_on_a_thread_or_more():
 def test_a_choice_that_does_not_parse_is_named(records: Records, column: str, cell: object):
     records.choose("a", TARGET, [choice()])
     records._connection.execute(f"UPDATE choice SET {column} = ?", (cell,))  # noqa: S608
-    with pytest.raises(ValueError, match=r"the choice for .* is none: ") as caught:
+    with pytest.raises(ValueError, match=r"the choice for .* does not parse: ") as caught:
         records.chosen("a", TARGET)
     assert "\n" not in str(caught.value)
 
