@@ -12,19 +12,19 @@ from kernels.schedule import schedule_values
 
 
 class Attention:
-    """``softmax(scale * q @ k.T + mask) @ v`` for every head, in float32, the scores never leaving the caches.
+    """``softmax(scale * q @ k.T + mask) @ v`` for every head, in float32. Scores stay in the caches.
 
     Args:
-        heads: how many.
+        heads: the number of heads.
         head_dim: elements of a head's query, key or value.
-        scale: of the scores; None takes ``1 / sqrt(head_dim)``.
-        isa: one of ``kernels.available_isas()``; None takes the best.
-        threads: how many threads of the shared pool may take part, the caller included.
-        schedule: a mapping as :meth:`schedule` returns, or an object whose attribute ``values`` is one; None takes the
-            default for the shape at hand.
+        scale: the factor of the scores; None means ``1 / sqrt(head_dim)``.
+        isa: one of ``kernels.available_isas()``; None selects the best.
+        threads: the number of threads of the shared pool, the caller included.
+        schedule: a mapping as returned by :meth:`schedule`, or an object with such a mapping as the attribute
+            ``values``. None uses the default for the shape.
 
     Raises:
-        ValueError: a number below 1, an ISA that this CPU lacks or an illegal schedule.
+        ValueError: a number is below 1, this CPU lacks the ISA, or the schedule is illegal.
     """
 
     def __init__(
@@ -47,16 +47,16 @@ class Attention:
         mask: np.ndarray | None = None,
         out: np.ndarray | None = None,
     ) -> np.ndarray:
-        """Runs on q (batch, queries, heads, head_dim), k and v (batch, keys, heads, head_dim); returns what q is like.
+        """Computes (batch, queries, heads, head_dim) from q of that shape, and k and v (batch, keys, heads, head_dim).
 
-        Any strides will do where the last axis is contiguous, so that q, k and v may be slices of one projection; else
-        they are copied first. ``mask`` is added to the scaled scores; it is anything that numpy broadcasts to (batch,
-        heads, queries, keys). A query from which ``-inf`` hides every key has the answer zero. ``out`` is contiguous.
-        Safe to call from several threads; the GIL is released.
+        q, k and v may have any strides if the last axis is contiguous, so they can be slices of one projection.
+        Otherwise they are copied. ``mask`` is added to the scaled scores and must broadcast to (batch, heads, queries,
+        keys). The output of a query is zero if ``-inf`` hides every key. ``out`` must be contiguous. Calls from several
+        threads are safe. The GIL is released.
 
         Raises:
-            TypeError: an argument is no float32 array.
-            ValueError: a wrong shape, or ``out`` overlaps an input.
+            TypeError: an argument is not a float32 array.
+            ValueError: a shape is wrong, or ``out`` overlaps an input.
         """
         return self._native(q, k, v, self._broadcast(mask, q, k), out)
 
@@ -70,19 +70,21 @@ class Attention:
         number: int = 1,
         repeat: int = 1,
     ) -> list[float]:
-        """``repeat`` samples, each the mean seconds a run over ``number`` runs back to back, without Python between."""
+        """Returns ``repeat`` samples in seconds per run, each the mean over ``number`` runs in a native loop."""
         return self._native.time(q, k, v, self._broadcast(mask, q, k), out, number, repeat)
 
     def schedule(self, batch: int, queries: int, keys: int) -> dict[str, Any]:
-        """What a call of this shape uses: ``scores_mr``, ``scores_nr`` the register tile of the first product,
-        ``values_mr``, ``values_nr`` that of the second; ``rows`` how many queries of a head go through both at a time;
-        ``threads`` how many take part.
+        """Returns the schedule that a call of this shape uses.
+
+        ``scores_mr`` and ``scores_nr`` are the register tile of the first product, ``values_mr`` and ``values_nr`` that
+        of the second; ``rows`` is the number of queries of a head that pass through both at a time; ``threads`` is the
+        number of threads.
         """
         return self._native.schedule(batch, queries, keys)
 
     def _broadcast(self, mask: np.ndarray | None, q: np.ndarray, k: np.ndarray) -> np.ndarray | None:
         if not isinstance(mask, np.ndarray) or np.ndim(q) != 4 or np.ndim(k) != 4:
-            return mask  # None, or refused with the right words where it is used
+            return mask  # None, or rejected by the kernel with a precise message
         shape = (q.shape[0], self._heads, q.shape[1], k.shape[1])
         try:
             return np.broadcast_to(mask, shape)

@@ -15,28 +15,29 @@ from kernels.sizes import Sizes, four_sides, pair
 class Conv2d:
     """``y = activation(conv2d(x, weight) + bias + residual)`` on NHWC images.
 
-    The weight's type is the layer's, float32 or bfloat16, as for :class:`kernels.Dense`.
+    The type of the weight, float32 or bfloat16, is the type of the layer, as for :class:`kernels.Dense`.
 
     Args:
-        weight: (o, c / groups, kh, kw), as ``torch.nn.Conv2d`` keeps it. Copied.
-        bias: (o,) of float32, or None. Copied.
+        weight: (o, c / groups, kh, kw), the layout of ``torch.nn.Conv2d``. It is copied.
+        bias: (o,) of float32, or None. It is copied.
         stride: one number, or (height, width).
         padding: zeros around the image: one number, (height, width), or (top, left, bottom, right).
         dilation: one number, or (height, width).
         groups: output channel j of o reads the c / groups channels of group ``j // (o / groups)``.
         activation: as for :class:`kernels.Dense`.
-        isa: one of ``kernels.available_isas()``; None takes the best.
-        threads: how many threads of the shared pool take part, the caller included.
-        schedule: a mapping as :meth:`schedule` returns, or an object whose attribute ``values`` is one; None takes the
-            default for the images at hand. Weights are packed here where a schedule is given, else at the first call.
+        isa: one of ``kernels.available_isas()``; None selects the best.
+        threads: the number of threads of the shared pool, the caller included.
+        schedule: a mapping as returned by :meth:`schedule`, or an object with such a mapping as the attribute
+            ``values``. None uses the default for the shape of the images. Weights are packed by the constructor if a
+            schedule is given, otherwise by the first call.
 
-    Winograd's algorithm, which schedules name and the default takes where it is faster, rounds differently: see
-    ``kernels/cpp/README.md`` for its measured error.
+    Winograd's algorithm, which schedules can select and the default uses if it is faster, rounds differently;
+    ``kernels/cpp/README.md`` has its measured error.
 
     Raises:
-        TypeError: an argument is no array of these types.
-        ValueError: a wrong shape or size, an ISA or a type that this CPU lacks, an unknown activation or an illegal
-            schedule.
+        TypeError: an argument is not an array of these types.
+        ValueError: a shape or size is wrong, this CPU lacks the ISA or type, the activation is unknown, or the schedule
+            is illegal.
     """
 
     def __init__(
@@ -66,15 +67,15 @@ class Conv2d:
         )
 
     def __call__(self, x: np.ndarray, out: np.ndarray | None = None, residual: np.ndarray | None = None) -> np.ndarray:
-        """Runs on x (n, h, w, c) and returns (n, oh, ow, o): ``out`` where given, else a new array.
+        """Computes (n, oh, ow, o) from x (n, h, w, c). Returns ``out`` if given, otherwise a new array.
 
-        x and residual are copied first where they are not contiguous; ``out`` must be. ``residual`` has the output's
-        shape and may be ``out`` itself. Types are as for :class:`kernels.Dense`. Safe to call from several threads; the
-        GIL is released.
+        x and residual are copied if they are not contiguous; ``out`` must be contiguous. ``residual`` has the shape of
+        the output and may be the same array as ``out``. Types are as for :class:`kernels.Dense`. Calls from several
+        threads are safe. The GIL is released.
 
         Raises:
-            TypeError: an argument is no array of these types.
-            ValueError: a wrong shape, images smaller than the kernel, or arrays that overlap.
+            TypeError: an argument is not an array of these types.
+            ValueError: a shape is wrong, the images are smaller than the kernel, or arrays overlap.
         """
         return self._native(x, out, residual)
 
@@ -86,29 +87,30 @@ class Conv2d:
         number: int = 1,
         repeat: int = 1,
     ) -> list[float]:
-        """``repeat`` samples, each the mean seconds a run over ``number`` runs back to back, without Python between."""
+        """Returns ``repeat`` samples in seconds per run, each the mean over ``number`` runs in a native loop."""
         return self._native.time(x, out, residual, number, repeat)
 
     def evict_weights(self, n: int, h: int, w: int) -> None:
-        """Puts the weights that a call with images (n, h, w, c) reads out of all caches.
+        """Evicts the weights that a call with images (n, h, w, c) reads from all caches.
 
-        For measuring: between two runs of a layer in a network, the others' weights take its place in the caches.
+        This is for measurements: in a network, other layers evict the weights between two runs of a layer.
         """
         self._native.evict_weights(n, h, w)
 
     def schedule(self, n: int, h: int, w: int) -> dict[str, Any]:
-        """The schedule that a call with images (n, h, w, c) uses.
+        """Returns the schedule that a call with images (n, h, w, c) uses.
 
-        That of a dense layer (see :func:`kernels.default_dense_schedule`) for 1×1 kernels without stride and padding.
+        A 1×1 kernel without stride and padding has the schedule of a dense layer
+        (:func:`kernels.default_dense_schedule`).
 
-        Where each channel has a kernel of its own, in float32: ``columns`` how many neighbouring pixels of an output
-        row are computed together, in strips that go down the image; ``channels`` how many of them a strip has;
-        ``threads_m`` how many of the threads split the rows (the rest the channels).
+        A float32 depthwise convolution has ``columns``, the number of adjacent pixels of an output row that are
+        computed together, in strips down the image; ``channels``, the number of channels of a strip; and ``threads_m``,
+        the number of threads that divide the rows (the others divide the channels).
 
-        Else: ``algorithm``, ``"direct"`` or ``"winograd2"``, 3 or 4 (by how many outputs a side a tile makes); ``mr``,
-        ``nr`` the register tile; ``rows`` how many output rows (direct) or tiles (Winograd) all channels pass over
-        before the next; ``kc`` the block of the sum (direct); ``prefetch`` bytes ahead of the stream of weights,
-        ``prefetch_next`` whether the next panel of them is asked for too; ``threads_m`` how many of the threads split
-        the pixels (the rest the channels).
+        Other convolutions have ``algorithm``, ``"direct"`` or ``"winograd2"``, 3 or 4 (the number of outputs of a tile
+        per side); ``mr`` and ``nr``, the register tile; ``rows``, the number of output rows (direct) or tiles
+        (Winograd) for which all channels are computed at a time; ``kc``, the block of the sum (direct); ``prefetch``,
+        the prefetch distance of the weights in bytes; ``prefetch_next``, whether the next panel of weights is
+        prefetched; and ``threads_m``, the number of threads that divide the pixels (the others divide the channels).
         """
         return self._native.schedule(n, h, w)

@@ -12,24 +12,25 @@ from kernels.schedule import schedule_values
 
 
 class Dense:
-    """``y = activation(x @ weight.T + bias + residual)``, with the weights packed once, here.
+    """``y = activation(x @ weight.T + bias + residual)``. The constructor packs the weights.
 
-    The weight's type is the layer's: float32, or bfloat16 (``ml_dtypes.bfloat16``) with sums in float32, for which the
-    CPU needs AVX512_BF16. That instruction takes subnormal numbers for zero; results are rounded to nearest even.
+    The type of the weight is the type of the layer: float32, or bfloat16 (``ml_dtypes.bfloat16``) with sums in float32,
+    which requires AVX512_BF16. That instruction treats subnormal numbers as zero; results are rounded to nearest even.
 
     Args:
-        weight: (n, k), as ``torch.nn.Linear`` keeps it. Copied.
-        bias: (n,) of float32, or None. Copied.
+        weight: (n, k), the layout of ``torch.nn.Linear``. It is copied.
+        bias: (n,) of float32, or None. It is copied.
         activation: None, ``"relu"``, ``"relu6"``, ``"gelu"`` (exact), ``"sigmoid"``, ``"tanh"``, ``"silu"`` or
             ``"hard_swish"``.
-        isa: one of ``kernels.available_isas()``; None takes the best.
-        threads: how many threads of the shared pool take part, the caller included.
-        schedule: a mapping of the names that :func:`default_dense_schedule` returns, or an object whose attribute
-            ``values`` is one; None takes the default for the shape at hand.
+        isa: one of ``kernels.available_isas()``; None selects the best.
+        threads: the number of threads of the shared pool, the caller included.
+        schedule: a mapping with the names that :func:`default_dense_schedule` returns, or an object with such a mapping
+            as the attribute ``values``. None uses the default for the shape.
 
     Raises:
-        TypeError: an argument is no array of these types.
-        ValueError: a wrong shape, an ISA or a type that this CPU lacks, an unknown activation or an illegal schedule.
+        TypeError: an argument is not an array of these types.
+        ValueError: a shape is wrong, this CPU lacks the ISA or type, the activation is unknown, or the schedule is
+            illegal.
     """
 
     def __init__(
@@ -44,15 +45,15 @@ class Dense:
         self._native = _native.Dense(weight, bias, activation, isa, threads, schedule_values(schedule))
 
     def __call__(self, x: np.ndarray, out: np.ndarray | None = None, residual: np.ndarray | None = None) -> np.ndarray:
-        """Runs on x (m, k) and returns (m, n): ``out`` where given, else a new array.
+        """Computes (m, n) from x (m, k). Returns ``out`` if given, otherwise a new array.
 
-        x and residual are of the layer's type, and so is the output, unless ``out`` is float32. Any strides of x and
-        residual will do (rows that are not contiguous are copied first); ``out`` needs contiguous rows. ``residual``
-        (m, n) may be ``out`` itself. Safe to call from several threads; the GIL is released.
+        x, residual and output have the type of the layer; ``out`` may also be float32. x and residual may have any
+        strides (rows that are not contiguous are copied); ``out`` must have contiguous rows. ``residual`` (m, n) may be
+        the same array as ``out``. Calls from several threads are safe. The GIL is released.
 
         Raises:
-            TypeError: an argument is no array of these types.
-            ValueError: a wrong shape, or arrays that overlap.
+            TypeError: an argument is not an array of these types.
+            ValueError: a shape is wrong, or arrays overlap.
         """
         return self._native(x, out, residual)
 
@@ -64,33 +65,34 @@ class Dense:
         number: int = 1,
         repeat: int = 1,
     ) -> list[float]:
-        """``repeat`` samples, each the mean seconds a run over ``number`` runs back to back, without Python between."""
+        """Returns ``repeat`` samples in seconds per run, each the mean over ``number`` runs in a native loop."""
         return self._native.time(x, out, residual, number, repeat)
 
     def schedule(self, m: int) -> dict[str, Any]:
-        """The schedule that a call with m rows uses."""
+        """Returns the schedule that a call with m rows uses."""
         return self._native.schedule(m)
 
 
 def default_dense_schedule(
     m: int, n: int, k: int, isa: str, threads: int = 1, dtype: str = "float32", fast: bool = False
 ) -> dict[str, Any]:
-    """The schedule that :class:`Dense` takes where it is given none, as a mapping:
+    """Returns the default schedule of :class:`Dense` as a mapping.
 
-    ``algorithm`` ``"direct"``, or ``"strassen"``: seven products of half the sizes, which round more than a sum does
-    (only ``threads_m`` matters then). It is chosen where ``fast`` is true alone, needs an even k, and n a multiple of
-    two vectors for each of the threads that share columns. ``mr``, ``nr`` the register tile; ``mc``, ``kc``, ``nc``
-    the cache blocks; ``order`` the inner loop of a block, ``"m_inner"`` or ``"n_inner"``; ``pack_a`` whether blocks of
-    x are copied first; ``prefetch`` bytes ahead of the stream of weights, ``prefetch_next`` whether the next panel of
-    them is asked for too; ``threads_m`` how many of the threads split m (the rest split n).
+    ``algorithm`` is ``"direct"``, or ``"strassen"``: seven products of half the sizes, which round more than a plain
+    sum. With ``"strassen"``, only ``threads_m`` has an effect. It is selected only if ``fast`` is true, and requires an
+    even k, and n a multiple of two vectors per thread that divides columns. ``mr`` and ``nr`` are the register tile;
+    ``mc``, ``kc`` and ``nc`` the cache blocks; ``order`` the inner loop of a block, ``"m_inner"`` or ``"n_inner"``.
+    ``pack_a`` states whether blocks of x are copied first. ``prefetch`` is the prefetch distance of the weights in
+    bytes; ``prefetch_next`` states whether the next panel of weights is prefetched. ``threads_m`` is the number of
+    threads that divide m (the others divide n).
     """
     return _native.default_dense_schedule(m, n, k, isa, threads, dtype, fast)
 
 
 def register_tiles(isa: str, dtype: str = "float32") -> list[tuple[int, int]]:
-    """Every (mr, nr) that ``isa`` has a microkernel for; empty for ``"reference"``.
+    """Returns every (mr, nr) with a microkernel for ``isa``; empty for ``"reference"``.
 
     Raises:
-        ValueError: an unknown ISA or dtype, or one that this CPU lacks.
+        ValueError: the ISA or dtype is unknown, or this CPU lacks it.
     """
     return _native.register_tiles(isa, dtype)

@@ -1,4 +1,4 @@
-"""The machine at hand, and the two roofs of its roofline, measured by the instructions that the kernels use."""
+"""The CPU, and the two limits of its roofline, measured with the instructions of the kernels."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ import numpy as np
 
 from kernels import _native
 
-# For machines that tell no size of their last-level cache: more than most have, and quick to read.
+# For machines without a known size of the last-level cache: larger than most caches, and quick to read.
 _MIN_MEMORY_WORKING_SET = 256 << 20
 
 
 def available_isas() -> tuple[str, ...]:
-    """What this CPU and its operating system can execute, best first; the last is always ``"reference"``."""
+    """Returns the ISAs that this CPU and its operating system support, best first; the last is ``"reference"``."""
     return _native.available_isas()
 
 
 def detect_isa() -> str:
-    """The best ISA of this CPU that there are kernels for."""
+    """Returns the best ISA of this CPU with kernels."""
     return available_isas()[0]
 
 
 def available_dtypes(isa: str | None = None) -> tuple[str, ...]:
-    """What ``isa`` (None: the best) multiplies: ``"float32"``, and ``"bfloat16"`` with avx512 on CPUs with AVX512_BF16.
+    """Returns the data types of ``isa`` (None: the best): float32, and bfloat16 with avx512 on CPUs with AVX512_BF16.
 
     Raises:
-        ValueError: an unknown ISA, or one that this CPU lacks.
+        ValueError: the ISA is unknown, or this CPU lacks it.
     """
     return _native.available_dtypes(isa)
 
@@ -34,47 +34,47 @@ def cpu_name() -> str:
 
 
 def cache_bytes() -> tuple[int, int, int]:
-    """Bytes of the L1 data, L2 and L3 cache that one core can reach; 0 for a level that the system does not tell."""
+    """Returns the bytes of the L1 data, L2 and L3 cache of one core; 0 for a level of unknown size."""
     return _native.cache_bytes()
 
 
 def peak_gflops(isa: str | None = None, threads: int = 1, dtype: str = "float32") -> float:
-    """Measures the FMA peak: 1e9 floating-point operations a second (an FMA is two), ``threads`` together; 0.1 s.
+    """Measures the FMA peak of ``threads`` threads together, in 1e9 operations per second (an FMA is two); takes 0.1 s.
 
     Raises:
-        ValueError: unknown ISA or dtype, one that this CPU lacks, or ``threads`` below 1.
+        ValueError: the ISA or dtype is unknown, this CPU lacks it, or ``threads`` is below 1.
     """
     return _native.peak_gflops(isa, threads, dtype)
 
 
 def distribute(array: np.ndarray, threads: int = 1) -> None:
-    """Leaves an array in the caches as a layer does that has written it: each of ``threads`` threads has an even part.
+    """Loads an array into the caches as if a layer had just written it: each of ``threads`` threads has an equal part.
 
-    For measuring: a layer's input lies where the one before it left it.
+    This is for measurements: in a network, the previous layer leaves its output in the caches of the cores.
 
     Raises:
-        ValueError: the array is not contiguous, or must not be written.
+        ValueError: the array is not contiguous or not writable.
     """
     _native.distribute(array, threads)
 
 
 def evict(array: np.ndarray, threads: int = 1) -> None:
-    """Puts a contiguous array out of all caches, ``threads`` threads at it together: for measuring with cold data.
+    """Evicts a contiguous array from all caches, with ``threads`` threads. This is for measurements with cold data.
 
     Raises:
-        ValueError: the array is not contiguous, or ``threads`` below 1.
+        ValueError: the array is not contiguous, or ``threads`` is below 1.
     """
     _native.evict(array, threads)
 
 
 def memory_bandwidth(threads: int = 1, working_set_bytes: int | None = None) -> float:
-    """Measures reads: 1e9 bytes a second that ``threads`` together read from a buffer, over and over.
+    """Measures the bandwidth of ``threads`` threads that read a buffer repeatedly, in 1e9 bytes per second.
 
-    ``working_set_bytes`` is the buffer's size: one that fits a cache measures that cache, and is the honest roof of a
-    workload that runs with hot data. The default misses every cache and measures main memory.
+    ``working_set_bytes`` is the size of the buffer. A buffer that fits a cache measures that cache, which is the limit
+    of a workload with hot data. The default exceeds every cache and measures main memory.
 
     Raises:
-        ValueError: a number below 1.
+        ValueError: a number is below 1.
         MemoryError: the buffer does not fit.
     """
     if working_set_bytes is None:

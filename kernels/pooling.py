@@ -1,13 +1,13 @@
 """Pooling of NHWC images in float32, with the rules of ONNX's MaxPool, AveragePool and GlobalAveragePool.
 
 ``kernel``, ``stride`` and ``dilation`` are one number or (height, width), ``padding`` also (top, left, bottom, right).
-What the functions share: x (n, h, w, c) is copied first where it is not contiguous; ``out`` must be, and is made where
-it is None. ``isa`` is one of ``kernels.available_isas()``, None the best. ``threads`` is how many threads of the shared
-pool may take part, the caller included; small images keep to the calling thread. The GIL is released. All raise
+All functions copy x (n, h, w, c) if it is not contiguous. ``out`` must be contiguous; None allocates it. ``isa`` is one
+of ``kernels.available_isas()``; None selects the best. ``threads`` is the number of threads of the shared pool, the
+caller included; small images use only the calling thread. The GIL is released. All functions raise
 
-    TypeError: an argument is no float32 array.
-    ValueError: a wrong shape or size, padding that is not smaller than the kernel, images smaller than the kernel, an
-        ISA that this CPU lacks, or ``out`` overlaps x.
+    TypeError: an argument is not a float32 array.
+    ValueError: a shape or size is wrong, the padding is not smaller than the kernel, images are smaller than the
+        kernel, this CPU lacks the ISA, or ``out`` overlaps x.
 """
 
 from __future__ import annotations
@@ -31,9 +31,10 @@ def max_pool2d(
 ) -> np.ndarray:
     """The largest value of each window and channel: (n, oh, ow, c).
 
-    Windows lie ``stride`` (None: ``kernel``) apart. With ``ceil_mode`` there is one more at the end of an axis where it
-    begins within the image (or the padding before it). Padding never is the largest; a dilated window that meets
-    padding only is ``-inf``. A window with a NaN is NaN, where ONNX Runtime's answer depends on the NaN's place.
+    Windows are ``stride`` apart (None: ``kernel``). With ``ceil_mode`` there is another window at the end of an axis if
+    it begins within the image (or the padding before it). Padding is never the largest value; a dilated window over
+    only padding gives ``-inf``. A window with a NaN gives NaN; ONNX Runtime's result depends on the position of the
+    NaN.
     """
     stride = kernel if stride is None else stride
     return _native.max_pool2d(
@@ -62,8 +63,8 @@ def avg_pool2d(
 ) -> np.ndarray:
     """The mean of each window and channel: (n, oh, ow, c). Windows as for :func:`max_pool2d`.
 
-    The mean is over the pixels of the image; with ``count_include_pad`` over those of the padding too, which are zero,
-    but not over what ``ceil_mode`` reaches behind the padding.
+    The mean is over the pixels of the image. With ``count_include_pad`` it includes the padding, which is zero, but not
+    positions after the padding that ``ceil_mode`` adds.
     """
     stride = kernel if stride is None else stride
     return _native.avg_pool2d(

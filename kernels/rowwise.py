@@ -1,13 +1,13 @@
-"""Sums, activations, softmax and layer normalisation in float32.
+"""Sums, activations, softmax and layer normalization in float32.
 
-What the functions share: arrays of any rank, not empty. Inputs are copied first where they are not contiguous; ``out``
-must be, may be an input of its shape itself, and is made where it is None. ``isa`` is one of
-``kernels.available_isas()``, None the best. ``threads`` is how many threads of the shared pool may take part, the
-caller included; small arrays keep to the calling thread. The GIL is released. NaN passes through. All raise
+All functions take non-empty arrays of any rank. Inputs are copied if they are not contiguous. ``out`` must be
+contiguous and may be the same array as an input of its shape; None allocates it. ``isa`` is one of
+``kernels.available_isas()``; None selects the best. ``threads`` is the number of threads of the shared pool, the caller
+included; small arrays use only the calling thread. The GIL is released. NaN propagates. All functions raise
 
-    TypeError: an argument is no float32 array.
-    ValueError: a wrong shape, an unknown activation, an ISA that this CPU lacks, or ``out`` overlaps an input and is
-        not that input.
+    TypeError: an argument is not a float32 array.
+    ValueError: a shape is wrong, the activation is unknown, this CPU lacks the ISA, or ``out`` overlaps an input and is
+        not the same array.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ def add(
 def activation(
     x: np.ndarray, name: str, out: np.ndarray | None = None, isa: str | None = None, threads: int = 1
 ) -> np.ndarray:
-    """The activation called ``name``, as for :class:`kernels.Dense`, of every element."""
+    """Applies the activation ``name`` to every element; names are as for :class:`kernels.Dense`."""
     return _native.activation(x, name, out, isa, threads)
 
 
 def softmax(x: np.ndarray, out: np.ndarray | None = None, isa: str | None = None, threads: int = 1) -> np.ndarray:
-    """``e**x / sum(e**x)`` over the last axis, without overflow. Where that is all ``-inf``, zeros."""
+    """``e**x / sum(e**x)`` over the last axis, without overflow. Rows of only ``-inf`` give zeros."""
     return _native.softmax(x, out, isa, threads)
 
 
@@ -53,7 +53,8 @@ def layer_norm(
 ) -> np.ndarray:
     """``gamma * (v - mean(v)) / sqrt(variance(v) + eps) + beta`` over the last axis of v = x + residual.
 
-    gamma and beta are (n,) for a last axis of n, residual as x. The variance is the mean of squared differences from
-    the mean, which is exact where the shorter E[v²] - E[v]² cancels. (Ba, Kiros, Hinton: Layer Normalization, 2016.)
+    gamma and beta have shape (n,) for a last axis of n, residual the shape of x. The variance is the mean of squared
+    differences from the mean, which is accurate where E[v²] - E[v]² cancels (Ba, Kiros, Hinton: Layer Normalization,
+    2016).
     """
     return _native.layer_norm(x, gamma, beta, eps, residual, out, isa, threads)

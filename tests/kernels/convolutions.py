@@ -1,4 +1,4 @@
-"""Convolutions as their workloads say."""
+"""Creates the convolutions of workloads."""
 
 from __future__ import annotations
 

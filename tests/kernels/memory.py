@@ -1,4 +1,4 @@
-"""Arrays in places that show what a kernel should not have touched."""
+"""Arrays in memory that reveals accesses out of bounds."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 CANARY = np.float32(-12345.0)
 
 
-def beside_forbidden_page(array: np.ndarray, edge: Literal["start", "end"]) -> np.ndarray:
-    """A copy that begins right after, or ends right before, a page without any access rights."""
+def next_to_forbidden_page(array: np.ndarray, edge: Literal["start", "end"]) -> np.ndarray:
+    """Returns a copy that begins right after, or ends right before, a page without access rights."""
     page = mmap.PAGESIZE
     size = math.ceil(array.nbytes / page) * page
     memory = mmap.mmap(-1, size + page)
@@ -29,7 +29,7 @@ def beside_forbidden_page(array: np.ndarray, edge: Literal["start", "end"]) -> n
 
 
 def unaligned(array: np.ndarray) -> np.ndarray:
-    """A copy whose address is no multiple of four."""
+    """Returns a copy whose address is not a multiple of four."""
     memory = np.empty(array.nbytes + 1, np.uint8)
     copy = memory[1:].view(np.float32).reshape(array.shape)
     copy[...] = array

@@ -62,8 +62,10 @@ def heads_first(x: Array) -> Array:
 def assert_right(
     answer: Array, q: Array, k: Array, v: Array, mask: Array | None = None, scale: float | None = None
 ) -> None:
-    """A score errs as a sum of head_dim products does, and by the mask's addition; the largest error of a row is in its
-    weights twice, since they are divided by their sum. To that come the exponentials and two sums over the keys.
+    """Checks the output against derived bounds.
+
+    A score has the error of a sum of head_dim products and of the addition of the mask. The weights of a row have its
+    largest error twice, since they are divided by their sum. The exponentials and two sums over the keys add to it.
     """
     scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
     q, k, v = heads_first(q), heads_first(k), heads_first(v)
@@ -158,7 +160,7 @@ def test_a_query_that_is_nan_spoils_no_other(isa: str) -> None:
 
 
 def test_slices_of_one_projection(isa: str) -> None:
-    """q, k and v in any order of axes, with NaN around them; the output in the middle of canaries."""
+    """q, k and v in any order of axes, surrounded by NaN; the output surrounded by canaries."""
     shape = Shape(2, 3, 21, 21, 20)
     q, k, v = make_inputs(shape)
     expected = kernels.Attention(3, 20, isa=isa)(q, k, v)
@@ -225,13 +227,13 @@ def test_samples_and_schedule(isa: str) -> None:
         ({"out": np.ones((1, 4, 2, 16), np.float32)[..., ::2]}, ValueError, "out must be contiguous"),
     ],
 )
-def test_refuses(changes: dict[str, Any], error: type[Exception], message: str) -> None:
+def test_rejects_wrong_calls(changes: dict[str, Any], error: type[Exception], message: str) -> None:
     q, k, v = make_inputs(Shape(1, 2, 4, 5, 8))
     with pytest.raises(error, match=message):
         kernels.Attention(2, 8)(**{"q": q, "k": k, "v": v, **changes})
 
 
-def test_refuses_an_output_over_an_input() -> None:
+def test_rejects_an_output_over_an_input() -> None:
     q, k, v = make_inputs(Shape(1, 2, 4, 4, 8))
     for name, taken in (("q", q), ("k", k), ("v", v)):
         with pytest.raises(ValueError, match=f"out must not overlap {name}"):
@@ -248,7 +250,7 @@ def test_refuses_an_output_over_an_input() -> None:
         ({"schedule": {"rows": 4}}, "schedule lacks 'scores_mr'"),
     ],
 )
-def test_refuses_to_be_made(arguments: dict[str, Any], message: str) -> None:
+def test_rejects_wrong_arguments(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         kernels.Attention(**{"heads": 2, "head_dim": 8, **arguments})
 
@@ -262,7 +264,7 @@ def test_refuses_to_be_made(arguments: dict[str, Any], message: str) -> None:
         ({"threads": 2}, "threads must be between 1 and 1, got 2"),
     ],
 )
-def test_refuses_illegal_schedules(isa: str, change: dict[str, int], message: str) -> None:
+def test_rejects_illegal_schedules(isa: str, change: dict[str, int], message: str) -> None:
     if isa == "reference":
         pytest.skip("reference has nothing to schedule")
     schedule = {**kernels.Attention(1, 8, isa=isa).schedule(1, 8, 8), **change}

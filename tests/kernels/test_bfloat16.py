@@ -1,4 +1,4 @@
-"""``kernels.Dense`` and ``kernels.Conv2d`` on bfloat16: what differs from float32, by the same shapes and schedules."""
+"""``kernels.Dense`` and ``kernels.Conv2d`` in bfloat16: the differences from float32, on the same shapes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from compiler.workloads.workload import Workload
 from kernels import _native
 from tests.kernels import test_conv2d as conv2d
 from tests.kernels import test_dense as dense
-from tests.kernels.memory import CANARY, beside_forbidden_page
+from tests.kernels.memory import CANARY, next_to_forbidden_page
 
 ISA = "avx512"
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
@@ -65,7 +65,7 @@ OPERATORS = pytest.mark.parametrize("operators", [dense_layers, convolutions], i
 @needs_bfloat16
 @pytest.mark.parametrize("n", [32, 40])
 def test_a_residual_of_a_series_of_tiles(n: int) -> None:
-    """Each tile's residual is widened before it, not that of the first one alone."""
+    """The residual of each tile is converted, not only that of the first tile."""
     workload = Workload.dense(60, n, 8, dtype="bfloat16", epilogue=("residual",))
     inputs = make_inputs(workload, seed=0)
     schedule = {**kernels.default_dense_schedule(60, n, 8, ISA), "mr": 4, "nr": 16, "prefetch": 0}
@@ -106,7 +106,7 @@ def test_every_register_tile() -> None:
 @needs_bfloat16
 @pytest.mark.parametrize("channels", [1, 3, 4, 17])
 def test_first_layers(channels: int) -> None:
-    """Odd channels, on images that need a copy for that alone, and on images that need one for their border too."""
+    """Odd numbers of channels need a copy of the image, with and without a border."""
     for padding in (0, 3):
         workload = Workload.conv2d(2, 31, 30, channels, 24, 7, 2, padding, dtype="bfloat16", epilogue=("bias", "relu"))
         inputs = make_inputs(workload)
@@ -124,8 +124,8 @@ def test_reads_nothing_outside_its_inputs(
     operators: Callable[..., Any], edge: Literal["start", "end"], data: st.DataObject
 ) -> None:
     workload, schedule = data.draw(operators())
-    inputs = {name: beside_forbidden_page(value, edge) for name, value in make_inputs(workload).items()}
-    out = beside_forbidden_page(np.zeros(workload.output_shape, BFLOAT16), edge)
+    inputs = {name: next_to_forbidden_page(value, edge) for name, value in make_inputs(workload).items()}
+    out = next_to_forbidden_page(np.zeros(workload.output_shape, BFLOAT16), edge)
     op = layer(workload, inputs, 1, schedule)
     assert_right(op(inputs["x"], out, inputs.get("residual")), workload, inputs)
 
@@ -134,7 +134,7 @@ def test_reads_nothing_outside_its_inputs(
 @settings(max_examples=50, deadline=None)
 @given(st.data())
 def test_writes_nothing_but_the_output(data: st.DataObject) -> None:
-    """Rows of odd strides from odd columns on: no row begins where a word would."""
+    """Rows with odd strides from odd columns on: no row is aligned to a word."""
     workload, schedule = data.draw(dense_layers(2))
     inputs = make_inputs(workload)
     m, n, k = workload.dims
@@ -164,7 +164,7 @@ def test_residual_may_be_the_output(kc: int) -> None:
 
 @needs_bfloat16
 def test_rounds_to_nearest_even() -> None:
-    """1 + i/256 lies between two bfloat16 for odd i, which is the tie that decides the direction."""
+    """1 + i/256 is halfway between two bfloat16 numbers for odd i, so ties decide the direction."""
     values = 1 + np.arange(64, dtype=np.float32) / 256
     parts = np.stack([np.ones(64), values - 1], axis=1).astype(BFLOAT16)  # each exact
     y = kernels.Dense(parts)(np.ones((1, 2), BFLOAT16))
@@ -205,7 +205,7 @@ def zeros(*shape: int, dtype: Any = BFLOAT16) -> np.ndarray:
         (lambda _: kernels.Dense(zeros(3, 4, dtype=np.float32))(zeros(2, 4)), "x must be float32, got bfloat16"),
     ],
 )
-def test_other_types_are_refused(attempt: Callable[[Any], object], message: str) -> None:
+def test_other_types_are_rejected(attempt: Callable[[Any], object], message: str) -> None:
     with pytest.raises(TypeError, match=message):
         attempt(kernels.Dense(zeros(32, 16)))
 
@@ -218,7 +218,7 @@ def test_winograd_is_for_float32() -> None:
 
 
 @pytest.mark.parametrize("isa", [isa for isa in kernels.available_isas() if isa != ISA])
-def test_other_isas_are_refused(isa: str) -> None:
+def test_other_isas_are_rejected(isa: str) -> None:
     assert kernels.available_dtypes(isa) == ("float32",)
     for attempt in (
         lambda: kernels.Dense(zeros(2, 2), isa=isa),
@@ -232,7 +232,7 @@ def test_other_isas_are_refused(isa: str) -> None:
             attempt()
 
 
-def test_cpus_without_avx512_bf16_are_refused() -> None:
+def test_cpus_without_avx512_bf16_are_rejected() -> None:
     with pytest.raises(ValueError, match="this CPU has no AVX512_BF16: bfloat16 needs it"):
         _native.check_dtype("bfloat16", ISA, has_avx512_bf16=False)
     _native.check_dtype("float32", ISA, has_avx512_bf16=False)

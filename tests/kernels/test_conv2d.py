@@ -17,7 +17,7 @@ from compiler.workloads import winograd
 from compiler.workloads.reference import make_inputs, reference, tolerance
 from compiler.workloads.workload import ACTIVATIONS, Workload
 from tests.kernels.convolutions import layer
-from tests.kernels.memory import CANARY, beside_forbidden_page, unaligned
+from tests.kernels.memory import CANARY, next_to_forbidden_page, unaligned
 
 SMALL = ("direct", "winograd2", "winograd4")  # for 3x3 kernels
 
@@ -35,7 +35,7 @@ def epilogues(draw: st.DrawFn) -> tuple[str, ...]:
 
 @st.composite
 def workloads(draw: st.DrawFn) -> Workload:
-    """Any geometry, and often one that several algorithms compute; neither depthwise nor pointwise."""
+    """Draws any geometry, often one with several algorithms; neither depthwise nor pointwise."""
     groups, dilation = 1, (1, 1)
     kind = draw(st.sampled_from(["3x3", "7x7", "any", "any"]))
     kernel, stride = ((7, 7), (2, 2)) if kind == "7x7" else ((3, 3), (1, 1))
@@ -54,7 +54,7 @@ def workloads(draw: st.DrawFn) -> Workload:
 
 @st.composite
 def schedules(draw: st.DrawFn, workload: Workload, isa: str, threads: int) -> dict[str, Any] | None:
-    """Any legal schedule, sensible or not; None where there is nothing to schedule, and now and then elsewhere."""
+    """Draws any legal schedule; None if there is nothing to schedule, and sometimes in other cases."""
     tiles = kernels.register_tiles(isa)
     if not tiles or draw(st.integers(0, 9)) == 0:
         return None
@@ -98,7 +98,7 @@ def test_agrees_with_float64(isa: str, data: st.DataObject) -> None:
 @settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_pointwise(isa: str, data: st.DataObject) -> None:
-    """What is a matrix product takes the schedule of one."""
+    """A convolution that is a matrix product has the schedule of a dense layer."""
     n, h, w, c, o = (data.draw(st.integers(1, high)) for high in (3, 9, 9, 70, 70))
     workload = Workload.conv2d(n, h, w, c, o, 1, epilogue=data.draw(epilogues()))
     inputs = make_inputs(workload)
@@ -109,7 +109,7 @@ def test_pointwise(isa: str, data: st.DataObject) -> None:
 
 
 def test_layers_of_networks(isa: str) -> None:
-    """The default schedule on shapes of the kinds that it tells apart, fewer channels and pixels than the real ones."""
+    """The default schedule for each kind of shape that it distinguishes, with fewer channels and pixels."""
     for workload in (
         Workload.conv2d(1, 33, 33, 3, 24, 7, 2, 3, epilogue=("bias", "relu")),
         Workload.conv2d(1, 33, 35, 3, 32, 3, 2, (0, 0, 1, 1), epilogue=("bias", "relu6")),
@@ -127,7 +127,7 @@ def test_layers_of_networks(isa: str) -> None:
 
 
 def test_one_object_serves_any_images(isa: str) -> None:
-    """The default schedule changes with the images, and with it how weights are packed."""
+    """The default schedule, and the packing of the weights, depend on the images."""
     weight = make_inputs(Workload.conv2d(1, 3, 3, 20, 40, 3))["weight"]
     op = kernels.Conv2d(weight, padding=1, isa=isa, threads=2)
     for n, h, w in ((1, 7, 7), (1, 28, 28), (2, 14, 3), (4, 1, 1), (1, 7, 7)):
@@ -156,11 +156,11 @@ def test_writes_nothing_but_the_output(isa: str, data: st.DataObject) -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_reads_nothing_outside_its_inputs(isa: str, edge: Literal["start", "end"], data: st.DataObject) -> None:
-    """Inputs and output touch a page that nobody may touch: reading one byte too far ends the process."""
+    """Inputs and output are adjacent to a page without access rights: one byte too far ends the process."""
     workload = data.draw(workloads())
-    inputs = {name: beside_forbidden_page(value, edge) for name, value in make_inputs(workload).items()}
+    inputs = {name: next_to_forbidden_page(value, edge) for name, value in make_inputs(workload).items()}
     op = layer(workload, inputs, isa, 1, data.draw(schedules(workload, isa, 1)))
-    out = beside_forbidden_page(np.zeros(workload.output_shape, np.float32), edge)
+    out = next_to_forbidden_page(np.zeros(workload.output_shape, np.float32), edge)
     y = op(inputs["x"], out=out, residual=inputs.get("residual"))
     assert_right(y, workload, inputs, algorithm(op, workload))
 
@@ -198,7 +198,7 @@ def test_any_strides_of_the_inputs(isa: str, strided: Any) -> None:
 
 @pytest.mark.parametrize("name", SMALL)
 def test_nan_and_infinity_reach_the_output(isa: str, name: str) -> None:
-    """Where they belong; a Winograd tile spreads them over all of its outputs."""
+    """NaN stays at its outputs; a Winograd tile spreads it over all of its outputs."""
     workload = Workload.conv2d(1, 9, 9, 4, 6, 3, epilogue=("relu6",))
     inputs = make_inputs(workload)
     op = layer(workload, inputs, isa, schedule=_schedule(isa, name))
@@ -218,7 +218,7 @@ def _schedule(isa: str, name: str) -> dict[str, Any] | None:
 
 
 def test_one_object_in_two_threads(isa: str) -> None:
-    """The first calls pack weights, at the same time."""
+    """The first calls pack weights concurrently."""
     workload = Workload.conv2d(1, 12, 12, 24, 48, 3, 1, 1, epilogue=("bias", "relu"))
     inputs = make_inputs(workload)
     for _ in range(5):
@@ -270,7 +270,7 @@ BAD_LAYERS = {
 
 
 @pytest.mark.parametrize(("changes", "message"), BAD_LAYERS.values(), ids=BAD_LAYERS.keys())
-def test_bad_layers_are_refused(changes: dict[str, Any], message: str) -> None:
+def test_bad_layers_are_rejected(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         kernels.Conv2d(**{"weight": WEIGHT, **changes})
 
@@ -287,12 +287,12 @@ BAD_CALLS = {
 
 
 @pytest.mark.parametrize(("arguments", "message"), BAD_CALLS.values(), ids=BAD_CALLS.keys())
-def test_bad_calls_are_refused(isa: str, arguments: tuple[Any, ...], message: str) -> None:
+def test_bad_calls_are_rejected(isa: str, arguments: tuple[Any, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         kernels.Conv2d(WEIGHT, isa=isa)(*arguments)
 
 
-def test_overlaps_are_refused() -> None:
+def test_overlaps_are_rejected() -> None:
     op = kernels.Conv2d(np.zeros((4, 4, 3, 3), np.float32), padding=1)
     x = np.zeros((1, 5, 5, 4), np.float32)
     with pytest.raises(ValueError, match="out must not overlap x"):
@@ -303,7 +303,7 @@ def test_overlaps_are_refused() -> None:
         op(x, out=out, residual=residual)
 
 
-def test_other_types_are_refused() -> None:
+def test_other_types_are_rejected() -> None:
     with pytest.raises(TypeError, match="weight must be float32 or bfloat16, got float64"):
         kernels.Conv2d(WEIGHT.astype(np.float64))
     with pytest.raises(TypeError, match="x must be a numpy array, got list"):
@@ -322,7 +322,7 @@ BAD_SCHEDULES = {
 
 
 @pytest.mark.parametrize(("changes", "message"), BAD_SCHEDULES.values(), ids=BAD_SCHEDULES.keys())
-def test_illegal_schedules_are_refused(isa: str, changes: dict[str, Any], message: str) -> None:
+def test_illegal_schedules_are_rejected(isa: str, changes: dict[str, Any], message: str) -> None:
     schedule = _schedule(isa, "direct")
     if schedule is None:
         pytest.skip("reference has nothing to schedule")

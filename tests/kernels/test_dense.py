@@ -18,14 +18,14 @@ from hypothesis import strategies as st
 import kernels
 from compiler.workloads.reference import make_inputs, reference, tolerance
 from compiler.workloads.workload import ACTIVATIONS, Workload
-from tests.kernels.memory import CANARY, beside_forbidden_page, unaligned
+from tests.kernels.memory import CANARY, next_to_forbidden_page, unaligned
 
 Inputs = dict[str, np.ndarray]
 
 
 @st.composite
 def workloads(draw: st.DrawFn) -> Workload:
-    """Sizes around one and two register tiles and beyond one cache block, with any epilogue."""
+    """Draws sizes near one and two register tiles and above one cache block, with any epilogue."""
     m = draw(st.one_of(st.integers(1, 9), st.integers(10, 70)))
     n = draw(st.one_of(st.integers(1, 17), st.integers(18, 200)))
     k = draw(st.one_of(st.integers(1, 17), st.integers(18, 700)))
@@ -36,7 +36,7 @@ def workloads(draw: st.DrawFn) -> Workload:
 
 @st.composite
 def schedules(draw: st.DrawFn, isa: str, threads: int) -> dict[str, Any] | None:
-    """Any legal schedule, sensible or not; None where there is nothing to schedule, and now and then elsewhere."""
+    """Draws any legal schedule; None if there is nothing to schedule, and sometimes in other cases."""
     tiles = kernels.register_tiles(isa)
     if not tiles or draw(st.integers(0, 9)) == 0:
         return None
@@ -78,7 +78,7 @@ def test_agrees_with_float64(isa: str, data: st.DataObject) -> None:
 
 
 def test_every_register_tile(isa: str) -> None:
-    """Each microkernel at its full tile and one row and column short of it, with sums in one block and in three."""
+    """Each microkernel with a full tile and with one row and column less, with sums in one block and in three."""
     for mr, nr in kernels.register_tiles(isa):
         for m, n, kc in ((mr, nr, 64), (2 * mr - 1, 2 * nr - 1, 24)):
             workload = Workload.dense(m, n, 61, epilogue=("bias", "relu"))
@@ -106,7 +106,7 @@ def test_one_object_serves_any_number_of_rows(isa: str) -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_writes_nothing_but_the_output(isa: str, data: st.DataObject) -> None:
-    """The output is a window in a wall of canaries, and what lies between the rows that are read is NaN."""
+    """The output is surrounded by canaries, and the gaps between input rows are NaN."""
     workload = data.draw(workloads())
     threads = data.draw(st.integers(1, 3))
     inputs = make_inputs(workload)
@@ -123,7 +123,7 @@ def test_writes_nothing_but_the_output(isa: str, data: st.DataObject) -> None:
 
 
 def in_nan(array: np.ndarray) -> np.ndarray:
-    """An equal array whose rows lie apart, with NaN in between."""
+    """Returns an equal array with NaN between its rows."""
     wall = np.full((array.shape[0] + 2, array.shape[1] + 38), np.float32(np.nan))
     wall[1:-1, 19:-19] = array
     return wall[1:-1, 19:-19]
@@ -133,11 +133,11 @@ def in_nan(array: np.ndarray) -> np.ndarray:
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_reads_nothing_outside_its_inputs(isa: str, edge: Literal["start", "end"], data: st.DataObject) -> None:
-    """Inputs and output touch a page that nobody may touch: reading one byte too far ends the process."""
+    """Inputs and output are adjacent to a page without access rights: one byte too far ends the process."""
     workload = data.draw(workloads())
-    inputs = {name: beside_forbidden_page(value, edge) for name, value in make_inputs(workload).items()}
+    inputs = {name: next_to_forbidden_page(value, edge) for name, value in make_inputs(workload).items()}
     op = layer(workload, inputs, isa, 1, data.draw(schedules(isa, 1)))
-    out = beside_forbidden_page(np.zeros(workload.dims[:2], np.float32), edge)
+    out = next_to_forbidden_page(np.zeros(workload.dims[:2], np.float32), edge)
     assert_right(op(inputs["x"], out=out, residual=inputs.get("residual")), workload, inputs)
 
 
@@ -215,7 +215,7 @@ def test_infinite_weights(isa: str, activation: str | None) -> None:
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_activations_at_extreme_arguments(isa: str, activation: str) -> None:
-    """A weight of one makes the layer its activation alone; far out it must saturate and never overflow to NaN."""
+    """With a weight of one, the layer is its activation, which must saturate and never overflow to NaN."""
     x = np.concatenate([np.linspace(-110, 110, 2001), [-1e30, -1e4, -0.0, 0.0, 1e-30, 1e4, 1e30]]).astype(np.float32)
     workload = Workload.dense(len(x), 1, 1, epilogue=(activation,))
     inputs = {"x": x[:, None], "weight": np.ones((1, 1), np.float32)}
@@ -227,7 +227,7 @@ def test_activations_at_extreme_arguments(isa: str, activation: str) -> None:
 
 
 def test_two_objects_in_two_threads(isa: str) -> None:
-    """The pool serves one caller at a time; the other must still get its own answer."""
+    """The pool serves one caller at a time; the other caller must still get the right output."""
 
     def run(seed: int) -> None:
         workload = Workload.dense(40, 100, 60, epilogue=("bias", "relu"))
@@ -273,7 +273,7 @@ def test_the_gil_is_released(isa: str) -> None:
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_works_after_a_fork(isa: str) -> None:
-    """The child has none of the pool's threads and must not wait for them."""
+    """A forked child does not have the threads of the pool and must not wait for them."""
     workload = Workload.dense(20, 80, 40)
     inputs = make_inputs(workload)
     op = layer(workload, inputs, isa, threads=2)
@@ -292,7 +292,7 @@ def test_works_after_a_fork(isa: str) -> None:
     pytest.fail("the child hangs")
 
 
-def test_time_gives_the_samples_asked_for(isa: str) -> None:
+def test_time_returns_the_requested_samples(isa: str) -> None:
     workload = Workload.dense(4, 32, 16, epilogue=("residual",))
     inputs = make_inputs(workload)
     out = np.full((4, 32), np.nan, np.float32)
@@ -303,7 +303,7 @@ def test_time_gives_the_samples_asked_for(isa: str) -> None:
     assert_right(out, workload, inputs)
 
 
-def test_the_schedule_in_use_is_told(isa: str) -> None:
+def test_the_schedule_in_use_is_returned(isa: str) -> None:
     if not kernels.register_tiles(isa):
         pytest.skip(f"{isa} has nothing to schedule")
     schedule = {**kernels.default_dense_schedule(8, 64, 32, isa), "kc": 5, "order": "m_inner", "pack_a": True}
@@ -378,13 +378,13 @@ WRONG_SCHEDULES = {
 
 
 @pytest.mark.parametrize(("attempt", "error", "message"), WRONG.values(), ids=WRONG.keys())
-def test_wrong_arguments_are_refused(attempt: Any, error: type[Exception], message: str) -> None:
+def test_wrong_arguments_are_rejected(attempt: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         attempt()
 
 
 @pytest.mark.parametrize(("changes", "message"), WRONG_SCHEDULES.values(), ids=WRONG_SCHEDULES.keys())
-def test_illegal_schedules_are_refused(changes: dict[str, Any], message: str) -> None:
+def test_illegal_schedules_are_rejected(changes: dict[str, Any], message: str) -> None:
     if kernels.detect_isa() == "reference":
         pytest.skip("this CPU has no ISA with schedules")
     schedule = changes if message == "schedule lacks" else schedule_with(**changes)
@@ -393,7 +393,7 @@ def test_illegal_schedules_are_refused(changes: dict[str, Any], message: str) ->
 
 
 @pytest.mark.skipif("libasan" in os.environ.get("LD_PRELOAD", ""), reason="AddressSanitizer ends the process instead")
-def test_weights_larger_than_memory_are_refused() -> None:
+def test_weights_larger_than_memory_are_rejected() -> None:
     enormous = np.broadcast_to(np.float32(1), (1 << 24, 1 << 24))
     with pytest.raises(MemoryError):
         kernels.Dense(enormous)

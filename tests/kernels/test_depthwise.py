@@ -1,4 +1,4 @@
-"""``kernels.Conv2d`` with a kernel of its own for each channel, against float64 answers and derived bounds."""
+"""Depthwise ``kernels.Conv2d`` against float64 outputs and derived bounds."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import kernels
 from compiler.workloads.reference import make_inputs, reference, tolerance
 from compiler.workloads.workload import ACTIVATIONS, Workload
 from tests.kernels.convolutions import layer
-from tests.kernels.memory import CANARY, beside_forbidden_page
+from tests.kernels.memory import CANARY, next_to_forbidden_page
 
 
 @st.composite
 def workloads(draw: st.DrawFn) -> Workload:
-    """Half of the time the usual kernels, which have strips; else anything, windows that miss the image included."""
+    """Draws the usual kernels, which have strips, half of the time; otherwise any kernel and window."""
     if draw(st.booleans()):
         kernel = draw(st.tuples(st.sampled_from([3, 5]), st.sampled_from([3, 5])))
         stride, dilation, most = draw(st.tuples(*[st.integers(1, 2)] * 2)), (draw(st.integers(1, 2)), 1), 2
@@ -39,7 +39,7 @@ def workloads(draw: st.DrawFn) -> Workload:
 
 @st.composite
 def schedules(draw: st.DrawFn, threads: int) -> dict[str, Any] | None:
-    """Any that every ISA and kernel has, sensible or not, and the default."""
+    """Draws any schedule that every ISA and kernel supports, and the default."""
     if draw(st.booleans()):
         return None
     return {
@@ -68,7 +68,7 @@ def test_agrees_with_float64(isa: str, data: st.DataObject) -> None:
 @pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("kernel", [3, 5])
 def test_strips_of_every_width(isa: str, kernel: int, stride: int) -> None:
-    """Images on which a strip of the width has no pixel beside it, and on which it has."""
+    """Images with and without pixels next to a strip of this width."""
     for width in range(1, 30):
         workload = Workload.conv2d(1, 6, width, 20, 20, kernel, stride, kernel // 2, groups=20, epilogue=("relu6",))
         inputs = make_inputs(workload, seed=width)
@@ -93,11 +93,11 @@ def test_writes_nothing_but_the_output(isa: str, data: st.DataObject) -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_reads_nothing_outside_its_inputs(isa: str, edge: Literal["start", "end"], data: st.DataObject) -> None:
-    """Inputs and output touch a page that nobody may touch: reading one byte too far ends the process."""
+    """Inputs and output are adjacent to a page without access rights: one byte too far ends the process."""
     workload = data.draw(workloads())
-    inputs = {name: beside_forbidden_page(value, edge) for name, value in make_inputs(workload).items()}
+    inputs = {name: next_to_forbidden_page(value, edge) for name, value in make_inputs(workload).items()}
     op = layer(workload, inputs, isa, 1, data.draw(schedules(1)))
-    out = beside_forbidden_page(np.zeros(workload.output_shape, np.float32), edge)
+    out = next_to_forbidden_page(np.zeros(workload.output_shape, np.float32), edge)
     assert_right(op(inputs["x"], out=out, residual=inputs.get("residual")), workload, inputs)
 
 
@@ -161,12 +161,12 @@ BAD_SCHEDULES = {
 
 
 @pytest.mark.parametrize(("changes", "message"), BAD_SCHEDULES.values(), ids=BAD_SCHEDULES.keys())
-def test_illegal_schedules_are_refused(isa: str, changes: dict[str, Any], message: str) -> None:
+def test_illegal_schedules_are_rejected(isa: str, changes: dict[str, Any], message: str) -> None:
     schedule = {"columns": 4, "channels": 16, "threads_m": 1, **changes}
     with pytest.raises(ValueError, match=message):
         kernels.Conv2d(np.zeros((8, 1, 3, 3), np.float32), groups=8, isa=isa, threads=2, schedule=schedule)
 
 
-def test_the_schedule_of_another_convolution_is_refused(isa: str) -> None:
+def test_the_schedule_of_another_convolution_is_rejected(isa: str) -> None:
     with pytest.raises(ValueError, match="schedule lacks 'columns'"):
         kernels.Conv2d(np.zeros((8, 1, 3, 3), np.float32), groups=8, isa=isa, schedule={"mr": 4, "nr": 16})

@@ -1,4 +1,4 @@
-"""What the kernels tell of the machine, and what they refuse."""
+"""The properties of the machine that the kernels report, and wrong arguments."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_bandwidth_is_a_rate(working_set: int) -> None:
 
 
 def test_register_tiles_fit_the_registers() -> None:
-    """A tile keeps mr·nr accumulators, one vector of weights at the least, and 16 or 32 registers are all there are."""
+    """A tile needs mr·nr accumulators and at least one vector of weights in 16 or 32 registers."""
     lanes = {"avx512": 16, "avx2": 8}
     registers = {"avx512": 32, "avx2": 16}
     for isa in kernels.available_isas():
@@ -97,6 +97,6 @@ def test_register_tiles_fit_the_registers() -> None:
         (lambda: kernels.register_tiles("sse9"), "sse9"),
     ],
 )
-def test_wrong_arguments_are_refused(attempt: Callable[[], object], message: str) -> None:
+def test_wrong_arguments_are_rejected(attempt: Callable[[], object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         attempt()

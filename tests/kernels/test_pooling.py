@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import kernels
-from tests.kernels.memory import CANARY, beside_forbidden_page, unaligned
+from tests.kernels.memory import CANARY, next_to_forbidden_page, unaligned
 
 EPSILON = float(np.finfo(np.float32).eps)
 
@@ -20,7 +20,7 @@ Array = np.ndarray
 
 
 class Case(NamedTuple):
-    """Images, and windows over them; ``dilation`` is for maxima, ``count_include_pad`` for means."""
+    """Draws images and windows; ``dilation`` is for maxima, ``count_include_pad`` for means."""
 
     shape: tuple[int, int, int, int]
     kernel: tuple[int, int]
@@ -80,7 +80,7 @@ def output_size(size: int, axis: int, case: Case) -> int:
 
 
 def windows(x: Array, case: Case, reduce: Callable[[Array, int], Array]) -> Array:
-    """reduce((pixels, c), pixels that lie in the padded image) for every window, in float64."""
+    """Returns reduce((pixels, c), pixels in the padded image) for every window, in float64."""
     n, h, w, c = x.shape
     y = np.empty((n, output_size(h, 0, case), output_size(w, 1, case), c))
 
@@ -109,7 +109,7 @@ def mean(values: Array, case: Case) -> Array:
 
 
 def assert_mean(y: Array, x: Array, case: Case) -> None:
-    """A sum of t values and a division: t roundings, each of at most half an epsilon of the sum of magnitudes."""
+    """A sum of t values and a division have t roundings, each of at most half an epsilon of the sum of magnitudes."""
     allowed = case.kernel[0] * case.kernel[1] * EPSILON / 2 * 1.01 * mean(np.abs(x), case)
     assert np.all(np.abs(y - mean(x, case)) <= allowed)
 
@@ -198,9 +198,9 @@ def test_avg_pool_agrees_with_onnx_runtime(case: Case) -> None:
 @settings(max_examples=40, deadline=None)
 @given(case=cases(), threads=st.integers(1, 2))
 def test_touches_nothing_outside_its_arrays(isa: str, edge: Literal["start", "end"], case: Case, threads: int) -> None:
-    """Input and output touch a page that nobody may touch: one byte too far ends the process."""
-    x = beside_forbidden_page(make_images(case.shape), edge)
-    out = beside_forbidden_page(np.zeros(max_reference(x, case).shape, np.float32), edge)
+    """Input and output are adjacent to a page without access rights: one byte too far ends the process."""
+    x = next_to_forbidden_page(make_images(case.shape), edge)
+    out = next_to_forbidden_page(np.zeros(max_reference(x, case).shape, np.float32), edge)
     assert max_pool(x, case, out=out, isa=isa, threads=threads) is out
     np.testing.assert_array_equal(out, max_reference(x, case))
     assert_mean(avg_pool(x, case, out=out, isa=isa, threads=threads), x, case)
@@ -270,7 +270,7 @@ def test_two_callers_at_once(isa: str) -> None:
 
 
 X = np.zeros((1, 5, 5, 4), np.float32)
-REFUSED = {
+REJECTED = {
     "rank": ({"x": X[0]}, r"x must have shape \(>=1, >=1, >=1, >=1\), got \(5, 5, 4\)"),
     "no images": ({"x": X[:0]}, r"x must have shape .* got \(0, 5, 5, 4\)"),
     "kernel": ({"kernel": 0}, r"kernel must be at least 1, got \(0, 0\)"),
@@ -288,13 +288,13 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("pool", [kernels.max_pool2d, kernels.avg_pool2d])
-@pytest.mark.parametrize(("changes", "message"), REFUSED.values(), ids=REFUSED.keys())
-def test_bad_arguments_are_refused(pool: Callable[..., Array], changes: dict[str, Any], message: str) -> None:
+@pytest.mark.parametrize(("changes", "message"), REJECTED.values(), ids=REJECTED.keys())
+def test_bad_arguments_are_rejected(pool: Callable[..., Array], changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         pool(**{"x": X, "kernel": 3, "stride": 1, **changes})
 
 
-def test_bad_arrays_are_refused() -> None:
+def test_bad_arrays_are_rejected() -> None:
     with pytest.raises(TypeError, match="x must be float32, got float64"):
         kernels.global_avg_pool2d(X.astype(np.float64))
     with pytest.raises(TypeError, match="x must be a numpy array, got list"):

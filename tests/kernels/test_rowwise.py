@@ -1,4 +1,4 @@
-"""Sums, activations, softmax and layer normalisation against float64, with derived error bounds."""
+"""Sums, activations, softmax and layer normalization against float64, with derived error bounds."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import kernels
 from compiler.workloads.activations import ACTIVATIONS
-from tests.kernels.memory import CANARY, beside_forbidden_page, unaligned
+from tests.kernels.memory import CANARY, next_to_forbidden_page, unaligned
 
 UNIT = float(np.finfo(np.float32).eps) / 2
 UNITS_OF_ACTIVATIONS = 16  # what one may be off, in units of max(1, |x|)
@@ -54,7 +54,7 @@ def assert_sum(y: Array, a: Array, b: Array | None, name: str | None) -> None:
 
 
 def assert_softmax(y: Array, x: Array) -> None:
-    """An exponential errs by some units and by its argument's rounding; its sum and the division add theirs."""
+    """An exponential has an error of some units and that of its argument; the sum and the division add theirs."""
     wide = x.astype(np.float64)
     below = wide - wide.max(-1, keepdims=True)
     e = np.exp(below)
@@ -65,8 +65,10 @@ def assert_softmax(y: Array, x: Array) -> None:
 
 
 def assert_layer_norm(y: Array, x: Array, gamma: Array, beta: Array, eps: float, residual: Array | None = None) -> None:
-    """The mean errs as a sum of n terms does, a difference from it by that and by its own rounding; the variance by
-    what those errors do to the squares, and as a sum; a root halves a relative error.
+    """Checks the output against derived bounds.
+
+    The mean has the error of a sum of n terms, a difference from it that error and one rounding. The variance has the
+    effect of these errors on the squares, and the error of a sum. A root halves a relative error.
     """
     v = x.astype(np.float64) + (0 if residual is None else residual)
     n = v.shape[-1]
@@ -116,7 +118,7 @@ def test_layer_norm(isa: str, shape: Shape, with_residual: bool, offset: int, th
 
 
 def test_layer_norm_of_a_large_mean(isa: str) -> None:
-    """Where E[v²] - E[v]² has no correct digit left."""
+    """Values for which E[v²] - E[v]² has no correct digit."""
     x = draw_array((4, 768)) + np.float32(1e4)
     ones, zeros = np.ones(768, np.float32), np.zeros(768, np.float32)
     y = kernels.layer_norm(x, ones, zeros, 1e-12, isa=isa)
@@ -147,7 +149,7 @@ def test_nan_stays_in_its_row(isa: str) -> None:
 
 
 def calls(isa: str, shape: Shape, threads: int = 1) -> list[tuple[list[Array], Callable[..., Array]]]:
-    """Every operator: inputs that have the output's shape, and what takes them and ``out``."""
+    """Every operator: inputs with the shape of the output, and a function of them and ``out``."""
     a, b = draw_array(shape), draw_array(shape, 1)
     gamma, beta = draw_array(shape[-1:], 2), draw_array(shape[-1:], 3)
     common: dict[str, Any] = {"isa": isa, "threads": threads}
@@ -187,12 +189,12 @@ def test_an_array_with_itself(isa: str) -> None:
 @settings(max_examples=15, deadline=None)
 @given(shape=SHAPES)
 def test_touches_nothing_outside_its_arrays(isa: str, edge: Literal["start", "end"], shape: Shape) -> None:
-    """Inputs and output touch a page that nobody may touch: one byte too far ends the process."""
+    """Inputs and output are adjacent to a page without access rights: one byte too far ends the process."""
     for inputs, run in calls(isa, shape):
-        out = beside_forbidden_page(np.zeros(shape, np.float32), edge)
-        run(*(beside_forbidden_page(value, edge) for value in inputs), out=out)
+        out = next_to_forbidden_page(np.zeros(shape, np.float32), edge)
+        run(*(next_to_forbidden_page(value, edge) for value in inputs), out=out)
         np.testing.assert_array_equal(out, run(*inputs))
-    gamma, beta = (beside_forbidden_page(draw_array(shape[-1:], seed), edge) for seed in (2, 3))
+    gamma, beta = (next_to_forbidden_page(draw_array(shape[-1:], seed), edge) for seed in (2, 3))
     x = draw_array(shape)
     assert_layer_norm(kernels.layer_norm(x, gamma, beta, isa=isa), x, gamma, beta, 1e-5)
 
@@ -231,7 +233,7 @@ def test_two_callers_at_once(isa: str) -> None:
 
 
 X, ROW = np.zeros((3, 8), np.float32), np.zeros(8, np.float32)
-REFUSED: dict[str, tuple[Callable[[], Array], str]] = {
+REJECTED: dict[str, tuple[Callable[[], Array], str]] = {
     "empty": (lambda: kernels.softmax(X[:0]), r"x must have shape \(>=1, >=1\), got \(0, 8\)"),
     "no axis": (lambda: kernels.softmax(np.zeros((), np.float32)), r"x must have at least one axis, got shape \(\)"),
     "b": (lambda: kernels.add(X, ROW), r"b must have shape \(3, 8\), got \(8,\)"),
@@ -248,13 +250,13 @@ REFUSED: dict[str, tuple[Callable[[], Array], str]] = {
 }
 
 
-@pytest.mark.parametrize(("call", "message"), REFUSED.values(), ids=REFUSED.keys())
-def test_bad_arguments_are_refused(call: Callable[[], Array], message: str) -> None:
+@pytest.mark.parametrize(("call", "message"), REJECTED.values(), ids=REJECTED.keys())
+def test_bad_arguments_are_rejected(call: Callable[[], Array], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
 
 
-def test_overlaps_are_refused() -> None:
+def test_overlaps_are_rejected() -> None:
     memory = np.zeros(40, np.float32)
     first, second = memory[:24].reshape(3, 8), memory[8:32].reshape(3, 8)
     for name, call in (
@@ -272,7 +274,7 @@ def test_overlaps_are_refused() -> None:
             kernels.layer_norm(X, *weights, out=first)
 
 
-def test_other_types_are_refused() -> None:
+def test_other_types_are_rejected() -> None:
     with pytest.raises(TypeError, match="x must be float32, got float64"):
         kernels.softmax(X.astype(np.float64))
     with pytest.raises(TypeError, match="b must be a numpy array, got float"):

@@ -1,4 +1,4 @@
-"""``kernels.Dense`` by Strassen's algorithm, against float64."""
+"""``kernels.Dense`` with Strassen's algorithm, against float64."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def assert_right(y: np.ndarray, workload: Workload, inputs: dict[str, np.ndarray
 @settings(max_examples=120, deadline=None)
 @given(st.data())
 def test_agrees_with_float64(isa: str, data: st.DataObject) -> None:
-    """Any number of rows, odd ones too, in one block and in many; any epilogue; any split over threads."""
+    """Any number of rows, odd ones included, in one block and in many, with any epilogue and division into threads."""
     threads = data.draw(st.integers(1, 4))
     threads_m = data.draw(st.sampled_from([t for t in range(1, threads + 1) if threads % t == 0]))
     m = data.draw(st.one_of(st.integers(1, 9), st.integers(10, 300)))
@@ -50,7 +50,7 @@ def test_agrees_with_float64(isa: str, data: st.DataObject) -> None:
 
 @pytest.mark.parametrize("isa", ISAS)
 def test_the_products_are_seven_of_halves(isa: str) -> None:
-    """In whole numbers that float32 holds, the answer is exact; where sums are rounded, it is not the direct one."""
+    """On integers that float32 represents, the output is exact; with rounding it differs from the direct sum."""
     rng = np.random.default_rng(0)
     x, weight = (rng.integers(-8, 9, shape).astype(np.float32) for shape in ((65, 96), (128, 96)))
     op = kernels.Dense(weight, isa=isa, schedule=strassen(isa, 1, 1))
@@ -78,7 +78,7 @@ def test_a_residual_that_is_the_output_in_a_wall_of_canaries(isa: str, m: int) -
 
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize(("vectors", "k", "threads"), [(1, 32, 1), (3, 32, 1), (2, 33, 1), (2, 32, 2)])
-def test_what_cannot_be_halved_is_refused(isa: str, vectors: int, k: int, threads: int) -> None:
+def test_what_cannot_be_halved_is_rejected(isa: str, vectors: int, k: int, threads: int) -> None:
     n = vectors * LANES[isa]
     with pytest.raises(ValueError, match="Strassen's algorithm needs an even k"):
         kernels.Dense(np.zeros((n, k), np.float32), isa=isa, threads=threads, schedule=strassen(isa, threads, 1))
