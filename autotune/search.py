@@ -15,7 +15,8 @@ from autotune import backends
 from autotune.commands import graph_command, model_command, operator_command
 from autotune.commands.arguments import joined, operator_options, parser
 from autotune.commands.model_options import ModelOptions, model_options
-from compiler.workloads.records import Record, Records
+from compiler.workloads.database import Records
+from compiler.workloads.records import Record
 from compiler.workloads.schedule import ScheduleSpace
 from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload

@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks import models
 from compiler.commands.command_line import Parser
 from compiler.commands.options import seconds
-from compiler.workloads.records import Records
+from compiler.workloads.database import Records
 
 RECORDS = Path("results/records.sqlite")  # where `pytest benchmarks --benchmark` keeps them
 DURATION = 5.0

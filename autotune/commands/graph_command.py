@@ -16,7 +16,8 @@ from autotune.commands.model_progress import model_progress
 from autotune.commands.result import aligned, workload_text
 from autotune.commands.units import secs_text
 from autotune.searches.graph_candidates import Candidate, candidates
-from compiler.workloads.records import Choice, Records, model_key
+from compiler.workloads.database import Records
+from compiler.workloads.records import ModelChoice, model_key
 from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload
 
@@ -83,7 +84,7 @@ def search(
         return search_graph(compiled, network, offered, seed, on_workload, interrupt.raise_if_pressed)
 
 
-def merged(earlier: Mapping[Workload, Choice], changed: Iterable[WorkloadOutcome]) -> list[Choice]:
+def merged(earlier: Mapping[Workload, ModelChoice], changed: Iterable[WorkloadOutcome]) -> list[ModelChoice]:
     """Returns the earlier choices of the model, updated with those that have changed."""
     return list(({**earlier} | {outcome.workload: outcome.after for outcome in changed}).values())
 
@@ -120,7 +121,7 @@ def table(changed: Sequence[WorkloadOutcome]) -> str:
     return aligned(lines, [False, True, True, True, True, False, False])
 
 
-def difference(before: Choice, after: Choice) -> str:
+def difference(before: ModelChoice, after: ModelChoice) -> str:
     """Returns the decisions in which two schedules differ, as ``name=before->after``."""
     old, new = before.schedule.values, after.schedule.values
     changed = [f"{name}={old.get(name)}->{value}" for name, value in new.items() if old.get(name) != value]
@@ -175,5 +176,5 @@ def _content(outcome: GraphOutcome, model: Path, target: Target) -> dict[str, An
     }
 
 
-def _choice(choice: Choice) -> dict[str, Any]:
+def _choice(choice: ModelChoice) -> dict[str, Any]:
     return {"schedule": choice.schedule.to_json(), "threads": choice.threads}

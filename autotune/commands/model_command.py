@@ -15,7 +15,8 @@ from autotune.commands.model_progress import model_progress
 from autotune.commands.result import SearchResult, aligned, conditions, workload_text
 from autotune.commands.units import change_text, secs_text
 from autotune.searches.model_tasks import Task, tasks_of
-from compiler.workloads.records import Record, Records, model_key
+from compiler.workloads.database import Records
+from compiler.workloads.records import Record, model_key
 from compiler.workloads.target import Target
 
 if TYPE_CHECKING:

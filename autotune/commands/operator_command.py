@@ -14,7 +14,8 @@ from autotune.commands.progress import SearchProgress, progress
 from autotune.commands.result import SearchResult, conditions, rows, table
 from compiler.measure.roofline import Roofline
 from compiler.program import tvm_pair
-from compiler.workloads.records import Record, Records
+from compiler.workloads.database import Records
+from compiler.workloads.records import Record
 from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload
 

@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from autotune.searches.stored import offers
+from compiler.workloads.database import Records
 from compiler.workloads.layer import Layer
-from compiler.workloads.records import Record, Records, ranked
+from compiler.workloads.records import Record, ranked
 from compiler.workloads.schedule import Schedule, ScheduleSpace
 from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload

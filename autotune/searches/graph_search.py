@@ -19,7 +19,7 @@ from autotune.searches.network import Call, Model, Network
 from compiler.measure.comparison import MedianInterval, median_interval
 from compiler.measure.sampling import Samples
 from compiler.workloads.layer import Layer
-from compiler.workloads.records import Choice
+from compiler.workloads.records import ModelChoice
 from compiler.workloads.schedule import Schedule
 from compiler.workloads.workload import Workload
 
@@ -45,8 +45,8 @@ class WorkloadOutcome:
     places: tuple[int, ...]
     share: float
     tried: int
-    before: Choice
-    after: Choice
+    before: ModelChoice
+    after: ModelChoice
     gain: MedianInterval | None
 
 
@@ -157,7 +157,7 @@ def search_graph(
     return GraphOutcome(tuple(sorted(outcomes, key=lambda outcome: -outcome.share)), now, comparison)
 
 
-def _since(first: Choice, outcome: WorkloadOutcome, start: Comparison | None) -> WorkloadOutcome:
+def _since(first: ModelChoice, outcome: WorkloadOutcome, start: Comparison | None) -> WorkloadOutcome:
     """Returns the outcome as a change of the first choice, before the network was reset to its defaults."""
     if first == outcome.after:
         return replace(outcome, before=first, gain=None)
@@ -193,21 +193,21 @@ def _disjoint(sites: Sequence[_Site]) -> list[list[_Site]]:
     return groups
 
 
-def _choices(model: Model, site: _Site, offered: Sequence[Candidate]) -> list[Choice]:
+def _choices(model: Model, site: _Site, offered: Sequence[Candidate]) -> list[ModelChoice]:
     """Returns the choices that the candidates amount to, without the present one."""
     first = site.places[0]
     made = (_present(model.with_layers({first: candidate.of(model.layers[first])}), first) for candidate in offered)
     return list(dict.fromkeys(choice for choice in made if choice != _present(model, first)))
 
 
-def _present(model: Model, place: int) -> Choice:
+def _present(model: Model, place: int) -> ModelChoice:
     layer, schedule = model.layers[place], model.schedules()[place]
     if layer.workload is None:
         raise ValueError(f"layer {layer.name} has no workload")
-    return Choice(layer.workload, schedule or Schedule("kernel", {}), layer.threads)
+    return ModelChoice(layer.workload, schedule or Schedule("kernel", {}), layer.threads)
 
 
-def _layers(model: Model, choices: Mapping[_Site, Choice]) -> dict[int, Layer]:
+def _layers(model: Model, choices: Mapping[_Site, ModelChoice]) -> dict[int, Layer]:
     """Returns the layers that change, by their place."""
     return {
         place: replace(model.layers[place], schedule=choice.schedule, threads=choice.threads)
@@ -219,7 +219,7 @@ def _layers(model: Model, choices: Mapping[_Site, Choice]) -> dict[int, Layer]:
 def _tried(
     network: Network,
     model: Model,
-    choices: Mapping[_Site, Sequence[Choice]],
+    choices: Mapping[_Site, Sequence[ModelChoice]],
     rng: np.random.Generator,
     raise_if_interrupted: Callable[[], None],
 ) -> dict[_Site, WorkloadOutcome]:
@@ -245,7 +245,7 @@ def _tried(
 def _turns(
     network: Network,
     model: Model,
-    choices: Mapping[_Site, Sequence[Choice]],
+    choices: Mapping[_Site, Sequence[ModelChoice]],
     rng: np.random.Generator,
     raise_if_interrupted: Callable[[], None],
 ) -> dict[_Site, list[list[float]]]:

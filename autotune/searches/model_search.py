@@ -12,7 +12,8 @@ from autotune.searches.stored import best_of, offers, winner_in
 from autotune.searches.task_scheduler import Standing, slice_of, spend
 from autotune.searches.tuning import WorkloadSearch
 from compiler.measure.roofline import Roofline
-from compiler.workloads.records import Measurement, Record, Records, fastest
+from compiler.workloads.database import Records
+from compiler.workloads.records import Measurement, Record, fastest
 from compiler.workloads.schedule import ScheduleSpace
 from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload

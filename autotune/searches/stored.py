@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from compiler.workloads.records import Record, Records, fastest
+from compiler.workloads.database import Records
+from compiler.workloads.records import Record, fastest
 from compiler.workloads.schedule import Schedule, ScheduleSpace
 
 

@@ -16,7 +16,8 @@ from autotune.runners.runner import Runner
 from autotune.searches.stored import best_of, offers, winner_in
 from compiler.measure.comparison import speedup
 from compiler.measure.sampling import Samples
-from compiler.workloads.records import Measurement, Record, Records, fastest
+from compiler.workloads.database import Records
+from compiler.workloads.records import Measurement, Record, fastest
 from compiler.workloads.schedule import Schedule, ScheduleSpace
 
 # At the end, one schedule per this many trials is measured again, at least one and at most this many.

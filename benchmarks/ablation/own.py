@@ -13,7 +13,7 @@ from benchmarks.ablation.rows import Row, timed
 from benchmarks.whole_models.implementations import check, frozen, judge
 from benchmarks.whole_models.own import how_to_tune, measured_alone, on_record
 from compiler.program.compiled_model import CompiledModel
-from compiler.workloads.records import Records
+from compiler.workloads.database import Records
 
 if TYPE_CHECKING:
     import onnx

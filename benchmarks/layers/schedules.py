@@ -6,7 +6,7 @@ from pathlib import Path
 
 import autotune
 from autotune.backends import backends
-from compiler.workloads.records import Records
+from compiler.workloads.database import Records
 from compiler.workloads.schedule import Schedule
 from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload

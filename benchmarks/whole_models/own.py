@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from compiler.program.compiled_model import CompiledModel
-from compiler.workloads.records import Records, model_key
+from compiler.workloads.database import Records
+from compiler.workloads.records import model_key
 from compiler.workloads.schedule import Schedule
 from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload

@@ -157,7 +157,7 @@ def _saved(arguments: argparse.Namespace) -> SavedModel:
 
 
 def _records(given: Path | None) -> Path | None:
-    from compiler.workloads.records import Records
+    from compiler.workloads.database import Records
 
     path = given or DEFAULT_RECORDS
     if not path.exists():

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-from compiler.workloads.records import Choice, Records, model_key
+from compiler.workloads.database import Records
+from compiler.workloads.records import ModelChoice, model_key
 from compiler.workloads.schedule import Schedule
 from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload
@@ -19,7 +20,7 @@ Schedules: TypeAlias = "str | os.PathLike[str] | Callable[[Workload, Target], Sc
 class ScheduleSource(Protocol):
     """Known schedules of our kernels."""
 
-    def for_model(self, workloads: Sequence[Workload], target: Target, /) -> Mapping[Workload, Choice]:
+    def for_model(self, workloads: Sequence[Workload], target: Target, /) -> Mapping[Workload, ModelChoice]:
         """Returns what was chosen for the model whose layers have these workloads, in this order."""
         ...
 
@@ -32,7 +33,7 @@ class ScheduleSource(Protocol):
 class NoSchedules:
     """No schedules: every layer runs its default."""
 
-    def for_model(self, _workloads: Sequence[Workload], _target: Target, /) -> Mapping[Workload, Choice]:
+    def for_model(self, _workloads: Sequence[Workload], _target: Target, /) -> Mapping[Workload, ModelChoice]:
         return {}
 
     def for_workload(self, _workload: Workload, _target: Target, /) -> Schedule | None:
@@ -45,7 +46,7 @@ class FunctionSchedules:
 
     function: Callable[[Workload, Target], Schedule | None]
 
-    def for_model(self, _workloads: Sequence[Workload], _target: Target, /) -> Mapping[Workload, Choice]:
+    def for_model(self, _workloads: Sequence[Workload], _target: Target, /) -> Mapping[Workload, ModelChoice]:
         return {}
 
     def for_workload(self, workload: Workload, target: Target, /) -> Schedule | None:
@@ -58,7 +59,7 @@ class RecordedSchedules:
 
     records: Records
 
-    def for_model(self, workloads: Sequence[Workload], target: Target, /) -> Mapping[Workload, Choice]:
+    def for_model(self, workloads: Sequence[Workload], target: Target, /) -> Mapping[Workload, ModelChoice]:
         return self.records.chosen(model_key(workloads), target)
 
     def for_workload(self, workload: Workload, target: Target, /) -> Schedule | None:

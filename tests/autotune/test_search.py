@@ -14,7 +14,7 @@ import pytest
 
 import autotune
 from autotune import search
-from compiler.workloads.records import Records
+from compiler.workloads.database import Records
 from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload
 from tests.autotune.fake_runner import FakeRunner

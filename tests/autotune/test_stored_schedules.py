@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from autotune import backends
-from compiler.workloads.records import Choice, Measurement, Record, Records, model_key
+from compiler.workloads.database import Records
+from compiler.workloads.records import Measurement, ModelChoice, Record, model_key
 from compiler.workloads.schedule import Schedule
 from compiler.workloads.target import Target, usable_cores
 from tests.autotune.tiny_model import CLASSIFIER, CONVOLUTION, WORKLOADS, tiny_model
@@ -34,8 +35,8 @@ def test_a_model_uses_its_own_choices_first(tmp_path: Path) -> None:
         for workload in WORKLOADS:
             best = alone if workload == CONVOLUTION else backends.space("kernel", workload, target).default()
             records.add(Record(workload, target, best, Measurement((1e-9,))))
-        records.choose(model_key(WORKLOADS), target, [Choice(CONVOLUTION, other, 1)])
-        records.choose(model_key(WORKLOADS[1:]), target, [Choice(CLASSIFIER, other, 1)])  # of another model
+        records.choose(model_key(WORKLOADS), target, [ModelChoice(CONVOLUTION, other, 1)])
+        records.choose(model_key(WORKLOADS[1:]), target, [ModelChoice(CLASSIFIER, other, 1)])  # of another model
     x = np.random.default_rng(1).standard_normal((1, 16, 8, 8)).astype(np.float32)
     for wanted in (other, alone):
         model = compiler.build(tiny_model(), threads=1, schedules=path)
@@ -64,7 +65,9 @@ def test_a_choice_decides_on_threads_but_not_on_fast_algorithms(tmp_path: Path) 
     assert explicit
     with Records(path) as records:
         records.choose(
-            model_key(WORKLOADS), target, [Choice(CLASSIFIER, explicit, 2), Choice(CONVOLUTION, chosen_schedule, 1)]
+            model_key(WORKLOADS),
+            target,
+            [ModelChoice(CLASSIFIER, explicit, 2), ModelChoice(CONVOLUTION, chosen_schedule, 1)],
         )
     model = compiler.build(tiny_model(), threads=2, schedules=path, fast_algorithms=False)
     assert (model.layers[classifier].threads, model.layers[classifier].schedule) == (2, explicit)

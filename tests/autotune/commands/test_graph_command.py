@@ -11,7 +11,8 @@ from autotune import search
 from autotune.commands.graph_command import difference, merged, table, verdict
 from autotune.searches.graph_search import Comparison, GraphOutcome, WorkloadOutcome
 from compiler.measure.comparison import MedianInterval
-from compiler.workloads.records import Choice, Records, model_key
+from compiler.workloads.database import Records
+from compiler.workloads.records import ModelChoice, model_key
 from compiler.workloads.schedule import Schedule
 from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload
@@ -23,23 +24,25 @@ GAIN = MedianInterval(0.1, 0.05, 0.15)
 
 
 def outcome(workload: Workload) -> WorkloadOutcome:
-    return WorkloadOutcome(workload, (0, 2), 0.5, 3, Choice(workload, BEFORE, 1), Choice(workload, AFTER, 2), GAIN)
+    return WorkloadOutcome(
+        workload, (0, 2), 0.5, 3, ModelChoice(workload, BEFORE, 1), ModelChoice(workload, AFTER, 2), GAIN
+    )
 
 
 def test_new_choices_replace_earlier_ones() -> None:
     other = Workload.dense(1, 2, 3)
-    kept = Choice(other, BEFORE, 1)
-    found = merged({other: kept, A: Choice(A, BEFORE, 1)}, [outcome(A), outcome(B)])
+    kept = ModelChoice(other, BEFORE, 1)
+    found = merged({other: kept, A: ModelChoice(A, BEFORE, 1)}, [outcome(A), outcome(B)])
     assert {choice.workload: choice for choice in found} == {
         other: kept,
-        A: Choice(A, AFTER, 2),
-        B: Choice(B, AFTER, 2),
+        A: ModelChoice(A, AFTER, 2),
+        B: ModelChoice(B, AFTER, 2),
     }
 
 
 def test_a_difference_names_the_decisions() -> None:
-    assert difference(Choice(A, BEFORE, 1), Choice(A, AFTER, 1)) == "mr=4->6"
-    assert difference(Choice(A, BEFORE, 1), Choice(A, BEFORE, 2)) == "the same"
+    assert difference(ModelChoice(A, BEFORE, 1), ModelChoice(A, AFTER, 1)) == "mr=4->6"
+    assert difference(ModelChoice(A, BEFORE, 1), ModelChoice(A, BEFORE, 2)) == "the same"
 
 
 def test_the_table_has_one_line_per_change() -> None:

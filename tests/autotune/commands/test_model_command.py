@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from autotune import backends, search
-from compiler.workloads.records import Choice, Records, model_key
+from compiler.workloads.database import Records
+from compiler.workloads.records import ModelChoice, model_key
 from compiler.workloads.target import Target
 from tests.autotune.fake_runner import FakeRunner
 from tests.autotune.tiny_model import CONVOLUTION, WORKLOADS, save_tiny_model
@@ -77,7 +78,7 @@ def test_earlier_choices_are_mentioned(
     monkeypatch.chdir(tmp_path)
     save_tiny_model(tmp_path)
     target = Target.from_host(num_cores=1)
-    choice = Choice(CONVOLUTION, backends.space("kernel", CONVOLUTION, target).default(), 1)
+    choice = ModelChoice(CONVOLUTION, backends.space("kernel", CONVOLUTION, target).default(), 1)
     with Records("records.sqlite") as records:
         records.choose(model_key(WORKLOADS), target, [choice])
     argv = ["--model", "tiny.onnx", "--threads", "1", "--strategy", "random", "--trials", "4"]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from autotune import backends, search
-from compiler.workloads.records import Records
+from compiler.workloads.database import Records
 from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload
 from tests.autotune.fake_runner import FakeRunner

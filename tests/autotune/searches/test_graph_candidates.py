@@ -8,7 +8,8 @@ import pytest
 
 from autotune import backends
 from autotune.searches.graph_candidates import Candidate, best_of_each, candidates
-from compiler.workloads.records import Measurement, Record, Records
+from compiler.workloads.database import Records
+from compiler.workloads.records import Measurement, Record
 from compiler.workloads.schedule import Schedule
 from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload

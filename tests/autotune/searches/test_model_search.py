@@ -11,7 +11,8 @@ import pytest
 from autotune import backends
 from autotune.searches.model_search import ModelSearch, TaskState
 from autotune.searches.model_tasks import Task
-from compiler.workloads.records import Record, Records
+from compiler.workloads.database import Records
+from compiler.workloads.records import Record
 from compiler.workloads.schedule import Schedule
 from compiler.workloads.target import Target
 from tests.autotune.fake_runner import FakeRunner, noisy

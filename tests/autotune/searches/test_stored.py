@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from autotune.searches.stored import best_of, offers, winner_in
-from compiler.workloads.records import Measurement, Record, Records
+from compiler.workloads.database import Records
+from compiler.workloads.records import Measurement, Record
 from compiler.workloads.schedule import Schedule
 from tests.autotune.synthetic import TARGET, WORKLOAD, TinySpace
 

@@ -16,7 +16,8 @@ from autotune.searches.tuning import (
     finalists_of,
     search_workload,
 )
-from compiler.workloads.records import Measurement, Record, Records
+from compiler.workloads.database import Records
+from compiler.workloads.records import Measurement, Record
 from compiler.workloads.schedule import Decision, Schedule
 from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload

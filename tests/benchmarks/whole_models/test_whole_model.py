@@ -21,8 +21,9 @@ from benchmarks.whole_models.implementations import check, frozen
 from benchmarks.whole_models.own import OnRecord, measured_alone, on_record
 from compiler.measure import isolated
 from compiler.program.compiled_model import CompiledModel
+from compiler.workloads.database import Records
 from compiler.workloads.layer import Layer
-from compiler.workloads.records import Choice, Measurement, Record, Records, model_key
+from compiler.workloads.records import Measurement, ModelChoice, Record, model_key
 from compiler.workloads.workload import Workload
 
 MODEL = "mnist-cnn"
@@ -48,7 +49,7 @@ def record(path: Path, chosen: bool) -> Path:
             records.add(Record(workload, replace(model.target, num_cores=1), schedule, Measurement((0.001,))))
         if chosen:
             key = model_key(layer.workload for layer in model.layers if layer.workload is not None)
-            records.choose(key, model.target, [Choice(workload, s, 1) for workload, s in scheduled.items()])
+            records.choose(key, model.target, [ModelChoice(workload, s, 1) for workload, s in scheduled.items()])
     return path
 
 

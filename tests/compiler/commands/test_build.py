@@ -49,7 +49,8 @@ def test_generated_functions_are_those_that_a_profile_shows(built: Built) -> Non
 
 
 def test_records_are_used_and_named(built: Built, capsys: pytest.CaptureFixture[str]) -> None:
-    from compiler.workloads.records import Measurement, Record, Records
+    from compiler.workloads.database import Records
+    from compiler.workloads.records import Measurement, Record
 
     (layer,) = compiler.load(built.saved).layers
     (schedule,) = compiler.load(built.saved).schedules()

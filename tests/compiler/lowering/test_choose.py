@@ -12,7 +12,7 @@ import graph_passes
 from compiler.lowering.choose import Options, Plan, choose
 from compiler.lowering.recognize import recognize
 from compiler.lowering.schedule_source import FunctionSchedules
-from compiler.workloads.records import Choice
+from compiler.workloads.records import ModelChoice
 from compiler.workloads.schedule import Schedule
 from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload
@@ -32,8 +32,8 @@ class Recorded:
     first: Schedule | None = None
     every: Schedule | None = None
 
-    def for_model(self, workloads: Sequence[Workload], _target: Target, /) -> Mapping[Workload, Choice]:
-        return {workloads[0]: Choice(workloads[0], self.first, 3)} if self.first else {}
+    def for_model(self, workloads: Sequence[Workload], _target: Target, /) -> Mapping[Workload, ModelChoice]:
+        return {workloads[0]: ModelChoice(workloads[0], self.first, 3)} if self.first else {}
 
     def for_workload(self, _workload: Workload, _target: Target, /) -> Schedule | None:
         return self.every

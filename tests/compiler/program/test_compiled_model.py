@@ -15,7 +15,8 @@ import pytest
 
 import compiler
 from compiler.program.profile import ProfileRow
-from compiler.workloads.records import Measurement, Record, Records
+from compiler.workloads.database import Records
+from compiler.workloads.records import Measurement, Record
 from compiler.workloads.schedule import Schedule
 from compiler.workloads.target import Target, usable_cores
 from compiler.workloads.workload import Workload

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from compiler.workloads.records import ADDED, APPLICATION_ID, Measurement, Record, Records
+from compiler.workloads.database import ADDED, APPLICATION_ID, Records
+from compiler.workloads.records import Measurement, Record
 from compiler.workloads.schedule import Schedule
 from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload

@@ -19,19 +19,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.workloads.records import (
-    ADDED,
-    APPLICATION_ID,
-    SCHEMA_VERSION,
-    Choice,
-    Measurement,
-    Record,
-    Records,
-    fastest,
-    model_key,
-    ranked,
-    target_key,
-)
+from compiler.workloads.database import ADDED, APPLICATION_ID, SCHEMA_VERSION, Records
+from compiler.workloads.records import Measurement, ModelChoice, Record, fastest, model_key, ranked, target_key
 from compiler.workloads.schedule import Schedule
 from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload
@@ -42,7 +31,8 @@ TARGET = Target("some cpu", "avx2", 256, 16, (32768, 1 << 20), num_cores=1)
 # A program that adds records without end (or `count` of them) and says so after each.
 WRITER = """
 import sys
-from compiler.workloads.records import Measurement, Record, Records
+from compiler.workloads.database import Records
+from compiler.workloads.records import Measurement, Record
 from compiler.workloads.schedule import Schedule
 from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload
@@ -502,7 +492,7 @@ def test_a_file_of_the_first_version_gets_what_it_lacks_and_keeps_what_it_has(pa
         names, marks = ", ".join(row), ", ".join("?" * len(row))
         connection.execute(f"INSERT INTO measurement ({names}) VALUES ({marks})", tuple(row.values()))  # noqa: S608
     connection.close()
-    choice = Choice(WORKLOAD, Schedule("kernel", {"mr": 4}), 1)
+    choice = ModelChoice(WORKLOAD, Schedule("kernel", {"mr": 4}), 1)
     for _ in range(2):
         with Records(path) as records, Records(path) as other:
             records.choose("a model", TARGET, [choice])
@@ -526,8 +516,8 @@ def test_a_newer_version_that_is_only_in_the_log_is_rejected(path: Path):
 OTHER = Workload.conv2d(1, 8, 8, 4, 4, 3)
 
 
-def choice(workload: Workload = WORKLOAD, mr: int = 8, threads: int = 1) -> Choice:
-    return Choice(workload, Schedule("kernel", {"mr": mr, "order": "n", "tile": (1, 2), "pack": True}), threads)
+def choice(workload: Workload = WORKLOAD, mr: int = 8, threads: int = 1) -> ModelChoice:
+    return ModelChoice(workload, Schedule("kernel", {"mr": mr, "order": "n", "tile": (1, 2), "pack": True}), threads)
 
 
 def test_choices_come_back_and_are_replaced_together(records: Records, path: Path):
@@ -551,7 +541,7 @@ def test_choices_come_back_and_are_replaced_together(records: Records, path: Pat
     ("choices", "reason"),
     [([choice(mr=1), choice(mr=2)], "two choices for one workload"), ([choice(OTHER, threads=2)], "between 1 and")],
 )
-def test_choices_that_make_no_sense_leave_the_earlier_ones(records: Records, choices: list[Choice], reason: str):
+def test_choices_that_make_no_sense_leave_the_earlier_ones(records: Records, choices: list[ModelChoice], reason: str):
     records.choose("a", TARGET, [choice()])
     with pytest.raises(ValueError, match=reason):
         records.choose("a", TARGET, choices)
@@ -560,9 +550,9 @@ def test_choices_that_make_no_sense_leave_the_earlier_ones(records: Records, cho
 
 def test_a_choice_is_a_schedule_of_our_kernels_on_a_thread_or_more():
     with pytest.raises(ValueError, match="a schedule of kernel, got one of tvm"):
-        Choice(WORKLOAD, Schedule("tvm", {}), 1)
+        ModelChoice(WORKLOAD, Schedule("tvm", {}), 1)
     with pytest.raises(ValueError, match="threads must be at least 1, got 0"):
-        Choice(WORKLOAD, Schedule("kernel", {}), 0)
+        ModelChoice(WORKLOAD, Schedule("kernel", {}), 0)
 
 
 @pytest.mark.parametrize(
