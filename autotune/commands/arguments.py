@@ -145,7 +145,7 @@ def operator_options(arguments: argparse.Namespace) -> OperatorOptions:
 
     Raises:
         ValueError: an ISA that this CPU lacks, more threads than cores, more data than memory, or a file that cannot be
-            written. The message has what is possible instead.
+            written. The message lists the alternatives.
     """
     for name in ("input_shape", "graph"):
         if getattr(arguments, name):

@@ -55,7 +55,7 @@ def model_options(arguments: argparse.Namespace) -> ModelOptions:
 
     Raises:
         ValueError: an invalid model, missing sizes, arguments that exclude each other, more threads than cores, more
-            data than memory, or a file that cannot be written. The message has what is possible instead.
+            data than memory, or a file that cannot be written. The message lists the alternatives.
     """
     for name, default in _FOR_OPERATORS.items():
         if getattr(arguments, name) != default:

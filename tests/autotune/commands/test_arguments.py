@@ -1,4 +1,4 @@
-"""Every invalid argument gives one line with what is possible and exit code 2, before anything is measured."""
+"""Every invalid argument gives one line with the alternatives and exit code 2, before anything is measured."""
 
 from __future__ import annotations
 

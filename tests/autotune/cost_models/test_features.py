@@ -84,7 +84,7 @@ def test_products_pair_numbers_and_tiles_of_one_level() -> None:
     assert products == {"mr*nr": 7.0, "i[1:]*j[2:]": 7.0, "i[0:]*j[1:]": 9.0}
 
 
-def test_matrix_fills_what_is_missing() -> None:
+def test_matrix_fills_missing_features() -> None:
     rows = [choice_features("order", "mn"), choice_features("mc", 8)]
     names = feature_names(rows)
     assert names == ["order=mn", "mc"]

@@ -55,7 +55,7 @@ def test_unit_is_log_seconds() -> None:
     assert np.abs(predicted - log_secs(unseen)).mean() < 0.1
 
 
-def test_members_disagree_less_about_what_was_measured() -> None:
+def test_members_disagree_less_about_measured_schedules() -> None:
     seen, unseen = drawn(64, 0), drawn(64, 1)
     model = trained_on(seen)
     spread = [model.opinions(WORKLOAD, TARGET, schedules).std(axis=0).mean() for schedules in (seen, unseen)]

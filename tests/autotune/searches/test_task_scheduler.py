@@ -42,14 +42,14 @@ def test_every_trial_is_spent_and_counted() -> None:
         assert standing.best_secs == tasks.secs(task, tasks.spent[task])
 
 
-def test_what_occurs_more_often_gets_more() -> None:
+def test_a_more_frequent_task_gets_more_trials() -> None:
     tasks = SyntheticTasks((1, 2.0, 1.0), (8, 2.0, 1.0))
     spend(tasks.standings, 160, 8, tasks.step)
     assert tasks.order[0][0] == 1
     assert tasks.spent[1] > tasks.spent[0] > 0
 
 
-def test_what_is_at_its_limit_gets_less() -> None:
+def test_a_task_near_its_limit_gets_fewer_trials() -> None:
     tasks = SyntheticTasks((1, 1.05, 1.0), (1, 1.05, 0.5))
     spend(tasks.standings, 160, 8, tasks.step)
     assert tasks.spent[1] > tasks.spent[0]
@@ -60,7 +60,7 @@ def test_of_two_alike_the_one_that_gained_lately_goes_first() -> None:
     assert gaining.expected_gain > stuck.expected_gain
 
 
-def test_it_beats_an_even_deal_on_tasks_of_unequal_worth() -> None:
+def test_it_beats_even_shares_on_unequal_tasks() -> None:
     tasks = [(1, 0.1, 0.05), (5, 3.0, 1.0), (2, 1.0, 0.9), (10, 0.2, 0.1), (1, 4.0, 1.0)]
     chosen, even = SyntheticTasks(*tasks), SyntheticTasks(*tasks)
     spend(chosen.standings, 200, 8, chosen.step)
@@ -70,14 +70,14 @@ def test_it_beats_an_even_deal_on_tasks_of_unequal_worth() -> None:
     assert chosen.total() < even.total()
 
 
-def test_it_ends_where_every_space_is_used_up() -> None:
+def test_it_ends_when_every_space_is_exhausted() -> None:
     tasks = SyntheticTasks((1, 2.0, 1.0), (1, 3.0, 1.0), most=10)
     spend(tasks.standings, 1000, 8, tasks.step)
     assert tasks.spent == [10, 10]
     assert all(standing.exhausted for standing in tasks.standings)
 
 
-def test_what_never_succeeds_is_tried_first_and_once() -> None:
+def test_a_task_that_never_succeeds_is_tried_first_and_once() -> None:
     standings = [Standing(1, 1.0, 2.0, 1), Standing(1, 1.0, math.inf, 1)]
     order = []
 

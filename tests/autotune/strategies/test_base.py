@@ -9,7 +9,7 @@ from compiler.workloads.schedule import Decision, Schedule
 from tests.autotune.synthetic import SyntheticSpace, TinySpace, every
 
 
-def test_draw_is_uniform_over_what_is_legal() -> None:
+def test_draw_is_uniform_over_legal_schedules() -> None:
     space, rng = TinySpace(), np.random.default_rng(0)
     drawn = [draw(space, rng, 1, ())[0] for _ in range(2000)]
     counts = np.array([drawn.count(s) for s in every(space)])
@@ -36,7 +36,7 @@ def test_draw_finds_rare_schedules_in_a_large_space() -> None:
     assert all(map(space.is_legal, drawn))
 
 
-def test_spread_prefers_what_differs() -> None:
+def test_spread_prefers_different_schedules() -> None:
     space = SyntheticSpace()
     same = [space.default(), space.default().replace(prefetch=1), space.default().replace(prefetch=2)]
     far = space.schedule((1, 2, 3, 3, 4, 5))

@@ -95,7 +95,7 @@ def test_stop_ends_and_changes_nothing() -> None:
     assert (reward, ended, info["schedule"]) == (0.0, True, SPACE.default())
 
 
-def test_what_is_not_offered_changes_nothing() -> None:
+def test_an_action_that_is_not_offered_changes_nothing() -> None:
     walker = env()
     walker.reset(seed=0)
     illegal = int(np.flatnonzero(~walker.action_masks())[0])
