@@ -26,6 +26,7 @@ from benchmarks.whole_models.own import how_to_tune
 from compiler.commands.command_line import Parser, at_least
 from compiler.measure import affinity
 from compiler.measure.idle import OthersWatch, wait_until_idle
+from compiler.measure.roofline import Roofline, Traffic
 from compiler.measure.sampling import ROUNDS, measure
 from compiler.workloads.layer import Layer
 from compiler.workloads.target import Target
@@ -95,8 +96,13 @@ def roofline(layers: Sequence[Layer], peak_gflops: float, bandwidth_gbs: float) 
     """
     counted = [layer for layer in layers if layer.workloads]
     workloads = [workload for layer in counted for workload in layer.workloads]
+    rooflines = [
+        Roofline(layer.threads, workload.flops, peak_gflops, (Traffic(workload.bytes, bandwidth_gbs),))
+        for layer in counted
+        for workload in layer.workloads
+    ]
     return {
-        "roofline_secs": sum(workload.roofline_secs(peak_gflops, bandwidth_gbs) for workload in workloads),
+        "roofline_secs": sum(limits.secs for limits in rooflines),
         "roofline_layers": len(counted),
         "kernel_layers": len(layers),
         "flops": sum(workload.flops for workload in workloads),

@@ -144,13 +144,6 @@ class Workload:
         elements += sum(prod(shape) for name, shape in self.input_shapes.items() if name != "bias")
         return elements * DTYPE_BYTES[self.dtype] + prod(self.input_shapes.get("bias", (0,))) * BIAS_BYTES
 
-    def roofline_secs(self, peak_gflops: float, bandwidth_gbs: float) -> float:
-        """The least seconds of a run: the larger of the time of its arithmetic at the peak and of its bytes.
-
-        Williams, Waterman, Patterson: Roofline (CACM 2009).
-        """
-        return max(self.flops / (peak_gflops * 1e9), self.bytes / (bandwidth_gbs * 1e9))
-
     def to_json(self) -> dict[str, Any]:
         return {"op": self.op, "dims": list(self.dims), "dtype": self.dtype, "epilogue": list(self.epilogue)}
 
