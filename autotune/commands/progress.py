@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from autotune.commands.result import speed_cell, speed_text
 from autotune.commands.shapes import shape_text
 from compiler.measure.roofline import Roofline
 from compiler.workloads.records import Measurement
@@ -51,10 +52,6 @@ class SearchProgress:
     def measured(self) -> bool:
         """Whether anything has succeeded."""
         return math.isfinite(self.best_secs)
-
-    @property
-    def gflops(self) -> float:
-        return self.workload.flops / self.best_secs / 1e9
 
     @property
     def fraction_of_roofline(self) -> float:
@@ -149,8 +146,9 @@ def progress(plan: Sequence[SearchProgress]) -> Progress:
 def _line(search: SearchProgress) -> str:
     head = f"{shape_text(search.workload)} {search.backend}: "
     if search.roofline and search.trials == 0 and search.seconds is None:
-        return f"{head}roofline {search.roofline.gflops:.1f} GFLOP/s, {search.planned} trials"
-    best = f"best {search.gflops:.1f} GFLOP/s, {search.fraction_of_roofline:.1%} of the roofline"
+        roofline = speed_text(search.workload, search.roofline.secs)
+        return f"{head}roofline {roofline}, {search.planned} trials"
+    best = f"best {speed_text(search.workload, search.best_secs)}, {search.fraction_of_roofline:.1%} of the roofline"
     return (
         f"{head}{'done, ' if search.seconds is not None else ''}"
         f"{best if search.measured else 'nothing measured yet'}, "
@@ -177,8 +175,8 @@ def _table(plan: Sequence[SearchProgress]) -> Table:
         table.add_row(
             shape_text(search.workload),
             search.backend,
-            f"{search.gflops:.1f}" if search.measured else "",
-            f"{search.roofline.gflops:.1f}" if search.roofline else "",
+            speed_cell(search.workload, search.best_secs) if search.measured else "",
+            speed_cell(search.workload, search.roofline.secs) if search.roofline else "",
             Text(f"{search.fraction_of_roofline:.1%}", _color(search.fraction_of_roofline)) if search.measured else "",
             ProgressBar(search.planned, search.trials, width=16),
             f"{search.trials}/{search.planned}",

@@ -10,7 +10,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autotune.commands.result import HEADINGS, NUMERIC, Row, SearchResult, rows
+from autotune.commands.result import HEADINGS, NUMERIC, Row, SearchResult, rows, speed, unit
 from autotune.commands.shapes import layer_name, shape_text
 from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload
@@ -72,15 +72,23 @@ def _page(target: Target, results: Sequence[SearchResult]) -> str:
 <p>The best candidate so far after each trial. The dashed line is the roofline of the shape, an upper bound for programs
 with as many multiplications as the shape's definition. Winograd's and Strassen's algorithms have fewer.</p>
 {_svg(_curves(results))}
-<h2>Roofline</h2>
-<p>Each ring is the program that a search settled on. The lines are the limits of the CPU, measured next to the search:
-multiply-adds at full rate, and data of the shape's size read at full bandwidth. The numbers are those of the table
-above.</p>
-{_svg(_roofline(results))}
-<h2>Best schedules</h2>
+{_roofline_section(results)}<h2>Best schedules</h2>
 <div class="wide">{_schedules(results)}</div>
 </body>
 </html>
+"""
+
+
+def _roofline_section(results: Sequence[SearchResult]) -> str:
+    """Returns the section of the roofline chart. It is empty if no workload computes anything."""
+    counted = [result for result in results if result.workload.flops]
+    if not counted:
+        return ""
+    return f"""<h2>Roofline</h2>
+<p>Each ring is the program that a search settled on. The lines are the limits of the CPU, measured next to the search:
+multiply-adds at full rate, and data of the shape's size read at full bandwidth. The numbers are those of the table
+above.</p>
+{_svg(_roofline(counted))}
 """
 
 
@@ -136,18 +144,19 @@ def _curves(results: Sequence[SearchResult]) -> Figure:
     for place, (workload, searches) in enumerate(shapes.items(), 1):
         _curve(figure.add_subplot(lines, columns, place), workload, searches)
     figure.supxlabel("trial", fontsize=10, color=_INK)
-    figure.supylabel("best so far, GFLOP/s", fontsize=10, color=_INK)
+    units = " or ".join(dict.fromkeys(map(unit, shapes)))
+    figure.supylabel(f"best so far, {units}", fontsize=10, color=_INK)
     return figure
 
 
 def _curve(axes: Axes, workload: Workload, searches: Sequence[SearchResult]) -> None:
     for search in searches:
-        gflops = [workload.flops / secs / 1e9 for secs in search.history]  # a trial before the first success: 0
-        trials = range(1, len(gflops) + 1)
-        axes.step(trials, gflops, where="post", color=_COLORS.get(search.backend, _INK), label=search.backend)
-    roofline = max(search.roofline.gflops for search in searches)
+        speeds = [speed(workload, secs) for secs in search.history]  # a trial before the first success: 0
+        trials = range(1, len(speeds) + 1)
+        axes.step(trials, speeds, where="post", color=_COLORS.get(search.backend, _INK), label=search.backend)
+    roofline = max(speed(workload, search.roofline.secs) for search in searches)
     axes.axhline(roofline, color=_FAINT, linestyle="--", linewidth=1)
-    axes.set_ylim(0, 1.12 * max(roofline, *(search.gflops for search in searches)))
+    axes.set_ylim(0, 1.12 * max(roofline, *(search.speed for search in searches)))
     axes.set_title(_title(workload), fontsize=10, color=_INK)
     axes.legend(loc="lower right", frameon=False, fontsize=9)
     _plain(axes)

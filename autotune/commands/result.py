@@ -37,7 +37,13 @@ class SearchResult:
 
     @property
     def gflops(self) -> float:
+        """The speed in GFLOP/s; 0 if the workload only moves data."""
         return self.workload.flops / self.median_secs / 1e9
+
+    @property
+    def speed(self) -> float:
+        """The speed in the :func:`unit` of the workload."""
+        return speed(self.workload, self.median_secs)
 
     @property
     def fraction_of_peak(self) -> float:
@@ -84,6 +90,26 @@ class Row:
     winner: str
 
 
+def unit(workload: Workload) -> str:
+    """Returns the unit of a workload's speed: GB/s if it only moves data."""
+    return "GFLOP/s" if workload.flops else "GB/s"
+
+
+def speed(workload: Workload, secs: float) -> float:
+    """Returns the speed of a run of ``secs`` seconds in the :func:`unit` of the workload."""
+    return (workload.flops or workload.bytes) / secs / 1e9
+
+
+def speed_text(workload: Workload, secs: float) -> str:
+    """Returns the speed of a run of ``secs`` seconds with its unit."""
+    return f"{speed(workload, secs):.1f} {unit(workload)}"
+
+
+def speed_cell(workload: Workload, secs: float) -> str:
+    """Returns the speed for a column in GFLOP/s, with its unit only if that is another one."""
+    return f"{speed(workload, secs):.1f}" if workload.flops else speed_text(workload, secs)
+
+
 def workload_text(workload: Workload) -> str:
     """Returns a workload as tables show it: the operator, its shape and its epilogue."""
     return " ".join([workload.op, shape_text(workload), *workload.epilogue])
@@ -110,8 +136,8 @@ def rows(results: Sequence[SearchResult]) -> list[Row]:
             shape=shape_text(r.workload),
             layer=layer_name(r.workload),
             backend=r.backend,
-            gflops=f"{r.gflops:.1f}",
-            of_peak=f"{r.fraction_of_peak:.1%}",
+            gflops=speed_cell(r.workload, r.median_secs),
+            of_peak=f"{r.fraction_of_peak:.1%}" if r.workload.flops else "",
             of_roofline=f"{r.fraction_of_roofline:.1%}",
             trials=str(r.trials),
             failures=str(r.failures),
@@ -144,5 +170,5 @@ def aligned(lines: Sequence[Sequence[str]], numeric: Sequence[bool]) -> str:
 def _winner(result: SearchResult, others: Sequence[SearchResult]) -> str:
     if not others:
         return result.backend
-    second = max(other.gflops for other in others)
-    return f"{result.backend}, by {result.gflops / second - 1:.0%}" if result.gflops > second else ""
+    second = min(other.median_secs for other in others)
+    return f"{result.backend}, by {second / result.median_secs - 1:.0%}" if result.median_secs < second else ""

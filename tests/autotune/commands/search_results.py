@@ -34,6 +34,7 @@ def result(workload: Workload, backend: str, history: tuple[float, ...]) -> Sear
 
 SQUARE = Workload.dense(500, 500, 500)  # 250 MFLOP, 3 MB: 1.25 ms at the peak
 CLASSIFIER = Workload.dense(1, 1000, 2000)  # 4 MFLOP, 8.012 MB: 0.16024 ms at the bandwidth
+ADDITION = Workload("add", (100, 1000))  # moves 1.2 MB: 24 µs at the bandwidth
 RESULTS = (
     result(SQUARE, "kernel", (math.inf, 2e-3, 1.25e-3)),
     result(SQUARE, "tvm", (5e-3, 2.5e-3)),

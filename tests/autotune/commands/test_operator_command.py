@@ -77,6 +77,7 @@ def test_a_search_reports_all_results(tmp_path: Path) -> None:
     [
         (Workload.conv2d(1, 9, 9, 17, 33, 3, padding=1), "1x9x9x17x33x3x3,padding=1"),
         (Workload.attention(1, 2, 9, 17, 8), "1x2x9x17x8"),
+        (Workload("softmax", (3, 17)), "3x17"),
     ],
     ids=lambda value: value if isinstance(value, str) else value.op,
 )

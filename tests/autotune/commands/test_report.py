@@ -9,7 +9,7 @@ import pytest
 
 from autotune.commands.report import write_report
 from autotune.commands.result import rows
-from tests.autotune.commands.search_results import RESULTS, TARGET
+from tests.autotune.commands.search_results import ADDITION, RESULTS, TARGET, result
 
 
 class Page(HTMLParser):
@@ -69,6 +69,13 @@ def test_both_pictures_are_drawn_with_text_that_can_be_read(page: Page) -> None:
 
 def test_the_table_shows_every_result(page: Page) -> None:
     assert all(cell in page.text for row in rows(RESULTS) for cell in vars(row).values())
+
+
+def test_workloads_that_only_move_data_have_curves_and_no_roofline_chart(tmp_path: Path) -> None:
+    page = Page(write_report(tmp_path, TARGET, [result(ADDITION, "kernel", (48e-6, 24e-6))]))
+    assert page.tags.count("svg") == 1
+    assert "best so far, GB/s" in page.text
+    assert "50.0 GB/s" in page.text
 
 
 def test_text_is_escaped(page: Page) -> None:

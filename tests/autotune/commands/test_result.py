@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from autotune.commands.result import HEADINGS, rows, table, workload_text
+from autotune.commands.result import HEADINGS, rows, speed_cell, speed_text, table, workload_text
 from compiler.workloads.workload import Workload
-from tests.autotune.commands.search_results import RESULTS
+from tests.autotune.commands.search_results import ADDITION, RESULTS, SQUARE, result
 
 
 def test_figures_follow_from_the_median() -> None:
@@ -53,6 +53,15 @@ def test_the_table_has_one_line_per_result_and_aligned_columns() -> None:
     end = lines[0].index("GFLOP/s") + len("GFLOP/s")
     assert [line[:end].split()[-1] for line in lines[2:]] == ["200.0", "100.0", "12.5"]
     assert all(line == line.rstrip() for line in lines)
+
+
+def test_the_speed_of_workloads_that_only_move_data_is_in_bytes() -> None:
+    assert (ADDITION.flops, ADDITION.bytes) == (0, 1_200_000)
+    moved = result(ADDITION, "kernel", (48e-6,))
+    assert (moved.gflops, moved.fraction_of_peak, moved.fraction_of_roofline) == (0, 0, pytest.approx(0.5))
+    (row,) = rows([moved])
+    assert (row.gflops, row.of_peak, row.of_roofline, row.winner) == ("25.0 GB/s", "", "50.0%", "kernel")
+    assert [speed_text(SQUARE, 1.25e-3), speed_cell(SQUARE, 1.25e-3)] == ["200.0 GFLOP/s", "200.0"]
 
 
 def test_a_workload_is_shown_in_the_notation_of_the_command() -> None:
