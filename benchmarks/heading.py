@@ -1,4 +1,4 @@
-"""What stands above the tables of a benchmark: machine, versions, who was skipped, and whether it was quiet."""
+"""The heading of benchmark tables: machine, versions, skipped peers, and load by other processes."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 Results = Sequence[Mapping[str, Any]]
 
-# Beyond this, threads wait for cores that others hold, and figures for several threads mean little.
+# With more, threads wait for cores that others use, and results for several threads are unreliable.
 NOISY_CORES = 0.1
 
 
 def heading(results: Results, what: str = "shape") -> list[str]:
-    """Machine, versions of the peers, and which peers were skipped where; ``what`` names a result."""
+    """Returns the machine, the versions of the peers, and skipped peers with reasons; ``what`` names a result."""
     skipped: dict[tuple[str, str], list[str]] = {}
     for result in results:
         for name, reason in result["skipped"].items():
@@ -40,7 +40,7 @@ def _places(shapes: Sequence[str], results: Results) -> str:
 
 
 def machine(result: Mapping[str, Any]) -> dict[str, str]:
-    version = ".".join(platform.release().split(".")[:2])  # what follows names a build, and says nothing of speed
+    version = ".".join(platform.release().split(".")[:2])  # the rest is the name of a build
     return {"cpu": result["cpu"], "isa": result["isa"], "system": f"{platform.system()} {version}"}
 
 
@@ -50,7 +50,7 @@ def bound_to(result: Mapping[str, Any]) -> str:
 
 
 def noise(results: Results, what: str) -> Iterator[str]:
-    """A line where the machine was not quiet; ``what`` names a result."""
+    """Yields a line if other processes were busy; ``what`` names a result."""
     if busy := [result[what] for result in results if result["cores_busy_with_others"] > NOISY_CORES]:
         yield f"NOT QUIET, other processes kept more than {NOISY_CORES} cores busy, during: {', '.join(busy)}"
 

@@ -1,1 +1,1 @@
-"""What each step of the compiler contributes: graph passes, tuning and the graph view."""
+"""The effect of each step of the compiler: graph passes, tuning and the graph view."""

@@ -1,11 +1,11 @@
-"""What each step is worth: graph passes, and in our own compiler tuned schedules too.
+"""Measures the effect of each step: graph passes and, in our own compiler, tuned schedules.
 
 ``python -m benchmarks.ablation [MODEL ...] [--runtime onnxruntime] [--threads 1,2] [--json FILE] [--png FILE]``
 
-Each row adds one step to the row above. Every model is a process of its own, bound to its cores, in which all rows run
-by turns (``compiler.measure.sampling``), each with its answer checked first. The runtime is our own compiler
-(``benchmarks.ablation.own``), or ONNX Runtime without its own optimizations (``benchmarks.ablation.onnxruntime``);
-there ``--whole`` measures all passes together, which is faster for many models.
+Each row adds one step to the row above. Every model runs in a separate process, bound to its cores. The outputs of all
+rows are checked, then the rows are measured interleaved (``compiler.measure.sampling``). The runtime is our own
+compiler (``benchmarks.ablation.own``), or ONNX Runtime without its own optimizations
+(``benchmarks.ablation.onnxruntime``), for which ``--whole`` measures all passes together.
 """
 
 from __future__ import annotations
@@ -28,18 +28,24 @@ RUNTIMES = (OWN, ONNX_RUNTIME)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    about = "Measures what each graph pass, tuned schedules and choices for the whole model are worth."
+    about = "Measures the effect of each graph pass, of tuned schedules and of choices for entire models."
     parser = Parser(prog="python -m benchmarks.ablation", description=about)
     add = parser.add_argument
-    add("models", nargs="*", default=["resnet50"], metavar="MODEL", help=f"of {', '.join(models.MODELS)}")
-    add("--runtime", choices=RUNTIMES, default=OWN, help=f"what runs the models (default: {OWN})")
+    add(
+        "models",
+        nargs="*",
+        default=["resnet50"],
+        metavar="MODEL",
+        help=f"models to measure, from: {', '.join(models.MODELS)}",
+    )
+    add("--runtime", choices=RUNTIMES, default=OWN, help=f"the runtime of the models (default: {OWN})")
     counts = [count for count in (1, 2) if count <= usable_cores()]
     shown = ",".join(map(str, counts))
-    add("--threads", type=_counts, default=counts, metavar="N,...", help=f"default: {shown}")
-    add("--whole", action="store_true", help=f"with {ONNX_RUNTIME}: as published, and with all passes, alone")
+    add("--threads", type=_counts, default=counts, metavar="N,...", help=f"numbers of threads (default: {shown})")
+    add("--whole", action="store_true", help=f"with {ONNX_RUNTIME}: only the published model and all passes")
     add_measuring(parser, "row")
-    add("--json", type=Path, metavar="FILE", help="write the samples there")
-    add("--png", type=Path, metavar="FILE", help="draw a picture there")
+    add("--json", type=Path, metavar="FILE", help="write the samples to FILE")
+    add("--png", type=Path, metavar="FILE", help="draw a picture to FILE")
     add("--measure", action="store_true", help=argparse.SUPPRESS)  # in the process of one model
     arguments = parser.parse_args(argv)
     return exit_code(parser, lambda: _measure(arguments) if arguments.measure else _run(arguments))
@@ -51,7 +57,7 @@ def _run(arguments: argparse.Namespace) -> None:
     for file in (arguments.json, arguments.png):
         check_file(file)
     if arguments.whole and arguments.runtime != ONNX_RUNTIME:
-        raise ValueError(f"argument --whole: only with --runtime {ONNX_RUNTIME}")
+        raise ValueError(f"argument --whole: requires --runtime {ONNX_RUNTIME}")
     check_records(arguments.records)
     results = []
     for name in arguments.models:
@@ -93,5 +99,5 @@ def _measure(arguments: argparse.Namespace) -> None:
 def _counts(text: str) -> list[int]:
     counts = [int(part) if part.isdecimal() else 0 for part in text.split(",")]
     if not all(1 <= count <= usable_cores() for count in counts):
-        raise argparse.ArgumentTypeError(f"wants counts between 1 and {usable_cores()} such as 1,2; got {text!r}")
+        raise argparse.ArgumentTypeError(f"must be counts between 1 and {usable_cores()} such as 1,2; got {text!r}")
     return counts

@@ -1,4 +1,4 @@
-"""What each graph pass is worth in ONNX Runtime, its own optimizations switched off."""
+"""The effect of each graph pass in ONNX Runtime without its own optimizations."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ WHOLE: Mapping[str, tuple[str, ...]] = {PUBLISHED: (), "all passes": ALL}
 
 
 def measure(name: str, threads: int, rows: Mapping[str, tuple[str, ...]], duration: float) -> dict[str, Any]:
-    """One model on one number of threads.
+    """Measures one model on one number of threads.
 
     Raises:
-        ArithmeticError: a row answers otherwise than the model as published.
+        ArithmeticError: the output of a row differs from that of the published model.
     """
     shapes = models.MODELS[name].input_shapes
     published = models.load(name)
@@ -58,7 +58,7 @@ def _session(model: onnx.ModelProto, threads: int) -> Run:
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.intra_op_num_threads, options.log_severity_level = threads, 4
     session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    model.Clear()  # the session has its own; a network of the size of VGG is here several times
+    model.Clear()  # the session has a copy, and there are several copies of large networks such as VGG
     names = [output.name for output in session.get_outputs()]
 
     def run(inputs: Arrays) -> Arrays:

@@ -1,4 +1,4 @@
-"""An ablation as a table and as a picture."""
+"""The table and the picture of an ablation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from graph_passes.report import amount, columns
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# What a row may tell of its variant: heading and text.
+# Optional facts of a row, with the heading of the column and the format of its cells.
 FACTS: Mapping[str, tuple[str, Callable[[Any], str]]] = {
     "nodes": ("nodes", str),
     "macs": ("multiply-adds", amount),
@@ -26,7 +26,7 @@ COLOR = "#0072B2"
 
 @dataclass(frozen=True)
 class Speed:
-    """Of one row: median seconds, and how many times as fast it is as others; None for the first row."""
+    """The median seconds of a row, and its speedup over the previous and the first row; None for the first row."""
 
     row: str
     secs: float
@@ -39,7 +39,7 @@ class Speed:
 
 
 def speeds(result: Mapping[str, Any]) -> list[Speed]:
-    """Intervals hold 95 % of bootstrap resamples (``compiler.measure.comparison.speedup``)."""
+    """Returns the speed of each row. Intervals hold 95 % of bootstrap resamples."""
     samples = {name: samples_of(row["secs"]) for name, row in result["rows"].items()}
     names = list(samples)
     return [
@@ -54,7 +54,7 @@ def speeds(result: Mapping[str, Any]) -> list[Speed]:
 
 
 def lines(results: Results) -> Iterator[str]:
-    """What was measured with what, a table with a line for each row of every result, and what it lacks."""
+    """Yields the machine and the runtime, a table with one line per row of every result, and omitted rows."""
     yield title(results)
     for threads in sorted({result["threads"] for result in results}):
         of_threads = [result for result in results if result["threads"] == threads]
@@ -63,7 +63,7 @@ def lines(results: Results) -> Iterator[str]:
     for result in results:
         if result["left_out"]:
             rows, place = " and ".join(result["left_out"]), f"{result['model']}, {plural(result['threads'], 'thread')}"
-            yield f"left out of {place}, for want of records: {rows}; to have them: {result['how_to_tune']}"
+            yield f"{place}: no tuning records for {rows}; create them with: {result['how_to_tune']}"
 
 
 def title(results: Results) -> str:
@@ -71,20 +71,20 @@ def title(results: Results) -> str:
 
 
 def _table(results: Results) -> str:
-    told = [fact for fact in FACTS if any(fact in row for result in results for row in result["rows"].values())]
-    table = [["model", "threads", "variant", *(FACTS[fact][0] for fact in told), "ms"]]
+    shown = [fact for fact in FACTS if any(fact in row for result in results for row in result["rows"].values())]
+    table = [["model", "threads", "variant", *(FACTS[fact][0] for fact in shown), "ms"]]
     table[0] += ["times as fast as the row before", "as the first"]
     for result in results:
         for place, speed in enumerate(speeds(result)):
             model, threads = ("", "") if place else (result["model"], str(result["threads"]))
-            facts = [FACTS[fact][1](result["rows"][speed.row][fact]) for fact in told]
+            facts = [FACTS[fact][1](result["rows"][speed.row][fact]) for fact in shown]
             ratios = [str(ratio or "") for ratio in (speed.over_before, speed.over_first)]
             table.append([model, threads, speed.row, *facts, milliseconds(speed.secs), *ratios])
     return columns(table, left=(0, 2))
 
 
 def draw(results: Results, path: Path) -> None:
-    """A PNG with a panel for each result, models below each other: a bar for each row, as long as its latency."""
+    """Draws a PNG with one panel per result and one bar per row, whose length is the latency."""
     from matplotlib.figure import Figure
 
     models, threads = (list(dict.fromkeys(result[key] for result in results)) for key in ("model", "threads"))

@@ -1,4 +1,4 @@
-"""The rows of an ablation, timed against each other in one process that is bound to its cores."""
+"""Measures the rows of an ablation interleaved in one process that is bound to its cores."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from compiler.measure.sampling import measure
 
 @dataclass(frozen=True)
 class Row:
-    """Attributes:
-    run: a variant of the model, whose answer was checked.
-    facts: what else the table says of it; keys of ``ablation_report.FACTS``.
+    """One row of an ablation.
+
+    Attributes:
+        run: runs a variant of the model, whose outputs were checked.
+        facts: further columns of the table, by the keys of ``benchmarks.ablation.report.FACTS``.
     """
 
     run: Run
@@ -26,7 +28,7 @@ class Row:
 
 
 def timed(rows: Mapping[str, Row], inputs: Arrays, duration: float) -> dict[str, Any]:
-    """Seconds of the rows' runs, by turns (``compiler.measure.sampling``), as plain JSON."""
+    """Measures the rows interleaved (``compiler.measure.sampling``). Returns their seconds as plain JSON."""
     others = OthersWatch()
     samples = measure({name: partial(row.run, inputs) for name, row in rows.items()}, duration)
     return {

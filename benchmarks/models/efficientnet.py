@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0, which is EfficientNet-B0 (Tan and Le 2019) with relu6 and without squeeze-and-excitation."""
+"""EfficientNet-Lite0: EfficientNet-B0 (Tan and Le 2019) with relu6 and without squeeze-and-excitation."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def efficientnet_lite0() -> onnx.ModelProto:
     from torch import nn
 
     class Pad(torch.autograd.Function):
-        """Zeros around an image. The exporter would compute the widths of ``nn.ZeroPad2d`` by a dozen nodes."""
+        """Zeros around an image. The exporter writes a dozen nodes for the widths of ``nn.ZeroPad2d``."""
 
         @staticmethod
         def forward(_: object, x: torch.Tensor, before: int, after: int) -> torch.Tensor:
@@ -47,7 +47,7 @@ def efficientnet_lite0() -> onnx.ModelProto:
             return graph.op("Pad", x, graph.op("Constant", value_t=widths))
 
     class SameConv2d(nn.Conv2d):
-        """A convolution without bias of images of ``size``, padded as TensorFlow's SAME."""
+        """A convolution without bias for images of ``size``, padded like TensorFlow's SAME."""
 
         def __init__(self, size: int, read: int, written: int, kernel: int, stride: int = 1, groups: int = 1) -> None:
             super().__init__(read, written, kernel, stride, groups=groups, bias=False)

@@ -1,6 +1,6 @@
-"""Classic image classifiers whose topologies come with the ``onnx`` package, without weights.
+"""Classic image classifiers. Their topologies are part of the ``onnx`` package, without weights.
 
-Their weights here are random, so latencies are valid and answers mean nothing.
+The weights are random, so latencies are valid but outputs are meaningless.
 """
 
 from __future__ import annotations
@@ -13,21 +13,23 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-# Activations have to stay of order one, as infinities or denormals would run at another speed. A layer keeps the
-# variance of what it reads, and a residual sum would double it: its branch is scaled down.
+# Activations must stay near one, since infinities and denormals run at another speed. A layer keeps the variance of
+# its input. A residual sum would double the variance, so its branch is scaled down.
 _BRANCH_SCALE = 0.25
 
 
 def light(name: str) -> onnx.ModelProto:
-    """The topology ``light_<name>.onnx`` of the onnx package with seeded random weights, as constants.
+    """Returns the topology ``light_<name>.onnx`` of the onnx package with seeded random weights as constants.
 
-    The file computes its weights by ConstantOfShape, and declares its initializers as inputs, as old exporters did:
-    both are gone, as no runtime could fold anything otherwise.
+    The file computes its weights by ConstantOfShape, and declares its initializers as inputs, like old exporters. Both
+    are removed, since no runtime could fold anything otherwise.
     """
     model = onnx.load(Path(onnx.__file__).parent / "backend/test/data/light" / f"light_{name}.onnx")
     graph = model.graph
     shapes = {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
-    kept = {tensor.name: tensor for tensor in graph.initializer}  # by default, such as the shapes of Reshape
+    kept = {
+        tensor.name: tensor for tensor in graph.initializer
+    }  # unchanged unless they are weights, such as the shapes of Reshape
     for node in graph.node:
         if node.op_type == "ConstantOfShape":
             shapes[node.output[0]] = tuple(numpy_helper.to_array(kept.pop(node.input[0])).tolist())
@@ -41,14 +43,14 @@ def light(name: str) -> onnx.ModelProto:
     for field, values in ((graph.node, nodes), (graph.initializer, constants), (graph.input, inputs)):
         del field[:]
         field.extend(values)  # pyright: ignore[reportArgumentType] - each its own type
-    model.ir_version = 8  # from 4 on, an initializer need not be an input
+    model.ir_version = 8  # since version 4, an initializer need not be an input
     return model
 
 
 def resnet50() -> onnx.ModelProto:
-    """ResNet-50 v1 (He et al. 2015): where the resolution halves, the first 1x1 of a block has the stride.
+    """ResNet-50 v1 (He et al. 2015): the first 1x1 convolution of a block that halves the resolution has the stride.
 
-    The file has it at the 3x3, which is known as v1.5.
+    In the file, the 3x3 convolution has it, which is known as v1.5.
     """
     model = light("resnet50")
     written = {node.output[0]: node for node in model.graph.node}
@@ -63,7 +65,7 @@ def resnet50() -> onnx.ModelProto:
 
 
 def _roles(graph: onnx.GraphProto) -> Iterator[tuple[str, str]]:
-    """What each weight is: "kernel", or an input of BatchNormalization ("branch" instead of "scale" before a sum)."""
+    """Returns the role of each weight: "kernel", or an input of BatchNormalization ("branch": scale before a sum)."""
     summed = {node.input[0] for node in graph.node if node.op_type == "Sum"}
     readers = {value: (node, index) for node in graph.node for index, value in enumerate(node.input)}
     for value, (reader, index) in readers.items():

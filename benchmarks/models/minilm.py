@@ -18,10 +18,9 @@ VOCABULARY, POSITIONS, LAYERS, WIDTH, HEADS, EPSILON = 30522, 512, 6, 384, 12, 1
 
 
 def minilm() -> onnx.ModelProto:
-    """Inputs "input_ids", "attention_mask" and "token_type_ids", int64 (batch, sequence), both dimensions dynamic;
-    output "last_hidden_state" (batch, sequence, 384).
+    """Inputs "input_ids", "attention_mask" and "token_type_ids", int64 (batch, sequence), both dimensions dynamic.
 
-    The names of the modules are those in the file of the weights.
+    The output is "last_hidden_state" (batch, sequence, 384). Modules are named as in the file of the weights.
     """
     import torch
     from torch import nn
@@ -101,7 +100,7 @@ def minilm() -> onnx.ModelProto:
 
 
 def safetensors(path: Path) -> dict[str, np.ndarray]:
-    """The tensors of a file in the safetensors format: the length of a JSON header, the header, and the raw values."""
+    """Reads a file in the safetensors format: the length of a JSON header, the header, and the raw values."""
     data = path.read_bytes()
     start = 8 + int.from_bytes(data[:8], "little")
     header = json.loads(data[8:start])
@@ -111,5 +110,5 @@ def safetensors(path: Path) -> dict[str, np.ndarray]:
     for name, tensor in header.items():
         first, last = tensor["data_offsets"]
         values = np.frombuffer(data[start + first : start + last], dtypes[tensor["dtype"]])
-        tensors[name] = values.reshape(tensor["shape"]).copy()  # writable, as torch wants them
+        tensors[name] = values.reshape(tensor["shape"]).copy()  # writable, as torch requires
     return tensors

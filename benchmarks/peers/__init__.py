@@ -1,7 +1,7 @@
-"""Whom we compare with, one small adapter each.
+"""Adapters for the implementations that our layers are compared with, one file each.
 
-A peer is added with one module and one line in ``PEERS``. The module defines ``missing()``, ``version()`` and
-``layer()``, as ``Peer`` below says; it imports its library only when one of these is called.
+A peer is added with one module and one line in ``PEERS``. The module defines the functions of ``Peer`` below, and
+imports its library only when one of them is called.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from compiler.workloads.workload import Workload
 
 
 class Peer(Protocol):
-    """What the module of a peer offers."""
+    """The interface of a peer's module."""
 
     def missing(self) -> str | None:
-        """What would have to be installed for this peer to run here; None where nothing is missing."""
+        """Returns what must be installed for this peer; None if nothing is missing."""
         ...
 
     def version(self) -> str:
-        """Name and version, as the loaded library states it."""
+        """Returns the name and version that the loaded library reports."""
         ...
 
     def layer(self, workload: Workload, inputs: Mapping[str, np.ndarray], out: np.ndarray, threads: int) -> Layer:
-        """Packs the weights for ``threads`` threads; the answer goes into ``out``, or where the peer can only put it.
+        """Packs the weights for ``threads`` threads. The output is written to ``out``, or to memory of the peer.
 
         Raises:
             ValueError: the peer, or its adapter, cannot compute the workload.
@@ -36,5 +36,5 @@ class Peer(Protocol):
         ...
 
 
-# The first is the one that every ratio is taken against.
+# Ratios are relative to the first.
 PEERS: Mapping[str, Peer] = {"oneDNN": onednn, "torch": torch_onednn}

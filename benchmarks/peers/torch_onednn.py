@@ -1,8 +1,8 @@
 """The oneDNN inside PyTorch, newer than the C++ wheel's, through the two operators that ``torch.compile`` uses.
 
-``torch.nn.functional.linear`` would run MKL instead, which is slow on some CPUs. These operators allocate their output
-and pass torch's dispatcher, some microseconds a run: fair to torch as it is used, but no measure of oneDNN itself on
-the smallest shapes.
+``torch.nn.functional.linear`` runs MKL instead, which is slow on some CPUs. These operators allocate their output and
+pass through torch's dispatcher, which takes some microseconds per run. This measures torch as it is used, but not
+oneDNN itself on the smallest shapes.
 """
 
 from __future__ import annotations
@@ -76,10 +76,10 @@ def layer(
     out: np.ndarray,  # noqa: ARG001 - the operator allocates its output
     threads: int,
 ) -> Dense:
-    """Only a dense layer in float32 without residual.
+    """Returns a dense layer in float32 without residual.
 
     Raises:
-        ValueError: the workload is another.
+        ValueError: the workload is not supported.
     """
     if workload.op != "dense" or workload.dtype != "float32":
         raise ValueError(f"no {workload.op} {workload.dtype} here; there is only dense float32")

@@ -1,7 +1,7 @@
 """oneDNN's C++ interface, from the wheels ``onednn-cpu-gomp`` and ``onednn-devel-cpu-gomp``.
 
-oneDNN is given its best: weights in the layout of its own choice, and for convolutions activations too, reordered
-outside of what is timed; bias, residual and activation fused; the work split for the thread count that runs it.
+oneDNN runs under its best conditions: it chooses the layout of weights and, for convolutions, of activations. Reorders
+are not timed. Bias, residual and activation are fused, and primitives are created for the number of threads.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ _NOTHING = np.empty(0, np.float32)
 
 
 def version() -> str:
-    """The version that the loaded library states, not the wheel's."""
+    """Returns the version that the loaded library reports, not that of the wheel."""
     wheel = adapter.WHEELS[0]
     return f"oneDNN {adapter.load().version()} ({wheel} {importlib.metadata.version(wheel)})"
 
 
 class Layer:
-    """One layer made of oneDNN's primitives, run over fixed inputs."""
+    """One layer of oneDNN primitives with fixed inputs."""
 
     algorithm = "direct"
 
@@ -52,10 +52,10 @@ class Layer:
 
 
 def layer(workload: Workload, inputs: Inputs, out: np.ndarray, threads: int) -> Layer:
-    """The fastest of oneDNN's ways to compute the workload, where there are several.
+    """Returns oneDNN's layer for the workload, the fastest if several primitives or layouts can compute it.
 
     Raises:
-        ValueError: this adapter does not know the operator, or oneDNN has no code for the workload.
+        ValueError: this adapter does not support the operator, or oneDNN has no primitive for the workload.
     """
     if workload.op not in _OPERATORS:
         raise ValueError(f"no {workload.op} here; choose from: {', '.join(_OPERATORS)}")
@@ -65,10 +65,10 @@ def layer(workload: Workload, inputs: Inputs, out: np.ndarray, threads: int) -> 
     except RuntimeError as error:
         if "primitive descriptor" not in str(error):
             raise
-        ways = {}  # such as of bfloat16, on a CPU without AVX-512
+        ways = {}  # for example bfloat16 on a CPU without AVX-512
     layers = [Layer(native, out, name) for name, native in ways.items()]
     if not layers:
-        raise ValueError(f"oneDNN has no code of its own for {workload}")
+        raise ValueError(f"oneDNN has no primitive for {workload}")
     return _fastest(layers) if len(layers) > 1 else layers[0]
 
 
@@ -95,9 +95,9 @@ def _conv2d(workload: Workload, inputs: Inputs, out: np.ndarray, threads: int) -
         tensors = (inputs["x"], inputs["weight"], *epilogue)
         try:
             native = adapter.load().convolution(*tensors, *geometry, layout, threads)
-        except RuntimeError:  # dnnl::error: not in this layout
+        except RuntimeError:  # dnnl::error: the layout is not supported
             continue
-        if not native.implementation.startswith("ref"):  # loops without vectors, which take seconds
+        if not native.implementation.startswith("ref"):  # scalar loops, which take seconds
             ways[f"convolution, {layout}"] = native
     return ways
 
@@ -150,12 +150,12 @@ _OPERATORS: Mapping[str, Callable[[Any, Inputs, np.ndarray, int], dict[str, Any]
 
 
 def _bits(array: np.ndarray) -> np.ndarray:
-    """bfloat16 as the integers that hold it, since pybind11 knows no such type."""
+    """Returns bfloat16 as 16-bit integers, since pybind11 does not support the type."""
     return array.view(np.uint16) if array.dtype.name == "bfloat16" else array
 
 
 def _fastest(layers: Sequence[Layer], samples: int = 10, sample_secs: float = 0.002) -> Layer:
-    """By the best of a few short samples, taken in turn: enough to choose between ways to do the same."""
+    """Returns the layer with the best of a few short samples, which are interleaved."""
     numbers = [max(1, round(sample_secs / min(layer.time(1, 3)))) for layer in layers]
     best = [math.inf] * len(layers)
     for _ in range(samples):

@@ -1,4 +1,4 @@
-"""Builds and loads the C++ adapter: compiled on first use, under a name made of the hash of all it is built from."""
+"""Builds and loads the C++ adapter: compiled on first use, with a hash of its sources and flags as its name."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COMPILER = "g++"
 
 
 def missing() -> str | None:
-    """What would have to be installed, or None where nothing is missing."""
+    """Returns what must be installed; None if nothing is missing."""
     for distribution in (*WHEELS, "pybind11"):
         if not list(importlib.metadata.distributions(name=distribution)):
             return f"{distribution} is not installed"
@@ -33,7 +33,7 @@ def missing() -> str | None:
 
 @cache
 def load() -> ModuleType:
-    """The extension made of ``module.cc`` and the headers beside it.
+    """Returns the extension of ``module.cc`` and its headers.
 
     Raises:
         RuntimeError: it does not compile.
@@ -55,7 +55,7 @@ def load() -> ModuleType:
 
 
 def compile_into(path: Path, command: list[str]) -> None:
-    """Compiles into a file of its own and renames it, so that no one ever loads half an extension."""
+    """Compiles to a temporary file and renames it, so that no process loads an incomplete extension."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch:
         built = Path(scratch) / path.name
@@ -72,7 +72,7 @@ def _pybind11_include() -> str:
 
 
 def _wheel_file(wheel: str, name: str) -> Path:
-    """Where a file of an installed wheel lies; the first of that name."""
+    """Returns the path of the first file with this name in an installed wheel."""
     for file in importlib.metadata.files(wheel) or ():
         if file.name == name:
             return Path(file.locate()).resolve()

@@ -20,7 +20,7 @@ namespace py = pybind11;
 using dnnl::memory;
 using Arguments = std::unordered_map<int, memory>;
 
-// bfloat16, which numpy does not know, arrives as the 16-bit integers that hold it.
+// bfloat16 is passed as 16-bit integers, since numpy does not support it.
 inline memory::data_type data_type(const py::array& array) {
   return array.itemsize() == 2 ? memory::data_type::bf16 : memory::data_type::f32;
 }
@@ -32,11 +32,11 @@ inline memory::dims image(const py::array& array) {
   return {array.shape(0), array.shape(3), array.shape(1), array.shape(2)};
 }
 
-// A layer is up to three lists of primitives: `prepare_` and `finish_` bring the residual and the answer from and into
-// plain arrays, and only run() executes them; `steps_` are the layer itself, and what time() measures.
+// A layer has up to three lists of primitives. `prepare_` and `finish_` reorder the residual and the output from and to
+// plain arrays; only run() executes them. `steps_` are the layer itself, which time() measures.
 class Layer {
  public:
-  // All primitives must be made while the layer is: oneDNN splits their work for the threads of that moment.
+  // All primitives must be created after the constructor sets the threads: oneDNN divides the work for that number.
   explicit Layer(int threads) : threads_(threads), engine_(dnnl::engine::kind::cpu, 0), stream_(engine_) {
     omp_set_num_threads(threads_);
   }
@@ -46,19 +46,19 @@ class Layer {
 
   memory allocate(const memory::desc& wanted) const { return memory(wanted, engine_); }
 
-  // The contents of `array`, whose layout is `plain`: in place where that is the layout wanted, else reordered once.
+  // Returns the contents of `array`, whose layout is `plain`, in the layout `wanted`: in place or reordered once.
   memory input(const py::array& array, const memory::desc& plain, const memory::desc& wanted) {
     const memory source = in_place(array, plain);
     return plain == wanted ? source : copied(source, wanted);
   }
 
-  // As input(), but never in place, so that each copy of the layer has weights of its own.
+  // Like input(), but never in place, so that each copy of the layer has separate weights.
   memory weights(const py::array& array, const memory::desc& plain, const memory::desc& wanted) {
     return copied(in_place(array, plain), wanted);
   }
 
-  // Where the layer writes; run() then brings it into `array`. Before, run() brings `residual` there, if it is not empty:
-  // oneDNN's way to add one is to sum into the output.
+  // Returns the memory that the layer writes, which run() then reorders to `array`. A non-empty `residual` is reordered
+  // to this memory before, because oneDNN adds a residual by accumulating into the output.
   memory output(const py::array& array, const py::array& residual, const memory::desc& plain,
                 const memory::desc& wanted) {
     const memory target = in_place(array, plain);
@@ -80,7 +80,7 @@ class Layer {
     for (const auto* steps : {&prepare_, &steps_, &finish_}) execute(*steps);
   }
 
-  // Seconds a run, `repeat` times the mean of `number` runs.
+  // Returns `repeat` samples in seconds per run, each the mean over `number` runs.
   std::vector<double> time(int number, int repeat) {
     const py::gil_scoped_release release;
     omp_set_num_threads(threads_);
@@ -94,7 +94,7 @@ class Layer {
     return seconds;
   }
 
-  // The same layer on the same activations, with weights in memory of their own.
+  // Returns a copy with the same activations and separate weights.
   Layer copy() const {
     Layer other = *this;
     for (Step& step : other.steps_)

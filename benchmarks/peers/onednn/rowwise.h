@@ -1,4 +1,4 @@
-// What memory bounds: softmax and layer normalisation of rows, pooling of images, and addition.
+// Layers bound by memory: softmax and layer normalization of rows, pooling of images, and addition.
 #pragma once
 
 #include "layer.h"

