@@ -64,7 +64,36 @@ class Way:
     back: tuple[Step, ...]
 
 
-WAYS: tuple[Way, ...] = ()  # filled in below
+WAYS: tuple[Way, ...] = (
+    Way(
+        "A workload, from the command line to the kernel and back to the record",
+        there=(
+            Step("autotune.commands.arguments:operator_options", "the text of --shape becomes a Workload"),
+            Step("autotune.backends:space", "its ScheduleSpace, by backend"),
+            Step("autotune.searches.tuning:search_workload", "a strategy proposes Schedules"),
+            Step("autotune.runners.trial:Bench.measure", "a worker verifies, then times"),
+            Step("compiler.spaces.base:KernelSpace.build", "the Schedule made runnable"),
+            Step("kernels.dense:Dense.__call__", "packed weights, C++ kernel"),
+        ),
+        back=(
+            Step("kernels.dense:Dense.time", "seconds per run"),
+            Step("compiler.spaces.base:_KernelProgram.time", "samples, with cold weights where a network has them"),
+            Step("autotune.runners.trial:Bench.measure", "Measurement: samples, or the reason of a failure"),
+            Step("compiler.workloads.database:Records.add", "Record: Workload, Target, Schedule, Measurement"),
+        ),
+    ),
+    Way(
+        "A model, from build to the running program",
+        there=(
+            Step("compiler.build:build", "path, ModelProto or torch module"),
+            Step("graph_passes:optimize", "ONNX to ONNX with less work"),
+            Step("compiler.lowering.lower:lower", "recognize, choose, rewrite: kernel calls and Layers"),
+            Step("compiler.tvm_backend.compile:compile_model", "Relax module, generated code, executable"),
+            Step("compiler.program.compiled_model:CompiledModel.__init__", "CompiledModel; C++ packs the weights"),
+        ),
+        back=(Step("compiler.program.compiled_model:CompiledModel.run", "outputs by name"),),
+    ),
+)
 
 # Sizes in pixels.
 WIDTH, MARGIN, BOX_HEIGHT, ROW_GAP = 1180, 24, 46, 22
