@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <array>
 
+#include "generated_code.h"
 #include "layer.h"
 #include "program.h"
 
@@ -96,6 +97,7 @@ TVM_FFI_STATIC_INIT_BLOCK() {
 #undef LOOPWRIGHT_LAYER
       .def("loopwright.layer_kinds", &kinds)
       .def("loopwright.share_thread_pool", &share_thread_pool)
+      .def("loopwright.set_generated_code_threads", &set_generated_code_threads)
       .def("loopwright.make_layers", &make_layers)
       .def("loopwright.schedules", &schedules)
       .def("loopwright.layers_of", [](const Program& program) { return program->layers(); })

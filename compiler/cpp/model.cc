@@ -14,6 +14,7 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "generated_code.h"
 #include "program.h"
 
 namespace loopwright {

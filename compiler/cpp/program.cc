@@ -12,7 +12,7 @@
 #include <new>
 #include <set>
 
-#include "loopwright/generated_code.h"
+#include "generated_code.h"
 
 namespace loopwright {
 namespace {
@@ -115,17 +115,6 @@ class HugePages {
 
 Tensor aligned_tensor(tvm::ffi::ShapeView shape, DLDataType dtype) {
   return Tensor::FromNDAlloc(AlignedAllocator(), shape, dtype, DLDevice{kDLCPU, 0});
-}
-
-void share_thread_pool() {
-  const auto put = [](const char* name, auto* function) {
-    TVM_FFI_CHECK_SAFE_CALL(TVMFFIEnvModRegisterContextSymbol(name, reinterpret_cast<void*>(function)));
-  };
-  put("__TVMBackendParallelLaunch", &launch_tasks);
-  put("__TVMBackendParallelBarrier", &wait_for_tasks);
-  set_failure_reasons({[](void** reason) { TVMFFIErrorMoveFromRaised(reason); },
-                       [](void* reason) { TVMFFIErrorSetRaised(reason); },
-                       [](void* reason) { return TVMFFIObjectDecRef(reason); }});
 }
 
 ProgramObj::VirtualMachine ProgramObj::make_machine() const {

@@ -61,10 +61,6 @@ class Program : public tvm::ffi::ObjectRef {
   TVM_FFI_DEFINE_OBJECT_REF_METHODS_NOTNULLABLE(Program, tvm::ffi::ObjectRef, ProgramObj);
 };
 
-// Makes generated code that is loaded after this call run its parallel loops on the kernels' thread pool. Must be called
-// after libtvm_runtime is loaded, which registers its own functions.
-void share_thread_pool();
-
 // Returns a tensor aligned to 64 bytes, as generated code requires.
 tvm::ffi::Tensor aligned_tensor(tvm::ffi::ShapeView shape, DLDataType dtype);
 

@@ -1,7 +1,6 @@
 // conv2d: weights weight, bias (optional); convolution.h has the attributes.
 #include "loopwright/conv2d.h"
 #include "convolution.h"
-#include "dense_schedule.h"
 #include "make.h"
 
 namespace loopwright {
@@ -35,9 +34,6 @@ class Conv2dLayer final : public Layer {
     const auto [isa, threads] = machine;
     if (const auto values = d.schedule()) return parse_conv2d_schedule(g, Dtype::kFloat32, *values);
     if (isa == Isa::kReference) return std::nullopt;
-    if (g.pointwise())
-      return dense_schedule(machine, images.n * images.h * images.w, g.o, g.c, d.flag("fast_algorithms"));
-    if (g.depthwise()) return default_depthwise_schedule(isa, g, images, threads);
     return default_conv2d_schedule(isa, Dtype::kFloat32, g, images, threads, d.flag("fast_algorithms"));
   }
 

@@ -1,6 +1,5 @@
 // dense: attributes sizes (m, n, k), residual, activation, fast_algorithms; weights weight, bias (optional).
 #include "loopwright/dense.h"
-#include "dense_schedule.h"
 #include "loopwright/activation.h"
 #include "make.h"
 
@@ -17,8 +16,8 @@ class DenseLayer final : public Layer {
     if (const auto values = d.schedule()) {
       schedule = parse_dense_schedule(*values);
     } else if (machine.isa != Isa::kReference) {
-      const bool fast = d.flag("fast_algorithms");
-      schedule = dense_schedule(machine, m, n, k, fast);
+      schedule = default_dense_schedule(machine.isa, Dtype::kFloat32, m, n, k, machine.threads,
+                                        d.flag("fast_algorithms"));
     }
     const Matrix weight{const_cast<float*>(d.weight("weight", {n, k})), k, Dtype::kFloat32};
     auto op = std::make_unique<Dense>(weight, n, k, d.optional_weight("bias", {n}),

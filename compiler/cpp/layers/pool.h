@@ -20,10 +20,10 @@ class PoolLayer final : public Layer {
     std::tie(g.h.pad_begin, g.w.pad_begin, g.h.pad_end, g.w.pad_end) = std::tuple_cat(d.sizes<4>("padding"));
     g.ceil_mode = d.flag("ceil_mode");
     positive("sizes", {n, h, w, c, g.h.kernel, g.w.kernel, g.h.stride, g.w.stride, g.h.dilation, g.w.dilation});
-    for (const PoolAxis* axis : {&g.h, &g.w})
+    for (const Window* axis : {&g.h, &g.w})
       if (std::max(axis->pad_begin, axis->pad_end) >= axis->span())
         throw std::invalid_argument("padding must be smaller than the kernel");
-    const int64_t oh = g.h.output(h, g.ceil_mode), ow = g.w.output(w, g.ceil_mode);
+    const int64_t oh = g.output_h(h), ow = g.output_w(w);
     if (oh < 1 || ow < 1) throw std::invalid_argument("x must have images as large as the kernel");
     return std::unique_ptr<const Layer>(
         new PoolLayer({{n, h, w, c}, {n, oh, ow, c}}, kPooling, g, Images{n, h, w}, c, machine));

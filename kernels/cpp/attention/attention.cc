@@ -12,10 +12,10 @@
 #include <stdexcept>
 #include <string>
 
-#include "loopwright/buffer.h"
-#include "loopwright/reference.h"
-#include "loopwright/schedule_checks.h"
-#include "loopwright/split.h"
+#include "core/buffer.h"
+#include "microkernels/reference/reference.h"
+#include "core/schedule_checks.h"
+#include "core/split.h"
 #include "loopwright/thread_pool.h"
 
 namespace loopwright {
@@ -23,22 +23,16 @@ namespace {
 
 void check(const AttentionSchedule& s, Isa isa, int threads) {
   for (const auto& [mr, nr] : {std::pair{s.scores_mr, s.scores_nr}, std::pair{s.values_mr, s.values_nr}})
-    check_register_tile(f32_kernels(isa), mr, nr, isa);
+    check_register_tile(kernel_table(isa), mr, nr, isa);
   if (s.rows < 1) throw std::invalid_argument("schedule: rows must be at least 1, got " + std::to_string(s.rows));
   if (s.threads < 1 || s.threads > threads)
     throw std::invalid_argument("schedule: threads must be between 1 and " + std::to_string(threads) + ", got " +
                                 std::to_string(s.threads));
 }
 
-template <class T>
-struct Matrix {
-  T* data;
-  int64_t stride;
-};
-
 // c (rows, n) = a (rows, k) · B, where B is packed as `panels`.
-void multiply(const F32Kernels& kernels, const Matrix<const float>& a, int64_t rows, int64_t k,
-              const std::vector<Panel>& panels, const float* packed, int mr, const Matrix<float>& c) {
+void multiply(const KernelTable& kernels, const Matrix& a, int64_t rows, int64_t k,
+              const std::vector<Panel>& panels, const float* packed, int mr, const Matrix& c) {
   const EvenSplit tiles(rows, mr);
   BrgemmArgs args{};
   args.batch = 1;
@@ -48,11 +42,11 @@ void multiply(const F32Kernels& kernels, const Matrix<const float>& a, int64_t r
   args.lo = -std::numeric_limits<float>::infinity();
   args.hi = std::numeric_limits<float>::infinity();
   for (const Panel& panel : panels) {
-    const float* a_tile = a.data;
+    const float* a_tile = a.at<float>(0, 0);
     const float* b_tile = packed + panel.offset;
     args.a = &a_tile;
     args.b = &b_tile;
-    args.c = c.data + panel.column;
+    args.c = c.at<float>(0, panel.column);
     args.n = panel.n;
     const bool in_series = panel.n == panel.nr || kernels.masks_are_free;
     for (int64_t tile = 0; tile < tiles.count; tile += args.count) {
@@ -69,7 +63,7 @@ void multiply(const F32Kernels& kernels, const Matrix<const float>& a, int64_t r
 
 // One call's part that is the same for every thread.
 struct Plan {
-  const F32Kernels& kernels;
+  const KernelTable& kernels;
   AttentionSchedule schedule;
   AttentionShape shape;
   float scale;
@@ -102,16 +96,16 @@ struct Plan {
 
   // The queries row_begin, ..., row_begin + rows - 1 of the head that is packed.
   void run_block(int64_t batch, int64_t head, int64_t row_begin, int64_t rows, const Workspace& work) const {
-    const Matrix<float> scores{work.scores, spread_stride(shape.keys)};
-    multiply(kernels, {in.q.at(batch, row_begin, head), in.q.row_stride}, rows, shape.head_dim, key_panels, work.keys,
+    const Matrix scores{work.scores, spread_stride(shape.keys)};
+    multiply(kernels, {const_cast<float*>(in.q.at(batch, row_begin, head)), in.q.row_stride}, rows, shape.head_dim, key_panels, work.keys,
              schedule.scores_mr, scores);
-    SoftmaxArgs softmax{scores.data, scores.stride, scores.data, scores.stride, rows, shape.keys, scale};
+    AttentionWeightsArgs weights{work.scores, scores.stride, work.scores, scores.stride, rows, shape.keys, scale};
     if (in.mask.data) {
-      softmax.mask = in.mask.at(batch, row_begin, head);
-      softmax.mask_stride = in.mask.row_stride;
+      weights.mask = in.mask.at(batch, row_begin, head);
+      weights.mask_stride = in.mask.row_stride;
     }
-    kernels.softmax_rows(softmax);
-    multiply(kernels, {scores.data, scores.stride}, rows, shape.keys, value_panels, work.values, schedule.values_mr,
+    kernels.attention_weights(weights);
+    multiply(kernels, scores, rows, shape.keys, value_panels, work.values, schedule.values_mr,
              {out.at(batch, row_begin, head), out.row_stride});
   }
 };
@@ -156,7 +150,7 @@ void run_reference(const AttentionShape& shape, float scale, int threads, const 
         for (int64_t p = 0; p < shape.head_dim; ++p) scores[j] += query[p] * key[p];
       }
       const float* added = in.mask.data ? in.mask.at(batch, row, head) : nullptr;
-      reference_softmax({scores, 0, scores, 0, 1, shape.keys, scale, added, 0});
+      reference_attention_weights({scores, 0, scores, 0, 1, shape.keys, scale, added, 0});
       float* answer = out.at(batch, row, head);
       std::fill(answer, answer + shape.head_dim, 0.0f);
       for (int64_t j = 0; j < shape.keys; ++j) {
@@ -190,7 +184,7 @@ void Attention::run(int64_t batch, int64_t queries, int64_t keys, const Attentio
   AttentionSchedule s = schedule(batch, queries, keys);
   if (isa_ == Isa::kReference) return run_reference(shape, scale_, s.threads, inputs, out);
   s.rows = std::min(s.rows, queries);
-  const F32Kernels& kernels = f32_kernels(isa_);
+  const KernelTable& kernels = kernel_table(isa_);
   run_blocks({kernels, s, shape, scale_, split_panels(keys, head_dim_, s.scores_nr, kernels.lanes),
               split_panels(head_dim_, keys, s.values_nr, kernels.lanes), inputs, out});
 }

@@ -4,7 +4,7 @@
 #include "loopwright/attention.h"
 #include "loopwright/dense.h"
 #include "loopwright/machine.h"
-#include "loopwright/split.h"
+#include "core/split.h"
 
 namespace loopwright {
 

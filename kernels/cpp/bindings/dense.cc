@@ -81,8 +81,7 @@ void bind_dense(py::module_& m) {
         const Isa isa = parse_available_isa(isa_name);
         const Dtype dtype = parse_available_dtype(dtype_name, isa);
         check_threads(threads);
-        constexpr int kAny = 0;
-        return to_dict(to_values(default_dense_schedule(isa, dtype, rows, n, k, threads, kAny, fast)));
+        return to_dict(to_values(default_dense_schedule(isa, dtype, rows, n, k, threads, fast)));
       },
       py::arg("m"), py::arg("n"), py::arg("k"), py::arg("isa"), py::arg("threads"), py::arg("dtype"), py::arg("fast"));
   py::class_<Dense>(m, "Dense")

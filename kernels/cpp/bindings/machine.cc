@@ -3,21 +3,10 @@
 #include <pybind11/stl.h>
 
 #include "arguments.h"
-#include "loopwright/buffer.h"
 #include "module.h"
 
 namespace loopwright {
 namespace {
-
-std::vector<std::pair<int, int>> register_tiles(const std::string& isa_name, const std::string& dtype) {
-  const Isa isa = parse_available_isa(isa_name);
-  const F32Kernels& kernels = f32_kernels(isa, parse_available_dtype(dtype, isa));
-  std::vector<std::pair<int, int>> tiles;
-  for (int vectors = 1; vectors <= F32Kernels::kMaxVectors; ++vectors)
-    for (int mr = 1; mr <= F32Kernels::kMaxRows; ++mr)
-      if (kernels.find(mr, vectors * kernels.lanes)) tiles.emplace_back(mr, vectors * kernels.lanes);
-  return tiles;
-}
 
 double measured_peak(const std::optional<std::string>& isa_name, int threads, const std::string& dtype_name) {
   const Isa isa = parse_available_isa(isa_name);
@@ -73,7 +62,13 @@ void bind_machine(py::module_& m) {
       py::arg("dtype"), py::arg("isa"), py::arg("has_avx512_bf16"));
   m.def("cpu_name", &cpu_name);
   m.def("cache_bytes", [] { return py::tuple(py::cast(cache_bytes())); });
-  m.def("register_tiles", &register_tiles, py::arg("isa"), py::arg("dtype"));
+  m.def(
+      "register_tiles",
+      [](const std::string& isa_name, const std::string& dtype) {
+        const Isa isa = parse_available_isa(isa_name);
+        return register_tiles(isa, parse_available_dtype(dtype, isa));
+      },
+      py::arg("isa"), py::arg("dtype"));
   m.def("peak_gflops", &measured_peak, py::arg("isa"), py::arg("threads"), py::arg("dtype"));
   m.def("distribute", &distribute_array, py::arg("array"), py::arg("threads"));
   m.def("evict", &evict_array, py::arg("array"), py::arg("threads"));

@@ -18,5 +18,4 @@ PYBIND11_MODULE(_native, m) {
   loopwright::bind_conv2d(m);
   loopwright::bind_pooling(m);
   loopwright::bind_rowwise(m);
-  loopwright::bind_generated_code(m);
 }

@@ -8,7 +8,6 @@ namespace loopwright {
 void bind_attention(pybind11::module_& m);
 void bind_conv2d(pybind11::module_& m);
 void bind_dense(pybind11::module_& m);
-void bind_generated_code(pybind11::module_& m);
 void bind_machine(pybind11::module_& m);
 void bind_pooling(pybind11::module_& m);
 void bind_rowwise(pybind11::module_& m);

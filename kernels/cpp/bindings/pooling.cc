@@ -19,7 +19,7 @@ PoolGeometry make_geometry(const Pair& kernel, const Pair& stride, const FourSid
   std::tie(g.h.stride, g.w.stride) = at_least("stride", stride, 1);
   std::tie(g.h.dilation, g.w.dilation) = at_least("dilation", dilation, 1);
   std::tie(g.h.pad_begin, g.w.pad_begin, g.h.pad_end, g.w.pad_end) = std::tuple_cat(padding);
-  for (const PoolAxis* axis : {&g.h, &g.w}) {
+  for (const Window* axis : {&g.h, &g.w}) {
     if (std::min(axis->pad_begin, axis->pad_end) < 0) throw py::value_error("padding must not be negative");
     if (std::max(axis->pad_begin, axis->pad_end) >= axis->span())
       throw py::value_error("padding must be smaller than the kernel");
@@ -33,7 +33,7 @@ py::array images_of(const py::object& x) { return contiguous_or_copied(checked(x
 py::array pool(Pooling pooling, const PoolGeometry& g, const py::array& x, const py::object& out_object,
                const std::optional<std::string>& isa_name, int threads) {
   const Images images{x.shape(0), x.shape(1), x.shape(2)};
-  const int64_t c = x.shape(3), oh = g.h.output(images.h, g.ceil_mode), ow = g.w.output(images.w, g.ceil_mode);
+  const int64_t c = x.shape(3), oh = g.output_h(images.h), ow = g.output_w(images.w);
   if (oh < 1 || ow < 1)
     throw py::value_error("x must have images of at least " + std::to_string(g.h.span() - g.h.pad_begin - g.h.pad_end) +
                           "x" + std::to_string(g.w.span() - g.w.pad_begin - g.w.pad_end) + " for this kernel, got " +
@@ -65,7 +65,7 @@ py::array avg_pool2d(const py::object& x, const Pair& kernel, const Pair& stride
 py::array global_avg_pool2d(const py::object& x_object, const py::object& out, const std::optional<std::string>& isa,
                             int threads) {
   const py::array x = images_of(x_object);
-  const PoolGeometry whole{PoolAxis{x.shape(1)}, PoolAxis{x.shape(2)}};
+  const PoolGeometry whole{Window{x.shape(1)}, Window{x.shape(2)}};
   return pool(Pooling::kAverage, whole, x, out, isa, threads);
 }
 

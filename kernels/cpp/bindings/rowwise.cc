@@ -68,43 +68,37 @@ py::array run_activation(const py::object& x_object, const std::string& name, co
   return out;
 }
 
-py::array run_softmax(const py::object& x_object, const py::object& out_object,
-                      const std::optional<std::string>& isa_name, int threads) {
+// Checks the inputs that the operator uses besides x. Throws ValueError for one that it lacks or does not use.
+py::array run_row_operator(const std::string& name, const py::object& x_object, const py::object& residual_object,
+                           const py::object& gamma_object, const py::object& beta_object, float epsilon,
+                           const py::object& out_object, const std::optional<std::string>& isa_name, int threads) {
+  const RowOperatorDef& def = find_row_operator(name);
   const py::array x = contiguous_or_copied(checked_array(x_object, "x"));
   const RowsOf shape(x);
-  const Isa isa = parse_available_isa(isa_name);
-  check_threads(threads);
+  if (!(epsilon >= 0.0f) || std::isinf(epsilon))
+    throw py::value_error("eps must be finite and not negative, got " +
+                          py::cast<std::string>(py::str(py::cast(epsilon))));
   py::array out = output_like(x, out_object);
   check_same_or_apart(out, x, "x");
-  const py::gil_scoped_release released;
-  softmax(read(x), written(out), shape.rows, shape.n, isa, threads);
-  return out;
-}
-
-py::array run_layer_norm(const py::object& x_object, const py::object& gamma_object, const py::object& beta_object,
-                         float eps, const py::object& residual_object, const py::object& out_object,
-                         const std::optional<std::string>& isa_name, int threads) {
-  const py::array x = contiguous_or_copied(checked_array(x_object, "x"));
-  const RowsOf shape(x);
-  const py::array gamma = contiguous_or_copied(checked(gamma_object, "gamma", {shape.n}));
-  const py::array beta = contiguous_or_copied(checked(beta_object, "beta", {shape.n}));
-  if (!(eps >= 0.0f) || std::isinf(eps))
-    throw py::value_error("eps must be finite and not negative, got " + py::cast<std::string>(py::str(py::cast(eps))));
+  // Returns an input, or an empty array if it is None and optional.
+  const auto input = [&](const py::object& value, const char* argument, bool used, bool required,
+                         const std::vector<int64_t>& expected) {
+    if (!used && !value.is_none()) throw py::value_error(name + " has no " + argument);
+    if (value.is_none() && !required) return py::array_t<float>(0).cast<py::array>();
+    return contiguous_or_copied(checked(value, argument, expected));
+  };
+  const py::array gamma = input(gamma_object, "gamma", def.gamma, def.gamma, {shape.n});
+  const py::array beta = input(beta_object, "beta", def.beta, def.beta, {shape.n});
+  const py::array residual = input(residual_object, "residual", def.residual, false, shape_of(x));
   const Isa isa = parse_available_isa(isa_name);
   check_threads(threads);
-  py::array out = output_like(x, out_object);
-  check_same_or_apart(out, x, "x");
-  if (overlap(out, gamma)) throw py::value_error("out must not overlap gamma");
-  if (overlap(out, beta)) throw py::value_error("out must not overlap beta");
-  LayerNormArgs args{read(x), nullptr, read(gamma), read(beta), written(out), shape.rows, shape.n, eps};
-  py::array residual;
-  if (!residual_object.is_none()) {
-    residual = contiguous_or_copied(checked(residual_object, "residual", shape_of(x)));
-    check_same_or_apart(out, residual, "residual");
-    args.residual = read(residual);
-  }
+  for (const auto& [argument, weight] : {std::pair{"gamma", &gamma}, {"beta", &beta}})
+    if (weight->size() && overlap(out, *weight)) throw py::value_error(std::string("out must not overlap ") + argument);
+  if (residual.size()) check_same_or_apart(out, residual, "residual");
+  const auto data = [](const py::array& a) { return a.size() ? read(a) : nullptr; };
+  const RowArgs args{read(x), data(residual), data(gamma), data(beta), written(out), shape.rows, shape.n, epsilon};
   const py::gil_scoped_release released;
-  layer_norm(args, isa, threads);
+  run_rows(def.op, args, isa, threads);
   return out;
 }
 
@@ -115,9 +109,8 @@ void bind_rowwise(py::module_& m) {
         py::arg("threads"));
   m.def("activation", &run_activation, py::arg("x"), py::arg("name"), py::arg("out"), py::arg("isa"),
         py::arg("threads"));
-  m.def("softmax", &run_softmax, py::arg("x"), py::arg("out"), py::arg("isa"), py::arg("threads"));
-  m.def("layer_norm", &run_layer_norm, py::arg("x"), py::arg("gamma"), py::arg("beta"), py::arg("eps"),
-        py::arg("residual"), py::arg("out"), py::arg("isa"), py::arg("threads"));
+  m.def("row_operator", &run_row_operator, py::arg("name"), py::arg("x"), py::arg("residual"), py::arg("gamma"),
+        py::arg("beta"), py::arg("epsilon"), py::arg("out"), py::arg("isa"), py::arg("threads"));
 }
 
 }  // namespace loopwright

@@ -16,7 +16,8 @@
 #include <stdexcept>
 
 #include "loopwright/machine.h"
-#include "loopwright/split.h"
+#include "core/buffer.h"
+#include "core/split.h"
 #include "loopwright/thread_pool.h"
 
 namespace loopwright {
@@ -24,12 +25,6 @@ namespace {
 
 // Of L2, for slabs: the other half holds weights and what streams past.
 constexpr int64_t kShareOfL2 = 2;
-
-Conv2d::Schedule default_schedule(const Conv2dGeometry& g, const Images& image, int64_t slab_rows, Isa isa) {
-  if (g.pointwise()) return default_dense_schedule(isa, Dtype::kFloat32, slab_rows * image.w, g.o, g.c, 1);
-  if (g.depthwise()) return default_depthwise_schedule(isa, g, image, 1);
-  return default_conv2d_schedule(isa, Dtype::kFloat32, g, image, 1, false);
-}
 
 }  // namespace
 
@@ -59,7 +54,11 @@ Conv2dChain::Conv2dChain(const std::vector<Stage>& stages, const Images& images,
   for (size_t i = 0; i < stages.size(); ++i) {
     const Stage& stage = stages[i];
     std::optional<Conv2d::Schedule> schedule;
-    if (isa != Isa::kReference) schedule = default_schedule(stage.geometry, links_[i].in, heights_[i], isa);
+    const Conv2dGeometry& g = stage.geometry;
+    const Images& in = links_[i].in;
+    // A pointwise stage is a matrix product over the pixels of a slab.
+    const Images computed{1, g.pointwise() ? heights_[i] : in.h, in.w};
+    if (isa != Isa::kReference) schedule = default_conv2d_schedule(isa, Dtype::kFloat32, g, computed, 1, false);
     links_[i].op = std::make_unique<Conv2d>(stage.weight, Dtype::kFloat32, stage.geometry, stage.bias, stage.activation,
                                             isa, 1, schedule);
   }

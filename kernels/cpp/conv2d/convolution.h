@@ -1,11 +1,15 @@
 // One algorithm with weights packed for it.
 #pragma once
 
+#include <memory>
 #include <stdexcept>
 
+#include "core/buffer.h"
+#include "depthwise/depthwise.h"
+#include "gemm/epilogue.h"
+#include "gemm/panels.h"
+#include "gemm/words.h"
 #include "loopwright/conv2d.h"
-#include "loopwright/epilogue.h"
-#include "loopwright/panels.h"
 
 namespace loopwright {
 
@@ -46,7 +50,22 @@ std::unique_ptr<const Convolution> make_direct_convolution(const ConvolutionLaye
 // `algorithm` is one of Winograd's.
 std::unique_ptr<const Convolution> make_winograd_convolution(const ConvolutionLayer& layer,
                                                              Conv2dSchedule::Algorithm algorithm, int nr);
-// Plain loops, without a schedule.
+// Plain loops that ignore the schedule.
 std::unique_ptr<const Convolution> make_reference_convolution(const ConvolutionLayer& layer);
+
+// Whether an algorithm computes this convolution. Winograd's algorithms are for float32 without dilation and groups:
+// F(2×2, 3×3) and F(4×4, 3×3) for 3×3 kernels of stride 1, F(3×3, 4×4) for 7×7 kernels of stride 2.
+bool applies(Conv2dSchedule::Algorithm algorithm, const Conv2dGeometry& g, Dtype dtype);
+
+// Returns a good schedule of a convolution that is neither pointwise nor depthwise. Winograd's algorithms, which round
+// more, are candidates only if they are allowed.
+Conv2dSchedule default_convolution_schedule(Isa isa, Dtype dtype, const Conv2dGeometry& g, const Images& images,
+                                            int threads, bool winograd_allowed = true);
+
+// Returns the geometry with the words (gemm/words.h) of each group's channels in place of its channels.
+inline Conv2dGeometry in_words(Conv2dGeometry g, Dtype dtype) {
+  g.c = g.groups * to_words(g.group_c(), dtype);
+  return g;
+}
 
 }  // namespace loopwright

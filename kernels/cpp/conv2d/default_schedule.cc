@@ -4,10 +4,10 @@
 #include <algorithm>
 #include <limits>
 
-#include "loopwright/conv2d.h"
+#include "convolution.h"
 #include "loopwright/machine.h"
-#include "loopwright/split.h"
-#include "loopwright/tile_model.h"
+#include "core/split.h"
+#include "gemm/tile_model.h"
 
 namespace loopwright {
 namespace {
@@ -22,7 +22,7 @@ struct Candidate {
 
 // Fixed for one layer, one split and one width of panels.
 struct Setting {
-  const F32Kernels& kernels;
+  const KernelTable& kernels;
   TileCosts costs;
   const Conv2dGeometry& g;
   const Images& images;
@@ -127,17 +127,17 @@ Candidate winograd(const Setting& at, const Winograd& w) {
 
 }  // namespace
 
-Conv2dSchedule default_conv2d_schedule(Isa isa, Dtype dtype, const Conv2dGeometry& elements, const Images& images,
-                                       int threads, bool winograd_allowed) {
+Conv2dSchedule default_convolution_schedule(Isa isa, Dtype dtype, const Conv2dGeometry& elements, const Images& images,
+                                            int threads, bool winograd_allowed) {
   if (isa == Isa::kReference) return {};
-  const F32Kernels& kernels = f32_kernels(isa, dtype);
+  const KernelTable& kernels = kernel_table(isa, dtype);
   const TileCosts costs = tile_costs(isa);
-  const Conv2dGeometry g = elements.in_words(dtype);
+  const Conv2dGeometry g = in_words(elements, dtype);
   Candidate best;
   const auto consider = [&](const Candidate& candidate) {
     if (candidate.cycles < best.cycles) best = candidate;
   };
-  const int64_t widest = std::min<int64_t>(F32Kernels::kMaxVectors, ceil_div(g.group_o(), kernels.lanes));
+  const int64_t widest = std::min<int64_t>(KernelTable::kMaxVectors, ceil_div(g.group_o(), kernels.lanes));
   for (int vectors = 1; vectors <= widest; ++vectors) {
     const int max_mr = kernels.max_mr(vectors * kernels.lanes);
     if (max_mr == 0) continue;
@@ -153,6 +153,14 @@ Conv2dSchedule default_conv2d_schedule(Isa isa, Dtype dtype, const Conv2dGeometr
   }
   best.schedule.kc = best.schedule.kc * elements.reduction() / g.reduction();
   return best.schedule;
+}
+
+Conv2d::Schedule default_conv2d_schedule(Isa isa, Dtype dtype, const Conv2dGeometry& g, const Images& images,
+                                         int threads, bool fast_algorithms) {
+  if (g.pointwise())
+    return default_dense_schedule(isa, dtype, images.n * images.h * images.w, g.o, g.c, threads, fast_algorithms);
+  if (g.depthwise() && dtype == Dtype::kFloat32) return default_depthwise_schedule(isa, g, images, threads);
+  return default_convolution_schedule(isa, dtype, g, images, threads, fast_algorithms);
 }
 
 }  // namespace loopwright

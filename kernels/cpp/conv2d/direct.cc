@@ -21,9 +21,10 @@
 #include <cstring>
 
 #include "convolution.h"
-#include "loopwright/split.h"
+#include "core/split.h"
+#include "loopwright/machine.h"
 #include "loopwright/thread_pool.h"
-#include "loopwright/tile_output.h"
+#include "gemm/tile_output.h"
 
 namespace loopwright {
 namespace {
@@ -38,8 +39,8 @@ class DirectConvolution final : public Convolution {
   DirectConvolution(const ConvolutionLayer& layer, int packed_nr)
       : Convolution(Conv2dSchedule::Algorithm::kDirect, packed_nr),
         layer_(layer),
-        words_(layer.geometry.in_words(layer.dtype)),
-        kernels_(f32_kernels(layer.isa, layer.dtype)) {
+        words_(in_words(layer.geometry, layer.dtype)),
+        kernels_(kernel_table(layer.isa, layer.dtype)) {
     const Conv2dGeometry& g = words_;
     const int64_t k = g.reduction(), group_floats = packed_floats(g.group_o(), k, kernels_.lanes);
     weight_floats_ = group_floats * g.groups;
@@ -82,7 +83,7 @@ class DirectConvolution final : public Convolution {
 
   ConvolutionLayer layer_;
   Conv2dGeometry words_;
-  const F32Kernels& kernels_;
+  const KernelTable& kernels_;
   Buffer weight_;
   int64_t weight_floats_;
   std::vector<Panel> panels_;

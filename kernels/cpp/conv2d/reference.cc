@@ -1,7 +1,7 @@
 // Convolution as its definition: plain loops, for CPUs without vectors.
-#include "loopwright/reference.h"
+#include "microkernels/reference/reference.h"
 #include "convolution.h"
-#include "loopwright/split.h"
+#include "core/split.h"
 #include "loopwright/thread_pool.h"
 
 namespace loopwright {

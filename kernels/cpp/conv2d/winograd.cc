@@ -19,7 +19,8 @@
 #include <cstring>
 
 #include "convolution.h"
-#include "loopwright/split.h"
+#include "core/split.h"
+#include "loopwright/machine.h"
 #include "loopwright/thread_pool.h"
 
 namespace loopwright {
@@ -38,7 +39,7 @@ struct Filtering {
   int places() const { return size() * size(); }
 };
 
-Filtering filtering(Conv2dSchedule::Algorithm algorithm, const F32Kernels& kernels) {
+Filtering filtering(Conv2dSchedule::Algorithm algorithm, const KernelTable& kernels) {
   switch (algorithm) {
     case Conv2dSchedule::Algorithm::kWinograd2: return {2, 3, kernels.winograd2, kWinogradPoints4};
     case Conv2dSchedule::Algorithm::kWinograd3: return {3, 4, kernels.winograd3, kWinogradPoints6};
@@ -68,7 +69,7 @@ class WinogradConvolution final : public Convolution {
   WinogradConvolution(const ConvolutionLayer& layer, Conv2dSchedule::Algorithm packed_algorithm, int packed_nr)
       : Convolution(packed_algorithm, packed_nr),
         layer_(layer),
-        kernels_(f32_kernels(layer.isa)),
+        kernels_(kernel_table(layer.isa)),
         f_(filtering(packed_algorithm, kernels_)),
         stride_(layer.geometry.stride_h),
         channels_(stride_ * stride_ * layer.geometry.c),
@@ -94,7 +95,7 @@ class WinogradConvolution final : public Convolution {
                         const float* m) const;
 
   ConvolutionLayer layer_;
-  const F32Kernels& kernels_;
+  const KernelTable& kernels_;
   Filtering f_;
   int64_t stride_, channels_;  // channels of all phases
   std::vector<Panel> panels_;

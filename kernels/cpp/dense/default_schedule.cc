@@ -5,9 +5,9 @@
 
 #include "loopwright/dense.h"
 #include "loopwright/machine.h"
-#include "loopwright/split.h"
-#include "loopwright/tile_model.h"
-#include "loopwright/words.h"
+#include "core/split.h"
+#include "gemm/tile_model.h"
+#include "gemm/words.h"
 
 namespace loopwright {
 namespace {
@@ -17,7 +17,7 @@ struct Split {
 };
 
 // The best tile and split for k words; `vectors` other than 0 is what B is already packed for.
-Split best_split(Isa isa, const F32Kernels& kernels, int64_t m, int64_t n, int64_t k, int threads, int vectors) {
+Split best_split(Isa isa, const KernelTable& kernels, int64_t m, int64_t n, int64_t k, int threads, int vectors) {
   const TileCosts costs = tile_costs(isa);
   const int64_t columns = ceil_div(n, kernels.lanes);  // in vectors
   Split best;
@@ -36,7 +36,7 @@ Split best_split(Isa isa, const F32Kernels& kernels, int64_t m, int64_t n, int64
       best = {static_cast<int>(std::min<int64_t>(most_rows, m)), nv, across_m};
     }
   };
-  const int first = vectors ? vectors : 1, last = vectors ? vectors : F32Kernels::kMaxVectors;
+  const int first = vectors ? vectors : 1, last = vectors ? vectors : KernelTable::kMaxVectors;
   for (int nv = first; nv <= std::min<int64_t>(last, std::max<int64_t>(columns, first)); ++nv) {
     const int max_mr = kernels.max_mr(nv * kernels.lanes);
     if (max_mr == 0) continue;
@@ -48,7 +48,7 @@ Split best_split(Isa isa, const F32Kernels& kernels, int64_t m, int64_t n, int64
 }
 
 DenseSchedule direct_schedule(Isa isa, Dtype dtype, int64_t m, int64_t n, int64_t k, int threads, int nr) {
-  const F32Kernels& kernels = f32_kernels(isa, dtype);
+  const KernelTable& kernels = kernel_table(isa, dtype);
   DenseSchedule s;
   const int64_t words = to_words(k, dtype);
   const int64_t l2 = cache_bytes()[1];
@@ -107,11 +107,11 @@ DenseSchedule direct_schedule(Isa isa, Dtype dtype, int64_t m, int64_t n, int64_
 
 }  // namespace
 
-DenseSchedule default_dense_schedule(Isa isa, Dtype dtype, int64_t m, int64_t n, int64_t k, int threads, int nr,
-                                     bool fast) {
+DenseSchedule default_dense_schedule(Isa isa, Dtype dtype, int64_t m, int64_t n, int64_t k, int threads,
+                                     bool fast_algorithms, int packed_nr) {
   if (isa == Isa::kReference) return {};
-  DenseSchedule s = direct_schedule(isa, dtype, m, n, k, threads, nr);
-  if (!fast || isa != Isa::kAvx512) return s;  // with AVX2 some gain 5 %, and others lose as much
+  DenseSchedule s = direct_schedule(isa, dtype, m, n, k, threads, packed_nr);
+  if (!fast_algorithms || isa != Isa::kAvx512) return s;  // with AVX2 some gain 5 %, and others lose as much
   // Smaller ones gain nothing on Zen 4: with fewer rows the weights of seven products take too long to come, with shorter
   // sums too much time goes into sums of quarters; the fewer rows, the longer they must be. Rows are shared as far as they
   // go, since threads that share columns each add up the input's quarters.

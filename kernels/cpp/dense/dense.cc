@@ -1,228 +1,24 @@
 #include "loopwright/dense.h"
 
-#include <algorithm>
-#include <cstring>
-#include <limits>
-#include <stdexcept>
-#include <string>
-
-#include "loopwright/reference.h"
-#include "loopwright/schedule_checks.h"
-#include "loopwright/split.h"
-#include "loopwright/thread_pool.h"
-#include "loopwright/tile_output.h"
-#include "loopwright/words.h"
+#include "packed_dense.h"
 
 namespace loopwright {
-namespace {
 
-constexpr int64_t kUnknownRows = 256;  // what weights are packed for before the first call: neither few nor many
+Dense::Dense(const Matrix& weight, int64_t n, int64_t k, const float* bias, Activation activation, Isa isa, int threads,
+             const std::optional<DenseSchedule>& schedule)
+    : packed_(std::make_unique<PackedDense>(weight, n, k, bias, activation, isa, threads, schedule)) {}
 
-// Panels between two cache blocks of columns.
-int64_t panels_per_block(const DenseSchedule& s) { return std::max<int64_t>(1, s.nc / s.nr); }
+Dense::Dense(Dense&&) noexcept = default;
+Dense::~Dense() = default;
 
-void check(const DenseSchedule& s, Isa isa, Dtype dtype, int threads) {
-  check_register_tile(f32_kernels(isa, dtype), s.mr, s.nr, isa);
-  if (s.mc < 1 || s.kc < 1 || s.nc < 1 || s.prefetch < 0)
-    throw std::invalid_argument("schedule: mc, kc and nc must be at least 1, prefetch at least 0");
-  check_threads_m(s.threads_m, threads);
+void Dense::run(const Matrix& x, int64_t m, const Matrix& out, const Matrix& residual) const {
+  packed_->run(x, m, out, residual);
 }
 
-}  // namespace
-
-Dense::Dense(Matrix weight, int64_t n, int64_t k, const float* bias, Activation activation, Isa isa, int threads,
-             std::optional<DenseSchedule> schedule)
-    : n_(n), k_(k), activation_(activation), isa_(isa), dtype_(weight.dtype), threads_(threads), fixed_(schedule) {
-  check_dtype(dtype_, isa);
-  const int lanes = f32_kernels(isa, dtype_).lanes;
-  if (isa != Isa::kReference) {
-    if (fixed_) check(*fixed_, isa, dtype_, threads);
-    nr_ = fixed_ ? fixed_->nr : default_dense_schedule(isa, dtype_, kUnknownRows, n, k, threads).nr;
-  }
-  if (fixed_ && fixed_->algorithm == DenseSchedule::Algorithm::kStrassen) {
-    strassen_ = std::make_unique<const Strassen>(weight, n, k, bias, activation, isa, threads, fixed_->threads_m);
-    return;
-  }
-  if (bias) {
-    bias_ = make_weight_buffer(ceil_div(n, lanes) * lanes);
-    std::memcpy(bias_.get(), bias, static_cast<size_t>(n) * sizeof(float));
-  }
-  pack(weight);
-}
-
-void Dense::pack(const Matrix& weight) {
-  const int64_t k = to_words(k_, dtype_);
-  const bool in_place = isa_ != Isa::kReference && are_words(weight, k_);
-  Buffer copied;
-  if (!in_place) {
-    copied = make_buffer(n_ * k);
-    for (int64_t j = 0; j < n_; ++j) copy_to_words(weight.address(j, 0), k_, dtype_, copied.get() + j * k);
-  }
-  if (isa_ == Isa::kReference) {
-    weight_ = std::move(copied);
-    return;
-  }
-  const float* words = in_place ? static_cast<const float*>(weight.data) : copied.get();
-  const int64_t stride = in_place ? weight.stride / elements_per_word(dtype_) : k;
-  const int lanes = f32_kernels(isa_, dtype_).lanes;
-  weight_ = make_weight_buffer(packed_floats(n_, k, lanes));
-  panels_ = split_panels(n_, k, nr_, lanes);
-  pack_panels(panels_, words, stride, k, weight_.get(), threads_);
-}
-
-void Dense::ask_ahead(const Dense& next) {
-  if (!next.panels_.empty()) ahead_ = {next.weight_.get(), next.panels_.front().nr * to_words(next.k_, next.dtype_)};
-}
-
-void Dense::evict_weights() const {
-  if (strassen_) return strassen_->evict_weights();
-  evict(weight_.get(), packed_floats(n_, to_words(k_, dtype_), f32_kernels(isa_).lanes) * kWordBytes, threads_);
-}
-
-DenseSchedule Dense::schedule(int64_t m) const {
-  return fixed_ ? *fixed_ : default_dense_schedule(isa_, dtype_, m, n_, k_, threads_, nr_);
-}
-
-void Dense::run(Matrix x, int64_t m, Matrix out, Matrix residual, Matrix also) const {
-  if (isa_ == Isa::kReference) return run_reference(x, m, out, residual, also);
-  if (strassen_ && also.data) throw std::invalid_argument("Strassen's algorithm adds one residual");
-  if (strassen_) return strassen_->run(x, m, out, residual);
-  DenseSchedule s = schedule(m);
-  s.pack_a = s.pack_a || !are_words(x, k_);
-  const int64_t k = to_words(k_, dtype_), kc = to_words(s.kc, dtype_);
-  const int64_t across_m = s.threads_m, across_n = threads_ / s.threads_m;
-  const int64_t row_tiles = ceil_div(m, s.mr), panels = static_cast<int64_t>(panels_.size());
-
-  const int64_t a_floats = s.pack_a ? std::min(m, s.mc) * spread_stride(std::min(k, kc)) : 0;
-  // One register tile where the sum is one block of k, else a cache block of columns.
-  const bool one_tile = k <= kc;
-  const int64_t sums_rows = one_tile ? s.mr : ceil_div(row_tiles, across_m) * s.mr;
-  const int64_t sums_stride = one_tile ? s.nr : std::min(panels_per_block(s), ceil_div(panels, across_n)) * s.nr;
-  const int64_t sums_floats = out.dtype == Dtype::kFloat32 ? 0 : sums_rows * sums_stride;
-  float* floats = scratch((a_floats + sums_floats) * threads_);  // here, because the pool's threads must not throw
-
-  const TileOutput output(f32_kernels(isa_, dtype_), activation_, bias_.get(), out, residual, also);
-  parallel(threads_, [&](int thread) {
-    const int64_t i = thread / across_n, j = thread % across_n;
-    const Rectangle part{std::min(m, split_begin(row_tiles, across_m, i) * s.mr),
-                         std::min(m, split_begin(row_tiles, across_m, i + 1) * s.mr), split_begin(panels, across_n, j),
-                         split_begin(panels, across_n, j + 1)};
-    float* own = floats + thread * (a_floats + sums_floats);
-    if (part.row_begin < part.row_end) run_rectangle(part, s, x, output, {own, own + a_floats, sums_stride});
-  });
-}
-
-void Dense::run_rectangle(const Rectangle& part, const DenseSchedule& s, const Matrix& x, const TileOutput& output,
-                          const Scratch& scratch) const {
-  const int64_t k = to_words(k_, dtype_), per_word = elements_per_word(dtype_);
-  const int64_t rows = part.row_end - part.row_begin, panels = part.panel_end - part.panel_begin;
-  const int64_t n_blocks = ceil_div(panels, panels_per_block(s));
-  const int64_t k_blocks = ceil_div(k, to_words(s.kc, dtype_)), m_blocks = ceil_div(rows, s.mc);
-
-  for (int64_t nb = 0; nb < n_blocks; ++nb) {
-    const int64_t panel_begin = part.panel_begin + split_begin(panels, n_blocks, nb);
-    const int64_t panel_end = part.panel_begin + split_begin(panels, n_blocks, nb + 1);
-    for (int64_t kb = 0; kb < k_blocks; ++kb) {
-      const int64_t k_begin = split_begin(k, k_blocks, kb), kc = split_begin(k, k_blocks, kb + 1) - k_begin;
-      for (int64_t mb = 0; mb < m_blocks; ++mb) {
-        const int64_t row_begin = part.row_begin + split_begin(rows, m_blocks, mb);
-        const int64_t mc = part.row_begin + split_begin(rows, m_blocks, mb + 1) - row_begin;
-        const float* a = scratch.a;
-        int64_t a_stride = spread_stride(kc);
-        if (s.pack_a) {
-          const int64_t first = k_begin * per_word, count = std::min(kc * per_word, k_ - first);
-          for (int64_t i = 0; i < mc; ++i)
-            copy_to_words(x.address(row_begin + i, first), count, dtype_, scratch.a + i * a_stride);
-        } else {
-          a = static_cast<const float*>(x.address(row_begin, k_begin * per_word));
-          a_stride = x.stride / per_word;
-        }
-        const EvenSplit tiles(mc, s.mr);
-        const auto height = [&](int64_t tile) { return static_cast<int>(tiles.size(tile)); };
-        BrgemmArgs args;
-        args.batch = 1;
-        args.k = kc;
-        args.a_stride = a_stride;
-        args.prefetch = s.prefetch / kWordBytes;
-        const TileOutput::Part of_sum{kb == 0, kb + 1 == k_blocks};
-        const auto packed = [&](const Panel& panel) { return weight_.get() + panel.offset + k_begin * panel.nr; };
-        const auto run_tiles = [&](int64_t row, int mr, const Panel& panel) {
-          const float* a_tile = a + row * a_stride;
-          const float* b_tile = packed(panel);
-          args.a = &a_tile;
-          args.b = &b_tile;
-          const int64_t out_row = row_begin + row;
-          float* sums = scratch.sums;
-          if (k_blocks > 1)
-            sums += (out_row - part.row_begin) * scratch.sums_stride + panel.column - panels_[panel_begin].column;
-          output.run(args, out_row, mr, panel, of_sum, sums, scratch.sums_stride);
-        };
-        // While the row tiles share some panels of B, they bring to L2 what comes after: with m inner the next one, with n
-        // inner the next block's, and at the very end what the next layer begins with.
-        const bool n_inner = s.order == DenseSchedule::Order::kNInner;
-        const int64_t step = n_inner ? panel_end - panel_begin : 1;
-        const int64_t known = n_inner && mb + 1 == m_blocks && k_blocks == 1 ? part.panel_end : panel_end;
-        const bool last_block = nb + 1 == n_blocks && kb + 1 == k_blocks && mb + 1 == m_blocks;
-        // Makes row tile `tile` ask for its share of it; how many tiles on from it have one, or no limit.
-        const auto ask = [&](int64_t tile, int64_t p) {
-          args.next = nullptr;
-          constexpr int64_t kAny = std::numeric_limits<int64_t>::max();
-          if (!s.prefetch_next) return kAny;
-          Span after = !n_inner && last_block ? ahead_ : Span{};
-          if (p + step < known) after = {packed(panels_[p + step]), panels_[p + step].nr * kc};
-          args.next_step = even_step(after.floats, tiles.count * kc);
-          const int64_t each = kc * args.next_step, before = tile * each;
-          if (before >= after.floats) return kAny;
-          args.next = after.data + before;
-          return ceil_div(after.floats - before, each);
-        };
-        if (n_inner) {
-          for (int64_t tile = 0, row = 0; tile < tiles.count; row += height(tile++))
-            for (int64_t p = panel_begin; p < panel_end; p += args.count) {
-              const Panel& panel = panels_[p];
-              args.count = std::min({output.most_in_series(args, panel, of_sum), panel.alike, panel_end - p});
-              ask(tile, p);
-              if (args.next) {
-                const Panel& after = panels_[p + step];
-                args.count = std::min({args.count, after.alike, known - p - step});
-                args.next_tile_step = k * after.nr;
-              }
-              args.b_step = k * panel.nr;
-              run_tiles(row, height(tile), panel);
-            }
-        } else {
-          args.b_step = 0;
-          for (int64_t p = panel_begin; p < panel_end; ++p)
-            for (int64_t tile = 0, row = 0; tile < tiles.count; tile += args.count) {
-              const Panel& panel = panels_[p];
-              const int mr = height(tile);
-              args.count = std::min({output.most_in_series(args, panel, of_sum), tiles.alike(tile), ask(tile, p)});
-              args.a_step = mr * a_stride;
-              args.next_tile_step = kc * args.next_step;
-              run_tiles(row, mr, panel);
-              row += args.count * mr;
-            }
-        }
-      }
-    }
-  }
-}
-
-void Dense::run_reference(const Matrix& x, int64_t m, const Matrix& out, const Matrix& residual,
-                          const Matrix& also) const {
-  parallel(threads_, [&](int thread) {
-    const int64_t end = split_begin(m, threads_, thread + 1);
-    for (int64_t i = split_begin(m, threads_, thread); i < end; ++i)
-      for (int64_t j = 0; j < n_; ++j) {
-        const float* row = x.at<float>(i, 0);
-        const float* column = weight_.get() + j * k_;
-        float sum = bias_ ? bias_[j] : 0.0f;
-        if (residual.data) sum += *residual.at<float>(i, j);
-        if (also.data) sum += *also.at<float>(i, j);
-        for (int64_t p = 0; p < k_; ++p) sum += row[p] * column[p];
-        *out.at<float>(i, j) = reference_activation(activation_, sum);
-      }
-  });
-}
+void Dense::evict_weights() const { packed_->evict_weights(); }
+int64_t Dense::n() const { return packed_->n(); }
+int64_t Dense::k() const { return packed_->k(); }
+Dtype Dense::dtype() const { return packed_->dtype(); }
+DenseSchedule Dense::schedule(int64_t m) const { return packed_->schedule(m); }
 
 }  // namespace loopwright

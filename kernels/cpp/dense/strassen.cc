@@ -15,17 +15,17 @@
 // so that what is between products stays in L2. Each thread has rows and columns of its own, and waits for no other.
 //
 // Where rows are odd in number, the lower quarters have one row less: it counts as zero.
-#include "loopwright/strassen.h"
+#include "strassen.h"
 
 #include <algorithm>
 #include <array>
 #include <exception>
 #include <stdexcept>
 
-#include "loopwright/dense.h"
-#include "loopwright/epilogue.h"
+#include "gemm/epilogue.h"
 #include "loopwright/machine.h"
-#include "loopwright/split.h"
+#include "packed_dense.h"
+#include "core/split.h"
 #include "loopwright/thread_pool.h"
 
 namespace loopwright {
@@ -41,10 +41,10 @@ Matrix matrix(const float* data, int64_t stride) { return {const_cast<float*>(da
 // Columns that are computed together, from the sums of their weights.
 struct Strassen::Part {
   int64_t column, half;
-  std::unique_ptr<Dense> p1, p2, p3, p4, p5, p6, p7;
+  std::unique_ptr<PackedDense> p1, p2, p3, p4, p5, p6, p7;
 
   // In the order in which they run.
-  std::array<Dense*, 7> products() const {
+  std::array<PackedDense*, 7> products() const {
     return {p1.get(), p2.get(), p6.get(), p7.get(), p4.get(), p5.get(), p3.get()};
   }
 };
@@ -57,12 +57,12 @@ struct Strassen::Work {
 
 bool Strassen::applies(Isa isa, Dtype dtype, int64_t n, int64_t k, int threads, int threads_m) {
   if (isa == Isa::kReference || dtype != Dtype::kFloat32 || threads_m < 1 || threads % threads_m != 0) return false;
-  return k % 2 == 0 && n % (2 * f32_kernels(isa).lanes * (threads / threads_m)) == 0;
+  return k % 2 == 0 && n % (2 * kernel_table(isa).lanes * (threads / threads_m)) == 0;
 }
 
 Strassen::Strassen(const Matrix& weight, int64_t n, int64_t k, const float* bias, Activation activation, Isa isa,
                    int threads, int threads_m)
-    : n_(n), k_(k), activation_(activation), kernels_(f32_kernels(isa)), threads_(threads), threads_m_(threads_m) {
+    : n_(n), k_(k), activation_(activation), kernels_(kernel_table(isa)), threads_(threads), threads_m_(threads_m) {
   if (!applies(isa, weight.dtype, n, k, threads, threads_m))
     throw std::invalid_argument(
         "schedule: Strassen's algorithm needs an even k, n of two vectors a thread, and float32");
@@ -83,7 +83,7 @@ Strassen::Strassen(const Matrix& weight, int64_t n, int64_t k, const float* bias
       const auto product = [&](const std::vector<float>* added, bool last, const auto& t) {
         for (int64_t j = 0; j < half; ++j)
           for (int64_t p = 0; p < k2; ++p) values[j * k2 + p] = static_cast<float>(t(j, p));
-        return std::make_unique<Dense>(matrix(values.data(), k2), half, k2, bias && added ? added->data() : nullptr,
+        return std::make_unique<PackedDense>(matrix(values.data(), k2), half, k2, bias && added ? added->data() : nullptr,
                                        last ? activation : Activation::kNone, isa, 1, std::nullopt);
       };
       const auto b11 = [&](int64_t j, int64_t p) { return w(0, 0, j, p); };
@@ -106,9 +106,9 @@ Strassen::Strassen(const Matrix& weight, int64_t n, int64_t k, const float* bias
       column += 2 * half;
     }
   for (size_t i = 0; i < parts_.size(); ++i) {
-    const std::array<Dense*, 7> own = parts_[i].products();
-    for (size_t p = 0; p + 1 < own.size(); ++p) own[p]->ask_ahead(*own[p + 1]);
-    if (i + 1 < parts_.size()) own.back()->ask_ahead(*parts_[i + 1].products().front());
+    const std::array<PackedDense*, 7> own = parts_[i].products();
+    for (size_t p = 0; p + 1 < own.size(); ++p) own[p]->prefetch_layer(*own[p + 1]);
+    if (i + 1 < parts_.size()) own.back()->prefetch_layer(*parts_[i + 1].products().front());
   }
 }
 
@@ -116,7 +116,7 @@ Strassen::~Strassen() = default;
 
 void Strassen::evict_weights() const {
   for (const Part& part : parts_)
-    for (const Dense* product : part.products()) product->evict_weights();
+    for (const PackedDense* product : part.products()) product->evict_weights();
 }
 
 int64_t Strassen::rows_at_once() const {
@@ -207,23 +207,23 @@ void Strassen::run_rows(const Part& part, const Work& work, const Matrix& x, int
     add(left, right, to, count, -Epilogue::kInfinity, Epilogue::kInfinity);
   };
   // The layer's residual, of a quarter of the output.
-  const auto also = [&](int64_t below, int64_t right) {
+  const auto layer_residual = [&](int64_t below, int64_t right) {
     return residual.data ? quarter(residual, below, right) : none;
   };
 
   const Matrix c11 = quarter(out, 0, 0), c12 = quarter(out, 0, 1), c21 = quarter(out, 1, 0), c22 = quarter(out, 1, 1);
   part.p1->run(a(0, 0), upper, u2, none);
-  part.p2->run(a(0, 1), upper, c11, u2, also(0, 0));
+  part.p2->run(a(0, 1), upper, c11, u2, layer_residual(0, 0));
   part.p6->run(s(work.s2), upper, u2, u2);
   part.p7->run(s(work.s3), upper, u3, u2);
-  if (lower > 0) part.p4->run(a(1, 1), lower, c21, u3, also(1, 0));
+  if (lower > 0) part.p4->run(a(1, 1), lower, c21, u3, layer_residual(1, 0));
   part.p5->run(s(work.s1), upper, p5, none);
-  if (residual.data) plus(u3, also(1, 1), u3, lower);
+  if (residual.data) plus(u3, layer_residual(1, 1), u3, lower);
   add(u3, p5, c22, lower, epilogue.lo, epilogue.hi);
   if (epilogue.activate && lower > 0)
     epilogue.activate(c22.at<float>(0, 0), c22.stride, static_cast<int>(lower), static_cast<int>(half));
   plus(u2, p5, p5, upper);
-  part.p3->run(s(work.s4), upper, c12, p5, also(0, 1));
+  part.p3->run(s(work.s4), upper, c12, p5, layer_residual(0, 1));
 }
 
 }  // namespace loopwright

@@ -11,7 +11,7 @@
 
 #include "loopwright/depthwise.h"
 #include "loopwright/machine.h"
-#include "loopwright/split.h"
+#include "core/split.h"
 
 namespace loopwright {
 namespace {
@@ -26,7 +26,7 @@ int widest(const DepthwiseFunctions::Strip* strips, int64_t columns) {
 }  // namespace
 
 DepthwiseSchedule default_depthwise_schedule(Isa isa, const Conv2dGeometry& g, const Images& images, int threads) {
-  const F32Kernels& kernels = f32_kernels(isa);
+  const KernelTable& kernels = kernel_table(isa);
   const int64_t ow = g.output_w(images.w), lines = images.n * g.output_h(images.h);
   DepthwiseSchedule s;
   s.columns =

@@ -8,18 +8,19 @@
 //
 // Windows that reach beyond the image are cut: their rows by starting at another kernel row, their columns by a mask of
 // the pixels inside.
-#include "loopwright/depthwise.h"
+#include "depthwise.h"
 
 #include <algorithm>
 #include <cstring>
 #include <stdexcept>
 #include <string>
 
-#include "loopwright/epilogue.h"
-#include "loopwright/schedule_checks.h"
-#include "loopwright/split.h"
+#include "gemm/epilogue.h"
+#include "core/schedule_checks.h"
+#include "core/split.h"
+#include "loopwright/machine.h"
 #include "loopwright/thread_pool.h"
-#include "loopwright/window.h"
+#include "core/window.h"
 
 namespace loopwright {
 namespace {
@@ -32,42 +33,42 @@ void check(const DepthwiseSchedule& s, const DepthwiseFunctions::Strip* strips, 
   check_threads_m(s.threads_m, threads);
 }
 
-uint32_t pixels_inside(const WindowAxis& columns, int64_t first, int64_t count) {
+uint32_t pixels_inside(int64_t size, int64_t first, int64_t count) {
   uint32_t inside = 0;
   for (int64_t j = 0; j < count; ++j)
-    if (first + j >= 0 && first + j < columns.size) inside |= uint32_t{1} << j;
+    if (first + j >= 0 && first + j < size) inside |= uint32_t{1} << j;
   return inside;
 }
 
 }  // namespace
 
-void DepthwiseConv2d::evict_weights() const {
+void DepthwiseConvolution::evict_weights() const {
   evict(weight_.get(), geometry_.kh * geometry_.kw * padded_channels_ * static_cast<int64_t>(sizeof(float)), threads_);
 }
 
 // What one thread computes of a call.
-struct DepthwiseConv2d::Part {
+struct DepthwiseConvolution::Part {
   const Call& call;
   int64_t line_begin, line_end;  // rows of the output, those of all images counted through
   int64_t channel_begin, channel_end;
 };
 
-struct DepthwiseConv2d::Call {
+struct DepthwiseConvolution::Call {
   const float* x;
   Images images;
   float* out;
   const float* residual;
   DepthwiseSchedule schedule;
   int64_t oh, ow;
-  WindowAxis rows, columns;
+  Window rows, columns;
   std::vector<WindowRun> row_runs, column_runs;  // made here, because the pool's threads must not throw
 };
 
-DepthwiseConv2d::DepthwiseConv2d(const float* weight, const Conv2dGeometry& geometry, const float* bias,
+DepthwiseConvolution::DepthwiseConvolution(const float* weight, const Conv2dGeometry& geometry, const float* bias,
                                  Activation activation, Isa isa, int threads,
                                  const std::optional<DepthwiseSchedule>& schedule)
     : geometry_(geometry),
-      kernels_(f32_kernels(isa)),
+      kernels_(kernel_table(isa)),
       strips_(kernels_.depthwise.strips(geometry.kw, geometry.stride_w, geometry.dilation_w)),
       activation_(activation),
       isa_(isa),
@@ -85,15 +86,14 @@ DepthwiseConv2d::DepthwiseConv2d(const float* weight, const Conv2dGeometry& geom
   }
 }
 
-DepthwiseSchedule DepthwiseConv2d::schedule(const Images& images) const {
+DepthwiseSchedule DepthwiseConvolution::schedule(const Images& images) const {
   return fixed_ ? *fixed_ : default_depthwise_schedule(isa_, geometry_, images, threads_);
 }
 
-DepthwiseConv2d::Call DepthwiseConv2d::call(const float* x, const Images& images, float* out,
+DepthwiseConvolution::Call DepthwiseConvolution::call(const float* x, const Images& images, float* out,
                                             const float* residual) const {
   const Conv2dGeometry& g = geometry_;
-  const WindowAxis rows{images.h, g.kh, g.stride_h, g.pad_top, g.dilation_h};
-  const WindowAxis columns{images.w, g.kw, g.stride_w, g.pad_left, g.dilation_w};
+  const Window rows = g.rows(), columns = g.columns();
   const int64_t oh = g.output_h(images.h), ow = g.output_w(images.w);
   return {x,
           images,
@@ -104,11 +104,11 @@ DepthwiseConv2d::Call DepthwiseConv2d::call(const float* x, const Images& images
           ow,
           rows,
           columns,
-          window_runs(rows, oh),
-          window_runs(columns, ow)};
+          window_runs(rows, images.h, oh),
+          window_runs(columns, images.w, ow)};
 }
 
-void DepthwiseConv2d::run(const float* x, const Images& images, float* out, const float* residual) const {
+void DepthwiseConvolution::run(const float* x, const Images& images, float* out, const float* residual) const {
   const Call call = this->call(x, images, out, residual);
   const int64_t across_m = call.schedule.threads_m, across_c = threads_ / across_m;
   const int64_t lines = images.n * call.oh, vectors = padded_channels_ / kernels_.lanes;
@@ -121,12 +121,12 @@ void DepthwiseConv2d::run(const float* x, const Images& images, float* out, cons
   });
 }
 
-void DepthwiseConv2d::run_rows(const float* x, const Images& images, int64_t begin, int64_t end, float* out,
+void DepthwiseConvolution::run_rows(const float* x, const Images& images, int64_t begin, int64_t end, float* out,
                                const float* residual) const {
   run_part({call(x, images, out, residual), begin, end, 0, geometry_.c});
 }
 
-void DepthwiseConv2d::run_part(const Part& part) const {
+void DepthwiseConvolution::run_part(const Part& part) const {
   const Call& call = part.call;
   const EvenSplit passes(ceil_div(part.channel_end - part.channel_begin, kernels_.lanes),
                          std::max<int64_t>(1, call.schedule.channels / kernels_.lanes));
@@ -148,7 +148,7 @@ void DepthwiseConv2d::run_part(const Part& part) const {
   }
 }
 
-DepthwiseLayer DepthwiseConv2d::layer(int64_t kernel_row, int64_t kernel_column, int64_t channel) const {
+DepthwiseLayer DepthwiseConvolution::layer(int64_t kernel_row, int64_t kernel_column, int64_t channel) const {
   const Epilogue epilogue(activation_, kernels_);
   const int64_t row = geometry_.kw * padded_channels_;
   return {weight_.get() + kernel_row * row + kernel_column * padded_channels_ + channel,
@@ -160,7 +160,7 @@ DepthwiseLayer DepthwiseConv2d::layer(int64_t kernel_row, int64_t kernel_column,
           epilogue.activate};
 }
 
-void DepthwiseConv2d::run_strips(const Call& call, const Block& block) const {
+void DepthwiseConvolution::run_strips(const Call& call, const Block& block) const {
   const int64_t c = geometry_.c, row_floats = call.images.w * c;
   DepthwiseStrip strip;
   strip.kernel_row_step = geometry_.dilation_h * row_floats;
@@ -173,7 +173,7 @@ void DepthwiseConv2d::run_strips(const Call& call, const Block& block) const {
   int64_t q = 0;
   for (int64_t tile = 0; tile < tiles.count; ++tile) {
     const int64_t columns = tiles.size(tile), left = call.columns.origin(q);
-    strip.inside = pixels_inside(call.columns, left, (columns - 1) * geometry_.stride_w + geometry_.kw);
+    strip.inside = pixels_inside(call.images.w, left, (columns - 1) * geometry_.stride_w + geometry_.kw);
     for (const WindowRun& run : call.row_runs) {
       const int64_t begin = std::max(run.begin, block.row_begin), end = std::min(run.end, block.row_end);
       if (begin >= end) continue;
@@ -190,7 +190,7 @@ void DepthwiseConv2d::run_strips(const Call& call, const Block& block) const {
   }
 }
 
-void DepthwiseConv2d::run_windows(const Call& call, const Block& block) const {
+void DepthwiseConvolution::run_windows(const Call& call, const Block& block) const {
   const int64_t c = geometry_.c;
   DepthwiseWindows windows;
   windows.row_step = geometry_.dilation_h * call.images.w * c;

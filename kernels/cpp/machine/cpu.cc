@@ -1,9 +1,9 @@
-// Caches by sysfs, because getconf and CPUID tell a guest of a virtual machine less reliably what it has.
-#include <cpuid.h>
-
+// Cache sizes come from sysfs, because getconf and CPUID are less reliable in virtual machines.
 #include <fstream>
 
 #include "loopwright/machine.h"
+#include "machine/cpu_features.h"
+#include "microkernels/kernel_table.h"
 
 namespace loopwright {
 namespace {
@@ -29,18 +29,20 @@ std::array<int64_t, 3> read_caches() {
   return bytes;
 }
 
-// AMD's CPUs tell how wide their units are: leaf 8000001A, bit 2 of EAX for 256 bits and bit 3 for 512.
-bool has_halved_vectors() {
-  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
-  const bool amd = __get_cpuid(0, &eax, &ebx, &ecx, &edx) && ebx == signature_AMD_ebx;
-  return amd && __get_cpuid(0x8000001A, &eax, &ebx, &ecx, &edx) && (eax & 0b1100u) == 0b0100u;
-}
-
 }  // namespace
 
 int fmas_per_cycle(Isa isa) {
-  static const bool halved = has_halved_vectors();
-  return isa == Isa::kAvx512 && halved ? 1 : 2;
+  static const bool split = splits_512_bit_vectors();
+  return isa == Isa::kAvx512 && split ? 1 : 2;
+}
+
+std::vector<std::pair<int, int>> register_tiles(Isa isa, Dtype dtype) {
+  const KernelTable& kernels = kernel_table(isa, dtype);
+  std::vector<std::pair<int, int>> tiles;
+  for (int vectors = 1; vectors <= KernelTable::kMaxVectors; ++vectors)
+    for (int mr = 1; mr <= KernelTable::kMaxRows; ++mr)
+      if (kernels.find(mr, vectors * kernels.lanes)) tiles.emplace_back(mr, vectors * kernels.lanes);
+  return tiles;
 }
 
 std::string cpu_name() {

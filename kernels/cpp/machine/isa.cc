@@ -2,6 +2,8 @@
 
 #include <stdexcept>
 
+#include "machine/cpu_features.h"
+
 namespace loopwright {
 
 const char* name(Isa isa) {
@@ -23,12 +25,8 @@ Isa parse_isa(const std::string& text) {
 }
 
 const std::vector<Isa>& available_isas() {
-  // The compiler's run-time support reads CPUID and, through XGETBV, what the operating system saves.
   static const std::vector<Isa> isas = [] {
-    std::vector<Isa> found;
-    __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl")) found.push_back(Isa::kAvx512);
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) found.push_back(Isa::kAvx2);
+    std::vector<Isa> found = vector_isas();
     found.push_back(Isa::kReference);
     return found;
   }();

@@ -2,8 +2,8 @@
 #include <chrono>
 #include <vector>
 
-#include "loopwright/brgemm.h"
-#include "loopwright/buffer.h"
+#include "microkernels/kernel_table.h"
+#include "core/buffer.h"
 #include "loopwright/machine.h"
 #include "loopwright/thread_pool.h"
 
@@ -48,7 +48,7 @@ double best_secs(int threads, int runs, F&& f) {
 }  // namespace
 
 double peak_gflops(Isa isa, Dtype dtype, int threads) {
-  const F32Kernels& kernels = f32_kernels(isa, dtype);
+  const KernelTable& kernels = kernel_table(isa, dtype);
   const auto loop = kernels.fma_loop ? kernels.fma_loop : &scalar_fma_loop;
   const double start = now();
   double operations = loop(1000);
@@ -59,7 +59,7 @@ double peak_gflops(Isa isa, Dtype dtype, int threads) {
 }
 
 double memory_bandwidth(int threads, int64_t working_set) {
-  const F32Kernels& kernels = f32_kernels(available_isas().front());
+  const KernelTable& kernels = kernel_table(available_isas().front());
   const auto read = kernels.read_sum ? kernels.read_sum : &scalar_read_sum;
   const int64_t part = std::max<int64_t>(working_set / static_cast<int64_t>(sizeof(float)) / threads, 64);
   const Buffer data = make_buffer(part * threads);

@@ -5,7 +5,7 @@
 
 #include <cstddef>
 
-#include "loopwright/brgemm.h"
+#include "microkernels/kernel_table.h"
 
 namespace loopwright {
 namespace {
@@ -98,8 +98,8 @@ void apply_rows(float* c, int64_t c_stride, int rows, int n) {
 }
 
 template <class V>
-void add_activations(F32Kernels& kernels) {
-  const auto set = [&](Activation a, RowsFunction f) { kernels.activations[static_cast<int>(a)] = f; };
+void add_activations(KernelTable& kernels) {
+  const auto set = [&](Activation a, ActivationFunction f) { kernels.activations[static_cast<int>(a)] = f; };
   set(Activation::kGelu, &apply_rows<V, Gelu>);
   set(Activation::kSigmoid, &apply_rows<V, Sigmoid>);
   set(Activation::kTanh, &apply_rows<V, Tanh>);

@@ -11,11 +11,9 @@
 //   kChains copies of them, over which consecutive k are spread.
 #pragma once
 
-#include <xmmintrin.h>
-
-#include "activations_f32.h"
-#include "loopwright/brgemm.h"
-#include "vector_access.h"
+#include "microkernels/activations_f32.h"
+#include "microkernels/kernel_table.h"
+#include "microkernels/vector_access.h"
 
 namespace loopwright {
 namespace {
@@ -50,7 +48,7 @@ struct Brgemm {
     for (int j = 0; j < NV; ++j) {
       row[j] = V::load(b + j * V::kLanes);
       if (kAhead && j * V::kLanes % kCacheLine == 0)
-        _mm_prefetch(reinterpret_cast<const char*>(ahead + j * V::kLanes), _MM_HINT_T0);
+        __builtin_prefetch(ahead + j * V::kLanes, 0, 3);
     }
 #pragma GCC unroll 32
     for (int i = 0; i < MR; ++i) {
@@ -91,7 +89,7 @@ struct Brgemm {
   // and the sum's own loads wait with them: 1×1 layers of k = 64 with a residual took a fifth longer.
   template <bool kSpread>
   static __attribute__((noinline)) void run_series(const BrgemmArgs& args) {
-    const float *bias = args.bias, *residual = args.late_residual, *also = args.also, *next = args.next;
+    const float *bias = args.bias, *residual = args.late_residual, *second_residual = args.second_residual, *next = args.next;
     const Mask last = V::mask(args.n - (NV - 1) * V::kLanes);
     float* c = args.c;
     int64_t a_offset = 0, b_offset = 0;
@@ -99,9 +97,9 @@ struct Brgemm {
       asm volatile("" ::: "memory");  // else GCC keeps what it reads of args in registers, and sums in memory
       Reg acc[kChains][MR][NV];
       Lines lines{c, args.c_stride, residual, args.residual_stride};
-      if (also) {  // which is far, where the first was written just before
-        lines.residual = also;
-        lines.residual_stride = args.also_stride;
+      if (second_residual) {  // which is far, where the first was written just before
+        lines.residual = second_residual;
+        lines.residual_stride = args.second_residual_stride;
       }
       if (!kSpread) lines.ask_all();
       start_with(acc[0], bias);
@@ -118,9 +116,9 @@ struct Brgemm {
         add_last(acc[0], residual, args.residual_stride, last);
         residual += args.residual_step;
       }
-      if (also) {
-        add_last(acc[0], also, args.also_stride, last);
-        also += args.also_step;
+      if (second_residual) {
+        add_last(acc[0], second_residual, args.second_residual_stride, last);
+        second_residual += args.second_residual_step;
       }
       clamp(acc[0], args);
       store(acc[0], args.n, c, args.c_stride, last);
@@ -195,7 +193,7 @@ struct Brgemm {
     const int64_t next_step = next ? args.next_step : 0;
     const auto ask = [&](Asks when, int64_t steps) __attribute__((always_inline)) {
       if (kAsks != when) return;
-      _mm_prefetch(reinterpret_cast<const char*>(next), _MM_HINT_T1);
+      __builtin_prefetch(next, 0, 2);
       next += steps * next_step;
     };
     for (int64_t t = 0; t < args.batch; ++t) {
@@ -259,7 +257,7 @@ struct Brgemm {
     }
     start_with(acc, args.bias);
     if (args.residual) add_rows(acc, args.residual, args.residual_stride, PartialVector<V>{last});
-    if (args.also && !args.late_residual) add_rows(acc, args.also, args.also_stride, PartialVector<V>{last});
+    if (args.second_residual && !args.late_residual) add_rows(acc, args.second_residual, args.second_residual_stride, PartialVector<V>{last});
   }
 
   static inline __attribute__((always_inline)) void start_with(Reg (&acc)[MR][NV], const float* bias) {
@@ -301,7 +299,7 @@ struct Brgemm {
   static inline __attribute__((always_inline)) void finish(Reg (&acc)[MR][NV], const BrgemmArgs& args, Mask last) {
     if (args.late_residual) {
       add_rows(acc, args.late_residual, args.residual_stride, PartialVector<V>{last});
-      if (args.also) add_rows(acc, args.also, args.also_stride, PartialVector<V>{last});
+      if (args.second_residual) add_rows(acc, args.second_residual, args.second_residual_stride, PartialVector<V>{last});
     }
     clamp(acc, args);
     if constexpr (V::kProducts > 1) {
@@ -374,7 +372,7 @@ struct Brgemm {
 
 // Table lines for MR = 1..max of one NV.
 template <class V, int NV, int MR>
-void add_tiles(F32Kernels& kernels) {
+void add_tiles(KernelTable& kernels) {
   if constexpr (MR > 1) add_tiles<V, NV, MR - 1>(kernels);
   kernels.tiles[MR][NV] = &Brgemm<V, MR, NV, false>::run;
   // Of wider ones half a vector is little.

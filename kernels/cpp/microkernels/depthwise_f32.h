@@ -9,8 +9,8 @@
 //   pixel comes from L2 or beyond once (and (KW - S) / C of them once more for the strip beside), for one output written.
 #pragma once
 
-#include "loopwright/brgemm.h"
-#include "vector_access.h"
+#include "microkernels/kernel_table.h"
+#include "microkernels/vector_access.h"
 
 namespace loopwright {
 namespace {

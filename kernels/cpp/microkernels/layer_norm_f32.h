@@ -5,8 +5,8 @@
 // there is a residual, the first pass leaves x + residual in `out` for the others.
 #pragma once
 
-#include "loopwright/layer_norm.h"
-#include "vector_access.h"
+#include "loopwright/rowwise.h"
+#include "microkernels/vector_access.h"
 
 namespace loopwright {
 namespace {
@@ -30,7 +30,7 @@ inline float sum_of(int64_t n, const Term& term) {
 }
 
 template <class V>
-void layer_norm_row(const LayerNormArgs& args, const float* x, const float* residual, float* out) {
+void layer_norm_row(const RowArgs& args, const float* x, const float* residual, float* out) {
   const auto count = static_cast<float>(args.n);
   const float total = sum_of<V>(args.n, [&](int64_t i, const auto& access) {
     auto v = access.load(x + i);
@@ -46,7 +46,7 @@ void layer_norm_row(const LayerNormArgs& args, const float* x, const float* resi
     const auto difference = V::sub(access.load(v + i), mean);
     return V::mul(difference, difference);
   });
-  const auto inverse = V::set1(1.0f / __builtin_sqrtf(squares / count + args.eps));
+  const auto inverse = V::set1(1.0f / __builtin_sqrtf(squares / count + args.epsilon));
   for_each_vector<V>(args.n, [&](int64_t i, const auto& access) {
     const auto normal = V::mul(V::sub(access.load(v + i), mean), inverse);
     access.store(out + i, V::fma(normal, access.load(args.gamma + i), access.load(args.beta + i)));
@@ -54,7 +54,7 @@ void layer_norm_row(const LayerNormArgs& args, const float* x, const float* resi
 }
 
 template <class V>
-void layer_norm_rows(const LayerNormArgs& args) {
+void layer_norm_rows(const RowArgs& args) {
   for (int64_t i = 0; i < args.rows; ++i)
     layer_norm_row<V>(args, args.x + i * args.n, args.residual ? args.residual + i * args.n : nullptr,
                       args.out + i * args.n);

@@ -2,9 +2,7 @@
 // of.
 #pragma once
 
-#include <xmmintrin.h>
-
-#include "loopwright/brgemm.h"
+#include "microkernels/kernel_table.h"
 
 namespace loopwright {
 namespace {
@@ -45,7 +43,7 @@ float read_sum(const float* data, int64_t count) {
 #pragma GCC unroll 4
     for (int s = 0; s < kStreams; ++s) {
       const float* p = data + s * part + i;
-      _mm_prefetch(reinterpret_cast<const char*>(p + kAhead), _MM_HINT_T0);
+      __builtin_prefetch(p + kAhead, 0, 3);
       acc[s][0] = V::add(acc[s][0], V::load(p));
       acc[s][1] = V::add(acc[s][1], V::load(p + V::kLanes));
     }

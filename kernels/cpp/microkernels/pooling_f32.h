@@ -4,9 +4,9 @@
 // vector, on independent accumulators. Images are read in place; a window at a border is a smaller window.
 #pragma once
 
-#include "loopwright/brgemm.h"
-#include "loopwright/pool_row.h"
-#include "vector_access.h"
+#include "microkernels/kernel_table.h"
+#include "microkernels/pool_row.h"
+#include "microkernels/vector_access.h"
 
 namespace loopwright {
 namespace {

@@ -2,8 +2,9 @@
 // which stays in L1: the largest value; e^(x - largest) and its sum; times 1 / sum. The second takes most of the time.
 #pragma once
 
-#include "activations_f32.h"
-#include "loopwright/softmax.h"
+#include "microkernels/activations_f32.h"
+#include "loopwright/rowwise.h"
+#include "microkernels/attention_weights.h"
 
 namespace loopwright {
 namespace {
@@ -21,7 +22,7 @@ inline typename V::Reg exp_below_zero(typename V::Reg x) {
 }
 
 template <class V, bool kMasked>
-void softmax_row(const SoftmaxArgs& args, const float* x, const float* mask, float* out) {
+void softmax_row(const AttentionWeightsArgs& args, const float* x, const float* mask, float* out) {
   constexpr float kInfinity = __builtin_inff();
   using Reg = typename V::Reg;
   const int64_t n = args.n, whole = n / V::kLanes * V::kLanes;
@@ -64,7 +65,7 @@ void softmax_row(const SoftmaxArgs& args, const float* x, const float* mask, flo
 }
 
 template <class V>
-void softmax_rows(const SoftmaxArgs& args) {
+void attention_weights(const AttentionWeightsArgs& args) {
   for (int64_t i = 0; i < args.rows; ++i) {
     const float* x = args.x + i * args.x_stride;
     float* out = args.out + i * args.out_stride;
@@ -74,6 +75,11 @@ void softmax_rows(const SoftmaxArgs& args) {
       softmax_row<V, false>(args, x, nullptr, out);
     }
   }
+}
+
+template <class V>
+void softmax_rows(const RowArgs& args) {
+  attention_weights<V>({args.x, args.n, args.out, args.n, args.rows, args.n});
 }
 
 }  // namespace

@@ -7,9 +7,9 @@
 // outputs.
 #pragma once
 
-#include "loopwright/brgemm.h"
-#include "loopwright/winograd.h"
-#include "vector_access.h"
+#include "microkernels/kernel_table.h"
+#include "microkernels/winograd.h"
+#include "microkernels/vector_access.h"
 
 namespace loopwright {
 namespace {
@@ -156,7 +156,7 @@ void winograd_output(const WinogradOutput& args) {
 }
 
 template <class V>
-void add_winograd(F32Kernels& kernels) {
+void add_winograd(KernelTable& kernels) {
   kernels.winograd2 = {&winograd_input<V, WinogradInput4<V>>, &winograd_output<V, WinogradOutput2<V>>};
   kernels.winograd3 = {&winograd_input<V, WinogradInput6<V>>, &winograd_output<V, WinogradOutput6<V, 3>>};
   kernels.winograd4 = {&winograd_input<V, WinogradInput6<V>>, &winograd_output<V, WinogradOutput6<V, 4>>};

@@ -6,24 +6,17 @@
 // global pooling, their channels are too.
 #include "loopwright/pooling.h"
 
-#include "loopwright/brgemm.h"
-#include "loopwright/reference.h"
-#include "loopwright/split.h"
+#include "microkernels/kernel_table.h"
+#include "core/split.h"
 #include "loopwright/thread_pool.h"
 
 namespace loopwright {
 namespace {
 
-PoolRowFunction row_function(Pooling pooling, Isa isa) {
-  if (isa == Isa::kReference) return pooling == Pooling::kMax ? &reference_max_pool_row : &reference_average_pool_row;
-  const PoolFunctions& functions = f32_kernels(isa).pool;
-  return pooling == Pooling::kMax ? functions.max : functions.average;
-}
-
 // The part of a padded axis whose pixels a mean counts.
 struct Counted {
   int64_t begin, end;
-  Counted(Pooling pooling, const PoolAxis& axis, int64_t size)
+  Counted(Pooling pooling, const Window& axis, int64_t size)
       : begin(pooling == Pooling::kAverageWithPads ? -axis.pad_begin : 0),
         end(pooling == Pooling::kAverageWithPads ? size + axis.pad_end : size) {}
 };
@@ -32,8 +25,9 @@ struct Counted {
 
 void pool2d(Pooling pooling, const PoolGeometry& g, const float* x, const Images& in, int64_t c, float* out, Isa isa,
             int threads) {
-  const PoolRowFunction pool_row = row_function(pooling, isa);
-  const int64_t oh = g.h.output(in.h, g.ceil_mode), ow = g.w.output(in.w, g.ceil_mode), lines = in.n * oh;
+  const PoolFunctions& functions = kernel_table(isa).pool;
+  const PoolRowFunction pool_row = pooling == Pooling::kMax ? functions.max : functions.average;
+  const int64_t oh = g.output_h(in.h), ow = g.output_w(in.w), lines = in.n * oh;
   const Counted counted_h(pooling, g.h, in.h), counted_w(pooling, g.w, in.w);
 
   const int64_t workers = threads_worth(in.n * (in.h * in.w + oh * ow) * c, threads);

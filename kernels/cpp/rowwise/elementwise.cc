@@ -2,10 +2,10 @@
 // still in L1.
 #include <algorithm>
 
-#include "loopwright/epilogue.h"
-#include "loopwright/reference.h"
+#include "gemm/epilogue.h"
+#include "microkernels/reference/reference.h"
 #include "loopwright/rowwise.h"
-#include "loopwright/split.h"
+#include "core/split.h"
 #include "loopwright/thread_pool.h"
 
 namespace loopwright {
@@ -14,7 +14,7 @@ namespace {
 constexpr int64_t kBlock = 2048;  // floats
 
 void add_blocks(const float* a, const float* b, Activation activation, float* out, int64_t n,
-                const F32Kernels& kernels) {
+                const KernelTable& kernels) {
   const Epilogue epilogue(activation, kernels);
   for (int64_t i = 0; i < n; i += kBlock) {
     const int64_t count = std::min(kBlock, n - i);
@@ -39,7 +39,7 @@ void add(const float* a, const float* b, Activation activation, float* out, int6
     if (isa == Isa::kReference) {
       add_reference(a + begin, b_part, activation, out + begin, count);
     } else {
-      add_blocks(a + begin, b_part, activation, out + begin, count, f32_kernels(isa));
+      add_blocks(a + begin, b_part, activation, out + begin, count, kernel_table(isa));
     }
   });
 }

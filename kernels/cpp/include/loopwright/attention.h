@@ -1,21 +1,20 @@
-// softmax(scale · q·kᵀ + mask) · v a head, as loops around the batch-reduce GEMM microkernel.
+// Attention: softmax(scale · q·kᵀ + mask) · v for each head.
 #pragma once
 
 #include <cstdint>
 #include <optional>
-#include <vector>
 
-#include "loopwright/brgemm.h"
-#include "loopwright/panels.h"
+#include "loopwright/isa.h"
+#include "loopwright/schedule_values.h"
 
 namespace loopwright {
 
-// What can be decided about attention; any legal value gives the same answer.
+// Every legal schedule computes the same result up to rounding.
 //
 //   scores_mr × scores_nr  the register tile of q·kᵀ
-//   values_mr × values_nr  the register tile of softmax·v
-//   rows     queries of one head a block: their scores stay in cache from the first product to the second
-//   threads  how many take part, each with nearly the same number of blocks
+//   values_mr × values_nr  the register tile of the product with v
+//   rows     queries of one head per block. The scores of a block stay in cache from the first product to the second.
+//   threads  number of threads, each with nearly the same number of blocks
 struct AttentionSchedule {
   int scores_mr = 1, scores_nr = 1;
   int values_mr = 1, values_nr = 1;
@@ -27,9 +26,9 @@ struct AttentionShape {
   int64_t batch, heads, queries, keys, head_dim;
 };
 
-// An array whose element (batch, row, head, i) lies at data + batch * batch_stride + row * row_stride + head *
-// head_stride
-// + i. A stride may be 0.
+// An array whose element (batch, row, head, i) is at
+//   data + batch * batch_stride + row * row_stride + head * head_stride + i.
+// A stride may be 0.
 template <class T>
 struct Rows {
   T* data;
@@ -44,23 +43,27 @@ struct AttentionInputs {
   Rows<const float> q, k, v, mask;
 };
 
-// Good without a search.
+// Returns a good schedule without a search.
 AttentionSchedule default_attention_schedule(Isa isa, const AttentionShape& shape, int threads);
+
+// Throws std::invalid_argument if an entry is missing or has the wrong type. Ignores unknown entries.
+AttentionSchedule parse_attention_schedule(const ScheduleValues& values);
+ScheduleValues to_values(const AttentionSchedule& s);
 
 class Attention {
  public:
-  // Throws std::invalid_argument where the schedule has no microkernel on this ISA or its sizes are not positive.
+  // Throws std::invalid_argument if the schedule has no microkernel on this ISA or a size that is not positive.
   Attention(int64_t heads, int64_t head_dim, std::optional<float> scale, Isa isa, int threads,
             std::optional<AttentionSchedule> schedule);
 
-  // q (batch, queries, heads, head_dim), k and v (batch, keys, heads, head_dim) -> out like q. The mask (batch,
-  // queries, heads, keys), or data null, is added to the scaled scores; a query from which -inf hides every key has the
-  // answer zero. `out` must overlap no other. Safe to call from several threads at once.
+  // q (batch, queries, heads, head_dim), k and v (batch, keys, heads, head_dim) -> out like q. The mask (batch, queries,
+  // heads, keys) is added to the scaled scores; its data is null if absent. A query whose keys are all masked by -inf
+  // gives zeros. `out` must not overlap an input. Thread-safe.
   void run(int64_t batch, int64_t queries, int64_t keys, const AttentionInputs& inputs, Rows<float> out) const;
 
   int64_t heads() const { return heads_; }
   int64_t head_dim() const { return head_dim_; }
-  // What run() will use.
+  // Returns the schedule that run() uses.
   AttentionSchedule schedule(int64_t batch, int64_t queries, int64_t keys) const;
 
  private:

@@ -1,29 +1,31 @@
-// y = activation(conv2d(x, weight) + bias + residual) on NHWC images.
+// Two-dimensional convolutions of NHWC images: y = activation(conv2d(x, weight) + bias + residual).
 #pragma once
 
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <variant>
-#include <vector>
 
-#include "loopwright/brgemm.h"
-#include "loopwright/conv2d_geometry.h"
+#include "loopwright/activation.h"
 #include "loopwright/dense.h"
 #include "loopwright/depthwise.h"
+#include "loopwright/dtype.h"
+#include "loopwright/geometry.h"
+#include "loopwright/isa.h"
+#include "loopwright/schedule_values.h"
 
 namespace loopwright {
 
-// What can be decided about a convolution that is more than a matrix product; any legal value gives the same answer,
-// but for Winograd's rounding.
+// The schedule of a convolution that is neither pointwise nor depthwise. Every legal schedule computes the same result;
+// Winograd's algorithms round more.
 //
-//   threads    threads_m × (threads / threads_m) rectangles of (output pixels, output channels), one a thread
-//   mr × nr    the register tile; direct: mr pixels of one output row, Winograd: mr tiles
-//   rows       direct: output rows of an image that all channels pass over before the next ones; Winograd: tiles
-//   likewise kc         direct: length of a block of the sum; Winograd sums over all channels at once prefetch   bytes
-//   ahead of the weights' stream that L1 asks for prefetch_next  L2 asks for the next panel of weights while this one
-//   is in use
+//   threads    threads_m × (threads / threads_m) rectangles of (output pixels, output channels), one per thread
+//   mr × nr    the register tile. Direct: mr pixels of one output row. Winograd: mr tiles.
+//   rows       Direct: output rows of an image that all channels pass over before the next rows. Winograd: tiles per
+//              pass.
+//   kc         Direct: length of a block of the sum. Winograd ignores it and sums over all channels at once.
+//   prefetch   prefetch distance of the weights into L1, in bytes; 0 disables it
+//   prefetch_next  prefetches the next panel of weights into L2 while the current one is in use
 struct Conv2dSchedule {
   enum class Algorithm { kDirect, kWinograd2, kWinograd3, kWinograd4 };
   Algorithm algorithm = Algorithm::kDirect;
@@ -34,48 +36,43 @@ struct Conv2dSchedule {
   int threads_m = 1;
 };
 
-// Whether an algorithm computes this convolution. Winograd's are for float32 and take neither dilation nor groups, and
-// F(2×2, 3×3) and F(4×4, 3×3) a 3×3 kernel without stride, F(3×3, 4×4) a 7×7 kernel with a stride of 2.
-bool applies(Conv2dSchedule::Algorithm algorithm, const Conv2dGeometry& g, Dtype dtype);
-
-// Good without a search; the reasons are in conv2d/default_schedule.cc. Not for pointwise convolutions, which are
-// dense. Winograd's algorithms, which round more, are among the candidates only where they are allowed.
-Conv2dSchedule default_conv2d_schedule(Isa isa, Dtype dtype, const Conv2dGeometry& g, const Images& images, int threads,
-                                       bool winograd_allowed = true);
-
 class Convolution;
 
 class Conv2d {
  public:
+  // A pointwise convolution has a DenseSchedule, a depthwise one in float32 a DepthwiseSchedule, every other one a
+  // Conv2dSchedule.
   using Schedule = std::variant<DenseSchedule, DepthwiseSchedule, Conv2dSchedule>;
 
-  // weight (o, c / groups, kh, kw), bias o floats or null; both are copied. A pointwise convolution takes a
-  // DenseSchedule, a depthwise one in float32 a DepthwiseSchedule, all others a Conv2dSchedule. Throws std::invalid_argument where the ISA or this CPU does not have
-  // the dtype, or the schedule is of the other kind, or has no microkernel, or Winograd's algorithm does not apply.
+  // weight (o, c / groups, kh, kw); bias is o floats or null. Copies both. Throws std::invalid_argument if the ISA or
+  // this CPU lacks the dtype, if the schedule is of the wrong kind or has no microkernel, or if its algorithm does not
+  // apply to this convolution.
   Conv2d(const void* weight, Dtype dtype, const Conv2dGeometry& geometry, const float* bias, Activation activation,
          Isa isa, int threads, const std::optional<Schedule>& schedule);
   ~Conv2d();
 
-  // x (n, h, w, c) -> out (n, oh, ow, o), neither of them empty, of the layer's dtype; out may be float32 in any case.
-  // residual (n, oh, ow, o) of the layer's dtype, or null; it may be `out` itself, but overlap it in no other way, and
-  // `out` must not overlap x. Safe to call from several threads at once.
+  // x (n, h, w, c) -> out (n, oh, ow, o), neither of them empty. x and residual have the dtype of the layer; out has it
+  // too, or float32. residual (n, oh, ow, o) is null if absent. It may be `out` itself, but must not overlap it
+  // otherwise; `out` must not overlap x. Thread-safe.
   void run(const void* x, const Images& images, void* out, Dtype out_dtype, const void* residual) const;
 
-  // Rows begin..end of one image's output, float32. Only the rows of x under their windows are read; x, out and residual
-  // are where row 0 would be. Not by Winograd's algorithms.
+  // Computes rows begin..end - 1 of the output of one image in float32. Reads only the rows of x under their windows. x,
+  // out and residual point to where row 0 is or would be. Unsupported by Winograd's algorithms.
   void run_rows(const float* x, const Images& images, int64_t begin, int64_t end, float* out,
                 const float* residual) const;
 
-  Dtype dtype() const { return dtype_; }
-  // Puts the packed weights that run() uses for these images out of all caches, as the other layers of a network do: for
-  // measuring.
+  // Evicts the packed weights that run() uses for these images from all caches, as the other layers of a network do. For
+  // measurements.
   void evict_weights(const Images& images) const;
 
+  Dtype dtype() const { return dtype_; }
   const Conv2dGeometry& geometry() const { return geometry_; }
-  // What run() will use for these images.
+  // Returns the schedule that run() uses for these images.
   Schedule schedule(const Images& images) const;
 
  private:
+  struct Weights;
+
   const Convolution& convolution(const Conv2dSchedule& s) const;
   std::unique_ptr<const Convolution> make(const Conv2dSchedule& s) const;
 
@@ -85,13 +82,17 @@ class Conv2d {
   Dtype dtype_;
   int threads_;
   std::optional<Conv2dSchedule> fixed_;
-  Buffer weight_, bias_;  // the weight as (o, kh, kw, words); the bias with a vector tile of zeros behind it
-  std::unique_ptr<const Dense> dense_;
-  std::unique_ptr<const DepthwiseConv2d> depthwise_;
-  // Weights packed for an algorithm and a width of panels. Which ones a default schedule wants is known when the first
-  // images come; there are never more than the register tiles have widths.
-  mutable std::mutex mutex_;
-  mutable std::vector<std::unique_ptr<const Convolution>> convolutions_;
+  std::unique_ptr<Weights> weights_;
 };
+
+// Returns a good schedule without a search; conv2d/default_schedule.cc has the reasons. `fast_algorithms` allows
+// Strassen's and Winograd's algorithms, which round more.
+Conv2d::Schedule default_conv2d_schedule(Isa isa, Dtype dtype, const Conv2dGeometry& g, const Images& images,
+                                         int threads, bool fast_algorithms);
+
+// Parses a schedule of the kind that this convolution has. Throws std::invalid_argument if an entry is missing or has the
+// wrong type. Ignores unknown entries.
+Conv2d::Schedule parse_conv2d_schedule(const Conv2dGeometry& g, Dtype dtype, const ScheduleValues& values);
+ScheduleValues to_values(const Conv2d::Schedule& s);
 
 }  // namespace loopwright

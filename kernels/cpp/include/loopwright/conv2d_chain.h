@@ -1,4 +1,4 @@
-// Convolutions one after the other, slab by slab: what one writes is still in L2 when the next reads it.
+// Chains of convolutions, computed slab by slab: the output of one is still in L2 when the next one reads it.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,7 @@ namespace loopwright {
 
 class Conv2dChain {
  public:
-  // One convolution on float32; weight and bias as for Conv2d, which copies them.
+  // One convolution in float32. Weight and bias are those of Conv2d, which copies them.
   struct Stage {
     Conv2dGeometry geometry;
     const float* weight;
@@ -20,20 +20,21 @@ class Conv2dChain {
     Activation activation;
   };
 
-  // Stages on `images`, each on what the one before it writes. `rows` of the last output are computed at a time; null:
-  // as many as fit L2. Each stage runs by its default schedule, and never by Winograd's algorithm. Throws
-  // std::invalid_argument where there is no stage, an image becomes empty, channels do not fit, or rows is below 1.
+  // The first stage reads `images`, every other stage the output of the one before it. Computes `rows` rows of the last
+  // output at a time, or as many as fit L2. Each stage uses its default schedule without Winograd's algorithms. Throws
+  // std::invalid_argument if there is no stage, an image becomes empty, the channels of two stages differ, or rows is
+  // below 1.
   Conv2dChain(const std::vector<Stage>& stages, const Images& images, Isa isa, int threads,
               std::optional<int64_t> rows);
 
-  // x (n, h, w, c of the first) -> out (n, oh, ow, o of the last). residual as out, or null; it is added by the last
-  // stage, and may be x where that has its shape. `out` overlaps neither. Safe to call from several threads at once.
+  // x (n, h, w, c of the first stage) -> out (n, oh, ow, o of the last). residual is like out, or null. The last stage
+  // adds it. It may be x if that has its shape. `out` must overlap neither. Thread-safe.
   void run(const float* x, float* out, const float* residual) const;
 
   int64_t rows() const { return rows_; }
 
  private:
-  // Rows begin..end of an image.
+  // Rows begin..end - 1 of an image.
   struct Rows {
     int64_t begin, end;
     int64_t count() const { return end - begin; }
@@ -46,12 +47,13 @@ class Conv2dChain {
     int64_t row_floats() const { return ow * geometry.o; }
   };
 
-  // Rows of one image's output, with slabs in `slabs`.
+  // Computes rows of the output of one image, with its slabs in `slabs`.
   void run_range(const float* x, float* out, const float* residual, Rows range, float* slabs) const;
-  // The input rows that rows of the output are computed from.
+  // Returns the input rows that rows of the output depend on.
   static Rows under(const Link& link, Rows rows);
-  // Rows that each stage computes for `rows` rows of the last output, and what the slabs of all but the last then take.
+  // Returns the rows that each stage computes for `rows` rows of the last output.
   std::vector<int64_t> slab_rows(int64_t rows) const;
+  // Returns the floats of the slabs of all stages but the last.
   int64_t slab_floats(const std::vector<int64_t>& heights) const;
 
   int64_t images_ = 0;
@@ -60,5 +62,9 @@ class Conv2dChain {
   std::vector<int64_t> heights_;  // slab_rows(rows_)
   std::vector<Link> links_;
 };
+
+// The schedule of a chain is the number of rows of the last output that it computes at a time.
+int64_t parse_chain_rows(const ScheduleValues& values);
+ScheduleValues chain_values(int64_t rows);
 
 }  // namespace loopwright

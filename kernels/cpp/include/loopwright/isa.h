@@ -1,4 +1,4 @@
-// Instruction sets that kernels exist for, and what the CPU at hand offers.
+// Instruction sets of the kernels, and those that this CPU has.
 #pragma once
 
 #include <string>
@@ -10,10 +10,10 @@ enum class Isa { kReference, kAvx2, kAvx512 };
 
 const char* name(Isa isa);
 
-// Throws std::invalid_argument for a name that no ISA has.
+// Throws std::invalid_argument for an unknown name.
 Isa parse_isa(const std::string& name);
 
-// What this CPU and its operating system can execute, best first; ends with kReference.
+// Returns the ISAs that this CPU and its operating system support, best first. The last is kReference.
 const std::vector<Isa>& available_isas();
 
 }  // namespace loopwright

@@ -1,4 +1,4 @@
-// A matrix in the caller's memory: rows of elements that follow each other.
+// A matrix in the caller's memory. The elements of a row are contiguous.
 #pragma once
 
 #include <cstdint>
@@ -8,14 +8,14 @@
 namespace loopwright {
 
 struct Matrix {
-  void* data;      // null where there is none
+  void* data;      // null if absent
   int64_t stride;  // elements from row to row
   Dtype dtype = Dtype::kFloat32;
 
   void* address(int64_t row, int64_t column) const {
     return static_cast<char*>(data) + (row * stride + column) * element_bytes(dtype);
   }
-  // T is what the dtype says.
+  // T must match the dtype.
   template <class T>
   T* at(int64_t row, int64_t column) const {
     return static_cast<T*>(address(row, column));

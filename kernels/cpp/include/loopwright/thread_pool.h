@@ -1,13 +1,15 @@
-// The one thread pool of a process. Threads are made when first needed and live as long as the process.
+// The thread pool that all operators of a process share. It creates threads when they are first needed and keeps them
+// until the process ends.
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <utility>
 
 namespace loopwright {
 
-// A call to `body(context, thread)` without the allocation of std::function.
+// A reference to a callable `body(thread)`, without the allocation of std::function.
 class ThreadBody {
  public:
   template <class F>
@@ -20,26 +22,36 @@ class ThreadBody {
   void (*call_)(void*, int);
 };
 
-// Runs body(0), ..., body(threads - 1) and returns when all have finished. The calling thread runs body(0) and then
-// every share that no other thread has begun; so shares may wait for each other only as far as body(0) waits for them
-// too. Returns false, and has run nothing, while the pool serves another caller (which may be the very body that calls)
-// and where the system refuses more threads. `body` must not throw.
+// Runs body(0), ..., body(threads - 1) and returns when all have finished. The calling thread runs body(0) and then every
+// share that no other thread has started, so shares may wait for each other only as far as body(0) waits for them too.
+// Returns false without running anything if the pool is serving another caller (which may be the calling body), or if the
+// system cannot create enough threads. `body` must not throw.
 bool try_run_on_pool(int threads, ThreadBody body);
 
-// Runs f(0), ..., f(threads - 1): on the pool, or, where that serves another caller, one after the other on the calling
-// thread. So two operators called from two threads never wait for each other's workers and never use more threads than
-// cores.
+// Runs f(0), ..., f(threads - 1) on the pool, or one after the other on the calling thread if the pool is serving another
+// caller. So two operators that run on two threads neither wait for each other nor use more threads than cores.
 template <class F>
 void parallel(int threads, F&& f) {
   if (threads > 1 && try_run_on_pool(threads, ThreadBody(f))) return;
   for (int t = 0; t < threads; ++t) f(t);
 }
 
-// How many of `threads` are worth asking to read and write `floats` in all, where little is done with each: what takes
-// about as long as the call itself stays on the calling thread.
+// A barrier for the threads of one parallel region, usable any number of times.
+class SpinBarrier {
+ public:
+  // Returns when `threads` threads have called it.
+  void wait(int threads);
+
+ private:
+  std::atomic<int> arrived_{0};
+  std::atomic<unsigned> phase_{0};
+};
+
+// Returns how many of `threads` threads to use for an operator that reads and writes `floats` floats in all and computes
+// little. What takes about as long as starting a thread stays on the calling thread.
 inline int threads_worth(int64_t floats, int threads) {
-  constexpr int64_t kFloatsAThread = 16384;
-  return static_cast<int>(std::clamp<int64_t>(floats / kFloatsAThread, 1, threads));
+  constexpr int64_t kFloatsPerThread = 16384;
+  return static_cast<int>(std::clamp<int64_t>(floats / kFloatsPerThread, 1, threads));
 }
 
 }  // namespace loopwright

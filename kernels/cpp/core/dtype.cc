@@ -1,0 +1,47 @@
+#include "loopwright/dtype.h"
+
+#include <stdexcept>
+
+namespace loopwright {
+namespace {
+
+constexpr Dtype kDtypes[] = {Dtype::kFloat32, Dtype::kBfloat16};
+
+// Returns why check_dtype() rejects the dtype, or null.
+const char* objection(Dtype dtype, Isa isa, bool has_avx512_bf16) {
+  if (dtype != Dtype::kBfloat16) return nullptr;
+  if (isa != Isa::kAvx512) return "bfloat16 needs isa avx512";
+  return has_avx512_bf16 ? nullptr : "this CPU has no AVX512_BF16: bfloat16 needs it";
+}
+
+}  // namespace
+
+const char* name(Dtype dtype) {
+  switch (dtype) {
+    case Dtype::kFloat32: return "float32";
+    case Dtype::kBfloat16: return "bfloat16";
+  }
+  return "unknown";
+}
+
+Dtype parse_dtype(const std::string& text) {
+  std::string known;
+  for (const Dtype dtype : kDtypes) {
+    if (text == name(dtype)) return dtype;
+    known += (known.empty() ? "" : ", ") + std::string(name(dtype));
+  }
+  throw std::invalid_argument("unknown dtype '" + text + "'; choose from: " + known);
+}
+
+void check_dtype(Dtype dtype, Isa isa, bool has_avx512_bf16) {
+  if (const char* reason = objection(dtype, isa, has_avx512_bf16)) throw std::invalid_argument(reason);
+}
+
+std::vector<Dtype> available_dtypes(Isa isa) {
+  std::vector<Dtype> found;
+  for (const Dtype dtype : kDtypes)
+    if (!objection(dtype, isa, cpu_has_avx512_bf16())) found.push_back(dtype);
+  return found;
+}
+
+}  // namespace loopwright

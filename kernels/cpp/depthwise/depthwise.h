@@ -1,0 +1,62 @@
+// Depthwise convolution of NHWC images: y = activation(conv2d(x, weight) + bias + residual), each channel with its own
+// kernel.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "core/buffer.h"
+#include "loopwright/activation.h"
+#include "loopwright/depthwise.h"
+#include "microkernels/kernel_table.h"
+
+namespace loopwright {
+
+class DepthwiseConvolution {
+ public:
+  // weight (c, 1, kh, kw), bias c floats or null. Copies both. The geometry has c groups of one channel. Throws
+  // std::invalid_argument if the schedule is not legal.
+  DepthwiseConvolution(const float* weight, const Conv2dGeometry& geometry, const float* bias, Activation activation,
+                       Isa isa, int threads, const std::optional<DepthwiseSchedule>& schedule);
+
+  // x (n, h, w, c) -> out (n, oh, ow, c), neither of them empty. residual is like out, or null. It may be `out` itself, but
+  // must not overlap it otherwise; `out` must not overlap x. Thread-safe.
+  void run(const float* x, const Images& images, float* out, const float* residual) const;
+
+  // Computes rows begin..end - 1 of the output of one image on the calling thread. Reads only the rows of x under their
+  // windows. x, out and residual point to where row 0 is or would be.
+  void run_rows(const float* x, const Images& images, int64_t begin, int64_t end, float* out,
+                const float* residual) const;
+
+  // Returns the schedule that run() uses for these images.
+  DepthwiseSchedule schedule(const Images& images) const;
+  // Evicts the packed weights from all caches. For measurements.
+  void evict_weights() const;
+
+ private:
+  struct Call;
+  struct Part;
+  // Rows row_begin..row_end - 1 of the output of one image, and some of its channels.
+  struct Block {
+    int64_t image, row_begin, row_end, channel, channels;
+  };
+
+  Call call(const float* x, const Images& images, float* out, const float* residual) const;
+  void run_part(const Part& part) const;
+  void run_strips(const Call& call, const Block& block) const;
+  void run_windows(const Call& call, const Block& block) const;
+  // Returns the microkernel's view of the layer if (kernel_row, kernel_column) is the first tap inside the image.
+  DepthwiseLayer layer(int64_t kernel_row, int64_t kernel_column, int64_t channel) const;
+
+  Conv2dGeometry geometry_;
+  const KernelTable& kernels_;
+  const DepthwiseFunctions::Strip* strips_;  // null if this kernel has no strips
+  Activation activation_;
+  Isa isa_;
+  int threads_;
+  std::optional<DepthwiseSchedule> fixed_;
+  int64_t padded_channels_;  // a multiple of the vector length
+  Buffer weight_, bias_;     // the weight as (kh, kw, padded channels)
+};
+
+}  // namespace loopwright

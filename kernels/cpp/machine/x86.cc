@@ -1,0 +1,31 @@
+#include <cpuid.h>
+
+#include "loopwright/dtype.h"
+#include "machine/cpu_features.h"
+
+namespace loopwright {
+
+// __builtin_cpu_supports() reads CPUID and, through XGETBV, which registers the operating system saves.
+std::vector<Isa> vector_isas() {
+  std::vector<Isa> found;
+  __builtin_cpu_init();
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl")) found.push_back(Isa::kAvx512);
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) found.push_back(Isa::kAvx2);
+  return found;
+}
+
+bool cpu_has_avx512_bf16() {
+  __builtin_cpu_init();
+  // Every CPU with the first has the others, which the masked stores of 16-bit elements need.
+  return __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512vl");
+}
+
+// AMD's CPUs report the width of their units in leaf 8000001A: bit 2 of EAX for 256 bits, bit 3 for 512.
+bool splits_512_bit_vectors() {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  const bool amd = __get_cpuid(0, &eax, &ebx, &ecx, &edx) && ebx == signature_AMD_ebx;
+  return amd && __get_cpuid(0x8000001A, &eax, &ebx, &ecx, &edx) && (eax & 0b1100u) == 0b0100u;
+}
+
+}  // namespace loopwright

@@ -1,0 +1,31 @@
+#include "microkernels/kernel_table.h"
+
+namespace loopwright {
+
+const KernelTable& kernel_table(Isa isa, Dtype dtype) {
+#ifdef __x86_64__
+  if (dtype == Dtype::kBfloat16) return bf16_avx512_kernels();
+  switch (isa) {
+    case Isa::kAvx512: return f32_avx512_kernels();
+    case Isa::kAvx2: return f32_avx2_kernels();
+    case Isa::kReference: break;
+  }
+#else
+  static_cast<void>(isa);
+  static_cast<void>(dtype);
+#endif
+  return f32_reference_kernels();
+}
+
+Microkernel KernelTable::find(int mr, int nr) const {
+  if (mr < 1 || mr > kMaxRows || nr < lanes || nr > kMaxVectors * lanes || nr % lanes != 0) return nullptr;
+  return tiles[mr][nr / lanes];
+}
+
+int KernelTable::max_mr(int nr) const {
+  int mr = kMaxRows;
+  while (mr > 0 && !find(mr, nr)) --mr;
+  return mr;
+}
+
+}  // namespace loopwright

@@ -1,0 +1,78 @@
+// The microkernels of one ISA for one dtype, as a table of function pointers.
+#pragma once
+
+#include <cstdint>
+
+#include "microkernels/winograd.h"
+#include "microkernels/sums.h"
+#include "microkernels/depthwise.h"
+#include "microkernels/brgemm.h"
+#include "loopwright/activation.h"
+#include "loopwright/dtype.h"
+#include "loopwright/isa.h"
+#include "microkernels/pool_row.h"
+#include "loopwright/rowwise.h"
+#include "microkernels/attention_weights.h"
+
+namespace loopwright {
+
+// Applies a function to `rows` rows of n floats, in place. Rows are c_stride floats apart.
+using ActivationFunction = void (*)(float* c, int64_t c_stride, int rows, int n);
+
+using RowFunction = void (*)(const RowArgs&);
+
+// Sums are float32 for every dtype, and so are the functions that process them. The table of kReference has no register
+// tiles: its operators are plain loops. Members are plain arrays, because the files that fill in a table are compiled for
+// their ISA: the linker could keep their copy of a standard library template for every CPU.
+struct KernelTable {
+  static constexpr int kMaxRows = 28, kMaxVectors = 8;
+  int lanes = 1;
+  bool masks_are_free = false;  // whether a masked store costs about as much as a full one
+  Microkernel tiles[kMaxRows + 1][kMaxVectors + 1] = {};  // by rows and vectors of columns; null: no such tile
+  // The same for tiles that need only the lower half of their last vector; null where that saves nothing.
+  Microkernel half_tiles[kMaxRows + 1][kMaxVectors + 1] = {};
+  // The activations that are not a clamp, for a finished tile that is still in L1; null where a clamp is enough.
+  ActivationFunction activation(Activation a) const { return activations[static_cast<int>(a)]; }
+  ActivationFunction activations[kActivationCount] = {};
+  // Transforms of Winograd's F(2×2, 3×3), F(3×3, 4×4) and F(4×4, 3×3).
+  WinogradFunctions winograd2, winograd3, winograd4;
+  DepthwiseFunctions depthwise;
+  AttentionWeightsFunction attention_weights = nullptr;
+  PoolFunctions pool;
+  ClampedSumFunction clamped_sum = nullptr;
+  StrassenSumsFunction strassen_sums = nullptr;
+  RowFunction rows[kRowOperatorCount] = {};
+  // to[p, j] = from[j, p] for j < rows, p < columns. Rows of `to` are padded with zeros to whole vectors. Strides are in
+  // floats from row to row.
+  void (*transpose)(const float* from, int64_t from_stride, int64_t rows, int64_t columns, float* to,
+                    int64_t to_stride) = nullptr;
+  // Convert rows of n elements from bfloat16 to float32 and back (to nearest, ties to even). Strides are in elements.
+  // Null unless the dtype is bfloat16.
+  void (*widen)(const Bfloat16* from, int64_t from_stride, float* to, int64_t to_stride, int rows, int n) = nullptr;
+  void (*narrow)(const float* from, int64_t from_stride, Bfloat16* to, int64_t to_stride, int rows, int n) = nullptr;
+  // Measure the machine: FMAs on independent registers (returns the number of floating-point operations), and a sum that
+  // reads `count` floats.
+  double (*fma_loop)(int64_t iterations) = nullptr;
+  float (*read_sum)(const float* data, int64_t count) = nullptr;
+
+  // Returns the microkernel of a tile that needs n columns. The tile must exist.
+  Microkernel tile(int rows, int vectors, int n) const {
+    const Microkernel half = half_tiles[rows][vectors];
+    return half && n <= vectors * lanes - lanes / 2 ? half : tiles[rows][vectors];
+  }
+  // Returns null if the ISA has no such tile. For checks; loops index `tiles`, which needs no division.
+  Microkernel find(int mr, int nr) const;
+  // Returns the largest mr of a tile of this nr, or 0.
+  int max_mr(int nr) const;
+};
+
+// Returns the table of an ISA that this CPU has, for a dtype that check_dtype() accepts.
+const KernelTable& kernel_table(Isa isa, Dtype dtype = Dtype::kFloat32);
+
+// One function per file of microkernels/{reference,x86} that fills in a table.
+const KernelTable& f32_reference_kernels();
+const KernelTable& f32_avx2_kernels();
+const KernelTable& f32_avx512_kernels();
+const KernelTable& bf16_avx512_kernels();
+
+}  // namespace loopwright

@@ -1,0 +1,37 @@
+// The table of the reference: every function but the register tiles and what only they need.
+#include "microkernels/reference/reference.h"
+
+namespace loopwright {
+namespace {
+
+template <Activation kActivation>
+void apply_rows(float* c, int64_t c_stride, int rows, int n) {
+  for (int i = 0; i < rows; ++i, c += c_stride)
+    for (int j = 0; j < n; ++j) c[j] = reference_activation(kActivation, c[j]);
+}
+
+template <Activation kActivation>
+void add_activation(KernelTable& kernels) {
+  kernels.activations[static_cast<int>(kActivation)] = &apply_rows<kActivation>;
+}
+
+}  // namespace
+
+const KernelTable& f32_reference_kernels() {
+  static const KernelTable kernels = [] {
+    KernelTable k;
+    add_activation<Activation::kGelu>(k);
+    add_activation<Activation::kSigmoid>(k);
+    add_activation<Activation::kTanh>(k);
+    add_activation<Activation::kSilu>(k);
+    add_activation<Activation::kHardSwish>(k);
+    k.attention_weights = &reference_attention_weights;
+    k.depthwise.windows = &reference_depthwise_windows;
+    k.pool = {&reference_max_pool_row, &reference_average_pool_row};
+    add_reference_row_operators(k);
+    return k;
+  }();
+  return kernels;
+}
+
+}  // namespace loopwright

@@ -1,0 +1,40 @@
+#include <limits>
+
+#include "microkernels/reference/reference.h"
+
+namespace loopwright {
+namespace {
+
+// start joined with every value of a channel in one window, by `join`.
+template <class Join>
+float reduce_window(const PoolRow& row, int64_t q, int64_t channel, float start, const Join& join) {
+  for (int64_t i = 0; i < row.rows; ++i)
+    for (int64_t j = 0; j < row.kernel; ++j) {
+      const int64_t column = q * row.stride - row.pad + j * row.dilation;
+      if (column >= 0 && column < row.w)
+        start = join(start, row.x[i * row.row_stride + column * row.pixel_stride + channel]);
+    }
+  return start;
+}
+
+}  // namespace
+
+void reference_max_pool_row(const PoolRow& row) {
+  const auto larger = [](float a, float b) { return a > b || a != a ? a : b; };
+  for (int64_t q = 0; q < row.ow; ++q)
+    for (int64_t c = 0; c < row.channels; ++c)
+      row.y[q * row.pixel_stride + c] = reduce_window(row, q, c, -std::numeric_limits<float>::infinity(), larger);
+}
+
+void reference_average_pool_row(const PoolRow& row) {
+  const auto sum = [](float a, float b) { return a + b; };
+  for (int64_t q = 0; q < row.ow; ++q) {
+    const Taps counted =
+        taps_between(q * row.stride - row.pad, row.kernel, row.dilation, row.counted_begin, row.counted_end);
+    for (int64_t c = 0; c < row.channels; ++c)
+      row.y[q * row.pixel_stride + c] =
+          reduce_window(row, q, c, 0.0f, sum) / static_cast<float>(row.counted_rows * counted.count);
+  }
+}
+
+}  // namespace loopwright

@@ -1,0 +1,15 @@
+// Plain C++: the fallback on CPUs without a supported vector ISA, and the specification of the vectorized functions.
+#pragma once
+
+#include "microkernels/kernel_table.h"
+
+namespace loopwright {
+
+float reference_activation(Activation activation, float x);
+void reference_attention_weights(const AttentionWeightsArgs& args);
+void reference_max_pool_row(const PoolRow& row);
+void reference_average_pool_row(const PoolRow& row);
+void reference_depthwise_windows(const DepthwiseWindows& windows, const DepthwiseLayer& layer);
+void add_reference_row_operators(KernelTable& kernels);
+
+}  // namespace loopwright

@@ -1,0 +1,46 @@
+// float32 on AVX2 + FMA: its table of functions. Compiled with -mavx2 -mfma; nothing else may be.
+#include "microkernels/activations_f32.h"
+#include "microkernels/brgemm_f32.h"
+#include "microkernels/depthwise_f32.h"
+#include "microkernels/sums_f32.h"
+#include "microkernels/machine_f32.h"
+#include "microkernels/pooling_f32.h"
+#include "microkernels/rowwise_f32.h"
+#include "microkernels/transpose_f32.h"
+#include "microkernels/x86/vec_avx2.h"
+#include "microkernels/winograd_f32.h"
+
+namespace loopwright {
+
+const KernelTable& f32_avx2_kernels() {
+  static const KernelTable kernels = [] {
+    KernelTable k;
+    k.lanes = VecAvx2::kLanes;
+    k.masks_are_free = VecAvx2::kMasksAreFree;
+    add_tiles<VecAvx2, 1, 12>(k);
+    add_tiles<VecAvx2, 2, 6>(k);
+    add_tiles<VecAvx2, 3, 4>(k);
+    add_tiles<VecAvx2, 4, 2>(k);
+    add_tiles<VecAvx2, 5, 2>(k);
+    add_tiles<VecAvx2, 6, 1>(k);
+    add_activations<VecAvx2>(k);
+    add_winograd<VecAvx2>(k);
+    add_strips<VecAvx2, 3, 1, 12>(k.depthwise.three[1]);
+    add_strips<VecAvx2, 3, 2, 8>(k.depthwise.three[2]);
+    add_strips<VecAvx2, 5, 1, 10>(k.depthwise.five[1]);
+    add_strips<VecAvx2, 5, 2, 8>(k.depthwise.five[2]);
+    k.depthwise.windows = &depthwise_windows<VecAvx2>;
+    k.attention_weights = &attention_weights<VecAvx2>;
+    k.pool = pool_functions<VecAvx2>();
+    k.clamped_sum = &clamped_sum<VecAvx2>;
+    k.strassen_sums = &strassen_sums<VecAvx2>;
+    add_row_operators<VecAvx2>(k);
+    k.transpose = &transpose<VecAvx2>;
+    k.fma_loop = &fma_loop<VecAvx2>;
+    k.read_sum = &read_sum<VecAvx2>;
+    return k;
+  }();
+  return kernels;
+}
+
+}  // namespace loopwright

@@ -1,0 +1,41 @@
+// float32 on AVX-512F and VL: its table of functions. Compiled with -mavx512f -mavx512vl; nothing else may be.
+#include "microkernels/activations_f32.h"
+#include "microkernels/depthwise_f32.h"
+#include "microkernels/sums_f32.h"
+#include "microkernels/machine_f32.h"
+#include "microkernels/pooling_f32.h"
+#include "microkernels/rowwise_f32.h"
+#include "microkernels/x86/tiles_avx512.h"
+#include "microkernels/transpose_f32.h"
+#include "microkernels/x86/vec_avx512.h"
+#include "microkernels/winograd_f32.h"
+
+namespace loopwright {
+
+const KernelTable& f32_avx512_kernels() {
+  static const KernelTable kernels = [] {
+    KernelTable k;
+    k.lanes = VecAvx512::kLanes;
+    k.masks_are_free = VecAvx512::kMasksAreFree;
+    add_avx512_tiles<VecAvx512>(k);
+    add_activations<VecAvx512>(k);
+    add_winograd<VecAvx512>(k);
+    add_strips<VecAvx512, 3, 1, 14>(k.depthwise.three[1]);
+    add_strips<VecAvx512, 3, 2, 8>(k.depthwise.three[2]);
+    add_strips<VecAvx512, 5, 1, 14>(k.depthwise.five[1]);
+    add_strips<VecAvx512, 5, 2, 8>(k.depthwise.five[2]);
+    k.depthwise.windows = &depthwise_windows<VecAvx512>;
+    k.attention_weights = &attention_weights<VecAvx512>;
+    k.pool = pool_functions<VecAvx512>();
+    k.clamped_sum = &clamped_sum<VecAvx512>;
+    k.strassen_sums = &strassen_sums<VecAvx512>;
+    add_row_operators<VecAvx512>(k);
+    k.transpose = &transpose<VecAvx512>;
+    k.fma_loop = &fma_loop<VecAvx512>;
+    k.read_sum = &read_sum<VecAvx512>;
+    return k;
+  }();
+  return kernels;
+}
+
+}  // namespace loopwright

@@ -1,0 +1,45 @@
+// VecAvx512 where words of A and B are pairs of bfloat16: accumulate() sums two products a lane.
+#pragma once
+
+#include "loopwright/dtype.h"
+#include "microkernels/x86/vec_avx512.h"
+
+namespace loopwright {
+namespace {
+
+struct VecBf16Avx512 : VecAvx512 {
+  static constexpr int kInFlight = 12;
+  static constexpr int kProducts = 2;
+
+  static void accumulate(Reg& acc, Reg a, Reg b) { asm("vdpbf16ps %2, %1, %0" : "+v"(acc) : "v"(a), "v"(b)); }
+  static void accumulate_half(Reg& acc, Reg a, Reg b) { asm("vdpbf16ps %t2, %t1, %t0" : "+v"(acc) : "v"(a), "v"(b)); }
+  static void accumulate(Reg& acc, const float* a, Reg b) {
+    asm("vdpbf16ps %1%{1to16%}, %2, %0" : "+v"(acc) : "m"(*a), "v"(b));
+  }
+  static void accumulate_half(Reg& acc, const float* a, Reg b) {
+    asm("vdpbf16ps %1%{1to8%}, %t2, %t0" : "+v"(acc) : "m"(*a), "v"(b));
+  }
+
+  static Reg load(const float* p) { return VecAvx512::load(p); }
+  static Reg load(const float* p, Mask m) { return VecAvx512::load(p, m); }
+  static void store(float* p, Reg x) { VecAvx512::store(p, x); }
+  static void store(float* p, Reg x, Mask m) { VecAvx512::store(p, x, m); }
+  // To float32 and, to nearest with ties to even, back. Subnormal numbers become zero on the way back.
+  static Reg load(const Bfloat16* p) { return widen(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
+  static Reg load(const Bfloat16* p, Mask m) { return widen(_mm256_maskz_loadu_epi16(m, p)); }
+  static void store(Bfloat16* p, Reg x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), narrow(x)); }
+  // The mask is that of y.
+  static void store(Bfloat16* p, Reg x, Reg y) { _mm512_storeu_si512(p, narrow(x, y)); }
+  static void store(Bfloat16* p, Reg x, Reg y, Mask m) {
+    _mm512_mask_storeu_epi16(p, static_cast<__mmask32>(m) << kLanes | 0xffffu, narrow(x, y));
+  }
+  static void store(Bfloat16* p, Reg x, Mask m) { _mm256_mask_storeu_epi16(p, m, narrow(x)); }
+
+ private:
+  static Reg widen(__m256i x) { return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16)); }
+  static __m512i narrow(Reg x, Reg y) { return reinterpret_cast<__m512i>(_mm512_cvtne2ps_pbh(y, x)); }
+  static __m256i narrow(Reg x) { return reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x)); }
+};
+
+}  // namespace
+}  // namespace loopwright
