@@ -3,12 +3,6 @@
 from kernels.attention import Attention
 from kernels.conv2d import Conv2d
 from kernels.dense import Dense, default_dense_schedule, register_tiles
-from kernels.generated_code import (
-    GeneratedCodeFunctions,
-    generated_code_functions,
-    generated_code_threads,
-    set_failure_reasons,
-)
 from kernels.machine import (
     available_dtypes,
     available_isas,
@@ -27,7 +21,6 @@ __all__ = [
     "Attention",
     "Conv2d",
     "Dense",
-    "GeneratedCodeFunctions",
     "activation",
     "add",
     "available_dtypes",
@@ -39,14 +32,11 @@ __all__ = [
     "detect_isa",
     "distribute",
     "evict",
-    "generated_code_functions",
-    "generated_code_threads",
     "global_avg_pool2d",
     "layer_norm",
     "max_pool2d",
     "memory_bandwidth",
     "peak_gflops",
     "register_tiles",
-    "set_failure_reasons",
     "softmax",
 ]

@@ -38,7 +38,7 @@ def activation(
 
 def softmax(x: np.ndarray, out: np.ndarray | None = None, isa: str | None = None, threads: int = 1) -> np.ndarray:
     """``e**x / sum(e**x)`` over the last axis, without overflow. Rows of only ``-inf`` give zeros."""
-    return _native.softmax(x, out, isa, threads)
+    return _native.row_operator("softmax", x, None, None, None, 0.0, out, isa, threads)
 
 
 def layer_norm(
@@ -57,4 +57,4 @@ def layer_norm(
     differences from the mean, which is accurate where E[v²] - E[v]² cancels (Ba, Kiros, Hinton: Layer Normalization,
     2016).
     """
-    return _native.layer_norm(x, gamma, beta, eps, residual, out, isa, threads)
+    return _native.row_operator("layer_norm", x, residual, gamma, beta, eps, out, isa, threads)

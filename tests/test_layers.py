@@ -21,7 +21,6 @@ HEAVY = set(
 # Violations that remain while files are still being moved: (package, imported package or distribution).
 KNOWN: set[tuple[str, str]] = {
     ("compiler.lowering", "compiler.spaces"),
-    ("compiler.runtimes", "kernels"),
 }
 # Modules, or folders of modules, that use one heavy library. They are imported only when it is needed.
 MAY_LOAD_AT_ONCE = {

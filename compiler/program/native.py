@@ -15,7 +15,7 @@ from compiler.program import tvm_pair
 if TYPE_CHECKING:
     import tvm_ffi
 
-_LIBRARY = Path(__file__).resolve().parents[1] / "libloopwright_runtime.so"
+LIBRARY = Path(__file__).resolve().parents[1] / "libloopwright_runtime.so"
 
 
 def function(name: str) -> tvm_ffi.Function:
@@ -35,9 +35,9 @@ def _loaded() -> dict[str, Any]:
 
     load_lib_ctypes("apache-tvm", "tvm_runtime", "RTLD_GLOBAL")
     try:
-        ctypes.CDLL(str(_LIBRARY))
+        ctypes.CDLL(str(LIBRARY))
     except OSError as error:
-        raise ImportError(f"{_LIBRARY.name} cannot be loaded; build it with `make native`: {error}") from None
+        raise ImportError(f"{LIBRARY.name} cannot be loaded; build it with `make native`: {error}") from None
     tvm_ffi.get_global_func("loopwright.share_thread_pool")()
     return _Functions()
 

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import kernels
 from compiler.program import tvm_pair
 from compiler.runtimes.base import PeerUnavailable, Run
 
@@ -33,6 +32,8 @@ def prepare(model: onnx.ModelProto, threads: int) -> Run:
     from tvm import relax
     from tvm.relax.frontend.onnx import from_onnx
 
+    from compiler.tvm_backend.thread_pool import generated_code_threads
+
     importer: Any = from_onnx  # its annotations are wrong
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # an initializer that is no input, as in every model of the last years
@@ -45,7 +46,7 @@ def prepare(model: onnx.ModelProto, threads: int) -> Run:
     names = [output.name for output in model.graph.output]
 
     def run(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        with kernels.generated_code_threads(threads):
+        with generated_code_threads(threads):
             answers = main(*(tvm.runtime.tensor(np.ascontiguousarray(inputs[name])) for name in inputs_in_order))
         answers = [answers] if len(names) == 1 else answers
         return {name: answer.numpy() for name, answer in zip(names, answers, strict=True)}

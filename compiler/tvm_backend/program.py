@@ -15,6 +15,7 @@ import tvm_ffi
 
 import kernels
 from compiler.tvm_backend.codegen import CompiledFunction
+from compiler.tvm_backend.thread_pool import generated_code_threads
 
 _serial_numbers = itertools.count()
 
@@ -66,12 +67,12 @@ class TvmProgram:
         self._main = self._compiled.module["main"]
 
     def run(self) -> np.ndarray:
-        with kernels.generated_code_threads(self._threads):
+        with generated_code_threads(self._threads):
             self._main(*self._arguments)
         return self._answer.numpy()
 
     def time(self, number: int, repeat: int) -> list[float]:
-        with kernels.generated_code_threads(self._threads):
+        with generated_code_threads(self._threads):
             if not self._cold_constants:
                 return self._samples(number, repeat)
             with _registered(self._evict_constants) as before_sample:

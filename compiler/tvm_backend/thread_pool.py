@@ -1,42 +1,38 @@
-"""Has the code that TVM generates run its parallel loops on the kernels' threads, so that a process has one pool."""
+"""Runs the parallel loops of TVM's generated code on the kernels' threads, so that a process has one thread pool."""
 
 from __future__ import annotations
 
-import ctypes
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from tvm_ffi import libinfo
-
-import kernels
+from compiler.program import native
 
 
 def share() -> None:
-    """For all code that is loaded from now on, compiled here or read from a file.
+    """Makes all code that is loaded from now on, compiled here or read from a file, use the kernels' threads.
 
-    Generated code starts its parallel loops through pointers, which the FFI fills in when it loads the code: with what
-    was registered last under their names.
+    TVM's FFI resolves the functions that start a parallel loop when it loads the code.
 
     Raises:
-        RuntimeError: the FFI rejects a function.
+        ImportError: a native library is missing.
     """
-    ffi = ctypes.CDLL(libinfo.find_libtvm_ffi())
-    register = ffi.TVMFFIEnvModRegisterContextSymbol
-    register.argtypes = [ctypes.c_char_p, ctypes.c_void_p]
-    functions = kernels.generated_code_functions()
-    for name, function in (
-        ("__TVMBackendParallelLaunch", functions.parallel_launch),
-        ("__TVMBackendParallelBarrier", functions.parallel_barrier),
-    ):
-        if register(name.encode(), function) != 0:
-            raise RuntimeError(f"TVM rejects {name}")
-    kernels.set_failure_reasons(
-        take=_address(ffi.TVMFFIErrorMoveFromRaised),
-        put=_address(ffi.TVMFFIErrorSetRaised),
-        release=_address(ffi.TVMFFIObjectDecRef),
-    )
+    native.function("share_thread_pool")()
 
 
-def _address(function: Callable[..., Any]) -> int:
-    """Of a function that ctypes has found in a library."""
-    return ctypes.cast(function, ctypes.c_void_p).value or 0  # type: ignore[arg-type]  # its type has no public name
+@contextmanager
+def generated_code_threads(threads: int) -> Iterator[None]:
+    """Limits the parallel loops that this thread starts inside the context to ``threads`` threads.
+
+    The default is one thread per CPU.
+
+    Raises:
+        ValueError: ``threads`` is below 1.
+    """
+    if threads < 1:
+        raise ValueError(f"threads must be at least 1, got {threads}")
+    set_threads = native.function("set_generated_code_threads")
+    before = set_threads(threads)
+    try:
+        yield
+    finally:
+        set_threads(before)

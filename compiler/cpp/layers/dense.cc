@@ -16,8 +16,8 @@ class DenseLayer final : public Layer {
     if (const auto values = d.schedule()) {
       schedule = parse_dense_schedule(*values);
     } else if (machine.isa != Isa::kReference) {
-      schedule = default_dense_schedule(machine.isa, Dtype::kFloat32, m, n, k, machine.threads,
-                                        d.flag("fast_algorithms"));
+      schedule =
+          default_dense_schedule(machine.isa, Dtype::kFloat32, m, n, k, machine.threads, d.flag("fast_algorithms"));
     }
     const Matrix weight{const_cast<float*>(d.weight("weight", {n, k})), k, Dtype::kFloat32};
     auto op = std::make_unique<Dense>(weight, n, k, d.optional_weight("bias", {n}),

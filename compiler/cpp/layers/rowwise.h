@@ -18,10 +18,9 @@ class RowLayer final : public Layer {
       const float* data = d.weight(key, {columns});
       return std::vector<float>(data, data + columns);
     };
-    return std::unique_ptr<const Layer>(new RowLayer(shape, def.op, weight(def.gamma, "gamma"),
-                                                     weight(def.beta, "beta"),
-                                                     def.epsilon ? static_cast<float>(d.number("epsilon")) : 0.0f,
-                                                     machine));
+    return std::unique_ptr<const Layer>(
+        new RowLayer(shape, def.op, weight(def.gamma, "gamma"), weight(def.beta, "beta"),
+                     def.epsilon ? static_cast<float>(d.number("epsilon")) : 0.0f, machine));
   }
 
   void run(const DLTensor* const* tensors) const override {

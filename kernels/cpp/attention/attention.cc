@@ -13,10 +13,12 @@
 #include <string>
 
 #include "core/buffer.h"
-#include "microkernels/reference/reference.h"
 #include "core/schedule_checks.h"
 #include "core/split.h"
+#include "gemm/panels.h"
+#include "loopwright/matrix.h"
 #include "loopwright/thread_pool.h"
+#include "microkernels/reference/reference.h"
 
 namespace loopwright {
 namespace {
@@ -31,8 +33,8 @@ void check(const AttentionSchedule& s, Isa isa, int threads) {
 }
 
 // c (rows, n) = a (rows, k) · B, where B is packed as `panels`.
-void multiply(const KernelTable& kernels, const Matrix& a, int64_t rows, int64_t k,
-              const std::vector<Panel>& panels, const float* packed, int mr, const Matrix& c) {
+void multiply(const KernelTable& kernels, const Matrix& a, int64_t rows, int64_t k, const std::vector<Panel>& panels,
+              const float* packed, int mr, const Matrix& c) {
   const EvenSplit tiles(rows, mr);
   BrgemmArgs args{};
   args.batch = 1;
@@ -97,8 +99,8 @@ struct Plan {
   // The queries row_begin, ..., row_begin + rows - 1 of the head that is packed.
   void run_block(int64_t batch, int64_t head, int64_t row_begin, int64_t rows, const Workspace& work) const {
     const Matrix scores{work.scores, spread_stride(shape.keys)};
-    multiply(kernels, {const_cast<float*>(in.q.at(batch, row_begin, head)), in.q.row_stride}, rows, shape.head_dim, key_panels, work.keys,
-             schedule.scores_mr, scores);
+    multiply(kernels, {const_cast<float*>(in.q.at(batch, row_begin, head)), in.q.row_stride}, rows, shape.head_dim,
+             key_panels, work.keys, schedule.scores_mr, scores);
     AttentionWeightsArgs weights{work.scores, scores.stride, work.scores, scores.stride, rows, shape.keys, scale};
     if (in.mask.data) {
       weights.mask = in.mask.at(batch, row_begin, head);

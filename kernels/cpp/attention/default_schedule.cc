@@ -1,10 +1,10 @@
 // The schedule of attention without a search: both register tiles are those of the dense layers that the products are.
 #include <algorithm>
 
+#include "core/split.h"
 #include "loopwright/attention.h"
 #include "loopwright/dense.h"
 #include "loopwright/machine.h"
-#include "core/split.h"
 
 namespace loopwright {
 

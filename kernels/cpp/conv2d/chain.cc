@@ -15,9 +15,9 @@
 #include <exception>
 #include <stdexcept>
 
-#include "loopwright/machine.h"
 #include "core/buffer.h"
 #include "core/split.h"
+#include "loopwright/machine.h"
 #include "loopwright/thread_pool.h"
 
 namespace loopwright {

@@ -86,8 +86,8 @@ Conv2d::Conv2d(const void* weight, Dtype dtype, const Conv2dGeometry& geometry, 
   if (geometry.depthwise() && dtype == Dtype::kFloat32) {
     const auto depthwise = schedule_of_kind<DepthwiseSchedule>(
         schedule, "a depthwise convolution in float32 has columns, channels and threads_m");
-    weights_->depthwise = std::make_unique<DepthwiseConvolution>(static_cast<const float*>(weight), geometry, bias, activation, isa,
-                                                   threads, depthwise);
+    weights_->depthwise = std::make_unique<DepthwiseConvolution>(static_cast<const float*>(weight), geometry, bias,
+                                                                 activation, isa, threads, depthwise);
     return;
   }
   const auto fixed = schedule_of_kind<Conv2dSchedule>(
@@ -110,7 +110,8 @@ Conv2d::Conv2d(const void* weight, Dtype dtype, const Conv2dGeometry& geometry, 
 Conv2d::~Conv2d() = default;
 
 std::unique_ptr<const Convolution> Conv2d::make(const Conv2dSchedule& s) const {
-  const ConvolutionLayer layer{geometry_, weights_->weight.get(), weights_->bias.get(), activation_, isa_, dtype_, threads_};
+  const ConvolutionLayer layer{geometry_, weights_->weight.get(), weights_->bias.get(), activation_, isa_, dtype_,
+                               threads_};
   if (isa_ == Isa::kReference) return make_reference_convolution(layer);
   if (s.algorithm == Algorithm::kDirect) return make_direct_convolution(layer, s.nr);
   return make_winograd_convolution(layer, s.algorithm, s.nr);
@@ -133,7 +134,7 @@ Conv2d::Schedule Conv2d::schedule(const Images& images) const {
 void Conv2d::run(const void* x, const Images& images, void* out, Dtype out_dtype, const void* residual) const {
   if (weights_->depthwise)
     return weights_->depthwise->run(static_cast<const float*>(x), images, static_cast<float*>(out),
-                           static_cast<const float*>(residual));
+                                    static_cast<const float*>(residual));
   const Matrix in{const_cast<void*>(x), geometry_.c, dtype_}, added{const_cast<void*>(residual), geometry_.o, dtype_};
   const Matrix to{out, geometry_.o, out_dtype};
   if (weights_->dense) return weights_->dense->run(in, images.n * images.h * images.w, to, added);

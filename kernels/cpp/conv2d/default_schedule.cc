@@ -5,9 +5,9 @@
 #include <limits>
 
 #include "convolution.h"
-#include "loopwright/machine.h"
 #include "core/split.h"
 #include "gemm/tile_model.h"
+#include "loopwright/machine.h"
 
 namespace loopwright {
 namespace {

@@ -22,9 +22,9 @@
 
 #include "convolution.h"
 #include "core/split.h"
+#include "gemm/tile_output.h"
 #include "loopwright/machine.h"
 #include "loopwright/thread_pool.h"
-#include "gemm/tile_output.h"
 
 namespace loopwright {
 namespace {

@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <limits>
 
-#include "loopwright/dense.h"
-#include "loopwright/machine.h"
 #include "core/split.h"
 #include "gemm/tile_model.h"
 #include "gemm/words.h"
+#include "loopwright/dense.h"
+#include "loopwright/machine.h"
+#include "microkernels/kernel_table.h"
+#include "strassen.h"
 
 namespace loopwright {
 namespace {

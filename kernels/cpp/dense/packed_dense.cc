@@ -6,13 +6,13 @@
 #include <stdexcept>
 #include <string>
 
-#include "microkernels/reference/reference.h"
 #include "core/schedule_checks.h"
 #include "core/split.h"
-#include "loopwright/machine.h"
-#include "loopwright/thread_pool.h"
 #include "gemm/tile_output.h"
 #include "gemm/words.h"
+#include "loopwright/machine.h"
+#include "loopwright/thread_pool.h"
+#include "microkernels/reference/reference.h"
 
 namespace loopwright {
 namespace {
@@ -115,8 +115,8 @@ void PackedDense::run(const Matrix& x, int64_t m, const Matrix& out, const Matri
   });
 }
 
-void PackedDense::run_rectangle(const Rectangle& part, const DenseSchedule& s, const Matrix& x, const TileOutput& output,
-                          const Scratch& scratch) const {
+void PackedDense::run_rectangle(const Rectangle& part, const DenseSchedule& s, const Matrix& x,
+                                const TileOutput& output, const Scratch& scratch) const {
   const int64_t k = to_words(k_, dtype_), per_word = elements_per_word(dtype_);
   const int64_t rows = part.row_end - part.row_begin, panels = part.panel_end - part.panel_begin;
   const int64_t n_blocks = ceil_div(panels, panels_per_block(s));
@@ -212,7 +212,7 @@ void PackedDense::run_rectangle(const Rectangle& part, const DenseSchedule& s, c
 }
 
 void PackedDense::run_reference(const Matrix& x, int64_t m, const Matrix& out, const Matrix& residual,
-                          const Matrix& second_residual) const {
+                                const Matrix& second_residual) const {
   parallel(threads_, [&](int thread) {
     const int64_t end = split_begin(m, threads_, thread + 1);
     for (int64_t i = split_begin(m, threads_, thread); i < end; ++i)

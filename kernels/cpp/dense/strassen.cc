@@ -22,11 +22,11 @@
 #include <exception>
 #include <stdexcept>
 
+#include "core/split.h"
 #include "gemm/epilogue.h"
 #include "loopwright/machine.h"
-#include "packed_dense.h"
-#include "core/split.h"
 #include "loopwright/thread_pool.h"
+#include "packed_dense.h"
 
 namespace loopwright {
 namespace {
@@ -83,8 +83,9 @@ Strassen::Strassen(const Matrix& weight, int64_t n, int64_t k, const float* bias
       const auto product = [&](const std::vector<float>* added, bool last, const auto& t) {
         for (int64_t j = 0; j < half; ++j)
           for (int64_t p = 0; p < k2; ++p) values[j * k2 + p] = static_cast<float>(t(j, p));
-        return std::make_unique<PackedDense>(matrix(values.data(), k2), half, k2, bias && added ? added->data() : nullptr,
-                                       last ? activation : Activation::kNone, isa, 1, std::nullopt);
+        return std::make_unique<PackedDense>(matrix(values.data(), k2), half, k2,
+                                             bias && added ? added->data() : nullptr,
+                                             last ? activation : Activation::kNone, isa, 1, std::nullopt);
       };
       const auto b11 = [&](int64_t j, int64_t p) { return w(0, 0, j, p); };
       const auto b12 = [&](int64_t j, int64_t p) { return w(0, 1, j, p); };

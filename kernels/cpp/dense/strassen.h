@@ -6,8 +6,8 @@
 #include <memory>
 #include <vector>
 
-#include "microkernels/kernel_table.h"
 #include "loopwright/matrix.h"
+#include "microkernels/kernel_table.h"
 
 namespace loopwright {
 

@@ -9,9 +9,10 @@
 // Threads: as even as can be, and over rows where that does not matter: so each reads fewer pages.
 #include <algorithm>
 
+#include "core/split.h"
 #include "loopwright/depthwise.h"
 #include "loopwright/machine.h"
-#include "core/split.h"
+#include "microkernels/kernel_table.h"
 
 namespace loopwright {
 namespace {

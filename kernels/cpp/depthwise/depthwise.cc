@@ -15,12 +15,12 @@
 #include <stdexcept>
 #include <string>
 
-#include "gemm/epilogue.h"
 #include "core/schedule_checks.h"
 #include "core/split.h"
+#include "core/window.h"
+#include "gemm/epilogue.h"
 #include "loopwright/machine.h"
 #include "loopwright/thread_pool.h"
-#include "core/window.h"
 
 namespace loopwright {
 namespace {
@@ -65,8 +65,8 @@ struct DepthwiseConvolution::Call {
 };
 
 DepthwiseConvolution::DepthwiseConvolution(const float* weight, const Conv2dGeometry& geometry, const float* bias,
-                                 Activation activation, Isa isa, int threads,
-                                 const std::optional<DepthwiseSchedule>& schedule)
+                                           Activation activation, Isa isa, int threads,
+                                           const std::optional<DepthwiseSchedule>& schedule)
     : geometry_(geometry),
       kernels_(kernel_table(isa)),
       strips_(kernels_.depthwise.strips(geometry.kw, geometry.stride_w, geometry.dilation_w)),
@@ -91,7 +91,7 @@ DepthwiseSchedule DepthwiseConvolution::schedule(const Images& images) const {
 }
 
 DepthwiseConvolution::Call DepthwiseConvolution::call(const float* x, const Images& images, float* out,
-                                            const float* residual) const {
+                                                      const float* residual) const {
   const Conv2dGeometry& g = geometry_;
   const Window rows = g.rows(), columns = g.columns();
   const int64_t oh = g.output_h(images.h), ow = g.output_w(images.w);
@@ -122,7 +122,7 @@ void DepthwiseConvolution::run(const float* x, const Images& images, float* out,
 }
 
 void DepthwiseConvolution::run_rows(const float* x, const Images& images, int64_t begin, int64_t end, float* out,
-                               const float* residual) const {
+                                    const float* residual) const {
   run_part({call(x, images, out, residual), begin, end, 0, geometry_.c});
 }
 

@@ -12,7 +12,7 @@ struct Epilogue {
 
   float lo = -kInfinity, hi = kInfinity;
   ActivationFunction activate = nullptr;  // for a finished tile that is still in L1; null where the tile does it all
-  bool hard_swish = false;          // of a register tile, after its clamp
+  bool hard_swish = false;                // of a register tile, after its clamp
 
   Epilogue(Activation activation, const KernelTable& kernels) : activate(kernels.activation(activation)) {
     if (activation == Activation::kRelu || activation == Activation::kRelu6) lo = 0.0f;

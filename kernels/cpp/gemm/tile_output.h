@@ -8,10 +8,10 @@
 #include <limits>
 #include <utility>
 
-#include "microkernels/kernel_table.h"
 #include "gemm/epilogue.h"
-#include "loopwright/matrix.h"
 #include "gemm/panels.h"
+#include "loopwright/matrix.h"
+#include "microkernels/kernel_table.h"
 
 namespace loopwright {
 
@@ -58,7 +58,8 @@ class TileOutput {
     args.bias = bias_ ? bias_ + panel.column : nullptr;
     args.residual = args.late_residual = nullptr;
     if (part.first && residual_.data) add_residual(args, row, mr, panel);
-    args.second_residual = part.first && second_residual_.data ? second_residual_.at<float>(row, panel.column) : nullptr;
+    args.second_residual =
+        part.first && second_residual_.data ? second_residual_.at<float>(row, panel.column) : nullptr;
     args.second_residual_stride = second_residual_.stride;
     if (part.last) std::swap(args.residual, args.late_residual);
     args.lo = part.last ? epilogue_.lo : -Epilogue::kInfinity;

@@ -7,8 +7,8 @@
 #include <cstdint>
 #include <cstring>
 
-#include "loopwright/matrix.h"
 #include "core/split.h"
+#include "loopwright/matrix.h"
 
 namespace loopwright {
 

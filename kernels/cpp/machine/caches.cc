@@ -1,6 +1,6 @@
 // Puts data into the caches and out of them, for measurements.
-#include "core/split.h"
 #include "core/cpu_instructions.h"
+#include "core/split.h"
 #include "loopwright/machine.h"
 #include "loopwright/thread_pool.h"
 

@@ -2,10 +2,10 @@
 #include <chrono>
 #include <vector>
 
-#include "microkernels/kernel_table.h"
 #include "core/buffer.h"
 #include "loopwright/machine.h"
 #include "loopwright/thread_pool.h"
+#include "microkernels/kernel_table.h"
 
 namespace loopwright {
 namespace {

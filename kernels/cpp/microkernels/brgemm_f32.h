@@ -47,8 +47,7 @@ struct Brgemm {
 #pragma GCC unroll 8
     for (int j = 0; j < NV; ++j) {
       row[j] = V::load(b + j * V::kLanes);
-      if (kAhead && j * V::kLanes % kCacheLine == 0)
-        __builtin_prefetch(ahead + j * V::kLanes, 0, 3);
+      if (kAhead && j * V::kLanes % kCacheLine == 0) __builtin_prefetch(ahead + j * V::kLanes, 0, 3);
     }
 #pragma GCC unroll 32
     for (int i = 0; i < MR; ++i) {
@@ -89,7 +88,8 @@ struct Brgemm {
   // and the sum's own loads wait with them: 1×1 layers of k = 64 with a residual took a fifth longer.
   template <bool kSpread>
   static __attribute__((noinline)) void run_series(const BrgemmArgs& args) {
-    const float *bias = args.bias, *residual = args.late_residual, *second_residual = args.second_residual, *next = args.next;
+    const float *bias = args.bias, *residual = args.late_residual, *second_residual = args.second_residual,
+                *next = args.next;
     const Mask last = V::mask(args.n - (NV - 1) * V::kLanes);
     float* c = args.c;
     int64_t a_offset = 0, b_offset = 0;
@@ -257,7 +257,8 @@ struct Brgemm {
     }
     start_with(acc, args.bias);
     if (args.residual) add_rows(acc, args.residual, args.residual_stride, PartialVector<V>{last});
-    if (args.second_residual && !args.late_residual) add_rows(acc, args.second_residual, args.second_residual_stride, PartialVector<V>{last});
+    if (args.second_residual && !args.late_residual)
+      add_rows(acc, args.second_residual, args.second_residual_stride, PartialVector<V>{last});
   }
 
   static inline __attribute__((always_inline)) void start_with(Reg (&acc)[MR][NV], const float* bias) {
@@ -299,7 +300,8 @@ struct Brgemm {
   static inline __attribute__((always_inline)) void finish(Reg (&acc)[MR][NV], const BrgemmArgs& args, Mask last) {
     if (args.late_residual) {
       add_rows(acc, args.late_residual, args.residual_stride, PartialVector<V>{last});
-      if (args.second_residual) add_rows(acc, args.second_residual, args.second_residual_stride, PartialVector<V>{last});
+      if (args.second_residual)
+        add_rows(acc, args.second_residual, args.second_residual_stride, PartialVector<V>{last});
     }
     clamp(acc, args);
     if constexpr (V::kProducts > 1) {

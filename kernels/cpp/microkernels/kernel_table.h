@@ -3,16 +3,16 @@
 
 #include <cstdint>
 
-#include "microkernels/winograd.h"
-#include "microkernels/sums.h"
-#include "microkernels/depthwise.h"
-#include "microkernels/brgemm.h"
 #include "loopwright/activation.h"
 #include "loopwright/dtype.h"
 #include "loopwright/isa.h"
-#include "microkernels/pool_row.h"
 #include "loopwright/rowwise.h"
 #include "microkernels/attention_weights.h"
+#include "microkernels/brgemm.h"
+#include "microkernels/depthwise.h"
+#include "microkernels/pool_row.h"
+#include "microkernels/sums.h"
+#include "microkernels/winograd.h"
 
 namespace loopwright {
 
@@ -27,7 +27,7 @@ using RowFunction = void (*)(const RowArgs&);
 struct KernelTable {
   static constexpr int kMaxRows = 28, kMaxVectors = 8;
   int lanes = 1;
-  bool masks_are_free = false;  // whether a masked store costs about as much as a full one
+  bool masks_are_free = false;                            // whether a masked store costs about as much as a full one
   Microkernel tiles[kMaxRows + 1][kMaxVectors + 1] = {};  // by rows and vectors of columns; null: no such tile
   // The same for tiles that need only the lower half of their last vector; null where that saves nothing.
   Microkernel half_tiles[kMaxRows + 1][kMaxVectors + 1] = {};

@@ -2,8 +2,8 @@
 // which stays in L1: the largest value; e^(x - largest) and its sum; times 1 / sum. The second takes most of the time.
 #pragma once
 
-#include "microkernels/activations_f32.h"
 #include "loopwright/rowwise.h"
+#include "microkernels/activations_f32.h"
 #include "microkernels/attention_weights.h"
 
 namespace loopwright {

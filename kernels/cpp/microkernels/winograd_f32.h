@@ -8,8 +8,8 @@
 #pragma once
 
 #include "microkernels/kernel_table.h"
-#include "microkernels/winograd.h"
 #include "microkernels/vector_access.h"
+#include "microkernels/winograd.h"
 
 namespace loopwright {
 namespace {

@@ -6,9 +6,9 @@
 // global pooling, their channels are too.
 #include "loopwright/pooling.h"
 
-#include "microkernels/kernel_table.h"
 #include "core/split.h"
 #include "loopwright/thread_pool.h"
+#include "microkernels/kernel_table.h"
 
 namespace loopwright {
 namespace {

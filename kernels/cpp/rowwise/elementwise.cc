@@ -2,11 +2,11 @@
 // still in L1.
 #include <algorithm>
 
-#include "gemm/epilogue.h"
-#include "microkernels/reference/reference.h"
-#include "loopwright/rowwise.h"
 #include "core/split.h"
+#include "gemm/epilogue.h"
+#include "loopwright/rowwise.h"
 #include "loopwright/thread_pool.h"
+#include "microkernels/reference/reference.h"
 
 namespace loopwright {
 namespace {

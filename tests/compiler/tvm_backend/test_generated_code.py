@@ -1,4 +1,4 @@
-"""The functions that generated code calls, called as it does: by address, with C callbacks as tasks."""
+"""Calls the functions for parallel loops as generated code does, with C callbacks as tasks."""
 
 from __future__ import annotations
 
@@ -14,6 +14,12 @@ import pytest
 import kernels
 from compiler.workloads.target import usable_cores
 
+thread_pool = pytest.importorskip("compiler.tvm_backend.thread_pool", exc_type=ImportError)
+native = pytest.importorskip("compiler.program.native")
+
+pytestmark = pytest.mark.tvm
+generated_code_threads = thread_pool.generated_code_threads
+
 
 class Group(ctypes.Structure):
     _fields_ = (("barrier", ctypes.c_void_p), ("tasks", ctypes.c_int32))
@@ -22,9 +28,9 @@ class Group(ctypes.Structure):
 GroupPointer = ctypes.POINTER(Group)
 CTask = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, GroupPointer, ctypes.c_void_p)
 
-FUNCTIONS = kernels.generated_code_functions()
-LAUNCH = ctypes.CFUNCTYPE(ctypes.c_int, CTask, ctypes.c_void_p, ctypes.c_int)(FUNCTIONS.parallel_launch)
-BARRIER = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, GroupPointer)(FUNCTIONS.parallel_barrier)
+RUNTIME = ctypes.CDLL(str(native.LIBRARY))
+LAUNCH = ctypes.CFUNCTYPE(ctypes.c_int, CTask, ctypes.c_void_p, ctypes.c_int)(("loopwright_parallel_launch", RUNTIME))
+BARRIER = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, GroupPointer)(("loopwright_parallel_barrier", RUNTIME))
 
 
 def launch(task: Callable[[int, Group], int | None], tasks: int = 0) -> int:
@@ -38,7 +44,7 @@ def pool_taken() -> Iterator[None]:
     taken, done = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with kernels.generated_code_threads(2):
+        with generated_code_threads(2):
             launch(lambda index, _: (taken.set(), done.wait())[0] if index == 0 else None)
 
     with ThreadPoolExecutor(1) as executor:
@@ -66,7 +72,7 @@ def shares(tasks: int = 0) -> tuple[list[int], set[int], set[int]]:
 
 @pytest.mark.parametrize(("threads", "tasks", "expected"), [(3, 0, 3), (3, 2, 2), (2, 5, 2), (1, 0, 1), (1, 4, 1)])
 def test_a_loop_has_as_many_tasks_as_threads(threads: int, tasks: int, expected: int) -> None:
-    with kernels.generated_code_threads(threads):
+    with generated_code_threads(threads):
         indices, sizes, idents = shares(tasks)
     assert indices == list(range(expected))
     assert sizes == {expected}
@@ -76,14 +82,14 @@ def test_a_loop_has_as_many_tasks_as_threads(threads: int, tasks: int, expected:
 
 def test_the_number_of_threads_belongs_to_the_thread_that_sets_it() -> None:
     assert shares()[1] == {usable_cores()}
-    with kernels.generated_code_threads(3):
-        with kernels.generated_code_threads(1):
+    with generated_code_threads(3):
+        with generated_code_threads(1):
             assert shares()[1] == {1}
         assert shares()[1] == {3}
         with ThreadPoolExecutor(1) as executor:
             assert executor.submit(shares).result()[1] == {usable_cores()}
     assert shares()[1] == {usable_cores()}
-    with pytest.raises(ValueError, match="threads must be at least 1, got 0"), kernels.generated_code_threads(0):
+    with pytest.raises(ValueError, match="threads must be at least 1, got 0"), generated_code_threads(0):
         pass
 
 
@@ -91,16 +97,16 @@ def test_a_loop_inside_a_loop_is_one_task() -> None:
     inner: list[int] = []
 
     def outer_task(_: int, __: Group) -> None:
-        with kernels.generated_code_threads(2):
+        with generated_code_threads(2):
             launch(lambda _, group: inner.append(group.tasks))
 
-    with kernels.generated_code_threads(2):
+    with generated_code_threads(2):
         assert launch(outer_task) == 0
     assert inner == [1, 1]
 
 
 def test_a_loop_beside_another_is_one_task() -> None:
-    with pool_taken(), kernels.generated_code_threads(2):
+    with pool_taken(), generated_code_threads(2):
         assert shares()[1:] == ({1}, {threading.get_ident()})
 
 
@@ -108,7 +114,7 @@ def test_a_kernel_inside_a_loop() -> None:
     x, weight = np.ones((20, 40), np.float32), np.ones((50, 40), np.float32)
     op = kernels.Dense(weight, threads=2)
     answers: list[np.ndarray] = []
-    with kernels.generated_code_threads(2):
+    with generated_code_threads(2):
         assert launch(lambda _, __: answers.append(op(x))) == 0
     assert len(answers) == 2
     for answer in answers:
@@ -129,14 +135,14 @@ def test_tasks_wait_for_each_other_at_a_barrier() -> None:
             if arrivals[turn] != 3:
                 early.append(turn)
 
-    with kernels.generated_code_threads(3):
+    with generated_code_threads(3):
         assert launch(task) == 0
     assert arrivals == [3] * rounds
     assert not early
 
 
 def test_a_barrier_of_one_task() -> None:
-    with kernels.generated_code_threads(1):
+    with generated_code_threads(1):
         assert launch(lambda index, group: BARRIER(index, group)) == 0
 
 
@@ -150,7 +156,7 @@ def test_a_failed_task_fails_the_loop(failing: int) -> None:
         finished.append(index)
         return 0
 
-    with kernels.generated_code_threads(2):
+    with generated_code_threads(2):
         assert launch(task) == -7
         assert finished == [1 - failing]
         assert launch(lambda _, __: None) == 0

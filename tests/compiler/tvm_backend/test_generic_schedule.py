@@ -173,11 +173,12 @@ def answers(threads: int) -> Mapping[str, np.ndarray]:
 
 def run(module: Any, arguments: Sequence[np.ndarray], threads: int, isa: str | None = None) -> list[np.ndarray]:
     from compiler.tvm_backend.codegen import tvm_target
+    from compiler.tvm_backend.thread_pool import generated_code_threads
 
     target = Target.from_host(isa=isa, num_cores=threads)
     built = tvm.relax.build(module, tvm_target(target), relax_pipeline=generic_schedule.relax_pipeline(target))
     main = tvm.relax.VirtualMachine(built, tvm.cpu())["main"]
-    with kernels.generated_code_threads(threads):
+    with generated_code_threads(threads):
         answer = main(*map(tvm.runtime.tensor, arguments))
     return [answer.numpy()] if isinstance(answer, tvm.runtime.Tensor) else [tensor.numpy() for tensor in answer]
 

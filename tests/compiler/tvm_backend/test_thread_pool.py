@@ -16,6 +16,7 @@ from compiler.workloads.reference import make_inputs, reference, tolerance
 from compiler.workloads.target import Target, usable_cores
 from compiler.workloads.workload import Workload
 
+thread_pool = pytest.importorskip("compiler.tvm_backend.thread_pool", exc_type=ImportError)
 spaces_tvm = pytest.importorskip("compiler.tvm_backend.space", exc_type=ImportError)
 tvm = pytest.importorskip("tvm")
 s_tir = pytest.importorskip("tvm.s_tir")
@@ -51,7 +52,7 @@ def who_runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Function]:
 
 def threads_of(function: Function, threads: int) -> set[int]:
     out = tvm.runtime.tensor(np.zeros(64, np.uint64))
-    with kernels.generated_code_threads(threads):
+    with thread_pool.generated_code_threads(threads):
         function(out)
     return set(out.numpy().tolist())
 
@@ -94,7 +95,7 @@ def test_the_reason_of_a_failure_comes_from_any_thread() -> None:
     function = in_parallel(fail_last).mod["main"]
     out = tvm.runtime.tensor(np.zeros(64, np.int32))
     for threads in (1, 2, 3):
-        with kernels.generated_code_threads(threads), pytest.raises(ValueError, match="not 63"):
+        with thread_pool.generated_code_threads(threads), pytest.raises(ValueError, match="not 63"):
             function(out)
 
 

@@ -16,8 +16,9 @@ struct NamedActivation {
 
 // One line per activation, in the order of the enum.
 constexpr NamedActivation kActivations[] = {
-    {"none", Activation::kNone},       {"relu", Activation::kRelu}, {"relu6", Activation::kRelu6},
-    {"gelu", Activation::kGelu},       {"sigmoid", Activation::kSigmoid}, {"tanh", Activation::kTanh},
+    {"none", Activation::kNone},       {"relu", Activation::kRelu},
+    {"relu6", Activation::kRelu6},     {"gelu", Activation::kGelu},
+    {"sigmoid", Activation::kSigmoid}, {"tanh", Activation::kTanh},
     {"silu", Activation::kSilu},       {"hard_swish", Activation::kHardSwish},
 };
 constexpr int kActivationCount = static_cast<int>(std::size(kActivations));

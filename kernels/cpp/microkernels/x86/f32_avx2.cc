@@ -2,13 +2,13 @@
 #include "microkernels/activations_f32.h"
 #include "microkernels/brgemm_f32.h"
 #include "microkernels/depthwise_f32.h"
-#include "microkernels/sums_f32.h"
 #include "microkernels/machine_f32.h"
 #include "microkernels/pooling_f32.h"
 #include "microkernels/rowwise_f32.h"
+#include "microkernels/sums_f32.h"
 #include "microkernels/transpose_f32.h"
-#include "microkernels/x86/vec_avx2.h"
 #include "microkernels/winograd_f32.h"
+#include "microkernels/x86/vec_avx2.h"
 
 namespace loopwright {
 

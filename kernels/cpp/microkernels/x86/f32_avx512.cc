@@ -1,14 +1,14 @@
 // float32 on AVX-512F and VL: its table of functions. Compiled with -mavx512f -mavx512vl; nothing else may be.
 #include "microkernels/activations_f32.h"
 #include "microkernels/depthwise_f32.h"
-#include "microkernels/sums_f32.h"
 #include "microkernels/machine_f32.h"
 #include "microkernels/pooling_f32.h"
 #include "microkernels/rowwise_f32.h"
-#include "microkernels/x86/tiles_avx512.h"
+#include "microkernels/sums_f32.h"
 #include "microkernels/transpose_f32.h"
-#include "microkernels/x86/vec_avx512.h"
 #include "microkernels/winograd_f32.h"
+#include "microkernels/x86/tiles_avx512.h"
+#include "microkernels/x86/vec_avx512.h"
 
 namespace loopwright {
 
