@@ -58,7 +58,7 @@ def pool_taken() -> Iterator[None]:
 
 
 def shares(tasks: int = 0) -> tuple[list[int], set[int], set[int]]:
-    """Which tasks a launch runs, of how many they know, and on which threads. Each waits for the others to begin."""
+    """Returns the tasks that a launch runs, the group sizes they see, and their threads. Each waits for the others to start."""
     seen: list[tuple[int, int, int]] = []
 
     def task(index: int, group: Group) -> None:
@@ -105,7 +105,7 @@ def test_a_loop_inside_a_loop_is_one_task() -> None:
     assert inner == [1, 1]
 
 
-def test_a_loop_beside_another_is_one_task() -> None:
+def test_a_second_loop_at_the_same_time_is_one_task() -> None:
     with pool_taken(), generated_code_threads(2):
         assert shares()[1:] == ({1}, {threading.get_ident()})
 
