@@ -15,7 +15,7 @@ from kernels.machine import (
     peak_gflops,
 )
 from kernels.pooling import avg_pool2d, global_avg_pool2d, max_pool2d
-from kernels.rowwise import activation, add, layer_norm, softmax
+from kernels.rowwise import activation, add, layer_norm, rms_norm, softmax
 
 __all__ = [
     "Attention",
@@ -38,5 +38,6 @@ __all__ = [
     "memory_bandwidth",
     "peak_gflops",
     "register_tiles",
+    "rms_norm",
     "softmax",
 ]

@@ -58,3 +58,18 @@ def layer_norm(
     2016).
     """
     return _native.row_operator("layer_norm", x, residual, gamma, beta, eps, out, isa, threads)
+
+
+def rms_norm(
+    x: np.ndarray,
+    gamma: np.ndarray,
+    eps: float = 1e-5,
+    out: np.ndarray | None = None,
+    isa: str | None = None,
+    threads: int = 1,
+) -> np.ndarray:
+    """``gamma * x / sqrt(mean(x²) + eps)`` over the last axis; gamma has shape (n,) for a last axis of n.
+
+    (Zhang, Sennrich: Root Mean Square Layer Normalization, 2019)
+    """
+    return _native.row_operator("rms_norm", x, None, gamma, None, eps, out, isa, threads)

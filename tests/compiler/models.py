@@ -29,7 +29,7 @@ def graph(inputs: str, weights: str, statements: Mapping[str, str], opset: int =
     body = " ".join(statement.replace("@", name) for name, statement in statements.items())
     outputs = ", ".join(f"float[] {name}" for name in statements)
     text = f"g ({inputs}) => ({outputs}) <{weights}> {{ {body} }}"
-    found = onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["" : {opset}]> {text}')
+    found = onnx.parser.parse_model(f'<ir_version: {11 if opset >= 23 else 10}, opset_import: ["" : {opset}]> {text}')
     rng = np.random.default_rng(0)
     for info in found.graph.value_info:
         kind = info.type.tensor_type

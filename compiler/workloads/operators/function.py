@@ -53,6 +53,6 @@ def check_no_schedule(schedule: Any) -> None:
     Raises:
         ValueError: a schedule is given.
     """
-    values: Mapping[str, Any] = getattr(schedule, "values", schedule) or {}
+    values = schedule if isinstance(schedule, Mapping) else getattr(schedule, "values", {})
     if values:
         raise ValueError(f"this operator has no schedule, got {dict(values)}")

@@ -1,4 +1,4 @@
-// Layer normalisation (contract: include/loopwright/layer_norm.h), templated over the vector type V.
+// Layer normalisation (contract: include/loopwright/rowwise.h), templated over the vector type V.
 //
 // Three passes over a row, which stays in L1: the mean; the mean of squared differences from it; the answer. The second
 // pass is what E[v²] - E[v]² would save, and with it all digits of a row whose mean is large beside its spread. Where
@@ -6,28 +6,11 @@
 #pragma once
 
 #include "loopwright/rowwise.h"
+#include "microkernels/row_sum_f32.h"
 #include "microkernels/vector_access.h"
 
 namespace loopwright {
 namespace {
-
-// The sum over i < n of term(i, access), vectors that begin at i. Four sums side by side hide an addition's latency.
-template <class V, class Term>
-inline float sum_of(int64_t n, const Term& term) {
-  constexpr int kSums = 4;
-  typename V::Reg sums[kSums];
-  for (auto& sum : sums) sum = V::zero();
-  int64_t i = 0;
-  for (; i + kSums * V::kLanes <= n; i += kSums * V::kLanes)
-#pragma GCC unroll 4
-    for (int s = 0; s < kSums; ++s) sums[s] = V::add(sums[s], term(i + s * V::kLanes, WholeVector<V>{}));
-  for (; i + V::kLanes <= n; i += V::kLanes) sums[0] = V::add(sums[0], term(i, WholeVector<V>{}));
-  if (i < n) {
-    const PartialVector<V> rest{V::mask(static_cast<int>(n - i))};
-    sums[1] = V::add(sums[1], V::select(rest.mask, term(i, rest), V::zero()));
-  }
-  return V::sum(V::add(V::add(sums[0], sums[1]), V::add(sums[2], sums[3])));
-}
 
 template <class V>
 void layer_norm_row(const RowArgs& args, const float* x, const float* residual, float* out) {

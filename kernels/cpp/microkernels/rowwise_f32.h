@@ -4,6 +4,7 @@
 
 #include "microkernels/kernel_table.h"
 #include "microkernels/layer_norm_f32.h"
+#include "microkernels/rms_norm_f32.h"
 #include "microkernels/softmax_f32.h"
 
 namespace loopwright {
@@ -13,6 +14,7 @@ template <class V>
 void add_row_operators(KernelTable& kernels) {
   const auto set = [&](RowOperator op, RowFunction f) { kernels.rows[static_cast<int>(op)] = f; };
   set(RowOperator::kLayerNorm, &layer_norm_rows<V>);
+  set(RowOperator::kRmsNorm, &rms_norm_rows<V>);
   set(RowOperator::kSoftmax, &softmax_rows<V>);
 }
 

@@ -18,8 +18,10 @@ void add(const float* a, const float* b, Activation activation, float* out, int6
 // Row-wise operators on v = x + residual:
 //   kLayerNorm  out[i, :] = gamma * (v - mean(v)) / sqrt(variance(v) + epsilon) + beta
 //               (Ba, Kiros, Hinton: Layer Normalization, 2016)
+//   kRmsNorm    out[i, :] = gamma * v / sqrt(mean(v²) + epsilon)
+//               (Zhang, Sennrich: Root Mean Square Layer Normalization, 2019)
 //   kSoftmax    out[i, :] = e^v / sum(e^v), without overflow
-enum class RowOperator { kLayerNorm, kSoftmax };
+enum class RowOperator { kLayerNorm, kRmsNorm, kSoftmax };
 
 // Rows of n floats without gaps. Arrays that the operator does not use are null. `out` may be x or residual, but must not
 // overlap an array otherwise.
@@ -43,6 +45,7 @@ struct RowOperatorDef {
 // One line per operator, in the order of the enum.
 constexpr RowOperatorDef kRowOperators[] = {
     {"layer_norm", RowOperator::kLayerNorm, true, true, true, true},
+    {"rms_norm", RowOperator::kRmsNorm, false, true, false, true},
     {"softmax", RowOperator::kSoftmax, false, false, false, false},
 };
 constexpr int kRowOperatorCount = static_cast<int>(std::size(kRowOperators));

@@ -45,6 +45,17 @@ void layer_norm(const RowArgs& args) {
   }
 }
 
+void rms_norm(const RowArgs& args) {
+  const auto count = static_cast<float>(args.n);
+  for (int64_t i = 0; i < args.rows; ++i) {
+    const float* x = args.x + i * args.n;
+    float squares = 0.0f;
+    for (int64_t j = 0; j < args.n; ++j) squares += x[j] * x[j];
+    const float inverse = 1.0f / std::sqrt(squares / count + args.epsilon);
+    for (int64_t j = 0; j < args.n; ++j) args.out[i * args.n + j] = x[j] * inverse * args.gamma[j];
+  }
+}
+
 void softmax(const RowArgs& args) {
   reference_attention_weights({args.x, args.n, args.out, args.n, args.rows, args.n});
 }
@@ -54,6 +65,7 @@ void softmax(const RowArgs& args) {
 void add_reference_row_operators(KernelTable& kernels) {
   const auto set = [&](RowOperator op, RowFunction f) { kernels.rows[static_cast<int>(op)] = f; };
   set(RowOperator::kLayerNorm, &layer_norm);
+  set(RowOperator::kRmsNorm, &rms_norm);
   set(RowOperator::kSoftmax, &softmax);
 }
 
