@@ -54,7 +54,7 @@ def traced(run: Callable[[], object], way: Way) -> list[str]:
     returned: list[str] = []
 
     def profile(frame: FrameType, event: str, _argument: Any) -> None:
-        name = f"{frame.f_globals.get('__name__')}:{frame.f_code.co_qualname}"
+        name = f"{frame.f_globals.get('__name__')}:{getattr(frame.f_code, 'co_qualname', frame.f_code.co_name)}"
         if event == "call" and name in there and name not in called:
             called.append(name)
         if event == "return" and name in back and name not in returned:

@@ -130,7 +130,7 @@ class Workload:
 
     @property
     def flops(self) -> int:
-        """Floating-point operations of the products; an FMA counts as two. An epilogue and a softmax count as none.
+        """Floating-point operations of the products; an FMA counts as two. Epilogues and exponentials count as none.
 
         A convolution's products with padding count. The count is that of the definition, also for algorithms that need
         fewer operations.
