@@ -1,4 +1,4 @@
-"""Hand-written SIMD kernels and what they can be measured against. Knows nothing of graphs, TVM or search."""
+"""SIMD kernels, and measurements of the CPU that are their limits. Independent of graphs, TVM and searches."""
 
 from kernels.attention import Attention
 from kernels.conv2d import Conv2d

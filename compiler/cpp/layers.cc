@@ -29,7 +29,7 @@ int64_t elements(const Shape& shape) {
   return product;
 }
 
-// How the tensor is looked at is its reader's business, so that only the number of elements must be right.
+// Only the number of elements must match: the reader of the tensor decides how to interpret its shape.
 bool fits(const DLTensor& tensor, const Shape& shape) {
   int64_t count = 1;
   for (int i = 0; i < tensor.ndim; ++i) count *= tensor.shape[i];
