@@ -1,1 +1,1 @@
-"""Layers of real networks, measured against what others offer: ``pytest benchmarks/ --benchmark``."""
+"""Benchmarks of layers and whole models against other libraries and runtimes. ``python -m benchmarks`` lists them."""

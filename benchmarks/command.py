@@ -1,32 +1,31 @@
-"""What commands that measure whole models have in common."""
+"""Options and checks that the commands of the benchmarks share."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Callable
+import argparse
 from pathlib import Path
 
 from benchmarks import models
-from compiler.commands.command_line import Parser
-from compiler.commands.options import seconds
+from compiler.commands.command_line import Parser, seconds
 from compiler.workloads.database import Records
+from compiler.workloads.target import usable_cores
 
-RECORDS = Path("results/records.sqlite")  # where `pytest benchmarks --benchmark` keeps them
+RECORDS = Path("results/records.sqlite")  # the file that `pytest benchmarks --benchmark` writes
 DURATION = 5.0
 
 
 def add_measuring(parser: Parser, what: str) -> None:
-    """How long, and with which records."""
-    about = f"seconds of timed runs for each {what}; at least one run in each round (default: {DURATION:g})"
+    """Adds ``--duration`` and ``--records``; ``what`` is the thing that is timed."""
+    about = f"seconds of timed runs per {what}, with at least one run in each round (default: {DURATION:g})"
     parser.add_argument("--duration", type=seconds, default=DURATION, metavar="S", help=about)
-    about = f"tuned schedules; the file may be missing (default: {RECORDS})"
+    about = f"file of tuned schedules, which may be missing (default: {RECORDS})"
     parser.add_argument("--records", type=Path, default=RECORDS, metavar="FILE", help=about)
 
 
 def check_model(name: str) -> None:
     """
     Raises:
-        ValueError: there is no such model, or its package is missing here.
+        ValueError: there is no such model, or its package is missing.
     """
     if reason := models.missing(name):
         raise ValueError(reason)
@@ -35,30 +34,15 @@ def check_model(name: str) -> None:
 def check_records(path: Path) -> None:
     """
     Raises:
-        ValueError: there is a file, and it is no file of records.
+        ValueError: the file exists and is not a file of records.
     """
     if path.exists():
         Records(path).close()
 
 
-def exit_code(parser: Parser, work: Callable[[], None]) -> int:
-    """Does the work: 0, or 1 after a line on standard error.
-
-    Raises:
-        SystemExit: 2 after such a line, where the fault is in what was given.
-    """
-    try:
-        work()
-    except (ValueError, OSError) as error:
-        parser.error(_line(error))
-    except (ArithmeticError, ImportError, MemoryError, RuntimeError) as error:
-        print(f"{parser.prog}: {_line(error) or 'out of memory'}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("Interrupted", file=sys.stderr)
-        return 130
-    return 0
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())
+def thread_counts(text: str) -> list[int]:
+    """Parses numbers of threads such as 1,2."""
+    counts = [int(part) if part.isdecimal() else 0 for part in text.split(",")]
+    if not all(1 <= count <= usable_cores() for count in counts):
+        raise argparse.ArgumentTypeError(f"must be numbers between 1 and {usable_cores()} such as 1,2; got {text!r}")
+    return counts

@@ -1,6 +1,6 @@
-"""Options of the benchmark, and the report at its end.
+"""The options of the benchmarks, and the report at the end.
 
-Ours are called ``--bench-...``, since the plugin pytest-benchmark, where it is installed, owns ``--benchmark-...``.
+The options begin with ``--bench-``, because ``--benchmark-...`` belongs to the plugin pytest-benchmark.
 """
 
 from __future__ import annotations
@@ -13,30 +13,30 @@ from typing import Any
 
 import pytest
 
-from benchmarks.command import DURATION
+from benchmarks.command import DURATION, thread_counts
 from benchmarks.layers.groups import BATCHES, GROUPS, Group
 from benchmarks.layers.shapes import Shape
 from benchmarks.models import MODELS
-from benchmarks.whole_models.whole_model import WHOLE_MODELS
-from compiler.commands.options import seconds
+from benchmarks.whole_models.measure import WHOLE_MODELS
+from compiler.commands.command_line import seconds
 from compiler.workloads.target import usable_cores
 
 RESULTS = pytest.StashKey[list[dict[str, Any]]]()
 MODEL_RESULTS = pytest.StashKey[list[dict[str, Any]]]()
 THREADS = (1, 2, 4, 8)
-# Without --benchmark, the answers of so many layers of each group are checked: those of the least arithmetic.
+# Without --benchmark, the answers of this many layers of each group are checked: those with the least arithmetic.
 CHECKED = 6
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    group = parser.getgroup("benchmark against the peers")
-    group.addoption("--benchmark", action="store_true", help="measure (else answers are checked, untimed)")
+    group = parser.getgroup("benchmark against other libraries and runtimes")
+    group.addoption("--benchmark", action="store_true", help="measure; without it, only answers are checked")
     group.addoption(
         "--bench-group",
         type=_some_of(GROUPS, str),
         default=list(GROUPS),
         metavar="GROUP,...",
-        help=f"of {', '.join(GROUPS)}; default: all",
+        help=f"some of {', '.join(GROUPS)}; default: all",
     )
     group.addoption(
         "--bench-batch",
@@ -45,23 +45,31 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="N,...",
         help="1: all layers; 8: the heaviest of each network; 1,8: both; default: 1",
     )
-    group.addoption("--bench-threads", type=_thread_counts, help="such as 1,2; default: those of 1, 2, 4, 8 that fit")
+    group.addoption(
+        "--bench-threads", type=thread_counts, help="such as 1,2; default: 1, 2, 4, 8, as far as there are cores"
+    )
     group.addoption(
         "--bench-models",
         type=_some_of(MODELS, str),
         default=list(WHOLE_MODELS),
         metavar="MODEL,...",
-        help=f"of {', '.join(MODELS)}; default: {','.join(WHOLE_MODELS)}",
+        help=f"some of {', '.join(MODELS)}; default: {','.join(WHOLE_MODELS)}",
     )
-    group.addoption("--bench-seconds", type=seconds, default=DURATION, help="for each that runs a model; default: 5")
+    group.addoption(
+        "--bench-seconds", type=seconds, default=DURATION, help="seconds per implementation of a model; default: 5"
+    )
     group.addoption("--bench-results", type=Path, default=Path("results"), help="folder for JSON files and pictures")
-    group.addoption("--bench-records", type=Path, help="tuned schedules; default: records.sqlite in --bench-results")
-    group.addoption("--bench-trials", type=int, default=64, help="trials for a shape without record; 0: none")
+    group.addoption(
+        "--bench-records", type=Path, help="file of tuned schedules; default: records.sqlite in --bench-results"
+    )
+    group.addoption(
+        "--bench-trials", type=int, default=64, help="trials of the search for a shape without records; 0: no search"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[RESULTS], config.stash[MODEL_RESULTS] = [], []
-    config.addinivalue_line("markers", "measures: runs only with --benchmark, and then alone")
+    config.addinivalue_line("markers", "measures: runs only with --benchmark, without the other tests")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -110,13 +118,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def results(pytestconfig: pytest.Config) -> list[dict[str, Any]]:
-    """What was measured of layers so far; the report is made of it."""
+    """The results of layers so far, for the report."""
     return pytestconfig.stash[RESULTS]
 
 
 @pytest.fixture(scope="session")
 def model_results(pytestconfig: pytest.Config) -> list[dict[str, Any]]:
-    """And of whole models."""
+    """The results of whole models so far, for the report."""
     return pytestconfig.stash[MODEL_RESULTS]
 
 
@@ -126,7 +134,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         (MODEL_RESULTS, "benchmark of whole models", "benchmarks.whole_models.report"),
     ):
         if results := config.stash[key]:
-            report = importlib.import_module(module)  # only now: matplotlib comes with it, and takes a while
+            report = importlib.import_module(module)  # late, because importing matplotlib takes a while
             files = report.write(results, config.option.bench_results)
             terminalreporter.section(title)
             for line in report.lines(results):
@@ -135,20 +143,13 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 def _some_of(offered: Collection[Any], kind: Callable[[str], Any]) -> Callable[[str], list[Any]]:
-    """A parser of comma-separated choices."""
+    """Returns a parser of comma-separated choices."""
 
     def parse(text: str) -> list[Any]:
         chosen = [part.strip() for part in text.split(",")]
         known = {str(choice) for choice in offered}
         if not set(chosen) <= known:
-            raise argparse.ArgumentTypeError(f"wants some of {', '.join(map(str, offered))}; got {text!r}")
+            raise argparse.ArgumentTypeError(f"must be some of {', '.join(map(str, offered))}; got {text!r}")
         return list(map(kind, chosen))
 
     return parse
-
-
-def _thread_counts(text: str) -> list[int]:
-    counts = [int(part) if part.isdecimal() else 0 for part in text.split(",")]
-    if not all(1 <= count <= usable_cores() for count in counts):
-        raise argparse.ArgumentTypeError(f"wants counts between 1 and {usable_cores()} such as 1,2; got {text!r}")
-    return counts

@@ -1,4 +1,4 @@
-"""The heading of benchmark tables: machine, versions, skipped peers, and load by other processes."""
+"""The lines above the tables of a benchmark: machine, versions, skipped baselines, noise."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 Results = Sequence[Mapping[str, Any]]
 
-# With more, threads wait for cores that others use, and results for several threads are unreliable.
+# If others keep more cores busy, threads wait for cores, and results for several threads mean little.
 NOISY_CORES = 0.1
 
 
 def heading(results: Results, what: str = "shape") -> list[str]:
-    """Returns the machine, the versions of the peers, and skipped peers with reasons; ``what`` names a result."""
+    """Returns the machine, the versions of the baselines, and the skipped ones; ``what`` is the key of a name."""
     skipped: dict[tuple[str, str], list[str]] = {}
     for result in results:
         for name, reason in result["skipped"].items():
@@ -26,11 +26,13 @@ def heading(results: Results, what: str = "shape") -> list[str]:
 
 
 def machine_line(result: Mapping[str, Any]) -> str:
+    """Returns the machine of a result in one line."""
     about = machine(result)
     return f"{about['cpu']}, {about['isa']}, {about['system']}"
 
 
 def versions(results: Results) -> dict[str, str]:
+    """Returns the version of each baseline."""
     return {name: version for result in results for name, version in result["versions"].items()}
 
 
@@ -40,20 +42,23 @@ def _places(shapes: Sequence[str], results: Results) -> str:
 
 
 def machine(result: Mapping[str, Any]) -> dict[str, str]:
-    version = ".".join(platform.release().split(".")[:2])  # the rest is the name of a build
+    """Returns the CPU, the ISA and the operating system of a result."""
+    version = ".".join(platform.release().split(".")[:2])  # the rest identifies a build, which does not affect speed
     return {"cpu": result["cpu"], "isa": result["isa"], "system": f"{platform.system()} {version}"}
 
 
-def bound_to(result: Mapping[str, Any]) -> str:
+def pinned_to(result: Mapping[str, Any]) -> str:
+    """Returns the threads and cores of a result in one phrase."""
     threads, cores = result["threads"], ", ".join(map(str, result["cores"]))
-    return f"{plural(threads, 'thread')}, process bound to core{'s' * (threads > 1)} {cores}"
+    return f"{plural(threads, 'thread')}, process pinned to core{'s' * (threads > 1)} {cores}"
 
 
 def noise(results: Results, what: str) -> Iterator[str]:
-    """Yields a line if other processes were busy; ``what`` names a result."""
+    """Yields a warning if other processes were active; ``what`` is the key of a name."""
     if busy := [result[what] for result in results if result["cores_busy_with_others"] > NOISY_CORES]:
         yield f"NOT QUIET, other processes kept more than {NOISY_CORES} cores busy, during: {', '.join(busy)}"
 
 
 def plural(number: int, noun: str) -> str:
+    """Returns a number with its noun."""
     return f"{number} {noun}{'s' * (number > 1)}"

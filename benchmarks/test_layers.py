@@ -1,4 +1,4 @@
-"""Layers against the peers. ``--benchmark`` measures; without it a few light ones are checked for right answers."""
+"""Layers compared with baselines. ``--benchmark`` measures; without it the answers of a few light ones are checked."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from benchmarks.layers.groups import GROUPS, Group
-from benchmarks.layers.measure import Problem
 from benchmarks.layers.own import OwnLayer
+from benchmarks.layers.problem import Problem
 from benchmarks.layers.schedules import tuned_schedule
 from benchmarks.layers.shapes import Shape
 from benchmarks.peers import PEERS
@@ -22,8 +22,8 @@ LIMIT_SECS = 120
 
 
 @cache
-def refusal(group: str) -> str | None:
-    """Why our kernels cannot compute a group on this CPU, in their own words; None where they can."""
+def unsupported(group: str) -> str | None:
+    """The reason why our kernels do not support a group on this CPU; None if they do."""
     problem = Problem(min((shape.workload for shape in GROUPS[group].shapes(1)), key=lambda workload: workload.flops))
     try:
         OwnLayer(problem.workload, problem.inputs, problem.out, Target.from_host(num_cores=1))
@@ -34,7 +34,7 @@ def refusal(group: str) -> str | None:
 
 def test_our_answer(light_layer: tuple[Group, Shape]) -> None:
     group, shape = light_layer
-    if reason := refusal(group.name):
+    if reason := unsupported(group.name):
         pytest.skip(reason)
     problem = Problem(shape.workload)
     problem.check(OwnLayer(shape.workload, problem.inputs, problem.out, Target.from_host(num_cores=1)))
@@ -59,9 +59,9 @@ def test_speed(
     results: list[dict[str, Any]],
     pytestconfig: pytest.Config,
 ) -> None:
-    """Measures and reports; nothing is asserted about time."""
+    """Measures and reports. Nothing is asserted about time."""
     group, shape = layer
-    if reason := refusal(group.name):
+    if reason := unsupported(group.name):
         pytest.skip(reason)
     option = pytestconfig.option
     records = option.bench_records or option.bench_results / "records.sqlite"
@@ -69,4 +69,4 @@ def test_speed(
     arguments = [shape.name, "--threads", str(threads)]
     if tuned is not None:
         arguments += ["--schedule", json.dumps(tuned.to_json())]
-    results.append(isolated.run("benchmarks.layers.measure", arguments, LIMIT_SECS))
+    results.append(isolated.run("benchmarks.layers", arguments, LIMIT_SECS))

@@ -1,6 +1,6 @@
-"""The command line ``python -m compiler``: builds a model, runs it, compares it with other runtimes, profiles it.
+"""The command line ``python -m compiler``: builds, runs, compares and profiles models.
 
-Exit codes: 0 done, 1 a failure of its own, 2 a wrong argument or input, 130 interrupted.
+Exit codes: 0 success, 1 failure, 2 invalid argument or input, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ import sys
 from collections.abc import Sequence
 
 from compiler.commands import COMMANDS
-from compiler.commands.command_line import Parser
+from compiler.commands.command_line import EXIT_CODES, Parser, add_version, exit_code
 
 PROG = "python -m compiler"
-EXIT_CODES = "Exit codes: 0 done, 1 a failure of its own, 2 a wrong argument or input, 130 interrupted."
 
 
 def parser() -> Parser:
-    parser = Parser(prog=PROG, description="Makes a trained model run fast on this CPU.", epilog=EXIT_CODES)
+    parser = Parser(prog=PROG, description="Makes trained models run fast on this CPU.", epilog=EXIT_CODES)
+    add_version(parser)
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
     for name, command in COMMANDS.items():
         about = command.ABOUT
@@ -30,24 +30,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code.
 
     Raises:
-        SystemExit: 2 after one line on standard error that says what is wrong; 0 after ``--help``.
+        SystemExit: 2 after one line on standard error about an invalid argument or input; 0 after ``--help``.
     """
     arguments = parser().parse_args(argv)
-    command: Parser = arguments.parser
-    try:
-        return arguments.run(arguments)
-    except (ValueError, OSError) as error:
-        command.error(_line(error))
-    except (ImportError, MemoryError, RuntimeError) as error:
-        print(f"{command.prog}: {_line(error) or 'out of memory'}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("Interrupted", file=sys.stderr)
-        return 130
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())
+    return exit_code(arguments.parser, lambda: arguments.run(arguments))
 
 
 if __name__ == "__main__":

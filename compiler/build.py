@@ -61,6 +61,7 @@ def build(
     import graph_passes
     from compiler.lowering.choose import Options
     from compiler.lowering.lower import lower
+    from graph_passes.lazy import ir
 
     if isinstance(target, Target):
         host = target if threads is None else Target.from_host(target.isa, threads)
@@ -68,6 +69,7 @@ def build(
         host = Target.named(target, threads)
     exported = _exported(model, example_inputs)
     optimized = graph_passes.optimize(exported, input_shapes, _passes(passes)).ir_model
+    ir.external_data.load_to_model(optimized)  # TVM's importer does not read files
     inputs, outputs = _specs(optimized.graph.inputs), _specs(optimized.graph.outputs)
     with opened(schedules) as source:
         lowered = lower(optimized, host, Options(source, fast_algorithms, chains))

@@ -65,7 +65,7 @@ def search(
     from autotune.searches.graph_search import search_graph
     from autotune.searches.network import RunningNetwork
     from compiler.build import build
-    from compiler.runtimes.inputs import random_inputs
+    from compiler.program.random_inputs import random_inputs
 
     compiled = build(model, input_shapes, target.num_cores, target.isa, records.path, fast_algorithms=fast_algorithms)
     inputs = random_inputs([(spec.name, spec.shape, spec.dtype) for spec in compiled.inputs], seed)

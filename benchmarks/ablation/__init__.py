@@ -1,1 +1,1 @@
-"""The effect of each step of the compiler: graph passes, tuning and the graph view."""
+"""The contribution of each step of the compiler: graph passes, tuning and the graph view."""

@@ -1,4 +1,4 @@
-"""The effect of each graph pass in ONNX Runtime without its own optimizations."""
+"""The contribution of each graph pass in ONNX Runtime with its own optimizations switched off."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import graph_passes
 from benchmarks import models
 from benchmarks.ablation.rows import Row, timed
-from benchmarks.whole_models.implementations import Arrays, Run, check
+from benchmarks.whole_models.implementations import Run, check
+from compiler.runtimes import onnxruntime
 
 if TYPE_CHECKING:
     import onnx
@@ -30,18 +31,18 @@ def measure(name: str, threads: int, rows: Mapping[str, tuple[str, ...]], durati
     """Measures one model on one number of threads.
 
     Raises:
-        ArithmeticError: the output of a row differs from that of the published model.
+        WrongAnswerError: the answer of a row differs from that of the model as published.
     """
     shapes = models.MODELS[name].input_shapes
     published = models.load(name)
     inputs = models.random_inputs(published, shapes)
-    expected = _session(models.load(name), threads)(inputs)
+    expected = _loaded(models.load(name), threads)(inputs)
     measured: dict[str, Row] = {}
     for row, chosen in rows.items():
         optimized = graph_passes.optimize(published, shapes, chosen or ROWS["base: shapes and constants"])
         first, last = optimized.reports[0], optimized.reports[-1]
         facts = {"nodes": last.nodes_after if chosen else first.nodes_before, "macs": last.macs_after}
-        run = _session(optimized.model if chosen else models.load(name), threads)
+        run = _loaded(optimized.model if chosen else models.load(name), threads)
         check(row, run(inputs), expected)
         measured[row] = Row(run, facts)
     return {
@@ -51,18 +52,7 @@ def measure(name: str, threads: int, rows: Mapping[str, tuple[str, ...]], durati
     }
 
 
-def _session(model: onnx.ModelProto, threads: int) -> Run:
-    import onnxruntime as ort
-
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.intra_op_num_threads, options.log_severity_level = threads, 4
-    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    model.Clear()  # the session has a copy, and there are several copies of large networks such as VGG
-    names = [output.name for output in session.get_outputs()]
-
-    def run(inputs: Arrays) -> Arrays:
-        answers: Any = session.run(names, dict(inputs))
-        return dict(zip(names, answers, strict=True))
-
-    return run
+def _loaded(model: onnx.ModelProto, threads: int) -> Run:
+    session = onnxruntime.session(model, threads, optimized=False)
+    model.Clear()  # the session has a copy, and several models of the size of VGG take a lot of memory
+    return session.run

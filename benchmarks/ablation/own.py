@@ -1,4 +1,4 @@
-"""What each graph pass, tuned schedules and choices for the whole model are worth in our own compiler."""
+"""The contribution of each graph pass, of tuned schedules and of the graph view in our compiler."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ from typing import TYPE_CHECKING, Any
 import graph_passes
 from benchmarks import models
 from benchmarks.ablation.rows import Row, timed
-from benchmarks.whole_models.implementations import check, frozen, judge
-from benchmarks.whole_models.own import how_to_tune, measured_alone, on_record
+from benchmarks.whole_models.implementations import check, frozen, reference
+from benchmarks.whole_models.stored import how_to_tune, measured_alone, stored_schedules
 from compiler.program.compiled_model import CompiledModel
 from compiler.workloads.database import Records
 
 if TYPE_CHECKING:
     import onnx
 
-# By default schedules; images are laid out with channels last in each.
+# With default schedules. All rows store images with channels last.
 PASSES: Mapping[str, tuple[str, ...]] = {
     "base: shapes and constants": ("freeze_shapes", "fold_constants"),
     "+ batch norm folded": ("freeze_shapes", "fold_constants", "fold_batch_norm"),
     "+ layers fused": ("freeze_shapes", "fold_constants", "fold_batch_norm", "fuse_layers"),
     "+ strides optimized": tuple(a_pass.name for a_pass in graph_passes.DEFAULT_PASSES),
 }
-# With all passes: the fastest schedule of each layer alone, then what was chosen inside the running network.
+# With all passes: the fastest schedule of each layer alone, then the choices inside the running network.
 TUNED, GRAPH_VIEW = "+ tuned", "+ graph view"
 
 
 def measure(name: str, threads: int, records: Path, duration: float) -> dict[str, Any]:
-    """One model on one number of threads; rows for which there are no records are left out.
+    """Measures one model on one number of threads, without the rows for which there are no records.
 
     Raises:
-        ArithmeticError: a row answers otherwise than ONNX Runtime.
+        WrongAnswerError: the answer of a row differs from that of ONNX Runtime.
         RuntimeError: ONNX Runtime is not installed.
         ValueError: a row cannot be compiled.
     """
@@ -41,7 +41,7 @@ def measure(name: str, threads: int, records: Path, duration: float) -> dict[str
 
     model = frozen(name)
     inputs = models.random_inputs(model, models.MODELS[name].input_shapes)
-    expected = judge(model, threads).run(inputs)
+    expected = reference(model, threads).run(inputs)
     built = {row: compiler.build(model, threads=threads, passes=passes) for row, passes in PASSES.items()}
     built |= _tuned(model, built["+ strides optimized"], records)
     rows: dict[str, Row] = {}
@@ -57,15 +57,15 @@ def measure(name: str, threads: int, records: Path, duration: float) -> dict[str
 
 
 def _tuned(model: onnx.ModelProto, untuned: CompiledModel, path: Path) -> dict[str, CompiledModel]:
-    """The rows that need records, where there are any."""
+    """Returns the rows that need records, as far as there are records for them."""
     import compiler
 
-    known = on_record(path, untuned)
+    stored = stored_schedules(path, untuned)
     threads = untuned.target.num_cores
     rows: dict[str, CompiledModel] = {}
-    if known.measured:
+    if stored.measured:
         with Records(path) as records:
             rows[TUNED] = compiler.build(model, threads=threads, schedules=measured_alone(records))
-    if known.chosen:
+    if stored.chosen:
         rows[GRAPH_VIEW] = compiler.build(model, threads=threads, schedules=path)
     return rows

@@ -1,4 +1,4 @@
-"""The table and the picture of an ablation."""
+"""An ablation as a table and as a picture."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks.chart import BLUE, add_grid, add_label, name_lines, new_figure, save
 from benchmarks.heading import Results, noise, plural
 from benchmarks.whole_models.comparison import milliseconds, samples_of
 from compiler.measure.comparison import Ratio, speedup
@@ -15,18 +16,17 @@ from graph_passes.report import amount, columns
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Optional facts of a row, with the heading of the column and the format of its cells.
+# More columns that a row may have: heading and text.
 FACTS: Mapping[str, tuple[str, Callable[[Any], str]]] = {
     "nodes": ("nodes", str),
     "macs": ("multiply-adds", amount),
     "kernel_calls": ("kernel calls", str),
 }
-COLOR = "#0072B2"
 
 
 @dataclass(frozen=True)
 class Speed:
-    """The median seconds of a row, and its speedup over the previous and the first row; None for the first row."""
+    """The median seconds of a row, and its speedups over other rows; None for the first row."""
 
     row: str
     secs: float
@@ -39,7 +39,7 @@ class Speed:
 
 
 def speeds(result: Mapping[str, Any]) -> list[Speed]:
-    """Returns the speed of each row. Intervals hold 95 % of bootstrap resamples."""
+    """Returns the speeds of a result's rows."""
     samples = {name: samples_of(row["secs"]) for name, row in result["rows"].items()}
     names = list(samples)
     return [
@@ -54,7 +54,7 @@ def speeds(result: Mapping[str, Any]) -> list[Speed]:
 
 
 def lines(results: Results) -> Iterator[str]:
-    """Yields the machine and the runtime, a table with one line per row of every result, and omitted rows."""
+    """Yields the runtime and machine, a table with one line per row of every result, and the rows that are left out."""
     yield title(results)
     for threads in sorted({result["threads"] for result in results}):
         of_threads = [result for result in results if result["threads"] == threads]
@@ -63,54 +63,48 @@ def lines(results: Results) -> Iterator[str]:
     for result in results:
         if result["left_out"]:
             rows, place = " and ".join(result["left_out"]), f"{result['model']}, {plural(result['threads'], 'thread')}"
-            yield f"{place}: no tuning records for {rows}; create them with: {result['how_to_tune']}"
+            yield f"left out of {place}, no records: {rows}; to create them: {result['how_to_tune']}"
 
 
 def title(results: Results) -> str:
+    """Returns the machine and the runtime in one line."""
     return f"{results[0]['cpu']}, {results[0]['isa']}, {results[0]['with']}, batch 1"
 
 
 def _table(results: Results) -> str:
-    shown = [fact for fact in FACTS if any(fact in row for result in results for row in result["rows"].values())]
-    table = [["model", "threads", "variant", *(FACTS[fact][0] for fact in shown), "ms"]]
+    extra = [fact for fact in FACTS if any(fact in row for result in results for row in result["rows"].values())]
+    table = [["model", "threads", "variant", *(FACTS[fact][0] for fact in extra), "ms"]]
     table[0] += ["times as fast as the row before", "as the first"]
     for result in results:
         for place, speed in enumerate(speeds(result)):
             model, threads = ("", "") if place else (result["model"], str(result["threads"]))
-            facts = [FACTS[fact][1](result["rows"][speed.row][fact]) for fact in shown]
+            facts = [FACTS[fact][1](result["rows"][speed.row][fact]) for fact in extra]
             ratios = [str(ratio or "") for ratio in (speed.over_before, speed.over_first)]
             table.append([model, threads, speed.row, *facts, milliseconds(speed.secs), *ratios])
     return columns(table, left=(0, 2))
 
 
 def draw(results: Results, path: Path) -> None:
-    """Draws a PNG with one panel per result and one bar per row, whose length is the latency."""
-    from matplotlib.figure import Figure
-
+    """Draws a panel per result, with the latency of each row as a bar, into a PNG file."""
     models, threads = (list(dict.fromkeys(result[key] for result in results)) for key in ("model", "threads"))
     rows = list(dict.fromkeys(row for result in results for row in result["rows"]))
-    size = 2.2 + 4.4 * len(threads), 0.6 + len(models) * (0.9 + 0.36 * len(rows))
-    figure = Figure(figsize=size, layout="constrained")
+    figure = new_figure(2.2 + 4.4 * len(threads), 0.6 + len(models) * (0.9 + 0.36 * len(rows)))
     axes = figure.subplots(len(models), len(threads), sharey=True, squeeze=False)
     for result in results:
         axis = axes[models.index(result["model"])][threads.index(result["threads"])]
         _draw_one(axis, rows, speeds(result))
         axis.set_title(f"{result['model']}, {plural(result['threads'], 'thread')}", fontsize=10)
-    axes[0, 0].set_yticks(range(len(rows)), rows)
-    axes[0, 0].set_ylim(len(rows) - 0.45, -0.55)
+    name_lines(axes[0, 0], rows, fontsize=10)
     for axis in axes[-1]:
         axis.set_xlabel("median latency in ms; × times as fast as the row above [95 %]", fontsize=9)
-    figure.suptitle(title(results), fontsize=9)
-    figure.savefig(path, dpi=130, bbox_inches="tight", pad_inches=0.15)
+    save(figure, [title(results)], path)
 
 
 def _draw_one(axis: Axes, rows: Sequence[str], measured: Sequence[Speed]) -> None:
     longest = max(speed.secs for speed in measured) * 1e3
     for speed in measured:
         place, ms = rows.index(speed.row), speed.secs * 1e3
-        axis.barh(place, ms, height=0.7, color=COLOR, zorder=2)
-        text = f"{milliseconds(speed.secs)} ms  {speed.verdict}"
-        axis.annotate(text, (ms, place), xytext=(3, 0), textcoords="offset points", va="center", size=7.5)
+        axis.barh(place, ms, height=0.7, color=BLUE, zorder=2)
+        add_label(axis, f"{milliseconds(speed.secs)} ms  {speed.verdict}", ms, place, size=7.5)
     axis.set_xlim(0, longest * 1.9)  # room for the text
-    axis.grid(axis="x", color="#E4E4E4", linewidth=0.6)
-    axis.set_axisbelow(True)
+    add_grid(axis)

@@ -1,4 +1,4 @@
-"""Measures the rows of an ablation interleaved in one process that is bound to its cores."""
+"""The rows of an ablation, timed in one process that is pinned to its cores."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from compiler.measure.sampling import measure
 
 @dataclass(frozen=True)
 class Row:
-    """One row of an ablation.
+    """A variant of a model.
 
     Attributes:
-        run: runs a variant of the model, whose outputs were checked.
-        facts: further columns of the table, by the keys of ``benchmarks.ablation.report.FACTS``.
+        run: runs the variant, whose answer has been checked.
+        facts: more columns of the table; the keys are those of ``benchmarks.ablation.report.FACTS``.
     """
 
     run: Run
@@ -28,7 +28,7 @@ class Row:
 
 
 def timed(rows: Mapping[str, Row], inputs: Arrays, duration: float) -> dict[str, Any]:
-    """Measures the rows interleaved (``compiler.measure.sampling``). Returns their seconds as plain JSON."""
+    """Times the rows in turns (``compiler.measure.sampling``) and returns the seconds of their runs as plain JSON."""
     others = OthersWatch()
     samples = measure({name: partial(row.run, inputs) for name, row in rows.items()}, duration)
     return {

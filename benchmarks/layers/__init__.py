@@ -1,1 +1,1 @@
-"""Single layers against oneDNN and PyTorch."""
+"""Layers of real networks in our kernels, oneDNN and torch."""

@@ -1,4 +1,4 @@
-"""The groups of layers that are compared: each has its table, its picture and its geometric mean."""
+"""The groups of layers. Each has a table, a picture and a geometric mean."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from benchmarks.layers.networks import NETWORKS
 from benchmarks.layers.shapes import DENSE_SHAPES, Shape
 from compiler.workloads.workload import Workload
 
-# At a batch above one, only this many layers of each network in a group are measured: those of the most arithmetic.
+# At batch sizes above 1, only this many layers of each network in a group are measured: those with the most arithmetic.
 HEAVIEST = 4
 BATCHES = (1, 8)
 
 
 @dataclass(frozen=True)
 class Group:
-    """Layers that one figure is claimed for.
+    """Layers with one summary.
 
     Attributes:
-        name: what ``--bench-group`` calls it, and its files.
-        title: of its table and its picture.
-        holds: which float32 layers of the networks belong to it.
-        peers: names in ``benchmarks.peers.PEERS``.
+        name: the name for ``--bench-group`` and of its files.
+        title: the title of its table and its picture.
+        holds: returns whether a float32 layer of a network belongs to it.
+        peers: the baselines; keys of ``benchmarks.peers.PEERS``.
         cold: whether weights come from memory, as in a network, and not from the cache.
-        dtype: what its layers compute in.
-        networks: whose layers; keys of ``NETWORKS``.
-        extra: shapes beside those of the networks, at batch 1.
-        note: what must be known to read the figures.
+        dtype: the data type of its layers.
+        networks: the networks with its layers; keys of ``NETWORKS``.
+        extra: more shapes, at batch 1.
+        note: how to read the results.
     """
 
     name: str
@@ -42,9 +42,9 @@ class Group:
     note: str = ""
 
     def shapes(self, batch: int) -> list[Shape]:
-        """Distinct layers: all of them at batch 1, the heaviest of each network above."""
+        """Returns the distinct layers: all of them at batch 1, the heaviest of each network at larger batches."""
         shapes = [*(self.extra if batch == 1 else ()), *self._of_networks(batch)]
-        distinct = {shape.workload: shape for shape in reversed(shapes)}  # of two alike the first stays
+        distinct = {shape.workload: shape for shape in reversed(shapes)}  # the first of equal ones stays
         return [shape for shape in shapes if distinct[shape.workload] is shape]
 
     def _of_networks(self, batch: int) -> Iterator[Shape]:
@@ -112,9 +112,9 @@ def _stride(layer: Workload) -> int:
     return layer.sizes["stride_h"]
 
 
-_WINOGRAD = "GFLOP/s count the products of the definition; Winograd's algorithm needs fewer, and may pass the FMA peak"
+_WINOGRAD = "GFLOP/s count the products of the definition; Winograd's algorithm needs fewer and may exceed the FMA peak"
 
-_BYTES = "speeds are GB/s: bytes of inputs and output by the time; ours include a call from Python"
+_BYTES = "speeds are in GB/s: the bytes of inputs and output divided by the time; ours include a call from Python"
 
 # Residual additions that are not fused: of ResNet-50's stages 2 and 3, and of BERT-base.
 _ADDITIONS = tuple(
@@ -140,10 +140,10 @@ GROUPS: Mapping[str, Group] = {
 
 
 def find(name: str) -> tuple[Group, int, Shape]:
-    """The shape of that name, with its group and batch.
+    """Returns the group, the batch and the shape of a name.
 
     Raises:
-        ValueError: there is none.
+        ValueError: there is no such shape.
     """
     for group in GROUPS.values():
         for batch in BATCHES:

@@ -1,4 +1,4 @@
-"""What is measured: one layer of some contender, ours or a peer's, and the same with cold weights."""
+"""The implementations of a layer, ours or a baseline, and a layer with cold weights."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import Protocol
 
 import numpy as np
 
-# Together the copies' weights exceed the last-level cache this many times.
+# The weights of all copies together exceed the last-level cache by this factor.
 CACHES = 2
-MAX_COPIES_BYTES = 256 << 20  # of weights as they are given; Winograd's transform makes four times as many of them
-# Lighter layers than 64 KiB or so then find their weights in the last-level cache, which for them is next to nothing:
-# they read activations many times as large.
+MAX_COPIES_BYTES = 256 << 20  # of plain weights; Winograd's transform of them is four times as large
+# With this limit, layers with less than about 64 KiB of weights find them in the last-level cache. That hardly matters,
+# because such layers read activations many times as large.
 MAX_COPIES = 1024
 
 
-class Contender(Protocol):
-    """Something that computes a layer on fixed inputs, its weights packed.
+class Implementation(Protocol):
+    """Computes a layer on fixed inputs, with packed weights.
 
     Attributes:
-        implementation: the code that runs: a peer's choice, our schedule.
-        algorithm: by whose error bound the answer is judged, as ``compiler.workloads.reference.tolerance`` knows them.
+        description: the code that runs: a baseline's choice, our schedule.
+        algorithm: the algorithm whose error bound applies, as ``compiler.workloads.reference.tolerance`` takes it.
     """
 
-    implementation: str
+    description: str
     algorithm: str
 
     def run(self) -> np.ndarray:
@@ -32,34 +32,34 @@ class Contender(Protocol):
         ...
 
     def time(self, number: int, repeat: int) -> list[float]:
-        """``repeat`` samples, each the mean seconds a run over ``number`` runs back to back.
+        """Returns ``repeat`` samples, each the mean seconds per run of ``number`` consecutive runs.
 
-        Where there is a residual, it is the output buffer itself, so runs add up and their answers mean nothing.
+        A residual is the output buffer itself, so the runs add up and their answers mean nothing.
         """
         ...
 
 
-class Layer(Contender, Protocol):
-    """A contender of which there can be several."""
+class Layer(Implementation, Protocol):
+    """An implementation that can be copied."""
 
     def copy(self) -> Layer:
-        """The same on the same inputs and output, with packed weights of its own."""
+        """Returns a layer on the same inputs and output, with separate packed weights."""
         ...
 
 
 class ColdLayer:
     """A layer as it runs inside a network: its weights come from memory, its activations from the cache.
 
-    A network's weights do not fit the caches, so by the time a layer runs again they are gone; its input was written
-    just before. So copies of the layer, which have inputs and output in common, run in turn, and there are so many of
-    them that each meets weights that the others have long evicted. Every run is timed natively and by itself, which
-    leaves out the call from Python that lies between two of them.
+    The weights of a network do not fit the caches, so a layer finds its weights evicted when it runs again. Its input
+    was written just before. Therefore copies of the layer with the same inputs and output run in turn. There are so
+    many of them that the weights of each one have long been evicted when its turn comes. Every run is timed natively
+    and alone, without the call from Python between two runs.
     """
 
     def __init__(self, layer: Layer, copies: int) -> None:
         self._first = layer
         self._turns = cycle([layer, *(layer.copy() for _ in range(copies - 1))])
-        self.implementation, self.algorithm = layer.implementation, layer.algorithm
+        self.description, self.algorithm = layer.description, layer.algorithm
 
     def run(self) -> np.ndarray:
         return self._first.run()
@@ -69,6 +69,6 @@ class ColdLayer:
 
 
 def copies_needed(weight_bytes: int, cache_bytes: int) -> int:
-    """How many copies of a layer make each meet cold weights; ``cache_bytes`` is the last-level cache's size."""
+    """Returns how many copies of a layer are needed for cold weights; ``cache_bytes``: the last-level cache."""
     wanted = -(-CACHES * cache_bytes // weight_bytes)
     return max(2, min(wanted, MAX_COPIES_BYTES // weight_bytes, MAX_COPIES))

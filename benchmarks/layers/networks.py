@@ -1,6 +1,7 @@
-"""The networks whose layers are measured, each as what it is made of: a few lines of topology.
+"""The layers of networks, generated from a few lines of topology each.
 
-Batch normalisation is folded, and what follows a layer is its epilogue. Images are 224x224, texts 128 tokens.
+Batch normalization is folded, and the operators after a layer are its epilogue. Images are 224x224, texts have 128
+tokens.
 """
 
 from __future__ import annotations
@@ -17,12 +18,12 @@ TOKENS = 128
 
 
 def resnet50(batch: int) -> Layers:
-    """ResNet-50 v1 (He et al. 2015): where the resolution halves, the first 1x1 of a block has the stride."""
+    """ResNet-50 v1 (He et al. 2015), in which the first 1x1 convolution of a block has the stride."""
     return _bottlenecks("resnet50", batch, stride_at_3x3=False)
 
 
 def resnet50_v1_5(batch: int) -> Layers:
-    """ResNet-50 as torchvision has it: the 3x3 has the stride."""
+    """ResNet-50 as in torchvision, in which the 3x3 convolution has the stride."""
     return _bottlenecks("resnet50-v1.5", batch, stride_at_3x3=True)
 
 
@@ -57,17 +58,17 @@ _EFFICIENTNET_B0 += ((6, 112, 3, 1, 5), (6, 192, 4, 2, 5), (6, 320, 1, 1, 3))
 
 
 def mobilenetv2(batch: int) -> Layers:
-    """MobileNetV2 1.0 (Sandler et al. 2018), padded alike on all sides, as PyTorch does."""
+    """MobileNetV2 1.0 (Sandler et al. 2018), with equal padding on all sides, as in PyTorch."""
     return _inverted_residuals("mobilenetv2", batch, _MOBILENET_V2, lambda _, kernel, __: kernel // 2)
 
 
 def efficientnet_lite0(batch: int) -> Layers:
-    """EfficientNet-B0 (Tan and Le 2019) without squeeze-and-excitation, with relu6; padded as TensorFlow's SAME."""
+    """EfficientNet-B0 (Tan and Le 2019) without squeeze-and-excitation, with relu6 and TensorFlow's SAME padding."""
     return _inverted_residuals("efficientnet-lite0", batch, _EFFICIENTNET_B0, _same_padding)
 
 
 def _same_padding(size: int, kernel: int, stride: int) -> tuple[int, int, int, int]:
-    """TensorFlow's SAME: an odd row or column of zeros goes below or to the right."""
+    """Returns TensorFlow's SAME padding: an odd row or column of zeros is added below or to the right."""
     total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
     before, after = total // 2, total - total // 2
     return before, before, after, after

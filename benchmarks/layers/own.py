@@ -1,4 +1,4 @@
-"""Our kernels in the comparison of layers."""
+"""Our kernels as implementations of layers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class OwnLayer:
         self.run()  # packs the weights if the kernel has not done so yet
         in_use = (sizes[name] for name in definition.schedule_sizes)
         values = dict(schedule.values) if schedule else self._kernel.schedule(*in_use)
-        self.implementation = " ".join(f"{name}={value}" for name, value in values.items()) or f"kernels, {workload.op}"
+        self.description = " ".join(f"{name}={value}" for name, value in values.items()) or f"kernels, {workload.op}"
         self.algorithm = str(values.get("algorithm", "direct"))
 
     def run(self) -> np.ndarray:
@@ -40,7 +40,7 @@ class OwnLayer:
         return self._out
 
     def time(self, number: int, repeat: int) -> list[float]:
-        """A residual is the output buffer itself, so that no other data is read."""
+        """Returns samples as ``Implementation.time``. A residual is the output buffer, so no other data is read."""
         residual = {"residual": self._out} if "residual" in self._tensors else {}
         return self._kernel.time(**{**self._tensors, **residual}, out=self._out, number=number, repeat=repeat)
 

@@ -1,4 +1,4 @@
-"""What is left of a benchmark: for each group a table, a JSON file with the raw samples, and a picture."""
+"""The report of layers: for each group a table, a JSON file with the raw samples, and a picture."""
 
 from __future__ import annotations
 
@@ -7,15 +7,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.heading import Results, bound_to, heading, machine, noise, plural
+from benchmarks.heading import Results, heading, machine, noise, pinned_to, plural
 from benchmarks.layers.chart import draw
-from benchmarks.layers.comparison import PEER, Comparison, compare_all, geometric_mean
+from benchmarks.layers.comparison import PEER, Comparison, compare_all
 from benchmarks.layers.groups import GROUPS, Group
 from benchmarks.layers.shapes import describe
+from benchmarks.summary import by_threads, geometric_mean
+from graph_passes.report import columns
 
 
 def write(results: Results, folder: Path) -> list[Path]:
-    """Writes ``<group>.json`` and ``<group>.png`` for each group measured, making the folder where there is none."""
+    """Writes ``<group>.json`` and ``<group>.png`` for each measured group, and returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     files = []
     for name, of_group in by_group(results):
@@ -35,7 +37,7 @@ def write(results: Results, folder: Path) -> list[Path]:
 
 
 def lines(results: Results) -> Iterator[str]:
-    """The report as plain text: machine and versions, the tables of each group, then all summaries once more."""
+    """Yields the report as plain text: machine and versions, the tables of each group, then all summaries again."""
     yield from heading(results)
     conclusion = []
     for name, of_group in by_group(results):
@@ -57,7 +59,7 @@ def lines(results: Results) -> Iterator[str]:
 
 
 def by_group(results: Results) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
-    """Results by group and batch, in the order of ``GROUPS``, under the name that their files have."""
+    """Yields the results by group and batch, in the order of ``GROUPS``, with the name of their files."""
     for group in GROUPS.values():
         of_group = [result for result in results if result["group"] == group.name]
         for batch in sorted({result["batch"] for result in of_group}):
@@ -66,21 +68,17 @@ def by_group(results: Results) -> Iterator[tuple[str, list[Mapping[str, Any]]]]:
 
 
 def title(group: Group) -> str:
+    """Returns the title of a group, with its data type and the memory of its weights."""
     source = "packed weights from memory, activations from the cache" if group.cold else "all from the cache"
     return f"{group.title}, {group.dtype}, {source}"
 
 
-def by_threads(comparisons: Sequence[Comparison]) -> Iterator[tuple[int, list[Comparison]]]:
-    for threads in sorted({comparison.threads for comparison in comparisons}):
-        yield threads, [comparison for comparison in comparisons if comparison.threads == threads]
-
-
 def summary(comparisons: Sequence[Comparison]) -> dict[str, Any]:
-    """The figures of one group on one thread count.
+    """Returns the summary of one group on one number of threads.
 
-    Geometric mean and least ratio against ``PEER``; the default schedule's speed as a fraction of the tuned one's;
-    the shares of the roofline where memory is the limit; and for each network the seconds that its layers here take
-    together, each as often as it occurs.
+    It has the geometric mean and the least ratio to ``PEER``, the speed of the default schedule as a fraction of the
+    tuned one's, the shares of the roofline of memory-bound shapes, and for each network the seconds of all its layers
+    in this group, each counted as often as it occurs.
     """
     ratios = {c.shape: c.ratios[PEER].value for c in comparisons if PEER in c.ratios}
     fractions = [c.default_of_tuned for c in comparisons if c.default_of_tuned is not None]
@@ -100,7 +98,7 @@ def summary(comparisons: Sequence[Comparison]) -> dict[str, Any]:
 
 
 def _network_secs(comparisons: Sequence[Comparison]) -> dict[str, dict[str, float]]:
-    """By network, then ours and the peer's: seconds of its layers that both computed."""
+    """Returns by network, for us and the baseline, the seconds of its layers that both computed."""
     both = [c for c in comparisons if PEER in c.secs]
     networks = dict.fromkeys(network for c in both for network in c.occurrences)
     return {
@@ -115,9 +113,9 @@ def _network_secs(comparisons: Sequence[Comparison]) -> dict[str, dict[str, floa
 def _about_threads(threads: int, comparisons: Sequence[Comparison], results: Results) -> Iterator[str]:
     of_threads = [result for result in results if result["threads"] == threads]
     yield (
-        f"{bound_to(of_threads[0])}; "
+        f"{pinned_to(of_threads[0])}; "
         f"FMA peak {comparisons[0].peak_gflops:.1f} GFLOP/s; speeds by the median of "
-        f"{len(of_threads[0]['contenders']['default']['secs'])} samples in random order"
+        f"{len(of_threads[0]['implementations']['default']['secs'])} samples in random order"
     )
     yield from noise(of_threads, "shape")
 
@@ -143,16 +141,16 @@ def _summary_lines(comparisons: Sequence[Comparison]) -> Iterator[str]:
 
 
 def _table(comparisons: Sequence[Comparison]) -> Iterator[str]:
-    contenders = list(dict.fromkeys(name for comparison in comparisons for name in comparison.secs))
-    peers = [name for name in contenders if any(name in comparison.ratios for comparison in comparisons)]
+    names = list(dict.fromkeys(name for comparison in comparisons for name in comparison.secs))
+    peers = [name for name in names if any(name in comparison.ratios for comparison in comparisons)]
     ratios = [f"ours/{name} [95 %]" for name in peers]
-    rows = [["shape", "sizes", "times", *contenders, "roofline", "share", "best", *ratios]]
+    rows = [["shape", "sizes", "times", *names, "roofline", "share", "best", *ratios]]
     rows += [
         [
             c.shape,
             describe(c.workload),
             str(next(iter(c.occurrences.values()), "")),
-            *(f"{c.gflops[name]:.1f}" if name in c.gflops else "" for name in contenders),
+            *(f"{c.gflops[name]:.1f}" if name in c.gflops else "" for name in names),
             f"{'memory ' if c.memory_bound else ''}{c.limit_gflops:.1f}",
             f"{c.fraction_of_roofline:.1%}",
             f"{c.best_fraction_of_roofline:.1%}",
@@ -160,8 +158,4 @@ def _table(comparisons: Sequence[Comparison]) -> Iterator[str]:
         ]
         for c in comparisons
     ]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
-        cells[0] = row[0].ljust(widths[0])
-        yield "  ".join(cells).rstrip()
+    yield from columns(rows, left=(0,)).splitlines()

@@ -1,4 +1,4 @@
-"""Tuned schedules: those on record, after a short search where there are too few records."""
+"""Tuned schedules: stored ones, after a short search if there are too few."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ STRATEGY = "rl"
 
 
 def tuned_schedule(workload: Workload, threads: int, path: Path, trials: int) -> Schedule | None:
-    """The best schedule of our kernels in the file ``path``, which a search first fills up to ``trials`` records.
+    """Returns the best schedule of our kernels in a file of records, after a search up to ``trials`` records.
 
-    None where there is no space to search, and where there is no record and ``trials`` is 0.
+    Returns None if there is no space to search, or no record while ``trials`` is 0.
     """
     if workload.operator.space is None or BACKEND not in backends(workload):
         return None
     target = Target.from_host(num_cores=threads)
     path.parent.mkdir(parents=True, exist_ok=True)
     with Records(path) as records:
-        lacking = trials - len(records.query(workload, target, BACKEND))
-        if lacking > 0:
-            autotune.tune(workload, target, BACKEND, STRATEGY, lacking, records=records)
+        missing = trials - len(records.query(workload, target, BACKEND))
+        if missing > 0:
+            autotune.tune(workload, target, BACKEND, STRATEGY, missing, records=records)
         best = records.best(workload, target, BACKEND)
     return best.schedule if best else None

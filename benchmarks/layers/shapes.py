@@ -1,4 +1,4 @@
-"""What a row of the benchmark is about, and dense shapes that are of no network at hand or only awkward."""
+"""The shapes of the benchmark: the type, and dense shapes beyond those of the networks."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from compiler.workloads.workload import Workload
 
 @dataclass(frozen=True)
 class Shape:
-    """A named workload, and how often it occurs: pairs of a network and a number."""
+    """A named workload.
+
+    Attributes:
+        occurrences: networks, with the number of times that it occurs in each.
+    """
 
     name: str
     workload: Workload
@@ -17,7 +21,7 @@ class Shape:
 
 
 def describe(workload: Workload) -> str:
-    """The sizes in short, as people write them: ``128x768x768``, ``56x56x64-256 3x3/2``."""
+    """Returns a short description of the sizes: ``128x768x768``, ``56x56x64-256 3x3/2``."""
     return workload.operator.notation.describe(workload.sizes)
 
 

@@ -1,7 +1,8 @@
-"""Adapters for the implementations that our layers are compared with, one file each.
+"""Baselines for single layers: oneDNN and torch, one small adapter each.
 
-A peer is added with one module and one line in ``PEERS``. The module defines the functions of ``Peer`` below, and
-imports its library only when one of them is called.
+A baseline is one module and one line in ``PEERS``. The module defines ``missing()``, ``version()`` and ``layer()`` of
+``Peer`` and imports its library only when one of them is called. ``compiler/runtimes`` has another purpose: its
+runtimes load whole models, and commands of users depend on them.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ from compiler.workloads.workload import Workload
 
 
 class Peer(Protocol):
-    """The interface of a peer's module."""
+    """The module of a baseline."""
 
     def missing(self) -> str | None:
-        """Returns what must be installed for this peer; None if nothing is missing."""
+        """Returns what is not installed, or None if this baseline can run."""
         ...
 
     def version(self) -> str:
@@ -28,13 +29,13 @@ class Peer(Protocol):
         ...
 
     def layer(self, workload: Workload, inputs: Mapping[str, np.ndarray], out: np.ndarray, threads: int) -> Layer:
-        """Packs the weights for ``threads`` threads. The output is written to ``out``, or to memory of the peer.
+        """Packs the weights for a number of threads. The answer goes into ``out`` if the library supports that.
 
         Raises:
-            ValueError: the peer, or its adapter, cannot compute the workload.
+            ValueError: the library or its adapter does not support the workload.
         """
         ...
 
 
-# Ratios are relative to the first.
+# Every ratio is taken against the first one.
 PEERS: Mapping[str, Peer] = {"oneDNN": onednn, "torch": torch_onednn}

@@ -33,7 +33,7 @@ def version() -> str:
 class Dense:
     """One dense layer with prepacked weights, float32."""
 
-    implementation = "mkldnn::_linear_pointwise"
+    description = "mkldnn::_linear_pointwise"
     algorithm = "direct"
 
     def __init__(self, workload: Workload, inputs: Mapping[str, np.ndarray], threads: int) -> None:
@@ -82,7 +82,7 @@ def layer(
         ValueError: the workload is not supported.
     """
     if workload.op != "dense" or workload.dtype != "float32":
-        raise ValueError(f"no {workload.op} {workload.dtype} here; there is only dense float32")
+        raise ValueError(f"{workload.op} {workload.dtype} is not supported; only dense float32 is")
     if "residual" in workload.epilogue or (workload.activation or "relu") not in ACTIVATIONS:
-        raise ValueError(f"no fused epilogue {' '.join(workload.epilogue)} here")
+        raise ValueError(f"the fused epilogue {' '.join(workload.epilogue)} is not supported")
     return Dense(workload, inputs, threads)

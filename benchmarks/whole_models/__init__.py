@@ -1,1 +1,1 @@
-"""Whole models against other runtimes."""
+"""Whole models in our compiler and in other runtimes."""

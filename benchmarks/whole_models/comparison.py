@@ -1,4 +1,4 @@
-"""What the samples of a whole model say: latencies, ratios with their spread, and the roofline."""
+"""The comparison of one whole model: latencies, ratios with their intervals, and the roofline."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from benchmarks.layers.comparison import ours
+from benchmarks import summary
 from compiler.measure.comparison import Ratio, speedup
 from compiler.measure.sampling import Samples
-
-OWN = ("default", "tuned")
 
 
 @dataclass(frozen=True)
@@ -18,10 +16,10 @@ class ModelComparison:
     """One model on one number of threads.
 
     Attributes:
-        medians: seconds of a run, by contender.
-        ratios: ours against each peer, above one where ours is faster; ours is the tuned one, where there is one.
-        tuned: times as fast as ours by default schedules; None where nothing is tuned.
-        roofline_secs: what the model's layers take at least, one after the other; see ``whole_model``.
+        medians: seconds per run, by implementation.
+        ratios: the speedup of ours over each other runtime; ours is the tuned implementation if there is one.
+        tuned: the speedup of the tuned schedules over the default ones; None if nothing is tuned.
+        roofline_secs: the least time of all layers, one after the other; see ``benchmarks.whole_models.measure``.
     """
 
     model: str
@@ -33,11 +31,11 @@ class ModelComparison:
 
     @property
     def ours(self) -> str:
-        return ours(self.medians)
+        return summary.ours(self.medians)
 
     @property
     def fastest_peer(self) -> str | None:
-        """By the medians; None where no peer was measured."""
+        """The other runtime with the lowest median; None if none was measured."""
         return min(self.ratios, key=self.medians.__getitem__, default=None)
 
     @property
@@ -61,32 +59,33 @@ class ModelComparison:
 
 
 def compare(result: Mapping[str, Any]) -> ModelComparison:
-    """Reads what ``benchmarks.whole_models.whole_model`` measured."""
-    samples = {name: samples_of(contender["secs"]) for name, contender in result["contenders"].items()}
-    mine = samples[ours(samples)]
+    """Compares the samples of a result of ``benchmarks.whole_models.measure``."""
+    samples = {name: samples_of(measured["secs"]) for name, measured in result["implementations"].items()}
+    mine = samples[summary.ours(samples)]
     return ModelComparison(
         model=result["model"],
         threads=result["threads"],
         medians={name: of_one.latencies.median for name, of_one in samples.items()},
-        ratios={name: speedup(mine, of_one) for name, of_one in samples.items() if name not in OWN},
+        ratios={name: speedup(mine, of_one) for name, of_one in samples.items() if name not in summary.OWN},
         tuned=speedup(samples["tuned"], samples["default"]) if "tuned" in samples else None,
         roofline_secs=result["roofline_secs"],
     )
 
 
 def samples_of(rounds: Sequence[Sequence[float]]) -> Samples:
+    """Returns the samples of a result."""
     return Samples(tuple(map(tuple, rounds)))
 
 
-def rounds_of(samples: Samples, kept: int = 50) -> list[list[float]]:
-    """Seconds for a result: of each round at most ``kept`` runs, evenly taken from all of it.
+def rounds_of(samples: Samples, most: int = 50) -> list[list[float]]:
+    """Returns the seconds of samples for a result: at most ``most`` runs per round, evenly spaced.
 
-    Of a small model there are tens of thousands in each.
+    A round of a small model has tens of thousands of runs.
     """
-    return [[round(secs, 9) for secs in of_round[:: -(-len(of_round) // kept)]] for of_round in samples.rounds]
+    return [[round(secs, 9) for secs in of_round[:: -(-len(of_round) // most)]] for of_round in samples.rounds]
 
 
 def milliseconds(secs: float) -> str:
-    """With four digits or so."""
+    """Returns a time with about four digits."""
     count = secs * 1e3
     return f"{count:.4f}" if count < 1 else f"{count:.3f}" if count < 10 else f"{count:.2f}"

@@ -1,4 +1,4 @@
-"""Who takes part in the comparison of a whole model: ours and other runtimes, as many as give the right answer."""
+"""The implementations that are compared on a whole model: ours and other runtimes that give the right answer."""
 
 from __future__ import annotations
 
@@ -10,19 +10,20 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from benchmarks import models
-from benchmarks.whole_models.own import OnRecord, on_record
-from compiler.measure.answers import agree
+from benchmarks.whole_models.stored import StoredSchedules, stored_schedules
+from compiler import runtimes
+from compiler.measure.answers import WrongAnswerError, agree
 from compiler.program.compiled_model import CompiledModel
+from compiler.runtimes import Runtime, RuntimeUnavailable
 
 if TYPE_CHECKING:
     import onnx
 
-    from compiler.runtimes import Runner
-
-JUDGE = "onnxruntime"
-PEERS = (JUDGE, "openvino", "ncnn")
-# Largest difference from the judge, relative to the largest element of an output: rounding in float32 through the
-# deepest network here, in another order and by Winograd's algorithms, stays below it.
+# The answers of all implementations are compared with those of the first one.
+REFERENCE = "onnxruntime"
+PEERS = (REFERENCE, "openvino", "ncnn")
+# Largest difference from the reference, relative to the largest element of an output. Rounding in float32 through the
+# deepest network here, in another order and with Winograd's algorithms, stays below it.
 TOLERANCE = 1e-4
 
 Arrays: TypeAlias = Mapping[str, np.ndarray]
@@ -30,21 +31,21 @@ Run: TypeAlias = Callable[[Arrays], Arrays]
 
 
 @dataclass
-class Contenders:
-    """Those that take part, by name.
+class Implementations:
+    """The implementations of a model by name.
 
     Attributes:
-        ours: with default schedules.
-        known: what is on record for it.
-        runs: of all: "default" and, where anything is on record, "tuned" are ours.
-        differences: from the judge's answer.
-        versions: of the peers.
-        skipped: peers that cannot take part, and why.
-        wrong: peers that may not, since their answer is wrong.
+        ours: our model with default schedules.
+        stored: the schedules that are stored for it.
+        runs: functions that run all of them. "default" and, if any schedules are stored, "tuned" are ours.
+        differences: the differences of their answers from the reference.
+        versions: the versions of the other runtimes.
+        skipped: runtimes that cannot run the model, with the reason.
+        wrong: runtimes that are left out because their answer is wrong, with the difference.
     """
 
     ours: CompiledModel
-    known: OnRecord
+    stored: StoredSchedules
     runs: dict[str, Run] = field(default_factory=dict)
     differences: dict[str, float] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
@@ -53,86 +54,85 @@ class Contenders:
 
 
 def frozen(name: str) -> onnx.ModelProto:
-    """A model of ``benchmarks.models`` as published, but that its shapes are static."""
+    """Returns a model of ``benchmarks.models`` without any optimization, but with static shapes."""
     import graph_passes
 
     return graph_passes.optimize(models.load(name), models.MODELS[name].input_shapes, ["freeze_shapes"]).model
 
 
-def judge(model: onnx.ModelProto, threads: int) -> Runner:
-    """A frozen model in ONNX Runtime, whose answers the others' are compared with.
+def reference(model: onnx.ModelProto, threads: int) -> Runtime:
+    """Loads a model into ONNX Runtime, whose answers the others are compared with.
 
     Raises:
-        RuntimeError: it is not installed.
+        RuntimeUnavailable: it is not installed.
     """
-    from compiler.runtimes import prepare
-
-    return prepare(JUDGE, model, threads)
+    return runtimes.load(REFERENCE, model, threads)
 
 
-def contenders(model: onnx.ModelProto, inputs: Arrays, threads: int, records: Path) -> Contenders:
-    """Everyone with the model loaded and its answer compared with that of ONNX Runtime.
+def implementations(model: onnx.ModelProto, inputs: Arrays, threads: int, records: Path) -> Implementations:
+    """Loads a model into all runtimes and compares their answers with those of ONNX Runtime.
 
     Args:
-        model: as ``frozen`` has it.
-        records: file of schedules for "tuned"; it may be missing.
+        model: as ``frozen`` returns it.
+        inputs: the inputs to compare the answers on.
+        threads: the number of threads.
+        records: a file of schedules for "tuned", which may be missing.
 
     Raises:
-        ArithmeticError: one of ours answers wrongly.
-        RuntimeError: ONNX Runtime is not installed.
-        ValueError: ours cannot compile the model, or ``records`` is no file of records.
+        WrongAnswerError: an answer of ours is wrong.
+        RuntimeUnavailable: ONNX Runtime is not installed.
+        ValueError: our compiler does not support the model, or ``records`` is not a file of records.
     """
     import compiler
 
-    referee = judge(model, threads)
-    expected = referee.run(inputs)
+    baseline = reference(model, threads)
+    expected = baseline.run(inputs)
     ours = compiler.build(model, threads=threads)
-    found = Contenders(ours, on_record(records, ours))
+    found = Implementations(ours, stored_schedules(records, ours))
     _add_own(found, "default", ours.run, inputs, expected)
-    if found.known:
+    if found.stored:
         _add_own(found, "tuned", compiler.build(model, threads=threads, schedules=records).run, inputs, expected)
-    found.runs[JUDGE], found.versions[JUDGE], found.differences[JUDGE] = referee.run, referee.version, 0.0
-    for peer in PEERS:
-        if peer != JUDGE:
-            _add_peer(found, peer, model, threads, inputs, expected)
+    found.runs[REFERENCE], found.versions[REFERENCE] = baseline.run, baseline.version
+    found.differences[REFERENCE] = 0.0
+    for name in PEERS:
+        if name != REFERENCE:
+            _add_other(found, name, model, threads, inputs, expected)
     return found
 
 
-def check(who: str, answer: Arrays, expected: Arrays) -> float:
-    """The difference from the judge's answer, relative to the largest element of an output.
+def check(name: str, answer: Arrays, expected: Arrays) -> float:
+    """Returns the difference from the reference, relative to the largest element of an output.
 
     Raises:
-        ArithmeticError: it is beyond the tolerance.
+        WrongAnswerError: it exceeds the tolerance.
     """
     try:
         difference = agree(answer, expected)
     except ValueError as error:
-        raise ArithmeticError(f"{who} answers otherwise than {JUDGE}: {error}") from None
+        raise WrongAnswerError(f"the answer of {name} differs from that of {REFERENCE}: {error}") from None
     if difference > TOLERANCE:
-        raise ArithmeticError(
-            f"{who} and {JUDGE} differ by {difference:.2g} of an output's largest element; {TOLERANCE} is allowed"
+        raise WrongAnswerError(
+            f"{name} and {REFERENCE} differ by {difference:.2g} of an output's largest element; {TOLERANCE} is allowed"
         )
     return difference
 
 
-def _add_own(found: Contenders, name: str, run: Run, inputs: Arrays, expected: Arrays) -> None:
+def _add_own(found: Implementations, name: str, run: Run, inputs: Arrays, expected: Arrays) -> None:
     found.differences[name] = check(f"ours, {name},", run(inputs), expected)
     found.runs[name] = run
 
 
-def _add_peer(
-    found: Contenders, name: str, model: onnx.ModelProto, threads: int, inputs: Arrays, expected: Arrays
+def _add_other(
+    found: Implementations, name: str, model: onnx.ModelProto, threads: int, inputs: Arrays, expected: Arrays
 ) -> None:
-    from compiler.runtimes import PeerUnavailable, prepare
-
     try:
-        peer = prepare(name, model, threads)
-        difference = check(name, peer.run(inputs), expected)
-    except ArithmeticError as error:
+        runtime = runtimes.load(name, model, threads)
+        difference = check(name, runtime.run(inputs), expected)
+    except WrongAnswerError as error:
         found.wrong[name] = str(error)
-    except PeerUnavailable as error:
+    except RuntimeUnavailable as error:
         found.skipped[name] = str(error)
-    except Exception as error:  # noqa: BLE001 - their errors share no base class
+    except Exception as error:  # noqa: BLE001 - the errors of the runtimes share no base class
         found.skipped[name] = f"{name} fails on this model: {' '.join(str(error).split())}"
     else:
-        found.runs[name], found.versions[name], found.differences[name] = peer.run, peer.version, difference
+        found.runs[name], found.versions[name], found.differences[name] = runtime.run, runtime.version, difference

@@ -1,4 +1,4 @@
-"""What is left of a benchmark of whole models: tables, a JSON file with the samples, and a picture."""
+"""The report of whole models: tables, a JSON file with the samples, and a picture."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.heading import Results, bound_to, heading, machine, machine_line, noise, plural, versions
-from benchmarks.layers.comparison import geometric_mean
-from benchmarks.whole_models import chart as model_chart
-from benchmarks.whole_models.comparison import OWN, ModelComparison, compare, milliseconds
+from benchmarks.heading import Results, heading, machine, machine_line, noise, pinned_to, plural, versions
+from benchmarks.summary import OWN, by_threads, geometric_mean
+from benchmarks.whole_models import chart
+from benchmarks.whole_models.comparison import ModelComparison, compare, milliseconds
 from graph_passes.report import columns
 
 NAME = "models"
 TITLE = "Whole models, batch 1"
 ROOFLINE = (
-    "roofline: what all convolutions, products and attention take at least, one after the other; pooling and generated "
-    "code count as nothing, and products by their definition, of which Winograd's algorithms need fewer"
+    "roofline: the least time of all layers of our kernels, one after the other; generated code counts as nothing, and "
+    "products count by their definition, although Winograd's algorithms need fewer"
 )
 
 
 def write(results: Results, folder: Path) -> list[Path]:
-    """Writes ``models.json`` and ``models.png``, making the folder where there is none."""
+    """Writes ``models.json`` and ``models.png``, and returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     comparisons = [compare(result) for result in results]
     report = {
@@ -32,21 +32,21 @@ def write(results: Results, folder: Path) -> list[Path]:
     }
     files = [folder / f"{NAME}.json", folder / f"{NAME}.png"]
     files[0].write_text(json.dumps(report, indent=1) + "\n")
-    peers = ", ".join(f"{name} {version}" for name, version in versions(results).items())
-    model_chart.draw(comparisons, [TITLE, machine_line(results[0]), peers], files[1])
+    runtimes = ", ".join(f"{name} {version}" for name, version in versions(results).items())
+    chart.draw(comparisons, [TITLE, machine_line(results[0]), runtimes], files[1])
     return files
 
 
 def lines(results: Results) -> Iterator[str]:
-    """The report as plain text: machine and versions, then a table for each number of threads."""
+    """Yields the report as plain text: machine and versions, then a table per number of threads."""
     yield from heading(results, "model")
     yield ROOFLINE
     for threads, comparisons in by_threads([compare(result) for result in results]):
         of_threads = [result for result in results if result["threads"] == threads]
         yield ""
         yield (
-            f"{bound_to(of_threads[0])}; FMA peak {max(result['peak_gflops'] for result in of_threads):.1f} GFLOP/s; "
-            "medians of runs by turns"
+            f"{pinned_to(of_threads[0])}; FMA peak {max(result['peak_gflops'] for result in of_threads):.1f} GFLOP/s; "
+            "medians of interleaved runs"
         )
         yield from noise(of_threads, "model")
         yield from _table(comparisons, of_threads).splitlines()
@@ -54,13 +54,8 @@ def lines(results: Results) -> Iterator[str]:
         yield from _summary_lines(comparisons)
 
 
-def by_threads(comparisons: Sequence[ModelComparison]) -> Iterator[tuple[int, list[ModelComparison]]]:
-    for threads in sorted({comparison.threads for comparison in comparisons}):
-        yield threads, [comparison for comparison in comparisons if comparison.threads == threads]
-
-
 def summary(comparisons: Sequence[ModelComparison]) -> dict[str, Any]:
-    """Against the fastest peer of each model, and against each peer: geometric mean and least ratio, with its model."""
+    """Returns the geometric mean and the least ratio to the fastest runtime of each model, and to each runtime."""
     against: dict[str, dict[str, float]] = {"fastest peer": {}}
     for comparison in comparisons:
         if comparison.fastest_peer:
@@ -84,16 +79,16 @@ def summary(comparisons: Sequence[ModelComparison]) -> dict[str, Any]:
 
 def _table(comparisons: Sequence[ModelComparison], results: Results) -> str:
     peers = list(dict.fromkeys(peer for comparison in comparisons for peer in comparison.ratios))
-    contenders = [name for name in (*OWN, *peers) if any(name in comparison.medians for comparison in comparisons)]
-    rows = [["model", *(f"{name} ms" for name in contenders), "roofline ms", "share", "on record"]]
+    names = [name for name in (*OWN, *peers) if any(name in comparison.medians for comparison in comparisons)]
+    rows = [["model", *(f"{name} ms" for name in names), "roofline ms", "share", "tuned layers"]]
     rows[0] += ["fastest peer", *(f"ours/{peer} [95 %]" for peer in peers)]
     rows += [
         [
             comparison.model,
-            *(milliseconds(comparison.medians[name]) if name in comparison.medians else "" for name in contenders),
+            *(milliseconds(comparison.medians[name]) if name in comparison.medians else "" for name in names),
             milliseconds(comparison.roofline_secs),
             f"{comparison.share_of_roofline:.0%}",
-            _on_record(result["on_record"]),
+            _tuned_layers(result["stored"]),
             comparison.fastest_peer or "",
             *(str(comparison.ratios.get(peer, "")) for peer in peers),
         ]
@@ -102,16 +97,16 @@ def _table(comparisons: Sequence[ModelComparison], results: Results) -> str:
     return columns(rows, left=(0, rows[0].index("fastest peer")))
 
 
-def _on_record(known: Mapping[str, int]) -> str:
-    """Layers with a schedule that was searched for, and of these the ones that were chosen for the whole model."""
-    text = f"{known['measured']} of {known['layers']}"
-    return f"{text}, {known['chosen']} chosen" if known["chosen"] else text
+def _tuned_layers(stored: Mapping[str, int]) -> str:
+    """Returns how many layers have a measured schedule, and how many of these were chosen for the whole model."""
+    text = f"{stored['measured']} of {stored['layers']}"
+    return f"{text}, {stored['chosen']} chosen" if stored["chosen"] else text
 
 
 def _about_tuning(results: Results) -> Iterator[str]:
-    if untuned := [result for result in results if "tuned" not in result["contenders"]]:
+    if untuned := [result for result in results if "tuned" not in result["implementations"]]:
         names = ", ".join(result["model"] for result in untuned)
-        yield f"not tuned, for want of records: {names}; to tune {untuned[0]['model']}: {untuned[0]['how_to_tune']}"
+        yield f"not tuned, no records: {names}; to tune {untuned[0]['model']}: {untuned[0]['how_to_tune']}"
 
 
 def _summary_lines(comparisons: Sequence[ModelComparison]) -> Iterator[str]:

@@ -1,4 +1,8 @@
-"""The commands of ``python -m compiler``: one module and one line in ``COMMANDS`` each."""
+"""The commands of ``python -m compiler``: one module each, and one line in ``COMMANDS``.
+
+``command_line``, ``options`` and ``output`` have what commands of other packages use too: the parser, options with the
+same meaning everywhere, tables and progress.
+"""
 
 from __future__ import annotations
 
@@ -10,21 +14,23 @@ from compiler.commands import bench, build, profile, run
 
 
 class Command(Protocol):
-    """The module of a command; it imports what is heavy only in ``run``."""
+    """The module of a command. It imports heavy packages only in ``run``."""
 
     @property
     def ABOUT(self) -> str:
-        """What it does, in one line."""
+        """What the command does, in one line."""
         ...
 
-    def add_arguments(self, parser: argparse.ArgumentParser) -> None: ...
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Adds the command's arguments and options."""
+        ...
 
     def run(self, arguments: argparse.Namespace) -> int:
-        """Does it and returns the exit code.
+        """Runs the command and returns the exit code. Only this function reads the parsed arguments.
 
         Raises:
-            ValueError, OSError: a wrong argument or input.
-            ImportError, RuntimeError: a failure of its own.
+            ValueError, OSError: an invalid argument or input.
+            ImportError, RuntimeError: another failure.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""Arrays in and out of commands: .npy files, random ones, summaries."""
+"""The arrays of commands: .npy files, random inputs, summaries."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from typing import Any
 import numpy as np
 
 from compiler.commands.options import InputFile
+from compiler.program.random_inputs import random_inputs
 from compiler.program.tensor_spec import TensorSpec, checked
 
 TOP = 5
 
 
 def inputs(given: Sequence[InputFile], specs: Sequence[TensorSpec]) -> tuple[dict[str, np.ndarray], list[str]]:
-    """The arrays of a model's inputs, and the names of those that are random, since no file is given for them.
+    """Returns the arrays of a model's inputs, and the names of the random ones, for which no file is given.
 
     Raises:
-        ValueError: an unknown name, no .npy file, or an array that does not fit.
-        OSError: a file that cannot be read.
+        ValueError: an unknown name, a file that is not an .npy file, or an array that does not fit.
+        OSError: a file cannot be read.
     """
     names = [spec.name for spec in specs]
     arrays: dict[str, np.ndarray] = {}
@@ -35,9 +36,7 @@ def inputs(given: Sequence[InputFile], specs: Sequence[TensorSpec]) -> tuple[dic
         arrays[name] = _read(path)
     left = [spec for spec in specs if spec.name not in arrays]
     if left:
-        from compiler.runtimes.inputs import random_inputs
-
-        arrays |= random_inputs([(spec.name, spec.shape, spec.dtype) for spec in left])
+        arrays |= random_inputs(left)
     try:
         checked(arrays, specs)
     except TypeError as error:
@@ -45,13 +44,13 @@ def inputs(given: Sequence[InputFile], specs: Sequence[TensorSpec]) -> tuple[dic
     return arrays, [spec.name for spec in left]
 
 
-def said_of_random(random: Sequence[str]) -> list[str]:
-    """A line that names the inputs that are random, if any are."""
+def about_random(random: Sequence[str]) -> list[str]:
+    """Returns a line with the names of the random inputs, if there are any."""
     return [f"Random inputs (seed 0): {', '.join(random)}"] if random else []
 
 
 def summary(name: str, array: np.ndarray) -> dict[str, Any]:
-    """As JSON has it: ``min``, ``max`` and ``mean`` are None where they are not finite; ``top`` is of :func:`top`."""
+    """Returns an array's type, shape and statistics for JSON. Values that are not finite are None."""
     numbers = array.astype(np.float64) if array.size else np.full(1, math.nan)
     with np.errstate(invalid="ignore"):
         values = {"min": numbers.min(), "max": numbers.max(), "mean": numbers.mean()}
@@ -65,7 +64,7 @@ def summary(name: str, array: np.ndarray) -> dict[str, Any]:
 
 
 def top(array: np.ndarray) -> list[tuple[int, float]] | None:
-    """The largest elements, with their places, of what may be the scores of classes: one vector of floats."""
+    """Returns the indices and values of the largest elements of a float vector, such as the scores of classes."""
     if array.ndim == 0 or array.size <= TOP or array.size != array.shape[-1]:
         return None
     scores = array.reshape(-1)
@@ -79,13 +78,13 @@ def is_archive(path: Path) -> bool:
 
 
 def save(path: Path, arrays: Mapping[str, np.ndarray]) -> list[Path]:
-    """Writes an .npz file, or a folder of .npy files; returns what was written.
+    """Writes an .npz file or a folder of .npy files, and returns the paths of the files.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: a file cannot be written.
     """
     if is_archive(path):
-        with zipfile.ZipFile(path, "w") as archive:  # numpy.savez would take some names for its own arguments
+        with zipfile.ZipFile(path, "w") as archive:  # numpy.savez reserves some names
             for name, array in arrays.items():
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
                     np.lib.format.write_array(file, array, allow_pickle=False)
@@ -98,7 +97,7 @@ def save(path: Path, arrays: Mapping[str, np.ndarray]) -> list[Path]:
 
 
 def _file_names(names: Sequence[str]) -> list[str]:
-    """Without what a folder or a shell takes for its own; distinct."""
+    """Returns distinct names without characters that are special in paths or shells."""
     stems: list[str] = []
     for name in names:
         stem = base = re.sub(r"[^\w.-]|^\.", "_", name)[:200] or "_"
@@ -112,7 +111,7 @@ def _file_names(names: Sequence[str]) -> list[str]:
 
 def _only(names: Sequence[str]) -> str:
     if len(names) != 1:
-        raise ValueError(f"argument --input: say which input; the model has {', '.join(names) or 'none'}")
+        raise ValueError(f"argument --input: name the input; the model has {', '.join(names) or 'none'}")
     return names[0]
 
 
@@ -122,7 +121,7 @@ def _read(path: Path) -> np.ndarray:
     except OSError as error:
         raise type(error)(f"cannot read {path}: {error.strerror or error}") from None
     except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is no .npy file of numbers: {error}") from None
+        raise ValueError(f"{path} is not an .npy file of numbers: {error}") from None
     if not isinstance(array, np.ndarray):
-        raise ValueError(f"{path} is no .npy file, but an archive of them")
+        raise ValueError(f"{path} is an archive of .npy files; give a single one")
     return array

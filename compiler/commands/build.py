@@ -1,4 +1,4 @@
-"""``python -m compiler build``: an ONNX model becomes a folder that ``compiler.load`` reads."""
+"""``python -m compiler build``: compiles an ONNX model into a folder that ``compiler.load`` reads."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from pathlib import Path
 
 from compiler.commands import options
 from compiler.commands.command_line import check_file
+from compiler.commands.options import BuildOptions
 from compiler.commands.output import progress, write, write_json
-from compiler.commands.source import OnnxFile, onnx_file
+from compiler.commands.source import onnx_file
 
 ABOUT = "builds a model and saves it"
 
@@ -23,13 +24,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    output: Path = arguments.output
-    check_file(arguments.json)
+    build(arguments.model, options.build_options(arguments), arguments.output, arguments.json)
+    return 0
+
+
+def build(path: Path, how: BuildOptions, output: Path, json_file: Path | None) -> None:
+    """Builds the model of a file, saves it as a folder and prints what was done.
+
+    Args:
+        path: the ONNX file.
+        how: the options of the build.
+        output: the folder to write.
+        json_file: a file for the results.
+
+    Raises:
+        ValueError, OSError: an invalid model or option, or a path that cannot be written.
+    """
+    check_file(json_file)
     _check_output(output)
-    if arguments.model.is_dir():
-        raise ValueError(f"{arguments.model} is a folder; build takes an .onnx file")
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; build takes an .onnx file")
     start = time.perf_counter()
-    model = onnx_file(arguments)
+    model = onnx_file(path, how)
     print(*model.summary(), sep="\n", flush=True)
     compiled = model.compiled()
     seconds, peak = time.perf_counter() - start, _peak_bytes()
@@ -39,15 +55,14 @@ def run(arguments: argparse.Namespace) -> int:
     tunable = [layer for layer in compiled.layers if layer.workload is not None]
     print(f"Layers on our kernels: {len(compiled.layers)}; generated functions: {len(generated)}")
     if compiled.untuned:
-        print(
-            f"{len(compiled.untuned)} of {len(tunable)} layers that have schedules run by their default one; "
-            f"tune them with: {_tuning(arguments, model)}"
-        )
+        command = tuning_command(path, how, model.shapes, model.target.num_cores)
+        untuned = f"{len(compiled.untuned)} of {len(tunable)} tunable layers run their default schedule"
+        print(f"{untuned}; tune them with: {command}")
     print(f"Built in {seconds:.1f} s; peak memory {peak >> 20:,} MiB")
     saved_bytes = sum(file.stat().st_size for file in output.iterdir())
     print(f"Saved: {output} ({saved_bytes / 2**20:.3g} MiB)")
     write_json(
-        arguments.json,
+        json_file,
         model.to_json()
         | {
             "output": str(output),
@@ -60,32 +75,31 @@ def run(arguments: argparse.Namespace) -> int:
             "generated": generated,
         },
     )
-    return 0
+
+
+def tuning_command(path: Path, how: BuildOptions, shapes: dict[str, tuple[int, ...]], threads: int) -> str:
+    """Returns the command that searches schedules for the layers of a model, as this build creates them."""
+    words = ["python", "-m", "autotune.search", "--model", str(path)]
+    for name, sizes in shapes.items():
+        words += ["--input-shape", f"{name}:{','.join(map(str, sizes))}"]
+    words += ["--threads", str(threads)]
+    if how.target not in (None, "host"):
+        words += ["--arch", str(how.target)]
+    if how.records:
+        words += ["--records", str(how.records)]
+    if not how.fast_algorithms:
+        words.append("--no-fast-algorithms")
+    return shlex.join(words)
 
 
 def _check_output(path: Path) -> None:
     from compiler.program.saved_model import MANIFEST
 
     if path.exists() and not (path / MANIFEST).is_file():
-        raise ValueError(f"cannot write {path}: it exists and is no saved model; choose another path")
+        raise ValueError(f"cannot write {path}: it exists and is not a saved model; choose another path")
     options.check_folder(path.absolute().parent)
 
 
-def _tuning(arguments: argparse.Namespace, model: OnnxFile) -> str:
-    """The command that searches for this model's layers, as they are built here."""
-    words = ["python", "-m", "autotune.search", "--model", str(arguments.model)]
-    for name, sizes in model.shapes.items():
-        words += ["--input-shape", f"{name}:{','.join(map(str, sizes))}"]
-    words += ["--threads", str(model.target.num_cores)]
-    if arguments.target not in (None, "host"):
-        words += ["--arch", arguments.target]
-    if arguments.records:
-        words += ["--records", str(arguments.records)]
-    if not arguments.fast_algorithms:
-        words.append("--no-fast-algorithms")
-    return shlex.join(words)
-
-
 def _peak_bytes() -> int:
-    """The most memory that this process has held at once."""
+    """Returns the largest memory of this process so far."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

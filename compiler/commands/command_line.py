@@ -1,10 +1,12 @@
-"""The parser, options and checks that the commands of ``compiler`` and ``autotune`` share."""
+"""The parser, options and checks that the commands of ``compiler``, ``autotune`` and ``benchmarks`` share."""
 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import re
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -76,6 +78,17 @@ def at_least(least: int) -> Callable[[str], int]:
     return parse
 
 
+def seconds(text: str) -> float:
+    """Parses a positive number."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
+    return value
+
+
 def check_file(path: Path | None) -> None:
     """Checks that a file can be written, by opening it, because permission bits are not conclusive.
 
@@ -93,3 +106,25 @@ def check_file(path: Path | None) -> None:
             path.unlink()
     except OSError as error:
         raise ValueError(f"cannot write {path}: {error.strerror}; choose another path") from None
+
+
+def exit_code(parser: Parser, work: Callable[[], int]) -> int:
+    """Runs a command and returns its exit code: that of ``work``, or 1 after one line about a failure.
+
+    Raises:
+        SystemExit: 2 after one line about an invalid argument or input, which is a ValueError or OSError of ``work``.
+    """
+    try:
+        return work()
+    except (ValueError, OSError) as error:
+        parser.error(_line(error))
+    except (ImportError, MemoryError, RuntimeError) as error:
+        print(f"{parser.prog}: {_line(error) or 'out of memory'}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Interrupted", file=sys.stderr)
+        return 130
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())

@@ -3,25 +3,53 @@
 from __future__ import annotations
 
 import argparse
-import math
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
 from compiler.commands.command_line import DEFAULT_RECORDS, add_fast_algorithms, at_least
 from compiler.workloads.target import ISAS
 
-# The name is empty where the model's only input is meant.
+# The name is empty if it was left out, which means the model's only input.
 Shape: TypeAlias = "tuple[str, tuple[int, ...]]"
 InputFile: TypeAlias = "tuple[str, Path]"
 
 
+@dataclass(frozen=True)
+class BuildOptions:
+    """How a model is built.
+
+    Attributes:
+        input_shapes: shapes of inputs with dynamic dimensions.
+        threads, target, records: None if not given.
+        fast_algorithms: whether layers may use Winograd's and Strassen's algorithms.
+    """
+
+    input_shapes: tuple[Shape, ...] = ()
+    threads: int | None = None
+    target: str | None = None
+    records: Path | None = None
+    fast_algorithms: bool = True
+
+
+def build_options(arguments: argparse.Namespace) -> BuildOptions:
+    """Returns the values of the options that :func:`add_model` adds."""
+    return BuildOptions(
+        tuple(arguments.input_shape),
+        arguments.threads,
+        arguments.target,
+        arguments.records,
+        arguments.fast_algorithms,
+    )
+
+
 def add_model(parser: argparse.ArgumentParser, saved: bool) -> None:
-    """The model and how it is built; ``saved``: whether it may be built already."""
+    """Adds the model and the options of its build; ``saved``: whether it may be a saved model."""
     add = parser.add_argument
     add("model", metavar="MODEL", type=Path, help="an .onnx file" + " or the folder of a saved model" * saved)
-    group = parser.add_argument_group("how it is built" + ", where it is not built already" * saved)
+    group = parser.add_argument_group("build options" + ", for .onnx files only" * saved)
     add = group.add_argument
     add(
         "--input-shape",
@@ -29,67 +57,60 @@ def add_model(parser: argparse.ArgumentParser, saved: bool) -> None:
         default=[],
         type=shape,
         metavar="NAME:SIZE,...",
-        help="sizes of an input with dynamic dimensions, such as x:1,3,224,224; the name may be left out where the "
-        "model has one input; may be given several times",
+        help="sizes of an input with dynamic dimensions, such as x:1,3,224,224; the name may be left out if the model "
+        "has one input; may be given several times",
     )
-    add("--threads", type=at_least(1), metavar="N", help="threads that run it (default: a thread a core)")
-    add("--target", choices=("host", *ISAS), help="instruction set (default: host, the best of this CPU)")
+    add("--threads", type=at_least(1), metavar="N", help="number of threads (default: one per core)")
+    add("--target", choices=("host", *ISAS), help="instruction set (default: host, the best one of this CPU)")
     add(
         "--records",
         type=Path,
         metavar="FILE",
-        help=f"schedules that were searched for (default: {DEFAULT_RECORDS}, if it is there)",
+        help=f"file with the schedules of earlier searches (default: {DEFAULT_RECORDS} if it exists)",
     )
     add_fast_algorithms(group)
 
 
 def add_inputs(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--input``."""
     parser.add_argument(
         "--input",
         action="append",
         default=[],
         type=input_file,
         metavar="NAME=FILE.npy",
-        help="what the model is given; the name may be left out where the model has one input; may be given several "
-        "times (default: random values)",
+        help="an input of the model; the name may be left out if the model has one input; may be given several times "
+        "(default: random values)",
     )
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there")
+    """Adds ``--json``."""
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results to this file")
 
 
 def shape(text: str) -> Shape:
-    """NAME:SIZE,...; the name may have colons itself. NAME=1x3x224x224 is understood too."""
+    """Parses NAME:SIZE,...; the name may contain colons. NAME=1x3x224x224 is accepted too."""
     found = re.fullmatch(r"(?:(.+)[:=])?([0-9]{1,9}(?:[,x][0-9]{1,9})*)", text)
     if found is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no NAME:SIZE,... such as x:1,3,224,224")
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME:SIZE,... such as x:1,3,224,224")
     return found[1] or "", tuple(map(int, re.split("[,x]", found[2])))
 
 
 def input_file(text: str) -> InputFile:
+    """Parses NAME=FILE or FILE."""
     name, equals, file = text.partition("=")
     return (name, Path(file)) if equals else ("", Path(text))
 
 
-def seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0")
-    return value
-
-
 def check_folder(path: Path) -> None:
-    """Whether a folder is there or can be made, and can be written to.
+    """Checks that a folder exists or can be created, and that it can be written to.
 
     Raises:
-        ValueError: it is not or cannot.
+        ValueError: it cannot be created or written to.
     """
     place = next(place for place in (path.absolute(), *path.absolute().parents) if os.path.lexists(place))
     if not place.is_dir():
-        raise ValueError(f"cannot write to {path}: {place} is no folder; choose another path")
+        raise ValueError(f"cannot write to {path}: {place} is not a folder; choose another path")
     if not os.access(place, os.W_OK | os.X_OK):
         raise ValueError(f"cannot write to {path}: no permission to write to {place}; choose another path")

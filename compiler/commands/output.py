@@ -1,4 +1,4 @@
-"""What commands show and write: tables, a line of progress, JSON."""
+"""The output of commands: tables, a line of progress, JSON."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, TextIO
 
 Cells = Sequence[str]
-SHORTEST = 12  # what is left of a text that has to be cut
+SHORTEST = 12  # characters of a text that is cut
 GAP = 3  # characters that rich puts between two columns
 
 
 def print_table(headings: Cells, rows: Sequence[Cells], left: Sequence[int]) -> None:
-    """A table on standard output, plain where that is no terminal. ``left`` are the columns of text, not numbers."""
+    """Prints a table, in plain text if standard output is not a terminal. ``left`` are the columns of text."""
     if not _is_terminal(sys.stdout):
         from graph_passes.report import columns
 
@@ -32,15 +32,17 @@ def print_table(headings: Cells, rows: Sequence[Cells], left: Sequence[int]) -> 
     for place, heading in enumerate(cells[0]):
         table.add_column(Text(heading), justify="left" if place in left else "right", no_wrap=True)
     for row in cells[1:]:
-        table.add_row(*map(Text, row))  # Text: brackets of names are no markup
-    # Where it does not fit all the same, the terminal breaks lines: half a number would be a wrong one.
+        table.add_row(*map(Text, row))  # Text: brackets in names are not markup
+    # If it still does not fit, the terminal wraps the lines. Numbers are never cut: a part of one would mislead.
     whole = sum(max(map(len, column)) for column in zip(*cells, strict=True))
     Console(width=whole + GAP * len(headings)).print(table)
 
 
 def fitted(lines: Sequence[Cells], left: Sequence[int], width: int) -> list[list[str]]:
-    """The cells with those of text cut, in the widest columns first and to no less than ``SHORTEST``, so that each line
-    has ``width`` characters in all."""
+    """Returns the cells with texts cut so that each line has at most ``width`` characters, if possible.
+
+    The widest columns are cut first, to no less than ``SHORTEST`` characters.
+    """
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     while sum(widths) > width:
         widest = max(left, key=lambda place: widths[place])
@@ -55,9 +57,9 @@ def fitted(lines: Sequence[Cells], left: Sequence[int], width: int) -> list[list
 
 @contextlib.contextmanager
 def progress(text: str) -> Iterator[Callable[[float], None]]:
-    """A line on standard error that says what takes so long, if that is a terminal; it goes away at the end.
+    """Shows a line on standard error during long work, if that is a terminal.
 
-    What it yields takes the part that is done, from 0 to 1.
+    Yields a function that shows which part is finished, from 0 to 1.
     """
     if not _is_terminal(sys.stderr):
         yield _ignore
@@ -70,10 +72,10 @@ def progress(text: str) -> Iterator[Callable[[float], None]]:
 
 
 def write(path: Path, write_to: Callable[[Path], object]) -> None:
-    """Writes a file that was found writable before.
+    """Writes a file that has been checked before.
 
     Raises:
-        RuntimeError: it is so no longer, or the disk is full.
+        RuntimeError: the file cannot be written any more, for example because the disk is full.
     """
     try:
         write_to(path)
@@ -82,7 +84,7 @@ def write(path: Path, write_to: Callable[[Path], object]) -> None:
 
 
 def write_json(path: Path | None, content: dict[str, Any]) -> None:
-    """Where a path is given; says so.
+    """Writes a file and prints its path, unless the path is None.
 
     Raises:
         RuntimeError: as :func:`write`.

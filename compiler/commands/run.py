@@ -1,14 +1,15 @@
-"""``python -m compiler run``: the answers of a model to given or random inputs."""
+"""``python -m compiler run``: the outputs of a model for given or random inputs."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from compiler.commands import arrays, options
 from compiler.commands.command_line import check_file
+from compiler.commands.options import BuildOptions, InputFile
 from compiler.commands.output import print_table, write, write_json
 from compiler.commands.source import source
 
@@ -24,14 +25,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    output: Path | None = arguments.output
-    check_file(arguments.json)
+    how = options.build_options(arguments)
+    run_once(arguments.model, how, arguments.input, arguments.output, arguments.json)
+    return 0
+
+
+def run_once(
+    path: Path, how: BuildOptions, given: Sequence[InputFile], output: Path | None, json_file: Path | None
+) -> None:
+    """Runs a model once, prints a summary of its outputs and writes them.
+
+    Args:
+        path: an ONNX file or a saved model.
+        how: the options of the build.
+        given: files of inputs; the other inputs are random.
+        output: an .npz file or a folder for the outputs.
+        json_file: a file for the results.
+
+    Raises:
+        ValueError, OSError: an invalid model, option or input, or a path that cannot be written.
+    """
+    check_file(json_file)
     if output is not None:
         (check_file if arrays.is_archive(output) else options.check_folder)(output)
-    model = source(arguments)
-    given, random = arrays.inputs(arguments.input, model.inputs)
-    print(*model.summary(), *arrays.said_of_random(random), sep="\n", flush=True)
-    answers = model.compiled().run(given)
+    model = source(path, how)
+    inputs, random = arrays.inputs(given, model.inputs)
+    print(*model.summary(), *arrays.about_random(random), sep="\n", flush=True)
+    answers = model.compiled().run(inputs)
     summaries = [arrays.summary(name, array) for name, array in answers.items()]
     print()
     print_table(("output", "type", "shape", "min", "max", "mean"), [_cells(s) for s in summaries], left=(0, 1, 2))
@@ -42,8 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     if output is not None:
         write(output, lambda path: arrays.save(path, answers))
         print(f"Outputs: {output}")
-    write_json(arguments.json, model.to_json() | {"random_inputs": random, "outputs": summaries})
-    return 0
+    write_json(json_file, model.to_json() | {"random_inputs": random, "outputs": summaries})
 
 
 def _cells(summary: Mapping[str, Any]) -> list[str]:

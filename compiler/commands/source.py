@@ -1,14 +1,14 @@
-"""The model that a command is given: an ONNX file that is built first, or a saved model."""
+"""The model of a command: an ONNX file, which is built first, or a saved model."""
 
 from __future__ import annotations
 
-import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from compiler.commands.command_line import DEFAULT_RECORDS
-from compiler.commands.options import Shape
+from compiler.commands.options import BuildOptions, Shape
 from compiler.commands.output import progress
 from compiler.program.compiled_model import CompiledModel
 from compiler.program.tensor_spec import TensorSpec
@@ -18,39 +18,18 @@ if TYPE_CHECKING:
     import onnx
 
 
-class Source(Protocol):
-    """A model that has been looked at, but neither built nor loaded.
-
-    Attributes:
-        inputs: what it takes.
-        target: what it is or will be compiled for.
-    """
-
-    @property
-    def path(self) -> Path: ...
-    @property
-    def target(self) -> Target: ...
-    @property
-    def inputs(self) -> tuple[TensorSpec, ...]: ...
-
-    def compiled(self) -> CompiledModel:
-        """
-        Raises:
-            ValueError, OSError: the model cannot be compiled or loaded.
-            RuntimeError, ImportError: what that needs is missing.
-        """
-        ...
-
-    def summary(self) -> list[str]:
-        """Lines that say what it is, and how it is made."""
-        ...
-
-    def to_json(self) -> dict[str, Any]: ...
-
-
 @dataclass(frozen=True)
 class OnnxFile:
-    """``records``: None where schedules are the default ones."""
+    """An ONNX file whose inputs are read, but which is not built yet.
+
+    Attributes:
+        path: the file.
+        target: the target that it is built for.
+        inputs: the inputs with static shapes.
+        shapes: the given shapes by input.
+        records: the file of schedules; None if all are default ones.
+        fast_algorithms: whether layers may use Winograd's and Strassen's algorithms.
+    """
 
     path: Path
     target: Target
@@ -60,6 +39,12 @@ class OnnxFile:
     fast_algorithms: bool
 
     def compiled(self) -> CompiledModel:
+        """Builds the model.
+
+        Raises:
+            ValueError, OSError: the model cannot be built.
+            ImportError: a package is missing.
+        """
         import compiler
 
         with progress(f"Building {self.path.name}"):
@@ -68,7 +53,7 @@ class OnnxFile:
             )
 
     def frozen(self) -> onnx.ModelProto:
-        """The model as it was published, but for its shapes, with all weights in the message."""
+        """Returns the model without any optimization, but with static shapes and all weights in the message."""
         from graph_passes.lazy import ir
 
         model = _frozen(self.path, self.shapes)
@@ -76,6 +61,7 @@ class OnnxFile:
         return ir.serde.serialize_model(model)
 
     def summary(self) -> list[str]:
+        """Returns lines about the model and its build."""
         used = f"{self.records}" if self.records else f"none (there is no {DEFAULT_RECORDS} here)"
         fast_algorithms = "" if self.fast_algorithms else "; without Winograd's and Strassen's algorithms"
         return [f"{self.path}: {_listed(self.inputs)}", _machine(self.target), f"Records: {used}{fast_algorithms}"]
@@ -89,70 +75,71 @@ class OnnxFile:
 
 @dataclass(frozen=True)
 class SavedModel:
+    """A saved model whose manifest is read, but which is not loaded yet. The attributes are those of OnnxFile."""
+
     path: Path
     target: Target
     inputs: tuple[TensorSpec, ...]
 
     def compiled(self) -> CompiledModel:
+        """Loads the model.
+
+        Raises:
+            ValueError, OSError: the model cannot be loaded.
+            RuntimeError: this machine cannot run it.
+        """
         import compiler
 
         with progress(f"Loading {self.path.name}"):
             return compiler.load(self.path)
 
     def summary(self) -> list[str]:
+        """Returns lines about the model."""
         return [f"{self.path}, a saved model: {_listed(self.inputs)}", _machine(self.target)]
 
     def to_json(self) -> dict[str, Any]:
         return _described(self)
 
 
-def source(arguments: argparse.Namespace) -> OnnxFile | SavedModel:
-    """What the arguments of ``options.add_model`` name.
+def source(path: Path, build: BuildOptions) -> OnnxFile | SavedModel:
+    """Reads the inputs of a model, which is a file or the folder of a saved model.
 
     Raises:
-        ValueError, OSError: no model, or arguments that do not go with it.
+        ValueError, OSError: the model is not valid, or the options do not fit it.
     """
-    return _saved(arguments) if arguments.model.is_dir() else onnx_file(arguments)
+    return _saved(path, build) if path.is_dir() else onnx_file(path, build)
 
 
-def onnx_file(arguments: argparse.Namespace) -> OnnxFile:
-    """As :func:`source`, where nothing but an ONNX file will do.
+def onnx_file(path: Path, build: BuildOptions) -> OnnxFile:
+    """Reads the inputs of an ONNX file.
 
     Raises:
-        ValueError, OSError: no model, or arguments that do not go with it.
+        ValueError, OSError: as :func:`source`.
     """
-    target = Target.named(arguments.target or "host", arguments.threads)
-    records = _records(arguments.records)
-    shapes = _shapes(arguments.model, arguments.input_shape)
-    return OnnxFile(
-        arguments.model,
-        target,
-        _inputs(arguments.model, shapes),
-        shapes,
-        records,
-        fast_algorithms=arguments.fast_algorithms,
-    )
+    target = Target.named(build.target or "host", build.threads)
+    records = _records(build.records)
+    shapes = _shapes(path, build.input_shapes)
+    return OnnxFile(path, target, _inputs(path, shapes), shapes, records, build.fast_algorithms)
 
 
-def _saved(arguments: argparse.Namespace) -> SavedModel:
+def _saved(path: Path, build: BuildOptions) -> SavedModel:
     from compiler.program import saved_model
 
-    path: Path = arguments.model
     manifest, _ = saved_model.read(path)
     try:
         target = saved_model.target_here(manifest)
     except RuntimeError as error:
         raise ValueError(f"{path}: {error}") from None
     given = {
-        "--input-shape": arguments.input_shape,
-        "--threads": arguments.threads not in (None, target.num_cores),
-        "--target": arguments.target not in (None, target.isa),
-        "--records": arguments.records,
-        "--no-fast-algorithms": not arguments.fast_algorithms,
+        "--input-shape": build.input_shapes,
+        "--threads": build.threads not in (None, target.num_cores),
+        "--target": build.target not in (None, target.isa),
+        "--records": build.records,
+        "--no-fast-algorithms": not build.fast_algorithms,
     }
-    if strange := [flag for flag, is_given in given.items() if is_given]:
+    if unfit := [flag for flag, is_given in given.items() if is_given]:
         built = f"for {target.isa} and threads: {target.num_cores}"
-        raise ValueError(f"{', '.join(strange)}: {path} is built already, {built}; build it anew to change that")
+        raise ValueError(f"{', '.join(unfit)}: {path} is built already, {built}; build it again to change that")
     return SavedModel(path, target, tuple(map(TensorSpec.from_json, manifest["inputs"])))
 
 
@@ -164,11 +151,11 @@ def _records(given: Path | None) -> Path | None:
         if given:
             raise ValueError(f"argument --records: there is no file {given}")
         return None
-    Records(path).close()  # finds out whether it is one
+    Records(path).close()  # raises an error if it is another file
     return path
 
 
-def _shapes(path: Path, given: list[Shape]) -> dict[str, tuple[int, ...]]:
+def _shapes(path: Path, given: Sequence[Shape]) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {}
     for name, sizes in given:
         name = name or _only_input(path)
@@ -184,7 +171,7 @@ def _only_input(path: Path) -> str:
     graph = read(path).graph
     names = [str(value.name) for value in graph.inputs if value.name not in graph.initializers]
     if len(names) != 1:
-        raise ValueError(f"argument --input-shape: say which input; the model has {', '.join(names) or 'none'}")
+        raise ValueError(f"argument --input-shape: name the input; the model has {', '.join(names) or 'none'}")
     return names[0]
 
 

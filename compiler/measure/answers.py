@@ -1,10 +1,14 @@
-"""Comparison of the answers of two implementations of a model."""
+"""Comparison of the answers of two implementations."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 import numpy as np
+
+
+class WrongAnswerError(RuntimeError):
+    """An implementation computes something else."""
 
 
 def agree(ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray]) -> float:

@@ -1,58 +1,60 @@
-"""Whom a compiled model is compared with, one small adapter each.
+"""Runtimes of whole models: ours and those of other projects, behind one protocol.
 
-A peer is added with one module (see ``base.Peer``) and one line in ``PEERS``.
+A runtime is one module, see ``base.Engine``, and one line in ``RUNTIMES``. ``benchmarks/peers`` has another purpose:
+its baselines compute single layers.
 
-Peers keep their own way of waiting: some let threads spin for a while after a run, to be there sooner for the next.
-That is fair to them in a row of runs, and unfair to whoever runs right after; so a comparison leaves idle time between
-contenders, as ``compiler.measure.sampling.measure`` does.
+Runtimes keep their own way of waiting. Some let threads spin for a while after a run, to start the next one sooner.
+That is fair in a series of runs, but slows down another runtime that runs next. So a comparison waits for idle threads
+between implementations; see ``compiler.measure.sampling``.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-import graph_passes
-from compiler.runtimes import ncnn, onnxruntime, openvino, tvm
-from compiler.runtimes.base import Peer, PeerUnavailable, Runner
+from compiler.runtimes import ncnn, onnxruntime, openvino, ours, tvm
+from compiler.runtimes.base import Engine, Runtime, RuntimeUnavailable, version
 
 if TYPE_CHECKING:
-    import onnx
+    from compiler.runtimes.base import Model
 
-PEERS: Mapping[str, Peer] = {"onnxruntime": onnxruntime, "openvino": openvino, "ncnn": ncnn, "tvm": tvm}
+OURS = "loopwright"
+RUNTIMES: Mapping[str, Engine] = {
+    OURS: ours,
+    "onnxruntime": onnxruntime,
+    "openvino": openvino,
+    "ncnn": ncnn,
+    "tvm": tvm,
+}
 
-__all__ = ["PEERS", "Peer", "PeerUnavailable", "Runner", "prepare"]
+__all__ = ["OURS", "RUNTIMES", "Engine", "Runtime", "RuntimeUnavailable", "load"]
 
 
-def prepare(name: str, model: onnx.ModelProto, threads: int) -> Runner:
-    """Loads a model of static shapes (``graph_passes.FreezeShapes`` makes them so) into a peer.
+def load(name: str, model: Model, threads: int | None = None) -> Runtime:
+    """Loads a model into a runtime.
+
+    Args:
+        name: a key of ``RUNTIMES``.
+        model: an ONNX model or its file, with static shapes (``graph_passes.FreezeShapes`` makes them so). Our runtime
+            also takes the folder of a saved model.
+        threads: the number of threads. None is one per core, or the number that a saved model was built for.
 
     Raises:
-        ValueError: there is no peer of this name, or ``threads`` is below 1.
-        PeerUnavailable: the peer is not installed, or cannot take the model.
+        ValueError: no such runtime, or ``threads`` is below 1.
+        RuntimeUnavailable: the runtime is not installed or cannot load the model.
     """
-    if name not in PEERS:
-        raise ValueError(f"there is no peer {name!r}; choose from: {', '.join(PEERS)}")
-    if threads < 1:
+    if name not in RUNTIMES:
+        raise ValueError(f"there is no runtime {name!r}; choose from: {', '.join(RUNTIMES)}")
+    if threads is not None and threads < 1:
         raise ValueError(f"threads must be at least 1, got {threads}")
-    peer = PEERS[name]
-    missing = [package for package in peer.PACKAGES if not _version(package)]
+    engine = RUNTIMES[name]
+    missing = [package for package in engine.PACKAGES if not version(package)]
     if missing:
-        raise PeerUnavailable(f"{name} cannot run here: pip install {' '.join(missing)}")
+        raise RuntimeUnavailable(f"{name} cannot run here: pip install {' '.join(missing)}")
     try:
-        # Only ONNX Runtime knows functions well.
-        run = peer.prepare(graph_passes.inline(model) if model.functions else model, threads)
-    except PeerUnavailable:
+        return engine.load(model, threads)
+    except RuntimeUnavailable:
         raise
-    except Exception as error:  # their errors share no base class
-        raise PeerUnavailable(f"{name} cannot take the model: {' '.join(str(error).split())}") from error
-    return Runner(name, _version(peer.PACKAGES[0]), run)
-
-
-def _version(package: str) -> str:
-    """Empty where it is not installed."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return ""
+    except Exception as error:  # the errors of the runtimes share no base class
+        raise RuntimeUnavailable(f"{name} cannot load the model: {' '.join(str(error).split())}") from error

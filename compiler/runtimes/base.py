@@ -1,52 +1,92 @@
-"""What a peer's adapter offers, and what ``compiler.runtimes.prepare`` makes of it."""
+"""The runtime protocol: a loaded model, and the module that loads it."""
 
 from __future__ import annotations
 
+import importlib.metadata
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 
+from compiler.program.tensor_spec import TensorSpec
+
 if TYPE_CHECKING:
     import onnx
 
-# Inputs by name to new arrays by output name.
+Model: TypeAlias = "onnx.ModelProto | str | os.PathLike[str]"
+# Takes inputs by name and returns new arrays by the model's output names.
 Run: TypeAlias = Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]
 
 
-class PeerUnavailable(RuntimeError):
-    """A peer that is not installed, or cannot take a model: why, in one line."""
+class RuntimeUnavailable(RuntimeError):
+    """A runtime is not installed or cannot load a model. The message is one line with the reason."""
 
 
-@dataclass(frozen=True)
-class Runner:
-    """A model, loaded into a peer.
+@dataclass
+class Runtime:
+    """A model that is loaded into a runtime. As a context manager, it closes itself.
 
     Attributes:
-        name: of the peer, as in ``PEERS``.
-        version: of the peer's package.
-        run: the answers, by the model's own output names, to inputs by name.
+        name: the runtime's name in ``compiler.runtimes.RUNTIMES``.
+        version: the version of the runtime's package.
+        inputs, outputs: the tensors that :meth:`run` takes and returns. A dimension that the model does not fix is -1.
     """
 
     name: str
     version: str
-    run: Run
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    _run: Run | None
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Returns the outputs by name, as new arrays.
+
+        Raises:
+            RuntimeError: the model is closed.
+            Exception: any error of the runtime.
+        """
+        if self._run is None:
+            raise RuntimeError(f"the model is closed; load it into {self.name} again")
+        return self._run(inputs)
+
+    def close(self) -> None:
+        """Releases the model and the runtime's threads."""
+        self._run = None
+
+    def __enter__(self) -> Runtime:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
-class Peer(Protocol):
-    """The module of a peer; it imports the peer's packages only in ``prepare``."""
+class Engine(Protocol):
+    """The module of a runtime. It imports the runtime's packages only in ``load``."""
 
     @property
     def PACKAGES(self) -> tuple[str, ...]:
-        """What to install for it; the first is the one whose version counts."""
+        """The distributions to install. The version of the first one is the runtime's version."""
         ...
 
-    def prepare(self, model: onnx.ModelProto, threads: int) -> Run:
-        """Loads a model of static shapes and no functions, in the fastest setting that keeps float32.
+    def load(self, model: Model, threads: int | None) -> Runtime:
+        """Loads a model in the fastest configuration that computes in float32.
+
+        Args:
+            model: a model or its file, with static shapes.
+            threads: the number of threads; None is one per core.
 
         Raises:
-            PeerUnavailable: the peer cannot take the model, where there is more to say than by its own error.
-            Exception: any error of the peer's own.
+            RuntimeUnavailable: the runtime cannot load the model, and its own error does not name the reason.
+            Exception: any error of the runtime.
         """
         ...
+
+
+def version(package: str) -> str:
+    """Returns the version of an installed distribution, or an empty string."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""

@@ -1,8 +1,8 @@
-"""ncnn, by way of pnnx, the converter that its authors publish beside it.
+"""ncnn, with pnnx, the converter that its authors publish with it.
 
-pnnx is a program of its own: it reads a file, runs the model once on random inputs and writes ncnn's two files. It
-takes no Pad before a layer of its own, so constants are folded and such padding with them. ncnn's inputs and outputs
-have no names but in0, in1, ... and out0, out1, ..., in the order of the model's.
+pnnx is a separate program. It reads a file, runs the model once on random inputs and writes ncnn's two files. It does
+not support a separate Pad before a layer, so constants are folded, which removes such padding. ncnn names its inputs
+in0, in1, ... and its outputs out0, out1, ..., in the order of the model.
 """
 
 from __future__ import annotations
@@ -18,51 +18,53 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import graph_passes
-from compiler.runtimes.base import PeerUnavailable, Run
+from compiler.runtimes.base import Runtime, RuntimeUnavailable, version
+from compiler.runtimes.onnx_model import inlined, input_specs, output_specs, threads_or_all
 from graph_passes.lazy import ir
 
 if TYPE_CHECKING:
     import onnx
 
+    from compiler.runtimes.base import Model
+
 PACKAGES = ("ncnn", "pnnx")
-# In the Python program that pnnx writes as an example, and nowhere else, is which axis of an array is the batch; 233
-# stands for none.
+# Only the example program in Python that pnnx writes shows which axis of an array is the batch; 233 means no axis.
 _BATCH_AXIS = re.compile(r"\b(in|out)(\d+)\.numpy\((?:\), )?batch_index=(\d+)\)")
 
 
-def prepare(model: onnx.ModelProto, threads: int) -> Run:
+def load(model: Model, threads: int | None) -> Runtime:
     import ncnn as untyped
 
     ncnn: Any = untyped
+    found = inlined(model)
+    inputs, outputs = input_specs(found), output_specs(found)
     net = ncnn.Net()
-    _configure(net.opt, threads)
+    _configure(net.opt, threads_or_all(threads))
     with tempfile.TemporaryDirectory() as folder:
-        param, weights, axes = _convert(model, Path(folder))
+        param, weights, axes = _convert(found, len(inputs), Path(folder))
         unknown = sorted(layer for layer in _layers(param) if ncnn.layer_to_index(layer) < 0)
         if unknown:
-            raise PeerUnavailable(f"ncnn has no layer {', '.join(unknown)}, which pnnx could not express otherwise")
+            raise RuntimeUnavailable(f"ncnn has no layer {', '.join(unknown)}, which pnnx could not express otherwise")
         if net.load_param(str(param)) != 0 or net.load_model(str(weights)) != 0:
-            raise PeerUnavailable("ncnn cannot load what pnnx has written")
-    names = [value.name for value in model.graph.input]
-    outputs = [value.name for value in model.graph.output]
+            raise RuntimeUnavailable("ncnn cannot load the files that pnnx has written")
 
-    def run(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def run(given: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         extractor = net.create_extractor()
-        for index, name in enumerate(names):
+        for index, spec in enumerate(inputs):
             blob = f"in{index}"
-            array = np.ascontiguousarray(inputs[name])
+            array = np.ascontiguousarray(given[spec.name])
             array = array.astype(np.int32) if array.dtype == np.int64 else array
-            extractor.input(blob, ncnn.Mat(array, batch_index=axes[blob]).clone())  # clone: in ncnn's own alignment
+            extractor.input(blob, ncnn.Mat(array, batch_index=axes[blob]).clone())  # clone: with ncnn's alignment
         answers = {}
-        for index, name in enumerate(outputs):
+        for index, spec in enumerate(outputs):
             blob = f"out{index}"
             status, answer = extractor.extract(blob)
             if status != 0:
-                raise RuntimeError(f"ncnn failed at output {name}")
-            answers[name] = np.array(answer.numpy(batch_index=axes[blob]))
+                raise RuntimeError(f"ncnn failed at output {spec.name}")
+            answers[spec.name] = np.array(answer.numpy(batch_index=axes[blob]))
         return answers
 
-    return run
+    return Runtime("ncnn", version(PACKAGES[0]), inputs, outputs, run)
 
 
 def _configure(option: Any, threads: int) -> None:
@@ -77,8 +79,8 @@ def _configure(option: Any, threads: int) -> None:
     option.use_fp16_arithmetic = False
 
 
-def _convert(model: onnx.ModelProto, folder: Path) -> tuple[Path, Path, dict[str, int]]:
-    """ncnn's files, in ``folder``, and the batch axis of each input and output."""
+def _convert(model: onnx.ModelProto, inputs: int, folder: Path) -> tuple[Path, Path, dict[str, int]]:
+    """Returns ncnn's two files in ``folder``, and the batch axis of each input and output."""
     folded = ir.serde.deserialize_model(model)
     graph_passes.named("fold_constants")(folded)
     (folder / "model.onnx").write_bytes(ir.serde.serialize_model(folded).SerializeToString())
@@ -87,30 +89,32 @@ def _convert(model: onnx.ModelProto, folder: Path) -> tuple[Path, Path, dict[str
     )
     example = folder / "model_ncnn.py"
     if done.returncode != 0 or not example.is_file():
-        raise PeerUnavailable(f"pnnx cannot convert the model: {_reason(done)}")
+        raise RuntimeUnavailable(f"pnnx cannot convert the model: {_reason(done)}")
     axes = {f"{kind}{index}": int(axis) for kind, index, axis in _BATCH_AXIS.findall(example.read_text())}
-    blobs = [f"in{index}" for index in range(len(model.graph.input))]
+    blobs = [f"in{index}" for index in range(inputs)]
     blobs += [f"out{index}" for index in range(len(model.graph.output))]
     if sorted(axes) != sorted(blobs):
-        raise PeerUnavailable(f"pnnx has changed what goes in and out: {', '.join(axes)}, and not {', '.join(blobs)}")
+        raise RuntimeUnavailable(
+            f"pnnx has changed the inputs and outputs: {', '.join(axes)} instead of {', '.join(blobs)}"
+        )
     return folder / "model.ncnn.param", folder / "model.ncnn.bin", axes
 
 
 def _pnnx() -> str:
-    """The program in its wheel; importing the package would import torch."""
+    """Returns the path of the program in its wheel. Importing the package would import torch."""
     spec = importlib.util.find_spec("pnnx")
     if spec is None or spec.origin is None:
-        raise PeerUnavailable("pnnx cannot be found: pip install pnnx")
+        raise RuntimeUnavailable("pnnx is not installed: pip install pnnx")
     return str(Path(spec.origin).with_name("pnnx"))
 
 
 def _reason(done: subprocess.CompletedProcess[str]) -> str:
-    """The last line that it has said of an error, or how it ended."""
+    """Returns the last line of output about an error, or how the program ended."""
     lines = [line.strip() for line in f"{done.stdout}\n{done.stderr}".splitlines()]
-    ended = f"it was ended by signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}"
+    ended = f"ended by signal {-done.returncode}" if done.returncode < 0 else f"exit code {done.returncode}"
     return next((line for line in reversed(lines) if re.search("fail|error|unsupported", line, re.IGNORECASE)), ended)
 
 
 def _layers(param: Path) -> set[str]:
-    """The types of the layers: the first word of each line after the two of the header."""
+    """Returns the types of the layers: the first word of each line after the two of the header."""
     return {line.split()[0] for line in param.read_text().splitlines()[2:] if line.strip()}

@@ -1,6 +1,6 @@
-"""ONNX Runtime's CPU provider, with all of its graph optimizations.
+"""ONNX Runtime's CPU provider with all of its graph optimizations.
 
-Its threads spin for a while after a run (``session.intra_op.allow_spinning``), which is its default and its best
+Its threads spin for a while after a run (``session.intra_op.allow_spinning``). That is its default and gives its best
 latency.
 """
 
@@ -11,28 +11,37 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compiler.runtimes.base import Run
+from compiler.runtimes.base import Runtime, version
+from compiler.runtimes.onnx_model import inlined, input_specs, output_specs, read, threads_or_all
 
 if TYPE_CHECKING:
-    import onnx
+    from compiler.runtimes.base import Model
 
 PACKAGES = ("onnxruntime",)
 
 
-def prepare(model: onnx.ModelProto, threads: int) -> Run:
+def load(model: Model, threads: int | None) -> Runtime:
+    return session(inlined(model), threads)
+
+
+def session(model: Model, threads: int | None, optimized: bool = True) -> Runtime:
+    """Loads a model, which may have function calls; ``optimized``: with ONNX Runtime's own graph optimizations."""
     import onnxruntime as ort
 
+    found = read(model)
+    levels = ort.GraphOptimizationLevel
     options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimized else levels.ORT_DISABLE_ALL
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = threads_or_all(threads)
     options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # errors are raised, and need not be printed too
-    session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
+    options.log_severity_level = 4  # errors are raised and need not be printed too
+    ready = ort.InferenceSession(found.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    outputs = output_specs(found)
+    names = [spec.name for spec in outputs]
 
     def run(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        answers: Any = session.run(names, dict(inputs))
+        answers: Any = ready.run(names, dict(inputs))
         return dict(zip(names, answers, strict=True))
 
-    return run
+    return Runtime("onnxruntime", version(PACKAGES[0]), input_specs(found), outputs, run)

@@ -1,39 +1,43 @@
-"""OpenVINO's CPU plugin, set for the latency of one request.
+"""OpenVINO's CPU plugin, configured for the latency of one request.
 
-It would compute in bfloat16 where a CPU can, so float32 is asked for.
+It would compute in bfloat16 on a CPU that supports it, so the configuration requires float32.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compiler.runtimes.base import Run
+from compiler.runtimes.base import Runtime, version
+from compiler.runtimes.onnx_model import inlined, input_specs, output_specs, threads_or_all
 
 if TYPE_CHECKING:
-    import onnx
+    from compiler.runtimes.base import Model
 
 PACKAGES = ("openvino",)
 
 
-def prepare(model: onnx.ModelProto, threads: int) -> Run:
-    import openvino
+def load(model: Model, threads: int | None) -> Runtime:
+    import openvino as untyped
 
+    openvino: Any = untyped
+    found = inlined(model)
     core = openvino.Core()
     settings = {
         "INFERENCE_PRECISION_HINT": "f32",
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": 1,
-        "INFERENCE_NUM_THREADS": threads,
-        "ENABLE_HYPER_THREADING": False,  # two threads of one core would be counted as two
+        "INFERENCE_NUM_THREADS": threads_or_all(threads),
+        "ENABLE_HYPER_THREADING": False,  # two threads of one core would count as two
     }
-    request = core.compile_model(core.read_model(model.SerializeToString()), "CPU", settings).create_infer_request()
-    names = [output.name for output in model.graph.output]
+    request = core.compile_model(core.read_model(found.SerializeToString()), "CPU", settings).create_infer_request()
+    outputs = output_specs(found)
+    names = [spec.name for spec in outputs]
 
     def run(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        answers = request.infer(dict(inputs), share_inputs=True)  # spares copies; the answers are copied
+        answers = request.infer(dict(inputs), share_inputs=True)  # copies the answers, but not the inputs
         return {name: answers[index] for index, name in enumerate(names)}
 
-    return run
+    return Runtime("openvino", version(PACKAGES[0]), input_specs(found), outputs, run)

@@ -1,4 +1,4 @@
-"""The benchmark's own command line: what is collected with and without ``--benchmark``, and what is refused."""
+"""The options of the benchmarks: the collected tests with and without ``--benchmark``, and invalid options."""
 
 from __future__ import annotations
 
@@ -56,16 +56,16 @@ def test_models_can_be_chosen() -> None:
 def test_wrong_thread_counts(counts: str) -> None:
     process = collect("--benchmark", "--bench-threads", counts)
     assert process.returncode == pytest.ExitCode.USAGE_ERROR
-    assert f"wants counts between 1 and {usable_cores()} such as 1,2; got '{counts}'" in process.stderr
+    assert f"must be numbers between 1 and {usable_cores()} such as 1,2; got '{counts}'" in process.stderr
 
 
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("--bench-group", "dense,no-such", "wants some of dense, conv1x1, "),
-        ("--bench-batch", "2", "wants some of 1, 8; got '2'"),
-        ("--bench-models", "resnet50,alexnot", "wants some of resnet50, "),
-        ("--bench-seconds", "0", "'0' is no number of seconds above 0"),
+        ("--bench-group", "dense,no-such", "must be some of dense, conv1x1, "),
+        ("--bench-batch", "2", "must be some of 1, 8; got '2'"),
+        ("--bench-models", "resnet50,alexnot", "must be some of resnet50, "),
+        ("--bench-seconds", "0", "'0' is not a number of seconds above 0"),
     ],
 )
 def test_wrong_choices(option: str, value: str, message: str) -> None:

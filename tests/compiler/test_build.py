@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from math import sqrt
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -378,3 +379,14 @@ def test_types_that_numpy_does_not_support(dtype: str) -> None:
         ValueError, match=r"^x is \w+; a model's inputs and outputs must be float32, float16, .*uint64$"
     ):
         compiler.build(model(f"g ({dtype}[3,4] x) => ({dtype}[3,4] y) {{ y = Identity (x) }}"), threads=1)
+
+
+def test_a_file_with_external_data(tmp_path: Path) -> None:
+    """A weight that no kernel packs is still in its file when TVM imports the model."""
+    original = model("g (float[2, 3] x) => (float[2, 3] y) <float[2, 3] w> { y = Mul (x, w) }")
+    (weight,) = original.graph.initializer
+    expected = onnx.numpy_helper.to_array(weight).copy()
+    file = tmp_path / "model.onnx"
+    onnx.save(original, file, save_as_external_data=True, size_threshold=0, location="weights")
+    x = np.array([[1, -2, 3], [0, 0.5, 1]], np.float32)
+    assert np.array_equal(compiler.build(file, threads=1).run({"x": x})["y"], x * expected)

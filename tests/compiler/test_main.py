@@ -1,4 +1,4 @@
-"""The command line as such: its help, and which exit code follows from what."""
+"""The command line: its help and its exit codes."""
 
 from __future__ import annotations
 

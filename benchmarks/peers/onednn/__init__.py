@@ -37,7 +37,7 @@ class Layer:
 
     def __init__(self, native: Any, out: np.ndarray, name: str) -> None:
         self._native, self._out = native, out
-        self.implementation = f"{name}: {native.implementation}"
+        self.description = f"{name}: {native.implementation}"
         self._name = name
 
     def run(self) -> np.ndarray:

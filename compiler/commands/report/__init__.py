@@ -1,1 +1,1 @@
-"""What a profile says, as a table, as JSON and as a page."""
+"""A profile as tables, JSON and a page."""

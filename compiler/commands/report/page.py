@@ -1,4 +1,4 @@
-"""A profile as one self-contained HTML page: a bar for each layer, and in it the time that its roofline allows."""
+"""A profile as a self-contained HTML page: a bar for each layer, with the time of its roofline as its dark part."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from html import escape
 from compiler.commands.report.profile import KINDS, LAYERS, Profile
 from compiler.program.profile import ProfileRow
 
-# Colours that colour-blind readers tell apart (Okabe and Ito): of the time within the roofline, and beyond it.
-_COLOURS: Mapping[str, tuple[str, str]] = {
+# Dark and light colors that color-blind readers can distinguish (Okabe and Ito): within the roofline, and beyond it.
+_COLORS: Mapping[str, tuple[str, str]] = {
     "kernel": ("#0072b2", "#a6cfe6"),
     "tvm": ("#d55e00", "#f0bf99"),
     "vm": ("#767676", "#cfcfcf"),
@@ -39,7 +39,7 @@ td { vertical-align: top; }
 
 
 def page(title: str, conditions: Sequence[str], profile: Profile) -> str:
-    """The page's text; it needs no other file and no network. ``conditions`` are lines on how it was measured."""
+    """Returns the page, which needs no other file and no network. ``conditions`` are lines about the measurement."""
     lines = "".join(f"<p>{escape(line)}</p>\n" for line in conditions)
     return f"""<!DOCTYPE html>
 <html lang="en">
@@ -54,11 +54,12 @@ def page(title: str, conditions: Sequence[str], profile: Profile) -> str:
 {lines}<h2>By operator</h2>
 {_kinds(profile)}
 <h2>Layer by layer</h2>
-<p>In the order of the program. A bar is a layer's time. Its dark part is what the roofline of that layer allows: the
-larger of its arithmetic at the FMA peak and its data at the memory's bandwidth, both measured next to the profile. The
-light part is what could be gained at most. A layer whose data is still in a cache, or that Winograd's algorithm
-computes with fewer multiplications, may need less than its roofline; its bar is dark all over. Where operations are
-not counted, no roofline is known, and the bar is light all over.</p>
+<p>The layers are in the order of the program. A bar shows the time of a layer. Its dark part is the least time of the
+layer by its roofline: its arithmetic at the FMA peak or its data at the bandwidth of the memory, whichever takes
+longer. Both limits are measured with the profile. The light part is the most that could be gained. A layer may take
+less time than its roofline if its data is still in a cache, or if Winograd's algorithm computes it with fewer
+multiplications. Its bar is entirely dark. A call whose operations are not counted has no roofline, and its bar is
+entirely light.</p>
 {_legend(profile)}
 <div class="wide">{_layers(profile)}</div>
 </body>
@@ -77,7 +78,7 @@ def _legend(profile: Profile) -> str:
     shown = dict.fromkeys(row.backend for row in profile.rows)
     entries = []
     for backend in shown:
-        dark, light = _COLOURS[backend]
+        dark, light = _COLORS[backend]
         title = _TITLES[backend]
         if any(row.backend == backend and row.roofline is not None for row in profile.rows):
             entries.append((dark, f"{title}, within the roofline"))
@@ -87,8 +88,8 @@ def _legend(profile: Profile) -> str:
 
 
 def _key(entry: tuple[str, str]) -> str:
-    colour, title = entry
-    return f'<span><i style="background:{colour}"></i>{title}</span>'
+    color, title = entry
+    return f'<span><i style="background:{color}"></i>{title}</span>'
 
 
 def _layers(profile: Profile) -> str:
@@ -101,7 +102,7 @@ def _layers(profile: Profile) -> str:
 
 
 def _layer(row: ProfileRow, cells: Sequence[str], longest: float) -> str:
-    """``cells`` are those of ``LAYERS``."""
+    """Returns a row of the table. ``cells`` has the columns of ``LAYERS``."""
     name, op, _, *numbers, schedule = cells
     notes = "".join(f"<small>{escape(text)}</small>" for text in (op, schedule) if text)
     return (
@@ -115,9 +116,9 @@ def _number(text: str) -> str:
 
 
 def _bar(row: ProfileRow, longest: float) -> str:
-    dark, light = _COLOURS[row.backend]
+    dark, light = _COLORS[row.backend]
     width = 100 * row.seconds / longest if longest else 0.0
     within = width * min(row.roofline or 0.0, 1.0)
     parts = ((dark, within), (light, width - within))
-    spans = "".join(f'<span style="width:{part:.2f}%;background:{colour}"></span>' for colour, part in parts if part)
+    spans = "".join(f'<span style="width:{part:.2f}%;background:{color}"></span>' for color, part in parts if part)
     return f'<div class="bar">{spans}</div>'

@@ -1,4 +1,4 @@
-"""The rows of a profile with what follows from all of them together."""
+"""The rows of a profile, and sums over them."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ KINDS = ("operator", "rows", "µs", "share")
 
 @dataclass(frozen=True)
 class Profile:
-    """Attributes:
-    rows: as ``CompiledModel.profile`` gives them, in the order of the program.
-    untuned: names of layers that run by their default schedule.
+    """A profile of a model.
+
+    Attributes:
+        rows: the rows of ``CompiledModel.profile``, in the order of the program.
+        untuned: names of the layers that run their default schedule.
     """
 
     rows: tuple[ProfileRow, ...]
@@ -27,7 +29,7 @@ class Profile:
         return sum(row.seconds for row in self.rows)
 
     def share(self, seconds: float) -> float:
-        """Of the time of all rows."""
+        """Returns the fraction of the time of all rows."""
         return seconds / self.seconds if self.seconds else 0.0
 
     def schedule(self, row: ProfileRow) -> str:
@@ -36,7 +38,7 @@ class Profile:
         return f"{'default: ' if row.layer in self.untuned else ''}{row.schedule}"
 
     def cells(self) -> list[list[str]]:
-        """What stands below ``LAYERS``."""
+        """Returns the rows of the table with the headings ``LAYERS``."""
         return [
             [
                 row.layer,
@@ -52,7 +54,7 @@ class Profile:
         ]
 
     def by_op(self) -> list[tuple[str, int, float]]:
-        """Each kind of layer with the number of its rows and their seconds, the slowest first."""
+        """Returns each kind of layer with the number of its rows and their seconds, the slowest first."""
         kinds: dict[str, tuple[int, float]] = {}
         for row in self.rows:
             count, seconds = kinds.get(kind(row), (0, 0.0))
@@ -60,7 +62,7 @@ class Profile:
         return sorted(((name, *sums) for name, sums in kinds.items()), key=lambda entry: -entry[2])
 
     def sums(self) -> list[list[str]]:
-        """What stands below ``KINDS``: each kind of layer, then all together."""
+        """Returns the rows of the table with the headings ``KINDS``: each kind of layer, then the total."""
         entries = [*self.by_op(), ("total", len(self.rows), self.seconds)]
         return [[name, str(count), microseconds(secs), f"{self.share(secs):.1%}"] for name, count, secs in entries]
 
@@ -73,7 +75,7 @@ class Profile:
 
 
 def kind(row: ProfileRow) -> str:
-    """The operator, or who has made what computes it."""
+    """Returns the operator, or the origin of code that is not a kernel."""
     return {"tvm": "generated", "vm": "virtual machine"}.get(row.backend) or row.op.partition(" ")[0]
 
 

@@ -1,4 +1,4 @@
-"""What each step is worth: the table from samples of known medians, and both runtimes end to end on a small model."""
+"""The table of an ablation from samples with known medians, and both runtimes end to end on a small model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarks.ablation import onnxruntime as ablation_onnxruntime
 from benchmarks.ablation import report as ablation_report
 from benchmarks.ablation.own import GRAPH_VIEW, PASSES, TUNED
 from compiler.workloads.target import usable_cores
-from tests.benchmarks.whole_models.test_whole_model import MODEL, needs_peer, record
+from tests.benchmarks.whole_models.test_command import MODEL, needs_peer, record
 
 
 def result(model: str = "a-net", threads: int = 1, **facts: Any) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def test_a_row_is_compared_with_the_one_before_and_with_the_first() -> None:
     assert another.over_first.value == pytest.approx(3)
 
 
-def test_the_table_has_one_line_per_row_and_the_facts_of_rows() -> None:
+def test_the_table_has_one_line_per_row_and_their_facts() -> None:
     lines = list(ablation_report.lines([result(kernel_calls=57), result("b-net", threads=2, kernel_calls=9)]))
     assert lines[0] == "a CPU, avx2, Loopwright 7, batch 1"
     assert len(lines) == 1 + 2 + 6
@@ -65,12 +65,12 @@ def test_the_table_has_one_line_per_row_and_the_facts_of_rows() -> None:
     assert "multiply-adds" not in lines[1]
 
 
-def test_omitted_rows_and_noise_are_reported() -> None:
+def test_missing_rows_and_noise_are_reported() -> None:
     noisy = result() | {"left_out": [TUNED, GRAPH_VIEW], "cores_busy_with_others": 0.5}
     text = "\n".join(ablation_report.lines([noisy]))
     assert "1 thread: NOT QUIET, other processes kept more than 0.1 cores busy, during: a-net" in text
     assert (
-        "a-net, 1 thread: no tuning records for + tuned and + graph view; create them with: commands that tune" in text
+        "left out of a-net, 1 thread, no records: + tuned and + graph view; to create them: commands that tune" in text
     )
 
 
@@ -123,9 +123,12 @@ def run(*arguments: str) -> int:
     ("arguments", "message"),
     [
         (["no-such-model"], "no model 'no-such-model' here"),
-        (["--threads", "0"], f"argument --threads: must be counts between 1 and {usable_cores()} such as 1,2; got '0'"),
+        (
+            ["--threads", "0"],
+            f"argument --threads: must be numbers between 1 and {usable_cores()} such as 1,2; got '0'",
+        ),
         (["--runtime", "other"], "invalid choice: 'other'"),
-        (["--whole"], "argument --whole: requires --runtime onnxruntime"),
+        (["--whole"], "argument --whole: only with --runtime onnxruntime"),
         (["--png", "no such folder/a.png"], "cannot write no such folder/a.png"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Speeds, ratios and limits from samples whose answers can be worked out by hand."""
+"""Speeds, ratios and limits from samples whose results can be computed by hand."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.layers.comparison import PEER, compare_all, geometric_mean
+from benchmarks.layers.comparison import PEER, compare_all
 from compiler.workloads.workload import Workload
 
 
@@ -20,7 +20,7 @@ def result(
     batch: int = 1,
     dtype: str = "float32",
 ) -> dict[str, Any]:
-    """What ``benchmarks.layers.measure`` would write for a layer of 2e6 operations and 120,000 bytes."""
+    """A result of ``benchmarks.layers.measure`` for a layer of 2e6 operations and 120,000 bytes."""
     return {
         "group": group,
         "batch": batch,
@@ -37,7 +37,7 @@ def result(
         "cores_busy_with_others": 0.0,
         "versions": {},
         "skipped": {},
-        "contenders": {name: {"description": "", "secs": samples} for name, samples in secs.items()},
+        "implementations": {name: {"description": "", "secs": samples} for name, samples in secs.items()},
     }
 
 
@@ -51,7 +51,7 @@ def test_speed_and_roofline() -> None:
     assert not comparison.memory_bound
 
 
-def test_memory_is_the_limit_where_it_is_slow() -> None:
+def test_slow_memory_is_the_limit() -> None:
     (comparison,) = compare_all([result({"default": [0.001]}, bandwidth=1.2)])
     # 3 x 100 x 100 floats at 1.2 GB/s take 0.1 ms; 2e6 operations in that time are 20 GFLOP/s.
     assert comparison.limit_gflops == pytest.approx(20)
@@ -66,7 +66,7 @@ def test_cold_weights_can_be_the_limit() -> None:
     assert comparison.memory_bound
 
 
-def test_what_only_moves_bytes_is_told_in_gb_a_second() -> None:
+def test_operators_that_only_move_data_have_speeds_in_gb_per_second() -> None:
     measured = result({"default": [0.0001]})
     measured |= {"workload": Workload("add", (100, 100)).to_json()}
     (comparison,) = compare_all([measured])
@@ -75,7 +75,7 @@ def test_what_only_moves_bytes_is_told_in_gb_a_second() -> None:
     assert comparison.memory_bound
 
 
-def test_the_tuned_schedule_is_compared_where_there_is_one() -> None:
+def test_the_tuned_schedule_is_compared_if_it_exists() -> None:
     (comparison,) = compare_all([result({"default": [0.004], "tuned": [0.001], PEER: [0.003]})])
     assert comparison.ours == "tuned"
     assert comparison.ratios[PEER].value == pytest.approx(3)
@@ -87,8 +87,3 @@ def test_peak_is_the_highest_of_the_same_thread_count_and_type() -> None:
     results = [result(secs, peak=90), result(secs, peak=100), result(secs, threads=2, peak=150)]
     results.append(result(secs, peak=200, dtype="bfloat16"))
     assert [comparison.peak_gflops for comparison in compare_all(results)] == [100, 100, 150, 200]
-
-
-def test_geometric_mean() -> None:
-    assert geometric_mean([0.5, 2.0, 1.0]) == pytest.approx(1)
-    assert geometric_mean([4.0, 9.0]) == pytest.approx(6)

@@ -1,4 +1,4 @@
-"""Every layer of the networks is measured in one group, and under one name."""
+"""Every layer of the networks belongs to one group and has one name."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_layers_of_a_group_are_distinct_and_of_its_type(name: str) -> None:
     assert {workload.dtype for workload in workloads} == {GROUPS[name].dtype}
 
 
-def test_a_layer_knows_how_often_it_occurs() -> None:
+def test_layers_are_counted_by_network() -> None:
     shapes = {shape.name: dict(shape.occurrences) for shape in GROUPS["conv3x3"].shapes(1)}
     assert shapes["resnet50-4a-3x3"] == {"resnet50": 6, "resnet50-v1.5": 5}
 

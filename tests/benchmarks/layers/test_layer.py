@@ -1,4 +1,4 @@
-"""Cold weights: copies that run in turn."""
+"""Layers with cold weights: copies that run in turn."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ MIB = 1 << 20
 
 
 class Counting:
-    """Its n-th copy says that a run takes n seconds."""
+    """Returns n seconds per run from its n-th copy."""
 
-    implementation, algorithm = "counting", "direct"
+    description, algorithm = "counting", "direct"
 
     def __init__(self, made: list[Counting]) -> None:
         made.append(self)

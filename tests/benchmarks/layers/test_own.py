@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.layers.measure import Problem
 from benchmarks.layers.own import OwnLayer
+from benchmarks.layers.problem import Problem
 from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload
 

@@ -1,4 +1,4 @@
-"""The report says what was measured, on what, and when not to believe it."""
+"""The report of layers: its text, its files and its warnings."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_text_names_machine_peers_and_pinning() -> None:
         "a CPU",
         "version 7",
         "torch: skipped, torch is not installed (everywhere)",
-        "bound to core 0",
+        "pinned to core 0",
         "1 thread,",
     ):
         assert expected in text
@@ -56,7 +56,7 @@ def test_text_names_machine_peers_and_pinning() -> None:
     assert "NOT QUIET" not in text
 
 
-def test_a_busy_machine_is_told() -> None:
+def test_a_busy_machine_is_reported() -> None:
     measured = result({"default": [0.001]}) | {"cores_busy_with_others": 0.7}
     text = "\n".join(report.lines([measured]))
     assert "NOT QUIET, other processes kept more than 0.1 cores busy, during: square" in text

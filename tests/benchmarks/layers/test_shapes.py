@@ -33,5 +33,5 @@ def test_they_cover_every_regime() -> None:
         (Workload.attention(1, 12, 128, 100, 64), "1x12 heads 128x100x64"),
     ],
 )
-def test_sizes_are_told_in_short(workload: Workload, text: str) -> None:
+def test_short_descriptions_of_sizes(workload: Workload, text: str) -> None:
     assert describe(workload) == text

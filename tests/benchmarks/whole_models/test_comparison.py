@@ -1,4 +1,4 @@
-"""Latencies and ratios of whole models from samples whose answers can be worked out by hand."""
+"""Latencies and ratios of whole models from samples whose results can be computed by hand."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from compiler.measure.sampling import Samples
 
 
 def result(secs: Mapping[str, float], model: str = "a-net", threads: int = 1, chosen: int = 0) -> dict[str, Any]:
-    """What ``benchmarks.whole_models.whole_model`` would write, where no run takes longer than another."""
+    """A result of ``benchmarks.whole_models.measure`` in which all runs of an implementation take the same time."""
     return {
         "model": model,
         "title": "A net",
@@ -28,17 +28,17 @@ def result(secs: Mapping[str, float], model: str = "a-net", threads: int = 1, ch
         "roofline_layers": 3,
         "kernel_layers": 4,
         "flops": 10**8,
-        "on_record": {"layers": 3, "measured": 2 * ("tuned" in secs), "chosen": chosen},
+        "stored": {"layers": 3, "measured": 2 * ("tuned" in secs), "chosen": chosen},
         "how_to_tune": "commands that tune",
         "versions": {name: "7" for name in secs if name not in ("default", "tuned")},
         "skipped": {},
-        "contenders": {
+        "implementations": {
             name: {"difference": 0.0, "runs": 8, "secs": [[of_one] * 2] * 4} for name, of_one in secs.items()
         },
     }
 
 
-def test_ours_is_the_tuned_one_where_there_is_one() -> None:
+def test_ours_is_the_tuned_one_if_it_exists() -> None:
     secs = {"default": 0.004, "onnxruntime": 0.006, "openvino": 0.003, "ncnn": 0.008}
     untuned = compare(result(secs))
     assert untuned.ours == "default"
@@ -64,20 +64,20 @@ def test_json_names_the_fastest_peer_with_its_interval() -> None:
     assert written["median_secs"]["onnxruntime"] == 0.006
 
 
-def test_without_peers_there_is_no_fastest() -> None:
+def test_without_other_runtimes_there_is_no_fastest_one() -> None:
     alone = compare(result({"default": 0.002}))
     assert alone.fastest_peer is None
     assert alone.to_json()["ratio_to_fastest_peer"] is None
 
 
-def test_no_more_runs_than_wanted_are_kept_of_a_round_and_they_are_of_all_of_it() -> None:
+def test_a_result_has_a_limited_number_of_runs_per_round_evenly_spaced() -> None:
     measured = Samples((tuple(run * 1e-6 for run in range(1, 1001)), (0.5,)))
-    first, second = rounds_of(measured, kept=10)
+    first, second = rounds_of(measured, most=10)
     assert len(first) == 10
     assert first[0] < 2e-4
     assert first[-1] > 8e-4
     assert second == [0.5]
-    assert rounds_of(measured, kept=1000) == [list(secs) for secs in samples_of(rounds_of(measured, 1000)).rounds]
+    assert rounds_of(measured, most=1000) == [list(secs) for secs in samples_of(rounds_of(measured, 1000)).rounds]
 
 
 @pytest.mark.parametrize(("secs", "text"), [(3.456e-5, "0.0346"), (0.0034567, "3.457"), (0.1234567, "123.46")])

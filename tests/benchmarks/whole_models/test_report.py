@@ -1,4 +1,4 @@
-"""The report of whole models says who was compared on what, who was not and why, and keeps the samples."""
+"""The report of whole models: its text, its files and its warnings."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def test_text_names_machine_peers_pinning_and_what_is_missing() -> None:
         "a CPU",
         "openvino: 7",
         "ncnn: skipped, ncnn has no layer X (a-net)",
-        "1 thread, process bound to core 0; FMA peak 100.0 GFLOP/s",
+        "1 thread, process pinned to core 0; FMA peak 100.0 GFLOP/s",
         "NOT QUIET, other processes kept more than 0.1 cores busy, during: a-net",
-        "not tuned, for want of records: a-net; to tune a-net: commands that tune",
+        "not tuned, no records: a-net; to tune a-net: commands that tune",
         "2 of 3, 1 chosen",
         "ours / fastest peer: geometric mean 1.732 over 2 models, least 0.750 (a-net)",
         "tuned / default: geometric mean 2.000 over 1 model",

@@ -1,4 +1,4 @@
-"""A small model, and what ``build`` made of it once for all tests of commands."""
+"""A small model, and the result of building it once for all tests of commands."""
 
 from __future__ import annotations
 
@@ -57,15 +57,18 @@ def expected(x: np.ndarray, scale: np.ndarray) -> dict[str, np.ndarray]:
 
 @dataclass(frozen=True)
 class Built:
-    """Attributes:
-    onnx, saved: the model as a file and as a folder, ``json`` what ``build`` wrote of it.
-    said: what it printed.
+    """The result of ``build``.
+
+    Attributes:
+        onnx, saved: the model as a file and as a folder.
+        json: the file of results.
+        output: the text that the command printed.
     """
 
     onnx: Path
     saved: Path
     json: Path
-    said: str
+    output: str
 
 
 @pytest.fixture(scope="session")
@@ -79,29 +82,29 @@ def model_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def built(model_file: Path) -> Built:
     result = Built(model_file, model_file.with_suffix(".lw"), model_file.with_suffix(".json"), "")
     argv = ["build", str(model_file), "-o", str(result.saved), *SHAPES, "--threads", "1", "--json", str(result.json)]
-    with contextlib.redirect_stdout(io.StringIO()) as said:
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
         assert main(argv) == 0
-    return Built(result.onnx, result.saved, result.json, said.getvalue())
+    return Built(result.onnx, result.saved, result.json, printed.getvalue())
 
 
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a folder of the test's own, where no records are."""
+    """Runs each test in its own folder, which has no records."""
     monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture
 def complaint(capsys: pytest.CaptureFixture[str]):
-    """The one line that a command line is refused with."""
+    """Returns a function that runs an invalid command line and returns its one line of error."""
 
     def complaint(*argv: object) -> str:
         with pytest.raises(SystemExit) as stopped:
             main(list(map(str, argv)))
         assert stopped.value.code == 2
-        said = capsys.readouterr()
+        printed = capsys.readouterr()
         prefix = f"python -m compiler {argv[0]}: error: "
-        assert said.err.startswith(prefix)
-        assert said.err.count("\n") == 1
-        return said.err.removeprefix(prefix).rstrip("\n")
+        assert printed.err.startswith(prefix)
+        assert printed.err.count("\n") == 1
+        return printed.err.removeprefix(prefix).rstrip("\n")
 
     return complaint

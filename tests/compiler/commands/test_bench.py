@@ -1,4 +1,4 @@
-"""``bench``: who takes part, and what is said and written. No time is checked."""
+"""``bench``: the runtimes that it compares, its output and its files. No test checks a time."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import numpy as np
 import onnx
 import pytest
 
-from compiler import runtimes as peers
 from compiler.__main__ import main
-from compiler.runtimes import PeerUnavailable
-from compiler.runtimes.base import Run
+from compiler.commands.comparison import is_quantized
+from compiler.runtimes import RUNTIMES, Runtime, RuntimeUnavailable
+from compiler.runtimes.base import Model
 from tests.compiler.commands.conftest import SHAPES, Built, expected
 
 pytestmark = pytest.mark.tvm
@@ -25,8 +25,8 @@ Complaint = Callable[..., str]
 ROOT = Path(__file__).resolve().parents[3]
 
 
-class Peer:
-    """Answers by float64 arithmetic, or as it is told to."""
+class Baseline:
+    """A runtime that answers by float64 arithmetic times a factor, or fails."""
 
     PACKAGES = ("numpy",)
 
@@ -34,12 +34,13 @@ class Peer:
         self.factor, self.unavailable, self.failure = factor, unavailable, failure
         self.loaded: list[onnx.ModelProto] = []
 
-    def prepare(self, model: onnx.ModelProto, threads: int) -> Run:
+    def load(self, model: Model, threads: int | None) -> Runtime:
         if self.unavailable:
-            raise PeerUnavailable(self.unavailable)
+            raise RuntimeUnavailable(self.unavailable)
         assert threads == 1
+        assert isinstance(model, onnx.ModelProto)
         self.loaded.append(model)
-        return self.run
+        return Runtime("good" if self.factor == 1 else "wrong", np.__version__, (), (), self.run)
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         if self.failure:
@@ -51,32 +52,32 @@ def bench(model: Path, *argv: str) -> int:
     return main(["bench", str(model), *SHAPES, "--threads", "1", "--duration", "0.01", "--no-pin", *argv])
 
 
-def test_one_who_answers_and_two_who_do_not(
+def test_one_runtime_answers_and_two_do_not(
     built: Built, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    peer = Peer()
-    others = {"absent": Peer(unavailable="absent cannot run here:\n pip install absent"), "broken": Peer(failure="no!")}
-    monkeypatch.setattr(peers, "PEERS", {"good": peer, **others})
-    monkeypatch.setattr("compiler.commands.bench.PEERS", peers.PEERS)
+    good = Baseline()
+    monkeypatch.setitem(RUNTIMES, "good", good)
+    monkeypatch.setitem(RUNTIMES, "absent", Baseline(unavailable="absent cannot run here:\n pip install absent"))
+    monkeypatch.setitem(RUNTIMES, "broken", Baseline(failure="no!"))
     assert bench(built.onnx, "--peers", "absent,good,broken", "--json", "r.json") == 0
-    said = capsys.readouterr().out
-    assert "\nNot pinned\n" in said
-    assert "\nLeft out: absent cannot run here: pip install absent\n" in said
-    assert "\nLeft out: broken fails on this model: no!\n" in said
-    assert ["loopwright", "good"] in [line.split() for line in said.splitlines()]
+    printed = capsys.readouterr().out
+    assert "\nNot pinned\n" in printed
+    assert "\nLeft out: absent cannot run here: pip install absent\n" in printed
+    assert "\nLeft out: broken fails on this model: no!\n" in printed
+    assert ["loopwright", "good"] in [line.split() for line in printed.splitlines()]
     content = json.loads(Path("r.json").read_text())
     assert list(content["left_out"]) == ["absent", "broken"]
     assert content["cores"] is None
-    ours, good = content["results"]
+    ours, other = content["results"]
     assert (ours["name"], ours["version"]) == ("loopwright", importlib.metadata.version("loopwright"))
     assert ours["speedup"] is None
     assert ours["difference"] is None
-    assert (good["name"], good["version"]) == ("good", np.__version__)
-    assert 0 <= good["difference"] < 1e-5
-    assert good["speedup"]["value"] == good["latencies"]["median"] / ours["latencies"]["median"]
+    assert (other["name"], other["version"]) == ("good", np.__version__)
+    assert 0 <= other["difference"] < 1e-5
+    assert other["speedup"]["value"] == other["latencies"]["median"] / ours["latencies"]["median"]
     keys = {"count", "duration", "median", "average", "min", "p90", "p99", "throughput"}
     assert set(ours["latencies"]) == keys
-    (published,) = peer.loaded
+    (published,) = good.loaded
     assert [node.op_type for node in published.graph.node] == ["Gemm", "Relu", "Mul", "ReduceSum"]
     assert [dim.dim_value for dim in published.graph.input[0].type.tensor_type.shape.dim] == [4, 16]
 
@@ -84,8 +85,7 @@ def test_one_who_answers_and_two_who_do_not(
 def test_other_answers_are_a_failure(
     built: Built, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(peers, "PEERS", {"wrong": Peer(factor=1.1)})
-    monkeypatch.setattr("compiler.commands.bench.PEERS", peers.PEERS)
+    monkeypatch.setitem(RUNTIMES, "wrong", Baseline(factor=1.1))
     assert bench(built.onnx, "--peers", "wrong") == 1
     assert capsys.readouterr().err.startswith("wrong and loopwright differ by 0.091 of an output's scale")
 
@@ -93,9 +93,7 @@ def test_other_answers_are_a_failure(
 @pytest.mark.parametrize(
     ("op", "quantized"), [("Conv", False), ("DequantizeLinear", False), ("QuantizeLinear", True), ("QLinearConv", True)]
 )
-def test_models_that_round_themselves(op: str, quantized: bool) -> None:
-    from compiler.commands.bench import is_quantized
-
+def test_models_that_round_values_themselves(op: str, quantized: bool) -> None:
     graph = onnx.helper.make_graph([onnx.helper.make_node(op, ["x"], ["y"])], "g", [], [])
     assert is_quantized(onnx.helper.make_model(graph)) is quantized
 
@@ -115,15 +113,15 @@ def test_onnxruntime(built: Built, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_wrong_arguments(built: Built, complaint: Complaint) -> None:
-    said = complaint("bench", built.onnx, "--peers", "onnxruntime,tensorrt")
-    assert said.startswith("argument --peers: there is no peer 'tensorrt'; choose from: onnxruntime, openvino")
+    printed = complaint("bench", built.onnx, "--peers", "onnxruntime,tensorrt")
+    assert printed.startswith("argument --peers: there is no peer 'tensorrt'; choose from: onnxruntime, openvino")
     assert "peers cannot read the saved model" in complaint("bench", built.saved, "--peers", "onnxruntime")
     for duration in ("0", "-1", "nan", "inf", "long"):
-        assert "is no number of seconds" in complaint("bench", built.onnx, "--duration", duration)
+        assert "is not a number of seconds" in complaint("bench", built.onnx, "--duration", duration)
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system pins nothing")
-def test_it_stays_on_as_many_cores_as_threads(built: Built) -> None:
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system cannot pin processes")
+def test_the_process_is_pinned_to_as_many_cores_as_threads(built: Built) -> None:
     answer = subprocess.run(
         [sys.executable, "-m", "compiler", "bench", built.saved, "--duration", "0.01", "--json", "r.json"],
         env={**os.environ, "PYTHONPATH": str(ROOT)},

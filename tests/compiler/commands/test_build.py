@@ -1,4 +1,4 @@
-"""``build``: what it says, writes and refuses."""
+"""``build``: its output, its files and its errors."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import pytest
 
 import compiler
 from compiler.__main__ import main
+from compiler.program.random_inputs import random_inputs
 from compiler.workloads.target import usable_cores
 from tests.compiler.commands.conftest import NODE, SHAPES, Built
 
@@ -18,19 +19,19 @@ pytestmark = pytest.mark.tvm
 Complaint = Callable[..., str]
 
 
-def test_what_it_says(built: Built) -> None:
+def test_the_output(built: Built) -> None:
     words = f"python -m autotune.search --model {built.onnx} --input-shape x:4,16 --input-shape scale:4,1 --threads 1"
-    assert f"\n1 of 1 layers that have schedules run by their default one; tune them with: {words}\n" in built.said
-    assert "\nRecords: none (there is no records.sqlite here)\n" in built.said
-    assert "\nLayers on our kernels: 1; generated functions: " in built.said
-    assert f"\nSaved: {built.saved} (" in built.said
+    assert f"\n1 of 1 tunable layers run their default schedule; tune them with: {words}\n" in built.output
+    assert "\nRecords: none (there is no records.sqlite here)\n" in built.output
+    assert "\nLayers on our kernels: 1; generated functions: " in built.output
+    assert f"\nSaved: {built.saved} (" in built.output
 
 
-def test_what_it_writes(built: Built) -> None:
+def test_the_files(built: Built) -> None:
     content = json.loads(built.json.read_text())
     assert content["untuned"] == content["tunable"] == content["layers"]
     assert len(content["layers"]) == 1
-    assert content["generated"], "the product and the sum are no kernel's"
+    assert content["generated"], "no kernel computes the product and the sum"
     assert content["seconds"] > 0
     assert content["peak_bytes"] > content["output_bytes"] > 0
     assert content["target"]["num_cores"] == 1
@@ -40,10 +41,7 @@ def test_what_it_writes(built: Built) -> None:
 
 def test_generated_functions_are_those_that_a_profile_shows(built: Built) -> None:
     model = compiler.build(built.onnx, {"x": (4, 16), "scale": (4, 1)}, threads=1)
-    from compiler.runtimes.inputs import random_inputs
-
-    inputs = random_inputs([(spec.name, spec.shape, spec.dtype) for spec in model.inputs])
-    rows = model.profile(inputs, runs=1)
+    rows = model.profile(random_inputs(model.inputs), runs=1)
     assert set(model.generated) == {row.layer for row in rows if row.backend == "tvm"}
     assert NODE in {row.layer for row in rows}
 
@@ -60,9 +58,9 @@ def test_records_are_used_and_named(built: Built, capsys: pytest.CaptureFixture[
         target = compiler.Target.from_host(num_cores=1)
         records.add(Record(layer.workload, target, schedule, Measurement((1e-6,)), "test", 0))
     assert main(["build", str(built.onnx), "-o", "tuned.lw", *SHAPES, "--threads", "1"]) == 0
-    said = capsys.readouterr().out
-    assert "\nRecords: records.sqlite\n" in said
-    assert "tune them with" not in said
+    printed = capsys.readouterr().out
+    assert "\nRecords: records.sqlite\n" in printed
+    assert "tune them with" not in printed
 
 
 def test_a_saved_model_that_is_broken(built: Built, complaint: Complaint) -> None:
@@ -83,5 +81,5 @@ def test_a_saved_model_that_is_broken(built: Built, complaint: Complaint) -> Non
 def test_a_saved_model_is_built_already(option: tuple[str, ...], built: Built, complaint: Complaint) -> None:
     if option[0] == "--threads" and usable_cores() < 2:
         pytest.skip("one core")
-    said = complaint("run", built.saved, *option)
-    assert said.startswith(f"{option[0]}: {built.saved} is built already, for ")
+    printed = complaint("run", built.saved, *option)
+    assert printed.startswith(f"{option[0]}: {built.saved} is built already, for ")

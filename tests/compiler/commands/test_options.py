@@ -1,4 +1,4 @@
-"""Arguments that are wrong before, or as soon as, the model is looked at."""
+"""Invalid arguments, which are reported before the model is built."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def test_shapes(text: str, name: str, sizes: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "x", "x:", "x:1,", "x:1,,2", "x:-1,2", ":1", "x:1.5", "x:1 2", "x:٣"])
-def test_no_shapes(text: str) -> None:
-    with pytest.raises(argparse.ArgumentTypeError, match="is no NAME:SIZE"):
+def test_invalid_shapes(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="is not NAME:SIZE"):
         shape(text)
 
 
@@ -53,24 +53,24 @@ def test_wrong_models(command: str, complaint: Complaint, tmp_path: Path) -> Non
     assert not Path("out.lw").exists()
 
 
-def test_sizes_that_are_missing_or_wrong(complaint: Complaint, model_file: Path) -> None:
+def test_missing_and_invalid_sizes(complaint: Complaint, model_file: Path) -> None:
     dynamic = f"{model_file} has dynamic sizes; give them: --input-shape x:rows,? --input-shape scale:rows,?"
     assert complaint("run", model_file) == dynamic
     assert "'z'" in complaint("run", model_file, "--input-shape", "z:1")
-    assert complaint("run", model_file, "--input-shape", "4x8").endswith("say which input; the model has x, scale")
+    assert complaint("run", model_file, "--input-shape", "4x8").endswith("name the input; the model has x, scale")
     twice = ("--input-shape", "x:4,8", "--input-shape", "x:4,9")
     assert complaint("run", model_file, *twice) == "argument --input-shape gives x twice"
 
 
-def test_the_name_may_be_left_out_where_there_is_one_input(complaint: Complaint) -> None:
+def test_the_name_of_the_only_input_may_be_left_out(complaint: Complaint) -> None:
     onnx.save(onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : 17]> {ONE_INPUT}'), "one.onnx")
     assert "does not fit: dimension 1 is 8" in complaint("run", "one.onnx", "--input-shape", "4x9")
 
 
 @pytest.mark.parametrize("threads", ["0", "-1", "two", str(usable_cores() + 1)])
 def test_wrong_numbers_of_threads(threads: str, complaint: Complaint, model_file: Path) -> None:
-    said = complaint("profile", model_file, "--threads", threads)
-    assert "is not a whole number" in said or f"threads must be between 1 and {usable_cores()}" in said
+    printed = complaint("profile", model_file, "--threads", threads)
+    assert "is not a whole number" in printed or f"threads must be between 1 and {usable_cores()}" in printed
 
 
 @pytest.mark.parametrize("command", ["build", "run", "bench", "profile"])
@@ -88,7 +88,7 @@ def test_targets(complaint: Complaint, model_file: Path) -> None:
         assert f"this CPU has no {lacking}" in complaint("run", model_file, "--target", lacking)
 
 
-def test_records_that_are_missing_or_none(complaint: Complaint, model_file: Path) -> None:
+def test_missing_and_invalid_records(complaint: Complaint, model_file: Path) -> None:
     given = complaint("run", model_file, "--records", "r.sqlite")
     assert given == "argument --records: there is no file r.sqlite"
     Path("records.sqlite").write_text("no database")
@@ -96,9 +96,9 @@ def test_records_that_are_missing_or_none(complaint: Complaint, model_file: Path
 
 
 @pytest.mark.parametrize("option", ["--json", "--html"])
-def test_files_that_cannot_be_written_are_found_first(option: str, complaint: Complaint, tmp_path: Path) -> None:
-    said = complaint("profile", "missing.onnx", option, "no/folder/file")
-    assert said == "cannot write no/folder/file: No such file or directory; choose another path"
+def test_files_are_checked_first(option: str, complaint: Complaint, tmp_path: Path) -> None:
+    printed = complaint("profile", "missing.onnx", option, "no/folder/file")
+    assert printed == "cannot write no/folder/file: No such file or directory; choose another path"
     assert "Is a directory" in complaint("profile", "missing.onnx", option, tmp_path)
     Path("kept").write_text("as it was")
     assert "missing.onnx" in complaint("profile", "missing.onnx", option, "kept")
@@ -107,11 +107,11 @@ def test_files_that_cannot_be_written_are_found_first(option: str, complaint: Co
     assert not Path("new").exists()
 
 
-def test_outputs_that_cannot_be_written_are_found_first(complaint: Complaint, model_file: Path) -> None:
+def test_outputs_are_checked_first(complaint: Complaint, model_file: Path) -> None:
     Path("file").write_text("")
-    assert "it exists and is no saved model" in complaint("build", model_file, "-o", "file")
-    assert "is no folder" in complaint("build", model_file, "-o", "file/out.lw")
-    assert "is no folder" in complaint("run", model_file, "--output", "file")
+    assert "it exists and is not a saved model" in complaint("build", model_file, "-o", "file")
+    assert "is not a folder" in complaint("build", model_file, "-o", "file/out.lw")
+    assert "is not a folder" in complaint("run", model_file, "--output", "file")
     assert "No such file" in complaint("run", model_file, "--output", "no/outputs.npz")
     if os.geteuid() != 0:
         Path("locked").mkdir(mode=0o500)
@@ -129,16 +129,16 @@ def test_inputs_that_do_not_fit(complaint: Complaint, model_file: Path) -> None:
     Path("text.npy").write_text("no array")
     Path("empty.npy").touch()
 
-    def said(*inputs: str) -> str:
+    def printed(*inputs: str) -> str:
         return complaint("run", model_file, *SHAPES, *(word for given in inputs for word in ("--input", given)))
 
-    assert said("y=good.npy") == "argument --input: there is no input 'y'; the model has x, scale"
-    assert said("good.npy") == "argument --input: say which input; the model has x, scale"
-    assert said("x=good.npy", "x=good.npy") == "argument --input gives x twice"
-    assert said("x=long.npy") == "input x must have shape (4, 16), got (5, 16)"
-    assert said("x=double.npy") == "input x must be float32, got float64"
-    assert said("x=missing.npy") == "cannot read missing.npy: No such file or directory"
-    assert "allow_pickle=False" in said("x=objects.npy")
-    assert said("x=archive.npz") == "archive.npz is no .npy file, but an archive of them"
-    assert said("x=text.npy").startswith("text.npy is no .npy file")
-    assert said("x=empty.npy").startswith("empty.npy is no .npy file")
+    assert printed("y=good.npy") == "argument --input: there is no input 'y'; the model has x, scale"
+    assert printed("good.npy") == "argument --input: name the input; the model has x, scale"
+    assert printed("x=good.npy", "x=good.npy") == "argument --input gives x twice"
+    assert printed("x=long.npy") == "input x must have shape (4, 16), got (5, 16)"
+    assert printed("x=double.npy") == "input x must be float32, got float64"
+    assert printed("x=missing.npy") == "cannot read missing.npy: No such file or directory"
+    assert "allow_pickle=False" in printed("x=objects.npy")
+    assert printed("x=archive.npz") == "archive.npz is an archive of .npy files; give a single one"
+    assert printed("x=text.npy").startswith("text.npy is not an .npy file")
+    assert printed("x=empty.npy").startswith("empty.npy is not an .npy file")

@@ -1,4 +1,4 @@
-"""Tables on terminals and elsewhere, and files that cannot be written after all."""
+"""Tables on terminals and elsewhere, and files that cannot be written."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def test_a_table_on_a_terminal(
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     output.print_table(HEADINGS, ROWS, left=(0, 2))
-    said = capsys.readouterr().out
-    assert "1,234.5" in said
-    assert ("[bold]n0[/bold]" in said) == (columns == 200)
-    assert ("mr=6 nr=16 mc=128 kc=256" in said) == (columns == 200)
+    printed = capsys.readouterr().out
+    assert "1,234.5" in printed
+    assert ("[bold]n0[/bold]" in printed) == (columns == 200)
+    assert ("mr=6 nr=16 mc=128 kc=256" in printed) == (columns == 200)
 
 
 def test_texts_are_cut_and_numbers_are_not() -> None:
@@ -44,7 +44,7 @@ def test_texts_are_cut_and_numbers_are_not() -> None:
     assert output.fitted(lines, (0,), 5)[1] == ["n" * (output.SHORTEST - 1) + "…", "1" * 20]
 
 
-def test_a_file_that_cannot_be_written_after_all(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match=r"cannot write .*: Is a directory"):
         output.write_json(tmp_path, {})
 
@@ -54,7 +54,7 @@ def test_json_has_no_nan(tmp_path: Path) -> None:
         output.write_json(tmp_path / "r.json", {"seconds": float("nan")})
 
 
-def test_progress_is_silent_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_is_silent_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     with output.progress("Building") as done:
         done(0.5)
     assert capsys.readouterr() == ("", "")

@@ -89,8 +89,8 @@ def test_a_bar_is_as_long_as_its_time_and_dark_within_the_roofline() -> None:
 def test_the_command(built: Built, capsys: pytest.CaptureFixture[str]) -> None:
     argv = ["profile", str(built.saved), "--runs", "3", "--json", "p.json", "--html", "p.html"]
     assert main(argv) == 0
-    said = capsys.readouterr().out
-    assert "\nPage: open p.html in a browser\n" in said
+    printed = capsys.readouterr().out
+    assert "\nPage: open p.html in a browser\n" in printed
     content = json.loads(Path("p.json").read_text())
     rows = content["rows"]
     assert content["runs"] == 3
@@ -102,7 +102,7 @@ def test_the_command(built: Built, capsys: pytest.CaptureFixture[str]) -> None:
     assert [row["backend"] for row in rows[:1] + rows[-1:]] == ["kernel", "vm"]
     assert sum(row["share"] for row in rows) == pytest.approx(1)
     assert content["seconds"] == pytest.approx(sum(row["seconds"] for row in rows))
-    places = [said.index(f"\n{row['layer']} ") for row in rows]
+    places = [printed.index(f"\n{row['layer']} ") for row in rows]
     assert places == sorted(places)
     found = Page(Path("p.html").read_text())
     assert NODE in found.text

@@ -1,4 +1,4 @@
-"""``run``: its answers against float64 arithmetic, and what it says and writes of them."""
+"""``run``: its answers against float64 arithmetic, its output and its files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def arrays() -> dict[str, np.ndarray]:
 
 def assert_right(answers: dict[str, np.ndarray], arrays: dict[str, np.ndarray]) -> None:
     for name, want in expected(**arrays).items():
-        # A sum of WIDTH products, or of rows of such sums, is off by at most their number times epsilon of its terms.
+        # The error of a sum of WIDTH products, or of rows of such sums, is at most the number of terms times epsilon.
         terms = 4 * WIDTH * max(np.abs(array).max() for array in arrays.values()) ** 2
         np.testing.assert_allclose(answers[name], want, rtol=0, atol=4 * WIDTH * EPSILON * terms)
 
@@ -35,8 +35,8 @@ def assert_right(answers: dict[str, np.ndarray], arrays: dict[str, np.ndarray]) 
 def test_answers_in_an_archive(built: Built, arrays: dict[str, np.ndarray], capsys: pytest.CaptureFixture[str]) -> None:
     given = ["--input", "x=x.npy", "--input", "scale=scale.npy"]
     assert main(["run", str(built.saved), *given, "--output", "y.npz", "--json", "y.json"]) == 0
-    said = capsys.readouterr().out
-    assert "Random" not in said
+    printed = capsys.readouterr().out
+    assert "Random" not in printed
     with np.load("y.npz", allow_pickle=False) as archive:
         answers = {name: archive[name] for name in archive.files}
     assert list(answers) == ["scores", "layer/relu:0"]
@@ -44,8 +44,8 @@ def test_answers_in_an_archive(built: Built, arrays: dict[str, np.ndarray], caps
     content = json.loads(Path("y.json").read_text())
     assert content["random_inputs"] == []
     assert content["outputs"][0] == json.loads(json.dumps(summary("scores", answers["scores"])))
-    assert f"Top 5 of scores: {np.argmax(answers['scores'])} (" in said
-    assert "Top 5 of layer" not in said
+    assert f"Top 5 of scores: {np.argmax(answers['scores'])} (" in printed
+    assert "Top 5 of layer" not in printed
 
 
 def test_answers_in_a_folder_of_a_model_that_is_built_first(
@@ -60,7 +60,7 @@ def test_answers_in_a_folder_of_a_model_that_is_built_first(
 
 
 @pytest.mark.usefixtures("arrays")
-def test_inputs_are_random_where_none_are_given(built: Built, capsys: pytest.CaptureFixture[str]) -> None:
+def test_inputs_are_random_by_default(built: Built, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["run", str(built.saved), "--input", "x=x.npy", "--json", "y.json"]) == 0
     assert "\nRandom inputs (seed 0): scale\n" in capsys.readouterr().out
     assert json.loads(Path("y.json").read_text())["random_inputs"] == ["scale"]
@@ -83,7 +83,7 @@ def test_the_largest_scores() -> None:
     assert top(np.where(scores > 4, np.nan, scores)) is None
 
 
-def test_names_of_outputs_make_files_of_their_own(tmp_path: Path) -> None:
+def test_each_output_has_a_separate_file(tmp_path: Path) -> None:
     names = ["a/b", "a:b", "../up", ".hidden", "file", "a_b"]
     arrays = {name: np.full(2, place) for place, name in enumerate(names)}
     files = save(tmp_path / "outputs", arrays)

@@ -1,27 +1,34 @@
-"""Each peer that is installed against float64 arithmetic, and all of them on a published model."""
+"""Each installed runtime against float64 arithmetic and on a published model, through the protocol."""
 
 from __future__ import annotations
 
 import importlib.metadata
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+import compiler
 import graph_passes
 from benchmarks import models
-from compiler import runtimes as peers
+from compiler import runtimes
 from compiler.measure.answers import agree
-from compiler.runtimes import PEERS, PeerUnavailable
-from compiler.runtimes.inputs import random_inputs
+from compiler.program.random_inputs import random_inputs
+from compiler.program.tensor_spec import TensorSpec
+from compiler.runtimes import OURS, RUNTIMES, Runtime, RuntimeUnavailable, ours
+from compiler.runtimes.onnxruntime import session
 
+ROOT = Path(__file__).parents[3]
 EPSILON = float(np.finfo(np.float32).eps)
-NAMES = [pytest.param(name, marks=pytest.mark.tvm) if name == "tvm" else name for name in PEERS]
+NAMES = [pytest.param(name, marks=pytest.mark.tvm) if name in (OURS, "tvm") else name for name in RUNTIMES]
 
 
-def skip_where_missing(name: str) -> None:
-    missing = set(PEERS[name].PACKAGES) - {distribution.name for distribution in importlib.metadata.distributions()}
+def skip_if_missing(name: str) -> None:
+    missing = set(RUNTIMES[name].PACKAGES) - {distribution.name for distribution in importlib.metadata.distributions()}
     if missing:
         pytest.skip(f"not installed: {', '.join(sorted(missing))}")
 
@@ -33,7 +40,7 @@ def weights() -> dict[str, np.ndarray]:
 
 
 def small_model() -> onnx.ModelProto:
-    """Two outputs, named in an order of their own; names as other frameworks write them."""
+    """Two outputs, the last value of the graph first; names as other frameworks write them."""
     nodes = [
         helper.make_node("Conv", ["gpu_0/x", "filter", "filter_bias"], ["c"], pads=[1, 1, 1, 1]),
         helper.make_node("Relu", ["c"], ["features/relu:0"]),
@@ -63,65 +70,150 @@ def expected(x: np.ndarray) -> dict[str, np.ndarray]:
     return {"logits": features.mean(axis=(2, 3)) @ w["weight"].T + w["bias"], "features/relu:0": features}
 
 
+def assert_right(runtime: Runtime, seed: int = 0) -> dict[str, np.ndarray]:
+    inputs = random_inputs(runtime.inputs, seed)
+    answers = runtime.run(inputs)
+    # Sums of 27 terms, in some runtimes by Winograd's algorithm, which is ten times less exact than plain sums.
+    assert agree(answers, expected(inputs["gpu_0/x"])) < 100 * EPSILON
+    return answers
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("name", NAMES)
-def test_a_peer_computes_what_the_model_says(name: str, threads: int) -> None:
-    skip_where_missing(name)
-    model = small_model()
-    runner = peers.prepare(name, model, threads)
-    inputs = random_inputs(model)
-    answers = runner.run(inputs)
-    # Sums of 27 terms, by Winograd's algorithm in some, which is an order of magnitude less exact than plain sums.
-    assert agree(answers, expected(inputs["gpu_0/x"])) < 100 * EPSILON
-    assert {answer.dtype for answer in answers.values()} == {np.dtype(np.float32)}
-    kept = {output: answer.copy() for output, answer in answers.items()}
-    others = random_inputs(model, seed=1)
-    assert agree(runner.run(others), expected(others["gpu_0/x"])) < 100 * EPSILON
-    assert agree(answers, kept) == 0, "the next run has written over the answers"
-    assert (runner.name, runner.version) == (name, importlib.metadata.version(PEERS[name].PACKAGES[0]))
+def test_a_runtime_computes_the_model(name: str, threads: int) -> None:
+    skip_if_missing(name)
+    with runtimes.load(name, small_model(), threads) as runtime:
+        assert runtime.name == name
+        assert runtime.version == importlib.metadata.version((*RUNTIMES[name].PACKAGES, "loopwright")[0])
+        assert runtime.inputs == (TensorSpec("gpu_0/x", "float32", (1, 3, 9, 7)),)
+        assert runtime.outputs == (
+            TensorSpec("logits", "float32", (1, 5)),
+            TensorSpec("features/relu:0", "float32", (1, 8, 9, 7)),
+        )
+        answers = assert_right(runtime)
+        assert {output: answer.dtype.name for output, answer in answers.items()} == {
+            spec.name: spec.dtype for spec in runtime.outputs
+        }
+        kept = {output: answer.copy() for output, answer in answers.items()}
+        assert_right(runtime, seed=1)
+        assert agree(answers, kept) == 0, "the next run has overwritten the answers"
+    with pytest.raises(RuntimeError, match=f"the model is closed; load it into {name} again"):
+        runtime.run({})
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_peers_answer_as_onnxruntime_does(name: str) -> None:
+def test_runtimes_agree_with_onnx_runtime(name: str) -> None:
     for needed in ("onnxruntime", name):
-        skip_where_missing(needed)
+        skip_if_missing(needed)
     if reason := models.missing("mnist-cnn"):
         pytest.skip(reason)
     shapes = models.MODELS["mnist-cnn"].input_shapes
     frozen = graph_passes.optimize(models.load("mnist-cnn"), shapes, passes=("freeze_shapes",)).model
-    inputs = random_inputs(frozen)
-    theirs = peers.prepare("onnxruntime", frozen, 1).run(inputs)
-    assert agree(peers.prepare(name, frozen, 1).run(inputs), theirs) < 1000 * EPSILON
+    baseline = runtimes.load("onnxruntime", frozen, 1)
+    inputs = random_inputs(baseline.inputs)
+    assert agree(runtimes.load(name, frozen, 1).run(inputs), baseline.run(inputs)) < 1000 * EPSILON
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_model_of_function_calls(name: str) -> None:
-    skip_where_missing(name)
+def test_a_model_with_function_calls(name: str) -> None:
+    skip_if_missing(name)
+    if name == OURS:
+        pytest.skip("our runtime optimizes models itself")
     optimized = graph_passes.optimize(small_model()).model
     assert optimized.functions
-    inputs = random_inputs(optimized)
-    answers = peers.prepare(name, optimized, 1).run(inputs)
-    assert agree(answers, expected(inputs["gpu_0/x"])) < 100 * EPSILON
+    assert_right(runtimes.load(name, optimized, 1))
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_model_that_a_peer_cannot_take_is_refused_in_one_line(name: str) -> None:
-    skip_where_missing(name)
+def test_a_file_and_all_cores(name: str, tmp_path: Path) -> None:
+    skip_if_missing(name)
+    model = small_model()
+    onnx.save(model, tmp_path / "model.onnx", save_as_external_data=True, size_threshold=0, location="weights")
+    assert_right(runtimes.load(name, tmp_path / "model.onnx"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_unsupported_model_is_rejected_in_one_line(name: str) -> None:
+    skip_if_missing(name)
     model = small_model()
     model.graph.node[1].op_type = "Rectify"
-    with pytest.raises(PeerUnavailable, match=r"(cannot|has no).*") as refusal:
-        peers.prepare(name, model, 1)
-    assert "\n" not in str(refusal.value)
+    with pytest.raises(RuntimeUnavailable, match=r"(cannot|has no).*") as raised:
+        runtimes.load(name, model, 1)
+    assert "\n" not in str(raised.value)
 
 
-def test_a_peer_that_is_not_installed_is_said_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(PEERS["ncnn"], "PACKAGES", ("not-a-package", "nor-this"))
-    with pytest.raises(PeerUnavailable, match="ncnn cannot run here: pip install not-a-package nor-this"):
-        peers.prepare("ncnn", small_model(), 1)
+def test_a_missing_runtime_names_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RUNTIMES["ncnn"], "PACKAGES", ("not-a-package", "nor-this"))
+    with pytest.raises(RuntimeUnavailable, match="ncnn cannot run here: pip install not-a-package nor-this"):
+        runtimes.load("ncnn", small_model(), 1)
 
 
-def test_wrong_arguments_are_refused() -> None:
-    with pytest.raises(ValueError, match="there is no peer 'tensorrt'; choose from: onnxruntime, openvino, ncnn, tvm"):
-        peers.prepare("tensorrt", small_model(), 1)
+def test_invalid_arguments_are_rejected(tmp_path: Path) -> None:
+    known = "loopwright, onnxruntime, openvino, ncnn, tvm"
+    with pytest.raises(ValueError, match=f"there is no runtime 'tensorrt'; choose from: {known}"):
+        runtimes.load("tensorrt", small_model(), 1)
     with pytest.raises(ValueError, match="threads must be at least 1"):
-        peers.prepare("onnxruntime", small_model(), 0)
+        runtimes.load("onnxruntime", small_model(), 0)
+    skip_if_missing("onnxruntime")
+    with pytest.raises(RuntimeUnavailable, match=r"onnxruntime cannot load the model: cannot read .*: No such file"):
+        runtimes.load("onnxruntime", tmp_path / "missing.onnx", 1)
+
+
+def test_onnx_runtime_without_its_optimizations_runs_function_calls() -> None:
+    skip_if_missing("onnxruntime")
+    assert_right(session(graph_passes.optimize(small_model()).model, 1, optimized=False))
+
+
+def test_weights_that_are_inputs_too_are_left_out_of_the_inputs() -> None:
+    skip_if_missing("onnxruntime")
+    model = small_model()
+    model.graph.input.extend(
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, array.shape) for name, array in weights().items()
+    )
+    assert [spec.name for spec in runtimes.load("onnxruntime", model, 1).inputs] == ["gpu_0/x"]
+
+
+def test_a_dimension_that_is_not_fixed_is_minus_one() -> None:
+    skip_if_missing("onnxruntime")
+    model = small_model()
+    for value in (model.graph.input[0], *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    loaded = runtimes.load("onnxruntime", model, 1)
+    assert [spec.shape for spec in (*loaded.inputs, *loaded.outputs)] == [(-1, 3, 9, 7), (-1, 5), (-1, 8, 9, 7)]
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("saved") / "small.lw"
+    compiler.build(small_model(), threads=1).save(path)
+    return path
+
+
+@pytest.mark.tvm
+def test_a_saved_model(saved: Path) -> None:
+    for threads in (None, 1):
+        assert_right(runtimes.load(OURS, saved, threads))
+    with pytest.raises(RuntimeUnavailable, match=r"small.lw was built for threads: 1, not 2; build it again$"):
+        runtimes.load(OURS, saved, 2)
+
+
+@pytest.mark.tvm
+def test_a_compiled_model(saved: Path) -> None:
+    assert_right(ours.of(compiler.load(saved)))
+
+
+@pytest.mark.tvm
+def test_a_saved_model_needs_neither_onnx_nor_the_packages_of_other_runtimes(saved: Path) -> None:
+    program = """
+import sys
+for name in "onnx onnx_ir onnxscript tvm torch onnxruntime openvino ncnn rich".split():
+    sys.modules[name] = None
+from compiler import runtimes
+from compiler.program.random_inputs import random_inputs
+with runtimes.load("loopwright", sys.argv[1]) as runtime:
+    print(*runtime.run(random_inputs(runtime.inputs)))
+"""
+    process = subprocess.run(
+        [sys.executable, "-c", program, str(saved)], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert process.stdout == "logits features/relu:0\n"

@@ -1,4 +1,4 @@
-"""A whole model end to end, in the process of its own that it needs, with and without records."""
+"""The measurement of one whole model, in a separate process, with and without records."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ import pytest
 
 import compiler
 from benchmarks import models
-from benchmarks.whole_models import whole_model
+from benchmarks.whole_models import command, measure
 from benchmarks.whole_models.implementations import check, frozen
-from benchmarks.whole_models.own import OnRecord, measured_alone, on_record
+from benchmarks.whole_models.stored import StoredSchedules, measured_alone, stored_schedules
 from compiler.measure import isolated
+from compiler.measure.answers import WrongAnswerError
 from compiler.program.compiled_model import CompiledModel
 from compiler.workloads.database import Records
 from compiler.workloads.layer import Layer
@@ -40,7 +41,7 @@ def built() -> CompiledModel:
 
 
 def record(path: Path, chosen: bool) -> Path:
-    """A file in which the default schedules of the model, spelled out, are on record; and chosen for it as a whole."""
+    """A file with the default schedules of the model; ``chosen``: also as choices for the whole model."""
     model = built()
     layers = [(layer, schedule) for layer, schedule in zip(model.layers, model.schedules(), strict=True)]
     scheduled = {layer.workload: schedule for layer, schedule in layers if layer.workload and schedule}
@@ -54,15 +55,17 @@ def record(path: Path, chosen: bool) -> Path:
 
 
 @pytest.mark.tvm
-def test_what_is_on_record(tmp_path: Path) -> None:
+def test_what_is_stored_schedules(tmp_path: Path) -> None:
     model = built()
     layers = sum(layer.workload is not None for layer in model.layers)
     nothing, alone, whole = tmp_path / "none", tmp_path / "alone.sqlite", tmp_path / "whole.sqlite"
-    assert on_record(nothing, model) == OnRecord(layers)
-    assert not on_record(nothing, model)
+    assert stored_schedules(nothing, model) == StoredSchedules(layers)
+    assert not stored_schedules(nothing, model)
     assert not nothing.exists()
-    assert on_record(record(alone, chosen=False), model) == OnRecord(layers, measured=layers)
-    assert on_record(record(whole, chosen=True), model) == OnRecord(layers, measured=layers, chosen=layers)
+    assert stored_schedules(record(alone, chosen=False), model) == StoredSchedules(layers, measured=layers)
+    assert stored_schedules(record(whole, chosen=True), model) == StoredSchedules(
+        layers, measured=layers, chosen=layers
+    )
     with Records(alone) as records:
         workload = next(layer.workload for layer in model.layers if layer.workload is not None)
         assert measured_alone(records)(workload, model.target) == model.schedules()[0]
@@ -71,22 +74,20 @@ def test_what_is_on_record(tmp_path: Path) -> None:
 
 @pytest.mark.tvm
 @needs_peer
-def test_everyone_is_measured_with_the_right_answer(tmp_path: Path) -> None:
+def test_all_implementations_are_measured_with_the_right_answer(tmp_path: Path) -> None:
     path = record(tmp_path / "r.sqlite", chosen=True)
-    result = isolated.run(
-        "benchmarks.whole_models.whole_model", [MODEL, "--duration", "0.01", "--records", str(path)], 300
-    )
+    result = isolated.run("benchmarks.whole_models", [MODEL, "--duration", "0.01", "--records", str(path)], 300)
     assert result["model"] == MODEL
     assert len(result["cores"]) == result["threads"] == 1
-    assert {"default", "tuned", "onnxruntime"} <= set(result["contenders"])
-    assert set(result["contenders"]) == {"default", "tuned"} | set(result["versions"])
+    assert {"default", "tuned", "onnxruntime"} <= set(result["implementations"])
+    assert set(result["implementations"]) == {"default", "tuned"} | set(result["versions"])
     assert set(result["versions"]) | set(result["skipped"]) == {"onnxruntime", "openvino", "ncnn"}
-    for contender in result["contenders"].values():
-        assert contender["difference"] <= 1e-4
-        assert contender["runs"] >= len(contender["secs"]) == 20
-        assert all(1e-9 < secs < 10 for of_round in contender["secs"] for secs in of_round)
-    known = result["on_record"]
-    assert known["measured"] == known["chosen"] == known["layers"] == 3
+    for measured in result["implementations"].values():
+        assert measured["difference"] <= 1e-4
+        assert measured["runs"] >= len(measured["secs"]) == 20
+        assert all(1e-9 < secs < 10 for of_round in measured["secs"] for secs in of_round)
+    stored = result["stored"]
+    assert stored["measured"] == stored["chosen"] == stored["layers"] == 3
     assert result["roofline_layers"] == result["kernel_layers"] == 5  # two layers of pooling, without a schedule
     # Two convolutions of 28·28·8·25 and 14·14·16·8·25 products, and 256·10 of a dense layer.
     assert result["flops"] == 2 * (28 * 28 * 8 * 25 + 14 * 14 * 16 * 200 + 2560)
@@ -105,17 +106,17 @@ def test_the_roofline_counts_every_stage_of_a_chain() -> None:
     window = {"x": [1, 8, 8, 4], "kernel": [2, 2], "stride": [2, 2], "padding": [0] * 4, "dilation": [1, 1]}
     pooling = Workload.max_pool2d((1, 8, 8, 4), 2, stride=2)
     pool = Layer("pool", "max_pool2d", (1, 4, 4, 4), {**window, "ceil_mode": False}, stages=(pooling,))
-    found = whole_model.roofline([chain, pool], peak_gflops=1.0, bandwidth_gbs=1e9)
+    found = measure.rooflines([chain, pool], 1, peak_gflops=1.0, bandwidth_gbs=1e9)
     assert found["flops"] == 2 * 8 * 8 * (4 * 16 + 16 * 4)
     assert found["roofline_secs"] == pytest.approx(found["flops"] / 1e9 + pooling.bytes / 1e18)
     assert found["roofline_layers"] == found["kernel_layers"] == 2
 
 
 @pytest.mark.tvm
-def test_the_written_model_is_the_one_that_is_tuned(tmp_path: Path) -> None:
+def test_the_written_model_has_the_same_workloads(tmp_path: Path) -> None:
     expected = [layer.workload for layer in built().layers]
     file = tmp_path / "model.onnx"
-    assert whole_model.main([MODEL, "--onnx", str(file)]) == 0
+    assert command.main([MODEL, "--onnx", str(file)]) == 0
     onnx.checker.check_model(onnx.load(file))
     assert [layer.workload for layer in compiler.build(file, threads=1).layers] == expected
 
@@ -126,26 +127,26 @@ def test_the_written_model_is_the_one_that_is_tuned(tmp_path: Path) -> None:
         (["no-such-model", "--json", "x"], "invalid choice: 'no-such-model'"),
         ([MODEL], "one of the arguments --json --onnx is required"),
         ([MODEL, "--json", "x", "--threads", "0"], "argument --threads: '0' is not a whole number of 1 or more"),
-        ([MODEL, "--json", "x", "--duration", "-1"], "argument --duration: '-1' is no number of seconds above 0"),
+        ([MODEL, "--json", "x", "--duration", "-1"], "argument --duration: '-1' is not a number of seconds above 0"),
     ],
 )
 def test_wrong_arguments(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
-        whole_model.main(arguments)
+        command.main(arguments)
     assert ended.value.code == 2
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
 
 
-def test_records_that_are_none(tmp_path: Path) -> None:
+def test_invalid_records(tmp_path: Path) -> None:
     if reason := models.missing(MODEL):
         pytest.skip(reason)
     (tmp_path / "r.sqlite").write_text("no database at all, but long enough for its header" * 9)
     command = [
         sys.executable,
         "-m",
-        "benchmarks.whole_models.whole_model",
+        "benchmarks.whole_models",
         MODEL,
         "--json",
         "x",
@@ -164,10 +165,10 @@ def answer(value: float) -> Mapping[str, np.ndarray]:
 
 
 def test_an_answer_is_allowed_to_be_rounded() -> None:
-    assert check("someone", answer(1.0001), answer(1)) == pytest.approx(0.00005, rel=1e-3)
+    assert check("another", answer(1.0001), answer(1)) == pytest.approx(0.00005, rel=1e-3)
 
 
 @pytest.mark.parametrize("wrong", [1.001, np.nan, np.inf])
 def test_a_wrong_answer(wrong: float) -> None:
-    with pytest.raises(ArithmeticError, match=r"^someone "):
-        check("someone", answer(wrong), answer(1))
+    with pytest.raises(WrongAnswerError, match=r"(^another |the answer of another )"):
+        check("another", answer(wrong), answer(1))

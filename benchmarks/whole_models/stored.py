@@ -1,4 +1,4 @@
-"""Our compiler's part in the comparison of whole models: what is on record for one, and how more comes on record."""
+"""The stored schedules of a model: how many of its layers have some, and how to search for more."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ BACKEND = "kernel"
 
 
 @dataclass(frozen=True)
-class OnRecord:
-    """Of how many layers of a model a file of records knows something.
+class StoredSchedules:
+    """How many layers of a model have schedules in a file of records.
 
     Attributes:
-        layers: those that have a schedule at all.
-        measured: those with a schedule that was measured on the layer alone.
-        chosen: those with one that was chosen for this very model as a whole.
+        layers: layers that can have a schedule.
+        measured: layers with a schedule that was measured on the layer alone.
+        chosen: layers with a schedule that was chosen inside this model.
     """
 
     layers: int
@@ -31,26 +31,26 @@ class OnRecord:
     chosen: int = 0
 
     def __bool__(self) -> bool:
-        """Whether there is any."""
+        """Whether any layer has a schedule."""
         return bool(self.measured or self.chosen)
 
     def to_json(self) -> dict[str, int]:
         return asdict(self)
 
 
-def on_record(path: Path, model: CompiledModel) -> OnRecord:
-    """What the file knows of a model that was built without records; nothing where there is no file.
+def stored_schedules(path: Path, model: CompiledModel) -> StoredSchedules:
+    """Counts the schedules for a model that was built without records. The file may be missing.
 
     Raises:
-        ValueError: it is no file of records.
+        ValueError: the file is not a file of records.
     """
     layers = [(layer.workload, layer.threads) for layer in model.layers if layer.workload is not None]
     if not path.exists():
-        return OnRecord(len(layers))
+        return StoredSchedules(len(layers))
     with Records(path) as records:
         schedule = measured_alone(records)
         chosen = records.chosen(model_key(workload for workload, _ in layers), model.target)
-        return OnRecord(
+        return StoredSchedules(
             layers=len(layers),
             measured=sum(
                 schedule(workload, replace(model.target, num_cores=threads)) is not None for workload, threads in layers
@@ -60,7 +60,7 @@ def on_record(path: Path, model: CompiledModel) -> OnRecord:
 
 
 def measured_alone(records: Records) -> Callable[[Workload, Target], Schedule | None]:
-    """For ``compiler.build``: the schedules of a file of records, but not what it holds as chosen for whole models."""
+    """Returns schedules for ``compiler.build`` that were measured on single layers, without choices for models."""
 
     def schedule(workload: Workload, target: Target) -> Schedule | None:
         best = records.best(workload, target, BACKEND)
@@ -70,6 +70,7 @@ def measured_alone(records: Records) -> Callable[[Workload, Target], Schedule | 
 
 
 def how_to_tune(model: str, threads: int, records: Path) -> str:
-    """The commands that bring a model of ``benchmarks.models`` on record: its layers, then choices for the whole."""
+    """Returns the commands that search schedules for the layers of a model, and then inside the model."""
+    write = f"python -m benchmarks.whole_models {model} --onnx {model}.onnx"
     search = f"python -m autotune.search --model {model}.onnx --threads {threads} --records {records}"
-    return f"python -m benchmarks.whole_models.whole_model {model} --onnx {model}.onnx && {search}, and the search again with --graph"
+    return f"{write} && {search}, and the search again with --graph"

@@ -1,0 +1,32 @@
+"""``python -m benchmarks``: lists the benchmarks and their commands."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+
+from compiler.commands.command_line import Parser, add_version
+
+PROG = "python -m benchmarks"
+# Commands and what they do.
+COMMANDS: Mapping[str, str] = {
+    "pytest benchmarks --benchmark": "measures layers and whole models, and writes tables, JSON files and pictures",
+    "pytest benchmarks": "checks answers only, on the lightest layers and models",
+    "python -m benchmarks.layers": "measures one layer in our kernels, oneDNN and torch",
+    "python -m benchmarks.whole_models": "measures one model in our compiler, ONNX Runtime, OpenVINO and ncnn",
+    "python -m benchmarks.ablation": "measures the contribution of each graph pass, of tuning and of the graph view",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = Parser(prog=PROG, description="Lists the benchmarks. Each command has its own --help.")
+    add_version(parser)
+    parser.parse_args(argv)
+    width = max(map(len, COMMANDS))
+    for command, about in COMMANDS.items():
+        print(f"{command.ljust(width)}  {about}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

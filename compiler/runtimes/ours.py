@@ -1,0 +1,40 @@
+"""Our own runtime: a saved model is loaded, another model is built with default schedules.
+
+Loading a saved model needs neither onnx nor TVM's compiler.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from compiler.program.compiled_model import CompiledModel
+from compiler.program.compiled_model import load as load_saved
+from compiler.runtimes.base import Runtime, RuntimeUnavailable, version
+
+if TYPE_CHECKING:
+    from compiler.runtimes.base import Model
+
+PACKAGES = ()  # nothing beyond this project's own dependencies
+
+
+def load(model: Model, threads: int | None) -> Runtime:
+    if isinstance(model, (str, os.PathLike)) and Path(model).is_dir():
+        return of(_saved(Path(model), threads))
+    from compiler.build import build
+
+    return of(build(model, threads=threads))
+
+
+def of(compiled: CompiledModel) -> Runtime:
+    """Returns a compiled model as a runtime."""
+    return Runtime("loopwright", version("loopwright"), compiled.inputs, compiled.outputs, compiled.run)
+
+
+def _saved(path: Path, threads: int | None) -> CompiledModel:
+    compiled = load_saved(path)
+    built_for = compiled.target.num_cores
+    if threads not in (None, built_for):
+        raise RuntimeUnavailable(f"{path} was built for threads: {built_for}, not {threads}; build it again")
+    return compiled
