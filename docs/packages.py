@@ -157,3 +157,16 @@ def package_of(module: str) -> str:
     """Returns the package of a module: the longest listed name that is a prefix; empty if no package matches."""
     names = [p.name for p in PACKAGES if module == p.name or module.startswith(p.name + ".")]
     return max(names, key=len, default="")
+
+
+def table() -> str:
+    """The README's table: every package, its purpose, and what it may import."""
+    rows = ["| package | purpose | imports |", "| --- | --- | --- |"]
+    for package in PACKAGES:
+        imports = [*(f"`{name}`" for name in package.ours), *package.others]
+        rows.append(f"| `{package.name}` | {package.purpose} | {', '.join(imports)} |")
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    print(table())

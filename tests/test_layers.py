@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from docs.packages import PACKAGES, Package, package_of
+from docs.packages import PACKAGES, Package, package_of, table
 
 ROOT = Path(__file__).resolve().parent.parent
 TOP_LEVEL = ("kernels", "graph_passes", "compiler", "autotune")
@@ -115,6 +115,10 @@ def test_the_table_is_in_import_order() -> None:
     for place, package in enumerate(PACKAGES):
         before = {earlier.name for earlier in PACKAGES[:place]}
         assert set(package.ours) <= before, package.name
+
+
+def test_the_readme_has_the_table() -> None:
+    assert table() in (ROOT / "README.md").read_text()
 
 
 def test_every_module_belongs_to_a_package() -> None:
