@@ -18,10 +18,6 @@ HEAVY = set(
     "matplotlib ncnn onnxruntime onnxscript openvino pandas sb3_contrib stable_baselines3 torch tvm xgboost".split()
 )
 
-# Violations that remain while files are still being moved: (package, imported package or distribution).
-KNOWN: set[tuple[str, str]] = {
-    ("compiler.lowering", "compiler.spaces"),
-}
 # Modules, or folders of modules, that use one heavy library. They are imported only when it is needed.
 MAY_LOAD_AT_ONCE = {
     "autotune/cost_models/xgboost.py": {"xgboost"},
@@ -134,7 +130,6 @@ def test_a_package_imports_only_what_it_may(package: Package) -> None:
         for module, path in known.items()
         if package_of(module) == package.name
         for name in violations(package, known, ast.parse(path.read_text()))
-        if (package.name, name) not in KNOWN
     }
     assert not found
 
