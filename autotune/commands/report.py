@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from autotune.commands.result import HEADINGS, NUMERIC, Row, SearchResult, rows, speed, unit
 from autotune.commands.shapes import layer_name, shape_text
+from compiler.commands.report.html import document
 from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload
 
@@ -26,15 +27,6 @@ _CURVES_PER_ROW = 3
 _NEAR = 0.25  # in log units; points nearer than this share one label
 
 _STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 64rem; margin: 3rem auto; padding: 0 1.5rem; }
-h1 { font-size: 1.7rem; line-height: 1.2; margin-bottom: .3rem; }
-h2 { font-size: 1.15rem; margin: 2.5rem 0 .4rem; }
-p { max-width: 44rem; margin: .4rem 0; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .86rem; font-variant-numeric: tabular-nums; margin: 1rem 0; }
-th, td { padding: .35rem .7rem .35rem 0; text-align: left; border-bottom: 1px solid #e4e4e4; white-space: nowrap; }
-th { font-weight: 600; border-bottom: 2px solid #222; }
-.number { text-align: right; }
 .winner td { font-weight: 600; }
 code { font-size: .8rem; white-space: normal; overflow-wrap: anywhere; }
 svg { width: 100%; height: auto; }
@@ -55,17 +47,7 @@ def write_report(directory: Path, target: Target, results: Sequence[SearchResult
 
 
 def _page(target: Target, results: Sequence[SearchResult]) -> str:
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Loopwright: searched schedules</title>
-<style>{_STYLE}</style>
-</head>
-<body>
-<h1>Searched schedules</h1>
-<p>{escape(_conditions(target, results))}</p>
+    body = f"""<p>{escape(_conditions(target, results))}</p>
 <h2>Results</h2>
 <div class="wide">{_table(results)}</div>
 <h2>Search curves</h2>
@@ -73,10 +55,8 @@ def _page(target: Target, results: Sequence[SearchResult]) -> str:
 with as many multiplications as the shape's definition. Winograd's and Strassen's algorithms have fewer.</p>
 {_svg(_curves(results))}
 {_roofline_section(results)}<h2>Best schedules</h2>
-<div class="wide">{_schedules(results)}</div>
-</body>
-</html>
-"""
+<div class="wide">{_schedules(results)}</div>"""
+    return document("Searched schedules", body, _STYLE)
 
 
 def _roofline_section(results: Sequence[SearchResult]) -> str:

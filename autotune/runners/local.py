@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Any
 
 from autotune.runners.process import ProcessLostError, WorkerProcess
+from compiler.measure import affinity
 from compiler.measure.budgeted import Timing
 from compiler.workloads.records import Measurement
 from compiler.workloads.schedule import Schedule
@@ -54,7 +54,7 @@ class Worker:
         space: str = SPACE,
         start_secs: float = 120.0,
     ) -> None:
-        usable = sorted(os.sched_getaffinity(0))
+        usable = affinity.usable()
         if not 1 <= threads <= len(usable):
             raise ValueError(f"threads must be between 1 and {len(usable)} (the cores this process may use)")
         self.cores = tuple(usable[-threads:] if cores is None else cores)

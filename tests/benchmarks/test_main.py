@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -35,3 +36,9 @@ def test_a_listed_command_answers(command: str) -> None:
         [sys.executable, *command.split()[1:], "--help"], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert process.stdout.startswith(f"usage: {command} ")
+
+
+def test_of_the_commands_of_compiler_only_the_shared_command_line_is_used() -> None:
+    pattern = re.compile(r"^\s*(?:from|import) (compiler\.commands\S*)", re.MULTILINE)
+    files = (ROOT / "benchmarks").rglob("*.py")
+    assert {name for file in files for name in pattern.findall(file.read_text())} == {"compiler.commands.command_line"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 
+from compiler.commands.report.html import document
 from compiler.commands.report.profile import KINDS, LAYERS, Profile
 from compiler.program.profile import ProfileRow
 
@@ -17,16 +18,8 @@ _COLORS: Mapping[str, tuple[str, str]] = {
 _TITLES: Mapping[str, str] = {"kernel": "our kernels", "tvm": "generated code", "vm": "virtual machine"}
 
 _STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; color: #222; max-width: 80rem; margin: 3rem auto; padding: 0 1.5rem; }
-h1 { font-size: 1.7rem; line-height: 1.2; margin-bottom: .3rem; overflow-wrap: anywhere; }
-h2 { font-size: 1.15rem; margin: 2.5rem 0 .4rem; }
-p { max-width: 44rem; margin: .4rem 0; overflow-wrap: anywhere; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; font-size: .86rem; font-variant-numeric: tabular-nums; margin: 1rem 0; }
-th, td { padding: .35rem .7rem .35rem 0; text-align: left; border-bottom: 1px solid #e4e4e4; white-space: nowrap; }
-th { font-weight: 600; border-bottom: 2px solid #222; vertical-align: bottom; }
+body { max-width: 80rem; }
 td { vertical-align: top; }
-.number { text-align: right; }
 .layer { white-space: normal; overflow-wrap: anywhere; min-width: 25rem; }
 .layer small { display: block; color: #6a6a6a; line-height: 1.35; }
 .bars { width: 45%; min-width: 14rem; }
@@ -41,17 +34,7 @@ td { vertical-align: top; }
 def page(title: str, conditions: Sequence[str], profile: Profile) -> str:
     """Returns the page, which needs no other file and no network. ``conditions`` are lines about the measurement."""
     lines = "".join(f"<p>{escape(line)}</p>\n" for line in conditions)
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Loopwright: profile of {escape(title)}</title>
-<style>{_STYLE}</style>
-</head>
-<body>
-<h1>Profile of {escape(title)}</h1>
-{lines}<h2>By operator</h2>
+    body = f"""{lines}<h2>By operator</h2>
 {_kinds(profile)}
 <h2>Layer by layer</h2>
 <p>The layers are in the order of the program. A bar shows the time of a layer. Its dark part is the least time of the
@@ -61,10 +44,8 @@ less time than its roofline if its data is still in a cache, or if Winograd's al
 multiplications. Its bar is entirely dark. A call whose operations are not counted has no roofline, and its bar is
 entirely light.</p>
 {_legend(profile)}
-<div class="wide">{_layers(profile)}</div>
-</body>
-</html>
-"""
+<div class="wide">{_layers(profile)}</div>"""
+    return document(f"Profile of {title}", body, _STYLE)
 
 
 def _kinds(profile: Profile) -> str:
