@@ -68,7 +68,7 @@ def search(
     from compiler.program.random_inputs import random_inputs
 
     compiled = build(model, input_shapes, target.num_cores, target.isa, records.path, fast_algorithms=fast_algorithms)
-    inputs = random_inputs([(spec.name, spec.shape, spec.dtype) for spec in compiled.inputs], seed)
+    inputs = random_inputs(compiled.inputs, seed)
     space_of = partial(backends.space, BACKEND, fast_algorithms=fast_algorithms)
 
     def offered(workload: Workload, threads: int) -> list[Candidate]:
