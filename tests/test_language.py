@@ -19,55 +19,13 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 SUFFIXES = {".cc", ".cmake", ".h", ".in", ".md", ".py", ".pyi", ".sh", ".toml", ".txt", ".yaml", ".yml"}
 NAMES = {"Makefile", "run"}
-# Folders and files whose text has been rewritten. The others are not searched yet.
-FINISHED: tuple[str, ...] = (
-    ".ci",
-    "CHANGELOG.md",
-    "CONTRIBUTING.md",
-    "README.md",
-    "autotune",
-    "benchmarks",
-    "compiler/__main__.py",
-    "compiler/build.py",
-    "compiler/commands",
-    "compiler/convert",
-    "compiler/cpp",
-    "compiler/lowering",
-    "compiler/measure",
-    "compiler/program",
-    "compiler/runtimes",
-    "compiler/spaces",
-    "compiler/tvm_backend",
-    "compiler/workloads",
-    "docs",
-    "graph_passes",
-    "kernels/__init__.py",
-    "kernels/attention.py",
-    "kernels/conv2d.py",
-    "kernels/dense.py",
-    "kernels/machine.py",
-    "kernels/pooling.py",
-    "kernels/rowwise.py",
-    "tests/autotune",
-    "tests/benchmarks",
-    "tests/compiler/commands",
-    "tests/compiler/convert",
-    "tests/compiler/lowering",
-    "tests/compiler/measure",
-    "tests/compiler/models.py",
-    "tests/compiler/program",
-    "tests/compiler/runtimes",
-    "tests/compiler/spaces",
-    "tests/compiler/test_build.py",
-    "tests/compiler/test_main.py",
-    "tests/compiler/test_module.py",
-    "tests/compiler/tvm_backend",
-    "tests/compiler/workloads",
-    "tests/graph_passes",
-    "tests/kernels",
-    "tests/test_language.py",
-    "tests/test_layers.py",
-    "tests/test_packaging.py",
+# Folders and files that are not searched yet.
+UNFINISHED: tuple[str, ...] = (
+    "CMakeLists.txt",
+    "Makefile",
+    "kernels/cpp",
+    "pyproject.toml",
+    "setup.py",
 )
 
 # A regular expression for whole words, and what to write instead. Letter case is ignored. An underscore counts as a
@@ -145,7 +103,7 @@ def tracked() -> list[str]:
     names = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True).stdout.split("\0")
     text = [name for name in names if Path(name).suffix in SUFFIXES or Path(name).name in NAMES]
     this = Path(__file__).relative_to(ROOT).as_posix()  # lists the words
-    finished = [name for name in text if any(Path(name).is_relative_to(place) for place in FINISHED)]
+    finished = [name for name in text if not any(Path(name).is_relative_to(place) for place in UNFINISHED)]
     return sorted(name for name in finished if name != this and (ROOT / name).is_file())
 
 
