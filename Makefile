@@ -88,7 +88,7 @@ $(INSTALLED): pyproject.toml setup.py constraints.txt | $(PY)
 	@echo "Installing into $(VENV) and building the kernels: some minutes, the first time only."
 	@$(PIP) install -c constraints.txt 'pip>=25.1'
 	@$(PIP) install -c constraints.txt --group build
-	@$(PIP) install -c constraints.txt --no-build-isolation -e '.[test,bench]'
+	@$(PIP) install -c constraints.txt --no-build-isolation -e '.[all,bench,test]'
 	@touch $@
 
 $(PY):

@@ -1,8 +1,13 @@
-"""Schedule search. Importing this package loads neither TVM, torch, xgboost nor numpy."""
+"""Schedule search. Importing this package loads neither TVM, torch nor xgboost."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+
+try:
+    import compiler  # noqa: F401 - checks that the packages are those of this project
+except ImportError as error:
+    raise ImportError(str(error), name=__name__) from None  # with this name, `python -m autotune` prints one line
 
 if TYPE_CHECKING:
     from autotune.search import tune

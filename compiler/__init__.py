@@ -1,5 +1,9 @@
 """Compiles models for CPUs: ``build`` one, ``load`` a saved one; and targets, workloads and schedules."""
 
+from compiler.installation import names
+
+names.check(__name__)  # before the imports below, which import kernels
+
 from compiler.build import build, layers_of
 from compiler.program.compiled_model import CompiledModel, load
 from compiler.program.profile import ProfileRow

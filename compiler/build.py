@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from compiler.installation import extras
 from compiler.lowering.schedule_source import Schedules, opened
 from compiler.program.compiled_model import CompiledModel
 from compiler.program.tensor_spec import TensorSpec
@@ -54,10 +55,11 @@ def build(
         ValueError: an invalid model, missing shapes, an operator that cannot be compiled, an unknown target, or more
             threads than cores.
         OSError: a file cannot be read.
-        ImportError: TVM is missing or has the wrong version.
+        ImportError: a package of the extra ``compile`` is missing, or TVM has the wrong version.
     """
     if winograd is not None:
         raise TypeError("build() has no argument 'winograd'; use 'fast_algorithms'")
+    extras.require("compiler.build", "compile")
     import graph_passes
     from compiler.lowering.choose import Options
     from compiler.lowering.lower import lower

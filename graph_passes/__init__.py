@@ -19,7 +19,8 @@ from graph_passes.fold_constants import FoldConstants
 from graph_passes.freeze_shapes import FreezeShapes
 from graph_passes.fuse_layers import FuseLayers
 from graph_passes.integer_products import IntegerProducts
-from graph_passes.lazy import ir
+from graph_passes.installation import check_names
+from graph_passes.lazy import ir, require
 from graph_passes.optimize_strides import OptimizeStrides
 from graph_passes.report import PassReport
 from graph_passes.unroll_lstm import UnrollLstm
@@ -91,6 +92,7 @@ def optimize(
         ValueError: The model is not valid, a shape does not fit an input, or a pass is unknown.
         OSError: A file cannot be read.
     """
+    require()
     from graph_passes.count import Cost
     from graph_passes.model_io import read
 
@@ -114,6 +116,7 @@ def optimize(
 
 def inline(model: onnx.ModelProto) -> onnx.ModelProto:
     """Returns a copy of ``model`` with all function calls inlined, for importers that do not support functions."""
+    require()
     from onnx_ir.passes import common
 
     inlined = ir.serde.deserialize_model(model)
@@ -142,3 +145,6 @@ def _with_shapes(passes: Sequence[Pass], input_shapes: Mapping[str, Sequence[int
     if not any(isinstance(a_pass, FreezeShapes) for a_pass in passes):
         raise ValueError("input shapes need the pass freeze_shapes, which is not among the passes")
     return [replace(p, input_shapes=shapes) if isinstance(p, FreezeShapes) else p for p in passes]
+
+
+check_names(__name__)

@@ -3,6 +3,7 @@
 from kernels.attention import Attention
 from kernels.conv2d import Conv2d
 from kernels.dense import Dense, default_dense_schedule, register_tiles
+from kernels.installation import check_names
 from kernels.machine import (
     available_dtypes,
     available_isas,
@@ -41,3 +42,5 @@ __all__ = [
     "rms_norm",
     "softmax",
 ]
+
+check_names(__name__)

@@ -11,6 +11,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
+from compiler.installation import extras
+
 # The TVM wheel accepts versions of tvm-ffi with another ABI, with which MetaSchedule crashes the process. So the pair
 # is exact. It is checked from package metadata, before any code of TVM runs.
 REQUIRED: Mapping[str, str] = {"apache-tvm": "0.27.0.post1", "apache-tvm-ffi": "0.1.14.post1"}
@@ -22,8 +24,19 @@ def check() -> None:
     Raises:
         ImportError: TVM is missing or has another version; one line names what to install.
     """
-    found = {name: _installed(name) for name in REQUIRED}
-    if found != REQUIRED:
+    if not has_compiler():
+        extras.require("TVM's compiler", "compile", "tvm")
+    _check(REQUIRED)
+
+
+def has_compiler() -> bool:
+    """Returns whether the package apache-tvm is installed, in any version."""
+    return _installed("apache-tvm") is not None
+
+
+def _check(required: Mapping[str, str]) -> None:
+    found = {name: _installed(name) for name in required}
+    if found != required:
         wanted = " ".join(f"{name}=={version}" for name, version in REQUIRED.items())
         state = ", ".join(f"{name} {version or 'missing'}" for name, version in found.items())
         raise ImportError(f"TVM must be exactly this pair of packages: pip install {wanted} (found: {state})")
@@ -35,20 +48,21 @@ def load() -> None:
     Raises:
         ImportError: as :func:`check`.
     """
+    check()
     _import("tvm")
 
 
 def load_ffi() -> None:
-    """Checks the pair and imports TVM's FFI, which is enough to load and run compiled models.
+    """Imports TVM's FFI, which is enough to load and run compiled models. TVM itself may be missing.
 
     Raises:
-        ImportError: as :func:`check`.
+        ImportError: a package is missing or has another version; one line names what to install.
     """
+    _check(REQUIRED if has_compiler() else {"apache-tvm-ffi": REQUIRED["apache-tvm-ffi"]})
     _import("tvm_ffi")
 
 
 def _import(name: str) -> None:
-    check()
     with _not_importable("torch"):
         importlib.import_module(name)
 

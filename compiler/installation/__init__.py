@@ -1,0 +1,1 @@
+"""Optional dependencies. The base installation contains what running a saved model needs."""
