@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 try:
-    import compiler  # noqa: F401 - checks that the packages are those of this project
+    from compiler.installation import names
+
+    names.check(__name__)
 except ImportError as error:
     raise ImportError(str(error), name=__name__) from None  # with this name, `python -m autotune` prints one line
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from autotune import backends
+from autotune import backends, strategies
 from autotune.commands import graph_command, model_command, operator_command
 from autotune.commands.arguments import joined, operator_options, parser
 from autotune.commands.model_options import ModelOptions, model_options
@@ -62,10 +62,12 @@ def tune(
     Raises:
         TypeError: ``winograd`` is given.
         ValueError: an unknown target, backend or strategy, trials below 1, or an unusable records file.
+        ModuleNotFoundError: a package of the extra ``search`` is missing.
         RuntimeError: nothing has succeeded, now or earlier; the message has the most frequent reason.
     """
     if winograd is not None:
         raise TypeError("tune() has no argument 'winograd'; use 'fast_algorithms'")
+    strategies.require(strategy)
     from autotune.runners.local import LocalRunner
     from autotune.searches.tuning import search_workload
 
@@ -97,6 +99,9 @@ def main(argv: Sequence[str] | None = None, runner: Runner | None = None) -> int
         records.query(target=options.target)  # reports a row that does not parse before anything is measured
     except ValueError as error:
         command.error(str(error))
+    except ImportError as error:
+        print(f"{command.prog}: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:  # reading a large model takes a while
         print("Interrupted; nothing was measured", file=sys.stderr)
         return 130
@@ -105,6 +110,8 @@ def main(argv: Sequence[str] | None = None, runner: Runner | None = None) -> int
     with records, ExitStack() as opened:
         runner = runner or opened.enter_context(LocalRunner())
         try:
+            if not arguments.graph:
+                strategies.require(options.strategy)
             if not isinstance(options, ModelOptions):
                 operator_command.run(options, records, runner)
             elif options.graph:

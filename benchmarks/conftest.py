@@ -68,6 +68,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    for name in ("bench_results", "bench_records"):  # tests run in other folders
+        if (path := getattr(config.option, name)) is not None:
+            setattr(config.option, name, path.absolute())
     config.stash[RESULTS], config.stash[MODEL_RESULTS] = [], []
     config.addinivalue_line("markers", "measures: runs only with --benchmark, without the other tests")
 

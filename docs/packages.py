@@ -37,6 +37,7 @@ PACKAGES: tuple[Package, ...] = (
         (),
         ("numpy", *ONNX, "onnxruntime", "onnxscript"),
     ),
+    Package("compiler.installation", "the optional dependencies, and the check of import names", ("kernels",)),
     Package(
         "compiler.workloads",
         "operator definitions, workloads, targets, schedules, layers, records",
@@ -58,7 +59,7 @@ PACKAGES: tuple[Package, ...] = (
     Package(
         "compiler.program",
         "compiled models: run, profile, save, load; needs neither onnx nor TVM's compiler",
-        ("kernels", "compiler.workloads", "compiler.measure"),
+        ("kernels", "compiler.installation", "compiler.workloads", "compiler.measure"),
         ("numpy", "tvm_ffi"),
     ),
     Package(
@@ -78,8 +79,8 @@ PACKAGES: tuple[Package, ...] = (
         "compiler.build",
         "`compiler.build`: passes, lowering, schedules, compiled model",
         (
-            *("graph_passes", "compiler.workloads", "compiler.program", "compiler.tvm_backend"),
-            *("compiler.lowering", "compiler.convert"),
+            *("graph_passes", "compiler.installation", "compiler.workloads", "compiler.program"),
+            *("compiler.tvm_backend", "compiler.lowering", "compiler.convert"),
         ),
         (*ONNX, "torch"),
     ),
@@ -89,13 +90,17 @@ PACKAGES: tuple[Package, ...] = (
         ("graph_passes", "compiler.workloads", "compiler.program", "compiler.tvm_backend", "compiler.build"),
         ("ncnn", "numpy", *ONNX, "onnxruntime", "openvino", "tvm"),
     ),
-    Package("compiler", "the public names", ("compiler.workloads", "compiler.program", "compiler.build")),
+    Package(
+        "compiler",
+        "the public names",
+        ("compiler.installation", "compiler.workloads", "compiler.program", "compiler.build"),
+    ),
     Package(
         "compiler.commands",
         "`python -m compiler build | run | bench | profile`",
         (
-            *("graph_passes", "compiler", "compiler.workloads", "compiler.measure", "compiler.program"),
-            *("compiler.build", "compiler.runtimes"),
+            *("graph_passes", "compiler", "compiler.installation", "compiler.workloads", "compiler.measure"),
+            *("compiler.program", "compiler.build", "compiler.runtimes"),
         ),
         ("numpy", *ONNX, "rich"),
     ),
@@ -114,7 +119,7 @@ PACKAGES: tuple[Package, ...] = (
     Package(
         "autotune.strategies",
         "what proposes schedules: random, evolutionary, reinforcement learning",
-        ("compiler.workloads", "autotune.cost_models"),
+        ("compiler.installation", "compiler.workloads", "autotune.cost_models"),
         ("numpy", *HEAVY_SEARCH),
     ),
     Package(
@@ -136,9 +141,9 @@ PACKAGES: tuple[Package, ...] = (
         "autotune.commands",
         "options, progress, tables and reports of the search",
         (
-            *("compiler", "compiler.workloads", "compiler.measure", "compiler.program", "compiler.build"),
-            *("compiler.runtimes", "compiler.commands", "autotune.backends", "autotune.strategies"),
-            *("autotune.runners", "autotune.searches"),
+            *("compiler", "compiler.installation", "compiler.workloads", "compiler.measure"),
+            *("compiler.program", "compiler.build", "compiler.runtimes", "compiler.commands"),
+            *("autotune.backends", "autotune.strategies", "autotune.runners", "autotune.searches"),
         ),
         ("matplotlib", "numpy", "psutil", "rich"),
     ),
@@ -146,8 +151,8 @@ PACKAGES: tuple[Package, ...] = (
         "autotune",
         "`python -m autotune.search` and `autotune.tune`",
         (
-            *("compiler.workloads", "autotune.backends", "autotune.runners", "autotune.searches"),
-            "autotune.commands",
+            *("compiler.installation", "compiler.workloads", "autotune.backends", "autotune.strategies"),
+            *("autotune.runners", "autotune.searches", "autotune.commands"),
         ),
     ),
 )

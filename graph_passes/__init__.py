@@ -18,8 +18,8 @@ from graph_passes.fold_batch_norm import FoldBatchNorm
 from graph_passes.fold_constants import FoldConstants
 from graph_passes.freeze_shapes import FreezeShapes
 from graph_passes.fuse_layers import FuseLayers
-from graph_passes.integer_products import IntegerProducts
 from graph_passes.installation import check_names
+from graph_passes.integer_products import IntegerProducts
 from graph_passes.lazy import ir, require
 from graph_passes.optimize_strides import OptimizeStrides
 from graph_passes.report import PassReport

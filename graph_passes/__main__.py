@@ -123,6 +123,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         optimized = optimize(arguments.input, shapes, passes, after_pass)
     except (ValueError, OSError) as error:
         command.error(" ".join(str(error).split()))
+    except ImportError as error:
+        print(f"{PROG}: {error}", file=sys.stderr)
+        return 1
     print(table(optimized.reports))
     if arguments.verbose:
         _print_remarks(optimized)

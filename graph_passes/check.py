@@ -107,7 +107,7 @@ def _run(model: Any, inputs: Mapping[str, np.ndarray], which: str) -> dict[str, 
     try:
         import onnxruntime as ort
     except ModuleNotFoundError:
-        raise ModuleNotFoundError("--check needs onnxruntime: pip install onnxruntime") from None
+        raise ModuleNotFoundError("--check needs onnxruntime: pip install 'loopwright[check]'") from None
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 4

@@ -7,7 +7,6 @@ import sys
 from importlib.machinery import ModuleSpec
 from typing import TYPE_CHECKING, Any
 
-
 PACKAGES = ("onnx", "onnx_ir", "onnxscript")
 
 

@@ -183,9 +183,7 @@ class A:
 )
 def test_importing_loads_nothing_heavy(statement: str) -> None:
     program = f"{statement}\nimport sys\nprint(*sys.modules)"
-    loaded = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, check=True, capture_output=True, text=True
-    ).stdout.split()
+    loaded = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout.split()
     assert not HEAVY & set(loaded)
     assert "rich" not in loaded
 
@@ -194,7 +192,6 @@ def test_importing_loads_nothing_heavy(statement: str) -> None:
 def test_help_loads_nothing_heavy(command: str) -> None:
     answer = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", command, "--help"],
-        cwd=ROOT,
         check=True,
         capture_output=True,
         text=True,

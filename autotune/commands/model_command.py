@@ -55,9 +55,10 @@ def run(options: ModelOptions, records: Records, runner: Runner) -> None:
         options.json.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
         print(f"Results: {options.json}")
     print(f'Records: {options.records} (SQLite); used by compiler.build(..., schedules="{options.records}")')
-    if any(state.trials for state in states):
-        page = _write_report(options.report, target, states, options.strategy)
-        print(f"Search curves and roofline: open {page} in a browser")
+    if searched := [_result(state, options.strategy) for state in states if state.trials]:
+        from autotune.commands.report import report_line
+
+        print(report_line(options.report, target, searched))
     if chosen := records.chosen(model_key(options.workloads), options.target):
         print(
             f"An earlier --graph has chosen the schedules of {len(chosen)} workloads, which take precedence; "
@@ -138,12 +139,6 @@ def outcome(states: Sequence[TaskState]) -> str:
         f"Expected of all of them: {secs_text(before)} -> {secs_text(after)} per run, {change_text(before, after)}; "
         "each measured alone, with its weights in memory"
     )
-
-
-def _write_report(folder: Path, target: Target, states: Sequence[TaskState], strategy: str) -> Path:
-    from autotune.commands.report import write_report
-
-    return write_report(folder, target, [_result(state, strategy) for state in states if state.trials])
 
 
 def _result(state: TaskState, strategy: str) -> SearchResult:

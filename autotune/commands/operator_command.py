@@ -88,7 +88,7 @@ def report_results(
     target: Target, results: Sequence[SearchResult], records: Path, json_file: Path | None, report: Path
 ) -> None:
     """Prints the table, writes the files, and prints where they are."""
-    from autotune.commands.report import write_report
+    from autotune.commands.report import report_line
 
     print(f"\n{table(rows(results))}\n")
     if json_file:
@@ -96,7 +96,7 @@ def report_results(
         json_file.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
         print(f"Results: {json_file}")
     print(f"Records: {records} (SQLite; the next search continues from there)")
-    print(f"Search curves and roofline: open {write_report(report, target, results)} in a browser")
+    print(report_line(report, target, results))
 
 
 def _result(workload: Workload, roofline: Roofline, backend: str, strategy: str, found: TuneResult) -> SearchResult:

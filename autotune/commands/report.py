@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from autotune.commands.result import HEADINGS, NUMERIC, Row, SearchResult, rows, speed, unit
 from autotune.commands.shapes import layer_name, shape_text
 from compiler.commands.report.html import document
+from compiler.installation import extras
 from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload
 
@@ -33,6 +34,14 @@ svg { width: 100%; height: auto; }
 """
 
 
+def report_line(directory: Path, target: Target, results: Sequence[SearchResult]) -> str:
+    """Writes the report and returns the line to print: where it is, or what must be installed to get one."""
+    try:
+        return f"Search curves and roofline: open {write_report(directory, target, results)} in a browser"
+    except ModuleNotFoundError as error:
+        return f"No search curves: {error}"
+
+
 def write_report(directory: Path, target: Target, results: Sequence[SearchResult]) -> Path:
     """Writes ``directory/index.html`` and returns its path. The page needs no other file and no network.
 
@@ -40,7 +49,11 @@ def write_report(directory: Path, target: Target, results: Sequence[SearchResult
         directory: an existing directory.
         target: the target with measured figures, see :meth:`Target.measured`.
         results: the searches.
+
+    Raises:
+        ModuleNotFoundError: matplotlib is not installed.
     """
+    extras.require("the report", "plots")
     page = directory / "index.html"
     page.write_text(_page(target, results), encoding="utf-8")
     return page

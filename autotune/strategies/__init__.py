@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from importlib import import_module
 
 from autotune.strategies.base import SearchStrategy
+from compiler.installation import extras
 
 # The class of each strategy, imported only when it is used, so that listing them does not load torch.
 STRATEGIES: Mapping[str, str] = {
@@ -23,6 +24,17 @@ def check(name: str) -> None:
     """
     if name not in STRATEGIES:
         raise ValueError(f"unknown strategy {name!r}; choose from: {', '.join(STRATEGIES)}")
+
+
+def require(name: str) -> None:
+    """Checks that the packages of a strategy and of the cost model are installed, without importing them.
+
+    Raises:
+        ValueError: no strategy has this name.
+        ModuleNotFoundError: a package is missing; one line names it and the extra that installs it.
+    """
+    check(name)
+    extras.require(f"the strategy {name}", "search", *(extras.EXTRAS["search"] if name == "rl" else ("xgboost",)))
 
 
 def load(name: str) -> type[SearchStrategy]:

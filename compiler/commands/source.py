@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from compiler.commands.command_line import DEFAULT_RECORDS
 from compiler.commands.options import BuildOptions, Shape
 from compiler.commands.output import progress
+from compiler.installation import extras
 from compiler.program.compiled_model import CompiledModel
 from compiler.program.tensor_spec import TensorSpec
 from compiler.workloads.target import Target
@@ -116,6 +117,7 @@ def onnx_file(path: Path, build: BuildOptions) -> OnnxFile:
     Raises:
         ValueError, OSError: as :func:`source`.
     """
+    extras.require(f"building {path}", "compile")
     target = Target.named(build.target or "host", build.threads)
     records = _records(build.records)
     shapes = _shapes(path, build.input_shapes)

@@ -14,8 +14,8 @@ ROOT = Path(__file__).parents[2]
 
 
 def collect(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pytest", "benchmarks", "--collect-only", "-q", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
+    command = [sys.executable, "-m", "pytest", str(ROOT / "benchmarks"), "--collect-only", "-q", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
 
 
 def test_without_the_option_nothing_is_timed() -> None:

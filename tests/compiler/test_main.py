@@ -12,14 +12,13 @@ import pytest
 from compiler.__main__ import main
 from compiler.commands import COMMANDS, run
 
-ROOT = Path(__file__).resolve().parents[2]
 HEAVY = {"matplotlib", "onnx", "onnxruntime", "openvino", "pandas", "rich", "torch", "tvm", "tvm_ffi", "xgboost"}
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_help_loads_nothing_heavy(command: str) -> None:
     argv = [sys.executable, "-X", "importtime", "-m", "compiler", *command.split(), "--help"]
-    answer = subprocess.run(argv, cwd=ROOT, check=True, capture_output=True, text=True)
+    answer = subprocess.run(argv, check=True, capture_output=True, text=True)
     assert answer.stdout.startswith(f"usage: python -m compiler {command}")
     loaded = {line.rpartition("|")[2].strip().partition(".")[0] for line in answer.stderr.splitlines()}
     assert "numpy" in loaded, "the list of imports was not understood"

@@ -13,13 +13,12 @@ import pytest
 from benchmarks.peers import PEERS
 from compiler.workloads.target import usable_cores
 
-ROOT = Path(__file__).parents[3]
 
 
 def measure(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "benchmarks.layers", *arguments]
     return subprocess.run(
-        command, cwd=ROOT, env=os.environ | environment, capture_output=True, text=True, timeout=100, check=False
+        command, env=os.environ | environment, capture_output=True, text=True, timeout=100, check=False
     )
 
 
