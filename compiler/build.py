@@ -91,7 +91,9 @@ def layers_of(
 
     Raises:
         ValueError, OSError: as :func:`build`.
+        ModuleNotFoundError: a package for ONNX is missing.
     """
+    extras.require("compiler.layers_of", "compile", "onnx", "onnx_ir", "onnxscript")
     import graph_passes
     from compiler.lowering.choose import Options
     from compiler.lowering.lower import plan_kernels

@@ -75,26 +75,31 @@ def light(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Environment:
     environment = Environment(folder / "bin" / "python", packages)
     pip = [sys.executable, "-m", "pip", "--python", environment.python]
     subprocess.run([*pip, "install", "-q", "--no-deps", "--no-index", wheel], check=True)
-    for name in dependencies("loopwright", packages):
-        link(metadata.distribution(name), packages)
+    (installed,) = metadata.distributions(name="loopwright", path=[str(packages)])
+    link_dependencies(installed, packages)
     return environment
 
 
-def dependencies(name: str, packages: Path) -> Iterator[str]:
-    """Yields the distributions that a distribution requires without extras, and those that these require."""
-    (root,) = metadata.distributions(name=name, path=[str(packages)])
-    found: set[str] = set()
-    pending = [root]
+def link_dependencies(distribution: metadata.Distribution, packages: Path, extra: str = "") -> None:
+    """Links what a distribution requires with one of its extras, and what that requires, into an environment."""
+    pending = list(required(distribution, extra))
+    done: set[str] = set()
     while pending:
-        for requirement in map(Requirement, pending.pop().requires or ()):
-            if requirement.name not in found and (not requirement.marker or requirement.marker.evaluate({"extra": ""})):
-                found.add(requirement.name)
-                pending.append(metadata.distribution(requirement.name))
-                yield requirement.name
+        name = pending.pop()
+        if name not in done:
+            done.add(name)
+            link(metadata.distribution(name), packages)
+            pending += required(metadata.distribution(name))
+
+
+def required(distribution: metadata.Distribution, extra: str = "") -> Iterator[str]:
+    for requirement in map(Requirement, distribution.requires or ()):
+        if not requirement.marker or requirement.marker.evaluate({"extra": extra}):
+            yield requirement.name
 
 
 def link(distribution: metadata.Distribution, packages: Path) -> None:
-    """Links the files and folders of an installed distribution into another environment."""
+    """Links the files and folders of an installed distribution into an environment."""
     for name in {file.parts[0] for file in distribution.files or ()} - {"..", "__pycache__"}:
         if not (packages / name).exists():
             (packages / name).symlink_to(distribution.locate_file(name))  # pyright: ignore[reportArgumentType]
@@ -182,7 +187,7 @@ def test_the_command_line_runs_a_saved_model(light: Environment, model: Path, tm
         ),
         (
             ["autotune.search", "--model", "small.onnx"],
-            "graph_passes needs onnx, onnx_ir, onnxscript: pip install 'loopwright[compile]'",
+            "compiler.layers_of needs onnx, onnx_ir, onnxscript: pip install 'loopwright[compile]'",
         ),
     ],
     ids=lambda value: "-".join(value[:2]) if isinstance(value, list) else "",
@@ -224,6 +229,52 @@ def test_a_missing_extra_is_an_import_error(light: Environment, program: str, me
     assert done.stderr.splitlines()[-1] == f"ModuleNotFoundError: {message}"
 
 
+def copy_of(light: Environment, folder: Path) -> Environment:
+    """Returns an environment with the same packages, to add others to."""
+    venv.create(folder, symlinks=True)
+    (packages,) = folder.glob("lib/python*/site-packages")
+    shutil.copytree(light.packages, packages, symlinks=True, dirs_exist_ok=True)
+    return Environment(folder / "bin" / "python", packages)
+
+
+BUILD = """
+import sys
+import compiler
+model = compiler.build(sys.argv[1], {"x": (4, 16), "scale": (4, 1)}, threads=1)
+model.save("built.lw")
+print(len(compiler.load("built.lw").layers), len(model.layers), *{"torch", "matplotlib"} & set(sys.modules))
+"""
+
+
+@pytest.mark.tvm
+def test_the_extra_compile_suffices_to_build(light: Environment, model: Path, tmp_path: Path) -> None:
+    environment = copy_of(light, tmp_path / "environment")
+    (installed,) = metadata.distributions(name="loopwright", path=[str(environment.packages)])
+    link_dependencies(installed, environment.packages, "compile")
+    done = environment.run("-c", BUILD, model)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "1 1\n"
+    done = environment.run("-m", "compiler", "run", model, *SHAPES, "--threads", "1")
+    assert done.returncode == 0, done.stderr
+    done = environment.run("-m", "graph_passes", model, "optimized.onnx", "--check")
+    assert done.returncode == 1
+    assert done.stderr == "python -m graph_passes: --check needs onnxruntime: pip install 'loopwright[check]'\n"
+
+
+def test_xgboost_suffices_to_search_kernels(light: Environment, tmp_path: Path) -> None:
+    """Neither torch, which only the strategy rl needs, nor TVM nor matplotlib."""
+    environment = copy_of(light, tmp_path / "environment")
+    link(metadata.distribution("xgboost-cpu"), environment.packages)
+    link_dependencies(metadata.distribution("xgboost-cpu"), environment.packages)
+    search = ["-m", "autotune", "--op", "dense", "--shape", "8x16x32", "--strategy", "evolutionary", "--trials", "12"]
+    done = environment.run(*search, "--backend", "kernel")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("\nNo search curves: the report needs matplotlib: pip install 'loopwright[plots]'\n")
+    done = environment.run(*search, "--backend", "tvm")
+    assert done.returncode == 1
+    assert done.stderr == "python -m autotune.search: TVM's compiler needs tvm: pip install 'loopwright[compile]'\n"
+
+
 @pytest.mark.parametrize("command", ["autotune", "autotune.search", "compiler", "graph_passes"])
 @pytest.mark.parametrize("option", ["--help", "--version"])
 def test_every_command_answers(light: Environment, command: str, option: str) -> None:
@@ -239,7 +290,7 @@ def test_every_command_answers(light: Environment, command: str, option: str) ->
 
 
 @pytest.fixture
-def both(light: Environment, wheel: Path, tmp_path: Path):
+def both(light: Environment, tmp_path: Path):
     """Returns an environment with this project and another distribution ``name``, installed in either order."""
 
     def install(name: str, ours_first: bool) -> Environment:
@@ -295,6 +346,5 @@ def test_a_foreign_package_earlier_in_the_search_path(light: Environment, tmp_pa
     done = light.run("-m", "compiler", "--help")  # runs in tmp_path, which is the first entry
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1, done.stderr
-    assert (
-        f"the imported package kernels is not that of loopwright: {tmp_path / 'kernels' / '__init__.py'}" in done.stderr
-    )
+    foreign = tmp_path / "kernels" / "__init__.py"
+    assert f"the imported package kernels is not that of loopwright: {foreign}; use" in done.stderr
