@@ -14,7 +14,6 @@ from benchmarks.peers import PEERS
 from compiler.workloads.target import usable_cores
 
 
-
 def measure(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "benchmarks.layers", *arguments]
     return subprocess.run(
