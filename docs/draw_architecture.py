@@ -30,7 +30,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("compiler.tvm_backend",),
     ("compiler.program", "compiler.spaces"),
     ("compiler.measure", "graph_passes"),
-    ("compiler.workloads",),
+    ("compiler.installation", "compiler.workloads"),
     ("kernels",),
 )
 
