@@ -20,7 +20,7 @@ from typing import Any
 
 from benchmarks import models
 from benchmarks.command import add_measuring, check_model, check_records, thread_counts
-from compiler.commands.command_line import Parser, check_file, exit_code
+from compiler.commands.command_line import Parser, add_version, check_file, exit_code
 from compiler.measure import affinity, isolated
 from compiler.workloads.target import usable_cores
 
@@ -48,6 +48,7 @@ class Measuring:
 def main(argv: Sequence[str] | None = None) -> int:
     about = "Measures the contribution of each graph pass, of tuned schedules and of choices for the whole model."
     parser = Parser(prog="python -m benchmarks.ablation", description=about)
+    add_version(parser)
     add = parser.add_argument
     add("models", nargs="*", default=["resnet50"], metavar="MODEL", help=f"some of {', '.join(models.MODELS)}")
     add("--runtime", choices=RUNTIMES, default=OWN, help=f"the runtime of the models (default: {OWN})")

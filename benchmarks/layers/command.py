@@ -14,13 +14,14 @@ from pathlib import Path
 
 from benchmarks.layers.groups import find
 from benchmarks.layers.measure import SAMPLES, SLICE_SECS, measure
-from compiler.commands.command_line import Parser, at_least, exit_code, seconds
+from compiler.commands.command_line import Parser, add_version, at_least, exit_code, seconds
 from compiler.measure import affinity
 from compiler.workloads.schedule import Schedule
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(prog="python -m benchmarks.layers", description="Measures one layer in all implementations.")
+    add_version(parser)
     parser.add_argument("shape", help="a name that `pytest benchmarks --benchmark --collect-only` lists")
     parser.add_argument("--threads", type=at_least(1), default=1, metavar="N", help="default: 1")
     parser.add_argument("--schedule", type=json.loads, metavar="JSON", help="a tuned schedule, measured as well")

@@ -17,13 +17,14 @@ from benchmarks.command import add_measuring, check_model, check_records
 from benchmarks.whole_models.comparison import compare
 from benchmarks.whole_models.implementations import frozen
 from benchmarks.whole_models.measure import measure_model
-from compiler.commands.command_line import Parser, at_least, exit_code
+from compiler.commands.command_line import Parser, add_version, at_least, exit_code
 from compiler.measure import affinity
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     about = "Measures a whole model in our compiler and in other runtimes."
     parser = Parser(prog="python -m benchmarks.whole_models", description=about)
+    add_version(parser)
     parser.add_argument("model", metavar="MODEL", choices=models.MODELS, help=f"one of {', '.join(models.MODELS)}")
     parser.add_argument("--threads", type=at_least(1), default=1, metavar="N", help="default: 1")
     add_measuring(parser, "implementation")
