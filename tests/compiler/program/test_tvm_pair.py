@@ -48,6 +48,20 @@ def test_a_wrong_pair_is_named_in_one_line(
     assert "pip install apache-tvm==0.27.0.post1 apache-tvm-ffi==0.1.14.post1" in message
 
 
+def test_running_a_model_needs_only_the_right_tvm_ffi(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tvm_pair, "_import", lambda _name: None)
+    install(monkeypatch, {"apache-tvm-ffi": RIGHT["apache-tvm-ffi"]})
+    assert not tvm_pair.has_compiler()
+    tvm_pair.load_ffi()
+    install(monkeypatch, {"apache-tvm-ffi": "0.1.15.post2"})
+    with pytest.raises(ImportError, match=r"\(found: apache-tvm-ffi 0\.1\.15\.post2\)$"):
+        tvm_pair.load_ffi()
+    # An installed TVM is used instead of the copy in the wheel, so its version counts.
+    install(monkeypatch, RIGHT | {"apache-tvm": "0.26.0"})
+    with pytest.raises(ImportError, match=r"apache-tvm 0\.26\.0"):
+        tvm_pair.load_ffi()
+
+
 def test_a_wrong_pair_is_found_before_tvm_is_imported() -> None:
     program = """
 import importlib.metadata, sys
