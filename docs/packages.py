@@ -169,7 +169,8 @@ def table() -> str:
     rows = ["| package | purpose | imports |", "| --- | --- | --- |"]
     for package in PACKAGES:
         imports = [*(f"`{name}`" for name in package.ours), *package.others]
-        rows.append(f"| `{package.name}` | {package.purpose} | {', '.join(imports)} |")
+        purpose = package.purpose.replace("|", "\\|")
+        rows.append(f"| `{package.name}` | {purpose} | {', '.join(imports)} |")
     return "\n".join(rows)
 
 

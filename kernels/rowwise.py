@@ -1,4 +1,4 @@
-"""Sums, activations, softmax and layer normalization in float32.
+"""Sums, activations, softmax, layer normalization and RMS normalization in float32.
 
 All functions take non-empty arrays of any rank. Inputs are copied if they are not contiguous. ``out`` must be
 contiguous and may be the same array as an input of its shape; None allocates it. ``isa`` is one of

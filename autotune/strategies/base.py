@@ -89,7 +89,7 @@ class ModelGuidedStrategy(SearchStrategy):
 
     def propose(self, n: int) -> list[Schedule]:
         rest = draw(self.space, self.rng, n, self.measured)
-        if len(rest) < n:
+        if len(rest) < n or not self.space.decisions:
             return rest
         default = self.space.default()
         chosen = {default: None} if default not in self.measured else {}

@@ -142,7 +142,7 @@ def _saved(path: Path, build: BuildOptions) -> SavedModel:
     if unfit := [flag for flag, is_given in given.items() if is_given]:
         built = f"for {target.isa} and threads: {target.num_cores}"
         raise ValueError(f"{', '.join(unfit)}: {path} is built already, {built}; build it again to change that")
-    return SavedModel(path, target, tuple(map(TensorSpec.from_json, manifest["inputs"])))
+    return SavedModel(path, target, tuple(saved_model.tensors(manifest, "inputs")))
 
 
 def _records(given: Path | None) -> Path | None:

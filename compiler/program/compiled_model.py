@@ -178,7 +178,7 @@ def load(path: str | os.PathLike[str]) -> CompiledModel:
     target = saved_model.target_here(manifest)
     layers = saved_model.layers(manifest, weights)
     executable = saved_model.executable(Path(path))
-    inputs, outputs = ([TensorSpec.from_json(spec) for spec in manifest[key]] for key in ("inputs", "outputs"))
+    inputs, outputs = (saved_model.tensors(manifest, key) for key in ("inputs", "outputs"))
     return CompiledModel(executable, layers, inputs, outputs, target)
 
 

@@ -18,7 +18,8 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import metadata
 from math import prod
 from pathlib import Path
@@ -107,13 +108,19 @@ def read(path: Path) -> tuple[dict[str, Any], list[np.ndarray]]:
         manifest = json.loads((path / MANIFEST).read_bytes())
     except ValueError as error:
         raise ValueError(f"{path}/{MANIFEST} is broken: {error}") from None
+    with _valid_manifest():
+        return _checked(path, manifest)
+
+
+def _checked(path: Path, manifest: Any) -> tuple[dict[str, Any], list[np.ndarray]]:
     found = manifest.get("format") if isinstance(manifest, dict) else None
     if found != (supported := format_version()):
         raise ValueError(f"{path} is of format {found}; this version reads format {supported}; compile the model again")
     if manifest.get("digest") != _digest(_canonical({k: v for k, v in manifest.items() if k != "digest"})):
         raise ValueError(f"{path}/{MANIFEST} was changed: its digest differs")
-    for name, digest in manifest["digests"].items():
-        if name not in (PROGRAM, WEIGHTS) or not (path / name).is_file() or _digest_of(path / name) != digest:
+    for name in dict.fromkeys((PROGRAM, WEIGHTS, *manifest["digests"])):
+        known = name in (PROGRAM, WEIGHTS) and (path / name).is_file()
+        if not known or _digest_of(path / name) != manifest["digests"].get(name):
             raise ValueError(f"{path}/{name} is missing or was changed: its digest differs")
     made_by = manifest["versions"]
     if made_by != (here := _versions()):
@@ -131,7 +138,10 @@ def target_here(manifest: Mapping[str, Any]) -> Target:
     """
     import kernels
 
-    isa, threads = manifest["isa"], manifest["threads"]
+    with _valid_manifest():
+        isa, threads = manifest["isa"], manifest["threads"]
+        if type(isa) is not str or type(threads) is not int or threads < 1:
+            raise ValueError(f"the manifest has isa {isa!r} and threads {threads!r}")
     if isa not in (available := kernels.available_isas()):
         raise RuntimeError(f"the model was compiled for {isa}; this CPU supports {', '.join(available)}")
     if threads > usable_cores():
@@ -145,10 +155,21 @@ def layers(manifest: Mapping[str, Any], weights: Sequence[np.ndarray]) -> list[L
     Raises:
         ValueError: a layer is not valid, or refers to a weight that does not exist.
     """
-    return [
-        Layer.from_json(fields, {name: _weight(weights, index) for name, index in fields["weights"].items()})
-        for fields in manifest["layers"]
-    ]
+    with _valid_manifest():
+        return [
+            Layer.from_json(fields, {name: _weight(weights, index) for name, index in fields["weights"].items()})
+            for fields in manifest["layers"]
+        ]
+
+
+def tensors(manifest: Mapping[str, Any], key: str) -> list[TensorSpec]:
+    """Returns the tensors of a manifest; ``key`` is ``"inputs"`` or ``"outputs"``.
+
+    Raises:
+        ValueError: a tensor is not valid.
+    """
+    with _valid_manifest():
+        return [TensorSpec.from_json(spec) for spec in manifest[key]]
 
 
 def executable(path: Path) -> Any:
@@ -195,11 +216,23 @@ def _weights(path: Path, entries: Sequence[Mapping[str, Any]]) -> list[np.ndarra
     arrays = []
     for entry in entries:
         begin, shape = entry["offset"], tuple(entry["shape"])
+        if type(begin) is not int or begin % _FLOAT_BYTES or not all(type(n) is int and n >= 0 for n in shape):
+            raise ValueError(f"a weight has offset {begin!r} and shape {shape!r}")
         end = begin + prod(shape) * _FLOAT_BYTES
         if not 0 <= begin <= end <= len(data):
             raise ValueError(f"{path} is too short for its weights")
         arrays.append(data[begin:end].view(np.float32).reshape(shape))
     return arrays
+
+
+@contextmanager
+def _valid_manifest() -> Iterator[None]:
+    """Reports an entry that is missing or has the wrong type. A manifest may come from elsewhere."""
+    try:
+        yield
+    except (AttributeError, IndexError, KeyError, OverflowError, TypeError) as error:
+        reason = f"missing {error}" if isinstance(error, KeyError) else str(error).splitlines()[0]
+        raise ValueError(f"{MANIFEST} is not valid: {reason}") from error
 
 
 def _weight(weights: Sequence[np.ndarray], index: Any) -> np.ndarray:

@@ -36,7 +36,7 @@ class Layer:
         calls: the number of calls in each run.
 
     Raises:
-        ValueError: an attribute or a weight is not in the schema, or is missing.
+        ValueError: an attribute or a weight is not in the schema or is missing, or there is no workload.
     """
 
     name: str
@@ -53,6 +53,8 @@ class Layer:
     def __post_init__(self) -> None:
         if self.op not in LAYER_SCHEMAS:
             raise ValueError(f"layer {self.name}: unknown kind {self.op!r}; choose from: {', '.join(LAYER_SCHEMAS)}")
+        if not self.workloads:
+            raise ValueError(f"layer {self.name}: it has neither a workload nor stages")
         try:
             LAYER_SCHEMAS[self.op].check(self.attributes, list(self.weights))
         except ValueError as error:
@@ -105,10 +107,10 @@ class Layer:
             output_shape=tuple(fields["output_shape"]),
             attributes={key: value for key, value in fields.items() if key not in _COMMON},
             weights=weights,
-            workload=Workload.from_json(fields["workload"]) if fields["workload"] else None,
+            workload=None if fields["workload"] is None else Workload.from_json(fields["workload"]),
             stages=tuple(map(Workload.from_json, fields["workloads"])),
             threads=fields["threads"],
-            schedule=Schedule("kernel", fields["schedule"]) if fields["schedule"] else None,
+            schedule=None if fields["schedule"] is None else Schedule("kernel", fields["schedule"]),
             calls=fields["calls"],
         )
 

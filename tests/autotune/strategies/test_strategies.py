@@ -74,6 +74,16 @@ def test_nothing_to_decide(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_nothing_to_decide_with_a_trained_model(name: str) -> None:
+    trained = Search(name, SyntheticSpace())
+    for _ in range(4):
+        trained.round(8)
+    space = EmptySpace()
+    strategy = strategies.load(name)(space, trained.cost_model, 0)
+    assert strategy.propose(1) == [space.default()]
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_same_seed_and_measurements_same_proposals(name: str) -> None:
     proposals = []
     for seed, disturbance in ((5, 0), (5, 1), (6, 0)):

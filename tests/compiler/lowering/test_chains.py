@@ -146,7 +146,7 @@ def chain_of(workloads: Sequence[Workload], inputs: Sequence[dict[str, np.ndarra
         weights[f"weight{place}"] = given_["weight"]
         if "bias" in given_:
             weights[f"bias{place}"] = given_["bias"]
-    return Layer("chain", "conv2d_chain", workloads[-1].output_shape, {"stages": attributes}, weights)
+    return Layer("chain", "conv2d_chain", workloads[-1].output_shape, {"stages": attributes}, weights, stages=tuple(workloads))
 
 
 def run(layer: Layer, tensors: Sequence[np.ndarray], isa: str) -> np.ndarray:

@@ -264,6 +264,42 @@ def earlier_format(manifest: dict[str, Any]) -> None:
     manifest["format"] = 2
 
 
+def no_digests(manifest: dict[str, Any]) -> None:
+    manifest["digests"] = {}
+
+
+def weights_list(manifest: dict[str, Any]) -> None:
+    manifest["layers"][0]["weights"] = []
+
+
+def layer_null(manifest: dict[str, Any]) -> None:
+    manifest["layers"][0] = None
+
+
+def workload_text(manifest: dict[str, Any]) -> None:
+    manifest["layers"][0]["workload"] = "x"
+
+
+def schedule_text(manifest: dict[str, Any]) -> None:
+    manifest["layers"][0]["schedule"] = "x"
+
+
+def offset_text(manifest: dict[str, Any]) -> None:
+    manifest["weights"][0]["offset"] = "x"
+
+
+def inputs_null(manifest: dict[str, Any]) -> None:
+    manifest["inputs"] = None
+
+
+def isa_list(manifest: dict[str, Any]) -> None:
+    manifest["isa"] = ["avx2"]
+
+
+def no_workload(manifest: dict[str, Any]) -> None:
+    manifest["layers"][0]["workload"] = None
+
+
 def far_weight(manifest: dict[str, Any]) -> None:
     manifest["weights"][-1]["offset"] = 1 << 30
 
@@ -291,6 +327,20 @@ ISAS = ", ".join(kernels.available_isas())
         (many_threads, RuntimeError, r"^the model was compiled for 5000 threads; this process may use \d+ cores$"),
         (earlier_format, ValueError, r"is of format 2; this version reads format 3; compile the model again$"),
         (other_format, ValueError, r"is of format 4; this version reads format 3; compile the model again$"),
+        *(
+            (broken, ValueError, r"^manifest.json is not valid: .+$|has offset|has isa|is missing or was changed")
+            for broken in (
+                no_digests,
+                weights_list,
+                layer_null,
+                workload_text,
+                schedule_text,
+                offset_text,
+                inputs_null,
+                isa_list,
+            )
+        ),
+        (no_workload, ValueError, r"it has neither a workload nor stages$"),
         (far_weight, ValueError, r"weights.bin is too short for its weights$"),
         (unknown_layer, ValueError, r"^layer \S+: unknown kind 'magic'; choose from: dense, .*$"),
         (illegal_schedule, ValueError, r"^layer \d+: .*$"),
