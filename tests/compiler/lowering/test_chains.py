@@ -146,7 +146,8 @@ def chain_of(workloads: Sequence[Workload], inputs: Sequence[dict[str, np.ndarra
         weights[f"weight{place}"] = given_["weight"]
         if "bias" in given_:
             weights[f"bias{place}"] = given_["bias"]
-    return Layer("chain", "conv2d_chain", workloads[-1].output_shape, {"stages": attributes}, weights, stages=tuple(workloads))
+    stages, shape = tuple(workloads), workloads[-1].output_shape
+    return Layer("chain", "conv2d_chain", shape, {"stages": attributes}, weights, stages=stages)
 
 
 def run(layer: Layer, tensors: Sequence[np.ndarray], isa: str) -> np.ndarray:

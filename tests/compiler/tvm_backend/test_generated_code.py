@@ -58,7 +58,7 @@ def pool_taken() -> Iterator[None]:
 
 
 def shares(tasks: int = 0) -> tuple[list[int], set[int], set[int]]:
-    """Returns the tasks of a launch, the group sizes they see, and their threads. Each waits for the others to start."""
+    """Returns the tasks of a launch, the group sizes they see, and their threads. Each waits for all to start."""
     seen: list[tuple[int, int, int]] = []
 
     def task(index: int, group: Group) -> None:
