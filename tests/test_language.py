@@ -19,11 +19,6 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 SUFFIXES = {".cc", ".cmake", ".h", ".in", ".md", ".py", ".pyi", ".sh", ".toml", ".txt", ".yaml", ".yml"}
 NAMES = {"Makefile", "run"}
-# Folders and files that are not searched yet.
-UNFINISHED: tuple[str, ...] = (
-    "CMakeLists.txt",
-    "kernels/cpp",
-)
 
 # A regular expression for whole words, and what to write instead. Letter case is ignored. An underscore counts as a
 # space, so identifiers match too, and so does a line break, also within a comment.
@@ -72,7 +67,13 @@ class Allowed(NamedTuple):
     reason: str
 
 
-ALLOWED: tuple[Allowed, ...] = (Allowed("compiler/program/saved_model.py", "tell", "method of Python's files"),)
+ALLOWED: tuple[Allowed, ...] = (
+    Allowed("compiler/program/saved_model.py", "tell", "method of Python's files"),
+    *(
+        Allowed(f"kernels/cpp/bindings/{name}.cc", "is none", "pybind11's test for None")
+        for name in ("arguments", "attention", "conv2d", "dense", "rowwise")
+    ),
+)
 
 
 class Found(NamedTuple):
@@ -100,8 +101,7 @@ def tracked() -> list[str]:
     names = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True).stdout.split("\0")
     text = [name for name in names if Path(name).suffix in SUFFIXES or Path(name).name in NAMES]
     this = Path(__file__).relative_to(ROOT).as_posix()  # lists the words
-    finished = [name for name in text if not any(Path(name).is_relative_to(place) for place in UNFINISHED)]
-    return sorted(name for name in finished if name != this and (ROOT / name).is_file())
+    return sorted(name for name in text if name != this and (ROOT / name).is_file())
 
 
 def test_the_text_uses_the_idiom_of_the_field() -> None:

@@ -27,7 +27,7 @@ class Description {
   std::optional<std::string> optional_text(const char* key) const {
     return is_null(key) ? std::nullopt : std::optional(text(key));
   }
-  // At least 0: a description has no negative numbers.
+  // Must be at least 0.
   int64_t integer(const char* key) const { return checked(key, as<int64_t>(key, "an integer")); }
   double number(const char* key) const { return as<double>(key, "a number"); }
   bool flag(const char* key) const { return as<bool>(key, "true or false"); }
@@ -78,7 +78,7 @@ class Description {
 
   bool is_null(const char* key) const { return find(key) == nullptr; }
 
-  // The float32 weight of this name and shape.
+  // Returns the float32 weight of this name and shape.
   const float* weight(const std::string& name, const std::vector<int64_t>& shape) const {
     const auto index = weight_index(name);
     if (!index || *index < 0 || *index >= static_cast<int64_t>(weights_.size()))
@@ -91,7 +91,7 @@ class Description {
       throw invalid(name, "a contiguous float32 weight of the shape that the layer has");
     return reinterpret_cast<const float*>(static_cast<const char*>(tensor.data_ptr()));
   }
-  // null if there is no weight of this name.
+  // Returns null if there is no weight of this name.
   const float* optional_weight(const std::string& name, const std::vector<int64_t>& shape) const {
     return weight_index(name) ? weight(name, shape) : nullptr;
   }

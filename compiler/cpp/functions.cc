@@ -1,4 +1,4 @@
-// What Python and programs on TVM's virtual machine call.
+// The functions that Python and programs on TVM's virtual machine call.
 #include <tvm/ffi/extra/json.h>
 #include <tvm/ffi/function.h>
 #include <tvm/ffi/reflection/registry.h>
@@ -23,7 +23,7 @@ using tvm::ffi::Tensor;
 namespace json = tvm::ffi::json;
 namespace reflection = tvm::ffi::reflection;
 
-// (layers, place, inputs..., output): runs a layer.
+// Runs a layer. Arguments: (layers, index, inputs..., output).
 void run_layer(PackedArgs args, Any*) {
   constexpr int kMostTensors = 8;
   const int count = args.size() - 2;
@@ -37,7 +37,7 @@ void run_layer(PackedArgs args, Any*) {
 Any parsed(const String& text) {
   String error;
   Any value = json::Parse(text, &error);
-  if (!error.empty()) TVM_FFI_THROW(ValueError) << "no JSON: " << error;
+  if (!error.empty()) TVM_FFI_THROW(ValueError) << "invalid JSON: " << error;
   return value;
 }
 
@@ -51,7 +51,7 @@ Array<String> kinds() {
   return names;
 }
 
-// The schedules of all layers, null for one that has nothing to decide.
+// Returns the schedules of all layers as JSON, with null for a layer without a schedule.
 String schedules(const Layers& layers) {
   json::Array all;
   for (int64_t i = 0; i < layers->size(); ++i) {
@@ -68,19 +68,19 @@ Program make_program(const tvm::ffi::Module& executable, const Layers& layers) {
   return Program(tvm::ffi::make_object<ProgramObj>(executable, layers));
 }
 
-// The program with other layers at some places: {place: description}. Everything else is shared.
+// Returns the program with other layers at some indices: {index: description}. Everything else is shared.
 Program with_layers(const Program& program, const Map<int64_t, String>& descriptions, const Array<Tensor>& weights) {
   Map<int64_t, Any> changed;
   for (const auto& [place, description] : descriptions) changed.Set(place, parsed(description));
   return make_program(program->executable(), program->layers().with(changed, weights));
 }
 
-// (program, inputs...) -> outputs
+// Runs a program: (program, inputs...) -> outputs.
 void run_program(PackedArgs args, Any* result) {
   *result = args[0].cast<const ProgramObj*>()->run(args.data() + 1, args.size() - 1);
 }
 
-// (program, runs, inputs...) -> for each call (function, layer or -1, seconds in each run)
+// Measures a program: (program, runs, inputs...) -> for each call (function, layer or -1, seconds of each run).
 void profile_program(PackedArgs args, Any* result) {
   Array<Any> rows;
   for (const CallTimes& call :
@@ -91,7 +91,7 @@ void profile_program(PackedArgs args, Any* result) {
 
 TVM_FFI_STATIC_INIT_BLOCK() {
   reflection::GlobalDef()
-// One function per kind of layer: (layers, place, inputs..., output).
+// One function per kind of layer: (layers, index, inputs..., output).
 #define LOOPWRIGHT_LAYER(name) .def_packed("loopwright." #name, &run_layer)
 #include "layer_kinds.inc"
 #undef LOOPWRIGHT_LAYER

@@ -1,4 +1,4 @@
-// All layers of a model, as one object that its program is handed with each run.
+// All layers of a model, as one object that is passed to its program in each run.
 #pragma once
 
 #include <tvm/ffi/container/array.h>
@@ -19,10 +19,9 @@ class LayersObj : public tvm::ffi::Object {
   LayersObj(std::vector<std::shared_ptr<const Layer>> layers, const Machine& machine)
       : layers_(std::move(layers)), machine_(machine) {}
 
-  // The tensors are a layer's inputs and then its output. Throws tvm::ffi::Error where they are not what it was made
-  // for.
+  // The tensors are the inputs of the layer and then its output. Throws tvm::ffi::Error if they do not have its shapes.
   void run(int64_t index, const DLTensor* const* tensors, int64_t count) const;
-  // A layer's schedule by its place.
+  // Returns the schedule of a layer.
   ScheduleValues schedule(int64_t index) const { return layers_[static_cast<size_t>(index)]->schedule(); }
   int64_t size() const { return static_cast<int64_t>(layers_.size()); }
 
@@ -39,10 +38,10 @@ class LayersObj : public tvm::ffi::Object {
 class Layers : public tvm::ffi::ObjectRef {
  public:
   explicit Layers(tvm::ffi::ObjectPtr<LayersObj> object) : ObjectRef(std::move(object)) {}
-  // Throws tvm::ffi::Error, a ValueError, where a description makes no sense; it names the layer.
+  // Throws tvm::ffi::Error, a ValueError that names the layer, if a description is invalid.
   static Layers make(const tvm::ffi::json::Array& descriptions, const tvm::ffi::Array<tvm::ffi::Tensor>& weights,
                      const Machine& machine);
-  // These layers with others at the places that are keys of `descriptions`; the rest is shared.
+  // Returns these layers with others at the indices that are keys of `descriptions`. The other layers are shared.
   Layers with(const tvm::ffi::Map<int64_t, tvm::ffi::Any>& descriptions,
               const tvm::ffi::Array<tvm::ffi::Tensor>& weights) const;
 

@@ -1,6 +1,5 @@
 #include "program.h"
 
-#include <sys/mman.h>
 #include <tvm/ffi/c_api.h>
 #include <tvm/ffi/error.h>
 #include <tvm/ffi/extra/c_env_api.h>
@@ -13,6 +12,7 @@
 #include <set>
 
 #include "generated_code.h"
+#include "loopwright/huge_pages.h"
 
 namespace loopwright {
 namespace {
@@ -95,19 +95,18 @@ class HugePages {
       if (!tensor) continue;
       const size_t bytes = tvm::ffi::GetDataSize(**tensor);
       const auto first = reinterpret_cast<uintptr_t>((*tensor)->data);
-      for (uintptr_t at = first / kBytes; bytes >= kMinBytes && at <= (first + bytes - 1) / kBytes; ++at)
+      for (uintptr_t at = first / kHugePageBytes; bytes >= kMinBytes && at <= (first + bytes - 1) / kHugePageBytes;
+           ++at)
         pages_.insert(at);
     }
   }
 
   // Other data on these pages moves too. If the system cannot collapse a page, the page stays unchanged.
   void collapse() const {
-    constexpr int kCollapse = 25;  // MADV_COLLAPSE (Linux 6.1), which older headers do not define
-    for (const uintptr_t page : pages_) madvise(reinterpret_cast<void*>(page * kBytes), kBytes, kCollapse);
+    for (const uintptr_t page : pages_) collapse_huge_page(reinterpret_cast<void*>(page * kHugePageBytes));
   }
 
  private:
-  static constexpr uintptr_t kBytes = uintptr_t{2} << 20;
   std::set<uintptr_t> pages_;  // page numbers
 };
 

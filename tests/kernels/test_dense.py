@@ -377,6 +377,16 @@ WRONG_SCHEDULES = {
 }
 
 
+@pytest.mark.parametrize(("isa", "prefetch", "prefetch_next"), [("avx512", 4096, False), ("avx2", 0, True)])
+def test_weights_from_memory_are_prefetched_by_the_rule_of_the_isa(
+    isa: str, prefetch: int, prefetch_next: bool
+) -> None:
+    if isa not in kernels.available_isas():
+        pytest.skip(f"this CPU has no {isa}")
+    schedule = kernels.default_dense_schedule(1, 4096, 4096, isa)
+    assert (schedule["prefetch"], schedule["prefetch_next"]) == (prefetch, prefetch_next)
+
+
 @pytest.mark.parametrize(("attempt", "error", "message"), WRONG.values(), ids=WRONG.keys())
 def test_wrong_arguments_are_rejected(attempt: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import kernels
 from compiler.workloads.activations import ACTIVATIONS
+from kernels import _native
 from tests.kernels.memory import CANARY, next_to_forbidden_page, unaligned
 
 UNIT = float(np.finfo(np.float32).eps) / 2
@@ -254,6 +255,21 @@ REJECTED: dict[str, tuple[Callable[[], Array], str]] = {
 def test_bad_arguments_are_rejected(call: Callable[[], Array], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def row_operator(name: str, residual: Array | None = None, beta: Array | None = None) -> Array:
+    return _native.row_operator(name, X, residual, None, beta, 0.0, None, None, 1)
+
+
+def test_inputs_that_an_operator_lacks_are_rejected() -> None:
+    with pytest.raises(ValueError, match="softmax has no residual"):
+        row_operator("softmax", residual=X)
+    with pytest.raises(ValueError, match="softmax has no beta"):
+        row_operator("softmax", beta=ROW)
+    with pytest.raises(TypeError, match="gamma must be a numpy array, got NoneType"):
+        row_operator("layer_norm", beta=ROW)
+    with pytest.raises(ValueError, match=r"unknown row-wise operator 'hardmax'; choose from: layer_norm, .*softmax"):
+        row_operator("hardmax")
 
 
 def test_overlaps_are_rejected() -> None:

@@ -23,9 +23,10 @@ class AttentionLayer final : public Layer {
       const std::array<int64_t, 4> whole{batch, heads, queries, keys};
       for (size_t i = 0; i < 4; ++i)
         if (sizes[i] != whole[i] && (sizes[i] != 1 || i == 3))
-          throw std::invalid_argument("mask must broadcast to (batch, heads, queries, keys), its last axis whole");
+          throw std::invalid_argument(
+              "mask must broadcast to (batch, heads, queries, keys), and its last axis must be keys");
       shapes.emplace_back(sizes.begin(), sizes.end());
-      // A stride of 0 reads the same again.
+      // A broadcast axis has the stride 0.
       mask.row_stride = sizes[2] == 1 ? 0 : keys;
       mask.head_stride = sizes[1] == 1 ? 0 : sizes[2] * keys;
       mask.batch_stride = sizes[0] == 1 ? 0 : sizes[1] * sizes[2] * keys;

@@ -28,7 +28,7 @@ class Conv2dLayer final : public Layer {
   Conv2dLayer(std::vector<Shape> shapes, const Images& images, std::unique_ptr<const Conv2d> op)
       : Layer(std::move(shapes)), images_(images), op_(std::move(op)) {}
 
-  // Decided here even where the description leaves it open: weights are then packed once, and now.
+  // Selects a schedule here even if the description has none, so that weights are packed once, on construction.
   static std::optional<Conv2d::Schedule> schedule_for(const Description& d, const Conv2dGeometry& g,
                                                       const Images& images, const Machine& machine) {
     const auto [isa, threads] = machine;

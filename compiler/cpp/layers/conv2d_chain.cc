@@ -17,10 +17,11 @@ class Conv2dChainLayer final : public Layer {
       stages.push_back({c.geometry, d.weight("weight" + place, c.weight()),
                         d.optional_weight("bias" + place, {c.geometry.o}), c.activation});
     }
-    if (convolved.empty()) throw std::invalid_argument("stages must be at least one");
+    if (convolved.empty()) throw std::invalid_argument("there must be at least one stage");
     for (size_t i = 0; i + 1 < convolved.size(); ++i)
       if (convolved[i].out() != convolved[i + 1].x() || convolved[i].residual)
-        throw std::invalid_argument("stages must fit each other, and only the last may have a residual");
+        throw std::invalid_argument(
+            "the input of each stage must be the output of the stage before it, and only the last may have a residual");
     std::optional<int64_t> rows;
     if (const auto values = d.schedule()) rows = parse_chain_rows(*values);
     auto op = std::make_unique<Conv2dChain>(stages, convolved.front().images, machine.isa, machine.threads, rows);

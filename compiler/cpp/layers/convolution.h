@@ -8,7 +8,7 @@
 
 namespace loopwright {
 
-// A convolution as its description has it.
+// A convolution as described.
 struct Convolved {
   Images images;
   Conv2dGeometry geometry;
@@ -28,7 +28,7 @@ struct Convolved {
     images = {n, h, w};
     residual = d.flag("residual");
     if (g.groups * group_c != c || o % g.groups != 0 || g.output_h(h) < 1 || g.output_w(w) < 1)
-      throw std::invalid_argument("x, weight_shape, groups and padding must fit each other");
+      throw std::invalid_argument("x, weight_shape, groups and padding do not match");
   }
 
   Shape x() const { return {images.n, images.h, images.w, geometry.c}; }

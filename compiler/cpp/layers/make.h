@@ -1,4 +1,4 @@
-// What the kinds of layers share. A file NAME.cc defines make_NAME, and CMake lists it in the table of layer.cc.
+// Functions for all kinds of layers. A file NAME.cc defines make_NAME, and CMake lists it in the table of layer.cc.
 #pragma once
 
 #include <algorithm>
@@ -22,7 +22,7 @@ inline float* written(const DLTensor* tensor) { return const_cast<float*>(read(t
 // Throws std::invalid_argument if a size is 0.
 inline Shape positive(const char* key, const Shape& sizes) {
   if (std::any_of(sizes.begin(), sizes.end(), [](int64_t size) { return size < 1; }))
-    throw std::invalid_argument(std::string(key) + " must be sizes of at least 1");
+    throw std::invalid_argument(std::string(key) + " must be at least 1");
   return sizes;
 }
 

@@ -1,14 +1,13 @@
-// A block of queries goes through both products while its scores are in cache:
+// A block of queries passes through both products while its scores are in cache:
 //
-//   S = q·kᵀ (rows × keys)   →   P = softmax(scale · S + mask), in place   →   out = P·v (rows × head_dim)
+//   S = q·kᵀ (rows × keys)   →   P = weights of S (microkernels/attention_weights.h), in place   →   out = P·v
 //
-// For a head, kᵀ and v are packed once into the panels that the microkernel reads; q and P are its A, read in place.
+// For each head, kᵀ and v are packed once into the panels that the microkernel reads. q and P are its A, read in place.
 #include "loopwright/attention.h"
 
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <limits>
 #include <stdexcept>
 #include <string>
 
@@ -41,8 +40,6 @@ void multiply(const KernelTable& kernels, const Matrix& a, int64_t rows, int64_t
   args.k = k;
   args.a_stride = a.stride;
   args.c_stride = c.stride;
-  args.lo = -std::numeric_limits<float>::infinity();
-  args.hi = std::numeric_limits<float>::infinity();
   for (const Panel& panel : panels) {
     const float* a_tile = a.at<float>(0, 0);
     const float* b_tile = packed + panel.offset;
@@ -63,7 +60,7 @@ void multiply(const KernelTable& kernels, const Matrix& a, int64_t rows, int64_t
   }
 }
 
-// One call's part that is the same for every thread.
+// The arguments and sizes of a call, for all threads.
 struct Plan {
   const KernelTable& kernels;
   AttentionSchedule schedule;
@@ -77,7 +74,7 @@ struct Plan {
   int64_t value_floats() const { return packed_floats(shape.head_dim, shape.keys, kernels.lanes); }
   int64_t score_floats() const { return schedule.rows * spread_stride(shape.keys); }
 
-  // What a thread works in: the packed head, and a block's scores.
+  // Memory of one thread: the packed head, and the scores of a block.
   struct Workspace {
     float *keys, *values, *scores;
   };
@@ -96,7 +93,7 @@ struct Plan {
       }
   }
 
-  // The queries row_begin, ..., row_begin + rows - 1 of the head that is packed.
+  // Computes the queries row_begin to row_begin + rows - 1 of the packed head.
   void run_block(int64_t batch, int64_t head, int64_t row_begin, int64_t rows, const Workspace& work) const {
     const Matrix scores{work.scores, spread_stride(shape.keys)};
     multiply(kernels, {const_cast<float*>(in.q.at(batch, row_begin, head)), in.q.row_stride}, rows, shape.head_dim,
@@ -112,14 +109,15 @@ struct Plan {
   }
 };
 
-// A run of blocks a thread. Where it ends within a head, the next thread packs that head once more: cheaper than to
-// wait.
+// Each thread computes consecutive blocks. If its blocks end within a head, the next thread packs the head again, which is
+// cheaper than waiting.
 void run_blocks(const Plan& plan) {
   const AttentionShape& shape = plan.shape;
   const int threads = plan.schedule.threads;
-  const int64_t blocks = ceil_div(shape.queries, plan.schedule.rows);  // of a head
+  const int64_t blocks = ceil_div(shape.queries, plan.schedule.rows);  // per head
   const int64_t all = shape.batch * shape.heads * blocks;
-  float* data = scratch(plan.workspace_floats() * threads);  // here, because the pool's threads must not throw
+  float* data =
+      scratch(plan.workspace_floats() * threads);  // allocated here, because the threads of the pool must not throw
   parallel(threads, [&](int thread) {
     const Plan::Workspace work = plan.workspace(data + thread * plan.workspace_floats());
     const int64_t end = split_begin(all, threads, thread + 1);
@@ -134,7 +132,7 @@ void run_blocks(const Plan& plan) {
   });
 }
 
-// One query after the other, as the formula says.
+// Computes one query after the other, by the definition.
 void run_reference(const AttentionShape& shape, float scale, int threads, const AttentionInputs& in,
                    const Rows<float>& out) {
   const int64_t all = shape.batch * shape.heads * shape.queries;

@@ -1,4 +1,4 @@
-// The schedule of attention without a search: both register tiles are those of the dense layers that the products are.
+// Default schedules of attention. The register tiles are those of dense layers with the sizes of the two products.
 #include <algorithm>
 
 #include "core/split.h"
@@ -20,11 +20,11 @@ AttentionSchedule default_attention_schedule(Isa isa, const AttentionShape& shap
   s.scores_nr = scores.nr;
   s.values_mr = values.mr;
   s.values_nr = values.nr;
-  // As many rows as leave room in L2 for k and v, which every block reads anew; but fewer where threads would run out
-  // of blocks at different times.
+  // As many rows as leave room in L2 for k and v, which every block reads; but fewer if the threads would finish at different
+  // times.
   const int64_t fitting = cache_bytes()[1] / 4 / (shape.keys * static_cast<int64_t>(sizeof(float)));
   const int64_t least = std::min<int64_t>(shape.queries, std::max(s.scores_mr, s.values_mr));
-  int64_t blocks = ceil_div(shape.queries, std::max(fitting, least));  // of a head
+  int64_t blocks = ceil_div(shape.queries, std::max(fitting, least));  // per head
   const auto balanced = [&] {
     const int64_t all = shape.batch * shape.heads * blocks;
     return all * 10 >= ceil_div(all, threads) * threads * 9;

@@ -97,7 +97,7 @@ Matrix as_matrix(const py::array& a) {
 }
 
 bool overlap(const py::array& a, const py::array& b) {
-  const auto range = [](const py::array& v) {  // of addresses
+  const auto range = [](const py::array& v) {  // address range
     auto begin = static_cast<const char*>(v.data()), end = begin + v.itemsize();
     for (py::ssize_t i = 0; i < v.ndim(); ++i) (v.strides(i) < 0 ? begin : end) += (v.shape(i) - 1) * v.strides(i);
     return std::pair{begin, end};

@@ -19,7 +19,7 @@ Attention make_attention(int64_t heads, int64_t head_dim, std::optional<float> s
   return Attention(heads, head_dim, scale, parse_available_isa(isa), check_threads(threads), parsed);
 }
 
-// The arguments of one call, checked and, where their last axis is not contiguous, copied.
+// The arguments of one call, checked, and copied if their last axis is not contiguous.
 struct Call {
   py::array q, k, v, mask, out;
   int64_t batch, queries, keys;
@@ -45,7 +45,7 @@ struct Call {
   }
 
  private:
-  // Whether the last axis is a run of floats; the other strides may be any.
+  // Whether the last axis is contiguous. The other strides are arbitrary.
   static bool has_runs(const py::array& a) {
     bool whole = reinterpret_cast<uintptr_t>(a.data()) % alignof(float) == 0 &&
                  (a.shape(3) == 1 || a.strides(3) == a.itemsize());

@@ -54,7 +54,7 @@ Images fitting_images(const Conv2dGeometry& g, int64_t n, int64_t h, int64_t w) 
   return {n, h, w};
 }
 
-// The arguments of one call, checked and, where they are not contiguous, copied.
+// The arguments of one call, checked, and copied if they are not contiguous.
 struct Call {
   py::array x, out, residual;
   Images images{};
@@ -106,7 +106,7 @@ py::dict schedule_of(const Conv2d& op, int64_t n, int64_t h, int64_t w) {
 
 }  // namespace
 
-void bind_conv2d(py::module_& m) {
+void bind_convolution(py::module_& m) {
   py::class_<Conv2d>(m, "Conv2d")
       .def(py::init(&make_conv2d), py::arg("weight"), py::arg("bias"), py::arg("stride"), py::arg("padding"),
            py::arg("dilation"), py::arg("groups"), py::arg("activation"), py::arg("isa"), py::arg("threads"),

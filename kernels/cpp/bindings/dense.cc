@@ -24,7 +24,7 @@ Dense make_dense(const py::object& weight_object, const py::object& bias_object,
                parse_available_isa(isa), check_threads(threads), parsed);
 }
 
-// The arguments of one call, checked and, where rows are not contiguous, copied.
+// The arguments of one call, checked, and copied if their rows are not contiguous.
 struct Call {
   py::array x, out, residual;
   Matrix x_matrix{}, out_matrix{}, residual_matrix{};

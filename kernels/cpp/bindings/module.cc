@@ -1,5 +1,5 @@
-// The Python face of the kernels: arguments are checked here, before anything is computed, and the GIL is released
-// while a kernel runs.
+// The Python bindings of the kernels. They check all arguments before anything is computed, and release the GIL while a
+// kernel runs.
 #include "module.h"
 
 #include <new>
@@ -15,7 +15,7 @@ PYBIND11_MODULE(_native, m) {
   loopwright::bind_machine(m);
   loopwright::bind_dense(m);
   loopwright::bind_attention(m);
-  loopwright::bind_conv2d(m);
+  loopwright::bind_convolution(m);
   loopwright::bind_pooling(m);
   loopwright::bind_rowwise(m);
 }

@@ -1,4 +1,4 @@
-// One function a file of this folder: it defines what that file binds.
+// Each file of this folder defines one of these functions, which adds its bindings to the module.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -6,7 +6,7 @@
 namespace loopwright {
 
 void bind_attention(pybind11::module_& m);
-void bind_conv2d(pybind11::module_& m);
+void bind_convolution(pybind11::module_& m);
 void bind_dense(pybind11::module_& m);
 void bind_machine(pybind11::module_& m);
 void bind_pooling(pybind11::module_& m);

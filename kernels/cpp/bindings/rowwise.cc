@@ -12,7 +12,7 @@ namespace {
 
 std::vector<int64_t> shape_of(const py::array& a) { return {a.shape(), a.shape() + a.ndim()}; }
 
-// An array of float32 of any rank, not empty.
+// Returns the value as an array of float32 of any rank that is not empty.
 py::array checked_array(const py::object& value, const char* argument) {
   const auto rank = py::isinstance<py::array>(value) ? py::cast<py::array>(value).ndim() : 0;
   return checked(value, argument, std::vector<int64_t>(static_cast<size_t>(rank), -1));
@@ -20,7 +20,7 @@ py::array checked_array(const py::object& value, const char* argument) {
 
 const float* read(const py::array& a) { return static_cast<const float*>(a.data()); }
 
-// An array of the shape of `x`, which may be x itself.
+// Returns the output: an array of the shape of `x`, or a new one.
 py::array output_like(const py::array& x, const py::object& value) { return output(value, "out", shape_of(x)); }
 
 void check_same_or_apart(const py::array& out, const py::array& input, const char* argument) {
@@ -30,7 +30,7 @@ void check_same_or_apart(const py::array& out, const py::array& input, const cha
 
 float* written(const py::array& out) { return static_cast<float*>(const_cast<void*>(out.data())); }
 
-// Rows along the last axis, which `x` must have.
+// The rows along the last axis. `x` must have at least one axis.
 struct RowsOf {
   int64_t rows, n;
   explicit RowsOf(const py::array& x) {
@@ -68,7 +68,7 @@ py::array run_activation(const py::object& x_object, const std::string& name, co
   return out;
 }
 
-// Checks the inputs that the operator uses besides x. Throws ValueError for one that it lacks or does not use.
+// Throws ValueError for an input that the operator requires and is None, or that it does not have.
 py::array run_row_operator(const std::string& name, const py::object& x_object, const py::object& residual_object,
                            const py::object& gamma_object, const py::object& beta_object, float epsilon,
                            const py::object& out_object, const std::optional<std::string>& isa_name, int threads) {

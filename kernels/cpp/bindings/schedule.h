@@ -1,4 +1,4 @@
-// A schedule from and to Python: a dict of numbers, flags and names.
+// Converts schedules from and to Python dicts of numbers, flags and names.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -7,7 +7,7 @@
 
 namespace loopwright {
 
-// Throws std::invalid_argument where a value is neither a number nor a text.
+// Throws std::invalid_argument if a value is neither an integer nor a string.
 ScheduleValues schedule_values(const pybind11::dict& values);
 // Flags become bool.
 pybind11::dict to_dict(const ScheduleValues& values);

@@ -7,7 +7,7 @@
 
 namespace loopwright {
 
-// `repeat` samples, each the mean seconds of `number` calls of `run` back to back, without the GIL.
+// Returns `repeat` samples. Each is the mean seconds of `number` consecutive calls of `run`, without the GIL.
 template <class F>
 std::vector<double> time_runs(int number, int repeat, const F& run) {
   if (number < 1 || repeat < 1) throw pybind11::value_error("number and repeat must be at least 1");

@@ -1,13 +1,13 @@
-// A layer whose output does not fit L2 writes it to L3 or memory, and the next one reads it back; where a layer has few
-// operations a byte, as depthwise convolutions and those with few channels, that takes longer than computing does. So a
-// slab of rows goes through all stages before the next one:
+// A layer whose output does not fit L2 writes it to L3 or memory, and the next layer reads it back. For layers with few
+// operations per byte, such as depthwise convolutions and convolutions with few channels, this takes longer than the
+// computation. So a slab of rows passes through all stages before the next slab:
 //
 //   for each slab of rows of the last output
 //     for each stage, first to last
 //       move the rows that the next windows still need to the front of the stage's slab
 //       compute the rows that are new
 //
-// No row is computed twice but at the borders between threads, each of which takes neighbouring rows of an image.
+// Only rows at the borders between threads are computed twice. Each thread takes consecutive rows of an image.
 #include "loopwright/conv2d_chain.h"
 
 #include <algorithm>
@@ -23,7 +23,7 @@
 namespace loopwright {
 namespace {
 
-// Of L2, for slabs: the other half holds weights and what streams past.
+// The slabs take half of L2. The other half holds weights and data that stream through.
 constexpr int64_t kShareOfL2 = 2;
 
 }  // namespace
@@ -31,7 +31,7 @@ constexpr int64_t kShareOfL2 = 2;
 Conv2dChain::Conv2dChain(const std::vector<Stage>& stages, const Images& images, Isa isa, int threads,
                          std::optional<int64_t> rows)
     : images_(images.n), threads_(threads) {
-  if (stages.empty()) throw std::invalid_argument("a chain has at least one stage");
+  if (stages.empty()) throw std::invalid_argument("a chain must have at least one stage");
   if (rows && *rows < 1) throw std::invalid_argument("schedule: rows must be at least 1");
   Images image{1, images.h, images.w};
   int64_t channels = stages.front().geometry.c;
@@ -39,7 +39,7 @@ Conv2dChain::Conv2dChain(const std::vector<Stage>& stages, const Images& images,
     const Conv2dGeometry& g = stage.geometry;
     const int64_t oh = g.output_h(image.h), ow = g.output_w(image.w);
     if (g.c != channels || oh < 1 || ow < 1)
-      throw std::invalid_argument("each stage of a chain must fit what the one before it writes");
+      throw std::invalid_argument("the input of each stage of a chain must be the output of the stage before it");
     links_.push_back({image, g, oh, ow, nullptr});
     image = {1, oh, ow};
     channels = g.o;
@@ -102,7 +102,7 @@ void Conv2dChain::run(const float* x, float* out, const float* residual) const {
         run_range(x + image * in_floats, out + image * out_floats, residual ? residual + image * out_floats : nullptr,
                   {begin, begin + next - line}, slabs);
       }
-    } catch (...) {  // of memory; the pool's threads must not throw
+    } catch (...) {  // out of memory; the threads of the pool must not throw
       failures[static_cast<size_t>(thread)] = std::current_exception();
     }
   });
@@ -112,7 +112,7 @@ void Conv2dChain::run(const float* x, float* out, const float* residual) const {
 
 void Conv2dChain::run_range(const float* x, float* out, const float* residual, Rows range, float* slabs) const {
   const size_t count = links_.size();
-  std::vector<Rows> held(count, Rows{0, 0});  // of each stage's output; what its slab begins with
+  std::vector<Rows> held(count, Rows{0, 0});  // rows of the output of each stage that its slab starts with
   std::vector<Rows> wanted(count);
   const EvenSplit pieces(range.count(), rows_);
   for (int64_t piece = 0, begin = range.begin; piece < pieces.count; begin += pieces.size(piece++)) {

@@ -25,7 +25,7 @@ void check(const Conv2dSchedule& s, const Conv2dGeometry& g, Isa isa, Dtype dtyp
         "winograd3 for 7x7 kernels of stride 2");
 }
 
-// The schedule as one of type S. Throws where it is of another operator's.
+// Returns the schedule as an S. Throws std::invalid_argument if it is of another kind.
 template <class S>
 std::optional<S> schedule_of_kind(const std::optional<Conv2d::Schedule>& schedule, const char* wanted) {
   if (!schedule) return std::nullopt;
@@ -78,12 +78,12 @@ Conv2d::Conv2d(const void* weight, Dtype dtype, const Conv2dGeometry& geometry, 
   if (geometry.pointwise()) {
     const auto dense =
         schedule_of_kind<DenseSchedule>(schedule, "a 1x1 convolution is a dense layer and takes the schedule of one");
-    // The layer only reads through the pointer.
+    // The layer only reads the weight.
     const Matrix rows{const_cast<void*>(weight), geometry.c, dtype};
     weights_->dense = std::make_unique<Dense>(rows, geometry.o, geometry.c, bias, activation, isa, threads, dense);
     return;
   }
-  if (geometry.depthwise() && dtype == Dtype::kFloat32) {
+  if (is_depthwise(geometry, dtype)) {
     const auto depthwise = schedule_of_kind<DepthwiseSchedule>(
         schedule, "a depthwise convolution in float32 has columns, channels and threads_m");
     weights_->depthwise = std::make_unique<DepthwiseConvolution>(static_cast<const float*>(weight), geometry, bias,

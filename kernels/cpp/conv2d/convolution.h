@@ -1,4 +1,4 @@
-// One algorithm with weights packed for it.
+// The algorithms of convolutions that are neither pointwise nor depthwise.
 #pragma once
 
 #include <memory>
@@ -13,9 +13,9 @@
 
 namespace loopwright {
 
-// What the algorithms share of a layer. The weight is (o, kh, kw, words of the c / groups channels), the bias null or o
-// floats with a vector tile of readable ones behind them; both belong to the caller, the bias for as long as the
-// convolution lives. Winograd's algorithm and the reference are for float32 alone.
+// The layer that an algorithm computes. The weight is (o, kh, kw, words of the c / groups channels). The bias is null, or o
+// floats followed by a readable vector tile. Both belong to the caller; the bias must outlive the convolution. Winograd's
+// algorithms and the reference support only float32.
 struct ConvolutionLayer {
   Conv2dGeometry geometry;
   const float* weight;
@@ -26,13 +26,14 @@ struct ConvolutionLayer {
   int threads;
 };
 
+// An algorithm with its packed weights.
 class Convolution {
  public:
   virtual ~Convolution() = default;
-  // `s` has the algorithm and nr that the weights were packed for. Rows of the matrices are pixels, without gaps.
+  // `s` must have the algorithm and nr that the weights were packed for. The rows of the matrices are pixels without gaps.
   virtual void run(const Conv2dSchedule& s, const Matrix& x, const Images& images, const Matrix& out,
                    const Matrix& residual) const = 0;
-  // As Conv2d::run_rows.
+  // Like Conv2d::run_rows.
   virtual void run_rows(const Conv2dSchedule&, const Matrix& /*x*/, const Images&, int64_t /*begin*/, int64_t /*end*/,
                         const Matrix& /*out*/, const Matrix& /*residual*/) const {
     throw std::logic_error("this algorithm computes whole images");
@@ -47,11 +48,14 @@ class Convolution {
 };
 
 std::unique_ptr<const Convolution> make_direct_convolution(const ConvolutionLayer& layer, int nr);
-// `algorithm` is one of Winograd's.
+// `algorithm` must be one of Winograd's.
 std::unique_ptr<const Convolution> make_winograd_convolution(const ConvolutionLayer& layer,
                                                              Conv2dSchedule::Algorithm algorithm, int nr);
 // Plain loops that ignore the schedule.
 std::unique_ptr<const Convolution> make_reference_convolution(const ConvolutionLayer& layer);
+
+// Whether the depthwise kernels compute this convolution.
+inline bool is_depthwise(const Conv2dGeometry& g, Dtype dtype) { return g.depthwise() && dtype == Dtype::kFloat32; }
 
 // Whether an algorithm computes this convolution. Winograd's algorithms are for float32 without dilation and groups:
 // F(2×2, 3×3) and F(4×4, 3×3) for 3×3 kernels of stride 1, F(3×3, 4×4) for 7×7 kernels of stride 2.

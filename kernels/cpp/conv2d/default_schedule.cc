@@ -1,6 +1,5 @@
-// The schedule of a convolution without a search: every algorithm, register tile and split over threads is ranked by
-// the cycles of its busiest thread, and by the bytes of weights that it needs from memory, where a network's weights
-// lie.
+// Default schedules of convolutions. Every algorithm, register tile and split over threads is ranked by the cycles of its
+// busiest thread, and by the bytes of weights that it loads from memory, where the weights of a network are.
 #include <algorithm>
 #include <limits>
 
@@ -20,8 +19,9 @@ struct Candidate {
   double cycles = std::numeric_limits<double>::infinity();
 };
 
-// Fixed for one layer, one split and one width of panels.
+// A layer with one split over threads and one register tile.
 struct Setting {
+  Isa isa;
   const KernelTable& kernels;
   TileCosts costs;
   const Conv2dGeometry& g;
@@ -34,13 +34,13 @@ struct Setting {
   int64_t ow() const { return g.output_w(images.w); }
   int64_t group_vectors() const { return ceil_div(g.group_o(), kernels.lanes); }
   int64_t group_panels() const { return ceil_div(group_vectors(), vectors); }
-  // Of the busiest thread.
+  // Panels of the busiest thread.
   int64_t panels() const { return ceil_div(g.groups * group_panels(), threads / threads_m); }
   // Mean width of a panel, in vectors.
   double width() const { return static_cast<double>(group_vectors()) / static_cast<double>(group_panels()); }
 };
 
-// Two things that go on at once get in each other's way a little.
+// Cycles of two activities that run in parallel and delay each other a little.
 double overlapped(double a, double b) { return std::max(a, b) + 0.2 * std::min(a, b); }
 
 Conv2dSchedule schedule(const Setting& at, Algorithm algorithm, int64_t tile_rows, int64_t rows, int64_t kc) {
@@ -58,7 +58,7 @@ Conv2dSchedule schedule(const Setting& at, Algorithm algorithm, int64_t tile_row
 Candidate direct(const Setting& at) {
   const Conv2dGeometry& g = at.g;
   const int64_t l2 = cache_bytes()[1], k = g.reduction();
-  // A panel's block of weights stays in L2 while the pixels of some rows pass, whose input stays there too.
+  // The weights of a panel stay in L2 while the pixels of some rows pass. The input of these rows stays there too.
   const int64_t kc = ceil_div(k, ceil_div(k, std::max<int64_t>(l2 / 5 / (at.nr() * kFloat), 64)));
   const int64_t columns = at.images.w + g.pad_left + g.pad_right, row_bytes = columns * g.c * kFloat;
   const int64_t fitting = (l2 / 3 / row_bytes - (g.span_h() - g.stride_h)) / g.stride_h;
@@ -75,9 +75,8 @@ Candidate direct(const Setting& at) {
   return candidate;
 }
 
-// What an algorithm of Winograd's does to a layer: outputs and inputs a side of a tile, and the cycles that a tile's
-// transforms take for a vector of channels (see microkernels/winograd_f32.h), with as much again for moving the vectors
-// between L1 and L2.
+// One of Winograd's algorithms: outputs and inputs per side of a tile, and the cycles of the transforms of a tile per vector
+// of channels (see microkernels/winograd_f32.h), doubled for moving the vectors between L1 and L2.
 struct Winograd {
   Algorithm algorithm;
   int m, size;
@@ -93,8 +92,8 @@ Candidate winograd(const Setting& at, const Winograd& w) {
   const int64_t channels = g.stride_h * g.stride_w * g.c;
   const int64_t tiles = ceil_div(at.images.n * ceil_div(at.oh(), w.m) * ceil_div(at.ow(), w.m), at.threads_m);
   const double weight_bytes = static_cast<double>(places * channels * g.o * kFloat);
-  // Weights that stay in L2 leave half of it to the transformed tiles; others should pass as few times as they can,
-  // even if the tiles then overflow L2 a little.
+  // Weights that stay in L2 leave half of it to the transformed tiles. Other weights should be read as few times as possible,
+  // even if the tiles then exceed L2 a little.
   const bool near = weight_bytes <= static_cast<double>(l2);
   const int64_t block_bytes = near ? l2 / 2 : l2 * 5 / 4;
   const int64_t tile_bytes = places * (channels + at.nr()) * kFloat;
@@ -103,11 +102,11 @@ Candidate winograd(const Setting& at, const Winograd& w) {
   const int64_t block = blocks.size(0), passes = ceil_div(block, at.max_mr);
 
   Candidate candidate{schedule(at, w.algorithm, block, block, channels)};
-  // AVX2's small tiles read weights slowly enough for the hardware to bring them, and feel each prefetch: without, Zen 3
-  // takes 4 % less. So do short sums: a first layer takes a third less on Zen 4.
-  candidate.schedule.prefetch = at.kernels.lanes > 8 && !near ? 4096 : 0;
+  // The small tiles of AVX2 read weights slowly enough for the hardware prefetcher, and each prefetch costs time: without
+  // them, Zen 3 takes 4 % less. The same holds for short sums: a first layer takes a third less on Zen 4.
+  candidate.schedule.prefetch = at.isa == Isa::kAvx512 && !near ? 4096 : 0;
   const double rows = static_cast<double>(block) / static_cast<double>(passes);
-  // Each pass over the tiles reads weights anew, while others come from memory.
+  // Each pass over the tiles reads the weights again, while other weights come from memory.
   TileCosts costs = at.costs;
   if (!near) costs.far_loads = 3.0;
   const double products = static_cast<double>(blocks.count * passes * at.panels() * places * channels) *
@@ -116,9 +115,9 @@ Candidate winograd(const Setting& at, const Winograd& w) {
       costs.halved * costs.transforms * static_cast<double>(tiles) *
       (static_cast<double>(g.stride_h * ceil_div(g.stride_w * g.c, at.kernels.lanes)) * w.input_cycles +
        static_cast<double>(at.panels()) * at.width() * w.output_cycles);
-  // While a panel's tiles pass, each brings a cache line a step of the next weights: those without a tile come late.
+  // Each tile of a panel prefetches one cache line of the next weights per step. Lines without a tile come late.
   const double late = std::max(0.0, 1.0 - static_cast<double>(passes) / at.width());
-  // Threads that share weights bring them one after the other, the later ones from L3 or another core's L2.
+  // Threads that share weights load them one after the other, the later ones from L3 or from the L2 of another core.
   const double shared = at.threads_m > 1 ? weight_bytes / kFarBytesPerCycle : 0.0;
   const double weights = weight_bytes / kMemoryBytesPerCycle + shared;
   candidate.cycles = overlapped(products + transforms, weights) + late * weights;
@@ -138,19 +137,12 @@ Conv2dSchedule default_convolution_schedule(Isa isa, Dtype dtype, const Conv2dGe
     if (candidate.cycles < best.cycles) best = candidate;
   };
   const int64_t widest = std::min<int64_t>(KernelTable::kMaxVectors, ceil_div(g.group_o(), kernels.lanes));
-  for (int vectors = 1; vectors <= widest; ++vectors) {
-    const int max_mr = kernels.max_mr(vectors * kernels.lanes);
-    if (max_mr == 0) continue;
-    for (int threads_m = 1; threads_m <= threads; ++threads_m) {
-      if (threads % threads_m != 0) continue;
-      for (const int mr : tile_heights(costs, vectors, max_mr)) {
-        const Setting at{kernels, costs, g, images, threads, threads_m, vectors, mr};
-        consider(direct(at));
-        for (const Winograd& w : kWinograds)
-          if (winograd_allowed && applies(w.algorithm, g, dtype)) consider(winograd(at, w));
-      }
-    }
-  }
+  for_each_tile_and_split(kernels, costs, 1, widest, threads, [&](int vectors, int mr, int threads_m) {
+    const Setting at{isa, kernels, costs, g, images, threads, threads_m, vectors, mr};
+    consider(direct(at));
+    for (const Winograd& w : kWinograds)
+      if (winograd_allowed && applies(w.algorithm, g, dtype)) consider(winograd(at, w));
+  });
   best.schedule.kc = best.schedule.kc * elements.reduction() / g.reduction();
   return best.schedule;
 }
@@ -159,7 +151,7 @@ Conv2d::Schedule default_conv2d_schedule(Isa isa, Dtype dtype, const Conv2dGeome
                                          int threads, bool fast_algorithms) {
   if (g.pointwise())
     return default_dense_schedule(isa, dtype, images.n * images.h * images.w, g.o, g.c, threads, fast_algorithms);
-  if (g.depthwise() && dtype == Dtype::kFloat32) return default_depthwise_schedule(isa, g, images, threads);
+  if (is_depthwise(g, dtype)) return default_depthwise_schedule(isa, g, images, threads);
   return default_convolution_schedule(isa, dtype, g, images, threads, fast_algorithms);
 }
 

@@ -1,22 +1,19 @@
-// Direct convolution as batch-reduce GEMMs: an output pixel is a sum over kernel taps of products of a row of the
-// image's channels with a matrix of weights, and mr neighbouring pixels of an output row are the rows of a register
-// tile.
+// Direct convolution as batch-reduce GEMMs. An output pixel is a sum over kernel taps of the product of a row of channels
+// with a matrix of weights. The rows of a register tile are mr adjacent pixels of an output row.
 //
 //   y[r, q..q+mr, :] = Σ over runs t   X_t (mr × k) · W_t (k × nr)      row i of X_t at x[r·s + kh, (q + i)·s + kw, :]
 //
-// Nothing is unfolded. In NHWC the taps of one kernel row are neighbours in memory, so with neither dilation nor groups
-// a run is a whole kernel row (k = kw·c), else one tap (k = c / groups): the 7×7 first layer of a ResNet is 7 runs
-// of 21.
+// The image is not unfolded (im2col). In NHWC the taps of one kernel row are contiguous in memory. Without dilation and
+// groups a run is an entire kernel row (k = kw·c), otherwise one tap (k = c / groups). The 7×7 first layer of a ResNet has 7
+// runs of 21.
 //
-// Borders: the image rows that a pass needs are copied into a buffer with zeros to their left and right, which stays in
-// L2 while all output channels pass over it. It costs a read and a write of each float for 2·kh·kw·o operations, and
-// keeps every tile whole. Rows above and below the image are left out of the sum. Without padding the image is read in
-// place.
+// Borders: the image rows of a pass are copied to a buffer with zeros on their left and right, which stays in L2 while all
+// output channels pass over it. The copy costs one load and one store of each float for 2·kh·kw·o operations, and keeps
+// every tile full. Rows above and below the image are omitted from the sum. Without padding the image is read in place.
 //
-// bfloat16: all of this holds with words of two channels (words.h) for channels. Where c / groups is odd, the copy
-// fills each pixel up.
+// bfloat16: channels are words of two channels (gemm/words.h). If c / groups is odd, the copy pads each pixel.
 //
-// Tile contract: include/loopwright/brgemm.h; A in place, B packed as panels [k = (kh, kw, c)][nr].
+// Tile contract: microkernels/brgemm.h. A is read in place, B is packed as panels [k = (kh, kw, c)][nr].
 #include <algorithm>
 #include <cstring>
 
@@ -29,9 +26,9 @@
 namespace loopwright {
 namespace {
 
-// Part of the sum that is contiguous both in the image and in the packed weights.
+// A part of the sum that is contiguous in the image and in the packed weights.
 struct Run {
-  int64_t row, column, channel, k;  // in the kernel's window; columns, channels and k in words
+  int64_t row, column, channel, k;  // relative to the window; columns, channels and k in words
 };
 
 class DirectConvolution final : public Convolution {
@@ -66,19 +63,19 @@ class DirectConvolution final : public Convolution {
 
  private:
   struct Call;
-  // Memory of one thread's: for a copy of image rows, for partial sums where the output is not float32, and for the
-  // addresses of a batch.
+  // Memory of one thread: for a copy of image rows, for partial sums if the output is not float32, and for the addresses of a
+  // batch.
   struct Scratch {
     float* rows;
     float* sums;
     const float** pointers;
   };
-  // Lines begin..end: the output's rows, those of all images counted through.
+  // Computes lines begin..end - 1. Lines are the rows of the output, numbered across all images.
   void run_lines(const Conv2dSchedule& s, const Matrix& x, const Images& images, int64_t begin, int64_t end,
                  const Matrix& out, const Matrix& residual) const;
   void run_rectangle(const Call& call, int64_t line_begin, int64_t line_end, int64_t panel_begin, int64_t panel_end,
                      const Scratch& scratch) const;
-  // Rows begin..end of one image, of which those that are in it are written, between zeros for what is not.
+  // Copies rows begin..end - 1 of one image, with zeros for the padding on their left and right. Skips rows outside the image.
   void copy_rows(const Call& call, int64_t image, int64_t begin, int64_t end, float* to) const;
 
   ConvolutionLayer layer_;
@@ -89,16 +86,16 @@ class DirectConvolution final : public Convolution {
   std::vector<Panel> panels_;
 };
 
-// The sum as blocks of `per_block` runs of equal length, near kc altogether.
+// A sum split into blocks of `per_block` runs of equal length, near kc in all.
 struct Sum {
   std::vector<Run> runs;
   int64_t per_block;
 };
 
 Sum split_sum(const Conv2dGeometry& g, int64_t kc) {
-  const bool rows = g.dilation_w == 1 && g.groups == 1;  // a run is a kernel row
+  const bool rows = g.dilation_w == 1 && g.groups == 1;  // whether a run is a kernel row
   const int64_t taps = rows ? 1 : g.kw, length = rows ? g.kw * g.c : g.group_c();
-  int64_t part = std::min(kc, length);  // of a run, where kc is less than one
+  int64_t part = std::min(kc, length);  // runs are split if kc is shorter
   while (length % part != 0) --part;
   Sum sum;
   for (int64_t i = 0; i < g.kh; ++i)
@@ -110,17 +107,17 @@ Sum split_sum(const Conv2dGeometry& g, int64_t kc) {
   return sum;
 }
 
-// One call's sizes, for all threads.
+// The arguments and sizes of a call, for all threads.
 struct DirectConvolution::Call {
   const Conv2dSchedule& s;
-  Matrix x;  // the pixels' channels, a row a group
+  Matrix x;  // the channels of the pixels, one row per group
   Images images;
   TileOutput output;
   int64_t oh, ow;
-  bool copied;        // whether image rows are copied, between zeros
-  int64_t row_words;  // from image row to image row as it is read
+  bool copied;        // whether image rows are copied
+  int64_t row_words;  // from image row to image row, in the copy if there is one
   Sum sum;
-  bool one_block;       // of the sum: partial sums are those of one register tile
+  bool one_block;       // whether the sum is one block, so partial sums are those of one register tile
   int64_t sums_stride;  // floats from pixel to pixel of partial sums
 };
 
@@ -154,7 +151,7 @@ void DirectConvolution::run_lines(const Conv2dSchedule& s, const Matrix& x, cons
   const int64_t rows_floats = copied ? ((rows - 1) * g.stride_h + g.span_h()) * call.row_words : 0;
   const int64_t sums_rows = one_block ? s.mr : rows * ow;
   const int64_t sums_floats = out.dtype == Dtype::kFloat32 ? 0 : sums_rows * sums_stride;
-  // Here, because the pool's threads must not throw.
+  // Allocated here, because the threads of the pool must not throw.
   float* floats = scratch((rows_floats + sums_floats) * layer_.threads);
   std::vector<const float*> pointers(2 * call.sum.per_block * layer_.threads);
 
@@ -216,7 +213,7 @@ void DirectConvolution::run_rectangle(const Call& call, int64_t line_begin, int6
     } else {
       rows = static_cast<const float*>(call.x.address((image * call.images.h + top) * call.images.w * g.groups, 0));
     }
-    // Block `index / panels` of the sum, panel `index % panels`: weights in the order in which they are used.
+    // The weights of block `index / panels` of the sum and panel `index % panels`, in the order of their use.
     const auto packed = [&](int64_t index) {
       const Panel& panel = panels_[panel_begin + index % panels];
       return weight_.get() + panel.offset + index / panels * call.sum.per_block * args.k * panel.nr;
@@ -227,7 +224,7 @@ void DirectConvolution::run_rectangle(const Call& call, int64_t line_begin, int6
       const TileOutput::Part of_sum{run_begin == 0, run_begin + call.sum.per_block >= all_runs};
       const int64_t block_runs = std::min(call.sum.per_block, all_runs - run_begin);
       const float* weights = packed(index);
-      // After the last weights of these rows come the first again, for the next rows.
+      // The last weights of these rows are followed by the first ones, for the next rows.
       const bool more = index + 1 < blocks * panels || line + lines < line_end;
       const int64_t next_index = (index + 1) % (blocks * panels);
       const float* next = s.prefetch_next && more && blocks * panels > 1 ? packed(next_index) : nullptr;
@@ -245,14 +242,14 @@ void DirectConvolution::run_rectangle(const Call& call, int64_t line_begin, int6
           for (int64_t t = 0; t < block_runs; ++t) {
             const Run& from = runs[run_begin + t];
             const int64_t image_row = top + r * g.stride_h + from.row;
-            if (image_row < 0 || image_row >= call.images.h) continue;  // all zeros
+            if (image_row < 0 || image_row >= call.images.h) continue;  // padding
             a[args.batch] = window + from.row * call.row_words + from.column + from.channel;
             b[args.batch++] = weights + t * args.k * panel.nr;
           }
           args.count = std::min(call.output.most_in_series(args, panel, of_sum), tiles.alike(tile));
-          const bool ask = next && tile_index * args.next_step < next_nr;
-          args.next = ask ? next + tile_index * args.next_tile_step : nullptr;
-          if (ask)  // until all is asked for
+          const bool prefetch = next && tile_index * args.next_step < next_nr;
+          args.next = prefetch ? next + tile_index * args.next_tile_step : nullptr;
+          if (prefetch)  // the series ends where all of it has been prefetched
             args.count = std::min(args.count, ceil_div(next_nr, args.next_step) - tile_index);
           args.a_step = mr * args.a_stride;
           float* sums = scratch.sums;

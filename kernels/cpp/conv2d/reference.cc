@@ -1,4 +1,4 @@
-// Convolution as its definition: plain loops, for CPUs without vectors.
+// Convolution by its definition: plain loops, for CPUs without a supported vector ISA.
 #include "microkernels/reference/reference.h"
 #include "convolution.h"
 #include "core/split.h"
@@ -39,7 +39,7 @@ class ReferenceConvolution final : public Convolution {
   }
 
  private:
-  // The sum for output channel `o` of pixel (r, q).
+  // Returns the sum for output channel `o` of pixel (r, q).
   float dot(const float* image, const Images& in, int64_t r, int64_t q, int64_t o) const {
     const Conv2dGeometry& g = layer_.geometry;
     const int64_t first_channel = o / g.group_o() * g.group_c();

@@ -1,3 +1,4 @@
+#include "convolution.h"
 #include "core/schedule_reader.h"
 #include "loopwright/conv2d_chain.h"
 
@@ -25,7 +26,7 @@ ScheduleValues to_values(const Conv2dSchedule& s) {
 
 Conv2d::Schedule parse_conv2d_schedule(const Conv2dGeometry& g, Dtype dtype, const ScheduleValues& values) {
   if (g.pointwise()) return parse_dense_schedule(values);
-  if (g.depthwise() && dtype == Dtype::kFloat32) return parse_depthwise_schedule(values);
+  if (is_depthwise(g, dtype)) return parse_depthwise_schedule(values);
   const ScheduleReader read(values);
   Conv2dSchedule s;
   s.algorithm = read.choice("algorithm", kAlgorithms);

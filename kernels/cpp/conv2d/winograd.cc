@@ -1,19 +1,19 @@
-// Convolution by Winograd's minimal filtering (include/loopwright/winograd.h has the mathematics).
+// Convolution by Winograd's minimal filtering (microkernels/winograd.h has the mathematics).
 //
-//   for blocks of tiles:   V[ξ] = (Bᵀ d B)[ξ]                  tiles × c, every place ξ of t²
-//     for panels:          M[ξ] = V[ξ] · U[ξ]                  tiles × nr, one GEMM each ξ
+//   for blocks of tiles:   V[ξ] = (Bᵀ d B)[ξ]                  tiles × c, for every place ξ of t²
+//     for panels:          M[ξ] = V[ξ] · U[ξ]                  tiles × nr, one GEMM per ξ
 //                          y = Aᵀ M A + bias + residual → activation
 //
-// The weights U[ξ] = (G g Gᵀ)[ξ] are made once, in float64, and packed as [panel][ξ][c][nr]: a panel's are read in one
-// stream. V stays in L2 while the panels pass; M of one panel is written and read while it is near. Where the image
-// ends within a tile, the tile is copied between zeros first.
+// The weights U[ξ] = (G g Gᵀ)[ξ] are computed once, in float64, and packed as [panel][ξ][c][nr], so the weights of a panel
+// are one stream. V stays in L2 while the panels pass. M of one panel is stored and loaded while it is near. A tile that
+// extends beyond the image is copied with zeros first.
 //
-// With a stride s, the image falls into s×s phases (every s-th row and column), and so does the kernel: the convolution
-// is one without stride over s² c channels, of r = ceil(k / s) taps a side. A 7×7 first layer of stride 2 with its 3
-// channels becomes 4×4 taps over 12, and F(3×3, 4×4) computes it with 48 multiplications an output and channel instead
-// of 147. In NHWC the s columns of a phase's pixel are neighbours: s floats times c, read in place.
+// With a stride s, image and kernel split into s×s phases (every s-th row and column). The convolution becomes one of
+// stride 1 over s² c channels with r = ceil(k / s) taps per side. A 7×7 first layer of stride 2 with 3 channels becomes 4×4
+// taps over 12 channels, which F(3×3, 4×4) computes with 48 multiplications per output and channel instead of 147. In NHWC
+// the s columns of a phase's pixel are contiguous, s * c floats, and are read in place.
 //
-// Tile contract: include/loopwright/brgemm.h; A = V[ξ], mr tiles; B = U[ξ]; C = M[ξ], nr wide.
+// Tile contract: microkernels/brgemm.h. A = V[ξ], mr tiles. B = U[ξ]. C = M[ξ], nr columns.
 #include <algorithm>
 #include <array>
 #include <cstring>
@@ -33,7 +33,7 @@ constexpr int64_t kFloatBytes = sizeof(float);
 struct Filtering {
   int m, r;
   WinogradFunctions transforms;
-  const double* points;  // those that are not infinite, size() - 1
+  const double* points;  // the size() - 1 finite points
 
   int size() const { return m + r - 1; }
   int places() const { return size() * size(); }
@@ -47,8 +47,8 @@ Filtering filtering(Conv2dSchedule::Algorithm algorithm, const KernelTable& kern
   }
 }
 
-// G (t × r): row i has the powers of point i over the product of its distances from the others; infinity's is
-// 0 ... 0 1.
+// G (t × r): row i has the powers of point i divided by the product of its distances from the other points. The row of
+// infinity is 0 ... 0 1.
 using FilterMatrix = std::array<std::array<double, kMaxTaps>, kMaxSize>;
 
 FilterMatrix filter_matrix(const Filtering& f) {
@@ -84,7 +84,7 @@ class WinogradConvolution final : public Convolution {
 
  private:
   struct Call;
-  // Rows and columns of the image that a tile reads.
+  // Rows and columns of the image under a tile.
   int64_t window() const { return stride_ * f_.size(); }
   int64_t weight_floats() const { return packed_floats(layer_.geometry.o, channels_ * f_.places(), kernels_.lanes); }
   void pack();
@@ -97,7 +97,7 @@ class WinogradConvolution final : public Convolution {
   ConvolutionLayer layer_;
   const KernelTable& kernels_;
   Filtering f_;
-  int64_t stride_, channels_;  // channels of all phases
+  int64_t stride_, channels_;  // channels: of all phases together
   std::vector<Panel> panels_;
   Buffer weight_;
 };
@@ -107,7 +107,7 @@ void WinogradConvolution::pack() {
   const FilterMatrix matrix = filter_matrix(f_);
   weight_ = make_weight_buffer(weight_floats());
   const auto count = static_cast<int64_t>(panels_.size());
-  // Tap (u, w) of phase channel `c`, which is (row of the phase, column of the phase, channel of the image).
+  // Tap (u, w) of channel `c` of the phases, which is (row of the phase, column of the phase, channel of the image).
   const auto tap = [&](int64_t o, int64_t c, int64_t u, int64_t w) {
     const int64_t i = u * stride_ + c / (stride_ * g.c), j = w * stride_ + c / g.c % stride_;
     return i < g.kh && j < g.kw ? layer_.weight[((o * g.kh + i) * g.kw + j) * g.c + c % g.c] : 0.0f;
@@ -136,7 +136,7 @@ void WinogradConvolution::pack() {
   });
 }
 
-// One call's sizes, for all threads.
+// The arguments and sizes of a call, for all threads.
 struct WinogradConvolution::Call {
   const Conv2dSchedule& s;
   const float* x;
@@ -145,7 +145,7 @@ struct WinogradConvolution::Call {
   const float* residual;
   int64_t oh, ow;
   int64_t tiles_h, tiles_w;
-  int64_t v_row, v_place, m_place;  // floats from tile to tile and from place to place
+  int64_t v_row, v_place, m_place;  // floats from tile to tile of V, and from place to place of V and M
 
   struct Tile {
     int64_t image, y, x;  // of its first output
@@ -162,7 +162,7 @@ void WinogradConvolution::run(const Conv2dSchedule& s, const Matrix& x, const Im
   const int64_t oh = g.output_h(images.h), ow = g.output_w(images.w);
   const int64_t tiles_h = ceil_div(oh, f_.m), tiles_w = ceil_div(ow, f_.m), tiles = images.n * tiles_h * tiles_w;
   const int64_t block = std::min(s.rows, tiles);
-  // Places lie a cache line apart from any power of two: a tile writes to all of them.
+  // The stride of places is a cache line more than any power of two, because a tile stores to all of them.
   const int64_t v_row = ceil_div(channels_, kCacheLine) * kCacheLine;
   const Call call{s,       x.at<float>(0, 0), images, out.at<float>(0, 0),        residual.at<float>(0, 0), oh, ow,
                   tiles_h, tiles_w,           v_row,  block * v_row + kCacheLine, block * nr + kCacheLine};
@@ -170,7 +170,8 @@ void WinogradConvolution::run(const Conv2dSchedule& s, const Matrix& x, const Im
   const int64_t v_floats = f_.places() * call.v_place, m_floats = f_.places() * call.m_place;
   const int64_t patch_floats = window() * window() * g.c;
   const int64_t thread_floats = ceil_div(v_floats + m_floats + patch_floats, kCacheLine) * kCacheLine;
-  float* buffers = scratch(thread_floats * layer_.threads);  // here, because the pool's threads must not throw
+  float* buffers =
+      scratch(thread_floats * layer_.threads);  // allocated here, because the threads of the pool must not throw
   const int64_t across_m = s.threads_m, across_n = layer_.threads / s.threads_m;
   const auto panels = static_cast<int64_t>(panels_.size());
 
@@ -240,23 +241,21 @@ void WinogradConvolution::multiply(const Call& call, int64_t tiles, const Panel&
   args.a_stride = call.v_row;
   args.c_stride = panel.nr;
   args.n = panel.nr;
-  args.lo = -Epilogue::kInfinity;
-  args.hi = Epilogue::kInfinity;
   args.prefetch = call.s.prefetch / static_cast<int64_t>(sizeof(float));
   args.next_step = even_step(place_floats, split.count * channels_);
   args.next_tile_step = channels_ * args.next_step;
   for (int64_t place = 0; place < f_.places(); ++place) {
     b = weight_.get() + panel.offset + place * place_floats;
-    // While the tiles share one place's weights, they bring the next one's to L2.
+    // The tiles share the weights of one place, and prefetch those of the next place into L2.
     const float* next = place + 1 < f_.places() ? b + place_floats : next_panel;
-    const int64_t asked = call.s.prefetch_next && next ? place_floats : 0;
+    const int64_t next_floats = call.s.prefetch_next && next ? place_floats : 0;
     for (int64_t i = 0, tile = 0; i < split.count; i += args.count) {
       const int64_t rows = split.size(i), before = i * args.next_tile_step;
       a = v + place * call.v_place + tile * call.v_row;
       args.c = m + place * call.m_place + tile * panel.nr;
-      args.next = before < asked ? next + before : nullptr;
+      args.next = before < next_floats ? next + before : nullptr;
       args.count = args.prefetch != 0 ? 1 : split.alike(i);
-      if (args.next) args.count = std::min(args.count, ceil_div(asked - before, args.next_tile_step));
+      if (args.next) args.count = std::min(args.count, ceil_div(next_floats - before, args.next_tile_step));
       args.a_step = rows * args.a_stride;
       args.c_step = rows * args.c_stride;
       kernels_.tiles[rows][panel.vectors](args);

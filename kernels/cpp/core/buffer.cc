@@ -7,32 +7,34 @@
 #include <new>
 #include <utility>
 
+#include "loopwright/huge_pages.h"
+
 namespace loopwright {
 namespace {
 
-constexpr size_t kHugePage = size_t{2} << 20, kLineBytes = 64;
+constexpr size_t kLineBytes = 64;
 
 size_t whole(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
 
-// Whole huge pages, fresh from the system: memory that the heap gives out again has small pages already, and keeps them.
-// They cost nothing before they are touched, and are zero.
+// Huge pages, fresh from the system. Memory that the heap reuses already has small pages and keeps them. Fresh pages are zero
+// and cost nothing before they are touched.
 class Mapping {
  public:
-  explicit Mapping(size_t wanted) : bytes_(whole(wanted, kHugePage)) {
-    const size_t reserved = bytes_ + kHugePage;  // with a boundary of huge pages somewhere in the first
+  explicit Mapping(size_t wanted) : bytes_(whole(wanted, kHugePageBytes)) {
+    const size_t reserved = bytes_ + kHugePageBytes;  // enough to start at a multiple of the page size
     void* data = mmap(nullptr, reserved, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (data == MAP_FAILED) throw std::bad_alloc();
     char* first = static_cast<char*>(data);
-    data_ = first + (whole(reinterpret_cast<uintptr_t>(first), kHugePage) - reinterpret_cast<uintptr_t>(first));
+    data_ = first + (whole(reinterpret_cast<uintptr_t>(first), kHugePageBytes) - reinterpret_cast<uintptr_t>(first));
     if (data_ > first) munmap(first, static_cast<size_t>(data_ - first));
     if (char* end = data_ + bytes_; end < first + reserved) munmap(end, static_cast<size_t>(first + reserved - end));
-    madvise(data_, bytes_, MADV_HUGEPAGE);  // advice: no harm where it is refused
+    advise_huge_pages(data_, bytes_);
   }
   ~Mapping() { munmap(data_, bytes_); }
   Mapping(const Mapping&) = delete;
   Mapping& operator=(const Mapping&) = delete;
 
-  // The next `bytes` that nobody has been given.
+  // Returns the next unused `bytes` bytes.
   char* take(size_t bytes) { return data_ + std::exchange(used_, used_ + bytes); }
   size_t left() const { return bytes_ - used_; }
 
@@ -49,7 +51,7 @@ Buffer taken(const std::shared_ptr<Mapping>& mapping, size_t bytes) {
 
 Buffer make_buffer(int64_t floats) {
   const size_t bytes = whole(static_cast<size_t>(floats) * sizeof(float), kLineBytes);
-  if (bytes >= kHugePage) return taken(std::make_shared<Mapping>(bytes), bytes);
+  if (bytes >= kHugePageBytes) return taken(std::make_shared<Mapping>(bytes), bytes);
   Buffer buffer(static_cast<float*>(std::aligned_alloc(kLineBytes, bytes)));
   if (!buffer) throw std::bad_alloc();
   std::memset(buffer.get(), 0, bytes);
@@ -57,11 +59,11 @@ Buffer make_buffer(int64_t floats) {
 }
 
 Buffer make_weight_buffer(int64_t floats) {
-  constexpr size_t kShared = 8 * kHugePage;  // of which less than a huge page's size is left over
+  constexpr size_t kShared = 8 * kHugePageBytes;  // wastes less than the size of one huge page
   static std::mutex mutex;
   static std::shared_ptr<Mapping> mapping;
   const size_t bytes = whole(static_cast<size_t>(floats) * sizeof(float), kLineBytes);
-  if (bytes >= kHugePage) return make_buffer(floats);
+  if (bytes >= kHugePageBytes) return make_buffer(floats);
   const std::lock_guard<std::mutex> lock(mutex);
   if (!mapping || mapping->left() < bytes) mapping = std::make_shared<Mapping>(kShared);
   return taken(mapping, bytes);

@@ -1,5 +1,4 @@
-// Zeroed floats on huge pages where the system has them: packed weights are streamed, and 4 KiB pages cost a page-table
-// walk every 4 KiB.
+// Zeroed floats, on huge pages if the system has them (see loopwright/huge_pages.h).
 #pragma once
 
 #include <cstdint>
@@ -8,7 +7,7 @@
 
 namespace loopwright {
 
-// Frees what it was given, or lets go of the block that holds it.
+// Frees memory, or releases the block that contains it.
 struct BufferDeleter {
   std::shared_ptr<void> block = nullptr;
   void operator()(void* p) { block ? block.reset() : std::free(p); }
@@ -19,15 +18,15 @@ using Buffer = std::unique_ptr<float[], BufferDeleter>;
 // Throws std::bad_alloc.
 Buffer make_buffer(int64_t floats);
 
-// The same for weights, which stay and are read in every run: those too small for huge pages of their own share some, in
-// the order in which they are made. Throws std::bad_alloc.
+// The same for weights, which are read in every run. Buffers smaller than a huge page share huge pages, in the order in which
+// they are created. Throws std::bad_alloc.
 Buffer make_weight_buffer(int64_t floats);
 
-// Who uses a thread's scratch: an operator, or what runs operators one after the other and so needs its own meanwhile.
+// The user of the scratch of a thread: an operator, or an algorithm that runs operators and needs separate scratch.
 enum class ScratchOf { kOperator, kChain, kStrassen };
 
-// At least `floats` floats of the calling thread, kept from call to call: what they hold is whatever the last user
-// left. Throws std::bad_alloc.
+// Returns at least `floats` floats that belong to the calling thread and are reused by later calls. Their content is
+// unspecified. Throws std::bad_alloc.
 float* scratch(int64_t floats, ScratchOf user = ScratchOf::kOperator);
 
 }  // namespace loopwright

@@ -9,7 +9,7 @@
 
 namespace loopwright {
 
-// Tells the CPU that the calling thread is spinning.
+// Hints to the CPU that the calling thread is spinning.
 inline void spin_pause() { _mm_pause(); }
 
 // Evicts the cache line at an address from all caches.

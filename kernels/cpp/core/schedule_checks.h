@@ -1,4 +1,4 @@
-// What every schedule has to fulfil. Each throws std::invalid_argument with one line that says what is wrong.
+// Checks of schedules. Each throws std::invalid_argument with a message of one line.
 #pragma once
 
 #include <stdexcept>

@@ -18,7 +18,7 @@
 namespace loopwright {
 namespace {
 
-// Restricts the calling thread to `cpus`; where that is refused, the system's choice stands.
+// Restricts the calling thread to `cpus`. Has no effect if the system does not allow it.
 void run_on(const std::vector<int>& cpus) {
   cpu_set_t set;
   CPU_ZERO(&set);
@@ -26,11 +26,11 @@ void run_on(const std::vector<int>& cpus) {
   sched_setaffinity(0, sizeof set, &set);
 }
 
-// How long a worker without work spins before it sleeps. Operators of one network follow each other within
-// microseconds, and waking a sleeping thread costs tens of them.
+// The time that an idle worker spins before it sleeps. Operators of a network follow each other within microseconds, and
+// waking a sleeping thread takes tens of microseconds.
 constexpr auto kSpin = std::chrono::milliseconds(1);
 
-// The CPUs that the calling thread may run on.
+// Returns the CPUs that the calling thread may run on.
 std::vector<int> allowed_cpus() {
   cpu_set_t set;
   std::vector<int> cpus;
@@ -40,7 +40,7 @@ std::vector<int> allowed_cpus() {
   return cpus;
 }
 
-// Some microseconds of waiting for `done()`; whether it is.
+// Waits some microseconds for done(), and returns its value.
 template <class Condition>
 bool spin(const Condition& done) {
   for (int i = 0; i < 64; ++i) {
@@ -50,7 +50,7 @@ bool spin(const Condition& done) {
   return false;
 }
 
-// The same for kSpin.
+// The same for up to kSpin.
 template <class Condition>
 bool spin_long(const Condition& done) {
   const auto deadline = std::chrono::steady_clock::now() + kSpin;
@@ -60,7 +60,7 @@ bool spin_long(const Condition& done) {
   return false;
 }
 
-// A body, and where its caller runs.
+// A body and the CPU of its caller.
 struct Call {
   ThreadBody body;
   int threads;
@@ -72,7 +72,7 @@ class Worker {
  public:
   explicit Worker(int thread) : thread_(thread), system_thread_([this] { work(); }) {}
 
-  // `call` must stay until it is taken back or finished().
+  // `call` must stay alive until it is taken back or finished().
   void start(const Call& call) {
     finished_.store(false, std::memory_order_relaxed);
     {
@@ -81,7 +81,7 @@ class Worker {
     }
     wake_.notify_one();
   }
-  // Whether the worker had not begun its call; then it will not.
+  // Takes the call back if the worker has not started it. Returns whether it did.
   bool take_back() {
     if (!call_.exchange(nullptr, std::memory_order_relaxed)) return false;
     finished_.store(true, std::memory_order_relaxed);
@@ -106,9 +106,9 @@ class Worker {
     }
   }
 
-  // Where the calling worker finds itself on the caller's CPU, it moves to the one `thread_` places behind that. Left
-  // to itself, the system at times keeps a worker with the very thread that waits for it, next to an idle CPU. It is
-  // not tied down there, for the caller may be the next to move.
+  // Moves the calling worker off the CPU of the caller, to the one `thread_` places after it. The system alone sometimes
+  // leaves a worker on the CPU of the thread that waits for it, while another CPU is idle. The worker is not pinned there,
+  // because the caller may move next.
   void keep_off_the_caller(const Call& call, const std::vector<int>& cpus) const {
     if (sched_getcpu() != call.caller_cpu || static_cast<int>(cpus.size()) < call.threads) return;
     const auto caller = std::find(cpus.begin(), cpus.end(), call.caller_cpu);
@@ -122,7 +122,7 @@ class Worker {
   std::atomic<bool> finished_{true};
   std::mutex sleep_;
   std::condition_variable wake_;
-  std::thread system_thread_;  // last, for it uses the others
+  std::thread system_thread_;  // last, because it uses the other members
 };
 
 class Pool {
@@ -134,12 +134,12 @@ class Pool {
       const Call call{body, threads, sched_getcpu()};
       for (int t = 1; t < threads; ++t) workers_[t - 1]->start(call);
       body(0);
-      // What a worker has not begun by now, the caller does itself: so what is too small to share is not shared, and
-      // nobody waits for a thread to wake up or to get a CPU.
+      // The caller runs the shares that no worker has started yet. So small operators are not shared, and the caller never
+      // waits for a thread to wake up or to get a CPU.
       for (int t = 1; t < threads; ++t)
         if (workers_[t - 1]->take_back()) body(t);
       for (int t = 1; t < threads; ++t) {
-        // Never asleep, but ready to make way: a worker may wait for this very CPU.
+        // Does not sleep, but yields: a worker may be waiting for this CPU.
         const auto finished = [&worker = *workers_[t - 1]] { return worker.finished(); };
         while (!spin(finished)) std::this_thread::yield();
       }
@@ -149,7 +149,7 @@ class Pool {
   }
 
  private:
-  // Whether there are `count` workers; the system may refuse to make more.
+  // Creates workers until there are `count` of them. Returns false if the system cannot create more.
   bool grow(int count) {
     try {
       workers_.reserve(static_cast<size_t>(count));
@@ -161,12 +161,12 @@ class Pool {
     return true;
   }
 
-  std::atomic<bool> busy_{false};  // while a body runs, the threads and the workers' calls are its caller's
+  std::atomic<bool> busy_{false};  // true while a caller owns the workers
   std::vector<std::unique_ptr<Worker>> workers_;
 };
 
-// Never destroyed: its threads run until the process ends, and after a fork the child, which has none of them, starts
-// with a pool of its own.
+// Never destroyed: its threads run until the process ends. After a fork the child has none of them, and starts with a new
+// pool.
 std::atomic<Pool*> pool{nullptr};
 
 }  // namespace

@@ -17,9 +17,9 @@
 namespace loopwright {
 namespace {
 
-constexpr int64_t kUnknownRows = 256;  // what weights are packed for before the first call: neither few nor many
+constexpr int64_t kUnknownRows = 256;  // the number of rows that weights are packed for: neither few nor many
 
-// Panels between two cache blocks of columns.
+// Returns the number of panels of a cache block of columns.
 int64_t panels_per_block(const DenseSchedule& s) { return std::max<int64_t>(1, s.nc / s.nr); }
 
 void check(const DenseSchedule& s, Isa isa, Dtype dtype, int threads) {
@@ -97,12 +97,13 @@ void PackedDense::run(const Matrix& x, int64_t m, const Matrix& out, const Matri
   const int64_t row_tiles = ceil_div(m, s.mr), panels = static_cast<int64_t>(panels_.size());
 
   const int64_t a_floats = s.pack_a ? std::min(m, s.mc) * spread_stride(std::min(k, kc)) : 0;
-  // One register tile where the sum is one block of k, else a cache block of columns.
+  // Partial sums are those of one register tile if the sum is one block of k, otherwise of a cache block of columns.
   const bool one_tile = k <= kc;
   const int64_t sums_rows = one_tile ? s.mr : ceil_div(row_tiles, across_m) * s.mr;
   const int64_t sums_stride = one_tile ? s.nr : std::min(panels_per_block(s), ceil_div(panels, across_n)) * s.nr;
   const int64_t sums_floats = out.dtype == Dtype::kFloat32 ? 0 : sums_rows * sums_stride;
-  float* floats = scratch((a_floats + sums_floats) * threads_);  // here, because the pool's threads must not throw
+  float* floats =
+      scratch((a_floats + sums_floats) * threads_);  // allocated here, because the threads of the pool must not throw
 
   const TileOutput output(kernel_table(isa_, dtype_), activation_, bias_.get(), out, residual, second_residual);
   parallel(threads_, [&](int thread) {
@@ -160,14 +161,15 @@ void PackedDense::run_rectangle(const Rectangle& part, const DenseSchedule& s, c
             sums += (out_row - part.row_begin) * scratch.sums_stride + panel.column - panels_[panel_begin].column;
           output.run(args, out_row, mr, panel, of_sum, sums, scratch.sums_stride);
         };
-        // While the row tiles share some panels of B, they bring to L2 what comes after: with m inner the next one, with n
-        // inner the next block's, and at the very end what the next layer begins with.
+        // Row tiles share panels of B and prefetch into L2 what follows: with m inner the next panel, with n inner the panels
+        // of the next block, and at the end the first weights of the next layer.
         const bool n_inner = s.order == DenseSchedule::Order::kNInner;
         const int64_t step = n_inner ? panel_end - panel_begin : 1;
         const int64_t known = n_inner && mb + 1 == m_blocks && k_blocks == 1 ? part.panel_end : panel_end;
         const bool last_block = nb + 1 == n_blocks && kb + 1 == k_blocks && mb + 1 == m_blocks;
-        // Makes row tile `tile` ask for its share of it; how many tiles on from it have one, or no limit.
-        const auto ask = [&](int64_t tile, int64_t p) {
+        // Sets up the prefetch of row tile `tile`, its share of what follows. Returns the number of tiles from it on that have
+        // a share, or no limit if it has none.
+        const auto prefetch_share = [&](int64_t tile, int64_t p) {
           args.next = nullptr;
           constexpr int64_t kAny = std::numeric_limits<int64_t>::max();
           if (!s.prefetch_next) return kAny;
@@ -184,7 +186,7 @@ void PackedDense::run_rectangle(const Rectangle& part, const DenseSchedule& s, c
             for (int64_t p = panel_begin; p < panel_end; p += args.count) {
               const Panel& panel = panels_[p];
               args.count = std::min({output.most_in_series(args, panel, of_sum), panel.alike, panel_end - p});
-              ask(tile, p);
+              prefetch_share(tile, p);
               if (args.next) {
                 const Panel& after = panels_[p + step];
                 args.count = std::min({args.count, after.alike, known - p - step});
@@ -199,7 +201,8 @@ void PackedDense::run_rectangle(const Rectangle& part, const DenseSchedule& s, c
             for (int64_t tile = 0, row = 0; tile < tiles.count; tile += args.count) {
               const Panel& panel = panels_[p];
               const int mr = height(tile);
-              args.count = std::min({output.most_in_series(args, panel, of_sum), tiles.alike(tile), ask(tile, p)});
+              args.count =
+                  std::min({output.most_in_series(args, panel, of_sum), tiles.alike(tile), prefetch_share(tile, p)});
               args.a_step = mr * a_stride;
               args.next_tile_step = kc * args.next_step;
               run_tiles(row, mr, panel);

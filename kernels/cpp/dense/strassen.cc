@@ -1,20 +1,20 @@
-// With A = x and B = Wᵀ in quarters, row by row, C = A·B takes seven products P and sums on both sides:
+// With A = x and B = Wᵀ split into quarters, C = A·B takes seven products P and sums on both sides:
 //
 //   S1 = A21 + A22   S2 = S1 - A11    T1 = B12 - B11   T2 = B22 - T1    P1 = A11 B11   P4 = A22 T4   P6 = S2 T2
 //   S3 = A11 - A21   S4 = A12 - S2    T3 = B22 - B12   T4 = T2 - B21    P2 = A12 B21   P5 = S1 T1    P7 = S3 T3
 //                                                                       P3 = S4 B22
 //   C11 = P1 + P2    C12 = P1 + P6 + P5 + P3    C21 = P1 + P6 + P7 - P4    C22 = P1 + P6 + P7 + P5
 //
-// The T are made and packed once. Sums of products start the next product's accumulators, where they cost a load and no
-// pass over memory; what is left are two passes over quarters of the output and one over the input. So with FMAs that
-// take mnk/16 cycles of a vector of 16, an eighth is saved for some 3/16 cycles an element of input and output.
+// The T are computed and packed once. Sums of products start the accumulators of the next product, which takes a load and no
+// pass over memory. What remains is two passes over quarters of the output and one over the input. If FMAs take mnk/16
+// cycles with vectors of 16, this saves an eighth of them for about 3/16 cycles per element of input and output.
 //
 //   for blocks of rows:      S1..S4 of them
-//     for parts of columns:  the products, each a dense layer of its own on one thread
+//     for parts of columns:  the products, each a separate dense layer on one thread
 //
-// so that what is between products stays in L2. Each thread has rows and columns of its own, and waits for no other.
+// so intermediate results stay in L2. Each thread has separate rows and columns, and does not wait for another.
 //
-// Where rows are odd in number, the lower quarters have one row less: it counts as zero.
+// If the number of rows is odd, the lower quarters have one row less, which counts as zero.
 #include "strassen.h"
 
 #include <algorithm>
@@ -31,25 +31,25 @@
 namespace loopwright {
 namespace {
 
-constexpr int64_t kColumns = 512;  // of a part: the quarters of its products lie beside those of the input in L2
+constexpr int64_t kColumns = 512;  // columns of a part, whose quarters fit L2 together with those of the input
 constexpr int64_t kFloatBytes = sizeof(float);
 
 Matrix matrix(const float* data, int64_t stride) { return {const_cast<float*>(data), stride, Dtype::kFloat32}; }
 
 }  // namespace
 
-// Columns that are computed together, from the sums of their weights.
+// Columns that are computed together, with the sums of their weights.
 struct Strassen::Part {
   int64_t column, half;
   std::unique_ptr<PackedDense> p1, p2, p3, p4, p5, p6, p7;
 
-  // In the order in which they run.
+  // In execution order.
   std::array<PackedDense*, 7> products() const {
     return {p1.get(), p2.get(), p6.get(), p7.get(), p4.get(), p5.get(), p3.get()};
   }
 };
 
-// A thread's memory: sums of the input's quarters, and of products.
+// Memory of one thread: sums of quarters of the input, and of products.
 struct Strassen::Work {
   int64_t s_stride, c_stride;
   float *s1, *s2, *s3, *s4, *u2, *u3, *p5, *zeros;
@@ -65,13 +65,13 @@ Strassen::Strassen(const Matrix& weight, int64_t n, int64_t k, const float* bias
     : n_(n), k_(k), activation_(activation), kernels_(kernel_table(isa)), threads_(threads), threads_m_(threads_m) {
   if (!applies(isa, weight.dtype, n, k, threads, threads_m))
     throw std::invalid_argument(
-        "schedule: Strassen's algorithm needs an even k, n of two vectors a thread, and float32");
+        "schedule: Strassen's algorithm needs an even k, n a multiple of two vectors per thread, and float32");
   const int64_t unit = 2 * kernels_.lanes, across_n = threads / threads_m, k2 = k / 2;
   const EvenSplit split(n / across_n / unit, std::max<int64_t>(1, kColumns / unit));
   for (int64_t thread = 0, column = 0; thread < across_n; ++thread)
     for (int64_t i = 0; i < split.count; ++i) {
       const int64_t half = split.size(i) * unit / 2;
-      const auto w = [&](int64_t lower, int64_t right, int64_t j, int64_t p) {  // of B's quarters, transposed
+      const auto w = [&](int64_t lower, int64_t right, int64_t j, int64_t p) {  // quarters of B, transposed
         return static_cast<double>(*weight.at<float>(column + right * half + j, lower * k2 + p));
       };
       std::vector<float> values(static_cast<size_t>(half * k2)), first(half), second(half), both(half);
@@ -94,7 +94,7 @@ Strassen::Strassen(const Matrix& weight, int64_t n, int64_t k, const float* bias
       const auto t1 = [&](int64_t j, int64_t p) { return b12(j, p) - b11(j, p); };
       const auto t2 = [&](int64_t j, int64_t p) { return b22(j, p) - t1(j, p); };
       Part part{column, half, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr};
-      // C22 gets its bias with U3 = P1 + P6 + P7, which C21 has to lose again.
+      // The bias of C22 is added to U3 = P1 + P6 + P7, and must be subtracted again from C21.
       part.p1 = product(nullptr, false, b11);
       part.p2 = product(&first, true, b21);
       part.p3 = product(&second, true, b22);
@@ -167,7 +167,7 @@ void Strassen::run(const Matrix& x, int64_t m, const Matrix& out, const Matrix& 
         for (int64_t p = j * each; p < (j + 1) * each; ++p)
           run_rows(parts_[p], own, x, row, blocks.size(b), out, residual);
       }
-    } catch (...) {  // of memory; the pool's threads must not throw
+    } catch (...) {  // out of memory; the threads of the pool must not throw
       failures[static_cast<size_t>(thread)] = std::current_exception();
     }
   });
@@ -200,14 +200,15 @@ void Strassen::run_rows(const Part& part, const Work& work, const Matrix& x, int
   const Matrix u2 = matrix(work.u2, work.c_stride), u3 = matrix(work.u3, work.c_stride),
                p5 = matrix(work.p5, work.c_stride), none = matrix(nullptr, 0);
   const Epilogue epilogue(activation_, kernels_);
-  const auto add = [&](const Matrix& left, const Matrix& right, const Matrix& to, int64_t count, float lo, float hi) {
+  const auto add = [&](const Matrix& left, const Matrix& right, const Matrix& to, int64_t count,
+                       const TileEpilogue& clamp) {
     for (int64_t i = 0; i < count; ++i)
-      kernels_.clamped_sum({left.at<float>(i, 0), right.at<float>(i, 0), to.at<float>(i, 0), half, lo, hi});
+      kernels_.clamped_sum({left.at<float>(i, 0), right.at<float>(i, 0), to.at<float>(i, 0), half, clamp.lo, clamp.hi});
   };
   const auto plus = [&](const Matrix& left, const Matrix& right, const Matrix& to, int64_t count) {
-    add(left, right, to, count, -Epilogue::kInfinity, Epilogue::kInfinity);
+    add(left, right, to, count, TileEpilogue{});
   };
-  // The layer's residual, of a quarter of the output.
+  // The residual of the layer for a quarter of the output.
   const auto layer_residual = [&](int64_t below, int64_t right) {
     return residual.data ? quarter(residual, below, right) : none;
   };
@@ -220,7 +221,7 @@ void Strassen::run_rows(const Part& part, const Work& work, const Matrix& x, int
   if (lower > 0) part.p4->run(a(1, 1), lower, c21, u3, layer_residual(1, 0));
   part.p5->run(s(work.s1), upper, p5, none);
   if (residual.data) plus(u3, layer_residual(1, 1), u3, lower);
-  add(u3, p5, c22, lower, epilogue.lo, epilogue.hi);
+  add(u3, p5, c22, lower, epilogue);
   if (epilogue.activate && lower > 0)
     epilogue.activate(c22.at<float>(0, 0), c22.stride, static_cast<int>(lower), static_cast<int>(half));
   plus(u2, p5, p5, upper);

@@ -1,5 +1,5 @@
-// A dense layer by seven products of half the sizes instead of eight (Strassen, Gaussian Elimination is not Optimal,
-// 1969; Winograd's form, with fifteen sums of quarters). One level of it.
+// Dense layers by Strassen's algorithm: seven products of half the sizes instead of eight (Strassen: Gaussian Elimination
+// is not Optimal, 1969), in Winograd's form with fifteen sums of quarters. One level.
 #pragma once
 
 #include <cstdint>
@@ -13,16 +13,16 @@ namespace loopwright {
 
 class Strassen {
  public:
-  // Whether sizes can be halved: k is even, and n a multiple of two vectors for each of the threads that share it.
+  // Whether the sizes can be halved: k must be even, and n a multiple of two vectors per thread that shares columns.
   static bool applies(Isa isa, Dtype dtype, int64_t n, int64_t k, int threads, int threads_m);
 
-  // weight (n, k) with rows `weight.stride` apart, float32; bias n floats or null. Both are copied. threads_m of the
-  // threads share the rows, the rest the columns. Throws std::invalid_argument where it does not apply.
+  // weight (n, k) in float32, bias n floats or null. Copies both. threads_m of the threads split the rows, the others the
+  // columns. Throws std::invalid_argument if applies() is false.
   Strassen(const Matrix& weight, int64_t n, int64_t k, const float* bias, Activation activation, Isa isa, int threads,
            int threads_m);
   ~Strassen();
 
-  // As Dense::run, on float32.
+  // Like Dense::run, in float32.
   void run(const Matrix& x, int64_t m, const Matrix& out, const Matrix& residual) const;
 
   void evict_weights() const;
@@ -40,7 +40,7 @@ class Strassen {
   Activation activation_;
   const KernelTable& kernels_;
   int threads_, threads_m_;
-  int64_t widest_ = 0;  // columns of half a part
+  int64_t widest_ = 0;  // the most columns of half a part
   std::vector<Part> parts_;
 };
 

@@ -1,12 +1,12 @@
-// The schedule of a depthwise convolution without a search.
+// Default schedules of depthwise convolutions.
 //
-// Columns: the widest strip there is. Wide strips load a weight for more FMAs, and read fewer pixels twice. With a stride
-// they share fewer pixels anyway, and their rows take more of L1: the tables of strips end earlier there.
+// Columns: the widest strip. Wide strips use each loaded weight for more FMAs and load fewer pixels twice. With a stride they
+// share fewer pixels, and their rows take more of L1, so the tables of strips end earlier.
 //
-// Channels: so many that seven eighths of L1 hold the pixels under a strip's windows, the weights and a row of the
+// Channels: as many as fit seven eighths of L1 with the pixels under the windows of a strip, the weights and a row of the
 // output. Twice as many cost 3x3 kernels a fifth of their speed on 14×14 images, and 5x5 kernels a third.
 //
-// Threads: as even as can be, and over rows where that does not matter: so each reads fewer pages.
+// Threads: the most even split. If several are, the one with the most threads on rows, where each thread reads fewer pages.
 #include <algorithm>
 
 #include "core/split.h"
@@ -39,7 +39,7 @@ DepthwiseSchedule default_depthwise_schedule(Isa isa, const Conv2dGeometry& g, c
   const int64_t vectors = ceil_div(g.c, kernels.lanes);
   s.channels = EvenSplit(vectors, std::max<int64_t>(1, fitting / kernels.lanes)).size(0) * kernels.lanes;
 
-  int64_t least = 0;  // of the busiest thread
+  int64_t least = 0;  // work of the busiest thread
   for (int threads_m = threads; threads_m >= 1; --threads_m) {
     if (threads % threads_m != 0) continue;
     const int64_t work = ceil_div(lines, threads_m) * ceil_div(vectors, threads / threads_m);

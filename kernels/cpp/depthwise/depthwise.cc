@@ -1,13 +1,13 @@
-// Depthwise convolution: a channel's kernel meets that channel alone, so there is no matrix product in it, and nothing to
-// gain from packing or copying images. 2·kh·kw operations a float that is read and a float that is written make it
-// bound by memory or, from caches, about as much by FMAs; microkernels/depthwise_f32.h has the arithmetic of both.
+// Each kernel is applied to one channel, so there is no matrix product, and packing or copying images gains nothing. With
+// 2·kh·kw operations per float that is loaded and stored, the operator is bound by memory or, if data is in caches, about
+// equally by FMAs; microkernels/depthwise_f32.h has the arithmetic.
 //
-//   for channels that let a strip's windows stay in L1
-//     for strips of neighbouring output columns
-//       down the image: one row of the output after the other, of which each needs few new rows of the input
+//   for channels whose windows of a strip stay in L1
+//     for strips of adjacent output columns
+//       down the image: one row of the output after the other, each with few new rows of the input
 //
-// Windows that reach beyond the image are cut: their rows by starting at another kernel row, their columns by a mask of
-// the pixels inside.
+// Windows that extend beyond the image are clipped: rows by starting at another kernel row, columns by a mask of the pixels
+// inside.
 #include "depthwise.h"
 
 #include <algorithm>
@@ -46,10 +46,10 @@ void DepthwiseConvolution::evict_weights() const {
   evict(weight_.get(), geometry_.kh * geometry_.kw * padded_channels_ * static_cast<int64_t>(sizeof(float)), threads_);
 }
 
-// What one thread computes of a call.
+// The part of a call that one thread computes.
 struct DepthwiseConvolution::Part {
   const Call& call;
-  int64_t line_begin, line_end;  // rows of the output, those of all images counted through
+  int64_t line_begin, line_end;  // rows of the output, numbered across all images
   int64_t channel_begin, channel_end;
 };
 
@@ -61,7 +61,7 @@ struct DepthwiseConvolution::Call {
   DepthwiseSchedule schedule;
   int64_t oh, ow;
   Window rows, columns;
-  std::vector<WindowRun> row_runs, column_runs;  // made here, because the pool's threads must not throw
+  std::vector<WindowRun> row_runs, column_runs;  // computed here, because the threads of the pool must not throw
 };
 
 DepthwiseConvolution::DepthwiseConvolution(const float* weight, const Conv2dGeometry& geometry, const float* bias,

@@ -1,4 +1,4 @@
-// Depthwise convolution of NHWC images: y = activation(conv2d(x, weight) + bias + residual), each channel with its own
+// Depthwise convolution of NHWC images: y = activation(x * weight + bias + residual), each channel with its own
 // kernel.
 #pragma once
 

@@ -9,7 +9,7 @@ namespace loopwright {
 namespace {
 
 void pack_panel(const Panel& panel, const float* w, int64_t stride, int64_t k, float* to) {
-  // A cache line of each row of W at a time.
+  // One cache line of each row of W at a time.
   for (int64_t p0 = 0; p0 < k; p0 += kCacheLine)
     for (int64_t j = 0; j < panel.n; ++j) {
       const float* from = w + (panel.column + j) * stride;

@@ -1,8 +1,8 @@
-// What a register tile begins with and where it ends: bias and residual, the clamp inside the microkernel, the
-// activation on the finished tile, and rounding to the output's type.
+// The start and the end of a register tile: bias and residual, the epilogue inside the microkernel, the activation on the
+// finished tile, and rounding to the dtype of the output.
 //
-// Partial sums are float32. A float32 output holds them itself; for a bfloat16 one they stay in memory of the caller's,
-// in L1 where the sum is one block of k.
+// Partial sums are float32. A float32 output stores them itself. For a bfloat16 output they are in memory of the caller,
+// which is in L1 if the sum is one block of k.
 #pragma once
 
 #include <limits>
@@ -17,24 +17,24 @@ namespace loopwright {
 
 class TileOutput {
  public:
-  // bias: of all columns, or null. A residual is of the type that is multiplied, or has no data; it may be `out`
-  // itself. Beside one, there may be another of float32, likewise.
+  // bias is for all columns, or null. The residual has the dtype of the factors, the second residual float32. Both have null
+  // data if absent, and may be `out` itself.
   TileOutput(const KernelTable& kernels, Activation activation, const float* bias, Matrix out, Matrix residual,
              Matrix second_residual = {})
       : kernels_(kernels),
-        epilogue_(Epilogue::in_registers(activation, kernels)),
+        epilogue_(Epilogue::of_tiles(activation, kernels)),
         bias_(bias),
         out_(out),
         residual_(residual),
         second_residual_(second_residual) {}
 
-  // Which part of the sum over k a call adds.
+  // The part of the sum over k that a call adds.
   struct Part {
     bool first, last;
   };
 
-  // Of how many tiles that begin with one of this panel a series may be, across panels like it or down its rows. Their
-  // activation must find them in L1.
+  // Returns the largest number of tiles of a series that starts in this panel, across equal panels or down its rows. With an
+  // activation, the tiles must still be in L1 when it runs.
   int64_t most_in_series(const BrgemmArgs& args, const Panel& panel, Part part) const {
     const bool partial = panel.n != panel.nr && !kernels_.masks_are_free;
     const bool widened = residual_.data && residual_.dtype != Dtype::kFloat32;
@@ -44,16 +44,17 @@ class TileOutput {
     return alone ? 1 : epilogue_.activate ? kInL1 : std::numeric_limits<int64_t>::max();
   }
 
-  // Adds a part of the sum to the tile of mr rows from `row` on and the panel's columns; the last part finishes it. The
-  // caller sets what `args` says of A, B, k and prefetches. `sums` are the tile's partial sums, rows `sums_stride`
-  // floats apart, where the output is not float32. A series goes across panels where B has a step, else down the rows.
+  // Adds a part of the sum to the tile of mr rows from `row` on and the columns of the panel. The last part finishes the
+  // tile. The caller sets the fields of `args` for A, B, k and prefetches. `sums` are the partial sums of the tile if the
+  // output is not float32, with rows `sums_stride` floats apart. A series goes across panels if B has a step, otherwise down
+  // the rows.
   void run(BrgemmArgs& args, int64_t row, int mr, const Panel& panel, Part part, float* sums,
            int64_t sums_stride) const {
     const bool in_place = out_.dtype == Dtype::kFloat32;
     args.c = in_place ? out_.at<float>(row, panel.column) : sums;
     args.c_stride = in_place ? out_.stride : sums_stride;
     args.n = panel.n;
-    // Bias and residual join the first partial sum, not the last: the residual may lie where partial sums will.
+    // Bias and residual are added to the first partial sum, because partial sums may overwrite the residual.
     args.accumulate = !part.first;
     args.bias = bias_ ? bias_ + panel.column : nullptr;
     args.residual = args.late_residual = nullptr;
@@ -62,9 +63,7 @@ class TileOutput {
         part.first && second_residual_.data ? second_residual_.at<float>(row, panel.column) : nullptr;
     args.second_residual_stride = second_residual_.stride;
     if (part.last) std::swap(args.residual, args.late_residual);
-    args.lo = part.last ? epilogue_.lo : -Epilogue::kInfinity;
-    args.hi = part.last ? epilogue_.hi : Epilogue::kInfinity;
-    args.hard_swish = epilogue_.hard_swish && part.last;
+    args.epilogue = part.last ? static_cast<const TileEpilogue&>(epilogue_) : TileEpilogue{};
     const bool rounds = part.last && !in_place && !epilogue_.activate;
     args.rounded = rounds ? out_.at<Bfloat16>(row, panel.column) : nullptr;
     args.rounded_stride = out_.stride;

@@ -12,14 +12,14 @@ namespace {
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
-// Plain loops where the CPU has no vectors that we know; enough chains for the compiler to use what every CPU has.
+// Plain loops for CPUs without a supported vector ISA, with enough independent chains for the baseline instruction set.
 double scalar_fma_loop(int64_t iterations) {
   constexpr int kChains = 32;
   volatile float opaque = 0.5f;
   const float x = opaque;
   float acc[kChains] = {};
   for (int64_t i = 0; i < iterations; ++i)
-    for (float& a : acc) a = a * x + x;  // tends to 1: never subnormal, never infinite
+    for (float& a : acc) a = a * x + x;  // converges to 1, so it is never subnormal or infinite
   for (const float a : acc) opaque = opaque + a;
   return 2.0 * kChains * static_cast<double>(iterations);
 }
@@ -33,7 +33,7 @@ float scalar_read_sum(const float* data, int64_t count) {
   return acc[0] + acc[1] + acc[2] + acc[3];
 }
 
-// Runs f(thread) on all threads, `runs` times; the shortest seconds of one run.
+// Runs f(thread) on all threads, `runs` times. Returns the seconds of the fastest run.
 template <class F>
 double best_secs(int threads, int runs, F&& f) {
   double best = 1e30;
@@ -52,7 +52,7 @@ double peak_gflops(Isa isa, Dtype dtype, int threads) {
   const auto loop = kernels.fma_loop ? kernels.fma_loop : &scalar_fma_loop;
   const double start = now();
   double operations = loop(1000);
-  const auto iterations = static_cast<int64_t>(1000 * 2e-3 / (now() - start)) + 1;  // about 2 ms a run
+  const auto iterations = static_cast<int64_t>(1000 * 2e-3 / (now() - start)) + 1;  // about 2 ms per run
   operations = loop(iterations);
   const double secs = best_secs(threads, 40, [&](int) { loop(iterations); });
   return operations * threads / secs * 1e-9;
@@ -64,8 +64,8 @@ double memory_bandwidth(int threads, int64_t working_set) {
   const int64_t part = std::max<int64_t>(working_set / static_cast<int64_t>(sizeof(float)) / threads, 64);
   const Buffer data = make_buffer(part * threads);
   const int64_t sweep = part * threads * static_cast<int64_t>(sizeof(float));
-  const int64_t repeats = std::max<int64_t>(1, (int64_t{1} << 24) / sweep);  // 16 MiB or one sweep a run
-  std::vector<float> sums(threads * 16);                                     // a cache line a thread
+  const int64_t repeats = std::max<int64_t>(1, (int64_t{1} << 24) / sweep);  // 16 MiB or one sweep per run
+  std::vector<float> sums(threads * 16);                                     // one cache line per thread
   const double secs = best_secs(threads, sweep > (int64_t{1} << 26) ? 5 : 30, [&](int thread) {
     for (int64_t r = 0; r < repeats; ++r) sums[thread * 16] += read(data.get() + thread * part, part);
   });

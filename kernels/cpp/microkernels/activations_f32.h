@@ -1,5 +1,5 @@
-// Activations that are no clamp, on rows of float32, templated over the vector type V. Polynomials are fitted on
-// Chebyshev nodes in float64 (near-minimax); each function errs by less than 8 units in the last place of max(1, |x|).
+// Activations that are not a clamp, on rows of float32, templated over the vector type V. The polynomials are fitted on
+// Chebyshev nodes in float64 (near-minimax). The error of each function is below 8 units in the last place of max(1, |x|).
 // NaN passes through.
 #pragma once
 
@@ -18,7 +18,7 @@ inline typename V::Reg polynomial(typename V::Reg x, const float (&coefficients)
   return y;
 }
 
-// e^x = 2^n e^r with n = round(x / ln 2), |r| <= ln 2 / 2; ln 2 in two parts, so that r keeps its bits.
+// e^x = 2^n e^r with n = round(x / ln 2), |r| <= ln 2 / 2. ln 2 is split in two parts to keep the bits of r.
 template <class V>
 inline typename V::Reg exp(typename V::Reg x) {
   static constexpr float kPolynomial[] = {1.0f,       1.00000004f,    0.500000011f, 0.166664053f,
@@ -59,8 +59,8 @@ struct Tanh {
   }
 };
 
-// x/2 (1 + erf(t)), t = x / sqrt 2, erf(t) = t P(t^2) / Q(t^2) on -4..4, beyond which it is 1 in float32. The rational
-// approximation is that of Eigen (MathFunctionsImpl.h).
+// x/2 (1 + erf(t)), t = x / sqrt 2, erf(t) = t P(t^2) / Q(t^2) for |t| <= 4; beyond, |erf(t)| is 1 in float32. The rational
+// approximation is from Eigen (MathFunctionsImpl.h).
 struct Gelu {
   template <class V>
   static typename V::Reg apply(typename V::Reg x) {
@@ -74,7 +74,7 @@ struct Gelu {
     const auto square = V::mul(t, t);
     const auto numerator = V::mul(V::mul(half, t), polynomial<V>(square, kNumerator));
     const auto y = V::add(half, V::div(numerator, polynomial<V>(square, kDenominator)));
-    return V::select_lt(x, V::set1(-5.65685425f), V::zero(), y);  // where the halves would leave a rest of each other
+    return V::select_lt(x, V::set1(-5.65685425f), V::zero(), y);  // where the two halves would not cancel exactly
   }
 };
 

@@ -3,7 +3,7 @@
 //   C[mr, n] = epilogue(start + sum over blocks t < batch, p < k of A_t[mr, p] * B_t[p, n])
 //   start    = C                                    if accumulate
 //            = bias + residual + second_residual    otherwise; a null pointer counts as zero
-//   epilogue = clamp(x, lo, hi), then hard_swish if requested
+//   epilogue is that of tile_epilogue.h
 //
 // The accumulators stay in registers for the whole batch, so C is loaded and stored once. A convolution passes one block
 // per kernel tap, a dense layer one block in all. (Georganas et al., High-Performance Deep Learning via a Single Building
@@ -15,7 +15,7 @@
 //   C    mr rows. Row i is at c + i * c_stride. Columns n to nr - 1 are neither read nor written.
 //   bias nr readable floats. The residuals have the shape of C and their own strides, and may be C itself.
 //   nr - lanes < n <= nr.
-// NaN passes through: clamp(NaN) is NaN.
+// NaN passes through.
 //
 // Series: one call computes `count` tiles at constant steps from each other, which saves the overhead of a call per tile.
 // count > 1 requires simple(), and n == nr or masks_are_free.
@@ -28,6 +28,7 @@
 #include <cstdint>
 
 #include "loopwright/dtype.h"
+#include "microkernels/tile_epilogue.h"
 
 namespace loopwright {
 
@@ -50,11 +51,10 @@ struct BrgemmArgs {
   int64_t residual_stride;
   const float* second_residual = nullptr;  // added together with the first, at the start or at the end
   int64_t second_residual_stride = 0;
-  float lo, hi;
-  bool hard_swish = false;  // x * clamp(x + 3, 0, 6) / 6, after the clamp
-  int64_t prefetch;         // prefetch distance of B into L1, in words; 0 disables it
-  const float* next;        // data of a later call, prefetched into L2 during this one; or null
-  int64_t next_step = 0;    // words of it to prefetch per step of k, at most a cache line
+  TileEpilogue epilogue;
+  int64_t prefetch;       // prefetch distance of B into L1, in words; 0 disables it
+  const float* next;      // data of a later call, prefetched into L2 during this one; or null
+  int64_t next_step = 0;  // words of it to prefetch per step of k, at most a cache line
   int64_t count = 1;
   // Steps from tile to tile: of A, B and next in words; of C, the residuals and the bias in floats.
   int64_t a_step = 0, b_step = 0, next_tile_step = 0, c_step = 0, residual_step = 0, second_residual_step = 0,

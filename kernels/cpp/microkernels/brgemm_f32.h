@@ -1,14 +1,12 @@
-// The only FMA loop for float32, templated over the vector type V, MR rows and NV vectors of columns (NR = NV * lanes),
-// of whose last one kHalf computes the lower half alone, where no more is wanted: at half the price.
-// Contract: include/loopwright/brgemm.h. Compiled once per ISA by f32_<isa>.cc.
+// The only FMA loop for float32 (contract: brgemm.h), templated over the vector type V, MR rows and NV vectors of columns:
+// NR = NV * lanes. kHalf computes only the lower half of the last vector, at half the cost, for tiles that need no more.
+// Compiled once per ISA.
 //
 // Registers: MR*NV accumulators, NV for a row of B, one for the broadcast of A: MR*NV + NV + 1 <= V::kRegisters.
-// Ports: one step of k costs MR*NV FMAs and NV + MR loads. With two FMA and two load ports, the FMAs are the limit
-// where
-//   NV + MR <= MR*NV; the NV prefetches fit into what is left from 4x64, 8x48, 14x32 on.
-// Latency: 4 cycles at two FMAs a cycle need 8 chains, 6 cycles (VDPBF16PS) need 12. A tile with fewer accumulators
-// keeps
-//   kChains copies of them, over which consecutive k are spread.
+// Ports: one step of k takes MR*NV FMAs and NV + MR loads. With two FMA ports and two load ports, the FMAs are the limit if
+//   NV + MR <= MR*NV. From 4x64, 8x48 and 14x32 on, the load ports have room for NV prefetches too.
+// Latency: 4 cycles at two FMAs per cycle require 8 independent chains, 6 cycles (VDPBF16PS) require 12. A tile with fewer
+//   accumulators keeps kChains copies of them and spreads consecutive k over the copies.
 #pragma once
 
 #include "microkernels/activations_f32.h"
@@ -25,20 +23,21 @@ struct Brgemm {
   static constexpr int kCacheLine = 16;  // floats
   static constexpr int kUnroll = 4;
   static constexpr int kChains = MR * NV >= V::kInFlight ? 1 : 2 * MR * NV >= V::kInFlight ? 2 : 4;
-  static constexpr int kRowRegisters = MR > 1 ? NV : 1;  // of a row of B: what is used once need not be kept
+  static constexpr int kRowRegisters = MR > 1 ? NV : 1;  // for a row of B; a single row of A uses each vector once
   static_assert(kChains * MR * NV + kRowRegisters + 1 <= V::kRegisters, "the tile does not fit the register file");
 
   using Reg = typename V::Reg;
 
   static constexpr int kBases = (MR + 4) / 5;
 
-  // A broadcast to a register takes a third of an FMA's slot (Zen 4), for which narrow tiles have no room; FMAs that read
-  // the float from memory take a load each: so 28×16 reaches 98 instead of 74 % of the peak, 14×24 100 instead of 90.
+  // Whether FMAs read the float of A from memory. A broadcast to a register takes a third of the slot of an FMA (Zen 4),
+  // for which narrow tiles have no room. With FMAs that read memory, 28×16 reaches 98 % of the peak instead of 74 %, and
+  // 14×24 100 % instead of 90 %.
   static constexpr bool kFromMemory = V::kHasHalves && 2 * NV - kHalf <= 3;
 
-  // One step of k: C += A[:, p] * B[p, :]. Rows are reached from one base in every fifth row, because an address holds
+  // One step of k: C += A[:, p] * B[p, :]. Every fifth row has a base register, because an address can be
   // base + {1, 2, 4} * stride or base + 1 * (3 * stride): 14 rows take three bases and two strides, not 14 registers.
-  // kAhead: L1 asks for what comes in B's stream, which takes load slots that data in L2 anyway needs not pay for.
+  // kAhead prefetches B into L1. The prefetches take load slots, which do not pay off for data in L2.
   template <bool kAhead>
   static inline __attribute__((always_inline)) void step(Reg (&acc)[MR][NV], const char* const (&base)[kBases],
                                                          int64_t stride, int64_t stride3, int p, const float* b,
@@ -62,7 +61,7 @@ struct Brgemm {
     }
   }
 
-  // One row's part of a step, of x in a register or in memory.
+  // One row of a step, with x in a register or in memory.
   template <class X>
   static inline __attribute__((always_inline)) void accumulate_row(Reg (&acc)[NV], X x, const Reg (&row)[NV]) {
 #pragma GCC unroll 8
@@ -83,9 +82,9 @@ struct Brgemm {
  private:
   using Mask = typename V::Mask;
 
-  // Without what simple tiles need not: on a short sum that takes as long as its FMAs.
-  // kSpread: the lines of a tile are asked for a row in kUnroll steps. All at once they are more than L1 can wait for,
-  // and the sum's own loads wait with them: 1×1 layers of k = 64 with a residual took a fifth longer.
+  // Omits what simple tiles do not need, which on a short sum takes as long as its FMAs.
+  // kSpread prefetches the lines of a tile one row per kUnroll steps. All at once are more misses than L1 can track, and
+  // delay the loads of the sum: 1×1 layers of k = 64 with a residual took a fifth longer.
   template <bool kSpread>
   static __attribute__((noinline)) void run_series(const BrgemmArgs& args) {
     const float *bias = args.bias, *residual = args.late_residual, *second_residual = args.second_residual,
@@ -94,22 +93,22 @@ struct Brgemm {
     float* c = args.c;
     int64_t a_offset = 0, b_offset = 0;
     for (int64_t tiles = args.count; tiles > 0; --tiles) {
-      asm volatile("" ::: "memory");  // else GCC keeps what it reads of args in registers, and sums in memory
+      asm volatile("" ::: "memory");  // otherwise GCC keeps fields of args in registers and the sums in memory
       Reg acc[kChains][MR][NV];
       Lines lines{c, args.c_stride, residual, args.residual_stride};
-      if (second_residual) {  // which is far, where the first was written just before
+      if (second_residual) {  // it is far away; the first residual was written just before
         lines.residual = second_residual;
         lines.residual_stride = args.second_residual_stride;
       }
-      if (!kSpread) lines.ask_all();
+      if (!kSpread) lines.prefetch_all();
       start_with(acc[0], bias);
       start_other_chains(acc);
       if (!next) {
-        reduce<false, Asks::kNever, kSpread>(acc, args, a_offset, b_offset, next, lines);
+        reduce<false, Prefetch::kNever, kSpread>(acc, args, a_offset, b_offset, next, lines);
       } else if (kUnroll * args.next_step <= kCacheLine) {
-        reduce<false, Asks::kAtTimes, kSpread>(acc, args, a_offset, b_offset, next, lines);
+        reduce<false, Prefetch::kOncePerUnroll, kSpread>(acc, args, a_offset, b_offset, next, lines);
       } else {
-        reduce<false, Asks::kInEachStep, kSpread>(acc, args, a_offset, b_offset, next, lines);
+        reduce<false, Prefetch::kInEachStep, kSpread>(acc, args, a_offset, b_offset, next, lines);
       }
       add_chains(acc);
       if (residual) {
@@ -134,65 +133,66 @@ struct Brgemm {
     Reg acc[kChains][MR][NV];
     const Mask last = V::mask(args.n - (NV - 1) * V::kLanes);
     Lines lines{args.c, args.c_stride, args.late_residual, args.residual_stride};
-    if (!args.accumulate) lines.ask_all();
+    if (!args.accumulate) lines.prefetch_all();
     start(acc[0], args, last);
     start_other_chains(acc);
 
     if (args.prefetch == 0 && !args.next) {
-      reduce<false, Asks::kNever, false>(acc, args, 0, 0, nullptr, lines);
+      reduce<false, Prefetch::kNever, false>(acc, args, 0, 0, nullptr, lines);
     } else {
-      reduce<true, Asks::kInEachStep, false>(acc, args, 0, 0, args.next, lines);
+      reduce<true, Prefetch::kInEachStep, false>(acc, args, 0, 0, args.next, lines);
     }
     add_chains(acc);
     finish(acc[0], args, last);
   }
 
-  // Lines that the finished tile reads or writes come while it is computed: where they lie in L3 or beyond, and k is
-  // short, it would else wait for them.
+  // Prefetches the lines that the finished tile reads or writes, while it is computed. Without it, a tile with a short k
+  // waits for lines from L3 or memory.
   struct Lines {
     const float* c;
     int64_t c_stride;
     const float* residual;  // or null
     int64_t residual_stride;
-    int rows = MR;  // still to be asked for
+    int rows = MR;  // not prefetched yet
 
     template <int kWrite>
-    static inline __attribute__((always_inline)) void ask(const float* row) {
+    static inline __attribute__((always_inline)) void prefetch(const float* row) {
 #pragma GCC unroll 8
       for (int j = 0; j < kColumns; j += kCacheLine) __builtin_prefetch(row + j, kWrite, 3);
     }
 
-    inline __attribute__((always_inline)) void ask_row() {
-      ask<1>(c);
+    inline __attribute__((always_inline)) void prefetch_row() {
+      prefetch<1>(c);
       c += c_stride;
       if (residual) {
-        ask<0>(residual);
+        prefetch<0>(residual);
         residual += residual_stride;
       }
       --rows;
     }
 
-    inline __attribute__((always_inline)) void ask_all() const {
+    inline __attribute__((always_inline)) void prefetch_all() const {
 #pragma GCC unroll 32
-      for (int i = 0; i < MR; ++i) ask<1>(c + i * c_stride);
+      for (int i = 0; i < MR; ++i) prefetch<1>(c + i * c_stride);
       if (!residual) return;
 #pragma GCC unroll 32
-      for (int i = 0; i < MR; ++i) ask<0>(residual + i * residual_stride);
+      for (int i = 0; i < MR; ++i) prefetch<0>(residual + i * residual_stride);
     }
   };
 
-  // When L2 is asked for what comes next: in steps of k, or where little is to come once in kUnroll of them.
-  enum class Asks { kNever, kAtTimes, kInEachStep };
+  // When the data of a later call is prefetched into L2: in each step of k, or if there is little of it once per kUnroll
+  // steps.
+  enum class Prefetch { kNever, kOncePerUnroll, kInEachStep };
 
-  // The sum over the batch, of A and B that many words beside where args has them.
-  template <bool kAhead, Asks kAsks, bool kSpread>
+  // Sums over the batch. A and B start at these offsets, in words, from where args has them.
+  template <bool kAhead, Prefetch kPrefetch, bool kSpread>
   static inline __attribute__((always_inline)) void reduce(Reg (&acc)[kChains][MR][NV], const BrgemmArgs& args,
                                                            int64_t a_offset, int64_t b_offset, const float* next,
                                                            Lines& lines) {
     const int64_t stride = args.a_stride * static_cast<int64_t>(sizeof(float)), stride3 = 3 * stride;  // bytes
     const int64_t next_step = next ? args.next_step : 0;
-    const auto ask = [&](Asks when, int64_t steps) __attribute__((always_inline)) {
-      if (kAsks != when) return;
+    const auto prefetch_next = [&](Prefetch when, int64_t steps) __attribute__((always_inline)) {
+      if (kPrefetch != when) return;
       __builtin_prefetch(next, 0, 2);
       next += steps * next_step;
     };
@@ -204,11 +204,11 @@ struct Brgemm {
       const float* ahead = b + args.prefetch;
       int64_t p = args.k;
       for (; p >= kUnroll; p -= kUnroll) {
-        ask(Asks::kAtTimes, kUnroll);
-        if (kSpread && lines.rows > 0) lines.ask_row();
+        prefetch_next(Prefetch::kOncePerUnroll, kUnroll);
+        if (kSpread && lines.rows > 0) lines.prefetch_row();
 #pragma GCC unroll 4
         for (int u = 0; u < kUnroll; ++u) {
-          ask(Asks::kInEachStep, 1);
+          prefetch_next(Prefetch::kInEachStep, 1);
           step<kAhead>(acc[u % kChains], base, stride, stride3, u, b + u * kColumns, ahead + u * kColumns);
         }
         b += kUnroll * kColumns;
@@ -216,9 +216,9 @@ struct Brgemm {
 #pragma GCC unroll 8
         for (int i = 0; i < kBases; ++i) base[i] += kUnroll * sizeof(float);
       }
-      ask(Asks::kAtTimes, p);
+      prefetch_next(Prefetch::kOncePerUnroll, p);
       for (; p > 0; --p) {
-        ask(Asks::kInEachStep, 1);
+        prefetch_next(Prefetch::kInEachStep, 1);
         step<kAhead>(acc[0], base, stride, stride3, 0, b, ahead);
         b += kColumns;
         ahead += kColumns;
@@ -246,7 +246,7 @@ struct Brgemm {
         for (int j = 0; j < NV; ++j) acc[0][i][j] = V::add(acc[0][i][j], acc[s][i][j]);
   }
 
-  // What is added to the sum starts it: loading an accumulator costs a load port, adding to one costs an FMA port.
+  // Starts the accumulators with what is added to the sum: a load takes a load port, an addition takes an FMA port.
   static inline __attribute__((always_inline)) void start(Reg (&acc)[MR][NV], const BrgemmArgs& args, Mask last) {
     if (args.accumulate) {
 #pragma GCC unroll 32
@@ -270,7 +270,7 @@ struct Brgemm {
     }
   }
 
-  // `last` is how the last column of vectors is read.
+  // `last` loads the last column of vectors.
   template <class Access>
   static inline __attribute__((always_inline)) void add_rows(Reg (&acc)[MR][NV], const float* rows, int64_t row_stride,
                                                              const Access& last) {
@@ -283,7 +283,7 @@ struct Brgemm {
     }
   }
 
-  // In a series, whose tiles are whole where masks cost something.
+  // For a series, whose tiles are full if masks are expensive.
   static inline __attribute__((always_inline)) void add_last(Reg (&acc)[MR][NV], const float* rows, int64_t row_stride,
                                                              Mask last) {
     if constexpr (V::kMasksAreFree) {
@@ -312,18 +312,18 @@ struct Brgemm {
 
   static inline __attribute__((always_inline)) void clamp(Reg (&acc)[MR][NV], const BrgemmArgs& args) {
     constexpr float kInfinity = __builtin_inff();
-    if (args.lo > -kInfinity) {
-      const Reg lo = V::set1(args.lo);
+    if (args.epilogue.lo > -kInfinity) {
+      const Reg lo = V::set1(args.epilogue.lo);
       apply(acc, [&](Reg x) { return V::max(lo, x); });
     }
-    if (args.hi < kInfinity) {
-      const Reg hi = V::set1(args.hi);
+    if (args.epilogue.hi < kInfinity) {
+      const Reg hi = V::set1(args.epilogue.hi);
       apply(acc, [&](Reg x) { return V::min(hi, x); });
     }
-    if (args.hard_swish) apply(acc, [&](Reg x) { return HardSwish::apply<V>(x); });
+    if (args.epilogue.hard_swish) apply(acc, [&](Reg x) { return HardSwish::apply<V>(x); });
   }
 
-  // Two vectors at a time make a whole register of bfloat16.
+  // Two vectors give one full register of bfloat16.
   static inline __attribute__((always_inline)) void store_rounded(Reg (&acc)[MR][NV], Bfloat16* c, int64_t stride,
                                                                   Mask last) {
     constexpr int kPairs = (NV - 1) / 2;  // all but the last one or two vectors
@@ -340,8 +340,8 @@ struct Brgemm {
     }
   }
 
-  // A masked store is no simple one everywhere: on Zen 3 it takes 42 micro-operations, which six rows pay with more than
-  // a hundred cycles a tile; of AVX-512's one starts in three cycles, where two whole ones could (Zen 4).
+  // Masked stores can be expensive. On Zen 3 one takes 42 micro-operations, which costs a tile of six rows more than 100
+  // cycles. With AVX-512 on Zen 4 one masked store starts every three cycles, or two full ones.
   static inline __attribute__((always_inline)) void store(Reg (&acc)[MR][NV], int n, float* c, int64_t stride,
                                                           Mask last) {
     if (n == kColumns) {
@@ -372,12 +372,12 @@ struct Brgemm {
   }
 };
 
-// Table lines for MR = 1..max of one NV.
+// Adds the tiles of one NV with 1 to MR rows.
 template <class V, int NV, int MR>
 void add_tiles(KernelTable& kernels) {
   if constexpr (MR > 1) add_tiles<V, NV, MR - 1>(kernels);
   kernels.tiles[MR][NV] = &Brgemm<V, MR, NV, false>::run;
-  // Of wider ones half a vector is little.
+  // In wider tiles half a vector saves little.
   if constexpr (V::kHasHalves && NV <= 3) kernels.half_tiles[MR][NV] = &Brgemm<V, MR, NV, true>::run;
 }
 

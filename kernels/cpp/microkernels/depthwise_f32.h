@@ -1,12 +1,12 @@
-// Depthwise convolution (contract: include/loopwright/depthwise_kernels.h) for float32, templated over the vector type
-// V, the kernel's width KW, its stride S along the row, and C pixels of the output.
+// Depthwise convolution (contract: depthwise.h) for float32, templated over the vector type V, the width KW of the kernel,
+// its stride S along the row, and C pixels of the output.
 //
 // Registers: C accumulators, KW weights of one kernel row, one pixel: C + KW + 1 <= V::kRegisters.
-// Ports: a vector of channels of C pixels costs C·KW FMAs a kernel row, and (C - 1)·S + 2·KW loads, for a pixel is
-//   loaded once and joins all sums that it has a part in. So FMAs are the limit: 4.5 cycles an output for 3x3, 12.5 for
-//   5x5, with two FMA ports.
-// Bytes: a strip goes down the image, and of the rows under its windows all but the newest S are still in L1. So each
-//   pixel comes from L2 or beyond once (and (KW - S) / C of them once more for the strip beside), for one output written.
+// Ports: a vector of channels of C pixels takes C·KW FMAs per kernel row and (C - 1)·S + 2·KW loads, because each pixel is
+//   loaded once and added to all sums that it is part of. So FMAs are the limit: with two FMA ports, 4.5 cycles per output
+//   vector for 3x3 and 12.5 for 5x5.
+// Bytes: a strip moves down the image. All but the newest S rows under its windows are still in L1. So each pixel is loaded
+//   once from L2 or beyond, and a share of (KW - S) / C once more for the next strip, per output stored.
 #pragma once
 
 #include "microkernels/kernel_table.h"
@@ -15,7 +15,7 @@
 namespace loopwright {
 namespace {
 
-// Bounds in registers: read once, since the compiler cannot know that an output does not overlap them.
+// The bounds, loaded into registers once. The compiler cannot prove that an output does not overlap them.
 template <class V>
 struct Clamp {
   typename V::Reg lo, hi;
@@ -46,10 +46,10 @@ struct DepthwiseTile {
   }
 
  private:
-  // kMargin: pixels to the left and to the right that may lie beside the image.
+  // kMargin: number of pixels on the left and on the right that may be outside the image.
   template <int kMargin>
   static void rows(const DepthwiseStrip& given_strip, const DepthwiseLayer& given_layer) {
-    // Copies, for the compiler cannot know that an output does not overlap what it was given.
+    // Copies, because the compiler cannot prove that an output does not overlap the arguments.
     const DepthwiseStrip s = given_strip;
     const DepthwiseLayer layer = given_layer;
     const Clamp<V> clamp(layer);
@@ -81,13 +81,13 @@ struct DepthwiseTile {
     for (int i = 0; i < C; ++i) acc[i] = V::add(acc[i], access.load(residual + i * y_pixel));
   }
 
-  // One vector of channels. What lies beside the image is read from zeros: a choice of address costs less than a branch
-  // a pixel, but as much as the pixel's FMAs.
+  // One vector of channels. Pixels outside the image are loaded from zeros: selecting an address costs less than a branch per
+  // pixel, but as much as the FMAs of the pixel.
   template <int kMargin, class Access>
   static inline __attribute__((always_inline)) void sum(Reg (&acc)[C], const DepthwiseStrip& s,
                                                         const DepthwiseLayer& layer, const float* from,
                                                         const float* weight, const Access& access) {
-    // Pixels are reached from one base in every fifth, as rows are in brgemm_f32.h.
+    // Every fifth pixel has a base register, as rows have in brgemm_f32.h.
     constexpr int kBases = (kPixels + 4) / 5;
     const int64_t stride = s.x_pixel * static_cast<int64_t>(sizeof(float)), stride3 = 3 * stride;  // bytes
     const char* base[kBases];
@@ -96,7 +96,7 @@ struct DepthwiseTile {
     const int64_t row_step = s.kernel_row_step * static_cast<int64_t>(sizeof(float));
     for (int64_t t = s.kernel_rows; t > 0; --t, weight += layer.weight_row) {
       uint32_t inside = s.inside;
-      asm volatile("" : "+r"(inside));  // else GCC takes it apart before the loop, into more bits than it has registers
+      asm volatile("" : "+r"(inside));  // otherwise GCC extracts the bits before the loop, more than it has registers
       Reg tap[KW];
 #pragma GCC unroll 8
       for (int k = 0; k < KW; ++k) tap[k] = V::load(weight + k * layer.weight_column);
@@ -113,7 +113,7 @@ struct DepthwiseTile {
           for (int i = 0; i < C; ++i)
             if (j - i >= 0 && j - i < KW) V::accumulate(acc[i], x, tap[j - i]);
         }
-      } else {  // few sums share a pixel: neighbouring FMAs had better not wait for each other
+      } else {  // few sums share a pixel, so this order keeps consecutive FMAs independent
 #pragma GCC unroll 8
         for (int k = 0; k < KW; ++k)
 #pragma GCC unroll 16
@@ -149,8 +149,8 @@ inline __attribute__((always_inline)) void depthwise_window(const DepthwiseWindo
   for (int v = 0; v < NV; ++v) access.store(y + channel + v * kLanes, clamp(acc[v]));
 }
 
-// A tap costs a load of its pixel and one of its weight for one FMA: half the speed of a strip. Four vectors of channels
-// at a time hide the FMA's latency.
+// Each tap takes one load of the pixel and one of the weight per FMA, which is half the speed of a strip. Four vectors of
+// channels at a time hide the latency of the FMA.
 template <class V>
 void depthwise_windows(const DepthwiseWindows& w, const DepthwiseLayer& layer) {
   constexpr int kVectors = 4;
@@ -169,7 +169,7 @@ void depthwise_windows(const DepthwiseWindows& w, const DepthwiseLayer& layer) {
   if (layer.activate) layer.activate(w.y, w.y_step, static_cast<int>(w.count), static_cast<int>(w.channels));
 }
 
-// Table lines for C = 1..max.
+// Adds the strips of 1 to C columns.
 template <class V, int KW, int S, int C>
 void add_strips(DepthwiseFunctions::Strip* by_columns) {
   if constexpr (C > 1) add_strips<V, KW, S, C - 1>(by_columns);

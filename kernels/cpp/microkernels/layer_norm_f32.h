@@ -1,8 +1,8 @@
-// Layer normalisation (contract: include/loopwright/rowwise.h), templated over the vector type V.
+// Layer normalization (contract: include/loopwright/rowwise.h), templated over the vector type V.
 //
-// Three passes over a row, which stays in L1: the mean; the mean of squared differences from it; the answer. The second
-// pass is what E[v²] - E[v]² would save, and with it all digits of a row whose mean is large beside its spread. Where
-// there is a residual, the first pass leaves x + residual in `out` for the others.
+// Three passes over a row, which stays in L1: the mean, the mean of squared differences from it, the result. E[v²] - E[v]²
+// would save the second pass, but cancels if the mean is large relative to the spread. With a residual, the first pass
+// stores x + residual in `out` for the other passes.
 #pragma once
 
 #include "loopwright/rowwise.h"

@@ -1,5 +1,5 @@
-// What the roofline is made of, in one ISA's instructions: FMAs without memory, and reads without arithmetic to speak
-// of.
+// Measures the limits of the roofline in the instructions of one ISA: FMAs without memory accesses, and loads with little
+// arithmetic.
 #pragma once
 
 #include "microkernels/kernel_table.h"
@@ -7,21 +7,22 @@
 namespace loopwright {
 namespace {
 
-// As many independent chains as registers allow: a latency of 4 cycles at two FMAs a cycle takes 8, one of 6 takes 12.
-// Each loop over them is unrolled: one that is not would keep all of them in memory.
+// Runs as many independent chains as registers allow: a latency of 4 cycles at two FMAs per cycle requires 8, one of 6
+// cycles 12. Each loop over them must be unrolled; otherwise all of them would be kept in memory.
 template <class V>
 double fma_loop(int64_t iterations) {
   constexpr int kChains = V::kRegisters * 3 / 4, kUnroll = 8;
   typename V::Reg acc[kChains];
 #pragma GCC unroll 32
   for (int c = 0; c < kChains; ++c) acc[c] = V::zero();
-  volatile float opaque = 0.5f;  // keeps the compiler from knowing the sums
+  volatile float opaque = 0.5f;  // keeps the compiler from computing the sums
   const typename V::Reg x = V::set1(opaque), y = V::set1(opaque);
   for (int64_t i = 0; i < iterations; ++i) {
 #pragma GCC unroll 8
     for (int u = 0; u < kUnroll; ++u)
 #pragma GCC unroll 32
-      for (int c = 0; c < kChains; ++c) V::accumulate(acc[c], x, y);  // grows until it is rounded off: never infinite
+      for (int c = 0; c < kChains; ++c)
+        V::accumulate(acc[c], x, y);  // grows until increments are rounded away, so it stays finite
   }
   typename V::Reg total = acc[0];
 #pragma GCC unroll 32
@@ -30,7 +31,7 @@ double fma_loop(int64_t iterations) {
   return 2.0 * V::kProducts * V::kLanes * kChains * kUnroll * static_cast<double>(iterations);
 }
 
-// Reads four streams at once, which keeps more of the memory system's queues busy than one does.
+// Reads four streams at once, which keeps more queues of the memory system busy than one stream.
 template <class V>
 float read_sum(const float* data, int64_t count) {
   constexpr int kStreams = 4, kAhead = 256;

@@ -1,7 +1,7 @@
-// Rows of pooled pixels (contract: include/loopwright/pool_row.h) for float32, templated over the vector type V.
+// Rows of pooled pixels (contract: pool_row.h) for float32, templated over the vector type V.
 //
-// A window is reduced pixel by pixel, its channels in up to kPoolVectors registers: a load and an operation a tap and
-// vector, on independent accumulators. Images are read in place; a window at a border is a smaller window.
+// A window is reduced pixel by pixel with its channels in up to kPoolVectors registers: one load and one operation per tap
+// and vector, on independent accumulators. Images are read in place. A window at a border is a smaller window.
 #pragma once
 
 #include "microkernels/kernel_table.h"
@@ -27,7 +27,7 @@ struct MeanOfWindow {
   using Reg = typename V::Reg;
   static Reg start() { return V::zero(); }
   static Reg join(Reg acc, Reg x) { return V::add(acc, x); }
-  // Of the window that begins in column `first`.
+  // For the window that starts in column `first`.
   static float divisor(const PoolRow& row, int64_t first) {
     const Taps counted = taps_between(first, row.kernel, row.dilation, row.counted_begin, row.counted_end);
     return static_cast<float>(row.counted_rows * counted.count);
@@ -35,7 +35,7 @@ struct MeanOfWindow {
   static Reg finish(Reg acc, float divisor) { return V::div(acc, V::set1(divisor)); }
 };
 
-// The whole row, for N vectors of channels that begin at x and y.
+// The entire row, for N vectors of channels that start at x and y.
 template <class V, class Reduction, int N, class Access>
 void pool_vectors(const PoolRow& row, const float* x, float* y, const Access& access) {
   const int64_t step = row.dilation * row.pixel_stride;
@@ -58,7 +58,7 @@ void pool_vectors(const PoolRow& row, const float* x, float* y, const Access& ac
   }
 }
 
-// The channels from c on: N vectors at a time, then half as many, and at last a part of one.
+// The channels from c on: N vectors at a time, then half as many, and finally part of one.
 template <class V, class Reduction, int N>
 void pool_channels(const PoolRow& row, int64_t c) {
   for (; c + N * V::kLanes <= row.channels; c += N * V::kLanes)

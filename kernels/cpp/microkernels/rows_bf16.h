@@ -1,4 +1,4 @@
-// Rows of bfloat16 to float32 and back, templated over a vector type V that loads and stores both.
+// Converts rows of bfloat16 to float32 and back, templated over a vector type V that loads and stores both.
 #pragma once
 
 #include "loopwright/dtype.h"

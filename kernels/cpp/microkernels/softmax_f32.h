@@ -1,5 +1,5 @@
-// Softmax of rows (contract: include/loopwright/softmax.h), templated over the vector type V. Three passes over a row,
-// which stays in L1: the largest value; e^(x - largest) and its sum; times 1 / sum. The second takes most of the time.
+// Softmax of rows (contract: attention_weights.h), templated over the vector type V. Three passes over a row, which stays in
+// L1: the largest value, e^(x - largest) and its sum, the product with 1 / sum. The second pass takes most of the time.
 #pragma once
 
 #include "loopwright/rowwise.h"
@@ -9,9 +9,9 @@
 namespace loopwright {
 namespace {
 
-// e^x for x <= 0, as 2^n 2^r with t = x log2(e), n = round(t), |r| <= 1/2. Rounding t costs up to |x| / 2 units in the
-// last place, which a share of e^x of the whole can bear; in return r needs no correction. The polynomial is minimax in
-// its relative error, 2e-9.
+// e^x for x <= 0, as 2^n 2^r with t = x log2(e), n = round(t), |r| <= 1/2. Rounding t costs up to |x| / 2 units in the last
+// place, which is negligible for a weight of e^x, and r needs no correction. The polynomial is minimax with a relative error
+// of 2e-9.
 template <class V>
 inline typename V::Reg exp_below_zero(typename V::Reg x) {
   static constexpr float kPolynomial[] = {1.0f,           0.693147182f,   0.240226462f,  0.0555032864f,
@@ -31,7 +31,7 @@ void softmax_row(const AttentionWeightsArgs& args, const float* x, const float* 
   const auto sum_of = [&](Reg values, Reg added, Reg shift) {
     return kMasked ? V::add(V::fma(values, scale, added), shift) : V::fma(values, scale, shift);
   };
-  // scale * x + mask + shift for a vector from j on, and for the last, incomplete one.
+  // scale * x + mask + shift for the vector that starts at j, and for the last, partial one.
   const auto logits = [&](int64_t j, Reg shift) {
     return sum_of(V::load(x + j), kMasked ? V::load(mask + j) : shift, shift);
   };

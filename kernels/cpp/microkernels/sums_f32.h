@@ -1,5 +1,4 @@
-// Sums (contract: include/loopwright/elementwise.h), templated over the vector type V: one pass, bound by
-// memory.
+// Sums (contract: sums.h), templated over the vector type V. One pass, bound by memory.
 #pragma once
 
 #include "microkernels/sums.h"
@@ -25,7 +24,7 @@ void clamped_sum(const ClampedSumArgs& args) {
 
 template <class V>
 void strassen_sums(const StrassenSumsArgs& given) {
-  const StrassenSumsArgs args = given;  // the compiler cannot know that no s overlaps it
+  const StrassenSumsArgs args = given;  // the compiler cannot prove that no s overlaps it
   for_each_vector<V>(args.n, [&](int64_t i, const auto& access) {
     const auto a11 = access.load(args.a11 + i), a12 = access.load(args.a12 + i), a21 = access.load(args.a21 + i),
                a22 = access.load(args.a22 + i);

@@ -6,14 +6,14 @@
 namespace loopwright {
 namespace {
 
-// to[p, j] = from[j, p] for j < rows, p < columns. Rows of `to` are written in whole vectors: zeros up to the next
-// multiple of lanes.
+// to[p, j] = from[j, p] for j < rows, p < columns. Stores rows of `to` in full vectors, padded with zeros to a multiple of
+// the lanes.
 template <class V>
 void transpose(const float* from, int64_t from_stride, int64_t rows, int64_t columns, float* to, int64_t to_stride) {
   constexpr int kLanes = V::kLanes;
   for (int64_t j = 0; j < rows; j += kLanes)
     for (int64_t p = 0; p < columns; p += kLanes) {
-      const int64_t height = rows - j, width = columns - p;  // of what is left
+      const int64_t height = rows - j, width = columns - p;  // of the remainder
       const float* corner = from + j * from_stride + p;
       typename V::Reg block[kLanes];
       if (height >= kLanes && width >= kLanes) {

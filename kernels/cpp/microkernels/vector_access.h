@@ -1,4 +1,4 @@
-// What is read and written of a vector of channels: all of it, or the first lanes.
+// Loads and stores of an entire vector or of its first lanes.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,7 @@ struct PartialVector {
   void store(float* p, typename V::Reg x) const { V::store(p, x, mask); }
 };
 
-// f(i, access) for each vector of `n` floats, which begin at i.
+// Calls f(i, access) for each vector of `n` floats, where the vector starts at i.
 template <class V, class F>
 inline __attribute__((always_inline)) void for_each_vector(int64_t n, const F& f) {
   int64_t i = 0;

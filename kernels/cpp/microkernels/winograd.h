@@ -1,36 +1,36 @@
-// Winograd's minimal filtering F(m×m, r×r): the transforms, one tile and a vector of channels at a time.
+// The transforms of Winograd's minimal filtering F(m×m, r×r).
 //
 //   y = Aᵀ [(G g Gᵀ) ⊙ (Bᵀ d B)] A      d t×t of the image, g r×r, y m×m, t = m + r - 1
 //
-// t² multiplications give m² outputs that take r² m² directly: 4/9 of them for F(2×2, 3×3), 1/4 for F(4×4, 3×3) and
-// F(3×3, 4×4). Summed over channels, each of the t² places ξ is a matrix product of its own.
+// t² multiplications compute m² outputs, instead of r² m² for the direct sum: 4/9 of them for F(2×2, 3×3), 1/4 for
+// F(4×4, 3×3) and F(3×3, 4×4). Summed over channels, each of the t² places ξ is a separate matrix product.
 // (Lavin, Gray: Fast Algorithms for Convolutional Neural Networks, 2015.)
 //
-// The matrices follow from t - 1 points at which the polynomials of d and g are evaluated, and infinity: 0, ±1 for t =
-// 4 and 0, ±5/8, ±3/2 for t = 6. The usual 0, ±1, ±2 err twice as much (root mean square; four times at worst), and
-// these points' squares and products are exact in float32 too.
+// The matrices follow from t - 1 points at which the polynomials of d and g are evaluated, and infinity. The points are
+// 0, ±1 for t = 4 and 0, ±5/8, ±3/2 for t = 6. The usual points 0, ±1, ±2 have twice the error (root mean square; four
+// times at worst). The squares and products of these points are exact in float32.
 #pragma once
 
 #include <cstdint>
 
 namespace loopwright {
 
-// Bᵀ d B for `c` channels of one tile. Row i, column j of d is at d + i * row_stride + j * pixel_stride, `c` floats
-// each; place ξ = i * t + j of the result goes to v + ξ * place_stride.
+// Computes Bᵀ d B for `c` channels of one tile. Row i, column j of d has `c` floats at d + i * row_stride + j *
+// pixel_stride. Place ξ = i * t + j of the result is stored at v + ξ * place_stride.
 struct WinogradInput {
   const float* d;
   int64_t row_stride, pixel_stride;
   int64_t c;
   float* v;
   int64_t place_stride;
-  const float* next;  // the next tile's d, for which L1 asks on the way; never read
+  const float* next;  // d of the next tile, which is prefetched into L1
   int64_t next_row_stride;
 };
 
-// clamp(Aᵀ M A + bias + residual, lo, hi) for `n` output channels of one tile, of whose m×m outputs the first `rows`
-// rows and `columns` columns lie in the image. Place ξ of M is at m + ξ * place_stride, whole vectors readable. The
-// output (i, j) is at y + i * row_stride + j * pixel_stride; the residual has the same strides and may be y itself;
-// bias and residual are absent where null. Whole vectors of the bias are readable.
+// Computes clamp(Aᵀ M A + bias + residual, lo, hi) for `n` output channels of one tile. The first `rows` rows and `columns`
+// columns of its m×m outputs are inside the image. Place ξ of M is at m + ξ * place_stride; full vectors must be readable.
+// Output (i, j) is at y + i * row_stride + j * pixel_stride. The residual has the same strides and may be y itself. Bias
+// and residual count as zero if null. Full vectors of the bias must be readable.
 struct WinogradOutput {
   const float* m;
   int64_t place_stride;
@@ -40,7 +40,7 @@ struct WinogradOutput {
   const float* bias;
   const float* residual;
   float lo, hi;
-  const float* next;  // the next tile's y, likewise; of the same strides
+  const float* next;  // y of the next tile, which is prefetched into L1; same strides
 };
 
 struct WinogradFunctions {
@@ -48,7 +48,7 @@ struct WinogradFunctions {
   void (*output)(const WinogradOutput&) = nullptr;
 };
 
-// The points that are not infinite, in the order of the places.
+// The finite points, in the order of the places.
 constexpr double kWinogradPoints4[] = {0.0, 1.0, -1.0};
 constexpr double kWinogradPoints6[] = {0.0, 0.625, -0.625, 1.5, -1.5};
 

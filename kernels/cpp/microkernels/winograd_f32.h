@@ -1,10 +1,10 @@
-// Winograd's transforms (include/loopwright/winograd.h) for float32, templated over the vector type V.
+// Winograd's transforms (contract: winograd.h) for float32, templated over the vector type V.
 //
-// With points 0, ±p, ... and ∞, row i of Bᵀ holds the coefficients of the product of (x - q) over all other points q,
-// and column i of Aᵀ the powers of the point: a pair ±p shares its even and its odd part. A one-dimensional transform
-// of six values costs 12 FMAs one way and 13 operations the other; a tile takes 12 of the former or 10 of the latter,
-// and 36 loads or stores: 72 cycles a vector of channels with two FMA ports, beside 36 * n / 2 for n vectors of
-// outputs.
+// With points 0, ±p, ... and ∞, row i of Bᵀ has the coefficients of the product of (x - q) over all other points q, and
+// column i of Aᵀ the powers of the point. A pair ±p shares its even and its odd part. A one-dimensional transform of six
+// values takes 12 FMAs for the input and 13 operations for the output. A tile takes 12 of the former or 10 of the latter
+// and 36 loads or stores: 72 cycles per vector of channels with two FMA ports, compared with 36 * n / 2 for the products
+// with n vectors of outputs.
 #pragma once
 
 #include "microkernels/kernel_table.h"
@@ -61,7 +61,7 @@ struct WinogradInput6 {
 };
 
 template <class V, int M>
-struct WinogradOutput6 {  // of F(3, 4) and F(4, 3): the same points, and infinity joins the highest power
+struct WinogradOutput6 {  // of F(3, 4) and F(4, 3): the same points; infinity adds to the highest power
   static constexpr int kSize = 6, kOut = M;
   using Reg = typename V::Reg;
 

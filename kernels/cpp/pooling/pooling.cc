@@ -1,9 +1,8 @@
 // out[n, p, q, c] = max or mean over i < kh, j < kw of
 //   x[n, p * stride_h - pad_top + i * dilation_h, q * stride_w - pad_left + j * dilation_w, c]
 //
-// What lies outside of the image has no part in it: windows are clipped, and nothing is copied. Rows of the output are
-// what microkernels compute; here they are dealt to the threads, and where there are fewer of them than threads, as in
-// global pooling, their channels are too.
+// Windows are clipped at the borders of the image, and nothing is copied. The microkernels compute rows of the output, which
+// are split over the threads. If there are fewer rows than threads, as in global pooling, channels are split too.
 #include "loopwright/pooling.h"
 
 #include "core/split.h"
@@ -13,7 +12,7 @@
 namespace loopwright {
 namespace {
 
-// The part of a padded axis whose pixels a mean counts.
+// The part of a padded axis whose pixels count for the mean.
 struct Counted {
   int64_t begin, end;
   Counted(Pooling pooling, const Window& axis, int64_t size)

@@ -1,4 +1,4 @@
-// out[i] = activation(a[i] + b[i]). Activations that are a clamp join the sum; the others follow it on blocks that are
+// out[i] = activation(a[i] + b[i]). Activations that are a clamp are applied with the sum, others to blocks of sums that are
 // still in L1.
 #include <algorithm>
 

@@ -258,7 +258,7 @@ NEXT = {**STAGE, "x": [1, 20, 20, 16], "weight_shape": [16, 1, 3, 3], "groups": 
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
-        ({"stages": []}, "stages must be at least one"),
+        ({"stages": []}, "there must be at least one stage"),
         ({"stages": [3]}, "stages must be a list of objects"),
         ({"stages": 3}, "stages must be a list"),
         ({"stages": [STAGE, STAGE]}, "weight1 must be a contiguous float32 weight"),

@@ -40,7 +40,7 @@ class Convolution;
 
 class Conv2d {
  public:
-  // A pointwise convolution has a DenseSchedule, a depthwise one in float32 a DepthwiseSchedule, every other one a
+  // A pointwise convolution has a DenseSchedule, a depthwise convolution in float32 a DepthwiseSchedule, all others have a
   // Conv2dSchedule.
   using Schedule = std::variant<DenseSchedule, DepthwiseSchedule, Conv2dSchedule>;
 

@@ -5,7 +5,7 @@
 namespace loopwright {
 namespace {
 
-// start joined with every value of a channel in one window, by `join`.
+// Joins every value of a channel in one window with `start`.
 template <class Join>
 float reduce_window(const PoolRow& row, int64_t q, int64_t channel, float start, const Join& join) {
   for (int64_t i = 0; i < row.rows; ++i)

@@ -1,8 +1,8 @@
-// bfloat16 on AVX512_BF16: the float32 microkernel, whose words of A and B are now pairs of consecutive k, and whose
-// FMA is now a sum of two products. Compiled with -mavx512f -mavx512bw -mavx512vl -mavx512bf16; nothing else may be.
+// The table of bfloat16 on AVX512_BF16: the float32 microkernel with pairs of consecutive k as words of A and B, and sums of
+// two products as FMAs. Only this file is compiled with -mavx512f -mavx512bw -mavx512vl -mavx512bf16.
 //
-// VDPBF16PS takes subnormal numbers for zero and makes none, and rounds to nearest whatever the MXCSR says; it rounds
-// after each of the two products, so that a sum over k errs as one of k float32 FMAs does.
+// VDPBF16PS treats subnormal inputs as zero, flushes subnormal results to zero, and rounds to nearest regardless of MXCSR. It
+// rounds after each of the two products, so a sum over k has the error of k float32 FMAs.
 #include "microkernels/machine_f32.h"
 #include "microkernels/rows_bf16.h"
 #include "microkernels/x86/tiles_avx512.h"
@@ -12,7 +12,7 @@ namespace loopwright {
 
 const KernelTable& bf16_avx512_kernels() {
   static const KernelTable kernels = [] {
-    KernelTable k = f32_avx512_kernels();  // sums are float32, and so is what is done with them
+    KernelTable k = f32_avx512_kernels();  // sums are float32, and so are the functions that process them
     add_avx512_tiles<VecBf16Avx512>(k);
     k.fma_loop = &fma_loop<VecBf16Avx512>;
     k.widen = &convert_rows<VecBf16Avx512, Bfloat16, float>;

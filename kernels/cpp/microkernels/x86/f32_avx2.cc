@@ -1,4 +1,4 @@
-// float32 on AVX2 + FMA: its table of functions. Compiled with -mavx2 -mfma; nothing else may be.
+// The table of float32 on AVX2 and FMA. Only this file is compiled with -mavx2 -mfma.
 #include "microkernels/activations_f32.h"
 #include "microkernels/brgemm_f32.h"
 #include "microkernels/depthwise_f32.h"

@@ -1,4 +1,4 @@
-// float32 on AVX-512F and VL: its table of functions. Compiled with -mavx512f -mavx512vl; nothing else may be.
+// The table of float32 on AVX-512F and VL. Only this file is compiled with -mavx512f -mavx512vl.
 #include "microkernels/activations_f32.h"
 #include "microkernels/depthwise_f32.h"
 #include "microkernels/machine_f32.h"

@@ -1,4 +1,4 @@
-// The register tiles of AVX-512, one line a number of vectors of columns: as many rows as 32 registers carry.
+// The register tiles of AVX-512: for each number of vectors of columns, as many rows as fit 32 registers.
 #pragma once
 
 #include "microkernels/brgemm_f32.h"

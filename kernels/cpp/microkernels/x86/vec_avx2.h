@@ -1,10 +1,10 @@
-// float32 vectors of AVX2 + FMA, in the vocabulary that brgemm_f32.h and activations.h are written in.
+// float32 vectors of AVX2 and FMA: the operations that the templates of microkernels/ use.
 #pragma once
 
 #include <immintrin.h>
 
 namespace loopwright {
-namespace {  // internal linkage: this code must never be merged with a copy made for another ISA
+namespace {  // internal linkage: the linker must not merge this code with a copy compiled for another ISA
 
 struct VecAvx2 {
   using Reg = __m256;
@@ -14,8 +14,8 @@ struct VecAvx2 {
   static constexpr int kRegisters = 16;
   static constexpr int kInFlight = 8;           // accumulators that hide the latency of accumulate()
   static constexpr bool kHasHalves = false;     // see VecAvx512
-  static constexpr int kProducts = 1;           // that accumulate() adds to a lane
-  static constexpr bool kMasksAreFree = false;  // to write part of a vector
+  static constexpr int kProducts = 1;           // products per lane of accumulate()
+  static constexpr bool kMasksAreFree = false;  // whether a masked store costs about as much as a full one
 
   static Mask mask(int n) {  // the first n lanes, 0 <= n <= 8
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
@@ -32,26 +32,27 @@ struct VecAvx2 {
   static Reg div(Reg a, Reg b) { return _mm256_div_ps(a, b); }
   static Reg fma(Reg a, Reg b, Reg c) { return _mm256_fmadd_ps(a, b, c); }
   static Reg fnma(Reg a, Reg b, Reg c) { return _mm256_fnmadd_ps(a, b, c); }  // c - a * b
-  // acc += a * b in place. As assembly because GCC 12 writes some sums over `a` instead and then moves them back.
+  // acc += a * b in place. In assembly, because GCC 12 overwrites `a` for some sums and then moves them back.
   static void accumulate(Reg& acc, Reg a, Reg b) { asm("vfmadd231ps %2, %1, %0" : "+x"(acc) : "x"(a), "x"(b)); }
-  // Both return the second operand where either is NaN.
+  // Both return the second operand if either is NaN.
   static Reg max(Reg a, Reg b) { return _mm256_max_ps(a, b); }
   static Reg min(Reg a, Reg b) { return _mm256_min_ps(a, b); }
-  // The larger one; NaN where either is. In a chain of maxima `b` is what came before: the test of `a` needs no wait.
+  // Returns the larger one, or NaN if either is NaN. In a chain of maxima, pass the previous result as `b`: the test of `a`
+  // does not wait for it.
   static Reg max_or_nan(Reg a, Reg b) { return _mm256_blendv_ps(max(a, b), a, _mm256_cmp_ps(a, a, _CMP_UNORD_Q)); }
   static Reg abs(Reg x) { return _mm256_and_ps(x, abs_bits()); }
   static Reg copysign(Reg magnitude, Reg sign) {
     return _mm256_or_ps(_mm256_and_ps(abs_bits(), magnitude), _mm256_andnot_ps(abs_bits(), sign));
   }
   static Reg round(Reg x) { return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
-  // x * 2^e for whole e in -252..254, in two steps so that neither power leaves the range of float32 and the result may
+  // x * 2^e for integers e in -252..254. In two steps, so that neither power leaves the range of float32 and the result may
   // be subnormal.
   static Reg scale(Reg x, Reg e) {
     const Int whole = _mm256_cvtps_epi32(e);
     const Int half = _mm256_srai_epi32(whole, 1);
     return mul(mul(x, power_of_two(half)), power_of_two(_mm256_sub_epi32(whole, half)));
   }
-  // a where x < y, else b.
+  // Selects a in lanes with x < y, else b.
   static Reg select_lt(Reg x, Reg y, Reg a, Reg b) { return _mm256_blendv_ps(b, a, _mm256_cmp_ps(x, y, _CMP_LT_OQ)); }
   static Reg select(Mask m, Reg a, Reg b) {  // a in the lanes of m, else b
     return _mm256_blendv_ps(b, a, _mm256_castsi256_ps(m));
@@ -66,7 +67,7 @@ struct VecAvx2 {
     const __m128 quarter = _mm_add_ps(half, _mm_movehl_ps(half, half));
     return _mm_cvtss_f32(_mm_add_ss(quarter, _mm_movehdup_ps(quarter)));
   }
-  // Lane j of register i becomes lane i of register j: pairs of rows, then quadruples, then halves of registers.
+  // Moves lane j of register i to lane i of register j: by pairs of rows, groups of four, halves of registers.
   static void transpose(Reg (&r)[kLanes]) {
     Reg t[kLanes];
 #pragma GCC unroll 4

@@ -1,10 +1,10 @@
-// float32 vectors of AVX-512F and VL, in the vocabulary that brgemm_f32.h and activations.h are written in.
+// float32 vectors of AVX-512F and VL: the operations that the templates of microkernels/ use.
 #pragma once
 
 #include <immintrin.h>
 
 namespace loopwright {
-namespace {  // internal linkage: this code must never be merged with a copy made for another ISA
+namespace {  // internal linkage: the linker must not merge this code with a copy compiled for another ISA
 
 struct VecAvx512 {
   using Reg = __m512;
@@ -13,9 +13,9 @@ struct VecAvx512 {
   static constexpr int kLanes = 16;
   static constexpr int kRegisters = 32;
   static constexpr int kInFlight = 8;          // accumulators that hide the latency of accumulate()
-  static constexpr bool kHasHalves = true;     // accumulate_half() and, of a float in memory, accumulate()
-  static constexpr int kProducts = 1;          // that accumulate() adds to a lane
-  static constexpr bool kMasksAreFree = true;  // to write part of a vector
+  static constexpr bool kHasHalves = true;     // whether accumulate_half() and FMAs with a float in memory exist
+  static constexpr int kProducts = 1;          // products per lane of accumulate()
+  static constexpr bool kMasksAreFree = true;  // whether a masked store costs about as much as a full one
 
   static Mask mask(int n) { return static_cast<Mask>((1u << n) - 1); }  // the first n lanes, 0 <= n <= 16
   static Reg zero() { return _mm512_setzero_ps(); }
@@ -30,21 +30,22 @@ struct VecAvx512 {
   static Reg div(Reg a, Reg b) { return _mm512_div_ps(a, b); }
   static Reg fma(Reg a, Reg b, Reg c) { return _mm512_fmadd_ps(a, b, c); }
   static Reg fnma(Reg a, Reg b, Reg c) { return _mm512_fnmadd_ps(a, b, c); }  // c - a * b
-  // acc += a * b in place. As assembly because GCC 12 writes some sums over `a` instead and then moves them back.
+  // acc += a * b in place. In assembly, because GCC 12 overwrites `a` for some sums and then moves them back.
   static void accumulate(Reg& acc, Reg a, Reg b) { asm("vfmadd231ps %2, %1, %0" : "+v"(acc) : "v"(a), "v"(b)); }
-  // The same in the lower half of the lanes, two of which start where one whole one could; the upper half becomes zero.
+  // The same in the lower half of the lanes, at twice the rate on CPUs that split 512-bit vectors. Clears the upper half.
   static void accumulate_half(Reg& acc, Reg a, Reg b) { asm("vfmadd231ps %t2, %t1, %t0" : "+v"(acc) : "v"(a), "v"(b)); }
-  // Both with one float for all lanes.
+  // Both with one float in memory for all lanes.
   static void accumulate(Reg& acc, const float* a, Reg b) {
     asm("vfmadd231ps %1%{1to16%}, %2, %0" : "+v"(acc) : "m"(*a), "v"(b));
   }
   static void accumulate_half(Reg& acc, const float* a, Reg b) {
     asm("vfmadd231ps %1%{1to8%}, %t2, %t0" : "+v"(acc) : "m"(*a), "v"(b));
   }
-  // Both return the second operand where either is NaN.
+  // Both return the second operand if either is NaN.
   static Reg max(Reg a, Reg b) { return _mm512_max_ps(a, b); }
   static Reg min(Reg a, Reg b) { return _mm512_min_ps(a, b); }
-  // The larger one; NaN where either is. In a chain of maxima `b` is what came before: the test of `a` needs no wait.
+  // Returns the larger one, or NaN if either is NaN. In a chain of maxima, pass the previous result as `b`: the test of `a`
+  // does not wait for it.
   static Reg max_or_nan(Reg a, Reg b) { return _mm512_mask_max_ps(a, _mm512_cmp_ps_mask(a, a, _CMP_ORD_Q), a, b); }
   static Reg abs(Reg x) { return _mm512_castsi512_ps(_mm512_and_epi32(_mm512_castps_si512(x), abs_bits())); }
   static Reg copysign(Reg magnitude, Reg sign) {
@@ -52,16 +53,16 @@ struct VecAvx512 {
         _mm512_ternarylogic_epi32(abs_bits(), _mm512_castps_si512(magnitude), _mm512_castps_si512(sign), 0xca));
   }
   static Reg round(Reg x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
-  // x * 2^e for whole e.
+  // x * 2^e for integers e.
   static Reg scale(Reg x, Reg e) { return _mm512_scalef_ps(x, e); }
-  // a where x < y, else b.
+  // Selects a in lanes with x < y, else b.
   static Reg select_lt(Reg x, Reg y, Reg a, Reg b) {
     return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, y, _CMP_LT_OQ), b, a);
   }
   static Reg select(Mask m, Reg a, Reg b) { return _mm512_mask_blend_ps(m, b, a); }  // a in the lanes of m, else b
   static float max_lane(Reg x) { return _mm512_reduce_max_ps(x); }
   static float sum(Reg x) { return _mm512_reduce_add_ps(x); }
-  // Lane j of register i becomes lane i of register j: pairs of rows, then quadruples, then quarters of registers.
+  // Moves lane j of register i to lane i of register j: by pairs of rows, groups of four, quarters of registers.
   static void transpose(Reg (&r)[kLanes]) {
     Reg t[kLanes];
 #pragma GCC unroll 8

@@ -1,4 +1,4 @@
-// VecAvx512 where words of A and B are pairs of bfloat16: accumulate() sums two products a lane.
+// VecAvx512 with pairs of bfloat16 as words of A and B: accumulate() adds two products per lane.
 #pragma once
 
 #include "loopwright/dtype.h"
@@ -24,11 +24,11 @@ struct VecBf16Avx512 : VecAvx512 {
   static Reg load(const float* p, Mask m) { return VecAvx512::load(p, m); }
   static void store(float* p, Reg x) { VecAvx512::store(p, x); }
   static void store(float* p, Reg x, Mask m) { VecAvx512::store(p, x, m); }
-  // To float32 and, to nearest with ties to even, back. Subnormal numbers become zero on the way back.
+  // Convert to float32 on load, and back to nearest with ties to even on store. Stores flush subnormal numbers to zero.
   static Reg load(const Bfloat16* p) { return widen(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
   static Reg load(const Bfloat16* p, Mask m) { return widen(_mm256_maskz_loadu_epi16(m, p)); }
   static void store(Bfloat16* p, Reg x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), narrow(x)); }
-  // The mask is that of y.
+  // The mask applies to y.
   static void store(Bfloat16* p, Reg x, Reg y) { _mm512_storeu_si512(p, narrow(x, y)); }
   static void store(Bfloat16* p, Reg x, Reg y, Mask m) {
     _mm512_mask_storeu_epi16(p, static_cast<__mmask32>(m) << kLanes | 0xffffu, narrow(x, y));
