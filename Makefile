@@ -47,9 +47,9 @@ lint: $(VENV)/.peers  ## run ruff, pyright and clang-format
 # Python is not built with the sanitizers, so it must load their runtime and that of C++ before the extension.
 sanitize: native  ## run the kernel tests under AddressSanitizer and UBSan
 	@mkdir -p $(SANITIZED)/kernels $(SANITIZED)/tests
-	@cmake -S . -B build/sanitize -G Ninja --log-level=WARNING -DLOOPWRIGHT_SANITIZE=ON -DPython_EXECUTABLE="$(CURDIR)/$(PY)" \
-	    -Dpybind11_DIR="$$($(PY) -m pybind11 --cmakedir)" \
-	    -Dtvm_ffi_DIR="$$($(PY) -m tvm_ffi.config --cmakedir)" -DLOOPWRIGHT_OUTPUT="$(CURDIR)/$(SANITIZED)" >/dev/null
+	@cmake -S . -B build/sanitize -G Ninja --log-level=WARNING -DLOOPWRIGHT_SANITIZE=ON -DLOOPWRIGHT_RUNTIME=OFF \
+	    -DPython_EXECUTABLE="$(CURDIR)/$(PY)" -Dpybind11_DIR="$$($(PY) -m pybind11 --cmakedir)" \
+	    -DLOOPWRIGHT_OUTPUT="$(CURDIR)/$(SANITIZED)" >/dev/null
 	@echo "Building with sanitizers: a minute if C++ changed."; cmake --build build/sanitize -- --quiet
 	@cp kernels/*.py $(SANITIZED)/kernels && cp -R compiler pyproject.toml $(SANITIZED) && cp -R tests/kernels $(SANITIZED)/tests
 	@cd $(SANITIZED) && \

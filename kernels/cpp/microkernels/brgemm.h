@@ -48,7 +48,7 @@ struct BrgemmArgs {
   const float* residual;
   // Replaces residual if the sum is one block: prefetched at the start of the tile and added at its end.
   const float* late_residual = nullptr;
-  int64_t residual_stride;
+  int64_t residual_stride = 0;
   const float* second_residual = nullptr;  // added together with the first, at the start or at the end
   int64_t second_residual_stride = 0;
   TileEpilogue epilogue;

@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-CPP = Path(__file__).resolve().parents[2] / "kernels" / "cpp"
+CPP = Path(__file__).resolve().parents[1] / "kernels" / "cpp"
 PUBLIC = CPP / "include"
 FILES = sorted(path for path in CPP.rglob("*") if path.suffix in {".h", ".cc"})
 # Headers of one architecture, and the files that may include them.
