@@ -18,24 +18,24 @@ from compiler.workloads.database import Records
 from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload
 from tests.autotune.fake_runner import FakeRunner
+from tests.autotune.search_process import ROOT, start_search
 from tests.autotune.synthetic import TARGET, WORKLOAD, SyntheticSpace
-
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def start(directory: Path, *argv: str, op: str = "dense") -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "autotune.search", "--op", op, *argv],
-        cwd=directory,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 def test_ctrl_c_ends_it_cleanly_and_keeps_all_measurements(tmp_path: Path) -> None:
-    process = start(tmp_path, "--shape", "8x8x8", "--backend", "kernel", "--strategy", "random", "--trials", "100000")
+    process = start_search(
+        tmp_path,
+        "--op",
+        "dense",
+        "--shape",
+        "8x8x8",
+        "--backend",
+        "kernel",
+        "--strategy",
+        "random",
+        "--trials",
+        "100000",
+    )
     assert process.stdout is not None
     for line in process.stdout:
         if "trial 4/" in line:

@@ -5,7 +5,6 @@ The image has ``pad_top`` rows of zeros above it, and so on; oh and ow are those
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping
 from math import prod
 from typing import Any
@@ -25,7 +24,7 @@ from compiler.workloads.operators.operator import (
     Shape,
     Sizes,
 )
-from compiler.workloads.operators.windows import DEFAULTS, OPTIONS, check_fit, output_size, pads
+from compiler.workloads.operators.windows import DEFAULTS, OPTIONS, check_fit, output_size, pads, taps
 
 
 def is_pointwise(workload: Instance) -> bool:
@@ -80,9 +79,7 @@ def _sum(s: Sizes, inputs: Arrays) -> Array:
     x = np.pad(inputs["x"], [(0, 0), (top, bottom), (left, right), (0, 0)])
     weight = inputs["weight"].reshape(groups, o // groups, -1, s["kh"], s["kw"])
     y = np.zeros((groups, n * oh * ow, o // groups))
-    for i, j in itertools.product(range(s["kh"]), range(s["kw"])):
-        rows = slice(i * s["dilation_h"], i * s["dilation_h"] + (oh - 1) * s["stride_h"] + 1, s["stride_h"])
-        columns = slice(j * s["dilation_w"], j * s["dilation_w"] + (ow - 1) * s["stride_w"] + 1, s["stride_w"])
+    for i, j, rows, columns in taps(s):
         pixels = x[:, rows, columns].reshape(n * oh * ow, groups, -1)
         y += pixels.transpose(1, 0, 2) @ weight[..., i, j].transpose(0, 2, 1)
     return y.transpose(1, 0, 2).reshape(n, oh, ow, o)

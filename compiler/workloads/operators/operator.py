@@ -21,9 +21,6 @@ class Instance(Protocol):
     def dtype(self) -> str: ...
 
     @property
-    def epilogue(self) -> tuple[str, ...]: ...
-
-    @property
     def activation(self) -> str | None: ...
 
     @property

@@ -5,7 +5,6 @@ A mean counts the pixels of the image; ``avg_pool2d_with_pads`` also counts thos
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -24,7 +23,7 @@ from compiler.workloads.operators.operator import (
     Shape,
     Sizes,
 )
-from compiler.workloads.operators.windows import DEFAULTS, OPTIONS, check_fit, output_size, pads
+from compiler.workloads.operators.windows import DEFAULTS, OPTIONS, check_fit, output_size, pads, taps
 
 _PADS = ("pad_top", "pad_left", "pad_bottom", "pad_right")
 _DIMS = (
@@ -69,10 +68,7 @@ def _taps(s: Sizes, x: Array, outside: float) -> Iterator[Array]:
     begins = (s["pad_top"], s["pad_left"])
     more = [max(0, end - s[axis] - begin) for end, axis, begin in zip(ends, "hw", begins, strict=True)]
     padded = np.pad(x, [(0, 0), (s["pad_top"], more[0]), (s["pad_left"], more[1]), (0, 0)], constant_values=outside)
-    for i, j in itertools.product(range(s["kh"]), range(s["kw"])):
-        top, left = i * s["dilation_h"], j * s["dilation_w"]
-        rows = slice(top, top + (oh - 1) * s["stride_h"] + 1, s["stride_h"])
-        columns = slice(left, left + (ow - 1) * s["stride_w"] + 1, s["stride_w"])
+    for _i, _j, rows, columns in taps(s):
         yield padded[:, rows, columns]
 
 

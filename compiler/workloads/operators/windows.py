@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterator, Mapping
 
 from compiler.workloads.operators.operator import Sizes
 
@@ -34,6 +35,16 @@ def output_size(s: Sizes) -> tuple[int, int]:
             room = min(room + stride - 1, s[size] + s[f"pad_{begin}"] - 1)
         sizes.append(room // stride + 1)
     return sizes[0], sizes[1]
+
+
+def taps(s: Sizes) -> Iterator[tuple[int, int, slice, slice]]:
+    """For each tap (i, j) of the kernel, the rows and columns of the padded image that the windows read there."""
+    oh, ow = output_size(s)
+    for i, j in itertools.product(range(s["kh"]), range(s["kw"])):
+        top, left = i * s["dilation_h"], j * s["dilation_w"]
+        rows = slice(top, top + (oh - 1) * s["stride_h"] + 1, s["stride_h"])
+        columns = slice(left, left + (ow - 1) * s["stride_w"] + 1, s["stride_w"])
+        yield i, j, rows, columns
 
 
 def check_fit(op: str, s: Sizes) -> None:

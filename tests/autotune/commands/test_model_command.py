@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,26 +13,14 @@ from compiler.workloads.database import Records
 from compiler.workloads.records import ModelChoice, model_key
 from compiler.workloads.target import Target
 from tests.autotune.fake_runner import FakeRunner
+from tests.autotune.search_process import start_search
 from tests.autotune.tiny_model import CONVOLUTION, WORKLOADS, save_tiny_model
-
-ROOT = Path(__file__).resolve().parents[3]
-
-
-def command(folder: Path, *argv: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "autotune.search", *argv],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 def test_the_command_reports_all_results(tmp_path: Path) -> None:
     save_tiny_model(tmp_path, height="h")
     argv = "--model tiny.onnx --input-shape x=1x16x8x8 --threads 1 --strategy random --trials 8 --json out.json"
-    process = command(tmp_path, *argv.split())
+    process = start_search(tmp_path, *argv.split())
     out, err = process.communicate(timeout=180)
     assert (process.returncode, err) == (0, "")
     content = json.loads((tmp_path / "out.json").read_text())
@@ -59,7 +44,9 @@ def test_the_command_reports_all_results(tmp_path: Path) -> None:
 
 def test_ctrl_c_keeps_all_measurements(tmp_path: Path) -> None:
     save_tiny_model(tmp_path)
-    process = command(tmp_path, "--model", "tiny.onnx", "--threads", "1", "--strategy", "random", "--trials", "100000")
+    process = start_search(
+        tmp_path, "--model", "tiny.onnx", "--threads", "1", "--strategy", "random", "--trials", "100000"
+    )
     assert process.stdout is not None
     for line in process.stdout:
         if "[16/" in line:

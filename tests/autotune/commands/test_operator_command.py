@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,30 +12,19 @@ from compiler.workloads.database import Records
 from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload
 from tests.autotune.fake_runner import FakeRunner
+from tests.autotune.search_process import start_search
 
-ROOT = Path(__file__).resolve().parents[3]
 RESULT_FIELDS = (
     "op m n k dtype threads backend strategy trials failures search_secs median_secs gflops peak_gflops "
     "fraction_of_peak fraction_of_roofline schedule history"
 ).split()
 
 
-def start(directory: Path, *argv: str, op: str = "dense") -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "autotune.search", "--op", op, *argv],
-        cwd=directory,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
 def test_a_search_reports_all_results(tmp_path: Path) -> None:
     shapes = ("1x40x64", "17x33x9")
     argv = [word for shape in shapes for word in ("--shape", shape)]
     argv += ["--backend", "kernel", "--strategy", "random", "--trials", "5", "--json", "out.json"]
-    process = start(tmp_path, *argv)
+    process = start_search(tmp_path, "--op", "dense", *argv)
     out, err = process.communicate(timeout=120)
     assert (process.returncode, err) == (0, "")
 
@@ -83,7 +69,7 @@ def test_a_search_reports_all_results(tmp_path: Path) -> None:
 )
 def test_every_operator_is_searched(workload: Workload, shape: str, tmp_path: Path) -> None:
     argv = ["--shape", shape, "--backend", "kernel", "--no-fast-algorithms", "--strategy", "random", "--trials", "8"]
-    out, err = start(tmp_path, *argv, op=workload.op).communicate(timeout=120)
+    out, err = start_search(tmp_path, "--op", workload.op, *argv).communicate(timeout=120)
     assert err == ""
     assert f"{shape} kernel: done, best" in out
     with Records(tmp_path / "records.sqlite") as records:
@@ -95,7 +81,7 @@ def test_every_operator_is_searched(workload: Workload, shape: str, tmp_path: Pa
 
 @pytest.mark.tvm
 def test_both_backends_are_searched_and_one_wins(tmp_path: Path) -> None:
-    process = start(tmp_path, "--shape", "16x32x24", "--trials", "4", "--json", "out.json")
+    process = start_search(tmp_path, "--op", "dense", "--shape", "16x32x24", "--trials", "4", "--json", "out.json")
     out, err = process.communicate(timeout=180)
     assert (process.returncode, err) == (0, "")
     results = json.loads((tmp_path / "out.json").read_text())["results"]
