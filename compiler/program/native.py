@@ -23,7 +23,7 @@ _TVM_RUNTIME = _FOLDER / "libtvm_runtime.so"
 
 
 def function(name: str) -> tvm_ffi.Function:
-    """Returns a function that ``compiler/cpp/functions.cc`` defines. The first call loads the library.
+    """Returns a function that ``compiler/cpp`` defines. The first call loads the library.
 
     Raises:
         ImportError: a library is missing, or is incompatible with the others.
