@@ -12,23 +12,14 @@
 #include <string>
 #include <type_traits>
 
+#include "tensors.h"
+
 namespace loopwright {
 namespace {
 
 using tvm::ffi::Shape;
 using tvm::ffi::ShapeView;
 using tvm::ffi::String;
-
-template <typename T>
-T* data(const DLTensor* tensor) {
-  return reinterpret_cast<T*>(static_cast<char*>(tensor->data) + tensor->byte_offset);
-}
-
-int64_t size(const DLTensor* tensor) {
-  int64_t count = 1;
-  for (int i = 0; i < tensor->ndim; ++i) count *= tensor->shape[i];
-  return count;
-}
 
 // Throws ValueError unless both tensors have the same data type and number of elements, in memory without gaps.
 void require_copyable(const DLTensor* from, const DLTensor* to, const String& node) {
@@ -38,20 +29,11 @@ void require_copyable(const DLTensor* from, const DLTensor* to, const String& no
     TVM_FFI_THROW(ValueError) << node << ": a checked tensor and its copy need the same data type and size";
 }
 
-// Calls function(T{}) with the integer type of 8 to 64 bits that `dtype` names; throws TypeError for another type.
+// As loopwright::with_integer_type, but throws TypeError for another type.
 template <typename F>
-void with_integer_type(DLDataType dtype, const String& node, F&& function) {
-  const bool is_signed = dtype.code == kDLInt;
-  if (dtype.lanes == 1 && (is_signed || dtype.code == kDLUInt)) {
-    switch (dtype.bits) {
-      case 8: return is_signed ? function(int8_t{}) : function(uint8_t{});
-      case 16: return is_signed ? function(int16_t{}) : function(uint16_t{});
-      case 32: return is_signed ? function(int32_t{}) : function(uint32_t{});
-      case 64: return is_signed ? function(int64_t{}) : function(uint64_t{});
-      default: break;
-    }
-  }
-  TVM_FFI_THROW(TypeError) << node << ": the data type must be an integer of 8 to 64 bits";
+void require_integer_type(DLDataType dtype, const String& node, F&& function) {
+  if (!with_integer_type(dtype, function))
+    TVM_FFI_THROW(TypeError) << node << ": the data type must be an integer of 8 to 64 bits";
 }
 
 std::string dimensions(const int64_t* sizes, int64_t count) {
@@ -119,7 +101,7 @@ void checked_indices(DLTensor* indices, const Shape& limits, const String& node,
   if (components != 1 && (indices->ndim == 0 || components != indices->shape[indices->ndim - 1]))
     TVM_FFI_THROW(ValueError) << node << ": " << components << " sizes do not match the last axis of the indices";
   if (size(indices) == 0) return;
-  with_integer_type(indices->dtype, node, [&](auto type) {
+  require_integer_type(indices->dtype, node, [&](auto type) {
     using T = decltype(type);
     if constexpr (std::is_same_v<T, int32_t> || std::is_same_v<T, int64_t>)
       copy_indices<T>(indices, limits, node, out);
@@ -131,7 +113,7 @@ void checked_indices(DLTensor* indices, const Shape& limits, const String& node,
 // Copies integers to `out`. Throws ValueError if one is 0: the CPU would end the process.
 void checked_divisors(DLTensor* divisors, const String& node, DLTensor* out) {
   require_copyable(divisors, out, node);
-  with_integer_type(divisors->dtype, node, [&](auto type) {
+  require_integer_type(divisors->dtype, node, [&](auto type) {
     using T = decltype(type);
     const T* from = data<T>(divisors);
     T* to = data<T>(out);

@@ -1,39 +1,28 @@
-"""Imports ONNX to Relax: TVM's front end, extended by calls of our kernels."""
+"""Imports ONNX to Relax, with calls of our kernels."""
 
 from __future__ import annotations
 
 import contextlib
-import io
-import textwrap
-import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
 import onnx
 import tvm
+from onnx import numpy_helper
 from tvm import relax
-from tvm.relax.frontend.onnx import onnx_frontend
 
+from compiler.tvm_backend.operators import CONVERTERS
+from compiler.tvm_backend.operators.branches import converted_branch
+from compiler.tvm_backend.operators.cast import named
+from compiler.tvm_backend.operators.node import Node, Tensor, Unsupported
 from compiler.workloads.layer import DOMAIN, Layer
 
-# Operators that the front end supports but does not list in its table.
-_DIRECT = {"Constant", "If"}
 _STANDARD = ("", "ai.onnx")
-# Attributes of Constant that the front end does not support.
-_CONSTANTS = {"value_float": "float32", "value_floats": "float32", "value_int": "int64", "value_ints": "int64"}
-_RESIZE_ATTRIBUTES = (
-    *("method", "coordinate_transformation_mode", "rounding_method"),
-    *("cubic_alpha", "cubic_exclude", "extrapolation_value"),
-)
-# The front end computes the first output of these operators, and zeros in place of the others.
-_FIRST_OUTPUT = {"Attention", "LayerNormalization"}
-_LONGEST_REASON = 200  # in characters; some errors print entire operators
 _COPY = "runtime.TVMTensorCopyFromTo"  # (source, destination)
 
 
 class UnsupportedOperators(ValueError):
-    """The model has operators that neither our kernels nor TVM's front end support."""
+    """The model has operators that cannot be compiled."""
 
 
 def import_model(model: onnx.ModelProto, layers: Sequence[Layer]) -> tvm.IRModule:
@@ -46,41 +35,32 @@ def import_model(model: onnx.ModelProto, layers: Sequence[Layer]) -> tvm.IRModul
         layers: the layers of these calls, by the attribute "place" of the nodes.
 
     Raises:
-        UnsupportedOperators: operators without support; the message names every node.
-        ValueError: TVM's front end rejects a node; the message names it, with TVM's reason.
+        UnsupportedOperators: operators without a converter; the message names every node.
+        ValueError: a node has a form that cannot be compiled; the message names it, and says what is possible.
     """
     _check_operators(model)
     opset = next(entry.version for entry in model.opset_import if entry.domain in _STANDARD)
-    importer = _Importer(layers)
-    # The front end prints before it raises, and warns about every name that it changes.
-    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        try:
-            return importer.module(model.graph, opset)
-        except Exception as error:  # the type depends on the operator
-            line = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-            reason = textwrap.shorten(line, _LONGEST_REASON, placeholder=" ...")
-            raise ValueError(f"TVM cannot import {importer.node or 'the model'}: {reason}") from error
+    return _Importer(layers, opset).module(model.graph)
 
 
 def _check_operators(model: onnx.ModelProto) -> None:
-    known = set(onnx_frontend._get_convert_map()) | _DIRECT
     opsets = {entry.domain: entry.version for entry in model.opset_import}
-    nodes = _nodes(model.graph)
-    read = {name for node in nodes for name in node.input} | {value.name for value in model.graph.output}
-
-    def lacks_output(node: onnx.NodeProto) -> bool:
-        return node.op_type in _FIRST_OUTPUT and not read.isdisjoint(node.output[1:])
-
     unknown = [
-        f"{node.op_type}{' with more than its first output' * lacks_output(node)} "
-        f"(node {node.name or node.output[0]!r}, {node.domain or 'ai.onnx'} opset "
+        f"{node.op_type} (node {_name(node)!r}, {node.domain or 'ai.onnx'} opset "
         f"{opsets.get(node.domain, opsets.get('ai.onnx', 'unknown'))})"
-        for node in nodes
-        if node.domain != DOMAIN and (node.domain not in _STANDARD or node.op_type not in known or lacks_output(node))
+        for node in _nodes(model.graph)
+        if node.domain != DOMAIN and not _is_known(node)
     ]
     if unknown:
         raise UnsupportedOperators(f"operators that cannot be compiled: {'; '.join(unknown)}")
+
+
+def _is_known(node: onnx.NodeProto) -> bool:
+    return node.domain in _STANDARD and (node.op_type in CONVERTERS or node.op_type == "If")
+
+
+def _name(node: onnx.NodeProto) -> str:
+    return node.name or next(filter(None, node.output), "")
 
 
 def _nodes(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
@@ -93,28 +73,105 @@ def _nodes(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
     return nodes
 
 
-class _Importer(onnx_frontend.ONNXGraphImporter):
-    def __init__(self, layers: Sequence[Layer]) -> None:
-        super().__init__({}, {}, keep_params_in_input=False, sanitize=True)
+class _Importer:
+    def __init__(self, layers: Sequence[Layer], opset: int) -> None:
         self._layers = layers
+        self._opset = opset
         self._object = relax.Var("layers", relax.AnyType())
-        self._by_kernels: list[relax.Var] = []
-        self.node = ""  # description of the node that is being imported
+        self._by_kernels: list[Any] = []
+        self._builder = relax.BlockBuilder()
+        self._tensors: dict[str, Tensor] = {}
+        self._declared: dict[str, tuple[tuple[int, ...], str]] = {}
 
-    def module(self, graph: onnx.GraphProto, opset: int) -> tvm.IRModule:
-        self.opset = opset
-        self._parse_graph_initializers(graph)
-        self._parse_graph_input(graph)
-        inputs = list(self._inputs.values())
+    def module(self, graph: onnx.GraphProto) -> tvm.IRModule:
+        inputs = [self._input(value, index) for index, value in enumerate(_fed(graph))]
         branches = any(node.op_type == "If" for node in graph.node)  # dataflow blocks must not contain branches
-        with self.bb.function("main", params=[*inputs, self._object]):
-            with contextlib.nullcontext() if branches else self.bb.dataflow():
-                self._construct_nodes(graph)
-                self.node = ""
+        with self._builder.function("main", params=[*inputs, self._object]):
+            with contextlib.nullcontext() if branches else self._builder.dataflow():
+                self._graph(graph)
                 outputs = relax.Tuple(self._outputs(graph))
-                result = self.bb.emit(outputs) if branches else self.bb.emit_output(outputs)
-            self.bb.emit_func_output(result)
-        return self.bb.get()
+                result = self._builder.emit(outputs) if branches else self._builder.emit_output(outputs)
+            self._builder.emit_func_output(result)
+        return self._builder.get()
+
+    def _input(self, value: onnx.ValueInfoProto, index: int) -> Any:
+        kind = value.type.tensor_type
+        try:
+            dtype = named(kind.elem_type)
+        except Unsupported as error:
+            raise ValueError(f"input {value.name!r}: {error}") from None
+        shape = [dim.dim_value for dim in kind.shape.dim]
+        variable = relax.Var(_identifier(value.name, index), relax.TensorType(shape, dtype))
+        self._tensors[value.name] = Tensor(shape, dtype, variable)
+        return variable
+
+    def _graph(self, graph: onnx.GraphProto) -> None:
+        """Emits the nodes of a graph, or of a branch."""
+        for value in (*graph.value_info, *graph.output):
+            stated = _stated(value)
+            if stated is not None:
+                self._declared[value.name] = stated
+        for initializer in graph.initializer:
+            self._tensors[initializer.name] = Tensor.constant(numpy_helper.to_array(initializer))
+        for node in graph.node:
+            self._node(node)
+
+    def _node(self, proto: onnx.NodeProto) -> None:
+        if proto.domain == DOMAIN:
+            self._tensors[proto.output[0]] = self._kernel(proto)
+            return
+        try:
+            results = self._branches(proto) if proto.op_type == "If" else self._converted(proto)
+        except Unsupported as error:
+            raise ValueError(f"cannot compile {proto.op_type} (node {_name(proto)!r}, opset {self._opset}): {error}") from None
+        for name, tensor in zip(proto.output, results, strict=False):
+            if name and tensor is not None:
+                self._tensors[name] = tensor
+        missing = [name for name in proto.output if name and name not in self._tensors]
+        if missing:
+            raise ValueError(
+                f"cannot compile {proto.op_type} (node {_name(proto)!r}, opset {self._opset}): "
+                f"its output {missing[0]!r} is not supported"
+            )
+
+    def _converted(self, proto: onnx.NodeProto) -> Sequence[Tensor | None]:
+        result = CONVERTERS[proto.op_type](self._seen(proto))
+        return [result] if isinstance(result, Tensor) else list(result)
+
+    def _seen(self, proto: onnx.NodeProto) -> Node:
+        return Node(
+            proto.op_type,
+            _name(proto),
+            self._opset,
+            tuple(self._tensors[name] if name else None for name in proto.input),
+            {attribute.name: _attribute(attribute) for attribute in proto.attribute},
+            tuple(proto.output),
+            tuple(self._declared.get(name) for name in proto.output),
+            self._builder,
+        )
+
+    def _branches(self, proto: onnx.NodeProto) -> Sequence[Tensor]:
+        graphs = {attribute.name: attribute.g for attribute in proto.attribute}
+        condition = self._tensors[proto.input[0]]
+
+        def branch(name: str) -> list[Tensor]:
+            outer = dict(self._tensors)
+            self._graph(graphs[name])
+            results = [self._tensors[value.name] for value in graphs[name].output]
+            self._tensors = outer
+            return results
+
+        return converted_branch(self._builder, condition, branch)
+
+    def _kernel(self, proto: onnx.NodeProto) -> Tensor:
+        place = next(attribute.i for attribute in proto.attribute if attribute.name == "place")
+        layer = self._layers[place]
+        inputs = [self._tensors[name].expr for name in proto.input]
+        arguments = relax.Tuple([self._object, relax.prim_value(place), *inputs])
+        answer = relax.TensorType(layer.output_shape, "float32")
+        written = self._builder.emit(relax.call_dps_packed(layer.function, arguments, answer), "layer")
+        self._by_kernels.append(written)
+        return Tensor.of(written)
 
     def _outputs(self, graph: onnx.GraphProto) -> list[Any]:
         """Returns the model's outputs. None shares memory with an input, a constant or another output.
@@ -122,73 +179,49 @@ class _Importer(onnx_frontend.ONNXGraphImporter):
         Kernels write to new memory. Any other value may be a view, such as a reshaped constant, and is copied.
         """
         outputs: list[Any] = []
-        for name in (value.name for value in graph.output):
-            value: Any = self._nodes[name]
-            if isinstance(value, relax.ShapeExpr):
-                value = self.bb.emit(relax.op.shape_to_tensor(value))
+        for tensor in (self._tensors[value.name] for value in graph.output):
+            value = tensor.expr
             is_new = any(value.same_as(written) for written in self._by_kernels)
             if not is_new or any(value.same_as(other) for other in outputs):
-                same = relax.TensorType(value.ty.shape, value.ty.dtype)
-                value = self.bb.emit(relax.call_dps_packed(_COPY, relax.Tuple([value]), same))
+                same = relax.TensorType(tensor.shape, tensor.dtype)
+                value = self._builder.emit(relax.call_dps_packed(_COPY, relax.Tuple([value]), same))
             outputs.append(value)
         return outputs
 
-    def _convert_operator(self, op_name: str, inputs: list[Any], attrs: dict[str, Any], opset: int) -> Any:
-        self.node = f"{op_name} (node {attrs['tvm_custom']['name']!r}, opset {opset})"
-        if op_name == "Constant":
-            for form, dtype in _CONSTANTS.items():
-                if form in attrs:
-                    return relax.const(np.array(attrs[form], dtype), dtype)
-        if op_name == "Resize":
-            return self._resize(inputs, attrs, opset)
-        if "place" not in attrs:
-            return self.bb.normalize(_bounded(super()._convert_operator(op_name, inputs, attrs, opset)))
-        layer = self._layers[attrs["place"]]
-        arguments = relax.Tuple([self._object, relax.prim_value(attrs["place"]), *inputs])
-        answer = relax.TensorType(layer.output_shape, "float32")
-        written = self.bb.emit(relax.call_dps_packed(layer.function, arguments, answer), "layer")
-        self._by_kernels.append(written)
-        return written
 
-    def _resize(self, inputs: list[Any], attrs: dict[str, Any], opset: int) -> Any:
-        """Imports Resize, also of channels-last images, for which TVM's front end would resize the wrong axes."""
-        given = [_numbers(array) for array in inputs[2:4]]
-        shape = [int(size) for size in inputs[0].ty.shape]
-        resized = {
-            axis
-            for numbers, unchanged in zip(given, ([1.0] * len(shape), shape), strict=False)
-            for axis, number in enumerate(numbers)
-            if number != unchanged[axis]
-        }
-        if min(resized, default=2) >= 2:
-            return super()._convert_operator("Resize", inputs, attrs, opset)
-        if len(shape) != 4 or not resized <= {1, 2}:
-            raise ValueError("Resize is supported for the two axes of an image only")
-        nothing: Any = None
-        first = [0, 3, 1, 2]  # to channels first, which the front end requires
-        moved: list[Any] = [relax.const(np.array(numbers)[first]) if numbers else None for numbers in given]
-        image: Any = self.bb.emit(relax.op.permute_dims(inputs[0], first))
-        call: Any = super()._convert_operator("Resize", [image, nothing, *moved], attrs, opset)
-        return self.bb.normalize(
-            relax.op.image.resize2d(
-                inputs[0], call.args[1], layout="NHWC", **{name: call.attrs[name] for name in _RESIZE_ATTRIBUTES}
-            )
-        )
+def _fed(graph: onnx.GraphProto) -> Iterable[onnx.ValueInfoProto]:
+    """Returns the inputs that a caller passes. In old models, initializers are inputs too."""
+    constants = {initializer.name for initializer in graph.initializer}
+    return [value for value in graph.input if value.name not in constants]
 
 
-def _numbers(array: Any) -> list[Any]:
-    """Returns the elements of a constant; an empty list for any other value."""
-    constant: Any = tvm.ir.GenericConst
-    return list(array.value.numpy()) if isinstance(array, constant) else []
+def _identifier(name: str, index: int) -> str:
+    """Returns a name of a Relax variable."""
+    cleaned = "".join(c if c.isascii() and c.isalnum() else "_" for c in name)
+    return cleaned if cleaned[:1].isalpha() else f"input_{index}_{cleaned}"
 
 
-def _bounded(value: Any) -> Any:
-    """Clips the indices of a Gather, which may be inputs of the model, so that it does not read out of bounds.
+def _stated(value: onnx.ValueInfoProto) -> tuple[tuple[int, ...], str] | None:
+    """Returns the shape and type that a model states for a value; None if they are not static."""
+    kind = value.type.tensor_type
+    dims = kind.shape.dim
+    if not value.type.HasField("tensor_type") or not kind.HasField("shape"):
+        return None
+    if not all(dim.HasField("dim_value") for dim in dims):
+        return None
+    try:
+        return tuple(dim.dim_value for dim in dims), named(kind.elem_type)
+    except Unsupported:
+        return None
 
-    ONNX Runtime raises an error for such an index.
-    """
-    if isinstance(value, relax.Call) and value.op == tvm.ir.Op.get("relax.take"):
-        attributes: Any = value.attrs
-        if attributes.mode == "fast":
-            return relax.op.take(*value.args, axis=attributes.axis, mode="clip")
+
+def _attribute(attribute: onnx.AttributeProto) -> Any:
+    """Returns the value of an attribute: numbers, str, NumPy arrays, and sequences of these."""
+    value = onnx.helper.get_attribute_value(attribute)
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    if isinstance(value, onnx.TensorProto):
+        return numpy_helper.to_array(value)
     return value
+
+

@@ -1,0 +1,38 @@
+"""Converters of ONNX operators: each emits what computes one node.
+
+TVM has a front end for ONNX. It is not used, because it computes many forms of operators incorrectly: other tools
+notice at most the common ones. Here each operator is written once, from the definition in ONNX, for all its forms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from compiler.tvm_backend.operators import (
+    binary,
+    cast,
+    convolution,
+    einsum,
+    grid_sample,
+    indexing,
+    linear,
+    movement,
+    normalization,
+    pooling,
+    quantization,
+    reductions,
+    regions,
+    resize,
+    unary,
+)
+from compiler.tvm_backend.operators.node import Converter
+
+_MODULES = (
+    *(binary, cast, convolution, einsum, grid_sample, indexing, linear, movement, normalization, pooling),
+    *(quantization, reductions, regions, resize, unary),
+)
+
+# By the name of the operator, which is in ONNX's standard domain.
+CONVERTERS: Mapping[str, Converter] = {
+    name: converter for module in _MODULES for name, converter in module.CONVERTERS.items()
+}

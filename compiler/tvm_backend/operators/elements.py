@@ -1,0 +1,102 @@
+"""Tensor expressions that compute each element from the elements at the same place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from tvm import te, tirx
+
+from compiler.tvm_backend.operators.node import Expr, Node, Shape, Tensor, Unsupported
+
+# Types that are computed in float32 and rounded at the end: the CPU has no arithmetic, and C no functions, of them.
+NARROW = ("float16", "bfloat16")
+
+
+def literal(value: float, dtype: str) -> Expr:
+    return tirx.const(value, dtype)
+
+
+def dtype_of(value: Expr) -> str:
+    return str(value.ty.dtype)
+
+
+def read(tensor: Any, index: Sequence[Expr]) -> Expr:
+    """Returns the element of a tensor that is broadcast to the shape that ``index`` has."""
+    shape = [int(size) for size in tensor.shape]
+    own = index[len(index) - len(shape) :]
+    return tensor(*(0 if size == 1 else i for size, i in zip(shape, own, strict=True)))
+
+
+def widened(value: Expr) -> Expr:
+    return value.astype("float32") if dtype_of(value) in NARROW else value
+
+
+def broadcast_shape(shapes: Sequence[Shape]) -> Shape:
+    """Returns the common shape.
+
+    Raises:
+        Unsupported: the shapes do not fit.
+    """
+    try:
+        return tuple(np.broadcast_shapes(*shapes))
+    except ValueError:
+        listed = ", ".join("x".join(map(str, shape)) or "scalar" for shape in shapes)
+        raise Unsupported(f"shapes {listed} cannot be broadcast together") from None
+
+
+def elementwise(
+    node: Node,
+    function: Callable[..., Expr],
+    *tensors: Tensor,
+    dtype: str | None = None,
+    literals: bool = True,
+) -> Tensor:
+    """Emits ``function`` of the elements of tensors that are broadcast to one shape.
+
+    float16 elements are widened to float32 for ``function``, and its result is rounded.
+
+    Args:
+        dtype: of the result; that of the first tensor by default.
+        literals: whether a constant of one element becomes a literal. TVM simplifies literals: not for 0 * x, which
+            is NaN if x is not finite.
+    """
+    result_dtype = dtype or tensors[0].dtype
+    shape = broadcast_shape([tensor.shape for tensor in tensors])
+    as_literal = [literals and tensor.is_scalar_constant() for tensor in tensors]
+    if all(as_literal):
+        as_literal[0] = False
+
+    def compute(*arguments: Any) -> Any:
+        def element(*index: Expr) -> Expr:
+            waiting = iter(arguments)
+            values = [
+                literal(tensor.array.item(), tensor.dtype) if inline else read(next(waiting), index)
+                for tensor, inline in zip(tensors, as_literal, strict=True)
+            ]
+            result = function(*map(widened, values))
+            return result if dtype_of(result) == result_dtype else result.astype(result_dtype)
+
+        return te.compute(shape, element, name=node.op.lower())
+
+    return node.computed(compute, *(t for t, inline in zip(tensors, as_literal, strict=True) if not inline))
+
+
+def is_nan(x: Expr) -> Expr:
+    # tirx.isnan becomes a call; a comparison is one instruction.
+    return tirx.NE(x, x)
+
+
+def maximum(a: Expr, b: Expr) -> Expr:
+    """Returns the larger value, and NaN if either is NaN, unlike TVM's max."""
+    if "float" in dtype_of(a):
+        return tirx.Select(tirx.Or(a > b, is_nan(a)), a, b)
+    return tirx.max(a, b)
+
+
+def minimum(a: Expr, b: Expr) -> Expr:
+    """Returns the smaller value, and NaN if either is NaN, unlike TVM's min."""
+    if "float" in dtype_of(a):
+        return tirx.Select(tirx.Or(a < b, is_nan(a)), a, b)
+    return tirx.min(a, b)

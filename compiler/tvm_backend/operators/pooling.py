@@ -1,0 +1,228 @@
+"""Pooling of images, channels first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from tvm import te, tirx
+
+from compiler.tvm_backend.operators.elements import dtype_of, literal
+from compiler.tvm_backend.operators.node import Converter, Expr, Node, Shape, Tensor, Unsupported
+from compiler.tvm_backend.operators.reductions import lowest, max_of, over, working_dtype
+from compiler.tvm_backend.operators.windows import Windows
+
+
+def _windows(node: Node, x: Tensor) -> Windows:
+    kernel = node.ints("kernel_shape")
+    if x.rank < 3 or kernel is None:
+        raise Unsupported("it needs an image of one axis or more, and kernel_shape")
+    windows = Windows.of(node, x.shape[2:], kernel, bool(node.attribute("ceil_mode", 0)))
+    if min((*windows.before, *windows.after)) < 0:
+        raise Unsupported("negative pads are not supported")
+    return windows
+
+
+def _pooled(
+    x: Tensor,
+    windows: Windows,
+    reducer: Any,
+    outside: float | int,
+    before: Callable[[Expr], Expr],
+    data: Any,
+    dtype: str,
+) -> Any:
+    """Returns a tensor expression that reduces each window. Pixels outside the image are ``outside``."""
+    taps = [te.reduce_axis((0, k), name=f"k{axis}") for axis, k in enumerate(windows.kernel)]
+
+    def element(n: Expr, c: Expr, *index: Expr) -> Expr:
+        places = [
+            i * s + tap.var * d - low
+            for i, s, tap, d, low in zip(
+                index, windows.strides, taps, windows.dilations, windows.before, strict=True
+            )
+        ]
+        inside = _inside(windows, places)
+        pixel = before(data(n, c, *places).astype(dtype))
+        value = tirx.if_then_else(tirx.all(*inside), pixel, literal(outside, dtype)) if inside else pixel
+        return reducer(value, axis=taps)
+
+    return te.compute((*x.shape[:2], *windows.output), element, name="pool")
+
+
+def _inside(windows: Windows, places: list[Expr]) -> list[Expr]:
+    """Returns the conditions under which a place is inside the image, where it may be outside."""
+    conditions = []
+    for axis, place in enumerate(places):
+        last = (windows.output[axis] - 1) * windows.strides[axis] + (windows.kernel[axis] - 1) * windows.dilations[axis]
+        if windows.before[axis] > 0:
+            conditions.append(place >= 0)
+        if last - windows.before[axis] >= windows.size[axis]:
+            conditions.append(place < windows.size[axis])
+    return conditions
+
+
+def _max_pool(node: Node) -> list[Tensor | None]:
+    x = node.x
+    windows, dtype = _windows(node, x), working_dtype(x.dtype)
+    shape = (*x.shape[:2], *windows.output)
+    if 0 in x.shape:
+        return [Tensor.constant(np.zeros(shape, x.dtype)), Tensor.constant(np.zeros(shape, np.int64))]
+
+    def compute(data: Any) -> Any:
+        largest = _pooled(x, windows, max_of, lowest(dtype), lambda v: v, data, dtype)
+        return te.compute(shape, lambda *i: largest(*i).astype(x.dtype), name="max_pool")
+
+    wants_places = len(node.outputs) > 1 and bool(node.outputs[1])
+    return [node.computed(compute, x), _places(node, x, windows, dtype) if wants_places else None]
+
+
+def _places(node: Node, x: Tensor, windows: Windows, dtype: str) -> Tensor:
+    """Returns the flat index of the first largest pixel of each window."""
+    strides = _flat_strides(x.shape, bool(node.attribute("storage_order", 0)))
+    beyond = np.iinfo("int64").max
+
+    def better(a: tuple[Expr, Expr], b: tuple[Expr, Expr]) -> tuple[Expr, Expr]:
+        (i, v), (j, w) = a, b
+        first = tirx.Or(v > w, tirx.And(tirx.EQ(v, w), i < j))
+        return tirx.Select(first, i, j), tirx.Select(first, v, w)
+
+    reducer: Any = te.comm_reducer(
+        better, lambda i, v: (literal(beyond, str(i)), literal(lowest(str(v)), str(v))), name="place"
+    )
+
+    def compute(data: Any) -> Any:
+        taps = [te.reduce_axis((0, k), name=f"k{axis}") for axis, k in enumerate(windows.kernel)]
+
+        def element(n: Expr, c: Expr, *index: Expr) -> Any:
+            places = [
+                i * s + tap.var * d - low
+                for i, s, tap, d, low in zip(
+                    index, windows.strides, taps, windows.dilations, windows.before, strict=True
+                )
+            ]
+            inside = _inside(windows, places)
+            pixel = data(n, c, *places).astype(dtype)
+            flat = sum(
+                (i.astype("int64") * stride for i, stride in zip((n, c, *places), strides, strict=True)),
+                literal(0, "int64"),
+            )
+            if inside:
+                pixel = tirx.if_then_else(tirx.all(*inside), pixel, literal(lowest(dtype), dtype))
+                flat = tirx.if_then_else(tirx.all(*inside), flat, literal(beyond, "int64"))
+            return reducer((flat, pixel), axis=taps)
+
+        found = te.compute((*x.shape[:2], *windows.output), element, name="places")[0]
+        return te.compute(found.shape, lambda *i: found(*i), name="index")
+
+    return node.computed(compute, x)
+
+
+def _flat_strides(shape: Shape, column_major: bool) -> list[int]:
+    """Returns the distance of neighbors along each axis; with ``column_major``, the image axes are in reverse order."""
+    strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+    if column_major:
+        strides[2:] = [math.prod(shape[2:axis]) for axis in range(2, len(shape))]
+    return strides
+
+
+def _average_pool(node: Node) -> Tensor:
+    x = node.x
+    windows, dtype = _windows(node, x), working_dtype(x.dtype)
+    if 0 in x.shape:
+        return Tensor.constant(np.zeros((*x.shape[:2], *windows.output), x.dtype))
+    counts = [Tensor.constant(table) for table in _counts(windows, bool(node.attribute("count_include_pad", 0)), dtype)]
+
+    def compute(data: Any, *tables: Any) -> Any:
+        total = _pooled(x, windows, te.sum, 0, lambda v: v, data, dtype)
+
+        def element(n: Expr, c: Expr, *index: Expr) -> Expr:
+            count: Any = tables[0](index[0])
+            for table, i in zip(tables[1:], index[1:], strict=True):
+                count = count * table(i)
+            return tirx.div(total(n, c, *index), count).astype(x.dtype)
+
+        return te.compute((*x.shape[:2], *windows.output), element, name="average_pool")
+
+    return node.computed(compute, x, *counts)
+
+
+def _counts(windows: Windows, with_borders: bool, dtype: str) -> list[np.ndarray]:
+    """Returns, for each image axis, the number of pixels of each window that count."""
+    tables = []
+    for axis, count in enumerate(windows.output):
+        starts = np.arange(count) * windows.strides[axis] - windows.before[axis]
+        taps = starts[:, None] + np.arange(windows.kernel[axis]) * windows.dilations[axis]
+        low = -windows.before[axis] if with_borders else 0
+        high = windows.size[axis] + (windows.after[axis] if with_borders else 0)
+        tables.append(((taps >= low) & (taps < high)).sum(1).astype(dtype))
+    return tables
+
+
+def _norm(p: int, dtype: str) -> tuple[Callable[[Expr], Expr], Callable[[Expr], Expr]]:
+    """Returns the functions before and after the sum of an Lp norm."""
+    if p == 1:
+        return tirx.abs, lambda total: total
+    if p == 2:
+        return lambda v: v * v, tirx.sqrt
+    return (
+        lambda v: tirx.pow(tirx.abs(v), literal(p, dtype)),
+        lambda total: tirx.pow(total, literal(1 / p, dtype)),
+    )
+
+
+def _lp_pool(node: Node) -> Tensor:
+    x, p = node.x, int(node.attribute("p", 2))
+    windows, dtype = _windows(node, x), working_dtype(x.dtype)
+    if p < 1:
+        raise Unsupported(f"p is {p}; it must be at least 1")
+    shape = (*x.shape[:2], *windows.output)
+    if 0 in x.shape:
+        return Tensor.constant(np.zeros(shape, x.dtype))
+    before, after = _norm(p, dtype)
+
+    def compute(data: Any) -> Any:
+        total = _pooled(x, windows, te.sum, 0, before, data, dtype)
+        return te.compute(shape, lambda *i: after(total(*i)).astype(x.dtype), name="lp_pool")
+
+    return node.computed(compute, x)
+
+
+def _global(
+    reducer: Any, before: Callable[[Node], Callable[[Expr], Expr]], after: Callable[[Node, int], Callable[[Expr], Expr]]
+) -> Converter:
+    def convert(node: Node) -> Tensor:
+        x, axes = node.x, list(range(2, node.x.rank))
+        shape = (*x.shape[:2], *(1 for _ in axes))
+        count = math.prod(x.shape[2:])
+        if x.rank < 3:
+            raise Unsupported("it needs an image of one axis or more")
+        if not count or 0 in shape:
+            raise Unsupported("the image has no pixels")
+        dtype = working_dtype(x.dtype)
+
+        def compute(data: Any) -> Any:
+            total = over(x.shape, axes, reducer, lambda *i: before(node)(data(*i).astype(dtype)))
+            return te.compute(shape, lambda *i: after(node, count)(total(*i)).astype(x.dtype), name=node.op.lower())
+
+        return node.computed(compute, x)
+
+    return convert
+
+
+def _global_p(node: Node) -> tuple[Callable[[Expr], Expr], Callable[[Expr], Expr]]:
+    return _norm(int(node.attribute("p", 2)), working_dtype(node.x.dtype))
+
+
+CONVERTERS: Mapping[str, Converter] = {
+    "AveragePool": _average_pool,
+    "GlobalAveragePool": _global(
+        te.sum, lambda _node: lambda v: v, lambda _node, n: lambda total: tirx.div(total, literal(n, dtype_of(total)))
+    ),
+    "GlobalLpPool": _global(te.sum, lambda node: _global_p(node)[0], lambda node, _n: _global_p(node)[1]),
+    "GlobalMaxPool": _global(max_of, lambda _node: lambda v: v, lambda _node, _n: lambda largest: largest),
+    "LpPool": _lp_pool,
+    "MaxPool": _max_pool,
+}

@@ -1,0 +1,67 @@
+"""Geometry of windows that slide over images: borders, output sizes, ``auto_pad``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from compiler.tvm_backend.operators.node import Node, Shape, Unsupported
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows of one image axis per element.
+
+    Attributes:
+        size: sizes of the image.
+        kernel, strides, dilations: of the windows.
+        before, after: borders; negative ones crop.
+        output: number of windows along each axis.
+    """
+
+    size: Shape
+    kernel: Shape
+    strides: Shape
+    dilations: Shape
+    before: Shape
+    after: Shape
+    output: Shape
+
+    @classmethod
+    def of(cls, node: Node, size: Sequence[int], kernel: Sequence[int], ceil_mode: bool = False) -> Windows:
+        """Reads the attributes of a convolution or a pooling.
+
+        Raises:
+            Unsupported: they do not fit the image.
+        """
+        rank = len(size)
+        strides = node.ints("strides") or [1] * rank
+        dilations = node.ints("dilations") or [1] * rank
+        pads = node.ints("pads") or [0] * 2 * rank
+        if not len(kernel) == len(strides) == len(dilations) == rank or len(pads) != 2 * rank:
+            raise Unsupported(f"kernel_shape, strides, dilations and pads do not fit {rank} axes of an image")
+        if min((*kernel, *strides, *dilations), default=1) < 1:
+            raise Unsupported("kernel_shape, strides and dilations must be at least 1")
+        auto_pad = node.attribute("auto_pad", "NOTSET")
+        before, after, output = [], [], []
+        for axis in range(rank):
+            extent = (kernel[axis] - 1) * dilations[axis] + 1
+            if auto_pad in ("SAME_UPPER", "SAME_LOWER"):
+                count = -(-size[axis] // strides[axis])
+                total = max((count - 1) * strides[axis] + extent - size[axis], 0)
+                low = total // 2 if auto_pad == "SAME_UPPER" else total - total // 2
+                high = total - low
+            else:
+                low, high = (0, 0) if auto_pad == "VALID" else (pads[axis], pads[axis + rank])
+                space = size[axis] + low + high - extent
+                count = space // strides[axis] + 1
+                if ceil_mode:
+                    count = -(-space // strides[axis]) + 1
+                    # The last window must start inside the image or the border before it.
+                    count -= (count - 1) * strides[axis] >= size[axis] + low
+            if count < 1:
+                raise Unsupported(f"windows of {extent} do not fit an image axis of {size[axis] + low + high}")
+            before.append(low)
+            after.append(high)
+            output.append(count)
+        return cls(*map(tuple, (size, kernel, strides, dilations, before, after, output)))
