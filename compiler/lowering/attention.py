@@ -48,6 +48,7 @@ def recognize(node: ir.Node) -> Call | None:
         "out": "tokens",
         "mask": mask_shape,
         "scale": node.attributes.get_float("scale", 1.0),
+        "or_zero": node.op_type.endswith("_or_zero"),
     }
     return Call("attention", tuple(inputs), attributes, workload=workload, output_perm=tuple(_SPLIT_HEADS))
 
