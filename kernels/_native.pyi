@@ -12,6 +12,7 @@ class Attention:
         isa: str | None,
         threads: int,
         schedule: Mapping[str, Any] | None,
+        or_zero: bool,
     ) -> None: ...
     def __call__(
         self, q: np.ndarray, k: np.ndarray, v: np.ndarray, mask: np.ndarray | None, out: np.ndarray | None

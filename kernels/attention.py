@@ -22,6 +22,8 @@ class Attention:
         threads: the number of threads of the shared pool, the caller included.
         schedule: a mapping as returned by :meth:`schedule`, or an object with such a mapping as the attribute
             ``values``. None uses the default for the shape.
+        or_zero: whether the weights of a query that are NaN count as zeros. They are NaN if its scores contain NaN or
+            ``+inf``, or if ``-inf`` hides every key.
 
     Raises:
         ValueError: a number is below 1, this CPU lacks the ISA, or the schedule is illegal.
@@ -35,9 +37,10 @@ class Attention:
         isa: str | None = None,
         threads: int = 1,
         schedule: Mapping[str, Any] | Any | None = None,
+        or_zero: bool = False,
     ) -> None:
         self._heads = heads
-        self._native = _native.Attention(heads, head_dim, scale, isa, threads, schedule_values(schedule))
+        self._native = _native.Attention(heads, head_dim, scale, isa, threads, schedule_values(schedule), or_zero)
 
     def __call__(
         self,
@@ -51,7 +54,7 @@ class Attention:
 
         q, k and v may have any strides if the last axis is contiguous, so they can be slices of one projection.
         Otherwise they are copied. ``mask`` is added to the scaled scores and must broadcast to (batch, heads, queries,
-        keys). The output of a query is zero if ``-inf`` hides every key. ``out`` must be contiguous. Calls from several
+        keys). The output of a query is NaN if ``-inf`` hides every key. ``out`` must be contiguous. Calls from several
         threads are safe. The GIL is released.
 
         Raises:

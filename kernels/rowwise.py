@@ -37,7 +37,8 @@ def activation(
 
 
 def softmax(x: np.ndarray, out: np.ndarray | None = None, isa: str | None = None, threads: int = 1) -> np.ndarray:
-    """``e**x / sum(e**x)`` over the last axis, without overflow. Rows of only ``-inf`` give zeros."""
+    """``e**x / sum(e**x)`` over the last axis, without overflow. As NumPy, a row that contains
+    NaN or ``+inf``, or nothing but ``-inf``, gives NaN."""
     return _native.row_operator("softmax", x, None, None, None, 0.0, out, isa, threads)
 
 

@@ -28,7 +28,7 @@ using tvm::ffi::Tensor;
 
 namespace json = tvm::ffi::json;
 
-constexpr int64_t kFormat = 3;  // of saved models; compiler/program/saved_model.py reads it from here
+constexpr int64_t kFormat = 4;  // of saved models; compiler/program/saved_model.py reads it from here
 
 // A file mapped into memory. Pages are read on first access.
 class MappedFile {

@@ -28,6 +28,8 @@ def recognize(node: ir.Node) -> Call | None:
     keys = shape_of(k)[2]
     if shape_of(k) != (batch, heads, keys, head_dim) or shape_of(v) != (batch, heads, keys, head_dim):
         return None
+    if shape_of(node.outputs[0]) != (batch, heads, queries, head_dim):
+        return None
     inputs, layouts = [], {}
     for name, value in zip("qkv", (q, k, v), strict=True):
         source = _before_transpose(value)
@@ -38,7 +40,11 @@ def recognize(node: ir.Node) -> Call | None:
     if mask is not None:
         shape = shape_of(mask)
         mask_shape = [1] * (4 - len(shape)) + list(shape)
-        if len(mask_shape) != 4 or mask_shape[3] != keys:  # the kernel reads entire rows of a mask
+        whole = (batch, heads, queries, keys)
+        # The kernel reads entire rows of a mask.
+        if not shape or len(mask_shape) != 4 or mask_shape[3] != keys:
+            return None
+        if any(size not in (1, full) for size, full in zip(mask_shape, whole, strict=True)):  # it widens the output
             return None
         inputs.append(mask)
     workload = Workload.attention(batch, heads, queries, keys, head_dim)
@@ -48,6 +54,7 @@ def recognize(node: ir.Node) -> Call | None:
         "out": "tokens",
         "mask": mask_shape,
         "scale": node.attributes.get_float("scale", 1.0),
+        "or_zero": node.op_type.endswith("_or_zero"),
     }
     return Call("attention", tuple(inputs), attributes, workload=workload, output_perm=tuple(_SPLIT_HEADS))
 

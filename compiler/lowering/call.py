@@ -52,12 +52,24 @@ def shape_of(value: ir.Value | None) -> tuple[int, ...]:
     return shape if shape is not None and all(size >= 1 for size in shape) else ()
 
 
-def vector(value: ir.Value | None, size: int) -> np.ndarray | None:
-    """Returns a constant broadcast to one number per column; None if the value is not such a constant."""
+def axis_of(node: ir.Node, rank: int, default: int) -> int | None:
+    """Returns the attribute ``axis`` of a node, from 0 to rank - 1; None if it is out of range."""
+    axis = node.attributes.get_int("axis", default)
+    return axis % rank if -rank <= axis < rank else None
+
+
+def vector(value: ir.Value | None, size: int, rank: int | None = None) -> np.ndarray | None:
+    """Returns a constant broadcast to one number per column; None if the value is not such a constant.
+
+    Args:
+        rank: the largest number of axes of the constant, beyond which it would add axes to the output.
+    """
     array = float32_constant(value)
-    if array is None or array.size not in (1, size) or any(n != 1 for n in array.shape[:-1]):
+    if array is None or (rank is not None and array.ndim > rank):
+        return None
+    if array.size not in (1, size) or any(n != 1 for n in array.shape[:-1]):
         return None
     return np.ascontiguousarray(np.broadcast_to(array.reshape(-1), (size,)))
 
 
-__all__ = ["Call", "constant", "float32_constant", "is_float32", "known_shape", "shape_of", "vector"]
+__all__ = ["Call", "axis_of", "constant", "float32_constant", "is_float32", "known_shape", "shape_of", "vector"]

@@ -45,6 +45,8 @@ def recognize(node: ir.Node) -> Call | None:
         groups,
         epilogue=epilogue,
     )
+    if workload.output_shape != output:
+        return None
     attributes = {
         "x": list(image),
         "weight_shape": list(weight.shape),

@@ -30,7 +30,11 @@ def recognize(node: ir.Node) -> Call | None:
     # Kernels take weights as (n, k).
     weight = weight if gemm and node.attributes.get_int("transB", 0) else weight.T
     n, k = weight.shape
-    if len(rows) < 2 or rows[-1] != k or not output:
+    if len(rows) < 2 or rows[-1] != k or (gemm and len(rows) != 2):
+        return None
+    # A bias may add axes of size 1 in front.
+    extra = len(output) - len(rows)
+    if extra < 0 or output != (*(1 for _ in range(extra)), *rows[:-1], n):
         return None
     bias = None
     if fused.bias:

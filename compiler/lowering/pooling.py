@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import prod
 from typing import Any
 
 import onnx_ir as ir
@@ -11,6 +10,8 @@ import onnx_ir as ir
 from compiler.lowering.call import Call, constant, is_float32, shape_of
 from compiler.workloads.workload import Workload
 from graph_passes.values import data_input, main_output
+
+_LENGTHS = {"kernel": 2, "stride": 2, "padding": 4, "dilation": 2}
 
 
 def recognize(node: ir.Node) -> Call | None:
@@ -37,6 +38,8 @@ def _windowed(node: ir.Node, op: str, dilations: Sequence[int]) -> Call | None:
         "dilation": list(dilations) or [1, 1],
         "ceil_mode": bool(node.attributes.get_int("ceil_mode", 0)),
     }
+    if any(len(window[name]) != size for name, size in _LENGTHS.items()):
+        return None
     reach = [(k - 1) * d + 1 for k, d in zip(kernel, window["dilation"], strict=True)]
     top, left, bottom, right = window["padding"]
     if max(top, bottom) >= reach[0] or max(left, right) >= reach[1] or min(window["padding"]) < 0:
@@ -66,10 +69,14 @@ def _pool(node: ir.Node, op: str, window: dict[str, Any] | None) -> Call | None:
         }
     workload = _workload(op, shape, window)
     # With ceil_mode, ONNX before opset 22 infers one position too many if the last window begins beyond the image.
-    # The number of elements is compared, because a mean may drop the axes of size 1.
-    if workload is None or prod(workload.output_shape) != prod(shape_of(node.outputs[0])):
+    if workload is None or shape_of(node.outputs[0]) not in _shapes(node, workload.output_shape):
         return None
     return Call(op, (x,), {"x": list(shape), **window}, stages=(workload,))
+
+
+def _shapes(node: ir.Node, pooled: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+    """The shapes that the output may have. A ReduceMean may drop the spatial axes, whose size is 1."""
+    return (pooled, (pooled[0], pooled[3])) if node.op_type == "ReduceMean" else (pooled,)
 
 
 def _workload(op: str, image: tuple[int, ...], window: Mapping[str, Any]) -> Workload | None:

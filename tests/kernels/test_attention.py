@@ -125,7 +125,7 @@ def test_any_mask_that_broadcasts(isa: str, shape: Shape, data: st.DataObject, s
     mask = 3 * rng.standard_normal(size, np.float32)
     mask[rng.random(size) < 0.3] = -np.inf
     q, k, v = make_inputs(shape)
-    op = kernels.Attention(shape.heads, shape.head_dim, scale, isa=isa, threads=2)
+    op = kernels.Attention(shape.heads, shape.head_dim, scale, isa=isa, threads=2, or_zero=True)
     fits = np.broadcast_shapes(size, full) == full
     assert fits
     assert_right(op(q, k, v, mask), q, k, v, np.broadcast_to(mask, full), scale)
@@ -138,7 +138,11 @@ def test_keys_behind_minus_infinity_do_not_exist(isa: str) -> None:
     v[:, 23:] = 1e30
     op = kernels.Attention(2, 16, isa=isa)
     assert_right(op(q, k, v, mask), q, k[:, :23], v[:, :23])
-    np.testing.assert_array_equal(op(q, k, v, np.full(40, -np.inf, np.float32)), np.zeros_like(q))
+    everything = np.full(40, -np.inf, np.float32)
+    assert np.isnan(op(q, k, v, everything)).all()
+    np.testing.assert_array_equal(
+        kernels.Attention(2, 16, isa=isa, or_zero=True)(q, k, v, everything), np.zeros_like(q)
+    )
 
 
 def test_large_scores_do_not_overflow(isa: str) -> None:

@@ -1,4 +1,4 @@
-// attention: attributes sizes (batch, heads, queries, keys, head_dim), the layouts q, k, v and out, mask, scale.
+// attention: attributes sizes (batch, heads, queries, keys, head_dim), the layouts q, k, v and out, mask, scale, or_zero.
 #include <array>
 
 #include "loopwright/attention.h"
@@ -35,7 +35,7 @@ class AttentionLayer final : public Layer {
     std::optional<AttentionSchedule> schedule;
     if (const auto values = d.schedule()) schedule = parse_attention_schedule(*values);
     auto op = std::make_unique<Attention>(heads, head_dim, static_cast<float>(d.number("scale")), machine.isa,
-                                          machine.threads, schedule);
+                                          machine.threads, schedule, d.flag("or_zero"));
     return std::unique_ptr<const Layer>(new AttentionLayer(std::move(shapes), {batch, heads, queries, keys, head_dim},
                                                            q.rows, k.rows, v.rows, mask, out.rows, std::move(op)));
   }

@@ -31,7 +31,7 @@ def output_size(s: Sizes) -> tuple[int, int]:
     for size, kernel, axis, begin, end in (("h", "kh", "h", "top", "bottom"), ("w", "kw", "w", "left", "right")):
         stride = s[f"stride_{axis}"]
         room = s[size] + s[f"pad_{begin}"] + s[f"pad_{end}"] - s[f"dilation_{axis}"] * (s[kernel] - 1) - 1
-        if s.get("ceil_mode", 0):
+        if room >= 0 and s.get("ceil_mode", 0):
             room = min(room + stride - 1, s[size] + s[f"pad_{begin}"] - 1)
         sizes.append(room // stride + 1)
     return sizes[0], sizes[1]

@@ -66,6 +66,7 @@ struct Plan {
   AttentionSchedule schedule;
   AttentionShape shape;
   float scale;
+  bool or_zero;
   std::vector<Panel> key_panels, value_panels;
   AttentionInputs in;
   Rows<float> out;
@@ -99,6 +100,7 @@ struct Plan {
     multiply(kernels, {const_cast<float*>(in.q.at(batch, row_begin, head)), in.q.row_stride}, rows, shape.head_dim,
              key_panels, work.keys, schedule.scores_mr, scores);
     AttentionWeightsArgs weights{work.scores, scores.stride, work.scores, scores.stride, rows, shape.keys, scale};
+    weights.or_zero = or_zero;
     if (in.mask.data) {
       weights.mask = in.mask.at(batch, row_begin, head);
       weights.mask_stride = in.mask.row_stride;
@@ -133,7 +135,7 @@ void run_blocks(const Plan& plan) {
 }
 
 // Computes one query after the other, by the definition.
-void run_reference(const AttentionShape& shape, float scale, int threads, const AttentionInputs& in,
+void run_reference(const AttentionShape& shape, float scale, bool or_zero, int threads, const AttentionInputs& in,
                    const Rows<float>& out) {
   const int64_t all = shape.batch * shape.heads * shape.queries;
   float* data = scratch(shape.keys * threads);
@@ -150,7 +152,7 @@ void run_reference(const AttentionShape& shape, float scale, int threads, const 
         for (int64_t p = 0; p < shape.head_dim; ++p) scores[j] += query[p] * key[p];
       }
       const float* added = in.mask.data ? in.mask.at(batch, row, head) : nullptr;
-      reference_attention_weights({scores, 0, scores, 0, 1, shape.keys, scale, added, 0});
+      reference_attention_weights({scores, 0, scores, 0, 1, shape.keys, scale, added, 0, or_zero});
       float* answer = out.at(batch, row, head);
       std::fill(answer, answer + shape.head_dim, 0.0f);
       for (int64_t j = 0; j < shape.keys; ++j) {
@@ -164,13 +166,14 @@ void run_reference(const AttentionShape& shape, float scale, int threads, const 
 }  // namespace
 
 Attention::Attention(int64_t heads, int64_t head_dim, std::optional<float> scale, Isa isa, int threads,
-                     std::optional<AttentionSchedule> schedule)
+                     std::optional<AttentionSchedule> schedule, bool or_zero)
     : heads_(heads),
       head_dim_(head_dim),
       scale_(scale.value_or(1.0f / std::sqrt(static_cast<float>(head_dim)))),
       isa_(isa),
       threads_(threads),
-      fixed_(schedule) {
+      fixed_(schedule),
+      or_zero_(or_zero) {
   if (fixed_ && isa != Isa::kReference) check(*fixed_, isa, threads);
 }
 
@@ -182,10 +185,10 @@ void Attention::run(int64_t batch, int64_t queries, int64_t keys, const Attentio
                     Rows<float> out) const {
   const AttentionShape shape{batch, heads_, queries, keys, head_dim_};
   AttentionSchedule s = schedule(batch, queries, keys);
-  if (isa_ == Isa::kReference) return run_reference(shape, scale_, s.threads, inputs, out);
+  if (isa_ == Isa::kReference) return run_reference(shape, scale_, or_zero_, s.threads, inputs, out);
   s.rows = std::min(s.rows, queries);
   const KernelTable& kernels = kernel_table(isa_);
-  run_blocks({kernels, s, shape, scale_, split_panels(keys, head_dim_, s.scores_nr, kernels.lanes),
+  run_blocks({kernels, s, shape, scale_, or_zero_, split_panels(keys, head_dim_, s.scores_nr, kernels.lanes),
               split_panels(head_dim_, keys, s.values_nr, kernels.lanes), inputs, out});
 }
 

@@ -72,18 +72,18 @@ struct Gelu {
     const auto limit = V::set1(4.0f), half = V::mul(V::set1(0.5f), x);
     const auto t = V::min(limit, V::max(V::sub(V::zero(), limit), V::mul(x, V::set1(0.707106781f))));
     const auto square = V::mul(t, t);
-    const auto numerator = V::mul(V::mul(half, t), polynomial<V>(square, kNumerator));
-    const auto y = V::add(half, V::div(numerator, polynomial<V>(square, kDenominator)));
-    return V::select_lt(x, V::set1(-5.65685425f), V::zero(), y);  // where the two halves would not cancel exactly
+    const auto erf = V::div(V::mul(t, polynomial<V>(square, kNumerator)), polynomial<V>(square, kDenominator));
+    // From there on, erf is -1 in float32, and the halves cancel exactly. -inf gives NaN, as by the definition.
+    return V::fma(half, V::select_lt(x, V::set1(-5.65685425f), V::set1(-1.0f), erf), half);
   }
 };
 
-// x clamp(x + 3, 0, 6) / 6
+// x (clamp(x + 3, 0, 6) / 6), in this order because 6 x could overflow
 struct HardSwish {
   template <class V>
   static typename V::Reg apply(typename V::Reg x) {
     const auto gate = V::min(V::set1(6.0f), V::max(V::zero(), V::add(x, V::set1(3.0f))));
-    return V::mul(V::mul(x, gate), V::set1(1.0f / 6.0f));
+    return V::mul(x, V::mul(gate, V::set1(1.0f / 6.0f)));
   }
 };
 

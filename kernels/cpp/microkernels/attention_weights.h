@@ -8,7 +8,8 @@ namespace loopwright {
 // out[i, :] = softmax(scale * x[i, :] + mask[i, :]). The largest value is subtracted first, so no finite input overflows.
 //
 // `out` may be `x`, but must not overlap it otherwise. The mask counts as zero if null; with a stride of 0 all rows share
-// one. Entries of -inf get the weight 0, and a row of nothing else becomes zeros. NaN passes through.
+// one. Entries of -inf get the weight 0. A row of nothing else, or with +inf or NaN, becomes
+// NaN, as in ONNX, or zeros if or_zero is set.
 struct AttentionWeightsArgs {
   const float* x;
   int64_t x_stride;  // strides are in floats from row to row
@@ -18,6 +19,7 @@ struct AttentionWeightsArgs {
   float scale = 1.0f;
   const float* mask = nullptr;
   int64_t mask_stride = 0;
+  bool or_zero = false;
 };
 
 using AttentionWeightsFunction = void (*)(const AttentionWeightsArgs&);

@@ -5,6 +5,7 @@
 #include "loopwright/rowwise.h"
 #include "microkernels/activations_f32.h"
 #include "microkernels/attention_weights.h"
+#include "microkernels/vector_access.h"
 
 namespace loopwright {
 namespace {
@@ -19,6 +20,11 @@ inline typename V::Reg exp_below_zero(typename V::Reg x) {
   const auto t = V::max(V::set1(-160.0f), V::mul(x, V::set1(1.44269504f)));  // 2^-160 is zero in float32
   const auto n = V::round(t);
   return V::scale(polynomial<V>(V::sub(t, n), kPolynomial), n);
+}
+
+template <class V>
+void fill_row(float* out, int64_t n, typename V::Reg value) {
+  for_each_vector<V>(n, [&](int64_t i, const auto& access) { access.store(out + i, value); });
 }
 
 template <class V, bool kMasked>
@@ -43,8 +49,7 @@ void softmax_row(const AttentionWeightsArgs& args, const float* x, const float* 
   Reg largest = nothing;
   for (int64_t j = 0; j < whole; j += V::kLanes) largest = V::max(largest, logits(j, V::zero()));
   if (whole < n) largest = V::max(largest, last_logits(V::zero()));
-  const float peak = V::max_lane(largest);
-  const Reg shift = V::set1(peak > -kInfinity ? -peak : 0.0f);
+  const Reg shift = V::set1(-V::max_lane(largest));  // in a row of nothing but -inf, -inf + inf is NaN
 
   Reg sum = V::zero();
   for (int64_t j = 0; j < whole; j += V::kLanes) {
@@ -59,7 +64,8 @@ void softmax_row(const AttentionWeightsArgs& args, const float* x, const float* 
   }
 
   const float total = V::sum(sum);
-  const Reg inverse = V::set1(total == 0.0f ? 0.0f : 1.0f / total);
+  if (args.or_zero && total != total) return fill_row<V>(out, n, V::zero());
+  const Reg inverse = V::set1(1.0f / total);
   for (int64_t j = 0; j < whole; j += V::kLanes) V::store(out + j, V::mul(V::load(out + j), inverse));
   if (whole < n) V::store(out + whole, V::mul(V::load(out + whole, last), inverse), last);
 }

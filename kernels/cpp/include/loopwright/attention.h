@@ -52,13 +52,15 @@ ScheduleValues to_values(const AttentionSchedule& s);
 
 class Attention {
  public:
+  // or_zero: whether the weights of a query that are NaN count as zeros. Weights are NaN if its scores contain NaN or
+  // +inf, or if all of its keys are masked by -inf.
   // Throws std::invalid_argument if the schedule has no microkernel on this ISA or a size that is not positive.
   Attention(int64_t heads, int64_t head_dim, std::optional<float> scale, Isa isa, int threads,
-            std::optional<AttentionSchedule> schedule);
+            std::optional<AttentionSchedule> schedule, bool or_zero = false);
 
   // q (batch, queries, heads, head_dim), k and v (batch, keys, heads, head_dim) -> out like q. The mask (batch, queries,
   // heads, keys) is added to the scaled scores; its data is null if absent. A query whose keys are all masked by -inf
-  // gives zeros. `out` must not overlap an input. Thread-safe.
+  // gives NaN. `out` must not overlap an input. Thread-safe.
   void run(int64_t batch, int64_t queries, int64_t keys, const AttentionInputs& inputs, Rows<float> out) const;
 
   int64_t heads() const { return heads_; }
@@ -72,6 +74,7 @@ class Attention {
   Isa isa_;
   int threads_;
   std::optional<AttentionSchedule> fixed_;
+  bool or_zero_;
 };
 
 }  // namespace loopwright

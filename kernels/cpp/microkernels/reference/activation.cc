@@ -19,7 +19,7 @@ float reference_activation(Activation activation, float x) {
     case Activation::kSigmoid: return 1.0f / (1.0f + std::exp(-x));
     case Activation::kTanh: return std::tanh(x);
     case Activation::kSilu: return x / (1.0f + std::exp(-x));
-    case Activation::kHardSwish: return x * clamp(x + 3.0f, 0.0f, 6.0f) / 6.0f;
+    case Activation::kHardSwish: return x * (clamp(x + 3.0f, 0.0f, 6.0f) / 6.0f);
   }
   return x;
 }

@@ -17,13 +17,13 @@ void reference_attention_weights(const AttentionWeightsArgs& args) {
       out[j] = x[j] * args.scale + (mask ? mask[j] : 0.0f);
       largest = std::max(largest, out[j]);
     }
-    const float shift = largest > -kInfinity ? largest : 0.0f;
     for (int64_t j = 0; j < args.n; ++j) {
-      out[j] = std::exp(out[j] - shift);
+      out[j] = std::exp(out[j] - largest);
       sum += out[j];
     }
-    const float inverse = sum == 0.0f ? 0.0f : 1.0f / sum;
-    for (int64_t j = 0; j < args.n; ++j) out[j] *= inverse;
+    const float inverse = 1.0f / sum;
+    const bool zeros = args.or_zero && sum != sum;
+    for (int64_t j = 0; j < args.n; ++j) out[j] = zeros ? 0.0f : out[j] * inverse;
   }
 }
 
