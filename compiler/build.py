@@ -72,13 +72,13 @@ def build(
     exported = _exported(model, example_inputs)
     optimized = graph_passes.optimize(exported, input_shapes, _passes(passes)).ir_model
     ir.external_data.load_to_model(optimized)  # TVM's importer does not read files
-    inputs, outputs = _specs(optimized.graph.inputs), _specs(optimized.graph.outputs)
+    inputs = _specs(optimized.graph.inputs)
     with opened(schedules) as source:
         lowered = lower(optimized, host, Options(source, fast_algorithms, chains))
     from compiler.tvm_backend.compile import compile_model  # imports TVM, which takes a second
 
     compiled = compile_model(lowered.model, lowered.layers, host)
-    return CompiledModel(compiled.executable, lowered.layers, inputs, outputs, host, compiled.module)
+    return CompiledModel(compiled.executable, lowered.layers, inputs, compiled.outputs, host, compiled.module)
 
 
 def layers_of(

@@ -146,8 +146,14 @@ void checked_sizes(DLTensor* value, DLTensor* sizes, const Shape& expected, cons
   if (bytes > 0) std::memcpy(data<char>(out), data<char>(value), bytes);
 }
 
+// Stands for a tensor without elements: the caller has made it, and there is nothing to write.
+void no_elements(DLTensor* out) {
+  if (size(out) != 0) TVM_FFI_THROW(ValueError) << "a tensor without elements has a size of 0";
+}
+
 TVM_FFI_STATIC_INIT_BLOCK() {
   tvm::ffi::reflection::GlobalDef()
+      .def("loopwright.no_elements", &no_elements)
       .def("loopwright.checked_indices", &checked_indices)
       .def("loopwright.checked_divisors", &checked_divisors)
       .def("loopwright.checked_sizes", &checked_sizes);

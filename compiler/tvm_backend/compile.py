@@ -9,6 +9,7 @@ import onnx
 import tvm
 from tvm import relax
 
+from compiler.program.tensor_spec import TensorSpec
 from compiler.tvm_backend.codegen import tvm_target
 from compiler.tvm_backend.generic_schedule import relax_pipeline
 from compiler.tvm_backend.importer import import_model
@@ -23,10 +24,12 @@ class Compiled:
     Attributes:
         module: the imported Relax module, before any pass of TVM; see :func:`.importer.import_model`.
         executable: the bytecode, and the generated code of everything except kernels.
+        outputs: the outputs of ``main``, in its order.
     """
 
     module: tvm.IRModule
     executable: tvm.runtime.Executable
+    outputs: tuple[TensorSpec, ...]
 
 
 def compile_model(model: onnx.ModelProto, layers: Sequence[Layer], target: Target) -> Compiled:
@@ -35,9 +38,9 @@ def compile_model(model: onnx.ModelProto, layers: Sequence[Layer], target: Targe
     Raises:
         ValueError: as :func:`.importer.import_model`.
     """
-    module = import_model(model, layers)
+    imported = import_model(model, layers)
     # CompiledModel checks the inputs once per run. Code that checks them per call would take a third of the time of
     # compilation.
     with tvm.transform.PassContext(opt_level=3, config={"tirx.disable_assert": True}):
-        executable = relax.build(module, tvm_target(target), relax_pipeline=relax_pipeline(target))
-    return Compiled(module, executable)
+        executable = relax.build(imported.module, tvm_target(target), relax_pipeline=relax_pipeline(target))
+    return Compiled(imported.module, executable, imported.outputs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import onnx
@@ -11,6 +12,7 @@ import tvm
 from onnx import numpy_helper
 from tvm import relax
 
+from compiler.program.tensor_spec import TensorSpec
 from compiler.tvm_backend.operators import CONVERTERS
 from compiler.tvm_backend.operators.branches import converted_branch
 from compiler.tvm_backend.operators.cast import named
@@ -25,10 +27,23 @@ class UnsupportedOperators(ValueError):
     """The model has operators that cannot be compiled."""
 
 
-def import_model(model: onnx.ModelProto, layers: Sequence[Layer]) -> tvm.IRModule:
-    """Returns a module whose ``main`` computes the model.
+@dataclass(frozen=True)
+class Imported:
+    """A model in Relax.
 
-    ``main`` takes the model's inputs and then the layers, an opaque object. It returns a tuple of the model's outputs.
+    Attributes:
+        module: its function ``main`` computes the model.
+        outputs: name, shape and type of each output; more precise than what the model states.
+    """
+
+    module: tvm.IRModule
+    outputs: tuple[TensorSpec, ...]
+
+
+def import_model(model: onnx.ModelProto, layers: Sequence[Layer]) -> Imported:
+    """Returns a module that computes the model.
+
+    Its function ``main`` takes the model's inputs and then the layers, an opaque object. It returns a tuple of the model's outputs.
 
     Args:
         model: a model without functions. Nodes of the domain ``loopwright.kernels`` are calls of kernels.
@@ -40,7 +55,8 @@ def import_model(model: onnx.ModelProto, layers: Sequence[Layer]) -> tvm.IRModul
     """
     _check_operators(model)
     opset = next(entry.version for entry in model.opset_import if entry.domain in _STANDARD)
-    return _Importer(layers, opset).module(model.graph)
+    importer = _Importer(layers, opset)
+    return Imported(importer.module(model.graph), importer.outputs)
 
 
 def _check_operators(model: onnx.ModelProto) -> None:
@@ -82,6 +98,7 @@ class _Importer:
         self._builder = relax.BlockBuilder()
         self._tensors: dict[str, Tensor] = {}
         self._declared: dict[str, tuple[tuple[int, ...], str]] = {}
+        self.outputs: tuple[TensorSpec, ...] = ()
 
     def module(self, graph: onnx.GraphProto) -> tvm.IRModule:
         inputs = [self._input(value, index) for index, value in enumerate(_fed(graph))]
@@ -178,6 +195,7 @@ class _Importer:
 
         Kernels write to new memory. Any other value may be a view, such as a reshaped constant, and is copied.
         """
+        self.outputs = tuple(_spec(value.name, self._tensors[value.name]) for value in graph.output)
         outputs: list[Any] = []
         for tensor in (self._tensors[value.name] for value in graph.output):
             value = tensor.expr
@@ -193,6 +211,10 @@ def _fed(graph: onnx.GraphProto) -> Iterable[onnx.ValueInfoProto]:
     """Returns the inputs that a caller passes. In old models, initializers are inputs too."""
     constants = {initializer.name for initializer in graph.initializer}
     return [value for value in graph.input if value.name not in constants]
+
+
+def _spec(name: str, tensor: Tensor) -> TensorSpec:
+    return TensorSpec(name, tensor.dtype, tensor.shape)
 
 
 def _identifier(name: str, index: int) -> str:

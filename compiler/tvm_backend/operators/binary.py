@@ -9,7 +9,7 @@ import numpy as np
 from tvm.ir import StringImm
 from tvm import relax, tirx
 
-from compiler.tvm_backend.operators.elements import dtype_of, elementwise, literal, maximum, minimum
+from compiler.tvm_backend.operators.elements import differ, dtype_of, elementwise, literal, maximum, minimum
 from compiler.tvm_backend.operators.node import Converter, Expr, Node, Tensor, Unsupported, checked_axis
 
 _ARITHMETIC_OPSET = 7  # the first with NumPy's broadcasting; before, ``broadcast`` and ``axis`` place the second tensor
@@ -117,7 +117,7 @@ def _modulus(a: Expr, b: Expr) -> Expr:
     zero = literal(0, dtype_of(a))
     if dtype_of(a).startswith("uint"):
         return rest
-    wrong_sign = tirx.And(tirx.NE(rest, zero), tirx.NE(rest < zero, b < zero))
+    wrong_sign = tirx.And(tirx.NE(rest, zero), differ(rest < zero, b < zero))
     return tirx.Select(wrong_sign, rest + b, rest)
 
 
@@ -142,7 +142,7 @@ def _pow(node: Node) -> Tensor:
 
 
 def _equal(a: Expr, b: Expr) -> Expr:
-    return tirx.EQ(a, b)
+    return tirx.Not(differ(a, b))
 
 
 def _shift(node: Node) -> Tensor:
@@ -243,5 +243,5 @@ CONVERTERS: Mapping[str, Converter] = {
     "Sub": _arithmetic(lambda a, b: a - b),
     "Sum": _variadic(lambda a, b: a + b),
     "Where": _where,
-    "Xor": _binary(tirx.NE),
+    "Xor": _binary(differ),
 }

@@ -113,7 +113,8 @@ def _cropped(
     else:
         return pads[:rank], pads[rank:]
     totals = [whole + more - wanted for whole, more, wanted in zip(full, extra, shape, strict=True)]
-    low = [total // 2 if auto_pad == "SAME_UPPER" else total - total // 2 for total in totals]
+    shared = [max(total, 0) for total in totals]  # a result that is larger than the full one grows at its end
+    low = [total // 2 if auto_pad == "SAME_UPPER" else total - total // 2 for total in shared]
     return low, [total - part for total, part in zip(totals, low, strict=True)]
 
 

@@ -83,9 +83,15 @@ def elementwise(
     return node.computed(compute, *(t for t, inline in zip(tensors, as_literal, strict=True) if not inline))
 
 
+def differ(a: Expr, b: Expr) -> Expr:
+    """Returns whether two elements differ. TVM generates no valid code that compares bool."""
+    if dtype_of(a) == "bool":
+        return tirx.NE(a.astype("uint8"), b.astype("uint8"))
+    return tirx.NE(a, b)
+
+
 def is_nan(x: Expr) -> Expr:
-    # tirx.isnan becomes a call; a comparison is one instruction.
-    return tirx.NE(x, x)
+    return tirx.isnan(x)  # TVM simplifies x != x to false
 
 
 def maximum(a: Expr, b: Expr) -> Expr:

@@ -51,7 +51,7 @@ class Tensor:
     @property
     def expr(self) -> Any:
         if self._expr is None:
-            self._expr = relax.const(self.array, self.dtype)
+            self._expr = relax.const(self.array, self.dtype) if self.size else _no_elements(self.shape, self.dtype)
         return self._expr
 
     @property
@@ -168,7 +168,7 @@ class Node:
         if all(0 in shape for shape, _dtype in types):
             empty = [Tensor.constant(np.zeros(shape, dtype)) for shape, dtype in types]
             return empty if several else empty[0]
-        function: Any = te.create_prim_func([*places, *results]).without_attr("global_symbol")
+        function: Any = te.create_prim_func([*places, *results], "int64").without_attr("global_symbol")
         name = self.builder.add_func(function, self.op)
         out = [relax.TensorType(shape, dtype) for shape, dtype in types]
         call = relax.call_tir(name, [tensor.expr for tensor in tensors], out if several else out[0])
@@ -189,6 +189,11 @@ class Node:
         out = relax.TensorType(like.shape, like.dtype)
         converted = [argument.expr if isinstance(argument, Tensor) else argument for argument in arguments]
         return Tensor.of(self.builder.emit(relax.call_dps_packed(function, relax.Tuple(converted), out)))
+
+
+def _no_elements(shape: Shape, dtype: str) -> Any:
+    """A tensor without elements. As a constant, it could not be read again from a saved program."""
+    return relax.call_dps_packed("loopwright.no_elements", relax.Tuple([]), relax.TensorType(shape, dtype))
 
 
 Converter: TypeAlias = Callable[[Node], "Tensor | Sequence[Tensor | None]"]

@@ -19,7 +19,7 @@ def _windows(node: Node, x: Tensor) -> Windows:
     kernel = node.ints("kernel_shape")
     if x.rank < 3 or kernel is None:
         raise Unsupported("it needs an image of one axis or more, and kernel_shape")
-    windows = Windows.of(node, x.shape[2:], kernel, bool(node.attribute("ceil_mode", 0)))
+    windows = Windows.of(node, x.shape[2:], kernel, pooling=True)
     if min((*windows.before, *windows.after)) < 0:
         raise Unsupported("negative pads are not supported")
     return windows

@@ -227,7 +227,7 @@ def _weighted(node: Node, axis: Axis, place: np.ndarray, method: str) -> Table:
     if stretch == 1:
         table = _table(axis, np.clip(place, 0, axis.size - 1), _triangle, 1, 1.0, exclude=False)
         return Table(table.indices, table.weights, (place < 0) | (place > axis.size - 1))
-    return _table(axis, place, _triangle, 1, stretch, exclude=True)
+    return _table(axis, place, _triangle, 1, stretch, exclude)
 
 
 def _interpolated(node: Node, x: Tensor, tables: Mapping[int, Table], shape: Shape) -> Tensor:

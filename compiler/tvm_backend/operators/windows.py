@@ -28,7 +28,7 @@ class Windows:
     output: Shape
 
     @classmethod
-    def of(cls, node: Node, size: Sequence[int], kernel: Sequence[int], ceil_mode: bool = False) -> Windows:
+    def of(cls, node: Node, size: Sequence[int], kernel: Sequence[int], pooling: bool = False) -> Windows:
         """Reads the attributes of a convolution or a pooling.
 
         Raises:
@@ -42,20 +42,25 @@ class Windows:
             raise Unsupported(f"kernel_shape, strides, dilations and pads do not fit {rank} axes of an image")
         if min((*kernel, *strides, *dilations), default=1) < 1:
             raise Unsupported("kernel_shape, strides and dilations must be at least 1")
+        if min(pads, default=0) < 0:
+            raise Unsupported(f"pads {pads} are negative; ONNX allows pads of 0 or more")
         auto_pad = node.attribute("auto_pad", "NOTSET")
         before, after, output = [], [], []
         for axis in range(rank):
             extent = (kernel[axis] - 1) * dilations[axis] + 1
             if auto_pad in ("SAME_UPPER", "SAME_LOWER"):
                 count = -(-size[axis] // strides[axis])
-                total = max((count - 1) * strides[axis] + extent - size[axis], 0)
+                window = kernel[axis] if pooling else extent  # as ONNX Runtime, whose pooling ignores dilations here
+                total = max((count - 1) * strides[axis] + window - size[axis], 0)
                 low = total // 2 if auto_pad == "SAME_UPPER" else total - total // 2
                 high = total - low
+                if pooling:
+                    count = (size[axis] + total - extent) // strides[axis] + 1
             else:
                 low, high = (0, 0) if auto_pad == "VALID" else (pads[axis], pads[axis + rank])
                 space = size[axis] + low + high - extent
                 count = space // strides[axis] + 1
-                if ceil_mode:
+                if pooling and node.attribute("ceil_mode", 0):
                     count = -(-space // strides[axis]) + 1
                     # The last window must start inside the image or the border before it.
                     count -= (count - 1) * strides[axis] >= size[axis] + low
