@@ -47,7 +47,7 @@ def build(
         chains: whether a depthwise convolution and its neighbors may run as one kernel, slab by slab, if their
             intermediate images do not fit L2.
         passes: graph passes by name or as objects; None uses the default ones. The passes that lowering requires always
-            run: they unroll LSTMs, compute integer products in float32, and put the channels of images last.
+            run: they expand operators by their definitions, unroll LSTMs, compute integer products in float32, and put the channels of images last.
         winograd: the former name of ``fast_algorithms``; must not be given.
 
     Raises:
@@ -111,7 +111,7 @@ def _passes(chosen: Sequence[Any] | None) -> list[Any]:
 
     passes = [graph_passes.named(a_pass) for a_pass in (graph_passes.DEFAULT_PASSES if chosen is None else chosen)]
     start = next((index for index, a_pass in enumerate(passes, 1) if a_pass.name == "freeze_shapes"), 0)
-    return [*passes[:start], "unroll_lstm", "integer_products", *passes[start:], "channels_last"]
+    return [*passes[:start], "expand_functions", "unroll_lstm", "integer_products", *passes[start:], "channels_last"]
 
 
 def _specs(values: Sequence[ir.Value]) -> list[TensorSpec]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from graph_passes.base import Pass, Remark
 from graph_passes.channels_last import ChannelsLast
+from graph_passes.expand_functions import ExpandFunctions
 from graph_passes.fold_batch_norm import FoldBatchNorm
 from graph_passes.fold_constants import FoldConstants
 from graph_passes.freeze_shapes import FreezeShapes
@@ -37,7 +38,7 @@ DEFAULT_PASSES: tuple[Pass, ...] = (
 )
 # All passes by name, as the command line offers them.
 PASSES: Mapping[str, type[Pass]] = {
-    a_pass.name: type(a_pass) for a_pass in (*DEFAULT_PASSES, UnrollLstm(), IntegerProducts(), ChannelsLast())
+    a_pass.name: type(a_pass) for a_pass in (*DEFAULT_PASSES, ExpandFunctions(), UnrollLstm(), IntegerProducts(), ChannelsLast())
 }
 
 __all__ = ["DEFAULT_PASSES", "PASSES", "Optimized", "Pass", "PassReport", "Remark", "inline", "optimize"]

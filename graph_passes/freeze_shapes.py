@@ -20,6 +20,7 @@ import numpy as np
 
 from graph_passes.base import Pass, Remark, every_node
 from graph_passes.lazy import ir
+from graph_passes.patterns.window import POOLS, Window
 from graph_passes.values import bypass, constant, is_op, new_constant
 
 BATCH_NAMES = ("n", "b", "bs")  # and names that begin with "batch"
@@ -44,6 +45,9 @@ class FreezeShapes(Pass):
         if frozen or self.input_shapes:
             _forget_shapes(model)
         _infer(model)
+        while _pad_dilated_pooling(model):
+            _forget_shapes(model)
+            _infer(model)
         return [*remarks, *_still_dynamic(model.graph)]
 
     def _given(self, graph: ir.Graph) -> dict[tuple[str, int] | str, int]:
@@ -161,6 +165,22 @@ def _infer(model: ir.Model) -> None:
     for value, shape in ranks.items():
         if value.shape is None:
             value.shape = shape
+
+
+def _pad_dilated_pooling(model: ir.Model) -> bool:
+    """Gives the first dilated pooling with SAME padding explicit pads; returns whether there is one.
+
+    ONNX infers another shape for it than ONNX Runtime computes.
+    """
+    for node in every_node(model):
+        same = node.attributes.get_string("auto_pad", "NOTSET") in ("SAME_UPPER", "SAME_LOWER")
+        if not same or not is_op(node, *POOLS) or set(node.attributes.get_ints("dilations", ())) <= {1}:
+            continue
+        window = Window.of(node)
+        if window is not None:
+            window.write(node)
+            return True
+    return False
 
 
 def _still_dynamic(graph: ir.Graph) -> Iterator[Remark]:

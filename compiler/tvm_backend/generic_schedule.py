@@ -26,7 +26,7 @@ _MAX_RECOMPUTE = 1.25  # factor on the work, if computing something twice keeps 
 _TRIVIAL_CALLS = {"tirx.if_then_else"}
 
 # TVM rejects a step, or these rules do not support a block.
-_REJECTED = (s_tir.ScheduleError, Unsupported)
+_REJECTED = (s_tir.ScheduleError, tvm.error.InternalError, Unsupported)
 
 
 def relax_pipeline(target: Target) -> tvm.transform.Pass:

@@ -16,7 +16,7 @@ from compiler.program.tensor_spec import TensorSpec
 from compiler.tvm_backend.operators import CONVERTERS
 from compiler.tvm_backend.operators.branches import converted_branch
 from compiler.tvm_backend.operators.cast import named
-from compiler.tvm_backend.operators.node import Node, Tensor, Unsupported
+from compiler.tvm_backend.operators.node import Node, Tensor, TensorList, Unsupported
 from compiler.workloads.layer import DOMAIN, Layer
 
 _STANDARD = ("", "ai.onnx")
@@ -96,7 +96,7 @@ class _Importer:
         self._object = relax.Var("layers", relax.AnyType())
         self._by_kernels: list[Any] = []
         self._builder = relax.BlockBuilder()
-        self._tensors: dict[str, Tensor] = {}
+        self._tensors: dict[str, Tensor | TensorList] = {}
         self._declared: dict[str, tuple[tuple[int, ...], str]] = {}
         self.outputs: tuple[TensorSpec, ...] = ()
 
@@ -151,9 +151,9 @@ class _Importer:
                 f"its output {missing[0]!r} is not supported"
             )
 
-    def _converted(self, proto: onnx.NodeProto) -> Sequence[Tensor | None]:
+    def _converted(self, proto: onnx.NodeProto) -> Sequence[Tensor | TensorList | None]:
         result = CONVERTERS[proto.op_type](self._seen(proto))
-        return [result] if isinstance(result, Tensor) else list(result)
+        return [result] if isinstance(result, (Tensor, TensorList)) else list(result)
 
     def _seen(self, proto: onnx.NodeProto) -> Node:
         return Node(
@@ -169,12 +169,12 @@ class _Importer:
 
     def _branches(self, proto: onnx.NodeProto) -> Sequence[Tensor]:
         graphs = {attribute.name: attribute.g for attribute in proto.attribute}
-        condition = self._tensors[proto.input[0]]
+        condition = self._tensor(proto.input[0])
 
         def branch(name: str) -> list[Tensor]:
             outer = dict(self._tensors)
             self._graph(graphs[name])
-            results = [self._tensors[value.name] for value in graphs[name].output]
+            results = [self._tensor(value.name) for value in graphs[name].output]
             self._tensors = outer
             return results
 
@@ -183,21 +183,33 @@ class _Importer:
     def _kernel(self, proto: onnx.NodeProto) -> Tensor:
         place = next(attribute.i for attribute in proto.attribute if attribute.name == "place")
         layer = self._layers[place]
-        inputs = [self._tensors[name].expr for name in proto.input]
+        inputs = [self._tensor(name).expr for name in proto.input]
         arguments = relax.Tuple([self._object, relax.prim_value(place), *inputs])
         answer = relax.TensorType(layer.output_shape, "float32")
         written = self._builder.emit(relax.call_dps_packed(layer.function, arguments, answer), "layer")
         self._by_kernels.append(written)
         return Tensor.of(written)
 
+    def _tensor(self, name: str) -> Tensor:
+        """Returns a tensor by its name.
+
+        Raises:
+            ValueError: it is a sequence.
+        """
+        tensor = self._tensors[name]
+        if isinstance(tensor, TensorList):
+            raise ValueError(f"{name!r} is a sequence; outputs of models and branches must be tensors")
+        return tensor
+
     def _outputs(self, graph: onnx.GraphProto) -> list[Any]:
         """Returns the model's outputs. None shares memory with an input, a constant or another output.
 
         Kernels write to new memory. Any other value may be a view, such as a reshaped constant, and is copied.
         """
-        self.outputs = tuple(_spec(value.name, self._tensors[value.name]) for value in graph.output)
+        results = [(value.name, self._tensor(value.name)) for value in graph.output]
+        self.outputs = tuple(TensorSpec(name, tensor.dtype, tensor.shape) for name, tensor in results)
         outputs: list[Any] = []
-        for tensor in (self._tensors[value.name] for value in graph.output):
+        for _, tensor in results:
             value = tensor.expr
             is_new = any(value.same_as(written) for written in self._by_kernels)
             if not is_new or any(value.same_as(other) for other in outputs):
@@ -211,10 +223,6 @@ def _fed(graph: onnx.GraphProto) -> Iterable[onnx.ValueInfoProto]:
     """Returns the inputs that a caller passes. In old models, initializers are inputs too."""
     constants = {initializer.name for initializer in graph.initializer}
     return [value for value in graph.input if value.name not in constants]
-
-
-def _spec(name: str, tensor: Tensor) -> TensorSpec:
-    return TensorSpec(name, tensor.dtype, tensor.shape)
 
 
 def _identifier(name: str, index: int) -> str:

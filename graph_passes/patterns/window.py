@@ -47,10 +47,12 @@ class Window:
         if auto == "VALID":
             return cls(window.kernel, strides, dilations, (0,) * rank, (0,) * rank)
         if auto in ("SAME_UPPER", "SAME_LOWER"):
-            if is_op(node, *POOLS) and any(d != 1 for d in dilations):
-                return None  # runtimes do not agree on the padding
             shape = static_shape(node.inputs[0])
-            return None if shape is None or len(shape) != rank + 2 else window._same(shape[2:], auto == "SAME_UPPER")
+            if shape is None or len(shape) != rank + 2:
+                return None
+            # As ONNX Runtime, whose poolings ignore dilations here.
+            reach = window.kernel if is_op(node, *POOLS) else window.reach
+            return window._same(shape[2:], reach, auto == "SAME_UPPER")
         return window
 
     @property
@@ -87,11 +89,11 @@ class Window:
         ):  # AveragePool has no dilations before opset 19
             node.attributes.add(ir.AttrInt64s("dilations", self.dilations))
 
-    def _same(self, sizes: tuple[int, ...], upper: bool) -> Window:
+    def _same(self, sizes: tuple[int, ...], reaches: tuple[int, ...], upper: bool) -> Window:
         """Pads to ceil(size / stride) positions. The larger half of an odd pad is after (upper) or before the image."""
         totals = [
             max((-(-size // stride) - 1) * stride + reach - size, 0)
-            for size, stride, reach in zip(sizes, self.strides, self.reach, strict=True)
+            for size, stride, reach in zip(sizes, self.strides, reaches, strict=True)
         ]
         small, large = tuple(t // 2 for t in totals), tuple(t - t // 2 for t in totals)
         before, after = (small, large) if upper else (large, small)

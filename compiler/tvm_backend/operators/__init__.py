@@ -23,13 +23,14 @@ from compiler.tvm_backend.operators import (
     reductions,
     regions,
     resize,
+    sequences,
     unary,
 )
 from compiler.tvm_backend.operators.node import Converter
 
 _MODULES = (
     *(binary, cast, convolution, einsum, grid_sample, indexing, linear, movement, normalization, pooling),
-    *(quantization, reductions, regions, resize, unary),
+    *(quantization, reductions, regions, resize, sequences, unary),
 )
 
 # By the name of the operator, which is in ONNX's standard domain.

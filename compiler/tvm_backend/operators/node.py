@@ -71,6 +71,10 @@ class Tensor:
         return self.array is not None and self.array.size == 1
 
 
+class TensorList(tuple[Tensor, ...]):
+    """A sequence of ONNX."""
+
+
 @dataclass(frozen=True)
 class Node:
     """A node of an ONNX graph, and the block builder that its converter emits to.
@@ -87,7 +91,7 @@ class Node:
     op: str
     name: str
     opset: int
-    inputs: tuple[Tensor | None, ...]
+    inputs: tuple[Tensor | TensorList | None, ...]
     attributes: Mapping[str, Any]
     outputs: tuple[str, ...]
     declared: tuple[tuple[Shape, str] | None, ...]
@@ -105,13 +109,16 @@ class Node:
         Raises:
             Unsupported: the input is absent.
         """
-        tensor = self.inputs[index] if index < len(self.inputs) else None
+        tensor = self.optional(index)
         if tensor is None:
             raise Unsupported(f"input {index} is missing")
         return tensor
 
     def optional(self, index: int) -> Tensor | None:
-        return self.inputs[index] if index < len(self.inputs) else None
+        tensor = self.inputs[index] if index < len(self.inputs) else None
+        if isinstance(tensor, TensorList):
+            raise Unsupported(f"input {index} is a sequence, not a tensor")
+        return tensor
 
     @property
     def x(self) -> Tensor:
@@ -119,7 +126,7 @@ class Node:
 
     def given(self) -> list[Tensor]:
         """Returns the inputs of a variadic operator."""
-        return [tensor for tensor in self.inputs if tensor is not None]
+        return [self.input(index) for index, tensor in enumerate(self.inputs) if tensor is not None]
 
     def attribute(self, name: str, default: Any = None) -> Any:
         return self.attributes.get(name, default)
@@ -196,7 +203,7 @@ def _no_elements(shape: Shape, dtype: str) -> Any:
     return relax.call_dps_packed("loopwright.no_elements", relax.Tuple([]), relax.TensorType(shape, dtype))
 
 
-Converter: TypeAlias = Callable[[Node], "Tensor | Sequence[Tensor | None]"]
+Converter: TypeAlias = Callable[[Node], "Tensor | TensorList | Sequence[Tensor | None]"]
 
 
 def checked_axis(axis: int, rank: int) -> int:

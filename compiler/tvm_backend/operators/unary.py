@@ -73,7 +73,7 @@ def _leaky_relu(x: Expr, alpha: Expr) -> Expr:
 
 
 def _thresholded_relu(x: Expr, alpha: Expr) -> Expr:
-    return tirx.Select(tirx.Or(x > alpha, is_nan(x)), x, _const(0, x))
+    return tirx.Select(x > alpha, x, _const(0, x))
 
 
 def _clipped(x: Expr, low: float, high: float) -> Expr:

@@ -1,0 +1,111 @@
+"""Replaces operators that ONNX defines by other operators, such as Attention, by their definitions.
+
+The definition comes from ONNX's schema, for the operator's inputs and attributes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from graph_passes.base import Pass, Remark, described, every_node
+from graph_passes.lazy import ir
+from graph_passes.replacement import infer_shapes
+from graph_passes.values import is_op
+
+# Operators that importers support less often than their definitions. Others, such as Softmax, stay.
+EXPANDED = (
+    *("AffineGrid", "Attention", "BlackmanWindow", "CausalConvWithState", "CenterCropPad", "HammingWindow"),
+    *("HannWindow", "LinearAttention", "NegativeLogLikelihoodLoss", "RotaryEmbedding", "SoftmaxCrossEntropyLoss"),
+    "SwiGLU",
+)
+_DOMAIN = "loopwright.expanded"
+
+
+@dataclass(frozen=True)
+class ExpandFunctions(Pass):
+    name: ClassVar[str] = "expand_functions"
+
+    def apply(self, model: ir.Model) -> Iterator[Remark]:
+        from onnx_ir.passes import common
+
+        # A definition may use another one of these operators.
+        while nodes := [node for node in every_node(model) if is_op(node, *EXPANDED)]:
+            called = 0
+            for node in nodes:
+                function = _definition(node, model.opset_imports.get("", 1), len(model.functions))
+                if function is None:
+                    yield Remark(described(node), "not expanded: ONNX has no definition for its inputs")
+                    continue
+                model.functions[function.identifier()] = function
+                node.domain, node.op_type, node.overload = function.domain, function.name, ""
+                for name, value in function.attributes.items():
+                    if name not in node.attributes and value.value is not None:
+                        node.attributes.add(value)
+                called += 1
+            if not called:
+                return
+            model.opset_imports[_DOMAIN] = 1
+            common.InlinePass(lambda function: function.domain == _DOMAIN)(model)
+            common.RemoveUnusedOpsetsPass()(model)
+            infer_shapes(model)
+
+
+def _definition(node: ir.Node, opset: int, number: int) -> ir.Function | None:
+    """Returns the definition as a function that fits this node; None if there is none."""
+    import onnx
+
+    try:
+        schema = onnx.defs.get_schema(node.op_type, opset, "")
+    except onnx.defs.SchemaError:
+        return None
+    proto = onnx.FunctionProto()
+    versions = [version for version in schema.function_opset_versions if version <= opset]
+    if versions:
+        proto.ParseFromString(schema.get_function_with_opset_version(versions[-1]))
+    elif versions := [v for v in schema.context_dependent_function_opset_versions if v <= opset]:
+        types = [_type(value).SerializeToString() for value in node.inputs]
+        body = schema.get_context_dependent_function_with_opset_version(
+            versions[-1], ir.serde.serialize_node(node).SerializeToString(), types
+        )
+        proto.ParseFromString(body)
+    if not proto.node or not _complete_outputs(proto, node):
+        return None
+    _bind_attributes(proto, node, schema)
+    proto.domain, proto.name = _DOMAIN, f"{node.op_type}_{number}"
+    del proto.opset_import[:]
+    proto.opset_import.add(domain="", version=opset)
+    return ir.serde.deserialize_function(proto)
+
+
+def _complete_outputs(proto, node: ir.Node) -> bool:
+    """Gives outputs that the definition lacks for this node's inputs some value; returns False if one is used."""
+    del proto.output[len(node.outputs) :]
+    written = {name for inner in proto.node for name in inner.output}
+    for place, name in enumerate(proto.output):
+        if name in written:
+            continue
+        if node.outputs[place].uses() or node.outputs[place].is_graph_output():
+            return False
+        proto.node.add(op_type="Identity", input=[proto.input[0]], output=[name])
+    return True
+
+
+def _bind_attributes(proto, node: ir.Node, schema) -> None:
+    """Adds the schema's default values of attributes that the node does not have to the function's declarations."""
+    given = set(node.attributes)
+    for name in list(proto.attribute):
+        if name not in given and name in schema.attributes and schema.attributes[name].default_value.name:
+            proto.attribute.remove(name)
+            proto.attribute_proto.append(schema.attributes[name].default_value)
+
+
+def _type(value: ir.Value | None):
+    import onnx
+
+    if value is None or value.type is None:
+        return onnx.TypeProto()
+    return ir.serde.serialize_value(value).type
+
+
