@@ -47,7 +47,8 @@ def build(
         chains: whether a depthwise convolution and its neighbors may run as one kernel, slab by slab, if their
             intermediate images do not fit L2.
         passes: graph passes by name or as objects; None uses the default ones. The passes that lowering requires always
-            run: they expand operators by their definitions, unroll LSTMs, compute integer products in float32, and put the channels of images last.
+            run: they expand operators by their definitions, unroll LSTMs, compute integer products in float32, and put
+            the channels of images last.
         winograd: the former name of ``fast_algorithms``; must not be given.
 
     Raises:

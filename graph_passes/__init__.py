@@ -38,7 +38,8 @@ DEFAULT_PASSES: tuple[Pass, ...] = (
 )
 # All passes by name, as the command line offers them.
 PASSES: Mapping[str, type[Pass]] = {
-    a_pass.name: type(a_pass) for a_pass in (*DEFAULT_PASSES, ExpandFunctions(), UnrollLstm(), IntegerProducts(), ChannelsLast())
+    a_pass.name: type(a_pass)
+    for a_pass in (*DEFAULT_PASSES, ExpandFunctions(), UnrollLstm(), IntegerProducts(), ChannelsLast())
 }
 
 __all__ = ["DEFAULT_PASSES", "PASSES", "Optimized", "Pass", "PassReport", "Remark", "inline", "optimize"]

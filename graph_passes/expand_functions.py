@@ -53,7 +53,7 @@ class ExpandFunctions(Pass):
 
 
 def _definition(node: ir.Node, opset: int, number: int) -> ir.Function | None:
-    """Returns the definition as a function that fits this node; None if there is none."""
+    """Returns the definition as a function that fits this node; None if ONNX has no such definition."""
     import onnx
 
     try:
@@ -107,5 +107,3 @@ def _type(value: ir.Value | None):
     if value is None or value.type is None:
         return onnx.TypeProto()
     return ir.serde.serialize_value(value).type
-
-

@@ -21,10 +21,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+import numpy as np
+
 from graph_passes.base import DOMAIN, Pass, Remark, every_node
 from graph_passes.freeze_shapes import fill_constants
 from graph_passes.lazy import ir
-from graph_passes.values import bypass, constant, is_op, scalar
+from graph_passes.values import bypass, constant, graph_of, is_op, new_constant, producer, scalar, static_shape
 
 OPSET = 18  # it has LayerNormalization and HardSwish, and axes of reductions are inputs
 RESIZE_AS_UPSAMPLE = 10  # the last opset in which Resize behaves like Upsample
@@ -48,7 +50,7 @@ class FoldConstants(Pass):
         for _ in range(STEPS):
             fill_constants(model)
             folded = fold(model)
-            dropped = _drop_noops(model)
+            dropped = _drop_noops(model) | _fix_shapes(model)
             if not (rules(model).modified or folded.modified or dropped):
                 break
             common.RemoveUnusedNodesPass()(model)
@@ -97,7 +99,6 @@ def _rules() -> tuple:
         rules.unsqueeze_unsqueeze_rule,
         rules.collapse_slice_rule,
         rules.collapse_slice2_rule,
-        rules.materialize_reshape_shape_rule,
         rules.successive_relu_rule,
         rules.normalize_pad_format_conv_rule,
         rules.fuse_pad_into_conv_rule,
@@ -159,6 +160,39 @@ def _drop_noops(model: ir.Model) -> bool:
     for node in every_node(model):
         dropped |= _does_nothing(node) and node.inputs[0] is not None and bypass(node, node.inputs[0])
     return dropped
+
+
+def _fix_shapes(model: ir.Model) -> bool:
+    """Makes the shape of each Reshape constant that the program computes from shapes alone. Returns whether it did.
+
+    A shape that is data, on the other hand, may differ from the one that the model states.
+    """
+    fixed = False
+    for node in every_node(model):
+        if not is_op(node, "Reshape") or constant(node.inputs[1]) is not None or not _is_of_shapes(node.inputs[1]):
+            continue
+        shape = static_shape(node.outputs[0])
+        if shape is None or (node.attributes.get_int("allowzero", 0) == 0 and 0 in shape):
+            continue
+        name = f"{node.outputs[0].name}_shape"
+        node.replace_input_with(1, new_constant(graph_of(node), name, np.array(shape, np.int64)))
+        fixed = True
+    return fixed
+
+
+def _is_of_shapes(value: ir.Value | None) -> bool:
+    """Returns whether a value depends on the shapes of the inputs, but not on their elements."""
+    waiting, seen = [value], set()
+    while waiting:
+        value = waiting.pop()
+        node = producer(value)
+        if value is None or value in seen or value.const_value is not None or is_op(node, "Shape", "Size"):
+            continue
+        seen.add(value)
+        if node is None:
+            return False
+        waiting += node.inputs
+    return True
 
 
 def _does_nothing(node: ir.Node) -> bool:

@@ -43,7 +43,8 @@ class Imported:
 def import_model(model: onnx.ModelProto, layers: Sequence[Layer]) -> Imported:
     """Returns a module that computes the model.
 
-    Its function ``main`` takes the model's inputs and then the layers, an opaque object. It returns a tuple of the model's outputs.
+    Its function ``main`` takes the model's inputs and then the layers, an opaque object. It returns a tuple of the
+    model's outputs.
 
     Args:
         model: a model without functions. Nodes of the domain ``loopwright.kernels`` are calls of kernels.
@@ -140,16 +141,16 @@ class _Importer:
         try:
             results = self._branches(proto) if proto.op_type == "If" else self._converted(proto)
         except Unsupported as error:
-            raise ValueError(f"cannot compile {proto.op_type} (node {_name(proto)!r}, opset {self._opset}): {error}") from None
+            raise ValueError(f"cannot compile {self._described(proto)}: {error}") from None
         for name, tensor in zip(proto.output, results, strict=False):
             if name and tensor is not None:
                 self._tensors[name] = tensor
         missing = [name for name in proto.output if name and name not in self._tensors]
         if missing:
-            raise ValueError(
-                f"cannot compile {proto.op_type} (node {_name(proto)!r}, opset {self._opset}): "
-                f"its output {missing[0]!r} is not supported"
-            )
+            raise ValueError(f"cannot compile {self._described(proto)}: its output {missing[0]!r} is not supported")
+
+    def _described(self, proto: onnx.NodeProto) -> str:
+        return f"{proto.op_type} (node {_name(proto)!r}, opset {self._opset})"
 
     def _converted(self, proto: onnx.NodeProto) -> Sequence[Tensor | TensorList | None]:
         result = CONVERTERS[proto.op_type](self._seen(proto))
@@ -253,5 +254,3 @@ def _attribute(attribute: onnx.AttributeProto) -> Any:
     if isinstance(value, onnx.TensorProto):
         return numpy_helper.to_array(value)
     return value
-
-

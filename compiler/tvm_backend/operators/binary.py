@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 
 import numpy as np
-from tvm.ir import StringImm
 from tvm import relax, tirx
+from tvm.ir import StringImm
 
 from compiler.tvm_backend.operators.elements import differ, dtype_of, elementwise, literal, maximum, minimum
 from compiler.tvm_backend.operators.node import Converter, Expr, Node, Tensor, Unsupported, checked_axis
@@ -88,7 +88,7 @@ def _quotient(a: Expr, b: Expr) -> Expr:
     if dtype.startswith("uint"):
         return tirx.truncdiv(a, b)
     minus_one = literal(-1, dtype)
-    negative = (literal(0, "u" + dtype) - a.astype("u" + dtype)).astype(dtype)
+    negative = (tirx.bitwise_not(a.astype("u" + dtype)) + literal(1, "u" + dtype)).astype(dtype)
     safe = tirx.Select(tirx.EQ(b, minus_one), literal(1, dtype), b)
     return tirx.Select(tirx.EQ(b, minus_one), negative, tirx.truncdiv(a, safe))
 
@@ -103,7 +103,8 @@ def _remainder(a: Expr, b: Expr) -> Expr:
     """The remainder with the sign of the dividend."""
     dtype = dtype_of(a)
     if not _is_integer(a):
-        return tirx.fmod(a, b)
+        # TVM has fmod, but generates no code for it.
+        return tirx.call_pure_extern(dtype, "fmodf" if dtype == "float32" else "fmod", a, b)
     if dtype.startswith("uint"):
         return tirx.truncmod(a, b)
     minus_one = literal(-1, dtype)

@@ -7,8 +7,8 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from tvm.ir import StringImm
 from tvm import relax, te, tirx
+from tvm.ir import StringImm
 
 from compiler.tvm_backend.operators.binary import reshaped
 from compiler.tvm_backend.operators.cast import converted
@@ -34,12 +34,14 @@ def checked(node: Node, indices: Tensor, limits: Sequence[int]) -> Tensor:
             "loopwright.checked_indices", [indices, relax.ShapeExpr(list(limits)), StringImm(str(node))], indices
         )
     array = indices.array
-    bounds = np.asarray(limits, np.int64)
+    bounds = np.asarray(limits if len(limits) > 1 else limits[0], np.int64)
     wrong = (array < -bounds) | (array >= bounds)
     if wrong.any():
         bound = np.broadcast_to(bounds, array.shape)[wrong].reshape(-1)[0]
         index = array[wrong].reshape(-1)[0]
-        raise Unsupported(f"index {index} is out of range for an axis of size {bound}; it must be from {-bound} to {bound - 1}")
+        raise Unsupported(
+            f"index {index} is out of range for an axis of size {bound}; it must be from {-bound} to {bound - 1}"
+        )
     return Tensor.constant(np.where(array < 0, array + bounds, array).astype(array.dtype))
 
 
@@ -125,7 +127,9 @@ def scattered(node: Node, x: Tensor, indices: Tensor, updates: Tensor, axis: int
     _check_element_shapes(x, indices, axis)
     if not indices.size or not x.size:
         return x
-    return _scatter(node, "scatter_elements", x, indices, updates, (relax.prim_value(axis),), reduction, [x.shape[axis]])
+    return _scatter(
+        node, "scatter_elements", x, indices, updates, (relax.prim_value(axis),), reduction, [x.shape[axis]]
+    )
 
 
 def _scatter(
@@ -139,7 +143,7 @@ def _scatter(
     limits: Sequence[int],
 ) -> Tensor:
     dtype = x.dtype
-    if dtype == "float16" and reduction != "none":
+    if dtype == "float16":
         x, updates = converted(node, x, "float32"), converted(node, updates, "float32")
     # Checked apart from the loop that writes, so that this one has no way to fail half-way.
     places = converted(node, checked(node, indices, limits), "int64")

@@ -7,8 +7,8 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from tvm.ir import StringImm
 from tvm import relax, te, tirx
+from tvm.ir import StringImm
 
 from compiler.tvm_backend.operators.binary import reshaped
 from compiler.tvm_backend.operators.cast import named
@@ -35,9 +35,7 @@ def transposed(node: Node, x: Tensor, perm: Sequence[int]) -> Tensor:
 
 def moved(node: Node, x: Tensor, shape: Sequence[int], source: Callable[..., Sequence[Expr]]) -> Tensor:
     """Emits a tensor whose element at an index is that of ``x`` at ``source(*index)``."""
-    return node.computed(
-        lambda data: te.compute(tuple(shape), lambda *i: data(*source(*i)), name=node.op.lower()), x
-    )
+    return node.computed(lambda data: te.compute(tuple(shape), lambda *i: data(*source(*i)), name=node.op.lower()), x)
 
 
 def _transpose(node: Node) -> Tensor:
@@ -49,7 +47,7 @@ def _transpose(node: Node) -> Tensor:
 
 
 def resolved_shape(given: Sequence[int], source: Shape, zero_copies: bool) -> Shape:
-    """Returns the shape that a Reshape asks for.
+    """Returns the shape that a Reshape requires.
 
     Raises:
         Unsupported: it has another number of elements than ``source``.
@@ -93,15 +91,15 @@ def _reshape(node: Node) -> Tensor:
         raise Unsupported("the stated shape of the output does not fit the data")
 
     def resolve(sizes: Any) -> Any:
-        """Replaces 0 and -1 by the sizes that they stand for if the others are right; otherwise the check fails."""
+        """Replaces 0 and -1 by the sizes that they mean if the others are right; otherwise the check fails."""
 
         def size(i: Expr) -> Expr:
             value = sizes(i)
             for axis, expected in enumerate(shape):
-                stands = tirx.EQ(value, literal(-1, "int64"))
+                implied = tirx.EQ(value, literal(-1, "int64"))
                 if zero_copies and axis < x.rank and x.shape[axis] == expected:
-                    stands = tirx.Or(stands, tirx.EQ(value, literal(0, "int64")))
-                value = tirx.Select(tirx.And(tirx.EQ(i, axis), stands), literal(expected, "int64"), value)
+                    implied = tirx.Or(implied, tirx.EQ(value, literal(0, "int64")))
+                value = tirx.Select(tirx.And(tirx.EQ(i, axis), implied), literal(expected, "int64"), value)
             return value
 
         return te.compute((len(shape),), size, name="sizes")
@@ -291,7 +289,7 @@ def padded(node: Node, x: Tensor, before: Sequence[int], after: Sequence[int], v
 
 
 def mirrored(place: np.ndarray, size: int, mode: str) -> np.ndarray:
-    """Returns the index that a place beyond an axis of ``size`` elements stands for, as numpy.pad, however far it is."""
+    """Returns the index whose element numpy.pad puts at a place, which may be far outside an axis of ``size``."""
     if mode == "edge":
         return np.clip(place, 0, size - 1)
     if mode == "wrap":

@@ -64,7 +64,7 @@ class Tensor:
 
     @property
     def kind(self) -> str:
-        """"f", "i", "u" or "b", as numpy.dtype.kind."""
+        """ "f", "i", "u" or "b", as numpy.dtype.kind."""
         return np.dtype(self.dtype).kind
 
     def is_scalar_constant(self) -> bool:
@@ -165,9 +165,7 @@ class Node:
 
         Returns a tensor or a list. Tensors without elements are constants: TVM does not schedule empty loops.
         """
-        places = [
-            te.placeholder(tensor.shape, tensor.dtype, name=f"x{i}") for i, tensor in enumerate(tensors)
-        ]
+        places = [te.placeholder(tensor.shape, tensor.dtype, name=f"x{i}") for i, tensor in enumerate(tensors)]
         results = function(*places)
         several = isinstance(results, (list, tuple))
         results = list(results) if several else [results]

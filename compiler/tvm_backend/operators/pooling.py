@@ -14,7 +14,6 @@ from compiler.tvm_backend.operators.node import Converter, Expr, Node, Shape, Te
 from compiler.tvm_backend.operators.reductions import lowest, over, working_dtype
 from compiler.tvm_backend.operators.windows import Windows
 
-
 # Unlike TVM's max, this one starts from infinity. Like ONNX Runtime's and ONNX's own pooling, it skips NaN.
 _largest_of: Any = te.comm_reducer(
     lambda largest, x: tirx.Select(x > largest, x, largest),
@@ -48,9 +47,7 @@ def _pooled(
     def element(n: Expr, c: Expr, *index: Expr) -> Expr:
         places = [
             i * s + tap.var * d - low
-            for i, s, tap, d, low in zip(
-                index, windows.strides, taps, windows.dilations, windows.before, strict=True
-            )
+            for i, s, tap, d, low in zip(index, windows.strides, taps, windows.dilations, windows.before, strict=True)
         ]
         inside = _inside(windows, places)
         pixel = before(data(n, c, *places).astype(dtype))

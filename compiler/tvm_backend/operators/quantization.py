@@ -29,9 +29,7 @@ def _place(node: Node, parameter: Tensor, shape: Shape) -> Callable[[Any, tuple[
         return lambda tensor, index: tensor(index[axis])
     if not block or parameter.rank != len(shape):
         raise Unsupported(f"scales of shape {parameter.shape} do not fit data of shape {shape}")
-    return lambda tensor, index: tensor(
-        *(tirx.floordiv(i, block) if a == axis else i for a, i in enumerate(index))
-    )
+    return lambda tensor, index: tensor(*(tirx.floordiv(i, block) if a == axis else i for a, i in enumerate(index)))
 
 
 def _limits(dtype: str) -> tuple[int, int]:

@@ -68,7 +68,9 @@ def _mean(total: Expr, count: int) -> Expr:
 
 _zero = lambda _dtype: 0  # noqa: E731
 _REDUCTIONS: Mapping[str, _Reduction] = {
-    "ReduceL1": _Reduction(te.sum, _zero, lambda x: tirx.Select(x < literal(0, dtype_of(x)), x * literal(-1, dtype_of(x)), x)),
+    "ReduceL1": _Reduction(
+        te.sum, _zero, lambda x: tirx.Select(x < literal(0, dtype_of(x)), x * literal(-1, dtype_of(x)), x)
+    ),
     "ReduceL2": _Reduction(te.sum, _zero, lambda x: x * x, lambda total, _n: tirx.sqrt(total), in_floats=True),
     "ReduceLogSum": _Reduction(te.sum, lowest, after=lambda total, _n: tirx.log(total), in_floats=True),
     "ReduceMax": _Reduction(max_of, lowest),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from tvm.ir import StringImm
 from tvm import relax
+from tvm.ir import StringImm
 
 from compiler.tvm_backend.operators.cast import converted
 from compiler.tvm_backend.operators.indexing import checked

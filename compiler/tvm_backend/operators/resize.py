@@ -272,7 +272,9 @@ def _extrapolated(node: Node, x: Tensor, outside: Mapping[int, np.ndarray], valu
 
     def compute(data: Any, *tables: Any) -> Any:
         def element(*index: Expr) -> Expr:
-            beyond = [tirx.NE(table(index[axis]), literal(0, "int8")) for axis, table in zip(masks, tables, strict=True)]
+            beyond = [
+                tirx.NE(table(index[axis]), literal(0, "int8")) for axis, table in zip(masks, tables, strict=True)
+            ]
             return tirx.Select(tirx.any(*beyond), literal(value, x.dtype), data(*index))
 
         return te.compute(x.shape, element, name="extrapolate")

@@ -54,8 +54,6 @@ def _relu(x: Expr) -> Expr:
     return tirx.Select(x < _const(0, x), _const(0, x), x)  # NaN stays NaN
 
 
-
-
 def _elu(x: Expr, alpha: Expr) -> Expr:
     return tirx.Select(x < _const(0, x), alpha * (tirx.exp(x) - _const(1, x)), x)
 

@@ -93,8 +93,7 @@ def test_unknown_passes() -> None:
 
 
 @pytest.mark.tvm
-def test_nodes_that_tvm_rejects() -> None:
-    """The message names the node and TVM's reason, shortened."""
+def test_forms_of_operators() -> None:
+    """The message names the node and says what must be different."""
     found = message_of(ValueError, model("g (float[3,4] x, int64 axis) => (float[3,4] y) { y = CumSum (x, axis) }"))
-    assert re.fullmatch(r"TVM cannot import CumSum \(node '\w+', opset 18\): CumSum with non-constant axis .*", found)
-    assert len(found) < 300
+    assert re.fullmatch(r"cannot compile CumSum \(node '\w+', opset 18\): axis must be constant", found)
