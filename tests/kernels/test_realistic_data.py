@@ -18,7 +18,7 @@ from compiler.workloads.workload import Workload
 from tests.kernels.convolutions import layer
 
 UNIT = float(np.finfo(np.float32).eps) / 2
-# The largest error in units of the largest sum |w| |x| of the layer. Measured on the data below, with AVX-512: 8.3 for the
+# The largest error in units of the largest sum |w| |x| of the layer. Measured below with AVX-512: 8.3 for the
 # direct sum, 3.4 for F(2x2), 13.3 for F(3x3), 9.6 for F(4x4), 16.1 for Strassen's algorithm.
 ALLOWED = {"direct": 16, "winograd2": 8, "winograd3": 24, "winograd4": 20, "strassen": 32}
 
