@@ -5,10 +5,11 @@
     Shape(x) -> Gather -> Concat -> Reshape(y)   becomes   Reshape(y, [1, 512])
     x -> Identity -> Dropout -> Cast(same type) -> y   becomes   x -> y
 
-The pass uses the optimizer of onnxscript with an explicit list of its rules. The list omits three groups:
+The pass uses the optimizer of onnxscript with an explicit list of its rules. The list omits four groups:
 
 - Batch normalization: fold_batch_norm covers more cases, and the rule for Gemm ignores ``beta``.
 - Clip of Clip: the rule replaces clip(clip(x, -1, 1), 2, 3), which is 2, by clip(x, 1, 1).
+- Neutral numbers: the rules take 1e-9 for 0 and 1.00001 for 1, and drop the addition in log(x + 1e-10).
 - Min and Max: the rules ignore that the shape of a bound can change the shape of the output.
 
 Functions are inlined, except those of graph_passes. The opset is raised to ``OPSET``.
@@ -86,10 +87,6 @@ def _rules() -> tuple:
     from onnxscript.rewriter.rules import common as rules
 
     return (
-        rules.mul_by_1_rule,
-        rules.add_0_rule,
-        rules.sub_0_rule,
-        rules.div_by_1_rule,
         rules.no_op_cast_rule,
         rules.cast_cast_rule,
         rules.no_op_expand_rule,
@@ -158,7 +155,8 @@ def _drop_noops(model: ir.Model) -> bool:
     """Removes nodes that return their input. Returns whether there were any."""
     dropped = False
     for node in every_node(model):
-        dropped |= _does_nothing(node) and node.inputs[0] is not None and bypass(node, node.inputs[0])
+        same = _unchanged_input(node)
+        dropped |= same is not None and bypass(node, same)
     return dropped
 
 
@@ -193,6 +191,27 @@ def _is_of_shapes(value: ir.Value | None) -> bool:
             return False
         waiting += node.inputs
     return True
+
+
+# The number that leaves the other operand unchanged, and the places where it does.
+_NEUTRAL = {"Add": (0, (0, 1)), "Sub": (0, (1,)), "Mul": (1, (0, 1)), "Div": (1, (1,))}
+
+
+def _unchanged_input(node: ir.Node) -> ir.Value | None:
+    """Returns the input that is also the output of ``node``; None for any other node."""
+    if _does_nothing(node):
+        return node.inputs[0]
+    if not is_op(node, *_NEUTRAL) or len(node.inputs) != 2:
+        return None
+    neutral, places = _NEUTRAL[node.op_type]
+    for place in places:
+        number, other = constant(node.inputs[place]), node.inputs[1 - place]
+        if number is None or other is None or number.size != 1 or number.reshape(-1)[0] != neutral:
+            continue
+        # A number with more axes than the other operand adds them to the output.
+        if number.ndim == 0 or (other.shape is not None and number.ndim <= other.shape.rank()):
+            return other
+    return None
 
 
 def _does_nothing(node: ir.Node) -> bool:

@@ -67,6 +67,20 @@ MODELS = {
         "  a = Mul(x, i)  b = Add(a, o)  c = Div(b, i)  d = Sub(c, o)  y = Relu(d) }",
         "Relu",
     ),
+    "numbers that are nearly neutral": (
+        "(float[2, 3] x) => (float[2, 3] y) { i = Constant<value_float = 1.000002>() "
+        "  o = Constant<value_float = 1e-10>()  r = Relu (x)  a = Mul(r, i)  b = Add(o, a)  y = Log (b) }",
+        "Relu Mul Add Log",
+    ),
+    "neutral numbers on the left": (
+        "(float[2, 3] x) => (float[2, 3] y) { i = Constant<value_float = 1.0>()  o = Constant<value_float = 0.0>() "
+        "  a = Mul(i, x)  b = Add(o, a)  c = Div(i, b)  y = Sub(o, c) }",
+        "Div Sub",
+    ),
+    "a neutral number with more axes": (
+        "(float[2, 3] x) => (float[1, 2, 3] y) <float[1, 1, 1] o = {0}> { a = Add(x, o)  y = Neg(a) }",
+        "Add Neg",
+    ),
     "identities": (
         "(float[2, 3] x) => (float[2, 3] y) { a = Identity(x)  b = Relu(a)  c = Identity(b)  y = Identity(c) }",
         "Relu",

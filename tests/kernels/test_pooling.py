@@ -128,6 +128,22 @@ def test_avg_pool_agrees_with_its_definition(isa: str, case: Case, threads: int,
     assert_mean(avg_pool(x, case, isa=isa, threads=threads), x, case)
 
 
+@pytest.mark.parametrize("size", [17, 80, 150])
+@pytest.mark.parametrize("c", [3, 64, 130])
+def test_the_error_of_a_mean_does_not_grow_with_the_image(isa: str, size: int, c: int) -> None:
+    """Sums of 256 taps, and the sum of these: of positive pixels, a single sum would round in the same direction."""
+    x = np.abs(make_images((1, size, size, c))) + 1
+    expected = x.astype(np.float64).mean((1, 2), keepdims=True)
+    roundings = 256 + size * size / 256 + 2
+    allowed = roundings * EPSILON / 2 * expected
+    y = kernels.global_avg_pool2d(x, isa=isa)
+    assert (np.abs(y - expected) <= allowed).all()
+    case = Case(x.shape, (size, size), (1, 1), (2, 1, 0, 1), count_include_pad=True)
+    corner = avg_pool(x, case, isa=isa)[0, 0, 0]
+    total = x[0, : size - 2, : size - 1].astype(np.float64).sum((0, 1))
+    assert (np.abs(corner - total / size**2) <= roundings * EPSILON / 2 * total / size**2).all()
+
+
 @pytest.mark.parametrize("c", [1, 3, 17, 1001, 2048])
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_global_avg_pool(isa: str, c: int, threads: int) -> None:

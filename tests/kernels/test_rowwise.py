@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
@@ -295,3 +296,9 @@ def test_other_types_are_rejected() -> None:
         kernels.softmax(X.astype(np.float64))
     with pytest.raises(TypeError, match="b must be a numpy array, got float"):
         kernels.add(X, 1.0)  # type: ignore[arg-type]
+
+
+def test_arrays_that_pickle_made() -> None:
+    """Their dtype equals NumPy's float32 without being the same object."""
+    x = pickle.loads(pickle.dumps(draw_array((3, 8))))  # noqa: S301
+    np.testing.assert_array_equal(kernels.softmax(x, out=x.copy()), kernels.softmax(draw_array((3, 8))))

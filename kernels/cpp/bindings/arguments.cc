@@ -17,7 +17,8 @@ std::string shape_of(const py::array& a) {
 bool aligned(const py::array& a) { return reinterpret_cast<uintptr_t>(a.data()) % a.itemsize() == 0; }
 
 bool has_dtype(const py::array& a, Dtype dtype) {
-  if (dtype == Dtype::kFloat32) return a.dtype().is(py::dtype::of<float>());
+  // Not the same object: a copy that pickle made is equal to it.
+  if (dtype == Dtype::kFloat32) return a.dtype().equal(py::dtype::of<float>());
   return a.itemsize() == element_bytes(dtype) && py::cast<std::string>(py::str(a.dtype())) == name(dtype);
 }
 
@@ -114,7 +115,7 @@ py::array contiguous_or_copied(const py::array& a) { return is_contiguous(a) ? a
 py::array output(const py::object& value, const char* argument, const std::vector<int64_t>& shape,
                  const py::dtype& dtype) {
   if (value.is_none()) return py::array(dtype, shape);
-  const bool is_float = dtype.is(py::dtype::of<float>());
+  const bool is_float = dtype.equal(py::dtype::of<float>());
   const py::array a = checked(value, argument, shape, output_dtypes(is_float ? Dtype::kFloat32 : Dtype::kBfloat16));
   if (!a.writeable()) throw py::value_error(std::string(argument) + " must be writable");
   if (!is_contiguous(a)) throw py::value_error(std::string(argument) + " must be contiguous");

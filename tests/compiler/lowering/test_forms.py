@@ -1,4 +1,4 @@
-"""Forms of operators that a recognizer must tell apart: what no kernel computes is left to generated code."""
+"""Forms of operators that a recognizer must distinguish: what no kernel computes is left to generated code."""
 
 from __future__ import annotations
 

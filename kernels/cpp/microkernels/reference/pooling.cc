@@ -6,8 +6,8 @@ namespace loopwright {
 namespace {
 
 // Joins every value of a channel in one window with `start`.
-template <class Join>
-float reduce_window(const PoolRow& row, int64_t q, int64_t channel, float start, const Join& join) {
+template <class T, class Join>
+T reduce_window(const PoolRow& row, int64_t q, int64_t channel, T start, const Join& join) {
   for (int64_t i = 0; i < row.rows; ++i)
     for (int64_t j = 0; j < row.kernel; ++j) {
       const int64_t column = q * row.stride - row.pad + j * row.dilation;
@@ -27,13 +27,13 @@ void reference_max_pool_row(const PoolRow& row) {
 }
 
 void reference_average_pool_row(const PoolRow& row) {
-  const auto sum = [](float a, float b) { return a + b; };
+  const auto sum = [](double a, float b) { return a + b; };
   for (int64_t q = 0; q < row.ow; ++q) {
     const Taps counted =
         taps_between(q * row.stride - row.pad, row.kernel, row.dilation, row.counted_begin, row.counted_end);
     for (int64_t c = 0; c < row.channels; ++c)
-      row.y[q * row.pixel_stride + c] =
-          reduce_window(row, q, c, 0.0f, sum) / static_cast<float>(row.counted_rows * counted.count);
+      row.y[q * row.pixel_stride + c] = static_cast<float>(reduce_window(row, q, c, 0.0, sum) /
+                                                           static_cast<double>(row.counted_rows * counted.count));
   }
 }
 
