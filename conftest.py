@@ -23,6 +23,10 @@ CHANGED = pytest.StashKey[list[str]]()
 set_hypothesis_home_dir(ROOT / "build" / "hypothesis")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all-cases", action="store_true", help="run all node tests and differential cases, not a sample")
+
+
 def state(folder: Path) -> State:
     """Returns the size in bytes and the time of modification in ns of each file, by its path within ``folder``."""
     found = {}

@@ -1,0 +1,192 @@
+"""Runs onnx's node tests through ``compiler.build``, each in two forms and with one and two threads.
+
+The first form is the case as it is: all its tensors are inputs. In the second form, all inputs but the first are
+initializers, as parameters are in most models. A case counts if ONNX Runtime passes it. ``python -m
+tests.compiler.node_tests`` runs all of them; ``--json FILE`` writes the outcome of each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import ml_dtypes
+import numpy as np
+import onnx
+from onnx import numpy_helper
+from onnx.backend.test.case.test_case import TestCase
+
+from tests.compiler.differential import children
+from tests.compiler.differential.outcome import (
+    DISCARDED,
+    FAILURES,
+    LATE,
+    PASSED,
+    UNSUPPORTED,
+    Outcome,
+    compared,
+    died,
+    outcome,
+    warm,
+)
+from tests.graph_passes.backend_nodes import MODULES, array, cases, dynamic_shapes, failure
+
+# The cases of these modules had wrong answers, late errors or crashes; a sample includes all of them.
+FAILED_BEFORE = frozenset(
+    "batchnorm bitshift constantofshape convtranspose expand identity isinf mod nonmaxsuppression pow reduce_log_sum "
+    "reduce_log_sum_exp reduce_max reduce_min reduce_sum reducel1 reducel2 reduceprod reduce_sum_square resize "
+    "rms_normalization slice spacetodepth split tile".split()
+)
+# A module is divided into this many parts, so that two processes can share the work evenly.
+PARTS = 2
+FORMS = ("inputs", "constants")
+THREADS = (1, 2)
+
+
+class Result(NamedTuple):
+    case: str
+    form: str
+    operators: str
+    kind: str
+    reason: str
+
+
+def run(every: int = 1, jobs: int = 2, modules: Sequence[str] = MODULES) -> list[Result]:
+    """Returns the results in the order of the cases.
+
+    Args:
+        every: each n-th case of a module runs, and all those of ``FAILED_BEFORE``.
+        jobs: number of processes that run cases at the same time.
+    """
+    # Spawned processes have no threads, so they can be forked.
+    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
+        units = [(module, part) for module in modules for part in range(PARTS)]
+        return [result for found in pool.imap(partial(_part, every=every), units) for result in found]
+
+
+def _part(unit: tuple[str, int], every: int) -> list[Result]:
+    _warm()
+    module, part = unit
+    some = [case for index, case in enumerate(cases(module)) if index % every == 0 or module in FAILED_BEFORE]
+    some = some[part::PARTS]
+    forms = [(case, form) for case in some for form in FORMS if form == "inputs" or _has_parameters(case)]
+    outcomes = children.results(_outcome, forms)
+    found = []
+    for (case, form), got in zip(forms, outcomes, strict=True):
+        got = died(got.phase, got.how) if isinstance(got, children.Died) else got
+        assert case.model is not None
+        operators = ", ".join(dict.fromkeys(node.op_type for node in case.model.graph.node))
+        found.append(Result(case.name, form, operators, got.kind, got.reason))
+    return found
+
+
+@cache
+def _warm() -> None:
+    warm()  # once per process
+
+
+def _outcome(item: tuple[TestCase, str], phase: Callable[[str], None]) -> Outcome:
+    case, form = item
+    phase("ONNX Runtime")
+    model = case.model if form == "inputs" else _with_constants(case)
+    assert model is not None
+    if failure(case, case.model) or not case.data_sets:
+        return Outcome(DISCARDED, "ONNX Runtime does not pass it")
+    shapes = {name: s for name, s in dynamic_shapes(case).items() if name in {i.name for i in model.graph.input}}
+    for given, expected in case.data_sets:
+        values = [array(value) for value in given]
+        want = [np.asarray(array(value)) if not isinstance(value, list) else value for value in expected]
+        if not all(isinstance(value, (np.ndarray, np.generic)) for value in [*values, *want]):
+            got = _built(model, shapes, phase)
+        else:
+            names = [value.name for value in model.graph.input]
+            inputs = {name: np.asarray(value) for name, value in zip(names, values, strict=False)}
+            compare = partial(compared, want=want, tolerances=[_tolerance(case, w) for w in want])
+            got = _first_failure(outcome(model, inputs, compare, threads, shapes, phase) for threads in THREADS)
+        if got.kind != PASSED:
+            return got
+    return Outcome(PASSED)
+
+
+def _first_failure(outcomes: Any) -> Outcome:
+    last = Outcome(PASSED)
+    for last in outcomes:
+        if last.kind != PASSED:
+            break
+    return last
+
+
+def _built(model: onnx.ModelProto, shapes: dict[str, tuple[int, ...]], phase: Callable[[str], None]) -> Outcome:
+    """Returns the outcome of a model with sequences or optional values, which a compiled model cannot take."""
+    got = outcome(model, {}, lambda _: "", 1, shapes, phase)
+    return got if got.kind != PASSED else Outcome(LATE, "built, although it has sequences or optional values")
+
+
+def _tolerance(case: TestCase, want: np.ndarray) -> tuple[float, float]:
+    """Returns the case's tolerance, at least some roundings of the output's type."""
+    if want.dtype.kind != "f":
+        return 0.0, 0.0
+    eps = float(ml_dtypes.finfo(want.dtype).eps)
+    return max(case.rtol, 4 * eps), max(case.atol, 4 * eps if want.dtype.itemsize < 4 else 0.0)
+
+
+def _has_parameters(case: TestCase) -> bool:
+    given = case.data_sets[0][0] if case.data_sets else ()
+    return len(given) > 1 and all(isinstance(array(value), (np.ndarray, np.generic)) for value in given)
+
+
+def _with_constants(case: TestCase) -> onnx.ModelProto:
+    """Returns the model with all inputs but the first as initializers."""
+    assert case.model is not None
+    assert case.data_sets
+    model = onnx.ModelProto()
+    model.CopyFrom(case.model)
+    model.ir_version = max(model.ir_version, 4)  # before 4, an initializer had to be an input, too
+    later = list(model.graph.input)[1:]
+    for declared, value in zip(later, case.data_sets[0][0][1:], strict=False):
+        model.graph.input.remove(declared)
+        model.graph.initializer.append(numpy_helper.from_array(np.asarray(array(value)), declared.name))
+    return model
+
+
+def summary(results: Sequence[Result]) -> str:
+    """Returns one line per form with the counts."""
+    lines = []
+    for form in FORMS:
+        kinds = Counter(r.kind for r in results if r.form == form)
+        total = kinds.total() - kinds[DISCARDED]
+        failed = ", ".join(f"{kinds[kind]} {kind}" for kind in FAILURES)
+        lines.append(
+            f"{form}: {kinds[PASSED]} of {total} passed, {kinds[UNSUPPORTED]} not supported, {failed} "
+            f"({kinds[DISCARDED]} more fail in ONNX Runtime)"
+        )
+    return "\n".join(lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Prints the failures and the counts; returns 1 if a case failed."""
+    parser = argparse.ArgumentParser(prog="python -m tests.compiler.node_tests", description=__doc__)
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="run each N-th case of an operator (1: all)")
+    parser.add_argument("--jobs", type=int, default=2, help="processes that run cases at the same time")
+    parser.add_argument("--modules", type=lambda text: text.split(","), default=MODULES, help="such as resize,pad")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the outcome of each case")
+    options = parser.parse_args(arguments)
+    results = run(options.every, options.jobs, options.modules)
+    if options.json:
+        options.json.write_text(json.dumps([r._asdict() for r in results], indent=1))
+    failed = [r for r in results if r.kind in FAILURES]
+    for r in failed:
+        print(f"{r.case} ({r.form}): {r.kind}: {r.reason}")
+    print(summary(results))
+    return bool(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
