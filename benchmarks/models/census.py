@@ -52,6 +52,7 @@ class CensusModel:
         archive: the name of its package in ``ARCHIVES``.
         file: the file inside the archive.
         inputs: all of its inputs.
+        ranked: the column of scores by which the rows of its outputs are sorted; None if they are not.
         small: whether tests build it: a build takes seconds, and the archive is small.
     """
 
@@ -60,6 +61,7 @@ class CensusModel:
     archive: str
     file: str
     inputs: tuple[Input, ...]
+    ranked: int | None = None
     small: bool = False
 
     @property
@@ -329,6 +331,7 @@ CENSUS: Mapping[str, CensusModel] = {
             "isbnx",
             "isbnx/model/best.onnx",
             (Input("images", (1, 3, 320, 320), image),),
+            ranked=4,
         ),
         CensusModel(
             "open-nsfw",
