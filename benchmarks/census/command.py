@@ -34,7 +34,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     add = parser.add_argument
     add("models", nargs="*", metavar="MODEL", help="some of the census (default: all that were fetched)")
     counts = [count for count in (1, 2) if count <= usable_cores()]
-    add("--threads", type=thread_counts, default=counts, metavar="N,...", help="default: 1,2, as far as there are cores")
+    add(
+        "--threads", type=thread_counts, default=counts, metavar="N,...", help="default: 1,2, as far as there are cores"
+    )
     add("--json", type=Path, metavar="FILE", help="write the results to this file")
     add("--stage", choices=("passes", "build"), help=argparse.SUPPRESS)  # in the process of one check
     arguments = parser.parse_args(argv)

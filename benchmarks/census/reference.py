@@ -41,7 +41,9 @@ def is_quantized(model: onnx.ModelProto) -> bool:
     return any(node.op_type in QUANTIZERS for graph in graphs(model.graph) for node in graph.node)
 
 
-def steps(model: onnx.ModelProto, inputs: Mapping[str, np.ndarray], answers: Mapping[str, np.ndarray]) -> dict[str, float]:
+def steps(
+    model: onnx.ModelProto, inputs: Mapping[str, np.ndarray], answers: Mapping[str, np.ndarray]
+) -> dict[str, float]:
     """Returns, for each output of a quantized model, the difference that one step of quantization causes.
 
     Two correct programs round sums differently. Where a sum is close to the middle of two steps, one program rounds it
