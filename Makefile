@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help search test ablation bench models lint sanitize constraints native clean
+.PHONY: help search test ablation bench models census lint sanitize constraints native clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -38,6 +38,10 @@ bench: native $(MODELS)/.all $(VENV)/.peers  ## measure against other runtimes
 	@$(PY) -m pytest benchmarks --benchmark $(ARGS)
 
 models: $(MODELS)/.all  ## download the real models that benchmarks measure, about 220 MB
+
+census: native  ## fetch the census of real models, 560 MB, compile them and compare their answers (ARGS="basic-pitch --threads 1,2")
+	@$(PY) -m benchmarks.models.fetch
+	@$(PY) -m benchmarks.census $(ARGS)
 
 lint: $(VENV)/.peers  ## run ruff, pyright and clang-format
 	@$(PIP) install -c constraints.txt clang-format pre-commit pyright ruff

@@ -71,7 +71,7 @@ def build(
     else:
         host = Target.named(target, threads)
     exported = _exported(model, example_inputs)
-    optimized = graph_passes.optimize(exported, input_shapes, _passes(passes)).ir_model
+    optimized = graph_passes.optimize(exported, input_shapes, passes_of_build(passes)).ir_model
     ir.external_data.load_to_model(optimized)  # TVM's importer does not read files
     inputs = _specs(optimized.graph.inputs)
     with opened(schedules) as source:
@@ -100,14 +100,20 @@ def layers_of(
     from compiler.lowering.lower import plan_kernels
 
     host = Target.named(target, threads)
-    optimized = graph_passes.optimize(model, input_shapes, _passes(None))
+    optimized = graph_passes.optimize(model, input_shapes, passes_of_build())
     _specs(optimized.ir_model.graph.inputs)
     _matches, plan = plan_kernels(optimized.ir_model, host, Options())
     return plan.layers
 
 
-def _passes(chosen: Sequence[Any] | None) -> list[Any]:
-    """Returns the chosen graph passes, and those that lowering requires; the latter run as soon as shapes are known."""
+def passes_of_build(chosen: Sequence[Any] | None = None) -> list[Any]:
+    """Returns the passes of :func:`build` in order: the chosen ones, by default graph_passes' default, and the required.
+
+    The required ones run as soon as shapes are known.
+
+    Raises:
+        ValueError: a pass is unknown.
+    """
     import graph_passes
 
     passes = [graph_passes.named(a_pass) for a_pass in (graph_passes.DEFAULT_PASSES if chosen is None else chosen)]

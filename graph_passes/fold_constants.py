@@ -7,10 +7,14 @@
 
 The pass uses the optimizer of onnxscript with an explicit list of its rules. The list omits four groups:
 
+- ``x + 0``, ``x - 0``, ``x * 1`` and ``x / 1``: the rules also match 1e-9 and 1.00001. An epsilon before a logarithm
+  must stay, so the constants are compared exactly here. (``-0 + 0`` may become -0.)
 - Batch normalization: fold_batch_norm covers more cases, and the rule for Gemm ignores ``beta``.
 - Clip of Clip: the rule replaces clip(clip(x, -1, 1), 2, 3), which is 2, by clip(x, 1, 1).
-- Neutral numbers: the rules take 1e-9 for 0 and 1.00001 for 1, and drop the addition in log(x + 1e-10).
 - Min and Max: the rules ignore that the shape of a bound can change the shape of the output.
+
+Branches of an If are folded too, unless the result contradicts itself: a branch that never runs need not fit the shapes
+of the inputs, and a runtime that checks shapes before it runs would reject the folded model.
 
 Functions are inlined, except those of graph_passes. The opset is raised to ``OPSET``.
 """
@@ -18,7 +22,7 @@ Functions are inlined, except those of graph_passes. The opset is raised to ``OP
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -27,10 +31,12 @@ import numpy as np
 from graph_passes.base import DOMAIN, Pass, Remark, every_node
 from graph_passes.freeze_shapes import fill_constants
 from graph_passes.lazy import ir
+from graph_passes.replacement import consistent
 from graph_passes.values import bypass, constant, graph_of, is_op, new_constant, producer, scalar, static_shape
 
 OPSET = 18  # it has LayerNormalization and HardSwish, and axes of reductions are inputs
 RESIZE_AS_UPSAMPLE = 10  # the last opset in which Resize behaves like Upsample
+NEUTRAL: Mapping[str, int] = {"Add": 0, "Sub": 0, "Mul": 1, "Div": 1}  # as the second operand
 STEPS = 4  # rounds of folding and rewriting; a round may enable more in the next one
 
 
@@ -41,31 +47,76 @@ class FoldConstants(Pass):
 
     def apply(self, model: ir.Model) -> Iterable[Remark]:
         from onnx_ir.passes import common
-        from onnxscript import rewriter
 
         for library in ("onnxscript", "onnx_ir"):  # their warnings about folding do not concern users
             logging.getLogger(library).addHandler(logging.NullHandler())
         common.InlinePass(lambda function: function.domain != DOMAIN)(model)
         remarks = list(_raise_opset(model))
-        rules, fold = rewriter.RewritePass(_rules()), _folding(self.largest)
-        for _ in range(STEPS):
-            fill_constants(model)
-            folded = fold(model)
-            dropped = _drop_noops(model) | _fix_shapes(model)
-            if not (rules(model).modified or folded.modified or dropped):
-                break
-            common.RemoveUnusedNodesPass()(model)
+        unfit = _unfit(model, self.largest)
+        if unfit:
+            remarks.append(Remark("control flow", f"{len(unfit)} branches are not folded: they do not fit the shapes"))
+        _fold(model, self.largest, unfit)
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
         common.LiftSubgraphInitializersToMainGraphPass()(model)
         common.RemoveUnusedOpsetsPass()(model)
         return remarks
 
 
-def _folding(largest: int) -> ir.passes.PassBase:
-    """Returns the optimizer's constant folding, with more random operators excluded and errors of its rules ignored."""
+def _fold(model: ir.Model, largest: int, kept: Collection[int] = ()) -> None:
+    """Folds and rewrites until nothing changes; ``kept`` are the places of branches that stay, in :func:`_branches`."""
+    from onnx_ir.passes import common
+    from onnxscript import rewriter
+
+    tops = [branch for place, branch in enumerate(_branches(model)) if place in kept]
+    skipped = {graph for branch in tops for graph in (branch, *branch.subgraphs())}
+    rules, fold = rewriter.RewritePass(_rules()), _folding(largest, skipped)
+    for _ in range(STEPS):
+        fill_constants(model)
+        folded = fold(model)
+        dropped = _drop_noops(model, skipped) | _fix_shapes(model, skipped)
+        if not (rules(model).modified or folded.modified or dropped):
+            break
+        common.RemoveUnusedNodesPass()(model)
+
+
+def _branches(model: ir.Model) -> list[ir.Graph]:
+    """Returns the outermost graphs of control flow, always in the same order."""
+    attributes = (attribute for node in model.graph for attribute in node.attributes.values())
+    return [graph for attribute in attributes for graph in _graphs(attribute)]
+
+
+def _graphs(attribute: ir.Attr) -> Sequence[ir.Graph]:
+    if attribute.is_ref() or attribute.type not in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS):
+        return ()
+    return [attribute.as_graph()] if attribute.type == ir.AttributeType.GRAPH else attribute.as_graphs()
+
+
+def _unfit(model: ir.Model, largest: int) -> set[int]:
+    """Returns the places of branches in which folding reveals that shapes do not fit. Such a branch can never run."""
+    places = set(range(len(_branches(model))))
+
+    def fits(kept: set[int]) -> bool:
+        trial = model.clone()
+        _fold(trial, largest, kept)
+        return consistent(trial)
+
+    if not places or not consistent(model) or fits(set()):
+        return set()
+    return {place for place in places if not fits(places - {place})}
+
+
+def _folding(largest: int, skipped: Collection[ir.Graph]) -> ir.passes.PassBase:
+    """Returns the optimizer's constant folding.
+
+    More random operators are excluded, errors of its rules are ignored, and the graphs ``skipped`` stay.
+    """
     from onnxscript.optimizer._constant_folding import FoldConstantsPass
 
     class Folding(FoldConstantsPass):
+        def visit_graph(self, graph: ir.Graph) -> None:
+            if graph not in skipped:
+                super().visit_graph(graph)
+
         def process_node(self, node: ir.Node, is_function: bool):
             if is_op(node, "CastLike") and not node.attributes.get_int("saturate", 1):
                 return None  # the rule creates a Cast that saturates
@@ -151,26 +202,26 @@ def _resize_as_upsample(model: ir.Model) -> None:
             node.attributes.add(ir.AttrString("nearest_mode", "floor"))
 
 
-def _drop_noops(model: ir.Model) -> bool:
-    """Removes nodes that return their input. Returns whether there were any."""
+def _drop_noops(model: ir.Model, skipped: Collection[ir.Graph]) -> bool:
+    """Removes nodes that return their input, except in the graphs ``skipped``. Returns whether there were any."""
     dropped = False
     for node in every_node(model):
-        same = _unchanged_input(node)
-        dropped |= same is not None and bypass(node, same)
+        kept = None if node.graph in skipped else _passed_on(node)
+        dropped |= kept is not None and bypass(node, kept)
     return dropped
 
 
-def _fix_shapes(model: ir.Model) -> bool:
+def _fix_shapes(model: ir.Model, skipped: Collection[ir.Graph]) -> bool:
     """Makes the shape of each Reshape constant that the program computes from shapes alone. Returns whether it did.
 
     A shape that is data, on the other hand, may differ from the one that the model states.
     """
     fixed = False
     for node in every_node(model):
-        if not is_op(node, "Reshape") or constant(node.inputs[1]) is not None or not _is_of_shapes(node.inputs[1]):
+        if node.graph in skipped or not is_op(node, "Reshape") or constant(node.inputs[1]) is not None:
             continue
         shape = static_shape(node.outputs[0])
-        if shape is None or (node.attributes.get_int("allowzero", 0) == 0 and 0 in shape):
+        if shape is None or 0 in shape or not _is_of_shapes(node.inputs[1]):
             continue
         name = f"{node.outputs[0].name}_shape"
         node.replace_input_with(1, new_constant(graph_of(node), name, np.array(shape, np.int64)))
@@ -193,25 +244,26 @@ def _is_of_shapes(value: ir.Value | None) -> bool:
     return True
 
 
-# The number that leaves the other operand unchanged, and the places where it does.
-_NEUTRAL = {"Add": (0, (0, 1)), "Sub": (0, (1,)), "Mul": (1, (0, 1)), "Div": (1, (1,))}
+def _passed_on(node: ir.Node) -> ir.Value | None:
+    """Returns the input that a node returns unchanged; None if it computes something."""
+    if is_op(node, *NEUTRAL):
+        return next((node.inputs[place] for place in (0, 1) if _is_neutral(node, 1 - place)), None)
+    return node.inputs[0] if _does_nothing(node) else None
 
 
-def _unchanged_input(node: ir.Node) -> ir.Value | None:
-    """Returns the input that is also the output of ``node``; None for any other node."""
-    if _does_nothing(node):
-        return node.inputs[0]
-    if not is_op(node, *_NEUTRAL) or len(node.inputs) != 2:
-        return None
-    neutral, places = _NEUTRAL[node.op_type]
-    for place in places:
-        number, other = constant(node.inputs[place]), node.inputs[1 - place]
-        if number is None or other is None or number.size != 1 or number.reshape(-1)[0] != neutral:
-            continue
-        # A number with more axes than the other operand adds them to the output.
-        if number.ndim == 0 or (other.shape is not None and number.ndim <= other.shape.rank()):
-            return other
-    return None
+def _is_neutral(node: ir.Node, place: int) -> bool:
+    """Returns whether an operand is a constant that changes neither the elements nor the shape of the other operand."""
+    array, other = constant(node.inputs[place]), node.inputs[1 - place]
+    if array is None or other is None or (place == 0 and is_op(node, "Sub", "Div")):
+        return False
+    if not (array == NEUTRAL[node.op_type]).all():
+        return False
+    if array.ndim == 0:
+        return True
+    if other.shape is None or array.ndim > len(other.shape):
+        return False
+    aligned = other.shape[len(other.shape) - array.ndim :]
+    return all(size in (1, dim) for size, dim in zip(array.shape, aligned, strict=True))
 
 
 def _does_nothing(node: ir.Node) -> bool:

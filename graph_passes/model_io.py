@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from graph_passes.base import described, every_graph
 from graph_passes.lazy import ir
+from graph_passes.replacement import infer_shapes
 from graph_passes.values import STANDARD
 
 if TYPE_CHECKING:
@@ -76,7 +77,29 @@ def _deserialized(proto: onnx.ModelProto, path: Path | None) -> ir.Model:
     _load_attributes(model)
     moved = _check_graphs(model, name)
     _check_message(ir.serde.serialize_model(model) if moved else proto, name)
+    _correct_shapes(model)
     return model
+
+
+def _correct_shapes(model: ir.Model) -> None:
+    """Replaces the stated shapes of values by inferred ones, so that no pass relies on one that contradicts the graph.
+
+    Runtimes accept such models and ignore the stated shape. It stays where nothing is inferred, and its sizes stay
+    where an inferred shape of the same rank has none.
+    """
+    values = [value for graph in every_graph(model) for node in graph for value in node.outputs]
+    stated = {value: value.shape for value in values if value.type is None or isinstance(value.type, ir.TensorType)}
+    if all(shape is None for shape in stated.values()):
+        return
+    for value in stated:
+        value.shape = None
+    infer_shapes(model)
+    for value, shape in stated.items():
+        if value.shape is None or shape is None:
+            value.shape = shape
+        elif len(value.shape) == len(shape):
+            pairs = zip(value.shape, shape, strict=True)
+            value.shape = ir.Shape([had if isinstance(had, int) else want for had, want in pairs])
 
 
 def _check_texts(message: Any, name: str | Path) -> None:

@@ -48,3 +48,18 @@ def infer_shapes(model: ir.Model) -> None:
     from onnx_ir.passes import common
 
     common.ShapeInferencePass(check_type=False, strict_mode=False, data_prop=True)(model)
+
+
+def consistent(model: ir.Model) -> bool:
+    """Returns whether the inferred shapes and types of all values agree, as a runtime checks before it runs a model."""
+    import onnx
+    from onnx_ir.passes.common import _c_api_utils
+
+    def infer(proto: onnx.ModelProto) -> bool:
+        try:
+            onnx.shape_inference.infer_shapes(proto, check_type=True, strict_mode=True, data_prop=True)
+        except (onnx.shape_inference.InferenceError, ValueError):
+            return False
+        return True
+
+    return _c_api_utils.call_onnx_api(infer, model)  # without the elements of large weights

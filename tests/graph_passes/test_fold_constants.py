@@ -153,6 +153,79 @@ def test_branches_are_folded_too(inside: str, left: str) -> None:
     check(model, "If", c=False, x=X)
 
 
+TINY = {
+    "added": ("Add(x, k)", 1e-10),
+    "added first": ("Add(k, x)", -1e-12),
+    "subtracted": ("Sub(x, k)", 1e-9),
+    "factor": ("Mul(x, k)", 1 + 2.0**-20),
+    "divisor": ("Div(x, k)", 1 - 2.0**-20),
+}
+
+
+@pytest.mark.parametrize(("node", "number"), TINY.values(), ids=TINY)
+def test_numbers_that_are_almost_neutral_stay(node: str, number: float) -> None:
+    """An epsilon before a logarithm, a root or a division decides the result where x is zero."""
+    model = parsed(f"(float[2, 3] x) => (float[2, 3] y) <float k> {{ a = Abs(x)  y = {node.replace('x', 'a')} }}")
+    del model.graph.value_info[:]
+    model.graph.initializer.append(numpy_helper.from_array(np.float32(number).reshape(()), "k"))
+    assert operators(folded(model)[0]) == {"Abs": 1, node.partition("(")[0]: 1}
+
+
+NEUTRAL = {
+    # of each: the shape of the constant, its elements, the node, and what is left before Neg
+    "in front": ((), 1, "Mul(k, x)", ""),
+    "zeros of the shape": ((2, 3), 0, "Add(x, k)", ""),
+    "ones along an axis": ((3,), 1, "Div(x, k)", ""),
+    "zeros along an axis": ((2, 1), 0, "Sub(x, k)", ""),
+    "a zero of a higher rank": ((1, 1, 1), 0, "Add(x, k)", "Add"),
+    "ones that repeat x": ((2, 2, 3), 1, "Mul(x, k)", "Mul"),
+    "one minus": ((), 0, "Sub(k, x)", "Sub"),
+    "one over": ((), 1, "Div(k, x)", "Div"),
+}
+
+
+@pytest.mark.parametrize(("shape", "number", "node", "left"), NEUTRAL.values(), ids=NEUTRAL)
+def test_neutral_numbers_of_any_shape(shape: tuple[int, ...], number: float, node: str, left: str) -> None:
+    model = parsed(f"(float[2, 3] x) => (y) {{ a = {node}  y = Neg(a) }}")
+    model.graph.initializer.append(numpy_helper.from_array(np.full(shape, number, np.float32), "k"))
+    result, _ = folded(model)
+    assert operators(result) == Counter([*left.split(), "Neg"])
+    oracle.assert_same(model, result, {"x": X})
+
+
+def test_nan_and_infinities_reach_a_product_with_zero() -> None:
+    model = parsed("(float[2, 3] x) => (float[2, 3] y) { k = Constant<value_float = 0.0>()  y = Mul(x, k) }")
+    result = graph_passes.optimize(model).model
+    x = np.array([[np.nan, np.inf, -np.inf], [1, -1, 0]], np.float32)
+    np.testing.assert_array_equal(oracle.run(result, {"x": x})[0], oracle.run(model, {"x": x})[0])
+
+
+def test_a_branch_that_never_runs_need_not_fit() -> None:
+    """In both branches a size decides whether a Squeeze runs. Folding reveals that one branch cannot run."""
+    inner = (
+        "k{n} = Abs(shape{n})  x{n} = Reshape(x, k{n})  d{n} = Shape<start = 0, end = 1>(x{n})  c{n} = Equal(d{n}, one)"
+        " r{n} = If(c{n}) <then_branch = a{n} () => (p{n}) {{ p{n} = Squeeze(x{n}, zero) }}, "
+        "else_branch = b{n} () => (q{n}) {{ q{n} = Identity(x{n}) }}>  y{n} = LSTM<hidden_size = 2>(r{n}, w, v)"
+    )
+    model = parsed(
+        "(float[1, 4, 1, 3] x, bool c) => (y) <int64[1] one = {1}, int64[1] zero = {0}, "
+        "int64[4] shapet = {1, 4, 1, 3}, int64[4] shapee = {2, 2, 1, 3}> "
+        f"{{ y = If(c) <then_branch = one () => (yt) {{ {inner.format(n='t')} }}, "
+        f"else_branch = two () => (ye) {{ {inner.format(n='e')} }}> }}"
+    )
+    rng = np.random.default_rng(0)
+    for name, shape in (("w", (1, 8, 3)), ("v", (1, 8, 2))):
+        model.graph.initializer.append(numpy_helper.from_array(rng.standard_normal(shape, np.float32), name))
+    inputs = {"x": rng.standard_normal((1, 4, 1, 3), np.float32), "c": np.array(True)}
+    result, remarks = folded(model)
+    oracle.assert_same(model, result, inputs)
+    assert remarks == ["control flow: 1 branches are not folded: they do not fit the shapes"]
+    branches = {a.name: operators(onnx.helper.make_model(a.g)) for a in result.graph.node[0].attribute}
+    assert branches["then_branch"] == {"Squeeze": 1, "LSTM": 1}
+    assert branches["else_branch"]["If"] == 1
+    oracle.assert_same(model, graph_passes.optimize(model).model, inputs)
+
+
 def test_outputs_that_are_known_keep_their_names() -> None:
     model = parsed(
         "(float[2, 3] x) => (float[3] w, float[2] k, float[2] e, float[2, 3] y) <float[3] w = {1, 2, 3}> "
@@ -241,6 +314,39 @@ def test_functions_are_inlined_and_ours_are_not() -> None:
     result = check(model, "Add Neg Kept Add", x=X)
     assert [function.name for function in result.functions] == ["Kept"]
     assert {opset.domain for opset in result.opset_import} == {"", "loopwright"}
+
+
+# Stated shapes
+
+
+STATED = {
+    # A model may state any shape for its output; runtimes infer the real one.
+    "another rank": ("float[2, 3, 5] x", "float[2, 15] y", "y = Softmax(x)", 9),
+    "another size": ("float[2, 3] x", "float[4, 5] y", "k = Shape(x)  a = Reshape(x, k)  y = Relu(a)", 18),
+    "the shape of the input": (
+        "float[2, 3] x",
+        "float[2, 3] y",
+        "k = Constant<value_ints = [6]>()  y = Reshape(x, k)",
+        18,
+    ),
+}
+
+
+@pytest.mark.parametrize(("given", "stated", "nodes", "opset"), STATED.values(), ids=STATED)
+@pytest.mark.parametrize("passes", [None, ["fold_constants"]])
+def test_a_stated_shape_that_contradicts_the_graph(
+    given: str, stated: str, nodes: str, opset: int, passes: list[str] | None
+) -> None:
+    model = parsed(f"({given}) => ({stated}) {{ {nodes} }}", opset)
+    inputs = oracle.random_inputs(model, 0)
+    result = graph_passes.optimize(model, passes=passes).model
+    oracle.assert_same(model, result, inputs)
+
+
+def test_a_stated_intermediate_shape_that_contradicts_the_graph() -> None:
+    model = parsed("(float[2, 3] x) => (float[3, 2] y) <int64[2] k = {3, 2}> { a = Reshape(x, k)  y = Neg(a) }")
+    model.graph.value_info.append(onnx.helper.make_tensor_value_info("a", onnx.TensorProto.FLOAT, (2, 3)))
+    check(model, "Reshape Neg", x=X)
 
 
 # The opset

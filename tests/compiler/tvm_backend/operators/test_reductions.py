@@ -60,7 +60,8 @@ def test_of_infinities() -> None:
 @pytest.mark.tvm
 def test_extremes_propagate_nan() -> None:
     x = np.array([[1, NAN, 3], [NAN, 2, 1], [1, 2, 3]], np.float32)
-    check("(float[3,3] x) => (float[3,1] a, float[3,1] b) <int64[1] i = {1}> { a = ReduceMax (x, i) b = ReduceMin (x, i) }",
+    check("(float[3,3] x) => (float[3,1] a, float[3,1] b) <int64[1] i = {1}> "
+          "{ a = ReduceMax (x, i) b = ReduceMin (x, i) }",
           [np.array([[NAN], [NAN], [3]], np.float32), np.array([[NAN], [NAN], [1]], np.float32)], x=x)  # fmt: skip
 
 

@@ -1,0 +1,1 @@
+"""The answers of the census: every real model is compiled and compared with ONNX Runtime."""

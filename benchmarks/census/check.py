@@ -1,0 +1,88 @@
+"""One model of the census: its reference, its graph passes and its builds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+
+import compiler
+import graph_passes
+from benchmarks.census import reference
+from benchmarks.census.answers import Expected
+from benchmarks.models import census
+from compiler.build import passes_of_build
+from graph_passes.lazy import ir
+
+AGREES, REFUSED, WRONG, FAILED = "agrees", "refused", "wrong", "failed"
+BAD = (WRONG, FAILED)
+Result = dict[str, Any]
+
+
+def expected(name: str, model: onnx.ModelProto, inputs: Mapping[str, np.ndarray]) -> Expected:
+    """
+    Raises:
+        RuntimeError: ONNX Runtime does not run the model.
+    """
+    plain = reference.run(model, inputs)
+    steps = reference.steps(model, inputs, plain) if reference.is_quantized(model) else None
+    return Expected.of(plain, reference.run(model, inputs, optimized=True), steps, census.model(name).ranked)
+
+
+def passes(name: str) -> Result:
+    """Runs the passes of a build. After each, the model must run in ONNX Runtime and agree.
+
+    Raises:
+        RuntimeError: ONNX Runtime does not run the model as published.
+    """
+    model, inputs = census.load(name), census.inputs(name)
+    want = expected(name, model, inputs)
+    result: Result = {"outcome": AGREES, "spread": want.spread, "off": 0.0, "why": "", "worst": ""}
+
+    def after_pass(_: int, a_pass: graph_passes.Pass, rewritten: Any) -> None:
+        if result["outcome"] != AGREES:
+            return  # later passes work on a model that is wrong already
+        try:
+            off, wrong = want.compare(reference.run(ir.serde.serialize_model(rewritten), inputs))
+        except RuntimeError as error:
+            off, wrong = float("inf"), f"ONNX Runtime does not run it: {error}"
+        if off > result["off"]:
+            result.update(off=off, worst=a_pass.name)
+        if wrong:
+            result.update(outcome=WRONG, why=f"after {a_pass.name}: {wrong}")
+
+    try:
+        graph_passes.optimize(model, census.model(name).input_shapes, passes_of_build(), after_pass)
+    except ValueError as error:
+        result.update(outcome=REFUSED, why=str(error))
+    return result
+
+
+def build(name: str, threads: int) -> Result:
+    """Compiles a model, runs it and compares the outputs.
+
+    Raises:
+        RuntimeError: ONNX Runtime does not run the model as published.
+    """
+    model, inputs = census.load(name), census.inputs(name)
+    want = expected(name, model, inputs)
+    start = time.perf_counter()
+    try:
+        compiled = compiler.build(model, census.model(name).input_shapes, threads)
+    except Exception as error:  # noqa: BLE001 - what is not a clear refusal is a finding
+        text = str(error).strip()
+        refused = isinstance(error, ValueError) and text and "\n" not in text
+        kind = "" if refused else f"{type(error).__name__}: "
+        return {"outcome": REFUSED if refused else FAILED, "why": kind + (text.splitlines() or ["no message"])[0]}
+    seconds = time.perf_counter() - start
+    try:
+        found = compiled.run(inputs)
+    except Exception as error:  # noqa: BLE001 - nothing may fail this late
+        line = (str(error).strip().splitlines() or ["no message"])[0]
+        return {"outcome": FAILED, "why": f"when it runs: {type(error).__name__}: {line}", "seconds": seconds}
+    off, wrong = want.compare(found)
+    kernels = len(compiled.layers)
+    return {"outcome": WRONG if wrong else AGREES, "why": wrong, "off": off, "seconds": seconds, "kernels": kernels}
