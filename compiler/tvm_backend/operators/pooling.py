@@ -11,15 +11,20 @@ from tvm import te, tirx
 
 from compiler.tvm_backend.operators.elements import dtype_of, literal
 from compiler.tvm_backend.operators.node import Converter, Expr, Node, Shape, Tensor, Unsupported
-from compiler.tvm_backend.operators.reductions import lowest, over, working_dtype
+from compiler.tvm_backend.operators.reductions import lowest, max_of, over, working_dtype
 from compiler.tvm_backend.operators.windows import Windows
 
-# Unlike TVM's max, this one starts from infinity. Like ONNX Runtime's and ONNX's own pooling, it skips NaN.
-_largest_of: Any = te.comm_reducer(
-    lambda largest, x: tirx.Select(x > largest, x, largest),
-    lambda dtype: literal(lowest(str(dtype)), str(dtype)),
-    name="largest_of",
-)
+
+
+def _larger(largest: Expr, x: Expr) -> Expr:
+    """As ONNX Runtime: a NaN stays if it is the last pixel of a window. Pixels outside the image, -inf, do not count."""
+    if "float" not in dtype_of(x):
+        return tirx.max(largest, x)
+    outside = tirx.EQ(x, literal(lowest(dtype_of(x)), dtype_of(x)))
+    return tirx.Select(tirx.Or(largest > x, outside), largest, x)
+
+
+_largest_of: Any = te.comm_reducer(_larger, lambda dtype: literal(lowest(str(dtype)), str(dtype)), name="largest_of")
 
 
 def _windows(node: Node, x: Tensor) -> Windows:
@@ -77,7 +82,9 @@ def _max_pool(node: Node) -> list[Tensor | None]:
         return [Tensor.constant(np.zeros(shape, x.dtype)), Tensor.constant(np.zeros(shape, np.int64))]
 
     def compute(data: Any) -> Any:
-        largest = _pooled(x, windows, _largest_of, lowest(dtype), lambda v: v, data, dtype)
+        largest = data
+        for stage in windows.apart():  # down the columns first, as ONNX Runtime
+            largest = _pooled(x, stage, _largest_of, lowest(dtype), lambda v: v, largest, dtype)
         return te.compute(shape, lambda *i: largest(*i).astype(x.dtype), name="max_pool")
 
     wants_places = len(node.outputs) > 1 and bool(node.outputs[1])
@@ -227,7 +234,7 @@ CONVERTERS: Mapping[str, Converter] = {
         te.sum, lambda _node: lambda v: v, lambda _node, n: lambda total: tirx.div(total, literal(n, dtype_of(total)))
     ),
     "GlobalLpPool": _global(te.sum, lambda node: _global_p(node)[0], lambda node, _n: _global_p(node)[1]),
-    "GlobalMaxPool": _global(_largest_of, lambda _node: lambda v: v, lambda _node, _n: lambda largest: largest),
+    "GlobalMaxPool": _global(max_of, lambda _node: lambda v: v, lambda _node, _n: lambda largest: largest),
     "LpPool": _lp_pool,
     "MaxPool": _max_pool,
 }

@@ -70,3 +70,28 @@ class Windows:
             after.append(high)
             output.append(count)
         return cls(*map(tuple, (size, kernel, strides, dilations, before, after, output)))
+
+    def apart(self) -> tuple[Windows, ...]:
+        """Returns the windows along all axes except the last, and those along the last; one if there is one axis."""
+        if len(self.size) == 1:
+            return (self,)
+        ones, zeros = (1,) * (len(self.size) - 1), (0,) * (len(self.size) - 1)
+        columns = Windows(
+            self.size,
+            (*self.kernel[:-1], 1),
+            (*self.strides[:-1], 1),
+            (*self.dilations[:-1], 1),
+            (*self.before[:-1], 0),
+            (*self.after[:-1], 0),
+            (*self.output[:-1], self.size[-1]),
+        )
+        rows = Windows(
+            columns.output,
+            (*ones, self.kernel[-1]),
+            (*ones, self.strides[-1]),
+            (*ones, self.dilations[-1]),
+            (*zeros, self.before[-1]),
+            (*zeros, self.after[-1]),
+            self.output,
+        )
+        return columns, rows

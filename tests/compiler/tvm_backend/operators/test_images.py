@@ -42,10 +42,10 @@ def test_dilations_and_ceil_mode(op: str, attributes: str) -> None:
 
 
 @pytest.mark.tvm
-def test_maximum_skips_nan_and_keeps_infinity() -> None:
-    x = np.array([1, NAN, 3, -INF, -INF, -INF, INF, 0], np.float32).reshape(1, 1, 8)
+def test_maximum_keeps_infinity_and_a_last_nan() -> None:
+    x = np.array([1, NAN, 3, -INF, -INF, -INF, INF, NAN], np.float32).reshape(1, 1, 8)
     check("(float[1,1,8] x) => (float[1,1,6] y) { y = MaxPool <kernel_shape=[3]> (x) }",
-          [np.array([[[3, 3, 3, -INF, INF, INF]]], np.float32)], x=x)  # fmt: skip
+          [np.array([[[3, 3, 3, -INF, INF, NAN]]], np.float32)], x=x)  # fmt: skip
 
 
 @pytest.mark.tvm
