@@ -135,6 +135,14 @@ EXAMPLES: Mapping[str, Example] = {
             features = Mul (both, half)
         }""",
     ),
+    "expand_functions": Example(
+        """
+        g (float[5, 6] x) => (float[3, 8] y)
+        <int64[2] size = {3, 8}>
+        {
+            y = CenterCropPad (x, size)
+        }""",
+    ),
     "unroll_lstm": Example(
         """
         g (float[2, 1, 8] x) => (float[2, 1, 1, 4] y)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,13 +104,24 @@ class _Importer:
     def module(self, graph: onnx.GraphProto) -> tvm.IRModule:
         inputs = [self._input(value, index) for index, value in enumerate(_fed(graph))]
         branches = any(node.op_type == "If" for node in graph.node)  # dataflow blocks must not contain branches
-        with self._builder.function("main", params=[*inputs, self._object]):
+        with self._no_open_blocks(), self._builder.function("main", params=[*inputs, self._object]):
             with contextlib.nullcontext() if branches else self._builder.dataflow():
                 self._graph(graph)
                 outputs = relax.Tuple(self._outputs(graph))
                 result = self._builder.emit(outputs) if branches else self._builder.emit_output(outputs)
             self._builder.emit_func_output(result)
         return self._builder.get()
+
+    @contextlib.contextmanager
+    def _no_open_blocks(self) -> Iterator[None]:
+        """Closes the builder's blocks after an error. TVM would print a warning about each."""
+        try:
+            yield
+        except BaseException:
+            with contextlib.suppress(tvm.error.InternalError):
+                while True:
+                    self._builder._end_block()
+            raise
 
     def _input(self, value: onnx.ValueInfoProto, index: int) -> Any:
         kind = value.type.tensor_type
