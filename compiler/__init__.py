@@ -5,6 +5,7 @@ from compiler.installation import names
 names.check(__name__)  # before the imports below, which import kernels
 
 from compiler.build import build, layers_of
+from compiler.check.check import CheckFailed
 from compiler.program.compiled_model import CompiledModel, load
 from compiler.program.profile import ProfileRow
 from compiler.workloads.schedule import Decision, Program, Schedule, ScheduleSpace
@@ -12,6 +13,7 @@ from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload
 
 __all__ = [
+    "CheckFailed",
     "CompiledModel",
     "Decision",
     "ProfileRow",

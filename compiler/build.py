@@ -14,6 +14,7 @@ from compiler.workloads.layer import Layer
 from compiler.workloads.target import Target
 
 if TYPE_CHECKING:
+    import numpy as np
     import onnx
     import onnx_ir as ir
     import torch
@@ -30,6 +31,7 @@ def build(
     fast_algorithms: bool = True,
     chains: bool = True,
     passes: Sequence[Any] | None = None,
+    check: Mapping[str, np.ndarray] | None = None,
     winograd: None = None,
 ) -> CompiledModel:
     """Compiles a model for this CPU.
@@ -49,6 +51,8 @@ def build(
         passes: graph passes by name or as objects; None uses the default ones. The passes that lowering requires always
             run: they expand operators by their definitions, unroll LSTMs, compute integer products in float32, and put
             the channels of images last.
+        check: inputs by name, best real data. The compiled model runs on them, and its outputs are compared with those
+            of ONNX Runtime without optimizations. ``CompiledModel.checked`` has the differences.
         winograd: the former name of ``fast_algorithms``; must not be given.
 
     Raises:
@@ -56,11 +60,18 @@ def build(
         ValueError: an invalid model, missing shapes, an operator that cannot be compiled, an unknown target, or more
             threads than cores.
         OSError: a file cannot be read.
-        ImportError: a package of the extra ``compile`` is missing, or TVM has the wrong version.
+        ImportError: a package of the extra ``compile`` is missing, or ``check`` without the extra ``check``, or TVM has
+            the wrong version.
+        CheckFailed: an output differs by more than 1e-4 of its scale, three times the difference of ONNX Runtime's
+            answers with and without its optimizations, and the effect of one step of quantization. The message names
+            the first graph pass or layer that is wrong.
+        RuntimeError: ``check`` is given, and ONNX Runtime does not run the model.
     """
     if winograd is not None:
         raise TypeError("build() has no argument 'winograd'; use 'fast_algorithms'")
     extras.require("compiler.build", "compile")
+    if check is not None:
+        extras.require("a check", "check")
     import graph_passes
     from compiler.lowering.choose import Options
     from compiler.lowering.lower import lower
@@ -71,15 +82,36 @@ def build(
     else:
         host = Target.named(target, threads)
     exported = _exported(model, example_inputs)
-    optimized = graph_passes.optimize(exported, input_shapes, passes_of_build(passes)).ir_model
-    ir.external_data.load_to_model(optimized)  # TVM's importer does not read files
-    inputs = _specs(optimized.graph.inputs)
-    with opened(schedules) as source:
-        lowered = lower(optimized, host, Options(source, fast_algorithms, chains))
-    from compiler.tvm_backend.compile import compile_model  # imports TVM, which takes a second
+    chosen = passes_of_build(passes)
+    optimized = graph_passes.optimize(exported, input_shapes, chosen).ir_model
+    ir.external_data.load_to_model(optimized)  # the importer does not read files
 
-    compiled = compile_model(lowered.model, lowered.layers, host)
-    return CompiledModel(compiled.executable, lowered.layers, inputs, compiled.outputs, host, compiled.module)
+    def compiled_of(optimized: ir.Model) -> CompiledModel:
+        """Lowers and compiles an optimized model, which it changes."""
+        inputs = _specs(optimized.graph.inputs)
+        with opened(schedules) as source:
+            lowered = lower(optimized, host, Options(source, fast_algorithms, chains))
+        from compiler.tvm_backend.compile import compile_model  # imports TVM, which takes a second
+
+        compiled = compile_model(lowered.model, lowered.layers, host)
+        return CompiledModel(compiled.executable, lowered.layers, inputs, compiled.outputs, host, compiled.module)
+
+    if check is None:
+        return compiled_of(optimized)
+    from compiler.check.check import check as compare
+
+    before = ir.serde.serialize_model(optimized)
+    compiled = compiled_of(optimized)
+    compiled.checked = compare(
+        compiled,
+        check,
+        exported,
+        input_shapes,
+        chosen,
+        before,
+        lambda proto: compiled_of(ir.serde.deserialize_model(proto)),
+    )
+    return compiled
 
 
 def layers_of(
@@ -107,9 +139,9 @@ def layers_of(
 
 
 def passes_of_build(chosen: Sequence[Any] | None = None) -> list[Any]:
-    """Returns the passes of :func:`build` in order: the chosen ones, by default graph_passes' default, and the required.
+    """Returns the passes of :func:`build` in order: the chosen ones (None: the default ones), and those of lowering.
 
-    The required ones run as soon as shapes are known.
+    The latter run as soon as shapes are known.
 
     Raises:
         ValueError: a pass is unknown.

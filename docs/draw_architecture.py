@@ -26,7 +26,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("autotune.searches", "compiler.commands"),
     ("autotune.runners", "autotune.strategies", "compiler.runtimes", "compiler"),
     ("autotune.backends", "autotune.cost_models", "compiler.build"),
-    ("compiler.lowering", "compiler.convert"),
+    ("compiler.lowering", "compiler.check", "compiler.convert"),
     ("compiler.tvm_backend",),
     ("compiler.program", "compiler.spaces"),
     ("compiler.measure", "graph_passes"),

@@ -74,15 +74,21 @@ PACKAGES: tuple[Package, ...] = (
         ("graph_passes", "compiler.workloads"),
         ("numpy", *ONNX),
     ),
+    Package(
+        "compiler.check",
+        "compares a compiled model with ONNX Runtime; finds the pass or layer that is wrong",
+        ("graph_passes", "compiler.installation", "compiler.program"),
+        ("numpy", "onnx", "onnxruntime"),
+    ),
     Package("compiler.convert", "other formats to ONNX", (), ("numpy", "onnx", "torch")),
     Package(
         "compiler.build",
         "`compiler.build`: passes, lowering, schedules, compiled model",
         (
             *("graph_passes", "compiler.installation", "compiler.workloads", "compiler.program"),
-            *("compiler.tvm_backend", "compiler.lowering", "compiler.convert"),
+            *("compiler.tvm_backend", "compiler.lowering", "compiler.check", "compiler.convert"),
         ),
-        (*ONNX, "torch"),
+        ("numpy", *ONNX, "torch"),
     ),
     Package(
         "compiler.runtimes",
@@ -93,7 +99,7 @@ PACKAGES: tuple[Package, ...] = (
     Package(
         "compiler",
         "the public names",
-        ("compiler.installation", "compiler.workloads", "compiler.program", "compiler.build"),
+        ("compiler.installation", "compiler.workloads", "compiler.program", "compiler.check", "compiler.build"),
     ),
     Package(
         "compiler.commands",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,14 @@ import onnx
 
 import compiler
 import graph_passes
-from benchmarks.census import reference
-from benchmarks.census.answers import Expected
+from benchmarks.census.ranking import ranked_difference
 from benchmarks.models import census
 from compiler.build import passes_of_build
+from compiler.check import reference
+from compiler.check.answers import Expected, largest_difference
 from graph_passes.lazy import ir
 
-AGREES, REFUSED, WRONG, FAILED = "agrees", "refused", "wrong", "failed"
+AGREES, REJECTED, WRONG, FAILED = "agrees", "rejected", "wrong", "failed"
 BAD = (WRONG, FAILED)
 Result = dict[str, Any]
 
@@ -27,9 +29,18 @@ def expected(name: str, model: onnx.ModelProto, inputs: Mapping[str, np.ndarray]
     Raises:
         RuntimeError: ONNX Runtime does not run the model.
     """
+    ranked = census.model(name).ranked
+    measure = largest_difference if ranked is None else partial(ranked_difference, column=ranked)
     plain = reference.run(model, inputs)
     steps = reference.steps(model, inputs, plain) if reference.is_quantized(model) else None
-    return Expected.of(plain, reference.run(model, inputs, optimized=True), steps, census.model(name).ranked)
+    return Expected.of(plain, reference.run(model, inputs, optimized=True), steps, measure)
+
+
+def compare(want: Expected, found: Mapping[str, np.ndarray]) -> tuple[float, str]:
+    """Returns the largest error as a multiple of what is allowed, and what is wrong; "" if nothing is."""
+    differences = want.compare(found)
+    ratios = [d.error / d.allowed if d.allowed else (0.0 if d.error == 0 else float("inf")) for d in differences]
+    return max(ratios, default=0.0), next((str(d) for d in differences if not d.ok), "")
 
 
 def passes(name: str) -> Result:
@@ -42,13 +53,13 @@ def passes(name: str) -> Result:
     want = expected(name, model, inputs)
     result: Result = {"outcome": AGREES, "spread": want.spread, "off": 0.0, "why": "", "worst": ""}
 
-    def after_pass(_: int, a_pass: graph_passes.Pass, rewritten: Any) -> None:
+    def after_pass(_: int, a_pass: graph_passes.Pass, rewritten: ir.Model) -> None:
         if result["outcome"] != AGREES:
             return  # later passes work on a model that is wrong already
         try:
-            off, wrong = want.compare(reference.run(ir.serde.serialize_model(rewritten), inputs))
+            off, wrong = compare(want, reference.run(ir.serde.serialize_model(rewritten), inputs))
         except RuntimeError as error:
-            off, wrong = float("inf"), f"ONNX Runtime does not run it: {error}"
+            off, wrong = float("inf"), str(error)
         if off > result["off"]:
             result.update(off=off, worst=a_pass.name)
         if wrong:
@@ -57,7 +68,7 @@ def passes(name: str) -> Result:
     try:
         graph_passes.optimize(model, census.model(name).input_shapes, passes_of_build(), after_pass)
     except ValueError as error:
-        result.update(outcome=REFUSED, why=str(error))
+        result.update(outcome=REJECTED, why=str(error))
     return result
 
 
@@ -72,17 +83,17 @@ def build(name: str, threads: int) -> Result:
     start = time.perf_counter()
     try:
         compiled = compiler.build(model, census.model(name).input_shapes, threads)
-    except Exception as error:  # noqa: BLE001 - what is not a clear refusal is a finding
+    except Exception as error:  # noqa: BLE001 - what is not a clear rejection is a finding
         text = str(error).strip()
-        refused = isinstance(error, ValueError) and text and "\n" not in text
-        kind = "" if refused else f"{type(error).__name__}: "
-        return {"outcome": REFUSED if refused else FAILED, "why": kind + (text.splitlines() or ["no message"])[0]}
+        rejected = isinstance(error, ValueError) and text and "\n" not in text
+        kind = "" if rejected else f"{type(error).__name__}: "
+        return {"outcome": REJECTED if rejected else FAILED, "why": kind + (text.splitlines() or ["no message"])[0]}
     seconds = time.perf_counter() - start
     try:
         found = compiled.run(inputs)
     except Exception as error:  # noqa: BLE001 - nothing may fail this late
         line = (str(error).strip().splitlines() or ["no message"])[0]
         return {"outcome": FAILED, "why": f"when it runs: {type(error).__name__}: {line}", "seconds": seconds}
-    off, wrong = want.compare(found)
+    off, wrong = compare(want, found)
     kernels = len(compiled.layers)
     return {"outcome": WRONG if wrong else AGREES, "why": wrong, "off": off, "seconds": seconds, "kernels": kernels}

@@ -3,10 +3,10 @@
 ``python -m benchmarks.census [MODEL ...] [--threads 1,2] [--json FILE]``
 
 For each model, ONNX Runtime without its optimizations is the reference. After each graph pass, the model must still run
-in ONNX Runtime and agree. Then it is compiled and run. Its outputs must agree within 1e-4 of their scale, or three times
-the difference of ONNX Runtime's own answers with and without its optimizations; in a quantized model also within the
-effect of one step of quantization (``benchmarks.census.reference.steps``); integers must be equal. Every check is in a
-process of its own. The exit code is 1 if a model is wrong, or fails other than by one clear line.
+in ONNX Runtime and agree. Then it is compiled and run. Its outputs must agree within 1e-4 of their scale (float16: four
+steps), or three times the difference of ONNX Runtime's answers with and without its optimizations; those of a quantized
+model within the effect of one step of quantization (``compiler.check.reference.steps``); integers must be equal. Every
+check is in a separate process. The exit code is 1 if a model is wrong, or fails other than by one clear line.
 """
 
 from __future__ import annotations

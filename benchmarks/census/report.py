@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from benchmarks.census.check import AGREES, BAD, REFUSED
+from benchmarks.census.check import AGREES, BAD, REJECTED
 
 HEADER = ("model", "ORT's spread", "passes", "threads", "outcome", "error / allowed", "kernels", "s")
 
@@ -47,5 +47,5 @@ def _reasons(result: dict[str, Any]) -> Iterator[str]:
         if build["why"]:
             texts.setdefault(f"{build['outcome']}: {build['why']}", []).append(str(threads))
     for text, threads in texts.items():
-        where = "" if len(threads) == len(result["builds"]) or text.startswith(REFUSED) else f", threads {threads[0]}"
+        where = "" if len(threads) == len(result["builds"]) or text.startswith(REJECTED) else f", threads {threads[0]}"
         yield f"{result['model']}{where}: {text}"

@@ -44,6 +44,29 @@ def inputs(given: Sequence[InputFile], specs: Sequence[TensorSpec]) -> tuple[dic
     return arrays, [spec.name for spec in left]
 
 
+def archived(path: Path, specs: Sequence[TensorSpec]) -> dict[str, np.ndarray]:
+    """Returns the arrays of an .npz file, which are all inputs of a model by name.
+
+    Raises:
+        ValueError: not an .npz file, or arrays that do not fit.
+        OSError: the file cannot be read.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise ValueError("it has a single array")
+            arrays = dict(archive)
+    except OSError as error:
+        raise type(error)(f"cannot read {path}: {error.strerror or error}") from None
+    except (ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} is not an .npz file of inputs: {error}") from None
+    try:
+        checked(arrays, specs)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from None
+    return arrays
+
+
 def about_random(random: Sequence[str]) -> list[str]:
     """Returns a line with the names of the random inputs, if there are any."""
     return [f"Random inputs (seed 0): {', '.join(random)}"] if random else []

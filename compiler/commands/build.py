@@ -3,32 +3,50 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import resource
 import shlex
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from compiler.commands import options
 from compiler.commands.command_line import check_file
 from compiler.commands.options import BuildOptions
 from compiler.commands.output import progress, write, write_json
 from compiler.commands.source import onnx_file
+from compiler.installation import extras
+from compiler.program.tensor_spec import TensorSpec
+
+if TYPE_CHECKING:
+    import numpy as np
 
 ABOUT = "builds a model and saves it"
+RANDOM = Path()  # of --check without a file
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_model(parser, saved=False)
     parser.add_argument("-o", "--output", required=True, type=Path, metavar="OUT.lw", help="the folder to write")
+    parser.add_argument(
+        "--check",
+        nargs="?",
+        type=Path,
+        const=RANDOM,
+        metavar="DATA.npz",
+        help="compare the outputs with ONNX Runtime's on these inputs, best real data (default: random values), and "
+        "name the graph pass or the layer that is wrong; needs the extra 'check'",
+    )
     options.add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    build(arguments.model, options.build_options(arguments), arguments.output, arguments.json)
+    build(arguments.model, options.build_options(arguments), arguments.output, arguments.json, arguments.check)
     return 0
 
 
-def build(path: Path, how: BuildOptions, output: Path, json_file: Path | None) -> None:
+def build(path: Path, how: BuildOptions, output: Path, json_file: Path | None, check: Path | None = None) -> None:
     """Builds the model of a file, saves it as a folder and prints what was done.
 
     Args:
@@ -36,9 +54,11 @@ def build(path: Path, how: BuildOptions, output: Path, json_file: Path | None) -
         how: the options of the build.
         output: the folder to write.
         json_file: a file for the results.
+        check: an .npz file of inputs on which the outputs are checked; ``RANDOM`` for random inputs, None for no check.
 
     Raises:
         ValueError, OSError: an invalid model or option, or a path that cannot be written.
+        RuntimeError: the check failed. Nothing is written.
     """
     check_file(json_file)
     _check_output(output)
@@ -47,7 +67,8 @@ def build(path: Path, how: BuildOptions, output: Path, json_file: Path | None) -
     start = time.perf_counter()
     model = onnx_file(path, how)
     print(*model.summary(), sep="\n", flush=True)
-    compiled = model.compiled()
+    data = None if check is None else _data(check, model.inputs)
+    compiled = model.compiled(data)
     seconds, peak = time.perf_counter() - start, _peak_bytes()
     with progress(f"Saving {output}"):
         write(output, compiled.save)
@@ -58,6 +79,8 @@ def build(path: Path, how: BuildOptions, output: Path, json_file: Path | None) -
         command = tuning_command(path, how, model.shapes, model.target.num_cores)
         untuned = f"{len(compiled.untuned)} of {len(tunable)} tunable layers run their default schedule"
         print(f"{untuned}; tune them with: {command}")
+    for checked in compiled.checked or ():
+        print(f"Checked: output {checked}")
     print(f"Built in {seconds:.1f} s; peak memory {peak >> 20:,} MiB")
     saved_bytes = sum(file.stat().st_size for file in output.iterdir())
     print(f"Saved: {output} ({saved_bytes / 2**20:.3g} MiB)")
@@ -73,8 +96,21 @@ def build(path: Path, how: BuildOptions, output: Path, json_file: Path | None) -
             "tunable": [layer.name for layer in tunable],
             "untuned": [layer.name for layer in compiled.untuned],
             "generated": generated,
+            "checked": None if compiled.checked is None else [dataclasses.asdict(d) for d in compiled.checked],
         },
     )
+
+
+def _data(check: Path, specs: Sequence[TensorSpec]) -> dict[str, np.ndarray]:
+    """Returns the inputs of the check, and prints a line if they are random."""
+    from compiler.commands import arrays
+
+    extras.require("--check", "check")
+    if check != RANDOM:
+        return arrays.archived(check, specs)
+    found, random = arrays.inputs((), specs)
+    print(*arrays.about_random(random), sep="\n", flush=True)
+    return found
 
 
 def tuning_command(path: Path, how: BuildOptions, shapes: dict[str, tuple[int, ...]], threads: int) -> str:

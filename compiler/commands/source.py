@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from compiler.program.tensor_spec import TensorSpec
 from compiler.workloads.target import Target
 
 if TYPE_CHECKING:
+    import numpy as np
     import onnx
 
 
@@ -39,18 +40,24 @@ class OnnxFile:
     records: Path | None
     fast_algorithms: bool
 
-    def compiled(self) -> CompiledModel:
-        """Builds the model.
+    def compiled(self, check: Mapping[str, np.ndarray] | None = None) -> CompiledModel:
+        """Builds the model; ``check``: inputs on which its outputs are compared with ONNX Runtime's.
 
         Raises:
             ValueError, OSError: the model cannot be built.
             ImportError: a package is missing.
+            RuntimeError: the check failed, or ONNX Runtime does not run the model.
         """
         import compiler
 
         with progress(f"Building {self.path.name}"):
             return compiler.build(
-                self.path, self.shapes, target=self.target, schedules=self.records, fast_algorithms=self.fast_algorithms
+                self.path,
+                self.shapes,
+                target=self.target,
+                schedules=self.records,
+                fast_algorithms=self.fast_algorithms,
+                check=check,
             )
 
     def frozen(self) -> onnx.ModelProto:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 # Import names by extra, as pyproject.toml has them by distribution.
 EXTRAS: Mapping[str, tuple[str, ...]] = {
+    "check": ("onnxruntime",),
     "compile": ("cloudpickle", "onnx", "onnx_ir", "onnxscript", "tvm"),
     "plots": ("matplotlib",),
     "search": ("gymnasium", "sb3_contrib", "stable_baselines3", "torch", "xgboost"),

@@ -28,7 +28,10 @@ class CompiledModel:
         layers: the layers that our kernels compute.
         module: the Relax ``IRModule``, for further work in TVM; None for a loaded model. Its function ``main`` takes
             the inputs and then :attr:`layers_object`, and returns a tuple.
+        checked: the differences that ``compiler.build(..., check=data)`` found, one per output; None without ``check``.
     """
+
+    checked: Sequence[Any] | None = None
 
     def __init__(
         self,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from graph_passes.lazy import ir
-from graph_passes.values import constant, data_input, is_op, main_output
+from graph_passes.values import constant, data_input, is_op
 
 FLOATS = ("FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE")
 
@@ -86,7 +86,8 @@ def _batch_norm(node: ir.Node, x: ir.Value, axis: int, channels: int) -> Affine 
     """y = gamma * (x - mean) / sqrt(variance + epsilon) + beta (Ioffe and Szegedy, 2015)."""
     if axis != 1:
         return "its channels are on another axis than those of its input"
-    if node.attributes.get_int("training_mode", 0) or main_output(node) is None:
+    # Before opset 14, further outputs are the only sign of training, whether they are read or not.
+    if node.attributes.get_int("training_mode", 0) or any(output.name for output in node.outputs[1:]):
         return "it is in training mode"
     if not node.attributes.get_int("spatial", 1):
         return "its statistics are per element, not per channel"

@@ -21,7 +21,8 @@ from graph_passes.values import constant, is_op, scalar
 LONGEST = 12  # nodes; gelu by tanh has nine
 EPSILON = float(np.finfo(np.float32).eps)
 _MAGNITUDES = np.concatenate([np.geomspace(1e-6, 12, 400), np.geomspace(13, 3e4, 40)])
-POINTS = np.concatenate([-_MAGNITUDES, [0.0], _MAGNITUDES])
+# The activations of the table define what infinities and NaN become: (abs(x) + x) / 2 of -inf is NaN, relu(-inf) is 0.
+POINTS = np.concatenate([-_MAGNITUDES, [0.0], _MAGNITUDES, [-np.inf, np.inf, np.nan]])
 
 OPERATORS: Mapping[str, Callable[..., np.ndarray]] = {
     "Abs": np.abs,
@@ -172,7 +173,9 @@ def _named(answer: np.ndarray) -> tuple[str, Mapping[str, float]] | None:
     for name, attributes in CANDIDATES:
         with np.errstate(all="ignore"):
             wanted = ACTIVATIONS[name].function(POINTS, **attributes)
-        # Constants, and so arguments of erf and tanh, were rounded to float32: the error is a few units.
-        if np.all(np.abs(answer - wanted) <= 4 * EPSILON * (np.abs(wanted) + np.minimum(np.abs(POINTS), 1))):
+            # Constants, and so arguments of erf and tanh, were rounded to float32: the error is a few units.
+            close = np.abs(answer - wanted) <= 4 * EPSILON * (np.abs(wanted) + np.minimum(np.abs(POINTS), 1))
+        finite = np.isfinite(wanted)
+        if close[finite].all() and np.array_equal(answer[~finite], wanted[~finite], equal_nan=True):
             return name, attributes
     return None

@@ -7,6 +7,8 @@ import onnx
 import pytest
 
 import graph_passes
+from compiler.build import passes_of_build
+from tests.graph_passes import oracle
 from tests.graph_passes.models import model, operators, remarks, run_pass, weights
 
 
@@ -324,6 +326,40 @@ def test_training_mode_is_left() -> None:
     optimized = graph_passes.optimize(original, passes=["fold_batch_norm"])
     assert operators(optimized.model) == {"Conv": 1, "BatchNormalization": 1}
     assert "training mode" in remarks(optimized)
+
+
+@pytest.mark.parametrize("opset", [14, 15, 18])
+@pytest.mark.parametrize("before", ["h = Conv (x, w)", "h = Relu (x)"])
+def test_all_passes_leave_training_mode(opset: int, before: str) -> None:
+    """Its output depends on the statistics of the batch, also where the other outputs are not read."""
+    original = model(
+        f"""g (float[2,4,5,5] x) => (float[2,4,5,5] y) <float[4,4,1,1] w, {norm(4)}> {{
+            {before}
+            y, m, v = BatchNormalization <training_mode: int = 1> (h, gamma, beta, mean, variance)
+        }}""",
+        opset,
+    )
+    inputs = oracle.random_inputs(original, seed=1)
+    changed = graph_passes.optimize(original, passes=passes_of_build()).model
+    (kept,) = (node for node in changed.graph.node if node.op_type == "BatchNormalization")
+    assert [attribute.i for attribute in kept.attribute if attribute.name == "training_mode"] == [1]
+    oracle.assert_same(original, changed, inputs)
+
+
+@pytest.mark.parametrize("opset", [7, 9, 13])
+def test_training_by_its_outputs_is_left(opset: int) -> None:
+    original = model(
+        f"""g (float[2,4,5,5] x) => (float[2,4,5,5] y) <float[4,4,1,1] w, {norm(4)}> {{
+            h = Conv (x, w)
+            y, m, v, sm, sv = BatchNormalization (h, gamma, beta, mean, variance)
+        }}""",
+        opset,
+    )
+    for passes in (["fold_batch_norm"], passes_of_build()):
+        changed = graph_passes.optimize(original, passes=passes).model
+        (kept,) = (node for node in changed.graph.node if node.op_type == "BatchNormalization")
+        training = [attribute.i for attribute in kept.attribute if attribute.name == "training_mode"]
+        assert training == [1] or (changed.opset_import[0].version == opset and len(kept.output) == 5)
 
 
 def test_a_division_of_a_constant_is_not_folded() -> None:

@@ -7,9 +7,11 @@ import onnx
 import pytest
 
 import graph_passes
+from compiler.build import passes_of_build
 from graph_passes.fuse_layers import FuseLayers
 from graph_passes.patterns.activations import ACTIVATIONS
 from graph_passes.patterns.layers import OPERATORS, FusedLayer
+from tests.graph_passes import oracle
 from tests.graph_passes.models import model, operators, remarks, run_pass
 
 # The forms of each activation of h. They read the constants below.
@@ -78,6 +80,29 @@ def test_forms_of_activations(activation: str, form: str) -> None:
     assert optimized.model.graph.output[0].name == "y"
 
 
+@pytest.mark.parametrize("form", [form for forms in FORMS.values() for form in forms])
+def test_activations_keep_nan_and_infinities(form: str) -> None:
+    """A convolution with a single weight of 1 passes its input on.
+
+    ONNX Runtime bounds a Clip without bounds at the largest float32, and a Relu not at all.
+    """
+    largest = np.finfo(np.float32).max
+    used = {name: number for name, number in CONSTANTS.items() if name in form.replace(",", " ").split()}
+    used |= {name: CONSTANTS[name] for name in CONSTANTS if f"({name}" in form or f"{name})" in form}
+    declared = "".join(f", float {name}" for name in used)
+    original = model(
+        f"g (float[1,1,1,5] x) => (float[1,1,1,5] y) <float[1,1,1,1] w{declared}> {{ h = Conv (x, w) {form} }}",
+        **used,
+        w=1.0,
+    )
+    inputs = {"x": np.array([np.nan, np.inf, -np.inf, 1, -1], np.float32).reshape(1, 1, 1, 5)}
+    (want,) = oracle.run(original, inputs)
+    for passes in (["fuse_layers"], passes_of_build()):
+        (got,) = oracle.run(graph_passes.optimize(original, passes=passes).model, inputs)
+        bounded = [np.where(np.abs(values) >= largest, np.inf * np.sign(values), values) for values in (got, want)]
+        np.testing.assert_allclose(*bounded, rtol=1e-6, atol=1e-7)
+
+
 def test_every_activation_has_a_form_here() -> None:
     assert FORMS.keys() == ACTIVATIONS.keys()
 
@@ -90,6 +115,7 @@ def test_every_activation_has_a_form_here() -> None:
         "s = Sigmoid (h) m = Mul (s, s) y = Mul (m, h)",
         "p = Add (h, one) s = Sigmoid (p) y = Mul (h, s)",
         "y = Max (h, half)",
+        "a = Abs (h) s = Add (a, h) y = Mul (s, half)",  # relu, but for -inf
         "y = Clip (h, six, zero)",
     ],
 )

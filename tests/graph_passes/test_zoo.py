@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 
 import graph_passes
+from compiler.build import passes_of_build
+from graph_passes.lazy import ir
 from tests.graph_passes import oracle
 from tests.graph_passes.zoo import networks
 
@@ -280,3 +282,56 @@ def test_each_pass_alone_answers_as_before(model: onnx.ModelProto, batch: int) -
     for name, create in graph_passes.PASSES.items():
         note(f"pass {name}")
         check_optimize(model, batch, [create()])
+
+
+def check_every_pass(model: onnx.ModelProto, inputs: Mapping[str, np.ndarray]) -> None:
+    """Checks that the model runs in ONNX Runtime and computes the same outputs after each pass of a build."""
+    shapes = {name: array.shape for name, array in inputs.items() if array.ndim}
+
+    def after_pass(_: int, a_pass: graph_passes.Pass, rewritten: ir.Model) -> None:
+        note(f"after {a_pass.name}")
+        oracle.assert_same(model, ir.serde.serialize_model(rewritten), inputs)
+
+    graph_passes.optimize(model, shapes, passes_of_build(), after_pass)
+
+
+@cases(25)
+@given(networks(), st.integers(1, 2))
+def test_a_model_runs_after_every_pass(model: onnx.ModelProto, batch: int) -> None:
+    check_every_pass(model, oracle.random_inputs(model, 3, batch))
+
+
+@cases(25)
+@given(networks(), st.booleans())
+def test_branches_run_after_every_pass(model: onnx.ModelProto, chosen: bool) -> None:
+    """The network is in both branches of an If on an input; one of them doubles its outputs."""
+    inputs = oracle.random_inputs(model, 4)
+    check_every_pass(in_branches(model), {**inputs, "chosen": np.array(chosen)})
+
+
+def in_branches(model: onnx.ModelProto) -> onnx.ModelProto:
+    branches = {}
+    produced = {name for node in model.graph.node for name in node.output}
+    outputs = [output.name for output in model.graph.output]
+    for branch in ("then_branch", "else_branch"):
+        nodes = []
+        for node in model.graph.node:
+            renamed = onnx.NodeProto()
+            renamed.CopyFrom(node)
+            for names in (renamed.input, renamed.output):
+                names[:] = [f"{branch}_{name}" if name in produced else name for name in names]
+            nodes.append(renamed)
+        own = [f"{branch}_{name}" if name in produced else name for name in outputs]
+        results = [f"{branch}_result_{place}" for place in range(len(own))]
+        last = "Add" if branch == "then_branch" else "Mul"
+        nodes += [helper.make_node(last, [name, name], [result]) for name, result in zip(own, results, strict=True)]
+        values = [helper.make_empty_tensor_value_info(result) for result in results]
+        branches[branch] = helper.make_graph(nodes, branch, [], values)
+    whole = onnx.ModelProto()
+    whole.CopyFrom(model)
+    del whole.graph.node[:], whole.graph.output[:], whole.graph.value_info[:]
+    results = [f"if_{place}" for place in range(len(outputs))]
+    whole.graph.node.append(helper.make_node("If", ["chosen"], results, **branches))
+    whole.graph.input.append(helper.make_tensor_value_info("chosen", onnx.TensorProto.BOOL, ()))
+    whole.graph.output.extend(helper.make_empty_tensor_value_info(name) for name in results)
+    return whole

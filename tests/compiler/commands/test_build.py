@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 import compiler
 from compiler.__main__ import main
 from compiler.program.random_inputs import random_inputs
+from compiler.program.tensor_spec import TensorSpec
 from compiler.workloads.target import usable_cores
 from tests.compiler.commands.conftest import NODE, SHAPES, Built
 
@@ -83,3 +87,65 @@ def test_a_saved_model_is_built_already(option: tuple[str, ...], built: Built, c
         pytest.skip("one core")
     printed = complaint("run", built.saved, *option)
     assert printed.startswith(f"{option[0]}: {built.saved} is built already, for ")
+
+
+@pytest.fixture
+def data() -> Path:
+    arrays = random_inputs([TensorSpec("x", "float32", (4, 16)), TensorSpec("scale", "float32", (4, 1))], seed=5)
+    np.savez("data.npz", **arrays)
+    return Path("data.npz")
+
+
+@pytest.mark.parametrize("given", [True, False], ids=["data", "random"])
+def test_a_check_that_passes(built: Built, data: Path, capsys: pytest.CaptureFixture[str], given: bool) -> None:
+    command = ["build", str(built.onnx), "-o", "checked.lw", *SHAPES, "--threads", "1", "--json", "checked.json"]
+    assert main([*command, "--check", *([str(data)] if given else [])]) == 0
+    printed = capsys.readouterr().out
+    assert len(re.findall(r"^Checked: output .+ differs by \S+ of its scale \(0\.0001 allowed\)$", printed, re.M)) == 2
+    assert ("Random inputs (seed 0): x, scale" in printed) != given
+    content = json.loads(Path("checked.json").read_text())["checked"]
+    assert [entry["name"] for entry in content] == ["scores", "layer/relu:0"]
+    assert all(entry["error"] <= entry["allowed"] for entry in content)
+    assert json.loads(built.json.read_text())["checked"] is None
+
+
+def test_a_check_that_fails(built: Built, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from compiler.lowering import lower as lowering
+
+    right = lowering.lower
+
+    def wrong(*arguments: Any) -> lowering.Lowered:
+        found = right(*arguments)
+        for node in found.model.graph.node:
+            if node.op_type == "Mul":
+                node.op_type = "Div"
+        return found
+
+    monkeypatch.setattr(lowering, "lower", wrong)
+    command = ["build", str(built.onnx), "-o", "checked.lw", *SHAPES, "--threads", "1", "--check"]
+    assert main(command) == 1
+    printed = capsys.readouterr().err
+    assert printed.count("\n") == 1
+    assert printed.startswith("python -m compiler build: the check failed: output scores differs by ")
+    assert "compiled program: Mul " in printed
+    assert not Path("checked.lw").exists()
+
+
+def test_data_that_does_not_fit(built: Built, data: Path, complaint: Complaint) -> None:
+    def wrong(path: Path) -> str:
+        return complaint("build", built.onnx, "-o", "out.lw", *SHAPES, "--check", path)
+
+    assert wrong(Path("absent.npz")) == "cannot read absent.npz: No such file or directory"
+    Path("text.npz").write_text("text")
+    assert wrong(Path("text.npz")).startswith("text.npz is not an .npz file of inputs: ")
+    np.save("one.npy", np.zeros(3))
+    assert wrong(Path("one.npy")).startswith("one.npy is not an .npz file of inputs: ")
+    np.savez("narrow.npz", x=np.zeros((4, 15), np.float32), scale=np.zeros((4, 1), np.float32))
+    assert wrong(Path("narrow.npz")) == "narrow.npz: input x must have shape (4, 16), got (4, 15)"
+    np.savez("double.npz", x=np.zeros((4, 16)), scale=np.zeros((4, 1), np.float32))
+    assert wrong(Path("double.npz")) == "double.npz: input x must be float32, got float64"
+    np.savez("objects.npz", x=np.array([None]))
+    assert wrong(Path("objects.npz")).startswith("objects.npz is not an .npz file of inputs: ")
+    damaged = data.read_bytes()[:-40]
+    Path("damaged.npz").write_bytes(damaged)
+    assert wrong(Path("damaged.npz")).startswith("damaged.npz is not an .npz file of inputs: ")

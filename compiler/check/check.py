@@ -1,0 +1,73 @@
+"""``compiler.build(..., check=data)``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from compiler.check import reference
+from compiler.check.answers import Difference, Expected
+from compiler.check.find_layer import Compile, wrong_layer
+from compiler.check.find_pass import wrong_pass
+from compiler.program.compiled_model import CompiledModel
+
+if TYPE_CHECKING:
+    import onnx
+
+
+class CheckFailed(RuntimeError):
+    """The outputs of a compiled model are wrong. The message is one line: the output, and the pass or the layer."""
+
+
+def check(
+    compiled: CompiledModel,
+    inputs: Mapping[str, np.ndarray],
+    model: str | os.PathLike[str] | onnx.ModelProto,
+    input_shapes: Mapping[str, Sequence[int]] | None,
+    passes: Sequence[Any],
+    optimized: onnx.ModelProto,
+    compile_model: Compile,
+) -> tuple[Difference, ...]:
+    """Compares the outputs of a compiled model with those of ONNX Runtime, and returns the difference of each.
+
+    Args:
+        compiled: the model to check.
+        inputs: arrays by name.
+        model: the model as published; ``input_shapes`` and ``passes`` are what it was optimized with.
+        optimized: the result of the passes.
+        compile_model: lowers and compiles a model as ``compiled`` was.
+
+    Raises:
+        CheckFailed: an output is wrong.
+        ValueError, TypeError: the inputs do not fit the model.
+        RuntimeError: ONNX Runtime does not run the model.
+        ModuleNotFoundError: onnxruntime is not installed.
+    """
+    found = compiled.run(inputs)
+    expected = answers(model, inputs)
+    differences = tuple(expected.compare(found))
+    wrong = [d for d in differences if not d.ok]
+    if not wrong:
+        return differences
+    cause = wrong_pass(model, input_shapes, passes, inputs, expected)
+    if cause is None:
+        cause = wrong_layer(optimized, inputs, expected, compile_model)
+        cause = f"compiled program: {cause}" if cause else "the compiled program is wrong, but no layer of it alone"
+    raise CheckFailed(f"the check failed: output {wrong[0]}; {cause}")
+
+
+def answers(model: str | os.PathLike[str] | onnx.ModelProto, inputs: Mapping[str, np.ndarray]) -> Expected:
+    """Returns the right outputs of a model, and how far others may be from them.
+
+    Raises:
+        RuntimeError, ModuleNotFoundError: as :func:`check`.
+    """
+    import onnx
+
+    plain = reference.run(model, inputs)
+    proto = onnx.load(os.fspath(model)) if isinstance(model, (str, os.PathLike)) else model
+    steps = reference.steps(proto, inputs, plain) if reference.is_quantized(proto) else None
+    return Expected.of(plain, reference.run(model, inputs, optimized=True), steps)
