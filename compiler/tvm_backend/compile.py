@@ -37,10 +37,15 @@ def compile_model(model: onnx.ModelProto, layers: Sequence[Layer], target: Targe
 
     Raises:
         ValueError: as :func:`.importer.import_model`.
+        RuntimeError: TVM fails to compile the program; one line.
     """
     imported = import_model(model, layers)
     # CompiledModel checks the inputs once per run. Code that checks them per call would take a third of the time of
     # compilation.
-    with tvm.transform.PassContext(opt_level=3, config={"tirx.disable_assert": True}):
-        executable = relax.build(imported.module, tvm_target(target), relax_pipeline=relax_pipeline(target))
+    try:
+        with tvm.transform.PassContext(opt_level=3, config={"tirx.disable_assert": True}):
+            executable = relax.build(imported.module, tvm_target(target), relax_pipeline=relax_pipeline(target))
+    except RuntimeError as error:  # a fault of TVM or of this project; TVM's text has many lines
+        line = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise RuntimeError(f"the generated code cannot be compiled: {line.strip()}") from error
     return Compiled(imported.module, executable, imported.outputs)

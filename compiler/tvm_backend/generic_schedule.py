@@ -150,7 +150,7 @@ def _inline(schedule: s_tir.Schedule) -> None:
     """Inlines blocks that are cheap to compute into their consumers."""
     for block in _blocks(schedule):
         if _worth_inlining(schedule, block):
-            with suppress(s_tir.ScheduleError):
+            with suppress(*_REJECTED):
                 schedule.compute_inline(block)
 
 

@@ -15,7 +15,6 @@ from compiler.tvm_backend.operators.reductions import lowest, max_of, over, work
 from compiler.tvm_backend.operators.windows import Windows
 
 
-
 def _larger(largest: Expr, x: Expr) -> Expr:
     """As ONNX Runtime: a NaN stays if it is the last pixel of a window. Pixels outside the image, -inf, do not count."""
     if "float" not in dtype_of(x):
