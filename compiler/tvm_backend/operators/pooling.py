@@ -16,7 +16,7 @@ from compiler.tvm_backend.operators.windows import Windows
 
 
 def _larger(largest: Expr, x: Expr) -> Expr:
-    """As ONNX Runtime: a NaN stays if it is the last pixel of a window. Pixels outside the image, -inf, do not count."""
+    """As ONNX Runtime: a NaN stays if it is the last pixel of a window. Pixels outside are -inf."""
     if "float" not in dtype_of(x):
         return tirx.max(largest, x)
     outside = tirx.EQ(x, literal(lowest(dtype_of(x)), dtype_of(x)))
