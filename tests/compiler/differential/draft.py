@@ -115,7 +115,7 @@ class NodeDraft:
 
     @property
     def negative_axes(self) -> bool:
-        return self.version >= 11 or self.schema.name in {"Softmax", "LogSoftmax", "Hardmax"} and self.version >= 11
+        return self.version >= 11 or (self.schema.name in {"Softmax", "LogSoftmax", "Hardmax"} and self.version >= 11)
 
     def shape(self, rank: tuple[int, int] = (0, 5), least: int = 0, most: int = 5, elements: int = 400) -> list[int]:
         """Returns a shape; sizes of zero are rare, and only drawn if ``least`` is zero."""
@@ -240,9 +240,7 @@ class NodeDraft:
         """Returns the node, with names for its outputs. Absent inputs at the end may be left out."""
         while self.inputs and not self.inputs[-1] and (self.chance(80) or len(self.inputs) > self.schema.max_input):
             self.inputs.pop()
-        outputs = [
-            "" if index in self.skipped_outputs else self.model.name("y") for index in range(self.num_outputs)
-        ]
+        outputs = ["" if index in self.skipped_outputs else self.model.name("y") for index in range(self.num_outputs)]
         attributes = {
             name: numpy_helper.from_array(value) if isinstance(value, np.ndarray) else value
             for name, value in self.attributes.items()

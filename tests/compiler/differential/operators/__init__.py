@@ -40,7 +40,9 @@ _TEXT = "works on strings"
 
 # Operators without cases, and why.
 LEFT_OUT: Mapping[str, str] = {
-    **dict.fromkeys("Bernoulli Multinomial RandomNormal RandomNormalLike RandomUniform RandomUniformLike".split(), _RANDOM),
+    **dict.fromkeys(
+        "Bernoulli Multinomial RandomNormal RandomNormalLike RandomUniform RandomUniformLike".split(), _RANDOM
+    ),
     **dict.fromkeys("If Loop Scan SequenceMap".split(), _FLOW),
     **dict.fromkeys(
         "ConcatFromSequence Optional OptionalGetElement OptionalHasElement SequenceAt SequenceConstruct SequenceEmpty "

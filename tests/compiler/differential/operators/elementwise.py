@@ -191,9 +191,7 @@ _UNARY = (
     "IsNaN LeakyRelu Log Mish Neg Not Reciprocal Relu Round Selu Shrink Sigmoid Sign Softplus Softsign Sqrt Swish Tanh "
     "ThresholdedRelu"
 )
-_BINARY = (
-    "Add And BitwiseAnd BitwiseOr BitwiseXor Equal Greater GreaterOrEqual Less LessOrEqual Mul Or Sub Xor"
-)
+_BINARY = "Add And BitwiseAnd BitwiseOr BitwiseXor Equal Greater GreaterOrEqual Less LessOrEqual Mul Or Sub Xor"
 
 STRATEGIES: dict[str, Callable[[NodeDraft], None]] = {
     **dict.fromkeys(_UNARY.split(), unary),

@@ -73,7 +73,9 @@ def _nd_indices(d: NodeDraft, shape: Sequence[int], sizes: Sequence[int], distin
 
 
 def scatter_elements(d: NodeDraft) -> None:
-    reduction = d.choice("none", "none", "add", "mul", *(["max", "min"] * (d.version >= 18))) if d.version >= 16 else "none"
+    reduction = (
+        d.choice("none", "none", "add", "mul", *(["max", "min"] * (d.version >= 18))) if d.version >= 16 else "none"
+    )
     x = d.data(rank=(1, 4), least=1, kind=EXACT if reduction in ("add", "mul") else ANY)
     axis = d.integer(0, x.rank - 1)
     size = x.shape[axis]
@@ -101,7 +103,9 @@ def scatter_elements(d: NodeDraft) -> None:
 
 
 def scatter_nd(d: NodeDraft) -> None:
-    reduction = d.choice("none", "none", "add", "mul", *(["max", "min"] * (d.version >= 18))) if d.version >= 16 else "none"
+    reduction = (
+        d.choice("none", "none", "add", "mul", *(["max", "min"] * (d.version >= 18))) if d.version >= 16 else "none"
+    )
     x = d.data(rank=(1, 4), least=1, kind=EXACT if reduction in ("add", "mul") else ANY)
     depth = d.integer(1, x.rank)
     elements = int(np.prod(x.shape[:depth]))
@@ -189,7 +193,11 @@ def non_max_suppression(d: NodeDraft) -> None:
     d.model.inputs[d.inputs[0]] = array.reshape(batch, boxes, 4).astype(np.float32)
     d.data(shape=[batch, classes, boxes], kind=FINITE)
     given = d.integer(0, 3)
-    numbers = (np.array(d.integer(0, 4), np.int64), np.float32(d.choice(0.0, 0.3, 0.7)), np.float32(d.choice(-1, 0.1, 0.5)))
+    numbers = (
+        np.array(d.integer(0, 4), np.int64),
+        np.float32(d.choice(0.0, 0.3, 0.7)),
+        np.float32(d.choice(-1, 0.1, 0.5)),
+    )
     for value in numbers[:given]:
         d.given(np.asarray(value).reshape([1] if d.chance(60) else []))
 
