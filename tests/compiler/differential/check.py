@@ -1,0 +1,67 @@
+"""Checks cases: the oracles' answers against those of the compiled model, in forked processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+import onnx
+
+from tests.compiler.differential import children
+from tests.compiler.differential.case import Case
+from tests.compiler.differential.oracle import Expected, expected, run_onnxruntime
+from tests.compiler.differential.outcome import DISCARDED, WRONG, Outcome, compared, died, outcome, summary
+from tests.compiler.differential.tolerance import tolerances
+
+
+def outcomes(cases: Sequence[Case], limit_secs: float = 60.0) -> list[Outcome]:
+    """Returns the outcome of each case."""
+    found = children.results(_outcome, cases, limit_secs)
+    return [died(got.phase, got.how) if isinstance(got, children.Died) else got for got in found]
+
+
+def _outcome(case: Case, phase: Callable[[str], None]) -> Outcome:
+    if case.undefined or case.illegal:
+        phase("shapes")
+        try:
+            model = _inferred(case)
+        except Exception as error:  # noqa: BLE001 - inference raises many types
+            return Outcome(DISCARDED, summary(error))
+        return outcome(model, case.inputs, None, case.threads, case.input_shapes, phase, illegal=case.illegal)
+    want = expected(case, phase)
+    if isinstance(want, str):
+        return Outcome(DISCARDED, want)
+    model = case.with_outputs(want.answers)
+    compare = partial(compared, want=want.answers, tolerances=want.tolerances)
+    got = outcome(model, case.inputs, compare, case.threads, case.input_shapes, phase)
+    if got.kind == WRONG and len(case.operators) > 1 and (problem := _ill_conditioned(case, want, phase)):
+        return Outcome(DISCARDED, problem)
+    return got
+
+
+def _inferred(case: Case) -> onnx.ModelProto:
+    """Returns the model with the types of its outputs, which no oracle computes."""
+    return onnx.shape_inference.infer_shapes(case.model, strict_mode=True, data_prop=True)
+
+
+def _ill_conditioned(case: Case, want: Expected, phase: Callable[[str], None]) -> str:
+    """Returns a reason if inputs that differ by some roundings change a graph's answer by more than the tolerance."""
+    phase("ONNX Runtime")
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        moved = {name: _moved(x, rng) for name, x in case.inputs.items()}
+        answers = run_onnxruntime(case.model, moved)
+        if compared(answers, want.answers, want.tolerances):
+            return "not stable: some roundings of the inputs change the answer"
+    return ""
+
+
+def _moved(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    if x.dtype.kind != "f":
+        return x
+    with np.errstate(all="ignore"):
+        return (x * (1 + rng.choice([-2.0, 2.0], x.shape) * np.finfo(x.dtype).eps)).astype(x.dtype)
+
+
+_ = tolerances

@@ -1,0 +1,73 @@
+"""Random arrays by data type and kind of values. No subnormals: programs may flush them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+# The types that ONNX Runtime's Python interface takes and returns as NumPy arrays.
+DTYPES: dict[str, np.dtype] = {
+    f"tensor({onnx_name})": np.dtype(name)
+    for onnx_name, name in {
+        "float": "float32",
+        "double": "float64",
+        "float16": "float16",
+        "bool": "bool",
+        **{f"{sign}int{bits}": f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
+    }.items()
+}
+
+# ANY: NaN, infinities and large values in some arrays, the ends of the range of integers in others.
+# FINITE: as ANY without NaN and infinities. SMALL: magnitudes of at most 3, which sums of products need. UNIT: -1 to 1.
+# POSITIVE: 0.25 to 3. EXACT: multiples of 1/8, whose sums and products are exact in float32.
+KINDS = ANY, FINITE, SMALL, UNIT, POSITIVE, EXACT = "any", "finite", "small", "unit", "positive", "exact"
+
+
+def random_array(rng: np.random.Generator, dtype: np.dtype, shape: Sequence[int], kind: str) -> np.ndarray:
+    """Returns an array of the type and shape; for types without such values, the nearest that has them."""
+    shape = tuple(shape)
+    if dtype.kind == "b":
+        return rng.integers(0, 2, shape).astype(bool)
+    if dtype.kind in "iu":
+        return _integers(rng, dtype, shape, kind)
+    x = rng.standard_normal(shape)
+    if kind == UNIT:
+        x = rng.uniform(-1, 1, shape)
+    elif kind == POSITIVE:
+        x = rng.uniform(0.25, 3, shape)
+    elif kind == EXACT:
+        x = rng.integers(-16, 17, shape) / 8
+    elif kind == SMALL:
+        x = np.clip(x, -3, 3)
+    else:
+        form = rng.integers(0, 8)
+        if form == 0:
+            x = np.round(x * 4) / 2  # ties, zeros and halves
+        elif form == 1:
+            x = x * 10.0 ** rng.integers(-3, 4, shape)
+        elif form == 2:
+            x = x * 10
+        if kind == ANY and form in (3, 4):
+            some = rng.random(shape) < (0.2 if form == 3 else 0.9)
+            x = np.where(some, rng.choice([np.nan, np.inf, -np.inf, 0.0, -0.0, -np.inf], shape), x)
+    return _without_subnormals(x.astype(dtype))
+
+
+def _integers(rng: np.random.Generator, dtype: np.dtype, shape: tuple[int, ...], kind: str) -> np.ndarray:
+    info = np.iinfo(dtype)
+    low, high = max(info.min, -5), 5
+    if kind == POSITIVE:
+        low = 1
+    if kind in (SMALL, UNIT, EXACT):
+        low, high = max(info.min, -3), 3
+    x = rng.integers(low, high, shape, endpoint=True)
+    if kind in (ANY, FINITE) and rng.integers(0, 4) == 0:
+        wide = rng.integers(info.min, info.max, shape, dtype, endpoint=True)
+        ends = rng.choice(np.array([info.min, info.max, info.max // 2, 0], dtype), shape)
+        return np.where(rng.random(shape) < 0.5, wide, ends).astype(dtype)
+    return x.astype(dtype)
+
+
+def _without_subnormals(x: np.ndarray) -> np.ndarray:
+    return np.where(np.abs(x) < np.finfo(x.dtype).tiny, np.zeros_like(x), x).astype(x.dtype)
