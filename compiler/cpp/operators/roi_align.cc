@@ -30,7 +30,8 @@ Sample sample_at(float y, float x, int64_t height, int64_t width) {
   if (!(y >= -1 && y <= static_cast<float>(height) && x >= -1 && x <= static_cast<float>(width))) return sample;
   y = std::max(y, 0.f);
   x = std::max(x, 0.f);
-  const int64_t top = std::min(static_cast<int64_t>(y), height - 1), left = std::min(static_cast<int64_t>(x), width - 1);
+  const int64_t top = std::min(static_cast<int64_t>(y), height - 1),
+                left = std::min(static_cast<int64_t>(x), width - 1);
   const int64_t bottom = std::min(top + 1, height - 1), right = std::min(left + 1, width - 1);
   const float down = top == bottom ? 0.f : y - static_cast<float>(top);
   const float across = left == right ? 0.f : x - static_cast<float>(left);
@@ -46,7 +47,8 @@ struct Division {
     if (!half_pixel) length = std::max(length, 1.f);  // regions of no size become one pixel
     cell = length / static_cast<float>(cells);
     const float wanted = sampling_ratio > 0 ? static_cast<float>(sampling_ratio) : std::ceil(cell);
-    samples = std::isfinite(wanted) ? static_cast<int64_t>(std::clamp(wanted, 0.f, static_cast<float>(kMostSamples))) : 0;
+    samples =
+        std::isfinite(wanted) ? static_cast<int64_t>(std::clamp(wanted, 0.f, static_cast<float>(kMostSamples))) : 0;
   }
 
   float place(int64_t cell_index, int64_t sample) const {
@@ -82,7 +84,8 @@ void roi_align(DLTensor* image, DLTensor* regions, DLTensor* batches, const Stri
   std::vector<Sample> samples;
   for (int64_t region = 0; region < out->shape[0]; ++region) {
     const float* corner = data<float>(regions) + region * 4;
-    const Division across(corner[0] * scale - shift, corner[2] * scale - shift, half_pixel, cell_columns, sampling_ratio);
+    const Division across(corner[0] * scale - shift, corner[2] * scale - shift, half_pixel, cell_columns,
+                          sampling_ratio);
     const Division down(corner[1] * scale - shift, corner[3] * scale - shift, half_pixel, cell_rows, sampling_ratio);
     if (across.samples > 0 && down.samples > kMostSamples / across.samples)
       TVM_FFI_THROW(ValueError) << "RoiAlign: region " << region << " has more than " << kMostSamples << " samples";

@@ -90,21 +90,20 @@ def _reshape(node: Node) -> Tensor:
     if prod(shape) != x.size or given.shape != (len(shape),):
         raise Unsupported("the stated shape of the output does not fit the data")
 
-    def resolve(sizes: Any) -> Any:
+    copied = [zero_copies and axis < x.rank and x.shape[axis] == size for axis, size in enumerate(shape)]
+    tables = (Tensor.constant(np.array(shape, np.int64)), Tensor.constant(np.array(copied, np.int64)))
+
+    def resolve(sizes: Any, stated: Any, may_be_zero: Any) -> Any:
         """Replaces 0 and -1 by the sizes that they mean if the others are right; otherwise the check fails."""
 
         def size(i: Expr) -> Expr:
-            value = sizes(i)
-            for axis, expected in enumerate(shape):
-                implied = tirx.EQ(value, literal(-1, "int64"))
-                if zero_copies and axis < x.rank and x.shape[axis] == expected:
-                    implied = tirx.Or(implied, tirx.EQ(value, literal(0, "int64")))
-                value = tirx.Select(tirx.And(tirx.EQ(i, axis), implied), literal(expected, "int64"), value)
-            return value
+            value, one = sizes(i), literal(1, "int64")
+            zero = tirx.And(tirx.EQ(value, one - one), tirx.EQ(may_be_zero(i), one))
+            return tirx.Select(tirx.Or(tirx.EQ(value, literal(-1, "int64")), zero), stated(i), value)
 
         return te.compute((len(shape),), size, name="sizes")
 
-    return runtime_shape(node, node.computed(resolve, given), reshaped(node, x, shape))
+    return runtime_shape(node, node.computed(resolve, given, *tables), reshaped(node, x, shape))
 
 
 def _flatten(node: Node) -> Tensor:
@@ -147,21 +146,18 @@ def _expand(node: Node) -> Tensor:
     rank = len(shape)
     if sizes.rank != 1 or max(sizes.size, x.rank) != rank or broadcast_shape([x.shape, shape]) != shape:
         raise Unsupported("the stated shape of the output does not fit the data")
-    own = (*(1,) * (rank - x.rank), *x.shape)
+    own = Tensor.constant(np.array((*(1,) * (rank - x.rank), *x.shape), np.int64))
+    missing = rank - sizes.size
 
-    def broadcast(given: Any) -> Any:
+    def broadcast(given: Any, mine: Any) -> Any:
         def size(i: Expr) -> Expr:
-            missing = rank - sizes.size
-            value = tirx.if_then_else(i >= missing, given(tirx.max(i - missing, 0)), literal(1, "int64"))
-            for axis, mine in enumerate(own):
-                value = tirx.Select(
-                    tirx.And(tirx.EQ(i, axis), tirx.EQ(value, literal(1, "int64"))), literal(mine, "int64"), value
-                )
-            return value
+            one = literal(1, "int64")
+            value = tirx.if_then_else(i >= missing, given(tirx.max(i - missing, 0)), one)
+            return tirx.Select(tirx.EQ(value, one), mine(i), value)
 
         return te.compute((rank,), size, name="sizes")
 
-    return runtime_shape(node, node.computed(broadcast, sizes), expanded(node, x, shape))
+    return runtime_shape(node, node.computed(broadcast, sizes, own), expanded(node, x, shape))
 
 
 def _tile(node: Node) -> Tensor:
