@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.census.check import AGREES, BAD, REJECTED
 
-HEADER = ("model", "ORT's spread", "passes", "threads", "outcome", "error / allowed", "kernels", "s")
+HEADER = ("model", "ORT's spread", "allowed", "passes", "threads", "outcome", "error / allowed", "kernels", "s")
 
 
 def bad(results: Sequence[dict[str, Any]]) -> bool:
@@ -31,12 +31,13 @@ def lines(results: Sequence[dict[str, Any]]) -> Iterator[str]:
 def _rows(result: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     passes = result["passes"]
     spread = f"{passes['spread']:.1e}" if "spread" in passes else ""
+    allowed = f"{passes['allowed']:.1e}" if "allowed" in passes else ""
     checked = f"{passes['off']:.2f}" if passes["outcome"] == AGREES else passes["outcome"]
     for threads, build in result["builds"].items():
         off = f"{build['off']:.2f}" if "off" in build else ""
         seconds = f"{build['seconds']:.1f}" if "seconds" in build else ""
         kernels = str(build.get("kernels", ""))
-        yield (result["model"], spread, checked, str(threads), build["outcome"], off, kernels, seconds)
+        yield (result["model"], spread, allowed, checked, str(threads), build["outcome"], off, kernels, seconds)
 
 
 def _reasons(result: dict[str, Any]) -> Iterator[str]:

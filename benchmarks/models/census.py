@@ -23,6 +23,7 @@ from benchmarks.models.fills import (
     one_hot,
     page,
     pixels,
+    scaled,
     sound,
     tokens,
     uniform,
@@ -425,7 +426,7 @@ CENSUS: Mapping[str, CensusModel] = {
             "traceforge_title_model/data/span/decoder.onnx",
             (
                 _ids("input_ids", (1, 16), 32128),
-                Input("encoder_hidden_states", (1, 64, 512)),
+                Input("encoder_hidden_states", (1, 64, 512), scaled(0.14)),
                 _ones("encoder_attention_mask", (1, 64)),
             ),
         ),

@@ -19,6 +19,11 @@ def normal(rng: np.random.Generator, shape: Sequence[int]) -> np.ndarray:
     return rng.standard_normal(shape)
 
 
+def scaled(deviation: float) -> Fill:
+    """Returns a fill with normal values of this standard deviation, such as the hidden states of an encoder."""
+    return lambda rng, shape: deviation * rng.standard_normal(shape)
+
+
 def uniform(rng: np.random.Generator, shape: Sequence[int]) -> np.ndarray:
     """From 0 to 1, without structure: shares, distances and angles."""
     return rng.random(shape)
