@@ -20,7 +20,7 @@ SAMPLE = 8  # every n-th case
 @pytest.mark.tvm
 def test_a_case_passes_or_is_not_supported(request: pytest.FixtureRequest, tmp_path: Path) -> None:
     every = 1 if request.config.getoption("--all-cases") else SAMPLE
-    # A separate process, without threads: it forks.
+    # A separate process without threads, since it forks.
     command = [sys.executable, "-m", "tests.compiler.node_tests", f"--every={every}", f"--json={tmp_path / 'json'}"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (tmp_path / "json").exists(), done.stderr

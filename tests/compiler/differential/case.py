@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import onnx
@@ -22,6 +22,7 @@ class Case:
     Attributes:
         operators: the operators of its nodes, in order.
         opset: the version of the operator set.
+        version: the opset in which the operator got its present form; 0 for several operators.
         model: its outputs have no types, which ``with_outputs`` adds.
         inputs: arrays by name.
         input_shapes: for the inputs whose sizes the model does not state.
@@ -33,6 +34,7 @@ class Case:
 
     operators: tuple[str, ...]
     opset: int
+    version: int
     model: onnx.ModelProto
     inputs: Mapping[str, np.ndarray]
     input_shapes: Mapping[str, tuple[int, ...]]
@@ -41,7 +43,6 @@ class Case:
     threads: int
     undefined: bool = False
     illegal: bool = False
-    notes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def size(self) -> int:

@@ -12,7 +12,6 @@ from tests.compiler.differential import children
 from tests.compiler.differential.case import Case
 from tests.compiler.differential.oracle import Expected, expected, run_onnxruntime
 from tests.compiler.differential.outcome import DISCARDED, WRONG, Outcome, compared, died, outcome, summary
-from tests.compiler.differential.tolerance import tolerances
 
 
 def outcomes(cases: Sequence[Case], limit_secs: float = 60.0) -> list[Outcome]:
@@ -62,6 +61,3 @@ def _moved(x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         return x
     with np.errstate(all="ignore"):
         return (x * (1 + rng.choice([-2.0, 2.0], x.shape) * np.finfo(x.dtype).eps)).astype(x.dtype)
-
-
-_ = tolerances

@@ -100,7 +100,7 @@ def _child(task: Callable[..., Any], items: Sequence[Any], writer: int) -> None:
     """Writes the results, and exits without the parent's handlers. Output of the task is dropped."""
     code = 1
     with contextlib.suppress(BaseException):
-        # A memory error prints alone; ``faulthandler`` of pytest would print the parent's stack too.
+        # pytest's ``faulthandler`` would print the parent's stack.
         import faulthandler
 
         faulthandler.disable()

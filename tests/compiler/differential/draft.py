@@ -151,6 +151,11 @@ class NodeDraft:
             self.bound[kind] = self.choice(*options)
         return self.bound[kind]
 
+    def bind(self, index: int, dtype: np.dtype) -> None:
+        """Sets the type of an input, if the schema allows it and no other is drawn."""
+        if dtype in self.allowed(index):
+            self.bound.setdefault(self._formal(index).type_str, dtype)
+
     def _formal(self, index: int) -> Any:
         return self.schema.inputs[min(index, len(self.schema.inputs) - 1)]
 
@@ -247,6 +252,6 @@ class NodeDraft:
         }
         made = helper.make_node(self.schema.name, self.inputs, outputs, name=self.model.name("n"))
         for name, value in attributes.items():
-            kind = self.schema.attributes[name].type
+            kind: Any = self.schema.attributes[name].type
             made.attribute.append(helper.make_attribute(name, value, attr_type=int(kind.value)))
         return made

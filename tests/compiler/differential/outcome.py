@@ -140,8 +140,10 @@ def _difference(got: np.ndarray, want: np.ndarray, rtol: float, atol: float) -> 
     if (got.dtype, got.shape) != (want.dtype, want.shape):
         return f"{got.dtype}{list(got.shape)} instead of {want.dtype}{list(want.shape)}"
     if want.dtype.kind != "f":
-        count = int((got != want).sum())
-        return f"{count} of {want.size} differ: {_first(got, want, got != want)}" if count else ""
+        other = got != want
+        if atol:  # an integer that is rounded
+            other &= np.abs(got.astype(np.int64) - want.astype(np.int64)) > atol
+        return f"{int(other.sum())} of {want.size} differ: {_first(got, want, other)}" if other.any() else ""
     wide, right = got.astype(np.float64), want.astype(np.float64)
     finite = np.isfinite(right)
     other = ~finite & ~((wide == right) | (np.isnan(wide) & np.isnan(right)))

@@ -42,7 +42,7 @@ class Failure:
         place = folder / self.name
         place.mkdir(parents=True, exist_ok=True)
         onnx.save(self.case.model, place / "model.onnx")
-        np.savez(place / "inputs.npz", **self.case.inputs)
+        np.savez(place / "inputs.npz", allow_pickle=False, **self.case.inputs)
         shapes = {name: list(shape) for name, shape in self.case.input_shapes.items()}
         (place / "reason.txt").write_text(
             f"{self.kind}: {self.reason}\nthreads={self.case.threads}, input_shapes={shapes}, "
@@ -106,10 +106,10 @@ class Report:
 
     def table(self) -> str:
         """Returns one line per operator, and the totals."""
-        head = f"{'operator':<28}{'compared':>9}{'passed':>8}{'failed':>8}{'unsupported':>13}{'discarded':>11}  least compiled"
-        lines = [head]
-        for operator in sorted(self.kinds, key=lambda name: (name == GRAPHS, name)):
-            lines.append(self._row(operator, self.kinds[operator], self._least(operator)))
+        columns = ("compared", "passed", "failed", "unsupported", "discarded")
+        names = sorted(self.kinds, key=lambda name: (name == GRAPHS, name))
+        lines = [f"{'operator':<28}" + "".join(f"{name:>12}" for name in columns) + "  least compiled"]
+        lines += [self._row(name, self.kinds[name], self._least(name)) for name in names]
         total = sum((kinds for kinds in self.kinds.values()), Counter())
         lines.append(self._row("all", total, ""))
         never = sorted(name for name in self.kinds if name != GRAPHS and not self.compiled[name])
@@ -121,9 +121,8 @@ class Report:
     def _row(name: str, kinds: Mapping[str, int], note: str) -> str:
         failed = sum(kinds[kind] for kind in FAILURES)
         compared = kinds[PASSED] + failed
-        return (
-            f"{name:<28}{compared:>9}{kinds[PASSED]:>8}{failed:>8}{kinds[UNSUPPORTED]:>13}{kinds[DISCARDED]:>11}  {note}"
-        ).rstrip()
+        counts = (compared, kinds[PASSED], failed, kinds[UNSUPPORTED], kinds[DISCARDED])
+        return (f"{name:<28}" + "".join(f"{count:>12}" for count in counts) + f"  {note}").rstrip()
 
     def _least(self, operator: str) -> str:
         """Returns the attribute, type and version that were compiled least often, with the number of cases."""

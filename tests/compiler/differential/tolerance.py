@@ -23,8 +23,8 @@ RELATIVE = frozenset(
 )
 # Functions of one number whose terms cancel, so that their error is relative to the terms.
 ABSOLUTE = frozenset(
-    "Acos Acosh Add Asin Atanh BlackmanWindow Celu Cos Elu Gelu HammingWindow HannWindow HardSigmoid HardSwish Mean Mish "
-    "Mod Range Selu Sin Sub Sum SwiGLU Swish AffineGrid MelWeightMatrix Dropout".split()
+    "Acos Acosh Add AffineGrid Asin Atanh BlackmanWindow Celu Cos Dropout Elu Gelu HammingWindow HannWindow "
+    "HardSigmoid HardSwish Mean MelWeightMatrix Mish Mod Range Selu Sin Sub Sum SwiGLU Swish".split()
 )
 # The result of quantized arithmetic may fall on a tie.
 ONE_STEP = frozenset("DynamicQuantizeLinear QLinearConv QLinearMatMul".split())

@@ -61,7 +61,7 @@ def division(d: NodeDraft) -> None:
     dtype, shape = d.dtype(1), partner(d, first.shape)
     if dtype.kind == "f":
         d.operand(shape)
-        d.set("fmod", 1) if d.version >= 10 and d.has("fmod") and d.chance(60) else None
+        d.set("fmod", 1 if d.version < 28 or d.chance(60) else 0)
         return
     divisor = random_array(d.rng(), dtype, shape, FINITE)
     if dtype.kind == "i":  # the quotient of the least number and -1 overflows

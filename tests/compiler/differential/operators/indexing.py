@@ -134,8 +134,11 @@ def tensor_scatter(d: NodeDraft) -> None:
 
 def one_hot(d: NodeDraft) -> None:
     depth = d.integer(1, 6)
-    shape = d.shape((0, 3), most=4)
-    dtype = d.dtype(0)
+    shape = d.shape((0 if d.chance(10) else 1, 3), most=4)
+    if d.chance(60):  # types that ONNX Runtime has code for
+        for index, name in enumerate(("int64", "int64", d.choice("float32", "int64"))):
+            d.bind(index, np.dtype(name))
+    dtype = d.dtype(0, "" if d.chance(20) else "iu")
     low = -depth if dtype.kind != "u" and d.version >= 11 else 0
     # Indices out of range give the value of "off".
     array = d.rng().integers(low - (2 if dtype.kind != "u" else 0), depth + 2, shape)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tests.compiler.differential.draft import NodeDraft
-from tests.compiler.differential.values import FINITE, SMALL, UNIT
+from tests.compiler.differential.values import SMALL, UNIT
 
 EQUATIONS = (
     *("ij,jk->ik", "ij,jk", "bij,bjk->bik", "bij,jk->bik", "i,i->", "i,j->ij", "ij->ji", "ij->", "ij->i", "ii->i"),
@@ -72,6 +72,10 @@ def attention(d: NodeDraft) -> None:
 
     d.data(shape=shape(q_heads, queries, size), kind=SMALL)
     d.operand(shape(heads, keys, size), SMALL)
+    if d.chance(85):
+        d.bind(2, d.dtype(0))
+        if d.chance(50):
+            d.bind(3, d.dtype(0))
     d.operand(shape(heads, keys, value_size), SMALL)
     if flat:
         d.set("q_num_heads", q_heads)
@@ -87,8 +91,8 @@ def attention(d: NodeDraft) -> None:
             array = d.rng().random(mask) < 0.7
             array[..., 0] = True  # a row without any key has no answer
         else:
-            array = d.rng().uniform(-2, 2, mask)
-            if d.chance(40):
+            array = d.rng().uniform(0 if dtype.kind == "u" else -2, 2, mask)
+            if dtype.kind == "f" and d.chance(40):
                 array[..., 1:] = np.where(d.rng().random(array[..., 1:].shape) < 0.4, -np.inf, array[..., 1:])
         d.given(array.astype(dtype), dynamic=50)
     elif past:
@@ -158,4 +162,3 @@ STRATEGIES: dict[str, Callable[[NodeDraft], None]] = {
     "MatMul": matmul,
     "RotaryEmbedding": rotary_embedding,
 }
-_ = FINITE

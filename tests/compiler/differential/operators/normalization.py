@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from tests.compiler.differential.draft import NodeDraft
 from tests.compiler.differential.values import EXACT, POSITIVE, SMALL
 
@@ -13,6 +15,9 @@ _EPSILONS = (1e-5, 1e-3, 0.1)
 def batch_normalization(d: NodeDraft) -> None:
     x = d.data(rank=(2, 5), kind=SMALL, least=1)
     channels = x.shape[1]
+    if d.chance(80):
+        for index in (1, 3):
+            d.bind(index, x.dtype)
     training = d.version >= 14 and d.chance(30)
     for kind in (SMALL, SMALL, SMALL, POSITIVE):
         d.operand([channels], kind)
@@ -63,14 +68,16 @@ def layer_normalization(d: NodeDraft) -> None:
 
 
 def lrn(d: NodeDraft) -> None:
-    d.data(rank=(3, 5), kind=SMALL, least=1)
-    d.set("size", d.choice(1, 2, 3, 4, 5, 7))
+    d.data(rank=(4, 4) if d.chance(90) else (3, 5), kind=SMALL, least=1)
+    d.set("size", d.choice(1, 3, 3, 5, 7))
     d.maybe("alpha", 1e-4, 0.1, 1.0)
     d.maybe("beta", 0.75, 0.5, 1.0)
     d.maybe("bias", 1.0, 2.0)
 
 
 def mean_variance_normalization(d: NodeDraft) -> None:
+    if d.chance(70):
+        d.bind(0, np.dtype("float32"))
     x = d.data(rank=(4, 4), kind=EXACT, least=1)
     if d.chance(60):
         d.set("axes", sorted(d.subset(range(x.rank), least=1)))

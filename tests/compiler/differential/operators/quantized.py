@@ -39,9 +39,9 @@ def quantize(d: NodeDraft) -> None:
         shape = [1] if not x.rank else []
     scale_type = d.dtype(1)
     d.given(_scale(d, shape, scale_type))
-    zero = d.allowed(2) and (d.dtype(2) if to else x.dtype)
-    if d.chance(70) and zero is not None and np.dtype(zero) != np.int32:
-        d.given(_zero(d, shape, np.dtype(zero)))
+    zero = d.dtype(2) if to else x.dtype
+    if d.chance(70) and zero != np.int32:
+        d.given(_zero(d, shape, zero))
     elif to and d.version >= 21 and d.chance(50):
         d.set("output_dtype", d.choice(2, 3, 4, 5))
     if shape or d.chance(20):

@@ -14,11 +14,15 @@ _MODES = "half_pixel pytorch_half_pixel align_corners asymmetric tf_crop_and_res
 
 
 def resize(d: NodeDraft) -> None:
-    x = d.data(rank=(1, 5), least=1, most=7, kind=SMALL)
+    if d.chance(70) and d.model.pool is None:
+        d.bind(0, np.dtype(d.choice("float32", "float32", "float32", "uint8", "int8", "int32", "float64", "float16")))
+    x = d.data(rank=(4, 4) if d.chance(60) else (1, 5), least=1, most=7, kind=SMALL)
+    if d.version >= 11 and d.chance(85):
+        d.bind(1, np.dtype("float32"))
     axes = list(range(x.rank))
     if d.version >= 18 and d.chance(35):
         axes = d.subset(axes, least=1)
-    elif x.rank >= 3 and d.chance(70):
+    elif x.rank >= 3 and d.chance(85):
         axes = list(range(2, x.rank))  # images
     some = d.version >= 18 and len(axes) < x.rank and d.chance(50)
     order = axes if some else list(range(x.rank))

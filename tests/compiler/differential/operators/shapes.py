@@ -46,7 +46,7 @@ def transpose(d: NodeDraft) -> None:
 
 def flatten(d: NodeDraft) -> None:
     x = d.data(rank=(1, 5)) if d.version < 11 else d.data()
-    if d.chance(70):
+    if d.chance(70) or not x.rank:
         low = -x.rank if d.version >= 11 else 0
         d.set("axis", d.integer(low, x.rank))
 
@@ -187,6 +187,7 @@ def pad(d: NodeDraft) -> None:
     elif some:
         d.absent()
     if some:
+        d.bind(3, np.dtype("int64")) if d.chance(80) else None
         d.given(np.array([axis - x.rank if d.chance(40) else axis for axis in axes], d.dtype(3)))
 
 

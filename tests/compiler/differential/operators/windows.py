@@ -23,8 +23,6 @@ class Window:
         before, after = [], []
         for size, dilation in zip(spatial, self.dilations, strict=True):
             taps = d.integer(1, 4)
-            padded = d.auto_padded if hasattr(d, "auto_padded") else 0
-            del padded
             low = high = 0
             if self.auto is None:
                 low, high = (d.integer(0, taps - 1), d.integer(0, taps - 1)) if d.chance(60) else (0, 0)
@@ -132,10 +130,9 @@ def pool(d: NodeDraft) -> None:
         d.maybe("ceil_mode", 0, 1, percent=40)
     d.maybe("count_include_pad", 0, 1)
     d.maybe("p", 1, 2, 3)
-    if d.schema.name == "MaxPool":
-        if d.version >= 8 and d.chance(30):
-            d.num_outputs = 2
-            d.maybe("storage_order", 0, 1)
+    if d.schema.name == "MaxPool" and d.version >= 8 and d.chance(30):
+        d.num_outputs = 2
+        d.maybe("storage_order", 0, 1)
 
 
 def global_pool(d: NodeDraft) -> None:
