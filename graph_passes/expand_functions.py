@@ -16,8 +16,8 @@ from graph_passes.values import is_op
 
 # Operators that importers support less often than their definitions. Others, such as Softmax, stay.
 EXPANDED = (
-    *("AffineGrid", "Attention", "BlackmanWindow", "CausalConvWithState", "CenterCropPad", "HammingWindow"),
-    *("HannWindow", "LinearAttention", "NegativeLogLikelihoodLoss", "RotaryEmbedding", "SoftmaxCrossEntropyLoss"),
+    *("AffineGrid", "Attention", "CausalConvWithState", "CenterCropPad", "LinearAttention"),
+    *("NegativeLogLikelihoodLoss", "RotaryEmbedding", "SoftmaxCrossEntropyLoss"),
     "SwiGLU",
 )
 _DOMAIN = "loopwright.expanded"

@@ -10,7 +10,7 @@ import tvm
 from tvm import relax
 
 from compiler.program.tensor_spec import TensorSpec
-from compiler.tvm_backend.codegen import tvm_target
+from compiler.tvm_backend.codegen import program_target
 from compiler.tvm_backend.generic_schedule import relax_pipeline
 from compiler.tvm_backend.importer import import_model
 from compiler.workloads.layer import Layer
@@ -44,7 +44,7 @@ def compile_model(model: onnx.ModelProto, layers: Sequence[Layer], target: Targe
     # compilation.
     try:
         with tvm.transform.PassContext(opt_level=3, config={"tirx.disable_assert": True}):
-            executable = relax.build(imported.module, tvm_target(target), relax_pipeline=relax_pipeline(target))
+            executable = relax.build(imported.module, program_target(target), relax_pipeline=relax_pipeline(target))
     except RuntimeError as error:  # a fault of TVM or of this project; TVM's text has many lines
         line = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise RuntimeError(f"the generated code cannot be compiled: {line.strip()}") from error

@@ -12,7 +12,7 @@ import tvm
 from tvm import s_tir, tirx
 from tvm.relax.backend.cpu_generic import pipeline as cpu
 
-from compiler.tvm_backend.codegen import tvm_target
+from compiler.tvm_backend.codegen import program_target
 from compiler.tvm_backend.generic_access import Unsupported, calls, extent, is_guarded, iterations, loops_around, runs
 from compiler.tvm_backend.generic_blocks import Block, split_reduction
 from compiler.tvm_backend.generic_contraction import arrange_contraction, is_contraction, pad_contraction
@@ -31,7 +31,7 @@ _REJECTED = (s_tir.ScheduleError, tvm.error.InternalError, Unsupported)
 
 def relax_pipeline(target: Target) -> tvm.transform.Pass:
     """Returns the pass pipeline for ``tvm.relax.build``: TVM's own for CPUs, with :func:`schedule_functions`."""
-    llvm = tvm_target(target)
+    llvm = program_target(target)
 
     def lower(module: tvm.IRModule, _context: tvm.transform.PassContext) -> tvm.IRModule:
         passes = [

@@ -7,6 +7,7 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <type_traits>
 #include <vector>
 
 #include "../tensors.h"
@@ -19,78 +20,80 @@ using tvm::ffi::String;
 constexpr int64_t kMostSamples = 1 << 24;  // of one region; more than any image needs
 
 // Four pixels and their weights.
+template <typename T>
 struct Sample {
   std::array<int64_t, 4> pixels{};
-  std::array<float, 4> weights{};
+  std::array<T, 4> weights{};
 };
 
 // Returns the sample at a place of an image of height x width. Outside, with a margin of one pixel, it is 0.
-Sample sample_at(float y, float x, int64_t height, int64_t width) {
-  Sample sample;
-  if (!(y >= -1 && y <= static_cast<float>(height) && x >= -1 && x <= static_cast<float>(width))) return sample;
-  y = std::max(y, 0.f);
-  x = std::max(x, 0.f);
+template <typename T>
+Sample<T> sample_at(T y, T x, int64_t height, int64_t width) {
+  Sample<T> sample;
+  if (!(y >= -1 && y <= static_cast<T>(height) && x >= -1 && x <= static_cast<T>(width))) return sample;
+  y = std::max(y, T{0});
+  x = std::max(x, T{0});
   const int64_t top = std::min(static_cast<int64_t>(y), height - 1),
                 left = std::min(static_cast<int64_t>(x), width - 1);
   const int64_t bottom = std::min(top + 1, height - 1), right = std::min(left + 1, width - 1);
-  const float down = top == bottom ? 0.f : y - static_cast<float>(top);
-  const float across = left == right ? 0.f : x - static_cast<float>(left);
+  const T down = top == bottom ? T{0} : y - static_cast<T>(top);
+  const T across = left == right ? T{0} : x - static_cast<T>(left);
   sample.pixels = {top * width + left, top * width + right, bottom * width + left, bottom * width + right};
   sample.weights = {(1 - down) * (1 - across), (1 - down) * across, down * (1 - across), down * across};
   return sample;
 }
 
 // How a region is divided into cells, and a cell into samples, along one axis.
+template <typename T>
 struct Division {
-  Division(float start, float end, bool half_pixel, int64_t cells, int64_t sampling_ratio) : start(start) {
-    float length = end - start;
-    if (!half_pixel) length = std::max(length, 1.f);  // regions of no size become one pixel
-    cell = length / static_cast<float>(cells);
-    const float wanted = sampling_ratio > 0 ? static_cast<float>(sampling_ratio) : std::ceil(cell);
-    samples =
-        std::isfinite(wanted) ? static_cast<int64_t>(std::clamp(wanted, 0.f, static_cast<float>(kMostSamples))) : 0;
+  Division(T start, T end, bool half_pixel, int64_t cells, int64_t sampling_ratio) : start(start) {
+    T length = end - start;
+    if (!half_pixel) length = std::max(length, T{1});  // regions of no size become one pixel
+    cell = length / static_cast<T>(cells);
+    const T wanted = sampling_ratio > 0 ? static_cast<T>(sampling_ratio) : std::ceil(cell);
+    samples = std::isfinite(wanted) ? static_cast<int64_t>(std::clamp(wanted, T{0}, static_cast<T>(kMostSamples))) : 0;
   }
 
-  float place(int64_t cell_index, int64_t sample) const {
-    return start + static_cast<float>(cell_index) * cell +
-           (static_cast<float>(sample) + 0.5f) * cell / static_cast<float>(samples);
+  T place(int64_t cell_index, int64_t sample) const {
+    return start + static_cast<T>(cell_index) * cell +
+           (static_cast<T>(sample) + T{0.5}) * cell / static_cast<T>(samples);
   }
 
-  float start, cell;
+  T start, cell;
   int64_t samples;
 };
 
-float pooled(const float* channel, const std::vector<Sample>& samples, bool average) {
+template <typename T>
+T pooled(const T* channel, const std::vector<Sample<T>>& samples, bool average) {
   if (samples.empty()) return 0;
-  float result = average ? 0 : -std::numeric_limits<float>::infinity();
-  for (const Sample& sample : samples) {
-    std::array<float, 4> parts{};
+  T result = average ? 0 : -std::numeric_limits<T>::infinity();
+  for (const Sample<T>& sample : samples) {
+    std::array<T, 4> parts{};
     for (size_t i = 0; i < 4; ++i) parts[i] = sample.weights[i] * channel[sample.pixels[i]];
     if (average)
       result += parts[0] + parts[1] + parts[2] + parts[3];
     else  // ONNX takes the largest of the weighted pixels, not of the interpolated values
       result = std::max(result, *std::max_element(parts.begin(), parts.end()));
   }
-  return average ? result / static_cast<float>(samples.size()) : result;
+  return average ? result / static_cast<T>(samples.size()) : result;
 }
 
-// Pools `regions` (count, 4: x1, y1, x2, y2) of an image (n, channels, height, width), float32, to `out` (count,
-// channels, cells, cells). `batches`, int64, has the image of each region; it was checked before.
-void roi_align(DLTensor* image, DLTensor* regions, DLTensor* batches, const String& mode, int64_t sampling_ratio,
-               double spatial_scale, bool half_pixel, DLTensor* out) {
+template <typename T>
+void pool_regions(const DLTensor* image, const DLTensor* regions, const DLTensor* batches, bool average,
+                  int64_t sampling_ratio, T scale, bool half_pixel, DLTensor* out) {
   const int64_t channels = image->shape[1], height = image->shape[2], width = image->shape[3];
   const int64_t cell_rows = out->shape[2], cell_columns = out->shape[3];
-  const float scale = static_cast<float>(spatial_scale), shift = half_pixel ? 0.5f : 0.f;
-  std::vector<Sample> samples;
+  const T shift = half_pixel ? T{0.5} : T{0};
+  std::vector<Sample<T>> samples;
   for (int64_t region = 0; region < out->shape[0]; ++region) {
-    const float* corner = data<float>(regions) + region * 4;
-    const Division across(corner[0] * scale - shift, corner[2] * scale - shift, half_pixel, cell_columns,
-                          sampling_ratio);
-    const Division down(corner[1] * scale - shift, corner[3] * scale - shift, half_pixel, cell_rows, sampling_ratio);
+    const T* corner = data<T>(regions) + region * 4;
+    const Division<T> across(corner[0] * scale - shift, corner[2] * scale - shift, half_pixel, cell_columns,
+                             sampling_ratio);
+    const Division<T> down(corner[1] * scale - shift, corner[3] * scale - shift, half_pixel, cell_rows, sampling_ratio);
     if (across.samples > 0 && down.samples > kMostSamples / across.samples)
       TVM_FFI_THROW(ValueError) << "RoiAlign: region " << region << " has more than " << kMostSamples << " samples";
-    const float* planes = data<float>(image) + data<int64_t>(batches)[region] * channels * height * width;
-    float* to = data<float>(out) + region * channels * cell_rows * cell_columns;
+    const T* planes = data<T>(image) + data<int64_t>(batches)[region] * channels * height * width;
+    T* to = data<T>(out) + region * channels * cell_rows * cell_columns;
     for (int64_t i = 0; i < cell_rows; ++i)
       for (int64_t j = 0; j < cell_columns; ++j) {
         samples.clear();
@@ -98,9 +101,23 @@ void roi_align(DLTensor* image, DLTensor* regions, DLTensor* batches, const Stri
           for (int64_t x = 0; x < across.samples; ++x)
             samples.push_back(sample_at(down.place(i, y), across.place(j, x), height, width));
         for (int64_t c = 0; c < channels; ++c)
-          to[(c * cell_rows + i) * cell_columns + j] = pooled(planes + c * height * width, samples, mode == "avg");
+          to[(c * cell_rows + i) * cell_columns + j] = pooled(planes + c * height * width, samples, average);
       }
   }
+}
+
+// Pools `regions` (count, 4: x1, y1, x2, y2) of an image (n, channels, height, width), both float32 or float64, to `out`
+// (count, channels, cells, cells). `batches`, int64, has the image of each region; it was checked before.
+void roi_align(DLTensor* image, DLTensor* regions, DLTensor* batches, const String& mode, int64_t sampling_ratio,
+               double spatial_scale, bool half_pixel, DLTensor* out) {
+  with_element_type(image->dtype, [&](auto type) {
+    using T = decltype(type);
+    if constexpr (std::is_floating_point_v<T>)
+      pool_regions<T>(image, regions, batches, mode == "avg", sampling_ratio, static_cast<T>(spatial_scale), half_pixel,
+                      out);
+    else
+      TVM_FFI_THROW(TypeError) << "RoiAlign supports float32 and float64";
+  });
 }
 
 TVM_FFI_STATIC_INIT_BLOCK() { tvm::ffi::reflection::GlobalDef().def("loopwright.roi_align", &roi_align); }

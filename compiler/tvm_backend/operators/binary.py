@@ -9,7 +9,16 @@ import numpy as np
 from tvm import relax, tirx
 from tvm.ir import StringImm
 
-from compiler.tvm_backend.operators.elements import differ, dtype_of, elementwise, literal, maximum, minimum
+from compiler.tvm_backend.operators.cast import converted
+from compiler.tvm_backend.operators.elements import (
+    broadcast_shape,
+    differ,
+    dtype_of,
+    elementwise,
+    literal,
+    maximum,
+    minimum,
+)
 from compiler.tvm_backend.operators.node import Converter, Expr, Node, Tensor, Unsupported, checked_axis
 
 _ARITHMETIC_OPSET = 7  # the first with NumPy's broadcasting; before, ``broadcast`` and ``axis`` place the second tensor
@@ -130,8 +139,11 @@ def _mod(node: Node) -> Tensor:
 def _pow(node: Node) -> Tensor:
     """Base and exponent may differ in type; the result has the base's."""
     a, b = _operands(node)
-    if b.is_scalar_constant() and b.array.item() == 2 and a.kind == "f":
+    if b.is_scalar_constant() and b.array.item() == 2:
         return elementwise(node, lambda x, _exponent: x * x, a, b)
+
+    if a.kind in "iu" and b.kind in "iu":
+        return _integer_power(node, a, b)
 
     def power(x: Expr, y: Expr) -> Expr:
         wide = "float64" if _is_integer(x) or "float64" in (dtype_of(x), dtype_of(y)) else "float32"
@@ -140,6 +152,16 @@ def _pow(node: Node) -> Tensor:
         return tirx.pow(x.astype(wide), y.astype(wide))
 
     return elementwise(node, power, a, b, dtype=a.dtype)
+
+
+def _integer_power(node: Node, a: Tensor, b: Tensor) -> Tensor:
+    """Powers modulo 2^64, which a float64 could not hold."""
+    shape = broadcast_shape([a.shape, b.shape])
+    base, exponent = (elementwise(node, lambda x, _like: x.astype("int64"), x, like, dtype="int64", literals=False)
+                      for x, like in ((a, b), (b, a)))  # fmt: skip
+    if 0 in shape:
+        return Tensor.constant(np.zeros(shape, a.dtype))
+    return converted(node, node.called("loopwright.integer_power", [base, exponent], base), a.dtype)
 
 
 def _equal(a: Expr, b: Expr) -> Expr:
@@ -153,9 +175,13 @@ def _shift(node: Node) -> Tensor:
     def shifted(a: Expr, b: Expr) -> Expr:
         dtype = dtype_of(a)
         width = int(dtype[4:]) if dtype.startswith("uint") else int(dtype[3:])
-        far = b >= literal(width, dtype)
+        far = tirx.Or(b >= literal(width, dtype), b < literal(0, dtype))
         near = tirx.Select(far, literal(0, dtype), b)
-        return tirx.Select(far, literal(0, dtype), a << near if left else a >> near)
+        if left:
+            return tirx.Select(far, literal(0, dtype), a << near)
+        # Of a negative integer, only its sign is left.
+        rest = literal(0, dtype) if dtype.startswith("uint") else a >> literal(width - 1, dtype)
+        return tirx.Select(far, rest, a >> near)
 
     return elementwise(node, shifted, *_operands(node))
 
@@ -199,7 +225,10 @@ def _clip(node: Node) -> Tensor:
         if bounds[place] is None and node.has(index):
             bounds[place] = node.input(index)
     low, high = (
-        Tensor.constant(np.asarray(bound, node.x.dtype)) if isinstance(bound, float) else bound for bound in bounds
+        Tensor.constant(np.asarray(bound, node.x.dtype))
+        if isinstance(bound, float)
+        else bound and converted(node, bound, node.x.dtype)
+        for bound in bounds
     )
     for bound in (low, high):
         if bound is not None and bound.size != 1:

@@ -64,7 +64,7 @@ def elementwise(
     """
     result_dtype = dtype or tensors[0].dtype
     shape = broadcast_shape([tensor.shape for tensor in tensors])
-    as_literal = [literals and tensor.is_scalar_constant() for tensor in tensors]
+    as_literal = [literals and _is_literal(tensor) for tensor in tensors]
     if all(as_literal):
         as_literal[0] = False
 
@@ -81,6 +81,11 @@ def elementwise(
         return te.compute(shape, element, name=node.op.lower())
 
     return node.computed(compute, *(t for t, inline in zip(tensors, as_literal, strict=True) if not inline))
+
+
+def _is_literal(tensor: Tensor) -> bool:
+    """A negative integer is not one: TVM does not convert it to an unsigned type."""
+    return tensor.is_scalar_constant() and (tensor.kind != "i" or tensor.array.item() >= 0)  # type: ignore[union-attr]
 
 
 def differ(a: Expr, b: Expr) -> Expr:

@@ -9,7 +9,7 @@ from tvm import relax
 
 from compiler.tvm_backend.operators.binary import reshaped
 from compiler.tvm_backend.operators.cast import converted
-from compiler.tvm_backend.operators.elements import NARROW, broadcast_shape, elementwise
+from compiler.tvm_backend.operators.elements import NARROW, broadcast_shape, elementwise, literal
 from compiler.tvm_backend.operators.movement import transposed
 from compiler.tvm_backend.operators.node import Converter, Node, Tensor, Unsupported
 
@@ -58,9 +58,9 @@ def _gemm(node: Node) -> Tensor:
 
 
 def _scaled(node: Node, x: Tensor, factor: float) -> Tensor:
-    number = int(factor) if x.kind in "iu" else factor
-    scalar = Tensor.constant(np.asarray(number, x.dtype))
-    return elementwise(node, lambda a, b: a * b, x, scalar, literals=factor != 0)
+    if x.kind in "iu":
+        return elementwise(node, lambda a: a.astype("float64") * literal(factor, "float64"), x)
+    return elementwise(node, lambda a, b: a * b, x, Tensor.constant(np.asarray(factor, x.dtype)), literals=factor != 0)
 
 
 CONVERTERS: Mapping[str, Converter] = {

@@ -178,7 +178,7 @@ def _tile(node: Node) -> Tensor:
         x,
         shape,
         lambda *i: [
-            place if count == 1 else 0 if size == 1 else tirx.truncmod(place, size)
+            place if count == 1 else 0 if size == 1 else tirx.floormod(place, size)
             for place, size, count in zip(i, x.shape, repeats, strict=True)
         ],
     )
@@ -391,7 +391,7 @@ def _reverse_sequence(node: Node) -> Tensor:
         def element(*index: Expr) -> Expr:
             length = given(index[batch_axis]).astype("int64")
             length = tirx.max(tirx.min(length, literal(x.shape[time_axis], "int64")), literal(0, "int64"))
-            place = index[time_axis]
+            place = index[time_axis].astype("int64")
             source = list(index)
             source[time_axis] = tirx.Select(place < length, length - 1 - place, place)
             return data(*source)

@@ -129,7 +129,10 @@ class Node:
         return [self.input(index) for index, tensor in enumerate(self.inputs) if tensor is not None]
 
     def attribute(self, name: str, default: Any = None) -> Any:
-        return self.attributes.get(name, default)
+        """Returns an attribute. A default that is a float is rounded to float32, as attributes are."""
+        if name in self.attributes:
+            return self.attributes[name]
+        return float(np.float32(default)) if isinstance(default, float) else default
 
     def known(self, index: int, what: str) -> np.ndarray | None:
         """Returns the elements of an optional input that must be constant.

@@ -41,7 +41,7 @@ def _hardmax(node: Node, x: Tensor, axis: int) -> Tensor:
 
         def element(*index: Expr) -> Expr:
             chosen = place(*(0 if a == axis else i for a, i in enumerate(index)))
-            return tirx.Select(tirx.EQ(chosen, index[axis]), literal(1, x.dtype), literal(0, x.dtype))
+            return tirx.Select(tirx.EQ(chosen, index[axis].astype("int64")), literal(1, x.dtype), literal(0, x.dtype))
 
         return te.compute(x.shape, element, name="hardmax")
 
@@ -175,7 +175,10 @@ def _layer_norm(node: Node) -> list[Tensor]:
     if 0 in x.shape:
         statistic = Tensor.constant(np.zeros(kept(x.shape, axes), working_dtype(x.dtype)))
         return [x, statistic, statistic]
-    return _standardized(node, x, axes, epsilon, node.input(1), node.optional(2))
+    y, *statistics_ = _standardized(node, x, axes, epsilon, node.input(1), node.optional(2))
+    if node.attribute("stash_type", 1) == 1:
+        statistics_ = [converted(node, statistic, "float32") for statistic in statistics_]
+    return [y, *statistics_]
 
 
 def _group_norm(node: Node) -> Tensor:
@@ -216,7 +219,7 @@ def _rms_norm(node: Node) -> Tensor:
     def compute(data: Any, factor: Any) -> Any:
         squares = over(x.shape, axes, te.sum, lambda *i: data(*i).astype(wide) * data(*i).astype(wide), "squares")
         root = te.compute(
-            squares.shape, lambda *i: tirx.sqrt(tirx.div(squares(*i), count) + literal(epsilon, wide)), name="root"
+            squares.shape, lambda *i: tirx.sqrt(tirx.div(squares(*i), count) + literal(epsilon, wide)), name="deviation"
         )
 
         def element(*index: Expr) -> Expr:

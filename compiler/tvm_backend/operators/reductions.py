@@ -50,7 +50,7 @@ class _Reduction:
 
     Attributes:
         empty: the result over no elements, by the type of the elements.
-        in_floats: whether integers are computed in float64.
+        in_floats: whether ``after`` of integers is computed in float64.
     """
 
     reducer: Any
@@ -66,11 +66,18 @@ def _mean(total: Expr, count: int) -> Expr:
     return tirx.truncdiv(total, of) if "int" in dtype else tirx.div(total, of)
 
 
-_zero = lambda _dtype: 0  # noqa: E731
+def _zero(_dtype: str) -> int:
+    return 0
+
+
+def _size(x: Expr) -> Expr:
+    if "uint" in dtype_of(x):
+        return x
+    return tirx.Select(x < literal(0, dtype_of(x)), x * literal(-1, dtype_of(x)), x)
+
+
 _REDUCTIONS: Mapping[str, _Reduction] = {
-    "ReduceL1": _Reduction(
-        te.sum, _zero, lambda x: tirx.Select(x < literal(0, dtype_of(x)), x * literal(-1, dtype_of(x)), x)
-    ),
+    "ReduceL1": _Reduction(te.sum, _zero, _size),
     "ReduceL2": _Reduction(te.sum, _zero, lambda x: x * x, lambda total, _n: tirx.sqrt(total), in_floats=True),
     "ReduceLogSum": _Reduction(te.sum, lowest, after=lambda total, _n: tirx.log(total), in_floats=True),
     "ReduceMax": _Reduction(max_of, lowest),
@@ -111,12 +118,15 @@ def _reduce(reduction: _Reduction) -> Converter:
         if count == 0:
             value = bool(reduction.empty("uint8")) if x.dtype == "bool" else reduction.empty(x.dtype)
             return _without(node, Tensor.constant(np.full(kept(x.shape, axes), value, x.dtype)), axes, keep)
-        wide = working_dtype(x.dtype, reduction.in_floats)
+        wide = working_dtype(x.dtype)
+        last = "float64" if reduction.in_floats and x.kind in "iu" else wide
 
         def compute(data: Any) -> Any:
             total = over(x.shape, axes, reduction.reducer, lambda *i: reduction.before(data(*i).astype(wide)))
             return te.compute(
-                total.shape, lambda *i: reduction.after(total(*i), count).astype(x.dtype), name=node.op.lower()
+                total.shape,
+                lambda *i: reduction.after(total(*i).astype(last), count).astype(x.dtype),
+                name=node.op.lower(),
             )
 
         return _without(node, node.computed(compute, x), axes, keep)
@@ -139,7 +149,13 @@ def _log_sum_exp(node: Node) -> Tensor:
             return tirx.Select(tirx.abs(value) < literal(math.inf, wide), value, literal(0, wide))
 
         total = over(x.shape, axes, te.sum, lambda *i: tirx.exp(data(*i).astype(wide) - shift(*i)), "total")
-        return te.compute(total.shape, lambda *i: (tirx.log(total(*i)) + shift(*i)).astype(x.dtype), name="logsumexp")
+
+        def result(*index: Expr) -> Expr:
+            if x.kind in "iu":  # each term is truncated, as in ONNX Runtime
+                return tirx.log(total(*index)).astype(x.dtype) + shift(*index).astype(x.dtype)
+            return (tirx.log(total(*index)) + shift(*index)).astype(x.dtype)
+
+        return te.compute(total.shape, result, name="logsumexp")
 
     return _without(node, node.computed(compute, x), axes, keep)
 

@@ -152,8 +152,7 @@ def _axes(node: Node) -> tuple[list[Axis], str]:
         for axis, scale in zip(axes, scales, strict=True):
             if not scale > 0:
                 raise Unsupported("scales must be positive")
-            start, end = regions[axis]
-            result = math.floor(float(x.shape[axis] * np.float32(end - start) * np.float32(scale)))
+            result = math.floor(float(x.shape[axis] * np.float32(scale)))
             found[axis] = Axis(x.shape[axis], result, float(scale), regions[axis])
         return found, mode
     policy = node.attribute("keep_aspect_ratio_policy", "stretch")

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 from tvm import tirx
 
 from compiler.tvm_backend.operators.elements import dtype_of, elementwise, is_nan, literal
@@ -66,8 +67,24 @@ def _selu(x: Expr, alpha: Expr, gamma: Expr) -> Expr:
     return gamma * tirx.Select(x > _const(0, x), x, alpha * (tirx.exp(x) - _const(1, x)))
 
 
-def _leaky_relu(x: Expr, alpha: Expr) -> Expr:
-    return tirx.Select(x < _const(0, x), alpha * x, x)
+def _leaky_relu(node: Node) -> Tensor:
+    alpha = float(node.attribute("alpha", 0.01))
+
+    def leaky(x: Expr) -> Expr:
+        # TVM simplifies 0 * x to 0, which is wrong for infinities.
+        below = x * _const(alpha, x) if alpha else x - x
+        return tirx.Select(x < _const(0, x), below, x)
+
+    return elementwise(node, leaky, node.x)
+
+
+def _erf(node: Node) -> Tensor:
+    """Integers are computed in float32."""
+
+    def error(x: Expr) -> Expr:
+        return tirx.erf(x if "float" in dtype_of(x) else x.astype("float32"))
+
+    return elementwise(node, error, node.x)
 
 
 def _thresholded_relu(x: Expr, alpha: Expr) -> Expr:
@@ -84,7 +101,7 @@ def _hard_sigmoid(x: Expr, alpha: Expr, beta: Expr) -> Expr:
 
 
 def _hard_swish(x: Expr) -> Expr:
-    return x * _clipped(x * _const(1 / 6, x) + _const(0.5, x), 0, 1)
+    return x * _clipped(x * _const(float(np.float32(1 / 6)), x) + _const(0.5, x), 0, 1)
 
 
 def sigmoid(x: Expr) -> Expr:
@@ -207,7 +224,6 @@ FUNCTIONS: Mapping[str, Callable[[Any], Expr]] = {
     "Ceil": tirx.ceil,
     "Cos": tirx.cos,
     "Cosh": _cosh,
-    "Erf": tirx.erf,
     "Exp": tirx.exp,
     "Floor": tirx.floor,
     "HardSwish": _hard_swish,
@@ -233,11 +249,12 @@ CONVERTERS: Mapping[str, Converter] = {
     **{name: _unary(function) for name, function in FUNCTIONS.items()},
     "Celu": _with_attributes(_celu, alpha=1.0),
     "Elu": _with_attributes(_elu, alpha=1.0),
+    "Erf": _erf,
     "Gelu": _gelu,
     "HardSigmoid": _with_attributes(_hard_sigmoid, alpha=0.2, beta=0.5),
     "IsInf": _is_inf,
     "IsNaN": _unary(is_nan, "bool"),
-    "LeakyRelu": _with_attributes(_leaky_relu, alpha=0.01),
+    "LeakyRelu": _leaky_relu,
     "Selu": _with_attributes(_selu, alpha=1.67326319217681884765625, gamma=1.05070102214813232421875),
     "Shrink": _shrink,
     "Swish": _with_attributes(_swish, alpha=1.0),

@@ -104,3 +104,13 @@ def test_sequences_that_the_model_makes() -> None:
           " s = SplitToSequence <axis=0> (x, two) y = SequenceAt (s, one) t = SequenceErase (s, one)"
           " u = SequenceInsert (t, y) z = ConcatFromSequence <axis=0> (u) n = SequenceLength (u) }",
           [x[2:4], np.concatenate([x[:2], x[4:], x[2:4]]), np.array(3)], x=x)  # fmt: skip
+
+
+@pytest.mark.tvm
+@pytest.mark.parametrize(("shape", "repeats"), [((3, 4, 5), (6, 4, 2)), ((2, 3, 4, 5), (7, 6, 4, 2)), ((4, 5), (1, 3))])
+def test_tiles(shape: tuple[int, ...], repeats: tuple[int, ...]) -> None:
+    """LLVM's loop vectorizer miscompiles the first two for AVX-512."""
+    sizes, counts = (",".join(map(str, numbers)) for numbers in (shape, repeats))
+    x = normal(*shape)
+    check(f"(float[{sizes}] x) => (float[] y) <int64[{len(shape)}] r = {{{counts}}}> {{ y = Tile (x, r) }}",
+          [np.tile(x, repeats)], x=x)  # fmt: skip
