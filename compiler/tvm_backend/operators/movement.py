@@ -33,9 +33,15 @@ def transposed(node: Node, x: Tensor, perm: Sequence[int]) -> Tensor:
     return node.emitted(relax.op.permute_dims(x.expr, list(perm)))
 
 
-def moved(node: Node, x: Tensor, shape: Sequence[int], source: Callable[..., Sequence[Expr]]) -> Tensor:
+def moved(
+    node: Node, x: Tensor, shape: Sequence[int], source: Callable[..., Sequence[Expr]], fusible: bool = True
+) -> Tensor:
     """Emits a tensor whose element at an index is that of ``x`` at ``source(*index)``."""
-    return node.computed(lambda data: te.compute(tuple(shape), lambda *i: data(*source(*i)), name=node.op.lower()), x)
+
+    def compute(data: Any) -> Any:
+        return te.compute(tuple(shape), lambda *i: data(*source(*i)), name=node.op.lower())
+
+    return node.computed(compute, x, fusible=fusible)
 
 
 def _transpose(node: Node) -> Tensor:
@@ -230,7 +236,8 @@ def sliced(node: Node, x: Tensor, ranges: Mapping[int, tuple[int, int, int]]) ->
     def source(*index: Expr) -> list[Expr]:
         return [i * chosen[axis][2] + chosen[axis][0] if axis in chosen else i for axis, i in enumerate(index)]
 
-    return moved(node, x, shape, source)
+    # TVM lowers remainders of decreasing indices, as of a fused Tile or Reshape, incorrectly.
+    return moved(node, x, shape, source, fusible=all(step > 0 for _start, _count, step in chosen.values()))
 
 
 def _slice(node: Node) -> Tensor:

@@ -13,6 +13,9 @@ Expr: TypeAlias = Any  # TVM's annotations declare no operators of expressions
 Shape: TypeAlias = tuple[int, ...]
 
 
+_OPAQUE = 8  # TVM's OpPatternKind of functions that are not fused
+
+
 class Unsupported(ValueError):
     """A form of an operator that cannot be compiled. The message says what is possible instead."""
 
@@ -163,10 +166,10 @@ class Node:
         """Returns the attribute ``axis``, counted from the front."""
         return checked_axis(int(self.attribute(name, default)), self.x.rank if rank is None else rank)
 
-    def computed(self, function: Callable[..., Any], *tensors: Tensor) -> Any:
+    def computed(self, function: Callable[..., Any], *tensors: Tensor, fusible: bool = True) -> Any:
         """Emits a tensor expression: ``function`` of one te.Tensor per tensor, which returns one or a list of them.
 
-        Returns a tensor or a list. Tensors without elements are constants: TVM does not schedule empty loops.
+        Returns a tensor or a list. Without ``fusible``, the function is not fused with others. Tensors without elements are constants: TVM does not schedule empty loops.
         """
         places = [te.placeholder(tensor.shape, tensor.dtype, name=f"x{i}") for i, tensor in enumerate(tensors)]
         results = function(*places)
@@ -176,8 +179,10 @@ class Node:
         if all(0 in shape for shape, _dtype in types):
             empty = [Tensor.constant(np.zeros(shape, dtype)) for shape, dtype in types]
             return empty if several else empty[0]
-        function: Any = te.create_prim_func([*places, *results], "int64").without_attr("global_symbol")
-        name = self.builder.add_func(function, self.op)
+        prim_func: Any = te.create_prim_func([*places, *results], "int64").without_attr("global_symbol")
+        if not fusible:
+            prim_func = prim_func.with_attr("op_pattern", _OPAQUE)
+        name = self.builder.add_func(prim_func, self.op)
         out = [relax.TensorType(shape, dtype) for shape, dtype in types]
         call = relax.call_tir(name, [tensor.expr for tensor in tensors], out if several else out[0])
         written = self.builder.emit(call)

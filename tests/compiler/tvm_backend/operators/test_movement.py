@@ -114,3 +114,11 @@ def test_tiles(shape: tuple[int, ...], repeats: tuple[int, ...]) -> None:
     x = normal(*shape)
     check(f"(float[{sizes}] x) => (float[] y) <int64[{len(shape)}] r = {{{counts}}}> {{ y = Tile (x, r) }}",
           [np.tile(x, repeats)], x=x)  # fmt: skip
+
+
+@pytest.mark.tvm
+def test_a_reshape_that_is_sliced_backward() -> None:
+    x = normal(4, 6)
+    check("(float[4,6] x) => (float[5,2] y) <int64[2] r = {8, 3}, int64[2] s = {7, 2}, int64[2] e = {2, -100}, "
+          "int64[2] a = {0, 1}, int64[2] t = {-1, -2}> { u = Reshape (x, r) v = Slice (u, s, e, a, t) y = Neg (v) }",
+          [-x.reshape(8, 3)[7:2:-1, 2::-2]], x=x)  # fmt: skip
