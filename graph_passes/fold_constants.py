@@ -5,12 +5,13 @@
     Shape(x) -> Gather -> Concat -> Reshape(y)   becomes   Reshape(y, [1, 512])
     x -> Identity -> Dropout -> Cast(same type) -> y   becomes   x -> y
 
-The pass uses the optimizer of onnxscript with an explicit list of its rules. The list omits four groups:
+The pass uses the optimizer of onnxscript with an explicit list of its rules. The list omits these groups:
 
 - ``x + 0``, ``x - 0``, ``x * 1`` and ``x / 1``: the rules also match 1e-9 and 1.00001. An epsilon before a logarithm
   must stay, so the constants are compared exactly here. (``-0 + 0`` may become -0.)
 - Batch normalization: fold_batch_norm covers more cases, and the rule for Gemm ignores ``beta``.
 - Clip of Clip: the rule replaces clip(clip(x, -1, 1), 2, 3), which is 2, by clip(x, 1, 1).
+- ``auto_pad`` of convolutions: the rule ignores dilations.
 - Min and Max: the rules ignore that the shape of a bound can change the shape of the output.
 
 Branches of an If are folded too, unless the result contradicts itself: a branch that never runs need not fit the shapes
@@ -31,10 +32,12 @@ import numpy as np
 from graph_passes.base import DOMAIN, Pass, Remark, every_node
 from graph_passes.freeze_shapes import fill_constants
 from graph_passes.lazy import ir
+from graph_passes.patterns.window import Window
 from graph_passes.replacement import consistent
 from graph_passes.values import bypass, constant, graph_of, is_op, new_constant, producer, scalar, static_shape
 
 OPSET = 18  # it has LayerNormalization and HardSwish, and axes of reductions are inputs
+CLIP_TO_INFINITY = 11  # the first opset whose Clip without bounds keeps infinities
 RESIZE_AS_UPSAMPLE = 10  # the last opset in which Resize behaves like Upsample
 NEUTRAL: Mapping[str, int] = {"Add": 0, "Sub": 0, "Mul": 1, "Div": 1}  # as the second operand
 STEPS = 4  # rounds of folding and rewriting; a round may enable more in the next one
@@ -74,6 +77,7 @@ def _fold(model: ir.Model, largest: int, kept: Collection[int] = ()) -> None:
         fill_constants(model)
         folded = fold(model)
         dropped = _drop_noops(model, skipped) | _fix_shapes(model, skipped)
+        _write_pads(model, skipped)
         if not (rules(model).modified or folded.modified or dropped):
             break
         common.RemoveUnusedNodesPass()(model)
@@ -148,7 +152,6 @@ def _rules() -> tuple:
         rules.collapse_slice_rule,
         rules.collapse_slice2_rule,
         rules.successive_relu_rule,
-        rules.normalize_pad_format_conv_rule,
         rules.fuse_pad_into_conv_rule,
     )
 
@@ -167,6 +170,8 @@ def _raise_opset(model: ir.Model) -> Iterator[Remark]:
     if reason:
         yield Remark("opset", f"stays at {before}: {reason}")
         return
+    if before < CLIP_TO_INFINITY:
+        _bound_clips(model)
     ConvertVersionPass(OPSET, fallback=True)(model)
     if before <= RESIZE_AS_UPSAMPLE:
         _resize_as_upsample(model)
@@ -175,6 +180,15 @@ def _raise_opset(model: ir.Model) -> Iterator[Remark]:
         return
     # Version 8 of the format is the first that supports this opset.
     model.ir_version = max(model.ir_version or 0, 8)
+
+
+def _bound_clips(model: ir.Model) -> None:
+    """Sets the bounds that Clip had by default: the largest finite numbers, which onnx's converter omits."""
+    for node in every_node(model):
+        if is_op(node, "Clip"):
+            for name, bound in (("min", np.finfo(np.float32).min), ("max", np.finfo(np.float32).max)):
+                if name not in node.attributes:
+                    node.attributes.add(ir.AttrFloat32(name, float(bound)))
 
 
 def _misconverted(node: ir.Node, opset: int) -> str | None:
@@ -209,6 +223,19 @@ def _drop_noops(model: ir.Model, skipped: Collection[ir.Graph]) -> bool:
         kept = None if node.graph in skipped else _passed_on(node)
         dropped |= kept is not None and bypass(node, kept)
     return dropped
+
+
+def _write_pads(model: ir.Model, skipped: Collection[ir.Graph]) -> None:
+    """Gives convolutions with ``auto_pad`` explicit pads. onnxscript's rule for it ignores dilations."""
+    for node in every_node(model):
+        if node.graph not in skipped and is_op(node, "Conv") and _auto_pad(node) != "NOTSET":
+            window = Window.of(node)
+            if window is not None:
+                window.write(node)
+
+
+def _auto_pad(node: ir.Node) -> str:
+    return node.attributes.get_string("auto_pad", "NOTSET") or "NOTSET"
 
 
 def _fix_shapes(model: ir.Model, skipped: Collection[ir.Graph]) -> bool:

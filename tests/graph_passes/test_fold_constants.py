@@ -15,6 +15,7 @@ import graph_passes
 from graph_passes import FoldConstants
 from graph_passes.fold_constants import OPSET
 from tests.graph_passes import oracle
+from tests.graph_passes.models import model
 
 
 def parsed(body: str, opset: int = OPSET, functions: str = "") -> onnx.ModelProto:
@@ -428,3 +429,20 @@ def test_an_opset_in_which_layers_are_written_stays() -> None:
     assert remarks == ["opset: stays at 17: function bodies are written in it"]
     assert operators(result) == {"Add": 1, "Kept": 1}
     oracle.assert_same(parsed(body, 17, functions), result, {"x": X})
+
+
+def test_automatic_borders_count_dilations() -> None:
+    given = model(
+        "g (float[1,1,8,4] x, float[8,1,2,1] w) => (float[1,8,4,4] y)"
+        '{ y = Conv <auto_pad="SAME_UPPER", strides=[2,1], dilations=[2,1]> (x, w) }'
+    )
+    (node,) = graph_passes.optimize(given, passes=["fold_constants"]).model.graph.node
+    pads = next(list(attribute.ints) for attribute in node.attribute if attribute.name == "pads")
+    assert pads == [0, 0, 1, 0]
+
+
+def test_an_old_clip_without_bounds_keeps_finite() -> None:
+    given = model("g (float[2] x) => (float[2] y) { y = Clip <max=1.0> (x) }", opset=9)
+    optimized = graph_passes.optimize(given, passes=["fold_constants"]).model
+    (y,) = oracle.run(optimized, {"x": np.array([-np.inf, 2], np.float32)})
+    np.testing.assert_array_equal(y, np.array([np.finfo(np.float32).min, 1], np.float32))
