@@ -165,7 +165,7 @@ def _integer_power(node: Node, a: Tensor, b: Tensor) -> Tensor:
 
 
 def _equal(a: Expr, b: Expr) -> Expr:
-    return tirx.Not(differ(a, b))
+    return tirx.Not(differ(a, b)) if dtype_of(a) == "bool" else tirx.EQ(a, b)
 
 
 def _shift(node: Node) -> Tensor:

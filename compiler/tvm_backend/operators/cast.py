@@ -47,7 +47,9 @@ def converted(node: Node, x: Tensor, dtype: str) -> Tensor:
 def _cast(value: Expr, dtype: str) -> Expr:
     source = dtype_of(value)
     if dtype == "bool":
-        return tirx.NE(value, literal(0, source))
+        nonzero = tirx.NE(value, literal(0, source))
+        # TVM's comparisons with NaN are false.
+        return tirx.Or(tirx.isnan(value), nonzero) if "float" in source else nonzero
     if "float" in source and dtype in ("int8", "int16", "uint8", "uint16", "uint32"):
         # Out of range, the hardware's conversion wraps; LLVM's to a narrow type is undefined.
         return value.astype("int64").astype(dtype)

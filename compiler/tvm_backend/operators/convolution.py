@@ -107,7 +107,8 @@ def _cropped(
     if shape is not None:
         shape = shape[-rank:]
     elif auto_pad in ("SAME_UPPER", "SAME_LOWER"):
-        shape = [n * s for n, s in zip(size, strides, strict=True)]
+        # Never larger than the full result, as in ONNX Runtime.
+        shape = [min(n * s, whole + more) for n, s, whole, more in zip(size, strides, full, extra, strict=True)]
     elif auto_pad == "VALID":
         return [0] * rank, [0] * rank
     else:

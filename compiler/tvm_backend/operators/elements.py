@@ -89,10 +89,8 @@ def _is_literal(tensor: Tensor) -> bool:
 
 
 def differ(a: Expr, b: Expr) -> Expr:
-    """Returns whether two elements differ. TVM generates no valid code that compares bool."""
-    if dtype_of(a) == "bool":
-        return tirx.NE(a.astype("uint8"), b.astype("uint8"))
-    return tirx.NE(a, b)
+    """Returns whether two elements of type bool differ. TVM generates no valid code that compares them."""
+    return tirx.NE(a.astype("uint8"), b.astype("uint8"))
 
 
 def is_nan(x: Expr) -> Expr:

@@ -9,7 +9,7 @@ from tvm import relax
 
 from compiler.tvm_backend.operators.binary import reshaped
 from compiler.tvm_backend.operators.cast import converted
-from compiler.tvm_backend.operators.elements import NARROW, broadcast_shape, elementwise, literal
+from compiler.tvm_backend.operators.elements import NARROW, broadcast_shape, elementwise
 from compiler.tvm_backend.operators.movement import transposed
 from compiler.tvm_backend.operators.node import Converter, Node, Tensor, Unsupported
 
@@ -42,11 +42,15 @@ def _gemm(node: Node) -> Tensor:
     b = transposed(node, b, (1, 0)) if node.attribute("transB", 0) else b
     alpha, beta = float(node.attribute("alpha", 1.0)), float(node.attribute("beta", 1.0))
     result = product(node, a, b)
+    dtype = result.dtype
+    if a.kind in "iu" and not (alpha.is_integer() and beta.is_integer()):
+        result = converted(node, result, "float64")
     shape = result.shape
     if alpha != 1:
         result = _scaled(node, result, alpha)
     if node.has(2):
         c = node.input(2)
+        c = converted(node, c, result.dtype)
         if beta != 1:
             c = _scaled(node, c, beta)
         if node.opset < 7 and c.rank == 1 and c.shape != shape[1:]:
@@ -54,12 +58,10 @@ def _gemm(node: Node) -> Tensor:
         result = elementwise(node, lambda x, y: x + y, result, c)
         if result.shape != shape:
             raise Unsupported(f"C of shape {c.shape} does not fit the product of shape {shape}")
-    return result
+    return converted(node, result, dtype)
 
 
 def _scaled(node: Node, x: Tensor, factor: float) -> Tensor:
-    if x.kind in "iu":
-        return elementwise(node, lambda a: a.astype("float64") * literal(factor, "float64"), x)
     return elementwise(node, lambda a, b: a * b, x, Tensor.constant(np.asarray(factor, x.dtype)), literals=factor != 0)
 
 

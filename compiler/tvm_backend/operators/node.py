@@ -169,7 +169,10 @@ class Node:
     def computed(self, function: Callable[..., Any], *tensors: Tensor, fusible: bool = True) -> Any:
         """Emits a tensor expression: ``function`` of one te.Tensor per tensor, which returns one or a list of them.
 
-        Returns a tensor or a list. Without ``fusible``, the function is not fused with others. Tensors without elements are constants: TVM does not schedule empty loops.
+        Returns a tensor or a list. Tensors without elements are constants: TVM does not schedule empty loops.
+
+        Args:
+            fusible: whether TVM may fuse the function with others.
         """
         places = [te.placeholder(tensor.shape, tensor.dtype, name=f"x{i}") for i, tensor in enumerate(tensors)]
         results = function(*places)

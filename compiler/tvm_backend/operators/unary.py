@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from tvm import tirx
 
-from compiler.tvm_backend.operators.elements import dtype_of, elementwise, is_nan, literal
+from compiler.tvm_backend.operators.elements import NARROW, dtype_of, elementwise, is_nan, literal
 from compiler.tvm_backend.operators.node import Converter, Expr, Node, Tensor, Unsupported
 
 
@@ -26,7 +26,12 @@ def _with_attributes(function: Callable[..., Expr], **defaults: float) -> Conver
 
     def convert(node: Node) -> Tensor:
         numbers = [float(node.attribute(name, default)) for name, default in defaults.items()]
-        return elementwise(node, lambda x: function(x, *(_const(number, x) for number in numbers)), node.x)
+        if all(numbers):
+            return elementwise(node, lambda x: function(x, *(_const(number, x) for number in numbers)), node.x)
+        # TVM simplifies 0 * x to 0, which is wrong for infinities and NaN.
+        dtype = "float32" if node.x.dtype in NARROW else node.x.dtype
+        tensors = [Tensor.constant(np.array(number, dtype)) for number in numbers]
+        return elementwise(node, function, node.x, *tensors, literals=False)
 
     return convert
 
@@ -67,15 +72,8 @@ def _selu(x: Expr, alpha: Expr, gamma: Expr) -> Expr:
     return gamma * tirx.Select(x > _const(0, x), x, alpha * (tirx.exp(x) - _const(1, x)))
 
 
-def _leaky_relu(node: Node) -> Tensor:
-    alpha = float(node.attribute("alpha", 0.01))
-
-    def leaky(x: Expr) -> Expr:
-        # TVM simplifies 0 * x to 0, which is wrong for infinities.
-        below = x * _const(alpha, x) if alpha else x - x
-        return tirx.Select(x < _const(0, x), below, x)
-
-    return elementwise(node, leaky, node.x)
+def _leaky_relu(x: Expr, alpha: Expr) -> Expr:
+    return tirx.Select(x < _const(0, x), alpha * x, x)
 
 
 def _erf(node: Node) -> Tensor:
@@ -254,7 +252,7 @@ CONVERTERS: Mapping[str, Converter] = {
     "HardSigmoid": _with_attributes(_hard_sigmoid, alpha=0.2, beta=0.5),
     "IsInf": _is_inf,
     "IsNaN": _unary(is_nan, "bool"),
-    "LeakyRelu": _leaky_relu,
+    "LeakyRelu": _with_attributes(_leaky_relu, alpha=0.01),
     "Selu": _with_attributes(_selu, alpha=1.67326319217681884765625, gamma=1.05070102214813232421875),
     "Shrink": _shrink,
     "Swish": _with_attributes(_swish, alpha=1.0),

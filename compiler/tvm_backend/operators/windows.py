@@ -51,7 +51,10 @@ class Windows:
             if auto_pad in ("SAME_UPPER", "SAME_LOWER"):
                 count = -(-size[axis] // strides[axis])
                 window = kernel[axis] if pooling else extent  # as ONNX Runtime, whose pooling ignores dilations here
-                total = max((count - 1) * strides[axis] + window - size[axis], 0)
+                total = (count - 1) * strides[axis] + window - size[axis]
+                if total < -1:
+                    raise Unsupported(f"{auto_pad} of windows that skip pixels is ambiguous; set pads instead")
+                total = max(total, 0)
                 low = total // 2 if auto_pad == "SAME_UPPER" else total - total // 2
                 high = total - low
                 if pooling:
