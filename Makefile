@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help search test ablation bench models census lint sanitize constraints native clean
+.PHONY: help search test difftest ablation bench models census lint sanitize constraints native clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -30,6 +30,10 @@ search: native  ## tune dense layers of real networks (make search ARGS="--help"
 
 test: native $(MODELS)/.small  ## run all tests (make test ARGS="-k search": some of them)
 	@$(PY) -m pytest tests benchmarks -q $(ARGS)
+
+difftest: native  ## run all node tests of ONNX and 22,000 random models: an hour (ARGS="--ops Resize,Pad --cases 500")
+	@$(PY) -m tests.compiler.node_tests
+	@$(PY) -m tests.compiler.differential --failures build/failures $(ARGS)
 
 ablation: native  ## measure what each step gains: passes, tuning, graph view (ARGS="mobilenetv2 --threads 1,2", "--runtime onnxruntime")
 	@$(PY) -m benchmarks.ablation $(ARGS)

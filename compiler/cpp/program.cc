@@ -123,8 +123,14 @@ ProgramObj::VirtualMachine ProgramObj::make_machine() const {
     return *found;
   };
   const Module vm = function(executable_, "vm_load_executable")().cast<Module>();
-  constexpr int kPooledAllocator = 2;
-  function(vm, "vm_initialization")(static_cast<int>(kDLCPU), 0, kPooledAllocator);
+  [[maybe_unused]] constexpr int kNaiveAllocator = 1;
+  [[maybe_unused]] constexpr int kPooledAllocator = 2;
+#ifdef __SANITIZE_ADDRESS__  // a pool rounds sizes up and keeps freed memory, which hides accesses outside of tensors
+  constexpr int kAllocator = kNaiveAllocator;
+#else
+  constexpr int kAllocator = kPooledAllocator;
+#endif
+  function(vm, "vm_initialization")(static_cast<int>(kDLCPU), 0, kAllocator);
   return {vm, function(vm, "main")};
 }
 

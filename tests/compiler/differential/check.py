@@ -14,26 +14,28 @@ from tests.compiler.differential.oracle import Expected, expected, run_onnxrunti
 from tests.compiler.differential.outcome import DISCARDED, WRONG, Outcome, compared, died, outcome, summary
 
 
-def outcomes(cases: Sequence[Case], limit_secs: float = 60.0) -> list[Outcome]:
-    """Returns the outcome of each case."""
-    found = children.results(_outcome, cases, limit_secs)
+def outcomes(
+    cases: Sequence[Case], limit_secs: float = 60.0, copied: Callable[[np.ndarray], np.ndarray] = np.copy
+) -> list[Outcome]:
+    """Returns the outcome of each case. ``copied`` makes the arrays that the compiled model gets."""
+    found = children.results(partial(_outcome, copied=copied), cases, limit_secs)
     return [died(got.phase, got.how) if isinstance(got, children.Died) else got for got in found]
 
 
-def _outcome(case: Case, phase: Callable[[str], None]) -> Outcome:
+def _outcome(case: Case, phase: Callable[[str], None], copied: Callable[[np.ndarray], np.ndarray]) -> Outcome:
     if case.undefined or case.illegal:
         phase("shapes")
         try:
             model = _inferred(case)
         except Exception as error:  # noqa: BLE001 - inference raises many types
             return Outcome(DISCARDED, summary(error))
-        return outcome(model, case.inputs, None, case.threads, case.input_shapes, phase, illegal=case.illegal)
+        return outcome(model, case.inputs, None, case.threads, case.input_shapes, phase, case.illegal, copied)
     want = expected(case, phase)
     if isinstance(want, str):
         return Outcome(DISCARDED, want)
     model = case.with_outputs(want.answers)
     compare = partial(compared, want=want.answers, tolerances=want.tolerances)
-    got = outcome(model, case.inputs, compare, case.threads, case.input_shapes, phase)
+    got = outcome(model, case.inputs, compare, case.threads, case.input_shapes, phase, copied=copied)
     if got.kind == WRONG and len(case.operators) > 1 and (problem := _ill_conditioned(case, want, phase)):
         return Outcome(DISCARDED, problem)
     return got

@@ -146,7 +146,7 @@ class NodeDraft:
         kind = self._formal(index).type_str
         if kind not in self.bound:
             options = [dtype for dtype in self.allowed(index) if not among or dtype.kind in among]
-            if _COMMON in options and self.chance(35):
+            if _COMMON in options and self.chance(35 if self.model.pool is None else 80):
                 options = [_COMMON]
             self.bound[kind] = self.choice(*options)
         return self.bound[kind]

@@ -42,6 +42,7 @@ def outcome(
     input_shapes: Mapping[str, Sequence[int]] | None = None,
     phase: Callable[[str], None] | None = None,
     illegal: bool = False,
+    copied: Callable[[np.ndarray], np.ndarray] = np.copy,
 ) -> Outcome:
     """Builds and runs a model, and compares its outputs.
 
@@ -51,6 +52,7 @@ def outcome(
         compare: takes the outputs in the order of the model's. None if no answer is defined: ``run`` may return
             anything, or raise an error of one line.
         illegal: whether the inputs break a rule of the standard: ``run`` must raise an error of one line.
+        copied: makes the arrays that ``run`` gets.
         phase: is called with "build" and "run" before each.
     """
     import compiler
@@ -74,7 +76,7 @@ def outcome(
         os.close(noise)
     if phase:
         phase("run")
-    copies = {name: value.copy() for name, value in inputs.items()}
+    copies = {name: copied(value) for name, value in inputs.items()}
     try:
         answers = built.run(copies)
         again = built.run(copies)

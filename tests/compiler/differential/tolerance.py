@@ -26,6 +26,8 @@ ABSOLUTE = frozenset(
     "Acos Acosh Add AffineGrid Asin Atanh BlackmanWindow Celu Cos Dropout Elu Gelu HammingWindow HannWindow "
     "HardSigmoid HardSwish Mean MelWeightMatrix Mish Mod Range Selu Sin Sub Sum SwiGLU Swish".split()
 )
+# Attributes and the standard's constants are float32; a program may use their decimal values, such as 0.01 or 1/6.
+DECIMAL = 2.0**-25
 # The result of quantized arithmetic may fall on a tie.
 ONE_STEP = frozenset("DynamicQuantizeLinear QLinearConv QLinearMatMul".split())
 # All other operators add products; their error grows with the number of terms.
@@ -56,14 +58,15 @@ def _tolerance(operators: Sequence[str], inputs: Sequence[np.ndarray], want: np.
         return 0.0, tiny if want.dtype == np.float16 else 0.0
     if len(operators) == 1 and operators[0] in RELATIVE:
         # ``Pow`` multiplies the error of the logarithm by the size of the exponent.
-        return (64 if operators[0] == "Pow" else 16) * eps, tiny
+        return max((64 if operators[0] == "Pow" else 16) * eps, DECIMAL * (operators[0] == "LeakyRelu")), tiny
     scale = max(_magnitude(want), 1e-3 if want.dtype == np.float16 else 0.0)
     if len(operators) == 1 and operators[0] in ABSOLUTE:
-        return 16 * eps, 4 * eps * max(1.0, *(_magnitude(x) for x in inputs)) + tiny
+        return max(16 * eps, DECIMAL), max(4 * eps, DECIMAL) * max(1.0, *(_magnitude(x) for x in inputs)) + tiny
     floats = sorted((_magnitude(x) for x in inputs if x.dtype.kind == "f" and x.size), reverse=True)
     scale += math.prod(floats[:2]) if len(floats) > 1 else sum(floats)
     terms = max((x.size for x in inputs), default=1) + 2
-    return 16 * eps, DEVIATIONS * (eps / 2) * math.sqrt(2 * terms * len(operators)) * scale + tiny
+    roundings = DEVIATIONS * (eps / 2) * math.sqrt(2 * terms * len(operators))
+    return max(16 * eps, DECIMAL), max(roundings, DECIMAL) * scale + tiny
 
 
 def _magnitude(x: np.ndarray) -> float:

@@ -76,7 +76,8 @@ def division(d: NodeDraft) -> None:
 
 
 def power(d: NodeDraft) -> None:
-    first = d.data(kind=FINITE)
+    # Powers of large integers overflow, which is not defined.
+    first = d.data(kind=SMALL) if d.dtype(0).kind != "f" and d.model.pool is None else d.data(kind=FINITE, among="f")
     shape = partner(d, first.shape)
     if first.dtype.kind != "f" or d.chance(50):
         dtype = d.dtype(1)

@@ -23,7 +23,8 @@ def _zero(d: NodeDraft, shape: list[int], dtype: np.dtype) -> np.ndarray:
 
 def quantize(d: NodeDraft) -> None:
     """QuantizeLinear and DequantizeLinear: per tensor, per axis, and in blocks."""
-    x = d.data(rank=(0, 4), kind=FINITE, least=1)
+    # ONNX Runtime's quotients overflow for large int32.
+    x = d.data(rank=(0, 4), kind=SMALL if d.dtype(0) == np.int32 else FINITE, least=1)
     to = d.schema.name == "QuantizeLinear"
     form = d.choice("tensor", "tensor", "axis", "block") if x.rank else "tensor"
     axis = d.integer(0, x.rank - 1) if x.rank else 0

@@ -60,13 +60,11 @@ def squeeze(d: NodeDraft) -> None:
 def unsqueeze(d: NodeDraft) -> None:
     x = d.data(rank=(0, 4))
     count = d.integer(1, 2)
-    _axes(d, x.rank + count, d.subset(range(x.rank + count))[:count] or [0], required=True, total=count + x.rank)
+    _axes(d, x.rank + count, d.subset(range(x.rank + count), least=x.rank + count)[:count])
 
 
-def _axes(d: NodeDraft, rank: int, axes: list[int] | None, required: bool = False, total: int = 0) -> None:
-    del total
+def _axes(d: NodeDraft, rank: int, axes: list[int] | None) -> None:
     if axes is None:
-        assert not required
         return
     if d.version >= 11:
         axes = [axis - rank if d.chance(40) else axis for axis in axes]
