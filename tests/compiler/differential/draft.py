@@ -12,7 +12,7 @@ import onnx
 from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 
-from tests.compiler.differential.values import ANY, DTYPES, random_array
+from tests.compiler.differential.values import ANY, DTYPES, ORDERED, random_array
 
 Drawn = TypeVar("Drawn")
 Draw = Callable[..., Any]
@@ -203,7 +203,7 @@ class NodeDraft:
         """Adds a tensor of a given shape: a second operand, or weights."""
         index = len(self.inputs)
         dtype = self.dtype(index, among)
-        if self.model.pool is not None and kind in (ANY, "finite"):
+        if self.model.pool is not None and kind in (ANY, ORDERED, "finite"):
             same = [v for v in self.model.pool if v.dtype == dtype and v.shape == tuple(shape)]
             if same and self.chance(70):
                 return self._append(same[-1])

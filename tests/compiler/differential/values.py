@@ -21,7 +21,8 @@ DTYPES: dict[str, np.dtype] = {
 # ANY: NaN, infinities and large values in some arrays, the ends of the range of integers in others.
 # FINITE: as ANY without NaN and infinities. SMALL: magnitudes of at most 3, which sums of products need. UNIT: -1 to 1.
 # POSITIVE: 0.25 to 3. EXACT: multiples of 1/8, whose sums and products are exact in float32.
-KINDS = ANY, FINITE, SMALL, UNIT, POSITIVE, EXACT = "any", "finite", "small", "unit", "positive", "exact"
+# ORDERED: as ANY without NaN.
+KINDS = ANY, ORDERED, FINITE, SMALL, UNIT, POSITIVE, EXACT = "any", "ordered", "finite", "small", "unit", "positive", "exact"
 
 
 def random_array(rng: np.random.Generator, dtype: np.dtype, shape: Sequence[int], kind: str) -> np.ndarray:
@@ -48,9 +49,10 @@ def random_array(rng: np.random.Generator, dtype: np.dtype, shape: Sequence[int]
             x = x * 10.0 ** rng.integers(-3, 4, shape)
         elif form == 2:
             x = x * 10
-        if kind == ANY and form in (3, 4):
+        if kind in (ANY, ORDERED) and form in (3, 4):
             some = rng.random(shape) < (0.2 if form == 3 else 0.9)
-            x = np.where(some, rng.choice([np.nan, np.inf, -np.inf, 0.0, -0.0, -np.inf], shape), x)
+            nan = np.nan if kind == ANY else np.inf
+            x = np.where(some, rng.choice([nan, np.inf, -np.inf, 0.0, -0.0, -np.inf], shape), x)
     return _without_subnormals(x.astype(dtype))
 
 
@@ -62,7 +64,7 @@ def _integers(rng: np.random.Generator, dtype: np.dtype, shape: tuple[int, ...],
     if kind in (SMALL, UNIT, EXACT):
         low, high = max(info.min, -3), 3
     x = rng.integers(low, high, shape, endpoint=True)
-    if kind in (ANY, FINITE) and rng.integers(0, 4) == 0:
+    if kind in (ANY, ORDERED, FINITE) and rng.integers(0, 4) == 0:
         wide = rng.integers(info.min, info.max, shape, dtype, endpoint=True)
         ends = rng.choice(np.array([info.min, info.max, info.max // 2, 0], dtype), shape)
         return np.where(rng.random(shape) < 0.5, wide, ends).astype(dtype)

@@ -15,7 +15,9 @@ _AXES_ARE_INPUTS = {"ReduceSum": 13}  # 18 for the others
 def reduce(d: NodeDraft) -> None:
     kind = SMALL if d.schema.name in ("ReduceProd", "ReduceSumSquare", "ReduceLogSumExp") and d.chance(70) else ANY
     # The answer of integers is rounded in no defined way.
-    x = d.data(kind=kind, among="f" if d.schema.name in ("ReduceLogSum", "ReduceLogSumExp", "ReduceL2") else "")
+    # The mean of no integers is not defined.
+    floats = d.schema.name in ("ReduceLogSum", "ReduceLogSumExp", "ReduceL2", "ReduceMean")
+    x = d.data(kind=kind, among="f" if floats else "")
     form = d.choice("some", "some", "some", "absent", "empty")
     axes = d.subset(range(x.rank), least=1) if form == "some" and x.rank else []
     if d.version >= 11:

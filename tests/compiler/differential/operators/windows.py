@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from tests.compiler.differential.draft import NodeDraft
-from tests.compiler.differential.values import ANY, SMALL
+from tests.compiler.differential.values import ANY, ORDERED, SMALL
 
 
 class Window:
@@ -124,7 +124,8 @@ def conv_transpose(d: NodeDraft) -> None:
 
 
 def pool(d: NodeDraft) -> None:
-    shape = images(d, kind=ANY)
+    # ONNX Runtime's maximum of NaN depends on the place of the NaN in the window.
+    shape = images(d, kind=ORDERED if d.schema.name == "MaxPool" else ANY)
     Window(d, shape[2:])
     if d.has("ceil_mode") and "auto_pad" not in d.attributes:
         d.maybe("ceil_mode", 0, 1, percent=40)
