@@ -4,6 +4,7 @@
 #include <tvm/ffi/container/tensor.h>
 #include <tvm/ffi/error.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <type_traits>
@@ -22,6 +23,30 @@ inline int64_t product(const int64_t* sizes, int from, int to) {
 }
 
 inline int64_t size(const DLTensor* tensor) { return product(tensor->shape, 0, tensor->ndim); }
+
+// Throws ValueError unless `ok`. Programs on disk may be damaged, so functions check what they are called with.
+inline void require(bool ok, const char* what) {
+  if (!ok) TVM_FFI_THROW(ValueError) << "a program calls a function incorrectly: " << what;
+}
+
+inline bool is_contiguous(const DLTensor* tensor) { return tvm::ffi::IsContiguous(*tensor); }
+
+inline bool is_int64(const DLTensor* tensor) {
+  return tensor->dtype.code == kDLInt && tensor->dtype.bits == 64 && tensor->dtype.lanes == 1;
+}
+
+inline bool same_type(const DLTensor* a, const DLTensor* b) {
+  return a->dtype.code == b->dtype.code && a->dtype.bits == b->dtype.bits && a->dtype.lanes == b->dtype.lanes;
+}
+
+inline bool same_shape(const DLTensor* a, const DLTensor* b) {
+  return a->ndim == b->ndim && std::equal(a->shape, a->shape + a->ndim, b->shape);
+}
+
+// Whether both are contiguous, of one type and of one shape.
+inline bool alike(const DLTensor* a, const DLTensor* b) {
+  return same_type(a, b) && same_shape(a, b) && is_contiguous(a) && is_contiguous(b);
+}
 
 // Calls function(T{}) with an integer type of 8 to 64 bits. Returns whether `dtype` is one.
 template <typename F>

@@ -16,7 +16,7 @@ from compiler.program.tensor_spec import TensorSpec
 from compiler.tvm_backend.operators import CONVERTERS
 from compiler.tvm_backend.operators.branches import converted_branch
 from compiler.tvm_backend.operators.cast import named
-from compiler.tvm_backend.operators.node import Node, Tensor, TensorList, Unsupported
+from compiler.tvm_backend.operators.node import Node, Tensor, TensorList, Unsupported, tensor_type
 from compiler.workloads.layer import DOMAIN, Layer
 
 _STANDARD = ("", "ai.onnx")
@@ -55,7 +55,9 @@ def import_model(model: onnx.ModelProto, layers: Sequence[Layer]) -> Imported:
         ValueError: a node has a form that cannot be compiled; the message names it, and says what is possible.
     """
     _check_operators(model)
-    opset = next(entry.version for entry in model.opset_import if entry.domain in _STANDARD)
+    opset = next((entry.version for entry in model.opset_import if entry.domain in _STANDARD), None)
+    if opset is None:
+        raise ValueError("the model does not say which version of ONNX's operators it uses")
     importer = _Importer(layers, opset)
     return Imported(importer.module(model.graph), importer.outputs)
 
@@ -130,7 +132,7 @@ class _Importer:
         except Unsupported as error:
             raise ValueError(f"input {value.name!r}: {error}") from None
         shape = [dim.dim_value for dim in kind.shape.dim]
-        variable = relax.Var(_identifier(value.name, index), relax.TensorType(shape, dtype))
+        variable = relax.Var(_identifier(value.name, index), tensor_type(shape, dtype))
         self._tensors[value.name] = Tensor(shape, dtype, variable)
         return variable
 
@@ -141,7 +143,7 @@ class _Importer:
             if stated is not None:
                 self._declared[value.name] = stated
         for initializer in graph.initializer:
-            self._tensors[initializer.name] = Tensor.constant(numpy_helper.to_array(initializer))
+            self._tensors[initializer.name] = _initialized(initializer)
         for node in graph.node:
             self._node(node)
 
@@ -153,6 +155,12 @@ class _Importer:
             results = self._branches(proto) if proto.op_type == "If" else self._converted(proto)
         except Unsupported as error:
             raise ValueError(f"cannot compile {self._described(proto)}: {error}") from None
+        except (ArithmeticError, LookupError, TypeError, ValueError, RuntimeError) as error:
+            # Attributes or shapes that no converter expects, or that TVM rejects.
+            if str(error).startswith(("cannot compile", "operators that")):  # a node of a branch
+                raise
+            reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+            raise ValueError(f"cannot compile {self._described(proto)}: it is not valid ({reason.strip()})") from error
         for name, tensor in zip(proto.output, results, strict=False):
             if name and tensor is not None:
                 self._tensors[name] = tensor
@@ -184,10 +192,10 @@ class _Importer:
         condition = self._tensor(proto.input[0])
 
         def branch(name: str) -> list[Tensor]:
-            outer = dict(self._tensors)
+            outer = dict(self._tensors), dict(self._declared)
             self._graph(graphs[name])
             results = [self._tensor(value.name) for value in graphs[name].output]
-            self._tensors = outer
+            self._tensors, self._declared = outer
             return results
 
         return converted_branch(self._builder, condition, branch)
@@ -197,7 +205,7 @@ class _Importer:
         layer = self._layers[place]
         inputs = [self._tensor(name).expr for name in proto.input]
         arguments = relax.Tuple([self._object, relax.prim_value(place), *inputs])
-        answer = relax.TensorType(layer.output_shape, "float32")
+        answer = tensor_type(layer.output_shape, "float32")
         written = self._builder.emit(relax.call_dps_packed(layer.function, arguments, answer), "layer")
         self._by_kernels.append(written)
         return Tensor.of(written)
@@ -225,10 +233,17 @@ class _Importer:
             value = tensor.expr
             is_new = any(value.same_as(written) for written in self._by_kernels)
             if not is_new or any(value.same_as(other) for other in outputs):
-                same = relax.TensorType(tensor.shape, tensor.dtype)
+                same = tensor_type(tensor.shape, tensor.dtype)
                 value = self._builder.emit(relax.call_dps_packed(_COPY, relax.Tuple([value]), same))
             outputs.append(value)
         return outputs
+
+
+def _initialized(initializer: onnx.TensorProto) -> Tensor:
+    try:
+        return Tensor.constant(numpy_helper.to_array(initializer))
+    except Unsupported as error:
+        raise ValueError(f"initializer {initializer.name!r}: {error}") from None
 
 
 def _fed(graph: onnx.GraphProto) -> Iterable[onnx.ValueInfoProto]:
@@ -264,4 +279,6 @@ def _attribute(attribute: onnx.AttributeProto) -> Any:
         return value.decode(errors="replace")
     if isinstance(value, onnx.TensorProto):
         return numpy_helper.to_array(value)
+    if isinstance(value, list) and value and isinstance(value[0], bytes):
+        return [text.decode(errors="replace") for text in value]
     return value

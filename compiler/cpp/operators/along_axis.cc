@@ -33,6 +33,12 @@ bool comes_first(T x, T y, bool largest) {
 // Writes the k largest or smallest elements along an axis, in order, and their indices, int64; k is the outputs' size.
 // Of equal elements, the one with the lower index comes first.
 void top_k(DLTensor* source, int64_t axis, bool largest, DLTensor* values, DLTensor* indices) {
+  require(axis >= 0 && axis < source->ndim && is_contiguous(source) && is_contiguous(values) &&
+              is_contiguous(indices) && same_type(source, values) && is_int64(indices) && same_shape(values, indices) &&
+              values->ndim == source->ndim,
+          "top_k: types and axes");
+  for (int d = 0; d < source->ndim; ++d)
+    require(d == axis ? values->shape[d] <= source->shape[d] : values->shape[d] == source->shape[d], "top_k: sizes");
   const Rows from(source, axis), to(values, axis);
   with_element_type(source->dtype, [&](auto type) {
     using T = decltype(type);
@@ -60,6 +66,7 @@ void top_k(DLTensor* source, int64_t axis, bool largest, DLTensor* values, DLTen
 template <typename Combine>
 void cumulate(DLTensor* source, int64_t axis, bool exclusive, bool reverse, int first, DLTensor* out,
               Combine&& combine) {
+  require(alike(source, out) && axis >= 0 && axis < source->ndim, "cumulative: types, sizes and axis");
   const Rows rows(source, axis);
   with_element_type(source->dtype, [&](auto type) {
     using T = decltype(type);

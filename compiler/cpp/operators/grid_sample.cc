@@ -151,8 +151,16 @@ void sample(const DLTensor* image, const DLTensor* grid, const String& mode, Pad
 void grid_sample(DLTensor* image, DLTensor* grid, const String& mode, const String& padding, bool align_corners,
                  DLTensor* out) {
   const int axes = image->ndim - 2;
-  if (axes < 1 || axes > kMostAxes || grid->shape[grid->ndim - 1] != axes)
-    TVM_FFI_THROW(ValueError) << "GridSample supports images of 1 to " << kMostAxes << " axes";
+  require(axes >= 1 && axes <= kMostAxes && grid->ndim == image->ndim && out->ndim == image->ndim &&
+              grid->shape[axes + 1] == axes && product(image->shape, 2, image->ndim) > 0,
+          "grid_sample: axes");
+  require(same_type(image, grid) && same_type(image, out) && is_contiguous(image) && is_contiguous(grid) &&
+              is_contiguous(out) && out->shape[0] == image->shape[0] && out->shape[1] == image->shape[1] &&
+              grid->shape[0] == image->shape[0] && std::equal(out->shape + 2, out->shape + out->ndim, grid->shape + 1),
+          "grid_sample: types and sizes");
+  require((mode == "nearest" || mode == "linear" || mode == "cubic") &&
+              (padding == "zeros" || padding == "border" || padding == "reflection"),
+          "grid_sample: mode and padding");
   const Padding kind = padding == "zeros"    ? Padding::kZeros
                        : padding == "border" ? Padding::kBorder
                                              : Padding::kReflection;

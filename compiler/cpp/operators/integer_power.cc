@@ -20,6 +20,7 @@ int64_t power(int64_t base, int64_t exponent) {
 
 // Writes base[i]^exponent[i]; all are int64 and of one size.
 void integer_power(DLTensor* base, DLTensor* exponent, DLTensor* out) {
+  require(is_int64(out) && alike(base, out) && alike(exponent, out), "integer_power: types and sizes");
   const int64_t count = size(out);
   for (int64_t i = 0; i < count; ++i) data<int64_t>(out)[i] = power(data<int64_t>(base)[i], data<int64_t>(exponent)[i]);
 }

@@ -17,7 +17,7 @@ namespace {
 
 using tvm::ffi::String;
 
-constexpr int64_t kMostSamples = 1 << 24;  // of one region; more than any image needs
+constexpr int64_t kMostSamples = 1 << 20;  // of one cell; more than any image needs
 
 // Four pixels and their weights.
 template <typename T>
@@ -91,7 +91,8 @@ void pool_regions(const DLTensor* image, const DLTensor* regions, const DLTensor
                              sampling_ratio);
     const Division<T> down(corner[1] * scale - shift, corner[3] * scale - shift, half_pixel, cell_rows, sampling_ratio);
     if (across.samples > 0 && down.samples > kMostSamples / across.samples)
-      TVM_FFI_THROW(ValueError) << "RoiAlign: region " << region << " has more than " << kMostSamples << " samples";
+      TVM_FFI_THROW(ValueError) << "RoiAlign: region " << region << " has more than " << kMostSamples
+                                << " samples in a cell";
     const T* planes = data<T>(image) + data<int64_t>(batches)[region] * channels * height * width;
     T* to = data<T>(out) + region * channels * cell_rows * cell_columns;
     for (int64_t i = 0; i < cell_rows; ++i)
@@ -110,6 +111,15 @@ void pool_regions(const DLTensor* image, const DLTensor* regions, const DLTensor
 // (count, channels, cells, cells). `batches`, int64, has the image of each region; it was checked before.
 void roi_align(DLTensor* image, DLTensor* regions, DLTensor* batches, const String& mode, int64_t sampling_ratio,
                double spatial_scale, bool half_pixel, DLTensor* out) {
+  require(image->ndim == 4 && regions->ndim == 2 && regions->shape[1] == 4 && out->ndim == 4 && batches->ndim == 1 &&
+              out->shape[0] == regions->shape[0] && batches->shape[0] == regions->shape[0] &&
+              out->shape[1] == image->shape[1] && image->shape[2] > 0 && image->shape[3] > 0,
+          "roi_align: sizes");
+  require(same_type(image, regions) && same_type(image, out) && is_int64(batches) && is_contiguous(image) &&
+              is_contiguous(regions) && is_contiguous(batches) && is_contiguous(out),
+          "roi_align: types");
+  for (int64_t i = 0; i < batches->shape[0]; ++i)
+    require(data<int64_t>(batches)[i] >= 0 && data<int64_t>(batches)[i] < image->shape[0], "roi_align: batches");
   with_element_type(image->dtype, [&](auto type) {
     using T = decltype(type);
     if constexpr (std::is_floating_point_v<T>)

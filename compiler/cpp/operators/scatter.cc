@@ -33,7 +33,7 @@ struct Multiply {
 struct Largest {
   template <typename T>
   T operator()(T a, T b) const {
-    return a > b || is_nan(a) ? a : b;
+    return a > b || is_nan(a) ? a : b;  // as Max: NaN if either is NaN
   }
 };
 struct Smallest {
@@ -55,6 +55,15 @@ void with_reduction(const String& name, F&& function) {
 
 void copy(const DLTensor* from, DLTensor* to) {
   if (const size_t bytes = tvm::ffi::GetDataSize(*from)) std::memcpy(data<char>(to), data<char>(from), bytes);
+}
+
+// Throws ValueError unless index i is from 0 to limits[i % count] - 1.
+void require_range(const DLTensor* indices, const int64_t* limits, int64_t count) {
+  const auto* places = data<int64_t>(indices);
+  const int64_t total = size(indices);
+  bool ok = true;
+  for (int64_t i = 0; i < total; ++i) ok &= places[i] >= 0 && places[i] < limits[i % count];
+  require(ok, "an index is out of range");
 }
 
 // Calls combine(place of the element in the output, update) for every update, in order.
@@ -81,6 +90,13 @@ void for_each_update(const DLTensor* out, const DLTensor* indices, const T* upda
 // an axis.
 void scatter_elements(DLTensor* source, DLTensor* indices, DLTensor* updates, int64_t axis, const String& reduction,
                       DLTensor* out) {
+  require(alike(source, out) && axis >= 0 && axis < out->ndim, "scatter_elements: source and output");
+  require(is_int64(indices) && same_shape(indices, updates) && same_type(updates, out) && indices->ndim == out->ndim &&
+              is_contiguous(indices) && is_contiguous(updates),
+          "scatter_elements: indices and updates");
+  for (int d = 0; d < out->ndim; ++d)
+    require(d == axis || indices->shape[d] <= out->shape[d], "scatter_elements: more indices than elements");
+  require_range(indices, out->shape + axis, 1);
   copy(source, out);
   with_reduction(reduction, [&](auto combined) {
     with_element_type(out->dtype, [&](auto type) {
@@ -94,9 +110,15 @@ void scatter_elements(DLTensor* source, DLTensor* indices, DLTensor* updates, in
 
 // As scatter_elements, where each row of indices names a slice of the output.
 void scatter_nd(DLTensor* source, DLTensor* indices, DLTensor* updates, const String& reduction, DLTensor* out) {
-  copy(source, out);
+  require(alike(source, out) && indices->ndim >= 1 && is_int64(indices) && is_contiguous(indices),
+          "scatter_nd: source, output and indices");
   const int depth = static_cast<int>(indices->shape[indices->ndim - 1]);
   const int64_t slice = product(out->shape, depth, out->ndim), rows = product(indices->shape, 0, indices->ndim - 1);
+  require(depth >= 1 && depth <= out->ndim && same_type(updates, out) && is_contiguous(updates) &&
+              size(updates) == rows * slice,
+          "scatter_nd: updates");
+  require_range(indices, out->shape, depth);
+  copy(source, out);
   const auto* places = data<int64_t>(indices);
   with_reduction(reduction, [&](auto combined) {
     with_element_type(out->dtype, [&](auto type) {

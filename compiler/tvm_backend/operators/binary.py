@@ -69,8 +69,7 @@ def _arithmetic(function: Callable[[Expr, Expr], Expr]) -> Converter:
     def convert(node: Node) -> Tensor:
         a, b = _operands(node)
         # TVM simplifies 0 * x and 0 / x to 0, which is wrong if x is infinite or NaN.
-        zero = any(x.is_scalar_constant() and not x.array.any() for x in (a, b))
-        return elementwise(node, _wrapping(function), a, b, literals=not zero)
+        return elementwise(node, _wrapping(function), a, b, literals=not (a.is_zero() or b.is_zero()))
 
     return convert
 
@@ -104,8 +103,7 @@ def _quotient(a: Expr, b: Expr) -> Expr:
 
 def _div(node: Node) -> Tensor:
     a, b = _divisible(node)
-    zero = a.is_scalar_constant() and not a.array.any()
-    return elementwise(node, _quotient, a, b, literals=not zero and a.kind == "f")
+    return elementwise(node, _quotient, a, b, literals=a.kind == "f" and not (a.is_zero() or b.is_zero()))
 
 
 def _remainder(a: Expr, b: Expr) -> Expr:
@@ -139,8 +137,9 @@ def _mod(node: Node) -> Tensor:
 def _pow(node: Node) -> Tensor:
     """Base and exponent may differ in type; the result has the base's."""
     a, b = _operands(node)
-    if b.is_scalar_constant() and b.array.item() == 2:
-        return elementwise(node, lambda x, _exponent: x * x, a, b)
+    if b.is_scalar_constant() and b.item() == 2:
+        square = _wrapping(lambda x, y: x * y)
+        return elementwise(node, lambda x, _exponent: square(x, x), a, b)
 
     if a.kind in "iu" and b.kind in "iu":
         return _integer_power(node, a, b)
@@ -219,7 +218,7 @@ def _where(node: Node) -> Tensor:
 
 
 def _clip(node: Node) -> Tensor:
-    """Bounds are attributes in old opsets and may be absent. NaN stays NaN; the upper bound precedes the lower one."""
+    """Bounds are attributes in old opsets and may be absent. NaN stays NaN; the upper bound wins over the lower one."""
     bounds = [node.attribute("min"), node.attribute("max")]
     for place, index in enumerate((1, 2)):
         if bounds[place] is None and node.has(index):

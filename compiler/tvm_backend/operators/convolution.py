@@ -55,10 +55,12 @@ def convolved(
 def with_bias(node: Node, y: Tensor, bias: Tensor | None) -> Tensor:
     if bias is None:
         return y
+    if bias.shape != (y.shape[1],):
+        raise Unsupported(f"a bias of shape {bias.shape} does not fit {y.shape[1]} channels")
     return elementwise(node, lambda a, b: a + b, y, reshaped(node, bias, (bias.size, *(1,) * (y.rank - 2))))
 
 
-def windowed(node: Node, x: Tensor, weight: Tensor, fill: Any = 0) -> Tensor:
+def windowed(node: Node, x: Tensor, weight: Tensor) -> Tensor:
     """Returns the convolution that a node's attributes describe, without its bias."""
     if x.rank < 3 or weight.rank != x.rank:
         raise Unsupported(f"data of shape {x.shape} and weights of shape {weight.shape} do not fit")
@@ -66,7 +68,7 @@ def windowed(node: Node, x: Tensor, weight: Tensor, fill: Any = 0) -> Tensor:
     if tuple(kernel) != weight.shape[2:]:
         raise Unsupported(f"kernel_shape {kernel} differs from that of the weights, {weight.shape[2:]}")
     windows = Windows.of(node, x.shape[2:], kernel)
-    image = padded(node, x, (0, 0, *windows.before), (0, 0, *windows.after), fill)
+    image = padded(node, x, (0, 0, *windows.before), (0, 0, *windows.after), 0)
     return convolved(node, image, weight, windows.strides, windows.dilations, int(node.attribute("group", 1)))
 
 

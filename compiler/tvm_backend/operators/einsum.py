@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,8 @@ from compiler.tvm_backend.operators.binary import reshaped
 from compiler.tvm_backend.operators.cast import converted
 from compiler.tvm_backend.operators.elements import NARROW
 from compiler.tvm_backend.operators.node import Converter, Expr, Node, Tensor, Unsupported
+
+_TERM = r"[A-Za-z]*(?:\.\.\.)?[A-Za-z]*"  # of an equation
 
 
 def _einsum(node: Node) -> Tensor:
@@ -28,6 +31,8 @@ def _einsum(node: Node) -> Tensor:
             if sizes.get(name, 1) != 1 and size not in (1, sizes[name]):
                 raise Unsupported(f"the label {name!r} has sizes {sizes[name]} and {size}")
             sizes[name] = max(sizes.get(name, 1), size)
+    if unknown := [name for name in output if name not in sizes]:
+        raise Unsupported(f"the label {unknown[0]!r} of the output is in no input")
     summed = [name for name in sizes if name not in output]
 
     def compute(*data: Any) -> Any:
@@ -51,6 +56,8 @@ def _einsum(node: Node) -> Tensor:
 
 def _labels(equation: str, tensors: list[Tensor]) -> tuple[list[list[str]], list[str]]:
     """Returns one label per axis of each tensor, and of the output. The axes of an ellipsis are "0", "1", ..."""
+    if not re.fullmatch(r"(%s)(,(%s))*(->(%s))?" % ((_TERM,) * 3), equation):
+        raise Unsupported(f"the equation {equation!r} is not valid")
     inputs, arrow, output = equation.partition("->")
     terms = inputs.split(",")
     if len(terms) != len(tensors):

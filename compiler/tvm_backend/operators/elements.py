@@ -11,7 +11,7 @@ from tvm import te, tirx
 from compiler.tvm_backend.operators.node import Expr, Node, Shape, Tensor, Unsupported
 
 # Types that are computed in float32 and rounded at the end: the CPU has no arithmetic, and C no functions, of them.
-NARROW = ("float16", "bfloat16")
+NARROW = ("float16",)
 
 
 def literal(value: float, dtype: str) -> Expr:
@@ -46,6 +46,16 @@ def broadcast_shape(shapes: Sequence[Shape]) -> Shape:
         raise Unsupported(f"shapes {listed} cannot be broadcast together") from None
 
 
+def require_broadcast(parameter: Tensor, x: Tensor, what: str) -> None:
+    """Checks that a parameter can be broadcast to the data: code that reads it would read outside of it.
+
+    Raises:
+        Unsupported: it cannot.
+    """
+    if broadcast_shape([parameter.shape, x.shape]) != x.shape:
+        raise Unsupported(f"{what} of shape {parameter.shape} does not fit data of shape {x.shape}")
+
+
 def elementwise(
     node: Node,
     function: Callable[..., Expr],
@@ -72,7 +82,7 @@ def elementwise(
         def element(*index: Expr) -> Expr:
             waiting = iter(arguments)
             values = [
-                literal(tensor.array.item(), tensor.dtype) if inline else read(next(waiting), index)
+                literal(tensor.item(), tensor.dtype) if inline else read(next(waiting), index)
                 for tensor, inline in zip(tensors, as_literal, strict=True)
             ]
             result = function(*map(widened, values))
@@ -84,8 +94,10 @@ def elementwise(
 
 
 def _is_literal(tensor: Tensor) -> bool:
-    """A negative integer is not one: TVM does not convert it to an unsigned type."""
-    return tensor.is_scalar_constant() and (tensor.kind != "i" or tensor.array.item() >= 0)  # type: ignore[union-attr]
+    """An integer outside of 0 to 2^63 - 1 is not one: TVM cannot convert it between signed and unsigned."""
+    if tensor.array is None or tensor.array.size != 1:
+        return False
+    return tensor.kind not in "iu" or 0 <= tensor.array.item() < 2**63
 
 
 def differ(a: Expr, b: Expr) -> Expr:

@@ -12,37 +12,11 @@ from tvm.ir import StringImm
 
 from compiler.tvm_backend.operators.binary import reshaped
 from compiler.tvm_backend.operators.cast import converted
+from compiler.tvm_backend.operators.checked_indices import checked
 from compiler.tvm_backend.operators.elements import literal
 from compiler.tvm_backend.operators.node import Converter, Expr, Node, Tensor, Unsupported, checked_axis
 
 _REDUCTIONS = ("none", "add", "mul", "max", "min")
-
-
-def checked(node: Node, indices: Tensor, limits: Sequence[int]) -> Tensor:
-    """Returns indices from 0 to the limit, which negative ones count from.
-
-    Args:
-        limits: one for all indices, or one for each element of their last axis.
-
-    Raises:
-        Unsupported: a constant index is out of range. For other indices, the program raises ValueError.
-    """
-    if indices.array is None:
-        if indices.size and min(limits) == 0:
-            raise Unsupported("it reads an axis of size 0, which has no valid index")
-        return node.called(
-            "loopwright.checked_indices", [indices, relax.ShapeExpr(list(limits)), StringImm(str(node))], indices
-        )
-    array = indices.array
-    bounds = np.asarray(limits if len(limits) > 1 else limits[0], np.int64)
-    wrong = (array < -bounds) | (array >= bounds)
-    if wrong.any():
-        bound = np.broadcast_to(bounds, array.shape)[wrong].reshape(-1)[0]
-        index = array[wrong].reshape(-1)[0]
-        raise Unsupported(
-            f"index {index} is out of range for an axis of size {bound}; it must be from {-bound} to {bound - 1}"
-        )
-    return Tensor.constant(np.where(array < 0, array + bounds, array).astype(array.dtype))
 
 
 def gathered(node: Node, x: Tensor, indices: Tensor, axis: int) -> Tensor:
@@ -125,7 +99,7 @@ def scattered(node: Node, x: Tensor, indices: Tensor, updates: Tensor, axis: int
     if indices.shape != updates.shape:
         raise Unsupported(f"indices of shape {indices.shape} and updates of shape {updates.shape} differ")
     _check_element_shapes(x, indices, axis)
-    if not indices.size or not x.size:
+    if not indices.size:
         return x
     return _scatter(
         node, "scatter_elements", x, indices, updates, (relax.prim_value(axis),), reduction, [x.shape[axis]]
@@ -171,12 +145,16 @@ def _max_unpool(node: Node) -> Tensor:
     kernel = node.ints("kernel_shape") or []
     strides = node.ints("strides") or [1] * len(kernel)
     pads = node.ints("pads") or [0] * 2 * len(kernel)
+    if x.rank - 2 != len(kernel) or len(strides) != len(kernel) or len(pads) != 2 * len(kernel):
+        raise Unsupported(f"kernel_shape, strides and pads do not fit {x.rank - 2} axes of an image")
     inferred = [
         (size - 1) * stride + k - before - after
         for size, stride, k, before, after in zip(
             x.shape[2:], strides, kernel, pads[: len(kernel)], pads[len(kernel) :], strict=True
         )
     ]
+    if min(inferred, default=1) < 1:
+        raise Unsupported(f"kernel_shape, strides and pads give an image of {inferred}")
     given = node.ints("output_shape", 2)
     shape = (*x.shape[:2], *inferred) if given is None else tuple(given)
     zeros = Tensor.constant(np.zeros(prod(shape), x.dtype))

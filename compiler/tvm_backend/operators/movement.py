@@ -12,6 +12,7 @@ from tvm.ir import StringImm
 
 from compiler.tvm_backend.operators.binary import reshaped
 from compiler.tvm_backend.operators.cast import named
+from compiler.tvm_backend.operators.checked_indices import checked, without_negative
 from compiler.tvm_backend.operators.elements import broadcast_shape, literal, read
 from compiler.tvm_backend.operators.node import (
     Converter,
@@ -22,6 +23,7 @@ from compiler.tvm_backend.operators.node import (
     Unsupported,
     checked_axes,
     checked_axis,
+    shape_expr,
 )
 
 
@@ -71,7 +73,7 @@ def resolved_shape(given: Sequence[int], source: Shape, zero_copies: bool) -> Sh
 
 def runtime_shape(node: Node, resolved: Tensor, result: Tensor) -> Tensor:
     """Returns ``result`` after a check at run time that ``resolved``, the sizes in int64, are those of its shape."""
-    arguments = [result, resolved, relax.ShapeExpr(result.shape), StringImm(str(node))]
+    arguments = [result, resolved, shape_expr(result.shape), StringImm(str(node))]
     return node.called("loopwright.checked_sizes", arguments, result)
 
 
@@ -211,7 +213,7 @@ def _split(node: Node) -> list[Tensor]:
     size = node.x.shape[axis]
     sizes = node.ints("split", 1)
     if sizes is None:
-        count = int(node.attribute("num_outputs", count))
+        count = max(int(node.attribute("num_outputs", count)), 1)
         chunk = -(-size // count)
         sizes = [min(chunk, max(size - i * chunk, 0)) for i in range(count)]
     if sum(sizes) != size or min(sizes) < 0 or len(sizes) != len(node.outputs):
@@ -391,13 +393,15 @@ def _reverse_sequence(node: Node) -> Tensor:
     batch_axis, time_axis = int(node.attribute("batch_axis", 1)), int(node.attribute("time_axis", 0))
     if {batch_axis, time_axis} != {0, 1} or x.rank < 2:
         raise Unsupported("batch_axis and time_axis must be 0 and 1")
-    if lengths.array is not None and not ((lengths.array >= 0) & (lengths.array <= x.shape[time_axis])).all():
-        raise Unsupported(f"sequence_lens must be from 0 to {x.shape[time_axis]}")
+    if lengths.shape != (x.shape[batch_axis],):
+        raise Unsupported(f"sequence_lens of shape {lengths.shape} do not fit a batch of {x.shape[batch_axis]}")
+    if 0 in x.shape:
+        return x
+    lengths = checked(node, without_negative(node, lengths), [x.shape[time_axis] + 1])
 
     def compute(data: Any, given: Any) -> Any:
         def element(*index: Expr) -> Expr:
             length = given(index[batch_axis]).astype("int64")
-            length = tirx.max(tirx.min(length, literal(x.shape[time_axis], "int64")), literal(0, "int64"))
             place = index[time_axis].astype("int64")
             source = list(index)
             source[time_axis] = tirx.Select(place < length, length - 1 - place, place)

@@ -9,6 +9,12 @@ from typing import Any, TypeAlias
 import numpy as np
 from tvm import relax, te
 
+# The types of elements that programs support.
+DTYPES = (
+    *("float32", "float64", "float16", "bool", "int8", "int16", "int32", "int64"),
+    *("uint8", "uint16", "uint32", "uint64"),
+)
+
 Expr: TypeAlias = Any  # TVM's annotations declare no operators of expressions
 Shape: TypeAlias = tuple[int, ...]
 
@@ -36,7 +42,14 @@ class Tensor:
 
     @classmethod
     def constant(cls, array: np.ndarray) -> Tensor:
-        return cls(array.shape, str(array.dtype), array=np.ascontiguousarray(array).reshape(array.shape))
+        """Returns a tensor with these elements.
+
+        Raises:
+            Unsupported: programs do not support their type.
+        """
+        if array.dtype.name not in DTYPES:
+            raise Unsupported(f"elements of type {array.dtype.name} are not supported")
+        return cls(array.shape, array.dtype.name, array=np.ascontiguousarray(array).reshape(array.shape))
 
     @classmethod
     def of(cls, expr: Any) -> Tensor:
@@ -54,7 +67,8 @@ class Tensor:
     @property
     def expr(self) -> Any:
         if self._expr is None:
-            self._expr = relax.const(self.array, self.dtype) if self.size else _no_elements(self.shape, self.dtype)
+            constant: Any = self.array
+            self._expr = relax.const(constant, self.dtype) if self.size else _no_elements(self.shape, self.dtype)
         return self._expr
 
     @property
@@ -72,6 +86,20 @@ class Tensor:
 
     def is_scalar_constant(self) -> bool:
         return self.array is not None and self.array.size == 1
+
+    def item(self) -> Any:
+        """Returns the element of a constant of one element.
+
+        Raises:
+            Unsupported: it is not constant.
+        """
+        if self.array is None:
+            raise Unsupported("it must be constant")
+        return self.array.item()
+
+    def is_zero(self) -> bool:
+        """Whether this is a constant of one element, 0."""
+        return self.is_scalar_constant() and not self.item()
 
 
 class TensorList(tuple[Tensor, ...]):
@@ -186,8 +214,9 @@ class Node:
         if not fusible:
             prim_func = prim_func.with_attr("op_pattern", _OPAQUE)
         name = self.builder.add_func(prim_func, self.op)
-        out = [relax.TensorType(shape, dtype) for shape, dtype in types]
-        call = relax.call_tir(name, [tensor.expr for tensor in tensors], out if several else out[0])
+        out = [tensor_type(shape, dtype) for shape, dtype in types]
+        arguments: Any = [tensor.expr for tensor in tensors]
+        call = relax.call_tir(name, arguments, out if several else out[0])
         written = self.builder.emit(call)
         if not several:
             return Tensor.of(written)
@@ -202,14 +231,24 @@ class Node:
 
     def called(self, function: str, arguments: Sequence[Any], like: Tensor) -> Tensor:
         """Emits a call of a packed function that writes a tensor of the shape and type of ``like``."""
-        out = relax.TensorType(like.shape, like.dtype)
+        out = tensor_type(like.shape, like.dtype)
         converted = [argument.expr if isinstance(argument, Tensor) else argument for argument in arguments]
         return Tensor.of(self.builder.emit(relax.call_dps_packed(function, relax.Tuple(converted), out)))
 
 
+def tensor_type(shape: Sequence[int], dtype: str) -> Any:
+    sizes: Any = list(shape)
+    return relax.TensorType(sizes, dtype)
+
+
+def shape_expr(sizes: Sequence[int]) -> Any:
+    numbers: Any = list(sizes)
+    return relax.ShapeExpr(numbers)
+
+
 def _no_elements(shape: Shape, dtype: str) -> Any:
     """A tensor without elements. As a constant, it could not be read again from a saved program."""
-    return relax.call_dps_packed("loopwright.no_elements", relax.Tuple([]), relax.TensorType(shape, dtype))
+    return relax.call_dps_packed("loopwright.no_elements", relax.Tuple([]), tensor_type(shape, dtype))
 
 
 Converter: TypeAlias = Callable[[Node], "Tensor | TensorList | Sequence[Tensor | None]"]
@@ -227,6 +266,11 @@ def checked_axis(axis: int, rank: int) -> int:
 
 
 def checked_axes(axes: Sequence[int], rank: int) -> list[int]:
+    """Returns axes counted from the front.
+
+    Raises:
+        Unsupported: there is no such axis, or one is named twice.
+    """
     found = [checked_axis(axis, rank) for axis in axes]
     if len(set(found)) != len(found):
         raise Unsupported(f"axes {list(axes)} name an axis twice")

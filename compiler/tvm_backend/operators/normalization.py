@@ -11,8 +11,8 @@ from tvm import relax, te, tirx
 
 from compiler.tvm_backend.operators.binary import reshaped
 from compiler.tvm_backend.operators.cast import converted
-from compiler.tvm_backend.operators.elements import NARROW, literal, read
-from compiler.tvm_backend.operators.node import Converter, Expr, Node, Shape, Tensor, Unsupported
+from compiler.tvm_backend.operators.elements import NARROW, literal, read, require_broadcast
+from compiler.tvm_backend.operators.node import Converter, Expr, Node, Shape, Tensor, Unsupported, checked_axes
 from compiler.tvm_backend.operators.reductions import kept, over, place_of_extreme, working_dtype
 
 _SOFTMAX_OPSET = 13  # before, Softmax flattens the axes from ``axis`` on into one
@@ -77,6 +77,9 @@ def _standardized(
     Scale and bias are broadcast to the data.
     """
     wide = working_dtype(x.dtype)
+    for parameter in (scale, bias):
+        if parameter is not None:
+            require_broadcast(parameter, x, "a parameter")
 
     def compute(data: Any, *parameters: Any) -> Any:
         given = iter(parameters)
@@ -100,9 +103,17 @@ def _standardized(
     return node.computed(compute, x, *(tensor for tensor in (scale, bias) if tensor is not None))
 
 
-def _per_channel(node: Node, parameter: Tensor, rank: int) -> Tensor:
-    """Returns a parameter of one element per channel, which is axis 1, in a shape that is broadcast to the data."""
-    return reshaped(node, parameter, (parameter.size, *(1,) * (rank - 2)))
+def _per_channel(node: Node, parameter: Tensor, x: Tensor) -> Tensor:
+    """Returns a parameter of one element per channel, which is axis 1, in a shape that is broadcast to the data.
+
+    Raises:
+        Unsupported: it has another number of elements.
+    """
+    if x.rank < 2 or parameter.shape != (x.shape[1],):
+        raise Unsupported(
+            f"a parameter of shape {parameter.shape} does not fit the channels of data of shape {x.shape}"
+        )
+    return reshaped(node, parameter, (parameter.size, *(1,) * (x.rank - 2)))
 
 
 def _batch_norm(node: Node) -> list[Tensor | None]:
@@ -122,8 +133,8 @@ def _batch_norm(node: Node) -> list[Tensor | None]:
     if trains:
         return _trained(node, epsilon)
     wide = working_dtype(x.dtype)
-    factor, offset = (_per_channel(node, p, x.rank) for p in (scale, bias))
-    center, spread = (_per_channel(node, p, x.rank) for p in (mean, variance))
+    factor, offset = (_per_channel(node, p, x) for p in (scale, bias))
+    center, spread = (_per_channel(node, p, x) for p in (mean, variance))
 
     def compute(*tensors: Any) -> Any:
         def element(*index: Expr) -> Expr:
@@ -138,7 +149,7 @@ def _batch_norm(node: Node) -> list[Tensor | None]:
 def _trained(node: Node, epsilon: float) -> list[Tensor | None]:
     """Normalizes with the statistics of the batch, and updates the running ones, as in training."""
     x = node.x
-    scale, bias, mean, variance = (_per_channel(node, node.input(i), x.rank) for i in range(1, 5))
+    scale, bias, mean, variance = (_per_channel(node, node.input(i), x) for i in range(1, 5))
     momentum = float(node.attribute("momentum", 0.9))
     axes = [axis for axis in range(x.rank) if axis != 1]
     wide = working_dtype(x.dtype)
@@ -164,7 +175,7 @@ def _instance_norm(node: Node) -> Tensor:
     x = node.x
     if 0 in x.shape:
         return x
-    scale, bias = (_per_channel(node, node.input(i), x.rank) for i in (1, 2))
+    scale, bias = (_per_channel(node, node.input(i), x) for i in (1, 2))
     return _standardized(node, x, range(2, x.rank), float(node.attribute("epsilon", 1e-5)), scale, bias)[0]
 
 
@@ -204,7 +215,7 @@ def _group_norm(node: Node) -> Tensor:
 def _mean_variance_norm(node: Node) -> Tensor:
     if 0 in node.x.shape:
         return node.x
-    axes = node.ints("axes") or [0, 2, 3]
+    axes = checked_axes(node.ints("axes") or [0, 2, 3], node.x.rank)
     return _standardized(node, node.x, axes, 1e-9, None, None)[0]
 
 
@@ -212,6 +223,7 @@ def _rms_norm(node: Node) -> Tensor:
     x, scale, axis = node.x, node.input(1), node.axis(-1)
     if 0 in x.shape:
         return x
+    require_broadcast(scale, x, "the scale")
     axes, wide = list(range(axis, x.rank)), working_dtype(x.dtype)
     epsilon = float(node.attribute("epsilon", 1e-5))
     count = literal(math.prod(x.shape[axis:]), wide)

@@ -30,10 +30,7 @@ def _windows(node: Node, x: Tensor) -> Windows:
     kernel = node.ints("kernel_shape")
     if x.rank < 3 or kernel is None:
         raise Unsupported("it needs an image of one axis or more, and kernel_shape")
-    windows = Windows.of(node, x.shape[2:], kernel, pooling=True)
-    if min((*windows.before, *windows.after)) < 0:
-        raise Unsupported("negative pads are not supported")
-    return windows
+    return Windows.of(node, x.shape[2:], kernel, pooling=True)
 
 
 def _pooled(
@@ -97,7 +94,8 @@ def _places(node: Node, x: Tensor, windows: Windows, dtype: str) -> Tensor:
 
     def better(a: tuple[Expr, Expr], b: tuple[Expr, Expr]) -> tuple[Expr, Expr]:
         (i, v), (j, w) = a, b
-        first = tirx.Or(v > w, tirx.And(tirx.EQ(v, w), i < j))
+        # The index of the identity is never better.
+        first = tirx.Or(tirx.Or(v > w, tirx.EQ(j, literal(beyond, dtype_of(j)))), tirx.And(tirx.EQ(v, w), i < j))
         return tirx.Select(first, i, j), tirx.Select(first, v, w)
 
     reducer: Any = te.comm_reducer(

@@ -20,7 +20,7 @@ from compiler.tvm_backend.operators.reductions import max_of, min_of, over
 def _place(node: Node, parameter: Tensor, shape: Shape) -> Callable[[Any, tuple[Expr, ...]], Expr]:
     """Returns how the parameter of an element is read: one for all, one per index of an axis, or one per block."""
     if parameter.size == 1:
-        return lambda tensor, _index: tensor(*(0 for _ in parameter.shape))
+        return lambda tensor, _index: tensor(*(0 for _ in tensor.shape))
     axis = checked_axis(int(node.attribute("axis", 1)), len(shape))
     block = int(node.attribute("block_size", 0))
     if parameter.rank == 1 and not block:
@@ -29,7 +29,15 @@ def _place(node: Node, parameter: Tensor, shape: Shape) -> Callable[[Any, tuple[
         return lambda tensor, index: tensor(index[axis])
     if not block or parameter.rank != len(shape):
         raise Unsupported(f"scales of shape {parameter.shape} do not fit data of shape {shape}")
+    blocks = tuple(-(-size // block) if a == axis else size for a, size in enumerate(shape))
+    if parameter.shape != blocks:
+        raise Unsupported(f"scales of shape {parameter.shape} do not fit blocks of {block} in data of shape {shape}")
     return lambda tensor, index: tensor(*(tirx.floordiv(i, block) if a == axis else i for a, i in enumerate(index)))
+
+
+def _check_zero(scale: Tensor, zero: Tensor | None) -> None:
+    if zero is not None and zero.shape != scale.shape and not zero.size == scale.size == 1:
+        raise Unsupported(f"a zero point of shape {zero.shape} does not fit a scale of shape {scale.shape}")
 
 
 def _limits(dtype: str) -> tuple[int, int]:
@@ -43,9 +51,10 @@ def rounded(value: Expr, zero: Expr, dtype: str) -> Expr:
     """Returns a float rounded to an integer type: to even, shifted by the zero point, and saturated."""
     low, high = _limits(dtype)
     wide = dtype_of(value)
-    shifted = tirx.nearbyint(value) + zero
+    shifted: Any = tirx.nearbyint(value) + zero
     bounded = tirx.Select(shifted < literal(low, wide), literal(low, wide), shifted)
-    return tirx.Select(bounded > literal(high, wide), literal(high, wide), bounded).astype("int32").astype(dtype)
+    result: Any = tirx.Select(bounded > literal(high, wide), literal(high, wide), bounded)
+    return result.astype("int32").astype(dtype)
 
 
 def _quantize(node: Node) -> Tensor:
@@ -55,6 +64,7 @@ def _quantize(node: Node) -> Tensor:
     else:
         dtype = named(int(node.attributes["output_dtype"])) if node.attribute("output_dtype", 0) else "uint8"
     place = _place(node, scale, x.shape)
+    _check_zero(scale, zero)
     _limits(dtype)
 
     def compute(data: Any, scales: Any, *zeros: Any) -> Any:
@@ -72,13 +82,15 @@ def _quantize(node: Node) -> Tensor:
 def _dequantize(node: Node) -> Tensor:
     x, scale, zero = node.x, node.input(1), node.optional(2)
     place = _place(node, scale, x.shape)
+    _check_zero(scale, zero)
+    dtype = named(int(node.attributes["output_dtype"])) if node.attribute("output_dtype", 0) else scale.dtype
 
     def compute(data: Any, scales: Any, *zeros: Any) -> Any:
         def element(*index: Expr) -> Expr:
             value = data(*index).astype("int32")
             value = value - place(zeros[0], index).astype("int32") if zeros else value
             factor = widened(place(scales, index))
-            return (value.astype(dtype_of(factor)) * factor).astype(scale.dtype)
+            return (value.astype(dtype_of(factor)) * factor).astype(dtype)
 
         return te.compute(x.shape, element, name="dequantize")
 
@@ -103,22 +115,20 @@ def _dynamic_quantize(node: Node) -> list[Tensor]:
 
         def scale(*index: Expr) -> Expr:
             smallest, largest = bounds(index)
-            return tirx.div(largest - smallest, literal(255, "float32"))
+            span = tirx.div(largest - smallest, literal(255, "float32"))
+            return tirx.Select(tirx.EQ(span, zero), literal(1, "float32"), span)  # of zeros, as in ONNX Runtime
 
         scales = te.compute(low.shape, scale, name="scale")
 
         def offset(*index: Expr) -> Expr:
-            divisor = scales(*index)
-            safe = tirx.Select(tirx.EQ(divisor, zero), literal(1, "float32"), divisor)
-            return rounded(tirx.div(bounds(index)[0] * literal(-1, "float32"), safe), zero, "uint8")
+            return rounded(tirx.div(bounds(index)[0] * literal(-1, "float32"), scales(*index)), zero, "uint8")
 
         return [scales, te.compute(low.shape, offset, name="zero_point")]
 
     scale, zero = (reshaped(node, tensor, ()) for tensor in node.computed(parameters, x))
 
     def quantized(value: Expr, by: Expr, offset: Expr) -> Expr:
-        safe = tirx.Select(tirx.EQ(by, literal(0, "float32")), literal(1, "float32"), by)
-        return rounded(tirx.div(value, safe), offset.astype("float32"), "uint8")
+        return rounded(tirx.div(value, by), offset.astype("float32"), "uint8")
 
     return [elementwise(node, quantized, x, scale, zero, dtype="uint8", literals=False), scale, zero]
 
@@ -160,6 +170,8 @@ def _requantized(
     def fitted(parameter: Tensor) -> Tensor:
         if parameter.size == 1:
             return reshaped(node, parameter, ())
+        if parameter.size != total.shape[channel_axis]:
+            raise Unsupported(f"{parameter.size} scales do not fit {total.shape[channel_axis]} channels")
         sizes = [1] * total.rank
         sizes[channel_axis] = parameter.size
         return reshaped(node, parameter, sizes)

@@ -11,7 +11,7 @@ import numpy as np
 from tvm import te, tirx
 
 from compiler.tvm_backend.operators.binary import reshaped
-from compiler.tvm_backend.operators.elements import NARROW, dtype_of, literal, maximum, minimum
+from compiler.tvm_backend.operators.elements import NARROW, dtype_of, is_nan, literal, maximum, minimum
 from compiler.tvm_backend.operators.node import Converter, Expr, Node, Shape, Tensor, Unsupported, checked_axes
 
 
@@ -50,7 +50,7 @@ class _Reduction:
 
     Attributes:
         empty: the result over no elements, by the type of the elements.
-        in_floats: whether ``after`` of integers is computed in float64.
+        in_floats: whether integers are computed in float64.
     """
 
     reducer: Any
@@ -118,14 +118,13 @@ def _reduce(reduction: _Reduction) -> Converter:
         if count == 0:
             value = bool(reduction.empty("uint8")) if x.dtype == "bool" else reduction.empty(x.dtype)
             return _without(node, Tensor.constant(np.full(kept(x.shape, axes), value, x.dtype)), axes, keep)
-        wide = working_dtype(x.dtype)
-        last = "float64" if reduction.in_floats and x.kind in "iu" else wide
+        wide = working_dtype(x.dtype, reduction.in_floats)
 
         def compute(data: Any) -> Any:
             total = over(x.shape, axes, reduction.reducer, lambda *i: reduction.before(data(*i).astype(wide)))
             return te.compute(
                 total.shape,
-                lambda *i: reduction.after(total(*i).astype(last), count).astype(x.dtype),
+                lambda *i: reduction.after(total(*i), count).astype(x.dtype),
                 name=node.op.lower(),
             )
 
@@ -166,9 +165,11 @@ def place_of_extreme(data: Any, axis: int, largest: bool, last: bool) -> Any:
 
     def better(a: tuple[Expr, Expr], b: tuple[Expr, Expr]) -> tuple[Expr, Expr]:
         (i, x), (j, y) = a, b
-        ahead = x > y if largest else x < y
-        tie = tirx.And(tirx.EQ(x, y), i > j if last else i < j)
-        first = tirx.Or(ahead, tie)
+        ahead, same = x > y if largest else x < y, tirx.EQ(x, y)
+        if "float" in dtype_of(x):  # NaN is first, as in NumPy
+            ahead = tirx.Or(ahead, tirx.And(is_nan(x), tirx.Not(is_nan(y))))
+            same = tirx.Or(same, tirx.And(is_nan(x), is_nan(y)))
+        first = tirx.Or(ahead, tirx.And(same, i > j if last else i < j))
         return tirx.Select(first, i, j), tirx.Select(first, x, y)
 
     def start(index_dtype: Any, dtype: Any) -> tuple[Expr, Expr]:

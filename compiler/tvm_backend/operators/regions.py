@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from tvm import relax, tirx
+from tvm import relax
 from tvm.ir import StringImm
 
 from compiler.tvm_backend.operators.cast import converted
-from compiler.tvm_backend.operators.elements import elementwise, literal
-from compiler.tvm_backend.operators.indexing import checked
+from compiler.tvm_backend.operators.checked_indices import checked, without_negative
 from compiler.tvm_backend.operators.node import Converter, Node, Tensor, Unsupported
 
 _HALF_PIXEL_OPSET = 16  # the first RoiAlign with coordinate_transformation_mode, whose default is half_pixel
@@ -33,24 +32,13 @@ def _roi_align(node: Node) -> Tensor:
     wide = "float64" if dtype == "float64" else "float32"
     image, places = (converted(node, tensor, wide) for tensor in (x, rois))
     arguments = [
-        *(image, places, converted(node, checked(node, _no_negative(node, batches), [x.shape[0]]), "int64")),
+        *(image, places, converted(node, checked(node, without_negative(node, batches), [x.shape[0]]), "int64")),
         StringImm(mode),
         relax.prim_value(int(node.attribute("sampling_ratio", 0))),
         relax.prim_value(float(node.attribute("spatial_scale", 1.0))),
         relax.prim_value(int(coordinates == "half_pixel")),
     ]
     return converted(node, node.called("loopwright.roi_align", arguments, Tensor(shape, wide)), dtype)
-
-
-def _no_negative(node: Node, indices: Tensor) -> Tensor:
-    """Makes negative indices fail the check of their range, which would take them to count from the end."""
-    dtype = indices.dtype
-    return elementwise(
-        node,
-        lambda i: tirx.Select(i < literal(0, dtype), literal(int(np.iinfo(dtype).max), dtype), i),
-        indices,
-        literals=False,
-    )
 
 
 CONVERTERS: Mapping[str, Converter] = {"RoiAlign": _roi_align}

@@ -189,8 +189,6 @@ def _resize(node: Node) -> Tensor:
     rounding = node.attribute("nearest_mode", "round_prefer_floor")
     if node.op == "Upsample" or node.opset < 11:
         coordinates, rounding = "asymmetric", "floor"
-        if node.op == "Resize" and method == "nearest" and any(axis.scale < 1 for axis in axes):
-            rounding = "ceil"
     if rounding not in _ROUNDINGS:
         raise Unsupported(f"nearest_mode is {rounding!r}; it must be one of {', '.join(_ROUNDINGS)}")
     changed = {i: axis for i, axis in enumerate(axes) if axis.changes(coordinates)}
@@ -203,7 +201,8 @@ def _resize(node: Node) -> Tensor:
     outside = {}
     if method == "nearest":
         indices = {
-            i: np.clip(_ROUNDINGS[rounding](place), 0, axes[i].size - 1).astype(np.int64) for i, place in places.items()
+            i: np.clip(_ROUNDINGS[_rounding(node, axes[i], rounding)](place), 0, axes[i].size - 1).astype(np.int64)
+            for i, place in places.items()
         }
         outside = {i: (place < 0) | (place > axes[i].size - 1) for i, place in places.items()}
         result = gathered_axes(node, x, indices)
@@ -214,6 +213,11 @@ def _resize(node: Node) -> Tensor:
     if coordinates != "tf_crop_and_resize":
         return result
     return _extrapolated(node, result, outside, float(node.attribute("extrapolation_value", 0.0)))
+
+
+def _rounding(node: Node, axis: Axis, mode: str) -> str:
+    """The first Resize rounds up along an axis that shrinks."""
+    return "ceil" if node.op == "Resize" and node.opset < 11 and axis.scale < 1 else mode
 
 
 def _weighted(node: Node, axis: Axis, place: np.ndarray, method: str) -> Table:

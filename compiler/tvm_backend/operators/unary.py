@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from tvm import tirx
 
-from compiler.tvm_backend.operators.elements import NARROW, dtype_of, elementwise, is_nan, literal
+from compiler.tvm_backend.operators.elements import NARROW, dtype_of, elementwise, is_nan, literal, maximum, minimum
 from compiler.tvm_backend.operators.node import Converter, Expr, Node, Tensor, Unsupported
 
 
@@ -65,7 +65,8 @@ def _elu(x: Expr, alpha: Expr) -> Expr:
 
 
 def _celu(x: Expr, alpha: Expr) -> Expr:
-    return tirx.Select(x < _const(0, x), alpha * (tirx.exp(x / alpha) - _const(1, x)), x)
+    zero = _const(0, x)
+    return maximum(x, zero) + minimum(alpha * (tirx.exp(x / alpha) - _const(1, x)), zero)
 
 
 def _selu(x: Expr, alpha: Expr, gamma: Expr) -> Expr:
@@ -206,11 +207,7 @@ def _cosh(x: Expr) -> Expr:
     return _const(0.5, x) * half * half + _const(0.5, x) * inverse * inverse
 
 
-def _bitwise_not(x: Expr) -> Expr:
-    return tirx.bitwise_not(x)
-
-
-FUNCTIONS: Mapping[str, Callable[[Any], Expr]] = {
+_FUNCTIONS: Mapping[str, Callable[[Any], Expr]] = {
     "Abs": _abs,
     "Acos": tirx.acos,
     "Acosh": _acosh,
@@ -218,7 +215,7 @@ FUNCTIONS: Mapping[str, Callable[[Any], Expr]] = {
     "Asinh": _asinh,
     "Atan": tirx.atan,
     "Atanh": _atanh,
-    "BitwiseNot": _bitwise_not,
+    "BitwiseNot": tirx.bitwise_not,
     "Ceil": tirx.ceil,
     "Cos": tirx.cos,
     "Cosh": _cosh,
@@ -244,7 +241,7 @@ FUNCTIONS: Mapping[str, Callable[[Any], Expr]] = {
 }
 
 CONVERTERS: Mapping[str, Converter] = {
-    **{name: _unary(function) for name, function in FUNCTIONS.items()},
+    **{name: _unary(function) for name, function in _FUNCTIONS.items()},
     "Celu": _with_attributes(_celu, alpha=1.0),
     "Elu": _with_attributes(_elu, alpha=1.0),
     "Erf": _erf,

@@ -15,7 +15,7 @@ class Windows:
     Attributes:
         size: sizes of the image.
         kernel, strides, dilations: of the windows.
-        before, after: borders; negative ones crop.
+        before, after: borders, of 0 or more.
         output: number of windows along each axis.
     """
 

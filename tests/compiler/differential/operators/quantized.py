@@ -13,7 +13,8 @@ from tests.compiler.differential.values import ANY, FINITE, SMALL
 
 def _scale(d: NodeDraft, shape: list[int], dtype: np.dtype) -> np.ndarray:
     # Powers of two, so that no rounding of a quotient decides where a tie goes.
-    return (2.0 ** d.rng().integers(-4, 1, shape)).astype(dtype)
+    # An integer scale must not be 0.
+    return (2.0 ** d.rng().integers(0 if dtype.kind in "iu" else -4, 1, shape)).astype(dtype)
 
 
 def _zero(d: NodeDraft, shape: list[int], dtype: np.dtype) -> np.ndarray:

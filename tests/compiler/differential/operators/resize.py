@@ -53,7 +53,9 @@ def resize(d: NodeDraft) -> None:
         if d.version >= 18:
             d.maybe("keep_aspect_ratio_policy", "stretch", "not_larger", "not_smaller", percent=25)
     if some:
-        d.set("axes", [a - x.rank if d.chance(30) else a for a in order])
+        # The oracles keep the aspect ratio of other axes if some are negative.
+        negative = "keep_aspect_ratio_policy" not in d.attributes
+        d.set("axes", [a - x.rank if negative and d.chance(30) else a for a in order])
     mode = d.maybe("mode", "nearest", "linear", "cubic", percent=85)
     if mode in (None, "nearest"):
         d.maybe("nearest_mode", "round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
