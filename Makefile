@@ -53,17 +53,19 @@ lint: $(VENV)/.peers  ## run ruff, pyright and clang-format
 	@clang-format --dry-run --Werror $$(git ls-files '*.h' '*.cc')
 
 # Python is not built with the sanitizers, so it must load their runtime and that of C++ before the extension.
-sanitize: native  ## run the kernel tests under AddressSanitizer and UBSan
-	@mkdir -p $(SANITIZED)/kernels $(SANITIZED)/tests
-	@cmake -S . -B build/sanitize -G Ninja --log-level=WARNING -DLOOPWRIGHT_SANITIZE=ON -DLOOPWRIGHT_RUNTIME=OFF \
+sanitize: native  ## run kernel tests and random models under AddressSanitizer and UBSan
+	@mkdir -p $(SANITIZED)
+	@tar -c --exclude='*.so' --exclude=__pycache__ kernels compiler graph_passes tests pyproject.toml | tar -x -C $(SANITIZED)
+	@cmake -S . -B build/sanitize -G Ninja --log-level=WARNING -DLOOPWRIGHT_SANITIZE=ON \
 	    -DPython_EXECUTABLE="$(CURDIR)/$(PY)" -Dpybind11_DIR="$$($(PY) -m pybind11 --cmakedir)" \
+	    -Dtvm_ffi_DIR="$$($(PY) -c 'from tvm_ffi import libinfo; print(libinfo.find_cmake_path())')" \
 	    -DLOOPWRIGHT_OUTPUT="$(CURDIR)/$(SANITIZED)" >/dev/null
-	@echo "Building with sanitizers: a minute if C++ changed."; cmake --build build/sanitize -- --quiet
-	@cp kernels/*.py $(SANITIZED)/kernels && cp -R compiler pyproject.toml $(SANITIZED) && cp -R tests/kernels $(SANITIZED)/tests
+	@echo "Building with sanitizers: minutes if C++ changed."; cmake --build build/sanitize -- --quiet
 	@cd $(SANITIZED) && \
 	    LD_PRELOAD="$$($${CXX:-c++} -print-file-name=libasan.so) $$($${CXX:-c++} -print-file-name=libstdc++.so)" \
 	    ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
-	    "$(CURDIR)/$(PY)" -m pytest tests/kernels -q --capture=sys $(ARGS)
+	    "$(CURDIR)/$(PY)" -m pytest tests/kernels tests/compiler/program/test_checks.py -q --capture=sys $(ARGS)
+	@cd $(SANITIZED) && "$(CURDIR)/$(PY)" -m tests.compiler.differential.sanitized --failures "$(CURDIR)/build/failures"
 
 constraints: $(INSTALLED)  ## solve constraints.txt again
 	@$(PIP) install uv
