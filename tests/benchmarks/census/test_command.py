@@ -37,16 +37,7 @@ def one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[onnx.Model
     return put
 
 
-# Models that are wrong today, and why.
-WRONG: dict[str, str] = {}
-SMALL = [
-    pytest.param(name, marks=[pytest.mark.xfail(reason=WRONG[name], strict=False)] if name in WRONG else [])
-    for name, entry in census.CENSUS.items()
-    if entry.small
-]
-
-
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", [name for name, entry in census.CENSUS.items() if entry.small])
 def test_a_small_model_agrees(name: str) -> None:
     if reason := census.missing(name):
         pytest.skip(reason)
