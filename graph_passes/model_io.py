@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from math import prod
@@ -66,6 +67,7 @@ def _deserialized(proto: onnx.ModelProto, path: Path | None) -> ir.Model:
         if opset.domain in STANDARD and not 1 <= opset.version <= newest:
             raise ValueError(f"{name} has opset {opset.version}; the installed onnx supports 1 to {newest}")
     _check_texts(proto, name)
+    _check_equations(proto, name)
     for tensor in _external(proto):
         _check_external(tensor, path)
     try:
@@ -111,6 +113,21 @@ def _check_texts(message: Any, name: str | Path) -> None:
         elif field.type == field.TYPE_MESSAGE:
             for inner in value if hasattr(value, "__len__") else [value]:
                 _check_texts(inner, name)
+
+
+# A term of an Einsum's equation, and the equation. onnx's shape inference does not end for "......->", for example.
+_TERM = r"[A-Za-z ]*(?:\.\.\.)?[A-Za-z ]*"
+_EQUATION = re.compile(rf"{_TERM}(?:,{_TERM})*(?:->{_TERM})?")
+
+
+def _check_equations(proto: onnx.ModelProto, name: str | Path) -> None:
+    """Raises ValueError if the equation of an Einsum is not valid."""
+    for nodes in (proto.graph.node, *(function.node for function in proto.functions)):
+        for node in _nodes(nodes):
+            for attribute in node.attribute if node.op_type == "Einsum" else ():
+                equation = attribute.s.decode()
+                if attribute.name == "equation" and not _EQUATION.fullmatch(equation):
+                    raise ValueError(f"{name} is not valid: {equation!r} of Einsum {node.name} is not an equation")
 
 
 def _nodes(nodes: Sequence[onnx.NodeProto]) -> Iterator[onnx.NodeProto]:

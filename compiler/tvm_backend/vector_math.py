@@ -44,6 +44,17 @@ def _within(x: Expr, low: float, high: float, body: Callable[[Expr], Expr]) -> E
     return let(x, lambda x: let(tirx.Select(x > highest, highest, x), above))
 
 
+def _saturated(x: Expr, limit: float, body: Callable[[Expr], Expr]) -> Expr:
+    """Returns ``body`` of ``x`` within a limit, and exactly -1 or 1 beyond."""
+    low, high = tirx.const(-limit, "float32"), tirx.const(limit, "float32")
+
+    def bounded(x: Expr) -> Expr:
+        below = tirx.Select(x < low, tirx.const(-1, "float32"), body(x))
+        return tirx.Select(x > high, tirx.const(1, "float32"), below)
+
+    return let(x, bounded)
+
+
 def exp(x: Expr) -> Expr:
     """Returns exp(x) as 2**n * exp(r), |r| <= ln(2) / 2, with Cephes' expf polynomial.
 
@@ -77,7 +88,7 @@ def tanh(x: Expr) -> Expr:
     def rational(x: Expr) -> Expr:
         return let(x * x, lambda square: x * _polynomial(square, p) / _polynomial(square, q))
 
-    return _within(x, -7.90531110763549805, 7.90531110763549805, rational)
+    return _saturated(x, 7.90531110763549805, rational)
 
 
 def erf(x: Expr) -> Expr:
@@ -90,7 +101,7 @@ def erf(x: Expr) -> Expr:
     def rational(x: Expr) -> Expr:
         return let(x * x, lambda square: x * _polynomial(square, p) / _polynomial(square, q))
 
-    return _within(x, -4.0, 4.0, rational)
+    return _saturated(x, 4.0, rational)
 
 
 FUNCTIONS: Mapping[str, Callable[[Expr], Expr]] = {

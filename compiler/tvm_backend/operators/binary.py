@@ -18,6 +18,7 @@ from compiler.tvm_backend.operators.elements import (
     literal,
     maximum,
     minimum,
+    power,
 )
 from compiler.tvm_backend.operators.node import Converter, Expr, Node, Tensor, Unsupported, checked_axis
 
@@ -144,13 +145,13 @@ def _pow(node: Node) -> Tensor:
     if a.kind in "iu" and b.kind in "iu":
         return _integer_power(node, a, b)
 
-    def power(x: Expr, y: Expr) -> Expr:
+    def powered(x: Expr, y: Expr) -> Expr:
         wide = "float64" if _is_integer(x) or "float64" in (dtype_of(x), dtype_of(y)) else "float32"
         if _is_integer(y) and dtype_of(y)[-2:] in ("32", "64"):
             wide = "float64"
-        return tirx.pow(x.astype(wide), y.astype(wide))
+        return power(x.astype(wide), y.astype(wide))
 
-    return elementwise(node, power, a, b, dtype=a.dtype)
+    return elementwise(node, powered, a, b, dtype=a.dtype)
 
 
 def _integer_power(node: Node, a: Tensor, b: Tensor) -> Tensor:

@@ -105,6 +105,11 @@ def differ(a: Expr, b: Expr) -> Expr:
     return tirx.NE(a.astype("uint8"), b.astype("uint8"))
 
 
+def power(x: Expr, y: Expr) -> Expr:
+    """Returns x^y. TVM's own function of this name prints a warning about large constant exponents."""
+    return tirx.call_intrin(dtype_of(x), "tirx.pow", x, y)
+
+
 def is_nan(x: Expr) -> Expr:
     return tirx.isnan(x)  # TVM simplifies x != x to false
 

@@ -12,7 +12,7 @@ from tvm.ir import StringImm
 
 from compiler.tvm_backend.operators.binary import reshaped
 from compiler.tvm_backend.operators.cast import converted
-from compiler.tvm_backend.operators.checked_indices import checked
+from compiler.tvm_backend.operators.checked_indices import checked, without_negative
 from compiler.tvm_backend.operators.elements import literal
 from compiler.tvm_backend.operators.node import Converter, Expr, Node, Tensor, Unsupported, checked_axis
 
@@ -162,7 +162,7 @@ def _max_unpool(node: Node) -> Tensor:
     if given is not None and tuple(inferred) != shape[2:]:
         # The indices count in the image that was pooled; its size is the inferred one.
         places = _renumbered(node, indices, (*x.shape[:2], *inferred), shape)
-    flat = [reshaped(node, tensor, (x.size,)) for tensor in (places, x)]
+    flat = [reshaped(node, tensor, (x.size,)) for tensor in (without_negative(node, places), x)]
     return reshaped(node, scattered(node, zeros, flat[0], flat[1], 0, "none"), shape)
 
 
@@ -180,7 +180,7 @@ def _renumbered(node: Node, indices: Tensor, source: Sequence[int], target: Sequ
 
         return te.compute(indices.shape, element, name="renumber")
 
-    return node.computed(compute, checked(node, indices, [prod(source)]))
+    return node.computed(compute, checked(node, without_negative(node, indices), [prod(source)]))
 
 
 def _one_hot(node: Node) -> Tensor:

@@ -11,7 +11,7 @@ from tvm import relax, te, tirx
 from tvm.ir import StringImm
 
 from compiler.tvm_backend.operators.binary import reshaped
-from compiler.tvm_backend.operators.cast import named
+from compiler.tvm_backend.operators.cast import converted, named
 from compiler.tvm_backend.operators.checked_indices import checked, without_negative
 from compiler.tvm_backend.operators.elements import broadcast_shape, literal, read
 from compiler.tvm_backend.operators.node import (
@@ -181,6 +181,8 @@ def _tile(node: Node) -> Tensor:
     if all(count == 1 for count in repeats):
         return x
     shape = tuple(size * count for size, count in zip(x.shape, repeats, strict=True))
+    if 0 in shape:
+        return Tensor.constant(np.zeros(shape, x.dtype))
     return moved(
         node,
         x,
@@ -271,7 +273,7 @@ def padded(node: Node, x: Tensor, before: Sequence[int], after: Sequence[int], v
     shape = [a + size + b for a, size, b in zip(low, x.shape, high, strict=True)]
     if not any(low) and not any(high):
         return x
-    scalar = value if isinstance(value, Tensor) else Tensor.constant(np.asarray(value, x.dtype))
+    scalar = converted(node, value, x.dtype) if isinstance(value, Tensor) else Tensor.constant(np.array(value, x.dtype))
     if 0 in x.shape:
         return expanded(node, reshaped(node, scalar, ()), tuple(shape))
 

@@ -11,7 +11,7 @@ from tvm import relax, te, tirx
 
 from compiler.tvm_backend.operators.binary import reshaped
 from compiler.tvm_backend.operators.cast import converted
-from compiler.tvm_backend.operators.elements import NARROW, literal, read, require_broadcast
+from compiler.tvm_backend.operators.elements import NARROW, literal, power, read, require_broadcast
 from compiler.tvm_backend.operators.node import Converter, Expr, Node, Shape, Tensor, Unsupported, checked_axes
 from compiler.tvm_backend.operators.reductions import kept, over, place_of_extreme, working_dtype
 
@@ -288,7 +288,7 @@ def _lrn(node: Node) -> Tensor:
         squares = te.compute(x.shape, square, name="squares")
 
         def element(*index: Expr) -> Expr:
-            norm = tirx.pow(literal(bias, wide) + literal(alpha / size, wide) * squares(*index), literal(beta, wide))
+            norm = power(literal(bias, wide) + literal(alpha / size, wide) * squares(*index), literal(beta, wide))
             return tirx.div(data(*index).astype(wide), norm).astype(x.dtype)
 
         return te.compute(x.shape, element, name="lrn")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from tvm import te, tirx
 
-from compiler.tvm_backend.operators.elements import dtype_of, literal
+from compiler.tvm_backend.operators.elements import dtype_of, literal, power
 from compiler.tvm_backend.operators.node import Converter, Expr, Node, Shape, Tensor, Unsupported
 from compiler.tvm_backend.operators.reductions import lowest, max_of, over, working_dtype
 from compiler.tvm_backend.operators.windows import Windows
@@ -177,8 +177,8 @@ def _norm(p: int, dtype: str) -> tuple[Callable[[Expr], Expr], Callable[[Expr], 
     if p == 2:
         return lambda v: v * v, tirx.sqrt
     return (
-        lambda v: tirx.pow(tirx.abs(v), literal(p, dtype)),
-        lambda total: tirx.pow(total, literal(1 / p, dtype)),
+        lambda v: power(tirx.abs(v), literal(p, dtype)),
+        lambda total: power(total, literal(1 / p, dtype)),
     )
 
 

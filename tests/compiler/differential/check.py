@@ -36,6 +36,8 @@ def _outcome(case: Case, phase: Callable[[str], None], copied: Callable[[np.ndar
     model = case.with_outputs(want.answers)
     compare = partial(compared, want=want.answers, tolerances=want.tolerances)
     got = outcome(model, case.inputs, compare, case.threads, case.input_shapes, phase, copied=copied)
+    if got.kind == WRONG and len(case.operators) > 1 and "MaxPool" in case.operators and "NaN" in got.reason:
+        return Outcome(DISCARDED, "ONNX Runtime's maximum of NaN depends on the place of the NaN in the window")
     if got.kind == WRONG and len(case.operators) > 1 and (problem := _ill_conditioned(case, want, phase)):
         return Outcome(DISCARDED, problem)
     return got

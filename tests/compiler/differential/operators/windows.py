@@ -127,6 +127,8 @@ def pool(d: NodeDraft) -> None:
     # ONNX Runtime's maximum of NaN depends on the place of the NaN in the window.
     shape = images(d, kind=ORDERED if d.schema.name == "MaxPool" else ANY)
     Window(d, shape[2:])
+    if d.attributes.get("auto_pad", "").startswith("SAME"):
+        d.attributes.pop("dilations", None)  # ONNX Runtime ignores them in these pads, and onnx does not
     if d.has("ceil_mode") and "auto_pad" not in d.attributes:
         d.maybe("ceil_mode", 0, 1, percent=40)
     d.maybe("count_include_pad", 0, 1)
