@@ -22,7 +22,15 @@ DTYPES: dict[str, np.dtype] = {
 # FINITE: as ANY without NaN and infinities. SMALL: magnitudes of at most 3, which sums of products need. UNIT: -1 to 1.
 # POSITIVE: 0.25 to 3. EXACT: multiples of 1/8, whose sums and products are exact in float32.
 # ORDERED: as ANY without NaN.
-KINDS = ANY, ORDERED, FINITE, SMALL, UNIT, POSITIVE, EXACT = "any", "ordered", "finite", "small", "unit", "positive", "exact"
+KINDS = ANY, ORDERED, FINITE, SMALL, UNIT, POSITIVE, EXACT = (
+    "any",
+    "ordered",
+    "finite",
+    "small",
+    "unit",
+    "positive",
+    "exact",
+)
 
 
 def random_array(rng: np.random.Generator, dtype: np.dtype, shape: Sequence[int], kind: str) -> np.ndarray:
