@@ -40,6 +40,8 @@ OPERATORS = tuple(
 )
 _LIBRARIES = ("libasan.so", "libubsan.so", "libstdc++.so")
 _FLAGS = ("-x", "c", "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-w")
+# The generator writes infinities like this.
+_INFINITIES = ("-Dinf=__builtin_inf()", "-Dinff=__builtin_inff()")
 _ALIGNMENT = 64  # of the inputs that the runtime does not copy
 _C = ctypes.CDLL(None)
 
@@ -122,7 +124,7 @@ def _compiled(output: str, files: Sequence[str], **_: Any) -> None:
     folders = {tvm_ffi.libinfo.find_include_path(), str(Path(tvm.__file__).parent / "include")}
     includes = [f"-I{folder}" for folder in folders]
     done = subprocess.run(
-        ["gcc", "-shared", "-fPIC", *_FLAGS, *includes, "-o", output, *files, "-lm"],
+        ["gcc", "-shared", "-fPIC", *_FLAGS, *_INFINITIES, *includes, "-o", output, *files, "-lm"],
         capture_output=True,
         text=True,
         check=False,
@@ -197,6 +199,11 @@ def _print(report: Report, folder: Path | None) -> None:
         f"{ran} cases ran, {kinds[CRASH]} ended by a sanitizer, {kinds[UNCHECKED]} not checked, "
         f"{kinds[UNSUPPORTED]} without C code or not supported, {kinds[DISCARDED]} discarded"
     )
+    for (operator, kind), reasons in sorted(report.reasons.items()):
+        if kind == UNSUPPORTED:
+            print(
+                f"{operator} not run: " + ", ".join(f"{count} times {text}" for text, count in reasons.most_common(2))
+            )
     rarest = sorted(((kinds[PASSED], name) for name, kinds in report.kinds.items()))[:8]
     print("fewest: " + ", ".join(f"{name} {count}" for count, name in rarest))
 
