@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from graph_passes.base import Pass, Remark, described, every_node
 from graph_passes.lazy import ir
@@ -57,7 +57,7 @@ def _definition(node: ir.Node, opset: int, number: int) -> ir.Function | None:
     import onnx
 
     try:
-        schema = onnx.defs.get_schema(node.op_type, opset, "")
+        schema: Any = onnx.defs.get_schema(node.op_type, opset, "")  # its annotations lack functions
     except onnx.defs.SchemaError:
         return None
     proto = onnx.FunctionProto()

@@ -44,6 +44,5 @@ def test_definitions(name: str) -> None:
     expanded = graph_passes.optimize(model, passes=["expand_functions"]).model
     assert not {node.op_type for node in expanded.graph.node} & set(EXPANDED)
     assert not expanded.functions
-    (want,) = ReferenceEvaluator(model).run(None, inputs)
-    (got,) = ReferenceEvaluator(expanded).run(None, inputs)
+    want, got = (np.asarray(next(iter(ReferenceEvaluator(m).run(None, inputs)))) for m in (model, expanded))
     np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)

@@ -20,7 +20,7 @@ from compiler.tvm_backend.operators.elements import (
     minimum,
     power,
 )
-from compiler.tvm_backend.operators.node import Converter, Expr, Node, Tensor, Unsupported, checked_axis
+from compiler.tvm_backend.operators.node import Converter, Expr, Node, Tensor, Unsupported, checked_axis, shape_expr
 
 _ARITHMETIC_OPSET = 7  # the first with NumPy's broadcasting; before, ``broadcast`` and ``axis`` place the second tensor
 
@@ -42,7 +42,7 @@ def reshaped(node: Node, x: Tensor, shape: Sequence[int]) -> Tensor:
         return x
     if x.array is not None:
         return Tensor.constant(x.array.reshape(shape))
-    return node.emitted(relax.op.reshape(x.expr, shape))
+    return node.emitted(relax.op.reshape(x.expr, shape_expr(shape)))
 
 
 def _is_integer(x: Expr) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from tvm import relax
 
-from compiler.tvm_backend.operators.node import Tensor, Unsupported
+from compiler.tvm_backend.operators.node import Tensor, Unsupported, shape_expr
 
 
 def converted_branch(
@@ -34,6 +34,6 @@ def converted_branch(
         results.append([(tensor.shape, tensor.dtype) for tensor in tensors])
     if results[0] != results[1]:
         raise Unsupported(f"its branches have outputs of different shapes, {results[0]} and {results[1]}")
-    flag = condition.expr if not condition.shape else builder.emit(relax.op.reshape(condition.expr, ()))
+    flag = condition.expr if not condition.shape else builder.emit(relax.op.reshape(condition.expr, shape_expr(())))
     chosen = builder.emit(relax.If(flag, *bodies))
     return [Tensor.of(builder.emit(relax.TupleGetItem(chosen, index))) for index in range(len(results[0]))]

@@ -136,7 +136,11 @@ def _spread(node: Node, x: Tensor, strides: Sequence[int], before: Sequence[int]
             inside = [
                 condition
                 for place, size, s in zip(places, x.shape[2:], strides, strict=True)
-                for condition in (place >= 0, place <= (size - 1) * s, tirx.EQ(tirx.floormod(place, s), 0))
+                for condition in (
+                    place >= 0,
+                    place <= (size - 1) * s,
+                    tirx.EQ(tirx.floormod(place, s), literal(0, "int32")),
+                )
             ]
             pixel = data(n, c, *(tirx.floordiv(place, s) for place, s in zip(places, strides, strict=True)))
             return tirx.if_then_else(tirx.all(*inside), pixel, literal(0, x.dtype))

@@ -14,7 +14,7 @@ from compiler.tvm_backend.operators.binary import reshaped
 from compiler.tvm_backend.operators.cast import converted
 from compiler.tvm_backend.operators.checked_indices import checked, without_negative
 from compiler.tvm_backend.operators.elements import literal
-from compiler.tvm_backend.operators.node import Converter, Expr, Node, Tensor, Unsupported, checked_axis
+from compiler.tvm_backend.operators.node import Converter, Expr, Node, Tensor, Unsupported, checked_axis, tensor_type
 
 _REDUCTIONS = ("none", "add", "mul", "max", "min")
 
@@ -215,7 +215,7 @@ def _top_k(node: Node) -> list[Tensor]:
         return [Tensor.constant(np.zeros(shape, x.dtype)), Tensor.constant(np.zeros(shape, np.int64))]
     dtype = x.dtype
     x = converted(node, x, "float32") if dtype == "float16" else x
-    out = [relax.TensorType(shape, x.dtype), relax.TensorType(shape, "int64")]
+    out = [tensor_type(shape, x.dtype), tensor_type(shape, "int64")]
     arguments = [x.expr, relax.prim_value(axis), relax.prim_value(int(bool(node.attribute("largest", 1))))]
     call = node.builder.emit(relax.call_dps_packed("loopwright.top_k", relax.Tuple(arguments), out))
     values, indices = (Tensor.of(node.builder.emit(relax.TupleGetItem(call, i))) for i in (0, 1))

@@ -58,14 +58,14 @@ def statistics(data: Any, shape: Shape, axes: Sequence[int], dtype: str) -> tupl
     The variance is a second sum, over the deviations: E[x^2] - E[x]^2 would cancel.
     """
     count = literal(math.prod(shape[axis] for axis in axes), dtype)
-    total = over(shape, axes, te.sum, lambda *i: data(*i).astype(dtype), "total")
-    mean = te.compute(total.shape, lambda *i: tirx.div(total(*i), count), name="mean")
+    total: Any = over(shape, axes, te.sum, lambda *i: data(*i).astype(dtype), "total")
+    mean: Any = te.compute(total.shape, lambda *i: tirx.div(total(*i), count), name="mean")
 
     def squared(*index: Expr) -> Expr:
         deviation = data(*index).astype(dtype) - mean(*_at_axes(index, axes))
         return deviation * deviation
 
-    squares = over(shape, axes, te.sum, squared, "squares")
+    squares: Any = over(shape, axes, te.sum, squared, "squares")
     return mean, te.compute(squares.shape, lambda *i: tirx.div(squares(*i), count), name="variance")
 
 
@@ -85,7 +85,7 @@ def _standardized(
         given = iter(parameters)
         factor, offset = (next(given) if tensor is not None else None for tensor in (scale, bias))
         mean, variance = statistics(data, x.shape, axes, wide)
-        inverse = te.compute(
+        inverse: Any = te.compute(
             variance.shape,
             lambda *i: tirx.div(literal(1, wide), tirx.sqrt(variance(*i) + literal(epsilon, wide))),
             name="inverse",
@@ -229,8 +229,8 @@ def _rms_norm(node: Node) -> Tensor:
     count = literal(math.prod(x.shape[axis:]), wide)
 
     def compute(data: Any, factor: Any) -> Any:
-        squares = over(x.shape, axes, te.sum, lambda *i: data(*i).astype(wide) * data(*i).astype(wide), "squares")
-        root = te.compute(
+        squares: Any = over(x.shape, axes, te.sum, lambda *i: data(*i).astype(wide) * data(*i).astype(wide), "squares")
+        root: Any = te.compute(
             squares.shape, lambda *i: tirx.sqrt(tirx.div(squares(*i), count) + literal(epsilon, wide)), name="deviation"
         )
 
@@ -256,7 +256,7 @@ def _lp_norm(node: Node) -> Tensor:
             value = data(*index).astype(wide)
             return value * value if p == 2 else tirx.abs(value)
 
-        total = over(x.shape, [axis], te.sum, term, "total")
+        total: Any = over(x.shape, [axis], te.sum, term, "total")
 
         def element(*index: Expr) -> Expr:
             norm = total(*_at_axes(index, [axis]))
@@ -285,7 +285,7 @@ def _lrn(node: Node) -> Tensor:
             value = data(index[0], channel, *index[2:]).astype(wide)
             return te.sum(tirx.if_then_else(inside, value * value, literal(0, wide)), axis=place)
 
-        squares = te.compute(x.shape, square, name="squares")
+        squares: Any = te.compute(x.shape, square, name="squares")
 
         def element(*index: Expr) -> Expr:
             norm = power(literal(bias, wide) + literal(alpha / size, wide) * squares(*index), literal(beta, wide))

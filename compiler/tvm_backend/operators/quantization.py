@@ -118,7 +118,7 @@ def _dynamic_quantize(node: Node) -> list[Tensor]:
             span = tirx.div(largest - smallest, literal(255, "float32"))
             return tirx.Select(tirx.EQ(span, zero), literal(1, "float32"), span)  # of zeros, as in ONNX Runtime
 
-        scales = te.compute(low.shape, scale, name="scale")
+        scales: Any = te.compute(low.shape, scale, name="scale")
 
         def offset(*index: Expr) -> Expr:
             return rounded(tirx.div(bounds(index)[0] * literal(-1, "float32"), scales(*index)), zero, "uint8")
