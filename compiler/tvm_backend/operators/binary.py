@@ -40,6 +40,8 @@ def reshaped(node: Node, x: Tensor, shape: Sequence[int]) -> Tensor:
     shape = tuple(shape)
     if x.shape == shape:
         return x
+    if 0 in shape:
+        return Tensor.constant(np.zeros(shape, x.dtype))
     if x.array is not None:
         return Tensor.constant(x.array.reshape(shape))
     return node.emitted(relax.op.reshape(x.expr, shape_expr(shape)))
