@@ -217,6 +217,9 @@ def deform_conv(d: NodeDraft) -> None:
 
 
 def grid_sample(d: NodeDraft) -> None:
+    if d.chance(60):
+        for index in (0, 1):
+            d.bind(index, np.dtype("float32"))
     shape = images(d, dims=(2, 3) if d.version >= 20 else (2, 2))
     rank = len(shape) - 2
     sizes = d.shape((rank, rank), least=1, most=4)
