@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -15,10 +16,16 @@ from tests.compiler.differential.outcome import DISCARDED, WRONG, Outcome, compa
 
 
 def outcomes(
-    cases: Sequence[Case], limit_secs: float = 60.0, copied: Callable[[np.ndarray], np.ndarray] = np.copy
+    cases: Sequence[Case],
+    limit_secs: float = 60.0,
+    copied: Callable[[np.ndarray], np.ndarray] = np.copy,
+    errors: str = os.devnull,
 ) -> list[Outcome]:
-    """Returns the outcome of each case. ``copied`` makes the arrays that the compiled model gets."""
-    found = children.results(partial(_outcome, copied=copied), cases, limit_secs)
+    """Returns the outcome of each case. ``copied`` makes the arrays that the compiled model gets.
+
+    ``limit_secs`` and ``errors`` are as in ``children.results``.
+    """
+    found = children.results(partial(_outcome, copied=copied), cases, limit_secs, errors=errors)
     return [died(got.phase, got.how) if isinstance(got, children.Died) else got for got in found]
 
 

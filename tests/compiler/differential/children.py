@@ -40,6 +40,7 @@ def results(
     items: Sequence[Item],
     limit_secs: float = 120.0,
     per_process: int = 200,
+    errors: str = os.devnull,
 ) -> list[Any]:
     """Returns the task's result of each item, or ``Died``.
 
@@ -48,16 +49,17 @@ def results(
         items: any values; they need not be picklable.
         limit_secs: a process whose item takes longer is killed.
         per_process: number of items after which a new process is forked, which bounds the memory.
+        errors: the file to which the processes append what they print on stderr.
     """
     found: list[Any] = []
     while len(found) < len(items):
         start = len(found)
         some = items[start : start + per_process]
-        found += _one_process(task, some, limit_secs)
+        found += _one_process(task, some, limit_secs, errors)
     return found
 
 
-def _one_process(task: Callable[..., Any], items: Sequence[Any], limit_secs: float) -> list[Any]:
+def _one_process(task: Callable[..., Any], items: Sequence[Any], limit_secs: float, errors: str) -> list[Any]:
     """Returns the results up to the first item that ended the process, at least one."""
     reader, writer = os.pipe()
     sys.stdout.flush()
@@ -65,7 +67,7 @@ def _one_process(task: Callable[..., Any], items: Sequence[Any], limit_secs: flo
     pid = os.fork()
     if not pid:
         os.close(reader)
-        _child(task, items, writer)
+        _child(task, items, writer, errors)
     os.close(writer)
     found: list[Any] = []
     phase, killed, buffer = "start", False, b""
@@ -96,8 +98,8 @@ def _one_process(task: Callable[..., Any], items: Sequence[Any], limit_secs: flo
     return found
 
 
-def _child(task: Callable[..., Any], items: Sequence[Any], writer: int) -> None:
-    """Writes the results, and exits without the parent's handlers. Output of the task is dropped."""
+def _child(task: Callable[..., Any], items: Sequence[Any], writer: int, errors: str) -> None:
+    """Writes the results, and exits without the parent's handlers. Other output of the task is dropped."""
     code = 1
     with contextlib.suppress(BaseException):
         # pytest's ``faulthandler`` would print the parent's stack.
@@ -106,7 +108,7 @@ def _child(task: Callable[..., Any], items: Sequence[Any], writer: int) -> None:
         faulthandler.disable()
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 1)
-        os.dup2(null, 2)
+        os.dup2(os.open(errors, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600), 2)
         sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - until the process ends
         for item in items:
             _write(writer, ("result", task(item, lambda name: _write(writer, ("phase", name)))))

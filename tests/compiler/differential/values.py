@@ -21,10 +21,9 @@ DTYPES: dict[str, np.dtype] = {
 # ANY: NaN, infinities and large values in some arrays, the ends of the range of integers in others.
 # FINITE: as ANY without NaN and infinities. SMALL: magnitudes of at most 3, which sums of products need. UNIT: -1 to 1.
 # POSITIVE: 0.25 to 3. EXACT: multiples of 1/8, whose sums and products are exact in float32.
-# ORDERED: as ANY without NaN.
-ANY, ORDERED, FINITE, SMALL = "any", "ordered", "finite", "small"
+# ORDERED: as ANY without NaN. SPECIAL: NaN and infinities in every array.
+ANY, ORDERED, SPECIAL, FINITE, SMALL = "any", "ordered", "special", "finite", "small"
 UNIT, POSITIVE, EXACT = "unit", "positive", "exact"
-KINDS = ANY, ORDERED, FINITE, SMALL, UNIT, POSITIVE, EXACT
 
 
 def random_array(rng: np.random.Generator, dtype: np.dtype, shape: Sequence[int], kind: str) -> np.ndarray:
@@ -51,9 +50,9 @@ def random_array(rng: np.random.Generator, dtype: np.dtype, shape: Sequence[int]
             x = x * 10.0 ** rng.integers(-3, 4, shape)
         elif form == 2:
             x = x * 10
-        if kind in (ANY, ORDERED) and form in (3, 4):
-            some = rng.random(shape) < (0.2 if form == 3 else 0.9)
-            nan = np.nan if kind == ANY else np.inf
+        if kind == SPECIAL or (kind in (ANY, ORDERED) and form in (3, 4)):
+            some = rng.random(shape) < (0.9 if form == 4 else 0.2)
+            nan = np.inf if kind == ORDERED else np.nan
             x = np.where(some, rng.choice([nan, np.inf, -np.inf, 0.0, -0.0, -np.inf], shape), x)
     return _without_subnormals(x.astype(dtype))
 

@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from tests.compiler.differential.draft import NodeDraft
-from tests.compiler.differential.values import ANY, DTYPES, FINITE, POSITIVE, SMALL, random_array
+from tests.compiler.differential.values import ANY, DTYPES, FINITE, POSITIVE, SMALL, SPECIAL, random_array
 
 _FACTORS = (0.0, 0.01, 0.5, 1.0, 1.5, -0.3, 3.0)
 
 
 def unary(d: NodeDraft) -> None:
-    d.data(kind=ANY)
+    d.data(kind=SPECIAL if d.schema.name in ("IsInf", "IsNaN") else ANY)
     for name in ("alpha", "beta", "gamma", "bias", "lambd"):
         d.maybe(name, *_FACTORS)
     d.maybe("approximate", "none", "tanh")
