@@ -219,7 +219,7 @@ def _mean_variance_norm(node: Node) -> Tensor:
     return _standardized(node, node.x, axes, 1e-9, None, None)[0]
 
 
-def _rms_norm(node: Node) -> Tensor:
+def _root_mean_square_norm(node: Node) -> Tensor:
     x, scale, axis = node.x, node.input(1), node.axis(-1)
     if 0 in x.shape:
         return x
@@ -238,7 +238,7 @@ def _rms_norm(node: Node) -> Tensor:
             y = tirx.div(data(*index).astype(wide), root(*_at_axes(index, axes)))
             return (y * read(factor, index).astype(wide)).astype(x.dtype)
 
-        return te.compute(x.shape, element, name="rms_norm")
+        return te.compute(x.shape, element, name="normalized")
 
     return node.computed(compute, x, scale)
 
@@ -306,6 +306,6 @@ CONVERTERS: Mapping[str, Converter] = {
     "LogSoftmax": _along_axis(lambda node, x, axis: node.emitted(relax.op.nn.log_softmax(x.expr, axis))),
     "LpNormalization": _lp_norm,
     "MeanVarianceNormalization": _mean_variance_norm,
-    "RMSNormalization": _rms_norm,
+    "RMSNormalization": _root_mean_square_norm,
     "Softmax": _along_axis(lambda node, x, axis: node.emitted(relax.op.nn.softmax(x.expr, axis))),
 }
