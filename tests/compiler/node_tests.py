@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -65,14 +64,12 @@ def run(every: int = 1, jobs: int = 2, modules: Sequence[str] = MODULES) -> list
         every: each n-th case of a module runs, and all those of ``FAILED_BEFORE``.
         jobs: number of processes that run cases at the same time.
     """
-    # Spawned processes have no threads, so they can be forked.
-    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
-        units = [(module, part) for module in modules for part in range(PARTS)]
-        return [result for found in pool.imap(partial(_part, every=every), units) for result in found]
+    units = [(module, part) for module in modules for part in range(PARTS)]
+    parts = children.in_workers(partial(_part, every=every), units, jobs, warm)
+    return [result for found in parts for result in found]
 
 
 def _part(unit: tuple[str, int], every: int) -> list[Result]:
-    _warm()
     module, part = unit
     some = [case for index, case in enumerate(cases(module)) if index % every == 0 or module in FAILED_BEFORE]
     some = some[part::PARTS]
@@ -85,11 +82,6 @@ def _part(unit: tuple[str, int], every: int) -> list[Result]:
         operators = ", ".join(dict.fromkeys(node.op_type for node in case.model.graph.node))
         found.append(Result(case.name, form, operators, got.kind, got.reason))
     return found
-
-
-@cache
-def _warm() -> None:
-    warm()  # once per process
 
 
 def _outcome(item: tuple[TestCase, str], phase: Callable[[str], None]) -> Outcome:

@@ -14,11 +14,16 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from multiprocessing import get_context
 from typing import Any, TypeVar
 
 Item = TypeVar("Item")
+Result = TypeVar("Result")
+_ATTEMPTS = 3
 _CHUNK = 1 << 16  # bytes per read of a pipe
 
 
@@ -57,6 +62,31 @@ def results(
         some = items[start : start + per_process]
         found += _one_process(task, some, limit_secs, errors)
     return found
+
+
+def in_workers(
+    task: Callable[[Item], Result], items: Sequence[Item], jobs: int, initializer: Callable[[], None]
+) -> Iterator[Result]:
+    """Yields the task's result of each item in order, computed by ``jobs`` worker processes.
+
+    Workers are spawned, so they have no threads of this process and may fork. If a worker ends, which ``results``
+    should prevent, its items are computed again.
+
+    Raises:
+        BrokenProcessPool: workers end repeatedly.
+    """
+    done = attempts = 0
+    while done < len(items):
+        with ProcessPoolExecutor(jobs, get_context("spawn"), initializer) as pool:
+            futures = [pool.submit(task, item) for item in items[done:]]
+            try:
+                for future in futures:
+                    yield future.result()
+                    done, attempts = done + 1, 0
+            except BrokenProcessPool:
+                attempts += 1
+                if attempts == _ATTEMPTS:
+                    raise
 
 
 def _one_process(task: Callable[..., Any], items: Sequence[Any], limit_secs: float, errors: str) -> list[Any]:

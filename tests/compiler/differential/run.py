@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import time
 from collections.abc import Sequence
 
+from tests.compiler.differential import children
 from tests.compiler.differential.case import Case
 from tests.compiler.differential.check import outcomes
 from tests.compiler.differential.generate import Unit, drawn
@@ -20,15 +20,13 @@ def run(work: Sequence[Unit], jobs: int, progress: bool = False) -> Report:
     report = Report()
     start = last = time.monotonic()
     done = 0
-    # Spawned processes have no threads, so they can be forked.
-    with multiprocessing.get_context("spawn").Pool(jobs, initializer=warm) as pool:
-        for results in pool.imap(_results, work):
-            report.add(results)
-            done += len(results)
-            now = time.monotonic()
-            if progress and now - last > 20:
-                last = now
-                print(f"{done} cases in {now - start:.0f} s, {report.failed} failed", flush=True)
+    for results in children.in_workers(_results, work, jobs, warm):
+        report.add(results)
+        done += len(results)
+        now = time.monotonic()
+        if progress and now - last > 20:
+            last = now
+            print(f"{done} cases in {now - start:.0f} s, {report.failed} failed", flush=True)
     if progress:
         print(f"{done} cases in {time.monotonic() - start:.0f} s, {report.failed} failed", flush=True)
     return report

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import ctypes
-import multiprocessing
 import os
 import subprocess
 import sys
@@ -26,6 +25,7 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto
 
+from tests.compiler.differential import children
 from tests.compiler.differential.case import Case
 from tests.compiler.differential.check import outcomes
 from tests.compiler.differential.generate import Unit, drawn, units
@@ -68,9 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     report = Report()
     work = units(options.cases, options.graphs, options.seed, options.ops, most=50)
-    with multiprocessing.get_context("spawn").Pool(options.jobs, initializer=_prepare) as pool:
-        for results in pool.imap(partial(_results, log=options.log), work):
-            report.add(results)
+    for results in children.in_workers(partial(_results, log=options.log), work, options.jobs, _prepare):
+        report.add(results)
     _print(report, options.failures)
     return any(failure.kind in (CRASH, UNCHECKED) for failure in report.failures.values())
 
@@ -158,8 +157,6 @@ def exact(array: np.ndarray) -> np.ndarray:
 
 def finds_an_access_outside() -> bool:
     """Tests in a process that reads behind an array whether it is ended."""
-    from tests.compiler.differential import children
-
     (found,) = children.results(_reads_outside, [4])
     return isinstance(found, children.Died) and found.how == "SIGABRT"
 

@@ -142,6 +142,22 @@ def _task(item: str, phase: Callable[[str], None]) -> str:
     return item
 
 
+def test_items_of_a_worker_that_ends_are_computed_again(tmp_path: Path) -> None:
+    paths = [tmp_path / str(index) for index in range(5)]
+    assert list(children.in_workers(_ends_once, paths, 2, _nothing)) == [path.name for path in paths]
+
+
+def _ends_once(path: Path) -> str:
+    if path.name == "3" and not path.exists():
+        path.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return path.name
+
+
+def _nothing() -> None:
+    pass
+
+
 # The report
 
 
