@@ -140,9 +140,10 @@ def _mod(node: Node) -> Tensor:
 def _pow(node: Node) -> Tensor:
     """Base and exponent may differ in type; the result has the base's."""
     a, b = _operands(node)
-    if b.is_scalar_constant() and b.item() == 2:
-        square = _wrapping(lambda x, y: x * y)
-        return elementwise(node, lambda x, _exponent: square(x, x), a, b)
+    if b.is_scalar_constant() and b.item() in (2, 3):
+        times = _wrapping(lambda x, y: x * y)
+        cube = b.item() == 3
+        return elementwise(node, lambda x, _exponent: times(times(x, x), x) if cube else times(x, x), a, b)
 
     if a.kind in "iu" and b.kind in "iu":
         return _integer_power(node, a, b)
