@@ -132,8 +132,8 @@ def _shrink(node: Node) -> Tensor:
     def shrunk(x: Expr) -> Expr:
         wide = x if "float" in dtype_of(x) else x.astype("float32")
         limit, shift = _const(lambd, wide), _const(bias, wide)
-        below = tirx.Select(wide < _const(-lambd, wide), wide + shift, _const(0, wide))
-        return tirx.Select(wide > limit, wide - shift, below)
+        above = tirx.Select(wide > limit, wide - shift, _const(0, wide))
+        return tirx.Select(wide < _const(-lambd, wide), wide + shift, above)  # first, if lambd is negative
 
     return elementwise(node, shrunk, node.x)
 
