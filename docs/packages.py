@@ -78,7 +78,7 @@ PACKAGES: tuple[Package, ...] = (
         "compiler.check",
         "compares a compiled model with ONNX Runtime; finds the pass or layer that is wrong",
         ("graph_passes", "compiler.installation", "compiler.program"),
-        ("numpy", "onnx", "onnxruntime"),
+        ("numpy", "onnx"),
     ),
     Package("compiler.convert", "other formats to ONNX", (), ("numpy", "onnx", "torch")),
     Package(

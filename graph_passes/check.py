@@ -15,6 +15,7 @@ import numpy as np
 from graph_passes.base import every_node
 from graph_passes.count import macs
 from graph_passes.lazy import ir
+from graph_passes.onnx_runtime import answers
 from graph_passes.values import static_shape
 
 if TYPE_CHECKING:
@@ -105,20 +106,12 @@ def _roots(model: ir.Model) -> Iterator[float]:
 
 def _run(model: Any, inputs: Mapping[str, np.ndarray], which: str) -> dict[str, np.ndarray]:
     try:
-        import onnxruntime as ort
+        values = answers(model, inputs)
     except ModuleNotFoundError:
         raise ModuleNotFoundError("--check needs onnxruntime: pip install 'loopwright[check]'") from None
-    options = ort.SessionOptions()
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 4
-    source = os.fspath(model) if isinstance(model, (str, os.PathLike)) else model.SerializeToString()
-    try:
-        session = ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-        answers = session.run(None, dict(inputs))
-    except Exception as error:  # noqa: BLE001 - its errors share no base class
-        raise RuntimeError(f"ONNX Runtime rejects the {which} model: {' '.join(str(error).split())}") from None
-    names = [output.name for output in session.get_outputs()]
-    return dict(array for name, answer in zip(names, answers, strict=True) for array in _arrays(name, answer))
+    except RuntimeError as error:
+        raise RuntimeError(f"ONNX Runtime rejects the {which} model: {error}") from None
+    return dict(array for name, value in values for array in _arrays(name, value))
 
 
 def _arrays(name: str, answer: Any) -> Iterator[tuple[str, np.ndarray]]:

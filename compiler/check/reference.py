@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compiler.installation import extras
+from graph_passes.onnx_runtime import answers
 
 if TYPE_CHECKING:
     import onnx
@@ -36,21 +37,11 @@ def run(
         RuntimeError: ONNX Runtime does not run the model; the message is one line.
     """
     extras.require("a check", "check")
-    import onnxruntime
-
-    levels = onnxruntime.GraphOptimizationLevel
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimized else levels.ORT_DISABLE_ALL
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # errors are raised and need not be printed too
-    source = os.fspath(model) if isinstance(model, (str, os.PathLike)) else model.SerializeToString()
     try:
-        session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-        answers = session.run(None, dict(inputs))
-    except Exception as error:  # noqa: BLE001 - its errors share no base class
-        raise RuntimeError(f"ONNX Runtime does not run the model: {' '.join(str(error).split())}") from None
-    named = zip((output.name for output in session.get_outputs()), answers, strict=True)
-    return {name: np.asarray(answer) for name, answer in named if not isinstance(answer, (list, dict, type(None)))}
+        values = answers(model, inputs, optimized, threads=1)
+    except RuntimeError as error:
+        raise RuntimeError(f"ONNX Runtime does not run the model: {error}") from None
+    return {name: np.asarray(value) for name, value in values if not isinstance(value, (list, dict, type(None)))}
 
 
 def with_outputs(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
