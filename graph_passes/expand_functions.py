@@ -40,9 +40,6 @@ class ExpandFunctions(Pass):
                     continue
                 model.functions[function.identifier()] = function
                 node.domain, node.op_type, node.overload = function.domain, function.name, ""
-                for name, value in function.attributes.items():
-                    if name not in node.attributes and value.value is not None:
-                        node.attributes.add(value)
                 called += 1
             if not called:
                 return
@@ -72,7 +69,7 @@ def _definition(node: ir.Node, opset: int, number: int) -> ir.Function | None:
         proto.ParseFromString(body)
     if not proto.node or not _complete_outputs(proto, node):
         return None
-    _bind_attributes(proto, node, schema)
+    _set_defaults(node, proto, schema)
     proto.domain, proto.name = _DOMAIN, f"{node.op_type}_{number}"
     del proto.opset_import[:]
     proto.opset_import.add(domain="", version=opset)
@@ -92,13 +89,11 @@ def _complete_outputs(proto, node: ir.Node) -> bool:
     return True
 
 
-def _bind_attributes(proto, node: ir.Node, schema) -> None:
-    """Adds the schema's default values of attributes that the node does not have to the function's declarations."""
-    given = set(node.attributes)
-    for name in list(proto.attribute):
-        if name not in given and name in schema.attributes and schema.attributes[name].default_value.name:
-            proto.attribute.remove(name)
-            proto.attribute_proto.append(schema.attributes[name].default_value)
+def _set_defaults(node: ir.Node, proto, schema) -> None:
+    """Gives the node the default values of the attributes that its definition reads."""
+    for name in proto.attribute:
+        if name not in node.attributes and schema.attributes[name].default_value.name:
+            node.attributes.add(ir.serde.deserialize_attribute(schema.attributes[name].default_value))
 
 
 def _type(value: ir.Value | None):

@@ -23,9 +23,7 @@ using tvm::ffi::String;
 
 // Throws ValueError unless both tensors have the same data type and number of elements, in memory without gaps.
 void require_copyable(const DLTensor* from, const DLTensor* to, const String& node) {
-  const bool same_type =
-      from->dtype.code == to->dtype.code && from->dtype.bits == to->dtype.bits && from->dtype.lanes == to->dtype.lanes;
-  if (!same_type || size(from) != size(to) || !tvm::ffi::IsContiguous(*from) || !tvm::ffi::IsContiguous(*to))
+  if (!same_type(from, to) || size(from) != size(to) || !is_contiguous(from) || !is_contiguous(to))
     TVM_FFI_THROW(ValueError) << node << ": a checked tensor and its copy need the same data type and size";
 }
 
@@ -131,8 +129,7 @@ void checked_divisors(DLTensor* divisors, const String& node, DLTensor* out) {
 // otherwise.
 void checked_sizes(DLTensor* value, DLTensor* sizes, const Shape& expected, const String& node, DLTensor* out) {
   require_copyable(value, out, node);
-  if (sizes->dtype.code != kDLInt || sizes->dtype.bits != 64 || sizes->dtype.lanes != 1 || sizes->ndim != 1 ||
-      !tvm::ffi::IsContiguous(*sizes))
+  if (!is_int64(sizes) || sizes->ndim != 1 || !is_contiguous(sizes))
     TVM_FFI_THROW(TypeError) << node << ": sizes must be a vector of int64";
   const auto* found = data<int64_t>(sizes);
   const int64_t count = sizes->shape[0];
