@@ -27,6 +27,10 @@ class UnsupportedOperators(ValueError):
     """The model has operators that cannot be compiled."""
 
 
+class InvalidNode(ValueError):
+    """A node has a form that cannot be compiled. The message names it."""
+
+
 @dataclass(frozen=True)
 class Imported:
     """A model in Relax.
@@ -52,7 +56,8 @@ def import_model(model: onnx.ModelProto, layers: Sequence[Layer]) -> Imported:
 
     Raises:
         UnsupportedOperators: operators without a converter; the message names every node.
-        ValueError: a node has a form that cannot be compiled; the message names it, and says what is possible.
+        InvalidNode: a node has a form that cannot be compiled; the message says what is possible.
+        ValueError: an input or an initializer has a type that programs do not support.
     """
     _check_operators(model)
     opset = next((entry.version for entry in model.opset_import if entry.domain in _STANDARD), None)
@@ -100,7 +105,7 @@ class _Importer:
         self._by_kernels: list[Any] = []
         self._builder = relax.BlockBuilder()
         self._tensors: dict[str, Tensor | TensorList] = {}
-        self._declared: dict[str, tuple[tuple[int, ...], str]] = {}
+        self._declared: dict[str, tuple[int, ...]] = {}
         self.outputs: tuple[TensorSpec, ...] = ()
 
     def module(self, graph: onnx.GraphProto) -> tvm.IRModule:
@@ -153,20 +158,20 @@ class _Importer:
             return
         try:
             results = self._branches(proto) if proto.op_type == "If" else self._converted(proto)
+        except InvalidNode:  # of a branch
+            raise
         except Unsupported as error:
-            raise ValueError(f"cannot compile {self._described(proto)}: {error}") from None
+            raise InvalidNode(f"cannot compile {self._described(proto)}: {error}") from None
         except (ArithmeticError, LookupError, TypeError, ValueError, RuntimeError) as error:
             # Attributes or shapes that no converter expects, or that TVM rejects.
-            if str(error).startswith(("cannot compile", "operators that")):  # a node of a branch
-                raise
             reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-            raise ValueError(f"cannot compile {self._described(proto)}: it is not valid ({reason.strip()})") from error
+            raise InvalidNode(f"cannot compile {self._described(proto)}: it is not valid ({reason.strip()})") from error
         for name, tensor in zip(proto.output, results, strict=False):
             if name and tensor is not None:
                 self._tensors[name] = tensor
         missing = [name for name in proto.output if name and name not in self._tensors]
         if missing:
-            raise ValueError(f"cannot compile {self._described(proto)}: its output {missing[0]!r} is not supported")
+            raise InvalidNode(f"cannot compile {self._described(proto)}: its output {missing[0]!r} is not supported")
 
     def _described(self, proto: onnx.NodeProto) -> str:
         return f"{proto.op_type} (node {_name(proto)!r}, opset {self._opset})"
@@ -258,18 +263,14 @@ def _identifier(name: str, index: int) -> str:
     return cleaned if cleaned[:1].isalpha() else f"input_{index}_{cleaned}"
 
 
-def _stated(value: onnx.ValueInfoProto) -> tuple[tuple[int, ...], str] | None:
-    """Returns the shape and type that a model states for a value; None if they are not static."""
+def _stated(value: onnx.ValueInfoProto) -> tuple[int, ...] | None:
+    """Returns the shape that a model states for a value; None if it is not static."""
     kind = value.type.tensor_type
-    dims = kind.shape.dim
     if not value.type.HasField("tensor_type") or not kind.HasField("shape"):
         return None
-    if not all(dim.HasField("dim_value") for dim in dims):
+    if not all(dim.HasField("dim_value") for dim in kind.shape.dim):
         return None
-    try:
-        return tuple(dim.dim_value for dim in dims), named(kind.elem_type)
-    except Unsupported:
-        return None
+    return tuple(dim.dim_value for dim in kind.shape.dim)
 
 
 def _attribute(attribute: onnx.AttributeProto) -> Any:

@@ -1,7 +1,7 @@
 """Converters of ONNX operators: each emits what computes one node.
 
-TVM has a front end for ONNX. It is not used, because it computes many forms of operators incorrectly: other tools
-notice at most the common ones. Here each operator is written once, from the definition in ONNX, for all its forms.
+TVM's front end for ONNX is not used: it computes many forms of operators incorrectly. Each operator is written once
+here, from its definition in ONNX.
 """
 
 from __future__ import annotations

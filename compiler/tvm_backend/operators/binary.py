@@ -21,6 +21,7 @@ from compiler.tvm_backend.operators.elements import (
     power,
 )
 from compiler.tvm_backend.operators.node import Converter, Expr, Node, Tensor, Unsupported, checked_axis, shape_expr
+from compiler.tvm_backend.operators.wrapping import add, multiply, subtract
 
 _ARITHMETIC_OPSET = 7  # the first with NumPy's broadcasting; before, ``broadcast`` and ``axis`` place the second tensor
 
@@ -51,19 +52,6 @@ def _is_integer(x: Expr) -> bool:
     return "int" in dtype_of(x)
 
 
-def _wrapping(function: Callable[[Expr, Expr], Expr]) -> Callable[[Expr, Expr], Expr]:
-    """Integer arithmetic modulo 2^n. LLVM may assume that signed arithmetic does not overflow."""
-
-    def wrapped(a: Expr, b: Expr) -> Expr:
-        dtype = dtype_of(a)
-        if not dtype.startswith("int"):
-            return function(a, b)
-        unsigned = "u" + dtype
-        return function(a.astype(unsigned), b.astype(unsigned)).astype(dtype)
-
-    return wrapped
-
-
 def _binary(function: Callable[[Expr, Expr], Expr], dtype: str | None = None) -> Converter:
     return lambda node: elementwise(node, function, *_operands(node), dtype=dtype)
 
@@ -72,7 +60,7 @@ def _arithmetic(function: Callable[[Expr, Expr], Expr]) -> Converter:
     def convert(node: Node) -> Tensor:
         a, b = _operands(node)
         # TVM simplifies 0 * x and 0 / x to 0, which is wrong if x is infinite or NaN.
-        return elementwise(node, _wrapping(function), a, b, literals=not (a.is_zero() or b.is_zero()))
+        return elementwise(node, function, a, b, literals=not (a.is_zero() or b.is_zero()))
 
     return convert
 
@@ -99,7 +87,7 @@ def _quotient(a: Expr, b: Expr) -> Expr:
     if dtype.startswith("uint"):
         return tirx.truncdiv(a, b)
     minus_one = literal(-1, dtype)
-    negative = (tirx.bitwise_not(a.astype("u" + dtype)) + literal(1, "u" + dtype)).astype(dtype)
+    negative = subtract(literal(0, dtype), a)
     safe = tirx.Select(tirx.EQ(b, minus_one), literal(1, dtype), b)
     return tirx.Select(tirx.EQ(b, minus_one), negative, tirx.truncdiv(a, safe))
 
@@ -141,9 +129,8 @@ def _pow(node: Node) -> Tensor:
     """Base and exponent may differ in type; the result has the base's."""
     a, b = _operands(node)
     if b.is_scalar_constant() and b.item() in (2, 3):
-        times = _wrapping(lambda x, y: x * y)
         cube = b.item() == 3
-        return elementwise(node, lambda x, _exponent: times(times(x, x), x) if cube else times(x, x), a, b)
+        return elementwise(node, lambda x, _: multiply(multiply(x, x), x) if cube else multiply(x, x), a, b)
 
     if a.kind in "iu" and b.kind in "iu":
         return _integer_power(node, a, b)
@@ -252,7 +239,7 @@ def _clip(node: Node) -> Tensor:
 
 
 CONVERTERS: Mapping[str, Converter] = {
-    "Add": _arithmetic(lambda a, b: a + b),
+    "Add": _arithmetic(add),
     "And": _binary(tirx.And),
     "BitShift": _shift,
     "BitwiseAnd": _binary(tirx.bitwise_and),
@@ -269,11 +256,11 @@ CONVERTERS: Mapping[str, Converter] = {
     "Mean": _variadic(lambda a, b: a + b, mean=True),
     "Min": _variadic(minimum),
     "Mod": _mod,
-    "Mul": _arithmetic(lambda a, b: a * b),
+    "Mul": _arithmetic(multiply),
     "Or": _binary(tirx.Or),
     "PRelu": _prelu,
     "Pow": _pow,
-    "Sub": _arithmetic(lambda a, b: a - b),
+    "Sub": _arithmetic(subtract),
     "Sum": _variadic(lambda a, b: a + b),
     "Where": _where,
     "Xor": _binary(differ),

@@ -8,18 +8,12 @@ import numpy as np
 import onnx
 from tvm import te, tirx
 
-from compiler.tvm_backend.operators.elements import dtype_of, elementwise, literal
+from compiler.program.tensor_spec import DTYPES
+from compiler.tvm_backend.operators.elements import NARROW, dtype_of, elementwise, literal
 from compiler.tvm_backend.operators.node import Converter, Expr, Node, Tensor, Unsupported
 
 # Types of ONNX that programs support.
-DTYPES: Mapping[int, str] = {
-    kind: np.dtype(onnx.helper.tensor_dtype_to_np_dtype(kind)).name
-    for kind in (
-        *(onnx.TensorProto.FLOAT, onnx.TensorProto.DOUBLE, onnx.TensorProto.FLOAT16, onnx.TensorProto.BOOL),
-        *(onnx.TensorProto.INT8, onnx.TensorProto.INT16, onnx.TensorProto.INT32, onnx.TensorProto.INT64),
-        *(onnx.TensorProto.UINT8, onnx.TensorProto.UINT16, onnx.TensorProto.UINT32, onnx.TensorProto.UINT64),
-    )
-}
+_NAMES: Mapping[int, str] = {onnx.helper.np_dtype_to_tensor_dtype(np.dtype(name)): name for name in DTYPES}
 
 
 def named(kind: int) -> str:
@@ -28,10 +22,10 @@ def named(kind: int) -> str:
     Raises:
         Unsupported: programs do not support the type.
     """
-    if kind not in DTYPES:
+    if kind not in _NAMES:
         name = onnx.TensorProto.DataType.Name(kind) if kind in onnx.TensorProto.DataType.values() else str(kind)
         raise Unsupported(f"elements of type {name.lower()} are not supported")
-    return DTYPES[kind]
+    return _NAMES[kind]
 
 
 def converted(node: Node, x: Tensor, dtype: str) -> Tensor:
@@ -41,10 +35,16 @@ def converted(node: Node, x: Tensor, dtype: str) -> Tensor:
     if x.array is not None:
         with np.errstate(all="ignore"):
             return Tensor.constant(x.array.astype(dtype))
-    return elementwise(node, lambda value: _cast(value, dtype), x, dtype=dtype)
+    return elementwise(node, lambda value: cast_value(value, dtype), x, dtype=dtype)
 
 
-def _cast(value: Expr, dtype: str) -> Expr:
+def widened(node: Node, x: Tensor) -> Tensor:
+    """Returns a tensor of a narrow type in float32, and any other unchanged."""
+    return converted(node, x, "float32") if x.dtype in NARROW else x
+
+
+def cast_value(value: Expr, dtype: str) -> Expr:
+    """Returns an element in another type."""
     source = dtype_of(value)
     if dtype == "bool":
         nonzero = tirx.NE(value, literal(0, source))
@@ -53,6 +53,8 @@ def _cast(value: Expr, dtype: str) -> Expr:
     if "float" in source and dtype in ("int8", "int16", "uint8", "uint16", "uint32"):
         # Out of range, the hardware's conversion wraps; LLVM's to a narrow type is undefined.
         return value.astype("int64").astype(dtype)
+    if "float" in source and dtype == "uint64":  # the same, but its upper half is beyond int64
+        return tirx.Select(value < literal(0, source), value.astype("int64").astype(dtype), value.astype(dtype))
     return value.astype(dtype)
 
 

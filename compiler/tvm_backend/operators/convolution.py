@@ -9,8 +9,8 @@ import numpy as np
 from tvm import relax, te, tirx
 
 from compiler.tvm_backend.operators.binary import reshaped
-from compiler.tvm_backend.operators.cast import converted
-from compiler.tvm_backend.operators.elements import NARROW, elementwise, literal
+from compiler.tvm_backend.operators.cast import converted, widened
+from compiler.tvm_backend.operators.elements import elementwise, literal
 from compiler.tvm_backend.operators.movement import padded
 from compiler.tvm_backend.operators.node import Converter, Expr, Node, Tensor, Unsupported
 from compiler.tvm_backend.operators.windows import Windows
@@ -44,8 +44,7 @@ def convolved(
     if 0 in (*shape, *sizes) or 0 in x.shape:
         return Tensor.constant(np.zeros((*shape, *sizes), x.dtype))
     dtype = x.dtype
-    if dtype in NARROW:
-        x, weight = converted(node, x, "float32"), converted(node, weight, "float32")
+    x, weight = widened(node, x), widened(node, weight)
     call = _CONVOLUTIONS[axes](
         x.expr, weight.expr, strides=list(strides), dilation=list(dilations), groups=groups, padding=[0] * 2 * axes
     )

@@ -8,8 +8,8 @@ from typing import Any
 from tvm import te
 
 from compiler.tvm_backend.operators.binary import reshaped
-from compiler.tvm_backend.operators.cast import converted
-from compiler.tvm_backend.operators.elements import NARROW
+from compiler.tvm_backend.operators.cast import converted, widened
+from compiler.tvm_backend.operators.elements import read
 from compiler.tvm_backend.operators.node import Converter, Expr, Node, Tensor, Unsupported
 
 
@@ -17,8 +17,7 @@ def _einsum(node: Node) -> Tensor:
     """Multiplies the tensors and sums over every label that the output lacks, as numpy.einsum."""
     tensors = node.given()
     dtype = tensors[0].dtype
-    if dtype in NARROW:
-        tensors = [converted(node, tensor, "float32") for tensor in tensors]
+    tensors = [widened(node, tensor) for tensor in tensors]
     if any(0 in tensor.shape for tensor in tensors):
         raise Unsupported("an input has no elements")
     labels, output = _labels(str(node.attributes["equation"]).replace(" ", ""), tensors)
@@ -39,8 +38,7 @@ def _einsum(node: Node) -> Tensor:
             place = dict(zip(output, index, strict=False)) | {name: axis.var for name, axis in axes.items()}
             product: Any = None
             for names, array in zip(labels, data, strict=True):
-                shape = [int(size) for size in array.shape]
-                factor = array(*(0 if size == 1 else place[name] for name, size in zip(names, shape, strict=True)))
+                factor = read(array, [place[name] for name in names])
                 product = factor if product is None else product * factor
             return te.sum(product, axis=list(axes.values())) if axes else product
 

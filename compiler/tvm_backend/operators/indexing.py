@@ -11,7 +11,7 @@ from tvm import relax, te, tirx
 from tvm.ir import StringImm
 
 from compiler.tvm_backend.operators.binary import reshaped
-from compiler.tvm_backend.operators.cast import converted
+from compiler.tvm_backend.operators.cast import converted, widened
 from compiler.tvm_backend.operators.checked_indices import checked, without_negative
 from compiler.tvm_backend.operators.elements import literal
 from compiler.tvm_backend.operators.node import Converter, Expr, Node, Tensor, Unsupported, checked_axis, tensor_type
@@ -117,8 +117,7 @@ def _scatter(
     limits: Sequence[int],
 ) -> Tensor:
     dtype = x.dtype
-    if dtype == "float16":
-        x, updates = converted(node, x, "float32"), converted(node, updates, "float32")
+    x, updates = widened(node, x), widened(node, updates)
     # Checked apart from the loop that writes, so that this one has no way to fail half-way.
     places = converted(node, checked(node, indices, limits), "int64")
     written = node.called(f"loopwright.{function}", [x, places, updates, *arguments, StringImm(reduction)], x)
@@ -214,7 +213,7 @@ def _top_k(node: Node) -> list[Tensor]:
     if 0 in shape:
         return [Tensor.constant(np.zeros(shape, x.dtype)), Tensor.constant(np.zeros(shape, np.int64))]
     dtype = x.dtype
-    x = converted(node, x, "float32") if dtype == "float16" else x
+    x = widened(node, x)
     out = [tensor_type(shape, x.dtype), tensor_type(shape, "int64")]
     arguments = [x.expr, relax.prim_value(axis), relax.prim_value(int(bool(node.attribute("largest", 1))))]
     call = node.builder.emit(relax.call_dps_packed("loopwright.top_k", relax.Tuple(arguments), out))
@@ -228,7 +227,7 @@ def _cumulative(function: str) -> Converter:
         axis = checked_axis(int(node.known(1, "axis").item()), x.rank)  # type: ignore[union-attr]
         if not x.size:
             return x
-        wide = converted(node, x, "float32") if x.dtype == "float16" else x
+        wide = widened(node, x)
         flags = [int(bool(node.attribute(name, 0))) for name in ("exclusive", "reverse")]
         numbers = [relax.prim_value(number) for number in (axis, *flags)]
         return converted(node, node.called(f"loopwright.{function}", [wide, *numbers], wide), x.dtype)

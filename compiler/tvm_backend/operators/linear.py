@@ -8,8 +8,8 @@ import numpy as np
 from tvm import relax
 
 from compiler.tvm_backend.operators.binary import reshaped
-from compiler.tvm_backend.operators.cast import converted
-from compiler.tvm_backend.operators.elements import NARROW, broadcast_shape, elementwise
+from compiler.tvm_backend.operators.cast import converted, widened
+from compiler.tvm_backend.operators.elements import broadcast_shape, elementwise
 from compiler.tvm_backend.operators.movement import transposed
 from compiler.tvm_backend.operators.node import Converter, Node, Tensor, Unsupported
 
@@ -25,8 +25,7 @@ def product(node: Node, a: Tensor, b: Tensor) -> Tensor:
     shape = (*broadcast_shape([a.shape[:-2], b.shape[:-2]]), *rows, *columns)
     if a.shape[-1] == 0 or 0 in shape:
         return Tensor.constant(np.zeros(shape, dtype))
-    if dtype in NARROW:
-        a, b = converted(node, a, "float32"), converted(node, b, "float32")
+    a, b = widened(node, a), widened(node, b)
     # TVM's own products of vectors have outputs without axes, which cannot be scheduled.
     a = reshaped(node, a, (1, *a.shape)) if a.rank == 1 else a
     b = reshaped(node, b, (*b.shape, 1)) if b.rank == 1 else b

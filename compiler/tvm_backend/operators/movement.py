@@ -85,7 +85,7 @@ def declared_shape(node: Node, what: str) -> Shape:
     """
     if node.declared[0] is None:
         raise Unsupported(f"{what} must be constant, or the model must state the shape of the output")
-    return node.declared[0][0]
+    return node.declared[0]
 
 
 def _reshape(node: Node) -> Tensor:
@@ -218,10 +218,22 @@ def _split(node: Node) -> list[Tensor]:
         count = max(int(node.attribute("num_outputs", count)), 1)
         chunk = -(-size // count)
         sizes = [min(chunk, max(size - i * chunk, 0)) for i in range(count)]
-    if sum(sizes) != size or min(sizes) < 0 or len(sizes) != len(node.outputs):
+    if len(sizes) != len(node.outputs):
+        raise Unsupported(f"there are {len(sizes)} parts for {len(node.outputs)} outputs")
+    return parts(node, node.x, axis, sizes)
+
+
+def parts(node: Node, x: Tensor, axis: int, sizes: Sequence[int]) -> list[Tensor]:
+    """Returns neighboring parts of these sizes along an axis.
+
+    Raises:
+        Unsupported: the sizes do not add up to that of the axis.
+    """
+    size = x.shape[axis]
+    if sum(sizes) != size or min(sizes, default=0) < 0:
         raise Unsupported(f"an axis of size {size} cannot be split into {sizes}")
     ends = np.cumsum(sizes)
-    return [sliced(node, node.x, {axis: (int(end) - n, n, 1)}) for end, n in zip(ends, sizes, strict=True)]
+    return [sliced(node, x, {axis: (int(end) - n, n, 1)}) for end, n in zip(ends, sizes, strict=True)]
 
 
 def sliced(node: Node, x: Tensor, ranges: Mapping[int, tuple[int, int, int]]) -> Tensor:
@@ -255,20 +267,28 @@ def _slice(node: Node) -> Tensor:
         raise Unsupported("starts, ends, axes and steps do not fit together")
     ranges = {}
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-        chosen = range(x.shape[axis])[slice(start, end, step)]
-        ranges[axis] = (chosen.start, len(chosen), chosen.step)
+        ranges[axis] = _indices(start, end, step, x.shape[axis])
     return sliced(node, x, ranges)
+
+
+def _indices(start: int, end: int, step: int, size: int) -> tuple[int, int, int]:
+    """Returns the first index, the number of indices and the step.
+
+    ONNX moves a start before the first element to it, also if the step is negative. NumPy then takes nothing.
+    """
+    if not size:
+        return 0, 0, step
+    start, end = (place + size if place < 0 else place for place in (start, end))
+    first, last = (0, size) if step > 0 else (-1, size - 1)
+    start, end = min(max(start, 0), last), min(max(end, first), last)
+    return start, len(range(start, end, step)), step
 
 
 def padded(node: Node, x: Tensor, before: Sequence[int], after: Sequence[int], value: Any) -> Tensor:
     """Returns a tensor with borders of a constant, or of a scalar tensor. Negative borders crop."""
     if not any(before) and not any(after):
         return x
-    crop = {
-        axis: (max(-low, 0), max(size - max(-low, 0) - max(-high, 0), 0), 1)
-        for axis, (size, low, high) in enumerate(zip(x.shape, before, after, strict=True))
-    }
-    x = sliced(node, x, crop)
+    x = _cropped(node, x, before, after)
     low, high = [max(n, 0) for n in before], [max(n, 0) for n in after]
     shape = [a + size + b for a, size, b in zip(low, x.shape, high, strict=True)]
     if not any(low) and not any(high):
@@ -295,15 +315,23 @@ def padded(node: Node, x: Tensor, before: Sequence[int], after: Sequence[int], v
     return node.computed(compute, x, *([] if known else [reshaped(node, scalar, ())]))
 
 
+def _cropped(node: Node, x: Tensor, before: Sequence[int], after: Sequence[int]) -> Tensor:
+    """Returns a tensor without what negative borders remove."""
+    kept = {
+        axis: (max(-low, 0), max(size - max(-low, 0) - max(-high, 0), 0), 1)
+        for axis, (size, low, high) in enumerate(zip(x.shape, before, after, strict=True))
+    }
+    return sliced(node, x, kept)
+
+
 def mirrored(place: np.ndarray, size: int, mode: str) -> np.ndarray:
-    """Returns the index whose element numpy.pad puts at a place, which may be far outside an axis of ``size``."""
+    """Returns the index whose element numpy.pad puts at a place; of ``reflect``, by less than ``size`` outside."""
     if mode == "edge":
         return np.clip(place, 0, size - 1)
     if mode == "wrap":
         return place % size
-    period = max(2 * (size - 1), 1)
-    place = np.abs(place) % period
-    return np.minimum(place, period - place) if size > 1 else np.zeros_like(place)
+    place = np.abs(place)
+    return np.minimum(place, 2 * (size - 1) - place)
 
 
 def gathered_axes(node: Node, x: Tensor, tables: Mapping[int, np.ndarray]) -> Tensor:
@@ -340,6 +368,8 @@ def _pad(node: Node) -> Tensor:
         return padded(node, x, before, after, value)
     if mode not in ("reflect", "edge", "wrap"):
         raise Unsupported(f"mode is {mode!r}; it must be constant, reflect, edge or wrap")
+    x = _cropped(node, x, before, after)
+    before, after = [max(n, 0) for n in before], [max(n, 0) for n in after]
     tables = {}
     for axis, (size, low, high) in enumerate(zip(x.shape, before, after, strict=True)):
         if not low and not high:

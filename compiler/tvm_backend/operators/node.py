@@ -9,15 +9,10 @@ from typing import Any, TypeAlias
 import numpy as np
 from tvm import relax, te
 
-# The types of elements that programs support.
-DTYPES = (
-    *("float32", "float64", "float16", "bool", "int8", "int16", "int32", "int64"),
-    *("uint8", "uint16", "uint32", "uint64"),
-)
+from compiler.program.tensor_spec import DTYPES
 
 Expr: TypeAlias = Any  # TVM's annotations declare no operators of expressions
 Shape: TypeAlias = tuple[int, ...]
-
 
 _OPAQUE = 8  # TVM's OpPatternKind of functions that are not fused
 
@@ -81,7 +76,7 @@ class Tensor:
 
     @property
     def kind(self) -> str:
-        """ "f", "i", "u" or "b", as numpy.dtype.kind."""
+        """As ``numpy.dtype.kind``: f, i, u or b."""
         return np.dtype(self.dtype).kind
 
     def is_scalar_constant(self) -> bool:
@@ -116,7 +111,7 @@ class Node:
         inputs: None for an absent one. Trailing inputs may be missing.
         attributes: by name; strings are str.
         outputs: names of the outputs; "" for an absent one.
-        declared: the shape and the dtype that the model states for each output, None if it is not a static one.
+        declared: the shape that the model states for each output, None if it is not a static one.
     """
 
     op: str
@@ -125,7 +120,7 @@ class Node:
     inputs: tuple[Tensor | TensorList | None, ...]
     attributes: Mapping[str, Any]
     outputs: tuple[str, ...]
-    declared: tuple[tuple[Shape, str] | None, ...]
+    declared: tuple[Shape | None, ...]
     builder: relax.BlockBuilder
 
     def __str__(self) -> str:
@@ -190,9 +185,13 @@ class Node:
         array = self.known(index, name) if index is not None else None
         return None if array is None else [int(number) for number in array.reshape(-1)]
 
-    def axis(self, default: int, rank: int | None = None, name: str = "axis") -> int:
-        """Returns the attribute ``axis``, counted from the front."""
-        return checked_axis(int(self.attribute(name, default)), self.x.rank if rank is None else rank)
+    def axis(self, default: int, rank: int | None = None) -> int:
+        """Returns the attribute ``axis``, counted from the front.
+
+        Raises:
+            Unsupported: there is no such axis.
+        """
+        return checked_axis(int(self.attribute("axis", default)), self.x.rank if rank is None else rank)
 
     def computed(self, function: Callable[..., Any], *tensors: Tensor, fusible: bool = True) -> Any:
         """Emits a tensor expression: ``function`` of one te.Tensor per tensor, which returns one or a list of them.

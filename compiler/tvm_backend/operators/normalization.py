@@ -10,10 +10,10 @@ import numpy as np
 from tvm import relax, te, tirx
 
 from compiler.tvm_backend.operators.binary import reshaped
-from compiler.tvm_backend.operators.cast import converted
-from compiler.tvm_backend.operators.elements import NARROW, literal, power, read, require_broadcast
+from compiler.tvm_backend.operators.cast import converted, widened
+from compiler.tvm_backend.operators.elements import literal, power, read, require_broadcast
 from compiler.tvm_backend.operators.node import Converter, Expr, Node, Shape, Tensor, Unsupported, checked_axes
-from compiler.tvm_backend.operators.reductions import kept, over, place_of_extreme, working_dtype
+from compiler.tvm_backend.operators.reductions import at_axes, kept, over, place_of_extreme, working_dtype
 
 _SOFTMAX_OPSET = 13  # before, Softmax flattens the axes from ``axis`` on into one
 
@@ -26,7 +26,7 @@ def _along_axis(function: Callable[[Node, Tensor, int], Tensor]) -> Converter:
         if x.rank == 0:
             x = reshaped(node, x, (1,))
         axis = node.axis(-1 if node.opset >= _SOFTMAX_OPSET else 1 if x.rank > 1 else 0, x.rank)
-        wide = converted(node, x, "float32") if x.dtype in NARROW else x
+        wide = widened(node, x)
         if node.opset < _SOFTMAX_OPSET:
             wide, axis = reshaped(node, wide, (math.prod(x.shape[:axis]), math.prod(x.shape[axis:]))), 1
         result = wide if 0 in wide.shape else function(node, wide, axis)
@@ -40,7 +40,7 @@ def _hardmax(node: Node, x: Tensor, axis: int) -> Tensor:
         place = place_of_extreme(data, axis, largest=True, last=False)
 
         def element(*index: Expr) -> Expr:
-            chosen = place(*(0 if a == axis else i for a, i in enumerate(index)))
+            chosen = place(*at_axes(index, [axis]))
             return tirx.Select(tirx.EQ(chosen, index[axis].astype("int64")), literal(1, x.dtype), literal(0, x.dtype))
 
         return te.compute(x.shape, element, name="hardmax")
@@ -48,11 +48,7 @@ def _hardmax(node: Node, x: Tensor, axis: int) -> Tensor:
     return node.computed(compute, x)
 
 
-def _at_axes(index: Sequence[Expr], reduced: Sequence[int]) -> list[Expr]:
-    return [0 if axis in reduced else i for axis, i in enumerate(index)]
-
-
-def statistics(data: Any, shape: Shape, axes: Sequence[int], dtype: str) -> tuple[Any, Any]:
+def _statistics(data: Any, shape: Shape, axes: Sequence[int], dtype: str) -> tuple[Any, Any]:
     """Returns tensor expressions of the mean and the variance over axes, of size 1 there.
 
     The variance is a second sum, over the deviations: E[x^2] - E[x]^2 would cancel.
@@ -62,7 +58,7 @@ def statistics(data: Any, shape: Shape, axes: Sequence[int], dtype: str) -> tupl
     mean: Any = te.compute(total.shape, lambda *i: tirx.div(total(*i), count), name="mean")
 
     def squared(*index: Expr) -> Expr:
-        deviation = data(*index).astype(dtype) - mean(*_at_axes(index, axes))
+        deviation = data(*index).astype(dtype) - mean(*at_axes(index, axes))
         return deviation * deviation
 
     squares: Any = over(shape, axes, te.sum, squared, "squares")
@@ -84,7 +80,7 @@ def _standardized(
     def compute(data: Any, *parameters: Any) -> Any:
         given = iter(parameters)
         factor, offset = (next(given) if tensor is not None else None for tensor in (scale, bias))
-        mean, variance = statistics(data, x.shape, axes, wide)
+        mean, variance = _statistics(data, x.shape, axes, wide)
         inverse: Any = te.compute(
             variance.shape,
             lambda *i: tirx.div(literal(1, wide), tirx.sqrt(variance(*i) + literal(epsilon, wide))),
@@ -92,7 +88,7 @@ def _standardized(
         )
 
         def element(*index: Expr) -> Expr:
-            place = _at_axes(index, axes)
+            place = at_axes(index, axes)
             y = (data(*index).astype(wide) - mean(*place)) * inverse(*place)
             y = y if factor is None else y * read(factor, index).astype(wide)
             y = y if offset is None else y + read(offset, index).astype(wide)
@@ -155,7 +151,7 @@ def _trained(node: Node, epsilon: float) -> list[Tensor | None]:
     wide = working_dtype(x.dtype)
 
     def compute(data: Any, *running: Any) -> Any:
-        of_batch = statistics(data, x.shape, axes, wide)
+        of_batch = _statistics(data, x.shape, axes, wide)
 
         def updated(old: Any, new: Any) -> Any:
             def element(channel: Expr) -> Expr:
@@ -167,8 +163,8 @@ def _trained(node: Node, epsilon: float) -> list[Tensor | None]:
 
         return [updated(old, new) for old, new in zip(running, of_batch, strict=True)]
 
-    statistics_ = node.computed(compute, x, mean, variance) if any(node.outputs[1:]) else []
-    return [_standardized(node, x, axes, epsilon, scale, bias)[0], *statistics_]
+    computed = node.computed(compute, x, mean, variance) if any(node.outputs[1:]) else []
+    return [_standardized(node, x, axes, epsilon, scale, bias)[0], *computed]
 
 
 def _instance_norm(node: Node) -> Tensor:
@@ -186,10 +182,10 @@ def _layer_norm(node: Node) -> list[Tensor]:
     if 0 in x.shape:
         statistic = Tensor.constant(np.zeros(kept(x.shape, axes), working_dtype(x.dtype)))
         return [x, statistic, statistic]
-    y, *statistics_ = _standardized(node, x, axes, epsilon, node.input(1), node.optional(2))
+    y, *computed = _standardized(node, x, axes, epsilon, node.input(1), node.optional(2))
     if node.attribute("stash_type", 1) == 1:
-        statistics_ = [converted(node, statistic, "float32") for statistic in statistics_]
-    return [y, *statistics_]
+        computed = [converted(node, statistic, "float32") for statistic in computed]
+    return [y, *computed]
 
 
 def _group_norm(node: Node) -> Tensor:
@@ -235,7 +231,7 @@ def _root_mean_square_norm(node: Node) -> Tensor:
         )
 
         def element(*index: Expr) -> Expr:
-            y = tirx.div(data(*index).astype(wide), root(*_at_axes(index, axes)))
+            y = tirx.div(data(*index).astype(wide), root(*at_axes(index, axes)))
             return (y * read(factor, index).astype(wide)).astype(x.dtype)
 
         return te.compute(x.shape, element, name="normalized")
@@ -259,7 +255,7 @@ def _lp_norm(node: Node) -> Tensor:
         total: Any = over(x.shape, [axis], te.sum, term, "total")
 
         def element(*index: Expr) -> Expr:
-            norm = total(*_at_axes(index, [axis]))
+            norm = total(*at_axes(index, [axis]))
             norm = tirx.sqrt(norm) if p == 2 else norm
             divisor = tirx.Select(tirx.EQ(norm, literal(0, wide)), literal(1, wide), norm)
             return tirx.div(data(*index).astype(wide), divisor).astype(x.dtype)

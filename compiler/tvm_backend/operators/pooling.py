@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,23 +43,30 @@ def _pooled(
     dtype: str,
 ) -> Any:
     """Returns a tensor expression that reduces each window. Pixels outside the image are ``outside``."""
-    taps = [te.reduce_axis((0, k), name=f"k{axis}") for axis, k in enumerate(windows.kernel)]
+    taps = _taps(windows)
 
     def element(n: Expr, c: Expr, *index: Expr) -> Expr:
-        places = [
-            i * s + tap.var * d - low
-            for i, s, tap, d, low in zip(index, windows.strides, taps, windows.dilations, windows.before, strict=True)
-        ]
-        inside = _inside(windows, places)
+        places = _pixel(windows, index, taps)
         pixel = before(data(n, c, *places).astype(dtype))
-        value = tirx.if_then_else(tirx.all(*inside), pixel, literal(outside, dtype)) if inside else pixel
-        return reducer(value, axis=taps)
+        return reducer(_or_outside(windows, places, pixel, literal(outside, dtype)), axis=taps)
 
     return te.compute((*x.shape[:2], *windows.output), element, name="pool")
 
 
-def _inside(windows: Windows, places: list[Expr]) -> list[Expr]:
-    """Returns the conditions under which a place is inside the image, where it may be outside."""
+def _taps(windows: Windows) -> list[Any]:
+    return [te.reduce_axis((0, k), name=f"k{axis}") for axis, k in enumerate(windows.kernel)]
+
+
+def _pixel(windows: Windows, index: Sequence[Expr], taps: Sequence[Any]) -> list[Expr]:
+    """Returns the place in the image of each tap of the window at an index; it may be outside."""
+    return [
+        i * s + tap.var * d - low
+        for i, s, tap, d, low in zip(index, windows.strides, taps, windows.dilations, windows.before, strict=True)
+    ]
+
+
+def _or_outside(windows: Windows, places: Sequence[Expr], value: Expr, outside: Expr) -> Expr:
+    """Returns ``value`` if a place is inside the image, else ``outside``. Tests only where it may be outside."""
     conditions = []
     for axis, place in enumerate(places):
         last = (windows.output[axis] - 1) * windows.strides[axis] + (windows.kernel[axis] - 1) * windows.dilations[axis]
@@ -67,7 +74,7 @@ def _inside(windows: Windows, places: list[Expr]) -> list[Expr]:
             conditions.append(place >= 0)
         if last - windows.before[axis] >= windows.size[axis]:
             conditions.append(place < windows.size[axis])
-    return conditions
+    return tirx.if_then_else(tirx.all(*conditions), value, outside) if conditions else value
 
 
 def _max_pool(node: Node) -> list[Tensor | None]:
@@ -88,8 +95,9 @@ def _max_pool(node: Node) -> list[Tensor | None]:
 
 
 def _places(node: Node, x: Tensor, windows: Windows, dtype: str) -> Tensor:
-    """Returns the flat index of the first largest pixel of each window."""
-    strides = _flat_strides(x.shape, bool(node.attribute("storage_order", 0)))
+    """Returns the flat index of the first largest pixel of each window; the first in row-major order."""
+    strides = _flat_strides(x.shape)
+    column_major = bool(node.attribute("storage_order", 0))
     beyond = np.iinfo("int64").max
 
     def better(a: tuple[Expr, Expr], b: tuple[Expr, Expr]) -> tuple[Expr, Expr]:
@@ -103,38 +111,40 @@ def _places(node: Node, x: Tensor, windows: Windows, dtype: str) -> Tensor:
     )
 
     def compute(data: Any) -> Any:
-        taps = [te.reduce_axis((0, k), name=f"k{axis}") for axis, k in enumerate(windows.kernel)]
+        taps = _taps(windows)
 
         def element(n: Expr, c: Expr, *index: Expr) -> Any:
-            places = [
-                i * s + tap.var * d - low
-                for i, s, tap, d, low in zip(
-                    index, windows.strides, taps, windows.dilations, windows.before, strict=True
-                )
-            ]
-            inside = _inside(windows, places)
+            places = _pixel(windows, index, taps)
             pixel = data(n, c, *places).astype(dtype)
             flat = sum(
                 (i.astype("int64") * stride for i, stride in zip((n, c, *places), strides, strict=True)),
                 literal(0, "int64"),
             )
-            if inside:
-                pixel = tirx.if_then_else(tirx.all(*inside), pixel, literal(lowest(dtype), dtype))
-                flat = tirx.if_then_else(tirx.all(*inside), flat, literal(beyond, "int64"))
-            return reducer((flat, pixel), axis=taps)
+            pixel = _or_outside(windows, places, pixel, literal(lowest(dtype), dtype))
+            return reducer((_or_outside(windows, places, flat, literal(beyond, "int64")), pixel), axis=taps)
 
         found = te.compute((*x.shape[:2], *windows.output), element, name="places")[0]
-        return te.compute(found.shape, lambda *i: found(*i), name="index")
+        return te.compute(
+            found.shape, lambda *i: _column_major(found(*i), x.shape) if column_major else found(*i), name="index"
+        )
 
     return node.computed(compute, x)
 
 
-def _flat_strides(shape: Shape, column_major: bool) -> list[int]:
-    """Returns the distance of neighbors along each axis; with ``column_major``, the image axes are in reverse order."""
-    strides = [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
-    if column_major:
-        strides[2:] = [math.prod(shape[2:axis]) for axis in range(2, len(shape))]
-    return strides
+def _flat_strides(shape: Shape) -> list[int]:
+    """Returns the distance of neighbors along each axis."""
+    return [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+
+
+def _column_major(flat: Expr, shape: Shape) -> Expr:
+    """Returns the index of an element if the image axes are in reverse order."""
+    image = shape[2:]
+    whole = literal(math.prod(image), "int64")
+    index = tirx.truncdiv(flat, whole) * whole
+    for axis, (size, stride) in enumerate(zip(image, _flat_strides(image), strict=True)):
+        place = tirx.truncmod(tirx.truncdiv(flat, literal(stride, "int64")), literal(size, "int64"))
+        index += place * math.prod(image[:axis])
+    return index
 
 
 def _average_pool(node: Node) -> Tensor:
@@ -199,39 +209,41 @@ def _lp_pool(node: Node) -> Tensor:
     return node.computed(compute, x)
 
 
-def _global(
-    reducer: Any, before: Callable[[Node], Callable[[Expr], Expr]], after: Callable[[Node, int], Callable[[Expr], Expr]]
-) -> Converter:
-    def convert(node: Node) -> Tensor:
-        x, axes = node.x, list(range(2, node.x.rank))
-        shape = (*x.shape[:2], *(1 for _ in axes))
-        count = math.prod(x.shape[2:])
-        if x.rank < 3:
-            raise Unsupported("it needs an image of one axis or more")
-        if not count or 0 in shape:
-            raise Unsupported("the image has no pixels")
-        dtype = working_dtype(x.dtype)
+def _global(node: Node, reducer: Any, before: Callable[[Expr], Expr], after: Callable[[Expr, int], Expr]) -> Tensor:
+    """Reduces all pixels of each channel. ``after`` also takes the number of pixels."""
+    x, axes = node.x, list(range(2, node.x.rank))
+    count = math.prod(x.shape[2:])
+    if x.rank < 3:
+        raise Unsupported("it needs an image of one axis or more")
+    if 0 in x.shape:
+        raise Unsupported("the image has no pixels")
+    dtype = working_dtype(x.dtype)
 
-        def compute(data: Any) -> Any:
-            total = over(x.shape, axes, reducer, lambda *i: before(node)(data(*i).astype(dtype)))
-            return te.compute(shape, lambda *i: after(node, count)(total(*i)).astype(x.dtype), name=node.op.lower())
+    def compute(data: Any) -> Any:
+        total = over(x.shape, axes, reducer, lambda *i: before(data(*i).astype(dtype)))
+        return te.compute(total.shape, lambda *i: after(total(*i), count).astype(x.dtype), name=node.op.lower())
 
-        return node.computed(compute, x)
-
-    return convert
+    return node.computed(compute, x)
 
 
-def _global_p(node: Node) -> tuple[Callable[[Expr], Expr], Callable[[Expr], Expr]]:
-    return _norm(int(node.attribute("p", 2)), working_dtype(node.x.dtype))
+def _global_average(node: Node) -> Tensor:
+    return _global(node, te.sum, lambda v: v, lambda total, n: tirx.div(total, literal(n, dtype_of(total))))
+
+
+def _global_lp(node: Node) -> Tensor:
+    before, after = _norm(int(node.attribute("p", 2)), working_dtype(node.x.dtype))
+    return _global(node, te.sum, before, lambda total, _n: after(total))
+
+
+def _global_max(node: Node) -> Tensor:
+    return _global(node, max_of, lambda v: v, lambda largest, _n: largest)
 
 
 CONVERTERS: Mapping[str, Converter] = {
     "AveragePool": _average_pool,
-    "GlobalAveragePool": _global(
-        te.sum, lambda _node: lambda v: v, lambda _node, n: lambda total: tirx.div(total, literal(n, dtype_of(total)))
-    ),
-    "GlobalLpPool": _global(te.sum, lambda node: _global_p(node)[0], lambda node, _n: _global_p(node)[1]),
-    "GlobalMaxPool": _global(max_of, lambda _node: lambda v: v, lambda _node, _n: lambda largest: largest),
+    "GlobalAveragePool": _global_average,
+    "GlobalLpPool": _global_lp,
+    "GlobalMaxPool": _global_max,
     "LpPool": _lp_pool,
     "MaxPool": _max_pool,
 }

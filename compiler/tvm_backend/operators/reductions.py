@@ -40,6 +40,11 @@ def over(shape: Shape, axes: Sequence[int], reducer: Any, element: Callable[...,
     return te.compute(kept(shape, axes), total, name=name)
 
 
+def at_axes(index: Sequence[Expr], reduced: Sequence[int]) -> list[Expr]:
+    """Returns the index in a tensor whose reduced axes have size 1."""
+    return [0 if axis in reduced else i for axis, i in enumerate(index)]
+
+
 def kept(shape: Shape, axes: Sequence[int]) -> Shape:
     return tuple(1 if axis in axes else size for axis, size in enumerate(shape))
 
@@ -144,7 +149,7 @@ def _log_sum_exp(node: Node) -> Tensor:
         largest = over(x.shape, axes, max_of, lambda *i: data(*i).astype(wide), "largest")
 
         def shift(*index: Expr) -> Expr:
-            value = largest(*(0 if axis in axes else i for axis, i in enumerate(index)))
+            value = largest(*at_axes(index, axes))
             return tirx.Select(tirx.abs(value) < literal(math.inf, wide), value, literal(0, wide))
 
         total = over(x.shape, axes, te.sum, lambda *i: tirx.exp(data(*i).astype(wide) - shift(*i)), "total")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from compiler.tvm_backend.operators.binary import reshaped
-from compiler.tvm_backend.operators.movement import concatenated, sliced
+from compiler.tvm_backend.operators.movement import concatenated, parts
 from compiler.tvm_backend.operators.node import Converter, Node, Tensor, TensorList, Unsupported, checked_axis
 
 
@@ -59,16 +59,10 @@ def _split(node: Node) -> TensorList:
         sizes = [min(chunk, size - start) for start in range(0, size, chunk)]
     else:
         sizes = [int(n) for n in split]
-    if sum(sizes) != size or min(sizes, default=0) < 0:
-        raise Unsupported(f"an axis of size {size} cannot be split into {sizes}")
-    parts, start = [], 0
-    for n in sizes:
-        part = sliced(node, x, {axis: (start, n, 1)})
-        if split is None and not keep:
-            part = reshaped(node, part, [m for i, m in enumerate(part.shape) if i != axis])
-        parts.append(part)
-        start += n
-    return TensorList(parts)
+    found = parts(node, x, axis, sizes)
+    if split is None and not keep:
+        found = [reshaped(node, part, [n for i, n in enumerate(part.shape) if i != axis]) for part in found]
+    return TensorList(found)
 
 
 def _concat(node: Node) -> Tensor:

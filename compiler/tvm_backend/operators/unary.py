@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 from tvm import tirx
 
+from compiler.tvm_backend.operators.cast import cast_value
 from compiler.tvm_backend.operators.elements import NARROW, dtype_of, elementwise, is_nan, literal, maximum, minimum
 from compiler.tvm_backend.operators.node import Converter, Expr, Node, Tensor, Unsupported
+from compiler.tvm_backend.operators.wrapping import multiply, subtract
 
 
 def _const(value: float, like: Expr) -> Expr:
@@ -39,12 +41,12 @@ def _with_attributes(function: Callable[..., Expr], **defaults: float) -> Conver
 def _abs(x: Expr) -> Expr:
     if "uint" in dtype_of(x):
         return x
-    return tirx.Select(x < _const(0, x), _const(0, x) - x, x) if "int" in dtype_of(x) else tirx.abs(x)
+    return tirx.Select(x < _const(0, x), subtract(_const(0, x), x), x) if "int" in dtype_of(x) else tirx.abs(x)
 
 
 def _neg(x: Expr) -> Expr:
     # -1 * x, because 0 - x has the wrong sign for 0.
-    return x * _const(-1, x)
+    return multiply(x, _const(-1, x))
 
 
 def _sign(x: Expr) -> Expr:
@@ -129,13 +131,14 @@ def _softsign(x: Expr) -> Expr:
 def _shrink(node: Node) -> Tensor:
     lambd, bias = float(node.attribute("lambd", 0.5)), float(node.attribute("bias", 0.0))
 
-    def shrunk(x: Expr) -> Expr:
+    def function(x: Expr) -> Expr:
         wide = x if "float" in dtype_of(x) else x.astype("float32")
         limit, shift = _const(lambd, wide), _const(bias, wide)
         above = tirx.Select(wide > limit, wide - shift, _const(0, wide))
-        return tirx.Select(wide < _const(-lambd, wide), wide + shift, above)  # first, if lambd is negative
+        shrunk = tirx.Select(wide < _const(-lambd, wide), wide + shift, above)  # first, if lambd is negative
+        return shrunk if dtype_of(x) == dtype_of(wide) else cast_value(shrunk, dtype_of(x))
 
-    return elementwise(node, shrunk, node.x)
+    return elementwise(node, function, node.x)
 
 
 def _gelu(node: Node) -> Tensor:

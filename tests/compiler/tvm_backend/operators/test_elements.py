@@ -133,3 +133,42 @@ def test_other_floats(op: str, dtype: str) -> None:
 @pytest.mark.tvm
 def test_shapes_that_do_not_fit_are_one_line() -> None:
     rejected("(float[2,3] a, float[4] b) => (float[] y) { y = Add (a, b) }", "shapes 2x3, 4|not valid|[Ii]ncompatible")
+
+
+INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+
+
+@pytest.mark.tvm
+@pytest.mark.parametrize("dtype", INTEGERS)
+@pytest.mark.parametrize(("op", "function"), [("Add", np.add), ("Sub", np.subtract), ("Mul", np.multiply)])
+def test_integers_wrap(op: str, function, dtype: str) -> None:
+    """A comparison with the result sees the wrapped value; LLVM must not derive it from the operands."""
+    info = np.iinfo(dtype)
+    edges = [info.min, info.min + 1, info.max, info.max - 1, info.max // 2 + 1, 0, 1, 2, 3, 5, 100]
+    drawn = np.random.default_rng(0).integers(info.min, info.max, 53, np.dtype(dtype), endpoint=True).tolist()
+    signed = [-1, -2, -5, -100] if info.min else []
+    values = np.array([*edges, *drawn, *signed], dtype)
+    a, b = (x.reshape(-1).copy() for x in np.meshgrid(values, values))
+    n = a.size
+    with np.errstate(over="ignore"):
+        want = function(a, b)
+    check(
+        f"({dtype}[{n}] a, {dtype}[{n}] b) => ({dtype}[{n}] y, {dtype}[{n}] z, bool[{n}] less) "
+        f"{{ y = {op} (a, b) z = Abs (y) less = Less (y, a) }}",
+        [want, np.abs(want), want < a],
+        a=a,
+        b=b,
+    )
+
+
+@pytest.mark.tvm
+@pytest.mark.parametrize("dtype", ["int32", "int64"])
+def test_products_may_be_negative(dtype: str) -> None:
+    a, b = np.array([5, -3, 7, 0], dtype), np.array([-4, -4, 2, -1], dtype)
+    check(f"({dtype}[4] a, {dtype}[4] b) => ({dtype}[4] y) {{ m = Mul (a, b) y = Abs (m) }}", [np.abs(a * b)], a=a, b=b)
+
+
+@pytest.mark.tvm
+def test_shrink_of_unsigned_integers_wraps() -> None:
+    x = np.arange(12, dtype=np.uint64)
+    check("(uint64[12] x) => (uint64[12] y) { y = Shrink <bias: float = 3.0> (x) }", x=x, opset=11)

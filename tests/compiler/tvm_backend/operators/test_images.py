@@ -136,3 +136,14 @@ def test_regions_from_data(mode: str, ratio: int, coordinates: str) -> None:
           f'output_height=3, output_width=2, sampling_ratio={ratio}, spatial_scale=0.8, '
           f'coordinate_transformation_mode="{coordinates}"> (x, r, b) }}',
           rtol=2e-5, x=normal(2, 3, 8, 10), r=rois, b=np.array([0, 1, 1, 0]))  # fmt: skip
+
+
+@pytest.mark.tvm
+@pytest.mark.parametrize("column_major", [0, 1])
+def test_max_pool_returns_the_first_of_equal_maxima_in_row_major_order(column_major: int) -> None:
+    x = np.random.default_rng(0).integers(0, 2, (2, 2, 3, 4, 5)).astype(np.float32)
+    check(
+        "(float[2, 2, 3, 4, 5] x) => (float[2, 2, 2, 2, 3] y, int64[2, 2, 2, 2, 3] i) "
+        f"{{ y, i = MaxPool <kernel_shape = [2, 3, 3], storage_order = {column_major}> (x) }}",
+        x=x,
+    )

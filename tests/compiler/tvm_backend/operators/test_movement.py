@@ -125,3 +125,35 @@ def test_a_reshape_that_is_sliced_backward() -> None:
     check("(float[4,6] x) => (float[5,2] y) <int64[2] r = {8, 3}, int64[2] s = {7, 2}, int64[2] e = {2, -100}, "
           "int64[2] a = {0, 1}, int64[2] t = {-1, -2}> { u = Reshape (x, r) v = Slice (u, s, e, a, t) y = Neg (v) }",
           [-x.reshape(8, 3)[7:2:-1, 2::-2]], x=x)  # fmt: skip
+
+
+@pytest.mark.tvm
+@pytest.mark.parametrize("mode", ["constant", "reflect", "edge", "wrap"])
+@pytest.mark.parametrize("pads", ["2, -1", "-1, 2", "-2, 3", "3, -2", "-1, -1"])
+def test_pad_crops_before_it_repeats(mode: str, pads: str) -> None:
+    x = np.arange(6, dtype=np.float32)
+    size = 6 + sum(map(int, pads.split(",")))
+    check(
+        f'(float[6] x) => (float[{size}] y) <int64[2] pads = {{{pads}}}> {{ y = Pad <mode = "{mode}"> (x, pads) }}',
+        opset=19,
+        x=x,
+    )
+
+
+@pytest.mark.tvm
+@pytest.mark.parametrize("step", [-1, -2, 1, 2])
+@pytest.mark.parametrize("start", [-9, -5, -4, -1, 0, 3, 9])
+@pytest.mark.parametrize("end", [-9, -4, -1, 0, 2, 9, -(2**31)])
+def test_slice_of_bounds_beyond_the_axis(start: int, end: int, step: int) -> None:
+    """ONNX moves a start before the first element to it, also if the step is negative."""
+    first, last = (start + 4 if start < 0 else start), (end + 4 if end < 0 else end)
+    first = min(max(first, 0), 4 if step > 0 else 3)
+    last = min(max(last, 0 if step > 0 else -1), 4 if step > 0 else 3)
+    want = np.array([float(i) for i in range(first, last, step)], np.float32)
+    check(
+        f"(float[4] x) => (float[{len(want)}] y) "
+        f"<int64[1] a = {{{start}}}, int64[1] b = {{{end}}}, int64[1] axis = {{0}}, int64[1] step = {{{step}}}> "
+        "{ y = Slice (x, a, b, axis, step) }",
+        [want],
+        x=np.arange(4, dtype=np.float32),
+    )
