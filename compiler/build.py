@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from compiler.installation import extras
 from compiler.lowering.schedule_source import Schedules, opened
 from compiler.program.compiled_model import CompiledModel
-from compiler.program.tensor_spec import TensorSpec
+from compiler.program.tensor_spec import DTYPES, OPAQUE, TensorSpec
 from compiler.workloads.layer import Layer
 from compiler.workloads.target import Target
 
@@ -32,6 +32,7 @@ def build(
     chains: bool = True,
     passes: Sequence[Any] | None = None,
     check: Mapping[str, np.ndarray] | None = None,
+    fallback: str | None = "onnxruntime",
     winograd: None = None,
 ) -> CompiledModel:
     """Compiles a model for this CPU.
@@ -53,15 +54,17 @@ def build(
             the channels of images last.
         check: inputs by name, best real data. The compiled model runs on them, and its outputs are compared with those
             of ONNX Runtime without optimizations. ``CompiledModel.checked`` has the differences.
+        fallback: what runs the nodes that cannot be compiled, within the same program: ``"onnxruntime"``, or None to
+            raise an error that names them all. ``CompiledModel.segments`` has these parts of the model.
         winograd: the former name of ``fast_algorithms``; must not be given.
 
     Raises:
         TypeError: ``winograd`` is given.
-        ValueError: an invalid model, missing shapes, an operator that cannot be compiled, an unknown target, or more
-            threads than cores.
+        ValueError: an invalid model, missing shapes, an unknown target, more threads than cores, an unknown
+            ``fallback``, or without one an operator that cannot be compiled.
         OSError: a file cannot be read.
-        ImportError: a package of the extra ``compile`` is missing, or ``check`` without the extra ``check``, or TVM has
-            the wrong version.
+        ImportError: a package of the extra ``compile`` is missing, of the extra ``check`` for ``check``, or of the extra
+            ``fallback`` for a model that cannot be compiled without it; or TVM has the wrong version.
         CheckFailed: an output differs by more than 1e-4 of its scale, three times the difference of ONNX Runtime's
             answers with and without its optimizations, and the effect of one step of quantization. The message names
             the first graph pass or layer that is wrong.
@@ -69,6 +72,8 @@ def build(
     """
     if winograd is not None:
         raise TypeError("build() has no argument 'winograd'; use 'fast_algorithms'")
+    if fallback not in (None, "onnxruntime"):
+        raise ValueError(f"fallback is {fallback!r}; it must be 'onnxruntime' or None")
     extras.require("compiler.build", "compile")
     if check is not None:
         extras.require("a check", "check")
@@ -93,8 +98,10 @@ def build(
             lowered = lower(optimized, host, Options(source, fast_algorithms, chains))
         from compiler.tvm_backend.compile import compile_model  # imports TVM, which takes a second
 
-        compiled = compile_model(lowered.model, lowered.layers, host)
-        return CompiledModel(compiled.executable, lowered.layers, inputs, compiled.outputs, host, compiled.module)
+        compiled = compile_model(lowered.model, lowered.layers, host, fallback is not None)
+        return CompiledModel(
+            compiled.executable, lowered.layers, inputs, compiled.outputs, host, compiled.module, compiled.segments
+        )
 
     if check is None:
         return compiled_of(optimized)
@@ -154,15 +161,19 @@ def passes_of_build(chosen: Sequence[Any] | None = None) -> list[Any]:
 
 
 def _specs(values: Sequence[ir.Value]) -> list[TensorSpec]:
+    from graph_passes.lazy import ir
     from graph_passes.values import static_shape
 
     specs, dynamic = [], []
     for value in values:
+        dtype = value.dtype.numpy().name if isinstance(value.type, ir.TensorType) and value.dtype else OPAQUE
         shape = static_shape(value)
-        if shape is None:
+        if dtype not in DTYPES:
+            specs.append(TensorSpec(value.name or "", OPAQUE, ()))
+        elif shape is None:
             dynamic.append(f"{value.name}: {value.shape if value.shape is not None else 'no rank'}")
-        elif value.dtype is not None:
-            specs.append(TensorSpec(value.name or "", value.dtype.numpy().name, shape))
+        else:
+            specs.append(TensorSpec(value.name or "", dtype, shape))
     if dynamic:
         raise ValueError(f"sizes are not known: {'; '.join(dynamic)}; give input_shapes for the model's inputs")
     return specs

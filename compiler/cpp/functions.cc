@@ -34,6 +34,15 @@ void run_layer(PackedArgs args, Any*) {
   args[0].cast<const LayersObj*>()->run(args[1].cast<int64_t>(), tensors.data(), count);
 }
 
+// Runs a segment: (layers, index, inputs...) -> its outputs, an array.
+void run_segment(PackedArgs args, Any* result) {
+  const auto& segments = args[0].cast<const LayersObj*>()->segments();
+  const auto index = args[1].cast<int64_t>();
+  if (index < 0 || index >= static_cast<int64_t>(segments.size()))
+    TVM_FFI_THROW(IndexError) << "there is no segment " << index;
+  segments[index].CallPacked(args.data() + 2, args.size() - 2, result);
+}
+
 Any parsed(const String& text) {
   String error;
   Any value = json::Parse(text, &error);
@@ -41,8 +50,9 @@ Any parsed(const String& text) {
   return value;
 }
 
-Layers make_layers(const String& descriptions, const Array<Tensor>& weights, const String& isa, int threads) {
-  return Layers::make(parsed(descriptions).cast<json::Array>(), weights, {parse_isa(isa), threads});
+Layers make_layers(const String& descriptions, const Array<Tensor>& weights, const String& isa, int threads,
+                   const Array<tvm::ffi::Function>& segments) {
+  return Layers::make(parsed(descriptions).cast<json::Array>(), weights, {parse_isa(isa), threads}, segments);
 }
 
 Array<String> kinds() {
@@ -80,7 +90,7 @@ void run_program(PackedArgs args, Any* result) {
   *result = args[0].cast<const ProgramObj*>()->run(args.data() + 1, args.size() - 1);
 }
 
-// Measures a program: (program, runs, inputs...) -> for each call (function, layer or -1, seconds of each run).
+// Measures a program: (program, runs, inputs...) -> for each call (function, layer or segment or -1, seconds of each run).
 void profile_program(PackedArgs args, Any* result) {
   Array<Any> rows;
   for (const CallTimes& call :
@@ -95,6 +105,7 @@ TVM_FFI_STATIC_INIT_BLOCK() {
 #define LOOPWRIGHT_LAYER(name) .def_packed("loopwright." #name, &run_layer)
 #include "layer_kinds.inc"
 #undef LOOPWRIGHT_LAYER
+      .def_packed("loopwright.segment", &run_segment)
       .def("loopwright.layer_kinds", &kinds)
       .def("loopwright.share_thread_pool", &share_thread_pool)
       .def("loopwright.set_generated_code_threads", &set_generated_code_threads)

@@ -39,11 +39,12 @@ bool fits(const DLTensor& tensor, const Shape& shape) {
 
 }  // namespace
 
-Layers Layers::make(const tvm::ffi::json::Array& descriptions, const Array<Tensor>& weights, const Machine& machine) {
+Layers Layers::make(const tvm::ffi::json::Array& descriptions, const Array<Tensor>& weights, const Machine& machine,
+                    const Array<tvm::ffi::Function>& segments) {
   std::vector<std::shared_ptr<const Layer>> layers;
   for (const Any& description : descriptions)
     layers.push_back(made(static_cast<int64_t>(layers.size()), description, weights, machine));
-  return Layers(tvm::ffi::make_object<LayersObj>(std::move(layers), machine));
+  return Layers(tvm::ffi::make_object<LayersObj>(std::move(layers), machine, segments));
 }
 
 Layers Layers::with(const tvm::ffi::Map<int64_t, Any>& descriptions, const Array<Tensor>& weights) const {
@@ -53,7 +54,7 @@ Layers Layers::with(const tvm::ffi::Map<int64_t, Any>& descriptions, const Array
       TVM_FFI_THROW(IndexError) << "there are layers 0 to " << get()->size() - 1 << ", got " << index;
     layers[static_cast<size_t>(index)] = made(index, description, weights, get()->machine());
   }
-  return Layers(tvm::ffi::make_object<LayersObj>(std::move(layers), get()->machine()));
+  return Layers(tvm::ffi::make_object<LayersObj>(std::move(layers), get()->machine(), get()->segments()));
 }
 
 void LayersObj::run(int64_t index, const DLTensor* const* tensors, int64_t count) const {

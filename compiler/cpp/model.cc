@@ -28,7 +28,10 @@ using tvm::ffi::Tensor;
 
 namespace json = tvm::ffi::json;
 
-constexpr int64_t kFormat = 4;  // of saved models; compiler/program/saved_model.py reads it from here
+// Formats of saved models that can be read; compiler/program/saved_model.py gets the newest one, which it writes, from
+// here. Format 5 added segments.
+constexpr int64_t kOldestFormat = 4;
+constexpr int64_t kFormat = 5;
 
 // A file mapped into memory. Pages are read on first access.
 class MappedFile {
@@ -133,8 +136,13 @@ json::Object read_manifest(const std::string& path) {
   const Any parsed = json::Parse(text.str(), &error);
   if (!error.empty()) throw broken("is not valid JSON: " + std::string(error));
   json::Object manifest = object(parsed);
-  if (const auto format = entry<int64_t>(manifest, "format"); format != kFormat)
-    throw broken("is of format " + std::to_string(format) + "; this version reads format " + std::to_string(kFormat));
+  const auto format = entry<int64_t>(manifest, "format");
+  if (format < kOldestFormat || format > kFormat)
+    throw broken("is of format " + std::to_string(format) + "; this version reads formats " +
+                 std::to_string(kOldestFormat) + " to " + std::to_string(kFormat));
+  if (format >= 5 && !entry<json::Array>(manifest, "segments").empty())
+    throw std::runtime_error(
+        "the model has segments that ONNX Runtime runs, which C++ does not support; run it in Python");
   return manifest;
 }
 
@@ -156,7 +164,8 @@ bool is_like(const Tensor& tensor, const TensorSpec& spec) {
 }
 
 TVM_FFI_STATIC_INIT_BLOCK() {
-  tvm::ffi::reflection::GlobalDef().def("loopwright.saved_model_format", [] { return kFormat; });
+  tvm::ffi::reflection::GlobalDef().def("loopwright.saved_model_formats",
+                                        [] { return Array<int64_t>{kOldestFormat, kFormat}; });
 }
 
 }  // namespace
@@ -195,8 +204,10 @@ std::vector<Tensor> Model::run(const std::vector<Tensor>& inputs) const {
       throw std::invalid_argument("input " + state_->inputs[i].name + " has the wrong type or shape");
     arguments.emplace_back(inputs[i]);
   }
-  const Array<Tensor> outputs = state_->program->run(arguments.data(), static_cast<int>(arguments.size()));
-  return {outputs.begin(), outputs.end()};
+  std::vector<Tensor> outputs;
+  for (const Any& output : state_->program->run(arguments.data(), static_cast<int>(arguments.size())))
+    outputs.push_back(output.cast<Tensor>());
+  return outputs;
 }
 
 }  // namespace loopwright

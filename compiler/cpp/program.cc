@@ -71,7 +71,7 @@ class Recorder {
  private:
   using Clock = std::chrono::steady_clock;
 
-  // The arguments of a kernel begin with the layers and the index of the layer.
+  // The arguments of a kernel begin with the layers and the index of the layer; those of a segment with its index.
   static int64_t layer_of(const PackedArgs& args) {
     if (args.size() < 6 || !args[4].try_cast<const LayersObj*>()) return -1;
     return args[5].cast<int64_t>();
@@ -134,14 +134,14 @@ ProgramObj::VirtualMachine ProgramObj::make_machine() const {
   return {vm, function(vm, "main")};
 }
 
-Array<Tensor> ProgramObj::run_first(VirtualMachine& machine, const AnyView* inputs, int count) const {
+Array<Any> ProgramObj::run_first(VirtualMachine& machine, const AnyView* inputs, int count) const {
   HugePages pages;
   const Function set_instrument = *machine.module->GetFunction("set_instrument", true);
   set_instrument(Function::FromPacked([&pages](PackedArgs args, Any* result) {
     pages.note(args);
     *result = int64_t{0};  // continue
   }));
-  Array<Tensor> outputs = run_on(machine, inputs, count);
+  Array<Any> outputs = run_on(machine, inputs, count);
   set_instrument(Function(nullptr));
   pages.collapse();
   machine.on_huge_pages = true;
@@ -160,21 +160,23 @@ ProgramObj::VirtualMachine ProgramObj::take_machine() const {
   return make_machine();
 }
 
-Array<Tensor> ProgramObj::run(const AnyView* inputs, int count) const {
+Array<Any> ProgramObj::run(const AnyView* inputs, int count) const {
   VirtualMachine machine = take_machine();
-  Array<Tensor> outputs = machine.on_huge_pages ? run_on(machine, inputs, count) : run_first(machine, inputs, count);
+  Array<Any> outputs = machine.on_huge_pages ? run_on(machine, inputs, count) : run_first(machine, inputs, count);
   // After an exception the machine is dropped, because it may be in the middle of a run.
   const std::lock_guard<std::mutex> lock(mutex_);
   idle_.push_back(std::move(machine));
   return outputs;
 }
 
-Array<Tensor> ProgramObj::run_on(const VirtualMachine& machine, const AnyView* inputs, int count) const {
+Array<Any> ProgramObj::run_on(const VirtualMachine& machine, const AnyView* inputs, int count) const {
   std::vector<AnyView> arguments(inputs, inputs + count);
   std::vector<Tensor> copies;
   copies.reserve(static_cast<size_t>(count));  // `arguments` has views of the elements
   for (AnyView& argument : arguments) {
-    const Tensor tensor = argument.cast<Tensor>();
+    const auto given = argument.try_cast<Tensor>();
+    if (!given) continue;  // a value that only segments use
+    const Tensor& tensor = *given;
     if (is_aligned(tensor) && tensor.IsContiguous()) continue;
     if (!tensor.IsContiguous()) TVM_FFI_THROW(ValueError) << "inputs must be contiguous";
     copies.push_back(aligned_tensor(tensor.shape(), tensor.dtype()));
@@ -186,7 +188,7 @@ Array<Tensor> ProgramObj::run_on(const VirtualMachine& machine, const AnyView* i
   const GeneratedCodeThreads threads(layers_->machine().threads);
   Any result;
   machine.main.CallPacked(arguments.data(), static_cast<int>(arguments.size()), &result);
-  return result.cast<Array<Tensor>>();
+  return result.cast<Array<Any>>();
 }
 
 std::vector<CallTimes> ProgramObj::profile(const AnyView* inputs, int count, int64_t runs) const {

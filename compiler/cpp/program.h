@@ -19,14 +19,14 @@ namespace loopwright {
 class ProgramObj : public tvm::ffi::Object {
  public:
   // Virtual machines are created from `executable`. Its function main takes the model's inputs and then the layers, and
-  // returns all outputs as an array.
+  // returns all outputs as an array. Inputs and outputs are tensors, except values that only segments use.
   ProgramObj(tvm::ffi::Module executable, Layers layers) : executable_(executable), layers_(std::move(layers)) {}
 
   const Layers& layers() const { return layers_; }
   const tvm::ffi::Module& executable() const { return executable_; }
 
   // Takes the arguments of main without the layers, and returns its result.
-  tvm::ffi::Array<tvm::ffi::Tensor> run(const tvm::ffi::AnyView* inputs, int count) const;
+  tvm::ffi::Array<tvm::ffi::Any> run(const tvm::ffi::AnyView* inputs, int count) const;
   // Runs the program `runs` times and returns the times of each call.
   std::vector<CallTimes> profile(const tvm::ffi::AnyView* inputs, int count, int64_t runs) const;
 
@@ -44,10 +44,9 @@ class ProgramObj : public tvm::ffi::Object {
   // Returns an idle machine, or a new one.
   VirtualMachine take_machine() const;
   // Runs like run_on, and moves the machine's pooled memory to huge pages.
-  tvm::ffi::Array<tvm::ffi::Tensor> run_first(VirtualMachine& machine, const tvm::ffi::AnyView* inputs,
-                                              int count) const;
-  tvm::ffi::Array<tvm::ffi::Tensor> run_on(const VirtualMachine& machine, const tvm::ffi::AnyView* inputs,
-                                           int count) const;
+  tvm::ffi::Array<tvm::ffi::Any> run_first(VirtualMachine& machine, const tvm::ffi::AnyView* inputs, int count) const;
+  tvm::ffi::Array<tvm::ffi::Any> run_on(const VirtualMachine& machine, const tvm::ffi::AnyView* inputs,
+                                        int count) const;
 
   tvm::ffi::Module executable_;
   Layers layers_;

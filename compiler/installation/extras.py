@@ -9,6 +9,7 @@ from collections.abc import Mapping
 EXTRAS: Mapping[str, tuple[str, ...]] = {
     "check": ("onnxruntime",),
     "compile": ("cloudpickle", "onnx", "onnx_ir", "onnxscript", "tvm"),
+    "fallback": ("onnxruntime",),
     "plots": ("matplotlib",),
     "search": ("gymnasium", "sb3_contrib", "stable_baselines3", "torch", "xgboost"),
 }

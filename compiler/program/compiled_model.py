@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from compiler.program import native, saved_model
+from compiler.program import native, saved_model, segment
 from compiler.program.profile import CallTimes, ProfileRow, profile_rows
+from compiler.program.segment import Segment
 from compiler.program.tensor_spec import TensorSpec, checked
 from compiler.workloads.layer import Layer
 from compiler.workloads.schedule import Schedule
@@ -26,6 +27,7 @@ class CompiledModel:
         inputs, outputs: the tensors that :meth:`run` takes and returns.
         target: the target that it was compiled for; ``target.num_cores`` threads run it.
         layers: the layers that our kernels compute.
+        segments: the parts that ONNX Runtime runs, because they cannot be compiled.
         module: the Relax ``IRModule``, for further work in TVM; None for a loaded model. Its function ``main`` takes
             the inputs and then :attr:`layers_object`, and returns a tuple.
         checked: the differences that ``compiler.build(..., check=data)`` found, one per output; None without ``check``.
@@ -41,21 +43,31 @@ class CompiledModel:
         outputs: Sequence[TensorSpec],
         target: Target,
         module: Any = None,
+        segments: Sequence[Segment] = (),
         program: Any = None,
     ) -> None:
         """
         Args:
             executable: the compiled module, from which TVM's runtime creates virtual machines.
-            layers, inputs, outputs, target, module: see the attributes.
+            layers, inputs, outputs, target, module, segments: see the attributes.
             program: the object of ``compiler/cpp`` that runs it; created if None.
+
+        Raises:
+            ImportError: there are segments, and onnxruntime is not installed.
+            ValueError: ONNX Runtime rejects a segment.
         """
+        self.segments = tuple(segments)
         self.layers, self.inputs, self.outputs = tuple(layers), tuple(inputs), tuple(outputs)
         self.target, self.module = target, module
         self._executable = executable
         if program is None:
             objects, weights = saved_model.described(self.layers)
             made = native.function("make_layers")(
-                json.dumps(objects), [_tensor(weight) for weight in weights], target.isa, target.num_cores
+                json.dumps(objects),
+                [segment.wrapped(weight) for weight in weights],
+                target.isa,
+                target.num_cores,
+                [segment.function(part, target.num_cores) for part in self.segments],
             )
             # tvm.runtime.Executable is linked in memory. A loaded program is a module already.
             module_of = executable.jit() if hasattr(executable, "jit") else executable
@@ -86,11 +98,12 @@ class CompiledModel:
         """Returns the outputs by name, as new arrays. Thread-safe; releases the GIL.
 
         Raises:
-            ValueError: a missing or unknown name, or an array of the wrong shape.
+            ValueError: a missing or unknown name, an array of the wrong shape, or a value that ONNX Runtime rejects in
+                a segment.
             TypeError: a value that is not an array, or an array of the wrong type.
         """
-        outputs = self._run(self._program, *map(_tensor, checked(inputs, self.inputs)))
-        return {spec.name: np.from_dlpack(y) for spec, y in zip(self.outputs, outputs, strict=True)}
+        outputs = self._run(self._program, *map(segment.wrapped, checked(inputs, self.inputs)))
+        return {spec.name: segment.unwrapped(y) for spec, y in zip(self.outputs, outputs, strict=True)}
 
     def schedules(self) -> list[Schedule | None]:
         """Returns the schedule of each layer, with defaults spelled out; None for a kernel without decisions."""
@@ -119,10 +132,10 @@ class CompiledModel:
         program = native.function("with_layers")(
             self._program,
             {index: json.dumps(entry) for index, entry in zip(changed, objects, strict=True)},
-            [_tensor(weight) for weight in weights],
+            [segment.wrapped(weight) for weight in weights],
         )
         return CompiledModel(
-            self._executable, layers, self.inputs, self.outputs, self.target, self.module, program=program
+            self._executable, layers, self.inputs, self.outputs, self.target, self.module, self.segments, program
         )
 
     def _check_indices(self, indices: Iterable[int]) -> None:
@@ -139,7 +152,8 @@ class CompiledModel:
         Raises:
             ValueError, TypeError: as :meth:`run`, or ``runs`` is below 1.
         """
-        return profile_rows(self.call_secs(inputs, runs), self.layers, self.schedules(), self.target.isa)
+        calls = self.call_secs(inputs, runs)
+        return profile_rows(calls, self.layers, self.schedules(), self.segments, self.target.isa)
 
     def call_secs(self, inputs: Mapping[str, np.ndarray], runs: int) -> list[CallTimes]:
         """Returns the times of each call of the program, in order, over ``runs`` runs.
@@ -151,7 +165,7 @@ class CompiledModel:
         """
         if runs < 1:
             raise ValueError(f"runs must be at least 1, got {runs}")
-        tensors = map(_tensor, checked(inputs, self.inputs))
+        tensors = map(segment.wrapped, checked(inputs, self.inputs))
         calls = native.function("profile_program")(self._program, 1 + runs, *tensors)
         return [
             CallTimes(str(function), int(layer) if layer >= 0 else None, tuple(secs)[1:])
@@ -166,7 +180,9 @@ class CompiledModel:
             OSError: the folder cannot be written.
             RuntimeError: the model was loaded, or there is no C compiler, whose linker is needed.
         """
-        saved_model.save(Path(path), self._executable, self.layers, self.inputs, self.outputs, self.target)
+        saved_model.save(
+            Path(path), self._executable, self.layers, self.inputs, self.outputs, self.target, self.segments
+        )
 
 
 def load(path: str | os.PathLike[str]) -> CompiledModel:
@@ -182,11 +198,5 @@ def load(path: str | os.PathLike[str]) -> CompiledModel:
     layers = saved_model.layers(manifest, weights)
     executable = saved_model.executable(Path(path))
     inputs, outputs = (saved_model.tensors(manifest, key) for key in ("inputs", "outputs"))
-    return CompiledModel(executable, layers, inputs, outputs, target)
-
-
-def _tensor(array: np.ndarray) -> Any:
-    """Returns an FFI tensor that shares the array's memory."""
-    import tvm_ffi
-
-    return tvm_ffi.from_dlpack(array)
+    segments = saved_model.segments(Path(path), manifest)
+    return CompiledModel(executable, layers, inputs, outputs, target, segments=segments)

@@ -9,8 +9,11 @@ from statistics import median
 from typing import Any, NamedTuple
 
 from compiler.measure.roofline import Rooflines
+from compiler.program.segment import Segment
 from compiler.workloads.layer import Layer
 from compiler.workloads.schedule import Schedule
+
+SEGMENT = "loopwright.segment"  # the function that runs segments
 
 
 class CallTimes(NamedTuple):
@@ -18,7 +21,7 @@ class CallTimes(NamedTuple):
 
     Attributes:
         function: the name of the called function.
-        layer: the index of the layer that it computes, None for generated code.
+        layer: the index of the layer or of the segment that it computes, None for generated code.
         secs: the seconds of the call in each run.
     """
 
@@ -33,8 +36,9 @@ class ProfileRow:
 
     Attributes:
         layer: the name of the node, or of the generated function.
-        op: the operator and its sizes if a kernel computes it.
-        backend: ``"kernel"``; ``"tvm"`` for generated code; ``"vm"`` for the virtual machine itself.
+        op: the operator and its sizes if a kernel computes it; the operators of a segment.
+        backend: ``"kernel"``; ``"tvm"`` for generated code; ``"onnxruntime"`` for segments; ``"vm"`` for the virtual
+            machine itself.
         schedule: the kernel's schedule, None if it has none.
         seconds: median over the runs.
         gflops: 10^9 floating-point operations per second, None for generated code and for kernels that only move data.
@@ -56,9 +60,13 @@ class ProfileRow:
 
 
 def profile_rows(
-    calls: Iterable[CallTimes], layers: Sequence[Layer], schedules: Sequence[Schedule | None], isa: str
+    calls: Iterable[CallTimes],
+    layers: Sequence[Layer],
+    schedules: Sequence[Schedule | None],
+    segments: Sequence[Segment],
+    isa: str,
 ) -> list[ProfileRow]:
-    """Returns one row per call of a kernel or of generated code, and a last row for the virtual machine's own calls.
+    """Returns one row per kernel, generated function and segment, and a last row for the virtual machine's own calls.
 
     Measures the peaks and bandwidths of the rooflines, which takes some seconds.
     """
@@ -66,7 +74,10 @@ def profile_rows(
     rows, machine_secs = [], 0.0
     for call in calls:
         seconds = median(call.secs)
-        if call.layer is not None:
+        if call.function == SEGMENT and call.layer is not None:
+            name, operators = f"segment {call.layer}", str(segments[call.layer])
+            rows.append(ProfileRow(name, operators, "onnxruntime", None, seconds, None, None))
+        elif call.layer is not None:
             rows.append(_kernel_row(layers[call.layer], schedules[call.layer], seconds, rooflines))
         elif call.function.startswith("vm.builtin."):
             machine_secs += seconds

@@ -6,6 +6,7 @@
         manifest.json    format, versions, ISA, threads, inputs, outputs, layers with their schedules, digests
         weights.bin      float32 weights in the model's own layout; kernels pack them when the model is loaded
         program.so       the calls of kernels in order, and the code that TVM generated
+        segment0.onnx    a part that ONNX Runtime runs, and so on
 
 ``program.so`` is machine code, which runs with the rights of the process that loads it: load only models that you
 trust. The other files are data. The SHA-256 digests detect a damaged folder; they do not authenticate its author.
@@ -28,17 +29,20 @@ from typing import Any
 import numpy as np
 
 from compiler.program import native, tvm_pair
+from compiler.program.segment import Segment
 from compiler.program.tensor_spec import TensorSpec
 from compiler.workloads.layer import Layer
 from compiler.workloads.target import Target, usable_cores
 
 MANIFEST, WEIGHTS, PROGRAM = "manifest.json", "weights.bin", "program.so"
 _FLOAT_BYTES = 4
+_FIRST_WITH_SEGMENTS = 5  # format
 
 
-def format_version() -> int:
-    """Returns the version of the format, which ``compiler/cpp/model.cc`` defines."""
-    return native.function("saved_model_format")()
+def formats() -> tuple[int, int]:
+    """Returns the oldest format that can be read, and the newest one, which is written; see ``compiler/cpp/model.cc``."""
+    oldest, newest = native.function("saved_model_formats")()
+    return int(oldest), int(newest)
 
 
 def described(layers: Iterable[Layer]) -> tuple[list[dict[str, Any]], list[np.ndarray]]:
@@ -64,6 +68,7 @@ def save(
     inputs: Sequence[TensorSpec],
     outputs: Sequence[TensorSpec],
     target: Target,
+    segments: Sequence[Segment] = (),
 ) -> None:
     """See :meth:`compiler.CompiledModel.save`."""
     if path.exists() and not (path / MANIFEST).is_file():
@@ -75,8 +80,11 @@ def save(
         folder.mkdir()
         _link(executable, folder / PROGRAM)
         offsets = _write_weights(folder / WEIGHTS, weights)
+        for index, segment in enumerate(segments):
+            (folder / _segment_file(index)).write_bytes(segment.model)
+        files = (PROGRAM, WEIGHTS, *map(_segment_file, range(len(segments))))
         manifest = {
-            "format": format_version(),
+            "format": formats()[1],
             "versions": _versions(),
             "isa": target.isa,
             "threads": target.num_cores,
@@ -87,7 +95,8 @@ def save(
                 {"offset": offset, "shape": list(weight.shape)} for offset, weight in zip(offsets, weights, strict=True)
             ],
             "layers": objects,
-            "digests": {name: _digest_of(folder / name) for name in (PROGRAM, WEIGHTS)},
+            "segments": [_segment_fields(segment) for segment in segments],
+            "digests": {name: _digest_of(folder / name) for name in files},
         }
         manifest["digest"] = _digest(_canonical(manifest))
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
@@ -114,12 +123,16 @@ def read(path: Path) -> tuple[dict[str, Any], list[np.ndarray]]:
 
 def _checked(path: Path, manifest: Any) -> tuple[dict[str, Any], list[np.ndarray]]:
     found = manifest.get("format") if isinstance(manifest, dict) else None
-    if found != (supported := format_version()):
-        raise ValueError(f"{path} is of format {found}; this version reads format {supported}; compile the model again")
+    oldest, newest = formats()
+    if type(found) is not int or not oldest <= found <= newest:
+        read = f"this version reads formats {oldest} to {newest}"
+        raise ValueError(f"{path} is of format {found}; {read}; compile the model again")
     if manifest.get("digest") != _digest(_canonical({k: v for k, v in manifest.items() if k != "digest"})):
         raise ValueError(f"{path}/{MANIFEST} was changed: its digest differs")
-    for name in dict.fromkeys((PROGRAM, WEIGHTS, *manifest["digests"])):
-        known = name in (PROGRAM, WEIGHTS) and (path / name).is_file()
+    count = len(manifest["segments"]) if found >= _FIRST_WITH_SEGMENTS else 0
+    files = (PROGRAM, WEIGHTS, *map(_segment_file, range(count)))
+    for name in dict.fromkeys((*files, *manifest["digests"])):
+        known = name in files and (path / name).is_file()
         if not known or _digest_of(path / name) != manifest["digests"].get(name):
             raise ValueError(f"{path}/{name} is missing or was changed: its digest differs")
     made_by = manifest["versions"]
@@ -170,6 +183,41 @@ def tensors(manifest: Mapping[str, Any], key: str) -> list[TensorSpec]:
     """
     with _valid_manifest():
         return [TensorSpec.from_json(spec) for spec in manifest[key]]
+
+
+def segments(path: Path, manifest: Mapping[str, Any]) -> list[Segment]:
+    """Returns the segments of a model.
+
+    Raises:
+        ValueError: a segment is not valid.
+        OSError: a file cannot be read.
+    """
+    with _valid_manifest():
+        return [
+            Segment(
+                (path / _segment_file(index)).read_bytes(),
+                tuple(map(str, fields["inputs"])),
+                tuple(TensorSpec.from_json(spec) for spec in fields["outputs"]),
+                frozenset(map(str, fields["static"])),
+                {str(op): int(count) for op, count in fields["operators"].items()},
+                tuple(map(str, fields["reasons"])),
+            )
+            for index, fields in enumerate(manifest.get("segments", ()))
+        ]
+
+
+def _segment_file(index: int) -> str:
+    return f"segment{index}.onnx"
+
+
+def _segment_fields(segment: Segment) -> dict[str, Any]:
+    return {
+        "inputs": list(segment.inputs),
+        "outputs": [spec.to_json() for spec in segment.outputs],
+        "static": sorted(segment.static),
+        "operators": dict(segment.operators),
+        "reasons": list(segment.reasons),
+    }
 
 
 def executable(path: Path) -> Any:

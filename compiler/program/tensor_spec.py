@@ -13,14 +13,20 @@ DTYPES = (
     *("float32", "float16", "float64", "bool", "int8", "int16", "int32", "int64"),
     *("uint8", "uint16", "uint32", "uint64"),
 )
+# The type of a value that only segments of ONNX Runtime use: strings, a sequence, an optional value.
+OPAQUE = "object"
 
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """An input or output of a model. ``dtype`` is a numpy type name.
+    """An input or output of a model.
+
+    Attributes:
+        dtype: a numpy type name, or ``OPAQUE``.
+        shape: a dimension that depends on data is -1.
 
     Raises:
-        ValueError: ``dtype`` is not one of ``DTYPES``.
+        ValueError: ``dtype`` is not one of ``DTYPES`` or ``OPAQUE``.
     """
 
     name: str
@@ -28,7 +34,7 @@ class TensorSpec:
     shape: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        if self.dtype not in DTYPES:
+        if self.dtype not in (*DTYPES, OPAQUE):
             raise ValueError(f"{self.name} is {self.dtype}; a model's inputs and outputs must be {', '.join(DTYPES)}")
 
     def to_json(self) -> dict[str, Any]:
@@ -39,10 +45,10 @@ class TensorSpec:
         return cls(fields["name"], fields["dtype"], tuple(fields["shape"]))
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.dtype}{list(self.shape)}"
+        return f"{self.name}: {self.dtype}{'' if self.dtype == OPAQUE else list(self.shape)}"
 
 
-def checked(given: Any, specs: Sequence[TensorSpec]) -> list[np.ndarray]:
+def checked(given: Any, specs: Sequence[TensorSpec]) -> list[Any]:
     """Returns the arrays of a dict by name, contiguous and in the order of ``specs``.
 
     Raises:
@@ -60,7 +66,9 @@ def checked(given: Any, specs: Sequence[TensorSpec]) -> list[np.ndarray]:
     return [_checked(given[spec.name], spec) for spec in specs]
 
 
-def _checked(value: Any, spec: TensorSpec) -> np.ndarray:
+def _checked(value: Any, spec: TensorSpec) -> Any:
+    if spec.dtype == OPAQUE:
+        return value
     if not isinstance(value, np.ndarray):
         raise TypeError(f"input {spec.name} must be a numpy array, got {type(value).__name__}")
     if value.dtype != spec.dtype:

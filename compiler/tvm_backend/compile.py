@@ -9,12 +9,18 @@ import onnx
 import tvm
 from tvm import relax
 
+from compiler.partition.divide import divide
+from compiler.program.segment import Segment
 from compiler.program.tensor_spec import TensorSpec
 from compiler.tvm_backend.codegen import program_target
 from compiler.tvm_backend.generic_schedule import relax_pipeline
-from compiler.tvm_backend.importer import import_model
+from compiler.tvm_backend.importer import import_model, import_within
 from compiler.workloads.layer import Layer
 from compiler.workloads.target import Target
+
+
+class Unsupported(ValueError):
+    """Nodes of the model cannot be compiled. The message is one line with all of them and the reasons."""
 
 
 @dataclass(frozen=True)
@@ -25,21 +31,36 @@ class Compiled:
         module: the imported Relax module, before any pass of TVM; see :func:`.importer.import_model`.
         executable: the bytecode, and the generated code of everything except kernels.
         outputs: the outputs of ``main``, in its order.
+        segments: the parts that ONNX Runtime runs.
     """
 
     module: tvm.IRModule
     executable: tvm.runtime.Executable
     outputs: tuple[TensorSpec, ...]
+    segments: tuple[Segment, ...]
 
 
-def compile_model(model: onnx.ModelProto, layers: Sequence[Layer], target: Target) -> Compiled:
+def compile_model(model: onnx.ModelProto, layers: Sequence[Layer], target: Target, fallback: bool) -> Compiled:
     """Compiles a model without functions, whose calls of kernels refer to ``layers``.
 
+    Args:
+        fallback: whether nodes that cannot be compiled become segments of ONNX Runtime.
+
     Raises:
-        ValueError: as :func:`.importer.import_model`.
+        Unsupported: without ``fallback``, nodes cannot be compiled.
+        ValueError: the model does not import ONNX's operators, or a segment is too large.
         RuntimeError: TVM fails to compile the program; one line.
     """
-    imported = import_model(model, layers)
+    imported = import_within(model, layers)
+    segments: tuple[Segment, ...] = ()
+    if imported.rejected:
+        if not fallback:
+            raise Unsupported("; ".join(dict.fromkeys(filter(None, imported.rejected.values()))))
+        divided = divide(model, imported.rejected)
+        segments = divided.segments
+        imported = import_model(divided.model, layers, segments)
+        if imported.rejected:
+            raise Unsupported("; ".join(filter(None, imported.rejected.values())))
     # CompiledModel checks the inputs once per run. Code that checks them per call would take a third of the time of
     # compilation.
     try:
@@ -48,4 +69,4 @@ def compile_model(model: onnx.ModelProto, layers: Sequence[Layer], target: Targe
     except RuntimeError as error:  # a fault of TVM or of this project; TVM's text has many lines
         line = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise RuntimeError(f"the generated code cannot be compiled: {line.strip()}") from error
-    return Compiled(imported.module, executable, imported.outputs)
+    return Compiled(imported.module, executable, imported.outputs, segments)

@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import onnx
 import tvm
 from onnx import numpy_helper
 from tvm import relax
 
-from compiler.program.tensor_spec import TensorSpec
+from compiler.partition.divide import SEGMENT, spec_of
+from compiler.partition.graph import known_types, values_read
+from compiler.program.segment import Segment
+from compiler.program.tensor_spec import OPAQUE, TensorSpec
 from compiler.tvm_backend.operators import CONVERTERS
 from compiler.tvm_backend.operators.branches import converted_branch
-from compiler.tvm_backend.operators.cast import named
 from compiler.tvm_backend.operators.node import Node, Tensor, TensorList, Unsupported, tensor_type
 from compiler.workloads.layer import DOMAIN, Layer
 
 _STANDARD = ("", "ai.onnx")
+_SEGMENT = "loopwright.segment"  # (layers, index of the segment, inputs...) -> outputs
 _COPY = "runtime.TVMTensorCopyFromTo"  # (source, destination)
 
 
-class UnsupportedOperators(ValueError):
-    """The model has operators that cannot be compiled."""
-
-
 class InvalidNode(ValueError):
-    """A node has a form that cannot be compiled. The message names it."""
+    """A node cannot be compiled. The message names it and the reason."""
 
 
 @dataclass(frozen=True)
@@ -38,45 +37,63 @@ class Imported:
     Attributes:
         module: its function ``main`` computes the model.
         outputs: name, shape and type of each output; more precise than what the model states.
+        rejected: for each node of the main graph that cannot be compiled, the reason, which names the node; "" if the
+            node only reads the output of another one of these nodes. If there is one, the module does not compute the
+            model.
     """
 
     module: tvm.IRModule
     outputs: tuple[TensorSpec, ...]
+    rejected: Mapping[int, str]
 
 
-def import_model(model: onnx.ModelProto, layers: Sequence[Layer]) -> Imported:
+@dataclass(frozen=True)
+class _Foreign:
+    """A value that only segments use: of a shape that depends on data, or not a tensor. A constant has no expression."""
+
+    expr: Any = None
+
+
+_Value: TypeAlias = Tensor | TensorList | _Foreign
+
+
+def import_model(
+    model: onnx.ModelProto,
+    layers: Sequence[Layer],
+    segments: Sequence[Segment] = (),
+    rejected: Mapping[int, str] | None = None,
+) -> Imported:
     """Returns a module that computes the model.
 
     Its function ``main`` takes the model's inputs and then the layers, an opaque object. It returns a tuple of the
     model's outputs.
 
     Args:
-        model: a model without functions. Nodes of the domain ``loopwright.kernels`` are calls of kernels.
+        model: a model without functions. Nodes of the domain ``loopwright.kernels`` are calls of kernels, or segments.
         layers: the layers of these calls, by the attribute "place" of the nodes.
+        segments: the segments, likewise.
+        rejected: nodes that must not be compiled, and the reasons.
 
     Raises:
-        UnsupportedOperators: operators without a converter; the message names every node.
-        InvalidNode: a node has a form that cannot be compiled; the message says what is possible.
-        ValueError: an input or an initializer has a type that programs do not support.
+        InvalidNode: a kernel reads what it does not support.
+        ValueError: the model does not import ONNX's operators.
     """
-    _check_operators(model)
-    opset = next((entry.version for entry in model.opset_import if entry.domain in _STANDARD), None)
+    opsets = {entry.domain: entry.version for entry in model.opset_import}
+    opset = next((opsets[domain] for domain in _STANDARD if domain in opsets), None)
     if opset is None:
         raise ValueError("the model does not say which version of ONNX's operators it uses")
-    importer = _Importer(layers, opset)
-    return Imported(importer.module(model.graph), importer.outputs)
+    importer = _Importer(layers, segments, opset, opsets, dict(rejected or {}))
+    return Imported(importer.module(model.graph), importer.outputs, importer.rejected)
 
 
-def _check_operators(model: onnx.ModelProto) -> None:
-    opsets = {entry.domain: entry.version for entry in model.opset_import}
-    unknown = [
-        f"{node.op_type} (node {_name(node)!r}, {node.domain or 'ai.onnx'} opset "
-        f"{opsets.get(node.domain, opsets.get('ai.onnx', 'unknown'))})"
-        for node in _nodes(model.graph)
-        if node.domain != DOMAIN and not _is_known(node)
-    ]
-    if unknown:
-        raise UnsupportedOperators(f"operators that cannot be compiled: {'; '.join(unknown)}")
+def import_within(model: onnx.ModelProto, layers: Sequence[Layer]) -> Imported:
+    """Imports a model; rejects also the nodes that make the sequences which rejected nodes read."""
+    imported = import_model(model, layers)
+    while True:
+        again = import_model(model, layers, rejected=imported.rejected) if imported.rejected else imported
+        if set(again.rejected) == set(imported.rejected):
+            return again
+        imported = again
 
 
 def _is_known(node: onnx.NodeProto) -> bool:
@@ -87,25 +104,25 @@ def _name(node: onnx.NodeProto) -> str:
     return node.name or next(filter(None, node.output), "")
 
 
-def _nodes(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
-    """Returns all nodes, including those in the bodies of control flow."""
-    nodes = list(graph.node)
-    for node in graph.node:
-        for attribute in node.attribute:
-            if attribute.type == onnx.AttributeProto.GRAPH:
-                nodes += _nodes(attribute.g)
-    return nodes
-
-
 class _Importer:
-    def __init__(self, layers: Sequence[Layer], opset: int) -> None:
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        segments: Sequence[Segment],
+        opset: int,
+        opsets: Mapping[str, int],
+        rejected: dict[int, str],
+    ) -> None:
         self._layers = layers
-        self._opset = opset
+        self._segments = segments
+        self._opset, self._opsets = opset, opsets
+        self.rejected = rejected
         self._object = relax.Var("layers", relax.AnyType())
         self._by_kernels: list[Any] = []
         self._builder = relax.BlockBuilder()
-        self._tensors: dict[str, Tensor | TensorList] = {}
-        self._declared: dict[str, tuple[int, ...]] = {}
+        self._tensors: dict[str, _Value] = {}
+        self._writers: dict[str, int] = {}  # nodes of the main graph by their outputs
+        self._types: dict[str, onnx.TypeProto] = {}
         self.outputs: tuple[TensorSpec, ...] = ()
 
     def module(self, graph: onnx.GraphProto) -> tvm.IRModule:
@@ -113,7 +130,9 @@ class _Importer:
         branches = any(node.op_type == "If" for node in graph.node)  # dataflow blocks must not contain branches
         with self._no_open_blocks(), self._builder.function("main", params=[*inputs, self._object]):
             with contextlib.nullcontext() if branches else self._builder.dataflow():
-                self._graph(graph)
+                self._read(graph)
+                for index, node in enumerate(graph.node):
+                    self._node_of_main(index, node)
                 outputs = relax.Tuple(self._outputs(graph))
                 result = self._builder.emit(outputs) if branches else self._builder.emit_output(outputs)
             self._builder.emit_func_output(result)
@@ -131,31 +150,79 @@ class _Importer:
             raise
 
     def _input(self, value: onnx.ValueInfoProto, index: int) -> Any:
-        kind = value.type.tensor_type
-        try:
-            dtype = named(kind.elem_type)
-        except Unsupported as error:
-            raise ValueError(f"input {value.name!r}: {error}") from None
-        shape = [dim.dim_value for dim in kind.shape.dim]
-        variable = relax.Var(_identifier(value.name, index), tensor_type(shape, dtype))
-        self._tensors[value.name] = Tensor(shape, dtype, variable)
+        spec = spec_of(value.name, {value.name: value.type})
+        if spec.dtype == OPAQUE:
+            variable = relax.Var(_identifier(value.name, index), relax.AnyType())
+            self._tensors[value.name] = _Foreign(variable)
+        else:
+            variable = relax.Var(_identifier(value.name, index), tensor_type(spec.shape, spec.dtype))
+            self._tensors[value.name] = Tensor(spec.shape, spec.dtype, variable)
         return variable
 
-    def _graph(self, graph: onnx.GraphProto) -> None:
-        """Emits the nodes of a graph, or of a branch."""
-        for value in (*graph.value_info, *graph.output):
-            stated = _stated(value)
-            if stated is not None:
-                self._declared[value.name] = stated
+    def _read(self, graph: onnx.GraphProto) -> None:
+        """Reads the types and the constants of a graph, or of a branch."""
+        self._types |= known_types(graph)
         for initializer in graph.initializer:
             self._tensors[initializer.name] = _initialized(initializer)
-        for node in graph.node:
-            self._node(node)
+
+    def _node_of_main(self, index: int, proto: onnx.NodeProto) -> None:
+        """Emits a node of the main graph, or notes why it is rejected."""
+        if proto.domain == DOMAIN and proto.op_type == SEGMENT:
+            self._segment(proto)
+            return
+        self._writers |= dict.fromkeys(proto.output, index)
+        reason = self.rejected.get(index)
+        if reason is None and any(isinstance(self._tensors.get(name), _Foreign) for name in values_read(proto)):
+            reason = ""
+        if reason is None:
+            try:
+                self._node(proto)
+                return
+            except InvalidNode as error:
+                reason = str(error)
+        if proto.domain == DOMAIN:
+            raise InvalidNode(f"the kernel of {proto.op_type} (node {_name(proto)!r}) reads a value of unknown shape")
+        self._reject(index, proto, reason)
+
+    def _reject(self, index: int, proto: onnx.NodeProto, reason: str) -> None:
+        """Gives the outputs of a rejected node, and the nodes that write its sequences, to segments."""
+        self.rejected[index] = reason
+        for name in values_read(proto):
+            if isinstance(self._tensors.get(name), TensorList):
+                self.rejected.setdefault(self._writers[name], "")
+        for name in filter(None, proto.output):
+            spec = spec_of(name, self._types)
+            is_static = spec.dtype != OPAQUE and -1 not in spec.shape
+            kind = tensor_type(spec.shape, spec.dtype) if is_static else relax.AnyType()
+            expr = self._called(-1, [], [kind])[0]
+            self._tensors[name] = Tensor(spec.shape, spec.dtype, expr) if is_static else _Foreign(expr)
+
+    def _segment(self, proto: onnx.NodeProto) -> None:
+        place = _place(proto)
+        segment = self._segments[place]
+        inputs = [self._value(name) for name in proto.input]
+        is_static = [spec.name in segment.static for spec in segment.outputs]
+        kinds = [
+            tensor_type(spec.shape, spec.dtype) if static else relax.AnyType()
+            for spec, static in zip(segment.outputs, is_static, strict=True)
+        ]
+        exprs = self._called(place, inputs, kinds)
+        for spec, static, expr in zip(segment.outputs, is_static, exprs, strict=True):
+            self._tensors[spec.name] = Tensor(spec.shape, spec.dtype, expr) if static else _Foreign(expr)
+
+    def _called(self, place: int, inputs: Sequence[Any], kinds: Sequence[Any]) -> list[Any]:
+        """Emits the call of a segment, and returns its outputs."""
+        arguments = [self._object, relax.prim_value(place), *inputs]
+        call: Any = relax.call_pure_packed(_SEGMENT, *arguments, ty_args=relax.TupleType(list(kinds)))
+        outputs = self._builder.emit(call, "segment")
+        return [self._builder.emit(relax.TupleGetItem(outputs, index)) for index in range(len(kinds))]
 
     def _node(self, proto: onnx.NodeProto) -> None:
         if proto.domain == DOMAIN:
             self._tensors[proto.output[0]] = self._kernel(proto)
             return
+        if not _is_known(proto):
+            raise InvalidNode(f"cannot compile {self._described(proto)}: there is no code for this operator")
         try:
             results = self._branches(proto) if proto.op_type == "If" else self._converted(proto)
         except InvalidNode:  # of a branch
@@ -174,7 +241,10 @@ class _Importer:
             raise InvalidNode(f"cannot compile {self._described(proto)}: its output {missing[0]!r} is not supported")
 
     def _described(self, proto: onnx.NodeProto) -> str:
-        return f"{proto.op_type} (node {_name(proto)!r}, opset {self._opset})"
+        version = f"opset {self._opset}"
+        if proto.domain not in _STANDARD:
+            version = f"{proto.domain} opset {self._opsets.get(proto.domain, 'unknown')}"
+        return f"{proto.op_type} (node {_name(proto)!r}, {version})"
 
     def _converted(self, proto: onnx.NodeProto) -> Sequence[Tensor | TensorList | None]:
         result = CONVERTERS[proto.op_type](self._seen(proto))
@@ -185,10 +255,10 @@ class _Importer:
             proto.op_type,
             _name(proto),
             self._opset,
-            tuple(self._tensors[name] if name else None for name in proto.input),
+            tuple(self._input_of(name) if name else None for name in proto.input),
             {attribute.name: _attribute(attribute) for attribute in proto.attribute},
             tuple(proto.output),
-            tuple(self._declared.get(name) for name in proto.output),
+            tuple(_static_shape(self._types.get(name)) for name in proto.output),
             self._builder,
         )
 
@@ -197,16 +267,19 @@ class _Importer:
         condition = self._tensor(proto.input[0])
 
         def branch(name: str) -> list[Tensor]:
-            outer = dict(self._tensors), dict(self._declared)
-            self._graph(graphs[name])
-            results = [self._tensor(value.name) for value in graphs[name].output]
-            self._tensors, self._declared = outer
-            return results
+            outer = dict(self._tensors), dict(self._types)
+            try:
+                self._read(graphs[name])
+                for node in graphs[name].node:
+                    self._node(node)
+                return [self._tensor(value.name) for value in graphs[name].output]
+            finally:
+                self._tensors, self._types = outer
 
         return converted_branch(self._builder, condition, branch)
 
     def _kernel(self, proto: onnx.NodeProto) -> Tensor:
-        place = next(attribute.i for attribute in proto.attribute if attribute.name == "place")
+        place = _place(proto)
         layer = self._layers[place]
         inputs = [self._tensor(name).expr for name in proto.input]
         arguments = relax.Tuple([self._object, relax.prim_value(place), *inputs])
@@ -219,36 +292,63 @@ class _Importer:
         """Returns a tensor by its name.
 
         Raises:
-            ValueError: it is a sequence.
+            Unsupported: it is a sequence.
         """
-        tensor = self._tensors[name]
+        tensor = self._input_of(name)
         if isinstance(tensor, TensorList):
-            raise ValueError(f"{name!r} is a sequence; outputs of models and branches must be tensors")
+            raise Unsupported(f"{name!r} is a sequence; outputs of branches must be tensors")
         return tensor
+
+    def _input_of(self, name: str) -> Tensor | TensorList:
+        value = self._tensors[name]
+        if isinstance(value, _Foreign):
+            raise Unsupported(f"the type of {name!r} is not supported")
+        return value
+
+    def _value(self, name: str) -> Any:
+        """Returns the expression of any value that a segment reads."""
+        value = self._tensors[name]
+        if isinstance(value, TensorList) or value.expr is None:
+            raise InvalidNode(f"{name!r} cannot be passed to a segment")
+        return value.expr
 
     def _outputs(self, graph: onnx.GraphProto) -> list[Any]:
         """Returns the model's outputs. None shares memory with an input, a constant or another output.
 
         Kernels write to new memory. Any other value may be a view, such as a reshaped constant, and is copied.
         """
-        results = [(value.name, self._tensor(value.name)) for value in graph.output]
-        self.outputs = tuple(TensorSpec(name, tensor.dtype, tensor.shape) for name, tensor in results)
         outputs: list[Any] = []
-        for _, tensor in results:
+        specs = []
+        for name in (value.name for value in graph.output):
+            tensor = self._tensors[name]
+            if isinstance(tensor, TensorList):  # a segment must write it
+                self.rejected.setdefault(self._writers[name], f"cannot compile the output {name!r}: it is a sequence")
+                tensor = self._tensors[name] = _Foreign(self._called(-1, [], [relax.AnyType()])[0])
+            if isinstance(tensor, _Foreign):
+                specs.append(spec_of(name, self._types))
+                outputs.append(self._value(name))
+                continue
+            specs.append(TensorSpec(name, tensor.dtype, tensor.shape))
             value = tensor.expr
             is_new = any(value.same_as(written) for written in self._by_kernels)
             if not is_new or any(value.same_as(other) for other in outputs):
                 same = tensor_type(tensor.shape, tensor.dtype)
                 value = self._builder.emit(relax.call_dps_packed(_COPY, relax.Tuple([value]), same))
             outputs.append(value)
+        self.outputs = tuple(specs)
         return outputs
 
 
-def _initialized(initializer: onnx.TensorProto) -> Tensor:
+def _initialized(initializer: onnx.TensorProto) -> Tensor | _Foreign:
     try:
         return Tensor.constant(numpy_helper.to_array(initializer))
-    except Unsupported as error:
-        raise ValueError(f"initializer {initializer.name!r}: {error}") from None
+    except Unsupported:
+        return _Foreign()
+
+
+def _place(proto: onnx.NodeProto) -> int:
+    """Returns the index of the layer of a kernel's call, or of a segment."""
+    return next(attribute.i for attribute in proto.attribute if attribute.name == "place")
 
 
 def _fed(graph: onnx.GraphProto) -> Iterable[onnx.ValueInfoProto]:
@@ -263,14 +363,12 @@ def _identifier(name: str, index: int) -> str:
     return cleaned if cleaned[:1].isalpha() else f"input_{index}_{cleaned}"
 
 
-def _stated(value: onnx.ValueInfoProto) -> tuple[int, ...] | None:
-    """Returns the shape that a model states for a value; None if it is not static."""
-    kind = value.type.tensor_type
-    if not value.type.HasField("tensor_type") or not kind.HasField("shape"):
+def _static_shape(kind: onnx.TypeProto | None) -> tuple[int, ...] | None:
+    """Returns the shape that a type states; None if it is not static."""
+    if kind is None or not kind.HasField("tensor_type") or not kind.tensor_type.HasField("shape"):
         return None
-    if not all(dim.HasField("dim_value") for dim in kind.shape.dim):
-        return None
-    return tuple(dim.dim_value for dim in kind.shape.dim)
+    dims = kind.tensor_type.shape.dim
+    return tuple(dim.dim_value for dim in dims) if all(dim.HasField("dim_value") for dim in dims) else None
 
 
 def _attribute(attribute: onnx.AttributeProto) -> Any:

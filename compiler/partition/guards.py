@@ -1,0 +1,91 @@
+"""Guards of nodes that could end the process in ONNX Runtime: it divides integers without a check.
+
+The CPU traps at a division by zero, and at the smallest integer over -1. A guard adds an index to the divisor that is 0
+if all divisors are valid and outside of its table otherwise. ONNX Runtime then reports the node of that lookup, whose
+name says what is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+_DIVIDING = ("Div", "Mod")
+_INTEGERS = frozenset(
+    helper.np_dtype_to_tensor_dtype(np.dtype(name))
+    for name in ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+)
+
+
+def guarded(
+    node: onnx.NodeProto, types: Mapping[str, onnx.TypeProto]
+) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
+    """Returns the nodes that replace a node, and the constants that they read. Bodies of control flow are changed too.
+
+    Args:
+        types: the types of values by name.
+    """
+    replaced = onnx.NodeProto()
+    replaced.CopyFrom(node)
+    for attribute in replaced.attribute:
+        for body in [attribute.g] if attribute.HasField("g") else attribute.graphs:
+            _guard_body(body, types)
+    kind = next((k for k in (_element_type(name, types) for name in node.input) if k in _INTEGERS), None)
+    if node.domain not in ("", "ai.onnx") or node.op_type not in _DIVIDING or kind is None:
+        return [replaced], []
+    return _guard(replaced, kind)
+
+
+def _guard_body(graph: onnx.GraphProto, outer: Mapping[str, onnx.TypeProto]) -> None:
+    stated = (*graph.input, *graph.value_info, *graph.output)
+    types = {**outer, **{value.name: value.type for value in stated}}
+    types |= {
+        tensor.name: helper.make_tensor_type_proto(tensor.data_type, list(tensor.dims)) for tensor in graph.initializer
+    }
+    parts = [guarded(node, types) for node in graph.node]
+    del graph.node[:]
+    for nodes, constants in parts:
+        graph.node.extend(nodes)
+        graph.initializer.extend(constants)
+
+
+def _element_type(name: str, types: Mapping[str, onnx.TypeProto]) -> int | None:
+    kind = types.get(name)
+    return kind.tensor_type.elem_type if kind is not None and kind.HasField("tensor_type") else None
+
+
+def _guard(node: onnx.NodeProto, kind: int) -> tuple[list[onnx.NodeProto], list[onnx.TensorProto]]:
+    a, b = node.input
+    dtype = helper.tensor_dtype_to_np_dtype(kind)
+    prefix = f"{node.output[0]}/guard"
+    constants = {"zero": np.zeros((), dtype), "table": np.zeros(1, dtype), "no": np.zeros((), np.int64)}
+    written: list[onnx.NodeProto] = []
+
+    def emit(op: str, *inputs: str, **attributes: int) -> str:
+        name = f"{prefix}/{len(written)}"
+        written.append(helper.make_node(op, inputs, [name], name=name, **attributes))
+        return name
+
+    def constant(name: str) -> str:
+        return f"{prefix}/{name}"
+
+    bad = emit("Equal", b, constant("zero"))
+    if dtype.kind == "i":
+        constants |= {"minus_one": np.full((), -1, dtype), "least": np.full((), np.iinfo(dtype).min, dtype)}
+        overflows = emit("And", emit("Equal", b, constant("minus_one")), emit("Equal", a, constant("least")))
+        bad = emit("Or", bad, overflows)
+    flags = emit("Cast", bad, to=onnx.TensorProto.INT64)
+    # A concatenation with 0, because a maximum of no elements is not defined.
+    flat = emit("Reshape", flags, constant("flat"))
+    constants |= {"flat": np.array([-1], np.int64), "one_zero": np.zeros(1, np.int64)}
+    any_bad = emit("ReduceMax", emit("Concat", flat, constant("one_zero"), axis=0), keepdims=0)
+    offset = emit("Gather", constant("table"), any_bad, axis=0)
+    written[
+        -1
+    ].name = f"division of integers by zero, or beyond their range, in {node.op_type} {node.name or node.output[0]}"
+    node.input[1] = emit("Add", b, offset)
+    del constants["no"]
+    return [*written, node], [numpy_helper.from_array(x, constant(name)) for name, x in constants.items()]
