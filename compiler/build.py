@@ -61,10 +61,10 @@ def build(
     Raises:
         TypeError: ``winograd`` is given.
         ValueError: an invalid model, missing shapes, an unknown target, more threads than cores, an unknown
-            ``fallback``, or without one an operator that cannot be compiled.
+            ``fallback``, or, if that is None, an operator that cannot be compiled.
         OSError: a file cannot be read.
-        ImportError: a package of the extra ``compile`` is missing, of the extra ``check`` for ``check``, or of the extra
-            ``fallback`` for a model that cannot be compiled without it; or TVM has the wrong version.
+        ImportError: TVM has the wrong version, or a package is missing: of the extra ``compile``; of ``check``
+            for the argument ``check``; of ``fallback`` for a model that cannot be compiled without it.
         CheckFailed: an output differs by more than 1e-4 of its scale, three times the difference of ONNX Runtime's
             answers with and without its optimizations, and the effect of one step of quantization. The message names
             the first graph pass or layer that is wrong.

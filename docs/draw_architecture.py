@@ -28,6 +28,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("autotune.backends", "autotune.cost_models", "compiler.build"),
     ("compiler.lowering", "compiler.check", "compiler.convert"),
     ("compiler.tvm_backend",),
+    ("compiler.partition",),
     ("compiler.program", "compiler.spaces"),
     ("compiler.measure", "graph_passes"),
     ("compiler.installation", "compiler.workloads"),

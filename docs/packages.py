@@ -60,12 +60,18 @@ PACKAGES: tuple[Package, ...] = (
         "compiler.program",
         "compiled models: run, profile, save, load; needs neither onnx nor TVM's compiler",
         ("kernels", "compiler.installation", "compiler.workloads", "compiler.measure"),
-        ("numpy", "tvm_ffi"),
+        ("numpy", "onnxruntime", "tvm_ffi"),
+    ),
+    Package(
+        "compiler.partition",
+        "divides a model into what is compiled and segments that ONNX Runtime runs",
+        ("compiler.workloads", "compiler.program"),
+        ("numpy", "onnx"),
     ),
     Package(
         "compiler.tvm_backend",
         "everything that uses TVM's compiler: importer, generic schedules, TVM's schedule space",
-        ("kernels", "compiler.workloads", "compiler.measure", "compiler.program"),
+        ("kernels", "compiler.workloads", "compiler.measure", "compiler.program", "compiler.partition"),
         ("numpy", "onnx", "tvm", "tvm_ffi"),
     ),
     Package(

@@ -115,7 +115,7 @@ def _segment(
     _infer(part, types)
     try:
         data = part.SerializeToString()
-    except Exception as error:  # noqa: BLE001 - protobuf has several types for it
+    except Exception as error:  # protobuf has several types for it
         raise ValueError("a segment of ONNX Runtime has more than 2 GiB of weights") from error
     operators = Counter(node.op_type for node in nodes)
     first = tuple(dict.fromkeys(reasons[index] for index in group if reasons[index]))

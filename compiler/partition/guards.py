@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import onnx
+import onnx.parser
 from onnx import helper, numpy_helper
 
 _DIVIDING = ("Div", "Mod")
@@ -61,31 +62,26 @@ def _guard(node: onnx.NodeProto, kind: int) -> tuple[list[onnx.NodeProto], list[
     a, b = node.input
     dtype = helper.tensor_dtype_to_np_dtype(kind)
     prefix = f"{node.output[0]}/guard"
-    constants = {"zero": np.zeros((), dtype), "table": np.zeros(1, dtype), "no": np.zeros((), np.int64)}
-    written: list[onnx.NodeProto] = []
-
-    def emit(op: str, *inputs: str, **attributes: int) -> str:
-        name = f"{prefix}/{len(written)}"
-        written.append(helper.make_node(op, inputs, [name], name=name, **attributes))
-        return name
-
-    def constant(name: str) -> str:
-        return f"{prefix}/{name}"
-
-    bad = emit("Equal", b, constant("zero"))
+    fault = f"division of integers by zero, or beyond their range, in {node.op_type} {node.name or node.output[0]}"
+    constants = {"zero": np.zeros((), dtype), "table": np.zeros(1, dtype)}
+    constants |= {"flat": np.array([-1], np.int64), "none": np.zeros(1, np.int64)}
+    # The maximum of no elements is not defined, so one element is always valid.
+    text = "bad = Equal (b, zero)"
     if dtype.kind == "i":
         constants |= {"minus_one": np.full((), -1, dtype), "least": np.full((), np.iinfo(dtype).min, dtype)}
-        overflows = emit("And", emit("Equal", b, constant("minus_one")), emit("Equal", a, constant("least")))
-        bad = emit("Or", bad, overflows)
-    flags = emit("Cast", bad, to=onnx.TensorProto.INT64)
-    # A concatenation with 0, because a maximum of no elements is not defined.
-    flat = emit("Reshape", flags, constant("flat"))
-    constants |= {"flat": np.array([-1], np.int64), "one_zero": np.zeros(1, np.int64)}
-    any_bad = emit("ReduceMax", emit("Concat", flat, constant("one_zero"), axis=0), keepdims=0)
-    offset = emit("Gather", constant("table"), any_bad, axis=0)
-    written[
-        -1
-    ].name = f"division of integers by zero, or beyond their range, in {node.op_type} {node.name or node.output[0]}"
-    node.input[1] = emit("Add", b, offset)
-    del constants["no"]
-    return [*written, node], [numpy_helper.from_array(x, constant(name)) for name, x in constants.items()]
+        text = (
+            "is_zero = Equal (b, zero) negates = Equal (b, minus_one) is_least = Equal (a, least) "
+            "overflows = And (negates, is_least) bad = Or (is_zero, overflows)"
+        )
+    body = onnx.parser.parse_graph(
+        f"g (float a, float b) => (float divisor) {{ {text} flags = Cast <to = {onnx.TensorProto.INT64}> (bad) "
+        "listed = Reshape (flags, flat) all = Concat <axis = 0> (listed, none) "
+        "index = ReduceMax <keepdims = 0> (all) offset = Gather (table, index) divisor = Add (b, offset) }"
+    )
+    names = {"a": a, "b": b}  # the types are not read
+    for guard in body.node:
+        guard.name = fault if guard.op_type == "Gather" else ""
+        guard.input[:] = [names.get(name, f"{prefix}/{name}") for name in guard.input]
+        guard.output[:] = [f"{prefix}/{name}" for name in guard.output]
+    node.input[1] = f"{prefix}/divisor"
+    return [*body.node, node], [numpy_helper.from_array(x, f"{prefix}/{name}") for name, x in constants.items()]

@@ -9,8 +9,8 @@ from collections.abc import Set as AbstractSet
 def grouped(dependencies: Sequence[AbstractSet[int]], apart: Iterable[int]) -> list[list[int]]:
     """Orders the nodes of a graph so that nodes of ``apart`` run one after another where possible.
 
-    Each group takes all nodes of its kind that can run, so the next one of its kind is as late as possible. The number of
-    groups is therefore the smallest one.
+    Each group takes all nodes of its kind that can run, so the next one of its kind is as late as possible. That gives
+    the smallest number of groups.
 
     Args:
         dependencies: for each node, the nodes that must run before it; all of them come earlier.

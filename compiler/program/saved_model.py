@@ -40,7 +40,7 @@ _FIRST_WITH_SEGMENTS = 5  # format
 
 
 def formats() -> tuple[int, int]:
-    """Returns the oldest format that can be read, and the newest one, which is written; see ``compiler/cpp/model.cc``."""
+    """Returns the oldest and the newest format that can be read; see ``compiler/cpp/model.cc``."""
     oldest, newest = native.function("saved_model_formats")()
     return int(oldest), int(newest)
 

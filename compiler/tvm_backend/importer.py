@@ -49,7 +49,7 @@ class Imported:
 
 @dataclass(frozen=True)
 class _Foreign:
-    """A value that only segments use: of a shape that depends on data, or not a tensor. A constant has no expression."""
+    """A value for segments only: its shape depends on data, or it is not a tensor. A constant has no expression."""
 
     expr: Any = None
 
@@ -71,7 +71,7 @@ def import_model(
     Args:
         model: a model without functions. Nodes of the domain ``loopwright.kernels`` are calls of kernels, or segments.
         layers: the layers of these calls, by the attribute "place" of the nodes.
-        segments: the segments, likewise.
+        segments: the segments, by the same attribute.
         rejected: nodes that must not be compiled, and the reasons.
 
     Raises:

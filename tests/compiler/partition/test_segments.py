@@ -1,0 +1,135 @@
+"""Models with nodes that cannot be compiled, which ONNX Runtime runs within the program."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx.parser
+import pytest
+
+import compiler
+from tests.graph_passes import oracle
+
+pytestmark = pytest.mark.tvm
+TEXTS = {
+    "a size that depends on data": "(float[3, 4] x) => (int64[2, n] i, float[3, 4] y) { y = Relu (x) i = NonZero (y) }",
+    "back to compiled code": "(float[4, 4] x) => (float[4, 4] y) "
+    "{ a = Exp (x) b = Det (a) c = Mul (x, b) y = Tanh (c) }",
+    "two segments": "(float[4, 4] x) => (float z) { a = Det (x) b = Mul (x, a) c = Exp (b) z = Det (c) }",
+    "one segment for two branches": "(float[4, 4] x) => (float y) "
+    "{ a = Exp (x) b = Det (a) c = Neg (x) d = Det (c) y = Add (b, d) }",
+    "nothing compiled": "(float[3] x) => (int64[1, n] i) { i = NonZero (x) }",
+    "a sequence made by compiled code": "(float[4, 2] x) => (float[n, 2] y, int64 n1) <int64[1] at = {0}> "
+    "{ s = SplitToSequence (x) i = NonZero (x) r = ReduceMax <keepdims = 0> (i) r2 = Mod (r, r) "
+    "e = SequenceAt (s, r2) y = Unsqueeze (e, at) n1 = SequenceLength (s) }",
+    "a sequence as output": "(float[4, 2] x) => (seq(float[4, 2]) s) { y = Exp (x) s = SequenceConstruct (x, y) }",
+    "a body that reads values of the graph": "(bool c, float[2] x) => (float[n] y) "
+    "{ a = Exp (x) y = If (c) <then_branch = t () => (float[2] u) { u = Identity (a) }, "
+    "else_branch = e () => (float[4] v) { v = Concat <axis = 0> (a, x) }> }",
+    "an input that an inner node and compiled code read": "(float[5] x) => (float[n] y, float[5] z) "
+    "{ c = Greater (x, x) d = Not (c) y = Compress (x, d) z = Sin (x) }",
+}
+
+
+def parsed(text: str, opset: int = 18) -> onnx.ModelProto:
+    return onnx.parser.parse_model(f'<ir_version: 10, opset_import: ["": {opset}]> g {text}')
+
+
+def inputs_of(model: onnx.ModelProto) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    made = {}
+    for value in model.graph.input:
+        shape = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        boolean = value.type.tensor_type.elem_type == onnx.TensorProto.BOOL
+        made[value.name] = np.array(True) if boolean else rng.standard_normal(shape).astype(np.float32)
+    return made
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("name", TEXTS)
+def test_answers(name: str, threads: int, tmp_path: Path) -> None:
+    model = parsed(TEXTS[name])
+    inputs = inputs_of(model)
+    compiled = compiler.build(model, threads=threads)
+    assert compiled.segments
+    found = compiled.run(inputs)
+    for want, got in zip(oracle.run(model, inputs), found.values(), strict=True):
+        for w, g in zip(want, got, strict=True) if isinstance(got, list) else [(want, got)]:
+            assert (g.shape, g.dtype) == (w.shape, w.dtype)
+            np.testing.assert_allclose(g, w, rtol=1e-5, atol=1e-6 * np.abs(w).max(initial=0))
+    compiled.save(tmp_path / "model.lw")
+    again = compiler.load(tmp_path / "model.lw").run(inputs)
+    for name, got in found.items():
+        np.testing.assert_array_equal(np.asarray(again[name]), np.asarray(got))
+
+
+def test_one_segment_where_one_is_enough() -> None:
+    segments = {name: len(compiler.build(parsed(text), threads=1).segments) for name, text in TEXTS.items()}
+    assert segments == dict.fromkeys(TEXTS, 1) | {"two segments": 2, "a sequence made by compiled code": 2}
+
+
+def test_strings_pass_through() -> None:
+    model = parsed("(string[2] x, float[2] a) => (string[2] y, float[2] b) { y = StringConcat (x, x) b = Exp (a) }", 20)
+    compiled = compiler.build(model, threads=1)
+    found = compiled.run({"x": np.array(["a", "bc"], object), "a": np.zeros(2, np.float32)})
+    assert found["y"].tolist() == ["aa", "bcbc"]
+    assert found["b"].tolist() == [1, 1]
+
+
+def test_without_fallback_all_reasons_are_in_one_line() -> None:
+    model = parsed("(float[4, 4] x) => (float y, int64[2, n] i) { y = Det (x) z = Exp (x) i = NonZero (z) }")
+    with pytest.raises(ValueError, match=r"Det \(node .*NonZero \(node ") as caught:
+        compiler.build(model, threads=1, fallback=None)
+    assert "\n" not in str(caught.value)
+    with pytest.raises(ValueError, match="'onnxruntime' or None"):
+        compiler.build(model, threads=1, fallback="openvino")
+
+
+def test_a_node_that_onnx_runtime_rejects_too() -> None:
+    with pytest.raises(ValueError, match=r"cannot compile Nothing .*rejects Nothing too") as caught:
+        compiler.build(
+            onnx.parser.parse_model(
+                '<ir_version: 10, opset_import: ["": 18, "some.where": 1]> '
+                "g (float[2] x) => (float[2] y) { y = some.where.Nothing (x) }"
+            ),
+            threads=1,
+        )
+    assert "\n" not in str(caught.value)
+
+
+def test_division_by_zero_in_a_segment_is_an_error() -> None:
+    """ONNX Runtime alone ends the process."""
+    model = parsed(
+        "(int32[4] x, int32[2] d) => (int32[n] y) <int64[1] flat = {-1}> "
+        "{ i = NonZero (d) j = Reshape (i, flat) a = Gather (x, j) b = Sub (a, a) y = Div (a, b) }"
+    )
+    compiled = compiler.build(model, threads=1)
+    with pytest.raises(ValueError, match=r"division of integers by zero.* in Div") as caught:
+        compiled.run({"x": np.arange(4, dtype=np.int32), "d": np.ones(2, np.int32)})
+    assert "\n" not in str(caught.value)
+    empty = compiled.run({"x": np.arange(4, dtype=np.int32), "d": np.zeros(2, np.int32)})
+    assert empty["y"].shape == (0,)
+
+
+def test_a_size_that_contradicts_the_model_is_an_error() -> None:
+    model = parsed("(float[4] x) => (float[1, 2] y) { i = NonZero (x) f = Cast <to = 1> (i) y = Exp (f) }")
+    value = onnx.helper.make_tensor_value_info("i", onnx.TensorProto.INT64, [1, 2])
+    model.graph.value_info.append(value)
+    compiled = compiler.build(model, threads=1)
+    assert compiled.run({"x": np.array([1, 0, 0, 2], np.float32)})["y"].shape == (1, 2)
+    with pytest.raises(ValueError, match=r"int64\[1, 3\]"):
+        compiled.run({"x": np.array([1, 2, 0, 2], np.float32)})
+
+
+def test_profile_and_damaged_segments(tmp_path: Path) -> None:
+    compiled = compiler.build(parsed(TEXTS["two segments"]), threads=1)
+    x = {"x": np.ones((4, 4), np.float32)}
+    rows = [row for row in compiled.profile(x, 1) if row.backend == "onnxruntime"]
+    assert [(row.layer, row.op) for row in rows] == [("segment 0", "Det"), ("segment 1", "Det")]
+    folder = tmp_path / "m.lw"
+    compiled.save(folder)
+    (folder / "segment1.onnx").write_bytes(b"x")
+    with pytest.raises(ValueError, match=r"segment1\.onnx is missing or was changed"):
+        compiler.load(folder)
