@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import onnx
@@ -22,27 +22,33 @@ DISCARDED = "discarded"
 
 @dataclass(frozen=True)
 class Outcome:
-    """One of the kinds above, and why."""
+    """One of the kinds above, and why.
+
+    Attributes:
+        compiled: whether the compiled program runs without ONNX Runtime.
+    """
 
     kind: str
     reason: str = ""
+    compiled: bool = True
 
 
 class Comparison(Protocol):
     """Returns why answers differ from the expected ones; an empty text if they do not."""
 
-    def __call__(self, got: Sequence[np.ndarray], /) -> str: ...
+    def __call__(self, got: Sequence[Any], /) -> str: ...
 
 
 def outcome(
     model: onnx.ModelProto,
-    inputs: Mapping[str, np.ndarray],
+    inputs: Mapping[str, Any],
     compare: Comparison | None,
     threads: int,
     input_shapes: Mapping[str, Sequence[int]] | None = None,
     phase: Callable[[str], None] | None = None,
     illegal: bool = False,
     copied: Callable[[np.ndarray], np.ndarray] = np.copy,
+    fallback: str | None = None,
 ) -> Outcome:
     """Builds and runs a model, and compares its outputs.
 
@@ -53,6 +59,7 @@ def outcome(
             anything, or raise an error of one line.
         illegal: whether the inputs break a rule of the standard: ``run`` must raise an error of one line.
         copied: makes the arrays that ``run`` gets.
+        fallback: of the build.
         phase: is called with "build" and "run" before each.
     """
     import compiler
@@ -63,7 +70,7 @@ def outcome(
     before = os.dup(2)
     os.dup2(noise, 2)
     try:
-        built = compiler.build(model, input_shapes or None, threads=threads)
+        built = compiler.build(model, input_shapes or None, threads=threads, fallback=fallback)
     except Exception as error:  # noqa: BLE001 - the kinds of errors are the subject
         os.dup2(before, 2)
         printed = os.pread(noise, 1000, 0).decode(errors="replace").strip()
@@ -76,7 +83,7 @@ def outcome(
         os.close(noise)
     if phase:
         phase("run")
-    copies = {name: copied(value) for name, value in inputs.items()}
+    copies = {name: copied(x) if isinstance(x, np.ndarray) else x for name, x in inputs.items()}
     try:
         answers = built.run(copies)
         again = built.run(copies)
@@ -90,15 +97,24 @@ def outcome(
     if list(answers) != names:
         return Outcome(WRONG, f"outputs {list(answers)} instead of {names}")
     for name, value in inputs.items():
-        if value.tobytes() != copies[name].tobytes():
+        if not _same_bits(value, copies[name]):
             return Outcome(WRONG, f"run changes its input {name}")
-    got = [np.asarray(answers[name]) for name in names]
+    got = [answers[name] for name in names]
     if compare is not None and (problem := compare(got)):
         return Outcome(WRONG, problem)
     for name in names if compare is not None else ():
-        if answers[name].tobytes() != again[name].tobytes():
+        if not _same_bits(answers[name], again[name]):
             return Outcome(WRONG, f"a second run gives another {name}")
-    return Outcome(PASSED)
+    return Outcome(PASSED, compiled=not built.segments)
+
+
+def _same_bits(a: Any, b: Any) -> bool:
+    """Compares two values: arrays, sequences of them, or None."""
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(map(_same_bits, a, b))
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
+        return a.tolist() == b.tolist() if a.dtype == object else a.tobytes() == b.tobytes()
+    return a is b is None
 
 
 def warm() -> None:
@@ -130,15 +146,26 @@ def _is_clear(error: Exception) -> bool:
     )
 
 
-def compared(got: Sequence[np.ndarray], want: Sequence[np.ndarray], tolerances: Sequence[tuple[float, float]]) -> str:
-    """Returns why arrays differ; types and shapes must be equal. Tolerances are pairs (relative, absolute)."""
+def compared(got: Sequence[Any], want: Sequence[Any], tolerances: Sequence[tuple[float, float]]) -> str:
+    """Returns why arrays, or sequences of them, differ; types and shapes must be equal.
+
+    Tolerances are pairs (relative, absolute).
+    """
     for index, (a, b, (rtol, atol)) in enumerate(zip(got, want, tolerances, strict=True)):
         if problem := _difference(a, b, rtol, atol):
             return f"output {index}: {problem}"
     return ""
 
 
-def _difference(got: np.ndarray, want: np.ndarray, rtol: float, atol: float) -> str:
+def _difference(got: Any, want: Any, rtol: float, atol: float) -> str:
+    if isinstance(want, list):
+        if not isinstance(got, list) or len(got) != len(want):
+            return f"{type(got).__name__} instead of a sequence of {len(want)}"
+        return next(filter(None, (_difference(g, w, rtol, atol) for g, w in zip(got, want, strict=True))), "")
+    if want is None or not isinstance(got, np.ndarray):
+        return "" if got is want else f"{type(got).__name__} instead of {type(want).__name__}"
+    if want.dtype.kind in "OUST":
+        return "" if got.tolist() == want.tolist() else f"{got.tolist()} instead of {want.tolist()}"
     if (got.dtype, got.shape) != (want.dtype, want.shape):
         return f"{got.dtype}{list(got.shape)} instead of {want.dtype}{list(want.shape)}"
     if want.dtype.kind != "f":

@@ -17,7 +17,7 @@ import pytest
 
 import compiler
 import kernels
-from compiler.program.saved_model import MANIFEST, PROGRAM, WEIGHTS, format_version
+from compiler.program.saved_model import MANIFEST, PROGRAM, WEIGHTS, formats
 from tests.compiler.models import graph, model, perceptron
 from tests.graph_passes import oracle
 
@@ -257,7 +257,7 @@ def many_threads(manifest: dict[str, Any]) -> None:
 
 
 def other_format(manifest: dict[str, Any]) -> None:
-    manifest["format"] = format_version() + 1
+    manifest["format"] = formats()[1] + 1
 
 
 def earlier_format(manifest: dict[str, Any]) -> None:
