@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compiler.installation import extras
-from graph_passes.onnx_runtime import answers
 
 if TYPE_CHECKING:
     import onnx
@@ -37,6 +36,8 @@ def run(
         RuntimeError: ONNX Runtime does not run the model; the message is one line.
     """
     extras.require("a check", "check")
+    from graph_passes.onnx_runtime import answers  # imports packages that programs do not need
+
     try:
         values = answers(model, inputs, optimized, threads=1)
     except RuntimeError as error:

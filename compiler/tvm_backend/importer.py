@@ -172,8 +172,11 @@ class _Importer:
             return
         self._writers |= dict.fromkeys(proto.output, index)
         reason = self.rejected.get(index)
-        if reason is None and any(isinstance(self._tensors.get(name), _Foreign) for name in values_read(proto)):
-            reason = ""
+        foreign = [name for name in values_read(proto) if isinstance(self._tensors.get(name), _Foreign)]
+        if reason is None and foreign:
+            follows = any(self._writers.get(name) in self.rejected for name in foreign)
+            unsupported = f"cannot compile {self._described(proto)}: it reads values of an unsupported type"
+            reason = "" if follows else unsupported
         if reason is None:
             try:
                 self._node(proto)

@@ -155,7 +155,7 @@ def run(layer: Layer, tensors: Sequence[np.ndarray], isa: str) -> np.ndarray:
 
     objects, weights = saved_model.described([layer])
     made = native.function("make_layers")(
-        json.dumps(objects), [tvm_ffi.from_dlpack(weight) for weight in weights], isa, layer.threads
+        json.dumps(objects), [tvm_ffi.from_dlpack(weight) for weight in weights], isa, layer.threads, []
     )
     out = np.full(layer.output_shape, np.nan, np.float32)
     native.function("conv2d_chain")(made, 0, *map(tvm_ffi.from_dlpack, (*tensors, out)))
@@ -273,4 +273,6 @@ def test_descriptions_that_make_no_sense(entries: dict[str, Any], message: str) 
     (description,), weights = saved_model.described(layers(graph("float[1,8,20,20] x", WEIGHTS, {"y": BLOCK})))
     objects = [description | entries]
     with pytest.raises(ValueError, match=message):
-        native.function("make_layers")(json.dumps(objects), [*map(tvm_ffi.from_dlpack, weights)], TARGET.isa, THREADS)
+        native.function("make_layers")(
+            json.dumps(objects), [*map(tvm_ffi.from_dlpack, weights)], TARGET.isa, THREADS, []
+        )

@@ -18,7 +18,7 @@ RELU = "g (float[rows,4] x, float[2,M] z) => (float[rows,4] y, float[2,M] v) { y
 
 def message_of(error: type[Exception], given: Any, *arguments: Any, **options: Any) -> str:
     with pytest.raises(error) as raised:
-        compiler.build(given, *arguments, **{"threads": 1, **options})
+        compiler.build(given, *arguments, **{"threads": 1, "fallback": None, **options})
     assert "\n" not in str(raised.value)
     return str(raised.value)
 
@@ -32,8 +32,9 @@ def test_operators_are_named_all_at_once() -> None:
     for node, name in zip(strange.graph.node, ("first", "relu", "second", "product", "third"), strict=True):
         node.name = name
     assert message_of(ValueError, strange) == (
-        "operators that cannot be compiled: Magic (node 'first', custom opset 1); More (node 'second', custom opset 1);"
-        " Magic (node 'third', custom opset 1)"
+        "cannot compile Magic (node 'first', custom opset 1): there is no code for this operator; "
+        "cannot compile More (node 'second', custom opset 1): there is no code for this operator; "
+        "cannot compile Magic (node 'third', custom opset 1): there is no code for this operator"
     )
 
 
@@ -48,7 +49,9 @@ def test_standard_operators_and_nodes_without_names() -> None:
             "  else_branch = e () => (float[4,4] b) { b = Relu (x) }> }"
         ),
     )
-    assert re.fullmatch(r"operators that cannot be compiled: Magic \(node '\w+', custom opset 1\)", found)
+    assert re.fullmatch(
+        r"cannot compile Magic \(node '\w+', custom opset 1\): there is no code for this operator", found
+    )
 
 
 def test_sizes_that_are_not_given() -> None:
