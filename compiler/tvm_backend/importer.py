@@ -23,6 +23,7 @@ from compiler.workloads.layer import DOMAIN, Layer
 
 _STANDARD = ("", "ai.onnx")
 _SEGMENT = "loopwright.segment"  # (layers, index of the segment, inputs...) -> outputs
+_NO_CODE = "there is no code for this operator"
 _COPY = "runtime.TVMTensorCopyFromTo"  # (source, destination)
 
 
@@ -172,11 +173,8 @@ class _Importer:
             return
         self._writers |= dict.fromkeys(proto.output, index)
         reason = self.rejected.get(index)
-        foreign = [name for name in values_read(proto) if isinstance(self._tensors.get(name), _Foreign)]
-        if reason is None and foreign:
-            follows = any(self._writers.get(name) in self.rejected for name in foreign)
-            unsupported = f"cannot compile {self._described(proto)}: it reads values of an unsupported type"
-            reason = "" if follows else unsupported
+        if reason is None:
+            reason = self._reason(proto)
         if reason is None:
             try:
                 self._node(proto)
@@ -186,6 +184,16 @@ class _Importer:
         if proto.domain == DOMAIN:
             raise InvalidNode(f"the kernel of {proto.op_type} (node {_name(proto)!r}) reads a value of unknown shape")
         self._reject(index, proto, reason)
+
+    def _reason(self, proto: onnx.NodeProto) -> str | None:
+        """Returns why a node is rejected whatever its form, as ``rejected`` has it; None if it is not."""
+        if proto.domain != DOMAIN and not _is_known(proto):
+            return f"cannot compile {self._described(proto)}: {_NO_CODE}"
+        foreign = [name for name in values_read(proto) if isinstance(self._tensors.get(name), _Foreign)]
+        if not foreign:
+            return None
+        follows = any(self._writers.get(name) in self.rejected for name in foreign)
+        return "" if follows else f"cannot compile {self._described(proto)}: it reads values of an unsupported type"
 
     def _reject(self, index: int, proto: onnx.NodeProto, reason: str) -> None:
         """Gives the outputs of a rejected node, and the nodes that write its sequences, to segments."""
@@ -225,7 +233,7 @@ class _Importer:
             self._tensors[proto.output[0]] = self._kernel(proto)
             return
         if not _is_known(proto):
-            raise InvalidNode(f"cannot compile {self._described(proto)}: there is no code for this operator")
+            raise InvalidNode(f"cannot compile {self._described(proto)}: {_NO_CODE}")
         try:
             results = self._branches(proto) if proto.op_type == "If" else self._converted(proto)
         except InvalidNode:  # of a branch
