@@ -72,8 +72,15 @@ def about_random(random: Sequence[str]) -> list[str]:
     return [f"Random inputs (seed 0): {', '.join(random)}"] if random else []
 
 
-def summary(name: str, array: np.ndarray) -> dict[str, Any]:
-    """Returns an array's type, shape and statistics for JSON. Values that are not finite are None."""
+def summary(name: str, array: Any) -> dict[str, Any]:
+    """Returns an array's type, shape and statistics for JSON. Values that are not finite are None.
+
+    Strings, and sequences of arrays, have no statistics.
+    """
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub":
+        kind = "string" if isinstance(array, np.ndarray) else "sequence"
+        shape = list(array.shape) if isinstance(array, np.ndarray) else [len(array or ())]
+        return {"name": name, "dtype": kind, "shape": shape, "min": None, "max": None, "mean": None, "top": None}
     numbers = array.astype(np.float64) if array.size else np.full(1, math.nan)
     with np.errstate(invalid="ignore"):
         values = {"min": numbers.min(), "max": numbers.max(), "mean": numbers.mean()}

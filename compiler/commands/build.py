@@ -75,6 +75,9 @@ def build(path: Path, how: BuildOptions, output: Path, json_file: Path | None, c
     generated = list(compiled.generated)
     tunable = [layer for layer in compiled.layers if layer.workload is not None]
     print(f"Layers on our kernels: {len(compiled.layers)}; generated functions: {len(generated)}")
+    for place, segment in enumerate(compiled.segments):
+        print(f"Segment {place} runs in ONNX Runtime, {segment.nodes} nodes: {segment}")
+        print(*(f"  {reason}" for reason in segment.reasons), sep="\n")
     if compiled.untuned:
         command = tuning_command(path, how, model.shapes, model.target.num_cores)
         untuned = f"{len(compiled.untuned)} of {len(tunable)} tunable layers run their default schedule"
@@ -96,6 +99,7 @@ def build(path: Path, how: BuildOptions, output: Path, json_file: Path | None, c
             "tunable": [layer.name for layer in tunable],
             "untuned": [layer.name for layer in compiled.untuned],
             "generated": generated,
+            "segments": [{"operators": s.operators, "reasons": s.reasons} for s in compiled.segments],
             "checked": None if compiled.checked is None else [dataclasses.asdict(d) for d in compiled.checked],
         },
     )

@@ -25,6 +25,7 @@ class BuildOptions:
         input_shapes: shapes of inputs with dynamic dimensions.
         threads, target, records: None if not given.
         fast_algorithms: whether layers may use Winograd's and Strassen's algorithms.
+        fallback: whether ONNX Runtime runs what cannot be compiled.
     """
 
     input_shapes: tuple[Shape, ...] = ()
@@ -32,6 +33,7 @@ class BuildOptions:
     target: str | None = None
     records: Path | None = None
     fast_algorithms: bool = True
+    fallback: bool = True
 
 
 def build_options(arguments: argparse.Namespace) -> BuildOptions:
@@ -42,6 +44,7 @@ def build_options(arguments: argparse.Namespace) -> BuildOptions:
         arguments.target,
         arguments.records,
         arguments.fast_algorithms,
+        arguments.fallback,
     )
 
 
@@ -69,6 +72,12 @@ def add_model(parser: argparse.ArgumentParser, saved: bool) -> None:
         help=f"file with the schedules of earlier searches (default: {DEFAULT_RECORDS} if it exists)",
     )
     add_fast_algorithms(group)
+    add(
+        "--no-fallback",
+        dest="fallback",
+        action="store_false",
+        help="reject a model with operators that cannot be compiled, instead of running them in ONNX Runtime",
+    )
 
 
 def add_inputs(parser: argparse.ArgumentParser) -> None:

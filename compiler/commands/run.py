@@ -71,5 +71,11 @@ def _cells(summary: Mapping[str, Any]) -> list[str]:
         summary["name"],
         summary["dtype"],
         "x".join(map(str, summary["shape"])) or "scalar",
-        *("not finite" if number is None else f"{number:.4g}" for number in numbers),
+        *(_number(number, summary["dtype"]) for number in numbers),
     ]
+
+
+def _number(number: float | None, dtype: str) -> str:
+    if dtype in ("string", "sequence"):
+        return ""
+    return "not finite" if number is None else f"{number:.4g}"

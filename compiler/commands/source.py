@@ -31,6 +31,7 @@ class OnnxFile:
         shapes: the given shapes by input.
         records: the file of schedules; None if all are default ones.
         fast_algorithms: whether layers may use Winograd's and Strassen's algorithms.
+        fallback: whether ONNX Runtime runs what cannot be compiled.
     """
 
     path: Path
@@ -39,6 +40,7 @@ class OnnxFile:
     shapes: dict[str, tuple[int, ...]]
     records: Path | None
     fast_algorithms: bool
+    fallback: bool
 
     def compiled(self, check: Mapping[str, np.ndarray] | None = None) -> CompiledModel:
         """Builds the model; ``check``: inputs on which its outputs are compared with ONNX Runtime's.
@@ -58,6 +60,7 @@ class OnnxFile:
                 schedules=self.records,
                 fast_algorithms=self.fast_algorithms,
                 check=check,
+                fallback="onnxruntime" if self.fallback else None,
             )
 
     def frozen(self) -> onnx.ModelProto:
@@ -128,7 +131,7 @@ def onnx_file(path: Path, build: BuildOptions) -> OnnxFile:
     target = Target.named(build.target or "host", build.threads)
     records = _records(build.records)
     shapes = _shapes(path, build.input_shapes)
-    return OnnxFile(path, target, _inputs(path, shapes), shapes, records, build.fast_algorithms)
+    return OnnxFile(path, target, _inputs(path, shapes), shapes, records, build.fast_algorithms, build.fallback)
 
 
 def _saved(path: Path, build: BuildOptions) -> SavedModel:
@@ -145,6 +148,7 @@ def _saved(path: Path, build: BuildOptions) -> SavedModel:
         "--target": build.target not in (None, target.isa),
         "--records": build.records,
         "--no-fast-algorithms": not build.fast_algorithms,
+        "--no-fallback": not build.fallback,
     }
     if unfit := [flag for flag, is_given in given.items() if is_given]:
         built = f"for {target.isa} and threads: {target.num_cores}"

@@ -13,9 +13,15 @@ from compiler.program.profile import ProfileRow
 _COLORS: Mapping[str, tuple[str, str]] = {
     "kernel": ("#0072b2", "#a6cfe6"),
     "tvm": ("#d55e00", "#f0bf99"),
+    "onnxruntime": ("#cc79a7", "#ebc9db"),
     "vm": ("#767676", "#cfcfcf"),
 }
-_TITLES: Mapping[str, str] = {"kernel": "our kernels", "tvm": "generated code", "vm": "virtual machine"}
+_TITLES: Mapping[str, str] = {
+    "kernel": "our kernels",
+    "tvm": "generated code",
+    "onnxruntime": "ONNX Runtime",
+    "vm": "virtual machine",
+}
 
 _STYLE = """
 body { max-width: 80rem; }

@@ -76,7 +76,8 @@ class Profile:
 
 def kind(row: ProfileRow) -> str:
     """Returns the operator, or the origin of code that is not a kernel."""
-    return {"tvm": "generated", "vm": "virtual machine"}.get(row.backend) or row.op.partition(" ")[0]
+    origins = {"tvm": "generated", "onnxruntime": "ONNX Runtime", "vm": "virtual machine"}
+    return origins.get(row.backend) or row.op.partition(" ")[0]
 
 
 def microseconds(seconds: float) -> str:
