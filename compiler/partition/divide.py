@@ -113,6 +113,8 @@ def _segment(
     part.graph.input.extend(_value(name, types) for name in inputs)
     part.graph.output.extend(_value(name, types) for name in outputs)
     _infer(part, types)
+    for value in (*part.graph.input, *part.graph.output):
+        _forget_sizes(value.type)
     try:
         data = part.SerializeToString()
     except Exception as error:  # protobuf has several types for it
@@ -128,6 +130,12 @@ def _value(name: str, types: Mapping[str, onnx.TypeProto]) -> onnx.ValueInfoProt
     if name in types:
         value.type.CopyFrom(types[name])
     return value
+
+
+def _forget_sizes(kind: onnx.TypeProto) -> None:
+    """Removes the dimensions of a type. With them, ONNX Runtime rejects branches that never run for these sizes."""
+    for dim in kind.tensor_type.shape.dim if kind.HasField("tensor_type") else ():
+        dim.Clear()
 
 
 def _infer(part: onnx.ModelProto, types: dict[str, onnx.TypeProto]) -> None:
