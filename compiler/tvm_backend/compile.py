@@ -48,7 +48,7 @@ def compile_model(model: onnx.ModelProto, layers: Sequence[Layer], target: Targe
 
     Raises:
         Unsupported: without ``fallback``, nodes cannot be compiled.
-        ValueError: the model does not import ONNX's operators, or a segment is too large.
+        ValueError: a segment is too large.
         RuntimeError: TVM fails to compile the program; one line.
     """
     imported = import_within(model, layers)

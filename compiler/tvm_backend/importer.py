@@ -77,12 +77,10 @@ def import_model(
 
     Raises:
         InvalidNode: a kernel reads what it does not support.
-        ValueError: the model does not import ONNX's operators.
     """
     opsets = {entry.domain: entry.version for entry in model.opset_import}
-    opset = next((opsets[domain] for domain in _STANDARD if domain in opsets), None)
-    if opset is None:
-        raise ValueError("the model does not say which version of ONNX's operators it uses")
+    # A model without an entry has no node of ONNX's own operators.
+    opset = next((opsets[domain] for domain in _STANDARD if domain in opsets), onnx.defs.onnx_opset_version())
     importer = _Importer(layers, segments, opset, opsets, dict(rejected or {}))
     return Imported(importer.module(model.graph), importer.outputs, importer.rejected)
 
