@@ -50,8 +50,8 @@ def build(
         chains: whether a depthwise convolution and its neighbors may run as one kernel, slab by slab, if their
             intermediate images do not fit L2.
         passes: graph passes by name or as objects; None uses the default ones. The passes that lowering requires always
-            run: they expand operators by their definitions, unroll LSTMs, compute integer products in float32, and put
-            the channels of images last.
+            run: they expand operators by their definitions, unroll quantized LSTMs, compute integer products in
+            float32, and put the channels of images last.
         check: inputs by name, best real data. The compiled model runs on them, and its outputs are compared with those
             of ONNX Runtime without optimizations. ``CompiledModel.checked`` has the differences.
         fallback: what runs the nodes that cannot be compiled, within the same program: ``"onnxruntime"``, or None to
@@ -154,10 +154,12 @@ def passes_of_build(chosen: Sequence[Any] | None = None) -> list[Any]:
         ValueError: a pass is unknown.
     """
     import graph_passes
+    from graph_passes.unroll_lstm import UnrollLstm
 
     passes = [graph_passes.named(a_pass) for a_pass in (graph_passes.DEFAULT_PASSES if chosen is None else chosen)]
     start = next((index for index, a_pass in enumerate(passes, 1) if a_pass.name == "freeze_shapes"), 0)
-    return [*passes[:start], "expand_functions", "unroll_lstm", "integer_products", *passes[start:], "channels_last"]
+    unroll = UnrollLstm(float32=False)  # kernels compute the others
+    return [*passes[:start], "expand_functions", unroll, "integer_products", *passes[start:], "channels_last"]
 
 
 def _specs(values: Sequence[ir.Value]) -> list[TensorSpec]:

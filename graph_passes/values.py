@@ -144,9 +144,10 @@ def new_node(
     name: str | None = None,
     domain: str = "",
     shape: Sequence[int] | None = None,
+    outputs: int = 1,
 ) -> ir.Node:
-    """Creates a node with one output that has the type of ``like``, and its shape unless ``shape`` is given."""
-    node = ir.node(op_type, inputs, attributes, domain=domain, name=name)
+    """Creates a node whose first output has the type of ``like``, and its shape unless ``shape`` is given."""
+    node = ir.node(op_type, inputs, attributes, domain=domain, name=name, num_outputs=outputs)
     if like is not None:
         node.outputs[0].type = like.type
         node.outputs[0].shape = like.shape.copy() if shape is None and like.shape is not None else None
@@ -172,9 +173,14 @@ def bypass(node: ir.Node, value: ir.Value) -> bool:
     return True
 
 
-def supplant(old: Sequence[ir.Node], new: Sequence[ir.Node]) -> None:
-    """Replaces the nodes ``old`` by ``new``; the last node of ``new`` replaces the last node of ``old``."""
+def supplant(old: Sequence[ir.Node], new: Sequence[ir.Node], outputs: Sequence[int] = (0,)) -> None:
+    """Replaces the nodes ``old`` by ``new``; the last node of ``new`` replaces the last node of ``old``.
+
+    Args:
+        outputs: the outputs of the latter which those of the former replace, in order. No other output is used.
+    """
     last = old[-1]
+    replaced = [last.outputs[place] for place in outputs]
     ir.convenience.replace_nodes_and_values(
-        graph_of(last), last, list(reversed(old)), list(new), [last.outputs[0]], [new[-1].outputs[0]]
+        graph_of(last), last, list(reversed(old)), list(new), replaced, list(new[-1].outputs)
     )

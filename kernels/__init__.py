@@ -16,12 +16,14 @@ from kernels.machine import (
     peak_gflops,
 )
 from kernels.pooling import avg_pool2d, global_avg_pool2d, max_pool2d
+from kernels.recurrent import Recurrent
 from kernels.rowwise import activation, add, layer_norm, rms_norm, softmax
 
 __all__ = [
     "Attention",
     "Conv2d",
     "Dense",
+    "Recurrent",
     "activation",
     "add",
     "available_dtypes",

@@ -1,4 +1,4 @@
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,42 @@ class Attention:
         repeat: int,
     ) -> list[float]: ...
     def schedule(self, batch: int, queries: int, keys: int) -> dict[str, Any]: ...
+
+class Recurrent:
+    def __init__(
+        self,
+        cell: str,
+        w: np.ndarray,
+        r: np.ndarray,
+        b: np.ndarray | None,
+        p: np.ndarray | None,
+        reverse: Sequence[bool],
+        activations: Sequence[tuple[str, float, float]],
+        clip: float,
+        input_forget: bool,
+        linear_before_reset: bool,
+        batch_first: bool,
+        isa: str | None,
+        threads: int,
+    ) -> None: ...
+    def __call__(
+        self,
+        x: np.ndarray,
+        sequence_lens: np.ndarray | None,
+        initial_h: np.ndarray | None,
+        initial_c: np.ndarray | None,
+        out: np.ndarray | None,
+    ) -> tuple[np.ndarray, ...]: ...
+    def time(
+        self,
+        x: np.ndarray,
+        sequence_lens: np.ndarray | None,
+        initial_h: np.ndarray | None,
+        initial_c: np.ndarray | None,
+        out: np.ndarray | None,
+        number: int,
+        repeat: int,
+    ) -> list[float]: ...
 
 class Dense:
     def __init__(

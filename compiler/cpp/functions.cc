@@ -23,7 +23,7 @@ using tvm::ffi::Tensor;
 namespace json = tvm::ffi::json;
 namespace reflection = tvm::ffi::reflection;
 
-// Runs a layer. Arguments: (layers, index, inputs..., output).
+// Runs a layer. Arguments: (layers, index, inputs..., outputs...).
 void run_layer(PackedArgs args, Any*) {
   constexpr int kMostTensors = 8;
   const int count = args.size() - 2;
@@ -101,7 +101,7 @@ void profile_program(PackedArgs args, Any* result) {
 
 TVM_FFI_STATIC_INIT_BLOCK() {
   reflection::GlobalDef()
-// One function per kind of layer: (layers, index, inputs..., output).
+// One function per kind of layer: (layers, index, inputs..., outputs...).
 #define LOOPWRIGHT_LAYER(name) .def_packed("loopwright." #name, &run_layer)
 #include "layer_kinds.inc"
 #undef LOOPWRIGHT_LAYER

@@ -21,12 +21,15 @@ class Layer {
  public:
   virtual ~Layer() = default;
 
-  // The tensors have the layer's shapes. The last is the output; no other tensor may overlap it. Thread-safe.
+  // The tensors have the layer's shapes. The inputs come first; the outputs must not overlap any tensor. Thread-safe.
   virtual void run(const DLTensor* const* tensors) const = 0;
   // The schedule that run() uses; empty if there is nothing to decide.
   virtual ScheduleValues schedule() const { return {}; }
 
-  // Shapes of the inputs and then of the output, all of them contiguous float32.
+  // Whether the elements of a tensor are int32 and not float32.
+  virtual bool is_int32(size_t /*tensor*/) const { return false; }
+
+  // Shapes of the inputs and then of the outputs, all of them contiguous.
   const std::vector<Shape>& shapes() const { return shapes_; }
 
  protected:

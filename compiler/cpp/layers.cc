@@ -30,10 +30,10 @@ int64_t elements(const Shape& shape) {
 }
 
 // Only the number of elements must match: the reader of the tensor decides how to interpret its shape.
-bool fits(const DLTensor& tensor, const Shape& shape) {
+bool fits(const DLTensor& tensor, const Shape& shape, bool is_int32) {
   int64_t count = 1;
   for (int i = 0; i < tensor.ndim; ++i) count *= tensor.shape[i];
-  return count == elements(shape) && tensor.dtype.code == kDLFloat && tensor.dtype.bits == 32 &&
+  return count == elements(shape) && tensor.dtype.code == (is_int32 ? kDLInt : kDLFloat) && tensor.dtype.bits == 32 &&
          tensor.dtype.lanes == 1 && tensor.device.device_type == kDLCPU && tvm::ffi::IsContiguous(tensor);
 }
 
@@ -64,9 +64,10 @@ void LayersObj::run(int64_t index, const DLTensor* const* tensors, int64_t count
   if (count != static_cast<int64_t>(shapes.size()))
     TVM_FFI_THROW(ValueError) << "layer " << index << " takes " << shapes.size() << " tensors, got " << count;
   for (size_t i = 0; i < shapes.size(); ++i)
-    if (!fits(*tensors[i], shapes[i]))
-      TVM_FFI_THROW(ValueError) << "layer " << index << ": tensor " << i << " must be contiguous float32 with "
-                                << elements(shapes[i]) << " elements";
+    if (!fits(*tensors[i], shapes[i], layer.is_int32(i)))
+      TVM_FFI_THROW(ValueError) << "layer " << index << ": tensor " << i << " must be contiguous "
+                                << (layer.is_int32(i) ? "int32" : "float32") << " with " << elements(shapes[i])
+                                << " elements";
   layer.run(tensors);
 }
 

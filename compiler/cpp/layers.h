@@ -22,7 +22,7 @@ class LayersObj : public tvm::ffi::Object {
             tvm::ffi::Array<tvm::ffi::Function> segments)
       : layers_(std::move(layers)), machine_(machine), segments_(std::move(segments)) {}
 
-  // The tensors are the inputs of the layer and then its output. Throws tvm::ffi::Error if they do not have its shapes.
+  // The tensors are the inputs of the layer and then its outputs. Throws tvm::ffi::Error if they do not have its shapes.
   void run(int64_t index, const DLTensor* const* tensors, int64_t count) const;
   // Returns the schedule of a layer.
   ScheduleValues schedule(int64_t index) const { return layers_[static_cast<size_t>(index)]->schedule(); }

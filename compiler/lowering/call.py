@@ -24,6 +24,7 @@ class Call:
             in ``graph_passes.patterns.activations``, its attributes).
         output_perm: the transposition of the kernel's output that yields the node's output; None if they are equal.
         stages: the workloads of a chain, in order.
+        outputs: which outputs of the node the kernel computes. No other output is used.
     """
 
     op: str
@@ -34,6 +35,7 @@ class Call:
     activation: tuple[str, Mapping[str, float]] | None = None
     output_perm: tuple[int, ...] | None = None
     stages: tuple[Workload, ...] = ()
+    outputs: tuple[int, ...] = (0,)
 
 
 def is_float32(*values: ir.Value | None) -> bool:

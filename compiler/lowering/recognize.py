@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -31,6 +31,7 @@ def _recognizers() -> Mapping[str, Callable[[ir.Node], Call | None]]:
 
 
 RECOGNIZERS = _recognizers()
+_RECURRENT = ("RNN", "GRU", "LSTM")
 
 
 @dataclass(frozen=True)
@@ -48,22 +49,29 @@ class Match:
     @property
     def name(self) -> str:
         last = self.nodes[-1]
-        return last.name or last.outputs[0].name or last.op_type
+        return last.name or self.outputs[0].name or last.op_type
+
+    @property
+    def outputs(self) -> tuple[ir.Value, ...]:
+        """The values that the call computes."""
+        return tuple(self.nodes[-1].outputs[place] for place in self.call.outputs)
 
     @property
     def output_shape(self) -> tuple[int, ...]:
-        """Shape of the kernel's output; the model's output is this one transposed by ``call.output_perm``."""
-        shape, perm = known_shape(self.nodes[-1].outputs[0]), self.call.output_perm
+        """Shape of the kernel's first output; the model's is this one transposed by ``call.output_perm``."""
+        shape, perm = known_shape(self.outputs[0]), self.call.output_perm
         return shape if perm is None else tuple(shape[axis] for axis in perm)
 
 
 def recognize(graph: ir.Graph, target: Target, chains: bool) -> tuple[Match, ...]:
     """Returns the nodes of a graph that our kernels compute, in topological order of their last nodes.
 
+    Of the branches of control flow, only recurrent nodes are included.
+
     Args:
         chains: whether neighboring convolutions may become one call.
     """
-    calls = {node: call for node in graph if (call := _call(node)) is not None}
+    calls = {node: call for node in _nodes(graph) if (call := _call(node)) is not None}
     chain_by_last = {chain[-1]: chain for chain in find_chains(calls, target)} if chains else {}
     inner = {node for chain in chain_by_last.values() for node in chain[:-1]}
     return tuple(
@@ -72,6 +80,16 @@ def recognize(graph: ir.Graph, target: Target, chains: bool) -> tuple[Match, ...
         if node not in inner
         for nodes in [chain_by_last.get(node, (node,))]
     )
+
+
+def _nodes(graph: ir.Graph, is_branch: bool = False) -> Iterator[ir.Node]:
+    """Yields the nodes of a graph, and the recurrent nodes of its branches, for which there is no generated code."""
+    for node in graph:
+        if not is_branch or is_op(node, *_RECURRENT):
+            yield node
+        for attribute in node.attributes.values():
+            if isinstance(attribute.value, ir.Graph):
+                yield from _nodes(attribute.value, is_branch=True)
 
 
 def _call(node: ir.Node) -> Call | None:

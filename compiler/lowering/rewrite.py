@@ -29,8 +29,19 @@ def rewrite(model: ir.Model, matches: Sequence[Match], plan: Plan) -> None:
 def _put_call(model: ir.Model, match: Match, place: int) -> None:
     """Puts in the call, and the transposition and the activation that follow it."""
     call, node, shape = match.call, match.nodes[-1], match.output_shape
-    output = node.outputs[0]
-    new = [new_node(call.op, call.inputs, {"place": place}, like=output, name=node.name, domain=DOMAIN, shape=shape)]
+    output = match.outputs[0]
+    new = [
+        new_node(
+            call.op,
+            call.inputs,
+            {"place": place},
+            like=output,
+            name=node.name,
+            domain=DOMAIN,
+            shape=shape,
+            outputs=len(call.outputs),
+        )
+    ]
     if call.output_perm is not None:
         perm = call.output_perm
         transposed = [shape[axis] for axis in perm]
@@ -39,7 +50,7 @@ def _put_call(model: ir.Model, match: Match, place: int) -> None:
         name, numbers = call.activation
         new.append(_activation(model, new[-1].outputs[0], name, numbers))
     model.opset_imports.setdefault(DOMAIN, 1)
-    supplant(match.nodes, new)
+    supplant(match.nodes, new, call.outputs)
 
 
 def _activation(model: ir.Model, x: ir.Value, name: str, numbers: Mapping[str, float]) -> ir.Node:

@@ -228,7 +228,7 @@ class _Importer:
 
     def _node(self, proto: onnx.NodeProto) -> None:
         if proto.domain == DOMAIN:
-            self._tensors[proto.output[0]] = self._kernel(proto)
+            self._tensors.update(zip(proto.output, self._kernel(proto), strict=True))
             return
         if not _is_known(proto):
             raise InvalidNode(f"cannot compile {self._described(proto)}: {_NO_CODE}")
@@ -287,15 +287,19 @@ class _Importer:
 
         return converted_branch(self._builder, condition, branch)
 
-    def _kernel(self, proto: onnx.NodeProto) -> Tensor:
+    def _kernel(self, proto: onnx.NodeProto) -> list[Tensor]:
         place = _place(proto)
         layer = self._layers[place]
         inputs = [self._tensor(name).expr for name in proto.input]
         arguments = relax.Tuple([self._object, relax.prim_value(place), *inputs])
-        answer = tensor_type(layer.output_shape, "float32")
-        written = self._builder.emit(relax.call_dps_packed(layer.function, arguments, answer), "layer")
-        self._by_kernels.append(written)
-        return Tensor.of(written)
+        answers = [tensor_type(shape, "float32") for shape in layer.output_shapes]
+        if len(answers) == 1:
+            written = [self._builder.emit(relax.call_dps_packed(layer.function, arguments, answers[0]), "layer")]
+        else:
+            both = self._builder.emit(relax.call_dps_packed(layer.function, arguments, answers), "layer")
+            written = [self._builder.emit(relax.TupleGetItem(both, index)) for index in range(len(answers))]
+        self._by_kernels += written
+        return [Tensor.of(each) for each in written]
 
     def _tensor(self, name: str) -> Tensor:
         """Returns a tensor by its name.

@@ -26,7 +26,7 @@ class Layer:
     Attributes:
         name: name of the node in the optimized model.
         op: the kind of layer: a key of ``compiler.workloads.operators.LAYER_SCHEMAS``.
-        output_shape: as the program has it.
+        output_shape: of the first output, as the program has it.
         attributes: sizes, paddings and so on, in JSON types; the schema lists them.
         weights: float32 arrays by name; the schema lists them.
         workload: the key of schedules and records; None if there is nothing to schedule.
@@ -64,6 +64,11 @@ class Layer:
     def workloads(self) -> tuple[Workload, ...]:
         """Everything that a run computes, one after the other."""
         return self.stages if self.workload is None else (self.workload,)
+
+    @property
+    def output_shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Shapes of all outputs, as the program has them."""
+        return LAYER_SCHEMAS[self.op].outputs(self.attributes, self.output_shape)
 
     @property
     def function(self) -> str:

@@ -11,6 +11,7 @@ from compiler.workloads.operators.dense import DENSE
 from compiler.workloads.operators.layer_norm import LAYER_NORM
 from compiler.workloads.operators.operator import LayerSchema, OperatorDef
 from compiler.workloads.operators.pooling import AVG_POOL2D, AVG_POOL2D_WITH_PADS, MAX_POOL2D
+from compiler.workloads.operators.recurrent import GRU, LSTM, RNN
 from compiler.workloads.operators.rms_norm import RMS_NORM
 from compiler.workloads.operators.softmax import SOFTMAX
 
@@ -27,6 +28,9 @@ OPERATORS: Mapping[str, OperatorDef] = {
         MAX_POOL2D,
         AVG_POOL2D,
         AVG_POOL2D_WITH_PADS,
+        RNN,
+        GRU,
+        LSTM,
     )
 }
 LAYER_SCHEMAS: Mapping[str, LayerSchema] = {

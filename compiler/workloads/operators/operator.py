@@ -68,11 +68,13 @@ class LayerSchema:
         name: of the kind; the program calls ``loopwright.NAME``.
         attributes: names of its attributes, in addition to those of every layer.
         weights: names of its float32 weights, given the attributes; required ones, then optional ones.
+        outputs: shapes of its outputs, given the attributes and the shape of the first output.
     """
 
     name: str
     attributes: tuple[str, ...]
     weights: Callable[[Mapping[str, Any]], tuple[tuple[str, ...], tuple[str, ...]]] = lambda _: ((), ())
+    outputs: Callable[[Mapping[str, Any], Shape], tuple[Shape, ...]] = lambda _, first: (first,)
 
     def check(self, attributes: Mapping[str, Any], weights: Sequence[str]) -> None:
         """

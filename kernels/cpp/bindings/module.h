@@ -10,6 +10,7 @@ void bind_convolution(pybind11::module_& m);
 void bind_dense(pybind11::module_& m);
 void bind_machine(pybind11::module_& m);
 void bind_pooling(pybind11::module_& m);
+void bind_recurrent(pybind11::module_& m);
 void bind_rowwise(pybind11::module_& m);
 
 }  // namespace loopwright

@@ -11,6 +11,7 @@
 #include "microkernels/brgemm.h"
 #include "microkernels/depthwise.h"
 #include "microkernels/pool_row.h"
+#include "microkernels/recurrent.h"
 #include "microkernels/sums.h"
 #include "microkernels/winograd.h"
 
@@ -42,6 +43,7 @@ struct KernelTable {
   ClampedSumFunction clamped_sum = nullptr;
   StrassenSumsFunction strassen_sums = nullptr;
   RowFunction rows[kRowOperatorCount] = {};
+  RecurrentFunctions recurrent;
   // to[p, j] = from[j, p] for j < rows, p < columns. Rows of `to` are padded with zeros to whole vectors. Strides are in
   // floats from row to row.
   void (*transpose)(const float* from, int64_t from_stride, int64_t rows, int64_t columns, float* to,

@@ -33,6 +33,11 @@ MODELS = {
         _FILTER,
         "@a = Conv (x, w) @ = AveragePool <kernel_shape = [3,3], pads = [1,1,1,1], count_include_pad = 1> (@a)",
     ),
+    "recurrent": (
+        "float[4,2,3] x, float[1,2,5] h",
+        "float[1,20,3] w, float[1,20,5] r, float[1,40] b, float[1,15] p",
+        "@, @h, @c = LSTM <hidden_size = 5> (x, w, r, b, , h, , p)",
+    ),
     "attention": (
         "float[1,2,5,8] q, float[1,2,7,8] k, float[1,2,7,8] v",
         "",

@@ -4,6 +4,7 @@
 #include "microkernels/depthwise_f32.h"
 #include "microkernels/machine_f32.h"
 #include "microkernels/pooling_f32.h"
+#include "microkernels/recurrent_f32.h"
 #include "microkernels/rowwise_f32.h"
 #include "microkernels/sums_f32.h"
 #include "microkernels/transpose_f32.h"
@@ -35,6 +36,7 @@ const KernelTable& f32_avx2_kernels() {
     k.clamped_sum = &clamped_sum<VecAvx2>;
     k.strassen_sums = &strassen_sums<VecAvx2>;
     add_row_operators<VecAvx2>(k);
+    k.recurrent = recurrent_functions<VecAvx2>();
     k.transpose = &transpose<VecAvx2>;
     k.fma_loop = &fma_loop<VecAvx2>;
     k.read_sum = &read_sum<VecAvx2>;

@@ -3,6 +3,7 @@
 #include "microkernels/depthwise_f32.h"
 #include "microkernels/machine_f32.h"
 #include "microkernels/pooling_f32.h"
+#include "microkernels/recurrent_f32.h"
 #include "microkernels/rowwise_f32.h"
 #include "microkernels/sums_f32.h"
 #include "microkernels/transpose_f32.h"
@@ -30,6 +31,7 @@ const KernelTable& f32_avx512_kernels() {
     k.clamped_sum = &clamped_sum<VecAvx512>;
     k.strassen_sums = &strassen_sums<VecAvx512>;
     add_row_operators<VecAvx512>(k);
+    k.recurrent = recurrent_functions<VecAvx512>();
     k.transpose = &transpose<VecAvx512>;
     k.fma_loop = &fma_loop<VecAvx512>;
     k.read_sum = &read_sum<VecAvx512>;

@@ -25,6 +25,9 @@ SHAPES: dict[str, tuple[tuple[int, ...], ...]] = {
     "layer_norm": ((5, 37), (3, 2)),
     "rms_norm": ((5, 37), (3, 1), (2, 513)),
     "add": ((5, 37),),
+    "rnn": ((1, 5, 2, 13, 37), (2, 3, 1, 1, 1)),
+    "gru": ((1, 5, 2, 13, 37), (2, 3, 1, 1, 1)),
+    "lstm": ((1, 5, 2, 13, 37), (2, 3, 1, 1, 1)),
     "max_pool2d": (
         Workload.max_pool2d((2, 9, 7, 19), 3, stride=2, padding=1).dims,
         (1, 9, 9, 5, 2, 3, 2, 2, 0, 1, 1, 0, 2, 1, 1),  # dilation, uneven padding and ceil_mode
