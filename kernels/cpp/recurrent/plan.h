@@ -11,7 +11,7 @@ struct RecurrentSizes {
   int64_t steps, batch, directions;
   int64_t columns;  // gates × units of one direction
   int64_t inputs, units;
-  int barriers;  // times that threads which share a direction must wait for each other in each step
+  int phases;  // of a step, after which threads that share a direction must meet
 };
 
 // threads is 1 or a multiple of the directions. The threads of one direction compute different units, and meet after each
