@@ -88,7 +88,8 @@ class Recurrent:
         x (batch, steps, inputs) -> (batch, steps, directions, units), (batch, directions, units).
 
         Args:
-            sequence_lens: int32 (batch,): the number of steps of each sequence. Every h after them is zero.
+            sequence_lens: int32 (batch,): the number of steps of each sequence. Every h after them is zero, and the
+                outputs of a sequence without steps are zeros, as in ONNX Runtime.
             initial_h, initial_c: like the last h; zeros if None.
             out: for every h; allocated if None.
 

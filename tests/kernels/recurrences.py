@@ -80,6 +80,8 @@ def oracle(
     for d in range(directions):
         step = _step(form, weights, d)
         for n in range(batch):
+            if lengths[n] == 0:
+                continue
             h, c = Rounded.exact(h0[d, n]), Rounded.exact(c0[d, n])
             for t in range(lengths[n])[:: -1 if DIRECTIONS[form.direction][d] else 1]:
                 h, c = step(Rounded.exact(x[t, n]), h, c)

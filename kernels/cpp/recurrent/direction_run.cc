@@ -83,12 +83,16 @@ void RecurrentDirectionRun::load_states(const RecurrentShare& share) const {
 }
 
 void RecurrentDirectionRun::finish() const {
-  if (phases_ == 0) load_states({0, args_.batch, -1});
   const auto store = [&](const Rows& from, float* to) {
     if (!to) return;
     for (int64_t row = 0; row < args_.batch; ++row) {
       const float* state = from.data + row * from.stride;
-      std::copy(state, state + layout_.units, to + state_place(row));
+      float* place = to + state_place(row);
+      if ((args_.lengths ? args_.lengths[row] : args_.steps) == 0) {
+        std::fill(place, place + layout_.units, 0.0f);
+      } else {
+        std::copy(state, state + layout_.units, place);
+      }
     }
   };
   store(state(args_.steps), args_.y_h);

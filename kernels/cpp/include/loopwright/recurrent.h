@@ -66,7 +66,8 @@ struct RecurrentWeights {
 //   x                     (steps, batch, inputs)               batch_first: (batch, steps, inputs)
 //   y                     (steps, directions, batch, units)    batch_first: (batch, steps, directions, units)
 //   initial_h/c, y_h/c    (directions, batch, units)           batch_first: (batch, directions, units)
-//   lengths               (batch), the number of steps of each sequence. Steps after them are zeros in y.
+//   lengths               (batch), the number of steps of each sequence. Steps after them are zeros in y, and so are all
+//                         outputs of a sequence without steps, as in ONNX Runtime.
 struct RecurrentArgs {
   int64_t steps, batch;
   bool batch_first;
