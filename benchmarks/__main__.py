@@ -14,6 +14,7 @@ COMMANDS: Mapping[str, str] = {
     "pytest benchmarks": "checks answers only, on the lightest layers and models",
     "python -m benchmarks.layers": "measures one layer in our kernels, oneDNN and torch",
     "python -m benchmarks.whole_models": "measures one model in our compiler, ONNX Runtime, OpenVINO and ncnn",
+    "python -m benchmarks.recurrent": "measures recurrent layers in our compiler and ONNX Runtime",
     "python -m benchmarks.models.fetch": "downloads the real models of the census",
     "python -m benchmarks.census": "compiles the real models of the census and compares their answers",
     "python -m benchmarks.ablation": "measures the contribution of each graph pass, of tuning and of the graph view",

@@ -210,7 +210,7 @@ def test_a_recurrence_in_a_branch() -> None:
     inputs = make_inputs(form, sizes)
     model = recurrent(form, make_weights(form, sizes), inputs, outputs=["y"])
     (node,) = model.graph.node
-    branches = {
+    branches: dict[str, Any] = {
         "then_branch": helper.make_graph([node], "a", [], [helper.make_empty_tensor_value_info("y")]),
         "else_branch": helper.make_graph(
             [helper.make_node("Neg", ["n"], ["e"])], "b", [], [helper.make_empty_tensor_value_info("e")]
