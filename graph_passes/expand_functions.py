@@ -1,6 +1,7 @@
 """Replaces operators that ONNX defines by other operators, such as Attention, by their definitions.
 
-The definition comes from ONNX's schema, for the operator's inputs and attributes.
+The definition comes from ONNX's schema, for the operator's inputs and attributes. For com.microsoft's operators, and
+for some that ONNX no longer has, it comes from :mod:`graph_passes.definitions`.
 """
 
 from __future__ import annotations
@@ -10,14 +11,16 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from graph_passes.base import Pass, Remark, described, every_node
+from graph_passes.definitions import MICROSOFT, definition
+from graph_passes.definitions.call import OLDEST_OPSET, Call, Undefined, function_proto
 from graph_passes.lazy import ir
 from graph_passes.replacement import infer_shapes
 from graph_passes.values import is_op
 
 # Operators that importers support less often than their definitions. Others, such as Softmax, stay.
 EXPANDED = (
-    *("AffineGrid", "Attention", "CausalConvWithState", "CenterCropPad", "LinearAttention"),
-    *("NegativeLogLikelihoodLoss", "RotaryEmbedding", "SoftmaxCrossEntropyLoss"),
+    *("AffineGrid", "Attention", "BlackmanWindow", "CausalConvWithState", "CenterCropPad", "HammingWindow"),
+    *("HannWindow", "LinearAttention", "NegativeLogLikelihoodLoss", "RotaryEmbedding", "SoftmaxCrossEntropyLoss"),
     "SwiGLU",
 )
 _DOMAIN = "loopwright.expanded"
@@ -30,18 +33,22 @@ class ExpandFunctions(Pass):
     def apply(self, model: ir.Model) -> Iterator[Remark]:
         from onnx_ir.passes import common
 
-        # A definition may use another one of these operators.
-        while nodes := [node for node in every_node(model) if is_op(node, *EXPANDED)]:
-            called = 0
-            for node in nodes:
-                function = _definition(node, model.opset_imports.get("", 1), len(model.functions))
-                if function is None:
-                    yield Remark(described(node), "not expanded: ONNX has no definition for its inputs")
+        opset = model.opset_imports.get("", 1)
+        # A definition may use another one of these operators, and may need a shape that another one determines.
+        while nodes := [node for node in every_node(model) if _is_expanded(node, opset)]:
+            reasons = []
+            for number, node in enumerate(nodes):
+                try:
+                    function = _function(node, opset, number)
+                except Undefined as error:
+                    reasons.append(Remark(described(node), f"not expanded: {error}"))
                     continue
                 model.functions[function.identifier()] = function
                 node.domain, node.op_type, node.overload = function.domain, function.name, ""
-                called += 1
-            if not called:
+                for output in node.outputs:
+                    output.name = output.name or None  # the value inside would be called "", too
+            if len(reasons) == len(nodes):
+                yield from reasons
                 return
             model.opset_imports[_DOMAIN] = 1
             common.InlinePass(lambda function: function.domain == _DOMAIN)(model)
@@ -49,14 +56,43 @@ class ExpandFunctions(Pass):
             infer_shapes(model)
 
 
-def _definition(node: ir.Node, opset: int, number: int) -> ir.Function | None:
-    """Returns the definition as a function that fits this node; None if ONNX has no such definition."""
+def _is_expanded(node: ir.Node, opset: int) -> bool:
+    return is_op(node, *EXPANDED) or definition(node.domain, node.op_type, opset) is not None
+
+
+def _function(node: ir.Node, opset: int, number: int) -> ir.Function:
+    """Returns the definition as a function that fits this node.
+
+    Raises:
+        Undefined: there is no definition for this form of the operator.
+    """
+    name = f"{node.op_type}_{number}"
+    defined = definition(node.domain, node.op_type, opset)
+    if defined is None:
+        proto = _of_schema(node, opset, name)
+    else:
+        call = Call(node, opset)
+        if node.domain == MICROSOFT:
+            call.since(OLDEST_OPSET, "its definition")
+        proto = function_proto(call, defined(call), _DOMAIN, name)
+    if not _complete_outputs(proto, node):
+        raise Undefined("one of its outputs is not supported for its inputs")
+    return ir.serde.deserialize_function(proto)
+
+
+def _of_schema(node: ir.Node, opset: int, name: str) -> Any:
+    """Returns the definition in ONNX's schema, for this node's attributes and types.
+
+    Raises:
+        Undefined: ONNX has no such definition.
+    """
     import onnx
 
+    missing = Undefined("ONNX has no definition for its inputs")
     try:
         schema: Any = onnx.defs.get_schema(node.op_type, opset, "")  # its annotations lack functions
     except onnx.defs.SchemaError:
-        return None
+        raise missing from None
     proto = onnx.FunctionProto()
     versions = [version for version in schema.function_opset_versions if version <= opset]
     if versions:
@@ -67,13 +103,13 @@ def _definition(node: ir.Node, opset: int, number: int) -> ir.Function | None:
             versions[-1], ir.serde.serialize_node(node).SerializeToString(), types
         )
         proto.ParseFromString(body)
-    if not proto.node or not _complete_outputs(proto, node):
-        return None
+    if not proto.node:
+        raise missing
     _set_defaults(node, proto, schema)
-    proto.domain, proto.name = _DOMAIN, f"{node.op_type}_{number}"
+    proto.domain, proto.name = _DOMAIN, name
     del proto.opset_import[:]
     proto.opset_import.add(domain="", version=opset)
-    return ir.serde.deserialize_function(proto)
+    return proto
 
 
 def _complete_outputs(proto, node: ir.Node) -> bool:

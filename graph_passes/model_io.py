@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from graph_passes.base import described, every_graph
+from graph_passes.definitions import definition
 from graph_passes.lazy import ir
 from graph_passes.replacement import infer_shapes
 from graph_passes.values import STANDARD
@@ -268,7 +269,10 @@ def _empty(tensor: onnx.TensorProto) -> onnx.TensorProto:
 
 
 def _unknown_operators(proto: onnx.ModelProto) -> list[onnx.NodeProto]:
-    """Returns nodes of ONNX's domain that the installed onnx does not define. They are valid; passes ignore them."""
+    """Returns nodes of ONNX's domain that the installed onnx does not define, or that only passes define.
+
+    They are valid; passes ignore the former.
+    """
     import onnx
 
     unknown = []
@@ -276,7 +280,12 @@ def _unknown_operators(proto: onnx.ModelProto) -> list[onnx.NodeProto]:
         versions = [opset.version for opset in scope.opset_import if opset.domain in STANDARD]
         if versions:
             of_onnx = (node for node in _nodes(nodes) if node.domain in STANDARD)
-            unknown += [node for node in of_onnx if not onnx.defs.has(node.op_type, versions[0], "")]
+            opset = versions[0]
+            unknown += [
+                node
+                for node in of_onnx
+                if not onnx.defs.has(node.op_type, opset, "") or definition("", node.op_type, opset)
+            ]
     return unknown
 
 

@@ -27,6 +27,9 @@ MODELS = {
     ),
     "SoftmaxCrossEntropyLoss": (18, "(float[4,5] x, int64[4] i) => (float y)", "SoftmaxCrossEntropyLoss (x, i)"),
     "CenterCropPad": (18, "(float[5,6] x) => (float[3,8] y) <int64[2] z = {3, 8}>", "CenterCropPad (x, z)"),
+    "HannWindow": (17, "() => (float[7] y) <int64 n = {7}>", "HannWindow (n)"),
+    "HammingWindow": (17, "() => (double[7] y) <int64 n = {7}>", "HammingWindow <output_datatype=11> (n)"),
+    "BlackmanWindow": (17, "() => (float[7] y) <int32 n = {7}>", "BlackmanWindow <periodic=0> (n)"),
     "AffineGrid": (20, "(float[2,2,3] x) => (float[2,4,5,2] y) <int64[4] z = {2, 3, 4, 5}>", "AffineGrid (x, z)"),
 }
 
@@ -44,5 +47,6 @@ def test_definitions(name: str) -> None:
     expanded = graph_passes.optimize(model, passes=["expand_functions"]).model
     assert not {node.op_type for node in expanded.graph.node} & set(EXPANDED)
     assert not expanded.functions
+    onnx.checker.check_model(expanded)
     want, got = (np.asarray(next(iter(ReferenceEvaluator(m).run(None, inputs)))) for m in (model, expanded))
     np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
