@@ -43,21 +43,58 @@ def export(module: torch.nn.Module, example_inputs: Sequence[Any] | Mapping[str,
         raise ValueError(f"example_inputs do not fit {kind}.forward{signature}: {error}") from None
     named = all(isinstance(value, torch.Tensor) for value in given.arguments.values())
     with _evaluating(module), _quiet(), torch.no_grad():
+        options = {"input_names": list(given.arguments) if named else None, "opset_version": _OPSET, "dynamo": True}
         try:
-            program = torch.onnx.export(
-                module,
-                given.args,
-                kwargs=given.kwargs,
-                input_names=list(given.arguments) if named else None,
-                opset_version=_OPSET,
-                dynamo=True,
-                verbose=False,
-            )
+            try:
+                program = torch.onnx.export(module, given.args, kwargs=given.kwargs, verbose=False, **options)
+            except Exception as error:
+                if "scaled_dot_product_attention" not in str(error):
+                    raise
+                exported = _attention_of_rank_4(torch.export.export(module, given.args, given.kwargs, strict=False))
+                program = torch.onnx.export(exported, (), verbose=False, **options)
         except Exception as error:  # of the module or of the exporter
             raise ValueError(f"PyTorch cannot export {kind}: {_first_line(error)}") from error
     if program is None:
         raise ValueError(f"PyTorch cannot export {kind}")
     return program.model_proto
+
+
+def _attention_of_rank_4(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:
+    """Replaces attention on tensors of other ranks, which the exporter does not support, by attention on 4 dimensions.
+
+    One of 2 or 3 dimensions has one head; further dimensions before the heads become one.
+    """
+    import torch
+
+    attention = torch.ops.aten.scaled_dot_product_attention.default
+
+    def reshaped(
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        attn_mask: torch.Tensor | None = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        **options: Any,
+    ) -> torch.Tensor:
+        rank = query.dim()
+        if rank == 4:
+            return NotImplemented
+        mask = attn_mask
+        if mask is not None and mask.dim() > 2:
+            mask = _of_rank_4(mask.expand(*query.shape[:-1], key.shape[-2]), rank)
+        operands = [_of_rank_4(operand, rank) for operand in (query, key, value)]
+        y = attention(*operands, mask, dropout_p, is_causal, **options)
+        return y.reshape(*query.shape[:-1], value.shape[-1])
+
+    return program.run_decompositions({attention: reshaped})
+
+
+def _of_rank_4(x: torch.Tensor, rank: int) -> torch.Tensor:
+    """Returns an operand of attention on ``rank`` dimensions in 4 dimensions."""
+    if rank > 4:
+        return x.reshape(-1, *x.shape[-3:])
+    return x.unsqueeze(-3) if rank == 3 else x.reshape(1, 1, *x.shape)
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ import numpy as np
 from compiler.program import native, saved_model, segment
 from compiler.program.profile import CallTimes, ProfileRow, profile_rows
 from compiler.program.segment import Segment
-from compiler.program.tensor_spec import TensorSpec, checked
+from compiler.program.tensor_spec import TensorSpec, checked, checked_out
 from compiler.workloads.layer import Layer
 from compiler.workloads.schedule import Schedule
 from compiler.workloads.target import Target
@@ -94,16 +94,30 @@ class CompiledModel:
         names = found[1].split(", ") if found else []
         return tuple(name for name in names if name != "main" and not name.startswith(("vm.", "loopwright.")))
 
-    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Returns the outputs by name, as new arrays. Thread-safe; releases the GIL.
+    def run(
+        self, inputs: Mapping[str, np.ndarray | np.generic | float], out: Mapping[str, np.ndarray] | None = None
+    ) -> dict[str, np.ndarray]:
+        """Returns the outputs by name. Thread-safe; releases the GIL.
+
+        Args:
+            inputs: arrays of any strides; they are copied if they are not contiguous, or are read-only. An input of
+                rank 0 may be a number; see :func:`compiler.program.tensor_spec.checked`.
+            out: arrays for some or all outputs, contiguous and writeable, which overlap neither inputs nor each other.
+                These outputs are copied there, and the arrays themselves are returned. Others are new arrays.
 
         Raises:
-            ValueError: a missing or unknown name, an array of the wrong shape, or a value that ONNX Runtime rejects in
-                a segment.
+            ValueError: a missing or unknown name, an array of the wrong shape, an array of ``out`` that is not as
+                described, or a value that ONNX Runtime rejects in a segment. Nothing is written then.
             TypeError: a value that is not an array, or an array of the wrong type.
         """
-        outputs = self._run(self._program, *map(segment.wrapped, checked(inputs, self.inputs)))
-        return {spec.name: segment.unwrapped(y) for spec, y in zip(self.outputs, outputs, strict=True)}
+        arguments = checked(inputs, self.inputs)
+        targets = checked_out(out, self.outputs, inputs.values())
+        outputs = self._run(self._program, *map(segment.wrapped, arguments))
+        found = {spec.name: segment.unwrapped(y) for spec, y in zip(self.outputs, outputs, strict=True)}
+        for name, target in targets.items():
+            np.copyto(target, found[name])
+            found[name] = target
+        return found
 
     def schedules(self) -> list[Schedule | None]:
         """Returns the schedule of each layer, with defaults spelled out; None for a kernel without decisions."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,8 +52,11 @@ class TensorSpec:
 def checked(given: Any, specs: Sequence[TensorSpec]) -> list[Any]:
     """Returns the arrays of a dict by name, contiguous and in the order of ``specs``.
 
+    An input of rank 0 may also be a number of NumPy of its type, or a number of Python: a bool for bool, an int for
+    integers that hold it, an int or a float for floating-point types, to which it is rounded.
+
     Raises:
-        ValueError: a missing or unknown name, or an array of the wrong shape.
+        ValueError: a missing or unknown name, an array of the wrong shape, or a number that the type does not hold.
         TypeError: not a dict, a value that is not an array, or an array of the wrong type.
     """
     if not isinstance(given, Mapping):
@@ -69,6 +73,8 @@ def checked(given: Any, specs: Sequence[TensorSpec]) -> list[Any]:
 def _checked(value: Any, spec: TensorSpec) -> Any:
     if spec.dtype == OPAQUE:
         return value
+    if spec.shape == () and not isinstance(value, np.ndarray):
+        value = _scalar(value, spec)
     if not isinstance(value, np.ndarray):
         raise TypeError(f"input {spec.name} must be a numpy array, got {type(value).__name__}")
     if value.dtype != spec.dtype:
@@ -78,3 +84,71 @@ def _checked(value: Any, spec: TensorSpec) -> Any:
     if not value.flags.c_contiguous or not value.flags.writeable:
         return value.copy()  # DLPack cannot export read-only arrays
     return value
+
+
+def _scalar(value: Any, spec: TensorSpec) -> Any:
+    """Returns a number of NumPy as an array, and a number of Python if the input's type holds it; else the value."""
+    if isinstance(value, np.generic):
+        return np.asarray(value)
+    kind = np.dtype(spec.dtype).kind
+    if isinstance(value, bool):
+        return np.asarray(value) if kind == "b" else value
+    if isinstance(value, int) and kind in "iu":
+        limits = np.iinfo(spec.dtype)
+        if not limits.min <= value <= limits.max:
+            raise ValueError(f"input {spec.name} must be {spec.dtype}, which does not hold {value}")
+        return np.asarray(value, spec.dtype)
+    if isinstance(value, (int, float)) and kind == "f":
+        largest = float(np.finfo(spec.dtype).max)
+        if not -largest <= value <= largest and abs(value) != math.inf and value == value:
+            raise ValueError(f"input {spec.name} must be {spec.dtype}, which does not hold {value}")
+        return np.asarray(value, spec.dtype)
+    return value
+
+
+def checked_out(out: Any, specs: Sequence[TensorSpec], inputs: Iterable[Any]) -> Mapping[str, np.ndarray]:
+    """Returns the arrays that receive all or some outputs, by name.
+
+    Raises:
+        ValueError: an unknown name, or an array of the wrong shape, that is not contiguous or writeable, or that
+            overlaps an input or another one.
+        TypeError: not a dict, a value that is not an array, or an array of the wrong type.
+    """
+    if out is None:
+        return {}
+    if not isinstance(out, Mapping):
+        raise TypeError(f"out must be a dict of arrays by name, got {type(out).__name__}")
+    by_name = {spec.name: spec for spec in specs}
+    if unknown := [str(name) for name in out if name not in by_name]:
+        raise ValueError(f"out: {', '.join(unknown)} unknown; the model returns {', '.join(map(str, specs))}")
+    others = [("an input", array) for array in inputs if isinstance(array, np.ndarray)]
+    for name, array in out.items():
+        _check_out(array, by_name[name])
+        for what, other in others:
+            if _overlap(array, other):
+                raise ValueError(f"out for {name} overlaps {what}")
+        others.append((f"that for {name}", array))
+    return out
+
+
+def _check_out(array: Any, spec: TensorSpec) -> None:
+    if spec.dtype == OPAQUE or -1 in spec.shape:
+        raise ValueError(f"out for {spec.name} is not possible: its size depends on data; leave it out")
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"out for {spec.name} must be a numpy array, got {type(array).__name__}")
+    if array.dtype != spec.dtype:
+        raise TypeError(f"out for {spec.name} must be {spec.dtype}, got {array.dtype}")
+    if array.shape != spec.shape:
+        raise ValueError(f"out for {spec.name} must have shape {spec.shape}, got {array.shape}")
+    if not array.flags.c_contiguous:
+        raise ValueError(f"out for {spec.name} must be contiguous (C order)")
+    if not array.flags.writeable:
+        raise ValueError(f"out for {spec.name} must be writeable")
+
+
+def _overlap(one: np.ndarray, other: np.ndarray) -> bool:
+    limit: Any = 1000  # candidate solutions; the exact answer may need exponentially many
+    try:
+        return np.shares_memory(one, other, max_work=limit)
+    except np.exceptions.TooHardError:
+        return True

@@ -169,3 +169,36 @@ def test_example_inputs_for_other_models_are_an_error() -> None:
 def test_nothing_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
     export(Two(), list(examples(MODULES["two of each"][1]).values()))
     assert capfd.readouterr() == ("", "")
+
+
+class Attention(nn.Module):
+    """Scaled dot product attention alone."""
+
+    def __init__(self, causal: bool) -> None:
+        super().__init__()
+        self.causal = causal
+
+    def forward(
+        self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, mask: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        return nn.functional.scaled_dot_product_attention(q, k, v, mask, is_causal=self.causal)
+
+
+@pytest.mark.tvm
+@pytest.mark.parametrize("form", ["plain", "causal", "mask", "mask of all", "bool mask"])
+@pytest.mark.parametrize("batch", [(), (2,), (2, 3), (2, 1, 3)])
+def test_attention_of_any_rank(batch: tuple[int, ...], form: str) -> None:
+    """PyTorch's exporter supports 4 dimensions only."""
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(*batch, length, size) for length, size in ((5, 8), (6, 8), (6, 4)))
+    inputs = {"q": q, "k": k, "v": v}
+    if "mask" in form:
+        mask = torch.randn(*(batch if form == "mask of all" else ()), 5, 6)
+        inputs["mask"] = mask > -1 if form == "bool mask" else mask
+    module = Attention(form == "causal")
+    with torch.no_grad():
+        want = module(*inputs.values()).numpy()
+    built = compiler.build(module, example_inputs=tuple(inputs.values()))
+    (got,) = built.run({name: value.numpy() for name, value in inputs.items()}).values()
+    assert got.shape == want.shape
+    np.testing.assert_allclose(got, want, rtol=0, atol=64 * np.finfo(np.float32).eps)
