@@ -55,7 +55,8 @@ def parser() -> Parser:
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("input", metavar="IN.onnx", type=Path, help="the model to optimize")
+    about = "the model to optimize: an .onnx file, or a folder or zip archive with one .onnx file and its external data"
+    add("input", metavar="IN.onnx", type=Path, help=about)
     about = "the optimized model; weights over 2 GiB or from external data are written to OUT.onnx.data"
     add("output", metavar="OUT.onnx", type=Path, help=about)
     add(

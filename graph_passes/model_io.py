@@ -10,6 +10,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from graph_passes import file_kinds, model_file
 from graph_passes.base import described, every_graph
 from graph_passes.definitions import definition
 from graph_passes.lazy import ir
@@ -24,9 +25,9 @@ LARGEST_MESSAGE_BYTES = 2**31 - 2**26
 
 
 def read(model: str | os.PathLike[str] | onnx.ModelProto) -> ir.Model:
-    """Reads a model from a file, or copies it from a message.
+    """Reads a model from a file, a folder or a zip archive (see :mod:`graph_passes.model_file`), or copies a message.
 
-    External data is not copied but mapped on use. Nodes are sorted topologically.
+    External data is not copied but mapped on use; that of an archive is loaded. Nodes are sorted topologically.
 
     Raises:
         ValueError: The file is not an ONNX model, or the model is not valid. The message is one line.
@@ -39,28 +40,40 @@ def read(model: str | os.PathLike[str] | onnx.ModelProto) -> ir.Model:
         own.CopyFrom(model)  # onnx_ir shares tensors with the message, and passes rename them
         return _checked(own, None)
     path = Path(model)
-    try:
-        proto = onnx.load_model(path, format="protobuf", load_external_data=False)
-    except OSError as error:
-        raise type(error)(f"cannot read {path}: {error.strerror}") from None
-    except Exception as error:
-        if "DecodeError" not in type(error).__name__:
-            raise
-        raise ValueError(f"{path} is not an ONNX model, or is truncated") from None
-    return _checked(proto, path)
+    with model_file.opened(path) as file:
+        try:
+            proto = onnx.load_model(file, format="protobuf", load_external_data=False)
+        except OSError as error:
+            raise type(error)(f"cannot read {path}: {error.strerror}") from None
+        except Exception as error:
+            if "DecodeError" not in type(error).__name__:
+                raise
+            raise ValueError(f"{path} is not an ONNX model: {file_kinds.of_file(file)}") from None
+        if file.is_file() and not (proto.HasField("graph") and proto.opset_import):
+            raise ValueError(f"{path} is not an ONNX model: {_without_graph(proto, file)}")
+        read = _checked(proto, file, path)
+        if file != path and model_file.is_archive(path):
+            ir.external_data.load_to_model(read)  # the file is about to be deleted
+        return read
 
 
-def _checked(proto: onnx.ModelProto, path: Path | None) -> ir.Model:
+def _without_graph(proto: onnx.ModelProto, file: Path) -> str:
+    """Returns what a file is that has no graph or no opset, although it has the structure of a message."""
+    is_message = proto.HasField("graph") or proto.ir_version
+    return "it has no graph or no opset" if is_message else file_kinds.of_file(file)
+
+
+def _checked(proto: onnx.ModelProto, path: Path | None, name: Path | None = None) -> ir.Model:
+    """Returns a model; ``path`` is its file, and ``name`` what errors call it."""
     try:
-        return _deserialized(proto, path)
+        return _deserialized(proto, path, name or path or "the model")
     except ValueError as error:
         raise ValueError(_one_line(error)) from None  # names in a model may contain line breaks
 
 
-def _deserialized(proto: onnx.ModelProto, path: Path | None) -> ir.Model:
+def _deserialized(proto: onnx.ModelProto, path: Path | None, name: str | Path) -> ir.Model:
     import onnx
 
-    name = path or "the model"
     if not proto.HasField("graph") or not proto.opset_import:
         raise ValueError(f"{name} is not an ONNX model: it has no graph or no opset")
     newest = onnx.defs.onnx_opset_version()

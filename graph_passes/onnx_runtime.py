@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+
+from graph_passes.model_file import opened
 
 
 def answers(
@@ -15,7 +18,7 @@ def answers(
     """Returns the name and the value of each output: arrays, lists of them, or None.
 
     Args:
-        model: the path of a model, or a model as a protobuf message.
+        model: the path of a model, which may be a folder or an archive, or a model as a protobuf message.
         inputs: arrays by name.
         optimized: whether ONNX Runtime may use its own graph optimizations.
         threads: None leaves the number to ONNX Runtime.
@@ -32,10 +35,14 @@ def answers(
     if threads is not None:
         options.intra_op_num_threads = options.inter_op_num_threads = threads
     options.log_severity_level = 4  # errors are raised and need not be printed too
-    source = os.fspath(model) if isinstance(model, (str, os.PathLike)) else model.SerializeToString()
-    try:
-        session = ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-        values = session.run(None, dict(inputs))
-    except Exception as error:  # noqa: BLE001 - its errors share no base class
-        raise RuntimeError(" ".join(str(error).split())) from None
+    with contextlib.ExitStack() as stack:
+        if isinstance(model, (str, os.PathLike)):
+            source = os.fspath(stack.enter_context(opened(model)))
+        else:
+            source = model.SerializeToString()
+        try:
+            session = ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+            values = session.run(None, dict(inputs))
+        except Exception as error:  # noqa: BLE001 - its errors share no base class
+            raise RuntimeError(" ".join(str(error).split())) from None
     return list(zip((output.name for output in session.get_outputs()), values, strict=True))

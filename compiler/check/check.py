@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ from compiler.check.answers import Difference, Expected
 from compiler.check.find_layer import Compile, wrong_layer
 from compiler.check.find_pass import wrong_pass
 from compiler.program.compiled_model import CompiledModel
+from graph_passes.model_file import opened
 
 if TYPE_CHECKING:
     import onnx
@@ -46,6 +48,21 @@ def check(
         RuntimeError: ONNX Runtime does not run the model.
         ModuleNotFoundError: onnxruntime is not installed.
     """
+    with contextlib.ExitStack() as stack:
+        if isinstance(model, (str, os.PathLike)):  # an archive is extracted once
+            model = stack.enter_context(opened(model))
+        return _checked(compiled, inputs, model, input_shapes, passes, optimized, compile_model)
+
+
+def _checked(
+    compiled: CompiledModel,
+    inputs: Mapping[str, np.ndarray],
+    model: str | os.PathLike[str] | onnx.ModelProto,
+    input_shapes: Mapping[str, Sequence[int]] | None,
+    passes: Sequence[Any],
+    optimized: onnx.ModelProto,
+    compile_model: Compile,
+) -> tuple[Difference, ...]:
     found = compiled.run(inputs)
     expected = answers(model, inputs)
     differences = tuple(expected.compare(found))

@@ -62,8 +62,6 @@ def build(path: Path, how: BuildOptions, output: Path, json_file: Path | None, c
     """
     check_file(json_file)
     _check_output(output)
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder; build takes an .onnx file")
     start = time.perf_counter()
     model = onnx_file(path, how)
     print(*model.summary(), sep="\n", flush=True)

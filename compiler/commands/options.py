@@ -14,6 +14,7 @@ from compiler.workloads.target import ISAS
 
 # The name is empty if it was left out, which means the model's only input.
 Shape: TypeAlias = "tuple[str, tuple[int, ...]]"
+ONNX_FILE = "an .onnx file, or a folder or zip archive with one .onnx file and its external data"
 InputFile: TypeAlias = "tuple[str, Path]"
 
 
@@ -51,8 +52,8 @@ def build_options(arguments: argparse.Namespace) -> BuildOptions:
 def add_model(parser: argparse.ArgumentParser, saved: bool) -> None:
     """Adds the model and the options of its build; ``saved``: whether it may be a saved model."""
     add = parser.add_argument
-    add("model", metavar="MODEL", type=Path, help="an .onnx file" + " or the folder of a saved model" * saved)
-    group = parser.add_argument_group("build options" + ", for .onnx files only" * saved)
+    add("model", metavar="MODEL", type=Path, help=ONNX_FILE + ", or the folder of a saved model" * saved)
+    group = parser.add_argument_group("build options" + ", for ONNX models only" * saved)
     add = group.add_argument
     add(
         "--input-shape",

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OnnxFile:
-    """An ONNX file whose inputs are read, but which is not built yet.
+    """An ONNX model whose inputs are read, but which is not built yet.
 
     Attributes:
-        path: the file.
+        path: the file, folder or archive.
         target: the target that it is built for.
         inputs: the inputs with static shapes.
         shapes: the given shapes by input.
@@ -113,16 +113,18 @@ class SavedModel:
 
 
 def source(path: Path, build: BuildOptions) -> OnnxFile | SavedModel:
-    """Reads the inputs of a model, which is a file or the folder of a saved model.
+    """Reads the inputs of a model, which is an ONNX model or the folder of a saved model.
 
     Raises:
         ValueError, OSError: the model is not valid, or the options do not fit it.
     """
-    return _saved(path, build) if path.is_dir() else onnx_file(path, build)
+    from compiler.program.saved_model import MANIFEST
+
+    return _saved(path, build) if (path / MANIFEST).is_file() else onnx_file(path, build)
 
 
 def onnx_file(path: Path, build: BuildOptions) -> OnnxFile:
-    """Reads the inputs of an ONNX file.
+    """Reads the inputs of an ONNX model: a file, a folder with one ``.onnx`` file, or a zip archive of it.
 
     Raises:
         ValueError, OSError: as :func:`source`.

@@ -79,7 +79,7 @@ def test_a_file_that_is_not_a_model_is_rejected(content: bytes, tmp_path: Path) 
 
 
 def test_a_file_that_cannot_be_read_is_reported(tmp_path: Path) -> None:
-    assert error_of(tmp_path) == f"cannot read {tmp_path}: Is a directory"
+    assert error_of(tmp_path) == f"{tmp_path} is not a model: it has no .onnx file; it has no files"
     missing = tmp_path / "missing.onnx"
     with pytest.raises(FileNotFoundError):
         read(missing)

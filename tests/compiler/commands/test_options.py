@@ -46,9 +46,12 @@ def test_wrong_models(command: str, complaint: Complaint, tmp_path: Path) -> Non
     (tmp_path / "folder").mkdir()
     output = ["-o", "out.lw"] if command == "build" else []
     assert complaint(command, "missing.onnx", *output) == "cannot read missing.onnx: No such file or directory"
-    assert complaint(command, "text.onnx", *output) == "text.onnx is not an ONNX model, or is truncated"
-    assert complaint(command, "folder", *output).startswith(
-        "folder is a folder; build takes an .onnx file" if output else "folder is not a saved model"
+    assert complaint(command, "text.onnx", *output) == "text.onnx is not an ONNX model: it is a text file"
+    none = "folder is not a model: it has no .onnx file; it has no files"
+    assert complaint(command, "folder", *output) == none
+    (tmp_path / "broken.zip").write_bytes(b"PK\x03\x04")
+    assert complaint(command, "broken.zip", *output).startswith(
+        "broken.zip is not a model: it is a damaged or truncated"
     )
     assert not Path("out.lw").exists()
 

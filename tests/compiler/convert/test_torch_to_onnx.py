@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -202,3 +203,30 @@ def test_attention_of_any_rank(batch: tuple[int, ...], form: str) -> None:
     (got,) = built.run({name: value.numpy() for name, value in inputs.items()}).values()
     assert got.shape == want.shape
     np.testing.assert_allclose(got, want, rtol=0, atol=64 * np.finfo(np.float32).eps)
+
+
+@pytest.mark.tvm
+@pytest.mark.parametrize("form", ["file", "folder"])
+def test_a_file_of_the_new_exporter_with_dynamic_dimensions(form: str, tmp_path: Path) -> None:
+    """PyTorch writes weights as external data, and names of dimensions."""
+    torch.manual_seed(0)
+    module = Block().eval()
+    rows = torch.export.Dim("rows", min=1, max=64)
+    path = tmp_path / "block.onnx"
+    torch.onnx.export(
+        module,
+        (torch.randn(2, 7, 32),),
+        path,
+        dynamo=True,
+        external_data=True,
+        verbose=False,
+        dynamic_shapes=({0: "batch", 1: rows},),
+    )
+    for shape in ((1, 5, 32), (3, 12, 32)):
+        tokens = torch.randn(shape)
+        with torch.no_grad():
+            want = module(tokens).numpy()
+        built = compiler.build(path if form == "file" else tmp_path, input_shapes={"tokens": shape})
+        assert [spec.shape for spec in built.outputs] == [shape]
+        (got,) = built.run({"tokens": tokens.numpy()}).values()
+        np.testing.assert_allclose(got, want, rtol=0, atol=1e-5 * np.abs(want).max())
