@@ -19,12 +19,15 @@ from graph_passes.fold_batch_norm import FoldBatchNorm
 from graph_passes.fold_constants import FoldConstants
 from graph_passes.freeze_shapes import FreezeShapes
 from graph_passes.fuse_layers import FuseLayers
+from graph_passes.inline_functions import InlineFunctions
 from graph_passes.installation import check_names
 from graph_passes.integer_products import IntegerProducts
 from graph_passes.lazy import ir, require
 from graph_passes.optimize_strides import OptimizeStrides
 from graph_passes.report import PassReport
+from graph_passes.unroll_loops import UnrollLoops
 from graph_passes.unroll_lstm import UnrollLstm
+from graph_passes.unroll_recurrences import UnrollRecurrences
 
 if TYPE_CHECKING:
     import onnx
@@ -36,13 +39,47 @@ DEFAULT_PASSES: tuple[Pass, ...] = (
     OptimizeStrides(),
     FuseLayers(),
 )
+# For TVM's own ONNX importer, which has neither functions nor recurrent operators nor loops. Shapes that are known only
+# after folding decide what can be unrolled, and what is unrolled is folded again.
+FOR_TVM: tuple[Pass, ...] = (
+    FreezeShapes(),
+    InlineFunctions(),
+    ExpandFunctions(),
+    FoldConstants(),
+    UnrollLoops(),
+    UnrollRecurrences(),
+    UnrollLstm(longest=512),
+    IntegerProducts(),
+    FoldConstants(),
+    FoldBatchNorm(),
+    OptimizeStrides(),
+)
 # All passes by name, as the command line offers them.
 PASSES: Mapping[str, type[Pass]] = {
     a_pass.name: type(a_pass)
-    for a_pass in (*DEFAULT_PASSES, ExpandFunctions(), UnrollLstm(), IntegerProducts(), ChannelsLast())
+    for a_pass in (
+        *DEFAULT_PASSES,
+        InlineFunctions(),
+        ExpandFunctions(),
+        UnrollLoops(),
+        UnrollRecurrences(),
+        UnrollLstm(),
+        IntegerProducts(),
+        ChannelsLast(),
+    )
 }
 
-__all__ = ["DEFAULT_PASSES", "PASSES", "Optimized", "Pass", "PassReport", "Remark", "inline", "optimize"]
+__all__ = [
+    "DEFAULT_PASSES",
+    "FOR_TVM",
+    "PASSES",
+    "Optimized",
+    "Pass",
+    "PassReport",
+    "Remark",
+    "inline",
+    "optimize",
+]
 
 
 @dataclass(frozen=True)

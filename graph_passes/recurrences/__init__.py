@@ -1,0 +1,1 @@
+"""Recurrent operators in standard operators: their forms, their activations and their cells."""
