@@ -25,6 +25,7 @@ from graph_passes.integer_products import IntegerProducts
 from graph_passes.lazy import ir, require
 from graph_passes.optimize_strides import OptimizeStrides
 from graph_passes.report import PassReport
+from graph_passes.resolve_branches import ResolveBranches
 from graph_passes.unroll_loops import UnrollLoops
 from graph_passes.unroll_lstm import UnrollLstm
 from graph_passes.unroll_recurrences import UnrollRecurrences
@@ -46,6 +47,7 @@ FOR_TVM: tuple[Pass, ...] = (
     InlineFunctions(),
     ExpandFunctions(),
     FoldConstants(),
+    ResolveBranches(),
     UnrollLoops(),
     UnrollRecurrences(),
     UnrollLstm(longest=512),
@@ -61,6 +63,7 @@ PASSES: Mapping[str, type[Pass]] = {
         *DEFAULT_PASSES,
         InlineFunctions(),
         ExpandFunctions(),
+        ResolveBranches(),
         UnrollLoops(),
         UnrollRecurrences(),
         UnrollLstm(),

@@ -1,4 +1,4 @@
-"""Evaluates values of a body of control flow from the constants that it is given."""
+"""Evaluates small values, such as counters of loops and conditions, from constants and from known shapes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from graph_passes.lazy import ir
-from graph_passes.values import STANDARD, constant
+from graph_passes.values import STANDARD, constant, is_op, static_shape
 
 LARGEST = 2**12  # elements of a value that is evaluated
 
@@ -37,9 +37,12 @@ def needed(value: ir.Value, body: ir.Graph) -> set[ir.Value]:
     return found
 
 
-def evaluate(value: ir.Value, known: Mapping[ir.Value, np.ndarray]) -> np.ndarray | None:
-    """Returns the elements of a value, from those of ``known`` and of constants; None if that is impossible or large."""
-    values: dict[ir.Value, np.ndarray | None] = dict(known)
+def evaluate(value: ir.Value, known: Mapping[ir.Value, np.ndarray] | None = None) -> np.ndarray | None:
+    """Returns the elements of a value, from those of ``known``, constants and known shapes.
+
+    None if it depends on anything else, or on a value of more than ``LARGEST`` elements.
+    """
+    values: dict[ir.Value, np.ndarray | None] = dict(known or {})
     waiting = [value]
     while waiting:
         current = waiting[-1]
@@ -47,7 +50,7 @@ def evaluate(value: ir.Value, known: Mapping[ir.Value, np.ndarray]) -> np.ndarra
         if current in values:
             waiting.pop()
             continue
-        array = constant(current)
+        array = _known(current)
         if array is not None or node is None:
             values[current] = array
             continue
@@ -61,6 +64,17 @@ def evaluate(value: ir.Value, known: Mapping[ir.Value, np.ndarray]) -> np.ndarra
         for place, output in enumerate(node.outputs):
             values[output] = None if results is None or place >= len(results) else results[place]
     return values[value]
+
+
+def _known(value: ir.Value) -> np.ndarray | None:
+    """Returns the elements of a constant, or of the Shape of a value whose shape is known."""
+    node = value.producer()
+    if node is None or not is_op(node, "Shape"):
+        return constant(value)
+    shape, attributes = static_shape(node.inputs[0]), node.attributes
+    if shape is None:
+        return None
+    return np.array(shape[attributes.get_int("start", 0) : attributes.get_int("end", None)], np.int64)
 
 
 def _run(node: ir.Node, arrays: list[np.ndarray]) -> list[np.ndarray] | None:

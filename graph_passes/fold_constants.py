@@ -58,24 +58,24 @@ class FoldConstants(Pass):
         unfit = _unfit(model, self.largest)
         if unfit:
             remarks.append(Remark("control flow", f"{len(unfit)} branches are not folded: they do not fit the shapes"))
-        _fold(model, self.largest, unfit)
+        fold(model, self.largest, unfit)
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
         common.LiftSubgraphInitializersToMainGraphPass()(model)
         common.RemoveUnusedOpsetsPass()(model)
         return remarks
 
 
-def _fold(model: ir.Model, largest: int, kept: Collection[int] = ()) -> None:
+def fold(model: ir.Model, largest: int, kept: Collection[int] = ()) -> None:
     """Folds and rewrites until nothing changes; ``kept`` are the places of branches that stay, in :func:`_branches`."""
     from onnx_ir.passes import common
     from onnxscript import rewriter
 
     tops = [branch for place, branch in enumerate(_branches(model)) if place in kept]
     skipped = {graph for branch in tops for graph in (branch, *branch.subgraphs())}
-    rules, fold = rewriter.RewritePass(_rules()), _folding(largest, skipped)
+    rules, folding = rewriter.RewritePass(_rules()), _folding(largest, skipped)
     for _ in range(STEPS):
         fill_constants(model)
-        folded = fold(model)
+        folded = folding(model)
         dropped = _drop_noops(model, skipped) | _fix_shapes(model, skipped)
         _write_pads(model, skipped)
         if not (rules(model).modified or folded.modified or dropped):
@@ -101,7 +101,7 @@ def _unfit(model: ir.Model, largest: int) -> set[int]:
 
     def fits(kept: set[int]) -> bool:
         trial = model.clone()
-        _fold(trial, largest, kept)
+        fold(trial, largest, kept)
         return consistent(trial)
 
     if not places or not consistent(model) or fits(set()):

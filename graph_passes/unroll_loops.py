@@ -22,7 +22,7 @@ from graph_passes.evaluate import evaluate, needed
 from graph_passes.lazy import ir
 from graph_passes.replacement import Replacement, infer_shapes
 from graph_passes.subgraphs import splice
-from graph_passes.values import constant, data_input, is_op, required
+from graph_passes.values import data_input, is_op, required
 
 OLDEST_OPSET = 13  # in which the axes of Unsqueeze are an input
 
@@ -33,6 +33,8 @@ class UnrollLoops(Pass):
     longest: int = field(default=128, metadata={"help": "iterations above which a loop is not unrolled"})
 
     def apply(self, model: ir.Model) -> Iterator[Remark]:
+        from onnx_ir.passes import common
+
         if not any(is_op(node, "Loop", "Scan") for node in every_node(model)):
             return
         remark = too_old(model, OLDEST_OPSET)
@@ -46,6 +48,7 @@ class UnrollLoops(Pass):
                 left.add(node)
                 yield Remark(described(node), f"not unrolled: {obstacle}")
             else:
+                common.NameFixPass()(model)  # the copies of a body have the same names
                 infer_shapes(model)  # a loop after this one may scan its output
 
 
@@ -74,19 +77,20 @@ def _loop(node: ir.Node, longest: int) -> str | None:
 def _iterations(node: ir.Node, body: ir.Graph, carried: Sequence[ir.Value], longest: int) -> int | str:
     """Returns the number of iterations of a Loop, or why it is unknown."""
     most = data_input(node, 0)
-    limit = None if most is None else constant(most)
+    limit = None if most is None else evaluate(most)
     if most is not None and limit is None:
         return "its number of iterations is not constant"
     bound = longest + 1 if limit is None else int(limit.reshape(-1)[0])
     first = data_input(node, 1)
-    goes_on = np.array(True) if first is None else constant(first)
+    goes_on = np.array(True) if first is None else evaluate(first)
     if goes_on is None:
         return "its first condition is not constant"
     if limit is None and first is None:
         return "it never ends"
     going = body.outputs[0]
     counters = needed(going, body)
-    known = {place: array for place, value in enumerate(carried) if (array := constant(value)) is not None}
+    read = [place for place in range(len(carried)) if body.inputs[2 + place] in counters]
+    known = {place: array for place in read if (array := evaluate(carried[place])) is not None}
     k = 0
     while k < bound and bool(goes_on.reshape(-1)[0]):
         if k == longest:

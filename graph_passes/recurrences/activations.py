@@ -65,7 +65,7 @@ def chosen(names: Sequence[str], alphas: Sequence[float], betas: Sequence[float]
 def _operator(*parameters: str) -> _Function:
     """Returns a function that adds one node of the activation's name with these attributes."""
 
-    def add(new: Replacement, x: ir.Value, activation: Activation, number: Number) -> ir.Value:
+    def add(new: Replacement, x: ir.Value, activation: Activation, _: Number) -> ir.Value:
         return new.op(activation.name, x, **{name: getattr(activation, name) for name in parameters})
 
     return add

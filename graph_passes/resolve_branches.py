@@ -1,0 +1,92 @@
+"""Replaces an If by the branch that runs.
+
+::
+
+    If (constant) { then { y = Relu (x) } else { y = Neg (x) } }         becomes   y = Relu (x)
+    If (c) { then { y = Squeeze <axis 0> (x) } else { y = Neg (x) } }    becomes   y = Neg (x)      for x of 2 x 3
+
+Models that are published for several sizes of inputs choose by an input, such as the sampling rate. With shapes that
+are numbers, often only one branch fits them: shape inference finds a contradiction in the other one, so a runtime
+would report an error if it ran. A condition may also follow from shapes alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from graph_passes.base import Pass, Remark, described, every_node
+from graph_passes.evaluate import evaluate
+from graph_passes.fold_constants import FoldConstants, fold
+from graph_passes.lazy import ir
+from graph_passes.replacement import Replacement, consistent, infer_shapes
+from graph_passes.subgraphs import splice
+from graph_passes.values import is_op
+
+BRANCHES = ("then_branch", "else_branch")
+
+
+@dataclass(frozen=True)
+class ResolveBranches(Pass):
+    name: ClassVar[str] = "resolve_branches"
+
+    def apply(self, model: ir.Model) -> Iterator[Remark]:
+        from onnx_ir.passes import common
+
+        left: set[ir.Node] = set()
+        while node := next((n for n in every_node(model) if is_op(n, "If") and n not in left), None):
+            known = evaluate(node.inputs[0]) if node.inputs[0] is not None else None
+            possible = [name for name in BRANCHES if known is None and _possible(node, name, model)]
+            if known is not None:
+                taken = BRANCHES[0 if known.reshape(-1)[0] else 1]
+            elif len(possible) == 1:
+                (taken,) = possible
+                yield Remark(described(node), f"its {taken} always runs: the other one does not fit the shapes")
+            else:
+                left.add(node)
+                yield Remark(described(node), "stays: its condition is not constant")
+                continue
+            new = Replacement(node)
+            outputs = splice(node, node.attributes[taken].as_graph(), ())
+            new.replace(*(new.op("Identity", output) for output in outputs))
+            common.NameFixPass()(model)
+            infer_shapes(model)
+
+
+def _possible(node: ir.Node, branch: str, model: ir.Model) -> bool:
+    """Returns whether shapes are consistent in a branch."""
+    trial = _alone(node.attributes[branch].as_graph(), model)
+    list(ResolveBranches().apply(trial))
+    fold(trial, FoldConstants().largest)
+    return consistent(trial)
+
+
+def _alone(branch: ir.Graph, model: ir.Model) -> ir.Model:
+    """Returns a branch as a model, whose inputs are the values that it reads from outside."""
+    copy = branch.clone(allow_outer_scope_values=True)
+    for outer in _outer(copy):
+        value = ir.Value(name=outer.name, type=outer.type, shape=outer.shape, const_value=outer.const_value)
+        outer_uses = [(use.node, use.idx) for use in outer.uses() if _inside(use.node, copy)]
+        for user, index in outer_uses:
+            user.replace_input_with(index, value)
+        if outer.const_value is None:
+            copy.inputs.append(value)
+        else:
+            copy.register_initializer(value)
+    copy.opset_imports.update(model.opset_imports)
+    functions = [function.clone() for function in model.functions.values()]
+    return ir.Model(copy, ir_version=model.ir_version or 10, functions=functions)
+
+
+def _outer(graph: ir.Graph) -> Sequence[ir.Value]:
+    """Returns the values that a graph and its subgraphs read, but that belong to none of them."""
+    graphs = [graph, *graph.subgraphs()]
+    inner = {value for one in graphs for value in (*one.inputs, *one.initializers.values())}
+    inner |= {output for one in graphs for node in one for output in node.outputs}
+    read = {value: None for one in graphs for node in one for value in node.inputs if value is not None}
+    return [value for value in read if value not in inner]
+
+
+def _inside(node: ir.Node, graph: ir.Graph) -> bool:
+    return node.graph is graph or any(node.graph is inner for inner in graph.subgraphs())
