@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from graph_passes import DEFAULT_PASSES, PASSES, Optimized, Pass, optimize
+from graph_passes import DEFAULT_PASSES, FOR_TVM, PASSES, Optimized, Pass, optimize
 from graph_passes.report import amount, table
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from graph_passes.lazy import ir
 
 PROG = "python -m graph_passes"
+IMPORTERS: Mapping[str, Sequence[Pass]] = {"tvm": FOR_TVM}
 
 
 class Parser(argparse.ArgumentParser):
@@ -75,6 +76,12 @@ def parser() -> Parser:
         metavar="NAME,...",
         help=f"the passes to run, in this order, from: {', '.join(PASSES)} (default: {default})",
     )
+    chosen.add_argument(
+        "--for",
+        dest="importer",
+        choices=tuple(IMPORTERS),
+        help="the passes after which an importer accepts the model: tvm is TVM's own ONNX importer, docs/tvm.md",
+    )
     chosen.add_argument("--skip", type=_names, default=[], metavar="NAME,...", help="passes to omit from the default")
     add("--check", action="store_true", help="compare outputs in ONNX Runtime; write nothing if they differ")
     add("--each", action="store_true", help="also write the model after each pass: OUT.1.freeze_shapes.onnx, ...")
@@ -94,7 +101,8 @@ def _add_parameters(parser: argparse.ArgumentParser, a_pass: type[Pass]) -> None
     group = parser.add_argument_group(f"parameters of {a_pass.name}")
     for field in fields:
         flag, about = f"--{a_pass.name}-{field.name}".replace("_", "-"), field.metadata["help"]
-        common: dict[str, Any] = {"dest": f"{a_pass.name}.{field.name}", "default": field.default}
+        # An option that is not given has no value: passes may differ from the defaults, as those of --for do.
+        common: dict[str, Any] = {"dest": f"{a_pass.name}.{field.name}", "default": argparse.SUPPRESS}
         if isinstance(field.default, bool):
             group.add_argument(flag, action=argparse.BooleanOptionalAction, help=about, **common)
         else:
@@ -118,7 +126,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in shapes:
         if [given for given, _ in arguments.input_shape].count(name) > 1:
             command.error(f"--input-shape gives {name} twice")
-    passes = _passes(arguments.passes, arguments.skip, vars(arguments))
+    passes = _passes(arguments, vars(arguments))
     after_pass = partial(_write_step, arguments.output) if arguments.each else None
     try:
         optimized = optimize(arguments.input, shapes, passes, after_pass)
@@ -148,15 +156,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _passes(chosen: Sequence[str] | None, skipped: Sequence[str], options: Mapping[str, Any]) -> list[Pass]:
+def _passes(arguments: argparse.Namespace, options: Mapping[str, Any]) -> list[Pass]:
     """Returns the passes to run. ``options`` has their parameters by ``pass.field``; other keys are ignored."""
     parameters: dict[str, dict[str, Any]] = {name: {} for name in PASSES}
     for key, value in options.items():
         name, _, field = key.partition(".")
         if field:
             parameters[name][field] = value
-    names = chosen or [p.name for p in DEFAULT_PASSES if p.name not in skipped]
-    return [PASSES[name](**parameters[name]) for name in names]
+    if arguments.importer:
+        chosen = IMPORTERS[arguments.importer]
+    elif arguments.passes:
+        chosen = [PASSES[name]() for name in arguments.passes]
+    else:
+        chosen = [p for p in DEFAULT_PASSES if p.name not in arguments.skip]
+    return [dataclasses.replace(p, **parameters[p.name]) for p in chosen]
 
 
 def _write_step(output: Path, index: int, a_pass: Pass, model: ir.Model) -> None:
