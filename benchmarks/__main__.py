@@ -17,6 +17,7 @@ COMMANDS: Mapping[str, str] = {
     "python -m benchmarks.recurrent": "measures recurrent layers in our compiler and ONNX Runtime",
     "python -m benchmarks.models.fetch": "downloads the real models of the census",
     "python -m benchmarks.census": "compiles the real models of the census and compares their answers",
+    "python -m benchmarks.tvm_import": "imports the models of the census into TVM with TVM's own importer",
     "python -m benchmarks.ablation": "measures the contribution of each graph pass, of tuning and of the graph view",
 }
 

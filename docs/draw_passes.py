@@ -143,6 +143,54 @@ EXAMPLES: Mapping[str, Example] = {
             y = CenterCropPad (x, size)
         }""",
     ),
+    "inline_functions": Example(
+        """
+        g (float[1, 64] x) => (float[1, 16] y)
+        <float[64, 16] W, float[16] b>
+        {
+            y = loopwright.MatMul_bias_relu (x, W, b)
+        }
+        <domain: "loopwright", opset_import: ["" : 18]>
+        MatMul_bias_relu (x, w, b) => (y)
+        {
+            product = MatMul (x, w)
+            sum = Add (product, b)
+            y = Relu (sum)
+        }""",
+    ),
+    "resolve_branches": Example(
+        """
+        g (float[1, 4, 8] x) => (float[1, 4, 8] y)
+        <int64[1] one = {1}>
+        {
+            classes = Shape <start: int = 1, end: int = 2> (x)
+            several = Greater (classes, one)
+            y = If <
+                then_branch = a () => (float[1, 4, 8] t) { t = Softmax <axis: int = 1> (x) },
+                else_branch = b () => (float[1, 4, 8] e) { e = Sigmoid (x) }
+            > (several)
+        }""",
+    ),
+    "unroll_loops": Example(
+        """
+        g (float[1, 4] x) => (float[1, 4] y)
+        <float[4, 4] W, int64 three = {3}, bool yes = {1}>
+        {
+            y = Loop <body = b (int64 i, bool c, float[1, 4] s) => (bool goes_on, float[1, 4] after) {
+                goes_on = Identity (c)
+                product = MatMul (s, W)
+                after = Tanh (product)
+            }> (three, yes, x)
+        }""",
+    ),
+    "unroll_recurrences": Example(
+        """
+        g (float[2, 1, 8] x) => (float[2, 1, 1, 4] y)
+        <float[1, 12, 8] W, float[1, 12, 4] R, float[1, 24] b>
+        {
+            y = GRU <hidden_size: int = 4> (x, W, R, b)
+        }""",
+    ),
     "unroll_lstm": Example(
         """
         g (float[2, 1, 8] x) => (float[2, 1, 1, 4] y)
@@ -189,7 +237,9 @@ class Outcome:
 
 def model_of(example: Example) -> onnx.ModelProto:
     """The example as a model, with the shapes that onnx infers."""
-    model = onnx.parser.parse_model('<ir_version: 10, opset_import: ["" : 18]> ' + example.text)
+    model = onnx.parser.parse_model('<ir_version: 10, opset_import: ["" : 18, "loopwright" : 1]> ' + example.text)
+    if not model.functions:
+        del model.opset_import[1:]
     graph = model.graph
     made = {name for node in graph.node for name in node.output} | {tensor.name for tensor in graph.initializer}
     rng = np.random.default_rng(0)
@@ -217,6 +267,7 @@ def outcome(name: str) -> Outcome:
 COLORS = {
     "convolution, product": "#0072B2",
     "call of a function": "#CC79A7",
+    "control flow": "#882255",
     "normalization": "#D55E00",
     "elementwise": "#F0E442",
     "pooling": "#56B4E9",
@@ -225,10 +276,11 @@ COLORS = {
     "input, output": "#000000",
 }
 KINDS = {
-    "convolution, product": "Conv ConvInteger ConvTranspose Gemm LSTM MatMul MatMulInteger",
+    "convolution, product": "Conv ConvInteger ConvTranspose GRU Gemm LSTM MatMul MatMulInteger",
+    "control flow": "If Loop",
     "normalization": "BatchNormalization LayerNormalization",
     "pooling": "MaxPool AveragePool GlobalAveragePool ReduceMax ReduceMean ReduceMin",
-    "data movement": "Concat Dropout Flatten Identity Reshape Slice Squeeze Transpose",
+    "data movement": "Concat Dropout Flatten Identity Reshape Slice Split Squeeze Transpose",
     "shapes and constants": "ConstantOfShape Gather Shape Unsqueeze",
 }
 KIND_OF = {op_type: kind for kind, op_types in KINDS.items() for op_type in op_types.split()}
@@ -289,7 +341,7 @@ def boxes_of(model: onnx.ModelProto) -> list[Box]:
             makers[v.name].lines.append("has a default")
     for node in graph.node:
         held = {name: constants[name] for name in node.input if name in constants and name not in makers}
-        sources = [makers[name] for name in node.input if name in makers]
+        sources = [makers[name] for name in (*node.input, *_read_inside(node)) if name in makers]
         kind = "call of a function" if node.domain else KIND_OF.get(node.op_type, "elementwise")
         box = Box(kind, _lines(node, held), shapes.get(node.output[0], ""), int(bool(node.domain)), sources)
         makers |= dict.fromkeys(node.output, box)
@@ -299,6 +351,13 @@ def boxes_of(model: onnx.ModelProto) -> list[Box]:
         for source in dict.fromkeys(box.sources):
             source.targets.append(box)
     return boxes
+
+
+def _read_inside(node: onnx.NodeProto) -> Iterator[str]:
+    """Yields the names that the nodes of subgraphs read."""
+    for attribute in node.attribute:
+        for inner in attribute.g.node:
+            yield from inner.input
 
 
 def _shape(value: onnx.ValueInfoProto) -> str:
@@ -316,6 +375,9 @@ def _lines(node: onnx.NodeProto, held: Mapping[str, np.ndarray]) -> list[str]:
     texts = [*_window(node, given, held)]
     texts += [f"{name} {_plain(given[name])}" for name in ("perm", "axis") if name in given]
     lines = [text for text in (node.domain, node.op_type, ", ".join(texts)) if text]
+    for attribute in (a for a in node.attribute if a.HasField("g")):
+        inside = ", ".join(inner.op_type for inner in attribute.g.node)
+        lines.append(f"{attribute.name.removesuffix('_branch')}: {inside}")
     vectors = [name for name, array in held.items() if array.ndim == 1 and array.size > 4]
     if len(vectors) > 2:  # statistics
         lines += [", ".join(vectors[place : place + 2]) + f" {held[vectors[0]].size}" for place in (0, 2)]
@@ -368,7 +430,7 @@ def lay_out(boxes: list[Box]) -> Layout:
         box.layer = max((source.layer + 1 for source in box.sources), default=0)
     for box in reversed(boxes):  # a box without sources is placed just above its first reader
         if not box.sources:
-            box.layer = min(target.layer for target in box.targets) - 1
+            box.layer = min((target.layer for target in box.targets), default=1) - 1
     layers: list[list[Box]] = [[] for _ in range(max(box.layer for box in boxes) + 1)]
     for box in boxes:
         layers[box.layer].append(box)

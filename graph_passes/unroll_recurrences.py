@@ -105,7 +105,7 @@ class _Unrolling:
         if self._form.batch_first:
             hs = op("Transpose", hs, perm=(2, 0, 1, 3))
             states = [op("Transpose", state, perm=(1, 0, 2)) for state in states]
-        # Outputs take over names, so each needs a value of its own.
+        # Outputs take over names, so no two may be the same value.
         self._new.replace(hs, *(op("Identity", state) for state in states))
 
     def _masks(self) -> list[ir.Value] | None:

@@ -14,6 +14,7 @@ COMMANDS = (
     "benchmarks",
     "benchmarks.ablation",
     "benchmarks.census",
+    "benchmarks.tvm_import",
     "benchmarks.layers",
     "benchmarks.models.fetch",
     "benchmarks.whole_models",

@@ -63,27 +63,24 @@ def imported(name: str, form: str) -> Result:
         result["why"] = wrong
     try:
         _import(model, name)
-    except Refused as error:
+    except Rejected as error:
         return result | {"why": error.why, "operator": error.operator}
     return result | {"imported": True}
 
 
 def run(name: str) -> Result:
-    """Builds the module of a model after the passes for TVM, runs it, and compares its answers.
-
-    TVM's passes run without schedules of its own, and LLVM without optimizations: only answers matter here.
-    """
+    """Builds the module of a model after the passes for TVM, runs it, and compares its answers."""
     tvm: Any = importlib.import_module("tvm")
     inputs = census.inputs(name)
     want = expected(name, census.load(name), inputs)
     model = rewritten(name, FOR_TVM)
     try:
         module = _import(model, name)
-    except Refused as error:
+    except Rejected as error:
         return {"runs": False, "why": error.why}
     start = time.perf_counter()
     try:
-        target = tvm.target.Target({"kind": "llvm", "num-cores": 1, "opt-level": 0})
+        target = tvm.target.Target({"kind": "llvm", "num-cores": 1})
         executable = tvm.compile(module, target=target)
         built = time.perf_counter() - start
         machine = tvm.relax.VirtualMachine(executable, [tvm.cpu()])
@@ -96,8 +93,8 @@ def run(name: str) -> Result:
     return {"runs": not wrong, "why": wrong, "off": off, "seconds": built}
 
 
-class Refused(Exception):
-    """TVM's importer does not accept a model; ``operator`` names the operators if it tells."""
+class Rejected(Exception):
+    """TVM's importer does not accept a model; ``operator`` names the operators if they are known."""
 
     def __init__(self, why: str, operator: str) -> None:
         super().__init__(why)
@@ -108,7 +105,7 @@ def _import(model: onnx.ModelProto, name: str) -> Any:
     """Returns the Relax module of a model.
 
     Raises:
-        Refused: TVM's importer does not accept it.
+        Rejected: TVM's importer does not accept it.
     """
     tvm_pair.load()
     frontend: Any = importlib.import_module("tvm.relax.frontend.onnx")
@@ -122,7 +119,7 @@ def _import(model: onnx.ModelProto, name: str) -> Any:
         operators = re.findall(r"^Error converting operator (\w+)", printed.getvalue(), re.MULTILINE)
         unknown = re.findall(r"not supported for frontend ONNX: (.*)", str(error))
         found = operators[0] if operators else ", ".join(sorted(unknown[0].split(", "))) if unknown else "?"
-        raise Refused(_line(error), found) from None
+        raise Rejected(_line(error), found) from None
 
 
 def _line(error: BaseException) -> str:
