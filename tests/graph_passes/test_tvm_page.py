@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import pytest
 
@@ -37,7 +38,7 @@ def published() -> None:
             flat = Reshape (steps, shape)
             y, last = GRU <hidden_size = 8> (flat, gates, state)
         }""",
-        shape=[8, -1, 16],
+        shape=np.array([8, -1, 16]),
     )
     onnx.save(original, "model.onnx")
 
