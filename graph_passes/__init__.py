@@ -17,6 +17,7 @@ from graph_passes.channels_last import ChannelsLast
 from graph_passes.expand_functions import ExpandFunctions
 from graph_passes.fold_batch_norm import FoldBatchNorm
 from graph_passes.fold_constants import FoldConstants
+from graph_passes.forms_for_tvm import FormsForTvm
 from graph_passes.freeze_shapes import FreezeShapes
 from graph_passes.fuse_layers import FuseLayers
 from graph_passes.inline_functions import InlineFunctions
@@ -55,6 +56,7 @@ FOR_TVM: tuple[Pass, ...] = (
     FoldConstants(),
     FoldBatchNorm(),
     OptimizeStrides(),
+    FormsForTvm(),
 )
 # All passes by name, as the command line offers them.
 PASSES: Mapping[str, type[Pass]] = {
@@ -68,6 +70,7 @@ PASSES: Mapping[str, type[Pass]] = {
         UnrollRecurrences(),
         UnrollLstm(),
         IntegerProducts(),
+        FormsForTvm(),
         ChannelsLast(),
     )
 }

@@ -30,6 +30,7 @@ from typing import ClassVar
 import numpy as np
 
 from graph_passes.base import DOMAIN, Pass, Remark, every_node
+from graph_passes.evaluate import evaluate
 from graph_passes.freeze_shapes import fill_constants
 from graph_passes.lazy import ir
 from graph_passes.patterns.window import Window
@@ -40,6 +41,7 @@ OPSET = 18  # it has LayerNormalization and HardSwish, and axes of reductions ar
 CLIP_TO_INFINITY = 11  # the first opset whose Clip without bounds keeps infinities
 RESIZE_AS_UPSAMPLE = 10  # the last opset in which Resize behaves like Upsample
 NEUTRAL: Mapping[str, int] = {"Add": 0, "Sub": 0, "Mul": 1, "Div": 1}  # as the second operand
+SEVERAL = ("Split", "TopK")
 STEPS = 4  # rounds of folding and rewriting; a round may enable more in the next one
 
 
@@ -76,7 +78,7 @@ def fold(model: ir.Model, largest: int, kept: Collection[int] = ()) -> None:
     for _ in range(STEPS):
         fill_constants(model)
         folded = folding(model)
-        dropped = _drop_noops(model, skipped) | _fix_shapes(model, skipped)
+        dropped = _drop_noops(model, skipped) | _fix_shapes(model, skipped) | _fold_several(model, skipped)
         _write_pads(model, skipped)
         if not (rules(model).modified or folded.modified or dropped):
             break
@@ -232,6 +234,26 @@ def _write_pads(model: ir.Model, skipped: Collection[ir.Graph]) -> None:
             window = Window.of(node)
             if window is not None:
                 window.write(node)
+
+
+def _fold_several(model: ir.Model, skipped: Collection[ir.Graph]) -> bool:
+    """Folds small constants with several outputs, which onnxscript leaves. Returns whether there were any."""
+    folded = False
+    for node in every_node(model):
+        if (
+            node.graph in skipped
+            or not is_op(node, *SEVERAL)
+            or any(output.is_graph_output() for output in node.outputs)
+        ):
+            continue
+        arrays = [evaluate(output) for output in node.outputs]
+        if any(array is None for array in arrays):
+            continue
+        for output, array in zip(node.outputs, arrays, strict=True):
+            output.replace_all_uses_with(new_constant(model.graph, f"{output.name}_folded", np.asarray(array)))
+        graph_of(node).remove(node, safe=True)
+        folded = True
+    return folded
 
 
 def _auto_pad(node: ir.Node) -> str:

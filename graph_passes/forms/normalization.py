@@ -1,0 +1,44 @@
+"""Normalization over the last axes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from graph_passes.lazy import ir
+from graph_passes.replacement import Replacement
+from graph_passes.values import data_input, required
+
+
+def layer_normalization(node: ir.Node, new: Replacement) -> Sequence[ir.Value] | None:
+    """``LayerNormalization`` whose mean or inverse deviation is read: TVM's importer has only the first output."""
+    if not any(output.uses() or output.is_graph_output() for output in node.outputs[1:]):
+        return None
+    return _normalized(node, new, centered=True)
+
+
+def rms_normalization(node: ir.Node, new: Replacement) -> Sequence[ir.Value] | None:
+    """``RMSNormalization``: TVM's importer fails for a scale that is broadcast."""
+    answers = _normalized(node, new, centered=False)
+    return None if answers is None else answers[:1]
+
+
+def _normalized(node: ir.Node, new: Replacement, centered: bool) -> Sequence[ir.Value] | None:
+    """Returns the normalized tensor, the mean and the inverse deviation; None for an unknown rank."""
+    x, scale, bias = required(node.inputs[0]), required(node.inputs[1]), data_input(node, 2)
+    if x.shape is None or x.dtype is None:
+        return None
+    rank, axis = len(x.shape), node.attributes.get_int("axis", -1) or 0
+    axes = new.constant("axes", np.arange(axis % rank, rank, dtype=np.int64))
+    stashed = ir.DataType(node.attributes.get_int("stash_type", 1) or x.dtype.value)
+    y = x if x.dtype == stashed else new.op("Cast", x, to=stashed)
+    mean = new.op("ReduceMean", y, axes, keepdims=1)
+    y = new.op("Sub", y, mean) if centered else y
+    epsilon = new.constant("epsilon", np.array(node.attributes.get_float("epsilon", 1e-5), stashed.numpy()))
+    variance = new.op("Add", new.op("ReduceMean", new.op("Mul", y, y), axes, keepdims=1), epsilon)
+    inverse = new.op("Reciprocal", new.op("Sqrt", variance))
+    y = new.op("Mul", y, inverse)
+    y = y if x.dtype == stashed else new.op("Cast", y, to=x.dtype)
+    y = new.op("Mul", y, scale)
+    return [y if bias is None else new.op("Add", y, bias), mean, inverse]
