@@ -211,6 +211,14 @@ EXAMPLES: Mapping[str, Example] = {
             y = Mul (number, both)
         }""",
     ),
+    "forms_for_tvm": Example(
+        """
+        g (float[1, 320, 1] signal) => (float[1, 4, 65, 2] y)
+        <int64 step = {64}, float[128] window, int64 length = {128}>
+        {
+            y = STFT <onesided: int = 1> (signal, step, window, length)
+        }""",
+    ),
     "channels_last": Example(
         """
         g (float[1, 3, 32, 32] x) => (float[1, 32] y)
@@ -276,7 +284,7 @@ COLORS = {
     "input, output": "#000000",
 }
 KINDS = {
-    "convolution, product": "Conv ConvInteger ConvTranspose GRU Gemm LSTM MatMul MatMulInteger",
+    "convolution, product": "Conv ConvInteger ConvTranspose GRU Gemm LSTM MatMul MatMulInteger STFT",
     "control flow": "If Loop",
     "normalization": "BatchNormalization LayerNormalization",
     "pooling": "MaxPool AveragePool GlobalAveragePool ReduceMax ReduceMean ReduceMin",

@@ -2,7 +2,7 @@
 
 ::
 
-    QLinearMatMul (a, sa, za, b, sb, zb, s, z)  =  QuantizeLinear (MatMul (float(a) - za, float(b) - zb) sa sb, s, z)
+    QLinearMatMul (a, sa, za, b, sb, zb, s, z)  =  QuantizeLinear (MatMul (a - za, b - zb) (sa sb / s), 1, z)
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ def quantized_convolution(node: ir.Node, new: Replacement) -> Sequence[ir.Value]
     if bias is not None:
         wide = new.constant("wide", np.array([1, -1, *ones[1:]], np.int64))
         product = new.op("Add", product, new.op("Reshape", new.op("Cast", bias, to=ir.DataType.FLOAT), wide))
-    scale = new.op("Mul", x_scale, w_scale)
+    scale = new.op("Div", new.op("Mul", x_scale, w_scale), y_scale)
     if len(w_scale.shape):
         scale = new.op("Reshape", scale, new.constant("wide", np.array([1, -1, *ones[1:]], np.int64)))
-    return [new.op("QuantizeLinear", new.op("Mul", product, scale), y_scale, y_zero)]
+    return [_quantized(new, new.op("Mul", product, scale), y_zero)]
 
 
 def quantized_product(node: ir.Node, new: Replacement) -> Sequence[ir.Value] | None:
@@ -52,7 +52,13 @@ def quantized_product(node: ir.Node, new: Replacement) -> Sequence[ir.Value] | N
     y_scale, y_zero = new.op("Reshape", y_scale, scalar), new.op("Reshape", y_zero, scalar)
     a_scale, b_scale, y_scale = (new.op("Cast", scale, to=ir.DataType.FLOAT) for scale in (a_scale, b_scale, y_scale))
     product = new.op("Round", new.op("MatMul", _centered(new, a, a_zero), _centered(new, b, b_zero)))
-    return [new.op("QuantizeLinear", new.op("Mul", product, new.op("Mul", a_scale, b_scale)), y_scale, y_zero)]
+    scale = new.op("Div", new.op("Mul", a_scale, b_scale), y_scale)
+    return [_quantized(new, new.op("Mul", product, scale), y_zero)]
+
+
+def _quantized(new: Replacement, x: ir.Value, zero: ir.Value) -> ir.Value:
+    """Rounds x. ONNX Runtime divides by the scale before, and another order would round some sums to another step."""
+    return new.op("QuantizeLinear", x, new.constant("one", np.array(1, np.float32)), zero)
 
 
 def _centered(new: Replacement, x: ir.Value, zero: ir.Value, shape: Sequence[int] | None = None) -> ir.Value:

@@ -98,5 +98,6 @@ def short_time_fourier_transform(node: ir.Node, new: Replacement) -> Sequence[ir
     kernel = new.constant("kernel", np.ascontiguousarray(kernel).astype((x.dtype or ir.DataType.FLOAT).numpy()))
     moved = new.op("Transpose", x, perm=(0, 2, 1))
     frames = new.op("Conv", moved, kernel, strides=[int(step.reshape(-1)[0])])
+    node.outputs[0].shape = None  # onnx infers as many bins as samples if ``onesided`` is not given
     parts = new.op("Reshape", frames, new.constant("parts", np.array([shape[0], 2, bins, -1], np.int64)))
     return [new.op("Transpose", parts, perm=(0, 3, 2, 1))]

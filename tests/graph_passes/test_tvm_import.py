@@ -21,6 +21,7 @@ from benchmarks.models import MODELS, load, missing, random_inputs
 from compiler.program import tvm_pair
 from tests.graph_passes import oracle
 from tests.graph_passes.models import model as model_of
+from tests.graph_passes.test_forms_for_tvm import MODELS as FORMS
 from tests.graph_passes.test_unroll_lstm import lstm, quantized_weights
 from tests.graph_passes.test_unroll_recurrences import recurrence
 
@@ -102,9 +103,9 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, *FORMS])
 def test_each_kind_answers_in_tvm_as_in_onnx_runtime(importer: Any, kind: str) -> None:
-    original = KINDS[kind]()
+    original = (KINDS if kind in KINDS else FORMS)[kind]()
     rewritten = graph_passes.optimize(original, passes=graph_passes.FOR_TVM).model
     onnx.checker.check_model(rewritten, full_check=True)
     inputs = oracle.random_inputs(original, seed=0)

@@ -1,0 +1,298 @@
+"""Forms that TVM's importer rejects or computes incorrectly become others with the same answers; the rest stays."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from onnx import helper
+
+import graph_passes
+from graph_passes.forms_for_tvm import FORMS
+from tests.graph_passes import oracle
+from tests.graph_passes.models import model, operators, remarks, run_pass
+
+NAME = "forms_for_tvm"
+
+
+def dft(attributes: str = "", opset: int = 19, complex_: bool = False, length: str = "") -> onnx.ModelProto:
+    head = f"n = Constant <value = int64 {{{length}}}> ()" if length else ""
+    inputs = "x, n" if length else "x"
+    sizes = f"2, 6, {2 if complex_ else 1}"
+    return model(f"g (float[{sizes}] x) => (float[A, B, 2] y) {{ {head} y = DFT {attributes} ({inputs}) }}", opset)
+
+
+def windowed(attributes: str = "", length: str = "") -> onnx.ModelProto:
+    head = f"n = Constant <value = int64 {{{length}}}> ()" if length else ""
+    inputs = "x, step, window, n" if length else "x, step, window"
+    return model(
+        f"""g (float[2, 20, 1] x) => (float[2, A, B, 2] y) <float[8] window> {{
+            step = Constant <value = int64 {{3}}> () {head}
+            y = STFT {attributes} ({inputs})
+        }}""",
+        window=np.hanning(8),
+    )
+
+
+def quantized_convolution(zero_shape: str) -> onnx.ModelProto:
+    """x is quantized before, and y dequantized after, so that both are float32."""
+    return model(
+        f"""g (float[1, 4, 6, 6] x) => (float[1, 3, 6, 6] z)
+        <float s, uint8 a, int8[3, 4, 3, 3] w, float[3] w_scale, int8{zero_shape} w_zero,
+         float t, uint8 b, int32[3] bias>
+        {{
+            q = QuantizeLinear (x, s, a)
+            y = QLinearConv <pads = [1, 1, 1, 1]> (q, s, a, w, w_scale, w_zero, t, b, bias)
+            z = DequantizeLinear (y, t, b)
+        }}""",
+        s=0.05,
+        a=100,
+        w=np.random.default_rng(0).integers(-60, 60, (3, 4, 3, 3)),
+        w_scale=np.array([0.01, 0.02, 0.03]),
+        w_zero=np.array([1, 2, 3]) if zero_shape else 2,
+        t=0.1,
+        b=120,
+        bias=np.array([100, -200, 300]),
+    )
+
+
+def quantized_product(columns: bool) -> onnx.ModelProto:
+    shape = "[5]" if columns else ""
+    return model(
+        f"""g (float[3, 4] x) => (float[3, 5] z)
+        <float s, uint8 a, int8[4, 5] w, float{shape} w_scale, int8{shape} w_zero,
+         float[1] t, uint8[1] b, float u, uint8 c>
+        {{
+            q = QuantizeLinear (x, s, a)
+            y = QLinearMatMul (q, s, a, w, w_scale, w_zero, t, b)
+            z = DequantizeLinear (y, u, c)
+        }}""",
+        s=0.05,
+        a=100,
+        w=np.random.default_rng(0).integers(-60, 60, (4, 5)),
+        w_scale=np.array([0.01, 0.02, 0.03, 0.02, 0.01]) if columns else 0.02,
+        w_zero=np.array([1, 2, 3, 4, 5]) if columns else 2,
+        t=0.1,
+        b=120,
+        u=0.1,
+        c=120,
+    )
+
+
+def col2im(image: tuple[int, ...], block: tuple[int, ...], columns: int, attributes: str = "") -> onnx.ModelProto:
+    rank = len(image)
+    return model(
+        f"""g (float[2, {3 * int(np.prod(block))}, {columns}] x) => (float[2, 3, {", ".join("ABC"[:rank])}] y)
+        <int64[{rank}] image, int64[{rank}] block>
+        {{ y = Col2Im {attributes} (x, image, block) }}""",
+        image=np.array(image),
+        block=np.array(block),
+    )
+
+
+# Models in which the operator at the head of the name must disappear or lose the form.
+MODELS: Mapping[str, Callable[[], onnx.ModelProto]] = {
+    "Pow of another type": lambda: model("g (float[4] x) => (float[4] y) <int64 n> { y = Pow (x, n) }", n=3),
+    "Pow of integers": lambda: model(
+        "g (float[4] x) => (float[4] y) <int64 n> { a = Cast <to = 7> (x)  b = Pow (a, n)  y = Cast <to = 1> (b) }", n=3
+    ),
+    "Pow of integers and numbers": lambda: model(
+        "g (float[4] x) => (float[4] y) <float e> {"
+        " a = Cast <to = 7> (x)  b = Abs (a)  c = Pow (b, e)  y = Cast <to = 1> (c) }",
+        e=1.5,
+    ),
+    "Mish": lambda: model("g (float[4] x) => (float[4] y) <float f> { a = Mul (x, f)  y = Mish (a) }", f=50),
+    "Elu in double": lambda: model(
+        "g (float[9] x) => (double[9] y) { a = Cast <to = 11> (x)  y = Elu <alpha = 0.5> (a) }"
+    ),
+    "Selu in double": lambda: model("g (float[9] x) => (double[9] y) { a = Cast <to = 11> (x)  y = Selu (a) }"),
+    "ThresholdedRelu": lambda: model("g (float[9] x) => (float[9] y) { y = ThresholdedRelu <alpha = 0.5> (x) }"),
+    "ReduceMax of booleans": lambda: model(
+        "g (float[3, 4] x) => (float[3, 1] y) <float z, int64[1] axes> {"
+        " a = Greater (x, z)  b = ReduceMax (a, axes) y = Cast <to = 1> (b) }",
+        opset=20,
+        z=0,
+        axes=np.array([1]),
+    ),
+    "LayerNormalization with a mean": lambda: model(
+        "g (float[3, 4, 5] x) => (float[3, 4, 5] y, float[3, 1, 1] m, float[3, 1, 1] d)"
+        " <float[4, 5] s, float[4, 5] b> { y, m, d = LayerNormalization <axis = 1> (x, s, b) }"
+    ),
+    "ReverseSequence": lambda: model(
+        "g (float[4, 3, 2] x) => (float[4, 3, 2] y) <int64[3] n> { y = ReverseSequence (x, n) }", n=np.array([1, 4, 2])
+    ),
+    "ReverseSequence, batch first": lambda: model(
+        "g (float[3, 4] x) => (float[3, 4] y) <int64[3] n> {"
+        " y = ReverseSequence <time_axis = 1, batch_axis = 0> (x, n) }",
+        n=np.array([1, 4, 2]),
+    ),
+    "Col2Im": lambda: col2im((5, 6), (2, 3), 16),
+    "Col2Im with strides and pads": lambda: col2im((5, 5), (3, 3), 9, "<strides = [2, 2], pads = [1, 1, 1, 1]>"),
+    "Col2Im with dilations": lambda: col2im((6, 6), (2, 2), 16, "<dilations = [2, 2]>"),
+    "Col2Im of a line": lambda: col2im((7,), (3,), 5),
+    "EyeLike": lambda: model(
+        "g (float[3, 4] x) => (float[3, 4] y) { e = EyeLike <k = 1, dtype = 1> (x)  y = Add (e, x) }"
+    ),
+    "DFT": dft,
+    "DFT, one side": lambda: dft("<onesided = 1>"),
+    "DFT, complex": lambda: dft(complex_=True),
+    "DFT, inverse": lambda: dft("<inverse = 1>", complex_=True),
+    "DFT, padded": lambda: dft(length="8"),
+    "DFT, cut": lambda: dft(length="4", complex_=True),
+    "DFT of another axis": lambda: dft("<axis = 0>"),
+    "DFT of opset 20": lambda: dft(opset=20),
+    "STFT": windowed,
+    "STFT, both sides": lambda: windowed("<onesided = 0>", length="8"),
+    "QLinearConv": lambda: quantized_convolution(""),
+    "QLinearConv by channels": lambda: quantized_convolution("[3]"),
+    "QLinearMatMul": lambda: quantized_product(False),
+    "QLinearMatMul by columns": lambda: quantized_product(True),
+    "Resize to a rounded size": lambda: resized((1, 2, 5, 7), {"scales": [1, 1, 0.6, 0.6]}, mode="linear"),
+    "Resize of a matrix": lambda: resized((5, 7), {"sizes": [8, 3]}, mode="cubic"),
+}
+
+
+def resized(shape: tuple[int, ...], given_sizes: Mapping[str, Any], **attributes: Any) -> onnx.ModelProto:
+    """A Resize of x, whose ``scales``, ``sizes`` or ``roi`` are constants."""
+    kinds = {"roi": onnx.TensorProto.FLOAT, "scales": onnx.TensorProto.FLOAT, "sizes": onnx.TensorProto.INT64}
+    tensors = [helper.make_tensor(name, kinds[name], [len(v)], list(v)) for name, v in given_sizes.items()]
+    names = [name if name in given_sizes else "" for name in kinds]
+    node = helper.make_node("Resize", ["x", *names], ["y"], **attributes)
+    x = helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, shape)
+    y = helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)
+    graph = helper.make_graph([node], "g", [x], [y], tensors)
+    made = helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 19)])
+    return onnx.shape_inference.infer_shapes(made)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_form(name: str) -> None:
+    original = MODELS[name]()
+    found = operators(run_pass(original, NAME).model)
+    op = name.split()[0].rstrip(",")
+    assert op in FORMS
+    assert found != operators(original) or "Pow" in found
+    assert op in ("Pow", "ReduceMax") or op not in found
+
+
+def test_rms_normalization() -> None:
+    """ONNX Runtime has it from opset 23 on."""
+    original = model(
+        "g (float[3, 4, 5] x) => (float[3, 4, 5] y) <float[5] s> { y = RMSNormalization (x, s) }", opset=23
+    )
+    optimized = graph_passes.optimize(original, passes=[NAME])
+    assert "RMSNormalization" not in operators(optimized.model)
+    oracle.assert_same(original, optimized.model, oracle.random_inputs(original, 0))
+
+
+@pytest.mark.parametrize(("negative", "positive"), [(0, 1), (1, 0), (0, 0)])
+def test_infinities_of_one_sign(negative: int, positive: int) -> None:
+    original = model(
+        f"g (float[4] x) => (float[4] y) {{ i = IsInf <detect_negative = {negative}, detect_positive = {positive}> (x)"
+        " y = Cast <to = 1> (i) }"
+    )
+    optimized = graph_passes.optimize(original, passes=[NAME])
+    inputs = {"x": np.array([1, np.inf, -np.inf, np.nan], np.float32)}
+    np.testing.assert_array_equal(oracle.run(optimized.model, inputs), oracle.run(original, inputs))
+    assert operators(optimized.model) != operators(original)
+
+
+def test_a_constant_holds_a_tensor() -> None:
+    original = model(
+        "g (float[2] x) => (int64[2] y, float z) {"
+        " y = Constant <value_ints = [3, 4]> ()  z = Constant <value_float = 2.0> () }"
+    )
+    optimized = run_pass(original, NAME)
+    names = {attribute.name for node in optimized.model.graph.node for attribute in node.attribute}
+    assert names <= {"value"}
+
+
+COORDINATES = ("half_pixel", "half_pixel_symmetric", "pytorch_half_pixel", "align_corners", "asymmetric")
+ROUNDINGS = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
+
+
+@settings(max_examples=150, derandomize=True, deadline=None)
+@given(st.data())
+def test_every_resize(data: st.DataObject) -> None:
+    """Sizes, modes and axes at random, against ONNX Runtime."""
+    draw = data.draw
+    rank = draw(st.sampled_from([2, 4]))
+    shape = tuple(draw(st.integers(1, 7)) for _ in range(rank))
+    mode = draw(st.sampled_from(["nearest", "linear", "cubic"]))
+    attributes: dict[str, Any] = {"mode": mode, "coordinate_transformation_mode": draw(st.sampled_from(COORDINATES))}
+    if mode == "nearest":
+        attributes["nearest_mode"] = draw(st.sampled_from(ROUNDINGS))
+    if mode == "cubic":
+        attributes |= {
+            "cubic_coeff_a": draw(st.sampled_from([-0.75, -0.5])),
+            "exclude_outside": draw(st.integers(0, 1)),
+        }
+    kept = rank - 2  # ONNX Runtime resizes the last two axes by linear and cubic interpolation
+    if draw(st.booleans()):
+        sizes = [*shape[:kept], *(draw(st.integers(1, 12)) for _ in range(2))]
+        given_sizes: dict[str, Any] = {"sizes": sizes}
+    else:
+        scales = [draw(st.sampled_from([0.5, 0.6, 1.0, 1.3, 2.0, 3.0])) for _ in range(2)]
+        assume(all(int(size * scale) for size, scale in zip(shape[kept:], scales, strict=True)))
+        given_sizes = {"scales": [*[1.0] * kept, *scales]}
+    original = resized(shape, given_sizes, **attributes)
+    optimized = graph_passes.optimize(original, passes=[NAME])
+    onnx.checker.check_model(optimized.model, full_check=True)
+    inputs = oracle.random_inputs(original, 0)
+    (want,), (got,) = oracle.run(original, inputs), oracle.run(optimized.model, inputs)
+    assert got.shape == want.shape
+    # ONNX Runtime computes the coordinates in float32, up to 12 with 24 bits.
+    np.testing.assert_allclose(got, want, rtol=0, atol=64 * 12 * 2.0**-24 * np.abs(inputs["x"]).max())
+
+
+@pytest.mark.parametrize("mode", ["linear", "cubic"])
+def test_a_smaller_image_without_aliasing(mode: str) -> None:
+    original = resized((1, 1, 8, 9), {"scales": [1, 1, 0.4, 0.5]}, mode=mode, antialias=1)
+    found = operators(run_pass(original, NAME).model)
+    assert (found["Resize"], found["MatMul"]) == (0, 2)
+
+
+def test_a_region() -> None:
+    original = resized(
+        (1, 1, 8, 9),
+        {"roi": [0, 0, 0.2, -0.1, 1, 1, 0.8, 1.1], "sizes": [1, 1, 5, 6]},
+        mode="linear",
+        coordinate_transformation_mode="tf_crop_and_resize",
+        extrapolation_value=7.0,
+    )
+    assert "Resize" not in operators(run_pass(original, NAME).model)
+
+
+@pytest.mark.parametrize("policy", ["not_larger", "not_smaller"])
+def test_an_aspect_ratio(policy: str) -> None:
+    original = resized((1, 1, 4, 6), {"sizes": [7, 9]}, axes=[2, 3], keep_aspect_ratio_policy=policy)
+    assert "Resize" not in operators(run_pass(original, NAME).model)
+
+
+STAYS = {
+    "Resize by two": lambda: resized((1, 1, 4, 6), {"scales": [1, 1, 2, 2]}, mode="linear"),
+    "Elu": lambda: model("g (float[4] x) => (float[4] y) { y = Elu (x) }"),
+    "LayerNormalization": lambda: model(
+        "g (float[3, 4] x) => (float[3, 4] y) <float[4] s> { y = LayerNormalization (x, s) }"
+    ),
+    "IsInf": lambda: model("g (float[4] x) => (bool[4] y) { y = IsInf (x) }"),
+    "Pow": lambda: model("g (float[4] x) => (float[4] y) <float n> { y = Pow (x, n) }", n=2),
+    "ReduceMax": lambda: model("g (float[3, 4] x) => (float[1, 1] y) { y = ReduceMax (x) }"),
+    "DFT of unknown size": lambda: model("g (float[1, N, 1] x) => (float[1, M, 2] y) { y = DFT (x) }", opset=19),
+}
+
+
+@pytest.mark.parametrize("name", STAYS)
+def test_what_stays(name: str) -> None:
+    original = STAYS[name]()
+    assert operators(graph_passes.optimize(original, passes=[NAME]).model) == operators(original)
+
+
+def test_an_old_opset_stays() -> None:
+    original = model("g (float[4] x) => (float[4] y) { y = ThresholdedRelu (x) }", opset=17)
+    assert "opset: 17 is not supported, at least 18" in remarks(graph_passes.optimize(original, passes=[NAME]))
