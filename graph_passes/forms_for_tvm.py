@@ -24,12 +24,14 @@ from graph_passes.values import constant, is_op
 
 OLDEST_OPSET = 18  # in which axes of reductions are an input
 FORMS: Mapping[str, Callable[[ir.Node, Replacement], Sequence[ir.Value] | None]] = {
+    "Celu": elementwise.celu,
     "Col2Im": sequences.column_to_image,
     "DFT": signals.discrete_fourier_transform,
     "Elu": elementwise.elu,
     "EyeLike": sequences.eye_like,
     "IsInf": elementwise.is_infinite,
     "LayerNormalization": normalization.layer_normalization,
+    "LpNormalization": normalization.lp_normalization,
     "Mish": elementwise.mish,
     "Pow": elementwise.power,
     "QLinearConv": quantized.quantized_convolution,
@@ -41,6 +43,7 @@ FORMS: Mapping[str, Callable[[ir.Node, Replacement], Sequence[ir.Value] | None]]
     "ReverseSequence": sequences.reverse_sequence,
     "STFT": signals.short_time_fourier_transform,
     "Selu": elementwise.elu,
+    "Swish": elementwise.swish,
     "ThresholdedRelu": elementwise.thresholded_relu,
 }
 

@@ -58,6 +58,22 @@ def elu(node: ir.Node, new: Replacement) -> Sequence[ir.Value] | None:
     return [new.op("Mul", answer, _number(new, x, gamma or 0.0)) if selu else answer]
 
 
+def celu(node: ir.Node, new: Replacement) -> Sequence[ir.Value]:
+    """``Celu (x)`` is x above zero, and alpha (exp(x / alpha) - 1) below."""
+    x = required(node.inputs[0])
+    zero, one = _number(new, x, 0.0), _number(new, x, 1.0)
+    alpha = _number(new, x, node.attributes.get_float("alpha", 1.0) or 0.0)
+    below = new.op("Sub", new.op("Exp", new.op("Div", new.op("Min", x, zero), alpha)), one)
+    return [new.op("Where", new.op("Less", x, zero), new.op("Mul", below, alpha), x)]
+
+
+def swish(node: ir.Node, new: Replacement) -> Sequence[ir.Value]:
+    """``Swish (x) = x sigmoid(alpha x)``."""
+    x = required(node.inputs[0])
+    alpha = _number(new, x, node.attributes.get_float("alpha", 1.0) or 0.0)
+    return [new.op("Mul", x, new.op("Sigmoid", new.op("Mul", x, alpha)))]
+
+
 def thresholded_relu(node: ir.Node, new: Replacement) -> Sequence[ir.Value]:
     """``ThresholdedRelu (x)`` is x above alpha, and 0 below."""
     x = required(node.inputs[0])

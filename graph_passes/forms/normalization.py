@@ -1,4 +1,4 @@
-"""Normalization over the last axes."""
+"""Normalization over the last axes, and of the norms of vectors."""
 
 from __future__ import annotations
 
@@ -22,6 +22,18 @@ def rms_normalization(node: ir.Node, new: Replacement) -> Sequence[ir.Value] | N
     """``RMSNormalization``: TVM's importer fails for a scale that is broadcast."""
     answers = _normalized(node, new, centered=False)
     return None if answers is None else answers[:1]
+
+
+def lp_normalization(node: ir.Node, new: Replacement) -> Sequence[ir.Value] | None:
+    """``LpNormalization (x)`` is x over its norm along an axis, and 0 if the norm is 0."""
+    x = required(node.inputs[0])
+    order = node.attributes.get_int("p", 2)
+    if x.dtype is None or order not in (1, 2):
+        return None
+    axis = new.constant("axis", np.array([node.attributes.get_int("axis", -1)], np.int64))
+    norm = new.op(f"ReduceL{order}", x, axis, keepdims=1)
+    zero = new.constant("zero", np.array(0, x.dtype.numpy()))
+    return [new.op("Where", new.op("Equal", norm, zero), zero, new.op("Div", x, norm))]
 
 
 def _normalized(node: ir.Node, new: Replacement, centered: bool) -> Sequence[ir.Value] | None:

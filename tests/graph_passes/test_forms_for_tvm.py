@@ -111,6 +111,14 @@ MODELS: Mapping[str, Callable[[], onnx.ModelProto]] = {
         "g (float[9] x) => (double[9] y) { a = Cast <to = 11> (x)  y = Elu <alpha = 0.5> (a) }"
     ),
     "Selu in double": lambda: model("g (float[9] x) => (double[9] y) { a = Cast <to = 11> (x)  y = Selu (a) }"),
+    "Celu": lambda: model("g (float[9] x) => (float[9] y) { y = Celu <alpha = 0.5> (x) }"),
+    "LpNormalization": lambda: model(
+        "g (float[3, 4] x) => (float[3, 4] y) { y = LpNormalization <axis = 0, p = 1> (x) }"
+    ),
+    "LpNormalization of zeros": lambda: model(
+        "g (float[3, 4] x) => (float[3, 4] y) <float[3, 1] m> { a = Mul (x, m)  y = LpNormalization (a) }",
+        m=np.array([[1], [0], [2]]),
+    ),
     "ThresholdedRelu": lambda: model("g (float[9] x) => (float[9] y) { y = ThresholdedRelu <alpha = 0.5> (x) }"),
     "ReduceMax of booleans": lambda: model(
         "g (float[3, 4] x) => (float[3, 1] y) <float z, int64[1] axes> {"
@@ -178,6 +186,14 @@ def test_a_form(name: str) -> None:
     assert op in FORMS
     assert found != operators(original) or "Pow" in found
     assert op in ("Pow", "ReduceMax") or op not in found
+
+
+def test_swish() -> None:
+    """ONNX Runtime has it in no version yet, except as its definition."""
+    original = model("g (float[9] x) => (float[9] y) { y = Swish <alpha = 0.5> (x) }", opset=24)
+    optimized = graph_passes.optimize(original, passes=[NAME])
+    x = np.linspace(-4, 4, 9, dtype=np.float32)
+    np.testing.assert_allclose(oracle.run(optimized.model, {"x": x})[0], x / (1 + np.exp(-0.5 * x)), rtol=1e-6)
 
 
 def test_rms_normalization() -> None:
