@@ -240,11 +240,10 @@ def _fold_several(model: ir.Model, skipped: Collection[ir.Graph]) -> bool:
     """Folds small constants with several outputs, which onnxscript leaves. Returns whether there were any."""
     folded = False
     for node in every_node(model):
-        if (
-            node.graph in skipped
-            or not is_op(node, *SEVERAL)
-            or any(output.is_graph_output() for output in node.outputs)
-        ):
+        if node.graph in skipped or not is_op(node, *SEVERAL):
+            continue
+        known = all(value is None or constant(value) is not None for value in node.inputs)
+        if not known or any(output.is_graph_output() for output in node.outputs):
             continue
         arrays = [evaluate(output) for output in node.outputs]
         if any(array is None for array in arrays):
