@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from graph_passes.base import Pass, Remark, every_node, too_old
-from graph_passes.forms import elementwise, normalization, quantized, sequences, signals
+from graph_passes.forms import elementwise, normalization, quantized, sequences, signals, windows
 from graph_passes.forms.resize import resize
 from graph_passes.lazy import ir
 from graph_passes.replacement import Replacement, infer_shapes
@@ -24,14 +24,17 @@ from graph_passes.values import constant, is_op
 
 OLDEST_OPSET = 18  # in which axes of reductions are an input
 FORMS: Mapping[str, Callable[[ir.Node, Replacement], Sequence[ir.Value] | None]] = {
+    "BatchNormalization": normalization.batch_normalization,
     "Celu": elementwise.celu,
     "Col2Im": sequences.column_to_image,
+    "ConvTranspose": windows.transposed_convolution,
     "DFT": signals.discrete_fourier_transform,
     "Elu": elementwise.elu,
     "EyeLike": sequences.eye_like,
     "IsInf": elementwise.is_infinite,
     "LayerNormalization": normalization.layer_normalization,
     "LpNormalization": normalization.lp_normalization,
+    "MaxPool": windows.max_pool_indices,
     "Mish": elementwise.mish,
     "Pow": elementwise.power,
     "QLinearConv": quantized.quantized_convolution,
@@ -43,6 +46,7 @@ FORMS: Mapping[str, Callable[[ir.Node, Replacement], Sequence[ir.Value] | None]]
     "ReverseSequence": sequences.reverse_sequence,
     "STFT": signals.short_time_fourier_transform,
     "Selu": elementwise.elu,
+    "SpaceToDepth": sequences.space_to_depth,
     "Swish": elementwise.swish,
     "ThresholdedRelu": elementwise.thresholded_relu,
 }

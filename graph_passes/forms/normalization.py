@@ -36,6 +36,31 @@ def lp_normalization(node: ir.Node, new: Replacement) -> Sequence[ir.Value] | No
     return [new.op("Where", new.op("Equal", norm, zero), zero, new.op("Div", x, norm))]
 
 
+def batch_normalization(node: ir.Node, new: Replacement) -> Sequence[ir.Value] | None:
+    """``BatchNormalization`` in training mode: TVM's moving averages differ."""
+    x, scale, bias, mean, variance = map(required, node.inputs)
+    if not node.attributes.get_int("training_mode", 0) or x.shape is None or x.dtype is None:
+        return None
+    rank = len(x.shape)
+    axes = new.constant("axes", np.array([0, *range(2, rank)], np.int64))
+    wide = new.constant("wide", np.array([1, -1, *[1] * (rank - 2)], np.int64))
+    flat = new.constant("flat", np.array([-1], np.int64))
+    found = new.op("ReduceMean", x, axes, keepdims=1)
+    y = new.op("Sub", x, found)
+    spread = new.op("ReduceMean", new.op("Mul", y, y), axes, keepdims=1)
+    dtype = x.dtype.numpy()
+    epsilon = new.constant("epsilon", np.array(node.attributes.get_float("epsilon", 1e-5), dtype))
+    y = new.op("Div", y, new.op("Sqrt", new.op("Add", spread, epsilon)))
+    y = new.op("Add", new.op("Mul", y, new.op("Reshape", scale, wide)), new.op("Reshape", bias, wide))
+    momentum = node.attributes.get_float("momentum", 0.9) or 0.0
+    kept, renewed = (new.constant("momentum", np.array(number, dtype)) for number in (momentum, 1 - momentum))
+    moving = [
+        new.op("Add", new.op("Mul", old, kept), new.op("Mul", new.op("Reshape", now, flat), renewed))
+        for old, now in ((mean, found), (variance, spread))
+    ]
+    return [y, *moving]
+
+
 def _normalized(node: ir.Node, new: Replacement, centered: bool) -> Sequence[ir.Value] | None:
     """Returns the normalized tensor, the mean and the inverse deviation; None for an unknown rank."""
     x, scale, bias = required(node.inputs[0]), required(node.inputs[1]), data_input(node, 2)

@@ -1,4 +1,4 @@
-"""Operators that move elements: ReverseSequence, Col2Im, EyeLike."""
+"""Operators that move elements: ReverseSequence, Col2Im, SpaceToDepth, EyeLike."""
 
 from __future__ import annotations
 
@@ -63,6 +63,20 @@ def column_to_image(node: ir.Node, new: Replacement) -> Sequence[ir.Value] | Non
         pads=pads,
     )
     return [image_of]
+
+
+def space_to_depth(node: ir.Node, new: Replacement) -> Sequence[ir.Value] | None:
+    """``SpaceToDepth`` with the channels first in each block, a mode that TVM ignores."""
+    x = required(node.inputs[0])
+    shape, size = static_shape(x), node.attributes.get_int("blocksize", 1) or 1
+    if node.attributes.get_string("mode", "DCR") != "CRD" or shape is None:
+        return None
+    batch, channels, height, width = shape
+    blocks = [batch, channels, height // size, size, width // size, size]
+    y = new.op("Reshape", x, new.constant("blocks", np.array(blocks, np.int64)))
+    y = new.op("Transpose", y, perm=(0, 1, 3, 5, 2, 4))
+    whole = [batch, channels * size * size, height // size, width // size]
+    return [new.op("Reshape", y, new.constant("whole", np.array(whole, np.int64)))]
 
 
 def eye_like(node: ir.Node, new: Replacement) -> Sequence[ir.Value] | None:
