@@ -163,8 +163,24 @@ def run_onnxruntime(model: onnx.ModelProto, inputs: Mapping[str, np.ndarray]) ->
 
 
 def run_reference(model: onnx.ModelProto, inputs: Mapping[str, np.ndarray]) -> list[Any]:
-    answers = onnx.reference.ReferenceEvaluator(model).run(None, dict(inputs))
+    answers = onnx.reference.ReferenceEvaluator(_with_positive_axes(model)).run(None, dict(inputs))
     return [np.asarray(y) if isinstance(y, (np.generic, int, float)) else y for y in answers]
+
+
+def _with_positive_axes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Returns the model with the axes of Resize counted from the front, as the reference needs them.
+
+    Without the reference, ONNX Runtime would decide alone; it returns the input where the size does not change, also if
+    the scale is not 1.
+    """
+    ranks = {value.name: len(value.type.tensor_type.shape.dim) for value in model.graph.input}
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    for node in changed.graph.node:
+        for attribute in node.attribute:
+            if node.op_type == "Resize" and attribute.name == "axes" and node.input[0] in ranks:
+                attribute.ints[:] = [axis % ranks[node.input[0]] for axis in attribute.ints]
+    return changed
 
 
 def _single(x: np.ndarray) -> np.ndarray:

@@ -29,7 +29,7 @@ ABSOLUTE = frozenset(
 # Attributes and the standard's constants are float32; a program may use their decimal values, such as 0.01 or 1/6.
 DECIMAL = 2.0**-25
 # The result of quantized arithmetic, or of the interpolation of integers, may fall on a tie.
-ONE_STEP = frozenset("DynamicQuantizeLinear QLinearConv QLinearMatMul Resize".split())
+ONE_STEP = frozenset("DynamicQuantizeLinear QLinearConv QLinearMatMul Resize Upsample".split())
 # Operators whose definition computes in float32 whatever the type, unless ``stash_type`` is another one.
 STASHED = frozenset("GroupNormalization LayerNormalization RMSNormalization".split())
 # All other operators add products; their error grows with the number of terms.
