@@ -31,7 +31,9 @@ DECIMAL = 2.0**-25
 # The result of quantized arithmetic, or of the interpolation of integers, may fall on a tie.
 ONE_STEP = frozenset("DynamicQuantizeLinear QLinearConv QLinearMatMul Resize Upsample".split())
 # Operators whose definition computes in float32 whatever the type, unless ``stash_type`` is another one.
-STASHED = frozenset("GroupNormalization LayerNormalization RMSNormalization".split())
+STASHED = frozenset(
+    "BlackmanWindow GroupNormalization HammingWindow HannWindow LayerNormalization RMSNormalization".split()
+)
 # All other operators add products; their error grows with the number of terms.
 DEVIATIONS = 8.0
 
