@@ -33,7 +33,7 @@ def copies_beyond_caches(workload: Workload) -> int:
 def model(workload: Workload, copies: int = 1, seed: int = 0) -> onnx.ModelProto:
     """Returns a model with the input x and two outputs: every h of the first layer, and the sum of all last h.
 
-    All layers read x, and have weights and a bias.
+    All layers read x. Each has other weights, and a bias.
     """
     rng = np.random.default_rng(seed)
     s = workload.sizes

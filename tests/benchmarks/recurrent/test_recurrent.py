@@ -16,7 +16,7 @@ from tests.graph_passes import oracle
 SMALL = Workload("gru", (2, 3, 2, 4, 5))
 
 
-def test_copies_have_weights_and_exceed_the_caches() -> None:
+def test_copies_have_different_weights_and_exceed_the_caches() -> None:
     large = Workload("lstm", (1, 1, 1, 512, 512))
     copies = layers.copies_beyond_caches(large)
     assert copies * 4 * np.prod(large.input_shapes["weight"]) > max(kernels.cache_bytes())
