@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
 from compiler.lowering.choose import Plan
 from compiler.lowering.recognize import Match
-from compiler.workloads.layer import DOMAIN
+from compiler.workloads.layer import CALL, DOMAIN
 from graph_passes.patterns.activations import ACTIVATIONS
 from graph_passes.patterns.layers import call_function, function
 from graph_passes.values import graph_of, is_op, new_node, producer, supplant
 
 
 def rewrite(model: ir.Model, matches: Sequence[Match], plan: Plan) -> None:
-    """Replaces the matched nodes of the model's main graph by calls of kernels.
+    """Replaces the matched nodes of the model's main graph by calls of kernels, and marks those of branches.
 
     A call is a node of the domain ``loopwright.kernels`` whose attribute "place" is the index of its layer in the plan.
+    Nodes of branches stay, because ONNX Runtime may have to run the branch: their metadata describe the call.
     """
     # Last match first: replacing a node updates the inputs of calls that are already in the graph, but not those of
     # matches to come.
     for match, place in reversed(list(zip(matches, plan.places, strict=True))):
-        _put_call(model, match, place)
+        if match.nodes[-1].graph is model.graph:
+            _put_call(model, match, place)
+        else:
+            _mark_call(match, place)
     _drop_transposes(model.graph)
 
 
@@ -51,6 +56,14 @@ def _put_call(model: ir.Model, match: Match, place: int) -> None:
         new.append(_activation(model, new[-1].outputs[0], name, numbers))
     model.opset_imports.setdefault(DOMAIN, 1)
     supplant(match.nodes, new, call.outputs)
+
+
+def _mark_call(match: Match, place: int) -> None:
+    """Describes the call in the metadata of its node. The call has neither an activation nor a transposed output."""
+    (node,) = match.nodes
+    inputs = [next(i for i, value in enumerate(node.inputs) if value is read) for read in match.call.inputs]
+    call = {"place": place, "inputs": inputs, "outputs": list(match.call.outputs)}
+    node.metadata_props[CALL] = json.dumps(call)
 
 
 def _activation(model: ir.Model, x: ir.Value, name: str, numbers: Mapping[str, float]) -> ir.Node:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -19,7 +20,7 @@ from compiler.program.tensor_spec import OPAQUE, TensorSpec
 from compiler.tvm_backend.operators import CONVERTERS
 from compiler.tvm_backend.operators.branches import converted_branch
 from compiler.tvm_backend.operators.node import Node, Tensor, TensorList, Unsupported, tensor_type
-from compiler.workloads.layer import DOMAIN, Layer
+from compiler.workloads.layer import CALL, DOMAIN, Layer
 
 _STANDARD = ("", "ai.onnx")
 _SEGMENT = "loopwright.segment"  # (layers, index of the segment, inputs...) -> outputs
@@ -228,8 +229,15 @@ class _Importer:
 
     def _node(self, proto: onnx.NodeProto) -> None:
         if proto.domain == DOMAIN:
-            self._tensors.update(zip(proto.output, self._kernel(proto), strict=True))
+            self._tensors.update(zip(proto.output, self._kernel(_place(proto), proto.input), strict=True))
             return
+        for entry in proto.metadata_props:
+            if entry.key == CALL:
+                call = json.loads(entry.value)
+                written = self._kernel(call["place"], [proto.input[index] for index in call["inputs"]])
+                outputs = [proto.output[index] for index in call["outputs"]]
+                self._tensors.update(zip(outputs, written, strict=True))
+                return
         if not _is_known(proto):
             raise InvalidNode(f"cannot compile {self._described(proto)}: {_NO_CODE}")
         try:
@@ -287,11 +295,10 @@ class _Importer:
 
         return converted_branch(self._builder, condition, branch)
 
-    def _kernel(self, proto: onnx.NodeProto) -> list[Tensor]:
-        place = _place(proto)
+    def _kernel(self, place: int, inputs: Iterable[str]) -> list[Tensor]:
         layer = self._layers[place]
-        inputs = [self._tensor(name).expr for name in proto.input]
-        arguments = relax.Tuple([self._object, relax.prim_value(place), *inputs])
+        exprs = [self._tensor(name).expr for name in inputs]
+        arguments = relax.Tuple([self._object, relax.prim_value(place), *exprs])
         answers = [tensor_type(shape, "float32") for shape in layer.output_shapes]
         if len(answers) == 1:
             written = [self._builder.emit(relax.call_dps_packed(layer.function, arguments, answers[0]), "layer")]

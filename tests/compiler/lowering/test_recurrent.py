@@ -205,25 +205,29 @@ def test_a_chain_of_recurrences() -> None:
 
 
 @pytest.mark.tvm
-def test_a_recurrence_in_a_branch() -> None:
+@pytest.mark.parametrize("other", ["Neg", "Unique"])
+def test_a_recurrence_in_a_branch(other: str) -> None:
+    """Also in a branch that ONNX Runtime runs, because it has operators that cannot be compiled."""
     form, sizes = Form("gru"), Sizes(3, 2, 4, 6)
     inputs = make_inputs(form, sizes)
     model = recurrent(form, make_weights(form, sizes), inputs, outputs=["y"])
     (node,) = model.graph.node
+    output = helper.make_tensor_value_info("e", TensorProto.FLOAT, ["a", "b", "c", "d"])
+    reshaped = [helper.make_node(other, ["n"], ["u"]), helper.make_node("Reshape", ["u", "s"], ["e"])]
     branches: dict[str, Any] = {
         "then_branch": helper.make_graph([node], "a", [], [helper.make_empty_tensor_value_info("y")]),
-        "else_branch": helper.make_graph(
-            [helper.make_node("Neg", ["n"], ["e"])], "b", [], [helper.make_empty_tensor_value_info("e")]
-        ),
+        "else_branch": helper.make_graph(reshaped, "b", [], [output]),
     }
     del model.graph.node[:]
     model.graph.node.append(helper.make_node("If", ["c"], ["y"], **branches))
     model.graph.input.append(helper.make_tensor_value_info("c", TensorProto.BOOL, []))
-    model.graph.input.append(helper.make_tensor_value_info("n", TensorProto.FLOAT, (3, 1, 2, 6)))
-    inputs["n"] = np.ones((3, 1, 2, 6), np.float32)
+    model.graph.input.append(helper.make_tensor_value_info("n", TensorProto.FLOAT, [36]))
+    model.graph.initializer.append(numpy_helper.from_array(np.array([3, 1, 2, 6]), "s"))
+    inputs["n"] = np.arange(36, dtype=np.float32)
     for condition in (True, False):
-        found = built(onnx.shape_inference.infer_shapes(model), {**inputs, "c": np.array(condition)})
+        found = built(model, {**inputs, "c": np.array(condition)})
         assert kernels_of(found) == {"recurrent": 1}
+        assert len(found.segments) == (other == "Unique")
 
 
 @pytest.mark.tvm
