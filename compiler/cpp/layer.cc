@@ -22,7 +22,31 @@ const std::map<std::string, Maker> kMakers = {
 #undef LOOPWRIGHT_LAYER
 };
 
+int64_t elements(const Shape& shape) {
+  int64_t product = 1;
+  for (const int64_t size : shape) product *= size;
+  return product;
+}
+
+// Only the number of elements must match: the reader of the tensor decides how to interpret its shape.
+bool fits(const DLTensor& tensor, const Shape& shape, bool is_int32) {
+  int64_t count = 1;
+  for (int i = 0; i < tensor.ndim; ++i) count *= tensor.shape[i];
+  return count == elements(shape) && tensor.dtype.code == (is_int32 ? kDLInt : kDLFloat) && tensor.dtype.bits == 32 &&
+         tensor.dtype.lanes == 1 && tensor.device.device_type == kDLCPU && tvm::ffi::IsContiguous(tensor);
+}
+
 }  // namespace
+
+void Layer::check(const DLTensor* const* tensors, int64_t count) const {
+  if (count != static_cast<int64_t>(shapes_.size()))
+    throw std::invalid_argument(" takes " + std::to_string(shapes_.size()) + " tensors, got " + std::to_string(count));
+  for (size_t i = 0; i < shapes_.size(); ++i)
+    if (!fits(*tensors[i], shapes_[i], is_int32(i)))
+      throw std::invalid_argument(": tensor " + std::to_string(i) + " must be contiguous " +
+                                  (is_int32(i) ? "int32" : "float32") + " with " +
+                                  std::to_string(elements(shapes_[i])) + " elements");
+}
 
 std::vector<std::string> layer_kinds() {
   std::vector<std::string> names;

@@ -26,6 +26,9 @@ class Layer {
   // The schedule that run() uses; empty if there is nothing to decide.
   virtual ScheduleValues schedule() const { return {}; }
 
+  // Throws std::invalid_argument if the tensors do not have the shapes and types of the layer. The message continues the
+  // name of the layer.
+  void check(const DLTensor* const* tensors, int64_t count) const;
   // Whether the elements of a tensor are int32 and not float32.
   virtual bool is_int32(size_t /*tensor*/) const { return false; }
 

@@ -23,20 +23,6 @@ std::shared_ptr<const Layer> made(int64_t index, const Any& description, const A
   TVM_FFI_UNREACHABLE();
 }
 
-int64_t elements(const Shape& shape) {
-  int64_t product = 1;
-  for (const int64_t size : shape) product *= size;
-  return product;
-}
-
-// Only the number of elements must match: the reader of the tensor decides how to interpret its shape.
-bool fits(const DLTensor& tensor, const Shape& shape, bool is_int32) {
-  int64_t count = 1;
-  for (int i = 0; i < tensor.ndim; ++i) count *= tensor.shape[i];
-  return count == elements(shape) && tensor.dtype.code == (is_int32 ? kDLInt : kDLFloat) && tensor.dtype.bits == 32 &&
-         tensor.dtype.lanes == 1 && tensor.device.device_type == kDLCPU && tvm::ffi::IsContiguous(tensor);
-}
-
 }  // namespace
 
 Layers Layers::make(const tvm::ffi::json::Array& descriptions, const Array<Tensor>& weights, const Machine& machine,
@@ -60,14 +46,11 @@ Layers Layers::with(const tvm::ffi::Map<int64_t, Any>& descriptions, const Array
 void LayersObj::run(int64_t index, const DLTensor* const* tensors, int64_t count) const {
   if (index < 0 || index >= size()) TVM_FFI_THROW(IndexError) << "there is no layer " << index;
   const Layer& layer = *layers_[static_cast<size_t>(index)];
-  const std::vector<Shape>& shapes = layer.shapes();
-  if (count != static_cast<int64_t>(shapes.size()))
-    TVM_FFI_THROW(ValueError) << "layer " << index << " takes " << shapes.size() << " tensors, got " << count;
-  for (size_t i = 0; i < shapes.size(); ++i)
-    if (!fits(*tensors[i], shapes[i], layer.is_int32(i)))
-      TVM_FFI_THROW(ValueError) << "layer " << index << ": tensor " << i << " must be contiguous "
-                                << (layer.is_int32(i) ? "int32" : "float32") << " with " << elements(shapes[i])
-                                << " elements";
+  try {
+    layer.check(tensors, count);
+  } catch (const std::invalid_argument& error) {
+    TVM_FFI_THROW(ValueError) << "layer " << index << error.what();
+  }
   layer.run(tensors);
 }
 

@@ -16,11 +16,11 @@ from tests.compiler.differential.outcome import FAILURES, UNSUPPORTED
 
 SAMPLE = 8  # every n-th case
 
-# The operators of cases that are not supported with constant parameters: sizes from data, recurrent operators, loops,
+# The operators of cases that are not supported with constant parameters: sizes from data, loops,
 # sequences, strings, and others without a converter.
 NOT_ALWAYS_SUPPORTED = frozenset(
-    "AffineGrid ArrayFeatureExtractor Binarizer Col2Im Compress DeformConv Det Equal GRU Identity If LSTM LabelEncoder "
-    "LinearAttention Loop NonMaxSuppression NonZero Optional OptionalGetElement OptionalHasElement RNN RegexFullMatch "
+    "AffineGrid ArrayFeatureExtractor Binarizer Col2Im Compress DeformConv Det Equal Identity If LabelEncoder "
+    "LinearAttention Loop NonMaxSuppression NonZero Optional OptionalGetElement OptionalHasElement RegexFullMatch "
     "Scan SequenceEmpty SequenceInsert SequenceLength SequenceMap SplitToSequence StringConcat StringNormalizer "
     "StringSplit TensorScatter TfIdfVectorizer TreeEnsemble Unique".split()
 )

@@ -20,6 +20,7 @@ from compiler.tvm_backend.operators import (
     normalization,
     pooling,
     quantization,
+    recurrent,
     reductions,
     regions,
     resize,
@@ -30,7 +31,7 @@ from compiler.tvm_backend.operators.node import Converter
 
 _MODULES = (
     *(binary, cast, convolution, einsum, grid_sample, indexing, linear, movement, normalization, pooling),
-    *(quantization, reductions, regions, resize, sequences, unary),
+    *(quantization, recurrent, reductions, regions, resize, sequences, unary),
 )
 
 # By the name of the operator, which is in ONNX's standard domain.

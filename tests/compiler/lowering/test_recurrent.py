@@ -42,8 +42,12 @@ def recurrent(
     activations: Sequence[str] = (),
     constants: Mapping[str, Array] | None = None,
 ) -> onnx.ModelProto:
-    """A model of one node. ``inputs`` have the shapes of its inputs; ``activations`` are names of ``FUNCTIONS``."""
-    arrays = {name: array for name, array in weights._asdict().items() if array is not None} | dict(constants or {})
+    """A model of one node. ``inputs`` have the shapes of its inputs; ``activations`` are names of ``FUNCTIONS``.
+
+    Weights that are not among the inputs are constant.
+    """
+    arrays = {name: array for name, array in weights._asdict().items() if array is not None and name not in inputs}
+    arrays |= dict(constants or {})
     names = ["x", "w", "r", "b", "sequence_lens", "initial_h", *(["initial_c", "p"] if form.cell == "lstm" else [])]
     present = [name if name in arrays or name in inputs else "" for name in names]
     numbers = [FUNCTIONS[name][1:] for name in activations]
