@@ -133,8 +133,11 @@ void RecurrentDirectionRun::run_half(int64_t steps_done, int half, const Recurre
                                      : options_.cell == Cell::kGru ? functions_.gru
                                                                    : functions_.lstm;
   const int64_t first_row = share.rows_begin;
-  product.run({factor.data + first_row * factor.stride, factor.stride}, share.rows_end - first_row, share.part,
-              {product_.data + first_row * product_.stride, product_.stride}, steps_done % 2 == 1);
+  const int64_t rows = share.rows_end - first_row;
+  const Rows out{product_.data + first_row * product_.stride, product_.stride};
+  const bool is_zero = steps_done == 0 && !args_.initial_h;  // the state, and what a gate makes of it
+  if (!is_zero || !product.run_on_zeros(rows, share.part, out))
+    product.run({factor.data + first_row * factor.stride, factor.stride}, rows, share.part, out, steps_done % 2 == 1);
 
   const int64_t step = weights_.reverse ? args_.steps - 1 - steps_done : steps_done;
   const int64_t chunk = steps_done / chunk_ * chunk_, of_chunk = std::min(chunk_, args_.steps - chunk);

@@ -1,6 +1,7 @@
 #include "recurrent/gate_product.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "core/split.h"
 #include "microkernels/kernel_table.h"
@@ -47,13 +48,31 @@ GateProduct::GateProduct(const float* weight, const float* bias, int gates, int6
       const int64_t row = gate * units + unit;
       if (bias) bias_[column] = bias[row];
       float* to = weight_.get() + panel.offset + column - panel.column;
-      for (int64_t p = 0; p < k; ++p) to[p * panel.nr] = weight[row * k + p];
+      for (int64_t p = 0; p < k; ++p) {
+        to[p * panel.nr] = weight[row * k + p];
+        finite_ = finite_ && std::isfinite(weight[row * k + p]);
+      }
     }
 }
 
+GateProduct::Range GateProduct::range(int part) const {
+  if (part < 0) return {0, part_begins_.back()};
+  return {part_begins_[static_cast<size_t>(part)], part_begins_[static_cast<size_t>(part) + 1]};
+}
+
+bool GateProduct::run_on_zeros(int64_t rows, int part, Rows<float> out) const {
+  const auto [begin, end] = range(part);
+  if (!finite_) return false;
+  for (int64_t row = 0; row < rows; ++row)
+    for (int64_t p = begin; p < end; ++p) {
+      const Panel& panel = panels_[static_cast<size_t>(p)];
+      std::copy_n(bias_.get() + panel.column, panel.nr, out.data + row * out.stride + panel.column);
+    }
+  return true;
+}
+
 void GateProduct::run(Rows<const float> a, int64_t rows, int part, Rows<float> out, bool backwards) const {
-  const int64_t begin = part < 0 ? 0 : part_begins_[static_cast<size_t>(part)];
-  const int64_t end = part < 0 ? part_begins_.back() : part_begins_[static_cast<size_t>(part) + 1];
+  const auto [begin, end] = range(part);
   if (rows == 0 || begin == end) return;
   if (isa_ == Isa::kReference) return run_reference(a, rows, begin, end, out);
   const KernelTable& kernels = kernel_table(isa_);

@@ -28,7 +28,16 @@ class GateProduct {
   // that were read last.
   void run(Rows<const float> a, int64_t rows, int part, Rows<float> out, bool backwards = false) const;
 
+  // The same for rows of zeros. Returns false without a result if a weight is not finite, because its product with zero is
+  // NaN.
+  bool run_on_zeros(int64_t rows, int part, Rows<float> out) const;
+
  private:
+  // The panels of a part.
+  struct Range {
+    int64_t begin, end;
+  };
+  Range range(int part) const;
   void run_reference(Rows<const float> a, int64_t rows, int64_t begin, int64_t end, Rows<float> out) const;
 
   Isa isa_;
@@ -36,6 +45,7 @@ class GateProduct {
   std::vector<Panel> panels_;
   std::vector<int64_t> part_begins_;  // the first panel of each part, and the number of panels
   int widest_ = 0;                    // the most columns of a panel
+  bool finite_ = true;
   Buffer weight_, bias_;
 };
 
