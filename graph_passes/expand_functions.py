@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from graph_passes.base import Pass, Remark, described, every_node
-from graph_passes.definitions import MICROSOFT, definition
-from graph_passes.definitions.call import OLDEST_OPSET, Call, Undefined, function_proto
+from graph_passes.definitions import definition, oldest_opset
+from graph_passes.definitions.call import Call, Undefined, function_proto
 from graph_passes.lazy import ir
 from graph_passes.replacement import infer_shapes
 from graph_passes.values import is_op
@@ -72,8 +72,7 @@ def _function(node: ir.Node, opset: int, number: int) -> ir.Function:
         proto = _of_schema(node, opset, name)
     else:
         call = Call(node, opset)
-        if node.domain == MICROSOFT:
-            call.since(OLDEST_OPSET, "its definition")
+        call.since(oldest_opset(node.domain, node.op_type), "its definition")
         proto = function_proto(call, defined(call), _DOMAIN, name)
     if not _complete_outputs(proto, node):
         raise Undefined("one of its outputs is not supported for its inputs")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from graph_passes.definitions import activations, attention, blocks, movement, normalization, products, quantized
-from graph_passes.definitions.call import Call
+from graph_passes.definitions.call import OLDEST_OPSET, Call
 
 MICROSOFT = "com.microsoft"
 Definition = Callable[[Call], str]
@@ -76,6 +76,20 @@ SINCE: Mapping[tuple[str, str], int] = {
     ("", "GroupNormalization"): 21,
     ("", "LayerNormalization"): 17,
 }
+# The first opset with all operators of a definition, if it is not OLDEST_OPSET.
+OLDEST: Mapping[tuple[str, str], int] = {
+    **dict.fromkeys((key for key in DEFINITIONS if not key[0]), 7),
+    **{(MICROSOFT, name): 7 for name in ("FusedConv", "FusedMatMul", "TransposeMatMul")},
+    **{(MICROSOFT, name): 7 for name in ("BiasAdd", "FastGelu", "QuickGelu", "SimplifiedLayerNormalization")},
+    **{(MICROSOFT, name): 7 for name in ("SkipLayerNormalization", "SkipSimplifiedLayerNormalization")},
+    **{(MICROSOFT, name): 9 for name in ("BiasGelu", "Gelu")},
+    (MICROSOFT, "NhwcMaxPool"): 12,
+}
+
+
+def oldest_opset(domain: str, op_type: str) -> int:
+    """Returns the first opset in which an operator's definition is valid."""
+    return OLDEST.get((domain, op_type), OLDEST_OPSET)
 
 
 def definition(domain: str, op_type: str, opset: int) -> Definition | None:

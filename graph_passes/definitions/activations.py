@@ -32,7 +32,7 @@ halved = Mul (x, half)
 y = Mul (halved, raised)"""
 
 
-def activated(name: str, parameters: dict[str, float], x: str, y: str) -> str:
+def activated(call: Call, name: str, parameters: dict[str, float], x: str, y: str) -> str:
     """Returns the statement of an activation of a fused operator.
 
     Raises:
@@ -43,6 +43,7 @@ def activated(name: str, parameters: dict[str, float], x: str, y: str) -> str:
     if not name:
         return f"{y} = Identity ({x})"
     if name == "Clip":
+        call.since(11, "Clip with bounds as inputs")
         return f"low = {parameters['min']!r}\nhigh = {parameters['max']!r}\n{y} = Clip ({x}, low, high)"
     if name not in names:
         raise Undefined(f"its activation {name} is not supported; supported are Clip, {', '.join(names)}")

@@ -19,7 +19,7 @@ import numpy as np
 from graph_passes.lazy import ir
 from graph_passes.values import constant, data_input, static_shape
 
-OLDEST_OPSET = 11  # com.microsoft's definitions are valid in it and in all later opsets
+OLDEST_OPSET = 11  # the first opset with all operators that definitions may use without a check
 _CONSTANT = re.compile(r"^\s*(\w+) = (-?[0-9.]+(?:e[-+]?[0-9]+)?|\[[-0-9, ]*\])\s*$", re.MULTILINE)
 _AXES_ARE_INPUTS = {"ReduceSum": 13}  # other reductions: since opset 18
 

@@ -44,7 +44,7 @@ def fused_gemm(call: Call) -> str:
     inputs = "a, b, c" if call.has(2) else "a, b"
     return f"""({inputs}) => (y)
     product = Gemm {call.copied("alpha", "beta", "transA", "transB")} ({inputs})
-    {activated(name, given, "product", "y")}"""
+    {activated(call, name, given, "product", "y")}"""
 
 
 def fused_conv(call: Call) -> str:
@@ -55,7 +55,7 @@ def fused_conv(call: Call) -> str:
     return f"""(x, w, b, z) => (y)
     product = Conv {call.copied(*_CONV)} ({inputs})
     {residual}
-    {activated(name, given, "sum", "y")}"""
+    {activated(call, name, given, "sum", "y")}"""
 
 
 def cdist(call: Call) -> str:

@@ -11,11 +11,10 @@ from hypothesis import strategies as st
 
 import compiler
 from compiler.tvm_backend.operators import CONVERTERS
-from graph_passes.definitions import SINCE
 from graph_passes.expand_functions import EXPANDED
 from tests.graph_passes import oracle
 from tests.graph_passes.definitions.drawn import DRAWN, MICROSOFT, Drawn
-from tests.graph_passes.definitions.test_definitions import OPSETS, assert_close, model_of
+from tests.graph_passes.definitions.test_definitions import assert_close, model_of, opsets_of
 
 # Bernoulli draws random numbers; SequenceMap's definition is a loop over a sequence.
 NOT_EXPANDED = {"Bernoulli", "SequenceMap"}
@@ -36,11 +35,9 @@ def test_every_function_of_onnx_has_a_converter_or_is_expanded() -> None:
 @given(data=st.data())
 def test_definitions(op_type: str, data: st.DataObject) -> None:
     call: Drawn = DRAWN[op_type](data.draw)
-    newest = SINCE.get((call.domain, op_type), 99)
-    opset = data.draw(st.sampled_from([opset for opset in OPSETS if call.opset <= opset < newest]))
-    model, inputs = model_of(call, opset)
+    model, inputs = model_of(call, data.draw(st.sampled_from(opsets_of(call))))
     want = oracle.run(model, inputs)
-    got = compiler.build(model, threads=data.draw(st.integers(1, 2))).run(inputs)
+    got = compiler.build(model, threads=data.draw(st.integers(1, 2)), fallback=None).run(inputs)
     for one, other in zip(got.values(), want, strict=True):
         assert_close(one, other, call)
 

@@ -24,7 +24,6 @@ class Drawn:
         outputs: number of outputs.
         unused: places of outputs that the model does not name.
         steps: whether outputs are integers that may differ by one, as roundings of halves do.
-        opset: the oldest opset that has all of it.
         scale: the size of what the outputs are computed from, if it is larger than the outputs.
     """
 
@@ -36,7 +35,6 @@ class Drawn:
     unused: Sequence[int] = ()
     domain: str = MICROSOFT
     steps: bool = False
-    opset: int = 11
     scale: float = 1.0
 
 
@@ -71,7 +69,7 @@ def _pointwise(op_type: str, *names: str, domain: str = MICROSOFT) -> Draw:
         given = {name: draw(st.floats(0.25, 2, width=32)) for name in names if draw(st.booleans())}
         if domain == "":  # without defaults
             given = {name: draw(st.floats(0.25, 2, width=32)) for name in names}
-        return Drawn(op_type, [x], given, domain=domain, scale=10, opset=11 if domain else 7)
+        return Drawn(op_type, [x], given, domain=domain, scale=10)
 
     return draw_call
 
@@ -454,7 +452,7 @@ def _nhwc_max_pool(draw: Draw) -> Drawn:
     rng, dtype = _rng(draw), draw(st.sampled_from(INTEGERS))
     x = _integers(rng, dtype, *_sizes(draw, 1, 2), draw(st.integers(3, 7)), draw(st.integers(3, 7)), 3)
     attributes = {"kernel_shape": [3, 2], "strides": draw(st.sampled_from([[1, 1], [2, 1]])), "pads": [1, 0, 1, 1]}
-    return Drawn("NhwcMaxPool", [x], attributes, opset=12)
+    return Drawn("NhwcMaxPool", [x], attributes)
 
 
 def _matmul_nbits(draw: Draw) -> Drawn:
@@ -521,14 +519,14 @@ def _crop(draw: Draw) -> Drawn:
     x = _normal(rng, 1, 2, draw(st.integers(5, 7)), draw(st.integers(5, 7)))
     attributes = {"border": [draw(st.integers(0, 2)) for _ in range(4)]}
     attributes |= {"scale": [draw(st.integers(1, 3)) for _ in range(2)]} if draw(st.booleans()) else {}
-    return Drawn("Crop", [x], attributes, domain="", opset=7)
+    return Drawn("Crop", [x], attributes, domain="")
 
 
 def _image_scaler(draw: Draw) -> Drawn:
     rng = _rng(draw)
     n, c, h, w = _sizes(draw, 4, 3)
     attributes = {"bias": [draw(st.floats(-2, 2, width=32)) for _ in range(c)], "scale": 0.375}
-    return Drawn("ImageScaler", [_normal(rng, n, c, h, w)], attributes, domain="", scale=4, opset=7)
+    return Drawn("ImageScaler", [_normal(rng, n, c, h, w)], attributes, domain="", scale=4)
 
 
 # By operator; what ONNX Runtime computes on CPUs.
