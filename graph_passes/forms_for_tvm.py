@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from graph_passes.base import Pass, Remark, every_node, too_old
-from graph_passes.forms import elementwise, normalization, quantized, sequences, signals, windows
+from graph_passes.forms import elementwise, indexing, normalization, quantized, sequences, signals, windows
 from graph_passes.forms.resize import resize
 from graph_passes.lazy import ir
 from graph_passes.replacement import Replacement, infer_shapes
@@ -24,18 +24,24 @@ from graph_passes.values import constant, is_op
 
 OLDEST_OPSET = 18  # in which axes of reductions are an input
 FORMS: Mapping[str, Callable[[ir.Node, Replacement], Sequence[ir.Value] | None]] = {
+    **dict.fromkeys(("Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Cosh", "Sinh"), elementwise.half_precision),
+    "AveragePool": windows.pooling,
     "BatchNormalization": normalization.batch_normalization,
     "Celu": elementwise.celu,
     "Col2Im": sequences.column_to_image,
     "ConvTranspose": windows.transposed_convolution,
     "DFT": signals.discrete_fourier_transform,
     "Elu": elementwise.elu,
+    "Equal": elementwise.boolean_equality,
     "EyeLike": sequences.eye_like,
     "IsInf": elementwise.is_infinite,
     "LayerNormalization": normalization.layer_normalization,
     "LpNormalization": normalization.lp_normalization,
-    "MaxPool": windows.max_pool_indices,
+    "LpPool": windows.pooling,
+    "MaxPool": windows.pooling,
     "Mish": elementwise.mish,
+    "OneHot": indexing.one_hot,
+    "Pad": windows.pad,
     "Pow": elementwise.power,
     "QLinearConv": quantized.quantized_convolution,
     "QLinearMatMul": quantized.quantized_product,
@@ -45,8 +51,11 @@ FORMS: Mapping[str, Callable[[ir.Node, Replacement], Sequence[ir.Value] | None]]
     "Resize": resize,
     "ReverseSequence": sequences.reverse_sequence,
     "STFT": signals.short_time_fourier_transform,
+    "ScatterElements": indexing.scatter_elements,
     "Selu": elementwise.elu,
+    "Slice": indexing.constant_slice,
     "SpaceToDepth": sequences.space_to_depth,
+    "Split": indexing.split,
     "Swish": elementwise.swish,
     "ThresholdedRelu": elementwise.thresholded_relu,
 }

@@ -94,6 +94,21 @@ def is_infinite(node: ir.Node, new: Replacement) -> Sequence[ir.Value] | None:
     return [new.op("And", new.op("IsInf", x), sign)]
 
 
+def boolean_equality(node: ir.Node, new: Replacement) -> Sequence[ir.Value] | None:
+    """``Equal`` of booleans, for which TVM generates a comparison of floating-point numbers."""
+    x, y = map(required, node.inputs)
+    return [new.op("Not", new.op("Xor", x, y))] if x.dtype == ir.DataType.BOOL else None
+
+
+def half_precision(node: ir.Node, new: Replacement) -> Sequence[ir.Value] | None:
+    """Trigonometric and hyperbolic functions of float16, in float32: TVM has no code for them."""
+    x = required(node.inputs[0])
+    if x.dtype != ir.DataType.FLOAT16:
+        return None
+    answer = new.op(node.op_type, new.op("Cast", x, to=ir.DataType.FLOAT))
+    return [new.op("Cast", answer, to=ir.DataType.FLOAT16)]
+
+
 def boolean_reduction(node: ir.Node, new: Replacement) -> Sequence[ir.Value] | None:
     """``ReduceMax`` and ``ReduceMin`` of booleans, as integers."""
     x = required(node.inputs[0])

@@ -8,12 +8,17 @@ import numpy as np
 
 from graph_passes.lazy import ir
 from graph_passes.replacement import Replacement
-from graph_passes.values import data_input, required
+from graph_passes.values import data_input, required, static_shape
 
 
 def layer_normalization(node: ir.Node, new: Replacement) -> Sequence[ir.Value] | None:
-    """``LayerNormalization`` whose mean or inverse deviation is read: TVM's importer has only the first output."""
-    if not any(output.uses() or output.is_graph_output() for output in node.outputs[1:]):
+    """``LayerNormalization`` whose mean or inverse deviation is read, of float64, or with a bias of another shape."""
+    x, scale, bias = required(node.inputs[0]), required(node.inputs[1]), data_input(node, 2)
+    read = any(output.uses() or output.is_graph_output() for output in node.outputs[1:])
+    uneven = bias is not None and static_shape(bias) != static_shape(scale)
+    shape, axis = static_shape(x), node.attributes.get_int("axis", -1) or 0
+    broadcast = shape is not None and static_shape(scale) != shape[axis % len(shape) :]
+    if not (read or uneven or broadcast or x.dtype == ir.DataType.DOUBLE):
         return None
     return _normalized(node, new, centered=True)
 

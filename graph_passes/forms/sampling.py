@@ -36,6 +36,8 @@ class Axis:
         if mode == "half_pixel_symmetric":
             margin = self.inputs / 2 * (1 - self.outputs / (self.scale * self.inputs))
             return margin + (x + 0.5) / self.scale - 0.5
+        if mode == "tf_half_pixel_for_nn":
+            return (x + 0.5) / self.scale
         if mode == "tf_crop_and_resize":
             if self.outputs == 1:
                 return np.array([0.5 * (self.start + self.end) * last])

@@ -1,4 +1,4 @@
-"""Windows over images: the indices of MaxPool, and the sizes of ConvTranspose."""
+"""Windows over images: pads and indices of poolings, pads of Pad, and the sizes of ConvTranspose."""
 
 from __future__ import annotations
 
@@ -13,15 +13,37 @@ from graph_passes.replacement import Replacement
 from graph_passes.values import required, static_shape
 
 
-def max_pool_indices(node: ir.Node, new: Replacement) -> Sequence[ir.Value] | None:
-    """``MaxPool`` with indices: the elements of each window are gathered, and the place of the largest is looked up."""
-    if len(node.outputs) < 2 or not (node.outputs[1].uses() or node.outputs[1].is_graph_output()):
+def pooling(node: ir.Node, new: Replacement) -> Sequence[ir.Value] | None:
+    """``MaxPool`` with indices, and poolings with ``auto_pad``, whose sizes TVM rounds down."""
+    if len(node.outputs) > 1 and (node.outputs[1].uses() or node.outputs[1].is_graph_output()):
+        return _max_pool_with_indices(node, new)
+    window = Window.of(node)
+    if (node.attributes.get_string("auto_pad", "NOTSET") or "NOTSET") == "NOTSET" or window is None:
         return None
+    attributes = {name: attribute.value for name, attribute in node.attributes.items() if name != "auto_pad"}
+    return [new.op(node.op_type, *node.inputs, **{**attributes, "pads": window.pads})]
+
+
+def pad(node: ir.Node, new: Replacement) -> Sequence[ir.Value] | None:
+    """``Pad`` with a value that its mode does not use."""
+    x, pads, *rest = node.inputs
+    if node.attributes.get_string("mode", "constant") == "constant" or not rest or rest[0] is None:
+        return None
+    axes = rest[1:] if len(rest) > 1 and rest[1] is not None else []
+    attributes = {name: attribute.value for name, attribute in node.attributes.items()}
+    return [new.op("Pad", x, pads, *([None, *axes] if axes else []), **attributes)]
+
+
+def _max_pool_with_indices(node: ir.Node, new: Replacement) -> Sequence[ir.Value] | None:
+    """Returns the output and the indices: the elements of each window are gathered, and the largest is looked up."""
     x, window = required(node.inputs[0]), Window.of(node)
     shape, pooled = static_shape(x), static_shape(node.outputs[0])
-    if shape is None or pooled is None or window is None or x.dtype is None or not x.dtype.is_floating_point():
+    if shape is None or pooled is None or window is None or x.dtype is None:
         return None
-    attributes = {name: attribute.value for name, attribute in node.attributes.items() if name != "storage_order"}
+    attributes = {name: attribute.value for name, attribute in node.attributes.items()}
+    attributes = {name: value for name, value in attributes.items() if name not in ("auto_pad", "storage_order")}
+    attributes["pads"] = window.pads
+    dtype = x.dtype.numpy()
     sizes, pixels = shape[2:], prod(shape[2:])
     places = _places(window, sizes, pooled[2:])
     inside = (places >= 0) & (places < np.array(sizes))
@@ -31,7 +53,8 @@ def max_pool_indices(node: ir.Node, new: Replacement) -> Sequence[ir.Value] | No
     listed = np.ravel_multi_index(tuple(np.moveaxis(inner, -1, 0)), sizes, order=order)
     outside = ~inside.all(-1)
     count = prod(shape[:2])
-    lowest = new.constant("lowest", np.full((count, 1), -np.inf, x.dtype.numpy()))
+    least = -np.inf if x.dtype.is_floating_point() else np.iinfo(dtype).min
+    lowest = new.constant("lowest", np.full((count, 1), least, dtype))
     rows = new.op("Reshape", x, new.constant("rows", np.array([count, pixels], np.int64)))
     rows = new.op("Concat", rows, lowest, axis=1)  # what lies outside of the image
     taken = new.op("Gather", rows, new.constant("window", np.where(outside, pixels, flat).astype(np.int64)), axis=1)
