@@ -180,8 +180,32 @@ def _raise_opset(model: ir.Model) -> Iterator[Remark]:
     if model.opset_imports.get("") != OPSET:
         yield Remark("opset", f"stays at {before}: onnx cannot convert one of the operators")
         return
+    _repair_inputs(model)
     # Version 8 of the format is the first that supports this opset.
     model.ir_version = max(model.ir_version or 0, 8)
+
+
+def _repair_inputs(model: ir.Model) -> None:
+    """Repairs what onnx's converter leaves of attributes that became inputs.
+
+    It makes constants of float32 for data of other types, and keeps the value of a Pad whose mode has none. Before
+    opset 13, an empty tensor meant an omitted input of Resize.
+    """
+    for node in every_node(model):
+        data = node.inputs[0] if node.inputs else None
+        if data is None or not is_op(node, "Clip", "Pad", "Resize"):
+            continue
+        if is_op(node, "Pad"):
+            node.attributes.pop("value", None)
+        for index, value in enumerate(node.inputs[1:], 1):
+            if is_op(node, "Resize"):
+                if 0 in (static_shape(value) or ()):
+                    node.replace_input_with(index, None)
+                continue
+            array = constant(value)
+            if array is not None and array.dtype == np.float32 and data.dtype not in (None, ir.DataType.FLOAT):
+                cast = array.astype(data.dtype.numpy())
+                node.replace_input_with(index, new_constant(graph_of(node), f"{node.outputs[0].name}_{index}", cast))
 
 
 def _bound_clips(model: ir.Model) -> None:

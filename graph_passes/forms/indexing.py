@@ -31,22 +31,38 @@ def one_hot(node: ir.Node, new: Replacement) -> Sequence[ir.Value] | None:
 
 
 def scatter_elements(node: ir.Node, new: Replacement) -> Sequence[ir.Value] | None:
-    """``ScatterElements`` with negative indices, which TVM does not count from the end."""
+    """``ScatterElements`` with negative indices, or with fewer of them than elements along another axis.
+
+    TVM does not count from the end, and assumes that the other axes have equal sizes.
+    """
     x, indices, updates = map(required, node.inputs)
-    shape, known = static_shape(x), constant(indices)
-    if shape is None or not shape or (known is not None and (known >= 0).all()):
+    shape, sizes, known = static_shape(x), static_shape(indices), constant(indices)
+    if shape is None or not shape or sizes is None:
         return None
-    axis = node.attributes.get_int("axis", 0) or 0
+    axis = (node.attributes.get_int("axis", 0) or 0) % len(shape)
+    whole = all(sizes[place] == shape[place] for place in range(len(shape)) if place != axis)
+    if whole and known is not None and (known >= 0).all():
+        return None
     dtype = (indices.dtype or ir.DataType.INT64).numpy()
     size, zero = (new.constant("number", np.array(number, dtype)) for number in (shape[axis], 0))
     if known is not None:
         index = new.constant("index", np.where(known < 0, known + dtype.type(shape[axis]), known))
     elif _is_counted(indices):
-        return None
+        if whole:
+            return None
+        index = indices
     else:
         index = new.op("Where", new.op("Less", indices, zero), new.op("Add", indices, size), indices)
     attributes = {name: attribute.value for name, attribute in node.attributes.items()}
-    return [new.op("ScatterElements", x, index, updates, **attributes)]
+    if whole:
+        return [new.op("ScatterElements", x, index, updates, **attributes)]
+    attributes.pop("axis", None)
+    column = new.constant("column", np.array([-1, 1], np.int64))
+    places = np.moveaxis(np.indices(sizes), 0, -1).reshape(-1, len(shape))
+    columns = [new.constant("places", places[:, [place]]) for place in range(len(shape))]
+    columns[axis] = new.op("Cast", new.op("Reshape", index, column), to=ir.DataType.INT64)
+    flat = new.op("Reshape", updates, new.constant("flat", np.array([-1], np.int64)))
+    return [new.op("ScatterND", x, new.op("Concat", *columns, axis=1), flat, **attributes)]
 
 
 def _is_counted(indices: ir.Value) -> bool:

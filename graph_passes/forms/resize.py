@@ -33,6 +33,7 @@ def resize(node: ir.Node, new: Replacement) -> Sequence[ir.Value] | None:
         return None
     if _supported(node, shape, axes, mode or "", coordinates):
         return None
+    dtype = x.dtype.numpy()
     places = {axis: one.coordinates(coordinates) for axis, one in axes.items()}
     if mode == "nearest":
         rounding = attributes.get_string("nearest_mode", "round_prefer_floor") or ""
@@ -45,7 +46,7 @@ def resize(node: ir.Node, new: Replacement) -> Sequence[ir.Value] | None:
         antialias = bool(attributes.get_int("antialias", 0))
         for axis, one in axes.items():
             matrix = weights(one, places[axis], mode or "", a, exclude, antialias)
-            x = _along(new, x, matrix.astype(x.dtype.numpy() if x.dtype else np.float32), axis, len(shape))
+            x = _along(new, x, matrix.astype(dtype), axis, len(shape))
     if coordinates == "tf_crop_and_resize":
         x = _extrapolated(node, new, x, axes, places, len(shape))
     return [new.op("Identity", x) if x is node.inputs[0] else x]

@@ -26,7 +26,7 @@ class Axis:
         x = np.arange(self.outputs, dtype=np.float64)
         last = self.inputs - 1
         if mode == "align_corners":
-            return x * last / (self.outputs - 1) if self.outputs > 1 else np.zeros(1)
+            return x * last / (self.outputs - 1) if self.outputs > 1 else np.zeros(self.outputs)
         if mode == "asymmetric":
             return x / self.scale
         if mode == "pytorch_half_pixel" and self.outputs == 1:

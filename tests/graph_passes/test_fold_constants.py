@@ -446,3 +446,31 @@ def test_an_old_clip_without_bounds_keeps_finite() -> None:
     optimized = graph_passes.optimize(given, passes=["fold_constants"]).model
     (y,) = oracle.run(optimized, {"x": np.array([-np.inf, 2], np.float32)})
     np.testing.assert_array_equal(y, np.array([np.finfo(np.float32).min, 1], np.float32))
+
+
+OLD = {
+    "the value of a pad in double": ("a = Cast <to = 11> (x)  y = Pad <pads = [1, 1], value = 2.0> (a)", 9),
+    "the value that a mode does not use": (
+        'a = Cast <to = 11> (x)  y = Pad <mode = "edge", pads = [1, 1], value = 2.0> (a)',
+        7,
+    ),
+}
+
+
+@pytest.mark.parametrize(("nodes", "opset"), OLD.values(), ids=OLD)
+def test_attributes_that_became_inputs(nodes: str, opset: int) -> None:
+    original = parsed(f"(float[3] x) => (double[5] y) {{ {nodes} }}", opset)
+    result, _ = folded(original)
+    assert result.opset_import[0].version == OPSET
+    oracle.assert_same(original, result, oracle.random_inputs(original, 0))
+
+
+def test_an_empty_input_of_an_old_resize() -> None:
+    """Sizes are given, and the scales are an input without elements."""
+    original = parsed(
+        "(float[1, 1, 2, 2] x, float[0] scales) => (float[1, 1, 4, 6] y)"
+        " <float[0] roi = {}, int64[4] sizes = {1, 1, 4, 6}> { y = Resize (x, roi, scales, sizes) }",
+        11,
+    )
+    result, _ = folded(original)
+    oracle.assert_same(original, result, oracle.random_inputs(original, 0))

@@ -203,6 +203,11 @@ MODELS: Mapping[str, Callable[[], onnx.ModelProto]] = {
     "OneHot of integers": lambda: one_hot(-3, "int64"),
     "ScatterElements": lambda: scattered(known=False),
     "ScatterElements, constant": lambda: scattered(known=True),
+    "ScatterElements of few": lambda: model(
+        "g (float[2, 3] x) => (float[4, 5] y) <int64[2, 3] i, float[4, 5] z>"
+        " { y = ScatterElements <axis = 1> (z, i, x) }",
+        i=np.array([[0, -1, 2], [1, 3, 4]]),
+    ),
     "Slice backwards": lambda: sliced([4, -1], [-9, 1], [-1, -2]),
     "Slice backwards and forwards": lambda: sliced([3, 1], [0, 5], [-2, 2]),
     "Slice of nothing": lambda: sliced([3, 1], [1, 5], [1, 1], "0, B"),
