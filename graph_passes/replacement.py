@@ -20,15 +20,20 @@ class Replacement:
     def __init__(self, node: ir.Node) -> None:
         self._node, self._graph = node, graph_of(node)
 
-    def op(self, op_type: str, *inputs: ir.Value | None, **attributes: Any) -> ir.Value:
+    def op(self, op_type: str, *inputs: ir.Value | None, name: str | None = None, **attributes: Any) -> ir.Value:
         """Adds a node with one output and returns the output."""
-        return self.many(op_type, inputs, 1, **attributes)[0]
+        return self.many(op_type, inputs, 1, name=name, **attributes)[0]
 
     def many(
-        self, op_type: str, inputs: Sequence[ir.Value | None], outputs: int, **attributes: Any
+        self,
+        op_type: str,
+        inputs: Sequence[ir.Value | None],
+        outputs: int,
+        name: str | None = None,
+        **attributes: Any,
     ) -> Sequence[ir.Value]:
         """Adds a node with several outputs and returns them."""
-        node = ir.node(op_type, inputs, attributes, num_outputs=outputs)
+        node = ir.node(op_type, inputs, attributes, num_outputs=outputs, name=name)
         self._graph.insert_before(self._node, node)
         return node.outputs
 

@@ -7,7 +7,8 @@
 
 Models that are published for several sizes of inputs choose by an input, such as the sampling rate. With shapes that
 are numbers, often only one branch fits them: shape inference finds a contradiction in the other one, so a runtime
-would report an error if it ran. A condition may also follow from shapes alone.
+would report an error if it ran. The lookup of an index that is out of range reports it in place of the branch. A
+condition may also follow from shapes alone.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
+
+import numpy as np
 
 from graph_passes.base import Pass, Remark, described, every_node
 from graph_passes.evaluate import evaluate
@@ -42,16 +45,35 @@ class ResolveBranches(Pass):
                 taken = BRANCHES[0 if known.reshape(-1)[0] else 1]
             elif len(possible) == 1:
                 (taken,) = possible
-                yield Remark(described(node), f"its {taken} always runs: the other one does not fit the shapes")
+                yield Remark(described(node), f"becomes its {taken}: the other one does not fit the shapes")
             else:
                 left.add(node)
                 yield Remark(described(node), "stays: its condition is not constant")
                 continue
             new = Replacement(node)
             outputs = splice(node, node.attributes[taken].as_graph(), ())
-            new.replace(*(new.op("Identity", output) for output in outputs))
+            guard = None if known is not None else _guard(new, node, taken)
+            new.replace(*(_guarded(new, output, guard) for output in outputs))
             common.NameFixPass()(model)
             infer_shapes(model)
+
+
+def _guard(new: Replacement, node: ir.Node, taken: str) -> ir.Value:
+    """Adds a condition that is always true, and an error if the other branch would run."""
+    scalar = new.constant("scalar", np.zeros(0, np.int64))
+    condition = new.op("Reshape", node.inputs[0], scalar)
+    right = condition if taken == BRANCHES[0] else new.op("Not", condition)
+    index = new.op("Cast", new.op("Not", right), to=int(ir.DataType.INT64))
+    other = BRANCHES[1 - BRANCHES.index(taken)]
+    why = f"{node.name or node.outputs[0].name}: its {other} does not fit the shapes of the inputs"
+    return new.op("Gather", new.constant("valid", np.ones(1, np.bool_)), index, name=why, axis=0)
+
+
+def _guarded(new: Replacement, output: ir.Value, guard: ir.Value | None) -> ir.Value:
+    """Returns an output of the branch, which needs the guard."""
+    if guard is None or not isinstance(output.type, ir.TensorType):
+        return new.op("Identity", output)
+    return new.op("Where", guard, output, output)
 
 
 def _possible(node: ir.Node, branch: str, model: ir.Model) -> bool:

@@ -31,6 +31,7 @@ OLDEST_OPSET = 13  # in which the axes of Unsqueeze are an input
 class UnrollLoops(Pass):
     name: ClassVar[str] = "unroll_loops"
     longest: int = field(default=128, metadata={"help": "iterations above which a loop is not unrolled"})
+    largest: int = field(default=100_000, metadata={"help": "nodes that all copies of a body may have together"})
 
     def apply(self, model: ir.Model) -> Iterator[Remark]:
         from onnx_ir.passes import common
@@ -43,13 +44,18 @@ class UnrollLoops(Pass):
             return
         left: set[ir.Node] = set()
         while node := next((n for n in every_node(model) if is_op(n, "Loop", "Scan") and n not in left), None):
-            obstacle = (_loop if is_op(node, "Loop") else _scan)(node, self.longest)
+            longest = min(self.longest, self.largest // max(_size(node.attributes["body"].as_graph()), 1))
+            obstacle = (_loop if is_op(node, "Loop") else _scan)(node, longest)
             if obstacle:
                 left.add(node)
                 yield Remark(described(node), f"not unrolled: {obstacle}")
             else:
                 common.NameFixPass()(model)  # the copies of a body have the same names
                 infer_shapes(model)  # a loop after this one may scan its output
+
+
+def _size(body: ir.Graph) -> int:
+    return sum(len(graph) for graph in (body, *body.subgraphs()))
 
 
 def _loop(node: ir.Node, longest: int) -> str | None:

@@ -58,7 +58,33 @@ def test_a_condition_of_a_shape() -> None:
 def test_a_branch_that_does_not_fit() -> None:
     optimized = resolved(choice(POSITIVE, RELU, squeeze("e")))
     assert "If" not in operators(optimized.model)
-    assert "its then_branch always runs: the other one does not fit the shapes" in remarks(optimized)
+    assert "becomes its then_branch: the other one does not fit the shapes" in remarks(optimized)
+
+
+@pytest.mark.parametrize(("then", "other"), [(RELU, squeeze("e")), (squeeze("t"), RELU.replace("t =", "e ="))])
+def test_the_branch_that_does_not_fit_is_an_error(then: str, other: str) -> None:
+    """As before, also with ONNX Runtime's optimizations, and in a compiled program."""
+    selected = then == RELU
+    positive, negative = (np.full((2, 3), value, np.float32) for value in (1, -1))
+    right, wrong = (positive, negative) if selected else (negative, positive)
+    original = choice(OF_DATA, then, other)
+    optimized = graph_passes.optimize(original, {"x": (2, 3)}, ["freeze_shapes", "resolve_branches"]).model
+    for optimizations in (False, True):
+        (y,) = oracle.run(optimized, {"x": right}, optimizations)
+        np.testing.assert_array_equal(y, np.maximum(right, 0))
+        with pytest.raises(Exception, match="branch does not fit the shapes of the inputs"):
+            oracle.run(optimized, {"x": wrong}, optimizations)
+
+
+@pytest.mark.tvm
+def test_a_compiled_program_reports_the_branch_that_does_not_fit() -> None:
+    import compiler
+
+    compiled = compiler.build(choice(OF_DATA, RELU, squeeze("e")), {"x": (2, 3)}, threads=1, fallback=None)
+    np.testing.assert_array_equal(compiled.run({"x": np.ones((2, 3), np.float32)})["y"], np.ones((2, 3)))
+    with pytest.raises(ValueError, match="its else_branch does not fit the shapes of the inputs") as caught:
+        compiled.run({"x": -np.ones((2, 3), np.float32)})
+    assert "\n" not in str(caught.value)
 
 
 def test_both_branches_fit() -> None:
