@@ -6,8 +6,9 @@ import argparse
 import dataclasses
 import resource
 import shlex
+import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,9 @@ from compiler.commands.options import BuildOptions
 from compiler.commands.output import progress, write, write_json
 from compiler.commands.source import onnx_file
 from compiler.installation import extras
+from compiler.program.compiled_model import CompiledModel
+from compiler.program.profile import SEGMENT
+from compiler.program.random_inputs import random_inputs
 from compiler.program.tensor_spec import TensorSpec
 
 if TYPE_CHECKING:
@@ -73,9 +77,8 @@ def build(path: Path, how: BuildOptions, output: Path, json_file: Path | None, c
     generated = list(compiled.generated)
     tunable = [layer for layer in compiled.layers if layer.workload is not None]
     print(f"Layers on our kernels: {len(compiled.layers)}; generated functions: {len(generated)}")
-    for place, segment in enumerate(compiled.segments):
-        print(f"Segment {place} runs in ONNX Runtime, {segment.nodes} nodes: {segment}")
-        print(*(f"  {reason}" for reason in segment.reasons), sep="\n")
+    share = _segments_share(compiled)
+    print(*_about_segments(compiled, share), sep="\n", end="\n" if compiled.segments else "")
     if compiled.untuned:
         command = tuning_command(path, how, model.shapes, model.target.num_cores)
         untuned = f"{len(compiled.untuned)} of {len(tunable)} tunable layers run their default schedule"
@@ -98,9 +101,34 @@ def build(path: Path, how: BuildOptions, output: Path, json_file: Path | None, c
             "untuned": [layer.name for layer in compiled.untuned],
             "generated": generated,
             "segments": [{"operators": s.operators, "reasons": s.reasons} for s in compiled.segments],
+            "segments_share": share,
             "checked": None if compiled.checked is None else [dataclasses.asdict(d) for d in compiled.checked],
         },
     )
+
+
+def _about_segments(compiled: CompiledModel, share: float | None) -> Iterator[str]:
+    """Yields lines about the parts that ONNX Runtime runs."""
+    for place, segment in enumerate(compiled.segments):
+        yield f"Segment {place} runs in ONNX Runtime (nodes: {segment.nodes}): {segment}"
+        yield from (f"  {reason}" for reason in segment.reasons)
+    if compiled.segments:
+        time = (
+            "not known: it does not run on random inputs" if share is None else f"{share:.0%} of a run on random inputs"
+        )
+        yield f"Time in ONNX Runtime: {time}"
+
+
+def _segments_share(compiled: CompiledModel) -> float | None:
+    """Returns the share of a run that segments take, on random inputs; None if the model does not accept them."""
+    if not compiled.segments:
+        return 0.0
+    try:
+        calls = compiled.call_secs(random_inputs(compiled.inputs), runs=5)
+    except ValueError:
+        return None
+    secs = {call: statistics.median(call.secs) for call in calls}
+    return sum(s for call, s in secs.items() if call.function == SEGMENT) / sum(secs.values())
 
 
 def _data(check: Path, specs: Sequence[TensorSpec]) -> dict[str, np.ndarray]:
