@@ -35,6 +35,7 @@ from graph_passes.freeze_shapes import fill_constants
 from graph_passes.lazy import ir
 from graph_passes.patterns.window import Window
 from graph_passes.replacement import consistent
+from graph_passes.share_constants import share_constants
 from graph_passes.values import bypass, constant, graph_of, is_op, new_constant, producer, scalar, static_shape
 
 OPSET = 18  # it has LayerNormalization and HardSwish, and axes of reductions are inputs
@@ -75,6 +76,8 @@ def fold(model: ir.Model, largest: int, kept: Collection[int] = ()) -> None:
     tops = [branch for place, branch in enumerate(_branches(model)) if place in kept]
     skipped = {graph for branch in tops for graph in (branch, *branch.subgraphs())}
     rules, folding = rewriter.RewritePass(_rules()), _folding(largest, skipped)
+    common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    share_constants(model)
     for _ in range(STEPS):
         fill_constants(model)
         folded = folding(model)

@@ -36,6 +36,9 @@ def lower(model: ir.Model, target: Target, options: Options) -> Lowered:
     import graph_passes
 
     layers = put_kernels(model, target, options)
+    for name, weight in list(model.graph.initializers.items()):  # of the kernels
+        if not weight.uses() and not weight.is_graph_output():
+            del model.graph.initializers[name]
     return Lowered(graph_passes.inline(ir.serde.serialize_model(model)), layers)
 
 
