@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
-
-import numpy as np
 
 from compiler.lowering.recognize import Match
 from compiler.lowering.schedule_source import NoSchedules, ScheduleSource
@@ -69,23 +66,17 @@ def _layer(match: Match, target: Target, options: Options) -> Layer:
 def _distinct(layers: Sequence[Layer]) -> Plan:
     distinct: list[Layer] = []
     places: dict[Hashable, int] = {}
-    weights: dict[Hashable, np.ndarray] = {}
     place_of_match = []
     for layer in layers:
-        digests = {name: _digest(weight) for name, weight in layer.weights.items()}
-        key = (layer.op, layer.workload, json.dumps(layer.attributes), layer.output_shape, *digests.items())
+        weights = [(name, id(weight)) for name, weight in layer.weights.items()]  # equal weights are one array
+        key = (layer.op, layer.workload, json.dumps(layer.attributes), layer.output_shape, *weights)
         place = places.setdefault(key, len(distinct))
         if place == len(distinct):
-            shared = {name: weights.setdefault(digests[name], weight) for name, weight in layer.weights.items()}
-            distinct.append(replace(layer, weights=shared))
+            distinct.append(layer)
         else:
             distinct[place] = replace(distinct[place], calls=distinct[place].calls + 1)
         place_of_match.append(place)
     return Plan(tuple(distinct), tuple(place_of_match))
-
-
-def _digest(weight: np.ndarray) -> Hashable:
-    return weight.shape, hashlib.blake2b(np.ascontiguousarray(weight).data).digest()
 
 
 def _scheduled(layers: Sequence[Layer], target: Target, options: Options) -> tuple[Layer, ...]:

@@ -32,14 +32,16 @@ class Lowered:
 
 
 def lower(model: ir.Model, target: Target, options: Options) -> Lowered:
-    """Lowers a model of static shapes. Changes the model."""
+    """Lowers a model of static shapes. The model loses its constants."""
     import graph_passes
 
     layers = put_kernels(model, target, options)
     for name, weight in list(model.graph.initializers.items()):  # of the kernels
         if not weight.uses() and not weight.is_graph_output():
             del model.graph.initializers[name]
-    return Lowered(graph_passes.inline(ir.serde.serialize_model(model)), layers)
+    lowered = Lowered(graph_passes.inline(ir.serde.serialize_model(model)), layers)
+    model.graph.initializers.clear()  # their memory is needed for packed weights
+    return lowered
 
 
 def put_kernels(model: ir.Model, target: Target, options: Options) -> tuple[Layer, ...]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from dataclasses import dataclass, replace
 
+import numpy as np
 import onnx_ir as ir
 
 from compiler.lowering.call import Call
@@ -71,7 +73,8 @@ def recognize(graph: ir.Graph, target: Target, chains: bool) -> tuple[Match, ...
     Args:
         chains: whether neighboring convolutions may become one call.
     """
-    calls = {node: call for node in _nodes(graph) if (call := _call(node)) is not None}
+    weights: dict[Hashable, np.ndarray] = {}
+    calls = {node: _shared(call, weights) for node in _nodes(graph) if (call := _call(node)) is not None}
     chain_by_last = {chain[-1]: chain for chain in find_chains(calls, target)} if chains else {}
     inner = {node for chain in chain_by_last.values() for node in chain[:-1]}
     return tuple(
@@ -95,6 +98,15 @@ def _nodes(graph: ir.Graph, is_branch: bool = False) -> Iterator[ir.Node]:
 def _call(node: ir.Node) -> Call | None:
     name = _name(node)
     return RECOGNIZERS[name](node) if name is not None and name in RECOGNIZERS else None
+
+
+def _shared(call: Call, weights: dict[Hashable, np.ndarray]) -> Call:
+    """Replaces weights by equal ones of earlier calls, so that a layer that is applied several times has one copy."""
+    return replace(call, weights={name: weights.setdefault(_digest(w), w) for name, w in call.weights.items()})
+
+
+def _digest(weight: np.ndarray) -> Hashable:
+    return weight.shape, hashlib.blake2b(np.ascontiguousarray(weight).data).digest()
 
 
 def _name(node: ir.Node) -> str | None:
