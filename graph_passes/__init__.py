@@ -48,6 +48,7 @@ FOR_TVM: tuple[Pass, ...] = (
     InlineFunctions(),
     ExpandFunctions(),
     FoldConstants(),
+    ExpandFunctions(),  # some definitions need a newer opset, or shapes that are known now
     ResolveBranches(),
     UnrollLoops(),
     UnrollRecurrences(),

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from onnx import helper, numpy_helper
 
 import graph_passes
 from benchmarks.models import MODELS, load, missing, random_inputs
@@ -88,12 +89,37 @@ BRANCHES = """g (float[2] x) => (float[2] y) {
 }"""
 FUNCTION = """g (float[2, 3] x) => (float[2, 4] y) <float[3, 4] w, float[4] b> {
     m = MatMul (x, w)  a = Add (m, b)  y = Relu (a) }"""
+
+
+def of_microsoft() -> onnx.ModelProto:
+    """Operators of com.microsoft, as ONNX Runtime's optimizer writes them for transformers."""
+    rng = np.random.default_rng(0)
+    arrays = {"w": (8, 12), "b": (12,), "v": (8, 12), "gamma": (8,), "beta": (8,)}
+    nodes = [
+        helper.make_node("FusedMatMul", ["x", "w"], ["p"], domain="com.microsoft", alpha=0.5),
+        helper.make_node("BiasGelu", ["p", "b"], ["q"], domain="com.microsoft"),
+        helper.make_node("FastGelu", ["q"], ["r"], domain="com.microsoft"),
+        helper.make_node("FusedMatMul", ["r", "v"], ["s"], domain="com.microsoft", transB=1),
+        helper.make_node("SkipLayerNormalization", ["s", "x", "gamma", "beta"], ["y"], domain="com.microsoft"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "g",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, (1, 5, 8))],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, (1, 5, 8))],
+        [numpy_helper.from_array(rng.standard_normal(shape, np.float32), name) for name, shape in arrays.items()],
+    )
+    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.microsoft", 1)]
+    return helper.make_model(graph, ir_version=8, opset_imports=opsets)
+
+
 # One small model of each kind that TVM's importer rejects as published.
 KINDS = {
     "LSTM": lambda: recurrence("LSTM", ("b", "h", "c", "p", "lengths"), direction="bidirectional"),
     "GRU": lambda: recurrence("GRU", ("b", "h"), direction="bidirectional", linear_before_reset=1),
     "RNN": lambda: recurrence("RNN", direction="reverse"),
     "quantized LSTM": lambda: lstm(quantized_weights(1, np.uint8, False), ("h", "c")),
+    "com.microsoft": of_microsoft,
     "Loop": lambda: model_of(LOOP),
     "If": lambda: model_of(BRANCHES),
     "functions": lambda: graph_passes.optimize(model_of(FUNCTION)).model,
