@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="some of lstm,gru,rnn (default: lstm,gru)",
     )
     add("--bidirectional", action="store_true", help="layers of two directions")
-    add("--cold", action="store_true", help="weights come from memory, not from the caches")
+    add("--cold", action="store_true", help="weights come from memory, not from the caches; up to 10 steps")
     counts = [count for count in (1, 2) if count <= usable_cores()]
     shown = ",".join(map(str, counts))
     add("--threads", type=thread_counts, default=counts, metavar="N,...", help=f"default: {shown}")
@@ -81,7 +81,7 @@ def measure(arguments: argparse.Namespace) -> int:
     affinity.pin(threads)
     from benchmarks.recurrent.measure import measure_layer
 
-    chosen = workloads(arguments.cells, 2 if arguments.bidirectional else 1)
+    chosen = workloads(arguments.cells, 2 if arguments.bidirectional else 1, arguments.cold)
     results = [measure_layer(workload, threads, arguments.cold, arguments.duration) for workload in chosen]
     arguments.json.write_text(json.dumps(results))
     return 0

@@ -18,9 +18,9 @@ _MOST_COPIES = 256
 _FLOAT_BYTES = 4
 
 
-def workloads(cells: Sequence[str], directions: int) -> list[Workload]:
-    """Layers with as many inputs as units."""
-    sizes = product(cells, UNITS, BATCHES, STEPS)
+def workloads(cells: Sequence[str], directions: int, cold: bool) -> list[Workload]:
+    """Layers with as many inputs as units; only short ones if weights come from memory, which is read once."""
+    sizes = product(cells, UNITS, BATCHES, STEPS[:2] if cold else STEPS)
     return [Workload(cell, (directions, steps, batch, units, units)) for cell, units, batch, steps in sizes]
 
 

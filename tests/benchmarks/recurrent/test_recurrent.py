@@ -46,7 +46,7 @@ def test_the_command_writes_results(
 ) -> None:
     def run(_module: str, arguments: list[str], _limit_secs: float) -> object:
         monkeypatch.setattr(command.affinity, "pin", lambda _threads: [0])
-        monkeypatch.setattr(command, "workloads", lambda _cells, _directions: [SMALL])
+        monkeypatch.setattr(command, "workloads", lambda _cells, _directions, _cold: [SMALL])
         assert command.main([*arguments, "--json", str(tmp_path / "part.json")]) == 0
         return json.loads((tmp_path / "part.json").read_text())
 
