@@ -25,6 +25,7 @@ using tvm::ffi::Tensor;
 // Makes the layer that a description describes, with weights that are packed now, and runs it. Arguments: (description,
 // number of weights, weights..., inputs..., outputs...). The description has the form of compiler/workloads/layer.py.
 void recurrent_with_weights(PackedArgs args, Any*) {
+  require(args.size() >= 2, "recurrent_with_weights: arguments");
   const String text = args[0].cast<String>();
   const auto count = args[1].cast<int64_t>();
   require(count >= 0 && count <= args.size() - 2, "recurrent_with_weights: number of weights");

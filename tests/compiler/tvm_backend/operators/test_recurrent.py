@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
@@ -9,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import compiler
+from compiler.program import native
 from tests.compiler.lowering.test_recurrent import OUTPUTS, SIZES, forms, recurrent
 from tests.compiler.models import built
 from tests.kernels.recurrences import Form, oracle
@@ -65,3 +69,58 @@ def test_a_form_that_is_not_supported_is_one_line() -> None:
         ValueError, match=r"RNN \(node 'recurrence', opset \d+\): its direction, its activations or its"
     ):
         compiler.build(model, threads=1, fallback=None)
+
+
+def call(description: Any = None, weights: int = 2, steps: int = 2) -> None:
+    """Calls the function of the runtime as a program does, for an RNN of one unit."""
+    import tvm_ffi
+
+    flags = dict.fromkeys(("sequence_lens", "initial_h", "initial_c", "y_h", "y_c"), False)
+    valid = {
+        "name": "n",
+        "op": "recurrent",
+        "cell": "rnn",
+        "sizes": [2, 1, 1, 1],
+        "reverse": [0],
+        "threads": 1,
+        "activations": [{"function": "tanh", "alpha": 0.0, "beta": 0.0}],
+        "clip": None,
+        "input_forget": False,
+        "linear_before_reset": False,
+        "batch_first": False,
+        **flags,
+        "y": True,
+        "weights": {"w": 0, "r": 1},
+    }
+    text = json.dumps({**valid, **description}) if isinstance(description, dict) else description or json.dumps(valid)
+    shapes = [(1, 1, 1), (1, 1, 1), (steps, 1, 1), (2, 1, 1, 1)]
+    arrays = [np.ones(shape, np.float32) for shape in shapes]
+    native.function("recurrent_with_weights")(text, weights, *map(tvm_ffi.from_dlpack, arrays))
+    assert 0.9 < arrays[-1][1, 0, 0, 0] < 1
+
+
+def test_a_valid_call() -> None:
+    call()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"description": "{"},
+        {"description": "[]"},
+        {"weights": 9},
+        {"weights": -1},
+        {"weights": 1},
+        {"steps": 1},
+        {"description": {"cell": "cnn"}},
+        {"description": {"activations": []}},
+        {"description": {"sizes": [2, 1, 1]}},
+        {"description": {"sizes": [2, 1, 3, 1]}},
+        {"description": {"reverse": [0, 0, 0]}},
+        {"description": {"y_c": True}},
+    ],
+    ids=str,
+)
+def test_a_wrong_call_of_a_damaged_program_is_an_error(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"^a program calls a function incorrectly: recurrent_with_weights: .*$"):
+        call(**changes)
