@@ -12,7 +12,8 @@ DynamicQuantizeLinear computes x = clip(round(v / s) + a, 0, 255), so::
     float(x) - a  =  min(max(round(v / s), -a), 255 - a)
 
 A Cast of the result back to float32 is removed, also after a sum with other integers. Constant weights become float32
-constants. The pass is not part of the default passes, since other runtimes have integer kernels.
+constants, and so do constants that a DequantizeLinear converts, such as the weights of a Conv between quantizers. The
+pass is not part of the default passes, since other runtimes have integer kernels.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class IntegerProducts(Pass):
 
     def apply(self, model: ir.Model) -> Iterator[Remark]:
         remark = too_old(model, OLDEST_OPSET)
-        if not any(is_op(node, *PRODUCTS) for node in every_node(model)):
+        if not any(is_op(node, *PRODUCTS, "DequantizeLinear") for node in every_node(model)):
             return
         if remark is not None:
             yield remark
@@ -52,6 +53,8 @@ class IntegerProducts(Pass):
                 writing.quantization(node)
             elif is_op(node, *PRODUCTS):
                 yield from writing.product(node)
+            elif is_op(node, "DequantizeLinear"):
+                writing.dequantization(node)
             elif is_op(node, "Add"):
                 writing.sum(node)
             elif is_op(node, "Cast") and node.attributes.get_int("to", 0) == ir.DataType.FLOAT:
@@ -108,6 +111,14 @@ class _Writing:
         attributes = {name: attribute.value for name, attribute in node.attributes.items()}
         self._put(new, new.op("Round", new.op(PRODUCTS[node.op_type], *operands, **attributes)))
 
+    def dequantization(self, node: ir.Node) -> None:
+        """Replaces the conversion of a constant by a constant."""
+        output = node.outputs[0]
+        array = None if output.is_graph_output() else _dequantized(node)
+        if array is not None:
+            new = Replacement(node)
+            new.replace(new.constant("real", array))
+
     def _put(self, new: Replacement, product: ir.Value) -> None:
         """Replaces an int32 output by a Cast of ``product``. Readers that accept float32 read ``product`` instead."""
         whole = new.op("Cast", product, to=ir.DataType.INT32)
@@ -162,6 +173,28 @@ class _Writing:
         """Removes a Cast to float32 of a value with a float32 equivalent."""
         if node.inputs[0] in self.floats:
             bypass(node, self.floats[node.inputs[0]])
+
+
+def _dequantized(node: ir.Node) -> np.ndarray | None:
+    """Returns a constant that a DequantizeLinear converts, in float32; None if it is not constant."""
+    given = [constant(value) for value in node.inputs if value is not None]
+    if any(array is None for array in given) or node.outputs[0].dtype not in (None, ir.DataType.FLOAT):
+        return None
+    x, scale, *zeros = (array for array in given if array is not None)
+    if scale.dtype != np.float32 or x.dtype.kind not in "iuV":
+        return None
+    zero = zeros[0] if zeros else np.zeros(scale.shape, np.int32)
+    if scale.size == 1:
+        scale, zero = scale.reshape(()), zero.reshape(())
+    elif scale.ndim != 1 or zero.shape != scale.shape or node.attributes.get_int("block_size", 0):
+        return None
+    else:
+        axis = node.attributes.get_int("axis", 1)
+        if not -x.ndim <= axis < x.ndim or x.shape[axis] != scale.size:
+            return None
+        along = [-1 if place == axis % x.ndim else 1 for place in range(x.ndim)]
+        scale, zero = scale.reshape(along), zero.reshape(along)
+    return (x.astype(np.int64) - zero.astype(np.int64)).astype(np.float32) * scale
 
 
 def _zero_shape(node: ir.Node, place: int) -> tuple[int, ...] | None:

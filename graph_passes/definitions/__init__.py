@@ -23,6 +23,8 @@ DEFINITIONS: Mapping[tuple[str, str], Definition] = {
     ("", "ImageScaler"): activations.image_scaler,
     ("", "LayerNormalization"): normalization.layer_normalization,
     ("", "ParametricSoftplus"): activations.parametric_softplus,
+    ("", "QLinearConv"): quantized.qlinear_conv,
+    ("", "QLinearMatMul"): quantized.qlinear_matmul,
     ("", "ScaledTanh"): activations.scaled_tanh,
     ("", "SimplifiedLayerNormalization"): normalization.simplified_layer_normalization,
     (MICROSOFT, "Attention"): attention.attention,
@@ -79,6 +81,7 @@ SINCE: Mapping[tuple[str, str], int] = {
 # The first opset with all operators of a definition, if it is not OLDEST_OPSET.
 OLDEST: Mapping[tuple[str, str], int] = {
     **dict.fromkeys((key for key in DEFINITIONS if not key[0]), 7),
+    **dict.fromkeys((("", "QLinearConv"), ("", "QLinearMatMul")), 10),
     **{(MICROSOFT, name): 7 for name in ("FusedConv", "FusedMatMul", "TransposeMatMul")},
     **{(MICROSOFT, name): 7 for name in ("BiasAdd", "FastGelu", "QuickGelu", "SimplifiedLayerNormalization")},
     **{(MICROSOFT, name): 7 for name in ("SkipLayerNormalization", "SkipSimplifiedLayerNormalization")},

@@ -19,11 +19,14 @@ _BOUNDS = {
     "INT4": (-8, 7),
     "UINT4": (0, 15),
 }
+_BYTES = ("INT8", "UINT8")  # the types of QuantizeLinear in all opsets
 _POOL = ("auto_pad", "ceil_mode", "count_include_pad", "kernel_shape", "pads", "strides")
 
 
 def dequantized(x: str, scale: str, zero: str | None, y: str, shape: Sequence[int] = ()) -> str:
     """Returns the statements of ``y = (x - zero) scale`` in float32; ``shape``: in which both are broadcast to x."""
+    if zero and not shape:  # 8 bits
+        return f"{y} = DequantizeLinear ({x}, {scale}, {zero})"
     lines = [cast(x, _FLOAT, f"{y}_number")]
     factor = scale
     if shape:
@@ -45,6 +48,9 @@ def quantized(x: str, scale: str, zero: str | None, dtype: ir.DataType, y: str, 
     """Returns the statements of ``y = round(x / scale) + zero``, bounded by what ``dtype`` holds."""
     if dtype.name not in _BOUNDS:
         raise Undefined(f"its quantized type {dtype.name.lower()} is not supported")
+    if dtype.name in _BYTES and not shape:
+        zeros = "" if zero else f"{y}_start = Constant <value = {dtype.name.lower()} {{0}}> ()\n"
+        return f"{zeros}{y} = QuantizeLinear ({x}, {scale}, {zero or f'{y}_start'})"
     low, high = _BOUNDS[dtype.name]
     factor, lines = scale, []
     if shape:
@@ -60,8 +66,8 @@ def quantized(x: str, scale: str, zero: str | None, dtype: ir.DataType, y: str, 
             offset = f"{y}_start_at"
         lines.append(f"{y}_moved = Add ({whole}, {offset})")
         whole = f"{y}_moved"
-    lines += [f"{y}_low = {low}.0\n{y}_high = {high}.0", f"{y}_above = Max ({whole}, {y}_low)"]
-    return "\n".join([*lines, f"{y}_bounded = Min ({y}_above, {y}_high)", cast(f"{y}_bounded", dtype, y)])
+    lines += [f"{y}_low = {low}.0\n{y}_high = {high}.0", f"{y}_bounded = Clip ({whole}, {y}_low, {y}_high)"]
+    return "\n".join([*lines, cast(f"{y}_bounded", dtype, y)])
 
 
 def _per_axis(call: Call, scale: int) -> list[int]:
@@ -89,7 +95,8 @@ def dequantize_linear(call: Call) -> str:
     shape = _per_axis(call, 1)
     kind = call.dtype(1)
     call.require(kind.name == _FLOAT, f"a scale of type {kind.name.lower()} is not supported")
-    return f"(x, scale, zero) => (y)\n{dequantized('x', 'scale', zero, 'y', shape)}"
+    explicit = shape or ([] if call.dtype().name in _BYTES else [1])
+    return f"(x, scale, zero) => (y)\n{dequantized('x', 'scale', zero, 'y', explicit)}"
 
 
 def quantize_linear(call: Call) -> str:
@@ -276,3 +283,55 @@ def q_gemm(call: Call) -> str:
     else:
         lines.append("y = Identity (result)")
     return "(a, a_scale, a_zero, b, b_scale, b_zero, c, y_scale, y_zero) => (y)\n" + "\n".join(lines)
+
+
+def qlinear_conv(call: Call) -> str:
+    """A convolution of integers in float32, as exact as their sums are small, then scaled and quantized."""
+    rank, attributes = call.rank(3), call.copied("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
+    by_filter, by_channel = [-1, *[1] * (rank - 1)], [1, -1, *[1] * (rank - 2)]
+    lines = [_centered(call, "x", 2, "x_zero", [1] * rank), _centered(call, "w", 5, "w_zero", by_filter)]
+    if call.has(8):
+        lines.append(cast("b", _FLOAT, "bias"))
+    operands = "x_centered, w_centered, bias" if call.has(8) else "x_centered, w_centered"
+    lines.append(f"sum = Conv {attributes} ({operands})")
+    return _requantized(call, lines, "w", by_channel)
+
+
+def qlinear_matmul(call: Call) -> str:
+    """A product of integers in float32, as exact as their sums are small, then scaled and quantized."""
+    call.require(call.shape(1) in ((), (1,)), "scales of the rows of its first input are not supported")
+    lines = [_centered(call, "x", 2, "x_zero", [1]), _centered(call, "w", 5, "w_zero", [-1])]
+    lines.append("sum = MatMul (x_centered, w_centered)")
+    return _requantized(call, lines, "w", [-1])
+
+
+def _centered(call: Call, x: str, index: int, zero: str, along: list[int]) -> str:
+    """Returns the statements of an operand without its zero point, which is one number or one along an axis."""
+    shape = call.shape(index)
+    call.require(len(shape) <= 1, f"its input {index} has {len(shape)} dimensions")
+    sizes = along if shape not in ((), (1,)) else []
+    number = cast(x, _FLOAT, f"{x}_number")
+    offset = f"{cast(zero, _FLOAT, f'{x}_zero_number')}\n{reshaped(f'{x}_zero_number', sizes, f'{x}_offset')}"
+    return f"{number}\n{offset}\n{x}_centered = Sub ({x}_number, {x}_offset)"
+
+
+def _requantized(call: Call, lines: list[str], weight: str, along: list[int]) -> str:
+    """Returns a definition from the statements of ``sum``: it is rounded, multiplied by the scales and quantized.
+
+    Round makes sums of convolution algorithms exact that are not, such as Winograd's.
+    """
+    for index in (6, 7):
+        call.require(call.shape(index) in ((), (1,)), "scales of the output's channels are not supported")
+    single = [] if call.shape(4) in ((), (1,)) else along
+    lines += [
+        "whole = Round (sum)",
+        f"products = Mul (x_scale, {weight}_scale)",
+        reshaped("products", single, "factors"),
+        reshaped("y_scale", [], "step"),
+        "steps = Div (factors, step)",
+        "scaled = Mul (whole, steps)",
+        "one = 1.0",
+        reshaped("y_zero", [], "start"),
+        "y = QuantizeLinear (scaled, one, start)",
+    ]
+    return "(x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero, b) => (y)\n" + "\n".join(lines)

@@ -226,3 +226,35 @@ def test_an_old_opset_is_not_supported() -> None:
     optimized = graph_passes.optimize(published, passes=["integer_products"])
     assert operators(optimized.model) == {"MatMulInteger": 1}
     assert "opset: 10 is not supported, at least 11 is required" in remarks(optimized)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int32])
+@pytest.mark.parametrize(("axis", "sizes"), [(None, ()), (0, (4,)), (1, (3,)), (-1, (3,))])
+def test_a_constant_that_is_dequantized_becomes_float32(dtype: type, axis: int | None, sizes: tuple[int, ...]) -> None:
+    """Weights between quantizers; then a kernel computes the product."""
+    name = np.dtype(dtype).name
+    rng = np.random.default_rng(0)
+    zeros = 0 if dtype == np.int32 else rng.integers(0, 100, sizes)
+    along = "" if axis is None else f"<axis = {axis}>"
+    dims = f"[{sizes[0]}]" if sizes else ""
+    published = model(
+        f"""g (float[2,4] x) => (float[2,3] y) <{name}[4,3] w, float{dims} s, {name}{dims} z> {{
+            r = DequantizeLinear {along} (w, s, z)
+            y = MatMul (x, r)
+        }}""",
+        w=integers(0, np.int8, w=(4, 3))["w"] % 100,
+        s=rng.random(sizes) + 0.5,
+        z=np.broadcast_to(zeros, sizes),
+    )
+    assert operators(same(published)) == {"MatMul": 1}
+
+
+@pytest.mark.parametrize("form", ["q = Identity (w)", "y = DequantizeLinear (w, s) q = Identity (w)"])
+def test_other_dequantizations_stay(form: str) -> None:
+    """Of a value that is not constant, or that is itself an output."""
+    given = "uint8[4,3] w" if form.startswith("q") else ""
+    held = "" if given else "uint8[4,3] w, "
+    end = "y = DequantizeLinear (q, s)" if given else ""
+    published = model(f"g ({given}) => (float[4,3] y, uint8[4,3] q) <{held}float s> {{ {form} {end} }}")
+    optimized = graph_passes.optimize(published, passes=["integer_products"]).model
+    assert operators(optimized)["DequantizeLinear"] == 1

@@ -393,6 +393,47 @@ def _dequantize_linear(draw: Draw) -> Drawn:
     return Drawn("DequantizeLinear", inputs, {} if axis is None else {"axis": axis}, scale=4000)
 
 
+def _weight_quantization(draw: Draw, rng: np.random.Generator, dtype: str, channels: int) -> list[np.ndarray]:
+    """Returns a scale and a zero point of weights, each one number or one per channel; int8 has zero points of 0."""
+    sizes = draw(st.sampled_from([(), (channels,)]))
+    scale = ((rng.random(sizes) + 0.5) / 64).astype(np.float32)
+    zero = np.full(sizes, 0 if dtype == "int8" else rng.integers(0, 256), dtype)
+    return [np.asarray(scale), np.asarray(zero)]
+
+
+def _qlinear_conv(draw: Draw) -> Drawn:
+    rng, x_type = _rng(draw), draw(st.sampled_from(INTEGERS))
+    dtype = "int8" if x_type == "int8" else draw(st.sampled_from(INTEGERS))
+    group = draw(st.sampled_from([1, 2]))
+    c, m = group * draw(st.integers(1, 2)), group * draw(st.integers(1, 3))
+    x = _integers(rng, x_type, draw(st.integers(1, 2)), c, draw(st.integers(3, 6)), draw(st.integers(3, 6)))
+    w = (
+        rng.integers(-32, 32, (m, c // group, 3, 2)).astype(dtype)
+        if dtype == "int8"
+        else _integers(rng, dtype, m, c // group, 3, 2)
+    )
+    bias = _maybe(draw, rng.integers(-5000, 5000, (m,)).astype(np.int32))
+    y_scale = np.asarray(np.float32(draw(st.sampled_from([0.5, 2.0, 7.0]))))
+    inputs = [x, np.asarray(np.float32(0.0125)), _integers(rng, x_type), w]
+    inputs += [*_weight_quantization(draw, rng, dtype, m), y_scale, _integers(rng, x_type), bias]
+    attributes = {"group": group, "pads": [1, 0, 1, 1], "strides": [1, draw(st.integers(1, 2))]}
+    constants = draw(st.sampled_from([(1, 2, 3, 4, 5, 6, 7, 8), (4, 5, 6, 7)]))
+    return Drawn("QLinearConv", _trimmed(*inputs), attributes, constants, domain="", steps=True)
+
+
+def _qlinear_matmul(draw: Draw) -> Drawn:
+    rng, x_type = _rng(draw), draw(st.sampled_from(INTEGERS))
+    dtype = "int8" if x_type == "int8" else draw(st.sampled_from(INTEGERS))
+    m, k, n = _sizes(draw, 3)
+    w = rng.integers(-32, 32, (k, n)).astype(dtype) if dtype == "int8" else _integers(rng, dtype, k, n)
+    y_scale = np.asarray(np.float32(draw(st.sampled_from([0.5, 2.0]))))
+    inputs = [_integers(rng, x_type, *_sizes(draw, draw(st.integers(0, 2)), 3), m, k)]
+    inputs += [np.asarray(np.float32(0.0125)), _integers(rng, x_type), w]
+    inputs += [*_weight_quantization(draw, rng, dtype, n), y_scale, _integers(rng, x_type)]
+    constants = draw(st.sampled_from([(1, 2, 3, 4, 5, 6, 7), (4, 5, 6, 7)]))
+    return Drawn("QLinearMatMul", inputs, {}, constants, domain="", steps=True)
+
+
 def _dynamic_matmul(draw: Draw) -> Drawn:
     rng, dtype = _rng(draw), draw(st.sampled_from(INTEGERS))
     m, k, n = _sizes(draw, 3)
@@ -559,6 +600,8 @@ DRAWN: Mapping[str, Draw] = {
     "QLinearAdd": _qlinear_binary("QLinearAdd"),
     "QLinearAveragePool": _qlinear_pool("QLinearAveragePool"),
     "QLinearConcat": _qlinear_concat,
+    "QLinearConv": _qlinear_conv,
+    "QLinearMatMul": _qlinear_matmul,
     "QLinearGlobalAveragePool": _qlinear_pool("QLinearGlobalAveragePool"),
     "QLinearLeakyRelu": _qlinear_unary("QLinearLeakyRelu"),
     "QLinearMul": _qlinear_binary("QLinearMul"),
