@@ -6,16 +6,18 @@ for some that ONNX no longer has, it comes from :mod:`graph_passes.definitions`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
+
+import numpy as np
 
 from graph_passes.base import Pass, Remark, described, every_node
 from graph_passes.definitions import definition, oldest_opset
 from graph_passes.definitions.call import Call, Undefined, function_proto
 from graph_passes.lazy import ir
 from graph_passes.replacement import infer_shapes
-from graph_passes.values import is_op
+from graph_passes.values import graph_of, is_op, new_constant
 
 # Operators that importers support less often than their definitions. Others, such as Softmax, stay.
 EXPANDED = (
@@ -74,9 +76,19 @@ def _function(node: ir.Node, opset: int, number: int) -> ir.Function:
         call = Call(node, opset)
         call.since(oldest_opset(node.domain, node.op_type), "its definition")
         proto = function_proto(call, defined(call), _DOMAIN, name)
+        _give(node, call.held, len(proto.input))
     if not _complete_outputs(proto, node):
         raise Undefined("one of its outputs is not supported for its inputs")
     return ir.serde.deserialize_function(proto)
+
+
+def _give(node: ir.Node, held: Mapping[str, np.ndarray], inputs: int) -> None:
+    """Adds constants of a definition as the last ones of ``inputs`` inputs of a node."""
+    if held:
+        node.resize_inputs(inputs)
+    for place, (name, array) in enumerate(held.items(), inputs - len(held)):
+        value = new_constant(graph_of(node), f"{node.outputs[0].name}_{name}", array)
+        node.replace_input_with(place, value)
 
 
 def _of_schema(node: ir.Node, opset: int, name: str) -> Any:

@@ -41,6 +41,7 @@ DEFINITIONS: Mapping[tuple[str, str], Definition] = {
     (MICROSOFT, "FusedConv"): products.fused_conv,
     (MICROSOFT, "FusedGemm"): products.fused_gemm,
     (MICROSOFT, "FusedMatMul"): products.fused_matmul,
+    (MICROSOFT, "GatherBlockQuantized"): blocks.gather_block_quantized,
     (MICROSOFT, "GatherND"): movement.gather_nd,
     (MICROSOFT, "Gelu"): activations.gelu,
     (MICROSOFT, "MatMulIntegerToFloat"): quantized.matmul_integer_to_float,

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from graph_passes.definitions.call import Call, cast, reshaped
+from math import prod
+
+import numpy as np
+
+from graph_passes.definitions.call import Call, cast, reshaped, sliced
 from graph_passes.lazy import ir
+from graph_passes.values import constant
 
 
 def matmul_nbits(call: Call) -> str:
@@ -16,6 +21,10 @@ def matmul_nbits(call: Call) -> str:
     blocks = -(-columns // size)
     call.require(bits in (2, 4, 8), f"weights of {bits} bits are not supported; 2, 4 and 8 bits are")
     call.require(not call.has(4), "an order of groups (g_idx) is not supported")
+    bias = "y = Add (product, bias)" if call.has(5) else "y = Identity (product)"
+    if _is_constant(call, 1, 2, 3):
+        call.held["weight"] = _weight(call, rows, columns, bits, size)
+        return f"(a, b, scales, zeros, order, bias) => (y)\nproduct = MatMul (a, weight)\n{bias}"
     kind = call.dtype()
     if call.has(3) and call.dtype(3) in (ir.DataType.UINT8,):
         packed = -(-blocks * bits // 8)
@@ -45,7 +54,79 @@ def matmul_nbits(call: Call) -> str:
     weight = Slice (padded, first, last, axis)
     transposed = Transpose <perm = [1, 0]> (weight)
     product = MatMul (a, transposed)
-    {"y = Add (product, bias)" if call.has(5) else "y = Identity (product)"}"""
+    {bias}"""
+
+
+def gather_block_quantized(call: Call) -> str:
+    """Rows of a table (rows, bytes) of 4 or 8 bits, in blocks with a scale and a zero point each."""
+    bits, size = call.integer("bits", 4), call.integer("block_size", 128)
+    shape, indices = call.shape(0), call.shape(1)
+    call.require(call.dtype(0) == ir.DataType.UINT8, f"a table of {call.dtype(0).name.lower()} is not supported")
+    call.require(bits in (4, 8), f"a table of {bits} bits is not supported; 4 and 8 bits are")
+    is_of_rows = len(shape) == 2 and call.integer("gather_axis", 0) == 0 and call.integer("quantize_axis", 1) in (1, -1)
+    call.require(is_of_rows, "only rows of a matrix that is quantized along them are supported")
+    count, columns = prod(indices), shape[1] * 8 // bits
+    blocks, kind = -(-columns // size), call.dtype(2)
+    lines = [
+        reshaped("indices", [count], "places"),
+        "bytes = Gather (table, places)",
+        "factors = Gather (scales, places)",
+    ]
+    lines.append(_unpacked("bytes", bits, [count, shape[1]], "numbers", kind))
+    lines += [_per_element("factors", [count, blocks], size, columns, "factor")]
+    if call.has(3):
+        packed = call.shape(3)[1]
+        lines += [
+            "zero_bytes = Gather (zeros, places)",
+            _unpacked("zero_bytes", bits, [count, packed], "zero_all", kind),
+        ]
+        lines.append(sliced("zero_all", 0, blocks, 1, "zero_rows"))
+        lines.append(_per_element("zero_rows", [count, blocks], size, columns, "zero"))
+    else:
+        lines.append(
+            f"middle = Constant <value = float {{{float(2 ** (bits - 1))}}}> ()\n{cast('middle', kind, 'zero')}"
+        )
+    lines += [
+        "centered = Sub (numbers, zero)",
+        "flat = Mul (centered, factor)",
+        reshaped("flat", [*indices, columns], "y"),
+    ]
+    return "(table, indices, scales, zeros) => (y)\n" + "\n".join(lines)
+
+
+def _per_element(x: str, shape: list[int], size: int, columns: int, y: str) -> str:
+    """Returns the statements from one number per block to one per element of the rows."""
+    rows, blocks = shape
+    return f"""{reshaped(x, [rows, blocks, 1], f"{y}_column")}
+    {y}_wide_shape = [{rows}, {blocks}, {size}]
+    {y}_wide = Expand ({y}_column, {y}_wide_shape)
+    {reshaped(f"{y}_wide", [rows, blocks * size], f"{y}_row")}
+    {sliced(f"{y}_row", 0, columns, 1, y)}"""
+
+
+def _is_constant(call: Call, *places: int) -> bool:
+    """Returns whether those of these inputs that are given are constant."""
+    return all(constant(call.node.inputs[place]) is not None for place in places if call.has(place))
+
+
+def _weight(call: Call, rows: int, columns: int, bits: int, size: int) -> np.ndarray:
+    """Returns the weights (K, N) of constants, in the type of the data."""
+    blocks, dtype = -(-columns // size), call.dtype().numpy()
+    numbers = _parts(call.constant(1).reshape(rows, -1), bits).reshape(rows, blocks, size)
+    zero: np.ndarray = np.full((), 2 ** (bits - 1))
+    if call.has(3) and call.dtype(3) == ir.DataType.UINT8:
+        zero = _parts(call.constant(3).reshape(rows, -1), bits)[:, :blocks, None]
+    elif call.has(3):
+        zero = call.constant(3).reshape(rows, blocks, 1)
+    scales = call.constant(2).reshape(rows, blocks, 1).astype(dtype)
+    weight = (numbers.astype(dtype) - zero.astype(dtype)) * scales
+    return np.ascontiguousarray(weight.reshape(rows, blocks * size)[:, :columns].T)
+
+
+def _parts(packed: np.ndarray, bits: int) -> np.ndarray:
+    """Returns the parts of bytes (rows, columns) in order, from the low bits on."""
+    shifts = np.arange(0, 8, bits, dtype=np.uint8)
+    return ((packed[..., None] >> shifts) & (2**bits - 1)).reshape(len(packed), -1)
 
 
 def _unpacked(x: str, bits: int, shape: list[int], y: str, dtype: ir.DataType) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -30,10 +30,15 @@ class Undefined(ValueError):
 
 @dataclass(frozen=True)
 class Call:
-    """A node whose operator is defined by others, in a model of ``opset``."""
+    """A node whose operator is defined by others, in a model of ``opset``.
+
+    Attributes:
+        held: constants that the definition reads by these names, in addition to the node's inputs.
+    """
 
     node: ir.Node
     opset: int
+    held: dict[str, np.ndarray] = field(default_factory=dict)
 
     def has(self, index: int) -> bool:
         """Returns whether an input is given."""
@@ -163,6 +168,8 @@ def function_proto(call: Call, text: str, domain: str, name: str) -> Any:
     import onnx.parser
 
     head, _, body = text.strip().partition("\n")
+    inputs, arrow, outputs = head.partition(") =>")
+    head = ", ".join([inputs, *call.held]) + arrow + outputs
     body = _CONSTANT.sub(lambda found: _constant(call, found[1], found[2]), body)
     opsets = f'<opset_import: ["" : {call.opset}], domain: "{domain}">'
     return onnx.parser.parse_function(f"{opsets} {name} {head} {{ {' '.join(body.split())} }}")

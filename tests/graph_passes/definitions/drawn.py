@@ -512,7 +512,23 @@ def _matmul_nbits(draw: Draw) -> Drawn:
     a = _normal(rng, *_sizes(draw, draw(st.integers(1, 2)), 3), k)
     inputs = _trimmed(a, b, scales, zero, None, _maybe(draw, _normal(rng, n)))
     attributes = {"K": k, "N": n, "bits": bits, "block_size": block}
-    return Drawn("MatMulNBits", inputs, attributes, (1, 2, 3, 5), scale=100)
+    constants = draw(st.sampled_from([(), (1, 2, 3, 5), (1, 2)]))
+    return Drawn("MatMulNBits", inputs, attributes, constants, scale=100)
+
+
+def _gather_block_quantized(draw: Draw) -> Drawn:
+    rng, bits = _rng(draw), draw(st.sampled_from([4, 8]))
+    rows, block = draw(st.integers(1, 5)), draw(st.sampled_from([16, 32]))
+    blocks = draw(st.integers(1, 3))
+    columns = blocks * block - draw(st.sampled_from([0, 4]))
+    table = _integers(rng, "uint8", rows, columns * bits // 8)
+    scales = ((rng.random((rows, blocks)) + 0.5) / 16).astype(np.float32)
+    zeros = _maybe(draw, _integers(rng, "uint8", rows, math.ceil(blocks * bits / 8)))
+    indices = rng.integers(-rows, rows, _sizes(draw, draw(st.integers(0, 2)), 3))
+    indices = np.asarray(indices).astype(draw(st.sampled_from(["int32", "int64"])))
+    attributes = {"bits": bits, "block_size": block, "gather_axis": 0, "quantize_axis": 1}
+    inputs = _trimmed(table, indices, scales, zeros)
+    return Drawn("GatherBlockQuantized", inputs, attributes, draw(st.sampled_from([(), (0, 2, 3)])), scale=100)
 
 
 def _expand_dims(draw: Draw) -> Drawn:
@@ -585,6 +601,7 @@ DRAWN: Mapping[str, Draw] = {
     "FusedConv": _fused_conv,
     "FusedGemm": _fused_gemm,
     "FusedMatMul": _fused_matmul,
+    "GatherBlockQuantized": _gather_block_quantized,
     "GatherND": _gather_nd,
     "Gelu": _pointwise("Gelu"),
     "ImageScaler": _image_scaler,

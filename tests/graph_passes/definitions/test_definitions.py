@@ -201,3 +201,18 @@ def test_layers_follow_each_other() -> None:
     inputs = oracle.random_inputs(model, seed=3)
     (want,), (got,) = oracle.run(model, inputs), oracle.run(expanded(model), inputs)
     np.testing.assert_allclose(got, want, rtol=0, atol=256 * EPSILON)
+
+
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_constant_weights_in_blocks_become_one_matrix(bits: int) -> None:
+    """No pass then has to fold a large matrix; the product is a layer with a kernel."""
+    packed = np.random.default_rng(0).integers(0, 256, (3, 2, 16 * bits // 8)).astype(np.uint8)
+    attributes = {"K": 32, "N": 3, "bits": bits, "block_size": 16}
+    scales = np.abs(_drawn(3, 2)) + 0.5
+    model, inputs = model_of(Drawn("MatMulNBits", [_drawn(4, 32), packed, scales], attributes, (1, 2)), 18)
+    found = expanded(model)
+    assert [node.op_type for node in found.graph.node if node.op_type != "Identity"] == ["MatMul"]
+    parts = np.stack([(packed >> shift) & (2**bits - 1) for shift in range(0, 8, bits)], -1).reshape(3, 2, 16)
+    weight = ((parts.astype(np.float64) - 2 ** (bits - 1)) * scales[..., None]).reshape(3, 32)
+    want = inputs["in0"].astype(np.float64) @ weight.T
+    np.testing.assert_allclose(oracle.run(found, inputs)[0], want, rtol=0, atol=64 * EPSILON * np.abs(want).max())
