@@ -75,7 +75,12 @@ def _function(node: ir.Node, opset: int, number: int) -> ir.Function:
     else:
         call = Call(node, opset)
         call.since(oldest_opset(node.domain, node.op_type), "its definition")
-        proto = function_proto(call, defined(call), _DOMAIN, name)
+        try:
+            proto = function_proto(call, defined(call), _DOMAIN, name)
+        except Undefined:
+            raise
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # attributes or shapes that do not fit
+            raise Undefined(f"it is not valid ({error})") from None
         _give(node, call.held, len(proto.input))
     if not _complete_outputs(proto, node):
         raise Undefined("one of its outputs is not supported for its inputs")

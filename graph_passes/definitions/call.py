@@ -163,7 +163,8 @@ def function_proto(call: Call, text: str, domain: str, name: str) -> Any:
     """Returns a definition's text as an ONNX function.
 
     Raises:
-        Undefined: the type of the call's first input, and so of constants, is unknown.
+        Undefined: the type of the call's first input, and so of constants, is unknown; or an attribute is not a number
+            that the text can express, such as NaN.
     """
     import onnx.parser
 
@@ -172,7 +173,10 @@ def function_proto(call: Call, text: str, domain: str, name: str) -> Any:
     head = ", ".join([inputs, *call.held]) + arrow + outputs
     body = _CONSTANT.sub(lambda found: _constant(call, found[1], found[2]), body)
     opsets = f'<opset_import: ["" : {call.opset}], domain: "{domain}">'
-    return onnx.parser.parse_function(f"{opsets} {name} {head} {{ {' '.join(body.split())} }}")
+    try:
+        return onnx.parser.parse_function(f"{opsets} {name} {head} {{ {' '.join(body.split())} }}")
+    except onnx.parser.ParseError:
+        raise Undefined("its attributes are not valid") from None
 
 
 def _constant(call: Call, name: str, value: str) -> str:
@@ -192,6 +196,8 @@ def _constant(call: Call, name: str, value: str) -> str:
 
 def _literal(value: Any) -> str:
     if isinstance(value, str):
+        if not re.fullmatch(r"\w*", value):
+            raise Undefined(f"its attribute {value!r} is not valid")
         return f'"{value}"'
     if isinstance(value, float):
         return repr(value)

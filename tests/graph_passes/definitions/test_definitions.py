@@ -5,6 +5,9 @@ The operators that ONNX Runtime has no kernel for on CPUs are compared with NumP
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+
 import numpy as np
 import onnx
 import onnx.parser
@@ -93,6 +96,27 @@ def test_definitions(op_type: str, data: st.DataObject) -> None:
     got = oracle.run(expanded(model), inputs)
     for one, other in zip(got, want, strict=True):
         assert_close(one, other, call)
+
+
+@pytest.mark.parametrize("op_type", DRAWN)
+@settings(max_examples=8, deadline=None)
+@given(data=st.data())
+def test_calls_that_are_not_valid_are_kept_or_expanded(op_type: str, data: st.DataObject) -> None:
+    """Models are not trusted: other ranks, sizes and attributes must not raise any other error."""
+    call: Drawn = DRAWN[op_type](data.draw)
+    inputs = list(call.inputs)
+    for place, array in enumerate(inputs):
+        change = data.draw(st.sampled_from(["nothing", "nothing", "absent", "scalar", "vector", "more"]))
+        if array is not None and change != "nothing":
+            others = {"absent": None, "scalar": array.reshape(-1)[:1].reshape(()), "vector": array.reshape(-1)}
+            inputs[place] = others.get(change, array[None])
+    odd = {int: [0, -1, 99], float: [0.0, float("nan"), float("inf")], str: ['x" <', ""], list: [[0], [-1] * 9]}
+    attributes = {
+        name: data.draw(st.sampled_from([value, *odd[type(value)]])) for name, value in call.attributes.items()
+    }
+    model, _ = model_of(dataclasses.replace(call, inputs=inputs, attributes=attributes), opsets_of(call)[-1])
+    with contextlib.suppress(ValueError):  # of the model's check
+        graph_passes.optimize(model, passes=["expand_functions"])
 
 
 def _answer(call: Drawn, opset: int = 18) -> np.ndarray:
