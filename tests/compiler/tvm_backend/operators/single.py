@@ -20,7 +20,7 @@ def parsed(text: str, opset: int = 18) -> onnx.ModelProto:
 
 
 def answers(model: onnx.ModelProto, inputs: Mapping[str, np.ndarray], threads: int = 1) -> list[np.ndarray]:
-    return list(compiler.build(model, threads=threads).run(inputs).values())
+    return list(compiler.build(model, threads=threads, fallback=None).run(inputs).values())
 
 
 def check(text: str, expected: list | None = None, opset: int = 18, rtol: float = 2e-6, **inputs: np.ndarray) -> None:
@@ -40,7 +40,7 @@ def check(text: str, expected: list | None = None, opset: int = 18, rtol: float 
 def rejected(text: str, match: str, opset: int = 18) -> None:
     """The model is rejected by one line that contains ``match``."""
     with pytest.raises(ValueError, match=match) as caught:
-        compiler.build(parsed(text, opset), threads=1)
+        compiler.build(parsed(text, opset), threads=1, fallback=None)
     assert "\n" not in str(caught.value)
 
 
