@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from graph_passes.base import Pass, Remark, every_node, too_old
-from graph_passes.forms import elementwise, indexing, normalization, quantized, sequences, signals, windows
+from graph_passes.forms import elementwise, indexing, normalization, sequences, signals, windows
 from graph_passes.forms.resize import resize
 from graph_passes.lazy import ir
 from graph_passes.replacement import Replacement, infer_shapes
@@ -43,8 +43,6 @@ FORMS: Mapping[str, Callable[[ir.Node, Replacement], Sequence[ir.Value] | None]]
     "OneHot": indexing.one_hot,
     "Pad": windows.pad,
     "Pow": elementwise.power,
-    "QLinearConv": quantized.quantized_convolution,
-    "QLinearMatMul": quantized.quantized_product,
     "RMSNormalization": normalization.rms_normalization,
     "ReduceMax": elementwise.boolean_reduction,
     "ReduceMin": elementwise.boolean_reduction,

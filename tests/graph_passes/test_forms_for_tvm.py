@@ -40,51 +40,6 @@ def windowed(attributes: str = "", length: str = "") -> onnx.ModelProto:
     )
 
 
-def quantized_convolution(zero_shape: str) -> onnx.ModelProto:
-    """x is quantized before, and y dequantized after, so that both are float32."""
-    return model(
-        f"""g (float[1, 4, 6, 6] x) => (float[1, 3, 6, 6] z)
-        <float s, uint8 a, int8[3, 4, 3, 3] w, float[3] w_scale, int8{zero_shape} w_zero,
-         float t, uint8 b, int32[3] bias>
-        {{
-            q = QuantizeLinear (x, s, a)
-            y = QLinearConv <pads = [1, 1, 1, 1]> (q, s, a, w, w_scale, w_zero, t, b, bias)
-            z = DequantizeLinear (y, t, b)
-        }}""",
-        s=0.05,
-        a=100,
-        w=np.random.default_rng(0).integers(-60, 60, (3, 4, 3, 3)),
-        w_scale=np.array([0.01, 0.02, 0.03]),
-        w_zero=np.array([1, 2, 3]) if zero_shape else 2,
-        t=0.1,
-        b=120,
-        bias=np.array([100, -200, 300]),
-    )
-
-
-def quantized_product(columns: bool) -> onnx.ModelProto:
-    shape = "[5]" if columns else ""
-    return model(
-        f"""g (float[3, 4] x) => (float[3, 5] z)
-        <float s, uint8 a, int8[4, 5] w, float{shape} w_scale, int8{shape} w_zero,
-         float[1] t, uint8[1] b, float u, uint8 c>
-        {{
-            q = QuantizeLinear (x, s, a)
-            y = QLinearMatMul (q, s, a, w, w_scale, w_zero, t, b)
-            z = DequantizeLinear (y, u, c)
-        }}""",
-        s=0.05,
-        a=100,
-        w=np.random.default_rng(0).integers(-60, 60, (4, 5)),
-        w_scale=np.array([0.01, 0.02, 0.03, 0.02, 0.01]) if columns else 0.02,
-        w_zero=np.array([1, 2, 3, 4, 5]) if columns else 2,
-        t=0.1,
-        b=120,
-        u=0.1,
-        c=120,
-    )
-
-
 def col2im(image: tuple[int, ...], block: tuple[int, ...], columns: int, attributes: str = "") -> onnx.ModelProto:
     rank = len(image)
     return model(
@@ -281,10 +236,6 @@ MODELS: Mapping[str, Callable[[], onnx.ModelProto]] = {
     "DFT of opset 20": lambda: dft(opset=20),
     "STFT": windowed,
     "STFT, both sides": lambda: windowed("<onesided = 0>", length="8"),
-    "QLinearConv": lambda: quantized_convolution(""),
-    "QLinearConv by channels": lambda: quantized_convolution("[3]"),
-    "QLinearMatMul": lambda: quantized_product(False),
-    "QLinearMatMul by columns": lambda: quantized_product(True),
     "Resize to a rounded size": lambda: resized((1, 2, 5, 7), {"scales": [1, 1, 0.6, 0.6]}, mode="linear"),
     "Resize of a matrix": lambda: resized((5, 7), {"sizes": [8, 3]}, mode="cubic"),
 }
