@@ -158,14 +158,11 @@ def passes_of_build(chosen: Sequence[Any] | None = None) -> list[Any]:
     """
     import graph_passes
     from graph_passes.unroll_loops import UnrollLoops
-    from graph_passes.unroll_lstm import UnrollLstm
 
     passes = [graph_passes.named(a_pass) for a_pass in (graph_passes.DEFAULT_PASSES if chosen is None else chosen)]
     start = next((index for index, a_pass in enumerate(passes, 1) if a_pass.name == "freeze_shapes"), 0)
     control_flow = ["resolve_branches", UnrollLoops(largest=_LARGEST_UNROLLED)]
-    recurrent = UnrollLstm(float32=False)  # kernels compute the others
-    lowering = ["expand_functions", *control_flow, recurrent, "integer_products"]
-    return [*passes[:start], *lowering, *passes[start:], "channels_last"]
+    return [*passes[:start], "expand_functions", *control_flow, "integer_products", *passes[start:], "channels_last"]
 
 
 def _specs(values: Sequence[ir.Value]) -> list[TensorSpec]:

@@ -37,12 +37,9 @@ _ACTIVATIONS = ("sigmoid", "tanh", "tanh")
 class UnrollLstm(Pass):
     name: ClassVar[str] = "unroll_lstm"
     longest: int = field(default=128, metadata={"help": "steps above which an LSTM is not unrolled"})
-    float32: bool = field(
-        default=True, metadata={"help": "whether LSTMs of float32 that are not quantized are unrolled"}
-    )
 
     def apply(self, model: ir.Model) -> Iterator[Remark]:
-        nodes = [node for node in every_node(model) if _is_lstm(node) and (self.float32 or not _is_float32(node))]
+        nodes = [node for node in every_node(model) if _is_lstm(node)]
         remark = too_old(model, OLDEST_OPSET) if nodes else None
         if remark is not None:
             yield remark
@@ -59,10 +56,6 @@ class UnrollLstm(Pass):
 
 def _is_lstm(node: ir.Node) -> bool:
     return is_op(node, "LSTM") or _is_quantized(node)
-
-
-def _is_float32(node: ir.Node) -> bool:
-    return is_op(node, "LSTM") and required(node.inputs[0]).dtype in (None, ir.DataType.FLOAT)
 
 
 def _is_quantized(node: ir.Node) -> bool:

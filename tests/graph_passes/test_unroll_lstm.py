@@ -193,13 +193,6 @@ def test_too_many_steps_are_left() -> None:
     assert "LSTM" not in operators(run_pass(model, UnrollLstm(longest=STEPS)).model)
 
 
-def test_lstms_of_float32_can_be_left_to_kernels() -> None:
-    left = UnrollLstm(float32=False)
-    assert operators(graph_passes.optimize(lstm(random_weights(1)), passes=[left]).model) == {"LSTM": 1}
-    quantized = lstm(quantized_weights(1, np.int8, columns=False))
-    assert "DynamicQuantizeLSTM" not in operators(graph_passes.optimize(quantized, passes=[left]).model)
-
-
 def test_an_old_opset_is_left() -> None:
     model = lstm(random_weights(1))
     model.opset_import[0].version = 10
