@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Mapping
 from functools import partial
@@ -17,6 +22,7 @@ from benchmarks.models import census
 from compiler.build import passes_of_build
 from compiler.check import reference
 from compiler.check.answers import Expected, largest_difference
+from compiler.program.profile import SEGMENT
 from graph_passes.lazy import ir
 
 AGREES, REJECTED, WRONG, FAILED = "agrees", "rejected", "wrong", "failed"
@@ -80,13 +86,12 @@ def passes(name: str) -> Result:
 
 
 def build(name: str, threads: int) -> Result:
-    """Compiles a model, runs it and compares the outputs.
+    """Compiles a model, runs it, compares the outputs, saves it, and runs it again in a fresh process.
 
     Raises:
         RuntimeError: ONNX Runtime does not run the model as published.
     """
     model, inputs = census.load(name), census.inputs(name)
-    want = expected(name, model, inputs)
     start = time.perf_counter()
     try:
         compiled = compiler.build(model, census.model(name).input_shapes, threads)
@@ -96,11 +101,52 @@ def build(name: str, threads: int) -> Result:
         kind = "" if rejected else f"{type(error).__name__}: "
         return {"outcome": REJECTED if rejected else FAILED, "why": kind + (text.splitlines() or ["no message"])[0]}
     seconds = time.perf_counter() - start
+    peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    want = expected(name, model, inputs)
     try:
         found = compiled.run(inputs)
     except Exception as error:  # noqa: BLE001 - nothing may fail this late
         line = (str(error).strip().splitlines() or ["no message"])[0]
         return {"outcome": FAILED, "why": f"when it runs: {type(error).__name__}: {line}", "seconds": seconds}
     off, wrong = compare(want, found)
-    kernels = len(compiled.layers)
-    return {"outcome": WRONG if wrong else AGREES, "why": wrong, "off": off, "seconds": seconds, "kernels": kernels}
+    wrong = wrong or _saved(compiled, inputs, found)
+    result: Result = {"outcome": WRONG if wrong else AGREES, "why": wrong, "off": off, "seconds": seconds}
+    if wrong:
+        return result
+    return result | {
+        "peak_mib": peak_mib,
+        "file_mib": model.ByteSize() / 2**20,
+        "kernels": len(compiled.layers),
+        "segments": len(compiled.segments),
+        "share": _segments_share(compiled, inputs),
+    }
+
+
+def _saved(compiled: compiler.CompiledModel, inputs: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray]) -> str:
+    """Saves a model, and returns what is wrong if a fresh process loads and runs it; "" if it gives the same bits."""
+    with tempfile.TemporaryDirectory(prefix="loopwright-census-") as folder:
+        compiled.save(f"{folder}/model.lw")
+        np.savez(f"{folder}/inputs.npz", *inputs.values())
+        done = subprocess.run([sys.executable, "-c", _AGAIN, folder, *inputs], capture_output=True, text=True)
+        if done.returncode:
+            return f"the saved model does not run: {(done.stderr.strip().splitlines() or ['no message'])[-1]}"
+        with np.load(f"{folder}/outputs.npz") as again:
+            differ = [
+                name for place, name in enumerate(found) if again[f"arr_{place}"].tobytes() != found[name].tobytes()
+            ]
+    return f"the saved model gives another {differ[0]}" if differ else ""
+
+
+_AGAIN = """
+import sys, numpy as np, compiler
+folder, *names = sys.argv[1:]
+with np.load(f"{folder}/inputs.npz") as arrays:
+    inputs = {name: arrays[f"arr_{place}"] for place, name in enumerate(names)}
+np.savez(f"{folder}/outputs.npz", *compiler.load(f"{folder}/model.lw").run(inputs).values())
+"""
+
+
+def _segments_share(compiled: compiler.CompiledModel, inputs: Mapping[str, np.ndarray]) -> float:
+    """Returns the share of a run that segments of ONNX Runtime take."""
+    calls = [(call.function == SEGMENT, statistics.median(call.secs)) for call in compiled.call_secs(inputs, runs=5)]
+    return sum(secs for is_segment, secs in calls if is_segment) / sum(secs for _, secs in calls)

@@ -8,7 +8,10 @@ from typing import Any
 
 from benchmarks.census.check import AGREES, BAD, REJECTED
 
-HEADER = ("model", "ORT's spread", "allowed", "passes", "threads", "outcome", "error / allowed", "kernels", "s")
+HEADER = (
+    *("model", "ORT's spread", "allowed", "passes", "threads", "outcome", "error / allowed"),
+    *("kernels", "segments", "s", "peak of file MiB"),
+)
 
 
 def bad(results: Sequence[dict[str, Any]]) -> bool:
@@ -37,7 +40,10 @@ def _rows(result: dict[str, Any]) -> Iterator[tuple[str, ...]]:
         off = f"{build['off']:.2f}" if "off" in build else ""
         seconds = f"{build['seconds']:.1f}" if "seconds" in build else ""
         kernels = str(build.get("kernels", ""))
-        yield (result["model"], spread, allowed, checked, str(threads), build["outcome"], off, kernels, seconds)
+        segments = f"{build['segments']} ({build['share']:.0%})" if build.get("segments") else ""
+        memory = f"{build['peak_mib']:.0f} of {build['file_mib']:.0f}" if "peak_mib" in build else ""
+        answers = (result["model"], spread, allowed, checked, str(threads), build["outcome"], off)
+        yield (*answers, kernels, segments, seconds, memory)
 
 
 def _reasons(result: dict[str, Any]) -> Iterator[str]:
