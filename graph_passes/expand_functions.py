@@ -16,6 +16,7 @@ from graph_passes.base import Pass, Remark, described, every_node
 from graph_passes.definitions import definition, oldest_opset
 from graph_passes.definitions.call import Call, Undefined, function_proto
 from graph_passes.lazy import ir
+from graph_passes.quantized_lstm import infer_quantized_lstms
 from graph_passes.replacement import infer_shapes
 from graph_passes.values import graph_of, is_op, new_constant
 
@@ -36,6 +37,7 @@ class ExpandFunctions(Pass):
         from onnx_ir.passes import common
 
         opset = model.opset_imports.get("", 1)
+        infer_quantized_lstms(model)
         # A definition may use another one of these operators, and may need a shape that another one determines.
         while nodes := [node for node in every_node(model) if _is_expanded(node, opset)]:
             reasons = []

@@ -199,3 +199,19 @@ def test_an_old_opset_is_left() -> None:
     assert "opset: 10 is not supported, at least 11 is required" in remarks(
         graph_passes.optimize(model, passes=["unroll_lstm"])
     )
+
+
+@pytest.mark.parametrize("directions", [1, 2])
+def test_shapes_of_quantized_lstms_are_inferred(directions: int) -> None:
+    """onnx has no inference for the operator; what reads it has a static shape afterwards."""
+    way = {"direction": "bidirectional"} if directions == 2 else {}
+    original = lstm(quantized_weights(directions, np.int8, columns=False), **way)
+    for output in original.graph.output:
+        output.type.tensor_type.ClearField("shape")
+    found = graph_passes.optimize(original, passes=["freeze_shapes", "expand_functions"]).ir_model
+    (node,) = (node for node in found.graph if node.op_type == "DynamicQuantizeLSTM")
+    shapes = [tuple(output.shape or ()) for output in node.outputs]
+    wanted = [(STEPS, directions, BATCH, HIDDEN), (directions, BATCH, HIDDEN), (directions, BATCH, HIDDEN)]
+    assert shapes == wanted[: len(shapes)]
+    inputs = oracle.random_inputs(original, 0)
+    assert [y.shape for y in oracle.run(original, inputs)] == wanted[: len(shapes)]
