@@ -95,6 +95,11 @@ def test_wrong_arguments(program: Path, arguments: tuple[str, ...]) -> None:
         ("manifest.json", b"[]", r"manifest\.json: an object is expected"),
         ("manifest.json", b"{}", r"manifest\.json: has no format"),
         ("manifest.json", b'{"format": 0}', r"manifest\.json: is of format 0; this version reads formats \d+ to \d+"),
+        (
+            "manifest.json",
+            b'{"format": 5, "segments": [{}]}',
+            r"the model has segments that ONNX Runtime .*",
+        ),
         ("weights.bin", None, r"cannot read .*weights\.bin"),
         ("weights.bin", b"", r"manifest\.json: a weight is outside of weights\.bin"),
         ("weights.bin", bytes(100), r"manifest\.json: a weight is outside of weights\.bin"),
