@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from sb3_contrib import MaskablePPO
+from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecEnv
 
 from autotune.strategies.base import ModelGuidedStrategy, draw
@@ -68,6 +69,7 @@ class RlStrategy(ModelGuidedStrategy):
                     policy_kwargs={"net_arch": [64, 64]},
                     device="cpu",
                 )
+                self._agent.set_logger(Logger(folder=None, output_formats=[]))  # the default one creates a folder
             self._agent.learn(updates * self.steps * self.walkers, log_interval=None)  # pyright: ignore[reportArgumentType]
         return self._agent
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import statistics
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+import pytest
 from sb3_contrib import MaskablePPO
 
 from autotune import strategies
@@ -42,6 +45,14 @@ def mean_return(agent: MaskablePPO, env: ScheduleEnv, starts: Sequence[Schedule]
             observation, reward, ended, *_ = env.step(np.int64(action))
             total += reward
     return total / len(starts)
+
+
+def test_training_leaves_no_folder_of_logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    strategy = RlStrategy(SPACE, Oracle(), seed=0)
+    strategy.mdp.begin([SPACE.default()])
+    strategy.train(updates=1)
+    assert not list(tmp_path.glob("SB3*"))  # torch has its own cache there
 
 
 def test_training_improves_the_policy() -> None:
