@@ -8,9 +8,10 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
+import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -117,11 +118,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     command = parser()
     arguments = command.parse_args(argv)
-    for path in (arguments.output, arguments.json):
-        if path is not None and not path.absolute().parent.is_dir():
-            command.error(f"cannot write {path}: there is no folder {path.parent}")
-        if path is not None and path.is_dir():
-            command.error(f"cannot write {path}: it is a folder")
+    for path, replaced in ((arguments.output, True), (arguments.json, False)):
+        if path is not None and (obstacle := _obstacle(path, replaced)):
+            command.error(f"cannot write {path}: {obstacle}")
     shapes = dict(arguments.input_shape)
     for name in shapes:
         if [given for given, _ in arguments.input_shape].count(name) > 1:
@@ -132,7 +131,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         optimized = optimize(arguments.input, shapes, passes, after_pass)
     except (ValueError, OSError) as error:
         command.error(" ".join(str(error).split()))
-    except ImportError as error:
+    except (ImportError, RuntimeError) as error:
         print(f"{PROG}: {error}", file=sys.stderr)
         return 1
     print(table(optimized.reports))
@@ -144,9 +143,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         wrong = [difference for difference in differences if not difference.ok]
         if wrong:
             return 1
-        optimized.save(arguments.output)
+        _write(arguments.output, optimized.save)
         if arguments.json:
-            arguments.json.write_text(json.dumps(_content(optimized, differences), indent=2, allow_nan=False) + "\n")
+            content = json.dumps(_content(optimized, differences), indent=2, allow_nan=False) + "\n"
+            _write(arguments.json, lambda path: path.write_text(content))
     except ValueError as error:
         command.error(str(error))
     except (OSError, ImportError, RuntimeError) as error:
@@ -154,6 +154,31 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     print(f"Written: {arguments.output}")
     return 0
+
+
+def _obstacle(path: Path, replaced: bool) -> str | None:
+    """Returns why a file cannot be written, as far as that is visible before; None if nothing is in the way.
+
+    If it is ``replaced``, that is by a new file in its folder, except for a device such as /dev/null.
+    """
+    if not path.absolute().parent.is_dir():
+        return f"there is no folder {path.parent}"
+    if path.is_dir():
+        return "it is a folder"
+    place = path if path.exists() and not (replaced and path.is_file()) else path.absolute().parent
+    return None if os.access(place, os.W_OK) else f"no permission to write to {place}"
+
+
+def _write(path: Path, write_to: Callable[[Path], object]) -> None:
+    """Writes a file that ``_obstacle`` permits.
+
+    Raises:
+        RuntimeError: it cannot be written; the error of the system may name a temporary file.
+    """
+    try:
+        write_to(path)
+    except OSError as error:
+        raise RuntimeError(f"cannot write {path}: {error.strerror or error}") from None
 
 
 def _passes(arguments: argparse.Namespace, options: Mapping[str, Any]) -> list[Pass]:
@@ -176,7 +201,7 @@ def _write_step(output: Path, index: int, a_pass: Pass, model: ir.Model) -> None
     """Writes the model after one pass to a file next to ``output``."""
     from graph_passes.model_io import write
 
-    write(model, output.with_name(f"{output.stem}.{index + 1}.{a_pass.name}.onnx"))
+    _write(output.with_name(f"{output.stem}.{index + 1}.{a_pass.name}.onnx"), partial(write, model))
 
 
 def _compared(original: Path, optimized: ir.Model) -> list[Difference]:

@@ -317,8 +317,20 @@ def test_a_file_that_cannot_be_written_is_a_failure(
     monkeypatch.setattr(graph_passes.Optimized, "save", full)
     assert command.main(["in.onnx", "out.onnx"]) == 1
     assert capsys.readouterr().err.splitlines() == [
-        "python -m graph_passes: [Errno 28] No space left on device: 'out.onnx'"
+        "python -m graph_passes: cannot write out.onnx: No space left on device"
     ]
+
+
+@pytest.mark.parametrize("option", ["OUT", "--json"])
+def test_a_folder_without_permission_is_noticed_before_the_work(
+    option: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("locked").mkdir()
+    locked = Path("locked").absolute()
+    monkeypatch.setattr(os, "access", lambda place, _: place != locked)  # root has every permission
+    given = ["locked/out.onnx"] if option == "OUT" else ["out.onnx", "--json", "locked/out.onnx"]
+    line = complaint(capsys, "in.onnx", *given)
+    assert line == f"cannot write locked/out.onnx: no permission to write to {locked}"
 
 
 def test_the_version_needs_no_files() -> None:
