@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from compiler.commands.options import InputFile
 from compiler.program.random_inputs import random_inputs
-from compiler.program.tensor_spec import TensorSpec, checked
+from compiler.program.tensor_spec import OPAQUE, TensorSpec, checked
 
 TOP = 5
 
@@ -35,6 +35,10 @@ def inputs(given: Sequence[InputFile], specs: Sequence[TensorSpec]) -> tuple[dic
             raise ValueError(f"argument --input gives {name} twice")
         arrays[name] = _read(path)
     left = [spec for spec in specs if spec.name not in arrays]
+    for spec in left:
+        if spec.dtype == OPAQUE:
+            about = "has no random values; give strings with --input NAME=FILE.npy, an array of NumPy's type str"
+            raise ValueError(f"input {spec.name} is not a tensor of numbers and {about}")
     if left:
         arrays |= random_inputs(left)
     try:
@@ -59,7 +63,7 @@ def archived(path: Path, specs: Sequence[TensorSpec]) -> dict[str, np.ndarray]:
     except OSError as error:
         raise type(error)(f"cannot read {path}: {error.strerror or error}") from None
     except (ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is not an .npz file of inputs: {error}") from None
+        raise ValueError(f"{path} is not an .npz file of inputs: {_fault(path, error)}") from None
     try:
         checked(arrays, specs)
     except (TypeError, ValueError) as error:
@@ -107,12 +111,16 @@ def is_archive(path: Path) -> bool:
     return path.suffix == ".npz"
 
 
-def save(path: Path, arrays: Mapping[str, np.ndarray]) -> list[Path]:
+def save(path: Path, outputs: Mapping[str, Any]) -> list[Path]:
     """Writes an .npz file or a folder of .npy files, and returns the paths of the files.
+
+    Strings become arrays of NumPy's type ``str``. The arrays of a sequence are written one by one: NAME.0, NAME.1, ...
 
     Raises:
         OSError: a file cannot be written.
+        ValueError: an output does not consist of arrays. Nothing is written.
     """
+    arrays = dict(_entries(outputs))
     if is_archive(path):
         with zipfile.ZipFile(path, "w") as archive:  # numpy.savez reserves some names
             for name, array in arrays.items():
@@ -124,6 +132,16 @@ def save(path: Path, arrays: Mapping[str, np.ndarray]) -> list[Path]:
     for file, array in zip(files, arrays.values(), strict=True):
         np.save(file, array, allow_pickle=False)
     return files
+
+
+def _entries(outputs: Mapping[str, Any]) -> Iterator[tuple[str, np.ndarray]]:
+    for name, value in outputs.items():
+        if isinstance(value, np.ndarray):
+            yield name, value.astype(str) if value.dtype == object else value
+        elif isinstance(value, list):
+            yield from _entries({f"{name}.{place}": element for place, element in enumerate(value)})
+        elif value is not None:  # an optional value that is absent
+            raise ValueError(f"argument --output: {name} is a {type(value).__name__}, which no .npy file holds")
 
 
 def _file_names(names: Sequence[str]) -> list[str]:
@@ -151,7 +169,18 @@ def _read(path: Path) -> np.ndarray:
     except OSError as error:
         raise type(error)(f"cannot read {path}: {error.strerror or error}") from None
     except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is not an .npy file of numbers: {error}") from None
+        raise ValueError(f"{path} is not an .npy file of numbers or strings: {_fault(path, error)}") from None
     if not isinstance(array, np.ndarray):
         raise ValueError(f"{path} is an archive of .npy files; give a single one")
     return array
+
+
+def _fault(path: Path, error: Exception) -> str:
+    """Returns what is wrong with a file that NumPy does not read. NumPy takes any other file for pickled objects."""
+    with path.open("rb") as file:
+        start = file.read(len(np.lib.format.MAGIC_PREFIX))
+    if not start.startswith((np.lib.format.MAGIC_PREFIX, b"PK")):
+        return "it is of another kind" if start else "it is empty"
+    if "Object arrays" in str(error):
+        return "it has objects of Python, which are not loaded; save strings as array.astype(str)"
+    return str(error)

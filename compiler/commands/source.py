@@ -12,7 +12,7 @@ from compiler.commands.options import BuildOptions, Shape
 from compiler.commands.output import progress
 from compiler.installation import extras
 from compiler.program.compiled_model import CompiledModel
-from compiler.program.tensor_spec import TensorSpec
+from compiler.program.tensor_spec import OPAQUE, TensorSpec
 from compiler.workloads.target import Target
 
 if TYPE_CHECKING:
@@ -197,12 +197,15 @@ def _frozen(path: Path, shapes: dict[str, tuple[int, ...]]) -> Any:
 
 
 def _inputs(path: Path, shapes: dict[str, tuple[int, ...]]) -> tuple[TensorSpec, ...]:
+    from graph_passes.lazy import ir
     from graph_passes.values import static_shape
 
     specs, dynamic = [], []
     for value in _frozen(path, shapes).graph.inputs:
         static = static_shape(value)
-        if static is None or value.dtype is None:
+        if isinstance(value.type, (ir.SequenceType, ir.OptionalType)):
+            specs.append(TensorSpec(str(value.name), OPAQUE, ()))
+        elif static is None or value.dtype is None:
             sizes = ",".join(str(dim) for dim in value.shape) if value.shape is not None else "..."
             dynamic.append(f"--input-shape {value.name}:{sizes}".replace("None", "?"))
         else:

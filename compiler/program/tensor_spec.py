@@ -46,7 +46,7 @@ class TensorSpec:
         return cls(fields["name"], fields["dtype"], tuple(fields["shape"]))
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.dtype}{'' if self.dtype == OPAQUE else list(self.shape)}"
+        return f"{self.name}: {'strings or a sequence' if self.dtype == OPAQUE else f'{self.dtype}{list(self.shape)}'}"
 
 
 def checked(given: Any, specs: Sequence[TensorSpec]) -> list[Any]:
@@ -72,11 +72,14 @@ def checked(given: Any, specs: Sequence[TensorSpec]) -> list[Any]:
 
 def _checked(value: Any, spec: TensorSpec) -> Any:
     if spec.dtype == OPAQUE:
+        if isinstance(value, np.ndarray) and value.dtype.kind == "S":  # ONNX Runtime would read beyond its end
+            raise TypeError(f"input {spec.name} must have strings, as an array of str or object, got {value.dtype}")
         return value
     if spec.shape == () and not isinstance(value, np.ndarray):
         value = _scalar(value, spec)
     if not isinstance(value, np.ndarray):
-        raise TypeError(f"input {spec.name} must be a numpy array, got {type(value).__name__}")
+        form = "a numpy array" if spec.shape else f"a number or array of type {spec.dtype}"
+        raise TypeError(f"input {spec.name} must be {form}, got {type(value).__name__}")
     if value.dtype != spec.dtype:
         raise TypeError(f"input {spec.name} must be {spec.dtype}, got {value.dtype}")
     if value.shape != spec.shape:
@@ -132,7 +135,9 @@ def checked_out(out: Any, specs: Sequence[TensorSpec], inputs: Iterable[Any]) ->
 
 
 def _check_out(array: Any, spec: TensorSpec) -> None:
-    if spec.dtype == OPAQUE or -1 in spec.shape:
+    if spec.dtype == OPAQUE:
+        raise ValueError(f"out for {spec.name} is not possible: it is not a tensor of numbers; leave it out")
+    if -1 in spec.shape:
         raise ValueError(f"out for {spec.name} is not possible: its size depends on data; leave it out")
     if not isinstance(array, np.ndarray):
         raise TypeError(f"out for {spec.name} must be a numpy array, got {type(array).__name__}")

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx
+import onnx.parser
 import pytest
 
 from compiler.__main__ import main
@@ -100,3 +102,35 @@ def test_each_output_has_a_separate_file(tmp_path: Path) -> None:
     save(tmp_path / "outputs.npz", arrays)
     with np.load(tmp_path / "outputs.npz", allow_pickle=False) as archive:
         assert [archive[name][0] for name in names] == list(range(len(names)))
+
+
+@pytest.mark.parametrize("output", ["out.npz", "out"])
+def test_strings_and_sequences(output: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = """<ir_version: 10, opset_import: ["": 20]>
+    g (string[2] x, float[3] a) => (string[2] y, seq(int64[1, 1]) s)
+    { y = StringConcat (x, x) i = NonZero (a) s = SplitToSequence <axis = 1> (i) }"""
+    onnx.save(onnx.parser.parse_model(text), "model.onnx")
+    np.save("x.npy", np.array(["a", "bc"]))
+    np.save("a.npy", np.array([1, 0, 2], np.float32))
+    given = ["run", "model.onnx", "--threads", "1", "--input", "a=a.npy"]
+    assert main([*given, "--input", "x=x.npy", "--output", output]) == 0
+    assert "x: strings or a sequence" in capsys.readouterr().out
+    if output == "out":
+        answers = {file.stem: np.load(file) for file in (tmp_path / output).iterdir()}
+    else:
+        with np.load(output, allow_pickle=False) as archive:
+            answers = {name: archive[name] for name in archive.files}
+    assert {name: array.tolist() for name, array in answers.items()} == {
+        "y": ["aa", "bcbc"],
+        "s.0": [[0]],
+        "s.1": [[2]],
+    }
+    with pytest.raises(SystemExit, match="2"):
+        main(given)
+    assert "input x is not a tensor of numbers and has no random values; give" in capsys.readouterr().err
+
+
+def test_outputs_that_no_file_holds(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"argument --output: m\.0 is a dict, which no \.npy file holds"):
+        save(tmp_path / "out.npz", {"y": np.zeros(2), "absent": None, "m": [{"a": 1.0}]})
+    assert not list(tmp_path.iterdir())

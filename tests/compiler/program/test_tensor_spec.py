@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import compiler
-from compiler.program.tensor_spec import DTYPES, TensorSpec, checked, checked_out
+from compiler.program.tensor_spec import DTYPES, OPAQUE, TensorSpec, checked, checked_out
 from tests.compiler.models import model
 from tests.graph_passes import oracle
 
@@ -136,6 +136,22 @@ def test_numbers_are_inputs_of_rank_0(dtype: str, value: int, numpy_type: str) -
 def test_numbers_that_a_type_does_not_hold(dtype: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"must be {dtype}, which does not hold"):
         checked({"x": value}, [TensorSpec("x", dtype, ())])
+
+
+def test_a_value_that_is_not_a_number_is_rejected_with_what_is_possible() -> None:
+    with pytest.raises(TypeError, match="input k must be a number or array of type int64, got float"):
+        checked({"k": 3.0}, [TensorSpec("k", "int64", ())])
+
+
+def test_strings() -> None:
+    spec = [TensorSpec("x", OPAQUE, ())]
+    for array in (np.array(["a"]), np.array(["a"], object), ["a"]):
+        assert checked({"x": array}, spec) == [array]
+    with pytest.raises(TypeError, match=r"input x must have strings, as an array of str or object, got \|S1"):
+        checked({"x": np.array([b"a"])}, spec)
+    with pytest.raises(ValueError, match="out for x is not possible: it is not a tensor of numbers"):
+        checked_out({"x": np.array(["a"], object)}, spec, [])
+    assert str(spec[0]) == "x: strings or a sequence"
 
 
 def test_infinity_and_nan_are_numbers() -> None:
