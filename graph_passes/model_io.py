@@ -82,6 +82,7 @@ def _deserialized(proto: onnx.ModelProto, path: Path | None, name: str | Path) -
             raise ValueError(f"{name} has opset {opset.version}; the installed onnx supports 1 to {newest}")
     _check_texts(proto, name)
     _check_equations(proto, name)
+    _check_types(proto.graph, name)
     for tensor in _external(proto):
         _check_external(tensor, path)
     try:
@@ -127,6 +128,21 @@ def _check_texts(message: Any, name: str | Path) -> None:
         elif field.type == field.TYPE_MESSAGE:
             for inner in value if hasattr(value, "__len__") else [value]:
                 _check_texts(inner, name)
+
+
+def _check_types(graph: onnx.GraphProto, name: str | Path) -> None:
+    """Raises ValueError if the type of a value is a map, which onnx_ir does not support."""
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        if _has_map(value.type):
+            advice = "scikit-learn's converter omits ZipMap with options={'zipmap': False}"
+            raise ValueError(f"{name} has maps, such as {value.name}, which are not supported; {advice}")
+
+
+def _has_map(kind: onnx.TypeProto) -> bool:
+    field = kind.WhichOneof("value")
+    return field == "map_type" or (
+        field in ("sequence_type", "optional_type") and _has_map(getattr(kind, field).elem_type)
+    )
 
 
 # A term of an Einsum's equation, and the equation. onnx's shape inference does not end for "......->", for example.
