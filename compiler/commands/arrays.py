@@ -37,7 +37,7 @@ def inputs(given: Sequence[InputFile], specs: Sequence[TensorSpec]) -> tuple[dic
     left = [spec for spec in specs if spec.name not in arrays]
     for spec in left:
         if spec.dtype == OPAQUE:
-            about = "has no random values; give strings with --input NAME=FILE.npy, an array of NumPy's type str"
+            about = "has no random values; give a file (strings: an array of NumPy's type str)"
             raise ValueError(f"input {spec.name} is not a tensor of numbers and {about}")
     if left:
         arrays |= random_inputs(left)

@@ -130,7 +130,7 @@ def test_an_opset_that_does_not_exist_is_rejected(version: int) -> None:
 
 def test_maps_are_not_supported() -> None:
     scores = helper.make_map_type_proto(TensorProto.STRING, helper.make_tensor_type_proto(TensorProto.FLOAT, ()))
-    model = parsed("(float[1, 2] x) => (float[1, 2] z) { z = ZipMap <classlabels_strings = [\"a\", \"b\"]> (x) }")
+    model = parsed('(float[1, 2] x) => (float[1, 2] z) { z = ZipMap <classlabels_strings = ["a", "b"]> (x) }')
     model.graph.output[0].CopyFrom(helper.make_value_info("z", helper.make_sequence_type_proto(scores)))
     assert "has maps, such as z, which are not supported; scikit-learn's converter omits ZipMap" in error_of(model)
 
