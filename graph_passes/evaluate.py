@@ -66,6 +66,14 @@ def evaluate(value: ir.Value, known: Mapping[ir.Value, np.ndarray] | None = None
     return values[value]
 
 
+def can_divide(a: np.ndarray | None, b: np.ndarray | None) -> bool:
+    """Returns whether a quotient is defined: NumPy only warns where a runtime reports an error. None: not known."""
+    if b is None or b.dtype.kind not in "iu":
+        return True
+    overflows = b.dtype.kind == "i" and bool((b == -1).any())
+    return bool(b.all()) and not (overflows and a is not None and bool((a == np.iinfo(b.dtype).min).any()))
+
+
 def _known(value: ir.Value) -> np.ndarray | None:
     """Returns the elements of a constant, or of the Shape of a value whose shape is known."""
     node = value.producer()
@@ -83,6 +91,8 @@ def _run(node: ir.Node, arrays: list[np.ndarray]) -> list[np.ndarray] | None:
     from onnx.reference import ReferenceEvaluator
 
     if node.domain not in STANDARD or any(array.size > LARGEST for array in arrays):
+        return None
+    if is_op(node, "Div", "Mod") and not can_divide(*arrays):
         return None
     if any(a.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for a in node.attributes.values()):
         return None

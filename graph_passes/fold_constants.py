@@ -30,7 +30,7 @@ from typing import ClassVar
 import numpy as np
 
 from graph_passes.base import DOMAIN, Pass, Remark, every_node
-from graph_passes.evaluate import evaluate
+from graph_passes.evaluate import can_divide, evaluate
 from graph_passes.freeze_shapes import fill_constants
 from graph_passes.lazy import ir
 from graph_passes.patterns.window import Window
@@ -117,7 +117,7 @@ def _unfit(model: ir.Model, largest: int) -> set[int]:
 def _folding(largest: int, skipped: Collection[ir.Graph]) -> ir.passes.PassBase:
     """Returns the optimizer's constant folding.
 
-    More random operators are excluded, errors of its rules are ignored, and the graphs ``skipped`` stay.
+    More operators are excluded, errors of its rules are ignored, and the graphs ``skipped`` stay.
     """
     from onnxscript.optimizer._constant_folding import FoldConstantsPass
 
@@ -138,9 +138,18 @@ def _folding(largest: int, skipped: Collection[ir.Graph]) -> ir.passes.PassBase:
         shape_inference=True,
         input_size_limit=largest,
         output_size_limit=largest,
-        # These draw random numbers in every run. The optimizer itself excludes the other random operators.
-        should_fold=lambda node: False if is_op(node, "Bernoulli", "Dropout") else None,
+        should_fold=lambda node: False if _stays(node) else None,
     )
+
+
+def _stays(node: ir.Node) -> bool:
+    """Returns whether a node must not be computed in advance, beyond those that the optimizer excludes itself."""
+    if is_op(node, "Bernoulli", "Dropout"):  # they draw random numbers in every run
+        return True
+    values = [value for value in (*node.inputs, *node.outputs) if value is not None]
+    if any(value.dtype == ir.DataType.STRING for value in values):  # the optimizer writes tensors that are not valid
+        return True
+    return is_op(node, "Div", "Mod") and not can_divide(*(constant(value) for value in node.inputs))
 
 
 def _rules() -> tuple:

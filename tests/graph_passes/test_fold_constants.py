@@ -474,3 +474,33 @@ def test_an_empty_input_of_an_old_resize() -> None:
     )
     result, _ = folded(original)
     oracle.assert_same(original, result, oracle.random_inputs(original, 0))
+
+
+@pytest.mark.parametrize("node", ["Div (a, zero)", "Mod (a, zero)", "Div (least, minus)", "Mod (least, minus)"])
+def test_a_division_that_is_not_defined_stays(node: str) -> None:
+    """NumPy has a result and a warning, and runtimes an error."""
+    constants = "<int32 a = {5}, int32[2] zero = {1, 0}, int32 least = {-2147483648}, int32[1] minus = {-1}>"
+    model, _ = folded(parsed(f"(int32[2] x) => (int32[2] y) {constants} {{ d = {node} y = Add (x, d) }}"))
+    assert operators(model) == {node[:3]: 1, "Add": 1}
+    model, _ = folded(parsed(f"(int32[2] x) => (int32[2] y) {constants} {{ d = Div (least, zero) y = Add (x, a) }}"))
+    assert operators(model) == {"Add": 1}
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        "s = Gather (texts, one)",
+        "s = Cast <to = 8> (one)",
+        "t = Cast <to = 8> (x) u = Gather (texts, one) s = Where (b, t, u)",
+        "a, s = Split <axis = 0, num_outputs = 2> (texts)",
+        "s = Concat <axis = 0> (texts, texts)",
+    ],
+)
+def test_strings_are_not_computed(nodes: str) -> None:
+    given = parsed(f"(float[2] x, bool b) => (string[n] s) <int64 one = {{1}}> {{ {nodes} }}")
+    given.graph.initializer.append(onnx.helper.make_tensor("texts", onnx.TensorProto.STRING, [2], [b"a", b"bc"]))
+    given.graph.output[0].type.tensor_type.ClearField("shape")
+    inputs = {"x": np.array([1, 2], np.float32), "b": np.array(True)}
+    model, _ = folded(given)
+    (want,), (got,) = (oracle.run(each, inputs) for each in (given, model))
+    assert got.tolist() == want.tolist()
