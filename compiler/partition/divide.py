@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import onnx
 from onnx import helper
 
-from compiler.partition.graph import dependencies, known_types, values_read
+from compiler.partition.graph import dependencies, known_types, names_of, values_read
 from compiler.partition.guards import guarded
 from compiler.partition.order import grouped
 from compiler.program.segment import Segment
@@ -106,8 +106,9 @@ def _segment(
     part.graph.name = graph.name or "segment"
     constant_types = {t.name: helper.make_tensor_type_proto(t.data_type, list(t.dims)) for t in constants}
     part.graph.initializer.extend(constants)
+    taken = names_of(graph)
     for node in nodes:
-        guarded_nodes, tables = guarded(node, types | constant_types)
+        guarded_nodes, tables = guarded(node, types | constant_types, taken)
         part.graph.node.extend(guarded_nodes)
         part.graph.initializer.extend(tables)
     part.graph.input.extend(_value(name, types) for name in inputs)

@@ -16,6 +16,17 @@ def values_read(node: onnx.NodeProto) -> set[str]:
     return names
 
 
+def names_of(graph: onnx.GraphProto) -> set[str]:
+    """Returns the names of all values of a graph and of its bodies."""
+    names = {value.name for value in (*graph.input, *graph.initializer)}
+    for node in graph.node:
+        names.update(node.output)
+        for attribute in node.attribute:
+            for body in [attribute.g] if attribute.HasField("g") else attribute.graphs:
+                names |= names_of(body)
+    return names
+
+
 def _captured(graph: onnx.GraphProto) -> set[str]:
     own = {value.name for value in (*graph.input, *graph.initializer)}
     own |= {name for node in graph.node for name in node.output}

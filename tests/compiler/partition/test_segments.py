@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +112,45 @@ def test_division_by_zero_in_a_segment_is_an_error() -> None:
     assert "\n" not in str(caught.value)
     empty = compiled.run({"x": np.arange(4, dtype=np.int32), "d": np.zeros(2, np.int32)})
     assert empty["y"].shape == (0,)
+
+
+@pytest.mark.parametrize("name", ["int8", "int16", "int32", "int64"])
+def test_the_smallest_integer_over_minus_one(name: str) -> None:
+    """ONNX Runtime alone ends the process for some types."""
+    model = parsed(
+        f"(int64[3] chosen, {name}[3] a, {name}[3] b) => ({name}[n] q, {name}[n] r, {name}[3] q3, {name}[3] r3) "
+        "<int64[1] flat = {-1}> { i = NonZero (chosen) j = Reshape (i, flat) c = Gather (a, j) d = Gather (b, j) "
+        "q = Div (c, d) r = Mod (c, d) q3 = Div (a, b) r3 = Mod (a, b) }"
+    )
+    least = np.iinfo(name).min
+    inputs = {"chosen": np.ones(3, np.int64), "a": np.array([least, least, 7], name), "b": np.array([-1, 3, -2], name)}
+    found = compiler.build(model, threads=1).run(inputs)
+    assert (found["q"][0], found["r"][0]) == (least, 0)
+    np.testing.assert_array_equal(found["q"], found["q3"])
+    np.testing.assert_array_equal(found["r"], found["r3"])
+
+
+def test_names_like_those_of_guards() -> None:
+    model = parsed(
+        "(int64[2] a) => (int64[n] y) <int64[1] flat = {-1}> "
+        "{ i = NonZero (a) zero = Reshape (i, flat) table = Gather (a, zero) y = Div (table, table) }"
+    )
+    for node in model.graph.node:
+        for names in (node.input, node.output):
+            names[:] = [f"y/guard/{name}" if name in ("zero", "table") else name for name in names]
+    assert compiler.build(model, threads=1).run({"a": np.array([0, 5])})["y"].tolist() == [1]
+
+
+def test_a_branch_that_cannot_be_compiled_prints_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    model = parsed(
+        "(bool c, float[2, 2] x) => (float y) { y = If (c) <then_branch = t () => (float u) { u = Det (x) }, "
+        "else_branch = e () => (float v) { v = ReduceMax <keepdims = 0> (x) }> }"
+    )
+    compiled = compiler.build(model, threads=1)
+    assert compiled.run({"c": np.array(True), "x": 2 * np.eye(2, dtype=np.float32)})["y"] == 4
+    del compiled
+    gc.collect()
+    assert capfd.readouterr().err == ""
 
 
 def test_a_size_that_contradicts_the_model_is_an_error() -> None:
