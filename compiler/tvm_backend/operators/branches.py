@@ -28,9 +28,12 @@ def converted_branch(
     for name in ("then_branch", "else_branch"):
         # The block of the branch. Its values must not be visible outside.
         builder._begin_binding_block()
-        tensors = list(branch(name))
-        body = builder.emit(relax.Tuple([tensor.expr for tensor in tensors]))
-        bodies.append(relax.SeqExpr([builder._end_block()], body))
+        try:
+            tensors = list(branch(name))
+            body = builder.emit(relax.Tuple([tensor.expr for tensor in tensors]))
+        finally:
+            block = builder._end_block()
+        bodies.append(relax.SeqExpr([block], body))
         results.append([(tensor.shape, tensor.dtype) for tensor in tensors])
     if results[0] != results[1]:
         raise Unsupported(f"its branches have outputs of different shapes, {results[0]} and {results[1]}")
