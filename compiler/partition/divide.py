@@ -65,6 +65,23 @@ def divide(model: onnx.ModelProto, reasons: Mapping[int, str]) -> Divided:
     return Divided(divided, tuple(segments))
 
 
+def write_constant_outputs(graph: onnx.GraphProto) -> None:
+    """Adds a node that writes each output that is a constant of a type for segments only, such as strings."""
+    outputs, taken = {value.name for value in graph.output}, names_of(graph)
+    outputs -= {value.name for value in graph.input}
+    nodes = []
+    for tensor in graph.initializer:
+        kind = helper.make_tensor_type_proto(tensor.data_type, list(tensor.dims))
+        if tensor.name in outputs and spec_of(tensor.name, {tensor.name: kind}).dtype == OPAQUE:
+            output = tensor.name
+            while tensor.name in taken:
+                tensor.name += "_constant"
+            taken.add(tensor.name)
+            nodes.append(helper.make_node("Identity", [tensor.name], [output]))
+    for node in reversed(nodes):
+        graph.node.insert(0, node)
+
+
 def spec_of(name: str, types: Mapping[str, onnx.TypeProto]) -> TensorSpec:
     """Returns the name, type and shape of a value; dimensions that are not known are -1."""
     kind = types.get(name)
@@ -115,7 +132,10 @@ def _segment(
     part.graph.output.extend(_value(name, types) for name in outputs)
     _infer(part, types)
     for value in (*part.graph.input, *part.graph.output):
-        _forget_sizes(value.type)
+        if not any(
+            value.name == given.name and _is_text(given) for given in graph.input
+        ):  # only this checks their shape
+            _forget_sizes(value.type)
     try:
         data = part.SerializeToString()
     except Exception as error:  # protobuf has several types for it
@@ -131,6 +151,10 @@ def _value(name: str, types: Mapping[str, onnx.TypeProto]) -> onnx.ValueInfoProt
     if name in types:
         value.type.CopyFrom(types[name])
     return value
+
+
+def _is_text(value: onnx.ValueInfoProto) -> bool:
+    return value.type.tensor_type.elem_type == onnx.TensorProto.STRING
 
 
 def _forget_sizes(kind: onnx.TypeProto) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import re
@@ -14,7 +15,7 @@ import numpy as np
 from compiler.program import native, saved_model, segment
 from compiler.program.profile import CallTimes, ProfileRow, profile_rows
 from compiler.program.segment import Segment
-from compiler.program.tensor_spec import TensorSpec, checked, checked_out
+from compiler.program.tensor_spec import OPAQUE, TensorSpec, checked, checked_out
 from compiler.workloads.layer import Layer
 from compiler.workloads.schedule import Schedule
 from compiler.workloads.target import Target
@@ -114,6 +115,9 @@ class CompiledModel:
         targets = checked_out(out, self.outputs, inputs.values())
         outputs = self._run(self._program, *map(segment.wrapped, arguments))
         found = {spec.name: segment.unwrapped(y) for spec, y in zip(self.outputs, outputs, strict=True)}
+        for spec in self.outputs:
+            if spec.dtype == OPAQUE and spec.name in inputs:  # an input that is an output too
+                found[spec.name] = copy.deepcopy(found[spec.name])
         for name, target in targets.items():
             np.copyto(target, found[name])
             found[name] = target

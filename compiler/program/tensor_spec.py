@@ -43,7 +43,10 @@ class TensorSpec:
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> TensorSpec:
-        return cls(fields["name"], fields["dtype"], tuple(fields["shape"]))
+        name, shape = fields["name"], fields["shape"]
+        if type(name) is not str or type(shape) is not list or not all(type(n) is int and n >= -1 for n in shape):
+            raise ValueError(f"a tensor has name {name!r} and shape {shape!r}")
+        return cls(name, fields["dtype"], tuple(shape))
 
     def __str__(self) -> str:
         return f"{self.name}: {'strings or a sequence' if self.dtype == OPAQUE else f'{self.dtype}{list(self.shape)}'}"
@@ -72,9 +75,7 @@ def checked(given: Any, specs: Sequence[TensorSpec]) -> list[Any]:
 
 def _checked(value: Any, spec: TensorSpec) -> Any:
     if spec.dtype == OPAQUE:
-        if isinstance(value, np.ndarray) and value.dtype.kind == "S":  # ONNX Runtime would read beyond its end
-            raise TypeError(f"input {spec.name} must have strings, as an array of str or object, got {value.dtype}")
-        return value
+        return _opaque(value, spec)
     if spec.shape == () and not isinstance(value, np.ndarray):
         value = _scalar(value, spec)
     if not isinstance(value, np.ndarray):
@@ -86,6 +87,20 @@ def _checked(value: Any, spec: TensorSpec) -> Any:
         raise ValueError(f"input {spec.name} must have shape {spec.shape}, got {value.shape}")
     if not value.flags.c_contiguous or not value.flags.writeable:
         return value.copy()  # DLPack cannot export read-only arrays
+    return value
+
+
+def _opaque(value: Any, spec: TensorSpec) -> Any:
+    """Returns a value for segments. ONNX Runtime checks its type, but not the layout of an array's elements."""
+    for array in value if isinstance(value, (list, tuple)) else [value]:
+        if not isinstance(array, np.ndarray):
+            continue
+        if array.dtype.kind in "SV":  # ONNX Runtime would read beyond its end
+            raise TypeError(f"input {spec.name} must have strings, as an array of str or object, got {array.dtype}")
+        if not array.dtype.isnative:
+            raise TypeError(f"input {spec.name} must have the byte order of this CPU, got {array.dtype}")
+    if isinstance(value, np.ndarray) and not (value.flags.c_contiguous and value.flags.writeable):
+        return value.copy()
     return value
 
 

@@ -9,7 +9,7 @@ import onnx
 import tvm
 from tvm import relax
 
-from compiler.partition.divide import divide
+from compiler.partition.divide import divide, write_constant_outputs
 from compiler.program.segment import Segment
 from compiler.program.tensor_spec import TensorSpec
 from compiler.tvm_backend.codegen import program_target
@@ -41,7 +41,7 @@ class Compiled:
 
 
 def compile_model(model: onnx.ModelProto, layers: Sequence[Layer], target: Target, fallback: bool) -> Compiled:
-    """Compiles a model without functions, whose calls of kernels refer to ``layers``.
+    """Compiles a model without functions, whose calls of kernels refer to ``layers``. Changes the model.
 
     Args:
         fallback: whether nodes that cannot be compiled become segments of ONNX Runtime.
@@ -51,6 +51,7 @@ def compile_model(model: onnx.ModelProto, layers: Sequence[Layer], target: Targe
         ValueError: a segment is too large.
         RuntimeError: TVM fails to compile the program; one line.
     """
+    write_constant_outputs(model.graph)
     imported = import_within(model, layers)
     segments: tuple[Segment, ...] = ()
     if imported.rejected:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -77,6 +78,48 @@ def test_strings_pass_through() -> None:
     found = compiled.run({"x": np.array(["a", "bc"], object), "a": np.zeros(2, np.float32)})
     assert found["y"].tolist() == ["aa", "bcbc"]
     assert found["b"].tolist() == [1, 1]
+
+
+def test_a_constant_of_strings_as_output(tmp_path: Path) -> None:
+    model = parsed(
+        "(float[2] x, string[2] t) => (float[2] y, string[2] s, bool[2] e) { y = Exp (x) e = Equal (s, t) }", 20
+    )
+    model.graph.initializer.append(onnx.helper.make_tensor("s", onnx.TensorProto.STRING, [2], [b"a", b"bc"]))
+    compiled = compiler.build(model, threads=1)
+    compiled.save(tmp_path / "m.lw")
+    for each in (compiled, compiler.load(tmp_path / "m.lw")):
+        found = each.run({"x": np.zeros(2, np.float32), "t": np.array(["a", "b"])})
+        assert [array.tolist() for array in found.values()] == [[1, 1], ["a", "bc"], [True, False]]
+    with pytest.raises(ValueError, match="unsupported type"):
+        compiler.build(model, threads=1, fallback=None)
+
+
+def test_inputs_for_segments_only() -> None:
+    model = parsed(
+        "(optional(float[2]) o, seq(float[2]) q, string[2] s) => (float[2] y, string[2] t, string[2] s, "
+        "optional(float[2]) o, seq(float[2]) q) { y = OptionalGetElement (o) t = StringConcat (s, s) }",
+        20,
+    )
+    compiled = compiler.build(model, threads=1)
+    x = np.arange(2, dtype=np.float32)
+    inputs = {"o": x, "q": [x], "s": np.array(["a", "b"], object)}
+    fixed = x.copy()
+    fixed.flags.writeable = False
+    for given in (x, x[::-1], fixed, np.arange(4, dtype=np.float32)[::2]):
+        found = compiled.run(inputs | {"o": given, "q": [given]})
+        for got in (found["y"], found["o"], *found["q"]):
+            np.testing.assert_array_equal(got, given)
+            assert not np.shares_memory(got, given)
+    assert found["t"].tolist() == ["aa", "bb"]
+    assert found["s"] is not inputs["s"]
+    assert compiled.run(inputs | {"s": np.array(["c", "d"])})["s"].tolist() == ["c", "d"]
+    wrong: list[dict[str, Any]] = [{"s": np.array([b"a", b"b"])}, {"o": x.astype(">f4")}, {"q": [x, x.astype(">f4")]}]
+    for given in wrong:
+        with pytest.raises(TypeError, match="must have"):
+            compiled.run(inputs | given)
+    for given in ({"s": np.array(["a", "b", "c"])}, {"s": np.array([1, 2])}, {"o": x[:1]}):
+        with pytest.raises(ValueError, match="ONNX Runtime"):
+            compiled.run(inputs | given)
 
 
 def test_without_fallback_all_reasons_are_in_one_line() -> None:
