@@ -182,7 +182,10 @@ def tensors(manifest: Mapping[str, Any], key: str) -> list[TensorSpec]:
         ValueError: a tensor is not valid.
     """
     with _valid_manifest():
-        return [TensorSpec.from_json(spec) for spec in manifest[key]]
+        specs = [TensorSpec.from_json(spec) for spec in manifest[key]]
+        if len({spec.name for spec in specs}) < len(specs):
+            raise ValueError(f"{MANIFEST} is not valid: two {key} have the same name")
+        return specs
 
 
 def segments(path: Path, manifest: Mapping[str, Any]) -> list[Segment]:
@@ -193,7 +196,7 @@ def segments(path: Path, manifest: Mapping[str, Any]) -> list[Segment]:
         OSError: a file cannot be read.
     """
     with _valid_manifest():
-        return [
+        found = [
             Segment(
                 (path / _segment_file(index)).read_bytes(),
                 tuple(map(str, fields["inputs"])),
@@ -204,6 +207,10 @@ def segments(path: Path, manifest: Mapping[str, Any]) -> list[Segment]:
             )
             for index, fields in enumerate(manifest.get("segments", ()))
         ]
+        for index, segment in enumerate(found):
+            if unknown := segment.static - {spec.name for spec in segment.outputs}:
+                raise ValueError(f"{MANIFEST} is not valid: segment {index} has no output {min(unknown)!r}")
+        return found
 
 
 def _segment_file(index: int) -> str:

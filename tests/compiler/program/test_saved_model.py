@@ -292,6 +292,22 @@ def inputs_null(manifest: dict[str, Any]) -> None:
     manifest["inputs"] = None
 
 
+def name_number(manifest: dict[str, Any]) -> None:
+    manifest["outputs"][0]["name"] = 5
+
+
+def shape_text(manifest: dict[str, Any]) -> None:
+    manifest["inputs"][0]["shape"] = "12"
+
+
+def size_below_unknown(manifest: dict[str, Any]) -> None:
+    manifest["outputs"][0]["shape"][0] = -2
+
+
+def input_twice(manifest: dict[str, Any]) -> None:
+    manifest["inputs"] *= 2
+
+
 def isa_list(manifest: dict[str, Any]) -> None:
     manifest["isa"] = ["avx2"]
 
@@ -340,6 +356,11 @@ ISAS = ", ".join(kernels.available_isas())
                 isa_list,
             )
         ),
+        *(
+            (broken, ValueError, r"^a tensor has name .* and shape .*$")
+            for broken in (name_number, shape_text, size_below_unknown)
+        ),
+        (input_twice, ValueError, "^manifest.json is not valid: two inputs have the same name$"),
         (no_workload, ValueError, r"it has neither a workload nor stages$"),
         (far_weight, ValueError, r"weights.bin is too short for its weights$"),
         (unknown_layer, ValueError, r"^layer \S+: unknown kind 'magic'; choose from: dense, .*$"),
