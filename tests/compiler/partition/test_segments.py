@@ -173,6 +173,36 @@ def test_the_smallest_integer_over_minus_one(name: str) -> None:
     np.testing.assert_array_equal(found["r"], found["r3"])
 
 
+@pytest.mark.parametrize("operator", ["LSTM", "GRU", "RNN"])
+@pytest.mark.parametrize("lengths", ["", "l"])
+def test_empty_sequences(operator: str, lengths: str) -> None:
+    """ONNX Runtime alone ends the process for an empty batch, or without steps."""
+    gates = {"LSTM": 4, "GRU": 3, "RNN": 1}[operator]
+    model = parsed(
+        f"(float[1, 2, 3] x, int64[2] steps, int64[2] batch, int32[2] n, float[1, {2 * gates}, 3] w, "
+        f"float[1, {2 * gates}, 2] r) => (float[t, 1, b, 2] y, float[1, b, 2] h) <int64[1] axis = {{0}}> "
+        "{ i = NonZero (steps) j = Squeeze (i, axis) k = Sub (j, j) e = Gather <axis = 0> (x, k) "
+        "m = NonZero (batch) o = Squeeze (m, axis) z = Gather <axis = 1> (e, o) l = Gather (n, o) "
+        f"y, h = {operator} <hidden_size = 2> (z, w, r, , {lengths}) }}"
+    )
+    compiled = compiler.build(model, threads=1)
+    rng = np.random.default_rng(0)
+    shapes = {"x": (1, 2, 3), "w": (1, 2 * gates, 3), "r": (1, 2 * gates, 2)}
+    given = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+    for steps, batch in ((2, 2), (1, 1), (0, 2), (2, 0), (0, 0)):
+        sizes = {"steps": np.arange(2) < steps, "batch": np.arange(2) < batch}
+        inputs = given | {name: size.astype(np.int64) for name, size in sizes.items()}
+        inputs["n"] = np.full(2, steps, np.int32)
+        is_fatal = operator != "RNN" and (batch == 0 or (operator == "GRU" and steps == 0 and not lengths))
+        if is_fatal:
+            with pytest.raises(ValueError, match=f"an empty input of {operator}"):
+                compiled.run(inputs)
+        else:
+            for got, want in zip(compiled.run(inputs).values(), oracle.run(model, inputs), strict=True):
+                assert got.shape == want.shape
+                np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
+
+
 def test_names_like_those_of_guards() -> None:
     model = parsed(
         "(int64[2] a) => (int64[n] y) <int64[1] flat = {-1}> "
