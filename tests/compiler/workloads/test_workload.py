@@ -12,6 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from compiler.workloads.operators import OPERATORS
+from compiler.workloads.operators.recurrent import GATES
 from compiler.workloads.operators.operator import at_least
 from compiler.workloads.workload import Workload
 
@@ -126,6 +127,7 @@ def test_json_keeps_everything(workload: Workload) -> None:
 def test_every_operator_of_smallest_sizes() -> None:
     for op, definition in OPERATORS.items():
         workload = Workload(op, tuple(map(at_least, definition.dims)))
-        assert set(map(prod, workload.input_shapes.values())) == {1}
+        terms = 2 if op in GATES else 1  # a gate of a recurrent layer is a sum over x and h
+        assert set(map(prod, workload.input_shapes.values())) == {1, terms * GATES.get(op, 1)}
         assert prod(workload.output_shape) == 1
-        assert (workload.reduction, workload.flops > 0) in ((1, True), (0, False))
+        assert (workload.reduction, workload.flops > 0) in ((terms, True), (0, False))
