@@ -12,8 +12,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from compiler.workloads.operators import OPERATORS
-from compiler.workloads.operators.recurrent import GATES
 from compiler.workloads.operators.operator import at_least
+from compiler.workloads.operators.recurrent import GATES
 from compiler.workloads.workload import Workload
 
 PAIRS = st.tuples(st.integers(1, 3), st.integers(1, 3))
