@@ -498,7 +498,7 @@ def test_a_division_that_is_not_defined_stays(node: str) -> None:
 )
 def test_strings_are_not_computed(nodes: str) -> None:
     given = parsed(f"(float[2] x, bool b) => (string[n] s) <int64 one = {{1}}> {{ {nodes} }}")
-    given.graph.initializer.append(onnx.helper.make_tensor("texts", onnx.TensorProto.STRING, [2], [b"a", b"bc"]))
+    given.graph.initializer.append(onnx.numpy_helper.from_array(np.array(["a", "bc"], object), "texts"))
     given.graph.output[0].type.tensor_type.ClearField("shape")
     inputs = {"x": np.array([1, 2], np.float32), "b": np.array(True)}
     model, _ = folded(given)

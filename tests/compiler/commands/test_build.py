@@ -92,7 +92,7 @@ def test_a_saved_model_is_built_already(option: tuple[str, ...], built: Built, c
 @pytest.fixture
 def data() -> Path:
     arrays = random_inputs([TensorSpec("x", "float32", (4, 16)), TensorSpec("scale", "float32", (4, 1))], seed=5)
-    np.savez("data.npz", **arrays)
+    np.savez("data.npz", allow_pickle=False, **arrays)
     return Path("data.npz")
 
 

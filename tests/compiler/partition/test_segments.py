@@ -84,7 +84,7 @@ def test_a_constant_of_strings_as_output(tmp_path: Path) -> None:
     model = parsed(
         "(float[2] x, string[2] t) => (float[2] y, string[2] s, bool[2] e) { y = Exp (x) e = Equal (s, t) }", 20
     )
-    model.graph.initializer.append(onnx.helper.make_tensor("s", onnx.TensorProto.STRING, [2], [b"a", b"bc"]))
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(["a", "bc"], object), "s"))
     compiled = compiler.build(model, threads=1)
     compiled.save(tmp_path / "m.lw")
     for each in (compiled, compiler.load(tmp_path / "m.lw")):
@@ -191,8 +191,8 @@ def test_empty_sequences(operator: str, lengths: str) -> None:
     given = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
     for steps, batch in ((2, 2), (1, 1), (0, 2), (2, 0), (0, 0)):
         sizes = {"steps": np.arange(2) < steps, "batch": np.arange(2) < batch}
-        inputs = given | {name: size.astype(np.int64) for name, size in sizes.items()}
-        inputs["n"] = np.full(2, steps, np.int32)
+        inputs = {**given, **{name: size.astype(np.int64) for name, size in sizes.items()}}
+        inputs |= {"n": np.full(2, steps, np.int32)}
         is_fatal = operator != "RNN" and (batch == 0 or (operator == "GRU" and steps == 0 and not lengths))
         if is_fatal:
             with pytest.raises(ValueError, match=f"an empty input of {operator}"):
