@@ -131,10 +131,8 @@ def _segment(
     part.graph.input.extend(_value(name, types) for name in inputs)
     part.graph.output.extend(_value(name, types) for name in outputs)
     _infer(part, types)
-    for value in (*part.graph.input, *part.graph.output):
-        if not any(
-            value.name == given.name and _is_text(given) for given in graph.input
-        ):  # only this checks their shape
+    if any(attribute.HasField("g") for node in nodes for attribute in node.attribute):
+        for value in (*part.graph.input, *part.graph.output):
             _forget_sizes(value.type)
     try:
         data = part.SerializeToString()
@@ -153,12 +151,14 @@ def _value(name: str, types: Mapping[str, onnx.TypeProto]) -> onnx.ValueInfoProt
     return value
 
 
-def _is_text(value: onnx.ValueInfoProto) -> bool:
-    return value.type.tensor_type.elem_type == onnx.TensorProto.STRING
-
-
 def _forget_sizes(kind: onnx.TypeProto) -> None:
-    """Removes the dimensions of a type. With them, ONNX Runtime rejects branches that never run for these sizes."""
+    """Removes the dimensions of a type. With them, ONNX Runtime rejects branches that never run for these sizes.
+
+    Segments without branches keep them: ONNX Runtime checks the number of ``sizes`` of Resize, for one. Strings keep
+    them too, because only ONNX Runtime checks their shape.
+    """
+    if kind.tensor_type.elem_type == onnx.TensorProto.STRING:
+        return
     for dim in kind.tensor_type.shape.dim if kind.HasField("tensor_type") else ():
         dim.Clear()
 

@@ -30,6 +30,8 @@ TEXTS = {
     "a body that reads values of the graph": "(bool c, float[2] x) => (float[n] y) "
     "{ a = Exp (x) y = If (c) <then_branch = t () => (float[2] u) { u = Identity (a) }, "
     "else_branch = e () => (float[4] v) { v = Concat <axis = 0> (a, x) }> }",
+    "sizes that come with each run": "(float[1, 1, 2, 2] x, int64[4] sizes) => (float[a, b, c, d] y) "
+    '{ y = Resize (x, "", "", sizes) }',
     "an input that an inner node and compiled code read": "(float[5] x) => (float[n] y, float[5] z) "
     "{ c = Greater (x, x) d = Not (c) y = Compress (x, d) z = Sin (x) }",
 }
@@ -44,6 +46,9 @@ def inputs_of(model: onnx.ModelProto) -> dict[str, np.ndarray]:
     made = {}
     for value in model.graph.input:
         shape = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        if value.name == "sizes":
+            made[value.name] = np.array([1, 1, 3, 5])
+            continue
         boolean = value.type.tensor_type.elem_type == onnx.TensorProto.BOOL
         made[value.name] = np.array(True) if boolean else rng.standard_normal(shape).astype(np.float32)
     return made
