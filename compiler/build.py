@@ -53,8 +53,8 @@ def build(
         chains: whether a depthwise convolution and its neighbors may run as one kernel, slab by slab, if their
             intermediate images do not fit L2.
         passes: graph passes by name or as objects; None uses the default ones. The passes that lowering requires always
-            run: they expand operators by their definitions, unroll quantized LSTMs, compute integer products in
-            float32, and put the channels of images last.
+            run: they expand operators by their definitions, resolve branches, unroll small loops, compute integer
+            products in float32, and put the channels of images last.
         check: inputs by name, best real data. The compiled model runs on them, and its outputs are compared with those
             of ONNX Runtime without optimizations. ``CompiledModel.checked`` has the differences.
         fallback: what runs the nodes that cannot be compiled, within the same program: ``"onnxruntime"``, or None to

@@ -7,7 +7,7 @@ graph networks, recurrent networks and quantized ones. ``python -m benchmarks.mo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -595,3 +595,18 @@ def inputs(name: str, seed: int = 0) -> dict[str, np.ndarray]:
     """
     rng = np.random.default_rng(seed)
     return {given.name: np.asarray(given.fill(rng, given.shape)).astype(given.dtype) for given in model(name).inputs}
+
+
+def fetched(names: Sequence[str] = ()) -> list[str]:
+    """Returns the names of models that were fetched: the given ones, or all.
+
+    Raises:
+        ValueError: an unknown model, one that was not fetched, or none at all was fetched.
+    """
+    for name in names:
+        if reason := missing(name):
+            raise ValueError(reason)
+    here = [name for name in names or CENSUS if missing(name) is None]
+    if not here:
+        raise ValueError("no model of the census was fetched: run `python -m benchmarks.models.fetch`")
+    return here

@@ -53,12 +53,7 @@ def run(names: Sequence[str], stages: Sequence[str], json_file: Path | None) -> 
         ValueError: an unknown model, one that was not fetched, or none at all was fetched.
     """
     check_file(json_file)
-    for name in names:
-        if reason := census.missing(name):
-            raise ValueError(reason)
-    here = [name for name in names or census.CENSUS if census.missing(name) is None]
-    if not here:
-        raise ValueError("no model of the census was fetched: run `python -m benchmarks.models.fetch`")
+    here = census.fetched(names)
     results = []
     for name in here:
         print(f"{name} ...", file=sys.stderr, flush=True)
