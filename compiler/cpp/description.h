@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -94,6 +95,15 @@ class Description {
   // Returns null if there is no weight of this name.
   const float* optional_weight(const std::string& name, const std::vector<int64_t>& shape) const {
     return weight_index(name) ? weight(name, shape) : nullptr;
+  }
+  // Returns the indices of all weights, by name.
+  std::map<std::string, int64_t> weight_indices() const {
+    std::map<std::string, int64_t> indices;
+    for (const auto& [name, value] : as<tvm::ffi::json::Object>("weights", "an object")) {
+      const std::string key = name.template cast<tvm::ffi::String>();
+      indices[key] = *weight_index(key);
+    }
+    return indices;
   }
 
  private:

@@ -78,11 +78,23 @@ Program make_program(const tvm::ffi::Module& executable, const Layers& layers) {
   return Program(tvm::ffi::make_object<ProgramObj>(executable, layers));
 }
 
+Program with_machines_of(const Program& program, const Layers& layers) {
+  return Program(tvm::ffi::make_object<ProgramObj>(program->machines(), layers));
+}
+
 // Returns the program with other layers at some indices: {index: description}. Everything else is shared.
 Program with_layers(const Program& program, const Map<int64_t, String>& descriptions, const Array<Tensor>& weights) {
   Map<int64_t, Any> changed;
   for (const auto& [place, description] : descriptions) changed.Set(place, parsed(description));
-  return make_program(program->executable(), program->layers().with(changed, weights));
+  return with_machines_of(program, program->layers().with(changed, weights));
+}
+
+// Returns the program for tensors of other sizes: a JSON array with the description of each layer, whose op and indices of
+// weights are those of the program's layer. Everything else is shared, packed weights too.
+Program resized(const Program& program, const String& descriptions) {
+  const auto entries = parsed(descriptions).try_cast<json::Array>();
+  if (!entries) TVM_FFI_THROW(ValueError) << "the descriptions must be a list";
+  return with_machines_of(program, program->layers().resized(*entries));
 }
 
 // Runs a program: (program, inputs...) -> outputs.
@@ -114,6 +126,7 @@ TVM_FFI_STATIC_INIT_BLOCK() {
       .def("loopwright.layers_of", [](const Program& program) { return program->layers(); })
       .def("loopwright.make_program", &make_program)
       .def("loopwright.with_layers", &with_layers)
+      .def("loopwright.resized", &resized)
       .def_packed("loopwright.run_program", &run_program)
       .def_packed("loopwright.profile_program", &profile_program);
 }

@@ -36,6 +36,23 @@ bool fits(const DLTensor& tensor, const Shape& shape, bool is_int32) {
          tensor.dtype.lanes == 1 && tensor.device.device_type == kDLCPU && tvm::ffi::IsContiguous(tensor);
 }
 
+// Returns the machine with the layer's number of threads.
+Machine machine_of(const Description& description, const Machine& machine) {
+  const int64_t threads = description.integer("threads");
+  if (threads < 1 || threads > machine.threads)
+    throw std::invalid_argument("threads must be between 1 and the model's " + std::to_string(machine.threads));
+  return {machine.isa, static_cast<int>(threads)};
+}
+
+Maker maker_of(const Description& description) {
+  const std::string op = description.text("op");
+  const auto maker = kMakers.find(op);
+  if (maker != kMakers.end()) return maker->second;
+  std::string known;
+  for (const auto& entry : kMakers) known += (known.empty() ? "" : ", ") + entry.first;
+  throw std::invalid_argument("unknown op '" + op + "'; there are: " + known);
+}
+
 }  // namespace
 
 void Layer::check(const DLTensor* const* tensors, int64_t count) const {
@@ -57,15 +74,20 @@ std::vector<std::string> layer_kinds() {
 std::unique_ptr<const Layer> make_layer(const tvm::ffi::json::Object& entries,
                                         const tvm::ffi::Array<tvm::ffi::Tensor>& weights, const Machine& machine) {
   const Description description(entries, weights);
-  const std::string op = description.text("op");
-  const int64_t threads = description.integer("threads");
-  if (threads < 1 || threads > machine.threads)
-    throw std::invalid_argument("threads must be between 1 and the model's " + std::to_string(machine.threads));
-  const auto maker = kMakers.find(op);
-  if (maker != kMakers.end()) return maker->second(description, {machine.isa, static_cast<int>(threads)});
-  std::string known;
-  for (const auto& entry : kMakers) known += (known.empty() ? "" : ", ") + entry.first;
-  throw std::invalid_argument("unknown op '" + op + "'; there are: " + known);
+  return maker_of(description)(description, machine_of(description, machine));
+}
+
+std::unique_ptr<const Layer> resize_layer(const Layer& layer, const tvm::ffi::json::Object& own,
+                                          const tvm::ffi::json::Object& entries,
+                                          const tvm::ffi::Array<tvm::ffi::Tensor>& weights, const Machine& machine) {
+  const Description before(own, weights), description(entries, weights);
+  if (description.text("op") != before.text("op"))
+    throw std::invalid_argument("op must be " + before.text("op") + " for all sizes, got " + description.text("op"));
+  if (description.weight_indices() != before.weight_indices())
+    throw std::invalid_argument("the weights must be the same for all sizes");
+  const Machine its = machine_of(description, machine);
+  auto resized = layer.resized(description, its);
+  return resized ? std::move(resized) : maker_of(description)(description, its);
 }
 
 }  // namespace loopwright

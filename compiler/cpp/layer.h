@@ -17,6 +17,14 @@ namespace loopwright {
 
 using Shape = std::vector<int64_t>;
 
+class Description;
+
+// The ISA and the number of threads that a layer is made for.
+struct Machine {
+  Isa isa;
+  int threads;
+};
+
 class Layer {
  public:
   virtual ~Layer() = default;
@@ -25,6 +33,13 @@ class Layer {
   virtual void run(const DLTensor* const* tensors) const = 0;
   // The schedule that run() uses; empty if there is nothing to decide.
   virtual ScheduleValues schedule() const { return {}; }
+
+  // Returns the layer of other sizes, threads or schedule that a description of the same kind and weights describes. It
+  // shares packed weights with this one. Returns null if the layers of this kind share nothing. Throws
+  // std::invalid_argument for an invalid description.
+  virtual std::unique_ptr<const Layer> resized(const Description& /*description*/, const Machine& /*machine*/) const {
+    return nullptr;
+  }
 
   // Throws std::invalid_argument if the tensors do not have the shapes and types of the layer. The message continues the
   // name of the layer.
@@ -42,12 +57,6 @@ class Layer {
   std::vector<Shape> shapes_;
 };
 
-// The ISA and the number of threads that a layer is made for.
-struct Machine {
-  Isa isa;
-  int threads;
-};
-
 // The kinds of layers, sorted by name.
 std::vector<std::string> layer_kinds();
 
@@ -55,5 +64,11 @@ std::vector<std::string> layer_kinds();
 // weights by their indices in `weights`. Throws std::invalid_argument for an invalid description.
 std::unique_ptr<const Layer> make_layer(const tvm::ffi::json::Object& description,
                                         const tvm::ffi::Array<tvm::ffi::Tensor>& weights, const Machine& machine);
+
+// Makes a layer of other sizes that shares the packed weights of `layer`, which `own` describes. Throws
+// std::invalid_argument for an invalid description, and for one of another op or with other weights.
+std::unique_ptr<const Layer> resize_layer(const Layer& layer, const tvm::ffi::json::Object& own,
+                                          const tvm::ffi::json::Object& description,
+                                          const tvm::ffi::Array<tvm::ffi::Tensor>& weights, const Machine& machine);
 
 }  // namespace loopwright

@@ -5,14 +5,13 @@
 #include <tvm/ffi/extra/c_env_api.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <new>
-#include <set>
 
 #include "generated_code.h"
-#include "loopwright/huge_pages.h"
 
 namespace loopwright {
 namespace {
@@ -21,7 +20,6 @@ using tvm::ffi::Any;
 using tvm::ffi::AnyView;
 using tvm::ffi::Array;
 using tvm::ffi::Function;
-using tvm::ffi::Module;
 using tvm::ffi::PackedArgs;
 using tvm::ffi::Tensor;
 
@@ -52,10 +50,15 @@ class GeneratedCodeThreads {
   int before_;
 };
 
+int64_t next_serial() {
+  static std::atomic<int64_t> next{0};
+  return next++;
+}
+
 // Records the times of a virtual machine's calls, in order, over several runs.
 class Recorder {
  public:
-  // A call of the instrument: (function, name, true before and false after the call, result, arguments...).
+  // A call of the instrument; see HugePages::note.
   void note(const PackedArgs& args) {
     const Clock::time_point now = Clock::now();
     if (args[2].cast<bool>()) {
@@ -82,60 +85,17 @@ class Recorder {
   Clock::time_point started_;
 };
 
-// Moves the intermediate tensors of a virtual machine to huge pages. The machine allocates them on the heap, on pages of
-// 4 KiB, and reuses the memory in later runs.
-class HugePages {
- public:
-  // A call of the instrument; see Recorder::note.
-  void note(const PackedArgs& args) {
-    constexpr int kFirst = 4;
-    constexpr size_t kMinBytes = size_t{1} << 16;
-    for (int i = kFirst; i < args.size(); ++i) {
-      const auto tensor = args[i].try_cast<DLTensor*>();
-      if (!tensor) continue;
-      const size_t bytes = tvm::ffi::GetDataSize(**tensor);
-      const auto first = reinterpret_cast<uintptr_t>((*tensor)->data);
-      for (uintptr_t at = first / kHugePageBytes; bytes >= kMinBytes && at <= (first + bytes - 1) / kHugePageBytes;
-           ++at)
-        pages_.insert(at);
-    }
-  }
-
-  // Other data on these pages moves too. If the system cannot collapse a page, the page stays unchanged.
-  void collapse() const {
-    for (const uintptr_t page : pages_) collapse_huge_page(reinterpret_cast<void*>(page * kHugePageBytes));
-  }
-
- private:
-  std::set<uintptr_t> pages_;  // page numbers
-};
-
 }  // namespace
 
 Tensor aligned_tensor(tvm::ffi::ShapeView shape, DLDataType dtype) {
   return Tensor::FromNDAlloc(AlignedAllocator(), shape, dtype, DLDevice{kDLCPU, 0});
 }
 
-ProgramObj::VirtualMachine ProgramObj::make_machine() const {
-  const auto function = [](const Module& module, const char* name) {
-    const auto found = module->GetFunction(name, true);
-    if (!found) TVM_FFI_THROW(ValueError) << "the executable has no function " << name;
-    return *found;
-  };
-  const Module vm = function(executable_, "vm_load_executable")().cast<Module>();
-  [[maybe_unused]] constexpr int kNaiveAllocator = 1;
-  [[maybe_unused]] constexpr int kPooledAllocator = 2;
-#ifdef __SANITIZE_ADDRESS__  // a pool rounds sizes up and keeps freed memory, which hides accesses outside of tensors
-  constexpr int kAllocator = kNaiveAllocator;
-#else
-  constexpr int kAllocator = kPooledAllocator;
-#endif
-  function(vm, "vm_initialization")(static_cast<int>(kDLCPU), 0, kAllocator);
-  return {vm, function(vm, "main")};
-}
+ProgramObj::ProgramObj(std::shared_ptr<VirtualMachines> machines, Layers layers)
+    : machines_(std::move(machines)), layers_(std::move(layers)), serial_(next_serial()) {}
 
 Array<Any> ProgramObj::run_first(VirtualMachine& machine, const AnyView* inputs, int count) const {
-  HugePages pages;
+  HugePages& pages = machine.pages;
   const Function set_instrument = *machine.module->GetFunction("set_instrument", true);
   set_instrument(Function::FromPacked([&pages](PackedArgs args, Any* result) {
     pages.note(args);
@@ -144,28 +104,15 @@ Array<Any> ProgramObj::run_first(VirtualMachine& machine, const AnyView* inputs,
   Array<Any> outputs = run_on(machine, inputs, count);
   set_instrument(Function(nullptr));
   pages.collapse();
-  machine.on_huge_pages = true;
+  machine.programs.insert(serial_);
   return outputs;
 }
 
-ProgramObj::VirtualMachine ProgramObj::take_machine() const {
-  {
-    const std::lock_guard<std::mutex> lock(mutex_);
-    if (!idle_.empty()) {
-      VirtualMachine machine = std::move(idle_.back());
-      idle_.pop_back();
-      return machine;
-    }
-  }
-  return make_machine();
-}
-
 Array<Any> ProgramObj::run(const AnyView* inputs, int count) const {
-  VirtualMachine machine = take_machine();
-  Array<Any> outputs = machine.on_huge_pages ? run_on(machine, inputs, count) : run_first(machine, inputs, count);
-  // After an exception the machine is dropped, because it may be in the middle of a run.
-  const std::lock_guard<std::mutex> lock(mutex_);
-  idle_.push_back(std::move(machine));
+  VirtualMachine machine = machines_->take();
+  const bool is_first = machine.programs.count(serial_) == 0;
+  Array<Any> outputs = is_first ? run_first(machine, inputs, count) : run_on(machine, inputs, count);
+  machines_->give_back(std::move(machine));
   return outputs;
 }
 
@@ -192,7 +139,7 @@ Array<Any> ProgramObj::run_on(const VirtualMachine& machine, const AnyView* inpu
 }
 
 std::vector<CallTimes> ProgramObj::profile(const AnyView* inputs, int count, int64_t runs) const {
-  const VirtualMachine machine = make_machine();
+  const VirtualMachine machine = machines_->make();
   Recorder recorder;
   const Function instrument = Function::FromPacked([&recorder](PackedArgs args, Any* result) {
     recorder.note(args);

@@ -7,11 +7,11 @@
 #include <tvm/ffi/function.h>
 
 #include <memory>
-#include <mutex>
 #include <vector>
 
 #include "layers.h"
 #include "loopwright/model.h"
+#include "virtual_machines.h"
 
 namespace loopwright {
 
@@ -20,10 +20,13 @@ class ProgramObj : public tvm::ffi::Object {
  public:
   // Virtual machines are created from `executable`. Its function main takes the model's inputs and then the layers, and
   // returns all outputs as an array. Inputs and outputs are tensors, except values that only segments use.
-  ProgramObj(tvm::ffi::Module executable, Layers layers) : executable_(executable), layers_(std::move(layers)) {}
+  ProgramObj(tvm::ffi::Module executable, Layers layers)
+      : ProgramObj(std::make_shared<VirtualMachines>(std::move(executable)), std::move(layers)) {}
+  // A program that runs other layers on the machines of another program.
+  ProgramObj(std::shared_ptr<VirtualMachines> machines, Layers layers);
 
   const Layers& layers() const { return layers_; }
-  const tvm::ffi::Module& executable() const { return executable_; }
+  const std::shared_ptr<VirtualMachines>& machines() const { return machines_; }
 
   // Takes the arguments of main without the layers, and returns its result.
   tvm::ffi::Array<tvm::ffi::Any> run(const tvm::ffi::AnyView* inputs, int count) const;
@@ -33,25 +36,14 @@ class ProgramObj : public tvm::ffi::Object {
   TVM_FFI_DECLARE_OBJECT_INFO_FINAL("loopwright.Program", ProgramObj, tvm::ffi::Object);
 
  private:
-  // A virtual machine. It runs once at a time.
-  struct VirtualMachine {
-    tvm::ffi::Module module;
-    tvm::ffi::Function main;
-    bool on_huge_pages = false;  // whether its pooled memory is on huge pages
-  };
-
-  VirtualMachine make_machine() const;
-  // Returns an idle machine, or a new one.
-  VirtualMachine take_machine() const;
-  // Runs like run_on, and moves the machine's pooled memory to huge pages.
+  // Runs like run_on, and moves the memory that the machine then has to huge pages.
   tvm::ffi::Array<tvm::ffi::Any> run_first(VirtualMachine& machine, const tvm::ffi::AnyView* inputs, int count) const;
   tvm::ffi::Array<tvm::ffi::Any> run_on(const VirtualMachine& machine, const tvm::ffi::AnyView* inputs,
                                         int count) const;
 
-  tvm::ffi::Module executable_;
+  std::shared_ptr<VirtualMachines> machines_;
   Layers layers_;
-  mutable std::mutex mutex_;
-  mutable std::vector<VirtualMachine> idle_;
+  int64_t serial_;  // differs between programs
 };
 
 class Program : public tvm::ffi::ObjectRef {

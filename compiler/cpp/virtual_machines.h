@@ -1,0 +1,57 @@
+// TVM's virtual machines of one executable, which all programs that run it share, whatever their layers and sizes.
+#pragma once
+
+#include <tvm/ffi/any.h>
+#include <tvm/ffi/extra/module.h>
+#include <tvm/ffi/function.h>
+
+#include <cstdint>
+#include <mutex>
+#include <set>
+#include <vector>
+
+namespace loopwright {
+
+// Moves the intermediate tensors of a virtual machine to huge pages. The machine allocates them on the heap, on pages of
+// 4 KiB, and reuses the memory in later runs.
+class HugePages {
+ public:
+  // Notes the pages of the tensors of a call of the instrument: (function, name, true before and false after the call,
+  // result, arguments...).
+  void note(const tvm::ffi::PackedArgs& args);
+  // Moves the pages that were noted since the last call. Other data on these pages moves too. If the system cannot collapse
+  // a page, the page stays unchanged.
+  void collapse();
+
+ private:
+  std::set<uintptr_t> noted_, moved_;  // page numbers
+};
+
+// A virtual machine. It runs once at a time.
+struct VirtualMachine {
+  tvm::ffi::Module module;
+  tvm::ffi::Function main;
+  HugePages pages;
+  // Serial numbers of the programs that have run. The first run of a program may use more memory than those of others.
+  std::set<int64_t> programs = {};
+};
+
+// Thread-safe.
+class VirtualMachines {
+ public:
+  explicit VirtualMachines(tvm::ffi::Module executable) : executable_(std::move(executable)) {}
+
+  // Returns a new machine.
+  VirtualMachine make() const;
+  // Returns an idle machine, or a new one.
+  VirtualMachine take();
+  // Makes a machine idle again. A machine that failed must be dropped instead, because it may be in the middle of a run.
+  void give_back(VirtualMachine machine);
+
+ private:
+  tvm::ffi::Module executable_;
+  std::mutex mutex_;
+  std::vector<VirtualMachine> idle_;
+};
+
+}  // namespace loopwright
