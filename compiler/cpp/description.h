@@ -96,6 +96,9 @@ class Description {
   const float* optional_weight(const std::string& name, const std::vector<int64_t>& shape) const {
     return weight_index(name) ? weight(name, shape) : nullptr;
   }
+  // Returns the weights of all layers, which own the memory of weight().
+  const tvm::ffi::Array<tvm::ffi::Tensor>& weights() const { return weights_; }
+
   // Returns the indices of all weights, by name.
   std::map<std::string, int64_t> weight_indices() const {
     std::map<std::string, int64_t> indices;

@@ -6,40 +6,59 @@
 namespace loopwright {
 namespace {
 
+// What the layers of all sizes share.
+struct Shared {
+  tvm::ffi::Array<tvm::ffi::Tensor> owner;  // of the raw weights
+  DenseWeights weights;
+
+  Shared(const Description& d, int64_t n, int64_t k, Isa isa)
+      : owner(d.weights()),
+        weights({const_cast<float*>(d.weight("weight", {n, k})), k, Dtype::kFloat32}, n, k,
+                d.optional_weight("bias", {n}), parse_activation(d.optional_text("activation")), isa) {}
+};
+
 class DenseLayer final : public Layer {
  public:
-  static std::unique_ptr<const Layer> make(const Description& d, const Machine& machine) {
+  // `shared` is null for the first layer.
+  static std::unique_ptr<const Layer> make(const Description& d, const Machine& machine,
+                                           std::shared_ptr<Shared> shared = nullptr) {
     const auto [m, n, k] = d.sizes<3>("sizes");
     positive("sizes", {m, n, k});
-    const bool residual = d.flag("residual");
+    d.weight("weight", {n, k});  // checks the shape
+    const bool residual = d.flag("residual"), fast = d.flag("fast_algorithms"), is_first = !shared;
+    if (is_first) shared = std::make_shared<Shared>(d, n, k, machine.isa);
+    if (shared->weights.activation() != parse_activation(d.optional_text("activation")))
+      throw std::invalid_argument("activation must be the same for all sizes");
     std::optional<DenseSchedule> schedule;
     if (const auto values = d.schedule()) {
       schedule = parse_dense_schedule(*values);
     } else if (machine.isa != Isa::kReference) {
-      schedule =
-          default_dense_schedule(machine.isa, Dtype::kFloat32, m, n, k, machine.threads, d.flag("fast_algorithms"));
+      schedule = is_first ? default_dense_schedule(machine.isa, Dtype::kFloat32, m, n, k, machine.threads, fast)
+                          : shared->weights.schedule(m, machine.threads, fast);
     }
-    const Matrix weight{const_cast<float*>(d.weight("weight", {n, k})), k, Dtype::kFloat32};
-    auto op = std::make_unique<Dense>(weight, n, k, d.optional_weight("bias", {n}),
-                                      parse_activation(d.optional_text("activation")), machine.isa, machine.threads,
-                                      schedule);
-    return std::unique_ptr<const Layer>(new DenseLayer(with_residual({m, k}, residual, {m, n}), std::move(op)));
+    Dense op(shared->weights, machine.threads, schedule);
+    return std::unique_ptr<const Layer>(
+        new DenseLayer(with_residual({m, k}, residual, {m, n}), std::move(shared), std::move(op)));
   }
 
   void run(const DLTensor* const* tensors) const override {
     const int64_t m = shapes().front()[0];
     const bool residual = shapes().size() == 3;
-    op_->run(matrix(tensors[0], op_->k()), m, matrix(tensors[residual ? 2 : 1], op_->n()),
-             residual ? matrix(tensors[1], op_->n()) : Matrix{nullptr, 0});
+    op_.run(matrix(tensors[0], op_.k()), m, matrix(tensors[residual ? 2 : 1], op_.n()),
+            residual ? matrix(tensors[1], op_.n()) : Matrix{nullptr, 0});
   }
-  ScheduleValues schedule() const override { return to_values(op_->schedule(shapes().front()[0])); }
+  ScheduleValues schedule() const override { return to_values(op_.schedule(shapes().front()[0])); }
+  std::unique_ptr<const Layer> resized(const Description& d, const Machine& machine) const override {
+    return make(d, machine, shared_);
+  }
 
  private:
-  DenseLayer(std::vector<Shape> shapes, std::unique_ptr<const Dense> op)
-      : Layer(std::move(shapes)), op_(std::move(op)) {}
+  DenseLayer(std::vector<Shape> shapes, std::shared_ptr<Shared> shared, Dense op)
+      : Layer(std::move(shapes)), shared_(std::move(shared)), op_(std::move(op)) {}
   static Matrix matrix(const DLTensor* tensor, int64_t columns) { return {written(tensor), columns, Dtype::kFloat32}; }
 
-  std::unique_ptr<const Dense> op_;
+  std::shared_ptr<Shared> shared_;
+  Dense op_;
 };
 
 }  // namespace

@@ -1,24 +1,101 @@
 #include "loopwright/dense.h"
 
+#include <algorithm>
+#include <stdexcept>
+
+#include "core/schedule_checks.h"
 #include "packed_dense.h"
+#include "strassen.h"
 
 namespace loopwright {
+namespace {
+
+void check(const DenseSchedule& s, Isa isa, Dtype dtype, int threads) {
+  check_register_tile(kernel_table(isa, dtype), s.mr, s.nr, isa);
+  if (s.mc < 1 || s.kc < 1 || s.nc < 1 || s.prefetch < 0)
+    throw std::invalid_argument("schedule: mc, kc and nc must be at least 1, prefetch at least 0");
+  check_threads_m(s.threads_m, threads);
+}
+
+}  // namespace
+
+DenseWeights::DenseWeights(const Matrix& weight, int64_t n, int64_t k, const float* bias, Activation activation,
+                           Isa isa)
+    : weight_(weight), n_(n), k_(k), bias_(bias), activation_(activation), isa_(isa) {
+  check_dtype(weight.dtype, isa);
+}
+
+DenseWeights::~DenseWeights() = default;
+
+std::shared_ptr<const DensePanels> DenseWeights::panels(int nr, int threads) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  for (const auto& packed : panels_)
+    if (packed->nr == nr) return packed;
+  return panels_.emplace_back(std::make_shared<const DensePanels>(weight_, n_, k_, bias_, isa_, nr, threads));
+}
+
+std::shared_ptr<const Strassen> DenseWeights::strassen(int threads_n) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  for (const auto& [threads, packed] : strassen_)
+    if (threads == threads_n) return packed;
+  auto packed = std::make_shared<const Strassen>(weight_, n_, k_, bias_, activation_, isa_, threads_n);
+  return strassen_.emplace_back(threads_n, std::move(packed)).second;
+}
+
+// Has either `direct` or `strassen`.
+class Dense::Implementation {
+ public:
+  Implementation(DenseWeights& weights, int threads, const std::optional<DenseSchedule>& schedule)
+      : n(weights.n_), k(weights.k_), dtype(weights.weight_.dtype), fixed(schedule) {
+    const bool reference = weights.isa_ == Isa::kReference;
+    if (fixed && !reference) check(*fixed, weights.isa_, dtype, threads);
+    if (fixed && fixed->algorithm == DenseSchedule::Algorithm::kStrassen) {
+      strassen = weights.strassen(threads / std::max(1, fixed->threads_m));
+      return;
+    }
+    const int nr = fixed && !reference ? fixed->nr : default_dense_width(weights.isa_, dtype, n, k, threads);
+    direct.emplace(weights.panels(nr, threads), weights.activation_, threads, fixed);
+  }
+
+  void run(const Matrix& x, int64_t m, const Matrix& out, const Matrix& residual) const {
+    if (strassen) return strassen->run(x, m, out, residual, fixed->threads_m);
+    direct->run(x, m, out, residual);
+  }
+
+  int64_t n, k;
+  Dtype dtype;
+  std::optional<DenseSchedule> fixed;
+  std::optional<PackedDense> direct;
+  std::shared_ptr<const Strassen> strassen;
+};
+
+Dense::Dense(DenseWeights& weights, int threads, const std::optional<DenseSchedule>& schedule)
+    : implementation_(std::make_unique<const Implementation>(weights, threads, schedule)) {}
 
 Dense::Dense(const Matrix& weight, int64_t n, int64_t k, const float* bias, Activation activation, Isa isa, int threads,
-             const std::optional<DenseSchedule>& schedule)
-    : packed_(std::make_unique<PackedDense>(weight, n, k, bias, activation, isa, threads, schedule)) {}
+             const std::optional<DenseSchedule>& schedule) {
+  DenseWeights weights(weight, n, k, bias, activation, isa);
+  implementation_ = std::make_unique<const Implementation>(weights, threads, schedule);
+}
 
 Dense::Dense(Dense&&) noexcept = default;
 Dense::~Dense() = default;
 
 void Dense::run(const Matrix& x, int64_t m, const Matrix& out, const Matrix& residual) const {
-  packed_->run(x, m, out, residual);
+  implementation_->run(x, m, out, residual);
 }
 
-void Dense::evict_weights() const { packed_->evict_weights(); }
-int64_t Dense::n() const { return packed_->n(); }
-int64_t Dense::k() const { return packed_->k(); }
-Dtype Dense::dtype() const { return packed_->dtype(); }
-DenseSchedule Dense::schedule(int64_t m) const { return packed_->schedule(m); }
+void Dense::evict_weights() const {
+  if (implementation_->strassen) return implementation_->strassen->evict_weights();
+  implementation_->direct->evict_weights();
+}
+
+int64_t Dense::n() const { return implementation_->n; }
+int64_t Dense::k() const { return implementation_->k; }
+Dtype Dense::dtype() const { return implementation_->dtype; }
+
+DenseSchedule Dense::schedule(int64_t m) const {
+  return implementation_->strassen ? *implementation_->fixed : implementation_->direct->schedule(m);
+}
 
 }  // namespace loopwright

@@ -1,100 +1,46 @@
 #include "packed_dense.h"
 
 #include <algorithm>
-#include <cstring>
 #include <limits>
-#include <stdexcept>
-#include <string>
 
-#include "core/schedule_checks.h"
 #include "core/split.h"
 #include "gemm/tile_output.h"
 #include "gemm/words.h"
-#include "loopwright/machine.h"
 #include "loopwright/thread_pool.h"
 #include "microkernels/reference/reference.h"
 
 namespace loopwright {
 namespace {
 
-constexpr int64_t kUnknownRows = 256;  // the number of rows that weights are packed for: neither few nor many
-
 // Returns the number of panels of a cache block of columns.
 int64_t panels_per_block(const DenseSchedule& s) { return std::max<int64_t>(1, s.nc / s.nr); }
 
-void check(const DenseSchedule& s, Isa isa, Dtype dtype, int threads) {
-  check_register_tile(kernel_table(isa, dtype), s.mr, s.nr, isa);
-  if (s.mc < 1 || s.kc < 1 || s.nc < 1 || s.prefetch < 0)
-    throw std::invalid_argument("schedule: mc, kc and nc must be at least 1, prefetch at least 0");
-  check_threads_m(s.threads_m, threads);
-}
-
 }  // namespace
 
-PackedDense::PackedDense(const Matrix& weight, int64_t n, int64_t k, const float* bias, Activation activation, Isa isa,
-                         int threads, const std::optional<DenseSchedule>& schedule)
-    : n_(n), k_(k), activation_(activation), isa_(isa), dtype_(weight.dtype), threads_(threads), fixed_(schedule) {
-  check_dtype(dtype_, isa);
-  const int lanes = kernel_table(isa, dtype_).lanes;
-  if (isa != Isa::kReference) {
-    if (fixed_) check(*fixed_, isa, dtype_, threads);
-    nr_ = fixed_ ? fixed_->nr : default_dense_schedule(isa, dtype_, kUnknownRows, n, k, threads).nr;
-  }
-  if (fixed_ && fixed_->algorithm == DenseSchedule::Algorithm::kStrassen) {
-    strassen_ = std::make_unique<const Strassen>(weight, n, k, bias, activation, isa, threads, fixed_->threads_m);
-    return;
-  }
-  if (bias) {
-    bias_ = make_weight_buffer(ceil_div(n, lanes) * lanes);
-    std::memcpy(bias_.get(), bias, static_cast<size_t>(n) * sizeof(float));
-  }
-  pack(weight);
-}
-
-void PackedDense::pack(const Matrix& weight) {
-  const int64_t k = to_words(k_, dtype_);
-  const bool in_place = isa_ != Isa::kReference && are_words(weight, k_);
-  Buffer copied;
-  if (!in_place) {
-    copied = make_buffer(n_ * k);
-    for (int64_t j = 0; j < n_; ++j) copy_to_words(weight.address(j, 0), k_, dtype_, copied.get() + j * k);
-  }
-  if (isa_ == Isa::kReference) {
-    weight_ = std::move(copied);
-    return;
-  }
-  const float* words = in_place ? static_cast<const float*>(weight.data) : copied.get();
-  const int64_t stride = in_place ? weight.stride / elements_per_word(dtype_) : k;
-  const int lanes = kernel_table(isa_, dtype_).lanes;
-  weight_ = make_weight_buffer(packed_floats(n_, k, lanes));
-  panels_ = split_panels(n_, k, nr_, lanes);
-  pack_panels(panels_, words, stride, k, weight_.get(), threads_);
-}
+PackedDense::PackedDense(std::shared_ptr<const DensePanels> panels, Activation activation, int threads,
+                         const std::optional<DenseSchedule>& schedule)
+    : panels_(std::move(panels)), activation_(activation), threads_(threads), fixed_(schedule) {}
 
 void PackedDense::prefetch_layer(const PackedDense& next) {
-  if (!next.panels_.empty())
-    next_layer_ = {next.weight_.get(), next.panels_.front().nr * to_words(next.k_, next.dtype_)};
-}
-
-void PackedDense::evict_weights() const {
-  if (strassen_) return strassen_->evict_weights();
-  evict(weight_.get(), packed_floats(n_, to_words(k_, dtype_), kernel_table(isa_).lanes) * kWordBytes, threads_);
+  const DensePanels& after = *next.panels_;
+  if (!after.panels.empty())
+    next_layer_ = {after.weight.get(), after.panels.front().nr * to_words(after.k, after.dtype)};
 }
 
 DenseSchedule PackedDense::schedule(int64_t m) const {
-  return fixed_ ? *fixed_ : default_dense_schedule(isa_, dtype_, m, n_, k_, threads_, false, nr_);
+  const DensePanels& p = *panels_;
+  return fixed_ ? *fixed_ : default_dense_schedule(p.isa, p.dtype, m, p.n, p.k, threads_, false, p.nr);
 }
 
 void PackedDense::run(const Matrix& x, int64_t m, const Matrix& out, const Matrix& residual,
                       const Matrix& second_residual) const {
-  if (isa_ == Isa::kReference) return run_reference(x, m, out, residual, second_residual);
-  if (strassen_ && second_residual.data) throw std::invalid_argument("Strassen's algorithm adds one residual");
-  if (strassen_) return strassen_->run(x, m, out, residual);
+  const DensePanels& packed = *panels_;
+  if (packed.isa == Isa::kReference) return run_reference(x, m, out, residual, second_residual);
   DenseSchedule s = schedule(m);
-  s.pack_a = s.pack_a || !are_words(x, k_);
-  const int64_t k = to_words(k_, dtype_), kc = to_words(s.kc, dtype_);
+  s.pack_a = s.pack_a || !are_words(x, packed.k);
+  const int64_t k = to_words(packed.k, packed.dtype), kc = to_words(s.kc, packed.dtype);
   const int64_t across_m = s.threads_m, across_n = threads_ / s.threads_m;
-  const int64_t row_tiles = ceil_div(m, s.mr), panels = static_cast<int64_t>(panels_.size());
+  const int64_t row_tiles = ceil_div(m, s.mr), panels = static_cast<int64_t>(packed.panels.size());
 
   const int64_t a_floats = s.pack_a ? std::min(m, s.mc) * spread_stride(std::min(k, kc)) : 0;
   // Partial sums are those of one register tile if the sum is one block of k, otherwise of a cache block of columns.
@@ -105,7 +51,8 @@ void PackedDense::run(const Matrix& x, int64_t m, const Matrix& out, const Matri
   float* floats =
       scratch((a_floats + sums_floats) * threads_);  // allocated here, because the threads of the pool must not throw
 
-  const TileOutput output(kernel_table(isa_, dtype_), activation_, bias_.get(), out, residual, second_residual);
+  const TileOutput output(kernel_table(packed.isa, packed.dtype), activation_, packed.bias.get(), out, residual,
+                          second_residual);
   parallel(threads_, [&](int thread) {
     const int64_t i = thread / across_n, j = thread % across_n;
     const Rectangle part{std::min(m, split_begin(row_tiles, across_m, i) * s.mr),
@@ -118,10 +65,13 @@ void PackedDense::run(const Matrix& x, int64_t m, const Matrix& out, const Matri
 
 void PackedDense::run_rectangle(const Rectangle& part, const DenseSchedule& s, const Matrix& x,
                                 const TileOutput& output, const Scratch& scratch) const {
-  const int64_t k = to_words(k_, dtype_), per_word = elements_per_word(dtype_);
+  const std::vector<Panel>& all = panels_->panels;
+  const float* weight = panels_->weight.get();
+  const Dtype dtype = panels_->dtype;
+  const int64_t k = to_words(panels_->k, dtype), per_word = elements_per_word(dtype);
   const int64_t rows = part.row_end - part.row_begin, panels = part.panel_end - part.panel_begin;
   const int64_t n_blocks = ceil_div(panels, panels_per_block(s));
-  const int64_t k_blocks = ceil_div(k, to_words(s.kc, dtype_)), m_blocks = ceil_div(rows, s.mc);
+  const int64_t k_blocks = ceil_div(k, to_words(s.kc, dtype)), m_blocks = ceil_div(rows, s.mc);
 
   for (int64_t nb = 0; nb < n_blocks; ++nb) {
     const int64_t panel_begin = part.panel_begin + split_begin(panels, n_blocks, nb);
@@ -134,9 +84,9 @@ void PackedDense::run_rectangle(const Rectangle& part, const DenseSchedule& s, c
         const float* a = scratch.a;
         int64_t a_stride = spread_stride(kc);
         if (s.pack_a) {
-          const int64_t first = k_begin * per_word, count = std::min(kc * per_word, k_ - first);
+          const int64_t first = k_begin * per_word, count = std::min(kc * per_word, panels_->k - first);
           for (int64_t i = 0; i < mc; ++i)
-            copy_to_words(x.address(row_begin + i, first), count, dtype_, scratch.a + i * a_stride);
+            copy_to_words(x.address(row_begin + i, first), count, dtype, scratch.a + i * a_stride);
         } else {
           a = static_cast<const float*>(x.address(row_begin, k_begin * per_word));
           a_stride = x.stride / per_word;
@@ -149,7 +99,7 @@ void PackedDense::run_rectangle(const Rectangle& part, const DenseSchedule& s, c
         args.a_stride = a_stride;
         args.prefetch = s.prefetch / kWordBytes;
         const TileOutput::Part of_sum{kb == 0, kb + 1 == k_blocks};
-        const auto packed = [&](const Panel& panel) { return weight_.get() + panel.offset + k_begin * panel.nr; };
+        const auto packed = [&](const Panel& panel) { return weight + panel.offset + k_begin * panel.nr; };
         const auto run_tiles = [&](int64_t row, int mr, const Panel& panel) {
           const float* a_tile = a + row * a_stride;
           const float* b_tile = packed(panel);
@@ -158,7 +108,7 @@ void PackedDense::run_rectangle(const Rectangle& part, const DenseSchedule& s, c
           const int64_t out_row = row_begin + row;
           float* sums = scratch.sums;
           if (k_blocks > 1)
-            sums += (out_row - part.row_begin) * scratch.sums_stride + panel.column - panels_[panel_begin].column;
+            sums += (out_row - part.row_begin) * scratch.sums_stride + panel.column - all[panel_begin].column;
           output.run(args, out_row, mr, panel, of_sum, sums, scratch.sums_stride);
         };
         // Row tiles share panels of B and prefetch into L2 what follows: with m inner the next panel, with n inner the panels
@@ -174,7 +124,7 @@ void PackedDense::run_rectangle(const Rectangle& part, const DenseSchedule& s, c
           constexpr int64_t kAny = std::numeric_limits<int64_t>::max();
           if (!s.prefetch_next) return kAny;
           Span after = !n_inner && last_block ? next_layer_ : Span{};
-          if (p + step < known) after = {packed(panels_[p + step]), panels_[p + step].nr * kc};
+          if (p + step < known) after = {packed(all[p + step]), all[p + step].nr * kc};
           args.next_step = even_step(after.floats, tiles.count * kc);
           const int64_t each = kc * args.next_step, before = tile * each;
           if (before >= after.floats) return kAny;
@@ -184,11 +134,11 @@ void PackedDense::run_rectangle(const Rectangle& part, const DenseSchedule& s, c
         if (n_inner) {
           for (int64_t tile = 0, row = 0; tile < tiles.count; row += height(tile++))
             for (int64_t p = panel_begin; p < panel_end; p += args.count) {
-              const Panel& panel = panels_[p];
+              const Panel& panel = all[p];
               args.count = std::min({output.most_in_series(args, panel, of_sum), panel.alike, panel_end - p});
               prefetch_share(tile, p);
               if (args.next) {
-                const Panel& after = panels_[p + step];
+                const Panel& after = all[p + step];
                 args.count = std::min({args.count, after.alike, known - p - step});
                 args.next_tile_step = k * after.nr;
               }
@@ -199,7 +149,7 @@ void PackedDense::run_rectangle(const Rectangle& part, const DenseSchedule& s, c
           args.b_step = 0;
           for (int64_t p = panel_begin; p < panel_end; ++p)
             for (int64_t tile = 0, row = 0; tile < tiles.count; tile += args.count) {
-              const Panel& panel = panels_[p];
+              const Panel& panel = all[p];
               const int mr = height(tile);
               args.count =
                   std::min({output.most_in_series(args, panel, of_sum), tiles.alike(tile), prefetch_share(tile, p)});
@@ -216,16 +166,17 @@ void PackedDense::run_rectangle(const Rectangle& part, const DenseSchedule& s, c
 
 void PackedDense::run_reference(const Matrix& x, int64_t m, const Matrix& out, const Matrix& residual,
                                 const Matrix& second_residual) const {
+  const DensePanels& packed = *panels_;
   parallel(threads_, [&](int thread) {
     const int64_t end = split_begin(m, threads_, thread + 1);
     for (int64_t i = split_begin(m, threads_, thread); i < end; ++i)
-      for (int64_t j = 0; j < n_; ++j) {
+      for (int64_t j = 0; j < packed.n; ++j) {
         const float* row = x.at<float>(i, 0);
-        const float* column = weight_.get() + j * k_;
-        float sum = bias_ ? bias_[j] : 0.0f;
+        const float* column = packed.weight.get() + j * packed.k;
+        float sum = packed.bias ? packed.bias[j] : 0.0f;
         if (residual.data) sum += *residual.at<float>(i, j);
         if (second_residual.data) sum += *second_residual.at<float>(i, j);
-        for (int64_t p = 0; p < k_; ++p) sum += row[p] * column[p];
+        for (int64_t p = 0; p < packed.k; ++p) sum += row[p] * column[p];
         *out.at<float>(i, j) = reference_activation(activation_, sum);
       }
   });

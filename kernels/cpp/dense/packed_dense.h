@@ -1,23 +1,21 @@
-// The implementation of Dense (include/loopwright/dense.h): loops around the batch-reduce GEMM microkernel.
+// Dense layers by the direct sum: loops around the batch-reduce GEMM microkernel.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <optional>
-#include <vector>
 
-#include "core/buffer.h"
-#include "gemm/panels.h"
+#include "dense_panels.h"
 #include "gemm/tile_output.h"
 #include "loopwright/dense.h"
-#include "strassen.h"
 
 namespace loopwright {
 
 class PackedDense {
  public:
-  PackedDense(const Matrix& weight, int64_t n, int64_t k, const float* bias, Activation activation, Isa isa,
-              int threads, const std::optional<DenseSchedule>& schedule);
+  // Without a schedule, each run uses the default one for its rows. The nr of a schedule must be that of the panels.
+  PackedDense(std::shared_ptr<const DensePanels> panels, Activation activation, int threads,
+              const std::optional<DenseSchedule>& schedule);
 
   // Like Dense::run. second_residual is another residual in float32, under the same rules.
   void run(const Matrix& x, int64_t m, const Matrix& out, const Matrix& residual,
@@ -27,11 +25,8 @@ class PackedDense {
   // run on one thread, and `next` must outlive this one.
   void prefetch_layer(const PackedDense& next);
 
-  void evict_weights() const;
+  void evict_weights() const { panels_->evict_weights(threads_); }
 
-  int64_t n() const { return n_; }
-  int64_t k() const { return k_; }
-  Dtype dtype() const { return dtype_; }
   DenseSchedule schedule(int64_t m) const;
 
  private:
@@ -53,23 +48,16 @@ class PackedDense {
     int64_t floats = 0;
   };
 
-  void pack(const Matrix& weight);
   void run_rectangle(const Rectangle& part, const DenseSchedule& s, const Matrix& x, const TileOutput& output,
                      const Scratch& scratch) const;
   void run_reference(const Matrix& x, int64_t m, const Matrix& out, const Matrix& residual,
                      const Matrix& second_residual) const;
 
-  int64_t n_, k_;
+  std::shared_ptr<const DensePanels> panels_;
   Activation activation_;
-  Isa isa_;
-  Dtype dtype_;
   int threads_;
   std::optional<DenseSchedule> fixed_;
-  int nr_ = 1;
-  Buffer weight_, bias_;
-  std::vector<Panel> panels_;
-  Span next_layer_{};                         // the first weights of the layer that runs next
-  std::unique_ptr<const Strassen> strassen_;  // if the schedule selects it; nothing else is packed then
+  Span next_layer_{};  // the first weights of the layer that runs next
 };
 
 }  // namespace loopwright

@@ -55,22 +55,23 @@ struct Strassen::Work {
   float *s1, *s2, *s3, *s4, *u2, *u3, *p5, *zeros;
 };
 
-bool Strassen::applies(Isa isa, Dtype dtype, int64_t n, int64_t k, int threads, int threads_m) {
-  if (isa == Isa::kReference || dtype != Dtype::kFloat32 || threads_m < 1 || threads % threads_m != 0) return false;
-  return k % 2 == 0 && n % (2 * kernel_table(isa).lanes * (threads / threads_m)) == 0;
+bool Strassen::applies(Isa isa, Dtype dtype, int64_t n, int64_t k, int threads_n) {
+  if (isa == Isa::kReference || dtype != Dtype::kFloat32) return false;
+  return k % 2 == 0 && n % (2 * kernel_table(isa).lanes * threads_n) == 0;
 }
 
 Strassen::Strassen(const Matrix& weight, int64_t n, int64_t k, const float* bias, Activation activation, Isa isa,
-                   int threads, int threads_m)
-    : n_(n), k_(k), activation_(activation), kernels_(kernel_table(isa)), threads_(threads), threads_m_(threads_m) {
-  if (!applies(isa, weight.dtype, n, k, threads, threads_m))
+                   int threads_n)
+    : n_(n), k_(k), activation_(activation), kernels_(kernel_table(isa)), threads_n_(threads_n) {
+  if (!applies(isa, weight.dtype, n, k, threads_n))
     throw std::invalid_argument(
         "schedule: Strassen's algorithm needs an even k, n a multiple of two vectors per thread, and float32");
-  const int64_t unit = 2 * kernels_.lanes, across_n = threads / threads_m, k2 = k / 2;
-  const EvenSplit split(n / across_n / unit, std::max<int64_t>(1, kColumns / unit));
-  for (int64_t thread = 0, column = 0; thread < across_n; ++thread)
+  const int64_t unit = 2 * kernels_.lanes, k2 = k / 2;
+  const EvenSplit split(n / threads_n / unit, std::max<int64_t>(1, kColumns / unit));
+  for (int64_t thread = 0, column = 0; thread < threads_n; ++thread)
     for (int64_t i = 0; i < split.count; ++i) {
       const int64_t half = split.size(i) * unit / 2;
+      const int nr = default_dense_width(isa, Dtype::kFloat32, half, k2, 1);
       const auto w = [&](int64_t lower, int64_t right, int64_t j, int64_t p) {  // quarters of B, transposed
         return static_cast<double>(*weight.at<float>(column + right * half + j, lower * k2 + p));
       };
@@ -83,9 +84,9 @@ Strassen::Strassen(const Matrix& weight, int64_t n, int64_t k, const float* bias
       const auto product = [&](const std::vector<float>* added, bool last, const auto& t) {
         for (int64_t j = 0; j < half; ++j)
           for (int64_t p = 0; p < k2; ++p) values[j * k2 + p] = static_cast<float>(t(j, p));
-        return std::make_unique<PackedDense>(matrix(values.data(), k2), half, k2,
-                                             bias && added ? added->data() : nullptr,
-                                             last ? activation : Activation::kNone, isa, 1, std::nullopt);
+        auto panels = std::make_shared<const DensePanels>(matrix(values.data(), k2), half, k2,
+                                                          bias && added ? added->data() : nullptr, isa, nr, 1);
+        return std::make_unique<PackedDense>(std::move(panels), last ? activation : Activation::kNone, 1, std::nullopt);
       };
       const auto b11 = [&](int64_t j, int64_t p) { return w(0, 0, j, p); };
       const auto b12 = [&](int64_t j, int64_t p) { return w(0, 1, j, p); };
@@ -149,13 +150,14 @@ Strassen::Work Strassen::work(float* floats) const {
   return work;
 }
 
-void Strassen::run(const Matrix& x, int64_t m, const Matrix& out, const Matrix& residual) const {
-  const int64_t across_n = threads_ / threads_m_, each = static_cast<int64_t>(parts_.size()) / across_n;
-  std::vector<std::exception_ptr> failures(static_cast<size_t>(threads_));
-  parallel(threads_, [&](int thread) {
+void Strassen::run(const Matrix& x, int64_t m, const Matrix& out, const Matrix& residual, int threads_m) const {
+  const int64_t each = static_cast<int64_t>(parts_.size()) / threads_n_;
+  const int threads = threads_m * threads_n_;
+  std::vector<std::exception_ptr> failures(static_cast<size_t>(threads));
+  parallel(threads, [&](int thread) {
     try {
-      const int64_t i = thread / across_n, j = thread % across_n;
-      const int64_t begin = split_begin(m, threads_m_, i), rows = split_begin(m, threads_m_, i + 1) - begin;
+      const int64_t i = thread / threads_n_, j = thread % threads_n_;
+      const int64_t begin = split_begin(m, threads_m, i), rows = split_begin(m, threads_m, i + 1) - begin;
       const Work layout = work(nullptr);
       const int64_t floats = layout.zeros - layout.s1 + k_ / 2;
       const Work own = work(scratch(floats, ScratchOf::kStrassen));

@@ -13,17 +13,17 @@ namespace loopwright {
 
 class Strassen {
  public:
-  // Whether the sizes can be halved: k must be even, and n a multiple of two vectors per thread that shares columns.
-  static bool applies(Isa isa, Dtype dtype, int64_t n, int64_t k, int threads, int threads_m);
+  // Whether the sizes can be halved: k must be even, and n a multiple of two vectors for each of the `threads_n` threads that
+  // split the columns.
+  static bool applies(Isa isa, Dtype dtype, int64_t n, int64_t k, int threads_n);
 
-  // weight (n, k) in float32, bias n floats or null. Copies both. threads_m of the threads split the rows, the others the
-  // columns. Throws std::invalid_argument if applies() is false.
-  Strassen(const Matrix& weight, int64_t n, int64_t k, const float* bias, Activation activation, Isa isa, int threads,
-           int threads_m);
+  // weight (n, k) in float32, bias n floats or null. Copies both. Throws std::invalid_argument if applies() is false.
+  Strassen(const Matrix& weight, int64_t n, int64_t k, const float* bias, Activation activation, Isa isa,
+           int threads_n);
   ~Strassen();
 
-  // Like Dense::run, in float32.
-  void run(const Matrix& x, int64_t m, const Matrix& out, const Matrix& residual) const;
+  // Like Dense::run, in float32, on threads_m × threads_n threads. threads_m threads split the rows.
+  void run(const Matrix& x, int64_t m, const Matrix& out, const Matrix& residual, int threads_m) const;
 
   void evict_weights() const;
 
@@ -39,7 +39,7 @@ class Strassen {
   int64_t n_, k_;
   Activation activation_;
   const KernelTable& kernels_;
-  int threads_, threads_m_;
+  int threads_n_;
   int64_t widest_ = 0;  // the most columns of half a part
   std::vector<Part> parts_;
 };

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import resource
+import threading
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -77,6 +81,51 @@ def test_dense_layers_of_any_number_of_rows(fast: bool) -> None:
     assert algorithms == ({"direct", "strassen"} if fast and ISA == "avx512" else {"direct"})
 
 
+def test_threads_need_the_same_packed_weights_at_once() -> None:
+    n, k, threads = 256, 512, 8
+    inputs = make_inputs(Workload.dense(128, n, k))
+    for _ in range(5):
+        found = program(dense(200, inputs))
+        barrier = threading.Barrier(threads)
+
+        def check(place: int, found: Any = found, barrier: threading.Barrier = barrier) -> None:
+            m = (8, 33, 100, 128)[place % 4]  # few rows, the usual panels, Strassen's algorithm
+            layer = dense(m, inputs, fast=True)
+            of_m = {**inputs, "x": inputs["x"][:m].copy()}
+            barrier.wait()
+            other = resized(found, layer)
+            algorithm = str(schedule(other).get("algorithm", "direct"))
+            assert_right(run(other, layer, [of_m["x"]]), Workload.dense(m, n, k), of_m, algorithm)
+
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(check, range(threads)))
+
+
+def resident() -> int:
+    """Returns the bytes of this process in memory."""
+    with Path("/proc/self/statm").open() as statm:
+        return int(statm.read().split()[1]) * resource.getpagesize()
+
+
+def test_sizes_share_packed_weights() -> None:
+    """Fifty sizes need few packed forms, whether their programs live or not."""
+    m, size = 300, 1024
+    inputs = make_inputs(Workload.dense(m, size, size))
+    weight_bytes = inputs["weight"].nbytes
+    layers = [dense(1 + (m - 1) * i // 49, inputs, 1 + i % THREADS, fast=True) for i in range(50)]
+    found = program(layers[-1])
+    run(found, layers[-1], [inputs["x"]])
+    before = resident()
+    others = [resized(found, layer) for layer in layers]
+    for other, layer in zip(others, layers, strict=True):
+        run(other, layer, [inputs["x"][: layer.output_shape[0]].copy()])
+    # Panels of two widths, and Strassen's weights (7/4) of one or two threads that share columns.
+    assert resident() - before < 8 * weight_bytes
+    del found
+    assert_right(run(others[3], layers[3], [inputs["x"][:19].copy()]), Workload.dense(19, size, size), {
+        **inputs, "x": inputs["x"][:19]})  # fmt: skip
+
+
 INPUTS = make_inputs(Workload.dense(4, 32, 16, epilogue=("bias",)))
 
 
@@ -91,6 +140,7 @@ INPUTS = make_inputs(Workload.dense(4, 32, 16, epilogue=("bias",)))
         ({"weights": None}, "layer 1: weights must be an object"),
         ({"sizes": [0, 32, 16]}, "layer 1: sizes must be at least 1"),
         ({"sizes": [7, 32, 17]}, "layer 1: weight must be a contiguous float32 weight of the shape that the layer has"),
+        ({"activation": "relu"}, "layer 1: activation must be the same for all sizes"),
         ({"threads": 3}, "layer 1: threads must be between 1 and the model's 2"),
         ({"schedule": {"mr": 5000}}, "layer 1: schedule lacks 'nr'"),
     ],

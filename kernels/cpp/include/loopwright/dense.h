@@ -3,7 +3,10 @@
 
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <optional>
+#include <utility>
+#include <vector>
 
 #include "loopwright/activation.h"
 #include "loopwright/dtype.h"
@@ -49,7 +52,43 @@ DenseSchedule default_dense_schedule(Isa isa, Dtype dtype, int64_t m, int64_t n,
 DenseSchedule parse_dense_schedule(const ScheduleValues& values);
 ScheduleValues to_values(const DenseSchedule& s);
 
-class PackedDense;
+// Returns a good nr for weights that layers of any number of rows use. kReference: 1.
+int default_dense_width(Isa isa, Dtype dtype, int64_t n, int64_t k, int threads);
+
+struct DensePanels;
+class Strassen;
+
+// The weights of dense layers that differ only in rows, threads and schedules. Each packed form is made when a layer first
+// needs it, and shared by all that do. Thread-safe.
+class DenseWeights {
+ public:
+  // weight (n, k) defines the dtype of the layers; bias is n floats or null. Both belong to the caller and must outlive this
+  // object, but not its layers. Throws std::invalid_argument if the ISA or this CPU lacks the dtype.
+  DenseWeights(const Matrix& weight, int64_t n, int64_t k, const float* bias, Activation activation, Isa isa);
+  DenseWeights(const DenseWeights&) = delete;
+  DenseWeights& operator=(const DenseWeights&) = delete;
+  ~DenseWeights();
+
+  // Returns a good schedule of a layer whose weights are packed for layers of other numbers of rows, too: layers of all
+  // numbers of rows together need only a few packed forms.
+  DenseSchedule schedule(int64_t m, int threads, bool fast_algorithms) const;
+
+  Activation activation() const { return activation_; }
+
+ private:
+  friend class Dense;
+  std::shared_ptr<const DensePanels> panels(int nr, int threads);
+  std::shared_ptr<const Strassen> strassen(int threads_n);
+
+  Matrix weight_;
+  int64_t n_, k_;
+  const float* bias_;
+  Activation activation_;
+  Isa isa_;
+  std::mutex mutex_;
+  std::vector<std::shared_ptr<const DensePanels>> panels_;                 // by their nr
+  std::vector<std::pair<int, std::shared_ptr<const Strassen>>> strassen_;  // by their threads_n
+};
 
 class Dense {
  public:
@@ -57,6 +96,8 @@ class Dense {
   // the ISA or this CPU lacks the dtype, or if the schedule has no microkernel or a size that is not positive.
   Dense(const Matrix& weight, int64_t n, int64_t k, const float* bias, Activation activation, Isa isa, int threads,
         const std::optional<DenseSchedule>& schedule);
+  // A layer that shares its packed weights.
+  Dense(DenseWeights& weights, int threads, const std::optional<DenseSchedule>& schedule);
   Dense(Dense&&) noexcept;
   ~Dense();
 
@@ -75,7 +116,8 @@ class Dense {
   DenseSchedule schedule(int64_t m) const;
 
  private:
-  std::unique_ptr<const PackedDense> packed_;
+  class Implementation;
+  std::unique_ptr<const Implementation> implementation_;
 };
 
 }  // namespace loopwright

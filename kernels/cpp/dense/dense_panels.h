@@ -1,0 +1,34 @@
+// The weights and the bias of a dense layer, in the form in which its loops read them.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "core/buffer.h"
+#include "gemm/panels.h"
+#include "loopwright/isa.h"
+#include "loopwright/matrix.h"
+
+namespace loopwright {
+
+struct DensePanels {
+  int64_t n, k;
+  Isa isa;
+  Dtype dtype;
+  int nr;                     // the most columns of a panel
+  Buffer weight;              // panels of the weights in words (gemm/words.h). kReference: (n, k)
+  Buffer bias;                // n floats followed by a readable vector, or null
+  std::vector<Panel> panels;  // empty for kReference
+
+  // weight (n, k); bias is n floats or null. Copies both, on `threads` threads of the pool. Throws std::invalid_argument if
+  // the ISA or this CPU lacks the dtype.
+  DensePanels(const Matrix& weight, int64_t n, int64_t k, const float* bias, Isa isa, int nr, int threads);
+
+  // Evicts the weights from all caches.
+  void evict_weights(int threads) const;
+
+ private:
+  void pack(const Matrix& from, int threads);
+};
+
+}  // namespace loopwright
