@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 from compiler.installation import extras
 from compiler.lowering.schedule_source import Schedules, opened
 from compiler.program.compiled_model import CompiledModel
-from compiler.program.tensor_spec import DTYPES, OPAQUE, TensorSpec
+from compiler.program.ranged_model import RangedModel
+from compiler.ranged.build import build_ranged
+from compiler.ranged.names import Shape, has_ranges
+from compiler.ranged.specs import specs
 from compiler.workloads.layer import Layer
 from compiler.workloads.target import Target
 
@@ -19,12 +22,15 @@ if TYPE_CHECKING:
     import onnx_ir as ir
     import torch
 
+    Source: TypeAlias = str | os.PathLike[str] | onnx.ModelProto | torch.nn.Module
+
 # Nodes of an unrolled loop. ONNX Runtime runs larger ones: each node takes milliseconds to compile.
 _LARGEST_UNROLLED = 1000
 
 
+@overload
 def build(
-    model: str | os.PathLike[str] | onnx.ModelProto | torch.nn.Module,
+    model: Source,
     input_shapes: Mapping[str, Sequence[int]] | None = None,
     threads: int | None = None,
     target: str | Target = "host",
@@ -37,12 +43,45 @@ def build(
     check: Mapping[str, np.ndarray] | None = None,
     fallback: str | None = "onnxruntime",
     winograd: None = None,
-) -> CompiledModel:
+) -> CompiledModel: ...
+@overload
+def build(
+    model: Source,
+    input_shapes: Mapping[str, Shape],
+    threads: int | None = None,
+    target: str | Target = "host",
+    schedules: None = None,
+    *,
+    example_inputs: Sequence[Any] | None = None,
+    fast_algorithms: bool = True,
+    chains: bool = True,
+    passes: Sequence[Any] | None = None,
+    check: Mapping[str, np.ndarray] | None = None,
+    fallback: str | None = "onnxruntime",
+    winograd: None = None,
+) -> RangedModel: ...
+def build(
+    model: Source,
+    input_shapes: Mapping[str, Shape] | None = None,
+    threads: int | None = None,
+    target: str | Target = "host",
+    schedules: Schedules | None = None,
+    *,
+    example_inputs: Sequence[Any] | None = None,
+    fast_algorithms: bool = True,
+    chains: bool = True,
+    passes: Sequence[Any] | None = None,
+    check: Mapping[str, np.ndarray] | None = None,
+    fallback: str | None = "onnxruntime",
+    winograd: None = None,
+) -> CompiledModel | RangedModel:
     """Compiles a model for this CPU.
 
     Args:
         model: an ONNX file, an ONNX model, or a PyTorch module, which is exported to ONNX.
-        input_shapes: shapes of the inputs with dynamic dimensions.
+        input_shapes: shapes of the inputs with dynamic dimensions. If a dimension is a ``range``, one program serves
+            all sizes in it, and the result is a :class:`RangedModel`. It has no segments of ONNX Runtime, and chooses
+            default schedules at the first run of each size.
         threads: number of threads that run the model; None uses every core that this process may use.
         target: ``"host"``, the name of an ISA, or a target. ``threads`` overrides a target's number of cores.
         schedules: a file of records, or a function from a workload and a target to a schedule or None. In a file, a
@@ -91,12 +130,17 @@ def build(
         host = Target.named(target, threads)
     exported = _exported(model, example_inputs)
     chosen = passes_of_build(passes)
-    optimized = graph_passes.optimize(exported, input_shapes, chosen).ir_model
+    if has_ranges(input_shapes):
+        if schedules is not None or check is not None:
+            raise ValueError("schedules and check are for fixed sizes; input_shapes has ranges")
+        return build_ranged(exported, dict(input_shapes or {}), host, chosen, fast_algorithms)
+    shapes: Any = input_shapes
+    optimized = graph_passes.optimize(exported, shapes, chosen).ir_model
     ir.external_data.load_to_model(optimized)  # the importer does not read files
 
     def compiled_of(optimized: ir.Model) -> CompiledModel:
         """Lowers and compiles an optimized model, which it changes."""
-        inputs = _specs(optimized.graph.inputs)
+        inputs = specs(optimized.graph.inputs)
         with opened(schedules) as source:
             lowered = lower(optimized, host, Options(source, fast_algorithms, chains))
         from compiler.tvm_backend.compile import compile_model  # imports TVM, which takes a second
@@ -116,7 +160,7 @@ def build(
         compiled,
         check,
         exported,
-        input_shapes,
+        shapes,
         chosen,
         before,
         lambda proto: compiled_of(ir.serde.deserialize_model(proto)),
@@ -143,7 +187,7 @@ def layers_of(
 
     host = Target.named(target, threads)
     optimized = graph_passes.optimize(model, input_shapes, passes_of_build())
-    _specs(optimized.ir_model.graph.inputs)
+    specs(optimized.ir_model.graph.inputs)
     _matches, plan = plan_kernels(optimized.ir_model, host, Options())
     return plan.layers
 
@@ -163,25 +207,6 @@ def passes_of_build(chosen: Sequence[Any] | None = None) -> list[Any]:
     start = next((index for index, a_pass in enumerate(passes, 1) if a_pass.name == "freeze_shapes"), 0)
     control_flow = ["resolve_branches", UnrollLoops(largest=_LARGEST_UNROLLED)]
     return [*passes[:start], "expand_functions", *control_flow, "integer_products", *passes[start:], "channels_last"]
-
-
-def _specs(values: Sequence[ir.Value]) -> list[TensorSpec]:
-    from graph_passes.lazy import ir
-    from graph_passes.values import static_shape
-
-    specs, dynamic = [], []
-    for value in values:
-        dtype = value.dtype.numpy().name if isinstance(value.type, ir.TensorType) and value.dtype else OPAQUE
-        shape = static_shape(value)
-        if dtype not in DTYPES:
-            specs.append(TensorSpec(value.name or "", OPAQUE, ()))
-        elif shape is None:
-            dynamic.append(f"{value.name}: {value.shape if value.shape is not None else 'no rank'}")
-        else:
-            specs.append(TensorSpec(value.name or "", dtype, shape))
-    if dynamic:
-        raise ValueError(f"sizes are not known: {'; '.join(dynamic)}; give input_shapes for the model's inputs")
-    return specs
 
 
 def _exported(model: Any, example_inputs: Sequence[Any] | None) -> str | os.PathLike[str] | onnx.ModelProto:

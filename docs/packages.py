@@ -45,6 +45,12 @@ PACKAGES: tuple[Package, ...] = (
         ("ml_dtypes", "numpy"),
     ),
     Package(
+        "compiler.sizes",
+        "sizes that vary from run to run: expressions, and what depends on them",
+        ("compiler.workloads",),
+        ("numpy",),
+    ),
+    Package(
         "compiler.measure",
         "sampling, interleaved comparison, idle detection, core affinity, rooflines",
         ("kernels", "compiler.workloads"),
@@ -59,7 +65,7 @@ PACKAGES: tuple[Package, ...] = (
     Package(
         "compiler.program",
         "compiled models: run, profile, save, load; needs neither onnx nor TVM's compiler",
-        ("kernels", "compiler.installation", "compiler.workloads", "compiler.measure"),
+        ("kernels", "compiler.installation", "compiler.workloads", "compiler.sizes", "compiler.measure"),
         ("numpy", "onnxruntime", "tvm_ffi"),
     ),
     Package(
@@ -71,7 +77,14 @@ PACKAGES: tuple[Package, ...] = (
     Package(
         "compiler.tvm_backend",
         "everything that uses TVM's compiler: importer, generic schedules, TVM's schedule space",
-        ("kernels", "compiler.workloads", "compiler.measure", "compiler.program", "compiler.partition"),
+        (
+            "kernels",
+            "compiler.workloads",
+            "compiler.sizes",
+            "compiler.measure",
+            "compiler.program",
+            "compiler.partition",
+        ),
         ("numpy", "onnx", "tvm", "tvm_ffi"),
     ),
     Package(
@@ -88,11 +101,21 @@ PACKAGES: tuple[Package, ...] = (
     ),
     Package("compiler.convert", "other formats to ONNX", (), ("numpy", "onnx", "torch")),
     Package(
+        "compiler.ranged",
+        "builds one program for ranges of sizes",
+        (
+            *("graph_passes", "compiler.workloads", "compiler.sizes", "compiler.program", "compiler.tvm_backend"),
+            "compiler.lowering",
+        ),
+        ("numpy", *ONNX),
+    ),
+    Package(
         "compiler.build",
         "`compiler.build`: passes, lowering, schedules, compiled model",
         (
             *("graph_passes", "compiler.installation", "compiler.workloads", "compiler.program"),
             *("compiler.tvm_backend", "compiler.lowering", "compiler.check", "compiler.convert"),
+            "compiler.ranged",
         ),
         ("numpy", *ONNX, "torch"),
     ),
@@ -111,7 +134,8 @@ PACKAGES: tuple[Package, ...] = (
         "compiler.commands",
         "`python -m compiler build | run | bench | profile`",
         (
-            *("graph_passes", "compiler", "compiler.installation", "compiler.workloads", "compiler.measure"),
+            *("graph_passes", "compiler", "compiler.installation", "compiler.workloads", "compiler.sizes"),
+            "compiler.measure",
             *("compiler.program", "compiler.build", "compiler.runtimes"),
         ),
         ("numpy", *ONNX, "rich"),

@@ -175,6 +175,15 @@ def _read(path: Path) -> np.ndarray:
     return array
 
 
+def array_shape(path: Path) -> tuple[int, ...]:
+    """Returns the shape of the array of an .npy file.
+
+    Raises:
+        ValueError, OSError: as :func:`inputs`.
+    """
+    return _read(path).shape
+
+
 def _fault(path: Path, error: Exception) -> str:
     """Returns what is wrong with a file that NumPy does not read. NumPy takes any other file for pickled objects."""
     with path.open("rb") as file:

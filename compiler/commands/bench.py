@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     check_file(arguments.json)
-    model = source(arguments.model, options.build_options(arguments))
+    model = source(arguments.model, options.build_options(arguments), arguments.input)
     peers = _chosen(arguments.peers, model)
     return bench(model, peers, arguments.input, arguments.duration, arguments.pin, arguments.json)
 

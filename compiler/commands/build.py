@@ -8,7 +8,7 @@ import resource
 import shlex
 import statistics
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ from compiler.installation import extras
 from compiler.program.compiled_model import CompiledModel
 from compiler.program.profile import SEGMENT
 from compiler.program.random_inputs import random_inputs
+from compiler.program.ranged_model import RangedModel
 from compiler.program.tensor_spec import TensorSpec
 
 if TYPE_CHECKING:
@@ -69,15 +70,17 @@ def build(path: Path, how: BuildOptions, output: Path, json_file: Path | None, c
     start = time.perf_counter()
     model = onnx_file(path, how)
     print(*model.summary(), sep="\n", flush=True)
+    if check is not None and model.has_ranges:
+        raise ValueError("argument --check: it is for fixed sizes, and --input-shape has ranges")
     data = None if check is None else _data(check, model.inputs)
-    compiled = model.compiled(data)
+    compiled = model.compiled_for_ranges() if model.has_ranges else model.compiled(data)
     seconds, peak = time.perf_counter() - start, _peak_bytes()
     with progress(f"Saving {output}"):
         write(output, compiled.save)
     generated = list(compiled.generated)
     tunable = [layer for layer in compiled.layers if layer.workload is not None]
     print(f"Layers on our kernels: {len(compiled.layers)}; generated functions: {len(generated)}")
-    share = _segments_share(compiled)
+    share = _segments_share(compiled) if isinstance(compiled, CompiledModel) else 0.0
     print(*_about_segments(compiled, share), sep="\n", end="\n" if compiled.segments else "")
     if compiled.untuned:
         command = tuning_command(path, how, model.shapes, model.target.num_cores)
@@ -107,7 +110,7 @@ def build(path: Path, how: BuildOptions, output: Path, json_file: Path | None, c
     )
 
 
-def _about_segments(compiled: CompiledModel, share: float | None) -> Iterator[str]:
+def _about_segments(compiled: CompiledModel | RangedModel, share: float | None) -> Iterator[str]:
     """Yields lines about the parts that ONNX Runtime runs."""
     for place, segment in enumerate(compiled.segments):
         yield f"Segment {place} runs in ONNX Runtime (nodes: {segment.nodes}): {segment}"
@@ -143,11 +146,11 @@ def _data(check: Path, specs: Sequence[TensorSpec]) -> dict[str, np.ndarray]:
     return found
 
 
-def tuning_command(path: Path, how: BuildOptions, shapes: dict[str, tuple[int, ...]], threads: int) -> str:
+def tuning_command(path: Path, how: BuildOptions, shapes: Mapping[str, Sequence[int | range]], threads: int) -> str:
     """Returns the command that searches schedules for the layers of a model, as this build creates them."""
     words = ["python", "-m", "autotune.search", "--model", str(path)]
     for name, sizes in shapes.items():
-        words += ["--input-shape", f"{name}:{','.join(map(str, sizes))}"]
+        words += ["--input-shape", options.written_shape(name, sizes)]
     words += ["--threads", str(threads)]
     if how.target not in (None, "host"):
         words += ["--arch", str(how.target)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -13,9 +14,10 @@ from compiler.commands.command_line import DEFAULT_RECORDS, add_fast_algorithms,
 from compiler.workloads.target import ISAS
 
 # The name is empty if it was left out, which means the model's only input.
-Shape: TypeAlias = "tuple[str, tuple[int, ...]]"
+Shape: TypeAlias = "tuple[str, tuple[int | range, ...]]"
 ONNX_FILE = "an .onnx file, or a folder or zip archive with one .onnx file and its external data"
 InputFile: TypeAlias = "tuple[str, Path]"
+_SIZE = r"[0-9]{1,9}(?:\.\.[0-9]{1,9}){0,2}"
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,9 @@ def add_model(parser: argparse.ArgumentParser, saved: bool) -> None:
         default=[],
         type=shape,
         metavar="NAME:SIZE,...",
-        help="sizes of an input with dynamic dimensions, such as x:1,3,224,224; the name may be left out if the model "
-        "has one input; may be given several times",
+        help="sizes of an input with dynamic dimensions, such as x:1,3,224,224; build takes ranges too, such as "
+        "ids:1,1..512 or x:1,1,32,32..320..32 (first, last, step), and the other commands one of these sizes; the name "
+        "may be left out if the model has one input; may be given several times",
     )
     add("--threads", type=at_least(1), metavar="N", help="number of threads (default: one per core)")
     add("--target", choices=("host", *ISAS), help="instruction set (default: host, the best one of this CPU)")
@@ -101,10 +104,34 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 def shape(text: str) -> Shape:
     """Parses NAME:SIZE,...; the name may contain colons. NAME=1x3x224x224 is accepted too."""
-    found = re.fullmatch(r"(?:(.+)[:=])?([0-9]{1,9}(?:[,x][0-9]{1,9})*)", text)
+    found = re.fullmatch(rf"(?:(.+)[:=])?({_SIZE}(?:[,x]{_SIZE})*)", text)
     if found is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME:SIZE,... such as x:1,3,224,224")
-    return found[1] or "", tuple(map(int, re.split("[,x]", found[2])))
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME:SIZE,... such as x:1,3,224,224 or ids:1,1..512")
+    return found[1] or "", tuple(map(_size, re.split("[,x]", found[2])))
+
+
+def _size(text: str) -> int | range:
+    """Parses SIZE, FIRST..LAST or FIRST..LAST..STEP."""
+    first, *rest = map(int, text.split(".."))
+    if not rest:
+        return first
+    last, step = rest[0], rest[1] if len(rest) > 1 else 1
+    if step < 1 or len(found := range(first, last + 1, step)) < 2 or first < 1:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a range: FIRST..LAST or FIRST..LAST..STEP, from 1 on, ascending"
+        )
+    return found
+
+
+def written_shape(name: str, sizes: Sequence[int | range]) -> str:
+    """Returns a shape as :func:`shape` parses it."""
+    return f"{name}:{','.join(map(_written, sizes))}"
+
+
+def _written(size: int | range) -> str:
+    if isinstance(size, int):
+        return str(size)
+    return f"{size[0]}..{size[-1]}" + (f"..{size.step}" if size.step > 1 else "")
 
 
 def input_file(text: str) -> InputFile:

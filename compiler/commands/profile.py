@@ -51,7 +51,7 @@ def profile(
     """
     for file in (html_file, json_file):
         check_file(file)
-    model = source(path, how)
+    model = source(path, how, given)
     inputs, random = arrays.inputs(given, model.inputs)
     conditions = [*model.summary(), *arrays.about_random(random)]
     print(*conditions, sep="\n", flush=True)

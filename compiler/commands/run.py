@@ -48,7 +48,7 @@ def run_once(
     check_file(json_file)
     if output is not None:
         (check_file if arrays.is_archive(output) else options.check_folder)(output)
-    model = source(path, how)
+    model = source(path, how, given)
     inputs, random = arrays.inputs(given, model.inputs)
     print(*model.summary(), *arrays.about_random(random), sep="\n", flush=True)
     answers = model.compiled().run(inputs)

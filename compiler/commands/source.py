@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compiler.commands.arrays import array_shape
 from compiler.commands.command_line import DEFAULT_RECORDS
-from compiler.commands.options import BuildOptions, Shape
+from compiler.commands.options import BuildOptions, InputFile, Shape, written_shape
 from compiler.commands.output import progress
 from compiler.installation import extras
 from compiler.program.compiled_model import CompiledModel
+from compiler.program.ranged_model import RangedModel
+from compiler.program.sized_tensor import SizedTensor, sizes_in
 from compiler.program.tensor_spec import OPAQUE, TensorSpec
+from compiler.sizes.size import Size
 from compiler.workloads.target import Target
 
 if TYPE_CHECKING:
@@ -27,7 +31,7 @@ class OnnxFile:
     Attributes:
         path: the file, folder or archive.
         target: the target that it is built for.
-        inputs: the inputs with static shapes.
+        inputs: the inputs with static shapes; with the first sizes of ranges.
         shapes: the given shapes by input.
         records: the file of schedules; None if all are default ones.
         fast_algorithms: whether layers may use Winograd's and Strassen's algorithms.
@@ -37,10 +41,25 @@ class OnnxFile:
     path: Path
     target: Target
     inputs: tuple[TensorSpec, ...]
-    shapes: dict[str, tuple[int, ...]]
+    shapes: dict[str, tuple[int | range, ...]]
     records: Path | None
     fast_algorithms: bool
     fallback: bool
+
+    @property
+    def has_ranges(self) -> bool:
+        return any(isinstance(size, range) for shape in self.shapes.values() for size in shape)
+
+    def compiled_for_ranges(self) -> RangedModel:
+        """Builds the model if its shapes have ranges.
+
+        Raises:
+            ValueError, OSError, ImportError: as :meth:`compiled`.
+        """
+        import compiler
+
+        with progress(f"Building {self.path.name}"):
+            return compiler.build(self.path, self.shapes, target=self.target, fast_algorithms=self.fast_algorithms)
 
     def compiled(self, check: Mapping[str, np.ndarray] | None = None) -> CompiledModel:
         """Builds the model; ``check``: inputs on which its outputs are compared with ONNX Runtime's.
@@ -55,7 +74,7 @@ class OnnxFile:
         with progress(f"Building {self.path.name}"):
             return compiler.build(
                 self.path,
-                self.shapes,
+                _first(self.shapes),
                 target=self.target,
                 schedules=self.records,
                 fast_algorithms=self.fast_algorithms,
@@ -67,7 +86,7 @@ class OnnxFile:
         """Returns the model without any optimization, but with static shapes and all weights in the message."""
         from graph_passes.lazy import ir
 
-        model = _frozen(self.path, self.shapes)
+        model = _frozen(self.path, _first(self.shapes))
         ir.external_data.load_to_model(model)
         return ir.serde.serialize_model(model)
 
@@ -75,6 +94,9 @@ class OnnxFile:
         """Returns lines about the model and its build."""
         used = f"{self.records}" if self.records else f"none (there is no {DEFAULT_RECORDS} here)"
         fast_algorithms = "" if self.fast_algorithms else "; without Winograd's and Strassen's algorithms"
+        if self.has_ranges:
+            shapes = " ".join(written_shape(name, shape) for name, shape in self.shapes.items())
+            return [f"{self.path}: {shapes}", f"{_machine(self.target)}{fast_algorithms}"]
         return [f"{self.path}: {_listed(self.inputs)}", _machine(self.target), f"Records: {used}{fast_algorithms}"]
 
     def to_json(self) -> dict[str, Any]:
@@ -86,11 +108,17 @@ class OnnxFile:
 
 @dataclass(frozen=True)
 class SavedModel:
-    """A saved model whose manifest is read, but which is not loaded yet. The attributes are those of OnnxFile."""
+    """A saved model whose manifest is read, but which is not loaded yet.
+
+    Attributes:
+        path, target, inputs: as of OnnxFile.
+        sizes: the sizes to run at, of a model for ranges.
+    """
 
     path: Path
     target: Target
     inputs: tuple[TensorSpec, ...]
+    sizes: Mapping[str, int]
 
     def compiled(self) -> CompiledModel:
         """Loads the model.
@@ -102,7 +130,8 @@ class SavedModel:
         import compiler
 
         with progress(f"Loading {self.path.name}"):
-            return compiler.load(self.path)
+            found = compiler.load(self.path)
+            return found if isinstance(found, CompiledModel) else found.at(self.sizes)
 
     def summary(self) -> list[str]:
         """Returns lines about the model."""
@@ -112,15 +141,23 @@ class SavedModel:
         return _described(self)
 
 
-def source(path: Path, build: BuildOptions) -> OnnxFile | SavedModel:
-    """Reads the inputs of a model, which is an ONNX model or the folder of a saved model.
+def source(path: Path, build: BuildOptions, given: Sequence[InputFile] = ()) -> OnnxFile | SavedModel:
+    """Reads the inputs of a model to run, which is an ONNX model or the folder of a saved model.
+
+    Args:
+        given: files of inputs. Their shapes are sizes of a saved model for ranges.
 
     Raises:
         ValueError, OSError: the model is not valid, or the options do not fit it.
     """
     from compiler.program.saved_model import MANIFEST
 
-    return _saved(path, build) if (path / MANIFEST).is_file() else onnx_file(path, build)
+    if (path / MANIFEST).is_file():
+        return _saved(path, build, given)
+    model = onnx_file(path, build)
+    if model.has_ranges:
+        raise ValueError("argument --input-shape: ranges are for build; give numbers, or build the model and run that")
+    return model
 
 
 def onnx_file(path: Path, build: BuildOptions) -> OnnxFile:
@@ -133,10 +170,16 @@ def onnx_file(path: Path, build: BuildOptions) -> OnnxFile:
     target = Target.named(build.target or "host", build.threads)
     records = _records(build.records)
     shapes = _shapes(path, build.input_shapes)
-    return OnnxFile(path, target, _inputs(path, shapes), shapes, records, build.fast_algorithms, build.fallback)
+    inputs = _inputs(path, _first(shapes))
+    return OnnxFile(path, target, inputs, shapes, records, build.fast_algorithms, build.fallback)
 
 
-def _saved(path: Path, build: BuildOptions) -> SavedModel:
+def _first(shapes: Mapping[str, Sequence[int | range]]) -> dict[str, tuple[int, ...]]:
+    """Returns shapes with the first value of each range."""
+    return {name: tuple(size if isinstance(size, int) else size[0] for size in shape) for name, shape in shapes.items()}
+
+
+def _saved(path: Path, build: BuildOptions, given: Sequence[InputFile]) -> SavedModel:
     from compiler.program import saved_model
 
     manifest, _ = saved_model.read(path)
@@ -144,18 +187,56 @@ def _saved(path: Path, build: BuildOptions) -> SavedModel:
         target = saved_model.target_here(manifest)
     except RuntimeError as error:
         raise ValueError(f"{path}: {error}") from None
-    given = {
-        "--input-shape": build.input_shapes,
+    ranges = saved_model.sizes(manifest)
+    unfit = {
+        "--input-shape": build.input_shapes and not ranges,
         "--threads": build.threads not in (None, target.num_cores),
         "--target": build.target not in (None, target.isa),
         "--records": build.records,
         "--no-fast-algorithms": not build.fast_algorithms,
         "--no-fallback": not build.fallback,
     }
-    if unfit := [flag for flag, is_given in given.items() if is_given]:
+    if flags := [flag for flag, is_given in unfit.items() if is_given]:
         built = f"for {target.isa} and threads: {target.num_cores}"
-        raise ValueError(f"{', '.join(unfit)}: {path} is built already, {built}; build it again to change that")
-    return SavedModel(path, target, tuple(saved_model.tensors(manifest, "inputs")))
+        raise ValueError(f"{', '.join(flags)}: {path} is built already, {built}; build it again to change that")
+    if not ranges:
+        return SavedModel(path, target, tuple(saved_model.tensors(manifest, "inputs")), {})
+    tensors = saved_model.sized_tensors(manifest, "inputs", ranges)
+    sizes = _chosen_sizes(path, tensors, ranges, build.input_shapes, given)
+    return SavedModel(path, target, tuple(tensor.at(sizes) for tensor in tensors), sizes)
+
+
+def _chosen_sizes(
+    path: Path,
+    tensors: Sequence[SizedTensor],
+    ranges: Sequence[Size],
+    shapes: Sequence[Shape],
+    given: Sequence[InputFile],
+) -> dict[str, int]:
+    """Returns the sizes at which a model for ranges runs: those of ``--input-shape`` and of files of inputs.
+
+    Raises:
+        ValueError: a size is not given, is out of its range, or has two values.
+        OSError: a file cannot be read.
+    """
+    only = tensors[0].name if len(tensors) == 1 else ""
+    known = {name or only: tuple(array_shape(file)) for name, file in given}
+    for name, shape in shapes:
+        if any(isinstance(size, range) for size in shape):
+            raise ValueError(f"argument --input-shape: {path} is built already; give one number for each size")
+        if (name or only) not in {tensor.name for tensor in tensors}:
+            listed = ", ".join(tensor.name for tensor in tensors)
+            raise ValueError(f"argument --input-shape: there is no input {name!r}; the model has {listed}")
+        known[name or only] = tuple(int(size) for size in shape if isinstance(size, int))
+    try:
+        found = sizes_in(known, tensors, ranges)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+    if missing := [size for size in ranges if size.name not in found]:
+        listed = " ".join(f"--input-shape {tensor.name}:{','.join(map(str, tensor.shape))}" for tensor in tensors)
+        about = ", ".join(f"{size.name} from {size}" for size in missing)
+        raise ValueError(f"{path} serves ranges of sizes; choose {about}: {listed}")
+    return found
 
 
 def _records(given: Path | None) -> Path | None:
@@ -170,8 +251,8 @@ def _records(given: Path | None) -> Path | None:
     return path
 
 
-def _shapes(path: Path, given: Sequence[Shape]) -> dict[str, tuple[int, ...]]:
-    shapes: dict[str, tuple[int, ...]] = {}
+def _shapes(path: Path, given: Sequence[Shape]) -> dict[str, tuple[int | range, ...]]:
+    shapes: dict[str, tuple[int | range, ...]] = {}
     for name, sizes in given:
         name = name or _only_input(path)
         if name in shapes:

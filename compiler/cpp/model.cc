@@ -29,9 +29,9 @@ using tvm::ffi::Tensor;
 namespace json = tvm::ffi::json;
 
 // Formats of saved models that can be read; compiler/program/saved_model.py gets the newest one, which it writes, from
-// here. Format 5 added segments.
+// here. Format 5 added segments, format 6 ranges of sizes.
 constexpr int64_t kOldestFormat = 4;
-constexpr int64_t kFormat = 5;
+constexpr int64_t kFormat = 6;
 
 // A file mapped into memory. Pages are read on first access.
 class MappedFile {
@@ -143,6 +143,8 @@ json::Object read_manifest(const std::string& path) {
   if (format >= 5 && !entry<json::Array>(manifest, "segments").empty())
     throw std::runtime_error(
         "the model has segments that ONNX Runtime runs, which C++ does not support; run it in Python");
+  if (format >= 6 && !entry<json::Array>(manifest, "sizes").empty())
+    throw std::runtime_error("the model is for ranges of sizes, which C++ does not support; build it for fixed sizes");
   return manifest;
 }
 

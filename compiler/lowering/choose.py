@@ -12,10 +12,7 @@ from compiler.workloads.layer import Layer
 from compiler.workloads.operators import LAYER_SCHEMAS
 from compiler.workloads.schedule import Schedule
 from compiler.workloads.target import Target
-
-# Waking a second thread costs about as long as a core takes for this many operations (2 µs). Layers that take not much
-# longer run on one thread.
-_FLOPS_WORTH_A_THREAD = 400_000
+from compiler.workloads.threads import threads_for
 
 
 @dataclass(frozen=True)
@@ -54,9 +51,8 @@ def choose(matches: Sequence[Match], target: Target, options: Options) -> Plan:
 
 
 def _layer(match: Match, target: Target, options: Options) -> Layer:
-    call, threads = match.call, target.num_cores
-    if call.workload is not None and call.workload.flops < _FLOPS_WORTH_A_THREAD * target.num_cores:
-        threads = 1
+    call = match.call
+    threads = threads_for(call.workload, target.num_cores)
     attributes = dict(call.attributes)
     if "fast_algorithms" in LAYER_SCHEMAS[call.op].attributes:
         attributes["fast_algorithms"] = options.fast_algorithms

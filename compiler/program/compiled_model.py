@@ -61,20 +61,7 @@ class CompiledModel:
         self.layers, self.inputs, self.outputs = tuple(layers), tuple(inputs), tuple(outputs)
         self.target, self.module = target, module
         self._executable = executable
-        if program is None:
-            objects, weights = saved_model.described(self.layers)
-            made = native.function("make_layers")(
-                json.dumps(objects),
-                [segment.wrapped(weight) for weight in weights],
-                target.isa,
-                target.num_cores,
-                [segment.function(part, target.num_cores) for part in self.segments],
-            )
-            # tvm.runtime.Executable is linked in memory. A loaded program is a module already.
-            module_of = executable.jit() if hasattr(executable, "jit") else executable
-            program = native.function("make_program")(module_of, made)
-        self._program = program
-        self._run = native.function("run_program")
+        self._program = made_program(executable, self.layers, self.segments, target) if program is None else program
 
     @property
     def layers_object(self) -> Any:
@@ -111,17 +98,7 @@ class CompiledModel:
                 described, or a value that ONNX Runtime rejects in a segment. Nothing is written then.
             TypeError: a value that is not an array, or an array of the wrong type.
         """
-        arguments = checked(inputs, self.inputs)
-        targets = checked_out(out, self.outputs, inputs.values())
-        outputs = self._run(self._program, *map(segment.wrapped, arguments))
-        found = {spec.name: segment.unwrapped(y) for spec, y in zip(self.outputs, outputs, strict=True)}
-        for spec in self.outputs:
-            if spec.dtype == OPAQUE and spec.name in inputs:  # an input that is an output too
-                found[spec.name] = copy.deepcopy(found[spec.name])
-        for name, target in targets.items():
-            np.copyto(target, found[name])
-            found[name] = target
-        return found
+        return executed(self._program, inputs, self.inputs, self.outputs, out)
 
     def schedules(self) -> list[Schedule | None]:
         """Returns the schedule of each layer, with defaults spelled out; None for a kernel without decisions."""
@@ -150,7 +127,7 @@ class CompiledModel:
         program = native.function("with_layers")(
             self._program,
             {index: json.dumps(entry) for index, entry in zip(changed, objects, strict=True)},
-            [segment.wrapped(weight) for weight in weights],
+            [segment.wrapped(saved_model.writable(weight)) for weight in weights],
         )
         return CompiledModel(
             self._executable, layers, self.inputs, self.outputs, self.target, self.module, self.segments, program
@@ -203,18 +180,41 @@ class CompiledModel:
         )
 
 
-def load(path: str | os.PathLike[str]) -> CompiledModel:
-    """Reads a folder that :meth:`CompiledModel.save` wrote.
+def made_program(executable: Any, layers: Sequence[Layer], segments: Sequence[Segment], target: Target) -> Any:
+    """Returns the object of ``compiler/cpp`` that runs an executable with these layers and segments.
 
     Raises:
-        FileNotFoundError: no saved model at ``path``.
-        ValueError: the model is broken, or was written by another version; one line names the fault.
-        RuntimeError: this CPU does not support the model's ISA, or this process may not use enough cores.
+        ImportError, ValueError: as :class:`CompiledModel`.
     """
-    manifest, weights = saved_model.read(Path(path))
-    target = saved_model.target_here(manifest)
-    layers = saved_model.layers(manifest, weights)
-    executable = saved_model.executable(Path(path))
-    inputs, outputs = (saved_model.tensors(manifest, key) for key in ("inputs", "outputs"))
-    segments = saved_model.segments(Path(path), manifest)
-    return CompiledModel(executable, layers, inputs, outputs, target, segments=segments)
+    objects, weights = saved_model.described(layers)
+    made = native.function("make_layers")(
+        json.dumps(objects),
+        [segment.wrapped(saved_model.writable(weight)) for weight in weights],
+        target.isa,
+        target.num_cores,
+        [segment.function(part, target.num_cores) for part in segments],
+    )
+    # tvm.runtime.Executable is linked in memory. A loaded program is a module already.
+    module_of = executable.jit() if hasattr(executable, "jit") else executable
+    return native.function("make_program")(module_of, made)
+
+
+def executed(
+    program: Any,
+    inputs: Mapping[str, np.ndarray | np.generic | float],
+    takes: Sequence[TensorSpec],
+    returns: Sequence[TensorSpec],
+    out: Mapping[str, np.ndarray] | None,
+) -> dict[str, np.ndarray]:
+    """Runs a program that takes and returns these tensors; see :meth:`CompiledModel.run`."""
+    arguments = checked(inputs, takes)
+    targets = checked_out(out, returns, inputs.values())
+    outputs = native.function("run_program")(program, *map(segment.wrapped, arguments))
+    found = {spec.name: segment.unwrapped(y) for spec, y in zip(returns, outputs, strict=True)}
+    for spec in returns:
+        if spec.dtype == OPAQUE and spec.name in inputs:  # an input that is an output too
+            found[spec.name] = copy.deepcopy(found[spec.name])
+    for name, target in targets.items():
+        np.copyto(target, found[name])
+        found[name] = target
+    return found

@@ -31,6 +31,14 @@ def function(name: str) -> tvm_ffi.Function:
     return _loaded()[name]
 
 
+def empty_pool() -> None:
+    """Returns the memory that TVM's pool keeps for later runs, and does not use now, to the system."""
+    _loaded()
+    import tvm_ffi
+
+    tvm_ffi.get_global_func("vm.builtin.memory_manager.clear")()
+
+
 @cache
 def _loaded() -> dict[str, Any]:
     tvm_pair.load_ffi()

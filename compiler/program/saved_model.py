@@ -30,7 +30,10 @@ import numpy as np
 
 from compiler.program import native, tvm_pair
 from compiler.program.segment import Segment
+from compiler.program.sized_tensor import SizedTensor
 from compiler.program.tensor_spec import TensorSpec
+from compiler.sizes.layer import SizedLayer
+from compiler.sizes.size import Size
 from compiler.workloads.layer import Layer
 from compiler.workloads.target import Target, usable_cores
 
@@ -45,8 +48,11 @@ def formats() -> tuple[int, int]:
     return int(oldest), int(newest)
 
 
-def described(layers: Iterable[Layer]) -> tuple[list[dict[str, Any]], list[np.ndarray]]:
-    """Returns the layers as JSON, and the distinct weights that they refer to by index."""
+def described(layers: Iterable[Layer | SizedLayer]) -> tuple[list[dict[str, Any]], list[np.ndarray]]:
+    """Returns the layers as JSON, and the distinct weights that they refer to by index.
+
+    The weights may be read-only; :func:`writable` copies such ones.
+    """
     weights: list[np.ndarray] = []
     places: dict[int, int] = {}  # by identity, because layers may share a weight
     objects = []
@@ -55,7 +61,7 @@ def described(layers: Iterable[Layer]) -> tuple[list[dict[str, Any]], list[np.nd
         for name, weight in layer.weights.items():
             if id(weight) not in places:
                 places[id(weight)] = len(weights)
-                weights.append(_writable(weight))
+                weights.append(weight)
             own[name] = places[id(weight)]
         objects.append(layer.to_json(own))
     return objects, weights
@@ -64,13 +70,14 @@ def described(layers: Iterable[Layer]) -> tuple[list[dict[str, Any]], list[np.nd
 def save(
     path: Path,
     executable: Any,
-    layers: Sequence[Layer],
-    inputs: Sequence[TensorSpec],
-    outputs: Sequence[TensorSpec],
+    layers: Sequence[Layer | SizedLayer],
+    inputs: Sequence[TensorSpec | SizedTensor],
+    outputs: Sequence[TensorSpec | SizedTensor],
     target: Target,
     segments: Sequence[Segment] = (),
+    sizes: Sequence[Size] = (),
 ) -> None:
-    """See :meth:`compiler.CompiledModel.save`."""
+    """See :meth:`compiler.CompiledModel.save`; ``sizes``: those that vary."""
     if path.exists() and not (path / MANIFEST).is_file():
         raise FileExistsError(f"{path} exists and is not a saved model")
     objects, weights = described(layers)
@@ -96,6 +103,7 @@ def save(
             ],
             "layers": objects,
             "segments": [_segment_fields(segment) for segment in segments],
+            "sizes": [size.to_json() for size in sizes],
             "digests": {name: _digest_of(folder / name) for name in files},
         }
         manifest["digest"] = _digest(_canonical(manifest))
@@ -213,6 +221,43 @@ def segments(path: Path, manifest: Mapping[str, Any]) -> list[Segment]:
         return found
 
 
+def sizes(manifest: Mapping[str, Any]) -> list[Size]:
+    """Returns the sizes that vary.
+
+    Raises:
+        ValueError: a size is not valid.
+    """
+    with _valid_manifest():
+        return [Size.from_json(fields) for fields in manifest.get("sizes", ())]
+
+
+def sized_layers(manifest: Mapping[str, Any], weights: Sequence[np.ndarray], sizes: Sequence[Size]) -> list[SizedLayer]:
+    """Returns the layers of a model for ranges of sizes.
+
+    Raises:
+        ValueError: as :func:`layers`.
+    """
+    names = [size.name for size in sizes]
+    with _valid_manifest():
+        return [
+            SizedLayer.from_json(
+                fields, {name: _weight(weights, index) for name, index in fields["weights"].items()}, names
+            )
+            for fields in manifest["layers"]
+        ]
+
+
+def sized_tensors(manifest: Mapping[str, Any], key: str, sizes: Sequence[Size]) -> list[SizedTensor]:
+    """Returns the tensors of a model for ranges of sizes; ``key``: as for :func:`tensors`.
+
+    Raises:
+        ValueError: a tensor is not valid.
+    """
+    names = [size.name for size in sizes]
+    with _valid_manifest():
+        return [SizedTensor.from_json(fields, names) for fields in manifest[key]]
+
+
 def _segment_file(index: int) -> str:
     return f"segment{index}.onnx"
 
@@ -301,7 +346,7 @@ def _versions() -> dict[str, str]:
     return {"loopwright": metadata.version("loopwright"), **tvm_pair.REQUIRED}
 
 
-def _writable(weight: np.ndarray) -> np.ndarray:
+def writable(weight: np.ndarray) -> np.ndarray:
     """Returns the weight contiguous and writable, as DLPack requires; copies a read-only array."""
     contiguous = np.ascontiguousarray(weight)
     return contiguous if contiguous.flags.writeable else contiguous.copy()

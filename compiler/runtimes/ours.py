@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compiler.program.compiled_model import CompiledModel
-from compiler.program.compiled_model import load as load_saved
+from compiler.program.load import load as load_saved
+from compiler.program.ranged_model import RangedModel
 from compiler.runtimes.base import Runtime, RuntimeUnavailable, version
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ def of(compiled: CompiledModel) -> Runtime:
 
 def _saved(path: Path, threads: int | None) -> CompiledModel:
     compiled = load_saved(path)
+    if isinstance(compiled, RangedModel):
+        raise RuntimeUnavailable(f"{path} is for ranges of sizes; give it sizes: compiler.load(path).at(sizes)")
     built_for = compiled.target.num_cores
     if threads not in (None, built_for):
         raise RuntimeUnavailable(f"{path} was built for threads: {built_for}, not {threads}; build it again")

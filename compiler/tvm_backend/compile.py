@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import onnx
 import tvm
@@ -12,6 +13,7 @@ from tvm import relax
 from compiler.partition.divide import divide, write_constant_outputs
 from compiler.program.segment import Segment
 from compiler.program.tensor_spec import TensorSpec
+from compiler.sizes.size import Size
 from compiler.tvm_backend.codegen import program_target
 from compiler.tvm_backend.generic_schedule import relax_pipeline
 from compiler.tvm_backend.importer import import_model, import_within
@@ -62,12 +64,29 @@ def compile_model(model: onnx.ModelProto, layers: Sequence[Layer], target: Targe
         imported = import_model(divided.model, layers, segments)
         if imported.rejected:
             raise Unsupported("; ".join(filter(None, imported.rejected.values())))
+    return Compiled(imported.module, _executable(imported.module, target), imported.outputs, segments)
+
+
+def compile_ranged(module: tvm.IRModule, target: Target, sizes: Sequence[Size]) -> tvm.runtime.Executable:
+    """Compiles a module with symbolic sizes.
+
+    Raises:
+        RuntimeError: as :func:`compile_model`.
+    """
+    largest = {size.name: size.largest for size in sizes}
+    module = module.clone()
+    # Intermediate tensors of all sizes are in the memory that the largest ones need.
+    module.update_func(module.get_global_var("main"), module["main"].with_attr("tir_var_upper_bound", largest))
+    return _executable(module, target, {size.name: size.typical for size in sizes})
+
+
+def _executable(module: tvm.IRModule, target: Target, typical: Mapping[str, int] | None = None) -> Any:
+    """Generates code. Schedules of functions with symbolic sizes are chosen for the sizes ``typical``."""
     # CompiledModel checks the inputs once per run. Code that checks them per call would take a third of the time of
     # compilation.
     try:
         with tvm.transform.PassContext(opt_level=3, config={"tirx.disable_assert": True}):
-            executable = relax.build(imported.module, program_target(target), relax_pipeline=relax_pipeline(target))
+            return relax.build(module, program_target(target), relax_pipeline=relax_pipeline(target, typical or {}))
     except RuntimeError as error:  # a fault of TVM or of this project; TVM's text has many lines
         line = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise RuntimeError(f"the generated code cannot be compiled: {line.strip()}") from error
-    return Compiled(imported.module, executable, imported.outputs, segments)

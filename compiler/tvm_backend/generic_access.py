@@ -12,6 +12,8 @@ from tvm import ir, s_tir, sym, tirx
 
 from compiler.tvm_backend.vector_math import operator_name
 
+# Attribute of a function: a typical value of each symbolic size by name.
+TYPICAL = "loopwright.typical_sizes"
 # The comparisons that TVM emits for padding and concatenation.
 _COMPARISONS = (tirx.LT, tirx.GE, tirx.LE, tirx.GT)
 
@@ -28,7 +30,8 @@ class Loop:
 
     Attributes:
         rv: the schedule's variable.
-        extent: number of iterations.
+        extent: number of iterations; a typical one if it depends on a symbolic size.
+        multiple: a divisor of the number of iterations that is known now; ``extent`` if it is constant.
         reduction: whether the block reduces over it.
         store: stride of the store in elements from one iteration to the next, None if it varies.
         loads: the same for each load, except loads of the block's own result.
@@ -38,6 +41,7 @@ class Loop:
 
     rv: Any
     extent: int
+    multiple: int
     reduction: bool
     store: int | None
     loads: tuple[int | None, ...]
@@ -62,13 +66,13 @@ def loops_around(schedule: s_tir.Schedule, block: Any) -> list[Loop]:
     """Returns the loops of a block, outermost first.
 
     Raises:
-        Unsupported: an extent is not constant, or the block does not store exactly one buffer.
+        Unsupported: an extent depends on data, or the block does not store exactly one buffer.
     """
     realize = _realize(schedule, block)
     body = realize.block
     rvs = schedule.get_loops(block)
     nodes: list[Any] = [schedule.get(rv) for rv in rvs]
-    extents = [_constant_extent(node) for node in nodes]
+    extents = [_extent(schedule, node) for node in nodes]
     at = {axis.var: value for axis, value in zip(body.iter_vars, realize.iter_values, strict=True)}
     reduced = [v for a, v in zip(body.iter_vars, realize.iter_values, strict=True) if a.iter_type != a.DataPar]
     analyzer = sym.Analyzer()
@@ -94,25 +98,27 @@ def loops_around(schedule: s_tir.Schedule, block: Any) -> list[Loop]:
     for rv, node, count in zip(rvs, nodes, extents, strict=True):
         store, *others = (stride(offset, node.loop_var) for offset in offsets)
         reduction = any(uses(value, node.loop_var) for value in reduced)
-        run = gcd(count, *(_run(value, node.loop_var) for value in values))
-        answer.append(Loop(rv, count, reduction, store, tuple(others), run))
+        multiple = int(node.extent) if isinstance(node.extent, tirx.IntImm) else _multiple(node.extent)
+        position = gcd(*(_run(value, node.loop_var) for value in values))
+        run = gcd(multiple, position) if position else count
+        answer.append(Loop(rv, count, multiple, reduction, store, tuple(others), run))
     return answer
 
 
 def extent(schedule: s_tir.Schedule, loop: Any) -> int:
-    """Returns the extent of a loop.
+    """Returns the extent of a loop, as in :class:`Loop`.
 
     Raises:
-        Unsupported: the extent is not constant.
+        Unsupported: the extent depends on data.
     """
-    return _constant_extent(schedule.get(loop))
+    return _extent(schedule, schedule.get(loop))
 
 
 def runs(schedule: s_tir.Schedule, block: Any) -> int:
     """Returns the number of executions of a block.
 
     Raises:
-        Unsupported: an extent is not constant.
+        Unsupported: an extent depends on data.
     """
     return prod(extent(schedule, loop) for loop in schedule.get_loops(block))
 
@@ -153,10 +159,26 @@ def divisors(n: int) -> list[int]:
     return small + [n // d for d in reversed(small) if d * d < n]
 
 
-def _constant_extent(loop: Any) -> int:
-    if not isinstance(loop.extent, tirx.IntImm):
-        raise Unsupported("a loop's extent is not constant")
-    return int(loop.extent)
+def _extent(schedule: s_tir.Schedule, loop: Any) -> int:
+    if isinstance(loop.extent, tirx.IntImm):
+        return int(loop.extent)
+    main: Any = schedule.mod["main"]
+    typical = (main.attrs or {}).get(TYPICAL, {})
+
+    def value(variable: tirx.Var) -> Any:
+        return tirx.IntImm("int64", typical[variable.name]) if variable.name in typical else variable
+
+    found = sym.Analyzer().simplify(tvm_ffi.structural_map(loop.extent, (tirx.Var, value)))
+    if not isinstance(found, tirx.IntImm):
+        raise Unsupported("a loop's extent depends on data")
+    return int(found)
+
+
+def _multiple(extent: Any) -> int:
+    """Returns the constant factor of a product."""
+    if isinstance(extent, tirx.IntImm):
+        return int(extent)
+    return _multiple(extent.a) * _multiple(extent.b) if isinstance(extent, tirx.Mul) else 1
 
 
 def _accesses(block: s_tir.SBlock) -> tuple[list[Any], list[Any]]:

@@ -58,7 +58,7 @@ class Block:
         if inner.positional:
             if inner.run >= _SHORTEST_RUN:  # LLVM vectorizes an innermost loop without branches
                 inner, _ = _split(self.schedule, inner, inner.run)
-        elif inner.streams and inner.extent % self.target.lanes == 0:
+        elif inner.streams and inner.multiple % self.target.lanes == 0:
             inner, lanes = _split(self.schedule, inner, self.target.lanes)
             self.schedule.vectorize(lanes)
         # If the lanes do not divide the loop, LLVM vectorizes it, with an epilogue for the remainder.
@@ -70,7 +70,7 @@ class Block:
         So both access entire cache lines while the lines are cached.
         """
         others = [loop for loop in outer if loop is not crossing]
-        tile = max(d for d in divisors(crossing.extent) if d <= _TRANSPOSED_TILE)
+        tile = max(d for d in divisors(crossing.multiple) if d <= _TRANSPOSED_TILE)
         across, along = _split(self.schedule, crossing, tile)
         reorder: Any = self.schedule.reorder
         reorder(*(loop.rv for loop in [*others, across, inner]), along)
@@ -86,7 +86,7 @@ class Block:
         lane = next((loop for loop in reversed(spatial) if loop.streams), None)
         outer = [loop for loop in spatial if loop is not lane]
         widths = [n * self.target.lanes for n in range(_MAX_VECTORS, 0, -1)]
-        width = next((width for width in widths if lane is not None and lane.extent % width == 0), None)
+        width = next((width for width in widths if lane is not None and lane.multiple % width == 0), None)
         if lane is None:
             self._reorder(outer, *reductions)
             self._parallel(outer)
@@ -119,7 +119,7 @@ class Block:
         rvs = [loop.rv for loop in outer]
         tasks = iterations(outer)
         if inner is not None and not self._balanced(tasks):
-            part = next((d for d in divisors(inner.extent) if self._balanced(tasks * d)), None)
+            part = next((d for d in divisors(inner.multiple) if self._balanced(tasks * d)), None)
             if part is not None:
                 rvs.append(schedule.split(inner.rv, [part, None])[0])
         if rvs:
@@ -133,7 +133,7 @@ class Block:
 def _split(schedule: s_tir.Schedule, loop: Loop, size: int) -> tuple[Loop, Any]:
     """Splits a loop by a size that divides it; returns the outer and the inner loop."""
     outer, inner = schedule.split(loop.rv, [None, size])
-    return replace(loop, rv=outer, extent=loop.extent // size), inner
+    return replace(loop, rv=outer, extent=loop.extent // size, multiple=loop.multiple // size), inner
 
 
 def merged(schedule: s_tir.Schedule, loops: Sequence[Loop]) -> list[Loop]:
@@ -144,17 +144,23 @@ def merged(schedule: s_tir.Schedule, loops: Sequence[Loop]) -> list[Loop]:
         if answer and _continues(answer[-1], loop):
             before = answer.pop()
             rv = fuse(before.rv, loop.rv)
-            extent = before.extent * loop.extent
-            loop = replace(loop, rv=rv, extent=extent, run=extent)
+            extent, multiple = before.extent * loop.extent, before.multiple * loop.multiple
+            loop = replace(loop, rv=rv, extent=extent, multiple=multiple, run=extent)
         answer.append(loop)
     return answer
 
 
 def _continues(outer: Loop, inner: Loop) -> bool:
-    if 1 in (outer.extent, inner.extent) or outer.positional or inner.positional or outer.reduction != inner.reduction:
+    if (
+        1 in (outer.extent, inner.extent)
+        or inner.extent != inner.multiple
+        or outer.positional
+        or inner.positional
+        or outer.reduction != inner.reduction
+    ):
         return False
     strides = zip((outer.store, *outer.loads), (inner.store, *inner.loads), strict=True)
-    return all(o is not None and i is not None and o == i * inner.extent for o, i in strides)
+    return all(o is not None and i is not None and o == i * inner.multiple for o, i in strides)
 
 
 def _crossing(outer: Sequence[Loop], inner: Loop) -> Loop | None:
@@ -177,7 +183,7 @@ def split_reduction(schedule: s_tir.Schedule, block: Any, target: Target) -> Non
     if any(loop.streams and loop.extent > 1 for loop in loops if not loop.reduction):
         return
     lane = next((loop for loop in reversed(merged(schedule, loops)) if loop.gathers), None)
-    if lane is not None and lane.extent >= 2 * target.lanes:
+    if lane is not None and lane.multiple >= 2 * target.lanes:
         _, lanes = schedule.split(lane.rv, [None, target.lanes])
         node: Any = schedule.get(block)
         schedule.rfactor(lanes, len(node.writes[0].region))

@@ -38,6 +38,8 @@ def pad_contraction(schedule: s_tir.Schedule, block: Any, target: Target) -> Non
     """
     loops = loops_around(schedule, block)
     lane, row = _tiled_loops(loops)
+    if any(loop.extent != loop.multiple for loop in (lane, row) if loop is not None):
+        raise Unsupported("products of symbolic sizes are not padded")
     rows = row.extent if row else 1
     best = _throughput(_tile(rows * _PADDED_ROWS, lane.extent * target.lanes, target), target)
     if _throughput(_tile(rows, lane.extent, target), target) < _MIN_SPEED * best:
@@ -57,7 +59,7 @@ def arrange_contraction(schedule: s_tir.Schedule, block: Any, target: Target, th
     """
     loops = loops_around(schedule, block)
     lane, row = _tiled_loops(loops)
-    height, width = _tile(row.extent if row else 1, lane.extent, target)
+    height, width = _tile(row.multiple if row else 1, lane.multiple, target)
     if _lanes(width, target) < min(_MIN_LANES, target.lanes):
         raise Unsupported("no register tile divides the loops")
     reductions = [loop.rv for loop in loops if loop.reduction]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import takewhile
@@ -13,7 +13,16 @@ from tvm import s_tir, tirx
 from tvm.relax.backend.cpu_generic import pipeline as cpu
 
 from compiler.tvm_backend.codegen import program_target
-from compiler.tvm_backend.generic_access import Unsupported, calls, extent, is_guarded, iterations, loops_around, runs
+from compiler.tvm_backend.generic_access import (
+    TYPICAL,
+    Unsupported,
+    calls,
+    extent,
+    is_guarded,
+    iterations,
+    loops_around,
+    runs,
+)
 from compiler.tvm_backend.generic_blocks import Block, split_reduction
 from compiler.tvm_backend.generic_contraction import arrange_contraction, is_contraction, pad_contraction
 from compiler.tvm_backend.vector_math import vectorizable
@@ -30,7 +39,7 @@ _TRIVIAL_CALLS = {"tirx.if_then_else"}
 _REJECTED = (s_tir.ScheduleError, tvm.error.InternalError, Unsupported)
 
 
-def relax_pipeline(target: Target) -> tvm.transform.Pass:
+def relax_pipeline(target: Target, typical: Mapping[str, int] | None = None) -> tvm.transform.Pass:
     """Returns the pass pipeline for ``tvm.relax.build``: TVM's own for CPUs, with :func:`schedule_functions`."""
     llvm = program_target(target)
 
@@ -38,7 +47,7 @@ def relax_pipeline(target: Target) -> tvm.transform.Pass:
         passes = [
             *cpu.library_dispatch_passes(llvm),
             *cpu.legalize_passes(llvm),
-            schedule_functions(target),
+            schedule_functions(target, typical),
             *cpu.dataflow_lower_passes(llvm),
             *cpu.finalize_passes(llvm),
         ]
@@ -48,18 +57,22 @@ def relax_pipeline(target: Target) -> tvm.transform.Pass:
     return _module_pass(lower, "loopwright.relax_pipeline")
 
 
-def schedule_functions(target: Target) -> tvm.transform.Pass:
+def schedule_functions(target: Target, typical: Mapping[str, int] | None = None) -> tvm.transform.Pass:
     """Returns a pass that schedules each PrimFunc without the mark ``tirx.is_scheduled``, and sets the mark.
 
-    In a function that the rules do not support, or whose shapes are not constant, only the calls of exp and similar
-    functions are replaced by arithmetic.
+    In a function that the rules do not support only the calls of exp and similar functions are replaced by arithmetic.
+
+    Args:
+        typical: a value of each symbolic size by name, which counts where the number of iterations matters.
     """
 
     def schedule_all(module: tvm.IRModule, _context: tvm.transform.PassContext) -> tvm.IRModule:
         module = module.clone()
         for name, function in module.functions_items():
             if isinstance(function, tirx.PrimFunc) and not (function.attrs or {}).get(_SCHEDULED, False):
-                module.update_func(name, _scheduled(function, target))
+                sized = function.with_attr(TYPICAL, dict(typical)) if typical else function
+                scheduled = _scheduled(sized, target)
+                module.update_func(name, scheduled.without_attr(TYPICAL) if typical else scheduled)
         return module
 
     return _module_pass(schedule_all, "loopwright.schedule_functions")

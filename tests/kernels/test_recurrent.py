@@ -102,8 +102,8 @@ def test_agrees_with_float64(
     isa: str, form: Form, sizes: Sizes, given_parts: tuple[bool, ...], threads: int, seed: int
 ) -> None:
     bias, peepholes, states, lengths = given_parts
-    if form.activations:  # unbounded ones grow fast
-        sizes = sizes._replace(steps=min(sizes.steps, 4))
+    if form.activations:  # unbounded ones grow fast, those of an LSTM to the power of 2 in each step
+        sizes = sizes._replace(steps=min(sizes.steps, 2 if form.cell == "lstm" else 4))
     weights = make_weights(form, sizes, bias, peepholes and form.cell == "lstm", seed)
     inputs = make_inputs(form, sizes, states, lengths, seed)
     assert_right(made(form, weights, isa=isa, threads=threads)(**inputs), form, weights, inputs)

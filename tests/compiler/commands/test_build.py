@@ -54,8 +54,10 @@ def test_records_are_used_and_named(built: Built, capsys: pytest.CaptureFixture[
     from compiler.workloads.database import Records
     from compiler.workloads.records import Measurement, Record
 
-    (layer,) = compiler.load(built.saved).layers
-    (schedule,) = compiler.load(built.saved).schedules()
+    found = compiler.load(built.saved)
+    assert isinstance(found, compiler.CompiledModel)
+    (layer,) = found.layers
+    (schedule,) = found.schedules()
     assert layer.workload is not None
     assert schedule is not None
     with Records("records.sqlite") as records:

@@ -199,7 +199,9 @@ def test_a_saved_model(saved: Path) -> None:
 
 @pytest.mark.tvm
 def test_a_compiled_model(saved: Path) -> None:
-    assert_right(ours.of(compiler.load(saved)))
+    found = compiler.load(saved)
+    assert isinstance(found, compiler.CompiledModel)
+    assert_right(ours.of(found))
 
 
 @pytest.mark.tvm

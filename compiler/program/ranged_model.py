@@ -1,0 +1,165 @@
+"""Compiled models that run at all sizes of a range."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from threading import Lock
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from compiler.program import native, saved_model
+from compiler.program.compiled_model import CompiledModel, executed, made_program
+from compiler.program.profile import CallTimes, ProfileRow
+from compiler.program.sized_tensor import SizedTensor, sizes_of
+from compiler.program.tensor_spec import TensorSpec
+from compiler.sizes.layer import SizedLayer
+from compiler.sizes.size import Size
+from compiler.workloads.layer import Layer
+from compiler.workloads.target import Target
+
+_MOST_PROGRAMS = 4096
+# TVM's pool keeps the memory of outputs by size and never returns it. It is emptied after this many new sizes.
+_SIZES_PER_POOL = 64
+
+
+class _Program(NamedTuple):
+    """The program for some sizes."""
+
+    program: Any
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+
+class RangedModel:
+    """A model ready to run at all sizes of a range. ``compiler.build`` with ranges, and ``compiler.load``, create it.
+
+    The first run of new sizes chooses the schedules of the layers; nothing is compiled. All sizes share the code and
+    the packed weights.
+
+    Attributes:
+        sizes: the sizes that vary, and their ranges.
+        inputs, outputs: the tensors that :meth:`run` takes and returns; their shapes have expressions of the sizes.
+        target, module: as of :class:`compiler.CompiledModel`.
+        segments: always empty; segments have fixed sizes.
+        checked: as of :class:`compiler.CompiledModel`.
+    """
+
+    checked: Sequence[Any] | None = None
+    segments: tuple[()] = ()
+
+    def __init__(
+        self,
+        executable: Any,
+        layers: Sequence[SizedLayer],
+        inputs: Sequence[SizedTensor],
+        outputs: Sequence[SizedTensor],
+        sizes: Sequence[Size],
+        target: Target,
+        module: Any = None,
+    ) -> None:
+        self.inputs, self.outputs, self.sizes = tuple(inputs), tuple(outputs), tuple(sizes)
+        self.target, self.module = target, module
+        self._executable, self._layers = executable, tuple(layers)
+        self._lock = Lock()
+        self._programs: dict[tuple[int, ...], _Program] = {}
+        few = {size.name: next(value for value in size.values if value > 1) for size in self.sizes}
+        self._packed = made_program(executable, self._layers_at(few), (), target)
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers at the largest sizes."""
+        return self._layers_at({size.name: size.largest for size in self.sizes})
+
+    @property
+    def untuned(self) -> tuple[Layer, ...]:
+        """Always empty: a search tunes layers of one size."""
+        return ()
+
+    @property
+    def generated(self) -> tuple[str, ...]:
+        """As of :class:`compiler.CompiledModel`."""
+        return self.at({size.name: size.values[0] for size in self.sizes}).generated
+
+    def sizes_of(self, inputs: Mapping[str, np.ndarray]) -> dict[str, int]:
+        """Returns the sizes of inputs by name.
+
+        Raises:
+            ValueError: a size is out of its range, or has two values.
+        """
+        return sizes_of(inputs, self.inputs, self.sizes)
+
+    def at(self, sizes: Mapping[str, int]) -> CompiledModel:
+        """Returns the model for given sizes by name, which shares everything large with this one.
+
+        Raises:
+            ValueError: a size is missing, unknown or out of its range.
+        """
+        names = {size.name for size in self.sizes}
+        if set(sizes) != names:
+            raise ValueError(f"sizes are {', '.join(sorted(names))}; got {', '.join(sorted(sizes)) or 'none'}")
+        for size in self.sizes:
+            if sizes[size.name] not in size.values:
+                raise ValueError(f"{size.name} is {sizes[size.name]}; it may be {size}")
+        found = self._program(sizes)
+        return CompiledModel(
+            self._executable,
+            self._layers_at(sizes),
+            found.inputs,
+            found.outputs,
+            self.target,
+            self.module,
+            program=found.program,
+        )
+
+    def run(
+        self, inputs: Mapping[str, np.ndarray | np.generic | float], out: Mapping[str, np.ndarray] | None = None
+    ) -> dict[str, np.ndarray]:
+        """As :meth:`compiler.CompiledModel.run`, for inputs of any sizes in the ranges.
+
+        Raises:
+            ValueError: a size is out of its range, or as :meth:`compiler.CompiledModel.run`.
+            TypeError: as :meth:`compiler.CompiledModel.run`.
+        """
+        found = self._program(sizes_of(inputs, self.inputs, self.sizes))
+        return executed(found.program, inputs, found.inputs, found.outputs, out)
+
+    def profile(self, inputs: Mapping[str, np.ndarray], runs: int = 30) -> list[ProfileRow]:
+        """As :meth:`compiler.CompiledModel.profile`, at the sizes of the inputs."""
+        return self.at(self.sizes_of(inputs)).profile(inputs, runs)
+
+    def call_secs(self, inputs: Mapping[str, np.ndarray], runs: int) -> list[CallTimes]:
+        """As :meth:`compiler.CompiledModel.call_secs`, at the sizes of the inputs."""
+        return self.at(self.sizes_of(inputs)).call_secs(inputs, runs)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """As :meth:`compiler.CompiledModel.save`. The folder has all that any size in the ranges needs."""
+        saved_model.save(
+            Path(path), self._executable, self._layers, self.inputs, self.outputs, self.target, sizes=self.sizes
+        )
+
+    def _layers_at(self, sizes: Mapping[str, int]) -> tuple[Layer, ...]:
+        return tuple(layer.at(sizes, self.target.num_cores) for layer in self._layers)
+
+    def _program(self, sizes: Mapping[str, int]) -> _Program:
+        """Returns the program for sizes in the ranges."""
+        key = tuple(sizes.values())
+        found = self._programs.get(key)
+        if found is not None:
+            return found
+        objects, _weights = saved_model.described(self._layers_at(sizes))
+        made = _Program(
+            native.function("resized")(self._packed, json.dumps(objects)),
+            tuple(tensor.at(sizes) for tensor in self.inputs),
+            tuple(tensor.at(sizes) for tensor in self.outputs),
+        )
+        with self._lock:
+            if len(self._programs) >= _MOST_PROGRAMS:
+                self._programs.pop(next(iter(self._programs)))
+            self._programs[key] = made
+            if len(self._programs) % _SIZES_PER_POOL == 0:
+                native.empty_pool()
+        return made

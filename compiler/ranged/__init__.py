@@ -1,0 +1,1 @@
+"""Builds one program for ranges of input sizes."""

@@ -1,0 +1,140 @@
+"""Builds one program for ranges of input sizes.
+
+The model is lowered at several sizes, which takes a fraction of a second each. What is equal stays, and numbers that
+differ become expressions of the sizes (:mod:`compiler.sizes`). Only the program with symbolic sizes is compiled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import product
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from compiler.program.ranged_model import RangedModel
+from compiler.program.sized_tensor import SizedTensor
+from compiler.program.tensor_spec import TensorSpec
+from compiler.ranged.names import Shape, named_sizes
+from compiler.ranged.specs import specs
+from compiler.sizes.differing import DifferentPrograms, Witnesses
+from compiler.sizes.layer import SizedLayer
+from compiler.workloads.layer import Layer
+from compiler.workloads.target import Target
+
+if TYPE_CHECKING:
+    import onnx
+    import onnx_ir as ir
+
+
+def build_ranged(
+    model: str | os.PathLike[str] | onnx.ModelProto,
+    input_shapes: Mapping[str, Shape],
+    target: Target,
+    passes: Sequence[Any],
+    fast_algorithms: bool,
+) -> RangedModel:
+    """Compiles a model whose ``input_shapes`` have ranges; see :func:`compiler.build`.
+
+    Raises:
+        DifferentPrograms: one program cannot serve all sizes.
+        ValueError, OSError, ImportError: as :func:`compiler.build`.
+    """
+    sizes, shapes = named_sizes(model, input_shapes)
+    witnesses = Witnesses.of(sizes)
+    lowering = _Lowering(model, shapes, target, passes, fast_algorithms)
+    parts = [lowering.at(point) for point in witnesses.points]
+    inputs, outputs = (_tensors([getattr(part, key) for part in parts], witnesses) for key in ("inputs", "outputs"))
+    for corner in product(*({size.values[0], size.largest} for size in sizes)):
+        point = dict(zip([size.name for size in sizes], corner, strict=True))
+        if lowering.at(point).outputs != tuple(output.at(point) for output in outputs):
+            listed = ", ".join(f"{name} {value}" for name, value in point.items())
+            raise DifferentPrograms(
+                f"the model's outputs have another form at {listed}; give smaller ranges, or numbers"
+            )
+    if len({len(part.layers) for part in parts}) > 1:
+        raise witnesses.error("the number of its layers")
+    layers = [SizedLayer.merged(same, witnesses) for same in zip(*(part.layers for part in parts), strict=True)]
+    from compiler.tvm_backend.compile import compile_ranged
+    from compiler.tvm_backend.generalize import generalized
+
+    module = generalized([part.separated for part in parts], witnesses)
+    return RangedModel(compile_ranged(module, target, sizes), layers, inputs, outputs, sizes, target, module)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A model lowered at some sizes.
+
+    Attributes:
+        separated: the Relax module without its constants, and these.
+    """
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    layers: tuple[Layer, ...]
+    separated: Any
+
+
+@dataclass
+class _Lowering:
+    """Lowers a model at given sizes. Equal constants and weights of all sizes are one array."""
+
+    model: Any
+    shapes: Mapping[str, tuple[int | str, ...]]
+    target: Target
+    passes: Sequence[Any]
+    fast_algorithms: bool
+    arrays: dict[Any, np.ndarray] = field(default_factory=dict)
+
+    def at(self, point: Mapping[str, int]) -> _Part:
+        from compiler.lowering.choose import Options
+        from compiler.lowering.lower import lower
+        from compiler.tvm_backend.generalize import without_constants
+        from compiler.tvm_backend.importer import import_within
+
+        optimized = self._optimized(point)
+        lowered = lower(optimized, self.target, Options(fast_algorithms=self.fast_algorithms, chains=False))
+        imported = import_within(lowered.model, lowered.layers)
+        if imported.rejected:
+            reasons = "; ".join(dict.fromkeys(filter(None, imported.rejected.values())))
+            raise ValueError(f"{reasons}; ONNX Runtime runs such nodes in programs for fixed sizes only")
+        module, constants = without_constants(imported.module)
+        layers = tuple(
+            replace(layer, weights={name: self._shared(w) for name, w in layer.weights.items()})
+            for layer in lowered.layers
+        )
+        inputs = tuple(specs(optimized.graph.inputs))
+        return _Part(inputs, imported.outputs, layers, (module, [self._shared(array) for array in constants]))
+
+    def _optimized(self, point: Mapping[str, int]) -> ir.Model:
+        import graph_passes
+        from graph_passes.lazy import ir
+
+        shapes = {
+            name: tuple(point[dim] if isinstance(dim, str) else dim for dim in shape)
+            for name, shape in self.shapes.items()
+        }
+        optimized = graph_passes.optimize(self.model, shapes, self.passes).ir_model
+        ir.external_data.load_to_model(optimized)  # the importer does not read files
+        return optimized
+
+    def _shared(self, array: np.ndarray) -> np.ndarray:
+        digest = hashlib.blake2b(np.ascontiguousarray(array).data).digest()
+        return self.arrays.setdefault((array.dtype.name, array.shape, digest), array)
+
+
+def _tensors(tensors: Sequence[Sequence[TensorSpec]], witnesses: Witnesses) -> list[SizedTensor]:
+    """Merges the inputs or outputs at each point.
+
+    Raises:
+        DifferentPrograms: they differ in more than sizes.
+    """
+    merged = []
+    for same in zip(*tensors, strict=True):
+        fields = witnesses.merged([spec.to_json() for spec in same], f"the tensor {same[0].name}")
+        merged.append(SizedTensor(fields["name"], fields["dtype"], tuple(fields["shape"])))
+    return merged

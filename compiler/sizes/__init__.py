@@ -1,0 +1,1 @@
+"""Sizes that vary from run to run: their ranges, and the layers and tensors of a program in terms of them."""

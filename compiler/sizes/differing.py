@@ -1,0 +1,122 @@
+"""What differs between the programs of a model at several sizes, as expressions of the sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from compiler.sizes.expression import Expression
+from compiler.sizes.fit import fitted
+from compiler.sizes.size import Size
+
+_POINTS = 4  # on the line of each size
+_MOST_VALUES = 4096  # of a range, from which points are chosen
+
+
+class DifferentPrograms(ValueError):
+    """The program depends on the sizes in a way that one program for all of them cannot have."""
+
+
+@dataclass(frozen=True)
+class Witnesses:
+    """Sizes at which a model is lowered, in order to find how its program depends on them.
+
+    Attributes:
+        sizes: the sizes that vary.
+        points: values of the sizes by name. The last point has the largest ones.
+    """
+
+    sizes: tuple[Size, ...]
+    points: tuple[Mapping[str, int], ...]
+
+    @classmethod
+    def of(cls, sizes: Sequence[Size]) -> Witnesses:
+        """Chooses points: two lines for each size, some points in addition to them, and the largest sizes."""
+        few = {size.name: _spread(size.values) for size in sizes}
+        base = {name: values[0] for name, values in few.items()}
+        points = [base]
+        for name, values in few.items():
+            points += [base | {name: value} for value in values[1:]]
+        for turn in (1, 2):
+            points.append(
+                {name: values[(turn + place) % len(values)] for place, (name, values) in enumerate(few.items())}
+            )
+        points.append({size.name: size.largest for size in sizes})
+        distinct = {tuple(point.items()): point for point in points}
+        return cls(tuple(sizes), tuple(distinct.values()))
+
+    def merged(self, values: Sequence[Any], what: str) -> Any:
+        """Merges JSON values, one per point: integers that differ become expressions.
+
+        Raises:
+            DifferentPrograms: the values differ in another way.
+        """
+        first = values[0]
+        if all(type(value) is type(first) for value in values):
+            if isinstance(first, dict) and all(value.keys() == first.keys() for value in values):
+                return {key: self.merged([value[key] for value in values], f"{what}, {key}") for key in first}
+            if isinstance(first, (list, tuple)) and all(len(value) == len(first) for value in values):
+                return [self.merged(parts, what) for parts in zip(*values, strict=True)]
+            if all(value == first for value in values):
+                return first
+            if type(first) is int:
+                return self.expression(values, what)
+        raise self.error(what)
+
+    def expression(self, values: Sequence[int], what: str) -> int | Expression:
+        """Returns the number or the expression that has these values at the points.
+
+        Raises:
+            DifferentPrograms: no expression has these values.
+        """
+        found = fitted(values, self.points, self.sizes)
+        if found is None:
+            raise self.error(what, f": {', '.join(map(str, values))}")
+        return found
+
+    def is_leading(self, parts: Sequence[np.ndarray]) -> bool:
+        """Whether each array is a leading part of the last one, along every axis."""
+        whole = parts[-1]
+        return all(
+            part.ndim == whole.ndim
+            and part.dtype == whole.dtype
+            and all(a <= b for a, b in zip(part.shape, whole.shape, strict=True))
+            and part.tobytes() == whole[tuple(map(slice, part.shape))].tobytes()
+            for part in parts
+        )
+
+    def error(self, what: str, values: str = "") -> DifferentPrograms:
+        points = "; ".join(", ".join(f"{name} {value}" for name, value in point.items()) for point in self.points)
+        return DifferentPrograms(
+            f"one program cannot serve all of these sizes, because of {what}{values} (at {points}); "
+            "give smaller ranges, or numbers"
+        )
+
+
+def _spread(values: range) -> list[int]:
+    """Returns up to four values, descending. They are prime if possible, unlike the constant sizes of most models."""
+    usable = sorted((value for value in values[-_MOST_VALUES:] if value > 1), key=_rank, reverse=True)
+    usable = usable or [*values[-1:]]
+    best = sorted(usable[: max(_POINTS, len(usable) // 8)], reverse=True)
+    count = min(_POINTS, len(best))
+    return [best[(len(best) - 1) * index // max(1, count - 1)] for index in range(count)]
+
+
+def _rank(n: int) -> tuple[float, int]:
+    return _largest_factor(n), n
+
+
+def _largest_factor(n: int) -> float:
+    """The largest prime factor, as a share of the number for numbers of the same order."""
+    factor, rest = 2, n
+    largest = 1
+    while factor * factor <= rest:
+        if rest % factor:
+            factor += 1
+        else:
+            rest //= factor
+            largest = factor
+    return max(largest, rest) / n if n > 1 else 0
