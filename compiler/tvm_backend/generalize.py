@@ -161,7 +161,7 @@ class _Merge:
 
     @staticmethod
     def _sorted(graph: Graph, entries: Sequence[int]) -> list[int]:
-        """Returns keys and values in the order of the keys' names; a map of objects has no order by itself."""
+        """Returns keys and values in the order of the keys' names; a map of objects has no order."""
 
         def name(key: int) -> str:
             node = graph.nodes[key]
