@@ -50,11 +50,11 @@ def build_ranged(
     inputs, outputs = (_tensors([getattr(part, key) for part in parts], witnesses) for key in ("inputs", "outputs"))
     for corner in product(*({size.values[0], size.largest} for size in sizes)):
         point = dict(zip([size.name for size in sizes], corner, strict=True))
-        if lowering.at(point).outputs != tuple(output.at(point) for output in outputs):
+        found, expected = lowering.at(point).outputs, tuple(output.at(point) for output in outputs)
+        if found != expected:
             listed = ", ".join(f"{name} {value}" for name, value in point.items())
-            raise DifferentPrograms(
-                f"the model's outputs have another form at {listed}; give smaller ranges, or numbers"
-            )
+            differing = next(f"{a} instead of {b}" for a, b in zip(found, expected, strict=True) if a != b)
+            raise DifferentPrograms(f"at {listed} there is an output {differing}; give smaller ranges, or numbers")
     if len({len(part.layers) for part in parts}) > 1:
         raise witnesses.error("the number of its layers")
     layers = [SizedLayer.merged(same, witnesses) for same in zip(*(part.layers for part in parts), strict=True)]

@@ -26,7 +26,7 @@ class Witnesses:
 
     Attributes:
         sizes: the sizes that vary.
-        points: values of the sizes by name. The last point has the largest ones.
+        points: values of the sizes by name. The last point has the largest ones. Some may exceed a short range.
     """
 
     sizes: tuple[Size, ...]
@@ -44,9 +44,9 @@ class Witnesses:
             points.append(
                 {name: values[(turn + place) % len(values)] for place, (name, values) in enumerate(few.items())}
             )
-        points.append({size.name: size.largest for size in sizes})
-        distinct = {tuple(point.items()): point for point in points}
-        return cls(tuple(sizes), tuple(distinct.values()))
+        last = {size.name: max(size.largest, *few[size.name]) for size in sizes}
+        distinct = {tuple(point.values()): point for point in points if point != last}
+        return cls(tuple(sizes), (*distinct.values(), last))
 
     def merged(self, values: Sequence[Any], what: str) -> Any:
         """Merges JSON values, one per point: integers that differ become expressions.
@@ -97,9 +97,14 @@ class Witnesses:
 
 
 def _spread(values: range) -> list[int]:
-    """Returns up to four values, descending. They are prime if possible, unlike the constant sizes of most models."""
-    usable = sorted((value for value in values[-_MOST_VALUES:] if value > 1), key=_rank, reverse=True)
-    usable = usable or [*values[-1:]]
+    """Returns four values, descending. They are prime if possible, unlike the constant sizes of most models.
+
+    None is 1, at which dimensions are broadcast. If the range has too few values, larger ones are added.
+    """
+    usable = [value for value in values[-_MOST_VALUES:] if value > 1]
+    while len(usable) < _POINTS:
+        usable.append((usable[-1] if usable else values[-1]) + values.step)
+    usable.sort(key=_rank, reverse=True)
     best = sorted(usable[: max(_POINTS, len(usable) // 8)], reverse=True)
     count = min(_POINTS, len(best))
     return [best[(len(best) - 1) * index // max(1, count - 1)] for index in range(count)]

@@ -43,7 +43,8 @@ def generalized(modules: Sequence[tuple[tvm.IRModule, list[np.ndarray]]], witnes
     ]
     completion = _Completion(module, constants, list(variables.values()))
     main = completion.visit_expr(module["main"])
-    return _with_main(completion.builder_.get(), main)
+    complete = _with_main(completion.builder_.get(), main)
+    return relax.transform.DeadCodeElimination()(complete)  # functions in whose place others are called
 
 
 def _with_main(module: tvm.IRModule, main: Any) -> tvm.IRModule:
@@ -83,12 +84,15 @@ class _Merge:
         self._graphs, self._witnesses = graphs, witnesses
         self._nodes: list[Node] = []
         self._places: dict[tuple[int, ...], int] = {}  # of the merged node of nodes, one in each graph
-        self._expressions: dict[int, tuple[Expression, int]] = {}  # by place: the expression, and the place of its type
+        self._expressions: dict[int, tuple[Expression, str]] = {}  # by place: the expression and its type
 
     def module(self) -> tvm.IRModule:
         root = self._merged(tuple(graph.root for graph in self._graphs))
         variables = {size.name: tirx.Var(size.name, _TYPE) for size in self._witnesses.sizes}
-        exprs: Any = [_expr(expression, variables) for expression, _type in self._expressions.values()]
+        exprs: Any = [
+            _expr(expression, variables) if dtype == _TYPE else tirx.Cast(dtype, _expr(expression, variables))
+            for expression, dtype in self._expressions.values()
+        ]
         added = Graph(exprs)
         start = appended(self._nodes, added.nodes)
         roots = [start + index for index in added.nodes[added.root]["data"]]
@@ -156,7 +160,8 @@ class _Merge:
         found = self._witnesses.expression(values, "a size in its program")
         if not isinstance(found, Expression):
             return False
-        self._expressions[place] = found, data[0]["ty"]
+        kind = self._graphs[0].nodes[data[0]["ty"]]
+        self._expressions[place] = found, kind["data"]["dtype"]
         return True
 
     @staticmethod
@@ -235,7 +240,7 @@ class _Completion(relax.PyExprMutator):
         super().__init__(module)
         self._module, self._constants, self._variables = module, constants, variables
         self._free = relax.analysis.free_vars(module["main"])
-        self._functions: dict[str, list[Any]] = {}  # by name: the sizes that are passed
+        self._functions: dict[str, tuple[Any, list[Any]]] = {}  # by name: what is called, and the sizes that are passed
 
     def visit_var_(self, op: Any) -> Any:
         if any(op.same_as(variable) for variable in self._free):
@@ -249,9 +254,10 @@ class _Completion(relax.PyExprMutator):
         name, arguments = call.args[0].name_hint, list(call.args[1])
         if name not in self._functions:
             function, sizes = _with_sizes(self._module[name], len(arguments), self._variables)
-            self.builder_.update_func(call.args[0], function)
-            self._functions[name] = sizes
-        return relax.call_tir(call.args[0], relax.Tuple([*arguments, *self._functions[name]]), call.ty_args[0])
+            called = self.builder_.add_func(function, f"{name}_sized") if sizes else call.args[0]
+            self._functions[name] = called, sizes
+        called, sizes = self._functions[name]
+        return relax.call_tir(called, relax.Tuple([*arguments, *sizes]), call.ty_args[0])
 
 
 def _with_sizes(function: Any, inputs: int, variables: Sequence[Any]) -> tuple[Any, list[Any]]:
