@@ -8,13 +8,25 @@ namespace {
 
 class Conv2dLayer final : public Layer {
  public:
-  static std::unique_ptr<const Layer> make(const Description& d, const Machine& machine) {
+  // `shared` is null for the first layer.
+  static std::unique_ptr<const Layer> make(const Description& d, const Machine& machine,
+                                           std::shared_ptr<SharedConv2dWeights> shared = nullptr) {
     const Convolved c(d);
-    auto op = std::make_unique<Conv2d>(d.weight("weight", c.weight()), Dtype::kFloat32, c.geometry,
-                                       d.optional_weight("bias", {c.geometry.o}), c.activation, machine.isa,
-                                       machine.threads, schedule_for(d, c.geometry, c.images, machine));
+    const bool is_first = !shared, fast = d.flag("fast_algorithms");
+    if (is_first) shared = std::make_shared<SharedConv2dWeights>(d, c, "", machine.isa);
+    shared->check(c);
+    // Selects a schedule here even if the description has none, so that weights are packed once, on construction.
+    std::optional<Conv2d::Schedule> schedule;
+    if (const auto values = d.schedule()) {
+      schedule = parse_conv2d_schedule(c.geometry, Dtype::kFloat32, *values);
+    } else if (machine.isa != Isa::kReference) {
+      schedule =
+          is_first ? default_conv2d_schedule(machine.isa, Dtype::kFloat32, c.geometry, c.images, machine.threads, fast)
+                   : shared->weights.schedule(c.geometry, c.images, machine.threads, fast);
+    }
+    auto op = std::make_unique<Conv2d>(shared->weights, c.geometry, machine.threads, schedule);
     return std::unique_ptr<const Layer>(
-        new Conv2dLayer(with_residual(c.x(), c.residual, c.out()), c.images, std::move(op)));
+        new Conv2dLayer(with_residual(c.x(), c.residual, c.out()), c.images, std::move(shared), std::move(op)));
   }
 
   void run(const DLTensor* const* tensors) const override {
@@ -23,21 +35,17 @@ class Conv2dLayer final : public Layer {
              residual ? read(tensors[1]) : nullptr);
   }
   ScheduleValues schedule() const override { return to_values(op_->schedule(images_)); }
-
- private:
-  Conv2dLayer(std::vector<Shape> shapes, const Images& images, std::unique_ptr<const Conv2d> op)
-      : Layer(std::move(shapes)), images_(images), op_(std::move(op)) {}
-
-  // Selects a schedule here even if the description has none, so that weights are packed once, on construction.
-  static std::optional<Conv2d::Schedule> schedule_for(const Description& d, const Conv2dGeometry& g,
-                                                      const Images& images, const Machine& machine) {
-    const auto [isa, threads] = machine;
-    if (const auto values = d.schedule()) return parse_conv2d_schedule(g, Dtype::kFloat32, *values);
-    if (isa == Isa::kReference) return std::nullopt;
-    return default_conv2d_schedule(isa, Dtype::kFloat32, g, images, threads, d.flag("fast_algorithms"));
+  std::unique_ptr<const Layer> resized(const Description& d, const Machine& machine) const override {
+    return make(d, machine, shared_);
   }
 
+ private:
+  Conv2dLayer(std::vector<Shape> shapes, const Images& images, std::shared_ptr<SharedConv2dWeights> shared,
+              std::unique_ptr<const Conv2d> op)
+      : Layer(std::move(shapes)), images_(images), shared_(std::move(shared)), op_(std::move(op)) {}
+
   Images images_;
+  std::shared_ptr<SharedConv2dWeights> shared_;
   std::unique_ptr<const Conv2d> op_;
 };
 

@@ -6,18 +6,25 @@
 namespace loopwright {
 namespace {
 
+using SharedWeights = std::vector<std::shared_ptr<SharedConv2dWeights>>;  // of each stage
+
 class Conv2dChainLayer final : public Layer {
  public:
-  static std::unique_ptr<const Layer> make(const Description& d, const Machine& machine) {
-    std::vector<Conv2dChain::Stage> stages;
+  // `shared` is empty for the first layer.
+  static std::unique_ptr<const Layer> make(const Description& d, const Machine& machine, SharedWeights shared = {}) {
     std::vector<Convolved> convolved;
-    for (const Description& stage : d.objects("stages")) {
-      const Convolved& c = convolved.emplace_back(stage);
-      const std::string place = std::to_string(stages.size());
-      stages.push_back({c.geometry, d.weight("weight" + place, c.weight()),
-                        d.optional_weight("bias" + place, {c.geometry.o}), c.activation});
-    }
+    for (const Description& stage : d.objects("stages")) convolved.emplace_back(stage);
     if (convolved.empty()) throw std::invalid_argument("there must be at least one stage");
+    if (shared.empty())
+      for (const Convolved& c : convolved)
+        shared.push_back(std::make_shared<SharedConv2dWeights>(d, c, std::to_string(shared.size()), machine.isa));
+    if (shared.size() != convolved.size())
+      throw std::invalid_argument("there must be " + std::to_string(shared.size()) + " stages for all sizes");
+    std::vector<Conv2dChain::Stage> stages;
+    for (size_t i = 0; i < convolved.size(); ++i) {
+      shared[i]->check(convolved[i]);
+      stages.push_back({convolved[i].geometry, shared[i]->weights});
+    }
     for (size_t i = 0; i + 1 < convolved.size(); ++i)
       if (convolved[i].out() != convolved[i + 1].x() || convolved[i].residual)
         throw std::invalid_argument(
@@ -26,8 +33,8 @@ class Conv2dChainLayer final : public Layer {
     if (const auto values = d.schedule()) rows = parse_chain_rows(*values);
     auto op = std::make_unique<Conv2dChain>(stages, convolved.front().images, machine.isa, machine.threads, rows);
     const Convolved& last = convolved.back();
-    return std::unique_ptr<const Layer>(
-        new Conv2dChainLayer(with_residual(convolved.front().x(), last.residual, last.out()), std::move(op)));
+    return std::unique_ptr<const Layer>(new Conv2dChainLayer(
+        with_residual(convolved.front().x(), last.residual, last.out()), std::move(shared), std::move(op)));
   }
 
   void run(const DLTensor* const* tensors) const override {
@@ -35,11 +42,15 @@ class Conv2dChainLayer final : public Layer {
     op_->run(read(tensors[0]), written(tensors[residual ? 2 : 1]), residual ? read(tensors[1]) : nullptr);
   }
   ScheduleValues schedule() const override { return chain_values(op_->rows()); }
+  std::unique_ptr<const Layer> resized(const Description& d, const Machine& machine) const override {
+    return make(d, machine, shared_);
+  }
 
  private:
-  Conv2dChainLayer(std::vector<Shape> shapes, std::unique_ptr<const Conv2dChain> op)
-      : Layer(std::move(shapes)), op_(std::move(op)) {}
+  Conv2dChainLayer(std::vector<Shape> shapes, SharedWeights shared, std::unique_ptr<const Conv2dChain> op)
+      : Layer(std::move(shapes)), shared_(std::move(shared)), op_(std::move(op)) {}
 
+  SharedWeights shared_;
   std::unique_ptr<const Conv2dChain> op_;
 };
 

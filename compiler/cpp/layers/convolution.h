@@ -36,4 +36,22 @@ struct Convolved {
   Shape weight() const { return {geometry.o, geometry.group_c(), geometry.kh, geometry.kw}; }
 };
 
+// The weights of convolutions of all sizes, with the tensors that own their memory.
+struct SharedConv2dWeights {
+  tvm::ffi::Array<tvm::ffi::Tensor> owner;
+  Conv2dWeights weights;
+
+  // `place` is appended to the names of the weights.
+  SharedConv2dWeights(const Description& d, const Convolved& c, const std::string& place, Isa isa)
+      : owner(d.weights()),
+        weights(d.weight("weight" + place, c.weight()), Dtype::kFloat32, c.geometry,
+                d.optional_weight("bias" + place, {c.geometry.o}), c.activation, isa) {}
+
+  // Throws std::invalid_argument unless they are the weights of the convolution.
+  void check(const Convolved& c) const {
+    if (!Conv2dWeights::alike(weights.geometry(), c.geometry) || weights.activation() != c.activation)
+      throw std::invalid_argument("only x and padding may differ between sizes");
+  }
+};
+
 }  // namespace loopwright

@@ -59,8 +59,7 @@ Conv2dChain::Conv2dChain(const std::vector<Stage>& stages, const Images& images,
     // A pointwise stage is a matrix product over the pixels of a slab.
     const Images computed{1, g.pointwise() ? heights_[i] : in.h, in.w};
     if (isa != Isa::kReference) schedule = default_conv2d_schedule(isa, Dtype::kFloat32, g, computed, 1, false);
-    links_[i].op = std::make_unique<Conv2d>(stage.weight, Dtype::kFloat32, stage.geometry, stage.bias, stage.activation,
-                                            isa, 1, schedule);
+    links_[i].op = std::make_unique<Conv2d>(stage.weights, g, 1, schedule);
   }
 }
 

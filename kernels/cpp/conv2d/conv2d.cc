@@ -3,11 +3,13 @@
 #include <mutex>
 #include <stdexcept>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "convolution.h"
 #include "core/schedule_checks.h"
 #include "core/split.h"
+#include "loopwright/machine.h"
 
 namespace loopwright {
 namespace {
@@ -45,6 +47,13 @@ Buffer channels_last(const void* weight, Dtype dtype, const Conv2dGeometry& g) {
   return to;
 }
 
+// Returns the bias followed by a vector tile of zeros.
+Buffer padded_bias(const float* bias, int64_t o, Isa isa) {
+  Buffer padded = make_weight_buffer(o + KernelTable::kMaxVectors * kernel_table(isa).lanes);
+  std::memcpy(padded.get(), bias, static_cast<size_t>(o) * sizeof(float));
+  return padded;
+}
+
 }  // namespace
 
 bool applies(Algorithm algorithm, const Conv2dGeometry& g, Dtype dtype) {
@@ -55,16 +64,86 @@ bool applies(Algorithm algorithm, const Conv2dGeometry& g, Dtype dtype) {
          !g.dilated() && g.groups == 1;
 }
 
-struct Conv2d::Weights {
+void PackedConvolution::evict_weights(int threads) const { evict(weight.get(), weight_floats * kWordBytes, threads); }
+
+Conv2dWeights::Conv2dWeights(const void* weight, Dtype dtype, const Conv2dGeometry& geometry, const float* bias,
+                             Activation activation, Isa isa)
+    : weight_(weight), dtype_(dtype), geometry_(geometry), bias_(bias), activation_(activation), isa_(isa) {
+  check_dtype(dtype, isa);
+}
+
+Conv2dWeights::~Conv2dWeights() = default;
+
+bool Conv2dWeights::alike(const Conv2dGeometry& a, const Conv2dGeometry& b) {
+  const auto fields = [](const Conv2dGeometry& g) {
+    return std::tuple(g.c, g.o, g.kh, g.kw, g.groups, g.stride_h, g.stride_w, g.dilation_h, g.dilation_w);
+  };
+  return fields(a) == fields(b);
+}
+
+DenseWeights& Conv2dWeights::dense() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (!dense_) {
+    // It only reads the weight.
+    const Matrix rows{const_cast<void*>(weight_), geometry_.c, dtype_};
+    dense_ = std::make_unique<DenseWeights>(rows, geometry_.o, geometry_.c, bias_, activation_, isa_);
+  }
+  return *dense_;
+}
+
+std::shared_ptr<const DepthwiseWeights> Conv2dWeights::depthwise() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (!depthwise_)
+    depthwise_ = std::make_shared<const DepthwiseWeights>(static_cast<const float*>(weight_), geometry_, bias_, isa_);
+  return depthwise_;
+}
+
+std::shared_ptr<const PackedConvolution> Conv2dWeights::packed(const Conv2dSchedule& s, int threads) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  for (const auto& packed : convolutions_)
+    if (packed->algorithm == s.algorithm && packed->nr == s.nr) return packed;
+  const ConvolutionLayer layer{geometry_, activation_, isa_, dtype_, threads};
+  const Buffer weight = channels_last(weight_, dtype_, geometry_);
+  auto packed = std::make_shared<PackedConvolution>(
+      isa_ == Isa::kReference             ? pack_reference_convolution(layer, weight.get())
+      : s.algorithm == Algorithm::kDirect ? pack_direct_convolution(layer, weight.get(), s.nr)
+                                          : pack_winograd_convolution(layer, weight.get(), s.algorithm, s.nr));
+  if (bias_) packed->bias = padded_bias(bias_, geometry_.o, isa_);
+  return convolutions_.emplace_back(std::move(packed));
+}
+
+Conv2d::Schedule Conv2dWeights::schedule(const Conv2dGeometry& g, const Images& images, int threads,
+                                         bool fast_algorithms) {
+  if (g.pointwise()) return dense().schedule(images.n * images.h * images.w, threads, fast_algorithms);
+  return default_conv2d_schedule(isa_, dtype_, g, images, threads, fast_algorithms);
+}
+
+struct Conv2d::State {
   // One of the first two if the convolution is pointwise or depthwise; else the others.
-  std::unique_ptr<const Dense> dense;
-  std::unique_ptr<const DepthwiseConvolution> depthwise;
-  Buffer weight, bias;  // the weight as (o, kh, kw, words); the bias is followed by a vector tile of zeros
-  // Packed for an algorithm and a width of panels. A default schedule selects these for the first images of a size. There
-  // are never more of them than register tiles have widths.
+  std::optional<Dense> dense;
+  std::optional<DepthwiseConvolution> depthwise;
+  // Without a schedule: copies of the weight and the bias, from which run() packs what the images of a size need.
+  std::vector<char> weight;
+  std::vector<float> bias;
+  std::unique_ptr<Conv2dWeights> weights;
   std::mutex mutex;
   std::vector<std::unique_ptr<const Convolution>> convolutions;
 };
+
+Conv2d::Conv2d(Conv2dWeights& weights, const Conv2dGeometry& geometry, int threads,
+               const std::optional<Schedule>& schedule)
+    : geometry_(geometry),
+      activation_(weights.activation_),
+      isa_(weights.isa_),
+      dtype_(weights.dtype_),
+      threads_(threads),
+      state_(std::make_unique<State>()) {
+  if (!schedule && isa_ != Isa::kReference)
+    throw std::invalid_argument("a convolution that shares its weights must have a schedule");
+  select(weights, schedule);
+  const bool general = !state_->dense && !state_->depthwise;
+  if (general && !fixed_) state_->convolutions.push_back(make(weights, Conv2dSchedule{}));  // kReference
+}
 
 Conv2d::Conv2d(const void* weight, Dtype dtype, const Conv2dGeometry& geometry, const float* bias,
                Activation activation, Isa isa, int threads, const std::optional<Schedule>& schedule)
@@ -73,94 +152,95 @@ Conv2d::Conv2d(const void* weight, Dtype dtype, const Conv2dGeometry& geometry, 
       isa_(isa),
       dtype_(dtype),
       threads_(threads),
-      weights_(std::make_unique<Weights>()) {
-  check_dtype(dtype, isa);
-  if (geometry.pointwise()) {
+      state_(std::make_unique<State>()) {
+  Conv2dWeights weights(weight, dtype, geometry, bias, activation, isa);
+  select(weights, schedule);
+  if (state_->dense || state_->depthwise || fixed_) return;
+  const auto* bytes = static_cast<const char*>(weight);
+  state_->weight.assign(bytes, bytes + geometry.o * geometry.reduction() * element_bytes(dtype));
+  if (bias) state_->bias.assign(bias, bias + geometry.o);
+  state_->weights = std::make_unique<Conv2dWeights>(state_->weight.data(), dtype, geometry,
+                                                    bias ? state_->bias.data() : nullptr, activation, isa);
+}
+
+Conv2d::~Conv2d() = default;
+
+// Makes what computes this convolution, unless run() must select it for each size of images.
+void Conv2d::select(Conv2dWeights& weights, const std::optional<Schedule>& schedule) {
+  if (geometry_.pointwise()) {
     const auto dense =
         schedule_of_kind<DenseSchedule>(schedule, "a 1x1 convolution is a dense layer and takes the schedule of one");
-    // The layer only reads the weight.
-    const Matrix rows{const_cast<void*>(weight), geometry.c, dtype};
-    weights_->dense = std::make_unique<Dense>(rows, geometry.o, geometry.c, bias, activation, isa, threads, dense);
+    state_->dense.emplace(weights.dense(), threads_, dense);
     return;
   }
-  if (is_depthwise(geometry, dtype)) {
+  if (is_depthwise(geometry_, dtype_)) {
     const auto depthwise = schedule_of_kind<DepthwiseSchedule>(
         schedule, "a depthwise convolution in float32 has columns, channels and threads_m");
-    weights_->depthwise = std::make_unique<DepthwiseConvolution>(static_cast<const float*>(weight), geometry, bias,
-                                                                 activation, isa, threads, depthwise);
+    state_->depthwise.emplace(weights.depthwise(), geometry_, activation_, isa_, threads_, depthwise);
     return;
   }
   const auto fixed = schedule_of_kind<Conv2dSchedule>(
       schedule,
       "that of a dense layer is for 1x1 convolutions without stride and padding, that of a depthwise one for "
       "a group a channel in float32");
-  weights_->weight = channels_last(weight, dtype, geometry);
-  if (bias) {
-    weights_->bias = make_weight_buffer(geometry.o + KernelTable::kMaxVectors * kernel_table(isa).lanes);
-    std::memcpy(weights_->bias.get(), bias, static_cast<size_t>(geometry.o) * sizeof(float));
-  }
-  if (fixed && isa != Isa::kReference) {
-    fixed_ = fixed;
-    check(*fixed_, geometry, isa, dtype, threads);
-    weights_->convolutions.push_back(make(*fixed_));
-    weights_->weight.reset();
-  }
+  if (!fixed || isa_ == Isa::kReference) return;
+  check(*fixed, geometry_, isa_, dtype_, threads_);
+  fixed_ = fixed;
+  state_->convolutions.push_back(make(weights, *fixed));
 }
 
-Conv2d::~Conv2d() = default;
-
-std::unique_ptr<const Convolution> Conv2d::make(const Conv2dSchedule& s) const {
-  const ConvolutionLayer layer{geometry_, weights_->weight.get(), weights_->bias.get(), activation_, isa_, dtype_,
-                               threads_};
-  if (isa_ == Isa::kReference) return make_reference_convolution(layer);
-  if (s.algorithm == Algorithm::kDirect) return make_direct_convolution(layer, s.nr);
-  return make_winograd_convolution(layer, s.algorithm, s.nr);
+std::unique_ptr<const Convolution> Conv2d::make(Conv2dWeights& weights, const Conv2dSchedule& s) const {
+  const ConvolutionLayer layer{geometry_, activation_, isa_, dtype_, threads_};
+  auto packed = weights.packed(s, threads_);
+  if (isa_ == Isa::kReference) return make_reference_convolution(layer, std::move(packed));
+  if (s.algorithm == Algorithm::kDirect) return make_direct_convolution(layer, std::move(packed));
+  return make_winograd_convolution(layer, std::move(packed));
 }
 
 const Convolution& Conv2d::convolution(const Conv2dSchedule& s) const {
-  const std::lock_guard<std::mutex> lock(weights_->mutex);
-  for (const auto& c : weights_->convolutions)
-    if (c->algorithm == s.algorithm && c->nr == s.nr) return *c;
-  weights_->convolutions.push_back(make(s));
-  return *weights_->convolutions.back();
+  const std::lock_guard<std::mutex> lock(state_->mutex);
+  for (const auto& c : state_->convolutions)
+    if (c->packed().algorithm == s.algorithm && c->packed().nr == s.nr) return *c;
+  state_->convolutions.push_back(make(*state_->weights, s));
+  return *state_->convolutions.back();
 }
 
 Conv2d::Schedule Conv2d::schedule(const Images& images) const {
-  if (weights_->dense) return weights_->dense->schedule(images.n * images.h * images.w);
-  if (weights_->depthwise) return weights_->depthwise->schedule(images);
+  if (state_->dense) return state_->dense->schedule(images.n * images.h * images.w);
+  if (state_->depthwise) return state_->depthwise->schedule(images);
   return fixed_ ? *fixed_ : default_convolution_schedule(isa_, dtype_, geometry_, images, threads_);
 }
 
 void Conv2d::run(const void* x, const Images& images, void* out, Dtype out_dtype, const void* residual) const {
-  if (weights_->depthwise)
-    return weights_->depthwise->run(static_cast<const float*>(x), images, static_cast<float*>(out),
-                                    static_cast<const float*>(residual));
+  if (state_->depthwise)
+    return state_->depthwise->run(static_cast<const float*>(x), images, static_cast<float*>(out),
+                                  static_cast<const float*>(residual));
   const Matrix in{const_cast<void*>(x), geometry_.c, dtype_}, added{const_cast<void*>(residual), geometry_.o, dtype_};
   const Matrix to{out, geometry_.o, out_dtype};
-  if (weights_->dense) return weights_->dense->run(in, images.n * images.h * images.w, to, added);
+  if (state_->dense) return state_->dense->run(in, images.n * images.h * images.w, to, added);
   const auto s = std::get<Conv2dSchedule>(schedule(images));
   convolution(s).run(s, in, images, to, added);
 }
 
 void Conv2d::run_rows(const float* x, const Images& images, int64_t begin, int64_t end, float* out,
                       const float* residual) const {
-  if (weights_->depthwise) return weights_->depthwise->run_rows(x, images, begin, end, out, residual);
+  if (state_->depthwise) return state_->depthwise->run_rows(x, images, begin, end, out, residual);
   const Matrix in{const_cast<float*>(x), geometry_.c, dtype_}, to{out, geometry_.o, dtype_};
   const Matrix added{const_cast<float*>(residual), geometry_.o, dtype_};
-  if (weights_->dense) {
+  if (state_->dense) {
     const auto from = [&](const Matrix& m) {
       return Matrix{m.data ? m.address(begin * images.w, 0) : nullptr, m.stride, m.dtype};
     };
-    return weights_->dense->run(from(in), (end - begin) * images.w, from(to), from(added));
+    return state_->dense->run(from(in), (end - begin) * images.w, from(to), from(added));
   }
   const auto s = std::get<Conv2dSchedule>(schedule(images));
   convolution(s).run_rows(s, in, images, begin, end, to, added);
 }
 
 void Conv2d::evict_weights(const Images& images) const {
-  if (weights_->dense) return weights_->dense->evict_weights();
-  if (weights_->depthwise) return weights_->depthwise->evict_weights();
-  convolution(std::get<Conv2dSchedule>(schedule(images))).evict_weights();
+  if (state_->dense) return state_->dense->evict_weights();
+  if (state_->depthwise) return state_->depthwise->evict_weights();
+  convolution(std::get<Conv2dSchedule>(schedule(images))).packed().evict_weights(threads_);
 }
 
 }  // namespace loopwright

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <stdexcept>
+#include <vector>
 
 #include "core/buffer.h"
 #include "depthwise/depthwise.h"
@@ -13,17 +14,25 @@
 
 namespace loopwright {
 
-// The layer that an algorithm computes. The weight is (o, kh, kw, words of the c / groups channels). The bias is null, or o
-// floats followed by a readable vector tile. Both belong to the caller; the bias must outlive the convolution. Winograd's
-// algorithms and the reference support only float32.
+// The layer that an algorithm computes. Winograd's algorithms and the reference support only float32.
 struct ConvolutionLayer {
   Conv2dGeometry geometry;
-  const float* weight;
-  const float* bias;
   Activation activation;
   Isa isa;
   Dtype dtype;
   int threads;
+};
+
+// The weights of a convolution, packed for an algorithm and a width of panels. Paddings, threads and images may vary.
+struct PackedConvolution {
+  Conv2dSchedule::Algorithm algorithm;
+  int nr;
+  std::vector<Panel> panels;  // empty for the reference
+  int64_t weight_floats;
+  Buffer weight;
+  Buffer bias;  // o floats followed by a readable vector tile, or null
+
+  void evict_weights(int threads) const;
 };
 
 // An algorithm with its packed weights.
@@ -38,21 +47,31 @@ class Convolution {
                         const Matrix& /*out*/, const Matrix& /*residual*/) const {
     throw std::logic_error("this algorithm computes whole images");
   }
-  virtual void evict_weights() const {}
 
-  const Conv2dSchedule::Algorithm algorithm;
-  const int nr;
+  const PackedConvolution& packed() const { return *packed_; }
 
  protected:
-  Convolution(Conv2dSchedule::Algorithm packed_algorithm, int packed_nr) : algorithm(packed_algorithm), nr(packed_nr) {}
+  explicit Convolution(std::shared_ptr<const PackedConvolution> packed) : packed_(std::move(packed)) {}
+
+ private:
+  std::shared_ptr<const PackedConvolution> packed_;
 };
 
-std::unique_ptr<const Convolution> make_direct_convolution(const ConvolutionLayer& layer, int nr);
+// Each function packs a weight of (o, kh, kw, words of the c / groups channels), without the bias.
+PackedConvolution pack_direct_convolution(const ConvolutionLayer& layer, const float* weight, int nr);
 // `algorithm` must be one of Winograd's.
+PackedConvolution pack_winograd_convolution(const ConvolutionLayer& layer, const float* weight,
+                                            Conv2dSchedule::Algorithm algorithm, int nr);
+PackedConvolution pack_reference_convolution(const ConvolutionLayer& layer, const float* weight);
+
+using SharedPackedConvolution = std::shared_ptr<const PackedConvolution>;
+std::unique_ptr<const Convolution> make_direct_convolution(const ConvolutionLayer& layer,
+                                                           SharedPackedConvolution packed);
 std::unique_ptr<const Convolution> make_winograd_convolution(const ConvolutionLayer& layer,
-                                                             Conv2dSchedule::Algorithm algorithm, int nr);
+                                                             SharedPackedConvolution packed);
 // Plain loops that ignore the schedule.
-std::unique_ptr<const Convolution> make_reference_convolution(const ConvolutionLayer& layer);
+std::unique_ptr<const Convolution> make_reference_convolution(const ConvolutionLayer& layer,
+                                                              SharedPackedConvolution packed);
 
 // Whether the depthwise kernels compute this convolution.
 inline bool is_depthwise(const Conv2dGeometry& g, Dtype dtype) { return g.depthwise() && dtype == Dtype::kFloat32; }

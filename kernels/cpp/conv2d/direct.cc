@@ -33,23 +33,13 @@ struct Run {
 
 class DirectConvolution final : public Convolution {
  public:
-  DirectConvolution(const ConvolutionLayer& layer, int packed_nr)
-      : Convolution(Conv2dSchedule::Algorithm::kDirect, packed_nr),
+  DirectConvolution(const ConvolutionLayer& layer, SharedPackedConvolution shared)
+      : Convolution(std::move(shared)),
         layer_(layer),
         words_(in_words(layer.geometry, layer.dtype)),
-        kernels_(kernel_table(layer.isa, layer.dtype)) {
-    const Conv2dGeometry& g = words_;
-    const int64_t k = g.reduction(), group_floats = packed_floats(g.group_o(), k, kernels_.lanes);
-    weight_floats_ = group_floats * g.groups;
-    weight_ = make_weight_buffer(weight_floats_);
-    for (int64_t group = 0; group < g.groups; ++group)
-      for (Panel panel : split_panels(g.group_o(), k, nr, kernels_.lanes)) {
-        panel.offset += group * group_floats;
-        panel.column += group * g.group_o();
-        panels_.push_back(panel);
-      }
-    pack_panels(panels_, layer.weight, k, k, weight_.get(), layer.threads);
-  }
+        kernels_(kernel_table(layer.isa, layer.dtype)),
+        panels_(packed().panels),
+        weight_(packed().weight.get()) {}
 
   void run(const Conv2dSchedule& s, const Matrix& x, const Images& images, const Matrix& out,
            const Matrix& residual) const override {
@@ -59,7 +49,6 @@ class DirectConvolution final : public Convolution {
                 const Matrix& out, const Matrix& residual) const override {
     run_lines(s, x, images, begin, end, out, residual);
   }
-  void evict_weights() const override { evict(weight_.get(), weight_floats_ * kWordBytes, layer_.threads); }
 
  private:
   struct Call;
@@ -81,9 +70,8 @@ class DirectConvolution final : public Convolution {
   ConvolutionLayer layer_;
   Conv2dGeometry words_;
   const KernelTable& kernels_;
-  Buffer weight_;
-  int64_t weight_floats_;
-  std::vector<Panel> panels_;
+  const std::vector<Panel>& panels_;
+  const float* weight_;
 };
 
 // A sum split into blocks of `per_block` runs of equal length, near kc in all.
@@ -134,11 +122,11 @@ void DirectConvolution::run_lines(const Conv2dSchedule& s, const Matrix& x, cons
   const int64_t columns = g.padded() ? (ow - 1) * g.stride_w + g.span_w() : images.w;
   Sum sum = split_sum(g, ceil_div(std::min(s.kc, products) * g.reduction(), products));
   const bool one_block = static_cast<int64_t>(sum.runs.size()) <= sum.per_block;
-  const int64_t sums_stride = one_block ? nr : ceil_div(panels, across_n) * nr;
+  const int64_t sums_stride = (one_block ? 1 : ceil_div(panels, across_n)) * packed().nr;
   const Call call{s,
                   groups,
                   images,
-                  TileOutput(kernels_, layer_.activation, layer_.bias, out, residual),
+                  TileOutput(kernels_, layer_.activation, packed().bias.get(), out, residual),
                   oh,
                   ow,
                   copied,
@@ -214,20 +202,20 @@ void DirectConvolution::run_rectangle(const Call& call, int64_t line_begin, int6
       rows = static_cast<const float*>(call.x.address((image * call.images.h + top) * call.images.w * g.groups, 0));
     }
     // The weights of block `index / panels` of the sum and panel `index % panels`, in the order of their use.
-    const auto packed = [&](int64_t index) {
+    const auto weights_at = [&](int64_t index) {
       const Panel& panel = panels_[panel_begin + index % panels];
-      return weight_.get() + panel.offset + index / panels * call.sum.per_block * args.k * panel.nr;
+      return weight_ + panel.offset + index / panels * call.sum.per_block * args.k * panel.nr;
     };
     for (int64_t index = 0; index < blocks * panels; ++index) {
       const Panel& panel = panels_[panel_begin + index % panels];
       const int64_t run_begin = index / panels * call.sum.per_block;
       const TileOutput::Part of_sum{run_begin == 0, run_begin + call.sum.per_block >= all_runs};
       const int64_t block_runs = std::min(call.sum.per_block, all_runs - run_begin);
-      const float* weights = packed(index);
+      const float* weights = weights_at(index);
       // The last weights of these rows are followed by the first ones, for the next rows.
       const bool more = index + 1 < blocks * panels || line + lines < line_end;
       const int64_t next_index = (index + 1) % (blocks * panels);
-      const float* next = s.prefetch_next && more && blocks * panels > 1 ? packed(next_index) : nullptr;
+      const float* next = s.prefetch_next && more && blocks * panels > 1 ? weights_at(next_index) : nullptr;
       const int64_t next_nr = panels_[panel_begin + next_index % panels].nr;
       args.next_step = even_step(next_nr, lines * tiles.count);
       args.next_tile_step = block_runs * args.k * args.next_step;
@@ -264,8 +252,25 @@ void DirectConvolution::run_rectangle(const Call& call, int64_t line_begin, int6
 
 }  // namespace
 
-std::unique_ptr<const Convolution> make_direct_convolution(const ConvolutionLayer& layer, int nr) {
-  return std::make_unique<DirectConvolution>(layer, nr);
+PackedConvolution pack_direct_convolution(const ConvolutionLayer& layer, const float* weight, int nr) {
+  const Conv2dGeometry g = in_words(layer.geometry, layer.dtype);
+  const int lanes = kernel_table(layer.isa, layer.dtype).lanes;
+  const int64_t k = g.reduction(), group_floats = packed_floats(g.group_o(), k, lanes);
+  const int64_t floats = group_floats * g.groups;
+  PackedConvolution packed{Conv2dSchedule::Algorithm::kDirect, nr, {}, floats, make_weight_buffer(floats), {}};
+  for (int64_t group = 0; group < g.groups; ++group)
+    for (Panel panel : split_panels(g.group_o(), k, nr, lanes)) {
+      panel.offset += group * group_floats;
+      panel.column += group * g.group_o();
+      packed.panels.push_back(panel);
+    }
+  pack_panels(packed.panels, weight, k, k, packed.weight.get(), layer.threads);
+  return packed;
+}
+
+std::unique_ptr<const Convolution> make_direct_convolution(const ConvolutionLayer& layer,
+                                                           SharedPackedConvolution packed) {
+  return std::make_unique<DirectConvolution>(layer, std::move(packed));
 }
 
 }  // namespace loopwright

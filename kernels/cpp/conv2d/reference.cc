@@ -1,19 +1,18 @@
 // Convolution by its definition: plain loops, for CPUs without a supported vector ISA.
-#include "microkernels/reference/reference.h"
+#include <algorithm>
+
 #include "convolution.h"
 #include "core/split.h"
 #include "loopwright/thread_pool.h"
+#include "microkernels/reference/reference.h"
 
 namespace loopwright {
 namespace {
 
 class ReferenceConvolution final : public Convolution {
  public:
-  explicit ReferenceConvolution(const ConvolutionLayer& layer)
-      : Convolution(Conv2dSchedule::Algorithm::kDirect, 1),
-        layer_(layer),
-        weight_(layer.weight,
-                layer.weight + layer.geometry.o * layer.geometry.kh * layer.geometry.kw * layer.geometry.group_c()) {}
+  ReferenceConvolution(const ConvolutionLayer& layer, SharedPackedConvolution shared)
+      : Convolution(std::move(shared)), layer_(layer) {}
 
   void run(const Conv2dSchedule& s, const Matrix& x, const Images& in, const Matrix& out,
            const Matrix& residual) const override {
@@ -32,7 +31,7 @@ class ReferenceConvolution final : public Convolution {
             const int64_t pixel = line * ow + q;
             const float sum = dot(x.at<float>(line / oh * in.h * in.w, 0), in, line % oh, q, o);
             const float added = residual.data ? *residual.at<float>(pixel, o) : 0.0f;
-            const float start = (layer_.bias ? layer_.bias[o] : 0.0f) + added;
+            const float start = (packed().bias ? packed().bias[o] : 0.0f) + added;
             *out.at<float>(pixel, o) = reference_activation(layer_.activation, start + sum);
           }
     });
@@ -51,7 +50,7 @@ class ReferenceConvolution final : public Convolution {
         const int64_t x = q * g.stride_w - g.pad_left + j * g.dilation_w;
         if (x < 0 || x >= in.w) continue;
         const float* pixel = image + (y * in.w + x) * g.c + first_channel;
-        const float* tap = weight_.data() + ((o * g.kh + i) * g.kw + j) * g.group_c();
+        const float* tap = packed().weight.get() + ((o * g.kh + i) * g.kw + j) * g.group_c();
         for (int64_t c = 0; c < g.group_c(); ++c) sum += pixel[c] * tap[c];
       }
     }
@@ -59,13 +58,20 @@ class ReferenceConvolution final : public Convolution {
   }
 
   ConvolutionLayer layer_;
-  std::vector<float> weight_;
 };
 
 }  // namespace
 
-std::unique_ptr<const Convolution> make_reference_convolution(const ConvolutionLayer& layer) {
-  return std::make_unique<ReferenceConvolution>(layer);
+PackedConvolution pack_reference_convolution(const ConvolutionLayer& layer, const float* weight) {
+  const int64_t floats = layer.geometry.o * layer.geometry.reduction();
+  PackedConvolution packed{Conv2dSchedule::Algorithm::kDirect, 1, {}, floats, make_weight_buffer(floats), {}};
+  std::copy_n(weight, floats, packed.weight.get());
+  return packed;
+}
+
+std::unique_ptr<const Convolution> make_reference_convolution(const ConvolutionLayer& layer,
+                                                              SharedPackedConvolution packed) {
+  return std::make_unique<ReferenceConvolution>(layer, std::move(packed));
 }
 
 }  // namespace loopwright

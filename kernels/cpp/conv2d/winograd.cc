@@ -27,7 +27,6 @@ namespace loopwright {
 namespace {
 
 constexpr int kMaxSize = 6, kMaxTaps = 4;
-constexpr int64_t kFloatBytes = sizeof(float);
 
 // One F(m×m, r×r).
 struct Filtering {
@@ -64,30 +63,28 @@ FilterMatrix filter_matrix(const Filtering& f) {
   return rows;
 }
 
+// The channels of all phases together.
+int64_t phase_channels(const Conv2dGeometry& g) { return g.stride_h * g.stride_h * g.c; }
+
 class WinogradConvolution final : public Convolution {
  public:
-  WinogradConvolution(const ConvolutionLayer& layer, Conv2dSchedule::Algorithm packed_algorithm, int packed_nr)
-      : Convolution(packed_algorithm, packed_nr),
+  WinogradConvolution(const ConvolutionLayer& layer, SharedPackedConvolution shared)
+      : Convolution(std::move(shared)),
         layer_(layer),
         kernels_(kernel_table(layer.isa)),
-        f_(filtering(packed_algorithm, kernels_)),
+        f_(filtering(packed().algorithm, kernels_)),
         stride_(layer.geometry.stride_h),
-        channels_(stride_ * stride_ * layer.geometry.c),
-        panels_(split_panels(layer.geometry.o, channels_ * f_.places(), nr, kernels_.lanes)) {
-    pack();
-  }
+        channels_(phase_channels(layer.geometry)),
+        panels_(packed().panels),
+        weight_(packed().weight.get()) {}
 
   void run(const Conv2dSchedule& s, const Matrix& x, const Images& images, const Matrix& out,
            const Matrix& residual) const override;
-
-  void evict_weights() const override { evict(weight_.get(), weight_floats() * kFloatBytes, layer_.threads); }
 
  private:
   struct Call;
   // Rows and columns of the image under a tile.
   int64_t window() const { return stride_ * f_.size(); }
-  int64_t weight_floats() const { return packed_floats(layer_.geometry.o, channels_ * f_.places(), kernels_.lanes); }
-  void pack();
   void transform_input(const Call& call, int64_t tile_begin, int64_t tile_end, float* v, float* patch) const;
   void multiply(const Call& call, int64_t tiles, const Panel& panel, const float* next_panel, const float* v,
                 float* m) const;
@@ -97,44 +94,10 @@ class WinogradConvolution final : public Convolution {
   ConvolutionLayer layer_;
   const KernelTable& kernels_;
   Filtering f_;
-  int64_t stride_, channels_;  // channels: of all phases together
-  std::vector<Panel> panels_;
-  Buffer weight_;
+  int64_t stride_, channels_;  // channels: phase_channels()
+  const std::vector<Panel>& panels_;
+  const float* weight_;
 };
-
-void WinogradConvolution::pack() {
-  const Conv2dGeometry& g = layer_.geometry;
-  const FilterMatrix matrix = filter_matrix(f_);
-  weight_ = make_weight_buffer(weight_floats());
-  const auto count = static_cast<int64_t>(panels_.size());
-  // Tap (u, w) of channel `c` of the phases, which is (row of the phase, column of the phase, channel of the image).
-  const auto tap = [&](int64_t o, int64_t c, int64_t u, int64_t w) {
-    const int64_t i = u * stride_ + c / (stride_ * g.c), j = w * stride_ + c / g.c % stride_;
-    return i < g.kh && j < g.kw ? layer_.weight[((o * g.kh + i) * g.kw + j) * g.c + c % g.c] : 0.0f;
-  };
-  parallel(layer_.threads, [&](int thread) {
-    const int64_t last = split_begin(count, layer_.threads, thread + 1);
-    for (int64_t p = split_begin(count, layer_.threads, thread); p < last; ++p) {
-      const Panel& panel = panels_[p];
-      for (int64_t j = 0; j < panel.n; ++j)
-        for (int64_t c = 0; c < channels_; ++c) {
-          double left[kMaxSize][kMaxTaps] = {};  // G g
-          for (int w = 0; w < f_.r; ++w)
-            for (int r = 0; r < f_.r; ++r) {
-              const double value = tap(panel.column + j, c, r, w);
-              for (int u = 0; u < f_.size(); ++u) left[u][w] += matrix[u][r] * value;
-            }
-          float* to = weight_.get() + panel.offset + c * panel.nr + j;
-          for (int u = 0; u < f_.size(); ++u)
-            for (int w = 0; w < f_.size(); ++w, to += channels_ * panel.nr) {
-              double sum = 0;
-              for (int r = 0; r < f_.r; ++r) sum += left[u][r] * matrix[w][r];
-              *to = static_cast<float>(sum);
-            }
-        }
-    }
-  });
-}
 
 // The arguments and sizes of a call, for all threads.
 struct WinogradConvolution::Call {
@@ -164,8 +127,9 @@ void WinogradConvolution::run(const Conv2dSchedule& s, const Matrix& x, const Im
   const int64_t block = std::min(s.rows, tiles);
   // The stride of places is a cache line more than any power of two, because a tile stores to all of them.
   const int64_t v_row = ceil_div(channels_, kCacheLine) * kCacheLine;
-  const Call call{s,       x.at<float>(0, 0), images, out.at<float>(0, 0),        residual.at<float>(0, 0), oh, ow,
-                  tiles_h, tiles_w,           v_row,  block * v_row + kCacheLine, block * nr + kCacheLine};
+  const Call call{
+      s,       x.at<float>(0, 0), images, out.at<float>(0, 0),        residual.at<float>(0, 0),        oh, ow,
+      tiles_h, tiles_w,           v_row,  block * v_row + kCacheLine, block * packed().nr + kCacheLine};
 
   const int64_t v_floats = f_.places() * call.v_place, m_floats = f_.places() * call.m_place;
   const int64_t patch_floats = window() * window() * g.c;
@@ -190,7 +154,7 @@ void WinogradConvolution::run(const Conv2dSchedule& s, const Matrix& x, const Im
       for (int64_t p = panel_begin; p < panel_end; ++p) {
         const bool last = p + 1 == panel_end && b + 1 == blocks.count;
         const Panel& next = panels_[p + 1 < panel_end ? p + 1 : panel_begin];
-        multiply(call, end - tile, panels_[p], last ? nullptr : weight_.get() + next.offset, v, m);
+        multiply(call, end - tile, panels_[p], last ? nullptr : weight_ + next.offset, v, m);
         transform_output(call, tile, end, panels_[p], m);
       }
       tile = end;
@@ -245,7 +209,7 @@ void WinogradConvolution::multiply(const Call& call, int64_t tiles, const Panel&
   args.next_step = even_step(place_floats, split.count * channels_);
   args.next_tile_step = channels_ * args.next_step;
   for (int64_t place = 0; place < f_.places(); ++place) {
-    b = weight_.get() + panel.offset + place * place_floats;
+    b = weight_ + panel.offset + place * place_floats;
     // The tiles share the weights of one place, and prefetch those of the next place into L2.
     const float* next = place + 1 < f_.places() ? b + place_floats : next_panel;
     const int64_t next_floats = call.s.prefetch_next && next ? place_floats : 0;
@@ -273,7 +237,7 @@ void WinogradConvolution::transform_output(const Call& call, int64_t tile_begin,
   args.row_stride = call.ow * g.o;
   args.pixel_stride = g.o;
   args.n = panel.n;
-  args.bias = layer_.bias ? layer_.bias + panel.column : nullptr;
+  args.bias = packed().bias ? packed().bias.get() + panel.column : nullptr;
   args.lo = epilogue.lo;
   args.hi = epilogue.hi;
   const auto first_output = [&](const Call::Tile& tile) {
@@ -298,9 +262,50 @@ void WinogradConvolution::transform_output(const Call& call, int64_t tile_begin,
 
 }  // namespace
 
+PackedConvolution pack_winograd_convolution(const ConvolutionLayer& layer, const float* weight,
+                                            Conv2dSchedule::Algorithm algorithm, int nr) {
+  const Conv2dGeometry& g = layer.geometry;
+  const KernelTable& kernels = kernel_table(layer.isa);
+  const Filtering f = filtering(algorithm, kernels);
+  const FilterMatrix matrix = filter_matrix(f);
+  const int64_t stride = g.stride_h, channels = phase_channels(g), k = channels * f.places();
+  const int64_t floats = packed_floats(g.o, k, kernels.lanes);
+  PackedConvolution packed{algorithm, nr, split_panels(g.o, k, nr, kernels.lanes), floats, make_weight_buffer(floats),
+                           {}};
+  const auto count = static_cast<int64_t>(packed.panels.size());
+  // Tap (u, w) of channel `c` of the phases, which is (row of the phase, column of the phase, channel of the image).
+  const auto tap = [&](int64_t o, int64_t c, int64_t u, int64_t w) {
+    const int64_t i = u * stride + c / (stride * g.c), j = w * stride + c / g.c % stride;
+    return i < g.kh && j < g.kw ? weight[((o * g.kh + i) * g.kw + j) * g.c + c % g.c] : 0.0f;
+  };
+  parallel(layer.threads, [&](int thread) {
+    const int64_t last = split_begin(count, layer.threads, thread + 1);
+    for (int64_t p = split_begin(count, layer.threads, thread); p < last; ++p) {
+      const Panel& panel = packed.panels[p];
+      for (int64_t j = 0; j < panel.n; ++j)
+        for (int64_t c = 0; c < channels; ++c) {
+          double left[kMaxSize][kMaxTaps] = {};  // G g
+          for (int w = 0; w < f.r; ++w)
+            for (int r = 0; r < f.r; ++r) {
+              const double value = tap(panel.column + j, c, r, w);
+              for (int u = 0; u < f.size(); ++u) left[u][w] += matrix[u][r] * value;
+            }
+          float* to = packed.weight.get() + panel.offset + c * panel.nr + j;
+          for (int u = 0; u < f.size(); ++u)
+            for (int w = 0; w < f.size(); ++w, to += channels * panel.nr) {
+              double sum = 0;
+              for (int r = 0; r < f.r; ++r) sum += left[u][r] * matrix[w][r];
+              *to = static_cast<float>(sum);
+            }
+        }
+    }
+  });
+  return packed;
+}
+
 std::unique_ptr<const Convolution> make_winograd_convolution(const ConvolutionLayer& layer,
-                                                             Conv2dSchedule::Algorithm algorithm, int nr) {
-  return std::make_unique<WinogradConvolution>(layer, algorithm, nr);
+                                                             SharedPackedConvolution packed) {
+  return std::make_unique<WinogradConvolution>(layer, std::move(packed));
 }
 
 }  // namespace loopwright

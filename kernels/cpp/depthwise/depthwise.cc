@@ -43,7 +43,8 @@ uint32_t pixels_inside(int64_t size, int64_t first, int64_t count) {
 }  // namespace
 
 void DepthwiseConvolution::evict_weights() const {
-  evict(weight_.get(), geometry_.kh * geometry_.kw * padded_channels_ * static_cast<int64_t>(sizeof(float)), threads_);
+  evict(weights_->weight.get(), geometry_.kh * geometry_.kw * padded_channels_ * static_cast<int64_t>(sizeof(float)),
+        threads_);
 }
 
 // The part of a call that one thread computes.
@@ -64,8 +65,21 @@ struct DepthwiseConvolution::Call {
   std::vector<WindowRun> row_runs, column_runs;  // computed here, because the threads of the pool must not throw
 };
 
-DepthwiseConvolution::DepthwiseConvolution(const float* weight, const Conv2dGeometry& geometry, const float* bias,
-                                           Activation activation, Isa isa, int threads,
+DepthwiseWeights::DepthwiseWeights(const float* from, const Conv2dGeometry& geometry, const float* added, Isa isa) {
+  const int lanes = kernel_table(isa).lanes;
+  padded_channels = ceil_div(geometry.c, lanes) * lanes;
+  const int64_t taps = geometry.kh * geometry.kw;
+  weight = make_weight_buffer(taps * padded_channels);
+  for (int64_t channel = 0; channel < geometry.c; ++channel)
+    for (int64_t t = 0; t < taps; ++t) weight[t * padded_channels + channel] = from[channel * taps + t];
+  if (added) {
+    bias = make_weight_buffer(padded_channels);
+    std::memcpy(bias.get(), added, static_cast<size_t>(geometry.c) * sizeof(float));
+  }
+}
+
+DepthwiseConvolution::DepthwiseConvolution(std::shared_ptr<const DepthwiseWeights> weights,
+                                           const Conv2dGeometry& geometry, Activation activation, Isa isa, int threads,
                                            const std::optional<DepthwiseSchedule>& schedule)
     : geometry_(geometry),
       kernels_(kernel_table(isa)),
@@ -74,16 +88,9 @@ DepthwiseConvolution::DepthwiseConvolution(const float* weight, const Conv2dGeom
       isa_(isa),
       threads_(threads),
       fixed_(schedule),
-      padded_channels_(ceil_div(geometry.c, kernels_.lanes) * kernels_.lanes) {
+      weights_(std::move(weights)),
+      padded_channels_(weights_->padded_channels) {
   if (fixed_) check(*fixed_, strips_, threads);
-  const int64_t taps = geometry.kh * geometry.kw;
-  weight_ = make_weight_buffer(taps * padded_channels_);
-  for (int64_t channel = 0; channel < geometry.c; ++channel)
-    for (int64_t t = 0; t < taps; ++t) weight_[t * padded_channels_ + channel] = weight[channel * taps + t];
-  if (bias) {
-    bias_ = make_weight_buffer(padded_channels_);
-    std::memcpy(bias_.get(), bias, static_cast<size_t>(geometry.c) * sizeof(float));
-  }
 }
 
 DepthwiseSchedule DepthwiseConvolution::schedule(const Images& images) const {
@@ -151,10 +158,10 @@ void DepthwiseConvolution::run_part(const Part& part) const {
 DepthwiseLayer DepthwiseConvolution::layer(int64_t kernel_row, int64_t kernel_column, int64_t channel) const {
   const Epilogue epilogue(activation_, kernels_);
   const int64_t row = geometry_.kw * padded_channels_;
-  return {weight_.get() + kernel_row * row + kernel_column * padded_channels_ + channel,
+  return {weights_->weight.get() + kernel_row * row + kernel_column * padded_channels_ + channel,
           row,
           padded_channels_,
-          bias_ ? bias_.get() + channel : nullptr,
+          weights_->bias ? weights_->bias.get() + channel : nullptr,
           epilogue.lo,
           epilogue.hi,
           epilogue.activate};

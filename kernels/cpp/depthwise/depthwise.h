@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 
 #include "core/buffer.h"
@@ -12,12 +13,21 @@
 
 namespace loopwright {
 
+// Packed for an ISA; paddings, threads and images may vary.
+struct DepthwiseWeights {
+  int64_t padded_channels;  // a multiple of the vector length
+  Buffer weight;            // (kh, kw, padded channels)
+  Buffer bias;              // padded channels, or null
+
+  // weight (c, 1, kh, kw), bias c floats or null. Copies both.
+  DepthwiseWeights(const float* from, const Conv2dGeometry& geometry, const float* added, Isa isa);
+};
+
 class DepthwiseConvolution {
  public:
-  // weight (c, 1, kh, kw), bias c floats or null. Copies both. The geometry has c groups of one channel. Throws
-  // std::invalid_argument if the schedule is not legal.
-  DepthwiseConvolution(const float* weight, const Conv2dGeometry& geometry, const float* bias, Activation activation,
-                       Isa isa, int threads, const std::optional<DepthwiseSchedule>& schedule);
+  // The geometry has c groups of one channel. Throws std::invalid_argument if the schedule is not legal.
+  DepthwiseConvolution(std::shared_ptr<const DepthwiseWeights> weights, const Conv2dGeometry& geometry,
+                       Activation activation, Isa isa, int threads, const std::optional<DepthwiseSchedule>& schedule);
 
   // x (n, h, w, c) -> out (n, oh, ow, c), neither of them empty. residual is like out, or null. It may be `out` itself, but
   // must not overlap it otherwise; `out` must not overlap x. Thread-safe.
@@ -55,8 +65,8 @@ class DepthwiseConvolution {
   Isa isa_;
   int threads_;
   std::optional<DepthwiseSchedule> fixed_;
-  int64_t padded_channels_;  // a multiple of the vector length
-  Buffer weight_, bias_;     // the weight as (kh, kw, padded channels)
+  std::shared_ptr<const DepthwiseWeights> weights_;
+  int64_t padded_channels_;
 };
 
 }  // namespace loopwright

@@ -3,8 +3,10 @@
 
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <variant>
+#include <vector>
 
 #include "loopwright/activation.h"
 #include "loopwright/dense.h"
@@ -37,6 +39,9 @@ struct Conv2dSchedule {
 };
 
 class Convolution;
+struct DepthwiseWeights;
+struct PackedConvolution;
+class Conv2dWeights;
 
 class Conv2d {
  public:
@@ -49,6 +54,9 @@ class Conv2d {
   // apply to this convolution.
   Conv2d(const void* weight, Dtype dtype, const Conv2dGeometry& geometry, const float* bias, Activation activation,
          Isa isa, int threads, const std::optional<Schedule>& schedule);
+  // A convolution that shares its packed weights. Paddings may differ from those of the other convolutions. Only kReference
+  // needs no schedule.
+  Conv2d(Conv2dWeights& weights, const Conv2dGeometry& geometry, int threads, const std::optional<Schedule>& schedule);
   ~Conv2d();
 
   // x (n, h, w, c) -> out (n, oh, ow, o), neither of them empty. x and residual have the dtype of the layer; out has it
@@ -71,10 +79,11 @@ class Conv2d {
   Schedule schedule(const Images& images) const;
 
  private:
-  struct Weights;
+  struct State;
 
+  void select(Conv2dWeights& weights, const std::optional<Schedule>& schedule);
+  std::unique_ptr<const Convolution> make(Conv2dWeights& weights, const Conv2dSchedule& s) const;
   const Convolution& convolution(const Conv2dSchedule& s) const;
-  std::unique_ptr<const Convolution> make(const Conv2dSchedule& s) const;
 
   Conv2dGeometry geometry_;
   Activation activation_;
@@ -82,7 +91,46 @@ class Conv2d {
   Dtype dtype_;
   int threads_;
   std::optional<Conv2dSchedule> fixed_;
-  std::unique_ptr<Weights> weights_;
+  std::unique_ptr<State> state_;
+};
+
+// The weights of convolutions that differ only in images, paddings, threads and schedules. Each packed form is made when a
+// convolution first needs it, and shared by all that do. Thread-safe.
+class Conv2dWeights {
+ public:
+  // weight (o, c / groups, kh, kw); bias is o floats or null. Both belong to the caller and must outlive this object, but
+  // not its convolutions. Throws std::invalid_argument if the ISA or this CPU lacks the dtype.
+  Conv2dWeights(const void* weight, Dtype dtype, const Conv2dGeometry& geometry, const float* bias,
+                Activation activation, Isa isa);
+  Conv2dWeights(const Conv2dWeights&) = delete;
+  Conv2dWeights& operator=(const Conv2dWeights&) = delete;
+  ~Conv2dWeights();
+
+  // Returns a good schedule. Pointwise convolutions of all images together need only a few packed forms.
+  Conv2d::Schedule schedule(const Conv2dGeometry& g, const Images& images, int threads, bool fast_algorithms);
+
+  // Whether convolutions of these two geometries may share weights.
+  static bool alike(const Conv2dGeometry& a, const Conv2dGeometry& b);
+  const Conv2dGeometry& geometry() const { return geometry_; }
+  Activation activation() const { return activation_; }
+
+ private:
+  friend class Conv2d;
+  DenseWeights& dense();
+  std::shared_ptr<const DepthwiseWeights> depthwise();
+  std::shared_ptr<const PackedConvolution> packed(const Conv2dSchedule& s, int threads);
+
+  const void* weight_;
+  Dtype dtype_;
+  Conv2dGeometry geometry_;
+  const float* bias_;
+  Activation activation_;
+  Isa isa_;
+  std::mutex mutex_;
+  std::unique_ptr<DenseWeights> dense_;
+  std::shared_ptr<const DepthwiseWeights> depthwise_;
+  // By algorithm and nr: never more of them than register tiles have widths, for each algorithm.
+  std::vector<std::shared_ptr<const PackedConvolution>> convolutions_;
 };
 
 // Returns a good schedule without a search; conv2d/default_schedule.cc has the reasons. `fast_algorithms` allows

@@ -12,12 +12,10 @@ namespace loopwright {
 
 class Conv2dChain {
  public:
-  // One convolution in float32. Weight and bias are those of Conv2d, which copies them.
+  // One convolution in float32.
   struct Stage {
     Conv2dGeometry geometry;
-    const float* weight;
-    const float* bias;
-    Activation activation;
+    Conv2dWeights& weights;  // need not outlive the constructor
   };
 
   // The first stage reads `images`, every other stage the output of the one before it. Computes `rows` rows of the last
