@@ -7,6 +7,9 @@
 #include <tvm/ffi/error.h>
 
 #include <algorithm>
+#include <map>
+#include <mutex>
+#include <tuple>
 
 #include "make.h"
 
@@ -16,9 +19,46 @@ namespace {
 // The tensors of one run, in the order in which a program passes them.
 enum Tensor { kX, kLengths, kInitialH, kInitialC, kY, kYH, kYC, kTensors };
 
+// The operators of layers of all sizes, by their number of threads, for which weights are packed. Thread-safe.
+class Operators {
+ public:
+  explicit Operators(const Description& d) : owner_(d.weights()) {}
+
+  // Throws std::invalid_argument if the operator is not that of the other layers.
+  std::shared_ptr<const Recurrent> get(const RecurrentOptions& options, const RecurrentWeights& weights, int64_t inputs,
+                                       int64_t units, const Machine& machine) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (!options_) options_ = options;
+    if (!same(*options_, options))
+      throw std::invalid_argument("only steps, batch and the inputs and outputs may differ between sizes");
+    auto& op = by_threads_[machine.threads];
+    if (!op) op = std::make_shared<const Recurrent>(options, weights, inputs, units, machine.isa, machine.threads);
+    return op;
+  }
+
+ private:
+  static bool same(const RecurrentOptions& a, const RecurrentOptions& b) {
+    const auto fields = [](const RecurrentOptions& o) {
+      return std::tie(o.cell, o.reverse, o.clip, o.input_forget, o.linear_before_reset);
+    };
+    const auto same_activation = [](const GateActivation& x, const GateActivation& y) {
+      return x.function == y.function && x.alpha == y.alpha && x.beta == y.beta;
+    };
+    return fields(a) == fields(b) && std::equal(a.activations.begin(), a.activations.end(), b.activations.begin(),
+                                                b.activations.end(), same_activation);
+  }
+
+  tvm::ffi::Array<tvm::ffi::Tensor> owner_;  // of the raw weights
+  std::mutex mutex_;
+  std::optional<RecurrentOptions> options_;
+  std::map<int, std::shared_ptr<const Recurrent>> by_threads_;
+};
+
 class RecurrentLayer final : public Layer {
  public:
-  static std::unique_ptr<const Layer> make(const Description& d, const Machine& machine) {
+  // `shared` is null for the first layer.
+  static std::unique_ptr<const Layer> make(const Description& d, const Machine& machine,
+                                           std::shared_ptr<Operators> shared = nullptr) {
     const auto [steps, batch, inputs, units] = d.sizes<4>("sizes");
     positive("sizes", {units});
     RecurrentOptions options{parse_cell(d.text("cell")), {}, {}};
@@ -49,9 +89,14 @@ class RecurrentLayer final : public Layer {
     std::vector<Shape> shapes;
     for (size_t i = 0; i < kTensors; ++i)
       if (present[i]) shapes.push_back(all[i]);
-    auto op = std::make_unique<Recurrent>(options, weights, inputs, units, machine.isa, machine.threads);
+    if (!shared) shared = std::make_shared<Operators>(d);
+    auto op = shared->get(options, weights, inputs, units, machine);
     return std::unique_ptr<const Layer>(new RecurrentLayer(std::move(shapes), present, d.text("name"), steps, batch,
-                                                           d.flag("batch_first"), std::move(op)));
+                                                           d.flag("batch_first"), std::move(shared), std::move(op)));
+  }
+
+  std::unique_ptr<const Layer> resized(const Description& d, const Machine& machine) const override {
+    return make(d, machine, shared_);
   }
 
   bool is_int32(size_t tensor) const override { return present_[kLengths] && tensor == 1; }
@@ -78,20 +123,23 @@ class RecurrentLayer final : public Layer {
 
  private:
   RecurrentLayer(std::vector<Shape> shapes, const std::array<bool, kTensors>& present, std::string name, int64_t steps,
-                 int64_t batch, bool batch_first, std::unique_ptr<const Recurrent> op)
+                 int64_t batch, bool batch_first, std::shared_ptr<Operators> shared,
+                 std::shared_ptr<const Recurrent> op)
       : Layer(std::move(shapes)),
         present_(present),
         name_(std::move(name)),
         steps_(steps),
         batch_(batch),
         batch_first_(batch_first),
+        shared_(std::move(shared)),
         op_(std::move(op)) {}
 
   std::array<bool, kTensors> present_;
   std::string name_;
   int64_t steps_, batch_;
   bool batch_first_;
-  std::unique_ptr<const Recurrent> op_;
+  std::shared_ptr<Operators> shared_;
+  std::shared_ptr<const Recurrent> op_;
 };
 
 }  // namespace

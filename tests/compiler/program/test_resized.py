@@ -7,6 +7,7 @@ import resource
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,18 @@ from compiler.program import native, saved_model
 from compiler.workloads.layer import Layer
 from compiler.workloads.reference import make_inputs, reference, tolerance
 from compiler.workloads.workload import Workload
+from tests.kernels.recurrences import DIRECTIONS, GATES, USUAL, Form, oracle
+from tests.kernels.test_recurrent import Sizes, make_weights
+from tests.kernels.test_recurrent import make_inputs as make_recurrent_inputs
 
 ISA = kernels.available_isas()[0]
 THREADS = 2
 
+STATES = ("sequence_lens", "initial_h", "initial_c")  # optional inputs of recurrent layers
+
 Arrays = Mapping[str, np.ndarray]
+
+INPUTS = make_inputs(Workload.dense(4, 32, 16, epilogue=("bias",)))
 
 
 def dense(m: int, inputs: Arrays, threads: int = 1, fast: bool = False, activation: str | None = None) -> Layer:
@@ -126,7 +134,140 @@ def test_sizes_share_packed_weights() -> None:
         **inputs, "x": inputs["x"][:19]})  # fmt: skip
 
 
-INPUTS = make_inputs(Workload.dense(4, 32, 16, epilogue=("bias",)))
+CONVOLUTIONS = {
+    "3x3": {"c": 16, "o": 40, "kernel": 3, "padding": 1},
+    "7x7 of stride 2": {"c": 3, "o": 32, "kernel": 7, "stride": 2, "padding": 3},
+    "1x1": {"c": 24, "o": 96, "kernel": 1},
+    "depthwise": {"c": 24, "o": 24, "kernel": 3, "padding": 1, "groups": 24},
+    "groups": {"c": 24, "o": 16, "kernel": 3, "dilation": 2, "groups": 2},
+}
+IMAGES = ((1, 20, 20), (3, 20, 20), (1, 45, 33), (2, 11, 9))  # n, h, w
+
+
+def conv2d(workload: Workload, inputs: Arrays, threads: int = 1, fast: bool = False) -> Layer:
+    return Layer("c", "conv2d", workload.output_shape, {
+        **stage(workload), "fast_algorithms": fast
+    }, {name: inputs[name] for name in ("weight", "bias")}, workload, (), threads)  # fmt: skip
+
+
+def stage(workload: Workload) -> dict[str, Any]:
+    """The attributes of a convolution."""
+    s = workload.sizes
+    return {
+        "x": [s["n"], s["h"], s["w"], s["c"]],
+        "weight_shape": [s["o"], s["c"] // s["groups"], s["kh"], s["kw"]],
+        "stride": [s["stride_h"], s["stride_w"]],
+        "padding": [s["pad_top"], s["pad_left"], s["pad_bottom"], s["pad_right"]],
+        "dilation": [s["dilation_h"], s["dilation_w"]],
+        "groups": s["groups"],
+        "residual": False,
+        "activation": workload.activation,
+    }
+
+
+@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize("kind", CONVOLUTIONS)
+def test_convolutions_of_other_images(kind: str, fast: bool) -> None:
+    fixed = {**CONVOLUTIONS[kind], "epilogue": ("bias", "relu")}
+    workloads = [Workload.conv2d(*images, **fixed) for images in IMAGES]
+    # Padding may depend on the size of the images.
+    workloads.append(Workload.conv2d(*IMAGES[2], **{**fixed, "padding": (0, 1, 1, 0)}))
+    weights = make_inputs(workloads[0])
+    found = program(conv2d(workloads[0], weights, 1, fast))
+    for place, workload in enumerate(workloads * 2):
+        inputs = {**make_inputs(workload, seed=place), "weight": weights["weight"], "bias": weights["bias"]}
+        layer = conv2d(workload, inputs, 1 + place % THREADS, fast)
+        other = resized(found, layer)
+        algorithm = str(schedule(other).get("algorithm", "direct"))
+        assert_right(run(other, layer, [inputs["x"]]), workload, inputs, algorithm)
+
+
+def test_chains_of_other_images() -> None:
+    def workloads(n: int, h: int, w: int) -> list[Workload]:
+        one = Workload.conv2d(n, h, w, 8, 48, 1, epilogue=("bias",))
+        two = Workload.conv2d(n, h, w, 48, 48, 3, 1, 1, groups=48, epilogue=("bias",))
+        return [one, two, Workload.conv2d(n, h, w, 48, 8, 1, epilogue=("bias",))]
+
+    def chain(of: Sequence[Workload], threads: int) -> Layer:
+        attributes = {"stages": [stage(workload) for workload in of]}
+        return Layer("c", "conv2d_chain", of[-1].output_shape, attributes, weights, None, tuple(of), threads)
+
+    parts = [make_inputs(workload, seed=place) for place, workload in enumerate(workloads(1, 8, 8))]
+    weights = {f"{name}{place}": part[name] for place, part in enumerate(parts) for name in ("weight", "bias")}
+    found = program(chain(workloads(1, 20, 20), 1))
+    for place, images in enumerate(IMAGES):
+        of = workloads(*images)
+        layer = chain(of, 1 + place % THREADS)
+        x = make_inputs(of[0], seed=place)["x"]
+        value, magnitude = x.astype(np.float64), np.abs(x).astype(np.float64)
+        for workload, part in zip(of, parts, strict=True):
+            value = reference(workload, {**part, "x": value})
+            magnitude = reference(workload, {name: np.abs(array) for name, array in part.items()} | {"x": magnitude})
+        # Each product and sum rounds once; 8 + 9 + 48 products in a row.
+        allowed = 2 * (8 + 9 + 48) * np.finfo(np.float32).eps * magnitude
+        assert (np.abs(run(resized(found, layer), layer, [x]) - value) <= allowed).all()
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("cell", GATES)
+def test_recurrent_layers_of_other_steps(cell: str, direction: str) -> None:
+    form, inputs, units = Form(cell, direction), 12, 37
+    weights = make_weights(form, Sizes(1, 1, inputs, units))
+
+    def layer(steps: int, batch: int, threads: int) -> Layer:
+        functions = [{"function": name, "alpha": 0.0, "beta": 0.0} for name in USUAL[cell]]
+        reverse = DIRECTIONS[direction]
+        attributes = {
+            "cell": cell,
+            "sizes": [steps, batch, inputs, units],
+            "reverse": [int(flag) for flag in reverse],
+            "activations": functions * len(reverse),
+            "clip": None,
+            **dict.fromkeys(("input_forget", "linear_before_reset", "batch_first", *STATES, "y_h", "y_c"), False),
+            "y": True,
+        }
+        named = {name: array for name, array in weights._asdict().items() if array is not None}
+        stages = (Workload(cell, (len(reverse), steps, batch, inputs, units)),)
+        return Layer("r", "recurrent", (steps, len(reverse), batch, units), attributes, named, None, stages, threads)
+
+    found = program(layer(5, 1, 1))
+    for place, (steps, batch) in enumerate([(1, 1), (40, 1), (7, 18), (100, 3)]):
+        of = layer(steps, batch, 1 + place % THREADS)
+        x = make_recurrent_inputs(form, Sizes(steps, batch, inputs, units), states=False)["x"]
+        want = oracle(form, weights, x)[0]
+        assert (np.abs(run(resized(found, of), of, [x]) - want.value) <= want.tolerance).all()
+    other = layer(5, 1, 1)
+    attributes = {**other.attributes, "clip": 1.0}
+    with pytest.raises(ValueError, match="layer 0: only steps, batch and the inputs and outputs may differ"):
+        resized(found, replace(other, attributes=attributes))
+
+
+def test_layers_without_packed_weights() -> None:
+    """Normalization of other rows, in a program with a dense layer, and attention of other sizes."""
+    rows, columns = 9, 40
+    inputs = make_inputs(Workload("layer_norm", (rows, columns)))
+    weights = {name: inputs[name] for name in ("gamma", "beta")}
+    attention_inputs = make_inputs(Workload.attention(2, 2, 7, rows, 16))
+
+    def layers(m: int) -> list[Layer]:
+        norm, attention = Workload("layer_norm", (m, columns)), Workload.attention(2, 2, 7, m, 16)
+        layouts = dict.fromkeys(("q", "k", "v", "out"), "tokens")
+        sizes = {"sizes": list(attention.dims), "mask": None, "scale": 0.25, "or_zero": False}
+        return [
+            dense(m, INPUTS),
+            Layer("n", "layer_norm", (m, columns), {"sizes": [m, columns], "epsilon": 1e-5}, weights, norm),
+            Layer("a", "attention", attention.output_shape, layouts | sizes, {}, attention),
+        ]
+
+    found = program(*layers(3))
+    for m in (1, rows):
+        of = layers(m)
+        other = resized(found, *of)
+        few = {**inputs, "x": inputs["x"][:m].copy()}
+        assert_right(run(other, of[1], [few["x"]], 1), Workload("layer_norm", (m, columns)), few)
+        keys = {name: np.ascontiguousarray(array[:, :m]) for name, array in attention_inputs.items() if name != "q"}
+        few = {"q": attention_inputs["q"], **keys}
+        assert_right(run(other, of[2], [*few.values()], 2), Workload.attention(2, 2, 7, m, 16), few)
 
 
 @pytest.mark.parametrize(
