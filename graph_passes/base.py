@@ -37,15 +37,26 @@ class Pass(ABC):
         """Rewrites ``model`` in place, then removes unused nodes and functions and makes names unique."""
         from onnx_ir.passes import common
 
+        constants = [value for graph in every_graph(model) for value in graph.initializers.values()]
         common.RemoveUnusedNodesPass()(model)  # an unused reader would prevent folding and fusion
         remarks = list(dict.fromkeys(self.apply(model)))
         for tidy in (common.RemoveUnusedNodesPass(), common.RemoveUnusedFunctionsPass(), common.NameFixPass()):
             tidy(model)
+        release(value for value in constants if not value.is_initializer())
         return remarks
 
     @abstractmethod
     def apply(self, model: ir.Model) -> Iterable[Remark]:
         """Rewrites ``model`` in place and returns remarks."""
+
+
+def release(constants: Iterable[ir.Value]) -> None:
+    """Frees the elements of constants that are no longer part of a graph.
+
+    onnx_ir's shape inference leaves a reference to each initializer in the model, which would keep them.
+    """
+    for value in constants:
+        value.const_value = None
 
 
 def described(thing: ir.Node | ir.Value) -> str:

@@ -12,6 +12,7 @@ from compiler.lowering.recognize import Match, recognize
 from compiler.lowering.rewrite import rewrite
 from compiler.workloads.layer import Layer
 from compiler.workloads.target import Target
+from graph_passes.base import release
 
 if TYPE_CHECKING:
     import onnx
@@ -36,11 +37,14 @@ def lower(model: ir.Model, target: Target, options: Options) -> Lowered:
     import graph_passes
 
     layers = put_kernels(model, target, options)
-    for name, weight in list(model.graph.initializers.items()):  # of the kernels
-        if not weight.uses() and not weight.is_graph_output():
+    constants = dict(model.graph.initializers)
+    for name, weight in constants.items():
+        if not weight.uses() and not weight.is_graph_output():  # of a kernel
             del model.graph.initializers[name]
+            release([weight])
     lowered = Lowered(graph_passes.inline(ir.serde.serialize_model(model)), layers)
     model.graph.initializers.clear()  # their memory is needed for packed weights
+    release(constants.values())
     return lowered
 
 
