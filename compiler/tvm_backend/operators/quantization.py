@@ -48,13 +48,16 @@ def _limits(dtype: str) -> tuple[int, int]:
 
 
 def rounded(value: Expr, zero: Expr, dtype: str) -> Expr:
-    """Returns a float rounded to an integer type: to even, shifted by the zero point, and saturated."""
+    """Returns a float rounded to an integer type: to even, shifted by the zero point, and saturated.
+
+    NaN becomes the lower limit, as in ONNX Runtime. Each step reads the one before once: a Select would repeat it, and
+    the code of a series of quantizations would grow exponentially.
+    """
     low, high = _limits(dtype)
     wide = dtype_of(value)
     shifted: Any = tirx.nearbyint(value) + zero
-    bounded = tirx.Select(shifted < literal(low, wide), literal(low, wide), shifted)
-    result: Any = tirx.Select(bounded > literal(high, wide), literal(high, wide), bounded)
-    return result.astype("int32").astype(dtype)
+    bounded: Any = tirx.min(tirx.max(shifted, literal(low, wide)), literal(high, wide))
+    return bounded.astype("int32").astype(dtype)
 
 
 def _quantize(node: Node) -> Tensor:
