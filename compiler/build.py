@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
@@ -145,9 +146,12 @@ def build(
             lowered = lower(optimized, host, Options(source, fast_algorithms, chains))
         from compiler.tvm_backend.compile import compile_model  # imports TVM, which takes a second
 
-        compiled = compile_model(lowered.model, lowered.layers, host, fallback is not None)
+        layers = lowered.layers
+        compiled = compile_model(lowered.model, layers, host, fallback is not None)
+        del lowered  # the kernels pack their weights next, and need the memory of its constants
+        _return_freed_memory()
         return CompiledModel(
-            compiled.executable, lowered.layers, inputs, compiled.outputs, host, compiled.module, compiled.segments
+            compiled.executable, layers, inputs, compiled.outputs, host, compiled.module, compiled.segments
         )
 
     if check is None:
@@ -207,6 +211,17 @@ def passes_of_build(chosen: Sequence[Any] | None = None) -> list[Any]:
     start = next((index for index, a_pass in enumerate(passes, 1) if a_pass.name == "freeze_shapes"), 0)
     control_flow = ["resolve_branches", UnrollLoops(largest=_LARGEST_UNROLLED)]
     return [*passes[:start], "expand_functions", *control_flow, "integer_products", *passes[start:], "channels_last"]
+
+
+def _return_freed_memory() -> None:
+    """Returns freed memory to the system, if the C library is glibc.
+
+    glibc keeps what the passes and TVM freed below objects that are in use: 40 MB for a model of 60 MB. Large arrays,
+    such as packed weights, are not put there.
+    """
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def _exported(model: Any, example_inputs: Sequence[Any] | None) -> str | os.PathLike[str] | onnx.ModelProto:

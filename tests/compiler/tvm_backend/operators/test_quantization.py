@@ -24,10 +24,8 @@ def test_a_series_of_quantizers() -> None:
         f"q{i} = QuantizeLinear (v{i}, s, z) d{i} = DequantizeLinear (q{i}, s, z) v{i + 1} = Add (d{i}, x)"
         for i in range(6)
     ]
-    text = (
-        f"(float[40] v0, float[40] x) => (float[40] v6) <float s = {{0.5}}, uint8 z = {{90}}> {{ {' '.join(steps)} }}"
-    )
+    head = "(float[40] v0, float[40] x) => (float[40] v6) <float s = {0.5}, uint8 z = {90}>"
     rng = np.random.default_rng(0)
     # Multiples of the scale: no sum lies halfway between two steps, where a rounding error would decide.
     v0, x = (rng.integers(-8, 9, 40).astype(np.float32) / 2 for _ in range(2))
-    check(text, opset=21, rtol=0.0, v0=v0, x=x)
+    check(f"{head} {{ {' '.join(steps)} }}", opset=21, rtol=0.0, v0=v0, x=x)
