@@ -20,7 +20,7 @@ from graph_passes.fold_constants import FoldConstants
 from graph_passes.forms_for_tvm import FormsForTvm
 from graph_passes.freeze_shapes import FreezeShapes
 from graph_passes.fuse_layers import FuseLayers
-from graph_passes.inline_functions import InlineFunctions
+from graph_passes.inline_functions import InlineFunctions, inline_calls
 from graph_passes.installation import check_names
 from graph_passes.integer_products import IntegerProducts
 from graph_passes.lazy import ir, require
@@ -163,13 +163,8 @@ def optimize(
 def inline(model: onnx.ModelProto) -> onnx.ModelProto:
     """Returns a copy of ``model`` with all function calls inlined, for importers that do not support functions."""
     require()
-    from onnx_ir.passes import common
-
     inlined = ir.serde.deserialize_model(model)
-    common.InlinePass()(inlined)
-    common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(inlined)
-    common.RemoveUnusedOpsetsPass()(inlined)
-    common.NameFixPass()(inlined)
+    inline_calls(inlined)
     return ir.serde.serialize_model(inlined)
 
 

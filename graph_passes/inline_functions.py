@@ -30,3 +30,13 @@ class InlineFunctions(Pass):
         common.RemoveUnusedOpsetsPass()(model)
         infer_shapes(model)
         return ()
+
+
+def inline_calls(model: ir.Model) -> None:
+    """Inlines all function calls of ``model`` in place. Types and shapes of the new values are not inferred."""
+    from onnx_ir.passes import common
+
+    common.InlinePass()(model)
+    common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    common.RemoveUnusedOpsetsPass()(model)
+    common.NameFixPass()(model)

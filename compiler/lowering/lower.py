@@ -13,6 +13,7 @@ from compiler.lowering.rewrite import rewrite
 from compiler.workloads.layer import Layer
 from compiler.workloads.target import Target
 from graph_passes.base import release
+from graph_passes.inline_functions import inline_calls
 
 if TYPE_CHECKING:
     import onnx
@@ -33,18 +34,17 @@ class Lowered:
 
 
 def lower(model: ir.Model, target: Target, options: Options) -> Lowered:
-    """Lowers a model of static shapes. The model loses its constants."""
-    import graph_passes
-
+    """Lowers a model of static shapes, which becomes the lowered one and loses its constants."""
     layers = put_kernels(model, target, options)
-    constants = dict(model.graph.initializers)
-    for name, weight in constants.items():
+    for name, weight in list(model.graph.initializers.items()):
         if not weight.uses() and not weight.is_graph_output():  # of a kernel
             del model.graph.initializers[name]
             release([weight])
-    lowered = Lowered(graph_passes.inline(ir.serde.serialize_model(model)), layers)
-    model.graph.initializers.clear()  # their memory is needed for packed weights
-    release(constants.values())
+    inline_calls(model)
+    lowered = Lowered(ir.serde.serialize_model(model), layers)
+    constants = list(model.graph.initializers.values())
+    model.graph.initializers.clear()
+    release(constants)  # their memory is needed for packed weights
     return lowered
 
 
