@@ -20,7 +20,7 @@ from compiler.program.sized_tensor import SizedTensor
 from compiler.program.tensor_spec import TensorSpec
 from compiler.ranged.names import Shape, named_sizes
 from compiler.ranged.specs import specs
-from compiler.sizes.differing import DifferentPrograms, Witnesses
+from compiler.sizes.differing import DifferentPrograms, Undetermined, Witnesses
 from compiler.sizes.layer import SizedLayer
 from compiler.workloads.layer import Layer
 from compiler.workloads.target import Target
@@ -28,6 +28,8 @@ from compiler.workloads.target import Target
 if TYPE_CHECKING:
     import onnx
     import onnx_ir as ir
+
+_MOST_POINTS = 40  # at which a model is lowered
 
 
 def build_ranged(
@@ -44,25 +46,68 @@ def build_ranged(
         ValueError, OSError, ImportError: as :func:`compiler.build`.
     """
     sizes, shapes = named_sizes(model, input_shapes)
-    witnesses = Witnesses.of(sizes)
     lowering = _Lowering(model, shapes, target, passes, fast_algorithms)
+    witnesses = Witnesses.of(sizes)
     parts = [lowering.at(point) for point in witnesses.points]
-    inputs, outputs = (_tensors([getattr(part, key) for part in parts], witnesses) for key in ("inputs", "outputs"))
+    while True:
+        try:
+            merged = _merged(parts, witnesses)
+            break
+        except Undetermined as undetermined:
+            if len(parts) >= _MOST_POINTS:
+                raise witnesses.error("a size that it computes") from None
+            witnesses = witnesses.with_point(undetermined.point)
+            parts.insert(-1, lowering.at(undetermined.point))
     for corner in product(*({size.values[0], size.largest} for size in sizes)):
-        point = dict(zip([size.name for size in sizes], corner, strict=True))
-        found, expected = lowering.at(point).outputs, tuple(output.at(point) for output in outputs)
-        if found != expected:
-            listed = ", ".join(f"{name} {value}" for name, value in point.items())
-            differing = next(f"{a} instead of {b}" for a, b in zip(found, expected, strict=True) if a != b)
-            raise DifferentPrograms(f"at {listed} there is an output {differing}; give smaller ranges, or numbers")
-    if len({len(part.layers) for part in parts}) > 1:
-        raise witnesses.error("the number of its layers")
-    layers = [SizedLayer.merged(same, witnesses) for same in zip(*(part.layers for part in parts), strict=True)]
+        _check_outputs(lowering, dict(zip([size.name for size in sizes], corner, strict=True)), merged.outputs)
     from compiler.tvm_backend.compile import compile_ranged
+
+    executable = compile_ranged(merged.module, target, sizes)
+    return RangedModel(executable, merged.layers, merged.inputs, merged.outputs, sizes, target, merged.module)
+
+
+@dataclass(frozen=True)
+class _Merged:
+    """A model for all sizes; ``module``: the Relax module with symbolic sizes."""
+
+    inputs: Sequence[SizedTensor]
+    outputs: Sequence[SizedTensor]
+    layers: Sequence[SizedLayer]
+    module: Any
+
+
+def _merged(parts: Sequence[_Part], witnesses: Witnesses) -> _Merged:
+    """Merges a model that is lowered at each point.
+
+    Raises:
+        DifferentPrograms: one program cannot serve all sizes.
+        Undetermined: a further point is needed.
+    """
     from compiler.tvm_backend.generalize import generalized
 
-    module = generalized([part.separated for part in parts], witnesses)
-    return RangedModel(compile_ranged(module, target, sizes), layers, inputs, outputs, sizes, target, module)
+    if len({len(part.layers) for part in parts}) > 1:
+        raise witnesses.error("the number of its layers")
+    return _Merged(
+        _tensors([part.inputs for part in parts], witnesses),
+        _tensors([part.outputs for part in parts], witnesses),
+        [SizedLayer.merged(same, witnesses) for same in zip(*(part.layers for part in parts), strict=True)],
+        generalized([part.separated for part in parts], witnesses),
+    )
+
+
+def _check_outputs(lowering: _Lowering, point: Mapping[str, int], outputs: Sequence[SizedTensor]) -> None:
+    """Compares the outputs' shapes at a point with those of the model.
+
+    Raises:
+        DifferentPrograms: they differ.
+    """
+    found, expected = lowering.at(point).outputs, tuple(output.at(point) for output in outputs)
+    for own, other in zip(found, expected, strict=True):
+        if own != other:
+            listed = ", ".join(f"{name} {value}" for name, value in point.items())
+            raise DifferentPrograms(
+                f"at {listed} there is an output {own} instead of {other}; give smaller ranges, or numbers"
+            )
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from compiler.sizes.expression import Expression
 from compiler.sizes.fit import fitted
+from compiler.sizes.quotients import products, separating
 from compiler.sizes.size import Size
 
 _POINTS = 4  # on the line of each size
@@ -20,6 +21,14 @@ class DifferentPrograms(ValueError):
     """The program depends on the sizes in a way that one program for all of them cannot have."""
 
 
+class Undetermined(Exception):
+    """The points do not determine an expression. ``point`` is a further one that does, or brings it closer."""
+
+    def __init__(self, point: Mapping[str, int]) -> None:
+        super().__init__(f"one more point is needed: {point}")
+        self.point = point
+
+
 @dataclass(frozen=True)
 class Witnesses:
     """Sizes at which a model is lowered, in order to find how its program depends on them.
@@ -27,10 +36,12 @@ class Witnesses:
     Attributes:
         sizes: the sizes that vary.
         points: values of the sizes by name. The last point has the largest ones. Some may exceed a short range.
+        found: the expressions that are known already, by their values at the points.
     """
 
     sizes: tuple[Size, ...]
     points: tuple[Mapping[str, int], ...]
+    found: dict[tuple[int, ...], int | Expression] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def of(cls, sizes: Sequence[Size]) -> Witnesses:
@@ -47,6 +58,10 @@ class Witnesses:
         last = {size.name: max(size.largest, *few[size.name]) for size in sizes}
         distinct = {tuple(point.values()): point for point in points if point != last}
         return cls(tuple(sizes), (*distinct.values(), last))
+
+    def with_point(self, point: Mapping[str, int]) -> Witnesses:
+        """Returns these witnesses with another point, before the last one."""
+        return replace(self, points=(*self.points[:-1], point, self.points[-1]), found={})
 
     def merged(self, values: Sequence[Any], what: str) -> Any:
         """Merges JSON values, one per point: integers that differ become expressions.
@@ -71,11 +86,24 @@ class Witnesses:
 
         Raises:
             DifferentPrograms: no expression has these values.
+            Undetermined: several have, which differ elsewhere.
         """
+        key = tuple(values)
+        if key not in self.found:
+            self.found[key] = self._expression(key, what)
+        return self.found[key]
+
+    def _expression(self, values: Sequence[int], what: str) -> int | Expression:
         found = fitted(values, self.points, self.sizes)
-        if found is None:
+        if found is not None:
+            return found
+        candidates = products(values, self.points, self.sizes)
+        if not candidates:
             raise self.error(what, f": {', '.join(map(str, values))}")
-        return found
+        point = separating(candidates, self.points[0], self.sizes)
+        if point is not None:
+            raise Undetermined(point)
+        return candidates[0]
 
     def is_leading(self, parts: Sequence[np.ndarray]) -> bool:
         """Whether each array is a leading part of the last one, along every axis."""

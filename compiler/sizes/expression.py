@@ -5,28 +5,52 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, TypeAlias
+
+
+@dataclass(frozen=True)
+class Quotient:
+    """``(size + offset) // divisor``, such as the width of an image after a convolution with a stride."""
+
+    size: str
+    offset: int
+    divisor: int
+
+    def __str__(self) -> str:
+        offset = f" {'-' if self.offset < 0 else '+'} {abs(self.offset)}" if self.offset else ""
+        return f"(({self.size}{offset}) // {self.divisor})"
+
+
+Factor: TypeAlias = str | Quotient
 
 
 @dataclass(frozen=True)
 class Expression:
-    """``(sum of coefficient · product of sizes + constant) // divisor``.
+    """``(sum of coefficient · product of factors + constant) // divisor``.
 
     Attributes:
-        terms: for each term its coefficient and the sizes that it multiplies, by name; a size may occur twice.
+        terms: for each term its coefficient and its factors: sizes by name, and quotients of sizes. A factor may occur
+            twice.
     """
 
-    terms: tuple[tuple[int, tuple[str, ...]], ...]
+    terms: tuple[tuple[int, tuple[Factor, ...]], ...]
     constant: int = 0
     divisor: int = 1
 
     def at(self, sizes: Mapping[str, int]) -> int:
         """Returns the value for given sizes."""
-        total = sum(coefficient * prod(sizes[name] for name in names) for coefficient, names in self.terms)
+        total = sum(
+            coefficient * prod(_value(factor, sizes) for factor in factors) for coefficient, factors in self.terms
+        )
         return (total + self.constant) // self.divisor
 
+    @property
+    def sizes(self) -> set[str]:
+        """Names of the sizes that it uses."""
+        return {factor if isinstance(factor, str) else factor.size for _c, factors in self.terms for factor in factors}
+
     def to_json(self) -> dict[str, Any]:
-        terms = [[coefficient, list(names)] for coefficient, names in self.terms]
+        terms = [[c, [f if isinstance(f, str) else [f.size, f.offset, f.divisor] for f in fs]] for c, fs in self.terms]
         return {"terms": terms, "constant": self.constant, "divisor": self.divisor}
 
     @classmethod
@@ -37,18 +61,30 @@ class Expression:
             ValueError: an entry is missing or has another type, or a name is unknown.
         """
         try:
-            terms = tuple((int(coefficient), tuple(map(str, used))) for coefficient, used in fields["terms"])
+            terms = tuple((int(c), tuple(_factor(factor) for factor in factors)) for c, factors in fields["terms"])
             expression = cls(terms, int(fields["constant"]), int(fields["divisor"]))
         except (KeyError, TypeError, ValueError):
             raise ValueError(f"an expression of sizes is {fields!r}") from None
-        if expression.divisor < 1 or not {name for _c, used in terms for name in used} <= set(names):
+        divisors = [factor.divisor for _c, factors in terms for factor in factors if isinstance(factor, Quotient)]
+        if min(expression.divisor, *divisors, 1) < 1 or not expression.sizes <= set(names):
             raise ValueError(f"an expression of sizes is {fields!r}; the sizes are {', '.join(names)}")
         return expression
 
     def __str__(self) -> str:
-        terms = ["*".join([*([str(c)] if c != 1 else []), *names]) for c, names in self.terms]
+        terms = ["*".join([*([str(c)] if c != 1 else []), *map(str, factors)]) for c, factors in self.terms]
         text = " + ".join([*terms, *([str(self.constant)] if self.constant else [])])
         return text if self.divisor == 1 else f"({text}) // {self.divisor}"
+
+
+def _value(factor: Factor, sizes: Mapping[str, int]) -> int:
+    return sizes[factor] if isinstance(factor, str) else (sizes[factor.size] + factor.offset) // factor.divisor
+
+
+def _factor(fields: Any) -> Factor:
+    if isinstance(fields, str):
+        return fields
+    size, offset, divisor = fields
+    return Quotient(str(size), int(offset), int(divisor))
 
 
 _EXPRESSION = "expression"  # the key of an expression in JSON

@@ -16,7 +16,7 @@ import tvm_ffi
 from tvm import ir, relax, s_tir, te, tirx
 
 from compiler.sizes.differing import Witnesses
-from compiler.sizes.expression import Expression
+from compiler.sizes.expression import Expression, Factor
 from compiler.tvm_backend.object_graph import Graph, Node, appended, in_order, object_of, plain_fields, relinked
 
 _TYPE = "int64"
@@ -180,8 +180,9 @@ def _expr(expression: Expression, variables: Mapping[str, Any]) -> Any:
     total: Any = tirx.IntImm(_TYPE, expression.constant)
     for coefficient, names in expression.terms:
         term: Any = tirx.IntImm(_TYPE, coefficient)
-        for name in names:
-            term = variables[name] if isinstance(term, tirx.IntImm) and term.value == 1 else term * variables[name]
+        for factor in names:
+            value = _factor(factor, variables)
+            term = value if isinstance(term, tirx.IntImm) and term.value == 1 else term * value
         total = term if isinstance(total, tirx.IntImm) and total.value == 0 else total + term
     return total if expression.divisor == 1 else tirx.floordiv(total, tirx.IntImm(_TYPE, expression.divisor))
 
@@ -228,6 +229,13 @@ def _listed(numbers: Sequence[Any], shape: Sequence[int], dtype: str) -> Any:
         return value.astype(dtype)
 
     return te.compute(shape, element, name="listed")
+
+
+def _factor(factor: Factor, variables: Mapping[str, Any]) -> Any:
+    if isinstance(factor, str):
+        return variables[factor]
+    sum_of = variables[factor.size] + tirx.IntImm(_TYPE, factor.offset)
+    return tirx.floordiv(sum_of, tirx.IntImm(_TYPE, factor.divisor))
 
 
 @relax.expr_functor.mutator
