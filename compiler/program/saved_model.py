@@ -14,6 +14,7 @@ trust. The other files are data. The SHA-256 digests detect a damaged folder; th
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import os
@@ -347,9 +348,15 @@ def _versions() -> dict[str, str]:
 
 
 def writable(weight: np.ndarray) -> np.ndarray:
-    """Returns the weight contiguous and writable, as DLPack requires; copies a read-only array."""
+    """Returns the weight contiguous and writable, as DLPack requires. Read-only memory is shared: kernels only read."""
     contiguous = np.ascontiguousarray(weight)
-    return contiguous if contiguous.flags.writeable else contiguous.copy()
+    if contiguous.flags.writeable:
+        return contiguous
+    if contiguous.nbytes == 0:
+        return contiguous.copy()
+    memory: Any = (ctypes.c_char * contiguous.nbytes).from_address(contiguous.ctypes.data)
+    memory.owner = contiguous  # lives as long as the view
+    return np.frombuffer(memory, contiguous.dtype).reshape(contiguous.shape)
 
 
 def _canonical(manifest: Mapping[str, Any]) -> bytes:

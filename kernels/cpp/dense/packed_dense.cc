@@ -65,10 +65,10 @@ void PackedDense::run(const Matrix& x, int64_t m, const Matrix& out, const Matri
 
 void PackedDense::run_rectangle(const Rectangle& part, const DenseSchedule& s, const Matrix& x,
                                 const TileOutput& output, const Scratch& scratch) const {
-  const std::vector<Panel>& all = panels_->panels;
+  const Panel* all = panels_->panels.data();
   const float* weight = panels_->weight.get();
   const Dtype dtype = panels_->dtype;
-  const int64_t k = to_words(panels_->k, dtype), per_word = elements_per_word(dtype);
+  const int64_t columns = panels_->k, k = to_words(columns, dtype), per_word = elements_per_word(dtype);
   const int64_t rows = part.row_end - part.row_begin, panels = part.panel_end - part.panel_begin;
   const int64_t n_blocks = ceil_div(panels, panels_per_block(s));
   const int64_t k_blocks = ceil_div(k, to_words(s.kc, dtype)), m_blocks = ceil_div(rows, s.mc);
@@ -84,7 +84,7 @@ void PackedDense::run_rectangle(const Rectangle& part, const DenseSchedule& s, c
         const float* a = scratch.a;
         int64_t a_stride = spread_stride(kc);
         if (s.pack_a) {
-          const int64_t first = k_begin * per_word, count = std::min(kc * per_word, panels_->k - first);
+          const int64_t first = k_begin * per_word, count = std::min(kc * per_word, columns - first);
           for (int64_t i = 0; i < mc; ++i)
             copy_to_words(x.address(row_begin + i, first), count, dtype, scratch.a + i * a_stride);
         } else {

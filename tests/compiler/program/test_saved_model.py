@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -17,11 +19,24 @@ import pytest
 
 import compiler
 import kernels
-from compiler.program.saved_model import MANIFEST, PROGRAM, WEIGHTS, formats
+from compiler.program.saved_model import MANIFEST, PROGRAM, WEIGHTS, formats, writable
 from tests.compiler.models import graph, model, perceptron
 from tests.graph_passes import oracle
 
 pytestmark = pytest.mark.tvm
+
+
+@pytest.mark.parametrize("shape", [(3, 4), (0, 3)])
+def test_weights_in_read_only_memory_are_not_copied(shape: tuple[int, ...]) -> None:
+    weight = np.frombuffer(bytes(range(48)), np.float32)[: math.prod(shape)].reshape(shape)
+    expected = weight.copy()
+    found = writable(weight)
+    assert found.flags.writeable
+    assert np.shares_memory(found, weight) == (weight.size > 0)
+    del weight
+    gc.collect()
+    np.testing.assert_array_equal(found, expected)
+    assert writable(expected) is expected
 
 
 @pytest.fixture(scope="module")
