@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
@@ -32,6 +32,17 @@ class _Program(NamedTuple):
     program: Any
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+
+
+def _growing(sizes: Sequence[Size]) -> Iterator[dict[str, int]]:
+    """Yields sizes from the smallest to the largest, in steps of about two."""
+    least = 1
+    while True:
+        point = {size.name: next((n for n in size.values if n >= least), size.largest) for size in sizes}
+        yield point
+        if all(size.largest == point[size.name] for size in sizes):
+            return
+        least *= 2
 
 
 class RangedModel:
@@ -66,8 +77,10 @@ class RangedModel:
         self._executable, self._layers = executable, tuple(layers)
         self._lock = Lock()
         self._programs: dict[tuple[int, ...], _Program] = {}
-        few = {size.name: next(value for value in size.values if value > 1) for size in self.sizes}
-        self._packed = made_program(executable, self._layers_at(few), (), target)
+        first, *others = _growing(self.sizes)
+        self._packed = made_program(executable, self._layers_at(first), (), target)
+        for point in others:  # few rows, and fast algorithms for many, need weights that are packed in other forms
+            self._program(point)
 
     @property
     def layers(self) -> tuple[Layer, ...]:

@@ -1,7 +1,7 @@
 """Finds products of quotients of sizes, such as the number of pixels after convolutions with strides.
 
 Each factor depends on one size: it is the size, its square, or a quotient. Points that differ in one size only give the
-candidates for its factor. A few points leave several quotients, which further points tell apart.
+candidates for its factor. A few points leave several quotients, which further points distinguish.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def products(values: Sequence[int], points: Points, sizes: Sequence[Size]) -> li
 def separating(
     candidates: Sequence[Expression], base: Mapping[str, int], sizes: Sequence[Size]
 ) -> dict[str, int] | None:
-    """Returns a point within the ranges that tells half of the candidates from the others; None if all are equal."""
+    """Returns a point within the ranges that divides the candidates into halves; None if all are equal."""
     reference = candidates[len(candidates) // 2]
     best, most = None, 0
     for size in sizes:

@@ -114,6 +114,12 @@ def extent(schedule: s_tir.Schedule, loop: Any) -> int:
     return _extent(schedule, schedule.get(loop))
 
 
+def is_constant(schedule: s_tir.Schedule, block: Any) -> bool:
+    """Whether no loop around a block depends on a symbolic size."""
+    loops: list[Any] = [schedule.get(loop) for loop in schedule.get_loops(block)]
+    return all(isinstance(loop.extent, tirx.IntImm) for loop in loops)
+
+
 def runs(schedule: s_tir.Schedule, block: Any) -> int:
     """Returns the number of executions of a block.
 

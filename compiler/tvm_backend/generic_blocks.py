@@ -8,7 +8,14 @@ from typing import Any
 
 from tvm import s_tir
 
-from compiler.tvm_backend.generic_access import Loop, divisors, iterations, loops_around, predicate_uses
+from compiler.tvm_backend.generic_access import (
+    Loop,
+    divisors,
+    is_constant,
+    iterations,
+    loops_around,
+    predicate_uses,
+)
 from compiler.workloads.target import Target
 
 _MAX_VECTORS = 4  # accumulators of a reduction, which hide the latency of an addition
@@ -81,7 +88,8 @@ class Block:
         spatial = [loop for loop in loops if not loop.reduction]
         reductions = [loop for loop in loops if loop.reduction]
         for loop in reductions:
-            if predicate_uses(schedule, self.rv, loop.rv):
+            # TVM's partition compares sizes of 32 and 64 bits if an outer loop is symbolic.
+            if predicate_uses(schedule, self.rv, loop.rv) and is_constant(schedule, self.rv):
                 schedule.annotate(loop.rv, _PARTITION, 1)
         lane = next((loop for loop in reversed(spatial) if loop.streams), None)
         outer = [loop for loop in spatial if loop is not lane]

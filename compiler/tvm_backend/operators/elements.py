@@ -105,6 +105,11 @@ def differ(a: Expr, b: Expr) -> Expr:
     return tirx.NE(a.astype("uint8"), b.astype("uint8"))
 
 
+def negated(x: Expr) -> Expr:
+    """Returns whether an element of type bool is false. TVM would make ``b <= a`` of ``not a < b``: wrong for NaN."""
+    return tirx.EQ(x.astype("uint8"), literal(0, "uint8"))
+
+
 def power(x: Expr, y: Expr) -> Expr:
     """Returns x^y. TVM's own function prints a warning about large constant exponents whenever it sees one."""
     dtype = dtype_of(x)

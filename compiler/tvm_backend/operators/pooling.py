@@ -84,27 +84,37 @@ def _max_pool(node: Node) -> list[Tensor | None]:
     if 0 in x.shape:
         return [Tensor.constant(np.zeros(shape, x.dtype)), Tensor.constant(np.zeros(shape, np.int64))]
 
+    if len(node.outputs) > 1 and node.outputs[1]:
+        return [*_largest_and_places(node, x, windows, dtype)]
+
     def compute(data: Any) -> Any:
         largest = data
         for stage in windows.apart():  # down the columns first, as ONNX Runtime
             largest = _pooled(x, stage, _largest_of, lowest(dtype), lambda v: v, largest, dtype)
         return te.compute(shape, lambda *i: largest(*i).astype(x.dtype), name="max_pool")
 
-    wants_places = len(node.outputs) > 1 and bool(node.outputs[1])
-    return [node.computed(compute, x), _places(node, x, windows, dtype) if wants_places else None]
+    return [node.computed(compute, x)]
 
 
-def _places(node: Node, x: Tensor, windows: Windows, dtype: str) -> Tensor:
-    """Returns the flat index of the first largest pixel of each window; the first in row-major order."""
+def _largest_and_places(node: Node, x: Tensor, windows: Windows, dtype: str) -> list[Tensor]:
+    """Returns the first largest pixel of each window in row-major order, and its flat index.
+
+    As in ONNX Runtime, a NaN is the largest if it is the first pixel, and is not larger than any other pixel.
+    """
     strides = _flat_strides(x.shape)
     column_major = bool(node.attribute("storage_order", 0))
     beyond = np.iinfo("int64").max
 
     def better(a: tuple[Expr, Expr], b: tuple[Expr, Expr]) -> tuple[Expr, Expr]:
         (i, v), (j, w) = a, b
-        # The index of the identity is never better.
-        first = tirx.Or(tirx.Or(v > w, tirx.EQ(j, literal(beyond, dtype_of(j)))), tirx.And(tirx.EQ(v, w), i < j))
-        return tirx.Select(first, i, j), tirx.Select(first, v, w)
+        outside = literal(beyond, dtype_of(j))  # the identity, which is never better
+
+        def chosen(first: Expr, second: Expr) -> Expr:
+            # Without a negation, which TVM would move into the comparison: wrong for NaN.
+            larger = tirx.Select(i < j, tirx.Select(w > v, second, first), tirx.Select(v > w, first, second))
+            return tirx.Select(tirx.EQ(j, outside), first, tirx.Select(tirx.EQ(i, outside), second, larger))
+
+        return chosen(i, j), chosen(v, w)
 
     reducer: Any = te.comm_reducer(
         better, lambda i, v: (literal(beyond, str(i)), literal(lowest(str(v)), str(v))), name="place"
@@ -123,10 +133,13 @@ def _places(node: Node, x: Tensor, windows: Windows, dtype: str) -> Tensor:
             pixel = _or_outside(windows, places, pixel, literal(lowest(dtype), dtype))
             return reducer((_or_outside(windows, places, flat, literal(beyond, "int64")), pixel), axis=taps)
 
-        found = te.compute((*x.shape[:2], *windows.output), element, name="places")[0]
-        return te.compute(
-            found.shape, lambda *i: _column_major(found(*i), x.shape) if column_major else found(*i), name="index"
-        )
+        place, pixel = te.compute((*x.shape[:2], *windows.output), element, name="places")
+        return [
+            te.compute(pixel.shape, lambda *i: pixel(*i).astype(x.dtype), name="largest"),
+            te.compute(
+                place.shape, lambda *i: _column_major(place(*i), x.shape) if column_major else place(*i), name="index"
+            ),
+        ]
 
     return node.computed(compute, x)
 

@@ -10,7 +10,16 @@ import numpy as np
 from tvm import tirx
 
 from compiler.tvm_backend.operators.cast import cast_value
-from compiler.tvm_backend.operators.elements import NARROW, dtype_of, elementwise, is_nan, literal, maximum, minimum
+from compiler.tvm_backend.operators.elements import (
+    NARROW,
+    dtype_of,
+    elementwise,
+    is_nan,
+    literal,
+    maximum,
+    minimum,
+    negated,
+)
 from compiler.tvm_backend.operators.node import Converter, Expr, Node, Tensor, Unsupported
 from compiler.tvm_backend.operators.wrapping import multiply, subtract
 
@@ -233,7 +242,7 @@ _FUNCTIONS: Mapping[str, Callable[[Any], Expr]] = {
     "Log": tirx.log,
     "Mish": _mish,
     "Neg": _neg,
-    "Not": tirx.Not,
+    "Not": negated,
     "Reciprocal": lambda x: _const(1, x) / x,
     "Relu": _relu,
     "Round": tirx.nearbyint,  # to even, as ONNX says

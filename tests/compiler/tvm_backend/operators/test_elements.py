@@ -172,3 +172,16 @@ def test_products_may_be_negative(dtype: str) -> None:
 def test_shrink_of_unsigned_integers_wraps() -> None:
     x = np.arange(12, dtype=np.uint64)
     check("(uint64[12] x) => (uint64[12] y) { y = Shrink <bias: float = 3.0> (x) }", x=x, opset=11)
+
+
+@pytest.mark.tvm
+@pytest.mark.parametrize("op", ["Less", "Greater", "LessOrEqual", "GreaterOrEqual", "Equal"])
+def test_a_negated_comparison_with_nan_is_true(op: str) -> None:
+    x = np.array([NAN, 1, 2, 3, NAN, INF, -0.0], np.float32)
+    y = np.array([1, NAN, 2, 1, NAN, INF, 0.0], np.float32)
+    check(
+        f"(float[7] x, float[7] y) => (bool[7] z, float[7] w) {{ c = {op} (x, y) z = Not (c) w = Where (z, x, y) }}",
+        x=x,
+        y=y,
+    )
+    check(f"(float[7] x, float[7] y) => (bool[7] z) {{ c = {op} (x, y) n = Not (c) z = Not (n) }}", x=x, y=y)

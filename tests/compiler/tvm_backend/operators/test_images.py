@@ -147,3 +147,16 @@ def test_max_pool_returns_the_first_of_equal_maxima_in_row_major_order(column_ma
         f"{{ y, i = MaxPool <kernel_shape = [2, 3, 3], storage_order = {column_major}> (x) }}",
         x=x,
     )
+
+
+@pytest.mark.tvm
+@pytest.mark.parametrize("order", [0, 1])
+def test_a_maximum_with_its_place_is_nan_if_the_first_pixel_is(order: int) -> None:
+    nan, inf = np.nan, np.inf
+    windows = [[nan, nan], [nan, 1], [1, nan], [2, 1], [nan, -inf], [-inf, nan], [-inf, -inf], [1, 1]]
+    x = np.array(windows, np.float32).reshape(8, 1, 2, 1)
+    outputs = "(float[] y, int64[] i)"
+    check(f"(float[8,1,2,1] x) => {outputs} {{ y, i = MaxPool <kernel_shape=[2,1], storage_order={order}> (x) }}", x=x)
+    check(
+        "(float[8,1,2,1] x) => (float[] y, int64[] i) { y, i = MaxPool <kernel_shape=[2,1], pads=[1,0,1,0]> (x) }", x=x
+    )

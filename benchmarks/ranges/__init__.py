@@ -1,0 +1,1 @@
+"""One program for ranges of sizes against programs for single sizes."""
