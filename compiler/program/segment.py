@@ -52,9 +52,12 @@ class Opaque:
         self.value = value
 
 
+_EXPORTED = frozenset(map(np.dtype, DTYPES))  # np.dtype.name takes a microsecond
+
+
 def wrapped(value: Any) -> Any:
     """Returns an argument of a program: a tensor that shares the array's memory, or an opaque value."""
-    if not isinstance(value, np.ndarray) or value.dtype.name not in DTYPES:
+    if not isinstance(value, np.ndarray) or value.dtype not in _EXPORTED:
         return Opaque(value)
     import tvm_ffi
 

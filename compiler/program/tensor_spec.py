@@ -64,8 +64,8 @@ def checked(given: Any, specs: Sequence[TensorSpec]) -> list[Any]:
     """
     if not isinstance(given, Mapping):
         raise TypeError(f"inputs must be a dict of arrays by name, got {type(given).__name__}")
-    names = {spec.name for spec in specs}
-    if set(given) != names:
+    if len(given) != len(specs) or not all(spec.name in given for spec in specs):
+        names = {spec.name for spec in specs}
         missing, unknown = sorted(names - set(given)), sorted(map(str, set(given) - names))
         wrong = [f"{', '.join(missing)} missing"] if missing else []
         wrong += [f"{', '.join(unknown)} unknown"] if unknown else []
