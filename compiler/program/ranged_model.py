@@ -77,9 +77,8 @@ class RangedModel:
         self._executable, self._layers = executable, tuple(layers)
         self._lock = Lock()
         self._programs: dict[tuple[int, ...], _Program] = {}
-        first, *others = _growing(self.sizes)
-        self._packed = made_program(executable, self._layers_at(first), (), target)
-        for point in others:  # few rows, and fast algorithms for many, need weights that are packed in other forms
+        self._packed = made_program(executable, self.layers, (), target)
+        for point in _growing(self.sizes):  # few rows need weights that are packed in other forms than many
             self._program(point)
 
     @property
