@@ -14,6 +14,7 @@ from compiler.sizes.quotients import products, separating
 from compiler.sizes.size import Size
 
 _POINTS = 4  # on the line of each size
+_MODULI = (2, 3, 4)
 _MOST_VALUES = 4096  # of a range, from which points are chosen
 
 
@@ -125,9 +126,11 @@ class Witnesses:
 
 
 def _spread(values: range) -> list[int]:
-    """Returns four values, descending. They are prime if possible, unlike the constant sizes of most models.
+    """Returns a few values, none of which is 1, at which dimensions are broadcast.
 
-    None is 1, at which dimensions are broadcast. If the range has too few values, larger ones are added.
+    The first four are large, descending and prime if possible, unlike the constant sizes of most models. If the range
+    has too few values, larger ones are added. Others follow that show what depends on remainders or on a limit:
+    minimum(length, 64) is the same for all large lengths.
     """
     usable = [value for value in values[-_MOST_VALUES:] if value > 1]
     while len(usable) < _POINTS:
@@ -135,7 +138,19 @@ def _spread(values: range) -> list[int]:
     usable.sort(key=_rank, reverse=True)
     best = sorted(usable[: max(_POINTS, len(usable) // 8)], reverse=True)
     count = min(_POINTS, len(best))
-    return [best[(len(best) - 1) * index // max(1, count - 1)] for index in range(count)]
+    chosen = [best[(len(best) - 1) * index // max(1, count - 1)] for index in range(count)]
+    smallest = next((value for value in values[:2] if value > 1), chosen[-1])
+    return list(dict.fromkeys([*chosen, *_of_other_remainders(chosen, values), smallest]))
+
+
+def _of_other_remainders(chosen: Sequence[int], values: range) -> list[int]:
+    """Returns values such that the remainders modulo 2, 3 and 4 differ among all points, as far as the range allows."""
+    found: list[int] = []
+    for modulus in _MODULI:
+        others = [v for v in values[-_MOST_VALUES:] if v > 1 and v % modulus != chosen[0] % modulus]
+        if others and all(value % modulus == chosen[0] % modulus for value in (*chosen, *found)):
+            found.append(max(others, key=_rank))
+    return found
 
 
 def _rank(n: int) -> tuple[float, int]:
