@@ -8,6 +8,9 @@ from math import prod
 from typing import Any, TypeAlias
 
 
+_LARGEST = 2**53  # number that JSON keeps everywhere
+
+
 @dataclass(frozen=True)
 class Quotient:
     """``(size + offset) // divisor``, such as the width of an image after a convolution with a stride."""
@@ -61,8 +64,10 @@ class Expression:
             ValueError: an entry is missing or has another type, or a name is unknown.
         """
         try:
-            terms = tuple((int(c), tuple(_factor(factor) for factor in factors)) for c, factors in fields["terms"])
-            expression = cls(terms, int(fields["constant"]), int(fields["divisor"]))
+            terms = tuple(
+                (_number(c), tuple(_factor(factor) for factor in factors)) for c, factors in fields["terms"]
+            )
+            expression = cls(terms, _number(fields["constant"]), _number(fields["divisor"]))
         except (KeyError, TypeError, ValueError):
             raise ValueError(f"an expression of sizes is {fields!r}") from None
         divisors = [factor.divisor for _c, factors in terms for factor in factors if isinstance(factor, Quotient)]
@@ -84,7 +89,13 @@ def _factor(fields: Any) -> Factor:
     if isinstance(fields, str):
         return fields
     size, offset, divisor = fields
-    return Quotient(str(size), int(offset), int(divisor))
+    return Quotient(str(size), _number(offset), _number(divisor))
+
+
+def _number(value: Any) -> int:
+    if type(value) is not int or abs(value) > _LARGEST:
+        raise ValueError(f"{value!r} is not a number of an expression")
+    return value
 
 
 _EXPRESSION = "expression"  # the key of an expression in JSON
