@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from itertools import chain, count
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from compiler.sizes.size import Size
@@ -30,24 +31,33 @@ def named_sizes(
         ValueError: a range is not valid, or one size has two.
     """
     names = _dimension_names(model)
-    sizes: dict[str, Size] = {}
+    sizes: dict[tuple[str, bool], Size] = {}  # by name, and whether the model gives it
+    numbers: dict[str, int] = {}
     shapes: dict[str, tuple[int | str, ...]] = {}
+
+    def size(name: str, known: bool, values: range) -> Size:
+        taken = {other.name for other in sizes.values()}
+        return sizes.setdefault((name, known), Size(_identifier(name, taken), values))
+
     for tensor, shape in input_shapes.items():
         dims: list[int | str] = []
         for axis, dim in enumerate(shape):
+            known = dict(enumerate(names.get(tensor, ()))).get(axis)
             if not isinstance(dim, range):
                 dims.append(int(dim))
+                if known:
+                    numbers[known] = int(dim)
                 continue
-            known = dict(enumerate(names.get(tensor, ()))).get(axis)
-            name = _identifier(known or f"dimension_{axis}")
-            size = sizes.setdefault(name, Size(name, dim))
-            if size.values != dim and known:
-                raise ValueError(f"{known} is given as {size} and as {Size(name, dim)}")
-            if size.values != dim:
-                name = _identifier(f"{tensor}_{axis}")
-                sizes[name] = Size(name, dim)
-            dims.append(name)
+            found = size(known or f"dimension_{axis}", bool(known), dim)
+            if found.values != dim and known:
+                raise ValueError(f"{known} is given as {found} and as {Size(known, dim)}")
+            if found.values != dim:
+                found = size(f"{tensor}_{axis}", False, dim)
+            dims.append(found.name)
         shapes[tensor] = tuple(dims)
+    for name, number in numbers.items():
+        if (name, True) in sizes:
+            raise ValueError(f"{name} is given as {sizes[name, True]} and as {number}")
     return list(sizes.values()), shapes
 
 
@@ -62,6 +72,9 @@ def _dimension_names(model: str | os.PathLike[str] | onnx.ModelProto) -> dict[st
     return {str(value.name): [name(dim) for dim in value.shape or ()] for value in inputs}
 
 
-def _identifier(name: str) -> str:
+def _identifier(name: str, taken: Collection[str]) -> str:
+    """Returns the name as an identifier that is not taken."""
     cleaned = "".join(c if c.isascii() and c.isalnum() else "_" for c in name)
-    return cleaned if cleaned[:1].isalpha() else f"size_{cleaned}"
+    cleaned = cleaned if cleaned[:1].isalpha() else f"size_{cleaned}"
+    others = (f"{cleaned}_{number}" for number in count(2))
+    return next(found for found in chain([cleaned], others) if found not in taken)

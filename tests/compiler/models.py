@@ -85,7 +85,9 @@ def assert_survives_saving(found: compiler.CompiledModel, inputs: Mapping[str, n
             assert answer.tobytes() == expected[name].tobytes(), name
 
 
-def assert_answers(found: compiler.CompiledModel, original: onnx.ModelProto, inputs: Mapping[str, np.ndarray]) -> None:
+def assert_answers(
+    found: compiler.CompiledModel | compiler.RangedModel, original: onnx.ModelProto, inputs: Mapping[str, np.ndarray]
+) -> None:
     """Compares each output with ONNX Runtime's, within the bounds of ``oracle.answers_and_tolerances``."""
     expected, allowed = oracle.answers_and_tolerances(original, inputs)
     answers = found.run(inputs)

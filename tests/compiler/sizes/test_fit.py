@@ -82,11 +82,11 @@ OTHERS: dict[str, Callable[[int, int], int]] = {
     "minimum": lambda n, k: min(n, k),
     "maximum": lambda n, k: max(n, k),
     "remainder": lambda n, k: n % min(k, 4),
-    "rounded up": lambda n, k: -(-n // 8) * 8,
-    "rounded down": lambda n, k: n // 2 * 2,
-    "half, rounded up": lambda n, k: (n + 1) // 2,
-    "cube": lambda n, k: n**3,
-    "power": lambda n, k: 2 ** min(n, 60),
+    "rounded up": lambda n, _k: -(-n // 8) * 8,
+    "rounded down": lambda n, _k: n // 2 * 2,
+    "half, rounded up": lambda n, _k: (n + 1) // 2,
+    "cube": lambda n, _k: n**3,
+    "power": lambda n, _k: 2 ** min(n, 60),
     "is above": lambda n, k: int(n > k),
 }
 
@@ -112,7 +112,7 @@ def test_other_functions_of_one_length(kind: str, values: range) -> None:
 def test_the_simplest_expression() -> None:
     sizes = [Size("batch", range(1, 9)), Size("length", range(1, 513))]
     cases: dict[Callable[[Mapping[str, int]], int], str] = {
-        lambda p: 12: "12",
+        lambda _p: 12: "12",
         lambda p: p["length"]: "length",
         lambda p: p["batch"] * p["length"]: "batch*length",
         lambda p: p["batch"] + p["length"]: "batch + length",
