@@ -158,7 +158,7 @@ class RangedModel:
 
     def _program(self, sizes: Mapping[str, int]) -> _Program:
         """Returns the program for sizes in the ranges."""
-        key = tuple(sizes.values())
+        key = tuple(sizes[size.name] for size in self.sizes)
         found = self._programs.get(key)
         if found is not None:
             return found

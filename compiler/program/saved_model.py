@@ -33,6 +33,7 @@ from compiler.program import native, tvm_pair
 from compiler.program.segment import Segment
 from compiler.program.sized_tensor import SizedTensor
 from compiler.program.tensor_spec import TensorSpec
+from compiler.sizes.expression import Expression
 from compiler.sizes.layer import SizedLayer
 from compiler.sizes.size import Size
 from compiler.workloads.layer import Layer
@@ -229,7 +230,10 @@ def sizes(manifest: Mapping[str, Any]) -> list[Size]:
         ValueError: a size is not valid.
     """
     with _valid_manifest():
-        return [Size.from_json(fields) for fields in manifest.get("sizes", ())]
+        found = [Size.from_json(fields) for fields in manifest.get("sizes", ())]
+        if len({size.name for size in found}) < len(found):
+            raise ValueError(f"{MANIFEST} is not valid: two sizes have the same name")
+        return found
 
 
 def sized_layers(manifest: Mapping[str, Any], weights: Sequence[np.ndarray], sizes: Sequence[Size]) -> list[SizedLayer]:
@@ -240,12 +244,16 @@ def sized_layers(manifest: Mapping[str, Any], weights: Sequence[np.ndarray], siz
     """
     names = [size.name for size in sizes]
     with _valid_manifest():
-        return [
+        found = [
             SizedLayer.from_json(
                 fields, {name: _weight(weights, index) for name, index in fields["weights"].items()}, names
             )
             for fields in manifest["layers"]
         ]
+        for point in _ends(sizes):
+            for layer in found:
+                layer.at(point, 1)
+        return found
 
 
 def sized_tensors(manifest: Mapping[str, Any], key: str, sizes: Sequence[Size]) -> list[SizedTensor]:
@@ -256,7 +264,28 @@ def sized_tensors(manifest: Mapping[str, Any], key: str, sizes: Sequence[Size]) 
     """
     names = [size.name for size in sizes]
     with _valid_manifest():
-        return [SizedTensor.from_json(fields, names) for fields in manifest[key]]
+        found = [SizedTensor.from_json(fields, names) for fields in manifest[key]]
+        if len({tensor.name for tensor in found}) < len(found):
+            raise ValueError(f"{MANIFEST} is not valid: two {key} have the same name")
+        for point in _ends(sizes):
+            for tensor in found:
+                TensorSpec.from_json(tensor.at(point).to_json())
+        if key == "inputs":
+            _check_inputs(found, names)
+        return found
+
+
+def _ends(sizes: Sequence[Size]) -> tuple[dict[str, int], dict[str, int]]:
+    """Returns the smallest and the largest sizes."""
+    return {size.name: size.values[0] for size in sizes}, {size.name: size.largest for size in sizes}
+
+
+def _check_inputs(inputs: Sequence[SizedTensor], names: Sequence[str]) -> None:
+    """Checks that dimensions of inputs are numbers or sizes, and give all sizes."""
+    given = {str(dim) for tensor in inputs for dim in tensor.shape if isinstance(dim, Expression)}
+    if given != set(names):
+        listed = ", ".join(sorted(given)) or "numbers only"
+        raise ValueError(f"{MANIFEST} is not valid: the sizes are {', '.join(names)}; dimensions of inputs: {listed}")
 
 
 def _segment_file(index: int) -> str:
