@@ -221,13 +221,25 @@ def _chosen_sizes(
     """
     only = tensors[0].name if len(tensors) == 1 else ""
     known = {name or only: tuple(array_shape(file)) for name, file in given}
+    stated: set[str] = set()
     for name, shape in shapes:
         if any(isinstance(size, range) for size in shape):
             raise ValueError(f"argument --input-shape: {path} is built already; give one number for each size")
-        if (name or only) not in {tensor.name for tensor in tensors}:
+        tensor = next((tensor for tensor in tensors if tensor.name == (name or only)), None)
+        if tensor is None:
             listed = ", ".join(tensor.name for tensor in tensors)
             raise ValueError(f"argument --input-shape: there is no input {name!r}; the model has {listed}")
-        known[name or only] = tuple(int(size) for size in shape if isinstance(size, int))
+        if tensor.name in stated:
+            raise ValueError(f"argument --input-shape gives {tensor.name} twice")
+        numbers = tuple(int(size) for size in shape if isinstance(size, int))
+        fits = len(numbers) == len(tensor.shape) and all(
+            dim == number for dim, number in zip(tensor.shape, numbers, strict=True) if isinstance(dim, int)
+        )
+        if not fits:
+            given_shape = ",".join(map(str, numbers))
+            raise ValueError(f"argument --input-shape: {given_shape} does not fit {tensor}")
+        stated.add(tensor.name)
+        known[tensor.name] = numbers
     try:
         found = sizes_in(known, tensors, ranges)
     except ValueError as error:

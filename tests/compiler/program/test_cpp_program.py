@@ -100,6 +100,11 @@ def test_wrong_arguments(program: Path, arguments: tuple[str, ...]) -> None:
             b'{"format": 5, "segments": [{}]}',
             r"the model has segments that ONNX Runtime .*",
         ),
+        (
+            "manifest.json",
+            b'{"format": 6, "segments": [], "sizes": [{"name": "n", "values": [1, 9, 1]}]}',
+            r"the model is for ranges of sizes, which C\+\+ does not support; build it for fixed sizes",
+        ),
         ("weights.bin", None, r"cannot read .*weights\.bin"),
         ("weights.bin", b"", r"manifest\.json: a weight is outside of weights\.bin"),
         ("weights.bin", bytes(100), r"manifest\.json: a weight is outside of weights\.bin"),

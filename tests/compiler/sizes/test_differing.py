@@ -78,7 +78,7 @@ def test_merged(two: Witnesses) -> None:
 
 @pytest.mark.parametrize("pair", [("a", "b"), (1.5, 2.5), (True, False), (1, 1.0), (1, None), ([1], [1, 2])], ids=str)
 @pytest.mark.parametrize("wrapped", [False, True])
-def test_what_is_no_size_must_be_equal(two: Witnesses, pair: tuple[object, object], wrapped: bool) -> None:
+def test_what_is_not_a_size_must_be_equal(two: Witnesses, pair: tuple[object, object], wrapped: bool) -> None:
     values = [pair[0], *[pair[1]] * (len(two.points) - 1)]
     given_values = [{"field": [value]} for value in values] if wrapped else values
     with pytest.raises(
