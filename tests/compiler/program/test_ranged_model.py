@@ -46,7 +46,7 @@ def inputs_of(b: int, l: int, seed: int = 0) -> dict[str, np.ndarray]:  # noqa: 
 
 @pytest.fixture(scope="module")
 def built() -> compiler.RangedModel:
-    shapes = {"x": (BATCH, LENGTH, WIDTH), "mask": (BATCH, LENGTH)}
+    shapes: dict[str, tuple[int | range, ...]] = {"x": (BATCH, LENGTH, WIDTH), "mask": (BATCH, LENGTH)}
     return compiler.build(ORIGINAL, shapes, threads=min(2, usable_cores()))
 
 
@@ -244,7 +244,9 @@ with open("/proc/self/maps") as maps:
 def test_a_fresh_process_without_the_compiler(built: compiler.RangedModel, saved: Path, tmp_path: Path) -> None:
     """It gives the same bits at sizes that nothing ran at before saving, and imports no compiler."""
     cases = [inputs_of(*sizes) for sizes in ((1, 2), (4, 128), (1, 128), (4, 2), (3, 77), (2, 31))]
-    arrays = {f"{place}.{name}": array for place, case in enumerate(cases) for name, array in case.items()}
+    arrays: dict[str, Any] = {
+        f"{place}.{name}": array for place, case in enumerate(cases) for name, array in case.items()
+    }
     np.savez(tmp_path / "inputs.npz", **arrays)
     command = [sys.executable, "-c", FRESH, saved, tmp_path / "inputs.npz", tmp_path / "answers.npz"]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -367,7 +369,7 @@ def test_manifests_from_elsewhere(copy: Path, name: str) -> None:
 
 
 def test_a_rewritten_manifest_is_read(copy: Path) -> None:
-    write_manifest(copy, dict)
+    write_manifest(copy, lambda _manifest: None)
     assert loaded(copy).run(inputs_of(2, 5))
 
 
