@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any, TypeAlias
 
-
 _LARGEST = 2**53  # number that JSON keeps everywhere
 
 
@@ -64,9 +63,7 @@ class Expression:
             ValueError: an entry is missing or has another type, or a name is unknown.
         """
         try:
-            terms = tuple(
-                (_number(c), tuple(_factor(factor) for factor in factors)) for c, factors in fields["terms"]
-            )
+            terms = tuple((_number(c), tuple(_factor(factor) for factor in factors)) for c, factors in fields["terms"])
             expression = cls(terms, _number(fields["constant"]), _number(fields["divisor"]))
         except (KeyError, TypeError, ValueError):
             raise ValueError(f"an expression of sizes is {fields!r}") from None

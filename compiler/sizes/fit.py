@@ -19,12 +19,11 @@ def fitted(
     """Returns the simplest expression with these values; None if no expression has them.
 
     Expressions are a number, then multiples of a product plus a number, then sums of two multiples plus a number. They
-    have at most three unknowns. Further witnesses are a check, without which an expression counts only if the witnesses
-    are all values of its sizes.
+    have at most three unknowns, so further witnesses are a check.
 
     Args:
         values: the value at each witness.
-        witnesses: sizes by name.
+        witnesses: sizes by name, at least five.
         sizes: the ranges, in all of which the expression is an integer.
     """
     if len(set(values)) == 1:
@@ -38,7 +37,7 @@ def fitted(
                 if found is None:
                     continue
                 expression = _expression(found, [products[index] for index in chosen])
-                if _is_certain(expression, has_constant, witnesses, sizes) and _is_integer(expression, sizes):
+                if _is_integer(expression, sizes):
                     return expression
     return None
 
@@ -92,15 +91,6 @@ def _expression(solution: Sequence[Fraction], products: Sequence[tuple[str, ...]
     divisor = lcm(*(number.denominator for number in solution))
     *coefficients, constant = [int(number * divisor) for number in solution]
     return Expression(tuple(zip(coefficients, products, strict=True)), constant, divisor)
-
-
-def _is_certain(
-    expression: Expression, has_constant: bool, witnesses: Sequence[Mapping[str, int]], sizes: Sequence[Size]
-) -> bool:
-    """Whether there are more witnesses than unknowns, or the witnesses are all values of the sizes."""
-    used = [size for size in sizes if any(size.name in names for _c, names in expression.terms)]
-    points = {tuple(witness[size.name] for size in used) for witness in witnesses}
-    return len(points) > len(expression.terms) + has_constant or len(points) == prod(len(s.values) for s in used)
 
 
 def _is_integer(expression: Expression, sizes: Sequence[Size]) -> bool:

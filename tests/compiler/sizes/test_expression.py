@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compiler.sizes.expression import Expression, evaluated, read, written
+from compiler.sizes.expression import Expression, Quotient, evaluated, read, written
 
 NAMES = ("batch", "length", "width")
-TERM = st.tuples(st.integers(-50, 50), st.lists(st.sampled_from(NAMES), min_size=1, max_size=4).map(tuple))
+FACTOR = st.sampled_from(NAMES) | st.builds(Quotient, st.sampled_from(NAMES), st.integers(-9, 9), st.integers(1, 64))
+TERM = st.tuples(st.integers(-50, 50), st.lists(FACTOR, min_size=1, max_size=4).map(tuple))
 EXPRESSION = st.builds(
     Expression, st.lists(TERM, max_size=3).map(tuple), st.integers(-(10**6), 10**6), st.integers(1, 64)
 )
@@ -23,6 +24,9 @@ def test_the_value() -> None:
     assert expression.at({"batch": 5, "length": 4}) == (3 * 5 * 4 * 4 - 2 * 5 + 7) // 2
     assert str(expression) == "(3*batch*length*length + -2*batch + 7) // 2"
     assert str(Expression(((1, ("length",)),))) == "length"
+    rounded = Expression(((8, ("batch", Quotient("length", -1, 2))),))
+    assert [rounded.at({"batch": 3, "length": length}) for length in (1, 2, 3, 4)] == [0, 0, 24, 24]
+    assert str(rounded) == "8*batch*((length - 1) // 2)"
 
 
 @given(EXPRESSION, st.fixed_dictionaries({name: st.integers(1, 10_000) for name in NAMES}))
@@ -55,6 +59,12 @@ def test_json_of_every_expression(expression: Expression, sizes: dict[str, int])
         {"constant": 10**30},
         {"terms": [[True, ["batch"]]]},
         {"terms": "ab"},
+        {"terms": [[1, [["batch", 1]]]]},
+        {"terms": [[1, [["batch", 1, 0]]]]},
+        {"terms": [[1, [["batch", 1, 2.0]]]]},
+        {"terms": [[1, [["batch", None, 2]]]]},
+        {"terms": [[1, [["other", 1, 2]]]]},
+        {"terms": [[1, [3]]]},
     ],
     ids=str,
 )
