@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -18,10 +18,12 @@ import numpy as np
 from compiler.program.ranged_model import RangedModel
 from compiler.program.sized_tensor import SizedTensor
 from compiler.program.tensor_spec import TensorSpec
+from compiler.ranged.folded import Folded, check_folded, folded
 from compiler.ranged.names import Shape, named_sizes
 from compiler.ranged.specs import specs
 from compiler.sizes.differing import DifferentPrograms, Undetermined, Witnesses
 from compiler.sizes.layer import SizedLayer
+from compiler.sizes.size import Size
 from compiler.workloads.layer import Layer
 from compiler.workloads.target import Target
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     import onnx_ir as ir
 
 _MOST_POINTS = 40  # at which a model is lowered
+_MOST_VALUES = 4096  # of a range, from which a point is chosen
 
 
 def build_ranged(
@@ -58,12 +61,26 @@ def build_ranged(
                 raise witnesses.error("a size that it computes") from None
             witnesses = witnesses.with_point(undetermined.point)
             parts.insert(-1, lowering.at(undetermined.point))
-    for corner in product(*({size.values[0], size.largest} for size in sizes)):
-        _check_outputs(lowering, dict(zip([size.name for size in sizes], corner, strict=True)), merged.outputs)
+    for point in _further_points(sizes):
+        other = lowering.at(point)
+        _check_outputs(other, point, merged.outputs)
+        check_folded([part.folded for part in parts], witnesses, point, other.folded)
     from compiler.tvm_backend.compile import compile_ranged
 
     executable = compile_ranged(merged.module, target, sizes)
     return RangedModel(executable, merged.layers, merged.inputs, merged.outputs, sizes, target, merged.module)
+
+
+def _further_points(sizes: Sequence[Size]) -> Iterator[dict[str, int]]:
+    """Yields points that are compared only: the corners, and sizes that many numbers divide, unlike the witnesses."""
+    names = [size.name for size in sizes]
+    for corner in product(*({size.values[0], size.largest} for size in sizes)):
+        yield dict(zip(names, corner, strict=True))
+    yield {size.name: max(size.values[-_MOST_VALUES:], key=_small_divisors) for size in sizes}
+
+
+def _small_divisors(value: int) -> int:
+    return sum(value % divisor == 0 for divisor in range(2, 65))
 
 
 @dataclass(frozen=True)
@@ -95,13 +112,13 @@ def _merged(parts: Sequence[_Part], witnesses: Witnesses) -> _Merged:
     )
 
 
-def _check_outputs(lowering: _Lowering, point: Mapping[str, int], outputs: Sequence[SizedTensor]) -> None:
+def _check_outputs(part: _Part, point: Mapping[str, int], outputs: Sequence[SizedTensor]) -> None:
     """Compares the outputs' shapes at a point with those of the model.
 
     Raises:
         DifferentPrograms: they differ.
     """
-    found, expected = lowering.at(point).outputs, tuple(output.at(point) for output in outputs)
+    found, expected = part.outputs, tuple(output.at(point) for output in outputs)
     for own, other in zip(found, expected, strict=True):
         if own != other:
             listed = ", ".join(f"{name} {value}" for name, value in point.items())
@@ -116,12 +133,14 @@ class _Part:
 
     Attributes:
         separated: the Relax module without its constants, and these.
+        folded: shapes and small constants in the ONNX model, before it is optimized further.
     """
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     layers: tuple[Layer, ...]
     separated: Any
+    folded: Folded
 
 
 @dataclass
@@ -141,7 +160,7 @@ class _Lowering:
         from compiler.tvm_backend.generalize import without_constants
         from compiler.tvm_backend.importer import import_within
 
-        optimized = self._optimized(point)
+        optimized, found = self._optimized(point)
         lowered = lower(optimized, self.target, Options(fast_algorithms=self.fast_algorithms, chains=False))
         imported = import_within(lowered.model, lowered.layers)
         if imported.rejected:
@@ -153,9 +172,9 @@ class _Lowering:
             for layer in lowered.layers
         )
         inputs = tuple(specs(optimized.graph.inputs))
-        return _Part(inputs, imported.outputs, layers, (module, [self._shared(array) for array in constants]))
+        return _Part(inputs, imported.outputs, layers, (module, [self._shared(array) for array in constants]), found)
 
-    def _optimized(self, point: Mapping[str, int]) -> ir.Model:
+    def _optimized(self, point: Mapping[str, int]) -> tuple[ir.Model, Folded]:
         import graph_passes
         from graph_passes.lazy import ir
 
@@ -163,9 +182,15 @@ class _Lowering:
             name: tuple(point[dim] if isinstance(dim, str) else dim for dim in shape)
             for name, shape in self.shapes.items()
         }
-        optimized = graph_passes.optimize(self.model, shapes, self.passes).ir_model
+        found: dict[str, Any] = {}
+
+        def after_pass(_place: int, a_pass: graph_passes.Pass, rewritten: ir.Model) -> None:
+            if a_pass.name == "fold_constants" and not found:
+                found.update(folded(rewritten))
+
+        optimized = graph_passes.optimize(self.model, shapes, self.passes, after_pass).ir_model
         ir.external_data.load_to_model(optimized)  # the importer does not read files
-        return optimized
+        return optimized, found
 
     def _shared(self, array: np.ndarray) -> np.ndarray:
         digest = hashlib.blake2b(np.ascontiguousarray(array).data).digest()

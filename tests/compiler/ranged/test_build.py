@@ -331,6 +331,32 @@ REJECTED = {
         {"x": (range(1, 64), 6)},
         {"zero": 0, "two": 2, "a": [0]},
     ),
+    "a squeezed length in the middle": Case(
+        "(float[l,6] x) => (float[n,6] y) <int64[2] shape>"
+        "{ c = Squeeze (x) d = Softmax <axis = 0> (c) y = Reshape (d, shape) }",
+        ROWS,
+        {"shape": [-1, 6]},
+    ),
+    "another operation for a length of 1": Case(
+        "(float[l,6] x) => (float[l,6] y) <int64 zero, int64 limit>"
+        "{ s = Shape (x) n = Gather (s, zero) c = Less (n, limit) m = Neg (x) y = Where (c, m, x) }",
+        ROWS,
+        {"zero": 0, "limit": 2},
+    ),
+    "another operation for multiples of 5": Case(
+        "(float[l,6] x) => (float[l,6] y) <int64 zero, int64 five>"
+        "{ s = Shape (x) n = Gather (s, zero) q = Mod (n, five) c = Equal (q, zero) m = Neg (x) y = Where (c, m, x) }",
+        ROWS,
+        {"zero": 0, "five": 5},
+    ),
+    "padded to a multiple of 8": Case(
+        "(float[l,6] x) => (float[n,6] y)"
+        "<int64 seven, int64 eight, int64 zero, int64[1] a, int64[2] before, int64[1] after>"
+        "{ s = Shape (x) n = Gather (s, zero) h = Add (n, seven) q = Div (h, eight) m = Mul (q, eight) d = Sub (m, n)"
+        " u = Unsqueeze (d, a) p = Concat <axis = 0> (before, u, after) y = Pad (x, p) }",
+        {"x": (range(2, 65), 6)},
+        {"seven": 7, "eight": 8, "zero": 0, "a": [0], "before": [0, 0], "after": [0]},
+    ),
     "another operation for short inputs": Case(
         "(float[l,6] x) => (float[l,6] y) <int64 zero, int64 limit>"
         "{ s = Shape (x) n = Gather (s, zero) c = Less (n, limit) m = Neg (x) y = Where (c, m, x) }",
