@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import tvm
 import tvm_ffi
-from tvm import ir, relax, s_tir, te, tirx
+from tvm import ir, relax, s_tir, sym, te, tirx
 
 from compiler.sizes.differing import Witnesses
 from compiler.sizes.expression import Expression, Factor
@@ -177,14 +177,15 @@ class _Merge:
 
 
 def _expr(expression: Expression, variables: Mapping[str, Any]) -> Any:
-    total: Any = tirx.IntImm(_TYPE, expression.constant)
-    for coefficient, names in expression.terms:
-        term: Any = tirx.IntImm(_TYPE, coefficient)
-        for factor in names:
-            value = _factor(factor, variables)
-            term = value if isinstance(term, tirx.IntImm) and term.value == 1 else term * value
-        total = term if isinstance(total, tirx.IntImm) and total.value == 0 else total + term
-    return total if expression.divisor == 1 else tirx.floordiv(total, tirx.IntImm(_TYPE, expression.divisor))
+    total: Any = tirx.IntImm(_TYPE, 0)
+    for coefficient, factors in expression.terms:
+        term: Any = tirx.IntImm(_TYPE, 1)
+        for factor in factors:
+            term = term * _factor(factor, variables)
+        total = total + term * coefficient
+    total = total + expression.constant
+    # TVM compares sizes by their structure, and writes all others in this form.
+    return sym.Analyzer().simplify(tirx.floordiv(total, tirx.IntImm(_TYPE, expression.divisor)))
 
 
 def _constant(

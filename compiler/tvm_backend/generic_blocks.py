@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tvm import s_tir
+from tvm import s_tir, tirx
 
 from compiler.tvm_backend.generic_access import (
     Loop,
@@ -101,7 +101,9 @@ class Block:
             schedule.decompose_reduction(self.rv, reductions[0].rv)
             if outer and iterations(reductions) <= _MAX_TAPS:  # LLVM then vectorizes the loop around them
                 for loop in reductions:
-                    schedule.unroll(loop.rv)
+                    found: Any = schedule.get(loop.rv)
+                    if isinstance(found.extent, tirx.IntImm):
+                        schedule.unroll(loop.rv)
         elif width is None:  # accumulators in the cache; LLVM vectorizes
             self._reorder([*outer, *reductions], lane)
             self._parallel(outer)

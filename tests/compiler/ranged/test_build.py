@@ -256,6 +256,19 @@ SERVED = {
         "{ y = Conv <pads = [1,1,1,1], strides = [2,2]> (x, w) }",
         {"x": (1, 3, range(8, 65), 8)},
     ),
+    "largest of a short length": Case(  # shorter than the loops that are unrolled
+        "(float[b,l] x) => (float[b,1] y) <int64[1] one> { s = Sin (x) y = ReduceMax (s, one) }",
+        {"x": (BATCH, range(1, 33))},
+        {"one": [1]},
+    ),
+    "twice a length in several functions": Case(
+        "(float[b,l,8] x) => (float[8,n,b] y, float[k,l,1] z) <int64[1] zero, int64[1] one, int64[1] two>"
+        "{ c = Concat <axis = 1> (x, x) e = Erf (c) y = Transpose <perm = [2,1,0]> (e)"
+        " d = Concat <axis = 0> (x, x) p = Softmax <axis = 0> (d) f = Slice (p, zero, one, two)"
+        " z = Transpose <perm = [0,1,2]> (f) }",
+        {"x": (BATCH, range(1, 33), 8)},
+        {"zero": [0], "one": [1], "two": [2]},
+    ),
 }
 
 
