@@ -159,6 +159,19 @@ def calls(statement: Any) -> set[str]:
     return names
 
 
+def loads_one_of_several(schedule: s_tir.Schedule, block: Any) -> bool:
+    """Whether a condition decides where a block loads another one's result: a tensor is concatenated with itself.
+
+    TVM then takes only one of the places for the region that the block reads.
+    """
+    statement: Any = schedule.get(block)
+    producers: list[Any] = [schedule.get(producer) for producer in schedule.get_producers(block)]
+    results = {store.buffer.name for producer in producers for store in _accesses(producer)[0]}
+    places = {(load.source.name, str(load)) for load in _accesses(statement)[1] if load.source.name in results}
+    several = len(places) > len({name for name, _place in places})
+    return several and "prim.if_then_else" in calls(statement.body)
+
+
 def divisors(n: int) -> list[int]:
     """Returns all divisors in ascending order."""
     small = [d for d in range(1, isqrt(n) + 1) if n % d == 0]

@@ -20,6 +20,7 @@ from compiler.tvm_backend.generic_access import (
     extent,
     is_guarded,
     iterations,
+    loads_one_of_several,
     loops_around,
     runs,
 )
@@ -120,6 +121,8 @@ def _share_rows(schedule: s_tir.Schedule, blocks: Sequence[Any], target: Target)
         return None
     *producers, last = blocks
     if any(is_guarded(schedule, block) for block in producers):  # compute_at drops the guard
+        return None
+    if any(loads_one_of_several(schedule, block) for block in blocks):  # compute_at follows the regions that are read
         return None
     try:
         work = _work(schedule, blocks)

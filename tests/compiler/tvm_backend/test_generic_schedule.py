@@ -59,6 +59,8 @@ CASES = {
     "concat_1": Case("y = Concat<axis = 1>(x, b)", x(3, 5, 64, b=(3, 4, 64))),
     "concat_2": Case("y = Concat<axis = 3>(x, b, c)", x(1, 14, 28, 64, b=(1, 14, 28, 32), c=(1, 14, 28, 32))),
     "concat_odd": Case("y = Concat<axis = 2>(x, b)", x(3, 50, 13, b=(3, 50, 12))),
+    "concat_itself": Case("s = Sin(x) c = Concat<axis = 1>(s, s) y = Concat<axis = 2>(c, c)", x(2, 1, 8)),
+    "concat_itself_rows": Case("s = Sin(x) c = Concat<axis = 0>(s, s) y = Concat<axis = 2>(c, c)", x(1, 3, 8)),
     "transpose_last": Case("y = Transpose<perm = [0, 2, 3, 1]>(x)", x(1, 3, 97, 128)),
     "transpose_first": Case("y = Transpose<perm = [0, 3, 1, 2]>(x)", x(1, 14, 14, 160)),
     "transpose_heads": Case("y = Transpose<perm = [0, 2, 1, 3]>(x)", x(1, 131, 12, 32)),
