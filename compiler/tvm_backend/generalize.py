@@ -7,8 +7,9 @@ of positions and in masks, and becomes this part.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import tvm
@@ -20,6 +21,9 @@ from compiler.sizes.expression import Expression, Factor
 from compiler.tvm_backend.object_graph import Graph, Node, appended, in_order, object_of, plain_fields, relinked
 
 _TYPE = "int64"
+_INTEGER = "ir.IntImm"
+_NUMBERS = (_INTEGER, "ir.FloatImm")
+_UNIT = 2.0**-23  # of float32, to which a reciprocal may be rounded
 _CONSTANT = "constant_"  # the name of a free variable in place of a constant, before its index
 
 
@@ -77,6 +81,20 @@ class _Separation(relax.PyExprMutator):
         return relax.Var(f"{_CONSTANT}{len(self.arrays) - 1}", op.ty)
 
 
+class _Number(NamedTuple):
+    """A number that depends on sizes: an expression, or one divided by it."""
+
+    expression: Expression
+    dtype: str
+    divides: bool
+
+    def expr(self, variables: Mapping[str, Any]) -> Any:
+        value = _expr(self.expression, variables)
+        if self.dtype != _TYPE:
+            value = tirx.Cast(self.dtype, value)
+        return tirx.div(tirx.FloatImm(self.dtype, 1.0), value) if self.divides else value
+
+
 class _Merge:
     """Merges the graphs of nodes of several modules."""
 
@@ -84,15 +102,12 @@ class _Merge:
         self._graphs, self._witnesses = graphs, witnesses
         self._nodes: list[Node] = []
         self._places: dict[tuple[int, ...], int] = {}  # of the merged node of nodes, one in each graph
-        self._expressions: dict[int, tuple[Expression, str]] = {}  # by place: the expression and its type
+        self._expressions: dict[int, _Number] = {}  # by place
 
     def module(self) -> tvm.IRModule:
         root = self._merged(tuple(graph.root for graph in self._graphs))
         variables = {size.name: tirx.Var(size.name, _TYPE) for size in self._witnesses.sizes}
-        exprs: Any = [
-            _expr(expression, variables) if dtype == _TYPE else tirx.Cast(dtype, _expr(expression, variables))
-            for expression, dtype in self._expressions.values()
-        ]
+        exprs: Any = [number.expr(variables) for number in self._expressions.values()]
         added = Graph(exprs)
         start = appended(self._nodes, added.nodes)
         roots = [start + index for index in added.nodes[added.root]["data"]]
@@ -122,7 +137,7 @@ class _Merge:
         data: list[Any] = [node.get("data") for node in nodes]
         if any(node["type"] != kind for node in nodes):
             raise self._witnesses.error("the operations of its program")
-        if kind == "ir.IntImm" and self._is_expression(place, data):
+        if kind in _NUMBERS and self._is_expression(place, kind, data):
             return []
         missing: list[tuple[int, ...]] = []
 
@@ -154,14 +169,24 @@ class _Merge:
             self._nodes[place] = nodes[0]
         return missing
 
-    def _is_expression(self, place: int, data: Sequence[Any]) -> bool:
-        """Notes the expression of an integer that differs."""
-        values = [graph.nodes[entry["value"]]["data"] for graph, entry in zip(self._graphs, data, strict=True)]
-        found = self._witnesses.expression(values, "a size in its program")
+    def _is_expression(self, place: int, kind: str, data: Sequence[Any]) -> bool:
+        """Notes the expression of a number that differs. A float may be a size, or one divided by a size."""
+        values = [entry["value"] for entry in data]
+        if kind == _INTEGER:
+            values = [graph.nodes[value]["data"] for graph, value in zip(self._graphs, values, strict=True)]
+        if len(set(values)) == 1:
+            return False
+        divides = not all(float(value).is_integer() for value in values)
+        sizes = [round(1 / value) if divides and value else round(value) for value in values]
+        if divides and not all(
+            size and math.isclose(1 / size, v, rel_tol=_UNIT) for size, v in zip(sizes, values, strict=True)
+        ):
+            raise self._witnesses.error("a number in its program")
+        found = self._witnesses.expression(sizes, "a size in its program")
         if not isinstance(found, Expression):
             return False
-        kind = self._graphs[0].nodes[data[0]["ty"]]
-        self._expressions[place] = found, kind["data"]["dtype"]
+        dtype = self._graphs[0].nodes[data[0]["ty"]]["data"]["dtype"]
+        self._expressions[place] = _Number(found, dtype, divides)
         return True
 
     @staticmethod
@@ -266,7 +291,9 @@ class _Completion(relax.PyExprMutator):
             called = self.builder_.add_func(function, f"{name}_sized") if sizes else call.args[0]
             self._functions[name] = called, sizes
         called, sizes = self._functions[name]
-        return relax.call_tir(called, relax.Tuple([*arguments, *sizes]), call.ty_args[0])
+        written: Any = call.ty_args[0]
+        several = list(written.fields) if isinstance(written, ir.TupleType) else written
+        return relax.call_tir(called, relax.Tuple([*arguments, *sizes]), several)
 
 
 def _with_sizes(function: Any, inputs: int, variables: Sequence[Any]) -> tuple[Any, list[Any]]:

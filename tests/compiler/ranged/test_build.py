@@ -100,6 +100,26 @@ SERVED = {
     "layer norm": Case(
         "(float[b,l,16] x) => (float[b,l,16] y) <float[16] g, float[16] c> { y = LayerNormalization (x, g, c) }", X
     ),
+    "mean over tokens": Case(
+        "(float[b,l,16] x) => (float[b,16] y) <int64[1] axes> { y = ReduceMean <keepdims = 0> (x, axes) }",
+        X,
+        {"axes": [1]},
+    ),
+    "convolution and global average": Case(
+        "(float[b,3,l,8] x) => (float[b,4,1,1] y) <float[4,3,3,3] w>"
+        "{ c = Conv <pads = [1,1,1,1]> (x, w) y = GlobalAveragePool (c) }",
+        {"x": (BATCH, 3, LENGTH, 8)},
+    ),
+    "instance normalization": Case(
+        "(float[b,3,l,8] x) => (float[b,3,l,8] y) <float[3] g, float[3] c> { y = InstanceNormalization (x, g, c) }",
+        {"x": (BATCH, 3, LENGTH, 8)},
+    ),
+    "division by the length": Case(
+        "(float[b,l,16] x) => (float[b,l,16] y) <int64 one>"
+        "{ s = Shape (x) n = Gather (s, one) f = Cast <to = 1> (n) y = Div (x, f) }",
+        X,
+        {"one": 1},
+    ),
     "embedding and a table of positions": Case(
         "(int64[b,l] ids) => (float[b,l,8] y) <float[20,8] w, float[64,8] table, int64[1] zero, int64[1] one>"
         "{ e = Gather (w, ids) s = Shape (ids) n = Gather (s, one) p = Slice (table, zero, n, zero) y = Add (e, p) }",
