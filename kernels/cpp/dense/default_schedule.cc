@@ -1,8 +1,8 @@
 // Default schedules of dense layers: the register tile and the split over threads by a small cost model, the blocks by the
 // sizes of the caches.
 #include <algorithm>
+#include <array>
 #include <limits>
-#include <vector>
 
 #include "core/split.h"
 #include "gemm/tile_model.h"
@@ -19,8 +19,10 @@ struct Split {
   int mr = 1, vectors = 1, threads_m = 1;
 };
 
-// Widths of panels in floats; empty if any is possible.
-using Widths = std::vector<int>;
+// Up to two widths of panels in floats, or 0; any is possible if both are 0. Without memory of the heap, because Strassen's
+// algorithm chooses schedules in each run.
+using Widths = std::array<int, 2>;
+constexpr Widths kAnyWidth{0, 0};
 
 // Returns the best tile and split for k words.
 Split best_split(Isa isa, const KernelTable& kernels, int64_t m, int64_t n, int64_t k, int threads,
@@ -45,9 +47,9 @@ Split best_split(Isa isa, const KernelTable& kernels, int64_t m, int64_t n, int6
   };
   for (const int nr : widths) {
     const int vectors = nr / kernels.lanes;
-    for_each_tile_and_split(kernels, costs, vectors, vectors, threads, consider);
+    if (vectors > 0) for_each_tile_and_split(kernels, costs, vectors, vectors, threads, consider);
   }
-  if (widths.empty())
+  if (widths == kAnyWidth)
     for_each_tile_and_split(kernels, costs, 1, std::min<int64_t>(KernelTable::kMaxVectors, columns), threads, consider);
   return best;
 }
@@ -61,8 +63,8 @@ DenseSchedule direct_schedule(Isa isa, Dtype dtype, int64_t m, int64_t n, int64_
   // From memory, a single stream of entire cache lines is fastest with AVX-512: 31 GB/s, compared with 27 GB/s for rows of
   // 128 floats (Zen 4, one thread).
   const bool streams = m == 1 && n * words * kWordBytes > l2 && kernels.lanes * kWordBytes == 64;
-  const Widths stream{kernels.lanes};
-  const Split split = best_split(isa, kernels, m, n, words, threads, widths.empty() && streams ? stream : widths);
+  const Widths stream{kernels.lanes, 0};
+  const Split split = best_split(isa, kernels, m, n, words, threads, widths == kAnyWidth && streams ? stream : widths);
   s.mr = split.mr;
   s.nr = split.vectors * kernels.lanes;
   s.threads_m = split.threads_m;
@@ -141,7 +143,7 @@ DenseSchedule schedule_of_widths(Isa isa, Dtype dtype, int64_t m, int64_t n, int
 
 DenseSchedule default_dense_schedule(Isa isa, Dtype dtype, int64_t m, int64_t n, int64_t k, int threads,
                                      bool fast_algorithms, int packed_nr) {
-  return schedule_of_widths(isa, dtype, m, n, k, threads, fast_algorithms, packed_nr ? Widths{packed_nr} : Widths{});
+  return schedule_of_widths(isa, dtype, m, n, k, threads, fast_algorithms, {packed_nr, 0});
 }
 
 int default_dense_width(Isa isa, Dtype dtype, int64_t n, int64_t k, int threads) {
@@ -153,14 +155,15 @@ int default_dense_width(Isa isa, Dtype dtype, int64_t n, int64_t k, int threads)
 // first made. On Zen 5 with AVX-512, one and two threads and the layers of MiniLM (384x384, 1536x384, 384x1536), the usual 64
 // columns take 0.9 to 1.02 of the time of the width that is best for the rows, except for 2 to 4 rows (1.02 to 1.12; 96
 // columns are best), 7 and 8 rows (1.1 to 1.4; one tile of 8x48) and at times 13 to 16 rows (1.1; two such tiles). One row
-// streams panels of 64 columns as fast as those of 16 that it would have alone: 0.9 of the time from L3, 0.98 from memory. AVX2 streams 384x384 from 48 columns 1.2 times as fast as from 16.
+// streams panels of 64 columns as fast as those of 16 that it would have alone: 0.9 of the time from L3, 0.98 from memory.
+// AVX2 streams 384x384 from 48 columns 1.2 times as fast as from 16.
 DenseSchedule DenseWeights::schedule(int64_t m, int threads, bool fast_algorithms) const {
   const Dtype dtype = weight_.dtype;
   const auto width_for = [&](int64_t rows) { return default_dense_schedule(isa_, dtype, rows, n_, k_, 1).nr; };
-  Widths widths{default_dense_width(isa_, dtype, n_, k_, 1)};
+  Widths widths{default_dense_width(isa_, dtype, n_, k_, 1), 0};
   const int64_t one = isa_ == Isa::kAvx512 ? 0 : 1;
   const int64_t rows = m == 1 ? one : m <= 4 ? 4 : m <= 32 ? 8 : 0;  // those of the second width
-  if (rows > 0) widths.push_back(width_for(rows));
+  if (rows > 0) widths[1] = width_for(rows);
   return schedule_of_widths(isa_, dtype, m, n_, k_, threads, fast_algorithms, widths);
 }
 
