@@ -77,6 +77,8 @@ class RangedModel:
         self._executable, self._layers = executable, tuple(layers)
         self._lock = Lock()
         self._programs: dict[tuple[int, ...], _Program] = {}
+        self._varying = [tensor.name for tensor in inputs if any(not isinstance(dim, int) for dim in tensor.shape)]
+        self._by_shapes: dict[tuple[tuple[int, ...], ...], _Program] = {}  # of the inputs that vary
         self._packed = made_program(executable, self.layers, (), target)
         for point in _growing(self.sizes):  # few rows need weights that are packed in other forms than many
             self._program(point)
@@ -136,7 +138,15 @@ class RangedModel:
             ValueError: a size is out of its range, or as :meth:`compiler.CompiledModel.run`.
             TypeError: as :meth:`compiler.CompiledModel.run`.
         """
-        found = self._program(sizes_of(inputs, self.inputs, self.sizes))
+        try:
+            found = self._by_shapes.get(tuple([inputs[name].shape for name in self._varying]))  # type: ignore[union-attr]
+        except (AttributeError, KeyError, TypeError):
+            found = None  # the check below has a message for it
+        if found is None:
+            sizes = sizes_of(inputs, self.inputs, self.sizes)
+            found = self._program(sizes)
+            shapes = {tensor.name: tensor.at(sizes).shape for tensor in self.inputs}
+            self._by_shapes[tuple([shapes[name] for name in self._varying])] = found
         return executed(found.program, inputs, found.inputs, found.outputs, out)
 
     def profile(self, inputs: Mapping[str, np.ndarray], runs: int = 30) -> list[ProfileRow]:
@@ -171,6 +181,7 @@ class RangedModel:
         with self._lock:
             if len(self._programs) >= _MOST_PROGRAMS:
                 self._programs.pop(next(iter(self._programs)))
+                self._by_shapes.clear()
             self._programs[key] = made
             if len(self._programs) % _SIZES_PER_POOL == 0:
                 native.empty_pool()

@@ -26,6 +26,7 @@ from compiler.tvm_backend.generic_access import (
 )
 from compiler.tvm_backend.generic_blocks import Block, split_reduction
 from compiler.tvm_backend.generic_contraction import arrange_contraction, is_contraction, pad_contraction
+from compiler.tvm_backend.share_shapes import share_shapes
 from compiler.tvm_backend.vector_math import vectorizable
 from compiler.workloads.target import Target
 
@@ -51,6 +52,7 @@ def relax_pipeline(target: Target, typical: Mapping[str, int] | None = None) -> 
             schedule_functions(target, typical),
             *cpu.dataflow_lower_passes(llvm),
             *cpu.finalize_passes(llvm),
+            *([share_shapes] if typical else []),
         ]
         with llvm:
             return tvm.transform.Sequential(passes)(module)
