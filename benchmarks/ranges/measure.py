@@ -20,7 +20,7 @@ from compiler.measure.sampling import measure
 from compiler.workloads.target import Target
 
 NAMES = ("range", "single")
-INPUTS = ("input_ids", "attention_mask", "token_type_ids")
+INPUTS: tuple[str, ...] = ("input_ids", "attention_mask", "token_type_ids")
 _BATCHES, _TOKENS = range(1, 9), range(1, 513)
 _TOLERANCE = 1e-4  # of outputs near one: both programs have the same layers, but not always the same schedules
 

@@ -17,7 +17,7 @@ def lines(results: Results) -> Iterator[str]:
     """Yields the machine, a warning if it was not quiet, and a line for each result."""
     yield machine_line(results[0])
     for threads in sorted({result["threads"] for result in results}):
-        of_threads = [result | {"name": _name(result)} for result in results if result["threads"] == threads]
+        of_threads = [{**result, "name": _name(result)} for result in results if result["threads"] == threads]
         yield from (f"{plural(threads, 'thread')}: {line}" for line in noise(of_threads, "name"))
     yield from columns([_HEADINGS, *map(_row, results)], left=(0,)).splitlines()
 

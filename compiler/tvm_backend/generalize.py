@@ -292,7 +292,7 @@ class _Completion(relax.PyExprMutator):
             self._functions[name] = called, sizes
         called, sizes = self._functions[name]
         written: Any = call.ty_args[0]
-        several = list(written.fields) if isinstance(written, ir.TupleType) else written
+        several = list(written.fields) if hasattr(written, "fields") else written
         return relax.call_tir(called, relax.Tuple([*arguments, *sizes]), several)
 
 
