@@ -81,8 +81,8 @@ def build(
     Args:
         model: an ONNX file, an ONNX model, or a PyTorch module, which is exported to ONNX.
         input_shapes: shapes of the inputs with dynamic dimensions. If a dimension is a ``range``, one program serves
-            all sizes in it, and the result is a :class:`RangedModel`. It has no segments of ONNX Runtime, and chooses
-            default schedules at the first run of each size.
+            all sizes in it, and the result is a :class:`RangedModel`. It has neither segments of ONNX Runtime
+            (``fallback``) nor ``chains``, and chooses default schedules at the first run of each size.
         threads: number of threads that run the model; None uses every core that this process may use.
         target: ``"host"``, the name of an ISA, or a target. ``threads`` overrides a target's number of cores.
         schedules: a file of records, or a function from a workload and a target to a schedule or None. In a file, a

@@ -72,6 +72,8 @@ def build(path: Path, how: BuildOptions, output: Path, json_file: Path | None, c
     print(*model.summary(), sep="\n", flush=True)
     if check is not None and model.has_ranges:
         raise ValueError("argument --check: it is for fixed sizes, and --input-shape has ranges")
+    if how.records and model.has_ranges:
+        raise ValueError("argument --records: it is for fixed sizes, and --input-shape has ranges")
     data = None if check is None else _data(check, model.inputs)
     compiled = model.compiled_for_ranges() if model.has_ranges else model.compiled(data)
     seconds, peak = time.perf_counter() - start, _peak_bytes()

@@ -100,8 +100,11 @@ class OnnxFile:
         return [f"{self.path}: {_listed(self.inputs)}", _machine(self.target), f"Records: {used}{fast_algorithms}"]
 
     def to_json(self) -> dict[str, Any]:
-        return _described(self) | {
-            "records": str(self.records) if self.records else None,
+        shapes = {"input_shapes": [written_shape(*shape) for shape in self.shapes.items()]} if self.has_ranges else {}
+        return {
+            **_described(self),
+            **shapes,
+            "records": str(self.records) if self.records and not self.has_ranges else None,
             "fast_algorithms": self.fast_algorithms,
         }
 

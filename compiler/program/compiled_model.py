@@ -1,4 +1,4 @@
-"""Compiled models: run, profile, save, load."""
+"""Compiled models: run, profile, save."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from compiler.workloads.layer import Layer
 from compiler.workloads.target import Target
 
 _MOST_PROGRAMS = 4096
-# TVM's pool keeps the memory of outputs by size and never returns it. It is emptied after this many new sizes.
+# TVM's pool keeps the memory of outputs by size and never returns it. It is emptied after runs at this many sizes.
 _SIZES_PER_POOL = 64
 
 
@@ -34,11 +34,17 @@ class _Program(NamedTuple):
     outputs: tuple[TensorSpec, ...]
 
 
+def _checked(size: Size, value: Any) -> int:
+    if isinstance(value, (int, np.integer)) and not isinstance(value, bool) and int(value) in size.values:
+        return int(value)
+    raise ValueError(f"{size.name} is {value}; it may be {size}")
+
+
 def _growing(sizes: Sequence[Size]) -> Iterator[dict[str, int]]:
     """Yields sizes from the smallest to the largest, in steps of about two."""
     least = 1
     while True:
-        point = {size.name: next((n for n in size.values if n >= least), size.largest) for size in sizes}
+        point = {size.name: size.at_least(least) for size in sizes}
         yield point
         if all(size.largest == point[size.name] for size in sizes):
             return
@@ -76,6 +82,7 @@ class RangedModel:
         self.target, self.module = target, module
         self._executable, self._layers = executable, tuple(layers)
         self._lock = Lock()
+        self._pooled: set[int] = set()  # programs that have run since the pool was emptied
         self._programs: dict[tuple[int, ...], _Program] = {}
         self._varying = [tensor.name for tensor in inputs if any(not isinstance(dim, int) for dim in tensor.shape)]
         self._by_shapes: dict[tuple[tuple[int, ...], ...], _Program] = {}  # of the inputs that vary
@@ -115,13 +122,11 @@ class RangedModel:
         names = {size.name for size in self.sizes}
         if set(sizes) != names:
             raise ValueError(f"sizes are {', '.join(sorted(names))}; got {', '.join(sorted(sizes)) or 'none'}")
-        for size in self.sizes:
-            if sizes[size.name] not in size.values:
-                raise ValueError(f"{size.name} is {sizes[size.name]}; it may be {size}")
-        found = self._program(sizes)
+        chosen = {size.name: _checked(size, sizes[size.name]) for size in self.sizes}
+        found = self._program(chosen)
         return CompiledModel(
             self._executable,
-            self._layers_at(sizes),
+            self._layers_at(chosen),
             found.inputs,
             found.outputs,
             self.target,
@@ -147,6 +152,10 @@ class RangedModel:
             found = self._program(sizes)
             shapes = {tensor.name: tensor.at(sizes).shape for tensor in self.inputs}
             self._by_shapes[tuple([shapes[name] for name in self._varying])] = found
+        self._pooled.add(id(found.program))
+        if len(self._pooled) > _SIZES_PER_POOL:
+            self._pooled.clear()
+            native.empty_pool()
         return executed(found.program, inputs, found.inputs, found.outputs, out)
 
     def profile(self, inputs: Mapping[str, np.ndarray], runs: int = 30) -> list[ProfileRow]:
@@ -183,6 +192,4 @@ class RangedModel:
                 self._programs.pop(next(iter(self._programs)))
                 self._by_shapes.clear()
             self._programs[key] = made
-            if len(self._programs) % _SIZES_PER_POOL == 0:
-                native.empty_pool()
         return made

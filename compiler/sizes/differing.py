@@ -37,12 +37,12 @@ class Witnesses:
     Attributes:
         sizes: the sizes that vary.
         points: values of the sizes by name. The last point has the largest ones. Some may exceed a short range.
-        found: the expressions that are known already, by their values at the points.
+        found: the expressions that are known already, by their values at the points; None if no expression has these.
     """
 
     sizes: tuple[Size, ...]
     points: tuple[Mapping[str, int], ...]
-    found: dict[tuple[int, ...], int | Expression] = field(default_factory=dict, compare=False, repr=False)
+    found: dict[tuple[int, ...], int | Expression | None] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def of(cls, sizes: Sequence[Size]) -> Witnesses:
@@ -91,16 +91,19 @@ class Witnesses:
         """
         key = tuple(values)
         if key not in self.found:
-            self.found[key] = self._expression(key, what)
-        return self.found[key]
+            self.found[key] = self._expression(key)
+        found = self.found[key]
+        if found is None:
+            raise self.error(what, values)
+        return found
 
-    def _expression(self, values: Sequence[int], what: str) -> int | Expression:
+    def _expression(self, values: Sequence[int]) -> int | Expression | None:
         found = fitted(values, self.points, self.sizes)
         if found is not None:
             return found
         candidates = products(values, self.points, self.sizes)
         if not candidates:
-            raise self.error(what, f": {', '.join(map(str, values))}")
+            return None
         point = separating(candidates, self.points[0], self.sizes)
         if point is not None:
             raise Undetermined(point)
@@ -117,11 +120,15 @@ class Witnesses:
             for part in parts
         )
 
-    def error(self, what: str, values: str = "") -> DifferentPrograms:
-        points = "; ".join(", ".join(f"{name} {value}" for name, value in point.items()) for point in self.points)
+    def error(self, what: str, values: Sequence[int] = ()) -> DifferentPrograms:
+        """Returns an error that names what differs, and two different values of it."""
+        place = next((place for place, value in enumerate(values) if value != values[0]), 0)
+        listed = ""
+        if place:
+            at = [", ".join(f"{name} {value}" for name, value in self.points[index].items()) for index in (0, place)]
+            listed = f" ({values[0]} at {at[0]}; {values[place]} at {at[1]})"
         return DifferentPrograms(
-            f"one program cannot serve all of these sizes, because of {what}{values} (at {points}); "
-            "give smaller ranges, or numbers"
+            f"one program cannot serve all of these sizes, because of {what}{listed}; give smaller ranges, or numbers"
         )
 
 

@@ -18,8 +18,8 @@ def fitted(
 ) -> int | Expression | None:
     """Returns the simplest expression with these values; None if no expression has them.
 
-    Expressions are a number, then multiples of a product plus a number, then sums of two multiples plus a number. They
-    have at most three unknowns, so further witnesses are a check.
+    Expressions are a number, then multiples of a product plus a number, then sums of multiples of all sizes, or of two
+    products, plus a number. They have fewer unknowns than there are witnesses, so further ones are a check.
 
     Args:
         values: the value at each witness.
@@ -30,8 +30,12 @@ def fitted(
         return values[0]
     products = list(_products(list(witnesses[0])))
     columns = [[prod(witness[name] for name in names) for witness in witnesses] for names in products]
+    singles = [index for index, names in enumerate(products) if len(names) == 1]
     for count in (1, 2):
-        for chosen in combinations(range(len(products)), count):
+        chosen_products = list(combinations(range(len(products)), count))
+        if count == 2 and len(singles) > 2:
+            chosen_products.insert(0, tuple(singles))  # a concatenation of all
+        for chosen in chosen_products:
             for has_constant in (False, True):
                 found = _solved([columns[index] for index in chosen], values, has_constant)
                 if found is None:

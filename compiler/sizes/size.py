@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+_LIMIT = 2**31
+
 
 @dataclass(frozen=True)
 class Size:
@@ -16,19 +18,29 @@ class Size:
         values: the values that it may have, ascending.
 
     Raises:
-        ValueError: there are fewer than two values, or the values are not ascending from 1 or more.
+        ValueError: the name is not an identifier, there are fewer than two values, they do not ascend from 1 or more,
+            or they exceed 2^31.
     """
 
     name: str
     values: range
 
     def __post_init__(self) -> None:
+        if not self.name.isidentifier():
+            raise ValueError(f"a size has name {self.name!r}; it must be an identifier")
+        if self.values.stop > _LIMIT:
+            raise ValueError(f"size {self.name}: a range must end below 2^31")
         if self.values.step < 1 or self.values.start < 1 or len(self.values) < 2:
             raise ValueError(f"size {self.name}: a range must have at least two values, ascending from 1 or more")
 
     @property
     def largest(self) -> int:
         return self.values[-1]
+
+    def at_least(self, least: int) -> int:
+        """Returns the smallest value that is not below a number; the largest value if all are."""
+        index = max(0, -((self.values.start - least) // self.values.step))
+        return self.values[min(index, len(self.values) - 1)]
 
     @property
     def typical(self) -> int:

@@ -8,6 +8,7 @@ of positions and in masks, and becomes this part.
 from __future__ import annotations
 
 import math
+import string
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -24,6 +25,8 @@ _TYPE = "int64"
 _INTEGER = "ir.IntImm"
 _NUMBERS = (_INTEGER, "ir.FloatImm")
 _UNIT = 2.0**-23  # of float32, to which a reciprocal may be rounded
+_OF_CALL = "_call_"  # between the name of a function and the index of its call
+_CALL = "loopwright.call"  # attribute that keeps equal functions apart
 _CONSTANT = "constant_"  # the name of a free variable in place of a constant, before its index
 
 
@@ -64,10 +67,14 @@ def _symbol(module: tvm.IRModule, name: str) -> Any:
 
 
 def without_constants(module: tvm.IRModule) -> tuple[tvm.IRModule, list[np.ndarray]]:
-    """Returns a module whose ``main`` has free variables in place of constants, and the elements of these."""
+    """Returns a module whose ``main`` has free variables in place of constants, and the elements of these.
+
+    Each call has a separate function: functions that are equal at some sizes are one in the given module.
+    """
     separation = _Separation(module)
     main = separation.visit_expr(module["main"])
-    return _with_main(module, main), separation.arrays
+    separated = _with_main(separation.builder_.get(), main)
+    return relax.transform.DeadCodeElimination()(separated), separation.arrays
 
 
 @relax.expr_functor.mutator
@@ -75,10 +82,21 @@ class _Separation(relax.PyExprMutator):
     def __init__(self, module: tvm.IRModule) -> None:
         super().__init__(module)
         self.arrays: list[np.ndarray] = []
+        self._module, self._calls = module, 0
 
     def visit_generic_const_(self, op: Any) -> Any:
         self.arrays.append(op.value.numpy())
         return relax.Var(f"{_CONSTANT}{len(self.arrays) - 1}", op.ty)
+
+    def visit_call_(self, op: Any) -> Any:
+        call: Any = super().visit_call_(op)
+        if call.op != ir.Op.get("relax.call_tir"):
+            return call
+        self._calls += 1
+        function = self._module[call.args[0]].with_attr(_CALL, self._calls)
+        name = f"{call.args[0].name_hint.rstrip(string.digits)}{_OF_CALL}{self._calls}"
+        called = self.builder_.add_func(function, name)
+        return ir.Call(call.op, [called, *call.args[1:]], call.attrs, call.ty_args)
 
 
 class _Number(NamedTuple):
@@ -149,7 +167,7 @@ class _Merge:
         first = data[0]
         if isinstance(first, dict):
             plain = plain_fields(kind)
-            if any(entry[name] != first[name] for entry in data for name in plain & first.keys()):
+            if any(repr(entry[name]) != repr(first[name]) for entry in data for name in plain & first.keys()):
                 raise self._witnesses.error("the operations of its program")
             self._nodes[place] = nodes[0] | {
                 "data": {
@@ -174,8 +192,10 @@ class _Merge:
         values = [entry["value"] for entry in data]
         if kind == _INTEGER:
             values = [graph.nodes[value]["data"] for graph, value in zip(self._graphs, values, strict=True)]
-        if len(set(values)) == 1:
+        if len(set(map(repr, values))) == 1:  # NaN is equal to itself here, and -0.0 differs from 0.0
             return False
+        if not all(map(math.isfinite, values)):
+            raise self._witnesses.error("a number in its program")
         divides = not all(float(value).is_integer() for value in values)
         sizes = [round(1 / value) if divides and value else round(value) for value in values]
         if divides and not all(
@@ -288,7 +308,7 @@ class _Completion(relax.PyExprMutator):
         name, arguments = call.args[0].name_hint, list(call.args[1])
         if name not in self._functions:
             function, sizes = _with_sizes(self._module[name], len(arguments), self._variables)
-            called = self.builder_.add_func(function, f"{name}_sized") if sizes else call.args[0]
+            called = self.builder_.add_func(function, name.rpartition(_OF_CALL)[0])  # merges equal ones
             self._functions[name] = called, sizes
         called, sizes = self._functions[name]
         written: Any = call.ty_args[0]
@@ -308,7 +328,7 @@ def _with_sizes(function: Any, inputs: int, variables: Sequence[Any]) -> tuple[A
         if not any(variable.same_as(size) for size in bound) and _uses(function, variable)
     ]
     parameters = [*function.params[:inputs], *missing, *function.params[inputs:]]
-    complete = tirx.PrimFunc(parameters, function.body, function.ret_type, function.attrs)
+    complete = tirx.PrimFunc(parameters, function.body, function.ret_type, function.attrs).without_attr(_CALL)
     return s_tir.renew_defs(complete), missing
 
 

@@ -274,5 +274,9 @@ def test_descriptions_that_make_no_sense(entries: dict[str, Any], message: str) 
     objects = [description | entries]
     with pytest.raises(ValueError, match=message):
         native.function("make_layers")(
-            json.dumps(objects), [*map(tvm_ffi.from_dlpack, weights)], TARGET.isa, THREADS, []
+            json.dumps(objects),
+            [tvm_ffi.from_dlpack(saved_model.writable(weight)) for weight in weights],
+            TARGET.isa,
+            THREADS,
+            [],
         )

@@ -100,6 +100,22 @@ SERVED = {
     "layer norm": Case(
         "(float[b,l,16] x) => (float[b,l,16] y) <float[16] g, float[16] c> { y = LayerNormalization (x, g, c) }", X
     ),
+    "attention from one length to another of the same range": Case(
+        "(float[k,8] q, float[l,8] z) => (float[k,8] y)"
+        "{ t = Transpose (z) s = MatMul (q, t) p = Softmax (s) y = MatMul (p, z) }",
+        {"q": (LENGTH, 8), "z": (LENGTH, 8)},
+    ),
+    "the same function of two lengths of the same range": Case(
+        "(float[k,4] x, float[l,4] z) => (float[k,4] y, float[l,4] u) { y = Sigmoid (x) u = Sigmoid (z) }",
+        {"x": (LENGTH, 4), "z": (LENGTH, 4)},
+    ),
+    "a concatenation of three lengths": Case(
+        "(float[k,4] x, float[l,4] z, float[m,4] w) => (float[n,4] y) { y = Concat <axis = 0> (x, z, w) }",
+        {"x": (range(1, 30), 4), "z": (range(1, 31), 4), "w": (range(1, 30), 4)},
+    ),
+    "a constant that is not a number": Case(
+        "(float[l,6] x) => (float[l,6] y) <float nan> { i = IsNaN (x) y = Where (i, nan, x) }", ROWS, {"nan": np.nan}
+    ),
     "mean over tokens": Case(
         "(float[b,l,16] x) => (float[b,16] y) <int64[1] axes> { y = ReduceMean <keepdims = 0> (x, axes) }",
         X,
@@ -373,6 +389,19 @@ REJECTED = {
     "another operation for a length of 1": Case(
         "(float[l,6] x) => (float[l,6] y) <int64 zero, int64 limit>"
         "{ s = Shape (x) n = Gather (s, zero) c = Less (n, limit) m = Neg (x) y = Where (c, m, x) }",
+        ROWS,
+        {"zero": 0, "limit": 2},
+    ),
+    "another float for a length of 1": Case(
+        "(float[l,6] x) => (float[l,6] y) <int64 zero, int64 limit>"
+        "{ s = Shape (x) n = Gather (s, zero) c = Less (n, limit) f = Cast <to = 1> (c) y = Add (x, f) }",
+        ROWS,
+        {"zero": 0, "limit": 2},
+    ),
+    "another row of a table for a length of 1": Case(
+        "(float[l,6] x) => (float[l,6] y) <int64 zero, int64 limit, float[2] table>"
+        "{ s = Shape (x) n = Gather (s, zero) c = Less (n, limit) i = Cast <to = 7> (c) f = Gather (table, i)"
+        " y = Add (x, f) }",
         ROWS,
         {"zero": 0, "limit": 2},
     ),
