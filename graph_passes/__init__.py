@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 from graph_passes.base import Pass, Remark
@@ -182,6 +183,9 @@ def named(a_pass: Pass | str) -> Pass:
 
 
 def _with_shapes(passes: Sequence[Pass], input_shapes: Mapping[str, Sequence[int]]) -> list[Pass]:
+    for name, shape in input_shapes.items():
+        if not all(isinstance(size, Integral) for size in shape):
+            raise ValueError(f"the shape of {name} is {shape!r}; it must be a tuple of numbers")
     shapes = tuple((name, tuple(int(size) for size in shape)) for name, shape in input_shapes.items())
     if not any(isinstance(a_pass, FreezeShapes) for a_pass in passes):
         raise ValueError("input shapes need the pass freeze_shapes, which is not among the passes")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ from compiler.program.profile import CallTimes, ProfileRow
 from compiler.program.sized_tensor import SizedTensor, sizes_of
 from compiler.program.tensor_spec import TensorSpec
 from compiler.sizes.layer import SizedLayer
-from compiler.sizes.size import Size
+from compiler.sizes.size import Size, growing
 from compiler.workloads.layer import Layer
 from compiler.workloads.target import Target
 
@@ -38,17 +38,6 @@ def _checked(size: Size, value: Any) -> int:
     if isinstance(value, (int, np.integer)) and not isinstance(value, bool) and int(value) in size.values:
         return int(value)
     raise ValueError(f"{size.name} is {value}; it may be {size}")
-
-
-def _growing(sizes: Sequence[Size]) -> Iterator[dict[str, int]]:
-    """Yields sizes from the smallest to the largest, in steps of about two."""
-    least = 1
-    while True:
-        point = {size.name: size.at_least(least) for size in sizes}
-        yield point
-        if all(size.largest == point[size.name] for size in sizes):
-            return
-        least *= 2
 
 
 class RangedModel:
@@ -87,7 +76,7 @@ class RangedModel:
         self._varying = [tensor.name for tensor in inputs if any(not isinstance(dim, int) for dim in tensor.shape)]
         self._by_shapes: dict[tuple[tuple[int, ...], ...], _Program] = {}  # of the inputs that vary
         self._packed = made_program(executable, self.layers, (), target)
-        for point in _growing(self.sizes):  # few rows need weights that are packed in other forms than many
+        for point in growing(self.sizes):  # few rows need weights that are packed in other forms than many
             self._program(point)
 
     @property

@@ -23,7 +23,7 @@ from compiler.ranged.names import Shape, named_sizes
 from compiler.ranged.specs import specs
 from compiler.sizes.differing import DifferentPrograms, Undetermined, Witnesses
 from compiler.sizes.layer import SizedLayer
-from compiler.sizes.size import Size
+from compiler.sizes.size import Size, growing
 from compiler.workloads.layer import Layer
 from compiler.workloads.target import Target
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import onnx
     import onnx_ir as ir
 
+_FOLD = "fold_constants"
 _MOST_POINTS = 40  # at which a model is lowered
 _MOST_VALUES = 4096  # of a range, from which a point is chosen
 
@@ -65,9 +66,14 @@ def build_ranged(
         other = lowering.at(point)
         _check_outputs(other, point, merged.outputs)
         check_folded([part.folded for part in parts], witnesses, point, other.folded)
+    for point in growing(sizes):
+        check_folded([part.folded for part in parts], witnesses, point, lowering.folded_at(point))
     from compiler.tvm_backend.compile import compile_ranged
 
-    executable = compile_ranged(merged.module, target, sizes)
+    try:
+        executable = compile_ranged(merged.module, target, sizes)
+    except RuntimeError as error:  # TVM has no rule for an expression of sizes
+        raise DifferentPrograms(f"with ranges, {error}; give smaller ranges, or numbers") from error
     return RangedModel(executable, merged.layers, merged.inputs, merged.outputs, sizes, target, merged.module)
 
 
@@ -165,7 +171,7 @@ class _Lowering:
         imported = import_within(lowered.model, lowered.layers)
         if imported.rejected:
             reasons = "; ".join(dict.fromkeys(filter(None, imported.rejected.values())))
-            raise ValueError(f"{reasons}; ONNX Runtime runs such nodes in programs for fixed sizes only")
+            raise ValueError(f"{reasons}; programs for ranges of sizes have no segments of ONNX Runtime")
         module, constants = without_constants(imported.module)
         layers = tuple(
             replace(layer, weights={name: self._shared(w) for name, w in layer.weights.items()})
@@ -174,21 +180,31 @@ class _Lowering:
         inputs = tuple(specs(optimized.graph.inputs))
         return _Part(inputs, imported.outputs, layers, (module, [self._shared(array) for array in constants]), found)
 
+    def folded_at(self, point: Mapping[str, int]) -> Folded:
+        """Returns what the model computes from sizes alone, without the passes that do not matter for it."""
+        import graph_passes
+
+        names = [a_pass.name for a_pass in map(graph_passes.named, self.passes)]
+        last = names.index(_FOLD) if _FOLD in names else len(names) - 1
+        return folded(graph_passes.optimize(self.model, self._shapes(point), self.passes[: last + 1]).ir_model)
+
+    def _shapes(self, point: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
+        return {
+            name: tuple(point[dim] if isinstance(dim, str) else dim for dim in shape)
+            for name, shape in self.shapes.items()
+        }
+
     def _optimized(self, point: Mapping[str, int]) -> tuple[ir.Model, Folded]:
         import graph_passes
         from graph_passes.lazy import ir
 
-        shapes = {
-            name: tuple(point[dim] if isinstance(dim, str) else dim for dim in shape)
-            for name, shape in self.shapes.items()
-        }
         found: dict[str, Any] = {}
 
         def after_pass(_place: int, a_pass: graph_passes.Pass, rewritten: ir.Model) -> None:
-            if a_pass.name == "fold_constants" and not found:
+            if a_pass.name == _FOLD and not found:
                 found.update(folded(rewritten))
 
-        optimized = graph_passes.optimize(self.model, shapes, self.passes, after_pass).ir_model
+        optimized = graph_passes.optimize(self.model, self._shapes(point), self.passes, after_pass).ir_model
         ir.external_data.load_to_model(optimized)  # the importer does not read files
         return optimized, found
 

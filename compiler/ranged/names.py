@@ -40,6 +40,8 @@ def named_sizes(
         return sizes.setdefault((name, known), Size(_identifier(name, taken), values))
 
     for tensor, shape in input_shapes.items():
+        if isinstance(shape, range) or not all(isinstance(dim, range) or hasattr(dim, "__index__") for dim in shape):
+            raise ValueError(f"the shape of {tensor} is {shape!r}; it must be a tuple of numbers and ranges")
         dims: list[int | str] = []
         for axis, dim in enumerate(shape):
             known = dict(enumerate(names.get(tensor, ()))).get(axis)

@@ -36,7 +36,8 @@ class Witnesses:
 
     Attributes:
         sizes: the sizes that vary.
-        points: values of the sizes by name. The last point has the largest ones. Some may exceed a short range.
+        points: values of the sizes by name. The first point is on the line of each size, the last one has the largest
+            ones. Some may exceed a short range.
         found: the expressions that are known already, by their values at the points; None if no expression has these.
     """
 
@@ -57,7 +58,7 @@ class Witnesses:
                 {name: values[(turn + place) % len(values)] for place, (name, values) in enumerate(few.items())}
             )
         last = {size.name: max(size.largest, *few[size.name]) for size in sizes}
-        distinct = {tuple(point.values()): point for point in points if point != last}
+        distinct = {tuple(point.values()): point for point in points if point != last or point is base}
         return cls(tuple(sizes), (*distinct.values(), last))
 
     def with_point(self, point: Mapping[str, int]) -> Witnesses:

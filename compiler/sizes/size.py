@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,3 +60,14 @@ class Size:
         if type(name) is not str or len(bounds) != 3 or not all(type(n) is int for n in bounds) or bounds[2] == 0:
             raise ValueError(f"a size has name {name!r} and values {bounds!r}")
         return cls(name, range(*bounds))
+
+
+def growing(sizes: Sequence[Size]) -> Iterator[dict[str, int]]:
+    """Yields values of all sizes from the smallest to the largest, in steps of about two."""
+    least = 1
+    while True:
+        point = {size.name: size.at_least(least) for size in sizes}
+        yield point
+        if all(size.largest == point[size.name] for size in sizes):
+            return
+        least *= 2

@@ -105,6 +105,10 @@ SERVED = {
         "{ t = Transpose (z) s = MatMul (q, t) p = Softmax (s) y = MatMul (p, z) }",
         {"q": (LENGTH, 8), "z": (LENGTH, 8)},
     ),
+    "a stride, and a largest length that is prime": Case(
+        "(float[b,3,l] x) => (float[b,4,m] y) <float[4,3,3] w> { y = Conv <pads = [1,1], strides = [2]> (x, w) }",
+        {"x": (BATCH, 3, range(8, 68))},
+    ),
     "the same function of two lengths of the same range": Case(
         "(float[k,4] x, float[l,4] z) => (float[k,4] y, float[l,4] u) { y = Sigmoid (x) u = Sigmoid (z) }",
         {"x": (LENGTH, 4), "z": (LENGTH, 4)},
@@ -392,6 +396,13 @@ REJECTED = {
         ROWS,
         {"zero": 0, "limit": 2},
     ),
+    "another operation for an interval of lengths": Case(
+        "(float[l,6] x) => (float[l,6] y) <int64 zero, int64 low, int64 high>"
+        "{ s = Shape (x) n = Gather (s, zero) a = Greater (n, low) b = Less (n, high) c = And (a, b) m = Neg (x)"
+        " y = Where (c, m, x) }",
+        {"x": (range(1, 513), 6)},
+        {"zero": 0, "low": 5, "high": 100},
+    ),
     "another float for a length of 1": Case(
         "(float[l,6] x) => (float[l,6] y) <int64 zero, int64 limit>"
         "{ s = Shape (x) n = Gather (s, zero) c = Less (n, limit) f = Cast <to = 1> (c) y = Add (x, f) }",
@@ -451,7 +462,9 @@ def test_what_one_program_cannot_serve(name: str) -> None:
 
 def test_no_segments_of_onnx_runtime() -> None:
     case = Case("(float[l,6] x) => (int64[2,n] y) { y = NonZero (x) }", ROWS)
-    with pytest.raises(ValueError, match=r"^cannot compile NonZero .*; ONNX Runtime .* fixed sizes only$"):
+    with pytest.raises(
+        ValueError, match=r"^cannot compile NonZero .*; programs for ranges of sizes have no segments of ONNX Runtime$"
+    ):
         case.built(1)
 
 
