@@ -38,6 +38,7 @@ REFERENCE_ALONE_IS_NOT_SOUND: Mapping[str, str] = {
 }
 # Why ONNX Runtime alone does not decide (where the reference implementation raises).
 RUNTIME_ALONE_IS_NOT_SOUND: Mapping[str, str] = {
+    "Resize": "returns the input if its size does not change, also if the region of interest is a part of it",
     "ReduceMean": "the mean of no element is 0; the standard leaves it undefined, and the reference's is NaN",
 }
 
