@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -47,10 +47,7 @@ class SizedLayer:
         """Returns the layer for given sizes on a number of cores, with its default schedule."""
         fields = evaluated(self.fields, sizes)
         layer = Layer.from_json({**fields, "threads": 1, "schedule": None}, self.weights)
-        threads = threads_for(layer.workload, cores)
-        return (
-            layer if threads == 1 else Layer.from_json({**fields, "threads": threads, "schedule": None}, self.weights)
-        )
+        return replace(layer, threads=threads_for(layer.workload, cores))
 
     def to_json(self, places: Mapping[str, int]) -> dict[str, Any]:
         """Returns the description; ``places``: as in ``Layer.to_json``."""

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import tvm
-import tvm_ffi
 from tvm import ir, relax, s_tir, sym, te, tirx
 
 from compiler.sizes.differing import Witnesses
 from compiler.sizes.expression import Expression, Factor
+from compiler.tvm_backend.generic_access import uses
 from compiler.tvm_backend.object_graph import Graph, Node, appended, in_order, object_of, plain_fields, relinked
 
 _TYPE = "int64"
@@ -333,8 +333,4 @@ def _with_sizes(function: Any, inputs: int, variables: Sequence[Any]) -> tuple[A
 
 
 def _uses(function: Any, variable: Any) -> bool:
-    found = []
-    parts: Any = [function.body, *(parameter.ty for parameter in function.params)]
-    for part in parts:
-        tvm_ffi.structural_walk(part, (tirx.Var, lambda v: found.append(v) if v.same_as(variable) else None))
-    return bool(found)
+    return any(uses(part, variable) for part in (function.body, *(parameter.ty for parameter in function.params)))

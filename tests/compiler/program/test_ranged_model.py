@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import re
@@ -23,6 +22,7 @@ import compiler
 from compiler.program.saved_model import MANIFEST, WEIGHTS
 from compiler.workloads.target import usable_cores
 from tests.compiler.models import assert_answers, model
+from tests.compiler.program.manifests import write_manifest
 
 pytestmark = pytest.mark.tvm
 
@@ -270,16 +270,6 @@ def test_what_is_loaded(built: compiler.RangedModel, saved: Path, tmp_path: Path
     assert (saved / WEIGHTS).stat().st_size < 4 * weights + 64 * 8, "weights are saved once, not for each size"
     with pytest.raises(RuntimeError, match=r"^a loaded model cannot be saved again: copy its folder$"):
         found.save(tmp_path / "again.lw")
-
-
-def write_manifest(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    """Changes the manifest and updates its digest."""
-    manifest = json.loads((folder / MANIFEST).read_text())
-    change(manifest)
-    manifest.pop("digest")
-    text = json.dumps(manifest, sort_keys=True, separators=(",", ":"))
-    manifest["digest"] = hashlib.sha256(text.encode()).hexdigest()
-    (folder / MANIFEST).write_text(json.dumps(manifest))
 
 
 def replaced(*path: Any, by: Any) -> Callable[[dict[str, Any]], None]:

@@ -21,6 +21,7 @@ import compiler
 import kernels
 from compiler.program.saved_model import MANIFEST, PROGRAM, WEIGHTS, formats, writable
 from tests.compiler.models import graph, model, perceptron
+from tests.compiler.program.manifests import write_manifest
 from tests.graph_passes import oracle
 
 pytestmark = pytest.mark.tvm
@@ -210,16 +211,6 @@ def test_loading_needs_no_compiler(saved: Path) -> None:
 
 
 # Errors
-
-
-def write_manifest(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    """Changes the manifest and updates its digest."""
-    manifest = json.loads((folder / MANIFEST).read_text())
-    change(manifest)
-    manifest.pop("digest")
-    text = json.dumps(manifest, sort_keys=True, separators=(",", ":"))
-    manifest["digest"] = hashlib.sha256(text.encode()).hexdigest()
-    (folder / MANIFEST).write_text(json.dumps(manifest))
 
 
 def assert_rejected(folder: Path, error: type[Exception], message: str) -> None:
