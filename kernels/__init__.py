@@ -1,7 +1,7 @@
 """SIMD kernels, and measurements of the CPU that are their limits. Independent of graphs, TVM and searches."""
 
 from kernels.attention import Attention
-from kernels.conv2d import Conv2d
+from kernels.conv2d import Conv2d, default_conv2d_schedule
 from kernels.dense import Dense, default_dense_schedule, register_tiles
 from kernels.installation import check_names
 from kernels.machine import (
@@ -15,6 +15,7 @@ from kernels.machine import (
     memory_bandwidth,
     peak_gflops,
 )
+from kernels.machine_model import MachineModel
 from kernels.pooling import avg_pool2d, global_avg_pool2d, max_pool2d
 from kernels.recurrent import Recurrent
 from kernels.rowwise import activation, add, layer_norm, rms_norm, softmax
@@ -23,6 +24,7 @@ __all__ = [
     "Attention",
     "Conv2d",
     "Dense",
+    "MachineModel",
     "Recurrent",
     "activation",
     "add",
@@ -31,6 +33,7 @@ __all__ = [
     "avg_pool2d",
     "cache_bytes",
     "cpu_name",
+    "default_conv2d_schedule",
     "default_dense_schedule",
     "detect_isa",
     "distribute",

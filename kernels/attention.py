@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from kernels import _native
+from kernels.machine_model import MachineModel, native_of
 from kernels.schedule import schedule_values
 
 
@@ -38,9 +39,11 @@ class Attention:
         threads: int = 1,
         schedule: Mapping[str, Any] | Any | None = None,
         or_zero: bool = False,
+        machine: MachineModel | None = None,
     ) -> None:
         self._heads = heads
-        self._native = _native.Attention(heads, head_dim, scale, isa, threads, schedule_values(schedule), or_zero)
+        values = schedule_values(schedule)
+        self._native = _native.Attention(heads, head_dim, scale, isa, threads, values, or_zero, native_of(machine))
 
     def __call__(
         self,

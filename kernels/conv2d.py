@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from kernels import _native
+from kernels.machine_model import MachineModel, native_of
 from kernels.schedule import schedule_values
 from kernels.sizes import Sizes, four_sides, pair
 
@@ -52,6 +53,7 @@ class Conv2d:
         isa: str | None = None,
         threads: int = 1,
         schedule: Mapping[str, Any] | Any | None = None,
+        machine: MachineModel | None = None,
     ) -> None:
         self._native = _native.Conv2d(
             weight,
@@ -64,6 +66,7 @@ class Conv2d:
             isa,
             threads,
             schedule_values(schedule),
+            native_of(machine),
         )
 
     def __call__(self, x: np.ndarray, out: np.ndarray | None = None, residual: np.ndarray | None = None) -> np.ndarray:
@@ -114,3 +117,45 @@ class Conv2d:
         prefetched; and ``threads_m``, the number of threads that divide the pixels (the others divide the channels).
         """
         return self._native.schedule(n, h, w)
+
+
+def default_conv2d_schedule(
+    images: tuple[int, int, int, int],
+    weight_shape: tuple[int, int, int, int],
+    stride: Sizes = 1,
+    padding: Sizes = 0,
+    dilation: Sizes = 1,
+    groups: int = 1,
+    *,
+    isa: str,
+    threads: int = 1,
+    dtype: str = "float32",
+    fast: bool = True,
+    machine: MachineModel | None = None,
+) -> dict[str, Any]:
+    """Returns the default schedule of :class:`Conv2d` (see :meth:`Conv2d.schedule`) for images (n, h, w, c).
+
+    ``weight_shape`` is OIHW. ``fast`` allows the algorithms of Winograd and Strassen, which round more.
+
+    Raises:
+        ValueError: a size is wrong, or this CPU lacks the ISA or dtype.
+    """
+    n, h, w, _ = images
+    o, c, kh, kw = weight_shape
+    return _native.default_conv2d_schedule(
+        n,
+        h,
+        w,
+        c,
+        o,
+        (kh, kw),
+        pair("stride", stride),
+        four_sides(padding),
+        pair("dilation", dilation),
+        groups,
+        isa,
+        threads,
+        dtype,
+        fast,
+        native_of(machine),
+    )

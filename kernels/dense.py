@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from kernels import _native
+from kernels.machine_model import MachineModel, native_of
 from kernels.schedule import schedule_values
 
 
@@ -41,8 +42,10 @@ class Dense:
         isa: str | None = None,
         threads: int = 1,
         schedule: Mapping[str, Any] | Any | None = None,
+        machine: MachineModel | None = None,
     ) -> None:
-        self._native = _native.Dense(weight, bias, activation, isa, threads, schedule_values(schedule))
+        values = schedule_values(schedule)
+        self._native = _native.Dense(weight, bias, activation, isa, threads, values, native_of(machine))
 
     def __call__(self, x: np.ndarray, out: np.ndarray | None = None, residual: np.ndarray | None = None) -> np.ndarray:
         """Computes (m, n) from x (m, k). Returns ``out`` if given, otherwise a new array.
@@ -74,7 +77,14 @@ class Dense:
 
 
 def default_dense_schedule(
-    m: int, n: int, k: int, isa: str, threads: int = 1, dtype: str = "float32", fast: bool = False
+    m: int,
+    n: int,
+    k: int,
+    isa: str,
+    threads: int = 1,
+    dtype: str = "float32",
+    fast: bool = False,
+    machine: MachineModel | None = None,
 ) -> dict[str, Any]:
     """Returns the default schedule of :class:`Dense` as a mapping.
 
@@ -86,7 +96,7 @@ def default_dense_schedule(
     bytes; ``prefetch_next`` states whether the next panel of weights is prefetched. ``threads_m`` is the number of
     threads that divide m (the others divide n).
     """
-    return _native.default_dense_schedule(m, n, k, isa, threads, dtype, fast)
+    return _native.default_dense_schedule(m, n, k, isa, threads, dtype, fast, native_of(machine))
 
 
 def register_tiles(isa: str, dtype: str = "float32") -> list[tuple[int, int]]:

@@ -87,9 +87,12 @@ def test_what_cannot_be_halved_is_rejected(isa: str, vectors: int, k: int, threa
 def test_only_the_fast_default_takes_it() -> None:
     for isa in kernels.available_isas():
         assert kernels.default_dense_schedule(128, 384, 1536, isa)["algorithm"] == "direct"
+    model = kernels.MachineModel.interpolated(2)
     if "avx512" in kernels.available_isas():
-        fast = kernels.default_dense_schedule(128, 384, 1536, "avx512", 2, fast=True)
+        fast = kernels.default_dense_schedule(128, 384, 1536, "avx512", 2, fast=True, machine=model)
         assert (fast["algorithm"], fast["threads_m"]) == ("strassen", 2)
-        assert kernels.default_dense_schedule(49, 512, 2048, "avx512", fast=True)["algorithm"] == "strassen"
-        for m, n, k in ((32, 512, 2048), (49, 512, 256), (784, 512, 64), (784, 64, 512), (128, 392, 1536)):
-            assert kernels.default_dense_schedule(m, n, k, "avx512", fast=True)["algorithm"] == "direct"
+        fast = kernels.default_dense_schedule(512, 512, 512, "avx512", fast=True, machine=model)
+        assert fast["algorithm"] == "strassen"
+        for m, n, k in ((1, 512, 2048), (784, 512, 64), (3136, 64, 256), (128, 392, 1536), (128, 384, 1537)):
+            direct = kernels.default_dense_schedule(m, n, k, "avx512", fast=True, machine=model)
+            assert direct["algorithm"] == "direct", (m, n, k)

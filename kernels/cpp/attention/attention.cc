@@ -165,29 +165,29 @@ void run_reference(const AttentionShape& shape, float scale, bool or_zero, int t
 
 }  // namespace
 
-Attention::Attention(int64_t heads, int64_t head_dim, std::optional<float> scale, Isa isa, int threads,
+Attention::Attention(int64_t heads, int64_t head_dim, std::optional<float> scale, Target target, int threads,
                      std::optional<AttentionSchedule> schedule, bool or_zero)
     : heads_(heads),
       head_dim_(head_dim),
       scale_(scale.value_or(1.0f / std::sqrt(static_cast<float>(head_dim)))),
-      isa_(isa),
+      target_(std::move(target)),
       threads_(threads),
       fixed_(schedule),
       or_zero_(or_zero) {
-  if (fixed_ && isa != Isa::kReference) check(*fixed_, isa, threads);
+  if (fixed_ && target_ != Isa::kReference) check(*fixed_, target_, threads);
 }
 
 AttentionSchedule Attention::schedule(int64_t batch, int64_t queries, int64_t keys) const {
-  return fixed_ ? *fixed_ : default_attention_schedule(isa_, {batch, heads_, queries, keys, head_dim_}, threads_);
+  return fixed_ ? *fixed_ : default_attention_schedule(target_, {batch, heads_, queries, keys, head_dim_}, threads_);
 }
 
 void Attention::run(int64_t batch, int64_t queries, int64_t keys, const AttentionInputs& inputs,
                     Rows<float> out) const {
   const AttentionShape shape{batch, heads_, queries, keys, head_dim_};
   AttentionSchedule s = schedule(batch, queries, keys);
-  if (isa_ == Isa::kReference) return run_reference(shape, scale_, or_zero_, s.threads, inputs, out);
+  if (target_ == Isa::kReference) return run_reference(shape, scale_, or_zero_, s.threads, inputs, out);
   s.rows = std::min(s.rows, queries);
-  const KernelTable& kernels = kernel_table(isa_);
+  const KernelTable& kernels = kernel_table(target_);
   run_blocks({kernels, s, shape, scale_, or_zero_, split_panels(keys, head_dim_, s.scores_nr, kernels.lanes),
               split_panels(head_dim_, keys, s.values_nr, kernels.lanes), inputs, out});
 }

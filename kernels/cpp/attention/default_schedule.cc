@@ -4,25 +4,24 @@
 #include "core/split.h"
 #include "loopwright/attention.h"
 #include "loopwright/dense.h"
-#include "loopwright/machine.h"
 
 namespace loopwright {
 
-AttentionSchedule default_attention_schedule(Isa isa, const AttentionShape& shape, int threads) {
+AttentionSchedule default_attention_schedule(const Target& target, const AttentionShape& shape, int threads) {
   AttentionSchedule s;
   s.threads = threads;
-  if (isa == Isa::kReference) return s;
+  if (target.isa == Isa::kReference) return s;
   const DenseSchedule scores =
-      default_dense_schedule(isa, Dtype::kFloat32, shape.queries, shape.keys, shape.head_dim, 1);
+      default_dense_schedule(target, Dtype::kFloat32, shape.queries, shape.keys, shape.head_dim, 1);
   const DenseSchedule values =
-      default_dense_schedule(isa, Dtype::kFloat32, shape.queries, shape.head_dim, shape.keys, 1);
+      default_dense_schedule(target, Dtype::kFloat32, shape.queries, shape.head_dim, shape.keys, 1);
   s.scores_mr = scores.mr;
   s.scores_nr = scores.nr;
   s.values_mr = values.mr;
   s.values_nr = values.nr;
   // As many rows as leave room in L2 for k and v, which every block reads; but fewer if the threads would finish at different
   // times.
-  const int64_t fitting = cache_bytes()[1] / 4 / (shape.keys * static_cast<int64_t>(sizeof(float)));
+  const int64_t fitting = target.model->cache_bytes[1] / 4 / (shape.keys * static_cast<int64_t>(sizeof(float)));
   const int64_t least = std::min<int64_t>(shape.queries, std::max(s.scores_mr, s.values_mr));
   int64_t blocks = ceil_div(shape.queries, std::max(fitting, least));  // per head
   const auto balanced = [&] {

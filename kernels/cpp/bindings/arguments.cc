@@ -36,6 +36,11 @@ Isa parse_available_isa(const std::optional<std::string>& text) {
   throw std::invalid_argument("this CPU has no " + *text + "; it has: " + names);
 }
 
+Target parse_target(const std::optional<std::string>& isa, const MachineModelArgument& machine) {
+  const Isa parsed = parse_available_isa(isa);
+  return machine ? Target(parsed, machine) : Target(parsed);
+}
+
 int check_threads(int threads) {
   if (threads < 1 || threads > 1024)
     throw std::invalid_argument("threads must be between 1 and 1024, got " + std::to_string(threads));

@@ -13,7 +13,7 @@
 
 #include "loopwright/activation.h"
 #include "loopwright/dtype.h"
-#include "loopwright/isa.h"
+#include "loopwright/machine_model.h"
 #include "loopwright/matrix.h"
 
 namespace loopwright {
@@ -23,6 +23,11 @@ namespace py = pybind11;
 // None selects the best ISA of this CPU.
 Isa parse_available_isa(const std::optional<std::string>& text);
 int check_threads(int threads);
+
+// A machine model, or null for that of this CPU.
+using MachineModelArgument = std::shared_ptr<const MachineModel>;
+// `isa` as in parse_available_isa().
+Target parse_target(const std::optional<std::string>& isa, const MachineModelArgument& machine);
 
 // Sizes along the height and the width of an image.
 using Pair = std::pair<int64_t, int64_t>;

@@ -10,15 +10,17 @@
 namespace loopwright {
 namespace {
 
-Conv2dGeometry make_geometry(const py::array& weight, const Pair& stride, const std::array<int64_t, 4>& padding,
-                             const Pair& dilation, int64_t groups) {
+Conv2dGeometry make_geometry(const std::array<int64_t, 4>& weight_shape, const Pair& stride,
+                             const std::array<int64_t, 4>& padding, const Pair& dilation, int64_t groups) {
   Conv2dGeometry g{};
   if (groups < 1) throw py::value_error("groups must be at least 1, got " + std::to_string(groups));
   g.groups = groups;
-  g.o = weight.shape(0);
-  g.c = weight.shape(1) * groups;
-  g.kh = weight.shape(2);
-  g.kw = weight.shape(3);
+  g.o = weight_shape[0];
+  g.c = weight_shape[1] * groups;
+  g.kh = weight_shape[2];
+  g.kw = weight_shape[3];
+  if (*std::min_element(weight_shape.begin(), weight_shape.end()) < 1)
+    throw py::value_error("weight must not be empty");
   if (g.o % groups != 0)
     throw py::value_error("groups must divide weight's " + std::to_string(g.o) + " output channels, got " +
                           std::to_string(groups));
@@ -32,17 +34,19 @@ Conv2dGeometry make_geometry(const py::array& weight, const Pair& stride, const 
 std::unique_ptr<Conv2d> make_conv2d(const py::object& weight_object, const py::object& bias_object, const Pair& stride,
                                     const std::array<int64_t, 4>& padding, const Pair& dilation, int64_t groups,
                                     const std::optional<std::string>& activation, const std::optional<std::string>& isa,
-                                    int threads, const std::optional<py::dict>& schedule) {
+                                    int threads, const std::optional<py::dict>& schedule,
+                                    const MachineModelArgument& machine) {
   const py::array weight =
       contiguous(checked(weight_object, "weight", {-1, -1, -1, -1}, {Dtype::kFloat32, Dtype::kBfloat16}));
-  const Conv2dGeometry geometry = make_geometry(weight, stride, padding, dilation, groups);
+  const Conv2dGeometry geometry = make_geometry({weight.shape(0), weight.shape(1), weight.shape(2), weight.shape(3)},
+                                                stride, padding, dilation, groups);
   py::array bias;
   if (!bias_object.is_none()) bias = contiguous(checked(bias_object, "bias", {geometry.o}));
   std::optional<Conv2d::Schedule> parsed;
   if (schedule) parsed = parse_conv2d_schedule(geometry, dtype_of(weight), schedule_values(*schedule));
   return std::make_unique<Conv2d>(weight.data(), dtype_of(weight), geometry,
                                   bias_object.is_none() ? nullptr : static_cast<const float*>(bias.data()),
-                                  parse_activation(activation), parse_available_isa(isa), check_threads(threads),
+                                  parse_activation(activation), parse_target(isa, machine), check_threads(threads),
                                   parsed);
 }
 
@@ -107,10 +111,25 @@ py::dict schedule_of(const Conv2d& op, int64_t n, int64_t h, int64_t w) {
 }  // namespace
 
 void bind_convolution(py::module_& m) {
+  m.def(
+      "default_conv2d_schedule",
+      [](int64_t n, int64_t h, int64_t w, int64_t c, int64_t o, const Pair& kernel, const Pair& stride,
+         const std::array<int64_t, 4>& padding, const Pair& dilation, int64_t groups, const std::string& isa,
+         int threads, const std::string& dtype_name, bool fast, const MachineModelArgument& machine) {
+        const Target target = parse_target(isa, machine);
+        const Dtype dtype = parse_available_dtype(dtype_name, target);
+        const Conv2dGeometry geometry =
+            make_geometry({o, c, kernel.first, kernel.second}, stride, padding, dilation, groups);
+        return to_dict(to_values(default_conv2d_schedule(target, dtype, geometry, fitting_images(geometry, n, h, w),
+                                                         check_threads(threads), fast)));
+      },
+      py::arg("n"), py::arg("h"), py::arg("w"), py::arg("c"), py::arg("o"), py::arg("kernel"), py::arg("stride"),
+      py::arg("padding"), py::arg("dilation"), py::arg("groups"), py::arg("isa"), py::arg("threads"), py::arg("dtype"),
+      py::arg("fast"), py::arg("machine"));
   py::class_<Conv2d>(m, "Conv2d")
       .def(py::init(&make_conv2d), py::arg("weight"), py::arg("bias"), py::arg("stride"), py::arg("padding"),
            py::arg("dilation"), py::arg("groups"), py::arg("activation"), py::arg("isa"), py::arg("threads"),
-           py::arg("schedule"))
+           py::arg("schedule"), py::arg("machine"))
       .def("__call__", &run_conv2d, py::arg("x"), py::arg("out"), py::arg("residual"))
       .def("time", &time_conv2d, py::arg("x"), py::arg("out"), py::arg("residual"), py::arg("number"),
            py::arg("repeat"))

@@ -12,7 +12,7 @@ namespace {
 
 Dense make_dense(const py::object& weight_object, const py::object& bias_object,
                  const std::optional<std::string>& activation, const std::optional<std::string>& isa, int threads,
-                 const std::optional<py::dict>& schedule) {
+                 const std::optional<py::dict>& schedule, const MachineModelArgument& machine) {
   py::array weight = checked(weight_object, "weight", {-1, -1}, {Dtype::kFloat32, Dtype::kBfloat16});
   if (!has_rows(weight)) weight = contiguous(weight);
   py::array bias;
@@ -21,7 +21,7 @@ Dense make_dense(const py::object& weight_object, const py::object& bias_object,
   if (schedule) parsed = parse_dense_schedule(schedule_values(*schedule));
   return Dense(as_matrix(weight), weight.shape(0), weight.shape(1),
                bias_object.is_none() ? nullptr : static_cast<const float*>(bias.data()), parse_activation(activation),
-               parse_available_isa(isa), check_threads(threads), parsed);
+               parse_target(isa, machine), check_threads(threads), parsed);
 }
 
 // The arguments of one call, checked, and copied if their rows are not contiguous.
@@ -77,16 +77,17 @@ void bind_dense(py::module_& m) {
   m.def(
       "default_dense_schedule",
       [](int64_t rows, int64_t n, int64_t k, const std::string& isa_name, int threads, const std::string& dtype_name,
-         bool fast) {
-        const Isa isa = parse_available_isa(isa_name);
-        const Dtype dtype = parse_available_dtype(dtype_name, isa);
+         bool fast, const MachineModelArgument& machine) {
+        const Target target = parse_target(isa_name, machine);
+        const Dtype dtype = parse_available_dtype(dtype_name, target);
         check_threads(threads);
-        return to_dict(to_values(default_dense_schedule(isa, dtype, rows, n, k, threads, fast)));
+        return to_dict(to_values(default_dense_schedule(target, dtype, rows, n, k, threads, fast)));
       },
-      py::arg("m"), py::arg("n"), py::arg("k"), py::arg("isa"), py::arg("threads"), py::arg("dtype"), py::arg("fast"));
+      py::arg("m"), py::arg("n"), py::arg("k"), py::arg("isa"), py::arg("threads"), py::arg("dtype"), py::arg("fast"),
+      py::arg("machine"));
   py::class_<Dense>(m, "Dense")
       .def(py::init(&make_dense), py::arg("weight"), py::arg("bias"), py::arg("activation"), py::arg("isa"),
-           py::arg("threads"), py::arg("schedule"))
+           py::arg("threads"), py::arg("schedule"), py::arg("machine"))
       .def("__call__", &run_dense, py::arg("x"), py::arg("out"), py::arg("residual"))
       .def("time", &time_dense, py::arg("x"), py::arg("out"), py::arg("residual"), py::arg("number"), py::arg("repeat"))
       .def(

@@ -9,6 +9,7 @@ void bind_attention(pybind11::module_& m);
 void bind_convolution(pybind11::module_& m);
 void bind_dense(pybind11::module_& m);
 void bind_machine(pybind11::module_& m);
+void bind_machine_model(pybind11::module_& m);
 void bind_pooling(pybind11::module_& m);
 void bind_recurrent(pybind11::module_& m);
 void bind_rowwise(pybind11::module_& m);

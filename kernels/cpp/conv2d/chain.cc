@@ -17,7 +17,6 @@
 
 #include "core/buffer.h"
 #include "core/split.h"
-#include "loopwright/machine.h"
 #include "loopwright/thread_pool.h"
 
 namespace loopwright {
@@ -28,7 +27,7 @@ constexpr int64_t kShareOfL2 = 2;
 
 }  // namespace
 
-Conv2dChain::Conv2dChain(const std::vector<Stage>& stages, const Images& images, Isa isa, int threads,
+Conv2dChain::Conv2dChain(const std::vector<Stage>& stages, const Images& images, const Target& target, int threads,
                          std::optional<int64_t> rows)
     : images_(images.n), threads_(threads) {
   if (stages.empty()) throw std::invalid_argument("a chain must have at least one stage");
@@ -46,7 +45,7 @@ Conv2dChain::Conv2dChain(const std::vector<Stage>& stages, const Images& images,
   }
 
   const int64_t oh = links_.back().oh;
-  const int64_t room = cache_bytes()[1] / kShareOfL2 / static_cast<int64_t>(sizeof(float));
+  const int64_t room = target.model->cache_bytes[1] / kShareOfL2 / static_cast<int64_t>(sizeof(float));
   rows_ = rows ? std::min(*rows, oh) : 1;
   while (!rows && rows_ < oh && slab_floats(slab_rows(rows_ + 1)) <= room) ++rows_;
 
@@ -58,7 +57,8 @@ Conv2dChain::Conv2dChain(const std::vector<Stage>& stages, const Images& images,
     const Images& in = links_[i].in;
     // A pointwise stage is a matrix product over the pixels of a slab.
     const Images computed{1, g.pointwise() ? heights_[i] : in.h, in.w};
-    if (isa != Isa::kReference) schedule = default_conv2d_schedule(isa, Dtype::kFloat32, g, computed, 1, false);
+    if (target.isa != Isa::kReference)
+      schedule = default_conv2d_schedule(target, Dtype::kFloat32, g, computed, 1, false);
     links_[i].op = std::make_unique<Conv2d>(stage.weights, g, 1, schedule);
   }
 }

@@ -67,9 +67,14 @@ bool applies(Algorithm algorithm, const Conv2dGeometry& g, Dtype dtype) {
 void PackedConvolution::evict_weights(int threads) const { evict(weight.get(), weight_floats * kWordBytes, threads); }
 
 Conv2dWeights::Conv2dWeights(const void* weight, Dtype dtype, const Conv2dGeometry& geometry, const float* bias,
-                             Activation activation, Isa isa)
-    : weight_(weight), dtype_(dtype), geometry_(geometry), bias_(bias), activation_(activation), isa_(isa) {
-  check_dtype(dtype, isa);
+                             Activation activation, Target target)
+    : weight_(weight),
+      dtype_(dtype),
+      geometry_(geometry),
+      bias_(bias),
+      activation_(activation),
+      target_(std::move(target)) {
+  check_dtype(dtype, target_);
 }
 
 Conv2dWeights::~Conv2dWeights() = default;
@@ -86,7 +91,7 @@ DenseWeights& Conv2dWeights::dense() {
   if (!dense_) {
     // It only reads the weight.
     const Matrix rows{const_cast<void*>(weight_), geometry_.c, dtype_};
-    dense_ = std::make_unique<DenseWeights>(rows, geometry_.o, geometry_.c, bias_, activation_, isa_);
+    dense_ = std::make_unique<DenseWeights>(rows, geometry_.o, geometry_.c, bias_, activation_, target_);
   }
   return *dense_;
 }
@@ -94,7 +99,8 @@ DenseWeights& Conv2dWeights::dense() {
 std::shared_ptr<const DepthwiseWeights> Conv2dWeights::depthwise() {
   const std::lock_guard<std::mutex> lock(mutex_);
   if (!depthwise_)
-    depthwise_ = std::make_shared<const DepthwiseWeights>(static_cast<const float*>(weight_), geometry_, bias_, isa_);
+    depthwise_ =
+        std::make_shared<const DepthwiseWeights>(static_cast<const float*>(weight_), geometry_, bias_, target_);
   return depthwise_;
 }
 
@@ -102,20 +108,20 @@ std::shared_ptr<const PackedConvolution> Conv2dWeights::packed(const Conv2dSched
   const std::lock_guard<std::mutex> lock(mutex_);
   for (const auto& packed : convolutions_)
     if (packed->algorithm == s.algorithm && packed->nr == s.nr) return packed;
-  const ConvolutionLayer layer{geometry_, activation_, isa_, dtype_, threads};
+  const ConvolutionLayer layer{geometry_, activation_, target_, dtype_, threads};
   const Buffer weight = channels_last(weight_, dtype_, geometry_);
   auto packed = std::make_shared<PackedConvolution>(
-      isa_ == Isa::kReference             ? pack_reference_convolution(layer, weight.get())
+      target_ == Isa::kReference          ? pack_reference_convolution(layer, weight.get())
       : s.algorithm == Algorithm::kDirect ? pack_direct_convolution(layer, weight.get(), s.nr)
                                           : pack_winograd_convolution(layer, weight.get(), s.algorithm, s.nr));
-  if (bias_) packed->bias = padded_bias(bias_, geometry_.o, isa_);
+  if (bias_) packed->bias = padded_bias(bias_, geometry_.o, target_);
   return convolutions_.emplace_back(std::move(packed));
 }
 
 Conv2d::Schedule Conv2dWeights::schedule(const Conv2dGeometry& g, const Images& images, int threads,
                                          bool fast_algorithms) {
   if (g.pointwise()) return dense().schedule(images.n * images.h * images.w, threads, fast_algorithms);
-  return default_conv2d_schedule(isa_, dtype_, g, images, threads, fast_algorithms);
+  return default_conv2d_schedule(target_, dtype_, g, images, threads, fast_algorithms);
 }
 
 struct Conv2d::State {
@@ -134,11 +140,11 @@ Conv2d::Conv2d(Conv2dWeights& weights, const Conv2dGeometry& geometry, int threa
                const std::optional<Schedule>& schedule)
     : geometry_(geometry),
       activation_(weights.activation_),
-      isa_(weights.isa_),
+      target_(weights.target_),
       dtype_(weights.dtype_),
       threads_(threads),
       state_(std::make_unique<State>()) {
-  if (!schedule && isa_ != Isa::kReference)
+  if (!schedule && target_ != Isa::kReference)
     throw std::invalid_argument("a convolution that shares its weights must have a schedule");
   select(weights, schedule);
   const bool general = !state_->dense && !state_->depthwise;
@@ -146,21 +152,21 @@ Conv2d::Conv2d(Conv2dWeights& weights, const Conv2dGeometry& geometry, int threa
 }
 
 Conv2d::Conv2d(const void* weight, Dtype dtype, const Conv2dGeometry& geometry, const float* bias,
-               Activation activation, Isa isa, int threads, const std::optional<Schedule>& schedule)
+               Activation activation, Target target, int threads, const std::optional<Schedule>& schedule)
     : geometry_(geometry),
       activation_(activation),
-      isa_(isa),
+      target_(std::move(target)),
       dtype_(dtype),
       threads_(threads),
       state_(std::make_unique<State>()) {
-  Conv2dWeights weights(weight, dtype, geometry, bias, activation, isa);
+  Conv2dWeights weights(weight, dtype, geometry, bias, activation, target_);
   select(weights, schedule);
   if (state_->dense || state_->depthwise || fixed_) return;
   const auto* bytes = static_cast<const char*>(weight);
   state_->weight.assign(bytes, bytes + geometry.o * geometry.reduction() * element_bytes(dtype));
   if (bias) state_->bias.assign(bias, bias + geometry.o);
   state_->weights = std::make_unique<Conv2dWeights>(state_->weight.data(), dtype, geometry,
-                                                    bias ? state_->bias.data() : nullptr, activation, isa);
+                                                    bias ? state_->bias.data() : nullptr, activation, target_);
 }
 
 Conv2d::~Conv2d() = default;
@@ -176,23 +182,23 @@ void Conv2d::select(Conv2dWeights& weights, const std::optional<Schedule>& sched
   if (is_depthwise(geometry_, dtype_)) {
     const auto depthwise = schedule_of_kind<DepthwiseSchedule>(
         schedule, "a depthwise convolution in float32 has columns, channels and threads_m");
-    state_->depthwise.emplace(weights.depthwise(), geometry_, activation_, isa_, threads_, depthwise);
+    state_->depthwise.emplace(weights.depthwise(), geometry_, activation_, target_, threads_, depthwise);
     return;
   }
   const auto fixed = schedule_of_kind<Conv2dSchedule>(
       schedule,
       "that of a dense layer is for 1x1 convolutions without stride and padding, that of a depthwise one for "
       "a group a channel in float32");
-  if (!fixed || isa_ == Isa::kReference) return;
-  check(*fixed, geometry_, isa_, dtype_, threads_);
+  if (!fixed || target_ == Isa::kReference) return;
+  check(*fixed, geometry_, target_, dtype_, threads_);
   fixed_ = fixed;
   state_->convolutions.push_back(make(weights, *fixed));
 }
 
 std::unique_ptr<const Convolution> Conv2d::make(Conv2dWeights& weights, const Conv2dSchedule& s) const {
-  const ConvolutionLayer layer{geometry_, activation_, isa_, dtype_, threads_};
+  const ConvolutionLayer layer{geometry_, activation_, target_, dtype_, threads_};
   auto packed = weights.packed(s, threads_);
-  if (isa_ == Isa::kReference) return make_reference_convolution(layer, std::move(packed));
+  if (target_ == Isa::kReference) return make_reference_convolution(layer, std::move(packed));
   if (s.algorithm == Algorithm::kDirect) return make_direct_convolution(layer, std::move(packed));
   return make_winograd_convolution(layer, std::move(packed));
 }
@@ -208,7 +214,7 @@ const Convolution& Conv2d::convolution(const Conv2dSchedule& s) const {
 Conv2d::Schedule Conv2d::schedule(const Images& images) const {
   if (state_->dense) return state_->dense->schedule(images.n * images.h * images.w);
   if (state_->depthwise) return state_->depthwise->schedule(images);
-  return fixed_ ? *fixed_ : default_convolution_schedule(isa_, dtype_, geometry_, images, threads_);
+  return fixed_ ? *fixed_ : default_convolution_schedule(target_, dtype_, geometry_, images, threads_);
 }
 
 void Conv2d::run(const void* x, const Images& images, void* out, Dtype out_dtype, const void* residual) const {

@@ -18,7 +18,7 @@ namespace loopwright {
 struct ConvolutionLayer {
   Conv2dGeometry geometry;
   Activation activation;
-  Isa isa;
+  Target target;
   Dtype dtype;
   int threads;
 };
@@ -82,8 +82,8 @@ bool applies(Conv2dSchedule::Algorithm algorithm, const Conv2dGeometry& g, Dtype
 
 // Returns a good schedule of a convolution that is neither pointwise nor depthwise. Winograd's algorithms, which round
 // more, are candidates only if they are allowed.
-Conv2dSchedule default_convolution_schedule(Isa isa, Dtype dtype, const Conv2dGeometry& g, const Images& images,
-                                            int threads, bool winograd_allowed = true);
+Conv2dSchedule default_convolution_schedule(const Target& target, Dtype dtype, const Conv2dGeometry& g,
+                                            const Images& images, int threads, bool winograd_allowed = true);
 
 // Returns the geometry with the words (gemm/words.h) of each group's channels in place of its channels.
 inline Conv2dGeometry in_words(Conv2dGeometry g, Dtype dtype) {

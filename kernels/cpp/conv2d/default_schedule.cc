@@ -6,7 +6,6 @@
 #include "convolution.h"
 #include "core/split.h"
 #include "gemm/tile_model.h"
-#include "loopwright/machine.h"
 
 namespace loopwright {
 namespace {
@@ -21,32 +20,39 @@ struct Candidate {
 
 // A layer with one split over threads and one register tile.
 struct Setting {
-  Isa isa;
+  const MachineModel& machine;
+  const KernelCosts& costs;
   const KernelTable& kernels;
-  TileCosts costs;
   const Conv2dGeometry& g;
   const Images& images;
   int threads, threads_m;
-  int vectors, max_mr;
+  TileShape tile;
 
-  int nr() const { return vectors * kernels.lanes; }
+  int nr() const { return tile.vectors * kernels.lanes; }
   int64_t oh() const { return g.output_h(images.h); }
   int64_t ow() const { return g.output_w(images.w); }
-  int64_t group_vectors() const { return ceil_div(g.group_o(), kernels.lanes); }
-  int64_t group_panels() const { return ceil_div(group_vectors(), vectors); }
+  int64_t group_panels() const { return ceil_div(ceil_div(g.group_o(), kernels.lanes), tile.vectors); }
   // Panels of the busiest thread.
   int64_t panels() const { return ceil_div(g.groups * group_panels(), threads / threads_m); }
-  // Mean width of a panel, in vectors.
-  double width() const { return static_cast<double>(group_vectors()) / static_cast<double>(group_panels()); }
+
+  // Cycles of the busiest thread for m rows of its columns and sums over k words.
+  double product(int64_t m, int64_t k, Level level) const {
+    // All panels of as many groups as it has, and the first panels of another one.
+    const int64_t groups = panels() / group_panels(), rest = panels() % group_panels();
+    const auto of_group = [&](int64_t count) {
+      return product_cycles(costs, kernels.lanes, m, g.group_o(), tile, count, static_cast<double>(k), level,
+                            machine.bandwidth_per_thread(Level::kL2, threads));
+    };
+    return static_cast<double>(groups) * of_group(group_panels()) + (rest > 0 ? of_group(rest) : 0.0);
+  }
+  // Cycles in which each of the threads loads `bytes` bytes from a level.
+  double load(double bytes, Level level) const { return bytes / machine.bandwidth_per_thread(level, threads); }
 };
 
-// Cycles of two activities that run in parallel and delay each other a little.
-double overlapped(double a, double b) { return std::max(a, b) + 0.2 * std::min(a, b); }
-
-Conv2dSchedule schedule(const Setting& at, Algorithm algorithm, int64_t tile_rows, int64_t rows, int64_t kc) {
+Conv2dSchedule schedule(const Setting& at, Algorithm algorithm, int64_t rows, int64_t kc) {
   Conv2dSchedule s;
   s.algorithm = algorithm;
-  s.mr = static_cast<int>(std::min<int64_t>(at.max_mr, tile_rows));
+  s.mr = at.tile.mr;
   s.nr = at.nr();
   s.rows = rows;
   s.kc = kc;
@@ -57,38 +63,38 @@ Conv2dSchedule schedule(const Setting& at, Algorithm algorithm, int64_t tile_row
 
 Candidate direct(const Setting& at) {
   const Conv2dGeometry& g = at.g;
-  const int64_t l2 = cache_bytes()[1], k = g.reduction();
+  const int64_t l2 = at.machine.cache_bytes[1], k = g.reduction();
   // The weights of a panel stay in L2 while the pixels of some rows pass. The input of these rows stays there too.
   const int64_t kc = ceil_div(k, ceil_div(k, std::max<int64_t>(l2 / 5 / (at.nr() * kFloat), 64)));
   const int64_t columns = at.images.w + g.pad_left + g.pad_right, row_bytes = columns * g.c * kFloat;
   const int64_t fitting = (l2 / 3 / row_bytes - (g.span_h() - g.stride_h)) / g.stride_h;
   const int64_t rows = std::clamp<int64_t>(fitting, std::min<int64_t>(4, at.oh()), at.oh());
 
-  Candidate candidate{schedule(at, Algorithm::kDirect, at.ow(), rows, kc)};
-  const int64_t lines = ceil_div(at.images.n * at.oh(), at.threads_m), tiles = ceil_div(at.ow(), at.max_mr);
-  const double tile_rows = static_cast<double>(at.ow()) / static_cast<double>(tiles);
-  const double compute = static_cast<double>(lines * tiles * at.panels() * k) *
-                         step_cycles(at.costs, tile_rows, at.width(), static_cast<double>(std::min(kc, k)));
-  const double copy = static_cast<double>(lines * g.stride_h * row_bytes) / kFarBytesPerCycle;
-  const double weights = static_cast<double>(g.o * k * kFloat) / kMemoryBytesPerCycle;
+  Candidate candidate{schedule(at, Algorithm::kDirect, rows, kc)};
+  const int64_t lines = ceil_div(at.images.n * at.oh(), at.threads_m), blocks = ceil_div(k, kc);
+  const Level level = std::min(at.machine.level_of(static_cast<double>(kc * at.nr() * kFloat)), Level::kL2);
+  const double compute = static_cast<double>(lines * blocks) * at.product(at.ow(), ceil_div(k, blocks), level);
+  const double copy = at.load(static_cast<double>(lines * g.stride_h * row_bytes), Level::kL3);
+  const double weights = at.load(static_cast<double>(g.o * k * kFloat), Level::kMemory);
   candidate.cycles = overlapped(compute, weights) + copy;
   return candidate;
 }
 
-// One of Winograd's algorithms: outputs and inputs per side of a tile, and the cycles of the transforms of a tile per vector
-// of channels (see microkernels/winograd_f32.h), doubled for moving the vectors between L1 and L2.
+// One of Winograd's algorithms: outputs and inputs per side of a tile.
 struct Winograd {
   Algorithm algorithm;
   int m, size;
-  double input_cycles, output_cycles;
 };
-constexpr Winograd kWinograds[] = {{Algorithm::kWinograd2, 2, 4, 40, 30},
-                                   {Algorithm::kWinograd3, 3, 6, 140, 110},
-                                   {Algorithm::kWinograd4, 4, 6, 140, 120}};
+constexpr Winograd kWinograds[] = {
+    {Algorithm::kWinograd2, 2, 4}, {Algorithm::kWinograd3, 3, 6}, {Algorithm::kWinograd4, 4, 6}};
+
+const WinogradCosts& transform_costs(const KernelCosts& costs, Algorithm algorithm) {
+  return costs.winograd[static_cast<size_t>(algorithm) - static_cast<size_t>(Algorithm::kWinograd2)];
+}
 
 Candidate winograd(const Setting& at, const Winograd& w) {
   const Conv2dGeometry& g = at.g;
-  const int64_t l2 = cache_bytes()[1], places = w.size * w.size;
+  const int64_t l2 = at.machine.cache_bytes[1], places = w.size * w.size;
   const int64_t channels = g.stride_h * g.stride_w * g.c;
   const int64_t tiles = ceil_div(at.images.n * ceil_div(at.oh(), w.m) * ceil_div(at.ow(), w.m), at.threads_m);
   const double weight_bytes = static_cast<double>(places * channels * g.o * kFloat);
@@ -97,62 +103,64 @@ Candidate winograd(const Setting& at, const Winograd& w) {
   const bool near = weight_bytes <= static_cast<double>(l2);
   const int64_t block_bytes = near ? l2 / 2 : l2 * 5 / 4;
   const int64_t tile_bytes = places * (channels + at.nr()) * kFloat;
-  const int64_t fitting = std::max<int64_t>(block_bytes / tile_bytes, std::min<int64_t>(at.max_mr, tiles));
+  const int64_t fitting = std::max<int64_t>(block_bytes / tile_bytes, std::min<int64_t>(at.tile.mr, tiles));
   const EvenSplit blocks(tiles, fitting);
-  const int64_t block = blocks.size(0), passes = ceil_div(block, at.max_mr);
+  const int64_t block = blocks.size(0), passes = ceil_div(block, at.tile.mr);
 
-  Candidate candidate{schedule(at, w.algorithm, block, block, channels)};
-  // The small tiles of AVX2 read weights slowly enough for the hardware prefetcher, and each prefetch costs time: without
-  // them, Zen 3 takes 4 % less. The same holds for short sums: a first layer takes a third less on Zen 4.
-  candidate.schedule.prefetch = at.isa == Isa::kAvx512 && !near ? 4096 : 0;
-  const double rows = static_cast<double>(block) / static_cast<double>(passes);
+  Candidate candidate{schedule(at, w.algorithm, block, channels)};
+  candidate.schedule.mr = static_cast<int>(std::min<int64_t>(at.tile.mr, block));
+  candidate.schedule.prefetch = near ? 0 : at.costs.prefetch_bytes;
   // Each pass over the tiles reads the weights again, while other weights come from memory.
-  TileCosts costs = at.costs;
-  if (!near) costs.far_loads = 3.0;
-  const double products = static_cast<double>(blocks.count * passes * at.panels() * places * channels) *
-                          step_cycles(costs, rows, at.width(), static_cast<double>(channels));
-  const double transforms =
-      costs.halved * costs.transforms * static_cast<double>(tiles) *
-      (static_cast<double>(g.stride_h * ceil_div(g.stride_w * g.c, at.kernels.lanes)) * w.input_cycles +
-       static_cast<double>(at.panels()) * at.width() * w.output_cycles);
+  const Level level = near ? Level::kL2 : Level::kL3;
+  const double products = static_cast<double>(blocks.count * places) * at.product(block, channels, level);
+  const WinogradCosts& transform = transform_costs(at.costs, w.algorithm);
+  const auto vectors = [&](int64_t floats) { return static_cast<double>(ceil_div(floats, at.kernels.lanes)); };
+  const double panels = static_cast<double>(at.panels()), width = vectors(g.o) / static_cast<double>(at.group_panels());
+  const double transforms = static_cast<double>(tiles) *
+                            (static_cast<double>(g.stride_h) * transform.input.cycles(vectors(g.stride_w * g.c)) +
+                             panels * transform.output.cycles(width));
   // Each tile of a panel prefetches one cache line of the next weights per step. Lines without a tile come late.
-  const double late = std::max(0.0, 1.0 - static_cast<double>(passes) / at.width());
+  const double late = std::max(0.0, 1.0 - static_cast<double>(passes) / at.tile.vectors);
   // Threads that share weights load them one after the other, the later ones from L3 or from the L2 of another core.
-  const double shared = at.threads_m > 1 ? weight_bytes / kFarBytesPerCycle : 0.0;
-  const double weights = weight_bytes / kMemoryBytesPerCycle + shared;
+  const double shared = at.threads_m > 1 ? at.load(weight_bytes, Level::kL3) : 0.0;
+  const double weights = at.load(weight_bytes, Level::kMemory) + shared;
   candidate.cycles = overlapped(products + transforms, weights) + late * weights;
   return candidate;
 }
 
 }  // namespace
 
-Conv2dSchedule default_convolution_schedule(Isa isa, Dtype dtype, const Conv2dGeometry& elements, const Images& images,
-                                            int threads, bool winograd_allowed) {
-  if (isa == Isa::kReference) return {};
-  const KernelTable& kernels = kernel_table(isa, dtype);
-  const TileCosts costs = tile_costs(isa);
+Conv2dSchedule default_convolution_schedule(const Target& target, Dtype dtype, const Conv2dGeometry& elements,
+                                            const Images& images, int threads, bool winograd_allowed) {
+  if (target.isa == Isa::kReference) return {};
+  const KernelTable& kernels = kernel_table(target.isa, dtype);
+  const KernelCosts& costs = target.model->costs(target.isa, dtype);
   const Conv2dGeometry g = in_words(elements, dtype);
   Candidate best;
   const auto consider = [&](const Candidate& candidate) {
     if (candidate.cycles < best.cycles) best = candidate;
   };
   const int64_t widest = std::min<int64_t>(KernelTable::kMaxVectors, ceil_div(g.group_o(), kernels.lanes));
-  for_each_tile_and_split(kernels, costs, 1, widest, threads, [&](int vectors, int mr, int threads_m) {
-    const Setting at{isa, kernels, costs, g, images, threads, threads_m, vectors, mr};
-    consider(direct(at));
-    for (const Winograd& w : kWinograds)
-      if (winograd_allowed && applies(w.algorithm, g, dtype)) consider(winograd(at, w));
-  });
+  const auto setting = [&](const TileShape& tile, int threads_m) {
+    return Setting{*target.model, costs, kernels, g, images, threads, threads_m, tile};
+  };
+  for_each_tile_and_split(kernels, g.output_w(images.w), 1, widest, threads,
+                          [&](const TileShape& tile, int threads_m) { consider(direct(setting(tile, threads_m))); });
+  for (const Winograd& w : kWinograds)
+    if (winograd_allowed && applies(w.algorithm, g, dtype))
+      for_each_tile_and_split(
+          kernels, KernelTable::kMaxRows, 1, widest, threads,
+          [&](const TileShape& tile, int threads_m) { consider(winograd(setting(tile, threads_m), w)); });
   best.schedule.kc = best.schedule.kc * elements.reduction() / g.reduction();
   return best.schedule;
 }
 
-Conv2d::Schedule default_conv2d_schedule(Isa isa, Dtype dtype, const Conv2dGeometry& g, const Images& images,
-                                         int threads, bool fast_algorithms) {
+Conv2d::Schedule default_conv2d_schedule(const Target& target, Dtype dtype, const Conv2dGeometry& g,
+                                         const Images& images, int threads, bool fast_algorithms) {
   if (g.pointwise())
-    return default_dense_schedule(isa, dtype, images.n * images.h * images.w, g.o, g.c, threads, fast_algorithms);
-  if (is_depthwise(g, dtype)) return default_depthwise_schedule(isa, g, images, threads);
-  return default_convolution_schedule(isa, dtype, g, images, threads, fast_algorithms);
+    return default_dense_schedule(target, dtype, images.n * images.h * images.w, g.o, g.c, threads, fast_algorithms);
+  if (is_depthwise(g, dtype)) return default_depthwise_schedule(target, g, images, threads);
+  return default_convolution_schedule(target, dtype, g, images, threads, fast_algorithms);
 }
 
 }  // namespace loopwright

@@ -37,7 +37,7 @@ class DirectConvolution final : public Convolution {
       : Convolution(std::move(shared)),
         layer_(layer),
         words_(in_words(layer.geometry, layer.dtype)),
-        kernels_(kernel_table(layer.isa, layer.dtype)),
+        kernels_(kernel_table(layer.target, layer.dtype)),
         panels_(packed().panels),
         weight_(packed().weight.get()) {}
 
@@ -254,7 +254,7 @@ void DirectConvolution::run_rectangle(const Call& call, int64_t line_begin, int6
 
 PackedConvolution pack_direct_convolution(const ConvolutionLayer& layer, const float* weight, int nr) {
   const Conv2dGeometry g = in_words(layer.geometry, layer.dtype);
-  const int lanes = kernel_table(layer.isa, layer.dtype).lanes;
+  const int lanes = kernel_table(layer.target, layer.dtype).lanes;
   const int64_t k = g.reduction(), group_floats = packed_floats(g.group_o(), k, lanes);
   const int64_t floats = group_floats * g.groups;
   PackedConvolution packed{Conv2dSchedule::Algorithm::kDirect, nr, {}, floats, make_weight_buffer(floats), {}};

@@ -71,7 +71,7 @@ class WinogradConvolution final : public Convolution {
   WinogradConvolution(const ConvolutionLayer& layer, SharedPackedConvolution shared)
       : Convolution(std::move(shared)),
         layer_(layer),
-        kernels_(kernel_table(layer.isa)),
+        kernels_(kernel_table(layer.target)),
         f_(filtering(packed().algorithm, kernels_)),
         stride_(layer.geometry.stride_h),
         channels_(phase_channels(layer.geometry)),
@@ -265,7 +265,7 @@ void WinogradConvolution::transform_output(const Call& call, int64_t tile_begin,
 PackedConvolution pack_winograd_convolution(const ConvolutionLayer& layer, const float* weight,
                                             Conv2dSchedule::Algorithm algorithm, int nr) {
   const Conv2dGeometry& g = layer.geometry;
-  const KernelTable& kernels = kernel_table(layer.isa);
+  const KernelTable& kernels = kernel_table(layer.target);
   const Filtering f = filtering(algorithm, kernels);
   const FilterMatrix matrix = filter_matrix(f);
   const int64_t stride = g.stride_h, channels = phase_channels(g), k = channels * f.places();

@@ -1,100 +1,107 @@
-// Default schedules of dense layers: the register tile and the split over threads by a small cost model, the blocks by the
-// sizes of the caches.
+// Default schedules of dense layers: the register tile and the split over threads by the costs of the machine model, the
+// blocks by the sizes of the caches.
 #include <algorithm>
 #include <array>
 #include <limits>
+#include <numeric>
 
 #include "core/split.h"
 #include "gemm/tile_model.h"
 #include "gemm/words.h"
 #include "loopwright/dense.h"
-#include "loopwright/machine.h"
 #include "microkernels/kernel_table.h"
 #include "strassen.h"
 
 namespace loopwright {
 namespace {
 
-struct Split {
-  int mr = 1, vectors = 1, threads_m = 1;
-};
-
 // Up to two widths of panels in floats, or 0; any is possible if both are 0. Without memory of the heap, because Strassen's
 // algorithm chooses schedules in each run.
 using Widths = std::array<int, 2>;
 constexpr Widths kAnyWidth{0, 0};
 
-// Returns the best tile and split for k words.
-Split best_split(Isa isa, const KernelTable& kernels, int64_t m, int64_t n, int64_t k, int threads,
-                 const Widths& widths) {
-  const TileCosts costs = tile_costs(isa);
-  const int64_t columns = ceil_div(n, kernels.lanes);  // in vectors
-  Split best;
-  double best_cycles = std::numeric_limits<double>::infinity();
-  const auto consider = [&](int nv, int most_rows, int across_m) {
-    const int64_t tiles = ceil_div(m, most_rows), panels = ceil_div(columns, nv);
-    const auto busiest = static_cast<double>(ceil_div(tiles, across_m) * ceil_div(panels, threads / across_m));
-    const double rows = static_cast<double>(m) / static_cast<double>(tiles);
-    const bool half = kernels.half_tiles[1][nv] && ceil_div(n, kernels.lanes / 2) < 2 * columns;
-    const double width = (static_cast<double>(columns) - (half ? 0.5 : 0.0)) / static_cast<double>(panels);
-    // Every thread loads its rows of A and its columns of B from far away.
-    const auto far = static_cast<double>(ceil_div(m, across_m) + ceil_div(n, threads / across_m)) * sizeof(float);
-    const double cycles = busiest * step_cycles(costs, rows, width, static_cast<double>(k)) + far / kFarBytesPerCycle;
-    if (cycles < best_cycles) {
-      best_cycles = cycles;
-      best = {static_cast<int>(std::min<int64_t>(most_rows, m)), nv, across_m};
-    }
+// A product of m × k and k × n words on some threads.
+struct Product {
+  const MachineModel& machine;
+  const KernelCosts& costs;
+  const KernelTable& kernels;
+  int64_t m, n, k;
+  int64_t x_stride;  // words from row to row of x
+  int threads;
+
+  double bytes(int64_t rows, int64_t columns) const { return static_cast<double>(rows * columns * kWordBytes); }
+  // Cycles in which each thread loads this many bytes, from the first level that holds them.
+  double load(double bytes) const { return bytes / machine.bandwidth_per_thread(machine.level_of(bytes), threads); }
+};
+
+struct Choice {
+  TileShape tile{1, 1};
+  int threads_m = 1;
+  double cycles = std::numeric_limits<double>::infinity();
+};
+
+// Whether the rows of a tile stay in L1 for the steps that share their cache lines. Rows whose distance is a multiple of a
+// page, or of half of one, lie in the same sets. Half of the ways are left to B and C.
+bool rows_conflict(const Product& p, int mr) {
+  constexpr int64_t kPage = 4096;  // the bytes of a way, at most, because L1 is indexed by addresses within a page
+  const int64_t shared = std::gcd(p.x_stride * kWordBytes, kPage), ways = p.machine.cache_bytes[0] / kPage;
+  return mr * shared > kPage * ways / 2;
+}
+
+// Returns the cycles of the busiest thread.
+double cycles(const Product& p, const TileShape& tile, int threads_m) {
+  const int threads_n = p.threads / threads_m, nr = tile.vectors * p.kernels.lanes;
+  const int64_t tiles = ceil_div(p.m, tile.mr), panels = ceil_div(ceil_div(p.n, p.kernels.lanes), tile.vectors);
+  const int64_t rows = std::min(p.m, ceil_div(tiles, threads_m) * tile.mr), columns = ceil_div(panels, threads_n);
+  const double weights = p.bytes(ceil_div(p.n, threads_n), p.k);
+  // A thread with one row of tiles reads each weight once, from where all of them are. Otherwise a panel stays near while
+  // the rows pass, and the next one is prefetched.
+  const bool once = rows <= tile.mr;
+  const Level level = once ? p.machine.level_of(weights) : std::min(p.machine.level_of(p.bytes(nr, p.k)), Level::kL2);
+  const double compute = product_cycles(p.costs, p.kernels.lanes, rows, p.n, tile, columns, static_cast<double>(p.k),
+                                        level, p.machine.bandwidth_per_thread(Level::kL2, p.threads));
+  const double loads = p.load(weights);
+  // The products of tiles that read weights once already take as long as the loads of one thread. Panels that are prefetched
+  // while the rows pass come late if there are few rows.
+  const double products = once ? std::max(compute, loads) : compute + loads * std::min(1.0, loads / compute);
+  return products + p.load(p.bytes(rows, p.k));
+}
+
+Choice best_choice(const Product& p, const Widths& widths) {
+  Choice best;
+  const auto consider = [&](const TileShape& tile, int threads_m) {
+    if (tile.mr > 1 && p.m > tile.mr && rows_conflict(p, tile.mr)) return;
+    if (const double found = cycles(p, tile, threads_m); found < best.cycles) best = {tile, threads_m, found};
   };
   for (const int nr : widths) {
-    const int vectors = nr / kernels.lanes;
-    if (vectors > 0) for_each_tile_and_split(kernels, costs, vectors, vectors, threads, consider);
+    const int vectors = nr / p.kernels.lanes;
+    if (vectors > 0) for_each_tile_and_split(p.kernels, p.m, vectors, vectors, p.threads, consider);
   }
-  if (widths == kAnyWidth)
-    for_each_tile_and_split(kernels, costs, 1, std::min<int64_t>(KernelTable::kMaxVectors, columns), threads, consider);
+  if (widths == kAnyWidth) {
+    const int64_t columns = ceil_div(p.n, p.kernels.lanes);
+    for_each_tile_and_split(p.kernels, p.m, 1, std::min<int64_t>(KernelTable::kMaxVectors, columns), p.threads,
+                            consider);
+  }
   return best;
 }
 
-DenseSchedule direct_schedule(Isa isa, Dtype dtype, int64_t m, int64_t n, int64_t k, int threads,
-                              const Widths& widths) {
-  const KernelTable& kernels = kernel_table(isa, dtype);
+DenseSchedule direct_schedule(const Product& p, Dtype dtype, int64_t k, const Choice& choice) {
   DenseSchedule s;
-  const int64_t words = to_words(k, dtype);
-  const int64_t l2 = cache_bytes()[1];
-  // From memory, a single stream of entire cache lines is fastest with AVX-512: 31 GB/s, compared with 27 GB/s for rows of
-  // 128 floats (Zen 4, one thread).
-  const bool streams = m == 1 && n * words * kWordBytes > l2 && kernels.lanes * kWordBytes == 64;
-  const Widths stream{kernels.lanes, 0};
-  const Split split = best_split(isa, kernels, m, n, words, threads, widths == kAnyWidth && streams ? stream : widths);
-  s.mr = split.mr;
-  s.nr = split.vectors * kernels.lanes;
-  s.threads_m = split.threads_m;
+  const int64_t l2 = p.machine.cache_bytes[1], m = p.m, n = p.n, words = p.k;
+  s.mr = choice.tile.mr;
+  s.nr = choice.tile.vectors * p.kernels.lanes;
+  s.threads_m = choice.threads_m;
   s.nc = std::max<int64_t>(n, s.nr);
   s.mc = m;
   if (m <= s.mr) {  // B is read once
     s.kc = k;
     s.order = DenseSchedule::Order::kNInner;
-    if (isa == Isa::kAvx512) {
-      s.prefetch = 4096;
-    } else if (isa == Isa::kAvx2) {
-      // The hardware prefetcher alone is faster than with prefetch instructions, and fastest with a second stream, the next
-      // panel (Zen 3, weights in memory, one thread: 12, 15 and 18 GB/s).
+    s.prefetch = p.costs.prefetch_bytes;
+    if (s.prefetch == 0) {
+      // The hardware prefetcher is fastest with a second stream, the next panel.
       s.nc = s.nr;
       s.prefetch_next = true;
     }
-    return s;
-  }
-  if (isa == Isa::kAvx2) {
-    // The small tiles of AVX2 read B slowly enough for L2 (11 bytes per cycle at 6×16). So a block of B stays in L2 while the
-    // next one is prefetched, A passes once per block, and entire rows of a block are stored one after the other. This is 3 %
-    // faster than the other order in networks, and up to 20 % for a single layer. Splitting k would cost more than a strip of
-    // A that exceeds L1.
-    constexpr int64_t kLongestSum = 4096;
-    s.kc = ceil_div(k, ceil_div(k, kLongestSum));
-    const int64_t fitting = l2 / 4 / (s.kc * kWordBytes) / s.nr * s.nr;
-    s.nc = std::min(s.nc, std::max<int64_t>(fitting, s.nr));
-    // A single panel stays while all rows pass in one series.
-    s.order = n <= s.nr ? DenseSchedule::Order::kMInner : DenseSchedule::Order::kNInner;
-    s.prefetch_next = s.nc < n && s.kc == k;
     return s;
   }
   // A panel of B stays in L2 while the row tiles of a block of A pass, and needs no prefetch into L1. Complete sums justify a
@@ -113,42 +120,58 @@ DenseSchedule direct_schedule(Isa isa, Dtype dtype, int64_t m, int64_t n, int64_
   return s;
 }
 
-DenseSchedule schedule_of_widths(Isa isa, Dtype dtype, int64_t m, int64_t n, int64_t k, int threads,
-                                 bool fast_algorithms, const Widths& widths) {
-  if (isa == Isa::kReference) return {};
-  DenseSchedule s = direct_schedule(isa, dtype, m, n, k, threads, widths);
-  if (!fast_algorithms || isa != Isa::kAvx512) return s;  // with AVX2 some layers gain 5 % and others lose as much
-  // Smaller layers gain nothing on Zen 4. With fewer rows, loading the weights of seven products takes too long. With shorter
-  // sums, the sums of quarters take too long. The fewer rows, the longer the sums must be. As many threads as possible share
-  // rows, because threads that share columns each compute the sums of the quarters of the input.
-  struct Least {
-    int64_t rows, columns, k;
-  };
-  constexpr Least kLeast[] = {{64, 128, 256}, {48, 192, 512}};
-  const auto gains = [&](const Least& least, int threads_m) {
-    return m / threads_m >= least.rows && n / (threads / threads_m) >= least.columns && k >= least.k;
-  };
+// Returns the cycles of Strassen's algorithm: of seven products of half the sizes and of their sums. Each thread has
+// separate rows and columns.
+double strassen_cycles(const Product& p, int threads_m) {
+  const int64_t threads_n = p.threads / threads_m, rows = ceil_div(p.m, threads_m), columns = p.n / threads_n;
+  const Product half{p.machine, p.costs, p.kernels, ceil_div(rows, 2), columns / 2, p.k / 2, p.x_stride, 1};
+  const Choice product = best_choice(half, kAnyWidth);
+  const double lanes = p.kernels.lanes, sum = p.costs.strassen_sum;
+  const auto vectors = [&](int64_t m, int64_t n) { return static_cast<double>(m * n) / lanes; };
+  // The sums of the quarters of the input: four loads and four stores. Over quarters of the output, two passes with two loads
+  // and a store, and five products that start with a sum: eleven loads and stores.
+  const double sums = sum * (vectors(half.m, half.k) + 11.0 / 8 * vectors(half.m, half.n));
+  const double weights = 7 * p.bytes(half.n, half.k);
+  return overlapped(7 * product.cycles + sums, p.load(weights)) + p.load(p.bytes(rows, p.k));
+}
+
+DenseSchedule schedule_of_widths(const Target& target, Dtype dtype, int64_t m, int64_t n, int64_t k, int threads,
+                                 bool fast_algorithms, const Widths& widths, int64_t x_stride = 0) {
+  if (target.isa == Isa::kReference) return {};
+  const Product p{*target.model,
+                  target.model->costs(target.isa, dtype),
+                  kernel_table(target.isa, dtype),
+                  m,
+                  n,
+                  to_words(k, dtype),
+                  to_words(x_stride > 0 ? x_stride : k, dtype),
+                  threads};
+  const Choice direct = best_choice(p, widths);
+  DenseSchedule s = direct_schedule(p, dtype, k, direct);
+  if (!fast_algorithms) return s;
+  double best = direct.cycles;
   for (int threads_m = threads; threads_m >= 1; --threads_m) {
-    if (threads % threads_m != 0 || !Strassen::applies(isa, dtype, n, k, threads / threads_m)) continue;
-    if (std::none_of(std::begin(kLeast), std::end(kLeast), [&](const Least& l) { return gains(l, threads_m); }))
-      continue;
-    s.algorithm = DenseSchedule::Algorithm::kStrassen;
-    s.threads_m = threads_m;
-    break;
+    if (threads % threads_m != 0 || !Strassen::applies(target.isa, dtype, n, k, threads / threads_m)) continue;
+    if (m / threads_m < 2) continue;
+    if (const double found = strassen_cycles(p, threads_m); found < best) {
+      best = found;
+      s.algorithm = DenseSchedule::Algorithm::kStrassen;
+      s.threads_m = threads_m;
+    }
   }
   return s;
 }
 
 }  // namespace
 
-DenseSchedule default_dense_schedule(Isa isa, Dtype dtype, int64_t m, int64_t n, int64_t k, int threads,
-                                     bool fast_algorithms, int packed_nr) {
-  return schedule_of_widths(isa, dtype, m, n, k, threads, fast_algorithms, {packed_nr, 0});
+DenseSchedule default_dense_schedule(const Target& target, Dtype dtype, int64_t m, int64_t n, int64_t k, int threads,
+                                     bool fast_algorithms, int packed_nr, int64_t x_stride) {
+  return schedule_of_widths(target, dtype, m, n, k, threads, fast_algorithms, {packed_nr, 0}, x_stride);
 }
 
-int default_dense_width(Isa isa, Dtype dtype, int64_t n, int64_t k, int threads) {
+int default_dense_width(const Target& target, Dtype dtype, int64_t n, int64_t k, int threads, int64_t x_stride) {
   constexpr int64_t kRows = 256;  // neither few nor many
-  return default_dense_schedule(isa, dtype, kRows, n, k, threads).nr;
+  return default_dense_schedule(target, dtype, kRows, n, k, threads, false, 0, x_stride).nr;
 }
 
 // Panels of the usual width serve all numbers of rows but a few, for which the weights are packed again when such a layer is
@@ -159,12 +182,12 @@ int default_dense_width(Isa isa, Dtype dtype, int64_t n, int64_t k, int threads)
 // AVX2 streams 384x384 from 48 columns 1.2 times as fast as from 16.
 DenseSchedule DenseWeights::schedule(int64_t m, int threads, bool fast_algorithms) const {
   const Dtype dtype = weight_.dtype;
-  const auto width_for = [&](int64_t rows) { return default_dense_schedule(isa_, dtype, rows, n_, k_, 1).nr; };
-  Widths widths{default_dense_width(isa_, dtype, n_, k_, 1), 0};
-  const int64_t one = isa_ == Isa::kAvx512 ? 0 : 1;
+  const auto width_for = [&](int64_t rows) { return default_dense_schedule(target_, dtype, rows, n_, k_, 1).nr; };
+  Widths widths{default_dense_width(target_, dtype, n_, k_, 1), 0};
+  const int64_t one = target_.isa == Isa::kAvx512 ? 0 : 1;
   const int64_t rows = m == 1 ? one : m <= 4 ? 4 : m <= 32 ? 8 : 0;  // those of the second width
   if (rows > 0) widths[1] = width_for(rows);
-  return schedule_of_widths(isa_, dtype, m, n_, k_, threads, fast_algorithms, widths);
+  return schedule_of_widths(target_, dtype, m, n_, k_, threads, fast_algorithms, widths);
 }
 
 }  // namespace loopwright

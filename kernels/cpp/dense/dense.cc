@@ -20,9 +20,9 @@ void check(const DenseSchedule& s, Isa isa, Dtype dtype, int threads) {
 }  // namespace
 
 DenseWeights::DenseWeights(const Matrix& weight, int64_t n, int64_t k, const float* bias, Activation activation,
-                           Isa isa)
-    : weight_(weight), n_(n), k_(k), bias_(bias), activation_(activation), isa_(isa) {
-  check_dtype(weight.dtype, isa);
+                           Target target)
+    : weight_(weight), n_(n), k_(k), bias_(bias), activation_(activation), target_(std::move(target)) {
+  check_dtype(weight.dtype, target_);
 }
 
 DenseWeights::~DenseWeights() = default;
@@ -31,14 +31,14 @@ std::shared_ptr<const DensePanels> DenseWeights::panels(int nr, int threads) {
   const std::lock_guard<std::mutex> lock(mutex_);
   for (const auto& packed : panels_)
     if (packed->nr == nr) return packed;
-  return panels_.emplace_back(std::make_shared<const DensePanels>(weight_, n_, k_, bias_, isa_, nr, threads));
+  return panels_.emplace_back(std::make_shared<const DensePanels>(weight_, n_, k_, bias_, target_, nr, threads));
 }
 
 std::shared_ptr<const Strassen> DenseWeights::strassen(int threads_n) {
   const std::lock_guard<std::mutex> lock(mutex_);
   for (const auto& [threads, packed] : strassen_)
     if (threads == threads_n) return packed;
-  auto packed = std::make_shared<const Strassen>(weight_, n_, k_, bias_, activation_, isa_, threads_n);
+  auto packed = std::make_shared<const Strassen>(weight_, n_, k_, bias_, activation_, target_, threads_n);
   return strassen_.emplace_back(threads_n, std::move(packed)).second;
 }
 
@@ -47,13 +47,13 @@ class Dense::Implementation {
  public:
   Implementation(DenseWeights& weights, int threads, const std::optional<DenseSchedule>& schedule)
       : n(weights.n_), k(weights.k_), dtype(weights.weight_.dtype), fixed(schedule) {
-    const bool reference = weights.isa_ == Isa::kReference;
-    if (fixed && !reference) check(*fixed, weights.isa_, dtype, threads);
+    const bool reference = weights.target_ == Isa::kReference;
+    if (fixed && !reference) check(*fixed, weights.target_, dtype, threads);
     if (fixed && fixed->algorithm == DenseSchedule::Algorithm::kStrassen) {
       strassen = weights.strassen(threads / std::max(1, fixed->threads_m));
       return;
     }
-    const int nr = fixed && !reference ? fixed->nr : default_dense_width(weights.isa_, dtype, n, k, threads);
+    const int nr = fixed && !reference ? fixed->nr : default_dense_width(weights.target_, dtype, n, k, threads);
     direct.emplace(weights.panels(nr, threads), weights.activation_, threads, fixed);
   }
 
@@ -72,9 +72,9 @@ class Dense::Implementation {
 Dense::Dense(DenseWeights& weights, int threads, const std::optional<DenseSchedule>& schedule)
     : implementation_(std::make_unique<const Implementation>(weights, threads, schedule)) {}
 
-Dense::Dense(const Matrix& weight, int64_t n, int64_t k, const float* bias, Activation activation, Isa isa, int threads,
-             const std::optional<DenseSchedule>& schedule) {
-  DenseWeights weights(weight, n, k, bias, activation, isa);
+Dense::Dense(const Matrix& weight, int64_t n, int64_t k, const float* bias, Activation activation, Target target,
+             int threads, const std::optional<DenseSchedule>& schedule) {
+  DenseWeights weights(weight, n, k, bias, activation, std::move(target));
   implementation_ = std::make_unique<const Implementation>(weights, threads, schedule);
 }
 

@@ -9,11 +9,11 @@
 
 namespace loopwright {
 
-DensePanels::DensePanels(const Matrix& from, int64_t columns, int64_t sum, const float* added, Isa of, int widest,
+DensePanels::DensePanels(const Matrix& from, int64_t columns, int64_t sum, const float* added, Target of, int widest,
                          int threads)
-    : n(columns), k(sum), isa(of), dtype(from.dtype), nr(widest) {
-  check_dtype(dtype, isa);
-  const int lanes = kernel_table(isa, dtype).lanes;
+    : n(columns), k(sum), target(std::move(of)), dtype(from.dtype), nr(widest) {
+  check_dtype(dtype, target);
+  const int lanes = kernel_table(target, dtype).lanes;
   if (added) {
     bias = make_weight_buffer(ceil_div(n, lanes) * lanes);
     std::memcpy(bias.get(), added, static_cast<size_t>(n) * sizeof(float));
@@ -23,26 +23,26 @@ DensePanels::DensePanels(const Matrix& from, int64_t columns, int64_t sum, const
 
 void DensePanels::pack(const Matrix& from, int threads) {
   const int64_t k_words = to_words(k, dtype);
-  const bool in_place = isa != Isa::kReference && are_words(from, k);
+  const bool in_place = target != Isa::kReference && are_words(from, k);
   Buffer copied;
   if (!in_place) {
     copied = make_buffer(n * k_words);
     for (int64_t j = 0; j < n; ++j) copy_to_words(from.address(j, 0), k, dtype, copied.get() + j * k_words);
   }
-  if (isa == Isa::kReference) {
+  if (target == Isa::kReference) {
     weight = std::move(copied);
     return;
   }
   const float* words = in_place ? static_cast<const float*>(from.data) : copied.get();
   const int64_t stride = in_place ? from.stride / elements_per_word(dtype) : k_words;
-  const int lanes = kernel_table(isa, dtype).lanes;
+  const int lanes = kernel_table(target, dtype).lanes;
   weight = make_weight_buffer(packed_floats(n, k_words, lanes));
   panels = split_panels(n, k_words, nr, lanes);
   pack_panels(panels, words, stride, k_words, weight.get(), threads);
 }
 
 void DensePanels::evict_weights(int threads) const {
-  evict(weight.get(), packed_floats(n, to_words(k, dtype), kernel_table(isa).lanes) * kWordBytes, threads);
+  evict(weight.get(), packed_floats(n, to_words(k, dtype), kernel_table(target).lanes) * kWordBytes, threads);
 }
 
 }  // namespace loopwright

@@ -6,14 +6,14 @@
 
 #include "core/buffer.h"
 #include "gemm/panels.h"
-#include "loopwright/isa.h"
+#include "loopwright/machine_model.h"
 #include "loopwright/matrix.h"
 
 namespace loopwright {
 
 struct DensePanels {
   int64_t n, k;
-  Isa isa;
+  Target target;
   Dtype dtype;
   int nr;                     // the most columns of a panel
   Buffer weight;              // panels of the weights in words (gemm/words.h). kReference: (n, k)
@@ -22,7 +22,7 @@ struct DensePanels {
 
   // weight (n, k); bias is n floats or null. Copies both, on `threads` threads of the pool. Throws std::invalid_argument if
   // the ISA or this CPU lacks the dtype.
-  DensePanels(const Matrix& weight, int64_t n, int64_t k, const float* bias, Isa isa, int nr, int threads);
+  DensePanels(const Matrix& weight, int64_t n, int64_t k, const float* bias, Target target, int nr, int threads);
 
   // Evicts the weights from all caches.
   void evict_weights(int threads) const;

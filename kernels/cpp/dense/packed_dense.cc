@@ -27,16 +27,21 @@ void PackedDense::prefetch_layer(const PackedDense& next) {
     next_layer_ = {after.weight.get(), after.panels.front().nr * to_words(after.k, after.dtype)};
 }
 
-DenseSchedule PackedDense::schedule(int64_t m) const {
+DenseSchedule PackedDense::schedule(int64_t m, int64_t x_stride) const {
   const DensePanels& p = *panels_;
-  return fixed_ ? *fixed_ : default_dense_schedule(p.isa, p.dtype, m, p.n, p.k, threads_, false, p.nr);
+  return fixed_ ? *fixed_ : default_dense_schedule(p.target, p.dtype, m, p.n, p.k, threads_, false, p.nr, x_stride);
 }
 
 void PackedDense::run(const Matrix& x, int64_t m, const Matrix& out, const Matrix& residual,
                       const Matrix& second_residual) const {
+  run(schedule(m, x.stride), x, m, out, residual, second_residual);
+}
+
+void PackedDense::run(const DenseSchedule& chosen, const Matrix& x, int64_t m, const Matrix& out,
+                      const Matrix& residual, const Matrix& second_residual) const {
   const DensePanels& packed = *panels_;
-  if (packed.isa == Isa::kReference) return run_reference(x, m, out, residual, second_residual);
-  DenseSchedule s = schedule(m);
+  if (packed.target == Isa::kReference) return run_reference(x, m, out, residual, second_residual);
+  DenseSchedule s = chosen;
   s.pack_a = s.pack_a || !are_words(x, packed.k);
   const int64_t k = to_words(packed.k, packed.dtype), kc = to_words(s.kc, packed.dtype);
   const int64_t across_m = s.threads_m, across_n = threads_ / s.threads_m;
@@ -51,7 +56,7 @@ void PackedDense::run(const Matrix& x, int64_t m, const Matrix& out, const Matri
   float* floats =
       scratch((a_floats + sums_floats) * threads_);  // allocated here, because the threads of the pool must not throw
 
-  const TileOutput output(kernel_table(packed.isa, packed.dtype), activation_, packed.bias.get(), out, residual,
+  const TileOutput output(kernel_table(packed.target, packed.dtype), activation_, packed.bias.get(), out, residual,
                           second_residual);
   parallel(threads_, [&](int thread) {
     const int64_t i = thread / across_n, j = thread % across_n;

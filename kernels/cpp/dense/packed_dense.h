@@ -20,6 +20,9 @@ class PackedDense {
   // Like Dense::run. second_residual is another residual in float32, under the same rules.
   void run(const Matrix& x, int64_t m, const Matrix& out, const Matrix& residual,
            const Matrix& second_residual = {}) const;
+  // The same with a schedule of these panels, which products of equal sizes choose once.
+  void run(const DenseSchedule& schedule, const Matrix& x, int64_t m, const Matrix& out, const Matrix& residual,
+           const Matrix& second_residual = {}) const;
 
   // Makes run() prefetch the first weights of the layer that runs next while its own last weights are in use. Both layers
   // run on one thread, and `next` must outlive this one.
@@ -27,7 +30,8 @@ class PackedDense {
 
   void evict_weights() const { panels_->evict_weights(threads_); }
 
-  DenseSchedule schedule(int64_t m) const;
+  // x_stride: the distance of the rows of x in elements, or 0 for k.
+  DenseSchedule schedule(int64_t m, int64_t x_stride = 0) const;
 
  private:
   struct Rectangle {

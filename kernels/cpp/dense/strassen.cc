@@ -60,10 +60,10 @@ bool Strassen::applies(Isa isa, Dtype dtype, int64_t n, int64_t k, int threads_n
   return k % 2 == 0 && n % (2 * kernel_table(isa).lanes * threads_n) == 0;
 }
 
-Strassen::Strassen(const Matrix& weight, int64_t n, int64_t k, const float* bias, Activation activation, Isa isa,
-                   int threads_n)
-    : n_(n), k_(k), activation_(activation), kernels_(kernel_table(isa)), threads_n_(threads_n) {
-  if (!applies(isa, weight.dtype, n, k, threads_n))
+Strassen::Strassen(const Matrix& weight, int64_t n, int64_t k, const float* bias, Activation activation,
+                   const Target& target, int threads_n)
+    : n_(n), k_(k), activation_(activation), kernels_(kernel_table(target)), threads_n_(threads_n) {
+  if (!applies(target, weight.dtype, n, k, threads_n))
     throw std::invalid_argument(
         "schedule: Strassen's algorithm needs an even k, n a multiple of two vectors per thread, and float32");
   const int64_t unit = 2 * kernels_.lanes, k2 = k / 2;
@@ -71,7 +71,7 @@ Strassen::Strassen(const Matrix& weight, int64_t n, int64_t k, const float* bias
   for (int64_t thread = 0, column = 0; thread < threads_n; ++thread)
     for (int64_t i = 0; i < split.count; ++i) {
       const int64_t half = split.size(i) * unit / 2;
-      const int nr = default_dense_width(isa, Dtype::kFloat32, half, k2, 1);
+      const int nr = default_dense_width(target, Dtype::kFloat32, half, k2, 1, k);
       const auto w = [&](int64_t lower, int64_t right, int64_t j, int64_t p) {  // quarters of B, transposed
         return static_cast<double>(*weight.at<float>(column + right * half + j, lower * k2 + p));
       };
@@ -85,7 +85,7 @@ Strassen::Strassen(const Matrix& weight, int64_t n, int64_t k, const float* bias
         for (int64_t j = 0; j < half; ++j)
           for (int64_t p = 0; p < k2; ++p) values[j * k2 + p] = static_cast<float>(t(j, p));
         auto panels = std::make_shared<const DensePanels>(matrix(values.data(), k2), half, k2,
-                                                          bias && added ? added->data() : nullptr, isa, nr, 1);
+                                                          bias && added ? added->data() : nullptr, target, nr, 1);
         return std::make_unique<PackedDense>(std::move(panels), last ? activation : Activation::kNone, 1, std::nullopt);
       };
       const auto b11 = [&](int64_t j, int64_t p) { return w(0, 0, j, p); };
@@ -216,18 +216,20 @@ void Strassen::run_rows(const Part& part, const Work& work, const Matrix& x, int
   };
 
   const Matrix c11 = quarter(out, 0, 0), c12 = quarter(out, 0, 1), c21 = quarter(out, 1, 0), c22 = quarter(out, 1, 1);
-  part.p1->run(a(0, 0), upper, u2, none);
-  part.p2->run(a(0, 1), upper, c11, u2, layer_residual(0, 0));
-  part.p6->run(s(work.s2), upper, u2, u2);
-  part.p7->run(s(work.s3), upper, u3, u2);
-  if (lower > 0) part.p4->run(a(1, 1), lower, c21, u3, layer_residual(1, 0));
-  part.p5->run(s(work.s1), upper, p5, none);
+  // Chosen once, for the rows that lie furthest apart: each choice takes as long as a small product.
+  const DenseSchedule schedule = part.p1->schedule(upper, x.stride);
+  part.p1->run(schedule, a(0, 0), upper, u2, none);
+  part.p2->run(schedule, a(0, 1), upper, c11, u2, layer_residual(0, 0));
+  part.p6->run(schedule, s(work.s2), upper, u2, u2);
+  part.p7->run(schedule, s(work.s3), upper, u3, u2);
+  if (lower > 0) part.p4->run(schedule, a(1, 1), lower, c21, u3, layer_residual(1, 0));
+  part.p5->run(schedule, s(work.s1), upper, p5, none);
   if (residual.data) plus(u3, layer_residual(1, 1), u3, lower);
   add(u3, p5, c22, lower, epilogue);
   if (epilogue.activate && lower > 0)
     epilogue.activate(c22.at<float>(0, 0), c22.stride, static_cast<int>(lower), static_cast<int>(half));
   plus(u2, p5, p5, upper);
-  part.p3->run(s(work.s4), upper, c12, p5, layer_residual(0, 1));
+  part.p3->run(schedule, s(work.s4), upper, c12, p5, layer_residual(0, 1));
 }
 
 }  // namespace loopwright

@@ -18,7 +18,7 @@ class Strassen {
   static bool applies(Isa isa, Dtype dtype, int64_t n, int64_t k, int threads_n);
 
   // weight (n, k) in float32, bias n floats or null. Copies both. Throws std::invalid_argument if applies() is false.
-  Strassen(const Matrix& weight, int64_t n, int64_t k, const float* bias, Activation activation, Isa isa,
+  Strassen(const Matrix& weight, int64_t n, int64_t k, const float* bias, Activation activation, const Target& target,
            int threads_n);
   ~Strassen();
 

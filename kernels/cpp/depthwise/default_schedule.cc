@@ -11,7 +11,6 @@
 
 #include "core/split.h"
 #include "loopwright/depthwise.h"
-#include "loopwright/machine.h"
 #include "microkernels/kernel_table.h"
 
 namespace loopwright {
@@ -26,8 +25,9 @@ int widest(const DepthwiseFunctions::Strip* strips, int64_t columns) {
 
 }  // namespace
 
-DepthwiseSchedule default_depthwise_schedule(Isa isa, const Conv2dGeometry& g, const Images& images, int threads) {
-  const KernelTable& kernels = kernel_table(isa);
+DepthwiseSchedule default_depthwise_schedule(const Target& target, const Conv2dGeometry& g, const Images& images,
+                                             int threads) {
+  const KernelTable& kernels = kernel_table(target);
   const int64_t ow = g.output_w(images.w), lines = images.n * g.output_h(images.h);
   DepthwiseSchedule s;
   s.columns =
@@ -35,7 +35,7 @@ DepthwiseSchedule default_depthwise_schedule(Isa isa, const Conv2dGeometry& g, c
 
   const int64_t pixels = g.kh * ((s.columns - 1) * g.stride_w + g.kw), taps = g.kh * g.kw;
   const int64_t channel_bytes = (pixels + taps + s.columns) * static_cast<int64_t>(sizeof(float));
-  const int64_t fitting = cache_bytes()[0] * 7 / 8 / channel_bytes;
+  const int64_t fitting = target.model->cache_bytes[0] * 7 / 8 / channel_bytes;
   const int64_t vectors = ceil_div(g.c, kernels.lanes);
   s.channels = EvenSplit(vectors, std::max<int64_t>(1, fitting / kernels.lanes)).size(0) * kernels.lanes;
 

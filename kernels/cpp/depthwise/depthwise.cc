@@ -79,13 +79,13 @@ DepthwiseWeights::DepthwiseWeights(const float* from, const Conv2dGeometry& geom
 }
 
 DepthwiseConvolution::DepthwiseConvolution(std::shared_ptr<const DepthwiseWeights> weights,
-                                           const Conv2dGeometry& geometry, Activation activation, Isa isa, int threads,
-                                           const std::optional<DepthwiseSchedule>& schedule)
+                                           const Conv2dGeometry& geometry, Activation activation, Target target,
+                                           int threads, const std::optional<DepthwiseSchedule>& schedule)
     : geometry_(geometry),
-      kernels_(kernel_table(isa)),
+      kernels_(kernel_table(target)),
       strips_(kernels_.depthwise.strips(geometry.kw, geometry.stride_w, geometry.dilation_w)),
       activation_(activation),
-      isa_(isa),
+      target_(std::move(target)),
       threads_(threads),
       fixed_(schedule),
       weights_(std::move(weights)),
@@ -94,7 +94,7 @@ DepthwiseConvolution::DepthwiseConvolution(std::shared_ptr<const DepthwiseWeight
 }
 
 DepthwiseSchedule DepthwiseConvolution::schedule(const Images& images) const {
-  return fixed_ ? *fixed_ : default_depthwise_schedule(isa_, geometry_, images, threads_);
+  return fixed_ ? *fixed_ : default_depthwise_schedule(target_, geometry_, images, threads_);
 }
 
 DepthwiseConvolution::Call DepthwiseConvolution::call(const float* x, const Images& images, float* out,

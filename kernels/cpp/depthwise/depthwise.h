@@ -27,7 +27,8 @@ class DepthwiseConvolution {
  public:
   // The geometry has c groups of one channel. Throws std::invalid_argument if the schedule is not legal.
   DepthwiseConvolution(std::shared_ptr<const DepthwiseWeights> weights, const Conv2dGeometry& geometry,
-                       Activation activation, Isa isa, int threads, const std::optional<DepthwiseSchedule>& schedule);
+                       Activation activation, Target target, int threads,
+                       const std::optional<DepthwiseSchedule>& schedule);
 
   // x (n, h, w, c) -> out (n, oh, ow, c), neither of them empty. residual is like out, or null. It may be `out` itself, but
   // must not overlap it otherwise; `out` must not overlap x. Thread-safe.
@@ -62,7 +63,7 @@ class DepthwiseConvolution {
   const KernelTable& kernels_;
   const DepthwiseFunctions::Strip* strips_;  // null if this kernel has no strips
   Activation activation_;
-  Isa isa_;
+  Target target_;
   int threads_;
   std::optional<DepthwiseSchedule> fixed_;
   std::shared_ptr<const DepthwiseWeights> weights_;

@@ -1,58 +1,71 @@
-// A small cost model of register tiles, for default schedules. It ranks candidates; its cycles do not predict times.
+// Cycles of matrix products in register tiles, by the costs of a machine model. Default schedules rank candidates by them.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
 
-#include "loopwright/machine.h"
+#include "core/split.h"
+#include "loopwright/machine_model.h"
 #include "microkernels/kernel_table.h"
 
 namespace loopwright {
 
-// The cost of one step of a sum over k for a tile, in addition to its FMAs or, if there are more of them, its loads. Loads
-// run in parallel with FMAs but delay them at times, loads of B more so if they come from far away. A tile also takes some
-// cycles to start and end, which are spread over k, or some for each vector that it stores. Tiles that fill the registers
-// are slower than those that leave some free. Fitted by eye to measurements on one core, alone and with a busy sibling:
-// AVX-512 on Zen 4, AVX2 on Zen 3. Cycles are those of a CPU that starts two FMAs and two loads per cycle.
-struct TileCosts {
-  double halved;  // factor on CPUs that start fewer
-  double load_weight, far_loads;
-  double tile_cycles, vector_cycles;
-  int most_vectors;   // the largest tile that leaves registers free
-  double crowded;     // additional share of time per step of larger tiles
-  double transforms;  // factor of Winograd's transforms relative to 32 registers: 16 do not hold a tile
+// A register tile: at most mr rows and `vectors` vectors of columns.
+struct TileShape {
+  int mr, vectors;
 };
-inline TileCosts tile_costs(Isa isa) {
-  const double halved = 2.0 / fmas_per_cycle(isa);
-  const TileCosts avx512{halved, 0.1, 1.5, 2.0, 1.5, 24, 0.03, 1.0}, avx2{halved, 0.1, 3.0, 65.0, 0.0, 12, 0.0, 2.5};
-  return isa == Isa::kAvx512 ? avx512 : avx2;
+
+// Returns the cycles of `count` panels of `n` columns in all, or of the first (and widest) `panels` of them, for one tile
+// of `rows` rows and a sum over k words.
+inline double row_of_tiles_cycles(const KernelCosts& costs, int lanes, int rows, int64_t n, int vectors, int64_t panels,
+                                  double k, Level level) {
+  const EvenSplit split(ceil_div(n, lanes), vectors);
+  const auto cycles = [&](int64_t halves) { return costs.tile(rows, static_cast<int>(halves)).cycles(k, level); };
+  const int64_t wide = std::min(split.higher, panels), others = std::min(panels, split.count) - wide;
+  double sum = static_cast<double>(wide) * cycles(2 * (split.low + 1));
+  if (others == 0) return sum;
+  sum += static_cast<double>(others) * cycles(2 * split.low);
+  if (panels < split.count) return sum;
+  // The last panel may need only half of its last vector.
+  const int64_t missing = ceil_div(n, lanes) * lanes - n;
+  return missing >= lanes / 2 && lanes > 1 ? sum + cycles(2 * split.low - 1) - cycles(2 * split.low) : sum;
 }
 
-// Calls f(vectors, rows, threads_m) for each register tile of `first` to `last` vectors and each split of the threads. The
-// rows of a tile are the most that there are, or the most that leave registers free.
+// Activities that run in parallel delay each other by this part of the shorter.
+constexpr double kDelay = 0.1;
+
+inline double overlapped(double a, double b) { return std::max(a, b) + kDelay * std::min(a, b); }
+
+// Returns the cycles of m rows and the first `panels` panels of n columns, for sums over k words. Rows and columns are
+// divided evenly into the fewest tiles. Each panel reads the rows again from L2, and each tile its panel if it comes from
+// there, at `l2_bytes` bytes per cycle. A call computes the tiles of a panel.
+inline double product_cycles(const KernelCosts& costs, int lanes, int64_t m, int64_t n, const TileShape& tile,
+                             int64_t panels, double k, Level level, double l2_bytes) {
+  const EvenSplit rows(m, tile.mr);
+  const auto cycles = [&](int64_t height) {
+    return row_of_tiles_cycles(costs, lanes, static_cast<int>(height), n, tile.vectors, panels, k, level);
+  };
+  double sum = static_cast<double>(rows.count - rows.higher) * cycles(rows.low);
+  if (rows.higher > 0) sum += static_cast<double>(rows.higher) * cycles(rows.low + 1);
+  const int64_t weights = level == Level::kL1 ? 0 : rows.count * tile.vectors * lanes;
+  const double traffic = static_cast<double>((m + weights) * panels) * k * sizeof(float) / l2_bytes;
+  return overlapped(sum, traffic) + static_cast<double>(panels) * costs.call;
+}
+
+// Calls f(tile, threads_m) for each register tile of `first` to `last` vectors, each split of the threads, and each number
+// of tiles that m rows can be divided into.
 template <class F>
-void for_each_tile_and_split(const KernelTable& kernels, const TileCosts& costs, int64_t first, int64_t last,
-                             int threads, const F& f) {
+void for_each_tile_and_split(const KernelTable& kernels, int64_t m, int64_t first, int64_t last, int threads,
+                             const F& f) {
+  const auto even = [m](int mr) { return static_cast<int>(ceil_div(m, ceil_div(m, mr))); };
   for (int vectors = static_cast<int>(first); vectors <= last; ++vectors) {
-    const int max_mr = kernels.max_mr(vectors * kernels.lanes);
-    if (max_mr == 0) continue;
-    for (int threads_m = 1; threads_m <= threads; ++threads_m) {
-      if (threads % threads_m != 0) continue;
-      for (const int rows : {max_mr, std::clamp(costs.most_vectors / vectors, 1, max_mr)}) f(vectors, rows, threads_m);
+    const auto most = static_cast<int>(std::min<int64_t>(kernels.max_mr(vectors * kernels.lanes), m));
+    for (int mr = most; mr >= 1; --mr) {
+      mr = even(mr);
+      for (int threads_m = 1; threads_m <= threads; ++threads_m)
+        if (threads % threads_m == 0) f(TileShape{mr, vectors}, threads_m);
     }
   }
 }
-
-// Returns the cycles of a tile of `rows` × `vectors` per step of a sum over k.
-inline double step_cycles(const TileCosts& costs, double rows, double vectors, double k) {
-  const double crowded = rows * vectors > costs.most_vectors ? 1.0 + costs.crowded : 1.0;
-  const double step = crowded * std::max(rows * vectors, rows + vectors) / 2 +
-                      costs.load_weight * (rows + costs.far_loads * vectors) / 2;
-  return costs.halved * (step + (costs.tile_cycles + costs.vector_cycles * rows * vectors) / k);
-}
-
-// Bytes per cycle that one core loads from L3, and that all cores together load from memory. Measured from memory: 16 to
-// 43 GB/s, 5 to 10 bytes per cycle. At the low end Winograd's algorithm with m = 4 must not be chosen for small images.
-constexpr double kFarBytesPerCycle = 16.0, kMemoryBytesPerCycle = 6.0;
 
 }  // namespace loopwright

@@ -2,6 +2,7 @@
 // cpu_has_avx512_bf16() in loopwright/dtype.h belongs to it too.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "loopwright/isa.h"
@@ -13,5 +14,8 @@ std::vector<Isa> vector_isas();
 
 // Whether 512-bit vectors are executed in two passes of 256 bits.
 bool splits_512_bit_vectors();
+
+// Returns the vendor, family and model, such as "AuthenticAMD-26-2".
+std::string cpu_family();
 
 }  // namespace loopwright

@@ -28,4 +28,16 @@ bool splits_512_bit_vectors() {
   return amd && __get_cpuid(0x8000001A, &eax, &ebx, &ecx, &edx) && (eax & 0b1100u) == 0b0100u;
 }
 
+std::string cpu_family() {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  if (!__get_cpuid(0, &eax, &ebx, &ecx, &edx)) return "unknown";
+  std::string key;
+  for (const unsigned part : {ebx, edx, ecx})
+    for (int byte = 0; byte < 4; ++byte) key += static_cast<char>(part >> (8 * byte));
+  __get_cpuid(1, &eax, &ebx, &ecx, &edx);
+  const unsigned base = (eax >> 8) & 0xf, family = base == 0xf ? base + ((eax >> 20) & 0xff) : base;
+  const unsigned model = ((eax >> 4) & 0xf) | (base == 0xf || base == 6 ? ((eax >> 12) & 0xf0) : 0);
+  return key + '-' + std::to_string(family) + '-' + std::to_string(model);
+}
+
 }  // namespace loopwright

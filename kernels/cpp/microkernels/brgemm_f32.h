@@ -374,11 +374,12 @@ struct Brgemm {
 
 // Adds the tiles of one NV with 1 to MR rows.
 template <class V, int NV, int MR>
-void add_tiles(KernelTable& kernels) {
-  if constexpr (MR > 1) add_tiles<V, NV, MR - 1>(kernels);
+void add_tiles(KernelTable& kernels, bool halves = false) {
+  if constexpr (MR > 1) add_tiles<V, NV, MR - 1>(kernels, halves);
   kernels.tiles[MR][NV] = &Brgemm<V, MR, NV, false>::run;
   // In wider tiles half a vector saves little.
-  if constexpr (V::kHasHalves && NV <= 3) kernels.half_tiles[MR][NV] = &Brgemm<V, MR, NV, true>::run;
+  if constexpr (V::kHasHalves && NV <= 3)
+    if (halves) kernels.half_tiles[MR][NV] = &Brgemm<V, MR, NV, true>::run;
 }
 
 }  // namespace

@@ -1,12 +1,15 @@
 #include "microkernels/kernel_table.h"
 
+#include "machine/cpu_features.h"
+
 namespace loopwright {
 
 const KernelTable& kernel_table(Isa isa, Dtype dtype) {
 #ifdef __x86_64__
-  if (dtype == Dtype::kBfloat16) return bf16_avx512_kernels();
+  static const bool halves = splits_512_bit_vectors();
+  if (dtype == Dtype::kBfloat16) return bf16_avx512_kernels(halves);
   switch (isa) {
-    case Isa::kAvx512: return f32_avx512_kernels();
+    case Isa::kAvx512: return f32_avx512_kernels(halves);
     case Isa::kAvx2: return f32_avx2_kernels();
     case Isa::kReference: break;
   }

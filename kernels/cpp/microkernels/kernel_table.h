@@ -71,10 +71,10 @@ struct KernelTable {
 // Returns the table of an ISA that this CPU has, for a dtype that check_dtype() accepts.
 const KernelTable& kernel_table(Isa isa, Dtype dtype = Dtype::kFloat32);
 
-// One function per file of microkernels/{reference,x86} that fills in a table.
+// One function per file of microkernels/{reference,x86} that fills in a table. `halves`: whether it has half_tiles.
 const KernelTable& f32_reference_kernels();
 const KernelTable& f32_avx2_kernels();
-const KernelTable& f32_avx512_kernels();
-const KernelTable& bf16_avx512_kernels();
+const KernelTable& f32_avx512_kernels(bool halves);
+const KernelTable& bf16_avx512_kernels(bool halves);
 
 }  // namespace loopwright

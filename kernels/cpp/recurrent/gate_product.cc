@@ -9,11 +9,9 @@
 namespace loopwright {
 namespace {
 
-// Adds the panels of `count` blocks of `gates` vectors from `first` on. For one row, a panel of four vectors has accumulators
-// enough to hide the latency of FMAs.
+// Adds the panels of `count` blocks of `gates` vectors from `first` on.
 void add_panels(std::vector<Panel>& panels, int64_t first, int64_t count, int gates, int lanes, int64_t k) {
-  constexpr int kMostVectors = 4;
-  const EvenSplit split(count, std::max(1, kMostVectors / gates));
+  const EvenSplit split(count, std::max(1, GateProduct::kVectors / gates));
   int64_t column = first * gates * lanes;
   for (int64_t i = 0; i < split.count; ++i) {
     const int vectors = static_cast<int>(split.size(i)) * gates, width = vectors * lanes;

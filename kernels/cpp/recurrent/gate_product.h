@@ -12,6 +12,10 @@ namespace loopwright {
 
 class GateProduct {
  public:
+  // The vectors of a panel, if blocks of gates divide them. For one row they have accumulators enough to hide the latency of
+  // FMAs.
+  static constexpr int kVectors = 4;
+
   // weight: row g * units + u has the k weights of gate g of unit u. bias: one float per row, or null. Copies both. The
   // blocks of units are divided into `parts` parts, which different threads may compute.
   GateProduct(const float* weight, const float* bias, int gates, int64_t units, int64_t k, Isa isa, int parts);

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "loopwright/isa.h"
+#include "loopwright/machine_model.h"
 
 namespace loopwright {
 
@@ -21,6 +21,6 @@ struct RecurrentPlan {
   bool by_units;
 };
 
-RecurrentPlan plan_recurrence(const RecurrentSizes& sizes, Isa isa, int threads);
+RecurrentPlan plan_recurrence(const RecurrentSizes& sizes, const Target& target, int threads);
 
 }  // namespace loopwright

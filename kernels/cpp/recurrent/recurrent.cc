@@ -62,13 +62,17 @@ GateFunction parse_gate_function(const std::string& name) {
 class Recurrent::Implementation {
  public:
   Implementation(const RecurrentOptions& options, const RecurrentWeights& weights, int64_t inputs, int64_t units,
-                 Isa isa, int threads)
-      : options_(options), isa_(isa), threads_(threads), functions_(kernel_table(isa).recurrent) {
+                 Target target, int threads)
+      : options_(options), target_(std::move(target)), threads_(threads), functions_(kernel_table(target_).recurrent) {
     check(options, weights, inputs, units);
     const auto directions = static_cast<int>(options.reverse.size());
-    layout_ = {
-        directions, inputs, units, gates_of(options.cell), kernel_table(isa).lanes, std::max(1, threads / directions)};
-    for (int64_t d = 0; d < directions; ++d) directions_.emplace_back(options, weights, layout_, d, isa);
+    layout_ = {directions,
+               inputs,
+               units,
+               gates_of(options.cell),
+               kernel_table(target_).lanes,
+               std::max(1, threads / directions)};
+    for (int64_t d = 0; d < directions; ++d) directions_.emplace_back(options, weights, layout_, d, target_);
   }
 
   void run(const RecurrentArgs& args) const {
@@ -82,7 +86,7 @@ class Recurrent::Implementation {
                         memory + d * floats);
     const RecurrentPlan plan = plan_recurrence({args.steps, args.batch, layout_.directions, layout_.columns(),
                                                 layout_.inputs, layout_.units, directions_.front().candidate ? 2 : 1},
-                                               isa_, threads_);
+                                               target_, threads_);
     const bool shared =
         plan.threads > 1 && (plan.by_units && layout_.parts > 1 ? run_by_units(args, runs) : run_by_rows(args, runs));
     for (const RecurrentDirectionRun& run : runs) {
@@ -122,7 +126,7 @@ class Recurrent::Implementation {
   }
 
   RecurrentOptions options_;
-  Isa isa_;
+  Target target_;
   int threads_;
   RecurrentFunctions functions_;
   RecurrentLayout layout_{};
@@ -130,8 +134,9 @@ class Recurrent::Implementation {
 };
 
 Recurrent::Recurrent(const RecurrentOptions& options, const RecurrentWeights& weights, int64_t inputs, int64_t units,
-                     Isa isa, int threads)
-    : implementation_(std::make_unique<const Implementation>(options, weights, inputs, units, isa, threads)) {}
+                     Target target, int threads)
+    : implementation_(
+          std::make_unique<const Implementation>(options, weights, inputs, units, std::move(target), threads)) {}
 
 Recurrent::Recurrent(Recurrent&&) noexcept = default;
 Recurrent::~Recurrent() = default;

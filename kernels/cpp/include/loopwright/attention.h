@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <optional>
 
-#include "loopwright/isa.h"
+#include "loopwright/machine_model.h"
 #include "loopwright/schedule_values.h"
 
 namespace loopwright {
@@ -44,7 +44,7 @@ struct AttentionInputs {
 };
 
 // Returns a good schedule without a search.
-AttentionSchedule default_attention_schedule(Isa isa, const AttentionShape& shape, int threads);
+AttentionSchedule default_attention_schedule(const Target& target, const AttentionShape& shape, int threads);
 
 // Throws std::invalid_argument if an entry is missing or has the wrong type. Ignores unknown entries.
 AttentionSchedule parse_attention_schedule(const ScheduleValues& values);
@@ -55,7 +55,7 @@ class Attention {
   // or_zero: whether the weights of a query that are NaN count as zeros. Weights are NaN if its scores contain NaN or
   // +inf, or if all of its keys are masked by -inf.
   // Throws std::invalid_argument if the schedule has no microkernel on this ISA or a size that is not positive.
-  Attention(int64_t heads, int64_t head_dim, std::optional<float> scale, Isa isa, int threads,
+  Attention(int64_t heads, int64_t head_dim, std::optional<float> scale, Target target, int threads,
             std::optional<AttentionSchedule> schedule, bool or_zero = false);
 
   // q (batch, queries, heads, head_dim), k and v (batch, keys, heads, head_dim) -> out like q. The mask (batch, queries,
@@ -71,7 +71,7 @@ class Attention {
  private:
   int64_t heads_, head_dim_;
   float scale_;
-  Isa isa_;
+  Target target_;
   int threads_;
   std::optional<AttentionSchedule> fixed_;
   bool or_zero_;

@@ -13,7 +13,7 @@
 #include "loopwright/depthwise.h"
 #include "loopwright/dtype.h"
 #include "loopwright/geometry.h"
-#include "loopwright/isa.h"
+#include "loopwright/machine_model.h"
 #include "loopwright/schedule_values.h"
 
 namespace loopwright {
@@ -53,7 +53,7 @@ class Conv2d {
   // this CPU lacks the dtype, if the schedule is of the wrong kind or has no microkernel, or if its algorithm does not
   // apply to this convolution.
   Conv2d(const void* weight, Dtype dtype, const Conv2dGeometry& geometry, const float* bias, Activation activation,
-         Isa isa, int threads, const std::optional<Schedule>& schedule);
+         Target target, int threads, const std::optional<Schedule>& schedule);
   // A convolution that shares its packed weights. Paddings may differ from those of the other convolutions. Only kReference
   // needs no schedule.
   Conv2d(Conv2dWeights& weights, const Conv2dGeometry& geometry, int threads, const std::optional<Schedule>& schedule);
@@ -87,7 +87,7 @@ class Conv2d {
 
   Conv2dGeometry geometry_;
   Activation activation_;
-  Isa isa_;
+  Target target_;
   Dtype dtype_;
   int threads_;
   std::optional<Conv2dSchedule> fixed_;
@@ -101,7 +101,7 @@ class Conv2dWeights {
   // weight (o, c / groups, kh, kw); bias is o floats or null. Both belong to the caller and must outlive this object, but
   // not its convolutions. Throws std::invalid_argument if the ISA or this CPU lacks the dtype.
   Conv2dWeights(const void* weight, Dtype dtype, const Conv2dGeometry& geometry, const float* bias,
-                Activation activation, Isa isa);
+                Activation activation, Target target);
   Conv2dWeights(const Conv2dWeights&) = delete;
   Conv2dWeights& operator=(const Conv2dWeights&) = delete;
   ~Conv2dWeights();
@@ -125,7 +125,7 @@ class Conv2dWeights {
   Conv2dGeometry geometry_;
   const float* bias_;
   Activation activation_;
-  Isa isa_;
+  Target target_;
   std::mutex mutex_;
   std::unique_ptr<DenseWeights> dense_;
   std::shared_ptr<const DepthwiseWeights> depthwise_;
@@ -135,8 +135,8 @@ class Conv2dWeights {
 
 // Returns a good schedule without a search; conv2d/default_schedule.cc has the reasons. `fast_algorithms` allows
 // Strassen's and Winograd's algorithms, which round more.
-Conv2d::Schedule default_conv2d_schedule(Isa isa, Dtype dtype, const Conv2dGeometry& g, const Images& images,
-                                         int threads, bool fast_algorithms);
+Conv2d::Schedule default_conv2d_schedule(const Target& target, Dtype dtype, const Conv2dGeometry& g,
+                                         const Images& images, int threads, bool fast_algorithms);
 
 // Parses a schedule of the kind that this convolution has. Throws std::invalid_argument if an entry is missing or has the
 // wrong type. Ignores unknown entries.

@@ -22,7 +22,7 @@ class Conv2dChain {
   // output at a time, or as many as fit L2. Each stage uses its default schedule without Winograd's algorithms. Throws
   // std::invalid_argument if there is no stage, an image becomes empty, the channels of two stages differ, or rows is
   // below 1.
-  Conv2dChain(const std::vector<Stage>& stages, const Images& images, Isa isa, int threads,
+  Conv2dChain(const std::vector<Stage>& stages, const Images& images, const Target& target, int threads,
               std::optional<int64_t> rows);
 
   // x (n, h, w, c of the first stage) -> out (n, oh, ow, o of the last). residual is like out, or null. The last stage

@@ -10,7 +10,7 @@
 
 #include "loopwright/activation.h"
 #include "loopwright/dtype.h"
-#include "loopwright/isa.h"
+#include "loopwright/machine_model.h"
 #include "loopwright/matrix.h"
 #include "loopwright/schedule_values.h"
 
@@ -44,16 +44,17 @@ struct DenseSchedule {
 };
 
 // Returns a good schedule without a search; dense/default_schedule.cc has the reasons. `fast_algorithms` allows
-// Strassen's algorithm where it is faster. `packed_nr` is the nr that the weights are already packed for, or 0.
-DenseSchedule default_dense_schedule(Isa isa, Dtype dtype, int64_t m, int64_t n, int64_t k, int threads,
-                                     bool fast_algorithms = false, int packed_nr = 0);
+// Strassen's algorithm where it is faster. `packed_nr` is the nr that the weights are already packed for, or 0. `x_stride`
+// is the distance of the rows of x in elements, or 0 for k.
+DenseSchedule default_dense_schedule(const Target& target, Dtype dtype, int64_t m, int64_t n, int64_t k, int threads,
+                                     bool fast_algorithms = false, int packed_nr = 0, int64_t x_stride = 0);
 
 // Throws std::invalid_argument if an entry is missing or has the wrong type. Ignores unknown entries.
 DenseSchedule parse_dense_schedule(const ScheduleValues& values);
 ScheduleValues to_values(const DenseSchedule& s);
 
 // Returns a good nr for weights that layers of any number of rows use. kReference: 1.
-int default_dense_width(Isa isa, Dtype dtype, int64_t n, int64_t k, int threads);
+int default_dense_width(const Target& target, Dtype dtype, int64_t n, int64_t k, int threads, int64_t x_stride = 0);
 
 struct DensePanels;
 class Strassen;
@@ -64,7 +65,7 @@ class DenseWeights {
  public:
   // weight (n, k) defines the dtype of the layers; bias is n floats or null. Both belong to the caller and must outlive this
   // object, but not its layers. Throws std::invalid_argument if the ISA or this CPU lacks the dtype.
-  DenseWeights(const Matrix& weight, int64_t n, int64_t k, const float* bias, Activation activation, Isa isa);
+  DenseWeights(const Matrix& weight, int64_t n, int64_t k, const float* bias, Activation activation, Target target);
   DenseWeights(const DenseWeights&) = delete;
   DenseWeights& operator=(const DenseWeights&) = delete;
   ~DenseWeights();
@@ -84,7 +85,7 @@ class DenseWeights {
   int64_t n_, k_;
   const float* bias_;
   Activation activation_;
-  Isa isa_;
+  Target target_;
   std::mutex mutex_;
   std::vector<std::shared_ptr<const DensePanels>> panels_;                 // by their nr
   std::vector<std::pair<int, std::shared_ptr<const Strassen>>> strassen_;  // by their threads_n
@@ -94,8 +95,8 @@ class Dense {
  public:
   // weight (n, k) defines the dtype of the layer; bias is n floats or null. Copies both. Throws std::invalid_argument if
   // the ISA or this CPU lacks the dtype, or if the schedule has no microkernel or a size that is not positive.
-  Dense(const Matrix& weight, int64_t n, int64_t k, const float* bias, Activation activation, Isa isa, int threads,
-        const std::optional<DenseSchedule>& schedule);
+  Dense(const Matrix& weight, int64_t n, int64_t k, const float* bias, Activation activation, Target target,
+        int threads, const std::optional<DenseSchedule>& schedule);
   // A layer that shares its packed weights.
   Dense(DenseWeights& weights, int threads, const std::optional<DenseSchedule>& schedule);
   Dense(Dense&&) noexcept;

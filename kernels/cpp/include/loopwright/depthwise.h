@@ -4,7 +4,7 @@
 #include <cstdint>
 
 #include "loopwright/geometry.h"
-#include "loopwright/isa.h"
+#include "loopwright/machine_model.h"
 #include "loopwright/schedule_values.h"
 
 namespace loopwright {
@@ -21,7 +21,8 @@ struct DepthwiseSchedule {
 };
 
 // Returns a good schedule without a search; depthwise/default_schedule.cc has the reasons.
-DepthwiseSchedule default_depthwise_schedule(Isa isa, const Conv2dGeometry& g, const Images& images, int threads);
+DepthwiseSchedule default_depthwise_schedule(const Target& target, const Conv2dGeometry& g, const Images& images,
+                                             int threads);
 
 // Throws std::invalid_argument if an entry is missing or has the wrong type. Ignores unknown entries.
 DepthwiseSchedule parse_depthwise_schedule(const ScheduleValues& values);

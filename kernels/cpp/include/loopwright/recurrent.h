@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "loopwright/isa.h"
+#include "loopwright/machine_model.h"
 
 namespace loopwright {
 
@@ -80,8 +80,8 @@ struct RecurrentArgs {
 class Recurrent {
  public:
   // Copies the weights. Throws std::invalid_argument if the options contradict each other.
-  Recurrent(const RecurrentOptions& options, const RecurrentWeights& weights, int64_t inputs, int64_t units, Isa isa,
-            int threads);
+  Recurrent(const RecurrentOptions& options, const RecurrentWeights& weights, int64_t inputs, int64_t units,
+            Target target, int threads);
   Recurrent(Recurrent&&) noexcept;
   ~Recurrent();
 

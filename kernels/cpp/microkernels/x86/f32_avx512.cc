@@ -13,12 +13,12 @@
 
 namespace loopwright {
 
-const KernelTable& f32_avx512_kernels() {
-  static const KernelTable kernels = [] {
+const KernelTable& f32_avx512_kernels(bool halves) {
+  static const KernelTable kernels = [halves] {
     KernelTable k;
     k.lanes = VecAvx512::kLanes;
     k.masks_are_free = VecAvx512::kMasksAreFree;
-    add_avx512_tiles<VecAvx512>(k);
+    add_avx512_tiles<VecAvx512>(k, halves);
     add_activations<VecAvx512>(k);
     add_winograd<VecAvx512>(k);
     add_strips<VecAvx512, 3, 1, 14>(k.depthwise.three[1]);

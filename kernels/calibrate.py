@@ -1,0 +1,249 @@
+"""Measures this CPU: ``python -m kernels.calibrate``.
+
+Takes at most 20 seconds on a quiet machine. Default schedules, numbers of threads and rooflines then follow from the
+result, which is stored in the user's cache folder for this CPU and number of cores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from kernels import _native
+from kernels.dense import Dense, default_dense_schedule
+from kernels.machine import available_dtypes, available_isas, cache_bytes, cpu_name, memory_bandwidth, peak_gflops
+from kernels.machine_model import LEVELS, MachineModel, user_file
+
+# Lengths of sums that a tile's cycles are fitted to, by the level that holds the weights, as parts of the longest.
+PARTS = ((1 / 8, 1 / 2, 1), (1 / 4, 1), (1 / 2,), (1 / 2,))
+LONGEST = 256
+# Vectors of channels that the transforms of Winograd's algorithms are fitted to.
+VECTORS = (1, 2, 4, 8)
+PASSES = 3
+SERIES = 8  # tiles of a call
+# Prefetch distances of weights from memory that are tried, in bytes.
+DISTANCES = (0, 1024, 2048, 4096, 8192)
+_NOISE = 0.05
+
+Report = Callable[[str], None]
+
+
+def calibrate(threads: int, report: Report | None = None) -> MachineModel:
+    """Measures this CPU with 1 to ``threads`` threads.
+
+    Args:
+        report: called with one line after each step.
+    """
+    report = report or (lambda _: None)
+    peak = peak_gflops()
+    ghz = _native.clock_ghz()
+    caches = ",".join(map(str, cache_bytes()))
+    lines = [
+        "loopwright machine model,1",
+        f"cpu,{_native.cpu_key()}",
+        "source,measured",
+        f"cores,{threads}",
+        f"ghz,{ghz:.5g}",
+        f"caches,{caches}",
+    ]
+    report(f"core clock {ghz:.2f} GHz, FMA peak {peak:.1f} GFLOP/s")
+    for level, name in enumerate(LEVELS):
+        gbs = _for_threads(threads, lambda n, level=level: memory_bandwidth(n, _working_set(level, n)))
+        lines.append(_line("bandwidth", name.lower(), *(value / ghz for value in gbs)))
+        report(f"{name}: {_list(gbs)} GB/s with 1 to {threads} threads")
+    for name, measure in (("fork_join", _native.fork_join_secs), ("barrier", _native.barrier_secs)):
+        secs = [0.0, *_for_threads(threads, measure)[1:]]
+        lines.append(_line(name, *(value * ghz * 1e9 for value in secs)))
+        report(f"{name.replace('_', ' and ')}: {_list([value * 1e6 for value in secs])} µs")
+    for isa in available_isas():
+        if isa != "reference":
+            for dtype in available_dtypes(isa):
+                lines += _kernels(isa, dtype, ghz, report)
+    if (change := abs(peak_gflops() / peak - 1)) > _NOISE:
+        report(f"NOT QUIET: the FMA peak changed by {change:.0%} during this; repeat it when nothing else is running")
+    return MachineModel.parse("\n".join(lines) + "\n")
+
+
+def nonnegative_least_squares(matrix: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Returns x >= 0 with the least |matrix x - values|, for a few unknowns: the best of all choices of zeros."""
+    unknowns = matrix.shape[1]
+    best, least = np.zeros(unknowns), float(values @ values)
+    for count in range(1, unknowns + 1):
+        for free in map(list, itertools.combinations(range(unknowns), count)):
+            x = np.linalg.lstsq(matrix[:, free], values, rcond=None)[0]
+            error = matrix[:, free] @ x - values
+            if (x >= 0).all() and error @ error < least:
+                best, least = np.zeros(unknowns), float(error @ error)
+                best[free] = x
+    return best
+
+
+def fit_tile(points: Sequence[tuple[int, int, float]]) -> tuple[np.ndarray, np.ndarray]:
+    """Fits start + k * step[level] to measured cycles, with relative errors, and steps that do not decrease by level.
+
+    Args:
+        points: (level, k, cycles)
+
+    Returns:
+        (start, step from L1, L2, L3, memory), and the relative error of each point.
+    """
+    matrix = np.array([[1.0, *(float(k * (at <= level)) for at in range(len(LEVELS)))] for level, k, _ in points])
+    cycles = np.array([measured for *_, measured in points])
+    start, *steps = nonnegative_least_squares(matrix / cycles[:, None], np.ones(len(points)))
+    fitted = np.array([start, *np.cumsum(steps)])
+    errors = (matrix @ np.array([start, *steps])) / cycles - 1
+    return fitted, errors
+
+
+def _kernels(isa: str, dtype: str, ghz: float, report: Report) -> Iterator[str]:
+    """Yields the lines of the kernels of an ISA and dtype."""
+    cycles = ghz * 1e9
+    lanes = _native.lanes(isa)
+    distance = _best_distance(isa, dtype)
+    yield f"kernels,{isa},{dtype},prefetch,{distance}"
+    if dtype == "float32":
+        for which in range(3):
+            secs = np.array([_native.transform_secs(isa, which, vectors) for vectors in VECTORS])
+            counts = np.array([(1.0, vectors) for vectors in VECTORS])
+            fits = [nonnegative_least_squares(counts / of[:, None], np.ones(len(of))) for of in (secs * cycles).T]
+            yield _line("winograd", which, *np.concatenate(fits))
+    yield _line("strassen_sum", _native.strassen_sum_secs(isa) * cycles)
+    yield _line("cell", _native.cell_secs(isa) * cycles)
+    yield _line("call", _call_secs(isa) * cycles)
+    tiles = [
+        (rows, halves)
+        for rows, columns in _native.register_tiles(isa, dtype)
+        for halves in (2 * columns // lanes - 1, 2 * columns // lanes)
+    ]
+    points = _measured_tiles(isa, dtype, tiles, distance)
+    products = 2 if dtype == "bfloat16" else 1
+    fmas = round(peak_gflops(isa, dtype=dtype) / (2 * products * lanes * ghz))  # whole vectors per cycle
+    errors = []
+    for tile in tiles:
+        fitted, error = fit_tile([(level, k, least) for (level, k), least in points[tile].items()])
+        fitted[1:] = np.maximum(fitted[1:], tile[0] * tile[1] / 2 / fmas)  # no tile exceeds the peak; the clock varied
+        errors.append(error)
+        yield _line("tile", *tile, *fitted)
+    relative = np.abs(np.concatenate(errors))
+    worst = max(zip(errors, tiles, strict=True), key=lambda pair: np.abs(pair[0]).max())[1]
+    report(
+        f"{isa} {dtype}: {len(tiles)} register tiles, start + k * step fits their cycles within "
+        f"{np.median(relative):.1%} (median), {np.percentile(relative, 90):.1%} (90 %), {relative.max():.1%} "
+        f"({worst[0]}x{worst[1] * lanes // 2})"
+    )
+
+
+def _measured_tiles(
+    isa: str, dtype: str, tiles: Sequence[tuple[int, int]], distance: int
+) -> dict[tuple[int, int], dict[tuple[int, int], float]]:
+    """Returns the cycles of tiles (rows, half vectors) by level and length of the sum.
+
+    Each is the least of several passes over all tiles, since noise lasts longer than a measurement. The clock is
+    measured next to each tile, because it changes too.
+    """
+    lanes = _native.lanes(isa)
+    points: dict[tuple[int, int], dict[tuple[int, int], float]] = {tile: {} for tile in tiles}
+    for _ in range(PASSES):
+        for rows, halves in tiles:
+            cycles = _native.clock_ghz() * 1e9
+            known = points[rows, halves]
+            for level, k in _sums((halves + 1) // 2 * lanes):
+                ahead = distance if level > 1 else 0
+                series = 1 if ahead else SERIES
+                measured = _native.tile_secs(isa, dtype, rows, halves, k, level, ahead, series) * cycles
+                known[level, k] = min(known.get((level, k), measured), measured)
+    return points
+
+
+def _sums(columns: int) -> Iterator[tuple[int, int]]:
+    """Yields levels and lengths of sums to measure. A panel from L1 or L2 takes at most half of it."""
+    for level, parts in enumerate(PARTS):
+        longest = min(LONGEST, cache_bytes()[level] // 2 // (4 * columns)) if level < 2 else LONGEST
+        for part in parts:
+            yield level, max(4, int(longest * part) // 4 * 4)
+
+
+def _best_distance(isa: str, dtype: str) -> int:
+    """Returns the prefetch distance with which one row of inputs reads weights from L3 fastest."""
+    halves, k = 8, 512
+
+    rounds = [
+        [_native.tile_secs(isa, dtype, 1, halves, k, 2, distance, 1) for distance in DISTANCES] for _ in range(16)
+    ]
+    return DISTANCES[int(np.min(rounds, axis=0).argmin())]
+
+
+def _call_secs(isa: str) -> float:
+    """Returns what a panel of a layer takes longer than its tile: the loops around the microkernel and its call."""
+    panels, k, halves = 64, 32, 8
+    nr = halves // 2 * _native.lanes(isa)
+    n = panels * nr
+    values = default_dense_schedule(1, n, k, isa)
+    schedule = {
+        **values,
+        "mr": 1,
+        "nr": nr,
+        "nc": n,
+        "kc": k,
+        "order": "n_inner",
+        "prefetch": 64,
+        "prefetch_next": False,
+    }
+    layer = Dense(np.zeros((n, k), np.float32), isa=isa, schedule=schedule)
+    x, out = np.zeros((1, k), np.float32), np.zeros((1, n), np.float32)
+    secs = min(layer.time(x, out, number=50, repeat=20)) / panels
+    tile = min(_native.tile_secs(isa, "float32", 1, halves, k, 1, 64, 1) for _ in range(8))
+    return max(0.0, secs - tile)
+
+
+def _working_set(level: int, threads: int) -> int | None:
+    """Returns half of a level's bytes, for each thread where each core has one; None for memory."""
+    if level == len(LEVELS) - 1:
+        return None
+    size = cache_bytes()[level] or 4 * cache_bytes()[level - 1]
+    return size // 2 * (threads if level < 2 else 1)
+
+
+def _for_threads(threads: int, measure: Callable[[int], float]) -> list[float]:
+    """Returns the values of 1 to ``threads`` threads: measured for powers of two and all threads, linear between."""
+    counts = sorted({min(2**i, threads) for i in range(threads.bit_length() + 1)})
+    return list(np.interp(range(1, threads + 1), counts, [measure(count) for count in counts]))
+
+
+def _line(*fields: object) -> str:
+    return ",".join(f"{field:.5g}" if isinstance(field, float) else str(field) for field in fields)
+
+
+def _list(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:.4g}" for value in values)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m kernels.calibrate", description=__doc__, allow_abbrev=False)
+    about = "file for the machine model (default: the one in the user's cache folder, which the library reads)"
+    parser.add_argument("--output", type=Path, metavar="FILE", help=about)
+    path = parser.parse_args(argv).output or user_file()
+    if path is None:
+        parser.error("there is no cache folder without HOME or XDG_CACHE_HOME; choose a file with --output")
+    cores = MachineModel.host().cores if MachineModel.host().measured else _native.usable_cores()
+    print(f"Measuring {cpu_name()} ({_native.cpu_key()}, {cores} cores); nothing else should run.", flush=True)
+    start = time.monotonic()
+    model = calibrate(cores, lambda line: print(line, flush=True))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(model.text)
+    except OSError as error:
+        print(f"cannot write {path}: {error.strerror}", file=sys.stderr)
+        return 1
+    print(f"{model.id}, measured in {time.monotonic() - start:.0f} s, written to {path}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
