@@ -8,6 +8,8 @@ caller included; small images use only the calling thread. The GIL is released. 
     TypeError: an argument is not a float32 array.
     ValueError: a shape or size is wrong, the padding is not smaller than the kernel, images are smaller than the
         kernel, this CPU lacks the ISA, or ``out`` overlaps x.
+
+``kernels.max_pool2d.time(number, repeat, x, ...)`` times runs in a native loop (:class:`kernels.timed.TimedFunction`).
 """
 
 from __future__ import annotations
@@ -16,8 +18,10 @@ import numpy as np
 
 from kernels import _native
 from kernels.sizes import Sizes, four_sides, pair
+from kernels.timed import timed
 
 
+@timed
 def max_pool2d(
     x: np.ndarray,
     kernel: Sizes,
@@ -28,7 +32,7 @@ def max_pool2d(
     out: np.ndarray | None = None,
     isa: str | None = None,
     threads: int = 1,
-) -> np.ndarray:
+) -> _native.FunctionCall:
     """The largest value of each window and channel: (n, oh, ow, c).
 
     Windows are ``stride`` apart (None: ``kernel``). With ``ceil_mode`` there is another window at the end of an axis if
@@ -50,6 +54,7 @@ def max_pool2d(
     )
 
 
+@timed
 def avg_pool2d(
     x: np.ndarray,
     kernel: Sizes,
@@ -60,7 +65,7 @@ def avg_pool2d(
     out: np.ndarray | None = None,
     isa: str | None = None,
     threads: int = 1,
-) -> np.ndarray:
+) -> _native.FunctionCall:
     """The mean of each window and channel: (n, oh, ow, c). Windows as for :func:`max_pool2d`.
 
     The mean is over the pixels of the image. With ``count_include_pad`` it includes the padding, which is zero, but not
@@ -80,8 +85,9 @@ def avg_pool2d(
     )
 
 
+@timed
 def global_avg_pool2d(
     x: np.ndarray, out: np.ndarray | None = None, isa: str | None = None, threads: int = 1
-) -> np.ndarray:
+) -> _native.FunctionCall:
     """The mean of each image and channel: (n, 1, 1, c)."""
     return _native.global_avg_pool2d(x, out, isa, threads)

@@ -8,6 +8,9 @@ included; small arrays use only the calling thread. The GIL is released. NaN pro
     TypeError: an argument is not a float32 array.
     ValueError: a shape is wrong, the activation is unknown, this CPU lacks the ISA, or ``out`` overlaps an input and is
         not the same array.
+
+Each one can also be timed in a native loop: ``kernels.softmax.time(number, repeat, x)``
+(:class:`kernels.timed.TimedFunction`).
 """
 
 from __future__ import annotations
@@ -15,8 +18,10 @@ from __future__ import annotations
 import numpy as np
 
 from kernels import _native
+from kernels.timed import timed
 
 
+@timed
 def add(
     a: np.ndarray,
     b: np.ndarray,
@@ -24,24 +29,29 @@ def add(
     out: np.ndarray | None = None,
     isa: str | None = None,
     threads: int = 1,
-) -> np.ndarray:
+) -> _native.FunctionCall:
     """``activation(a + b)`` of two arrays of one shape; activations as for :class:`kernels.Dense`."""
     return _native.add(a, b, activation, out, isa, threads)
 
 
+@timed
 def activation(
     x: np.ndarray, name: str, out: np.ndarray | None = None, isa: str | None = None, threads: int = 1
-) -> np.ndarray:
+) -> _native.FunctionCall:
     """Applies the activation ``name`` to every element; names are as for :class:`kernels.Dense`."""
     return _native.activation(x, name, out, isa, threads)
 
 
-def softmax(x: np.ndarray, out: np.ndarray | None = None, isa: str | None = None, threads: int = 1) -> np.ndarray:
+@timed
+def softmax(
+    x: np.ndarray, out: np.ndarray | None = None, isa: str | None = None, threads: int = 1
+) -> _native.FunctionCall:
     """``e**x / sum(e**x)`` over the last axis, without overflow. As NumPy, a row that contains
     NaN or ``+inf``, or nothing but ``-inf``, gives NaN."""
     return _native.row_operator("softmax", x, None, None, None, 0.0, out, isa, threads)
 
 
+@timed
 def layer_norm(
     x: np.ndarray,
     gamma: np.ndarray,
@@ -51,7 +61,7 @@ def layer_norm(
     out: np.ndarray | None = None,
     isa: str | None = None,
     threads: int = 1,
-) -> np.ndarray:
+) -> _native.FunctionCall:
     """``gamma * (v - mean(v)) / sqrt(variance(v) + eps) + beta`` over the last axis of v = x + residual.
 
     gamma and beta have shape (n,) for a last axis of n, residual the shape of x. The variance is the mean of squared
@@ -61,6 +71,7 @@ def layer_norm(
     return _native.row_operator("layer_norm", x, residual, gamma, beta, eps, out, isa, threads)
 
 
+@timed
 def rms_norm(
     x: np.ndarray,
     gamma: np.ndarray,
@@ -68,7 +79,7 @@ def rms_norm(
     out: np.ndarray | None = None,
     isa: str | None = None,
     threads: int = 1,
-) -> np.ndarray:
+) -> _native.FunctionCall:
     """``gamma * x / sqrt(mean(x²) + eps)`` over the last axis; gamma has shape (n,) for a last axis of n.
 
     (Zhang, Sennrich: Root Mean Square Layer Normalization, 2019)

@@ -114,7 +114,7 @@ def _stride(layer: Workload) -> int:
 
 _WINOGRAD = "GFLOP/s count the products of the definition; Winograd's algorithm needs fewer and may exceed the FMA peak"
 
-_BYTES = "speeds are in GB/s: the bytes of inputs and output divided by the time; ours include a call from Python"
+_BYTES = "speeds are in GB/s: the bytes of inputs and output divided by the time"
 
 # Residual additions that are not fused: of ResNet-50's stages 2 and 3, and of BERT-base.
 _ADDITIONS = tuple(

@@ -258,8 +258,8 @@ def test_bad_arguments_are_rejected(call: Callable[[], Array], message: str) -> 
         call()
 
 
-def row_operator(name: str, residual: Array | None = None, beta: Array | None = None) -> Array:
-    return _native.row_operator(name, X, residual, None, beta, 0.0, None, None, 1)
+def row_operator(name: str, residual: Array | None = None, beta: Array | None = None) -> None:
+    _native.row_operator(name, X, residual, None, beta, 0.0, None, None, 1)
 
 
 def test_inputs_that_an_operator_lacks_are_rejected() -> None:

@@ -24,6 +24,7 @@ from compiler.workloads.operators.operator import (
     Sizes,
 )
 from compiler.workloads.operators.windows import DEFAULTS, OPTIONS, check_fit, output_size, pads, taps
+from kernels.timed import TimedFunction
 
 _PADS = ("pad_top", "pad_left", "pad_bottom", "pad_right")
 _DIMS = (
@@ -98,7 +99,7 @@ def _mean_tolerance(means: Callable[[Sizes, Arrays], Array]) -> Callable[[Instan
     return tolerance
 
 
-def _kernel(function: Callable[..., Array], more: Callable[[Sizes], dict[str, Any]]) -> Callable[..., FunctionKernel]:
+def _kernel(function: TimedFunction[...], more: Callable[[Sizes], dict[str, Any]]) -> Callable[..., FunctionKernel]:
     def make(workload: Instance, _inputs: Arrays, *, isa: str, threads: int, schedule: Any = None) -> FunctionKernel:
         check_no_schedule(schedule)
         s = workload.sizes

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 import kernels
-from compiler.workloads.operators.function import FunctionKernel, check_no_schedule
+from compiler.workloads.operators.function import check_no_schedule
 from compiler.workloads.operators.operator import (
     Array,
     Arrays,
@@ -99,16 +99,29 @@ def _computed(cell: str, s: Sizes, inputs: Arrays) -> Rounded:
     return Rounded(y, variance)
 
 
+class _Kernel:
+    """``kernels.Recurrent`` with the interface of :class:`Kernel`: its first output is the operator's."""
+
+    def __init__(self, op: kernels.Recurrent) -> None:
+        self._op = op
+
+    def __call__(self, *, out: Array, x: Array) -> Array:
+        return self._op(x, out=out)[0]
+
+    def time(self, *, out: Array, number: int, repeat: int, x: Array) -> list[float]:
+        return self._op.time(x, out=out, number=number, repeat=repeat)
+
+    def schedule(self, *_sizes: int) -> dict[str, Any]:
+        return {}
+
+
 def _kernel(cell: str, workload: Instance, inputs: Arrays, *, isa: str, threads: int, schedule: Any = None) -> Any:
     check_no_schedule(schedule)
     w, r = np.split(inputs["weight"], [workload.sizes["inputs"]], axis=2)
     direction = "forward" if workload.sizes["directions"] == 1 else "bidirectional"
-    op = kernels.Recurrent(cell, w, r, direction=direction, linear_before_reset=cell == "gru", isa=isa, threads=threads)
-
-    def run(x: Array, out: Array) -> Array:
-        return op(x, out=out)[0]
-
-    return FunctionKernel(run)
+    return _Kernel(
+        kernels.Recurrent(cell, w, r, direction=direction, linear_before_reset=cell == "gru", isa=isa, threads=threads)
+    )
 
 
 def _check(s: Sizes) -> None:

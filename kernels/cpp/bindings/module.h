@@ -8,6 +8,7 @@ namespace loopwright {
 void bind_attention(pybind11::module_& m);
 void bind_convolution(pybind11::module_& m);
 void bind_dense(pybind11::module_& m);
+void bind_function_call(pybind11::module_& m);
 void bind_machine(pybind11::module_& m);
 void bind_machine_model(pybind11::module_& m);
 void bind_pooling(pybind11::module_& m);

@@ -5,6 +5,7 @@
 #include <tuple>
 
 #include "arguments.h"
+#include "function_call.h"
 #include "module.h"
 
 namespace loopwright {
@@ -30,8 +31,8 @@ PoolGeometry make_geometry(const Pair& kernel, const Pair& stride, const FourSid
 
 py::array images_of(const py::object& x) { return contiguous_or_copied(checked(x, "x", {-1, -1, -1, -1})); }
 
-py::array pool(Pooling pooling, const PoolGeometry& g, const py::array& x, const py::object& out_object,
-               const std::optional<std::string>& isa_name, int threads) {
+FunctionCall pool(Pooling pooling, const PoolGeometry& g, const py::array& x, const py::object& out_object,
+                  const std::optional<std::string>& isa_name, int threads) {
   const Images images{x.shape(0), x.shape(1), x.shape(2)};
   const int64_t c = x.shape(3), oh = g.output_h(images.h), ow = g.output_w(images.w);
   if (oh < 1 || ow < 1)
@@ -42,28 +43,29 @@ py::array pool(Pooling pooling, const PoolGeometry& g, const py::array& x, const
   check_threads(threads);
   py::array out = output(out_object, "out", {images.n, oh, ow, c});
   if (overlap(out, x)) throw py::value_error("out must not overlap x");
-  const py::gil_scoped_release released;
-  pool2d(pooling, g, static_cast<const float*>(x.data()), images, c, static_cast<float*>(const_cast<void*>(out.data())),
-         isa, threads);
-  return out;
+  const auto run = [=] {
+    pool2d(pooling, g, static_cast<const float*>(x.data()), images, c,
+           static_cast<float*>(const_cast<void*>(out.data())), isa, threads);
+  };
+  return {out, run};
 }
 
-py::array max_pool2d(const py::object& x, const Pair& kernel, const Pair& stride, const FourSides& padding,
-                     const Pair& dilation, bool ceil_mode, const py::object& out, const std::optional<std::string>& isa,
-                     int threads) {
+FunctionCall max_pool2d(const py::object& x, const Pair& kernel, const Pair& stride, const FourSides& padding,
+                        const Pair& dilation, bool ceil_mode, const py::object& out,
+                        const std::optional<std::string>& isa, int threads) {
   const PoolGeometry g = make_geometry(kernel, stride, padding, dilation, ceil_mode);
   return pool(Pooling::kMax, g, images_of(x), out, isa, threads);
 }
 
-py::array avg_pool2d(const py::object& x, const Pair& kernel, const Pair& stride, const FourSides& padding,
-                     bool ceil_mode, bool count_include_pad, const py::object& out,
-                     const std::optional<std::string>& isa, int threads) {
+FunctionCall avg_pool2d(const py::object& x, const Pair& kernel, const Pair& stride, const FourSides& padding,
+                        bool ceil_mode, bool count_include_pad, const py::object& out,
+                        const std::optional<std::string>& isa, int threads) {
   const PoolGeometry g = make_geometry(kernel, stride, padding, {1, 1}, ceil_mode);
   return pool(count_include_pad ? Pooling::kAverageWithPads : Pooling::kAverage, g, images_of(x), out, isa, threads);
 }
 
-py::array global_avg_pool2d(const py::object& x_object, const py::object& out, const std::optional<std::string>& isa,
-                            int threads) {
+FunctionCall global_avg_pool2d(const py::object& x_object, const py::object& out, const std::optional<std::string>& isa,
+                               int threads) {
   const py::array x = images_of(x_object);
   const PoolGeometry whole{Window{x.shape(1)}, Window{x.shape(2)}};
   return pool(Pooling::kAverage, whole, x, out, isa, threads);

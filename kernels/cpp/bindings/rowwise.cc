@@ -2,9 +2,11 @@
 
 #include <pybind11/stl.h>
 
+#include <array>
 #include <cmath>
 
 #include "arguments.h"
+#include "function_call.h"
 #include "module.h"
 
 namespace loopwright {
@@ -40,8 +42,9 @@ struct RowsOf {
   }
 };
 
-py::array run_add(const py::object& a_object, const py::object& b_object, const std::optional<std::string>& activation,
-                  const py::object& out_object, const std::optional<std::string>& isa_name, int threads) {
+FunctionCall make_add(const py::object& a_object, const py::object& b_object,
+                      const std::optional<std::string>& activation, const py::object& out_object,
+                      const std::optional<std::string>& isa_name, int threads) {
   const py::array a = contiguous_or_copied(checked_array(a_object, "a"));
   const py::array b = contiguous_or_copied(checked(b_object, "b", shape_of(a)));
   const Activation parsed = parse_activation(activation);
@@ -50,28 +53,24 @@ py::array run_add(const py::object& a_object, const py::object& b_object, const 
   py::array out = output_like(a, out_object);
   check_same_or_apart(out, a, "a");
   check_same_or_apart(out, b, "b");
-  const py::gil_scoped_release released;
-  add(read(a), read(b), parsed, written(out), a.size(), isa, threads);
-  return out;
+  return {out, [=] { add(read(a), read(b), parsed, written(out), a.size(), isa, threads); }};
 }
 
-py::array run_activation(const py::object& x_object, const std::string& name, const py::object& out_object,
-                         const std::optional<std::string>& isa_name, int threads) {
+FunctionCall make_activation(const py::object& x_object, const std::string& name, const py::object& out_object,
+                             const std::optional<std::string>& isa_name, int threads) {
   const py::array x = contiguous_or_copied(checked_array(x_object, "x"));
   const Activation parsed = parse_activation(name);
   const Isa isa = parse_available_isa(isa_name);
   check_threads(threads);
   py::array out = output_like(x, out_object);
   check_same_or_apart(out, x, "x");
-  const py::gil_scoped_release released;
-  add(read(x), nullptr, parsed, written(out), x.size(), isa, threads);
-  return out;
+  return {out, [=] { add(read(x), nullptr, parsed, written(out), x.size(), isa, threads); }};
 }
 
 // Throws ValueError for an input that the operator requires and is None, or that it does not have.
-py::array run_row_operator(const std::string& name, const py::object& x_object, const py::object& residual_object,
-                           const py::object& gamma_object, const py::object& beta_object, float epsilon,
-                           const py::object& out_object, const std::optional<std::string>& isa_name, int threads) {
+FunctionCall make_row_operator(const std::string& name, const py::object& x_object, const py::object& residual_object,
+                               const py::object& gamma_object, const py::object& beta_object, float epsilon,
+                               const py::object& out_object, const std::optional<std::string>& isa_name, int threads) {
   const RowOperatorDef& def = find_row_operator(name);
   const py::array x = contiguous_or_copied(checked_array(x_object, "x"));
   const RowsOf shape(x);
@@ -97,19 +96,19 @@ py::array run_row_operator(const std::string& name, const py::object& x_object, 
   if (residual.size()) check_same_or_apart(out, residual, "residual");
   const auto data = [](const py::array& a) { return a.size() ? read(a) : nullptr; };
   const RowArgs args{read(x), data(residual), data(gamma), data(beta), written(out), shape.rows, shape.n, epsilon};
-  const py::gil_scoped_release released;
-  run_rows(def.op, args, isa, threads);
-  return out;
+  // The arrays are captured only to keep them alive.
+  return {out,
+          [=, op = def.op, arrays = std::array{x, residual, gamma, beta, out}] { run_rows(op, args, isa, threads); }};
 }
 
 }  // namespace
 
 void bind_rowwise(py::module_& m) {
-  m.def("add", &run_add, py::arg("a"), py::arg("b"), py::arg("activation"), py::arg("out"), py::arg("isa"),
+  m.def("add", &make_add, py::arg("a"), py::arg("b"), py::arg("activation"), py::arg("out"), py::arg("isa"),
         py::arg("threads"));
-  m.def("activation", &run_activation, py::arg("x"), py::arg("name"), py::arg("out"), py::arg("isa"),
+  m.def("activation", &make_activation, py::arg("x"), py::arg("name"), py::arg("out"), py::arg("isa"),
         py::arg("threads"));
-  m.def("row_operator", &run_row_operator, py::arg("name"), py::arg("x"), py::arg("residual"), py::arg("gamma"),
+  m.def("row_operator", &make_row_operator, py::arg("name"), py::arg("x"), py::arg("residual"), py::arg("gamma"),
         py::arg("beta"), py::arg("epsilon"), py::arg("out"), py::arg("isa"), py::arg("threads"));
 }
 
