@@ -10,7 +10,7 @@ from compiler.commands.command_line import Parser, add_version
 PROG = "python -m benchmarks"
 # Commands and what they do.
 COMMANDS: Mapping[str, str] = {
-    "pytest benchmarks --benchmark": "measures layers and whole models, and writes tables, JSON files and pictures",
+    "pytest benchmarks --benchmark": "measures a sample of layers and whole models, with tables and pictures",
     "pytest benchmarks": "checks answers only, on the lightest layers and models",
     "python -m benchmarks.layers": "measures one layer in our kernels, oneDNN and torch",
     "python -m benchmarks.whole_models": "measures one model in our compiler, ONNX Runtime, OpenVINO and ncnn",

@@ -13,12 +13,14 @@ from typing import Any
 
 import pytest
 
+from benchmarks import selection
 from benchmarks.command import DURATION, thread_counts
 from benchmarks.layers.groups import BATCHES, GROUPS, Group
 from benchmarks.layers.shapes import Shape
 from benchmarks.models import MODELS
-from benchmarks.whole_models.measure import WHOLE_MODELS
-from compiler.commands.command_line import seconds
+from benchmarks.progress import Progress
+from benchmarks.whole_models.measure import SAMPLED_MODELS, WHOLE_MODELS
+from compiler.commands.command_line import at_least, seconds
 from compiler.workloads.target import usable_cores
 
 RESULTS = pytest.StashKey[list[dict[str, Any]]]()
@@ -39,11 +41,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help=f"some of {', '.join(GROUPS)}; default: all",
     )
     group.addoption(
+        "--bench-all",
+        action="store_true",
+        help=f"all layers of the groups, not a sample, and the models {','.join(WHOLE_MODELS)}",
+    )
+    group.addoption(
         "--bench-batch",
         type=_some_of(BATCHES, int),
         default=[1],
         metavar="N,...",
-        help="1: all layers; 8: the heaviest of each network; 1,8: both; default: 1",
+        help="1: the sample, or all layers; 8: the heaviest layers of each network; 1,8: both; default: 1",
     )
     group.addoption(
         "--bench-threads", type=thread_counts, help="such as 1,2; default: 1, 2, 4, 8, as far as there are cores"
@@ -51,19 +58,26 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--bench-models",
         type=_some_of(MODELS, str),
-        default=list(WHOLE_MODELS),
         metavar="MODEL,...",
-        help=f"some of {', '.join(MODELS)}; default: {','.join(WHOLE_MODELS)}",
+        help=f"some of {', '.join(MODELS)}; default: {','.join(SAMPLED_MODELS)}",
     )
     group.addoption(
         "--bench-seconds", type=seconds, default=DURATION, help="seconds per implementation of a model; default: 5"
     )
     group.addoption("--bench-results", type=Path, default=Path("results"), help="folder for JSON files and pictures")
     group.addoption(
-        "--bench-records", type=Path, help="file of tuned schedules; default: records.sqlite in --bench-results"
+        "--bench-trials",
+        type=at_least(0),
+        default=0,
+        metavar="N",
+        help="search until each layer has N records, and measure tuned schedules too; default: 0, no search",
     )
     group.addoption(
-        "--bench-trials", type=int, default=64, help="trials of the search for a shape without records; 0: no search"
+        "--bench-records",
+        type=Path,
+        metavar="FILE",
+        help="measure the tuned schedules of this file too; default with --bench-trials: records.sqlite in "
+        "--bench-results; default without: only default schedules",
     )
 
 
@@ -72,6 +86,13 @@ def pytest_configure(config: pytest.Config) -> None:
         if (path := getattr(config.option, name)) is not None:
             setattr(config.option, name, path.absolute())
     config.stash[RESULTS], config.stash[MODEL_RESULTS] = [], []
+    try:
+        selection.records(config.option)
+    except ValueError as error:
+        raise pytest.UsageError(str(error)) from None
+    if config.option.benchmark:
+        progress = Progress(config, config.stash[RESULTS], config.stash[MODEL_RESULTS])
+        config.pluginmanager.register(progress, "loopwright-benchmark-progress")
     config.addinivalue_line("markers", "measures: runs only with --benchmark, without the other tests")
 
 
@@ -81,15 +102,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         counts = option.bench_threads or [n for n in THREADS if n <= usable_cores()]
         metafunc.parametrize("threads", counts, ids=lambda n: f"{n}t", scope="session")
     if "layer" in metafunc.fixturenames:
-        rows = [
-            pytest.param((GROUPS[name], shape), id=f"{name}-{shape.name}")
-            for name in option.bench_group
-            for batch in option.bench_batch
-            for shape in GROUPS[name].shapes(batch)
-        ]
+        rows = [pytest.param(layer, id=f"{layer[0].name}-{layer[1].name}") for layer in selection.layers(option)]
         metafunc.parametrize("layer", rows)
     if "whole_model" in metafunc.fixturenames:
-        metafunc.parametrize("whole_model", option.bench_models)
+        metafunc.parametrize("whole_model", selection.whole_models(option))
     if "light_layer" in metafunc.fixturenames:
         rows = [pytest.param((group, shape), id=f"{group.name}-{shape.name}") for group, shape in _light_layers()]
         metafunc.parametrize("light_layer", rows)

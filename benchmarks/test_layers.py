@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks import selection
 from benchmarks.layers.groups import GROUPS, Group
 from benchmarks.layers.own import OwnLayer
 from benchmarks.layers.problem import Problem
@@ -64,8 +65,8 @@ def test_speed(
     if reason := unsupported(group.name):
         pytest.skip(reason)
     option = pytestconfig.option
-    records = option.bench_records or option.bench_results / "records.sqlite"
-    tuned = tuned_schedule(shape.workload, threads, records, option.bench_trials)
+    records = selection.records(option)
+    tuned = tuned_schedule(shape.workload, threads, records, option.bench_trials) if records else None
     arguments = [shape.name, "--threads", str(threads)]
     if tuned is not None:
         arguments += ["--schedule", json.dumps(tuned.to_json())]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks import models
+from benchmarks import models, selection
 from benchmarks.whole_models.implementations import PEERS, Implementations, frozen, implementations
 from benchmarks.whole_models.measure import LIGHT_MODELS
 from compiler.measure import isolated
@@ -28,7 +27,7 @@ def prepared(model: str, threads: int) -> Implementations:
     skip_without(model)
     proto = frozen(model)
     inputs = models.random_inputs(proto, models.MODELS[model].input_shapes)
-    return implementations(proto, inputs, threads, records=Path("no records"))
+    return implementations(proto, inputs, threads, records=None)
 
 
 @pytest.mark.tvm
@@ -48,6 +47,7 @@ def test_model_speed(
     """Measures and reports. Nothing is asserted about time."""
     skip_without(whole_model)
     option = pytestconfig.option
-    records, duration = option.bench_records or option.bench_results / "records.sqlite", option.bench_seconds
-    arguments = [whole_model, "--threads", str(threads), "--duration", str(duration), "--records", str(records)]
+    records, duration = selection.records(option), option.bench_seconds
+    arguments = [whole_model, "--threads", str(threads), "--duration", str(duration)]
+    arguments += ["--records", str(records)] if records else ["--default-schedules"]
     model_results.append(isolated.run("benchmarks.whole_models", arguments, isolated.time_limit(duration)))

@@ -90,11 +90,24 @@ def compare(result: Mapping[str, Any], peak_gflops: float) -> Comparison:
 
 def compare_all(results: Sequence[Mapping[str, Any]]) -> list[Comparison]:
     """Compares each result with the highest peak of its threads and type, because noise only lowers a measured peak."""
+    peaks = _peaks(results)
+    return [compare(result, peaks[_kind(result)]) for result in results]
+
+
+def compare_last(results: Sequence[Mapping[str, Any]]) -> Comparison:
+    """Compares the last result with the highest peak so far of its threads and type."""
+    return compare(results[-1], _peaks(results)[_kind(results[-1])])
+
+
+def _kind(result: Mapping[str, Any]) -> tuple[int, str]:
+    return result["threads"], result["workload"]["dtype"]
+
+
+def _peaks(results: Sequence[Mapping[str, Any]]) -> dict[tuple[int, str], float]:
     peaks: dict[tuple[int, str], float] = {}
     for result in results:
-        kind = result["threads"], result["workload"]["dtype"]
-        peaks[kind] = max(peaks.get(kind, 0.0), result["peak_gflops"])
-    return [compare(result, peaks[result["threads"], result["workload"]["dtype"]]) for result in results]
+        peaks[_kind(result)] = max(peaks.get(_kind(result), 0.0), result["peak_gflops"])
+    return peaks
 
 
 def samples_of(secs: Sequence[float]) -> Samples:

@@ -11,7 +11,7 @@ from benchmarks.heading import Results, heading, machine, noise, pinned_to, plur
 from benchmarks.layers.chart import draw
 from benchmarks.layers.comparison import PEER, Comparison, compare_all
 from benchmarks.layers.groups import GROUPS, Group
-from benchmarks.layers.shapes import describe
+from benchmarks.layers.table import cells, headings
 from benchmarks.summary import by_threads, geometric_mean
 from graph_passes.report import columns
 
@@ -143,19 +143,5 @@ def _summary_lines(comparisons: Sequence[Comparison]) -> Iterator[str]:
 def _table(comparisons: Sequence[Comparison]) -> Iterator[str]:
     names = list(dict.fromkeys(name for comparison in comparisons for name in comparison.secs))
     peers = [name for name in names if any(name in comparison.ratios for comparison in comparisons)]
-    ratios = [f"ours/{name} [95 %]" for name in peers]
-    rows = [["shape", "sizes", "times", *names, "roofline", "share", "best", *ratios]]
-    rows += [
-        [
-            c.shape,
-            describe(c.workload),
-            str(next(iter(c.occurrences.values()), "")),
-            *(f"{c.gflops[name]:.1f}" if name in c.gflops else "" for name in names),
-            f"{'memory ' if c.memory_bound else ''}{c.limit_gflops:.1f}",
-            f"{c.fraction_of_roofline:.1%}",
-            f"{c.best_fraction_of_roofline:.1%}",
-            *(str(c.ratios.get(name, "")) for name in peers),
-        ]
-        for c in comparisons
-    ]
+    rows = [headings(names, peers), *(cells(comparison, names, peers) for comparison in comparisons)]
     yield from columns(rows, left=(0,)).splitlines()

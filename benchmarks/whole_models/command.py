@@ -28,6 +28,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("model", metavar="MODEL", choices=models.MODELS, help=f"one of {', '.join(models.MODELS)}")
     parser.add_argument("--threads", type=at_least(1), default=1, metavar="N", help="default: 1")
     add_measuring(parser, "implementation")
+    about = "measure default schedules only, even if the file has tuned ones"
+    parser.add_argument("--default-schedules", action="store_true", help=about)
     result = parser.add_mutually_exclusive_group(required=True)
     result.add_argument("--json", type=Path, metavar="FILE", help="file for the result")
     result.add_argument("--onnx", type=Path, metavar="FILE", help="write the model to this file and measure nothing")
@@ -36,7 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     def work() -> int:
         if arguments.onnx:
             return write(arguments.model, arguments.onnx)
-        return run(arguments.model, arguments.threads, arguments.records, arguments.duration, arguments.json)
+        measuring = arguments.records, arguments.duration, arguments.default_schedules
+        return run(arguments.model, arguments.threads, *measuring, arguments.json)
 
     return exit_code(parser, work)
 
@@ -53,7 +56,7 @@ def write(name: str, file: Path) -> int:
     return 0
 
 
-def run(name: str, threads: int, records: Path, duration: float, json_file: Path) -> int:
+def run(name: str, threads: int, records: Path, duration: float, default_only: bool, json_file: Path) -> int:
     """Pins this process, measures a model and writes the result.
 
     Raises:
@@ -64,6 +67,6 @@ def run(name: str, threads: int, records: Path, duration: float, json_file: Path
     check_model(name)
     check_records(records)
     cores = affinity.pin(threads)
-    result = {**measure_model(name, threads, records, duration), "cores": cores}
+    result = {**measure_model(name, threads, records, duration, default_only), "cores": cores}
     json_file.write_text(json.dumps({**result, "summary": compare(result).to_json()}))
     return 0

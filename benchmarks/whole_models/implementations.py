@@ -70,14 +70,14 @@ def reference(model: onnx.ModelProto, threads: int) -> Runtime:
     return runtimes.load(REFERENCE, model, threads)
 
 
-def implementations(model: onnx.ModelProto, inputs: Arrays, threads: int, records: Path) -> Implementations:
+def implementations(model: onnx.ModelProto, inputs: Arrays, threads: int, records: Path | None) -> Implementations:
     """Loads a model into all runtimes and compares their answers with those of ONNX Runtime.
 
     Args:
         model: as ``frozen`` returns it.
         inputs: the inputs to compare the answers on.
         threads: the number of threads.
-        records: a file of schedules for "tuned", which may be missing.
+        records: a file of schedules for "tuned", which may be missing; None: only default schedules.
 
     Raises:
         WrongAnswerError: an answer of ours is wrong.

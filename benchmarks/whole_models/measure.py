@@ -22,20 +22,28 @@ from compiler.measure.sampling import ROUNDS, measure
 from compiler.workloads.layer import Layer
 from compiler.workloads.target import Target
 
-# The models that ``pytest benchmarks --benchmark`` measures, and those that it checks without the option.
+# The models that ``pytest benchmarks --benchmark`` measures with ``--bench-all``, those that it measures by default
+# (two convolutional networks, a transformer, and one that takes microseconds), and those that are checked without it.
 WHOLE_MODELS = ("resnet50", "mobilenetv2", "efficientnet-lite0", "minilm", "direction-classifier", "mnist-cnn")
+SAMPLED_MODELS = ("resnet50", "mobilenetv2", "minilm", "mnist-cnn")
 LIGHT_MODELS = ("direction-classifier", "mnist-cnn")
 
 
-def measure_model(name: str, threads: int, records: Path, duration: float) -> dict[str, Any]:
+def measure_model(
+    name: str, threads: int, records: Path, duration: float, default_only: bool = False
+) -> dict[str, Any]:
     """Verifies and times all implementations. The result is plain JSON with seconds per run, by round.
+
+    Args:
+        records: the file of tuned schedules, which may be missing.
+        default_only: whether to measure default schedules only, even if there are tuned ones.
 
     Raises:
         WrongAnswerError, RuntimeError, ValueError: as ``benchmarks.whole_models.implementations.implementations``.
     """
     model = frozen(name)
     inputs = models.random_inputs(model, models.MODELS[name].input_shapes)
-    found = implementations(model, inputs, threads, records)
+    found = implementations(model, inputs, threads, None if default_only else records)
     layers, target = found.ours.layers, found.ours.target
     before = _limits(layers, target)
     others = OthersWatch()

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.heading import Results, heading, machine, machine_line, noise, pinned_to, plural, versions
 from benchmarks.summary import OWN, by_threads, geometric_mean
 from benchmarks.whole_models import chart
-from benchmarks.whole_models.comparison import ModelComparison, compare, milliseconds
+from benchmarks.whole_models.comparison import ModelComparison, compare
+from benchmarks.whole_models.table import cells, headings
 from graph_passes.report import columns
 
 NAME = "models"
@@ -80,27 +81,12 @@ def summary(comparisons: Sequence[ModelComparison]) -> dict[str, Any]:
 def _table(comparisons: Sequence[ModelComparison], results: Results) -> str:
     peers = list(dict.fromkeys(peer for comparison in comparisons for peer in comparison.ratios))
     names = [name for name in (*OWN, *peers) if any(name in comparison.medians for comparison in comparisons)]
-    rows = [["model", *(f"{name} ms" for name in names), "roofline ms", "share", "tuned layers"]]
-    rows[0] += ["fastest peer", *(f"ours/{peer} [95 %]" for peer in peers)]
+    rows = [headings(names, peers)]
     rows += [
-        [
-            comparison.model,
-            *(milliseconds(comparison.medians[name]) if name in comparison.medians else "" for name in names),
-            milliseconds(comparison.roofline_secs),
-            f"{comparison.share_of_roofline:.0%}",
-            _tuned_layers(result["stored"]),
-            comparison.fastest_peer or "",
-            *(str(comparison.ratios.get(peer, "")) for peer in peers),
-        ]
+        cells(comparison, result["stored"], names, peers)
         for comparison, result in zip(comparisons, results, strict=True)
     ]
     return columns(rows, left=(0, rows[0].index("fastest peer")))
-
-
-def _tuned_layers(stored: Mapping[str, int]) -> str:
-    """Returns how many layers have a measured schedule, and how many of these were chosen for the whole model."""
-    text = f"{stored['measured']} of {stored['layers']}"
-    return f"{text}, {stored['chosen']} chosen" if stored["chosen"] else text
 
 
 def _about_tuning(results: Results) -> Iterator[str]:

@@ -38,14 +38,14 @@ class StoredSchedules:
         return asdict(self)
 
 
-def stored_schedules(path: Path, model: CompiledModel) -> StoredSchedules:
-    """Counts the schedules for a model that was built without records. The file may be missing.
+def stored_schedules(path: Path | None, model: CompiledModel) -> StoredSchedules:
+    """Counts the schedules for a model that was built without records. The file may be missing, or None.
 
     Raises:
         ValueError: the file is not a file of records.
     """
     layers = [(layer.workload, layer.threads) for layer in model.layers if layer.workload is not None]
-    if not path.exists():
+    if path is None or not path.exists():
         return StoredSchedules(len(layers))
     with Records(path) as records:
         schedule = measured_alone(records)
