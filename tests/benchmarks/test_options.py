@@ -26,7 +26,7 @@ def test_without_the_option_nothing_is_timed() -> None:
     assert "speed" not in listed
 
 
-def test_with_it_everything_is() -> None:
+def test_with_it_a_sample_is() -> None:
     listed = collect("--benchmark", "--bench-threads", "1").stdout
     assert "test_speed[1t-dense-square-512]" in listed
     assert "test_speed[1t-conv3x3-resnet50-2a-3x3]" in listed
@@ -35,6 +35,16 @@ def test_with_it_everything_is() -> None:
     assert "answer" not in listed
     assert "2t" not in listed
     assert "batch8" not in listed
+    assert "dense-awkward-thin" not in listed
+    assert "efficientnet-lite0]" not in listed
+    assert listed.startswith("measures ")
+
+
+def test_everything_on_request() -> None:
+    listed = collect("--benchmark", "--bench-threads", "1", "--bench-all").stdout
+    assert "test_speed[1t-dense-awkward-thin]" in listed
+    assert "test_model_speed[1t-efficientnet-lite0]" in listed
+    assert "a fixed sample" not in listed
 
 
 def test_groups_and_batches_can_be_chosen() -> None:
@@ -66,6 +76,8 @@ def test_wrong_thread_counts(counts: str) -> None:
         ("--bench-batch", "2", "must be some of 1, 8; got '2'"),
         ("--bench-models", "resnet50,alexnot", "must be some of resnet50, "),
         ("--bench-seconds", "0", "'0' is not a number of seconds above 0"),
+        ("--bench-trials", "-1", "'-1' is not a whole number of 0 or more"),
+        ("--bench-records", "missing.sqlite", "missing.sqlite; --bench-trials N makes it"),
     ],
 )
 def test_wrong_choices(option: str, value: str, message: str) -> None:
