@@ -38,7 +38,7 @@ difftest: native  ## run all node tests of ONNX and 22,000 random models: an hou
 ablation: native  ## measure what each step gains: passes, tuning, graph view (ARGS="mobilenetv2 --threads 1,2", "--runtime onnxruntime")
 	@$(PY) -m benchmarks.ablation $(ARGS)
 
-bench: native $(MODELS)/.all $(VENV)/.peers  ## measure against other runtimes
+bench: native $(MODELS)/.all $(VENV)/.peers  ## measure against other runtimes: a sample, about 10 minutes (ARGS="--bench-all", "--bench-trials 40")
 	@$(PY) -m pytest benchmarks --benchmark $(ARGS)
 
 models: $(MODELS)/.all  ## download the real models that benchmarks measure, about 220 MB
