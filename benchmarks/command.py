@@ -10,7 +10,7 @@ from compiler.commands.command_line import Parser, seconds
 from compiler.workloads.database import Records
 from compiler.workloads.target import usable_cores
 
-RECORDS = Path("results/records.sqlite")  # the file that `pytest benchmarks --benchmark` writes
+RECORDS = Path("results/records.sqlite")  # `pytest benchmarks --benchmark --bench-trials N` writes it
 DURATION = 5.0
 
 

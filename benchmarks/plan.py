@@ -10,7 +10,7 @@ from typing import TypeAlias
 import kernels
 from benchmarks import models
 from benchmarks.heading import plural
-from benchmarks.layers.groups import GROUPS, Group
+from benchmarks.layers.groups import Group
 from benchmarks.layers.measure import SAMPLES, SLICE_SECS
 from benchmarks.layers.shapes import Shape
 from benchmarks.peers import PEERS
@@ -93,8 +93,7 @@ class Plan:
         yield from self._baselines()
         yield from self._skipped()
         if not self.complete:
-            count = sum(len(group.shapes(1)) for group in GROUPS.values())
-            yield f"a fixed sample; --bench-all measures all {count} layers and {len(WHOLE_MODELS)} models"
+            yield f"a fixed sample; --bench-all measures {self._everything()}"
         if self.records is None:
             yield "no search; --bench-trials N searches schedules first, N trials for each layer and number of threads"
             yield "no stored schedules; --bench-records FILE measures those of a file too"
@@ -102,12 +101,21 @@ class Plan:
     def _what(self) -> str:
         parts = []
         if layers := self.layers:
-            groups = len({run.group.name for run in layers})
-            parts += [f"{plural(len({run.shape.name for run in layers}), 'layer')} of {plural(groups, 'group')}"]
+            count = plural(len({run.shape.name for run in layers}), "layer")
+            parts += [f"{count} of {plural(len(self._groups()), 'group')}"]
         if self.models:
             parts += [plural(len({run.model for run in self.models}), "whole model")]
         counts = sorted({run.threads for run in self.runs})
         return f"{' and '.join(parts)} on {' and '.join(map(str, counts))} thread{'s' * (counts != [1])}"
+
+    def _everything(self) -> str:
+        count = sum(len(group.shapes(1)) for group in self._groups())
+        parts = [f"all {count} layers of these groups"] if count else []
+        parts += [f"{len(WHOLE_MODELS)} models"] if self.models else []
+        return " and ".join(parts)
+
+    def _groups(self) -> list[Group]:
+        return list({run.group.name: run.group for run in self.layers}.values())
 
     def _schedules(self) -> str:
         if self.records is None:
@@ -125,7 +133,7 @@ class Plan:
         yield from (f"without {name}: {reason}" for name, reason in reasons.items() if reason)
 
     def _skipped(self) -> Iterator[str]:
-        for group in {run.group.name: run.group for run in self.layers}.values():
+        for group in self._groups():
             if not supported(group):
                 yield f"skipped, {group.name}: this CPU has no {group.dtype}"
         for name in dict.fromkeys(run.model for run in self.models):

@@ -33,6 +33,7 @@ class Progress:
         self._config = config
         self._results, self._model_results = results, model_results
         self._left: dict[str, Run] = {}  # by the node id of their tests
+        self._secs: dict[str, float] = {}  # the estimate of each run
         self._rows = Rows(Plan((), 0.0))
         self._skipped: set[str] = set()  # reasons that are printed already
 
@@ -41,6 +42,7 @@ class Progress:
         option = self._config.option
         plan = Plan(tuple(self._left.values()), option.bench_seconds, records(option), option.bench_all)
         self._rows = Rows(plan)
+        self._secs = {node: plan.secs(run) for node, run in self._left.items()}
         terminal = self._terminal
         if terminal is not None and len(self._left) == len(items):
             terminal.showfspath = False  # only rows
@@ -66,7 +68,7 @@ class Progress:
             del self._left[report.nodeid]
 
     def _lines(self, run: Run, report: pytest.TestReport) -> Iterator[str]:
-        left = list(self._left.values())
+        left = sum(self._secs[node] for node in self._left if node != report.nodeid)
         if report.failed:
             yield f"{_name(run)} FAILED: {_reason(report)}"
         elif report.skipped:

@@ -12,7 +12,7 @@ from benchmarks.layers import table as layers_table
 from benchmarks.layers.comparison import compare_last
 from benchmarks.layers.groups import GROUPS
 from benchmarks.layers.shapes import describe
-from benchmarks.plan import Plan, Run, about, installed_peers, installed_runtimes
+from benchmarks.plan import Plan, about, installed_peers, installed_runtimes
 from benchmarks.summary import OWN
 from benchmarks.whole_models import report as models_report
 from benchmarks.whole_models import table as models_table
@@ -50,8 +50,8 @@ class Rows:
         self._own = OWN if plan.records is not None else OWN[:1]
         self._section: tuple[Any, ...] = ()
 
-    def layer(self, results: Results, left: Sequence[Run]) -> Iterator[str]:
-        """Yields the row of the last result; ``left`` are it and the runs after it."""
+    def layer(self, results: Results, left: float) -> Iterator[str]:
+        """Yields the row of the last result; ``left`` are the seconds that all others will take."""
         result = results[-1]
         columns = self._layer_columns(result)
         if self._begins("layers", result["group"], result["batch"], result["threads"]):
@@ -60,8 +60,8 @@ class Rows:
         cells = layers_table.cells(compare_last(results), columns.names, columns.peers)
         yield columns.line(cells) + _noise(result)
 
-    def model(self, results: Results, left: Sequence[Run]) -> Iterator[str]:
-        """Yields the row of the last result; ``left`` are it and the runs after it."""
+    def model(self, results: Results, left: float) -> Iterator[str]:
+        """Yields the row of the last result; ``left`` are the seconds that all others will take."""
         result = results[-1]
         columns = self._model_columns()
         if self._begins("models", result["threads"]):
@@ -97,10 +97,10 @@ class Rows:
         return begins
 
     def _heading(
-        self, title: str, note: str, result: Mapping[str, Any], columns: Columns, left: Sequence[Run]
+        self, title: str, note: str, result: Mapping[str, Any], columns: Columns, left: float
     ) -> Iterator[str]:
         yield ""
-        yield f"{title}; {pinned_to(result)}; {about(sum(map(self._plan.secs, left)))} left"
+        yield f"{title}; {pinned_to(result)}" + (f"; {about(left)} left" if left else "")
         if note:
             yield note
         yield columns.line(columns.headings)

@@ -22,7 +22,7 @@ from compiler.workloads.schedule import Schedule
 def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(prog="python -m benchmarks.layers", description="Measures one layer in all implementations.")
     add_version(parser)
-    parser.add_argument("shape", help="a name that `pytest benchmarks --benchmark --collect-only` lists")
+    parser.add_argument("shape", help="a name that `pytest benchmarks --benchmark --bench-all --collect-only` lists")
     parser.add_argument("--threads", type=at_least(1), default=1, metavar="N", help="default: 1")
     parser.add_argument("--schedule", type=json.loads, metavar="JSON", help="a tuned schedule, measured as well")
     about = f"number of samples per implementation (default: {SAMPLES})"

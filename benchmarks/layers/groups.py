@@ -150,4 +150,4 @@ def find(name: str) -> tuple[Group, int, Shape]:
             for shape in group.shapes(batch):
                 if shape.name == name:
                     return group, batch, shape
-    raise ValueError(f"unknown shape {name!r}; pytest benchmarks --benchmark --collect-only lists them")
+    raise ValueError(f"unknown shape {name!r}; pytest benchmarks --benchmark --bench-all --collect-only lists them")

@@ -62,7 +62,7 @@ def measure_model(
         "bandwidth_gbs": bandwidth,
         **rooflines(layers, threads, peak, bandwidth),
         "stored": found.stored.to_json(),
-        "how_to_tune": how_to_tune(name, threads, records),
+        "how_to_tune": None if default_only else how_to_tune(name, threads, records),
         "versions": found.versions,
         "skipped": {**found.skipped, **found.wrong},
         "implementations": {

@@ -90,7 +90,8 @@ def _table(comparisons: Sequence[ModelComparison], results: Results) -> str:
 
 
 def _about_tuning(results: Results) -> Iterator[str]:
-    if untuned := [result for result in results if "tuned" not in result["implementations"]]:
+    """Yields how to tune the models without tuned schedules, unless only default ones were to be measured."""
+    if untuned := [result for result in results if "tuned" not in result["implementations"] and result["how_to_tune"]]:
         names = ", ".join(result["model"] for result in untuned)
         yield f"not tuned, no records: {names}; to tune {untuned[0]['model']}: {untuned[0]['how_to_tune']}"
 

@@ -95,6 +95,18 @@ def test_all_implementations_are_measured_with_the_right_answer(tmp_path: Path) 
     assert least <= result["roofline_secs"] < 100 * least
     assert result["summary"]["ours"] == "tuned"
     assert result["summary"]["ratio_to_fastest_peer"]["value"] > 0
+    assert result["how_to_tune"] is not None
+
+
+@pytest.mark.tvm
+@needs_peer
+def test_stored_schedules_can_be_left_out(tmp_path: Path) -> None:
+    path = record(tmp_path / "r.sqlite", chosen=True)
+    arguments = [MODEL, "--duration", "0.01", "--records", str(path), "--default-schedules"]
+    result = isolated.run("benchmarks.whole_models", arguments, 300)
+    assert "tuned" not in result["implementations"]
+    assert result["stored"]["measured"] == result["stored"]["chosen"] == 0
+    assert result["how_to_tune"] is None
 
 
 def test_the_roofline_counts_every_stage_of_a_chain() -> None:

@@ -60,3 +60,9 @@ def test_ours_alone_are_a_table_too(tmp_path: Path) -> None:
     assert "a-net" in text
     assert "geometric mean" not in text
     assert len(model_report.write(results, tmp_path)) == 2
+
+
+def test_untuned_models_are_named_unless_only_default_schedules_were_chosen() -> None:
+    untuned = result({"default": 0.001, "onnxruntime": 0.002})
+    assert "not tuned, no records: a-net; to tune a-net: commands that tune" in "\n".join(model_report.lines([untuned]))
+    assert "not tuned" not in "\n".join(model_report.lines([untuned | {"how_to_tune": None}]))
