@@ -12,6 +12,8 @@ from autotune.commands.arguments import OperatorOptions
 from autotune.commands.interrupt import held_interrupt
 from autotune.commands.progress import SearchProgress, progress
 from autotune.commands.result import SearchResult, conditions, rows, table
+from autotune.searches.model_tasks import weights_level
+from compiler.measure.levels import measured_bandwidth
 from compiler.measure.roofline import Roofline
 from compiler.program import tvm_pair
 from compiler.workloads.database import Records
@@ -71,7 +73,7 @@ def search(
             interrupt.raise_if_pressed()
 
         for workload in workloads:
-            roofline = Roofline.measured(workload, target.isa, target.num_cores)
+            roofline = _roofline(workload, target)
             found: dict[str, TuneResult] = {}
             for backend, count in trials.items():
                 shown.start(roofline)
@@ -79,7 +81,7 @@ def search(
                 found[backend] = search_workload(space, runner, strategy, count, seed, records, on_trial)
                 shown.finish(found[backend].best.measurement.median_secs)
             # Noise can only lower a measured limit, so the higher of two measurements is nearer to the limit.
-            roofline = roofline.highest(Roofline.measured(workload, target.isa, target.num_cores))
+            roofline = roofline.highest(_roofline(workload, target))
             results += [_result(workload, roofline, backend, strategy, found[backend]) for backend in found]
     return results
 
@@ -97,6 +99,12 @@ def report_results(
         print(f"Results: {json_file}")
     print(f"Records: {records} (SQLite; the next search continues from there)")
     print(report_line(report, target, results))
+
+
+def _roofline(workload: Workload, target: Target) -> Roofline:
+    """Returns the limits of a workload as runners time it, measured now."""
+    weights = weights_level(workload)
+    return Roofline.measured(workload, target.isa, target.num_cores, weights, measured_bandwidth)
 
 
 def _result(workload: Workload, roofline: Roofline, backend: str, strategy: str, found: TuneResult) -> SearchResult:

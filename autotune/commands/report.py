@@ -79,8 +79,8 @@ def _roofline_section(results: Sequence[SearchResult]) -> str:
         return ""
     return f"""<h2>Roofline</h2>
 <p>Each ring is the program that a search settled on. The lines are the limits of the CPU, measured next to the search:
-multiply-adds at full rate, and data of the shape's size read at full bandwidth. The numbers are those of the table
-above.</p>
+multiply-adds at full rate, and the shape's data at the full bandwidth of the caches or the memory that it comes from.
+The numbers are those of the table above.</p>
 {_svg(_roofline(counted))}
 """
 
@@ -163,7 +163,7 @@ def _roofline(results: Sequence[SearchResult]) -> Figure:
     shapes = _shapes(results)
     left, right = min(map(_intensity, shapes)) / 3, max(map(_intensity, shapes)) * 3
     for roofline in (searches[0].roofline for searches in shapes.values()):
-        peak, bandwidth = roofline.peak_gflops, roofline.traffic[0].gbs
+        peak, bandwidth = roofline.peak_gflops, roofline.bandwidth_gbs
         knee = min(max(peak / bandwidth, left), right)
         roof = [min(peak, bandwidth * x) for x in (left, knee, right)]
         axes.plot([left, knee, right], roof, color=_FAINT, linewidth=0.8, zorder=1)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from autotune.runners.runner import Runner
-from autotune.searches.model_tasks import Task, least_secs
+from autotune.searches.model_tasks import Task, least_secs, weights_level
 from autotune.searches.stored import best_of, offers, winner_in
 from autotune.searches.task_scheduler import Standing, slice_of, spend
 from autotune.searches.tuning import WorkloadSearch
@@ -154,7 +154,9 @@ class ModelSearch:
         best = _known(best_of(known, winner_in(space, self._records)))
         return TaskState(
             task=task,
-            roofline=Roofline.measured(task.workload, task.target.isa, task.target.num_cores),
+            roofline=Roofline.measured(
+                task.workload, task.target.isa, task.target.num_cores, weights_level(task.workload)
+            ),
             space=space,
             default_secs=default.measurement.median_secs,
             best=best,

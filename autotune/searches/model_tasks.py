@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from compiler.measure.levels import Level
 from compiler.measure.roofline import Roofline
 from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload
@@ -45,6 +46,11 @@ def tasks_of(layers: Iterable[Layer], targets: Mapping[int, Target]) -> list[Tas
         if layer.workload is not None:
             names.setdefault((layer.workload, layer.threads), []).extend([layer.name] * layer.calls)
     return [Task(workload, targets[threads], tuple(same)) for (workload, threads), same in names.items()]
+
+
+def weights_level(workload: Workload) -> Level | None:
+    """Returns the level that the weights come from when a runner times a workload; None: the same as all other data."""
+    return "memory" if workload.operator.cold_weights else None
 
 
 def least_secs(workload: Workload, roofline: Roofline, fast_algorithms: bool = True) -> float:

@@ -9,6 +9,7 @@ from typing import Any
 from benchmarks import summary
 from benchmarks.peers import PEERS
 from compiler.measure.comparison import Ratio, speedup
+from compiler.measure.levels import Level
 from compiler.measure.roofline import Roofline, Traffic
 from compiler.measure.sampling import Samples
 from compiler.workloads.workload import Workload
@@ -25,7 +26,8 @@ class Comparison:
         secs: the median seconds per run, by implementation.
         limit_gflops: the roofline in the unit of ``gflops``.
         peak_gflops: FMA peak of all threads together.
-        memory_bound: whether the bandwidth is the limit.
+        memory_bound: whether a bandwidth is the limit.
+        slowest_level: the level of the memory whose part of the data takes longest.
         fraction_of_roofline: the limit divided by our median. The limits are the best of all measured ones, so on a
             noisy machine this depends on the noise as much as on the kernel.
         best_fraction_of_roofline: the limit divided by our best sample.
@@ -41,6 +43,7 @@ class Comparison:
     limit_gflops: float
     peak_gflops: float
     memory_bound: bool
+    slowest_level: Level
     fraction_of_roofline: float
     best_fraction_of_roofline: float
     ratios: Mapping[str, Ratio]
@@ -70,7 +73,7 @@ def compare(result: Mapping[str, Any], peak_gflops: float) -> Comparison:
     workload = Workload.from_json(result["workload"])
     samples = {name: samples_of(measured["secs"]) for name, measured in result["implementations"].items()}
     mine = samples[summary.ours(samples)]
-    traffic = tuple(Traffic(part["bytes"], part["gbs"]) for part in result["traffic"])
+    traffic = tuple(Traffic(**part) for part in result["traffic"])
     roofline = Roofline(result["threads"], workload.flops, peak_gflops, traffic)
     return Comparison(
         group=result["group"],
@@ -84,6 +87,7 @@ def compare(result: Mapping[str, Any], peak_gflops: float) -> Comparison:
         fraction_of_roofline=roofline.secs / mine.latencies.median,
         best_fraction_of_roofline=roofline.secs / mine.latencies.min,
         memory_bound=roofline.memory_bound,
+        slowest_level=roofline.slowest.level,
         ratios={name: speedup(mine, of_one) for name, of_one in samples.items() if name in PEERS},
     )
 

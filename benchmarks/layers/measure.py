@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import asdict
-from math import prod
 from typing import Any
 
 import kernels
@@ -20,11 +19,12 @@ from benchmarks.layers.problem import Problem
 from benchmarks.layers.shapes import Shape
 from benchmarks.peers import PEERS
 from compiler.measure.idle import OthersWatch, wait_until_idle
+from compiler.measure.levels import Level, holder, measured_bandwidth
 from compiler.measure.roofline import Roofline
 from compiler.measure.sampling import measure_loops
 from compiler.workloads.schedule import Schedule
 from compiler.workloads.target import Target
-from compiler.workloads.workload import DTYPE_BYTES, Workload
+from compiler.workloads.workload import Workload
 
 SAMPLES = 75
 SLICE_SECS = 0.004  # many short samples, because a busy neighbor comes and goes within tens of milliseconds
@@ -58,17 +58,19 @@ def measure(
             skipped[name] = reason
     for layer in layers.values():
         problem.check(layer)
-    copies, weight_bytes = 1, 0
+    copies = 1
+    weights: Level | None = None
     implementations: Mapping[str, Implementation] = layers
     if group.cold:
-        weight_bytes = _weight_bytes(workload)
-        copies = copies_needed(weight_bytes, max(kernels.cache_bytes()))
+        caches = kernels.cache_bytes()
+        copies = copies_needed(workload.weight_bytes, max(caches))
+        weights = holder(copies * workload.weight_bytes, threads, caches)
         implementations = {name: ColdLayer(layer, copies) for name, layer in layers.items()}
-    before = _roofline(workload, target, weight_bytes)
+    before = _roofline(workload, target, weights)
     others = OthersWatch()
     measured = measure_loops({name: layer.time for name, layer in implementations.items()}, samples, slice_secs)
     busy_cores = others.busy_cores()
-    roofline = before.highest(_roofline(workload, target, weight_bytes))
+    roofline = before.highest(_roofline(workload, target, weights))
     return {
         "group": group.name,
         "shape": shape.name,
@@ -91,10 +93,6 @@ def measure(
     }
 
 
-def _roofline(workload: Workload, target: Target, cold_bytes: int) -> Roofline:
+def _roofline(workload: Workload, target: Target, weights: Level | None) -> Roofline:
     wait_until_idle()
-    return Roofline.measured(workload, target.isa, target.num_cores, cold_bytes)
-
-
-def _weight_bytes(workload: Workload) -> int:
-    return prod(workload.input_shapes["weight"]) * DTYPE_BYTES[workload.dtype]
+    return Roofline.measured(workload, target.isa, target.num_cores, weights, measured_bandwidth)

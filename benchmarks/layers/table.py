@@ -22,7 +22,7 @@ def cells(comparison: Comparison, names: Sequence[str], peers: Sequence[str]) ->
         describe(c.workload),
         str(next(iter(c.occurrences.values()), "")),
         *(f"{c.gflops[name]:.1f}" if name in c.gflops else "" for name in names),
-        f"{'memory ' if c.memory_bound else ''}{c.limit_gflops:.1f}",
+        f"{f'{c.slowest_level} ' if c.memory_bound else ''}{c.limit_gflops:.1f}",
         f"{c.fraction_of_roofline:.1%}",
         f"{c.best_fraction_of_roofline:.1%}",
         *(str(c.ratios.get(name, "")) for name in peers),

@@ -6,7 +6,9 @@ Answers are compared first (``benchmarks.whole_models.implementations``). Then t
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,8 +18,10 @@ from benchmarks import models
 from benchmarks.whole_models.comparison import rounds_of
 from benchmarks.whole_models.implementations import frozen, implementations
 from benchmarks.whole_models.stored import how_to_tune
+from compiler.measure import levels
 from compiler.measure.idle import OthersWatch, wait_until_idle
-from compiler.measure.roofline import Roofline, Traffic
+from compiler.measure.levels import Bandwidth
+from compiler.measure.roofline import Roofline, Rooflines, Traffic
 from compiler.measure.sampling import ROUNDS, measure
 from compiler.workloads.layer import Layer
 from compiler.workloads.target import Target
@@ -49,7 +53,7 @@ def measure_model(
     others = OthersWatch()
     samples = measure({each: partial(run, inputs) for each, run in found.runs.items()}, duration, ROUNDS)
     busy_cores = others.busy_cores()
-    peak, bandwidth = map(max, zip(before, _limits(layers, target), strict=True))  # noise only lowers the limits
+    limits = before.highest(_limits(layers, target))
     return {
         "model": name,
         "title": models.MODELS[name].title,
@@ -58,9 +62,7 @@ def measure_model(
         "cpu": kernels.cpu_name(),
         "isa": target.isa,
         "cores_busy_with_others": busy_cores,
-        "peak_gflops": peak,
-        "bandwidth_gbs": bandwidth,
-        **rooflines(layers, threads, peak, bandwidth),
+        **limits.to_json(),
         "stored": found.stored.to_json(),
         "how_to_tune": None if default_only else how_to_tune(name, threads, records),
         "versions": found.versions,
@@ -76,32 +78,58 @@ def measure_model(
     }
 
 
-def _limits(layers: Sequence[Layer], target: Target) -> tuple[float, float]:
-    """Measures the FMA peak in GFLOP/s, and the GB/s of the memory that holds the model's data during repeated runs.
+@dataclass(frozen=True)
+class Limits:
+    """The limits of the CPU for one model.
 
-    That is a cache if all weights together with the tensors of the largest layer fit it.
+    Attributes:
+        layers: the number of layers.
+        peak_gflops: FMA peak of all threads together.
+        weights: the bytes of all weights, the level that holds them, and its bandwidth.
+        rooflines: of every workload of every layer; a chain has several. Products count by their definition; Winograd's
+            algorithms need fewer. Generated code counts as nothing.
     """
+
+    layers: int
+    peak_gflops: float
+    weights: Traffic
+    rooflines: tuple[Roofline, ...]
+
+    @classmethod
+    def measured(
+        cls, layers: Sequence[Layer], isa: str, threads: int, bandwidth: Bandwidth = levels.bandwidth
+    ) -> Limits:
+        """Measures the limits of a model that runs over and over."""
+        found = Rooflines(isa, layers, bandwidth)
+        level = found.weights_level(threads)
+        return cls(
+            len(layers),
+            found.peak_gflops(threads),
+            Traffic(found.weight_bytes, bandwidth(level, threads), level),
+            tuple(roofline for layer in layers for roofline in found.of(layer, threads)),
+        )
+
+    def highest(self, other: Limits) -> Limits:
+        """Combines two measurements of the same model, because noise only lowers the limits."""
+        return Limits(
+            self.layers,
+            max(self.peak_gflops, other.peak_gflops),
+            max(self.weights, other.weights, key=lambda weights: weights.gbs),
+            tuple(one.highest(two) for one, two in zip(self.rooflines, other.rooflines, strict=True)),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "peak_gflops": self.peak_gflops,
+            "bandwidth_gbs": self.weights.gbs,
+            "weights_level": self.weights.level,
+            "roofline_secs": sum(roofline.secs for roofline in self.rooflines),
+            "roofline_layers": self.layers,
+            "kernel_layers": self.layers,
+            "flops": sum(roofline.flops for roofline in self.rooflines),
+        }
+
+
+def _limits(layers: Sequence[Layer], target: Target) -> Limits:
     wait_until_idle()
-    weights = sum(array.nbytes for layer in layers for array in layer.weights.values())
-    largest = max((workload.bytes for layer in layers for workload in layer.workloads), default=0)
-    bandwidth = kernels.memory_bandwidth(target.num_cores, max(1, weights + largest))
-    return kernels.peak_gflops(target.isa, target.num_cores), bandwidth
-
-
-def rooflines(layers: Sequence[Layer], threads: int, peak_gflops: float, bandwidth_gbs: float) -> dict[str, Any]:
-    """Returns the sum of the least times of all layers, and what it counts.
-
-    Generated code counts as nothing. Products count by their definition; Winograd's algorithms need fewer.
-    """
-    counted = [layer for layer in layers if layer.workloads]
-    workloads = [workload for layer in counted for workload in layer.workloads]
-    limits = [
-        Roofline(threads, workload.flops, peak_gflops, (Traffic(workload.bytes, bandwidth_gbs),))
-        for workload in workloads
-    ]
-    return {
-        "roofline_secs": sum(roofline.secs for roofline in limits),
-        "roofline_layers": len(counted),
-        "kernel_layers": len(layers),
-        "flops": sum(workload.flops for workload in workloads),
-    }
+    return Limits.measured(layers, target.isa, target.num_cores, functools.cache(levels.measured_bandwidth))

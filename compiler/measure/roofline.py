@@ -1,14 +1,31 @@
 """Rooflines: the least time of a workload by the measured peak and bandwidths of the CPU.
 
-Williams, Waterman, Patterson: Roofline (CACM 2009).
+Williams, Waterman, Patterson: Roofline (CACM 2009). Ilic, Pratas, Sousa: Cache-aware roofline model (CAL 2014).
+
+Each part of a workload's data has the bandwidth of the level that it comes from:
+
+- A workload that is timed alone, over and over, finds everything in the nearest level that holds all of its data.
+- In a network, the previous layer has just written the activations. They are in L2, because they and other data have
+  passed through L1; in L3 if they exceed L2; in memory if they exceed L3. Input and output take room together.
+- In a network, the weights of a layer are read once per run, and those of all other layers in between. They come from
+  the nearest level that holds the weights of all layers, which is memory for most networks.
+- L1 and L2 belong to a core, so data that several threads divide fits L2 if the part of one thread does.
+
+Parts from different levels move at the same time, so the longest one counts. Parts from one level share its bandwidth.
+Reading determines each bandwidth, and every byte counts once. A real layer is slower than this limit where it writes
+(a cache reads a line before it is written), reads a part twice, or shares a level with other data.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
 import kernels
+from compiler.measure import levels
+from compiler.measure.levels import LEVELS, Bandwidth, Level, holder
+from compiler.workloads.layer import Layer
 
 
 class Work(Protocol):
@@ -21,15 +38,25 @@ class Work(Protocol):
     def bytes(self) -> int: ...
 
     @property
+    def weight_bytes(self) -> int: ...
+
+    @property
     def dtype(self) -> str: ...
 
 
 @dataclass(frozen=True)
 class Traffic:
-    """Bytes that one run must move, and the bandwidth of the memory that holds them in GB/s (10^9 bytes per second)."""
+    """Bytes that one run must move, and the level that they come from.
+
+    Attributes:
+        bytes: the bytes.
+        gbs: the bandwidth of the level in GB/s (10^9 bytes per second).
+        level: the level.
+    """
 
     bytes: int
     gbs: float
+    level: Level = "memory"
 
     @property
     def secs(self) -> float:
@@ -44,7 +71,7 @@ class Roofline:
         threads: the number of threads that share the work.
         flops: floating-point operations of one run; 0 if it only moves data.
         peak_gflops: FMA peak of all threads together in GFLOP/s.
-        traffic: the data that one run moves, by the memory that holds it. The parts are moved at the same time.
+        traffic: the data that one run moves, by level. The parts are moved at the same time.
     """
 
     threads: int
@@ -53,19 +80,22 @@ class Roofline:
     traffic: tuple[Traffic, ...]
 
     @classmethod
-    def measured(cls, work: Work, isa: str, threads: int, cold_bytes: int = 0) -> Roofline:
+    def measured(
+        cls, work: Work, isa: str, threads: int, weights: Level | None = None, bandwidth: Bandwidth = levels.bandwidth
+    ) -> Roofline:
         """Measures the limits now, because the clock of a CPU changes over time.
-
-        The bandwidth is that of a working set of the workload's size, which may fit a cache.
 
         Args:
             work: the workload.
             isa: the instruction set.
             threads: the number of threads.
-            cold_bytes: bytes of the workload that are read from memory even if they fit a cache, such as weights.
+            weights: the level that the weights come from if they are cold, as in a network. None: the workload is run
+                over and over, and everything comes from the level that holds all of its data.
+            bandwidth: the bandwidth of each level. The default measures each one once per process.
         """
         peak = kernels.peak_gflops(isa, threads, work.dtype)
-        return cls(threads, work.flops, peak, _traffic(work, threads, cold_bytes))
+        sources = warm(work, threads) if weights is None else in_network(work, threads, weights)
+        return cls(threads, work.flops, peak, _traffic(sources, threads, bandwidth))
 
     @property
     def arithmetic_secs(self) -> float:
@@ -73,9 +103,19 @@ class Roofline:
         return self.flops / (self.peak_gflops * 1e9)
 
     @property
+    def slowest(self) -> Traffic:
+        """The longest part of the traffic."""
+        return max(self.traffic, key=lambda part: part.secs)
+
+    @property
     def memory_secs(self) -> float:
         """Seconds of the longest part of the traffic."""
-        return max(part.secs for part in self.traffic)
+        return self.slowest.secs
+
+    @property
+    def bandwidth_gbs(self) -> float:
+        """The highest rate at which all parts together can be moved, in GB/s."""
+        return sum(part.bytes for part in self.traffic) / self.memory_secs / 1e9
 
     @property
     def secs(self) -> float:
@@ -96,11 +136,10 @@ class Roofline:
         """Combines two measurements of the same workload. Each limit is the higher one, because noise only lowers it.
 
         Raises:
-            ValueError: the rooflines belong to different workloads or numbers of threads.
+            ValueError: the rooflines belong to different workloads, numbers of threads or levels.
         """
-        moved = [part.bytes for part in self.traffic]
-        if (self.threads, self.flops, moved) != (other.threads, other.flops, [part.bytes for part in other.traffic]):
-            raise ValueError("the rooflines belong to different workloads or numbers of threads")
+        if (self.threads, self.flops, self._moved) != (other.threads, other.flops, other._moved):
+            raise ValueError("the rooflines belong to different workloads, numbers of threads or levels")
         pairs = zip(self.traffic, other.traffic, strict=True)
         return Roofline(
             self.threads,
@@ -109,28 +148,75 @@ class Roofline:
             tuple(max(pair, key=lambda part: part.gbs) for pair in pairs),
         )
 
+    @property
+    def _moved(self) -> list[tuple[int, Level]]:
+        return [(part.bytes, part.level) for part in self.traffic]
+
 
 class Rooflines:
-    """The rooflines of many workloads on one ISA. Each peak and each workload's bandwidth is measured once."""
+    """The rooflines of the layers of one model on one ISA, while the model runs over and over.
 
-    def __init__(self, isa: str) -> None:
-        self._isa = isa
+    Each peak and each bandwidth is measured once.
+    """
+
+    def __init__(self, isa: str, layers: Iterable[Layer], bandwidth: Bandwidth = levels.bandwidth) -> None:
+        """
+        Args:
+            isa: the instruction set.
+            layers: all layers of the model, whose weights together decide which level holds them.
+            bandwidth: the bandwidth of each level. The default measures each one once per process.
+        """
+        self.weight_bytes = sum(work.weight_bytes for layer in layers for work in layer.workloads)
+        self._isa, self._bandwidth = isa, bandwidth
         self._peaks: dict[tuple[int, str], float] = {}
-        self._known: dict[tuple[Work, int], Roofline] = {}
 
-    def of(self, work: Work, threads: int) -> Roofline:
-        """Returns the roofline of a workload, which must be hashable, on a number of threads."""
-        key, peak = (work, threads), (threads, work.dtype)
-        if key not in self._known:
-            if peak not in self._peaks:
-                self._peaks[peak] = kernels.peak_gflops(self._isa, threads, work.dtype)
-            self._known[key] = Roofline(threads, work.flops, self._peaks[peak], _traffic(work, threads, 0))
-        return self._known[key]
+    def peak_gflops(self, threads: int, dtype: str = "float32") -> float:
+        if (threads, dtype) not in self._peaks:
+            self._peaks[threads, dtype] = kernels.peak_gflops(self._isa, threads, dtype)
+        return self._peaks[threads, dtype]
+
+    def weights_level(self, threads: int) -> Level:
+        """Returns the level that layers on ``threads`` threads read their weights from."""
+        return holder(self.weight_bytes, threads, kernels.cache_bytes())
+
+    def of(self, layer: Layer, threads: int) -> list[Roofline]:
+        """Returns the roofline of each workload of a layer, which runs them one after the other.
+
+        Several workloads are the stages of a chain. It computes them slab by slab, in order that the images between
+        them stay in L2.
+        """
+        chained: Level | None = "L2" if len(layer.workloads) > 1 else None
+        return [
+            Roofline(
+                threads,
+                work.flops,
+                self.peak_gflops(threads, work.dtype),
+                _traffic(in_network(work, threads, self.weights_level(threads), chained), threads, self._bandwidth),
+            )
+            for work in layer.workloads
+        ]
 
 
-def _traffic(work: Work, threads: int, cold_bytes: int) -> tuple[Traffic, ...]:
-    hot = work.bytes - cold_bytes
-    parts = [Traffic(hot, kernels.memory_bandwidth(threads, hot))]
-    if cold_bytes:
-        parts.append(Traffic(cold_bytes, kernels.memory_bandwidth(threads)))
-    return tuple(parts)
+def warm(work: Work, threads: int) -> dict[Level, int]:
+    """Returns the bytes of a run by level, for a workload that is run over and over."""
+    return {holder(work.bytes, threads, kernels.cache_bytes()): work.bytes}
+
+
+def in_network(work: Work, threads: int, weights: Level, activations: Level | None = None) -> dict[Level, int]:
+    """Returns the bytes of a run by level, nearest first, for a workload in a network.
+
+    Args:
+        work: the workload.
+        threads: the number of threads.
+        weights: the level that holds its weights.
+        activations: the level that holds inputs and output; None: the nearest one from L2 on that has room for them.
+    """
+    size = work.bytes - work.weight_bytes
+    activations = activations or holder(size, threads, kernels.cache_bytes(), nearest="L2")
+    parts = [(activations, size), (weights, work.weight_bytes)]
+    used: list[Level] = [level for level in LEVELS if any(level == place and count for place, count in parts)]
+    return {level: sum(count for place, count in parts if place == level) for level in used}
+
+
+def _traffic(sources: dict[Level, int], threads: int, bandwidth: Bandwidth) -> tuple[Traffic, ...]:
+    return tuple(Traffic(count, bandwidth(level, threads), level) for level, count in sources.items())

@@ -68,9 +68,10 @@ def profile_rows(
 ) -> list[ProfileRow]:
     """Returns one row per kernel, generated function and segment, and a last row for the virtual machine's own calls.
 
-    Measures the peaks and bandwidths of the rooflines, which takes some seconds.
+    Measures the peaks and bandwidths of the rooflines, which takes some seconds. Their weights come from the nearest
+    level that holds the weights of all layers; see :mod:`compiler.measure.roofline`.
     """
-    rooflines = Rooflines(isa)
+    rooflines = Rooflines(isa, layers)
     rows, machine_secs = [], 0.0
     for call in calls:
         seconds = median(call.secs)
@@ -87,7 +88,7 @@ def profile_rows(
 
 
 def _kernel_row(layer: Layer, schedule: Schedule | None, seconds: float, rooflines: Rooflines) -> ProfileRow:
-    least = sum(rooflines.of(workload, layer.threads).secs for workload in layer.workloads)
+    least = sum(roofline.secs for roofline in rooflines.of(layer, layer.threads))
     flops = sum(workload.flops for workload in layer.workloads)
     gflops = flops / seconds / 1e9 if flops else None
     return ProfileRow(layer.name, _op(layer), "kernel", schedule, seconds, gflops, least / seconds)

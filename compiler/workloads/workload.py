@@ -141,8 +141,19 @@ class Workload:
     def bytes(self) -> int:
         """Bytes that must be moved at least once: the parts of inputs and weights that are read, and the output."""
         elements = prod(self.output_shape) - self.operator.unread(self.sizes)
-        elements += sum(prod(shape) for name, shape in self.input_shapes.items() if name != "bias")
-        return elements * DTYPE_BYTES[self.dtype] + prod(self.input_shapes.get("bias", (0,))) * BIAS_BYTES
+        return elements * DTYPE_BYTES[self.dtype] + sum(map(self._input_bytes, self.input_shapes))
+
+    @property
+    def weight_bytes(self) -> int:
+        """The part of ``bytes`` that the kernel packs in advance: weights and bias, but not per-call arguments.
+
+        It is 0 for operators that take all tensors with each call, such as attention and normalizations.
+        """
+        per_call = (*self.operator.arguments, "residual")
+        return sum(self._input_bytes(name) for name in self.input_shapes if name not in per_call)
+
+    def _input_bytes(self, name: str) -> int:
+        return prod(self.input_shapes[name]) * (BIAS_BYTES if name == "bias" else DTYPE_BYTES[self.dtype])
 
     def to_json(self) -> dict[str, Any]:
         return {"op": self.op, "dims": list(self.dims), "dtype": self.dtype, "epilogue": list(self.epilogue)}

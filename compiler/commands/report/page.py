@@ -44,11 +44,12 @@ def page(title: str, conditions: Sequence[str], profile: Profile) -> str:
 {_kinds(profile)}
 <h2>Layer by layer</h2>
 <p>The layers are in the order of the program. A bar shows the time of a layer. Its dark part is the least time of the
-layer by its roofline: its arithmetic at the FMA peak or its data at the bandwidth of the memory, whichever takes
-longer. Both limits are measured with the profile. The light part is the most that could be gained. A layer may take
-less time than its roofline if its data is still in a cache, or if Winograd's algorithm computes it with fewer
-multiplications. Its bar is entirely dark. A call whose operations are not counted has no roofline, and its bar is
-entirely light.</p>
+layer by its roofline: its arithmetic at the FMA peak, or its data at the bandwidth of the cache or memory that it
+comes from, whichever takes longer. Weights come from memory unless a cache holds the weights of all layers; the other
+tensors come from L2 if they fit, otherwise from L3 or memory. All limits are measured with the profile. The light part
+is the most that could be gained. A layer may take less time than its roofline if its data is in a nearer cache than
+that, or if Winograd's algorithm computes it with fewer multiplications. Its bar is entirely dark. A call whose
+operations are not counted has no roofline, and its bar is entirely light.</p>
 {_legend(profile)}
 <div class="wide">{_layers(profile)}</div>"""
     return document(f"Profile of {title}", body, _STYLE)

@@ -29,6 +29,9 @@ def test_samples_of_every_implementation(tmp_path: Path) -> None:
     assert result["shape"] == "awkward-thin"
     assert len(result["cores"]) == result["threads"] == 1
     assert set(result["implementations"]) == {"default"} | set(result["versions"])
+    (part,) = result["traffic"]
+    assert part["bytes"] == 4 * (5 * 1021 + 31 * 1021 + 5 * 31 + 31)
+    assert part["level"] == "L2"  # 148 KB on one core
     for measured in result["implementations"].values():
         assert len(measured["secs"]) == 4
         assert all(1e-9 < secs < 1 for secs in measured["secs"])
@@ -43,8 +46,11 @@ def test_cold_weights_are_several_copies(tmp_path: Path) -> None:
     assert (result["group"], result["batch"]) == ("conv1x1", 1)
     assert result["occurrences"] == {"efficientnet-lite0": 1}
     assert result["copies"] >= 2
-    weights = 1152 * 320 * 4
-    assert [part["bytes"] for part in result["traffic"]] == [(49 * (1152 + 320) + 320) * 4, weights]
+    activations, weights = 49 * (1152 + 320) * 4, (1152 + 1) * 320 * 4
+    assert [part["bytes"] for part in result["traffic"]] == [activations, weights]
+    near, far = (part["level"] for part in result["traffic"])
+    assert (near in ("L2", "L3"), far) == (True, "memory")
+    assert all(part["gbs"] > 0 for part in result["traffic"])
 
 
 @pytest.mark.parametrize(

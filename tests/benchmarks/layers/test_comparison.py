@@ -33,7 +33,7 @@ def result(
         "isa": "avx2",
         "peak_gflops": peak,
         "copies": 1,
-        "traffic": [{"bytes": 120_000, "gbs": bandwidth}],
+        "traffic": [{"bytes": 120_000, "gbs": bandwidth, "level": "L2"}],
         "cores_busy_with_others": 0.0,
         "versions": {},
         "skipped": {},
@@ -55,15 +55,18 @@ def test_slow_memory_is_the_limit() -> None:
     (comparison,) = compare_all([result({"default": [0.001]}, bandwidth=1.2)])
     # 3 x 100 x 100 floats at 1.2 GB/s take 0.1 ms; 2e6 operations in that time are 20 GFLOP/s.
     assert comparison.limit_gflops == pytest.approx(20)
-    assert comparison.memory_bound
+    assert (comparison.memory_bound, comparison.slowest_level) == (True, "L2")
 
 
 def test_cold_weights_can_be_the_limit() -> None:
     measured = result({"default": [0.001]})
-    measured["traffic"] = [{"bytes": 80_000, "gbs": 100.0}, {"bytes": 40_000, "gbs": 1.0}]
+    measured["traffic"] = [
+        {"bytes": 80_000, "gbs": 100.0, "level": "L2"},
+        {"bytes": 40_000, "gbs": 1.0, "level": "memory"},
+    ]
     (comparison,) = compare_all([measured])
     assert comparison.limit_gflops == pytest.approx(50)  # 40 µs for 2e6 operations
-    assert comparison.memory_bound
+    assert (comparison.memory_bound, comparison.slowest_level) == (True, "memory")
 
 
 def test_operators_that_only_move_data_have_speeds_in_gb_per_second() -> None:

@@ -15,12 +15,14 @@ import onnx
 import pytest
 
 import compiler
+import kernels
 from benchmarks import models
 from benchmarks.whole_models import command, measure
 from benchmarks.whole_models.implementations import check, frozen
 from benchmarks.whole_models.stored import StoredSchedules, measured_alone, stored_schedules
 from compiler.measure import isolated
 from compiler.measure.answers import WrongAnswerError
+from compiler.measure.levels import LEVELS
 from compiler.program.compiled_model import CompiledModel
 from compiler.workloads.database import Records
 from compiler.workloads.layer import Layer
@@ -91,6 +93,8 @@ def test_all_implementations_are_measured_with_the_right_answer(tmp_path: Path) 
     assert result["roofline_layers"] == result["kernel_layers"] == 5  # two layers of pooling, without a schedule
     # Two convolutions of 28·28·8·25 and 14·14·16·8·25 products, and 256·10 of a dense layer.
     assert result["flops"] == 2 * (28 * 28 * 8 * 25 + 14 * 14 * 16 * 200 + 2560)
+    assert result["weights_level"] in LEVELS
+    assert result["bandwidth_gbs"] > 0
     least = result["flops"] / (result["peak_gflops"] * 1e9)
     assert least <= result["roofline_secs"] < 100 * least
     assert result["summary"]["ours"] == "tuned"
@@ -109,7 +113,7 @@ def test_stored_schedules_can_be_left_out(tmp_path: Path) -> None:
     assert result["how_to_tune"] is None
 
 
-def test_the_roofline_counts_every_stage_of_a_chain() -> None:
+def test_the_roofline_counts_every_stage_of_a_chain(monkeypatch: pytest.MonkeyPatch) -> None:
     stages = (Workload.conv2d(1, 8, 8, 4, 16, 1), Workload.conv2d(1, 8, 8, 16, 4, 1))
     weights = {
         f"weight{place}": np.zeros(stage.input_shapes["weight"], np.float32) for place, stage in enumerate(stages)
@@ -118,10 +122,29 @@ def test_the_roofline_counts_every_stage_of_a_chain() -> None:
     window = {"x": [1, 8, 8, 4], "kernel": [2, 2], "stride": [2, 2], "padding": [0] * 4, "dilation": [1, 1]}
     pooling = Workload.max_pool2d((1, 8, 8, 4), 2, stride=2)
     pool = Layer("pool", "max_pool2d", (1, 4, 4, 4), {**window, "ceil_mode": False}, stages=(pooling,))
-    found = measure.rooflines([chain, pool], 1, peak_gflops=1.0, bandwidth_gbs=1e9)
+    monkeypatch.setattr(kernels, "peak_gflops", lambda *_: 1.0)
+    monkeypatch.setattr(kernels, "cache_bytes", lambda: (400, 1 << 20, 32 << 20))
+    gbs = {"L2": 1e9, "L3": 1e8}
+    limits = measure.Limits.measured([chain, pool], "avx2", 1, lambda level, _: gbs[level])
+    found = limits.to_json()
     assert found["flops"] == 2 * 8 * 8 * (4 * 16 + 16 * 4)
     assert found["roofline_secs"] == pytest.approx(found["flops"] / 1e9 + pooling.bytes / 1e18)
     assert found["roofline_layers"] == found["kernel_layers"] == 2
+    assert (found["peak_gflops"], found["bandwidth_gbs"], found["weights_level"]) == (1.0, 1e9, "L2")
+
+
+def test_the_higher_of_two_measurements_of_a_model_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    window = {"x": [1, 8, 8, 4], "kernel": [2, 2], "stride": [2, 2], "padding": [0] * 4, "dilation": [1, 1]}
+    pooling = Workload.max_pool2d((1, 8, 8, 4), 2, stride=2)
+    pool = Layer("pool", "max_pool2d", (1, 4, 4, 4), {**window, "ceil_mode": False}, stages=(pooling,))
+
+    def limits(peak: float, gbs: float) -> measure.Limits:
+        monkeypatch.setattr(kernels, "peak_gflops", lambda *_: peak)
+        return measure.Limits.measured([pool], "avx2", 1, lambda _level, _threads: gbs)
+
+    found = limits(3.0, 10.0).highest(limits(2.0, 20.0)).to_json()
+    assert (found["peak_gflops"], found["bandwidth_gbs"]) == (3.0, 20.0)
+    assert found["roofline_secs"] == pytest.approx(pooling.bytes / 20e9)
 
 
 @pytest.mark.tvm

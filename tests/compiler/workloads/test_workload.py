@@ -68,19 +68,23 @@ def test_a_stride_longer_than_the_kernel_skips_input() -> None:
 
 
 @pytest.mark.parametrize(
-    ("workload", "flops", "elements", "bias"),
+    ("workload", "flops", "activations", "weight", "bias"),
     [
-        (Workload.dense(2, 3, 5), 60, 10 + 15 + 6, 0),
-        (Workload.dense(2, 3, 5, epilogue=("bias", "residual", "relu")), 60, 10 + 15 + 6 + 6, 3),
-        (Workload.attention(2, 3, 4, 5, 8), 2 * 2 * 2 * 3 * 4 * 5 * 8, 2 * 3 * 8 * (4 + 5 + 5 + 4), 0),
-        (Workload.conv2d(1, 4, 4, 6, 6, 3, padding=1, groups=6, epilogue=("bias",)), 2 * 96 * 9, 96 + 54 + 96, 6),
+        (Workload.dense(2, 3, 5), 60, 10 + 6, 15, 0),
+        (Workload.dense(2, 3, 5, epilogue=("bias", "residual", "relu")), 60, 10 + 6 + 6, 15, 3),
+        (Workload.attention(2, 3, 4, 5, 8), 2 * 2 * 2 * 3 * 4 * 5 * 8, 2 * 3 * 8 * (4 + 5 + 5 + 4), 0, 0),
+        (Workload.conv2d(1, 4, 4, 6, 6, 3, padding=1, groups=6, epilogue=("bias",)), 2 * 96 * 9, 96 + 96, 54, 6),
+        (Workload("add", (3, 4)), 0, 36, 0, 0),
     ],
 )
 @pytest.mark.parametrize(("dtype", "size"), [("float32", 4), ("bfloat16", 2)])
-def test_flops_and_bytes(workload: Workload, flops: int, elements: int, bias: int, dtype: str, size: int) -> None:
+def test_flops_and_bytes(
+    workload: Workload, flops: int, activations: int, weight: int, bias: int, dtype: str, size: int
+) -> None:
     workload = Workload(workload.op, workload.dims, dtype, workload.epilogue)
     assert workload.flops == flops
-    assert workload.bytes == size * elements + 4 * bias
+    assert workload.weight_bytes == size * weight + 4 * bias
+    assert workload.bytes == size * activations + workload.weight_bytes
 
 
 def test_constructors_take_one_number_for_all_sides() -> None:
