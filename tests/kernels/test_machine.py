@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 
 import numpy as np
@@ -70,6 +72,30 @@ def test_bandwidth_is_a_rate(working_set: int) -> None:
     bandwidth = kernels.memory_bandwidth(2, working_set)
     assert math.isfinite(bandwidth)
     assert bandwidth > 0
+
+
+# The peak of the resident memory is that of a process since its start, so it is measured in a new one.
+_RESIDENT = """
+import sys
+import kernels
+
+def peak_bytes():
+    with open("/proc/self/status") as status:
+        return 1024 * next(int(line.split()[1]) for line in status if line.startswith("VmHWM:"))
+
+before = peak_bytes()
+kernels.memory_bandwidth(int(sys.argv[1]), int(sys.argv[2]))
+print(peak_bytes() - before)
+"""
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_bandwidth_is_that_of_written_pages(threads: int) -> None:
+    """Pages that nobody has written share one page of zeros. They take no memory, and reading them measures a cache."""
+    working_set = 128 << 20
+    command = [sys.executable, "-c", _RESIDENT, str(threads), str(working_set)]
+    process = subprocess.run(command, capture_output=True, text=True, timeout=100, check=True)
+    assert int(process.stdout) > 0.9 * working_set
 
 
 def test_register_tiles_fit_the_registers() -> None:

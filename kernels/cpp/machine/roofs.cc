@@ -63,6 +63,9 @@ double memory_bandwidth(int threads, int64_t working_set) {
   const auto read = kernels.read_sum ? kernels.read_sum : &scalar_read_sum;
   const int64_t part = std::max<int64_t>(working_set / static_cast<int64_t>(sizeof(float)) / threads, 64);
   const Buffer data = make_buffer(part * threads);
+  // Pages that nobody has written are all the same page of zeros, which stays in a cache. The thread that reads a part
+  // writes it, so it also lies in the memory of that thread's node.
+  parallel(threads, [&](int thread) { std::fill_n(data.get() + thread * part, part, 1.0f); });
   const int64_t sweep = part * threads * static_cast<int64_t>(sizeof(float));
   const int64_t repeats = std::max<int64_t>(1, (int64_t{1} << 24) / sweep);  // 16 MiB or one sweep per run
   std::vector<float> sums(threads * 16);                                     // one cache line per thread
