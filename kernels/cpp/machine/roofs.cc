@@ -59,8 +59,6 @@ double peak_gflops(Isa isa, Dtype dtype, int threads) {
 }
 
 double memory_bandwidth(int threads, int64_t working_set) {
-  const KernelTable& kernels = kernel_table(available_isas().front());
-  const auto read = kernels.read_sum ? kernels.read_sum : &scalar_read_sum;
   const int64_t part = std::max<int64_t>(working_set / static_cast<int64_t>(sizeof(float)) / threads, 64);
   const Buffer data = make_buffer(part * threads);
   // Pages that nobody has written are all the same page of zeros, which stays in a cache. The thread that reads a part
@@ -69,9 +67,13 @@ double memory_bandwidth(int threads, int64_t working_set) {
   const int64_t sweep = part * threads * static_cast<int64_t>(sizeof(float));
   const int64_t repeats = std::max<int64_t>(1, (int64_t{1} << 24) / sweep);  // 16 MiB or one sweep per run
   std::vector<float> sums(threads * 16);                                     // one cache line per thread
-  const double secs = best_secs(threads, sweep > (int64_t{1} << 26) ? 5 : 30, [&](int thread) {
-    for (int64_t r = 0; r < repeats; ++r) sums[thread * 16] += read(data.get() + thread * part, part);
-  });
+  double secs = 1e30;
+  for (const auto read : kernel_table(available_isas().front()).read_sums) {
+    const auto sum = read ? read : &scalar_read_sum;
+    secs = std::min(secs, best_secs(threads, sweep > (int64_t{1} << 26) ? 5 : 20, [&](int thread) {
+                      for (int64_t r = 0; r < repeats; ++r) sums[thread * 16] += sum(data.get() + thread * part, part);
+                    }));
+  }
   return static_cast<double>(sweep) * static_cast<double>(repeats) / secs * 1e-9;
 }
 

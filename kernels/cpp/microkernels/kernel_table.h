@@ -52,10 +52,11 @@ struct KernelTable {
   // Null unless the dtype is bfloat16.
   void (*widen)(const Bfloat16* from, int64_t from_stride, float* to, int64_t to_stride, int rows, int n) = nullptr;
   void (*narrow)(const float* from, int64_t from_stride, Bfloat16* to, int64_t to_stride, int rows, int n) = nullptr;
-  // Measure the machine: FMAs on independent registers (returns the number of floating-point operations), and a sum that
-  // reads `count` floats.
+  // Measure the machine: FMAs on independent registers (returns the number of floating-point operations), and sums that
+  // read `count` floats in several ways, of which each level of the memory has another fastest one. All null, or none.
   double (*fma_loop)(int64_t iterations) = nullptr;
-  float (*read_sum)(const float* data, int64_t count) = nullptr;
+  static constexpr int kReadSums = 3;
+  float (*read_sums[kReadSums])(const float* data, int64_t count) = {};
 
   // Returns the microkernel of a tile that needs n columns. The tile must exist.
   Microkernel tile(int rows, int vectors, int n) const {

@@ -29,8 +29,9 @@ std::vector<std::pair<int, int>> register_tiles(Isa isa, Dtype dtype);
 // short runs.
 double peak_gflops(Isa isa, Dtype dtype, int threads);
 
-// Bytes per second in 1e9 that `threads` threads read together from `working_set` bytes, over and over. The best of
-// several runs. A working set larger than the caches measures memory, a smaller one the cache that it fits.
+// Bytes per second in 1e9 that `threads` threads read together from `working_set` bytes, over and over. Each thread reads a
+// part that it has written. The best of several runs of several loops. A working set larger than the caches measures
+// memory, a smaller one the cache that it fits.
 double memory_bandwidth(int threads, int64_t working_set);
 
 // Leaves `bytes` bytes in the caches as a layer does that has written them: each of `threads` threads writes its even

@@ -39,7 +39,7 @@ const KernelTable& f32_avx2_kernels() {
     k.recurrent = recurrent_functions<VecAvx2>();
     k.transpose = &transpose<VecAvx2>;
     k.fma_loop = &fma_loop<VecAvx2>;
-    k.read_sum = &read_sum<VecAvx2>;
+    add_read_sums<VecAvx2>(k);
     return k;
   }();
   return kernels;

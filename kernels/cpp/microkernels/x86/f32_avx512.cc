@@ -34,7 +34,7 @@ const KernelTable& f32_avx512_kernels(bool halves) {
     k.recurrent = recurrent_functions<VecAvx512>();
     k.transpose = &transpose<VecAvx512>;
     k.fma_loop = &fma_loop<VecAvx512>;
-    k.read_sum = &read_sum<VecAvx512>;
+    add_read_sums<VecAvx512>(k);
     return k;
   }();
   return kernels;
