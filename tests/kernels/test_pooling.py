@@ -129,7 +129,7 @@ def test_avg_pool_agrees_with_its_definition(isa: str, case: Case, threads: int,
 
 
 @pytest.mark.parametrize("size", [17, 80, 150])
-@pytest.mark.parametrize("c", [3, 64, 130])
+@pytest.mark.parametrize("c", [3, 64, 130, 2 * 1024])
 def test_the_error_of_a_mean_does_not_grow_with_the_image(isa: str, size: int, c: int) -> None:
     """Sums of 256 taps, and the sum of these: of positive pixels, a single sum would round in the same direction."""
     x = np.abs(make_images((1, size, size, c))) + 1
@@ -144,7 +144,7 @@ def test_the_error_of_a_mean_does_not_grow_with_the_image(isa: str, size: int, c
     assert (np.abs(corner - total / size**2) <= roundings * EPSILON / 2 * total / size**2).all()
 
 
-@pytest.mark.parametrize("c", [1, 3, 17, 1001, 2048])
+@pytest.mark.parametrize("c", [1, 3, 17, 1001, 2048, 5000])
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_global_avg_pool(isa: str, c: int, threads: int) -> None:
     for n, h, w in ((1, 7, 7), (2, 5, 9), (3, 1, 1)):
@@ -243,6 +243,30 @@ def test_what_is_not_finite_stays_in_its_windows(isa: str, value: float) -> None
     np.testing.assert_array_equal(max_pool(x, case, isa=isa), max_reference(x, case))
     expected = np.isfinite(mean(x, case))
     np.testing.assert_array_equal(np.isfinite(avg_pool(x, case, isa=isa)), expected)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("c", [5, 64, 83])
+def test_every_tap_of_a_window_of_3x3_may_be_not_finite(isa: str, c: int, value: float) -> None:
+    """One image per tap and channel, and windows at all borders."""
+    for padding in ((0, 0, 0, 0), (1, 1, 1, 1), (2, 2, 2, 2)):
+        x = make_images((25, 5, 5, c))
+        x[np.arange(25), np.arange(25) // 5, np.arange(25) % 5, np.arange(25) * 7 % c] = value
+        case = Case(x.shape, (3, 3), (2, 2), padding)
+        np.testing.assert_array_equal(max_pool(x, case, isa=isa), max_reference(x, case))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_global_pooling_of_what_is_not_finite(isa: str, value: float) -> None:
+    """Many channels, and more pixels than are summed at once."""
+    x = make_images((1, 17, 17, 1024 + 5))
+    x[0, np.arange(17), np.arange(17), np.arange(17) * 60] = value
+    case = Case(x.shape, (17, 17), (1, 1))
+    np.testing.assert_array_equal(max_pool(x, case, isa=isa), max_reference(x, case))
+    finite = np.isfinite(mean(x, case))
+    y = kernels.global_avg_pool2d(x, isa=isa)
+    np.testing.assert_array_equal(np.isfinite(y), finite)
+    np.testing.assert_array_equal(y[~finite], mean(x, case)[~finite].astype(np.float32))
 
 
 def test_a_dilated_window_without_a_pixel(isa: str) -> None:

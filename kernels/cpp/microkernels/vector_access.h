@@ -19,11 +19,18 @@ struct PartialVector {
   void store(float* p, typename V::Reg x) const { V::store(p, x, mask); }
 };
 
-// Calls f(i, access) for each vector of `n` floats, where the vector starts at i.
-template <class V, class F>
+// Calls f(i, access) for each vector of `n` floats, where the vector starts at i. kUnroll is the number of vectors per
+// iteration of the loop: a loop of few instructions is limited by one iteration per cycle.
+template <class V, int kUnroll = 1, class F>
 inline __attribute__((always_inline)) void for_each_vector(int64_t n, const F& f) {
+  constexpr int64_t kStep = kUnroll * V::kLanes;
+  const int64_t whole = n / kStep * kStep;
   int64_t i = 0;
-  for (; i + V::kLanes <= n; i += V::kLanes) f(i, WholeVector<V>{});
+  for (; i < whole; i += kStep)
+#pragma GCC unroll 4
+    for (int v = 0; v < kUnroll; ++v) f(i + v * V::kLanes, WholeVector<V>{});
+  if constexpr (kUnroll > 1)
+    for (; i + V::kLanes <= n; i += V::kLanes) f(i, WholeVector<V>{});
   if (i < n) f(i, PartialVector<V>{V::mask(static_cast<int>(n - i))});
 }
 

@@ -40,6 +40,13 @@ struct VecAvx2 {
   // Returns the larger one, or NaN if either is NaN. In a chain of maxima, pass the previous result as `b`: the test of `a`
   // does not wait for it.
   static Reg max_or_nan(Reg a, Reg b) { return _mm256_blendv_ps(max(a, b), a, _mm256_cmp_ps(a, a, _CMP_UNORD_Q)); }
+  // Lanes in which no value so far was NaN.
+  using Ordered = Reg;
+  static Ordered all_ordered() { return _mm256_castsi256_ps(_mm256_set1_epi32(-1)); }
+  static Ordered ordered(Ordered so_far, Reg a, Reg b) {
+    return _mm256_and_ps(so_far, _mm256_cmp_ps(a, b, _CMP_ORD_Q));
+  }
+  static bool all(Ordered lanes) { return _mm256_movemask_ps(lanes) == 0xff; }
   static Reg abs(Reg x) { return _mm256_and_ps(x, abs_bits()); }
   static Reg copysign(Reg magnitude, Reg sign) {
     return _mm256_or_ps(_mm256_and_ps(abs_bits(), magnitude), _mm256_andnot_ps(abs_bits(), sign));

@@ -47,6 +47,11 @@ struct VecAvx512 {
   // Returns the larger one, or NaN if either is NaN. In a chain of maxima, pass the previous result as `b`: the test of `a`
   // does not wait for it.
   static Reg max_or_nan(Reg a, Reg b) { return _mm512_mask_max_ps(a, _mm512_cmp_ps_mask(a, a, _CMP_ORD_Q), a, b); }
+  // Lanes in which no value so far was NaN.
+  using Ordered = __mmask16;
+  static Ordered all_ordered() { return 0xffff; }
+  static Ordered ordered(Ordered so_far, Reg a, Reg b) { return _mm512_mask_cmp_ps_mask(so_far, a, b, _CMP_ORD_Q); }
+  static bool all(Ordered lanes) { return lanes == all_ordered(); }
   static Reg abs(Reg x) { return _mm512_castsi512_ps(_mm512_and_epi32(_mm512_castps_si512(x), abs_bits())); }
   static Reg copysign(Reg magnitude, Reg sign) {
     return _mm512_castsi512_ps(
