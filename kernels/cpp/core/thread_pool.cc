@@ -10,6 +10,7 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -25,6 +26,8 @@ void run_on(const std::vector<int>& cpus) {
   for (const int cpu : cpus) CPU_SET(cpu, &set);
   sched_setaffinity(0, sizeof set, &set);
 }
+
+constexpr size_t kLineBytes = 64;
 
 // The time that an idle worker spins before it sleeps. Operators of a network follow each other within microseconds, and
 // waking a sleeping thread takes tens of microseconds.
@@ -72,37 +75,44 @@ class Worker {
  public:
   explicit Worker(int thread) : thread_(thread), system_thread_([this] { work(); }) {}
 
-  // `call` must stay alive until it is taken back or finished().
+  // The worker must be finished().
   void start(const Call& call) {
-    finished_.store(false, std::memory_order_relaxed);
+    call_ = call;
+    state_.store(State::kCalled);
+    // Either this sees that the worker sleeps, or the worker sees the call before it does: both orders are sequentially
+    // consistent.
+    if (!asleep_.load()) return;
     {
       const std::lock_guard<std::mutex> lock(sleep_);
-      call_.store(&call, std::memory_order_release);
     }
     wake_.notify_one();
   }
   // Takes the call back if the worker has not started it. Returns whether it did.
   bool take_back() {
-    if (!call_.exchange(nullptr, std::memory_order_relaxed)) return false;
-    finished_.store(true, std::memory_order_relaxed);
-    return true;
+    State called = State::kCalled;
+    return state_.load(std::memory_order_relaxed) == called &&
+           state_.compare_exchange_strong(called, State::kFinished, std::memory_order_relaxed);
   }
-  bool finished() const { return finished_.load(std::memory_order_acquire); }
+  bool finished() const { return state_.load(std::memory_order_acquire) == State::kFinished; }
 
  private:
+  enum class State { kFinished, kCalled, kStarted };
+
   [[noreturn]] void work() {
     const std::vector<int> cpus = allowed_cpus();
-    const auto called = [this] { return call_.load(std::memory_order_acquire) != nullptr; };
+    const auto called = [this] { return state_.load() == State::kCalled; };
     while (true) {
       if (!spin_long(called)) {
         std::unique_lock<std::mutex> lock(sleep_);
+        asleep_.store(true);
         wake_.wait(lock, called);
+        asleep_.store(false, std::memory_order_relaxed);
       }
-      const Call* call = call_.exchange(nullptr, std::memory_order_acquire);
-      if (!call) continue;
-      keep_off_the_caller(*call, cpus);
-      call->body(thread_);
-      finished_.store(true, std::memory_order_release);
+      State expected = State::kCalled;
+      if (!state_.compare_exchange_strong(expected, State::kStarted, std::memory_order_acquire)) continue;
+      keep_off_the_caller(*call_, cpus);
+      call_->body(thread_);
+      state_.store(State::kFinished, std::memory_order_release);
     }
   }
 
@@ -117,11 +127,14 @@ class Worker {
     run_on(cpus);
   }
 
-  const int thread_;
-  std::atomic<const Call*> call_{nullptr};
-  std::atomic<bool> finished_{true};
+  // All that a call moves between the two cores, in one cache line: each line takes about 0.1 µs from core to core. Nothing
+  // else is in that line, or the worker would fetch it again whenever the other data changes.
+  alignas(kLineBytes) std::atomic<State> state_{State::kFinished};
+  std::optional<Call> call_;
+  alignas(kLineBytes) std::atomic<bool> asleep_{false};
   std::mutex sleep_;
   std::condition_variable wake_;
+  const int thread_;
   std::thread system_thread_;  // last, because it uses the other members
 };
 

@@ -36,13 +36,5 @@ inline __attribute__((always_inline)) void sums_of(int64_t n, const Term& term, 
     sums[r] = V::sum(V::add(V::add(parts[r][0], parts[r][1]), V::add(parts[r][2], parts[r][3])));
 }
 
-// The same for one row, with term(i, access).
-template <class V, class Term>
-inline float sum_of(int64_t n, const Term& term) {
-  float sums[1];
-  sums_of<V, 1>(n, [&](int, int64_t i, const auto& access) { return term(i, access); }, sums);
-  return sums[0];
-}
-
 }  // namespace
 }  // namespace loopwright

@@ -31,7 +31,8 @@ void pool2d(Pooling pooling, const PoolGeometry& g, const float* x, const Images
 
   const int64_t workers = threads_worth(in.n * (in.h * in.w + oh * ow) * c, threads);
   const int64_t across_lines = std::min(lines, workers), across_channels = workers / across_lines;
-  parallel(static_cast<int>(across_lines * across_channels), [&](int thread) {
+  // Captures values, not references: the other cores fetch the closure alone.
+  parallel(static_cast<int>(across_lines * across_channels), [=](int thread) {
     const int64_t i = thread / across_channels, j = thread % across_channels;
     const int64_t channel = std::min(c, split_begin(ceil_div(c, kCacheLine), across_channels, j) * kCacheLine);
     const int64_t channel_end = std::min(c, split_begin(ceil_div(c, kCacheLine), across_channels, j + 1) * kCacheLine);

@@ -32,7 +32,8 @@ void add_reference(const float* a, const float* b, Activation activation, float*
 void add(const float* a, const float* b, Activation activation, float* out, int64_t n, Isa isa, int threads) {
   const int workers = threads_worth((b ? 3 : 2) * n, threads);
   const int64_t lines = ceil_div(n, kCacheLine);
-  parallel(workers, [&](int thread) {
+  // Captures values, not references: the other cores fetch the closure alone.
+  parallel(workers, [=](int thread) {
     const int64_t begin = split_begin(lines, workers, thread) * kCacheLine;
     const int64_t count = std::min(n, split_begin(lines, workers, thread + 1) * kCacheLine) - begin;
     const float* b_part = b ? b + begin : nullptr;

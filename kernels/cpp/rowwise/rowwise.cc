@@ -20,7 +20,8 @@ const RowOperatorDef& find_row_operator(const std::string& name) {
 void run_rows(RowOperator op, const RowArgs& args, Isa isa, int threads) {
   const RowFunction compute = kernel_table(isa).rows[static_cast<int>(op)];
   const int workers = threads_worth((args.residual ? 3 : 2) * args.rows * args.n, threads);
-  parallel(workers, [&](int thread) {
+  // Captures values, not references: the other cores fetch the closure alone.
+  parallel(workers, [=](int thread) {
     const int64_t begin = split_begin(args.rows, workers, thread), at = begin * args.n;
     RowArgs part = args;
     part.x += at;
