@@ -10,7 +10,7 @@ import argparse
 import itertools
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,8 @@ LONGEST = 256
 # Vectors of channels that the transforms of Winograd's algorithms are fitted to.
 VECTORS = (1, 2, 4, 8)
 PASSES = 3
+SIMILAR = 0.02  # of two distances as fast, the shorter one loads less that is not needed
+COLUMNS = 4  # vectors of the panels of layers that are measured
 SERIES = 8  # tiles of a call
 # Prefetch distances of weights from memory that are tried, in bytes.
 DISTANCES = (0, 1024, 2048, 4096, 8192)
@@ -105,7 +107,7 @@ def _kernels(isa: str, dtype: str, ghz: float, report: Report) -> Iterator[str]:
     """Yields the lines of the kernels of an ISA and dtype."""
     cycles = ghz * 1e9
     lanes = _native.lanes(isa)
-    distance = _best_distance(isa, dtype)
+    distance = _best_distance(isa)
     yield f"kernels,{isa},{dtype},prefetch,{distance}"
     if dtype == "float32":
         for which in range(3):
@@ -169,37 +171,32 @@ def _sums(columns: int) -> Iterator[tuple[int, int]]:
             yield level, max(4, int(longest * part) // 4 * 4)
 
 
-def _best_distance(isa: str, dtype: str) -> int:
-    """Returns the prefetch distance with which one row of inputs reads weights from L3 fastest."""
-    halves, k = 8, 512
-
-    rounds = [
-        [_native.tile_secs(isa, dtype, 1, halves, k, 2, distance, 1) for distance in DISTANCES] for _ in range(16)
-    ]
-    return DISTANCES[int(np.min(rounds, axis=0).argmin())]
+def _best_distance(isa: str) -> int:
+    """Returns the prefetch distance with which a layer reads weights from L3 fastest; 0: without prefetches into L1."""
+    n, k = 4096, 512
+    layers = [_one_row(isa, n, k, {"prefetch": distance, "prefetch_next": distance == 0}) for distance in DISTANCES]
+    rounds = [[layer(4) for layer in layers] for _ in range(16)]
+    secs = np.min(rounds, axis=0)
+    return next(distance for distance, least in zip(DISTANCES, secs, strict=True) if least <= secs.min() * (1 + SIMILAR))
 
 
 def _call_secs(isa: str) -> float:
     """Returns what a panel of a layer takes longer than its tile: the loops around the microkernel and its call."""
-    panels, k, halves = 64, 32, 8
-    nr = halves // 2 * _native.lanes(isa)
-    n = panels * nr
+    panels, k, distance = 64, 32, 64
+    n = panels * COLUMNS * _native.lanes(isa)
+    layer = _one_row(isa, n, k, {"prefetch": distance, "prefetch_next": False})
+    tile = min(_native.tile_secs(isa, "float32", 1, 2 * COLUMNS, k, 1, distance, 1) for _ in range(8))
+    return max(0.0, min(layer(50) for _ in range(20)) / panels - tile)
+
+
+def _one_row(isa: str, n: int, k: int, changes: Mapping[str, object]) -> Callable[[int], float]:
+    """Returns a function that runs a layer of one row a number of times, and returns the mean seconds."""
+    nr = COLUMNS * _native.lanes(isa)
     values = default_dense_schedule(1, n, k, isa)
-    schedule = {
-        **values,
-        "mr": 1,
-        "nr": nr,
-        "nc": n,
-        "kc": k,
-        "order": "n_inner",
-        "prefetch": 64,
-        "prefetch_next": False,
-    }
+    schedule = {**values, "mr": 1, "nr": nr, "nc": nr if changes["prefetch_next"] else n, "kc": k, **changes}
     layer = Dense(np.zeros((n, k), np.float32), isa=isa, schedule=schedule)
     x, out = np.zeros((1, k), np.float32), np.zeros((1, n), np.float32)
-    secs = min(layer.time(x, out, number=50, repeat=20)) / panels
-    tile = min(_native.tile_secs(isa, "float32", 1, halves, k, 1, 64, 1) for _ in range(8))
-    return max(0.0, secs - tile)
+    return lambda number: layer.time(x, out, number=number)[0]
 
 
 def _working_set(level: int, threads: int) -> int | None:

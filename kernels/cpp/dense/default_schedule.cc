@@ -64,7 +64,10 @@ double cycles(const Product& p, const TileShape& tile, int threads_m) {
   // The products of tiles that read weights once already take as long as the loads of one thread. Panels that are prefetched
   // while the rows pass come late if there are few rows.
   const double products = once ? std::max(compute, loads) : compute + loads * std::min(1.0, loads / compute);
-  return products + p.load(p.bytes(rows, p.k));
+  // The cores have the rows of x that the same split of the layer before left with them. Threads that share rows load the
+  // others from the caches of other cores.
+  const double inputs = p.bytes(rows, p.k), remote = inputs * (1.0 - 1.0 / threads_n);
+  return products + p.load(inputs) + remote / p.machine.bandwidth_per_thread(Level::kL3, p.threads);
 }
 
 Choice best_choice(const Product& p, const Widths& widths) {
@@ -135,17 +138,21 @@ double strassen_cycles(const Product& p, int threads_m) {
   return overlapped(7 * product.cycles + sums, p.load(weights)) + p.load(p.bytes(rows, p.k));
 }
 
+Product product(const Target& target, Dtype dtype, int64_t m, int64_t n, int64_t k, int threads, int64_t x_stride) {
+  return {*target.model,
+          target.model->costs(target.isa, dtype),
+          kernel_table(target.isa, dtype),
+          m,
+          n,
+          to_words(k, dtype),
+          to_words(x_stride > 0 ? x_stride : k, dtype),
+          threads};
+}
+
 DenseSchedule schedule_of_widths(const Target& target, Dtype dtype, int64_t m, int64_t n, int64_t k, int threads,
                                  bool fast_algorithms, const Widths& widths, int64_t x_stride = 0) {
   if (target.isa == Isa::kReference) return {};
-  const Product p{*target.model,
-                  target.model->costs(target.isa, dtype),
-                  kernel_table(target.isa, dtype),
-                  m,
-                  n,
-                  to_words(k, dtype),
-                  to_words(x_stride > 0 ? x_stride : k, dtype),
-                  threads};
+  const Product p = product(target, dtype, m, n, k, threads, x_stride);
   const Choice direct = best_choice(p, widths);
   DenseSchedule s = direct_schedule(p, dtype, k, direct);
   if (!fast_algorithms) return s;
@@ -170,8 +177,21 @@ DenseSchedule default_dense_schedule(const Target& target, Dtype dtype, int64_t 
 }
 
 int default_dense_width(const Target& target, Dtype dtype, int64_t n, int64_t k, int threads, int64_t x_stride) {
-  constexpr int64_t kRows = 256;  // neither few nor many
-  return default_dense_schedule(target, dtype, kRows, n, k, threads, false, 0, x_stride).nr;
+  if (target.isa == Isa::kReference) return 1;
+  const KernelTable& kernels = kernel_table(target.isa, dtype);
+  const int64_t widest = std::min<int64_t>(KernelTable::kMaxVectors, ceil_div(n, kernels.lanes));
+  // The width with which a few numbers of rows together take the least time, relative to the best width of each.
+  std::array<double, KernelTable::kMaxVectors + 1> slower{};
+  for (const int64_t m : {1, 16, 256}) {
+    const Product p = product(target, dtype, m, n, k, threads, x_stride);
+    std::array<double, KernelTable::kMaxVectors + 1> cycles{};
+    for (int vectors = 1; vectors <= widest; ++vectors)
+      cycles[vectors] = best_choice(p, {vectors * kernels.lanes, 0}).cycles;
+    const double least = *std::min_element(cycles.begin() + 1, cycles.begin() + 1 + widest);
+    for (int vectors = 1; vectors <= widest; ++vectors) slower[vectors] += cycles[vectors] / least;
+  }
+  const auto best = std::min_element(slower.begin() + 1, slower.begin() + 1 + widest);
+  return static_cast<int>(best - slower.begin()) * kernels.lanes;
 }
 
 // Panels of the usual width serve all numbers of rows but a few, for which the weights are packed again when such a layer is

@@ -32,7 +32,7 @@ inline double row_of_tiles_cycles(const KernelCosts& costs, int lanes, int rows,
 }
 
 // Activities that run in parallel delay each other by this part of the shorter.
-constexpr double kDelay = 0.1;
+constexpr double kDelay = 0.1, kRowsDelay = 0.5;
 
 inline double overlapped(double a, double b) { return std::max(a, b) + kDelay * std::min(a, b); }
 
@@ -47,9 +47,13 @@ inline double product_cycles(const KernelCosts& costs, int lanes, int64_t m, int
   };
   double sum = static_cast<double>(rows.count - rows.higher) * cycles(rows.low);
   if (rows.higher > 0) sum += static_cast<double>(rows.higher) * cycles(rows.low + 1);
-  const int64_t weights = level == Level::kL1 ? 0 : rows.count * tile.vectors * lanes;
-  const double traffic = static_cast<double>((m + weights) * panels) * k * sizeof(float) / l2_bytes;
-  return overlapped(sum, traffic) + static_cast<double>(panels) * costs.call;
+  // Rows come in as many streams as a tile has rows, which the hardware prefetches less well than the panel.
+  const double of_rows = static_cast<double>(m * panels) * k * sizeof(float) / l2_bytes;
+  const double of_panels = level == Level::kL1 ? 0.0
+                                               : static_cast<double>(rows.count * panels * tile.vectors * lanes) * k *
+                                                     sizeof(float) / l2_bytes;
+  return std::max(sum, of_rows + of_panels) + kRowsDelay * of_rows + kDelay * of_panels +
+         static_cast<double>(panels) * costs.call;
 }
 
 // Calls f(tile, threads_m) for each register tile of `first` to `last` vectors, each split of the threads, and each number

@@ -16,7 +16,7 @@ constexpr double kL2Bytes = 48, kL3Bytes = 16, kMemoryBytes = 8, kMemoryCores = 
 // Cycles until another thread of the pool has started and finished, and until threads have met; per further thread.
 constexpr double kFork = 1500, kForkEach = 500, kMeeting = 400, kMeetingEach = 100;
 // FMAs and loads run in parallel and delay each other by this part of the shorter.
-constexpr double kDelay = 0.1;
+constexpr double kDelay = 0.2;
 // A tile starts and ends in some cycles, and some more for each vector that it stores.
 constexpr double kTileStart = 15, kVectorStart = 1.5;
 // A call of a microkernel, with the preparation of its arguments.

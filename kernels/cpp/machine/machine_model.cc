@@ -29,10 +29,20 @@ struct Host {
   std::string error;
 };
 
+// Returns the built-in model of a CPU and number of cores. Measured with another number of cores, it gives the costs of the
+// kernels, and the rest is interpolated. Null if nobody has measured this CPU.
 std::shared_ptr<const MachineModel> built_in_model(const std::string& cpu, int cores) {
-  for (const auto& model : built_in_models())
-    if (model->cpu == cpu && model->cores == cores) return model;
-  return nullptr;
+  std::shared_ptr<const MachineModel> similar;
+  for (const auto& model : built_in_models()) {
+    if (model->cpu != cpu) continue;
+    if (model->cores == cores) return model;
+    similar = model;
+  }
+  if (!similar) return nullptr;
+  MachineModel made = MachineModel::interpolated(cores);
+  made.ghz = similar->ghz;
+  made.kernels = similar->kernels;
+  return std::make_shared<const MachineModel>(std::move(made));
 }
 
 const Host& host() {
