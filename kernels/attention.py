@@ -25,6 +25,7 @@ class Attention:
             ``values``. None uses the default for the shape.
         or_zero: whether the weights of a query that are NaN count as zeros. They are NaN if its scores contain NaN or
             ``+inf``, or if ``-inf`` hides every key.
+        machine: the costs from which default schedules follow; None means those of this CPU.
 
     Raises:
         ValueError: a number is below 1, this CPU lacks the ISA, or the schedule is illegal.

@@ -1,14 +1,17 @@
-"""Measures this CPU: ``python -m kernels.calibrate``.
+"""Measures the costs of the kernels, caches and threads of this CPU in about 20 seconds.
 
-Takes at most 20 seconds on a quiet machine. Default schedules, numbers of threads and rooflines then follow from the
-result, which is stored in the user's cache folder for this CPU and number of cores.
+Default schedules and numbers of threads follow from the result, which is stored in the user's cache folder for this CPU
+and the number of cores that the process may use.
 """
 
 from __future__ import annotations
 
 import argparse
+import errno
 import itertools
+import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -37,10 +40,13 @@ Report = Callable[[str], None]
 
 
 def calibrate(threads: int, report: Report | None = None) -> MachineModel:
-    """Measures this CPU with 1 to ``threads`` threads.
+    """Measures this CPU with 1 to ``threads`` threads. The process needs as many cores.
 
     Args:
         report: called with one line after each step.
+
+    Raises:
+        ValueError: a measurement is not plausible.
     """
     report = report or (lambda _: None)
     peak = peak_gflops()
@@ -125,7 +131,8 @@ def _kernels(isa: str, dtype: str, ghz: float, report: Report) -> Iterator[str]:
     ]
     points = _measured_tiles(isa, dtype, tiles, distance)
     products = 2 if dtype == "bfloat16" else 1
-    fmas = round(peak_gflops(isa, dtype=dtype) / (2 * products * lanes * ghz))  # whole vectors per cycle
+    # Whole vectors per cycle; at least one, if other programs take most of the time.
+    fmas = max(1, round(peak_gflops(isa, dtype=dtype) / (2 * products * lanes * ghz)))
     errors = []
     for tile in tiles:
         fitted, error = fit_tile([(level, k, least) for (level, k), least in points[tile].items()])
@@ -228,18 +235,30 @@ def main(argv: Sequence[str] | None = None) -> int:
     path = parser.parse_args(argv).output or user_file()
     if path is None:
         parser.error("there is no cache folder without HOME or XDG_CACHE_HOME; choose a file with --output")
-    cores = MachineModel.host().cores if MachineModel.host().measured else _native.usable_cores()
-    print(f"Measuring {cpu_name()} ({_native.cpu_key()}, {cores} cores); nothing else should run.", flush=True)
-    start = time.monotonic()
-    model = calibrate(cores, lambda line: print(line, flush=True))
     try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(model.text)
+        # Before the measurement, which would otherwise be lost. Other processes see the old file or the new one.
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            model, seconds = _calibrate_and_print()
+            written = Path(folder) / path.name
+            written.write_text(model.text, encoding="utf-8")
+            written.replace(path)
     except OSError as error:
         print(f"cannot write {path}: {error.strerror}", file=sys.stderr)
         return 1
-    print(f"{model.id}, measured in {time.monotonic() - start:.0f} s, written to {path}")
+    print(f"{model.id}, measured in {seconds:.0f} s, written to {path}")
     return 0
+
+
+def _calibrate_and_print() -> tuple[MachineModel, float]:
+    """Returns the model and the seconds that it took."""
+    cores = _native.usable_cores()
+    print(f"Measuring {cpu_name()} ({_native.cpu_key()}, {cores} cores); nothing else should run.", flush=True)
+    start = time.monotonic()
+    model = calibrate(cores, lambda line: print(line, flush=True))
+    return model, time.monotonic() - start
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ class Conv2d:
         schedule: a mapping as returned by :meth:`schedule`, or an object with such a mapping as the attribute
             ``values``. None uses the default for the shape of the images. Weights are packed by the constructor if a
             schedule is given, otherwise by the first call.
+        machine: the costs from which default schedules follow; None means those of this CPU.
 
     Winograd's algorithm, which schedules can select and the default uses if it is faster, rounds differently;
     ``kernels/cpp/README.md`` has its measured error.
@@ -135,13 +136,16 @@ def default_conv2d_schedule(
 ) -> dict[str, Any]:
     """Returns the default schedule of :class:`Conv2d` (see :meth:`Conv2d.schedule`) for images (n, h, w, c).
 
-    ``weight_shape`` is OIHW. ``fast`` allows the algorithms of Winograd and Strassen, which round more.
+    ``weight_shape`` is OIHW. ``fast`` allows the algorithms of Winograd and Strassen, which round more. ``machine`` has
+    the costs that the schedule follows from; None means those of this CPU.
 
     Raises:
         ValueError: a size is wrong, or this CPU lacks the ISA or dtype.
     """
-    n, h, w, _ = images
+    n, h, w, channels = images
     o, c, kh, kw = weight_shape
+    if channels != c * groups:
+        raise ValueError(f"images must have {c * groups} channels for this weight, got {channels}")
     return _native.default_conv2d_schedule(
         n,
         h,

@@ -27,6 +27,7 @@ class Dense:
         threads: the number of threads of the shared pool, the caller included.
         schedule: a mapping with the names that :func:`default_dense_schedule` returns, or an object with such a mapping
             as the attribute ``values``. None uses the default for the shape.
+        machine: the costs from which default schedules follow; None means those of this CPU.
 
     Raises:
         TypeError: an argument is not an array of these types.
@@ -94,7 +95,8 @@ def default_dense_schedule(
     ``mc``, ``kc`` and ``nc`` the cache blocks; ``order`` the inner loop of a block, ``"m_inner"`` or ``"n_inner"``.
     ``pack_a`` states whether blocks of x are copied first. ``prefetch`` is the prefetch distance of the weights in
     bytes; ``prefetch_next`` states whether the next panel of weights is prefetched. ``threads_m`` is the number of
-    threads that divide m (the others divide n).
+    threads that divide m (the others divide n). ``machine`` has the costs that the schedule follows from; None means
+    those of this CPU.
     """
     return _native.default_dense_schedule(m, n, k, isa, threads, dtype, fast, native_of(machine))
 

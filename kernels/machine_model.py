@@ -12,10 +12,11 @@ LEVELS = ("L1", "L2", "L3", "memory")
 
 
 class MachineModel:
-    """The costs of the kernels, the bandwidths and the threads of one CPU. A value: equal models have equal texts.
+    """The costs of the kernels, of loads and of threads on one CPU. A value: models with equal texts are equal.
 
     :meth:`host` is the model of this CPU: the one that ``python -m kernels.calibrate`` has measured for this user, else
     the one that comes with the library, else one that is computed from the sizes of the caches, the ports and the ISA.
+    ``docs/machine.md`` describes what a model contains.
     """
 
     def __init__(self, native: Any) -> None:
@@ -28,7 +29,11 @@ class MachineModel:
 
     @classmethod
     def interpolated(cls, cores: int = 1) -> MachineModel:
-        """Returns a model of this CPU that is not measured, as on a CPU that nobody has measured."""
+        """Returns a model that is computed from what this CPU reports, for a CPU that nobody has measured.
+
+        Raises:
+            ValueError: ``cores`` is not between 1 and 4096.
+        """
         return cls(_native.MachineModel.interpolated(cores))
 
     @classmethod
@@ -47,13 +52,14 @@ class MachineModel:
 
     @classmethod
     def read(cls, path: Path) -> MachineModel:
-        """
+        """Reads a file of :attr:`text`.
+
         Raises:
             OSError: the file cannot be read.
             ValueError: it is not a machine model.
         """
         try:
-            return cls.parse(path.read_text())
+            return cls.parse(path.read_text(encoding="utf-8"))
         except ValueError as error:
             raise ValueError(f"{path} is not a machine model: {error}") from None
 
@@ -64,7 +70,7 @@ class MachineModel:
 
     @property
     def text(self) -> str:
-        """All costs, one per line, with commas between the fields."""
+        """All costs, one per line, with commas between the fields; :meth:`parse` returns an equal model."""
         return self.native.text()
 
     @property
@@ -74,10 +80,12 @@ class MachineModel:
 
     @property
     def measured(self) -> bool:
+        """Whether the costs were measured, and not computed from what the CPU reports."""
         return self.native.measured
 
     @property
     def cores(self) -> int:
+        """The largest number of threads that was measured."""
         return self.native.cores
 
     @property
@@ -86,7 +94,11 @@ class MachineModel:
         return self.native.ghz
 
     def bandwidth_gbs(self, level: int, threads: int = 1) -> float:
-        """Returns the bandwidth of all threads together in 1e9 bytes per second; ``level`` is an index of LEVELS."""
+        """Returns the bandwidth of all threads together in 1e9 bytes per second.
+
+        Args:
+            level: an index of LEVELS.
+        """
         return self.native.bandwidth_per_thread(level, threads) * threads * self.ghz
 
     def fork_join_secs(self, threads: int) -> float:
@@ -94,16 +106,16 @@ class MachineModel:
         return self.native.fork_join_cycles(threads) / (self.ghz * 1e9)
 
     def barrier_secs(self, threads: int) -> float:
-        """Returns the seconds in which threads meet."""
+        """Returns the seconds of a barrier, in which ``threads`` threads wait for each other."""
         return self.native.barrier_cycles(threads) / (self.ghz * 1e9)
 
     def tile_cycles(self, isa: str, dtype: str, rows: int, columns: int, k: float, level: int = 1) -> float:
-        """Returns the cycles of a register tile for a sum over k, with weights from a level; 0 without such a tile.
+        """Returns the cycles of a register tile for a sum over k, with its weights in a level; 0 without such a tile.
 
         Raises:
-            ValueError: the model has no costs of the ISA and dtype.
+            ValueError: the model lacks the ISA and dtype, or no ISA has a tile of this size.
         """
-        halves = -(-columns // (_native.lanes(isa) // 2))
+        halves = -(-2 * columns // _native.lanes(isa))
         words = k / (2 if dtype == "bfloat16" else 1)
         return self.native.tile_cycles(isa, dtype, rows, halves, words, level)
 
@@ -123,11 +135,11 @@ def native_of(machine: MachineModel | None) -> Any:
 
 
 def user_file() -> Path | None:
-    """Returns the file of this CPU's model in the user's cache folder, or None without a home folder."""
+    """Returns the file for this CPU and number of cores in the user's cache folder, or None without a home folder."""
     name = _native.host_model_file()
     return Path(name) if name else None
 
 
 def unreadable() -> str | None:
-    """Returns why the file of :func:`user_file` is ignored; None if it is used or missing."""
+    """Returns why the model of the user's cache folder is ignored; None if it is used or missing."""
     return _native.host_model_error() or None

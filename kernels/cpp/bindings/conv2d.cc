@@ -51,6 +51,7 @@ std::unique_ptr<Conv2d> make_conv2d(const py::object& weight_object, const py::o
 }
 
 Images fitting_images(const Conv2dGeometry& g, int64_t n, int64_t h, int64_t w) {
+  if (n < 1) throw py::value_error("x must have at least one image, got " + std::to_string(n));
   if (g.output_h(h) < 1 || g.output_w(w) < 1)
     throw py::value_error("x must have images of at least " + std::to_string(g.span_h() - g.pad_top - g.pad_bottom) +
                           "x" + std::to_string(g.span_w() - g.pad_left - g.pad_right) + " for this kernel, got " +

@@ -81,6 +81,7 @@ void bind_dense(py::module_& m) {
         const Target target = parse_target(isa_name, machine);
         const Dtype dtype = parse_available_dtype(dtype_name, target);
         check_threads(threads);
+        if (rows < 1 || n < 1 || k < 1) throw py::value_error("m, n and k must be at least 1");
         return to_dict(to_values(default_dense_schedule(target, dtype, rows, n, k, threads, fast)));
       },
       py::arg("m"), py::arg("n"), py::arg("k"), py::arg("isa"), py::arg("threads"), py::arg("dtype"), py::arg("fast"),
@@ -91,7 +92,11 @@ void bind_dense(py::module_& m) {
       .def("__call__", &run_dense, py::arg("x"), py::arg("out"), py::arg("residual"))
       .def("time", &time_dense, py::arg("x"), py::arg("out"), py::arg("residual"), py::arg("number"), py::arg("repeat"))
       .def(
-          "schedule", [](const Dense& dense, int64_t rows) { return to_dict(to_values(dense.schedule(rows))); },
+          "schedule",
+          [](const Dense& dense, int64_t rows) {
+            if (rows < 1) throw py::value_error("m must be at least 1, got " + std::to_string(rows));
+            return to_dict(to_values(dense.schedule(rows)));
+          },
           py::arg("m"));
 }
 

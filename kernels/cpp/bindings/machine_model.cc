@@ -22,9 +22,16 @@ std::pair<Isa, Dtype> kernels_of(const std::string& isa_name, const std::string&
   return {isa, parse_available_dtype(dtype_name, isa)};
 }
 
-int checked_threads(int threads) {
-  check_threads(threads);
-  return threads;
+int checked_cores(int cores) {
+  if (cores < 1 || cores > 4096)
+    throw py::value_error("cores must be between 1 and 4096, got " + std::to_string(cores));
+  return cores;
+}
+
+Isa parse_vector_isa(const std::string& text) {
+  const Isa isa = parse_available_isa(text);
+  if (isa == Isa::kReference) throw py::value_error("the reference kernels are not measured");
+  return isa;
 }
 
 }  // namespace
@@ -34,7 +41,8 @@ void bind_machine_model(py::module_& m) {
   py::class_<MachineModel, std::shared_ptr<MachineModel>>(m, "MachineModel")
       .def_static(
           "parse", [](const std::string& text) { return MachineModel::parse(text); }, py::arg("text"))
-      .def_static("interpolated", &MachineModel::interpolated, py::arg("cores"))
+      .def_static(
+          "interpolated", [](int cores) { return MachineModel::interpolated(checked_cores(cores)); }, py::arg("cores"))
       .def_static("host", [] { return std::const_pointer_cast<MachineModel>(host_model()); })
       .def_static("built_in",
                   [] {
@@ -53,17 +61,23 @@ void bind_machine_model(py::module_& m) {
       .def(
           "bandwidth_per_thread",
           [](const MachineModel& model, int level, int threads) {
-            return model.bandwidth_per_thread(parse_level(level), checked_threads(threads));
+            return model.bandwidth_per_thread(parse_level(level), check_threads(threads));
           },
           py::arg("level"), py::arg("threads"))
-      .def("fork_join_cycles", &MachineModel::fork_join_cycles, py::arg("threads"))
-      .def("barrier_cycles", &MachineModel::barrier_cycles, py::arg("threads"))
+      .def(
+          "fork_join_cycles",
+          [](const MachineModel& model, int threads) { return model.fork_join_cycles(check_threads(threads)); },
+          py::arg("threads"))
+      .def(
+          "barrier_cycles",
+          [](const MachineModel& model, int threads) { return model.barrier_cycles(check_threads(threads)); },
+          py::arg("threads"))
       .def(
           "tile_cycles",
           [](const MachineModel& model, const std::string& isa, const std::string& dtype, int rows, int halves,
              double k, int level) {
             if (rows < 1 || rows > KernelCosts::kMaxRows || halves < 1 || halves > KernelCosts::kMaxHalves)
-              throw py::value_error("no such register tile");
+              throw py::value_error("a register tile has 1 to 28 rows and 1 to 8 vectors");
             return model.costs(parse_isa(isa), parse_dtype(dtype)).tile(rows, halves).cycles(k, parse_level(level));
           },
           py::arg("isa"), py::arg("dtype"), py::arg("rows"), py::arg("halves"), py::arg("k"), py::arg("level"))
@@ -92,15 +106,15 @@ void bind_machine_model(py::module_& m) {
       [](const std::string& isa, int which, int vectors) {
         if (which < 0 || which > 2 || vectors < 1 || vectors > KernelTable::kMaxVectors)
           throw py::value_error("which must be 0, 1 or 2, and vectors 1 to 8");
-        return transform_secs(parse_available_isa(isa), which, vectors);
+        return transform_secs(parse_vector_isa(isa), which, vectors);
       },
       py::arg("isa"), py::arg("which"), py::arg("vectors"));
   m.def(
-      "strassen_sum_secs", [](const std::string& isa) { return strassen_sum_secs(parse_available_isa(isa)); },
+      "strassen_sum_secs", [](const std::string& isa) { return strassen_sum_secs(parse_vector_isa(isa)); },
       py::arg("isa"));
-  m.def("cell_secs", [](const std::string& isa) { return cell_secs(parse_available_isa(isa)); }, py::arg("isa"));
-  m.def("fork_join_secs", [](int threads) { return fork_join_secs(checked_threads(threads)); }, py::arg("threads"));
-  m.def("barrier_secs", [](int threads) { return barrier_secs(checked_threads(threads)); }, py::arg("threads"));
+  m.def("cell_secs", [](const std::string& isa) { return cell_secs(parse_vector_isa(isa)); }, py::arg("isa"));
+  m.def("fork_join_secs", [](int threads) { return fork_join_secs(check_threads(threads)); }, py::arg("threads"));
+  m.def("barrier_secs", [](int threads) { return barrier_secs(check_threads(threads)); }, py::arg("threads"));
 }
 
 }  // namespace loopwright

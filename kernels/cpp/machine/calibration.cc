@@ -20,6 +20,12 @@ constexpr int64_t kFloat = sizeof(float);
 constexpr int kRuns = 7;
 constexpr double kRunSecs = 100e-6;  // of a run: long for the clock, short for an interrupt
 
+// Returns the size of a cache. Some virtual machines do not report L3; it is then assumed to be a few times L2.
+int64_t level_bytes(Level level) {
+  const int64_t bytes = cache_bytes()[static_cast<size_t>(level)];
+  return bytes > 0 ? bytes : 4 * cache_bytes()[1];
+}
+
 // Returns memory of this many floats that is not the page of zeros that untouched memory shares.
 Buffer touched(int64_t floats) {
   Buffer data = make_buffer(floats);
@@ -49,7 +55,7 @@ struct Stream {
 
 Stream& stream() {
   static Stream shared = [] {
-    const int64_t bytes = std::max<int64_t>(2 * cache_bytes()[2], int64_t{128} << 20);
+    const int64_t bytes = std::max<int64_t>(2 * level_bytes(Level::kL3), int64_t{128} << 20);
     return Stream{touched(bytes / kFloat), bytes / kFloat};
   }();
   return shared;
@@ -81,12 +87,15 @@ double tile_secs(Isa isa, Dtype dtype, int rows, int halves, int64_t k, Level le
     throw std::invalid_argument("no microkernel for these rows and half vectors");
   const int64_t panel = k * nr;
   // As many panels as fill half of the level. A, C and what the CPU prefetches take the rest.
-  const int64_t level_floats = level == Level::kMemory ? 0 : cache_bytes()[static_cast<size_t>(level)] / 2 / kFloat;
+  const int64_t level_floats = level == Level::kMemory ? 0 : level_bytes(level) / 2 / kFloat;
   // C moves through a quarter of L2, as the output of a block does.
   const int64_t c_tile = rows * spread_stride(nr) * series;
   const int64_t c_tiles = std::max<int64_t>(1, cache_bytes()[1] / 4 / kFloat / c_tile);
   const Buffer a = touched(rows * series * spread_stride(k)), c = touched(c_tiles * c_tile);
   Stream& far = stream();
+  const int64_t in_l3 = level_bytes(Level::kL3) / 2 / kFloat;
+  if (level > Level::kL2 && in_l3 + panel * series + prefetch_bytes / kFloat > far.floats)
+    throw std::invalid_argument("the panels of a series exceed the memory that measurements read");
   const Buffer own = level <= Level::kL2 ? touched(std::max(panel * series, level_floats)) : Buffer{};
   const int64_t panels = level == Level::kL1 ? 1 : std::max<int64_t>(series, level_floats / panel / series * series);
 
@@ -117,9 +126,9 @@ double tile_secs(Isa isa, Dtype dtype, int rows, int halves, int64_t k, Level le
   };
   if (level == Level::kMemory) {
     // Each run reads further memory, which the runs before it have evicted. The start of it may be in L3.
-    const int64_t in_l3 = cache_bytes()[2] / 2 / kFloat;
     far.next = std::max(far.next, in_l3);
-    const int64_t count = std::max<int64_t>(1, (int64_t{1} << 19) / panel / series) * series;
+    const int64_t fitting = (far.floats - in_l3 - args.prefetch) / (panel * series);
+    const int64_t count = std::clamp<int64_t>((int64_t{1} << 19) / panel / series, 1, fitting) * series;
     const double secs = least_secs(3, [&] {
       if (far.next + count * panel + args.prefetch > far.floats) far.next = in_l3;
       for (int64_t i = 0; i < count; i += series, far.next += series * panel) {

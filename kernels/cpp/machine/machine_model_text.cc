@@ -12,119 +12,201 @@
 //   winograd,<which>,<start of the input's transform>,<per vector>,<of the output's>,<per vector>
 //   strassen_sum,<cycles>                        cell and call also
 //   tile,<rows>,<half vectors>,<start>,<L1>,<L2>,<L3>,<memory>
+//
+// Numbers have the "C" locale's form, whichever one the program has set.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <limits>
+#include <locale>
 #include <sstream>
 #include <stdexcept>
 
 #include "loopwright/machine_model.h"
-#include "microkernels/kernel_table.h"
 
 namespace loopwright {
 namespace {
 
 constexpr const char* kTitle = "loopwright machine model";
 constexpr const char* kLevelNames[kLevels] = {"l1", "l2", "l3", "memory"};
-constexpr size_t kMostBytes = size_t{1} << 22;
 constexpr int kMostCores = 4096;
+constexpr size_t kLongestName = 64;
 
 using Fields = std::vector<std::string>;
 
+// What is wrong with a line.
+struct Invalid {
+  std::string reason;
+};
+
+void require(bool condition, const std::string& reason) {
+  if (!condition) throw Invalid{reason};
+}
+
+// Returns the digits from which the same value is parsed: five if they suffice, as for all measured values.
 std::string digits(double value) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.5g", value);
-  return text;
+  for (const int precision : {5, 17}) {
+    std::ostringstream out;
+    out.imbue(std::locale::classic());
+    out.precision(precision);
+    out << value;
+    std::istringstream in(out.str());
+    in.imbue(std::locale::classic());
+    double parsed = 0;
+    if (precision == 17 || (in >> parsed && parsed == value)) return out.str();
+  }
+  return {};
 }
 
 Fields split(const std::string& line) {
   Fields fields;
-  std::istringstream in(line);
-  for (std::string field; std::getline(in, field, ',');) fields.push_back(field);
+  size_t begin = 0;
+  for (size_t comma = line.find(','); comma != std::string::npos; begin = comma + 1, comma = line.find(',', begin))
+    fields.push_back(line.substr(begin, comma - begin));
+  fields.push_back(line.substr(begin));
   return fields;
 }
 
-[[noreturn]] void invalid(const std::string& line) { throw std::invalid_argument("invalid line '" + line + "'"); }
+// Returns text of a file as part of a message: short, printable ASCII.
+std::string quoted(const std::string& text) {
+  constexpr size_t kMost = 40;
+  std::string shown = text.substr(0, kMost);
+  for (char& c : shown)
+    if (c < ' ' || c > '~') c = '?';
+  return "'" + shown + (text.size() > kMost ? "...'" : "'");
+}
 
-double number(const Fields& fields, size_t i, double most = 1e12) {
-  const std::string& text = fields.at(i);
-  char* end = nullptr;
-  const double value = std::strtod(text.c_str(), &end);
-  if (text.empty() || *end != '\0' || !(value >= 0 && value <= most)) throw std::out_of_range(text);
+double number(const std::string& field, double least = 0, double most = 1e12) {
+  std::istringstream in(field);
+  in.imbue(std::locale::classic());
+  double value = 0;
+  const bool whole =
+      !field.empty() && field[0] != ' ' && in >> value && in.peek() == std::istringstream::traits_type::eof();
+  require(whole && value >= least && value <= most,
+          quoted(field) + " is not a number from " + digits(least) + " to " + digits(most));
   return value;
 }
 
-int integer(const Fields& fields, size_t i, int least, int most) {
-  const double value = number(fields, i, most);
-  if (value < least || value != std::floor(value)) throw std::out_of_range(fields.at(i));
-  return static_cast<int>(value);
+int64_t integer(const std::string& field, double least, double most) {
+  const double value = number(field, least, most);
+  require(value == std::floor(value), quoted(field) + " is not an integer");
+  return static_cast<int64_t>(value);
 }
 
-std::vector<double> numbers(const Fields& fields, size_t first) {
+std::vector<double> numbers(const Fields& fields, size_t first, double least = 0) {
+  require(fields.size() > first && fields.size() - first <= kMostCores, "it must have one number per core");
   std::vector<double> values;
-  for (size_t i = first; i < fields.size(); ++i) values.push_back(number(fields, i));
-  if (values.empty() || values.size() > kMostCores) throw std::out_of_range("");
+  for (size_t i = first; i < fields.size(); ++i) values.push_back(number(fields[i], least));
   return values;
 }
 
 KernelCosts& last_kernels(MachineModel& model) {
-  if (model.kernels.empty()) throw std::out_of_range("");
+  require(!model.kernels.empty(), "a line 'kernels' must precede it");
   return model.kernels.back();
 }
 
+void parse_kernels(MachineModel& model, const Fields& fields) {
+  KernelCosts costs;
+  try {
+    costs.isa = parse_isa(fields[1]);
+    costs.dtype = parse_dtype(fields[2]);
+  } catch (const std::invalid_argument&) {
+    throw Invalid{quoted(fields[1] + "," + fields[2]) + " is not an ISA and a dtype"};
+  }
+  require(fields[3] == "prefetch", quoted(fields[3]) + " must be 'prefetch'");
+  costs.prefetch_bytes = static_cast<int>(integer(fields[4], 0, 1 << 20));
+  for (const KernelCosts& other : model.kernels)
+    require(other.isa != costs.isa || other.dtype != costs.dtype, "these kernels are listed twice");
+  model.kernels.push_back(std::move(costs));
+}
+
+void parse_tile(KernelCosts& costs, const Fields& fields) {
+  constexpr double kLeastStep = 1e-6;  // no tile is free
+  TileCost& tile = costs.tile(static_cast<int>(integer(fields[1], 1, KernelCosts::kMaxRows)),
+                              static_cast<int>(integer(fields[2], 1, KernelCosts::kMaxHalves)));
+  tile.start = number(fields[3]);
+  for (size_t level = 0; level < kLevels; ++level) tile.step[level] = number(fields[4 + level], kLeastStep);
+}
+
+bool is_cpu(const std::string& name) {
+  return !name.empty() && name.size() <= kLongestName && std::all_of(name.begin(), name.end(), [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '-' || c == '_' ||
+           c == '.';
+  });
+}
+
 void parse_line(MachineModel& model, const Fields& fields) {
-  const std::string& kind = fields.at(0);
+  constexpr double kLeastBandwidth = 1e-3;
+  const std::string& kind = fields[0];
+  const auto count = [&](size_t expected) {
+    require(fields.size() == expected + 1, "it must have " + std::to_string(expected) + " fields after its name");
+  };
   if (kind == "cpu") {
-    model.cpu = fields.at(1);
+    count(1);
+    require(is_cpu(fields[1]), "the name of a CPU has up to 64 letters, digits, '-', '_' and '.'");
+    model.cpu = fields[1];
   } else if (kind == "source") {
-    if (fields.at(1) != "measured" && fields.at(1) != "interpolated") throw std::out_of_range("");
-    model.source = fields.at(1) == "measured" ? MachineModel::Source::kMeasured : MachineModel::Source::kInterpolated;
+    count(1);
+    const bool measured = fields[1] == "measured";
+    require(measured || fields[1] == "interpolated", "the source must be 'measured' or 'interpolated'");
+    model.source = measured ? MachineModel::Source::kMeasured : MachineModel::Source::kInterpolated;
   } else if (kind == "cores") {
-    model.cores = integer(fields, 1, 1, kMostCores);
+    count(1);
+    model.cores = static_cast<int>(integer(fields[1], 1, kMostCores));
   } else if (kind == "ghz") {
-    model.ghz = number(fields, 1, 100);
-    if (model.ghz < 0.01) throw std::out_of_range("");
+    count(1);
+    model.ghz = number(fields[1], 0.01, 100);
   } else if (kind == "caches") {
+    count(model.cache_bytes.size());
     for (size_t level = 0; level < model.cache_bytes.size(); ++level)
-      model.cache_bytes[level] = static_cast<int64_t>(number(fields, level + 1));
+      model.cache_bytes[level] = integer(fields[level + 1], level < 2 ? 1024 : 0, 1e12);
   } else if (kind == "bandwidth") {
-    const auto* name = std::find(std::begin(kLevelNames), std::end(kLevelNames), fields.at(1));
-    if (name == std::end(kLevelNames)) throw std::out_of_range("");
-    std::vector<double> values = numbers(fields, 2);
-    if (*std::min_element(values.begin(), values.end()) < 1e-3) throw std::out_of_range("");
-    model.bandwidth[static_cast<size_t>(name - std::begin(kLevelNames))] = std::move(values);
+    require(fields.size() > 1, "it must name a level");
+    const auto* name = std::find(std::begin(kLevelNames), std::end(kLevelNames), fields[1]);
+    require(name != std::end(kLevelNames), quoted(fields[1]) + " is not l1, l2, l3 or memory");
+    model.bandwidth[static_cast<size_t>(name - std::begin(kLevelNames))] = numbers(fields, 2, kLeastBandwidth);
   } else if (kind == "fork_join") {
     model.fork_join = numbers(fields, 1);
   } else if (kind == "barrier") {
     model.barrier = numbers(fields, 1);
   } else if (kind == "kernels") {
-    KernelCosts costs;
-    costs.isa = parse_isa(fields.at(1));
-    costs.dtype = parse_dtype(fields.at(2));
-    costs.prefetch_bytes = integer(fields, 4, 0, 1 << 20);
-    model.kernels.push_back(std::move(costs));
+    count(4);
+    parse_kernels(model, fields);
   } else if (kind == "winograd") {
-    last_kernels(model).winograd.at(static_cast<size_t>(integer(fields, 1, 0, 2))) = {
-        {number(fields, 2), number(fields, 3)}, {number(fields, 4), number(fields, 5)}};
+    count(5);
+    const auto which = static_cast<size_t>(integer(fields[1], 0, 2));
+    last_kernels(model).winograd[which] = {{number(fields[2]), number(fields[3])},
+                                           {number(fields[4]), number(fields[5])}};
   } else if (kind == "strassen_sum") {
-    last_kernels(model).strassen_sum = number(fields, 1);
+    count(1);
+    last_kernels(model).strassen_sum = number(fields[1]);
   } else if (kind == "cell") {
-    last_kernels(model).cell = number(fields, 1);
+    count(1);
+    last_kernels(model).cell = number(fields[1]);
   } else if (kind == "call") {
-    last_kernels(model).call = number(fields, 1);
+    count(1);
+    last_kernels(model).call = number(fields[1]);
   } else if (kind == "tile") {
-    TileCost& tile = last_kernels(model).tile(integer(fields, 1, 1, KernelCosts::kMaxRows),
-                                              integer(fields, 2, 1, KernelCosts::kMaxHalves));
-    tile.start = number(fields, 3);
-    for (size_t level = 0; level < kLevels; ++level) tile.step[level] = number(fields, 4 + level);
+    count(3 + kLevels);
+    parse_tile(last_kernels(model), fields);
   } else {
-    throw std::out_of_range("");
+    throw Invalid{
+        "a line must begin with cpu, source, cores, ghz, caches, bandwidth, fork_join, barrier, kernels, "
+        "winograd, strassen_sum, cell, call or tile"};
   }
 }
 
-// Takes costs from `other` where `model` has zeros. A model of a CPU with another set of instructions, or of an earlier
-// version, lacks some.
+void check_threads(const MachineModel& model) {
+  const auto check = [&](const char* name, const std::vector<double>& values) {
+    if (values.empty() || values.size() == static_cast<size_t>(model.cores)) return;
+    throw std::invalid_argument(std::string("a line '") + name + "' has " + std::to_string(values.size()) +
+                                " numbers, for " + std::to_string(model.cores) + " cores");
+  };
+  for (const std::vector<double>& values : model.bandwidth) check("bandwidth", values);
+  check("fork_join", model.fork_join);
+  check("barrier", model.barrier);
+}
+
+// Takes what `model` lacks from `other`: a model of another CPU lacks an ISA, or one of an earlier version a tile.
 void complete(MachineModel& model, const MachineModel& other) {
   for (size_t level = 0; level < kLevels; ++level)
     if (model.bandwidth[level].empty()) model.bandwidth[level] = other.bandwidth[level];
@@ -137,6 +219,16 @@ void complete(MachineModel& model, const MachineModel& other) {
       model.kernels.push_back(known);
       continue;
     }
+    const auto fill = [](double& value, double from) { value = value == 0 ? from : value; };
+    const auto fill_transform = [](TransformCost& cost, const TransformCost& from) {
+      if (cost.vector == 0) cost = from;
+    };
+    for (size_t i = 0; i < own->winograd.size(); ++i) {
+      fill_transform(own->winograd[i].input, known.winograd[i].input);
+      fill_transform(own->winograd[i].output, known.winograd[i].output);
+    }
+    fill(own->strassen_sum, known.strassen_sum);
+    fill(own->cell, known.cell);
     for (int rows = 1; rows <= KernelCosts::kMaxRows; ++rows)
       for (int halves = 1; halves <= KernelCosts::kMaxHalves; ++halves)
         if (own->tile(rows, halves).step[0] == 0) own->tile(rows, halves) = known.tile(rows, halves);
@@ -172,6 +264,7 @@ void write(std::ostream& out, const KernelCosts& costs) {
 
 std::string MachineModel::text() const {
   std::ostringstream out;
+  out.imbue(std::locale::classic());
   out << kTitle << ",1\ncpu," << cpu << "\nsource," << (source == Source::kMeasured ? "measured" : "interpolated")
       << "\ncores," << cores << "\nghz," << digits(ghz) << "\ncaches," << cache_bytes[0] << ',' << cache_bytes[1] << ','
       << cache_bytes[2] << '\n';
@@ -184,23 +277,28 @@ std::string MachineModel::text() const {
 }
 
 MachineModel MachineModel::parse(const std::string& text) {
-  if (text.size() > kMostBytes) throw std::invalid_argument("a machine model has at most 4 MiB");
+  if (text.size() > kMostBytes) throw std::invalid_argument("it has more than 4 MiB");
   std::istringstream in(text);
   std::string line;
   std::getline(in, line);
   if (line != std::string(kTitle) + ",1")
     throw std::invalid_argument("the first line must be '" + std::string(kTitle) + ",1'");
   MachineModel model;
-  while (std::getline(in, line)) {
+  std::vector<std::string> kinds;
+  for (int64_t number = 2; std::getline(in, line); ++number) {
     if (line.empty()) continue;
+    const Fields fields = split(line);
     try {
-      parse_line(model, split(line));
-    } catch (const std::logic_error&) {  // a field is missing, is not a number, or is out of range
-      invalid(line);
+      parse_line(model, fields);
+    } catch (const Invalid& error) {
+      throw std::invalid_argument("line " + std::to_string(number) + ", " + quoted(line) + ": " + error.reason);
     }
+    if (model.kernels.empty()) kinds.push_back(fields[0]);
   }
-  if (model.cpu.empty() || model.cache_bytes[0] == 0 || model.cache_bytes[1] == 0)
-    throw std::invalid_argument("the lines cpu and caches are missing");
+  for (const char* kind : {"cpu", "source", "cores", "ghz", "caches"})
+    if (std::find(kinds.begin(), kinds.end(), kind) == kinds.end())
+      throw std::invalid_argument(std::string("there is no line '") + kind + "' before those of the kernels");
+  check_threads(model);
   complete(model, interpolated(model.cores));
   return model;
 }

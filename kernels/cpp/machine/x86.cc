@@ -33,7 +33,10 @@ std::string cpu_family() {
   if (!__get_cpuid(0, &eax, &ebx, &ecx, &edx)) return "unknown";
   std::string key;
   for (const unsigned part : {ebx, edx, ecx})
-    for (int byte = 0; byte < 4; ++byte) key += static_cast<char>(part >> (8 * byte));
+    for (int byte = 0; byte < 4; ++byte) {
+      const auto c = static_cast<char>(part >> (8 * byte));  // some vendors have spaces, and a hypervisor may set any
+      if ((c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z')) key += c;
+    }
   __get_cpuid(1, &eax, &ebx, &ecx, &edx);
   const unsigned base = (eax >> 8) & 0xf, family = base == 0xf ? base + ((eax >> 20) & 0xff) : base;
   const unsigned model = ((eax >> 4) & 0xf) | (base == 0xf || base == 6 ? ((eax >> 12) & 0xf0) : 0);

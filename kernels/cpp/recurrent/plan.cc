@@ -34,7 +34,7 @@ double cycles(const RecurrentSizes& s, const Target& target, int64_t rows, doubl
 RecurrentPlan plan_recurrence(const RecurrentSizes& s, const Target& target, int threads) {
   const auto directions = static_cast<int>(s.directions);
   const int parts = threads / directions;
-  if (threads == 1 || parts == 0 || target == Isa::kReference) return {1, false};
+  if (threads == 1 || parts == 0 || s.steps == 0 || target == Isa::kReference) return {1, false};
   const MachineModel& machine = *target.model;
   const double start = machine.fork_join_cycles(threads), meeting = machine.barrier_cycles(threads);
   const double alone = static_cast<double>(directions) * cycles(s, target, s.batch, 1.0, 1);

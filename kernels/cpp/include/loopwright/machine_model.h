@@ -60,6 +60,7 @@ class KernelCosts {
 
 struct MachineModel {
   enum class Source { kMeasured, kInterpolated };
+  static constexpr size_t kMostBytes = size_t{1} << 22;  // of a text
 
   std::string cpu;  // vendor, family and model, as cpu_key() returns them
   Source source = Source::kInterpolated;
@@ -76,7 +77,7 @@ struct MachineModel {
   const KernelCosts& costs(Isa isa, Dtype dtype) const;
   // Bytes per cycle that each of `threads` threads loads from a level while all of them do.
   double bandwidth_per_thread(Level level, int threads) const;
-  // Cycles by number of threads, 0 for one thread. More threads than were measured cost more in proportion.
+  // Cycles by number of threads, 0 for one thread. More threads than were measured take more in proportion.
   double fork_join_cycles(int threads) const;
   double barrier_cycles(int threads) const;
   // The first level that holds `bytes` bytes of one thread and leaves room for other data.
@@ -85,22 +86,25 @@ struct MachineModel {
   // One line that names the table: the CPU, its cores, the source and a digest of the costs.
   std::string id() const;
   std::string text() const;
-  // Parses text(). Costs that the text lacks are interpolated. Throws std::invalid_argument for anything else.
+  // Parses text(), which has all costs exactly. Costs that the text lacks are interpolated. Throws std::invalid_argument,
+  // with the line, for anything else.
   static MachineModel parse(const std::string& text);
   // Computes a model from the sizes of the caches, the ports and the ISA of this CPU.
   static MachineModel interpolated(int cores);
 };
 
-// The key of this CPU, such as "AuthenticAMD-26-2".
+// The key of this CPU, such as "AuthenticAMD-26-2": letters, digits and dashes.
 std::string cpu_key();
-// Cores that this process may use.
+// Logical CPUs that this process may use, by its affinity and the quota of its control group.
 int usable_cores();
 
-// The model of this CPU: that of the user's cache folder, else the one that is built in, else an interpolated one. Read
-// once. A file that cannot be parsed counts as missing; host_model_error() says why.
+// The model of this CPU, of as many cores as the process may use: that of the user's cache folder, else the one that is
+// built in, else an interpolated one. A model of this CPU with another number of cores serves too; one of more cores is
+// preferred. Read once. A file that cannot be parsed counts as missing; host_model_error() says why.
 std::shared_ptr<const MachineModel> host_model();
 const std::string& host_model_error();
-// The file in the user's cache folder, which may not exist; empty without a home folder.
+// The file in the user's cache folder for the cores that the process may use, which may not exist; empty without a home
+// folder.
 std::string host_model_file();
 // The models that are built in, each for one CPU.
 const std::vector<std::shared_ptr<const MachineModel>>& built_in_models();

@@ -1,0 +1,245 @@
+"""Default schedules follow from a machine model: every model leads to legal ones, whose answers are right.
+
+Answers are compared with float64, within bounds that are derived from the roundings.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import kernels
+from compiler.workloads.reference import make_inputs, reference, tolerance
+from compiler.workloads.workload import Workload
+from kernels import MachineModel
+from tests.kernels import test_attention as attention
+from tests.kernels import test_conv2d as conv2d
+from tests.kernels import test_dense as dense
+from tests.kernels.machine_models import LANES, VECTOR_ISAS, edited, with_lines
+
+KERNELS = [(isa, dtype) for isa in VECTOR_ISAS for dtype in kernels.available_dtypes(isa)]
+# Names of lines, and the fields that are costs.
+COSTS = {
+    "bandwidth": slice(2, None),
+    "fork_join": slice(1, None),
+    "barrier": slice(1, None),
+    "winograd": slice(2, None),
+    "strassen_sum": slice(1, None),
+    "cell": slice(1, None),
+    "call": slice(1, None),
+    "tile": slice(3, None),
+}
+LEAST = {"bandwidth": 1e-3, "tile": 1e-6}
+
+
+@st.composite
+def machines(draw: st.DrawFn) -> MachineModel:
+    """Draws machines with unusual caches, and with costs that differ from the usual ones by any factor up to 1e6."""
+    rng = random.Random(draw(st.integers(0, 10**6)))
+    spread = draw(st.sampled_from([0.0, 0.5, 3.0, 6.0]))
+    zero = draw(st.booleans())
+    size = st.one_of(st.integers(1024, 1 << 22), st.sampled_from([1024, 10**12]))
+    caches = [draw(size), draw(size), draw(st.one_of(st.just(0), size))]
+
+    def edit(fields: list[str]) -> list[str]:
+        kind = fields[0]
+        if kind == "caches":
+            return ["caches", *map(str, caches)]
+        if kind == "kernels":
+            return [*fields[:4], str(rng.choice([0, 64, 4096, 1 << 20]))]
+        if kind not in COSTS:
+            return fields
+        least = LEAST.get(kind, 0.0)
+        costs = [
+            0.0
+            if zero and least == 0 and rng.random() < 0.2
+            else max(least, float(field) * 10 ** rng.uniform(-spread, spread))
+            for field in fields[COSTS[kind]]
+        ]
+        return [*fields[: len(fields) - len(costs)], *(f"{min(cost, 1e12):.6g}" for cost in costs)]
+
+    return edited(edit, draw(st.sampled_from([1, 2, 5])))
+
+
+def assert_right(y: np.ndarray, workload: Workload, inputs: Mapping[str, np.ndarray], algorithm: str) -> None:
+    error = np.abs(y.astype(np.float64) - reference(workload, inputs))
+    assert (error <= tolerance(workload, inputs, algorithm)).all(), f"{workload}, {algorithm}"
+
+
+@pytest.mark.parametrize(("isa", "dtype"), KERNELS)
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_dense_layers(isa: str, dtype: str, data: st.DataObject) -> None:
+    machine, threads = data.draw(machines()), data.draw(st.sampled_from([1, 2, 3, 4, 6]))
+    workload = dataclasses.replace(data.draw(dense.workloads()), dtype=dtype)
+    m, n, k = workload.dims
+    inputs = make_inputs(workload, seed=data.draw(st.integers(0, 1000)))
+    arguments = (inputs["weight"], inputs.get("bias"), workload.activation, isa, threads)
+    op = kernels.Dense(*arguments, machine=machine)
+    assert_right(op(inputs["x"], residual=inputs.get("residual")), workload, inputs, "direct")
+
+    for fast in (False, True):
+        schedule = kernels.default_dense_schedule(m, n, k, isa, threads, dtype, fast, machine)
+        assert (schedule["mr"], schedule["nr"]) in kernels.register_tiles(isa, dtype)
+        assert threads % schedule["threads_m"] == 0
+        algorithm = schedule["algorithm"]
+        assert fast or algorithm == "direct"
+        op = kernels.Dense(*arguments, schedule=schedule, machine=machine)  # checks that the schedule is legal
+        assert_right(op(inputs["x"], residual=inputs.get("residual")), workload, inputs, algorithm)
+
+
+@pytest.mark.parametrize(("isa", "dtype"), KERNELS)
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_convolutions(isa: str, dtype: str, data: st.DataObject) -> None:
+    machine, threads = data.draw(machines()), data.draw(st.sampled_from([1, 2, 3, 4, 6]))
+    workload = dataclasses.replace(data.draw(conv2d.workloads()), dtype=dtype)
+    s = workload.sizes
+    n, h, w, c = workload.input_shapes["x"]
+    geometry = (
+        (s["stride_h"], s["stride_w"]),
+        (s["pad_top"], s["pad_left"], s["pad_bottom"], s["pad_right"]),
+        (s["dilation_h"], s["dilation_w"]),
+        s["groups"],
+    )
+    inputs = make_inputs(workload, seed=data.draw(st.integers(0, 1000)))
+    schedule = kernels.default_conv2d_schedule(
+        (n, h, w, c),
+        inputs["weight"].shape,
+        *geometry,
+        isa=isa,
+        threads=threads,
+        dtype=dtype,
+        fast=data.draw(st.booleans()),
+        machine=machine,
+    )
+    assert (schedule["mr"], schedule["nr"]) in kernels.register_tiles(isa, dtype)
+    assert threads % schedule["threads_m"] == 0
+    for fixed in (schedule, None):
+        op = kernels.Conv2d(
+            inputs["weight"], inputs.get("bias"), *geometry, workload.activation, isa, threads, fixed, machine
+        )
+        chosen = op.schedule(n, h, w)
+        assert fixed is None or chosen == fixed
+        assert_right(op(inputs["x"], residual=inputs.get("residual")), workload, inputs, chosen["algorithm"])
+
+
+@pytest.mark.parametrize("isa", VECTOR_ISAS)
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_attention(isa: str, data: st.DataObject) -> None:
+    machine, shape = data.draw(machines()), data.draw(attention.SHAPES)
+    q, k, v = attention.make_inputs(shape, data.draw(st.integers(0, 999)))
+    threads = data.draw(st.integers(1, 4))
+    op = kernels.Attention(shape.heads, shape.head_dim, isa=isa, threads=threads, machine=machine)
+    schedule = op.schedule(shape.batch, shape.queries, shape.keys)
+    for name in ("scores", "values"):
+        assert (schedule[f"{name}_mr"], schedule[f"{name}_nr"]) in kernels.register_tiles(isa)
+    assert 1 <= schedule["rows"] <= shape.queries
+    attention.assert_right(op(q, k, v), q, k, v)
+
+
+@pytest.mark.parametrize(("isa", "dtype"), KERNELS)
+@pytest.mark.parametrize("cheap", [1, 2, 3])
+def test_the_cheapest_tiles_are_chosen(isa: str, dtype: str, cheap: int) -> None:
+    """A model in which all tiles but those of one width take 100 times as long."""
+
+    def edit(fields: list[str]) -> list[str]:
+        if fields[0] != "tile" or (int(fields[2]) + 1) // 2 == cheap:
+            return fields
+        return [*fields[:3], *(f"{100 * float(field):.5g}" for field in fields[3:])]
+
+    machine, nr = edited(edit), cheap * LANES[isa]
+    assert kernels.default_dense_schedule(300, 480, 256, isa, dtype=dtype, machine=machine)["nr"] == nr
+    schedule = kernels.default_conv2d_schedule(
+        (1, 28, 28, 64), (480, 64, 3, 3), padding=1, isa=isa, dtype=dtype, fast=False, machine=machine
+    )
+    assert schedule["nr"] == nr
+    if dtype == "float32":
+        op = kernels.Attention(2, 480, isa=isa, machine=machine)
+        assert op.schedule(1, 300, 480)["scores_nr"] == nr
+
+
+@pytest.mark.parametrize("isa", VECTOR_ISAS)
+def test_costs_of_transforms_decide_about_winograd(isa: str) -> None:
+    layer = ((1, 28, 28, 64), (64, 64, 3, 3))
+
+    def algorithm(machine: MachineModel) -> str:
+        return kernels.default_conv2d_schedule(*layer, padding=1, isa=isa, machine=machine)["algorithm"]
+
+    def transforms(*factors: float) -> MachineModel:
+        def edit(fields: list[str]) -> list[str]:
+            if fields[0] != "winograd":
+                return fields
+            return [*fields[:2], *(f"{factors[int(fields[1])] * float(field):.5g}" for field in fields[2:])]
+
+        return edited(edit)
+
+    assert algorithm(transforms(1e4, 1e4, 1e4)) == "direct"
+    assert algorithm(transforms(1e-4, 1e4, 1e4)) == "winograd2"
+    assert algorithm(transforms(1e4, 1e4, 1e-4)) == "winograd4"
+
+
+@pytest.mark.parametrize("isa", VECTOR_ISAS)
+def test_costs_of_sums_decide_about_strassen(isa: str) -> None:
+    size = (1024, 1024, 1024)
+    cheap, expensive = (with_lines({"strassen_sum": cost}) for cost in ("0.001", "10000"))
+    assert kernels.default_dense_schedule(*size, isa, fast=True, machine=cheap)["algorithm"] == "strassen"
+    assert kernels.default_dense_schedule(*size, isa, fast=True, machine=expensive)["algorithm"] == "direct"
+
+
+@pytest.mark.parametrize("isa", VECTOR_ISAS)
+def test_blocks_follow_from_the_caches(isa: str) -> None:
+    small, large = (with_lines({"caches": f"32768,{l2},0"}) for l2 in (1 << 17, 1 << 22))
+    blocks = [kernels.default_dense_schedule(500, 640, 20000, isa, machine=machine)["kc"] for machine in (small, large)]
+    assert blocks[0] < blocks[1]
+
+
+def test_the_prefetch_distance_is_that_of_the_model() -> None:
+    for isa, dtype in KERNELS:
+        for distance in (0, 640):
+            machine = edited(lambda f, d=distance: [*f[:4], str(d)] if f[0] == "kernels" else f)
+            schedule = kernels.default_dense_schedule(1, 640, 640, isa, dtype=dtype, machine=machine)
+            assert schedule["prefetch"] == distance
+            assert schedule["prefetch_next"] == (distance == 0)
+
+
+@pytest.mark.parametrize("cores", [1, 2, 64])
+def test_a_model_of_another_cpu_is_completed(cores: int) -> None:
+    """It has no costs of this CPU's instruction sets."""
+    text = MachineModel.interpolated(cores).text
+    machine = MachineModel.parse(text[: text.index("kernels,")].replace("cpu,", "cpu,Other-"))
+    for isa, dtype in KERNELS:
+        schedule = kernels.default_dense_schedule(100, 100, 100, isa, 2, dtype, machine=machine)
+        assert schedule == kernels.default_dense_schedule(
+            100, 100, 100, isa, 2, dtype, machine=MachineModel.interpolated(cores)
+        )
+
+
+@pytest.mark.parametrize("isa", kernels.available_isas())
+def test_wrong_sizes_are_rejected(isa: str) -> None:
+    for size in ((0, 8, 8), (8, 0, 8), (8, 8, -1)):
+        with pytest.raises(ValueError, match="m, n and k must be at least 1"):
+            kernels.default_dense_schedule(*size, isa)
+    for images, weight, message in (
+        ((0, 8, 8, 4), (4, 4, 3, 3), "x must have at least one image, got 0"),
+        ((1, 2, 8, 4), (4, 4, 3, 3), "x must have images of at least 3x3"),
+        ((1, 8, 8, 5), (4, 4, 3, 3), "images must have 4 channels for this weight, got 5"),
+        ((1, 8, 8, 4), (0, 4, 3, 3), "weight must not be empty"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            kernels.default_conv2d_schedule(images, weight, isa=isa)
+    with pytest.raises(ValueError, match="threads must be between 1 and"):
+        kernels.default_dense_schedule(1, 1, 1, isa, 0)
+    op = kernels.Conv2d(np.zeros((4, 4, 3, 3), np.float32), isa=isa)
+    with pytest.raises(ValueError, match="x must have at least one image, got 0"):
+        op.schedule(0, 8, 8)
+    layer = kernels.Dense(np.zeros((4, 4), np.float32), isa=isa)
+    with pytest.raises(ValueError, match="m must be at least 1, got 0"):
+        layer.schedule(0)
