@@ -26,7 +26,7 @@ KERNELS = [(isa, dtype) for isa in VECTOR_ISAS for dtype in available_dtypes(isa
 
 
 def parsed_or_rejected(text: str) -> MachineModel | None:
-    """Returns the model. A text that is none must raise a ValueError of one short line."""
+    """Returns the model. Another text must raise a ValueError of one short line."""
     try:
         return MachineModel.parse(text)
     except ValueError as error:
@@ -243,7 +243,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("text", "message"), list(WRONG.items()), ids=range(len(WRONG)))
-def test_what_is_no_model_is_rejected_with_its_line(text: str, message: str) -> None:
+def test_other_texts_are_rejected_with_the_line(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         MachineModel.parse(text)
     assert parsed_or_rejected(text) is None
