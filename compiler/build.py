@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import dataclasses
 import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
@@ -125,10 +126,7 @@ def build(
     from compiler.lowering.lower import lower
     from graph_passes.lazy import ir
 
-    if isinstance(target, Target):
-        host = target if threads is None else Target.from_host(target.isa, threads)
-    else:
-        host = Target.named(target, threads)
+    host = _host(target, threads)
     exported = _exported(model, example_inputs)
     chosen = passes_of_build(passes)
     if has_ranges(input_shapes):
@@ -176,7 +174,7 @@ def layers_of(
     model: str | os.PathLike[str] | onnx.ModelProto,
     input_shapes: Mapping[str, Sequence[int]] | None = None,
     threads: int | None = None,
-    target: str = "host",
+    target: str | Target = "host",
 ) -> tuple[Layer, ...]:
     """Returns the layers that :func:`build` would create, without compilation and without schedules.
 
@@ -189,11 +187,20 @@ def layers_of(
     from compiler.lowering.choose import Options
     from compiler.lowering.lower import plan_kernels
 
-    host = Target.named(target, threads)
+    host = _host(target, threads)
     optimized = graph_passes.optimize(model, input_shapes, passes_of_build())
     specs(optimized.ir_model.graph.inputs)
     _matches, plan = plan_kernels(optimized.ir_model, host, Options())
     return plan.layers
+
+
+def _host(target: str | Target, threads: int | None) -> Target:
+    """Returns the target of a build; ``threads`` overrides its number of cores."""
+    if not isinstance(target, Target):
+        return Target.named(target, threads)
+    if threads is None:
+        return target
+    return dataclasses.replace(Target.from_host(target.isa, threads), machine=target.machine)
 
 
 def passes_of_build(chosen: Sequence[Any] | None = None) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ class MachineModel:
         self.native = native
 
     @classmethod
+    @functools.cache
     def host(cls) -> MachineModel:
         """Returns the model of this CPU. It is read once per process."""
         return cls(_native.MachineModel.host())
@@ -68,7 +70,7 @@ class MachineModel:
         """A name without spaces: the CPU, the cores, how it was made, and a digest of all costs."""
         return self.native.id()
 
-    @property
+    @functools.cached_property
     def text(self) -> str:
         """All costs, one per line, with commas between the fields; :meth:`parse` returns an equal model."""
         return self.native.text()
@@ -104,6 +106,10 @@ class MachineModel:
     def fork_join_secs(self, threads: int) -> float:
         """Returns the seconds of a parallel region without work, on threads that are awake."""
         return self.native.fork_join_cycles(threads) / (self.ghz * 1e9)
+
+    def floats_worth_a_thread(self) -> int:
+        """Returns the floats that take one thread as long as a parallel region of two, by bandwidth alone."""
+        return self.native.floats_worth_a_thread()
 
     def barrier_secs(self, threads: int) -> float:
         """Returns the seconds of a barrier, in which ``threads`` threads wait for each other."""

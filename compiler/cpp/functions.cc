@@ -1,10 +1,13 @@
 // The functions that Python and programs on TVM's virtual machine call.
 #include <tvm/ffi/extra/json.h>
 #include <tvm/ffi/function.h>
+#include <tvm/ffi/optional.h>
 #include <tvm/ffi/reflection/registry.h>
 
 #include <algorithm>
 #include <array>
+#include <memory>
+#include <stdexcept>
 
 #include "generated_code.h"
 #include "layer.h"
@@ -16,6 +19,7 @@ namespace {
 using tvm::ffi::Any;
 using tvm::ffi::Array;
 using tvm::ffi::Map;
+using tvm::ffi::Optional;
 using tvm::ffi::PackedArgs;
 using tvm::ffi::String;
 using tvm::ffi::Tensor;
@@ -50,9 +54,20 @@ Any parsed(const String& text) {
   return value;
 }
 
+// The costs of the CPU are those of `model`, the text of a machine model, or of this CPU without one.
+Target target_of(const String& isa, const Optional<String>& model) {
+  if (!model) return parse_isa(isa);
+  try {
+    return {parse_isa(isa), std::make_shared<const MachineModel>(MachineModel::parse(*model))};
+  } catch (const std::invalid_argument& error) {
+    TVM_FFI_THROW(ValueError) << error.what();
+  }
+  TVM_FFI_UNREACHABLE();
+}
+
 Layers make_layers(const String& descriptions, const Array<Tensor>& weights, const String& isa, int threads,
-                   const Array<tvm::ffi::Function>& segments) {
-  return Layers::make(parsed(descriptions).cast<json::Array>(), weights, {parse_isa(isa), threads}, segments);
+                   const Array<tvm::ffi::Function>& segments, const Optional<String>& model) {
+  return Layers::make(parsed(descriptions).cast<json::Array>(), weights, {target_of(isa, model), threads}, segments);
 }
 
 Array<String> kinds() {

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "loopwright/isa.h"
+#include "loopwright/machine_model.h"
 #include "loopwright/schedule_values.h"
 
 namespace loopwright {
@@ -19,9 +19,9 @@ using Shape = std::vector<int64_t>;
 
 class Description;
 
-// The ISA and the number of threads that a layer is made for.
+// What a layer is made for: an ISA with the costs of a CPU, from which default schedules follow, and a number of threads.
 struct Machine {
-  Isa isa;
+  Target target;
   int threads;
 };
 

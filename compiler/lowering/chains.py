@@ -15,7 +15,7 @@ from compiler.workloads.winograd import ALGORITHMS
 from compiler.workloads.workload import DTYPE_BYTES, Workload
 from graph_passes.values import producer, sole_user
 
-# Shares of L2. A smaller output stays in L2 without a chain.
+# Shares of L2, whose size the CPU reports: geometry, not costs. A smaller output stays in L2 without a chain.
 _MIN_OUTPUT = 1 / 2
 # Each slab reads all weights of the chain again.
 _MAX_WEIGHTS = 1 / 4

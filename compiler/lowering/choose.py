@@ -52,7 +52,7 @@ def choose(matches: Sequence[Match], target: Target, options: Options) -> Plan:
 
 def _layer(match: Match, target: Target, options: Options) -> Layer:
     call = match.call
-    threads = threads_for(call.workload, target.num_cores)
+    threads = threads_for(call.workload, target)
     attributes = dict(call.attributes)
     if "fast_algorithms" in LAYER_SCHEMAS[call.op].attributes:
         attributes["fast_algorithms"] = options.fast_algorithms

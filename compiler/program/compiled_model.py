@@ -19,6 +19,7 @@ from compiler.program.tensor_spec import OPAQUE, TensorSpec, checked, checked_ou
 from compiler.workloads.layer import Layer
 from compiler.workloads.schedule import Schedule
 from compiler.workloads.target import Target
+from kernels import MachineModel
 
 
 class CompiledModel:
@@ -187,12 +188,14 @@ def made_program(executable: Any, layers: Sequence[Layer], segments: Sequence[Se
         ImportError, ValueError: as :class:`CompiledModel`.
     """
     objects, weights = saved_model.described(layers)
+    model = None if target.model == MachineModel.host() else target.model.text
     made = native.function("make_layers")(
         json.dumps(objects),
         [segment.wrapped(saved_model.writable(weight)) for weight in weights],
         target.isa,
         target.num_cores,
         [segment.function(part, target.num_cores) for part in segments],
+        model,
     )
     # tvm.runtime.Executable is linked in memory. A loaded program is a module already.
     module_of = executable.jit() if hasattr(executable, "jit") else executable

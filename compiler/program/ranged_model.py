@@ -162,7 +162,7 @@ class RangedModel:
         )
 
     def _layers_at(self, sizes: Mapping[str, int]) -> tuple[Layer, ...]:
-        return tuple(layer.at(sizes, self.target.num_cores) for layer in self._layers)
+        return tuple(layer.at(sizes, self.target) for layer in self._layers)
 
     def _program(self, sizes: Mapping[str, int]) -> _Program:
         """Returns the program for sizes in the ranges."""

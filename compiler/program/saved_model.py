@@ -252,7 +252,7 @@ def sized_layers(manifest: Mapping[str, Any], weights: Sequence[np.ndarray], siz
         ]
         for point in _ends(sizes):
             for layer in found:
-                layer.at(point, 1)
+                layer.at(point)
         return found
 
 

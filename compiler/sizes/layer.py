@@ -11,6 +11,7 @@ import numpy as np
 from compiler.sizes.differing import Witnesses
 from compiler.sizes.expression import evaluated, read, written
 from compiler.workloads.layer import Layer
+from compiler.workloads.target import Target
 from compiler.workloads.threads import threads_for
 
 _PER_SIZE = ("threads", "schedule")  # chosen for each size
@@ -43,11 +44,11 @@ class SizedLayer:
         fields = [{k: v for k, v in layer.to_json({}).items() if k not in _PER_SIZE} for layer in layers]
         return cls(witnesses.merged(fields, f"the layer {first.name}"), first.weights)
 
-    def at(self, sizes: Mapping[str, int], cores: int) -> Layer:
-        """Returns the layer for given sizes on a number of cores, with its default schedule."""
+    def at(self, sizes: Mapping[str, int], target: Target | None = None) -> Layer:
+        """Returns the layer for given sizes on a target, with its default schedule. None: on one thread."""
         fields = evaluated(self.fields, sizes)
         layer = Layer.from_json({**fields, "threads": 1, "schedule": None}, self.weights)
-        return replace(layer, threads=threads_for(layer.workload, cores))
+        return layer if target is None else replace(layer, threads=threads_for(layer.workload, target))
 
     def to_json(self, places: Mapping[str, int]) -> dict[str, Any]:
         """Returns the description; ``places``: as in ``Layer.to_json``."""

@@ -14,7 +14,7 @@ import numpy as np
 import kernels
 from compiler.workloads.reference import NUMPY_DTYPES
 from compiler.workloads.schedule import Choice, Decision, Program, Schedule, ScheduleSpace
-from compiler.workloads.target import Target
+from compiler.workloads.target import FMA_CHAINS, Target
 from compiler.workloads.workload import DTYPE_BYTES, Workload
 
 BACKEND = "kernel"
@@ -22,9 +22,6 @@ BACKEND = "kernel"
 # Choices for cache blocks are equal parts of a dimension, because the kernels divide dimensions evenly.
 PARTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 _PREFETCH_BYTES = (0, 256, 512, 1024, 2048, 4096)
-# Independent accumulators that hide an FMA's latency (4 cycles) at two FMAs per cycle. Microkernels of smaller tiles,
-# which are for few rows, have copies of their accumulators. With more rows, a larger tile loads less per FMA.
-_FMA_CHAINS = 8
 
 
 class KernelSpace(ScheduleSpace):
@@ -49,9 +46,10 @@ class KernelSpace(ScheduleSpace):
 
     def operator(self, inputs: Mapping[str, np.ndarray], schedule: Mapping[str, Any] | None) -> Any:
         """Returns the kernel with its weights packed; None uses the kernel's default schedule."""
-        return self.workload.operator.kernel(
-            self.workload, inputs, isa=self.target.isa, threads=self.target.num_cores, schedule=schedule
-        )
+        options = {"isa": self.target.isa, "threads": self.target.num_cores, "schedule": schedule}
+        if self.workload.operator.space is not None:  # its default schedule follows from the costs of the machine
+            options["machine"] = self.target.machine
+        return self.workload.operator.kernel(self.workload, inputs, **options)
 
     @abstractmethod
     def _decisions(self) -> tuple[Decision, ...]: ...
@@ -110,15 +108,19 @@ class KernelSpace(ScheduleSpace):
         return tuple(d for d in range(1, cores + 1) if cores % d == 0)
 
     def _fills_pipeline(self, mr: int, nr: int, rows: int) -> bool:
-        """Returns whether a microkernel of mr × nr exists, and hides the latency of FMA as far as ``rows`` permit."""
-        return (mr, nr) in self._tiles and mr * nr >= min(_FMA_CHAINS, rows) * self.target.lanes
+        """Returns whether a microkernel of mr × nr exists, and hides the latency of FMA as far as ``rows`` permit.
+
+        Microkernels of smaller tiles, which are for few rows, have copies of their accumulators. With more rows, a
+        larger tile loads less per FMA.
+        """
+        return (mr, nr) in self._tiles and mr * nr >= min(FMA_CHAINS, rows) * self.target.lanes
 
     def _useful_tiles(self, rows: int, columns: int) -> frozenset[tuple[int, int]]:
         """Returns the useful register tiles (mr, nr) for a product whose ``rows`` the kernel divides evenly.
 
         A tile is useful if the kernel can use it and it hides the latency of FMA, or as much of it as possible.
         """
-        return _useful_tiles(self._tiles, rows, columns, _FMA_CHAINS * self.target.lanes)
+        return _useful_tiles(self._tiles, rows, columns, FMA_CHAINS * self.target.lanes)
 
     def _packed_columns(self, columns: int) -> int:
         return -(-columns // self.target.lanes) * self.target.lanes

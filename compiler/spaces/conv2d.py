@@ -6,14 +6,12 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
 from compiler.spaces.base import PARTS, KernelSpace, even_part, merged, parts
+from compiler.spaces.default_conv2d import default_conv2d_schedule
 from compiler.spaces.dense import DenseKernelSpace
 from compiler.spaces.depthwise import DepthwiseKernelSpace
 from compiler.workloads.operators.conv2d import is_depthwise, is_pointwise
 from compiler.workloads.operators.windows import pads
-from compiler.workloads.reference import NUMPY_DTYPES
 from compiler.workloads.schedule import Decision, Schedule
 from compiler.workloads.target import Target
 from compiler.workloads.winograd import ALGORITHMS
@@ -128,9 +126,7 @@ class ConvKernelSpace(KernelSpace):
 
     @cached_property
     def _kernel_schedule(self) -> dict[str, Any]:
-        s = self.workload.sizes
-        weight = np.zeros(self.workload.input_shapes["weight"], NUMPY_DTYPES[self.workload.dtype])
-        return self.operator({"weight": weight}, None).schedule(s["n"], s["h"], s["w"])
+        return default_conv2d_schedule(self.workload, self.target, len(self._algorithms) > 1)
 
 
 def space(workload: Workload, target: Target, fast_algorithms: bool) -> KernelSpace:

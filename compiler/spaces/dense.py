@@ -91,8 +91,10 @@ class DenseKernelSpace(KernelSpace):
 
     def _default_values(self) -> Mapping[str, Any]:
         m, n, k = self.product
-        isa, threads, dtype = self.target.isa, self.target.num_cores, self.workload.dtype
-        return kernels.default_dense_schedule(m, n, k, isa, threads, dtype, fast=self._may_halve)
+        t = self.target
+        return kernels.default_dense_schedule(
+            m, n, k, t.isa, t.num_cores, self.workload.dtype, fast=self._may_halve, machine=t.machine
+        )
 
 
 def space(workload: Workload, target: Target, fast_algorithms: bool) -> KernelSpace:

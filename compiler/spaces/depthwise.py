@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
 from compiler.spaces.base import KernelSpace, even_part, merged, parts
+from compiler.spaces.default_conv2d import default_conv2d_schedule
 from compiler.workloads.schedule import Decision
 
 _MIN_COLUMNS = 4  # a narrower strip has too few sums to hide the latency of FMA
@@ -52,6 +51,4 @@ class DepthwiseKernelSpace(KernelSpace):
 
     @cached_property
     def _kernel_schedule(self) -> dict[str, Any]:
-        s = self.workload.sizes
-        weight = np.zeros(self.workload.input_shapes["weight"], np.float32)
-        return self.operator({"weight": weight}, None).schedule(s["n"], s["h"], s["w"])
+        return default_conv2d_schedule(self.workload, self.target, False)

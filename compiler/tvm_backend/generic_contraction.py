@@ -8,8 +8,8 @@ from typing import Any
 from tvm import s_tir
 
 from compiler.tvm_backend.generic_access import Loop, Unsupported, divisors, extent, loops_around
-from compiler.tvm_backend.tiling import FMA_CHAINS, max_accumulators
-from compiler.workloads.target import Target
+from compiler.tvm_backend.tiling import max_accumulators
+from compiler.workloads.target import FMA_CHAINS, Target
 
 _MAX_VECTORS = 4  # columns of a register tile, in vectors
 _PADDED_ROWS = 4  # rows of the register tile if rows are padded

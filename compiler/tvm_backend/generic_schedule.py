@@ -31,7 +31,6 @@ from compiler.tvm_backend.vector_math import vectorizable
 from compiler.workloads.target import Target
 
 _SCHEDULED = "tirx.is_scheduled"
-_ELEMENTS_PER_THREAD = 16384  # as threads_worth in kernels/cpp/include/loopwright/thread_pool.h
 _CALL_COST = 8  # of exp and similar functions, relative to copying an element
 _MAX_RECOMPUTE = 1.25  # factor on the work, if computing something twice keeps it in the cache
 _TRIVIAL_CALLS = {"tirx.if_then_else"}
@@ -214,7 +213,8 @@ def _threads(schedule: s_tir.Schedule, blocks: Sequence[Any], target: Target) ->
         statement: Any = schedule.get(block)
         cost = _CALL_COST if calls(statement.body) - _TRIVIAL_CALLS else 1
         elements += cost * runs(schedule, block)
-    return max(1, min(elements // _ELEMENTS_PER_THREAD, target.num_cores))
+    # as threads_worth in kernels/cpp/include/loopwright/thread_pool.h
+    return max(1, min(elements // target.model.floats_worth_a_thread(), target.num_cores))
 
 
 def _attempt(schedule: s_tir.Schedule, *steps: Callable[[s_tir.Schedule], Any]) -> s_tir.Schedule:

@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from math import isqrt, prod
 from typing import Any, TypeAlias
 
-from compiler.workloads.target import Target
+from compiler.workloads.target import FMA_CHAINS, Target
 from compiler.workloads.workload import DTYPE_BYTES
 
 Tile: TypeAlias = tuple[int, ...]
 
 # Vector registers for the operands of FMAs; the accumulators use the others.
 _OPERAND_REGISTERS = 4
-# Independent accumulators that hide the latency of an FMA (4 cycles) at two FMAs per cycle.
-FMA_CHAINS = 8
 # FMAs in straight-line code. More take long to compile and do not fit the CPU's cache of decoded instructions.
 _STRAIGHT_FMAS = 256
 _MAX_REDUCTION_UNROLL = 16

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import kernels
+from kernels import MachineModel
 
 
 @dataclass(frozen=True)
@@ -27,13 +28,19 @@ ISAS: Mapping[str, Isa] = {
 }
 
 
+# Independent accumulators that hide the latency of an FMA (4 cycles) at two FMAs per cycle, the most of CPUs with these
+# instruction sets. A CPU with one FMA per cycle needs half as many, and more do no harm.
+FMA_CHAINS = 8
+
+
 @dataclass(frozen=True)
 class Target:
     """A CPU with one ISA and a number of cores.
 
     ``num_cores`` is the number of threads of programs for this target, so records of one core do not apply to two
     cores. ``peak_gflops`` (of all ``num_cores`` together) and ``bandwidth_gbs`` are measured; they are None until
-    :meth:`measured` sets them. Comparisons ignore them, since two measurements are never exactly equal.
+    :meth:`measured` sets them. ``machine`` has the costs from which default schedules and numbers of threads follow;
+    None means those of this CPU. Comparisons ignore these three, since two measurements are never exactly equal.
     """
 
     name: str
@@ -44,11 +51,17 @@ class Target:
     num_cores: int
     peak_gflops: float | None = dataclasses.field(default=None, compare=False)
     bandwidth_gbs: float | None = dataclasses.field(default=None, compare=False)
+    machine: MachineModel | None = dataclasses.field(default=None, compare=False)
 
     @property
     def lanes(self) -> int:
         """The number of float32 values in a vector register."""
         return self.vector_bits // 32
+
+    @property
+    def model(self) -> MachineModel:
+        """``machine``, or the model of this CPU."""
+        return MachineModel.host() if self.machine is None else self.machine
 
     @property
     def dtypes(self) -> tuple[str, ...]:
@@ -84,6 +97,7 @@ class Target:
             num_vector_registers=features.num_vector_registers,
             cache_bytes=kernels.cache_bytes(),
             num_cores=num_cores,
+            machine=MachineModel.host(),
         )
 
     @classmethod
@@ -105,12 +119,33 @@ class Target:
             bandwidth_gbs=kernels.memory_bandwidth(self.num_cores),
         )
 
+    def on_machine(self, text: str | None) -> Target:
+        """Returns a copy whose machine model has this text; None: the model of this CPU.
+
+        Raises:
+            ValueError: the text is not a machine model.
+        """
+        return dataclasses.replace(self, machine=MachineModel.host() if text is None else MachineModel.parse(text))
+
     def to_json(self) -> dict[str, Any]:
-        return dataclasses.asdict(self) | {"cache_bytes": list(self.cache_bytes)}
+        """Returns the fields as JSON. ``machine`` is its id, or None."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        machine = None if self.machine is None else self.machine.id
+        return fields | {"cache_bytes": list(self.cache_bytes), "machine": machine}
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Target:
-        return cls(**{**fields, "cache_bytes": tuple(fields["cache_bytes"])})
+        """Parses :meth:`to_json`. ``machine`` is None unless it is the id of this CPU's model or of a built-in one."""
+        machine = _known_machine(fields.get("machine"))
+        return cls(**{**fields, "cache_bytes": tuple(fields["cache_bytes"]), "machine": machine})
+
+
+def _known_machine(name: Any) -> MachineModel | None:
+    if name is None:
+        return None
+    if not isinstance(name, str):
+        raise TypeError(f"machine is {name!r:.80}, not the id of a machine model")
+    return next((model for model in (MachineModel.host(), *MachineModel.built_in()) if model.id == name), None)
 
 
 def usable_cores() -> int:

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from compiler.workloads.machines import peak_flops
+from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload
 
-# Waking a second thread costs about as long as a core takes for this many operations (2 µs). Layers that take not much
-# longer run on one thread.
-_FLOPS_WORTH_A_THREAD = 400_000
 
+def threads_for(workload: Workload | None, target: Target) -> int:
+    """Returns 1 for a workload that threads would not make faster, otherwise the target's number of cores.
 
-def threads_for(workload: Workload | None, cores: int) -> int:
-    """Returns 1 for a workload that threads would not make faster, otherwise the number of cores."""
-    return 1 if workload is not None and workload.flops < _FLOPS_WORTH_A_THREAD * cores else cores
+    Threads save at least the part of the arithmetic at the peak that the other cores take over. They cost a parallel
+    region.
+    """
+    cores = target.num_cores
+    if workload is None or cores == 1:
+        return cores
+    saved = workload.flops / peak_flops(target, workload.dtype) * (1 - 1 / cores)
+    return cores if saved >= target.model.fork_join_secs(cores) else 1

@@ -34,7 +34,7 @@ class AttentionLayer final : public Layer {
     shapes.push_back(out.shape);
     std::optional<AttentionSchedule> schedule;
     if (const auto values = d.schedule()) schedule = parse_attention_schedule(*values);
-    auto op = std::make_unique<Attention>(heads, head_dim, static_cast<float>(d.number("scale")), machine.isa,
+    auto op = std::make_unique<Attention>(heads, head_dim, static_cast<float>(d.number("scale")), machine.target,
                                           machine.threads, schedule, d.flag("or_zero"));
     return std::unique_ptr<const Layer>(new AttentionLayer(std::move(shapes), {batch, heads, queries, keys, head_dim},
                                                            q.rows, k.rows, v.rows, mask, out.rows, std::move(op)));

@@ -13,16 +13,16 @@ class Conv2dLayer final : public Layer {
                                            std::shared_ptr<SharedConv2dWeights> shared = nullptr) {
     const Convolved c(d);
     const bool is_first = !shared, fast = d.flag("fast_algorithms");
-    if (is_first) shared = std::make_shared<SharedConv2dWeights>(d, c, "", machine.isa);
+    if (is_first) shared = std::make_shared<SharedConv2dWeights>(d, c, "", machine.target);
     shared->check(c);
     // Selects a schedule here even if the description has none, so that weights are packed once, on construction.
     std::optional<Conv2d::Schedule> schedule;
     if (const auto values = d.schedule()) {
       schedule = parse_conv2d_schedule(c.geometry, Dtype::kFloat32, *values);
-    } else if (machine.isa != Isa::kReference) {
-      schedule =
-          is_first ? default_conv2d_schedule(machine.isa, Dtype::kFloat32, c.geometry, c.images, machine.threads, fast)
-                   : shared->weights.schedule(c.geometry, c.images, machine.threads, fast);
+    } else if (machine.target.isa != Isa::kReference) {
+      schedule = is_first ? default_conv2d_schedule(machine.target, Dtype::kFloat32, c.geometry, c.images,
+                                                    machine.threads, fast)
+                          : shared->weights.schedule(c.geometry, c.images, machine.threads, fast);
     }
     auto op = std::make_unique<Conv2d>(shared->weights, c.geometry, machine.threads, schedule);
     return std::unique_ptr<const Layer>(

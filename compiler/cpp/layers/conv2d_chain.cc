@@ -17,7 +17,7 @@ class Conv2dChainLayer final : public Layer {
     if (convolved.empty()) throw std::invalid_argument("there must be at least one stage");
     if (shared.empty())
       for (const Convolved& c : convolved)
-        shared.push_back(std::make_shared<SharedConv2dWeights>(d, c, std::to_string(shared.size()), machine.isa));
+        shared.push_back(std::make_shared<SharedConv2dWeights>(d, c, std::to_string(shared.size()), machine.target));
     if (shared.size() != convolved.size())
       throw std::invalid_argument("there must be " + std::to_string(shared.size()) + " stages for all sizes");
     std::vector<Conv2dChain::Stage> stages;
@@ -31,7 +31,7 @@ class Conv2dChainLayer final : public Layer {
             "the input of each stage must be the output of the stage before it, and only the last may have a residual");
     std::optional<int64_t> rows;
     if (const auto values = d.schedule()) rows = parse_chain_rows(*values);
-    auto op = std::make_unique<Conv2dChain>(stages, convolved.front().images, machine.isa, machine.threads, rows);
+    auto op = std::make_unique<Conv2dChain>(stages, convolved.front().images, machine.target, machine.threads, rows);
     const Convolved& last = convolved.back();
     return std::unique_ptr<const Layer>(new Conv2dChainLayer(
         with_residual(convolved.front().x(), last.residual, last.out()), std::move(shared), std::move(op)));

@@ -42,10 +42,10 @@ struct SharedConv2dWeights {
   Conv2dWeights weights;
 
   // `place` is appended to the names of the weights.
-  SharedConv2dWeights(const Description& d, const Convolved& c, const std::string& place, Isa isa)
+  SharedConv2dWeights(const Description& d, const Convolved& c, const std::string& place, const Target& target)
       : owner(d.weights()),
         weights(d.weight("weight" + place, c.weight()), Dtype::kFloat32, c.geometry,
-                d.optional_weight("bias" + place, {c.geometry.o}), c.activation, isa) {}
+                d.optional_weight("bias" + place, {c.geometry.o}), c.activation, target) {}
 
   // Throws std::invalid_argument unless they are the weights of the convolution.
   void check(const Convolved& c) const {

@@ -11,10 +11,10 @@ struct Shared {
   tvm::ffi::Array<tvm::ffi::Tensor> owner;  // of the raw weights
   DenseWeights weights;
 
-  Shared(const Description& d, int64_t n, int64_t k, Isa isa)
+  Shared(const Description& d, int64_t n, int64_t k, const Target& target)
       : owner(d.weights()),
         weights({const_cast<float*>(d.weight("weight", {n, k})), k, Dtype::kFloat32}, n, k,
-                d.optional_weight("bias", {n}), parse_activation(d.optional_text("activation")), isa) {}
+                d.optional_weight("bias", {n}), parse_activation(d.optional_text("activation")), target) {}
 };
 
 class DenseLayer final : public Layer {
@@ -26,14 +26,14 @@ class DenseLayer final : public Layer {
     positive("sizes", {m, n, k});
     d.weight("weight", {n, k});  // checks the shape
     const bool residual = d.flag("residual"), fast = d.flag("fast_algorithms"), is_first = !shared;
-    if (is_first) shared = std::make_shared<Shared>(d, n, k, machine.isa);
+    if (is_first) shared = std::make_shared<Shared>(d, n, k, machine.target);
     if (shared->weights.activation() != parse_activation(d.optional_text("activation")))
       throw std::invalid_argument("activation must be the same for all sizes");
     std::optional<DenseSchedule> schedule;
     if (const auto values = d.schedule()) {
       schedule = parse_dense_schedule(*values);
-    } else if (machine.isa != Isa::kReference) {
-      schedule = is_first ? default_dense_schedule(machine.isa, Dtype::kFloat32, m, n, k, machine.threads, fast)
+    } else if (machine.target.isa != Isa::kReference) {
+      schedule = is_first ? default_dense_schedule(machine.target, Dtype::kFloat32, m, n, k, machine.threads, fast)
                           : shared->weights.schedule(m, machine.threads, fast);
     }
     Dense op(shared->weights, machine.threads, schedule);

@@ -30,7 +30,7 @@ class PoolLayer final : public Layer {
   }
 
   void run(const DLTensor* const* tensors) const override {
-    pool2d(pooling_, geometry_, read(tensors[0]), images_, channels_, written(tensors[1]), machine_.isa,
+    pool2d(pooling_, geometry_, read(tensors[0]), images_, channels_, written(tensors[1]), machine_.target,
            machine_.threads);
   }
 

@@ -32,7 +32,7 @@ class Operators {
     if (!same(*options_, options))
       throw std::invalid_argument("only steps, batch and the inputs and outputs may differ between sizes");
     auto& op = by_threads_[machine.threads];
-    if (!op) op = std::make_shared<const Recurrent>(options, weights, inputs, units, machine.isa, machine.threads);
+    if (!op) op = std::make_shared<const Recurrent>(options, weights, inputs, units, machine.target, machine.threads);
     return op;
   }
 

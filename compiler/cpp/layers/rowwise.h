@@ -26,7 +26,7 @@ class RowLayer final : public Layer {
   void run(const DLTensor* const* tensors) const override {
     const Shape& x = shapes().front();
     run_rows(op_, {read(tensors[0]), nullptr, gamma_.data(), beta_.data(), written(tensors[1]), x[0], x[1], epsilon_},
-             machine_.isa, machine_.threads);
+             machine_.target, machine_.threads);
   }
 
  private:

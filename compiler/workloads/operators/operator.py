@@ -102,7 +102,8 @@ class OperatorDef:
         reference: the answer in float64 to float64 inputs, without the epilogue.
         tolerance: the largest error of a correct float32 kernel for each output element: (workload, float64 inputs,
             algorithm).
-        kernel: makes our kernel: (workload, inputs, keyword arguments ``isa``, ``threads``, ``schedule``).
+        kernel: makes our kernel: (workload, inputs, keyword arguments ``isa``, ``threads``, ``schedule``, and, with a
+            space, ``machine``).
         notation: how its shapes are written.
         arguments: names of the inputs that a call of the kernel takes; the kernel has packed the others.
         schedule_sizes: dimensions of x that the kernel's default schedule depends on.

@@ -64,6 +64,7 @@ void bind_machine_model(py::module_& m) {
             return model.bandwidth_per_thread(parse_level(level), check_threads(threads));
           },
           py::arg("level"), py::arg("threads"))
+      .def("floats_worth_a_thread", &MachineModel::floats_worth_a_thread)
       .def(
           "fork_join_cycles",
           [](const MachineModel& model, int threads) { return model.fork_join_cycles(check_threads(threads)); },

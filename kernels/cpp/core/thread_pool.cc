@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "core/cpu_instructions.h"
+#include "loopwright/machine_model.h"
 
 namespace loopwright {
 namespace {
@@ -206,6 +207,11 @@ bool try_run_on_pool(int threads, ThreadBody body) {
     current = pool.compare_exchange_strong(current, fresh) ? fresh : (delete fresh, pool.load());
   }
   return current->try_run(threads, body);
+}
+
+int64_t floats_worth_a_thread() {
+  static const int64_t floats = host_model()->floats_worth_a_thread();
+  return floats;
 }
 
 }  // namespace loopwright

@@ -51,6 +51,16 @@ Level MachineModel::level_of(double bytes) const {
   return Level::kMemory;
 }
 
+int64_t MachineModel::floats_worth_a_thread() const {
+  constexpr int64_t kFloatsPerLine = 16;  // threads that share a cache line wait for each other
+  double bytes = 0;
+  for (const Level level : {Level::kL2, Level::kL3, Level::kMemory}) {
+    bytes = bandwidth_per_thread(level, 1) * fork_join_cycles(2);
+    if (level_of(bytes) <= level) break;
+  }
+  return std::max(static_cast<int64_t>(bytes / sizeof(float)), kFloatsPerLine);
+}
+
 std::string cpu_key() {
   static const std::string key = cpu_family();
   return key;

@@ -15,8 +15,10 @@ from compiler.sizes.differing import DifferentPrograms, Witnesses
 from compiler.sizes.layer import SizedLayer
 from compiler.sizes.size import Size
 from compiler.workloads.layer import Layer
+from compiler.workloads.target import Target
 from compiler.workloads.threads import threads_for
 from compiler.workloads.workload import Workload
+from tests.compiler.machines import edited
 
 SIZES = (Size("batch", range(1, 9)), Size("length", range(1, 513)))
 WITNESSES = Witnesses.of(SIZES)
@@ -24,12 +26,20 @@ POINT = st.fixed_dictionaries({size.name: st.sampled_from(size.values) for size 
 WEIGHT = np.zeros((48, 32), np.float32)
 
 
+# Threads pay off from 1e5 cycles on.
+MODEL = edited({"fork_join": "fork_join,0,1e5,1e5,1e5"})
+
+
+def on(cores: int) -> Target:
+    return Target("a CPU", "avx2", 256, 16, (1 << 15, 1 << 20), cores, machine=MODEL)
+
+
 def dense(point: Mapping[str, int], cores: int = 1) -> Layer:
     rows = point["batch"] * point["length"]
     workload = Workload.dense(rows, 48, 32)
     attributes = {"sizes": [rows, 48, 32], "residual": False, "activation": "relu", "fast_algorithms": True}
     shape = (point["batch"], point["length"], 48)
-    return Layer("d", "dense", shape, attributes, {"weight": WEIGHT}, workload, (), threads_for(workload, cores))
+    return Layer("d", "dense", shape, attributes, {"weight": WEIGHT}, workload, (), threads_for(workload, on(cores)))
 
 
 @settings(deadline=None, max_examples=40)
@@ -40,7 +50,7 @@ def test_a_layer_at_a_size(point: dict[str, int], cores: int) -> None:
         json.loads(json.dumps(merged.to_json({"weight": 0}))), {"weight": WEIGHT}, ["batch", "length"]
     )
     for layer in (merged, back):
-        found, expected = layer.at(point, cores), dense(point, cores)
+        found, expected = layer.at(point, on(cores)), dense(point, cores)
         assert found.to_json({"weight": 0}) == expected.to_json({"weight": 0})
         assert found.workload == expected.workload
         assert found.weights["weight"] is WEIGHT
@@ -50,7 +60,7 @@ def test_threads_and_schedules_are_chosen_for_each_size() -> None:
     layers = [dense(point, 2) for point in WITNESSES.points]
     assert len({layer.threads for layer in layers}) == 2
     merged = SizedLayer.merged(layers, WITNESSES)
-    assert [merged.at(point, 2).threads for point in WITNESSES.points] == [layer.threads for layer in layers]
+    assert [merged.at(point, on(2)).threads for point in WITNESSES.points] == [layer.threads for layer in layers]
     assert not {"threads", "schedule"} & merged.to_json({"weight": 0}).keys()
 
 

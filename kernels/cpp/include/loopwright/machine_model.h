@@ -82,6 +82,9 @@ struct MachineModel {
   double barrier_cycles(int threads) const;
   // The first level that holds `bytes` bytes of one thread and leaves room for other data.
   Level level_of(double bytes) const;
+  // The floats that take one thread as long as a parallel region of two. The previous operator has just written them, so L2
+  // is the nearest level.
+  int64_t floats_worth_a_thread() const;
 
   // One line that names the table: the CPU, its cores, the source and a digest of the costs.
   std::string id() const;

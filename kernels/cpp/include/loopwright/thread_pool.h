@@ -47,11 +47,14 @@ class SpinBarrier {
   std::atomic<unsigned> phase_{0};
 };
 
+// Returns how many floats a thread must read and write to be worth starting, by the model of this CPU. Computed once.
+int64_t floats_worth_a_thread();
+
 // Returns how many of `threads` threads to use for an operator that reads and writes `floats` floats in all and computes
 // little. What takes about as long as starting a thread stays on the calling thread.
 inline int threads_worth(int64_t floats, int threads) {
-  constexpr int64_t kFloatsPerThread = 16384;
-  return static_cast<int>(std::clamp<int64_t>(floats / kFloatsPerThread, 1, threads));
+  if (threads <= 1) return 1;
+  return static_cast<int>(std::clamp<int64_t>(floats / floats_worth_a_thread(), 1, threads));
 }
 
 }  // namespace loopwright
