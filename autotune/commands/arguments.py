@@ -18,10 +18,12 @@ from compiler.commands.command_line import (
     EXIT_CODES,
     Parser,
     add_fast_algorithms,
+    add_machine,
     add_version,
     at_least,
     check_file,
 )
+from compiler.workloads.machines import with_machine
 from compiler.workloads.operators import OPERATORS
 from compiler.workloads.target import ISAS, Target
 from compiler.workloads.workload import DTYPE_BYTES, Workload
@@ -101,6 +103,7 @@ def parser() -> Parser:
         choices=(*BACKENDS, "all"),
         help="kernel: our kernels; tvm: TVM's code (default: all)",
     )
+    add_machine(parser)
     add_fast_algorithms(parser)
     add("--strategy", default="rl", choices=STRATEGIES, help="strategy that proposes the candidates (default: rl)")
     add(
@@ -150,7 +153,7 @@ def operator_options(arguments: argparse.Namespace) -> OperatorOptions:
     for name in ("input_shape", "graph"):
         if getattr(arguments, name):
             raise ValueError(f"argument --{name.replace('_', '-')}: only allowed with argument --model")
-    target = Target.named(arguments.arch, arguments.threads or 1)
+    target = with_machine(Target.named(arguments.arch, arguments.threads or 1), arguments.machine)
     if arguments.dtype not in (possible := target.dtypes):
         raise ValueError(
             f"argument --dtype: {target.isa} on this CPU has no {arguments.dtype}; choose from: {', '.join(possible)}"

@@ -17,6 +17,7 @@ from autotune.commands.result import aligned, workload_text
 from autotune.commands.units import secs_text
 from autotune.searches.graph_candidates import Candidate, candidates
 from compiler.workloads.database import Records
+from compiler.workloads.machines import notices
 from compiler.workloads.records import ModelChoice, model_key
 from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload
@@ -39,6 +40,8 @@ def run(options: ModelOptions, records: Records) -> None:
     print(
         f"{target.name}, {target.isa}, threads: {target.num_cores}; "
         f"{known} of {len(set(workloads))} workloads have records",
+        *notices(target),
+        sep="\n",
         flush=True,
     )
     if not known:
@@ -67,7 +70,7 @@ def search(
     from compiler.build import build
     from compiler.program.random_inputs import random_inputs
 
-    compiled = build(model, input_shapes, target.num_cores, target.isa, records.path, fast_algorithms=fast_algorithms)
+    compiled = build(model, input_shapes, target=target, schedules=records.path, fast_algorithms=fast_algorithms)
     inputs = random_inputs(compiled.inputs, seed)
     space_of = partial(backends.space, BACKEND, fast_algorithms=fast_algorithms)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from autotune.commands.result import SearchResult, aligned, conditions, workload
 from autotune.commands.units import change_text, secs_text
 from autotune.searches.model_tasks import Task, tasks_of
 from compiler.workloads.database import Records
+from compiler.workloads.machines import notices
 from compiler.workloads.records import Record, model_key
 from compiler.workloads.target import Target
 
@@ -35,11 +37,11 @@ def run(options: ModelOptions, records: Records, runner: Runner) -> None:
     """
     own_threads = {layer.threads for layer in options.layers if layer.workload}
     targets = {
-        threads: Target.named(options.target.isa, threads).measured()
+        threads: replace(options.target, num_cores=threads).measured()
         for threads in sorted({options.target.num_cores, *own_threads})
     }
     target = targets[options.target.num_cores]
-    print(conditions(target), flush=True)
+    print(conditions(target), *notices(target), sep="\n", flush=True)
     states = search(
         tasks_of(options.layers, targets),
         options.trials,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from autotune.commands.arguments import TRIALS_PER_WORKLOAD, check_directory, check_memory
 from compiler.commands.command_line import check_file
+from compiler.workloads.machines import with_machine
 from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload
 
@@ -65,7 +66,7 @@ def model_options(arguments: argparse.Namespace) -> ModelOptions:
     if arguments.graph:
         _check_graph(arguments)
     shapes = _input_shapes(arguments.input_shape)
-    target = Target.named(arguments.arch, arguments.threads)
+    target = with_machine(Target.named(arguments.arch, arguments.threads), arguments.machine)
     check_file(arguments.json)
     if not arguments.graph:
         check_directory(arguments.report)
@@ -114,7 +115,7 @@ def _layers(model: Path, shapes: Mapping[str, tuple[int, ...]], target: Target) 
     from compiler.build import layers_of
 
     try:
-        layers = layers_of(model, shapes, target.num_cores, target.isa)
+        layers = layers_of(model, shapes, target=target)
     except (OSError, ValueError) as error:
         reason = " ".join(str(error).split()).replace("input_shapes", "--input-shape")  # the name of the option here
         raise ValueError(f"argument --model: {reason}") from None

@@ -17,6 +17,7 @@ from compiler.measure.levels import measured_bandwidth
 from compiler.measure.roofline import Roofline
 from compiler.program import tvm_pair
 from compiler.workloads.database import Records
+from compiler.workloads.machines import notices
 from compiler.workloads.records import Record
 from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload
@@ -37,7 +38,7 @@ def run(options: OperatorOptions, records: Records, runner: Runner) -> None:
     if "tvm" in options.backends:
         tvm_pair.check()
     target = options.target.measured()
-    print(conditions(target), flush=True)
+    print(conditions(target), *notices(target), sep="\n", flush=True)
     results = search(
         options.workloads,
         target,

@@ -156,6 +156,8 @@ def tuning_command(path: Path, how: BuildOptions, shapes: Mapping[str, Sequence[
     words += ["--threads", str(threads)]
     if how.target not in (None, "host"):
         words += ["--arch", str(how.target)]
+    if how.machine:
+        words += ["--machine", how.machine]
     if how.records:
         words += ["--records", str(how.records)]
     if not how.fast_algorithms:

@@ -67,6 +67,16 @@ def add_fast_algorithms(parser: argparse._ActionsContainer) -> None:
     add_renamed(parser, "--no-winograd", "--no-fast-algorithms")
 
 
+def add_machine(parser: argparse._ActionsContainer) -> None:
+    """Adds ``--machine``."""
+    parser.add_argument(
+        "--machine",
+        metavar="FILE",
+        help="machine model that default schedules follow: a file of `python -m kernels.calibrate`, or interpolated "
+        "for that of a CPU that nobody has measured (default: that of this CPU)",
+    )
+
+
 def at_least(least: int) -> Callable[[str], int]:
     """Returns a parser of whole numbers with a lower bound."""
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from compiler.commands.command_line import DEFAULT_RECORDS, add_fast_algorithms, at_least
+from compiler.commands.command_line import DEFAULT_RECORDS, add_fast_algorithms, add_machine, at_least
 from compiler.workloads.target import ISAS
 
 # The name is empty if it was left out, which means the model's only input.
@@ -26,7 +26,7 @@ class BuildOptions:
 
     Attributes:
         input_shapes: shapes of inputs with dynamic dimensions.
-        threads, target, records: None if not given.
+        threads, target, records, machine: None if not given.
         fast_algorithms: whether layers may use Winograd's and Strassen's algorithms.
         fallback: whether ONNX Runtime runs what cannot be compiled.
     """
@@ -37,6 +37,7 @@ class BuildOptions:
     records: Path | None = None
     fast_algorithms: bool = True
     fallback: bool = True
+    machine: str | None = None
 
 
 def build_options(arguments: argparse.Namespace) -> BuildOptions:
@@ -48,6 +49,7 @@ def build_options(arguments: argparse.Namespace) -> BuildOptions:
         arguments.records,
         arguments.fast_algorithms,
         arguments.fallback,
+        arguments.machine,
     )
 
 
@@ -75,6 +77,7 @@ def add_model(parser: argparse.ArgumentParser, saved: bool) -> None:
         metavar="FILE",
         help=f"file with the schedules of earlier searches (default: {DEFAULT_RECORDS} if it exists)",
     )
+    add_machine(group)
     add_fast_algorithms(group)
     add(
         "--no-fallback",

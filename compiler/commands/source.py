@@ -17,6 +17,7 @@ from compiler.program.ranged_model import RangedModel
 from compiler.program.sized_tensor import SizedTensor, sizes_in
 from compiler.program.tensor_spec import OPAQUE, TensorSpec
 from compiler.sizes.size import Size
+from compiler.workloads.machines import notices, with_machine
 from compiler.workloads.target import Target
 
 if TYPE_CHECKING:
@@ -96,8 +97,10 @@ class OnnxFile:
         fast_algorithms = "" if self.fast_algorithms else "; without Winograd's and Strassen's algorithms"
         if self.has_ranges:
             shapes = " ".join(written_shape(name, shape) for name, shape in self.shapes.items())
-            return [f"{self.path}: {shapes}", f"{_machine(self.target)}{fast_algorithms}"]
-        return [f"{self.path}: {_listed(self.inputs)}", _machine(self.target), f"Records: {used}{fast_algorithms}"]
+            lines = [f"{self.path}: {shapes}", f"{_machine(self.target)}{fast_algorithms}"]
+        else:
+            lines = [f"{self.path}: {_listed(self.inputs)}", _machine(self.target), f"Records: {used}{fast_algorithms}"]
+        return [*lines, *notices(self.target)]
 
     def to_json(self) -> dict[str, Any]:
         shapes = {"input_shapes": [written_shape(*shape) for shape in self.shapes.items()]} if self.has_ranges else {}
@@ -138,7 +141,7 @@ class SavedModel:
 
     def summary(self) -> list[str]:
         """Returns lines about the model."""
-        return [f"{self.path}, a saved model: {_listed(self.inputs)}", _machine(self.target)]
+        return [f"{self.path}, a saved model: {_listed(self.inputs)}", _machine(self.target), *notices(self.target)]
 
     def to_json(self) -> dict[str, Any]:
         return _described(self)
@@ -170,7 +173,7 @@ def onnx_file(path: Path, build: BuildOptions) -> OnnxFile:
         ValueError, OSError: as :func:`source`.
     """
     extras.require(f"building {path}", "compile")
-    target = Target.named(build.target or "host", build.threads)
+    target = with_machine(Target.named(build.target or "host", build.threads), build.machine)
     records = _records(build.records)
     shapes = _shapes(path, build.input_shapes)
     inputs = _inputs(path, _first(shapes))
@@ -195,6 +198,7 @@ def _saved(path: Path, build: BuildOptions, given: Sequence[InputFile]) -> Saved
         "--input-shape": build.input_shapes and not ranges,
         "--threads": build.threads not in (None, target.num_cores),
         "--target": build.target not in (None, target.isa),
+        "--machine": build.machine,
         "--records": build.records,
         "--no-fast-algorithms": not build.fast_algorithms,
         "--no-fallback": not build.fallback,

@@ -57,6 +57,8 @@ def complaint(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
         (("--model", "."), ["--model"]),
         (("--model", "tiny.onnx", "--graph"), ["records.sqlite", "search with --model first"]),
         (("--model", "tiny.onnx", "--graph", "--trials", "3"), ["--trials", "not allowed with argument --graph"]),
+        (("--model", "tiny.onnx", "--machine", "notes"), ["notes is not a machine model"]),
+        (("--op", "dense", "--machine", "missing.csv"), ["cannot read the machine model missing.csv"]),
         (("--model", "tiny.onnx", "--json", "missing/results.json"), ["missing/results.json", "another"]),
         (("--model", "tiny.onnx", "--report", "notes/page"), ["notes/page", "another"]),
         (("--op", "conv9d"), ["--op", "conv9d", "dense"]),
