@@ -39,5 +39,9 @@ def test_l1_does_not_count() -> None:
     assert model(100, {"bandwidth,l1": "bandwidth,l1,4000,8000"}).floats_worth_a_thread() == 1000
 
 
+def test_one_core_needs_no_threads() -> None:
+    assert MachineModel.interpolated(1).floats_worth_a_thread() == 2**63 - 1
+
+
 def test_at_least_a_cache_line() -> None:
     assert model(0).floats_worth_a_thread() == 16

@@ -1,6 +1,7 @@
 #include "loopwright/machine_model.h"
 
 #include <algorithm>
+#include <limits>
 #include <stdexcept>
 
 #include "machine/cpu_features.h"
@@ -53,6 +54,7 @@ Level MachineModel::level_of(double bytes) const {
 
 int64_t MachineModel::floats_worth_a_thread() const {
   constexpr int64_t kFloatsPerLine = 16;  // threads that share a cache line wait for each other
+  if (fork_join.size() < 2) return std::numeric_limits<int64_t>::max();  // one core
   double bytes = 0;
   for (const Level level : {Level::kL2, Level::kL3, Level::kMemory}) {
     bytes = bandwidth_per_thread(level, 1) * fork_join_cycles(2);
