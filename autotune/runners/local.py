@@ -84,7 +84,9 @@ class Worker:
         """
         if target.num_cores != len(self.cores):
             raise ValueError(f"a worker on {len(self.cores)} cores cannot measure for {target.num_cores}")
+        machine = None if target.machine is None else target.machine.text  # the id alone does not give its costs
         fields = {"backend": backend, "workload": workload.to_json(), "target": target.to_json(), "seed": seed}
+        fields |= {"machine": machine}
         self._wanted = {"open": fields}
         self._running()
 

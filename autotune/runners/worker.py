@@ -3,7 +3,8 @@
 Requests and answers are lines of JSON on a separate socket, so output of native code cannot get between them. Every
 request is answered, unless a candidate ends the process:
 
-    {"open": {"backend": ..., "workload": ..., "target": ..., "seed": ...}}    -> {"error": null or the reason}
+    {"open": {"backend": ..., "workload": ..., "target": ..., "seed": ..., "machine": ...}}
+                                                                               -> {"error": null or the reason}
     {"measure": {"schedule": ..., "timing": ..., "best_secs": ...}}            -> {"run_secs": [...], "error": ...}
 """
 
@@ -63,14 +64,23 @@ class _Service:
     def __init__(self, space: Callable[..., ScheduleSpace]) -> None:
         self._space = space
 
-    def open(self, backend: str, workload: Mapping[str, Any], target: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    def open(
+        self,
+        backend: str,
+        workload: Mapping[str, Any],
+        target: Mapping[str, Any],
+        seed: int,
+        machine: str | None = None,
+    ) -> dict[str, Any]:
+        """``machine`` is the text of the target's machine model; None for that of this CPU."""
         from autotune.runners.trial import Bench, one_line
         from compiler.workloads.target import Target
         from compiler.workloads.workload import Workload
 
         try:
             opened = Workload.from_json(workload)
-            self._bench = Bench(self._space(backend, opened, Target.from_json(target)), opened, seed)
+            on = Target.from_json(target).on_machine(machine)
+            self._bench = Bench(self._space(backend, opened, on), opened, seed)
         except Exception as error:  # noqa: BLE001 - the parent raises it
             return {"error": one_line(error)}
         return {"error": None}

@@ -169,6 +169,7 @@ class ModelSearch:
         readings = self._runner.measure(workload, target, space.backend, [schedule] * _DEFAULT_READINGS)
         record = Record(workload, target, schedule, _pooled(list(readings)))
         self._records.add(record)
+        self._records.set_default(workload, target, schedule)
         if self._on_trial:
             self._on_trial(record)
         if not record.measurement.ok:

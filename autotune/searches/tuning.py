@@ -6,7 +6,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from autotune.searches.stored import best_of, offers, winner_in
 from compiler.measure.comparison import speedup
 from compiler.measure.sampling import Samples
 from compiler.workloads.database import Records
-from compiler.workloads.records import Measurement, Record, fastest
+from compiler.workloads.records import CHOSEN_BACKEND, Measurement, Record, fastest
 from compiler.workloads.schedule import Schedule, ScheduleSpace
 
 # At the end, one schedule per this many trials is measured again, at least one and at most this many.
@@ -142,7 +142,8 @@ class WorkloadSearch:
     def _learn(self) -> None:
         """Learns from the stored records."""
         space, store, seed = self.space, self._store, self._seed
-        known = store.query(target=space.target, backend=space.backend) if store else []
+        found = store.query(target=space.target, backend=space.backend) if store else []
+        known = [replace(r, target=space.target) for r in found]  # with its machine model, which records do not have
         self._records = [r for r in known if r.workload == space.workload and offers(space, r.schedule)]
         others = [r for r in known if r.workload != space.workload]
         self._cost_model = CostModel(seed)
@@ -277,6 +278,8 @@ class WorkloadSearch:
             record = Record(space.workload, space.target, schedule, measurement, self._strategy_name, self._seed)
             if self._store:
                 self._store.add(record)
+                if space.backend == CHOSEN_BACKEND and schedule == space.default():
+                    self._store.set_default(space.workload, space.target, schedule)
             self._records.append(record)
             yield record
 

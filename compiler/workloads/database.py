@@ -36,6 +36,14 @@ backend, of the latest completed search:
 
     workload, target, backend, schedule    as in ``measurement``
     unix_secs                              when the search ended
+
+A default schedule follows from a machine model, the costs of one CPU. The table ``machine`` (``MACHINES`` below, since
+version 4) names the models whose default a search has measured. It has one row per workload, target, backend and model,
+with the latest schedule:
+
+    workload, target, backend, schedule    as in ``measurement``
+    machine                                MachineModel.id
+    unix_secs                              when the default was measured
 """
 
 from __future__ import annotations
@@ -86,8 +94,17 @@ WINNERS = """CREATE TABLE winner (
     unix_secs REAL NOT NULL,
     PRIMARY KEY (workload, target, backend)
 )"""
+MACHINES = """CREATE TABLE machine (
+    workload TEXT NOT NULL,
+    target TEXT NOT NULL,
+    backend TEXT NOT NULL,
+    schedule TEXT NOT NULL,
+    machine TEXT NOT NULL,
+    unix_secs REAL NOT NULL,
+    PRIMARY KEY (workload, target, backend, machine)
+)"""
 # The statements that each version added to the previous one.
-ADDED = ((SCHEMA, INDEX), (CHOICES,), (WINNERS,))
+ADDED = ((SCHEMA, INDEX), (CHOICES,), (WINNERS,), (MACHINES,))
 SCHEMA_VERSION = len(ADDED)
 
 COLUMNS = tuple(line.split()[0] for line in SCHEMA.splitlines()[1:-1])
@@ -99,6 +116,9 @@ _SELECT = f"SELECT {', '.join(COLUMNS)} FROM measurement"  # noqa: S608 - consta
 _INSERT = f"INSERT INTO measurement ({', '.join(COLUMNS[1:])}) VALUES ({', '.join('?' * len(COLUMNS[1:]))})"  # noqa: S608
 _SELECT_CHOICES = f"SELECT {', '.join(_CHOICE_COLUMNS)} FROM choice WHERE model = ? AND target = ? ORDER BY workload"  # noqa: S608
 _INSERT_CHOICE = f"INSERT INTO choice ({', '.join(_CHOICE_COLUMNS)}) VALUES ({', '.join('?' * len(_CHOICE_COLUMNS))})"  # noqa: S608
+_INSERT_MACHINE = (
+    "INSERT OR REPLACE INTO machine (workload, target, backend, schedule, machine, unix_secs) VALUES (?, ?, ?, ?, ?, ?)"
+)
 # Rows whose workload, target and backend have another schedule as the winner.
 _BEATEN = (
     "EXISTS (SELECT 1 FROM winner WHERE winner.workload = measurement.workload AND winner.target = measurement.target "
@@ -211,11 +231,38 @@ class Records:
             row = self._connection.execute(found, key).fetchone()
         if row is None:
             return None
-        try:
-            return parse_schedule(backend, row[0].decode() if isinstance(row[0], bytes) else row[0])
-        except (RecursionError, TypeError, ValueError) as error:
-            where = f"the winner of {workload} on {backend}"
-            raise ValueError(f"records file {self.path}: {where} does not parse: {one_line(error)}") from error
+        return self._schedule(backend, row[0], f"the winner of {workload} on {backend}")
+
+    def set_default(self, workload: Workload, target: Target, schedule: Schedule) -> None:
+        """Stores that this schedule of our kernels is the default of the target's machine model.
+
+        It replaces an earlier one of the same model.
+        """
+        row = (
+            canonical(workload.to_json()),
+            target_key(target),
+            schedule.backend,
+            canonical(schedule.to_json()["values"]),
+            target.model.id,
+            time.time(),
+        )
+        with _explained(self.path):
+            self._connection.execute(_INSERT_MACHINE, row)
+
+    def defaults(self, workload: Workload, target: Target, backend: str) -> dict[str, Schedule]:
+        """Returns the measured default schedules of a workload, by the ids of the machine models that chose them.
+
+        Raises:
+            ValueError: a row does not parse.
+        """
+        key = (canonical(workload.to_json()), target_key(target), backend)
+        found = (
+            "SELECT machine, schedule FROM machine WHERE workload = ? AND target = ? AND backend = ? ORDER BY machine"
+        )
+        with _explained(self.path):
+            rows = self._connection.execute(found, key).fetchall()
+        where = f"a default of {workload} on {backend}"
+        return {_text(name, errors="replace"): self._schedule(backend, values, where) for name, values in rows}
 
     def choose(self, model: str, target: Target, choices: Iterable[ModelChoice]) -> None:
         """Replaces all choices of a model on a target. An empty ``choices`` removes them.
@@ -278,6 +325,16 @@ class Records:
         with _explained(self.path):
             rows = self._connection.execute(f"{_SELECT} {clause}", parameters).fetchall()
         return [parse_record(self.path, dict(zip(COLUMNS, row, strict=True))) for row in rows]
+
+    def _schedule(self, backend: str, values: str | bytes, where: str) -> Schedule:
+        try:
+            return parse_schedule(backend, _text(values))
+        except (RecursionError, TypeError, ValueError) as error:
+            raise ValueError(f"records file {self.path}: {where} does not parse: {one_line(error)}") from error
+
+
+def _text(value: str | bytes, errors: str = "strict") -> str:
+    return value.decode(errors=errors) if isinstance(value, bytes) else value
 
 
 def _conditions(workload: Workload | None, target: Target | None, backend: str | None) -> tuple[str, list[str]]:
