@@ -17,6 +17,7 @@ from autotune.cost_models.features import (
     target_features,
     workload_features,
 )
+from compiler.workloads.machines import MEMORY, peak_flops
 from compiler.workloads.schedule import Schedule
 from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload
@@ -114,12 +115,12 @@ class CostModel:
 
 
 def ideal_secs(workload: Workload, target: Target) -> float:
-    """Returns the seconds on a nominal machine: two FMAs per cycle and core, 8 bytes per cycle from memory, 3 GHz.
+    """Returns the seconds by the target's peak and its bandwidth of memory, as its machine model has them.
 
     It is only a common scale for workloads of very different size. The model learns what the machine really reaches.
     """
-    cycles = max(workload.flops / (4 * target.lanes * target.num_cores), workload.bytes / 8)
-    return cycles / 3e9
+    peak = peak_flops(target, workload.dtype) * target.num_cores
+    return max(workload.flops / peak, workload.bytes / (target.model.bandwidth_gbs(MEMORY, target.num_cores) * 1e9))
 
 
 def _features(workload: Workload, target: Target, schedule: Schedule) -> Features:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from autotune.searches.stored import offers
 from compiler.workloads.database import Records
 from compiler.workloads.layer import Layer
+from compiler.workloads.machines import peak_flops
 from compiler.workloads.records import Record, ranked
 from compiler.workloads.schedule import Schedule, ScheduleSpace
 from compiler.workloads.target import Target
@@ -15,8 +16,9 @@ from compiler.workloads.workload import Workload
 
 FEW = 4  # of the fastest schedules, whatever their algorithm
 
-# A larger layer gains from every thread. In a smaller one, waking the threads may take longer than they save.
-_SMALL_FLOPS = 20_000_000
+# A layer that takes longer than this many parallel regions gains from every thread, which costs it less than 1 %. In a
+# smaller one, waking the threads may take longer than they save.
+_SMALL_REGIONS = 100
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,8 @@ def candidates(
         space_of: returns the schedule space of a workload on a target. Schedules outside of it are left out.
     """
     counts = [threads]
-    if workload.flops <= _SMALL_FLOPS:
+    secs = workload.flops / peak_flops(target, workload.dtype)
+    if secs <= _SMALL_REGIONS * target.model.fork_join_secs(target.num_cores):
         counts += sorted({1, target.num_cores} - {threads})
     found: list[Candidate] = []
     for count in counts:

@@ -13,6 +13,7 @@ from compiler.workloads.records import Measurement, Record
 from compiler.workloads.schedule import Schedule
 from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload
+from kernels import MachineModel
 from tests.autotune.tiny_model import dense_layer
 
 # Nothing is built, so these schedules exist on any machine.
@@ -23,7 +24,7 @@ LARGE = Workload.conv2d(1, 56, 56, 64, 64, 3, padding=1)
 
 @pytest.fixture
 def target() -> Target:
-    return dataclasses.replace(Target.from_host(num_cores=1), num_cores=2)
+    return dataclasses.replace(Target.from_host(num_cores=1), num_cores=2, machine=MachineModel.interpolated(2))
 
 
 def add(records: Records, workload: Workload, target: Target, schedule: Schedule, secs: float) -> None:
