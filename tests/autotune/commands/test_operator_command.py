@@ -55,6 +55,7 @@ def test_a_search_reports_all_results(tmp_path: Path) -> None:
     assert "1x40x64 kernel: done, best" in out
     assert (tmp_path / "reports" / "index.html").stat().st_size > 10_000
     assert "records.sqlite" in out
+    assert f"\nMachine model: {content['target']['machine']}\n" in out
     assert "reports/index.html" in out
 
 

@@ -19,6 +19,7 @@ BEHAVIORS = (
     "ok",
     "chatty",  # prints to both outputs, and as native code does
     "slow",
+    "machine",  # fails, with the id of the target's machine model in the message
     "pid",  # fails, with the process, cores and threads in the message
     "build error",
     "load error",
@@ -107,6 +108,8 @@ class FakeSpace(ScheduleSpace):
             print('{"run_secs": [1e-12], "error": null}', flush=True)
             print("x" * 1_000_000, file=sys.stderr, flush=True)
             os.write(1, b"y" * 1_000_000)
+        if behavior == "machine":
+            raise RuntimeError(f"machine {self.target.model.id}")
         if behavior == "pid":
             cores = sorted(os.sched_getaffinity(0))
             raise RuntimeError(f"pid {os.getpid()} cores {cores} omp {os.environ['OMP_NUM_THREADS']}")

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -20,8 +21,10 @@ from compiler.workloads.records import Measurement
 from compiler.workloads.schedule import Schedule
 from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload
+from tests.compiler.machines import edited
 
 WORKLOAD = Workload.dense(16, 8, 32)
+MACHINE = edited({"ghz": "ghz,1.25"})  # the worker process gets it as a text
 TARGET = Target("test", "reference", 32, 16, (32768,), num_cores=1)
 
 # A program that prints the process ID of its worker and measures a candidate that never ends.
@@ -282,3 +285,10 @@ def test_a_worker_ends_with_its_parent(end: signal.Signals):
     psutil.wait_procs([worker], timeout=10)
     # If no process adopts orphans, it remains a zombie, which holds no resources.
     assert not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_worker_has_the_machine_model_of_the_target(runner: LocalRunner) -> None:
+    for target, machine in ((replace(TARGET, machine=MACHINE), MACHINE), (TARGET, None)):
+        (found,) = runner.measure(WORKLOAD, target, "fake", [act("machine")])
+        assert found.error is not None
+        assert (MACHINE.id in found.error) == (machine is MACHINE)
