@@ -14,7 +14,8 @@ INTERPOLATED = "interpolated"  # in place of a file: the model of a CPU that nob
 
 _K = 1024  # a sum long enough that the start of a tile does not matter
 _L1 = machine_model.LEVELS.index("L1")
-MEMORY = machine_model.LEVELS.index("memory")  # as an argument of ``MachineModel.bandwidth_gbs``
+# As arguments of ``MachineModel.bandwidth_gbs``.
+L3, MEMORY = map(machine_model.LEVELS.index, ("L3", "memory"))
 _FMA = 2  # operations
 
 

@@ -17,7 +17,7 @@ FORK_JOIN = 3000.0
 TARGET = replace(
     Target.from_host(num_cores=1),
     num_cores=2,
-    machine=edited({"fork_join": f"fork_join,0,{FORK_JOIN}", "ghz": "ghz,2"}),
+    machine=edited({"fork_join": f"fork_join,0,{FORK_JOIN}", "ghz": "ghz,2", "bandwidth,l3": "bandwidth,l3,1e9,1e9"}),
 )
 
 
@@ -43,6 +43,12 @@ def test_dear_threads_are_not_worth_it() -> None:
     workload = Workload.dense(512, 512, 512)
     assert threads_for(workload, TARGET) == 2
     assert threads_for(workload, replace(TARGET, machine=edited({"fork_join": "fork_join,0,1e9"}))) == 1
+
+
+def test_input_and_output_pass_between_cores() -> None:
+    workload = Workload.dense(512, 512, 512)
+    slow = edited({"fork_join": "fork_join,0,0", "bandwidth,l3": "bandwidth,l3,0.01,0.01"})
+    assert threads_for(workload, replace(TARGET, machine=slow)) == 1
 
 
 def test_one_core_and_no_workload() -> None:
