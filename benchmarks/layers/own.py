@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+
+import kernels
 
 from compiler.workloads.schedule import Schedule
 from compiler.workloads.target import Target
@@ -14,7 +17,7 @@ Inputs = Mapping[str, np.ndarray]
 
 
 class OwnLayer:
-    """Our kernel of a workload, with a schedule or with the kernel's default.
+    """Our kernel of a workload, with a schedule or with the one that a build takes without records.
 
     Raises:
         TypeError, ValueError: the kernel does not support the workload, or not on this CPU.
@@ -25,7 +28,8 @@ class OwnLayer:
     ) -> None:
         self._arguments = (workload, inputs, out, target, schedule)
         definition, sizes = workload.operator, workload.sizes
-        self._kernel = definition.kernel(workload, inputs, isa=target.isa, threads=target.num_cores, schedule=schedule)
+        chosen = default_values(workload, target) if schedule is None else schedule
+        self._kernel = definition.kernel(workload, inputs, isa=target.isa, threads=target.num_cores, schedule=chosen)
         residual = ("residual",) if "residual" in inputs else ()
         self._tensors = {name: inputs[name] for name in (*definition.arguments, *residual)}
         self._out = out
@@ -46,3 +50,35 @@ class OwnLayer:
 
     def copy(self) -> OwnLayer:
         return OwnLayer(*self._arguments)
+
+
+def default_values(
+    workload: Workload, target: Target, machine: kernels.MachineModel | None = None
+) -> dict[str, Any] | None:
+    """Returns the default schedule of a layer in a build, where fast algorithms are allowed.
+
+    None if the kernel's own default is the same, or if there is nothing to decide.
+
+    Args:
+        machine: the machine model that it follows from; None: that of this CPU.
+    """
+    s, isa, threads, dtype = workload.sizes, target.isa, target.num_cores, workload.dtype
+    if isa == "reference":
+        return None
+    if workload.op == "dense":
+        return kernels.default_dense_schedule(s["m"], s["n"], s["k"], isa, threads, dtype, True, machine)
+    if workload.op != "conv2d":
+        return None
+    n, h, w, c = workload.input_shapes["x"]
+    return kernels.default_conv2d_schedule(
+        (n, h, w, c),
+        workload.input_shapes["weight"],
+        (s["stride_h"], s["stride_w"]),
+        (s["pad_top"], s["pad_left"], s["pad_bottom"], s["pad_right"]),
+        (s["dilation_h"], s["dilation_w"]),
+        s["groups"],
+        isa=isa,
+        threads=threads,
+        dtype=dtype,
+        machine=machine,
+    )

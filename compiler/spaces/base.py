@@ -21,7 +21,7 @@ BACKEND = "kernel"
 
 # Choices for cache blocks are equal parts of a dimension, because the kernels divide dimensions evenly.
 PARTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
-_PREFETCH_BYTES = (0, 256, 512, 1024, 2048, 4096)
+_PREFETCH_BYTES = (0, 256, 512, 1024, 2048, 4096, 8192)
 
 
 class KernelSpace(ScheduleSpace):

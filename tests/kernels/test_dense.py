@@ -378,12 +378,12 @@ WRONG_SCHEDULES = {
 
 
 @pytest.mark.parametrize(("isa", "prefetch", "prefetch_next"), [("avx512", 4096, False), ("avx2", 0, True)])
-def test_weights_from_memory_are_prefetched_by_the_rule_of_the_isa(
+def test_weights_from_memory_are_prefetched_by_the_distance_of_the_machine_model(
     isa: str, prefetch: int, prefetch_next: bool
 ) -> None:
     if isa not in kernels.available_isas():
         pytest.skip(f"this CPU has no {isa}")
-    schedule = kernels.default_dense_schedule(1, 4096, 4096, isa)
+    schedule = kernels.default_dense_schedule(1, 4096, 4096, isa, machine=kernels.MachineModel.interpolated(1))
     assert (schedule["prefetch"], schedule["prefetch_next"]) == (prefetch, prefetch_next)
 
 

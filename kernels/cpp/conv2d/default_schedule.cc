@@ -109,7 +109,6 @@ Candidate winograd(const Setting& at, const Winograd& w) {
 
   Candidate candidate{schedule(at, w.algorithm, block, channels)};
   candidate.schedule.mr = static_cast<int>(std::min<int64_t>(at.tile.mr, block));
-  candidate.schedule.prefetch = near ? 0 : at.costs.prefetch_bytes;
   // Each pass over the tiles reads the weights again, while other weights come from memory.
   const Level level = near ? Level::kL2 : Level::kL3;
   const double products = static_cast<double>(blocks.count * places) * at.product(block, channels, level);

@@ -99,6 +99,7 @@ DenseSchedule direct_schedule(const Product& p, Dtype dtype, int64_t k, const Ch
   if (m <= s.mr) {  // B is read once
     s.kc = k;
     s.order = DenseSchedule::Order::kNInner;
+    if (p.machine.level_of(p.bytes(ceil_div(n, p.threads / s.threads_m), words)) <= Level::kL2) return s;
     s.prefetch = p.costs.prefetch_bytes;
     if (s.prefetch == 0) {
       // The hardware prefetcher is fastest with a second stream, the next panel.

@@ -32,7 +32,7 @@ inline double row_of_tiles_cycles(const KernelCosts& costs, int lanes, int rows,
 }
 
 // Activities that run in parallel delay each other by this part of the shorter.
-constexpr double kDelay = 0.1, kRowsDelay = 0.5;
+constexpr double kDelay = 0.2, kRowsDelay = 0.5;
 
 inline double overlapped(double a, double b) { return std::max(a, b) + kDelay * std::min(a, b); }
 

@@ -37,9 +37,9 @@ class TileOutput {
   // activation, the tiles must still be in L1 when it runs.
   int64_t most_in_series(const BrgemmArgs& args, const Panel& panel, Part part) const {
     const bool partial = panel.n != panel.nr && !kernels_.masks_are_free;
-    const bool widened = residual_.data && residual_.dtype != Dtype::kFloat32;
-    const bool alone =
-        !part.first || !part.last || out_.dtype != Dtype::kFloat32 || partial || args.prefetch != 0 || widened;
+    // Before it is rounded, a function changes the tile in memory of the caller, which has room for one.
+    const bool in_memory = out_.dtype != Dtype::kFloat32 && epilogue_.activate;
+    const bool alone = !part.first || !part.last || in_memory || partial || args.prefetch != 0;
     constexpr int64_t kInL1 = 4;
     return alone ? 1 : epilogue_.activate ? kInL1 : std::numeric_limits<int64_t>::max();
   }
@@ -58,7 +58,8 @@ class TileOutput {
     args.accumulate = !part.first;
     args.bias = bias_ ? bias_ + panel.column : nullptr;
     args.residual = args.late_residual = nullptr;
-    if (part.first && residual_.data) add_residual(args, row, mr, panel);
+    args.rounded_residual = nullptr;
+    if (part.first && residual_.data) add_residual(args, row, mr, panel, part.last);
     args.second_residual =
         part.first && second_residual_.data ? second_residual_.at<float>(row, panel.column) : nullptr;
     args.second_residual_stride = second_residual_.stride;
@@ -69,6 +70,7 @@ class TileOutput {
     args.rounded_stride = out_.stride;
     const bool across = args.b_step != 0;
     args.c_step = across ? panel.nr : mr * args.c_stride;
+    args.rounded_step = across ? panel.nr : mr * out_.stride;
     args.residual_step = across ? panel.nr : mr * args.residual_stride;
     args.second_residual_step = across ? panel.nr : mr * args.second_residual_stride;
     args.bias_step = across ? panel.nr : 0;
@@ -81,9 +83,14 @@ class TileOutput {
   }
 
  private:
-  void add_residual(BrgemmArgs& args, int64_t row, int mr, const Panel& panel) const {
+  void add_residual(BrgemmArgs& args, int64_t row, int mr, const Panel& panel, bool last) const {
     if (residual_.dtype == Dtype::kFloat32) {
       args.residual = residual_.at<float>(row, panel.column);
+      args.residual_stride = residual_.stride;
+      return;
+    }
+    if (last) {  // the tile adds it when the sum is complete
+      args.rounded_residual = residual_.at<Bfloat16>(row, panel.column);
       args.residual_stride = residual_.stride;
       return;
     }

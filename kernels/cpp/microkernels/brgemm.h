@@ -48,6 +48,7 @@ struct BrgemmArgs {
   const float* residual;
   // Replaces residual if the sum is one block: prefetched at the start of the tile and added at its end.
   const float* late_residual = nullptr;
+  const Bfloat16* rounded_residual = nullptr;  // bfloat16 only: the same as late_residual, in place of it
   int64_t residual_stride = 0;
   const float* second_residual = nullptr;  // added together with the first, at the start or at the end
   int64_t second_residual_stride = 0;
@@ -59,9 +60,10 @@ struct BrgemmArgs {
   // Steps from tile to tile: of A, B and next in words; of C, the residuals and the bias in floats.
   int64_t a_step = 0, b_step = 0, next_tile_step = 0, c_step = 0, residual_step = 0, second_residual_step = 0,
           bias_step = 0;
+  int64_t rounded_step = 0;  // in bfloat16
 
-  // Whether these are complete sums in float32 and B needs no prefetch into L1.
-  bool simple() const { return !accumulate && !residual && !rounded && prefetch == 0; }
+  // Whether these are complete sums and B needs no prefetch into L1.
+  bool simple() const { return !accumulate && !residual && prefetch == 0; }
 };
 
 // Returns the next_step that spreads the prefetch of `words` words evenly over `steps` steps of k. Prefetching faster

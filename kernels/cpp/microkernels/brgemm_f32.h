@@ -91,11 +91,23 @@ struct Brgemm {
                 *next = args.next;
     const Mask last = V::mask(args.n - (NV - 1) * V::kLanes);
     float* c = args.c;
+    Bfloat16* rounded = args.rounded;
+    const Bfloat16* rounded_residual = args.rounded_residual;
     int64_t a_offset = 0, b_offset = 0;
     for (int64_t tiles = args.count; tiles > 0; --tiles) {
       asm volatile("" ::: "memory");  // otherwise GCC keeps fields of args in registers and the sums in memory
       Reg acc[kChains][MR][NV];
       Lines lines{c, args.c_stride, residual, args.residual_stride};
+      if constexpr (V::kProducts > 1) {
+        if (rounded) {  // rows of half as many bytes; the other half belongs to the next panel
+          lines.c = reinterpret_cast<const float*>(rounded);
+          lines.c_stride = args.rounded_stride / 2;
+        }
+        if (rounded_residual) {
+          lines.residual = reinterpret_cast<const float*>(rounded_residual);
+          lines.residual_stride = args.residual_stride / 2;
+        }
+      }
       if (second_residual) {  // it is far away; the first residual was written just before
         lines.residual = second_residual;
         lines.residual_stride = args.second_residual_stride;
@@ -115,12 +127,26 @@ struct Brgemm {
         add_last(acc[0], residual, args.residual_stride, last);
         residual += args.residual_step;
       }
+      if constexpr (V::kProducts > 1) {
+        if (rounded_residual) {
+          add_rounded(acc[0], rounded_residual, args.residual_stride, last);
+          rounded_residual += args.residual_step;
+        }
+      }
       if (second_residual) {
         add_last(acc[0], second_residual, args.second_residual_stride, last);
         second_residual += args.second_residual_step;
       }
       clamp(acc[0], args);
-      store(acc[0], args.n, c, args.c_stride, last);
+      bool stored = false;
+      if constexpr (V::kProducts > 1) {
+        if (rounded) {
+          store_rounded(acc[0], rounded, args.rounded_stride, last);
+          rounded += args.rounded_step;
+          stored = true;
+        }
+      }
+      if (!stored) store(acc[0], args.n, c, args.c_stride, last);
       a_offset += args.a_step;
       b_offset += args.b_step;
       c += args.c_step;
@@ -297,7 +323,21 @@ struct Brgemm {
     return j + 1 < NV ? V::load(row + j * V::kLanes) : V::load(row + j * V::kLanes, last);
   }
 
+  static inline __attribute__((always_inline)) void add_rounded(Reg (&acc)[MR][NV], const Bfloat16* rows,
+                                                                int64_t row_stride, Mask last) {
+#pragma GCC unroll 32
+    for (int i = 0; i < MR; ++i) {
+      const Bfloat16* row = rows + i * row_stride;
+#pragma GCC unroll 8
+      for (int j = 0; j + 1 < NV; ++j) acc[i][j] = V::add(acc[i][j], V::load(row + j * V::kLanes));
+      acc[i][NV - 1] = V::add(acc[i][NV - 1], V::load(row + (NV - 1) * V::kLanes, last));
+    }
+  }
+
   static inline __attribute__((always_inline)) void finish(Reg (&acc)[MR][NV], const BrgemmArgs& args, Mask last) {
+    if constexpr (V::kProducts > 1) {
+      if (args.rounded_residual) add_rounded(acc, args.rounded_residual, args.residual_stride, last);
+    }
     if (args.late_residual) {
       add_rows(acc, args.late_residual, args.residual_stride, PartialVector<V>{last});
       if (args.second_residual)
