@@ -29,16 +29,33 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--samples", type=at_least(1), default=SAMPLES, metavar="N", help=about)
     about = f"seconds of one sample (default: {SLICE_SECS:g})"
     parser.add_argument("--slice-secs", type=seconds, default=SLICE_SECS, metavar="S", help=about)
+    parser.add_argument("--no-baselines", action="store_true", help="measure our schedules alone")
     parser.add_argument("--json", type=Path, required=True, metavar="FILE", help="file for the result")
     arguments = parser.parse_args(argv)
     tuned = Schedule.from_json(arguments.schedule) if arguments.schedule else None
     return exit_code(
         parser,
-        lambda: run(arguments.shape, arguments.threads, tuned, arguments.samples, arguments.slice_secs, arguments.json),
+        lambda: run(
+            arguments.shape,
+            arguments.threads,
+            tuned,
+            arguments.samples,
+            arguments.slice_secs,
+            not arguments.no_baselines,
+            arguments.json,
+        ),
     )
 
 
-def run(name: str, threads: int, tuned: Schedule | None, samples: int, slice_secs: float, json_file: Path) -> int:
+def run(
+    name: str,
+    threads: int,
+    tuned: Schedule | None,
+    samples: int,
+    slice_secs: float,
+    baselines: bool,
+    json_file: Path,
+) -> int:
     """Pins this process, measures a layer and writes the result.
 
     Raises:
@@ -47,6 +64,6 @@ def run(name: str, threads: int, tuned: Schedule | None, samples: int, slice_sec
     """
     group, batch, shape = find(name)
     affinity.pin(threads)
-    result = measure(group, shape, threads, tuned, samples, slice_secs)
+    result = measure(group, shape, threads, tuned, samples, slice_secs, baselines)
     json_file.write_text(json.dumps({"batch": batch, **result}))
     return 0

@@ -31,7 +31,13 @@ SLICE_SECS = 0.004  # many short samples, because a busy neighbor comes and goes
 
 
 def measure(
-    group: Group, shape: Shape, threads: int, tuned: Schedule | None, samples: int, slice_secs: float
+    group: Group,
+    shape: Shape,
+    threads: int,
+    tuned: Schedule | None,
+    samples: int,
+    slice_secs: float,
+    baselines: bool = True,
 ) -> dict[str, Any]:
     """Verifies and times all implementations of a layer. The result is plain JSON with raw samples in seconds per run.
 
@@ -46,7 +52,7 @@ def measure(
         layers["tuned"] = OwnLayer(workload, problem.inputs, problem.out, target, tuned)
     versions: dict[str, str] = {}
     skipped: dict[str, str] = {}
-    for name in group.peers:
+    for name in group.peers if baselines else ():
         reason = PEERS[name].missing()
         if reason is None:
             versions[name] = PEERS[name].version()

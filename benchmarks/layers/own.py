@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 import kernels
-
 from compiler.workloads.schedule import Schedule
 from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload

@@ -1,0 +1,1 @@
+"""What default schedules lose under another machine model than that of this CPU."""
