@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 import kernels
+from compiler.spaces.default_conv2d import default_conv2d_schedule
 from compiler.workloads.schedule import Schedule
 from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload
@@ -51,33 +52,16 @@ class OwnLayer:
         return OwnLayer(*self._arguments)
 
 
-def default_values(
-    workload: Workload, target: Target, machine: kernels.MachineModel | None = None
-) -> dict[str, Any] | None:
-    """Returns the default schedule of a layer in a build, where fast algorithms are allowed.
+def default_values(workload: Workload, target: Target) -> dict[str, Any] | None:
+    """Returns the default schedule of a layer in a build, where fast algorithms are allowed, by the target's machine.
 
     None if the kernel's own default is the same, or if there is nothing to decide.
-
-    Args:
-        machine: the machine model that it follows from; None: that of this CPU.
     """
-    s, isa, threads, dtype = workload.sizes, target.isa, target.num_cores, workload.dtype
-    if isa == "reference":
+    s = workload.sizes
+    if target.isa == "reference":
         return None
     if workload.op == "dense":
-        return kernels.default_dense_schedule(s["m"], s["n"], s["k"], isa, threads, dtype, True, machine)
-    if workload.op != "conv2d":
-        return None
-    n, h, w, c = workload.input_shapes["x"]
-    return kernels.default_conv2d_schedule(
-        (n, h, w, c),
-        workload.input_shapes["weight"],
-        (s["stride_h"], s["stride_w"]),
-        (s["pad_top"], s["pad_left"], s["pad_bottom"], s["pad_right"]),
-        (s["dilation_h"], s["dilation_w"]),
-        s["groups"],
-        isa=isa,
-        threads=threads,
-        dtype=dtype,
-        machine=machine,
-    )
+        return kernels.default_dense_schedule(
+            s["m"], s["n"], s["k"], target.isa, target.num_cores, workload.dtype, True, target.machine
+        )
+    return default_conv2d_schedule(workload, target, True) if workload.op == "conv2d" else None

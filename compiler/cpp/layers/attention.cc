@@ -33,7 +33,11 @@ class AttentionLayer final : public Layer {
     }
     shapes.push_back(out.shape);
     std::optional<AttentionSchedule> schedule;
-    if (const auto values = d.schedule()) schedule = parse_attention_schedule(*values);
+    if (const auto values = d.schedule()) {
+      schedule = parse_attention_schedule(*values);
+    } else if (machine.target.isa != Isa::kReference) {  // once, because a choice takes as long as a small layer
+      schedule = default_attention_schedule(machine.target, {batch, heads, queries, keys, head_dim}, machine.threads);
+    }
     auto op = std::make_unique<Attention>(heads, head_dim, static_cast<float>(d.number("scale")), machine.target,
                                           machine.threads, schedule, d.flag("or_zero"));
     return std::unique_ptr<const Layer>(new AttentionLayer(std::move(shapes), {batch, heads, queries, keys, head_dim},

@@ -89,6 +89,14 @@ void bind_machine_model(py::module_& m) {
   m.def("lanes", [](const std::string& isa) { return kernel_table(parse_available_isa(isa)).lanes; }, py::arg("isa"));
   m.def("host_model_file", &host_model_file);
   m.def("host_model_error", &host_model_error);
+  m.def(
+      "has_half_tile",
+      [](const std::string& isa, const std::string& dtype, int rows, int vectors) {
+        const auto [of_isa, of_dtype] = kernels_of(isa, dtype);
+        if (rows < 1 || rows > KernelTable::kMaxRows || vectors < 1 || vectors > KernelTable::kMaxVectors) return false;
+        return kernel_table(of_isa, of_dtype).half_tiles[rows][vectors] != nullptr;
+      },
+      py::arg("isa"), py::arg("dtype"), py::arg("rows"), py::arg("vectors"));
   m.def("clock_ghz", &clock_ghz, py::call_guard<py::gil_scoped_release>());
   m.def(
       "tile_secs",

@@ -40,13 +40,15 @@ struct Setting {
     // All panels of as many groups as it has, and the first panels of another one.
     const int64_t groups = panels() / group_panels(), rest = panels() % group_panels();
     const auto of_group = [&](int64_t count) {
-      return product_cycles(costs, kernels.lanes, m, g.group_o(), tile, count, static_cast<double>(k), level,
+      return product_cycles(costs, kernels, m, g.group_o(), tile, count, static_cast<double>(k), level,
                             machine.bandwidth_per_thread(Level::kL2, threads));
     };
     return static_cast<double>(groups) * of_group(group_panels()) + (rest > 0 ? of_group(rest) : 0.0);
   }
   // Cycles in which each of the threads loads `bytes` bytes from a level.
   double load(double bytes, Level level) const { return bytes / machine.bandwidth_per_thread(level, threads); }
+  // Cycles in which all of them together load `bytes` bytes from memory once.
+  double load_shared(double bytes) const { return load(bytes / threads, Level::kMemory); }
 };
 
 Conv2dSchedule schedule(const Setting& at, Algorithm algorithm, int64_t rows, int64_t kc) {
@@ -75,7 +77,7 @@ Candidate direct(const Setting& at) {
   const Level level = std::min(at.machine.level_of(static_cast<double>(kc * at.nr() * kFloat)), Level::kL2);
   const double compute = static_cast<double>(lines * blocks) * at.product(at.ow(), ceil_div(k, blocks), level);
   const double copy = at.load(static_cast<double>(lines * g.stride_h * row_bytes), Level::kL3);
-  const double weights = at.load(static_cast<double>(g.o * k * kFloat), Level::kMemory);
+  const double weights = at.load_shared(static_cast<double>(g.o * k * kFloat));
   candidate.cycles = overlapped(compute, weights) + copy;
   return candidate;
 }
@@ -122,7 +124,7 @@ Candidate winograd(const Setting& at, const Winograd& w) {
   const double late = std::max(0.0, 1.0 - static_cast<double>(passes) / at.tile.vectors);
   // Threads that share weights load them one after the other, the later ones from L3 or from the L2 of another core.
   const double shared = at.threads_m > 1 ? at.load(weight_bytes, Level::kL3) : 0.0;
-  const double weights = at.load(weight_bytes, Level::kMemory) + shared;
+  const double weights = at.load_shared(weight_bytes) + shared;
   candidate.cycles = overlapped(products + transforms, weights) + late * weights;
   return candidate;
 }
@@ -145,11 +147,13 @@ Conv2dSchedule default_convolution_schedule(const Target& target, Dtype dtype, c
   };
   for_each_tile_and_split(kernels, g.output_w(images.w), 1, widest, threads,
                           [&](const TileShape& tile, int threads_m) { consider(direct(setting(tile, threads_m))); });
-  for (const Winograd& w : kWinograds)
+  for (const Winograd& w : kWinograds) {
+    const int64_t tiles = images.n * ceil_div(g.output_h(images.h), w.m) * ceil_div(g.output_w(images.w), w.m);
     if (winograd_allowed && applies(w.algorithm, g, dtype))
-      for_each_tile_and_split(
-          kernels, KernelTable::kMaxRows, 1, widest, threads,
-          [&](const TileShape& tile, int threads_m) { consider(winograd(setting(tile, threads_m), w)); });
+      for_each_tile_and_split(kernels, tiles, 1, widest, threads, [&](const TileShape& tile, int threads_m) {
+        consider(winograd(setting(tile, threads_m), w));
+      });
+  }
   best.schedule.kc = best.schedule.kc * elements.reduction() / g.reduction();
   return best.schedule;
 }

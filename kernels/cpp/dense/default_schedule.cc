@@ -58,8 +58,8 @@ double cycles(const Product& p, const TileShape& tile, int threads_m) {
   // the rows pass, and the next one is prefetched.
   const bool once = rows <= tile.mr;
   const Level level = once ? p.machine.level_of(weights) : std::min(p.machine.level_of(p.bytes(nr, p.k)), Level::kL2);
-  const double compute = product_cycles(p.costs, p.kernels.lanes, rows, p.n, tile, columns, static_cast<double>(p.k),
-                                        level, p.machine.bandwidth_per_thread(Level::kL2, p.threads));
+  const double compute = product_cycles(p.costs, p.kernels, rows, p.n, tile, columns, static_cast<double>(p.k), level,
+                                        p.machine.bandwidth_per_thread(Level::kL2, p.threads));
   const double loads = p.load(weights);
   // The products of tiles that read weights once already take as long as the loads of one thread. Panels that are prefetched
   // while the rows pass come late if there are few rows.

@@ -17,9 +17,9 @@ struct TileShape {
 
 // Returns the cycles of `count` panels of `n` columns in all, or of the first (and widest) `panels` of them, for one tile
 // of `rows` rows and a sum over k words.
-inline double row_of_tiles_cycles(const KernelCosts& costs, int lanes, int rows, int64_t n, int vectors, int64_t panels,
-                                  double k, Level level) {
-  const EvenSplit split(ceil_div(n, lanes), vectors);
+inline double row_of_tiles_cycles(const KernelCosts& costs, const KernelTable& kernels, int rows, int64_t n,
+                                  int vectors, int64_t panels, double k, Level level) {
+  const EvenSplit split(ceil_div(n, kernels.lanes), vectors);
   const auto cycles = [&](int64_t halves) { return costs.tile(rows, static_cast<int>(halves)).cycles(k, level); };
   const int64_t wide = std::min(split.higher, panels), others = std::min(panels, split.count) - wide;
   double sum = static_cast<double>(wide) * cycles(2 * (split.low + 1));
@@ -27,8 +27,9 @@ inline double row_of_tiles_cycles(const KernelCosts& costs, int lanes, int rows,
   sum += static_cast<double>(others) * cycles(2 * split.low);
   if (panels < split.count) return sum;
   // The last panel may need only half of its last vector.
-  const int64_t missing = ceil_div(n, lanes) * lanes - n;
-  return missing >= lanes / 2 && lanes > 1 ? sum + cycles(2 * split.low - 1) - cycles(2 * split.low) : sum;
+  const int64_t missing = ceil_div(n, kernels.lanes) * kernels.lanes - n;
+  if (missing < kernels.lanes / 2 || !kernels.half_tiles[rows][split.low]) return sum;
+  return sum + cycles(2 * split.low - 1) - cycles(2 * split.low);
 }
 
 // Activities that run in parallel delay each other by this part of the shorter.
@@ -39,19 +40,20 @@ inline double overlapped(double a, double b) { return std::max(a, b) + kDelay * 
 // Returns the cycles of m rows and the first `panels` panels of n columns, for sums over k words. Rows and columns are
 // divided evenly into the fewest tiles. Each panel reads the rows again from L2, and each tile its panel if it comes from
 // there, at `l2_bytes` bytes per cycle. A call computes the tiles of a panel.
-inline double product_cycles(const KernelCosts& costs, int lanes, int64_t m, int64_t n, const TileShape& tile,
-                             int64_t panels, double k, Level level, double l2_bytes) {
+inline double product_cycles(const KernelCosts& costs, const KernelTable& kernels, int64_t m, int64_t n,
+                             const TileShape& tile, int64_t panels, double k, Level level, double l2_bytes) {
   const EvenSplit rows(m, tile.mr);
   const auto cycles = [&](int64_t height) {
-    return row_of_tiles_cycles(costs, lanes, static_cast<int>(height), n, tile.vectors, panels, k, level);
+    return row_of_tiles_cycles(costs, kernels, static_cast<int>(height), n, tile.vectors, panels, k, level);
   };
   double sum = static_cast<double>(rows.count - rows.higher) * cycles(rows.low);
   if (rows.higher > 0) sum += static_cast<double>(rows.higher) * cycles(rows.low + 1);
   // Rows come in as many streams as a tile has rows, which the hardware prefetches less well than the panel.
   const double of_rows = static_cast<double>(m * panels) * k * sizeof(float) / l2_bytes;
-  const double of_panels = level == Level::kL1 ? 0.0
-                                               : static_cast<double>(rows.count * panels * tile.vectors * lanes) * k *
-                                                     sizeof(float) / l2_bytes;
+  const double of_panels =
+      level == Level::kL1
+          ? 0.0
+          : static_cast<double>(rows.count * panels * tile.vectors * kernels.lanes) * k * sizeof(float) / l2_bytes;
   return std::max(sum, of_rows + of_panels) + kRowsDelay * of_rows + kDelay * of_panels +
          static_cast<double>(panels) * costs.call;
 }

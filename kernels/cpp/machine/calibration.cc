@@ -61,6 +61,16 @@ Stream& stream() {
   return shared;
 }
 
+// Runs body(0), ..., body(threads - 1), which wait for each other, at the same time.
+template <class F>
+void on_all(int threads, F&& body) {
+  if (threads <= 1) {
+    body(0);
+  } else if (!try_run_on_pool(threads, ThreadBody(body))) {
+    throw std::runtime_error("the thread pool is busy: measure when no other thread computes");
+  }
+}
+
 }  // namespace
 
 double clock_ghz() {
@@ -117,6 +127,8 @@ double tile_secs(Isa isa, Dtype dtype, int rows, int halves, int64_t k, Level le
   } else {
     args.b_step = panel;
   }
+  if (series > 1 && args.n != nr && !kernels.masks_are_free)
+    throw std::invalid_argument("a series of tiles needs whole vectors on this ISA");
   const Microkernel kernel = kernels.tile(rows, vectors, args.n);
   int64_t c_next = 0;
   const auto run = [&] {
@@ -220,14 +232,14 @@ double cell_secs(Isa isa) {
 double fork_join_secs(int threads) {
   // The caller takes back what no thread has started, so it must wait for all of them.
   SpinBarrier barrier;
-  return secs_of([&] { parallel(threads, [&](int) { barrier.wait(threads); }); });
+  return secs_of([&] { on_all(threads, [&](int) { barrier.wait(threads); }); });
 }
 
 double barrier_secs(int threads) {
   constexpr int kMeetings = 200;
   SpinBarrier barrier;
   const double secs = secs_of([&] {
-    parallel(threads, [&](int) {
+    on_all(threads, [&](int) {
       for (int i = 0; i < kMeetings; ++i) barrier.wait(threads);
     });
   });

@@ -65,6 +65,16 @@ std::string read(const std::string& path) {
   return text;
 }
 
+// Returns the model for this number of cores. Measured with fewer, it gives the costs of the kernels, and the rest is
+// interpolated.
+std::shared_ptr<const MachineModel> for_cores(std::shared_ptr<const MachineModel> model, int cores) {
+  if (model->cores >= cores) return model;
+  MachineModel made = MachineModel::interpolated(cores);
+  made.ghz = model->ghz;
+  made.kernels = model->kernels;
+  return std::make_shared<const MachineModel>(std::move(made));
+}
+
 Host user_model(int cores) {
   const std::string folder = user_folder();
   const std::string path = folder.empty() ? folder : nearest_file(folder, cores);
@@ -72,24 +82,19 @@ Host user_model(int cores) {
   try {
     auto model = std::make_shared<const MachineModel>(MachineModel::parse(read(path)));
     if (model->cpu != cpu_key()) throw std::invalid_argument("it is for another CPU, " + model->cpu);
-    return {std::move(model), {}};
+    return {for_cores(std::move(model), cores), {}};
   } catch (const std::invalid_argument& error) {
     return {nullptr, path + " is ignored: " + error.what()};
   }
 }
 
-// Returns null if nobody has measured this CPU. Measured with fewer cores, a model gives the costs of the kernels, and the
-// rest is interpolated.
+// Returns null if nobody has measured this CPU.
 std::shared_ptr<const MachineModel> built_in_model(int cores) {
   std::shared_ptr<const MachineModel> nearest;
   for (const auto& model : built_in_models())
     if (model->cpu == cpu_key() && (!nearest || distance(model->cores, cores) < distance(nearest->cores, cores)))
       nearest = model;
-  if (!nearest || nearest->cores >= cores) return nearest;
-  MachineModel made = MachineModel::interpolated(cores);
-  made.ghz = nearest->ghz;
-  made.kernels = nearest->kernels;
-  return std::make_shared<const MachineModel>(std::move(made));
+  return nearest ? for_cores(nearest, cores) : nullptr;
 }
 
 const Host& host() {

@@ -229,9 +229,14 @@ void complete(MachineModel& model, const MachineModel& other) {
     }
     fill(own->strassen_sum, known.strassen_sum);
     fill(own->cell, known.cell);
+    fill(own->call, known.call);
     for (int rows = 1; rows <= KernelCosts::kMaxRows; ++rows)
       for (int halves = 1; halves <= KernelCosts::kMaxHalves; ++halves)
-        if (own->tile(rows, halves).step[0] == 0) own->tile(rows, halves) = known.tile(rows, halves);
+        if (own->tile(rows, halves).step[0] == 0) {
+          // Where half a vector costs as much as a whole one, only the latter is measured.
+          const TileCost& whole = own->tile(rows, halves + halves % 2);
+          own->tile(rows, halves) = whole.step[0] > 0 ? whole : known.tile(rows, halves);
+        }
   }
 }
 

@@ -27,7 +27,7 @@ WEIGHT = np.zeros((48, 32), np.float32)
 
 
 # Threads pay off from 1e5 cycles on.
-MODEL = edited({"fork_join": "fork_join,0,1e5,1e5,1e5", "bandwidth,l3": "bandwidth,l3,1e9,1e9"})
+MODEL = edited({"fork_join": "fork_join,0,1e5", "bandwidth,l3": "bandwidth,l3,1e9,1e9"})
 
 
 def on(cores: int) -> Target:
