@@ -410,18 +410,30 @@ def test_a_relative_cache_folder_counts_as_missing(tmp_path: Path) -> None:
     assert host({"XDG_CACHE_HOME": "relative", "HOME": str(tmp_path)})[2] == str(user_path(tmp_path / ".cache"))
 
 
-def test_a_file_of_more_cores_serves_a_process_with_fewer(tmp_path: Path) -> None:
-    """Processes are often bound to some cores. The nearest model of more cores is preferred to one of fewer cores."""
+def test_a_file_of_fewer_cores_gives_the_costs_of_the_kernels(tmp_path: Path) -> None:
+    """Its bandwidths and threads say nothing about more cores."""
     cores = _native.usable_cores()
-    for others in ([cores + 7, cores + 2, 4000], [cores + 2], *([[cores - 1]] if cores > 1 else [])):
+    if cores == 1:
+        pytest.skip("this process may use one core only")
+    user_path(tmp_path, 1).write_text(measured("2.75", 1))
+    text, reason, _ = host({"XDG_CACHE_HOME": str(tmp_path)})
+    model = kernels.MachineModel.parse(text)
+    assert reason is None
+    assert (model.ghz, model.cores, model.measured) == (2.75, cores, False)
+    assert model.fork_join_secs(2) > 0
+
+
+def test_a_file_of_more_cores_serves_a_process_with_fewer(tmp_path: Path) -> None:
+    """Processes are often bound to some cores. The nearest model is used."""
+    cores = _native.usable_cores()
+    for others in ([cores + 7, cores + 2, 4000], [cores + 2]):
         folder = tmp_path / str(len(others)) / str(min(others))
         for other in others:
             user_path(folder, other).write_text(measured("2.75", other))
         for name in ("notes.txt", f"{_native.cpu_key()}-many.csv", f"{_native.cpu_key()}-99999.csv", "Other-1-2-1.csv"):
             (folder / "loopwright" / "machines" / name).write_text("not a model")
-        nearest = cores + 2 if cores + 2 in others else cores - 1
         text, reason, file = host({"XDG_CACHE_HOME": str(folder)})
-        assert (text, reason) == (measured("2.75", nearest), None)
+        assert (text, reason) == (measured("2.75", cores + 2), None)
         assert file == str(user_path(folder))
         user_path(folder).write_text(measured("2.5", cores))
         assert host({"XDG_CACHE_HOME": str(folder)})[0] == measured("2.5", cores)
