@@ -182,9 +182,12 @@ def _sums(columns: int) -> Iterator[tuple[int, int]]:
 def _best_distance(isa: str) -> int:
     """Returns the prefetch distance with which a layer reads weights from L3 fastest; 0: without prefetches into L1."""
     n, k = 4096, 512
-    layers = [_one_row(isa, n, k, {"prefetch": distance, "prefetch_next": distance == 0}) for distance in DISTANCES]
-    rounds = [[layer(4) for layer in layers] for _ in range(16)]
-    secs = np.min(rounds, axis=0)
+    secs = np.zeros(len(DISTANCES))
+    for threads in {1, _native.usable_cores()}:
+        changes = [{"prefetch": distance, "prefetch_next": distance == 0} for distance in DISTANCES]
+        layers = [_one_row(isa, n, k, change, threads) for change in changes]
+        least = np.min([[layer(4) for layer in layers] for _ in range(16)], axis=0)
+        secs += least / least.min()
     return next(
         distance for distance, least in zip(DISTANCES, secs, strict=True) if least <= secs.min() * (1 + SIMILAR)
     )
@@ -199,12 +202,12 @@ def _call_secs(isa: str) -> float:
     return max(0.0, min(layer(50) for _ in range(20)) / panels - tile)
 
 
-def _one_row(isa: str, n: int, k: int, changes: Mapping[str, object]) -> Callable[[int], float]:
+def _one_row(isa: str, n: int, k: int, changes: Mapping[str, object], threads: int = 1) -> Callable[[int], float]:
     """Returns a function that runs a layer of one row a number of times, and returns the mean seconds."""
     nr = COLUMNS * _native.lanes(isa)
-    values = default_dense_schedule(1, n, k, isa)
+    values = default_dense_schedule(1, n, k, isa, threads)
     schedule = {**values, "mr": 1, "nr": nr, "nc": nr if changes["prefetch_next"] else n, "kc": k, **changes}
-    layer = Dense(np.zeros((n, k), np.float32), isa=isa, schedule=schedule)
+    layer = Dense(np.zeros((n, k), np.float32), isa=isa, threads=threads, schedule=schedule)
     x, out = np.zeros((1, k), np.float32), np.zeros((1, n), np.float32)
     return lambda number: layer.time(x, out, number=number)[0]
 

@@ -111,6 +111,7 @@ Candidate winograd(const Setting& at, const Winograd& w) {
 
   Candidate candidate{schedule(at, w.algorithm, block, channels)};
   candidate.schedule.mr = static_cast<int>(std::min<int64_t>(at.tile.mr, block));
+  candidate.schedule.prefetch = near ? 0 : at.costs.prefetch_bytes;
   // Each pass over the tiles reads the weights again, while other weights come from memory.
   const Level level = near ? Level::kL2 : Level::kL3;
   const double products = static_cast<double>(blocks.count * places) * at.product(block, channels, level);
@@ -119,7 +120,7 @@ Candidate winograd(const Setting& at, const Winograd& w) {
   const double panels = static_cast<double>(at.panels()), width = vectors(g.o) / static_cast<double>(at.group_panels());
   const double transforms = static_cast<double>(tiles) *
                             (static_cast<double>(g.stride_h) * transform.input.cycles(vectors(g.stride_w * g.c)) +
-                             panels * transform.output.cycles(width));
+                             panels * (2 * at.costs.call + transform.output.cycles(width)));
   // Each tile of a panel prefetches one cache line of the next weights per step. Lines without a tile come late.
   const double late = std::max(0.0, 1.0 - static_cast<double>(passes) / at.tile.vectors);
   // Threads that share weights load them one after the other, the later ones from L3 or from the L2 of another core.

@@ -124,6 +124,13 @@ DenseSchedule direct_schedule(const Product& p, Dtype dtype, int64_t k, const Ch
   return s;
 }
 
+// Returns the cycles of loading weights from memory, where those of a network are, that products do not hide.
+double unhidden(const Product& p, double weight_bytes, double compute) {
+  const double loads = weight_bytes / p.machine.bandwidth_per_thread(Level::kMemory, p.threads);
+  const double share = std::min(1.0, loads / compute);
+  return loads * share * share;
+}
+
 // Returns the cycles of Strassen's algorithm: of seven products of half the sizes and of their sums. Each thread has
 // separate rows and columns.
 double strassen_cycles(const Product& p, int threads_m) {
@@ -133,10 +140,11 @@ double strassen_cycles(const Product& p, int threads_m) {
   const double lanes = p.kernels.lanes, sum = p.costs.strassen_sum;
   const auto vectors = [&](int64_t m, int64_t n) { return static_cast<double>(m * n) / lanes; };
   // The sums of the quarters of the input: four loads and four stores. Over quarters of the output, two passes with two loads
-  // and a store, and five products that start with a sum: eleven loads and stores.
-  const double sums = sum * (vectors(half.m, half.k) + 11.0 / 8 * vectors(half.m, half.n));
+  // and a store, and five products that start with a sum: eleven loads and stores, which leave L2 and so count twice.
+  const double sums = sum * (vectors(half.m, half.k) + 22.0 / 8 * vectors(half.m, half.n));
   const double weights = 7 * p.bytes(half.n, half.k);
-  return overlapped(7 * product.cycles + sums, p.load(weights)) + p.load(p.bytes(rows, p.k));
+  const double compute = 7 * product.cycles + sums + p.load(p.bytes(rows, p.k));
+  return compute + unhidden(p, weights, compute);
 }
 
 Product product(const Target& target, Dtype dtype, int64_t m, int64_t n, int64_t k, int threads, int64_t x_stride) {
@@ -157,7 +165,8 @@ DenseSchedule schedule_of_widths(const Target& target, Dtype dtype, int64_t m, i
   const Choice direct = best_choice(p, widths);
   DenseSchedule s = direct_schedule(p, dtype, k, direct);
   if (!fast_algorithms) return s;
-  double best = direct.cycles;
+  const double weights = p.bytes(ceil_div(n, threads / direct.threads_m), p.k);
+  double best = direct.cycles + unhidden(p, weights, direct.cycles);
   for (int threads_m = threads; threads_m >= 1; --threads_m) {
     if (threads % threads_m != 0 || !Strassen::applies(target.isa, dtype, n, k, threads / threads_m)) continue;
     if (m / threads_m < 2) continue;

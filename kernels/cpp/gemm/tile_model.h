@@ -33,7 +33,7 @@ inline double row_of_tiles_cycles(const KernelCosts& costs, const KernelTable& k
 }
 
 // Activities that run in parallel delay each other by this part of the shorter.
-constexpr double kDelay = 0.2, kRowsDelay = 0.5;
+constexpr double kDelay = 0.2, kRowsDelay = 1.0;
 
 inline double overlapped(double a, double b) { return std::max(a, b) + kDelay * std::min(a, b); }
 
