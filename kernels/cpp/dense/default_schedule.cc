@@ -124,9 +124,9 @@ DenseSchedule direct_schedule(const Product& p, Dtype dtype, int64_t k, const Ch
   return s;
 }
 
-// Returns the cycles of loading weights from memory, where those of a network are, that products do not hide.
+// Returns the cycles in which all threads load the weights of a network from memory, once, as far as products do not hide them.
 double unhidden(const Product& p, double weight_bytes, double compute) {
-  const double loads = weight_bytes / p.machine.bandwidth_per_thread(Level::kMemory, p.threads);
+  const double loads = weight_bytes / p.threads / p.machine.bandwidth_per_thread(Level::kMemory, p.threads);
   const double share = std::min(1.0, loads / compute);
   return loads * share * share;
 }
@@ -142,7 +142,7 @@ double strassen_cycles(const Product& p, int threads_m) {
   // The sums of the quarters of the input: four loads and four stores. Over quarters of the output, two passes with two loads
   // and a store, and five products that start with a sum: eleven loads and stores, which leave L2 and so count twice.
   const double sums = sum * (vectors(half.m, half.k) + 22.0 / 8 * vectors(half.m, half.n));
-  const double weights = 7 * p.bytes(half.n, half.k);
+  const double weights = 7.0 / 4 * p.bytes(p.n, p.k);
   const double compute = 7 * product.cycles + sums + p.load(p.bytes(rows, p.k));
   return compute + unhidden(p, weights, compute);
 }
@@ -165,12 +165,14 @@ DenseSchedule schedule_of_widths(const Target& target, Dtype dtype, int64_t m, i
   const Choice direct = best_choice(p, widths);
   DenseSchedule s = direct_schedule(p, dtype, k, direct);
   if (!fast_algorithms) return s;
-  const double weights = p.bytes(ceil_div(n, threads / direct.threads_m), p.k);
-  double best = direct.cycles + unhidden(p, weights, direct.cycles);
+  double best = direct.cycles + unhidden(p, p.bytes(n, p.k), direct.cycles);
   for (int threads_m = threads; threads_m >= 1; --threads_m) {
     if (threads % threads_m != 0 || !Strassen::applies(target.isa, dtype, n, k, threads / threads_m)) continue;
     if (m / threads_m < 2) continue;
-    if (const double found = strassen_cycles(p, threads_m); found < best) {
+    // Threads that share columns each compute the sums of the same input, so splits of rows come first and win ties.
+    constexpr double kTie = 0.95;
+    const double limit = s.algorithm == DenseSchedule::Algorithm::kStrassen ? kTie * best : best;
+    if (const double found = strassen_cycles(p, threads_m); found < limit) {
       best = found;
       s.algorithm = DenseSchedule::Algorithm::kStrassen;
       s.threads_m = threads_m;
