@@ -417,7 +417,7 @@ def test_a_file_of_fewer_cores_gives_the_costs_of_the_kernels(tmp_path: Path) ->
         pytest.skip("this process may use one core only")
     user_path(tmp_path, 1).write_text(measured("2.75", 1))
     text, reason, _ = host({"XDG_CACHE_HOME": str(tmp_path)})
-    model = kernels.MachineModel.parse(text)
+    model = MachineModel.parse(text)
     assert reason is None
     assert (model.ghz, model.cores, model.measured) == (2.75, cores, False)
     assert model.fork_join_secs(2) > 0

@@ -45,10 +45,13 @@ def test_dear_threads_are_not_worth_it() -> None:
     assert threads_for(workload, replace(TARGET, machine=edited({"fork_join": "fork_join,0,1e9"}))) == 1
 
 
-def test_input_and_output_pass_between_cores() -> None:
-    workload = Workload.dense(512, 512, 512)
-    slow = edited({"fork_join": "fork_join,0,0", "bandwidth,l3": "bandwidth,l3,0.01,0.01"})
-    assert threads_for(workload, replace(TARGET, machine=slow)) == 1
+def test_layers_bound_by_loads_are_shared() -> None:
+    """A few bytes take thousands of cycles at 0.01 bytes per cycle, and a parallel region takes 1,000."""
+    workload = Workload.dense(1, 8, 8)
+    slow = edited({"fork_join": "fork_join,0,1000", "bandwidth,l3": "bandwidth,l3,0.01,0.01"})
+    fast = edited({"fork_join": "fork_join,0,1000", "bandwidth,l3": "bandwidth,l3,1e9,1e9"})
+    assert threads_for(workload, replace(TARGET, machine=slow)) == 2
+    assert threads_for(workload, replace(TARGET, machine=fast)) == 1
 
 
 def test_one_core_and_no_workload() -> None:
