@@ -201,13 +201,14 @@ def test_blocks_follow_from_the_caches(isa: str) -> None:
     assert blocks[0] < blocks[1]
 
 
+def small_caches(fields: list[str]) -> list[str]:
+    return ["caches", "32768", "262144", "0"] if fields[0] == "caches" else fields
+
+
 def test_the_prefetch_distance_is_that_of_the_model() -> None:
     for isa, dtype in KERNELS:
         for distance in (0, 640):
-            caches = ["caches", "32768", "262144", "0"]
-            machine = edited(
-                lambda f, d=distance: [*f[:4], str(d)] if f[0] == "kernels" else caches if f[0] == "caches" else f
-            )
+            machine = edited(lambda f, d=distance: [*f[:4], str(d)] if f[0] == "kernels" else small_caches(f))
             far = kernels.default_dense_schedule(1, 640, 640, isa, dtype=dtype, machine=machine)
             assert (far["prefetch"], far["prefetch_next"]) == (distance, distance == 0)
             near = kernels.default_dense_schedule(1, 64, 64, isa, dtype=dtype, machine=machine)
