@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from compiler.workloads.layer import DOMAIN, Layer
 from compiler.workloads.schedule import Schedule
 from compiler.workloads.target import Target, usable_cores
 from compiler.workloads.workload import Workload
+from tests.compiler.machines import edited
 from tests.compiler.models import graph
 
 HOST = Target.from_host(num_cores=1)
@@ -190,7 +192,10 @@ def test_small_layers_stay_on_one_thread() -> None:
     def no_schedule(_workload: Workload, target: Target) -> None:
         looked_up.append(target.num_cores)
 
-    _, layers = select(original, Options(FunctionSchedules(no_schedule)), Target.from_host(num_cores=2))
+    # A parallel region takes 10 µs.
+    machine = edited({"fork_join": "fork_join,0,20000", "ghz": "ghz,2", "bandwidth,l3": "bandwidth,l3,1e9,1e9"})
+    target = replace(Target.from_host(num_cores=2), machine=machine)
+    _, layers = select(original, Options(FunctionSchedules(no_schedule)), target)
     assert [layer.threads for layer in layers] == [2, 1]
     assert looked_up == [2, 1], "a schedule is looked up for the threads that run it"
 
