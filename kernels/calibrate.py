@@ -71,8 +71,12 @@ def calibrate(threads: int, report: Report | None = None) -> MachineModel:
         report(f"{name.replace('_', ' and ')}: {_list([value * 1e6 for value in secs])} µs")
     for isa in available_isas():
         if isa != "reference":
+            distance = _best_distance(isa)
+            per_isa = _float32_lines(isa, ghz)
             for dtype in available_dtypes(isa):
-                lines += _kernels(isa, dtype, ghz, report)
+                lines += [f"kernels,{isa},{dtype},prefetch,{distance}", *per_isa]
+                lines += _transforms(isa, ghz) if dtype == "float32" else ()
+                lines += _tiles(isa, dtype, ghz, distance, report)
     if (change := abs(peak_gflops() / peak - 1)) > _NOISE:
         report(f"NOT QUIET: the FMA peak changed by {change:.0%} during this; repeat it when nothing else is running")
     return MachineModel.parse("\n".join(lines) + "\n")
@@ -109,21 +113,24 @@ def fit_tile(points: Sequence[tuple[int, int, float]]) -> tuple[np.ndarray, np.n
     return fitted, errors
 
 
-def _kernels(isa: str, dtype: str, ghz: float, report: Report) -> Iterator[str]:
-    """Yields the lines of the kernels of an ISA and dtype."""
-    cycles = ghz * 1e9
+def _float32_lines(isa: str, ghz: float) -> list[str]:
+    """Returns the lines of what is measured in float32 and holds for every dtype of an ISA."""
+    secs = {"strassen_sum": _native.strassen_sum_secs(isa), "cell": _native.cell_secs(isa), "call": _call_secs(isa)}
+    return [_line(name, value * ghz * 1e9) for name, value in secs.items()]
+
+
+def _transforms(isa: str, ghz: float) -> Iterator[str]:
+    """Yields the lines of Winograd's transforms, which are float32."""
+    for which in range(3):
+        secs = np.array([_native.transform_secs(isa, which, vectors) for vectors in VECTORS])
+        counts = np.array([(1.0, vectors) for vectors in VECTORS])
+        fits = [nonnegative_least_squares(counts / of[:, None], np.ones(len(of))) for of in (secs * ghz * 1e9).T]
+        yield _line("winograd", which, *np.concatenate(fits))
+
+
+def _tiles(isa: str, dtype: str, ghz: float, distance: int, report: Report) -> Iterator[str]:
+    """Yields the lines of the register tiles of an ISA and dtype."""
     lanes = _native.lanes(isa)
-    distance = _best_distance(isa)
-    yield f"kernels,{isa},{dtype},prefetch,{distance}"
-    if dtype == "float32":
-        for which in range(3):
-            secs = np.array([_native.transform_secs(isa, which, vectors) for vectors in VECTORS])
-            counts = np.array([(1.0, vectors) for vectors in VECTORS])
-            fits = [nonnegative_least_squares(counts / of[:, None], np.ones(len(of))) for of in (secs * cycles).T]
-            yield _line("winograd", which, *np.concatenate(fits))
-    yield _line("strassen_sum", _native.strassen_sum_secs(isa) * cycles)
-    yield _line("cell", _native.cell_secs(isa) * cycles)
-    yield _line("call", _call_secs(isa) * cycles)
     tiles = [
         (rows, halves)
         for rows, columns in _native.register_tiles(isa, dtype)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 from kernels import _native
 
 # The memory that data comes from, nearest first; an index is a level.
-LEVELS = ("L1", "L2", "L3", "memory")
+Level: TypeAlias = Literal["L1", "L2", "L3", "memory"]
+LEVELS: tuple[Level, ...] = ("L1", "L2", "L3", "memory")
 
 
 class MachineModel:

@@ -26,6 +26,7 @@ from benchmarks.summary import geometric_mean
 from compiler.commands.command_line import Parser, add_version, check_file, exit_code
 from compiler.measure import isolated
 from compiler.measure.comparison import Ratio, speedup
+from compiler.workloads.machines import INTERPOLATED, model_named
 from compiler.workloads.schedule import Schedule
 from compiler.workloads.target import Target, usable_cores
 
@@ -52,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = Parser(prog="python -m benchmarks.machine_models", description="Measures what other machine models lose.")
     add_version(parser)
     about = "interpolated (default), the id of a built-in model, or a file that kernels.calibrate has written"
-    parser.add_argument("--model", default="interpolated", metavar="MODEL", help=about)
+    parser.add_argument("--model", default=INTERPOLATED, metavar="MODEL", help=about)
     counts = [count for count in (1, 2) if count <= usable_cores()]
     about = f"default: {','.join(map(str, counts))}"
     parser.add_argument("--threads", type=thread_counts, default=counts, metavar="N,...", help=about)
@@ -65,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(arguments: argparse.Namespace) -> int:
     """
     Raises:
-        ValueError, OSError: there is no such model.
+        ValueError: there is no such model.
         RuntimeError: a measurement has failed.
     """
     check_file(arguments.json)
@@ -84,17 +85,15 @@ def model_of(name: str) -> kernels.MachineModel:
     """Returns the model of a name for ``--model``.
 
     Raises:
-        ValueError, OSError: there is no such model, or the file is not one.
+        ValueError: there is no such model, or the file is not one.
     """
-    if name == "interpolated":
-        return kernels.MachineModel.interpolated(usable_cores())
     built_in = {model.id: model for model in kernels.MachineModel.built_in()}
     if name in built_in:
         return built_in[name]
-    if not Path(name).exists():
-        known = ", ".join(["interpolated", *built_in])
+    if name != INTERPOLATED and not Path(name).exists():
+        known = ", ".join([INTERPOLATED, *built_in])
         raise ValueError(f"unknown machine model {name!r}; choose from {known}, or a file")
-    return kernels.MachineModel.read(Path(name))
+    return model_named(name)
 
 
 def differences(

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import Literal, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 import kernels
-
-Level: TypeAlias = Literal["L1", "L2", "L3", "memory"]
-LEVELS: tuple[Level, ...] = ("L1", "L2", "L3", "memory")  # nearest first
+from kernels.machine_model import LEVELS, Level
 
 Caches: TypeAlias = tuple[int, int, int]  # bytes of L1, L2 and L3 as ``kernels.cache_bytes`` returns them
 

@@ -70,13 +70,18 @@ def with_machine(target: Target, name: str | None) -> Target:
     Raises:
         ValueError: the file cannot be read, or is not a machine model.
     """
-    if name is None:
-        return target
+    return target if name is None else replace(target, machine=model_named(name))
+
+
+def model_named(name: str) -> MachineModel:
+    """Returns the model of a file, or the interpolated one of this CPU for ``"interpolated"``.
+
+    Raises:
+        ValueError: the file cannot be read, or is not a machine model.
+    """
     if name == INTERPOLATED:
-        return replace(target, machine=MachineModel.interpolated(MachineModel.host().cores))
+        return MachineModel.interpolated(MachineModel.host().cores)
     try:
-        return replace(target, machine=MachineModel.read(Path(name)))
+        return MachineModel.read(Path(name))
     except OSError as error:
         raise ValueError(f"cannot read the machine model {name}: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ValueError(f"{name} is not a machine model: it is not text") from None

@@ -17,5 +17,16 @@ def edited(edit: Callable[[list[str]], list[str]], cores: int = 2) -> kernels.Ma
 
 
 def with_lines(lines: Mapping[str, str], cores: int = 2) -> kernels.MachineModel:
-    """Returns the interpolated model, with other values for the lines of these names."""
-    return edited(lambda fields: [fields[0], lines[fields[0]]] if fields[0] in lines else fields, cores)
+    """Returns the interpolated model with other lines: what follows their first fields, such as ``bandwidth,l3``."""
+    missing = set(lines)
+
+    def changed(fields: list[str]) -> list[str]:
+        for name in (fields[0], ",".join(fields[:2])):
+            if name in lines:
+                missing.discard(name)
+                return [name, lines[name]]
+        return fields
+
+    model = edited(changed, cores)
+    assert not missing, missing
+    return model

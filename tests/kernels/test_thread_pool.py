@@ -7,20 +7,20 @@ from collections.abc import Mapping
 import pytest
 
 from kernels import MachineModel
-from tests.compiler.machines import edited
+from tests.kernels.machine_models import with_lines
 
 FLOAT_BYTES = 4
 # L1, L2 and L3 of 32 KiB, 1 MiB and 16 MiB; a quarter of each is left to other data.
 LINES = {
-    "caches": "caches,32768,1048576,16777216",
-    "bandwidth,l2": "bandwidth,l2,40,80",
-    "bandwidth,l3": "bandwidth,l3,20,40",
-    "bandwidth,memory": "bandwidth,memory,10,15",
+    "caches": "32768,1048576,16777216",
+    "bandwidth,l2": "40,80",
+    "bandwidth,l3": "20,40",
+    "bandwidth,memory": "10,15",
 }
 
 
 def model(fork_join: float, more: Mapping[str, str] | None = None) -> MachineModel:
-    return edited({**LINES, "fork_join": f"fork_join,0,{fork_join:.5g}", **(more or {})})
+    return with_lines({**LINES, "fork_join": f"0,{fork_join:.5g}", **(more or {})})
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_a_thread_is_worth_as_many_floats_as_it_loads_in_a_parallel_region(
 
 def test_l1_does_not_count() -> None:
     """The previous operator has just written the data, more than L1 holds."""
-    assert model(100, {"bandwidth,l1": "bandwidth,l1,4000,8000"}).floats_worth_a_thread() == 1000
+    assert model(100, {"bandwidth,l1": "4000,8000"}).floats_worth_a_thread() == 1000
 
 
 def test_one_core_needs_no_threads() -> None:

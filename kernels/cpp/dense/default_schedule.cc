@@ -73,6 +73,7 @@ double cycles(const Product& p, const TileShape& tile, int threads_m) {
 Choice best_choice(const Product& p, const Widths& widths) {
   Choice best;
   const auto consider = [&](const TileShape& tile, int threads_m) {
+    // A single row of tiles is not split for that: each weight would be read once more.
     if (tile.mr > 1 && p.m > tile.mr && rows_conflict(p, tile.mr)) return;
     if (const double found = cycles(p, tile, threads_m); found < best.cycles) best = {tile, threads_m, found};
   };
@@ -215,7 +216,8 @@ int default_dense_width(const Target& target, Dtype dtype, int64_t n, int64_t k,
 DenseSchedule DenseWeights::schedule(int64_t m, int threads, bool fast_algorithms) const {
   const Dtype dtype = weight_.dtype;
   const auto width_for = [&](int64_t rows) { return default_dense_schedule(target_, dtype, rows, n_, k_, 1).nr; };
-  Widths widths{default_dense_width(target_, dtype, n_, k_, 1), 0};
+  if (width_ == 0) width_ = default_dense_width(target_, dtype, n_, k_, 1);
+  Widths widths{width_, 0};
   const int64_t one = target_.isa == Isa::kAvx512 ? 0 : 1;
   const int64_t rows = m == 1 ? one : m <= 4 ? 4 : m <= 32 ? 8 : 0;  // those of the second width
   if (rows > 0) widths[1] = width_for(rows);

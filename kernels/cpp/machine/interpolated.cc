@@ -2,6 +2,7 @@
 // are what CPUs with these instruction sets have in common.
 #include <algorithm>
 
+#include "gemm/tile_model.h"
 #include "loopwright/machine.h"
 #include "loopwright/machine_model.h"
 #include "microkernels/kernel_table.h"
@@ -15,8 +16,6 @@ constexpr double kLoadsPerCycle = 2;
 constexpr double kL2Bytes = 48, kL3Bytes = 16, kMemoryBytes = 8, kMemoryCores = 4;
 // Cycles until another thread of the pool has started and finished, and until threads have met; per further thread.
 constexpr double kFork = 1500, kForkEach = 500, kMeeting = 400, kMeetingEach = 100;
-// FMAs and loads run in parallel and delay each other by this part of the shorter.
-constexpr double kDelay = 0.2;
 // A tile starts and ends in some cycles, and some more for each vector that it stores.
 constexpr double kTileStart = 15, kVectorStart = 1.5;
 // A call of a microkernel, with the preparation of its arguments.
@@ -24,8 +23,6 @@ constexpr double kCall = 30;
 // Transforms of Winograd's algorithms take this many times the cycles of their loads and stores.
 constexpr double kTransform = 2, kTransformStart = 20;
 constexpr double kGhz = 3;
-
-double overlapped(double a, double b) { return std::max(a, b) + kDelay * std::min(a, b); }
 
 KernelCosts interpolated_costs(const MachineModel& model, Isa isa, Dtype dtype) {
   const KernelTable& kernels = kernel_table(isa, dtype);
@@ -39,8 +36,8 @@ KernelCosts interpolated_costs(const MachineModel& model, Isa isa, Dtype dtype) 
     for (int halves = 1; halves <= KernelCosts::kMaxHalves; ++halves) {
       const int vectors = (halves + 1) / 2;
       if (!kernels.tiles[rows][vectors]) continue;
-      // Half a vector takes half of the time where a whole one takes two passes.
-      const bool half = halves % 2 == 1 && kernels.half_tiles[rows][vectors] && fmas < 2;
+      // There are half tiles only where a whole vector takes two passes.
+      const bool half = halves % 2 == 1 && kernels.half_tiles[rows][vectors];
       const double products = rows * (vectors - (half ? 0.5 : 0.0)) / fmas;
       const double near = overlapped(products, (rows + vectors) / kLoadsPerCycle);
       TileCost& tile = costs.tile(rows, halves);

@@ -1,16 +1,14 @@
 #include <algorithm>
-#include <chrono>
 #include <vector>
 
 #include "core/buffer.h"
 #include "loopwright/machine.h"
 #include "loopwright/thread_pool.h"
+#include "machine/timing.h"
 #include "microkernels/kernel_table.h"
 
 namespace loopwright {
 namespace {
-
-double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 // Plain loops for CPUs without a supported vector ISA, with enough independent chains for the baseline instruction set.
 double scalar_fma_loop(int64_t iterations) {
@@ -36,13 +34,7 @@ float scalar_read_sum(const float* data, int64_t count) {
 // Runs f(thread) on all threads, `runs` times. Returns the seconds of the fastest run.
 template <class F>
 double best_secs(int threads, int runs, F&& f) {
-  double best = 1e30;
-  for (int r = 0; r < runs; ++r) {
-    const double start = now();
-    parallel(threads, f);
-    best = std::min(best, now() - start);
-  }
-  return best;
+  return least_secs(runs, [&] { parallel(threads, f); });
 }
 
 }  // namespace
@@ -50,9 +42,9 @@ double best_secs(int threads, int runs, F&& f) {
 double peak_gflops(Isa isa, Dtype dtype, int threads) {
   const KernelTable& kernels = kernel_table(isa, dtype);
   const auto loop = kernels.fma_loop ? kernels.fma_loop : &scalar_fma_loop;
-  const double start = now();
+  const double start = now_secs();
   double operations = loop(1000);
-  const auto iterations = static_cast<int64_t>(1000 * 2e-3 / (now() - start)) + 1;  // about 2 ms per run
+  const auto iterations = static_cast<int64_t>(1000 * 2e-3 / (now_secs() - start)) + 1;  // about 2 ms per run
   operations = loop(iterations);
   const double secs = best_secs(threads, 40, [&](int) { loop(iterations); });
   return operations * threads / secs * 1e-9;

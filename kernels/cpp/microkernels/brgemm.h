@@ -57,7 +57,7 @@ struct BrgemmArgs {
   const float* next;      // data of a later call, prefetched into L2 during this one; or null
   int64_t next_step = 0;  // words of it to prefetch per step of k, at most a cache line
   int64_t count = 1;
-  // Steps from tile to tile: of A, B and next in words; of C, the residuals and the bias in floats.
+  // Steps from tile to tile: of A, B and next in words; of C, the residuals and the bias in their elements.
   int64_t a_step = 0, b_step = 0, next_tile_step = 0, c_step = 0, residual_step = 0, second_residual_step = 0,
           bias_step = 0;
   int64_t rounded_step = 0;  // in bfloat16

@@ -21,10 +21,10 @@ from compiler.workloads.records import Measurement
 from compiler.workloads.schedule import Schedule
 from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload
-from tests.compiler.machines import edited
+from tests.kernels.machine_models import with_lines
 
 WORKLOAD = Workload.dense(16, 8, 32)
-MACHINE = edited({"ghz": "ghz,1.25"})  # the worker process gets it as a text
+MACHINE = with_lines({"ghz": "1.25"})  # the worker process gets it as a text
 TARGET = Target("test", "reference", 32, 16, (32768,), num_cores=1)
 
 # A program that prints the process ID of its worker and measures a candidate that never ends.

@@ -17,9 +17,9 @@ from compiler.workloads.workload import Workload
 from kernels import MachineModel
 from tests.autotune.fake_runner import FakeRunner
 from tests.autotune.synthetic import TARGET, WORKLOAD, TinySpace
-from tests.compiler.machines import edited
+from tests.kernels.machine_models import with_lines
 
-ONE, OTHER = edited({"ghz": "ghz,1.25"}), edited({"ghz": "ghz,2.5"})
+ONE, OTHER = with_lines({"ghz": "1.25"}), with_lines({"ghz": "2.5"})
 
 
 class OnMachine(TinySpace):
@@ -51,13 +51,13 @@ def test_the_scale_of_the_cost_model_is_that_of_the_machine() -> None:
     one, other = (ideal_secs(WORKLOAD, replace(TARGET, machine=machine)) for machine in (ONE, OTHER))
     assert one == pytest.approx(2 * other)
     copied = Workload("add", (1024, 1024))
-    machine = edited({"ghz": "ghz,2", "bandwidth,memory": "bandwidth,memory,5,5"})
+    machine = with_lines({"ghz": "2", "bandwidth,memory": "5,5"})
     assert ideal_secs(copied, replace(TARGET, machine=machine)) == pytest.approx(copied.bytes / 10e9)
 
 
 @pytest.mark.parametrize(("cycles", "threads"), [("1", {2}), ("1e9", {1, 2})])
 def test_layers_of_few_parallel_regions_may_use_fewer_threads(cycles: str, threads: set[int], tmp_path: Path) -> None:
-    machine = edited({"fork_join": f"fork_join,0,{cycles}"})
+    machine = with_lines({"fork_join": f"0,{cycles}"})
     target = replace(TARGET, num_cores=2, machine=machine)
 
     def space_of(_workload: Workload, _target: Target) -> ScheduleSpace:

@@ -12,10 +12,10 @@ from compiler.commands.build import tuning_command
 from compiler.commands.options import BuildOptions
 from kernels import MachineModel
 from tests.compiler.commands.conftest import SHAPES, Built
-from tests.compiler.machines import edited
+from tests.kernels.machine_models import with_lines
 
 pytestmark = pytest.mark.tvm
-OTHER = edited({"ghz": "ghz,1.25"})
+OTHER = with_lines({"ghz": "1.25"})
 
 
 def test_build_names_the_machine_model(built: Built) -> None:

@@ -19,8 +19,8 @@ from compiler.workloads.layer import DOMAIN, Layer
 from compiler.workloads.schedule import Schedule
 from compiler.workloads.target import Target, usable_cores
 from compiler.workloads.workload import Workload
-from tests.compiler.machines import edited
 from tests.compiler.models import graph
+from tests.kernels.machine_models import with_lines
 
 HOST = Target.from_host(num_cores=1)
 DEFAULTS = Options()
@@ -193,7 +193,7 @@ def test_small_layers_stay_on_one_thread() -> None:
         looked_up.append(target.num_cores)
 
     # A parallel region takes 10 µs.
-    machine = edited({"fork_join": "fork_join,0,20000", "ghz": "ghz,2", "bandwidth,l3": "bandwidth,l3,1e9,1e9"})
+    machine = with_lines({"fork_join": "0,20000", "ghz": "2", "bandwidth,l3": "1e9,1e9"})
     target = replace(Target.from_host(num_cores=2), machine=machine)
     _, layers = select(original, Options(FunctionSchedules(no_schedule)), target)
     assert [layer.threads for layer in layers] == [2, 1]

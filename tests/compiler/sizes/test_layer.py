@@ -18,7 +18,7 @@ from compiler.workloads.layer import Layer
 from compiler.workloads.target import Target
 from compiler.workloads.threads import threads_for
 from compiler.workloads.workload import Workload
-from tests.compiler.machines import edited
+from tests.kernels.machine_models import with_lines
 
 SIZES = (Size("batch", range(1, 9)), Size("length", range(1, 513)))
 WITNESSES = Witnesses.of(SIZES)
@@ -27,7 +27,7 @@ WEIGHT = np.zeros((48, 32), np.float32)
 
 
 # Threads pay off from 1e5 cycles on.
-MODEL = edited({"fork_join": "fork_join,0,1e5", "bandwidth,l3": "bandwidth,l3,1e9,1e9"})
+MODEL = with_lines({"fork_join": "0,1e5", "bandwidth,l3": "1e9,1e9"})
 
 
 def on(cores: int) -> Target:

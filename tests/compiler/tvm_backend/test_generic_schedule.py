@@ -18,7 +18,7 @@ from onnx import helper, numpy_helper
 
 import kernels
 from compiler.workloads.target import Target
-from tests.compiler.machines import edited
+from tests.kernels.machine_models import with_lines
 
 generic_schedule = pytest.importorskip("compiler.tvm_backend.generic_schedule", exc_type=ImportError)
 tvm = pytest.importorskip("tvm")
@@ -253,7 +253,7 @@ def test_as_without_a_schedule(operator: Callable[[Any], Any], shape: tuple[int,
     np.testing.assert_allclose(answer, plain.numpy(), rtol=100 * EPSILON, atol=100 * EPSILON)
 
 
-MACHINE = edited({"bandwidth,l2": "bandwidth,l2,40,80", "fork_join": "fork_join,0,2000"})  # 20,000 elements per thread
+MACHINE = with_lines({"bandwidth,l2": "40,80", "fork_join": "0,2000"})  # 20,000 elements per thread
 
 
 def scheduled(module: Any, num_cores: int) -> Any:

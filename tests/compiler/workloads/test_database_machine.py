@@ -15,10 +15,10 @@ from compiler.workloads.schedule import Schedule
 from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload
 from kernels import MachineModel
-from tests.compiler.machines import edited
+from tests.kernels.machine_models import with_lines
 
 WORKLOAD = Workload.dense(4, 5, 6)
-ONE, OTHER = edited({"ghz": "ghz,1.25"}), edited({"ghz": "ghz,1.5"})
+ONE, OTHER = with_lines({"ghz": "1.25"}), with_lines({"ghz": "1.5"})
 TARGET = Target("some cpu", "avx2", 256, 16, (32768, 1 << 20), 1, machine=ONE)
 FIRST, SECOND = Schedule("kernel", {"mr": 4}), Schedule("kernel", {"mr": 8})
 

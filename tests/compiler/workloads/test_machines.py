@@ -11,17 +11,17 @@ import kernels
 from compiler.workloads import machines
 from compiler.workloads.target import Target
 from kernels import MachineModel, machine_model
-from tests.compiler.machines import edited
+from tests.kernels.machine_models import with_lines
 
 TARGET = Target.from_host(num_cores=1)
-OTHER = edited({"ghz": "ghz,1.25"})
-MEASURED = edited({"source": "source,measured"})
+OTHER = with_lines({"ghz": "1.25"})
+MEASURED = with_lines({"source": "measured"})
 WARNING = "schedules follow from an interpolated model of this CPU; `python -m kernels.calibrate` measures it in 20 s"
 
 
 def test_the_peak_is_that_of_the_best_tile() -> None:
-    slow = replace(TARGET, machine=edited({"ghz": "ghz,1"}))
-    fast = replace(TARGET, machine=edited({"ghz": "ghz,4"}))
+    slow = replace(TARGET, machine=with_lines({"ghz": "1"}))
+    fast = replace(TARGET, machine=with_lines({"ghz": "4"}))
     assert machines.peak_flops(fast) == pytest.approx(4 * machines.peak_flops(slow))
     if kernels.register_tiles(TARGET.isa):
         lanes = TARGET.lanes
@@ -30,7 +30,7 @@ def test_the_peak_is_that_of_the_best_tile() -> None:
 
 
 def test_an_isa_without_tiles_has_a_nominal_peak() -> None:
-    reference = replace(Target.from_host("reference", 1), machine=edited({"ghz": "ghz,2"}))
+    reference = replace(Target.from_host("reference", 1), machine=with_lines({"ghz": "2"}))
     assert machines.peak_flops(reference) == 2 * 2 * 2e9
 
 

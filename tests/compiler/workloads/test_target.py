@@ -9,10 +9,10 @@ import pytest
 
 from compiler.workloads.target import Target
 from kernels import MachineModel
-from tests.compiler.machines import edited
+from tests.kernels.machine_models import with_lines
 
 HOST = Target.from_host(num_cores=1)
-OTHER = edited({"ghz": "ghz,1.25"})
+OTHER = with_lines({"ghz": "1.25"})
 
 
 def test_the_machine_of_the_host() -> None:
@@ -46,7 +46,7 @@ def test_an_unknown_machine_is_not_restored() -> None:
 
 
 def test_built_in_machines_are_restored(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(MachineModel, "built_in", lambda: [edited({"ghz": "ghz,2.5"}), OTHER])
+    monkeypatch.setattr(MachineModel, "built_in", lambda: [with_lines({"ghz": "2.5"}), OTHER])
     assert Target.from_json(replace(HOST, machine=OTHER).to_json()).machine == OTHER
 
 

@@ -10,14 +10,14 @@ import kernels
 from compiler.workloads.target import Target
 from compiler.workloads.threads import threads_for
 from compiler.workloads.workload import Workload
-from tests.compiler.machines import edited
+from tests.kernels.machine_models import with_lines
 
 ISA = kernels.available_isas()[0]
 FORK_JOIN = 3000.0
 TARGET = replace(
     Target.from_host(num_cores=1),
     num_cores=2,
-    machine=edited({"fork_join": f"fork_join,0,{FORK_JOIN}", "ghz": "ghz,2", "bandwidth,l3": "bandwidth,l3,1e9,1e9"}),
+    machine=with_lines({"fork_join": f"0,{FORK_JOIN}", "ghz": "2", "bandwidth,l3": "1e9,1e9"}),
 )
 
 
@@ -42,14 +42,14 @@ def test_two_threads_save_half(share: float, threads: int) -> None:
 def test_dear_threads_are_not_worth_it() -> None:
     workload = Workload.dense(512, 512, 512)
     assert threads_for(workload, TARGET) == 2
-    assert threads_for(workload, replace(TARGET, machine=edited({"fork_join": "fork_join,0,1e9"}))) == 1
+    assert threads_for(workload, replace(TARGET, machine=with_lines({"fork_join": "0,1e9"}))) == 1
 
 
 def test_layers_bound_by_loads_are_shared() -> None:
     """A few bytes take thousands of cycles at 0.01 bytes per cycle, and a parallel region takes 1,000."""
     workload = Workload.dense(1, 8, 8)
-    slow = edited({"fork_join": "fork_join,0,1000", "bandwidth,l3": "bandwidth,l3,0.01,0.01"})
-    fast = edited({"fork_join": "fork_join,0,1000", "bandwidth,l3": "bandwidth,l3,1e9,1e9"})
+    slow = with_lines({"fork_join": "0,1000", "bandwidth,l3": "0.01,0.01"})
+    fast = with_lines({"fork_join": "0,1000", "bandwidth,l3": "1e9,1e9"})
     assert threads_for(workload, replace(TARGET, machine=slow)) == 2
     assert threads_for(workload, replace(TARGET, machine=fast)) == 1
 

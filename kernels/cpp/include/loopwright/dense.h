@@ -1,6 +1,7 @@
 // Dense layers: y = activation(x · Wᵀ + bias + residual).
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -86,6 +87,8 @@ class DenseWeights {
   const float* bias_;
   Activation activation_;
   Target target_;
+  // default_dense_width() of these weights; 0: not computed yet. Each size of a model needs it.
+  mutable std::atomic<int> width_{0};
   std::mutex mutex_;
   std::vector<std::shared_ptr<const DensePanels>> panels_;                 // by their nr
   std::vector<std::pair<int, std::shared_ptr<const Strassen>>> strassen_;  // by their threads_n
