@@ -28,10 +28,11 @@ struct Product {
   int64_t m, n, k;
   int64_t x_stride;  // words from row to row of x
   int threads;
+  int busy;  // threads that load at the same time: these, and those that compute the same with other parts
 
   double bytes(int64_t rows, int64_t columns) const { return static_cast<double>(rows * columns * kWordBytes); }
   // Cycles in which each thread loads this many bytes, from the first level that holds them.
-  double load(double bytes) const { return bytes / machine.bandwidth_per_thread(machine.level_of(bytes), threads); }
+  double load(double bytes) const { return bytes / machine.bandwidth_per_thread(machine.level_of(bytes), busy); }
 };
 
 struct Choice {
@@ -48,6 +49,13 @@ bool rows_conflict(const Product& p, int mr) {
   return mr * shared > kPage * ways / 2;
 }
 
+// Returns the cycles in which the first panel comes from memory, as far as its first tile does not hide them.
+double first_panel(const Product& p, const TileShape& tile, double compute, int64_t rows, int64_t panels) {
+  const double one_tile = compute / static_cast<double>(ceil_div(rows, tile.mr) * panels);
+  const double bytes = p.bytes(tile.vectors * p.kernels.lanes, p.k);
+  return std::max(0.0, bytes / p.machine.bandwidth_per_thread(Level::kMemory, p.busy) - one_tile);
+}
+
 // Returns the cycles of the busiest thread.
 double cycles(const Product& p, const TileShape& tile, int threads_m) {
   const int threads_n = p.threads / threads_m, nr = tile.vectors * p.kernels.lanes;
@@ -57,17 +65,19 @@ double cycles(const Product& p, const TileShape& tile, int threads_m) {
   // A thread with one row of tiles reads each weight once, from where all of them are. Otherwise a panel stays near while
   // the rows pass, and the next one is prefetched.
   const bool once = rows <= tile.mr;
-  const Level level = once ? p.machine.level_of(weights) : std::min(p.machine.level_of(p.bytes(nr, p.k)), Level::kL2);
-  const double compute = product_cycles(p.costs, p.kernels, rows, p.n, tile, columns, static_cast<double>(p.k), level,
-                                        p.machine.bandwidth_per_thread(Level::kL2, p.threads));
-  const double loads = p.load(weights);
-  // The products of tiles that read weights once already take as long as the loads of one thread. Panels that are prefetched
-  // while the rows pass come late if there are few rows.
-  const double products = once ? std::max(compute, loads) : compute + loads * std::min(1.0, loads / compute);
+  const auto compute = [&](Level level) {
+    return product_cycles(p.costs, p.kernels, rows, p.n, tile, columns, static_cast<double>(p.k), level,
+                          p.machine.bandwidth_per_thread(Level::kL2, p.busy));
+  };
+  const double loads = p.load(weights), near = compute(std::min(p.machine.level_of(p.bytes(nr, p.k)), Level::kL2));
+  // Panels that are prefetched while the rows pass come late if there are few rows. Nothing prefetches the first one, which
+  // comes from memory in a network.
+  const double products = once ? std::max(compute(p.machine.level_of(weights)), overlapped(near, loads))
+                               : near + loads * std::min(1.0, loads / near) + first_panel(p, tile, near, rows, columns);
   // The cores have the rows of x that the same split of the layer before left with them. Threads that share rows load the
   // others from the caches of other cores.
   const double inputs = p.bytes(rows, p.k), remote = inputs * (1.0 - 1.0 / threads_n);
-  return products + p.load(inputs) + remote / p.machine.bandwidth_per_thread(Level::kL3, p.threads);
+  return products + p.load(inputs) + remote / p.machine.bandwidth_per_thread(Level::kL3, p.busy);
 }
 
 Choice best_choice(const Product& p, const Widths& widths) {
@@ -136,7 +146,7 @@ double unhidden(const Product& p, double weight_bytes, double compute) {
 // separate rows and columns.
 double strassen_cycles(const Product& p, int threads_m) {
   const int64_t threads_n = p.threads / threads_m, rows = ceil_div(p.m, threads_m), columns = p.n / threads_n;
-  const Product half{p.machine, p.costs, p.kernels, ceil_div(rows, 2), columns / 2, p.k / 2, p.x_stride, 1};
+  const Product half{p.machine, p.costs, p.kernels, ceil_div(rows, 2), columns / 2, p.k / 2, p.x_stride, 1, p.busy};
   const Choice product = best_choice(half, kAnyWidth);
   const double lanes = p.kernels.lanes, sum = p.costs.strassen_sum;
   const auto vectors = [&](int64_t m, int64_t n) { return static_cast<double>(m * n) / lanes; };
@@ -156,6 +166,7 @@ Product product(const Target& target, Dtype dtype, int64_t m, int64_t n, int64_t
           n,
           to_words(k, dtype),
           to_words(x_stride > 0 ? x_stride : k, dtype),
+          threads,
           threads};
 }
 
