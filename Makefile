@@ -43,9 +43,9 @@ bench: native $(MODELS)/.all $(VENV)/.peers  ## measure against other runtimes: 
 
 models: $(MODELS)/.all  ## download the real models that benchmarks measure, about 220 MB
 
-census: native  ## fetch the census of real models, 560 MB, compile them and compare their answers (ARGS="basic-pitch --threads 1,2")
+census: native $(VENV)/.peers  ## fetch the census of real models, 560 MB, check answers and times: about 40 minutes (ARGS="basic-pitch --threads 1", "--answers")
 	@$(PY) -m benchmarks.models.fetch
-	@$(PY) -m benchmarks.census $(ARGS)
+	@$(PY) -m benchmarks.census $(or $(ARGS),--page docs)
 
 lint: $(VENV)/.peers  ## run ruff, pyright and clang-format
 	@$(PIP) install -c constraints.txt clang-format pre-commit pyright ruff

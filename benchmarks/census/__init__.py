@@ -1,1 +1,1 @@
-"""The answers of the census: every real model is compiled and compared with ONNX Runtime."""
+"""The census of real models: every one is compiled, compared with ONNX Runtime, and timed next to other runtimes."""

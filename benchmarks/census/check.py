@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import resource
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -22,7 +21,6 @@ from benchmarks.models import census
 from compiler.build import passes_of_build
 from compiler.check import reference
 from compiler.check.answers import Expected, largest_difference
-from compiler.program.profile import SEGMENT
 from graph_passes.lazy import ir
 
 AGREES, REJECTED, WRONG, FAILED = "agrees", "rejected", "wrong", "failed"
@@ -119,7 +117,6 @@ def build(name: str, threads: int) -> Result:
         "file_mib": model.ByteSize() / 2**20,
         "kernels": len(compiled.layers),
         "segments": len(compiled.segments),
-        "share": _segments_share(compiled, inputs),
     }
 
 
@@ -145,9 +142,3 @@ with np.load(f"{folder}/inputs.npz") as arrays:
     inputs = {name: arrays[f"arr_{place}"] for place, name in enumerate(names)}
 np.savez(f"{folder}/outputs.npz", *compiler.load(f"{folder}/model.lw").run(inputs).values())
 """
-
-
-def _segments_share(compiled: compiler.CompiledModel, inputs: Mapping[str, np.ndarray]) -> float:
-    """Returns the share of a run that segments of ONNX Runtime take."""
-    calls = [(call.function == SEGMENT, statistics.median(call.secs)) for call in compiled.call_secs(inputs, runs=5)]
-    return sum(secs for is_segment, secs in calls if is_segment) / sum(secs for _, secs in calls)

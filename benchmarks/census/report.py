@@ -7,6 +7,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from benchmarks.census.check import AGREES, BAD, REJECTED
+from benchmarks.census.comparison import groups
+from benchmarks.census.speed import PEERS
+from benchmarks.summary import geometric_mean
+from benchmarks.whole_models.comparison import milliseconds
+from compiler.runtimes import OURS
+from graph_passes.report import columns
 
 HEADER = (
     *("model", "ORT's spread", "allowed", "passes", "threads", "outcome", "error / allowed"),
@@ -15,7 +21,13 @@ HEADER = (
 
 
 def bad(results: Sequence[dict[str, Any]]) -> bool:
-    return any(part["outcome"] in BAD for result in results for part in (result["passes"], *result["builds"].values()))
+    return any(part["outcome"] in BAD for result in results for part in _parts(result))
+
+
+def _parts(result: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield result["passes"]
+    yield from result["builds"].values()
+    yield from (times for times in result.get("times", {}).values() if "secs" not in times)
 
 
 def lines(results: Sequence[dict[str, Any]]) -> Iterator[str]:
@@ -28,6 +40,7 @@ def lines(results: Sequence[dict[str, Any]]) -> Iterator[str]:
     for result in results:
         yield from _reasons(result)
     counted = Counter(part["outcome"] for result in results for part in result["builds"].values())
+    yield from _times(results)
     yield f"{len(results)} models; builds: " + ", ".join(f"{count} {outcome}" for outcome, count in counted.items())
 
 
@@ -40,7 +53,7 @@ def _rows(result: dict[str, Any]) -> Iterator[tuple[str, ...]]:
         off = f"{build['off']:.2f}" if "off" in build else ""
         seconds = f"{build['seconds']:.1f}" if "seconds" in build else ""
         kernels = str(build.get("kernels", ""))
-        segments = f"{build['segments']} ({build['share']:.0%})" if build.get("segments") else ""
+        segments = str(build["segments"]) if build.get("segments") else ""
         memory = f"{build['peak_mib']:.0f} of {build['file_mib']:.0f}" if "peak_mib" in build else ""
         answers = (result["model"], spread, allowed, checked, str(threads), build["outcome"], off)
         yield (*answers, kernels, segments, seconds, memory)
@@ -56,3 +69,23 @@ def _reasons(result: dict[str, Any]) -> Iterator[str]:
     for text, threads in texts.items():
         where = "" if len(threads) == len(result["builds"]) or text.startswith(REJECTED) else f", threads {threads[0]}"
         yield f"{result['model']}{where}: {text}"
+    for threads, times in result.get("times", {}).items():
+        if "secs" not in times:
+            yield f"{result['model']}, times, threads {threads}: {times['outcome']}: {times['why']}"
+
+
+def _times(results: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Yields a table per number of threads, the slowest models last, and the geometric mean of each group."""
+    for threads, by_group in groups(results).items():
+        rows: list[tuple[str, ...]] = [("model", f"ms, {threads} threads", *PEERS, "ratio", "95 %")]
+        for models in by_group.values():
+            for name, times in sorted(models.items(), key=lambda each: -(each[1].ratio.value if each[1].ratio else 0)):
+                peers = [milliseconds(times.medians[peer]) if peer in times.medians else "fails" for peer in PEERS]
+                ratio = times.ratio
+                figures = (f"{ratio.value:.2f}", f"{ratio.low:.2f} to {ratio.high:.2f}") if ratio else ("", "")
+                rows.append((name, milliseconds(times.medians[OURS]), *peers, *figures))
+        yield columns(rows, left=(0,))
+        for group, models in by_group.items():
+            if ratios := [times.ratio.value for times in models.values() if times.ratio]:
+                yield f"{group}: {len(ratios)}, geometric mean {geometric_mean(ratios):.3f}, least {min(ratios):.3f}"
+        yield ""

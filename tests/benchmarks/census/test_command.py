@@ -129,16 +129,16 @@ def test_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
 
     monkeypatch.setattr(isolated, "run", run)
     monkeypatch.setattr(census, "missing", lambda name: None if name in ("mnist", "ppocr-cls") else "absent")
-    assert command.run([], [1, 2], Path("results.json")) == 1
+    assert command.run([], command.Measuring([1, 2], None), Path("results.json")) == 1
     assert len(calls) == 6
     lines = capsys.readouterr().out.splitlines()
     assert lines[1].split() == ["ppocr-cls", "1.0e-06", "1.0e-04", "0.25", "1", "agrees", "0.25", "3", "1.5"]
     assert "ppocr-cls, threads 2: failed: -m benchmarks.census was ended by signal 11" in lines
     assert lines[-1] == "2 models; builds: 2 agrees, 2 failed"
     assert [result["model"] for result in json.loads(Path("results.json").read_text())] == ["ppocr-cls", "mnist"]
-    assert command.run(["mnist"], [1], None) == 0
+    assert command.run(["mnist"], command.Measuring([1], None), None) == 0
     with pytest.raises(ValueError, match="absent"):
-        command.run(["basic-pitch"], [1], None)
+        command.run(["basic-pitch"], command.Measuring([1], None), None)
 
 
 def test_a_rejected_model_is_not_bad() -> None:
