@@ -80,7 +80,7 @@ clean:  ## remove build outputs, except .venv
 	rm -rf build dist *.egg-info kernels/*.so compiler/*.so $(INSTALLED)
 
 $(VENV)/.peers: $(INSTALLED)
-	@$(PIP) install -c constraints.txt ncnn onnxruntime openvino pnnx
+	@$(PIP) install -c constraints.txt ai-edge-litert==2.3.0 ncnn onnxruntime openvino pnnx
 	@touch $@
 
 # If the package index lacks a package, the tests of its model are skipped with the reason.

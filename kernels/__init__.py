@@ -2,7 +2,7 @@
 
 from kernels.attention import Attention
 from kernels.conv2d import Conv2d, default_conv2d_schedule
-from kernels.dense import Dense, default_dense_schedule, register_tiles
+from kernels.dense import Dense, default_dense_schedule, narrow_tiles, register_tiles
 from kernels.installation import check_names
 from kernels.machine import (
     available_dtypes,
@@ -43,6 +43,7 @@ __all__ = [
     "max_pool2d",
     "memory_bandwidth",
     "peak_gflops",
+    "narrow_tiles",
     "register_tiles",
     "rms_norm",
     "softmax",

@@ -101,8 +101,19 @@ def default_dense_schedule(
     return _native.default_dense_schedule(m, n, k, isa, threads, dtype, fast, native_of(machine))
 
 
+def narrow_tiles(isa: str, dtype: str = "float32") -> list[tuple[int, int]]:
+    """Returns every (mr, nr) with a microkernel of fewer columns than a vector has lanes, for ``isa``.
+
+    Their vectors hold consecutive k. They are for products with few columns, and need the entire sum in one block.
+
+    Raises:
+        ValueError: the ISA or dtype is unknown, or this CPU lacks it.
+    """
+    return _native.narrow_tiles(isa, dtype)
+
+
 def register_tiles(isa: str, dtype: str = "float32") -> list[tuple[int, int]]:
-    """Returns every (mr, nr) with a microkernel for ``isa``; empty for ``"reference"``.
+    """Returns every (mr, nr) with a microkernel for ``isa`` of whole vectors of columns; empty for ``"reference"``.
 
     Raises:
         ValueError: the ISA or dtype is unknown, or this CPU lacks it.

@@ -26,11 +26,13 @@ class Times:
         medians: seconds per run by runtime, ours among them.
         ratios: how many times as fast ours is as each other runtime.
         segments_share: the share of a run of ours that segments of ONNX Runtime take.
+        left_out: the reasons of runtimes that do not run the model.
     """
 
     medians: Mapping[str, float]
     ratios: Mapping[str, Ratio]
     segments_share: float
+    left_out: Mapping[str, str]
 
     @property
     def fastest_peer(self) -> str | None:
@@ -54,6 +56,7 @@ def times_of(result: Mapping[str, Any]) -> Times:
         {name: found.latencies.median for name, found in samples.items()},
         {name: speedup(samples[OURS], found) for name, found in samples.items() if name != OURS},
         result["segments_share"],
+        result["left_out"],
     )
 
 

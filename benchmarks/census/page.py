@@ -9,13 +9,13 @@ from typing import Any
 from benchmarks.census import chart
 from benchmarks.census.check import AGREES
 from benchmarks.census.comparison import Times, groups
-from benchmarks.census.speed import PEERS
+from benchmarks.census.speed import ALL_PEERS, PEERS
 from benchmarks.heading import machine_line, plural, versions
 from benchmarks.summary import geometric_mean
 from benchmarks.whole_models.comparison import milliseconds
 from compiler.runtimes import OURS
 
-NAMES = {OURS: "ours", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
+NAMES = {OURS: "ours", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "litert": "LiteRT"}
 
 
 def write(results: Sequence[dict[str, Any]], folder: Path) -> list[Path]:
@@ -66,6 +66,7 @@ def lines(results: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 def _table(group: str, models: dict[str, Times]) -> Iterator[str]:
     ratios = {name: times.ratio for name, times in models.items() if times.ratio}
+    shown = [peer for peer in ALL_PEERS if peer in PEERS or any(peer in times.medians for times in models.values())]
     yield f"### {group}"
     yield ""
     if ratios:
@@ -76,14 +77,21 @@ def _table(group: str, models: dict[str, Times]) -> Iterator[str]:
             f"**{mean:.2f}**; least: {ratios[least].value:.2f} ({least})."
         )
         yield ""
-    yield f"| model | ours, ms | {' | '.join(f'{NAMES[peer]}, ms' for peer in PEERS)} | ratio | 95 % |"
-    yield "| --- | ---: | " + "---: | " * len(PEERS) + "---: | --- |"
+    yield f"| model | ours, ms | {' | '.join(f'{NAMES[peer]}, ms' for peer in shown)} | ratio | 95 % |"
+    yield "| --- | ---: | " + "---: | " * len(shown) + "---: | --- |"
     order = sorted(models, key=lambda name: -ratios[name].value if name in ratios else 0.0)
     for name in order:
         times, ratio = models[name], models[name].ratio
-        peers = [milliseconds(times.medians[peer]) if peer in times.medians else "fails" for peer in PEERS]
+        peers = [cell_of(times, peer) for peer in shown]
         figures = [f"{ratio.value:.2f}", f"{ratio.low:.2f} to {ratio.high:.2f}"] if ratio else ["", ""]
         yield f"| {' | '.join((name, milliseconds(times.medians[OURS]), *peers, *figures))} |"
+
+
+def cell_of(times: Times, peer: str) -> str:
+    """Returns the milliseconds of another runtime, why it has none, or "" if it does not read the model's format."""
+    if peer in times.medians:
+        return milliseconds(times.medians[peer])
+    return "fails" if peer in times.left_out else ""
 
 
 def _starts(results: Sequence[dict[str, Any]]) -> Iterator[str]:

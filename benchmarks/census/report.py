@@ -8,7 +8,8 @@ from typing import Any
 
 from benchmarks.census.check import AGREES, BAD, REJECTED
 from benchmarks.census.comparison import groups
-from benchmarks.census.speed import PEERS
+from benchmarks.census.page import cell_of
+from benchmarks.census.speed import ALL_PEERS
 from benchmarks.summary import geometric_mean
 from benchmarks.whole_models.comparison import milliseconds
 from compiler.runtimes import OURS
@@ -77,10 +78,10 @@ def _reasons(result: dict[str, Any]) -> Iterator[str]:
 def _times(results: Sequence[dict[str, Any]]) -> Iterator[str]:
     """Yields a table per number of threads, the slowest models last, and the geometric mean of each group."""
     for threads, by_group in groups(results).items():
-        rows: list[tuple[str, ...]] = [("model", f"ms, {threads} threads", *PEERS, "ratio", "95 %")]
+        rows: list[tuple[str, ...]] = [("model", f"ms, {threads} threads", *ALL_PEERS, "ratio", "95 %")]
         for models in by_group.values():
             for name, times in sorted(models.items(), key=lambda each: -(each[1].ratio.value if each[1].ratio else 0)):
-                peers = [milliseconds(times.medians[peer]) if peer in times.medians else "fails" for peer in PEERS]
+                peers = [cell_of(times, peer) for peer in ALL_PEERS]
                 ratio = times.ratio
                 figures = (f"{ratio.value:.2f}", f"{ratio.low:.2f} to {ratio.high:.2f}") if ratio else ("", "")
                 rows.append((name, milliseconds(times.medians[OURS]), *peers, *figures))

@@ -20,6 +20,7 @@ import onnx
 import compiler
 import graph_passes
 import kernels
+from benchmarks.census import litert
 from benchmarks.models import census
 from benchmarks.whole_models.comparison import rounds_of
 from compiler import runtimes
@@ -32,6 +33,7 @@ from compiler.runtimes import OURS, Runtime
 from compiler.runtimes import ours as own_runtime
 
 PEERS = ("onnxruntime", "openvino")
+ALL_PEERS = (*PEERS, litert.NAME)  # the last one for models that come as TFLite files
 ROUNDS = 10
 LIMIT_SECS = 300.0  # of a start
 Result = dict[str, Any]
@@ -56,6 +58,8 @@ def times(name: str, threads: int, duration: float, isa: str | None) -> Result:
     compiled = compiler.build(census.model(name).path, shapes, threads, target=isa or "host")
     build_secs = time.perf_counter() - start
     peers = {name: _loaded(name, frozen, inputs, threads) for name in PEERS}
+    if census.model(name).original is not None:
+        peers[litert.NAME] = _litert(name, inputs, compiled.run(inputs), threads)
     loaded = [peer for peer in peers.values() if isinstance(peer, Runtime)]
     runs = {each.name: partial(each.run, inputs) for each in (own_runtime.of(compiled), *loaded)}
     wait_until_idle()
@@ -87,6 +91,21 @@ def _loaded(name: str, model: onnx.ModelProto, inputs: Mapping[str, np.ndarray],
     return found
 
 
+def _litert(
+    name: str, inputs: Mapping[str, np.ndarray], answers: Mapping[str, np.ndarray], threads: int
+) -> Runtime | str:
+    """Returns LiteRT with the published file, or the reason why it is left out."""
+    original = census.model(name).original
+    assert original is not None
+    try:
+        found = litert.load(original, inputs, threads)
+        if not litert.agrees(found.run(inputs), answers):
+            return "its answers differ from ours"
+    except Exception as error:  # noqa: BLE001 - the errors of the runtimes share no base class
+        return " ".join(str(error).split())
+    return found
+
+
 def _segments_share(compiled: CompiledModel, inputs: Mapping[str, np.ndarray]) -> float:
     """Returns the share of a run that segments of ONNX Runtime take."""
     calls = [(call.function == SEGMENT, statistics.median(call.secs)) for call in compiled.call_secs(inputs, runs=5)]
@@ -103,7 +122,7 @@ def _starts(
         frozen.write_bytes(model.SerializeToString())
         starts = {}
         for runtime in names:
-            file = saved if runtime == OURS else frozen
+            file = {OURS: saved, litert.NAME: census.model(name).original}.get(runtime, frozen)
             arguments = [name, "--stage", "start", "--threads", str(threads), "--runtime", runtime, "--file", str(file)]
             starts[runtime] = isolated.run("benchmarks.census", arguments, LIMIT_SECS)
         size = sum(file.stat().st_size for file in saved.rglob("*") if file.is_file())
@@ -118,10 +137,13 @@ def start(name: str, runtime: str, file: Path, threads: int) -> dict[str, float]
         the process before: ``rest_bytes`` after the load, ``peak_bytes`` at most. An ONNX file was read before.
     """
     inputs = census.inputs(name)
-    model = file if runtime == OURS else onnx.load(file)
+    model = onnx.load(file) if runtime in PEERS else file
     before = _memory("VmRSS")
     begin = time.perf_counter()
-    loaded = runtimes.load(runtime, model, threads)
+    if runtime == litert.NAME:
+        loaded = litert.load(file, inputs, threads)
+    else:
+        loaded = runtimes.load(runtime, model, threads)
     load_secs = time.perf_counter() - begin
     rest = _memory("VmRSS")
     begin = time.perf_counter()

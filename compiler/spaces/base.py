@@ -42,6 +42,7 @@ class KernelSpace(ScheduleSpace):
         self.workload, self.target = workload, target
         self._element = DTYPE_BYTES[workload.dtype]
         self._tiles = frozenset(kernels.register_tiles(target.isa, workload.dtype))
+        self._narrow_tiles = frozenset(kernels.narrow_tiles(target.isa, workload.dtype))
         self.decisions = self._decisions() if self._tiles else ()
 
     def operator(self, inputs: Mapping[str, np.ndarray], schedule: Mapping[str, Any] | None) -> Any:
@@ -87,12 +88,21 @@ class KernelSpace(ScheduleSpace):
             raise ValueError(f"not legal for {self.workload} on {self.target.isa}: {schedule}")
         return _KernelProgram(self, schedule)
 
-    def _tile_decisions(self, rows: int, columns: int, prefix: str = "") -> tuple[Decision, Decision]:
-        """Returns ``mr`` and ``nr`` for a product of ``rows`` rows and ``columns`` packed columns."""
+    def _tile_decisions(self, rows: int, columns: int, prefix: str = "", few: int = 0) -> tuple[Decision, Decision]:
+        """Returns ``mr`` and ``nr`` for a product of ``rows`` rows and ``columns`` packed columns.
+
+        Args:
+            few: the columns without padding, if a tile that is narrower than a vector may compute them; else 0.
+        """
+        tiles = [*self._tiles, *(tile for tile in self._narrow_tiles if tile[1] == few)]
         return (
-            Decision(f"{prefix}mr", tuple(sorted({mr for mr, _ in self._tiles if mr <= rows}))),
-            Decision(f"{prefix}nr", tuple(sorted({nr for _, nr in self._tiles if nr <= columns}))),
+            Decision(f"{prefix}mr", tuple(sorted({mr for mr, _ in tiles if mr <= rows}))),
+            Decision(f"{prefix}nr", tuple(sorted({nr for _, nr in tiles if nr <= columns}))),
         )
+
+    def _is_useful_narrow_tile(self, mr: int, nr: int, rows: int) -> bool:
+        """Returns whether there is such a tile, narrower than a vector, and ``rows`` are divided evenly into it."""
+        return (mr, nr) in self._narrow_tiles and mr == even_part(rows, mr)
 
     def _stream_decisions(self) -> tuple[Decision, ...]:
         """Returns the decisions on prefetching weights and on dividing the work between threads."""

@@ -56,7 +56,9 @@ class ConvKernelSpace(KernelSpace):
         return (
             Decision("algorithm", self._algorithms),
             *self._tile_decisions(
-                max(self._product_rows(a, self._rows[a][0]) for a in self._algorithms), self._columns
+                max(self._product_rows(a, self._rows[a][0]) for a in self._algorithms),
+                self._columns,
+                few=s["o"] // s["groups"],
             ),
             Decision("rows", merged(*self._rows.values())),
             Decision("kc", self._sums),
@@ -97,7 +99,12 @@ class ConvKernelSpace(KernelSpace):
         algorithm, rows = v["algorithm"], v["rows"]
         if rows not in self._rows[algorithm]:
             return False
-        if (v["mr"], v["nr"]) not in self._useful_tiles(self._product_rows(algorithm, rows), self._columns):
+        product_rows = self._product_rows(algorithm, rows)
+        if v["nr"] < self.target.lanes:
+            whole = algorithm == "direct" and v["kc"] == self._sums[0] and not v["prefetch"]
+            if not (whole and self._is_useful_narrow_tile(v["mr"], v["nr"], product_rows)):
+                return False
+        elif (v["mr"], v["nr"]) not in self._useful_tiles(product_rows, self._columns):
             return False
         if algorithm == "direct":
             return self._is_worth_building_directly(v["nr"], rows, v["kc"], v["prefetch_next"])
@@ -107,7 +114,8 @@ class ConvKernelSpace(KernelSpace):
 
     def _is_worth_building_directly(self, nr: int, rows: int, kc: int, prefetch_next: bool) -> bool:
         s = self.workload.sizes
-        if kc == self._sums[0] and s["groups"] == 1 and self._columns <= nr:  # one panel, and no next one to prefetch
+        one_panel = self._columns <= nr or nr < self.target.lanes
+        if kc == self._sums[0] and s["groups"] == 1 and one_panel:  # there is no next panel to prefetch
             if prefetch_next:
                 return False
             if not any(pads(s)):  # nothing happens between two passes over the rows
@@ -120,7 +128,9 @@ class ConvKernelSpace(KernelSpace):
         values = self._kernel_schedule
         algorithm = values["algorithm"]
         rows = even_part(self._all_rows(algorithm), values["rows"])
-        mr = even_part(self._product_rows(algorithm, rows), values["mr"])
+        mr = values["mr"]
+        if values["nr"] >= self.target.lanes:
+            mr = even_part(self._product_rows(algorithm, rows), mr)
         kc = values["kc"] if algorithm == "direct" else self._sums[0]
         return values | {"mr": mr, "rows": rows, "kc": kc}
 

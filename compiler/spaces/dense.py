@@ -44,7 +44,7 @@ class DenseKernelSpace(KernelSpace):
     def _decisions(self) -> tuple[Decision, ...]:
         m, n, k = self.product
         columns = self._packed_columns(n)
-        mr, nr = self._tile_decisions(m, columns)
+        mr, nr = self._tile_decisions(m, columns, few=n)
         widest = max(nr for _, nr in self._tiles if nr <= columns)
         halves = any(self._halves(threads_m) for threads_m in self._thread_splits())
         return (
@@ -79,7 +79,12 @@ class DenseKernelSpace(KernelSpace):
             return self._halves(v["threads_m"]) and self._without_effect.items() <= v.items()
         mr, nr, mc, kc, nc = v["mr"], v["nr"], v["mc"], v["kc"], v["nc"]
         m, n, k = self.product
-        if not self._fills_pipeline(mr, nr, m) or mc < mr or nc < nr:
+        if nr < self.target.lanes:
+            if not self._is_useful_narrow_tile(mr, nr, m) or kc < k or v["prefetch"] or v["prefetch_next"]:
+                return False
+        elif not self._fills_pipeline(mr, nr, m):
+            return False
+        if mc < mr or nc < nr:
             return False
         if v["pack_a"] and m == 1:
             return False

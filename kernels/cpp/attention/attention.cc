@@ -71,8 +71,12 @@ struct Plan {
   AttentionInputs in;
   Rows<float> out;
 
-  int64_t key_floats() const { return packed_floats(shape.keys, shape.head_dim, kernels.lanes); }
-  int64_t value_floats() const { return packed_floats(shape.head_dim, shape.keys, kernels.lanes); }
+  int64_t key_floats() const {
+    return PanelRows{1, shape.head_dim, kernels.lanes}.packed_floats(shape.keys, kernels.lanes);
+  }
+  int64_t value_floats() const {
+    return PanelRows{1, shape.keys, kernels.lanes}.packed_floats(shape.head_dim, kernels.lanes);
+  }
   int64_t score_floats() const { return schedule.rows * spread_stride(shape.keys); }
 
   // Memory of one thread: the packed head, and the scores of a block.
@@ -188,8 +192,8 @@ void Attention::run(int64_t batch, int64_t queries, int64_t keys, const Attentio
   if (target_ == Isa::kReference) return run_reference(shape, scale_, or_zero_, s.threads, inputs, out);
   s.rows = std::min(s.rows, queries);
   const KernelTable& kernels = kernel_table(target_);
-  run_blocks({kernels, s, shape, scale_, or_zero_, split_panels(keys, head_dim_, s.scores_nr, kernels.lanes),
-              split_panels(head_dim_, keys, s.values_nr, kernels.lanes), inputs, out});
+  run_blocks({kernels, s, shape, scale_, or_zero_, split_panels(keys, {1, head_dim_, kernels.lanes}, s.scores_nr),
+              split_panels(head_dim_, {1, keys, kernels.lanes}, s.values_nr), inputs, out});
 }
 
 }  // namespace loopwright

@@ -4,6 +4,7 @@
 #include "core/split.h"
 #include "loopwright/attention.h"
 #include "loopwright/dense.h"
+#include "microkernels/kernel_table.h"
 
 namespace loopwright {
 
@@ -11,10 +12,12 @@ AttentionSchedule default_attention_schedule(const Target& target, const Attenti
   AttentionSchedule s;
   s.threads = threads;
   if (target.isa == Isa::kReference) return s;
-  const DenseSchedule scores =
-      default_dense_schedule(target, Dtype::kFloat32, shape.queries, shape.keys, shape.head_dim, 1);
-  const DenseSchedule values =
-      default_dense_schedule(target, Dtype::kFloat32, shape.queries, shape.head_dim, shape.keys, 1);
+  const int lanes = kernel_table(target).lanes;
+  const auto product = [&](int64_t n, int64_t k) {
+    const int width = n < lanes ? lanes : 0;  // the tiles that are narrower than a vector are for layers
+    return default_dense_schedule(target, Dtype::kFloat32, shape.queries, n, k, 1, false, width);
+  };
+  const DenseSchedule scores = product(shape.keys, shape.head_dim), values = product(shape.head_dim, shape.keys);
   s.scores_mr = scores.mr;
   s.scores_nr = scores.nr;
   s.values_mr = values.mr;

@@ -69,6 +69,13 @@ void bind_machine(py::module_& m) {
         return register_tiles(isa, parse_available_dtype(dtype, isa));
       },
       py::arg("isa"), py::arg("dtype"));
+  m.def(
+      "narrow_tiles",
+      [](const std::string& isa_name, const std::string& dtype) {
+        const Isa isa = parse_available_isa(isa_name);
+        return narrow_tiles(isa, parse_available_dtype(dtype, isa));
+      },
+      py::arg("isa"), py::arg("dtype"));
   m.def("peak_gflops", &measured_peak, py::arg("isa"), py::arg("threads"), py::arg("dtype"));
   m.def("distribute", &distribute_array, py::arg("array"), py::arg("threads"));
   m.def("evict", &evict_array, py::arg("array"), py::arg("threads"));

@@ -17,7 +17,9 @@ namespace {
 using Algorithm = Conv2dSchedule::Algorithm;
 
 void check(const Conv2dSchedule& s, const Conv2dGeometry& g, Isa isa, Dtype dtype, int threads) {
-  check_register_tile(kernel_table(isa, dtype), s.mr, s.nr, isa);
+  const KernelTable& kernels = kernel_table(isa, dtype);
+  check_register_tile(kernels, s.mr, s.nr, isa, s.algorithm == Algorithm::kDirect);
+  check_narrow_tile(kernels, s.nr, s.kc, g.reduction());
   if (s.rows < 1 || s.kc < 1 || s.prefetch < 0)
     throw std::invalid_argument("schedule: rows and kc must be at least 1, prefetch at least 0");
   check_threads_m(s.threads_m, threads);

@@ -28,10 +28,10 @@ struct Setting {
   int threads, threads_m;
   TileShape tile;
 
-  int nr() const { return tile.vectors * kernels.lanes; }
+  int nr() const { return tile.nr(kernels.lanes); }
   int64_t oh() const { return g.output_h(images.h); }
   int64_t ow() const { return g.output_w(images.w); }
-  int64_t group_panels() const { return ceil_div(ceil_div(g.group_o(), kernels.lanes), tile.vectors); }
+  int64_t group_panels() const { return tile.panels(g.group_o(), kernels.lanes); }
   // Panels of the busiest thread.
   int64_t panels() const { return ceil_div(g.groups * group_panels(), threads / threads_m); }
 
@@ -67,7 +67,8 @@ Candidate direct(const Setting& at) {
   const Conv2dGeometry& g = at.g;
   const int64_t l2 = at.machine.cache_bytes[1], k = g.reduction();
   // The weights of a panel stay in L2 while the pixels of some rows pass. The input of these rows stays there too.
-  const int64_t kc = ceil_div(k, ceil_div(k, std::max<int64_t>(l2 / 5 / (at.nr() * kFloat), 64)));
+  const bool narrow = at.kernels.is_narrow(at.nr());
+  const int64_t kc = narrow ? k : ceil_div(k, ceil_div(k, std::max<int64_t>(l2 / 5 / (at.nr() * kFloat), 64)));
   const int64_t columns = at.images.w + g.pad_left + g.pad_right, row_bytes = columns * g.c * kFloat;
   const int64_t fitting = (l2 / 3 / row_bytes - (g.span_h() - g.stride_h)) / g.stride_h;
   const int64_t rows = std::clamp<int64_t>(fitting, std::min<int64_t>(4, at.oh()), at.oh());
@@ -75,7 +76,10 @@ Candidate direct(const Setting& at) {
   Candidate candidate{schedule(at, Algorithm::kDirect, rows, kc)};
   const int64_t lines = ceil_div(at.images.n * at.oh(), at.threads_m), blocks = ceil_div(k, kc);
   const Level level = std::min(at.machine.level_of(static_cast<double>(kc * at.nr() * kFloat)), Level::kL2);
-  const double compute = static_cast<double>(lines * blocks) * at.product(at.ow(), ceil_div(k, blocks), level);
+  const int64_t runs = g.dilation_w == 1 && g.groups == 1 ? g.kh : g.kh * g.kw;
+  const double compute = static_cast<double>(lines) *
+                         (narrow ? narrow_cycles(at.costs, at.kernels, at.ow(), at.tile, at.panels(), runs, k / runs)
+                                 : static_cast<double>(blocks) * at.product(at.ow(), ceil_div(k, blocks), level));
   const double copy = at.load(static_cast<double>(lines * g.stride_h * row_bytes), Level::kL3);
   const double weights = at.load_shared(static_cast<double>(g.o * k * kFloat));
   candidate.cycles = overlapped(compute, weights) + copy;
@@ -148,6 +152,9 @@ Conv2dSchedule default_convolution_schedule(const Target& target, Dtype dtype, c
   };
   for_each_tile_and_split(kernels, g.output_w(images.w), 1, widest, threads,
                           [&](const TileShape& tile, int threads_m) { consider(direct(setting(tile, threads_m))); });
+  for_each_narrow_tile_and_split(
+      kernels, g.output_w(images.w), g.group_o(), threads,
+      [&](const TileShape& tile, int threads_m) { consider(direct(setting(tile, threads_m))); });
   for (const Winograd& w : kWinograds) {
     const int64_t tiles = images.n * ceil_div(g.output_h(images.h), w.m) * ceil_div(g.output_w(images.w), w.m);
     if (winograd_allowed && applies(w.algorithm, g, dtype))

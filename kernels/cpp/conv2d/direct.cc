@@ -74,6 +74,13 @@ class DirectConvolution final : public Convolution {
   const float* weight_;
 };
 
+// Whether a run is an entire kernel row, and not one tap.
+bool runs_are_rows(const Conv2dGeometry& g) { return g.dilation_w == 1 && g.groups == 1; }
+
+PanelRows rows_of_panels(const Conv2dGeometry& g, int lanes) {
+  return runs_are_rows(g) ? PanelRows{g.kh, g.kw * g.c, lanes} : PanelRows{g.kh * g.kw, g.group_c(), lanes};
+}
+
 // A sum split into blocks of `per_block` runs of equal length, near kc in all.
 struct Sum {
   std::vector<Run> runs;
@@ -81,7 +88,7 @@ struct Sum {
 };
 
 Sum split_sum(const Conv2dGeometry& g, int64_t kc) {
-  const bool rows = g.dilation_w == 1 && g.groups == 1;  // whether a run is a kernel row
+  const bool rows = runs_are_rows(g);
   const int64_t taps = rows ? 1 : g.kw, length = rows ? g.kw * g.c : g.group_c();
   int64_t part = std::min(kc, length);  // runs are split if kc is shorter
   while (length % part != 0) --part;
@@ -211,6 +218,7 @@ void DirectConvolution::run_rectangle(const Call& call, int64_t line_begin, int6
       const int64_t run_begin = index / panels * call.sum.per_block;
       const TileOutput::Part of_sum{run_begin == 0, run_begin + call.sum.per_block >= all_runs};
       const int64_t block_runs = std::min(call.sum.per_block, all_runs - run_begin);
+      const int64_t run_floats = PanelRows{1, args.k, kernels_.lanes}.run_floats(panel.nr);
       const float* weights = weights_at(index);
       // The last weights of these rows are followed by the first ones, for the next rows.
       const bool more = index + 1 < blocks * panels || line + lines < line_end;
@@ -232,7 +240,7 @@ void DirectConvolution::run_rectangle(const Call& call, int64_t line_begin, int6
             const int64_t image_row = top + r * g.stride_h + from.row;
             if (image_row < 0 || image_row >= call.images.h) continue;  // padding
             a[args.batch] = window + from.row * call.row_words + from.column + from.channel;
-            b[args.batch++] = weights + t * args.k * panel.nr;
+            b[args.batch++] = weights + t * run_floats;
           }
           args.count = std::min(call.output.most_in_series(args, panel, of_sum), tiles.alike(tile));
           const bool prefetch = next && tile_index * args.next_step < next_nr;
@@ -255,16 +263,17 @@ void DirectConvolution::run_rectangle(const Call& call, int64_t line_begin, int6
 PackedConvolution pack_direct_convolution(const ConvolutionLayer& layer, const float* weight, int nr) {
   const Conv2dGeometry g = in_words(layer.geometry, layer.dtype);
   const int lanes = kernel_table(layer.target, layer.dtype).lanes;
-  const int64_t k = g.reduction(), group_floats = packed_floats(g.group_o(), k, lanes);
+  const PanelRows rows = rows_of_panels(g, lanes);
+  const int64_t group_floats = rows.packed_floats(g.group_o(), nr);
   const int64_t floats = group_floats * g.groups;
   PackedConvolution packed{Conv2dSchedule::Algorithm::kDirect, nr, {}, floats, make_weight_buffer(floats), {}};
   for (int64_t group = 0; group < g.groups; ++group)
-    for (Panel panel : split_panels(g.group_o(), k, nr, lanes)) {
+    for (Panel panel : split_panels(g.group_o(), rows, nr)) {
       panel.offset += group * group_floats;
       panel.column += group * g.group_o();
       packed.panels.push_back(panel);
     }
-  pack_panels(packed.panels, weight, k, k, packed.weight.get(), layer.threads);
+  pack_panels(packed.panels, weight, rows.count(), rows, packed.weight.get(), layer.threads);
   return packed;
 }
 

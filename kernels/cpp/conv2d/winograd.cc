@@ -269,9 +269,9 @@ PackedConvolution pack_winograd_convolution(const ConvolutionLayer& layer, const
   const Filtering f = filtering(algorithm, kernels);
   const FilterMatrix matrix = filter_matrix(f);
   const int64_t stride = g.stride_h, channels = phase_channels(g), k = channels * f.places();
-  const int64_t floats = packed_floats(g.o, k, kernels.lanes);
-  PackedConvolution packed{algorithm, nr, split_panels(g.o, k, nr, kernels.lanes), floats, make_weight_buffer(floats),
-                           {}};
+  const PanelRows rows{1, k, kernels.lanes};
+  const int64_t floats = rows.packed_floats(g.o, nr);
+  PackedConvolution packed{algorithm, nr, split_panels(g.o, rows, nr), floats, make_weight_buffer(floats), {}};
   const auto count = static_cast<int64_t>(packed.panels.size());
   // Tap (u, w) of channel `c` of the phases, which is (row of the phase, column of the phase, channel of the image).
   const auto tap = [&](int64_t o, int64_t c, int64_t u, int64_t w) {

@@ -1,6 +1,7 @@
 // Checks of schedules. Each throws std::invalid_argument with a message of one line.
 #pragma once
 
+#include <cstdint>
 #include <stdexcept>
 #include <string>
 
@@ -8,10 +9,19 @@
 
 namespace loopwright {
 
-inline void check_register_tile(const KernelTable& kernels, int mr, int nr, Isa isa) {
-  if (!kernels.find(mr, nr))
+// `narrow`: whether the operator has tiles that are narrower than a vector.
+inline void check_register_tile(const KernelTable& kernels, int mr, int nr, Isa isa, bool narrow = false) {
+  if (!kernels.find(mr, nr) || (kernels.is_narrow(nr) && !narrow))
     throw std::invalid_argument("schedule: no " + std::to_string(mr) + "x" + std::to_string(nr) + " register tile on " +
                                 name(isa));
+}
+
+// `kc` and `k`: the length of a block of the sum, and of the sum.
+inline void check_narrow_tile(const KernelTable& kernels, int nr, int64_t kc, int64_t k) {
+  if (kernels.is_narrow(nr) && kc < k)
+    throw std::invalid_argument("schedule: a tile of " + std::to_string(nr) +
+                                " columns, fewer than a vector, needs the entire sum: kc of at least " +
+                                std::to_string(k) + ", got " + std::to_string(kc));
 }
 
 inline void check_threads_m(int threads_m, int threads) {

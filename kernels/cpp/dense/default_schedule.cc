@@ -4,6 +4,7 @@
 #include <array>
 #include <limits>
 #include <numeric>
+#include <vector>
 
 #include "core/split.h"
 #include "gemm/tile_model.h"
@@ -52,20 +53,21 @@ bool rows_conflict(const Product& p, int mr) {
 // Returns the cycles in which the first panel comes from memory, as far as its first tile does not hide them.
 double first_panel(const Product& p, const TileShape& tile, double compute, int64_t rows, int64_t panels) {
   const double one_tile = compute / static_cast<double>(ceil_div(rows, tile.mr) * panels);
-  const double bytes = p.bytes(tile.vectors * p.kernels.lanes, p.k);
+  const double bytes = p.bytes(tile.nr(p.kernels.lanes), p.k);
   return std::max(0.0, bytes / p.machine.bandwidth_per_thread(Level::kMemory, p.busy) - one_tile);
 }
 
 // Returns the cycles of the busiest thread.
 double cycles(const Product& p, const TileShape& tile, int threads_m) {
-  const int threads_n = p.threads / threads_m, nr = tile.vectors * p.kernels.lanes;
-  const int64_t tiles = ceil_div(p.m, tile.mr), panels = ceil_div(ceil_div(p.n, p.kernels.lanes), tile.vectors);
+  const int threads_n = p.threads / threads_m, nr = tile.nr(p.kernels.lanes);
+  const int64_t tiles = ceil_div(p.m, tile.mr), panels = tile.panels(p.n, p.kernels.lanes);
   const int64_t rows = std::min(p.m, ceil_div(tiles, threads_m) * tile.mr), columns = ceil_div(panels, threads_n);
   const double weights = p.bytes(ceil_div(p.n, threads_n), p.k);
   // A thread with one row of tiles reads each weight once, from where all of them are. Otherwise a panel stays near while
   // the rows pass, and the next one is prefetched.
   const bool once = rows <= tile.mr;
   const auto compute = [&](Level level) {
+    if (tile.narrow > 0) return narrow_cycles(p.costs, p.kernels, rows, tile, columns, 1, p.k);
     return product_cycles(p.costs, p.kernels, rows, p.n, tile, columns, static_cast<double>(p.k), level,
                           p.machine.bandwidth_per_thread(Level::kL2, p.busy));
   };
@@ -90,11 +92,13 @@ Choice best_choice(const Product& p, const Widths& widths) {
   for (const int nr : widths) {
     const int vectors = nr / p.kernels.lanes;
     if (vectors > 0) for_each_tile_and_split(p.kernels, p.m, vectors, vectors, p.threads, consider);
+    if (vectors == 0 && nr > 0) for_each_narrow_tile_and_split(p.kernels, p.m, nr, p.threads, consider);
   }
   if (widths == kAnyWidth) {
     const int64_t columns = ceil_div(p.n, p.kernels.lanes);
     for_each_tile_and_split(p.kernels, p.m, 1, std::min<int64_t>(KernelTable::kMaxVectors, columns), p.threads,
                             consider);
+    for_each_narrow_tile_and_split(p.kernels, p.m, p.n, p.threads, consider);
   }
   return best;
 }
@@ -103,7 +107,7 @@ DenseSchedule direct_schedule(const Product& p, Dtype dtype, int64_t k, const Ch
   DenseSchedule s;
   const int64_t l2 = p.machine.cache_bytes[1], m = p.m, n = p.n, words = p.k;
   s.mr = choice.tile.mr;
-  s.nr = choice.tile.vectors * p.kernels.lanes;
+  s.nr = choice.tile.nr(p.kernels.lanes);
   s.threads_m = choice.threads_m;
   s.nc = std::max<int64_t>(n, s.nr);
   s.mc = m;
@@ -125,7 +129,7 @@ DenseSchedule direct_schedule(const Product& p, Dtype dtype, int64_t k, const Ch
   const int64_t panel_bytes = dtype == Dtype::kFloat32 ? l2 / 2 : l2 / 5;
   const int64_t panel_words = std::max<int64_t>(panel_bytes / (s.nr * kWordBytes), 64);
   const int64_t kc = ceil_div(words, ceil_div(words, panel_words));
-  s.kc = std::min(k, kc * elements_per_word(dtype));
+  s.kc = p.kernels.is_narrow(s.nr) ? k : std::min(k, kc * elements_per_word(dtype));
   // If B stays in L2 from block to block, the output of a block should stay there from panel to panel.
   const bool small = n * words * kWordBytes <= l2 / 2;
   const int64_t row_bytes = (small ? n + kc : kc) * kWordBytes, room = small || m * row_bytes > l2 ? l2 / 2 : l2;
@@ -203,19 +207,21 @@ DenseSchedule default_dense_schedule(const Target& target, Dtype dtype, int64_t 
 int default_dense_width(const Target& target, Dtype dtype, int64_t n, int64_t k, int threads, int64_t x_stride) {
   if (target.isa == Isa::kReference) return 1;
   const KernelTable& kernels = kernel_table(target.isa, dtype);
-  const int64_t widest = std::min<int64_t>(KernelTable::kMaxVectors, ceil_div(n, kernels.lanes));
+  std::vector<int> widths;
+  for (int64_t nr = kernels.lanes; nr <= ceil_div(n, kernels.lanes) * kernels.lanes; nr += kernels.lanes)
+    if (nr <= KernelTable::kMaxVectors * kernels.lanes) widths.push_back(static_cast<int>(nr));
+  if (n <= KernelTable::kMaxNarrowColumns && kernels.find(1, static_cast<int>(n)))
+    widths.push_back(static_cast<int>(n));
   // The width with which a few numbers of rows together take the least time, relative to the best width of each.
-  std::array<double, KernelTable::kMaxVectors + 1> slower{};
+  std::vector<double> slower(widths.size()), cycles(widths.size());
   for (const int64_t m : {1, 16, 256}) {
     const Product p = product(target, dtype, m, n, k, threads, x_stride);
-    std::array<double, KernelTable::kMaxVectors + 1> cycles{};
-    for (int vectors = 1; vectors <= widest; ++vectors)
-      cycles[vectors] = best_choice(p, {vectors * kernels.lanes, 0}).cycles;
-    const double least = *std::min_element(cycles.begin() + 1, cycles.begin() + 1 + widest);
-    for (int vectors = 1; vectors <= widest; ++vectors) slower[vectors] += cycles[vectors] / least;
+    std::transform(widths.begin(), widths.end(), cycles.begin(),
+                   [&](int nr) { return best_choice(p, {nr, 0}).cycles; });
+    const double least = *std::min_element(cycles.begin(), cycles.end());
+    for (size_t i = 0; i < widths.size(); ++i) slower[i] += cycles[i] / least;
   }
-  const auto best = std::min_element(slower.begin() + 1, slower.begin() + 1 + widest);
-  return static_cast<int>(best - slower.begin()) * kernels.lanes;
+  return widths[static_cast<size_t>(std::min_element(slower.begin(), slower.end()) - slower.begin())];
 }
 
 // Panels of the usual width serve all numbers of rows but a few, for which the weights are packed again when such a layer is

@@ -10,8 +10,10 @@
 namespace loopwright {
 namespace {
 
-void check(const DenseSchedule& s, Isa isa, Dtype dtype, int threads) {
-  check_register_tile(kernel_table(isa, dtype), s.mr, s.nr, isa);
+void check(const DenseSchedule& s, int64_t k, Isa isa, Dtype dtype, int threads) {
+  const KernelTable& kernels = kernel_table(isa, dtype);
+  check_register_tile(kernels, s.mr, s.nr, isa, true);
+  check_narrow_tile(kernels, s.nr, s.kc, k);
   if (s.mc < 1 || s.kc < 1 || s.nc < 1 || s.prefetch < 0)
     throw std::invalid_argument("schedule: mc, kc and nc must be at least 1, prefetch at least 0");
   check_threads_m(s.threads_m, threads);
@@ -48,7 +50,7 @@ class Dense::Implementation {
   Implementation(DenseWeights& weights, int threads, const std::optional<DenseSchedule>& schedule)
       : n(weights.n_), k(weights.k_), dtype(weights.weight_.dtype), fixed(schedule) {
     const bool reference = weights.target_ == Isa::kReference;
-    if (fixed && !reference) check(*fixed, weights.target_, dtype, threads);
+    if (fixed && !reference) check(*fixed, k, weights.target_, dtype, threads);
     if (fixed && fixed->algorithm == DenseSchedule::Algorithm::kStrassen) {
       strassen = weights.strassen(threads / std::max(1, fixed->threads_m));
       return;

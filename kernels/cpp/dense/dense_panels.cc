@@ -35,14 +35,15 @@ void DensePanels::pack(const Matrix& from, int threads) {
   }
   const float* words = in_place ? static_cast<const float*>(from.data) : copied.get();
   const int64_t stride = in_place ? from.stride / elements_per_word(dtype) : k_words;
-  const int lanes = kernel_table(target, dtype).lanes;
-  weight = make_weight_buffer(packed_floats(n, k_words, lanes));
-  panels = split_panels(n, k_words, nr, lanes);
-  pack_panels(panels, words, stride, k_words, weight.get(), threads);
+  const PanelRows rows{1, k_words, kernel_table(target, dtype).lanes};
+  weight = make_weight_buffer(rows.packed_floats(n, nr));
+  panels = split_panels(n, rows, nr);
+  pack_panels(panels, words, stride, rows, weight.get(), threads);
 }
 
 void DensePanels::evict_weights(int threads) const {
-  evict(weight.get(), packed_floats(n, to_words(k, dtype), kernel_table(target).lanes) * kWordBytes, threads);
+  const PanelRows rows{1, to_words(k, dtype), kernel_table(target, dtype).lanes};
+  evict(weight.get(), rows.packed_floats(n, nr) * kWordBytes, threads);
 }
 
 }  // namespace loopwright

@@ -33,7 +33,9 @@ DepthwiseSchedule default_depthwise_schedule(const Target& target, const Conv2dG
   s.columns =
       static_cast<int>(EvenSplit(ow, widest(kernels.depthwise.strips(g.kw, g.stride_w, g.dilation_w), ow)).size(0));
 
-  const int64_t pixels = g.kh * ((s.columns - 1) * g.stride_w + g.kw), taps = g.kh * g.kw;
+  // Windows of a strip read no more pixels than the image has.
+  const int64_t read = std::min(images.w, (s.columns - 1) * g.stride_w + g.kw);
+  const int64_t pixels = std::min(images.h, g.kh) * read, taps = g.kh * g.kw;
   const int64_t channel_bytes = (pixels + taps + s.columns) * static_cast<int64_t>(sizeof(float));
   const int64_t fitting = target.model->cache_bytes[0] * 7 / 8 / channel_bytes;
   const int64_t vectors = ceil_div(g.c, kernels.lanes);

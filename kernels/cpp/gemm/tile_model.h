@@ -10,9 +10,15 @@
 
 namespace loopwright {
 
-// A register tile: at most mr rows and `vectors` vectors of columns.
+// A register tile: at most mr rows and `vectors` vectors of columns, or `narrow` columns, which are fewer than a vector.
 struct TileShape {
-  int mr, vectors;
+  int mr, vectors, narrow = 0;
+
+  int nr(int lanes) const { return narrow > 0 ? narrow : vectors * lanes; }
+  // The panels of this width that n columns make.
+  int64_t panels(int64_t n, int lanes) const {
+    return narrow > 0 ? ceil_div(n, narrow) : ceil_div(ceil_div(n, lanes), vectors);
+  }
 };
 
 // Returns the cycles of `count` panels of `n` columns in all, or of the first (and widest) `panels` of them, for one tile
@@ -56,6 +62,34 @@ inline double product_cycles(const KernelCosts& costs, const KernelTable& kernel
           : static_cast<double>(rows.count * panels * tile.vectors * kernels.lanes) * k * sizeof(float) / l2_bytes;
   return std::max(sum, of_rows + of_panels) + kRowsDelay * of_rows + kDelay * of_panels +
          static_cast<double>(panels) * costs.call;
+}
+
+// Returns the cycles of m rows and `panels` panels of a tile that is narrower than a vector, for sums over `runs` runs of k
+// floats. The tables of costs lack these tiles: their FMAs and loads take the time of those of a wide tile, and the sums
+// over the lanes, with the end of the tile, three instructions per lane.
+inline double narrow_cycles(const KernelCosts& costs, const KernelTable& kernels, int64_t m, const TileShape& tile,
+                            int64_t panels, int64_t runs, int64_t k) {
+  constexpr int kVectors = 2;
+  const int rows = kernels.max_mr(kVectors * kernels.lanes);
+  const double instruction = costs.tile(rows, 2 * kVectors).step.front() / (rows * kVectors);
+  const double step = std::max(tile.mr * tile.narrow, tile.mr + tile.narrow) * instruction;
+  const double sums = 3 * kernels.lanes * instruction;
+  const auto tiles = static_cast<double>(ceil_div(m, tile.mr) * panels);
+  return tiles * (static_cast<double>(runs * ceil_div(k, kernels.lanes)) * step + sums) +
+         static_cast<double>(panels) * costs.call;
+}
+
+// Calls f(tile, threads_m) for each register tile of n columns that is narrower than a vector, and each split of the threads.
+template <class F>
+void for_each_narrow_tile_and_split(const KernelTable& kernels, int64_t m, int64_t n, int threads, const F& f) {
+  if (n > KernelTable::kMaxNarrowColumns) return;
+  const int nr = static_cast<int>(n);
+  for (auto mr = static_cast<int>(std::min<int64_t>(m, KernelTable::kMaxNarrowRows)); mr >= 1; --mr) {
+    if (!kernels.narrow_tiles[mr][nr]) continue;
+    mr = static_cast<int>(ceil_div(m, ceil_div(m, mr)));
+    for (int threads_m = 1; threads_m <= threads; ++threads_m)
+      if (threads % threads_m == 0) f(TileShape{mr, 0, nr}, threads_m);
+  }
 }
 
 // Calls f(tile, threads_m) for each register tile of `first` to `last` vectors, each split of the threads, and each number

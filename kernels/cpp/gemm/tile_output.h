@@ -77,7 +77,12 @@ class TileOutput {
     kernels_.tile(mr, panel.vectors, panel.n)(args);
     if (!part.last || !epilogue_.activate) return;
     const auto count = static_cast<int>(args.count);
-    epilogue_.activate(args.c, args.c_stride, across ? mr : mr * count, across ? panel.n * count : panel.n);
+    const int rows = across ? mr : mr * count, columns = across ? panel.n * count : panel.n;
+    if (args.c_stride == columns) {  // as in a layer with few columns
+      epilogue_.activate(args.c, 0, 1, rows * columns);
+    } else {
+      epilogue_.activate(args.c, args.c_stride, rows, columns);
+    }
     if (!in_place)
       kernels_.narrow(args.c, args.c_stride, out_.at<Bfloat16>(row, panel.column), out_.stride, mr, panel.n);
   }

@@ -45,6 +45,15 @@ std::vector<std::pair<int, int>> register_tiles(Isa isa, Dtype dtype) {
   return tiles;
 }
 
+std::vector<std::pair<int, int>> narrow_tiles(Isa isa, Dtype dtype) {
+  const KernelTable& kernels = kernel_table(isa, dtype);
+  std::vector<std::pair<int, int>> tiles;
+  for (int columns = 1; columns <= KernelTable::kMaxNarrowColumns; ++columns)
+    for (int mr = 1; mr <= KernelTable::kMaxNarrowRows; ++mr)
+      if (kernels.narrow_tiles[mr][columns]) tiles.emplace_back(mr, columns);
+  return tiles;
+}
+
 std::string cpu_name() {
   std::ifstream file("/proc/cpuinfo");
   for (std::string line; std::getline(file, line);) {

@@ -21,7 +21,11 @@ const KernelTable& kernel_table(Isa isa, Dtype dtype) {
 }
 
 Microkernel KernelTable::find(int mr, int nr) const {
-  if (mr < 1 || mr > kMaxRows || nr < lanes || nr > kMaxVectors * lanes || nr % lanes != 0) return nullptr;
+  if (is_narrow(nr)) {
+    const bool listed = mr >= 1 && mr <= kMaxNarrowRows && nr >= 1 && nr <= kMaxNarrowColumns;
+    return listed ? narrow_tiles[mr][nr] : nullptr;
+  }
+  if (mr < 1 || mr > kMaxRows || nr > kMaxVectors * lanes || nr % lanes != 0) return nullptr;
   return tiles[mr][nr / lanes];
 }
 

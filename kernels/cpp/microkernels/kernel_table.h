@@ -32,6 +32,9 @@ struct KernelTable {
   Microkernel tiles[kMaxRows + 1][kMaxVectors + 1] = {};  // by rows and vectors of columns; null: no such tile
   // The same for tiles that need only the lower half of their last vector; null where that saves nothing.
   Microkernel half_tiles[kMaxRows + 1][kMaxVectors + 1] = {};
+  // Tiles that are narrower than a vector (microkernels/narrow_f32.h), by rows and columns; null: no such tile.
+  static constexpr int kMaxNarrowRows = 16, kMaxNarrowColumns = 8;
+  Microkernel narrow_tiles[kMaxNarrowRows + 1][kMaxNarrowColumns + 1] = {};
   // The activations that are not a clamp, for a finished tile that is still in L1; null where a clamp is enough.
   ActivationFunction activation(Activation a) const { return activations[static_cast<int>(a)]; }
   ActivationFunction activations[kActivationCount] = {};
@@ -58,8 +61,10 @@ struct KernelTable {
   static constexpr int kReadSums = 3;
   float (*read_sums[kReadSums])(const float* data, int64_t count) = {};
 
-  // Returns the microkernel of a tile that needs n columns. The tile must exist.
+  // Returns the microkernel of a tile that needs n columns, without vectors one that is narrower than a vector. The tile
+  // must exist.
   Microkernel tile(int rows, int vectors, int n) const {
+    if (vectors == 0) return narrow_tiles[rows][n];
     const Microkernel half = half_tiles[rows][vectors];
     return half && n <= vectors * lanes - lanes / 2 ? half : tiles[rows][vectors];
   }
@@ -67,6 +72,8 @@ struct KernelTable {
   Microkernel find(int mr, int nr) const;
   // Returns the largest mr of a tile of this nr, or 0.
   int max_mr(int nr) const;
+  // Whether tiles of this nr are narrower than a vector.
+  bool is_narrow(int nr) const { return nr < lanes; }
 };
 
 // Returns the table of an ISA that this CPU has, for a dtype that check_dtype() accepts.

@@ -33,7 +33,8 @@ def test_names_and_files_are_distinct() -> None:
     assert len({model.path for model in models}) == len(models)
     for model in models:
         assert model.path.parent == census.CENSUS_FOLDER
-        assert PurePosixPath(model.file).suffix == ".onnx"
+        assert PurePosixPath(model.file).suffix in (".onnx", ".tflite")
+        assert (model.original is not None) == model.file.endswith(".tflite")
 
 
 def test_an_unknown_model() -> None:

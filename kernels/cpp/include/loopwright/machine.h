@@ -24,6 +24,8 @@ int fmas_per_cycle(Isa isa);
 
 // Returns every (mr, nr) that has a microkernel; empty for kReference. check_dtype() must accept the dtype.
 std::vector<std::pair<int, int>> register_tiles(Isa isa, Dtype dtype);
+// The same for tiles with fewer columns than a vector has lanes, which sum over the lanes.
+std::vector<std::pair<int, int>> narrow_tiles(Isa isa, Dtype dtype);
 
 // Floating-point operations per second in 1e9 (an FMA counts as two) of `threads` threads together. The best of several
 // short runs.

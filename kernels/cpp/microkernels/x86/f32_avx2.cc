@@ -3,6 +3,7 @@
 #include "microkernels/brgemm_f32.h"
 #include "microkernels/depthwise_f32.h"
 #include "microkernels/machine_f32.h"
+#include "microkernels/narrow_f32.h"
 #include "microkernels/pooling_f32.h"
 #include "microkernels/recurrent_f32.h"
 #include "microkernels/rowwise_f32.h"
@@ -24,6 +25,7 @@ const KernelTable& f32_avx2_kernels() {
     add_tiles<VecAvx2, 4, 2>(k);
     add_tiles<VecAvx2, 5, 2>(k);
     add_tiles<VecAvx2, 6, 1>(k);
+    add_narrow_tiles<VecAvx2>(k);
     add_activations<VecAvx2>(k);
     add_winograd<VecAvx2>(k);
     add_strips<VecAvx2, 3, 1, 12>(k.depthwise.three[1]);

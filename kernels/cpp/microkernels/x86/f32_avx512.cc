@@ -2,6 +2,7 @@
 #include "microkernels/activations_f32.h"
 #include "microkernels/depthwise_f32.h"
 #include "microkernels/machine_f32.h"
+#include "microkernels/narrow_f32.h"
 #include "microkernels/pooling_f32.h"
 #include "microkernels/recurrent_f32.h"
 #include "microkernels/rowwise_f32.h"
@@ -19,6 +20,7 @@ const KernelTable& f32_avx512_kernels(bool halves) {
     k.lanes = VecAvx512::kLanes;
     k.masks_are_free = VecAvx512::kMasksAreFree;
     add_avx512_tiles<VecAvx512>(k, halves);
+    add_narrow_tiles<VecAvx512>(k);
     add_activations<VecAvx512>(k);
     add_winograd<VecAvx512>(k);
     add_strips<VecAvx512, 3, 1, 14>(k.depthwise.three[1]);

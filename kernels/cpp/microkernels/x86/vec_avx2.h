@@ -74,6 +74,16 @@ struct VecAvx2 {
     const __m128 quarter = _mm_add_ps(half, _mm_movehl_ps(half, half));
     return _mm_cvtss_f32(_mm_add_ss(quarter, _mm_movehdup_ps(quarter)));
   }
+  // Returns the sums over the lanes of each register, lane i for register i. Adds while it transposes.
+  static Reg sums(const Reg (&r)[kLanes]) {
+    Reg t[2];
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; ++i) {
+      const Reg low = add_pairs(r[4 * i], r[4 * i + 1]), high = add_pairs(r[4 * i + 2], r[4 * i + 3]);
+      t[i] = add(unpack_low(low, high), unpack_high(low, high));
+    }
+    return add(_mm256_permute2f128_ps(t[0], t[1], 0x20), _mm256_permute2f128_ps(t[0], t[1], 0x31));
+  }
   // Moves lane j of register i to lane i of register j: by pairs of rows, groups of four, halves of registers.
   static void transpose(Reg (&r)[kLanes]) {
     Reg t[kLanes];
@@ -98,6 +108,7 @@ struct VecAvx2 {
   }
 
  private:
+  static Reg add_pairs(Reg a, Reg b) { return add(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b)); }
   static Reg unpack_low(Reg a, Reg b) {  // of pairs of floats
     return _mm256_castpd_ps(_mm256_unpacklo_pd(_mm256_castps_pd(a), _mm256_castps_pd(b)));
   }

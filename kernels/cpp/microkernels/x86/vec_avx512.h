@@ -67,6 +67,16 @@ struct VecAvx512 {
   static Reg select(Mask m, Reg a, Reg b) { return _mm512_mask_blend_ps(m, b, a); }  // a in the lanes of m, else b
   static float max_lane(Reg x) { return _mm512_reduce_max_ps(x); }
   static float sum(Reg x) { return _mm512_reduce_add_ps(x); }
+  // Returns the sums over the lanes of each register, lane i for register i. Adds while it transposes.
+  static Reg sums(const Reg (&r)[kLanes]) {
+    Reg t[kLanes / 4];
+#pragma GCC unroll 4
+    for (int i = 0; i < kLanes / 4; ++i) {
+      const Reg low = add_pairs(r[4 * i], r[4 * i + 1]), high = add_pairs(r[4 * i + 2], r[4 * i + 3]);
+      t[i] = add(unpack_low(low, high), unpack_high(low, high));
+    }
+    return add_quarters(add_quarters(t[0], t[1]), add_quarters(t[2], t[3]));
+  }
   // Moves lane j of register i to lane i of register j: by pairs of rows, groups of four, quarters of registers.
   static void transpose(Reg (&r)[kLanes]) {
     Reg t[kLanes];
@@ -98,6 +108,11 @@ struct VecAvx512 {
   }
 
  private:
+  static Reg add_pairs(Reg a, Reg b) { return add(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b)); }
+  // Returns the sums of quarters 0 and 1 and of quarters 2 and 3, of a and then of b.
+  static Reg add_quarters(Reg a, Reg b) {
+    return add(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xdd));
+  }
   static Reg unpack_low(Reg a, Reg b) {  // of pairs of floats
     return _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(a), _mm512_castps_pd(b)));
   }
