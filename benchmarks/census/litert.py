@@ -1,8 +1,7 @@
 """LiteRT with XNNPACK, for the models of the census that come as TFLite files.
 
-It runs the published file. The ONNX model of the others was converted from it and has images with channels first, so that
-inputs and outputs are transposed for LiteRT, outside of the timed calls as far as it allows: the inputs of a run are set
-within it, as the other runtimes take theirs.
+It runs the published file. The ONNX model of the others was converted from it and has channels first. Inputs
+are transposed for LiteRT before anything is timed.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ def load(file: Path, inputs: Mapping[str, np.ndarray], threads: int) -> Runtime:
 
 
 def agrees(got: Mapping[str, np.ndarray], want: Mapping[str, np.ndarray], allowed: float = 1e-3) -> bool:
-    """Returns whether the outputs are the same, in order, with channels first or last, within ``allowed`` of their scale."""
+    """Returns whether the outputs are the same, in order, with channels first or last, within a share of their scale."""
     for one, other in zip(got.values(), want.values(), strict=True):
         forms = [one, *([np.moveaxis(one, -1, 1)] if one.ndim == 4 else [])]
         flat = [form.reshape(-1) for form in forms if form.size == other.size]

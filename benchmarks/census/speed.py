@@ -140,10 +140,8 @@ def start(name: str, runtime: str, file: Path, threads: int) -> dict[str, float]
     model = onnx.load(file) if runtime in PEERS else file
     before = _memory("VmRSS")
     begin = time.perf_counter()
-    if runtime == litert.NAME:
-        loaded = litert.load(file, inputs, threads)
-    else:
-        loaded = runtimes.load(runtime, model, threads)
+    is_litert = runtime == litert.NAME
+    loaded = litert.load(file, inputs, threads) if is_litert else runtimes.load(runtime, model, threads)
     load_secs = time.perf_counter() - begin
     rest = _memory("VmRSS")
     begin = time.perf_counter()

@@ -1,8 +1,7 @@
 """Converts TFLite models to ONNX, in an environment with the converter alone.
 
 tflite2onnx keeps the operators of these networks one to one and gives images with channels first, as exporters from
-PyTorch do. It is used because tf2onnx needs all of TensorFlow. Its dependencies have no upper bounds, so the environment
-pins them.
+PyTorch do. tf2onnx would need all of TensorFlow. The environment pins the dependencies, which have no upper bounds.
 """
 
 from __future__ import annotations

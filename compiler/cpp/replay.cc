@@ -52,7 +52,7 @@ void Recording::note(const PackedArgs& args) {
 
 std::unique_ptr<Replay> Replay::of(const Recording& recording, const std::vector<Any>& arguments,
                                    const Array<Any>& outputs) {
-  // Values that must be made anew in each run, because the outputs are in their memory: backwards from the outputs.
+  // Values that each run must make again, because the outputs are in their memory: backwards from the outputs.
   std::unordered_set<const Object*> fresh;
   for (const Any& output : outputs) {
     if (!output.try_cast<Tensor>()) return nullptr;

@@ -61,7 +61,7 @@ class Replay {
     std::vector<Patch> patches;
     int64_t layer = -1;                    // of a kernel, which is called directly
     std::vector<const DLTensor*> tensors;  // of a kernel
-    int64_t result = -1;                   // the slot of a tensor that is made anew; -1: the call returns nothing
+    int64_t result = -1;                   // the slot of a tensor that each run makes; -1: the call returns nothing
   };
 
   std::vector<tvm::ffi::Any> kept_;  // what the arguments of calls refer to

@@ -1,4 +1,4 @@
-"""Later runs replay the calls of the first one without the virtual machine: their answers must be those of new inputs."""
+"""Later runs replay the calls of the first one without the virtual machine, for new inputs."""
 
 from __future__ import annotations
 

@@ -211,7 +211,7 @@ def test_a_workload_without_a_space_is_rejected() -> None:
 @pytest.mark.parametrize("make", [Workload.dense, lambda m, n, k: Workload.conv2d(1, 1, m, k, n, 1)])
 @pytest.mark.skipif("avx512" not in ISAS, reason="the default takes Strassen's algorithm with AVX-512 alone")
 def test_strassens_algorithm_is_one_schedule_for_each_split(make: Callable[..., Workload]) -> None:
-    workload, host = make(130, 128, 256), target("avx512", min(2, usable_cores()))
+    workload, host = make(514, 512, 512), target("avx512", min(2, usable_cores()))
     made = space("kernel", workload, host)
     default = made.default()
     assert made.algorithm(default) == "strassen"
@@ -220,6 +220,6 @@ def test_strassens_algorithm_is_one_schedule_for_each_split(make: Callable[..., 
     by_sums = default.replace(algorithm="direct")
     assert made.is_legal(by_sums)
     assert_right(made, by_sums)
-    for without in (space("kernel", workload, host, fast_algorithms=False), space("kernel", make(130, 127, 256), host)):
+    for without in (space("kernel", workload, host, fast_algorithms=False), space("kernel", make(514, 511, 512), host)):
         assert without.algorithm(without.default()) == "direct"
         assert all(d.choices == ("direct",) for d in without.decisions if d.name == "algorithm")
