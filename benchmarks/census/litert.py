@@ -45,7 +45,7 @@ def load(file: Path, inputs: Mapping[str, np.ndarray], threads: int) -> Runtime:
 
 
 def agrees(got: Mapping[str, np.ndarray], want: Mapping[str, np.ndarray], allowed: float = 1e-3) -> bool:
-    """Returns whether the outputs are the same, in order, with channels first or last, within a share of their scale."""
+    """Returns whether the outputs are the same, in order, with channels first or last, within a part of their scale."""
     for one, other in zip(got.values(), want.values(), strict=True):
         forms = [one, *([np.moveaxis(one, -1, 1)] if one.ndim == 4 else [])]
         flat = [form.reshape(-1) for form in forms if form.size == other.size]

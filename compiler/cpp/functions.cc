@@ -112,9 +112,15 @@ Program resized(const Program& program, const String& descriptions) {
   return with_machines_of(program, program->layers().resized(*entries));
 }
 
-// Runs a program: (program, inputs...) -> outputs.
+// Runs a program: (program, inputs...) -> outputs, an array; a single output by itself, because Python takes a microsecond to
+// read an array.
 void run_program(PackedArgs args, Any* result) {
-  *result = args[0].cast<const ProgramObj*>()->run(args.data() + 1, args.size() - 1);
+  const Array<Any> outputs = args[0].cast<const ProgramObj*>()->run(args.data() + 1, args.size() - 1);
+  if (outputs.size() == 1) {
+    *result = outputs[0];
+  } else {
+    *result = outputs;
+  }
 }
 
 // Measures a program: (program, runs, inputs...) -> for each call (function, layer or segment or -1, seconds of each run).

@@ -211,12 +211,16 @@ def executed(
 ) -> dict[str, np.ndarray]:
     """Runs a program that takes and returns these tensors; see :meth:`CompiledModel.run`."""
     arguments = checked(inputs, takes)
-    targets = checked_out(out, returns, inputs.values())
+    targets = None if out is None else checked_out(out, returns, inputs.values())
     outputs = native.function("run_program")(program, *map(segment.wrapped, arguments))
+    if len(returns) == 1:
+        outputs = (outputs,)
     found = {spec.name: segment.unwrapped(y) for spec, y in zip(returns, outputs, strict=True)}
     for spec in returns:
         if spec.dtype == OPAQUE and spec.name in inputs:  # an input that is an output too
             found[spec.name] = copy.deepcopy(found[spec.name])
+    if targets is None:
+        return found
     for name, target in targets.items():
         np.copyto(target, found[name])
         found[name] = target

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -59,9 +60,14 @@ def wrapped(value: Any) -> Any:
     """Returns an argument of a program: a tensor that shares the array's memory, or an opaque value."""
     if not isinstance(value, np.ndarray) or value.dtype not in _EXPORTED:
         return Opaque(value)
-    import tvm_ffi
+    return _from_dlpack()(value)
 
-    return tvm_ffi.from_dlpack(value)
+
+@cache
+def _from_dlpack() -> Callable[[np.ndarray], Any]:
+    import tvm_ffi  # on first use, because it takes a part of a second
+
+    return tvm_ffi.from_dlpack
 
 
 def unwrapped(value: Any) -> Any:

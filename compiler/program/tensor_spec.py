@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,11 @@ class TensorSpec:
         if self.dtype not in (*DTYPES, OPAQUE):
             raise ValueError(f"{self.name} is {self.dtype}; a model's inputs and outputs must be {', '.join(DTYPES)}")
 
+    @cached_property
+    def numpy_dtype(self) -> np.dtype[Any]:
+        """Comparing with it takes a tenth of the time of comparing with the name."""
+        return np.dtype(self.dtype)
+
     def to_json(self) -> dict[str, Any]:
         return {"name": self.name, "dtype": self.dtype, "shape": list(self.shape)}
 
@@ -62,7 +68,7 @@ def checked(given: Any, specs: Sequence[TensorSpec]) -> list[Any]:
         ValueError: a missing or unknown name, an array of the wrong shape, or a number that the type does not hold.
         TypeError: not a dict, a value that is not an array, or an array of the wrong type.
     """
-    if not isinstance(given, Mapping):
+    if type(given) is not dict and not isinstance(given, Mapping):
         raise TypeError(f"inputs must be a dict of arrays by name, got {type(given).__name__}")
     if len(given) != len(specs) or not all(spec.name in given for spec in specs):
         names = {spec.name for spec in specs}
@@ -81,13 +87,12 @@ def _checked(value: Any, spec: TensorSpec) -> Any:
     if not isinstance(value, np.ndarray):
         form = "a numpy array" if spec.shape else f"a number or array of type {spec.dtype}"
         raise TypeError(f"input {spec.name} must be {form}, got {type(value).__name__}")
-    if value.dtype != spec.dtype:
+    if value.dtype != spec.numpy_dtype:
         raise TypeError(f"input {spec.name} must be {spec.dtype}, got {value.dtype}")
     if value.shape != spec.shape:
         raise ValueError(f"input {spec.name} must have shape {spec.shape}, got {value.shape}")
-    if not value.flags.c_contiguous or not value.flags.writeable:
-        return value.copy()  # DLPack cannot export read-only arrays
-    return value
+    flags = value.flags
+    return value if flags.c_contiguous and flags.writeable else value.copy()  # DLPack cannot export read-only arrays
 
 
 def _opaque(value: Any, spec: TensorSpec) -> Any:
