@@ -36,7 +36,7 @@ def is_pointwise(workload: Instance) -> bool:
 def is_depthwise(workload: Instance) -> bool:
     """Whether the kernel for depthwise convolutions computes it."""
     s = workload.sizes
-    return s["groups"] == s["c"] == s["o"] and workload.dtype == "float32"
+    return s["groups"] == s["c"] == s["o"] > 1 and workload.dtype == "float32"
 
 
 def dims(

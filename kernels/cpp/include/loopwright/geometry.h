@@ -50,7 +50,7 @@ struct Conv2dGeometry {
   // Whether this is a matrix product over the pixels.
   bool pointwise() const { return kh == 1 && kw == 1 && !strided() && !padded() && groups == 1; }
   // Whether each channel has its own kernel.
-  bool depthwise() const { return groups == c && o == c; }
+  bool depthwise() const { return groups == c && o == c && c > 1; }  // one channel is an ordinary sum
   // 0 if the kernel does not fit the padded image.
   int64_t output_h(int64_t h) const { return rows().outputs(h); }
   int64_t output_w(int64_t w) const { return columns().outputs(w); }
