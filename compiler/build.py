@@ -95,7 +95,7 @@ def build(
             intermediate images do not fit L2.
         passes: graph passes by name or as objects; None uses the default ones. The passes that lowering requires always
             run: they expand operators by their definitions, resolve branches, unroll small loops, compute integer
-            products in float32, and put the channels of images last.
+            products in float32, give images two axes, and put their channels last.
         check: inputs by name, best real data. The compiled model runs on them, and its outputs are compared with those
             of ONNX Runtime without optimizations. ``CompiledModel.checked`` has the differences.
         fallback: what runs the nodes that cannot be compiled, within the same program: ``"onnxruntime"``, or None to
@@ -215,9 +215,12 @@ def passes_of_build(chosen: Sequence[Any] | None = None) -> list[Any]:
     from graph_passes.unroll_loops import UnrollLoops
 
     passes = [graph_passes.named(a_pass) for a_pass in (graph_passes.DEFAULT_PASSES if chosen is None else chosen)]
-    start = next((index for index, a_pass in enumerate(passes, 1) if a_pass.name == "freeze_shapes"), 0)
+    names = [a_pass.name for a_pass in passes]
+    start = names.index("freeze_shapes") + 1 if "freeze_shapes" in names else 0
+    folded = names.index("fold_constants") + 1 if "fold_constants" in names[start:] else start
     control_flow = ["resolve_branches", UnrollLoops(largest=_LARGEST_UNROLLED)]
-    return [*passes[:start], "expand_functions", *control_flow, "integer_products", *passes[start:], "channels_last"]
+    before = [*passes[:start], "expand_functions", *control_flow, "integer_products", *passes[start:folded]]
+    return [*before, "two_axes", *passes[folded:], "channels_last"]
 
 
 def _return_freed_memory() -> None:

@@ -219,6 +219,18 @@ EXAMPLES: Mapping[str, Example] = {
             y = STFT <onesided: int = 1> (signal, step, window, length)
         }""",
     ),
+    "two_axes": Example(
+        """
+        g (float[1, 4, 32] x) => (float[1, 8, 16] y)
+        <float[8, 4, 5] W1, float[8, 8, 3] W2>
+        {
+            c1 = Conv <pads: ints = [2, 2]> (x, W1)
+            r1 = Relu (c1)
+            p1 = MaxPool <kernel_shape: ints = [2], strides: ints = [2]> (r1)
+            c2 = Conv <pads: ints = [1, 1]> (p1, W2)
+            y = Add (c2, p1)
+        }""",
+    ),
     "channels_last": Example(
         """
         g (float[1, 3, 32, 32] x) => (float[1, 32] y)

@@ -28,6 +28,7 @@ from graph_passes.lazy import ir, require
 from graph_passes.optimize_strides import OptimizeStrides
 from graph_passes.report import PassReport
 from graph_passes.resolve_branches import ResolveBranches
+from graph_passes.two_axes import TwoAxes
 from graph_passes.unroll_loops import UnrollLoops
 from graph_passes.unroll_lstm import UnrollLstm
 from graph_passes.unroll_recurrences import UnrollRecurrences
@@ -73,6 +74,7 @@ PASSES: Mapping[str, type[Pass]] = {
         UnrollLstm(),
         IntegerProducts(),
         FormsForTvm(),
+        TwoAxes(),
         ChannelsLast(),
     )
 }

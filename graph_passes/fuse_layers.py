@@ -4,11 +4,11 @@
 
     x ── Conv ── Add(residual) ── Relu ── y     becomes     x, residual ── loopwright.Conv_bias_residual_relu ── y
 
-A layer is Conv, Gemm or MatMul, then an optional bias, an optional residual of the shape of the output, and an optional
-activation, in this order. Layer normalization in separate operators becomes the standard LayerNormalization; attention
-in separate operators becomes a call of ``loopwright.Attention``. With ``depthwise_pointwise``, a depthwise layer and
-the 1x1 layer that is its only reader become one call. A value with other readers, or that is an output of the model,
-is not fused.
+A layer is Conv, ConvTranspose, Gemm or MatMul, then an optional bias, an optional residual of the shape of the output,
+and an optional activation, in this order. Layer normalization in separate operators becomes the standard
+LayerNormalization; attention in separate operators becomes a call of ``loopwright.Attention``. With
+``depthwise_pointwise``, a depthwise layer and the 1x1 layer that is its only reader become one call. A value with other
+readers, or that is an output of the model, is not fused.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from graph_passes.patterns.attention import fuse_attention
 from graph_passes.patterns.exported_forms import activation_of, activation_of_one
 from graph_passes.patterns.layer_norm import fuse_layer_norm
 from graph_passes.patterns.layers import FusedLayer, call, call_function, function, operator_attributes
-from graph_passes.patterns.window import Window
+from graph_passes.patterns.window import Window, explicit_attributes
 from graph_passes.values import (
     constant,
     data_input,
@@ -115,15 +115,7 @@ def _attributes(node: ir.Node) -> list[ir.Attr] | None:
             ir.AttrInt64("transA", get.get_int("transA", 0)),
             ir.AttrInt64("transB", get.get_int("transB", 0)),
         ]
-    window = Window.of(node)
-    if window is None:
-        return None
-    return [
-        ir.AttrInt64s("strides", window.strides),
-        ir.AttrInt64s("pads", window.pads),
-        ir.AttrInt64s("dilations", window.dilations),
-        ir.AttrInt64("group", node.attributes.get_int("group", 1)),
-    ]
+    return explicit_attributes(node)
 
 
 def _next(growing: _Growing, *op_types: str) -> ir.Node | None:
@@ -152,7 +144,7 @@ def _take_adding(growing: _Growing, adding: ir.Node, part: str, operand: ir.Valu
 def _take_bias(growing: _Growing) -> bool:
     """Takes a constant along the last axis that is added to a MatMul.
 
-    Conv and Gemm have the bias as an input; fold_batch_norm sets it.
+    Convolutions and Gemm have the bias as an input; fold_batch_norm sets it.
     """
     adding = _next(growing, "Add") if growing.layer.op == "MatMul" else None
     operand = None if adding is None else other_operand(adding, growing.output)

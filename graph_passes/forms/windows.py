@@ -8,7 +8,7 @@ from math import prod
 import numpy as np
 
 from graph_passes.lazy import ir
-from graph_passes.patterns.window import Window
+from graph_passes.patterns.window import Window, transposed_window
 from graph_passes.replacement import Replacement
 from graph_passes.values import required, static_shape
 
@@ -84,26 +84,10 @@ def _places(window: Window, sizes: Sequence[int], pooled: Sequence[int]) -> np.n
 
 def transposed_convolution(node: ir.Node, new: Replacement) -> Sequence[ir.Value] | None:
     """``ConvTranspose`` with ``output_shape``, which TVM ignores: the pads that give this shape."""
-    shape, window = static_shape(node.inputs[0]), Window.of(node)
-    wanted = node.attributes.get_ints("output_shape", ())
-    if not wanted or shape is None or window is None:
+    found = transposed_window(node) if node.attributes.get_ints("output_shape", ()) else None
+    if found is None:
         return None
-    rank = len(window.kernel)
-    wanted = list(wanted)[-rank:]
-    extra = list(node.attributes.get_ints("output_padding", ()) or [0] * rank)
-    upper = node.attributes.get_string("auto_pad", "NOTSET") == "SAME_UPPER"
-    before, after = [], []
-    for axis in range(rank):
-        full = window.strides[axis] * (shape[2 + axis] - 1) + window.reach[axis] + extra[axis]
-        total = full - wanted[axis]
-        if total < 0:  # the output ends with zeros
-            extra[axis] -= total
-            if extra[axis] >= max(window.strides[axis], window.dilations[axis]):
-                return None
-            total = 0
-        small = total // 2
-        before.append(small if upper else total - small)
-        after.append(total - small if upper else small)
+    window, more = found
     attributes = {name: attribute.value for name, attribute in node.attributes.items()}
     attributes = {name: value for name, value in attributes.items() if name not in ("auto_pad", "output_shape")}
-    return [new.op("ConvTranspose", *node.inputs, **{**attributes, "pads": [*before, *after], "output_padding": extra})]
+    return [new.op("ConvTranspose", *node.inputs, **{**attributes, "pads": window.pads, "output_padding": more})]

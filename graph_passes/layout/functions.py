@@ -10,16 +10,15 @@ from graph_passes.base import DOMAIN
 from graph_passes.layout.axes import rank_of, same_rank
 from graph_passes.layout.edit import Edit, Form, Images, Side
 from graph_passes.lazy import ir
-from graph_passes.patterns.layers import FusedLayer, call, call_function, function, in_channels_last
-from graph_passes.patterns.window import Window
-from graph_passes.values import STANDARD, data_input, is_op, main_output
+from graph_passes.patterns.layers import CONVOLUTIONS, FusedLayer, call, call_function, function, in_channels_last
+from graph_passes.patterns.window import Window, explicit_attributes
+from graph_passes.values import STANDARD, data_input, main_output
 
 THEN = "_then_"  # between the names of two layers in one call
 # Operators that define the second axis as channels: their attributes with default values.
 FUNCTIONS: Mapping[str, Mapping[str, int | float | str | Sequence[int]]] = {
     "AveragePool": {"kernel_shape": (), "strides": (), "pads": (), "ceil_mode": 0, "count_include_pad": 0},
     "BatchNormalization": {"epsilon": 1e-5},
-    "ConvTranspose": {"strides": (), "pads": (), "dilations": (), "group": 1, "output_padding": (0, 0)},
     "DepthToSpace": {"blocksize": 0, "mode": "DCR"},
     "GlobalAveragePool": {},
     "GlobalMaxPool": {},
@@ -35,7 +34,7 @@ def convolutions(node: ir.Node) -> list[FusedLayer]:
     """Returns the convolution layer of a node, or both layers of a fused pair; empty for any other node."""
     names = node.op_type.split(THEN) if node.domain == DOMAIN else []
     layers = [FusedLayer.named(name) for name in names] or [FusedLayer.of(node)]
-    found = [layer for layer in layers if layer is not None and layer.op == "Conv"]
+    found = [layer for layer in layers if layer is not None and layer.op in CONVOLUTIONS]
     return found if len(found) == len(layers) else []
 
 
@@ -51,15 +50,10 @@ def layer_form(node: ir.Node, layers: Sequence[FusedLayer]) -> Form | str:
         return "it does not have two spatial axes, or their number is unknown"
     attributes = list(node.attributes.values())
     if node.domain in STANDARD:
-        window = Window.of(node)
-        if window is None:
+        found = explicit_attributes(node)
+        if found is None:
             return "its padding depends on a size that is unknown"
-        attributes = [
-            ir.AttrInt64s("strides", window.strides),
-            ir.AttrInt64s("pads", window.pads),
-            ir.AttrInt64s("dilations", window.dilations),
-            ir.AttrInt64("group", node.attributes.get_int("group", 1)),
-        ]
+        attributes = found
 
     def build(edit: Edit, node: ir.Node, images: Images, to_last: bool) -> Sequence[ir.Value]:
         inputs: list[ir.Value | None] = [
@@ -91,14 +85,14 @@ def function_form(node: ir.Node) -> Form | str:
         return "it does not have two spatial axes, or their number is unknown"
     if main_output(node) is None or node.attributes.get_int("training_mode", 0):
         return "outputs other than the first are used"
-    if "output_shape" in node.attributes or not node.attributes.get_int("spatial", 1):
+    if not node.attributes.get_int("spatial", 1):
         return "one of its attributes has no form with channels last"
     given: dict[str, Any] = {}
     for name, default in FUNCTIONS[node.op_type].items():
         given[name] = node.attributes[name].value if name in node.attributes else default
     if "pads" in given:
         auto = node.attributes.get_string("auto_pad", "NOTSET")
-        window = None if auto != "NOTSET" and is_op(node, "ConvTranspose") else Window.of(node)
+        window = Window.of(node)
         if window is None:
             return "its padding depends on a size that is unknown"
         given |= {"strides": window.strides, "pads": window.pads}
@@ -124,9 +118,7 @@ def _function(node: ir.Node, given: Mapping[str, Any], count: int, model: ir.Mod
     names = ["x", *(f"p{place}" for place in range(1, count))]
     attributes = f" <{_passed(given)}>" if given else ""
     body = in_channels_last([f"y = {node.op_type}{attributes} ({', '.join(names)})"], ["x"])
-    has_bias = node.op_type == "ConvTranspose" and count > 2
-    name = f"{node.op_type}{'_bias' if has_bias else ''}_nhwc"
-    return function(name, list(given), names, body, model.opset_imports[""])
+    return function(f"{node.op_type}_nhwc", list(given), names, body, model.opset_imports[""])
 
 
 def _passed(attributes: Mapping[str, Any]) -> str:

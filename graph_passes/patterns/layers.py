@@ -1,10 +1,10 @@
 """Fused layers: calls of model-local functions in the domain ``loopwright``.
 
-A layer is ``activation(op(x, w) + b + r)``. Its function is named after its parts, such as ``Conv_bias_residual_relu``.
-The inputs are x and w, then b and r if the layer has them. The attributes are those of the operator, and those of the
-activation with the prefix ``activation_``. The body defines the layer in standard operators, so any runtime can run it;
-a backend with a kernel for the layer needs the name only. The suffix ``_nhwc`` means that x, r and the output have
-their channels last; weights keep ONNX's layout.
+A layer is ``activation(op(x, w) + b + r)``, where op is a convolution or a product. Its function is named after its
+parts, such as ``Conv_bias_residual_relu``. The inputs are x and w, then b and r if the layer has them. The attributes
+are those of the operator, and those of the activation with the prefix ``activation_``. The body defines the layer in
+standard operators, so any runtime can run it; a backend with a kernel for the layer needs the name only. The suffix
+``_nhwc`` means that x, r and the output have their channels last; weights keep ONNX's layout.
 """
 
 from __future__ import annotations
@@ -18,10 +18,17 @@ from graph_passes.lazy import ir
 from graph_passes.patterns.activations import ACTIVATIONS
 
 _CONV = ("strides: ints", "pads: ints", "dilations: ints", "group: int")
+_CONV_TRANSPOSE = (*_CONV, "output_padding: ints")
 _GEMM = ("alpha: float", "beta: float", "transA: int", "transB: int")
 # The operators of layers and their attributes. A call sets all of them.
-OPERATORS: Mapping[str, tuple[str, ...]] = {"Conv": _CONV, "Gemm": _GEMM, "MatMul": ()}
-_HAS_BIAS_INPUT = ("Conv", "Gemm")
+OPERATORS: Mapping[str, tuple[str, ...]] = {
+    "Conv": _CONV,
+    "ConvTranspose": _CONV_TRANSPOSE,
+    "Gemm": _GEMM,
+    "MatMul": (),
+}
+CONVOLUTIONS = ("Conv", "ConvTranspose")
+_HAS_BIAS_INPUT = (*CONVOLUTIONS, "Gemm")
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from graph_passes.lazy import ir
 from graph_passes.values import data_input, is_op, static_shape
@@ -25,7 +25,29 @@ class Window:
 
     @classmethod
     def of(cls, node: ir.Node) -> Window | None:
-        """Returns the window of a Conv, ConvTranspose or pooling; None if its kernel or SAME padding is unknown."""
+        """Returns the window of a Conv, ConvTranspose or pooling; None if its kernel or SAME padding is unknown.
+
+        The padding of a ConvTranspose with ``auto_pad`` or ``output_shape`` is another one: :func:`transposed_window`.
+        """
+        window = cls._explicit(node)
+        if window is None:
+            return None
+        rank = len(window.kernel)
+        auto = node.attributes.get_string("auto_pad", "NOTSET")
+        if auto == "VALID":
+            return replace(window, before=(0,) * rank, after=(0,) * rank)
+        if auto in ("SAME_UPPER", "SAME_LOWER"):
+            shape = static_shape(node.inputs[0])
+            if shape is None or len(shape) != rank + 2:
+                return None
+            # As ONNX Runtime, whose poolings ignore dilations here.
+            reach = window.kernel if is_op(node, *POOLS) else window.reach
+            return window._same(shape[2:], reach, auto == "SAME_UPPER")
+        return window
+
+    @classmethod
+    def _explicit(cls, node: ir.Node) -> Window | None:
+        """Returns the window with the padding of the attribute ``pads``."""
         ints = node.attributes.get_ints
         kernel = ints("kernel_shape", ())
         if not kernel and not is_op(node, *POOLS):
@@ -43,16 +65,6 @@ class Window:
         window = cls(tuple(kernel), strides, dilations, pads[:rank], pads[rank:])
         if any(len(field) != rank for field in (strides, dilations, window.before, window.after)):
             return None
-        auto = node.attributes.get_string("auto_pad", "NOTSET")
-        if auto == "VALID":
-            return cls(window.kernel, strides, dilations, (0,) * rank, (0,) * rank)
-        if auto in ("SAME_UPPER", "SAME_LOWER"):
-            shape = static_shape(node.inputs[0])
-            if shape is None or len(shape) != rank + 2:
-                return None
-            # As ONNX Runtime, whose poolings ignore dilations here.
-            reach = window.kernel if is_op(node, *POOLS) else window.reach
-            return window._same(shape[2:], reach, auto == "SAME_UPPER")
         return window
 
     @property
@@ -101,3 +113,55 @@ class Window:
         small, large = tuple(t // 2 for t in totals), tuple(t - t // 2 for t in totals)
         before, after = (small, large) if upper else (large, small)
         return Window(self.kernel, self.strides, self.dilations, before, after)
+
+
+def transposed_window(node: ir.Node) -> tuple[Window, list[int]] | None:
+    """Returns the window of a ConvTranspose with explicit padding, and its output padding.
+
+    None if the padding depends on a size that is unknown, or if the output reaches further than an output padding may.
+    """
+    window = Window._explicit(node)
+    if window is None:
+        return None
+    rank = len(window.kernel)
+    more = list(node.attributes.get_ints("output_padding", ()) or [0] * rank)
+    wanted = list(node.attributes.get_ints("output_shape", ()) or [])[-rank:]
+    auto = node.attributes.get_string("auto_pad", "NOTSET")
+    shape = static_shape(node.inputs[0])
+    if not wanted and auto in ("SAME_UPPER", "SAME_LOWER") and shape is not None:
+        wanted = [size * stride for size, stride in zip(shape[2:], window.strides, strict=True)]
+    if len(more) != rank or (not wanted and auto in ("SAME_UPPER", "SAME_LOWER")):
+        return None
+    if not wanted:
+        zeros = (0,) * rank
+        return (replace(window, before=zeros, after=zeros) if auto == "VALID" else window), more
+    if shape is None or len(shape) != rank + 2 or len(wanted) != rank:
+        return None
+    before, after = [], []
+    for axis in range(rank):
+        stride, reach = window.strides[axis], window.reach[axis]
+        total = stride * (shape[2 + axis] - 1) + reach + more[axis] - wanted[axis]
+        if total < 0:  # the output ends with zeros
+            more[axis] -= total
+            if more[axis] >= max(stride, window.dilations[axis]):
+                return None
+            total = 0
+        small = total // 2
+        before.append(small if auto == "SAME_UPPER" else total - small)
+        after.append(total - small if auto == "SAME_UPPER" else small)
+    return replace(window, before=tuple(before), after=tuple(after)), more
+
+
+def explicit_attributes(node: ir.Node) -> list[ir.Attr] | None:
+    """Returns all attributes of a Conv or ConvTranspose with their values; None if its padding is unknown."""
+    transposed = transposed_window(node) if is_op(node, "ConvTranspose") else None
+    window = Window.of(node) if is_op(node, "Conv") else None if transposed is None else transposed[0]
+    if window is None:
+        return None
+    attributes = [
+        ir.AttrInt64s("strides", window.strides),
+        ir.AttrInt64s("pads", window.pads),
+        ir.AttrInt64s("dilations", window.dilations),
+        ir.AttrInt64("group", node.attributes.get_int("group", 1)),
+    ]
+    return attributes if transposed is None else [*attributes, ir.AttrInt64s("output_padding", transposed[1])]
