@@ -2,6 +2,7 @@
 
 from kernels.attention import Attention
 from kernels.conv2d import Conv2d, default_conv2d_schedule
+from kernels.conv_transpose2d import ConvTranspose2d
 from kernels.dense import Dense, default_dense_schedule, narrow_tiles, register_tiles
 from kernels.installation import check_names
 from kernels.machine import (
@@ -23,6 +24,7 @@ from kernels.rowwise import activation, add, layer_norm, rms_norm, softmax
 __all__ = [
     "Attention",
     "Conv2d",
+    "ConvTranspose2d",
     "Dense",
     "MachineModel",
     "Recurrent",

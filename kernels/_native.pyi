@@ -109,6 +109,28 @@ class Conv2d:
     def evict_weights(self, n: int, h: int, w: int) -> None: ...
     def schedule(self, n: int, h: int, w: int) -> dict[str, Any]: ...
 
+class ConvTranspose2d:
+    def __init__(
+        self,
+        weight: np.ndarray,
+        bias: np.ndarray | None,
+        stride: tuple[int, int],
+        padding: tuple[int, int, int, int],
+        output_padding: tuple[int, int],
+        dilation: tuple[int, int],
+        groups: int,
+        activation: str | None,
+        isa: str | None,
+        threads: int,
+        width: int,
+        machine: MachineModel | None,
+    ) -> None: ...
+    def __call__(self, x: np.ndarray, out: np.ndarray | None, residual: np.ndarray | None) -> np.ndarray: ...
+    def time(
+        self, x: np.ndarray, out: np.ndarray | None, residual: np.ndarray | None, number: int, repeat: int
+    ) -> list[float]: ...
+    def evict_weights(self) -> None: ...
+
 class MachineModel:
     cpu: str
     measured: bool

@@ -71,7 +71,7 @@ ALLOWED: tuple[Allowed, ...] = (
     Allowed("compiler/program/saved_model.py", "tell", "method of Python's files"),
     *(
         Allowed(f"kernels/cpp/bindings/{name}.cc", "is none", "pybind11's test for None")
-        for name in ("arguments", "attention", "conv2d", "dense", "recurrent", "rowwise")
+        for name in ("arguments", "attention", "conv2d", "conv_transpose2d", "dense", "recurrent", "rowwise")
     ),
 )
 

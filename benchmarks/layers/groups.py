@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from benchmarks.layers.networks import NETWORKS
-from benchmarks.layers.shapes import DENSE_SHAPES, Shape
+from benchmarks.layers.shapes import DENSE_SHAPES, TRANSPOSED_SHAPES, Shape
 from compiler.workloads.workload import Workload
 
 # At batch sizes above 1, only this many layers of each network in a group are measured: those with the most arithmetic.
@@ -96,12 +96,16 @@ def _is_inner_conv(layer: Workload) -> bool:
     return _is_convolution(layer) and not _is_first(layer)
 
 
+def _is_transposed(layer: Workload) -> bool:
+    return layer.op == "conv_transpose2d"
+
+
 def _is_attention(layer: Workload) -> bool:
     return layer.op == "attention"
 
 
 def _is_rowwise(layer: Workload) -> bool:
-    return layer.operator.space is None
+    return layer.operator.space is None and not _is_transposed(layer)
 
 
 def _kernel(layer: Workload) -> int:
@@ -131,6 +135,7 @@ GROUPS: Mapping[str, Group] = {
         Group("strided", "Convolutions with a stride", _is_strided, cold=True),
         Group("first", "First layers", _is_first, cold=True),
         Group("depthwise", "Depthwise convolutions", _is_depthwise, cold=True),
+        Group("transposed", "Transposed convolutions", _is_transposed, cold=True, extra=TRANSPOSED_SHAPES),
         Group("dense-bf16", "Dense layers", _is_dense, dtype="bfloat16"),
         Group("conv-bf16", "Convolutions", _is_convolution, cold=True, dtype="bfloat16", networks=("resnet50",)),
         Group("attention", "Attention", _is_attention),

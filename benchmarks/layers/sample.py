@@ -66,6 +66,7 @@ SAMPLE: Mapping[str, tuple[str, ...]] = {
         "efficientnet-lite0-6a-depthwise",
         "efficientnet-lite0-6b-depthwise",
     ),
+    "transposed": ("unet-1-up", "unet-3-up", "dcgan-32", "dcgan-last", "cyclegan-128", "ppocr-last"),
     "dense-bf16": (
         "resnet50-classifier-bf16",
         "bert-base-query-bf16",

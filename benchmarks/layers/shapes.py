@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from compiler.workloads.operators.conv_transpose2d import dims as transposed
 from compiler.workloads.workload import Workload
 
 
@@ -28,6 +29,24 @@ def describe(workload: Workload) -> str:
 def _dense(name: str, m: int, n: int, k: int, *epilogue: str) -> Shape:
     return Shape(name, Workload.dense(m, n, k, epilogue=epilogue))
 
+
+# Of a U-Net, of generators of images, and of text detection.
+TRANSPOSED_SHAPES: tuple[Shape, ...] = tuple(
+    Shape(name, Workload("conv_transpose2d", sizes, epilogue=epilogue))
+    for name, sizes, epilogue in (
+        ("unet-1-up", transposed(1, 16, 16, 512, 256, 2, 2), ("bias",)),
+        ("unet-2-up", transposed(1, 32, 32, 256, 128, 2, 2), ("bias",)),
+        ("unet-3-up", transposed(1, 64, 64, 128, 64, 2, 2), ("bias",)),
+        ("unet-4-up", transposed(1, 128, 128, 64, 32, 2, 2), ("bias",)),
+        ("dcgan-8", transposed(1, 8, 8, 512, 256, 4, 2, padding=1), ("bias", "relu")),
+        ("dcgan-32", transposed(1, 32, 32, 128, 64, 4, 2, padding=1), ("bias", "relu")),
+        ("dcgan-last", transposed(1, 64, 64, 64, 3, 4, 2, padding=1), ("tanh",)),
+        ("cyclegan-64", transposed(1, 64, 64, 256, 128, 3, 2, padding=1, more=1), ("bias", "relu")),
+        ("cyclegan-128", transposed(1, 128, 128, 128, 64, 3, 2, padding=1, more=1), ("bias", "relu")),
+        ("ppocr-up", transposed(1, 120, 120, 24, 24, 2, 2), ("bias", "relu")),
+        ("ppocr-last", transposed(1, 240, 240, 24, 1, 2, 2), ("bias", "sigmoid")),
+    )
+)
 
 # m rows of x, n outputs, k inputs. A 1x1 convolution is a dense layer whose rows are the pixels.
 DENSE_SHAPES: tuple[Shape, ...] = (

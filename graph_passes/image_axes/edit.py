@@ -92,7 +92,7 @@ class Edit:
     def _entering(self, value: ir.Value) -> ir.Value:
         lifting, dims, array = lifting_of(dims_of(value)), dims_of(value), constant(value)
         if lifting is None:
-            raise ValueError(f"{value.name} is no image of one or three axes")
+            raise ValueError(f"{value.name} is not an image of one or three axes")
         if array is not None:
             return new_constant(self.graph, f"{value.name}_2d", lifting.array(array))
         sizes = lifting.numbers(dims, 1)
@@ -102,7 +102,7 @@ class Edit:
         return self.op("Transpose", [flat], {"perm": [1, 0, 2, 3]}, like=value, dims=sizes)
 
     def operand(self, value: ir.Value, lifting: Lifting) -> ir.Value | None:
-        """Returns an operand of an elementwise operator whose output is lifted; None if there is none."""
+        """Returns an operand of an elementwise operator whose output is lifted; None for a form without one."""
         array, dims = constant(value), dims_of(value)
         if value.shape is None or len(dims) > lifting.rank:
             return None

@@ -102,6 +102,24 @@ def _conv2d(workload: Workload, inputs: Inputs, out: np.ndarray, threads: int) -
     return ways
 
 
+def _conv_transpose2d(workload: Workload, inputs: Inputs, out: np.ndarray, threads: int) -> dict[str, Any]:
+    s = workload.sizes
+    if s["groups"] > 1:
+        raise ValueError("this adapter does not support transposed convolutions in groups")
+    epilogue = (inputs.get("bias", _NOTHING), inputs.get("residual", _NOTHING), out, workload.activation or "")
+    native = adapter.load().deconvolution(
+        inputs["x"],
+        inputs["weight"],
+        *epilogue,
+        (s["stride_h"], s["stride_w"]),
+        (s["pad_top"], s["pad_left"]),
+        (s["pad_bottom"] - s["pad_output_h"], s["pad_right"] - s["pad_output_w"]),
+        (s["dilation_h"], s["dilation_w"]),
+        threads,
+    )
+    return {"deconvolution": native}
+
+
 def _attention(_: Workload, inputs: Inputs, out: np.ndarray, threads: int) -> dict[str, Any]:
     qkv = (inputs["q"], inputs["k"], inputs["v"])
     return {
@@ -140,6 +158,7 @@ def _pool2d(workload: Workload, inputs: Inputs, out: np.ndarray, threads: int) -
 _OPERATORS: Mapping[str, Callable[[Any, Inputs, np.ndarray, int], dict[str, Any]]] = {
     "dense": _dense,
     "conv2d": _conv2d,
+    "conv_transpose2d": _conv_transpose2d,
     "attention": _attention,
     "softmax": _softmax,
     "layer_norm": _layer_norm,

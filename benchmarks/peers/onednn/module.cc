@@ -4,6 +4,7 @@
 
 #include "attention.h"
 #include "convolution.h"
+#include "deconvolution.h"
 #include "dense.h"
 #include "layer.h"
 #include "rowwise.h"
@@ -22,6 +23,7 @@ PYBIND11_MODULE(LOOPWRIGHT_MODULE, module) {
   module.def("version", &version);
   module.def("dense", &onednn::dense);
   module.def("convolution", &onednn::convolution);
+  module.def("deconvolution", &onednn::deconvolution);
   module.def("attention", &onednn::attention);
   module.def("softmax", &onednn::softmax);
   module.def("layer_norm", &onednn::layer_norm);

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from compiler.workloads.operators.add import ADD
 from compiler.workloads.operators.attention import ATTENTION
 from compiler.workloads.operators.conv2d import CONV2D
+from compiler.workloads.operators.conv_transpose2d import CONV_TRANSPOSE2D
 from compiler.workloads.operators.dense import DENSE
 from compiler.workloads.operators.layer_norm import LAYER_NORM
 from compiler.workloads.operators.operator import LayerSchema, OperatorDef
@@ -20,6 +21,7 @@ OPERATORS: Mapping[str, OperatorDef] = {
     for definition in (
         DENSE,
         CONV2D,
+        CONV_TRANSPOSE2D,
         ATTENTION,
         SOFTMAX,
         LAYER_NORM,

@@ -13,6 +13,7 @@ from benchmarks.layers.layer import Layer
 from benchmarks.layers.problem import Problem
 from benchmarks.peers import PEERS, onednn
 from benchmarks.peers.onednn import adapter
+from compiler.workloads.operators.conv_transpose2d import dims as transposed
 from compiler.workloads.reference import NUMPY_DTYPES, make_inputs, reference, tolerance
 from compiler.workloads.workload import ACTIVATIONS, Workload
 
@@ -87,6 +88,21 @@ CONVOLUTIONS = {
     "grouped": Workload.conv2d(1, 9, 9, 32, 48, 3, padding=1, groups=4, epilogue=("bias",)),
     "depthwise": Workload.conv2d(1, 14, 14, 40, 40, 5, 2, (1, 1, 2, 2), groups=40, epilogue=("bias", "relu6")),
 }
+
+
+@here
+@pytest.mark.parametrize("epilogue", [(), ("bias", "relu"), ("bias", "residual", "sigmoid")])
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        transposed(1, 6, 7, 24, 17, 2, 2),
+        transposed(2, 6, 7, 16, 32, 4, 2, padding=1),
+        transposed(1, 6, 7, 16, 3, 3, 2, padding=1, more=1),
+    ],
+)
+def test_transposed_convolution_agrees_with_numpy(sizes: tuple[int, ...], epilogue: tuple[str, ...]) -> None:
+    workload = Workload("conv_transpose2d", sizes, epilogue=epilogue)
+    assert right(made("oneDNN", workload), workload)
 
 
 @here

@@ -20,6 +20,11 @@ from compiler.workloads.workload import Workload
 SHAPES: dict[str, tuple[tuple[int, ...], ...]] = {
     "dense": ((5, 19, 13),),
     "conv2d": (Workload.conv2d(2, 9, 7, 6, 10, 3, stride=2, padding=1, groups=2).dims,),
+    "conv_transpose2d": (
+        (2, 5, 4, 6, 10, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1, 2),
+        (1, 5, 7, 13, 3, 2, 2, 2, 2, 0, 0, 0, 0, 0, 0, 1, 1, 1),
+        (1, 4, 3, 5, 7, 4, 3, 3, 1, 0, 1, 2, 0, 0, 0, 1, 2, 1),
+    ),
     "attention": ((2, 3, 5, 7, 8),),
     "softmax": ((5, 37), (3, 1)),
     "layer_norm": ((5, 37), (3, 2)),

@@ -1,0 +1,13 @@
+// Transposed convolution by its definition, for CPUs without a supported vector ISA.
+#pragma once
+
+#include "loopwright/conv_transpose2d.h"
+
+namespace loopwright {
+
+// weight (c, o / groups, kh, kw); bias and residual are null if absent.
+void reference_conv_transpose2d(const ConvTranspose2dGeometry& g, const float* weight, const float* bias,
+                                Activation activation, const float* x, const Images& images, float* out,
+                                const float* residual, int threads);
+
+}  // namespace loopwright

@@ -1,0 +1,66 @@
+"""Networks over images of one and of three axes run on the kernels for two axes, with their right answers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import compiler
+from tests.compiler.models import assert_answers, built, graph, kernels_of
+
+ONE = "float[1,4,40] x"
+# A U-Net: two levels, with a skip connection and a transposed convolution.
+UNET = (
+    "@a = Conv <pads = [2,2]> (x, w1, b1) @an = BatchNormalization (@a, s, t, m, v) @ar = Relu (@an)"
+    " @p = MaxPool <kernel_shape = [2], strides = [2]> (@ar)"
+    " @c = Conv <pads = [1,1]> (@p, w2) @cr = Relu (@c) @d = Conv <pads = [1,1]> (@cr, w3) @e = Add (@d, @cr)"
+    " @er = Relu (@e) @u = ConvTranspose <strides = [2]> (@er, w4, b1) @k = Concat <axis = 1> (@ar, @u)"
+    " @ = Conv (@k, w5)"
+)
+UNET_WEIGHTS = (
+    "float[8,4,5] w1, float[8] b1, float[8] s, float[8] t, float[8] m, float[8] v, float[16,8,3] w2, float[16,16,3] w3,"
+    " float[16,8,2] w4, float[3,16,1] w5"
+)
+
+
+@pytest.mark.tvm
+def test_a_network_over_one_axis() -> None:
+    found = built(graph(ONE, UNET_WEIGHTS, {"y": UNET}, v=np.linspace(0.5, 2, 8)))
+    assert kernels_of(found) == {"conv2d": 4, "max_pool2d": 1, "conv_transpose2d": 1}
+    epilogues = {layer.workload.epilogue for layer in found.layers if layer.workload is not None}
+    assert ("residual", "relu") in epilogues
+    assert ("bias", "relu") in epilogues
+
+
+@pytest.mark.tvm
+def test_one_program_serves_many_lengths() -> None:
+    original = graph("float[1,4,l] x", UNET_WEIGHTS, {"y": UNET}, v=np.linspace(0.5, 2, 8))
+    found = compiler.build(original, {"x": (1, 4, range(8, 65, 2))}, threads=1)
+    assert {layer.op for layer in found.layers} == {"conv2d", "max_pool2d", "conv_transpose2d"}
+    for length in (8, 22, 64):
+        x = np.random.default_rng(length).standard_normal((1, 4, length), np.float32)
+        assert_answers(found, original, {"x": x})
+
+
+@pytest.mark.tvm
+def test_a_classifier_over_one_axis_with_a_recurrent_layer() -> None:
+    statement = (
+        "@c = Conv <strides = [2], pads = [1,1]> (x, w, b) @r = Relu (@c) @s = Transpose <perm = [2,0,1]> (@r)"
+        " @h, @l, @m = LSTM <hidden_size = 5> (@s, k, q) @f = Squeeze (@l, first) @ = MatMul (@f, d)"
+    )
+    weights = "float[8,4,3] w, float[8] b, float[1,20,8] k, float[1,20,5] q, int64[1] first, float[5,3] d"
+    found = built(graph(ONE, weights, {"y": statement}, first=np.array([0])))
+    assert kernels_of(found) == {"conv2d": 1, "recurrent": 1, "dense": 1}
+
+
+@pytest.mark.tvm
+def test_a_network_over_three_axes() -> None:
+    statement = (
+        "@a = Conv <pads = [1,1,1,1,1,1]> (x, w1, b) @ar = Relu (@a)"
+        " @p = MaxPool <kernel_shape = [2,2,2], strides = [2,2,2]> (@ar)"
+        " @c = Conv <pads = [1,1,1,1,1,1], strides = [2,1,1]> (@p, w2) @cr = Relu (@c) @g = GlobalAveragePool (@cr)"
+        " @f = Flatten (@g) @ = MatMul (@f, d)"
+    )
+    weights = "float[8,2,3,3,3] w1, float[8] b, float[12,8,3,3,3] w2, float[12,3] d"
+    found = built(graph("float[1,2,6,9,8] x", weights, {"y": statement}))
+    assert kernels_of(found)["conv2d"] == 2
