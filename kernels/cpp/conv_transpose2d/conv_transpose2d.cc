@@ -1,7 +1,8 @@
 // Transposed convolution as ordinary convolutions, one per phase (phases.h), on the batch-reduce microkernel.
 //
 // The outputs of a phase are stride_w pixels apart, which is the stride between the rows of a register tile. With few output
-// channels the phases of a row are the columns of one product, because adjacent output pixels are adjacent in memory.
+// channels the phases of a row are the columns of one product, because adjacent output pixels are adjacent in memory. With so
+// few that the channels of all phases fit one vector, all phases are, and their outputs are then moved to their rows.
 //
 // All phases of a block of image rows are computed before the next block, so that they read the image once. Its rows are
 // copied with zeros around them if a phase reads beyond their ends, as in conv2d/direct.cc.
@@ -69,6 +70,11 @@ struct Call {
   std::vector<Unit> units = {};
 };
 
+// Returns the input pixels of a row for which a phase has outputs.
+int64_t pixels_of(const Call& call, const Phase& phase) {
+  return ceil_div(std::max<int64_t>(0, call.ow - phase.column), call.g.stride_w);
+}
+
 // Copies rows begin..end - 1 of an image with zeros around them. Skips rows outside the image.
 void copy_rows(const Call& call, int64_t image, int64_t begin, int64_t end, float* to) {
   const int64_t c = call.g.c, w = call.images.w, row_floats = call.row_pixels * c;
@@ -80,21 +86,65 @@ void copy_rows(const Call& call, int64_t image, int64_t begin, int64_t end, floa
   }
 }
 
-// Computes a panel for an output row. `block` is where image row `block_row` is or would be.
+// Calls f(row, to, from, count) for each part of a row of the output that is contiguous in merged rows too: `count` floats at
+// `to` in the output and at `from` in the sums, whose pixels have the outputs of all phases.
+template <class F>
+void for_each_part(const Call& call, int64_t line, int64_t pixels, const F& f) {
+  const ConvTranspose2dGeometry& g = call.g;
+  const int64_t part = g.stride_w * g.o, whole = call.ow * g.o;
+  for (int64_t r = 0; r < g.stride_h && line * g.stride_h + r < call.oh; ++r)
+    for (int64_t q = 0; q < pixels; ++q)
+      f(line * g.stride_h + r, q * part, (q * g.stride_h + r) * part, std::min(part, whole - q * part));
+}
+
+// Moves sums of merged rows to their rows of the output.
+void scatter(const Call& call, int64_t image, int64_t line, int64_t pixels, const float* sums) {
+  const int64_t row_floats = call.ow * call.g.o;
+  float* const out = call.out + image * call.oh * row_floats;
+  for_each_part(call, line, pixels, [&](int64_t row, int64_t to, int64_t from, int64_t count) {
+    float* const outputs = out + row * row_floats + to;
+    if (count == 2) {  // the most frequent number: a single output channel
+      std::memcpy(outputs, sums + from, 2 * sizeof(float));
+    } else {
+      for (int64_t i = 0; i < count; ++i) outputs[i] = sums[from + i];
+    }
+  });
+}
+
+// Moves a residual to where the sums of merged rows will be.
+void gather_residual(const Call& call, int64_t image, int64_t line, int64_t pixels, float* sums) {
+  const int64_t row_floats = call.ow * call.g.o;
+  const float* const residual = call.residual + image * call.oh * row_floats;
+  for_each_part(call, line, pixels, [&](int64_t row, int64_t to, int64_t from, int64_t count) {
+    std::copy_n(residual + row * row_floats + to, count, sums + from);
+  });
+}
+
+// Computes a panel for an output row, or for all rows of merged phases, whose sums are then in `sums` first. `block` is where
+// image row `block_row` is or would be.
 void run_row(const Call& call, const Unit& unit, int64_t image, int64_t line, const float* block, int64_t block_row,
-             BrgemmArgs& args, const float** pointers, int64_t& tile_index, const float* next, int64_t next_nr) {
+             BrgemmArgs& args, const float** pointers, float* sums, int64_t& tile_index, const float* next,
+             int64_t next_nr) {
   const ConvTranspose2dGeometry& g = call.g;
   const Phase& phase = *unit.phase;
   const Panel& panel = *unit.panel;
-  const int64_t row = line * g.stride_h + phase.row;
-  const int64_t pixels =
-      phase.merged > 1 ? call.ow / g.stride_w : ceil_div(std::max<int64_t>(0, call.ow - phase.column), g.stride_w);
+  const int64_t row = line * g.stride_h + phase.row, pixels = pixels_of(call, phase);
   if (row >= call.oh || pixels == 0) return;
   // Rows of the product are input pixels; in the output they are stride_w pixels apart.
+  const bool scattered = phase.merged_rows > 1;
+  const int64_t stride = scattered ? phase.merged() * g.o : g.stride_w * g.o;
   const int64_t first = ((image * call.oh + row) * call.ow + phase.column) * g.o;
-  float* const residual = call.residual ? const_cast<float*>(call.residual) + first : nullptr;
-  const TileOutput output(call.kernels, call.activation, call.bias, Matrix{call.out + first, g.stride_w * g.o},
-                          Matrix{residual, g.stride_w * g.o});
+  float* const to = scattered ? sums : call.out + first;
+  float* residual = call.residual ? const_cast<float*>(call.residual) + first : nullptr;
+  if (residual && scattered) {
+    gather_residual(call, image, line, pixels, sums);
+    residual = sums;
+  }
+  // Outputs without gaps between them are activated together: vectors are longer than few channels.
+  const ActivationFunction function = Epilogue::of_tiles(call.activation, call.kernels).activate;
+  const bool together = function && panel.n == stride;
+  const TileOutput output(call.kernels, together ? Activation::kNone : call.activation, call.bias, Matrix{to, stride},
+                          Matrix{residual, stride});
   constexpr TileOutput::Part kWhole{true, true};
   const int64_t group_channel = g.groups > 1 ? panel.column / g.group_o() * g.group_c() : 0;
   const auto count = static_cast<int64_t>(phase.runs.size());
@@ -124,11 +174,13 @@ void run_row(const Call& call, const Unit& unit, int64_t image, int64_t line, co
     output.run(args, q, mr, panel, kWhole, nullptr, 0);
     q += mr * args.count;
   }
+  if (together) function(to, stride, 1, static_cast<int>(pixels * stride));
+  if (scattered) scatter(call, image, line, pixels, sums);
 }
 
 // Computes lines begin..end - 1, numbered across all images, of some units.
 void run_rectangle(const Call& call, int64_t begin, int64_t end, int64_t unit_begin, int64_t unit_end, float* rows,
-                   const float** pointers) {
+                   float* sums, const float** pointers) {
   const ConvTranspose2dGeometry& g = call.g;
   BrgemmArgs args;
   args.a_stride = g.c;
@@ -158,7 +210,7 @@ void run_rectangle(const Call& call, int64_t begin, int64_t end, int64_t unit_be
       if (next_k != taps * k) next = nullptr;  // the steps of this panel do not fit the next one
       int64_t tile_index = 0;
       for (int64_t r = 0; r < lines; ++r)
-        run_row(call, unit, image, first + r, block, block_row, args, pointers, tile_index, next, next_nr);
+        run_row(call, unit, image, first + r, block, block_row, args, pointers, sums, tile_index, next, next_nr);
     }
   }
 }
@@ -183,8 +235,9 @@ ConvTranspose2d::ConvTranspose2d(const float* weight, const ConvTranspose2dGeome
     pack_phases(packed->phases, g, weight, packed->weight.get());
   }
   if (bias) {
-    packed->bias = make_weight_buffer(g.stride_w * g.o + KernelTable::kMaxVectors * kernel_table(target_).lanes);
-    for (int64_t r = 0; r < g.stride_w; ++r) std::copy_n(bias, g.o, packed->bias.get() + r * g.o);
+    const int64_t most = g.stride_h * g.stride_w;
+    packed->bias = make_weight_buffer(most * g.o + KernelTable::kMaxVectors * kernel_table(target_).lanes);
+    for (int64_t r = 0; r < most; ++r) std::copy_n(bias, g.o, packed->bias.get() + r * g.o);
   }
   packed_ = std::move(packed);
 }
@@ -206,14 +259,14 @@ void ConvTranspose2d::run(const float* x, const Images& images, float* out, cons
   call.oh = g.output_h(images.h);
   call.ow = g.output_w(images.w);
   call.lines = ceil_div(call.oh, g.stride_h);
-  int64_t first_column = 0, pixels = images.w, most_runs = 1;
+  int64_t first_column = 0, pixels = images.w, most_runs = 1, sums_floats = 0;
   for (const Phase& phase : phases.phases) {
     for (const Panel& panel : phase.panels) call.units.push_back({&phase, &panel});
+    if (phase.merged_rows > 1) sums_floats = std::max(sums_floats, pixels_of(call, phase) * phase.merged() * g.o);
     if (phase.runs.empty()) continue;
     most_runs = std::max(most_runs, static_cast<int64_t>(phase.runs.size()));
-    const int64_t count = phase.merged > 1 ? call.ow / g.stride_w : ceil_div(call.ow - phase.column, g.stride_w);
     first_column = std::min(first_column, phase.first_column);
-    pixels = std::max(pixels, count + phase.last_column);
+    pixels = std::max(pixels, pixels_of(call, phase) + phase.last_column);
     for (const PhaseRun& run : phase.runs) {
       call.first_row = std::min(call.first_row, run.row);
       call.last_row = std::max(call.last_row, run.row);
@@ -235,12 +288,13 @@ void ConvTranspose2d::run(const float* x, const Images& images, float* out, cons
   const int64_t block_rows = std::min(call.rows, lines) + call.last_row - call.first_row;
   const int64_t rows_floats = call.copied ? block_rows * call.row_pixels * g.c : 0;
   // Allocated here, because the threads of the pool must not throw.
-  float* floats = scratch(rows_floats * threads);
+  float* floats = scratch((rows_floats + sums_floats) * threads);
   std::vector<const float*> pointers(static_cast<size_t>(2 * most_runs * threads));
   parallel(threads, [&](int thread) {
     const int64_t i = thread / across_n, j = thread % across_n;
+    float* const own = floats + thread * (rows_floats + sums_floats);
     run_rectangle(call, split_begin(lines, across_m, i), split_begin(lines, across_m, i + 1),
-                  split_begin(units, across_n, j), split_begin(units, across_n, j + 1), floats + thread * rows_floats,
+                  split_begin(units, across_n, j), split_begin(units, across_n, j + 1), own, own + rows_floats,
                   pointers.data() + 2 * most_runs * thread);
   });
 }

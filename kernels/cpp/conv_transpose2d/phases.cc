@@ -12,61 +12,84 @@ namespace {
 
 using Taps = std::vector<PhaseTap>;
 
-// The taps along both axes. A pixel of a row adds taps at `offsets`, whichever of the merged phases they belong to.
-struct PhaseTaps {
-  Taps rows;
-  std::vector<Taps> columns;  // of each merged phase
+// The taps of merged phases along one axis. A pixel adds taps at `offsets`, whichever of the phases they belong to.
+struct AxisTaps {
+  std::vector<Taps> phases;
   std::vector<int64_t> offsets;
 
-  PhaseTaps(const ConvTranspose2dGeometry& g, const Phase& phase)
-      : rows(phase_taps(phase.row, g.kh, g.stride_h, g.pad_top, g.dilation_h)) {
-    for (int64_t r = 0; r < phase.merged; ++r) {
-      columns.push_back(phase_taps(phase.column + r, g.kw, g.stride_w, g.pad_left, g.dilation_w));
-      for (const PhaseTap& tap : columns.back()) offsets.push_back(tap.offset);
+  AxisTaps(int64_t first, int64_t count, int64_t kernel, int64_t stride, int64_t padding, int64_t dilation) {
+    for (int64_t r = first; r < first + count; ++r) {
+      phases.push_back(phase_taps(r, kernel, stride, padding, dilation));
+      for (const PhaseTap& tap : phases.back()) offsets.push_back(tap.offset);
     }
     std::sort(offsets.begin(), offsets.end());
     offsets.erase(std::unique(offsets.begin(), offsets.end()), offsets.end());
   }
 
-  int64_t count() const { return static_cast<int64_t>(rows.size() * offsets.size()); }
+  int64_t count() const { return static_cast<int64_t>(offsets.size()); }
+  int64_t place(int64_t offset) const {
+    return std::lower_bound(offsets.begin(), offsets.end(), offset) - offsets.begin();
+  }
 };
 
-int64_t columns_of(const ConvTranspose2dGeometry& g, const Phase& phase) { return phase.merged * g.o; }
+struct PhaseTaps {
+  AxisTaps rows, columns;
+
+  PhaseTaps(const ConvTranspose2dGeometry& g, const Phase& phase)
+      : rows(phase.row, phase.merged_rows, g.kh, g.stride_h, g.pad_top, g.dilation_h),
+        columns(phase.column, phase.merged_columns, g.kw, g.stride_w, g.pad_left, g.dilation_w) {}
+
+  int64_t count() const { return rows.count() * columns.count(); }
+};
+
+int64_t columns_of(const ConvTranspose2dGeometry& g, const Phase& phase) { return phase.merged() * g.o; }
 
 void add_runs(const ConvTranspose2dGeometry& g, const PhaseTaps& taps, Phase& phase) {
-  const auto& offsets = taps.offsets;
+  const auto& offsets = taps.columns.offsets;
   phase.first_column = offsets.empty() ? 0 : offsets.front();
   phase.last_column = offsets.empty() ? 0 : offsets.back();
   if (offsets.empty()) return;
-  const auto count = static_cast<int64_t>(offsets.size());
+  const int64_t count = taps.columns.count();
   const bool adjacent = g.groups == 1 && offsets.back() - offsets.front() == count - 1;
-  for (const PhaseTap& row : taps.rows) {
+  for (const int64_t row : taps.rows.offsets) {
     if (adjacent) {
-      phase.runs.push_back({row.offset, offsets.front(), count * g.c});
+      phase.runs.push_back({row, offsets.front(), count * g.c});
     } else {
-      for (const int64_t column : offsets) phase.runs.push_back({row.offset, column, g.group_c()});
+      for (const int64_t column : offsets) phase.runs.push_back({row, column, g.group_c()});
     }
   }
 }
 
-// Estimated cycles of one output row of each phase, per input pixel, for the choice between merged and separate phases: taps
-// times half vectors.
-int64_t steps(const ConvTranspose2dGeometry& g, const Phase& phase, int lanes) {
+Phase make_phase(int64_t row, int64_t column, int64_t rows, int64_t columns) {
+  return {row, column, rows, columns, 0, 0, {}, {}};
+}
+
+// Estimated steps of phases per input pixel, for the choice of what is merged: taps times half vectors.
+int64_t steps(const ConvTranspose2dGeometry& g, const std::vector<Phase>& phases, int lanes) {
   const int64_t half = std::max(1, lanes / 2);
-  return std::max<int64_t>(1, PhaseTaps(g, phase).count()) * g.groups * ceil_div(columns_of(g, phase) / g.groups, half);
+  int64_t sum = 0;
+  for (const Phase& phase : phases)
+    sum +=
+        std::max<int64_t>(1, PhaseTaps(g, phase).count()) * g.groups * ceil_div(columns_of(g, phase) / g.groups, half);
+  return sum;
 }
 
 std::vector<Phase> phases_of_row(const ConvTranspose2dGeometry& g, int64_t row, int lanes) {
   std::vector<Phase> separate;
-  int64_t separate_steps = 0;
-  for (int64_t column = 0; column < g.stride_w; ++column) {
-    separate.push_back({row, column, 1, 0, 0, {}, {}});
-    separate_steps += steps(g, separate.back(), lanes);
-  }
+  for (int64_t column = 0; column < g.stride_w; ++column) separate.push_back(make_phase(row, column, 1, 1));
   const bool divisible = g.output_w(1) % g.stride_w == 0;  // and so for all widths
-  const Phase merged{row, 0, g.stride_w, 0, 0, {}, {}};
-  if (g.stride_w == 1 || g.groups > 1 || !divisible || steps(g, merged, lanes) > separate_steps) return separate;
-  return {merged};
+  if (g.stride_w == 1 || g.groups > 1 || !divisible) return separate;
+  std::vector<Phase> merged{make_phase(row, 0, 1, g.stride_w)};
+  return steps(g, merged, lanes) > steps(g, separate, lanes) ? separate : merged;
+}
+
+std::vector<Phase> merged_phases(const ConvTranspose2dGeometry& g, int lanes) {
+  std::vector<Phase> rows;
+  for (int64_t row = 0; row < g.stride_h; ++row)
+    for (Phase& phase : phases_of_row(g, row, lanes)) rows.push_back(std::move(phase));
+  std::vector<Phase> all{make_phase(0, 0, g.stride_h, g.stride_w)};
+  if (g.stride_h == 1 || g.groups > 1 || columns_of(g, all.front()) > lanes) return rows;
+  return steps(g, all, lanes) > steps(g, rows, lanes) ? rows : all;
 }
 
 // Cycles of one row of `width` pixels of all phases, with panels of `vectors` vectors.
@@ -103,11 +126,10 @@ std::vector<PhaseTap> phase_taps(int64_t phase, int64_t kernel, int64_t stride, 
 Phases divide_into_phases(const ConvTranspose2dGeometry& g, const Target& target, int64_t width) {
   const KernelTable& kernels = kernel_table(target.isa);
   Phases all{{}, 0, kernels.lanes};
-  for (int64_t row = 0; row < g.stride_h; ++row)
-    for (Phase& phase : phases_of_row(g, row, kernels.lanes)) {
-      add_runs(g, PhaseTaps(g, phase), phase);
-      all.phases.push_back(std::move(phase));
-    }
+  for (Phase& phase : merged_phases(g, kernels.lanes)) {
+    add_runs(g, PhaseTaps(g, phase), phase);
+    all.phases.push_back(std::move(phase));
+  }
   int64_t columns = 1;
   for (const Phase& phase : all.phases) columns = std::max(columns, columns_of(g, phase) / g.groups);
   const auto widest = static_cast<int>(std::min<int64_t>(KernelTable::kMaxVectors, ceil_div(columns, kernels.lanes)));
@@ -138,19 +160,18 @@ void pack_phases(const Phases& phases, const ConvTranspose2dGeometry& g, const f
   const int64_t taps_per_pair = g.kh * g.kw, group_c = g.group_c(), group_o = g.group_o();
   for (const Phase& phase : phases.phases) {
     const PhaseTaps taps(g, phase);
-    const int64_t k = taps.count() * group_c, per_row = static_cast<int64_t>(taps.offsets.size()) * group_c;
+    const int64_t k = taps.count() * group_c;
     if (k == 0) continue;
     std::vector<float> matrix(static_cast<size_t>(columns_of(g, phase) * k), 0.0f);
-    for (int64_t merged = 0; merged < phase.merged; ++merged)
+    for (int64_t merged = 0; merged < phase.merged(); ++merged)
       for (int64_t o = 0; o < g.o; ++o)
-        for (size_t row = 0; row < taps.rows.size(); ++row)
-          for (const PhaseTap& column : taps.columns[static_cast<size_t>(merged)]) {
-            const auto place = std::lower_bound(taps.offsets.begin(), taps.offsets.end(), column.offset);
-            float* sum = matrix.data() + (merged * g.o + o) * k + static_cast<int64_t>(row) * per_row +
-                         (place - taps.offsets.begin()) * group_c;
+        for (const PhaseTap& row : taps.rows.phases[static_cast<size_t>(merged / phase.merged_columns)])
+          for (const PhaseTap& column : taps.columns.phases[static_cast<size_t>(merged % phase.merged_columns)]) {
+            const int64_t tap = taps.rows.place(row.offset) * taps.columns.count() + taps.columns.place(column.offset);
+            float* to_sum = matrix.data() + (merged * g.o + o) * k + tap * group_c;
             const float* from = weight + (o / group_o * group_c * group_o + o % group_o) * taps_per_pair +
-                                taps.rows[row].index * g.kw + column.index;
-            for (int64_t c = 0; c < group_c; ++c) sum[c] = from[c * group_o * taps_per_pair];
+                                row.index * g.kw + column.index;
+            for (int64_t c = 0; c < group_c; ++c) to_sum[c] = from[c * group_o * taps_per_pair];
           }
     pack_panels(phase.panels, matrix.data(), k, k, to, 1);
   }
