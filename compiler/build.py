@@ -44,6 +44,7 @@ def build(
     passes: Sequence[Any] | None = None,
     check: Mapping[str, np.ndarray] | None = None,
     fallback: str | None = "onnxruntime",
+    ieee: bool = False,
     winograd: None = None,
 ) -> CompiledModel: ...
 @overload
@@ -60,6 +61,7 @@ def build(
     passes: Sequence[Any] | None = None,
     check: Mapping[str, np.ndarray] | None = None,
     fallback: str | None = "onnxruntime",
+    ieee: bool = False,
     winograd: None = None,
 ) -> RangedModel: ...
 def build(
@@ -75,6 +77,7 @@ def build(
     passes: Sequence[Any] | None = None,
     check: Mapping[str, np.ndarray] | None = None,
     fallback: str | None = "onnxruntime",
+    ieee: bool = False,
     winograd: None = None,
 ) -> CompiledModel | RangedModel:
     """Compiles a model for this CPU.
@@ -100,6 +103,9 @@ def build(
             of ONNX Runtime without optimizations. ``CompiledModel.checked`` has the differences.
         fallback: what runs the nodes that cannot be compiled, within the same program: ``"onnxruntime"``, or None to
             raise an error that names them all. ``CompiledModel.segments`` has these parts of the model.
+        ieee: whether the program keeps subnormal numbers, those below 1.2e-38 in float32. By default, all threads that run
+            it take them as zero, because most CPUs compute with them a hundred times as slowly. The calling thread
+            returns to its own mode after each run.
         winograd: the former name of ``fast_algorithms``; must not be given.
 
     Raises:
@@ -132,7 +138,7 @@ def build(
     if has_ranges(input_shapes):
         if schedules is not None or check is not None:
             raise ValueError("schedules and check are for fixed sizes; input_shapes has ranges")
-        return build_ranged(exported, dict(input_shapes or {}), host, chosen, fast_algorithms)
+        return build_ranged(exported, dict(input_shapes or {}), host, chosen, fast_algorithms, ieee)
     shapes: Any = input_shapes
     optimized = graph_passes.optimize(exported, shapes, chosen).ir_model
     ir.external_data.load_to_model(optimized)  # the importer does not read files
@@ -149,7 +155,14 @@ def build(
         del lowered  # the kernels pack their weights next, and need the memory of its constants
         _return_freed_memory()
         return CompiledModel(
-            compiled.executable, layers, inputs, compiled.outputs, host, compiled.module, compiled.segments
+            compiled.executable,
+            layers,
+            inputs,
+            compiled.outputs,
+            host,
+            compiled.module,
+            compiled.segments,
+            ieee=ieee,
         )
 
     if check is None:

@@ -29,6 +29,7 @@ class BuildOptions:
         threads, target, records, machine: None if not given.
         fast_algorithms: whether layers may use Winograd's and Strassen's algorithms.
         fallback: whether ONNX Runtime runs what cannot be compiled.
+        ieee: whether the program keeps subnormal numbers.
     """
 
     input_shapes: tuple[Shape, ...] = ()
@@ -38,6 +39,7 @@ class BuildOptions:
     fast_algorithms: bool = True
     fallback: bool = True
     machine: str | None = None
+    ieee: bool = False
 
 
 def build_options(arguments: argparse.Namespace) -> BuildOptions:
@@ -50,6 +52,7 @@ def build_options(arguments: argparse.Namespace) -> BuildOptions:
         arguments.fast_algorithms,
         arguments.fallback,
         arguments.machine,
+        arguments.ieee,
     )
 
 
@@ -84,6 +87,11 @@ def add_model(parser: argparse.ArgumentParser, saved: bool) -> None:
         dest="fallback",
         action="store_false",
         help="reject a model with operators that cannot be compiled, instead of running them in ONNX Runtime",
+    )
+    add(
+        "--ieee",
+        action="store_true",
+        help="keep subnormal numbers, which programs take as zero otherwise, because CPUs compute with them slowly",
     )
 
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     import numpy as np
     import onnx
 
+_ABOUT_SUBNORMALS = "; subnormal numbers are kept"
+
 
 @dataclass(frozen=True)
 class OnnxFile:
@@ -37,6 +39,7 @@ class OnnxFile:
         records: the file of schedules; None if all are default ones.
         fast_algorithms: whether layers may use Winograd's and Strassen's algorithms.
         fallback: whether ONNX Runtime runs what cannot be compiled.
+        ieee: whether the program keeps subnormal numbers.
     """
 
     path: Path
@@ -46,6 +49,7 @@ class OnnxFile:
     records: Path | None
     fast_algorithms: bool
     fallback: bool
+    ieee: bool
 
     @property
     def has_ranges(self) -> bool:
@@ -60,7 +64,13 @@ class OnnxFile:
         import compiler
 
         with progress(f"Building {self.path.name}"):
-            return compiler.build(self.path, self.shapes, target=self.target, fast_algorithms=self.fast_algorithms)
+            return compiler.build(
+                self.path,
+                self.shapes,
+                target=self.target,
+                fast_algorithms=self.fast_algorithms,
+                ieee=self.ieee,
+            )
 
     def compiled(self, check: Mapping[str, np.ndarray] | None = None) -> CompiledModel:
         """Builds the model; ``check``: inputs on which its outputs are compared with ONNX Runtime's.
@@ -81,6 +91,7 @@ class OnnxFile:
                 fast_algorithms=self.fast_algorithms,
                 check=check,
                 fallback="onnxruntime" if self.fallback else None,
+                ieee=self.ieee,
             )
 
     def frozen(self) -> onnx.ModelProto:
@@ -94,12 +105,13 @@ class OnnxFile:
     def summary(self) -> list[str]:
         """Returns lines about the model and its build."""
         used = f"{self.records}" if self.records else f"none (there is no {DEFAULT_RECORDS} here)"
-        fast_algorithms = "" if self.fast_algorithms else "; without Winograd's and Strassen's algorithms"
+        how = "" if self.fast_algorithms else "; without Winograd's and Strassen's algorithms"
+        how += _ABOUT_SUBNORMALS if self.ieee else ""
         if self.has_ranges:
             shapes = " ".join(written_shape(name, shape) for name, shape in self.shapes.items())
-            lines = [f"{self.path}: {shapes}", f"{_machine(self.target)}{fast_algorithms}"]
+            lines = [f"{self.path}: {shapes}", f"{_machine(self.target)}{how}"]
         else:
-            lines = [f"{self.path}: {_listed(self.inputs)}", _machine(self.target), f"Records: {used}{fast_algorithms}"]
+            lines = [f"{self.path}: {_listed(self.inputs)}", _machine(self.target), f"Records: {used}{how}"]
         return [*lines, *notices(self.target)]
 
     def to_json(self) -> dict[str, Any]:
@@ -109,6 +121,7 @@ class OnnxFile:
             **shapes,
             "records": str(self.records) if self.records and not self.has_ranges else None,
             "fast_algorithms": self.fast_algorithms,
+            "ieee": self.ieee,
         }
 
 
@@ -119,12 +132,14 @@ class SavedModel:
     Attributes:
         path, target, inputs: as of OnnxFile.
         sizes: the sizes to run at, of a model for ranges.
+        ieee: as of OnnxFile.
     """
 
     path: Path
     target: Target
     inputs: tuple[TensorSpec, ...]
     sizes: Mapping[str, int]
+    ieee: bool
 
     def compiled(self) -> CompiledModel:
         """Loads the model.
@@ -141,10 +156,12 @@ class SavedModel:
 
     def summary(self) -> list[str]:
         """Returns lines about the model."""
-        return [f"{self.path}, a saved model: {_listed(self.inputs)}", _machine(self.target), *notices(self.target)]
+        how = _ABOUT_SUBNORMALS if self.ieee else ""
+        lines = [f"{self.path}, a saved model: {_listed(self.inputs)}", f"{_machine(self.target)}{how}"]
+        return [*lines, *notices(self.target)]
 
     def to_json(self) -> dict[str, Any]:
-        return _described(self)
+        return _described(self) | {"ieee": self.ieee}
 
 
 def source(path: Path, build: BuildOptions, given: Sequence[InputFile] = ()) -> OnnxFile | SavedModel:
@@ -177,7 +194,7 @@ def onnx_file(path: Path, build: BuildOptions) -> OnnxFile:
     records = _records(build.records)
     shapes = _shapes(path, build.input_shapes)
     inputs = _inputs(path, _first(shapes))
-    return OnnxFile(path, target, inputs, shapes, records, build.fast_algorithms, build.fallback)
+    return OnnxFile(path, target, inputs, shapes, records, build.fast_algorithms, build.fallback, build.ieee)
 
 
 def _first(shapes: Mapping[str, Sequence[int | range]]) -> dict[str, tuple[int, ...]]:
@@ -193,7 +210,7 @@ def _saved(path: Path, build: BuildOptions, given: Sequence[InputFile]) -> Saved
         target = saved_model.target_here(manifest)
     except RuntimeError as error:
         raise ValueError(f"{path}: {error}") from None
-    ranges = saved_model.sizes(manifest)
+    ranges, ieee = saved_model.sizes(manifest), saved_model.ieee(manifest)
     unfit = {
         "--input-shape": build.input_shapes and not ranges,
         "--threads": build.threads not in (None, target.num_cores),
@@ -202,15 +219,16 @@ def _saved(path: Path, build: BuildOptions, given: Sequence[InputFile]) -> Saved
         "--records": build.records,
         "--no-fast-algorithms": not build.fast_algorithms,
         "--no-fallback": not build.fallback,
+        "--ieee": build.ieee and not ieee,
     }
     if flags := [flag for flag, is_given in unfit.items() if is_given]:
         built = f"for {target.isa} and threads: {target.num_cores}"
         raise ValueError(f"{', '.join(flags)}: {path} is built already, {built}; build it again to change that")
     if not ranges:
-        return SavedModel(path, target, tuple(saved_model.tensors(manifest, "inputs")), {})
+        return SavedModel(path, target, tuple(saved_model.tensors(manifest, "inputs")), {}, ieee)
     tensors = saved_model.sized_tensors(manifest, "inputs", ranges)
     sizes = _chosen_sizes(path, tensors, ranges, build.input_shapes, given)
-    return SavedModel(path, target, tuple(tensor.at(sizes) for tensor in tensors), sizes)
+    return SavedModel(path, target, tuple(tensor.at(sizes) for tensor in tensors), sizes, ieee)
 
 
 def _chosen_sizes(

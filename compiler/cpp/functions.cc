@@ -11,6 +11,7 @@
 
 #include "generated_code.h"
 #include "layer.h"
+#include "loopwright/float_mode.h"
 #include "program.h"
 
 namespace loopwright {
@@ -89,12 +90,12 @@ String schedules(const Layers& layers) {
   return json::Stringify(all);
 }
 
-Program make_program(const tvm::ffi::Module& executable, const Layers& layers) {
-  return Program(tvm::ffi::make_object<ProgramObj>(executable, layers));
+Program make_program(const tvm::ffi::Module& executable, const Layers& layers, bool ieee) {
+  return Program(tvm::ffi::make_object<ProgramObj>(executable, layers, ieee));
 }
 
 Program with_machines_of(const Program& program, const Layers& layers) {
-  return Program(tvm::ffi::make_object<ProgramObj>(program->machines(), layers));
+  return Program(tvm::ffi::make_object<ProgramObj>(program->machines(), layers, program->ieee()));
 }
 
 // Returns the program with other layers at some indices: {index: description}. Everything else is shared.
@@ -132,6 +133,13 @@ void profile_program(PackedArgs args, Any* result) {
   *result = rows;
 }
 
+// Sets whether the calling thread keeps subnormal numbers, and returns whether it kept them before.
+bool keep_subnormals(bool kept) {
+  const FloatMode before = FloatMode::current();
+  before.with_subnormals(kept).enter();
+  return before.keeps_subnormals();
+}
+
 TVM_FFI_STATIC_INIT_BLOCK() {
   reflection::GlobalDef()
 // One function per kind of layer: (layers, index, inputs..., outputs...).
@@ -142,6 +150,7 @@ TVM_FFI_STATIC_INIT_BLOCK() {
       .def("loopwright.layer_kinds", &kinds)
       .def("loopwright.share_thread_pool", &share_thread_pool)
       .def("loopwright.set_generated_code_threads", &set_generated_code_threads)
+      .def("loopwright.keep_subnormals", &keep_subnormals)
       .def("loopwright.make_layers", &make_layers)
       .def("loopwright.schedules", &schedules)
       .def("loopwright.layers_of", [](const Program& program) { return program->layers(); })

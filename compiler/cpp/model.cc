@@ -29,9 +29,9 @@ using tvm::ffi::Tensor;
 namespace json = tvm::ffi::json;
 
 // Formats of saved models that can be read; compiler/program/saved_model.py gets the newest one, which it writes, from
-// here. Format 5 added segments, format 6 ranges of sizes.
+// here. Format 5 added segments, format 6 ranges of sizes, format 7 whether subnormal numbers are kept.
 constexpr int64_t kOldestFormat = 4;
-constexpr int64_t kFormat = 6;
+constexpr int64_t kFormat = 7;
 
 // A file mapped into memory. Pages are read on first access.
 class MappedFile {
@@ -148,6 +148,11 @@ json::Object read_manifest(const std::string& path) {
   return manifest;
 }
 
+// Whether the program keeps subnormal numbers, as all programs did before format 7.
+bool ieee(const json::Object& manifest) {
+  return entry<int64_t>(manifest, "format") < 7 || entry<bool>(manifest, "ieee");
+}
+
 loopwright::Machine machine(const json::Object& manifest) {
   const Isa isa = parse_isa(entry<String>(manifest, "isa"));
   const auto& available = available_isas();
@@ -184,7 +189,7 @@ Model Model::load(const std::string& folder) {
   Layers layers =
       Layers::make(entry<json::Array>(manifest, "layers"), weights(manifest, folder + "/weights.bin"), here);
   const tvm::ffi::Module executable = tvm::ffi::Module::LoadFromFile(folder + "/program.so");
-  Program program(tvm::ffi::make_object<ProgramObj>(executable, std::move(layers)));
+  Program program(tvm::ffi::make_object<ProgramObj>(executable, std::move(layers), ieee(manifest)));
   return Model(std::make_shared<State>(State{specs(manifest, "inputs"), specs(manifest, "outputs"), program}));
 }
 

@@ -12,6 +12,7 @@
 #include <new>
 
 #include "generated_code.h"
+#include "loopwright/float_mode.h"
 
 namespace loopwright {
 namespace {
@@ -96,8 +97,8 @@ void copy_elements(const Tensor& from, const Tensor& to) {
               tvm::ffi::GetDataSize(static_cast<size_t>(from.numel()), from.dtype()));
 }
 
-ProgramObj::ProgramObj(std::shared_ptr<VirtualMachines> machines, Layers layers)
-    : machines_(std::move(machines)), layers_(std::move(layers)), serial_(next_serial()) {}
+ProgramObj::ProgramObj(std::shared_ptr<VirtualMachines> machines, Layers layers, bool ieee)
+    : machines_(std::move(machines)), layers_(std::move(layers)), ieee_(ieee), serial_(next_serial()) {}
 
 Array<Any> ProgramObj::run_first(VirtualMachine& machine, const AnyView* inputs, int count) const {
   HugePages& pages = machine.pages;
@@ -129,6 +130,7 @@ Array<Any> ProgramObj::run(const AnyView* inputs, int count) const {
 
 Array<Any> ProgramObj::replayed(Replay& replay, const AnyView* inputs, int count) const {
   const GeneratedCodeThreads threads(layers_->machine().threads);
+  const SubnormalsScope subnormals(ieee_);
   return replay.run(inputs, count, *layers_.get());
 }
 
@@ -150,6 +152,7 @@ Array<Any> ProgramObj::run_on(const VirtualMachine& machine, const AnyView* inpu
   arguments.push_back(layers_);
   if (used) used->assign(arguments.begin(), arguments.end());
   const GeneratedCodeThreads threads(layers_->machine().threads);
+  const SubnormalsScope subnormals(ieee_);
   Any result;
   machine.main.CallPacked(arguments.data(), static_cast<int>(arguments.size()), &result);
   return result.cast<Array<Any>>();

@@ -20,13 +20,15 @@ class ProgramObj : public tvm::ffi::Object {
  public:
   // Virtual machines are created from `executable`. Its function main takes the model's inputs and then the layers, and
   // returns all outputs as an array. Inputs and outputs are tensors, except values that only segments use.
-  ProgramObj(tvm::ffi::Module executable, Layers layers)
-      : ProgramObj(std::make_shared<VirtualMachines>(std::move(executable)), std::move(layers)) {}
+  // `ieee`: whether subnormal numbers are kept; otherwise all threads that run the program take them as zero.
+  ProgramObj(tvm::ffi::Module executable, Layers layers, bool ieee)
+      : ProgramObj(std::make_shared<VirtualMachines>(std::move(executable)), std::move(layers), ieee) {}
   // A program that runs other layers on the machines of another program.
-  ProgramObj(std::shared_ptr<VirtualMachines> machines, Layers layers);
+  ProgramObj(std::shared_ptr<VirtualMachines> machines, Layers layers, bool ieee);
 
   const Layers& layers() const { return layers_; }
   const std::shared_ptr<VirtualMachines>& machines() const { return machines_; }
+  bool ieee() const { return ieee_; }
 
   // Takes the arguments of main without the layers, and returns its result.
   tvm::ffi::Array<tvm::ffi::Any> run(const tvm::ffi::AnyView* inputs, int count) const;
@@ -45,6 +47,7 @@ class ProgramObj : public tvm::ffi::Object {
 
   std::shared_ptr<VirtualMachines> machines_;
   Layers layers_;
+  bool ieee_;
   int64_t serial_;  // differs between programs
 };
 

@@ -30,6 +30,7 @@ class CompiledModel:
         target: the target that it was compiled for; ``target.num_cores`` threads run it.
         layers: the layers that our kernels compute.
         segments: the parts that ONNX Runtime runs, because they cannot be compiled.
+        ieee: whether it keeps subnormal numbers, as IEEE 754 says. Otherwise it takes them as zero.
         module: the Relax ``IRModule``, for further work in TVM; None for a loaded model. Its function ``main`` takes
             the inputs and then :attr:`layers_object`, and returns a tuple.
         checked: the differences that ``compiler.build(..., check=data)`` found, one per output; None without ``check``.
@@ -47,11 +48,12 @@ class CompiledModel:
         module: Any = None,
         segments: Sequence[Segment] = (),
         program: Any = None,
+        ieee: bool = False,
     ) -> None:
         """
         Args:
             executable: the compiled module, from which TVM's runtime creates virtual machines.
-            layers, inputs, outputs, target, module, segments: see the attributes.
+            layers, inputs, outputs, target, module, segments, ieee: see the attributes.
             program: the object of ``compiler/cpp`` that runs it; created if None.
 
         Raises:
@@ -60,9 +62,11 @@ class CompiledModel:
         """
         self.segments = tuple(segments)
         self.layers, self.inputs, self.outputs = tuple(layers), tuple(inputs), tuple(outputs)
-        self.target, self.module = target, module
+        self.target, self.module, self.ieee = target, module, ieee
         self._executable = executable
-        self._program = made_program(executable, self.layers, self.segments, target) if program is None else program
+        self._program = (
+            made_program(executable, self.layers, self.segments, target, ieee) if program is None else program
+        )
 
     @property
     def layers_object(self) -> Any:
@@ -131,7 +135,15 @@ class CompiledModel:
             [segment.wrapped(saved_model.writable(weight)) for weight in weights],
         )
         return CompiledModel(
-            self._executable, layers, self.inputs, self.outputs, self.target, self.module, self.segments, program
+            self._executable,
+            layers,
+            self.inputs,
+            self.outputs,
+            self.target,
+            self.module,
+            self.segments,
+            program,
+            self.ieee,
         )
 
     def _check_indices(self, indices: Iterable[int]) -> None:
@@ -177,12 +189,23 @@ class CompiledModel:
             RuntimeError: the model was loaded, or there is no C compiler, whose linker is needed.
         """
         saved_model.save(
-            Path(path), self._executable, self.layers, self.inputs, self.outputs, self.target, self.segments
+            Path(path),
+            self._executable,
+            self.layers,
+            self.inputs,
+            self.outputs,
+            self.target,
+            self.segments,
+            ieee=self.ieee,
         )
 
 
-def made_program(executable: Any, layers: Sequence[Layer], segments: Sequence[Segment], target: Target) -> Any:
+def made_program(
+    executable: Any, layers: Sequence[Layer], segments: Sequence[Segment], target: Target, ieee: bool
+) -> Any:
     """Returns the object of ``compiler/cpp`` that runs an executable with these layers and segments.
+
+    All threads that run it compute in the mode that ``ieee`` says, and the calling thread returns to its own.
 
     Raises:
         ImportError, ValueError: as :class:`CompiledModel`.
@@ -194,12 +217,12 @@ def made_program(executable: Any, layers: Sequence[Layer], segments: Sequence[Se
         [segment.wrapped(saved_model.writable(weight)) for weight in weights],
         target.isa,
         target.num_cores,
-        [segment.function(part, target.num_cores) for part in segments],
+        [segment.function(part, target.num_cores, ieee) for part in segments],
         model,
     )
     # tvm.runtime.Executable is linked in memory. A loaded program is a module already.
     module_of = executable.jit() if hasattr(executable, "jit") else executable
-    return native.function("make_program")(module_of, made)
+    return native.function("make_program")(module_of, made, ieee)
 
 
 def executed(

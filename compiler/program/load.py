@@ -31,8 +31,10 @@ def load(path: str | os.PathLike[str]) -> CompiledModel | RangedModel:
             saved_model.sized_tensors(manifest, "outputs", sizes),
             sizes,
             target,
+            ieee=saved_model.ieee(manifest),
         )
     layers = saved_model.layers(manifest, weights)
     inputs, outputs = (saved_model.tensors(manifest, key) for key in ("inputs", "outputs"))
     segments = saved_model.segments(folder, manifest)
-    return CompiledModel(executable, layers, inputs, outputs, target, segments=segments)
+    ieee = saved_model.ieee(manifest)
+    return CompiledModel(executable, layers, inputs, outputs, target, segments=segments, ieee=ieee)

@@ -7,6 +7,8 @@ installed, its own one is used, because a process must not have two.
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +31,18 @@ def function(name: str) -> tvm_ffi.Function:
         ImportError: a library is missing, or is incompatible with the others.
     """
     return _loaded()[name]
+
+
+@contextmanager
+def same_subnormals() -> Iterator[None]:
+    """Restores at its end what the calling thread does with subnormal numbers. Libraries change that as they start."""
+    keep = function("keep_subnormals")
+    kept = keep(True)
+    keep(kept)
+    try:
+        yield
+    finally:
+        keep(kept)
 
 
 def empty_pool() -> None:

@@ -49,7 +49,7 @@ class RangedModel:
     Attributes:
         sizes: the sizes that vary, and their ranges.
         inputs, outputs: the tensors that :meth:`run` takes and returns; their shapes have expressions of the sizes.
-        target, module: as of :class:`compiler.CompiledModel`.
+        target, module, ieee: as of :class:`compiler.CompiledModel`.
         segments: always empty; segments have fixed sizes.
         checked: as of :class:`compiler.CompiledModel`.
     """
@@ -66,16 +66,17 @@ class RangedModel:
         sizes: Sequence[Size],
         target: Target,
         module: Any = None,
+        ieee: bool = False,
     ) -> None:
         self.inputs, self.outputs, self.sizes = tuple(inputs), tuple(outputs), tuple(sizes)
-        self.target, self.module = target, module
+        self.target, self.module, self.ieee = target, module, ieee
         self._executable, self._layers = executable, tuple(layers)
         self._lock = Lock()
         self._pooled: set[int] = set()  # programs that have run since the pool was emptied
         self._programs: dict[tuple[int, ...], _Program] = {}
         self._varying = [tensor.name for tensor in inputs if any(not isinstance(dim, int) for dim in tensor.shape)]
         self._by_shapes: dict[tuple[tuple[int, ...], ...], _Program] = {}  # of the inputs that vary
-        self._packed = made_program(executable, self.layers, (), target)
+        self._packed = made_program(executable, self.layers, (), target, ieee)
         for point in growing(self.sizes):  # few rows need weights that are packed in other forms than many
             self._program(point)
 
@@ -121,6 +122,7 @@ class RangedModel:
             self.target,
             self.module,
             program=found.program,
+            ieee=self.ieee,
         )
 
     def run(
@@ -158,7 +160,14 @@ class RangedModel:
     def save(self, path: str | os.PathLike[str]) -> None:
         """As :meth:`compiler.CompiledModel.save`. The folder has all that any size in the ranges needs."""
         saved_model.save(
-            Path(path), self._executable, self._layers, self.inputs, self.outputs, self.target, sizes=self.sizes
+            Path(path),
+            self._executable,
+            self._layers,
+            self.inputs,
+            self.outputs,
+            self.target,
+            sizes=self.sizes,
+            ieee=self.ieee,
         )
 
     def _layers_at(self, sizes: Mapping[str, int]) -> tuple[Layer, ...]:

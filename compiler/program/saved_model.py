@@ -3,7 +3,7 @@
 ::
 
     resnet50.lw/
-        manifest.json    format, versions, ISA, threads, inputs, outputs, layers with their schedules, digests
+        manifest.json    format, versions, ISA, threads, ieee, inputs, outputs, layers with their schedules, digests
         weights.bin      float32 weights in the model's own layout; kernels pack them when the model is loaded
         program.so       the calls of kernels in order, and the code that TVM generated
         segment0.onnx    a part that ONNX Runtime runs, and so on
@@ -42,6 +42,7 @@ from compiler.workloads.target import Target, usable_cores
 MANIFEST, WEIGHTS, PROGRAM = "manifest.json", "weights.bin", "program.so"
 _FLOAT_BYTES = 4
 _FIRST_WITH_SEGMENTS = 5  # format
+_FIRST_WITH_IEEE = 7
 
 
 def formats() -> tuple[int, int]:
@@ -78,8 +79,9 @@ def save(
     target: Target,
     segments: Sequence[Segment] = (),
     sizes: Sequence[Size] = (),
+    ieee: bool = False,
 ) -> None:
-    """See :meth:`compiler.CompiledModel.save`; ``sizes``: those that vary."""
+    """See :meth:`compiler.CompiledModel.save`; ``sizes``: those that vary; ``ieee``: whether subnormals are kept."""
     if path.exists() and not (path / MANIFEST).is_file():
         raise FileExistsError(f"{path} exists and is not a saved model")
     objects, weights = described(layers)
@@ -98,6 +100,7 @@ def save(
             "isa": target.isa,
             "threads": target.num_cores,
             "target": target.to_json(),
+            "ieee": ieee,
             "inputs": [spec.to_json() for spec in inputs],
             "outputs": [spec.to_json() for spec in outputs],
             "weights": [
@@ -170,6 +173,21 @@ def target_here(manifest: Mapping[str, Any]) -> Target:
     if threads > usable_cores():
         raise RuntimeError(f"the model was compiled for {threads} threads; this process may use {usable_cores()} cores")
     return Target.from_host(isa, threads)
+
+
+def ieee(manifest: Mapping[str, Any]) -> bool:
+    """Returns whether the program keeps subnormal numbers, as all programs of formats before 7 do.
+
+    Raises:
+        ValueError: the entry is not valid.
+    """
+    with _valid_manifest():
+        if manifest["format"] < _FIRST_WITH_IEEE:
+            return True
+        found = manifest["ieee"]
+        if type(found) is not bool:
+            raise ValueError(f"{MANIFEST} is not valid: ieee is {found!r}")
+        return found
 
 
 def layers(manifest: Mapping[str, Any], weights: Sequence[np.ndarray]) -> list[Layer]:

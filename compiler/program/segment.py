@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compiler.installation import extras
+from compiler.program import native
 from compiler.program.tensor_spec import DTYPES, TensorSpec
 
 if TYPE_CHECKING:
@@ -75,14 +76,19 @@ def unwrapped(value: Any) -> Any:
     return value.value if isinstance(value, Opaque) else np.from_dlpack(value)
 
 
-def function(segment: Segment, threads: int) -> Callable[..., list[Any]]:
+def function(segment: Segment, threads: int, ieee: bool) -> Callable[..., list[Any]]:
     """Returns a function that runs a segment: it takes and returns what :func:`wrapped` returns.
+
+    Args:
+        segment, threads: what runs, and on how many threads.
+        ieee: whether the threads of ONNX Runtime keep subnormal numbers. The calling thread computes too, in its mode.
 
     Raises:
         ImportError: onnxruntime is not installed.
         ValueError: ONNX Runtime rejects the segment; one line.
     """
-    session = _session(segment, threads)
+    with native.same_subnormals():  # the first session of a process sets the mode of the calling thread
+        session = _session(segment, threads, ieee)
     names = [spec.name for spec in segment.outputs]
 
     def run(*arguments: Any) -> list[Any]:
@@ -99,7 +105,7 @@ def function(segment: Segment, threads: int) -> Callable[..., list[Any]]:
     return run
 
 
-def _session(segment: Segment, threads: int) -> onnxruntime.InferenceSession:
+def _session(segment: Segment, threads: int, ieee: bool) -> onnxruntime.InferenceSession:
     extras.require(f"running {segment}", "fallback", "onnxruntime")
     import onnxruntime as ort
 
@@ -108,6 +114,7 @@ def _session(segment: Segment, threads: int) -> onnxruntime.InferenceSession:
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # the compiled code needs the cores
+    options.add_session_config_entry("session.set_denormal_as_zero", "0" if ieee else "1")
     options.log_severity_level = 4  # errors are raised
     try:
         return ort.InferenceSession(segment.model, options, providers=["CPUExecutionProvider"])

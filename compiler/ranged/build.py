@@ -42,6 +42,7 @@ def build_ranged(
     target: Target,
     passes: Sequence[Any],
     fast_algorithms: bool,
+    ieee: bool,
 ) -> RangedModel:
     """Compiles a model whose ``input_shapes`` have ranges; see :func:`compiler.build`.
 
@@ -74,7 +75,7 @@ def build_ranged(
         executable = compile_ranged(merged.module, target, sizes)
     except RuntimeError as error:  # TVM has no rule for an expression of sizes
         raise DifferentPrograms(f"with ranges, {error}; give smaller ranges, or numbers") from error
-    return RangedModel(executable, merged.layers, merged.inputs, merged.outputs, sizes, target, merged.module)
+    return RangedModel(executable, merged.layers, merged.inputs, merged.outputs, sizes, target, merged.module, ieee)
 
 
 def _further_points(sizes: Sequence[Size]) -> Iterator[dict[str, int]]:

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "core/cpu_instructions.h"
+#include "loopwright/float_mode.h"
 #include "loopwright/machine_model.h"
 
 namespace loopwright {
@@ -64,11 +65,12 @@ bool spin_long(const Condition& done) {
   return false;
 }
 
-// A body and the CPU of its caller.
+// A body, and the CPU and the floating-point mode of its caller.
 struct Call {
   ThreadBody body;
   int threads;
   int caller_cpu;
+  FloatMode mode;
 };
 
 // One thread of the pool.
@@ -112,6 +114,7 @@ class Worker {
       State expected = State::kCalled;
       if (!state_.compare_exchange_strong(expected, State::kStarted, std::memory_order_acquire)) continue;
       keep_off_the_caller(*call_, cpus);
+      call_->mode.enter();
       call_->body(thread_);
       state_.store(State::kFinished, std::memory_order_release);
     }
@@ -145,7 +148,7 @@ class Pool {
     if (busy_.exchange(true, std::memory_order_acquire)) return false;
     const bool enough = grow(threads - 1);
     if (enough) {
-      const Call call{body, threads, sched_getcpu()};
+      const Call call{body, threads, sched_getcpu(), FloatMode::current()};
       for (int t = 1; t < threads; ++t) workers_[t - 1]->start(call);
       body(0);
       // The caller runs the shares that no worker has started yet. So small operators are not shared, and the caller never

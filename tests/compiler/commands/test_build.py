@@ -151,3 +151,23 @@ def test_data_that_does_not_fit(built: Built, data: Path, complaint: Complaint) 
     damaged = data.read_bytes()[:-40]
     Path("damaged.npz").write_bytes(damaged)
     assert wrong(Path("damaged.npz")).startswith("damaged.npz is not an .npz file of inputs: ")
+
+
+@pytest.mark.parametrize("flags", [(), ("--ieee",)])
+def test_subnormal_numbers(flags: tuple[str, ...], model_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The build and the runs of its folder say that they are kept; ``--ieee`` fits only such a folder."""
+    kept = bool(flags)
+    arguments = ["build", str(model_file), *SHAPES, "--threads", "1", "-o", "out.lw", "--json", "build.json", *flags]
+    assert main(arguments) == 0
+    assert ("subnormal numbers are kept" in capsys.readouterr().out) == kept
+    assert json.loads(Path("build.json").read_text())["ieee"] == kept
+    assert compiler.load("out.lw").ieee == kept
+    assert main(["run", "out.lw", "--json", "run.json"]) == 0
+    assert ("subnormal numbers are kept" in capsys.readouterr().out) == kept
+    assert json.loads(Path("run.json").read_text())["ieee"] == kept
+    if kept:
+        assert main(["run", "out.lw", "--ieee"]) == 0
+    else:
+        with pytest.raises(SystemExit):
+            main(["run", "out.lw", "--ieee"])
+        assert "--ieee: out.lw is built already" in capsys.readouterr().err

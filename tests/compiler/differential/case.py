@@ -30,6 +30,8 @@ class Case:
         stated: one of ``STATED``.
         threads: number of threads of the compiled model.
         undefined, illegal: see ``NodeDraft``.
+        ieee: whether the compiled model keeps subnormals. Inputs then have them. Otherwise they have zeros, and the
+            compiled model gets subnormals in their place, which must count as zeros.
     """
 
     operators: tuple[str, ...]
@@ -43,6 +45,7 @@ class Case:
     threads: int
     undefined: bool = False
     illegal: bool = False
+    ieee: bool = False
 
     @property
     def size(self) -> int:

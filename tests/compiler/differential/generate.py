@@ -18,7 +18,7 @@ from onnx import defs, helper
 from tests.compiler.differential.case import ABSENT, CORRECT, SYMBOLIC, Case, model_of
 from tests.compiler.differential.draft import ModelDraft, NodeDraft, Value
 from tests.compiler.differential.operators import STRATEGIES
-from tests.compiler.differential.values import DTYPES
+from tests.compiler.differential.values import DTYPES, with_subnormals
 
 NEWEST = defs.onnx_opset_version()
 # The versions of an operator at these opsets have cases.
@@ -117,18 +117,20 @@ def cases(draw: Callable[..., Any], unit: Unit) -> Case:
         names = tuple(node.op_type for node in draft.nodes)
     symbolic = [name for name in draft.inputs if draw(st.integers(0, 9)) == 9]
     model = model_of(draft, outputs, symbolic)
+    ieee = draw(st.sampled_from((False, False, True)))
     return Case(
         operators=names,
         opset=opset,
         version=unit.version,
         model=model,
-        inputs=draft.inputs,
+        inputs={name: with_subnormals(x) for name, x in draft.inputs.items()} if ieee else draft.inputs,
         input_shapes={name: draft.inputs[name].shape for name in symbolic},
         features=tuple(dict.fromkeys(feature for n in nodes for feature in n.features)),
         stated=draw(st.sampled_from((CORRECT, CORRECT, ABSENT, SYMBOLIC))),
         threads=draw(st.sampled_from((1, 2))),
         undefined=any(n.draft.undefined for n in nodes),
         illegal=any(n.draft.illegal for n in nodes),
+        ieee=ieee,
     )
 
 

@@ -49,6 +49,7 @@ def outcome(
     illegal: bool = False,
     copied: Callable[[np.ndarray], np.ndarray] = np.copy,
     fallback: str | None = None,
+    ieee: bool = False,
 ) -> Outcome:
     """Builds and runs a model, and compares its outputs.
 
@@ -59,7 +60,7 @@ def outcome(
             anything, or raise an error of one line.
         illegal: whether the inputs break a rule of the standard: ``run`` must raise an error of one line.
         copied: makes the arrays that ``run`` gets.
-        fallback: of the build.
+        fallback, ieee: of the build.
         phase: is called with "build" and "run" before each.
     """
     import compiler
@@ -70,7 +71,7 @@ def outcome(
     before = os.dup(2)
     os.dup2(noise, 2)
     try:
-        built = compiler.build(model, input_shapes or None, threads=threads, fallback=fallback)
+        built = compiler.build(model, input_shapes or None, threads=threads, fallback=fallback, ieee=ieee)
     except Exception as error:  # noqa: BLE001 - the kinds of errors are the subject
         os.dup2(before, 2)
         printed = os.pread(noise, 1000, 0).decode(errors="replace").strip()

@@ -1,4 +1,4 @@
-"""Random arrays by data type and kind of values. No subnormals: programs may flush them."""
+"""Random arrays by data type and kind of values, without subnormals, and arrays with subnormals in place of zeros."""
 
 from __future__ import annotations
 
@@ -74,3 +74,17 @@ def _integers(rng: np.random.Generator, dtype: np.dtype, shape: tuple[int, ...],
 
 def _without_subnormals(x: np.ndarray) -> np.ndarray:
     return np.where(np.abs(x) < np.finfo(x.dtype).tiny, np.zeros_like(x), x).astype(x.dtype)
+
+
+def with_subnormals(x: np.ndarray) -> np.ndarray:
+    """Returns an array of float32 with subnormals of the same sign in place of zeros; any other unchanged."""
+    if x.dtype != np.float32:
+        return x
+    digits = np.arange(1, x.size + 1, dtype=np.uint64) * 2654435761 % (2**23 - 1) + 1
+    small = digits.astype(np.uint32).view(np.float32).reshape(x.shape)
+    return np.where(x == 0, np.copysign(small, x), x)
+
+
+def flushed(x: np.ndarray) -> np.ndarray:
+    """Returns an array of float32 with zeros in place of subnormals; any other unchanged."""
+    return _without_subnormals(x) if x.dtype == np.float32 else x

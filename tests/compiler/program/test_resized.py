@@ -48,7 +48,7 @@ def program(*layers: Layer) -> Any:
     objects, weights = saved_model.described(layers)
     tensors = [*map(tvm_ffi.from_dlpack, weights)]
     made = native.function("make_layers")(json.dumps(objects), tensors, ISA, THREADS, [], None)
-    return native.function("make_program")(tvm_ffi.system_lib(), made)
+    return native.function("make_program")(tvm_ffi.system_lib(), made, False)
 
 
 def resized(found: Any, *layers: Layer) -> Any:

@@ -353,8 +353,8 @@ ISAS = ", ".join(kernels.available_isas())
             rf"^the model was compiled for neon; this CPU supports {ISAS}$",
         ),
         (many_threads, RuntimeError, r"^the model was compiled for 5000 threads; this process may use \d+ cores$"),
-        (earlier_format, ValueError, r"is of format 2; this version reads formats 4 to 6; compile the model again$"),
-        (other_format, ValueError, r"is of format 7; this version reads formats 4 to 6; compile the model again$"),
+        (earlier_format, ValueError, r"is of format 2; this version reads formats 4 to 7; compile the model again$"),
+        (other_format, ValueError, r"is of format 8; this version reads formats 4 to 7; compile the model again$"),
         *(
             (broken, ValueError, r"^manifest.json is not valid: .+$|has offset|has isa|is missing or was changed")
             for broken in (
@@ -389,7 +389,7 @@ def test_manifests_that_do_not_fit(
 @pytest.mark.parametrize("text", ["[]", "null", "{}", '{"format": null}', '{"format": "1"}'])
 def test_other_json(copy: Path, text: str) -> None:
     (copy / MANIFEST).write_text(text)
-    assert_rejected(copy, ValueError, r"is of format .*; this version reads formats 4 to 6; compile the model again$")
+    assert_rejected(copy, ValueError, r"is of format .*; this version reads formats 4 to 7; compile the model again$")
 
 
 @pytest.mark.parametrize("name", ["../elsewhere", "/etc/passwd", "program.so/../../elsewhere"])

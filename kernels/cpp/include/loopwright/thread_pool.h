@@ -23,7 +23,8 @@ class ThreadBody {
 };
 
 // Runs body(0), ..., body(threads - 1) and returns when all have finished. The calling thread runs body(0) and then every
-// share that no other thread has started, so shares may wait for each other only as far as body(0) waits for them too.
+// share that no other thread has started, so shares may wait for each other only as far as body(0) waits for them too. All
+// threads compute in the floating-point mode of the caller (float_mode.h).
 // Returns false without running anything if the pool is serving another caller (which may be the calling body), or if the
 // system cannot create enough threads. `body` must not throw.
 bool try_run_on_pool(int threads, ThreadBody body);
