@@ -211,6 +211,18 @@ EXAMPLES: Mapping[str, Example] = {
             y = Mul (number, both)
         }""",
     ),
+    "quantized_values": Example(
+        """
+        g (float[1, 8, 14, 14] x) => (float[1, 8, 7, 7] y)
+        <float scale = {0.02}, uint8 zero = {128}>
+        {
+            q = QuantizeLinear (x, scale, zero)
+            r = DequantizeLinear (q, scale, zero)
+            m = MaxPool <kernel_shape: ints = [2, 2], strides: ints = [2, 2]> (r)
+            p = QuantizeLinear (m, scale, zero)
+            y = DequantizeLinear (p, scale, zero)
+        }""",
+    ),
     "forms_for_tvm": Example(
         """
         g (float[1, 320, 1] signal) => (float[1, 4, 65, 2] y)

@@ -26,6 +26,7 @@ from graph_passes.installation import check_names
 from graph_passes.integer_products import IntegerProducts
 from graph_passes.lazy import ir, require
 from graph_passes.optimize_strides import OptimizeStrides
+from graph_passes.quantized_values import QuantizedValues
 from graph_passes.report import PassReport
 from graph_passes.resolve_branches import ResolveBranches
 from graph_passes.two_axes import TwoAxes
@@ -73,6 +74,7 @@ PASSES: Mapping[str, type[Pass]] = {
         UnrollRecurrences(),
         UnrollLstm(),
         IntegerProducts(),
+        QuantizedValues(),
         FormsForTvm(),
         TwoAxes(),
         ChannelsLast(),

@@ -22,8 +22,10 @@ from graph_passes.base import DOMAIN, Pass, Remark, described, every_graph, too_
 from graph_passes.lazy import ir
 from graph_passes.patterns.attention import fuse_attention
 from graph_passes.patterns.exported_forms import activation_of, activation_of_one
-from graph_passes.patterns.layer_norm import fuse_layer_norm
+from graph_passes.patterns.group_norm import fuse_group_norm
 from graph_passes.patterns.layers import FusedLayer, call, call_function, function, operator_attributes
+from graph_passes.patterns.normalizations import fuse_normalizations
+from graph_passes.patterns.softmax import fuse_softmax
 from graph_passes.patterns.window import Window, explicit_attributes
 from graph_passes.values import (
     constant,
@@ -54,7 +56,9 @@ class FuseLayers(Pass):
             yield remark
             return
         for graph in every_graph(model):
-            fuse_layer_norm(graph)
+            fuse_softmax(model, graph)
+            fuse_normalizations(model, graph)
+            fuse_group_norm(model, graph)
             yield from fuse_attention(model, graph)
             for node in reversed(list(graph)):  # a later layer takes an earlier one's output as its residual
                 if node.graph is graph and FusedLayer.of(node) is not None:

@@ -17,6 +17,7 @@ from kernels.machine import (
     peak_gflops,
 )
 from kernels.machine_model import MachineModel
+from kernels.normalization import group_norm
 from kernels.pooling import avg_pool2d, global_avg_pool2d, max_pool2d
 from kernels.recurrent import Recurrent
 from kernels.rowwise import activation, add, layer_norm, rms_norm, softmax
@@ -41,6 +42,7 @@ __all__ = [
     "distribute",
     "evict",
     "global_avg_pool2d",
+    "group_norm",
     "layer_norm",
     "max_pool2d",
     "memory_bandwidth",

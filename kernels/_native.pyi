@@ -43,6 +43,7 @@ class Recurrent:
         clip: float,
         input_forget: bool,
         linear_before_reset: bool,
+        quantized: bool,
         batch_first: bool,
         isa: str | None,
         threads: int,
@@ -224,6 +225,16 @@ def add(
     a: np.ndarray, b: np.ndarray, activation: str | None, out: np.ndarray | None, isa: str | None, threads: int
 ) -> FunctionCall: ...
 def activation(x: np.ndarray, name: str, out: np.ndarray | None, isa: str | None, threads: int) -> FunctionCall: ...
+def group_norm(
+    x: np.ndarray,
+    gamma: np.ndarray,
+    beta: np.ndarray,
+    groups: int,
+    epsilon: float,
+    out: np.ndarray | None,
+    isa: str | None,
+    threads: int,
+) -> FunctionCall: ...
 def row_operator(
     name: str,
     x: np.ndarray,

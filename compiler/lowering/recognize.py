@@ -34,6 +34,7 @@ def _recognizers() -> Mapping[str, Callable[[ir.Node], Call | None]]:
 
 RECOGNIZERS = _recognizers()
 _RECURRENT = ("RNN", "GRU", "LSTM")
+_MICROSOFT = "com.microsoft"
 
 
 @dataclass(frozen=True)
@@ -116,4 +117,6 @@ def _name(node: ir.Node) -> str | None:
         return fused.op
     if node.domain == PASSES_DOMAIN:
         return f"{PASSES_DOMAIN}::{node.op_type}"
+    if node.domain == _MICROSOFT:
+        return f"{_MICROSOFT}::{node.op_type}"
     return node.op_type if is_op(node, node.op_type) else None

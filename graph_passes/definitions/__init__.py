@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 
 from graph_passes.definitions import activations, attention, blocks, movement, normalization, products, quantized
 from graph_passes.definitions.call import OLDEST_OPSET, Call
+from graph_passes.definitions.einsum import einsum
 
 MICROSOFT = "com.microsoft"
 Definition = Callable[[Call], str]
@@ -19,6 +20,7 @@ Definition = Callable[[Call], str]
 DEFINITIONS: Mapping[tuple[str, str], Definition] = {
     ("", "Affine"): activations.affine,
     ("", "Crop"): movement.crop,
+    ("", "Einsum"): einsum,
     ("", "GroupNormalization"): normalization.group_normalization,
     ("", "ImageScaler"): activations.image_scaler,
     ("", "LayerNormalization"): normalization.layer_normalization,
@@ -83,6 +85,7 @@ SINCE: Mapping[tuple[str, str], int] = {
 OLDEST: Mapping[tuple[str, str], int] = {
     **dict.fromkeys((key for key in DEFINITIONS if not key[0]), 7),
     **dict.fromkeys((("", "QLinearConv"), ("", "QLinearMatMul")), 10),
+    ("", "Einsum"): 12,
     **{(MICROSOFT, name): 7 for name in ("FusedConv", "FusedMatMul", "TransposeMatMul")},
     **{(MICROSOFT, name): 7 for name in ("BiasAdd", "FastGelu", "QuickGelu", "SimplifiedLayerNormalization")},
     **{(MICROSOFT, name): 7 for name in ("SkipLayerNormalization", "SkipSimplifiedLayerNormalization")},

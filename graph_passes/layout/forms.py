@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from graph_passes.base import DOMAIN
 from graph_passes.layout.axes import is_image
 from graph_passes.layout.edit import Form, Rule
 from graph_passes.layout.followers import (
@@ -16,9 +17,10 @@ from graph_passes.layout.followers import (
     sizes_form,
     slice_form,
 )
-from graph_passes.layout.functions import FUNCTIONS, convolutions, function_form, layer_form
+from graph_passes.layout.functions import FUNCTIONS, convolutions, function_form, group_norm_form, layer_form
 from graph_passes.layout.reshapes import reshape_form, transpose_form
 from graph_passes.lazy import ir
+from graph_passes.patterns.group_norm import NAME as GROUP_NORM
 from graph_passes.values import STANDARD
 
 ELEMENTWISE = """
@@ -56,5 +58,7 @@ def form_of(node: ir.Node) -> Form | str:
     layers = convolutions(node)
     if layers:
         return "" if layers[-1].channels_last else layer_form(node, layers)
+    if node.domain == DOMAIN and node.op_type == GROUP_NORM:
+        return group_norm_form(node)
     rule = RULES.get(node.op_type) if node.domain in STANDARD else None
     return "it has no form with channels last" if rule is None else rule(node)

@@ -10,6 +10,7 @@ from graph_passes.base import DOMAIN
 from graph_passes.layout.axes import rank_of, same_rank
 from graph_passes.layout.edit import Edit, Form, Images, Side
 from graph_passes.lazy import ir
+from graph_passes.patterns.group_norm import group_norm_function
 from graph_passes.patterns.layers import CONVOLUTIONS, FusedLayer, call, call_function, function, in_channels_last
 from graph_passes.patterns.window import Window, explicit_attributes
 from graph_passes.values import STANDARD, data_input, main_output
@@ -107,6 +108,23 @@ def function_form(node: ir.Node) -> Form | str:
         ]
         attributes = ir.convenience.convert_attributes(given)
         new = call_function(edit.model, _function(node, given, len(inputs), edit.model), inputs, attributes)
+        new.name = node.name
+        return edit.put(node, new, to_last)
+
+    return Form((0,), build)
+
+
+def group_norm_form(node: ir.Node) -> Form | str:
+    """A call of GroupNormalization."""
+    if same_rank(node, (0,)) != 4:
+        return "it does not have two spatial axes, or their number is unknown"
+
+    def build(edit: Edit, node: ir.Node, images: Images, to_last: bool) -> Sequence[ir.Value]:
+        if not to_last:
+            return edit.again(node, images, to_last)
+        callee = group_norm_function(edit.model.opset_imports[""], channels_last=True)
+        inputs: list[ir.Value | None] = [images[0], *node.inputs[1:]]
+        new = call_function(edit.model, callee, inputs, list(node.attributes.values()))
         new.name = node.name
         return edit.put(node, new, to_last)
 

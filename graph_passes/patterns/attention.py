@@ -7,24 +7,33 @@
     q, k, v, mask ── loopwright.Attention_mask
 
 Shapes: q (batch, heads, queries, d), k (batch, heads, keys, d), v (batch, heads, keys, e), output (batch, heads,
-queries, e). The scale may apply to the product, to q, to k, or as its square root to both; it becomes an attribute.
-If the transpose of k is combined with the split into heads, only the split remains. If the mask hides every key of a
-query, its weights are NaN. Some exporters replace them by zeros (IsNaN, Where); ``Attention_mask_or_zero`` does the
-same.
+queries, e). Without the axis of the batch, it is 1. Further forms:
+
+- The scale may apply to the product, to q, to k, or as its square root to both; it becomes an attribute.
+- If the transpose of k is combined with the split into heads, only the split remains. It may also be one of matrices
+  (batch heads, keys, d) between two Reshapes.
+- Several masks become their sum. A Where that replaces scores by a number of at most -1e8 is a mask too: added to a
+  score in float32, such a number hides the key as well.
+- If the masks hide every key of a query, its weights are NaN. Some exporters replace them by zeros (IsNaN, Where);
+  ``Attention_mask_or_zero`` does the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from graph_passes.base import Remark, described
 from graph_passes.lazy import ir
 from graph_passes.patterns.layers import call_function, function
 from graph_passes.values import (
     constant,
+    graph_of,
     is_op,
     known_shape,
+    new_constant,
     new_node,
     other_operand,
     producer,
@@ -37,7 +46,7 @@ from graph_passes.values import (
 )
 
 RANK = 4
-_SWAP = [0, 1, 3, 2]
+HIDES = -1e8  # the largest number that hides a score of at most some thousands when it is added in float32
 
 
 def fuse_attention(model: ir.Model, graph: ir.Graph) -> Iterator[Remark]:
@@ -55,7 +64,8 @@ class _Found:
 
     nodes: list[ir.Node]
     scale: float
-    mask: ir.Value | None
+    masks: list[ir.Value]
+    made: list[ir.Node]  # new nodes that compute masks
 
 
 def _fuse(model: ir.Model, softmax: ir.Node) -> str | None:
@@ -66,26 +76,91 @@ def _fuse(model: ir.Model, softmax: ir.Node) -> str | None:
         return None
     x = softmax.inputs[0]
     shape = static_shape(x)
-    if x is None or shape is None or len(shape) != RANK or x.dtype is None or x.dtype.name != "FLOAT":
+    if x is None or shape is None or len(shape) not in (RANK - 1, RANK) or x.dtype is None or x.dtype.name != "FLOAT":
         return "its input is not float32 of known shape (batch, heads, queries, keys)"
-    if softmax.attributes.get_int("axis", -1) % RANK != RANK - 1:
+    if softmax.attributes.get_int("axis", -1) % len(shape) != len(shape) - 1:
         return "its axis is not that of the keys"
-    found = _Found([], 1.0, None)
+    found = _Found([], 1.0, [], [])
     scores = _scores(x, found)
     if scores is None:
         return "its input is not a scaled product of queries and keys"
     q = _unscaled(required(scores.inputs[0]), found)
     k_transposed = _unscaled(required(scores.inputs[1]), found)
     v = required(after.inputs[1])
-    if not _same_heads(q, k_transposed, v):
+    if not _same_heads(len(shape), q, k_transposed, v):
         return "queries, keys and values differ in batch or heads"
     k, made = _untransposed(k_transposed)
-    nodes = [*made, _call(model, softmax, [q, k, v], found, bool(zeroing))]
+    made += found.made
+    mask = _sum(found.masks, made)
     old = [scores, *found.nodes, softmax, *zeroing, after]
     if any(not same_graph(node, softmax) for node in old):
         return "a part of it is in another graph"
-    supplant(old, nodes)
+    if len(shape) == RANK:
+        nodes = [*made, _call(model, softmax, [q, k, v], mask, found.scale, bool(zeroing))]
+        supplant(old, nodes)
+        return None
+    lifted = [_lifted(value, made, graph_of(softmax)) for value in (q, k, v)]
+    mask = None if mask is None else _lifted(mask, made, graph_of(softmax))
+    call = _call(model, softmax, lifted, mask, found.scale, bool(zeroing))
+    sizes = known_shape(after.outputs[0])
+    call.outputs[0].type, call.outputs[0].shape = x.type, ir.Shape([1, *sizes])
+    old, lowered = _lowered(call, after, sizes, old, graph_of(softmax))
+    supplant(old, [*made, call, *lowered])
     return None
+
+
+def _lifted(value: ir.Value, made: list[ir.Node], graph: ir.Graph) -> ir.Value:
+    """Returns a value with an axis of size 1 in front, and appends the nodes that compute it.
+
+    Heads that a Transpose moves in front, from (tokens, heads, d), are moved from (1, tokens, heads, d) instead.
+    """
+    node = producer(value)
+    if node is not None and is_op(node, "Transpose") and list(node.attributes.get_ints("perm", ())) == [1, 0, 2]:
+        source = node.inputs[0]
+        if source is not None and static_shape(source) is not None:
+            wide = _reshaped(source, [1, *known_shape(source)], made, graph)
+            shape = [1, *known_shape(value)]
+            made.append(new_node("Transpose", [wide], {"perm": [0, 2, 1, 3]}, like=value, shape=shape))
+            return made[-1].outputs[0]
+    shape = known_shape(value)
+    return _reshaped(value, [*[1] * (RANK - len(shape)), *shape], made, graph)
+
+
+def _reshaped(value: ir.Value, shape: Sequence[int], made: list[ir.Node], graph: ir.Graph) -> ir.Value:
+    sizes = new_constant(graph, f"{value.name}_sizes", np.array(shape, np.int64))
+    made.append(new_node("Reshape", [value, sizes], like=value, shape=shape))
+    return made[-1].outputs[0]
+
+
+def _lowered(
+    call: ir.Node, after: ir.Node, sizes: tuple[int, ...], old: list[ir.Node], graph: ir.Graph
+) -> tuple[list[ir.Node], list[ir.Node]]:
+    """Returns the nodes to replace, and those that remove the first axis of the answer again.
+
+    A Transpose that moves tokens to the front again does so before the Reshape.
+    """
+    made: list[ir.Node] = []
+    back = sole_user(after.outputs[0])
+    y = call.outputs[0]
+    turns = back is not None and is_op(back, "Transpose") and list(back.attributes.get_ints("perm", ())) == [1, 0, 2]
+    if back is not None and turns and same_graph(back, after):
+        heads, tokens, depth = sizes
+        made.append(new_node("Transpose", [y], {"perm": [0, 2, 1, 3]}, like=y, shape=[1, tokens, heads, depth]))
+        y, old, sizes = made[-1].outputs[0], [*old, back], (tokens, heads, depth)
+    _reshaped(y, sizes, made, graph)
+    return old, made
+
+
+def _sum(masks: list[ir.Value], made: list[ir.Node]) -> ir.Value | None:
+    """Returns the sum of the masks, and appends the nodes that compute it; None if there is no mask."""
+    total = None
+    for mask in masks:
+        if total is not None:
+            shape = np.broadcast_shapes(known_shape(total), known_shape(mask))
+            made.append(new_node("Add", [total, mask], like=mask, shape=shape))
+            mask = made[-1].outputs[0]
+        total = mask
+    return total
 
 
 def _zeroing(weights: ir.Value) -> list[ir.Node]:
@@ -114,23 +189,53 @@ def _scores(x: ir.Value, found: _Found) -> ir.Node | None:
         if before is not None:
             value, factor = before
             found.scale *= factor
-        elif is_op(node, "Add") and found.mask is None and found.scale == 1:
+        elif is_op(node, "Add", "Where") and found.scale == 1:
             product = next((v for v in node.inputs if v is not None and _leads_to_product(v)), None)
-            if product is None:
+            mask = None if product is None else _mask(node, product, static_shape(x), found.made)
+            if product is None or mask is None:
                 return None
-            found.mask = other_operand(node, product)
-            if found.mask is None or not _broadcasts(found.mask, static_shape(x)):
-                return None
+            found.masks.append(mask)
             value = product
         else:
             return None
         found.nodes.insert(0, node)
 
 
+def _mask(node: ir.Node, scores: ir.Value, shape: tuple[int, ...] | None, made: list[ir.Node]) -> ir.Value | None:
+    """Returns what an Add, or a Where with a constant, adds to the scores; None if the kernel cannot add it."""
+    if is_op(node, "Add"):
+        mask = other_operand(node, scores)
+        return mask if mask is not None and _broadcasts(mask, shape) else None
+    condition, kept, hidden = node.inputs
+    swapped = hidden is scores
+    number = scalar(kept if swapped else hidden)
+    if (
+        condition is None
+        or condition is scores
+        or number is None
+        or not number <= HIDES
+        or not _broadcasts(condition, shape)
+    ):
+        return None
+    zero, low = (
+        new_constant(graph_of(node), f"{node.outputs[0].name}_{name}", np.array(value, np.float32))
+        for name, value in (("zero", 0.0), ("low", number))
+    )
+    choice = [condition, low, zero] if swapped else [condition, zero, low]
+    made.append(new_node("Where", choice, like=scores, shape=known_shape(condition)))
+    return made[-1].outputs[0]
+
+
 def _leads_to_product(value: ir.Value) -> bool:
     node = producer(value)
-    while node is not None and (before := _scaling(node)) is not None:
-        node = producer(before[0])
+    while node is not None:
+        before = _scaling(node)
+        if before is not None:
+            node = producer(before[0])
+        elif is_op(node, "Add", "Where"):  # another mask
+            return any(v is not None and _leads_to_product(v) for v in node.inputs)
+        else:
+            break
     return is_op(node, "MatMul") and sole_user(value) is not None
 
 
@@ -173,29 +278,49 @@ def _unscaled(value: ir.Value, found: _Found) -> ir.Value:
     return before[0]
 
 
-def _same_heads(*values: ir.Value) -> bool:
+def _same_heads(rank: int, *values: ir.Value) -> bool:
     shapes = [static_shape(value) for value in values]
-    return all(shape is not None and len(shape) == RANK for shape in shapes) and (
-        len({shape[:2] for shape in shapes if shape is not None}) == 1
+    return all(shape is not None and len(shape) == rank for shape in shapes) and (
+        len({shape[:-2] for shape in shapes if shape is not None}) == 1
     )
 
 
 def _untransposed(k: ir.Value) -> tuple[ir.Value, list[ir.Node]]:
-    """Returns keys as (batch, heads, keys, d), and the Transpose that is needed for it, if any."""
+    """Returns keys as (batch, heads, keys, d) or (heads, keys, d), and the Transpose that is needed for it, if any."""
     node, shape = producer(k), known_shape(k)
-    perm = _SWAP
-    source = k
+    rows = _rows_behind(k)
+    if rows is not None:
+        return rows, []
+    swap = [*range(len(shape) - 2), len(shape) - 1, len(shape) - 2]
+    perm, source = swap, k
     if node is not None and is_op(node, "Transpose") and node.inputs[0] is not None:
-        own = list(node.attributes.get_ints("perm", range(RANK - 1, -1, -1)))
-        source, perm = node.inputs[0], [own[axis] for axis in _SWAP]
-    if perm == list(range(RANK)):
+        own = list(node.attributes.get_ints("perm", range(len(shape) - 1, -1, -1)))
+        source, perm = node.inputs[0], [own[axis] for axis in swap]
+    if perm == list(range(len(shape))):
         return source, []
-    transposed = new_node("Transpose", [source], {"perm": perm}, like=k, shape=[shape[axis] for axis in _SWAP])
+    transposed = new_node("Transpose", [source], {"perm": perm}, like=k, shape=[shape[axis] for axis in swap])
     return transposed.outputs[0], [transposed]
 
 
-def _call(model: ir.Model, softmax: ir.Node, inputs: list[ir.Value], found: _Found, zeroed: bool) -> ir.Node:
-    masked = found.mask is not None
+def _rows_behind(k: ir.Value) -> ir.Value | None:
+    """Returns keys (batch, heads, keys, d) that a Transpose of matrices between two Reshapes transposes."""
+    after = producer(k)
+    turn = producer(after.inputs[0]) if after is not None and is_op(after, "Reshape") else None
+    before = producer(turn.inputs[0]) if turn is not None and is_op(turn, "Transpose") else None
+    if turn is None or before is None or not is_op(before, "Reshape"):
+        return None
+    rows, shape = before.inputs[0], known_shape(k)
+    matrices = static_shape(turn.inputs[0])
+    if list(turn.attributes.get_ints("perm", ())) != [0, 2, 1] or matrices is None:
+        return None
+    fits = static_shape(rows) == (*shape[:-2], shape[-1], shape[-2]) and matrices[1:] == (shape[-1], shape[-2])
+    return rows if fits else None
+
+
+def _call(
+    model: ir.Model, softmax: ir.Node, inputs: list[ir.Value], mask: ir.Value | None, scale: float, zeroed: bool
+) -> ir.Node:
+    masked = mask is not None
     zeroing = [
         "unknown = IsNaN (weights)",
         "zero = Constant <value_float: float = 0.0> ()",
@@ -214,7 +339,7 @@ def _call(model: ir.Model, softmax: ir.Node, inputs: list[ir.Value], found: _Fou
     names = ["q", "k", "v", *(["mask"] if masked else [])]
     name = f"Attention{'_mask' if masked else ''}{'_or_zero' if zeroed else ''}"
     callee = function(name, ["scale"], names, body, model.opset_imports[""])
-    given: list[ir.Value | None] = [*inputs, *([found.mask] if masked else [])]
-    node = call_function(model, callee, given, [ir.AttrFloat32("scale", found.scale)])
+    given: list[ir.Value | None] = [*inputs, *([mask] if masked else [])]
+    node = call_function(model, callee, given, [ir.AttrFloat32("scale", scale)])
     node.name = softmax.name
     return node

@@ -146,11 +146,13 @@ def _next_nodes(values: Mapping[ir.Value, np.ndarray], nodes: list[ir.Node]) -> 
 
 def _evaluate(node: ir.Node, values: Mapping[ir.Value, np.ndarray]) -> np.ndarray | None:
     inputs = []
+    # A constant of more axes would add axes to the output.
+    rank = max((len(v.shape or ()) for v in node.inputs if v is not None and v in values), default=0) or 1
     for value in node.inputs:
         known = None if value is None else values.get(value)
         if known is None:
             array = constant(value)
-            if array is None or array.size != 1 or array.ndim > 1 or array.dtype.kind not in "fi":
+            if array is None or array.size != 1 or array.ndim > rank or array.dtype.kind not in "fi":
                 known = None
             else:
                 known = array.astype(np.float64).reshape(())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -14,7 +14,9 @@ from graph_passes.base import Pass
 from tests.graph_passes import oracle
 
 
-def model(graph: str, opset: int = 18, seed: int = 0, **arrays: np.ndarray | float) -> onnx.ModelProto:
+def model(
+    graph: str, opset: int = 18, seed: int = 0, **arrays: np.ndarray | float | Sequence[float]
+) -> onnx.ModelProto:
     """The model of ``graph``, such as ``g (float[1,4] x) => (float[1,2] y) <float[4,2] w> { y = MatMul (x, w) }``.
 
     What is declared in ``<...>`` and no node makes becomes a weight: the array given by its name, else seeded normal

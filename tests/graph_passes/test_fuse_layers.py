@@ -358,7 +358,7 @@ def test_layer_normalization(square: str, ending: str, shifted: bool) -> None:
     assert operators(optimized.model) == ({"LayerNormalization": 1} | ({} if shifted else {"Identity": 1}))
 
 
-def test_a_normalization_over_another_axis_stays() -> None:
+def test_a_normalization_over_another_axis_is_between_transposes() -> None:
     original = model(
         """g (float[2,8,8] x) => (float[2,8,8] y) <int64[1] axis, float epsilon, float[8] gamma> {
             m = ReduceMean (x, axis)
@@ -372,7 +372,7 @@ def test_a_normalization_over_another_axis_stays() -> None:
         }""",
         axis=1, epsilon=1e-3,
     )  # fmt: skip
-    assert operators(run_pass(original, "fuse_layers").model) == operators(original)
+    assert operators(run_pass(original, "fuse_layers").model) == {"Transpose": 2, "LayerNormalization": 1, "Mul": 1}
 
 
 def attention(scores: str, transposed: bool = False, tail: str = "p = Softmax <axis: int = -1> (s)") -> onnx.ModelProto:
@@ -412,6 +412,77 @@ def test_attention(scores: str, name: str, transposed: bool) -> None:
     optimized = run_pass(attention(scores, transposed), "fuse_layers")
     assert operators(optimized.model) == {name: 1} | ({"Transpose": 1} if transposed else {})
     assert optimized.reports[0].macs_before == optimized.reports[0].macs_after == 2 * 5 * 7 * (4 + 3)
+
+
+def test_keys_that_are_transposed_as_matrices_between_reshapes() -> None:
+    """As torch's exporter writes scaled dot-product attention."""
+    original = model(
+        """g (float[1,2,5,4] q, float[1,2,7,4] keys, float[1,2,7,3] v) => (float[1,2,5,3] y)
+            <float root, int64[3] rows, int64[4] whole> {
+            r = Reshape (keys, rows) t = Transpose <perm = [0,2,1]> (r) k = Reshape (t, whole)
+            a = Mul (q, root) b = Mul (k, root) s = MatMul (a, b) p = Softmax (s) y = MatMul (p, v)
+        }""",
+        root=0.5**0.5, rows=[-1, 7, 4], whole=[1, 2, 4, 7],
+    )  # fmt: skip
+    assert operators(run_pass(original, "fuse_layers").model) == {"Attention": 1}
+
+
+@pytest.mark.parametrize("choice", ["s = Where (c, a, low)", "s = Where (c, low, a)"])
+def test_masks_that_replace_scores(choice: str) -> None:
+    original = model(
+        f"""g (float[1,2,5,4] q, float[1,2,4,7] k, float[1,2,7,3] v, float[1,1,1,7] mask) => (float[1,2,5,3] y)
+            <float half, float low, float level> {{
+            c = Greater (mask, level) b = MatMul (q, k) a = Mul (b, half) {choice}
+            p = Softmax (s) y = MatMul (p, v)
+        }}""",
+        half=0.5, low=-1e9, level=-0.2,
+    )  # fmt: skip
+    found = operators(run_pass(original, "fuse_layers").model)
+    assert found == {"Greater": 1, "Where": 1, "Transpose": 1, "Attention_mask": 1}
+
+
+def test_two_masks_are_added() -> None:
+    original = model(
+        """g (float[1,2,5,4] q, float[1,2,4,7] k, float[1,2,7,3] v, float[1,1,1,7] mask, float[2,5,7] bias)
+            => (float[1,2,5,3] y) {
+            a = MatMul (q, k) b = Add (a, bias) s = Add (b, mask) p = Softmax (s) y = MatMul (p, v)
+        }"""
+    )
+    found = operators(run_pass(original, "fuse_layers").model)
+    assert found == {"Add": 1, "Transpose": 1, "Attention_mask": 1}
+
+
+def test_a_small_number_is_not_a_mask() -> None:
+    original = model(
+        """g (float[1,2,5,4] q, float[1,2,4,7] k, float[1,2,7,3] v, float[1,1,1,7] mask) => (float[1,2,5,3] y)
+            <float low, float level> {
+            c = Greater (mask, level) a = MatMul (q, k) s = Where (c, a, low) p = Softmax (s) y = MatMul (p, v)
+        }""",
+        low=-100, level=-0.2,
+    )  # fmt: skip
+    assert operators(run_pass(original, "fuse_layers").model) == operators(original)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_attention_on_three_axes(masked: bool) -> None:
+    """As torch's MultiheadAttention: tokens first, and batch and heads on one axis."""
+    scores = "b = MatMul (q, k) s = Add (b, mask)" if masked else "s = MatMul (q, k)"
+    original = model(
+        f"""g (float[5,6,4] x, float[7,6,4] keys, float[7,6,3] values, float[6,5,7] mask) => (float[5,6,3] y) {{
+            q = Transpose <perm = [1,0,2]> (x) k = Transpose <perm = [1,2,0]> (keys)
+            v = Transpose <perm = [1,0,2]> (values)
+            {scores} p = Softmax (s) o = MatMul (p, v) y = Transpose <perm = [1,0,2]> (o)
+        }}"""
+    )
+    optimized = run_pass(original, "fuse_layers")
+    found = operators(optimized.model)
+    assert found["Attention_mask" if masked else "Attention"] == 1
+    assert {"MatMul", "Softmax"}.isdisjoint(found)
+    assert all(
+        list(node.attribute[0].ints) == [0, 2, 1, 3]
+        for node in optimized.model.graph.node
+        if node.op_type == "Transpose"
+    )
 
 
 def test_attention_that_replaces_nan_by_zeros() -> None:

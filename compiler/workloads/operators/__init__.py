@@ -9,6 +9,7 @@ from compiler.workloads.operators.attention import ATTENTION
 from compiler.workloads.operators.conv2d import CONV2D
 from compiler.workloads.operators.conv_transpose2d import CONV_TRANSPOSE2D
 from compiler.workloads.operators.dense import DENSE
+from compiler.workloads.operators.group_norm import GROUP_NORM
 from compiler.workloads.operators.layer_norm import LAYER_NORM
 from compiler.workloads.operators.operator import LayerSchema, OperatorDef
 from compiler.workloads.operators.pooling import AVG_POOL2D, AVG_POOL2D_WITH_PADS, MAX_POOL2D
@@ -26,6 +27,7 @@ OPERATORS: Mapping[str, OperatorDef] = {
         SOFTMAX,
         LAYER_NORM,
         RMS_NORM,
+        GROUP_NORM,
         ADD,
         MAX_POOL2D,
         AVG_POOL2D,

@@ -33,6 +33,6 @@ RMS_NORM = OperatorDef(
     notation=Notation("128x4096", "{rows}x{columns} RMS norm".format_map),
     arguments=("x", "gamma"),
     layers=(LayerSchema("rms_norm", ("sizes", "epsilon"), weights=lambda _: (("gamma",), ())),),
-    onnx=("RMSNormalization",),
+    onnx=("RMSNormalization", "loopwright::RMSNormalization"),
     networks={(128, 4096): "Llama-2 7B", (128, 512): "T5 small"},
 )

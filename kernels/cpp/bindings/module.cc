@@ -19,6 +19,7 @@ PYBIND11_MODULE(_native, m) {
   loopwright::bind_attention(m);
   loopwright::bind_convolution(m);
   loopwright::bind_conv_transpose2d(m);
+  loopwright::bind_normalization(m);
   loopwright::bind_pooling(m);
   loopwright::bind_recurrent(m);
   loopwright::bind_rowwise(m);

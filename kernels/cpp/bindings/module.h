@@ -12,6 +12,7 @@ void bind_dense(pybind11::module_& m);
 void bind_function_call(pybind11::module_& m);
 void bind_machine(pybind11::module_& m);
 void bind_machine_model(pybind11::module_& m);
+void bind_normalization(pybind11::module_& m);
 void bind_pooling(pybind11::module_& m);
 void bind_recurrent(pybind11::module_& m);
 void bind_rowwise(pybind11::module_& m);

@@ -9,6 +9,7 @@
 #include "loopwright/rowwise.h"
 #include "microkernels/attention_weights.h"
 #include "microkernels/brgemm.h"
+#include "microkernels/channel_moments.h"
 #include "microkernels/depthwise.h"
 #include "microkernels/pool_row.h"
 #include "microkernels/recurrent.h"
@@ -46,6 +47,7 @@ struct KernelTable {
   ClampedSumFunction clamped_sum = nullptr;
   StrassenSumsFunction strassen_sums = nullptr;
   RowFunction rows[kRowOperatorCount] = {};
+  ChannelFunctions channels;
   RecurrentFunctions recurrent;
   // to[p, j] = from[j, p] for j < rows, p < columns. Rows of `to` are padded with zeros to whole vectors. Strides are in
   // floats from row to row.

@@ -27,6 +27,11 @@ MODELS = {
     "softmax": ("float[3,8] x", "", "@ = Softmax (x)"),
     "layer_norm": ("float[3,8] x", "float[8] g, float[8] b", "@ = LayerNormalization (x, g, b)"),
     "rms_norm": ("float[3,8] x", "float[8] g", "@ = RMSNormalization <epsilon = 0.01> (x, g)"),
+    "group_norm": (
+        _IMAGE,
+        f"{_FILTER}, float[8] g, float[8] b",
+        "@a = Conv (x, w) @b = InstanceNormalization (@a, g, b) @ = Relu (@b)",
+    ),
     "max_pool2d": (_IMAGE, _FILTER, "@a = Conv (x, w) @ = MaxPool <kernel_shape = [3,3], strides = [2,2]> (@a)"),
     "avg_pool2d": (_IMAGE, _FILTER, "@a = Conv (x, w) @ = AveragePool <kernel_shape = [3,3], pads = [1,1,1,1]> (@a)"),
     "avg_pool2d_with_pads": (

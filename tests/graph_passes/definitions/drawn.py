@@ -586,6 +586,19 @@ def _image_scaler(draw: Draw) -> Drawn:
     return Drawn("ImageScaler", [_normal(rng, n, c, h, w)], attributes, domain="", scale=4)
 
 
+def _einsum(draw: Draw) -> Drawn:
+    """Each letter is in both operands, or in one of them and in the output."""
+    rng = _rng(draw)
+    kinds = [draw(st.sampled_from(["batch", "left", "right", "summed"])) for _ in range(draw(st.integers(1, 5)))]
+    letters = {letter: (kind, draw(st.integers(1, 4))) for letter, kind in zip("abcde", kinds, strict=False)}
+    terms = [
+        "".join(draw(st.permutations([letter for letter, (kind, _) in letters.items() if kind in wanted])))
+        for wanted in (("batch", "left", "summed"), ("batch", "right", "summed"), ("batch", "left", "right"))
+    ]
+    operands = [_normal(rng, *(letters[letter][1] for letter in term)) for term in terms[:2]]
+    return Drawn("Einsum", operands, {"equation": f"{terms[0]},{terms[1]}->{terms[2]}"}, domain="", scale=4)
+
+
 # By operator; what ONNX Runtime computes on CPUs.
 DRAWN: Mapping[str, Draw] = {
     "Affine": _pointwise("Affine", "alpha", "beta", domain=""),
@@ -595,6 +608,7 @@ DRAWN: Mapping[str, Draw] = {
     "Crop": _crop,
     "DequantizeLinear": _dequantize_linear,
     "DynamicQuantizeMatMul": _dynamic_matmul,
+    "Einsum": _einsum,
     "EmbedLayerNormalization": _embed,
     "ExpandDims": _expand_dims,
     "FastGelu": _fast_gelu,

@@ -29,6 +29,7 @@ const KernelTable& f32_reference_kernels() {
     k.depthwise.windows = &reference_depthwise_windows;
     k.pool = {&reference_max_pool_row, &reference_average_pool_row};
     add_reference_row_operators(k);
+    k.channels = reference_channel_functions();
     k.recurrent = reference_recurrent_functions();
     return k;
   }();

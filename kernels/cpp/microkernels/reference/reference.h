@@ -12,5 +12,6 @@ void reference_average_pool_row(const PoolRow& row);
 void reference_depthwise_windows(const DepthwiseWindows& windows, const DepthwiseLayer& layer);
 void add_reference_row_operators(KernelTable& kernels);
 RecurrentFunctions reference_recurrent_functions();
+ChannelFunctions reference_channel_functions();
 
 }  // namespace loopwright

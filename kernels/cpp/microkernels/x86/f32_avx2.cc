@@ -1,6 +1,7 @@
 // The table of float32 on AVX2 and FMA. Only this file is compiled with -mavx2 -mfma.
 #include "microkernels/activations_f32.h"
 #include "microkernels/brgemm_f32.h"
+#include "microkernels/channel_moments_f32.h"
 #include "microkernels/depthwise_f32.h"
 #include "microkernels/machine_f32.h"
 #include "microkernels/narrow_f32.h"
@@ -38,6 +39,7 @@ const KernelTable& f32_avx2_kernels() {
     k.clamped_sum = &clamped_sum<VecAvx2>;
     k.strassen_sums = &strassen_sums<VecAvx2>;
     add_row_operators<VecAvx2>(k);
+    add_channel_functions<VecAvx2>(k);
     k.recurrent = recurrent_functions<VecAvx2>();
     k.transpose = &transpose<VecAvx2>;
     k.fma_loop = &fma_loop<VecAvx2>;
