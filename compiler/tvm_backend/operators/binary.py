@@ -209,7 +209,10 @@ def _where(node: Node) -> Tensor:
 
 
 def _clip(node: Node) -> Tensor:
-    """Bounds are attributes in old opsets and may be absent. NaN stays NaN; the upper bound wins over the lower one."""
+    """Bounds are attributes in old opsets and may be absent. NaN stays NaN; the upper bound wins over the lower one.
+
+    Each step reads the one before once: a Select would repeat it, and the code of a series would grow exponentially.
+    """
     bounds = [node.attribute("min"), node.attribute("max")]
     for place, index in enumerate((1, 2)):
         if bounds[place] is None and node.has(index):
@@ -228,11 +231,9 @@ def _clip(node: Node) -> Tensor:
     def clipped(x: Expr, *given: Expr) -> Expr:
         limits = list(given)
         if low is not None:
-            bound = limits.pop(0)
-            x = tirx.Select(x < bound, bound, x)
+            x = tirx.max(limits.pop(0), x)  # not max(x, bound), which is the bound if x is NaN
         if high is not None:
-            bound = limits.pop(0)
-            x = tirx.Select(x > bound, bound, x)
+            x = tirx.min(limits.pop(0), x)
         return x
 
     return elementwise(node, clipped, *tensors)
