@@ -103,11 +103,10 @@ def build(
             of ONNX Runtime without optimizations. ``CompiledModel.checked`` has the differences.
         fallback: what runs the nodes that cannot be compiled, within the same program: ``"onnxruntime"``, or None to
             raise an error that names them all. ``CompiledModel.segments`` has these parts of the model.
-        ieee: whether the program keeps subnormal numbers, those below 1.2e-38 in float32. By default, all threads that run
-            it take them as zero, because most CPUs compute with them a hundred times as slowly. The calling thread
+        ieee: whether the program keeps subnormal numbers, those below 1.2e-38 in float32. By default, all threads that
+            run it take them as zero, because most CPUs compute with them a hundred times as slowly. The calling thread
             returns to its own mode after each run.
         winograd: the former name of ``fast_algorithms``; must not be given.
-
     Raises:
         TypeError: ``winograd`` is given.
         ValueError: an invalid model, missing shapes, an unknown target, more threads than cores, an unknown

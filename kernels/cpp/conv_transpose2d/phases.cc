@@ -125,7 +125,8 @@ std::vector<PhaseTap> phase_taps(int64_t phase, int64_t kernel, int64_t stride, 
 
 Phases divide_into_phases(const ConvTranspose2dGeometry& g, const Target& target, int64_t width) {
   const KernelTable& kernels = kernel_table(target.isa);
-  Phases all{{}, 0, kernels.lanes};
+  Phases all;
+  all.nr = all.lanes = kernels.lanes;
   for (Phase& phase : merged_phases(g, kernels.lanes)) {
     add_runs(g, PhaseTaps(g, phase), phase);
     all.phases.push_back(std::move(phase));
@@ -143,14 +144,15 @@ Phases divide_into_phases(const ConvTranspose2dGeometry& g, const Target& target
     }
   }
   for (Phase& phase : all.phases) {
-    const int64_t k = PhaseTaps(g, phase).count() * g.group_c(), n = columns_of(g, phase) / g.groups;
+    const PanelRows rows{1, PhaseTaps(g, phase).count() * g.group_c(), kernels.lanes};
+    const int64_t n = columns_of(g, phase) / g.groups;
     for (int64_t group = 0; group < g.groups; ++group) {
-      for (Panel panel : split_panels(n, k, all.nr, kernels.lanes)) {
+      for (Panel panel : split_panels(n, rows, all.nr)) {
         panel.offset += all.packed_floats;
         panel.column += group * g.group_o();
         phase.panels.push_back(panel);
       }
-      all.packed_floats += packed_floats(n, k, kernels.lanes);
+      all.packed_floats += rows.packed_floats(n, all.nr);
     }
   }
   return all;
@@ -173,7 +175,7 @@ void pack_phases(const Phases& phases, const ConvTranspose2dGeometry& g, const f
                                 row.index * g.kw + column.index;
             for (int64_t c = 0; c < group_c; ++c) to_sum[c] = from[c * group_o * taps_per_pair];
           }
-    pack_panels(phase.panels, matrix.data(), k, k, to, 1);
+    pack_panels(phase.panels, matrix.data(), k, {1, k, phases.lanes}, to, 1);
   }
 }
 

@@ -47,8 +47,8 @@ struct Phase {
 // The phases of a transposed convolution, with a weight matrix of (columns, k) for each, and the floats of all panels.
 struct Phases {
   std::vector<Phase> phases;
-  int64_t packed_floats;
-  int nr;
+  int64_t packed_floats = 0;
+  int nr = 0, lanes = 0;
 };
 
 // Divides the convolution into phases. Merges phases if that takes no more cycles; those of a row only if the width of the
