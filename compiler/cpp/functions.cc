@@ -113,7 +113,7 @@ Program resized(const Program& program, const String& descriptions) {
   return with_machines_of(program, program->layers().resized(*entries));
 }
 
-// Runs a program: (program, inputs...) -> outputs, an array; a single output by itself, because Python takes a microsecond to
+// Runs a program: (program, inputs...) -> outputs, an array; a single output alone, because Python takes a microsecond to
 // read an array.
 void run_program(PackedArgs args, Any* result) {
   const Array<Any> outputs = args[0].cast<const ProgramObj*>()->run(args.data() + 1, args.size() - 1);

@@ -22,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -80,7 +80,7 @@ def _expanded(_node: ir.Node, inputs: list[np.ndarray]) -> np.ndarray | None:
     return inputs[0] * np.ones(inputs[1].astype(np.int64).tolist())
 
 
-_Compute = Callable[[ir.Node, list[np.ndarray]], "np.ndarray | None"]
+_Compute: TypeAlias = "Callable[[ir.Node, list[np.ndarray]], np.ndarray | None]"  # ir is imported on first use
 REDUCTIONS: Mapping[str, _Compute] = {
     "ReduceMean": _reduced(np.mean),
     "ReduceSum": _reduced(np.sum),
