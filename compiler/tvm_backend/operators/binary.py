@@ -11,6 +11,7 @@ from tvm.ir import StringImm
 
 from compiler.tvm_backend.operators.cast import converted
 from compiler.tvm_backend.operators.elements import (
+    NARROW,
     broadcast_shape,
     differ,
     dtype_of,
@@ -131,6 +132,11 @@ def _pow(node: Node) -> Tensor:
     if b.is_scalar_constant() and b.item() in (2, 3):
         cube = b.item() == 3
         return elementwise(node, lambda x, _: multiply(multiply(x, x), x) if cube else multiply(x, x), a, b)
+
+    if b.is_scalar_constant() and a.dtype in ("float32", *NARROW):
+        exponent = float(b.item())
+        if float(np.float32(exponent)) == exponent:
+            return elementwise(node, lambda x, _: power(x, literal(exponent, "float32")), a, b)
 
     if a.kind in "iu" and b.kind in "iu":
         return _integer_power(node, a, b)

@@ -130,7 +130,10 @@ def _tanh(x: Expr) -> Expr:
 
 
 def _mish(x: Expr) -> Expr:
-    return x * tirx.tanh(softplus(x))
+    """x tanh(log(1 + e)) with e = exp(x), as x n / (n + 2) with n = e (e + 2). Beyond 20 the quotient is 1."""
+    e = tirx.exp(minimum(x, _const(20, x)))
+    n = e * (e + _const(2, x))
+    return x * (n / (n + _const(2, x)))
 
 
 def _softsign(x: Expr) -> Expr:
