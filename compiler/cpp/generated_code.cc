@@ -49,6 +49,8 @@ int set_generated_code_threads(int threads) {
   return before;
 }
 
+int generated_code_threads() { return allowed_threads > 0 ? allowed_threads : cpus(); }
+
 void share_thread_pool() {
   const auto put = [](const char* name, auto* function) {
     TVM_FFI_CHECK_SAFE_CALL(TVMFFIEnvModRegisterContextSymbol(name, reinterpret_cast<void*>(function)));
@@ -61,7 +63,7 @@ void share_thread_pool() {
 
 int loopwright_parallel_launch(loopwright::Task task, void* closure, int tasks) {
   using namespace loopwright;
-  const int threads = allowed_threads > 0 ? allowed_threads : cpus();
+  const int threads = generated_code_threads();
   const int count = tasks > 0 ? std::min(tasks, threads) : threads;
   if (count > 1) {
     SpinBarrier barrier;

@@ -20,6 +20,9 @@ using Task = int (*)(int task, TaskGroup* group, void* closure);
 // the previous value.
 int set_generated_code_threads(int threads);
 
+// Returns how many threads a loop that the calling thread launches may use: at least 1.
+int generated_code_threads();
+
 // Makes generated code that is loaded after this call run its parallel loops on the kernels' thread pool. Must be called
 // after libtvm_runtime is loaded, which registers its own functions.
 void share_thread_pool();

@@ -14,6 +14,7 @@ from compiler.tvm_backend.operators.binary import reshaped
 from compiler.tvm_backend.operators.cast import converted, widened
 from compiler.tvm_backend.operators.checked_indices import checked, without_negative
 from compiler.tvm_backend.operators.elements import literal
+from compiler.tvm_backend.operators.movement import expanded
 from compiler.tvm_backend.operators.node import Converter, Expr, Node, Tensor, Unsupported, checked_axis, tensor_type
 
 _REDUCTIONS = ("none", "add", "mul", "max", "min")
@@ -44,16 +45,35 @@ def _gather(node: Node) -> Tensor:
 def _gather_elements(node: Node) -> Tensor:
     x, indices, axis = node.x, node.input(1), node.axis(0)
     _check_element_shapes(x, indices, axis)
-    places = checked(node, indices, [x.shape[axis]])
     if 0 in indices.shape:
         return Tensor.constant(np.zeros(indices.shape, x.dtype))
+    rows = _of_rows(node, indices, axis)
+    places = checked(node, indices if rows is None else rows, [x.shape[axis]])
+    rank = places.rank
 
     def compute(data: Any, at: Any) -> Any:
         return te.compute(
-            indices.shape, lambda *i: data(*i[:axis], at(*i).astype("int64"), *i[axis + 1 :]), name="gather"
+            indices.shape, lambda *i: data(*i[:axis], at(*i[:rank]).astype("int64"), *i[axis + 1 :]), name="gather"
         )
 
     return node.computed(compute, x, places)
+
+
+def _of_rows(node: Node, indices: Tensor, axis: int) -> Tensor | None:
+    """Returns one index for each row, without the axes behind ``axis``; None if the indices of a row may differ."""
+    shape = indices.shape[: axis + 1]
+    if len(shape) == indices.rank:
+        return None
+    if indices.array is not None:
+        first = indices.array.reshape(*shape, -1)[..., :1]
+        same = (indices.array.reshape(*shape, -1) == first).all()
+        return Tensor.constant(first.reshape(shape)) if same else None
+    if indices.repeated is None:
+        return None
+    sizes = (*(1,) * (indices.rank - indices.repeated.rank), *indices.repeated.shape)
+    if any(size != 1 for size in sizes[axis + 1 :]):
+        return None
+    return expanded(node, reshaped(node, indices.repeated, sizes[: axis + 1]), shape)
 
 
 def _check_element_shapes(x: Tensor, indices: Tensor, axis: int) -> None:
@@ -101,6 +121,9 @@ def scattered(node: Node, x: Tensor, indices: Tensor, updates: Tensor, axis: int
     _check_element_shapes(x, indices, axis)
     if not indices.size:
         return x
+    if x.shape[axis + 1 :] == updates.shape[axis + 1 :] and x.shape[:axis] == updates.shape[:axis]:
+        rows = _of_rows(node, indices, axis)
+        indices = indices if rows is None else rows
     return _scatter(
         node, "scatter_elements", x, indices, updates, (relax.prim_value(axis),), reduction, [x.shape[axis]]
     )

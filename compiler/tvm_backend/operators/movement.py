@@ -143,7 +143,9 @@ def _unsqueeze(node: Node) -> Tensor:
 def expanded(node: Node, x: Tensor, shape: Shape) -> Tensor:
     if x.shape == shape:
         return x
-    return node.computed(lambda data: te.compute(shape, lambda *i: read(data, i), name="expand"), x)
+    result = node.computed(lambda data: te.compute(shape, lambda *i: read(data, i), name="expand"), x)
+    result.repeated = x.repeated or x
+    return result
 
 
 def _expand(node: Node) -> Tensor:

@@ -27,12 +27,14 @@ class Tensor:
     Attributes:
         shape, dtype: dtype is named as in NumPy.
         array: the elements, if they are known when the program is compiled.
+        repeated: the tensor whose elements this one repeats along some axes, by the rules of broadcasting.
     """
 
     def __init__(self, shape: Sequence[int], dtype: str, expr: Any = None, array: np.ndarray | None = None) -> None:
         self.shape: Shape = tuple(int(size) for size in shape)
         self.dtype = dtype
         self.array = array
+        self.repeated: Tensor | None = None
         self._expr = expr
 
     @classmethod

@@ -53,6 +53,106 @@ def test_constant_indices_out_of_range_are_rejected_by_the_build(index: int) -> 
                                              "y = GatherND (x, i)"), f"index {index} is out of range")  # fmt: skip
 
 
+def scattered(x: np.ndarray, i: np.ndarray, u: np.ndarray, axis: int, reduction: str) -> np.ndarray:
+    """ScatterElements, one update after the other."""
+    functions = {"none": lambda _a, b: b, "add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}
+    want = x.copy()
+    for at in np.ndindex(i.shape):
+        place = (*at[:axis], i[at], *at[axis + 1 :])
+        want[place] = functions[reduction](want[place], u[at])
+    return want
+
+
+# Shapes of the data, of the indices before they are expanded, and of the updates.
+ROWS = {
+    "rows": ((7, 5), (90, 1), (90, 5), 0),
+    "wide rows": ((50, 130), (300, 1), (300, 130), 0),
+    "many rows": ((40_000, 2), (30_000, 1), (30_000, 2), 0),
+    "batches": ((3, 6, 40), (1, 20, 1), (3, 20, 40), 1),
+    "one batch each": ((3, 6, 40), (3, 20, 1), (3, 20, 40), 1),
+    "fewer batches than data": ((3, 6, 4), (2, 9, 1), (2, 9, 4), 1),
+    "fewer columns than data": ((8, 6), (9, 1), (9, 4), 0),
+    "the last axis": ((4, 9), (1, 30), (4, 30), 1),
+    "elements": ((9, 70), (80, 70), (80, 70), 0),
+}
+
+
+@pytest.mark.tvm
+@pytest.mark.parametrize("reduction", ["none", "add", "max"])
+@pytest.mark.parametrize("form", ["expanded", "constant", "from data"])
+@pytest.mark.parametrize("name", ROWS)
+def test_scattered_rows(name: str, form: str, reduction: str) -> None:
+    """Indices that are equal along a row, as an input that is expanded, as a constant, and as an input."""
+    data, few, many, axis = ROWS[name]
+    rng = np.random.default_rng(0)
+    x, u = (rng.integers(-9, 9, shape).astype(np.float32) for shape in (data, many))
+    i = rng.integers(-data[axis], data[axis], few)
+    every = np.broadcast_to(i, many)
+    positive = np.where(every < 0, every + data[axis], every)
+    listed = {key: ",".join(map(str, shape)) for key, shape in (("x", data), ("i", few), ("u", many))}
+    inputs, constants, expand, index = {"x": x, "u": u}, f"int64[{len(many)}] s", "", "j"
+    if form == "constant":
+        if every.size > 10_000:
+            pytest.skip("the text of the model would be long")
+        index = "c"
+        constants += f", int64[{listed['u']}] c = {{{','.join(map(str, every.reshape(-1)))}}}"
+        signature = f"float[{listed['x']}] x, float[{listed['u']}] u"
+    elif form == "expanded":
+        expand = "j = Expand (i, s)"
+        signature = f"float[{listed['x']}] x, int64[{listed['i']}] i, float[{listed['u']}] u"
+        inputs["i"] = i
+    else:
+        index = "i"
+        signature = f"float[{listed['x']}] x, int64[{listed['u']}] i, float[{listed['u']}] u"
+        inputs["i"] = np.ascontiguousarray(every)
+    constants = (
+        constants.replace("s", f"s = {{{listed['u']}}}", 1) if form == "expanded" else constants.partition(", ")[2]
+    )
+    text = (
+        f"({signature}) => (float[{listed['x']}] y) <{constants}>"
+        f'{{ {expand} y = ScatterElements <axis = {axis}, reduction = "{reduction}"> (x, {index}, u) }}'
+    ).replace("<>", "")
+    check(text, [scattered(x, positive, u, axis, reduction)], rtol=0, **inputs)
+
+
+@pytest.mark.tvm
+@pytest.mark.parametrize("axis", [0, 1])
+def test_elements_of_rows_are_gathered(axis: int) -> None:
+    """GatherElements with an expanded index reads rows."""
+    x = normal(6, 7, 40)
+    few = (20, 1, 1) if axis == 0 else (6, 20, 1)
+    many = (20, 7, 40) if axis == 0 else (6, 20, 40)
+    i = np.random.default_rng(1).integers(-x.shape[axis], x.shape[axis], few)
+    shape, listed = ",".join(map(str, many)), ",".join(map(str, few))
+    check(f"(float[6,7,40] x, int64[{listed}] i) => (float[{shape}] y) <int64[3] s = {{{shape}}}>"
+          f"{{ j = Expand (i, s) y = GatherElements <axis = {axis}> (x, j) }}",
+          [np.take_along_axis(x, np.broadcast_to(i, many), axis)], x=x, i=i)  # fmt: skip
+
+
+@pytest.mark.tvm
+@pytest.mark.parametrize("axis", [0, 1, 2])
+@pytest.mark.parametrize("flags", ["", "exclusive = 1", "reverse = 1", "exclusive = 1, reverse = 1"])
+@pytest.mark.parametrize("shape", [(3, 4, 5), (2, 70, 600)])
+def test_cumulative_sums(shape: tuple[int, int, int], flags: str, axis: int) -> None:
+    x = np.random.default_rng(0).integers(-5, 5, shape).astype(np.float32)
+    listed = ",".join(map(str, shape))
+    ahead = np.flip(x, axis) if "reverse" in flags else x
+    want = np.cumsum(ahead, axis) - (ahead if "exclusive" in flags else 0)
+    want = (np.flip(want, axis) if "reverse" in flags else want).astype(np.float32)
+    attributes = f"<{flags}>" if flags else ""
+    check(f"(float[{listed}] x) => (float[{listed}] y) <int64 a = {{{axis}}}> {{ y = CumSum {attributes} (x, a) }}",
+          [want], rtol=0, x=x)  # fmt: skip
+
+
+@pytest.mark.tvm
+@pytest.mark.parametrize("axis", [0, 1])
+def test_the_largest_of_many_rows(axis: int) -> None:
+    x = np.random.default_rng(0).integers(0, 50, (300, 200)).astype(np.float32)
+    want = np.argsort(-x, axis, kind="stable").take(range(7), axis)
+    check(f"(float[300,200] x) => (float[] v, int64[] i) <int64[1] k = {{7}}> {{ v, i = TopK <axis = {axis}> (x, k) }}",
+          [np.take_along_axis(x, want, axis), want], x=x)  # fmt: skip
+
+
 @pytest.mark.tvm
 @pytest.mark.parametrize("reduction", ["none", "add", "mul", "max", "min"])
 @pytest.mark.parametrize("kind", ["float", "int32", "int64", "uint8", "float16", "double"])
