@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import gcd, isqrt, prod
 from typing import Any
@@ -16,6 +16,7 @@ from compiler.tvm_backend.vector_math import operator_name
 TYPICAL = "loopwright.typical_sizes"
 # The comparisons that TVM emits for padding and concatenation.
 _COMPARISONS = (tirx.LT, tirx.GE, tirx.LE, tirx.GT)
+_DIVISIONS = (tirx.FloorDiv, tirx.FloorMod)
 
 _realize = tvm_ffi.get_global_func("s_tir.schedule.GetSBlockRealize")
 
@@ -37,6 +38,8 @@ class Loop:
         loads: the same for each load, except loads of the block's own result.
         run: length of the runs of iterations that compute the same expression, less than ``extent`` in padding and
             concatenation.
+        period: a divisor of ``multiple``, after whose multiples an access jumps, as in a reshaped tensor; 0 if none
+            does.
     """
 
     rv: Any
@@ -46,6 +49,7 @@ class Loop:
     store: int | None
     loads: tuple[int | None, ...]
     run: int
+    period: int = 0
 
     @property
     def positional(self) -> bool:
@@ -88,6 +92,8 @@ def loops_around(schedule: s_tir.Schedule, block: Any) -> list[Loop]:
         + [(load.source, load.indices) for load in loads if not load.source.same_as(result)]
     ]
 
+    offsets = [analyzer.simplify(offset) for offset in offsets]
+    quotients = [_quotients(offset) for offset in offsets]
     values = [_substitute(_without_loads(store.value), at) for store in stores]
 
     def stride(offset: Any, variable: tirx.Var) -> int | None:
@@ -101,7 +107,9 @@ def loops_around(schedule: s_tir.Schedule, block: Any) -> list[Loop]:
         multiple = int(node.extent) if isinstance(node.extent, tirx.IntImm) else _multiple(node.extent)
         position = gcd(*(_run(value, node.loop_var) for value in values))
         run = gcd(multiple, position) if position else count
-        answer.append(Loop(rv, count, multiple, reduction, store, tuple(others), run))
+        period = gcd(*(_period(found, node.loop_var, stride) for found in quotients))
+        period = period if period and multiple % period == 0 else 0
+        answer.append(Loop(rv, count, multiple, reduction, store, tuple(others), run, period))
     return answer
 
 
@@ -133,6 +141,18 @@ def predicate_uses(schedule: s_tir.Schedule, block: Any, loop: Any) -> bool:
     """Whether the block's predicate depends on a loop, so that some iterations skip the block."""
     node: Any = schedule.get(loop)
     return uses(_realize(schedule, block).predicate, node.loop_var)
+
+
+def reads_indices(schedule: s_tir.Schedule) -> bool:
+    """Whether a function reads integers that may be indices. TVM then narrows only some of its indices to 32 bits."""
+    main: Any = schedule.mod["main"]
+    dtypes: set[str] = set()
+
+    def note(value: Any) -> None:
+        dtypes.add(str(value.ty.dtype))
+
+    tvm_ffi.structural_walk(main.body, ((tirx.Cast, note), (ir.TensorLoad, note)))
+    return not dtypes.isdisjoint(("int32", "int64"))
 
 
 def is_guarded(schedule: s_tir.Schedule, block: Any) -> bool:
@@ -228,6 +248,29 @@ def _run(value: Any, variable: tirx.Var) -> int:
 
     value = tvm_ffi.structural_map(value, (_COMPARISONS, remember))
     return 1 if uses(value, variable) else gcd(*bounds)
+
+
+def _quotients(offset: Any) -> list[Any]:
+    """Returns the divisions in an offset, and their remainders."""
+    found: list[Any] = []
+    tvm_ffi.structural_walk(offset, (_DIVISIONS, found.append))
+    return found
+
+
+def _period(quotients: Sequence[Any], variable: tirx.Var, stride: Callable[[Any, tirx.Var], int | None]) -> int:
+    """Returns after how many iterations of a loop a quotient changes: the divisor over the dividend's stride.
+
+    0 if there are no quotients; 1 if it is not known.
+    """
+    found = 0
+    for quotient in quotients:
+        step = stride(quotient.a, variable)
+        if step == 0:
+            continue
+        constant = isinstance(quotient.b, tirx.IntImm) and step is not None and step > 0
+        known = constant and int(quotient.b) % step == 0
+        found = gcd(found, int(quotient.b) // step if known else 1)
+    return found
 
 
 def _offset(buffer: Any, indices: Sequence[Any]) -> Any:

@@ -15,6 +15,7 @@ from compiler.tvm_backend.generic_access import (
     iterations,
     loops_around,
     predicate_uses,
+    reads_indices,
 )
 from compiler.workloads.target import Target
 
@@ -24,6 +25,8 @@ _SHORTEST_RUN = 8  # iterations between two cases of a concatenation or of paddi
 _MAX_TAPS = 32  # of an unrolled window
 _TASKS_PER_THREAD = 4  # tasks are of equal size, but a thread may start late
 _PARTITION = "pragma_loop_partition_hint"  # peels the last, partial iteration
+_SHORTEST_PERIOD = 4  # iterations between two jumps of an access
+_FEWEST_LANES = 4  # shorter vectors are no faster than elements
 
 
 @dataclass(frozen=True)
@@ -43,12 +46,20 @@ class Block:
             ScheduleError: TVM rejects a step.
             Unsupported: see :func:`~compiler.tvm_backend.generic_access.loops_around`.
         """
-        loops = merged(self.schedule, loops_around(self.schedule, self.rv)[self.depth :])
+        loops = merged(self.schedule, self._without_jumps())
         loops = [loop for loop in loops if loop.extent > 1]
         if any(loop.reduction for loop in loops):
             self._reduce(loops)
         else:
             self._map(loops)
+
+    def _without_jumps(self) -> list[Loop]:
+        """Splits loops where an access jumps, so that it has a stride; returns the block's own loops."""
+        loops = loops_around(self.schedule, self.rv)
+        jumping = [loop for loop in loops[self.depth :] if _SHORTEST_PERIOD <= loop.period < loop.extent]
+        for loop in jumping:
+            self.schedule.split(loop.rv, [None, loop.period])
+        return (loops_around(self.schedule, self.rv) if jumping else loops)[self.depth :]
 
     def _map(self, loops: Sequence[Loop]) -> None:
         """Arranges a block without a reduction."""
@@ -63,13 +74,29 @@ class Block:
             return
         self._reorder(outer, inner)
         if inner.positional:
-            if inner.run >= _SHORTEST_RUN:  # LLVM vectorizes an innermost loop without branches
-                inner, _ = _split(self.schedule, inner, inner.run)
-        elif inner.streams and inner.multiple % self.target.lanes == 0:
-            inner, lanes = _split(self.schedule, inner, self.target.lanes)
-            self.schedule.vectorize(lanes)
-        # If the lanes do not divide the loop, LLVM vectorizes it, with an epilogue for the remainder.
+            inner = self._map_runs(inner)
+        elif inner.streams:
+            inner = self._vectorize(inner)
         self._parallel(outer, inner)
+
+    def _map_runs(self, inner: Loop) -> Loop:
+        """Splits a loop into runs in which all iterations compute the same expression, and vectorizes these."""
+        lanes = _whole_vectors(inner.run, self.target.lanes)
+        if inner.streams and lanes >= _FEWEST_LANES:
+            inner, vector = _split(self.schedule, inner, lanes)
+            self.schedule.vectorize(vector)
+        elif inner.run >= _SHORTEST_RUN:  # no branch in the inner loop
+            inner, _ = _split(self.schedule, inner, inner.run)
+        return inner
+
+    def _vectorize(self, inner: Loop) -> Loop:
+        """Vectorizes a loop. If no vector divides it, the last iterations run one by one."""
+        lanes = self._vector(inner)
+        if lanes < _FEWEST_LANES:
+            return inner
+        outer, vector = _divide(self.schedule, inner, lanes)
+        self.schedule.vectorize(vector)
+        return outer
 
     def _transpose(self, outer: Sequence[Loop], inner: Loop, crossing: Loop) -> None:
         """Tiles ``crossing``, which reads are contiguous along, and ``inner``, which stores are contiguous along.
@@ -93,8 +120,7 @@ class Block:
                 schedule.annotate(loop.rv, _PARTITION, 1)
         lane = next((loop for loop in reversed(spatial) if loop.streams), None)
         outer = [loop for loop in spatial if loop is not lane]
-        widths = [n * self.target.lanes for n in range(_MAX_VECTORS, 0, -1)]
-        width = next((width for width in widths if lane is not None and lane.multiple % width == 0), None)
+        width = None if lane is None else _accumulators(lane, self._vector(lane))
         if lane is None:
             self._reorder(outer, *reductions)
             self._parallel(outer)
@@ -104,18 +130,28 @@ class Block:
                     found: Any = schedule.get(loop.rv)
                     if isinstance(found.extent, tirx.IntImm):
                         schedule.unroll(loop.rv)
-        elif width is None:  # accumulators in the cache; LLVM vectorizes
+        elif width is None:  # accumulators in the cache
             self._reorder([*outer, *reductions], lane)
             self._parallel(outer)
             schedule.decompose_reduction(self.rv, reductions[0].rv)
         else:  # accumulators in registers
-            vectors, lanes = _split(schedule, lane, width)
+            vectors, lanes = _divide(schedule, lane, width)
             reorder: Any = schedule.reorder
             reorder(*(loop.rv for loop in [*outer, vectors, *reductions]), lanes)
             self._parallel(outer, vectors)
             schedule.vectorize(lanes)  # before decompose_reduction: TVM must see the reduction
             init = schedule.decompose_reduction(self.rv, reductions[0].rv)
             schedule.vectorize(schedule.get_loops(init)[-1])
+
+    def _vector(self, loop: Loop) -> int:
+        """Returns the length of the vectors of a loop. Only loops over constant sizes have a partial iteration.
+
+        TVM's partition of others compares sizes of 32 and 64 bits.
+        """
+        schedule, lanes = self.schedule, self.target.lanes
+        if is_constant(schedule, self.rv) and not reads_indices(schedule):
+            return _best_vector(loop, lanes)
+        return _whole_vectors(loop.multiple, lanes)
 
     def _reorder(self, outer: Sequence[Loop], *inner: Loop) -> None:
         reorder: Any = self.schedule.reorder
@@ -132,12 +168,42 @@ class Block:
             part = next((d for d in divisors(inner.multiple) if self._balanced(tasks * d)), None)
             if part is not None:
                 rvs.append(schedule.split(inner.rv, [part, None])[0])
+            elif not rvs:
+                rvs.append(inner.rv)
         if rvs:
             fuse: Any = schedule.fuse
-            schedule.parallel(fuse(*rvs))
+            schedule.parallel(fuse(*rvs) if len(rvs) > 1 else rvs[0])
 
     def _balanced(self, tasks: int) -> bool:
         return tasks >= _TASKS_PER_THREAD * self.threads or tasks % self.threads == 0
+
+
+def _whole_vectors(size: int, lanes: int) -> int:
+    """Returns the longest vector, a power of two, that divides a size."""
+    return min(size & -size, lanes)
+
+
+def _best_vector(loop: Loop, lanes: int) -> int:
+    """Returns the length of vectors, a power of two, with the fewest operations on vectors and single elements."""
+    lengths = [lanes >> shift for shift in range(lanes.bit_length())]
+    return min(lengths, key=lambda length: loop.extent // length + loop.extent % length)
+
+
+def _accumulators(loop: Loop, length: int) -> int | None:
+    """Returns how many elements a reduction accumulates in vectors of ``length``; None if they are too short."""
+    if length < _FEWEST_LANES:
+        return None
+    widths = [count * length for count in range(_MAX_VECTORS, 0, -1)]
+    return next((width for width in widths if loop.multiple % width == 0), length)
+
+
+def _divide(schedule: s_tir.Schedule, loop: Loop, size: int) -> tuple[Loop, Any]:
+    """Splits a loop by a size; a partial iteration at the end, whose elements are computed one by one, is peeled."""
+    if loop.multiple % size == 0:
+        return _split(schedule, loop, size)
+    outer, inner = schedule.split(loop.rv, [None, size])
+    schedule.annotate(outer, _PARTITION, 1)
+    return replace(loop, rv=outer, extent=-(-loop.extent // size), multiple=1), inner
 
 
 def _split(schedule: s_tir.Schedule, loop: Loop, size: int) -> tuple[Loop, Any]:
@@ -180,6 +246,27 @@ def _crossing(outer: Sequence[Loop], inner: Loop) -> Loop | None:
             if along == 1 and across not in (0, 1, None):
                 return loop
     return None
+
+
+def separate_transpose(schedule: s_tir.Schedule, block: Any) -> None:
+    """Divides a block that transposes what it computes: one computes along its input, with vectors; one transposes.
+
+    Raises:
+        ScheduleError: TVM rejects a step.
+        Unsupported: see :func:`~compiler.tvm_backend.generic_access.loops_around`.
+    """
+    loops = loops_around(schedule, block)
+    inner = next((loop for loop in reversed(loops) if loop.store == 1 and loop.extent > 1), None)
+    if inner is None or any(loop.reduction for loop in loops):
+        return
+    crossing = _crossing([loop for loop in loops if loop is not inner and loop.extent > 1], inner)
+    node: Any = schedule.get(block)
+    if crossing is None or len(loops) != len(node.writes[0].region):
+        return
+    last = loops.index(crossing)
+    order = [*(axis for axis in range(len(loops)) if axis != last), last]
+    schedule.cache_write(block, 0, "global")
+    schedule.transform_layout(block, ("write", 0), lambda *index: [index[axis] for axis in order])
 
 
 def split_reduction(schedule: s_tir.Schedule, block: Any, target: Target) -> None:

@@ -24,7 +24,7 @@ from compiler.tvm_backend.generic_access import (
     loops_around,
     runs,
 )
-from compiler.tvm_backend.generic_blocks import Block, split_reduction
+from compiler.tvm_backend.generic_blocks import Block, separate_transpose, split_reduction
 from compiler.tvm_backend.generic_contraction import arrange_contraction, is_contraction, pad_contraction
 from compiler.tvm_backend.share_shapes import share_shapes
 from compiler.tvm_backend.vector_math import vectorizable
@@ -100,8 +100,13 @@ def _arranged(schedule: s_tir.Schedule, target: Target) -> s_tir.Schedule:
     for block in blocks:
         prepare = pad_contraction if block in contractions else split_reduction
         schedule = _attempt(schedule, partial(prepare, block=block, target=target))
+    prepared = len(_blocks(schedule))
+    for block in blocks:
+        if _is_expensive(schedule, block):
+            schedule = _attempt(schedule, partial(separate_transpose, block=block))
     blocks = _blocks(schedule)
-    shared = None if contractions else _share_rows(schedule, blocks, target)
+    transposes = len(blocks) > prepared  # tensors of which no rows can be shared
+    shared = None if contractions or transposes else _share_rows(schedule, blocks, target)
     if shared is not None:
         return shared
     for block in blocks:
@@ -206,12 +211,17 @@ def _work(schedule: s_tir.Schedule, blocks: Sequence[Any]) -> int:
     return sum(runs(schedule, block) for block in blocks)
 
 
+def _is_expensive(schedule: s_tir.Schedule, block: Any) -> bool:
+    """Whether a block calls exp or similar functions."""
+    statement: Any = schedule.get(block)
+    return bool(calls(statement.body) - _TRIVIAL_CALLS)
+
+
 def _threads(schedule: s_tir.Schedule, blocks: Sequence[Any], target: Target) -> int:
     """Returns the number of threads for which the work of the blocks is large enough."""
     elements = 0
     for block in blocks:
-        statement: Any = schedule.get(block)
-        cost = _CALL_COST if calls(statement.body) - _TRIVIAL_CALLS else 1
+        cost = _CALL_COST if _is_expensive(schedule, block) else 1
         elements += cost * runs(schedule, block)
     # as threads_worth in kernels/cpp/include/loopwright/thread_pool.h
     return max(1, min(elements // target.model.floats_worth_a_thread(), target.num_cores))

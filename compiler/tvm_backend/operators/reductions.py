@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import tvm_ffi
 from tvm import te, tirx
 
 from compiler.tvm_backend.operators.binary import reshaped
 from compiler.tvm_backend.operators.elements import NARROW, dtype_of, is_nan, literal, maximum, minimum
 from compiler.tvm_backend.operators.node import Converter, Expr, Node, Shape, Tensor, Unsupported, checked_axes
+
+_register = tvm_ffi.get_global_func("s_tir.schedule.RegisterReducer")
 
 
 def lowest(dtype: str) -> float | int:
@@ -23,9 +26,27 @@ def highest(dtype: str) -> float | int:
     return math.inf if "float" in dtype else int(np.iinfo(dtype).max)
 
 
+def _kept(function: Callable[..., Any]) -> Any:
+    """Returns a function of TVM that is never freed: TVM's table of reducers outlives the interpreter."""
+    made = tvm_ffi.convert(function)
+    tvm_ffi.LIB.TVMFFIObjectIncRef(made.__ctypes_handle__())
+    return made
+
+
+def _reducer(combine: Callable[[Expr, Expr], Expr], start: Callable[[str], float | int], name: str) -> Any:
+    """Returns a reducer that TVM's schedules may split into parts, such as the lanes of a vector."""
+
+    def identity(dtype: Any) -> Expr:
+        return literal(start(str(dtype)), str(dtype))
+
+    functions = (lambda a, b: [combine(a[0], b[0])]), (lambda values: [identity(dtype_of(values[0]))])
+    _register(1, *map(_kept, functions))
+    return te.comm_reducer(combine, identity, name=name)
+
+
 # Unlike TVM's max and min, these start from infinity and propagate NaN.
-max_of: Any = te.comm_reducer(maximum, lambda dtype: literal(lowest(str(dtype)), str(dtype)), name="max_of")
-min_of: Any = te.comm_reducer(minimum, lambda dtype: literal(highest(str(dtype)), str(dtype)), name="min_of")
+max_of: Any = _reducer(maximum, lowest, "max_of")
+min_of: Any = _reducer(minimum, highest, "min_of")
 product_of: Any = te.comm_reducer(lambda a, b: a * b, lambda dtype: literal(1, str(dtype)), name="product_of")
 
 

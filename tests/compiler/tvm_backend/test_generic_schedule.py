@@ -50,6 +50,10 @@ def x(*shape: int, dtype: str = F, **others: tuple[int, ...]) -> dict[str, tuple
 CASES = {
     "relu": Case("y = Relu(x)", x(3, 127, 129)),
     "relu_odd": Case("y = Relu(x)", x(7, 11, 13)),
+    "relu_tail": Case("y = Relu(x)", x(1003)),
+    "relu_few": Case("y = Relu(x)", x(5)),
+    "add_tail": Case("y = Add(x, b)", x(131, 43, b=(43,))),
+    "add_few": Case("y = Add(x, b)", x(13, 7, b=(7,))),
     "add_row": Case("y = Add(x, b)", x(131, 96, b=(96,))),
     "add_relu": Case("t = Add(x, b) y = Relu(t)", x(1, 56, 56, 32, b=(1, 56, 56, 32))),
     "mul_channels": Case("y = Mul(x, s)", x(1, 13, 29, 31, s=(1, 13, 1, 1))),
@@ -60,12 +64,18 @@ CASES = {
     "concat_1": Case("y = Concat<axis = 1>(x, b)", x(3, 5, 64, b=(3, 4, 64))),
     "concat_2": Case("y = Concat<axis = 3>(x, b, c)", x(1, 14, 28, 64, b=(1, 14, 28, 32), c=(1, 14, 28, 32))),
     "concat_odd": Case("y = Concat<axis = 2>(x, b)", x(3, 50, 13, b=(3, 50, 12))),
+    "concat_vectors": Case("y = Concat<axis = 1>(x, b)", x(57, 24, b=(57, 40))),
+    "pad_vectors": Case("y = Pad(x, p)", x(29, 64), {"p": np.array([1, 8, 0, 24])}),
     "concat_itself": Case("s = Sin(x) c = Concat<axis = 1>(s, s) y = Concat<axis = 2>(c, c)", x(2, 1, 8)),
     "concat_itself_rows": Case("s = Sin(x) c = Concat<axis = 0>(s, s) y = Concat<axis = 2>(c, c)", x(1, 3, 8)),
     "transpose_last": Case("y = Transpose<perm = [0, 2, 3, 1]>(x)", x(1, 3, 97, 128)),
     "transpose_first": Case("y = Transpose<perm = [0, 3, 1, 2]>(x)", x(1, 14, 14, 160)),
     "transpose_heads": Case("y = Transpose<perm = [0, 2, 1, 3]>(x)", x(1, 131, 12, 32)),
     "transpose_reversed": Case("y = Transpose<perm = [2, 1, 0]>(x)", x(17, 19, 23)),
+    "transpose_gelu": Case("t = Transpose<perm = [0, 2, 1]>(x) y = Gelu(t)", x(1, 77, 131)),
+    "transpose_gelu_last": Case(
+        "t = Transpose<perm = [0, 3, 1, 2]>(x) u = Add(t, b) y = Gelu(u)", x(2, 9, 10, 48, b=(48, 1, 1))
+    ),
     "slice": Case(
         "y = Slice(x, s, e, a, t)",
         x(1, 31, 56, 16),
@@ -90,6 +100,10 @@ CASES = {
     "mean_middle": Case("y = ReduceMean(x, a)", x(1, 14, 14, 96), {"a": np.array([1, 2])}, terms=196),
     "mean_middle_odd": Case("y = ReduceMean(x, a)", x(2, 7, 7, 101), {"a": np.array([1, 2])}, terms=49),
     "sum_all": Case("y = ReduceSum<keepdims = 0>(x, a)", x(131, 257), {"a": np.array([0, 1])}, terms=131 * 257),
+    "max_first": Case("y = ReduceMax(x, a)", x(37, 203), {"a": np.array([0])}),
+    "sum_first_and_last": Case("y = ReduceSum(x, a)", x(19, 21, 23), {"a": np.array([0, 2])}, terms=19 * 23),
+    "mean_middle_tail": Case("y = ReduceMean(x, a)", x(2, 7, 7, 43), {"a": np.array([1, 2])}, terms=49),
+    "max_last_long": Case("y = ReduceMax(x, a)", x(3, 700), {"a": np.array([1])}),
     "max_last": Case("y = ReduceMax(x, a)", x(37, 203), {"a": np.array([1])}),
     "arg_max": Case("y = ArgMax<axis = -1>(x)", x(64, 1000)),
     "max_pool": Case("y = MaxPool<kernel_shape = [3, 3], strides = [2, 2], pads = [1, 1, 1, 1]>(x)", x(1, 16, 57, 57)),
@@ -290,3 +304,8 @@ def test_memory_is_planned_and_foreign_calls_stay() -> None:
     assert (
         lowered.count("R.vm.alloc_storage") == 3
     )  # two alternating buffers for eight intermediate results, and the output
+
+
+@pytest.mark.parametrize("size", [64, 1003, 43, 20, 8])
+def test_loops_that_no_vector_divides_are_vectorized(size: int) -> None:
+    assert "T.vectorized" in scheduled(one_operator(tvm.relax.op.nn.relu, (size,)), num_cores=1).script()
