@@ -267,9 +267,10 @@ def _period(quotients: Sequence[Any], variable: tirx.Var, stride: Callable[[Any,
         step = stride(quotient.a, variable)
         if step == 0:
             continue
-        constant = isinstance(quotient.b, tirx.IntImm) and step is not None and step > 0
-        known = constant and int(quotient.b) % step == 0
-        found = gcd(found, int(quotient.b) // step if known else 1)
+        divisor = int(quotient.b) if isinstance(quotient.b, tirx.IntImm) else 1
+        if step is None or step < 0 or divisor % step:
+            return 1
+        found = gcd(found, divisor // step)
     return found
 
 

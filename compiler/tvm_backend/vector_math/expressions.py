@@ -57,7 +57,12 @@ def within(x: Expr, low: float, high: float, body: Callable[[Expr], Expr], dtype
     return let(x, lambda x: let(tirx.Select(x > highest, highest, x), above))
 
 
+def bits(x: Expr) -> Expr:
+    """Returns the bits of a float32 as int32. They are negative if the sign is minus."""
+    return tirx.reinterpret("int32", x)
+
+
 def is_nan(x: Expr) -> Expr:
     """Returns whether x is NaN, by its bits: TVM does not vectorize its own test, and simplifies comparisons."""
-    size = tirx.bitwise_and(tirx.reinterpret("int32", x), tirx.const(0x7FFFFFFF, "int32"))
+    size = tirx.bitwise_and(bits(x), tirx.const(0x7FFFFFFF, "int32"))
     return size > tirx.const(0x7F800000, "int32")

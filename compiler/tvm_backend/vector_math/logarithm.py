@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from tvm import tirx
 
-from compiler.tvm_backend.vector_math.expressions import Expr, let, number, polynomial
+from compiler.tvm_backend.vector_math.expressions import Expr, bits, let, number, polynomial
 
 _SMALLEST_NORMAL = 2.0**-126
 _ROOT_OF_HALF = 0x3F3504F3  # the bits of sqrt(1/2)
@@ -27,7 +27,7 @@ def split(x: Expr, body: Callable[[Expr, Expr], Expr]) -> Expr:
         m = tirx.reinterpret("float32", tirx.bitwise_and(above, tirx.const(0x7FFFFF, "int32")) + _ROOT_OF_HALF)
         return let(m, lambda m: let((above >> 23) - below, lambda k: body(m, k)))
 
-    return let(tirx.reinterpret("int32", normal) - _ROOT_OF_HALF, of_bits)
+    return let(bits(normal) - _ROOT_OF_HALF, of_bits)
 
 
 def log(x: Expr) -> Expr:

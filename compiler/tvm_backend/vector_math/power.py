@@ -7,7 +7,15 @@ import math
 import numpy as np
 from tvm import tirx
 
-from compiler.tvm_backend.vector_math.expressions import Expr, let, number, polynomial, scaled_by_power_of_two, within
+from compiler.tvm_backend.vector_math.expressions import (
+    Expr,
+    bits,
+    let,
+    number,
+    polynomial,
+    scaled_by_power_of_two,
+    within,
+)
 from compiler.tvm_backend.vector_math.logarithm import split
 
 # log2(1 + t) / t for sqrt(1/2) <= 1 + t <= sqrt(2), with a relative error below 3e-12: interpolated at Chebyshev nodes.
@@ -81,7 +89,7 @@ def _is_negative(x: Expr) -> Expr:
 
 def _signed(x: Expr, size: Expr, is_odd: Expr | None) -> Expr:
     """Returns the size with the sign of ``x`` if the exponent is odd."""
-    has_sign = tirx.reinterpret("int32", x) < 0
+    has_sign = bits(x) < 0
     return let(size, lambda size: tirx.Select(has_sign if is_odd is None else tirx.And(has_sign, is_odd), -size, size))
 
 

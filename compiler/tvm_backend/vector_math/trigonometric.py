@@ -8,7 +8,7 @@ from typing import Any
 
 from tvm import tirx
 
-from compiler.tvm_backend.vector_math.expressions import Expr, let, number, polynomial
+from compiler.tvm_backend.vector_math.expressions import Expr, bits, let, number, polynomial
 
 _CHUNK_BITS = 29  # with the 24 of a float32 at most the 53 of a float64, so that products are exact
 _CHUNKS = 7  # 203 bits: 128 for the largest exponent, the others for the fraction
@@ -102,7 +102,7 @@ def tan(x: Expr) -> Expr:
 
 
 def _with_sign_of(x: Expr, size: Expr) -> Expr:
-    return let(size, lambda size: tirx.Select(tirx.reinterpret("int32", x) < 0, -size, size))
+    return let(size, lambda size: tirx.Select(bits(x) < 0, -size, size))
 
 
 def atan(x: Expr) -> Expr:

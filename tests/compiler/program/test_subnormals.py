@@ -115,6 +115,7 @@ def test_ranges_of_sizes(ieee: bool, tmp_path: Path) -> None:
     built.save(tmp_path / "m.lw")
     found = compiler.load(tmp_path / "m.lw")
     want = TINY / 2 if ieee else 0
+    assert isinstance(found, compiler.RangedModel)
     for each in (built, built.at({"N": 3}), found, found.at({"N": 3})):
         assert each.ieee == ieee
         assert each.run({"x": np.full(3, TINY, np.float32)})["y"].tolist() == [want] * 3
