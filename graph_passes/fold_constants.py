@@ -34,6 +34,7 @@ from graph_passes.evaluate import can_divide, evaluate
 from graph_passes.freeze_shapes import fill_constants
 from graph_passes.lazy import ir
 from graph_passes.patterns.window import Window
+from graph_passes.quantized_lstm import infer_quantized_lstms
 from graph_passes.replacement import consistent
 from graph_passes.share_constants import share_constants
 from graph_passes.values import bypass, constant, graph_of, is_op, new_constant, producer, scalar, static_shape
@@ -82,6 +83,7 @@ def fold(model: ir.Model, largest: int, kept: Collection[int] = ()) -> None:
         fill_constants(model)
         folded = folding(model)
         dropped = _drop_noops(model, skipped) | _fix_shapes(model, skipped) | _fold_several(model, skipped)
+        dropped |= infer_quantized_lstms(model)  # shapes that folding reveals are those of the next LSTM's input
         _write_pads(model, skipped)
         if not (rules(model).modified or folded.modified or dropped):
             break

@@ -11,10 +11,16 @@ from graph_passes.replacement import infer_shapes
 from graph_passes.values import static_shape
 
 
-def infer_quantized_lstms(model: ir.Model) -> None:
-    """Sets the shapes and types of the outputs, and infers those of all values that depend on them."""
+def infer_quantized_lstms(model: ir.Model) -> bool:
+    """Sets the shapes and types of the outputs, and infers those of all values that depend on them.
+
+    Returns whether an output got a shape.
+    """
+    changed = False
     while sum(map(_infer, every_node(model))):
         infer_shapes(model)  # the next LSTM may read this one
+        changed = True
+    return changed
 
 
 def _infer(node: ir.Node) -> bool:

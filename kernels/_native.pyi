@@ -43,7 +43,6 @@ class Recurrent:
         clip: float,
         input_forget: bool,
         linear_before_reset: bool,
-        quantized: bool,
         batch_first: bool,
         isa: str | None,
         threads: int,

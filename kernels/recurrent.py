@@ -33,8 +33,6 @@ class Recurrent:
         batch_first: whether the batch is the first axis of all tensors.
         isa: one of ``kernels.available_isas()``; None selects the best.
         threads: the number of threads of the shared pool, the caller included. Small layers use fewer.
-        quantized: for ``"lstm"``: products read x and h rounded to 256 steps, which span the smallest range that
-            contains 0 and all of x, or h of one direction and step, as in ONNX Runtime's DynamicQuantizeLSTM.
 
     Raises:
         TypeError: a weight is not a float32 array.
@@ -56,7 +54,6 @@ class Recurrent:
         batch_first: bool = False,
         isa: str | None = None,
         threads: int = 1,
-        quantized: bool = False,
     ) -> None:
         if direction not in _DIRECTIONS:
             raise ValueError(f"unknown direction {direction!r}; choose from: {', '.join(_DIRECTIONS)}")
@@ -72,7 +69,6 @@ class Recurrent:
             limit,
             input_forget,
             linear_before_reset,
-            quantized,
             batch_first,
             isa,
             threads,

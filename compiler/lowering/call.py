@@ -25,6 +25,7 @@ class Call:
         output_perm: the transposition of the kernel's output that yields the node's output; None if they are equal.
         stages: the workloads of a chain, in order.
         outputs: which outputs of the node the kernel computes. No other output is used.
+        exact: whether fast algorithms, which round more than a plain sum, must not be used.
     """
 
     op: str
@@ -36,6 +37,7 @@ class Call:
     output_perm: tuple[int, ...] | None = None
     stages: tuple[Workload, ...] = ()
     outputs: tuple[int, ...] = (0,)
+    exact: bool = False
 
 
 def is_float32(*values: ir.Value | None) -> bool:

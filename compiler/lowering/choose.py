@@ -55,7 +55,7 @@ def _layer(match: Match, target: Target, options: Options) -> Layer:
     threads = threads_for(call.workload, target)
     attributes = dict(call.attributes)
     if "fast_algorithms" in LAYER_SCHEMAS[call.op].attributes:
-        attributes["fast_algorithms"] = options.fast_algorithms
+        attributes["fast_algorithms"] = options.fast_algorithms and not call.exact
     return Layer(match.name, call.op, match.output_shape, attributes, call.weights, call.workload, call.stages, threads)
 
 
@@ -84,14 +84,15 @@ def _scheduled(layers: Sequence[Layer], target: Target, options: Options) -> tup
         if layer.workload is None:
             return layer
         choice = for_model.get(layer.workload)
-        if choice is not None and _is_allowed(choice.schedule, options):
+        fast = layer.attributes.get("fast_algorithms", options.fast_algorithms)
+        if choice is not None and _is_allowed(choice.schedule, fast):
             return replace(layer, schedule=choice.schedule, threads=choice.threads)
         schedule = source.for_workload(layer.workload, replace(target, num_cores=layer.threads))
-        return layer.scheduled(schedule if schedule is not None and _is_allowed(schedule, options) else None)
+        return layer.scheduled(schedule if schedule is not None and _is_allowed(schedule, fast) else None)
 
     return tuple(map(scheduled, layers))
 
 
-def _is_allowed(schedule: Schedule, options: Options) -> bool:
+def _is_allowed(schedule: Schedule, fast_algorithms: bool) -> bool:
     direct = schedule.values.get("algorithm", "direct") == "direct"
-    return schedule.backend == "kernel" and (options.fast_algorithms or direct)
+    return schedule.backend == "kernel" and (fast_algorithms or direct)

@@ -12,7 +12,8 @@ import onnx_ir as ir
 
 from compiler.lowering.call import Call
 from compiler.lowering.chains import chained, find_chains
-from compiler.workloads.operators import OPERATORS
+from compiler.lowering.rounding import rounds_next
+from compiler.workloads.operators import LAYER_SCHEMAS, OPERATORS
 from compiler.workloads.target import Target
 from graph_passes.base import DOMAIN as PASSES_DOMAIN
 from graph_passes.patterns.layers import FusedLayer
@@ -34,7 +35,6 @@ def _recognizers() -> Mapping[str, Callable[[ir.Node], Call | None]]:
 
 RECOGNIZERS = _recognizers()
 _RECURRENT = ("RNN", "GRU", "LSTM")
-_MICROSOFT = "com.microsoft"
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,10 @@ def _nodes(graph: ir.Graph, is_branch: bool = False) -> Iterator[ir.Node]:
 
 def _call(node: ir.Node) -> Call | None:
     name = _name(node)
-    return RECOGNIZERS[name](node) if name is not None and name in RECOGNIZERS else None
+    call = RECOGNIZERS[name](node) if name is not None and name in RECOGNIZERS else None
+    if call is None or "fast_algorithms" not in LAYER_SCHEMAS[call.op].attributes:
+        return call
+    return replace(call, exact=rounds_next(node, call.weights))
 
 
 def _shared(call: Call, weights: dict[Hashable, np.ndarray]) -> Call:
@@ -117,6 +120,4 @@ def _name(node: ir.Node) -> str | None:
         return fused.op
     if node.domain == PASSES_DOMAIN:
         return f"{PASSES_DOMAIN}::{node.op_type}"
-    if node.domain == _MICROSOFT:
-        return f"{_MICROSOFT}::{node.op_type}"
     return node.op_type if is_op(node, node.op_type) else None

@@ -1,4 +1,4 @@
-// recurrent: attributes cell (also quantized_lstm), sizes (steps, batch, inputs, units), reverse (a flag, 0 or 1, for each direction), activations
+// recurrent: attributes cell, sizes (steps, batch, inputs, units), reverse (a flag, 0 or 1, for each direction), activations
 // (objects with function, alpha and beta), clip (a number or null), input_forget, linear_before_reset, batch_first; the
 // flags sequence_lens, initial_h and initial_c, whether there are such inputs after x, in this order; the flags y, y_h and
 // y_c, which outputs there are. Weights w, r, b (optional), p (optional).
@@ -39,7 +39,7 @@ class Operators {
  private:
   static bool same(const RecurrentOptions& a, const RecurrentOptions& b) {
     const auto fields = [](const RecurrentOptions& o) {
-      return std::tie(o.cell, o.reverse, o.clip, o.input_forget, o.linear_before_reset, o.quantized);
+      return std::tie(o.cell, o.reverse, o.clip, o.input_forget, o.linear_before_reset);
     };
     const auto same_activation = [](const GateActivation& x, const GateActivation& y) {
       return x.function == y.function && x.alpha == y.alpha && x.beta == y.beta;
@@ -61,10 +61,7 @@ class RecurrentLayer final : public Layer {
                                            std::shared_ptr<Operators> shared = nullptr) {
     const auto [steps, batch, inputs, units] = d.sizes<4>("sizes");
     positive("sizes", {units});
-    const std::string cell = d.text("cell");
-    const bool quantized = cell == "quantized_lstm";
-    RecurrentOptions options{parse_cell(quantized ? "lstm" : cell), {}, {}};
-    options.quantized = quantized;
+    RecurrentOptions options{parse_cell(d.text("cell")), {}, {}};
     for (const int64_t reverse : d.integers("reverse")) options.reverse.push_back(reverse != 0);
     for (const Description& activation : d.objects("activations"))
       options.activations.push_back({parse_gate_function(activation.text("function")),

@@ -144,7 +144,7 @@ def _definition(cell: str) -> OperatorDef:
         kernel=lambda workload, arrays, **options: _kernel(cell, workload, arrays, **options),
         notation=Notation("1x32x1x128x128", "{steps} steps of {batch}x{inputs}, {directions}x{units} units".format_map),
         layers=(SCHEMA,),
-        onnx=(cell.upper(), *(("com.microsoft::DynamicQuantizeLSTM",) if cell == "lstm" else ())),
+        onnx=(cell.upper(),),
         recognizer="recurrent",
         reduction=lambda s: s["inputs"] + s["units"],
         flops=lambda s: (

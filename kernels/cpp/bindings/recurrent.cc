@@ -24,10 +24,9 @@ class RecurrentLayer {
   RecurrentLayer(const std::string& cell_name, const py::object& w_object, const py::object& r_object,
                  const py::object& b_object, const py::object& p_object, const std::vector<bool>& reverse,
                  const std::vector<std::tuple<std::string, float, float>>& activations, float clip, bool input_forget,
-                 bool linear_before_reset, bool quantized, bool batch_first, const std::optional<std::string>& isa,
-                 int threads)
+                 bool linear_before_reset, bool batch_first, const std::optional<std::string>& isa, int threads)
       : op_(make(parse_cell(cell_name), w_object, r_object, b_object, p_object, reverse, activations, clip,
-                 input_forget, linear_before_reset, quantized, isa, threads)),
+                 input_forget, linear_before_reset, isa, threads)),
         batch_first_(batch_first) {}
 
   // A call's arrays, checked.
@@ -88,8 +87,8 @@ class RecurrentLayer {
   static Recurrent make(Cell cell, const py::object& w_object, const py::object& r_object, const py::object& b_object,
                         const py::object& p_object, const std::vector<bool>& reverse,
                         const std::vector<std::tuple<std::string, float, float>>& activations, float clip,
-                        bool input_forget, bool linear_before_reset, bool quantized,
-                        const std::optional<std::string>& isa, int threads) {
+                        bool input_forget, bool linear_before_reset, const std::optional<std::string>& isa,
+                        int threads) {
     const auto d = static_cast<int64_t>(reverse.size());
     const int gates = gates_of(cell);
     const py::array r = contiguous_or_copied(checked(r_object, "r", {d, -1, -1}));
@@ -99,7 +98,7 @@ class RecurrentLayer {
     const py::array w = contiguous_or_copied(checked(w_object, "w", {d, gates * units, -1}));
     const py::array b = optional(b_object, "b", {d, 2 * gates * units});
     const py::array p = optional(p_object, "p", {d, 3 * units});
-    RecurrentOptions options{cell, reverse, {}, clip, input_forget, linear_before_reset, quantized};
+    RecurrentOptions options{cell, reverse, {}, clip, input_forget, linear_before_reset};
     for (const auto& [name, alpha, beta] : activations)
       options.activations.push_back({parse_gate_function(name), alpha, beta});
     return Recurrent(options, {read(w), read(r), read(b), read(p)}, w.shape(2), units, parse_available_isa(isa),
@@ -116,10 +115,10 @@ void bind_recurrent(py::module_& m) {
   py::class_<RecurrentLayer>(m, "Recurrent")
       .def(py::init<const std::string&, const py::object&, const py::object&, const py::object&, const py::object&,
                     const std::vector<bool>&, const std::vector<std::tuple<std::string, float, float>>&, float, bool,
-                    bool, bool, bool, const std::optional<std::string>&, int>(),
+                    bool, bool, const std::optional<std::string>&, int>(),
            py::arg("cell"), py::arg("w"), py::arg("r"), py::arg("b"), py::arg("p"), py::arg("reverse"),
            py::arg("activations"), py::arg("clip"), py::arg("input_forget"), py::arg("linear_before_reset"),
-           py::arg("quantized"), py::arg("batch_first"), py::arg("isa"), py::arg("threads"))
+           py::arg("batch_first"), py::arg("isa"), py::arg("threads"))
       .def("__call__", &RecurrentLayer::run, py::arg("x"), py::arg("sequence_lens"), py::arg("initial_h"),
            py::arg("initial_c"), py::arg("out"))
       .def("time", &RecurrentLayer::time, py::arg("x"), py::arg("sequence_lens"), py::arg("initial_h"),

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "core/split.h"
-#include "recurrent/dynamic_steps.h"
 
 namespace loopwright {
 namespace {
@@ -37,14 +36,10 @@ RecurrentDirectionRun::RecurrentDirectionRun(const RecurrentLayout& layout, cons
   gates_ = take(chunk_ * args.batch, layout.columns());
   product_ = take(args.batch, layout.columns());
   for (Rows* rows : {&even_, &odd_, &cells_, &reset_}) *rows = take(args.batch, layout.padded());
-  if (options.quantized) rounded_ = take(args.batch * layout.parts, layout.padded());
 }
 
-int64_t RecurrentDirectionRun::floats(const RecurrentLayout& layout, const RecurrentOptions& options,
-                                      const RecurrentArgs& args) {
-  const int64_t states = 4 + (options.quantized ? layout.parts : 0);
-  return args.batch *
-         ((chunk_steps(args) + 1) * spread_stride(layout.columns()) + states * spread_stride(layout.padded()));
+int64_t RecurrentDirectionRun::floats(const RecurrentLayout& layout, const RecurrentArgs& args) {
+  return args.batch * ((chunk_steps(args) + 1) * spread_stride(layout.columns()) + 4 * spread_stride(layout.padded()));
 }
 
 RecurrentDirectionRun::Units RecurrentDirectionRun::units_of(const RecurrentShare& share) const {
@@ -125,20 +120,11 @@ void RecurrentDirectionRun::multiply_inputs(int64_t chunk, const RecurrentShare&
   }
 }
 
-RecurrentDirectionRun::Rows RecurrentDirectionRun::factor_of(const Rows& before, const RecurrentShare& share) const {
-  if (!options_.quantized) return before;
-  DynamicRange range;
-  for (int64_t row = 0; row < args_.batch; ++row) range.include(before.data + row * before.stride, layout_.units);
-  const Rows rounded{rounded_.data + std::max(0, share.part) * args_.batch * rounded_.stride, rounded_.stride};
-  for (int64_t row = share.rows_begin; row < share.rows_end; ++row)
-    round_to_steps(range, before.data + row * before.stride, layout_.units, rounded.data + row * rounded.stride);
-  return rounded;
-}
-
 void RecurrentDirectionRun::run_half(int64_t steps_done, int half, const RecurrentShare& share) const {
   const bool is_last = half + 1 == halves_;  // of the halves of this step
   const auto [begin, end] = units_of(share);
   const Rows before = state(steps_done), after = state(steps_done + 1);
+  const Rows& factor = half == 0 ? before : reset_;
   const Rows& written = is_last ? after : reset_;
   const GateProduct& product = half == 0 ? weights_.h : *weights_.candidate;
   const int gates = halves_ == 1 ? layout_.gates : half == 0 ? 2 : 1;  // of the product
@@ -150,10 +136,8 @@ void RecurrentDirectionRun::run_half(int64_t steps_done, int half, const Recurre
   const int64_t rows = share.rows_end - first_row;
   const Rows out{product_.data + first_row * product_.stride, product_.stride};
   const bool is_zero = steps_done == 0 && !args_.initial_h;  // the state, and what a gate makes of it
-  if (!is_zero || !product.run_on_zeros(rows, share.part, out)) {
-    const Rows factor = half == 0 ? factor_of(before, share) : reset_;
+  if (!is_zero || !product.run_on_zeros(rows, share.part, out))
     product.run({factor.data + first_row * factor.stride, factor.stride}, rows, share.part, out, steps_done % 2 == 1);
-  }
 
   const int64_t step = weights_.reverse ? args_.steps - 1 - steps_done : steps_done;
   const int64_t chunk = steps_done / chunk_ * chunk_, of_chunk = std::min(chunk_, args_.steps - chunk);

@@ -25,7 +25,7 @@ class RecurrentDirectionRun {
                         const RecurrentFunctions& functions, const RecurrentDirection& weights, int64_t index,
                         const RecurrentArgs& args, float* memory);
 
-  static int64_t floats(const RecurrentLayout& layout, const RecurrentOptions& options, const RecurrentArgs& args);
+  static int64_t floats(const RecurrentLayout& layout, const RecurrentArgs& args);
 
   int64_t phases() const { return phases_; }
   void run(int64_t phase, const RecurrentShare& share) const;
@@ -45,8 +45,6 @@ class RecurrentDirectionRun {
 
   void load_states(const RecurrentShare& share) const;
   void multiply_inputs(int64_t chunk, const RecurrentShare& share) const;
-  // Returns h before a step, rounded if the layer is quantized, in memory of the share.
-  Rows factor_of(const Rows& before, const RecurrentShare& share) const;
   void run_half(int64_t steps_done, int half, const RecurrentShare& share) const;
   // The place of a sequence in initial and last states, and in y.
   int64_t state_place(int64_t row) const;
@@ -61,8 +59,7 @@ class RecurrentDirectionRun {
   int halves_;
   // Rows are those of the batch, except in gates_: step in the chunk × batch + sequence.
   Rows gates_, product_, even_, odd_;
-  Rows cells_, reset_;        // c, or z of a GRU; r h of a GRU
-  Rows rounded_{nullptr, 0};  // h of a quantized layer, for each part of the units
+  Rows cells_, reset_;  // c, or z of a GRU; r h of a GRU
 };
 
 }  // namespace loopwright

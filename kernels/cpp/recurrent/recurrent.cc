@@ -11,7 +11,6 @@
 #include "microkernels/kernel_table.h"
 #include "recurrent/direction.h"
 #include "recurrent/direction_run.h"
-#include "recurrent/dynamic_steps.h"
 #include "recurrent/plan.h"
 
 namespace loopwright {
@@ -29,7 +28,6 @@ void check(const RecurrentOptions& options, const RecurrentWeights& weights, int
     throw std::invalid_argument("input_forget and peepholes are for lstm only");
   if (options.cell != Cell::kGru && options.linear_before_reset)
     throw std::invalid_argument("linear_before_reset is for gru only");
-  if (options.cell != Cell::kLstm && options.quantized) throw std::invalid_argument("quantized is for lstm only");
 }
 
 void check_lengths(const RecurrentArgs& args) {
@@ -77,20 +75,11 @@ class Recurrent::Implementation {
     for (int64_t d = 0; d < directions; ++d) directions_.emplace_back(options, weights, layout_, d, target_);
   }
 
-  void run(const RecurrentArgs& given) const {
-    check_lengths(given);
-    if (given.batch == 0) return;
-    RecurrentArgs args = given;
-    const int64_t floats = RecurrentDirectionRun::floats(layout_, options_, args);
-    const int64_t inputs = options_.quantized ? args.steps * args.batch * layout_.inputs : 0;
-    float* memory = scratch(layout_.directions * floats + inputs);
-    if (options_.quantized) {
-      float* rounded = memory + layout_.directions * floats;
-      DynamicRange range;
-      range.include(args.x, inputs);
-      round_to_steps(range, args.x, inputs, rounded);
-      args.x = rounded;
-    }
+  void run(const RecurrentArgs& args) const {
+    check_lengths(args);
+    if (args.batch == 0) return;
+    const int64_t floats = RecurrentDirectionRun::floats(layout_, args);
+    float* memory = scratch(layout_.directions * floats);
     std::vector<RecurrentDirectionRun> runs;
     for (int64_t d = 0; d < layout_.directions; ++d)
       runs.emplace_back(layout_, options_, functions_, directions_[static_cast<size_t>(d)], d, args,
@@ -98,9 +87,8 @@ class Recurrent::Implementation {
     const RecurrentPlan plan = plan_recurrence({args.steps, args.batch, layout_.directions, layout_.columns(),
                                                 layout_.inputs, layout_.units, directions_.front().candidate ? 2 : 1},
                                                target_, threads_);
-    // Steps of quantization depend on all rows.
-    const bool by_units = layout_.parts > 1 && (plan.by_units || options_.quantized);
-    const bool shared = plan.threads > 1 && (by_units ? run_by_units(args, runs) : run_by_rows(args, runs));
+    const bool shared =
+        plan.threads > 1 && (plan.by_units && layout_.parts > 1 ? run_by_units(args, runs) : run_by_rows(args, runs));
     for (const RecurrentDirectionRun& run : runs) {
       if (!shared) run_all(run, {0, args.batch, -1});
       run.finish();

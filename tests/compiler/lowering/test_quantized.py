@@ -82,21 +82,12 @@ def test_a_product_of_integer_inputs() -> None:
 
 @pytest.mark.tvm
 @pytest.mark.parametrize("quantized", [False, True], ids=["float32", "int8"])
-def test_an_lstm_runs_as_a_kernel(quantized: bool) -> None:
+def test_an_lstm_runs_as_a_kernel_or_in_onnx_runtime(quantized: bool) -> None:
     weights = quantized_weights(2, np.int8, columns=False) if quantized else random_weights(2)
     published = lstm(weights, direction="bidirectional")
     found = assert_agrees(published, *(oracle.random_inputs(published, seed) for seed in range(3)))
-    assert kernels(found.layers) == {"recurrent": 1}
-    assert not found.segments
-
-
-@pytest.mark.tvm
-@pytest.mark.parametrize("columns", [False, True], ids=["one scale", "a scale per column"])
-@pytest.mark.parametrize("dtype", [np.int8, np.uint8])
-def test_weights_of_a_quantized_lstm(columns: bool, dtype: type) -> None:
-    published = lstm(quantized_weights(1, dtype, columns=columns))
-    found = assert_agrees(published, *(oracle.random_inputs(published, seed) for seed in range(3)))
-    assert kernels(found.layers) == {"recurrent": 1}
+    assert set(kernels(found.layers)) == (set() if quantized else {"recurrent"})
+    assert [str(segment) for segment in found.segments] == (["DynamicQuantizeLSTM"] if quantized else [])
 
 
 def qdq_network(zero: int = 0) -> onnx.ModelProto:

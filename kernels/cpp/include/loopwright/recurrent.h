@@ -54,9 +54,6 @@ struct RecurrentOptions {
   float clip = std::numeric_limits<float>::infinity();  // arguments of activations of gates are limited to -clip..clip
   bool input_forget = false;                            // LSTM: f = 1 - i
   bool linear_before_reset = false;                     // GRU: the reset gate multiplies h Rᵀ + b instead of h
-  // LSTM: products read x and h rounded to 256 steps, as in ONNX Runtime's DynamicQuantizeLSTM. The steps span the smallest
-  // range that contains 0 and all of x, or h of one direction and step.
-  bool quantized = false;
 };
 
 // For each direction: w (gates × units, inputs), r (gates × units, units), b (2 × gates × units: of w, of r) or null, p (3 ×
