@@ -166,7 +166,7 @@ def _start(reduction: ir.Node) -> ir.Value | None:
 def _find(reduction: ir.Node, x: ir.Value) -> _Found | None:
     """Returns the longest normalization of x that reads this reduction."""
     shape = static_shape(x)
-    if shape is None or x.dtype != ir.DataType.FLOAT or not 0 < prod(shape) <= LARGEST:
+    if not shape or x.dtype != ir.DataType.FLOAT:
         return None
     axes = _axes(reduction, len(shape))
     if axes is None or prod(shape[axis] for axis in axes) < 2:
@@ -174,7 +174,10 @@ def _find(reduction: ir.Node, x: ir.Value) -> _Found | None:
     following = _following(x, reduction)
     if not following:
         return None
-    evaluate = _Evaluation(x, following, _sampled(shape, axes, following))
+    sampled = _sampled(shape, axes, following)
+    if not 0 < prod(sampled) <= LARGEST:
+        return None
+    evaluate = _Evaluation(x, following, sampled)
     epsilons = [
         number for node in following if is_op(node, "Add") for value in node.inputs if (number := _small(value))
     ]
@@ -266,7 +269,11 @@ class _Evaluation:
                     inputs = [values[v] if v in values else np.asarray(constant(v), np.float64) for v in node.inputs]
                     try:
                         answer = OPERATORS[node.op_type](node, inputs)
-                    except (TypeError, ValueError):  # a form of the operator that no line of the table computes
+                    except (
+                        ArithmeticError,
+                        TypeError,
+                        ValueError,
+                    ):  # a form of the operator that no line of the table computes
                         return None
                     if answer is None:
                         return None

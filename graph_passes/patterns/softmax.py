@@ -8,6 +8,9 @@
 
 Both reductions are over the same axis. Between a reduction and its reader there may be a Reshape, Unsqueeze or Expand
 to the axes of x, and a Max with -inf.
+
+A softmax over the last axis of a matrix between a Flatten or Reshape and a Reshape back is one over the last axis of x.
+onnx's converter makes such matrices of a softmax before opset 13.
 """
 
 from __future__ import annotations
@@ -41,13 +44,32 @@ def fuse_softmax(model: ir.Model, graph: ir.Graph) -> None:
     for node in list(graph):
         if node.graph is graph and is_op(node, "Exp"):
             _fuse(node)
+        elif node.graph is graph and is_op(node, "Softmax"):
+            _unflatten(node)
+
+
+def _unflatten(softmax: ir.Node) -> None:
+    """Removes the Reshapes around a softmax if they keep its axis."""
+    flat, y = softmax.inputs[0], softmax.outputs[0]
+    before, after = producer(flat), sole_user(y)
+    if flat is None or before is None or after is None or sole_user(flat) is not softmax:
+        return
+    if not is_op(before, "Flatten", "Reshape") or not is_op(after, "Reshape") or after.inputs[0] is not y:
+        return
+    x, rows, shape = before.inputs[0], static_shape(flat), static_shape(before.inputs[0])
+    if x is None or not shape or not rows or static_shape(after.outputs[0]) != shape or rows[-1] != shape[-1]:
+        return
+    nodes = [before, softmax, after]
+    axis = softmax.attributes.get_int("axis", -1)
+    if axis % len(rows) == len(rows) - 1 and all(same_graph(node, softmax) for node in nodes):
+        supplant(nodes, [new_node("Softmax", [x], {"axis": -1}, like=after.outputs[0])])
 
 
 def _fuse(exp: ir.Node) -> None:
     e, shape = exp.outputs[0], static_shape(exp.outputs[0])
     shifted = producer(exp.inputs[0])
     users = {use.node for use in e.uses()}
-    if shape is None or shifted is None or not is_op(shifted, "Sub") or sole_user(shifted.outputs[0]) is not exp:
+    if not shape or shifted is None or not is_op(shifted, "Sub") or sole_user(shifted.outputs[0]) is not exp:
         return
     if e.is_graph_output() or len(users) != 2 or not prod(shape):
         return

@@ -74,3 +74,18 @@ def test_an_expand_along_another_axis_stays() -> None:
         axis=1, whole=[4, 4],
     )  # fmt: skip
     assert operators(run_pass(original, "fuse_layers").model) == operators(original)
+
+
+@pytest.mark.parametrize(
+    ("flatten", "stays"),
+    [("Flatten <axis = 2> (x)", False), ("Reshape (x, rows)", False), ("Flatten <axis = 1> (x)", True)],
+)
+def test_a_matrix_between_reshapes(flatten: str, stays: bool) -> None:
+    original = model(
+        f"""g (float[2,3,8] x) => (float[2,3,8] y) <int64[2] rows, int64[3] whole> {{
+            f = {flatten}  s = Softmax (f)  y = Reshape (s, whole)
+        }}""",
+        rows=[6, 8], whole=[2, 3, 8],
+    )  # fmt: skip
+    found = operators(run_pass(original, "fuse_layers").model)
+    assert found == (operators(original) if stays else {"Softmax": 1})
