@@ -98,7 +98,7 @@ def build(
             intermediate images do not fit L2.
         passes: graph passes by name or as objects; None uses the default ones. The passes that lowering requires always
             run: they expand operators by their definitions, resolve branches, unroll small loops, compute integer
-            products and quantized values in float32, give images two axes, and put their channels last.
+            products, quantized values and float16 in float32, give images two axes, and put their channels last.
         check: inputs by name, best real data. The compiled model runs on them, and its outputs are compared with those
             of ONNX Runtime without optimizations. ``CompiledModel.checked`` has the differences.
         fallback: what runs the nodes that cannot be compiled, within the same program: ``"onnxruntime"``, or None to
@@ -233,7 +233,7 @@ def passes_of_build(chosen: Sequence[Any] | None = None) -> list[Any]:
     control_flow = ["resolve_branches", UnrollLoops(largest=_LARGEST_UNROLLED)]
     quantized = ["integer_products", "quantized_values"]
     before = [*passes[:start], "expand_functions", *control_flow, *quantized, *passes[start:folded]]
-    return [*before, "two_axes", *passes[folded:], "channels_last"]
+    return [*before, "float32_layers", "two_axes", *passes[folded:], "channels_last"]
 
 
 def _return_freed_memory() -> None:

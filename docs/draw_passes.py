@@ -231,6 +231,16 @@ EXAMPLES: Mapping[str, Example] = {
             y = STFT <onesided: int = 1> (signal, step, window, length)
         }""",
     ),
+    "float32_layers": Example(
+        """
+        g (float16[1, 4, 8, 8] x) => (float16[1, 8, 8, 8] y)
+        <float16[8, 4, 3, 3] W1, float16[8, 8, 1, 1] W2>
+        {
+            c1 = Conv <pads: ints = [1, 1, 1, 1]> (x, W1)
+            r1 = Relu (c1)
+            y = Conv (r1, W2)
+        }""",
+    ),
     "two_axes": Example(
         """
         g (float[1, 4, 32] x) => (float[1, 8, 16] y)

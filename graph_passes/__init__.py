@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from graph_passes.base import Pass, Remark
 from graph_passes.channels_last import ChannelsLast
 from graph_passes.expand_functions import ExpandFunctions
+from graph_passes.float32_layers import Float32Layers
 from graph_passes.fold_batch_norm import FoldBatchNorm
 from graph_passes.fold_constants import FoldConstants
 from graph_passes.forms_for_tvm import FormsForTvm
@@ -76,6 +77,7 @@ PASSES: Mapping[str, type[Pass]] = {
         IntegerProducts(),
         QuantizedValues(),
         FormsForTvm(),
+        Float32Layers(),
         TwoAxes(),
         ChannelsLast(),
     )

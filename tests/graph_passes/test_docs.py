@@ -57,7 +57,8 @@ def test_every_pass_has_a_section_and_a_picture(name: str, script: ModuleType) -
     assert "**Parameters.**" in text
 
 
-@pytest.mark.parametrize("name", graph_passes.PASSES)
+# Without float32_layers, whose answers are closer to float64 than before: its own test compares them.
+@pytest.mark.parametrize("name", [name for name in graph_passes.PASSES if name != "float32_layers"])
 def test_the_models_that_are_drawn_answer_as_before(name: str, script: ModuleType) -> None:
     example = script.outcome(name)
     onnx.checker.check_model(example.after, full_check=True)

@@ -153,6 +153,7 @@ void run_row(const Call& call, const Unit& unit, int64_t image, int64_t line, co
   args.a = a;
   args.b = b;
   args.k = phase.runs.empty() ? 1 : phase.runs.front().k;
+  const int64_t run_floats = PanelRows{1, args.k, call.kernels.lanes}.run_floats(panel.nr);
   const EvenSplit tiles(pixels, call.kernels.max_mr(panel.nr));
   for (int64_t tile = 0, q = 0; tile < tiles.count; tile += args.count, tile_index += args.count) {
     const int mr = static_cast<int>(tiles.size(tile));
@@ -163,7 +164,7 @@ void run_row(const Call& call, const Unit& unit, int64_t image, int64_t line, co
       if (image_row < 0 || image_row >= call.images.h) continue;
       a[args.batch] =
           block + ((image_row - block_row) * call.row_pixels + call.left + q + run.column) * g.c + group_channel;
-      b[args.batch++] = call.weight + panel.offset + t * args.k * panel.nr;
+      b[args.batch++] = call.weight + panel.offset + t * run_floats;
     }
     args.count = std::min(output.most_in_series(args, panel, kWhole), tiles.alike(tile));
     const bool prefetch = next && tile_index * args.next_step < next_nr;
@@ -207,7 +208,8 @@ void run_rectangle(const Call& call, int64_t begin, int64_t end, int64_t unit_be
       const int64_t next_k = following.phase->runs.empty()
                                  ? 0
                                  : static_cast<int64_t>(following.phase->runs.size()) * following.phase->runs.front().k;
-      if (next_k != taps * k) next = nullptr;  // the steps of this panel do not fit the next one
+      // Narrow tiles do not prefetch, and the steps of this panel must fit the next one.
+      if (next_k != taps * k || call.kernels.is_narrow(unit.panel->nr)) next = nullptr;
       int64_t tile_index = 0;
       for (int64_t r = 0; r < lines; ++r)
         run_row(call, unit, image, first + r, block, block_row, args, pointers, sums, tile_index, next, next_nr);

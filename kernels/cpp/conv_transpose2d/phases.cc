@@ -92,24 +92,44 @@ std::vector<Phase> merged_phases(const ConvTranspose2dGeometry& g, int lanes) {
   return steps(g, all, lanes) > steps(g, rows, lanes) ? rows : all;
 }
 
-// Cycles of one row of `width` pixels of all phases, with panels of `vectors` vectors.
+// The rows of the panels of a phase.
+PanelRows rows_of(const Phase& phase, int lanes) {
+  return {static_cast<int64_t>(phase.runs.size()), phase.runs.empty() ? 0 : phase.runs.front().k, lanes};
+}
+
+// Cycles of one row of `width` pixels of all phases, with panels of at most nr columns.
 double cycles_of(const std::vector<Phase>& phases, const ConvTranspose2dGeometry& g, const Target& target,
-                 const KernelTable& kernels, int64_t width, int vectors) {
+                 const KernelTable& kernels, int64_t width, int nr) {
   const KernelCosts& costs = target.model->costs(target.isa, Dtype::kFloat32);
-  const int64_t most = std::min<int64_t>(kernels.max_mr(vectors * kernels.lanes), width);
-  const TileShape tile{static_cast<int>(ceil_div(width, ceil_div(width, most))), vectors};
+  const int64_t most = std::min<int64_t>(kernels.max_mr(nr), width);
+  const auto mr = static_cast<int>(ceil_div(width, ceil_div(width, most)));
   double sum = 0.0;
   for (const Phase& phase : phases) {
-    const int64_t n = columns_of(g, phase) / g.groups,
-                  k = std::max<int64_t>(1, PhaseTaps(g, phase).count() * g.group_c());
-    const int64_t panels = ceil_div(ceil_div(n, kernels.lanes), vectors);
-    const Level level =
-        std::min(target.model->level_of(static_cast<double>(k * vectors * kernels.lanes) * sizeof(float)), Level::kL2);
-    sum +=
-        static_cast<double>(g.groups) * product_cycles(costs, kernels, width, n, tile, panels, static_cast<double>(k),
-                                                       level, target.model->bandwidth_per_thread(Level::kL2, 1));
+    const PanelRows rows = rows_of(phase, kernels.lanes);
+    const int64_t n = columns_of(g, phase) / g.groups, k = std::max<int64_t>(1, rows.count());
+    if (kernels.is_narrow(nr)) {
+      sum += static_cast<double>(g.groups) *
+             narrow_cycles(costs, kernels, width, {mr, 0, nr}, ceil_div(n, nr), rows.runs, rows.k);
+      continue;
+    }
+    const TileShape tile{mr, nr / kernels.lanes};
+    const Level level = std::min(target.model->level_of(static_cast<double>(k * nr) * sizeof(float)), Level::kL2);
+    sum += static_cast<double>(g.groups) * product_cycles(costs, kernels, width, n, tile, tile.panels(n, kernels.lanes),
+                                                          static_cast<double>(k), level,
+                                                          target.model->bandwidth_per_thread(Level::kL2, 1));
   }
   return sum;
+}
+
+// Returns the widths of panels to choose from: that of the columns if they are fewer than a vector, and whole vectors.
+std::vector<int> widths(int64_t columns, const KernelTable& kernels) {
+  std::vector<int> widths;
+  if (columns <= KernelTable::kMaxNarrowColumns) widths.push_back(static_cast<int>(columns));
+  const int64_t vectors = std::min<int64_t>(KernelTable::kMaxVectors, ceil_div(columns, kernels.lanes));
+  for (int64_t v = 1; v <= vectors; ++v) widths.push_back(static_cast<int>(v) * kernels.lanes);
+  widths.erase(std::remove_if(widths.begin(), widths.end(), [&](int nr) { return kernels.max_mr(nr) == 0; }),
+               widths.end());
+  return widths;
 }
 
 }  // namespace
@@ -133,18 +153,16 @@ Phases divide_into_phases(const ConvTranspose2dGeometry& g, const Target& target
   }
   int64_t columns = 1;
   for (const Phase& phase : all.phases) columns = std::max(columns, columns_of(g, phase) / g.groups);
-  const auto widest = static_cast<int>(std::min<int64_t>(KernelTable::kMaxVectors, ceil_div(columns, kernels.lanes)));
   double best = std::numeric_limits<double>::infinity();
-  for (int vectors = 1; vectors <= widest; ++vectors) {
-    if (kernels.max_mr(vectors * kernels.lanes) == 0) continue;
-    const double cycles = cycles_of(all.phases, g, target, kernels, width, vectors);
+  for (const int nr : widths(columns, kernels)) {
+    const double cycles = cycles_of(all.phases, g, target, kernels, width, nr);
     if (cycles < best) {
       best = cycles;
-      all.nr = vectors * kernels.lanes;
+      all.nr = nr;
     }
   }
   for (Phase& phase : all.phases) {
-    const PanelRows rows{1, PhaseTaps(g, phase).count() * g.group_c(), kernels.lanes};
+    const PanelRows rows = rows_of(phase, kernels.lanes);
     const int64_t n = columns_of(g, phase) / g.groups;
     for (int64_t group = 0; group < g.groups; ++group) {
       for (Panel panel : split_panels(n, rows, all.nr)) {
@@ -175,7 +193,7 @@ void pack_phases(const Phases& phases, const ConvTranspose2dGeometry& g, const f
                                 row.index * g.kw + column.index;
             for (int64_t c = 0; c < group_c; ++c) to_sum[c] = from[c * group_o * taps_per_pair];
           }
-    pack_panels(phase.panels, matrix.data(), k, {1, k, phases.lanes}, to, 1);
+    pack_panels(phase.panels, matrix.data(), k, rows_of(phase, phases.lanes), to, 1);
   }
 }
 
