@@ -64,3 +64,21 @@ def test_a_network_over_three_axes() -> None:
     weights = "float[8,2,3,3,3] w1, float[8] b, float[12,8,3,3,3] w2, float[12,3] d"
     found = built(graph("float[1,2,6,9,8] x", weights, {"y": statement}))
     assert kernels_of(found)["conv2d"] == 2
+
+
+@pytest.mark.tvm
+@pytest.mark.parametrize("attributes", ["pads = [2,0,2,0]", "strides = [2,1], dilations = [2,1]", "group = 8"])
+def test_images_of_one_column_run_as_images_of_one_row(attributes: str) -> None:
+    channels = 1 if "group" in attributes else 8
+    statement = f"@c = Conv <{attributes}> (x, w, b) @ = Relu (@c)"
+    found = built(graph("float[2,8,60,1] x", f"float[16,{channels},5,1] w, float[16] b", {"y": statement}))
+    assert kernels_of(found) == {"conv2d": 1}
+
+
+@pytest.mark.tvm
+def test_images_that_may_have_one_column() -> None:
+    original = graph("float[1,8,h,l] x", "float[16,8,3,1] w", {"y": "@ = Conv <pads = [1,0,1,0]> (x, w)"})
+    original.graph.input[0].type.tensor_type.shape.dim[3].dim_param = "columns"
+    found = compiler.build(original, {"x": (1, 8, range(2, 30), range(1, 20))}, threads=1)
+    for shape in ((1, 8, 2, 1), (1, 8, 29, 1), (1, 8, 7, 19), (1, 8, 29, 2), (1, 8, 29, 1)):
+        assert_answers(found, original, {"x": np.random.default_rng(0).standard_normal(shape, np.float32)})

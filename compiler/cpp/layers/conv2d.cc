@@ -11,9 +11,16 @@ class Conv2dLayer final : public Layer {
   // `shared` is null for the first layer.
   static std::unique_ptr<const Layer> make(const Description& d, const Machine& machine,
                                            std::shared_ptr<SharedConv2dWeights> shared = nullptr) {
-    const Convolved c(d);
-    const bool is_first = !shared, fast = d.flag("fast_algorithms");
-    if (is_first) shared = std::make_shared<SharedConv2dWeights>(d, c, "", machine.target);
+    const Convolved described(d);
+    const bool fast = d.flag("fast_algorithms");
+    // Without a schedule, which is for the convolution as described.
+    const Convolved c = described.is_column() && d.is_null("schedule") ? described.turned() : described;
+    if (shared && !Conv2dWeights::alike(shared->weights.geometry(), c.geometry)) {
+      const Convolved other = described.is_column() ? described : described.turned();
+      if (Conv2dWeights::alike(shared->weights.geometry(), other.geometry)) shared = nullptr;  // of the other direction
+    }
+    const bool is_first = !shared;
+    if (is_first) shared = std::make_shared<SharedConv2dWeights>(d, c, described, "", machine.target);
     shared->check(c);
     // Selects a schedule here even if the description has none, so that weights are packed once, on construction.
     std::optional<Conv2d::Schedule> schedule;
@@ -25,8 +32,8 @@ class Conv2dLayer final : public Layer {
                           : shared->weights.schedule(c.geometry, c.images, machine.threads, fast);
     }
     auto op = std::make_unique<Conv2d>(shared->weights, c.geometry, machine.threads, schedule);
-    return std::unique_ptr<const Layer>(
-        new Conv2dLayer(with_residual(c.x(), c.residual, c.out()), c.images, std::move(shared), std::move(op)));
+    return std::unique_ptr<const Layer>(new Conv2dLayer(with_residual(described.x(), c.residual, described.out()),
+                                                        c.images, std::move(shared), std::move(op)));
   }
 
   void run(const DLTensor* const* tensors) const override {

@@ -17,7 +17,7 @@ class Conv2dChainLayer final : public Layer {
     if (convolved.empty()) throw std::invalid_argument("there must be at least one stage");
     if (shared.empty())
       for (const Convolved& c : convolved)
-        shared.push_back(std::make_shared<SharedConv2dWeights>(d, c, std::to_string(shared.size()), machine.target));
+        shared.push_back(std::make_shared<SharedConv2dWeights>(d, c, c, std::to_string(shared.size()), machine.target));
     if (shared.size() != convolved.size())
       throw std::invalid_argument("there must be " + std::to_string(shared.size()) + " stages for all sizes");
     std::vector<Conv2dChain::Stage> stages;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <tuple>
+#include <utility>
 
 #include "loopwright/activation.h"
 #include "loopwright/conv2d.h"
@@ -31,6 +32,25 @@ struct Convolved {
       throw std::invalid_argument("x, weight_shape, groups and padding do not match");
   }
 
+  // Whether rows and columns may change places: images and kernel have one column, so the elements keep their order. Tiles of
+  // one row of pixels are wider than those of one column.
+  bool is_column() const {
+    const Conv2dGeometry& g = geometry;
+    return images.w == 1 && images.h > 1 && g.kw == 1 && g.kh > 1 && g.pad_left == 0 && g.pad_right == 0;
+  }
+  // Returns the same convolution with one row in place of one column. Its shapes are others.
+  Convolved turned() const {
+    Convolved other = *this;
+    Conv2dGeometry& g = other.geometry;
+    std::swap(other.images.h, other.images.w);
+    std::swap(g.kh, g.kw);
+    std::swap(g.stride_h, g.stride_w);
+    std::swap(g.dilation_h, g.dilation_w);
+    std::swap(g.pad_top, g.pad_left);
+    std::swap(g.pad_bottom, g.pad_right);
+    return other;
+  }
+
   Shape x() const { return {images.n, images.h, images.w, geometry.c}; }
   Shape out() const { return {images.n, geometry.output_h(images.h), geometry.output_w(images.w), geometry.o}; }
   Shape weight() const { return {geometry.o, geometry.group_c(), geometry.kh, geometry.kw}; }
@@ -41,10 +61,11 @@ struct SharedConv2dWeights {
   tvm::ffi::Array<tvm::ffi::Tensor> owner;
   Conv2dWeights weights;
 
-  // `place` is appended to the names of the weights.
-  SharedConv2dWeights(const Description& d, const Convolved& c, const std::string& place, const Target& target)
+  // `place` is appended to the names of the weights; `described` has the shape of the weight.
+  SharedConv2dWeights(const Description& d, const Convolved& c, const Convolved& described, const std::string& place,
+                      const Target& target)
       : owner(d.weights()),
-        weights(d.weight("weight" + place, c.weight()), Dtype::kFloat32, c.geometry,
+        weights(d.weight("weight" + place, described.weight()), Dtype::kFloat32, c.geometry,
                 d.optional_weight("bias" + place, {c.geometry.o}), c.activation, target) {}
 
   // Throws std::invalid_argument unless they are the weights of the convolution.
