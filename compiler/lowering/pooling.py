@@ -23,6 +23,8 @@ def recognize(node: ir.Node) -> Call | None:
         with_pads = node.attributes.get_int("count_include_pad", 0)
         op = "avg_pool2d_with_pads" if with_pads else "avg_pool2d"
         return None if any(d != 1 for d in dilations) else _windowed(node, op, ())
+    if node.op_type == "GlobalMaxPool_nhwc":
+        return _pool(node, "max_pool2d", None)
     if node.op_type == "ReduceMean" and not _is_spatial_mean(node):
         return None
     return _pool(node, "avg_pool2d", None)

@@ -82,3 +82,11 @@ def test_images_that_may_have_one_column() -> None:
     found = compiler.build(original, {"x": (1, 8, range(2, 30), range(1, 20))}, threads=1)
     for shape in ((1, 8, 2, 1), (1, 8, 29, 1), (1, 8, 7, 19), (1, 8, 29, 2), (1, 8, 29, 1)):
         assert_answers(found, original, {"x": np.random.default_rng(0).standard_normal(shape, np.float32)})
+
+
+@pytest.mark.tvm
+@pytest.mark.parametrize("shape", ["1,4,40", "2,4,9,7"])
+def test_the_largest_of_all_pixels_is_a_pooling(shape: str) -> None:
+    kernel = "float[8,4,3]" if shape.count(",") == 2 else "float[8,4,3,3]"
+    found = built(graph(f"float[{shape}] x", f"{kernel} w", {"y": "@c = Conv (x, w) @ = GlobalMaxPool (@c)"}))
+    assert kernels_of(found) == {"conv2d": 1, "max_pool2d": 1}

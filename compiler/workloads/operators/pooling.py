@@ -140,7 +140,7 @@ MAX_POOL2D = OperatorDef(
     kernel=_kernel(kernels.max_pool2d, lambda s: {"dilation": (s["dilation_h"], s["dilation_w"])}),
     notation=Notation("1x112x112x64x3x3,stride=2,padding=1", _describe("max"), _OPTIONS, _DEFAULTS),
     layers=(LayerSchema("max_pool2d", _ATTRIBUTES),),
-    onnx=("loopwright::MaxPool_nhwc",),
+    onnx=("loopwright::MaxPool_nhwc", "loopwright::GlobalMaxPool_nhwc"),
     recognizer="pooling",
     check=_check,
     networks={dims((1, 112, 112, 64), (3, 3), stride=2, padding=1): "ResNet-50"},
