@@ -128,7 +128,8 @@ def transposed_window(node: ir.Node) -> tuple[Window, list[int]] | None:
     wanted = list(node.attributes.get_ints("output_shape", ()) or [])[-rank:]
     auto = node.attributes.get_string("auto_pad", "NOTSET")
     shape = static_shape(node.inputs[0])
-    if not wanted and auto in ("SAME_UPPER", "SAME_LOWER") and shape is not None:
+    same = not wanted and auto in ("SAME_UPPER", "SAME_LOWER")
+    if same and shape is not None:
         wanted = [size * stride for size, stride in zip(shape[2:], window.strides, strict=True)]
     if len(more) != rank or (not wanted and auto in ("SAME_UPPER", "SAME_LOWER")):
         return None
@@ -141,6 +142,8 @@ def transposed_window(node: ir.Node) -> tuple[Window, list[int]] | None:
     for axis in range(rank):
         stride, reach = window.strides[axis], window.reach[axis]
         total = stride * (shape[2 + axis] - 1) + reach + more[axis] - wanted[axis]
+        if total < 0 and same:
+            return None  # runtimes do not agree on the size of the output
         if total < 0:  # the output ends with zeros
             more[axis] -= total
             if more[axis] >= max(stride, window.dilations[axis]):

@@ -65,8 +65,12 @@ def test_stride_one_is_a_convolution(groups: int) -> None:
 @pytest.mark.tvm
 @pytest.mark.parametrize(
     ("attributes", "weight"),
-    [("strides = [2,2], group = 8", "float[8,1,2,2]"), ("strides = [2,2,2]", "float[8,4,2,2,2]")],
-    ids=["each channel alone", "three axes"],
+    [
+        ('strides = [2,2], auto_pad = "SAME_UPPER"', "float[8,6,1,1]"),
+        ("strides = [2,2], group = 8", "float[8,1,2,2]"),
+        ("strides = [2,2,2]", "float[8,4,2,2,2]"),
+    ],
+    ids=["a size that is not agreed", "each channel alone", "three axes"],
 )
 def test_others_are_generated_code(attributes: str, weight: str) -> None:
     inputs = "float[1,8,3,4,5] x" if "2,2,2" in weight else X
