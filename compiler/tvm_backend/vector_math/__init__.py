@@ -35,6 +35,8 @@ FUNCTIONS: Mapping[str, Callable[[Expr], Expr]] = {
     "tirx.tanh": tanh,
 }
 _EXTERN, _POW, _IS_NAN = "tirx.call_pure_extern", "powf", "tirx.isnan"
+# TVM does not vectorize loops with this operator; it does with LLVM's function of the same name.
+_NEARBYINT = "tirx.nearbyint"
 
 
 def vectorizable(function: tirx.PrimFunc) -> tirx.PrimFunc:
@@ -44,6 +46,8 @@ def vectorizable(function: tirx.PrimFunc) -> tirx.PrimFunc:
         name = operator_name(call)
         if name == _IS_NAN and call.args[0].ty == ir.PrimType("float32"):
             return is_nan(call.args[0])
+        if name == _NEARBYINT:
+            return tirx.call_llvm_pure_intrin(call.ty, "llvm.nearbyint", call.args[0])
         if call.ty != ir.PrimType("float32"):
             return call
         if name in FUNCTIONS:

@@ -309,3 +309,20 @@ def test_memory_is_planned_and_foreign_calls_stay() -> None:
 @pytest.mark.parametrize("size", [64, 1003, 43, 20, 8])
 def test_loops_that_no_vector_divides_are_vectorized(size: int) -> None:
     assert "T.vectorized" in scheduled(one_operator(tvm.relax.op.nn.relu, (size,)), num_cores=1).script()
+
+
+@pytest.mark.parametrize("name", ["round", "isnan"])
+def test_operators_that_tvm_does_not_vectorize_are_replaced(name: str) -> None:
+    """TVM lowers a vectorized loop with one of them to a loop over elements."""
+
+    def element(value: Any) -> Any:
+        if name == "round":
+            return tvm.tirx.nearbyint(value)
+        return tvm.tirx.Select(tvm.tirx.isnan(value), tvm.tirx.const(0, F), value)
+
+    place = tvm.te.placeholder((64,), F)
+    result = tvm.te.compute((64,), lambda i: element(place(i)))
+    script = scheduled(tvm.IRModule({"main": tvm.te.create_prim_func([place, result])}), num_cores=1).script()
+    assert "T.vectorized" in script
+    assert "T.nearbyint" not in script
+    assert "T.isnan" not in script
