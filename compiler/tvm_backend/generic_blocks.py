@@ -20,6 +20,7 @@ from compiler.tvm_backend.generic_access import (
 from compiler.workloads.target import Target
 
 _MAX_VECTORS = 4  # accumulators of a reduction, which hide the latency of an addition
+_LONG_REDUCTION = 64  # vectors, in which adding up the lanes of several accumulators takes little
 _TRANSPOSED_TILE = 16  # one cache line of float32
 _SHORTEST_RUN = 8  # iterations between two cases of a concatenation or of padding
 _MAX_TAPS = 32  # of an unrolled window
@@ -183,10 +184,17 @@ def _whole_vectors(size: int, lanes: int) -> int:
     return min(size & -size, lanes)
 
 
-def _best_vector(loop: Loop, lanes: int) -> int:
-    """Returns the length of vectors, a power of two, with the fewest operations on vectors and single elements."""
-    lengths = [lanes >> shift for shift in range(lanes.bit_length())]
-    return min(lengths, key=lambda length: loop.extent // length + loop.extent % length)
+def _best_vector(loop: Loop, lanes: int, merged: bool = False) -> int:
+    """Returns the length of vectors, a power of two, with the fewest operations.
+
+    In a partial iteration, each element is tested and computed. ``merged``: whether the lanes are added up at the end.
+    """
+
+    def operations(length: int) -> int:
+        partial = 2 * length if loop.extent % length else 0
+        return loop.extent // length + partial + (length if merged else 0)
+
+    return min((lanes >> shift for shift in range(lanes.bit_length())), key=operations)
 
 
 def _accumulators(loop: Loop, length: int) -> int | None:
@@ -281,6 +289,10 @@ def split_reduction(schedule: s_tir.Schedule, block: Any, target: Target) -> Non
         return
     lane = next((loop for loop in reversed(merged(schedule, loops)) if loop.gathers), None)
     if lane is not None and lane.multiple >= 2 * target.lanes:
-        _, lanes = schedule.split(lane.rv, [None, target.lanes])
+        length = _best_vector(lane, target.lanes, merged=True) if lane.multiple == lane.extent else target.lanes
+        count = _MAX_VECTORS if lane.multiple >= _LONG_REDUCTION * length else 1
+        if length < _FEWEST_LANES:
+            return
+        _, lanes = schedule.split(lane.rv, [None, count * length])
         node: Any = schedule.get(block)
         schedule.rfactor(lanes, len(node.writes[0].region))

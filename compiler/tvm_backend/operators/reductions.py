@@ -186,31 +186,26 @@ def _log_sum_exp(node: Node) -> Tensor:
 
 
 def place_of_extreme(data: Any, axis: int, largest: bool, last: bool) -> Any:
-    """Returns a tensor expression of the index of the first or last largest or smallest element along an axis."""
+    """Returns a tensor expression of the index of the first or last largest or smallest element along an axis.
+
+    NaN counts as the largest and as the smallest, as in NumPy. Two reductions, which can be vectorized: the extreme,
+    and the place of an element that is equal to it.
+    """
     shape = tuple(int(size) for size in data.shape)
-
-    def better(a: tuple[Expr, Expr], b: tuple[Expr, Expr]) -> tuple[Expr, Expr]:
-        (i, x), (j, y) = a, b
-        ahead, same = x > y if largest else x < y, tirx.EQ(x, y)
-        if "float" in dtype_of(x):  # NaN is first, as in NumPy
-            ahead = tirx.Or(ahead, tirx.And(is_nan(x), tirx.Not(is_nan(y))))
-            same = tirx.Or(same, tirx.And(is_nan(x), is_nan(y)))
-        first = tirx.Or(ahead, tirx.And(same, i > j if last else i < j))
-        return tirx.Select(first, i, j), tirx.Select(first, x, y)
-
-    def start(index_dtype: Any, dtype: Any) -> tuple[Expr, Expr]:
-        worst = lowest(str(dtype)) if largest else highest(str(dtype))
-        beyond = -1 if last else np.iinfo("int64").max
-        return literal(beyond, str(index_dtype)), literal(worst, str(dtype))
-
-    reducer: Any = te.comm_reducer(better, start, name="place")
+    extreme = over(shape, [axis], max_of if largest else min_of, data, "extreme")
     place = te.reduce_axis((0, shape[axis]), name="k")
+    beyond = literal(-1 if last else int(np.iinfo("int32").max), "int32")
 
     def found(*index: Expr) -> Any:
-        source = [place.var if a == axis else i for a, i in enumerate(index)]
-        return reducer((place.var.astype("int64"), data(*source)), axis=place)
+        element = data(*(place.var if a == axis else i for a, i in enumerate(index)))
+        same = tirx.EQ(element, extreme(*index))
+        if "float" in dtype_of(element):
+            same = tirx.Or(same, is_nan(element))
+        chosen = tirx.Select(same, place.var.astype("int32"), beyond)
+        return te.max(chosen, axis=place) if last else te.min(chosen, axis=place)
 
-    return te.compute(kept(shape, [axis]), found, name="extreme")[0]
+    first: Any = te.compute(kept(shape, [axis]), found, name="place")
+    return te.compute(first.shape, lambda *i: first(*i).astype("int64"), name="index")
 
 
 def _arg(largest: bool) -> Converter:
@@ -222,8 +217,7 @@ def _arg(largest: bool) -> Converter:
 
         def compute(data: Any) -> Any:
             values = data if wide == x.dtype else te.compute(x.shape, lambda *i: data(*i).astype(wide), name="wide")
-            place = place_of_extreme(values, axis, largest, last)
-            return te.compute(place.shape, lambda *i: place(*i), name="index")
+            return place_of_extreme(values, axis, largest, last)
 
         return _without(node, node.computed(compute, x), [axis], bool(node.attribute("keepdims", 1)))
 
