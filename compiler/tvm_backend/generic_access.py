@@ -18,6 +18,9 @@ TYPICAL = "loopwright.typical_sizes"
 _COMPARISONS = (tirx.LT, tirx.GE, tirx.LE, tirx.GT)
 _DIVISIONS = (tirx.FloorDiv, tirx.FloorMod)
 
+# Calls that cost no more than other operations.
+CHEAP_CALLS = frozenset({"tirx.if_then_else"})
+
 _realize = tvm_ffi.get_global_func("s_tir.schedule.GetSBlockRealize")
 
 
@@ -40,6 +43,7 @@ class Loop:
             concatenation.
         period: a divisor of ``multiple``, after whose multiples an access jumps, as in a reshaped tensor; 0 if none
             does.
+        row: of loops that were merged, the number of iterations of the innermost; 0 of others.
     """
 
     rv: Any
@@ -50,6 +54,7 @@ class Loop:
     loads: tuple[int | None, ...]
     run: int
     period: int = 0
+    row: int = 0
 
     @property
     def positional(self) -> bool:
@@ -141,18 +146,6 @@ def predicate_uses(schedule: s_tir.Schedule, block: Any, loop: Any) -> bool:
     """Whether the block's predicate depends on a loop, so that some iterations skip the block."""
     node: Any = schedule.get(loop)
     return uses(_realize(schedule, block).predicate, node.loop_var)
-
-
-def reads_indices(schedule: s_tir.Schedule) -> bool:
-    """Whether a function reads integers that may be indices. TVM then narrows only some of its indices to 32 bits."""
-    main: Any = schedule.mod["main"]
-    dtypes: set[str] = set()
-
-    def note(value: Any) -> None:
-        dtypes.add(str(value.ty.dtype))
-
-    tvm_ffi.structural_walk(main.body, ((tirx.Cast, note), (ir.TensorLoad, note)))
-    return not dtypes.isdisjoint(("int32", "int64"))
 
 
 def is_guarded(schedule: s_tir.Schedule, block: Any) -> bool:

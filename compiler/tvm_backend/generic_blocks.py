@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import gcd
 from typing import Any
 
 from tvm import s_tir, tirx
 
 from compiler.tvm_backend.generic_access import (
+    CHEAP_CALLS,
     Loop,
+    calls,
     divisors,
     is_constant,
     iterations,
     loops_around,
     predicate_uses,
-    reads_indices,
 )
 from compiler.workloads.target import Target
 
@@ -91,11 +93,11 @@ class Block:
         return inner
 
     def _vectorize(self, inner: Loop) -> Loop:
-        """Vectorizes a loop. If no vector divides it, the last iterations run one by one."""
+        """Vectorizes a loop if a vector divides it."""
         lanes = self._vector(inner)
         if lanes < _FEWEST_LANES:
             return inner
-        outer, vector = _divide(self.schedule, inner, lanes)
+        outer, vector = _split(self.schedule, inner, lanes)
         self.schedule.vectorize(vector)
         return outer
 
@@ -136,7 +138,7 @@ class Block:
             self._parallel(outer)
             schedule.decompose_reduction(self.rv, reductions[0].rv)
         else:  # accumulators in registers
-            vectors, lanes = _divide(schedule, lane, width)
+            vectors, lanes = _split(schedule, lane, width)
             reorder: Any = schedule.reorder
             reorder(*(loop.rv for loop in [*outer, vectors, *reductions]), lanes)
             self._parallel(outer, vectors)
@@ -145,14 +147,15 @@ class Block:
             schedule.vectorize(schedule.get_loops(init)[-1])
 
     def _vector(self, loop: Loop) -> int:
-        """Returns the length of the vectors of a loop. Only loops over constant sizes have a partial iteration.
+        """Returns the length of the vectors of a loop. They cross rows of merged loops only in expensive functions.
 
-        TVM's partition of others compares sizes of 32 and 64 bits.
+        TVM divides each lane of the indices of such vectors.
         """
-        schedule, lanes = self.schedule, self.target.lanes
-        if is_constant(schedule, self.rv) and not reads_indices(schedule):
-            return _best_vector(loop, lanes)
-        return _whole_vectors(loop.multiple, lanes)
+        length = _row_vectors(loop, self.target.lanes)
+        node: Any = self.schedule.get(self.rv)
+        if length < _FEWEST_LANES and calls(node.body) - CHEAP_CALLS:
+            return _whole_vectors(loop.multiple, self.target.lanes)
+        return length
 
     def _reorder(self, outer: Sequence[Loop], *inner: Loop) -> None:
         reorder: Any = self.schedule.reorder
@@ -169,8 +172,6 @@ class Block:
             part = next((d for d in divisors(inner.multiple) if self._balanced(tasks * d)), None)
             if part is not None:
                 rvs.append(schedule.split(inner.rv, [part, None])[0])
-            elif not rvs:
-                rvs.append(inner.rv)
         if rvs:
             fuse: Any = schedule.fuse
             schedule.parallel(fuse(*rvs) if len(rvs) > 1 else rvs[0])
@@ -184,17 +185,9 @@ def _whole_vectors(size: int, lanes: int) -> int:
     return min(size & -size, lanes)
 
 
-def _best_vector(loop: Loop, lanes: int, merged: bool = False) -> int:
-    """Returns the length of vectors, a power of two, with the fewest operations.
-
-    In a partial iteration, each element is tested and computed. ``merged``: whether the lanes are added up at the end.
-    """
-
-    def operations(length: int) -> int:
-        partial = 2 * length if loop.extent % length else 0
-        return loop.extent // length + partial + (length if merged else 0)
-
-    return min((lanes >> shift for shift in range(lanes.bit_length())), key=operations)
+def _row_vectors(loop: Loop, lanes: int) -> int:
+    """Returns the longest vector that divides a loop and, if it was merged, its rows."""
+    return _whole_vectors(gcd(loop.multiple, loop.row), lanes)
 
 
 def _accumulators(loop: Loop, length: int) -> int | None:
@@ -202,16 +195,7 @@ def _accumulators(loop: Loop, length: int) -> int | None:
     if length < _FEWEST_LANES:
         return None
     widths = [count * length for count in range(_MAX_VECTORS, 0, -1)]
-    return next((width for width in widths if loop.multiple % width == 0), length)
-
-
-def _divide(schedule: s_tir.Schedule, loop: Loop, size: int) -> tuple[Loop, Any]:
-    """Splits a loop by a size; a partial iteration at the end, whose elements are computed one by one, is peeled."""
-    if loop.multiple % size == 0:
-        return _split(schedule, loop, size)
-    outer, inner = schedule.split(loop.rv, [None, size])
-    schedule.annotate(outer, _PARTITION, 1)
-    return replace(loop, rv=outer, extent=-(-loop.extent // size), multiple=1), inner
+    return next((width for width in widths if loop.multiple % width == 0 and loop.row % width == 0), length)
 
 
 def _split(schedule: s_tir.Schedule, loop: Loop, size: int) -> tuple[Loop, Any]:
@@ -229,7 +213,7 @@ def merged(schedule: s_tir.Schedule, loops: Sequence[Loop]) -> list[Loop]:
             before = answer.pop()
             rv = fuse(before.rv, loop.rv)
             extent, multiple = before.extent * loop.extent, before.multiple * loop.multiple
-            loop = replace(loop, rv=rv, extent=extent, multiple=multiple, run=extent)
+            loop = replace(loop, rv=rv, extent=extent, multiple=multiple, run=extent, row=loop.multiple)
         answer.append(loop)
     return answer
 
@@ -287,12 +271,13 @@ def split_reduction(schedule: s_tir.Schedule, block: Any, target: Target) -> Non
     loops = loops_around(schedule, block)
     if any(loop.streams and loop.extent > 1 for loop in loops if not loop.reduction):
         return
-    lane = next((loop for loop in reversed(merged(schedule, loops)) if loop.gathers), None)
+    lane = next((loop for loop in reversed(merged(schedule, loops)) if loop.gathers and loop.extent > 1), None)
     if lane is not None and lane.multiple >= 2 * target.lanes:
-        length = _best_vector(lane, target.lanes, merged=True) if lane.multiple == lane.extent else target.lanes
+        length = _row_vectors(lane, target.lanes)
+        length = length if length >= _FEWEST_LANES else target.lanes
         count = _MAX_VECTORS if lane.multiple >= _LONG_REDUCTION * length else 1
-        if length < _FEWEST_LANES:
-            return
+        while count > 1 and lane.row % (count * length):
+            count //= 2
         _, lanes = schedule.split(lane.rv, [None, count * length])
         node: Any = schedule.get(block)
         schedule.rfactor(lanes, len(node.writes[0].region))

@@ -14,6 +14,7 @@ from tvm.relax.backend.cpu_generic import pipeline as cpu
 
 from compiler.tvm_backend.codegen import program_target
 from compiler.tvm_backend.generic_access import (
+    CHEAP_CALLS,
     TYPICAL,
     Unsupported,
     calls,
@@ -33,7 +34,6 @@ from compiler.workloads.target import Target
 _SCHEDULED = "tirx.is_scheduled"
 _CALL_COST = 8  # of exp and similar functions, relative to copying an element
 _MAX_RECOMPUTE = 1.25  # factor on the work, if computing something twice keeps it in the cache
-_TRIVIAL_CALLS = {"tirx.if_then_else"}
 
 # TVM rejects a step, or these rules do not support a block. Steps run on copies of a schedule. Some fail a check of TVM
 # (InternalError) on loops of one iteration.
@@ -190,7 +190,7 @@ def _worth_inlining(schedule: s_tir.Schedule, block: Any) -> bool:
     names = calls(statement.body)
     if any(_reduces(schedule, consumer) for consumer in consumers) and "tirx.if_then_else" in names:
         return False
-    return theirs <= own or not (names - _TRIVIAL_CALLS)
+    return theirs <= own or not (names - CHEAP_CALLS)
 
 
 def _reduces(schedule: s_tir.Schedule, block: Any) -> bool:
@@ -214,7 +214,7 @@ def _work(schedule: s_tir.Schedule, blocks: Sequence[Any]) -> int:
 def _is_expensive(schedule: s_tir.Schedule, block: Any) -> bool:
     """Whether a block calls exp or similar functions."""
     statement: Any = schedule.get(block)
-    return bool(calls(statement.body) - _TRIVIAL_CALLS)
+    return bool(calls(statement.body) - CHEAP_CALLS)
 
 
 def _threads(schedule: s_tir.Schedule, blocks: Sequence[Any], target: Target) -> int:
