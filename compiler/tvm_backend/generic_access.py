@@ -43,7 +43,7 @@ class Loop:
             concatenation.
         period: a divisor of ``multiple``, after whose multiples an access jumps, as in a reshaped tensor; 0 if none
             does.
-        row: of loops that were merged, the number of iterations of the innermost; 0 of others.
+        rows: of loops that were merged, the number of iterations of each one's inner loops; empty for others.
     """
 
     rv: Any
@@ -54,7 +54,7 @@ class Loop:
     loads: tuple[int | None, ...]
     run: int
     period: int = 0
-    row: int = 0
+    rows: tuple[int, ...] = ()
 
     @property
     def positional(self) -> bool:

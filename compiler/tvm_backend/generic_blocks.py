@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import gcd
 from typing import Any
 
 from tvm import s_tir, tirx
@@ -186,8 +185,20 @@ def _whole_vectors(size: int, lanes: int) -> int:
 
 
 def _row_vectors(loop: Loop, lanes: int) -> int:
-    """Returns the longest vector that divides a loop and, if it was merged, its rows."""
-    return _whole_vectors(gcd(loop.multiple, loop.row), lanes)
+    """Returns the longest vector, a power of two, that divides a loop and that TVM finds contiguous."""
+    length = _whole_vectors(loop.multiple, lanes)
+    while not _is_contiguous(loop, length):
+        length //= 2
+    return length
+
+
+def _is_contiguous(loop: Loop, size: int) -> bool:
+    """Whether TVM finds the accesses of a part of a loop contiguous.
+
+    The index of merged loops is a sum of quotients and remainders. TVM simplifies those by multiples of the size, and
+    then does not recognize the sum if there are others too.
+    """
+    return len({row % size == 0 for row in loop.rows}) < 2
 
 
 def _accumulators(loop: Loop, length: int) -> int | None:
@@ -195,7 +206,7 @@ def _accumulators(loop: Loop, length: int) -> int | None:
     if length < _FEWEST_LANES:
         return None
     widths = [count * length for count in range(_MAX_VECTORS, 0, -1)]
-    return next((width for width in widths if loop.multiple % width == 0 and loop.row % width == 0), length)
+    return next((width for width in widths if loop.multiple % width == 0 and _is_contiguous(loop, width)), length)
 
 
 def _split(schedule: s_tir.Schedule, loop: Loop, size: int) -> tuple[Loop, Any]:
@@ -213,7 +224,8 @@ def merged(schedule: s_tir.Schedule, loops: Sequence[Loop]) -> list[Loop]:
             before = answer.pop()
             rv = fuse(before.rv, loop.rv)
             extent, multiple = before.extent * loop.extent, before.multiple * loop.multiple
-            loop = replace(loop, rv=rv, extent=extent, multiple=multiple, run=extent, row=loop.multiple)
+            rows = (*(row * loop.multiple for row in before.rows), loop.multiple)
+            loop = replace(loop, rv=rv, extent=extent, multiple=multiple, run=extent, rows=rows)
         answer.append(loop)
     return answer
 
@@ -276,7 +288,7 @@ def split_reduction(schedule: s_tir.Schedule, block: Any, target: Target) -> Non
         length = _row_vectors(lane, target.lanes)
         length = length if length >= _FEWEST_LANES else target.lanes
         count = _MAX_VECTORS if lane.multiple >= _LONG_REDUCTION * length else 1
-        while count > 1 and lane.row % (count * length):
+        while count > 1 and not _is_contiguous(lane, count * length):
             count //= 2
         _, lanes = schedule.split(lane.rv, [None, count * length])
         node: Any = schedule.get(block)
