@@ -361,7 +361,7 @@ def _replace(model: ir.Model, found: _Found) -> None:
     supplant(found.nodes, building.nodes)
 
 
-_Left = tuple["np.ndarray | None", "np.ndarray | None"]  # scale and shift that remain
+_Left: TypeAlias = "tuple[np.ndarray | None, np.ndarray | None]"  # scale and shift that remain
 
 
 def _instance_norm(

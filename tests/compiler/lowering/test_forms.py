@@ -54,7 +54,7 @@ NORMALIZATIONS = {
     "a scalar scale": ("LayerNormalization", "float[1] g", "(x, g)", True),
     "a scale of all axes": ("LayerNormalization", "float[1,1,4] g", "(x, g)", True),
     "the last axis, from the front": ("LayerNormalization", "float[4] g", "<axis = 2> (x, g)", True),
-    "two axes": ("LayerNormalization", "float[3,4] g", "<axis = -2> (x, g)", False),
+    "two axes": ("LayerNormalization", "float[3,4] g", "<axis = -2> (x, g)", True),
     "a scale for each row": ("LayerNormalization", "float[3,1] g", "(x, g)", False),
 }
 
