@@ -58,10 +58,13 @@ def times(name: str, threads: int, duration: float, isa: str | None) -> Result:
     compiled = compiler.build(census.model(name).path, shapes, threads, target=isa or "host")
     build_secs = time.perf_counter() - start
     peers: dict[str, Runtime | str] = {}
+    as_published: dict[str, Path] = {}
     for peer in PEERS:
         found = _loaded(peer, frozen, inputs, threads)
-        # Shapes of all values may contradict what a runtime infers for a branch that is never taken.
-        peers[peer] = _loaded(peer, model, inputs, threads) if isinstance(found, str) else found
+        if isinstance(found, str):
+            # Static shapes of all values may contradict what a runtime infers for a branch that is never taken.
+            found, as_published[peer] = _loaded(peer, model, inputs, threads), census.model(name).path
+        peers[peer] = found
     if census.model(name).original is not None:
         peers[litert.NAME] = _litert(name, inputs, compiled.run(inputs), threads)
     loaded = [peer for peer in peers.values() if isinstance(peer, Runtime)]
@@ -81,7 +84,7 @@ def times(name: str, threads: int, duration: float, isa: str | None) -> Result:
         "kernels": len(compiled.layers),
         "segments": len(compiled.segments),
         "segments_share": _segments_share(compiled, inputs) if compiled.segments else 0.0,
-        **_starts(name, frozen, compiled, threads, list(runs)),
+        **_starts(name, frozen, compiled, threads, list(runs), as_published),
     }
 
 
@@ -117,16 +120,24 @@ def _segments_share(compiled: CompiledModel, inputs: Mapping[str, np.ndarray]) -
 
 
 def _starts(
-    name: str, model: onnx.ModelProto, compiled: CompiledModel, threads: int, names: Sequence[str]
+    name: str,
+    model: onnx.ModelProto,
+    compiled: CompiledModel,
+    threads: int,
+    names: Sequence[str],
+    as_published: Mapping[str, Path],
 ) -> dict[str, Any]:
-    """Returns the sizes of the files, and what each runtime costs when it starts in a fresh process."""
+    """Returns the sizes of the files, and what each runtime costs when it starts in a fresh process.
+
+    Runtimes load ``model``, except those that load the file in ``as_published``.
+    """
     with tempfile.TemporaryDirectory(prefix="loopwright-census-") as folder:
         saved, frozen = Path(folder) / "model.lw", Path(folder) / "model.onnx"
         compiled.save(saved)
         frozen.write_bytes(model.SerializeToString())
         starts = {}
         for runtime in names:
-            file = {OURS: saved, litert.NAME: census.model(name).original}.get(runtime, frozen)
+            file = {OURS: saved, litert.NAME: census.model(name).original, **as_published}.get(runtime, frozen)
             arguments = [name, "--stage", "start", "--threads", str(threads), "--runtime", runtime, "--file", str(file)]
             starts[runtime] = isolated.run("benchmarks.census", arguments, LIMIT_SECS)
         size = sum(file.stat().st_size for file in saved.rglob("*") if file.is_file())

@@ -13,6 +13,7 @@ from tvm import s_tir, tirx
 from tvm.relax.backend.cpu_generic import pipeline as cpu
 
 from compiler.tvm_backend.codegen import program_target
+from compiler.tvm_backend.flat_elementwise import flattened
 from compiler.tvm_backend.generic_access import (
     CHEAP_CALLS,
     TYPICAL,
@@ -41,13 +42,17 @@ _REJECTED = (s_tir.ScheduleError, tvm.error.InternalError, Unsupported)
 
 
 def relax_pipeline(target: Target, typical: Mapping[str, int] | None = None) -> tvm.transform.Pass:
-    """Returns the pass pipeline for ``tvm.relax.build``: TVM's own for CPUs, with :func:`schedule_functions`."""
+    """Returns the pass pipeline for ``tvm.relax.build``: TVM's own for CPUs, with schedules for all functions.
+
+    Elementwise functions take flat tensors, so the build must have the option ``tirx.disable_assert``.
+    """
     llvm = program_target(target)
 
     def lower(module: tvm.IRModule, _context: tvm.transform.PassContext) -> tvm.IRModule:
         passes = [
             *cpu.library_dispatch_passes(llvm),
             *cpu.legalize_passes(llvm),
+            _module_pass(_flatten_functions, "loopwright.flatten_functions"),
             schedule_functions(target, typical),
             *cpu.dataflow_lower_passes(llvm),
             *cpu.finalize_passes(llvm),
@@ -57,6 +62,19 @@ def relax_pipeline(target: Target, typical: Mapping[str, int] | None = None) -> 
             return tvm.transform.Sequential(passes)(module)
 
     return _module_pass(lower, "loopwright.relax_pipeline")
+
+
+def _flatten_functions(module: tvm.IRModule, _context: tvm.transform.PassContext) -> tvm.IRModule:
+    module = module.clone()
+    for name, found in module.functions_items():
+        function: Any = found
+        if not isinstance(function, tirx.PrimFunc) or not isinstance(function.body, s_tir.SBlockRealize):
+            continue
+        if not (function.attrs or {}).get(_SCHEDULED, False):
+            schedule = s_tir.Schedule(tvm.IRModule({"main": function}))
+            _inline(schedule)
+            module.update_func(name, flattened(schedule.mod["main"]))
+    return module
 
 
 def schedule_functions(target: Target, typical: Mapping[str, int] | None = None) -> tvm.transform.Pass:

@@ -193,7 +193,8 @@ def run(module: Any, arguments: Sequence[np.ndarray], threads: int, isa: str | N
     from compiler.tvm_backend.thread_pool import generated_code_threads
 
     target = Target.from_host(isa=isa, num_cores=threads)
-    built = tvm.relax.build(module, tvm_target(target), relax_pipeline=generic_schedule.relax_pipeline(target))
+    with tvm.transform.PassContext(opt_level=3, config={"tirx.disable_assert": True}):
+        built = tvm.relax.build(module, tvm_target(target), relax_pipeline=generic_schedule.relax_pipeline(target))
     main = tvm.relax.VirtualMachine(built, tvm.cpu())["main"]
     with generated_code_threads(threads):
         answer = main(*map(tvm.runtime.tensor, arguments))
