@@ -66,15 +66,18 @@ def relax_pipeline(target: Target, typical: Mapping[str, int] | None = None) -> 
 
 def _flatten_functions(module: tvm.IRModule, _context: tvm.transform.PassContext) -> tvm.IRModule:
     module = module.clone()
-    for name, found in module.functions_items():
-        function: Any = found
-        if not isinstance(function, tirx.PrimFunc) or not isinstance(function.body, s_tir.SBlockRealize):
-            continue
-        if not (function.attrs or {}).get(_SCHEDULED, False):
-            schedule = s_tir.Schedule(tvm.IRModule({"main": function}))
-            _inline(schedule)
-            module.update_func(name, flattened(schedule.mod["main"]))
+    for name, function in module.functions_items():
+        if isinstance(function, tirx.PrimFunc) and not (function.attrs or {}).get(_SCHEDULED, False):
+            module.update_func(name, _flat(function))
     return module
+
+
+def _flat(function: Any) -> Any:
+    if not isinstance(function.body, s_tir.SBlockRealize):
+        return function
+    schedule = s_tir.Schedule(tvm.IRModule({"main": function}))
+    _inline(schedule)
+    return flattened(schedule.mod["main"])
 
 
 def schedule_functions(target: Target, typical: Mapping[str, int] | None = None) -> tvm.transform.Pass:
