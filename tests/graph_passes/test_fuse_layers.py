@@ -441,6 +441,19 @@ def test_masks_that_replace_scores(choice: str) -> None:
     assert found == {"Greater": 1, "Where": 1, "Transpose": 1, "Attention_mask": 1}
 
 
+def test_hidden_rows_have_equal_weights() -> None:
+    """Where replaces all scores of a row by one number, also if they are too large to vanish when it is added."""
+    original = model(
+        """g (float[1,2,5,4] q, float[1,2,4,7] k, float[1,2,7,3] v, float[1,1,1,7] mask) => (float[1,2,5,3] y)
+            <float large, float low, float level> {
+            c = Greater (mask, level) b = MatMul (q, k) a = Mul (b, large) s = Where (c, a, low)
+            p = Softmax (s) y = MatMul (p, v)
+        }""",
+        large=500, low=-1e9, level=100,
+    )  # fmt: skip
+    assert operators(run_pass(original, "fuse_layers").model)["Attention_mask"] == 1
+
+
 def test_two_masks_are_added() -> None:
     original = model(
         """g (float[1,2,5,4] q, float[1,2,4,7] k, float[1,2,7,3] v, float[1,1,1,7] mask, float[2,5,7] bias)
