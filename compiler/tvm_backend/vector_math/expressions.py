@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
-from tvm import tirx
+from tvm import te, tirx
 
 Expr: TypeAlias = Any  # TVM's annotations declare no operators of expressions
 
 
 def let(value: Expr, body: Callable[[Expr], Expr]) -> Expr:
-    """Returns ``body`` of a value that is computed once."""
+    """Returns ``body`` of a value that is computed once; an element of a tensor expression is a value too."""
+    value = value.asobject() if isinstance(value, te.tensor.TensorSlice) else value
     variable = tirx.Var("t", value.ty)
     return tirx.Let(variable, value, body(variable))
 

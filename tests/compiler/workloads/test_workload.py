@@ -99,7 +99,10 @@ def test_constructors_take_one_number_for_all_sides() -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Workload("conv9d", (1,)), "unknown op 'conv9d'; choose from: dense, conv2d, attention"),
+        (
+            lambda: Workload("conv9d", (1,)),
+            "unknown op 'conv9d'; choose from: dense, conv2d, conv_transpose2d, attention",
+        ),
         (lambda: Workload("dense", (1, 2)), "dense takes 3 sizes >= 1 (mxnxk), got (1, 2)"),
         (lambda: Workload("dense", (1, 0, 2)), "dense takes 3 sizes >= 1"),
         (lambda: Workload.dense(1, 2, 3, "float7"), "unknown dtype 'float7' for dense; choose from: float32, bfloat16"),
