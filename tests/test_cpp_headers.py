@@ -12,7 +12,7 @@ PUBLIC = CPP / "include"
 FILES = sorted(path for path in CPP.rglob("*") if path.suffix in {".h", ".cc"})
 # Headers of one architecture, and the files that may include them.
 INTRINSICS = re.compile(r"\w*(intrin|cpuid|neon)\.h")
-ARCHITECTURE = ("core/cpu_instructions.h", "machine/x86.cc", "microkernels/x86")
+ARCHITECTURE = ("core/cpu_instructions.h", "core/float_mode.cc", "machine/x86.cc", "microkernels/x86")
 
 
 def quoted(path: Path) -> list[str]:
