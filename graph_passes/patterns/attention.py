@@ -218,7 +218,7 @@ def _mask(node: ir.Node, scores: ir.Value, shape: tuple[int, ...] | None, made: 
     ):
         return None
     # A Where replaces the score. A sum gives the same number only if the score vanishes in its rounding, unlike that of
-    # -1e9 - 100. It matters in rows that are hidden entirely, whose weights are equal. The sum of a few masks is finite.
+    # -1e9 - 100. It matters in rows that are hidden entirely, whose weights are equal. Sums of a few masks are finite.
     absorbing = number if np.isinf(number) else float(np.finfo(np.float32).min) / 8
     zero, low = (
         new_constant(graph_of(node), f"{node.outputs[0].name}_{name}", np.array(value, np.float32))
