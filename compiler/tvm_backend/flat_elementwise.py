@@ -26,7 +26,7 @@ def flattened(function: Any) -> Any:
     block = _only_block(function)
     if block is None or not isinstance(block.body, tirx.BufferStore):
         return function
-    store = block.body
+    store: Any = block.body
     shape, axes = _static(store.buffer.shape), [axis.var for axis in block.iter_vars]
     if shape is None or len(shape) < 2 or not 1 < prod(shape) <= _MOST_ELEMENTS:
         return function

@@ -17,7 +17,8 @@ constexpr int64_t kComparisons = 8;  // a comparison of two elements, relative t
 
 // Returns the number of threads for an operator that reads and writes so many elements, in rows of equal work.
 int threads_for(int64_t elements, int64_t rows) {
-  return static_cast<int>(std::min<int64_t>(threads_worth(elements, generated_code_threads()), std::max<int64_t>(rows, 1)));
+  return static_cast<int>(
+      std::min<int64_t>(threads_worth(elements, generated_code_threads()), std::max<int64_t>(rows, 1)));
 }
 
 // The rows of a tensor along an axis: element i of row r is at start(r) + i * stride.
