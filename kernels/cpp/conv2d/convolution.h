@@ -80,6 +80,9 @@ inline bool is_depthwise(const Conv2dGeometry& g, Dtype dtype) { return g.depthw
 // F(2×2, 3×3) and F(4×4, 3×3) for 3×3 kernels of stride 1, F(3×3, 4×4) for 7×7 kernels of stride 2.
 bool applies(Conv2dSchedule::Algorithm algorithm, const Conv2dGeometry& g, Dtype dtype);
 
+// Whether a run, a part of the sum that is contiguous in the image, is an entire kernel row and not one tap.
+inline bool runs_are_rows(const Conv2dGeometry& g) { return g.dilation_w == 1 && g.groups == 1; }
+
 // Returns a good schedule of a convolution that is neither pointwise nor depthwise. Winograd's algorithms, which round
 // more, are candidates only if they are allowed.
 Conv2dSchedule default_convolution_schedule(const Target& target, Dtype dtype, const Conv2dGeometry& g,

@@ -76,7 +76,7 @@ Candidate direct(const Setting& at) {
   Candidate candidate{schedule(at, Algorithm::kDirect, rows, kc)};
   const int64_t lines = ceil_div(at.images.n * at.oh(), at.threads_m), blocks = ceil_div(k, kc);
   const Level level = std::min(at.machine.level_of(static_cast<double>(kc * at.nr() * kFloat)), Level::kL2);
-  const int64_t runs = g.dilation_w == 1 && g.groups == 1 ? g.kh : g.kh * g.kw;
+  const int64_t runs = runs_are_rows(g) ? g.kh : g.kh * g.kw;
   const double compute = static_cast<double>(lines) *
                          (narrow ? narrow_cycles(at.costs, at.kernels, at.ow(), at.tile, at.panels(), runs, k / runs)
                                  : static_cast<double>(blocks) * at.product(at.ow(), ceil_div(k, blocks), level));

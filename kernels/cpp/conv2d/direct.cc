@@ -74,9 +74,6 @@ class DirectConvolution final : public Convolution {
   const float* weight_;
 };
 
-// Whether a run is an entire kernel row, and not one tap.
-bool runs_are_rows(const Conv2dGeometry& g) { return g.dilation_w == 1 && g.groups == 1; }
-
 PanelRows rows_of_panels(const Conv2dGeometry& g, int lanes) {
   return runs_are_rows(g) ? PanelRows{g.kh, g.kw * g.c, lanes} : PanelRows{g.kh * g.kw, g.group_c(), lanes};
 }
