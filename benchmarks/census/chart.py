@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.census.comparison import FLOAT, Times
+from benchmarks.census.comparison import FLOAT, Times, fastest_first
 from benchmarks.chart import BLUE, GRAY, VERMILION, add_grid, add_label, name_lines, new_figure, save
 from benchmarks.heading import plural
 
@@ -49,4 +49,4 @@ def _sorted(by_group: Mapping[str, Mapping[str, Times]]) -> dict[str, Times]:
         for group, models in by_group.items()
         for name, times in models.items()
     }
-    return dict(sorted(marked.items(), key=lambda each: -(each[1].ratio.value if each[1].ratio else 0.0)))
+    return fastest_first(marked)

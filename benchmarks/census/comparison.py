@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.whole_models.comparison import samples_of
+from benchmarks.whole_models.comparison import milliseconds, samples_of
 from compiler.measure.comparison import Ratio, speedup
 from compiler.runtimes import OURS
 
@@ -72,3 +72,22 @@ def groups(results: Sequence[Mapping[str, Any]]) -> dict[int, dict[str, dict[str
             of_threads = found.setdefault(int(count), {group: {} for group in (FLOAT, INTEGER, SEGMENTS)})
             of_threads[group][result["model"]] = times
     return dict(sorted(found.items()))
+
+
+def fastest_first(models: Mapping[str, Times]) -> dict[str, Times]:
+    """Sorts models by their ratio to the fastest other runtime; those that no other runtime runs come last."""
+    return dict(sorted(models.items(), key=lambda each: -(each[1].ratio.value if each[1].ratio else 0.0)))
+
+
+def cells(name: str, times: Times, peers: Sequence[str]) -> tuple[str, ...]:
+    """Returns a row of a table: the model, milliseconds of ours and of each peer, the ratio and its interval."""
+    ratio = times.ratio
+    figures = (f"{ratio.value:.2f}", f"{ratio.low:.2f} to {ratio.high:.2f}") if ratio else ("", "")
+    return (name, milliseconds(times.medians[OURS]), *(_cell(times, peer) for peer in peers), *figures)
+
+
+def _cell(times: Times, peer: str) -> str:
+    """Returns the milliseconds of another runtime, "fails", or "" if it does not read the model's format."""
+    if peer in times.medians:
+        return milliseconds(times.medians[peer])
+    return "fails" if peer in times.left_out else ""

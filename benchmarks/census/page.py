@@ -8,11 +8,10 @@ from typing import Any
 
 from benchmarks.census import chart
 from benchmarks.census.check import AGREES
-from benchmarks.census.comparison import Times, groups
+from benchmarks.census.comparison import Times, cells, fastest_first, groups
 from benchmarks.census.speed import ALL_PEERS, PEERS
 from benchmarks.heading import machine_line, plural, versions
 from benchmarks.summary import geometric_mean
-from benchmarks.whole_models.comparison import milliseconds
 from compiler.runtimes import OURS
 
 NAMES = {OURS: "ours", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "litert": "LiteRT"}
@@ -22,12 +21,16 @@ def write(results: Sequence[dict[str, Any]], folder: Path) -> list[Path]:
     """Writes ``census.md`` and ``census.png``, and returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / "census.md", folder / "census.png"]
-    measured = [times for result in results for times in result.get("times", {}).values() if "secs" in times]
+    measured = _measured(results)
     if not measured:
         raise ValueError("no model was measured, so there is nothing to write")
     chart.draw(groups(results), [machine_line(measured[0]), about(measured)], files[1])
     files[0].write_text("\n".join(lines(results)) + "\n")
     return files
+
+
+def _measured(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [times for result in results for times in result.get("times", {}).values() if "secs" in times]
 
 
 def about(measured: Sequence[dict[str, Any]]) -> str:
@@ -37,7 +40,7 @@ def about(measured: Sequence[dict[str, Any]]) -> str:
 
 def lines(results: Sequence[dict[str, Any]]) -> Iterator[str]:
     """Yields the page in Markdown."""
-    measured = [times for result in results for times in result.get("times", {}).values() if "secs" in times]
+    measured = _measured(results)
     yield "# The census"
     yield ""
     yield (
@@ -79,19 +82,8 @@ def _table(group: str, models: dict[str, Times]) -> Iterator[str]:
         yield ""
     yield f"| model | ours, ms | {' | '.join(f'{NAMES[peer]}, ms' for peer in shown)} | ratio | 95 % |"
     yield "| --- | ---: | " + "---: | " * len(shown) + "---: | --- |"
-    order = sorted(models, key=lambda name: -ratios[name].value if name in ratios else 0.0)
-    for name in order:
-        times, ratio = models[name], models[name].ratio
-        peers = [cell_of(times, peer) for peer in shown]
-        figures = [f"{ratio.value:.2f}", f"{ratio.low:.2f} to {ratio.high:.2f}"] if ratio else ["", ""]
-        yield f"| {' | '.join((name, milliseconds(times.medians[OURS]), *peers, *figures))} |"
-
-
-def cell_of(times: Times, peer: str) -> str:
-    """Returns the milliseconds of another runtime, why it has none, or "" if it does not read the model's format."""
-    if peer in times.medians:
-        return milliseconds(times.medians[peer])
-    return "fails" if peer in times.left_out else ""
+    for name, times in fastest_first(models).items():
+        yield f"| {' | '.join(cells(name, times, shown))} |"
 
 
 def _starts(results: Sequence[dict[str, Any]]) -> Iterator[str]:

@@ -12,7 +12,6 @@ import numpy as np
 import onnx
 
 import compiler
-import graph_passes
 from benchmarks.models import census
 from graph_passes.report import columns
 
@@ -44,8 +43,7 @@ def lines(name: str, threads: int, isa: str | None) -> Iterator[str]:
         ],
         left=(2, 3, 4),
     )
-    frozen = graph_passes.optimize(census.load(name), shapes, ["freeze_shapes"]).model
-    nodes = node_secs(frozen, inputs, threads)
+    nodes = node_secs(census.frozen(name), inputs, threads)
     total = sum(nodes.values())
     yield f"ONNX Runtime: {total * 1e6:.1f} us in {len(nodes)} nodes"
     yield columns(

@@ -7,12 +7,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from benchmarks.census.check import AGREES, BAD, REJECTED
-from benchmarks.census.comparison import groups
-from benchmarks.census.page import cell_of
+from benchmarks.census.comparison import cells, fastest_first, groups
 from benchmarks.census.speed import ALL_PEERS
 from benchmarks.summary import geometric_mean
-from benchmarks.whole_models.comparison import milliseconds
-from compiler.runtimes import OURS
 from graph_passes.report import columns
 
 HEADER = (
@@ -80,11 +77,7 @@ def _times(results: Sequence[dict[str, Any]]) -> Iterator[str]:
     for threads, by_group in groups(results).items():
         rows: list[tuple[str, ...]] = [("model", f"ms, {threads} threads", *ALL_PEERS, "ratio", "95 %")]
         for models in by_group.values():
-            for name, times in sorted(models.items(), key=lambda each: -(each[1].ratio.value if each[1].ratio else 0)):
-                peers = [cell_of(times, peer) for peer in ALL_PEERS]
-                ratio = times.ratio
-                figures = (f"{ratio.value:.2f}", f"{ratio.low:.2f} to {ratio.high:.2f}") if ratio else ("", "")
-                rows.append((name, milliseconds(times.medians[OURS]), *peers, *figures))
+            rows += [cells(name, times, ALL_PEERS) for name, times in fastest_first(models).items()]
         yield columns(rows, left=(0,))
         for group, models in by_group.items():
             if ratios := [times.ratio.value for times in models.values() if times.ratio]:

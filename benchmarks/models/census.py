@@ -621,6 +621,17 @@ def load(name: str) -> onnx.ModelProto:
     return onnx.load(model(name).path)
 
 
+def frozen(name: str) -> onnx.ModelProto:
+    """Returns a model with static shapes and otherwise as published, as other runtimes load it.
+
+    Raises:
+        ValueError, FileNotFoundError: as ``load``.
+    """
+    import graph_passes
+
+    return graph_passes.optimize(load(name), model(name).input_shapes, ["freeze_shapes"]).model
+
+
 def inputs(name: str, seed: int = 0) -> dict[str, np.ndarray]:
     """Returns the inputs of a model; the same ones for the same seed.
 
