@@ -41,7 +41,7 @@ struct Setting {
     const int64_t groups = panels() / group_panels(), rest = panels() % group_panels();
     const auto of_group = [&](int64_t count) {
       return product_cycles(costs, kernels, m, g.group_o(), tile, count, static_cast<double>(k), level,
-                            machine.bandwidth_per_thread(Level::kL2, threads));
+                            machine.bandwidth_per_thread(Level::kL2, threads), kPanelDelayOfWindows);
     };
     return static_cast<double>(groups) * of_group(group_panels()) + (rest > 0 ? of_group(rest) : 0.0);
   }

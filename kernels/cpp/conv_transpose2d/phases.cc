@@ -114,9 +114,9 @@ double cycles_of(const std::vector<Phase>& phases, const ConvTranspose2dGeometry
     }
     const TileShape tile{mr, nr / kernels.lanes};
     const Level level = std::min(target.model->level_of(static_cast<double>(k * nr) * sizeof(float)), Level::kL2);
-    sum += static_cast<double>(g.groups) * product_cycles(costs, kernels, width, n, tile, tile.panels(n, kernels.lanes),
-                                                          static_cast<double>(k), level,
-                                                          target.model->bandwidth_per_thread(Level::kL2, 1));
+    sum += static_cast<double>(g.groups) *
+           product_cycles(costs, kernels, width, n, tile, tile.panels(n, kernels.lanes), static_cast<double>(k), level,
+                          target.model->bandwidth_per_thread(Level::kL2, 1), kPanelDelayOfWindows);
   }
   return sum;
 }

@@ -69,7 +69,7 @@ double cycles(const Product& p, const TileShape& tile, int threads_m) {
   const auto compute = [&](Level level) {
     if (tile.narrow > 0) return narrow_cycles(p.costs, p.kernels, rows, tile, columns, 1, p.k);
     return product_cycles(p.costs, p.kernels, rows, p.n, tile, columns, static_cast<double>(p.k), level,
-                          p.machine.bandwidth_per_thread(Level::kL2, p.busy));
+                          p.machine.bandwidth_per_thread(Level::kL2, p.busy), kPanelDelayOfDense);
   };
   const double loads = p.load(weights), near = compute(std::min(p.machine.level_of(p.bytes(nr, p.k)), Level::kL2));
   // Panels that are prefetched while the rows pass come late if there are few rows. Nothing prefetches the first one, which

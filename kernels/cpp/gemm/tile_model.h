@@ -40,14 +40,19 @@ inline double row_of_tiles_cycles(const KernelCosts& costs, const KernelTable& k
 
 // Activities that run in parallel delay each other by this part of the shorter.
 constexpr double kDelay = 0.2, kRowsDelay = 1.0;
+// The costs of a tile with its panel in L2 have most of the delay that the panel's loads cause. Consecutive rows cause little
+// more; the rows of windows, which are apart, cause as much as other activities.
+constexpr double kPanelDelayOfDense = 0.05, kPanelDelayOfWindows = kDelay;
 
 inline double overlapped(double a, double b) { return std::max(a, b) + kDelay * std::min(a, b); }
 
 // Returns the cycles of m rows and the first `panels` panels of n columns, for sums over k words. Rows and columns are
 // divided evenly into the fewest tiles. Each panel reads the rows again from L2, and each tile its panel if it comes from
-// there, at `l2_bytes` bytes per cycle. A call computes the tiles of a panel.
+// there, at `l2_bytes` bytes per cycle. The loads of panels delay the tiles by the part `panel_delay` of their time. A call
+// computes the tiles of a panel.
 inline double product_cycles(const KernelCosts& costs, const KernelTable& kernels, int64_t m, int64_t n,
-                             const TileShape& tile, int64_t panels, double k, Level level, double l2_bytes) {
+                             const TileShape& tile, int64_t panels, double k, Level level, double l2_bytes,
+                             double panel_delay) {
   const EvenSplit rows(m, tile.mr);
   const auto cycles = [&](int64_t height) {
     return row_of_tiles_cycles(costs, kernels, static_cast<int>(height), n, tile.vectors, panels, k, level);
@@ -60,7 +65,7 @@ inline double product_cycles(const KernelCosts& costs, const KernelTable& kernel
       level == Level::kL1
           ? 0.0
           : static_cast<double>(rows.count * panels * tile.vectors * kernels.lanes) * k * sizeof(float) / l2_bytes;
-  return std::max(sum, of_rows + of_panels) + kRowsDelay * of_rows + kDelay * of_panels +
+  return std::max(sum, of_rows + of_panels) + kRowsDelay * of_rows + panel_delay * of_panels +
          static_cast<double>(panels) * costs.call;
 }
 
