@@ -37,6 +37,7 @@ from graph_passes.layout.forms import form_of
 from graph_passes.layout.functions import wants_channels_last
 from graph_passes.layout.minimum_cut import source_side
 from graph_passes.lazy import ir
+from graph_passes.subgraphs import with_branches
 from graph_passes.values import constant
 
 
@@ -49,27 +50,34 @@ class ChannelsLast(Pass):
         if remark is not None:
             yield remark
             return
-        forms: dict[ir.Node, Form] = {}
-        obstacles: dict[ir.Node, str] = {}
-        for node in model.graph:
-            form = form_of(node)
-            if isinstance(form, Form):
-                forms[node] = form
-            elif form:
-                obstacles[node] = form
-        for node, reason in obstacles.items():
-            if wants_channels_last(node):
-                yield Remark(described(node), f"keeps its layout: {reason}")
-        if any(wants_channels_last(node) for node in forms):
-            edit = Edit(model, forms, obstacles, _cheapest(model.graph, forms))
-            edit.run()
-            yield from edit.remarks
+        for graph in with_branches(model.graph):
+            yield from _rewrite(model, graph)
+
+
+def _rewrite(model: ir.Model, graph: ir.Graph) -> Iterator[Remark]:
+    forms: dict[ir.Node, Form] = {}
+    obstacles: dict[ir.Node, str] = {}
+    for node in graph:
+        form = form_of(node)
+        if isinstance(form, Form):
+            forms[node] = form
+        elif form:
+            obstacles[node] = form
+    for node, reason in obstacles.items():
+        if wants_channels_last(node):
+            yield Remark(described(node), f"keeps its layout: {reason}")
+    if any(wants_channels_last(node) for node in forms):
+        edit = Edit(model, graph, forms, obstacles, _cheapest(graph, forms))
+        edit.run()
+        yield from edit.remarks
 
 
 def _cheapest(graph: ir.Graph, forms: Mapping[ir.Node, Form]) -> set[ir.Node]:
     """Returns the nodes to rewrite with channels last, of those that support both layouts."""
     nets: list[tuple[set[ir.Node | Side], int]] = []
-    for value in [*graph.inputs, *(output for node in graph for output in node.outputs)]:
+    written = dict.fromkeys(output for node in graph for output in node.outputs)
+    read = dict.fromkeys(value for node in graph for value in node.inputs if value is not None)
+    for value in {**dict.fromkeys(graph.inputs), **written, **read}:  # a branch also reads values from outside
         if is_image(value) and constant(value) is None:
             dims = dims_of(value)
             cost = 1 if keeps_order(dims) else prod(dim for dim in dims if isinstance(dim, int))

@@ -24,10 +24,8 @@ from graph_passes.evaluate import evaluate
 from graph_passes.fold_constants import FoldConstants, fold
 from graph_passes.lazy import ir
 from graph_passes.replacement import Replacement, consistent, infer_shapes
-from graph_passes.subgraphs import splice
+from graph_passes.subgraphs import BRANCHES, splice
 from graph_passes.values import is_op
-
-BRANCHES = ("then_branch", "else_branch")
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,36 @@
-"""Puts the nodes of a subgraph of control flow into the graph that contains its node."""
+"""Subgraphs of control flow: which of them run as part of a program, and how one replaces its node."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from graph_passes.lazy import ir
-from graph_passes.values import graph_of
+from graph_passes.values import graph_of, is_op, static_shape
+
+BRANCHES = ("then_branch", "else_branch")
+
+
+def with_branches(graph: ir.Graph) -> Iterator[ir.Graph]:
+    """Yields a graph, and the branches of its Ifs whose outputs have equal static shapes, also of nested ones.
+
+    A program can contain such an If, whose branches are worth the work of passes for our lowering. Bodies of loops and
+    other branches run elsewhere.
+    """
+    yield graph
+    for node in list(graph):
+        if branches := equal_branches(node):
+            for branch in branches:
+                yield from with_branches(branch)
+
+
+def equal_branches(node: ir.Node) -> Sequence[ir.Graph]:
+    """Returns the branches of an If if their outputs have equal static shapes and types; nothing for any other node."""
+    if not is_op(node, "If"):
+        return ()
+    branches = [node.attributes[name].as_graph() for name in BRANCHES]
+    shapes = [[(static_shape(value), value.dtype) for value in branch.outputs] for branch in branches]
+    known = all(shape is not None and dtype is not None for outputs in shapes for shape, dtype in outputs)
+    return branches if known and shapes[0] == shapes[1] else ()
 
 
 def splice(node: ir.Node, body: ir.Graph, arguments: Sequence[ir.Value | None]) -> list[ir.Value]:

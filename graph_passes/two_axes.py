@@ -42,6 +42,7 @@ from graph_passes.image_axes.windows import window_of_one_axis
 from graph_passes.layout.axes import dims_of
 from graph_passes.layout.forms import ELEMENTWISE, REDUCTIONS
 from graph_passes.lazy import ir
+from graph_passes.subgraphs import with_branches
 from graph_passes.values import STANDARD, data_input
 
 OLDEST_OPSET = 18  # in which axes are inputs of all operators
@@ -83,24 +84,25 @@ class TwoAxes(Pass):
     name: ClassVar[str] = "two_axes"
 
     def apply(self, model: ir.Model) -> Iterator[Remark]:
-        graph = model.graph
-        if not any(_window_rule(node) for node in graph):
-            return
+        graphs = [graph for graph in with_branches(model.graph) if any(_window_rule(node) for node in graph)]
         remark = too_old(model, OLDEST_OPSET)
-        if remark is not None:
+        if graphs and remark is not None:
             yield remark
             return
-        edit = Edit(graph)
-        for node in list(graph):
-            lifting, rule = _lifting(edit, node), _window_rule(node)
-            if rule is not None and lifting is not None:
-                if not edit.rewrite(node, rule, lifting):
-                    yield Remark(
-                        described(node), "keeps its axes: a size or an operand is unknown, or its form is rare"
-                    )
-            elif lifting is not None and node.domain in STANDARD and node.op_type in FOLLOWERS:
-                edit.rewrite(node, FOLLOWERS[node.op_type], lifting)
-        edit.finish()
+        for graph in graphs:
+            yield from _rewrite(graph)
+
+
+def _rewrite(graph: ir.Graph) -> Iterator[Remark]:
+    edit = Edit(graph)
+    for node in list(graph):
+        lifting, rule = _lifting(edit, node), _window_rule(node)
+        if rule is not None and lifting is not None:
+            if not edit.rewrite(node, rule, lifting):
+                yield Remark(described(node), "keeps its axes: a size or an operand is unknown, or its form is rare")
+        elif lifting is not None and node.domain in STANDARD and node.op_type in FOLLOWERS:
+            edit.rewrite(node, FOLLOWERS[node.op_type], lifting)
+    edit.finish()
 
 
 def _window_rule(node: ir.Node) -> Rule | None:

@@ -21,6 +21,7 @@ using tvm::ffi::Any;
 using tvm::ffi::AnyView;
 using tvm::ffi::Array;
 using tvm::ffi::Function;
+using tvm::ffi::Optional;
 using tvm::ffi::PackedArgs;
 using tvm::ffi::Tensor;
 
@@ -61,11 +62,16 @@ class Recorder {
   void note(const PackedArgs& args) {
     const Clock::time_point now = Clock::now();
     if (args[2].cast<bool>()) {
+      if (!open_.empty()) calls_[open_.back().place].function = kMachine;
       if (next_ == calls_.size()) calls_.push_back({args[1].cast<std::string>(), layer_of(args), {}});
-      started_ = Clock::now();
+      open_.push_back({next_++, 0.0, Clock::now()});
       return;
     }
-    calls_[next_++].secs.push_back(std::chrono::duration<double>(now - started_).count());
+    const Open ended = open_.back();
+    open_.pop_back();
+    const double secs = std::chrono::duration<double>(now - ended.started).count();
+    calls_[ended.place].secs.push_back(secs - ended.inside);
+    if (!open_.empty()) open_.back().inside += secs;
   }
   void begin_run() { next_ = 0; }
   std::vector<CallTimes> calls() const { return calls_; }
@@ -79,9 +85,18 @@ class Recorder {
     return args[5].cast<int64_t>();
   }
 
+  // A call that has not ended.
+  struct Open {
+    size_t place;
+    double inside;  // seconds of the calls that it consists of
+    Clock::time_point started;
+  };
+  // The name of calls that consist of others: what they add is work of the machine.
+  static constexpr const char* kMachine = "vm.builtin.call";
+
   std::vector<CallTimes> calls_;
+  std::vector<Open> open_;
   size_t next_ = 0;
-  Clock::time_point started_;
 };
 
 }  // namespace
@@ -100,7 +115,7 @@ void copy_elements(const Tensor& from, const Tensor& to) {
 ProgramObj::ProgramObj(std::shared_ptr<VirtualMachines> machines, Layers layers, bool ieee)
     : machines_(std::move(machines)), layers_(std::move(layers)), ieee_(ieee), serial_(next_serial()) {}
 
-Array<Any> ProgramObj::run_first(VirtualMachine& machine, const AnyView* inputs, int count) const {
+Array<Any> ProgramObj::run_recorded(VirtualMachine& machine, const AnyView* inputs, int count) const {
   HugePages& pages = machine.pages;
   Recording recording;
   const Function set_instrument = *machine.module->GetFunction("set_instrument", true);
@@ -114,21 +129,30 @@ Array<Any> ProgramObj::run_first(VirtualMachine& machine, const AnyView* inputs,
   set_instrument(Function(nullptr));
   pages.collapse();
   machine.programs.insert(serial_);
-  machine.replay = Replay::of(recording, arguments, outputs);
+  if (auto replay = Replay::of(recording, arguments, outputs)) machine.replays.push_back(std::move(replay));
   return outputs;
 }
 
 Array<Any> ProgramObj::run(const AnyView* inputs, int count) const {
   VirtualMachine machine = machines_->take();
-  const bool is_first = machine.programs.count(serial_) == 0;
-  Array<Any> outputs = is_first         ? run_first(machine, inputs, count)
-                       : machine.replay ? replayed(*machine.replay, inputs, count)
-                                        : run_on(machine, inputs, count);
+  if (machine.programs.count(serial_) == 0) machine.replays.clear();
+  Optional<Array<Any>> outputs;
+  for (const auto& replay : machine.replays) {
+    outputs = replayed(*replay, inputs, count);
+    if (outputs) break;
+  }
+  if (!outputs) {
+    // The first run, or the first one of these branches. Each replay has its intermediate tensors.
+    constexpr size_t kMostReplays = 4;
+    const bool is_first = machine.programs.count(serial_) == 0, is_replayed = !machine.replays.empty();
+    const bool record = is_first || (is_replayed && machine.replays.size() < kMostReplays);
+    outputs = record ? run_recorded(machine, inputs, count) : run_on(machine, inputs, count);
+  }
   machines_->give_back(std::move(machine));
-  return outputs;
+  return *std::move(outputs);
 }
 
-Array<Any> ProgramObj::replayed(Replay& replay, const AnyView* inputs, int count) const {
+Optional<Array<Any>> ProgramObj::replayed(Replay& replay, const AnyView* inputs, int count) const {
   const GeneratedCodeThreads threads(layers_->machine().threads);
   const SubnormalsScope subnormals(ieee_);
   return replay.run(inputs, count, *layers_.get());

@@ -39,11 +39,13 @@ class ProgramObj : public tvm::ffi::Object {
 
  private:
   // Runs like run_on, moves the memory that the machine then has to huge pages, and records the calls for later runs.
-  tvm::ffi::Array<tvm::ffi::Any> run_first(VirtualMachine& machine, const tvm::ffi::AnyView* inputs, int count) const;
+  tvm::ffi::Array<tvm::ffi::Any> run_recorded(VirtualMachine& machine, const tvm::ffi::AnyView* inputs,
+                                              int count) const;
   // `used` receives the arguments of main.
   tvm::ffi::Array<tvm::ffi::Any> run_on(const VirtualMachine& machine, const tvm::ffi::AnyView* inputs, int count,
                                         std::vector<tvm::ffi::Any>* used = nullptr) const;
-  tvm::ffi::Array<tvm::ffi::Any> replayed(Replay& replay, const tvm::ffi::AnyView* inputs, int count) const;
+  tvm::ffi::Optional<tvm::ffi::Array<tvm::ffi::Any>> replayed(Replay& replay, const tvm::ffi::AnyView* inputs,
+                                                              int count) const;
 
   std::shared_ptr<VirtualMachines> machines_;
   Layers layers_;

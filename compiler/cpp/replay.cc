@@ -19,16 +19,18 @@ using tvm::ffi::AnyView;
 using tvm::ffi::Array;
 using tvm::ffi::Function;
 using tvm::ffi::Object;
+using tvm::ffi::Optional;
 using tvm::ffi::PackedArgs;
 using tvm::ffi::Tensor;
 
 constexpr const char* kBuiltin = "vm.builtin.";
 // Builtins that make a value from others.
 constexpr std::array kMakers = {"vm.builtin.alloc_storage", "vm.builtin.alloc_tensor", "vm.builtin.reshape"};
-// Builtins without an effect on values: checks of what never changes, and the collection of the outputs.
+// Builtins without an effect on tensors: checks of what never changes, and moves between registers and tuples.
 constexpr std::array kChecks = {"vm.builtin.check_tensor_info", "vm.builtin.match_shape", "vm.builtin.match_prim_value",
                                 "vm.builtin.check_tuple_info",  "vm.builtin.null_value",  "vm.builtin.make_tuple",
-                                "vm.builtin.kill_object"};
+                                "vm.builtin.tuple_getitem",     "vm.builtin.copy",        "vm.builtin.kill_object"};
+constexpr const char* kCondition = "vm.builtin.read_if_cond";
 
 template <size_t N>
 bool is_one_of(const std::string& name, const std::array<const char*, N>& names) {
@@ -43,7 +45,13 @@ const Object* object_of(const Any& value) {
 }  // namespace
 
 void Recording::note(const PackedArgs& args) {
-  if (args[2].cast<bool>()) return;
+  if (args[2].cast<bool>()) {
+    open_.push_back(calls_.size());
+    return;
+  }
+  const size_t before = open_.back();
+  open_.pop_back();
+  if (calls_.size() > before) return;
   constexpr int kFirst = 4;
   Call call{args[0], args[1].cast<std::string>(), args[3], {}};
   for (int i = kFirst; i < args.size(); ++i) call.arguments.emplace_back(args[i]);
@@ -79,10 +87,11 @@ std::unique_ptr<Replay> Replay::of(const Recording& recording, const std::vector
     if (is_one_of(recorded.name, kChecks)) continue;
     const bool makes = is_one_of(recorded.name, kMakers);
     const auto function = recorded.function.try_cast<Function>();
-    const bool other_builtin = recorded.name.rfind(kBuiltin, 0) == 0 && !makes;
-    if (!function || other_builtin || (!makes && recorded.result != nullptr)) return nullptr;
+    const auto branch = recorded.name == kCondition ? recorded.result.try_cast<bool>() : std::optional<bool>();
+    const bool other_builtin = recorded.name.rfind(kBuiltin, 0) == 0 && !makes && !branch;
+    if (!function || other_builtin || (!makes && !branch && recorded.result != nullptr)) return nullptr;
 
-    Call call{*function, {}, {}, -1, {}, -1};
+    Call call{*function, {}, {}, -1, {}, -1, branch};
     for (const Any& argument : recorded.arguments) {
       const Object* object = object_of(argument);
       const auto slot = object ? slots.find(object) : slots.end();
@@ -117,7 +126,7 @@ std::unique_ptr<Replay> Replay::of(const Recording& recording, const std::vector
   return replay;
 }
 
-Array<Any> Replay::run(const AnyView* inputs, int count, const LayersObj& layers) {
+Optional<Array<Any>> Replay::run(const AnyView* inputs, int count, const LayersObj& layers) {
   for (int i = 0; i < count; ++i) {
     const auto place = static_cast<size_t>(i);
     Tensor tensor = inputs[i].cast<Tensor>();
@@ -141,13 +150,20 @@ Array<Any> Replay::run(const AnyView* inputs, int count, const LayersObj& layers
       call.arguments[static_cast<size_t>(patch.argument)] = slots_[static_cast<size_t>(patch.slot)];
     Any result;
     call.function.CallPacked(call.arguments.data(), static_cast<int>(call.arguments.size()), &result);
+    if (call.branch && result.cast<bool>() != *call.branch) {
+      release();
+      return std::nullopt;
+    }
     if (call.result >= 0) slots_[static_cast<size_t>(call.result)] = std::move(result);
   }
   Array<Any> outputs;
   for (const int64_t slot : output_slots_) outputs.push_back(slots_[static_cast<size_t>(slot)]);
-  // What the caller gets must not stay in use here: its memory returns to the pool when the caller drops it.
-  for (Any& slot : slots_) slot = nullptr;
+  release();
   return outputs;
+}
+
+void Replay::release() {
+  for (Any& slot : slots_) slot = nullptr;
 }
 
 }  // namespace loopwright

@@ -10,9 +10,11 @@
 #include <tvm/ffi/container/array.h>
 #include <tvm/ffi/container/tensor.h>
 #include <tvm/ffi/function.h>
+#include <tvm/ffi/optional.h>
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,7 +22,7 @@
 
 namespace loopwright {
 
-// The calls of one run, as the instrument of a virtual machine sees them.
+// The calls of one run, as the instrument of a virtual machine sees them. Calls that consist of others are left out.
 class Recording {
  public:
   // Takes the arguments of the instrument: (function, name, true before and false after the call, result, arguments...).
@@ -35,18 +37,21 @@ class Recording {
     std::vector<tvm::ffi::Any> arguments;
   };
   std::vector<Call> calls_;
+  std::vector<size_t> open_;  // for each call that has not ended, the number of calls before it
 };
 
 class Replay {
  public:
   // `arguments` and `outputs` are those of the recorded run. The last argument is the layers. Returns null if the calls depend
-  // on data or on sizes, or if an output shares memory with an input.
+  // on data other than conditions of branches, or on sizes, or if an output shares memory with an input.
   static std::unique_ptr<Replay> of(const Recording& recording, const std::vector<tvm::ffi::Any>& arguments,
                                     const tvm::ffi::Array<tvm::ffi::Any>& outputs);
 
   // Runs the calls. The inputs are tensors of the recorded shapes, contiguous and of any alignment. `layers` has layers of the
-  // same shapes as those of the recorded run, whose tensors are not checked again. One run at a time.
-  tvm::ffi::Array<tvm::ffi::Any> run(const tvm::ffi::AnyView* inputs, int count, const LayersObj& layers);
+  // same shapes as those of the recorded run, whose tensors are not checked again. One run at a time. Returns null if a
+  // condition selects another branch than in the recorded run.
+  tvm::ffi::Optional<tvm::ffi::Array<tvm::ffi::Any>> run(const tvm::ffi::AnyView* inputs, int count,
+                                                         const LayersObj& layers);
 
  private:
   Replay() = default;
@@ -62,7 +67,12 @@ class Replay {
     int64_t layer = -1;                    // of a kernel, which is called directly
     std::vector<const DLTensor*> tensors;  // of a kernel
     int64_t result = -1;                   // the slot of a tensor that each run makes; -1: the call returns nothing
+    std::optional<bool> branch;            // of a condition, which must be the same in each run
   };
+
+  // Drops the values of this run. Outputs must not stay in use here: their memory returns to the pool when the caller drops
+  // them.
+  void release();
 
   std::vector<tvm::ffi::Any> kept_;  // what the arguments of calls refer to
   // Values of this run: first the inputs, then what calls return.

@@ -37,8 +37,9 @@ struct VirtualMachine {
   HugePages pages;
   // Serial numbers of the programs that have run. The first run of a program may use more memory than those of others.
   std::set<int64_t> programs = {};
-  // The calls of the program that ran last for the first time, without the machine; null if they cannot be replayed.
-  std::unique_ptr<Replay> replay = {};
+  // The calls of the program that ran last for the first time, without the machine: one for each path through its branches
+  // that has run. None if they cannot be replayed.
+  std::vector<std::unique_ptr<Replay>> replays = {};
 };
 
 // Thread-safe.

@@ -70,7 +70,9 @@ def _is_stage(call: Call) -> bool:
 def _join(node: ir.Node, after: ir.Node, calls: Mapping[ir.Node, Call], l2: int) -> bool:
     """Whether both nodes are convolutions, and the second is the only user of the first's output, which exceeds L2."""
     call, following = calls.get(node), calls.get(after)
-    if call is None or following is None or following.op != "conv2d" or not _is_stage(call):
+    if node.graph is not after.graph or call is None or following is None:
+        return False
+    if following.op != "conv2d" or not _is_stage(call):
         return False
     output = node.outputs[0]
     is_private = sole_user(output) is after and following.inputs[0] is output

@@ -14,6 +14,7 @@ from compiler.workloads.layer import Layer
 from compiler.workloads.target import Target
 from graph_passes.base import release
 from graph_passes.inline_functions import inline_calls
+from graph_passes.subgraphs import with_branches
 
 if TYPE_CHECKING:
     import onnx
@@ -36,10 +37,11 @@ class Lowered:
 def lower(model: ir.Model, target: Target, options: Options) -> Lowered:
     """Lowers a model of static shapes, which becomes the lowered one and loses its constants."""
     layers = put_kernels(model, target, options)
-    for name, weight in list(model.graph.initializers.items()):
-        if not weight.uses() and not weight.is_graph_output():  # of a kernel
-            del model.graph.initializers[name]
-            release([weight])
+    for graph in with_branches(model.graph):
+        for name, weight in list(graph.initializers.items()):
+            if not weight.uses() and not weight.is_graph_output():  # of a kernel
+                del graph.initializers[name]
+                release([weight])
     inline_calls(model)
     lowered = Lowered(ir.serde.serialize_model(model), layers)
     constants = list(model.graph.initializers.values())
@@ -56,6 +58,6 @@ def put_kernels(model: ir.Model, target: Target, options: Options) -> tuple[Laye
 
 
 def plan_kernels(model: ir.Model, target: Target, options: Options) -> tuple[tuple[Match, ...], Plan]:
-    """Returns the nodes of the main graph that our kernels compute, and how each is computed."""
+    """Returns the nodes of the model that our kernels compute, and how each is computed."""
     matches = recognize(model.graph, target, options.chains)
     return matches, choose(matches, target, options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,6 +17,7 @@ from compiler.workloads.operators import LAYER_SCHEMAS, OPERATORS
 from compiler.workloads.target import Target
 from graph_passes.base import DOMAIN as PASSES_DOMAIN
 from graph_passes.patterns.layers import FusedLayer
+from graph_passes.subgraphs import with_branches
 from graph_passes.values import is_op, known_shape
 
 
@@ -34,7 +35,6 @@ def _recognizers() -> Mapping[str, Callable[[ir.Node], Call | None]]:
 
 
 RECOGNIZERS = _recognizers()
-_RECURRENT = ("RNN", "GRU", "LSTM")
 
 
 @dataclass(frozen=True)
@@ -67,15 +67,16 @@ class Match:
 
 
 def recognize(graph: ir.Graph, target: Target, chains: bool) -> tuple[Match, ...]:
-    """Returns the nodes of a graph that our kernels compute, in topological order of their last nodes.
+    """Returns the nodes of a graph and of its branches that our kernels compute.
 
-    Of the branches of control flow, only recurrent nodes are included.
+    They are in topological order of their last nodes, those of branches after those of the graph.
 
     Args:
         chains: whether neighboring convolutions may become one call.
     """
     weights: dict[Hashable, np.ndarray] = {}
-    calls = {node: _shared(call, weights) for node in _nodes(graph) if (call := _call(node)) is not None}
+    nodes = [node for part in with_branches(graph) for node in part]
+    calls = {node: _shared(call, weights) for node in nodes if (call := _call(node)) is not None}
     chain_by_last = {chain[-1]: chain for chain in find_chains(calls, target)} if chains else {}
     inner = {node for chain in chain_by_last.values() for node in chain[:-1]}
     return tuple(
@@ -84,16 +85,6 @@ def recognize(graph: ir.Graph, target: Target, chains: bool) -> tuple[Match, ...
         if node not in inner
         for nodes in [chain_by_last.get(node, (node,))]
     )
-
-
-def _nodes(graph: ir.Graph, is_branch: bool = False) -> Iterator[ir.Node]:
-    """Yields the nodes of a graph, and the recurrent nodes of its branches, for which there is no generated code."""
-    for node in graph:
-        if not is_branch or is_op(node, *_RECURRENT):
-            yield node
-        for attribute in node.attributes.values():
-            if isinstance(attribute.value, ir.Graph):
-                yield from _nodes(attribute.value, is_branch=True)
 
 
 def _call(node: ir.Node) -> Call | None:

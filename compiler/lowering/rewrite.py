@@ -2,33 +2,42 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 
 import onnx_ir as ir
 
 from compiler.lowering.choose import Plan
 from compiler.lowering.recognize import Match
-from compiler.workloads.layer import CALL, DOMAIN
+from compiler.workloads.layer import DOMAIN, WITHOUT_KERNELS
 from graph_passes.patterns.activations import ACTIVATIONS
 from graph_passes.patterns.layers import call_function, function
+from graph_passes.subgraphs import BRANCHES, equal_branches, with_branches
 from graph_passes.values import graph_of, is_op, new_node, producer, supplant
 
 
 def rewrite(model: ir.Model, matches: Sequence[Match], plan: Plan) -> None:
-    """Replaces the matched nodes of the model's main graph by calls of kernels, and marks those of branches.
+    """Replaces the matched nodes of the model's main graph and of its branches by calls of kernels.
 
     A call is a node of the domain ``loopwright.kernels`` whose attribute "place" is the index of its layer in the plan.
-    Nodes of branches stay, because ONNX Runtime may have to run the branch: their metadata describe the call.
+    An If with calls in its branches keeps copies of the branches without them, because ONNX Runtime may have to run it.
     """
+    inside = {match.nodes[-1].graph for match in matches}
+    for node in model.graph:
+        if any(graph in inside for branch in equal_branches(node) for graph in with_branches(branch)):
+            _keep_branches(node)
     # Last match first: replacing a node updates the inputs of calls that are already in the graph, but not those of
-    # matches to come.
+    # matches to come. Branches come after the main graph, whose values they read.
     for match, place in reversed(list(zip(matches, plan.places, strict=True))):
-        if match.nodes[-1].graph is model.graph:
-            _put_call(model, match, place)
-        else:
-            _mark_call(match, place)
-    _drop_transposes(model.graph)
+        _put_call(model, match, place)
+    for graph in with_branches(model.graph):
+        _drop_transposes(graph)
+
+
+def _keep_branches(node: ir.Node) -> None:
+    """Adds copies of the branches of an If to its attributes."""
+    for name in BRANCHES:
+        copy = node.attributes[name].as_graph().clone(allow_outer_scope_values=True)
+        node.attributes.add(ir.AttrGraph(name + WITHOUT_KERNELS, copy))
 
 
 def _put_call(model: ir.Model, match: Match, place: int) -> None:
@@ -56,14 +65,6 @@ def _put_call(model: ir.Model, match: Match, place: int) -> None:
         new.append(_activation(model, new[-1].outputs[0], name, numbers))
     model.opset_imports.setdefault(DOMAIN, 1)
     supplant(match.nodes, new, call.outputs)
-
-
-def _mark_call(match: Match, place: int) -> None:
-    """Describes the call in the metadata of its node. The call has neither an activation nor a transposed output."""
-    (node,) = match.nodes
-    inputs = [next(i for i, value in enumerate(node.inputs) if value is read) for read in match.call.inputs]
-    call = {"place": place, "inputs": inputs, "outputs": list(match.call.outputs)}
-    node.metadata_props[CALL] = json.dumps(call)
 
 
 def _activation(model: ir.Model, x: ir.Value, name: str, numbers: Mapping[str, float]) -> ir.Node:

@@ -14,7 +14,7 @@ from compiler.partition.guards import guarded
 from compiler.partition.order import grouped
 from compiler.program.segment import Segment
 from compiler.program.tensor_spec import DTYPES, OPAQUE, TensorSpec
-from compiler.workloads.layer import DOMAIN
+from compiler.workloads.layer import DOMAIN, WITHOUT_KERNELS
 
 SEGMENT = "Segment"  # the operator of domain DOMAIN whose attribute "place" is the index of a segment
 
@@ -108,7 +108,7 @@ def _segment(
 ) -> Segment:
     """Returns the segment of a group of nodes; adds the types that inference finds in it to ``types``."""
     graph, chosen = model.graph, set(group)
-    nodes = [graph.node[index] for index in group]
+    nodes = [_without_kernels(graph.node[index]) for index in group]
     written = {name for node in nodes for name in node.output if name}
     read = {name for node in nodes for name in values_read(node)} - written
     elsewhere = {name for index, node in enumerate(graph.node) if index not in chosen for name in values_read(node)}
@@ -142,6 +142,20 @@ def _segment(
     first = tuple(dict.fromkeys(reasons[index] for index in group if reasons[index]))
     specs = tuple(spec_of(name, types) for name in outputs)
     return Segment(data, tuple(inputs), specs, frozenset(static), dict(operators), first)
+
+
+def _without_kernels(node: onnx.NodeProto) -> onnx.NodeProto:
+    """Returns an If with the branches that have no calls of kernels; any other node unchanged."""
+    kept = [attribute for attribute in node.attribute if attribute.name.endswith(WITHOUT_KERNELS)]
+    if not kept:
+        return node
+    plain = onnx.NodeProto()
+    plain.CopyFrom(node)
+    del plain.attribute[:]
+    plain.attribute.extend(kept)
+    for attribute in plain.attribute:
+        attribute.name = attribute.name.removesuffix(WITHOUT_KERNELS)
+    return plain
 
 
 def _value(name: str, types: Mapping[str, onnx.TypeProto]) -> onnx.ValueInfoProto:

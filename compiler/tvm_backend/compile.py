@@ -17,6 +17,7 @@ from compiler.sizes.size import Size
 from compiler.tvm_backend.codegen import program_target
 from compiler.tvm_backend.generic_schedule import relax_pipeline
 from compiler.tvm_backend.importer import import_model, import_within
+from compiler.tvm_backend.outline_branches import UPPER_BOUNDS
 from compiler.workloads.layer import Layer
 from compiler.workloads.target import Target
 
@@ -76,7 +77,7 @@ def compile_ranged(module: tvm.IRModule, target: Target, sizes: Sequence[Size]) 
     largest = {size.name: size.largest for size in sizes}
     module = module.clone()
     # Intermediate tensors of all sizes are in the memory that the largest ones need.
-    module.update_func(module.get_global_var("main"), module["main"].with_attr("tir_var_upper_bound", largest))
+    module.update_func(module.get_global_var("main"), module["main"].with_attr(UPPER_BOUNDS, largest))
     return _executable(module, target, {size.name: size.typical for size in sizes})
 
 

@@ -28,6 +28,7 @@ from compiler.tvm_backend.generic_access import (
 )
 from compiler.tvm_backend.generic_blocks import Block, separate_transpose, split_reduction
 from compiler.tvm_backend.generic_contraction import arrange_contraction, is_contraction, pad_contraction
+from compiler.tvm_backend.outline_branches import outline_branches
 from compiler.tvm_backend.share_shapes import share_shapes
 from compiler.tvm_backend.vector_math import vectorizable
 from compiler.workloads.target import Target
@@ -51,6 +52,7 @@ def relax_pipeline(target: Target, typical: Mapping[str, int] | None = None) -> 
     def lower(module: tvm.IRModule, _context: tvm.transform.PassContext) -> tvm.IRModule:
         passes = [
             *cpu.library_dispatch_passes(llvm),
+            outline_branches,
             *cpu.legalize_passes(llvm),
             _module_pass(_flatten_functions, "loopwright.flatten_functions"),
             schedule_functions(target, typical),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -20,7 +19,7 @@ from compiler.program.tensor_spec import OPAQUE, TensorSpec
 from compiler.tvm_backend.operators import CONVERTERS
 from compiler.tvm_backend.operators.branches import converted_branch
 from compiler.tvm_backend.operators.node import Node, Tensor, TensorList, Unsupported, tensor_type
-from compiler.workloads.layer import CALL, DOMAIN, Layer
+from compiler.workloads.layer import DOMAIN, Layer
 
 _STANDARD = ("", "ai.onnx")
 _SEGMENT = "loopwright.segment"  # (layers, index of the segment, inputs...) -> outputs
@@ -231,13 +230,6 @@ class _Importer:
         if proto.domain == DOMAIN:
             self._tensors.update(zip(proto.output, self._kernel(_place(proto), proto.input), strict=True))
             return
-        for entry in proto.metadata_props:
-            if entry.key == CALL:
-                call = json.loads(entry.value)
-                written = self._kernel(call["place"], [proto.input[index] for index in call["inputs"]])
-                outputs = [proto.output[index] for index in call["outputs"]]
-                self._tensors.update(zip(outputs, written, strict=True))
-                return
         if not _is_known(proto):
             raise InvalidNode(f"cannot compile {self._described(proto)}: {_NO_CODE}")
         try:

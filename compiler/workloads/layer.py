@@ -15,9 +15,9 @@ from compiler.workloads.workload import Workload
 
 # The ONNX domain of kernel calls in a lowered graph. Attribute "place" of such a node is the index of its layer.
 DOMAIN = "loopwright.kernels"
-# Metadata of a node in a branch, which becomes a call unless ONNX Runtime runs the branch: JSON with "place", and the
-# indices of the node's inputs and outputs that the call has.
-CALL = "loopwright.call"
+# The end of names of attributes: an If whose branches have calls of kernels also has the branches without them, which
+# ONNX Runtime runs if the If cannot be compiled.
+WITHOUT_KERNELS = "_without_kernels"
 # Entries of every layer's description, in addition to the attributes of its schema.
 _COMMON = frozenset({"name", "op", "output_shape", "weights", "workload", "workloads", "threads", "schedule", "calls"})
 

@@ -56,19 +56,19 @@ class Form:
 
 @dataclass
 class Edit:
-    """Rewrites the chosen nodes in the order of the graph, then transposes values that other nodes still read."""
+    """Rewrites the chosen nodes in the order of the graph, then transposes values that other nodes still read.
+
+    ``graph`` is the main graph of the model, or a branch.
+    """
 
     model: ir.Model
+    graph: ir.Graph
     forms: Mapping[ir.Node, Form]
     obstacles: Mapping[ir.Node, str]
     chosen: set[ir.Node]
     remarks: list[Remark] = field(default_factory=list)
     twins: dict[ir.Value, ir.Value] = field(default_factory=dict)  # the channels-last version of each value
     operands: dict[tuple[ir.Value, int], ir.Value] = field(default_factory=dict)
-
-    @property
-    def graph(self) -> ir.Graph:
-        return self.model.graph
 
     def run(self) -> None:
         rewritten = []
@@ -157,7 +157,7 @@ class Edit:
 
     def _insert_behind(self, value: ir.Value, node: ir.Node) -> None:
         writer = value.producer()
-        if writer is None:
+        if writer is None or writer.graph is not self.graph:
             self.graph.insert_before(self.graph[0], node)
         else:
             self.graph.insert_after(writer, node)

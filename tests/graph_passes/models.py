@@ -44,6 +44,13 @@ def model(
     return onnx.shape_inference.infer_shapes(found)
 
 
+def either(output: str, condition: str, then: str, other: str) -> str:
+    """The node of an If in ONNX's text format. A branch is its output and nodes: ``float[4] a { a = Exp (x) }``."""
+    names = (("then_branch", then), ("else_branch", other))
+    branches = [f"{name} = {output}_{name} () => ({text.replace(' {', ') {', 1)}" for name, text in names]
+    return f"{output} = If ({condition}) <{', '.join(branches)}>"
+
+
 def run_pass(original: onnx.ModelProto, a_pass: Pass | str) -> graph_passes.Optimized:
     """Runs one pass. Checks that the result is valid, computes the same outputs and does not change in a second run."""
     before = original.SerializeToString()

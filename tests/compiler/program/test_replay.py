@@ -10,7 +10,7 @@ import pytest
 
 import compiler
 from tests.graph_passes import oracle
-from tests.graph_passes.models import model
+from tests.graph_passes.models import either, model
 
 pytestmark = pytest.mark.tvm
 
@@ -116,16 +116,39 @@ def test_runs_at_the_same_time() -> None:
                 np.testing.assert_array_equal(got["y"], want)
 
 
-def test_branches_on_data_are_not_replayed() -> None:
-    original = model(
-        "g (bool c, float[4] x) => (float[4] y) { y = If (c) <"
-        "then_branch = t () => (float[4] p) { p = Exp (x) }, else_branch = e () => (float[4] n) { n = Neg (x) }> }"
+BRANCHES = {
+    "one branch": "g (bool c, bool d, float[4,8] x) => (float[4,8] y) <float[8,8] w> { a = Exp (x) "
+    + either("y", "c", "float[4,8] p { b = MatMul (a, w) p = Softplus (b) }", "float[4,8] n { n = MatMul (x, w) }")
+    + " }",
+    "branches in branches": "g (bool c, bool d, float[4,8] x) => (float[4,8] y) <float[8,8] w> { "
+    + either(
+        "y",
+        "c",
+        f"float[4,8] p {{ {either('p', 'd', 'float[4,8] q { q = MatMul (x, w) }', 'float[4,8] r { r = Neg (x) }')} }}",
+        "float[4,8] n { n = Identity (x) }",
     )
+    + " }",
+    "more paths than replays": "g (bool c, bool d, float[4,8] x) => "
+    "(float[4,8] y, float[4,8] z, float[4,8] u) <float[8,8] w> { "
+    + either("y", "c", "float[4,8] h { h = Exp (x) }", "float[4,8] i { i = Neg (x) }")
+    + either("z", "d", "float[4,8] k { k = MatMul (y, w) }", "float[4,8] l { l = Neg (y) }")
+    + "s = ReduceSum <keepdims = 0> (x) n = Cast <to = 9> (s) v = Xor (c, n) "
+    + either("u", "v", "float[4,8] m { m = Abs (z) }", "float[4,8] q { q = Tanh (z) }")
+    + " }",
+}
+
+
+@pytest.mark.parametrize("name", BRANCHES)
+def test_each_path_through_branches_is_replayed(name: str) -> None:
+    original = model(BRANCHES[name])
     built = compiler.build(original, threads=1)
-    x = np.linspace(-1, 1, 4, dtype=np.float32)
-    for flag in (True, False, True, True, False):
-        y = built.run({"c": np.array(flag), "x": x})["y"]
-        np.testing.assert_allclose(y, np.exp(x) if flag else -x, rtol=1e-5)
+    x = inputs_of(model(MODELS["a chain"]), 1)["x"]
+    rng = np.random.default_rng(7)
+    for run in range(24):
+        inputs = {"c": np.array(rng.random() < 0.5), "d": np.array(rng.random() < 0.5), "x": x * (run % 2)}
+        found = built.run(inputs)
+        for output, expected in answers_of(original, inputs).items():
+            np.testing.assert_allclose(found[output], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_other_schedules_on_the_same_machine() -> None:

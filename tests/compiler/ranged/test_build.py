@@ -18,6 +18,7 @@ import compiler
 from compiler.sizes.differing import DifferentPrograms
 from compiler.workloads.target import usable_cores
 from tests.compiler.models import assert_answers
+from tests.graph_passes.models import either
 
 pytestmark = pytest.mark.tvm
 
@@ -119,6 +120,19 @@ SERVED = {
     ),
     "a constant that is not a number": Case(
         "(float[l,6] x) => (float[l,6] y) <float nan> { i = IsNaN (x) y = Where (i, nan, x) }", ROWS, {"nan": np.nan}
+    ),
+    "branches that depend on data": Case(
+        "(float[b,l,16] x) => (float[b,l,16] y) <float[16,16] w, float zero>"
+        "{ s = ReduceSum <keepdims = 0> (x) c = Greater (s, zero) d = MatMul (x, w) e = Exp (d)"
+        + either(
+            "y",
+            "c",
+            "float[b,l,16] p { f = MatMul (e, w) p = Add (f, x) }",
+            "float[b,l,16] n { g = Neg (e) h = MatMul (g, w) n = Sigmoid (h) }",
+        )
+        + "}",
+        X,
+        {"zero": 0},
     ),
     "mean over tokens": Case(
         "(float[b,l,16] x) => (float[b,16] y) <int64[1] axes> { y = ReduceMean <keepdims = 0> (x, axes) }",
