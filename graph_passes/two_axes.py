@@ -27,6 +27,7 @@ from graph_passes.image_axes.edit import Edit, Rule
 from graph_passes.image_axes.followers import (
     along_axis,
     elementwise,
+    normalized_images,
     of_first,
     pad,
     reduction,
@@ -63,9 +64,8 @@ OF_VOLUMES: Mapping[str, Rule] = {
 FOLLOWERS: Mapping[str, Rule] = {
     **dict.fromkeys(ELEMENTWISE, elementwise),
     **dict.fromkeys((name for name in REDUCTIONS if not name.startswith("Arg")), reduction),
-    **dict.fromkeys(
-        ("BatchNormalization", "Clip", "Dropout", "GroupNormalization", "InstanceNormalization", "LRN"), of_first
-    ),
+    **dict.fromkeys(("BatchNormalization", "Clip", "Dropout", "LRN"), of_first),
+    **dict.fromkeys(("GroupNormalization", "InstanceNormalization"), normalized_images),
     **dict.fromkeys(("Expand", "Tile"), sizes),
     **dict.fromkeys(("Flatten", "Reshape", "Squeeze", "Unsqueeze"), reshape),
     **dict.fromkeys(("Hardmax", "LogSoftmax", "LpNormalization", "Softmax"), along_axis(-1)),

@@ -34,6 +34,14 @@ def of_first(edit: Edit, node: ir.Node, lifting: Lifting) -> Outputs | None:
     return Outputs(edit.again(node, lifting, [edit.lifted(x), *node.inputs[1:]]))
 
 
+def normalized_images(edit: Edit, node: ir.Node, lifting: Lifting) -> Outputs | None:
+    """``InstanceNormalization`` and ``GroupNormalization``, whose means are over all pixels of an image.
+
+    A volume keeps its axes: as images of two axes, each of its layers would have a separate mean.
+    """
+    return of_first(edit, node, lifting) if lifting is ONE_AXIS else None
+
+
 def along_axis(default: int | None, all_inputs: bool = False) -> Rule:
     """Operators with an attribute ``axis`` that keep the number of dimensions."""
 

@@ -249,6 +249,69 @@ def test_a_network_of_volumes_is_converted_at_its_ends_only() -> None:
     assert converting(changed) == {"Transpose": 2, "Squeeze": 2, "Unsqueeze": 1}
 
 
+# Between two convolutions of volumes, from h (1, 4, 3, 5, 6) to t with 4 channels.
+BETWEEN_VOLUMES = {
+    "activation": Between("e = Erf (h) f = Mul (e, h) t = Clip (f, low, high)", "float low, float high"),
+    "operand per channel": Between("t = Mul (h, s)", "float[4,1,1,1] s"),
+    "operand per layer": Between("t = Add (s, h)", "float[3,1,1] s"),
+    "operand of all dimensions": Between("t = Mul (h, s)", "float[1,4,3,5,6] s"),
+    "operand that is computed": Between("s = ReduceMax (h, axes) t = Sub (h, s)", "int64[2] axes",
+                                        arrays={"axes": [2, 4]}),
+    "operand of fewer dimensions": Between("s = ReduceMax <keepdims: int = 0> (h, axes) t = Add (h, s)",
+                                           "int64[2] axes", arrays={"axes": [0, 1]}),
+    "gate": Between("p = GlobalAveragePool (h) g = Sigmoid (p) t = Mul (h, g)"),
+    "largest": Between("p = GlobalMaxPool (h) t = Mul (h, p)"),
+    "normalization": Between("t = BatchNormalization (h, s, b, m, variance)",
+                             "float[4] s, float[4] b, float[4] m, float[4] variance"),
+    "instance normalization": Between("t = InstanceNormalization (h, s, b)", "float[4] s, float[4] b"),
+    "mean and variance": Between("t = MeanVarianceNormalization <axes: ints = [0, 2, 3, 4]> (h)"),
+    "concat of parts": Between("a, b = Split <axis: int = 1, num_outputs: int = 2> (h)"
+                               " t = Concat <axis: int = 1> (b, a)"),
+    "concat along the depth": Between("t = Concat <axis: int = -3> (h, h)"),
+    "concat of a batch": Between("b = Concat <axis: int = 0> (h, h) t = ReduceSum (b, axes)", "int64[1] axes",
+                                 arrays={"axes": [0]}),
+    "split of the depth": Between("a, b = Split <axis: int = 2> (h, parts) t = Concat <axis: int = 2> (b, a)",
+                                  "int64[2] parts", arrays={"parts": [1, 2]}),
+    "pad": Between("t = Pad (h, sides)", "int64[10] sides", arrays={"sides": [0, 0, 2, 0, 1, 0, 0, 1, 2, 0]}),
+    "reflected pad": Between('t = Pad <mode: string = "reflect"> (h, sides, , axes)', "int64[4] sides, int64[2] axes",
+                             arrays={"sides": [2, 3, 1, 0], "axes": [2, -1]}),
+    "slice": Between("t = Slice (h, first, last, axis, step)",
+                     "int64[2] first, int64[2] last, int64[2] axis, int64[2] step",
+                     arrays={"first": [0, 5], "last": [3, 0], "axis": [2, -1], "step": [2, -1]}),
+    "softmax of channels": Between("t = Softmax <axis: int = 1> (h)"),
+    "softmax of the depth": Between("t = Softmax <axis: int = 2> (h)"),
+    "softmax of the width": Between("t = Softmax (h)"),
+    "resize": Between('t = Resize <mode: string = "linear"> (h, , scales)', "float[5] scales",
+                      arrays={"scales": [1, 1, 2, 2, 2]}),
+    "expand": Between("t = Expand (h, shape)", "int64[5] shape", arrays={"shape": [1, 4, 3, 5, 6]}),
+    "tile": Between("t = Tile (h, times)", "int64[5] times", arrays={"times": [1, 1, 2, 1, 1]}),
+    "flattened": Between("f = Reshape (h, flat) s = Softmax (f) t = Reshape (s, volume)",
+                         "int64[2] flat, int64[5] volume", arrays={"flat": [4, 90], "volume": [1, 4, 3, 5, 6]}),
+    "turned": Between("a = Transpose <perm: ints = [0, 1, 3, 4, 2]> (h) t = Relu (a)"),
+    "transposed convolution": Between("t = ConvTranspose <strides: ints = [2, 1, 2]> (h, u, b)",
+                                      "float[4,4,3,2,2] u, float[4] b"),
+    "groups": Between("t = Conv <group: int = 4, dilations: ints = [1, 2, 1], pads: ints = [1, 2, 0, 1, 2, 0]> (h, d)",
+                      "float[4,1,3,3,1] d"),
+    "norms": Between("a = ReduceL2 (h, axes) b = ReduceLogSumExp (h, axes) c = Mul (a, b) t = Div (h, c)",
+                     "int64[2] axes", arrays={"axes": [1, 3]}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BETWEEN_VOLUMES)
+def test_operators_between_convolutions_of_volumes(name: str) -> None:
+    case = BETWEEN_VOLUMES[name]
+    arrays: dict[str, Any] = {name: np.asarray(array) for name, array in case.arrays.items()}
+    declared = f"float[4,4,3,3,3] w, float[4] b1, float[3,4,1,1,1] v{', ' * bool(case.weights)}{case.weights}"
+    original = model(
+        f"g (float[1,4,3,5,6] x) => (float[1,3,d,l,k] y) <{declared}> {{"
+        f" h = Conv <pads: ints = [1, 1, 1, 1, 1, 1]> (x, w, b1) {case.statements} y = Conv (t, v) }}",
+        opset=18,
+        **arrays,
+    )
+    changed = run_pass(original, TwoAxes()).model
+    assert ranks(changed, "Conv") == {4}
+
+
 def test_volumes_of_a_batch_keep_their_axes() -> None:
     original = model("g (float[2,4,5,6,7] x) => (float[2,3,3,4,5] y) <float[3,4,3,3,3] w> { y = Conv (x, w) }")
     assert operators(run_pass(original, TwoAxes()).model) == operators(original)
