@@ -106,7 +106,7 @@ class Edit:
         array, dims = constant(value), dims_of(value)
         if value.shape is None or len(dims) > lifting.rank:
             return None
-        if all(dim == 1 for dim in dims) and len(dims) <= RANK:
+        if all(dim == 1 for dim in dims) and len(dims) < lifting.rank:  # an image of one pixel is lifted too
             return value
         if array is not None:
             return new_constant(self.graph, f"{value.name}_2d", lifting.array(array))

@@ -185,6 +185,15 @@ def test_sizes_that_vary_stay_symbols() -> None:
         np.testing.assert_allclose(oracle.run(changed, {"x": x})[0], oracle.run(original, {"x": x})[0], atol=1e-5)
 
 
+@pytest.mark.parametrize("statement", ["y = Relu (h)", "y = Mul (h, s)", "y = PRelu (h, s)", "y = Add (r, h)"])
+def test_images_of_one_pixel_and_channel(statement: str) -> None:
+    original = model(
+        "g (float[1,2,4] x, float[1,1,1] r) => (float[1,1,1] y) <float[1,2,4] w, float[1,1,1] s>"
+        f" {{ h = Conv (x, w) {statement} }}"
+    )
+    assert ranks(run_pass(original, TwoAxes()).model, "Conv", "Relu", "Mul", "PRelu", "Add") == {4}
+
+
 def test_what_reads_no_changed_image_keeps_its_axes() -> None:
     original = model("g (float[2,4,12] x) => (float[2,4,12] y) { h = Relu (x) y = Softmax (h) }")
     assert operators(run_pass(original, TwoAxes()).model) == operators(original)
