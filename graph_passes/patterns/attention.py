@@ -12,8 +12,8 @@ queries, e). Without the axis of the batch, it is 1. Further forms:
 - The scale may apply to the product, to q, to k, or as its square root to both; it becomes an attribute.
 - If the transpose of k is combined with the split into heads, only the split remains. It may also be one of matrices
   (batch heads, keys, d) between two Reshapes.
-- Several masks become their sum. A Where that replaces scores by a number of at most -1e8 is a mask too: added to a
-  score in float32, such a number hides the key as well.
+- Several masks become one. A Where that replaces scores by a number of at most -1e8 is a mask too: added to a score in
+  float32, such a number hides the key as well.
 - If the masks hide every key of a query, its weights are NaN. Some exporters replace them by zeros (IsNaN, Where);
   ``Attention_mask_or_zero`` does the same.
 """
@@ -47,6 +47,8 @@ from graph_passes.values import (
 
 RANK = 4
 HIDES = -1e8  # the largest number that hides a score of at most some thousands when it is added in float32
+ABSORBS = -1e30  # the largest number that any score vanishes in when it is added in float32
+VISIBLE = -1e7  # the lowest number that hides no score from numbers of at most HIDES
 
 
 def fuse_attention(model: ir.Model, graph: ir.Graph) -> Iterator[Remark]:
@@ -58,14 +60,22 @@ def fuse_attention(model: ir.Model, graph: ir.Graph) -> Iterator[Remark]:
                 yield Remark(described(node), f"not attention: {reason}")
 
 
+@dataclass(frozen=True)
+class _Mask:
+    """What an Add adds to scores, or the condition of a Where that replaces scores by a number."""
+
+    value: ir.Value
+    number: float | None = None  # of a Where
+    swapped: bool = False  # whether a Where replaces the scores where the condition is true
+
+
 @dataclass
 class _Found:
-    """The nodes before the softmax, and the scale and mask that they apply."""
+    """The nodes before the softmax, and the scale and masks that they apply, of which the last one applies first."""
 
     nodes: list[ir.Node]
     scale: float
-    masks: list[ir.Value]
-    made: list[ir.Node]  # new nodes that compute masks
+    masks: list[_Mask]
 
 
 def _fuse(model: ir.Model, softmax: ir.Node) -> str | None:
@@ -80,7 +90,7 @@ def _fuse(model: ir.Model, softmax: ir.Node) -> str | None:
         return "its input is not float32 of known shape (batch, heads, queries, keys)"
     if softmax.attributes.get_int("axis", -1) % len(shape) != len(shape) - 1:
         return "its axis is not that of the keys"
-    found = _Found([], 1.0, [], [])
+    found = _Found([], 1.0, [])
     scores = _scores(x, found)
     if scores is None:
         return "its input is not a scaled product of queries and keys"
@@ -89,9 +99,10 @@ def _fuse(model: ir.Model, softmax: ir.Node) -> str | None:
     v = required(after.inputs[1])
     if not _same_heads(len(shape), q, k_transposed, v):
         return "queries, keys and values differ in batch or heads"
+    if not _is_sum(found.masks):
+        return "its masks replace scores in a row that another mask may hide"
     k, made = _untransposed(k_transposed)
-    made += found.made
-    mask = _sum(found.masks, made)
+    mask = _combined(found.masks[::-1], made, graph_of(softmax))
     old = [scores, *found.nodes, softmax, *zeroing, after]
     if any(not same_graph(node, softmax) for node in old):
         return "a part of it is in another graph"
@@ -151,16 +162,55 @@ def _lowered(
     return old, made
 
 
-def _sum(masks: list[ir.Value], made: list[ir.Node]) -> ir.Value | None:
-    """Returns the sum of the masks, and appends the nodes that compute it; None if there is no mask."""
+def _is_sum(masks: Sequence[_Mask]) -> bool:
+    """Returns whether adding one combined mask gives the same weights, also in rows that are hidden entirely.
+
+    The scores that a Where replaces are equal, and compete with those that another mask hides. A number in which the
+    scores vanish stays as it is. A larger one becomes lower, so that they vanish: then no other mask may hide a score.
+    """
+    numbers = {mask.number for mask in masks if mask.number is not None and np.isfinite(mask.number)}
+    if all(number <= ABSORBS for number in numbers):
+        return True
+    first = next(place for place, mask in enumerate(masks) if mask.number in numbers)
+    return len(numbers) == 1 and all(
+        mask.number is not None or (place > first and _hides_nothing(mask.value)) for place, mask in enumerate(masks)
+    )
+
+
+def _hides_nothing(mask: ir.Value) -> bool:
+    array = constant(mask)
+    return array is not None and bool((array >= VISIBLE).all())
+
+
+def _combined(masks: Sequence[_Mask], made: list[ir.Node], graph: ir.Graph) -> ir.Value | None:
+    """Returns what all masks in order add to the scores, and appends the nodes that compute it; None without masks."""
     total = None
     for mask in masks:
-        if total is not None:
-            shape = np.broadcast_shapes(known_shape(total), known_shape(mask))
-            made.append(new_node("Add", [total, mask], like=mask, shape=shape))
-            mask = made[-1].outputs[0]
-        total = mask
+        if mask.number is not None:
+            total = _replacing(mask, total, made, graph)
+        elif total is None:
+            total = mask.value
+        else:
+            shape = np.broadcast_shapes(known_shape(total), known_shape(mask.value))
+            made.append(new_node("Add", [total, mask.value], like=mask.value, shape=shape))
+            total = made[-1].outputs[0]
     return total
+
+
+def _replacing(mask: _Mask, before: ir.Value | None, made: list[ir.Node], graph: ir.Graph) -> ir.Value:
+    """Returns a mask with a number where a Where replaces scores, elsewhere what masks ``before`` it add, or 0."""
+    number = mask.number or 0.0
+    if np.isfinite(number) and number > ABSORBS:  # unlike -1e9 - 100, which is not -1e9
+        number = float(np.finfo(np.float32).min) / 8
+    low, zero = (
+        new_constant(graph, f"{mask.value.name}_{name}", np.array(value, np.float32))
+        for name, value in (("low", number), ("zero", 0.0))
+    )
+    kept = zero if before is None else before
+    shape = np.broadcast_shapes(known_shape(mask.value), () if before is None else known_shape(before))
+    choice = [mask.value, low, kept] if mask.swapped else [mask.value, kept, low]
+    made.append(new_node("Where", choice, like=low, shape=shape))
+    return made[-1].outputs[0]
 
 
 def _zeroing(weights: ir.Value) -> list[ir.Node]:
@@ -191,7 +241,7 @@ def _scores(x: ir.Value, found: _Found) -> ir.Node | None:
             found.scale *= factor
         elif is_op(node, "Add", "Where") and found.scale == 1:
             product = next((v for v in node.inputs if v is not None and _leads_to_product(v)), None)
-            mask = None if product is None else _mask(node, product, static_shape(x), found.made)
+            mask = None if product is None else _mask(node, product, static_shape(x))
             if product is None or mask is None:
                 return None
             found.masks.append(mask)
@@ -201,32 +251,17 @@ def _scores(x: ir.Value, found: _Found) -> ir.Node | None:
         found.nodes.insert(0, node)
 
 
-def _mask(node: ir.Node, scores: ir.Value, shape: tuple[int, ...] | None, made: list[ir.Node]) -> ir.Value | None:
-    """Returns what an Add, or a Where with a constant, adds to the scores; None if the kernel cannot add it."""
+def _mask(node: ir.Node, scores: ir.Value, shape: tuple[int, ...] | None) -> _Mask | None:
+    """Returns what an Add, or a Where with a constant, does to the scores; None if the kernel cannot do it."""
     if is_op(node, "Add"):
         mask = other_operand(node, scores)
-        return mask if mask is not None and _broadcasts(mask, shape) else None
+        return _Mask(mask) if mask is not None and _broadcasts(mask, shape) else None
     condition, kept, hidden = node.inputs
     swapped = hidden is scores
     number = scalar(kept if swapped else hidden)
-    if (
-        condition is None
-        or condition is scores
-        or number is None
-        or not number <= HIDES
-        or not _broadcasts(condition, shape)
-    ):
+    if condition is None or condition is scores or number is None or not number <= HIDES:
         return None
-    # A Where replaces the score. A sum gives the same number only if the score vanishes in its rounding, unlike that of
-    # -1e9 - 100. It matters in rows that are hidden entirely, whose weights are equal. Sums of a few masks are finite.
-    absorbing = number if np.isinf(number) else float(np.finfo(np.float32).min) / 8
-    zero, low = (
-        new_constant(graph_of(node), f"{node.outputs[0].name}_{name}", np.array(value, np.float32))
-        for name, value in (("zero", 0.0), ("low", absorbing))
-    )
-    choice = [condition, low, zero] if swapped else [condition, zero, low]
-    made.append(new_node("Where", choice, like=scores, shape=known_shape(condition)))
-    return made[-1].outputs[0]
+    return _Mask(condition, number, swapped) if _broadcasts(condition, shape) else None
 
 
 def _leads_to_product(value: ir.Value) -> bool:

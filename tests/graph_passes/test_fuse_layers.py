@@ -465,6 +465,52 @@ def test_two_masks_are_added() -> None:
     assert found == {"Add": 1, "Transpose": 1, "Attention_mask": 1}
 
 
+MASKS = {  # from the scores a to s, and whether they are one mask
+    "hidden twice": ("b = Where (c, a, lowest) s = Where (d, b, lowest)", True),
+    "hidden twice by -1e9": ("b = Where (c, a, low) s = Where (d, low, b)", True),
+    "infinite, then replaced": ("b = Add (a, infinite) s = Where (c, b, lowest)", True),
+    "infinite, then replaced by -1e9": ("b = Add (a, infinite) s = Where (c, b, low)", False),
+    "replaced, then infinite": ("b = Where (c, a, lowest) s = Add (b, infinite)", True),
+    "low, then replaced": ("b = Add (a, added) s = Where (c, b, low)", False),
+    "replaced, then low": ("b = Where (c, a, low) s = Add (b, added)", False),
+    "replaced, then lowest": ("b = Where (c, a, lowest) s = Add (b, lowest_added)", True),
+    "positions, then replaced": ("b = Add (a, bias) s = Where (c, b, low)", True),
+    "replaced, then positions": ("b = Where (c, a, low) s = Add (b, bias)", False),
+    "different numbers": ("b = Where (c, a, low) s = Where (d, b, lower)", False),
+    "replaced by infinity last": ("b = Where (c, a, low) s = Where (d, b, infinity)", True),
+}
+
+
+@pytest.mark.parametrize("name", MASKS)
+def test_masks_in_a_series_hide_rows_alike(name: str) -> None:
+    """Rows may be hidden entirely, by one mask or by several: their weights depend on which number is lowest."""
+    statements, fused = MASKS[name]
+    rng = np.random.default_rng(3)
+    lowest = float(np.finfo(np.float32).min)
+    hidden = {name: rng.random((5, 7)) < 0.5 for name in ("infinite", "added", "lowest_added")}
+    for array in hidden.values():
+        array[:, 0] = True
+        array[:, 1] = False
+    visible = rng.random((2, 5, 7)) < 0.3
+    visible[:, 1:4] = False  # rows without a visible score
+    visible[:, 4, 1] = True
+    original = model(
+        f"""g (float[1,2,5,4] q, float[1,2,4,7] k, float[1,2,7,3] v) => (float[1,2,5,3] y)
+            <bool[5,7] c, bool[5,7] d, float low, float lower, float lowest, float infinity, float[5,7] bias,
+             float[5,7] infinite, float[5,7] added, float[5,7] lowest_added> {{
+            a = MatMul (q, k) {statements} p = Softmax (s) y = MatMul (p, v)
+        }}""",
+        c=visible[0], d=~visible[1] if "low, b" in statements else visible[1], low=-1e9, lower=-1e10, lowest=lowest,
+        infinity=-np.inf, bias=-100 * rng.random((5, 7)), infinite=np.where(hidden["infinite"], -np.inf, 0),
+        added=np.where(hidden["added"], -1e9, 0), lowest_added=np.where(hidden["lowest_added"], lowest, 0),
+    )  # fmt: skip
+    inputs = oracle.random_inputs(original, 0)
+    changed = graph_passes.optimize(original, passes=["fuse_layers"]).model
+    assert ("Attention_mask" in operators(changed)) == fused
+    want, got = (oracle.run(proto, inputs)[0] for proto in (original, changed))
+    np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-5)
+
+
 def test_a_small_number_is_not_a_mask() -> None:
     original = model(
         """g (float[1,2,5,4] q, float[1,2,4,7] k, float[1,2,7,3] v, float[1,1,1,7] mask) => (float[1,2,5,3] y)
