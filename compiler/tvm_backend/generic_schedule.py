@@ -13,6 +13,7 @@ from tvm import s_tir, tirx
 from tvm.relax.backend.cpu_generic import pipeline as cpu
 
 from compiler.tvm_backend.codegen import program_target
+from compiler.tvm_backend.expanded_size import LARGEST, expanded_size
 from compiler.tvm_backend.flat_elementwise import flattened
 from compiler.tvm_backend.generic_access import (
     CHEAP_CALLS,
@@ -213,7 +214,19 @@ def _worth_inlining(schedule: s_tir.Schedule, block: Any) -> bool:
     names = calls(statement.body)
     if any(_reduces(schedule, consumer) for consumer in consumers) and "tirx.if_then_else" in names:
         return False
-    return theirs <= own or not (names - CHEAP_CALLS)
+    if not names - CHEAP_CALLS:
+        return True
+    return theirs <= own and all(_is_compiled_soon(schedule, block, consumer) for consumer in consumers)
+
+
+def _is_compiled_soon(schedule: s_tir.Schedule, block: Any, consumer: Any) -> bool:
+    """Whether a consumer is a small expression with a block inlined that calls exp or similar functions."""
+    inner: Any = schedule.get(block)
+    outer: Any = schedule.get(consumer)
+    if not isinstance(inner.body, tirx.BufferStore) or not isinstance(outer.body, tirx.BufferStore):
+        return True
+    result, size = inner.body.buffer, expanded_size(inner.body.value)
+    return expanded_size(outer.body.value, lambda source: size if source.same_as(result) else 1) <= LARGEST
 
 
 def _reduces(schedule: s_tir.Schedule, block: Any) -> bool:

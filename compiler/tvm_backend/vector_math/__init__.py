@@ -39,8 +39,8 @@ _EXTERN, _POW, _IS_NAN = "tirx.call_pure_extern", "powf", "tirx.isnan"
 _NEARBYINT = "tirx.nearbyint"
 
 
-def vectorizable(function: tirx.PrimFunc) -> tirx.PrimFunc:
-    """Replaces the calls of these functions of float32 in a function by arithmetic."""
+def vectorizable(function: Any) -> Any:
+    """Replaces the calls of these functions of float32 in a function, or in an expression, by arithmetic."""
 
     def rewrite(call: Any) -> Any:
         name = operator_name(call)
