@@ -12,7 +12,7 @@ of known shape.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import prod
 from typing import ClassVar
 
@@ -21,7 +21,7 @@ import numpy as np
 from graph_passes.base import Pass, Remark, every_node
 from graph_passes.lazy import ir
 from graph_passes.patterns.window import POOLS, Window
-from graph_passes.values import bypass, constant, is_op, new_constant
+from graph_passes.values import bypass, constant, is_op, new_constant, static_shape
 
 BATCH_NAMES = ("n", "b", "bs")  # and names that begin with "batch"
 LARGEST_FILLED = 2**28  # elements
@@ -45,7 +45,7 @@ class FreezeShapes(Pass):
         if frozen or self.input_shapes:
             _forget_shapes(model)
         _infer(model)
-        while _pad_dilated_pooling(model):
+        while _pad_dilated_pooling(model) or _pad_rounded_pooling(model):
             _forget_shapes(model)
             _infer(model)
         return [*remarks, *_still_dynamic(model.graph)]
@@ -180,6 +180,34 @@ def _pad_dilated_pooling(model: ir.Model) -> bool:
         if window is not None:
             window.write(node)
             return True
+    return False
+
+
+def _pad_rounded_pooling(model: ir.Model) -> bool:
+    """Gives a pooling with ``ceil_mode`` pads for the same windows without it; returns whether there is one to change.
+
+    Before opset 22, ONNX infers one position too many if the last window begins beyond the image. Runtimes omit it.
+    """
+    for node in every_node(model):
+        if not is_op(node, *POOLS) or not node.attributes.get_int("ceil_mode", 0):
+            continue
+        window, shape, inferred = Window.of(node), static_shape(node.inputs[0]), static_shape(node.outputs[0])
+        explicit = node.attributes.get_string("auto_pad", "NOTSET") == "NOTSET"
+        if window is None or shape is None or inferred is None or not explicit or len(shape) != len(window.kernel) + 2:
+            continue
+        counts = window.rounded_up(shape[2:])
+        after = [
+            max(pad, (count - 1) * stride + reach - size - before)
+            for pad, count, stride, reach, size, before in zip(
+                window.after, counts, window.strides, window.reach, shape[2:], window.before, strict=True
+            )
+        ]
+        counted = is_op(node, "AveragePool") and node.attributes.get_int("count_include_pad", 0)
+        if counts == inferred[2:] or (counted and tuple(after) != window.after):
+            continue
+        replace(window, after=tuple(after)).write(node)
+        node.attributes.pop("ceil_mode")
+        return True
     return False
 
 

@@ -268,6 +268,8 @@ class _Rewriter:
             suffices = (size + before[-1] + same - reach) // strides[-1] + 1 == positions
             after.append(same if suffices else max(strides[-1] * (positions - 1) + reach - before[-1] - size, 0))
         Window(window.kernel, tuple(strides), tuple(dilations), tuple(before), tuple(after)).write(node)
+        if "ceil_mode" in node.attributes:  # the padding is exact; larger strides would add a position
+            node.attributes.pop("ceil_mode")
 
     def _align(self, node: ir.Node, image: _Image) -> None:
         """Replaces each input of an elementwise operator by the same value on the grid of its output."""

@@ -91,6 +91,16 @@ class Window:
             )
         )
 
+    def rounded_up(self, sizes: tuple[int, ...]) -> tuple[int, ...]:
+        """Returns the number of window positions of a pooling with ``ceil_mode`` 1. All of them begin in the image."""
+        counts = []
+        for size, before, after, reach, stride in zip(
+            sizes, self.before, self.after, self.reach, self.strides, strict=True
+        ):
+            count = -(-(size + before + after - reach) // stride) + 1
+            counts.append(count - 1 if (count - 1) * stride >= size + before else count)
+        return tuple(counts)
+
     def write(self, node: ir.Node) -> None:
         """Sets the attributes of ``node``."""
         node.attributes.pop("auto_pad", None)

@@ -242,3 +242,28 @@ def test_a_model_of_ir_version_3_stays_valid_without_weights_among_its_inputs() 
     assert [value.name for value in frozen.graph.input] == ["x"]
     onnx.checker.check_model(frozen)
     graph_passes.optimize(frozen)
+
+
+@pytest.mark.parametrize(
+    ("pooling", "fixed"),
+    [
+        ("MaxPool <kernel_shape: ints = [1, 2], strides: ints = [3, 2], ceil_mode: int = 1> (x)", True),
+        ("MaxPool <kernel_shape: ints = [2, 2], strides: ints = [3, 2], ceil_mode: int = 1> (x)", False),
+        ("MaxPool <kernel_shape: ints = [2, 2], strides: ints = [2, 2], ceil_mode: int = 1> (x)", False),
+        ("MaxPool <kernel_shape: ints = [2, 2], strides: ints = [3, 3], pads: ints = [0, 1, 1, 1], ceil_mode: int = 1>"
+         " (x)", True),
+        ("LpPool <kernel_shape: ints = [1, 2], strides: ints = [4, 2], ceil_mode: int = 1> (x)", False),
+        ("AveragePool <kernel_shape: ints = [1, 2], strides: ints = [3, 2], ceil_mode: int = 1> (x)", True),
+        ("AveragePool <kernel_shape: ints = [1, 1], strides: ints = [3, 3], ceil_mode: int = 1,"
+         " count_include_pad: int = 1> (x)", True),
+    ],
+)  # fmt: skip
+def test_windows_that_begin_beyond_the_image(pooling: str, fixed: bool) -> None:
+    """ONNX infers one more row than runtimes compute, and for all values after it."""
+    original = parsed(f"(float[N,2,5,7] x) => (float[a,b,c,d] y) {{ h = {pooling} y = Relu (h) }}")
+    found = frozen(original, x=(2, 2, 5, 7))[0]
+    x = np.random.default_rng(0).standard_normal((2, 2, 5, 7), np.float32)
+    (want,), (got,) = oracle.run(original, {"x": x}), oracle.run(found, {"x": x})
+    np.testing.assert_allclose(got, want, rtol=1e-6)
+    assert values(found)["h"] == values(found)["y"] == list(want.shape)
+    assert ("ceil_mode" in str(found.graph.node[0])) != fixed

@@ -173,6 +173,8 @@ def test_automatic_padding(auto_pad: str, size: int) -> None:
         ("MaxPool <kernel_shape: ints = [3, 3], strides: ints = [2, 2], pads: ints = [1, 1, 1, 1]>", [[4, 4]]),
         ("AveragePool <kernel_shape: ints = [3, 3], pads: ints = [1, 1, 1, 1], count_include_pad: int = 1>", [[2, 2]]),
         ("MaxPool <kernel_shape: ints = [2, 2], strides: ints = [2, 2], ceil_mode: int = 1>", [[2, 2]]),
+        ("MaxPool <kernel_shape: ints = [4, 4], ceil_mode: int = 1>", [[2, 2]]),
+        ("AveragePool <kernel_shape: ints = [4, 2], ceil_mode: int = 1>", [[2, 2]]),
     ],
 )
 def test_poolings_compute_a_grid(pool: str, moved: list[list[int]]) -> None:
