@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ STYLES: Mapping[str, Mapping[str, Any]] = {
 }
 FASTER, SLOWER = BLUE, VERMILION
 RATIO_TICKS = (0.1, 0.25, 0.5, 0.7, 0.85, 1, 1.2, 1.5, 2, 3, 4, 6, 8)
+TICK_WIDTH = 0.12  # of the range of ratios: the least distance of two ticks whose labels do not touch
 
 
 def draw(comparisons: Sequence[Comparison], heading: Sequence[str], path: Path) -> None:
@@ -80,9 +82,19 @@ def _draw_ratio(axis: Axes, comparisons: Sequence[Comparison], lines: dict[str, 
     low = min(0.9, *(c.ratios[PEER].low for c in present))
     high = max(1.1, *(c.ratios[PEER].high for c in present))
     axis.set_xlim(low / (high / low) ** 0.05, high * (high / low) ** 0.2)  # room for the labels
-    axis.xaxis.set_major_locator(FixedLocator([tick for tick in RATIO_TICKS if low <= tick <= high]))
+    axis.xaxis.set_major_locator(FixedLocator(ratio_ticks(low, high)))
     axis.xaxis.set_minor_locator(NullLocator())
     axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     mean = geometric_mean(c.ratios[PEER].value for c in present)
     axis.set_title(f"geometric mean {mean:.3f}", fontsize=10)
     add_grid(axis, both=True)
+
+
+def ratio_ticks(low: float, high: float) -> list[float]:
+    """Returns the ticks from ``low`` to ``high`` on a logarithmic axis: 1, and those whose labels have room."""
+    apart = (high / low) ** TICK_WIDTH
+    kept = [1.0]
+    for tick in sorted(RATIO_TICKS, key=lambda tick: abs(math.log(tick))):  # from 1 outwards
+        if low <= tick <= high and all(max(tick / other, other / tick) >= apart for other in kept):
+            kept.append(tick)
+    return sorted(kept)
