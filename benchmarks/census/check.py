@@ -83,8 +83,13 @@ def passes(name: str) -> Result:
     return result
 
 
-def build(name: str, threads: int) -> Result:
+def build(name: str, threads: int, isa: str | None = None) -> Result:
     """Compiles a model, runs it, compares the outputs, saves it, and runs it again in a fresh process.
+
+    Args:
+        name: a model of the census.
+        threads: the number of threads.
+        isa: the instruction set that the program is limited to, None for that of this CPU.
 
     Raises:
         RuntimeError: ONNX Runtime does not run the model as published.
@@ -92,7 +97,9 @@ def build(name: str, threads: int) -> Result:
     inputs = census.inputs(name)
     start = time.perf_counter()
     try:
-        compiled = compiler.build(census.model(name).path, census.model(name).input_shapes, threads)
+        compiled = compiler.build(
+            census.model(name).path, census.model(name).input_shapes, threads, target=isa or "host"
+        )
     except Exception as error:  # noqa: BLE001 - what is not a clear rejection is a finding
         text = str(error).strip()
         rejected = isinstance(error, ValueError) and text and "\n" not in text

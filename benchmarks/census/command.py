@@ -25,7 +25,7 @@ from benchmarks.command import thread_counts
 from benchmarks.models import census
 from compiler.commands.command_line import Parser, add_version, check_file, exit_code, seconds
 from compiler.measure import affinity, isolated
-from compiler.workloads.target import usable_cores
+from compiler.workloads.target import Target, usable_cores
 
 LIMIT_SECS = 900.0  # of one check
 ISAS = ("avx2", "avx512")
@@ -73,6 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     def work() -> int:
         if arguments.stage:
             return stage(arguments)
+        check_arguments(arguments)
         if arguments.profile:
             return profile(arguments.models, arguments.threads, arguments.isa)
         duration = None if arguments.answers else arguments.duration
@@ -82,13 +83,45 @@ def main(argv: Sequence[str] | None = None) -> int:
     return exit_code(parser, work)
 
 
+def check_arguments(arguments: argparse.Namespace) -> None:
+    """Checks, before anything is measured, what a census would otherwise find only at its end.
+
+    Raises:
+        ValueError: a file that cannot be written, options without an effect, or an ISA that this CPU does not have.
+    """
+    if arguments.page and (arguments.answers or arguments.profile):
+        raise ValueError("argument --page: a page has times, so it takes neither --answers nor --profile")
+    if arguments.json and arguments.profile:
+        raise ValueError("argument --json: not allowed with argument --profile")
+    if arguments.isa:
+        Target.from_host(isa=arguments.isa)
+    if arguments.page:
+        check_page(arguments.page)
+    check_file(arguments.json)
+
+
+def check_page(folder: Path) -> None:
+    """Makes a folder, and checks that a page and its picture can be written into it.
+
+    Raises:
+        ValueError: they cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"cannot write into {folder}: {error.strerror}; choose another folder") from None
+    from benchmarks.census.page import FILES
+
+    for file in FILES:
+        check_file(folder / file)
+
+
 def run(names: Sequence[str], measuring: Measuring, json_file: Path | None, page: Path | None = None) -> int:
     """Checks and measures models, prints the table and returns the exit code.
 
     Raises:
         ValueError: an unknown model, one that was not fetched, or none at all was fetched.
     """
-    check_file(json_file)
     here = census.fetched(names)
     results: list[dict[str, Any]] = []
     for place, name in enumerate(here, start=1):
@@ -123,11 +156,11 @@ def profile(names: Sequence[str], threads: Sequence[int], isa: str | None) -> in
 
 def _measured(name: str, measuring: Measuring) -> dict[str, Any]:
     result: dict[str, Any] = {"model": name, "passes": _in_a_process("passes", name, 1)}
-    result["builds"] = {count: _in_a_process("build", name, count) for count in measuring.threads}
+    isa = ["--isa", measuring.isa] if measuring.isa else []
+    result["builds"] = {count: _in_a_process("build", name, count, isa) for count in measuring.threads}
     if measuring.duration is not None:
-        options = ["--duration", str(measuring.duration), *(["--isa", measuring.isa] if measuring.isa else [])]
         result["times"] = {
-            count: _in_a_process("times", name, count, options)
+            count: _in_a_process("times", name, count, ["--duration", str(measuring.duration), *isa])
             for count in measuring.threads
             if result["builds"][count]["outcome"] == "agrees"
         }
@@ -147,9 +180,9 @@ def stage(arguments: argparse.Namespace) -> int:
     """Runs one check or measurement in this process and writes its result."""
     [name], [threads] = arguments.models, arguments.threads
     if arguments.stage in ("passes", "build"):
-        from benchmarks.census import check
+        from benchmarks.census.check import build, passes
 
-        result = check.passes(name) if arguments.stage == "passes" else check.build(name, threads)
+        result = passes(name) if arguments.stage == "passes" else build(name, threads, arguments.isa)
     else:
         affinity.pin(threads)
         from benchmarks.census import speed

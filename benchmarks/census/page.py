@@ -14,13 +14,14 @@ from benchmarks.heading import machine_line, plural, versions
 from benchmarks.summary import geometric_mean
 from compiler.runtimes import OURS
 
+FILES = ("census.md", "census.png")
 NAMES = {OURS: "ours", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "litert": "LiteRT"}
 
 
 def write(results: Sequence[dict[str, Any]], folder: Path) -> list[Path]:
     """Writes ``census.md`` and ``census.png``, and returns their paths."""
     folder.mkdir(parents=True, exist_ok=True)
-    files = [folder / "census.md", folder / "census.png"]
+    files = [folder / file for file in FILES]
     measured = _measured(results)
     if not measured:
         raise ValueError("no model was measured, so there is nothing to write")

@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 
+import compiler
 from benchmarks.census import check, command, report
 from benchmarks.models import census
 from benchmarks.models.archives import Archive
@@ -69,7 +70,7 @@ class Compiled:
 
 
 def raising(error: Exception) -> Callable[..., Any]:
-    def fail(*_: Any) -> Any:
+    def fail(*_: Any, **__: Any) -> Any:
         raise error
 
     return fail
@@ -82,9 +83,13 @@ def raising(error: Exception) -> Callable[..., Any]:
         (raising(ValueError("two\nlines")), check.FAILED, "ValueError: two"),
         (raising(ValueError("")), check.FAILED, "ValueError: no message"),
         (raising(KeyError("x")), check.FAILED, "KeyError: 'x'"),
-        (lambda *_: Compiled(raising(ValueError("late"))), check.FAILED, "when it runs: ValueError: late"),
-        (lambda *_: Compiled(lambda _: {"y": np.zeros((2, 4), np.float32)}), check.WRONG, "y differs by 1 of its"),
-        (lambda *_: Compiled(lambda _: {}), check.WRONG, "y differs by inf of its scale (0.0001 allowed)"),
+        (lambda *_, **__: Compiled(raising(ValueError("late"))), check.FAILED, "when it runs: ValueError: late"),
+        (
+            lambda *_, **__: Compiled(lambda _: {"y": np.zeros((2, 4), np.float32)}),
+            check.WRONG,
+            "y differs by 1 of its",
+        ),
+        (lambda *_, **__: Compiled(lambda _: {}), check.WRONG, "y differs by inf of its scale (0.0001 allowed)"),
     ],
 )
 def test_outcomes(
@@ -146,3 +151,53 @@ def test_a_rejected_model_is_not_bad() -> None:
     assert not report.bad([{"passes": good, "builds": {1: {"outcome": "rejected", "why": "X"}}}])
     assert report.bad([{"passes": good, "builds": {1: {"outcome": "wrong", "why": "X"}}}])
     assert report.bad([{"passes": {"outcome": "wrong", "why": "X"}, "builds": {1: good}}])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--page", "file/docs"], "cannot write into file/docs: "),
+        (["--page", "docs"], "cannot write docs/census.md: "),
+        (["--answers", "--page", "docs"], "argument --page: a page has times, so it takes neither --answers nor"),
+        (["--profile", "--page", "docs"], "argument --page: a page has times, so it takes neither --answers nor"),
+        (["--profile", "--json", "results.json"], "argument --json: not allowed with argument --profile"),
+        (["--json", "no/results.json"], "cannot write no/results.json: "),
+        (["--isa", "avx512"], "this CPU has no avx512; it has: avx2, reference"),
+    ],
+)
+def test_wrong_arguments_exit_2_before_anything_is_measured(
+    arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("kernels.available_isas", lambda: ("avx2", "reference"))
+    Path("file").write_text("")
+    Path("docs/census.md").mkdir(parents=True)  # in the place of a file
+    with pytest.raises(SystemExit, match="2"):
+        command.main(arguments)
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith(f"python -m benchmarks.census: error: {message}")
+    assert printed.err.count("\n") == 1
+
+
+def test_answers_are_checked_on_the_isa(one: Callable[[onnx.ModelProto], str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The ISA reaches the process of a build, and the build."""
+    calls = []
+
+    def run(_module: str, arguments: list[str], _limit: float) -> dict[str, Any]:
+        calls.append(arguments)
+        return {"outcome": "agrees", "why": "", "off": 0.25, "spread": 1e-6, "allowed": 1e-4}
+
+    monkeypatch.setattr(isolated, "run", run)
+    name = one(NET)
+    assert command.run([name], command.Measuring([1], None, "avx2"), None) == 0
+    assert calls[-1] == [name, "--stage", "build", "--threads", "1", "--isa", "avx2"]
+    targets, build = [], compiler.build
+
+    def watched(*args: Any, **named: Any) -> Any:
+        targets.append(named["target"])
+        return build(*args, **named)
+
+    monkeypatch.setattr("compiler.build", watched)
+    assert check.build(name, 1, "reference")["outcome"] == check.AGREES
+    assert check.build(name, 1)["outcome"] == check.AGREES
+    assert targets == ["reference", "host"]
