@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -241,8 +242,36 @@ def _list(values: Sequence[float]) -> str:
     return ", ".join(f"{value:.4g}" for value in values)
 
 
+class Parser(argparse.ArgumentParser):
+    """Reports an error in one line, without the usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: error: {message}\n")
+
+
+class _Version(argparse.Action):
+    """Prints the version of the distribution and exits."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        from importlib import metadata
+
+        print("loopwright", metadata.version("loopwright"))
+        parser.exit()
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m kernels.calibrate", description=__doc__, allow_abbrev=False)
+    """Runs the command line and returns its exit code.
+
+    Raises:
+        SystemExit: 2 after one line on standard error about an argument or a path; 0 after ``--help``, ``--version``.
+    """
+    parser = Parser(
+        prog="python -m kernels.calibrate",
+        description=__doc__,
+        epilog="Exit codes: 0 success, 1 failure, 2 invalid argument or path, 130 interrupted.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
     about = "file for the machine model (default: the one in the user's cache folder, which the library reads)"
     parser.add_argument("--output", type=Path, metavar="FILE", help=about)
     path = parser.parse_args(argv).output or user_file()
@@ -259,11 +288,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             written.write_text(model.text, encoding="utf-8")
             written.replace(path)
     except OSError as error:
-        print(f"cannot write {path}: {error.strerror}", file=sys.stderr)
-        return 1
+        parser.error(f"cannot write {path}: {error.strerror}; choose another file with --output")
     except ValueError as error:  # the machine was so busy that a measurement means nothing
         print(f"no machine model: {error}; repeat this when nothing else is running", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("Interrupted; nothing was written", file=sys.stderr)
+        return 130
     print(f"{model.id}, measured in {seconds:.0f} s, written to {path}")
     return 0
 

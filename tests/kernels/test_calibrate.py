@@ -6,6 +6,7 @@ import math
 import os
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -127,7 +128,25 @@ def test_a_cpu_without_vectors_has_no_tiles(monkeypatch: pytest.MonkeyPatch) -> 
 def test_wrong_arguments_exit_2(arguments: list[str]) -> None:
     process = command(*arguments)
     assert (process.returncode, process.stdout) == (2, "")
-    assert "python -m kernels.calibrate: error:" in process.stderr
+    assert process.stderr.startswith("python -m kernels.calibrate: error: ")
+    assert process.stderr.count("\n") == 1
+
+
+def test_version() -> None:
+    process = command("--version")
+    assert (process.returncode, process.stdout) == (0, f"loopwright {metadata.version('loopwright')}\n")
+
+
+def test_an_interrupted_measurement_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*_: object) -> MachineModel:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(calibrate, "calibrate", interrupted)
+    assert calibrate.main(["--output", str(tmp_path / "model.csv")]) == 130
+    assert capsys.readouterr().err == "Interrupted; nothing was written\n"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_no_cache_folder_exits_2() -> None:
@@ -136,16 +155,17 @@ def test_no_cache_folder_exits_2() -> None:
     assert "there is no cache folder without HOME or XDG_CACHE_HOME; choose a file with --output" in process.stderr
 
 
-def test_a_path_that_cannot_be_written_exits_1_before_anything_is_measured(tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_written_exits_2_before_anything_is_measured(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file" / "model.csv", tmp_path, Path("/proc/model.csv")):
         process = command("--output", path)
-        assert (process.returncode, process.stdout) == (1, "")
-        assert process.stderr.startswith(f"cannot write {path}: ")
+        assert (process.returncode, process.stdout) == (2, "")
+        assert process.stderr.startswith(f"python -m kernels.calibrate: error: cannot write {path}: ")
         assert process.stderr.count("\n") == 1
     process = command(XDG_CACHE_HOME=str(tmp_path / "file"))
-    assert process.returncode == 1
-    assert process.stderr.startswith(f"cannot write {tmp_path}/file/loopwright/machines/{_native.cpu_key()}-")
+    assert process.returncode == 2
+    file = f"{tmp_path}/file/loopwright/machines/{_native.cpu_key()}-"
+    assert process.stderr.startswith(f"python -m kernels.calibrate: error: cannot write {file}")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]
 
 
