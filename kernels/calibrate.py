@@ -36,6 +36,9 @@ SERIES = 8  # tiles of a call
 # Prefetch distances of weights from memory that are tried, in bytes.
 DISTANCES = (0, 1024, 2048, 4096, 8192)
 _NOISE = 0.05
+_NOISY_CORES = 0.1  # that other processes keep busy; docs/operators.md has the same limit
+
+_STAT = Path("/proc/stat")
 
 Report = Callable[[str], None]
 
@@ -50,6 +53,7 @@ def calibrate(threads: int, report: Report | None = None) -> MachineModel:
         ValueError: a measurement is not plausible.
     """
     report = report or (lambda _: None)
+    start, others = time.monotonic(), _others_cpu_secs()
     peak = peak_gflops()
     ghz = _native.clock_ghz()
     caches = ",".join(map(str, cache_bytes()))
@@ -80,6 +84,8 @@ def calibrate(threads: int, report: Report | None = None) -> MachineModel:
                 lines += _tiles(isa, dtype, ghz, distance, report)
     if (change := abs(peak_gflops() / peak - 1)) > _NOISE:
         report(f"NOT QUIET: the FMA peak changed by {change:.0%} during this; repeat it when nothing else is running")
+    if (busy := (_others_cpu_secs() - others) / (time.monotonic() - start)) > _NOISY_CORES:
+        report(f"NOT QUIET: others kept {busy:.1f} cores busy during this; repeat it when nothing else is running")
     return MachineModel.parse("\n".join(lines) + "\n")
 
 
@@ -232,6 +238,15 @@ def _for_threads(threads: int, measure: Callable[[int], float]) -> list[float]:
     """Returns the values of 1 to ``threads`` threads: measured for powers of two and all threads, linear between."""
     counts = sorted({min(2**i, threads) for i in range(threads.bit_length() + 1)})
     return list(np.interp(range(1, threads + 1), counts, [measure(count) for count in counts]))
+
+
+def _others_cpu_secs() -> float:
+    """Returns the seconds that all CPUs have worked for others, or for other virtual machines; 0 without /proc."""
+    try:
+        user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, _STAT.read_text().split(maxsplit=9)[1:9])
+    except (OSError, ValueError):
+        return 0.0
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK") - time.process_time()
 
 
 def _line(*fields: object) -> str:

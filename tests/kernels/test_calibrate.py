@@ -124,6 +124,27 @@ def test_a_cpu_without_vectors_has_no_tiles(monkeypatch: pytest.MonkeyPatch) -> 
     assert costs == [line for line in MachineModel.interpolated(1).text.splitlines() if line.startswith("tile,")]
 
 
+def test_work_of_others_is_not_quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibrate, "available_isas", lambda: ("reference",))
+    secs = iter([100.0, 1e6])
+    monkeypatch.setattr(calibrate, "_others_cpu_secs", lambda: next(secs))
+    lines: list[str] = []
+    calibrate.calibrate(1, lines.append)
+    assert lines[-1].startswith("NOT QUIET: others kept ")
+
+
+def test_cpu_time_of_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sum of proc(5) without idle and iowait, less that of this process."""
+    ticks = os.sysconf("SC_CLK_TCK")
+    stat = tmp_path / "stat"
+    monkeypatch.setattr(calibrate, "_STAT", stat)
+    monkeypatch.setattr("time.process_time", lambda: 2.0)
+    stat.write_text(f"cpu  {ticks} {ticks} {ticks} 77 88 {ticks} {ticks} {5 * ticks} 0 0\ncpu0 1 2 3 4 5 6 7 8 9 10\n")
+    assert calibrate._others_cpu_secs() == pytest.approx(10 - 2)
+    stat.unlink()
+    assert calibrate._others_cpu_secs() == 0
+
+
 @pytest.mark.parametrize("arguments", [["--out", "x"], ["file"], ["--output"], ["--threads", "2"]])
 def test_wrong_arguments_exit_2(arguments: list[str]) -> None:
     process = command(*arguments)
