@@ -20,7 +20,7 @@ from benchmarks.layers.shapes import Shape
 from benchmarks.models import MODELS
 from benchmarks.progress import Progress
 from benchmarks.whole_models.measure import SAMPLED_MODELS, WHOLE_MODELS
-from compiler.commands.command_line import at_least, seconds
+from compiler.commands.command_line import at_least, check_folder, seconds
 from compiler.workloads.target import usable_cores
 
 RESULTS = pytest.StashKey[list[dict[str, Any]]]()
@@ -88,6 +88,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[RESULTS], config.stash[MODEL_RESULTS] = [], []
     try:
         selection.records(config.option)
+        if config.option.benchmark:  # before the measurement, which would otherwise be lost
+            check_folder(config.option.bench_results, "models.json")
     except ValueError as error:
         raise pytest.UsageError(str(error)) from None
     if config.option.benchmark:

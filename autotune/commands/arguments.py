@@ -22,6 +22,7 @@ from compiler.commands.command_line import (
     add_version,
     at_least,
     check_file,
+    check_folder,
 )
 from compiler.workloads.machines import with_machine
 from compiler.workloads.operators import OPERATORS
@@ -165,7 +166,7 @@ def operator_options(arguments: argparse.Namespace) -> OperatorOptions:
     for workload in workloads:
         check_memory(workload)
     check_file(arguments.json)
-    check_directory(arguments.report)
+    check_folder(arguments.report, "index.html")
     return OperatorOptions(
         target=target,
         workloads=workloads,
@@ -216,16 +217,3 @@ def check_memory(workload: Workload) -> None:
             f"shape {shape_text(workload)} takes {needed >> 20:,} MiB of memory to measure and verify; "
             f"{available >> 20:,} MiB are available"
         )
-
-
-def check_directory(path: Path) -> None:
-    """Creates a directory if necessary, and checks that a report can be written there.
-
-    Raises:
-        ValueError: it cannot.
-    """
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(f"cannot create the directory {path}: {error.strerror}; choose another path") from None
-    check_file(path / "index.html")

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from autotune.commands.arguments import TRIALS_PER_WORKLOAD, check_directory, check_memory
-from compiler.commands.command_line import check_file
+from autotune.commands.arguments import TRIALS_PER_WORKLOAD, check_memory
+from compiler.commands.command_line import check_file, check_folder
 from compiler.workloads.machines import with_machine
 from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload
@@ -69,7 +69,7 @@ def model_options(arguments: argparse.Namespace) -> ModelOptions:
     target = with_machine(Target.named(arguments.arch, arguments.threads), arguments.machine)
     check_file(arguments.json)
     if not arguments.graph:
-        check_directory(arguments.report)
+        check_folder(arguments.report, "index.html")
     layers = _layers(arguments.model, shapes, target)
     for layer in layers:
         if layer.workload is not None:

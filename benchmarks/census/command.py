@@ -23,7 +23,7 @@ from typing import Any
 
 from benchmarks.command import thread_counts
 from benchmarks.models import census
-from compiler.commands.command_line import Parser, add_version, check_file, exit_code, seconds
+from compiler.commands.command_line import Parser, add_version, check_file, check_folder, exit_code, seconds
 from compiler.measure import affinity, isolated
 from compiler.workloads.target import Target, usable_cores
 
@@ -96,24 +96,10 @@ def check_arguments(arguments: argparse.Namespace) -> None:
     if arguments.isa:
         Target.from_host(isa=arguments.isa)
     if arguments.page:
-        check_page(arguments.page)
+        from benchmarks.census.page import FILES
+
+        check_folder(arguments.page, *FILES)
     check_file(arguments.json)
-
-
-def check_page(folder: Path) -> None:
-    """Makes a folder, and checks that a page and its picture can be written into it.
-
-    Raises:
-        ValueError: they cannot be written.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ValueError(f"cannot write into {folder}: {error.strerror}; choose another folder") from None
-    from benchmarks.census.page import FILES
-
-    for file in FILES:
-        check_file(folder / file)
 
 
 def run(names: Sequence[str], measuring: Measuring, json_file: Path | None, page: Path | None = None) -> int:

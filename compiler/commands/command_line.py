@@ -118,6 +118,20 @@ def check_file(path: Path | None) -> None:
         raise ValueError(f"cannot write {path}: {error.strerror}; choose another path") from None
 
 
+def check_folder(path: Path, *files: str) -> None:
+    """Creates a folder if necessary, and checks that files can be written there.
+
+    Raises:
+        ValueError: it cannot be created, or a file cannot be written.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"cannot create the folder {path}: {error.strerror}; choose another path") from None
+    for file in files:
+        check_file(path / file)
+
+
 def exit_code(parser: Parser, work: Callable[[], int]) -> int:
     """Runs a command and returns its exit code: that of ``work``, or 1 after one line about a failure.
 

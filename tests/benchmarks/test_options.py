@@ -78,6 +78,7 @@ def test_wrong_thread_counts(counts: str) -> None:
         ("--bench-seconds", "0", "'0' is not a number of seconds above 0"),
         ("--bench-trials", "-1", "'-1' is not a whole number of 0 or more"),
         ("--bench-records", "missing.sqlite", "missing.sqlite; --bench-trials N makes it"),
+        ("--bench-results", "/proc/results", "cannot create the folder /proc/results: "),
     ],
 )
 def test_wrong_choices(option: str, value: str, message: str) -> None:

@@ -156,7 +156,7 @@ def test_a_rejected_model_is_not_bad() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--page", "file/docs"], "cannot write into file/docs: "),
+        (["--page", "file/docs"], "cannot create the folder file/docs: "),
         (["--page", "docs"], "cannot write docs/census.md: "),
         (["--answers", "--page", "docs"], "argument --page: a page has times, so it takes neither --answers nor"),
         (["--profile", "--page", "docs"], "argument --page: a page has times, so it takes neither --answers nor"),

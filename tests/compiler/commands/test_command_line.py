@@ -15,6 +15,7 @@ from compiler.commands.command_line import (
     add_version,
     at_least,
     check_file,
+    check_folder,
 )
 
 
@@ -79,3 +80,15 @@ def test_a_file_is_checked_and_left_as_it_is(tmp_path: Path) -> None:
     assert not new.exists()
     with pytest.raises(ValueError, match=r"cannot write .*: No such file or directory; choose another path"):
         check_file(tmp_path / "missing" / "file")
+
+
+def test_a_folder_is_made_and_its_files_are_checked(tmp_path: Path) -> None:
+    folder = tmp_path / "a" / "b"
+    check_folder(folder, "page.md", "page.png")
+    assert list(folder.iterdir()) == []
+    (folder / "page.png").mkdir()
+    with pytest.raises(ValueError, match=r"cannot write .*page.png: Is a directory; choose another path"):
+        check_folder(folder, "page.md", "page.png")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match=r"cannot create the folder .*c: Not a directory; choose another path"):
+        check_folder(tmp_path / "file" / "c")
