@@ -44,8 +44,7 @@ bench: native $(MODELS)/.all $(VENV)/.peers  ## measure against other runtimes: 
 models: $(MODELS)/.all  ## download the real models that benchmarks measure, about 220 MB
 
 census: native $(VENV)/.peers  ## fetch the census of real models, 560 MB, check answers and times: about 40 minutes (ARGS="basic-pitch --threads 1", "--answers")
-	@$(PY) -m benchmarks.models.fetch
-	@$(PY) -m benchmarks.census $(or $(ARGS),--page docs)
+	@$(PY) -m benchmarks.census --fetch $(or $(ARGS),--page docs)
 
 lint: $(VENV)/.peers  ## run ruff, pyright and clang-format
 	@$(PIP) install -c constraints.txt clang-format pre-commit pyright ruff

@@ -23,6 +23,7 @@ from typing import Any
 
 from benchmarks.command import thread_counts
 from benchmarks.models import census
+from benchmarks.models.fetch import fetch
 from compiler.commands.command_line import Parser, add_version, check_file, check_folder, exit_code, seconds
 from compiler.measure import affinity, isolated
 from compiler.workloads.target import Target, usable_cores
@@ -63,6 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     what.add_argument("--answers", action="store_true", help="check answers only")
     about = "print where the time goes in our program and in ONNX Runtime instead"
     what.add_argument("--profile", action="store_true", help=about)
+    add("--fetch", action="store_true", help="download what is missing first, all or the given models")
     add("--page", type=Path, metavar="FOLDER", help="write census.md and census.png into this folder")
     add("--json", type=Path, metavar="FILE", help="write the results to this file")
     add("--stage", choices=("passes", "build", "times", "start"), help=argparse.SUPPRESS)  # in the process of one check
@@ -74,6 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.stage:
             return stage(arguments)
         check_arguments(arguments)
+        if arguments.fetch and fetch([census.model(name) for name in arguments.models or census.CENSUS]):
+            print("Continuing with the models that were fetched.", file=sys.stderr)
         if arguments.profile:
             return profile(arguments.models, arguments.threads, arguments.isa)
         duration = None if arguments.answers else arguments.duration

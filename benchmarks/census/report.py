@@ -9,6 +9,7 @@ from typing import Any
 from benchmarks.census.check import AGREES, BAD, REJECTED
 from benchmarks.census.comparison import cells, fastest_first, groups
 from benchmarks.census.speed import ALL_PEERS
+from benchmarks.heading import plural
 from benchmarks.summary import geometric_mean
 from graph_passes.report import columns
 
@@ -16,6 +17,7 @@ HEADER = (
     *("model", "ORT's spread", "allowed", "passes", "threads", "outcome", "error / allowed"),
     *("kernels", "segments", "s", "peak of file MiB"),
 )
+REASON = 200  # characters of a reason; OpenVINO's are long
 
 
 def bad(results: Sequence[dict[str, Any]]) -> bool:
@@ -39,6 +41,7 @@ def lines(results: Sequence[dict[str, Any]]) -> Iterator[str]:
         yield from _reasons(result)
     counted = Counter(part["outcome"] for result in results for part in result["builds"].values())
     yield from _times(results)
+    yield from _left_out(results)
     yield f"{len(results)} models; builds: " + ", ".join(f"{count} {outcome}" for outcome, count in counted.items())
 
 
@@ -72,10 +75,21 @@ def _reasons(result: dict[str, Any]) -> Iterator[str]:
             yield f"{result['model']}, times, threads {threads}: {times['outcome']}: {times['why']}"
 
 
+def _left_out(results: Sequence[dict[str, Any]]) -> Iterator[str]:
+    """Yields why other runtimes were left out, one line per runtime and reason."""
+    found: dict[tuple[str, str], dict[str, None]] = {}
+    for result in results:
+        for times in result.get("times", {}).values():
+            for peer, reason in times.get("left_out", {}).items():
+                found.setdefault((peer, reason[:REASON]), {})[result["model"]] = None
+    for (peer, reason), models in found.items():
+        yield f"Left out: {peer} ({', '.join(models)}): {reason}"
+
+
 def _times(results: Sequence[dict[str, Any]]) -> Iterator[str]:
     """Yields a table per number of threads, the slowest models last, and the geometric mean of each group."""
     for threads, by_group in groups(results).items():
-        rows: list[tuple[str, ...]] = [("model", f"ms, {threads} threads", *ALL_PEERS, "ratio", "95 %")]
+        rows: list[tuple[str, ...]] = [("model", f"ms, {plural(threads, 'thread')}", *ALL_PEERS, "ratio", "95 %")]
         for models in by_group.values():
             rows += [cells(name, times, ALL_PEERS) for name, times in fastest_first(models).items()]
         yield columns(rows, left=(0,))

@@ -16,6 +16,7 @@ from benchmarks.census import check, command, report
 from benchmarks.models import census
 from benchmarks.models.archives import Archive
 from compiler.measure import isolated
+from compiler.runtimes import OURS
 from tests.graph_passes.models import model
 
 pytestmark = pytest.mark.tvm
@@ -177,6 +178,31 @@ def test_wrong_arguments_exit_2_before_anything_is_measured(
     assert printed.out == ""
     assert printed.err.startswith(f"python -m benchmarks.census: error: {message}")
     assert printed.err.count("\n") == 1
+
+
+def test_only_the_given_models_are_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted: list[list[str]] = []
+    monkeypatch.setattr(command, "fetch", lambda models: wanted.append([model.name for model in models]) or 0)
+    monkeypatch.setattr(command, "run", lambda *_: 0)
+    assert command.main(["basic-pitch", "--fetch", "--answers"]) == 0
+    assert command.main(["--fetch", "--answers"]) == 0
+    assert command.main(["--answers"]) == 0
+    assert wanted == [["basic-pitch"], list(census.CENSUS)]
+    with pytest.raises(SystemExit, match="2"):
+        command.main(["nope", "--fetch"])
+
+
+def test_the_reason_of_a_runtime_that_is_left_out_is_printed_once() -> None:
+    good = {"outcome": "agrees", "why": "", "off": 0.25}
+    times = {
+        "secs": {OURS: [[1.0]]},
+        "left_out": {"openvino": "openvino cannot run here: pip install openvino"},
+        "segments_share": 0.0,
+    }
+    results = [{"model": m, "passes": good, "builds": {1: good}, "times": {1: times, 2: times}} for m in ("a", "b")]
+    lines = list(report.lines(results))
+    assert "Left out: openvino (a, b): openvino cannot run here: pip install openvino" in lines
+    assert sum(line.startswith("Left out") for line in lines) == 1
 
 
 def test_answers_are_checked_on_the_isa(one: Callable[[onnx.ModelProto], str], monkeypatch: pytest.MonkeyPatch) -> None:
