@@ -14,10 +14,12 @@ from compiler.tvm_backend.generic_access import (
     calls,
     divisors,
     is_constant,
+    is_guarded,
     iterations,
     loops_around,
     predicate_uses,
 )
+from compiler.tvm_backend.narrow_indices import PARTITION, is_narrowable
 from compiler.workloads.target import Target
 
 _MAX_VECTORS = 4  # accumulators of a reduction, which hide the latency of an addition
@@ -26,8 +28,8 @@ _TRANSPOSED_TILE = 16  # one cache line of float32
 _SHORTEST_RUN = 8  # iterations between two cases of a concatenation or of padding
 _MAX_TAPS = 32  # of an unrolled window
 _TASKS_PER_THREAD = 4  # tasks are of equal size, but a thread may start late
-_PARTITION = "pragma_loop_partition_hint"  # peels the last, partial iteration
 _SHORTEST_PERIOD = 4  # iterations between two jumps of an access
+_FEWEST_PEELED = 2  # vectors of a loop whose last one is partial
 _FEWEST_LANES = 4  # shorter vectors are no faster than elements
 
 
@@ -75,6 +77,9 @@ class Block:
             self._transpose(outer, inner, crossing)
             return
         self._reorder(outer, inner)
+        if self._needs_peeling(inner):
+            self._map_peeled(outer, inner)
+            return
         if inner.positional:
             inner = self._map_runs(inner)
         elif inner.streams:
@@ -90,6 +95,28 @@ class Block:
         elif inner.run >= _SHORTEST_RUN:  # no branch in the inner loop
             inner, _ = _split(self.schedule, inner, inner.run)
         return inner
+
+    def _needs_peeling(self, inner: Loop) -> bool:
+        """Whether a loop should have vectors that do not divide it: the longest that does is half of one or less.
+
+        TVM peels the last, partial vector if all sizes are constants of 32 bits. It would divide the indices of merged
+        loops.
+        """
+        lanes = self.target.lanes
+        can = inner.streams and not inner.positional and not inner.rows and inner.extent >= _FEWEST_PEELED * lanes
+        if not can or self._vector(inner) > lanes // 2 or is_guarded(self.schedule, self.rv):
+            return False
+        return is_constant(self.schedule, self.rv) and is_narrowable(self.schedule.mod["main"])
+
+    def _map_peeled(self, outer: Sequence[Loop], inner: Loop) -> None:
+        """Vectorizes a loop whose last vector is partial, and parallelizes it if the outer loops are too few."""
+        schedule = self.schedule
+        tasks = 1 if self.threads < 2 or self._balanced(iterations(outer)) else self.threads
+        task, vectors, lanes = schedule.split(inner.rv, [tasks, None, self.target.lanes])
+        schedule.annotate(vectors, PARTITION, 1)
+        schedule.vectorize(lanes)
+        if self.threads > 1:
+            self._parallelize([*(loop.rv for loop in outer), task])
 
     def _vectorize(self, inner: Loop) -> Loop:
         """Vectorizes a loop if a vector divides it."""
@@ -119,7 +146,7 @@ class Block:
         for loop in reductions:
             # TVM's partition compares sizes of 32 and 64 bits if an outer loop is symbolic.
             if predicate_uses(schedule, self.rv, loop.rv) and is_constant(schedule, self.rv):
-                schedule.annotate(loop.rv, _PARTITION, 1)
+                schedule.annotate(loop.rv, PARTITION, 1)
         lane = next((loop for loop in reversed(spatial) if loop.streams), None)
         outer = [loop for loop in spatial if loop is not lane]
         width = None if lane is None else _accumulators(lane, self._vector(lane))
@@ -171,9 +198,12 @@ class Block:
             part = next((d for d in divisors(inner.multiple) if self._balanced(tasks * d)), None)
             if part is not None:
                 rvs.append(schedule.split(inner.rv, [part, None])[0])
+        self._parallelize(rvs)
+
+    def _parallelize(self, rvs: Sequence[Any]) -> None:
         if rvs:
-            fuse: Any = schedule.fuse
-            schedule.parallel(fuse(*rvs) if len(rvs) > 1 else rvs[0])
+            fuse: Any = self.schedule.fuse
+            self.schedule.parallel(fuse(*rvs) if len(rvs) > 1 else rvs[0])
 
     def _balanced(self, tasks: int) -> bool:
         return tasks >= _TASKS_PER_THREAD * self.threads or tasks % self.threads == 0

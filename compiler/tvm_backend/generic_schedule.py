@@ -29,6 +29,7 @@ from compiler.tvm_backend.generic_access import (
 )
 from compiler.tvm_backend.generic_blocks import Block, separate_transpose, split_reduction
 from compiler.tvm_backend.generic_contraction import arrange_contraction, is_contraction, pad_contraction
+from compiler.tvm_backend.narrow_indices import narrowed
 from compiler.tvm_backend.outline_branches import outline_branches
 from compiler.tvm_backend.share_shapes import share_shapes
 from compiler.tvm_backend.vector_math import vectorizable
@@ -114,7 +115,7 @@ def _scheduled(function: Any, target: Target) -> Any:
         _inline(schedule)
         with suppress(Unsupported):
             schedule = _arranged(schedule, target)
-        function = schedule.mod["main"]
+        function = narrowed(schedule.mod["main"])
     return vectorizable(function).with_attr(_SCHEDULED, True)
 
 
