@@ -23,53 +23,50 @@ def flattened(function: Any) -> Any:
     Its only block must read and write tensors of one static shape at the position of the element, or tensors of one
     element. Callers pass the same memory: generated code does not check the ranks of its arguments.
     """
-    block = _only_block(function)
-    if block is None or not isinstance(block.body, tirx.BufferStore):
+    block, parameters = _only_block(function), list(function.params)
+    if block is None or not isinstance(block.body, tirx.BufferStore) or not all(map(_is_tensor, parameters)):
         return function
     store: Any = block.body
     shape, axes = _static(store.buffer.shape), [axis.var for axis in block.iter_vars]
     if shape is None or len(shape) < 2 or not 1 < prod(shape) <= _MOST_ELEMENTS:
         return function
-    if not _is_position(store.indices, axes, shape):
+    *inputs, output = parameters
+    if not output.same_as(store.buffer) or not _is_position(store.indices, axes, shape):
         return function
-    flat: dict[int, Any] = {}  # by place among the parameters
-    buffers: list[Any] = list(function.params)
-    for place, buffer in enumerate(buffers[:-1]):
-        sizes = _static(buffer.shape)
-        if sizes is None:
-            return function
-        whole = sizes == shape
-        flat[place] = te.placeholder((prod(shape),) if whole else sizes, buffer.dtype, buffer.name)
+    sizes = [size for size in (_static(tensor.shape) for tensor in inputs) if size is not None]
+    if len(sizes) < len(inputs):
+        return function
+    flat: list[Any] = [
+        te.placeholder((prod(shape),) if size == shape else size, tensor.dtype, tensor.name)
+        for tensor, size in zip(inputs, sizes, strict=True)
+    ]
     failed = False
 
-    def load(node: Any) -> Any:
-        nonlocal failed
-        place = next((p for p, b in enumerate(buffers) if b.same_as(node.source)), None)
-        if place is None or place not in flat:
+    def element(position: Any) -> Any:
+        def load(node: Any) -> Any:
+            nonlocal failed
+            place = next((place for place, tensor in enumerate(inputs) if tensor.same_as(node.source)), None)
+            if place is not None and sizes[place] == shape and _is_position(node.indices, axes, shape):
+                return flat[place](position)
+            if place is not None and prod(sizes[place]) == 1:
+                return flat[place](*([0] * len(sizes[place])))
             failed = True
             return node
-        if _static(node.source.shape) == shape and _is_position(node.indices, axes, shape):
-            return flat[place](index)
-        if prod(_static(node.source.shape) or (0,)) == 1:
-            return flat[place](*([0] * len(node.source.shape)))
-        failed = True
-        return node
 
-    def element(i: Any) -> Any:
-        nonlocal index
-        index = i
         return tvm_ffi.structural_map(store.value, (ir.TensorLoad, load))
 
-    index: Any = None
-    if not buffers[-1].same_as(store.buffer):
-        return function
     answer: Any = te.compute((prod(shape),), element, name=block.name_hint)
     if failed or _uses(answer.op.body, axes):
         return function
-    made = te.create_prim_func([*flat.values(), answer])
+    made = te.create_prim_func([*flat, answer])
     for name, value in (function.attrs or {}).items():
         made = made.with_attr(name, value)
     return made
+
+
+def _is_tensor(parameter: Any) -> bool:
+    """Returns whether a parameter is a tensor and not a symbolic size."""
+    return hasattr(parameter, "shape")
 
 
 def _only_block(function: Any) -> Any:

@@ -47,7 +47,7 @@ _REJECTED = (s_tir.ScheduleError, tvm.error.InternalError, Unsupported)
 def relax_pipeline(target: Target, typical: Mapping[str, int] | None = None) -> tvm.transform.Pass:
     """Returns the pass pipeline for ``tvm.relax.build``: TVM's own for CPUs, with schedules for all functions.
 
-    Elementwise functions take flat tensors, so the build must have the option ``tirx.disable_assert``.
+    The build must have the option ``tirx.disable_assert``; see :func:`schedule_functions`.
     """
     llvm = program_target(target)
 
@@ -56,7 +56,6 @@ def relax_pipeline(target: Target, typical: Mapping[str, int] | None = None) -> 
             *cpu.library_dispatch_passes(llvm),
             outline_branches,
             *cpu.legalize_passes(llvm),
-            _module_pass(_flatten_functions, "loopwright.flatten_functions"),
             schedule_functions(target, typical),
             *cpu.dataflow_lower_passes(llvm),
             *cpu.finalize_passes(llvm),
@@ -68,26 +67,11 @@ def relax_pipeline(target: Target, typical: Mapping[str, int] | None = None) -> 
     return _module_pass(lower, "loopwright.relax_pipeline")
 
 
-def _flatten_functions(module: tvm.IRModule, _context: tvm.transform.PassContext) -> tvm.IRModule:
-    module = module.clone()
-    for name, function in module.functions_items():
-        if isinstance(function, tirx.PrimFunc) and not (function.attrs or {}).get(_SCHEDULED, False):
-            module.update_func(name, _flat(function))
-    return module
-
-
-def _flat(function: Any) -> Any:
-    if not isinstance(function.body, s_tir.SBlockRealize):
-        return function
-    schedule = s_tir.Schedule(tvm.IRModule({"main": function}))
-    _inline(schedule)
-    return flattened(schedule.mod["main"])
-
-
 def schedule_functions(target: Target, typical: Mapping[str, int] | None = None) -> tvm.transform.Pass:
     """Returns a pass that schedules each PrimFunc without the mark ``tirx.is_scheduled``, and sets the mark.
 
-    In a function that the rules do not support only the calls of exp and similar functions are replaced by arithmetic.
+    Elementwise functions take flat tensors afterwards, so the build must have the option ``tirx.disable_assert``. In a
+    function that the rules do not support only the calls of exp and similar functions are replaced by arithmetic.
 
     Args:
         typical: a value of each symbolic size by name, which counts where the number of iterations matters.
@@ -113,6 +97,7 @@ def _scheduled(function: Any, target: Target) -> Any:
     if isinstance(function.body, s_tir.SBlockRealize):
         schedule = s_tir.Schedule(tvm.IRModule({"main": function}))
         _inline(schedule)
+        schedule = s_tir.Schedule(tvm.IRModule({"main": flattened(schedule.mod["main"])}))
         with suppress(Unsupported):
             schedule = _arranged(schedule, target)
         function = narrowed(schedule.mod["main"])
@@ -195,11 +180,23 @@ def _spread(schedule: s_tir.Schedule, block: Any, threads: int) -> None:
 
 
 def _inline(schedule: s_tir.Schedule) -> None:
-    """Inlines blocks that are cheap to compute into their consumers."""
-    for block in _blocks(schedule):
-        if _worth_inlining(schedule, block):
-            with suppress(s_tir.ScheduleError):
-                schedule.compute_inline(block)
+    """Inlines blocks that are cheap to compute into their consumers.
+
+    Repeats that until no block is inlined: one with two consumers may have a single one when they are merged.
+    """
+    while any([_try_inline(schedule, block) for block in _blocks(schedule)]):  # a list: all blocks, then again
+        pass
+
+
+def _try_inline(schedule: s_tir.Schedule, block: Any) -> bool:
+    """Inlines a block if that is worth it and TVM can; returns whether it did."""
+    if not _worth_inlining(schedule, block):
+        return False
+    try:
+        schedule.compute_inline(block)
+    except s_tir.ScheduleError:
+        return False
+    return True
 
 
 def _worth_inlining(schedule: s_tir.Schedule, block: Any) -> bool:

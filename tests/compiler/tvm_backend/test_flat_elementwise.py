@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
-from tvm import te
+from tvm import te, tirx
 
 import compiler
 from compiler.tvm_backend.flat_elementwise import flattened
@@ -49,6 +51,15 @@ def test_broadcasts_and_sums_are_left_alone() -> None:
     k = te.reduce_axis((0, 7), "k")
     total = te.create_prim_func([x, te.compute((4,), lambda i: te.sum(x(i, k), k))])
     for function in (broadcast, total):
+        assert flattened(function).same_as(function)
+
+
+def test_functions_of_symbolic_sizes_are_left_alone() -> None:
+    x, rows, columns = te.placeholder((4, 7), "float32", "x"), tirx.Var("rows", "int64"), tirx.Var("columns", "int64")
+    count: Any = rows * columns
+    answer = te.compute((4, 7), lambda i, j: x(i, j) / count.astype("float32"))
+    for arguments in ([x, rows, columns, answer], [x, answer, rows, columns]):
+        function = te.create_prim_func(arguments)
         assert flattened(function).same_as(function)
 
 
