@@ -184,7 +184,7 @@ def _inline(schedule: s_tir.Schedule) -> None:
 
     Repeats that until no block is inlined: one with two consumers may have a single one when they are merged.
     """
-    while any([_try_inline(schedule, block) for block in _blocks(schedule)]):  # a list: all blocks, then again
+    while sum(_try_inline(schedule, block) for block in _blocks(schedule)) > 0:
         pass
 
 
