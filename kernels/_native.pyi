@@ -70,7 +70,13 @@ class FunctionCall:
     def run(self) -> np.ndarray: ...
     def time(self, number: int, repeat: int) -> list[float]: ...
 
-class Dense:
+class _PackedLayer:  # only here: what the classes of layers with packed weights have in common
+    def __call__(self, x: np.ndarray, out: np.ndarray | None, residual: np.ndarray | None) -> np.ndarray: ...
+    def time(
+        self, x: np.ndarray, out: np.ndarray | None, residual: np.ndarray | None, number: int, repeat: int
+    ) -> list[float]: ...
+
+class Dense(_PackedLayer):
     def __init__(
         self,
         weight: np.ndarray,
@@ -81,13 +87,9 @@ class Dense:
         schedule: Mapping[str, Any] | None,
         machine: MachineModel | None,
     ) -> None: ...
-    def __call__(self, x: np.ndarray, out: np.ndarray | None, residual: np.ndarray | None) -> np.ndarray: ...
-    def time(
-        self, x: np.ndarray, out: np.ndarray | None, residual: np.ndarray | None, number: int, repeat: int
-    ) -> list[float]: ...
     def schedule(self, m: int) -> dict[str, Any]: ...
 
-class Conv2d:
+class Conv2d(_PackedLayer):
     def __init__(
         self,
         weight: np.ndarray,
@@ -102,33 +104,25 @@ class Conv2d:
         schedule: Mapping[str, Any] | None,
         machine: MachineModel | None,
     ) -> None: ...
-    def __call__(self, x: np.ndarray, out: np.ndarray | None, residual: np.ndarray | None) -> np.ndarray: ...
-    def time(
-        self, x: np.ndarray, out: np.ndarray | None, residual: np.ndarray | None, number: int, repeat: int
-    ) -> list[float]: ...
     def evict_weights(self, n: int, h: int, w: int) -> None: ...
     def schedule(self, n: int, h: int, w: int) -> dict[str, Any]: ...
 
-class ConvTranspose2d:
+class ConvTranspose2d(_PackedLayer):
     def __init__(
         self,
         weight: np.ndarray,
         bias: np.ndarray | None,
         stride: tuple[int, int],
         padding: tuple[int, int, int, int],
-        output_padding: tuple[int, int],
         dilation: tuple[int, int],
         groups: int,
+        output_padding: tuple[int, int],
         activation: str | None,
         isa: str | None,
         threads: int,
         width: int,
         machine: MachineModel | None,
     ) -> None: ...
-    def __call__(self, x: np.ndarray, out: np.ndarray | None, residual: np.ndarray | None) -> np.ndarray: ...
-    def time(
-        self, x: np.ndarray, out: np.ndarray | None, residual: np.ndarray | None, number: int, repeat: int
-    ) -> list[float]: ...
     def evict_weights(self) -> None: ...
 
 class MachineModel:

@@ -9,11 +9,12 @@ import numpy as np
 
 from kernels import _native
 from kernels.machine_model import MachineModel, native_of
+from kernels.packed_layer import PackedLayer
 from kernels.schedule import schedule_values
-from kernels.sizes import Sizes, four_sides, pair
+from kernels.sizes import Sizes, window
 
 
-class Conv2d:
+class Conv2d(PackedLayer[_native.Conv2d]):
     """``y = activation(conv2d(x, weight) + bias + residual)`` on NHWC images.
 
     The type of the weight, float32 or bfloat16, is the type of the layer, as for :class:`kernels.Dense`.
@@ -59,9 +60,7 @@ class Conv2d:
         self._native = _native.Conv2d(
             weight,
             bias,
-            pair("stride", stride),
-            four_sides(padding),
-            pair("dilation", dilation),
+            *window(stride, padding, dilation),
             groups,
             activation,
             isa,
@@ -82,17 +81,6 @@ class Conv2d:
             ValueError: a shape is wrong, the images are smaller than the kernel, or arrays overlap.
         """
         return self._native(x, out, residual)
-
-    def time(
-        self,
-        x: np.ndarray,
-        out: np.ndarray | None = None,
-        residual: np.ndarray | None = None,
-        number: int = 1,
-        repeat: int = 1,
-    ) -> list[float]:
-        """Returns ``repeat`` samples in seconds per run, each the mean over ``number`` runs in a native loop."""
-        return self._native.time(x, out, residual, number, repeat)
 
     def evict_weights(self, n: int, h: int, w: int) -> None:
         """Evicts the weights that a call with images (n, h, w, c) reads from all caches.
@@ -153,9 +141,7 @@ def default_conv2d_schedule(
         c,
         o,
         (kh, kw),
-        pair("stride", stride),
-        four_sides(padding),
-        pair("dilation", dilation),
+        *window(stride, padding, dilation),
         groups,
         isa,
         threads,

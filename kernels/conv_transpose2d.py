@@ -8,10 +8,11 @@ import numpy as np
 
 from kernels import _native
 from kernels.machine_model import MachineModel, native_of
-from kernels.sizes import Sizes, four_sides, pair
+from kernels.packed_layer import PackedLayer
+from kernels.sizes import Sizes, pair, window
 
 
-class ConvTranspose2d:
+class ConvTranspose2d(PackedLayer[_native.ConvTranspose2d]):
     """``y = activation(conv_transpose2d(x, weight) + bias + residual)`` on NHWC images of float32.
 
     Along each axis, ``y`` has ``(size - 1) * stride + dilation * (k - 1) + 1 + output_padding`` pixels without padding.
@@ -54,11 +55,9 @@ class ConvTranspose2d:
         self._native = _native.ConvTranspose2d(
             weight,
             bias,
-            pair("stride", stride),
-            four_sides(padding),
-            pair("output_padding", output_padding),
-            pair("dilation", dilation),
+            *window(stride, padding, dilation),
             groups,
+            pair("output_padding", output_padding),
             activation,
             isa,
             threads,
@@ -77,17 +76,6 @@ class ConvTranspose2d:
             ValueError: a shape is wrong, the padding leaves no output, or arrays overlap.
         """
         return self._native(x, out, residual)
-
-    def time(
-        self,
-        x: np.ndarray,
-        out: np.ndarray | None = None,
-        residual: np.ndarray | None = None,
-        number: int = 1,
-        repeat: int = 1,
-    ) -> list[float]:
-        """Returns ``repeat`` samples in seconds per run, each the mean over ``number`` runs in a native loop."""
-        return self._native.time(x, out, residual, number, repeat)
 
     def evict_weights(self, *_sizes: int) -> None:
         """Evicts the weights from all caches, for measurements: in a network, other layers do."""

@@ -9,10 +9,11 @@ import numpy as np
 
 from kernels import _native
 from kernels.machine_model import MachineModel, native_of
+from kernels.packed_layer import PackedLayer
 from kernels.schedule import schedule_values
 
 
-class Dense:
+class Dense(PackedLayer[_native.Dense]):
     """``y = activation(x @ weight.T + bias + residual)``. The constructor packs the weights.
 
     The type of the weight is the type of the layer: float32, or bfloat16 (``ml_dtypes.bfloat16``) with sums in float32,
@@ -60,17 +61,6 @@ class Dense:
             ValueError: a shape is wrong, or arrays overlap.
         """
         return self._native(x, out, residual)
-
-    def time(
-        self,
-        x: np.ndarray,
-        out: np.ndarray | None = None,
-        residual: np.ndarray | None = None,
-        number: int = 1,
-        repeat: int = 1,
-    ) -> list[float]:
-        """Returns ``repeat`` samples in seconds per run, each the mean over ``number`` runs in a native loop."""
-        return self._native.time(x, out, residual, number, repeat)
 
     def schedule(self, m: int) -> dict[str, Any]:
         """Returns the schedule that a call with m rows uses."""

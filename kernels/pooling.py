@@ -17,7 +17,7 @@ from __future__ import annotations
 import numpy as np
 
 from kernels import _native
-from kernels.sizes import Sizes, four_sides, pair
+from kernels.sizes import Sizes, four_sides, pair, window
 from kernels.timed import timed
 
 
@@ -44,9 +44,7 @@ def max_pool2d(
     return _native.max_pool2d(
         x,
         pair("kernel", kernel),
-        pair("stride", stride),
-        four_sides(padding),
-        pair("dilation", dilation),
+        *window(stride, padding, dilation),
         ceil_mode,
         out,
         isa,

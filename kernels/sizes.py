@@ -23,3 +23,10 @@ def four_sides(value: Sizes) -> tuple[int, int, int, int]:
     if len(sizes) != 4:
         raise ValueError(f"padding must be one number, (height, width) or (top, left, bottom, right), got {value}")
     return sizes
+
+
+def window(
+    stride: Sizes, padding: Sizes, dilation: Sizes
+) -> tuple[tuple[int, int], tuple[int, int, int, int], tuple[int, int]]:
+    """Stride, padding and dilation in the forms of :func:`pair` and :func:`four_sides`."""
+    return pair("stride", stride), four_sides(padding), pair("dilation", dilation)

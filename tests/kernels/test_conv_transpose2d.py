@@ -110,6 +110,16 @@ def test_layers_of_networks(isa: str) -> None:
             assert_right(layer(workload, inputs, isa, threads)(inputs["x"]), workload, inputs)
 
 
+def test_the_longest_stride(isa: str) -> None:
+    workload = Workload(
+        "conv_transpose2d", sizes_of((1, 1, 2, 3), 2, (1, 5), (1, 4096), (0, 0, 0, 0), (0, 0), (1, 1), (1,))
+    )
+    inputs = make_inputs(workload)
+    assert_right(layer(workload, inputs, isa)(inputs["x"]), workload, inputs)
+    with pytest.raises(ValueError, match="at most 4096"):
+        Workload("conv_transpose2d", sizes_of((1, 1, 2, 3), 2, (1, 5), (1, 4097), (0, 0, 0, 0), (0, 0), (1, 1), (1,)))
+
+
 def test_images_of_one_row_are_divided_by_channels(isa: str) -> None:
     sizes = sizes_of((1, 1, 33, 24), 40, (1, 4), (1, 2), (0, 1, 0, 1), (0, 0), (1, 1), (1,))
     workload = Workload("conv_transpose2d", sizes, epilogue=("bias",))
@@ -198,6 +208,9 @@ WEIGHT = np.zeros((4, 3, 2, 2), np.float32)
         ({"groups": 3}, "groups must divide weight's 4 input channels, got 3"),
         ({"groups": 0}, "groups must be at least 1"),
         ({"stride": 0}, "stride must be at least 1"),
+        ({"stride": (4097, 1)}, "stride_h \\* stride_w must be at most 4096, got 4097 and 1"),
+        ({"stride": (2**62, 2**62)}, "stride_h \\* stride_w must be at most 4096"),
+        ({"groups": 2**62}, "groups must divide"),
         ({"padding": -1}, "padding must not be negative"),
         ({"padding": (1, 2, 3)}, "padding must be one number"),
         ({"output_padding": -1}, "output_padding must be at least 0"),

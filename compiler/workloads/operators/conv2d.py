@@ -24,7 +24,17 @@ from compiler.workloads.operators.operator import (
     Shape,
     Sizes,
 )
-from compiler.workloads.operators.windows import DEFAULTS, OPTIONS, check_fit, output_size, pads, taps
+from compiler.workloads.operators.windows import (
+    DEFAULTS,
+    OPTIONS,
+    check_fit,
+    check_groups,
+    describe,
+    geometry,
+    output_size,
+    pads,
+    taps,
+)
 
 
 def is_pointwise(workload: Instance) -> bool:
@@ -66,8 +76,7 @@ def _unread(s: Sizes) -> int:
 
 
 def _check(s: Sizes) -> None:
-    if s["c"] % s["groups"] or s["o"] % s["groups"]:
-        raise ValueError(f"conv2d: groups={s['groups']} must divide both c={s['c']} and o={s['o']}")
+    check_groups("conv2d", s)
     check_fit("conv2d", s)
 
 
@@ -79,7 +88,7 @@ def _sum(s: Sizes, inputs: Arrays) -> Array:
     x = np.pad(inputs["x"], [(0, 0), (top, bottom), (left, right), (0, 0)])
     weight = inputs["weight"].reshape(groups, o // groups, -1, s["kh"], s["kw"])
     y = np.zeros((groups, n * oh * ow, o // groups))
-    for i, j, rows, columns in taps(s):
+    for i, j, rows, columns in taps(s, oh, ow):
         pixels = x[:, rows, columns].reshape(n * oh * ow, groups, -1)
         y += pixels.transpose(1, 0, 2) @ weight[..., i, j].transpose(0, 2, 1)
     return y.transpose(1, 0, 2).reshape(n, oh, ow, o)
@@ -97,24 +106,17 @@ def _saving(workload: Instance) -> float:
 
 
 def _kernel(workload: Instance, inputs: Arrays, **options: Any) -> Any:
-    s = workload.sizes
     return kernels.Conv2d(
         inputs["weight"],
         inputs.get("bias"),
-        stride=(s["stride_h"], s["stride_w"]),
-        padding=pads(s),
-        dilation=(s["dilation_h"], s["dilation_w"]),
-        groups=s["groups"],
+        **geometry(workload.sizes),
         activation=workload.activation,
         **options,
     )
 
 
 def _describe(s: Sizes) -> str:
-    batch = f"{s['n']}x" if s["n"] > 1 else ""
-    channels = f"{s['c']} dw" if 1 < s["groups"] == s["c"] else f"{s['c']}-{s['o']}"
-    stride = f"/{s['stride_h']}" if s["stride_h"] > 1 else ""
-    return f"{batch}{s['h']}x{s['w']}x{channels} {s['kh']}x{s['kw']}{stride}"
+    return describe(s, f"{s['c']} dw" if 1 < s["groups"] == s["c"] else f"{s['c']}-{s['o']}")
 
 
 def _chain_weights(attributes: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:

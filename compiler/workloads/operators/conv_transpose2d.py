@@ -6,7 +6,6 @@ Each pixel of x is added, times the weight, to the outputs at distance ``stride`
 
 from __future__ import annotations
 
-import itertools
 from math import gcd, prod
 from typing import Any
 
@@ -25,7 +24,9 @@ from compiler.workloads.operators.operator import (
     Shape,
     Sizes,
 )
-from compiler.workloads.operators.windows import DEFAULTS, OPTIONS, pads
+from compiler.workloads.operators.windows import DEFAULTS, OPTIONS, check_groups, describe, geometry, pads, taps
+
+_MOST_PHASES = 4096  # as kMostPhases in kernels/cpp/include/loopwright/conv_transpose2d.h
 
 
 def dims(n: int, h: int, w: int, c: int, o: int, kernel: int, stride: int, padding: int = 0, more: int = 0) -> Shape:
@@ -51,13 +52,14 @@ def _inputs(s: Sizes) -> dict[str, Shape]:
 
 def _reduction(s: Sizes) -> int:
     """Products of the outputs with the most taps: those whose distance from an output is a multiple of the stride."""
-    taps = [-(-s[f"k{a}"] // (s[f"stride_{a}"] // gcd(s[f"stride_{a}"], s[f"dilation_{a}"]))) for a in "hw"]
-    return s["c"] // s["groups"] * prod(taps)
+    most = [-(-s[f"k{a}"] // (s[f"stride_{a}"] // gcd(s[f"stride_{a}"], s[f"dilation_{a}"]))) for a in "hw"]
+    return s["c"] // s["groups"] * prod(most)
 
 
 def _check(s: Sizes) -> None:
-    if s["c"] % s["groups"] or s["o"] % s["groups"]:
-        raise ValueError(f"conv_transpose2d: groups={s['groups']} must divide both c={s['c']} and o={s['o']}")
+    check_groups("conv_transpose2d", s)
+    if s["stride_h"] * s["stride_w"] > _MOST_PHASES:
+        raise ValueError(f"conv_transpose2d: stride_h * stride_w must be at most {_MOST_PHASES}")
     if min(_output(s)) < 1:
         raise ValueError(f"conv_transpose2d: the padding {pads(s)} leaves no output of {_full(s)[0]}x{_full(s)[1]}")
 
@@ -68,10 +70,7 @@ def _sum(s: Sizes, inputs: Arrays) -> Array:
     x = inputs["x"].reshape(n, h, w, groups, -1)
     weight = inputs["weight"].reshape(groups, s["c"] // groups, s["o"] // groups, s["kh"], s["kw"])
     full = np.zeros((n, *_full(s), groups, s["o"] // groups))
-    for i, j in itertools.product(range(s["kh"]), range(s["kw"])):
-        top, left = i * s["dilation_h"], j * s["dilation_w"]
-        rows = slice(top, top + (h - 1) * s["stride_h"] + 1, s["stride_h"])
-        columns = slice(left, left + (w - 1) * s["stride_w"] + 1, s["stride_w"])
+    for i, j, rows, columns in taps(s, h, w):
         full[:, rows, columns] += np.einsum("nhwgc,gco->nhwgo", x, weight[..., i, j], optimize=True)
     top, left, _bottom, _right = pads(s)
     _, oh, ow, o = _output(s)
@@ -88,11 +87,8 @@ def _kernel(workload: Instance, inputs: Arrays, *, isa: str, threads: int, sched
     return kernels.ConvTranspose2d(
         inputs["weight"],
         inputs.get("bias"),
-        stride=(s["stride_h"], s["stride_w"]),
-        padding=pads(s),
+        **geometry(s),
         output_padding=(s["pad_output_h"], s["pad_output_w"]),
-        dilation=(s["dilation_h"], s["dilation_w"]),
-        groups=s["groups"],
         activation=workload.activation,
         isa=isa,
         threads=threads,
@@ -101,9 +97,7 @@ def _kernel(workload: Instance, inputs: Arrays, *, isa: str, threads: int, sched
 
 
 def _describe(s: Sizes) -> str:
-    batch = f"{s['n']}x" if s["n"] > 1 else ""
-    stride = f"/{s['stride_h']}" if s["stride_h"] > 1 else ""
-    return f"{batch}{s['h']}x{s['w']}x{s['c']}-{s['o']} transposed {s['kh']}x{s['kw']}{stride}"
+    return describe(s, f"{s['c']}-{s['o']}", "transposed ")
 
 
 _ATTRIBUTES = ("x", "weight_shape", "stride", "padding", "output_padding", "dilation", "groups")

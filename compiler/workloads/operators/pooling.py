@@ -69,7 +69,7 @@ def _taps(s: Sizes, x: Array, outside: float) -> Iterator[Array]:
     begins = (s["pad_top"], s["pad_left"])
     more = [max(0, end - s[axis] - begin) for end, axis, begin in zip(ends, "hw", begins, strict=True)]
     padded = np.pad(x, [(0, 0), (s["pad_top"], more[0]), (s["pad_left"], more[1]), (0, 0)], constant_values=outside)
-    for _i, _j, rows, columns in taps(s):
+    for _i, _j, rows, columns in taps(s, oh, ow):
         yield padded[:, rows, columns]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from compiler.workloads.operators.operator import Sizes
 
@@ -37,14 +38,39 @@ def output_size(s: Sizes) -> tuple[int, int]:
     return sizes[0], sizes[1]
 
 
-def taps(s: Sizes) -> Iterator[tuple[int, int, slice, slice]]:
-    """For each tap (i, j) of the kernel, the rows and columns of the padded image that the windows read there."""
-    oh, ow = output_size(s)
+def taps(s: Sizes, rows: int, columns: int) -> Iterator[tuple[int, int, slice, slice]]:
+    """For each tap (i, j) of the kernel, the rows and columns of an image under it in rows × columns windows."""
     for i, j in itertools.product(range(s["kh"]), range(s["kw"])):
         top, left = i * s["dilation_h"], j * s["dilation_w"]
-        rows = slice(top, top + (oh - 1) * s["stride_h"] + 1, s["stride_h"])
-        columns = slice(left, left + (ow - 1) * s["stride_w"] + 1, s["stride_w"])
-        yield i, j, rows, columns
+        down = slice(top, top + (rows - 1) * s["stride_h"] + 1, s["stride_h"])
+        right = slice(left, left + (columns - 1) * s["stride_w"] + 1, s["stride_w"])
+        yield i, j, down, right
+
+
+def geometry(s: Sizes) -> dict[str, Any]:
+    """Returns the arguments of a convolution's kernel that follow from the sizes."""
+    return {
+        "stride": (s["stride_h"], s["stride_w"]),
+        "padding": pads(s),
+        "dilation": (s["dilation_h"], s["dilation_w"]),
+        "groups": s["groups"],
+    }
+
+
+def describe(s: Sizes, channels: str, kind: str = "") -> str:
+    """Returns a convolution in short: its image, ``channels``, ``kind``, its kernel and its stride."""
+    batch = f"{s['n']}x" if s["n"] > 1 else ""
+    stride = f"/{s['stride_h']}" if s["stride_h"] > 1 else ""
+    return f"{batch}{s['h']}x{s['w']}x{channels} {kind}{s['kh']}x{s['kw']}{stride}"
+
+
+def check_groups(op: str, s: Sizes) -> None:
+    """
+    Raises:
+        ValueError: the groups do not divide the channels.
+    """
+    if s["c"] % s["groups"] or s["o"] % s["groups"]:
+        raise ValueError(f"{op}: groups={s['groups']} must divide both c={s['c']} and o={s['o']}")
 
 
 def check_fit(op: str, s: Sizes) -> None:

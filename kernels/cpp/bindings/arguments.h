@@ -5,6 +5,7 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -32,6 +33,7 @@ Target parse_target(const std::optional<std::string>& isa, const MachineModelArg
 // Sizes along the height and the width of an image.
 using Pair = std::pair<int64_t, int64_t>;
 Pair at_least(const char* argument, const Pair& values, int64_t least);
+using FourSides = std::array<int64_t, 4>;  // of a padding: top, left, bottom, right
 
 // Throws std::invalid_argument if `isa` or this CPU lacks the dtype.
 Dtype parse_available_dtype(const std::string& text, Isa isa);

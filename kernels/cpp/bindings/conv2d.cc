@@ -3,36 +3,29 @@
 #include <pybind11/stl.h>
 
 #include "arguments.h"
+#include "convolution.h"
 #include "module.h"
+#include "packed_layer.h"
 #include "schedule.h"
-#include "timing.h"
 
 namespace loopwright {
 namespace {
 
-Conv2dGeometry make_geometry(const std::array<int64_t, 4>& weight_shape, const Pair& stride,
-                             const std::array<int64_t, 4>& padding, const Pair& dilation, int64_t groups) {
+Conv2dGeometry make_geometry(const std::array<int64_t, 4>& weight_shape, const Pair& stride, const FourSides& padding,
+                             const Pair& dilation, int64_t groups) {
   Conv2dGeometry g{};
-  if (groups < 1) throw py::value_error("groups must be at least 1, got " + std::to_string(groups));
-  g.groups = groups;
+  if (*std::min_element(weight_shape.begin(), weight_shape.end()) < 1)
+    throw py::value_error("weight must not be empty");
+  set_window(g, stride, padding, dilation, groups, weight_shape[0], "output");
   g.o = weight_shape[0];
   g.c = weight_shape[1] * groups;
   g.kh = weight_shape[2];
   g.kw = weight_shape[3];
-  if (*std::min_element(weight_shape.begin(), weight_shape.end()) < 1)
-    throw py::value_error("weight must not be empty");
-  if (g.o % groups != 0)
-    throw py::value_error("groups must divide weight's " + std::to_string(g.o) + " output channels, got " +
-                          std::to_string(groups));
-  std::tie(g.stride_h, g.stride_w) = at_least("stride", stride, 1);
-  std::tie(g.dilation_h, g.dilation_w) = at_least("dilation", dilation, 1);
-  if (*std::min_element(padding.begin(), padding.end()) < 0) throw py::value_error("padding must not be negative");
-  std::tie(g.pad_top, g.pad_left, g.pad_bottom, g.pad_right) = std::tuple_cat(padding);
   return g;
 }
 
 std::unique_ptr<Conv2d> make_conv2d(const py::object& weight_object, const py::object& bias_object, const Pair& stride,
-                                    const std::array<int64_t, 4>& padding, const Pair& dilation, int64_t groups,
+                                    const FourSides& padding, const Pair& dilation, int64_t groups,
                                     const std::optional<std::string>& activation, const std::optional<std::string>& isa,
                                     int threads, const std::optional<py::dict>& schedule,
                                     const MachineModelArgument& machine) {
@@ -59,45 +52,20 @@ Images fitting_images(const Conv2dGeometry& g, int64_t n, int64_t h, int64_t w) 
   return {n, h, w};
 }
 
-// The arguments of one call, checked, and copied if they are not contiguous.
-struct Call {
-  py::array x, out, residual;
-  Images images{};
+// The arguments of one call.
+struct Call : ImageArrays {
   Dtype out_dtype{};
 
-  Call(const Conv2d& op, const py::object& x_object, const py::object& out_object, const py::object& residual_object) {
+  Call(const Conv2d& op, const py::object& x_object, const py::object& out_object, const py::object& residual_object)
+      : ImageArrays(x_object, op.geometry().c, op.dtype()) {
     const Conv2dGeometry& g = op.geometry();
-    x = contiguous_or_copied(checked(x_object, "x", {-1, -1, -1, g.c}, {op.dtype()}));
-    images = fitting_images(g, x.shape(0), x.shape(1), x.shape(2));
-    const std::vector<int64_t> shape{images.n, g.output_h(images.h), g.output_w(images.w), g.o};
-    out = output(out_object, "out", shape, x.dtype());
+    fitting_images(g, images.n, images.h, images.w);
+    set_output(out_object, residual_object, {images.n, g.output_h(images.h), g.output_w(images.w), g.o});
     out_dtype = dtype_of(out);
-    if (overlap(out, x)) throw py::value_error("out must not overlap x");
-    if (residual_object.is_none()) return;
-    residual = contiguous_or_copied(checked(residual_object, "residual", shape, {op.dtype()}));
-    if (residual.data() != out.data() && overlap(residual, out))
-      throw py::value_error("residual must be out itself or not overlap it");
   }
 
-  void run(const Conv2d& op) const {
-    op.run(x.data(), images, const_cast<void*>(out.data()), out_dtype, residual.size() ? residual.data() : nullptr);
-  }
+  void run(const Conv2d& op) const { op.run(x.data(), images, written(), out_dtype, residual_data()); }
 };
-
-py::array run_conv2d(const Conv2d& op, const py::object& x, const py::object& out, const py::object& residual) {
-  const Call call(op, x, out, residual);
-  {
-    const py::gil_scoped_release released;
-    call.run(op);
-  }
-  return call.out;
-}
-
-std::vector<double> time_conv2d(const Conv2d& op, const py::object& x, const py::object& out,
-                                const py::object& residual, int number, int repeat) {
-  const Call call(op, x, out, residual);
-  return time_runs(number, repeat, [&] { call.run(op); });
-}
 
 void evict_weights(const Conv2d& op, int64_t n, int64_t h, int64_t w) {
   const Images images = fitting_images(op.geometry(), n, h, w);
@@ -115,8 +83,8 @@ void bind_convolution(py::module_& m) {
   m.def(
       "default_conv2d_schedule",
       [](int64_t n, int64_t h, int64_t w, int64_t c, int64_t o, const Pair& kernel, const Pair& stride,
-         const std::array<int64_t, 4>& padding, const Pair& dilation, int64_t groups, const std::string& isa,
-         int threads, const std::string& dtype_name, bool fast, const MachineModelArgument& machine) {
+         const FourSides& padding, const Pair& dilation, int64_t groups, const std::string& isa, int threads,
+         const std::string& dtype_name, bool fast, const MachineModelArgument& machine) {
         const Target target = parse_target(isa, machine);
         const Dtype dtype = parse_available_dtype(dtype_name, target);
         const Conv2dGeometry geometry =
@@ -127,13 +95,12 @@ void bind_convolution(py::module_& m) {
       py::arg("n"), py::arg("h"), py::arg("w"), py::arg("c"), py::arg("o"), py::arg("kernel"), py::arg("stride"),
       py::arg("padding"), py::arg("dilation"), py::arg("groups"), py::arg("isa"), py::arg("threads"), py::arg("dtype"),
       py::arg("fast"), py::arg("machine"));
-  py::class_<Conv2d>(m, "Conv2d")
+  py::class_<Conv2d> layer(m, "Conv2d");
+  bind_calls<Call>(layer);
+  layer
       .def(py::init(&make_conv2d), py::arg("weight"), py::arg("bias"), py::arg("stride"), py::arg("padding"),
            py::arg("dilation"), py::arg("groups"), py::arg("activation"), py::arg("isa"), py::arg("threads"),
            py::arg("schedule"), py::arg("machine"))
-      .def("__call__", &run_conv2d, py::arg("x"), py::arg("out"), py::arg("residual"))
-      .def("time", &time_conv2d, py::arg("x"), py::arg("out"), py::arg("residual"), py::arg("number"),
-           py::arg("repeat"))
       .def("evict_weights", &evict_weights, py::arg("n"), py::arg("h"), py::arg("w"))
       .def("schedule", &schedule_of, py::arg("n"), py::arg("h"), py::arg("w"));
 }

@@ -4,8 +4,8 @@
 
 #include "arguments.h"
 #include "module.h"
+#include "packed_layer.h"
 #include "schedule.h"
-#include "timing.h"
 
 namespace loopwright {
 namespace {
@@ -56,21 +56,6 @@ struct Call {
   void run(const Dense& dense) const { dense.run(x_matrix, x.shape(0), out_matrix, residual_matrix); }
 };
 
-py::array run_dense(const Dense& dense, const py::object& x, const py::object& out, const py::object& residual) {
-  const Call call(dense, x, out, residual);
-  {
-    const py::gil_scoped_release released;
-    call.run(dense);
-  }
-  return call.out;
-}
-
-std::vector<double> time_dense(const Dense& dense, const py::object& x, const py::object& out,
-                               const py::object& residual, int number, int repeat) {
-  const Call call(dense, x, out, residual);
-  return time_runs(number, repeat, [&] { call.run(dense); });
-}
-
 }  // namespace
 
 void bind_dense(py::module_& m) {
@@ -86,11 +71,11 @@ void bind_dense(py::module_& m) {
       },
       py::arg("m"), py::arg("n"), py::arg("k"), py::arg("isa"), py::arg("threads"), py::arg("dtype"), py::arg("fast"),
       py::arg("machine"));
-  py::class_<Dense>(m, "Dense")
+  py::class_<Dense> layer(m, "Dense");
+  bind_calls<Call>(layer);
+  layer
       .def(py::init(&make_dense), py::arg("weight"), py::arg("bias"), py::arg("activation"), py::arg("isa"),
            py::arg("threads"), py::arg("schedule"), py::arg("machine"))
-      .def("__call__", &run_dense, py::arg("x"), py::arg("out"), py::arg("residual"))
-      .def("time", &time_dense, py::arg("x"), py::arg("out"), py::arg("residual"), py::arg("number"), py::arg("repeat"))
       .def(
           "schedule",
           [](const Dense& dense, int64_t rows) {

@@ -11,8 +11,6 @@
 namespace loopwright {
 namespace {
 
-using FourSides = std::array<int64_t, 4>;  // top, left, bottom, right
-
 PoolGeometry make_geometry(const Pair& kernel, const Pair& stride, const FourSides& padding, const Pair& dilation,
                            bool ceil_mode) {
   PoolGeometry g{};

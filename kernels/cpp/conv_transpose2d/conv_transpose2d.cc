@@ -10,6 +10,8 @@
 
 #include <algorithm>
 #include <cstring>
+#include <stdexcept>
+#include <string>
 #include <tuple>
 #include <vector>
 
@@ -224,6 +226,9 @@ ConvTranspose2d::ConvTranspose2d(const float* weight, const ConvTranspose2dGeome
     : geometry_(geometry), activation_(activation), target_(std::move(target)) {
   check_dtype(Dtype::kFloat32, target_);
   const ConvTranspose2dGeometry& g = geometry_;
+  if (g.stride_h > kMostPhases / g.stride_w)
+    throw std::invalid_argument("stride_h * stride_w must be at most " + std::to_string(kMostPhases) + ", got " +
+                                std::to_string(g.stride_h) + " and " + std::to_string(g.stride_w));
   auto packed = std::make_unique<Packed>();
   const int64_t weights = g.c * g.group_o() * g.kh * g.kw;
   if (target_ == Isa::kReference) {

@@ -34,8 +34,12 @@ struct ConvTranspose2dGeometry {
 
 class ConvTranspose2d {
  public:
+  // Weights of phases are packed one by one. Strides of networks are 2 to 32, and to 2,048 in an inverse STFT.
+  static constexpr int64_t kMostPhases = 4096;
+
   // weight (c, o / groups, kh, kw); bias is o floats or null. Copies both. The register tile is chosen for images of `width`
-  // columns; others are computed too. Throws std::invalid_argument if this CPU lacks the ISA.
+  // columns; others are computed too. Throws std::invalid_argument if this CPU lacks the ISA, or if there are more than
+  // kMostPhases phases: stride_h * stride_w.
   ConvTranspose2d(const float* weight, const ConvTranspose2dGeometry& geometry, const float* bias,
                   Activation activation, Target target, int64_t width);
   ~ConvTranspose2d();

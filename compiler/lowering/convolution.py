@@ -1,0 +1,94 @@
+"""The nodes of convolutions and of transposed convolutions, and the calls of their kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+
+from compiler.lowering.call import Call, float32_constant, is_float32, shape_of, vector
+from compiler.lowering.epilogue import split_epilogue
+from compiler.workloads.workload import Workload
+from graph_passes.patterns.layers import FusedLayer
+from graph_passes.values import data_input
+
+# Numbers by the names that layers have for them, in the order of a workload's dimensions.
+Geometry = Mapping[str, list[int]]
+# For each of them: its attribute in ONNX, and its default.
+_ATTRIBUTES: Mapping[str, tuple[str, tuple[int, ...]]] = {
+    "stride": ("strides", (1, 1)),
+    "padding": ("pads", (0, 0, 0, 0)),
+    "output_padding": ("output_padding", (0, 0)),
+    "dilation": ("dilations", (1, 1)),
+}
+
+
+@dataclass(frozen=True)
+class ConvolutionNode:
+    """A fused Conv or ConvTranspose over channels-last images of float32, with a constant weight.
+
+    Attributes:
+        x: the images, of shape ``image``.
+        output: the shape of the output.
+        weight, bias: as the node has them; the bias has one number per output channel.
+        geometry: ``output_padding`` is only that of a ConvTranspose.
+    """
+
+    node: ir.Node
+    fused: FusedLayer
+    x: ir.Value
+    residual: ir.Value | None
+    image: tuple[int, ...]
+    output: tuple[int, ...]
+    weight: np.ndarray
+    bias: np.ndarray | None
+    geometry: Geometry
+    groups: int
+
+    @classmethod
+    def of(cls, node: ir.Node) -> ConvolutionNode | None:
+        """Returns what a node computes; None if it is not such a convolution."""
+        fused, x, weight = FusedLayer.of(node), node.inputs[0], float32_constant(data_input(node, 1))
+        if fused is None or not fused.channels_last or x is None or weight is None or not is_float32(x):
+            return None
+        image, output = shape_of(x), shape_of(node.outputs[0])
+        if len(image) != 4 or len(output) != 4 or weight.ndim != 4:
+            return None
+        bias = vector(data_input(node, 2), output[-1]) if fused.bias else None
+        residual = node.inputs[-1] if fused.residual else None
+        if (fused.bias and bias is None) or (fused.residual and shape_of(residual) != output):
+            return None
+        geometry = {
+            name: list(node.attributes.get_ints(attribute, default))
+            for name, (attribute, default) in _ATTRIBUTES.items()
+            if fused.op == "ConvTranspose" or name != "output_padding"
+        }
+        if any(len(numbers) != len(_ATTRIBUTES[name][1]) for name, numbers in geometry.items()):
+            return None
+        groups = node.attributes.get_int("group", 1)
+        return cls(node, fused, x, residual, image, output, weight, bias, geometry, groups)
+
+    def call(self, op: str, weight: np.ndarray, geometry: Geometry) -> Call | None:
+        """Returns the call of a kernel that computes the node with this weight; None if the sizes do not fit it."""
+        epilogue, activation = split_epilogue(self.node, self.fused)
+        sizes = [number for numbers in geometry.values() for number in numbers]
+        dims = (*self.image, self.output[-1], *weight.shape[2:], *sizes, self.groups)
+        try:
+            workload = Workload(op, dims, epilogue=epilogue)
+        except ValueError:
+            return None
+        if workload.output_shape != self.output or workload.input_shapes["weight"] != weight.shape:
+            return None
+        attributes = {
+            "x": list(self.image),
+            "weight_shape": list(weight.shape),
+            **geometry,
+            "groups": self.groups,
+            "residual": self.fused.residual,
+            "activation": workload.activation,
+        }
+        weights = {"weight": weight} | ({} if self.bias is None else {"bias": self.bias})
+        inputs = (self.x,) if self.residual is None else (self.x, self.residual)
+        return Call(op, inputs, attributes, weights, workload, activation)
