@@ -324,3 +324,35 @@ def test_operators_between_convolutions_of_volumes(name: str) -> None:
 def test_volumes_of_a_batch_keep_their_axes() -> None:
     original = model("g (float[2,4,5,6,7] x) => (float[2,3,3,4,5] y) <float[3,4,3,3,3] w> { y = Conv (x, w) }")
     assert operators(run_pass(original, TwoAxes()).model) == operators(original)
+
+
+@pytest.mark.parametrize(
+    ("statement", "follows"),
+    [
+        ("t = BatchNormalization (h, s, b, m, variance)", True),
+        ("t = Clip (h, low, high)", True),
+        ("t = Softmax <axis: int = 1> (h)", True),
+        ("t = LpNormalization <axis: int = 2> (h)", True),
+        ("t = Concat <axis: int = 2> (h, h)", True),
+        ("a, c = Split <axis: int = 2, num_outputs: int = 2> (h) t = Sub (a, c)", True),
+        ("a = ReduceMax (h, depth) t = Sub (h, a)", True),
+        ("a = ReduceMean (h, all) t = Sub (h, a)", True),
+        ("t = Pad (h, sides, , depth)", True),
+        ("t = Slice (h, first, last, depth)", True),
+        # These read all layers of a volume.
+        ("t = InstanceNormalization (h, s, b)", False),
+        ("t = MeanVarianceNormalization <axes: ints = [0, 2, 3, 4]> (h)", False),
+    ],
+)
+def test_operators_on_volumes(statement: str, follows: bool) -> None:
+    original = model(
+        "g (float[1,3,4,5,6] x) => (float[1,2,d,5,6] y) <float[4,3,3,3,3] w, float[2,4,1,1,1] v, float[4] s,"
+        " float[4] b, float[4] m, float[4] variance, float low, float high, int64[1] depth, int64[3] all,"
+        " int64[2] sides, int64[1] first, int64[1] last> {"
+        f" h = Conv <pads: ints = [1, 1, 1, 1, 1, 1]> (x, w) {statement} y = Conv (t, v) }}",
+        opset=21,
+        low=-0.5, high=0.5, depth=[2], all=[2, 3, 4], sides=[1, 2], first=[1], last=[3],
+    )  # fmt: skip
+    changed = run_pass(original, TwoAxes()).model
+    assert ranks(changed, "Conv") == {4}
+    assert (converting(changed)["Transpose"] == 2) == follows, "volumes are converted at the ends only"
