@@ -76,9 +76,10 @@ std::unique_ptr<Replay> Replay::of(const Recording& recording, const std::vector
   std::unordered_map<const Object*, int64_t> slots;
   const auto count = static_cast<int64_t>(arguments.size()) - 1;
   for (int64_t i = 0; i < count; ++i) {
-    const Object* input = object_of(arguments[static_cast<size_t>(i)]);
+    const Any& argument = arguments[static_cast<size_t>(i)];
+    const Object* input = object_of(argument);
     // An output in the memory of an input, or an input that is given twice.
-    if (!input || fresh.count(input) > 0 || !slots.emplace(input, i).second) return nullptr;
+    if (!argument.try_cast<Tensor>() || fresh.count(input) > 0 || !slots.emplace(input, i).second) return nullptr;
   }
   replay->slots_.resize(static_cast<size_t>(count));
   replay->aligned_.resize(static_cast<size_t>(count), Tensor(nullptr));
@@ -92,11 +93,17 @@ std::unique_ptr<Replay> Replay::of(const Recording& recording, const std::vector
     if (!function || other_builtin || (!makes && !branch && recorded.result != nullptr)) return nullptr;
 
     Call call{*function, {}, {}, -1, {}, -1, branch};
+    std::vector<Any> constants;  // arguments that are the same in each run
     for (const Any& argument : recorded.arguments) {
       const Object* object = object_of(argument);
       const auto slot = object ? slots.find(object) : slots.end();
-      if (slot != slots.end()) call.patches.push_back({static_cast<int64_t>(call.arguments.size()), slot->second});
-      call.arguments.emplace_back(argument);
+      if (slot != slots.end()) {
+        call.patches.push_back({static_cast<int64_t>(call.arguments.size()), slot->second});
+        call.arguments.emplace_back(nullptr);
+      } else {
+        call.arguments.emplace_back(argument);
+        constants.push_back(argument);
+      }
     }
     if (makes) {
       const Object* result = object_of(recorded.result);
@@ -114,8 +121,8 @@ std::unique_ptr<Replay> Replay::of(const Recording& recording, const std::vector
       for (size_t i = kTensors; i < recorded.arguments.size(); ++i)
         call.tensors.push_back(recorded.arguments[i].cast<DLTensor*>());
     }
-    // The views refer to the values of the recording.
-    replay->kept_.insert(replay->kept_.end(), recorded.arguments.begin(), recorded.arguments.end());
+    // The views refer to these values.
+    replay->kept_.insert(replay->kept_.end(), constants.begin(), constants.end());
     replay->calls_.push_back(std::move(call));
   }
   for (const Any& output : outputs) {

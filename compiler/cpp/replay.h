@@ -43,7 +43,8 @@ class Recording {
 class Replay {
  public:
   // `arguments` and `outputs` are those of the recorded run. The last argument is the layers. Returns null if the calls depend
-  // on data other than conditions of branches, or on sizes, or if an output shares memory with an input.
+  // on data other than conditions of branches, or on sizes, if an input or an output is not a tensor, or if an output shares
+  // memory with an input.
   static std::unique_ptr<Replay> of(const Recording& recording, const std::vector<tvm::ffi::Any>& arguments,
                                     const tvm::ffi::Array<tvm::ffi::Any>& outputs);
 
@@ -74,7 +75,7 @@ class Replay {
   // them.
   void release();
 
-  std::vector<tvm::ffi::Any> kept_;  // what the arguments of calls refer to
+  std::vector<tvm::ffi::Any> kept_;  // what the arguments of calls refer to, except those of patches
   // Values of this run: first the inputs, then what calls return.
   std::vector<tvm::ffi::Any> slots_;
   std::vector<tvm::ffi::Tensor> aligned_;  // copies of inputs that are not aligned, by input; made when first needed
