@@ -107,6 +107,7 @@ def build(
             run it take them as zero, because most CPUs compute with them a hundred times as slowly. The calling thread
             returns to its own mode after each run.
         winograd: the former name of ``fast_algorithms``; must not be given.
+
     Raises:
         TypeError: ``winograd`` is given.
         ValueError: an invalid model, missing shapes, an unknown target, more threads than cores, an unknown
@@ -229,7 +230,7 @@ def passes_of_build(chosen: Sequence[Any] | None = None) -> list[Any]:
     passes = [graph_passes.named(a_pass) for a_pass in (graph_passes.DEFAULT_PASSES if chosen is None else chosen)]
     names = [a_pass.name for a_pass in passes]
     start = names.index("freeze_shapes") + 1 if "freeze_shapes" in names else 0
-    folded = names.index("fold_constants") + 1 if "fold_constants" in names[start:] else start
+    folded = names.index("fold_constants", start) + 1 if "fold_constants" in names[start:] else start
     control_flow = ["resolve_branches", UnrollLoops(largest=_LARGEST_UNROLLED)]
     quantized = ["integer_products", "quantized_values"]
     before = [*passes[:start], "expand_functions", *control_flow, *quantized, *passes[start:folded]]

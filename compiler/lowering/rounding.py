@@ -10,7 +10,7 @@ import onnx_ir as ir
 from graph_passes.values import is_op
 
 _BETWEEN = ("Add", "Clip", "Div", "Max", "Min", "Mul", "Relu", "Reshape", "Sub", "Transpose")
-_LONGEST = 8  # nodes between a layer and the rounding
+_MOST_NODES = 8  # that are looked at, from the layer on
 
 
 def rounds_next(node: ir.Node, weights: Mapping[str, np.ndarray]) -> bool:
@@ -20,7 +20,7 @@ def rounds_next(node: ir.Node, weights: Mapping[str, np.ndarray]) -> bool:
     whatever the algorithm, they are rounded to the same integer.
     """
     waiting, seen = [node], 0
-    while waiting and seen < _LONGEST:
+    while waiting and seen < _MOST_NODES:
         seen += 1
         for use in waiting.pop(0).outputs[0].uses():
             if is_op(use.node, "Round"):
