@@ -69,6 +69,7 @@ class Allowed(NamedTuple):
 
 ALLOWED: tuple[Allowed, ...] = (
     Allowed("compiler/program/saved_model.py", "tell", "method of Python's files"),
+    Allowed("kernels/cpp/bindings/convolution.h", "is none", "pybind11's test for None"),
     *(
         Allowed(f"kernels/cpp/bindings/{name}.cc", "is none", "pybind11's test for None")
         for name in ("arguments", "attention", "conv2d", "conv_transpose2d", "dense", "recurrent", "rowwise")

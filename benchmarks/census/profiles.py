@@ -13,6 +13,7 @@ import onnx
 
 import compiler
 from benchmarks.models import census
+from compiler.runtimes.onnxruntime import session_options
 from graph_passes.report import columns
 
 RUNS = 20
@@ -63,8 +64,7 @@ def node_secs(model: onnx.ModelProto, inputs: Mapping[str, np.ndarray], threads:
     import onnxruntime as ort
 
     with tempfile.TemporaryDirectory(prefix="loopwright-census-") as folder:
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
+        options = session_options(threads)
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(folder) / "profile")
         session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])

@@ -10,7 +10,7 @@ import onnx_ir as ir
 from graph_passes.values import is_op
 
 _BETWEEN = ("Add", "Clip", "Div", "Max", "Min", "Mul", "Relu", "Reshape", "Sub", "Transpose")
-_MOST_NODES = 8  # that are looked at, from the layer on
+_MOST_NODES = 8  # whose readers are visited, from the layer on
 
 
 def rounds_next(node: ir.Node, weights: Mapping[str, np.ndarray]) -> bool:

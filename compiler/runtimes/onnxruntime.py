@@ -15,6 +15,8 @@ from compiler.runtimes.base import Runtime, version
 from compiler.runtimes.onnx_model import inlined, input_specs, output_specs, read, threads_or_all
 
 if TYPE_CHECKING:
+    import onnxruntime
+
     from compiler.runtimes.base import Model
 
 PACKAGES = ("onnxruntime",)
@@ -29,14 +31,9 @@ def session(model: Model, threads: int | None, optimized: bool = True) -> Runtim
     import onnxruntime as ort
 
     found = read(model)
-    levels = ort.GraphOptimizationLevel
-    options = ort.SessionOptions()
-    options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimized else levels.ORT_DISABLE_ALL
-    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    options.intra_op_num_threads = threads_or_all(threads)
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # errors are raised and need not be printed too
-    ready = ort.InferenceSession(found.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    ready = ort.InferenceSession(
+        found.SerializeToString(), session_options(threads, optimized), providers=["CPUExecutionProvider"]
+    )
     outputs = output_specs(found)
     names = [spec.name for spec in outputs]
 
@@ -45,3 +42,17 @@ def session(model: Model, threads: int | None, optimized: bool = True) -> Runtim
         return dict(zip(names, answers, strict=True))
 
     return Runtime("onnxruntime", version(PACKAGES[0]), input_specs(found), outputs, run)
+
+
+def session_options(threads: int | None, optimized: bool = True) -> onnxruntime.SessionOptions:
+    """Returns the options of :func:`session`."""
+    import onnxruntime as ort
+
+    levels = ort.GraphOptimizationLevel
+    options = ort.SessionOptions()
+    options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimized else levels.ORT_DISABLE_ALL
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.intra_op_num_threads = threads_or_all(threads)
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # errors are raised and need not be printed too
+    return options

@@ -166,17 +166,21 @@ def test_other_schedules_on_the_same_machine() -> None:
         np.testing.assert_allclose(program.run(inputs)["y"], expected, rtol=1e-5, atol=1e-6)
 
 
+def aligned(array: np.ndarray) -> np.ndarray:
+    """Returns a copy at an address that programs need not copy."""
+    room = np.zeros(array.size + 16, array.dtype)
+    start = -room.ctypes.data % 64 // array.itemsize
+    copy = room[start : start + array.size].reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
 def test_the_inputs_of_the_first_run_are_not_kept() -> None:
     original = model(MODELS["two inputs"])
     built = compiler.build(original, threads=1)
-    inputs = {}
-    for name, array in inputs_of(original, 0).items():
-        room = np.zeros(array.size + 16, array.dtype)
-        start = -room.ctypes.data % 64 // array.itemsize
-        inputs[name] = room[start : start + array.size].reshape(array.shape)  # aligned, so that it is not copied
-        inputs[name][...] = array
+    inputs = {name: aligned(array) for name, array in inputs_of(original, 0).items()}
     kept = [weakref.ref(array) for array in inputs.values()]
     built.run(inputs)
-    del array, room, inputs
+    del inputs
     gc.collect()
     assert [reference() for reference in kept] == [None, None]
