@@ -5,10 +5,9 @@
     x ── Conv ── Add(residual) ── Relu ── y     becomes     x, residual ── loopwright.Conv_bias_residual_relu ── y
 
 A layer is Conv, ConvTranspose, Gemm or MatMul, then an optional bias, an optional residual of the shape of the output,
-and an optional activation, in this order. Layer normalization in separate operators becomes the standard
-LayerNormalization; attention in separate operators becomes a call of ``loopwright.Attention``. With
-``depthwise_pointwise``, a depthwise layer and the 1x1 layer that is its only reader become one call. A value with other
-readers, or that is an output of the model, is not fused.
+and an optional activation, in this order. Softmax, normalizations and attention in separate operators become one node
+each (``graph_passes/patterns``). With ``depthwise_pointwise``, a depthwise layer and the 1x1 layer that is its only
+reader become one call. A value with other readers, or that is an output of the model, is not fused.
 """
 
 from __future__ import annotations

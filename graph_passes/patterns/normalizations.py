@@ -269,11 +269,7 @@ class _Evaluation:
                     inputs = [values[v] if v in values else np.asarray(constant(v), np.float64) for v in node.inputs]
                     try:
                         answer = OPERATORS[node.op_type](node, inputs)
-                    except (
-                        ArithmeticError,
-                        TypeError,
-                        ValueError,
-                    ):  # a form of the operator that no line of the table computes
+                    except (ArithmeticError, TypeError, ValueError):  # the table does not compute this form
                         return None
                     if answer is None:
                         return None

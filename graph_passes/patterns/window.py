@@ -139,7 +139,7 @@ def transposed_window(node: ir.Node) -> tuple[Window, list[int]] | None:
     auto = node.attributes.get_string("auto_pad", "NOTSET")
     shape = static_shape(node.inputs[0])
     same = not wanted and auto in ("SAME_UPPER", "SAME_LOWER")
-    if same and shape is not None:
+    if same and shape is not None and len(shape) == rank + 2:
         wanted = [size * stride for size, stride in zip(shape[2:], window.strides, strict=True)]
     if len(more) != rank or (not wanted and auto in ("SAME_UPPER", "SAME_LOWER")):
         return None

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 import kernels
 from compiler.workloads.reference import make_inputs, reference, tolerance
 from compiler.workloads.workload import ACTIVATIONS, Workload
+from tests.kernels.convolutions import layer
 from tests.kernels.memory import next_to_forbidden_page
 
 
@@ -99,18 +100,7 @@ def test_convolutions(isa: str, data: st.DataObject) -> None:
         "threads_m": data.draw(st.sampled_from([t for t in range(1, threads + 1) if threads % t == 0])),
     }
     inputs = make_inputs(workload, seed=data.draw(st.integers(0, 1000)))
-    op = kernels.Conv2d(
-        inputs["weight"],
-        inputs.get("bias"),
-        (s["stride_h"], s["stride_w"]),
-        (s["pad_top"], s["pad_left"], s["pad_bottom"], s["pad_right"]),
-        (s["dilation_h"], s["dilation_w"]),
-        s["groups"],
-        workload.activation,
-        isa,
-        threads,
-        schedule,
-    )
+    op = layer(workload, inputs, isa, threads, schedule)
     y = op(next_to_forbidden_page(inputs["x"], "end"), residual=inputs.get("residual"))
     assert_right(y, workload, inputs)
 

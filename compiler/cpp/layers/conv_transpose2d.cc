@@ -4,6 +4,7 @@
 
 #include <tuple>
 
+#include "convolution.h"
 #include "loopwright/activation.h"
 #include "make.h"
 
@@ -18,16 +19,14 @@ class ConvTranspose2dLayer final : public Layer {
     const auto [n, h, w, c] = d.sizes<4>("x");
     const auto [weight_c, group_o, kh, kw] = d.sizes<4>("weight_shape");
     ConvTranspose2dGeometry g{};
-    g.groups = d.integer("groups");
-    std::tie(g.stride_h, g.stride_w) = std::tuple_cat(d.sizes<2>("stride"));
-    std::tie(g.dilation_h, g.dilation_w) = std::tuple_cat(d.sizes<2>("dilation"));
+    set_window(g, d);
     std::tie(g.output_pad_h, g.output_pad_w) = std::tuple_cat(d.sizes<2>("output_padding"));
-    std::tie(g.pad_top, g.pad_left, g.pad_bottom, g.pad_right) = std::tuple_cat(d.sizes<4>("padding"));
-    positive("sizes", {n, h, w, c, group_o, kh, kw, g.groups, g.stride_h, g.stride_w, g.dilation_h, g.dilation_w});
+    positive("sizes", {n, h, w, c, group_o, kh, kw});
+    constexpr const char* kMismatch = "x, weight_shape, groups and padding do not match";
+    if (weight_c != c || c % g.groups != 0) throw std::invalid_argument(kMismatch);
     std::tie(g.c, g.o, g.kh, g.kw) = std::tuple(c, group_o * g.groups, kh, kw);
     const int64_t oh = g.output_h(h), ow = g.output_w(w);
-    if (weight_c != c || c % g.groups != 0 || oh < 1 || ow < 1)
-      throw std::invalid_argument("x, weight_shape, groups and padding do not match");
+    if (oh < 1 || ow < 1) throw std::invalid_argument(kMismatch);
     const float* weight = d.weight("weight", {c, group_o, kh, kw});
     if (!shared || !(shared->geometry() == g))
       shared =

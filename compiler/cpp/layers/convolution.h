@@ -9,6 +9,16 @@
 
 namespace loopwright {
 
+// Sets what the geometries of convolutions and of transposed convolutions have, but not the channels and the kernel.
+template <class Geometry>
+void set_window(Geometry& g, const Description& d) {
+  g.groups = d.integer("groups");
+  std::tie(g.stride_h, g.stride_w) = std::tuple_cat(d.sizes<2>("stride"));
+  std::tie(g.dilation_h, g.dilation_w) = std::tuple_cat(d.sizes<2>("dilation"));
+  std::tie(g.pad_top, g.pad_left, g.pad_bottom, g.pad_right) = std::tuple_cat(d.sizes<4>("padding"));
+  positive("sizes", {g.groups, g.stride_h, g.stride_w, g.dilation_h, g.dilation_w});
+}
+
 // A convolution as described.
 struct Convolved {
   Images images;
@@ -20,11 +30,8 @@ struct Convolved {
     const auto [n, h, w, c] = d.sizes<4>("x");
     const auto [o, group_c, kh, kw] = d.sizes<4>("weight_shape");
     Conv2dGeometry& g = geometry;
-    g.groups = d.integer("groups");
-    std::tie(g.stride_h, g.stride_w) = std::tuple_cat(d.sizes<2>("stride"));
-    std::tie(g.dilation_h, g.dilation_w) = std::tuple_cat(d.sizes<2>("dilation"));
-    std::tie(g.pad_top, g.pad_left, g.pad_bottom, g.pad_right) = std::tuple_cat(d.sizes<4>("padding"));
-    positive("sizes", {n, h, w, c, o, group_c, kh, kw, g.groups, g.stride_h, g.stride_w, g.dilation_h, g.dilation_w});
+    set_window(g, d);
+    positive("sizes", {n, h, w, c, o, group_c, kh, kw});
     std::tie(g.c, g.o, g.kh, g.kw) = std::tuple(c, o, kh, kw);
     images = {n, h, w};
     residual = d.flag("residual");

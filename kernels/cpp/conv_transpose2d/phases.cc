@@ -10,7 +10,21 @@
 namespace loopwright {
 namespace {
 
+// Output q of a phase adds pixel q + offset of the image times tap `index` of the kernel.
+struct PhaseTap {
+  int64_t offset, index;
+};
 using Taps = std::vector<PhaseTap>;
+
+// Returns the taps of a phase of one axis, by ascending offset.
+Taps phase_taps(int64_t phase, int64_t kernel, int64_t stride, int64_t padding, int64_t dilation) {
+  Taps taps;
+  for (int64_t i = kernel - 1; i >= 0; --i) {
+    const int64_t distance = phase + padding - i * dilation;
+    if (distance % stride == 0) taps.push_back({distance / stride, i});
+  }
+  return taps;
+}
 
 // The taps of merged phases along one axis. A pixel adds taps at `offsets`, whichever of the phases they belong to.
 struct AxisTaps {
@@ -134,19 +148,11 @@ std::vector<int> widths(int64_t columns, const KernelTable& kernels) {
 
 }  // namespace
 
-std::vector<PhaseTap> phase_taps(int64_t phase, int64_t kernel, int64_t stride, int64_t padding, int64_t dilation) {
-  std::vector<PhaseTap> taps;
-  for (int64_t i = kernel - 1; i >= 0; --i) {
-    const int64_t distance = phase + padding - i * dilation;
-    if (distance % stride == 0) taps.push_back({distance / stride, i});
-  }
-  return taps;
-}
-
 Phases divide_into_phases(const ConvTranspose2dGeometry& g, const Target& target, int64_t width) {
   const KernelTable& kernels = kernel_table(target.isa);
   Phases all;
-  all.nr = all.lanes = kernels.lanes;
+  all.lanes = kernels.lanes;
+  int nr = kernels.lanes;  // of the register tile
   for (Phase& phase : merged_phases(g, kernels.lanes)) {
     add_runs(g, PhaseTaps(g, phase), phase);
     all.phases.push_back(std::move(phase));
@@ -154,23 +160,23 @@ Phases divide_into_phases(const ConvTranspose2dGeometry& g, const Target& target
   int64_t columns = 1;
   for (const Phase& phase : all.phases) columns = std::max(columns, columns_of(g, phase) / g.groups);
   double best = std::numeric_limits<double>::infinity();
-  for (const int nr : widths(columns, kernels)) {
-    const double cycles = cycles_of(all.phases, g, target, kernels, width, nr);
+  for (const int candidate : widths(columns, kernels)) {
+    const double cycles = cycles_of(all.phases, g, target, kernels, width, candidate);
     if (cycles < best) {
       best = cycles;
-      all.nr = nr;
+      nr = candidate;
     }
   }
   for (Phase& phase : all.phases) {
     const PanelRows rows = rows_of(phase, kernels.lanes);
     const int64_t n = columns_of(g, phase) / g.groups;
     for (int64_t group = 0; group < g.groups; ++group) {
-      for (Panel panel : split_panels(n, rows, all.nr)) {
+      for (Panel panel : split_panels(n, rows, nr)) {
         panel.offset += all.packed_floats;
         panel.column += group * g.group_o();
         phase.panels.push_back(panel);
       }
-      all.packed_floats += rows.packed_floats(n, all.nr);
+      all.packed_floats += rows.packed_floats(n, nr);
     }
   }
   return all;

@@ -15,14 +15,6 @@
 
 namespace loopwright {
 
-// Output q of a phase adds pixel q + offset of the image times tap `index` of the kernel.
-struct PhaseTap {
-  int64_t offset, index;
-};
-
-// Returns the taps of a phase of one axis, by ascending offset.
-std::vector<PhaseTap> phase_taps(int64_t phase, int64_t kernel, int64_t stride, int64_t padding, int64_t dilation);
-
 // A part of a sum that is contiguous in the image and in the packed weights: k floats from a pixel's first channel on, or
 // from the first one of its group.
 struct PhaseRun {
@@ -48,7 +40,7 @@ struct Phase {
 struct Phases {
   std::vector<Phase> phases;
   int64_t packed_floats = 0;
-  int nr = 0, lanes = 0;
+  int lanes = 0;
 };
 
 // Divides the convolution into phases. Merges phases if that takes no more cycles; those of a row only if the width of the
