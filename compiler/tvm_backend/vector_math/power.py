@@ -32,7 +32,10 @@ _INF, _ONE, _ZERO = number(math.inf), number(1), number(0)
 
 
 def power(x: Expr, y: Expr) -> Expr:
-    """Returns x^y as C's pow does, for zeros, infinities and NaN too. The error is at most 1 ulp."""
+    """Returns x^y as C's pow does, for zeros, infinities and NaN too.
+
+    The error is at most 1.5 ulp: two roundings for the exponents 3 and -1/2, one and a little for others.
+    """
     if isinstance(y, tirx.FloatImm):
         return let(x, lambda x: _constant_power(x, float(np.float32(y.value))))
 
