@@ -22,8 +22,6 @@ from graph_passes.lazy import ir
 from graph_passes.patterns.window import Window
 from graph_passes.values import constant, data_input, main_output, new_constant, static_shape
 
-_AXES = (2, 3, 4)
-
 
 def convolution_of_volumes(edit: Edit, node: ir.Node, lifting: Lifting) -> Outputs | None:
     x, weight, window, output = node.inputs[0], data_input(node, 1), Window.of(node), static_shape(node.outputs[0])
