@@ -25,7 +25,7 @@ def shapes(function: object) -> list[tuple[int, ...]]:
 def test_tensors_of_the_shape_of_the_output_are_flat_and_those_of_one_element_are_not() -> None:
     x, y = te.placeholder(SHAPE, "float32", "x"), te.placeholder(SHAPE, "float32", "y")
     one = te.placeholder((1, 1), "float32", "one")
-    answer = te.compute(SHAPE, lambda *i: x(*i) * y(*i) + one(0, 0))
+    answer: Any = te.compute(SHAPE, lambda *i: x(*i) * y(*i) + one(0, 0))
     found = flattened(te.create_prim_func([x, y, one, answer]))
     assert shapes(found) == [(210,), (210,), (1, 1), (210,)]
 
@@ -47,9 +47,11 @@ def test_others_are_left_alone(element: object) -> None:
 
 def test_broadcasts_and_sums_are_left_alone() -> None:
     x, row = te.placeholder((4, 7), "float32", "x"), te.placeholder((7,), "float32", "row")
-    broadcast = te.create_prim_func([x, row, te.compute((4, 7), lambda i, j: x(i, j) + row(j))])
+    sums: Any = te.compute((4, 7), lambda i, j: x(i, j) + row(j))
+    broadcast = te.create_prim_func([x, row, sums])
     k = te.reduce_axis((0, 7), "k")
-    total = te.create_prim_func([x, te.compute((4,), lambda i: te.sum(x(i, k), k))])
+    rows: Any = te.compute((4,), lambda i: te.sum(x(i, k), k))
+    total = te.create_prim_func([x, rows])
     for function in (broadcast, total):
         assert flattened(function).same_as(function)
 
@@ -61,6 +63,17 @@ def test_functions_of_symbolic_sizes_are_left_alone() -> None:
     for arguments in ([x, rows, columns, answer], [x, answer, rows, columns]):
         function = te.create_prim_func(arguments)
         assert flattened(function).same_as(function)
+
+
+def test_a_model_whose_generated_code_reads_two_sizes() -> None:
+    original = model(
+        "g (float[N,M] x, float[4,7] a) => (float[4,7] y) { s = Size (x) f = Cast <to = 1> (s) y = Mul (a, f) }"
+    )
+    built = compiler.build(original, {"x": (range(1, 5), range(1, 5)), "a": (4, 7)}, threads=1)
+    a = np.random.default_rng(0).standard_normal((4, 7), np.float32)
+    for shape in ((1, 4), (3, 2)):
+        answer = built.run({"x": np.zeros(shape, np.float32), "a": a})["y"]
+        np.testing.assert_array_equal(answer, a * np.float32(np.prod(shape)))
 
 
 @pytest.mark.parametrize("threads", [1, 2])
