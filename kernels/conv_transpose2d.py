@@ -21,7 +21,7 @@ class ConvTranspose2d(PackedLayer[_native.ConvTranspose2d]):
     Args:
         weight: (c, o / groups, kh, kw), the layout of ``torch.nn.ConvTranspose2d``. It is copied.
         bias: (o,), or None. It is copied.
-        stride: one number, or (height, width).
+        stride: one number, or (height, width); their product is at most 4096.
         padding: one number, (height, width), or (top, left, bottom, right).
         output_padding: pixels that are added at the bottom and on the right: one number, or (height, width).
         dilation: one number, or (height, width).
