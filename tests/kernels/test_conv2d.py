@@ -260,6 +260,8 @@ BAD_LAYERS = {
     "three strides": ({"stride": (1, 1, 1)}, r"stride must be one number or \(height, width\)"),
     "dilation": ({"dilation": (1, 0)}, r"dilation must be at least 1, got \(1, 0\)"),
     "padding": ({"padding": (0, 0, -1, 0)}, "padding must not be negative"),
+    "large padding": ({"padding": (0, 0, 0, 2**63 - 1)}, "padding must be at most 2147483647"),
+    "large dilation": ({"dilation": 2**62}, "dilation must be at most 2147483647"),
     "three paddings": ({"padding": (1, 1, 1)}, "padding must be one number"),
     "groups": ({"groups": 4}, "groups must divide weight's 6 output channels, got 4"),
     "no groups": ({"groups": 0}, "groups must be at least 1, got 0"),

@@ -54,9 +54,14 @@ Dtype parse_available_dtype(const std::string& text, Isa isa) {
 }
 
 Pair at_least(const char* argument, const Pair& values, int64_t least) {
-  if (std::min(values.first, values.second) < least)
-    throw py::value_error(std::string(argument) + " must be at least " + std::to_string(least) + ", got (" +
-                          std::to_string(values.first) + ", " + std::to_string(values.second) + ")");
+  const auto check = [&](bool ok, const char* bound, int64_t limit) {
+    if (!ok)
+      throw py::value_error(std::string(argument) + " must be " + bound + " " + std::to_string(limit) + ", got (" +
+                            std::to_string(values.first) + ", " + std::to_string(values.second) + ")");
+  };
+  constexpr int64_t kMost = INT32_MAX;  // sums and products of sizes do not overflow
+  check(std::min(values.first, values.second) >= least, "at least", least);
+  check(std::max(values.first, values.second) <= kMost, "at most", kMost);
   return values;
 }
 

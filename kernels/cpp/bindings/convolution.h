@@ -24,6 +24,8 @@ void set_window(Geometry& g, const Pair& stride, const FourSides& padding, const
   std::tie(g.stride_h, g.stride_w) = at_least("stride", stride, 1);
   std::tie(g.dilation_h, g.dilation_w) = at_least("dilation", dilation, 1);
   if (*std::min_element(padding.begin(), padding.end()) < 0) throw py::value_error("padding must not be negative");
+  at_least("padding", {padding[0], padding[1]}, 0);
+  at_least("padding", {padding[2], padding[3]}, 0);
   std::tie(g.pad_top, g.pad_left, g.pad_bottom, g.pad_right) = std::tuple_cat(padding);
 }
 
