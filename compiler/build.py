@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias, overload
 from compiler.installation import extras
 from compiler.lowering.schedule_source import Schedules, opened
 from compiler.program.compiled_model import CompiledModel
+from compiler.program.random_inputs import random_inputs
 from compiler.program.ranged_model import RangedModel
 from compiler.ranged.build import build_ranged
 from compiler.ranged.names import Shape, has_ranges
@@ -45,6 +46,7 @@ def build(
     check: Mapping[str, np.ndarray] | None = None,
     fallback: str | None = "onnxruntime",
     ieee: bool = False,
+    tune: bool = False,
     winograd: None = None,
 ) -> CompiledModel: ...
 @overload
@@ -62,6 +64,7 @@ def build(
     check: Mapping[str, np.ndarray] | None = None,
     fallback: str | None = "onnxruntime",
     ieee: bool = False,
+    tune: bool = False,
     winograd: None = None,
 ) -> RangedModel: ...
 def build(
@@ -78,6 +81,7 @@ def build(
     check: Mapping[str, np.ndarray] | None = None,
     fallback: str | None = "onnxruntime",
     ieee: bool = False,
+    tune: bool = False,
     winograd: None = None,
 ) -> CompiledModel | RangedModel:
     """Compiles a model for this CPU.
@@ -106,6 +110,9 @@ def build(
         ieee: whether the program keeps subnormal numbers, those below 1.2e-38 in float32. By default, all threads that
             run it take them as zero, because most CPUs compute with them a hundred times as slowly. The calling thread
             returns to its own mode after each run.
+        tune: whether to measure the program next to ONNX Runtime with the same threads, sizes and ``ieee``, which takes
+            some seconds, and to leave the whole model to ONNX Runtime if that is clearly faster. Runs on the inputs of
+            ``check``, or on random ones. ``CompiledModel.tuned`` has the times and the choice. Needs ``fallback``.
         winograd: the former name of ``fast_algorithms``; must not be given.
 
     Raises:
@@ -114,7 +121,8 @@ def build(
             ``fallback``, or, if that is None, an operator that cannot be compiled.
         OSError: a file cannot be read.
         ImportError: TVM has the wrong version, or a package is missing: of the extra ``compile``; of ``check``
-            for the argument ``check``; of ``fallback`` for a model that cannot be compiled without it.
+            for the argument ``check``; of ``fallback`` for ``tune``
+            and for a model that cannot be compiled without it.
         CheckFailed: an output differs by more than 1e-4 of its scale, three times the difference of ONNX Runtime's
             answers with and without its optimizations, and the effect of one step of quantization. The message names
             the first graph pass or layer that is wrong.
@@ -125,8 +133,12 @@ def build(
     if fallback not in (None, "onnxruntime"):
         raise ValueError(f"fallback is {fallback!r}; it must be 'onnxruntime' or None")
     extras.require("compiler.build", "compile")
+    if tune and fallback is None:
+        raise ValueError("tune=True may leave the model to ONNX Runtime, which fallback=None forbids; give one of them")
     if check is not None:
         extras.require("a check", "check")
+    if tune:
+        extras.require("tune=True", "fallback")
     import graph_passes
     from compiler.lowering.choose import Options
     from compiler.lowering.lower import lower
@@ -136,8 +148,8 @@ def build(
     exported = _exported(model, example_inputs)
     chosen = passes_of_build(passes)
     if has_ranges(input_shapes):
-        if schedules is not None or check is not None:
-            raise ValueError("schedules and check are for fixed sizes; input_shapes has ranges")
+        if schedules is not None or check is not None or tune:
+            raise ValueError("schedules, check and tune are for fixed sizes; input_shapes has ranges")
         return build_ranged(exported, dict(input_shapes or {}), host, chosen, fast_algorithms, ieee)
     shapes: Any = input_shapes
     optimized = graph_passes.optimize(exported, shapes, chosen).ir_model
@@ -165,12 +177,27 @@ def build(
             ieee=ieee,
         )
 
+    def tuned(compiled: CompiledModel) -> CompiledModel:
+        """Returns the fastest program of this model if ``tune`` is given."""
+        if not tune:
+            return compiled
+        from compiler.tuning.candidates import candidates
+        from compiler.tuning.choose import choose
+
+        try:
+            data = random_inputs(compiled.inputs) if check is None else check
+        except ValueError as error:
+            raise ValueError(f"tune=True runs the model: {error}; give inputs with check=") from None
+        chosen, choice = choose(candidates(compiled, exported, shapes), data)
+        chosen.tuned = choice
+        return chosen
+
     if check is None:
-        return compiled_of(optimized)
+        return tuned(compiled_of(optimized))
     from compiler.check.check import check as compare
 
     before = ir.serde.serialize_model(optimized)
-    compiled = compiled_of(optimized)
+    compiled = tuned(compiled_of(optimized))
     compiled.checked = compare(
         compiled,
         check,

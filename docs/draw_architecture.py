@@ -26,7 +26,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("autotune.searches", "compiler.commands"),
     ("autotune.runners", "autotune.strategies", "compiler.runtimes", "compiler"),
     ("autotune.backends", "autotune.cost_models", "compiler.build"),
-    ("compiler.ranged", "compiler.check", "compiler.convert"),
+    ("compiler.ranged", "compiler.check", "compiler.convert", "compiler.tuning"),
     ("compiler.lowering",),
     ("compiler.tvm_backend",),
     ("compiler.partition",),

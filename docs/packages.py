@@ -110,12 +110,18 @@ PACKAGES: tuple[Package, ...] = (
         ("numpy", *ONNX),
     ),
     Package(
+        "compiler.tuning",
+        "measures a program next to ONNX Runtime, and takes the faster one",
+        ("graph_passes", "compiler.workloads", "compiler.measure", "compiler.program", "compiler.tvm_backend"),
+        ("numpy", *ONNX),
+    ),
+    Package(
         "compiler.build",
         "`compiler.build`: passes, lowering, schedules, compiled model",
         (
             *("graph_passes", "compiler.installation", "compiler.workloads", "compiler.program"),
             *("compiler.tvm_backend", "compiler.lowering", "compiler.check", "compiler.convert"),
-            "compiler.ranged",
+            *("compiler.ranged", "compiler.tuning"),
         ),
         ("numpy", *ONNX, "torch"),
     ),

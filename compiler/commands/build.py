@@ -74,6 +74,8 @@ def build(path: Path, how: BuildOptions, output: Path, json_file: Path | None, c
         raise ValueError("argument --check: it is for fixed sizes, and --input-shape has ranges")
     if how.records and model.has_ranges:
         raise ValueError("argument --records: it is for fixed sizes, and --input-shape has ranges")
+    if how.tune and model.has_ranges:
+        raise ValueError("argument --tune: it is for fixed sizes, and --input-shape has ranges")
     data = None if check is None else _data(check, model.inputs)
     compiled = model.compiled_for_ranges() if model.has_ranges else model.compiled(data)
     seconds, peak = time.perf_counter() - start, _peak_bytes()
@@ -84,6 +86,8 @@ def build(path: Path, how: BuildOptions, output: Path, json_file: Path | None, c
     print(f"Layers on our kernels: {len(compiled.layers)}; generated functions: {len(generated)}")
     share = _segments_share(compiled) if isinstance(compiled, CompiledModel) else 0.0
     print(*_about_segments(compiled, share), sep="\n", end="\n" if compiled.segments else "")
+    if compiled.tuned:
+        print("Tuned:", *(f"  {line}" for line in compiled.tuned.lines()), sep="\n")
     if compiled.untuned:
         command = tuning_command(path, how, model.shapes, model.target.num_cores)
         untuned = f"{len(compiled.untuned)} of {len(tunable)} tunable layers run their default schedule"
@@ -107,6 +111,7 @@ def build(path: Path, how: BuildOptions, output: Path, json_file: Path | None, c
             "generated": generated,
             "segments": [{"operators": s.operators, "reasons": s.reasons} for s in compiled.segments],
             "segments_share": share,
+            "tuned": compiled.tuned.to_json() if compiled.tuned else None,
             "checked": None if compiled.checked is None else [dataclasses.asdict(d) for d in compiled.checked],
         },
     )

@@ -30,6 +30,7 @@ class BuildOptions:
         fast_algorithms: whether layers may use Winograd's and Strassen's algorithms.
         fallback: whether ONNX Runtime runs what cannot be compiled.
         ieee: whether the program keeps subnormal numbers.
+        tune: whether the program is measured next to ONNX Runtime, and the faster one taken.
     """
 
     input_shapes: tuple[Shape, ...] = ()
@@ -40,6 +41,7 @@ class BuildOptions:
     fallback: bool = True
     machine: str | None = None
     ieee: bool = False
+    tune: bool = False
 
 
 def build_options(arguments: argparse.Namespace) -> BuildOptions:
@@ -53,6 +55,7 @@ def build_options(arguments: argparse.Namespace) -> BuildOptions:
         arguments.fallback,
         arguments.machine,
         arguments.ieee,
+        arguments.tune,
     )
 
 
@@ -92,6 +95,12 @@ def add_model(parser: argparse.ArgumentParser, saved: bool) -> None:
         "--ieee",
         action="store_true",
         help="keep subnormal numbers, which programs take as zero otherwise, because CPUs compute with them slowly",
+    )
+    add(
+        "--tune",
+        action="store_true",
+        help="measure the program next to ONNX Runtime for some seconds, and leave the model to ONNX Runtime if "
+        "that is clearly faster; needs the extra 'fallback'",
     )
 
 

@@ -40,6 +40,7 @@ class OnnxFile:
         fast_algorithms: whether layers may use Winograd's and Strassen's algorithms.
         fallback: whether ONNX Runtime runs what cannot be compiled.
         ieee: whether the program keeps subnormal numbers.
+        tune: whether the program is measured next to ONNX Runtime, and the faster one taken.
     """
 
     path: Path
@@ -50,6 +51,7 @@ class OnnxFile:
     fast_algorithms: bool
     fallback: bool
     ieee: bool
+    tune: bool
 
     @property
     def has_ranges(self) -> bool:
@@ -92,6 +94,7 @@ class OnnxFile:
                 check=check,
                 fallback="onnxruntime" if self.fallback else None,
                 ieee=self.ieee,
+                tune=self.tune,
             )
 
     def frozen(self) -> onnx.ModelProto:
@@ -190,11 +193,17 @@ def onnx_file(path: Path, build: BuildOptions) -> OnnxFile:
         ValueError, OSError: as :func:`source`.
     """
     extras.require(f"building {path}", "compile")
+    if build.tune:
+        extras.require("--tune", "fallback")
+        if not build.fallback:
+            raise ValueError("argument --tune: it may leave the model to ONNX Runtime, and --no-fallback forbids that")
     target = with_machine(Target.named(build.target or "host", build.threads), build.machine)
     records = _records(build.records)
     shapes = _shapes(path, build.input_shapes)
     inputs = _inputs(path, _first(shapes))
-    return OnnxFile(path, target, inputs, shapes, records, build.fast_algorithms, build.fallback, build.ieee)
+    return OnnxFile(
+        path, target, inputs, shapes, records, build.fast_algorithms, build.fallback, build.ieee, build.tune
+    )
 
 
 def _first(shapes: Mapping[str, Sequence[int | range]]) -> dict[str, tuple[int, ...]]:
@@ -220,6 +229,7 @@ def _saved(path: Path, build: BuildOptions, given: Sequence[InputFile]) -> Saved
         "--no-fast-algorithms": not build.fast_algorithms,
         "--no-fallback": not build.fallback,
         "--ieee": build.ieee and not ieee,
+        "--tune": build.tune,
     }
     if flags := [flag for flag, is_given in unfit.items() if is_given]:
         built = f"for {target.isa} and threads: {target.num_cores}"

@@ -12,6 +12,7 @@
 #include "generated_code.h"
 #include "layer.h"
 #include "loopwright/float_mode.h"
+#include "loopwright/thread_pool.h"
 #include "program.h"
 
 namespace loopwright {
@@ -39,13 +40,30 @@ void run_layer(PackedArgs args, Any*) {
   args[0].cast<const LayersObj*>()->run(args[1].cast<int64_t>(), tensors.data(), count);
 }
 
+// Returns the outputs of a segment with its tensors where generated code may read them.
+Array<Any> aligned(const Array<Any>& outputs) {
+  Array<Any> found;
+  for (const Any& output : outputs) {
+    const auto tensor = output.try_cast<Tensor>();
+    if (!tensor || is_aligned(*tensor)) {
+      found.push_back(output);
+      continue;
+    }
+    found.push_back(aligned_tensor(tensor->shape(), tensor->dtype()));
+    copy_elements(*tensor, found.back().cast<Tensor>());
+  }
+  return found;
+}
+
 // Runs a segment: (layers, index, inputs...) -> its outputs, an array.
 void run_segment(PackedArgs args, Any* result) {
   const auto& segments = args[0].cast<const LayersObj*>()->segments();
   const auto index = args[1].cast<int64_t>();
   if (index < 0 || index >= static_cast<int64_t>(segments.size()))
     TVM_FFI_THROW(IndexError) << "there is no segment " << index;
-  segments[index].CallPacked(args.data() + 2, args.size() - 2, result);
+  Any outputs;
+  segments[index].CallPacked(args.data() + 2, args.size() - 2, &outputs);
+  *result = aligned(outputs.cast<Array<Any>>());
 }
 
 Any parsed(const String& text) {
@@ -151,6 +169,7 @@ TVM_FFI_STATIC_INIT_BLOCK() {
       .def("loopwright.share_thread_pool", &share_thread_pool)
       .def("loopwright.set_generated_code_threads", &set_generated_code_threads)
       .def("loopwright.keep_subnormals", &keep_subnormals)
+      .def("loopwright.rest_pool", &rest_pool)
       .def("loopwright.make_layers", &make_layers)
       .def("loopwright.schedules", &schedules)
       .def("loopwright.layers_of", [](const Program& program) { return program->layers(); })

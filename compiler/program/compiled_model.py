@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import os
 import re
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from compiler.program import native, saved_model, segment
+from compiler.program.choice import Choice
 from compiler.program.profile import CallTimes, ProfileRow, profile_rows
 from compiler.program.segment import Segment
 from compiler.program.tensor_spec import OPAQUE, TensorSpec, checked, checked_out
@@ -34,9 +36,11 @@ class CompiledModel:
         module: the Relax ``IRModule``, for further work in TVM; None for a loaded model. Its function ``main`` takes
             the inputs and then :attr:`layers_object`, and returns a tuple.
         checked: the differences that ``compiler.build(..., check=data)`` found, one per output; None without ``check``.
+        tuned: what ``compiler.build(..., tune=True)`` measured and chose; None without ``tune``.
     """
 
     checked: Sequence[Any] | None = None
+    tuned: Choice | None = None
 
     def __init__(
         self,
@@ -81,11 +85,7 @@ class CompiledModel:
     @property
     def generated(self) -> tuple[str, ...]:
         """Names of the functions that TVM generated: all calls of the program except kernels and the VM's builtins."""
-        executable = self._executable
-        stats = executable.stats() if hasattr(executable, "jit") else executable["stats"]()
-        found = re.search(r"Globals \(#\d+\): \[(.*)\]", stats)
-        names = found[1].split(", ") if found else []
-        return tuple(name for name in names if name != "main" and not name.startswith(("vm.", "loopwright.")))
+        return _generated(self._executable)
 
     def run(
         self, inputs: Mapping[str, np.ndarray | np.generic | float], out: Mapping[str, np.ndarray] | None = None
@@ -146,6 +146,19 @@ class CompiledModel:
             self.ieee,
         )
 
+    def with_segments_on(self, threads: int) -> CompiledModel:
+        """Returns this model with its segments on another number of threads. Shares the generated code."""
+        return CompiledModel(
+            self._executable,
+            self.layers,
+            self.inputs,
+            self.outputs,
+            self.target,
+            self.module,
+            [dataclasses.replace(part, threads=threads) for part in self.segments],
+            ieee=self.ieee,
+        )
+
     def _check_indices(self, indices: Iterable[int]) -> None:
         for index in indices:
             if not 0 <= index < len(self.layers):
@@ -197,7 +210,15 @@ class CompiledModel:
             self.target,
             self.segments,
             ieee=self.ieee,
+            tuned=self.tuned,
         )
+
+
+def _generated(executable: Any) -> tuple[str, ...]:
+    stats = executable.stats() if hasattr(executable, "jit") else executable["stats"]()
+    found = re.search(r"Globals \(#\d+\): \[(.*)\]", stats)
+    names = found[1].split(", ") if found else []
+    return tuple(name for name in names if name != "main" and not name.startswith(("vm.", "loopwright.")))
 
 
 def made_program(
@@ -211,13 +232,14 @@ def made_program(
         ImportError, ValueError: as :class:`CompiledModel`.
     """
     objects, weights = saved_model.described(layers)
+    alone = len(segments) == 1 and not layers and not _generated(executable)
     model = None if target.model == MachineModel.host() else target.model.text
     made = native.function("make_layers")(
         json.dumps(objects),
         [segment.wrapped(saved_model.writable(weight)) for weight in weights],
         target.isa,
         target.num_cores,
-        [segment.function(part, target.num_cores, ieee) for part in segments],
+        [segment.function(part, target.num_cores, ieee, alone) for part in segments],
         model,
     )
     # tvm.runtime.Executable is linked in memory. A loaded program is a module already.

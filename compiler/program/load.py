@@ -37,4 +37,6 @@ def load(path: str | os.PathLike[str]) -> CompiledModel | RangedModel:
     inputs, outputs = (saved_model.tensors(manifest, key) for key in ("inputs", "outputs"))
     segments = saved_model.segments(folder, manifest)
     ieee = saved_model.ieee(manifest)
-    return CompiledModel(executable, layers, inputs, outputs, target, segments=segments, ieee=ieee)
+    loaded = CompiledModel(executable, layers, inputs, outputs, target, segments=segments, ieee=ieee)
+    loaded.tuned = saved_model.tuned(manifest)
+    return loaded

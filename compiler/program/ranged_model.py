@@ -51,10 +51,11 @@ class RangedModel:
         inputs, outputs: the tensors that :meth:`run` takes and returns; their shapes have expressions of the sizes.
         target, module, ieee: as of :class:`compiler.CompiledModel`.
         segments: always empty; segments have fixed sizes.
-        checked: as of :class:`compiler.CompiledModel`.
+        checked, tuned: as of :class:`compiler.CompiledModel`.
     """
 
     checked: Sequence[Any] | None = None
+    tuned: None = None
     segments: tuple[()] = ()
 
     def __init__(

@@ -3,7 +3,8 @@
 ::
 
     resnet50.lw/
-        manifest.json    format, versions, ISA, threads, ieee, inputs, outputs, layers with their schedules, digests
+        manifest.json    format, versions, ISA, threads, ieee, inputs, outputs, layers with their schedules, what
+                         ``tune`` measured and chose, digests
         weights.bin      float32 weights in the model's own layout; kernels pack them when the model is loaded
         program.so       the calls of kernels in order, and the code that TVM generated
         segment0.onnx    a part that ONNX Runtime runs, and so on
@@ -30,6 +31,7 @@ from typing import Any
 import numpy as np
 
 from compiler.program import native, tvm_pair
+from compiler.program.choice import Choice
 from compiler.program.segment import Segment
 from compiler.program.sized_tensor import SizedTensor
 from compiler.program.tensor_spec import TensorSpec
@@ -80,6 +82,7 @@ def save(
     segments: Sequence[Segment] = (),
     sizes: Sequence[Size] = (),
     ieee: bool = False,
+    tuned: Choice | None = None,
 ) -> None:
     """See :meth:`compiler.CompiledModel.save`; ``sizes``: those that vary; ``ieee``: whether subnormals are kept."""
     if path.exists() and not (path / MANIFEST).is_file():
@@ -109,6 +112,7 @@ def save(
             "layers": objects,
             "segments": [_segment_fields(segment) for segment in segments],
             "sizes": [size.to_json() for size in sizes],
+            "tuned": None if tuned is None else tuned.to_json(),
             "digests": {name: _digest_of(folder / name) for name in files},
         }
         manifest["digest"] = _digest(_canonical(manifest))
@@ -190,6 +194,17 @@ def ieee(manifest: Mapping[str, Any]) -> bool:
         return found
 
 
+def tuned(manifest: Mapping[str, Any]) -> Choice | None:
+    """Returns what the build measured and chose, if it was tuned.
+
+    Raises:
+        ValueError: the entry is not valid.
+    """
+    with _valid_manifest():
+        found = manifest.get("tuned")
+        return None if found is None else Choice.from_json(found)
+
+
 def layers(manifest: Mapping[str, Any], weights: Sequence[np.ndarray]) -> list[Layer]:
     """Returns the layers of a manifest.
 
@@ -232,6 +247,7 @@ def segments(path: Path, manifest: Mapping[str, Any]) -> list[Segment]:
                 frozenset(map(str, fields["static"])),
                 {str(op): int(count) for op, count in fields["operators"].items()},
                 tuple(map(str, fields["reasons"])),
+                _threads(fields.get("threads")),
             )
             for index, fields in enumerate(manifest.get("segments", ()))
         ]
@@ -317,7 +333,14 @@ def _segment_fields(segment: Segment) -> dict[str, Any]:
         "static": sorted(segment.static),
         "operators": dict(segment.operators),
         "reasons": list(segment.reasons),
+        "threads": segment.threads,
     }
+
+
+def _threads(found: Any) -> int | None:
+    if found is None or (type(found) is int and found >= 1):
+        return found
+    raise ValueError(f"{MANIFEST} is not valid: a segment has threads {found!r}")
 
 
 def executable(path: Path) -> Any:

@@ -16,8 +16,6 @@ from compiler.program.tensor_spec import DTYPES, TensorSpec
 if TYPE_CHECKING:
     import onnxruntime
 
-ALIGNMENT = 64  # bytes, of the tensors that generated code reads
-
 
 @dataclass(frozen=True)
 class Segment:
@@ -30,6 +28,7 @@ class Segment:
         static: the names of the outputs that compiled code reads; their shapes are static.
         operators: how many nodes it has, by operator.
         reasons: why its nodes are not compiled, one line each. Nodes without a reason read the output of another one.
+        threads: the number of threads that run it; None for as many as the program has.
     """
 
     model: bytes
@@ -38,6 +37,7 @@ class Segment:
     static: frozenset[str]
     operators: Mapping[str, int]
     reasons: tuple[str, ...]
+    threads: int | None = None
 
     @property
     def nodes(self) -> int:
@@ -45,6 +45,19 @@ class Segment:
 
     def __str__(self) -> str:
         return ", ".join(f"{op} x {count}" if count > 1 else op for op, count in self.operators.items())
+
+
+# Operators that ONNX Runtime runs on the calling thread. A segment of nothing else leaves the program's threads awake.
+_SERIAL = frozenset(
+    (
+        *("Compress", "Det", "NonMaxSuppression", "NonZero", "Range", "RegexFullMatch", "Unique"),
+        *("Identity", "Reshape", "Shape", "Size", "Squeeze", "Unsqueeze"),
+        *("Optional", "OptionalGetElement", "OptionalHasElement"),
+        *("StringConcat", "StringNormalizer", "StringSplit"),
+        *("ConcatFromSequence", "SequenceAt", "SequenceConstruct", "SequenceEmpty", "SequenceErase"),
+        *("SequenceInsert", "SequenceLength", "SplitToSequence"),
+    )
+)
 
 
 class Opaque:
@@ -76,36 +89,43 @@ def unwrapped(value: Any) -> Any:
     return value.value if isinstance(value, Opaque) else np.from_dlpack(value)
 
 
-def function(segment: Segment, threads: int, ieee: bool) -> Callable[..., list[Any]]:
+def function(segment: Segment, threads: int, ieee: bool, alone: bool = False) -> Callable[..., list[Any]]:
     """Returns a function that runs a segment: it takes and returns what :func:`wrapped` returns.
 
     Args:
-        segment, threads: what runs, and on how many threads.
+        segment, threads: what runs, and on how many threads unless the segment has its own number.
         ieee: whether the threads of ONNX Runtime keep subnormal numbers. The calling thread computes too, in its mode.
+        alone: whether the program does nothing else. Otherwise two pools share the cores: the threads of ONNX Runtime
+            spin only while the segment runs, and those of the program sleep then.
 
     Raises:
         ImportError: onnxruntime is not installed.
         ValueError: ONNX Runtime rejects the segment; one line.
     """
+    threads = 1 if _SERIAL.issuperset(segment.operators) else segment.threads or threads
     with native.same_subnormals():  # the first session of a process sets the mode of the calling thread
-        session = _session(segment, threads, ieee)
+        session = _session(segment, threads, ieee, alone)
+    rest_pool = native.function("rest_pool") if threads > 1 else None
     names = [spec.name for spec in segment.outputs]
+    stated = [(spec, np.dtype(spec.dtype)) if spec.name in segment.static else None for spec in segment.outputs]
 
     def run(*arguments: Any) -> list[Any]:
         inputs = dict(zip(segment.inputs, map(unwrapped, arguments), strict=True))
+        if rest_pool is not None:
+            rest_pool()
         try:
             answers = session.run(names, inputs)
         except Exception as error:  # noqa: BLE001 - ONNX Runtime's own types
             raise ValueError(f"ONNX Runtime: {_line(error)}") from None
         return [
-            wrapped(_checked(answer, spec) if spec.name in segment.static else _array(answer))
-            for answer, spec in zip(answers, segment.outputs, strict=True)
+            wrapped(_array(answer) if expected is None else _checked(_array(answer), *expected))
+            for answer, expected in zip(answers, stated, strict=True)
         ]
 
     return run
 
 
-def _session(segment: Segment, threads: int, ieee: bool) -> onnxruntime.InferenceSession:
+def _session(segment: Segment, threads: int, ieee: bool, alone: bool) -> onnxruntime.InferenceSession:
     extras.require(f"running {segment}", "fallback", "onnxruntime")
     import onnxruntime as ort
 
@@ -113,7 +133,9 @@ def _session(segment: Segment, threads: int, ieee: bool) -> onnxruntime.Inferenc
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # the compiled code needs the cores
+    # Threads that sleep between the operators of a segment make it up to twice as slow. Those that spin after it take
+    # the cores from the compiled code.
+    options.add_session_config_entry("session.force_spinning_stop", "0" if alone else "1")
     options.add_session_config_entry("session.set_denormal_as_zero", "0" if ieee else "1")
     options.log_severity_level = 4  # errors are raised
     try:
@@ -127,22 +149,11 @@ def _array(answer: Any) -> Any:
     return np.asarray(answer) if isinstance(answer, np.generic) else answer
 
 
-def _checked(answer: Any, spec: TensorSpec) -> np.ndarray:
+def _checked(answer: np.ndarray, spec: TensorSpec, dtype: np.dtype[Any]) -> np.ndarray:
     """Returns an answer as compiled code may read it, which would read outside of a smaller tensor."""
-    answer = _array(answer)
-    if answer.dtype.name != spec.dtype or answer.shape != spec.shape:
+    if answer.dtype != dtype or answer.shape != spec.shape:
         raise ValueError(f"ONNX Runtime returned {answer.dtype.name}{list(answer.shape)} for {spec}")
-    return _aligned(answer)
-
-
-def _aligned(array: np.ndarray) -> np.ndarray:
-    if array.ctypes.data % ALIGNMENT == 0 and array.flags.c_contiguous and array.flags.writeable:
-        return array
-    room = np.empty(array.nbytes + ALIGNMENT, np.uint8)
-    start = -room.ctypes.data % ALIGNMENT
-    copy = room[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
-    copy[...] = array
-    return copy
+    return answer
 
 
 def _line(error: BaseException) -> str:

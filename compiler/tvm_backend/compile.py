@@ -43,11 +43,18 @@ class Compiled:
     segments: tuple[Segment, ...]
 
 
-def compile_model(model: onnx.ModelProto, layers: Sequence[Layer], target: Target, fallback: bool) -> Compiled:
+def compile_model(
+    model: onnx.ModelProto,
+    layers: Sequence[Layer],
+    target: Target,
+    fallback: bool,
+    rejected: Mapping[int, str] | None = None,
+) -> Compiled:
     """Compiles a model without functions, whose calls of kernels refer to ``layers``. Changes the model.
 
     Args:
         fallback: whether nodes that cannot be compiled become segments of ONNX Runtime.
+        rejected: nodes that become segments even if they can be compiled, and the reasons.
 
     Raises:
         Unsupported: without ``fallback``, nodes cannot be compiled.
@@ -55,7 +62,7 @@ def compile_model(model: onnx.ModelProto, layers: Sequence[Layer], target: Targe
         RuntimeError: TVM fails to compile the program; one line.
     """
     write_constant_outputs(model.graph)
-    imported = import_within(model, layers)
+    imported = import_within(model, layers, rejected)
     segments: tuple[Segment, ...] = ()
     if imported.rejected:
         if not fallback:

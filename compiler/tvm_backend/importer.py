@@ -85,9 +85,11 @@ def import_model(
     return Imported(importer.module(model.graph), importer.outputs, importer.rejected)
 
 
-def import_within(model: onnx.ModelProto, layers: Sequence[Layer]) -> Imported:
+def import_within(
+    model: onnx.ModelProto, layers: Sequence[Layer], rejected: Mapping[int, str] | None = None
+) -> Imported:
     """Imports a model; rejects also the nodes that make the sequences which rejected nodes read."""
-    imported = import_model(model, layers)
+    imported = import_model(model, layers, rejected=rejected)
     while True:
         again = import_model(model, layers, rejected=imported.rejected) if imported.rejected else imported
         if set(again.rejected) == set(imported.rejected):

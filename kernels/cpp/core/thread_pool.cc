@@ -55,13 +55,17 @@ bool spin(const Condition& done) {
   return false;
 }
 
-// The same for up to kSpin.
+// How often the workers were sent to sleep; see rest_pool().
+std::atomic<unsigned> rests{0};
+
+// The same for up to kSpin, or until the next rest_pool().
 template <class Condition>
 bool spin_long(const Condition& done) {
   const auto deadline = std::chrono::steady_clock::now() + kSpin;
+  const unsigned before = rests.load(std::memory_order_relaxed);
   do {
     if (spin(done)) return true;
-  } while (std::chrono::steady_clock::now() < deadline);
+  } while (rests.load(std::memory_order_relaxed) == before && std::chrono::steady_clock::now() < deadline);
   return false;
 }
 
@@ -211,6 +215,8 @@ bool try_run_on_pool(int threads, ThreadBody body) {
   }
   return current->try_run(threads, body);
 }
+
+void rest_pool() { rests.fetch_add(1, std::memory_order_relaxed); }
 
 int64_t floats_worth_a_thread() {
   static const int64_t floats = host_model()->floats_worth_a_thread();

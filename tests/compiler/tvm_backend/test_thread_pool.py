@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import kernels
+from compiler.program import native
 from compiler.workloads.reference import make_inputs, reference, tolerance
 from compiler.workloads.target import Target, usable_cores
 from compiler.workloads.workload import Workload
@@ -123,3 +124,23 @@ def test_tvm_code_and_kernels_at_once() -> None:
     with ThreadPoolExecutor(3) as executor:
         for future in [executor.submit(run, seed) for seed, run in enumerate((run_tvm, run_kernel, run_tvm))]:
             future.result()
+
+
+def test_threads_that_were_sent_to_sleep_work_again() -> None:
+    """A call that such a thread misses would not return."""
+    rest = native.function("rest_pool")
+    dense = kernels.Dense(np.eye(512, dtype=np.float32), threads=2)
+    x = np.random.default_rng(0).standard_normal((256, 512)).astype(np.float32)
+    with ThreadPoolExecutor(1) as others:
+        ends = time.monotonic() + 0.2
+
+        def keep_resting() -> None:
+            while time.monotonic() < ends:
+                rest()
+
+        resting = others.submit(keep_resting)
+        for pause in (0, 2e-4, 0) * 50:
+            rest()
+            time.sleep(pause)
+            np.testing.assert_array_equal(dense(x), x)
+        resting.result()

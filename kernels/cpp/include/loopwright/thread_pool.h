@@ -37,6 +37,10 @@ void parallel(int threads, F&& f) {
   for (int t = 0; t < threads; ++t) f(t);
 }
 
+// Lets idle threads of the pool sleep now, instead of after the millisecond for which they wait for the next call. Call it
+// before other threads compute on the same cores.
+void rest_pool();
+
 // A barrier for the threads of one parallel region, usable any number of times.
 class SpinBarrier {
  public:
