@@ -51,11 +51,12 @@ class Block:
             Unsupported: see :func:`~compiler.tvm_backend.generic_access.loops_around`.
         """
         loops = merged(self.schedule, self._without_jumps())
-        loops = [loop for loop in loops if loop.extent > 1]
-        if any(loop.reduction for loop in loops):
-            self._reduce(loops)
+        longer = [loop for loop in loops if loop.extent > 1]
+        if any(loop.reduction for loop in longer):
+            # TVM initializes a reduction outside of all of its loops, also of those with one iteration.
+            self._reduce([loop for loop in loops if loop.extent > 1 or loop.reduction])
         else:
-            self._map(loops)
+            self._map(longer)
 
     def _without_jumps(self) -> list[Loop]:
         """Splits loops where an access jumps, so that it has a stride; returns the block's own loops."""

@@ -312,6 +312,17 @@ def test_loops_that_a_short_vector_divides_are_vectorized(size: int) -> None:
     assert "T.vectorized" in scheduled(one_operator(tvm.relax.op.nn.relu, (size,)), num_cores=1).script()
 
 
+@pytest.mark.parametrize("shape", [(16, 256), (1, 16, 256), (1, 8, 1, 2, 256), (16, 256, 1)])
+@pytest.mark.parametrize("operator", [tvm.relax.op.max, tvm.relax.op.sum])
+def test_reductions_over_axes_of_length_1_are_vectorized(operator: Any, shape: tuple[int, ...]) -> None:
+    module = one_operator(operator, shape)
+    assert "T.vectorized" in scheduled(module, num_cores=1).script()
+    value = np.random.default_rng(0).standard_normal(shape).astype(F)
+    (answer,) = run(module, [value], threads=1)
+    wanted = value.astype(np.float64).max() if operator is tvm.relax.op.max else value.astype(np.float64).sum()
+    assert abs(float(answer) - wanted) <= EPSILON * value.size * np.abs(value).max()
+
+
 @pytest.mark.parametrize("name", ["round", "isnan"])
 def test_operators_that_tvm_does_not_vectorize_are_replaced(name: str) -> None:
     """TVM lowers a vectorized loop with one of them to a loop over elements."""
