@@ -47,6 +47,7 @@ class Segment:
         return ", ".join(f"{op} x {count}" if count > 1 else op for op, count in self.operators.items())
 
 
+_SPIN_US = 100  # longer than between two operators of a segment; milliseconds would be those of the scheduler
 # Operators that ONNX Runtime runs on the calling thread. A segment of nothing else leaves the program's threads awake.
 _SERIAL = frozenset(
     (
@@ -133,9 +134,11 @@ def _session(segment: Segment, threads: int, ieee: bool, alone: bool) -> onnxrun
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    # Threads that sleep between the operators of a segment make it up to twice as slow. Those that spin after it take
-    # the cores from the compiled code.
-    options.add_session_config_entry("session.force_spinning_stop", "0" if alone else "1")
+    if not alone:
+        # Threads that sleep between the operators of a segment make it up to twice as slow. Those that spin after it
+        # take the cores from the compiled code. One that the system wakes on its caller's core stops the caller.
+        options.add_session_config_entry("session.force_spinning_stop", "1")
+        options.add_session_config_entry("session.intra_op.spin_duration_us", str(_SPIN_US))
     options.add_session_config_entry("session.set_denormal_as_zero", "0" if ieee else "1")
     options.log_severity_level = 4  # errors are raised
     try:
