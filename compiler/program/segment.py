@@ -12,6 +12,7 @@ import numpy as np
 from compiler.installation import extras
 from compiler.program import native
 from compiler.program.tensor_spec import DTYPES, TensorSpec
+from compiler.program.workers import Workers
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -104,9 +105,10 @@ def function(segment: Segment, threads: int, ieee: bool, alone: bool = False) ->
         ValueError: ONNX Runtime rejects the segment; one line.
     """
     threads = 1 if _SERIAL.issuperset(segment.operators) else segment.threads or threads
-    with native.same_subnormals():  # the first session of a process sets the mode of the calling thread
+    workers = Workers()
+    with native.same_subnormals(), workers.started(threads - 1):  # the first session of a process sets that mode
         session = _session(segment, threads, ieee, alone)
-    rest_pool = native.function("rest_pool") if threads > 1 else None
+    rest_pool = native.function("rest_pool") if threads > 1 and not alone else None
     names = [spec.name for spec in segment.outputs]
     stated = [(spec, np.dtype(spec.dtype)) if spec.name in segment.static else None for spec in segment.outputs]
 
@@ -114,6 +116,7 @@ def function(segment: Segment, threads: int, ieee: bool, alone: bool = False) ->
         inputs = dict(zip(segment.inputs, map(unwrapped, arguments), strict=True))
         if rest_pool is not None:
             rest_pool()
+            workers.keep_off_the_caller()
         try:
             answers = session.run(names, inputs)
         except Exception as error:  # noqa: BLE001 - ONNX Runtime's own types
@@ -136,7 +139,7 @@ def _session(segment: Segment, threads: int, ieee: bool, alone: bool) -> onnxrun
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     if not alone:
         # Threads that sleep between the operators of a segment make it up to twice as slow. Those that spin after it
-        # take the cores from the compiled code. One that the system wakes on its caller's core stops the caller.
+        # take the cores from the compiled code.
         options.add_session_config_entry("session.force_spinning_stop", "1")
         options.add_session_config_entry("session.intra_op.spin_duration_us", str(_SPIN_US))
     options.add_session_config_entry("session.set_denormal_as_zero", "0" if ieee else "1")
