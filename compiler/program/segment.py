@@ -108,7 +108,7 @@ def function(segment: Segment, threads: int, ieee: bool, alone: bool = False) ->
     workers = Workers()
     with native.same_subnormals(), workers.started(threads - 1):  # the first session of a process sets that mode
         session = _session(segment, threads, ieee, alone)
-    rest_pool = native.function("rest_pool") if threads > 1 and not alone else None
+    rest_pool = native.function("rest_pool") if threads > 1 else None
     names = [spec.name for spec in segment.outputs]
     stated = [(spec, np.dtype(spec.dtype)) if spec.name in segment.static else None for spec in segment.outputs]
 
