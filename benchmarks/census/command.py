@@ -1,6 +1,6 @@
 """Compiles the models of the census, checks their answers and measures them next to other runtimes.
 
-``python -m benchmarks.census [MODEL ...] [--threads 1,2] [--isa ISA] [--answers | --profile] [--page FOLDER]``
+``python -m benchmarks.census [MODEL ...] [--threads 1,2] [--isa ISA] [--tune] [--answers | --profile] [--page FOLDER]``
 
 Answers: ONNX Runtime without its optimizations is the reference. After each graph pass, the model must still run
 in ONNX Runtime and agree. Then it is compiled and run. Its outputs must agree within 1e-4 of their scale (float16: four
@@ -40,11 +40,13 @@ class Measuring:
         threads: the numbers of threads.
         duration: seconds of timed runs per runtime; None measures no times.
         isa: the instruction set that ours is limited to; None for that of this CPU.
+        tune: whether ours is ``build(tune=True)``.
     """
 
     threads: Sequence[int]
     duration: float | None = 1.0
     isa: str | None = None
+    tune: bool = False
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -58,6 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--threads", type=thread_counts, default=counts, metavar="N,...", help="default: 1,2, as far as there are cores"
     )
     add("--isa", choices=ISAS, help="limit our code to an instruction set; the other runtimes cannot be limited")
+    add("--tune", action="store_true", help="measure build(tune=True), which may leave a model to ONNX Runtime")
     about = "seconds of timed runs per runtime, with at least one run in each of 10 rounds (default: 1)"
     add("--duration", type=seconds, default=1.0, metavar="S", help=about)
     what = parser.add_mutually_exclusive_group()
@@ -81,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if arguments.profile:
             return profile(arguments.models, arguments.threads, arguments.isa)
         duration = None if arguments.answers else arguments.duration
-        measuring = Measuring(arguments.threads, duration, arguments.isa)
+        measuring = Measuring(arguments.threads, duration, arguments.isa, arguments.tune)
         return run(arguments.models, measuring, arguments.json, arguments.page)
 
     return exit_code(parser, work)
@@ -149,8 +152,9 @@ def _measured(name: str, measuring: Measuring) -> dict[str, Any]:
     isa = ["--isa", measuring.isa] if measuring.isa else []
     result["builds"] = {count: _in_a_process("build", name, count, isa) for count in measuring.threads}
     if measuring.duration is not None:
+        options = ["--duration", str(measuring.duration), *isa, *["--tune"] * measuring.tune]
         result["times"] = {
-            count: _in_a_process("times", name, count, ["--duration", str(measuring.duration), *isa])
+            count: _in_a_process("times", name, count, options)
             for count in measuring.threads
             if result["builds"][count]["outcome"] == "agrees"
         }
@@ -178,7 +182,7 @@ def stage(arguments: argparse.Namespace) -> int:
         from benchmarks.census import speed
 
         if arguments.stage == "times":
-            result = speed.times(name, threads, arguments.duration, arguments.isa)
+            result = speed.times(name, threads, arguments.duration, arguments.isa, arguments.tune)
         else:
             result = speed.start(name, arguments.runtime, arguments.file, threads)
     arguments.json.write_text(json.dumps(result))

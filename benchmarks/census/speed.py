@@ -38,7 +38,7 @@ LIMIT_SECS = 300.0  # of a start
 Result = dict[str, Any]
 
 
-def times(name: str, threads: int, duration: float, isa: str | None) -> Result:
+def times(name: str, threads: int, duration: float, isa: str | None, tune: bool = False) -> Result:
     """Builds a model, loads it into the other runtimes and times all of them.
 
     Args:
@@ -46,6 +46,7 @@ def times(name: str, threads: int, duration: float, isa: str | None) -> Result:
         threads: the number of threads.
         duration: seconds of timed runs per runtime, with at least one run per round.
         isa: the instruction set that ours is limited to, None for that of this CPU.
+        tune: whether ours is ``build(tune=True)``, measured on the inputs of the census.
 
     Raises:
         ValueError: our compiler does not support the model.
@@ -54,7 +55,8 @@ def times(name: str, threads: int, duration: float, isa: str | None) -> Result:
     shapes = census.model(name).input_shapes
     frozen = census.frozen(name)
     start = time.perf_counter()
-    compiled = compiler.build(census.model(name).path, shapes, threads, target=isa or "host")
+    check = inputs if tune else None
+    compiled = compiler.build(census.model(name).path, shapes, threads, isa or "host", tune=tune, check=check)
     build_secs = time.perf_counter() - start
     peers: dict[str, Runtime | str] = {}
     as_published: dict[str, Path] = {}
