@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from benchmarks.layers.networks import NETWORKS
-from benchmarks.layers.shapes import DENSE_SHAPES, TRANSPOSED_SHAPES, Shape
+from benchmarks.layers.shapes import DENSE_SHAPES, FEW_CHANNELS, ONE_AXIS, TRANSPOSED_SHAPES, Shape
 from compiler.workloads.workload import Workload
 
 # At batch sizes above 1, only this many layers of each network in a group are measured: those with the most arithmetic.
@@ -108,6 +108,11 @@ def _is_rowwise(layer: Workload) -> bool:
     return layer.operator.space is None and not _is_transposed(layer)
 
 
+def _is_none(_layer: Workload) -> bool:
+    """For groups whose layers are no network's."""
+    return False
+
+
 def _kernel(layer: Workload) -> int:
     return layer.sizes["kh"]
 
@@ -136,6 +141,8 @@ GROUPS: Mapping[str, Group] = {
         Group("first", "First layers", _is_first, cold=True),
         Group("depthwise", "Depthwise convolutions", _is_depthwise, cold=True),
         Group("transposed", "Transposed convolutions", _is_transposed, cold=True, extra=TRANSPOSED_SHAPES),
+        Group("few", "Convolutions of few channels", _is_none, cold=True, extra=FEW_CHANNELS),
+        Group("one-axis", "Convolutions over one axis", _is_none, cold=True, extra=ONE_AXIS),
         Group("dense-bf16", "Dense layers", _is_dense, dtype="bfloat16"),
         Group("conv-bf16", "Convolutions", _is_convolution, cold=True, dtype="bfloat16", networks=("resnet50",)),
         Group("attention", "Attention", _is_attention),

@@ -67,6 +67,8 @@ SAMPLE: Mapping[str, tuple[str, ...]] = {
         "efficientnet-lite0-6b-depthwise",
     ),
     "transposed": ("unet-1-up", "unet-3-up", "dcgan-32", "dcgan-last", "cyclegan-128", "ppocr-last"),
+    "few": ("dnsmos-p808-first", "basic-pitch-notes", "basic-pitch-harmonics", "basic-pitch-onsets", "espcn-last"),
+    "one-axis": ("wake-stft", "basic-pitch-lowpass", "eeg-spindles-dilated", "eeg-spindles-down", "magika-first"),
     "dense-bf16": (
         "resnet50-classifier-bf16",
         "bert-base-query-bf16",

@@ -48,6 +48,49 @@ TRANSPOSED_SHAPES: tuple[Shape, ...] = tuple(
     )
 )
 
+# Convolutions of the census with one input channel or at most eight outputs: first layers of spectrograms and signals,
+# and last layers that write masks, scores or colors.
+FEW_CHANNELS: tuple[Shape, ...] = (
+    Shape("mnist-first", Workload.conv2d(1, 28, 28, 1, 8, 5, padding=2, epilogue=("bias", "relu"))),
+    Shape("eeg-seizure-first", Workload.conv2d(1, 100, 300, 1, 20, 5, padding=2, epilogue=("bias", "relu"))),
+    Shape("wake-embedding-first", Workload.conv2d(1, 76, 32, 1, 24, 3, padding=(0, 1), epilogue=("bias",))),
+    Shape("dnsmos-p808-first", Workload.conv2d(1, 900, 120, 1, 32, 3, padding=1, epilogue=("bias", "relu"))),
+    Shape("dnsmos-p835-first", Workload.conv2d(1, 900, 161, 1, 128, 3, padding=1, epilogue=("bias", "relu"))),
+    Shape("plcmos-first", Workload.conv2d(1, 400, 257, 1, 32, 3, padding=1, dilation=(2, 1), epilogue=("bias",))),
+    Shape("basic-pitch-notes", Workload.conv2d(1, 172, 264, 1, 32, 7, (1, 3), (3, 2), epilogue=("bias", "relu"))),
+    Shape(
+        "basic-pitch-harmonics", Workload.conv2d(1, 172, 264, 8, 8, (3, 39), padding=(1, 19), epilogue=("bias", "relu"))
+    ),
+    Shape("basic-pitch-contours", Workload.conv2d(1, 172, 264, 8, 1, 5, padding=2, epilogue=("bias", "sigmoid"))),
+    Shape(
+        "basic-pitch-scores", Workload.conv2d(1, 172, 88, 32, 1, (7, 3), padding=(3, 1), epilogue=("bias", "sigmoid"))
+    ),
+    Shape("basic-pitch-onsets", Workload.conv2d(1, 172, 88, 33, 1, 3, padding=1, epilogue=("bias", "sigmoid"))),
+    Shape("ppocrv6-det-first", Workload.conv2d(1, 160, 160, 16, 8, 2, padding=(0, 0, 1, 1), epilogue=("bias", "relu"))),
+    Shape("isbn-yolo-neck", Workload.conv2d(1, 80, 80, 16, 8, 3, padding=1, epilogue=("bias", "silu"))),
+    Shape("isbn-yolo-boxes", Workload.conv2d(1, 40, 40, 64, 3, 1, epilogue=("bias",))),
+    Shape("blazeface-scores", Workload.conv2d(1, 48, 48, 48, 1, 1, epilogue=("bias",))),
+    Shape("espcn-last", Workload.conv2d(1, 256, 256, 32, 3, 3, padding=1, epilogue=("relu",))),
+)
+# Convolutions of the census over one axis, which run as images of height or width 1.
+ONE_AXIS: tuple[Shape, ...] = (
+    Shape("silero-stft", Workload.conv2d(1, 1, 704, 1, 258, (1, 256), (1, 64))),
+    Shape("wake-stft", Workload.conv2d(1, 1, 17280, 1, 257, (1, 512), (1, 160))),
+    Shape("basic-pitch-octave", Workload.conv2d(1, 1, 44100, 1, 36, (1, 256), (1, 256), epilogue=("bias",))),
+    Shape("basic-pitch-lowpass", Workload.conv2d(1, 1, 44098, 1, 1, (1, 256), (1, 2), epilogue=("bias",))),
+    Shape(
+        "eeg-spindles-first", Workload.conv2d(1, 1, 7504, 16, 128, (1, 3), dilation=(1, 2), epilogue=("bias", "gelu"))
+    ),
+    Shape(
+        "eeg-spindles-dilated",
+        Workload.conv2d(1, 1, 8012, 128, 128, (1, 3), dilation=(1, 256), epilogue=("bias", "gelu")),
+    ),
+    Shape("eeg-spindles-down", Workload.conv2d(1, 1, 7500, 64, 51, (1, 5), (1, 5), epilogue=("bias", "gelu"))),
+    Shape("ppocrv5-rec-480", Workload.conv2d(1, 1, 40, 480, 60, (1, 3), padding=(0, 1), epilogue=("bias", "silu"))),
+    Shape("ppocrv5-rec-960", Workload.conv2d(1, 1, 40, 960, 60, (1, 3), padding=(0, 1), epilogue=("bias", "silu"))),
+    Shape("magika-first", Workload.conv2d(1, 512, 1, 256, 512, (5, 1))),
+)
+
 # m rows of x, n outputs, k inputs. A 1x1 convolution is a dense layer whose rows are the pixels.
 DENSE_SHAPES: tuple[Shape, ...] = (
     # Classifiers, one image at a time and a batch.
