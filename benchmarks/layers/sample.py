@@ -67,8 +67,26 @@ SAMPLE: Mapping[str, tuple[str, ...]] = {
         "efficientnet-lite0-6b-depthwise",
     ),
     "transposed": ("unet-1-up", "unet-3-up", "dcgan-32", "dcgan-last", "cyclegan-128", "ppocr-last"),
-    "few": ("dnsmos-p808-first", "basic-pitch-notes", "basic-pitch-harmonics", "basic-pitch-onsets", "espcn-last"),
-    "one-axis": ("wake-stft", "basic-pitch-lowpass", "eeg-spindles-dilated", "eeg-spindles-down", "magika-first"),
+    "few": (
+        # First layers of a small image, of a spectrogram and with a stride.
+        "mnist-first",
+        "dnsmos-p808-first",
+        "basic-pitch-notes",
+        # The most arithmetic, and last layers.
+        "basic-pitch-harmonics",
+        "basic-pitch-onsets",
+        "blazeface-scores",
+        "espcn-last",
+    ),
+    "one-axis": (
+        "silero-stft",
+        "wake-stft",
+        "basic-pitch-lowpass",
+        "eeg-spindles-dilated",
+        "eeg-spindles-down",
+        "ppocrv5-rec-480",
+        "magika-first",
+    ),
     "dense-bf16": (
         "resnet50-classifier-bf16",
         "bert-base-query-bf16",
