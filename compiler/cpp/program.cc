@@ -127,7 +127,6 @@ Array<Any> ProgramObj::run_recorded(VirtualMachine& machine, const AnyView* inpu
   std::vector<Any> arguments;
   Array<Any> outputs = run_on(machine, inputs, count, &arguments);
   set_instrument(Function(nullptr));
-  pages.collapse();
   machine.programs.insert(serial_);
   if (auto replay = Replay::of(recording, arguments, outputs)) machine.replays.push_back(std::move(replay));
   return outputs;
@@ -148,6 +147,7 @@ Array<Any> ProgramObj::run(const AnyView* inputs, int count) const {
     const bool record = is_first || (is_replayed && machine.replays.size() < kMostReplays);
     outputs = record ? run_recorded(machine, inputs, count) : run_on(machine, inputs, count);
   }
+  machine.pages.collapse();
   machines_->give_back(std::move(machine));
   return *std::move(outputs);
 }

@@ -38,7 +38,7 @@ class ProgramObj : public tvm::ffi::Object {
   TVM_FFI_DECLARE_OBJECT_INFO_FINAL("loopwright.Program", ProgramObj, tvm::ffi::Object);
 
  private:
-  // Runs like run_on, moves the memory that the machine then has to huge pages, and records the calls for later runs.
+  // Runs like run_on, notes the memory that the machine then has for huge pages, and records the calls for later runs.
   tvm::ffi::Array<tvm::ffi::Any> run_recorded(VirtualMachine& machine, const tvm::ffi::AnyView* inputs,
                                               int count) const;
   // `used` receives the arguments of main.

@@ -2,6 +2,7 @@
 
 #include <tvm/ffi/container/tensor.h>
 #include <tvm/ffi/error.h>
+#include <chrono>
 
 #include "loopwright/huge_pages.h"
 
@@ -25,9 +26,14 @@ void HugePages::note(const PackedArgs& args) {
 }
 
 void HugePages::collapse() {
-  for (const uintptr_t page : noted_) collapse_huge_page(reinterpret_cast<void*>(page * kHugePageBytes));
-  moved_.merge(noted_);
-  noted_.clear();
+  if (noted_.empty()) return;
+  using Clock = std::chrono::steady_clock;
+  constexpr std::chrono::milliseconds kMostTime(1);
+  const Clock::time_point end = Clock::now() + kMostTime;
+  do {
+    collapse_huge_page(reinterpret_cast<void*>(*noted_.begin() * kHugePageBytes));
+    moved_.insert(noted_.extract(noted_.begin()));
+  } while (!noted_.empty() && Clock::now() < end);
 }
 
 VirtualMachine VirtualMachines::make() const {

@@ -22,8 +22,9 @@ class HugePages {
   // Notes the pages of the tensors of a call of the instrument: (function, name, true before and false after the call,
   // result, arguments...).
   void note(const tvm::ffi::PackedArgs& args);
-  // Moves the pages that were noted since the last call. Other data on these pages moves too. If the system cannot collapse
-  // a page, the page stays unchanged.
+  // Moves pages that were noted, for about a millisecond: a page takes up to ten if memory is fragmented, and the first run
+  // should not wait for all. Further calls move the others. Other data on these pages moves too. If the system cannot
+  // collapse a page, the page stays unchanged.
   void collapse();
 
  private:
