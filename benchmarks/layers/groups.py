@@ -108,8 +108,8 @@ def _is_rowwise(layer: Workload) -> bool:
     return layer.operator.space is None and not _is_transposed(layer)
 
 
-def _is_none(_layer: Workload) -> bool:
-    """For groups whose layers are no network's."""
+def _never(_layer: Workload) -> bool:
+    """For groups that have only extra layers."""
     return False
 
 
@@ -141,8 +141,8 @@ GROUPS: Mapping[str, Group] = {
         Group("first", "First layers", _is_first, cold=True),
         Group("depthwise", "Depthwise convolutions", _is_depthwise, cold=True),
         Group("transposed", "Transposed convolutions", _is_transposed, cold=True, extra=TRANSPOSED_SHAPES),
-        Group("few", "Convolutions of few channels", _is_none, cold=True, extra=FEW_CHANNELS),
-        Group("one-axis", "Convolutions over one axis", _is_none, cold=True, extra=ONE_AXIS),
+        Group("few", "Convolutions of few channels", _never, cold=True, extra=FEW_CHANNELS),
+        Group("one-axis", "Convolutions over one axis", _never, cold=True, extra=ONE_AXIS),
         Group("dense-bf16", "Dense layers", _is_dense, dtype="bfloat16"),
         Group("conv-bf16", "Convolutions", _is_convolution, cold=True, dtype="bfloat16", networks=("resnet50",)),
         Group("attention", "Attention", _is_attention),
