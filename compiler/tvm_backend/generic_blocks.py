@@ -158,7 +158,8 @@ class Block:
             if outer and iterations(reductions) <= _MAX_TAPS:  # LLVM then vectorizes the loop around them
                 for loop in reductions:
                     found: Any = schedule.get(loop.rv)
-                    if isinstance(found.extent, tirx.IntImm):
+                    # TVM cannot unroll the parts of a loop that depend on other loops.
+                    if isinstance(found.extent, tirx.IntImm) and PARTITION not in found.annotations:
                         schedule.unroll(loop.rv)
         elif width is None:  # accumulators in the cache
             self._reorder([*outer, *reductions], lane)

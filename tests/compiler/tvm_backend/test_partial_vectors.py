@@ -41,3 +41,18 @@ def test_any_number_of_columns(name: str, threads: int, rows: int, columns: int)
     expected = function(*(array.astype(np.float64) for array in inputs.values()))
     for _ in range(2):
         np.testing.assert_allclose(built.run(inputs)["y"], expected, rtol=1e-5, atol=1e-6)
+
+
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_reductions_of_any_sizes(data: st.DataObject) -> None:
+    shape = tuple(data.draw(st.lists(st.sampled_from([1, 2, 3, 5, 17, 33, 70]), min_size=1, max_size=4), "shape"))
+    axes = data.draw(st.sets(st.integers(0, len(shape) - 1), min_size=1), "axes")
+    name, function = data.draw(st.sampled_from([("ReduceProd", np.prod), ("ReduceMax", np.max)]), "operator")
+    rest = [1 if axis in axes else size for axis, size in enumerate(shape)]
+    listed = [",".join(map(str, sizes)) for sizes in (shape, rest)]
+    text = f"g (float[{listed[0]}] x) => (float[{listed[1]}] y) <int64[{len(axes)}] axes> {{ y = {name} (x, axes) }}"
+    built = compiler.build(model(text, axes=sorted(axes)), threads=1)
+    x = np.random.default_rng(0).uniform(0.9, 1.1, shape).astype(np.float32)
+    expected = function(x.astype(np.float64), axis=tuple(axes), keepdims=True)
+    np.testing.assert_allclose(built.run({"x": x})["y"], expected, rtol=1e-6 * max(10, x.size**0.5))
