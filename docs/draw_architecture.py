@@ -78,7 +78,7 @@ WAYS: tuple[Way, ...] = (
             Step("kernels.dense:Dense.__call__", "packed weights, C++ kernel"),
         ),
         back=(
-            Step("kernels.dense:Dense.time", "seconds per run"),
+            Step("kernels.packed_layer:PackedLayer.time", "seconds per run"),
             Step("compiler.spaces.base:_KernelProgram.time", "samples, with cold weights where a network has them"),
             Step("autotune.runners.trial:Bench.measure", "Measurement: samples, or the reason of a failure"),
             Step("compiler.workloads.database:Records.add", "Record: Workload, Target, Schedule, Measurement"),
