@@ -19,6 +19,7 @@ from benchmarks.layers.own import OwnLayer
 from benchmarks.layers.problem import Problem
 from benchmarks.layers.shapes import Shape
 from benchmarks.peers import PEERS
+from compiler.measure.answers import WrongAnswerError
 from compiler.measure.idle import OthersWatch, wait_until_idle
 from compiler.measure.levels import Level, holder, measured_bandwidth
 from compiler.measure.roofline import Roofline
@@ -42,7 +43,7 @@ def measure(
     """Verifies and times all implementations of a layer. The result is plain JSON with raw samples in seconds per run.
 
     Raises:
-        WrongAnswerError: an answer is wrong.
+        WrongAnswerError: our answer is wrong. A baseline whose answer is wrong is left out.
         ValueError, TypeError: our kernels do not support the layer, or not on this CPU.
     """
     workload, target = shape.workload, Target.from_host(num_cores=threads)
@@ -62,8 +63,14 @@ def measure(
                 reason = str(error)
         if reason is not None:
             skipped[name] = reason
-    for layer in layers.values():
-        problem.check(layer)
+    for name, layer in list(layers.items()):
+        try:
+            problem.check(layer)
+        except WrongAnswerError as error:
+            if name not in group.peers:
+                raise
+            skipped[name] = str(error)
+            del layers[name], versions[name]
     copies = 1
     limits = partial(Roofline.measured, workload, target.isa, threads, bandwidth=measured_bandwidth)
     implementations: Mapping[str, Implementation] = layers

@@ -88,7 +88,7 @@ ONE_AXIS: tuple[Shape, ...] = (
     Shape("eeg-spindles-down", Workload.conv2d(1, 1, 7500, 64, 51, (1, 5), (1, 5), epilogue=("bias", "gelu"))),
     Shape("ppocrv5-rec-480", Workload.conv2d(1, 1, 40, 480, 60, (1, 3), padding=(0, 1), epilogue=("bias", "silu"))),
     Shape("ppocrv5-rec-960", Workload.conv2d(1, 1, 40, 960, 60, (1, 3), padding=(0, 1), epilogue=("bias", "silu"))),
-    Shape("magika-first", Workload.conv2d(1, 512, 1, 256, 512, (5, 1))),
+    Shape("magika-first", Workload.conv2d(1, 1, 512, 256, 512, (1, 5))),
 )
 
 # m rows of x, n outputs, k inputs. A 1x1 convolution is a dense layer whose rows are the pixels.
