@@ -64,12 +64,11 @@ def measure(
         if reason is not None:
             skipped[name] = reason
     for name, layer in list(layers.items()):
-        try:
-            problem.check(layer)
-        except WrongAnswerError as error:
-            if name not in group.peers:
-                raise
-            skipped[name] = str(error)
+        wrong = _wrong_answer(problem, layer)
+        if wrong and name not in group.peers:
+            raise wrong
+        if wrong:
+            skipped[name] = str(wrong)
             del layers[name], versions[name]
     copies = 1
     limits = partial(Roofline.measured, workload, target.isa, threads, bandwidth=measured_bandwidth)
@@ -108,6 +107,14 @@ def measure(
             for name, layer in implementations.items()
         },
     }
+
+
+def _wrong_answer(problem: Problem, layer: Layer) -> WrongAnswerError | None:
+    try:
+        problem.check(layer)
+    except WrongAnswerError as error:
+        return error
+    return None
 
 
 def _bandwidth(in_turn: int, level: Level, threads: int) -> float:
