@@ -29,7 +29,7 @@ search: native  ## tune dense layers of real networks (make search ARGS="--help"
 	$(PY) -m autotune.search --op dense --arch "$$arch" $(ARGS)
 
 test: native $(MODELS)/.small  ## run all tests (make test ARGS="-k search": some of them)
-	@$(PY) -m pytest tests benchmarks -q $(ARGS)
+	@$(PY) -m pytest tests benchmarks -q -n auto --maxprocesses 4 --dist worksteal $(ARGS)
 
 difftest: native  ## run all node tests of ONNX and 22,000 random models: an hour (ARGS="--ops Resize,Pad --cases 500")
 	@$(PY) -m tests.compiler.node_tests

@@ -121,8 +121,8 @@ def build(
             ``fallback``, or, if that is None, an operator that cannot be compiled.
         OSError: a file cannot be read.
         ImportError: TVM has the wrong version, or a package is missing: of the extra ``compile``; of ``check``
-            for the argument ``check``; of ``fallback`` for ``tune``
-            and for a model that cannot be compiled without it.
+            for the argument ``check``; of ``fallback`` for ``tune``, and for a model that cannot be compiled without
+            it.
         CheckFailed: an output differs by more than 1e-4 of its scale, three times the difference of ONNX Runtime's
             answers with and without its optimizations, and the effect of one step of quantization. The message names
             the first graph pass or layer that is wrong.
@@ -188,9 +188,9 @@ def build(
             data = random_inputs(compiled.inputs) if check is None else check
         except ValueError as error:
             raise ValueError(f"tune=True runs the model: {error}; give inputs with check=") from None
-        chosen, choice = choose(candidates(compiled, exported, shapes), data)
-        chosen.tuned = choice
-        return chosen
+        fastest, choice = choose(candidates(compiled, exported, shapes), data)
+        fastest.tuned = choice
+        return fastest
 
     if check is None:
         return tuned(compiled_of(optimized))

@@ -75,9 +75,9 @@ def _rewrite(model: ir.Model, graph: ir.Graph) -> Iterator[Remark]:
 def _cheapest(graph: ir.Graph, forms: Mapping[ir.Node, Form]) -> set[ir.Node]:
     """Returns the nodes to rewrite with channels last, of those that support both layouts."""
     nets: list[tuple[set[ir.Node | Side], int]] = []
-    written = dict.fromkeys(output for node in graph for output in node.outputs)
-    read = dict.fromkeys(value for node in graph for value in node.inputs if value is not None)
-    for value in {**dict.fromkeys(graph.inputs), **written, **read}:  # a branch also reads values from outside
+    written = [output for node in graph for output in node.outputs]
+    read = [value for node in graph for value in node.inputs if value is not None]  # of a branch also from outside
+    for value in dict.fromkeys([*graph.inputs, *written, *read]):
         if is_image(value) and constant(value) is None:
             dims = dims_of(value)
             cost = 1 if keeps_order(dims) else prod(dim for dim in dims if isinstance(dim, int))

@@ -18,9 +18,8 @@ def with_branches(graph: ir.Graph) -> Iterator[ir.Graph]:
     """
     yield graph
     for node in list(graph):
-        if branches := equal_branches(node):
-            for branch in branches:
-                yield from with_branches(branch)
+        for branch in equal_branches(node):
+            yield from with_branches(branch)
 
 
 def equal_branches(node: ir.Node) -> Sequence[ir.Graph]:

@@ -134,7 +134,8 @@ Array<Any> ProgramObj::run_recorded(VirtualMachine& machine, const AnyView* inpu
 
 Array<Any> ProgramObj::run(const AnyView* inputs, int count) const {
   VirtualMachine machine = machines_->take();
-  if (machine.programs.count(serial_) == 0) machine.replays.clear();
+  const bool is_first = machine.programs.count(serial_) == 0;
+  if (is_first) machine.replays.clear();  // of another program
   Optional<Array<Any>> outputs;
   for (const auto& replay : machine.replays) {
     outputs = replayed(*replay, inputs, count);
@@ -143,8 +144,8 @@ Array<Any> ProgramObj::run(const AnyView* inputs, int count) const {
   if (!outputs) {
     // The first run, or the first one of these branches. Each replay has its intermediate tensors.
     constexpr size_t kMostReplays = 4;
-    const bool is_first = machine.programs.count(serial_) == 0, is_replayed = !machine.replays.empty();
-    const bool record = is_first || (is_replayed && machine.replays.size() < kMostReplays);
+    const size_t replays = machine.replays.size();
+    const bool record = is_first || (replays > 0 && replays < kMostReplays);
     outputs = record ? run_recorded(machine, inputs, count) : run_on(machine, inputs, count);
   }
   machine.pages.collapse();

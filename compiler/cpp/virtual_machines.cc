@@ -2,6 +2,7 @@
 
 #include <tvm/ffi/container/tensor.h>
 #include <tvm/ffi/error.h>
+
 #include <chrono>
 
 #include "loopwright/huge_pages.h"

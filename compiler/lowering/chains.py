@@ -13,7 +13,7 @@ from compiler.workloads.operators.conv2d import is_depthwise, is_pointwise
 from compiler.workloads.target import Target
 from compiler.workloads.winograd import ALGORITHMS
 from compiler.workloads.workload import DTYPE_BYTES, Workload
-from graph_passes.values import producer, sole_user
+from graph_passes.values import producer, same_graph, sole_user
 
 # Shares of L2, whose size the CPU reports: geometry, not costs. A smaller output stays in L2 without a chain.
 _MIN_OUTPUT = 1 / 2
@@ -70,12 +70,10 @@ def _is_stage(call: Call) -> bool:
 def _join(node: ir.Node, after: ir.Node, calls: Mapping[ir.Node, Call], l2: int) -> bool:
     """Whether both nodes are convolutions, and the second is the only user of the first's output, which exceeds L2."""
     call, following = calls.get(node), calls.get(after)
-    if node.graph is not after.graph or call is None or following is None:
-        return False
-    if following.op != "conv2d" or not _is_stage(call):
+    if call is None or following is None or following.op != "conv2d" or not _is_stage(call):
         return False
     output = node.outputs[0]
-    is_private = sole_user(output) is after and following.inputs[0] is output
+    is_private = same_graph(node, after) and sole_user(output) is after and following.inputs[0] is output
     return is_private and _output_bytes(call.workload) > _MIN_OUTPUT * l2
 
 

@@ -134,6 +134,13 @@ class CompiledModel:
             {index: json.dumps(entry) for index, entry in zip(changed, objects, strict=True)},
             [segment.wrapped(saved_model.writable(weight)) for weight in weights],
         )
+        return self._with(layers, self.segments, program)
+
+    def with_segments_on(self, threads: int) -> CompiledModel:
+        """Returns this model with its segments on another number of threads. Shares the generated code."""
+        return self._with(self.layers, [dataclasses.replace(part, threads=threads) for part in self.segments])
+
+    def _with(self, layers: Sequence[Layer], segments: Sequence[Segment], program: Any = None) -> CompiledModel:
         return CompiledModel(
             self._executable,
             layers,
@@ -141,22 +148,9 @@ class CompiledModel:
             self.outputs,
             self.target,
             self.module,
-            self.segments,
+            segments,
             program,
             self.ieee,
-        )
-
-    def with_segments_on(self, threads: int) -> CompiledModel:
-        """Returns this model with its segments on another number of threads. Shares the generated code."""
-        return CompiledModel(
-            self._executable,
-            self.layers,
-            self.inputs,
-            self.outputs,
-            self.target,
-            self.module,
-            [dataclasses.replace(part, threads=threads) for part in self.segments],
-            ieee=self.ieee,
         )
 
     def _check_indices(self, indices: Iterable[int]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import tvm_ffi
 from tvm import ir, s_tir, te, tirx
 
-_MOST_ELEMENTS = 2**31 - 1  # of loops over 32 bits
+from compiler.tvm_backend.generic_access import MOST_ELEMENTS, is_tensor, static_sizes
 
 
 def flattened(function: Any) -> Any:
@@ -24,16 +24,16 @@ def flattened(function: Any) -> Any:
     element. Callers pass the same memory: generated code does not check the ranks of its arguments.
     """
     block, parameters = _only_block(function), list(function.params)
-    if block is None or not isinstance(block.body, tirx.BufferStore) or not all(map(_is_tensor, parameters)):
+    if block is None or not isinstance(block.body, tirx.BufferStore) or not all(map(is_tensor, parameters)):
         return function
     store: Any = block.body
-    shape, axes = _static(store.buffer.shape), [axis.var for axis in block.iter_vars]
-    if shape is None or len(shape) < 2 or not 1 < prod(shape) <= _MOST_ELEMENTS:
+    shape, axes = static_sizes(store.buffer.shape), [axis.var for axis in block.iter_vars]
+    if shape is None or len(shape) < 2 or not 1 < prod(shape) <= MOST_ELEMENTS:
         return function
     *inputs, output = parameters
     if not output.same_as(store.buffer) or not _is_position(store.indices, axes, shape):
         return function
-    sizes = [size for size in (_static(tensor.shape) for tensor in inputs) if size is not None]
+    sizes = [size for size in (static_sizes(tensor.shape) for tensor in inputs) if size is not None]
     if len(sizes) < len(inputs):
         return function
     flat: list[Any] = [
@@ -64,11 +64,6 @@ def flattened(function: Any) -> Any:
     return made
 
 
-def _is_tensor(parameter: Any) -> bool:
-    """Returns whether a parameter is a tensor and not a symbolic size."""
-    return hasattr(parameter, "shape")
-
-
 def _only_block(function: Any) -> Any:
     statement = function.body.block.body if isinstance(function.body, s_tir.SBlockRealize) else None
     while isinstance(statement, tirx.For):
@@ -76,10 +71,6 @@ def _only_block(function: Any) -> Any:
     if not isinstance(statement, s_tir.SBlockRealize):
         return None
     return statement.block if all(axis.iter_type == axis.DataPar for axis in statement.block.iter_vars) else None
-
-
-def _static(shape: Sequence[Any]) -> tuple[int, ...] | None:
-    return tuple(int(size) for size in shape) if all(isinstance(size, (int, tirx.IntImm)) for size in shape) else None
 
 
 def _is_position(indices: Sequence[Any], axes: Sequence[Any], shape: Sequence[int]) -> bool:

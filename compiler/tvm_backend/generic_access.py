@@ -18,6 +18,7 @@ TYPICAL = "loopwright.typical_sizes"
 _COMPARISONS = (tirx.LT, tirx.GE, tirx.LE, tirx.GT)
 _DIVISIONS = (tirx.FloorDiv, tirx.FloorMod)
 
+MOST_ELEMENTS = 2**31 - 1  # that indices of 32 bits count
 # Calls that cost no more than other operations.
 CHEAP_CALLS = frozenset({"tirx.if_then_else"})
 
@@ -125,6 +126,16 @@ def extent(schedule: s_tir.Schedule, loop: Any) -> int:
         Unsupported: the extent depends on data.
     """
     return _extent(schedule, schedule.get(loop))
+
+
+def is_tensor(parameter: Any) -> bool:
+    """Returns whether a parameter of a function is a tensor and not a symbolic size."""
+    return hasattr(parameter, "shape")
+
+
+def static_sizes(shape: Sequence[Any]) -> tuple[int, ...] | None:
+    """Returns the sizes of a shape; None if one is symbolic."""
+    return tuple(int(size) for size in shape) if all(isinstance(size, (int, tirx.IntImm)) for size in shape) else None
 
 
 def is_constant(schedule: s_tir.Schedule, block: Any) -> bool:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any
 
 import tvm
 import tvm_ffi
 from tvm import ir, tirx
 
+from compiler.tvm_backend.generic_access import MOST_ELEMENTS, is_tensor, static_sizes
+
 PARTITION = "pragma_loop_partition_hint"  # annotation of a loop: TVM peels the last, partial iteration
-_MOST_ELEMENTS = 2**31 - 1
 _WIDE = ("int64", "uint64")
 
 
@@ -35,14 +37,10 @@ def _is_partitioned(function: Any) -> bool:
     return bool(found)
 
 
-def _is_narrow(buffer: Any) -> bool:
-    """Whether a buffer has a static shape of few elements that are not integers of 64 bits."""
-    count = 1
-    for size in getattr(buffer, "shape", ()):
-        if not isinstance(size, tirx.IntImm):
-            return False
-        count *= int(size)
-    return hasattr(buffer, "dtype") and str(buffer.dtype) not in _WIDE and count <= _MOST_ELEMENTS
+def _is_narrow(parameter: Any) -> bool:
+    """Whether a parameter is a tensor of a static shape with few elements, which are not integers of 64 bits."""
+    sizes = static_sizes(parameter.shape) if is_tensor(parameter) else None
+    return sizes is not None and prod(sizes) <= MOST_ELEMENTS and str(parameter.dtype) not in _WIDE
 
 
 def _has_wide_values(function: Any) -> bool:
