@@ -7,17 +7,20 @@
 
 #include <algorithm>
 #include <atomic>
-#include <thread>
 
 #include "loopwright/thread_pool.h"
+#include "loopwright/topology.h"
 
 namespace loopwright {
 namespace {
 
 thread_local int allowed_threads = 0;
 
-// The number of CPUs that this process may use.
-int cpus() { return std::max(1, static_cast<int>(std::thread::hardware_concurrency())); }
+// The default number of threads of this process. Read once, because a loop may take less time than reading it.
+int default_threads() {
+  static const int threads = Topology::read().default_threads();
+  return threads;
+}
 
 // The status of the first task that failed, and its error. A failed task leaves the error on its own thread, from where
 // it is moved to the caller's.
@@ -49,7 +52,7 @@ int set_generated_code_threads(int threads) {
   return before;
 }
 
-int generated_code_threads() { return allowed_threads > 0 ? allowed_threads : cpus(); }
+int generated_code_threads() { return allowed_threads > 0 ? allowed_threads : default_threads(); }
 
 void share_thread_pool() {
   const auto put = [](const char* name, auto* function) {

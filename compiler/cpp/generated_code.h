@@ -16,8 +16,8 @@ struct TaskGroup {
 // One task of a loop: 0 <= task < group->tasks. Returns 0, or another status if it fails (FTVMParallelLambda).
 using Task = int (*)(int task, TaskGroup* group, void* closure);
 
-// Sets how many threads a loop that the calling thread launches may use. 0, the initial value, means one per CPU. Returns
-// the previous value.
+// Sets how many threads a loop that the calling thread launches may use. 0, the initial value, means the
+// default number of this process (topology.h). Returns the previous value.
 int set_generated_code_threads(int threads);
 
 // Returns how many threads a loop that the calling thread launches may use: at least 1.

@@ -85,7 +85,6 @@ void bind_machine_model(py::module_& m) {
       .def("id", &MachineModel::id)
       .def("text", &MachineModel::text);
   m.def("cpu_key", &cpu_key);
-  m.def("usable_cores", &usable_cores);
   m.def("lanes", [](const std::string& isa) { return kernel_table(parse_available_isa(isa)).lanes; }, py::arg("isa"));
   m.def("host_model_file", &host_model_file);
   m.def("host_model_error", &host_model_error);

@@ -23,4 +23,5 @@ PYBIND11_MODULE(_native, m) {
   loopwright::bind_pooling(m);
   loopwright::bind_recurrent(m);
   loopwright::bind_rowwise(m);
+  loopwright::bind_topology(m);
 }

@@ -16,5 +16,6 @@ void bind_normalization(pybind11::module_& m);
 void bind_pooling(pybind11::module_& m);
 void bind_recurrent(pybind11::module_& m);
 void bind_rowwise(pybind11::module_& m);
+void bind_topology(pybind11::module_& m);
 
 }  // namespace loopwright

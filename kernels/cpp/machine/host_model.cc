@@ -7,6 +7,7 @@
 #include <stdexcept>
 
 #include "loopwright/machine_model.h"
+#include "loopwright/topology.h"
 #include "machine/built_in.h"
 
 namespace loopwright {

@@ -98,8 +98,6 @@ struct MachineModel {
 
 // The key of this CPU, such as "AuthenticAMD-26-2": letters, digits and dashes.
 std::string cpu_key();
-// Logical CPUs that this process may use, by its affinity and the quota of its control group.
-int usable_cores();
 
 // The model of this CPU, of as many cores as the process may use: that of the user's cache folder, else the one that is
 // built in, else an interpolated one. A model of this CPU with another number of cores serves too; one of more cores is
