@@ -21,6 +21,7 @@ from kernels.normalization import group_norm
 from kernels.pooling import avg_pool2d, global_avg_pool2d, max_pool2d
 from kernels.recurrent import Recurrent
 from kernels.rowwise import activation, add, layer_norm, rms_norm, softmax
+from kernels.topology import Topology, usable_cores
 
 __all__ = [
     "Attention",
@@ -29,6 +30,7 @@ __all__ = [
     "Dense",
     "MachineModel",
     "Recurrent",
+    "Topology",
     "activation",
     "add",
     "available_dtypes",
@@ -51,6 +53,7 @@ __all__ = [
     "register_tiles",
     "rms_norm",
     "softmax",
+    "usable_cores",
 ]
 
 check_names(__name__)

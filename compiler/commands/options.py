@@ -63,6 +63,13 @@ def add_model(parser: argparse.ArgumentParser, saved: bool) -> None:
     """Adds the model and the options of its build; ``saved``: whether it may be a saved model."""
     add = parser.add_argument
     add("model", metavar="MODEL", type=Path, help=ONNX_FILE + ", or the folder of a saved model" * saved)
+    default = "one per physical core of a NUMA node, within the CPU quota"
+    add(
+        "--threads",
+        type=at_least(1),
+        metavar="N",
+        help=f"number of threads (default: {default}" + "; of a saved model: as built" * saved + ")",
+    )
     group = parser.add_argument_group("build options" + ", for ONNX models only" * saved)
     add = group.add_argument
     add(
@@ -75,7 +82,6 @@ def add_model(parser: argparse.ArgumentParser, saved: bool) -> None:
         "ids:1,1..512 or x:1,1,32,32..320..32 (first, last, step), and the other commands one of these sizes; the name "
         "may be left out if the model has one input; may be given several times",
     )
-    add("--threads", type=at_least(1), metavar="N", help="number of threads (default: one per core)")
     add("--target", choices=("host", *ISAS), help="instruction set (default: host, the best one of this CPU)")
     add(
         "--records",

@@ -13,6 +13,7 @@ from compiler.commands.options import BuildOptions, InputFile, Shape, written_sh
 from compiler.commands.output import progress
 from compiler.installation import extras
 from compiler.program.compiled_model import CompiledModel
+from compiler.program.placement import placement_of
 from compiler.program.ranged_model import RangedModel
 from compiler.program.sized_tensor import SizedTensor, sizes_in
 from compiler.program.tensor_spec import OPAQUE, TensorSpec
@@ -154,7 +155,7 @@ class SavedModel:
         import compiler
 
         with progress(f"Loading {self.path.name}"):
-            found = compiler.load(self.path)
+            found = compiler.load(self.path, self.target.num_cores)
             return found if isinstance(found, CompiledModel) else found.at(self.sizes)
 
     def summary(self) -> list[str]:
@@ -216,13 +217,12 @@ def _saved(path: Path, build: BuildOptions, given: Sequence[InputFile]) -> Saved
 
     manifest, _ = saved_model.read(path)
     try:
-        target = saved_model.target_here(manifest)
+        target = saved_model.target_here(manifest, build.threads)
     except RuntimeError as error:
         raise ValueError(f"{path}: {error}") from None
     ranges, ieee = saved_model.sizes(manifest), saved_model.ieee(manifest)
     unfit = {
         "--input-shape": build.input_shapes and not ranges,
-        "--threads": build.threads not in (None, target.num_cores),
         "--target": build.target not in (None, target.isa),
         "--machine": build.machine,
         "--records": build.records,
@@ -232,8 +232,8 @@ def _saved(path: Path, build: BuildOptions, given: Sequence[InputFile]) -> Saved
         "--tune": build.tune,
     }
     if flags := [flag for flag, is_given in unfit.items() if is_given]:
-        built = f"for {target.isa} and threads: {target.num_cores}"
-        raise ValueError(f"{', '.join(flags)}: {path} is built already, {built}; build it again to change that")
+        built = f"{path} is built already, for {target.isa}"
+        raise ValueError(f"{', '.join(flags)}: {built}; build it again to change that")
     if not ranges:
         return SavedModel(path, target, tuple(saved_model.tensors(manifest, "inputs")), {}, ieee)
     tensors = saved_model.sized_tensors(manifest, "inputs", ranges)
@@ -348,7 +348,7 @@ def _listed(inputs: tuple[TensorSpec, ...]) -> str:
 
 
 def _machine(target: Target) -> str:
-    return f"{target.name}, {target.isa}, threads: {target.num_cores}"
+    return f"{target.name}, {target.isa}, {placement_of(target.num_cores)}"
 
 
 def _described(source: OnnxFile | SavedModel) -> dict[str, Any]:

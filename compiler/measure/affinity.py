@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
-_SIBLINGS = "/sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
+from kernels import Topology
 
 
 def usable() -> list[int]:
@@ -16,14 +15,11 @@ def usable() -> list[int]:
 
 
 def cores(threads: int) -> list[int]:
-    """Chooses logical cores for a number of threads, on different physical cores as far as possible.
+    """Chooses logical cores for a number of threads, best first; see ``kernels.Topology.order``.
 
     Returns fewer than ``threads`` if this process may not use as many, and none if the system cannot pin processes.
     """
-    available = usable()
-    physical = [_siblings(core) for core in available]
-    rank = {core: physical[:place].count(physical[place]) for place, core in enumerate(available)}
-    return sorted(sorted(available, key=lambda core: (rank[core], core))[:threads])
+    return sorted(Topology.read().cpus_for(threads)) if usable() else []
 
 
 def pin(threads: int) -> list[int]:
@@ -52,10 +48,3 @@ def pinned(chosen: Sequence[int]) -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, before)
-
-
-def _siblings(core: int) -> str:
-    try:
-        return Path(_SIBLINGS.format(core)).read_text().strip()
-    except OSError:
-        return str(core)

@@ -15,6 +15,7 @@ import numpy as np
 
 from compiler.program import native, saved_model, segment
 from compiler.program.choice import Choice
+from compiler.program.placement import placement_of
 from compiler.program.profile import CallTimes, ProfileRow, profile_rows
 from compiler.program.segment import Segment
 from compiler.program.tensor_spec import OPAQUE, TensorSpec, checked, checked_out
@@ -29,7 +30,8 @@ class CompiledModel:
 
     Attributes:
         inputs, outputs: the tensors that :meth:`run` takes and returns.
-        target: the target that it was compiled for; ``target.num_cores`` threads run it.
+        target: the CPU that runs it; ``target.num_cores`` threads run it.
+        cores: the logical CPUs that its threads are bound to; None if the library chooses them.
         layers: the layers that our kernels compute.
         segments: the parts that ONNX Runtime runs, because they cannot be compiled.
         ieee: whether it keeps subnormal numbers, as IEEE 754 says. Otherwise it takes them as zero.
@@ -53,11 +55,12 @@ class CompiledModel:
         segments: Sequence[Segment] = (),
         program: Any = None,
         ieee: bool = False,
+        cores: Sequence[int] | None = None,
     ) -> None:
         """
         Args:
             executable: the compiled module, from which TVM's runtime creates virtual machines.
-            layers, inputs, outputs, target, module, segments, ieee: see the attributes.
+            layers, inputs, outputs, target, module, segments, ieee, cores: see the attributes.
             program: the object of ``compiler/cpp`` that runs it; created if None.
 
         Raises:
@@ -67,10 +70,21 @@ class CompiledModel:
         self.segments = tuple(segments)
         self.layers, self.inputs, self.outputs = tuple(layers), tuple(inputs), tuple(outputs)
         self.target, self.module, self.ieee = target, module, ieee
+        self.cores = None if cores is None else tuple(cores)
         self._executable = executable
         self._program = (
-            made_program(executable, self.layers, self.segments, target, ieee) if program is None else program
+            made_program(executable, self.layers, self.segments, target, ieee, self.cores)
+            if program is None
+            else program
         )
+
+    def __repr__(self) -> str:
+        return f"CompiledModel({len(self.layers)} layers, {self.target.isa}, {self.placement})"
+
+    @property
+    def placement(self) -> str:
+        """Its number of threads and where they run, such as ``"2 threads: 2 physical cores of 1 node"``."""
+        return placement_of(self.target.num_cores, self.cores)
 
     @property
     def layers_object(self) -> Any:
@@ -151,6 +165,7 @@ class CompiledModel:
             segments,
             program,
             self.ieee,
+            self.cores,
         )
 
     def _check_indices(self, indices: Iterable[int]) -> None:
@@ -216,9 +231,14 @@ def _generated(executable: Any) -> tuple[str, ...]:
 
 
 def made_program(
-    executable: Any, layers: Sequence[Layer], segments: Sequence[Segment], target: Target, ieee: bool
+    executable: Any,
+    layers: Sequence[Layer],
+    segments: Sequence[Segment],
+    target: Target,
+    ieee: bool,
+    cores: Sequence[int] | None = None,
 ) -> Any:
-    """Returns the object of ``compiler/cpp`` that runs an executable with these layers and segments.
+    """Returns the object of ``compiler/cpp`` that runs an executable with these layers and segments on these cores.
 
     All threads that run it compute in the mode that ``ieee`` says, and the calling thread returns to its own.
 
@@ -236,6 +256,7 @@ def made_program(
         [segment.function(part, target.num_cores, ieee, alone) for part in segments],
         model,
     )
+    # `cores` goes to make_program as soon as a program has its own thread pool; the pool of the process is not bound.
     # tvm.runtime.Executable is linked in memory. A loaded program is a module already.
     module_of = executable.jit() if hasattr(executable, "jit") else executable
     return native.function("make_program")(module_of, made, ieee)

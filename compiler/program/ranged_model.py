@@ -13,6 +13,7 @@ import numpy as np
 
 from compiler.program import native, saved_model
 from compiler.program.compiled_model import CompiledModel, executed, made_program
+from compiler.program.placement import placement_of
 from compiler.program.profile import CallTimes, ProfileRow
 from compiler.program.sized_tensor import SizedTensor, sizes_of
 from compiler.program.tensor_spec import TensorSpec
@@ -49,7 +50,7 @@ class RangedModel:
     Attributes:
         sizes: the sizes that vary, and their ranges.
         inputs, outputs: the tensors that :meth:`run` takes and returns; their shapes have expressions of the sizes.
-        target, module, ieee: as of :class:`compiler.CompiledModel`.
+        target, cores, module, ieee: as of :class:`compiler.CompiledModel`.
         segments: always empty; segments have fixed sizes.
         checked, tuned: as of :class:`compiler.CompiledModel`.
     """
@@ -68,18 +69,29 @@ class RangedModel:
         target: Target,
         module: Any = None,
         ieee: bool = False,
+        cores: Sequence[int] | None = None,
     ) -> None:
         self.inputs, self.outputs, self.sizes = tuple(inputs), tuple(outputs), tuple(sizes)
         self.target, self.module, self.ieee = target, module, ieee
+        self.cores = None if cores is None else tuple(cores)
         self._executable, self._layers = executable, tuple(layers)
         self._lock = Lock()
         self._pooled: set[int] = set()  # programs that have run since the pool was emptied
         self._programs: dict[tuple[int, ...], _Program] = {}
         self._varying = [tensor.name for tensor in inputs if any(not isinstance(dim, int) for dim in tensor.shape)]
         self._by_shapes: dict[tuple[tuple[int, ...], ...], _Program] = {}  # of the inputs that vary
-        self._packed = made_program(executable, self.layers, (), target, ieee)
+        self._packed = made_program(executable, self.layers, (), target, ieee, self.cores)
         for point in growing(self.sizes):  # few rows need weights that are packed in other forms than many
             self._program(point)
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{size.name} from {size}" for size in self.sizes)
+        return f"RangedModel({sizes}, {len(self._layers)} layers, {self.target.isa}, {self.placement})"
+
+    @property
+    def placement(self) -> str:
+        """As of :class:`compiler.CompiledModel`."""
+        return placement_of(self.target.num_cores, self.cores)
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -124,6 +136,7 @@ class RangedModel:
             self.module,
             program=found.program,
             ieee=self.ieee,
+            cores=self.cores,
         )
 
     def run(

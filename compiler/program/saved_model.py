@@ -23,6 +23,7 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import metadata
 from math import prod
 from pathlib import Path
@@ -30,7 +31,7 @@ from typing import Any
 
 import numpy as np
 
-from compiler.program import native, tvm_pair
+from compiler.program import native, placement, tvm_pair
 from compiler.program.choice import Choice
 from compiler.program.segment import Segment
 from compiler.program.sized_tensor import SizedTensor
@@ -39,7 +40,8 @@ from compiler.sizes.expression import Expression
 from compiler.sizes.layer import SizedLayer
 from compiler.sizes.size import Size
 from compiler.workloads.layer import Layer
-from compiler.workloads.target import Target, usable_cores
+from compiler.workloads.target import Target
+from compiler.workloads.threads import threads_for
 
 MANIFEST, WEIGHTS, PROGRAM = "manifest.json", "weights.bin", "program.so"
 _FLOAT_BYTES = 4
@@ -160,23 +162,27 @@ def _checked(path: Path, manifest: Any) -> tuple[dict[str, Any], list[np.ndarray
     return manifest, _weights(path / WEIGHTS, manifest["weights"])
 
 
-def target_here(manifest: Mapping[str, Any]) -> Target:
-    """Returns the target that the model was compiled for.
+def target_here(
+    manifest: Mapping[str, Any], threads: int | None = None, cores: Sequence[int] | None = None
+) -> Target:
+    """Returns the target that the model was compiled for, on the number of threads that run it here.
+
+    Args:
+        threads, cores: as of :func:`compiler.program.placement.threads_here`.
 
     Raises:
-        RuntimeError: this CPU does not support the ISA, or this process may not use enough cores.
+        RuntimeError: this CPU does not support the ISA.
+        ValueError: as :func:`compiler.program.placement.threads_here`, or an entry is not valid.
     """
     import kernels
 
     with _valid_manifest():
-        isa, threads = manifest["isa"], manifest["threads"]
-        if type(isa) is not str or type(threads) is not int or threads < 1:
-            raise ValueError(f"the manifest has isa {isa!r} and threads {threads!r}")
+        isa, built = manifest["isa"], manifest["threads"]
+        if type(isa) is not str or type(built) is not int or built < 1:
+            raise ValueError(f"the manifest has isa {isa!r} and threads {built!r}")
     if isa not in (available := kernels.available_isas()):
         raise RuntimeError(f"the model was compiled for {isa}; this CPU supports {', '.join(available)}")
-    if threads > usable_cores():
-        raise RuntimeError(f"the model was compiled for {threads} threads; this process may use {usable_cores()} cores")
-    return Target.from_host(isa, threads)
+    return Target.from_host(isa, placement.threads_here(built, threads, cores))
 
 
 def ieee(manifest: Mapping[str, Any]) -> bool:
@@ -205,17 +211,27 @@ def tuned(manifest: Mapping[str, Any]) -> Choice | None:
         return None if found is None else Choice.from_json(found)
 
 
-def layers(manifest: Mapping[str, Any], weights: Sequence[np.ndarray]) -> list[Layer]:
-    """Returns the layers of a manifest.
+def layers(manifest: Mapping[str, Any], weights: Sequence[np.ndarray], target: Target) -> list[Layer]:
+    """Returns the layers of a manifest, for the threads of a target.
+
+    On the number of threads that the model was built for, they are as saved. On another one, each layer that then runs
+    on another number has its default schedule: the saved one divides the work among as many threads as it was made for.
 
     Raises:
         ValueError: a layer is not valid, or refers to a weight that does not exist.
     """
     with _valid_manifest():
-        return [
+        found = [
             Layer.from_json(fields, {name: _weight(weights, index) for name, index in fields["weights"].items()})
             for fields in manifest["layers"]
         ]
+        if target.num_cores == manifest["threads"]:
+            return found
+        return [_on_threads(layer, threads_for(layer.workload, target)) for layer in found]
+
+
+def _on_threads(layer: Layer, threads: int) -> Layer:
+    return layer if layer.threads == threads else replace(layer, threads=threads, schedule=None)
 
 
 def tensors(manifest: Mapping[str, Any], key: str) -> list[TensorSpec]:
@@ -231,8 +247,8 @@ def tensors(manifest: Mapping[str, Any], key: str) -> list[TensorSpec]:
         return specs
 
 
-def segments(path: Path, manifest: Mapping[str, Any]) -> list[Segment]:
-    """Returns the segments of a model.
+def segments(path: Path, manifest: Mapping[str, Any], threads: int) -> list[Segment]:
+    """Returns the segments of a model that ``threads`` threads run; none has more of its own.
 
     Raises:
         ValueError: a segment is not valid.
@@ -247,7 +263,7 @@ def segments(path: Path, manifest: Mapping[str, Any]) -> list[Segment]:
                 frozenset(map(str, fields["static"])),
                 {str(op): int(count) for op, count in fields["operators"].items()},
                 tuple(map(str, fields["reasons"])),
-                _threads(fields.get("threads")),
+                _threads(fields.get("threads"), threads),
             )
             for index, fields in enumerate(manifest.get("segments", ()))
         ]
@@ -337,9 +353,9 @@ def _segment_fields(segment: Segment) -> dict[str, Any]:
     }
 
 
-def _threads(found: Any) -> int | None:
+def _threads(found: Any, most: int) -> int | None:
     if found is None or (type(found) is int and found >= 1):
-        return found
+        return None if found is None else min(found, most)
     raise ValueError(f"{MANIFEST} is not valid: a segment has threads {found!r}")
 
 

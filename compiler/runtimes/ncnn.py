@@ -19,7 +19,7 @@ import numpy as np
 
 import graph_passes
 from compiler.runtimes.base import Runtime, RuntimeUnavailable, version
-from compiler.runtimes.onnx_model import inlined, input_specs, output_specs, threads_or_all
+from compiler.runtimes.onnx_model import inlined, input_specs, output_specs, threads_or_default
 from graph_passes.lazy import ir
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def load(model: Model, threads: int | None) -> Runtime:
     found = inlined(model)
     inputs, outputs = input_specs(found), output_specs(found)
     net = ncnn.Net()
-    _configure(net.opt, threads_or_all(threads))
+    _configure(net.opt, threads_or_default(threads))
     with tempfile.TemporaryDirectory() as folder:
         param, weights, axes = _convert(found, len(inputs), Path(folder))
         unknown = sorted(layer for layer in _layers(param) if ncnn.layer_to_index(layer) < 0)

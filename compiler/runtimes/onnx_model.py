@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from compiler.program.tensor_spec import TensorSpec
-from compiler.workloads.target import usable_cores
+from kernels import Topology
 
 if TYPE_CHECKING:
     import onnx
@@ -39,9 +39,9 @@ def inlined(model: Model) -> onnx.ModelProto:
     return graph_passes.inline(found) if found.functions else found
 
 
-def threads_or_all(threads: int | None) -> int:
-    """Returns the number of threads; one per core that this process may use if None."""
-    return usable_cores() if threads is None else threads
+def threads_or_default(threads: int | None) -> int:
+    """Returns the number of threads; None: as many as our own runtime uses by default."""
+    return Topology.read().default_threads if threads is None else threads
 
 
 def input_specs(model: onnx.ModelProto) -> tuple[TensorSpec, ...]:

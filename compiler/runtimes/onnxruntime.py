@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compiler.runtimes.base import Runtime, version
-from compiler.runtimes.onnx_model import inlined, input_specs, output_specs, read, threads_or_all
+from compiler.runtimes.onnx_model import inlined, input_specs, output_specs, read, threads_or_default
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -52,7 +52,7 @@ def session_options(threads: int | None, optimized: bool = True) -> onnxruntime.
     options = ort.SessionOptions()
     options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimized else levels.ORT_DISABLE_ALL
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-    options.intra_op_num_threads = threads_or_all(threads)
+    options.intra_op_num_threads = threads_or_default(threads)
     options.inter_op_num_threads = 1
     options.log_severity_level = 4  # errors are raised and need not be printed too
     return options

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compiler.runtimes.base import Runtime, version
-from compiler.runtimes.onnx_model import inlined, input_specs, output_specs, threads_or_all
+from compiler.runtimes.onnx_model import inlined, input_specs, output_specs, threads_or_default
 
 if TYPE_CHECKING:
     from compiler.runtimes.base import Model
@@ -29,7 +29,7 @@ def load(model: Model, threads: int | None) -> Runtime:
         "INFERENCE_PRECISION_HINT": "f32",
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": 1,
-        "INFERENCE_NUM_THREADS": threads_or_all(threads),
+        "INFERENCE_NUM_THREADS": threads_or_default(threads),
         "ENABLE_HYPER_THREADING": False,  # two threads of one core would count as two
     }
     request = core.compile_model(core.read_model(found.SerializeToString()), "CPU", settings).create_infer_request()

@@ -34,10 +34,7 @@ def of(compiled: CompiledModel) -> Runtime:
 
 
 def _saved(path: Path, threads: int | None) -> CompiledModel:
-    compiled = load_saved(path)
+    compiled = load_saved(path, threads)
     if isinstance(compiled, RangedModel):
         raise RuntimeUnavailable(f"{path} is for ranges of sizes; give it sizes: compiler.load(path).at(sizes)")
-    built_for = compiled.target.num_cores
-    if threads not in (None, built_for):
-        raise RuntimeUnavailable(f"{path} was built for threads: {built_for}, not {threads}; build it again")
     return compiled

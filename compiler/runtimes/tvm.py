@@ -16,7 +16,7 @@ import numpy as np
 
 from compiler.program import tvm_pair
 from compiler.runtimes.base import Runtime, RuntimeUnavailable, version
-from compiler.runtimes.onnx_model import inlined, input_specs, output_specs, threads_or_all
+from compiler.runtimes.onnx_model import inlined, input_specs, output_specs, threads_or_default
 
 if TYPE_CHECKING:
     from compiler.runtimes.base import Model
@@ -36,7 +36,7 @@ def load(model: Model, threads: int | None) -> Runtime:
     from compiler.tvm_backend.thread_pool import generated_code_threads
 
     importer: Any = from_onnx  # its annotations are wrong
-    found, cores = inlined(model), threads_or_all(threads)
+    found, cores = inlined(model), threads_or_default(threads)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about initializers that are not inputs, as in every current model
         module = importer(found, keep_params_in_input=False)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 import kernels
-from kernels import MachineModel
+from kernels import MachineModel, Topology, usable_cores
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Target:
     def from_host(cls, isa: str | None = None, num_cores: int | None = None) -> Target:
         """Returns the target of the CPU that this process runs on.
 
-        ``isa`` defaults to the best ISA of the CPU, ``num_cores`` to all cores that this process may use.
+        ``isa`` defaults to the best ISA of the CPU, ``num_cores`` to ``Topology.default_threads``.
 
         Raises:
             ValueError: the ISA is unknown, this CPU lacks it, or ``num_cores`` exceeds the available cores.
@@ -83,12 +83,7 @@ class Target:
             raise ValueError(f"unknown isa {isa!r}; known: {', '.join(ISAS)}")
         if isa not in available:
             raise ValueError(f"this CPU has no {isa}; it has: {', '.join(available)}")
-        usable = usable_cores()
-        num_cores = usable if num_cores is None else num_cores
-        if not 1 <= num_cores <= usable:
-            raise ValueError(
-                f"threads must be between 1 and {usable} (the cores this process may use), got {num_cores}"
-            )
+        num_cores = Topology.read().default_threads if num_cores is None else checked_threads(num_cores)
         features = ISAS[isa]
         return cls(
             name=kernels.cpu_name(),
@@ -140,6 +135,18 @@ class Target:
         return cls(**{**fields, "cache_bytes": tuple(fields["cache_bytes"]), "machine": machine})
 
 
+def checked_threads(threads: int) -> int:
+    """Returns a number of threads that this process may run.
+
+    Raises:
+        ValueError: it is below 1, or above the usable CPUs or the CPU quota rounded up.
+    """
+    most = usable_cores()
+    if not isinstance(threads, Integral) or not 1 <= threads <= most:
+        raise ValueError(f"threads must be between 1 and {most} (the cores this process may use), got {threads}")
+    return int(threads)
+
+
 def _known_machine(name: Any) -> MachineModel | None:
     if name is None:
         return None
@@ -148,6 +155,3 @@ def _known_machine(name: Any) -> MachineModel | None:
     return next((model for model in (MachineModel.host(), *MachineModel.built_in()) if model.id == name), None)
 
 
-def usable_cores() -> int:
-    """Returns the number of cores in the affinity mask of this process."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
