@@ -10,11 +10,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <fstream>
 #include <sstream>
 #include <stdexcept>
 
 #include "generated_code.h"
+#include "loopwright/topology.h"
 #include "program.h"
 
 namespace loopwright {
@@ -153,14 +155,46 @@ bool ieee(const json::Object& manifest) {
   return entry<int64_t>(manifest, "format") < 7 || entry<bool>(manifest, "ieee");
 }
 
-loopwright::Machine machine(const json::Object& manifest) {
+int built_threads(const json::Object& manifest) {
+  const auto threads = entry<int64_t>(manifest, "threads");
+  if (threads < 1 || threads > INT32_MAX) throw broken("threads must be at least 1");
+  return static_cast<int>(threads);
+}
+
+// Returns the number of threads that run a model here; see Model::load().
+int threads_here(int built, int wanted) {
+  const int most = usable_cores();
+  if (wanted < 0 || wanted > most)
+    throw std::invalid_argument("threads must be between 1 and " + std::to_string(most) +
+                                " (the cores this process may use), or 0 for the default; got " +
+                                std::to_string(wanted));
+  if (wanted > 0) return wanted;
+  return built <= most ? built : Topology::read().default_threads();
+}
+
+// Returns the descriptions of layers for another number of threads: layers that use all threads use all of these. Those on
+// fewer do not become faster with more. A schedule divides the work among as many threads as it was made for.
+json::Array on_threads(const json::Array& layers, int built, int threads) {
+  if (threads == built) return layers;
+  json::Array changed;
+  for (const Any& value : layers) {
+    json::Object layer = object(value);
+    const auto own = entry<int64_t>(layer, "threads"), other = own == built ? threads : std::min<int64_t>(own, threads);
+    if (other != own) {
+      layer.Set(String("threads"), other);  // on a copy
+      layer.Set(String("schedule"), nullptr);
+    }
+    changed.push_back(layer);
+  }
+  return changed;
+}
+
+loopwright::Machine machine(const json::Object& manifest, int threads) {
   const Isa isa = parse_isa(entry<String>(manifest, "isa"));
   const auto& available = available_isas();
   if (std::find(available.begin(), available.end(), isa) == available.end())
     throw std::runtime_error(std::string("the model was compiled for ") + name(isa) + "; this CPU does not support it");
-  const auto threads = entry<int64_t>(manifest, "threads");
-  if (threads < 1 || threads > 1024) throw broken("threads must be between 1 and 1024");
-  return {isa, static_cast<int>(threads)};
+  return {isa, threads_here(built_threads(manifest), threads)};
 }
 
 bool is_like(const Tensor& tensor, const TensorSpec& spec) {
@@ -182,12 +216,13 @@ struct Model::State {
   Program program;
 };
 
-Model Model::load(const std::string& folder) {
+Model Model::load(const std::string& folder, int threads) {
   const json::Object manifest = read_manifest(folder + "/manifest.json");
-  const loopwright::Machine here = machine(manifest);
+  const loopwright::Machine here = machine(manifest, threads);
   share_thread_pool();
   Layers layers =
-      Layers::make(entry<json::Array>(manifest, "layers"), weights(manifest, folder + "/weights.bin"), here);
+      Layers::make(on_threads(entry<json::Array>(manifest, "layers"), built_threads(manifest), here.threads),
+                   weights(manifest, folder + "/weights.bin"), here);
   const tvm::ffi::Module executable = tvm::ffi::Module::LoadFromFile(folder + "/program.so");
   Program program(tvm::ffi::make_object<ProgramObj>(executable, std::move(layers), ieee(manifest)));
   return Model(std::make_shared<State>(State{specs(manifest, "inputs"), specs(manifest, "outputs"), program}));

@@ -30,7 +30,10 @@ class Model {
   // Reads a folder that CompiledModel.save() wrote. libtvm_runtime must be linked or loaded. Throws std::exception if a
   // file is missing or broken, or if this CPU does not support the model's ISA. Does not compare the digests of the
   // files; Python's load() does.
-  static Model load(const std::string& folder);
+  // `threads` run it. 0 means as many as it was built for, or the default number of this process (loopwright/topology.h) if
+  // it may not use as many. On another number than it was built for, layers have default schedules. Throws
+  // std::invalid_argument if the process may not use `threads` threads.
+  static Model load(const std::string& folder, int threads = 0);
 
   // The tensors that run() takes and returns, in order.
   const std::vector<TensorSpec>& inputs() const;
