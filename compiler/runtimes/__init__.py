@@ -38,7 +38,7 @@ def load(name: str, model: Model, threads: int | None = None) -> Runtime:
         name: a key of ``RUNTIMES``.
         model: an ONNX model or its file, with static shapes (``graph_passes.FreezeShapes`` makes them so). Our runtime
             also takes the folder of a saved model.
-        threads: the number of threads. None is one per core, or the number that a saved model was built for.
+        threads: the number of threads. None is the default of this machine, or of a saved model.
 
     Raises:
         ValueError: no such runtime, or ``threads`` is below 1.

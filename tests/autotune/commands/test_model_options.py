@@ -8,7 +8,7 @@ import pytest
 
 from autotune.commands.arguments import TRIALS_PER_WORKLOAD, parser
 from autotune.commands.model_options import model_options
-from compiler.workloads.target import usable_cores
+from kernels import Topology
 from tests.autotune.tiny_model import CLASSIFIER, CONVOLUTION, WORKLOADS, save_tiny_model
 
 
@@ -18,11 +18,11 @@ def empty_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_a_model_is_searched_on_every_core_by_default_and_for_each_of_its_workloads(empty_directory: Path) -> None:
+def test_a_model_is_searched_on_the_default_threads_and_for_each_of_its_workloads(empty_directory: Path) -> None:
     path = save_tiny_model(empty_directory)
     options = model_options(parser().parse_args(["--model", str(path)]))
     assert options.workloads == list(WORKLOADS)
-    assert options.target.num_cores == usable_cores()
+    assert options.target.num_cores == Topology.read().default_threads
     assert options.trials == TRIALS_PER_WORKLOAD * len({CONVOLUTION, CLASSIFIER})
     assert (options.graph, options.fast_algorithms, options.strategy) == (False, True, "rl")
     argv = ["--model", str(path), "--trials", "7", "--threads", "1", "--no-fast-algorithms"]

@@ -81,14 +81,29 @@ def test_a_saved_model_that_is_broken(built: Built, complaint: Complaint) -> Non
 
 @pytest.mark.parametrize(
     "option",
-    [("--threads", "2"), ("--input-shape", "x:4,16"), ("--records", "r"), ("--no-fast-algorithms",)],
+    [("--input-shape", "x:4,16"), ("--records", "r"), ("--no-fast-algorithms",)],
     ids=" ".join,
 )
 def test_a_saved_model_is_built_already(option: tuple[str, ...], built: Built, complaint: Complaint) -> None:
-    if option[0] == "--threads" and usable_cores() < 2:
-        pytest.skip("one core")
     printed = complaint("run", built.saved, *option)
     assert printed.startswith(f"{option[0]}: {built.saved} is built already, for ")
+
+
+@pytest.mark.parametrize("command", [("run",), ("bench", "--duration", "0.01", "--no-pin"), ("profile", "--runs", "1")])
+@pytest.mark.parametrize("threads", sorted({1, min(2, usable_cores())}))
+def test_a_saved_model_on_any_number_of_threads(
+    command: tuple[str, ...], threads: int, built: Built, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, *options = command
+    assert main([name, str(built.saved), "--threads", str(threads), *options]) == 0, capsys.readouterr().err
+    line = capsys.readouterr().out.splitlines()[1]
+    assert re.search(rf", {threads} threads?: {threads} (physical|performance|efficiency) cores? of 1 node", line)
+
+
+@pytest.mark.parametrize("threads", ["0", "-1", str(usable_cores() + 1)])
+def test_a_saved_model_on_too_many_threads(threads: str, built: Built, complaint: Complaint) -> None:
+    line = complaint("run", built.saved, "--threads", threads)
+    assert "is not a whole number" in line or f"threads must be between 1 and {usable_cores()}" in line
 
 
 @pytest.fixture

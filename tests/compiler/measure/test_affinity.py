@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import os
 import threading
+from pathlib import Path
 
 import pytest
 
 from compiler.measure import affinity
+from kernels import Topology
+from tests.kernels import fake_machine
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system cannot pin processes")
 
 
-def test_one_thread_of_each_core_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 3, 6, 7})
-    monkeypatch.setattr(affinity, "_siblings", lambda core: f"{core // 2 * 2}-{core // 2 * 2 + 1}")
+def test_one_thread_of_each_core_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_machine.cores(tmp_path, [(core, core + 1) for core in range(0, 8, 2)])
+    found = Topology.read(tmp_path, {0, 1, 2, 3, 6, 7})
+    monkeypatch.setattr(affinity.Topology, "read", lambda: found)
     assert affinity.cores(1) == [0]
     assert affinity.cores(3) == [0, 2, 6]
     assert affinity.cores(4) == [0, 1, 2, 6]

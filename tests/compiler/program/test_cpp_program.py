@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -78,6 +79,19 @@ def test_outputs_are_those_of_python(program: Path, built: compiler.CompiledMode
     expected += ["output z: float32[2]", *answers["z"]]
     # Nine digits identify every float32.
     assert [np.float32(line) if line.startswith(" ") else line for line in lines] == expected
+
+
+def test_a_process_with_fewer_cores_than_the_model_was_built_for(program: Path, saved: Path) -> None:
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        done = run(program, saved, 1)
+    finally:
+        os.sched_setaffinity(0, before)
+    assert (done.returncode, done.stderr) == (0, "")
+    wide = run(program, saved, 1).stdout.splitlines()[:-1]
+    for line, other in zip(done.stdout.splitlines()[:-1], wide, strict=True):
+        assert np.isclose(float(line), float(other)) if line.startswith(" ") else line == other
 
 
 @pytest.mark.parametrize("arguments", [(), ("a", "b", "c"), ("a", "0"), ("a", "many")])

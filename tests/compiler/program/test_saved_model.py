@@ -264,8 +264,8 @@ def other_isa(manifest: dict[str, Any]) -> None:
     manifest["isa"] = "neon"
 
 
-def many_threads(manifest: dict[str, Any]) -> None:
-    manifest["threads"] = 5000
+def no_threads(manifest: dict[str, Any]) -> None:
+    manifest["threads"] = 0
 
 
 def other_format(manifest: dict[str, Any]) -> None:
@@ -352,7 +352,7 @@ ISAS = ", ".join(kernels.available_isas())
             RuntimeError,
             rf"^the model was compiled for neon; this CPU supports {ISAS}$",
         ),
-        (many_threads, RuntimeError, r"^the model was compiled for 5000 threads; this process may use \d+ cores$"),
+        (no_threads, ValueError, r"^the manifest has isa '.*' and threads 0$"),
         (earlier_format, ValueError, r"is of format 2; this version reads formats 4 to 7; compile the model again$"),
         (other_format, ValueError, r"is of format 8; this version reads formats 4 to 7; compile the model again$"),
         *(

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import kernels
-from compiler.workloads.target import usable_cores
+from kernels import Topology
 
 thread_pool = pytest.importorskip("compiler.tvm_backend.thread_pool", exc_type=ImportError)
 native = pytest.importorskip("compiler.program.native")
@@ -81,14 +81,14 @@ def test_a_loop_has_as_many_tasks_as_threads(threads: int, tasks: int, expected:
 
 
 def test_the_number_of_threads_belongs_to_the_thread_that_sets_it() -> None:
-    assert shares()[1] == {usable_cores()}
+    assert shares()[1] == {Topology.read().default_threads}
     with generated_code_threads(3):
         with generated_code_threads(1):
             assert shares()[1] == {1}
         assert shares()[1] == {3}
         with ThreadPoolExecutor(1) as executor:
-            assert executor.submit(shares).result()[1] == {usable_cores()}
-    assert shares()[1] == {usable_cores()}
+            assert executor.submit(shares).result()[1] == {Topology.read().default_threads}
+    assert shares()[1] == {Topology.read().default_threads}
     with pytest.raises(ValueError, match="threads must be at least 1, got 0"), generated_code_threads(0):
         pass
 
