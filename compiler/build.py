@@ -91,8 +91,8 @@ def build(
         input_shapes: shapes of the inputs with dynamic dimensions. If a dimension is a ``range``, one program serves
             all sizes in it, and the result is a :class:`RangedModel`. It has neither segments of ONNX Runtime
             (``fallback``) nor ``chains``, and chooses default schedules at the first run of each size.
-        threads: number of threads that run the model; None: one per physical core of one NUMA node, performance
-            cores only, and no more than the CPU quota (``docs/machine.md``). ``CompiledModel.placement`` says what that is.
+        threads: number of threads that run the model. None: one per physical core of one NUMA node, performance cores
+            only, and no more than the CPU quota (``docs/machine.md``); ``CompiledModel.placement`` says how many.
         target: ``"host"``, the name of an ISA, or a target. ``threads`` overrides a target's number of cores.
         schedules: a file of records, or a function from a workload and a target to a schedule or None. In a file, a
             choice for this model takes precedence over the fastest schedules of single layers. Layers without a

@@ -96,7 +96,7 @@ def parser() -> Parser:
         "--threads",
         type=at_least(1),
         metavar="N",
-        help="threads of a program (default: 1; with --model every core, as in compiler.build)",
+        help="threads of a program (default: 1; with --model the default of compiler.build)",
     )
     add(
         "--backend",

@@ -236,9 +236,9 @@ def made_program(
     segments: Sequence[Segment],
     target: Target,
     ieee: bool,
-    cores: Sequence[int] | None = None,
+    cores: Sequence[int] | None = None,  # noqa: ARG001 - for the thread pool of a program
 ) -> Any:
-    """Returns the object of ``compiler/cpp`` that runs an executable with these layers and segments on these cores.
+    """Returns the object of ``compiler/cpp`` that runs an executable with these layers and segments.
 
     All threads that run it compute in the mode that ``ieee`` says, and the calling thread returns to its own.
 
@@ -256,7 +256,7 @@ def made_program(
         [segment.function(part, target.num_cores, ieee, alone) for part in segments],
         model,
     )
-    # `cores` goes to make_program as soon as a program has its own thread pool; the pool of the process is not bound.
+    # `cores` belongs here: a program with its own thread pool binds it to them. The pool of the process is not bound.
     # tvm.runtime.Executable is linked in memory. A loaded program is a module already.
     module_of = executable.jit() if hasattr(executable, "jit") else executable
     return native.function("make_program")(module_of, made, ieee)

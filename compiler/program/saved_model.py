@@ -162,9 +162,7 @@ def _checked(path: Path, manifest: Any) -> tuple[dict[str, Any], list[np.ndarray
     return manifest, _weights(path / WEIGHTS, manifest["weights"])
 
 
-def target_here(
-    manifest: Mapping[str, Any], threads: int | None = None, cores: Sequence[int] | None = None
-) -> Target:
+def target_here(manifest: Mapping[str, Any], threads: int | None = None, cores: Sequence[int] | None = None) -> Target:
     """Returns the target that the model was compiled for, on the number of threads that run it here.
 
     Args:

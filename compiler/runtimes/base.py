@@ -75,7 +75,7 @@ class Engine(Protocol):
 
         Args:
             model: a model or its file, with static shapes.
-            threads: the number of threads; None is one per core.
+            threads: the number of threads; None is the default of this machine (``kernels.Topology``).
 
         Raises:
             RuntimeUnavailable: the runtime cannot load the model, and its own error does not name the reason.

@@ -153,5 +153,3 @@ def _known_machine(name: Any) -> MachineModel | None:
     if not isinstance(name, str):
         raise TypeError(f"machine is {name!r:.80}, not the id of a machine model")
     return next((model for model in (MachineModel.host(), *MachineModel.built_in()) if model.id == name), None)
-
-

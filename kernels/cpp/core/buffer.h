@@ -20,6 +20,12 @@ Buffer make_buffer(int64_t floats);
 
 // The same for weights, which are read in every run. Buffers smaller than a huge page share huge pages, in the order in which
 // they are created. Throws std::bad_alloc.
+//
+// A page is placed on the NUMA node of the thread that first writes it: for large weights one of the threads that pack them,
+// which are those of the layer (pack_panels). On one node, the default (topology.h), all weights are local. On several, each
+// node gets a share in proportion to its threads. Where panels are split over threads when the layer runs, the shares are
+// nearly the same; where rows are split, every thread reads all weights, and shares on all nodes have more bandwidth than one
+// memory. So there is no other policy, such as interleaving.
 Buffer make_weight_buffer(int64_t floats);
 
 // The user of the scratch of a thread: an operator, or an algorithm that runs operators and needs separate scratch.

@@ -185,7 +185,8 @@ std::string Topology::description(int threads) const {
   std::string text = counted(threads, "thread") + ": " + taken.text(hybrid) + " of " + nodes(taken);
   if (threads == default_threads() && used < static_cast<std::ptrdiff_t>(all.size())) {
     const bool limited = quota && threads < alike(all);
-    const bool elsewhere = std::any_of(left.nodes.begin(), left.nodes.end(), [&](int n) { return !taken.nodes.count(n); });
+    const bool elsewhere =
+        std::any_of(left.nodes.begin(), left.nodes.end(), [&](int n) { return !taken.nodes.count(n); });
     if (limited) {
       text += "; the CPU quota is " + written(*quota);
     } else {

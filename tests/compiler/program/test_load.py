@@ -32,8 +32,11 @@ def built(request: pytest.FixtureRequest) -> compiler.CompiledModel:
         graph(
             "float[1,64,48,48] x",
             "float[64,64,3,3] w, float[64] b, float[64,4] v",
-            {"y": "c = Conv <pads = [1,1,1,1]> (x, w, b) r = Relu (c) p = GlobalAveragePool (r) "
-                  "f = Flatten (p) d = MatMul (f, v) @ = Softplus (d)", "z": "@ = Sin (c)"},
+            {
+                "y": "c = Conv <pads = [1,1,1,1]> (x, w, b) r = Relu (c) p = GlobalAveragePool (r) "
+                "f = Flatten (p) d = MatMul (f, v) @ = Softplus (d)",
+                "z": "@ = Sin (c)",
+            },
         ),
         threads=request.param,
     )
@@ -88,7 +91,9 @@ def test_a_process_with_fewer_cores(saved: Path, x: dict[str, np.ndarray]) -> No
         found = loaded(saved)
         assert found.placement == "1 thread: 1 physical core of 1 node"
         assert set(found.run(x)) == {"y", "z"}
-        with pytest.raises(ValueError, match=r"^threads must be between 1 and 1 \(the cores this process may use\), got 2$"):
+        with pytest.raises(
+            ValueError, match=r"^threads must be between 1 and 1 \(the cores this process may use\), got 2$"
+        ):
             compiler.load(saved, threads=2)
     finally:
         os.sched_setaffinity(0, before)
@@ -112,14 +117,20 @@ def test_given_cores(saved: Path, x: dict[str, np.ndarray], threads: int | None)
     assert set(found.run(x)) == {"y", "z"}
 
 
-@pytest.mark.parametrize(("options", "why"), [
-    ({"threads": 0}, r"^threads must be between 1 and \d+ \(the cores this process may use\), got 0$"),
-    ({"threads": -3}, r"^threads must be between 1 and \d+ \(the cores this process may use\), got -3$"),
-    ({"threads": 100_000}, r"^threads must be between 1 and \d+ \(the cores this process may use\), got 100000$"),
-    ({"cores": []}, r"^cores must be distinct ones of those that this process may use, [0-9, ]+; got \[\]$"),
-    ({"cores": [99_999]}, r"^cores must be distinct ones of those that this process may use, [0-9, ]+; got \[99999\]$"),
-    ({"cores": [CPUS[0]] * 2}, r"^cores must be distinct ones"),
-])
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"threads": 0}, r"^threads must be between 1 and \d+ \(the cores this process may use\), got 0$"),
+        ({"threads": -3}, r"^threads must be between 1 and \d+ \(the cores this process may use\), got -3$"),
+        ({"threads": 100_000}, r"^threads must be between 1 and \d+ \(the cores this process may use\), got 100000$"),
+        ({"cores": []}, r"^cores must be distinct ones of those that this process may use, [0-9, ]+; got \[\]$"),
+        (
+            {"cores": [99_999]},
+            r"^cores must be distinct ones of those that this process may use, [0-9, ]+; got \[99999\]$",
+        ),
+        ({"cores": [CPUS[0]] * 2}, r"^cores must be distinct ones"),
+    ],
+)
 def test_wrong_arguments(saved: Path, options: dict[str, Any], why: str) -> None:
     with pytest.raises(ValueError, match=why):
         compiler.load(saved, **options)
@@ -127,7 +138,9 @@ def test_wrong_arguments(saved: Path, options: dict[str, Any], why: str) -> None
 
 @pytest.mark.parametrize("file_format", [4, 5, 6, 7])
 @pytest.mark.parametrize("threads", [None, *COUNTS])
-def test_earlier_formats(saved: Path, tmp_path: Path, x: dict[str, np.ndarray], file_format: int, threads: int | None) -> None:
+def test_earlier_formats(
+    saved: Path, tmp_path: Path, x: dict[str, np.ndarray], file_format: int, threads: int | None
+) -> None:
     def older(manifest: dict[str, Any]) -> None:
         manifest["format"] = file_format
         for name, first in {"segments": 5, "sizes": 6, "ieee": 7, "tuned": 7}.items():

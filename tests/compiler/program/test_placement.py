@@ -59,7 +59,9 @@ def test_more_threads_than_cores() -> None:
 
 @pytest.mark.parametrize("cores", [(), (CPUS[0], CPUS[0]), (-1,), (1 << 20,), (1.5,), ("0",), (None,)])
 def test_wrong_cores(cores: tuple[object, ...]) -> None:
-    with pytest.raises(ValueError, match=r"^cores must be distinct ones of those that this process may use, [0-9, ]+; got"):
+    with pytest.raises(
+        ValueError, match=r"^cores must be distinct ones of those that this process may use, [0-9, ]+; got"
+    ):
         checked_cores(cores)  # type: ignore[arg-type]
 
 

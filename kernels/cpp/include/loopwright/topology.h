@@ -11,8 +11,8 @@ namespace loopwright {
 // A logical CPU.
 struct Cpu {
   int id = 0;
-  int core = 0;            // the smallest id of the CPUs of its physical core
-  int node = 0;            // of memory
+  int core = 0;             // the smallest id of the CPUs of its physical core
+  int node = 0;             // of memory
   bool efficiency = false;  // of an efficiency core, beside performance cores
 };
 
