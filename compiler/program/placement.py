@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from numbers import Integral
+from typing import Any
 
 from compiler.workloads.target import checked_threads
 from kernels import Topology
 
 
-def checked_cores(cores: Sequence[int]) -> tuple[int, ...]:
+def checked_cores(cores: Iterable[Any]) -> tuple[int, ...]:
     """Returns logical CPUs that a model may be bound to.
 
     Raises:

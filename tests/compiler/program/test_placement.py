@@ -62,7 +62,7 @@ def test_wrong_cores(cores: tuple[object, ...]) -> None:
     with pytest.raises(
         ValueError, match=r"^cores must be distinct ones of those that this process may use, [0-9, ]+; got"
     ):
-        checked_cores(cores)  # type: ignore[arg-type]
+        checked_cores(cores)
 
 
 @pytest.mark.skipif(len(CPUS) < 2, reason="this process has one core")
