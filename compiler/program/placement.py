@@ -14,7 +14,7 @@ def checked_cores(cores: Iterable[Any]) -> tuple[int, ...]:
     """Returns logical CPUs that a model may be bound to.
 
     Raises:
-        ValueError: there are none, one is given twice, or this process may not use one.
+        ValueError: the list is empty, repeats a core, or has one that this process may not use.
     """
     usable = {cpu.id for cpu in Topology.read().cpus}
     found = tuple(int(core) if isinstance(core, Integral) else core for core in cores)

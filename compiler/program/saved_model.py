@@ -246,7 +246,7 @@ def tensors(manifest: Mapping[str, Any], key: str) -> list[TensorSpec]:
 
 
 def segments(path: Path, manifest: Mapping[str, Any], threads: int) -> list[Segment]:
-    """Returns the segments of a model that ``threads`` threads run; none has more of its own.
+    """Returns the segments of a model that ``threads`` threads run, which is the most that each has.
 
     Raises:
         ValueError: a segment is not valid.

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from compiler.program.tensor_spec import TensorSpec
-from kernels import Topology
+from compiler.workloads.target import default_threads
 
 if TYPE_CHECKING:
     import onnx
@@ -41,7 +41,7 @@ def inlined(model: Model) -> onnx.ModelProto:
 
 def threads_or_default(threads: int | None) -> int:
     """Returns the number of threads; None: as many as our own runtime uses by default."""
-    return Topology.read().default_threads if threads is None else threads
+    return default_threads() if threads is None else threads
 
 
 def input_specs(model: onnx.ModelProto) -> tuple[TensorSpec, ...]:

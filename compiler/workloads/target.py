@@ -83,7 +83,7 @@ class Target:
             raise ValueError(f"unknown isa {isa!r}; known: {', '.join(ISAS)}")
         if isa not in available:
             raise ValueError(f"this CPU has no {isa}; it has: {', '.join(available)}")
-        num_cores = Topology.read().default_threads if num_cores is None else checked_threads(num_cores)
+        num_cores = default_threads() if num_cores is None else checked_threads(num_cores)
         features = ISAS[isa]
         return cls(
             name=kernels.cpu_name(),
@@ -133,6 +133,11 @@ class Target:
         """Parses :meth:`to_json`. ``machine`` is None unless it is the id of this CPU's model or of a built-in one."""
         machine = _known_machine(fields.get("machine"))
         return cls(**{**fields, "cache_bytes": tuple(fields["cache_bytes"]), "machine": machine})
+
+
+def default_threads() -> int:
+    """Returns ``kernels.Topology.read().default_threads``."""
+    return Topology.read().default_threads
 
 
 def checked_threads(threads: int) -> int:

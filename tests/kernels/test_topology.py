@@ -130,14 +130,14 @@ def test_a_container_that_sees_its_own_group_as_the_root(tmp_path: Path) -> None
     assert Topology.read(tmp_path, range(64)).quota == 2.5
 
 
-def test_version_2_beside_version_1(tmp_path: Path) -> None:
+def test_version_2_next_to_version_1(tmp_path: Path) -> None:
     fake_machine.quota_1(tmp_path, {"": (400_000, 100_000)})
     fake_machine.write(tmp_path / "sys/fs/cgroup/unified/cpu.max", "300000 100000")
     assert Topology.read(tmp_path, range(64)).quota == 3.0
 
 
 @pytest.mark.parametrize("text", ["", "max", "250000", "x y", "-1 100000", "100000 0", "0 100000", "nan 100000"])
-def test_a_limit_that_is_none(tmp_path: Path, text: str) -> None:
+def test_texts_that_set_no_limit(tmp_path: Path, text: str) -> None:
     fake_machine.quota_2(tmp_path, {"": text})
     assert Topology.read(tmp_path, range(64)).quota is None
 

@@ -66,7 +66,7 @@ std::optional<double> cpu_quota(const std::string& root) {
     if (has(controllers, "cpu")) group_1 = path;
   }
   Quota found = along(mounts, group_2, of_version_2);
-  found = least(found, along(mounts + "/unified", group_2, of_version_2));  // beside version 1
+  found = least(found, along(mounts + "/unified", group_2, of_version_2));  // next to version 1
   found = least(found, along(mounts + "/cpu", group_1, of_version_1));
   return least(found, along(mounts + "/cpu,cpuacct", group_1, of_version_1));  // usually the folder of /cpu
 }

@@ -55,7 +55,7 @@ std::map<int, int> nodes_of_cpus(const std::string& root) {
   return nodes;
 }
 
-// Sets which CPUs are of efficiency cores. Intel's hybrid CPUs list both kinds; of others the system knows the relative
+// Sets which CPUs are of efficiency cores. Intel's hybrid CPUs list both kinds; others have files with the relative
 // speed, or at least the highest clock.
 void set_kinds(const std::string& root, std::vector<Cpu>& cpus) {
   const std::vector<int> slow = cpu_list(root + "/sys/devices/cpu_atom/cpus");

@@ -13,7 +13,7 @@ struct Cpu {
   int id = 0;
   int core = 0;             // the smallest id of the CPUs of its physical core
   int node = 0;             // of memory
-  bool efficiency = false;  // of an efficiency core, beside performance cores
+  bool efficiency = false;  // of an efficiency core, where there are faster ones
 };
 
 struct Topology {
@@ -35,7 +35,7 @@ struct Topology {
   //  - Between nodes, barriers and the lines of activations take several times as long, and weights are in the memory of
   //    one node.
   //  - With a quota of 2.5, three threads that are always running have used up their time after 5/6 of each period (of
-  //    0.1 s, usually), and all of them then stand still to its end.
+  //    0.1 s, usually), and all of them are stopped until its end.
   int default_threads() const;
 
   // All CPUs by id, best first: performance cores before efficiency cores and those before SMT siblings; of each of these,
