@@ -16,7 +16,7 @@ std::optional<std::string> first_line(const std::string& path);
 // Returns the CPUs of a list such as "0-3,8,10-11"; none if the file cannot be read or is not such a list.
 std::vector<int> cpu_list(const std::string& path);
 
-// Returns the number at the start of a file; nothing if there is none.
+// Returns the number at the start of a file; nothing without one.
 std::optional<double> number(const std::string& path);
 
 // Returns the CPUs' worth of time that the control groups of this process have, the least of all levels (man 7 cgroups);
