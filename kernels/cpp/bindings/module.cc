@@ -24,4 +24,5 @@ PYBIND11_MODULE(_native, m) {
   loopwright::bind_recurrent(m);
   loopwright::bind_rowwise(m);
   loopwright::bind_topology(m);
+  loopwright::bind_simulation(m);
 }

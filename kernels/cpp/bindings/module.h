@@ -17,5 +17,6 @@ void bind_pooling(pybind11::module_& m);
 void bind_recurrent(pybind11::module_& m);
 void bind_rowwise(pybind11::module_& m);
 void bind_topology(pybind11::module_& m);
+void bind_simulation(pybind11::module_& m);
 
 }  // namespace loopwright

@@ -11,12 +11,14 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <stdexcept>
 #include <thread>
 #include <vector>
 
 #include "core/cpu_instructions.h"
 #include "loopwright/float_mode.h"
 #include "loopwright/machine_model.h"
+#include "loopwright/simulation.h"
 
 namespace loopwright {
 namespace {
@@ -190,9 +192,35 @@ class Pool {
 // pool.
 std::atomic<Pool*> pool{nullptr};
 
+thread_local SimulatedShares* simulated = nullptr;  // of this thread
+
 }  // namespace
 
+// Adds regions to those of SimulatedShares.
+class SimulatedRun {
+ public:
+  static void run(SimulatedShares& to, int threads, ThreadBody body) {
+    using Clock = std::chrono::steady_clock;
+    SimulatedRegion region{threads, std::vector<double>(static_cast<size_t>(threads), 0.0)};
+    for (int t = 0; t < threads; ++t) {
+      if (to.only_ >= 0 && t != to.only_) continue;
+      const auto start = Clock::now();
+      body(t);
+      region.share_secs[static_cast<size_t>(t)] = std::chrono::duration<double>(Clock::now() - start).count();
+    }
+    to.regions_.push_back(std::move(region));
+  }
+};
+
+SimulatedShares::SimulatedShares(int only) : only_(only) {
+  if (simulated) throw std::logic_error("this thread simulates shares already");
+  simulated = this;
+}
+
+SimulatedShares::~SimulatedShares() { simulated = nullptr; }
+
 void SpinBarrier::wait(int threads) {
+  if (simulated) return;
   const unsigned phase = phase_.load(std::memory_order_relaxed);  // cannot change before this thread has arrived
   if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == threads) {
     arrived_.store(0, std::memory_order_relaxed);
@@ -206,6 +234,10 @@ void SpinBarrier::wait(int threads) {
 }
 
 bool try_run_on_pool(int threads, ThreadBody body) {
+  if (simulated) {
+    SimulatedRun::run(*simulated, threads, body);
+    return true;
+  }
   static const int registered = pthread_atfork(nullptr, nullptr, [] { pool.store(new Pool); });
   static_cast<void>(registered);
   Pool* current = pool.load(std::memory_order_acquire);
