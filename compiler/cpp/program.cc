@@ -13,6 +13,7 @@
 
 #include "generated_code.h"
 #include "loopwright/float_mode.h"
+#include "loopwright/simulation.h"
 
 namespace loopwright {
 namespace {
@@ -63,15 +64,20 @@ class Recorder {
     const Clock::time_point now = Clock::now();
     if (args[2].cast<bool>()) {
       if (!open_.empty()) calls_[open_.back().place].function = kMachine;
-      if (next_ == calls_.size()) calls_.push_back({args[1].cast<std::string>(), layer_of(args), {}});
-      open_.push_back({next_++, 0.0, Clock::now()});
+      if (next_ == calls_.size()) calls_.push_back({args[1].cast<std::string>(), layer_of(args), {}, 0});
+      open_.push_back({next_++, 0.0, simulated_regions(), Clock::now()});
       return;
     }
     const Open ended = open_.back();
     open_.pop_back();
     const double secs = std::chrono::duration<double>(now - ended.started).count();
     calls_[ended.place].secs.push_back(secs - ended.inside);
-    if (!open_.empty()) open_.back().inside += secs;
+    const int64_t regions = simulated_regions() - ended.regions;
+    calls_[ended.place].regions = regions;
+    if (!open_.empty()) {
+      open_.back().inside += secs;
+      open_.back().regions += regions;
+    }
   }
   void begin_run() { next_ = 0; }
   std::vector<CallTimes> calls() const { return calls_; }
@@ -88,7 +94,8 @@ class Recorder {
   // A call that has not ended.
   struct Open {
     size_t place;
-    double inside;  // seconds of the calls that it consists of
+    double inside;    // seconds of the calls that it consists of
+    int64_t regions;  // simulated before it, and in the calls that it consists of
     Clock::time_point started;
   };
   // The name of calls that consist of others: what they add is work of the machine.

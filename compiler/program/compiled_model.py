@@ -198,8 +198,8 @@ class CompiledModel:
         tensors = map(segment.wrapped, checked(inputs, self.inputs))
         calls = native.function("profile_program")(self._program, 1 + runs, *tensors)
         return [
-            CallTimes(str(function), int(layer) if layer >= 0 else None, tuple(secs)[1:])
-            for function, layer, secs in calls
+            CallTimes(str(function), int(layer) if layer >= 0 else None, tuple(secs)[1:], int(regions))
+            for function, layer, secs, regions in calls
         ]
 
     def save(self, path: str | os.PathLike[str]) -> None:

@@ -23,11 +23,13 @@ class CallTimes(NamedTuple):
         function: the name of the called function.
         layer: the index of the layer or of the segment that it computes, None for generated code.
         secs: the seconds of the call in each run.
+        regions: its parallel regions in one run, if they are simulated (:mod:`kernels.simulation`).
     """
 
     function: str
     layer: int | None
     secs: tuple[float, ...]
+    regions: int = 0
 
 
 @dataclass(frozen=True)

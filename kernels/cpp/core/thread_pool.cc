@@ -219,6 +219,8 @@ SimulatedShares::SimulatedShares(int only) : only_(only) {
 
 SimulatedShares::~SimulatedShares() { simulated = nullptr; }
 
+int64_t simulated_regions() { return simulated ? static_cast<int64_t>(simulated->regions().size()) : 0; }
+
 void SpinBarrier::wait(int threads) {
   if (simulated) return;
   const unsigned phase = phase_.load(std::memory_order_relaxed);  // cannot change before this thread has arrived

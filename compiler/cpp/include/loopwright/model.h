@@ -22,6 +22,7 @@ struct CallTimes {
   std::string function;
   int64_t layer;  // index in the manifest's "layers"; -1 for generated code
   std::vector<double> secs;
+  int64_t regions = 0;  // its parallel regions, if the calling thread simulates shares (loopwright/simulation.h)
 };
 
 // A model ready to run on this CPU. Copies share the model.

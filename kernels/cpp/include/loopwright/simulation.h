@@ -2,6 +2,7 @@
 // on one core.
 #pragma once
 
+#include <cstdint>
 #include <vector>
 
 namespace loopwright {
@@ -31,5 +32,8 @@ class SimulatedShares {
   const int only_;
   std::vector<SimulatedRegion> regions_;
 };
+
+// Returns how many regions the calling thread has simulated in the SimulatedShares that exists; 0 without one.
+int64_t simulated_regions();
 
 }  // namespace loopwright
