@@ -1,0 +1,7 @@
+"""``python -m benchmarks.scaling``; see ``benchmarks.scaling.command``."""
+
+import sys
+
+from benchmarks.scaling.command import main
+
+sys.exit(main())
