@@ -1,11 +1,12 @@
 """Speed-ups on many threads.
 
-``python -m benchmarks.scaling curves [--model M,...] [--layer SHAPE,...] [--threads 1,2,...]`` measures models and layers
-in our compiler and in other engines, on as many cores as threads.
+``python -m benchmarks.scaling curves [--model M,...] [--layer SHAPE,...] [--threads 1,2,...]`` measures models and
+layers in our compiler and in other engines, on as many cores as threads.
 
 ``python -m benchmarks.scaling simulate [--model M,...] [--threads 4,8,16]`` needs one core: it runs the shares of each
 layer one by one, and predicts the speed-up on cores that are not here. ``--against FILE`` compares the prediction with
-the curve that ``curves --json FILE`` measured on a machine with more cores, ``--against past`` with one of this project.
+the curve that ``curves --json FILE`` measured on a machine with more cores; ``--against past`` with one that is part of
+this project.
 
 ``python -m benchmarks.scaling disturbed [--model M]`` measures next to a process that keeps one of the cores busy.
 """
@@ -59,6 +60,8 @@ def _simulate_options(parser: Parser) -> None:
     shown = ",".join(map(str, SIMULATED))
     add("--threads", type=_any_counts, default=SIMULATED, metavar="N,...", help=f"any numbers (default: {shown})")
     add("--layers", action="store_true", help="a table of all layers for each number of threads")
+    about = "measure each share in runs without the others, so that caches have only its own data; answers are wrong"
+    add("--alone", action="store_true", help=about)
     about = "costs of threads: a file of `python -m kernels.calibrate` (default: of this CPU, or interpolated)"
     add("--machine", type=Path, metavar="FILE", help=about)
     about = "assume that a parallel region costs FIRST µs on two threads, and EACH µs for each further one"
@@ -148,14 +151,15 @@ def simulate(arguments: argparse.Namespace) -> int:
             source = programs.source(name)
             built = {threads: programs.built(source, threads, machine) for threads in counts}
             others = OthersWatch()
-            calls = simulated.measured(built, source.inputs, arguments.duration)
+            calls = simulated.measured(built, source.inputs, arguments.duration, arguments.alone)
             busy = others.busy_cores()
             costs = predict.costs_of(machine)
             past = curve[name].fork_join if curve[name] else None
             if fork_join := arguments.fork_join or past:
                 costs = predict.with_fork_join(costs, *fork_join)
             predictions = [predict.predict(calls[1], calls[threads], threads, costs) for threads in counts]
-            print(f"\n{name}: {len(calls[1])} calls; others kept {busy:.1f} cores busy")
+            how = "each alone" if arguments.alone else "one after the other"
+            print(f"\n{name}: {len(calls[1])} calls, shares {how}; others kept {busy:.1f} cores busy")
             print("\n".join(report.prediction_lines(predictions, costs, curve[name])))
             for threads in arguments.threads if arguments.layers else ():
                 print()
@@ -167,6 +171,7 @@ def simulate(arguments: argparse.Namespace) -> int:
                 {
                     "name": name,
                     "cores_busy_with_others": busy,
+                    "alone": arguments.alone,
                     "costs": costs.about,
                     "predictions": [asdict(each) | {"speedup": each.speedup} for each in predictions],
                     "calls": {threads: [asdict(call) for call in of_count] for threads, of_count in calls.items()},

@@ -45,5 +45,6 @@ def measure(name: str, threads: int, duration: float) -> dict[str, Any]:
     }
 
 
-def _median(rounds: list[list[float]]) -> float:
-    return statistics.median(secs for of_round in rounds for secs in of_round)
+def _median(rounds: list[Any]) -> float:
+    """Returns the median of samples: lists by round of a model, plain numbers of a layer."""
+    return statistics.median(secs for each in rounds for secs in (each if isinstance(each, list) else [each]))

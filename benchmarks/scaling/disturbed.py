@@ -1,7 +1,7 @@
 """Programs for one and for several threads, next to a process that keeps one of their cores busy.
 
-Both programs are in one process that may use as many cores as threads, and take turns. The system may move their threads
-to other cores; the neighbor is pinned.
+Both programs are in one process that may use as many cores as threads, and take turns. The system may move their
+threads to other cores; the neighbor is pinned.
 """
 
 from __future__ import annotations

@@ -32,7 +32,8 @@ def costs_of(machine: MachineModel) -> Costs:
     """Returns the costs of a machine model."""
     how = "measured" if machine.measured else "interpolated, not measured"
     memory = LEVELS.index("memory")
-    return Costs(f"machine model {machine.id} ({how})", machine.fork_join_secs, lambda n: machine.bandwidth_gbs(memory, n))
+    about = f"machine model {machine.id} ({how})"
+    return Costs(about, machine.fork_join_secs, lambda threads: machine.bandwidth_gbs(memory, threads))
 
 
 def with_fork_join(costs: Costs, first_secs: float, each_secs: float) -> Costs:

@@ -125,7 +125,7 @@ def speedups(secs: Mapping[int, float]) -> dict[int, float]:
 
 
 def disturbed_lines(result: Mapping[str, Any]) -> Iterator[str]:
-    """Yields the machine, and a line per disturbance: times on one and on all threads, and whether they are in bounds."""
+    """Yields the machine, and a line per disturbance: times on one and on all threads, and the target."""
     threads = str(result["threads"])
     yield machine_line(result)
     quiet = result["runs"][0]

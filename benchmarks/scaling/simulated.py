@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
@@ -25,7 +26,9 @@ RUNS = 3  # of a program in each turn
 # A share below this part of the longest one of its region has nothing to do: an empty one takes about 50 ns.
 IDLE = 0.05
 
-Shares = tuple[float, ...]
+Shares: TypeAlias = tuple[float, ...]
+# The calls of a program over some runs, and the regions of each of these runs.
+Turn: TypeAlias = tuple[list[CallTimes], list[list[Region]]]
 
 
 @dataclass(frozen=True)
@@ -74,27 +77,58 @@ def busy(shares: Shares) -> Shares:
 
 
 def measured(
-    programs: Mapping[int, CompiledModel], inputs: Mapping[str, np.ndarray], duration: float
+    programs: Mapping[int, CompiledModel], inputs: Mapping[str, np.ndarray], duration: float, alone: bool = False
 ) -> dict[int, list[Call]]:
     """Returns the calls of programs by number of threads.
+
+    Shares that follow each other on one core find in its caches what the share before has read. ``alone`` measures each
+    share in runs that leave out all others, so that L1 and L2 have only its own data, as on a core of its own.
 
     Args:
         programs: by number of threads.
         inputs: the inputs of each.
         duration: seconds per program, with at least two turns.
+        alone: whether each share runs alone.
 
     Raises:
         RuntimeError: the runs of a program differ in their regions.
     """
-    found: dict[int, list[tuple[list[CallTimes], list[list[Region]]]]] = {threads: [] for threads in programs}
+    found: dict[int, list[Turn]] = {threads: [] for threads in programs}
     start, turns = time.perf_counter(), 0
     while turns < 2 or time.perf_counter() - start < duration * len(programs):
         for threads, program in programs.items():
-            with simulated_shares() as regions:
-                calls = program.call_secs(inputs, RUNS)
-            found[threads].append((calls, _by_run(regions, RUNS + 1)[1:]))
+            found[threads].append(_alone(program, inputs) if alone and threads > 1 else _turn(program, inputs, None))
         turns += 1
     return {threads: list(_calls(program, found[threads])) for threads, program in programs.items()}
+
+
+def _turn(program: CompiledModel, inputs: Mapping[str, np.ndarray], only: int | None) -> Turn:
+    with simulated_shares(only) as regions:
+        calls = program.call_secs(inputs, RUNS)
+    return calls, _by_run(regions, RUNS + 1)[1:]
+
+
+def _alone(program: CompiledModel, inputs: Mapping[str, np.ndarray]) -> Turn:
+    """Returns a turn whose shares come from one turn for each share; what is outside of regions from the first one."""
+    turns = [_turn(program, inputs, only) for only in range(program.target.num_cores)]
+    runs = [
+        [
+            Region(same[0].threads, tuple(map(sum, zip(*(region.share_secs for region in same), strict=True))))
+            for same in zip(*(of_turn[run] for _, of_turn in turns), strict=True)
+        ]
+        for run in range(RUNS)
+    ]
+    calls, first = [], 0
+    for call in turns[0][0]:
+        own = slice(first, first + call.regions)
+        first += call.regions
+        left_out = [_secs(runs[run][own]) - _secs(turns[0][1][run][own]) for run in range(RUNS)]
+        calls.append(call._replace(secs=tuple(map(sum, zip(call.secs, left_out, strict=True)))))
+    return calls, runs
+
+
+def _secs(regions: Sequence[Region]) -> float:
+    return sum(sum(region.share_secs) for region in regions)
 
 
 def _by_run(regions: Sequence[Region], runs: int) -> list[list[Region]]:
@@ -106,7 +140,7 @@ def _by_run(regions: Sequence[Region], runs: int) -> list[list[Region]]:
     return found
 
 
-def _calls(program: CompiledModel, turns: Sequence[tuple[list[CallTimes], list[list[Region]]]]) -> Iterator[Call]:
+def _calls(program: CompiledModel, turns: Sequence[Turn]) -> Iterator[Call]:
     """Yields the calls except those of the virtual machine, most of which a run leaves out after the first."""
     traffic = traffic_of(program.layers, program.target.num_cores)
     names: Counter[str] = Counter()
@@ -119,9 +153,7 @@ def _calls(program: CompiledModel, turns: Sequence[tuple[list[CallTimes], list[l
         if call.function.startswith("vm."):
             continue
         shares = tuple(_least([regions[index].share_secs for regions in runs]) for index in range(call.regions))
-        serial = min(
-            whole - sum(sum(region.share_secs) for region in regions) for whole, regions in zip(secs, runs, strict=True)
-        )
+        serial = min(whole - _secs(regions) for whole, regions in zip(secs, runs, strict=True))
         name, op, moved = _about(program.layers, call, traffic)
         names[name] += 1
         yield Call(name if names[name] == 1 else f"{name} #{names[name]}", op, max(0.0, serial), shares, moved)

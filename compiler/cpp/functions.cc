@@ -148,8 +148,8 @@ void profile_program(PackedArgs args, Any* result) {
   Array<Any> rows;
   for (const CallTimes& call :
        args[0].cast<const ProgramObj*>()->profile(args.data() + 2, args.size() - 2, args[1].cast<int64_t>()))
-    rows.push_back(Array<Any>{String(call.function), call.layer, Array<double>(call.secs.begin(), call.secs.end()),
-                              call.regions});
+    rows.push_back(
+        Array<Any>{String(call.function), call.layer, Array<double>(call.secs.begin(), call.secs.end()), call.regions});
   *result = rows;
 }
 
