@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.chart import BLUE, COLORS, GRAY, add_grid, add_legend, new_figure, save
 
@@ -47,7 +47,7 @@ def _draw_panel(axis: Axes, speedups: Speedups) -> None:
     for engine, label in LABELS.items():
         if engine in speedups:
             threads = sorted(speedups[engine])
-            style = {"linestyle": "--", "marker": "s"} if engine == "predicted" else {"marker": "o"}
+            style: dict[str, Any] = {"linestyle": "--", "marker": "s"} if engine == "predicted" else {"marker": "o"}
             values = [speedups[engine][count] for count in threads]
             axis.plot(threads, values, color=_COLORS[engine], label=label, markersize=4, zorder=2, **style)
     for set_scale, set_ticks in ((axis.set_xscale, axis.set_xticks), (axis.set_yscale, axis.set_yticks)):

@@ -154,18 +154,18 @@ def simulate(arguments: argparse.Namespace) -> int:
             calls = simulated.measured(built, source.inputs, arguments.duration, arguments.alone)
             busy = others.busy_cores()
             costs = predict.costs_of(machine)
-            past = curve[name].fork_join if curve[name] else None
-            if fork_join := arguments.fork_join or past:
+            measured = curve[name]
+            if fork_join := arguments.fork_join or (measured and measured.fork_join):
                 costs = predict.with_fork_join(costs, *fork_join)
             predictions = [predict.predict(calls[1], calls[threads], threads, costs) for threads in counts]
             how = "each alone" if arguments.alone else "one after the other"
             print(f"\n{name}: {len(calls[1])} calls, shares {how}; others kept {busy:.1f} cores busy")
-            print("\n".join(report.prediction_lines(predictions, costs, curve[name])))
+            print("\n".join(report.prediction_lines(predictions, costs, measured)))
             for threads in arguments.threads if arguments.layers else ():
                 print()
                 print("\n".join(report.layer_lines(calls[1], calls[threads], threads, costs)))
             panels[name] = {"predicted": {each.threads: each.speedup for each in predictions}}
-            if (measured := curve[name]) is not None:
+            if measured:
                 panels[name]["known"] = measured.speedups
             results.append(
                 {

@@ -18,7 +18,7 @@ from benchmarks.scaling.predict import (
     within,
 )
 from benchmarks.scaling.simulated import Call
-from compiler.measure.levels import LEVELS
+from compiler.measure.levels import LEVELS, Level
 from graph_passes.report import amount, columns
 
 TRUSTED = 0.2  # the largest relative error of a prediction that is trusted
@@ -66,7 +66,7 @@ def layer_lines(one: Sequence[Call], calls: Sequence[Call], threads: int, costs:
     ``work`` is the sum of the shares over the time on one thread, ``imbalance`` the longest over the mean share.
     """
     secs = one_thread_secs(one)
-    levels = [level for level in LEVELS if any(level in (call.traffic or {}) for call in calls)]
+    levels: list[Level] = [level for level in LEVELS if any(level in (call.traffic or {}) for call in calls)]
     rows: list[Sequence[str]] = [(*_LAYERS, *(f"{level}, B" for level in levels), "")]
     for call in calls:
         alone = secs.get(call.name)
@@ -79,7 +79,7 @@ def layer_lines(one: Sequence[Call], calls: Sequence[Call], threads: int, costs:
                 f"{call.imbalance:.2f}",
                 f"{predicted * 1e6:.0f}",
                 _times(alone / predicted) if alone and predicted else "",
-                *(amount((call.traffic or {}).get(level, 0)) if call.traffic else "" for level in levels),
+                *(amount(call.traffic.get(level, 0)) if call.traffic else "" for level in levels),
                 "" if within(call, alone, threads) else "!",
             )
         )

@@ -82,7 +82,7 @@ def measured(
     """Returns the calls of programs by number of threads.
 
     Shares that follow each other on one core find in its caches what the share before has read. ``alone`` measures each
-    share in runs that leave out all others, so that L1 and L2 have only its own data, as on a core of its own.
+    share in runs that leave out all others, so that L1 and L2 have only its data, as on a separate core.
 
     Args:
         programs: by number of threads.

@@ -113,7 +113,7 @@ def test_a_disturbed_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 def test_the_neighbor_ends_with_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[subprocess.Popen[bytes]] = []
 
-    class Noted(subprocess.Popen):  # type: ignore[type-arg]
+    class Noted(subprocess.Popen):
         def __init__(self, *arguments: Any, **options: Any) -> None:
             super().__init__(*arguments, **options)
             started.append(self)
