@@ -22,6 +22,11 @@ def cores(threads: int) -> list[int]:
     return sorted(Topology.read().cpus_for(threads)) if usable() else []
 
 
+def physical() -> int:
+    """Returns the number of physical cores that this process may use; 1 if the system cannot pin processes."""
+    return max(1, len({_siblings(core) for core in usable()}))
+
+
 def pin(threads: int) -> list[int]:
     """Pins this process to as many cores as threads, and returns them. Call it before anything starts a thread.
 

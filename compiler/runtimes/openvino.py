@@ -5,7 +5,8 @@ It would compute in bfloat16 on a CPU that supports it, so the configuration req
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,19 +26,25 @@ def load(model: Model, threads: int | None) -> Runtime:
     openvino: Any = untyped
     found = inlined(model)
     core = openvino.Core()
-    settings = {
+    request = core.compile_model(core.read_model(found.SerializeToString()), "CPU", settings(threads)).create_infer_request()
+    outputs = output_specs(found)
+    names = [spec.name for spec in outputs]
+
+    return Runtime("openvino", version(PACKAGES[0]), input_specs(found), outputs, partial(infer, request, names))
+
+
+def settings(threads: int | None) -> dict[str, Any]:
+    """Returns the properties of a compiled model for one request at a time."""
+    return {
         "INFERENCE_PRECISION_HINT": "f32",
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": 1,
         "INFERENCE_NUM_THREADS": threads_or_default(threads),
         "ENABLE_HYPER_THREADING": False,  # two threads of one core would count as two
     }
-    request = core.compile_model(core.read_model(found.SerializeToString()), "CPU", settings).create_infer_request()
-    outputs = output_specs(found)
-    names = [spec.name for spec in outputs]
 
-    def run(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        answers = request.infer(dict(inputs), share_inputs=True)  # copies the answers, but not the inputs
-        return {name: answers[index] for index, name in enumerate(names)}
 
-    return Runtime("openvino", version(PACKAGES[0]), input_specs(found), outputs, run)
+def infer(request: Any, names: Sequence[str], inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Returns the answers of one request by the names of the outputs."""
+    answers = request.infer(dict(inputs), share_inputs=True)  # copies the answers, but not the inputs
+    return {name: answers[index] for index, name in enumerate(names)}

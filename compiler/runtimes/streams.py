@@ -1,0 +1,73 @@
+"""Runtimes in their throughput modes: several requests at the same time, with shared weights where possible."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, Protocol
+
+import onnx
+
+from compiler.program.compiled_model import CompiledModel
+from compiler.runtimes import onnxruntime, openvino
+from compiler.runtimes.base import Run, RuntimeUnavailable, version
+from compiler.runtimes.onnx_model import inlined, output_specs
+
+
+class Loader(Protocol):
+    def __call__(self, model: onnx.ModelProto, streams: int, threads: int, /) -> list[Run]: ...
+
+
+def of(compiled: CompiledModel, cores: Sequence[Sequence[int]]) -> list[Run]:
+    """Returns an instance of our model per stream, on its cores, with shared code and weights.
+
+    Raises:
+        ValueError: the streams have several threads each, and this build binds no pools to cores.
+    """
+    place: Any = getattr(compiled, "on", None)
+    if place is not None and all(cores):
+        return [place(each).run for each in cores]
+    if compiled.target.num_cores > 1 and len(cores) > 1:
+        raise ValueError("argument --streams: streams of several threads share one pool; give one stream per thread")
+    return [compiled.run] * len(cores)  # a program of one thread runs in its caller's
+
+
+def load(name: str, model: onnx.ModelProto, streams: int, threads: int) -> list[Run]:
+    """Loads a model into a runtime, for ``streams`` requests at once with ``threads`` threads each.
+
+    Returns one function per request that is to be in flight.
+
+    Raises:
+        RuntimeUnavailable: the runtime is not installed, has no such mode here, or cannot load the model.
+    """
+    if name not in LOADERS:
+        raise RuntimeUnavailable(f"{name} is not measured with several requests at once; with --api sync it is")
+    if not version(name):
+        raise RuntimeUnavailable(f"{name} cannot run here: pip install {name}")
+    try:
+        return LOADERS[name](model, streams, threads)
+    except Exception as error:  # the errors of the runtimes share no base class
+        raise RuntimeUnavailable(f"{name} cannot load the model: {' '.join(str(error).split())}") from error
+
+
+def _onnxruntime(model: onnx.ModelProto, streams: int, threads: int) -> list[Run]:
+    # Requests of one session share its weights and its threads. One thread per request needs no others.
+    if threads == 1:
+        return [onnxruntime.load(model, 1).run] * streams
+    return [onnxruntime.load(model, threads).run for _ in range(streams)]
+
+
+def _openvino(model: onnx.ModelProto, streams: int, threads: int) -> list[Run]:
+    import openvino as untyped
+
+    package: Any = untyped
+    found = inlined(model)
+    settings = openvino.settings(streams * threads) | {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": streams}
+    core = package.Core()
+    compiled = core.compile_model(core.read_model(found.SerializeToString()), "CPU", settings)
+    names = [spec.name for spec in output_specs(found)]
+    count = max(streams, int(compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS")))
+    return [partial(openvino.infer, compiled.create_infer_request(), names) for _ in range(count)]
+
+
+LOADERS: Mapping[str, Loader] = {"onnxruntime": _onnxruntime, "openvino": _openvino}
