@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from compiler.commands import arrays, options
+from compiler.commands import arrays, options, throughput
 from compiler.commands.command_line import check_file, seconds
 from compiler.commands.comparison import Implementation, Result, compare, load_other
 from compiler.commands.options import InputFile
@@ -41,11 +41,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     about = "seconds of timed runs per runtime, with at least one run in each of 20 rounds (default: 10)"
     add("--duration", type=seconds, default=10.0, metavar="S", help=about)
     add("--no-pin", dest="pin", action="store_false", help="do not pin the process to as many cores as threads")
+    throughput.add_arguments(parser)
     options.add_json(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
     check_file(arguments.json)
+    if throughput.wanted(arguments):
+        return throughput.run(arguments, lambda model: _chosen(arguments.peers, model))
     model = source(arguments.model, options.build_options(arguments), arguments.input)
     peers = _chosen(arguments.peers, model)
     return bench(model, peers, arguments.input, arguments.duration, arguments.pin, arguments.json)

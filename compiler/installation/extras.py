@@ -10,6 +10,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "check": ("onnxruntime",),
     "compile": ("cloudpickle", "onnx", "onnx_ir", "onnxscript", "tvm"),
     "fallback": ("onnxruntime",),
+    "loadgen": ("mlperf_loadgen",),
     "plots": ("matplotlib",),
     "search": ("gymnasium", "sb3_contrib", "stable_baselines3", "torch", "xgboost"),
 }
