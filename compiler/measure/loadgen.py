@@ -110,7 +110,8 @@ def figures(log: str) -> Figures:
         RuntimeError: there are none.
     """
     entries = [json.loads(line.removeprefix(_MARK)) for line in log.splitlines() if line.startswith(_MARK)]
-    found = {each["key"]: each["value"] for each in entries if each["key"].startswith(("result_", "early_stopping_"))}
+    kept = [each for each in entries if each["key"].startswith(("result_", "early_stopping_"))]
+    found = {each["key"]: each["value"] for each in kept if each["value"] != ""}  # a reason may follow as an empty line
     if "result_validity" not in found:
         raise RuntimeError("LoadGen wrote no result")
     return found
