@@ -161,14 +161,15 @@ def run_slice(streams: Sequence[Stream], secs: float, counters: EnergyCounters |
             stream.run()
             while time.perf_counter() < warm:
                 stream.run()
-            barrier.wait()
+            try:
+                barrier.wait()
+            except threading.BrokenBarrierError:
+                return  # another stream has failed
             now = start[0]
             while now < start[0] + secs or not mine:
                 stream.run()
                 now, last = time.perf_counter(), now
                 mine.append(now - last)
-        except threading.BrokenBarrierError:
-            pass  # another stream has failed
         except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
             errors.append(error)
             barrier.abort()
