@@ -29,7 +29,7 @@ from compiler.measure.throughput import Slice, Stream, gain, measure, run_slice,
 from compiler.runtimes import OURS, RuntimeUnavailable, streams
 from compiler.runtimes.base import Run, version
 
-ESTIMATE_SECS = 0.5  # of the rate that LoadGen is to expect
+ESTIMATE_SECS = 0.5  # of the estimate of the rate that LoadGen expects
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def wanted(arguments: argparse.Namespace) -> bool:
-    """Returns whether the arguments ask for this module.
+    """Returns whether the arguments require this module.
 
     Raises:
         ValueError: an option that needs another one, or two that exclude each other.

@@ -44,7 +44,7 @@ def counters(root: Path = ROOT) -> EnergyCounters:
     """Returns the counters of all packages.
 
     Raises:
-        EnergyUnavailable: there are none, or this user may not read them.
+        EnergyUnavailable: no counter exists, or this user may not read them.
     """
     domains = []
     for folder in sorted(root.glob("intel-rapl:*")):

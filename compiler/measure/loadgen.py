@@ -57,7 +57,7 @@ def run(
 
     Args:
         scenario: a name of ``SCENARIOS``.
-        streams: each computes one sample at a time, in a thread of its own.
+        streams: each computes one sample at a time, in a separate thread.
         secs: the least duration.
         rate: see :class:`Trial`; unused in SingleStream.
         latency_bound: seconds that 99 % of the samples of Server may take; unused otherwise.
@@ -107,7 +107,7 @@ def figures(log: str) -> Figures:
     """Returns the results in LoadGen's detailed log by their keys.
 
     Raises:
-        RuntimeError: there are none.
+        RuntimeError: the log has no results.
     """
     entries = [json.loads(line.removeprefix(_MARK)) for line in log.splitlines() if line.startswith(_MARK)]
     kept = [each for each in entries if each["key"].startswith(("result_", "early_stopping_"))]

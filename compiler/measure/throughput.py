@@ -38,7 +38,7 @@ class Slice:
     Attributes:
         latencies: seconds of each request, of all streams.
         duration: seconds from the first start to the last end.
-        joules: the energy of the machine meanwhile; None without counters.
+        joules: the energy of the machine during the slice; None without counters.
     """
 
     latencies: tuple[float, ...]

@@ -35,7 +35,7 @@ def of(compiled: CompiledModel, cores: Sequence[Sequence[int]]) -> list[Run]:
 def load(name: str, model: onnx.ModelProto, streams: int, threads: int) -> list[Run]:
     """Loads a model into a runtime, for ``streams`` requests at once with ``threads`` threads each.
 
-    Returns one function per request that is to be in flight.
+    Returns one function per request in flight.
 
     Raises:
         RuntimeUnavailable: the runtime is not installed, has no such mode here, or cannot load the model.

@@ -41,11 +41,11 @@ def test_a_counter_without_permission(tmp_path: Path, monkeypatch: pytest.Monkey
     counter = domain(tmp_path, "intel-rapl:0", "package-0", 1, 10)
     read = Path.read_text
 
-    def refuse(path: Path) -> str:
+    def denied(path: Path) -> str:
         if path == counter:
             raise PermissionError(13, "Permission denied")
         return read(path)
 
-    monkeypatch.setattr(Path, "read_text", refuse)
+    monkeypatch.setattr(Path, "read_text", denied)
     with pytest.raises(energy.EnergyUnavailable, match="^no permission to read "):
         energy.counters(tmp_path)
