@@ -297,6 +297,7 @@ def _loadgen(engine: Engine, mode: Mode, secs: float) -> dict[str, Any]:
     result = result or f"{best.metric:.2f} samples per second"
     if scenario == "Server":
         result += f", target {best.rate:.2f}, {len(trials)} trials"
+        result += "" if loadgen.is_bounded(trials) else ", all valid: a lower bound"
     print(f"{engine.name} {engine.version}: {scenario}: {result}: {state}", flush=True)
     if not best.valid and "result_invalid_reason" in best.figures:
         print(f"  {' '.join(best.figures['result_invalid_reason'].split())}")

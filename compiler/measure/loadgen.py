@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import queue
 import threading
@@ -14,7 +15,7 @@ from typing import Any, TypeAlias
 from compiler.measure.throughput import Stream
 
 SCENARIOS = ("SingleStream", "Offline", "Server")
-TRIALS = 7  # of a search: the rate is then known to 1 % of the highest possible one
+TRIALS = 7  # of a search
 _MARK = ":::MLLOG "
 _LOG = "mlperf_log_detail.txt"
 # What LoadGen calls the result of each scenario.
@@ -117,18 +118,24 @@ def figures(log: str) -> Figures:
     return found
 
 
-def largest_valid(highest: float, trial: Callable[[float], Trial], trials: int = TRIALS) -> list[Trial]:
-    """Searches the largest valid rate of Server by bisection between 0 and ``highest``; returns all trials in order.
+def largest_valid(estimate: float, trial: Callable[[float], Trial], trials: int = TRIALS) -> list[Trial]:
+    """Searches the largest valid rate of Server, and returns all trials in order.
 
-    ``highest`` is the rate of streams that are always busy, which Server cannot exceed.
+    Starts at three quarters of ``estimate``, the rate of streams that are always busy. That is measured in a short time
+    and may be too low, so the rate grows by a quarter until a trial is invalid. Then it is bisected.
     """
-    low, high, rate = 0.0, highest, highest * 0.75
+    low, high, rate = 0.0, math.inf, estimate * 0.75
     found: list[Trial] = []
     for _ in range(trials):
         found.append(trial(rate))
         low, high = (rate, high) if found[-1].valid else (low, rate)
-        rate = (low + high) / 2
+        rate = (low + high) / 2 if high < math.inf else low * 1.25
     return found
+
+
+def is_bounded(trials: Sequence[Trial]) -> bool:
+    """Returns whether a trial was invalid. Otherwise the largest valid rate may be higher than all of them."""
+    return not all(each.valid for each in trials)
 
 
 def best(trials: Sequence[Trial]) -> Trial:
