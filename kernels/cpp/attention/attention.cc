@@ -10,6 +10,8 @@
 #include <cstring>
 #include <stdexcept>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "core/buffer.h"
 #include "core/schedule_checks.h"
@@ -124,17 +126,13 @@ void run_blocks(const Plan& plan) {
   const int64_t all = shape.batch * shape.heads * blocks;
   float* data =
       scratch(plan.workspace_floats() * threads);  // allocated here, because the threads of the pool must not throw
-  parallel(threads, [&](int thread) {
-    const Plan::Workspace work = plan.workspace(data + thread * plan.workspace_floats());
-    const int64_t end = split_begin(all, threads, thread + 1);
-    int64_t packed = -1;
-    for (int64_t i = split_begin(all, threads, thread); i < end; ++i) {
-      const int64_t index = i / blocks, batch = index / shape.heads, head = index % shape.heads, block = i % blocks;
-      if (index != packed) plan.pack(batch, head, work);
-      packed = index;
-      const int64_t row_begin = split_begin(shape.queries, blocks, block);
-      plan.run_block(batch, head, row_begin, split_begin(shape.queries, blocks, block + 1) - row_begin, work);
-    }
+  std::vector<int64_t> packed(static_cast<size_t>(threads), -1);  // the head that each slot has packed
+  parallel_chunks(threads, all, [&](int slot, int64_t i) {
+    const Plan::Workspace work = plan.workspace(data + slot * plan.workspace_floats());
+    const int64_t index = i / blocks, batch = index / shape.heads, head = index % shape.heads, block = i % blocks;
+    if (std::exchange(packed[static_cast<size_t>(slot)], index) != index) plan.pack(batch, head, work);
+    const int64_t row_begin = split_begin(shape.queries, blocks, block);
+    plan.run_block(batch, head, row_begin, split_begin(shape.queries, blocks, block + 1) - row_begin, work);
   });
 }
 

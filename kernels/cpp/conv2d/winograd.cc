@@ -139,25 +139,22 @@ void WinogradConvolution::run(const Conv2dSchedule& s, const Matrix& x, const Im
   const int64_t across_m = s.threads_m, across_n = layer_.threads / s.threads_m;
   const auto panels = static_cast<int64_t>(panels_.size());
 
-  parallel(layer_.threads, [&](int thread) {
-    const int64_t i = thread / across_n, j = thread % across_n;
-    const int64_t tile_begin = split_begin(tiles, across_m, i), tile_end = split_begin(tiles, across_m, i + 1);
+  // A chunk is a block of tiles.
+  const int64_t blocks = ceil_div(ceil_div(tiles, across_m), block);
+  parallel_chunks(layer_.threads, across_m * across_n * blocks, [&](int slot, int64_t chunk) {
+    const int64_t share = chunk / blocks, b = chunk % blocks, i = share / across_n, j = share % across_n;
+    const int64_t first = split_begin(tiles, across_m, i), count = split_begin(tiles, across_m, i + 1) - first;
+    const int64_t tile = first + split_begin(count, blocks, b), end = first + split_begin(count, blocks, b + 1);
     const int64_t panel_begin = split_begin(panels, across_n, j), panel_end = split_begin(panels, across_n, j + 1);
-    if (tile_begin == tile_end || panel_begin == panel_end) return;
-    float* v = buffers + thread * thread_floats;
+    if (tile == end || panel_begin == panel_end) return;
+    float* v = buffers + slot * thread_floats;
     float* m = v + v_floats;
-    const EvenSplit blocks(tile_end - tile_begin, block);
-    int64_t tile = tile_begin;
-    for (int64_t b = 0; b < blocks.count; ++b) {
-      const int64_t end = tile + blocks.size(b);
-      transform_input(call, tile, end, v, m + m_floats);
-      for (int64_t p = panel_begin; p < panel_end; ++p) {
-        const bool last = p + 1 == panel_end && b + 1 == blocks.count;
-        const Panel& next = panels_[p + 1 < panel_end ? p + 1 : panel_begin];
-        multiply(call, end - tile, panels_[p], last ? nullptr : weight_ + next.offset, v, m);
-        transform_output(call, tile, end, panels_[p], m);
-      }
-      tile = end;
+    transform_input(call, tile, end, v, m + m_floats);
+    for (int64_t p = panel_begin; p < panel_end; ++p) {
+      const bool last = p + 1 == panel_end && b + 1 == blocks;
+      const Panel& next = panels_[p + 1 < panel_end ? p + 1 : panel_begin];
+      multiply(call, end - tile, panels_[p], last ? nullptr : weight_ + next.offset, v, m);
+      transform_output(call, tile, end, panels_[p], m);
     }
   });
 }

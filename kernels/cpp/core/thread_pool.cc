@@ -3,254 +3,149 @@
 #include <pthread.h>
 #include <sched.h>
 
-#include <algorithm>
-#include <atomic>
-#include <chrono>
-#include <condition_variable>
 #include <exception>
-#include <memory>
-#include <mutex>
-#include <optional>
-#include <stdexcept>
 #include <thread>
-#include <vector>
+#include <utility>
 
-#include "core/cpu_instructions.h"
-#include "loopwright/float_mode.h"
+#include "core/affinity.h"
+#include "core/simulated_run.h"
+#include "core/worker.h"
 #include "loopwright/machine_model.h"
-#include "loopwright/simulation.h"
 
 namespace loopwright {
 namespace {
 
-// Restricts the calling thread to `cpus`. Has no effect if the system does not allow it.
-void run_on(const std::vector<int>& cpus) {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  for (const int cpu : cpus) CPU_SET(cpu, &set);
-  sched_setaffinity(0, sizeof set, &set);
+// How often this process is the child of a fork. A child has none of the threads.
+std::atomic<unsigned> forks{0};
+
+unsigned forks_so_far() {
+  static const int registered = pthread_atfork(nullptr, nullptr, [] { forks.fetch_add(1, std::memory_order_relaxed); });
+  static_cast<void>(registered);
+  return forks.load(std::memory_order_relaxed);
 }
 
-constexpr size_t kLineBytes = 64;
-
-// The time that an idle worker spins before it sleeps. Operators of a network follow each other within microseconds, and
-// waking a sleeping thread takes tens of microseconds.
-constexpr auto kSpin = std::chrono::milliseconds(1);
-
-// Returns the CPUs that the calling thread may run on.
-std::vector<int> allowed_cpus() {
-  cpu_set_t set;
-  std::vector<int> cpus;
-  if (sched_getaffinity(0, sizeof set, &set) == 0)
-    for (int cpu = 0; cpu < CPU_SETSIZE; ++cpu)
-      if (CPU_ISSET(cpu, &set)) cpus.push_back(cpu);
-  return cpus;
+// Never destroyed: its threads run until the process ends.
+ThreadPool& process_pool() {
+  static ThreadPool* const pool = new ThreadPool;
+  return *pool;
 }
 
-// Waits some microseconds for done(), and returns its value.
-template <class Condition>
-bool spin(const Condition& done) {
-  for (int i = 0; i < 64; ++i) {
-    if (done()) return true;
-    spin_pause();
-  }
-  return false;
-}
+thread_local ThreadPool* pool_of_thread = nullptr;
 
-// How often the workers were sent to sleep; see rest_pool().
-std::atomic<unsigned> rests{0};
+ThreadPool& current_pool() { return pool_of_thread ? *pool_of_thread : process_pool(); }
 
-// The same for up to kSpin, or until the next rest_pool().
-template <class Condition>
-bool spin_long(const Condition& done) {
-  const auto deadline = std::chrono::steady_clock::now() + kSpin;
-  const unsigned before = rests.load(std::memory_order_relaxed);
-  do {
-    if (spin(done)) return true;
-  } while (rests.load(std::memory_order_relaxed) == before && std::chrono::steady_clock::now() < deadline);
-  return false;
-}
+}  // namespace
 
-// A body, and the CPU and the floating-point mode of its caller.
-struct Call {
-  ThreadBody body;
-  int threads;
-  int caller_cpu;
-  FloatMode mode;
-};
-
-// One thread of the pool.
-class Worker {
+// The threads of a pool in one process.
+class ThreadPool::Crew {
  public:
-  explicit Worker(int thread) : thread_(thread), system_thread_([this] { work(); }) {}
-
-  // The worker must be finished().
-  void start(const Call& call) {
-    call_ = call;
-    state_.store(State::kCalled);
-    // Either this sees that the worker sleeps, or the worker sees the call before it does: both orders are sequentially
-    // consistent.
-    if (!asleep_.load()) return;
-    {
-      const std::lock_guard<std::mutex> lock(sleep_);
-    }
-    wake_.notify_one();
-  }
-  // Takes the call back if the worker has not started it. Returns whether it did.
-  bool take_back() {
-    State called = State::kCalled;
-    return state_.load(std::memory_order_relaxed) == called &&
-           state_.compare_exchange_strong(called, State::kFinished, std::memory_order_relaxed);
-  }
-  bool finished() const { return state_.load(std::memory_order_acquire) == State::kFinished; }
-
- private:
-  enum class State { kFinished, kCalled, kStarted };
-
-  [[noreturn]] void work() {
-    const std::vector<int> cpus = allowed_cpus();
-    const auto called = [this] { return state_.load() == State::kCalled; };
-    while (true) {
-      if (!spin_long(called)) {
-        std::unique_lock<std::mutex> lock(sleep_);
-        asleep_.store(true);
-        wake_.wait(lock, called);
-        asleep_.store(false, std::memory_order_relaxed);
-      }
-      State expected = State::kCalled;
-      if (!state_.compare_exchange_strong(expected, State::kStarted, std::memory_order_acquire)) continue;
-      keep_off_the_caller(*call_, cpus);
-      call_->mode.enter();
-      call_->body(thread_);
-      state_.store(State::kFinished, std::memory_order_release);
-    }
+  Crew(std::vector<int> cpus, std::chrono::microseconds spin) {
+    state_.cpus = std::move(cpus);
+    state_.spin = spin;
   }
 
-  // Moves the calling worker off the CPU of the caller, to the one `thread_` places after it. The system alone sometimes
-  // leaves a worker on the CPU of the thread that waits for it, while another CPU is idle. The worker is not pinned there,
-  // because the caller may move next.
-  void keep_off_the_caller(const Call& call, const std::vector<int>& cpus) const {
-    if (sched_getcpu() != call.caller_cpu || static_cast<int>(cpus.size()) < call.threads) return;
-    const auto caller = std::find(cpus.begin(), cpus.end(), call.caller_cpu);
-    if (caller == cpus.end()) return;
-    run_on({cpus[static_cast<size_t>(caller - cpus.begin() + thread_) % cpus.size()]});
-    run_on(cpus);
-  }
+  unsigned forks() const { return forks_; }
+  void rest() { state_.rests.fetch_add(1, std::memory_order_relaxed); }
 
-  // All that a call moves between the two cores, in one cache line: each line takes about 0.1 µs from core to core. Nothing
-  // else is in that line, or the worker would fetch it again whenever the other data changes.
-  alignas(kLineBytes) std::atomic<State> state_{State::kFinished};
-  std::optional<Call> call_;
-  alignas(kLineBytes) std::atomic<bool> asleep_{false};
-  std::mutex sleep_;
-  std::condition_variable wake_;
-  const int thread_;
-  std::thread system_thread_;  // last, because it uses the other members
-};
-
-class Pool {
- public:
   bool try_run(int threads, ThreadBody body) {
-    if (busy_.exchange(true, std::memory_order_acquire)) return false;
+    if (state_.busy.exchange(true, std::memory_order_acquire)) return false;
     const bool enough = grow(threads - 1);
     if (enough) {
       const Call call{body, threads, sched_getcpu(), FloatMode::current()};
-      for (int t = 1; t < threads; ++t) workers_[t - 1]->start(call);
+      for (int t = 1; t < threads; ++t) worker(t).call(call);
+      for (int t = 1; t < std::min(threads, 3); ++t) worker(t).wake();  // these wake the others
       body(0);
       // The caller runs the shares that no worker has started yet. So small operators are not shared, and the caller never
       // waits for a thread to wake up or to get a CPU.
       for (int t = 1; t < threads; ++t)
-        if (workers_[t - 1]->take_back()) body(t);
-      for (int t = 1; t < threads; ++t) {
-        // Does not sleep, but yields: a worker may be waiting for this CPU.
-        const auto finished = [&worker = *workers_[t - 1]] { return worker.finished(); };
-        while (!spin(finished)) std::this_thread::yield();
-      }
+        if (worker(t).take_back()) body(t);
+      for (int t = 1; t < threads; ++t) wait_for(worker(t));
     }
-    busy_.store(false, std::memory_order_release);
+    state_.busy.store(false, std::memory_order_release);
     return enough;
   }
 
  private:
+  Worker& worker(int thread) { return *workers_[static_cast<size_t>(thread - 1)]; }
+
+  // Spins as long as a share usually takes longer than another. A worker that then still runs may be suspended: this thread
+  // sleeps, so that the worker can get its CPU.
+  void wait_for(const Worker& worker) {
+    constexpr int kSpins = 64;  // about 0.1 ms
+    const auto finished = [&worker] { return worker.finished(); };
+    for (int i = 0; i < kSpins; ++i) {
+      if (spin(finished)) return;
+      std::this_thread::yield();
+    }
+    state_.waiting.store(true);
+    while (!worker.finished()) worker.sleep_until_finished();
+    state_.waiting.store(false, std::memory_order_relaxed);
+  }
+
   // Creates workers until there are `count` of them. Returns false if the system cannot create more.
   bool grow(int count) {
+    if (static_cast<int>(workers_.size()) >= count) return true;
     try {
-      workers_.reserve(static_cast<size_t>(count));
+      if (state_.cpus.empty()) state_.cpus = allowed_cpus();
+      workers_.reserve(kMostThreads);  // workers read it while others are added
+      if (count > kMostThreads) return false;
       for (int thread = static_cast<int>(workers_.size()) + 1; thread <= count; ++thread)
-        workers_.push_back(std::make_unique<Worker>(thread));
+        workers_.push_back(std::make_unique<Worker>(thread, state_, workers_));
     } catch (const std::exception&) {
       return false;
     }
     return true;
   }
 
-  std::atomic<bool> busy_{false};  // true while a caller owns the workers
+  static constexpr int kMostThreads = 1024;
+  const unsigned forks_ = forks_so_far();
+  PoolState state_;
   std::vector<std::unique_ptr<Worker>> workers_;
 };
 
-// Never destroyed: its threads run until the process ends. After a fork the child has none of them, and starts with a new
-// pool.
-std::atomic<Pool*> pool{nullptr};
+ThreadPool::ThreadPool(std::vector<int> cpus, std::chrono::microseconds spin) : cpus_(std::move(cpus)), spin_(spin) {}
 
-thread_local SimulatedShares* simulated = nullptr;  // of this thread
-
-}  // namespace
-
-// Adds regions to those of SimulatedShares.
-class SimulatedRun {
- public:
-  static void run(SimulatedShares& to, int threads, ThreadBody body) {
-    using Clock = std::chrono::steady_clock;
-    SimulatedRegion region{threads, std::vector<double>(static_cast<size_t>(threads), 0.0)};
-    for (int t = 0; t < threads; ++t) {
-      if (to.only_ >= 0 && t != to.only_) continue;
-      const auto start = Clock::now();
-      body(t);
-      region.share_secs[static_cast<size_t>(t)] = std::chrono::duration<double>(Clock::now() - start).count();
-    }
-    to.regions_.push_back(std::move(region));
-  }
-};
-
-SimulatedShares::SimulatedShares(int only) : only_(only) {
-  if (simulated) throw std::logic_error("this thread simulates shares already");
-  simulated = this;
+ThreadPool::~ThreadPool() {
+  Crew* const crew = crew_.load();
+  if (crew && crew->forks() == forks_so_far()) delete crew;  // otherwise its threads are those of the parent
 }
 
-SimulatedShares::~SimulatedShares() { simulated = nullptr; }
+ThreadPool::Crew& ThreadPool::crew() {
+  Crew* current = crew_.load(std::memory_order_acquire);
+  if (current && current->forks() == forks_so_far()) return *current;
+  auto* const fresh = new Crew(cpus_, spin_);
+  if (crew_.compare_exchange_strong(current, fresh)) return *fresh;
+  delete fresh;  // another thread was first
+  return *crew_.load(std::memory_order_acquire);
+}
 
-int64_t simulated_regions() { return simulated ? static_cast<int64_t>(simulated->regions().size()) : 0; }
+bool ThreadPool::try_run(int threads, ThreadBody body) { return crew().try_run(threads, body); }
 
-void SpinBarrier::wait(int threads) {
-  if (simulated) return;
-  const unsigned phase = phase_.load(std::memory_order_relaxed);  // cannot change before this thread has arrived
-  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == threads) {
-    arrived_.store(0, std::memory_order_relaxed);
-    phase_.store(phase + 1, std::memory_order_release);
-    return;
-  }
-  for (int turn = 1; phase_.load(std::memory_order_acquire) == phase; ++turn) {
-    spin_pause();
-    if (turn % 64 == 0) std::this_thread::yield();
-  }
+void ThreadPool::rest() { crew().rest(); }
+
+PoolScope::PoolScope(ThreadPool* pool) : pool_(pool) {
+  if (!pool_) return;
+  before_ = std::exchange(pool_of_thread, pool_);
+  if (pool_->cpus().empty()) return;
+  cpus_ = allowed_cpus();
+  run_on(pool_->cpus());
+}
+
+PoolScope::~PoolScope() {
+  if (!pool_) return;
+  pool_of_thread = before_;
+  if (!cpus_.empty()) run_on(cpus_);
 }
 
 bool try_run_on_pool(int threads, ThreadBody body) {
-  if (simulated) {
-    SimulatedRun::run(*simulated, threads, body);
+  if (is_simulating()) {
+    simulate(threads, body);
     return true;
   }
-  static const int registered = pthread_atfork(nullptr, nullptr, [] { pool.store(new Pool); });
-  static_cast<void>(registered);
-  Pool* current = pool.load(std::memory_order_acquire);
-  if (!current) {
-    auto* fresh = new Pool;
-    current = pool.compare_exchange_strong(current, fresh) ? fresh : (delete fresh, pool.load());
-  }
-  return current->try_run(threads, body);
+  return current_pool().try_run(threads, body);
 }
 
-void rest_pool() { rests.fetch_add(1, std::memory_order_relaxed); }
+void rest_pool() { current_pool().rest(); }
 
 int64_t floats_worth_a_thread() {
   static const int64_t floats = host_model()->floats_worth_a_thread();

@@ -15,6 +15,21 @@ namespace {
 // Returns the number of panels of a cache block of columns.
 int64_t panels_per_block(const DenseSchedule& s) { return std::max<int64_t>(1, s.nc / s.nr); }
 
+// Into how many chunks of rows and of panels a share is divided, which a thread without work may take over.
+struct Pieces {
+  int64_t rows, panels;
+};
+
+// Blocks of rows, or panels if there is one block: neither reads more than the whole share does. A packed block serves all
+// panels, so it is not divided. The products of a chunk take tens of microseconds, more than claims and less than a time slice
+// of the system.
+Pieces pieces_of_share(const DenseSchedule& s, int64_t rows, int64_t panels, int64_t k) {
+  constexpr int64_t kProducts = 2'000'000;
+  if (rows > s.mc) return {ceil_div(rows, s.mc), 1};
+  if (s.pack_a) return {1, 1};
+  return {1, std::clamp<int64_t>(rows * panels * s.nr * k / kProducts, 1, panels)};
+}
+
 }  // namespace
 
 PackedDense::PackedDense(std::shared_ptr<const DensePanels> panels, Activation activation, int threads,
@@ -58,12 +73,22 @@ void PackedDense::run(const DenseSchedule& chosen, const Matrix& x, int64_t m, c
 
   const TileOutput output(kernel_table(packed.target, packed.dtype), activation_, packed.bias.get(), out, residual,
                           second_residual);
-  parallel(threads_, [&](int thread) {
-    const int64_t i = thread / across_n, j = thread % across_n;
-    const Rectangle part{std::min(m, split_begin(row_tiles, across_m, i) * s.mr),
-                         std::min(m, split_begin(row_tiles, across_m, i + 1) * s.mr), split_begin(panels, across_n, j),
-                         split_begin(panels, across_n, j + 1)};
-    float* own = floats + thread * (a_floats + sums_floats);
+  const Pieces pieces =
+      threads_ > 1 ? pieces_of_share(s, ceil_div(row_tiles, across_m) * s.mr, ceil_div(panels, across_n), packed.k)
+                   : Pieces{1, 1};
+  const int64_t per_share = pieces.rows * pieces.panels;
+  parallel_chunks(threads_, across_m * across_n * per_share, [&](int slot, int64_t chunk) {
+    const int64_t share = chunk / per_share, i = share / across_n, j = share % across_n;
+    const int64_t row = chunk % per_share / pieces.panels, panel = chunk % pieces.panels;
+    const int64_t row_begin = std::min(m, split_begin(row_tiles, across_m, i) * s.mr);
+    const int64_t rows = std::min(m, split_begin(row_tiles, across_m, i + 1) * s.mr) - row_begin;
+    const int64_t panel_begin = split_begin(panels, across_n, j), panel_last = split_begin(panels, across_n, j + 1);
+    const int64_t count = panel_last - panel_begin;
+    const Rectangle part{row_begin + split_begin(rows, pieces.rows, row),
+                         row_begin + split_begin(rows, pieces.rows, row + 1),
+                         panel_begin + split_begin(count, pieces.panels, panel),
+                         panel_begin + split_begin(count, pieces.panels, panel + 1), panel_last};
+    float* own = floats + slot * (a_floats + sums_floats);
     if (part.row_begin < part.row_end) run_rectangle(part, s, x, output, {own, own + a_floats, sums_stride});
   });
 }
@@ -120,7 +145,8 @@ void PackedDense::run_rectangle(const Rectangle& part, const DenseSchedule& s, c
         // of the next block, and at the end the first weights of the next layer.
         const bool n_inner = s.order == DenseSchedule::Order::kNInner;
         const int64_t step = n_inner ? panel_end - panel_begin : 1;
-        const int64_t known = n_inner && mb + 1 == m_blocks && k_blocks == 1 ? part.panel_end : panel_end;
+        const bool all_panels = mb + 1 == m_blocks && k_blocks == 1;
+        const int64_t known = all_panels ? (n_inner ? part.panel_end : part.panel_last) : panel_end;
         const bool last_block = nb + 1 == n_blocks && kb + 1 == k_blocks && mb + 1 == m_blocks;
         // Sets up the prefetch of row tile `tile`, its share of what follows. Returns the number of tiles from it on that have
         // a share, or no limit if it has none.

@@ -36,6 +36,7 @@ class PackedDense {
  private:
   struct Rectangle {
     int64_t row_begin, row_end, panel_begin, panel_end;
+    int64_t panel_last;  // where the panels end that probably follow on this thread
   };
 
   // Memory of one thread: for a packed block of A if the schedule packs it, and for partial sums if the output is not

@@ -119,11 +119,14 @@ void DepthwiseConvolution::run(const float* x, const Images& images, float* out,
   const Call call = this->call(x, images, out, residual);
   const int64_t across_m = call.schedule.threads_m, across_c = threads_ / across_m;
   const int64_t lines = images.n * call.oh, vectors = padded_channels_ / kernels_.lanes;
-  parallel(threads_, [&](int thread) {
-    const int64_t i = thread / across_c, j = thread % across_c;
+  // A chunk is a pass: the channels whose windows stay in L1.
+  const int64_t passes = ceil_div(ceil_div(vectors, across_c), pass_vectors(call));
+  parallel_chunks(threads_, across_m * across_c * passes, [&](int, int64_t chunk) {
+    const int64_t share = chunk / passes, pass = chunk % passes, i = share / across_c, j = share % across_c;
+    const int64_t first = split_begin(vectors, across_c, j), count = split_begin(vectors, across_c, j + 1) - first;
     const Part part{call, split_begin(lines, across_m, i), split_begin(lines, across_m, i + 1),
-                    split_begin(vectors, across_c, j) * kernels_.lanes,
-                    std::min(split_begin(vectors, across_c, j + 1) * kernels_.lanes, geometry_.c)};
+                    (first + split_begin(count, passes, pass)) * kernels_.lanes,
+                    std::min((first + split_begin(count, passes, pass + 1)) * kernels_.lanes, geometry_.c)};
     if (part.line_begin < part.line_end && part.channel_begin < part.channel_end) run_part(part);
   });
 }
@@ -133,10 +136,13 @@ void DepthwiseConvolution::run_rows(const float* x, const Images& images, int64_
   run_part({call(x, images, out, residual), begin, end, 0, geometry_.c});
 }
 
+int64_t DepthwiseConvolution::pass_vectors(const Call& call) const {
+  return std::max<int64_t>(1, call.schedule.channels / kernels_.lanes);
+}
+
 void DepthwiseConvolution::run_part(const Part& part) const {
   const Call& call = part.call;
-  const EvenSplit passes(ceil_div(part.channel_end - part.channel_begin, kernels_.lanes),
-                         std::max<int64_t>(1, call.schedule.channels / kernels_.lanes));
+  const EvenSplit passes(ceil_div(part.channel_end - part.channel_begin, kernels_.lanes), pass_vectors(call));
   int64_t channel = part.channel_begin;
   for (int64_t pass = 0; pass < passes.count; ++pass) {
     const int64_t channels = std::min(passes.size(pass) * kernels_.lanes, part.channel_end - channel);

@@ -53,6 +53,8 @@ class DepthwiseConvolution {
   };
 
   Call call(const float* x, const Images& images, float* out, const float* residual) const;
+  // Vectors of the channels of a pass, at most.
+  int64_t pass_vectors(const Call& call) const;
   void run_part(const Part& part) const;
   void run_strips(const Call& call, const Block& block) const;
   void run_windows(const Call& call, const Block& block) const;
