@@ -113,7 +113,16 @@ Program make_program(const tvm::ffi::Module& executable, const Layers& layers, b
 }
 
 Program with_machines_of(const Program& program, const Layers& layers) {
-  return Program(tvm::ffi::make_object<ProgramObj>(program->machines(), layers, program->ieee()));
+  return Program(tvm::ffi::make_object<ProgramObj>(program->machines(), layers, program->ieee(), program->pool()));
+}
+
+// Returns the program on threads of its own, bound to `cores` unless there are none. They spin for `spin_us` microseconds before
+// they sleep. Everything else is shared.
+Program on_cores(const Program& program, const Array<int64_t>& cores, int64_t spin_us) {
+  const std::vector<int> cpus(cores.begin(), cores.end());
+  auto pool = std::make_shared<ThreadPool>(cpus, std::chrono::microseconds(spin_us));
+  return Program(
+      tvm::ffi::make_object<ProgramObj>(program->machines(), program->layers(), program->ieee(), std::move(pool)));
 }
 
 // Returns the program with other layers at some indices: {index: description}. Everything else is shared.
@@ -176,6 +185,7 @@ TVM_FFI_STATIC_INIT_BLOCK() {
       .def("loopwright.schedules", &schedules)
       .def("loopwright.layers_of", [](const Program& program) { return program->layers(); })
       .def("loopwright.make_program", &make_program)
+      .def("loopwright.on_cores", &on_cores)
       .def("loopwright.with_layers", &with_layers)
       .def("loopwright.resized", &resized)
       .def_packed("loopwright.run_program", &run_program)

@@ -119,8 +119,13 @@ void copy_elements(const Tensor& from, const Tensor& to) {
               tvm::ffi::GetDataSize(static_cast<size_t>(from.numel()), from.dtype()));
 }
 
-ProgramObj::ProgramObj(std::shared_ptr<VirtualMachines> machines, Layers layers, bool ieee)
-    : machines_(std::move(machines)), layers_(std::move(layers)), ieee_(ieee), serial_(next_serial()) {}
+ProgramObj::ProgramObj(std::shared_ptr<VirtualMachines> machines, Layers layers, bool ieee,
+                       std::shared_ptr<ThreadPool> pool)
+    : machines_(std::move(machines)),
+      layers_(std::move(layers)),
+      ieee_(ieee),
+      pool_(std::move(pool)),
+      serial_(next_serial()) {}
 
 Array<Any> ProgramObj::run_recorded(VirtualMachine& machine, const AnyView* inputs, int count) const {
   HugePages& pages = machine.pages;
@@ -161,6 +166,7 @@ Array<Any> ProgramObj::run(const AnyView* inputs, int count) const {
 }
 
 Optional<Array<Any>> ProgramObj::replayed(Replay& replay, const AnyView* inputs, int count) const {
+  const PoolScope pool(pool_.get());
   const GeneratedCodeThreads threads(layers_->machine().threads);
   const SubnormalsScope subnormals(ieee_);
   return replay.run(inputs, count, *layers_.get());
@@ -183,6 +189,7 @@ Array<Any> ProgramObj::run_on(const VirtualMachine& machine, const AnyView* inpu
   }
   arguments.push_back(layers_);
   if (used) used->assign(arguments.begin(), arguments.end());
+  const PoolScope pool(pool_.get());
   const GeneratedCodeThreads threads(layers_->machine().threads);
   const SubnormalsScope subnormals(ieee_);
   Any result;

@@ -11,6 +11,7 @@
 
 #include "layers.h"
 #include "loopwright/model.h"
+#include "loopwright/thread_pool.h"
 #include "virtual_machines.h"
 
 namespace loopwright {
@@ -23,12 +24,15 @@ class ProgramObj : public tvm::ffi::Object {
   // `ieee`: whether subnormal numbers are kept; otherwise all threads that run the program take them as zero.
   ProgramObj(tvm::ffi::Module executable, Layers layers, bool ieee)
       : ProgramObj(std::make_shared<VirtualMachines>(std::move(executable)), std::move(layers), ieee) {}
-  // A program that runs other layers on the machines of another program.
-  ProgramObj(std::shared_ptr<VirtualMachines> machines, Layers layers, bool ieee);
+  // A program that runs other layers on the machines of another program, or on other threads. Without a pool it runs on that
+  // of the process.
+  ProgramObj(std::shared_ptr<VirtualMachines> machines, Layers layers, bool ieee,
+             std::shared_ptr<ThreadPool> pool = nullptr);
 
   const Layers& layers() const { return layers_; }
   const std::shared_ptr<VirtualMachines>& machines() const { return machines_; }
   bool ieee() const { return ieee_; }
+  const std::shared_ptr<ThreadPool>& pool() const { return pool_; }
 
   // Takes the arguments of main without the layers, and returns its result.
   tvm::ffi::Array<tvm::ffi::Any> run(const tvm::ffi::AnyView* inputs, int count) const;
@@ -50,6 +54,7 @@ class ProgramObj : public tvm::ffi::Object {
   std::shared_ptr<VirtualMachines> machines_;
   Layers layers_;
   bool ieee_;
+  std::shared_ptr<ThreadPool> pool_;
   int64_t serial_;  // differs between programs
 };
 

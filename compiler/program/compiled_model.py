@@ -15,7 +15,7 @@ import numpy as np
 
 from compiler.program import native, saved_model, segment
 from compiler.program.choice import Choice
-from compiler.program.placement import placement_of
+from compiler.program.placement import checked_cores, placement_of, threads_here
 from compiler.program.profile import CallTimes, ProfileRow, profile_rows
 from compiler.program.segment import Segment
 from compiler.program.tensor_spec import OPAQUE, TensorSpec, checked, checked_out
@@ -24,6 +24,8 @@ from compiler.workloads.schedule import Schedule
 from compiler.workloads.target import Target
 from kernels import MachineModel
 
+
+SPIN, MOST_SPIN = 1e-3, 1.0  # seconds
 
 class CompiledModel:
     """A model ready to run on this CPU. ``compiler.build`` and ``compiler.load`` create it.
@@ -154,7 +156,31 @@ class CompiledModel:
         """Returns this model with its segments on another number of threads. Shares the generated code."""
         return self._with(self.layers, [dataclasses.replace(part, threads=threads) for part in self.segments])
 
-    def _with(self, layers: Sequence[Layer], segments: Sequence[Segment], program: Any = None) -> CompiledModel:
+    def on(self, cores: Iterable[int], spin: float = SPIN) -> CompiledModel:
+        """Returns this model on threads of its own, so that it runs at the same time as others. Shares code and weights.
+
+        Args:
+            cores: the logical CPUs that the threads, and the calling thread during a run, are bound to: at least one for
+                each thread.
+            spin: seconds that idle threads spin for the next layer or run before they sleep. 0 saves energy, and lets
+                others have the cores at once; the next layer then waits some ten microseconds for a thread to wake up.
+
+        Raises:
+            ValueError: this process may not use these cores, there are too few, or ``spin`` is negative.
+        """
+        bound = checked_cores(cores)
+        threads_here(self.target.num_cores, self.target.num_cores, bound)
+        if not 0 <= spin <= MOST_SPIN:
+            raise ValueError(f"spin must be between 0 and {MOST_SPIN} seconds, got {spin}")
+        return self._with(self.layers, self.segments, on_own_threads(self._program, bound, spin), bound)
+
+    def _with(
+        self,
+        layers: Sequence[Layer],
+        segments: Sequence[Segment],
+        program: Any = None,
+        cores: Sequence[int] | None = None,
+    ) -> CompiledModel:
         return CompiledModel(
             self._executable,
             layers,
@@ -165,7 +191,7 @@ class CompiledModel:
             segments,
             program,
             self.ieee,
-            self.cores,
+            self.cores if cores is None else cores,
         )
 
     def _check_indices(self, indices: Iterable[int]) -> None:
@@ -236,7 +262,7 @@ def made_program(
     segments: Sequence[Segment],
     target: Target,
     ieee: bool,
-    cores: Sequence[int] | None = None,  # noqa: ARG001 - for the thread pool of a program
+    cores: Sequence[int] | None = None,
 ) -> Any:
     """Returns the object of ``compiler/cpp`` that runs an executable with these layers and segments.
 
@@ -256,10 +282,15 @@ def made_program(
         [segment.function(part, target.num_cores, ieee, alone) for part in segments],
         model,
     )
-    # `cores` belongs here: a program with its own thread pool binds it to them. The pool of the process is not bound.
     # tvm.runtime.Executable is linked in memory. A loaded program is a module already.
     module_of = executable.jit() if hasattr(executable, "jit") else executable
-    return native.function("make_program")(module_of, made, ieee)
+    program = native.function("make_program")(module_of, made, ieee)
+    return program if cores is None else on_own_threads(program, cores)
+
+
+def on_own_threads(program: Any, cores: Sequence[int], spin: float = SPIN) -> Any:
+    """Returns a program on threads of its own; see :meth:`CompiledModel.on`."""
+    return native.function("on_cores")(program, list(cores), round(spin * 1e6))
 
 
 def executed(
