@@ -24,7 +24,7 @@ def cores(threads: int) -> list[int]:
 
 def physical() -> int:
     """Returns the number of physical cores that this process may use; 1 if the system cannot pin processes."""
-    return max(1, len({_siblings(core) for core in usable()}))
+    return max(1, len({cpu.core for cpu in Topology.read().cpus})) if usable() else 1
 
 
 def pin(threads: int) -> list[int]:

@@ -86,7 +86,8 @@ def test_dense_layers_of_any_number_of_rows(fast: bool) -> None:
         of_m = {**inputs, "x": inputs["x"][:m], "residual": inputs["residual"][:m]}
         y = run(other, layer, [of_m["x"].copy(), of_m["residual"].copy()])
         assert_right(y, Workload.dense(m, n, k, epilogue=epilogue), of_m, algorithm)
-    assert algorithms == ({"direct", "strassen"} if fast and ISA == "avx512" else {"direct"})
+    both = {"direct", "strassen"}
+    assert algorithms == both if fast and ISA == "avx512" else algorithms <= (both if fast else {"direct"})
 
 
 def test_threads_need_the_same_packed_weights_at_once() -> None:
