@@ -51,9 +51,15 @@ lint: $(VENV)/.peers  ## run ruff, pyright and clang-format
 	@ruff check . && ruff format --check . && pyright
 	@clang-format --dry-run --Werror $$(git ls-files '*.h' '*.cc')
 
+# The thread pool is compiled apart for ThreadSanitizer, which does not go together with AddressSanitizer.
+POOL := $(addprefix kernels/cpp/core/,affinity.cc chunks.cc float_mode.cc simulation.cc spin_barrier.cc thread_pool.cc worker.cc)
+
 # Python is not built with the sanitizers, so it must load their runtime and that of C++ before the extension.
-sanitize: native  ## run kernel tests and random models under AddressSanitizer and UBSan
+sanitize: native  ## run kernel tests and random models under AddressSanitizer and UBSan, the thread pool under ThreadSanitizer
 	@mkdir -p $(SANITIZED)
+	@$${CXX:-c++} -std=c++17 -O1 -g -fsanitize=thread -I kernels/cpp -I kernels/cpp/include \
+	    tests/kernels/cpp/pool_stress.cc $(POOL) kernels/cpp/machine/x86.cc -o build/sanitize/pool_stress -pthread
+	@build/sanitize/pool_stress 1000000
 	@tar -c --exclude='*.so' --exclude=__pycache__ kernels compiler graph_passes tests pyproject.toml | tar -x -C $(SANITIZED)
 	@cmake -S . -B build/sanitize -G Ninja --log-level=WARNING -DLOOPWRIGHT_SANITIZE=ON \
 	    -DPython_EXECUTABLE="$(CURDIR)/$(PY)" -Dpybind11_DIR="$$($(PY) -m pybind11 --cmakedir)" \
