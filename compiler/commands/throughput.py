@@ -1,4 +1,4 @@
-"""``bench --api`` and ``bench --scenario``: requests one after the other or many at once, in ours and other runtimes."""
+"""``bench --api`` and ``bench --scenario``: requests one after the other or many at once, in several runtimes."""
 
 from __future__ import annotations
 
@@ -277,7 +277,8 @@ def _result(engine: Engine, slices: list[Slice], ours: list[Slice] | None, batch
 def _loadgen(engine: Engine, mode: Mode, secs: float) -> dict[str, Any]:
     """Runs LoadGen over one engine, prints its figures, and returns them for JSON."""
     scenario = mode.scenario
-    assert scenario is not None
+    if scenario is None:
+        raise ValueError("LoadGen needs a scenario")
     rate = run_slice(engine.streams, ESTIMATE_SECS).rate
     number = iter(range(1000))
 

@@ -24,8 +24,8 @@ from compiler.workloads.schedule import Schedule
 from compiler.workloads.target import Target
 from kernels import MachineModel
 
-
 SPIN, MOST_SPIN = 1e-3, 1.0  # seconds
+
 
 class CompiledModel:
     """A model ready to run on this CPU. ``compiler.build`` and ``compiler.load`` create it.
@@ -157,11 +157,11 @@ class CompiledModel:
         return self._with(self.layers, [dataclasses.replace(part, threads=threads) for part in self.segments])
 
     def on(self, cores: Iterable[int], spin: float = SPIN) -> CompiledModel:
-        """Returns this model on threads of its own, so that it runs at the same time as others. Shares code and weights.
+        """Returns this model on threads of its own, at the same time as others. Shares code and weights.
 
         Args:
-            cores: the logical CPUs that the threads, and the calling thread during a run, are bound to: at least one for
-                each thread.
+            cores: the logical CPUs that the threads, and the calling thread during a run, are bound to: at least one
+                for each thread.
             spin: seconds that idle threads spin for the next layer or run before they sleep. 0 saves energy, and lets
                 others have the cores at once; the next layer then waits some ten microseconds for a thread to wake up.
 

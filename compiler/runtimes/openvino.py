@@ -26,7 +26,9 @@ def load(model: Model, threads: int | None) -> Runtime:
     openvino: Any = untyped
     found = inlined(model)
     core = openvino.Core()
-    request = core.compile_model(core.read_model(found.SerializeToString()), "CPU", settings(threads)).create_infer_request()
+    request = core.compile_model(
+        core.read_model(found.SerializeToString()), "CPU", settings(threads)
+    ).create_infer_request()
     outputs = output_specs(found)
     names = [spec.name for spec in outputs]
 

@@ -47,5 +47,5 @@ def test_a_counter_without_permission(tmp_path: Path, monkeypatch: pytest.Monkey
         return read(path)
 
     monkeypatch.setattr(Path, "read_text", denied)
-    with pytest.raises(energy.EnergyUnavailable, match="^no permission to read "):
+    with pytest.raises(energy.EnergyUnavailable, match=r"^no permission to read "):
         energy.counters(tmp_path)

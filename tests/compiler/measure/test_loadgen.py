@@ -18,7 +18,7 @@ something else
 
 def test_figures_have_loadgens_own_keys() -> None:
     assert loadgen.figures(LOG) == {"result_validity": "VALID", "result_samples_per_second": 848.568}
-    with pytest.raises(RuntimeError, match="^LoadGen wrote no result$"):
+    with pytest.raises(RuntimeError, match=r"^LoadGen wrote no result$"):
         loadgen.figures("")
 
 

@@ -29,7 +29,8 @@ def model() -> compiler.CompiledModel:
             "float[1,16,61,67] x",
             "float[48,16,3,3] w, float[48] b, float[48,1,3,3] d, float[32,48,3,3] s, float[32,40] v",
             {
-                "y": "c = Conv <pads = [1,1,1,1]> (x, w, b) r = Relu (c) e = Conv <group = 48, pads = [1,1,1,1]> (r, d) "
+                "y": "c = Conv <pads = [1,1,1,1]> (x, w, b) r = Relu (c) e = Conv <group = 48, pads = [1,1,1,1]> (r, d)"
+                " 
                 "f = Conv <strides = [2,2]> (e, s) p = GlobalAveragePool (f) g = Flatten (p) h = MatMul (g, v) "
                 "@ = Softplus (h)"
             },
@@ -61,7 +62,7 @@ def test_other_threads_give_the_same_bits(model: compiler.CompiledModel, inputs:
 
 @pytest.mark.skipif(usable_cores() < 2, reason="this process has one core")
 def test_any_order_of_chunks_gives_the_same_bits(model: compiler.CompiledModel, inputs: dict[str, Any]) -> None:
-    """Three instances at once on two cores, so that threads are suspended at any place and others take over their chunks."""
+    """Three instances at once on two cores: threads are suspended at any place, and others take over their chunks."""
     wanted = model.run(inputs)
     instances = [model.on(CPUS[:THREADS], 0) for _ in range(3)]
     with ThreadPoolExecutor(len(instances)) as executor:

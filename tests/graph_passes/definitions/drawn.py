@@ -291,7 +291,7 @@ def _integers(rng: np.random.Generator, dtype: str, *shape: int) -> np.ndarray:
 
 
 def _weights(rng: np.random.Generator, dtype: str, *shape: int) -> np.ndarray:
-    """Returns weights. Without VNNI, ONNX Runtime saturates sums of two products of uint8 and int8 at 16 bits: few bits."""
+    """Returns weights of few bits: without VNNI, ONNX Runtime saturates sums of two products at 16 bits."""
     return rng.integers(-32, 32, shape).astype(dtype) if dtype == "int8" else _integers(rng, dtype, *shape)
 
 
