@@ -29,8 +29,8 @@ def model() -> compiler.CompiledModel:
             "float[1,16,61,67] x",
             "float[48,16,3,3] w, float[48] b, float[48,1,3,3] d, float[32,48,3,3] s, float[32,40] v",
             {
-                "y": "c = Conv <pads = [1,1,1,1]> (x, w, b) r = Relu (c) e = Conv <group = 48, pads = [1,1,1,1]> (r, d)"
-                " 
+                "y": "c = Conv <pads = [1,1,1,1]> (x, w, b) r = Relu (c) "
+                "e = Conv <group = 48, pads = [1,1,1,1]> (r, d) "
                 "f = Conv <strides = [2,2]> (e, s) p = GlobalAveragePool (f) g = Flatten (p) h = MatMul (g, v) "
                 "@ = Softplus (h)"
             },
