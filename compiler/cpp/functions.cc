@@ -116,8 +116,8 @@ Program with_machines_of(const Program& program, const Layers& layers) {
   return Program(tvm::ffi::make_object<ProgramObj>(program->machines(), layers, program->ieee(), program->pool()));
 }
 
-// Returns the program on threads of its own, bound to `cores` unless there are none. They spin for `spin_us` microseconds before
-// they sleep. Everything else is shared.
+// Returns the program on separate threads, bound to `cores` if there are any. They spin for `spin_us` microseconds before they
+// sleep. Everything else is shared.
 Program on_cores(const Program& program, const Array<int64_t>& cores, int64_t spin_us) {
   const std::vector<int> cpus(cores.begin(), cores.end());
   auto pool = std::make_shared<ThreadPool>(cpus, std::chrono::microseconds(spin_us));

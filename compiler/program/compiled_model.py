@@ -157,7 +157,7 @@ class CompiledModel:
         return self._with(self.layers, [dataclasses.replace(part, threads=threads) for part in self.segments])
 
     def on(self, cores: Iterable[int], spin: float = SPIN) -> CompiledModel:
-        """Returns this model on threads of its own, at the same time as others. Shares code and weights.
+        """Returns this model on separate threads, to run at the same time as others. Shares code and weights.
 
         Args:
             cores: the logical CPUs that the threads, and the calling thread during a run, are bound to: at least one
@@ -289,7 +289,7 @@ def made_program(
 
 
 def on_own_threads(program: Any, cores: Sequence[int], spin: float = SPIN) -> Any:
-    """Returns a program on threads of its own; see :meth:`CompiledModel.on`."""
+    """Returns a program on separate threads; see :meth:`CompiledModel.on`."""
     return native.function("on_cores")(program, list(cores), round(spin * 1e6))
 
 

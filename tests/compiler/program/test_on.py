@@ -1,4 +1,4 @@
-"""Models on threads of their own: the same bits, at the same time, after a fork, and on cores that others keep busy."""
+"""Models on separate threads: the same bits, at the same time, after a fork, and on cores that others keep busy."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_any_order_of_chunks_gives_the_same_bits(model: compiler.CompiledModel, 
         assert all(same(found, wanted) for run in runs for found in run.result())
 
 
-def test_a_child_process_starts_threads_of_its_own(model: compiler.CompiledModel, inputs: dict[str, Any]) -> None:
+def test_a_child_process_starts_new_threads(model: compiler.CompiledModel, inputs: dict[str, Any]) -> None:
     own = model.on(CPUS[:THREADS])
     wanted = own.run(inputs)
 

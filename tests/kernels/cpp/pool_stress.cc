@@ -14,7 +14,7 @@
 #include "loopwright/thread_pool.h"
 
 namespace loopwright {
-// The pool asks the machine model for one cost, which this program does not need.
+// The pool reads one cost of the machine model, which this program does not need.
 std::shared_ptr<const MachineModel> host_model() { return nullptr; }
 int64_t MachineModel::floats_worth_a_thread() const { return 1; }
 }  // namespace loopwright

@@ -57,8 +57,8 @@ class ThreadPool {
   std::atomic<Crew*> crew_{nullptr};  // of this process
 };
 
-// Makes a pool the one of the calling thread, and keeps the thread on the pool's CPUs if it has a set of its own. Restores both
-// at the end. No effect without a pool.
+// Makes a pool the one of the calling thread, and keeps the thread on the pool's CPUs if it was given some. Restores both at the
+// end. No effect without a pool.
 class PoolScope {
  public:
   explicit PoolScope(ThreadPool* pool);
