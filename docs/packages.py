@@ -54,7 +54,7 @@ PACKAGES: tuple[Package, ...] = (
         "compiler.measure",
         "sampling, interleaved comparison, idle detection, core affinity, rooflines",
         ("kernels", "compiler.workloads"),
-        ("numpy", "psutil"),
+        ("mlperf_loadgen", "numpy", "psutil"),
     ),
     Package(
         "compiler.spaces",

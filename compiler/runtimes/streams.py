@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, Protocol
-
-import onnx
+from typing import TYPE_CHECKING, Any, Protocol
 
 from compiler.program.compiled_model import CompiledModel
 from compiler.runtimes import onnxruntime, openvino
 from compiler.runtimes.base import Run, RuntimeUnavailable, version
 from compiler.runtimes.onnx_model import inlined, output_specs
+
+if TYPE_CHECKING:
+    import onnx
 
 
 class Loader(Protocol):
