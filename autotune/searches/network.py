@@ -87,9 +87,9 @@ class RunningNetwork:
 
     def calls(self, model: Any) -> list[Call]:
         return [
-            Call(place, median(secs))
-            for function, place, secs in model.call_secs(self._inputs, self._turn)
-            if place is not None or not function.startswith("vm.builtin.")
+            Call(call.layer, median(call.secs))
+            for call in model.call_secs(self._inputs, self._turn)
+            if call.layer is not None or not call.function.startswith("vm.builtin.")
         ]
 
     def compare(self, before: Any, after: Any, interrupted: Callable[[], None]) -> tuple[Samples, Samples]:
