@@ -87,8 +87,7 @@ def wanted(arguments: argparse.Namespace) -> bool:
     """
     if arguments.api and arguments.scenario:
         raise ValueError("argument --scenario: LoadGen issues the requests itself; leave out --api")
-    many = arguments.api == "async" or arguments.scenario in ("Offline", "Server")
-    if arguments.streams is not None and not many:
+    if arguments.streams is not None and not _many(arguments):
         raise ValueError("argument --streams: only with --api async, --scenario Offline or --scenario Server")
     if (arguments.latency_bound is not None) != (arguments.scenario == "Server"):
         raise ValueError("argument --latency-bound: --scenario Server needs it, and nothing else takes it")
@@ -105,13 +104,18 @@ def run(arguments: argparse.Namespace, peers: Callable[[OnnxFile | SavedModel], 
         check_folder(arguments.logs)
     build = options.build_options(arguments)
     model = source(arguments.model, build, arguments.input)
-    many = arguments.api == "async" or arguments.scenario in ("Offline", "Server")
+    many = _many(arguments)
     count, threads = _division(model, arguments.streams, arguments.threads) if many else (1, model.target.num_cores)
     if threads != model.target.num_cores:
         model = source(arguments.model, dataclasses.replace(build, threads=threads), arguments.input)
     api = "async" if many else "sync"
     mode = Mode(api, arguments.scenario, count, threads, (arguments.latency_bound or 0.0) * 1e-3, arguments.logs)
     return _bench(model, mode, peers(model), arguments.input, arguments.duration, arguments.pin, arguments.json)
+
+
+def _many(arguments: argparse.Namespace) -> bool:
+    """Returns whether there are several requests at once."""
+    return arguments.api == "async" or arguments.scenario in ("Offline", "Server")
 
 
 def _streams(text: str) -> int | str:

@@ -23,11 +23,10 @@ def of(compiled: CompiledModel, cores: Sequence[Sequence[int]]) -> list[Run]:
     """Returns an instance of our model per stream, on its cores, with shared code and weights.
 
     Raises:
-        ValueError: the streams have several threads each, and this build binds no pools to cores.
+        ValueError: the streams have several threads each, but no cores.
     """
-    place: Any = getattr(compiled, "on", None)
-    if place is not None and all(cores):
-        return [place(each).run for each in cores]
+    if all(cores):
+        return [compiled.on(each).run for each in cores]
     if compiled.target.num_cores > 1 and len(cores) > 1:
         raise ValueError("argument --streams: streams of several threads share one pool; give one stream per thread")
     return [compiled.run] * len(cores)  # a program of one thread runs in its caller's

@@ -151,10 +151,9 @@ void DirectConvolution::run_lines(const Conv2dSchedule& s, const Matrix& x, cons
   const int64_t passes = ceil_div(ceil_div(lines, across_m), rows);
   parallel_chunks(layer_.threads, across_m * across_n * passes, [&](int slot, int64_t chunk) {
     const int64_t share = chunk / passes, pass = chunk % passes, i = share / across_n, j = share % across_n;
-    const int64_t first = split_begin(lines, across_m, i), count = split_begin(lines, across_m, i + 1) - first;
+    const Range of_pass = Range{begin, end}.part(across_m, i).part(passes, pass);
     float* own = floats + slot * (rows_floats + sums_floats);
-    run_rectangle(call, begin + first + split_begin(count, passes, pass),
-                  begin + first + split_begin(count, passes, pass + 1), split_begin(panels, across_n, j),
+    run_rectangle(call, of_pass.begin, of_pass.end, split_begin(panels, across_n, j),
                   split_begin(panels, across_n, j + 1),
                   {own, own + rows_floats, pointers.data() + 2 * call.sum.per_block * slot});
   });

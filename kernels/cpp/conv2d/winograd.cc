@@ -143,8 +143,7 @@ void WinogradConvolution::run(const Conv2dSchedule& s, const Matrix& x, const Im
   const int64_t blocks = ceil_div(ceil_div(tiles, across_m), block);
   parallel_chunks(layer_.threads, across_m * across_n * blocks, [&](int slot, int64_t chunk) {
     const int64_t share = chunk / blocks, b = chunk % blocks, i = share / across_n, j = share % across_n;
-    const int64_t first = split_begin(tiles, across_m, i), count = split_begin(tiles, across_m, i + 1) - first;
-    const int64_t tile = first + split_begin(count, blocks, b), end = first + split_begin(count, blocks, b + 1);
+    const auto [tile, end] = Range{0, tiles}.part(across_m, i).part(blocks, b);
     const int64_t panel_begin = split_begin(panels, across_n, j), panel_end = split_begin(panels, across_n, j + 1);
     if (tile == end || panel_begin == panel_end) return;
     float* v = buffers + slot * thread_floats;

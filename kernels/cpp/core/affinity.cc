@@ -1,29 +1,25 @@
-#include "core/affinity.h"
-
-#include <sched.h>
+#include "loopwright/affinity.h"
 
 namespace loopwright {
-namespace {
 
-constexpr int kMostCpus = 8192;  // of Linux
-constexpr size_t kSets = kMostCpus / CPU_SETSIZE, kBytes = kSets * sizeof(cpu_set_t);
-
-}  // namespace
-
-std::vector<int> allowed_cpus() {
-  std::vector<cpu_set_t> sets(kSets);
-  std::vector<int> cpus;
-  if (sched_getaffinity(0, kBytes, sets.data()) == 0)
-    for (int cpu = 0; cpu < kMostCpus; ++cpu)
-      if (CPU_ISSET_S(static_cast<size_t>(cpu), kBytes, sets.data())) cpus.push_back(cpu);
-  return cpus;
+CpuMask::CpuMask(const std::vector<int>& cpus) {
+  for (const int cpu : cpus)
+    if (cpu >= 0 && cpu < kMostCpus) CPU_SET_S(static_cast<size_t>(cpu), sizeof sets_, sets_.data());
 }
 
-void run_on(const std::vector<int>& cpus) {
-  std::vector<cpu_set_t> sets(kSets);
-  for (const int cpu : cpus)
-    if (cpu >= 0 && cpu < kMostCpus) CPU_SET_S(static_cast<size_t>(cpu), kBytes, sets.data());
-  sched_setaffinity(0, kBytes, sets.data());
+CpuMask CpuMask::current() {
+  CpuMask mask({});
+  sched_getaffinity(0, sizeof mask.sets_, mask.sets_.data());
+  return mask;
+}
+
+void CpuMask::enter() const { sched_setaffinity(0, sizeof sets_, sets_.data()); }
+
+std::vector<int> CpuMask::cpus() const {
+  std::vector<int> found;
+  for (int cpu = 0; cpu < kMostCpus; ++cpu)
+    if (CPU_ISSET_S(static_cast<size_t>(cpu), sizeof sets_, sets_.data())) found.push_back(cpu);
+  return found;
 }
 
 }  // namespace loopwright

@@ -15,6 +15,16 @@ constexpr int64_t spread_stride(int64_t floats) { return ceil_div(floats, kCache
 // Returns the start of part i of `parts` parts of 0..total, whose sizes differ by at most one.
 constexpr int64_t split_begin(int64_t total, int64_t parts, int64_t i) { return total * i / parts; }
 
+struct Range {
+  int64_t begin, end;
+
+  int64_t size() const { return end - begin; }
+  // Returns part i of `parts` parts, as split_begin() divides them.
+  Range part(int64_t parts, int64_t i) const {
+    return {begin + split_begin(size(), parts, i), begin + split_begin(size(), parts, i + 1)};
+  }
+};
+
 // Splits `total` into the fewest parts of at most `limit`. Their sizes differ by at most one, and the larger ones come first.
 // Needs no division per part.
 struct EvenSplit {

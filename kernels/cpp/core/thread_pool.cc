@@ -7,7 +7,6 @@
 #include <thread>
 #include <utility>
 
-#include "core/affinity.h"
 #include "core/simulated_run.h"
 #include "core/worker.h"
 #include "loopwright/machine_model.h"
@@ -86,7 +85,7 @@ class ThreadPool::Crew {
   bool grow(int count) {
     if (static_cast<int>(workers_.size()) >= count) return true;
     try {
-      if (state_.cpus.empty()) state_.cpus = allowed_cpus();
+      if (state_.cpus.empty()) state_.cpus = CpuMask::current().cpus();
       workers_.reserve(kMostThreads);  // workers read it while others are added
       if (count > kMostThreads) return false;
       for (int thread = static_cast<int>(workers_.size()) + 1; thread <= count; ++thread)
@@ -127,14 +126,14 @@ PoolScope::PoolScope(ThreadPool* pool) : pool_(pool) {
   if (!pool_) return;
   before_ = std::exchange(pool_of_thread, pool_);
   if (pool_->cpus().empty()) return;
-  cpus_ = allowed_cpus();
-  run_on(pool_->cpus());
+  mask_ = CpuMask::current();
+  CpuMask(pool_->cpus()).enter();
 }
 
 PoolScope::~PoolScope() {
   if (!pool_) return;
   pool_of_thread = before_;
-  if (!cpus_.empty()) run_on(cpus_);
+  if (mask_) mask_->enter();
 }
 
 bool try_run_on_pool(int threads, ThreadBody body) {

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "core/affinity.h"
+#include "loopwright/affinity.h"
 
 namespace loopwright {
 
@@ -37,7 +37,7 @@ bool Worker::take_back() {
 void Worker::sleep_until_finished() const { sleep_while(state_, kStarted); }
 
 void Worker::work() {
-  run_on(pool_.cpus);
+  CpuMask(pool_.cpus).enter();
   while (true) {
     wait_for_call();
     uint32_t state = kCalled;
@@ -92,8 +92,8 @@ void Worker::keep_off_the_caller(const Call& call) const {
   if (sched_getcpu() != call.caller_cpu || static_cast<int>(cpus.size()) < call.threads) return;
   const auto caller = std::find(cpus.begin(), cpus.end(), call.caller_cpu);
   if (caller == cpus.end()) return;
-  run_on({cpus[static_cast<size_t>(caller - cpus.begin() + thread_) % cpus.size()]});
-  run_on(cpus);
+  CpuMask({cpus[static_cast<size_t>(caller - cpus.begin() + thread_) % cpus.size()]}).enter();
+  CpuMask(cpus).enter();
 }
 
 }  // namespace loopwright

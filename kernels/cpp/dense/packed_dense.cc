@@ -80,14 +80,11 @@ void PackedDense::run(const DenseSchedule& chosen, const Matrix& x, int64_t m, c
   parallel_chunks(threads_, across_m * across_n * per_share, [&](int slot, int64_t chunk) {
     const int64_t share = chunk / per_share, i = share / across_n, j = share % across_n;
     const int64_t row = chunk % per_share / pieces.panels, panel = chunk % pieces.panels;
-    const int64_t row_begin = std::min(m, split_begin(row_tiles, across_m, i) * s.mr);
-    const int64_t rows = std::min(m, split_begin(row_tiles, across_m, i + 1) * s.mr) - row_begin;
-    const int64_t panel_begin = split_begin(panels, across_n, j), panel_last = split_begin(panels, across_n, j + 1);
-    const int64_t count = panel_last - panel_begin;
-    const Rectangle part{row_begin + split_begin(rows, pieces.rows, row),
-                         row_begin + split_begin(rows, pieces.rows, row + 1),
-                         panel_begin + split_begin(count, pieces.panels, panel),
-                         panel_begin + split_begin(count, pieces.panels, panel + 1), panel_last};
+    const Range of_tiles = Range{0, row_tiles}.part(across_m, i);
+    const Range rows =
+        Range{std::min(m, of_tiles.begin * s.mr), std::min(m, of_tiles.end * s.mr)}.part(pieces.rows, row);
+    const Range own_panels = Range{0, panels}.part(across_n, j), here = own_panels.part(pieces.panels, panel);
+    const Rectangle part{rows.begin, rows.end, here.begin, here.end, own_panels.end};
     float* own = floats + slot * (a_floats + sums_floats);
     if (part.row_begin < part.row_end) run_rectangle(part, s, x, output, {own, own + a_floats, sums_stride});
   });

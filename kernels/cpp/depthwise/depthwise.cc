@@ -123,10 +123,9 @@ void DepthwiseConvolution::run(const float* x, const Images& images, float* out,
   const int64_t passes = ceil_div(ceil_div(vectors, across_c), pass_vectors(call));
   parallel_chunks(threads_, across_m * across_c * passes, [&](int, int64_t chunk) {
     const int64_t share = chunk / passes, pass = chunk % passes, i = share / across_c, j = share % across_c;
-    const int64_t first = split_begin(vectors, across_c, j), count = split_begin(vectors, across_c, j + 1) - first;
+    const Range of_pass = Range{0, vectors}.part(across_c, j).part(passes, pass);
     const Part part{call, split_begin(lines, across_m, i), split_begin(lines, across_m, i + 1),
-                    (first + split_begin(count, passes, pass)) * kernels_.lanes,
-                    std::min((first + split_begin(count, passes, pass + 1)) * kernels_.lanes, geometry_.c)};
+                    of_pass.begin * kernels_.lanes, std::min(of_pass.end * kernels_.lanes, geometry_.c)};
     if (part.line_begin < part.line_end && part.channel_begin < part.channel_end) run_part(part);
   });
 }

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import compiler
+from compiler.program.random_inputs import random_inputs
 from compiler.workloads.target import usable_cores
 from tests.compiler.models import graph
 
@@ -41,8 +42,7 @@ def model() -> compiler.CompiledModel:
 
 @pytest.fixture(scope="module")
 def inputs(model: compiler.CompiledModel) -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(0)
-    return {spec.name: rng.standard_normal(spec.shape).astype(np.float32) for spec in model.inputs}
+    return random_inputs(model.inputs)
 
 
 def same(found: dict[str, np.ndarray], wanted: dict[str, np.ndarray]) -> bool:

@@ -7,7 +7,10 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
+
+#include "loopwright/affinity.h"
 
 namespace loopwright {
 
@@ -69,7 +72,7 @@ class PoolScope {
  private:
   ThreadPool* const pool_;
   ThreadPool* before_ = nullptr;
-  std::vector<int> cpus_;  // that the thread could use before
+  std::optional<CpuMask> mask_;  // of the CPUs that the thread could use before
 };
 
 // As ThreadPool::try_run, on the pool of the calling thread.
