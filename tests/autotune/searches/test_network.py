@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from autotune.searches.network import Call, RunningNetwork
+from compiler.program.profile import CallTimes
 
 
 class Scripted:
@@ -22,12 +23,12 @@ class Scripted:
         assert list(inputs) == ["x"]
         self.runs += 1
 
-    def call_secs(self, inputs: Mapping[str, np.ndarray], runs: int) -> list[tuple[str, int | None, tuple[float, ...]]]:
+    def call_secs(self, inputs: Mapping[str, np.ndarray], runs: int) -> list[CallTimes]:
         assert list(inputs) == ["x"]
         self.turns.append(runs)
         noise = [1.0, 3.0, *itertools.repeat(1.0, runs - 2)]
         return [
-            (name, place, tuple(self.secs * factor for factor in noise))
+            CallTimes(name, place, tuple(self.secs * factor for factor in noise), regions=1)
             for name, place in [("vm.builtin.reshape", None), ("conv", 0), ("fused_add", None)]
         ]
 
