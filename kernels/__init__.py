@@ -21,6 +21,7 @@ from kernels.normalization import group_norm
 from kernels.pooling import avg_pool2d, global_avg_pool2d, max_pool2d
 from kernels.recurrent import Recurrent
 from kernels.rowwise import activation, add, layer_norm, rms_norm, softmax
+from kernels.schedule import thread_splits
 from kernels.topology import Topology, usable_cores
 
 __all__ = [
@@ -53,6 +54,7 @@ __all__ = [
     "register_tiles",
     "rms_norm",
     "softmax",
+    "thread_splits",
     "usable_cores",
 ]
 

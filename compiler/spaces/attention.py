@@ -19,7 +19,7 @@ class AttentionKernelSpace(KernelSpace):
     """
 
     def _decisions(self) -> tuple[Decision, ...]:
-        s = self.workload.sizes
+        s, cores = self.workload.sizes, self.target.num_cores
         self._keys, self._columns = self._packed_columns(s["keys"]), self._packed_columns(s["head_dim"])
         scores_mr, scores_nr = self._tile_decisions(s["queries"], self._keys, prefix="scores_")
         values_mr, values_nr = self._tile_decisions(s["queries"], self._columns, prefix="values_")
@@ -30,7 +30,7 @@ class AttentionKernelSpace(KernelSpace):
             values_mr,
             values_nr,
             Decision("rows", self._rows),
-            self._thread_decision("threads"),
+            Decision("threads", tuple(d for d in range(1, cores + 1) if cores % d == 0)),
         )
 
     def _is_worth_building(self, values: Mapping[str, Any]) -> bool:

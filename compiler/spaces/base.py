@@ -43,6 +43,7 @@ class KernelSpace(ScheduleSpace):
         self._element = DTYPE_BYTES[workload.dtype]
         self._tiles = frozenset(kernels.register_tiles(target.isa, workload.dtype))
         self._narrow_tiles = frozenset(kernels.narrow_tiles(target.isa, workload.dtype))
+        self._splits = frozenset(kernels.thread_splits(target.num_cores))
         self.decisions = self._decisions() if self._tiles else ()
 
     def operator(self, inputs: Mapping[str, np.ndarray], schedule: Mapping[str, Any] | None) -> Any:
@@ -63,7 +64,12 @@ class KernelSpace(ScheduleSpace):
         """Returns the kernel's default values, which need not be among the choices of this space."""
 
     def is_legal(self, schedule: Schedule) -> bool:
-        return self._is_worth_building(schedule.values) if schedule.values else not self.decisions
+        values = schedule.values
+        if not values:
+            return not self.decisions
+        if "threads_m" in values and (values["threads_m"], values["threads_n"]) not in self._splits:
+            return False
+        return self._is_worth_building(values)
 
     def default(self) -> Schedule:
         return self._default
@@ -107,15 +113,12 @@ class KernelSpace(ScheduleSpace):
     def _stream_decisions(self) -> tuple[Decision, ...]:
         """Returns the decisions on prefetching weights and on dividing the work between threads."""
         prefetch = Decision("prefetch", _PREFETCH_BYTES), Decision("prefetch_next", (False, True))
-        return *prefetch, self._thread_decision("threads_m")
+        return *prefetch, *self._thread_decisions()
 
-    def _thread_decision(self, name: str) -> Decision:
-        return Decision(name, self._thread_splits())
-
-    def _thread_splits(self) -> tuple[int, ...]:
-        """Returns the numbers of threads that may divide one dimension; the other factor divides another dimension."""
-        cores = self.target.num_cores
-        return tuple(d for d in range(1, cores + 1) if cores % d == 0)
+    def _thread_decisions(self) -> tuple[Decision, Decision]:
+        """Returns the decisions on the parts of the rows and of the columns, each of which has a thread."""
+        rows, columns = (tuple(sorted(set(parts))) for parts in zip(*self._splits, strict=True))
+        return Decision("threads_m", rows), Decision("threads_n", columns)
 
     def _fills_pipeline(self, mr: int, nr: int, rows: int) -> bool:
         """Returns whether a microkernel of mr × nr exists, and hides the latency of FMA as far as ``rows`` permit.

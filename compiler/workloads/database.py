@@ -2,7 +2,8 @@
 
 The file is an SQLite 3 database in WAL mode. It is identified by ``PRAGMA application_id`` = ``APPLICATION_ID`` and
 ``PRAGMA user_version``, which is ``SCHEMA_VERSION`` after this program has opened it. Files of earlier versions are
-upgraded: missing tables are added, existing rows do not change. JSON is canonical: keys sorted, no spaces, no NaN.
+upgraded: missing tables are added, and schedules get the decisions that they lack (``MIGRATIONS`` below). JSON is
+canonical: keys sorted, no spaces, no NaN.
 
 Rows of the table ``measurement`` (``SCHEMA`` below) never change, and ``id`` is the order in which measurements
 finished:
@@ -44,6 +45,8 @@ with the latest schedule:
     workload, target, backend, schedule    as in ``measurement``
     machine                                MachineModel.id
     unix_secs                              when the default was measured
+
+Before version 5, schedules had ``threads_m``, a divisor of the number of threads, and ``threads_n`` was the rest.
 """
 
 from __future__ import annotations
@@ -103,8 +106,8 @@ MACHINES = """CREATE TABLE machine (
     unix_secs REAL NOT NULL,
     PRIMARY KEY (workload, target, backend, machine)
 )"""
-# The statements that each version added to the previous one.
-ADDED = ((SCHEMA, INDEX), (CHOICES,), (WINNERS,), (MACHINES,))
+# The tables and indices that each version added to the previous one.
+ADDED = ((SCHEMA, INDEX), (CHOICES,), (WINNERS,), (MACHINES,), ())
 SCHEMA_VERSION = len(ADDED)
 
 COLUMNS = tuple(line.split()[0] for line in SCHEMA.splitlines()[1:-1])
@@ -124,6 +127,26 @@ _BEATEN = (
     "EXISTS (SELECT 1 FROM winner WHERE winner.workload = measurement.workload AND winner.target = measurement.target "
     "AND winner.backend = measurement.backend AND winner.schedule <> measurement.schedule)"
 )
+
+
+def _with_threads_n(table: str, threads: str) -> str:
+    """Returns the statement that adds ``threads_n``, by the SQL expression of a row's threads. Skips malformed rows."""
+    threads_m = "json_extract(schedule, '$.threads_m')"
+    both = f"typeof({threads_m}) = 'integer' AND {threads_m} > 0 AND typeof({threads}) = 'integer'"
+    known = "json_extract(schedule, '$.threads_n') IS NOT NULL"
+    return (
+        f"UPDATE {table} SET schedule = json_set(schedule, '$.threads_n', {threads} / {threads_m}) "  # noqa: S608
+        f"WHERE CASE WHEN json_valid(schedule) AND json_valid(target) THEN {both} AND NOT {known} ELSE 0 END"
+    )
+
+
+# The statements that change rows of earlier versions.
+MIGRATIONS = {
+    5: (
+        *(_with_threads_n(table, "json_extract(target, '$.num_cores')") for table in ("measurement", "winner", "machine")),
+        _with_threads_n("choice", "threads"),
+    )
+}
 
 
 class Records:
@@ -395,7 +418,7 @@ def _connected(uri: str) -> Iterator[sqlite3.Connection]:
 
 
 def _prepare(path: Path, connection: sqlite3.Connection) -> None:
-    """Creates missing tables and enables the write-ahead log."""
+    """Creates missing tables, migrates rows and enables the write-ahead log."""
     if _version(connection) < SCHEMA_VERSION:
         connection.execute("BEGIN IMMEDIATE")
         version = _version(connection)  # another process may have been faster
@@ -404,6 +427,9 @@ def _prepare(path: Path, connection: sqlite3.Connection) -> None:
             connection.execute(statement)
         if version == 0:
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        else:
+            for statement in _statements(MIGRATIONS.get(later, ()) for later in range(version + 1, SCHEMA_VERSION + 1)):
+                connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         connection.execute("COMMIT")
     _check_version(path, _version(connection))

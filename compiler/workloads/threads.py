@@ -11,12 +11,14 @@ def threads_for(workload: Workload | None, target: Target) -> int:
     """Returns 1 for a workload that threads would not make faster, otherwise the target's number of cores.
 
     Threads save at least what the other cores take over of the arithmetic at the peak, or of loads from L3. They cost a
-    parallel region.
+    parallel region. A kernel that is worth some threads decides itself how many of the cores it uses.
     """
     cores = target.num_cores
     if workload is None or cores == 1:
         return cores
     arithmetic = workload.flops / peak_flops(target, workload.dtype)
     loads = workload.bytes / (target.model.bandwidth_gbs(L3) * 1e9)
-    saved = max(arithmetic, loads) * (1 - 1 / cores)
-    return cores if saved >= target.model.fork_join_secs(cores) else 1
+    busy = max(arithmetic, loads)
+    counts = {max(2, cores >> halved) for halved in range(cores.bit_length())}
+    gains = any(busy * (1 - 1 / used) >= target.model.fork_join_secs(used) for used in counts)
+    return cores if gains else 1

@@ -18,6 +18,7 @@ from compiler.workloads.reference import make_inputs, reference, tolerance
 from compiler.workloads.workload import ACTIVATIONS, Workload
 from tests.kernels.convolutions import layer
 from tests.kernels.memory import CANARY, next_to_forbidden_page, unaligned
+from tests.kernels.splits import splits
 
 SMALL = ("direct", "winograd2", "winograd4")  # for 3x3 kernels
 
@@ -67,7 +68,7 @@ def schedules(draw: st.DrawFn, workload: Workload, isa: str, threads: int) -> di
         "kc": draw(st.one_of(st.integers(1, 40), st.sampled_from([64, 256, 4096]))),
         "prefetch": draw(st.sampled_from([0, 64, 1024])),
         "prefetch_next": draw(st.booleans()),
-        "threads_m": draw(st.sampled_from([t for t in range(1, threads + 1) if threads % t == 0])),
+        **draw(splits(threads)),
     }
 
 
@@ -319,7 +320,9 @@ BAD_SCHEDULES = {
         {"algorithm": "fft"},
         "algorithm must be one of 'direct', 'winograd2', 'winograd3', 'winograd4', got",
     ),
-    "threads that do not divide": ({"threads_m": 3}, r"threads_m must divide threads \(2\), got 3"),
+    "threads that do not divide": ({"threads_m": 3, "threads_n": 0}, r"without threads_n, threads_m must divide threads \(2\), got 3"),
+    "more threads than there are": ({"threads_m": 2, "threads_n": 2}, "their product at most 2, got 2 and 2"),
+    "no threads": ({"threads_m": 1, "threads_n": -1}, "must be at least 1"),
 }
 
 

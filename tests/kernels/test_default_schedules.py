@@ -91,7 +91,7 @@ def test_dense_layers(isa: str, dtype: str, data: st.DataObject) -> None:
     for fast in (False, True):
         schedule = kernels.default_dense_schedule(m, n, k, isa, threads, dtype, fast, machine)
         assert (schedule["mr"], schedule["nr"]) in tiles(isa, dtype)
-        assert threads % schedule["threads_m"] == 0
+        assert (schedule["threads_m"], schedule["threads_n"]) in kernels.thread_splits(threads)
         algorithm = schedule["algorithm"]
         assert fast or algorithm == "direct"
         op = kernels.Dense(*arguments, schedule=schedule, machine=machine)  # checks that the schedule is legal
@@ -124,7 +124,7 @@ def test_convolutions(isa: str, dtype: str, data: st.DataObject) -> None:
         machine=machine,
     )
     assert (schedule["mr"], schedule["nr"]) in tiles(isa, dtype)
-    assert threads % schedule["threads_m"] == 0
+    assert (schedule["threads_m"], schedule["threads_n"]) in kernels.thread_splits(threads)
     for fixed in (schedule, None):
         op = kernels.Conv2d(
             inputs["weight"], inputs.get("bias"), *geometry, workload.activation, isa, threads, fixed, machine
@@ -252,3 +252,44 @@ def test_wrong_sizes_are_rejected(isa: str) -> None:
     layer = kernels.Dense(np.zeros((4, 4), np.float32), isa=isa)
     with pytest.raises(ValueError, match="m must be at least 1, got 0"):
         layer.schedule(0)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 5, 6, 16, 60])
+def test_splits_of_threads(threads: int) -> None:
+    splits = kernels.thread_splits(threads)
+    assert len(set(splits)) == len(splits)
+    assert {(threads, 1), (1, threads), (1, 1)} <= set(splits)
+    assert all(m * n <= threads for m, n in splits)
+    for m in range(1, threads + 1):  # any other split has no more parts than one of these, in both directions
+        assert any(more_m >= m and more_n >= threads // m for more_m, more_n in splits)
+
+
+def test_no_splits_of_no_threads() -> None:
+    with pytest.raises(ValueError, match="threads must be between 1 and 1024, got 0"):
+        kernels.thread_splits(0)
+
+
+@pytest.mark.parametrize("isa", VECTOR_ISAS)
+def test_costs_of_threads_decide_how_many_there_are(isa: str) -> None:
+    def used(cost: str) -> set[int]:
+        machine = with_lines({"fork_join": ",".join(["0", *[cost] * 7])}, 8)
+        schedules = [
+            kernels.default_dense_schedule(256, 256, 256, isa, 8, fast=True, machine=machine),
+            *(
+                kernels.default_conv2d_schedule(
+                    (1, 28, 28, 64),
+                    (64, 64 // groups, 3, 3),
+                    padding=1,
+                    groups=groups,
+                    isa=isa,
+                    threads=8,
+                    fast=fast,
+                    machine=machine,
+                )
+                for groups, fast in ((1, False), (1, True), (64, False))
+            ),
+        ]
+        return {schedule["threads_m"] * schedule["threads_n"] for schedule in schedules}
+
+    assert used("1e12") == {1}
+    assert used("0") == {8}

@@ -19,6 +19,7 @@ import kernels
 from compiler.workloads.reference import make_inputs, reference, tolerance
 from compiler.workloads.workload import ACTIVATIONS, Workload
 from tests.kernels.memory import CANARY, next_to_forbidden_page, unaligned
+from tests.kernels.splits import splits
 
 Inputs = dict[str, np.ndarray]
 
@@ -52,7 +53,7 @@ def schedules(draw: st.DrawFn, isa: str, threads: int) -> dict[str, Any] | None:
         "pack_a": draw(st.booleans()),
         "prefetch": draw(st.sampled_from([0, 64, 1024])),
         "prefetch_next": draw(st.booleans()),
-        "threads_m": draw(st.sampled_from([t for t in range(1, threads + 1) if threads % t == 0])),
+        **draw(splits(threads)),
     }
 
 
@@ -373,7 +374,9 @@ WRONG_SCHEDULES = {
     "no number": ({"mc": "wide"}, "mc must be an integer, got 'wide'"),
     "unknown order": ({"order": "inside_out"}, "order must be one of 'm_inner', 'n_inner', got 'inside_out'"),
     "negative prefetch": ({"prefetch": -1}, "prefetch at least 0"),
-    "threads that do not divide": ({"threads_m": 3}, r"threads_m must divide threads \(2\), got 3"),
+    "threads that do not divide": ({"threads_m": 3, "threads_n": 0}, r"without threads_n, threads_m must divide threads \(2\), got 3"),
+    "more threads than there are": ({"threads_m": 2, "threads_n": 2}, "their product at most 2, got 2 and 2"),
+    "no threads": ({"threads_m": 1, "threads_n": -1}, "must be at least 1"),
 }
 
 

@@ -15,6 +15,7 @@ from compiler.workloads.reference import make_inputs, reference, tolerance
 from compiler.workloads.workload import ACTIVATIONS, Workload
 from tests.kernels.convolutions import layer
 from tests.kernels.memory import CANARY, next_to_forbidden_page
+from tests.kernels.splits import splits
 
 
 @st.composite
@@ -45,7 +46,7 @@ def schedules(draw: st.DrawFn, threads: int) -> dict[str, Any] | None:
     return {
         "columns": draw(st.integers(1, 8)),
         "channels": draw(st.sampled_from([1, 8, 16, 24, 1000])),
-        "threads_m": draw(st.sampled_from([t for t in range(1, threads + 1) if threads % t == 0])),
+        **draw(splits(threads)),
     }
 
 
@@ -138,7 +139,7 @@ def test_a_schedule_is_what_it_says(isa: str) -> None:
     workload = Workload.conv2d(1, 14, 14, 96, 96, 3, 1, 1, groups=96)
     inputs = make_inputs(workload)
     default = layer(workload, inputs, isa, 2).schedule(1, 14, 14)
-    assert set(default) == {"columns", "channels", "threads_m"}
+    assert set(default) == {"columns", "channels", "threads_m", "threads_n"}
     assert layer(workload, inputs, isa, 2, default).schedule(1, 7, 7) == default
 
 
@@ -155,7 +156,9 @@ BAD_SCHEDULES = {
     "too wide": ({"columns": 15}, "no strips of 15 columns for this kernel"),
     "no columns": ({"columns": 0}, "no strips of 0 columns"),
     "no channels": ({"channels": 0}, "channels must be at least 1, got 0"),
-    "threads that do not divide": ({"threads_m": 3}, r"threads_m must divide threads \(2\), got 3"),
+    "threads that do not divide": ({"threads_m": 3, "threads_n": 0}, r"without threads_n, threads_m must divide threads \(2\), got 3"),
+    "more threads than there are": ({"threads_m": 2, "threads_n": 2}, "their product at most 2, got 2 and 2"),
+    "no threads": ({"threads_m": 1, "threads_n": -1}, "must be at least 1"),
     "no integer": ({"columns": "all"}, "columns must be an integer, got 'all'"),
 }
 

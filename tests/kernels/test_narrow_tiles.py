@@ -14,6 +14,7 @@ from compiler.workloads.reference import make_inputs, reference, tolerance
 from compiler.workloads.workload import ACTIVATIONS, Workload
 from tests.kernels.convolutions import layer
 from tests.kernels.memory import next_to_forbidden_page
+from tests.kernels.splits import splits
 
 
 def narrow(isa: str) -> list[tuple[int, int]]:
@@ -53,7 +54,7 @@ def test_dense_layers(isa: str, data: st.DataObject) -> None:
         "pack_a": data.draw(st.booleans()),
         "prefetch": data.draw(st.sampled_from([0, 64])),
         "prefetch_next": data.draw(st.booleans()),
-        "threads_m": data.draw(st.sampled_from([t for t in range(1, threads + 1) if threads % t == 0])),
+        **data.draw(splits(threads)),
     }
     op = kernels.Dense(inputs["weight"], inputs.get("bias"), workload.activation, isa, threads, schedule)
     y = op(next_to_forbidden_page(inputs["x"], "end"), residual=inputs.get("residual"))
@@ -97,7 +98,7 @@ def test_convolutions(isa: str, data: st.DataObject) -> None:
         "kc": workload.reduction,
         "prefetch": 0,
         "prefetch_next": data.draw(st.booleans()),
-        "threads_m": data.draw(st.sampled_from([t for t in range(1, threads + 1) if threads % t == 0])),
+        **data.draw(splits(threads)),
     }
     inputs = make_inputs(workload, seed=data.draw(st.integers(0, 1000)))
     op = layer(workload, inputs, isa, threads, schedule)

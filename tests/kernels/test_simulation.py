@@ -11,7 +11,12 @@ from kernels.simulation import simulated_shares
 THREADS = 5
 RNG = np.random.default_rng(0)
 X = RNG.standard_normal((60, 64), np.float32)
-LAYER = kernels.Dense(RNG.standard_normal((64, 64), np.float32), threads=THREADS)
+SCHEDULE = kernels.default_dense_schedule(60, 64, 64, kernels.detect_isa(), THREADS)
+LAYER = kernels.Dense(
+    RNG.standard_normal((64, 64), np.float32),
+    threads=THREADS,
+    schedule={**SCHEDULE, "mr": 1, "threads_m": THREADS, "threads_n": 1},
+)
 
 
 def test_all_shares_give_the_answer() -> None:

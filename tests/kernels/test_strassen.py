@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -13,15 +15,17 @@ import kernels
 from compiler.workloads.reference import make_inputs, reference, tolerance
 from compiler.workloads.workload import ACTIVATIONS, Workload
 from tests.kernels.memory import CANARY
+from tests.kernels.splits import splits
 from tests.kernels.test_dense import layer
 
 ISAS = [isa for isa in kernels.available_isas() if isa != "reference"]
 LANES = {"avx512": 16, "avx2": 8}
 
 
-def strassen(isa: str, threads: int, threads_m: int) -> dict[str, Any]:
-    schedule = kernels.default_dense_schedule(64, 64, 64, isa, threads)
-    return {**schedule, "algorithm": "strassen", "threads_m": threads_m}
+def strassen(isa: str, split: Mapping[str, int] = MappingProxyType({"threads_m": 1})) -> dict[str, Any]:
+    schedule = kernels.default_dense_schedule(64, 64, 64, isa)
+    del schedule["threads_m"], schedule["threads_n"]
+    return {**schedule, "algorithm": "strassen", **split}
 
 
 def assert_right(y: np.ndarray, workload: Workload, inputs: dict[str, np.ndarray]) -> None:
@@ -36,15 +40,15 @@ def assert_right(y: np.ndarray, workload: Workload, inputs: dict[str, np.ndarray
 def test_agrees_with_float64(isa: str, data: st.DataObject) -> None:
     """Any number of rows, odd ones included, in one block and in many, with any epilogue and division into threads."""
     threads = data.draw(st.integers(1, 4))
-    threads_m = data.draw(st.sampled_from([t for t in range(1, threads + 1) if threads % t == 0]))
+    split = data.draw(splits(threads))
     m = data.draw(st.one_of(st.integers(1, 9), st.integers(10, 300)))
-    n = 2 * LANES[isa] * (threads // threads_m) * data.draw(st.integers(1, 5))
+    n = 2 * LANES[isa] * split.get("threads_n", threads // split["threads_m"]) * data.draw(st.integers(1, 5))
     k = 2 * data.draw(st.one_of(st.integers(1, 9), st.integers(10, 700)))
     steps = [step for step in ("bias", "residual") if data.draw(st.booleans())]
     activation = data.draw(st.sampled_from([None, *ACTIVATIONS]))
     workload = Workload.dense(m, n, k, epilogue=(*steps, *([activation] if activation else [])))
     inputs = make_inputs(workload, seed=data.draw(st.integers(0, 1000)))
-    op = layer(workload, inputs, isa, threads, strassen(isa, threads, threads_m))
+    op = layer(workload, inputs, isa, threads, strassen(isa, split))
     assert_right(op(inputs["x"], residual=inputs.get("residual")), workload, inputs)
 
 
@@ -53,11 +57,11 @@ def test_the_products_are_seven_of_halves(isa: str) -> None:
     """On integers that float32 represents, the output is exact; with rounding it differs from the direct sum."""
     rng = np.random.default_rng(0)
     x, weight = (rng.integers(-8, 9, shape).astype(np.float32) for shape in ((65, 96), (128, 96)))
-    op = kernels.Dense(weight, isa=isa, schedule=strassen(isa, 1, 1))
+    op = kernels.Dense(weight, isa=isa, schedule=strassen(isa))
     assert op.schedule(65)["algorithm"] == "strassen"
     np.testing.assert_array_equal(op(x), x @ weight.T)
     x, weight = (rng.standard_normal(shape).astype(np.float32) for shape in ((65, 96), (128, 96)))
-    fast, direct = (kernels.Dense(weight, isa=isa, schedule=s)(x) for s in (strassen(isa, 1, 1), None))
+    fast, direct = (kernels.Dense(weight, isa=isa, schedule=s)(x) for s in (strassen(isa), None))
     assert (fast != direct).any()
 
 
@@ -70,7 +74,7 @@ def test_a_residual_that_is_the_output_in_a_wall_of_canaries(isa: str, m: int) -
     wall = np.full((m + 2, n + 3), CANARY, np.float32)
     out = wall[1:-1, 1:-2]
     out[:] = inputs["residual"]
-    layer(workload, inputs, isa, 1, strassen(isa, 1, 1))(inputs["x"], out, out)
+    layer(workload, inputs, isa, 1, strassen(isa))(inputs["x"], out, out)
     assert_right(out, workload, inputs)
     out[:] = CANARY
     np.testing.assert_array_equal(wall, CANARY)
@@ -81,7 +85,7 @@ def test_a_residual_that_is_the_output_in_a_wall_of_canaries(isa: str, m: int) -
 def test_what_cannot_be_halved_is_rejected(isa: str, vectors: int, k: int, threads: int) -> None:
     n = vectors * LANES[isa]
     with pytest.raises(ValueError, match="Strassen's algorithm needs an even k"):
-        kernels.Dense(np.zeros((n, k), np.float32), isa=isa, threads=threads, schedule=strassen(isa, threads, 1))
+        kernels.Dense(np.zeros((n, k), np.float32), isa=isa, threads=threads, schedule=strassen(isa))
 
 
 def test_only_the_fast_default_takes_it() -> None:

@@ -2,7 +2,11 @@
 
 #include <pybind11/stl.h>
 
+#include <utility>
+#include <vector>
+
 #include "arguments.h"
+#include "loopwright/thread_split.h"
 #include "module.h"
 
 namespace loopwright {
@@ -76,6 +80,15 @@ void bind_machine(py::module_& m) {
         return narrow_tiles(isa, parse_available_dtype(dtype, isa));
       },
       py::arg("isa"), py::arg("dtype"));
+  m.def(
+      "thread_splits",
+      [](int threads) {
+        std::vector<std::pair<int, int>> splits;
+        for_each_thread_split(check_threads(threads),
+                              [&](const ThreadSplit& split) { splits.emplace_back(split.m, split.n); });
+        return splits;
+      },
+      py::arg("threads"));
   m.def("peak_gflops", &measured_peak, py::arg("isa"), py::arg("threads"), py::arg("dtype"));
   m.def("distribute", &distribute_array, py::arg("array"), py::arg("threads"));
   m.def("evict", &evict_array, py::arg("array"), py::arg("threads"));

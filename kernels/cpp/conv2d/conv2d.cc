@@ -16,17 +16,18 @@ namespace {
 
 using Algorithm = Conv2dSchedule::Algorithm;
 
-void check(const Conv2dSchedule& s, const Conv2dGeometry& g, Isa isa, Dtype dtype, int threads) {
+Conv2dSchedule checked(Conv2dSchedule s, const Conv2dGeometry& g, Isa isa, Dtype dtype, int threads) {
   const KernelTable& kernels = kernel_table(isa, dtype);
   check_register_tile(kernels, s.mr, s.nr, isa, s.algorithm == Algorithm::kDirect);
   check_narrow_tile(kernels, s.nr, s.kc, g.reduction());
   if (s.rows < 1 || s.kc < 1 || s.prefetch < 0)
     throw std::invalid_argument("schedule: rows and kc must be at least 1, prefetch at least 0");
-  check_threads_m(s.threads_m, threads);
+  s.threads = checked_split(s.threads, threads);
   if (!applies(s.algorithm, g, dtype))
     throw std::invalid_argument(
         "schedule: in float32 without dilation and groups, winograd2 and winograd4 are for 3x3 kernels of stride 1 and "
         "winograd3 for 7x7 kernels of stride 2");
+  return s;
 }
 
 // Returns the schedule as an S. Throws std::invalid_argument if it is of another kind.
@@ -183,7 +184,7 @@ void Conv2d::select(Conv2dWeights& weights, const std::optional<Schedule>& sched
   }
   if (is_depthwise(geometry_, dtype_)) {
     const auto depthwise = schedule_of_kind<DepthwiseSchedule>(
-        schedule, "a depthwise convolution in float32 has columns, channels and threads_m");
+        schedule, "a depthwise convolution in float32 has columns, channels, threads_m and threads_n");
     state_->depthwise.emplace(weights.depthwise(), geometry_, activation_, target_, threads_, depthwise);
     return;
   }
@@ -192,9 +193,8 @@ void Conv2d::select(Conv2dWeights& weights, const std::optional<Schedule>& sched
       "that of a dense layer is for 1x1 convolutions without stride and padding, that of a depthwise one for "
       "a group a channel in float32");
   if (!fixed || target_ == Isa::kReference) return;
-  check(*fixed, geometry_, target_, dtype_, threads_);
-  fixed_ = fixed;
-  state_->convolutions.push_back(make(weights, *fixed));
+  fixed_ = checked(*fixed, geometry_, target_, dtype_, threads_);
+  state_->convolutions.push_back(make(weights, *fixed_));
 }
 
 std::unique_ptr<const Convolution> Conv2d::make(Conv2dWeights& weights, const Conv2dSchedule& s) const {

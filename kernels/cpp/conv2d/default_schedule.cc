@@ -25,15 +25,18 @@ struct Setting {
   const KernelTable& kernels;
   const Conv2dGeometry& g;
   const Images& images;
-  int threads, threads_m;
   TileShape tile;
+  ThreadSplit threads;
 
   int nr() const { return tile.nr(kernels.lanes); }
   int64_t oh() const { return g.output_h(images.h); }
   int64_t ow() const { return g.output_w(images.w); }
   int64_t group_panels() const { return tile.panels(g.group_o(), kernels.lanes); }
   // Panels of the busiest thread.
-  int64_t panels() const { return ceil_div(g.groups * group_panels(), threads / threads_m); }
+  int64_t panels() const { return ceil_div(g.groups * group_panels(), threads.n); }
+  // Cycles to start and join the threads.
+  double region() const { return machine.fork_join_cycles(threads.count()); }
+  double bandwidth(Level level) const { return machine.bandwidth_per_thread(level, threads.count()); }
 
   // Cycles of the busiest thread for m rows of its columns and sums over k words.
   double product(int64_t m, int64_t k, Level level) const {
@@ -41,14 +44,14 @@ struct Setting {
     const int64_t groups = panels() / group_panels(), rest = panels() % group_panels();
     const auto of_group = [&](int64_t count) {
       return product_cycles(costs, kernels, m, g.group_o(), tile, count, static_cast<double>(k), level,
-                            machine.bandwidth_per_thread(Level::kL2, threads), kPanelDelayOfWindows);
+                            bandwidth(Level::kL2), kPanelDelayOfWindows);
     };
     return static_cast<double>(groups) * of_group(group_panels()) + (rest > 0 ? of_group(rest) : 0.0);
   }
   // Cycles in which each of the threads loads `bytes` bytes from a level.
-  double load(double bytes, Level level) const { return bytes / machine.bandwidth_per_thread(level, threads); }
+  double load(double bytes, Level level) const { return bytes / bandwidth(level); }
   // Cycles in which all of them together load `bytes` bytes from memory once.
-  double load_shared(double bytes) const { return load(bytes / threads, Level::kMemory); }
+  double load_shared(double bytes) const { return load(bytes / threads.count(), Level::kMemory); }
 };
 
 Conv2dSchedule schedule(const Setting& at, Algorithm algorithm, int64_t rows, int64_t kc) {
@@ -59,7 +62,7 @@ Conv2dSchedule schedule(const Setting& at, Algorithm algorithm, int64_t rows, in
   s.rows = rows;
   s.kc = kc;
   s.prefetch_next = true;
-  s.threads_m = at.threads_m;
+  s.threads = at.threads;
   return s;
 }
 
@@ -74,15 +77,17 @@ Candidate direct(const Setting& at) {
   const int64_t rows = std::clamp<int64_t>(fitting, std::min<int64_t>(4, at.oh()), at.oh());
 
   Candidate candidate{schedule(at, Algorithm::kDirect, rows, kc)};
-  const int64_t lines = ceil_div(at.images.n * at.oh(), at.threads_m), blocks = ceil_div(k, kc);
+  const int64_t lines = ceil_div(at.images.n * at.oh(), at.threads.m), blocks = ceil_div(k, kc);
   const Level level = std::min(at.machine.level_of(static_cast<double>(kc * at.nr() * kFloat)), Level::kL2);
   const int64_t runs = runs_are_rows(g) ? g.kh : g.kh * g.kw;
   const double compute = static_cast<double>(lines) *
                          (narrow ? narrow_cycles(at.costs, at.kernels, at.ow(), at.tile, at.panels(), runs, k / runs)
                                  : static_cast<double>(blocks) * at.product(at.ow(), ceil_div(k, blocks), level));
-  const double copy = at.load(static_cast<double>(lines * g.stride_h * row_bytes), Level::kL3);
+  // Each pass copies the rows under its windows, so neighbours in the image copy those that they share twice.
+  const int64_t copied = lines * g.stride_h + ceil_div(lines, rows) * (g.span_h() - g.stride_h);
+  const double copy = at.load(static_cast<double>(copied * row_bytes), Level::kL3);
   const double weights = at.load_shared(static_cast<double>(g.o * k * kFloat));
-  candidate.cycles = overlapped(compute, weights) + copy;
+  candidate.cycles = overlapped(compute, weights) + copy + at.region();
   return candidate;
 }
 
@@ -102,7 +107,8 @@ Candidate winograd(const Setting& at, const Winograd& w) {
   const Conv2dGeometry& g = at.g;
   const int64_t l2 = at.machine.cache_bytes[1], places = w.size * w.size;
   const int64_t channels = g.stride_h * g.stride_w * g.c;
-  const int64_t tiles = ceil_div(at.images.n * ceil_div(at.oh(), w.m) * ceil_div(at.ow(), w.m), at.threads_m);
+  const int64_t all_tiles = at.images.n * ceil_div(at.oh(), w.m) * ceil_div(at.ow(), w.m);
+  const int64_t tiles = ceil_div(all_tiles, at.threads.m);
   const double weight_bytes = static_cast<double>(places * channels * g.o * kFloat);
   // Weights that stay in L2 leave half of it to the transformed tiles. Other weights should be read as few times as possible,
   // even if the tiles then exceed L2 a little.
@@ -122,15 +128,23 @@ Candidate winograd(const Setting& at, const Winograd& w) {
   const WinogradCosts& transform = transform_costs(at.costs, w.algorithm);
   const auto vectors = [&](int64_t floats) { return static_cast<double>(ceil_div(floats, at.kernels.lanes)); };
   const double panels = static_cast<double>(at.panels()), width = vectors(g.o) / static_cast<double>(at.group_panels());
-  const double transforms = static_cast<double>(tiles) *
-                            (static_cast<double>(g.stride_h) * transform.input.cycles(vectors(g.stride_w * g.c)) +
-                             panels * (2 * at.costs.call + transform.output.cycles(width)));
+  // Threads that split the channels transform the tiles together first, and then load what the others have stored.
+  const bool together = at.threads.n > 1;
+  const auto of_tiles = static_cast<double>(tiles);
+  const double transformed = together ? static_cast<double>(ceil_div(all_tiles, at.threads.count())) : of_tiles;
+  const double transforms =
+      transformed * static_cast<double>(g.stride_h) * transform.input.cycles(vectors(g.stride_w * g.c)) +
+      of_tiles * panels * (2 * at.costs.call + transform.output.cycles(width));
+  const double others = 1.0 - 1.0 / at.threads.n;
+  const double exchange =
+      together ? at.load(of_tiles * static_cast<double>(places * channels * kFloat) * others, Level::kL3) : 0.0;
+  const double regions = together ? 2 * static_cast<double>(blocks.count) : 1.0;
   // Each tile of a panel prefetches one cache line of the next weights per step. Lines without a tile come late.
   const double late = std::max(0.0, 1.0 - static_cast<double>(passes) / at.tile.vectors);
   // Threads that share weights load them one after the other, the later ones from L3 or from the L2 of another core.
-  const double shared = at.threads_m > 1 ? at.load(weight_bytes, Level::kL3) : 0.0;
+  const double shared = at.threads.m > 1 ? at.load(weight_bytes / at.threads.n, Level::kL3) : 0.0;
   const double weights = at.load_shared(weight_bytes) + shared;
-  candidate.cycles = overlapped(products + transforms, weights) + late * weights;
+  candidate.cycles = overlapped(products + transforms, weights) + late * weights + exchange + regions * at.region();
   return candidate;
 }
 
@@ -147,19 +161,19 @@ Conv2dSchedule default_convolution_schedule(const Target& target, Dtype dtype, c
     if (candidate.cycles < best.cycles) best = candidate;
   };
   const int64_t widest = std::min<int64_t>(KernelTable::kMaxVectors, ceil_div(g.group_o(), kernels.lanes));
-  const auto setting = [&](const TileShape& tile, int threads_m) {
-    return Setting{*target.model, costs, kernels, g, images, threads, threads_m, tile};
+  const auto setting = [&](const TileShape& tile, const ThreadSplit& split) {
+    return Setting{*target.model, costs, kernels, g, images, tile, split};
   };
-  for_each_tile_and_split(kernels, g.output_w(images.w), 1, widest, threads,
-                          [&](const TileShape& tile, int threads_m) { consider(direct(setting(tile, threads_m))); });
-  for_each_narrow_tile_and_split(
-      kernels, g.output_w(images.w), g.group_o(), threads,
-      [&](const TileShape& tile, int threads_m) { consider(direct(setting(tile, threads_m))); });
+  const auto consider_direct = [&](const TileShape& tile, const ThreadSplit& split) {
+    consider(direct(setting(tile, split)));
+  };
+  for_each_tile_and_split(kernels, g.output_w(images.w), 1, widest, threads, consider_direct);
+  for_each_narrow_tile_and_split(kernels, g.output_w(images.w), g.group_o(), threads, consider_direct);
   for (const Winograd& w : kWinograds) {
     const int64_t tiles = images.n * ceil_div(g.output_h(images.h), w.m) * ceil_div(g.output_w(images.w), w.m);
     if (winograd_allowed && applies(w.algorithm, g, dtype))
-      for_each_tile_and_split(kernels, tiles, 1, widest, threads, [&](const TileShape& tile, int threads_m) {
-        consider(winograd(setting(tile, threads_m), w));
+      for_each_tile_and_split(kernels, tiles, 1, widest, threads, [&](const TileShape& tile, const ThreadSplit& split) {
+        consider(winograd(setting(tile, split), w));
       });
   }
   best.schedule.kc = best.schedule.kc * elements.reduction() / g.reduction();

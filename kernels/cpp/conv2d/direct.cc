@@ -117,7 +117,7 @@ void DirectConvolution::run_lines(const Conv2dSchedule& s, const Matrix& x, cons
                                   int64_t end, const Matrix& out, const Matrix& residual) const {
   const Conv2dGeometry& g = words_;
   const int64_t oh = g.output_h(images.h), ow = g.output_w(images.w), lines = end - begin;
-  const int64_t across_m = s.threads_m, across_n = layer_.threads / s.threads_m;
+  const int64_t across_m = s.threads.m, across_n = s.threads.n;
   const auto panels = static_cast<int64_t>(panels_.size());
 
   const int64_t channels = layer_.geometry.group_c(), products = layer_.geometry.reduction();
@@ -149,7 +149,7 @@ void DirectConvolution::run_lines(const Conv2dSchedule& s, const Matrix& x, cons
 
   // A chunk is a pass: the lines whose input stays in L2.
   const int64_t passes = ceil_div(ceil_div(lines, across_m), rows);
-  parallel_chunks(layer_.threads, across_m * across_n * passes, [&](int slot, int64_t chunk) {
+  parallel_chunks(s.threads.count(), across_m * across_n * passes, [&](int slot, int64_t chunk) {
     const int64_t share = chunk / passes, pass = chunk % passes, i = share / across_n, j = share % across_n;
     const Range of_pass = Range{begin, end}.part(across_m, i).part(passes, pass);
     float* own = floats + slot * (rows_floats + sums_floats);

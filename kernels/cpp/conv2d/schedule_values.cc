@@ -19,7 +19,8 @@ ScheduleValues to_values(const Conv2dSchedule& s) {
           {"kc", s.kc},
           {"prefetch", s.prefetch},
           {"prefetch_next", int64_t{s.prefetch_next}},
-          {"threads_m", s.threads_m}};
+          {"threads_m", s.threads.m},
+          {"threads_n", s.threads.n}};
 }
 
 }  // namespace
@@ -36,7 +37,7 @@ Conv2d::Schedule parse_conv2d_schedule(const Conv2dGeometry& g, Dtype dtype, con
   s.kc = read.integer("kc");
   s.prefetch = read.small("prefetch");
   s.prefetch_next = read.flag("prefetch_next");
-  s.threads_m = read.small("threads_m");
+  s.threads = read.thread_split();
   return s;
 }
 

@@ -6,7 +6,7 @@
 //
 // The weights U[ξ] = (G g Gᵀ)[ξ] are computed once, in float64, and packed as [panel][ξ][c][nr], so the weights of a panel
 // are one stream. V stays in L2 while the panels pass. M of one panel is stored and loaded while it is near. A tile that
-// extends beyond the image is copied with zeros first.
+// extends beyond the image is copied with zeros first. Threads that split the panels share V.
 //
 // With a stride s, image and kernel split into s×s phases (every s-th row and column). The convolution becomes one of
 // stride 1 over s² c channels with r = ceil(k / s) taps per side. A 7×7 first layer of stride 2 with 3 channels becomes 4×4
@@ -85,11 +85,13 @@ class WinogradConvolution final : public Convolution {
   struct Call;
   // Rows and columns of the image under a tile.
   int64_t window() const { return stride_ * f_.size(); }
-  void transform_input(const Call& call, int64_t tile_begin, int64_t tile_end, float* v, float* patch) const;
+  void transform_input(const Call& call, const Range& tiles, float* v, float* patch) const;
+  // Computes the outputs of a panel from V. `after` is the panel that the thread computes next, or null.
+  void compute_panel(const Call& call, const Range& tiles, const Panel& panel, const Panel* after, const float* v,
+                     float* m) const;
   void multiply(const Call& call, int64_t tiles, const Panel& panel, const float* next_panel, const float* v,
                 float* m) const;
-  void transform_output(const Call& call, int64_t tile_begin, int64_t tile_end, const Panel& panel,
-                        const float* m) const;
+  void transform_output(const Call& call, const Range& tiles, const Panel& panel, const float* m) const;
 
   ConvolutionLayer layer_;
   const KernelTable& kernels_;
@@ -133,41 +135,64 @@ void WinogradConvolution::run(const Conv2dSchedule& s, const Matrix& x, const Im
 
   const int64_t v_floats = f_.places() * call.v_place, m_floats = f_.places() * call.m_place;
   const int64_t patch_floats = window() * window() * g.c;
-  const int64_t thread_floats = ceil_div(v_floats + m_floats + patch_floats, kCacheLine) * kCacheLine;
-  float* buffers =
-      scratch(thread_floats * layer_.threads);  // allocated here, because the threads of the pool must not throw
-  const int64_t across_m = s.threads_m, across_n = layer_.threads / s.threads_m;
-  const auto panels = static_cast<int64_t>(panels_.size());
-
-  // A chunk is a block of tiles.
+  const int64_t own_floats = ceil_div(m_floats + patch_floats, kCacheLine) * kCacheLine;
+  const int64_t across_m = s.threads.m, across_n = s.threads.n, used = s.threads.count();
   const int64_t blocks = ceil_div(ceil_div(tiles, across_m), block);
-  parallel_chunks(layer_.threads, across_m * across_n * blocks, [&](int slot, int64_t chunk) {
-    const int64_t share = chunk / blocks, b = chunk % blocks, i = share / across_n, j = share % across_n;
-    const auto [tile, end] = Range{0, tiles}.part(across_m, i).part(blocks, b);
-    const int64_t panel_begin = split_begin(panels, across_n, j), panel_end = split_begin(panels, across_n, j + 1);
-    if (tile == end || panel_begin == panel_end) return;
-    float* v = buffers + slot * thread_floats;
-    float* m = v + v_floats;
-    transform_input(call, tile, end, v, m + m_floats);
-    for (int64_t p = panel_begin; p < panel_end; ++p) {
-      const bool last = p + 1 == panel_end && b + 1 == blocks;
-      const Panel& next = panels_[p + 1 < panel_end ? p + 1 : panel_begin];
-      multiply(call, end - tile, panels_[p], last ? nullptr : weight_ + next.offset, v, m);
-      transform_output(call, tile, end, panels_[p], m);
-    }
-  });
+  const auto panels = static_cast<int64_t>(panels_.size());
+  // A V for each thread that transforms tiles alone, or for each group of threads that share them. Allocated here, because the
+  // threads of the pool must not throw.
+  float* const buffers = scratch(v_floats * across_m + own_floats * used);
+  const auto v_of = [&](int64_t i) { return buffers + i * v_floats; };
+  const auto m_of = [&](int slot) { return buffers + across_m * v_floats + slot * own_floats; };
+  const auto patch_of = [&](int slot) { return m_of(slot) + m_floats; };
+  const auto tiles_of = [&](int64_t i, int64_t b) { return Range{0, tiles}.part(across_m, i).part(blocks, b); };
+
+  if (across_n == 1) {  // a chunk is a block of tiles
+    parallel_chunks(s.threads.count(), across_m * blocks, [&](int slot, int64_t chunk) {
+      const Range here = tiles_of(chunk / blocks, chunk % blocks);
+      if (here.size() == 0) return;
+      transform_input(call, here, v_of(slot), patch_of(slot));
+      const Panel* after = chunk % blocks + 1 < blocks ? &panels_.front() : nullptr;
+      for (int64_t p = 0; p < panels; ++p)
+        compute_panel(call, here, panels_[p], p + 1 < panels ? &panels_[p + 1] : after, v_of(slot), m_of(slot));
+    });
+    return;
+  }
+  // Threads that split the panels transform the tiles of a block together, a few per chunk. Then a chunk is a panel.
+  constexpr int64_t kChunksPerThread = 4;
+  const int64_t pieces = std::min(block, kChunksPerThread * across_n), per_share = ceil_div(panels, across_n);
+  for (int64_t b = 0; b < blocks; ++b) {
+    parallel_chunks(s.threads.count(), across_m * pieces, [&](int slot, int64_t chunk) {
+      const int64_t i = chunk / pieces;
+      const Range of_block = tiles_of(i, b), here = of_block.part(pieces, chunk % pieces);
+      transform_input(call, here, v_of(i) + (here.begin - of_block.begin) * v_row, patch_of(slot));
+    });
+    parallel_chunks(s.threads.count(), used * per_share, [&](int slot, int64_t chunk) {
+      const int64_t share = chunk / per_share, i = share / across_n, j = share % across_n;
+      const Range here = tiles_of(i, b), own = Range{0, panels}.part(across_n, j);
+      const Range panel = own.part(per_share, chunk % per_share);
+      if (here.size() == 0 || panel.size() == 0) return;
+      const Panel* after = panel.end < own.end ? &panels_[panel.end] : b + 1 < blocks ? &panels_[own.begin] : nullptr;
+      compute_panel(call, here, panels_[panel.begin], after, v_of(i), m_of(slot));
+    });
+  }
 }
 
-void WinogradConvolution::transform_input(const Call& call, int64_t tile_begin, int64_t tile_end, float* v,
-                                          float* patch) const {
+void WinogradConvolution::compute_panel(const Call& call, const Range& tiles, const Panel& panel, const Panel* after,
+                                        const float* v, float* m) const {
+  multiply(call, tiles.size(), panel, after ? weight_ + after->offset : nullptr, v, m);
+  transform_output(call, tiles, panel, m);
+}
+
+void WinogradConvolution::transform_input(const Call& call, const Range& tiles, float* v, float* patch) const {
   const Conv2dGeometry& g = layer_.geometry;
   const Images& in = call.images;
   const auto window_of = [&](const Call::Tile& tile) {
     return call.x + ((tile.image * in.h + tile.y * stride_ - g.pad_top) * in.w + tile.x * stride_ - g.pad_left) * g.c;
   };
-  Call::Tile tile = call.tile(tile_begin, f_.m), after;
-  for (int64_t index = tile_begin; index < tile_end; ++index, v += call.v_row, tile = after) {
-    after = call.tile(std::min(index + 1, tile_end - 1), f_.m);
+  Call::Tile tile = call.tile(tiles.begin, f_.m), after;
+  for (int64_t index = tiles.begin; index < tiles.end; ++index, v += call.v_row, tile = after) {
+    after = call.tile(std::min(index + 1, tiles.end - 1), f_.m);
     const int64_t top = tile.y * stride_ - g.pad_top, left = tile.x * stride_ - g.pad_left;
     const float* image = call.x + tile.image * in.h * in.w * g.c;
     const float *rows = window_of(tile), *next = window_of(after);
@@ -224,7 +249,7 @@ void WinogradConvolution::multiply(const Call& call, int64_t tiles, const Panel&
   }
 }
 
-void WinogradConvolution::transform_output(const Call& call, int64_t tile_begin, int64_t tile_end, const Panel& panel,
+void WinogradConvolution::transform_output(const Call& call, const Range& tiles, const Panel& panel,
                                            const float* m) const {
   const Conv2dGeometry& g = layer_.geometry;
   const Epilogue epilogue(layer_.activation, kernels_);
@@ -239,9 +264,9 @@ void WinogradConvolution::transform_output(const Call& call, int64_t tile_begin,
   const auto first_output = [&](const Call::Tile& tile) {
     return ((tile.image * call.oh + tile.y) * call.ow + tile.x) * g.o + panel.column;
   };
-  Call::Tile tile = call.tile(tile_begin, f_.m), after;
-  for (int64_t index = tile_begin; index < tile_end; ++index, m += panel.nr, tile = after) {
-    after = call.tile(std::min(index + 1, tile_end - 1), f_.m);
+  Call::Tile tile = call.tile(tiles.begin, f_.m), after;
+  for (int64_t index = tiles.begin; index < tiles.end; ++index, m += panel.nr, tile = after) {
+    after = call.tile(std::min(index + 1, tiles.end - 1), f_.m);
     const int64_t at = first_output(tile);
     args.next = call.out + first_output(after);
     args.m = m;

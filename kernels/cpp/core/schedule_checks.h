@@ -5,6 +5,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "loopwright/thread_split.h"
 #include "microkernels/kernel_table.h"
 
 namespace loopwright {
@@ -24,10 +25,19 @@ inline void check_narrow_tile(const KernelTable& kernels, int nr, int64_t kc, in
                                 std::to_string(k) + ", got " + std::to_string(kc));
 }
 
-inline void check_threads_m(int threads_m, int threads) {
-  if (threads_m < 1 || threads % threads_m != 0)
-    throw std::invalid_argument("schedule: threads_m must divide threads (" + std::to_string(threads) + "), got " +
-                                std::to_string(threads_m));
+// Returns the split with its number of parts of the columns, which schedules of earlier versions lack.
+inline ThreadSplit checked_split(ThreadSplit split, int threads) {
+  if (split.n == 0) {
+    if (split.m < 1 || threads % split.m != 0)
+      throw std::invalid_argument("schedule: without threads_n, threads_m must divide threads (" +
+                                  std::to_string(threads) + "), got " + std::to_string(split.m));
+    return {split.m, threads / split.m};
+  }
+  if (split.m < 1 || split.n < 1 || split.m > threads / split.n)
+    throw std::invalid_argument("schedule: threads_m and threads_n must be at least 1, and their product at most " +
+                                std::to_string(threads) + ", got " + std::to_string(split.m) + " and " +
+                                std::to_string(split.n));
+  return split;
 }
 
 }  // namespace loopwright

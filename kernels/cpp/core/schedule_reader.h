@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "loopwright/schedule_values.h"
+#include "loopwright/thread_split.h"
 
 namespace loopwright {
 
@@ -23,6 +24,8 @@ class ScheduleReader {
   // Clamped to the range of int, far outside of what is legal.
   int small(const char* key) const { return static_cast<int>(std::clamp<int64_t>(integer(key), -1, 1 << 30)); }
   bool flag(const char* key) const { return integer(key) != 0; }
+  // The entries threads_m and threads_n, which older records lack.
+  ThreadSplit thread_split() const { return {small("threads_m"), has("threads_n") ? small("threads_n") : 0}; }
 
   // Returns the value whose name is the entry.
   template <class T, size_t N>

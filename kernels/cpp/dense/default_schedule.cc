@@ -29,16 +29,18 @@ struct Product {
   int64_t m, n, k;
   int64_t x_stride;  // words from row to row of x
   int threads;
-  int busy;  // threads that load at the same time: these, and those that compute the same with other parts
+  int at_once;  // products of other parts that other threads compute at the same time, with this one
 
   double bytes(int64_t rows, int64_t columns) const { return static_cast<double>(rows * columns * kWordBytes); }
-  // Cycles in which each thread loads this many bytes, from the first level that holds them.
-  double load(double bytes) const { return bytes / machine.bandwidth_per_thread(machine.level_of(bytes), busy); }
+  // Bytes per cycle of each thread while `used` threads per product load from a level.
+  double bandwidth(Level level, int used) const { return machine.bandwidth_per_thread(level, used * at_once); }
+  // Cycles in which each of them loads this many bytes, from the first level that holds them.
+  double load(double bytes, int used) const { return bytes / bandwidth(machine.level_of(bytes), used); }
 };
 
 struct Choice {
   TileShape tile{1, 1};
-  int threads_m = 1;
+  ThreadSplit threads;
   double cycles = std::numeric_limits<double>::infinity();
 };
 
@@ -51,43 +53,45 @@ bool rows_conflict(const Product& p, int mr) {
 }
 
 // Returns the cycles in which the first panel comes from memory, as far as its first tile does not hide them.
-double first_panel(const Product& p, const TileShape& tile, double compute, int64_t rows, int64_t panels) {
+double first_panel(const Product& p, const TileShape& tile, int used, double compute, int64_t rows, int64_t panels) {
   const double one_tile = compute / static_cast<double>(ceil_div(rows, tile.mr) * panels);
   const double bytes = p.bytes(tile.nr(p.kernels.lanes), p.k);
-  return std::max(0.0, bytes / p.machine.bandwidth_per_thread(Level::kMemory, p.busy) - one_tile);
+  return std::max(0.0, bytes / p.bandwidth(Level::kMemory, used) - one_tile);
 }
 
-// Returns the cycles of the busiest thread.
-double cycles(const Product& p, const TileShape& tile, int threads_m) {
-  const int threads_n = p.threads / threads_m, nr = tile.nr(p.kernels.lanes);
+// Returns the cycles until the busiest thread has finished.
+double cycles(const Product& p, const TileShape& tile, const ThreadSplit& threads) {
+  const int nr = tile.nr(p.kernels.lanes), used = threads.count();
   const int64_t tiles = ceil_div(p.m, tile.mr), panels = tile.panels(p.n, p.kernels.lanes);
-  const int64_t rows = std::min(p.m, ceil_div(tiles, threads_m) * tile.mr), columns = ceil_div(panels, threads_n);
-  const double weights = p.bytes(ceil_div(p.n, threads_n), p.k);
+  const int64_t rows = std::min(p.m, ceil_div(tiles, threads.m) * tile.mr), columns = ceil_div(panels, threads.n);
+  const double weights = p.bytes(ceil_div(p.n, threads.n), p.k);
   // A thread with one row of tiles reads each weight once, from where all of them are. Otherwise a panel stays near while
   // the rows pass, and the next one is prefetched.
   const bool once = rows <= tile.mr;
   const auto compute = [&](Level level) {
     if (tile.narrow > 0) return narrow_cycles(p.costs, p.kernels, rows, tile, columns, 1, p.k);
     return product_cycles(p.costs, p.kernels, rows, p.n, tile, columns, static_cast<double>(p.k), level,
-                          p.machine.bandwidth_per_thread(Level::kL2, p.busy), kPanelDelayOfDense);
+                          p.bandwidth(Level::kL2, used), kPanelDelayOfDense);
   };
-  const double loads = p.load(weights), near = compute(std::min(p.machine.level_of(p.bytes(nr, p.k)), Level::kL2));
+  const double loads = p.load(weights, used),
+               near = compute(std::min(p.machine.level_of(p.bytes(nr, p.k)), Level::kL2));
   // Panels that are prefetched while the rows pass come late if there are few rows. Nothing prefetches the first one, which
   // comes from memory in a network.
-  const double products = once ? std::max(compute(p.machine.level_of(weights)), overlapped(near, loads))
-                               : near + loads * std::min(1.0, loads / near) + first_panel(p, tile, near, rows, columns);
+  const double products =
+      once ? std::max(compute(p.machine.level_of(weights)), overlapped(near, loads))
+           : near + loads * std::min(1.0, loads / near) + first_panel(p, tile, used, near, rows, columns);
   // The cores have the rows of x that the same split of the layer before left with them. Threads that share rows load the
   // others from the caches of other cores.
-  const double inputs = p.bytes(rows, p.k), remote = inputs * (1.0 - 1.0 / threads_n);
-  return products + p.load(inputs) + remote / p.machine.bandwidth_per_thread(Level::kL3, p.busy);
+  const double inputs = p.bytes(rows, p.k), remote = inputs * (1.0 - 1.0 / threads.n);
+  return products + p.load(inputs, used) + remote / p.bandwidth(Level::kL3, used) + p.machine.fork_join_cycles(used);
 }
 
 Choice best_choice(const Product& p, const Widths& widths) {
   Choice best;
-  const auto consider = [&](const TileShape& tile, int threads_m) {
+  const auto consider = [&](const TileShape& tile, const ThreadSplit& threads) {
     // A single row of tiles is not split for that: each weight would be read once more.
     if (tile.mr > 1 && p.m > tile.mr && rows_conflict(p, tile.mr)) return;
-    if (const double found = cycles(p, tile, threads_m); found < best.cycles) best = {tile, threads_m, found};
+    if (const double found = cycles(p, tile, threads); found < best.cycles) best = {tile, threads, found};
   };
   for (const int nr : widths) {
     const int vectors = nr / p.kernels.lanes;
@@ -108,13 +112,13 @@ DenseSchedule direct_schedule(const Product& p, Dtype dtype, int64_t k, const Ch
   const int64_t l2 = p.machine.cache_bytes[1], m = p.m, n = p.n, words = p.k;
   s.mr = choice.tile.mr;
   s.nr = choice.tile.nr(p.kernels.lanes);
-  s.threads_m = choice.threads_m;
+  s.threads = choice.threads;
   s.nc = std::max<int64_t>(n, s.nr);
   s.mc = m;
   if (m <= s.mr) {  // B is read once
     s.kc = k;
     s.order = DenseSchedule::Order::kNInner;
-    if (p.machine.level_of(p.bytes(ceil_div(n, p.threads / s.threads_m), words)) <= Level::kL2) return s;
+    if (p.machine.level_of(p.bytes(ceil_div(n, s.threads.n), words)) <= Level::kL2) return s;
     s.prefetch = p.costs.prefetch_bytes;
     if (s.prefetch == 0) {
       // The hardware prefetcher is fastest with a second stream, the next panel.
@@ -140,17 +144,18 @@ DenseSchedule direct_schedule(const Product& p, Dtype dtype, int64_t k, const Ch
 }
 
 // Returns the cycles in which all threads load the weights of a network from memory, once, as far as products do not hide them.
-double unhidden(const Product& p, double weight_bytes, double compute) {
-  const double loads = weight_bytes / p.threads / p.machine.bandwidth_per_thread(Level::kMemory, p.threads);
+double unhidden(const Product& p, double weight_bytes, double compute, int used) {
+  const double loads = weight_bytes / used / p.bandwidth(Level::kMemory, used);
   const double share = std::min(1.0, loads / compute);
   return loads * share * share;
 }
 
 // Returns the cycles of Strassen's algorithm: of seven products of half the sizes and of their sums. Each thread has
 // separate rows and columns.
-double strassen_cycles(const Product& p, int threads_m) {
-  const int64_t threads_n = p.threads / threads_m, rows = ceil_div(p.m, threads_m), columns = p.n / threads_n;
-  const Product half{p.machine, p.costs, p.kernels, ceil_div(rows, 2), columns / 2, p.k / 2, p.x_stride, 1, p.busy};
+double strassen_cycles(const Product& p, const ThreadSplit& threads) {
+  const int used = threads.count();
+  const int64_t rows = ceil_div(p.m, threads.m), columns = p.n / threads.n;
+  const Product half{p.machine, p.costs, p.kernels, ceil_div(rows, 2), columns / 2, p.k / 2, p.x_stride, 1, used};
   const Choice product = best_choice(half, kAnyWidth);
   const double lanes = p.kernels.lanes, sum = p.costs.strassen_sum;
   const auto vectors = [&](int64_t m, int64_t n) { return static_cast<double>(m * n) / lanes; };
@@ -158,8 +163,8 @@ double strassen_cycles(const Product& p, int threads_m) {
   // and a store, and five products that start with a sum: eleven loads and stores, which leave L2 and so count twice.
   const double sums = sum * (vectors(half.m, half.k) + 22.0 / 8 * vectors(half.m, half.n));
   const double weights = 7.0 / 4 * p.bytes(p.n, p.k);
-  const double compute = 7 * product.cycles + sums + p.load(p.bytes(rows, p.k));
-  return compute + unhidden(p, weights, compute);
+  const double compute = 7 * product.cycles + sums + p.load(p.bytes(rows, p.k), used);
+  return compute + unhidden(p, weights, compute, used) + p.machine.fork_join_cycles(used);
 }
 
 Product product(const Target& target, Dtype dtype, int64_t m, int64_t n, int64_t k, int threads, int64_t x_stride) {
@@ -171,7 +176,7 @@ Product product(const Target& target, Dtype dtype, int64_t m, int64_t n, int64_t
           to_words(k, dtype),
           to_words(x_stride > 0 ? x_stride : k, dtype),
           threads,
-          threads};
+          1};
 }
 
 DenseSchedule schedule_of_widths(const Target& target, Dtype dtype, int64_t m, int64_t n, int64_t k, int threads,
@@ -181,19 +186,18 @@ DenseSchedule schedule_of_widths(const Target& target, Dtype dtype, int64_t m, i
   const Choice direct = best_choice(p, widths);
   DenseSchedule s = direct_schedule(p, dtype, k, direct);
   if (!fast_algorithms) return s;
-  double best = direct.cycles + unhidden(p, p.bytes(n, p.k), direct.cycles);
-  for (int threads_m = threads; threads_m >= 1; --threads_m) {
-    if (threads % threads_m != 0 || !Strassen::applies(target.isa, dtype, n, k, threads / threads_m)) continue;
-    if (m / threads_m < 2) continue;
+  double best = direct.cycles + unhidden(p, p.bytes(n, p.k), direct.cycles, direct.threads.count());
+  for_each_thread_split(threads, [&](const ThreadSplit& split) {
+    if (m / split.m < 2 || !Strassen::applies(target.isa, dtype, n, k, split.n)) return;
     // Threads that share columns each compute the sums of the same input, so splits of rows come first and win ties.
     constexpr double kTie = 0.95;
     const double limit = s.algorithm == DenseSchedule::Algorithm::kStrassen ? kTie * best : best;
-    if (const double found = strassen_cycles(p, threads_m); found < limit) {
+    if (const double found = strassen_cycles(p, split); found < limit) {
       best = found;
       s.algorithm = DenseSchedule::Algorithm::kStrassen;
-      s.threads_m = threads_m;
+      s.threads = split;
     }
-  }
+  });
   return s;
 }
 

@@ -10,13 +10,14 @@
 namespace loopwright {
 namespace {
 
-void check(const DenseSchedule& s, int64_t k, Isa isa, Dtype dtype, int threads) {
+DenseSchedule checked(DenseSchedule s, int64_t k, Isa isa, Dtype dtype, int threads) {
   const KernelTable& kernels = kernel_table(isa, dtype);
   check_register_tile(kernels, s.mr, s.nr, isa, true);
   check_narrow_tile(kernels, s.nr, s.kc, k);
   if (s.mc < 1 || s.kc < 1 || s.nc < 1 || s.prefetch < 0)
     throw std::invalid_argument("schedule: mc, kc and nc must be at least 1, prefetch at least 0");
-  check_threads_m(s.threads_m, threads);
+  s.threads = checked_split(s.threads, threads);
+  return s;
 }
 
 }  // namespace
@@ -50,9 +51,9 @@ class Dense::Implementation {
   Implementation(DenseWeights& weights, int threads, const std::optional<DenseSchedule>& schedule)
       : n(weights.n_), k(weights.k_), dtype(weights.weight_.dtype), fixed(schedule) {
     const bool reference = weights.target_ == Isa::kReference;
-    if (fixed && !reference) check(*fixed, k, weights.target_, dtype, threads);
+    if (fixed && !reference) fixed = checked(*fixed, k, weights.target_, dtype, threads);
     if (fixed && fixed->algorithm == DenseSchedule::Algorithm::kStrassen) {
-      strassen = weights.strassen(threads / std::max(1, fixed->threads_m));
+      strassen = weights.strassen(fixed->threads.n);
       return;
     }
     const int nr = fixed && !reference ? fixed->nr : default_dense_width(weights.target_, dtype, n, k, threads);
@@ -60,7 +61,7 @@ class Dense::Implementation {
   }
 
   void run(const Matrix& x, int64_t m, const Matrix& out, const Matrix& residual) const {
-    if (strassen) return strassen->run(x, m, out, residual, fixed->threads_m);
+    if (strassen) return strassen->run(x, m, out, residual, fixed->threads.m);
     direct->run(x, m, out, residual);
   }
 

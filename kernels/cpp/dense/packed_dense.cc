@@ -59,7 +59,7 @@ void PackedDense::run(const DenseSchedule& chosen, const Matrix& x, int64_t m, c
   DenseSchedule s = chosen;
   s.pack_a = s.pack_a || !are_words(x, packed.k);
   const int64_t k = to_words(packed.k, packed.dtype), kc = to_words(s.kc, packed.dtype);
-  const int64_t across_m = s.threads_m, across_n = threads_ / s.threads_m;
+  const int64_t across_m = s.threads.m, across_n = s.threads.n;
   const int64_t row_tiles = ceil_div(m, s.mr), panels = static_cast<int64_t>(packed.panels.size());
 
   const int64_t a_floats = s.pack_a ? std::min(m, s.mc) * spread_stride(std::min(k, kc)) : 0;
@@ -73,11 +73,11 @@ void PackedDense::run(const DenseSchedule& chosen, const Matrix& x, int64_t m, c
 
   const TileOutput output(kernel_table(packed.target, packed.dtype), activation_, packed.bias.get(), out, residual,
                           second_residual);
-  const Pieces pieces =
-      threads_ > 1 ? pieces_of_share(s, ceil_div(row_tiles, across_m) * s.mr, ceil_div(panels, across_n), packed.k)
-                   : Pieces{1, 1};
+  const Pieces pieces = s.threads.count() > 1 ? pieces_of_share(s, ceil_div(row_tiles, across_m) * s.mr,
+                                                                ceil_div(panels, across_n), packed.k)
+                                              : Pieces{1, 1};
   const int64_t per_share = pieces.rows * pieces.panels;
-  parallel_chunks(threads_, across_m * across_n * per_share, [&](int slot, int64_t chunk) {
+  parallel_chunks(s.threads.count(), across_m * across_n * per_share, [&](int slot, int64_t chunk) {
     const int64_t share = chunk / per_share, i = share / across_n, j = share % across_n;
     const int64_t row = chunk % per_share / pieces.panels, panel = chunk % pieces.panels;
     const Range of_tiles = Range{0, row_tiles}.part(across_m, i);

@@ -24,7 +24,7 @@ DenseSchedule parse_dense_schedule(const ScheduleValues& values) {
   s.pack_a = read.flag("pack_a");
   s.prefetch = read.small("prefetch");
   s.prefetch_next = read.flag("prefetch_next");
-  s.threads_m = read.small("threads_m");
+  s.threads = read.thread_split();
   return s;
 }
 
@@ -39,7 +39,8 @@ ScheduleValues to_values(const DenseSchedule& s) {
           {"pack_a", int64_t{s.pack_a}},
           {"prefetch", s.prefetch},
           {"prefetch_next", int64_t{s.prefetch_next}},
-          {"threads_m", s.threads_m}};
+          {"threads_m", s.threads.m},
+          {"threads_n", s.threads.n}};
 }
 
 }  // namespace loopwright

@@ -6,8 +6,10 @@
 // Channels: as many as fit seven eighths of L1 with the pixels under the windows of a strip, the weights and a row of the
 // output. Twice as many cost 3x3 kernels a fifth of their speed on 14×14 images, and 5x5 kernels a third.
 //
-// Threads: the most even split. If several are, the one with the most threads on rows, where each thread reads fewer pages.
+// Threads: the split whose busiest thread ends first. If several do, the one with the most threads on rows, where each thread
+// reads fewer pages.
 #include <algorithm>
+#include <limits>
 
 #include "core/split.h"
 #include "loopwright/depthwise.h"
@@ -21,6 +23,20 @@ int widest(const DepthwiseFunctions::Strip* strips, int64_t columns) {
   auto c = static_cast<int>(std::min<int64_t>(DepthwiseFunctions::kMaxColumns, columns));
   while (!strips[c]) --c;
   return c;
+}
+
+// Returns the cycles until the busiest of some threads has finished, with so many rows of the output and vectors of channels.
+double cycles(const Target& target, const Conv2dGeometry& g, const Images& images, int64_t lines, int64_t vectors,
+              int threads) {
+  constexpr double kLoadsPerCycle = 2;  // an FMA loads its pixels
+  const MachineModel& machine = *target.model;
+  const double work = static_cast<double>(lines * vectors), columns = static_cast<double>(g.output_w(images.w));
+  const double products = work * columns * static_cast<double>(g.kh * g.kw) / kLoadsPerCycle;
+  const double pixels = static_cast<double>(g.stride_h * images.w) + columns;
+  const double bytes = work * pixels * static_cast<double>(kernel_table(target).lanes) * sizeof(float);
+  // The previous layer has left its output in the caches of several cores.
+  return std::max(products, bytes / machine.bandwidth_per_thread(Level::kL3, threads)) +
+         machine.fork_join_cycles(threads);
 }
 
 }  // namespace
@@ -41,14 +57,13 @@ DepthwiseSchedule default_depthwise_schedule(const Target& target, const Conv2dG
   const int64_t vectors = ceil_div(g.c, kernels.lanes);
   s.channels = EvenSplit(vectors, std::max<int64_t>(1, fitting / kernels.lanes)).size(0) * kernels.lanes;
 
-  int64_t least = 0;  // work of the busiest thread
-  for (int threads_m = threads; threads_m >= 1; --threads_m) {
-    if (threads % threads_m != 0) continue;
-    const int64_t work = ceil_div(lines, threads_m) * ceil_div(vectors, threads / threads_m);
-    if (least != 0 && work >= least) continue;
-    least = work;
-    s.threads_m = threads_m;
-  }
+  double least = std::numeric_limits<double>::infinity();
+  for_each_thread_split(threads, [&](const ThreadSplit& split) {
+    const double found = cycles(target, g, images, ceil_div(lines, split.m), ceil_div(vectors, split.n), split.count());
+    if (found >= least) return;
+    least = found;
+    s.threads = split;
+  });
   return s;
 }
 

@@ -25,12 +25,13 @@
 namespace loopwright {
 namespace {
 
-void check(const DepthwiseSchedule& s, const DepthwiseFunctions::Strip* strips, int threads) {
+DepthwiseSchedule checked(DepthwiseSchedule s, const DepthwiseFunctions::Strip* strips, int threads) {
   if (s.columns < 1 || s.columns > DepthwiseFunctions::kMaxColumns || (strips && !strips[s.columns]))
     throw std::invalid_argument("schedule: no strips of " + std::to_string(s.columns) + " columns for this kernel");
   if (s.channels < 1)
     throw std::invalid_argument("schedule: channels must be at least 1, got " + std::to_string(s.channels));
-  check_threads_m(s.threads_m, threads);
+  s.threads = checked_split(s.threads, threads);
+  return s;
 }
 
 uint32_t pixels_inside(int64_t size, int64_t first, int64_t count) {
@@ -90,7 +91,7 @@ DepthwiseConvolution::DepthwiseConvolution(std::shared_ptr<const DepthwiseWeight
       fixed_(schedule),
       weights_(std::move(weights)),
       padded_channels_(weights_->padded_channels) {
-  if (fixed_) check(*fixed_, strips_, threads);
+  if (fixed_) fixed_ = checked(*fixed_, strips_, threads);
 }
 
 DepthwiseSchedule DepthwiseConvolution::schedule(const Images& images) const {
@@ -117,11 +118,11 @@ DepthwiseConvolution::Call DepthwiseConvolution::call(const float* x, const Imag
 
 void DepthwiseConvolution::run(const float* x, const Images& images, float* out, const float* residual) const {
   const Call call = this->call(x, images, out, residual);
-  const int64_t across_m = call.schedule.threads_m, across_c = threads_ / across_m;
+  const int64_t across_m = call.schedule.threads.m, across_c = call.schedule.threads.n;
   const int64_t lines = images.n * call.oh, vectors = padded_channels_ / kernels_.lanes;
   // A chunk is a pass: the channels whose windows stay in L1.
   const int64_t passes = ceil_div(ceil_div(vectors, across_c), pass_vectors(call));
-  parallel_chunks(threads_, across_m * across_c * passes, [&](int, int64_t chunk) {
+  parallel_chunks(call.schedule.threads.count(), across_m * across_c * passes, [&](int, int64_t chunk) {
     const int64_t share = chunk / passes, pass = chunk % passes, i = share / across_c, j = share % across_c;
     const Range of_pass = Range{0, vectors}.part(across_c, j).part(passes, pass);
     const Part part{call, split_begin(lines, across_m, i), split_begin(lines, across_m, i + 1),

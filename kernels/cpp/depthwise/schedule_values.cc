@@ -8,12 +8,12 @@ DepthwiseSchedule parse_depthwise_schedule(const ScheduleValues& values) {
   DepthwiseSchedule s;
   s.columns = read.small("columns");
   s.channels = read.integer("channels");
-  s.threads_m = read.small("threads_m");
+  s.threads = read.thread_split();
   return s;
 }
 
 ScheduleValues to_values(const DepthwiseSchedule& s) {
-  return {{"columns", s.columns}, {"channels", s.channels}, {"threads_m", s.threads_m}};
+  return {{"columns", s.columns}, {"channels", s.channels}, {"threads_m", s.threads.m}, {"threads_n", s.threads.n}};
 }
 
 }  // namespace loopwright

@@ -6,6 +6,7 @@
 
 #include "core/split.h"
 #include "loopwright/machine_model.h"
+#include "loopwright/thread_split.h"
 #include "microkernels/kernel_table.h"
 
 namespace loopwright {
@@ -84,7 +85,7 @@ inline double narrow_cycles(const KernelCosts& costs, const KernelTable& kernels
          static_cast<double>(panels) * costs.call;
 }
 
-// Calls f(tile, threads_m) for each register tile of n columns that is narrower than a vector, and each split of the threads.
+// Calls f(tile, split) for each register tile of n columns that is narrower than a vector, and each split of the threads.
 template <class F>
 void for_each_narrow_tile_and_split(const KernelTable& kernels, int64_t m, int64_t n, int threads, const F& f) {
   if (n > KernelTable::kMaxNarrowColumns) return;
@@ -92,12 +93,11 @@ void for_each_narrow_tile_and_split(const KernelTable& kernels, int64_t m, int64
   for (auto mr = static_cast<int>(std::min<int64_t>(m, KernelTable::kMaxNarrowRows)); mr >= 1; --mr) {
     if (!kernels.narrow_tiles[mr][nr]) continue;
     mr = static_cast<int>(ceil_div(m, ceil_div(m, mr)));
-    for (int threads_m = 1; threads_m <= threads; ++threads_m)
-      if (threads % threads_m == 0) f(TileShape{mr, 0, nr}, threads_m);
+    for_each_thread_split(threads, [&](const ThreadSplit& split) { f(TileShape{mr, 0, nr}, split); });
   }
 }
 
-// Calls f(tile, threads_m) for each register tile of `first` to `last` vectors, each split of the threads, and each number
+// Calls f(tile, split) for each register tile of `first` to `last` vectors, each split of the threads, and each number
 // of tiles that m rows can be divided into.
 template <class F>
 void for_each_tile_and_split(const KernelTable& kernels, int64_t m, int64_t first, int64_t last, int threads,
@@ -107,8 +107,7 @@ void for_each_tile_and_split(const KernelTable& kernels, int64_t m, int64_t firs
     const auto most = static_cast<int>(std::min<int64_t>(kernels.max_mr(vectors * kernels.lanes), m));
     for (int mr = most; mr >= 1; --mr) {
       mr = even(mr);
-      for (int threads_m = 1; threads_m <= threads; ++threads_m)
-        if (threads % threads_m == 0) f(TileShape{mr, vectors}, threads_m);
+      for_each_thread_split(threads, [&](const ThreadSplit& split) { f(TileShape{mr, vectors}, split); });
     }
   }
 }

@@ -15,13 +15,14 @@
 #include "loopwright/geometry.h"
 #include "loopwright/machine_model.h"
 #include "loopwright/schedule_values.h"
+#include "loopwright/thread_split.h"
 
 namespace loopwright {
 
 // The schedule of a convolution that is neither pointwise nor depthwise. Every legal schedule computes the same result;
 // Winograd's algorithms round more.
 //
-//   threads    threads_m × (threads / threads_m) rectangles of (output pixels, output channels), one per thread
+//   threads    rectangles of (output pixels, output channels), one per thread
 //   mr × nr    the register tile. Direct: mr pixels of one output row. Winograd: mr tiles.
 //   rows       Direct: output rows of an image that all channels pass over before the next rows. Winograd: tiles per
 //              pass.
@@ -35,7 +36,7 @@ struct Conv2dSchedule {
   int64_t rows = 1, kc = 1;
   int prefetch = 0;
   bool prefetch_next = false;
-  int threads_m = 1;
+  ThreadSplit threads;
 };
 
 class Convolution;

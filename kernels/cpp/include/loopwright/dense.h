@@ -14,14 +14,15 @@
 #include "loopwright/machine_model.h"
 #include "loopwright/matrix.h"
 #include "loopwright/schedule_values.h"
+#include "loopwright/thread_split.h"
 
 namespace loopwright {
 
 // The schedule of a dense layer. Every legal schedule computes the same result up to rounding.
 //
-//   algorithm  kStrassen computes seven products of half the sizes, which round more. It uses threads_m and ignores the
+//   algorithm  kStrassen computes seven products of half the sizes, which round more. It uses `threads` and ignores the
 //              other fields.
-//   threads    threads_m × (threads / threads_m) rectangles of the output, one per thread
+//   threads    rectangles of the output, one per thread
 //   nc kc mc   cache blocks per thread: for nc columns, for kc of k, for mc rows. Block sizes are evened out, so that no
 //              short block is left over.
 //   order      inner loop of a block. n inner: a strip of A stays in L1 and B streams. m inner: a panel of B stays and A
@@ -41,7 +42,7 @@ struct DenseSchedule {
   bool pack_a = false;
   int prefetch = 0;
   bool prefetch_next = false;
-  int threads_m = 1;
+  ThreadSplit threads;
 };
 
 // Returns a good schedule without a search; dense/default_schedule.cc has the reasons. `fast_algorithms` allows

@@ -6,6 +6,7 @@
 #include "loopwright/geometry.h"
 #include "loopwright/machine_model.h"
 #include "loopwright/schedule_values.h"
+#include "loopwright/thread_split.h"
 
 namespace loopwright {
 
@@ -13,11 +14,11 @@ namespace loopwright {
 //
 //   columns    pixels of an output row that are computed together; a strip of them moves down the image
 //   channels   channels per pass of a strip
-//   threads_m  number of threads that split the rows of the output; the others split the channels
+//   threads    rectangles of (rows of the output, channels), one per thread
 struct DepthwiseSchedule {
   int columns = 1;
   int64_t channels = 1;
-  int threads_m = 1;
+  ThreadSplit threads;
 };
 
 // Returns a good schedule without a search; depthwise/default_schedule.cc has the reasons.
