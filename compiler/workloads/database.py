@@ -140,10 +140,11 @@ def _with_threads_n(table: str, threads: str) -> str:
     )
 
 
+_CORES = "json_extract(target, '$.num_cores')"
 # The statements that change rows of earlier versions.
 MIGRATIONS = {
     5: (
-        *(_with_threads_n(table, "json_extract(target, '$.num_cores')") for table in ("measurement", "winner", "machine")),
+        *(_with_threads_n(table, _CORES) for table in ("measurement", "winner", "machine")),
         _with_threads_n("choice", "threads"),
     )
 }

@@ -374,7 +374,7 @@ WRONG_SCHEDULES = {
     "no number": ({"mc": "wide"}, "mc must be an integer, got 'wide'"),
     "unknown order": ({"order": "inside_out"}, "order must be one of 'm_inner', 'n_inner', got 'inside_out'"),
     "negative prefetch": ({"prefetch": -1}, "prefetch at least 0"),
-    "threads that do not divide": ({"threads_m": 3, "threads_n": 0}, r"without threads_n, threads_m must divide threads \(2\), got 3"),
+    "threads that do not divide": ({"threads_m": 3, "threads_n": 0}, r"threads_m must divide threads \(2\), got 3"),
     "more threads than there are": ({"threads_m": 2, "threads_n": 2}, "their product at most 2, got 2 and 2"),
     "no threads": ({"threads_m": 1, "threads_n": -1}, "must be at least 1"),
 }

@@ -156,7 +156,7 @@ BAD_SCHEDULES = {
     "too wide": ({"columns": 15}, "no strips of 15 columns for this kernel"),
     "no columns": ({"columns": 0}, "no strips of 0 columns"),
     "no channels": ({"channels": 0}, "channels must be at least 1, got 0"),
-    "threads that do not divide": ({"threads_m": 3, "threads_n": 0}, r"without threads_n, threads_m must divide threads \(2\), got 3"),
+    "threads that do not divide": ({"threads_m": 3, "threads_n": 0}, r"threads_m must divide threads \(2\), got 3"),
     "more threads than there are": ({"threads_m": 2, "threads_n": 2}, "their product at most 2, got 2 and 2"),
     "no threads": ({"threads_m": 1, "threads_n": -1}, "must be at least 1"),
     "no integer": ({"columns": "all"}, "columns must be an integer, got 'all'"),
