@@ -1,7 +1,7 @@
 """Which layers have bits that depend on the number of threads, and that no bit depends on anything else.
 
-``FIXED`` have the same bits on any number of threads. ``BY_THREADS`` may round differently: a split of their rows changes
-the heights of register tiles, and tiles of few rows add in another order.
+``FIXED`` have the same bits on any number of threads. ``BY_THREADS`` may round differently: a split of their rows
+changes the heights of register tiles, and tiles of few rows add in another order.
 """
 
 from __future__ import annotations
