@@ -96,14 +96,14 @@ class Conv2d(PackedLayer[_native.Conv2d]):
         (:func:`kernels.default_dense_schedule`).
 
         A float32 depthwise convolution has ``columns``, the number of adjacent pixels of an output row that are
-        computed together, in strips down the image; ``channels``, the number of channels of a strip; and ``threads_m``
-        and ``threads_n``, the parts of the rows and of the channels, one thread for each part of the output.
+        computed together, in strips down the image; ``channels``, the number of channels of a strip; and ``threads``,
+        the numbers of parts of the rows and of the channels: each rectangle of the output has a thread.
 
         Other convolutions have ``algorithm``, ``"direct"`` or ``"winograd2"``, 3 or 4 (the number of outputs of a tile
         per side); ``mr`` and ``nr``, the register tile; ``rows``, the number of output rows (direct) or tiles
         (Winograd) for which all channels are computed at a time; ``kc``, the block of the sum (direct); ``prefetch``,
         the prefetch distance of the weights in bytes; ``prefetch_next``, whether the next panel of weights is
-        prefetched; and ``threads_m`` and ``threads_n``, the parts of the pixels and of the channels.
+        prefetched; and ``threads``, the numbers of parts of the pixels and of the channels.
         """
         return self._native.schedule(n, h, w)
 

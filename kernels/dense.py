@@ -80,13 +80,13 @@ def default_dense_schedule(
     """Returns the default schedule of :class:`Dense` as a mapping.
 
     ``algorithm`` is ``"direct"``, or ``"strassen"``: seven products of half the sizes, which round more than a plain
-    sum. With ``"strassen"``, only the threads have an effect. It is selected only if ``fast`` is true, and requires an
-    even k, and n a multiple of two vectors per thread that divides columns. ``mr`` and ``nr`` are the register tile;
+    sum. With ``"strassen"``, only ``threads`` has an effect. It is selected only if ``fast`` is true, and requires an
+    even k, and n a multiple of two vectors per part of n. ``mr`` and ``nr`` are the register tile;
     ``mc``, ``kc`` and ``nc`` the cache blocks; ``order`` the inner loop of a block, ``"m_inner"`` or ``"n_inner"``.
     ``pack_a`` states whether blocks of x are copied first. ``prefetch`` is the prefetch distance of the weights in
-    bytes; ``prefetch_next`` states whether the next panel of weights is prefetched. ``threads_m`` and
-    ``threads_n`` are the parts of m and of n, one thread for each part of the output; there may be fewer than
-    ``threads``. ``machine`` has the costs that the schedule follows from; None means those of this CPU.
+    bytes; ``prefetch_next`` states whether the next panel of weights is prefetched. ``threads`` has
+    the numbers of parts of m and of n: each rectangle of the output has a thread. There may be fewer than there could.
+    ``machine`` has the costs that the schedule follows from; None means those of this CPU.
     """
     return _native.default_dense_schedule(m, n, k, isa, threads, dtype, fast, native_of(machine))
 

@@ -18,7 +18,7 @@ class Cpu:
         id: its number in the system.
         core: the smallest number of the CPUs of its physical core.
         node: its NUMA node.
-        efficiency: whether it is of an efficiency core, and the process may use faster ones too.
+        efficiency: whether it is of an efficiency core, where the CPU has faster ones too.
     """
 
     id: int

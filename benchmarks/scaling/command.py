@@ -143,6 +143,7 @@ def simulate(arguments: argparse.Namespace) -> int:
     machine = kernels.MachineModel.read(arguments.machine) if arguments.machine else programs.machine_for(counts[-1])
     curve = {name: known.known(arguments.against, name) if arguments.against else None for name in arguments.model}
     results, panels = [], {}
+    kernels.MachineModel.host()  # with all cores: kernels take the cost of a thread from it
     with affinity.pinned(affinity.cores(1)):
         about = machine_line({"cpu": kernels.cpu_name(), "isa": Target.from_host(num_cores=1).isa})
         print(f"{about}, one core")

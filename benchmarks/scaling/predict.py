@@ -49,8 +49,8 @@ def with_fork_join(costs: Costs, first_secs: float, each_secs: float) -> Costs:
 def predicted_secs(call: Call, costs: Costs) -> float:
     """Returns the seconds of a call whose shares each have a core.
 
-    The longest share of each region, but no less than all bytes from memory take; the fork and join of each region that
-    has work for more than one thread; and what is outside of regions.
+    The longest share of each region, but no less than all bytes from memory take; the fork and join of each region
+    with all its shares; and what is outside of regions.
     """
     threads = max(map(len, call.regions), default=1)
     memory = (call.traffic or {}).get("memory", 0) / (costs.memory_gbs(threads) * 1e9)

@@ -28,6 +28,7 @@ from compiler.measure.sampling import ROUNDS
 from compiler.measure.throughput import Slice, Stream, gain, measure, run_slice, summary
 from compiler.runtimes import OURS, RuntimeUnavailable, streams
 from compiler.runtimes.base import Run, version
+from kernels import usable_cores
 
 ESTIMATE_SECS = 0.5  # of the estimate of the rate that LoadGen expects
 
@@ -124,10 +125,16 @@ def _streams(text: str) -> int | str:
 
 def _division(model: OnnxFile | SavedModel, given: int | str | None, threads: int | None) -> tuple[int, int]:
     """Returns the number of streams, and that of threads of each, which together occupy all threads."""
-    total = threads or affinity.physical()
+    total = threads or min(affinity.physical(), usable_cores())
     if isinstance(model, SavedModel):
         each = model.target.num_cores
-        return given if isinstance(given, int) else max(1, affinity.physical() // each), each
+        count = given if isinstance(given, int) else max(1, total // each)
+        if each > 1 and count * each > usable_cores():
+            raise ValueError(
+                f"argument --streams: {count} streams of {each} threads need as many cores, and there are "
+                f"{usable_cores()}; --threads 1 gives each stream one thread"
+            )
+        return count, each
     count = given if isinstance(given, int) else total
     if count > total:
         raise ValueError(f"argument --streams: {count} streams need as many threads, and there are {total}")
@@ -152,7 +159,7 @@ def _bench(
         for reason in left_out.values():
             print(f"Left out: {reason}", flush=True)
         if mode.scenario:
-            results = [_loadgen(engine, mode, duration) for engine in engines]
+            results = [_loadgen(engine, mode, mode.scenario, duration) for engine in engines]
         else:
             results = _api(engines, _batch(model), duration)
     limit = LARGEST_DIFFERENCE
@@ -250,7 +257,7 @@ def _api(engines: Sequence[Engine], batch: int, duration: float) -> list[dict[st
         ("Max, ms", "max", 1e3, ".3f"),
         ("p90, ms", "p90", 1e3, ".3f"),
         ("FPS", "fps", 1, ".2f"),
-        ("Joules per inference", "joules", 1, ".4g"),
+        ("Joules per request", "joules", 1, ".4g"),
     ):
         if all(each[key] is not None for each in results):
             rows.append([title, *(format(each[key] * scale, form) for each in results)])
@@ -278,11 +285,8 @@ def _result(engine: Engine, slices: list[Slice], ours: list[Slice] | None, batch
     }
 
 
-def _loadgen(engine: Engine, mode: Mode, secs: float) -> dict[str, Any]:
+def _loadgen(engine: Engine, mode: Mode, scenario: str, secs: float) -> dict[str, Any]:
     """Runs LoadGen over one engine, prints its figures, and returns them for JSON."""
-    scenario = mode.scenario
-    if scenario is None:
-        raise ValueError("LoadGen needs a scenario")
     rate = run_slice(engine.streams, ESTIMATE_SECS).rate
     number = iter(range(1000))
 

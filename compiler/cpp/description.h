@@ -70,8 +70,10 @@ class Description {
         values.emplace_back(name, std::string(*text));
       } else if (const auto number = value.template try_cast<int64_t>()) {
         values.emplace_back(name, *number);
+      } else if (const auto tuple = as_tuple(value)) {
+        values.emplace_back(name, *tuple);
       } else {
-        throw std::invalid_argument("schedule: " + name + " must be an integer, a flag or a name");
+        throw std::invalid_argument("schedule: " + name + " must be an integer, a flag, a name or a list of integers");
       }
     }
     return values;
@@ -110,6 +112,18 @@ class Description {
   }
 
  private:
+  // Returns nothing unless the value is a list of integers.
+  static std::optional<std::vector<int64_t>> as_tuple(const tvm::ffi::Any& value) {
+    const auto list = value.try_cast<tvm::ffi::json::Array>();
+    if (!list) return std::nullopt;
+    std::vector<int64_t> tuple;
+    for (const auto& element : *list) {
+      const auto number = element.try_cast<int64_t>();
+      if (!number) return std::nullopt;
+      tuple.push_back(*number);
+    }
+    return tuple;
+  }
   static int64_t checked(const char* key, int64_t value) {
     if (value < 0 || value >= int64_t{1} << 40) throw invalid(key, "a size");
     return value;

@@ -8,6 +8,9 @@
 #include <array>
 #include <memory>
 #include <stdexcept>
+#include <string>
+#include <variant>
+#include <vector>
 
 #include "generated_code.h"
 #include "layer.h"
@@ -95,14 +98,24 @@ Array<String> kinds() {
   return names;
 }
 
+// The JSON of a value of a schedule.
+struct AsJson {
+  Any operator()(int64_t number) const { return Any(number); }
+  Any operator()(const std::string& name) const { return Any(String(name)); }
+  Any operator()(const std::vector<int64_t>& tuple) const {
+    json::Array list;
+    for (const int64_t number : tuple) list.push_back(Any(number));
+    return Any(list);
+  }
+};
+
 // Returns the schedules of all layers as JSON, with null for a layer without a schedule.
 String schedules(const Layers& layers) {
   json::Array all;
   for (int64_t i = 0; i < layers->size(); ++i) {
     const ScheduleValues values = layers->schedule(i);
     json::Object schedule;
-    for (const auto& [name, value] : values)
-      std::visit([&, key = name](const auto& v) { schedule.Set(String(key), Any(v)); }, value);
+    for (const auto& [name, value] : values) schedule.Set(String(name), std::visit(AsJson{}, value));
     all.push_back(values.empty() ? Any(nullptr) : Any(schedule));
   }
   return json::Stringify(all);

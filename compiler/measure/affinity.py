@@ -19,7 +19,7 @@ def cores(threads: int) -> list[int]:
 
     Returns fewer than ``threads`` if this process may not use as many, and none if the system cannot pin processes.
     """
-    return sorted(Topology.read().cpus_for(threads)) if usable() else []
+    return list(Topology.read().cpus_for(threads)) if usable() else []
 
 
 def physical() -> int:

@@ -168,8 +168,11 @@ class _Workers:
             thread.join()
 
     def _work(self, stream: Stream) -> None:
-        if stream.cores:
-            os.sched_setaffinity(0, stream.cores)
+        try:
+            if stream.cores:
+                os.sched_setaffinity(0, stream.cores)
+        except OSError as error:
+            self.errors.append(error)
         while (sample := self._samples.get()) is not None:
             try:
                 if not self.errors:

@@ -28,7 +28,9 @@ def of(compiled: CompiledModel, cores: Sequence[Sequence[int]]) -> list[Run]:
     if all(cores):
         return [compiled.on(each).run for each in cores]
     if compiled.target.num_cores > 1 and len(cores) > 1:
-        raise ValueError("argument --streams: streams of several threads share one pool; give one stream per thread")
+        raise ValueError(
+            "argument --streams: streams of several threads share one pool unless they are pinned; leave out --no-pin"
+        )
     return [compiled.run] * len(cores)  # a program of one thread runs in its caller's
 
 

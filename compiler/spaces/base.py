@@ -43,7 +43,6 @@ class KernelSpace(ScheduleSpace):
         self._element = DTYPE_BYTES[workload.dtype]
         self._tiles = frozenset(kernels.register_tiles(target.isa, workload.dtype))
         self._narrow_tiles = frozenset(kernels.narrow_tiles(target.isa, workload.dtype))
-        self._splits = frozenset(kernels.thread_splits(target.num_cores))
         self.decisions = self._decisions() if self._tiles else ()
 
     def operator(self, inputs: Mapping[str, np.ndarray], schedule: Mapping[str, Any] | None) -> Any:
@@ -64,12 +63,7 @@ class KernelSpace(ScheduleSpace):
         """Returns the kernel's default values, which need not be among the choices of this space."""
 
     def is_legal(self, schedule: Schedule) -> bool:
-        values = schedule.values
-        if not values:
-            return not self.decisions
-        if "threads_m" in values and (values["threads_m"], values["threads_n"]) not in self._splits:
-            return False
-        return self._is_worth_building(values)
+        return self._is_worth_building(schedule.values) if schedule.values else not self.decisions
 
     def default(self) -> Schedule:
         return self._default
@@ -113,12 +107,11 @@ class KernelSpace(ScheduleSpace):
     def _stream_decisions(self) -> tuple[Decision, ...]:
         """Returns the decisions on prefetching weights and on dividing the work between threads."""
         prefetch = Decision("prefetch", _PREFETCH_BYTES), Decision("prefetch_next", (False, True))
-        return *prefetch, *self._thread_decisions()
+        return *prefetch, self._thread_decision()
 
-    def _thread_decisions(self) -> tuple[Decision, Decision]:
-        """Returns the decisions on the parts of the rows and of the columns, each of which has a thread."""
-        rows, columns = (tuple(sorted(set(parts))) for parts in zip(*self._splits, strict=True))
-        return Decision("threads_m", rows), Decision("threads_n", columns)
+    def _thread_decision(self) -> Decision:
+        """Returns the decision on the numbers of parts of the rows and of the columns; each rectangle has a thread."""
+        return Decision("threads", tuple(kernels.thread_splits(self.target.num_cores)))
 
     def _fills_pipeline(self, mr: int, nr: int, rows: int) -> bool:
         """Returns whether a microkernel of mr × nr exists, and hides the latency of FMA as far as ``rows`` permit.

@@ -31,7 +31,7 @@ class PointwiseKernelSpace(DenseKernelSpace):
 
 
 class ConvKernelSpace(KernelSpace):
-    """``algorithm mr nr rows kc prefetch prefetch_next threads_m threads_n``.
+    """``algorithm mr nr rows kc prefetch prefetch_next threads``.
 
     ``rows`` counts rows of the output for the direct algorithm, and tiles for Winograd's, which ignores ``kc``. A
     schedule is legal if the register tile is useful, and the rows stay in L2 while all output channels are computed.

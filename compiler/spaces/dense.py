@@ -18,11 +18,11 @@ _LEAST_PRODUCTS = 2**20  # with fewer, quarters are too small for a gain
 
 
 class DenseKernelSpace(KernelSpace):
-    """``algorithm mr nr mc kc nc order pack_a prefetch prefetch_next threads_m threads_n``.
+    """``algorithm mr nr mc kc nc order pack_a prefetch prefetch_next threads``.
 
     A schedule is legal if the register tile has a microkernel and enough accumulators to hide the latency of FMA, and
     the block that is read repeatedly stays in L2. With Strassen's algorithm, whose products have their own defaults,
-    only the threads have an effect.
+    only ``threads`` has an effect.
 
     Args:
         fast_algorithms: whether schedules may use Strassen's algorithm if it applies. It rounds more than a plain sum.
@@ -46,7 +46,7 @@ class DenseKernelSpace(KernelSpace):
         columns = self._packed_columns(n)
         mr, nr = self._tile_decisions(m, columns, few=n)
         widest = max(nr for _, nr in self._tiles if nr <= columns)
-        halves = any(self._halves(*split) for split in self._splits)
+        halves = any(self._halves(*split) for split in kernels.thread_splits(self.target.num_cores))
         return (
             Decision("algorithm", ("direct", "strassen") if halves else ("direct",)),
             mr,
@@ -70,13 +70,13 @@ class DenseKernelSpace(KernelSpace):
     def _without_effect(self) -> Mapping[str, Any]:
         """The other decisions of schedules with Strassen's algorithm: the choices nearest to the kernel's default."""
         values = self._default_values()
-        others = (d for d in self.decisions if d.name not in ("algorithm", "threads_m", "threads_n"))
+        others = (d for d in self.decisions if d.name not in ("algorithm", "threads"))
         return {d.name: min(d.choices, key=partial(distance, values[d.name])) for d in others}
 
     def _is_worth_building(self, values: Mapping[str, Any]) -> bool:
         v = values
         if v["algorithm"] == "strassen":
-            return self._halves(v["threads_m"], v["threads_n"]) and self._without_effect.items() <= v.items()
+            return self._halves(*v["threads"]) and self._without_effect.items() <= v.items()
         mr, nr, mc, kc, nc = v["mr"], v["nr"], v["mc"], v["kc"], v["nc"]
         m, n, k = self.product
         if nr < self.target.lanes:

@@ -14,7 +14,7 @@ _MIN_COLUMNS = 4  # a narrower strip has too few sums to hide the latency of FMA
 
 
 class DepthwiseKernelSpace(KernelSpace):
-    """``columns channels threads_m threads_n``.
+    """``columns channels threads``.
 
     Choices for ``columns`` go up to the widest strip, which is the kernel's default. They include only widths that
     divide the image evenly. The same holds for ``channels`` and the channels of one thread.
@@ -24,16 +24,16 @@ class DepthwiseKernelSpace(KernelSpace):
         _, _, ow, _ = self.workload.output_shape
         widest = self._kernel_schedule["columns"]
         columns = {even_part(ow, most) for most in range(min(_MIN_COLUMNS, widest), widest + 1)}
-        rows, columns_of_threads = self._thread_decisions()
-        shares = {self._share(threads_n) for threads_n in columns_of_threads.choices}
+        threads = self._thread_decision()
+        shares = {self._share(split) for split in threads.choices}
         vectors = merged(*(self._passes(share) for share in shares))
         channels = Decision("channels", tuple(count * self.target.lanes for count in vectors))
-        return Decision("columns", merged(tuple(columns))), channels, rows, columns_of_threads
+        return Decision("columns", merged(tuple(columns))), channels, threads
 
-    def _share(self, threads_n: Any) -> int:
+    def _share(self, threads: Any) -> int:
         """Returns the vectors of channels of the busiest thread."""
         vectors = -(-self.workload.sizes["c"] // self.target.lanes)
-        return -(-vectors // threads_n)
+        return -(-vectors // threads[1])
 
     def _passes(self, share: int) -> tuple[int, ...]:
         """Returns the numbers of vectors of a thread to compute at a time, including the kernel's default."""
@@ -41,12 +41,12 @@ class DepthwiseKernelSpace(KernelSpace):
         return merged(parts(share, at_least=1), (even_part(share, usual),))
 
     def _is_worth_building(self, values: Mapping[str, Any]) -> bool:
-        vectors, share = values["channels"] // self.target.lanes, self._share(values["threads_n"])
+        vectors, share = values["channels"] // self.target.lanes, self._share(values["threads"])
         return vectors in self._passes(share) and even_part(share, vectors) == vectors
 
     def _default_values(self) -> Mapping[str, Any]:
         values = self._kernel_schedule
-        vectors = even_part(self._share(values["threads_n"]), values["channels"] // self.target.lanes)
+        vectors = even_part(self._share(values["threads"]), values["channels"] // self.target.lanes)
         return values | {"channels": vectors * self.target.lanes}
 
     @cached_property

@@ -5,7 +5,7 @@ The file is an SQLite 3 database in WAL mode. It is identified by ``PRAGMA appli
 upgraded: missing tables are added, and schedules get the decisions that they lack (``MIGRATIONS`` below). JSON is
 canonical: keys sorted, no spaces, no NaN.
 
-Rows of the table ``measurement`` (``SCHEMA`` below) never change, and ``id`` is the order in which measurements
+Only migrations change rows of the table ``measurement`` (``SCHEMA`` below). ``id`` is the order in which measurements
 finished:
 
     workload     Workload.to_json()
@@ -46,7 +46,8 @@ with the latest schedule:
     machine                                MachineModel.id
     unix_secs                              when the default was measured
 
-Before version 5, schedules had ``threads_m``, a divisor of the number of threads, and ``threads_n`` was the rest.
+Before version 5, schedules had ``threads_m`` in place of ``threads``: a divisor of the number of threads. Those that an
+earlier program writes into a file that is already open elsewhere keep it, and searches leave them out.
 """
 
 from __future__ import annotations
@@ -129,13 +130,17 @@ _BEATEN = (
 )
 
 
-def _with_threads_n(table: str, threads: str) -> str:
-    """Returns the statement that adds ``threads_n``, by the SQL expression of a row's threads. Skips malformed rows."""
+def _with_splits(table: str, threads: str) -> str:
+    """Returns the statement that replaces ``threads_m``, by the SQL expression of a row's threads.
+
+    Skips malformed rows. The new name is the last one too, so that keys stay sorted.
+    """
     threads_m = "json_extract(schedule, '$.threads_m')"
+    split = f"json_array({threads_m}, {threads} / {threads_m})"
     both = f"typeof({threads_m}) = 'integer' AND {threads_m} > 0 AND typeof({threads}) = 'integer'"
-    known = "json_extract(schedule, '$.threads_n') IS NOT NULL"
+    known = "json_extract(schedule, '$.threads') IS NOT NULL"
     return (
-        f"UPDATE {table} SET schedule = json_set(schedule, '$.threads_n', {threads} / {threads_m}) "  # noqa: S608
+        f"UPDATE {table} SET schedule = json_set(json_remove(schedule, '$.threads_m'), '$.threads', {split}) "  # noqa: S608
         f"WHERE CASE WHEN json_valid(schedule) AND json_valid(target) THEN {both} AND NOT {known} ELSE 0 END"
     )
 
@@ -144,8 +149,8 @@ _CORES = "json_extract(target, '$.num_cores')"
 # The statements that change rows of earlier versions.
 MIGRATIONS = {
     5: (
-        *(_with_threads_n(table, _CORES) for table in ("measurement", "winner", "machine")),
-        _with_threads_n("choice", "threads"),
+        *(_with_splits(table, _CORES) for table in ("measurement", "winner", "machine")),
+        _with_splits("choice", "threads"),
     )
 }
 

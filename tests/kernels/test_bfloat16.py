@@ -158,7 +158,7 @@ def test_residual_may_be_the_output(kc: int) -> None:
         inputs = make_inputs(workload)
         schedule = layer(workload, inputs).schedule(*workload.dims[: 1 if workload.op == "dense" else 3])
         out = inputs["residual"].copy()
-        layer(workload, inputs, 2, {**schedule, "kc": kc, "threads_m": 1})(inputs["x"], out, out)
+        layer(workload, inputs, 2, {**schedule, "kc": kc, "threads": (1, 2)})(inputs["x"], out, out)
         assert_right(out, workload, inputs)
 
 

@@ -23,7 +23,7 @@ def random(*shape: int) -> np.ndarray:
 
 
 def with_split(schedule: Mapping[str, Any], m: int, n: int) -> dict[str, Any]:
-    return {**schedule, "threads_m": m, "threads_n": n}
+    return {**schedule, "threads": (m, n)}
 
 
 ISA = kernels.detect_isa()

@@ -320,9 +320,9 @@ BAD_SCHEDULES = {
         {"algorithm": "fft"},
         "algorithm must be one of 'direct', 'winograd2', 'winograd3', 'winograd4', got",
     ),
-    "threads that do not divide": ({"threads_m": 3, "threads_n": 0}, r"threads_m must divide threads \(2\), got 3"),
-    "more threads than there are": ({"threads_m": 2, "threads_n": 2}, "their product at most 2, got 2 and 2"),
-    "no threads": ({"threads_m": 1, "threads_n": -1}, "must be at least 1"),
+    "threads that do not divide": ({"threads_m": 3}, r"threads_m must divide threads \(2\), got 3"),
+    "more threads than there are": ({"threads": (2, 2)}, r"a product of at most 2, got \(2, 2\)"),
+    "no threads": ({"threads": (1, 0)}, r"threads must be two integers of at least 1, .* got \(1, 0\)"),
 }
 
 

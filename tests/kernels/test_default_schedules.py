@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import random
 from collections.abc import Mapping
+from math import prod
 
 import numpy as np
 import pytest
@@ -91,7 +92,7 @@ def test_dense_layers(isa: str, dtype: str, data: st.DataObject) -> None:
     for fast in (False, True):
         schedule = kernels.default_dense_schedule(m, n, k, isa, threads, dtype, fast, machine)
         assert (schedule["mr"], schedule["nr"]) in tiles(isa, dtype)
-        assert (schedule["threads_m"], schedule["threads_n"]) in kernels.thread_splits(threads)
+        assert schedule["threads"] in kernels.thread_splits(threads)
         algorithm = schedule["algorithm"]
         assert fast or algorithm == "direct"
         op = kernels.Dense(*arguments, schedule=schedule, machine=machine)  # checks that the schedule is legal
@@ -124,7 +125,7 @@ def test_convolutions(isa: str, dtype: str, data: st.DataObject) -> None:
         machine=machine,
     )
     assert (schedule["mr"], schedule["nr"]) in tiles(isa, dtype)
-    assert (schedule["threads_m"], schedule["threads_n"]) in kernels.thread_splits(threads)
+    assert schedule["threads"] in kernels.thread_splits(threads)
     for fixed in (schedule, None):
         op = kernels.Conv2d(
             inputs["weight"], inputs.get("bias"), *geometry, workload.activation, isa, threads, fixed, machine
@@ -289,7 +290,7 @@ def test_costs_of_threads_decide_how_many_there_are(isa: str) -> None:
                 for groups, fast in ((1, False), (1, True), (64, False))
             ),
         ]
-        return {schedule["threads_m"] * schedule["threads_n"] for schedule in schedules}
+        return {prod(schedule["threads"]) for schedule in schedules}
 
     assert used("1e12") == {1}
     assert used("0") == {8}

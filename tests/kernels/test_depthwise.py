@@ -139,7 +139,7 @@ def test_a_schedule_is_what_it_says(isa: str) -> None:
     workload = Workload.conv2d(1, 14, 14, 96, 96, 3, 1, 1, groups=96)
     inputs = make_inputs(workload)
     default = layer(workload, inputs, isa, 2).schedule(1, 14, 14)
-    assert set(default) == {"columns", "channels", "threads_m", "threads_n"}
+    assert set(default) == {"columns", "channels", "threads"}
     assert layer(workload, inputs, isa, 2, default).schedule(1, 7, 7) == default
 
 
@@ -156,9 +156,9 @@ BAD_SCHEDULES = {
     "too wide": ({"columns": 15}, "no strips of 15 columns for this kernel"),
     "no columns": ({"columns": 0}, "no strips of 0 columns"),
     "no channels": ({"channels": 0}, "channels must be at least 1, got 0"),
-    "threads that do not divide": ({"threads_m": 3, "threads_n": 0}, r"threads_m must divide threads \(2\), got 3"),
-    "more threads than there are": ({"threads_m": 2, "threads_n": 2}, "their product at most 2, got 2 and 2"),
-    "no threads": ({"threads_m": 1, "threads_n": -1}, "must be at least 1"),
+    "threads that do not divide": ({"threads_m": 3}, r"threads_m must divide threads \(2\), got 3"),
+    "more threads than there are": ({"threads": (2, 2)}, r"a product of at most 2, got \(2, 2\)"),
+    "no threads": ({"threads": (1, 0)}, r"threads must be two integers of at least 1, .* got \(1, 0\)"),
     "no integer": ({"columns": "all"}, "columns must be an integer, got 'all'"),
 }
 

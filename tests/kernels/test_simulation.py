@@ -15,7 +15,7 @@ SCHEDULE = kernels.default_dense_schedule(60, 64, 64, kernels.detect_isa(), THRE
 LAYER = kernels.Dense(
     RNG.standard_normal((64, 64), np.float32),
     threads=THREADS,
-    schedule={**SCHEDULE, "mr": 1, "threads_m": THREADS, "threads_n": 1},
+    schedule={**SCHEDULE, "mr": 1, "threads": (THREADS, 1)},
 )
 
 

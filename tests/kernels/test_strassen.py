@@ -22,9 +22,9 @@ ISAS = [isa for isa in kernels.available_isas() if isa != "reference"]
 LANES = {"avx512": 16, "avx2": 8}
 
 
-def strassen(isa: str, split: Mapping[str, int] = MappingProxyType({"threads_m": 1})) -> dict[str, Any]:
+def strassen(isa: str, split: Mapping[str, Any] = MappingProxyType({"threads_m": 1})) -> dict[str, Any]:
     schedule = kernels.default_dense_schedule(64, 64, 64, isa)
-    del schedule["threads_m"], schedule["threads_n"]
+    del schedule["threads"]
     return {**schedule, "algorithm": "strassen", **split}
 
 
@@ -41,8 +41,9 @@ def test_agrees_with_float64(isa: str, data: st.DataObject) -> None:
     """Any number of rows, odd ones included, in one block and in many, with any epilogue and division into threads."""
     threads = data.draw(st.integers(1, 4))
     split = data.draw(splits(threads))
+    columns = split["threads"][1] if "threads" in split else threads // split["threads_m"]
     m = data.draw(st.one_of(st.integers(1, 9), st.integers(10, 300)))
-    n = 2 * LANES[isa] * split.get("threads_n", threads // split["threads_m"]) * data.draw(st.integers(1, 5))
+    n = 2 * LANES[isa] * columns * data.draw(st.integers(1, 5))
     k = 2 * data.draw(st.one_of(st.integers(1, 9), st.integers(10, 700)))
     steps = [step for step in ("bias", "residual") if data.draw(st.booleans())]
     activation = data.draw(st.sampled_from([None, *ACTIVATIONS]))
@@ -94,7 +95,7 @@ def test_only_the_fast_default_takes_it() -> None:
     model = kernels.MachineModel.interpolated(2)
     if "avx512" in kernels.available_isas():
         fast = kernels.default_dense_schedule(128, 384, 1536, "avx512", 2, fast=True, machine=model)
-        assert (fast["algorithm"], fast["threads_m"]) == ("strassen", 2)
+        assert (fast["algorithm"], fast["threads"]) == ("strassen", (2, 1))
         fast = kernels.default_dense_schedule(512, 512, 512, "avx512", fast=True, machine=model)
         assert fast["algorithm"] == "strassen"
         for m, n, k in ((1, 512, 2048), (784, 512, 64), (3136, 64, 256), (128, 392, 1536), (128, 384, 1537)):

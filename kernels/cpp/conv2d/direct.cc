@@ -187,6 +187,7 @@ void DirectConvolution::run_rectangle(const Call& call, int64_t line_begin, int6
   const std::vector<Run>& runs = call.sum.runs;
   const auto all_runs = static_cast<int64_t>(runs.size());
   const int64_t blocks = ceil_div(all_runs, call.sum.per_block), panels = panel_end - panel_begin;
+  if (panels == 0) return;
   const EvenSplit tiles(call.ow, s.mr);
 
   const float** a = scratch.pointers;

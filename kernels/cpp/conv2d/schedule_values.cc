@@ -19,8 +19,7 @@ ScheduleValues to_values(const Conv2dSchedule& s) {
           {"kc", s.kc},
           {"prefetch", s.prefetch},
           {"prefetch_next", int64_t{s.prefetch_next}},
-          {"threads_m", s.threads.m},
-          {"threads_n", s.threads.n}};
+          {"threads", value_of(s.threads)}};
 }
 
 }  // namespace

@@ -29,14 +29,13 @@ inline void check_narrow_tile(const KernelTable& kernels, int nr, int64_t kc, in
 inline ThreadSplit checked_split(ThreadSplit split, int threads) {
   if (split.n == 0) {
     if (split.m < 1 || threads % split.m != 0)
-      throw std::invalid_argument("schedule: without threads_n, threads_m must divide threads (" +
-                                  std::to_string(threads) + "), got " + std::to_string(split.m));
+      throw std::invalid_argument("schedule: threads_m must divide threads (" + std::to_string(threads) + "), got " +
+                                  std::to_string(split.m));
     return {split.m, threads / split.m};
   }
-  if (split.m < 1 || split.n < 1 || split.m > threads / split.n)
-    throw std::invalid_argument("schedule: threads_m and threads_n must be at least 1, and their product at most " +
-                                std::to_string(threads) + ", got " + std::to_string(split.m) + " and " +
-                                std::to_string(split.n));
+  if (split.m > threads / split.n)
+    throw std::invalid_argument("schedule: threads must have a product of at most " + std::to_string(threads) +
+                                ", got (" + std::to_string(split.m) + ", " + std::to_string(split.n) + ")");
   return split;
 }
 

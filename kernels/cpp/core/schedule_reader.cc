@@ -11,7 +11,11 @@ auto find_entry(const ScheduleValues& values, const char* key) {
 
 std::string text(const ScheduleValue& value) {
   if (const auto* number = std::get_if<int64_t>(&value)) return std::to_string(*number);
-  return "'" + std::get<std::string>(value) + "'";
+  if (const auto* name = std::get_if<std::string>(&value)) return "'" + *name + "'";
+  std::string listed;
+  for (const int64_t number : std::get<std::vector<int64_t>>(value))
+    listed += (listed.empty() ? "" : ", ") + std::to_string(number);
+  return "(" + listed + ")";
 }
 
 }  // namespace
@@ -21,6 +25,14 @@ bool ScheduleReader::has(const char* key) const { return find_entry(values_, key
 int64_t ScheduleReader::integer(const char* key) const {
   if (const auto* number = std::get_if<int64_t>(&find(key))) return *number;
   fail(key, "an integer");
+}
+
+ThreadSplit ScheduleReader::thread_split() const {
+  if (!has("threads") && has("threads_m")) return {small("threads_m"), 0};
+  const auto* parts = std::get_if<std::vector<int64_t>>(&find("threads"));
+  if (!parts || parts->size() != 2 || parts->front() < 1 || parts->back() < 1)
+    fail("threads", "two integers of at least 1, the parts of rows and of columns");
+  return {clamped(parts->front()), clamped(parts->back())};
 }
 
 const ScheduleValue& ScheduleReader::find(const char* key) const {

@@ -22,10 +22,10 @@ class ScheduleReader {
   bool has(const char* key) const;
   int64_t integer(const char* key) const;
   // Clamped to the range of int, far outside of what is legal.
-  int small(const char* key) const { return static_cast<int>(std::clamp<int64_t>(integer(key), -1, 1 << 30)); }
+  int small(const char* key) const { return clamped(integer(key)); }
   bool flag(const char* key) const { return integer(key) != 0; }
-  // The entries threads_m and threads_n, which older records lack.
-  ThreadSplit thread_split() const { return {small("threads_m"), has("threads_n") ? small("threads_n") : 0}; }
+  // The entry "threads", (m, n), or "threads_m" alone, of schedules of earlier versions.
+  ThreadSplit thread_split() const;
 
   // Returns the value whose name is the entry.
   template <class T, size_t N>
@@ -40,11 +40,14 @@ class ScheduleReader {
   }
 
  private:
+  static int clamped(int64_t value) { return static_cast<int>(std::clamp<int64_t>(value, -1, 1 << 30)); }
   const ScheduleValue& find(const char* key) const;
   [[noreturn]] void fail(const char* key, const std::string& expected) const;
 
   const ScheduleValues& values_;
 };
+
+inline ScheduleValue value_of(const ThreadSplit& split) { return std::vector<int64_t>{split.m, split.n}; }
 
 // Returns the name of a value of the table.
 template <class T, size_t N>

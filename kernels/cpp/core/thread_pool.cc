@@ -51,6 +51,7 @@ class ThreadPool::Crew {
     const bool enough = grow(threads - 1);
     if (enough) {
       const Call call{body, threads, sched_getcpu(), FloatMode::current()};
+      state_.shares.store(threads, std::memory_order_relaxed);
       for (int t = 1; t < threads; ++t) worker(t).call(call);
       for (int t = 1; t < std::min(threads, 3); ++t) worker(t).wake();  // these wake the others
       body(0);
@@ -59,6 +60,7 @@ class ThreadPool::Crew {
       for (int t = 1; t < threads; ++t)
         if (worker(t).take_back()) body(t);
       for (int t = 1; t < threads; ++t) wait_for(worker(t));
+      state_.shares.store(0, std::memory_order_relaxed);
     }
     state_.busy.store(false, std::memory_order_release);
     return enough;

@@ -73,7 +73,7 @@ bool Worker::spin_for_call() const {
     if (spin(called)) return true;
     const auto waited = std::chrono::steady_clock::now() - start;
     if (waited >= pool_.spin) return false;
-    if (waited >= kOpen && pool_.busy.load(std::memory_order_relaxed)) return false;
+    if (waited >= kOpen && thread_ < pool_.shares.load(std::memory_order_relaxed)) return false;
   } while (pool_.rests.load(std::memory_order_relaxed) == rests);
   return false;
 }
@@ -92,8 +92,9 @@ void Worker::keep_off_the_caller(const Call& call) const {
   if (sched_getcpu() != call.caller_cpu || static_cast<int>(cpus.size()) < call.threads) return;
   const auto caller = std::find(cpus.begin(), cpus.end(), call.caller_cpu);
   if (caller == cpus.end()) return;
+  const CpuMask before = CpuMask::current();  // it may have been changed from outside
   CpuMask({cpus[static_cast<size_t>(caller - cpus.begin() + thread_) % cpus.size()]}).enter();
-  CpuMask(cpus).enter();
+  before.enter();
 }
 
 }  // namespace loopwright

@@ -39,8 +39,7 @@ ScheduleValues to_values(const DenseSchedule& s) {
           {"pack_a", int64_t{s.pack_a}},
           {"prefetch", s.prefetch},
           {"prefetch_next", int64_t{s.prefetch_next}},
-          {"threads_m", s.threads.m},
-          {"threads_n", s.threads.n}};
+          {"threads", value_of(s.threads)}};
 }
 
 }  // namespace loopwright

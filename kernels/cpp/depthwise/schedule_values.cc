@@ -13,7 +13,7 @@ DepthwiseSchedule parse_depthwise_schedule(const ScheduleValues& values) {
 }
 
 ScheduleValues to_values(const DepthwiseSchedule& s) {
-  return {{"columns", s.columns}, {"channels", s.channels}, {"threads_m", s.threads.m}, {"threads_n", s.threads.n}};
+  return {{"columns", s.columns}, {"channels", s.channels}, {"threads", value_of(s.threads)}};
 }
 
 }  // namespace loopwright

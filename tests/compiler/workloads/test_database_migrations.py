@@ -17,7 +17,8 @@ from compiler.workloads.workload import Workload
 
 WORKLOAD = Workload.dense(4, 5, 6)
 TARGET = Target("some cpu", "avx2", 256, 16, (32768, 1 << 20), num_cores=6)
-VALUES = {"mr": 8, "order": "m_inner", "threads_m": 2}
+OTHERS = {"mr": 8, "order": "m_inner"}
+VALUES = OTHERS | {"threads_m": 2}
 
 
 def file_of_version_4(path: Path, values: str | bytes, threads: Any = 4, target: str | bytes | None = None) -> None:
@@ -49,10 +50,10 @@ def schedules(path: Path) -> list[Any]:
     return [row.decode(errors="replace") if isinstance(row, bytes) else row for row in rows]
 
 
-def test_schedules_get_the_threads_that_split_the_columns(tmp_path: Path) -> None:
+def test_schedules_get_the_parts_of_columns(tmp_path: Path) -> None:
     path = tmp_path / "r.sqlite"
     file_of_version_4(path, canonical(VALUES))
-    of_target, of_model = (Schedule("kernel", VALUES | {"threads_n": n}) for n in (3, 2))
+    of_target, of_model = (Schedule("kernel", OTHERS | {"threads": (2, n)}) for n in (3, 2))
     for _ in range(2):
         assert schedules(path) == [canonical(dict(s.values)) for s in (of_target, of_target, of_target, of_model)]
         with Records(path) as records:
@@ -70,7 +71,7 @@ def test_schedules_get_the_threads_that_split_the_columns(tmp_path: Path) -> Non
         '{"threads_m":0}',
         '{"threads_m":"2"}',
         '{"threads_m":2.5}',
-        '{"threads_m":1,"threads_n":7}',
+        '{"threads":[1,7],"threads_m":1}',
         "[]",
         "7",
         "{",

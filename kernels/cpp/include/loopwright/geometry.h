@@ -8,6 +8,8 @@ namespace loopwright {
 
 struct Images {
   int64_t n, h, w;
+
+  bool operator==(const Images& other) const { return n == other.n && h == other.h && w == other.w; }
 };
 
 // Windows that slide along one axis of an image.

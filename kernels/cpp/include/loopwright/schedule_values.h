@@ -10,8 +10,8 @@
 
 namespace loopwright {
 
-// A flag is 0 or 1.
-using ScheduleValue = std::variant<int64_t, std::string>;
+// A flag is 0 or 1, and a list of integers a tuple.
+using ScheduleValue = std::variant<int64_t, std::string, std::vector<int64_t>>;
 using ScheduleValues = std::vector<std::pair<std::string, ScheduleValue>>;  // names are unique
 
 }  // namespace loopwright
