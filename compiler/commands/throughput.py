@@ -28,7 +28,7 @@ from compiler.measure.sampling import ROUNDS
 from compiler.measure.throughput import Slice, Stream, gain, measure, run_slice, summary
 from compiler.runtimes import OURS, RuntimeUnavailable, streams
 from compiler.runtimes.base import Run, version
-from kernels import usable_cores
+from compiler.workloads.target import usable_cores
 
 ESTIMATE_SECS = 0.5  # of the estimate of the rate that LoadGen expects
 

@@ -45,7 +45,8 @@ class Schedule:
         return Schedule(self.backend, {**self.values, **changes})
 
     def to_json(self) -> dict[str, Any]:
-        return {"backend": self.backend, "values": dict(self.values)}
+        values = {name: list(v) if isinstance(v, tuple) else v for name, v in self.values.items()}
+        return {"backend": self.backend, "values": values}
 
     @classmethod
     def from_json(cls, fields: Mapping[str, Any]) -> Schedule:

@@ -83,7 +83,7 @@ Candidate direct(const Setting& at) {
   const double compute = static_cast<double>(lines) *
                          (narrow ? narrow_cycles(at.costs, at.kernels, at.ow(), at.tile, at.panels(), runs, k / runs)
                                  : static_cast<double>(blocks) * at.product(at.ow(), ceil_div(k, blocks), level));
-  // Each pass copies the rows under its windows, so neighbours in the image copy those that they share twice.
+  // Each pass copies the rows under its windows, so neighbors in the image copy those that they share twice.
   const int64_t copied = lines * g.stride_h + ceil_div(lines, rows) * (g.span_h() - g.stride_h);
   const double copy = at.load(static_cast<double>(copied * row_bytes), Level::kL3);
   const double weights = at.load_shared(static_cast<double>(g.o * k * kFloat));

@@ -21,7 +21,7 @@ def test_one_thread_of_each_core_comes_first(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(affinity.Topology, "read", lambda: found)
     assert affinity.cores(1) == [0]
     assert affinity.cores(3) == [0, 2, 6]
-    assert affinity.cores(4) == [0, 1, 2, 6]
+    assert affinity.cores(4) == [0, 2, 6, 1]
 
 
 def test_new_threads_stay_on_the_cores_and_the_caller_is_moved_back() -> None:
