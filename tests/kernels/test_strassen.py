@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -22,10 +20,10 @@ ISAS = [isa for isa in kernels.available_isas() if isa != "reference"]
 LANES = {"avx512": 16, "avx2": 8}
 
 
-def strassen(isa: str, split: Mapping[str, Any] = MappingProxyType({"threads_m": 1})) -> dict[str, Any]:
+def strassen(isa: str, **split: Any) -> dict[str, Any]:
     schedule = kernels.default_dense_schedule(64, 64, 64, isa)
     del schedule["threads"]
-    return {**schedule, "algorithm": "strassen", **split}
+    return {**schedule, "algorithm": "strassen", **(split or {"threads_m": 1})}
 
 
 def assert_right(y: np.ndarray, workload: Workload, inputs: dict[str, np.ndarray]) -> None:
@@ -49,7 +47,7 @@ def test_agrees_with_float64(isa: str, data: st.DataObject) -> None:
     activation = data.draw(st.sampled_from([None, *ACTIVATIONS]))
     workload = Workload.dense(m, n, k, epilogue=(*steps, *([activation] if activation else [])))
     inputs = make_inputs(workload, seed=data.draw(st.integers(0, 1000)))
-    op = layer(workload, inputs, isa, threads, strassen(isa, split))
+    op = layer(workload, inputs, isa, threads, strassen(isa, **split))
     assert_right(op(inputs["x"], residual=inputs.get("residual")), workload, inputs)
 
 

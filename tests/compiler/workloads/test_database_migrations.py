@@ -17,13 +17,13 @@ from compiler.workloads.workload import Workload
 
 WORKLOAD = Workload.dense(4, 5, 6)
 TARGET = Target("some cpu", "avx2", 256, 16, (32768, 1 << 20), num_cores=6)
+KEY = target_key(TARGET)
 OTHERS = {"mr": 8, "order": "m_inner"}
 VALUES = OTHERS | {"threads_m": 2}
 
 
-def file_of_version_4(path: Path, values: str | bytes, threads: Any = 4, target: str | bytes | None = None) -> None:
+def file_of_version_4(path: Path, values: str | bytes, threads: Any = 4, target: str | bytes = KEY) -> None:
     workload = canonical(WORKLOAD.to_json())
-    target = target_key(TARGET) if target is None else target
     with closing(sqlite3.connect(path)) as connection:
         for statements in ADDED[:4]:
             for statement in statements:
