@@ -34,13 +34,10 @@ class Description {
   bool flag(const char* key) const { return as<bool>(key, "true or false"); }
 
   std::vector<int64_t> integers(const char* key) const {
-    std::vector<int64_t> values;
-    for (const auto& value : as<tvm::ffi::json::Array>(key, "a list")) {
-      const auto number = value.try_cast<int64_t>();
-      if (!number) throw invalid(key, "a list of integers");
-      values.push_back(checked(key, *number));
-    }
-    return values;
+    const auto values = as_tuple(as<tvm::ffi::json::Array>(key, "a list"));
+    if (!values) throw invalid(key, "a list of integers");
+    for (const int64_t value : *values) checked(key, value);
+    return *values;
   }
   template <size_t N>
   std::array<int64_t, N> sizes(const char* key) const {

@@ -18,6 +18,7 @@
 #include <cstring>
 
 #include "convolution.h"
+#include "core/shares.h"
 #include "core/split.h"
 #include "gemm/tile_output.h"
 #include "loopwright/machine.h"
@@ -149,12 +150,11 @@ void DirectConvolution::run_lines(const Conv2dSchedule& s, const Matrix& x, cons
 
   // A chunk is a pass: the lines whose input stays in L2.
   const int64_t passes = ceil_div(ceil_div(lines, across_m), rows);
-  parallel_chunks(s.threads.count(), across_m * across_n * passes, [&](int slot, int64_t chunk) {
-    const int64_t share = chunk / passes, pass = chunk % passes, i = share / across_n, j = share % across_n;
-    const Range of_pass = Range{begin, end}.part(across_m, i).part(passes, pass);
+  parallel_shares(s.threads, passes, [&](int slot, const Share& share) {
+    const Range of_pass = Range{begin, end}.part(across_m, share.i).part(passes, share.piece);
     float* own = floats + slot * (rows_floats + sums_floats);
-    run_rectangle(call, of_pass.begin, of_pass.end, split_begin(panels, across_n, j),
-                  split_begin(panels, across_n, j + 1),
+    run_rectangle(call, of_pass.begin, of_pass.end, split_begin(panels, across_n, share.j),
+                  split_begin(panels, across_n, share.j + 1),
                   {own, own + rows_floats, pointers.data() + 2 * call.sum.per_block * slot});
   });
 }

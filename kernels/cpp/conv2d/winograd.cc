@@ -19,6 +19,7 @@
 #include <cstring>
 
 #include "convolution.h"
+#include "core/shares.h"
 #include "core/split.h"
 #include "loopwright/machine.h"
 #include "loopwright/thread_pool.h"
@@ -136,23 +137,23 @@ void WinogradConvolution::run(const Conv2dSchedule& s, const Matrix& x, const Im
   const int64_t v_floats = f_.places() * call.v_place, m_floats = f_.places() * call.m_place;
   const int64_t patch_floats = window() * window() * g.c;
   const int64_t own_floats = ceil_div(m_floats + patch_floats, kCacheLine) * kCacheLine;
-  const int64_t across_m = s.threads.m, across_n = s.threads.n, used = s.threads.count();
+  const int64_t across_m = s.threads.m, across_n = s.threads.n;
   const int64_t blocks = ceil_div(ceil_div(tiles, across_m), block);
   const auto panels = static_cast<int64_t>(panels_.size());
   // A V for each thread that transforms tiles alone, or for each group of threads that share them. Allocated here, because the
   // threads of the pool must not throw.
-  float* const buffers = scratch(v_floats * across_m + own_floats * used);
+  float* const buffers = scratch(v_floats * across_m + own_floats * s.threads.count());
   const auto v_of = [&](int64_t i) { return buffers + i * v_floats; };
   const auto m_of = [&](int slot) { return buffers + across_m * v_floats + slot * own_floats; };
   const auto patch_of = [&](int slot) { return m_of(slot) + m_floats; };
   const auto tiles_of = [&](int64_t i, int64_t b) { return Range{0, tiles}.part(across_m, i).part(blocks, b); };
 
   if (across_n == 1) {  // a chunk is a block of tiles
-    parallel_chunks(s.threads.count(), across_m * blocks, [&](int slot, int64_t chunk) {
-      const Range here = tiles_of(chunk / blocks, chunk % blocks);
+    parallel_shares(s.threads, blocks, [&](int slot, const Share& share) {
+      const Range here = tiles_of(share.i, share.piece);
       if (here.size() == 0) return;
       transform_input(call, here, v_of(slot), patch_of(slot));
-      const Panel* after = chunk % blocks + 1 < blocks ? &panels_.front() : nullptr;
+      const Panel* after = share.piece + 1 < blocks ? &panels_.front() : nullptr;
       for (int64_t p = 0; p < panels; ++p)
         compute_panel(call, here, panels_[p], p + 1 < panels ? &panels_[p + 1] : after, v_of(slot), m_of(slot));
     });
@@ -167,13 +168,12 @@ void WinogradConvolution::run(const Conv2dSchedule& s, const Matrix& x, const Im
       const Range of_block = tiles_of(i, b), here = of_block.part(pieces, chunk % pieces);
       transform_input(call, here, v_of(i) + (here.begin - of_block.begin) * v_row, patch_of(slot));
     });
-    parallel_chunks(s.threads.count(), used * per_share, [&](int slot, int64_t chunk) {
-      const int64_t share = chunk / per_share, i = share / across_n, j = share % across_n;
-      const Range here = tiles_of(i, b), own = Range{0, panels}.part(across_n, j);
-      const Range panel = own.part(per_share, chunk % per_share);
+    parallel_shares(s.threads, per_share, [&](int slot, const Share& share) {
+      const Range here = tiles_of(share.i, b), own = Range{0, panels}.part(across_n, share.j);
+      const Range panel = own.part(per_share, share.piece);
       if (here.size() == 0 || panel.size() == 0) return;
       const Panel* after = panel.end < own.end ? &panels_[panel.end] : b + 1 < blocks ? &panels_[own.begin] : nullptr;
-      compute_panel(call, here, panels_[panel.begin], after, v_of(i), m_of(slot));
+      compute_panel(call, here, panels_[panel.begin], after, v_of(share.i), m_of(slot));
     });
   }
 }

@@ -47,11 +47,11 @@ class ThreadPool::Crew {
   void rest() { state_.rests.fetch_add(1, std::memory_order_relaxed); }
 
   bool try_run(int threads, ThreadBody body) {
-    if (state_.busy.exchange(true, std::memory_order_acquire)) return false;
+    int none = 0;
+    if (!state_.shares.compare_exchange_strong(none, threads, std::memory_order_acquire)) return false;
     const bool enough = grow(threads - 1);
     if (enough) {
       const Call call{body, threads, sched_getcpu(), FloatMode::current()};
-      state_.shares.store(threads, std::memory_order_relaxed);
       for (int t = 1; t < threads; ++t) worker(t).call(call);
       for (int t = 1; t < std::min(threads, 3); ++t) worker(t).wake();  // these wake the others
       body(0);
@@ -60,9 +60,8 @@ class ThreadPool::Crew {
       for (int t = 1; t < threads; ++t)
         if (worker(t).take_back()) body(t);
       for (int t = 1; t < threads; ++t) wait_for(worker(t));
-      state_.shares.store(0, std::memory_order_relaxed);
     }
-    state_.busy.store(false, std::memory_order_release);
+    state_.shares.store(0, std::memory_order_release);
     return enough;
   }
 

@@ -26,8 +26,7 @@ struct Call {
 struct PoolState {
   std::vector<int> cpus;  // that its threads may use
   std::chrono::microseconds spin;
-  std::atomic<bool> busy{false};     // while a caller owns the threads
-  std::atomic<int> shares{0};        // of the open region
+  std::atomic<int> shares{0};        // of the region of the caller that owns the threads; 0: no caller does
   std::atomic<unsigned> rests{0};    // how often the threads were sent to sleep
   std::atomic<bool> waiting{false};  // whether the caller sleeps until a thread has finished
 };

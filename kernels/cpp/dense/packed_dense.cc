@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "core/shares.h"
 #include "core/split.h"
 #include "gemm/tile_output.h"
 #include "gemm/words.h"
@@ -76,14 +77,12 @@ void PackedDense::run(const DenseSchedule& chosen, const Matrix& x, int64_t m, c
   const Pieces pieces = s.threads.count() > 1 ? pieces_of_share(s, ceil_div(row_tiles, across_m) * s.mr,
                                                                 ceil_div(panels, across_n), packed.k)
                                               : Pieces{1, 1};
-  const int64_t per_share = pieces.rows * pieces.panels;
-  parallel_chunks(s.threads.count(), across_m * across_n * per_share, [&](int slot, int64_t chunk) {
-    const int64_t share = chunk / per_share, i = share / across_n, j = share % across_n;
-    const int64_t row = chunk % per_share / pieces.panels, panel = chunk % pieces.panels;
-    const Range of_tiles = Range{0, row_tiles}.part(across_m, i);
+  parallel_shares(s.threads, pieces.rows * pieces.panels, [&](int slot, const Share& share) {
+    const int64_t row = share.piece / pieces.panels, panel = share.piece % pieces.panels;
+    const Range of_tiles = Range{0, row_tiles}.part(across_m, share.i);
     const Range rows =
         Range{std::min(m, of_tiles.begin * s.mr), std::min(m, of_tiles.end * s.mr)}.part(pieces.rows, row);
-    const Range own_panels = Range{0, panels}.part(across_n, j), here = own_panels.part(pieces.panels, panel);
+    const Range own_panels = Range{0, panels}.part(across_n, share.j), here = own_panels.part(pieces.panels, panel);
     const Rectangle part{rows.begin, rows.end, here.begin, here.end, own_panels.end};
     float* own = floats + slot * (a_floats + sums_floats);
     if (part.row_begin < part.row_end) run_rectangle(part, s, x, output, {own, own + a_floats, sums_stride});

@@ -16,6 +16,7 @@
 #include <string>
 
 #include "core/schedule_checks.h"
+#include "core/shares.h"
 #include "core/split.h"
 #include "core/window.h"
 #include "gemm/epilogue.h"
@@ -122,10 +123,9 @@ void DepthwiseConvolution::run(const float* x, const Images& images, float* out,
   const int64_t lines = images.n * call.oh, vectors = padded_channels_ / kernels_.lanes;
   // A chunk is a pass: the channels whose windows stay in L1.
   const int64_t passes = ceil_div(ceil_div(vectors, across_c), pass_vectors(call));
-  parallel_chunks(call.schedule.threads.count(), across_m * across_c * passes, [&](int, int64_t chunk) {
-    const int64_t share = chunk / passes, pass = chunk % passes, i = share / across_c, j = share % across_c;
-    const Range of_pass = Range{0, vectors}.part(across_c, j).part(passes, pass);
-    const Part part{call, split_begin(lines, across_m, i), split_begin(lines, across_m, i + 1),
+  parallel_shares(call.schedule.threads, passes, [&](int, const Share& share) {
+    const Range of_pass = Range{0, vectors}.part(across_c, share.j).part(passes, share.piece);
+    const Part part{call, split_begin(lines, across_m, share.i), split_begin(lines, across_m, share.i + 1),
                     of_pass.begin * kernels_.lanes, std::min(of_pass.end * kernels_.lanes, geometry_.c)};
     if (part.line_begin < part.line_end && part.channel_begin < part.channel_end) run_part(part);
   });
