@@ -19,11 +19,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.workloads.database import ADDED, APPLICATION_ID, SCHEMA_VERSION, Records
+from compiler.workloads.database import APPLICATION_ID, SCHEMA_VERSION, Records
 from compiler.workloads.records import Measurement, ModelChoice, Record, fastest, model_key, ranked, target_key
 from compiler.workloads.schedule import Schedule
 from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload
+from tests.compiler.workloads.old_files import file_of_version
 
 WORKLOAD = Workload.dense(4, 5, 6, epilogue=("bias", "relu"))
 TARGET = Target("some cpu", "avx2", 256, 16, (32768, 1 << 20), num_cores=1)
@@ -297,13 +298,9 @@ def _newer_version(path: Path) -> None:
 
 
 def _first_version(path: Path) -> None:
-    connection = sqlite3.connect(path)
-    for statement in ADDED[0]:
-        connection.execute(statement)
-    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    connection.execute("PRAGMA user_version = 1")
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.close()
+    with file_of_version(path, 1) as connection:
+        connection.commit()  # the mode of the log cannot change within a transaction
+        connection.execute("PRAGMA journal_mode = WAL")
 
 
 def _first_version_with_a_trigger(path: Path) -> None:

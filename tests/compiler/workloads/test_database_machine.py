@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from compiler.workloads.database import ADDED, APPLICATION_ID, SCHEMA_VERSION, Records
+from compiler.workloads.database import SCHEMA_VERSION, Records
 from compiler.workloads.records import Measurement, Record
 from compiler.workloads.schedule import Schedule
 from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload
 from kernels import MachineModel
+from tests.compiler.workloads.old_files import file_of_version
 from tests.kernels.machine_models import with_lines
 
 WORKLOAD = Workload.dense(4, 5, 6)
@@ -50,13 +51,8 @@ def test_machines_do_not_change_what_is_best(tmp_path: Path) -> None:
 @pytest.mark.parametrize("version", range(1, SCHEMA_VERSION))
 def test_files_of_earlier_versions(tmp_path: Path, version: int) -> None:
     path = tmp_path / "old.sqlite"
-    with closing(sqlite3.connect(path)) as connection:
-        for statements in ADDED[:version]:
-            for statement in statements:
-                connection.execute(statement)
-        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {version}")
-        connection.commit()
+    with file_of_version(path, version):
+        pass
     with Records(path) as records:
         assert records.defaults(WORKLOAD, TARGET, "kernel") == {}
         records.set_default(WORKLOAD, TARGET, FIRST)

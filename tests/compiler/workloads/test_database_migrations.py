@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import sqlite3
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from compiler.workloads.database import ADDED, APPLICATION_ID, Records
+from compiler.workloads.database import Records
 from compiler.workloads.records import canonical, target_key
 from compiler.workloads.schedule import Schedule
 from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload
+from tests.compiler.workloads.old_files import file_of_version
 
 WORKLOAD = Workload.dense(4, 5, 6)
 TARGET = Target("some cpu", "avx2", 256, 16, (32768, 1 << 20), num_cores=6)
@@ -24,12 +23,7 @@ VALUES = OTHERS | {"threads_m": 2}
 
 def file_of_version_4(path: Path, values: str | bytes, threads: Any = 4, target: str | bytes = KEY) -> None:
     workload = canonical(WORKLOAD.to_json())
-    with closing(sqlite3.connect(path)) as connection:
-        for statements in ADDED[:4]:
-            for statement in statements:
-                connection.execute(statement)
-        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute("PRAGMA user_version = 4")
+    with file_of_version(path, 4) as connection:
         connection.execute(
             "INSERT INTO measurement (workload, target, backend, schedule, run_secs, median_secs, unix_secs) "
             "VALUES (?, ?, 'kernel', ?, '[1.0]', 1.0, 0.0)",
@@ -38,7 +32,6 @@ def file_of_version_4(path: Path, values: str | bytes, threads: Any = 4, target:
         connection.execute("INSERT INTO winner VALUES (?, ?, 'kernel', ?, 0.0)", (workload, target, values))
         connection.execute("INSERT INTO machine VALUES (?, ?, 'kernel', ?, 'one', 0.0)", (workload, target, values))
         connection.execute("INSERT INTO choice VALUES ('model', ?, ?, ?, ?, 0.0)", (target, workload, values, threads))
-        connection.commit()
 
 
 def schedules(path: Path) -> list[Any]:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from compiler.workloads.database import ADDED, APPLICATION_ID, Records
+from compiler.workloads.database import Records
 from compiler.workloads.records import Measurement, Record
 from compiler.workloads.schedule import Schedule
 from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload
+from tests.compiler.workloads.old_files import file_of_version
 
 WORKLOAD = Workload.dense(4, 5, 6)
 TARGET = Target("some cpu", "avx2", 256, 16, (32768, 1 << 20), num_cores=1)
@@ -88,12 +87,8 @@ def test_only_what_succeeded_can_win(records: Records) -> None:
 
 def test_a_file_of_the_second_version_has_no_winners(tmp_path: Path) -> None:
     path = tmp_path / "r.sqlite"
-    with closing(sqlite3.connect(path)) as connection:
-        for statement in (*ADDED[0], *ADDED[1]):
-            connection.execute(statement)
-        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute("PRAGMA user_version = 2")
-        connection.commit()
+    with file_of_version(path, 2):
+        pass
     with Records(path) as records:
         records.add(Record(WORKLOAD, TARGET, LUCKY, Measurement((1.0,))))
         assert best(records) == LUCKY
