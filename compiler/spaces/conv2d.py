@@ -67,11 +67,9 @@ class ConvKernelSpace(KernelSpace):
 
     def _all_rows(self, algorithm: str) -> int:
         """Returns the number that ``rows`` divides."""
-        n, oh, ow, _ = self.workload.output_shape
         if algorithm == "direct":
-            return oh
-        m = ALGORITHMS[algorithm].outputs
-        return n * -(-oh // m) * -(-ow // m)
+            return self.workload.output_shape[1]
+        return ALGORITHMS[algorithm].tiles(self.workload)
 
     def _product_rows(self, algorithm: str, rows: int) -> int:
         """Returns the rows of the matrix products: the pixels of one output row, or the tiles of a pass."""

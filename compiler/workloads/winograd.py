@@ -3,13 +3,15 @@
 Y = Aᵀ·[Σ_c (G·g·Gᵀ) ⊙ (Bᵀ·d·B)]·A for tiles d of t×t inputs, t = m + r - 1, and Y of m×m outputs, where Aᵀ, G and Bᵀ
 follow from t - 1 points and infinity (Toom-Cook). Lavin, Gray: Fast Algorithms for Convolutional Neural Networks (CVPR
 2016). A convolution with stride s is a convolution without stride over the s² phases of the image, with r =
-ceil(kernel / s) taps per side.
+ceil(kernel / s) taps per side. With a dilation d, every d-th row and column of the outputs is a convolution without
+dilation of every d-th row and column of the image.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from math import sqrt
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,6 +20,7 @@ from numpy.polynomial import polynomial
 
 if TYPE_CHECKING:
     from compiler.workloads.operators.operator import Instance
+    from compiler.workloads.workload import Workload
 
 Array = np.ndarray
 
@@ -53,9 +56,21 @@ class Winograd:
         return (
             s["kh"] == s["kw"] == self.kernel
             and s["stride_h"] == s["stride_w"] == self.stride
-            and s["dilation_h"] == s["dilation_w"] == s["groups"] == 1
+            and (self.stride == 1 or s["dilation_h"] == s["dilation_w"] == 1)
+            and s["groups"] == 1
             and workload.dtype == "float32"
         )
+
+    def tiles(self, workload: Workload) -> int:
+        """Returns the number of tiles of all images of a convolution that this algorithm applies to."""
+        s = workload.sizes
+        n, oh, ow, _ = workload.output_shape
+        return n * self._tiles(oh, s["dilation_h"]) * self._tiles(ow, s["dilation_w"])
+
+    def _tiles(self, size: int, dilation: int) -> int:
+        """Returns the tiles along an axis. A tile has every ``dilation``-th of the ``size`` outputs."""
+        each, rest = divmod(size, dilation)
+        return rest * -(-(each + 1) // self.outputs) + (dilation - rest) * -(-each // self.outputs)
 
 
 _FOUR = (0, 1, -1)
@@ -116,10 +131,17 @@ def phases_of_kernels(weight: Array, stride: int, taps: int) -> Array:
     return split.transpose(0, 3, 5, 1, 2, 4).reshape(o, -1, taps, taps)
 
 
-def error_bound(x: Array, weight: Array, pads: tuple[int, int, int, int], algorithm: Winograd) -> Array:
+def error_bound(
+    x: Array,
+    weight: Array,
+    pads: tuple[int, int, int, int],
+    algorithm: Winograd,
+    dilation: tuple[int, int] = (1, 1),
+) -> Array:
     """Returns a bound on the float32 error of each output, which about one output in 10⁹ exceeds.
 
     For x (n, h, w, c), weight (o, c, kernel, kernel) and pads (top, left, bottom, right): (n, oh, ow, o), float64.
+    Only algorithms of stride 1 apply with a dilation.
 
     A worst-case bound is n·u times the algorithm on absolute values, where u = 2⁻²⁴ and n is the number of roundings of
     one product. It is thousands of times the observed error, since roundings have different directions and the
@@ -129,6 +151,20 @@ def error_bound(x: Array, weight: Array, pads: tuple[int, int, int, int], algori
     (still the worst case), products are squared, summed over channels and transformed to the outputs by (Aᵀ)². The
     bound is six standard deviations, 6·u·√(n·variance).
     """
+    if dilation == (1, 1):
+        return _error_bound(x, weight, pads, algorithm)
+    top, left, bottom, right = pads
+    padded = np.pad(x, [(0, 0), (top, bottom), (left, right), (0, 0)])
+    oh, ow = (size - d * (algorithm.kernel - 1) for size, d in zip(padded.shape[1:3], dilation, strict=True))
+    bound = np.empty((len(x), oh, ow, len(weight)))
+    rows, columns = dilation
+    for i, j in product(range(min(rows, oh)), range(min(columns, ow))):
+        bound[:, i::rows, j::columns] = _error_bound(padded[:, i::rows, j::columns], weight, (0, 0, 0, 0), algorithm)
+    return bound
+
+
+def _error_bound(x: Array, weight: Array, pads: tuple[int, int, int, int], algorithm: Winograd) -> Array:
+    """Returns the bound of a convolution without dilation."""
     stride, taps = algorithm.stride, algorithm.taps
     at, g, bt = (np.abs(matrix) for matrix in matrices(algorithm.points, taps))
     m, size = at.shape

@@ -98,7 +98,8 @@ def _fast_error(workload: Instance, magnitudes: Arrays, algorithm: str) -> Array
     x, weight, s = magnitudes["x"], magnitudes["weight"], workload.sizes
     if algorithm == "strassen":
         return strassen.error_bound(x.reshape(-1, _reduction(s)), weight.reshape(-1, _reduction(s)))
-    return winograd.error_bound(x, weight, pads(s), winograd.ALGORITHMS[algorithm])
+    dilation = (s["dilation_h"], s["dilation_w"])
+    return winograd.error_bound(x, weight, pads(s), winograd.ALGORITHMS[algorithm], dilation)
 
 
 def _saving(workload: Instance) -> float:

@@ -26,8 +26,9 @@ Conv2dSchedule checked(Conv2dSchedule s, const Conv2dGeometry& g, Isa isa, Dtype
   s.threads = checked_split(s.threads, threads);
   if (!applies(s.algorithm, g, dtype))
     throw std::invalid_argument(
-        "schedule: in float32 without dilation and groups, winograd2 and winograd4 are for 3x3 kernels of stride 1 and "
-        "winograd3 for 7x7 kernels of stride 2");
+        "schedule: in float32 without groups, winograd2 and winograd4 are for 3x3 kernels of stride 1 and winograd3 "
+        "for "
+        "7x7 kernels of stride 2 without dilation");
   return s;
 }
 
@@ -65,7 +66,7 @@ bool applies(Algorithm algorithm, const Conv2dGeometry& g, Dtype dtype) {
   const int64_t kernel = algorithm == Algorithm::kWinograd3 ? 7 : 3,
                 stride = algorithm == Algorithm::kWinograd3 ? 2 : 1;
   return dtype == Dtype::kFloat32 && g.kh == kernel && g.kw == kernel && g.stride_h == stride && g.stride_w == stride &&
-         !g.dilated() && g.groups == 1;
+         (stride == 1 || !g.dilated()) && g.groups == 1;
 }
 
 void PackedConvolution::evict_weights(int threads) const { evict(weight.get(), weight_floats * kWordBytes, threads); }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/buffer.h"
+#include "core/split.h"
 #include "depthwise/depthwise.h"
 #include "gemm/epilogue.h"
 #include "gemm/panels.h"
@@ -76,9 +77,16 @@ std::unique_ptr<const Convolution> make_reference_convolution(const ConvolutionL
 // Whether the depthwise kernels compute this convolution.
 inline bool is_depthwise(const Conv2dGeometry& g, Dtype dtype) { return g.depthwise() && dtype == Dtype::kFloat32; }
 
-// Whether an algorithm computes this convolution. Winograd's algorithms are for float32 without dilation and groups:
-// F(2×2, 3×3) and F(4×4, 3×3) for 3×3 kernels of stride 1, F(3×3, 4×4) for 7×7 kernels of stride 2.
+// Whether an algorithm computes this convolution. Winograd's algorithms are for float32 without groups: F(2×2, 3×3) and
+// F(4×4, 3×3) for 3×3 kernels of stride 1, F(3×3, 4×4) for 7×7 kernels of stride 2 without dilation.
 bool applies(Conv2dSchedule::Algorithm algorithm, const Conv2dGeometry& g, Dtype dtype);
+
+// Returns the number of tiles of m outputs along an axis of `size` outputs. A tile has every `dilation`-th of them.
+inline int64_t winograd_tiles(int64_t size, int64_t dilation, int64_t m) {
+  // The first `rest` parts have one output more than the others.
+  const int64_t each = size / dilation, rest = size % dilation;
+  return rest * ceil_div(each + 1, m) + (dilation - rest) * ceil_div(each, m);
+}
 
 // Whether a run, a part of the sum that is contiguous in the image, is an entire kernel row and not one tap.
 inline bool runs_are_rows(const Conv2dGeometry& g) { return g.dilation_w == 1 && g.groups == 1; }

@@ -18,6 +18,12 @@ struct Candidate {
   double cycles = std::numeric_limits<double>::infinity();
 };
 
+// Returns the number of Winograd's tiles of m×m outputs.
+int64_t image_tiles(const Conv2dGeometry& g, const Images& images, int64_t m) {
+  return images.n * winograd_tiles(g.output_h(images.h), g.dilation_h, m) *
+         winograd_tiles(g.output_w(images.w), g.dilation_w, m);
+}
+
 // A layer with one split over threads and one register tile.
 struct Setting {
   const MachineModel& machine;
@@ -107,7 +113,7 @@ Candidate winograd(const Setting& at, const Winograd& w) {
   const Conv2dGeometry& g = at.g;
   const int64_t l2 = at.machine.cache_bytes[1], places = w.size * w.size;
   const int64_t channels = g.stride_h * g.stride_w * g.c;
-  const int64_t all_tiles = at.images.n * ceil_div(at.oh(), w.m) * ceil_div(at.ow(), w.m);
+  const int64_t all_tiles = image_tiles(g, at.images, w.m);
   const int64_t tiles = ceil_div(all_tiles, at.threads.m);
   const double weight_bytes = static_cast<double>(places * channels * g.o * kFloat);
   // Weights that stay in L2 leave half of it to the transformed tiles. Other weights should be read as few times as possible,
@@ -170,7 +176,7 @@ Conv2dSchedule default_convolution_schedule(const Target& target, Dtype dtype, c
   for_each_tile_and_split(kernels, g.output_w(images.w), 1, widest, threads, consider_direct);
   for_each_narrow_tile_and_split(kernels, g.output_w(images.w), g.group_o(), threads, consider_direct);
   for (const Winograd& w : kWinograds) {
-    const int64_t tiles = images.n * ceil_div(g.output_h(images.h), w.m) * ceil_div(g.output_w(images.w), w.m);
+    const int64_t tiles = image_tiles(g, images, w.m);
     if (winograd_allowed && applies(w.algorithm, g, dtype))
       for_each_tile_and_split(kernels, tiles, 1, widest, threads, [&](const TileShape& tile, const ThreadSplit& split) {
         consider(winograd(setting(tile, split), w));

@@ -13,6 +13,9 @@
 // taps over 12 channels, which F(3×3, 4×4) computes with 48 multiplications per output and channel instead of 147. In NHWC
 // the s columns of a phase's pixel are contiguous, s * c floats, and are read in place.
 //
+// With a dilation d, every d-th row and column of the outputs is a convolution without dilation over every d-th row and
+// column of the image. A tile has outputs of one of these d×d parts, and its pixels are d apart.
+//
 // Tile contract: microkernels/brgemm.h. A = V[ξ], mr tiles. B = U[ξ]. C = M[ξ], nr columns.
 #include <algorithm>
 #include <array>
@@ -64,6 +67,15 @@ FilterMatrix filter_matrix(const Filtering& f) {
   return rows;
 }
 
+// Returns where the tiles of `size` outputs along an axis begin: those of every `dilation`-th output, m per tile.
+std::vector<int64_t> tile_begins(int64_t size, int64_t dilation, int64_t m) {
+  std::vector<int64_t> begins;
+  begins.reserve(static_cast<size_t>(winograd_tiles(size, dilation, m)));
+  for (int64_t first = 0; first < std::min(dilation, size); ++first)
+    for (int64_t at = first; at < size; at += m * dilation) begins.push_back(at);
+  return begins;
+}
+
 // The channels of all phases together.
 int64_t phase_channels(const Conv2dGeometry& g) { return g.stride_h * g.stride_h * g.c; }
 
@@ -75,6 +87,8 @@ class WinogradConvolution final : public Convolution {
         kernels_(kernel_table(layer.target)),
         f_(filtering(packed().algorithm, kernels_)),
         stride_(layer.geometry.stride_h),
+        dilation_h_(layer.geometry.dilation_h),
+        dilation_w_(layer.geometry.dilation_w),
         channels_(phase_channels(layer.geometry)),
         panels_(packed().panels),
         weight_(packed().weight.get()) {}
@@ -84,9 +98,11 @@ class WinogradConvolution final : public Convolution {
 
  private:
   struct Call;
-  // Rows and columns of the image under a tile.
+  // Rows and columns of the image that a tile reads. With dilation they are apart.
   int64_t window() const { return stride_ * f_.size(); }
   void transform_input(const Call& call, const Range& tiles, float* v, float* patch) const;
+  // Copies the pixels under a tile, whose first one is (top, left), to the patch, with zeros for those outside the image.
+  void copy_window(const float* image, const Images& in, int64_t top, int64_t left, float* patch) const;
   // Computes the outputs of a panel from V. `after` is the panel that the thread computes next, or null.
   void compute_panel(const Call& call, const Range& tiles, const Panel& panel, const Panel* after, const float* v,
                      float* m) const;
@@ -97,7 +113,7 @@ class WinogradConvolution final : public Convolution {
   ConvolutionLayer layer_;
   const KernelTable& kernels_;
   Filtering f_;
-  int64_t stride_, channels_;  // channels: phase_channels()
+  int64_t stride_, dilation_h_, dilation_w_, channels_;  // channels: phase_channels()
   const std::vector<Panel>& panels_;
   const float* weight_;
 };
@@ -110,15 +126,18 @@ struct WinogradConvolution::Call {
   float* out;
   const float* residual;
   int64_t oh, ow;
-  int64_t tiles_h, tiles_w;
-  int64_t v_row, v_place, m_place;  // floats from tile to tile of V, and from place to place of V and M
+  std::vector<int64_t> tiles_y, tiles_x;  // first output rows and columns of the tiles of an image
+  int64_t v_row, v_place, m_place;        // floats from tile to tile of V, and from place to place of V and M
 
   struct Tile {
     int64_t image, y, x;  // of its first output
   };
-  Tile tile(int64_t index, int64_t m) const {
-    const int64_t image = index / (tiles_h * tiles_w), rest = index % (tiles_h * tiles_w);
-    return {image, rest / tiles_w * m, rest % tiles_w * m};
+  int64_t tiles() const { return images.n * static_cast<int64_t>(tiles_y.size() * tiles_x.size()); }
+  Tile tile(int64_t index) const {
+    const auto columns = static_cast<int64_t>(tiles_x.size()),
+               of_image = static_cast<int64_t>(tiles_y.size()) * columns;
+    const int64_t rest = index % of_image;
+    return {index / of_image, tiles_y[rest / columns], tiles_x[rest % columns]};
   }
 };
 
@@ -126,13 +145,15 @@ void WinogradConvolution::run(const Conv2dSchedule& s, const Matrix& x, const Im
                               const Matrix& residual) const {
   const Conv2dGeometry& g = layer_.geometry;
   const int64_t oh = g.output_h(images.h), ow = g.output_w(images.w);
-  const int64_t tiles_h = ceil_div(oh, f_.m), tiles_w = ceil_div(ow, f_.m), tiles = images.n * tiles_h * tiles_w;
-  const int64_t block = std::min(s.rows, tiles);
+  Call call{s, x.at<float>(0, 0), images, out.at<float>(0, 0), residual.at<float>(0, 0), oh, ow, {}, {}, 0, 0, 0};
+  call.tiles_y = tile_begins(oh, dilation_h_, f_.m);
+  call.tiles_x = tile_begins(ow, dilation_w_, f_.m);
+  const int64_t tiles = call.tiles(), block = std::min(s.rows, tiles);
   // The stride of places is a cache line more than any power of two, because a tile stores to all of them.
   const int64_t v_row = ceil_div(channels_, kCacheLine) * kCacheLine;
-  const Call call{
-      s,       x.at<float>(0, 0), images, out.at<float>(0, 0),        residual.at<float>(0, 0),        oh, ow,
-      tiles_h, tiles_w,           v_row,  block * v_row + kCacheLine, block * packed().nr + kCacheLine};
+  call.v_row = v_row;
+  call.v_place = block * v_row + kCacheLine;
+  call.m_place = block * packed().nr + kCacheLine;
 
   const int64_t v_floats = f_.places() * call.v_place, m_floats = f_.places() * call.m_place;
   const int64_t patch_floats = window() * window() * g.c;
@@ -190,27 +211,43 @@ void WinogradConvolution::transform_input(const Call& call, const Range& tiles, 
   const auto window_of = [&](const Call::Tile& tile) {
     return call.x + ((tile.image * in.h + tile.y * stride_ - g.pad_top) * in.w + tile.x * stride_ - g.pad_left) * g.c;
   };
-  Call::Tile tile = call.tile(tiles.begin, f_.m), after;
+  const int64_t span_h = (window() - 1) * dilation_h_ + 1, span_w = (window() - 1) * dilation_w_ + 1;
+  const int64_t image_row = dilation_h_ * in.w * g.c;  // floats from row to row of a window
+  Call::Tile tile = call.tile(tiles.begin), after;
   for (int64_t index = tiles.begin; index < tiles.end; ++index, v += call.v_row, tile = after) {
-    after = call.tile(std::min(index + 1, tiles.end - 1), f_.m);
+    after = call.tile(std::min(index + 1, tiles.end - 1));
     const int64_t top = tile.y * stride_ - g.pad_top, left = tile.x * stride_ - g.pad_left;
-    const float* image = call.x + tile.image * in.h * in.w * g.c;
     const float *rows = window_of(tile), *next = window_of(after);
-    int64_t row_floats = in.w * g.c;
-    if (top < 0 || left < 0 || top + window() > in.h || left + window() > in.w) {
-      const int64_t first = std::max<int64_t>(0, -left), last = std::min(window(), in.w - left);
-      std::memset(patch, 0, static_cast<size_t>(window() * window() * g.c) * sizeof(float));
-      for (int64_t i = std::max<int64_t>(0, -top); i < std::min(window(), in.h - top) && first < last; ++i)
-        std::memcpy(patch + (i * window() + first) * g.c, image + ((top + i) * in.w + left + first) * g.c,
-                    static_cast<size_t>((last - first) * g.c) * sizeof(float));
+    int64_t row_floats = image_row, pixel_floats = dilation_w_ * g.c;
+    if (top < 0 || left < 0 || top + span_h > in.h || left + span_w > in.w) {
+      copy_window(call.x + tile.image * in.h * in.w * g.c, in, top, left, patch);
       rows = patch;
       row_floats = window() * g.c;
+      pixel_floats = g.c;
     }
     const int64_t phase_floats = stride_ * g.c;
     for (int64_t phase = 0; phase < stride_; ++phase)
-      f_.transforms.input({rows + phase * row_floats, stride_ * row_floats, phase_floats, phase_floats,
-                           v + phase * phase_floats, call.v_place, next + phase * in.w * g.c, stride_ * in.w * g.c});
+      f_.transforms.input({rows + phase * row_floats, stride_ * row_floats, stride_ * pixel_floats, phase_floats,
+                           v + phase * phase_floats, call.v_place, next + phase * image_row, stride_ * image_row});
   }
+}
+
+void WinogradConvolution::copy_window(const float* image, const Images& in, int64_t top, int64_t left,
+                                      float* patch) const {
+  const int64_t c = layer_.geometry.c;
+  std::memset(patch, 0, static_cast<size_t>(window() * window() * c) * sizeof(float));
+  // Those of the window's `window()` rows or columns from `begin` that are inside `size`.
+  const auto inside = [&](int64_t begin, int64_t dilation, int64_t size) {
+    return Range{ceil_div(std::max<int64_t>(0, -begin), dilation),
+                 std::clamp<int64_t>(ceil_div(size - begin, dilation), 0, window())};
+  };
+  const Range rows = inside(top, dilation_h_, in.h), columns = inside(left, dilation_w_, in.w);
+  // Pixels without dilation are contiguous.
+  const int64_t piece = dilation_w_ == 1 ? columns.size() : 1;
+  for (int64_t i = rows.begin; i < rows.end; ++i)
+    for (int64_t j = columns.begin; j < columns.end; j += piece)
+      std::memcpy(patch + (i * window() + j) * c, image + ((top + i * dilation_h_) * in.w + left + j * dilation_w_) * c,
+                  static_cast<size_t>(piece * c) * sizeof(float));
 }
 
 void WinogradConvolution::multiply(const Call& call, int64_t tiles, const Panel& panel, const float* next_panel,
@@ -255,8 +292,8 @@ void WinogradConvolution::transform_output(const Call& call, const Range& tiles,
   const Epilogue epilogue(layer_.activation, kernels_);
   WinogradOutput args{};
   args.place_stride = call.m_place;
-  args.row_stride = call.ow * g.o;
-  args.pixel_stride = g.o;
+  args.row_stride = dilation_h_ * call.ow * g.o;
+  args.pixel_stride = dilation_w_ * g.o;
   args.n = panel.n;
   args.bias = packed().bias ? packed().bias.get() + panel.column : nullptr;
   args.lo = epilogue.lo;
@@ -264,16 +301,16 @@ void WinogradConvolution::transform_output(const Call& call, const Range& tiles,
   const auto first_output = [&](const Call::Tile& tile) {
     return ((tile.image * call.oh + tile.y) * call.ow + tile.x) * g.o + panel.column;
   };
-  Call::Tile tile = call.tile(tiles.begin, f_.m), after;
+  Call::Tile tile = call.tile(tiles.begin), after;
   for (int64_t index = tiles.begin; index < tiles.end; ++index, m += panel.nr, tile = after) {
-    after = call.tile(std::min(index + 1, tiles.end - 1), f_.m);
+    after = call.tile(std::min(index + 1, tiles.end - 1));
     const int64_t at = first_output(tile);
     args.next = call.out + first_output(after);
     args.m = m;
     args.y = call.out + at;
     args.residual = call.residual ? call.residual + at : nullptr;
-    args.rows = static_cast<int>(std::min<int64_t>(f_.m, call.oh - tile.y));
-    args.columns = static_cast<int>(std::min<int64_t>(f_.m, call.ow - tile.x));
+    args.rows = static_cast<int>(std::min<int64_t>(f_.m, ceil_div(call.oh - tile.y, dilation_h_)));
+    args.columns = static_cast<int>(std::min<int64_t>(f_.m, ceil_div(call.ow - tile.x, dilation_w_)));
     f_.transforms.output(args);
     if (!epilogue.activate) continue;
     for (int64_t i = 0; i < args.rows; ++i)

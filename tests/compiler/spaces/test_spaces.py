@@ -144,7 +144,7 @@ def test_winograd_is_offered_where_it_applies_and_is_wanted(isa: str) -> None:
     assert without.default().values["algorithm"] == "direct"
     for other in (
         Workload.conv2d(1, 8, 8, 16, 16, 3, stride=2),
-        Workload.conv2d(1, 8, 8, 16, 16, 3, dilation=2),
+        Workload.conv2d(1, 16, 16, 16, 16, 7, stride=2, dilation=2),
         Workload.conv2d(1, 8, 8, 16, 16, 3, groups=2),
         Workload.conv2d(1, 8, 8, 16, 16, 5),
     ):

@@ -62,6 +62,29 @@ def test_a_bound_for_every_output(algorithm: str) -> None:
     np.testing.assert_allclose(allowed, tolerance(unpadded, inputs | {"x": image}, algorithm), rtol=1e-9)
 
 
+def test_a_dilated_convolution_is_several_without_dilation() -> None:
+    dilated = Workload.conv2d(2, 9, 8, 3, 5, 3, padding=(1, 0, 2, 1), dilation=(2, 3))
+    inputs = make_inputs(dilated)
+    allowed = tolerance(dilated, inputs, "winograd4")
+    assert allowed.shape == dilated.output_shape == (2, 8, 3, 5)
+    image = np.pad(inputs["x"], [(0, 0), (1, 2), (0, 1), (0, 0)])
+    for i, j in itertools.product(range(2), range(3)):
+        part = image[:, i::2, j::3]
+        plain = layer("winograd4", *part.shape, 5, (0, 0, 0, 0))
+        np.testing.assert_allclose(
+            allowed[:, i::2, j::3], tolerance(plain, inputs | {"x": part}, "winograd4"), rtol=1e-9
+        )
+
+
+def test_tiles_of_dilated_outputs() -> None:
+    used = winograd.ALGORITHMS["winograd4"]
+    counted = [
+        used.tiles(Workload.conv2d(2, 10, w, 1, 1, 3, padding=(dilation, 1), dilation=(dilation, 1)))
+        for w, dilation in ((9, 1), (8, 2), (4, 3), (4, 64))
+    ]
+    assert counted == [2 * 3 * 3, 2 * (2 + 2) * 2, 2 * 3 * 1, 2 * 10 * 1]
+
+
 def test_the_matrices_of_the_literature() -> None:
     """Lavin and Gray's, but for a sign that a row of Bᵀ and one of G share."""
     at, g, bt = winograd.matrices((0, 1, -1), taps=3)
