@@ -17,13 +17,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+import numpy as np
+
 from graph_passes.base import DOMAIN, Pass, Remark, described, every_graph, too_old
 from graph_passes.lazy import ir
 from graph_passes.patterns.attention import fuse_attention
 from graph_passes.patterns.exported_forms import activation_of, activation_of_one
 from graph_passes.patterns.group_norm import fuse_group_norm
-from graph_passes.patterns.layers import FusedLayer, call, call_function, function, operator_attributes
+from graph_passes.patterns.layers import CONVOLUTIONS, FusedLayer, call, call_function, function, operator_attributes
 from graph_passes.patterns.normalizations import fuse_normalizations
+from graph_passes.patterns.pooled_activations import move_before_pooling
 from graph_passes.patterns.softmax import fuse_softmax
 from graph_passes.patterns.window import Window, explicit_attributes
 from graph_passes.values import (
@@ -58,6 +61,7 @@ class FuseLayers(Pass):
             fuse_softmax(model, graph)
             fuse_normalizations(model, graph)
             fuse_group_norm(model, graph)
+            move_before_pooling(graph)
             yield from fuse_attention(model, graph)
             for node in reversed(list(graph)):  # a later layer takes an earlier one's output as its residual
                 if node.graph is graph and FusedLayer.of(node) is not None:
@@ -92,7 +96,8 @@ def _fuse(model: ir.Model, node: ir.Node) -> Iterator[Remark]:
     growing = _Growing(layer, [node], [value for value in node.inputs if value is not None], attributes)
     while _take_bias(growing) or _take_residual(growing):
         pass
-    _take_activation(growing)
+    if not _take_prelu(growing):
+        _take_activation(growing)
     if not growing.layer.activation and len(growing.output.uses()) + growing.output.is_graph_output() > 1:
         followers = [use.node for use in growing.output.uses() if activation_of_one(use.node)]
         for follower in followers:
@@ -183,6 +188,28 @@ def _take_activation(growing: _Growing) -> bool:
     return True
 
 
+def _take_prelu(growing: _Growing) -> bool:
+    """Takes a PRelu with a slope for all channels, or one for each of them."""
+    node = _next(growing, "PRelu")
+    slope, shape = None if node is None else constant(node.inputs[1]), growing.output.shape
+    if node is None or slope is None or shape is None or node.inputs[0] is not growing.output:
+        return False
+    if slope.dtype != np.float32 or slope.ndim > len(shape):
+        return False
+    if slope.size == 1:
+        if not _take(growing, [node], "leaky_relu"):
+            return False
+        growing.attributes.append(ir.AttrFloat32("activation_alpha", float(slope.reshape(-1)[0])))
+        return True
+    axis = 1 if growing.layer.op in CONVOLUTIONS else len(shape) - 1
+    sizes = (1,) * (len(shape) - slope.ndim) + slope.shape
+    if slope.size != sizes[axis] or not _take(growing, [node], "prelu"):
+        return False
+    # A residual is the last input.
+    growing.inputs.insert(len(growing.inputs) - growing.layer.residual, node.inputs[1])
+    return True
+
+
 def _fuse_depthwise(model: ir.Model, node: ir.Node) -> None:
     first, user = FusedLayer.of(node), sole_user(node.outputs[0]) if node.outputs else None
     second = FusedLayer.of(user)
@@ -224,7 +251,7 @@ def _depthwise_function(first: FusedLayer, second: FusedLayer, rank: int, opset:
         for name, number in fixed.items():
             line = line.replace(f"@{name}", str(number))
         line = re.sub(r"\bx\b", "y_depthwise", line)
-        two.append(re.sub(r"\b([wb])\b", r"\1_pointwise", line))
+        two.append(re.sub(r"\b([wb]|slope)\b", r"\1_pointwise", line))
     numbers = [f"depthwise_{name}" for name in first.activation_attributes] + second.activation_attributes
     inputs = [*first.inputs, *(name if name == "r" else f"{name}_pointwise" for name in second.inputs[1:])]
     name = f"{first.name}_then_{second.name}"

@@ -33,6 +33,7 @@ class Conv2d(PackedLayer[_native.Conv2d]):
             ``values``. None uses the default for the shape of the images. Weights are packed by the constructor if a
             schedule is given, otherwise by the first call.
         machine: the costs from which default schedules follow; None means those of this CPU.
+        slopes: (o,), as for :class:`kernels.Dense`.
 
     Winograd's algorithm, which schedules can select and the default uses if it is faster, rounds differently;
     ``kernels/cpp/README.md`` has its measured error.
@@ -56,6 +57,7 @@ class Conv2d(PackedLayer[_native.Conv2d]):
         threads: int = 1,
         schedule: Mapping[str, Any] | Any | None = None,
         machine: MachineModel | None = None,
+        slopes: np.ndarray | None = None,
     ) -> None:
         self._native = _native.Conv2d(
             weight,
@@ -63,6 +65,7 @@ class Conv2d(PackedLayer[_native.Conv2d]):
             *window(stride, padding, dilation),
             groups,
             activation,
+            slopes,
             isa,
             threads,
             schedule_values(schedule),

@@ -31,6 +31,7 @@ class ConvTranspose2d(PackedLayer[_native.ConvTranspose2d]):
         threads: the number of threads of the shared pool, the caller included.
         width: of the images for which the register tile is chosen; others are computed too.
         machine: the costs from which the register tile follows; None means those of this CPU.
+        slopes: (o,), as for :class:`kernels.Dense`.
 
     Raises:
         TypeError: an argument is not an array of float32.
@@ -51,6 +52,7 @@ class ConvTranspose2d(PackedLayer[_native.ConvTranspose2d]):
         threads: int = 1,
         width: int = 56,
         machine: MachineModel | None = None,
+        slopes: np.ndarray | None = None,
     ) -> None:
         self._native = _native.ConvTranspose2d(
             weight,
@@ -59,6 +61,7 @@ class ConvTranspose2d(PackedLayer[_native.ConvTranspose2d]):
             groups,
             pair("output_padding", output_padding),
             activation,
+            slopes,
             isa,
             threads,
             width,

@@ -22,18 +22,20 @@ class Dense(PackedLayer[_native.Dense]):
     Args:
         weight: (n, k), the layout of ``torch.nn.Linear``. It is copied.
         bias: (n,) of float32, or None. It is copied.
-        activation: None, ``"relu"``, ``"relu6"``, ``"gelu"`` (exact), ``"sigmoid"``, ``"tanh"``, ``"silu"`` or
-            ``"hard_swish"``.
+        activation: None, ``"relu"``, ``"relu6"``, ``"gelu"`` (exact), ``"sigmoid"``, ``"tanh"``, ``"silu"``,
+            ``"hard_swish"`` or ``"prelu"``.
         isa: one of ``kernels.available_isas()``; None selects the best.
         threads: the number of threads of the shared pool, the caller included.
         schedule: a mapping with the names that :func:`default_dense_schedule` returns, or an object with such a mapping
             as the attribute ``values``. None uses the default for the shape.
         machine: the costs from which default schedules follow; None means those of this CPU.
+        slopes: (n,) of float32, by which ``"prelu"`` multiplies negative numbers of each column; None for other
+            activations. It is copied.
 
     Raises:
         TypeError: an argument is not an array of these types.
-        ValueError: a shape is wrong, this CPU lacks the ISA or type, the activation is unknown, or the schedule is
-            illegal.
+        ValueError: a shape is wrong, this CPU lacks the ISA or type, the activation is unknown, its slopes are missing,
+            or the schedule is illegal.
     """
 
     def __init__(
@@ -45,9 +47,10 @@ class Dense(PackedLayer[_native.Dense]):
         threads: int = 1,
         schedule: Mapping[str, Any] | Any | None = None,
         machine: MachineModel | None = None,
+        slopes: np.ndarray | None = None,
     ) -> None:
         values = schedule_values(schedule)
-        self._native = _native.Dense(weight, bias, activation, isa, threads, values, native_of(machine))
+        self._native = _native.Dense(weight, bias, activation, slopes, isa, threads, values, native_of(machine))
 
     def __call__(self, x: np.ndarray, out: np.ndarray | None = None, residual: np.ndarray | None = None) -> np.ndarray:
         """Computes (m, n) from x (m, k). Returns ``out`` if given, otherwise a new array.

@@ -30,7 +30,7 @@ def add(
     isa: str | None = None,
     threads: int = 1,
 ) -> _native.FunctionCall:
-    """``activation(a + b)`` of two arrays of one shape; activations as for :class:`kernels.Dense`."""
+    """``activation(a + b)`` of two arrays of one shape; activations as for :class:`kernels.Dense`, but no prelu."""
     return _native.add(a, b, activation, out, isa, threads)
 
 
@@ -38,7 +38,7 @@ def add(
 def activation(
     x: np.ndarray, name: str, out: np.ndarray | None = None, isa: str | None = None, threads: int = 1
 ) -> _native.FunctionCall:
-    """Applies the activation ``name`` to every element; names are as for :class:`kernels.Dense`."""
+    """Applies the activation ``name`` to every element; names are as for :class:`kernels.Dense`, but no prelu."""
     return _native.activation(x, name, out, isa, threads)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from compiler.lowering.call import Call, float32_constant, is_float32, shape_of, vector
-from compiler.lowering.epilogue import split_epilogue
+from compiler.lowering.epilogue import epilogue_of
 from compiler.workloads.workload import Workload
 from graph_passes.patterns.layers import FusedLayer
 from graph_passes.values import data_input
@@ -72,11 +72,13 @@ class ConvolutionNode:
 
     def call(self, op: str, weight: np.ndarray, geometry: Geometry) -> Call | None:
         """Returns the call of a kernel that computes the node with this weight; None if the sizes do not fit it."""
-        epilogue, activation = split_epilogue(self.node, self.fused)
+        epilogue = epilogue_of(self.node, self.fused, self.output[-1])
+        if epilogue is None:
+            return None
         sizes = [number for numbers in geometry.values() for number in numbers]
         dims = (*self.image, self.output[-1], *weight.shape[2:], *sizes, self.groups)
         try:
-            workload = Workload(op, dims, epilogue=epilogue)
+            workload = Workload(op, dims, epilogue=epilogue.steps)
         except ValueError:
             return None
         if workload.output_shape != self.output or workload.input_shapes["weight"] != weight.shape:
@@ -89,6 +91,6 @@ class ConvolutionNode:
             "residual": self.fused.residual,
             "activation": workload.activation,
         }
-        weights = {"weight": weight} | ({} if self.bias is None else {"bias": self.bias})
+        weights = {"weight": weight, **epilogue.weights} | ({} if self.bias is None else {"bias": self.bias})
         inputs = (self.x,) if self.residual is None else (self.x, self.residual)
-        return Call(op, inputs, attributes, weights, workload, activation)
+        return Call(op, inputs, attributes, weights, workload, epilogue.activation)

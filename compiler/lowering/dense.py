@@ -8,7 +8,7 @@ import numpy as np
 import onnx_ir as ir
 
 from compiler.lowering.call import Call, float32_constant, is_float32, shape_of, vector
-from compiler.lowering.epilogue import split_epilogue
+from compiler.lowering.epilogue import epilogue_of
 from compiler.workloads.workload import Workload
 from graph_passes.patterns.layers import FusedLayer
 from graph_passes.values import data_input
@@ -44,15 +44,17 @@ def recognize(node: ir.Node) -> Call | None:
     residual = node.inputs[-1] if fused.residual else None
     if fused.residual and shape_of(residual) != output:
         return None
-    epilogue, activation = split_epilogue(node, fused)
+    epilogue = epilogue_of(node, fused, n)
+    if epilogue is None:
+        return None
     m = prod(rows[:-1])
-    workload = Workload.dense(m, n, k, epilogue=epilogue)
+    workload = Workload.dense(m, n, k, epilogue=epilogue.steps)
     attributes = {"sizes": [m, n, k], "residual": fused.residual, "activation": workload.activation}
-    weights = {"weight": _scaled(weight, scales["alpha"])}
+    weights = {"weight": _scaled(weight, scales["alpha"]), **epilogue.weights}
     if bias is not None:
         weights["bias"] = _scaled(bias, scales["beta"])
     inputs = (x, residual) if residual is not None else (x,)
-    return Call("dense", inputs, attributes, weights, workload, activation)
+    return Call("dense", inputs, attributes, weights, workload, epilogue.activation)
 
 
 def _scaled(array: np.ndarray, factor: float) -> np.ndarray:

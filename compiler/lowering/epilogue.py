@@ -3,19 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+import numpy as np
 import onnx_ir as ir
 
+from compiler.lowering.call import float32_constant
+from compiler.workloads.activations import PRELU
 from compiler.workloads.workload import ACTIVATIONS
 from graph_passes.patterns.layers import FusedLayer
 
 
-def split_epilogue(node: ir.Node, fused: FusedLayer) -> tuple[tuple[str, ...], tuple[str, Mapping[str, float]] | None]:
-    """Returns the epilogue that the kernel computes, and the activation that no kernel supports, as (name, numbers)."""
-    parts = [name for name, present in (("bias", fused.bias), ("residual", fused.residual)) if present]
+@dataclass(frozen=True)
+class LayerEpilogue:
+    """What a kernel computes after the sum, and what generated code computes after the kernel.
+
+    Attributes:
+        steps: as in a :class:`compiler.workloads.workload.Workload`.
+        weights: the slopes of PRelu, a number per channel.
+        activation: as in a :class:`compiler.lowering.call.Call`.
+    """
+
+    steps: tuple[str, ...]
+    weights: Mapping[str, np.ndarray] = field(default_factory=dict)
+    activation: tuple[str, Mapping[str, float]] | None = None
+
+
+def epilogue_of(node: ir.Node, fused: FusedLayer, channels: int) -> LayerEpilogue | None:
+    """Returns the epilogue of a layer; None if the slopes of its PRelu are not constants of the channels."""
+    steps = tuple(name for name, present in (("bias", fused.bias), ("residual", fused.residual)) if present)
     if fused.activation is None:
-        return tuple(parts), None
-    if fused.activation in ACTIVATIONS:
-        return (*parts, fused.activation), None
+        return LayerEpilogue(steps)
     numbers = {name: node.attributes.get_float(name, 0.0) for name in fused.activation_attributes}
-    return tuple(parts), (fused.activation, numbers)
+    if fused.activation == "leaky_relu":
+        slopes = np.full(channels, numbers["activation_alpha"], np.float32)
+        return LayerEpilogue((*steps, PRELU), {"slopes": slopes})
+    if fused.activation == PRELU:
+        slopes = float32_constant(node.inputs[fused.inputs.index("slope")])
+        if slopes is None or slopes.size != channels:
+            return None
+        return LayerEpilogue((*steps, PRELU), {"slopes": slopes.reshape(-1)})
+    if fused.activation in ACTIVATIONS:
+        return LayerEpilogue((*steps, fused.activation))
+    return LayerEpilogue(steps, activation=(fused.activation, numbers))

@@ -12,6 +12,7 @@ from tvm import te, tirx
 from compiler.tvm_backend import vector_math
 from compiler.tvm_backend.tiling import max_accumulators
 from compiler.tvm_backend.vector_math import Expr
+from compiler.workloads.activations import PRELU
 from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload
 
@@ -89,6 +90,7 @@ def _with_epilogue(workload: Workload, x: te.Tensor, weight: te.Tensor, total: A
     shape = workload.output_shape
     bias = te.placeholder(shape[-1:], workload.dtype, name="bias")
     residual = te.placeholder(shape, workload.dtype, name="residual")
+    slopes = te.placeholder(shape[-1:], workload.dtype, name="slopes")
 
     def epilogue(*at: Expr) -> Expr:
         y = total[at]
@@ -96,10 +98,13 @@ def _with_epilogue(workload: Workload, x: te.Tensor, weight: te.Tensor, total: A
             y = y + bias[at[-1]]
         if "residual" in workload.epilogue:
             y = y + residual[at]
+        if workload.activation == PRELU:
+            return tirx.Select(y < 0, y * slopes[at[-1]], y)
         return ACTIVATIONS[workload.activation](y) if workload.activation else y
 
     inputs = [x, weight]
-    inputs += [t for t, used in ((bias, "bias"), (residual, "residual")) if used in workload.epilogue]
+    of_steps = ((bias, "bias"), (residual, "residual"), (slopes, PRELU))
+    inputs += [tensor for tensor, step in of_steps if step in workload.epilogue]
     plain = tuple(int(size) for size in total.shape) == shape and not workload.epilogue
     output: Any = total if plain else te.compute(shape, epilogue, name="epilogue")
     function: Any = te.create_prim_func([*inputs, output])

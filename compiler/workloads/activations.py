@@ -1,4 +1,7 @@
-"""The activations that a kernel can apply, in float64."""
+"""The activations that a kernel can apply, in float64.
+
+``ACTIVATIONS`` has those of one number. The other one, ``PRELU``, also takes the slope of the channel.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,8 @@ import numpy as np
 
 Array = np.ndarray
 
-MAX_SLOPE = 1.13  # no activation here has a larger slope
+PRELU = "prelu"
+MAX_SLOPE = 1.13  # no activation of one number has a larger slope
 
 _erf = np.vectorize(math.erf, otypes=[np.float64])
 
@@ -29,3 +33,8 @@ ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = {
     "silu": lambda x: x * _sigmoid(x),
     "hard_swish": lambda x: x * np.clip(x + 3, 0, 6) / 6,
 }
+
+
+def prelu(x: Array, slopes: Array) -> Array:
+    """Returns x, times the slope of its column where it is negative."""
+    return np.where(x < 0, slopes * x, x)

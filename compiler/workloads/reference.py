@@ -9,8 +9,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from compiler.workloads.activations import ACTIVATIONS
-from compiler.workloads.workload import Workload
+from compiler.workloads.activations import ACTIVATIONS, PRELU, prelu
+from compiler.workloads.workload import CONSTANTS, Workload
 
 Array = np.ndarray
 
@@ -21,7 +21,8 @@ NUMPY_DTYPES: Mapping[str, np.dtype[Any]] = {
 
 
 def make_inputs(workload: Workload, seed: int = 0) -> dict[str, Array]:
-    """Returns seeded inputs by name, with the workload's shapes and data type; a bias is float32.
+    """Returns seeded inputs by name, with the workload's shapes and data type; a bias and slopes
+    are float32.
 
     Weights are divided by the square root of the number of products per output, so that outputs stay near one and no
     activation is always saturated.
@@ -31,7 +32,7 @@ def make_inputs(workload: Workload, seed: int = 0) -> dict[str, Array]:
     if "weight" in inputs:
         inputs["weight"] /= np.float32(math.sqrt(workload.reduction))
     dtype = NUMPY_DTYPES[workload.dtype]
-    return {name: value if name == "bias" else value.astype(dtype, copy=False) for name, value in inputs.items()}
+    return {name: value if name in CONSTANTS else value.astype(dtype, copy=False) for name, value in inputs.items()}
 
 
 def reference(workload: Workload, inputs: Mapping[str, Array]) -> Array:
@@ -39,7 +40,7 @@ def reference(workload: Workload, inputs: Mapping[str, Array]) -> Array:
     wide = _float64(inputs)
     y = workload.operator.reference(workload.sizes, wide)
     for step in workload.epilogue:
-        y = y + wide[step] if step in wide else ACTIVATIONS[step](y)
+        y = y + wide[step] if step in wide else _activated(y, step, wide)
     return y
 
 
@@ -57,6 +58,10 @@ def tolerance(workload: Workload, inputs: Mapping[str, Array], algorithm: str = 
         return error
     half_ulp = float(ml_dtypes.finfo(NUMPY_DTYPES[workload.dtype]).eps) / 2
     return error + half_ulp * (np.abs(reference(workload, inputs)) + error)
+
+
+def _activated(y: Array, name: str, wide: Mapping[str, Array]) -> Array:
+    return prelu(y, wide["slopes"]) if name == PRELU else ACTIVATIONS[name](y)
 
 
 def _float64(inputs: Mapping[str, Array]) -> dict[str, Array]:

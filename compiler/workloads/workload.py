@@ -12,8 +12,9 @@ from compiler.workloads.operators import OPERATORS, OperatorDef, pooling
 from compiler.workloads.operators.operator import Shape, at_least
 
 DTYPE_BYTES: Mapping[str, int] = {"float32": 4, "bfloat16": 2}
-BIAS_BYTES = 4  # a bias is float32 for every dtype: it is added to float32 sums
-ACTIVATIONS = tuple(activations.ACTIVATIONS)
+CONSTANT_BYTES = 4  # constants of the epilogue are float32 for every dtype: they are for float32 sums
+CONSTANTS = ("bias", "slopes")
+ACTIVATIONS = (*activations.ACTIVATIONS, activations.PRELU)
 
 Pair: TypeAlias = "int | tuple[int, int]"  # (height, width), or one number for both
 
@@ -25,7 +26,8 @@ class Workload:
     Attributes:
         op: a key of ``compiler.workloads.operators.OPERATORS``, whose file describes the tensors.
         dims: sizes, in the order of ``OPERATORS[op].dims``.
-        dtype: element type of inputs, weights, residual and output; a bias is float32.
+        dtype: element type of inputs, weights, residual and output; a bias and slopes are
+            float32.
         epilogue: the steps after the sum, in order: ``"bias"``, ``"residual"``, then at most one of ``ACTIVATIONS``.
     """
 
@@ -121,6 +123,8 @@ class Workload:
             shapes["bias"] = self.output_shape[-1:]
         if "residual" in self.epilogue:
             shapes["residual"] = self.output_shape
+        if activations.PRELU in self.epilogue:
+            shapes["slopes"] = self.output_shape[-1:]
         return shapes
 
     @property
@@ -153,7 +157,7 @@ class Workload:
         return sum(self._input_bytes(name) for name in self.input_shapes if name not in per_call)
 
     def _input_bytes(self, name: str) -> int:
-        return prod(self.input_shapes[name]) * (BIAS_BYTES if name == "bias" else DTYPE_BYTES[self.dtype])
+        return prod(self.input_shapes[name]) * (CONSTANT_BYTES if name in CONSTANTS else DTYPE_BYTES[self.dtype])
 
     def to_json(self) -> dict[str, Any]:
         return {"op": self.op, "dims": list(self.dims), "dtype": self.dtype, "epilogue": list(self.epilogue)}

@@ -25,11 +25,15 @@ def hard_sigmoid(x: np.ndarray, alpha: float, beta: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Activation:
-    """``body`` is in ONNX's text format; ``attributes`` are floats that a call of the layer must set."""
+    """``body`` is in ONNX's text format; ``attributes`` are floats that a call of the layer must set.
+
+    With an ``operand``, the name of another input of the layer, it is not a function of one number.
+    """
 
     body: str
     function: Callable[..., np.ndarray]
     attributes: tuple[str, ...] = ()
+    operand: str | None = None
 
 
 ACTIVATIONS: Mapping[str, Activation] = {
@@ -48,6 +52,7 @@ ACTIVATIONS: Mapping[str, Activation] = {
     "leaky_relu": Activation(
         "y = LeakyRelu <alpha: float = @alpha> (x)", lambda x, alpha: np.where(x < 0, alpha * x, x), ("alpha",)
     ),
+    "prelu": Activation("y = PRelu (x, slope)", lambda x, slope: np.where(x < 0, slope * x, x), operand="slope"),
     "sigmoid": Activation("y = Sigmoid (x)", sigmoid),
     "tanh": Activation("y = Tanh (x)", np.tanh),
     "silu": Activation("s = Sigmoid (x)  y = Mul (x, s)", lambda x: x * sigmoid(x)),

@@ -46,7 +46,7 @@ OPERATORS: Mapping[str, Callable[..., np.ndarray]] = {
 }
 # Activations without attributes, and the usual hard sigmoid, which exporters write as a clip.
 CANDIDATES: tuple[tuple[str, Mapping[str, float]], ...] = (
-    *((name, {}) for name, activation in ACTIVATIONS.items() if not activation.attributes),
+    *((name, {}) for name, activation in ACTIVATIONS.items() if not (activation.attributes or activation.operand)),
     ("hard_sigmoid", {"alpha": 1 / 6, "beta": 0.5}),
 )
 
@@ -107,6 +107,12 @@ def _bounds(node: ir.Node) -> tuple[float, float] | None:
     if len(given) > 1 and given[1] is not None:
         high = scalar(given[1])
     return None if low is None or high is None or low > high else (low, high)
+
+
+def _leaky(answer: np.ndarray) -> tuple[tuple[str, Mapping[str, float]], ...]:
+    """Returns the only leaky ReLU that the values may be those of; nothing for the identity and the absolute value."""
+    alpha = float(np.float32(answer[0] / POINTS[0]))
+    return (("leaky_relu", {"alpha": alpha}),) if 0 < alpha < np.inf and alpha != 1 else ()
 
 
 def _regions(x: ir.Value) -> Iterator[tuple[tuple[ir.Node, ...], np.ndarray]]:
@@ -172,7 +178,7 @@ def _evaluate(node: ir.Node, values: Mapping[ir.Value, np.ndarray]) -> np.ndarra
 
 
 def _named(answer: np.ndarray) -> tuple[str, Mapping[str, float]] | None:
-    for name, attributes in CANDIDATES:
+    for name, attributes in (*CANDIDATES, *_leaky(answer)):
         with np.errstate(all="ignore"):
             wanted = ACTIVATIONS[name].function(POINTS, **attributes)
             # Constants, and so arguments of erf and tanh, were rounded to float32: the error is a few units.

@@ -1,10 +1,10 @@
 """Fused layers: calls of model-local functions in the domain ``loopwright``.
 
 A layer is ``activation(op(x, w) + b + r)``, where op is a convolution or a product. Its function is named after its
-parts, such as ``Conv_bias_residual_relu``. The inputs are x and w, then b and r if the layer has them. The attributes
-are those of the operator, and those of the activation with the prefix ``activation_``. The body defines the layer in
-standard operators, so any runtime can run it; a backend with a kernel for the layer needs the name only. The suffix
-``_nhwc`` means that x, r and the output have their channels last; weights keep ONNX's layout.
+parts, such as ``Conv_bias_residual_relu``. The inputs are x and w, then b, the slope of a PRelu and r if the layer has
+them. The attributes are those of the operator, and those of the activation with the prefix ``activation_``. The body
+defines the layer in standard operators, so any runtime can run it; a backend with a kernel for the layer needs the name
+only. The suffix ``_nhwc`` means that x, r and the output have their channels last; weights keep ONNX's layout.
 """
 
 from __future__ import annotations
@@ -84,7 +84,14 @@ class FusedLayer:
 
     @property
     def inputs(self) -> list[str]:
-        return ["x", "w", *(["b"] if self.bias else []), *(["r"] if self.residual else [])]
+        operand = ACTIVATIONS[self.activation].operand if self.activation else None
+        return [
+            "x",
+            "w",
+            *(["b"] if self.bias else []),
+            *([operand] if operand else []),
+            *(["r"] if self.residual else []),
+        ]
 
     @property
     def activation_attributes(self) -> list[str]:

@@ -65,7 +65,7 @@ def test_convolutions(threads: int) -> None:
 def test_activations_after_convolutions() -> None:
     """Generated code computes the activations that the kernels do not support."""
     statements = {name: f"@x = Conv <pads = [1,1,1,1]> (x, w, b) {activation(name, '@x')}" for name in ACTIVATIONS}
-    found = built(graph("float[1,4,6,5] x", "float[8,4,3,3] w, float[8] b", statements))
+    found = built(graph("float[1,4,6,5] x", "float[8,4,3,3] w, float[8] b, float[8,1,1] slope", statements))
     assert kernels_of(found) == {"conv2d": len(ACTIVATIONS)}
     assert {layer.attributes["activation"] for layer in found.layers} == {*KERNEL_ACTIVATIONS, None}
 
@@ -73,7 +73,13 @@ def test_activations_after_convolutions() -> None:
 def test_activations_after_products() -> None:
     statements = {name: f"@x = Gemm (x, w, b) {activation(name, '@x')}" for name in ACTIVATIONS}
     residual = "@m = MatMul (x, w) @n = Add (@m, b) @x = Add (@n, r) " + activation("gelu_tanh", "@x")
-    found = built(graph("float[5,6] x, float[5,7] r", "float[6,7] w, float[7] b", {**statements, "residual": residual}))
+    found = built(
+        graph(
+            "float[5,6] x, float[5,7] r",
+            "float[6,7] w, float[7] b, float[7] slope",
+            {**statements, "residual": residual},
+        )
+    )
     assert kernels_of(found) == {"dense": len(ACTIVATIONS) + 1}
 
 

@@ -19,7 +19,13 @@ FORMS: dict[str, list[str]] = {
     "relu": ["y = Relu (h)", "y = Max (h, zero)", "y = Max (zero, h)", "y = Clip (h, zero)"],
     "relu6": ["y = Clip (h, zero, six)", "r = Relu (h) y = Min (six, r)", "r = Min (h, six) y = Relu (r)"],
     "clip": ["y = Clip (h, zero, three)", "y = Clip (h, , six)"],
-    "leaky_relu": ["y = LeakyRelu <alpha: float = 0.2> (h)"],
+    "leaky_relu": [
+        "y = LeakyRelu <alpha: float = 0.2> (h)",
+        "y = PRelu (h, half)",
+        "m = Mul (h, half) y = Max (h, m)",
+        "r = Relu (h) n = Neg (h) p = Relu (n) s = Mul (p, other) y = Sub (r, s)",
+    ],
+    "prelu": ["y = PRelu (h, slope)"],
     "sigmoid": [
         "y = Sigmoid (h)",
         "n = Neg (h) e = Exp (n) p = Add (e, one) y = Div (one, p)",
@@ -53,14 +59,14 @@ FORMS: dict[str, list[str]] = {
 }
 CONSTANTS = {
     "zero": 0.0, "half": 0.5, "one": 1.0, "three": 3.0, "six": 6.0, "sixth": 1 / 6, "root": 2**0.5, "inverse": 2**-0.5,
-    "cubic": 0.044715, "rate": (2 / np.pi) ** 0.5, "other": 0.71,
+    "cubic": 0.044715, "rate": (2 / np.pi) ** 0.5, "other": 0.71, "slope": np.linspace(-0.5, 1.5, 6).reshape(6, 1, 1),
 }  # fmt: skip
 
 
 def activated(form: str, convolution: str = "Conv (x, w, b)", opset: int = 18) -> onnx.ModelProto:
     words = form.replace("(", " ").replace(")", " ").replace(",", " ").split()
     used = {name: number for name, number in CONSTANTS.items() if name in words}
-    declared = "".join(f", float {name}" for name in used)
+    declared = "".join(f", float{[*np.shape(number)] or ''} {name}" for name, number in used.items())
     return model(
         f"""g (float[1,4,5,5] x) => (float[1,6,5,5] y) <float[6,4,1,1] w, float[6] b{declared}> {{
             h = {convolution}
@@ -89,6 +95,7 @@ def test_activations_keep_nan_and_infinities(form: str) -> None:
     largest = np.finfo(np.float32).max
     used = {name: number for name, number in CONSTANTS.items() if name in form.replace(",", " ").split()}
     used |= {name: CONSTANTS[name] for name in CONSTANTS if f"({name}" in form or f"{name})" in form}
+    used |= {"slope": 0.25} if "slope" in used else {}  # of the one channel
     declared = "".join(f", float {name}" for name in used)
     original = model(
         f"g (float[1,1,1,5] x) => (float[1,1,1,5] y) <float[1,1,1,1] w{declared}> {{ h = Conv (x, w) {form} }}",
@@ -115,6 +122,8 @@ def test_every_activation_has_a_form_here() -> None:
         "s = Sigmoid (h) m = Mul (s, s) y = Mul (m, h)",
         "p = Add (h, one) s = Sigmoid (p) y = Mul (h, s)",
         "y = Max (h, half)",
+        "y = Mul (h, one)",
+        "m = Mul (h, half) y = Min (h, m)",
         "a = Abs (h) s = Add (a, h) y = Mul (s, half)",  # relu, but for -inf
         "y = Clip (h, six, zero)",
     ],
@@ -303,6 +312,113 @@ def test_depthwise_and_pointwise_if_enabled(bias: str, end: str, name: str) -> N
     together = run_pass(original, FuseLayers(depthwise_pointwise=True))
     assert operators(together.model) == {name: 1}
     assert apart.reports[0].macs_after == together.reports[0].macs_after == 4 * 9 * 16 + 4 * 6 * 16
+
+
+@pytest.mark.parametrize(
+    ("slope", "name"),
+    [
+        ("float[4,1,1]", "Conv_bias_residual_prelu"),
+        ("float[1,4,1,1]", "Conv_bias_residual_prelu"),
+        ("float[1]", "Conv_bias_residual_leaky_relu"),
+        ("float[1,1,1,1]", "Conv_bias_residual_leaky_relu"),
+        ("float[5]", "Conv_bias_residual"),
+        ("float[4,5,5]", "Conv_bias_residual"),
+    ],
+)
+def test_slopes_of_channels_and_a_residual(slope: str, name: str) -> None:
+    original = model(
+        f"""g (float[1,4,5,5] x) => (float[1,4,5,5] y) <float[4,4,3,3] w, float[4] b, {slope} s> {{
+            h = Conv <pads: ints = [1,1,1,1]> (x, w, b)
+            i = Add (h, x)
+            y = PRelu (i, s)
+        }}"""
+    )
+    found = operators(run_pass(original, "fuse_layers").model)
+    assert name in found
+    assert len(found) == 1 + (name == "Conv_bias_residual")
+
+
+def test_a_slope_that_is_an_input_stays() -> None:
+    original = model(
+        """g (float[1,4,5,5] x, float[4,1,1] s) => (float[1,4,5,5] y) <float[4,4,1,1] w> {
+            h = Conv (x, w)
+            y = PRelu (h, s)
+        }"""
+    )
+    assert operators(run_pass(original, "fuse_layers").model) == {"Conv": 1, "PRelu": 1}
+
+
+@pytest.mark.parametrize("slope", ["float[6]", "float[1,6]", "float[1,1]"])
+def test_slopes_of_columns(slope: str) -> None:
+    original = model(
+        f"""g (float[2,3,4] x) => (float[2,3,6] y) <float[4,6] w, {slope} s> {{
+            h = MatMul (x, w)
+            y = PRelu (h, s)
+        }}"""
+    )
+    (name,) = operators(run_pass(original, "fuse_layers").model)
+    assert name == ("MatMul_leaky_relu" if slope == "float[1,1]" else "MatMul_prelu")
+
+
+def test_slopes_of_two_layers_stay_apart() -> None:
+    original = model(
+        """g (float[1,4,7,7] x) => (float[1,6,5,5] y) <float[4,1,3,3] k, float[6,4,1,1] w, float[4,1,1] s,
+                                                      float[6,1,1] t> {
+            h = Conv <group: int = 4> (x, k)
+            i = PRelu (h, s)
+            j = Conv (i, w)
+            y = PRelu (j, t)
+        }"""
+    )
+    optimized = run_pass(original, FuseLayers(depthwise_pointwise=True))
+    assert operators(optimized.model) == {"Conv_prelu_then_Conv_prelu": 1}
+
+
+POOLED = """g (float[1,4,9,9] x) => (float[1,6,4,4] y) <float[6,4,1,1] w, float[6] b{weights}> {{
+    h = Conv (x, w, b)
+    p = MaxPool <kernel_shape: ints = [3,3], strides: ints = [2,2]> (h)
+    y = {activation}
+}}"""
+
+
+@pytest.mark.parametrize(
+    ("activation", "name"),
+    [
+        ("Relu (p)", "relu"),
+        ("Clip (p, zero, six)", "relu6"),
+        ("LeakyRelu <alpha: float = 0.1> (p)", "leaky_relu"),
+        ("PRelu (p, positive)", "prelu"),
+    ],
+)
+def test_an_activation_behind_a_max_pooling_moves_to_the_layer(activation: str, name: str) -> None:
+    weights = ", float zero, float six, float[6,1,1] positive"
+    constants = {"zero": 0.0, "six": 6.0, "positive": np.linspace(0, 1, 6)}
+    original = model(POOLED.format(weights=weights, activation=activation), **constants)
+    optimized = run_pass(original, "fuse_layers").model
+    assert operators(optimized) == {f"Conv_bias_{name}": 1, "MaxPool": 1}
+    assert [node.op_type for node in optimized.graph.node][-1] == "MaxPool"
+    x = np.random.default_rng(0).standard_normal((1, 4, 9, 9), np.float32)
+    for before, after in zip(oracle.run(original, {"x": x}), oracle.run(optimized, {"x": x}), strict=True):
+        np.testing.assert_array_equal(before, after)
+
+
+@pytest.mark.parametrize(
+    "activation", ["LeakyRelu <alpha: float = -0.1> (p)", "PRelu (p, negative)", "Sigmoid (p)", "Neg (p)", "Abs (p)"]
+)
+def test_other_functions_stay_behind_the_pooling(activation: str) -> None:
+    original = model(POOLED.format(weights=", float[6,1,1] negative", activation=activation))
+    assert operators(run_pass(original, "fuse_layers").model) == operators(original)
+
+
+def test_a_pooling_with_another_reader_keeps_its_activation() -> None:
+    original = model(
+        """g (float[1,4,9,9] x) => (float[1,6,4,4] y, float[1,6,4,4] p) <float[6,4,1,1] w> {
+            h = Conv (x, w)
+            p = MaxPool <kernel_shape: ints = [3,3], strides: ints = [2,2]> (h)
+            y = Relu (p)
+        }"""
+    )
+    assert operators(run_pass(original, "fuse_layers").model) == {"Conv": 1, "MaxPool": 1, "Relu": 1}
 
 
 def test_numbers_of_two_activations_stay_apart() -> None:

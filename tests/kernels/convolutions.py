@@ -26,4 +26,5 @@ def layer(
         isa,
         threads,
         schedule,
+        slopes=inputs.get("slopes"),
     )

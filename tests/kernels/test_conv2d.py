@@ -284,6 +284,7 @@ BAD_LAYERS = {
     "three paddings": ({"padding": (1, 1, 1)}, "padding must be one number"),
     "groups": ({"groups": 4}, "groups must divide weight's 6 output channels, got 4"),
     "no groups": ({"groups": 0}, "groups must be at least 1, got 0"),
+    "slopes": ({"activation": "prelu", "slopes": np.ones(7, np.float32)}, r"slopes must have shape \(6,\), got \(7,\)"),
     "activation": ({"activation": "swash"}, "unknown activation 'swash'"),
     "isa": ({"isa": "sse9"}, "unknown isa 'sse9'"),
     "threads": ({"threads": 0}, "threads must be between 1 and 1024, got 0"),

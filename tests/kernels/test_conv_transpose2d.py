@@ -73,6 +73,7 @@ def layer(
         workload.activation,
         isa,
         threads,
+        slopes=inputs.get("slopes"),
         **options,
     )
 

@@ -86,7 +86,8 @@ def test_dense_layers(isa: str, dtype: str, data: st.DataObject) -> None:
     m, n, k = workload.dims
     inputs = make_inputs(workload, seed=data.draw(st.integers(0, 1000)))
     arguments = (inputs["weight"], inputs.get("bias"), workload.activation, isa, threads)
-    op = kernels.Dense(*arguments, machine=machine)
+    options = {"machine": machine, "slopes": inputs.get("slopes")}
+    op = kernels.Dense(*arguments, **options)
     assert_right(op(inputs["x"], residual=inputs.get("residual")), workload, inputs, "direct")
 
     for fast in (False, True):
@@ -95,7 +96,7 @@ def test_dense_layers(isa: str, dtype: str, data: st.DataObject) -> None:
         assert schedule["threads"] in kernels.thread_splits(threads)
         algorithm = schedule["algorithm"]
         assert fast or algorithm == "direct"
-        op = kernels.Dense(*arguments, schedule=schedule, machine=machine)  # checks that the schedule is legal
+        op = kernels.Dense(*arguments, schedule=schedule, **options)  # checks that the schedule is legal
         assert_right(op(inputs["x"], residual=inputs.get("residual")), workload, inputs, algorithm)
 
 
@@ -127,9 +128,9 @@ def test_convolutions(isa: str, dtype: str, data: st.DataObject) -> None:
     assert (schedule["mr"], schedule["nr"]) in tiles(isa, dtype)
     assert schedule["threads"] in kernels.thread_splits(threads)
     for fixed in (schedule, None):
-        op = kernels.Conv2d(
-            inputs["weight"], inputs.get("bias"), *geometry, workload.activation, isa, threads, fixed, machine
-        )
+        bias, slopes = inputs.get("bias"), inputs.get("slopes")
+        options = (workload.activation, isa, threads, fixed, machine, slopes)
+        op = kernels.Conv2d(inputs["weight"], bias, *geometry, *options)
         chosen = op.schedule(n, h, w)
         assert fixed is None or chosen == fixed
         assert_right(op(inputs["x"], residual=inputs.get("residual")), workload, inputs, chosen["algorithm"])

@@ -58,7 +58,8 @@ def schedules(draw: st.DrawFn, isa: str, threads: int) -> dict[str, Any] | None:
 
 
 def layer(workload: Workload, inputs: Inputs, isa: str, threads: int = 1, schedule: Any = None) -> kernels.Dense:
-    return kernels.Dense(inputs["weight"], inputs.get("bias"), workload.activation, isa, threads, schedule)
+    bias, slopes = inputs.get("bias"), inputs.get("slopes")
+    return kernels.Dense(inputs["weight"], bias, workload.activation, isa, threads, schedule, slopes=slopes)
 
 
 def assert_right(y: np.ndarray, workload: Workload, inputs: Mapping[str, np.ndarray]) -> None:
@@ -219,7 +220,7 @@ def test_activations_at_extreme_arguments(isa: str, activation: str) -> None:
     """With a weight of one, the layer is its activation, which must saturate and never overflow to NaN."""
     x = np.concatenate([np.linspace(-110, 110, 2001), [-1e30, -1e4, -0.0, 0.0, 1e-30, 1e4, 1e30]]).astype(np.float32)
     workload = Workload.dense(len(x), 1, 1, epilogue=(activation,))
-    inputs = {"x": x[:, None], "weight": np.ones((1, 1), np.float32)}
+    inputs = make_inputs(workload) | {"x": x[:, None], "weight": np.ones((1, 1), np.float32)}
     y = layer(workload, inputs, isa)(inputs["x"])
     expected = reference(workload, inputs)
     unit = np.finfo(np.float32).eps / 2
@@ -340,6 +341,8 @@ WRONG = {
     "bias of another length": (make(bias=f32(31)), ValueError, r"bias must have shape \(32,\), got \(31,\)"),
     "bias of rank 2": (make(bias=f32(1, 32)), ValueError, r"bias must have shape \(32,\), got \(1, 32\)"),
     "bias is int": (make(bias=np.zeros(32, np.int32)), TypeError, "bias must be float32, got int32"),
+    "prelu without slopes": (make(activation="prelu"), ValueError, "activation prelu needs slopes"),
+    "slopes of relu": (make(activation="relu", slopes=f32(32)), ValueError, "slopes are for activation prelu alone"),
     "unknown activation": (make(activation="swoosh"), ValueError, "unknown activation 'swoosh'; choose from: .*relu"),
     "unknown isa": (make(isa="neon"), ValueError, "neon"),
     "no threads": (make(threads=0), ValueError, "threads must be between 1 and 1024, got 0"),

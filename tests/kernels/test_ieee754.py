@@ -69,7 +69,8 @@ def test_dense(isa: str, seed: int, m: int, n: int, k: int, data: st.DataObject)
     for name in data.draw(st.sets(st.sampled_from(["x", "weight", "bias", "residual"]), min_size=1)):
         inputs[name] = spoiled(inputs[name], seed)
     threads = data.draw(THREADS)
-    op = kernels.Dense(inputs["weight"], inputs["bias"], activation, isa, threads, _direct(isa, threads))
+    slopes = inputs.get("slopes")
+    op = kernels.Dense(inputs["weight"], inputs["bias"], activation, isa, threads, _direct(isa, threads), slopes=slopes)
     assert_same(op(inputs["x"], residual=inputs["residual"]), reference(workload, inputs))
 
 

@@ -56,7 +56,8 @@ def test_dense_layers(isa: str, data: st.DataObject) -> None:
         "prefetch_next": data.draw(st.booleans()),
         **data.draw(splits(threads)),
     }
-    op = kernels.Dense(inputs["weight"], inputs.get("bias"), workload.activation, isa, threads, schedule)
+    bias, slopes = inputs.get("bias"), inputs.get("slopes")
+    op = kernels.Dense(inputs["weight"], bias, workload.activation, isa, threads, schedule, slopes=slopes)
     y = op(next_to_forbidden_page(inputs["x"], "end"), residual=inputs.get("residual"))
     assert_right(y, workload, inputs)
     # The residual may be the output itself.

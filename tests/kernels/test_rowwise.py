@@ -245,6 +245,7 @@ REJECTED: dict[str, tuple[Callable[[], Array], str]] = {
     "eps": (lambda: kernels.layer_norm(X, ROW, ROW, -1.0), r"eps must be finite and not negative, got -1\.0"),
     "nan eps": (lambda: kernels.layer_norm(X, ROW, ROW, np.nan), "eps must be finite and not negative, got nan"),
     "activation": (lambda: kernels.activation(X, "swash"), "unknown activation 'swash'; choose from: none, "),
+    "prelu": (lambda: kernels.activation(X, "prelu"), "activation prelu needs slopes"),
     "out": (lambda: kernels.softmax(X, np.zeros((8, 3), np.float32)), r"out must have shape \(3, 8\), got \(8, 3\)"),
     "sliced out": (lambda: kernels.softmax(X, np.zeros((3, 16), np.float32)[:, ::2]), "out must be contiguous"),
     "isa": (lambda: kernels.add(X, X, isa="sse9"), "unknown isa 'sse9'"),

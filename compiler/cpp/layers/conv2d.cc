@@ -1,4 +1,4 @@
-// conv2d: weights weight, bias (optional); convolution.h has the attributes.
+// conv2d: weights weight, bias and slopes (optional); convolution.h has the attributes.
 #include "loopwright/conv2d.h"
 #include "convolution.h"
 #include "make.h"

@@ -1,5 +1,5 @@
 // conv_transpose2d: attributes x (n, h, w, c), weight_shape (c, o / groups, kh, kw), stride, padding, output_padding,
-// dilation, groups, residual, activation; weights weight, bias (optional).
+// dilation, groups, residual, activation; weights weight, bias and slopes (optional).
 #include "loopwright/conv_transpose2d.h"
 
 #include <tuple>
@@ -29,9 +29,8 @@ class ConvTranspose2dLayer final : public Layer {
     if (oh < 1 || ow < 1) throw std::invalid_argument(kMismatch);
     const float* weight = d.weight("weight", {c, group_o, kh, kw});
     if (!shared || !(shared->geometry() == g))
-      shared =
-          std::make_shared<const ConvTranspose2d>(weight, g, d.optional_weight("bias", {g.o}),
-                                                  parse_activation(d.optional_text("activation")), machine.target, w);
+      shared = std::make_shared<const ConvTranspose2d>(
+          weight, g, epilogue_of(d, parse_activation(d.optional_text("activation")), g.o), machine.target, w);
     return std::unique_ptr<const Layer>(
         new ConvTranspose2dLayer(with_residual({n, h, w, c}, d.flag("residual"), {n, oh, ow, g.o}), {n, h, w},
                                  std::move(shared), machine.threads));

@@ -73,7 +73,7 @@ struct SharedConv2dWeights {
                       const Target& target)
       : owner(d.weights()),
         weights(d.weight("weight" + place, described.weight()), Dtype::kFloat32, c.geometry,
-                d.optional_weight("bias" + place, {c.geometry.o}), c.activation, target) {}
+                epilogue_of(d, c.activation, c.geometry.o, place), target) {}
 
   // Throws std::invalid_argument unless they are the weights of the convolution.
   void check(const Convolved& c) const {

@@ -1,4 +1,4 @@
-// dense: attributes sizes (m, n, k), residual, activation, fast_algorithms; weights weight, bias (optional).
+// dense: attributes sizes (m, n, k), residual, activation, fast_algorithms; weights weight, bias and slopes (optional).
 #include "loopwright/dense.h"
 #include "loopwright/activation.h"
 #include "make.h"
@@ -14,7 +14,7 @@ struct Shared {
   Shared(const Description& d, int64_t n, int64_t k, const Target& target)
       : owner(d.weights()),
         weights({const_cast<float*>(d.weight("weight", {n, k})), k, Dtype::kFloat32}, n, k,
-                d.optional_weight("bias", {n}), parse_activation(d.optional_text("activation")), target) {}
+                epilogue_of(d, parse_activation(d.optional_text("activation")), n), target) {}
 };
 
 class DenseLayer final : public Layer {

@@ -10,6 +10,7 @@
 
 #include "../description.h"
 #include "../layer.h"
+#include "loopwright/layer_epilogue.h"
 
 namespace loopwright {
 
@@ -31,6 +32,12 @@ inline std::vector<Shape> with_residual(Shape x, bool residual, Shape out) {
   if (residual) shapes.push_back(out);
   shapes.push_back(std::move(out));
   return shapes;
+}
+
+// Returns the epilogue of a layer of n output channels. `place` is appended to the names of the weights.
+inline LayerEpilogue epilogue_of(const Description& d, Activation activation, int64_t n,
+                                 const std::string& place = "") {
+  return {d.optional_weight("bias" + place, {n}), activation, d.optional_weight("slopes" + place, {n})};
 }
 
 }  // namespace loopwright

@@ -47,6 +47,9 @@ def sum_tolerance(
             error = gamma(reduction(workload.sizes) + 2) * magnitude
         else:
             error = fast(workload, magnitudes, algorithm) + gamma(4) * magnitude
-        return MAX_SLOPE * error + 8 * UNIT * (magnitude + 1) if workload.activation else error
+        if workload.activation is None:
+            return error
+        slope = np.maximum(1, magnitudes["slopes"]) if "slopes" in magnitudes else MAX_SLOPE
+        return slope * (error + 8 * UNIT * (magnitude + 1))
 
     return tolerance

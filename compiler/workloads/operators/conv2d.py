@@ -112,6 +112,7 @@ def _kernel(workload: Instance, inputs: Arrays, **options: Any) -> Any:
         inputs.get("bias"),
         **geometry(workload.sizes),
         activation=workload.activation,
+        slopes=inputs.get("slopes"),
         **options,
     )
 
@@ -123,7 +124,8 @@ def _describe(s: Sizes) -> str:
 def _chain_weights(attributes: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     stages = attributes["stages"]
     places = range(len(stages) if isinstance(stages, list) else 0)
-    return tuple(f"weight{place}" for place in places), tuple(f"bias{place}" for place in places)
+    constants = tuple(f"{name}{place}" for place in places for name in ("bias", "slopes"))
+    return tuple(f"weight{place}" for place in places), constants
 
 
 _ATTRIBUTES = ("x", "weight_shape", "stride", "padding", "dilation", "groups", "residual", "activation")
@@ -144,7 +146,7 @@ CONV2D = OperatorDef(
     ),
     schedule_sizes=("n", "h", "w"),
     layers=(
-        LayerSchema("conv2d", (*_ATTRIBUTES, "fast_algorithms"), weights=lambda _: (("weight",), ("bias",))),
+        LayerSchema("conv2d", (*_ATTRIBUTES, "fast_algorithms"), weights=lambda _: (("weight",), ("bias", "slopes"))),
         LayerSchema("conv2d_chain", ("stages",), weights=_chain_weights),
     ),
     onnx=("Conv",),

@@ -90,6 +90,7 @@ def _kernel(workload: Instance, inputs: Arrays, *, isa: str, threads: int, sched
         **geometry(s),
         output_padding=(s["pad_output_h"], s["pad_output_w"]),
         activation=workload.activation,
+        slopes=inputs.get("slopes"),
         isa=isa,
         threads=threads,
         width=s["w"],
@@ -121,7 +122,9 @@ CONV_TRANSPOSE2D = OperatorDef(
         {**DEFAULTS, "output_padding": 0, "groups": 1},
     ),
     layers=(
-        LayerSchema("conv_transpose2d", (*_ATTRIBUTES, "residual", "activation"), lambda _: (("weight",), ("bias",))),
+        LayerSchema(
+            "conv_transpose2d", (*_ATTRIBUTES, "residual", "activation"), lambda _: (("weight",), ("bias", "slopes"))
+        ),
     ),
     onnx=("ConvTranspose",),
     reduction=_reduction,

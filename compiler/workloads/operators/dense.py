@@ -32,7 +32,9 @@ def _strassen_error(workload: Instance, magnitudes: Arrays, _algorithm: str) -> 
 
 
 def _kernel(workload: Instance, inputs: Arrays, **options: Any) -> Any:
-    return kernels.Dense(inputs["weight"], inputs.get("bias"), activation=workload.activation, **options)
+    return kernels.Dense(
+        inputs["weight"], inputs.get("bias"), activation=workload.activation, slopes=inputs.get("slopes"), **options
+    )
 
 
 DENSE = OperatorDef(
@@ -49,7 +51,7 @@ DENSE = OperatorDef(
         LayerSchema(
             "dense",
             ("sizes", "residual", "activation", "fast_algorithms"),
-            weights=lambda _: (("weight",), ("bias",)),
+            weights=lambda _: (("weight",), ("bias", "slopes")),
         ),
     ),
     onnx=("Gemm", "MatMul"),

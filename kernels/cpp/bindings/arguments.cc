@@ -96,6 +96,18 @@ std::vector<Dtype> output_dtypes(Dtype dtype) {
 
 Dtype dtype_of(const py::array& a) { return has_dtype(a, Dtype::kFloat32) ? Dtype::kFloat32 : Dtype::kBfloat16; }
 
+EpilogueArrays::EpilogueArrays(const py::object& bias_object, const std::optional<std::string>& activation_name,
+                               const py::object& slopes_object, py::ssize_t channels)
+    : activation(parse_activation(activation_name)) {
+  if (!bias_object.is_none()) bias = contiguous(checked(bias_object, "bias", {channels}));
+  if (!slopes_object.is_none()) slopes = contiguous(checked(slopes_object, "slopes", {channels}));
+}
+
+LayerEpilogue EpilogueArrays::epilogue() const {
+  const auto floats = [](const py::array& a) { return a.size() ? static_cast<const float*>(a.data()) : nullptr; };
+  return {floats(bias), activation, floats(slopes)};
+}
+
 bool has_rows(const py::array& a) {
   const py::ssize_t size = a.itemsize();
   return aligned(a) && (a.shape(1) == 1 || a.strides(1) == size) && a.strides(0) % size == 0 &&

@@ -12,8 +12,8 @@
 #include <utility>
 #include <vector>
 
-#include "loopwright/activation.h"
 #include "loopwright/dtype.h"
+#include "loopwright/layer_epilogue.h"
 #include "loopwright/machine_model.h"
 #include "loopwright/matrix.h"
 
@@ -46,6 +46,16 @@ py::array checked(const py::handle& value, const char* argument, const std::vect
 std::vector<Dtype> output_dtypes(Dtype dtype);
 // `a` must be checked.
 Dtype dtype_of(const py::array& a);
+
+// The epilogue of a layer of `channels` output channels.
+struct EpilogueArrays {
+  py::array bias, slopes;  // contiguous, or empty if absent
+  Activation activation;
+
+  EpilogueArrays(const py::object& bias_object, const std::optional<std::string>& activation_name,
+                 const py::object& slopes_object, py::ssize_t channels);
+  LayerEpilogue epilogue() const;
+};
 
 // Whether each row of a matrix is contiguous and the rows are in ascending order.
 bool has_rows(const py::array& matrix);

@@ -26,21 +26,18 @@ Conv2dGeometry make_geometry(const std::array<int64_t, 4>& weight_shape, const P
 
 std::unique_ptr<Conv2d> make_conv2d(const py::object& weight_object, const py::object& bias_object, const Pair& stride,
                                     const FourSides& padding, const Pair& dilation, int64_t groups,
-                                    const std::optional<std::string>& activation, const std::optional<std::string>& isa,
-                                    int threads, const std::optional<py::dict>& schedule,
-                                    const MachineModelArgument& machine) {
+                                    const std::optional<std::string>& activation, const py::object& slopes,
+                                    const std::optional<std::string>& isa, int threads,
+                                    const std::optional<py::dict>& schedule, const MachineModelArgument& machine) {
   const py::array weight =
       contiguous(checked(weight_object, "weight", {-1, -1, -1, -1}, {Dtype::kFloat32, Dtype::kBfloat16}));
   const Conv2dGeometry geometry = make_geometry({weight.shape(0), weight.shape(1), weight.shape(2), weight.shape(3)},
                                                 stride, padding, dilation, groups);
-  py::array bias;
-  if (!bias_object.is_none()) bias = contiguous(checked(bias_object, "bias", {geometry.o}));
+  const EpilogueArrays arrays(bias_object, activation, slopes, geometry.o);
   std::optional<Conv2d::Schedule> parsed;
   if (schedule) parsed = parse_conv2d_schedule(geometry, dtype_of(weight), schedule_values(*schedule));
-  return std::make_unique<Conv2d>(weight.data(), dtype_of(weight), geometry,
-                                  bias_object.is_none() ? nullptr : static_cast<const float*>(bias.data()),
-                                  parse_activation(activation), parse_target(isa, machine), check_threads(threads),
-                                  parsed);
+  return std::make_unique<Conv2d>(weight.data(), dtype_of(weight), geometry, arrays.epilogue(),
+                                  parse_target(isa, machine), check_threads(threads), parsed);
 }
 
 Images fitting_images(const Conv2dGeometry& g, int64_t n, int64_t h, int64_t w) {
@@ -99,8 +96,8 @@ void bind_convolution(py::module_& m) {
   bind_calls<Call>(layer);
   layer
       .def(py::init(&make_conv2d), py::arg("weight"), py::arg("bias"), py::arg("stride"), py::arg("padding"),
-           py::arg("dilation"), py::arg("groups"), py::arg("activation"), py::arg("isa"), py::arg("threads"),
-           py::arg("schedule"), py::arg("machine"))
+           py::arg("dilation"), py::arg("groups"), py::arg("activation"), py::arg("slopes"), py::arg("isa"),
+           py::arg("threads"), py::arg("schedule"), py::arg("machine"))
       .def("evict_weights", &evict_weights, py::arg("n"), py::arg("h"), py::arg("w"))
       .def("schedule", &schedule_of, py::arg("n"), py::arg("h"), py::arg("w"));
 }

@@ -32,16 +32,14 @@ ConvTranspose2dGeometry make_geometry(const py::array& weight, const Pair& strid
 
 Operator make(const py::object& weight_object, const py::object& bias_object, const Pair& stride,
               const FourSides& padding, const Pair& dilation, int64_t groups, const Pair& output_padding,
-              const std::optional<std::string>& activation, const std::optional<std::string>& isa, int threads,
-              int64_t width, const MachineModelArgument& machine) {
+              const std::optional<std::string>& activation, const py::object& slopes,
+              const std::optional<std::string>& isa, int threads, int64_t width, const MachineModelArgument& machine) {
   const py::array weight = contiguous(checked(weight_object, "weight", {-1, -1, -1, -1}));
   const ConvTranspose2dGeometry g = make_geometry(weight, stride, padding, dilation, groups, output_padding);
-  py::array bias;
-  if (!bias_object.is_none()) bias = contiguous(checked(bias_object, "bias", {g.o}));
+  const EpilogueArrays arrays(bias_object, activation, slopes, g.o);
   if (width < 1) throw py::value_error("width must be at least 1, got " + std::to_string(width));
-  return {std::make_unique<ConvTranspose2d>(static_cast<const float*>(weight.data()), g,
-                                            bias_object.is_none() ? nullptr : static_cast<const float*>(bias.data()),
-                                            parse_activation(activation), parse_target(isa, machine), width),
+  return {std::make_unique<ConvTranspose2d>(static_cast<const float*>(weight.data()), g, arrays.epilogue(),
+                                            parse_target(isa, machine), width),
           check_threads(threads)};
 }
 
@@ -72,8 +70,8 @@ void bind_conv_transpose2d(py::module_& m) {
   bind_calls<Call>(layer);
   layer
       .def(py::init(&make), py::arg("weight"), py::arg("bias"), py::arg("stride"), py::arg("padding"),
-           py::arg("dilation"), py::arg("groups"), py::arg("output_padding"), py::arg("activation"), py::arg("isa"),
-           py::arg("threads"), py::arg("width"), py::arg("machine"))
+           py::arg("dilation"), py::arg("groups"), py::arg("output_padding"), py::arg("activation"), py::arg("slopes"),
+           py::arg("isa"), py::arg("threads"), py::arg("width"), py::arg("machine"))
       .def("evict_weights", [](const Operator& self) {
         const py::gil_scoped_release released;
         self.op->evict_weights(self.threads);

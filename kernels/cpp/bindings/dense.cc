@@ -11,17 +11,16 @@ namespace loopwright {
 namespace {
 
 Dense make_dense(const py::object& weight_object, const py::object& bias_object,
-                 const std::optional<std::string>& activation, const std::optional<std::string>& isa, int threads,
-                 const std::optional<py::dict>& schedule, const MachineModelArgument& machine) {
+                 const std::optional<std::string>& activation, const py::object& slopes,
+                 const std::optional<std::string>& isa, int threads, const std::optional<py::dict>& schedule,
+                 const MachineModelArgument& machine) {
   py::array weight = checked(weight_object, "weight", {-1, -1}, {Dtype::kFloat32, Dtype::kBfloat16});
   if (!has_rows(weight)) weight = contiguous(weight);
-  py::array bias;
-  if (!bias_object.is_none()) bias = contiguous(checked(bias_object, "bias", {weight.shape(0)}));
+  const EpilogueArrays arrays(bias_object, activation, slopes, weight.shape(0));
   std::optional<DenseSchedule> parsed;
   if (schedule) parsed = parse_dense_schedule(schedule_values(*schedule));
-  return Dense(as_matrix(weight), weight.shape(0), weight.shape(1),
-               bias_object.is_none() ? nullptr : static_cast<const float*>(bias.data()), parse_activation(activation),
-               parse_target(isa, machine), check_threads(threads), parsed);
+  return Dense(as_matrix(weight), weight.shape(0), weight.shape(1), arrays.epilogue(), parse_target(isa, machine),
+               check_threads(threads), parsed);
 }
 
 // The arguments of one call, checked, and copied if their rows are not contiguous.
@@ -74,8 +73,8 @@ void bind_dense(py::module_& m) {
   py::class_<Dense> layer(m, "Dense");
   bind_calls<Call>(layer);
   layer
-      .def(py::init(&make_dense), py::arg("weight"), py::arg("bias"), py::arg("activation"), py::arg("isa"),
-           py::arg("threads"), py::arg("schedule"), py::arg("machine"))
+      .def(py::init(&make_dense), py::arg("weight"), py::arg("bias"), py::arg("activation"), py::arg("slopes"),
+           py::arg("isa"), py::arg("threads"), py::arg("schedule"), py::arg("machine"))
       .def(
           "schedule",
           [](const Dense& dense, int64_t rows) {

@@ -52,13 +52,6 @@ Buffer channels_last(const void* weight, Dtype dtype, const Conv2dGeometry& g) {
   return to;
 }
 
-// Returns the bias followed by a vector tile of zeros.
-Buffer padded_bias(const float* bias, int64_t o, Isa isa) {
-  Buffer padded = make_weight_buffer(o + KernelTable::kMaxVectors * kernel_table(isa).lanes);
-  std::memcpy(padded.get(), bias, static_cast<size_t>(o) * sizeof(float));
-  return padded;
-}
-
 }  // namespace
 
 bool applies(Algorithm algorithm, const Conv2dGeometry& g, Dtype dtype) {
@@ -71,15 +64,11 @@ bool applies(Algorithm algorithm, const Conv2dGeometry& g, Dtype dtype) {
 
 void PackedConvolution::evict_weights(int threads) const { evict(weight.get(), weight_floats * kWordBytes, threads); }
 
-Conv2dWeights::Conv2dWeights(const void* weight, Dtype dtype, const Conv2dGeometry& geometry, const float* bias,
-                             Activation activation, Target target)
-    : weight_(weight),
-      dtype_(dtype),
-      geometry_(geometry),
-      bias_(bias),
-      activation_(activation),
-      target_(std::move(target)) {
+Conv2dWeights::Conv2dWeights(const void* weight, Dtype dtype, const Conv2dGeometry& geometry,
+                             const LayerEpilogue& epilogue, Target target)
+    : weight_(weight), dtype_(dtype), geometry_(geometry), epilogue_(epilogue), target_(std::move(target)) {
   check_dtype(dtype, target_);
+  check_epilogue(epilogue);
 }
 
 Conv2dWeights::~Conv2dWeights() = default;
@@ -96,7 +85,7 @@ DenseWeights& Conv2dWeights::dense() {
   if (!dense_) {
     // It only reads the weight.
     const Matrix rows{const_cast<void*>(weight_), geometry_.c, dtype_};
-    dense_ = std::make_unique<DenseWeights>(rows, geometry_.o, geometry_.c, bias_, activation_, target_);
+    dense_ = std::make_unique<DenseWeights>(rows, geometry_.o, geometry_.c, epilogue_, target_);
   }
   return *dense_;
 }
@@ -105,7 +94,7 @@ std::shared_ptr<const DepthwiseWeights> Conv2dWeights::depthwise() {
   const std::lock_guard<std::mutex> lock(mutex_);
   if (!depthwise_)
     depthwise_ =
-        std::make_shared<const DepthwiseWeights>(static_cast<const float*>(weight_), geometry_, bias_, target_);
+        std::make_shared<const DepthwiseWeights>(static_cast<const float*>(weight_), geometry_, epilogue_, target_);
   return depthwise_;
 }
 
@@ -113,13 +102,15 @@ std::shared_ptr<const PackedConvolution> Conv2dWeights::packed(const Conv2dSched
   const std::lock_guard<std::mutex> lock(mutex_);
   for (const auto& packed : convolutions_)
     if (packed->algorithm == s.algorithm && packed->nr == s.nr) return packed;
-  const ConvolutionLayer layer{geometry_, activation_, target_, dtype_, threads};
+  const ConvolutionLayer layer{geometry_, activation(), target_, dtype_, threads};
   const Buffer weight = channels_last(weight_, dtype_, geometry_);
   auto packed = std::make_shared<PackedConvolution>(
       target_ == Isa::kReference          ? pack_reference_convolution(layer, weight.get())
       : s.algorithm == Algorithm::kDirect ? pack_direct_convolution(layer, weight.get(), s.nr)
                                           : pack_winograd_convolution(layer, weight.get(), s.algorithm, s.nr));
-  if (bias_) packed->bias = padded_bias(bias_, geometry_.o, target_);
+  const int64_t padded = geometry_.o + KernelTable::kMaxVectors * kernel_table(target_).lanes;
+  packed->bias = padded_copy(epilogue_.bias, geometry_.o, padded);
+  packed->slopes = padded_copy(epilogue_.slopes, geometry_.o, padded);
   return convolutions_.emplace_back(std::move(packed));
 }
 
@@ -133,9 +124,9 @@ struct Conv2d::State {
   // One of the first two if the convolution is pointwise or depthwise; else the others.
   std::optional<Dense> dense;
   std::optional<DepthwiseConvolution> depthwise;
-  // Without a schedule: copies of the weight and the bias, from which run() packs what the images of a size need.
+  // Without a schedule: copies of the weight and the epilogue, from which run() packs what the images of a size need.
   std::vector<char> weight;
-  std::vector<float> bias;
+  std::vector<float> bias, slopes;
   std::unique_ptr<Conv2dWeights> weights;
   std::mutex mutex;
   std::vector<std::unique_ptr<const Convolution>> convolutions;
@@ -146,7 +137,7 @@ struct Conv2d::State {
 Conv2d::Conv2d(Conv2dWeights& weights, const Conv2dGeometry& geometry, int threads,
                const std::optional<Schedule>& schedule)
     : geometry_(geometry),
-      activation_(weights.activation_),
+      activation_(weights.activation()),
       target_(weights.target_),
       dtype_(weights.dtype_),
       threads_(threads),
@@ -158,22 +149,26 @@ Conv2d::Conv2d(Conv2dWeights& weights, const Conv2dGeometry& geometry, int threa
   if (general && !fixed_) state_->convolutions.push_back(make(weights, Conv2dSchedule{}));  // kReference
 }
 
-Conv2d::Conv2d(const void* weight, Dtype dtype, const Conv2dGeometry& geometry, const float* bias,
-               Activation activation, Target target, int threads, const std::optional<Schedule>& schedule)
+Conv2d::Conv2d(const void* weight, Dtype dtype, const Conv2dGeometry& geometry, const LayerEpilogue& epilogue,
+               Target target, int threads, const std::optional<Schedule>& schedule)
     : geometry_(geometry),
-      activation_(activation),
+      activation_(epilogue.activation),
       target_(std::move(target)),
       dtype_(dtype),
       threads_(threads),
       state_(std::make_unique<State>()) {
-  Conv2dWeights weights(weight, dtype, geometry, bias, activation, target_);
+  Conv2dWeights weights(weight, dtype, geometry, epilogue, target_);
   select(weights, schedule);
   if (state_->dense || state_->depthwise || fixed_) return;
   const auto* bytes = static_cast<const char*>(weight);
   state_->weight.assign(bytes, bytes + geometry.o * geometry.reduction() * element_bytes(dtype));
-  if (bias) state_->bias.assign(bias, bias + geometry.o);
-  state_->weights = std::make_unique<Conv2dWeights>(state_->weight.data(), dtype, geometry,
-                                                    bias ? state_->bias.data() : nullptr, activation, target_);
+  const auto kept = [&](const float* from, std::vector<float>& copy) {
+    if (from) copy.assign(from, from + geometry.o);
+    return from ? copy.data() : nullptr;
+  };
+  const LayerEpilogue own{kept(epilogue.bias, state_->bias), epilogue.activation,
+                          kept(epilogue.slopes, state_->slopes)};
+  state_->weights = std::make_unique<Conv2dWeights>(state_->weight.data(), dtype, geometry, own, target_);
 }
 
 Conv2d::~Conv2d() = default;

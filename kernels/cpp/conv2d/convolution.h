@@ -31,8 +31,9 @@ struct PackedConvolution {
   std::vector<Panel> panels;  // empty for the reference
   int64_t weight_floats;
   Buffer weight;
-  Buffer bias;  // o floats followed by a readable vector tile, or null
+  Buffer bias = {}, slopes = {};  // o floats followed by a readable vector tile, or null
 
+  LayerEpilogue epilogue(Activation activation) const { return {bias.get(), activation, slopes.get()}; }
   void evict_weights(int threads) const;
 };
 

@@ -131,7 +131,7 @@ void DirectConvolution::run_lines(const Conv2dSchedule& s, const Matrix& x, cons
   const Call call{s,
                   groups,
                   images,
-                  TileOutput(kernels_, layer_.activation, packed().bias.get(), out, residual),
+                  TileOutput(kernels_, packed().epilogue(layer_.activation), out, residual),
                   oh,
                   ow,
                   copied,

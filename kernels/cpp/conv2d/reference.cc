@@ -32,7 +32,8 @@ class ReferenceConvolution final : public Convolution {
             const float sum = dot(x.at<float>(line / oh * in.h * in.w, 0), in, line % oh, q, o);
             const float added = residual.data ? *residual.at<float>(pixel, o) : 0.0f;
             const float start = (packed().bias ? packed().bias[o] : 0.0f) + added;
-            *out.at<float>(pixel, o) = reference_activation(layer_.activation, start + sum);
+            const float slope = packed().slopes ? packed().slopes[o] : 0.0f;
+            *out.at<float>(pixel, o) = reference_activation(layer_.activation, start + sum, slope);
           }
     });
   }

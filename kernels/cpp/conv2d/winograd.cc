@@ -289,7 +289,7 @@ void WinogradConvolution::multiply(const Call& call, int64_t tiles, const Panel&
 void WinogradConvolution::transform_output(const Call& call, const Range& tiles, const Panel& panel,
                                            const float* m) const {
   const Conv2dGeometry& g = layer_.geometry;
-  const Epilogue epilogue(layer_.activation, kernels_);
+  const Epilogue epilogue(layer_.activation, packed().slopes.get(), kernels_);
   WinogradOutput args{};
   args.place_stride = call.m_place;
   args.row_stride = dilation_h_ * call.ow * g.o;
@@ -298,6 +298,7 @@ void WinogradConvolution::transform_output(const Call& call, const Range& tiles,
   args.bias = packed().bias ? packed().bias.get() + panel.column : nullptr;
   args.lo = epilogue.lo;
   args.hi = epilogue.hi;
+  args.slopes = epilogue.slopes_from(panel.column);
   const auto first_output = [&](const Call::Tile& tile) {
     return ((tile.image * call.oh + tile.y) * call.ow + tile.x) * g.o + panel.column;
   };
@@ -312,9 +313,10 @@ void WinogradConvolution::transform_output(const Call& call, const Range& tiles,
     args.rows = static_cast<int>(std::min<int64_t>(f_.m, ceil_div(call.oh - tile.y, dilation_h_)));
     args.columns = static_cast<int>(std::min<int64_t>(f_.m, ceil_div(call.ow - tile.x, dilation_w_)));
     f_.transforms.output(args);
-    if (!epilogue.activate) continue;
+    if (!epilogue.activate || args.slopes) continue;  // the transform has applied the slopes
     for (int64_t i = 0; i < args.rows; ++i)
-      epilogue.activate(args.y + i * args.row_stride, args.pixel_stride, args.columns, args.n);
+      epilogue.apply(args.y + i * args.row_stride, args.pixel_stride, args.columns, static_cast<int>(args.n),
+                     panel.column);
   }
 }
 

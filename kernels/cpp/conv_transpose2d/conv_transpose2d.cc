@@ -41,7 +41,9 @@ struct ConvTranspose2d::Packed {
   Phases phases;
   int64_t weight_floats;
   Buffer weight;
-  Buffer bias;  // for each of the merged phases, followed by a readable vector tile; or null
+  Buffer bias, slopes;  // for each of the merged phases, followed by a readable vector tile; or null
+
+  LayerEpilogue epilogue(Activation activation) const { return {bias.get(), activation, slopes.get()}; }
 };
 
 namespace {
@@ -56,9 +58,8 @@ struct Unit {
 struct Call {
   const ConvTranspose2dGeometry& g;
   const KernelTable& kernels;
-  Activation activation;
+  LayerEpilogue epilogue;
   const float* weight;
-  const float* bias;
   const float* x;
   Images images;
   float* out;
@@ -143,10 +144,10 @@ void run_row(const Call& call, const Unit& unit, int64_t image, int64_t line, co
     residual = sums;
   }
   // Outputs without gaps between them are activated together: vectors are longer than few channels.
-  const ActivationFunction function = Epilogue::of_tiles(call.activation, call.kernels).activate;
-  const bool together = function && panel.n == stride;
-  const TileOutput output(call.kernels, together ? Activation::kNone : call.activation, call.bias, Matrix{to, stride},
-                          Matrix{residual, stride});
+  const Epilogue epilogue = Epilogue::of_tiles(call.epilogue.activation, call.epilogue.slopes, call.kernels);
+  const bool together = epilogue.activate && panel.n == stride;
+  const TileOutput output(call.kernels, together ? LayerEpilogue{call.epilogue.bias} : call.epilogue,
+                          Matrix{to, stride}, Matrix{residual, stride});
   constexpr TileOutput::Part kWhole{true, true};
   const int64_t group_channel = g.groups > 1 ? panel.column / g.group_o() * g.group_c() : 0;
   const auto count = static_cast<int64_t>(phase.runs.size());
@@ -177,7 +178,7 @@ void run_row(const Call& call, const Unit& unit, int64_t image, int64_t line, co
     output.run(args, q, mr, panel, kWhole, nullptr, 0);
     q += mr * args.count;
   }
-  if (together) function(to, stride, 1, static_cast<int>(pixels * stride));
+  if (together) epilogue.apply(to, stride, 1, static_cast<int>(pixels * stride), 0);
   if (scattered) scatter(call, image, line, pixels, sums);
 }
 
@@ -219,12 +220,23 @@ void run_rectangle(const Call& call, int64_t begin, int64_t end, int64_t unit_be
   }
 }
 
+// Returns the constants of the channels once for each phase, because merged phases have all of their outputs as columns; null
+// if absent.
+Buffer repeated(const float* constants, const ConvTranspose2dGeometry& g, Isa isa) {
+  if (!constants) return {};
+  const int64_t most = g.stride_h * g.stride_w;
+  Buffer all = make_weight_buffer(most * g.o + KernelTable::kMaxVectors * kernel_table(isa).lanes);
+  for (int64_t r = 0; r < most; ++r) std::copy_n(constants, g.o, all.get() + r * g.o);
+  return all;
+}
+
 }  // namespace
 
-ConvTranspose2d::ConvTranspose2d(const float* weight, const ConvTranspose2dGeometry& geometry, const float* bias,
-                                 Activation activation, Target target, int64_t width)
-    : geometry_(geometry), activation_(activation), target_(std::move(target)) {
+ConvTranspose2d::ConvTranspose2d(const float* weight, const ConvTranspose2dGeometry& geometry,
+                                 const LayerEpilogue& epilogue, Target target, int64_t width)
+    : geometry_(geometry), activation_(epilogue.activation), target_(std::move(target)) {
   check_dtype(Dtype::kFloat32, target_);
+  check_epilogue(epilogue);
   const ConvTranspose2dGeometry& g = geometry_;
   if (g.stride_h > kMostPhases / g.stride_w)
     throw std::invalid_argument("stride_h * stride_w must be at most " + std::to_string(kMostPhases) + ", got " +
@@ -241,11 +253,8 @@ ConvTranspose2d::ConvTranspose2d(const float* weight, const ConvTranspose2dGeome
     packed->weight = make_weight_buffer(packed->weight_floats);
     pack_phases(packed->phases, g, weight, packed->weight.get());
   }
-  if (bias) {
-    const int64_t most = g.stride_h * g.stride_w;
-    packed->bias = make_weight_buffer(most * g.o + KernelTable::kMaxVectors * kernel_table(target_).lanes);
-    for (int64_t r = 0; r < most; ++r) std::copy_n(bias, g.o, packed->bias.get() + r * g.o);
-  }
+  packed->bias = repeated(epilogue.bias, g, target_);
+  packed->slopes = repeated(epilogue.slopes, g, target_);
   packed_ = std::move(packed);
 }
 
@@ -258,11 +267,10 @@ void ConvTranspose2d::evict_weights(int threads) const {
 void ConvTranspose2d::run(const float* x, const Images& images, float* out, const float* residual, int threads) const {
   const ConvTranspose2dGeometry& g = geometry_;
   if (target_ == Isa::kReference)
-    return reference_conv_transpose2d(g, packed_->weight.get(), packed_->bias.get(), activation_, x, images, out,
+    return reference_conv_transpose2d(g, packed_->weight.get(), packed_->epilogue(activation_), x, images, out,
                                       residual, threads);
   const Phases& phases = packed_->phases;
-  Call call{g,       kernel_table(target_), activation_, packed_->weight.get(), packed_->bias.get(), x, images, out,
-            residual};
+  Call call{g, kernel_table(target_), packed_->epilogue(activation_), packed_->weight.get(), x, images, out, residual};
   call.oh = g.output_h(images.h);
   call.ow = g.output_w(images.w);
   call.lines = ceil_div(call.oh, g.stride_h);

@@ -28,9 +28,8 @@ float sum_at(const ConvTranspose2dGeometry& g, const float* weight, const float*
 
 }  // namespace
 
-void reference_conv_transpose2d(const ConvTranspose2dGeometry& g, const float* weight, const float* bias,
-                                Activation activation, const float* x, const Images& images, float* out,
-                                const float* residual, int threads) {
+void reference_conv_transpose2d(const ConvTranspose2dGeometry& g, const float* weight, const LayerEpilogue& epilogue,
+                                const float* x, const Images& images, float* out, const float* residual, int threads) {
   const int64_t oh = g.output_h(images.h), ow = g.output_w(images.w), lines = images.n * oh;
   parallel(threads, [&](int thread) {
     const int64_t end = split_begin(lines, threads, thread + 1);
@@ -39,8 +38,10 @@ void reference_conv_transpose2d(const ConvTranspose2dGeometry& g, const float* w
       for (int64_t q = 0; q < ow; ++q)
         for (int64_t o = 0; o < g.o; ++o) {
           const int64_t place = (line * ow + q) * g.o + o;
-          const float start = (bias ? bias[o] : 0.0f) + (residual ? residual[place] : 0.0f);
-          out[place] = reference_activation(activation, start + sum_at(g, weight, image, images, line % oh, q, o));
+          const float start = (epilogue.bias ? epilogue.bias[o] : 0.0f) + (residual ? residual[place] : 0.0f);
+          const float slope = epilogue.slopes ? epilogue.slopes[o] : 0.0f;
+          const float sum = start + sum_at(g, weight, image, images, line % oh, q, o);
+          out[place] = reference_activation(epilogue.activation, sum, slope);
         }
     }
   });

@@ -5,9 +5,8 @@
 
 namespace loopwright {
 
-// weight (c, o / groups, kh, kw); bias and residual are null if absent.
-void reference_conv_transpose2d(const ConvTranspose2dGeometry& g, const float* weight, const float* bias,
-                                Activation activation, const float* x, const Images& images, float* out,
-                                const float* residual, int threads);
+// weight (c, o / groups, kh, kw); residual is null if absent.
+void reference_conv_transpose2d(const ConvTranspose2dGeometry& g, const float* weight, const LayerEpilogue& epilogue,
+                                const float* x, const Images& images, float* out, const float* residual, int threads);
 
 }  // namespace loopwright

@@ -69,6 +69,13 @@ Buffer make_weight_buffer(int64_t floats) {
   return taken(mapping, bytes);
 }
 
+Buffer padded_copy(const float* from, int64_t count, int64_t floats) {
+  if (!from) return {};
+  Buffer copy = make_weight_buffer(floats);
+  std::memcpy(copy.get(), from, static_cast<size_t>(count) * sizeof(float));
+  return copy;
+}
+
 float* scratch(int64_t floats, ScratchOf user) {
   struct Kept {
     Buffer buffer;

@@ -28,6 +28,9 @@ Buffer make_buffer(int64_t floats);
 // memory. So there is no other policy, such as interleaving.
 Buffer make_weight_buffer(int64_t floats);
 
+// Returns a weight buffer of `floats` floats that starts with the `count` floats of `from`; null if `from` is null.
+Buffer padded_copy(const float* from, int64_t count, int64_t floats);
+
 // The user of the scratch of a thread: an operator, or an algorithm that runs operators and needs separate scratch.
 enum class ScratchOf { kOperator, kChain, kStrassen };
 

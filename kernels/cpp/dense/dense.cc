@@ -22,10 +22,10 @@ DenseSchedule checked(DenseSchedule s, int64_t k, Isa isa, Dtype dtype, int thre
 
 }  // namespace
 
-DenseWeights::DenseWeights(const Matrix& weight, int64_t n, int64_t k, const float* bias, Activation activation,
-                           Target target)
-    : weight_(weight), n_(n), k_(k), bias_(bias), activation_(activation), target_(std::move(target)) {
+DenseWeights::DenseWeights(const Matrix& weight, int64_t n, int64_t k, const LayerEpilogue& epilogue, Target target)
+    : weight_(weight), n_(n), k_(k), epilogue_(epilogue), target_(std::move(target)) {
   check_dtype(weight.dtype, target_);
+  check_epilogue(epilogue);
 }
 
 DenseWeights::~DenseWeights() = default;
@@ -34,14 +34,14 @@ std::shared_ptr<const DensePanels> DenseWeights::panels(int nr, int threads) {
   const std::lock_guard<std::mutex> lock(mutex_);
   for (const auto& packed : panels_)
     if (packed->nr == nr) return packed;
-  return panels_.emplace_back(std::make_shared<const DensePanels>(weight_, n_, k_, bias_, target_, nr, threads));
+  return panels_.emplace_back(std::make_shared<const DensePanels>(weight_, n_, k_, epilogue_, target_, nr, threads));
 }
 
 std::shared_ptr<const Strassen> DenseWeights::strassen(int threads_n) {
   const std::lock_guard<std::mutex> lock(mutex_);
   for (const auto& [threads, packed] : strassen_)
     if (threads == threads_n) return packed;
-  auto packed = std::make_shared<const Strassen>(weight_, n_, k_, bias_, activation_, target_, threads_n);
+  auto packed = std::make_shared<const Strassen>(weight_, n_, k_, epilogue_, target_, threads_n);
   return strassen_.emplace_back(threads_n, std::move(packed)).second;
 }
 
@@ -57,7 +57,7 @@ class Dense::Implementation {
       return;
     }
     const int nr = fixed && !reference ? fixed->nr : default_dense_width(weights.target_, dtype, n, k, threads);
-    direct.emplace(weights.panels(nr, threads), weights.activation_, threads, fixed);
+    direct.emplace(weights.panels(nr, threads), threads, fixed);
   }
 
   void run(const Matrix& x, int64_t m, const Matrix& out, const Matrix& residual) const {
@@ -75,9 +75,9 @@ class Dense::Implementation {
 Dense::Dense(DenseWeights& weights, int threads, const std::optional<DenseSchedule>& schedule)
     : implementation_(std::make_unique<const Implementation>(weights, threads, schedule)) {}
 
-Dense::Dense(const Matrix& weight, int64_t n, int64_t k, const float* bias, Activation activation, Target target,
-             int threads, const std::optional<DenseSchedule>& schedule) {
-  DenseWeights weights(weight, n, k, bias, activation, std::move(target));
+Dense::Dense(const Matrix& weight, int64_t n, int64_t k, const LayerEpilogue& epilogue, Target target, int threads,
+             const std::optional<DenseSchedule>& schedule) {
+  DenseWeights weights(weight, n, k, epilogue, std::move(target));
   implementation_ = std::make_unique<const Implementation>(weights, threads, schedule);
 }
 

@@ -1,7 +1,5 @@
 #include "dense_panels.h"
 
-#include <cstring>
-
 #include "core/split.h"
 #include "gemm/words.h"
 #include "loopwright/machine.h"
@@ -9,15 +7,14 @@
 
 namespace loopwright {
 
-DensePanels::DensePanels(const Matrix& from, int64_t columns, int64_t sum, const float* added, Target of, int widest,
-                         int threads)
-    : n(columns), k(sum), target(std::move(of)), dtype(from.dtype), nr(widest) {
+DensePanels::DensePanels(const Matrix& from, int64_t columns, int64_t sum, const LayerEpilogue& epilogue, Target of,
+                         int widest, int threads)
+    : n(columns), k(sum), target(std::move(of)), dtype(from.dtype), nr(widest), activation(epilogue.activation) {
   check_dtype(dtype, target);
   const int lanes = kernel_table(target, dtype).lanes;
-  if (added) {
-    bias = make_weight_buffer(ceil_div(n, lanes) * lanes);
-    std::memcpy(bias.get(), added, static_cast<size_t>(n) * sizeof(float));
-  }
+  const int64_t padded = ceil_div(n, lanes) * lanes;
+  bias = padded_copy(epilogue.bias, n, padded);
+  slopes = padded_copy(epilogue.slopes, n, padded);
   pack(from, threads);
 }
 

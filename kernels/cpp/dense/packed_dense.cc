@@ -33,9 +33,9 @@ Pieces pieces_of_share(const DenseSchedule& s, int64_t rows, int64_t panels, int
 
 }  // namespace
 
-PackedDense::PackedDense(std::shared_ptr<const DensePanels> panels, Activation activation, int threads,
+PackedDense::PackedDense(std::shared_ptr<const DensePanels> panels, int threads,
                          const std::optional<DenseSchedule>& schedule)
-    : panels_(std::move(panels)), activation_(activation), threads_(threads), fixed_(schedule) {}
+    : panels_(std::move(panels)), threads_(threads), fixed_(schedule) {}
 
 void PackedDense::prefetch_layer(const PackedDense& next) {
   const DensePanels& after = *next.panels_;
@@ -72,8 +72,7 @@ void PackedDense::run(const DenseSchedule& chosen, const Matrix& x, int64_t m, c
   float* floats =
       scratch((a_floats + sums_floats) * threads_);  // allocated here, because the threads of the pool must not throw
 
-  const TileOutput output(kernel_table(packed.target, packed.dtype), activation_, packed.bias.get(), out, residual,
-                          second_residual);
+  const TileOutput output(kernel_table(packed.target, packed.dtype), packed.epilogue(), out, residual, second_residual);
   const Pieces pieces = s.threads.count() > 1 ? pieces_of_share(s, ceil_div(row_tiles, across_m) * s.mr,
                                                                 ceil_div(panels, across_n), packed.k)
                                               : Pieces{1, 1};
@@ -204,7 +203,7 @@ void PackedDense::run_reference(const Matrix& x, int64_t m, const Matrix& out, c
         if (residual.data) sum += *residual.at<float>(i, j);
         if (second_residual.data) sum += *second_residual.at<float>(i, j);
         for (int64_t p = 0; p < packed.k; ++p) sum += row[p] * column[p];
-        *out.at<float>(i, j) = reference_activation(activation_, sum);
+        *out.at<float>(i, j) = reference_activation(packed.activation, sum, packed.slopes ? packed.slopes[j] : 0.0f);
       }
   });
 }

@@ -14,8 +14,7 @@ namespace loopwright {
 class PackedDense {
  public:
   // Without a schedule, each run uses the default one for its rows. The nr of a schedule must be that of the panels.
-  PackedDense(std::shared_ptr<const DensePanels> panels, Activation activation, int threads,
-              const std::optional<DenseSchedule>& schedule);
+  PackedDense(std::shared_ptr<const DensePanels> panels, int threads, const std::optional<DenseSchedule>& schedule);
 
   // Like Dense::run. second_residual is another residual in float32, under the same rules.
   void run(const Matrix& x, int64_t m, const Matrix& out, const Matrix& residual,
@@ -59,7 +58,6 @@ class PackedDense {
                      const Matrix& second_residual) const;
 
   std::shared_ptr<const DensePanels> panels_;
-  Activation activation_;
   int threads_;
   std::optional<DenseSchedule> fixed_;
   Span next_layer_{};  // the first weights of the layer that runs next

@@ -33,6 +33,7 @@ namespace {
 
 constexpr int64_t kColumns = 512;  // columns of a part, whose quarters fit L2 together with those of the input
 constexpr int64_t kFloatBytes = sizeof(float);
+constexpr int64_t kUnfinished = -1;
 
 Matrix matrix(const float* data, int64_t stride) { return {const_cast<float*>(data), stride, Dtype::kFloat32}; }
 
@@ -60,12 +61,14 @@ bool Strassen::applies(Isa isa, Dtype dtype, int64_t n, int64_t k, int threads_n
   return k % 2 == 0 && n % (2 * kernel_table(isa).lanes * threads_n) == 0;
 }
 
-Strassen::Strassen(const Matrix& weight, int64_t n, int64_t k, const float* bias, Activation activation,
-                   const Target& target, int threads_n)
-    : n_(n), k_(k), activation_(activation), kernels_(kernel_table(target)), threads_n_(threads_n) {
+Strassen::Strassen(const Matrix& weight, int64_t n, int64_t k, const LayerEpilogue& layer, const Target& target,
+                   int threads_n)
+    : n_(n), k_(k), activation_(layer.activation), kernels_(kernel_table(target)), threads_n_(threads_n) {
   if (!applies(target, weight.dtype, n, k, threads_n))
     throw std::invalid_argument(
         "schedule: Strassen's algorithm needs an even k, n a multiple of two vectors per thread, and float32");
+  if (layer.slopes) slopes_.assign(layer.slopes, layer.slopes + n);
+  const float* const bias = layer.bias;
   const int64_t unit = 2 * kernels_.lanes, k2 = k / 2;
   const EvenSplit split(n / threads_n / unit, std::max<int64_t>(1, kColumns / unit));
   for (int64_t thread = 0, column = 0; thread < threads_n; ++thread)
@@ -81,12 +84,17 @@ Strassen::Strassen(const Matrix& weight, int64_t n, int64_t k, const float* bias
         second[j] = bias[column + half + j];
         both[j] = first[j] - second[j];
       }
-      const auto product = [&](const std::vector<float>* added, bool last, const auto& t) {
+      // `finished` is the first column of the output that the product finishes, or kUnfinished.
+      const auto product = [&](const std::vector<float>* added, int64_t finished, const auto& t) {
         for (int64_t j = 0; j < half; ++j)
           for (int64_t p = 0; p < k2; ++p) values[j * k2 + p] = static_cast<float>(t(j, p));
-        auto panels = std::make_shared<const DensePanels>(matrix(values.data(), k2), half, k2,
-                                                          bias && added ? added->data() : nullptr, target, nr, 1);
-        return std::make_unique<PackedDense>(std::move(panels), last ? activation : Activation::kNone, 1, std::nullopt);
+        LayerEpilogue epilogue{bias && added ? added->data() : nullptr, Activation::kNone, nullptr};
+        if (finished >= 0) {
+          epilogue.activation = layer.activation;
+          epilogue.slopes = layer.slopes ? layer.slopes + finished : nullptr;
+        }
+        auto panels = std::make_shared<const DensePanels>(matrix(values.data(), k2), half, k2, epilogue, target, nr, 1);
+        return std::make_unique<PackedDense>(std::move(panels), 1, std::nullopt);
       };
       const auto b11 = [&](int64_t j, int64_t p) { return w(0, 0, j, p); };
       const auto b12 = [&](int64_t j, int64_t p) { return w(0, 1, j, p); };
@@ -96,13 +104,13 @@ Strassen::Strassen(const Matrix& weight, int64_t n, int64_t k, const float* bias
       const auto t2 = [&](int64_t j, int64_t p) { return b22(j, p) - t1(j, p); };
       Part part{column, half, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr};
       // The bias of C22 is added to U3 = P1 + P6 + P7, and must be subtracted again from C21.
-      part.p1 = product(nullptr, false, b11);
-      part.p2 = product(&first, true, b21);
-      part.p3 = product(&second, true, b22);
-      part.p4 = product(&both, true, [&](int64_t j, int64_t p) { return b21(j, p) - t2(j, p); });  // -T4
-      part.p5 = product(nullptr, false, t1);
-      part.p6 = product(nullptr, false, t2);
-      part.p7 = product(&second, false, [&](int64_t j, int64_t p) { return b22(j, p) - b12(j, p); });
+      part.p1 = product(nullptr, kUnfinished, b11);
+      part.p2 = product(&first, column, b21);
+      part.p3 = product(&second, column + half, b22);
+      part.p4 = product(&both, column, [&](int64_t j, int64_t p) { return b21(j, p) - t2(j, p); });  // -T4
+      part.p5 = product(nullptr, kUnfinished, t1);
+      part.p6 = product(nullptr, kUnfinished, t2);
+      part.p7 = product(&second, kUnfinished, [&](int64_t j, int64_t p) { return b22(j, p) - b12(j, p); });
       parts_.push_back(std::move(part));
       widest_ = std::max(widest_, half);
       column += 2 * half;
@@ -201,7 +209,7 @@ void Strassen::run_rows(const Part& part, const Work& work, const Matrix& x, int
   };
   const Matrix u2 = matrix(work.u2, work.c_stride), u3 = matrix(work.u3, work.c_stride),
                p5 = matrix(work.p5, work.c_stride), none = matrix(nullptr, 0);
-  const Epilogue epilogue(activation_, kernels_);
+  const Epilogue epilogue(activation_, slopes_.empty() ? nullptr : slopes_.data(), kernels_);
   const auto add = [&](const Matrix& left, const Matrix& right, const Matrix& to, int64_t count,
                        const TileEpilogue& clamp) {
     for (int64_t i = 0; i < count; ++i)
@@ -227,7 +235,8 @@ void Strassen::run_rows(const Part& part, const Work& work, const Matrix& x, int
   if (residual.data) plus(u3, layer_residual(1, 1), u3, lower);
   add(u3, p5, c22, lower, epilogue);
   if (epilogue.activate && lower > 0)
-    epilogue.activate(c22.at<float>(0, 0), c22.stride, static_cast<int>(lower), static_cast<int>(half));
+    epilogue.apply(c22.at<float>(0, 0), c22.stride, static_cast<int>(lower), static_cast<int>(half),
+                   part.column + half);
   plus(u2, p5, p5, upper);
   part.p3->run(schedule, s(work.s4), upper, c12, p5, layer_residual(0, 1));
 }

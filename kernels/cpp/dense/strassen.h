@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "loopwright/layer_epilogue.h"
 #include "loopwright/matrix.h"
 #include "microkernels/kernel_table.h"
 
@@ -17,8 +18,8 @@ class Strassen {
   // split the columns.
   static bool applies(Isa isa, Dtype dtype, int64_t n, int64_t k, int threads_n);
 
-  // weight (n, k) in float32, bias n floats or null. Copies both. Throws std::invalid_argument if applies() is false.
-  Strassen(const Matrix& weight, int64_t n, int64_t k, const float* bias, Activation activation, const Target& target,
+  // weight (n, k) in float32. Copies it and the epilogue. Throws std::invalid_argument if applies() is false.
+  Strassen(const Matrix& weight, int64_t n, int64_t k, const LayerEpilogue& epilogue, const Target& target,
            int threads_n);
   ~Strassen();
 
@@ -38,6 +39,7 @@ class Strassen {
 
   int64_t n_, k_;
   Activation activation_;
+  std::vector<float> slopes_;  // of kPrelu
   const KernelTable& kernels_;
   int threads_n_;
   int64_t widest_ = 0;  // the most columns of half a part

@@ -11,7 +11,6 @@
 #include "depthwise.h"
 
 #include <algorithm>
-#include <cstring>
 #include <stdexcept>
 #include <string>
 
@@ -67,17 +66,16 @@ struct DepthwiseConvolution::Call {
   std::vector<WindowRun> row_runs, column_runs;  // computed here, because the threads of the pool must not throw
 };
 
-DepthwiseWeights::DepthwiseWeights(const float* from, const Conv2dGeometry& geometry, const float* added, Isa isa) {
+DepthwiseWeights::DepthwiseWeights(const float* from, const Conv2dGeometry& geometry, const LayerEpilogue& epilogue,
+                                   Isa isa) {
   const int lanes = kernel_table(isa).lanes;
   padded_channels = ceil_div(geometry.c, lanes) * lanes;
   const int64_t taps = geometry.kh * geometry.kw;
   weight = make_weight_buffer(taps * padded_channels);
   for (int64_t channel = 0; channel < geometry.c; ++channel)
     for (int64_t t = 0; t < taps; ++t) weight[t * padded_channels + channel] = from[channel * taps + t];
-  if (added) {
-    bias = make_weight_buffer(padded_channels);
-    std::memcpy(bias.get(), added, static_cast<size_t>(geometry.c) * sizeof(float));
-  }
+  bias = padded_copy(epilogue.bias, geometry.c, padded_channels);
+  slopes = padded_copy(epilogue.slopes, geometry.c, padded_channels);
 }
 
 DepthwiseConvolution::DepthwiseConvolution(std::shared_ptr<const DepthwiseWeights> weights,
@@ -162,7 +160,7 @@ void DepthwiseConvolution::run_part(const Part& part) const {
 }
 
 DepthwiseLayer DepthwiseConvolution::layer(int64_t kernel_row, int64_t kernel_column, int64_t channel) const {
-  const Epilogue epilogue(activation_, kernels_);
+  const Epilogue epilogue(activation_, weights_->slopes.get(), kernels_);
   const int64_t row = geometry_.kw * padded_channels_;
   return {weights_->weight.get() + kernel_row * row + kernel_column * padded_channels_ + channel,
           row,
@@ -170,7 +168,8 @@ DepthwiseLayer DepthwiseConvolution::layer(int64_t kernel_row, int64_t kernel_co
           weights_->bias ? weights_->bias.get() + channel : nullptr,
           epilogue.lo,
           epilogue.hi,
-          epilogue.activate};
+          epilogue.activate,
+          epilogue.slopes_from(channel)};
 }
 
 void DepthwiseConvolution::run_strips(const Call& call, const Block& block) const {

@@ -7,8 +7,8 @@
 #include <optional>
 
 #include "core/buffer.h"
-#include "loopwright/activation.h"
 #include "loopwright/depthwise.h"
+#include "loopwright/layer_epilogue.h"
 #include "microkernels/kernel_table.h"
 
 namespace loopwright {
@@ -17,10 +17,10 @@ namespace loopwright {
 struct DepthwiseWeights {
   int64_t padded_channels;  // a multiple of the vector length
   Buffer weight;            // (kh, kw, padded channels)
-  Buffer bias;              // padded channels, or null
+  Buffer bias, slopes;      // padded channels, or null
 
-  // weight (c, 1, kh, kw), bias c floats or null. Copies both.
-  DepthwiseWeights(const float* from, const Conv2dGeometry& geometry, const float* added, Isa isa);
+  // weight (c, 1, kh, kw). Copies it and the epilogue.
+  DepthwiseWeights(const float* from, const Conv2dGeometry& geometry, const LayerEpilogue& epilogue, Isa isa);
 };
 
 class DepthwiseConvolution {

@@ -9,15 +9,22 @@ namespace loopwright {
 
 struct Epilogue : TileEpilogue {
   ActivationFunction activate;  // for finished data; null if the clamp is enough
+  const float* slopes;          // of all channels, or null
 
-  Epilogue(Activation activation, const KernelTable& kernels)
-      : TileEpilogue(clamp_of(activation)), activate(kernels.activation(activation)) {}
+  Epilogue(Activation activation, const float* of_channels, const KernelTable& kernels)
+      : TileEpilogue(clamp_of(activation)), activate(kernels.activation(activation)), slopes(of_channels) {}
 
-  // Returns the epilogue of register tiles, which apply more than a clamp.
-  static Epilogue of_tiles(Activation activation, const KernelTable& kernels) {
-    Epilogue epilogue(activation, kernels);
+  // Applies `activate`, which must not be null, to `n` channels from `channel` on.
+  void apply(float* c, int64_t c_stride, int rows, int n, int64_t channel) const {
+    activate(c, c_stride, rows, n, slopes_from(channel));
+  }
+  const float* slopes_from(int64_t channel) const { return slopes ? slopes + channel : nullptr; }
+
+  // Returns the epilogue of register tiles, which apply more than a clamp, and slopes.
+  static Epilogue of_tiles(Activation activation, const float* slopes, const KernelTable& kernels) {
+    Epilogue epilogue(activation, slopes, kernels);
     static_cast<TileEpilogue&>(epilogue) = tile_epilogue(activation);
-    if (activation == Activation::kHardSwish) epilogue.activate = nullptr;
+    if (activation == Activation::kHardSwish || activation == Activation::kPrelu) epilogue.activate = nullptr;
     return epilogue;
   }
 };

@@ -10,6 +10,7 @@
 
 #include "gemm/epilogue.h"
 #include "gemm/panels.h"
+#include "loopwright/layer_epilogue.h"
 #include "loopwright/matrix.h"
 #include "microkernels/kernel_table.h"
 
@@ -17,13 +18,13 @@ namespace loopwright {
 
 class TileOutput {
  public:
-  // bias is for all columns, or null. The residual has the dtype of the factors, the second residual float32. Both have null
+  // bias is for all columns, or null, and so are the slopes. The residual has the dtype of the factors, the second residual float32. Both have null
   // data if absent, and may be `out` itself.
-  TileOutput(const KernelTable& kernels, Activation activation, const float* bias, Matrix out, Matrix residual,
+  TileOutput(const KernelTable& kernels, const LayerEpilogue& epilogue, Matrix out, Matrix residual,
              Matrix second_residual = {})
       : kernels_(kernels),
-        epilogue_(Epilogue::of_tiles(activation, kernels)),
-        bias_(bias),
+        epilogue_(Epilogue::of_tiles(epilogue.activation, epilogue.slopes, kernels)),
+        bias_(epilogue.bias),
         out_(out),
         residual_(residual),
         second_residual_(second_residual) {}
@@ -65,6 +66,7 @@ class TileOutput {
     args.second_residual_stride = second_residual_.stride;
     if (part.last) std::swap(args.residual, args.late_residual);
     args.epilogue = part.last ? static_cast<const TileEpilogue&>(epilogue_) : TileEpilogue{};
+    args.slopes = part.last ? epilogue_.slopes_from(panel.column) : nullptr;
     const bool rounds = part.last && !in_place && !epilogue_.activate;
     args.rounded = rounds ? out_.at<Bfloat16>(row, panel.column) : nullptr;
     args.rounded_stride = out_.stride;
@@ -79,9 +81,9 @@ class TileOutput {
     const auto count = static_cast<int>(args.count);
     const int rows = across ? mr : mr * count, columns = across ? panel.n * count : panel.n;
     if (args.c_stride == columns) {  // as in a layer with few columns
-      epilogue_.activate(args.c, 0, 1, rows * columns);
+      epilogue_.apply(args.c, 0, 1, rows * columns, panel.column);
     } else {
-      epilogue_.activate(args.c, args.c_stride, rows, columns);
+      epilogue_.apply(args.c, args.c_stride, rows, columns, panel.column);
     }
     if (!in_place)
       kernels_.narrow(args.c, args.c_stride, out_.at<Bfloat16>(row, panel.column), out_.stride, mr, panel.n);

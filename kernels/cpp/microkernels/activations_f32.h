@@ -87,13 +87,32 @@ struct HardSwish {
   }
 };
 
+// x below zero times the slope of its column
+struct Prelu {
+  template <class V>
+  static typename V::Reg apply(typename V::Reg x, typename V::Reg slope) {
+    return V::select_lt(x, V::zero(), V::mul(x, slope), x);
+  }
+};
+
+// Functions without a parameter ignore the slopes.
 template <class V, class F>
-void apply_rows(float* c, int64_t c_stride, int rows, int n) {
+void apply_rows(float* c, int64_t c_stride, int rows, int n, const float* /*slopes*/) {
   const auto rest = V::mask(n % V::kLanes);
   for (int i = 0; i < rows; ++i, c += c_stride) {
     int j = 0;
     for (; j + V::kLanes <= n; j += V::kLanes) V::store(c + j, F::template apply<V>(V::load(c + j)));
     if (j < n) V::store(c + j, F::template apply<V>(V::load(c + j, rest)), rest);
+  }
+}
+
+template <class V>
+void prelu_rows(float* c, int64_t c_stride, int rows, int n, const float* slopes) {
+  const auto rest = V::mask(n % V::kLanes);
+  for (int i = 0; i < rows; ++i, c += c_stride) {
+    int j = 0;
+    for (; j + V::kLanes <= n; j += V::kLanes) V::store(c + j, Prelu::apply<V>(V::load(c + j), V::load(slopes + j)));
+    if (j < n) V::store(c + j, Prelu::apply<V>(V::load(c + j, rest), V::load(slopes + j, rest)), rest);
   }
 }
 
@@ -105,6 +124,7 @@ void add_activations(KernelTable& kernels) {
   set(Activation::kTanh, &apply_rows<V, Tanh>);
   set(Activation::kSilu, &apply_rows<V, Silu>);
   set(Activation::kHardSwish, &apply_rows<V, HardSwish>);
+  set(Activation::kPrelu, &prelu_rows<V>);
 }
 
 }  // namespace

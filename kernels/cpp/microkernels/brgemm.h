@@ -3,7 +3,7 @@
 //   C[mr, n] = epilogue(start + sum over blocks t < batch, p < k of A_t[mr, p] * B_t[p, n])
 //   start    = C                                    if accumulate
 //            = bias + residual + second_residual    otherwise; a null pointer counts as zero
-//   epilogue is that of tile_epilogue.h
+//   epilogue is that of tile_epilogue.h, then PRelu if there are slopes
 //
 // The accumulators stay in registers for the whole batch, so C is loaded and stored once. A convolution passes one block
 // per kernel tap, a dense layer one block in all. (Georganas et al., High-Performance Deep Learning via a Single Building
@@ -13,7 +13,7 @@
 //   A_t  mr rows of k consecutive words, read in place. Row i is at a[t] + i * a_stride.
 //   B_t  packed: k rows of exactly nr words without gaps, zeros in the columns from n on. Any alignment.
 //   C    mr rows. Row i is at c + i * c_stride. Columns n to nr - 1 are neither read nor written.
-//   bias nr readable floats. The residuals have the shape of C and their own strides, and may be C itself.
+//   bias, slopes  nr readable floats each. The residuals have the shape of C and their own strides, and may be C itself.
 //   nr - lanes < n <= nr.
 // NaN passes through.
 //
@@ -53,11 +53,12 @@ struct BrgemmArgs {
   const float* second_residual = nullptr;  // added together with the first, at the start or at the end
   int64_t second_residual_stride = 0;
   TileEpilogue epilogue;
-  int64_t prefetch;       // prefetch distance of B into L1, in words; 0 disables it
-  const float* next;      // data of a later call, prefetched into L2 during this one; or null
-  int64_t next_step = 0;  // words of it to prefetch per step of k, at most a cache line
+  const float* slopes = nullptr;  // of the columns, by which negative numbers are multiplied; or null
+  int64_t prefetch;               // prefetch distance of B into L1, in words; 0 disables it
+  const float* next;              // data of a later call, prefetched into L2 during this one; or null
+  int64_t next_step = 0;          // words of it to prefetch per step of k, at most a cache line
   int64_t count = 1;
-  // Steps from tile to tile: of A, B and next in words; of C, the residuals and the bias in their elements.
+  // Steps from tile to tile: of A, B and next in words; of C, the residuals, and bias and slopes in their elements.
   int64_t a_step = 0, b_step = 0, next_tile_step = 0, c_step = 0, residual_step = 0, second_residual_step = 0,
           bias_step = 0;
   int64_t rounded_step = 0;  // in bfloat16

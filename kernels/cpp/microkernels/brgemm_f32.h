@@ -88,7 +88,7 @@ struct Brgemm {
   template <bool kSpread>
   static __attribute__((noinline)) void run_series(const BrgemmArgs& args) {
     const float *bias = args.bias, *residual = args.late_residual, *second_residual = args.second_residual,
-                *next = args.next;
+                *slopes = args.slopes, *next = args.next;
     const Mask last = V::mask(args.n - (NV - 1) * V::kLanes);
     float* c = args.c;
     Bfloat16* rounded = args.rounded;
@@ -137,7 +137,7 @@ struct Brgemm {
         add_last(acc[0], second_residual, args.second_residual_stride, last);
         second_residual += args.second_residual_step;
       }
-      clamp(acc[0], args);
+      activate(acc[0], args.epilogue, slopes);
       bool stored = false;
       if constexpr (V::kProducts > 1) {
         if (rounded) {
@@ -151,6 +151,7 @@ struct Brgemm {
       b_offset += args.b_step;
       c += args.c_step;
       if (bias) bias += args.bias_step;
+      if (slopes) slopes += args.bias_step;
       if (next) next += args.next_tile_step;
     }
   }
@@ -343,24 +344,32 @@ struct Brgemm {
       if (args.second_residual)
         add_rows(acc, args.second_residual, args.second_residual_stride, PartialVector<V>{last});
     }
-    clamp(acc, args);
+    activate(acc, args.epilogue, args.slopes);
     if constexpr (V::kProducts > 1) {
       if (args.rounded) return store_rounded(acc, args.rounded, args.rounded_stride, last);
     }
     store(acc, args.n, args.c, args.c_stride, last);
   }
 
-  static inline __attribute__((always_inline)) void clamp(Reg (&acc)[MR][NV], const BrgemmArgs& args) {
+  static inline __attribute__((always_inline)) void activate(Reg (&acc)[MR][NV], const TileEpilogue& epilogue,
+                                                             const float* slopes) {
     constexpr float kInfinity = __builtin_inff();
-    if (args.epilogue.lo > -kInfinity) {
-      const Reg lo = V::set1(args.epilogue.lo);
+    if (epilogue.lo > -kInfinity) {
+      const Reg lo = V::set1(epilogue.lo);
       apply(acc, [&](Reg x) { return V::max(lo, x); });
     }
-    if (args.epilogue.hi < kInfinity) {
-      const Reg hi = V::set1(args.epilogue.hi);
+    if (epilogue.hi < kInfinity) {
+      const Reg hi = V::set1(epilogue.hi);
       apply(acc, [&](Reg x) { return V::min(hi, x); });
     }
-    if (args.epilogue.hard_swish) apply(acc, [&](Reg x) { return HardSwish::apply<V>(x); });
+    if (epilogue.hard_swish) apply(acc, [&](Reg x) { return HardSwish::apply<V>(x); });
+    if (!slopes) return;
+#pragma GCC unroll 4
+    for (int j = 0; j < NV; ++j) {
+      const Reg slope = V::load(slopes + j * V::kLanes);
+#pragma GCC unroll 32
+      for (int i = 0; i < MR; ++i) acc[i][j] = Prelu::apply<V>(acc[i][j], slope);
+    }
   }
 
   // Two vectors give one full register of bfloat16.

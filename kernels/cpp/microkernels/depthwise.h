@@ -16,7 +16,9 @@ struct DepthwiseLayer {
   int64_t weight_row, weight_column;  // floats from tap to tap
   const float* bias;                  // or null
   float lo, hi;
-  void (*activate)(float* y, int64_t y_pixel, int pixels, int channels);  // applied to finished pixels; or null
+  // Applied to finished pixels; or null.
+  void (*activate)(float* y, int64_t y_pixel, int pixels, int channels, const float* slopes);
+  const float* slopes;  // of kPrelu, or null
 };
 
 // Rows of the output, a few pixels wide, whose windows have the same kernel rows inside the image. Steps are in floats.

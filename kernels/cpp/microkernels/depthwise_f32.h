@@ -66,7 +66,7 @@ struct DepthwiseTile {
 #pragma GCC unroll 16
         for (int i = 0; i < C; ++i, to += s.y_pixel) access.store(to, clamp(acc[i]));
       });
-      if (layer.activate) layer.activate(y, s.y_pixel, C, static_cast<int>(s.channels));
+      if (layer.activate) layer.activate(y, s.y_pixel, C, static_cast<int>(s.channels), layer.slopes);
     }
   }
 
@@ -166,7 +166,8 @@ void depthwise_windows(const DepthwiseWindows& w, const DepthwiseLayer& layer) {
       depthwise_window<V, 1>(w, layer, clamp, x, added, y, whole + channel, access);
     });
   }
-  if (layer.activate) layer.activate(w.y, w.y_step, static_cast<int>(w.count), static_cast<int>(w.channels));
+  if (layer.activate)
+    layer.activate(w.y, w.y_step, static_cast<int>(w.count), static_cast<int>(w.channels), layer.slopes);
 }
 
 // Adds the strips of 1 to C columns.

@@ -19,7 +19,7 @@
 namespace loopwright {
 
 // Applies a function to `rows` rows of n floats, in place. Rows are c_stride floats apart.
-using ActivationFunction = void (*)(float* c, int64_t c_stride, int rows, int n);
+using ActivationFunction = void (*)(float* c, int64_t c_stride, int rows, int n, const float* slopes);
 
 using RowFunction = void (*)(const RowArgs&);
 

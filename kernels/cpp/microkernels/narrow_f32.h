@@ -29,10 +29,7 @@ struct Narrow {
 
   static void run(const BrgemmArgs& args) {
     // The tile in one vector: lane i * N + j is row i, column j.
-    float bias[kLanes] = {};
-    if (args.bias)
-      for (int i = 0; i < kSums; ++i) bias[i] = args.bias[i % N];
-    const Reg start = V::load(bias);
+    const Reg start = of_columns(args.bias), slopes = of_columns(args.slopes);
     const float *residual = args.residual ? args.residual : args.late_residual, *second = args.second_residual;
     float* c = args.c;
     int64_t a_offset = 0;
@@ -41,7 +38,8 @@ struct Narrow {
       if (args.accumulate) y = V::add(y, tile_of(c, args.c_stride));
       if (residual) y = V::add(y, tile_of(residual, args.residual_stride));
       if (second) y = V::add(y, tile_of(second, args.second_residual_stride));
-      store(finished(y, args.epilogue), c, args.c_stride);
+      y = finished(y, args.epilogue);
+      store(args.slopes ? Prelu::apply<V>(y, slopes) : y, c, args.c_stride);
       a_offset += args.a_step;
       c += args.c_step;
       if (residual) residual += args.residual_step;
@@ -50,6 +48,14 @@ struct Narrow {
   }
 
  private:
+  // Returns the constant of each column in the lanes of the tile; zeros if it is null.
+  static Reg of_columns(const float* constants) {
+    float lanes[kLanes] = {};
+    if (constants)
+      for (int i = 0; i < kSums; ++i) lanes[i] = constants[i % N];
+    return V::load(lanes);
+  }
+
   static inline __attribute__((always_inline)) Reg sums(const BrgemmArgs& args, int64_t a_offset) {
     Reg acc[kChains][kLanes];
 #pragma GCC unroll 4

@@ -27,10 +27,10 @@ struct WinogradInput {
   int64_t next_row_stride;
 };
 
-// Computes clamp(Aᵀ M A + bias + residual, lo, hi) for `n` output channels of one tile. The first `rows` rows and `columns`
+// Computes clamp(Aᵀ M A + bias + residual, lo, hi), then PRelu if there are slopes, for `n` output channels of one tile. The first `rows` rows and `columns`
 // columns of its m×m outputs are inside the image. Place ξ of M is at m + ξ * place_stride; full vectors must be readable.
 // Output (i, j) is at y + i * row_stride + j * pixel_stride. The residual has the same strides and may be y itself. Bias
-// and residual count as zero if null. Full vectors of the bias must be readable.
+// and residual count as zero if null. Full vectors of bias and slopes must be readable.
 struct WinogradOutput {
   const float* m;
   int64_t place_stride;
@@ -40,7 +40,8 @@ struct WinogradOutput {
   const float* bias;
   const float* residual;
   float lo, hi;
-  const float* next;  // y of the next tile, which is prefetched into L1; same strides
+  const float* slopes;  // or null
+  const float* next;    // y of the next tile, which is prefetched into L1; same strides
 };
 
 struct WinogradFunctions {

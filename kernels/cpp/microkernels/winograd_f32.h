@@ -7,6 +7,7 @@
 // with n vectors of outputs.
 #pragma once
 
+#include "microkernels/activations_f32.h"
 #include "microkernels/kernel_table.h"
 #include "microkernels/vector_access.h"
 #include "microkernels/winograd.h"
@@ -129,6 +130,7 @@ inline __attribute__((always_inline)) void winograd_output_vector(const Winograd
   }
   const Reg bias = args.bias ? V::load(args.bias + n) : V::zero();
   const Reg lo = V::set1(args.lo), hi = V::set1(args.hi);
+  const Reg slope = args.slopes ? V::load(args.slopes + n) : V::zero();
 #pragma GCC unroll 4
   for (int i = 0; i < F::kOut; ++i) {
     if (i >= args.rows) return;
@@ -143,7 +145,8 @@ inline __attribute__((always_inline)) void winograd_output_vector(const Winograd
       __builtin_prefetch(args.next + at, 1, 3);
       Reg x = V::add(y[j], bias);
       if (args.residual) x = V::add(x, access.load(args.residual + at));
-      access.store(args.y + at, V::min(hi, V::max(lo, x)));  // in this order NaN passes through
+      x = V::min(hi, V::max(lo, x));  // in this order NaN passes through
+      access.store(args.y + at, args.slopes ? Prelu::apply<V>(x, slope) : x);
     }
   }
 }

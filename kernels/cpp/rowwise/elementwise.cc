@@ -4,6 +4,7 @@
 
 #include "core/split.h"
 #include "gemm/epilogue.h"
+#include "loopwright/layer_epilogue.h"
 #include "loopwright/rowwise.h"
 #include "loopwright/thread_pool.h"
 #include "microkernels/reference/reference.h"
@@ -15,11 +16,11 @@ constexpr int64_t kBlock = 2048;  // floats
 
 void add_blocks(const float* a, const float* b, Activation activation, float* out, int64_t n,
                 const KernelTable& kernels) {
-  const Epilogue epilogue(activation, kernels);
+  const Epilogue epilogue(activation, nullptr, kernels);
   for (int64_t i = 0; i < n; i += kBlock) {
     const int64_t count = std::min(kBlock, n - i);
     kernels.clamped_sum({a + i, b ? b + i : nullptr, out + i, count, epilogue.lo, epilogue.hi});
-    if (epilogue.activate) epilogue.activate(out + i, count, 1, static_cast<int>(count));
+    if (epilogue.activate) epilogue.apply(out + i, count, 1, static_cast<int>(count), 0);
   }
 }
 
@@ -30,6 +31,7 @@ void add_reference(const float* a, const float* b, Activation activation, float*
 }  // namespace
 
 void add(const float* a, const float* b, Activation activation, float* out, int64_t n, Isa isa, int threads) {
+  check_epilogue({nullptr, activation, nullptr});
   const int workers = threads_worth((b ? 3 : 2) * n, threads);
   const int64_t lines = ceil_div(n, kCacheLine);
   // Captures values, not references: the other cores fetch the closure alone.

@@ -7,7 +7,8 @@
 
 namespace loopwright {
 
-enum class Activation { kNone, kRelu, kRelu6, kGelu, kSigmoid, kTanh, kSilu, kHardSwish };
+// kPrelu multiplies negative numbers by the slope of their channel.
+enum class Activation { kNone, kRelu, kRelu6, kGelu, kSigmoid, kTanh, kSilu, kHardSwish, kPrelu };
 
 struct NamedActivation {
   const char* name;
@@ -20,6 +21,7 @@ constexpr NamedActivation kActivations[] = {
     {"relu6", Activation::kRelu6},     {"gelu", Activation::kGelu},
     {"sigmoid", Activation::kSigmoid}, {"tanh", Activation::kTanh},
     {"silu", Activation::kSilu},       {"hard_swish", Activation::kHardSwish},
+    {"prelu", Activation::kPrelu},
 };
 constexpr int kActivationCount = static_cast<int>(std::size(kActivations));
 

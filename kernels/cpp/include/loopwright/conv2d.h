@@ -8,11 +8,11 @@
 #include <variant>
 #include <vector>
 
-#include "loopwright/activation.h"
 #include "loopwright/dense.h"
 #include "loopwright/depthwise.h"
 #include "loopwright/dtype.h"
 #include "loopwright/geometry.h"
+#include "loopwright/layer_epilogue.h"
 #include "loopwright/machine_model.h"
 #include "loopwright/schedule_values.h"
 #include "loopwright/thread_split.h"
@@ -50,11 +50,11 @@ class Conv2d {
   // Conv2dSchedule.
   using Schedule = std::variant<DenseSchedule, DepthwiseSchedule, Conv2dSchedule>;
 
-  // weight (o, c / groups, kh, kw); bias is o floats or null. Copies both. Throws std::invalid_argument if the ISA or
-  // this CPU lacks the dtype, if the schedule is of the wrong kind or has no microkernel, or if its algorithm does not
-  // apply to this convolution.
-  Conv2d(const void* weight, Dtype dtype, const Conv2dGeometry& geometry, const float* bias, Activation activation,
-         Target target, int threads, const std::optional<Schedule>& schedule);
+  // weight (o, c / groups, kh, kw). Copies it and the epilogue. Throws std::invalid_argument if the ISA or this CPU lacks the
+  // dtype, if the epilogue is not legal, if the schedule is of the wrong kind or has no microkernel, or if its algorithm does
+  // not apply to this convolution.
+  Conv2d(const void* weight, Dtype dtype, const Conv2dGeometry& geometry, const LayerEpilogue& epilogue, Target target,
+         int threads, const std::optional<Schedule>& schedule);
   // A convolution that shares its packed weights. Paddings may differ from those of the other convolutions. Only kReference
   // needs no schedule.
   Conv2d(Conv2dWeights& weights, const Conv2dGeometry& geometry, int threads, const std::optional<Schedule>& schedule);
@@ -99,10 +99,11 @@ class Conv2d {
 // convolution first needs it, and shared by all that do. Thread-safe.
 class Conv2dWeights {
  public:
-  // weight (o, c / groups, kh, kw); bias is o floats or null. Both belong to the caller and must outlive this object, but
-  // not its convolutions. Throws std::invalid_argument if the ISA or this CPU lacks the dtype.
-  Conv2dWeights(const void* weight, Dtype dtype, const Conv2dGeometry& geometry, const float* bias,
-                Activation activation, Target target);
+  // weight (o, c / groups, kh, kw). It and the arrays of the epilogue belong to the caller and must outlive this object, but
+  // not its convolutions. Throws std::invalid_argument if the ISA or this CPU lacks the dtype, or if the epilogue is not
+  // legal.
+  Conv2dWeights(const void* weight, Dtype dtype, const Conv2dGeometry& geometry, const LayerEpilogue& epilogue,
+                Target target);
   Conv2dWeights(const Conv2dWeights&) = delete;
   Conv2dWeights& operator=(const Conv2dWeights&) = delete;
   ~Conv2dWeights();
@@ -113,7 +114,7 @@ class Conv2dWeights {
   // Whether convolutions of these two geometries may share weights.
   static bool alike(const Conv2dGeometry& a, const Conv2dGeometry& b);
   const Conv2dGeometry& geometry() const { return geometry_; }
-  Activation activation() const { return activation_; }
+  Activation activation() const { return epilogue_.activation; }
 
  private:
   friend class Conv2d;
@@ -124,8 +125,7 @@ class Conv2dWeights {
   const void* weight_;
   Dtype dtype_;
   Conv2dGeometry geometry_;
-  const float* bias_;
-  Activation activation_;
+  LayerEpilogue epilogue_;
   Target target_;
   std::mutex mutex_;
   std::unique_ptr<DenseWeights> dense_;

@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <memory>
 
-#include "loopwright/activation.h"
 #include "loopwright/geometry.h"
+#include "loopwright/layer_epilogue.h"
 #include "loopwright/machine_model.h"
 
 namespace loopwright {
@@ -37,11 +37,11 @@ class ConvTranspose2d {
   // Weights of phases are packed one by one. Strides of networks are 2 to 32, and to 2,048 in an inverse STFT.
   static constexpr int64_t kMostPhases = 4096;
 
-  // weight (c, o / groups, kh, kw); bias is o floats or null. Copies both. The register tile is chosen for images of `width`
-  // columns; others are computed too. Throws std::invalid_argument if this CPU lacks the ISA, or if there are more than
-  // kMostPhases phases: stride_h * stride_w.
-  ConvTranspose2d(const float* weight, const ConvTranspose2dGeometry& geometry, const float* bias,
-                  Activation activation, Target target, int64_t width);
+  // weight (c, o / groups, kh, kw). Copies it and the epilogue. The register tile is chosen for images of `width` columns;
+  // others are computed too. Throws std::invalid_argument if this CPU lacks the ISA, if the epilogue is not legal, or if there
+  // are more than kMostPhases phases: stride_h * stride_w.
+  ConvTranspose2d(const float* weight, const ConvTranspose2dGeometry& geometry, const LayerEpilogue& epilogue,
+                  Target target, int64_t width);
   ~ConvTranspose2d();
 
   // x (n, h, w, c) -> out (n, oh, ow, o), neither of them empty. residual (n, oh, ow, o) is null if absent. It may be `out`

@@ -9,8 +9,8 @@
 #include <utility>
 #include <vector>
 
-#include "loopwright/activation.h"
 #include "loopwright/dtype.h"
+#include "loopwright/layer_epilogue.h"
 #include "loopwright/machine_model.h"
 #include "loopwright/matrix.h"
 #include "loopwright/schedule_values.h"
@@ -65,9 +65,10 @@ class Strassen;
 // needs it, and shared by all that do. Thread-safe.
 class DenseWeights {
  public:
-  // weight (n, k) defines the dtype of the layers; bias is n floats or null. Both belong to the caller and must outlive this
-  // object, but not its layers. Throws std::invalid_argument if the ISA or this CPU lacks the dtype.
-  DenseWeights(const Matrix& weight, int64_t n, int64_t k, const float* bias, Activation activation, Target target);
+  // weight (n, k) defines the dtype of the layers. It and the arrays of the epilogue belong to the caller and must outlive this
+  // object, but not its layers. Throws std::invalid_argument if the ISA or this CPU lacks the dtype, or if the epilogue is
+  // not legal.
+  DenseWeights(const Matrix& weight, int64_t n, int64_t k, const LayerEpilogue& epilogue, Target target);
   DenseWeights(const DenseWeights&) = delete;
   DenseWeights& operator=(const DenseWeights&) = delete;
   ~DenseWeights();
@@ -76,7 +77,7 @@ class DenseWeights {
   // numbers of rows together need only a few packed forms.
   DenseSchedule schedule(int64_t m, int threads, bool fast_algorithms) const;
 
-  Activation activation() const { return activation_; }
+  Activation activation() const { return epilogue_.activation; }
 
  private:
   friend class Dense;
@@ -85,8 +86,7 @@ class DenseWeights {
 
   Matrix weight_;
   int64_t n_, k_;
-  const float* bias_;
-  Activation activation_;
+  LayerEpilogue epilogue_;
   Target target_;
   // default_dense_width() of these weights; 0: not computed yet. Each size of a model needs it.
   mutable std::atomic<int> width_{0};
@@ -97,10 +97,10 @@ class DenseWeights {
 
 class Dense {
  public:
-  // weight (n, k) defines the dtype of the layer; bias is n floats or null. Copies both. Throws std::invalid_argument if
-  // the ISA or this CPU lacks the dtype, or if the schedule has no microkernel or a size that is not positive.
-  Dense(const Matrix& weight, int64_t n, int64_t k, const float* bias, Activation activation, Target target,
-        int threads, const std::optional<DenseSchedule>& schedule);
+  // weight (n, k) defines the dtype of the layer. Copies it and the epilogue. Throws std::invalid_argument if the ISA or this
+  // CPU lacks the dtype, if the epilogue is not legal, or if the schedule has no microkernel or a size that is not positive.
+  Dense(const Matrix& weight, int64_t n, int64_t k, const LayerEpilogue& epilogue, Target target, int threads,
+        const std::optional<DenseSchedule>& schedule);
   // A layer that shares its packed weights.
   Dense(DenseWeights& weights, int threads, const std::optional<DenseSchedule>& schedule);
   Dense(Dense&&) noexcept;

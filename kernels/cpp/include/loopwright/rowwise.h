@@ -12,7 +12,7 @@
 namespace loopwright {
 
 // out = activation(a + b) for arrays of n floats; b counts as zero if null. `out` may be a or b, but must not overlap
-// them otherwise.
+// them otherwise. Throws std::invalid_argument for kPrelu, which needs slopes.
 void add(const float* a, const float* b, Activation activation, float* out, int64_t n, Isa isa, int threads);
 
 // Row-wise operators on v = x + residual:

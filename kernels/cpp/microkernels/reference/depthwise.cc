@@ -13,7 +13,8 @@ void reference_depthwise_windows(const DepthwiseWindows& w, const DepthwiseLayer
                  layer.weight[i * layer.weight_row + j * layer.weight_column + channel];
       w.y[at] = sum < layer.lo ? layer.lo : sum > layer.hi ? layer.hi : sum;  // NaN passes through
     }
-  if (layer.activate) layer.activate(w.y, w.y_step, static_cast<int>(w.count), static_cast<int>(w.channels));
+  if (layer.activate)
+    layer.activate(w.y, w.y_step, static_cast<int>(w.count), static_cast<int>(w.channels), layer.slopes);
 }
 
 }  // namespace loopwright

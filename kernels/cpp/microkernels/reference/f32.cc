@@ -5,9 +5,9 @@ namespace loopwright {
 namespace {
 
 template <Activation kActivation>
-void apply_rows(float* c, int64_t c_stride, int rows, int n) {
+void apply_rows(float* c, int64_t c_stride, int rows, int n, const float* slopes) {
   for (int i = 0; i < rows; ++i, c += c_stride)
-    for (int j = 0; j < n; ++j) c[j] = reference_activation(kActivation, c[j]);
+    for (int j = 0; j < n; ++j) c[j] = reference_activation(kActivation, c[j], slopes ? slopes[j] : 0.0f);
 }
 
 template <Activation kActivation>
@@ -25,6 +25,7 @@ const KernelTable& f32_reference_kernels() {
     add_activation<Activation::kTanh>(k);
     add_activation<Activation::kSilu>(k);
     add_activation<Activation::kHardSwish>(k);
+    add_activation<Activation::kPrelu>(k);
     k.attention_weights = &reference_attention_weights;
     k.depthwise.windows = &reference_depthwise_windows;
     k.pool = {&reference_max_pool_row, &reference_average_pool_row};

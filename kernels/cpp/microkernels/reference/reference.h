@@ -5,7 +5,8 @@
 
 namespace loopwright {
 
-float reference_activation(Activation activation, float x);
+// `slope` is that of kPrelu.
+float reference_activation(Activation activation, float x, float slope = 0.0f);
 void reference_attention_weights(const AttentionWeightsArgs& args);
 void reference_max_pool_row(const PoolRow& row);
 void reference_average_pool_row(const PoolRow& row);
