@@ -72,7 +72,7 @@ ALLOWED: tuple[Allowed, ...] = (
     Allowed("kernels/cpp/bindings/convolution.h", "is none", "pybind11's test for None"),
     *(
         Allowed(f"kernels/cpp/bindings/{name}.cc", "is none", "pybind11's test for None")
-        for name in ("arguments", "attention", "conv2d", "conv_transpose2d", "dense", "recurrent", "rowwise")
+        for name in ("arguments", "attention", "dense", "recurrent", "rowwise")
     ),
 )
 
