@@ -5,9 +5,10 @@
     x ── Conv ── Add(residual) ── Relu ── y     becomes     x, residual ── loopwright.Conv_bias_residual_relu ── y
 
 A layer is Conv, ConvTranspose, Gemm or MatMul, then an optional bias, an optional residual of the shape of the output,
-and an optional activation, in this order. Softmax, normalizations and attention in separate operators become one node
-each (``graph_passes/patterns``). With ``depthwise_pointwise``, a depthwise layer and the 1x1 layer that is its only
-reader become one call. A value with other readers, or that is an output of the model, is not fused.
+and an optional activation, in this order; an activation behind a max pooling moves before it. Softmax, normalizations
+and attention in separate operators become one node each (``graph_passes/patterns``). With ``depthwise_pointwise``, a
+depthwise layer and the 1x1 layer that is its only reader become one call. A value with other readers, or that is an
+output of the model, is not fused.
 """
 
 from __future__ import annotations
@@ -17,8 +18,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-import numpy as np
-
 from graph_passes.base import DOMAIN, Pass, Remark, described, every_graph, too_old
 from graph_passes.lazy import ir
 from graph_passes.patterns.attention import fuse_attention
@@ -27,6 +26,7 @@ from graph_passes.patterns.group_norm import fuse_group_norm
 from graph_passes.patterns.layers import CONVOLUTIONS, FusedLayer, call, call_function, function, operator_attributes
 from graph_passes.patterns.normalizations import fuse_normalizations
 from graph_passes.patterns.pooled_activations import move_before_pooling
+from graph_passes.patterns.prelu import slopes_of_channels
 from graph_passes.patterns.softmax import fuse_softmax
 from graph_passes.patterns.window import Window, explicit_attributes
 from graph_passes.values import (
@@ -191,22 +191,16 @@ def _take_activation(growing: _Growing) -> bool:
 def _take_prelu(growing: _Growing) -> bool:
     """Takes a PRelu with a slope for all channels, or one for each of them."""
     node = _next(growing, "PRelu")
-    slope, shape = None if node is None else constant(node.inputs[1]), growing.output.shape
-    if node is None or slope is None or shape is None or node.inputs[0] is not growing.output:
+    if node is None or growing.layer.channels_last:
         return False
-    if slope.dtype != np.float32 or slope.ndim > len(shape):
+    axis = 1 if growing.layer.op in CONVOLUTIONS else -1
+    slopes = slopes_of_channels(node, growing.output, axis)
+    if slopes is None or not _take(growing, [node], "leaky_relu" if slopes.size == 1 else "prelu"):
         return False
-    if slope.size == 1:
-        if not _take(growing, [node], "leaky_relu"):
-            return False
-        growing.attributes.append(ir.AttrFloat32("activation_alpha", float(slope.reshape(-1)[0])))
-        return True
-    axis = 1 if growing.layer.op in CONVOLUTIONS else len(shape) - 1
-    sizes = (1,) * (len(shape) - slope.ndim) + slope.shape
-    if slope.size != sizes[axis] or not _take(growing, [node], "prelu"):
-        return False
-    # A residual is the last input.
-    growing.inputs.insert(len(growing.inputs) - growing.layer.residual, node.inputs[1])
+    if slopes.size == 1:
+        growing.attributes.append(ir.AttrFloat32("activation_alpha", float(slopes.reshape(-1)[0])))
+    else:  # a residual is the last input
+        growing.inputs.insert(len(growing.inputs) - growing.layer.residual, node.inputs[1])
     return True
 
 

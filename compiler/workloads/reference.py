@@ -21,8 +21,7 @@ NUMPY_DTYPES: Mapping[str, np.dtype[Any]] = {
 
 
 def make_inputs(workload: Workload, seed: int = 0) -> dict[str, Array]:
-    """Returns seeded inputs by name, with the workload's shapes and data type; a bias and slopes
-    are float32.
+    """Returns seeded inputs by name, with the workload's shapes and data type; a bias and slopes are float32.
 
     Weights are divided by the square root of the number of products per output, so that outputs stay near one and no
     activation is always saturated.

@@ -26,8 +26,8 @@ class Workload:
     Attributes:
         op: a key of ``compiler.workloads.operators.OPERATORS``, whose file describes the tensors.
         dims: sizes, in the order of ``OPERATORS[op].dims``.
-        dtype: element type of inputs, weights, residual and output; a bias and slopes are
-            float32.
+        dtype: element type of inputs, weights, residual and output; a bias and
+            slopes are float32.
         epilogue: the steps after the sum, in order: ``"bias"``, ``"residual"``, then at most one of ``ACTIVATIONS``.
     """
 

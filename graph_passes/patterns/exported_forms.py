@@ -75,7 +75,7 @@ def activation_of(x: ir.Value) -> ActivationMatch | None:
 
 def activation_of_one(node: ir.Node) -> bool:
     """Returns whether ``node`` alone is an activation, even if its input has other readers."""
-    return _single(node) is not None or is_op(node, "Relu", "Sigmoid", "Tanh", "HardSwish")
+    return _single(node) is not None or is_op(node, "HardSwish", "PRelu", "Relu", "Sigmoid", "Tanh")
 
 
 def _single(node: ir.Node) -> tuple[str, Mapping[str, float]] | None:
@@ -111,8 +111,9 @@ def _bounds(node: ir.Node) -> tuple[float, float] | None:
 
 def _leaky(answer: np.ndarray) -> tuple[tuple[str, Mapping[str, float]], ...]:
     """Returns the only leaky ReLU that the values may be those of; nothing for the identity and the absolute value."""
-    alpha = float(np.float32(answer[0] / POINTS[0]))
-    return (("leaky_relu", {"alpha": alpha}),) if 0 < alpha < np.inf and alpha != 1 else ()
+    alpha = float(answer[0] / POINTS[0])
+    identity = abs(alpha - 1) <= 4 * EPSILON
+    return (("leaky_relu", {"alpha": alpha}),) if 0 < alpha < np.finfo(np.float32).max and not identity else ()
 
 
 def _regions(x: ir.Value) -> Iterator[tuple[tuple[ir.Node, ...], np.ndarray]]:

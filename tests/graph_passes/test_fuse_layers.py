@@ -410,6 +410,53 @@ def test_other_functions_stay_behind_the_pooling(activation: str) -> None:
     assert operators(run_pass(original, "fuse_layers").model) == operators(original)
 
 
+@pytest.mark.parametrize("slope", ["float[6,4,4]", "float[4]", "float[1,6,4,4]"])
+def test_slopes_of_pixels_stay_behind_the_pooling(slope: str) -> None:
+    graph = POOLED.format(weights=f", {slope} positive", activation="PRelu (p, positive)")
+    sizes = [int(size) for size in slope[6:-1].split(",")]
+    original = model(graph, positive=np.full(sizes, 0.5))
+    assert operators(run_pass(original, "fuse_layers").model) == operators(original)
+
+
+@pytest.mark.parametrize(
+    ("size", "window"),
+    [
+        (3, "kernel_shape: ints = [2,2], dilations: ints = [3,3], pads: ints = [1,1,1,1], strides: ints = [2,2]"),
+        (4, "kernel_shape: ints = [3,3], pads: ints = [1,1,1,1], strides: ints = [2,2], ceil_mode: int = 1"),
+    ],
+)
+def test_windows_that_may_be_padding_alone_keep_their_activation(size: int, window: str) -> None:
+    original = model(
+        f"""g (float[1,4,6,6] x) => (float[1,6,{size},{size}] y) <float[6,4,1,1] w> {{
+            h = Conv (x, w)
+            p = MaxPool <{window}> (h)
+            y = Relu (p)
+        }}"""
+    )
+    assert operators(run_pass(original, "fuse_layers").model) == {"Conv": 1, "MaxPool": 1, "Relu": 1}
+
+
+@pytest.mark.parametrize(
+    ("inputs", "activation"),
+    [(", float low", "Clip (p, low)"), (", float[6,1,1] slope", "PRelu (p, slope)")],
+    ids=["bounds", "slopes"],
+)
+def test_what_layers_do_not_take_stays_behind_the_pooling(inputs: str, activation: str) -> None:
+    graph = POOLED.format(weights="", activation=activation).replace(" x)", f" x{inputs})", 1)
+    assert operators(run_pass(model(graph), "fuse_layers").model) == operators(model(graph))
+
+
+def test_indices_of_a_pooling_are_those_of_its_input() -> None:
+    original = model(
+        """g (float[1,4,9,9] x) => (float[1,6,4,4] y, int64[1,6,4,4] places) <float[6,4,1,1] w> {
+            h = Conv (x, w)
+            p, places = MaxPool <kernel_shape: ints = [3,3], strides: ints = [2,2]> (h)
+            y = Relu (p)
+        }"""
+    )
+    assert operators(run_pass(original, "fuse_layers").model) == {"Conv": 1, "MaxPool": 1, "Relu": 1}
+
+
 def test_a_pooling_with_another_reader_keeps_its_activation() -> None:
     original = model(
         """g (float[1,4,9,9] x) => (float[1,6,4,4] y, float[1,6,4,4] p) <float[6,4,1,1] w> {

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import kernels
 from compiler.workloads.activations import ACTIVATIONS
 from compiler.workloads.reference import make_inputs, reference
+from compiler.workloads.workload import ACTIVATIONS as EVERY_ACTIVATION
 from compiler.workloads.workload import Workload
 from tests.kernels.convolutions import layer as convolution
 
@@ -62,11 +63,11 @@ def test_activations(isa: str, name: str, length: int) -> None:
 @settings(max_examples=60, deadline=None)
 @given(seed=SEEDS, m=st.integers(1, 40), n=st.integers(1, 70), k=st.integers(1, 50), data=st.data())
 def test_dense(isa: str, seed: int, m: int, n: int, k: int, data: st.DataObject) -> None:
-    activation = data.draw(st.sampled_from([None, *ACTIVATIONS]))
+    activation = data.draw(st.sampled_from([None, *EVERY_ACTIVATION]))
     epilogue = ("bias", "residual", *([activation] if activation else []))
     workload = Workload.dense(m, n, k, epilogue=epilogue)
     inputs = dict(make_inputs(workload, seed))
-    for name in data.draw(st.sets(st.sampled_from(["x", "weight", "bias", "residual"]), min_size=1)):
+    for name in data.draw(st.sets(st.sampled_from(sorted(inputs)), min_size=1)):
         inputs[name] = spoiled(inputs[name], seed)
     threads = data.draw(THREADS)
     slopes = inputs.get("slopes")
@@ -85,7 +86,7 @@ def convolutions(draw: st.DrawFn) -> Workload:
     padding = draw(st.tuples(*[st.integers(0, size - 1)] * 4))
     stride = draw(st.integers(1, 2))
     h, w = draw(st.tuples(st.integers(size, 12), st.integers(size, 12)))
-    activation = draw(st.sampled_from([None, *ACTIVATIONS]))
+    activation = draw(st.sampled_from([None, *EVERY_ACTIVATION]))
     epilogue = ("bias", "residual", *([activation] if activation else []))
     n = draw(st.integers(1, 2))
     return Workload.conv2d(n, h, w, c, o, (size, size), (stride, stride), padding, groups=groups, epilogue=epilogue)

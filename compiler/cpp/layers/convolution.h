@@ -1,5 +1,8 @@
 #pragma once
 
+#include <algorithm>
+#include <cstdint>
+#include <string>
 #include <tuple>
 #include <utility>
 
@@ -17,6 +20,10 @@ void set_window(Geometry& g, const Description& d) {
   std::tie(g.dilation_h, g.dilation_w) = std::tuple_cat(d.sizes<2>("dilation"));
   std::tie(g.pad_top, g.pad_left, g.pad_bottom, g.pad_right) = std::tuple_cat(d.sizes<4>("padding"));
   positive("sizes", {g.groups, g.stride_h, g.stride_w, g.dilation_h, g.dilation_w});
+  const auto sizes = {g.stride_h, g.stride_w, g.dilation_h, g.dilation_w,
+                      g.pad_top,  g.pad_left, g.pad_bottom, g.pad_right};
+  if (std::max(sizes) > INT32_MAX)  // sums and products of sizes do not overflow
+    throw std::invalid_argument("stride, padding and dilation must be at most " + std::to_string(INT32_MAX));
 }
 
 // A convolution as described.

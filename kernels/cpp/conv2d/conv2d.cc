@@ -26,9 +26,9 @@ Conv2dSchedule checked(Conv2dSchedule s, const Conv2dGeometry& g, Isa isa, Dtype
   s.threads = checked_split(s.threads, threads);
   if (!applies(s.algorithm, g, dtype))
     throw std::invalid_argument(
-        "schedule: in float32 without groups, winograd2 and winograd4 are for 3x3 kernels of stride 1 and winograd3 "
-        "for "
-        "7x7 kernels of stride 2 without dilation");
+        "schedule: in float32 without groups, winograd2 and winograd4 are for 3x3 kernels of stride 1, and winograd3 "
+        "is "
+        "for 7x7 kernels of stride 2 without dilation");
   return s;
 }
 

@@ -212,13 +212,14 @@ void WinogradConvolution::transform_input(const Call& call, const Range& tiles, 
     return call.x + ((tile.image * in.h + tile.y * stride_ - g.pad_top) * in.w + tile.x * stride_ - g.pad_left) * g.c;
   };
   const int64_t span_h = (window() - 1) * dilation_h_ + 1, span_w = (window() - 1) * dilation_w_ + 1;
-  const int64_t image_row = dilation_h_ * in.w * g.c;  // floats from row to row of a window
+  const int64_t image_row = dilation_h_ * in.w * g.c,
+                image_pixel = dilation_w_ * g.c;  // strides of a window, in floats
   Call::Tile tile = call.tile(tiles.begin), after;
   for (int64_t index = tiles.begin; index < tiles.end; ++index, v += call.v_row, tile = after) {
     after = call.tile(std::min(index + 1, tiles.end - 1));
     const int64_t top = tile.y * stride_ - g.pad_top, left = tile.x * stride_ - g.pad_left;
     const float *rows = window_of(tile), *next = window_of(after);
-    int64_t row_floats = image_row, pixel_floats = dilation_w_ * g.c;
+    int64_t row_floats = image_row, pixel_floats = image_pixel;
     if (top < 0 || left < 0 || top + span_h > in.h || left + span_w > in.w) {
       copy_window(call.x + tile.image * in.h * in.w * g.c, in, top, left, patch);
       rows = patch;
@@ -228,7 +229,8 @@ void WinogradConvolution::transform_input(const Call& call, const Range& tiles, 
     const int64_t phase_floats = stride_ * g.c;
     for (int64_t phase = 0; phase < stride_; ++phase)
       f_.transforms.input({rows + phase * row_floats, stride_ * row_floats, stride_ * pixel_floats, phase_floats,
-                           v + phase * phase_floats, call.v_place, next + phase * image_row, stride_ * image_row});
+                           v + phase * phase_floats, call.v_place, next + phase * image_row, stride_ * image_row,
+                           stride_ * image_pixel});
   }
 }
 
@@ -289,7 +291,7 @@ void WinogradConvolution::multiply(const Call& call, int64_t tiles, const Panel&
 void WinogradConvolution::transform_output(const Call& call, const Range& tiles, const Panel& panel,
                                            const float* m) const {
   const Conv2dGeometry& g = layer_.geometry;
-  const Epilogue epilogue(layer_.activation, packed().slopes.get(), kernels_);
+  const Epilogue epilogue = Epilogue::of_slopes(layer_.activation, packed().slopes.get(), kernels_);
   WinogradOutput args{};
   args.place_stride = call.m_place;
   args.row_stride = dilation_h_ * call.ow * g.o;
@@ -313,10 +315,9 @@ void WinogradConvolution::transform_output(const Call& call, const Range& tiles,
     args.rows = static_cast<int>(std::min<int64_t>(f_.m, ceil_div(call.oh - tile.y, dilation_h_)));
     args.columns = static_cast<int>(std::min<int64_t>(f_.m, ceil_div(call.ow - tile.x, dilation_w_)));
     f_.transforms.output(args);
-    if (!epilogue.activate || args.slopes) continue;  // the transform has applied the slopes
+    if (!epilogue.activate) continue;
     for (int64_t i = 0; i < args.rows; ++i)
-      epilogue.apply(args.y + i * args.row_stride, args.pixel_stride, args.columns, static_cast<int>(args.n),
-                     panel.column);
+      epilogue.activate(args.y + i * args.row_stride, args.pixel_stride, args.columns, args.n, nullptr);
   }
 }
 

@@ -20,11 +20,18 @@ struct Epilogue : TileEpilogue {
   }
   const float* slopes_from(int64_t channel) const { return slopes ? slopes + channel : nullptr; }
 
-  // Returns the epilogue of register tiles, which apply more than a clamp, and slopes.
-  static Epilogue of_tiles(Activation activation, const float* slopes, const KernelTable& kernels) {
+  // Returns the epilogue of functions that apply the slopes in addition to the clamp.
+  static Epilogue of_slopes(Activation activation, const float* slopes, const KernelTable& kernels) {
     Epilogue epilogue(activation, slopes, kernels);
+    if (activation == Activation::kPrelu) epilogue.activate = nullptr;
+    return epilogue;
+  }
+
+  // Returns the epilogue of register tiles, which apply slopes and more than a clamp.
+  static Epilogue of_tiles(Activation activation, const float* slopes, const KernelTable& kernels) {
+    Epilogue epilogue = of_slopes(activation, slopes, kernels);
     static_cast<TileEpilogue&>(epilogue) = tile_epilogue(activation);
-    if (activation == Activation::kHardSwish || activation == Activation::kPrelu) epilogue.activate = nullptr;
+    if (activation == Activation::kHardSwish) epilogue.activate = nullptr;
     return epilogue;
   }
 };

@@ -18,8 +18,8 @@ namespace loopwright {
 
 class TileOutput {
  public:
-  // bias is for all columns, or null, and so are the slopes. The residual has the dtype of the factors, the second residual float32. Both have null
-  // data if absent, and may be `out` itself.
+  // The arrays of the epilogue are for all columns. The residual has the dtype of the factors, the second residual float32.
+  // Both have null data if absent, and may be `out` itself.
   TileOutput(const KernelTable& kernels, const LayerEpilogue& epilogue, Matrix out, Matrix residual,
              Matrix second_residual = {})
       : kernels_(kernels),
@@ -81,9 +81,9 @@ class TileOutput {
     const auto count = static_cast<int>(args.count);
     const int rows = across ? mr : mr * count, columns = across ? panel.n * count : panel.n;
     if (args.c_stride == columns) {  // as in a layer with few columns
-      epilogue_.apply(args.c, 0, 1, rows * columns, panel.column);
+      epilogue_.activate(args.c, 0, 1, rows * columns, nullptr);
     } else {
-      epilogue_.apply(args.c, args.c_stride, rows, columns, panel.column);
+      epilogue_.activate(args.c, args.c_stride, rows, columns, nullptr);
     }
     if (!in_place)
       kernels_.narrow(args.c, args.c_stride, out_.at<Bfloat16>(row, panel.column), out_.stride, mr, panel.n);

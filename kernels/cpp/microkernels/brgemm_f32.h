@@ -364,7 +364,7 @@ struct Brgemm {
     }
     if (epilogue.hard_swish) apply(acc, [&](Reg x) { return HardSwish::apply<V>(x); });
     if (!slopes) return;
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int j = 0; j < NV; ++j) {
       const Reg slope = V::load(slopes + j * V::kLanes);
 #pragma GCC unroll 32

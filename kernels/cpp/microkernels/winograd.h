@@ -24,11 +24,12 @@ struct WinogradInput {
   float* v;
   int64_t place_stride;
   const float* next;  // d of the next tile, which is prefetched into L1
-  int64_t next_row_stride;
+  int64_t next_row_stride, next_pixel_stride;
 };
 
-// Computes clamp(Aᵀ M A + bias + residual, lo, hi), then PRelu if there are slopes, for `n` output channels of one tile. The first `rows` rows and `columns`
-// columns of its m×m outputs are inside the image. Place ξ of M is at m + ξ * place_stride; full vectors must be readable.
+// Computes clamp(Aᵀ M A + bias + residual, lo, hi), then PRelu if there are slopes, for `n` output channels of one tile. The
+// first `rows` rows and `columns` columns of its m×m outputs are inside the image. Place ξ of M is at m + ξ * place_stride;
+// full vectors must be readable.
 // Output (i, j) is at y + i * row_stride + j * pixel_stride. The residual has the same strides and may be y itself. Bias
 // and residual count as zero if null. Full vectors of bias and slopes must be readable.
 struct WinogradOutput {

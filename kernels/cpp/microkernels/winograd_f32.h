@@ -92,7 +92,7 @@ inline __attribute__((always_inline)) void winograd_input_vector(const WinogradI
 #pragma GCC unroll 6
     for (int i = 0; i < F::kSize; ++i) {
       d[i] = access.load(from + i * args.row_stride);
-      __builtin_prefetch(args.next + j * args.pixel_stride + c + i * args.next_row_stride, 0, 3);
+      __builtin_prefetch(args.next + j * args.next_pixel_stride + c + i * args.next_row_stride, 0, 3);
     }
     F::apply(d, columns[j]);
   }

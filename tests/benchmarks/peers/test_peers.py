@@ -13,9 +13,10 @@ from benchmarks.layers.layer import Layer
 from benchmarks.layers.problem import Problem
 from benchmarks.peers import PEERS, onednn
 from benchmarks.peers.onednn import adapter
+from compiler.workloads.activations import ACTIVATIONS
 from compiler.workloads.operators.conv_transpose2d import dims as transposed
 from compiler.workloads.reference import NUMPY_DTYPES, make_inputs, reference, tolerance
-from compiler.workloads.workload import ACTIVATIONS, Workload
+from compiler.workloads.workload import Workload
 
 here = pytest.mark.skipif(onednn.missing() is not None, reason=f"oneDNN: {onednn.missing()}")
 

@@ -186,15 +186,16 @@ def test_convolutions_of_other_images(kind: str, fast: bool) -> None:
 def test_chains_of_other_images() -> None:
     def workloads(n: int, h: int, w: int) -> list[Workload]:
         one = Workload.conv2d(n, h, w, 8, 48, 1, epilogue=("bias",))
-        two = Workload.conv2d(n, h, w, 48, 48, 3, 1, 1, groups=48, epilogue=("bias",))
-        return [one, two, Workload.conv2d(n, h, w, 48, 8, 1, epilogue=("bias",))]
+        two = Workload.conv2d(n, h, w, 48, 48, 3, 1, 1, groups=48, epilogue=("bias", "prelu"))
+        return [one, two, Workload.conv2d(n, h, w, 48, 8, 1, epilogue=("bias", "prelu"))]
 
     def chain(of: Sequence[Workload], threads: int) -> Layer:
         attributes = {"stages": [stage(workload) for workload in of]}
         return Layer("c", "conv2d_chain", of[-1].output_shape, attributes, weights, None, tuple(of), threads)
 
     parts = [make_inputs(workload, seed=place) for place, workload in enumerate(workloads(1, 8, 8))]
-    weights = {f"{name}{place}": part[name] for place, part in enumerate(parts) for name in ("weight", "bias")}
+    names = ("weight", "bias", "slopes")
+    weights = {f"{name}{place}": part[name] for place, part in enumerate(parts) for name in names if name in part}
     found = program(chain(workloads(1, 20, 20), 1))
     for place, images in enumerate(IMAGES):
         of = workloads(*images)
