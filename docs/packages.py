@@ -148,6 +148,12 @@ PACKAGES: tuple[Package, ...] = (
     ),
     Package("compiler.__main__", "the command line", ("compiler.commands",)),
     Package(
+        "optimizer",
+        "`python -m optimizer quantize`: 8-bit integers after training",
+        ("graph_passes", "compiler.installation", "compiler.commands"),
+        ("numpy", "onnx", "onnxruntime"),
+    ),
+    Package(
         "autotune.backends",
         "the schedule spaces by backend",
         ("compiler.workloads", "compiler.spaces", "compiler.tvm_backend"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
-NAMES = ("autotune", "compiler", "graph_passes", "kernels")
+NAMES = ("autotune", "compiler", "graph_passes", "kernels", "optimizer")
 
 
 def check_names(importer: str) -> None:

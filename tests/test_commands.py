@@ -21,6 +21,7 @@ COMMANDS = (
     "benchmarks.whole_models",
     "compiler",
     "graph_passes",
+    "optimizer",
 )
 
 

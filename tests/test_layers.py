@@ -13,7 +13,7 @@ import pytest
 from docs.packages import PACKAGES, Package, package_of, table
 
 ROOT = Path(__file__).resolve().parent.parent
-TOP_LEVEL = ("kernels", "graph_passes", "compiler", "autotune")
+TOP_LEVEL = ("kernels", "graph_passes", "compiler", "optimizer", "autotune")
 HEAVY = set(
     "matplotlib ncnn onnxruntime onnxscript openvino pandas sb3_contrib stable_baselines3 torch tvm xgboost".split()
 )
@@ -23,6 +23,7 @@ MAY_LOAD_AT_ONCE = {
     "autotune/cost_models/xgboost.py": {"xgboost"},
     "autotune/strategies/rl.py": {"sb3_contrib", "stable_baselines3", "torch"},
     "compiler/tvm_backend": {"tvm"},
+    "optimizer/calibration.py": {"onnxruntime"},
 }
 
 
@@ -188,7 +189,7 @@ def test_importing_loads_nothing_heavy(statement: str) -> None:
     assert "rich" not in loaded
 
 
-@pytest.mark.parametrize("command", ["autotune", "autotune.search", "compiler", "graph_passes"])
+@pytest.mark.parametrize("command", ["autotune", "autotune.search", "compiler", "graph_passes", "optimizer"])
 def test_help_loads_nothing_heavy(command: str) -> None:
     answer = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", command, "--help"],

@@ -55,20 +55,31 @@ def archived(path: Path, specs: Sequence[TensorSpec]) -> dict[str, np.ndarray]:
         ValueError: not an .npz file, or arrays that do not fit.
         OSError: the file cannot be read.
     """
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise ValueError("it has a single array")
-            arrays = dict(archive)
-    except OSError as error:
-        raise type(error)(f"cannot read {path}: {error.strerror or error}") from None
-    except (ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is not an .npz file of inputs: {_fault(path, error)}") from None
+    arrays = read_archive(path)
     try:
         checked(arrays, specs)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{path}: {error}") from None
     return arrays
+
+
+def read_archive(path: Path) -> dict[str, np.ndarray]:
+    """Returns the arrays of an .npz file by name.
+
+    Raises:
+        ValueError: it is not an .npz file, or has an array of Python objects.
+        OSError: the file cannot be read.
+    """
+    try:
+        archive = np.load(path, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise ValueError("it has a single array")
+        with archive:
+            return dict(archive)
+    except OSError as error:
+        raise type(error)(f"cannot read {path}: {error.strerror or error}") from None
+    except (ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} is not an .npz file of inputs: {_fault(path, error)}") from None
 
 
 def about_random(random: Sequence[str]) -> list[str]:

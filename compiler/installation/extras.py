@@ -11,6 +11,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "compile": ("cloudpickle", "onnx", "onnx_ir", "onnxscript", "tvm"),
     "fallback": ("onnxruntime",),
     "loadgen": ("mlperf_loadgen",),
+    "optimizer": ("onnx", "onnx_ir", "onnxruntime", "onnxscript"),
     "plots": ("matplotlib",),
     "search": ("gymnasium", "sb3_contrib", "stable_baselines3", "torch", "xgboost"),
 }
