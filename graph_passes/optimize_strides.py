@@ -183,6 +183,8 @@ def _plan(
         whole = (1,) * rank
         readers = {use.node for use in output.uses()}
         known = not output.is_graph_output() and readers <= images.keys() and node not in unaligned
+        # A reader of more axes broadcasts it.
+        known = known and all(len(images[reader].sizes) == rank for reader in readers)
         grid = wanted.get(output, whole) if known else whole
         if any(step > 1 for step in grid):
             grids[output] = grid

@@ -12,7 +12,10 @@ def schedule_values(schedule: Mapping[str, Any] | Any | None) -> dict[str, Any] 
     """The values of a mapping, or of an object whose attribute ``values`` is one; None where there is no schedule."""
     if schedule is None:
         return None
-    return dict(schedule if isinstance(schedule, Mapping) else schedule.values)
+    values = schedule if isinstance(schedule, Mapping) else getattr(schedule, "values", None)
+    if not isinstance(values, Mapping):
+        raise TypeError(f"schedule must be a mapping, or have one as the attribute values; got {schedule!r}")
+    return dict(values)
 
 
 def thread_splits(threads: int) -> list[tuple[int, int]]:

@@ -131,7 +131,7 @@ def _division(model: OnnxFile | SavedModel, given: int | str | None, threads: in
         count = given if isinstance(given, int) else max(1, total // each)
         if each > 1 and count * each > usable_cores():
             raise ValueError(
-                f"argument --streams: {count} streams of {each} threads need as many cores, and there are "
+                f"argument --streams: {count} streams of {each} threads need {count * each} cores, and there are "
                 f"{usable_cores()}; --threads 1 gives each stream one thread"
             )
         return count, each

@@ -17,6 +17,7 @@
 #include "loopwright/float_mode.h"
 #include "loopwright/thread_pool.h"
 #include "program.h"
+#include "program_library.h"
 
 namespace loopwright {
 namespace {
@@ -191,6 +192,7 @@ TVM_FFI_STATIC_INIT_BLOCK() {
       .def_packed("loopwright.segment", &run_segment)
       .def("loopwright.layer_kinds", &kinds)
       .def("loopwright.share_thread_pool", &share_thread_pool)
+      .def("loopwright.load_library", &load_library)
       .def("loopwright.set_generated_code_threads", &set_generated_code_threads)
       .def("loopwright.keep_subnormals", &keep_subnormals)
       .def("loopwright.rest_pool", &rest_pool)

@@ -16,6 +16,7 @@
 #include <stdexcept>
 
 #include "generated_code.h"
+#include "program_library.h"
 #include "loopwright/topology.h"
 #include "program.h"
 
@@ -223,7 +224,7 @@ Model Model::load(const std::string& folder, int threads) {
   Layers layers =
       Layers::make(on_threads(entry<json::Array>(manifest, "layers"), built_threads(manifest), here.threads),
                    weights(manifest, folder + "/weights.bin"), here);
-  const tvm::ffi::Module executable = tvm::ffi::Module::LoadFromFile(folder + "/program.so");
+  const tvm::ffi::Module executable = load_library(folder + "/program.so");
   Program program(tvm::ffi::make_object<ProgramObj>(executable, std::move(layers), ieee(manifest)));
   return Model(std::make_shared<State>(State{specs(manifest, "inputs"), specs(manifest, "outputs"), program}));
 }

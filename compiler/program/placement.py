@@ -16,6 +16,8 @@ def checked_cores(cores: Iterable[Any]) -> tuple[int, ...]:
     Raises:
         ValueError: the list is empty, repeats a core, or has one that this process may not use.
     """
+    if not isinstance(cores, Iterable):
+        raise ValueError(f"cores must be a list of cores, got {cores!r}")
     usable = {cpu.id for cpu in Topology.read().cpus}
     found = tuple(int(core) if isinstance(core, Integral) else core for core in cores)
     distinct = len(set(map(str, found))) == len(found)
@@ -40,7 +42,9 @@ def threads_here(built: int, threads: int | None = None, cores: Sequence[int] | 
     if threads is not None:
         wanted = checked_threads(threads)
         if cores is not None and wanted > len(cores):
-            raise ValueError(f"threads must be at most the number of cores, {len(cores)}; got {wanted}")
+            raise ValueError(
+                f"{wanted} threads need as many cores, got {len(cores)}; load(path, threads=N) takes another number"
+            )
         return wanted
     topology = Topology.read()
     if cores is not None:

@@ -364,10 +364,8 @@ def executable(path: Path) -> Any:
         ValueError: the file is not a module of TVM's runtime.
     """
     native.function("share_thread_pool")()
-    import tvm_ffi
-
     try:
-        return tvm_ffi.load_module(str((path / PROGRAM).resolve()))
+        return native.function("load_library")(str((path / PROGRAM).resolve()))
     except RuntimeError as error:
         raise ValueError(f"{path}/{PROGRAM} cannot be loaded: {str(error).splitlines()[-1]}") from None
 

@@ -77,9 +77,11 @@ class ConvKernelSpace(KernelSpace):
 
     def _row_choices(self, algorithm: str) -> tuple[int, ...]:
         """Returns equal parts of all rows, including the kernel's default."""
-        rows, usual = self._all_rows(algorithm), self._kernel_schedule
+        rows = self._all_rows(algorithm)
         at_least = 1 if algorithm == "direct" else min(_MIN_TILES, rows)
-        wanted = (even_part(rows, usual["rows"]),) if usual["algorithm"] == algorithm else ()
+        # Also those of the default without fast algorithms, so that its space is a part of this one.
+        usual = (self._kernel_schedule, default_conv2d_schedule(self.workload, self.target, False))
+        wanted = [even_part(rows, values["rows"]) for values in usual if values["algorithm"] == algorithm]
         return merged(parts(rows, at_least), wanted)
 
     def _blocks_of_sum(self) -> tuple[int, ...]:

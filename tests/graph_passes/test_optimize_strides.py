@@ -248,6 +248,18 @@ def test_one_and_three_dimensions() -> None:
     assert strides(run_pass(volume, "optimize_strides").model)[0] == [2, 3, 2]
 
 
+def test_an_operand_of_fewer_axes_is_read_in_full() -> None:
+    original = model(
+        """g (float[1,4,8,8] x, float[4,1,1] s) => (float[1,4,4,4] y) <float[4,4,1,1] w, float[4,4,1,1] v> {
+            a = Conv (x, w)
+            t = Sigmoid (s)
+            m = Mul (a, t)
+            y = Conv <strides: ints = [2,2]> (m, v)
+        }"""
+    )
+    run_pass(original, "optimize_strides")
+
+
 def test_what_is_read_in_a_branch_is_read_in_full() -> None:
     original = model(
         f"""g (float[1,4,9,9] x, bool flag) => (float[1,4,5,5] y, float[N,M,H,W] z) <{WEIGHTS}> {{

@@ -337,6 +337,7 @@ def test_other_types_are_rejected() -> None:
 BAD_SCHEDULES = {
     "tile": ({"mr": 99}, "no 99x.* register tile"),
     "no rows": ({"rows": 0}, "rows and kc must be at least 1"),
+    "endless rows": ({"rows": 2**63 - 1}, r"rows and kc must be at least 1, and at most 2\^48"),
     "algorithm": (
         {"algorithm": "fft"},
         "algorithm must be one of 'direct', 'winograd2', 'winograd3', 'winograd4', got",

@@ -374,6 +374,7 @@ WRONG_SCHEDULES = {
     "lacks a decision": ({"mr": 6}, "schedule lacks"),
     "no such tile": ({"mr": 99}, "no 99x"),
     "no block": ({"kc": 0}, "mc, kc and nc must be at least 1"),
+    "endless block": ({"mc": 2**63 - 1}, r"mc, kc and nc must be at least 1, and at most 2\^48"),
     "no number": ({"mc": "wide"}, "mc must be an integer, got 'wide'"),
     "unknown order": ({"order": "inside_out"}, "order must be one of 'm_inner', 'n_inner', got 'inside_out'"),
     "negative prefetch": ({"prefetch": -1}, "prefetch at least 0"),

@@ -155,7 +155,7 @@ def test_weights_are_copied(isa: str) -> None:
 BAD_SCHEDULES = {
     "too wide": ({"columns": 15}, "no strips of 15 columns for this kernel"),
     "no columns": ({"columns": 0}, "no strips of 0 columns"),
-    "no channels": ({"channels": 0}, "channels must be at least 1, got 0"),
+    "no channels": ({"channels": 0}, "channels must be at least 1"),
     "threads that do not divide": ({"threads_m": 3}, r"threads_m must divide threads \(2\), got 3"),
     "more threads than there are": ({"threads": (2, 2)}, r"a product of at most 2, got \(2, 2\)"),
     "no threads": ({"threads": (1, 0)}, r"threads must be two integers of at least 1, .* got \(1, 0\)"),

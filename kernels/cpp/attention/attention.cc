@@ -27,7 +27,7 @@ namespace {
 void check(const AttentionSchedule& s, Isa isa, int threads) {
   for (const auto& [mr, nr] : {std::pair{s.scores_mr, s.scores_nr}, std::pair{s.values_mr, s.values_nr}})
     check_register_tile(kernel_table(isa), mr, nr, isa);
-  if (s.rows < 1) throw std::invalid_argument("schedule: rows must be at least 1, got " + std::to_string(s.rows));
+  check_blocks("rows", {s.rows});
   if (s.threads < 1 || s.threads > threads)
     throw std::invalid_argument("schedule: threads must be between 1 and " + std::to_string(threads) + ", got " +
                                 std::to_string(s.threads));

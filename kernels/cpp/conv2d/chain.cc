@@ -16,6 +16,7 @@
 #include <stdexcept>
 
 #include "core/buffer.h"
+#include "core/schedule_checks.h"
 #include "core/split.h"
 #include "loopwright/thread_pool.h"
 
@@ -31,7 +32,7 @@ Conv2dChain::Conv2dChain(const std::vector<Stage>& stages, const Images& images,
                          std::optional<int64_t> rows)
     : images_(images.n), threads_(threads) {
   if (stages.empty()) throw std::invalid_argument("a chain must have at least one stage");
-  if (rows && *rows < 1) throw std::invalid_argument("schedule: rows must be at least 1");
+  if (rows) check_blocks("rows", {*rows});
   Images image{1, images.h, images.w};
   int64_t channels = stages.front().geometry.c;
   for (const Stage& stage : stages) {

@@ -21,8 +21,8 @@ Conv2dSchedule checked(Conv2dSchedule s, const Conv2dGeometry& g, Isa isa, Dtype
   const KernelTable& kernels = kernel_table(isa, dtype);
   check_register_tile(kernels, s.mr, s.nr, isa, s.algorithm == Algorithm::kDirect);
   check_narrow_tile(kernels, s.nr, s.kc, g.reduction());
-  if (s.rows < 1 || s.kc < 1 || s.prefetch < 0)
-    throw std::invalid_argument("schedule: rows and kc must be at least 1, prefetch at least 0");
+  check_blocks("rows and kc", {s.rows, s.kc});
+  if (s.prefetch < 0) throw std::invalid_argument("schedule: prefetch must be at least 0");
   s.threads = checked_split(s.threads, threads);
   if (!applies(s.algorithm, g, dtype))
     throw std::invalid_argument(

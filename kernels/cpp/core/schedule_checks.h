@@ -1,7 +1,9 @@
 // Checks of schedules. Each throws std::invalid_argument with a message of one line.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <initializer_list>
 #include <stdexcept>
 #include <string>
 
@@ -9,6 +11,13 @@
 #include "microkernels/kernel_table.h"
 
 namespace loopwright {
+
+// Checks sizes of blocks, of which sums must not overflow.
+inline void check_blocks(const char* names, std::initializer_list<int64_t> sizes) {
+  constexpr int64_t kMost = int64_t{1} << 48;
+  if (std::min(sizes) < 1 || std::max(sizes) > kMost)
+    throw std::invalid_argument(std::string("schedule: ") + names + " must be at least 1, and at most 2^48");
+}
 
 // `narrow`: whether the operator has tiles that are narrower than a vector.
 inline void check_register_tile(const KernelTable& kernels, int mr, int nr, Isa isa, bool narrow = false) {

@@ -14,8 +14,8 @@ DenseSchedule checked(DenseSchedule s, int64_t k, Isa isa, Dtype dtype, int thre
   const KernelTable& kernels = kernel_table(isa, dtype);
   check_register_tile(kernels, s.mr, s.nr, isa, true);
   check_narrow_tile(kernels, s.nr, s.kc, k);
-  if (s.mc < 1 || s.kc < 1 || s.nc < 1 || s.prefetch < 0)
-    throw std::invalid_argument("schedule: mc, kc and nc must be at least 1, prefetch at least 0");
+  check_blocks("mc, kc and nc", {s.mc, s.kc, s.nc});
+  if (s.prefetch < 0) throw std::invalid_argument("schedule: prefetch must be at least 0");
   s.threads = checked_split(s.threads, threads);
   return s;
 }

@@ -28,8 +28,7 @@ namespace {
 DepthwiseSchedule checked(DepthwiseSchedule s, const DepthwiseFunctions::Strip* strips, int threads) {
   if (s.columns < 1 || s.columns > DepthwiseFunctions::kMaxColumns || (strips && !strips[s.columns]))
     throw std::invalid_argument("schedule: no strips of " + std::to_string(s.columns) + " columns for this kernel");
-  if (s.channels < 1)
-    throw std::invalid_argument("schedule: channels must be at least 1, got " + std::to_string(s.channels));
+  check_blocks("channels", {s.channels});
   s.threads = checked_split(s.threads, threads);
   return s;
 }

@@ -177,3 +177,14 @@ def test_ranges_of_sizes(tmp_path: Path) -> None:
     x = np.random.default_rng(0).standard_normal((399, 256), np.float32)
     want = load.load(tmp_path / "ranged.lw", 1).run({"x": x})["y"]
     np.testing.assert_allclose(found.run({"x": x})["y"], want, rtol=0, atol=1e-3)
+
+
+def test_a_model_that_replaced_another(tmp_path: Path) -> None:
+    """The dynamic linker keeps libraries by their path, also those of the model that was there before."""
+    x = np.full((2, 50), 0.5, np.float32)
+    kept = []
+    for name, function in (("Cos", np.cos), ("Exp", np.exp), ("Sin", np.sin)):
+        compiler.build(graph("float[2,50] x", "", {"y": f"n = Neg (x) @ = {name} (n)"})).save(tmp_path / "model.lw")
+        kept.append((compiler.load(tmp_path / "model.lw"), function))
+        for found, expected in kept:
+            np.testing.assert_allclose(found.run({"x": x})["y"], expected(-x), rtol=1e-5)

@@ -111,5 +111,5 @@ def test_what_cannot_be(model: compiler.CompiledModel, cores: list[int], spin: f
 
 @pytest.mark.skipif(THREADS < 2, reason="this process has one core")
 def test_fewer_cores_than_threads(model: compiler.CompiledModel) -> None:
-    with pytest.raises(ValueError, match="threads must be at most the number of cores, 1; got 2"):
+    with pytest.raises(ValueError, match="2 threads need as many cores, got 1"):
         model.on(CPUS[:1])

@@ -53,7 +53,9 @@ def test_wrong_numbers_of_threads(threads: object) -> None:
 
 @pytest.mark.skipif(MOST < 2, reason="this process has one core")
 def test_more_threads_than_cores() -> None:
-    with pytest.raises(ValueError, match=r"^threads must be at most the number of cores, 1; got 2$"):
+    with pytest.raises(
+        ValueError, match=r"^2 threads need as many cores, got 1; load\(path, threads=N\) takes another number$"
+    ):
         threads_here(1, 2, CPUS[:1])
 
 

@@ -152,10 +152,12 @@ def test_winograd_is_offered_where_it_applies_and_is_wanted(isa: str) -> None:
 
 
 @pytest.mark.parametrize("isa", SCHEDULED)
-def test_what_is_searched_without_winograd_is_built_with_it_too(isa: str) -> None:
-    layer = Workload.conv2d(1, 14, 14, 64, 64, 3, padding=1)
+@pytest.mark.parametrize("size", [14, 56])
+def test_what_is_searched_without_winograd_is_built_with_it_too(isa: str, size: int) -> None:
+    layer = Workload.conv2d(1, size, size, 64, 64, 3, padding=1)
     every = space("kernel", layer, target(isa))
-    for schedule in legal(space("kernel", layer, target(isa), fast_algorithms=False)):
+    without = space("kernel", layer, target(isa), fast_algorithms=False)
+    for schedule in (without.default(), *legal(without)):
         assert every.is_legal(schedule)
         every.choices(schedule)
 
