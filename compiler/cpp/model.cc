@@ -16,9 +16,9 @@
 #include <stdexcept>
 
 #include "generated_code.h"
-#include "program_library.h"
 #include "loopwright/topology.h"
 #include "program.h"
+#include "program_library.h"
 
 namespace loopwright {
 namespace {

@@ -377,7 +377,7 @@ WRONG_SCHEDULES = {
     "endless block": ({"mc": 2**63 - 1}, r"mc, kc and nc must be at least 1, and at most 2\^48"),
     "no number": ({"mc": "wide"}, "mc must be an integer, got 'wide'"),
     "unknown order": ({"order": "inside_out"}, "order must be one of 'm_inner', 'n_inner', got 'inside_out'"),
-    "negative prefetch": ({"prefetch": -1}, "prefetch at least 0"),
+    "negative prefetch": ({"prefetch": -1}, "prefetch must be at least 0"),
     "threads that do not divide": ({"threads_m": 3}, r"threads_m must divide threads \(2\), got 3"),
     "more threads than there are": ({"threads": (2, 2)}, r"a product of at most 2, got \(2, 2\)"),
     "no threads": ({"threads": (1, 0)}, r"threads must be two integers of at least 1, .* got \(1, 0\)"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from compiler.workloads.reference import reference, tolerance
+from compiler.workloads.reference import make_inputs, reference, tolerance
 from compiler.workloads.target import ISAS, Target
 from compiler.workloads.workload import ACTIVATIONS, Workload
 
@@ -22,7 +22,7 @@ def test_an_activation_is_right_over_its_whole_range(activation: str) -> None:
     workload = Workload.dense(1, len(weight), 1, epilogue=(activation,))
     space = spaces_tvm.TvmSpace(workload, Target.from_host(num_cores=1))
     program = space.build(space.default())
-    inputs = {"x": np.ones((1, 1), np.float32), "weight": weight}
+    inputs = make_inputs(workload) | {"x": np.ones((1, 1), np.float32), "weight": weight}
     program.load(inputs)
     errors = np.abs(program.run() - reference(workload, inputs))
     assert np.all(errors <= tolerance(workload, inputs))
