@@ -22,7 +22,7 @@ FILE = Path(__file__).with_name("architecture.svg")
 # Boxes of the first panel, from top to bottom: a row imports from the rows below it.
 ROWS: tuple[tuple[str, ...], ...] = (
     ("autotune",),
-    ("autotune.commands", "compiler.__main__"),
+    ("autotune.commands", "optimizer", "compiler.__main__"),
     ("autotune.searches", "compiler.commands"),
     ("autotune.runners", "autotune.strategies", "compiler.runtimes", "compiler"),
     ("autotune.backends", "autotune.cost_models", "compiler.build"),
