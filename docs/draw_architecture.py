@@ -101,7 +101,13 @@ WAYS: tuple[Way, ...] = (
 WIDTH, MARGIN, BOX_HEIGHT, ROW_GAP = 1180, 24, 46, 22
 STEP_WIDTH, STEP_HEIGHT, STEP_GAP = 172, 62, 16
 FONT = "font-family='DejaVu Sans, Helvetica, Arial, sans-serif'"
-COLORS = {"kernels": "#d9ead3", "graph_passes": "#fff2cc", "compiler": "#dae8fc", "autotune": "#f8d7e6"}
+COLORS = {
+    "kernels": "#d9ead3",
+    "graph_passes": "#fff2cc",
+    "compiler": "#dae8fc",
+    "optimizer": "#fbe0c8",
+    "autotune": "#f8d7e6",
+}
 
 
 def picture() -> str:
