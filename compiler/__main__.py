@@ -9,21 +9,13 @@ import sys
 from collections.abc import Sequence
 
 from compiler.commands import COMMANDS
-from compiler.commands.command_line import EXIT_CODES, Parser, add_version, exit_code
+from compiler.commands.command_line import Parser, exit_code, of_commands
 
 PROG = "python -m compiler"
 
 
 def parser() -> Parser:
-    parser = Parser(prog=PROG, description="Makes trained models run fast on this CPU.", epilog=EXIT_CODES)
-    add_version(parser)
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for name, command in COMMANDS.items():
-        about = command.ABOUT
-        chosen = commands.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.", epilog=EXIT_CODES)
-        command.add_arguments(chosen)
-        chosen.set_defaults(run=command.run, parser=chosen)
-    return parser
+    return of_commands(PROG, "Makes trained models run fast on this CPU.", COMMANDS)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -8,22 +8,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from compiler.commands.command_line import EXIT_CODES, Parser, add_version, exit_code
+from compiler.commands.command_line import Parser, exit_code, of_commands
 from optimizer.commands import COMMANDS
 
 PROG = "python -m optimizer"
 
 
 def parser() -> Parser:
-    parser = Parser(prog=PROG, description="Makes trained models smaller and faster.", epilog=EXIT_CODES)
-    add_version(parser)
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for name, command in COMMANDS.items():
-        about = command.ABOUT
-        chosen = commands.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.", epilog=EXIT_CODES)
-        command.add_arguments(chosen)
-        chosen.set_defaults(run=command.run, parser=chosen)
-    return parser
+    return of_commands(PROG, "Makes trained models smaller and faster.", COMMANDS)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

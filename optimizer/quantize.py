@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import graph_passes
+from graph_passes.patterns.layers import OPERATORS
 from optimizer.fidelity import Fidelity, compared
 from optimizer.methods import METHODS
 
@@ -97,7 +98,7 @@ def quantize(
     left = tuple(
         (node.name, node.op_type)
         for node in quantized.graph.node
-        if node.op_type in ("Conv", "ConvTranspose", "Gemm", "MatMul") and node.name not in inside
+        if node.op_type in OPERATORS and node.name not in inside
     )
     return Quantized(quantized, inside, left, shifts, _fidelities(quantized, fitting, answers, threads))
 
@@ -131,7 +132,7 @@ def _quantized_nodes(model: onnx.ModelProto) -> Iterator[str]:
     """Yields the names of the layers whose weights are quantized."""
     made_by = {output: node for node in model.graph.node for output in node.output}
     for node in model.graph.node:
-        if node.op_type in ("Conv", "ConvTranspose", "Gemm", "MatMul") and len(node.input) > 1:
+        if node.op_type in OPERATORS and len(node.input) > 1:
             weight = made_by.get(node.input[1])
             if weight is not None and weight.op_type == "DequantizeLinear":
                 yield node.name

@@ -7,9 +7,9 @@ import math
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 # The file that ``autotune.search`` writes by default.
 DEFAULT_RECORDS = Path("records.sqlite")
@@ -21,6 +21,28 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message}\n")
+
+
+class Command(Protocol):
+    """The module of a command. It imports heavy packages only in ``run``."""
+
+    @property
+    def ABOUT(self) -> str:
+        """What the command does, in one line."""
+        ...
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        """Adds the command's arguments and options."""
+        ...
+
+    def run(self, arguments: argparse.Namespace) -> int:
+        """Runs the command and returns the exit code. Only this function reads the parsed arguments.
+
+        Raises:
+            ValueError, OSError: an invalid argument or input.
+            ImportError, RuntimeError: another failure.
+        """
+        ...
 
 
 class _Version(argparse.Action):
@@ -44,6 +66,19 @@ class _Renamed(argparse.Action):
         option_string: str | None = None,
     ) -> NoReturn:
         parser.error(f"argument {option_string}: renamed to {self.const}")
+
+
+def of_commands(prog: str, description: str, commands: Mapping[str, Command]) -> Parser:
+    """Returns the parser of a command line with these commands, by name."""
+    parser = Parser(prog=prog, description=description, epilog=EXIT_CODES)
+    add_version(parser)
+    added = parser.add_subparsers(metavar="COMMAND", required=True)
+    for name, command in commands.items():
+        about = command.ABOUT
+        chosen = added.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.", epilog=EXIT_CODES)
+        command.add_arguments(chosen)
+        chosen.set_defaults(run=command.run, parser=chosen)
+    return parser
 
 
 def add_version(parser: argparse.ArgumentParser) -> None:

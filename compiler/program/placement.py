@@ -10,7 +10,7 @@ from compiler.workloads.target import checked_threads
 from kernels import Topology
 
 
-def checked_cores(cores: Iterable[Any] | Any) -> tuple[int, ...]:
+def checked_cores(cores: Any) -> tuple[int, ...]:
     """Returns logical CPUs that a model may be bound to.
 
     Raises:

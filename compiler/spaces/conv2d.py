@@ -80,7 +80,7 @@ class ConvKernelSpace(KernelSpace):
         rows = self._all_rows(algorithm)
         at_least = 1 if algorithm == "direct" else min(_MIN_TILES, rows)
         # Also those of the default without fast algorithms, so that its space is a part of this one.
-        usual = (self._kernel_schedule, default_conv2d_schedule(self.workload, self.target, False))
+        usual = (self._kernel_schedule, self._plain_schedule)
         wanted = [even_part(rows, values["rows"]) for values in usual if values["algorithm"] == algorithm]
         return merged(parts(rows, at_least), wanted)
 
@@ -133,6 +133,11 @@ class ConvKernelSpace(KernelSpace):
             mr = even_part(self._product_rows(algorithm, rows), mr)
         kc = values["kc"] if algorithm == "direct" else self._sums[0]
         return values | {"mr": mr, "rows": rows, "kc": kc}
+
+    @cached_property
+    def _plain_schedule(self) -> dict[str, Any]:
+        """The default without fast algorithms."""
+        return default_conv2d_schedule(self.workload, self.target, False)
 
     @cached_property
     def _kernel_schedule(self) -> dict[str, Any]:

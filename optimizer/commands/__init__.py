@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import ModuleType
 
+from compiler.commands.command_line import Command
 from optimizer.commands import quantize
 
-COMMANDS: Mapping[str, ModuleType] = {"quantize": quantize}
+COMMANDS: Mapping[str, Command] = {"quantize": quantize}
