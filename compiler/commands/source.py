@@ -37,6 +37,7 @@ class OnnxFile:
         target: the target that it is built for.
         inputs: the inputs with static shapes; with the first sizes of ranges.
         shapes: the given shapes by input.
+        remarks: what was assumed about shapes that were not given.
         records: the file of schedules; None if all are default ones.
         fast_algorithms: whether layers may use Winograd's and Strassen's algorithms.
         fallback: whether ONNX Runtime runs what cannot be compiled.
@@ -48,6 +49,7 @@ class OnnxFile:
     target: Target
     inputs: tuple[TensorSpec, ...]
     shapes: dict[str, tuple[int | range, ...]]
+    remarks: tuple[str, ...]
     records: Path | None
     fast_algorithms: bool
     fallback: bool
@@ -102,7 +104,7 @@ class OnnxFile:
         """Returns the model without any optimization, but with static shapes and all weights in the message."""
         from graph_passes.lazy import ir
 
-        model = _frozen(self.path, _first(self.shapes))
+        model = _frozen(self.path, _first(self.shapes)).ir_model
         ir.external_data.load_to_model(model)
         return ir.serde.serialize_model(model)
 
@@ -116,7 +118,8 @@ class OnnxFile:
             lines = [f"{self.path}: {shapes}", f"{_machine(self.target)}{how}"]
         else:
             lines = [f"{self.path}: {_listed(self.inputs)}", _machine(self.target), f"Records: {used}{how}"]
-        return [*lines, *notices(self.target)]
+        assumed = [f"{remark}; --input-shape gives it another size" for remark in self.remarks]
+        return [*lines, *assumed, *notices(self.target)]
 
     def to_json(self) -> dict[str, Any]:
         shapes = {"input_shapes": [written_shape(*shape) for shape in self.shapes.items()]} if self.has_ranges else {}
@@ -201,9 +204,9 @@ def onnx_file(path: Path, build: BuildOptions) -> OnnxFile:
     target = with_machine(Target.named(build.target or "host", build.threads), build.machine)
     records = _records(build.records)
     shapes = _shapes(path, build.input_shapes)
-    inputs = _inputs(path, _first(shapes))
+    inputs, remarks = _inputs(path, _first(shapes))
     return OnnxFile(
-        path, target, inputs, shapes, records, build.fast_algorithms, build.fallback, build.ieee, build.tune
+        path, target, inputs, shapes, remarks, records, build.fast_algorithms, build.fallback, build.ieee, build.tune
     )
 
 
@@ -321,15 +324,17 @@ def _only_input(path: Path) -> str:
 def _frozen(path: Path, shapes: dict[str, tuple[int, ...]]) -> Any:
     import graph_passes
 
-    return graph_passes.optimize(path, shapes, ("freeze_shapes",)).ir_model
+    return graph_passes.optimize(path, shapes, ("freeze_shapes",))
 
 
-def _inputs(path: Path, shapes: dict[str, tuple[int, ...]]) -> tuple[TensorSpec, ...]:
+def _inputs(path: Path, shapes: dict[str, tuple[int, ...]]) -> tuple[tuple[TensorSpec, ...], tuple[str, ...]]:
+    """Returns the inputs with static shapes, and what was assumed about them."""
     from graph_passes.lazy import ir
     from graph_passes.values import static_shape
 
     specs, dynamic = [], []
-    for value in _frozen(path, shapes).graph.inputs:
+    frozen = _frozen(path, shapes)
+    for value in frozen.ir_model.graph.inputs:
         static = static_shape(value)
         if isinstance(value.type, (ir.SequenceType, ir.OptionalType)):
             specs.append(TensorSpec(str(value.name), OPAQUE, ()))
@@ -340,7 +345,7 @@ def _inputs(path: Path, shapes: dict[str, tuple[int, ...]]) -> tuple[TensorSpec,
             specs.append(TensorSpec(str(value.name), value.dtype.numpy().name, static))
     if dynamic:
         raise ValueError(f"{path} has dynamic sizes; give them: {' '.join(dynamic)}")
-    return tuple(specs)
+    return tuple(specs), tuple(str(remark) for report in frozen.reports for remark in report.remarks)
 
 
 def _listed(inputs: tuple[TensorSpec, ...]) -> str:
