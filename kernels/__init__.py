@@ -19,6 +19,7 @@ from kernels.machine import (
 from kernels.machine_model import MachineModel
 from kernels.normalization import group_norm
 from kernels.pooling import avg_pool2d, global_avg_pool2d, max_pool2d
+from kernels.quantization import Integers, Quantization
 from kernels.recurrent import Recurrent
 from kernels.rowwise import activation, add, layer_norm, rms_norm, softmax
 from kernels.schedule import thread_splits
@@ -29,7 +30,9 @@ __all__ = [
     "Conv2d",
     "ConvTranspose2d",
     "Dense",
+    "Integers",
     "MachineModel",
+    "Quantization",
     "Recurrent",
     "Topology",
     "activation",

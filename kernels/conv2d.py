@@ -10,6 +10,7 @@ import numpy as np
 from kernels import _native
 from kernels.machine_model import MachineModel, native_of
 from kernels.packed_layer import PackedLayer
+from kernels.quantization import Quantization, native_quantization
 from kernels.schedule import schedule_values
 from kernels.sizes import Sizes, window
 
@@ -17,7 +18,8 @@ from kernels.sizes import Sizes, window
 class Conv2d(PackedLayer[_native.Conv2d]):
     """``y = activation(conv2d(x, weight) + bias + residual)`` on NHWC images.
 
-    The type of the weight, float32 or bfloat16, is the type of the layer, as for :class:`kernels.Dense`.
+    The type of the weight, float32, bfloat16 or int8, is the type of the layer, as for :class:`kernels.Dense`. Padding
+    stands for the number zero.
 
     Args:
         weight: (o, c / groups, kh, kw), the layout of ``torch.nn.Conv2d``. It is copied.
@@ -34,6 +36,7 @@ class Conv2d(PackedLayer[_native.Conv2d]):
             schedule is given, otherwise by the first call.
         machine: the costs from which default schedules follow; None means those of this CPU.
         slopes: (o,), as for :class:`kernels.Dense`.
+        quantization: as for :class:`kernels.Dense`.
 
     Winograd's algorithm, which schedules can select and the default uses if it is faster, rounds differently;
     ``kernels/cpp/README.md`` has its measured error.
@@ -58,6 +61,7 @@ class Conv2d(PackedLayer[_native.Conv2d]):
         schedule: Mapping[str, Any] | Any | None = None,
         machine: MachineModel | None = None,
         slopes: np.ndarray | None = None,
+        quantization: Quantization | None = None,
     ) -> None:
         self._native = _native.Conv2d(
             weight,
@@ -66,6 +70,7 @@ class Conv2d(PackedLayer[_native.Conv2d]):
             groups,
             activation,
             slopes,
+            native_quantization(quantization),
             isa,
             threads,
             schedule_values(schedule),

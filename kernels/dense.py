@@ -10,14 +10,16 @@ import numpy as np
 from kernels import _native
 from kernels.machine_model import MachineModel, native_of
 from kernels.packed_layer import PackedLayer
+from kernels.quantization import Quantization, native_quantization
 from kernels.schedule import schedule_values
 
 
 class Dense(PackedLayer[_native.Dense]):
     """``y = activation(x @ weight.T + bias + residual)``. The constructor packs the weights.
 
-    The type of the weight is the type of the layer: float32, or bfloat16 (``ml_dtypes.bfloat16``) with sums in float32,
-    which requires AVX512_BF16. That instruction treats subnormal numbers as zero; results are rounded to nearest even.
+    The type of the weight is the type of the layer. float32. bfloat16 (``ml_dtypes.bfloat16``) with sums in float32
+    requires AVX512_BF16, which treats subnormal numbers as zero; results are rounded to nearest even. int8 requires
+    ``quantization``, which says what the integers stand for; sums are exact in int32.
 
     Args:
         weight: (n, k), the layout of ``torch.nn.Linear``. It is copied.
@@ -31,11 +33,12 @@ class Dense(PackedLayer[_native.Dense]):
         machine: the costs from which default schedules follow; None means those of this CPU.
         slopes: (n,) of float32, by which ``"prelu"`` multiplies negative numbers of each column; None for other
             activations. It is copied.
+        quantization: the scales of a layer of int8; None for other types. They are copied.
 
     Raises:
         TypeError: an argument is not an array of these types.
         ValueError: a shape is wrong, this CPU lacks the ISA or type, the activation is unknown, its slopes are missing,
-            or the schedule is illegal.
+            the schedule is illegal, a scale or zero point is illegal, or sums of integers may exceed int32.
     """
 
     def __init__(
@@ -48,14 +51,25 @@ class Dense(PackedLayer[_native.Dense]):
         schedule: Mapping[str, Any] | Any | None = None,
         machine: MachineModel | None = None,
         slopes: np.ndarray | None = None,
+        quantization: Quantization | None = None,
     ) -> None:
-        values = schedule_values(schedule)
-        self._native = _native.Dense(weight, bias, activation, slopes, isa, threads, values, native_of(machine))
+        self._native = _native.Dense(
+            weight,
+            bias,
+            activation,
+            slopes,
+            native_quantization(quantization),
+            isa,
+            threads,
+            schedule_values(schedule),
+            native_of(machine),
+        )
 
     def __call__(self, x: np.ndarray, out: np.ndarray | None = None, residual: np.ndarray | None = None) -> np.ndarray:
         """Computes (m, n) from x (m, k). Returns ``out`` if given, otherwise a new array.
 
-        x, residual and output have the type of the layer; ``out`` may also be float32. x and residual may have any
+        x, residual and output have the type of the layer; ``out`` may also be float32. Those of an int8 layer have the
+        types of its ``quantization``, and its residual may be float32, too. x and residual may have any
         strides (rows that are not contiguous are copied); ``out`` must have contiguous rows. ``residual`` (m, n) may be
         the same array as ``out``. Calls from several threads are safe. The GIL is released.
 

@@ -328,7 +328,7 @@ def test_overlaps_are_rejected() -> None:
 
 
 def test_other_types_are_rejected() -> None:
-    with pytest.raises(TypeError, match="weight must be float32 or bfloat16, got float64"):
+    with pytest.raises(TypeError, match="weight must be float32 or bfloat16 or int8, got float64"):
         kernels.Conv2d(WEIGHT.astype(np.float64))
     with pytest.raises(TypeError, match="x must be a numpy array, got list"):
         kernels.Conv2d(WEIGHT)([1.0])  # type: ignore[arg-type]

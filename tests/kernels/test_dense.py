@@ -334,7 +334,11 @@ frozen.flags.writeable = False
 
 WRONG = {
     "weight is a list": (make(weight=[[1.0]]), TypeError, "weight must be a numpy array, got list"),
-    "weight is float64": (make(weight=np.zeros((2, 2))), TypeError, "weight must be float32 or bfloat16, got float64"),
+    "weight is float64": (
+        make(weight=np.zeros((2, 2))),
+        TypeError,
+        "weight must be float32 or bfloat16 or int8, got float64",
+    ),
     "weight in the other byte order": (make(weight=np.zeros((2, 2), ">f4")), TypeError, "weight must be float32 or"),
     "weight of rank 1": (make(weight=f32(3)), ValueError, r"weight must have shape .* got \(3,\)"),
     "weight without rows": (make(weight=f32(0, 3)), ValueError, r"weight must have shape .* got \(0, 3\)"),

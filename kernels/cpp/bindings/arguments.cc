@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <stdexcept>
+#include <tuple>
 
 namespace loopwright {
 namespace {
@@ -20,6 +21,13 @@ bool has_dtype(const py::array& a, Dtype dtype) {
   // Not the same object: a copy that pickle made is equal to it.
   if (dtype == Dtype::kFloat32) return a.dtype().equal(py::dtype::of<float>());
   return a.itemsize() == element_bytes(dtype) && py::cast<std::string>(py::str(a.dtype())) == name(dtype);
+}
+
+using IntegersOf = std::tuple<std::string, float, int>;  // dtype, scale, zero point
+
+Quantization parse_quantization(const IntegersOf& given) {
+  const auto& [dtype, scale, zero_point] = given;
+  return {parse_integers(dtype), scale, zero_point};
 }
 
 bool is_contiguous(const py::array& a) { return (a.flags() & py::array::c_style) != 0 && aligned(a); }
@@ -89,23 +97,45 @@ py::array checked(const py::handle& value, const char* argument, const std::vect
   return a;
 }
 
-std::vector<Dtype> output_dtypes(Dtype dtype) {
+std::vector<Dtype> or_float32(Dtype dtype) {
   if (dtype == Dtype::kFloat32) return {dtype};
   return {dtype, Dtype::kFloat32};
 }
 
-Dtype dtype_of(const py::array& a) { return has_dtype(a, Dtype::kFloat32) ? Dtype::kFloat32 : Dtype::kBfloat16; }
+Dtype dtype_of(const py::array& a) {
+  for (const Dtype dtype : {Dtype::kFloat32, Dtype::kInt8, Dtype::kUint8})
+    if (has_dtype(a, dtype)) return dtype;
+  return Dtype::kBfloat16;
+}
+
+py::dtype numpy_dtype(Dtype dtype) {
+  // numpy knows bfloat16 only with the package of the arrays that have it.
+  if (dtype == Dtype::kBfloat16) return py::dtype::from_args(py::module_::import("ml_dtypes").attr("bfloat16"));
+  return py::dtype(name(dtype));
+}
 
 EpilogueArrays::EpilogueArrays(const py::object& bias_object, const std::optional<std::string>& activation_name,
-                               const py::object& slopes_object, py::ssize_t channels)
+                               const py::object& slopes_object, py::ssize_t channels,
+                               const py::object& quantization_object)
     : activation(parse_activation(activation_name)) {
   if (!bias_object.is_none()) bias = contiguous(checked(bias_object, "bias", {channels}));
   if (!slopes_object.is_none()) slopes = contiguous(checked(slopes_object, "slopes", {channels}));
+  if (quantization_object.is_none()) return;
+  using Given = std::optional<IntegersOf>;
+  const auto [of_weight, x, floats, out, residual] =
+      py::cast<std::tuple<py::object, Given, bool, Given, Given>>(quantization_object);
+  scales = contiguous(checked(of_weight, "the scales of the weight", {channels}));
+  quantization.weight_scales = static_cast<const float*>(scales.data());
+  using Input = LayerQuantization::Input;
+  quantization.input = !x ? Input::kFloatsByRange : floats ? Input::kFloats : Input::kIntegers;
+  if (x) quantization.x = parse_quantization(*x);
+  if (out) quantization.out = parse_quantization(*out);
+  if (residual) quantization.residual = parse_quantization(*residual);
 }
 
 LayerEpilogue EpilogueArrays::epilogue() const {
   const auto floats = [](const py::array& a) { return a.size() ? static_cast<const float*>(a.data()) : nullptr; };
-  return {floats(bias), activation, floats(slopes)};
+  return {floats(bias), activation, floats(slopes), quantization};
 }
 
 bool has_rows(const py::array& a) {
@@ -134,11 +164,9 @@ py::array contiguous(const py::array& a) { return a.attr("copy")("C"); }
 
 py::array contiguous_or_copied(const py::array& a) { return is_contiguous(a) ? a : contiguous(a); }
 
-py::array output(const py::object& value, const char* argument, const std::vector<int64_t>& shape,
-                 const py::dtype& dtype) {
-  if (value.is_none()) return py::array(dtype, shape);
-  const bool is_float = dtype.equal(py::dtype::of<float>());
-  const py::array a = checked(value, argument, shape, output_dtypes(is_float ? Dtype::kFloat32 : Dtype::kBfloat16));
+py::array output(const py::object& value, const char* argument, const std::vector<int64_t>& shape, Dtype dtype) {
+  if (value.is_none()) return py::array(numpy_dtype(dtype), shape);
+  const py::array a = checked(value, argument, shape, or_float32(dtype));
   if (!a.writeable()) throw py::value_error(std::string(argument) + " must be writable");
   if (!is_contiguous(a)) throw py::value_error(std::string(argument) + " must be contiguous");
   return a;

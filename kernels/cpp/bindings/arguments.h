@@ -42,18 +42,22 @@ Dtype parse_available_dtype(const std::string& text, Isa isa);
 // recognized by its name, because numpy has no such type.
 py::array checked(const py::handle& value, const char* argument, const std::vector<int64_t>& shape,
                   const std::vector<Dtype>& dtypes = {Dtype::kFloat32});
-// Returns the dtypes that the output of an operator on `dtype` may have: the dtype itself and float32.
-std::vector<Dtype> output_dtypes(Dtype dtype);
+// Returns the dtypes that a matrix may have: the dtype itself and float32.
+std::vector<Dtype> or_float32(Dtype dtype);
 // `a` must be checked.
 Dtype dtype_of(const py::array& a);
+py::dtype numpy_dtype(Dtype dtype);
 
 // The epilogue of a layer of `channels` output channels.
 struct EpilogueArrays {
-  py::array bias, slopes;  // contiguous, or empty if absent
+  py::array bias, slopes, scales;  // contiguous, or empty if absent
   Activation activation;
+  LayerQuantization quantization;
 
+  // `quantization` is None or (scales of the weight, x, whether x is given as floats, output, residual). x, output and residual
+  // are (dtype, scale, zero point) or None; None for x means floats that are quantized by their range.
   EpilogueArrays(const py::object& bias_object, const std::optional<std::string>& activation_name,
-                 const py::object& slopes_object, py::ssize_t channels);
+                 const py::object& slopes_object, py::ssize_t channels, const py::object& quantization = py::none());
   LayerEpilogue epilogue() const;
 };
 
@@ -68,9 +72,9 @@ bool overlap(const py::array& a, const py::array& b);
 py::array contiguous(const py::array& a);
 // Returns the array itself if it is contiguous and aligned, otherwise a copy.
 py::array contiguous_or_copied(const py::array& a);
-// Returns a new array of `dtype` if `value` is None. Otherwise `value` must be a contiguous, writable array of that shape and
-// of one of the output_dtypes().
+// Returns a new array of `dtype` if `value` is None. Otherwise `value` must be a contiguous, writable array of that shape, of
+// `dtype` or float32.
 py::array output(const py::object& value, const char* argument, const std::vector<int64_t>& shape,
-                 const py::dtype& dtype = py::dtype::of<float>());
+                 Dtype dtype = Dtype::kFloat32);
 
 }  // namespace loopwright

@@ -27,13 +27,12 @@ Conv2dGeometry make_geometry(const std::array<int64_t, 4>& weight_shape, const P
 std::unique_ptr<Conv2d> make_conv2d(const py::object& weight_object, const py::object& bias_object, const Pair& stride,
                                     const FourSides& padding, const Pair& dilation, int64_t groups,
                                     const std::optional<std::string>& activation, const py::object& slopes,
-                                    const std::optional<std::string>& isa, int threads,
+                                    const py::object& quantization, const std::optional<std::string>& isa, int threads,
                                     const std::optional<py::dict>& schedule, const MachineModelArgument& machine) {
-  const py::array weight =
-      contiguous(checked(weight_object, "weight", {-1, -1, -1, -1}, {Dtype::kFloat32, Dtype::kBfloat16}));
+  const py::array weight = contiguous(checked(weight_object, "weight", {-1, -1, -1, -1}, kWeightDtypes));
   const Conv2dGeometry geometry = make_geometry({weight.shape(0), weight.shape(1), weight.shape(2), weight.shape(3)},
                                                 stride, padding, dilation, groups);
-  const EpilogueArrays arrays(bias_object, activation, slopes, geometry.o);
+  const EpilogueArrays arrays(bias_object, activation, slopes, geometry.o, quantization);
   std::optional<Conv2d::Schedule> parsed;
   if (schedule) parsed = parse_conv2d_schedule(geometry, dtype_of(weight), schedule_values(*schedule));
   return std::make_unique<Conv2d>(weight.data(), dtype_of(weight), geometry, arrays.epilogue(),
@@ -51,17 +50,19 @@ Images fitting_images(const Conv2dGeometry& g, int64_t n, int64_t h, int64_t w) 
 
 // The arguments of one call.
 struct Call : ImageArrays {
-  Dtype out_dtype{};
+  Dtype out_dtype{}, residual_dtype{};
 
   Call(const Conv2d& op, const py::object& x_object, const py::object& out_object, const py::object& residual_object)
-      : ImageArrays(x_object, op.geometry().c, op.dtype()) {
+      : ImageArrays(x_object, op.geometry().c, op.dtypes().x) {
     const Conv2dGeometry& g = op.geometry();
     fitting_images(g, images.n, images.h, images.w);
-    set_output(out_object, residual_object, {images.n, g.output_h(images.h), g.output_w(images.w), g.o});
+    set_output(out_object, residual_object, {images.n, g.output_h(images.h), g.output_w(images.w), g.o},
+               op.dtypes().out, residual_dtypes(op.dtypes()));
     out_dtype = dtype_of(out);
+    residual_dtype = residual.size() ? dtype_of(residual) : op.dtypes().residual;
   }
 
-  void run(const Conv2d& op) const { op.run(x.data(), images, written(), out_dtype, residual_data()); }
+  void run(const Conv2d& op) const { op.run(x.data(), images, written(), out_dtype, residual_data(), residual_dtype); }
 };
 
 void evict_weights(const Conv2d& op, int64_t n, int64_t h, int64_t w) {
@@ -96,8 +97,8 @@ void bind_convolution(py::module_& m) {
   bind_calls<Call>(layer);
   layer
       .def(py::init(&make_conv2d), py::arg("weight"), py::arg("bias"), py::arg("stride"), py::arg("padding"),
-           py::arg("dilation"), py::arg("groups"), py::arg("activation"), py::arg("slopes"), py::arg("isa"),
-           py::arg("threads"), py::arg("schedule"), py::arg("machine"))
+           py::arg("dilation"), py::arg("groups"), py::arg("activation"), py::arg("slopes"), py::arg("quantization"),
+           py::arg("isa"), py::arg("threads"), py::arg("schedule"), py::arg("machine"))
       .def("evict_weights", &evict_weights, py::arg("n"), py::arg("h"), py::arg("w"))
       .def("schedule", &schedule_of, py::arg("n"), py::arg("h"), py::arg("w"));
 }

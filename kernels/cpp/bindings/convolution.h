@@ -38,14 +38,15 @@ struct ImageArrays {
       : x(contiguous_or_copied(checked(x_object, "x", {-1, -1, -1, channels}, {dtype}))),
         images{x.shape(0), x.shape(1), x.shape(2)} {}
 
-  // `shape` is that of the output.
-  void set_output(const py::object& out_object, const py::object& residual_object, const std::vector<int64_t>& shape) {
-    out = output(out_object, "out", shape, x.dtype());
+  // `shape` is that of the output, `dtype` its type if it is new, and `residual_dtypes` those of the residual.
+  void set_output(const py::object& out_object, const py::object& residual_object, const std::vector<int64_t>& shape,
+                  Dtype dtype = Dtype::kFloat32, const std::vector<Dtype>& residual_dtypes = {Dtype::kFloat32}) {
+    out = output(out_object, "out", shape, dtype);
     if (overlap(out, x)) throw py::value_error("out must not overlap x");
     if (residual_object.is_none()) return;
-    residual = contiguous_or_copied(checked(residual_object, "residual", shape, {dtype_of(x)}));
-    if (residual.data() != out.data() && overlap(residual, out))
-      throw py::value_error("residual must be out itself or not overlap it");
+    residual = contiguous_or_copied(checked(residual_object, "residual", shape, residual_dtypes));
+    const bool same = residual.data() == out.data() && residual.itemsize() == out.itemsize();
+    if (!same && overlap(residual, out)) throw py::value_error("residual must be out itself or not overlap it");
   }
 
   void* written() const { return const_cast<void*>(out.data()); }

@@ -11,12 +11,12 @@ namespace loopwright {
 namespace {
 
 Dense make_dense(const py::object& weight_object, const py::object& bias_object,
-                 const std::optional<std::string>& activation, const py::object& slopes,
+                 const std::optional<std::string>& activation, const py::object& slopes, const py::object& quantization,
                  const std::optional<std::string>& isa, int threads, const std::optional<py::dict>& schedule,
                  const MachineModelArgument& machine) {
-  py::array weight = checked(weight_object, "weight", {-1, -1}, {Dtype::kFloat32, Dtype::kBfloat16});
+  py::array weight = checked(weight_object, "weight", {-1, -1}, kWeightDtypes);
   if (!has_rows(weight)) weight = contiguous(weight);
-  const EpilogueArrays arrays(bias_object, activation, slopes, weight.shape(0));
+  const EpilogueArrays arrays(bias_object, activation, slopes, weight.shape(0), quantization);
   std::optional<DenseSchedule> parsed;
   if (schedule) parsed = parse_dense_schedule(schedule_values(*schedule));
   return Dense(as_matrix(weight), weight.shape(0), weight.shape(1), arrays.epilogue(), parse_target(isa, machine),
@@ -30,25 +30,26 @@ struct Call {
 
   Call(const Dense& dense, const py::object& x_object, const py::object& out_object,
        const py::object& residual_object) {
-    x = checked(x_object, "x", {-1, dense.k()}, {dense.dtype()});
+    x = checked(x_object, "x", {-1, dense.k()}, {dense.dtypes().x});
     if (!has_rows(x)) x = contiguous(x);
     const int64_t m = x.shape(0);
     if (out_object.is_none()) {
-      out = py::array(x.dtype(), {m, dense.n()});
+      out = py::array(numpy_dtype(dense.dtypes().out), {m, dense.n()});
     } else {
-      out = checked(out_object, "out", {m, dense.n()}, output_dtypes(dense.dtype()));
+      out = checked(out_object, "out", {m, dense.n()}, or_float32(dense.dtypes().out));
       if (!out.writeable()) throw py::value_error("out must be writable");
       if (!has_rows(out)) throw py::value_error("out must have contiguous rows that do not overlap");
       if (overlap(out, x)) throw py::value_error("out must not overlap x");
     }
     x_matrix = as_matrix(x);
     out_matrix = as_matrix(out);
-    residual_matrix.dtype = dense.dtype();
+    residual_matrix.dtype = dense.dtypes().residual;
     if (residual_object.is_none()) return;
-    residual = checked(residual_object, "residual", {m, dense.n()}, {dense.dtype()});
+    residual = checked(residual_object, "residual", {m, dense.n()}, residual_dtypes(dense.dtypes()));
     if (!has_rows(residual)) residual = contiguous(residual);
     residual_matrix = as_matrix(residual);
-    const bool same = residual_matrix.data == out_matrix.data && residual_matrix.stride == out_matrix.stride;
+    const bool same = residual_matrix.data == out_matrix.data && residual_matrix.stride == out_matrix.stride &&
+                      residual.itemsize() == out.itemsize();
     if (!same && overlap(residual, out)) throw py::value_error("residual must be out itself or not overlap it");
   }
 
@@ -74,7 +75,7 @@ void bind_dense(py::module_& m) {
   bind_calls<Call>(layer);
   layer
       .def(py::init(&make_dense), py::arg("weight"), py::arg("bias"), py::arg("activation"), py::arg("slopes"),
-           py::arg("isa"), py::arg("threads"), py::arg("schedule"), py::arg("machine"))
+           py::arg("quantization"), py::arg("isa"), py::arg("threads"), py::arg("schedule"), py::arg("machine"))
       .def(
           "schedule",
           [](const Dense& dense, int64_t rows) {

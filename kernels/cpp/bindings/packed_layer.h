@@ -8,6 +8,14 @@
 
 namespace loopwright {
 
+// Dtypes of weights.
+inline const std::vector<Dtype> kWeightDtypes = {Dtype::kFloat32, Dtype::kBfloat16, Dtype::kInt8};
+
+// Returns the dtypes that a residual may have.
+inline std::vector<Dtype> residual_dtypes(const LayerDtypes& layer) {
+  return is_integer(layer.residual) ? or_float32(layer.residual) : std::vector<Dtype>{layer.residual};
+}
+
 // Adds `__call__` and `time` to a class. `Call` is constructed from the layer, x, out and residual, which it checks; it has
 // the array `out`, and `run(layer)`.
 template <class Call, class Layer>

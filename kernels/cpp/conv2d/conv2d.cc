@@ -21,6 +21,7 @@ Conv2dSchedule checked(Conv2dSchedule s, const Conv2dGeometry& g, Isa isa, Dtype
   const KernelTable& kernels = kernel_table(isa, dtype);
   check_register_tile(kernels, s.mr, s.nr, isa, s.algorithm == Algorithm::kDirect);
   check_narrow_tile(kernels, s.nr, s.kc, g.reduction());
+  check_integer_sum(dtype, s.kc, g.reduction());
   check_blocks("rows and kc", {s.rows, s.kc});
   if (s.prefetch < 0) throw std::invalid_argument("schedule: prefetch must be at least 0");
   s.threads = checked_split(s.threads, threads);
@@ -41,14 +42,17 @@ std::optional<S> schedule_of_kind(const std::optional<Conv2d::Schedule>& schedul
 }
 
 // (o, c, kh, kw) -> (o, kh, kw, words of c)
-Buffer channels_last(const void* weight, Dtype dtype, const Conv2dGeometry& g) {
-  const int64_t taps = g.kh * g.kw, c = g.group_c(), words = to_words(c, dtype), bytes = element_bytes(dtype);
+Buffer channels_last(const void* weight, Dtype dtype, int tile_k, const Conv2dGeometry& g) {
+  const int64_t taps = g.kh * g.kw, c = g.group_c(), words = to_words(c, tile_k), bytes = element_bytes(dtype);
   Buffer to = make_buffer(g.o * taps * words);
+  std::vector<char> channels(static_cast<size_t>(c * bytes));
   for (int64_t o = 0; o < g.o; ++o)
-    for (int64_t p = 0; p < c; ++p)
-      for (int64_t t = 0; t < taps; ++t)
-        std::memcpy(reinterpret_cast<char*>(to.get() + (o * taps + t) * words) + p * bytes,
-                    static_cast<const char*>(weight) + ((o * c + p) * taps + t) * bytes, static_cast<size_t>(bytes));
+    for (int64_t t = 0; t < taps; ++t) {
+      for (int64_t p = 0; p < c; ++p)
+        std::memcpy(channels.data() + p * bytes, static_cast<const char*>(weight) + ((o * c + p) * taps + t) * bytes,
+                    static_cast<size_t>(bytes));
+      copy_to_words(channels.data(), c, dtype, tile_k, to.get() + (o * taps + t) * words);
+    }
   return to;
 }
 
@@ -69,6 +73,7 @@ Conv2dWeights::Conv2dWeights(const void* weight, Dtype dtype, const Conv2dGeomet
     : weight_(weight), dtype_(dtype), geometry_(geometry), epilogue_(epilogue), target_(std::move(target)) {
   check_dtype(dtype, target_);
   check_epilogue(epilogue);
+  check_quantization(epilogue.quantization, dtype, geometry.o, geometry.reduction());
 }
 
 Conv2dWeights::~Conv2dWeights() = default;
@@ -103,14 +108,14 @@ std::shared_ptr<const PackedConvolution> Conv2dWeights::packed(const Conv2dSched
   for (const auto& packed : convolutions_)
     if (packed->algorithm == s.algorithm && packed->nr == s.nr) return packed;
   const ConvolutionLayer layer{geometry_, activation(), target_, dtype_, threads};
-  const Buffer weight = channels_last(weight_, dtype_, geometry_);
+  const Buffer weight = channels_last(weight_, dtype_, kernel_table(target_, dtype_).tile_k, geometry_);
   auto packed = std::make_shared<PackedConvolution>(
       target_ == Isa::kReference          ? pack_reference_convolution(layer, weight.get())
       : s.algorithm == Algorithm::kDirect ? pack_direct_convolution(layer, weight.get(), s.nr)
                                           : pack_winograd_convolution(layer, weight.get(), s.algorithm, s.nr));
   const int64_t padded = geometry_.o + KernelTable::kMaxVectors * kernel_table(target_).lanes;
-  packed->bias = padded_copy(epilogue_.bias, geometry_.o, padded);
-  packed->slopes = padded_copy(epilogue_.slopes, geometry_.o, padded);
+  const Matrix rows{const_cast<void*>(weight_), geometry_.reduction(), dtype_};  // only read
+  packed->constants = LayerConstants(epilogue_, rows, geometry_.o, geometry_.reduction(), padded);
   return convolutions_.emplace_back(std::move(packed));
 }
 
@@ -126,7 +131,7 @@ struct Conv2d::State {
   std::optional<DepthwiseConvolution> depthwise;
   // Without a schedule: copies of the weight and the epilogue, from which run() packs what the images of a size need.
   std::vector<char> weight;
-  std::vector<float> bias, slopes;
+  std::vector<float> bias, slopes, scales;
   std::unique_ptr<Conv2dWeights> weights;
   std::mutex mutex;
   std::vector<std::unique_ptr<const Convolution>> convolutions;
@@ -140,6 +145,7 @@ Conv2d::Conv2d(Conv2dWeights& weights, const Conv2dGeometry& geometry, int threa
       activation_(weights.activation()),
       target_(weights.target_),
       dtype_(weights.dtype_),
+      dtypes_(weights.dtypes()),
       threads_(threads),
       state_(std::make_unique<State>()) {
   if (!schedule && target_ != Isa::kReference)
@@ -155,6 +161,7 @@ Conv2d::Conv2d(const void* weight, Dtype dtype, const Conv2dGeometry& geometry, 
       activation_(epilogue.activation),
       target_(std::move(target)),
       dtype_(dtype),
+      dtypes_(dtype, epilogue.quantization),
       threads_(threads),
       state_(std::make_unique<State>()) {
   Conv2dWeights weights(weight, dtype, geometry, epilogue, target_);
@@ -166,8 +173,10 @@ Conv2d::Conv2d(const void* weight, Dtype dtype, const Conv2dGeometry& geometry, 
     if (from) copy.assign(from, from + geometry.o);
     return from ? copy.data() : nullptr;
   };
-  const LayerEpilogue own{kept(epilogue.bias, state_->bias), epilogue.activation,
-                          kept(epilogue.slopes, state_->slopes)};
+  LayerEpilogue own = epilogue;
+  own.bias = kept(epilogue.bias, state_->bias);
+  own.slopes = kept(epilogue.slopes, state_->slopes);
+  own.quantization.weight_scales = kept(epilogue.quantization.weight_scales, state_->scales);
   state_->weights = std::make_unique<Conv2dWeights>(state_->weight.data(), dtype, geometry, own, target_);
 }
 
@@ -222,11 +231,13 @@ Conv2d::Schedule Conv2d::schedule(const Images& images) const {
   return state_->latest->second;
 }
 
-void Conv2d::run(const void* x, const Images& images, void* out, Dtype out_dtype, const void* residual) const {
+void Conv2d::run(const void* x, const Images& images, void* out, Dtype out_dtype, const void* residual,
+                 Dtype residual_dtype) const {
   if (state_->depthwise)
     return state_->depthwise->run(static_cast<const float*>(x), images, static_cast<float*>(out),
                                   static_cast<const float*>(residual));
-  const Matrix in{const_cast<void*>(x), geometry_.c, dtype_}, added{const_cast<void*>(residual), geometry_.o, dtype_};
+  const Matrix in{const_cast<void*>(x), geometry_.c, dtypes_.x};
+  const Matrix added{const_cast<void*>(residual), geometry_.o, residual_dtype};
   const Matrix to{out, geometry_.o, out_dtype};
   if (state_->dense) return state_->dense->run(in, images.n * images.h * images.w, to, added);
   const auto s = std::get<Conv2dSchedule>(schedule(images));

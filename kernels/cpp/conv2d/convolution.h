@@ -9,13 +9,14 @@
 #include "core/split.h"
 #include "depthwise/depthwise.h"
 #include "gemm/epilogue.h"
+#include "gemm/layer_constants.h"
 #include "gemm/panels.h"
 #include "gemm/words.h"
 #include "loopwright/conv2d.h"
 
 namespace loopwright {
 
-// The layer that an algorithm computes. Winograd's algorithms and the reference support only float32.
+// The layer that an algorithm computes. Winograd's algorithms support only float32.
 struct ConvolutionLayer {
   Conv2dGeometry geometry;
   Activation activation;
@@ -31,9 +32,8 @@ struct PackedConvolution {
   std::vector<Panel> panels;  // empty for the reference
   int64_t weight_floats;
   Buffer weight;
-  Buffer bias = {}, slopes = {};  // o floats followed by a readable vector tile, or null
+  LayerConstants constants = {};  // with a readable vector tile after o floats
 
-  LayerEpilogue epilogue(Activation activation) const { return {bias.get(), activation, slopes.get()}; }
   void evict_weights(int threads) const;
 };
 
@@ -59,7 +59,7 @@ class Convolution {
   std::shared_ptr<const PackedConvolution> packed_;
 };
 
-// Each function packs a weight of (o, kh, kw, words of the c / groups channels), without the bias.
+// Each function packs a weight of (o, kh, kw, words of the c / groups channels), without the constants.
 PackedConvolution pack_direct_convolution(const ConvolutionLayer& layer, const float* weight, int nr);
 // `algorithm` must be one of Winograd's.
 PackedConvolution pack_winograd_convolution(const ConvolutionLayer& layer, const float* weight,
@@ -98,8 +98,8 @@ Conv2dSchedule default_convolution_schedule(const Target& target, Dtype dtype, c
                                             const Images& images, int threads, bool winograd_allowed = true);
 
 // Returns the geometry with the words (gemm/words.h) of each group's channels in place of its channels.
-inline Conv2dGeometry in_words(Conv2dGeometry g, Dtype dtype) {
-  g.c = g.groups * to_words(g.group_c(), dtype);
+inline Conv2dGeometry in_words(Conv2dGeometry g, int tile_k) {
+  g.c = g.groups * to_words(g.group_c(), tile_k);
   return g;
 }
 

@@ -77,7 +77,9 @@ Candidate direct(const Setting& at) {
   const int64_t l2 = at.machine.cache_bytes[1], k = g.reduction();
   // The weights of a panel stay in L2 while the pixels of some rows pass. The input of these rows stays there too.
   const bool narrow = at.kernels.is_narrow(at.nr());
-  const int64_t kc = narrow ? k : ceil_div(k, ceil_div(k, std::max<int64_t>(l2 / 5 / (at.nr() * kFloat), 64)));
+  const int64_t kc = narrow || is_integer(at.costs.dtype)
+                         ? k
+                         : ceil_div(k, ceil_div(k, std::max<int64_t>(l2 / 5 / (at.nr() * kFloat), 64)));
   const int64_t columns = at.images.w + g.pad_left + g.pad_right, row_bytes = columns * g.c * kFloat;
   const int64_t fitting = (l2 / 3 / row_bytes - (g.span_h() - g.stride_h)) / g.stride_h;
   const int64_t rows = std::clamp<int64_t>(fitting, std::min<int64_t>(4, at.oh()), at.oh());
@@ -161,7 +163,7 @@ Conv2dSchedule default_convolution_schedule(const Target& target, Dtype dtype, c
   if (target.isa == Isa::kReference) return {};
   const KernelTable& kernels = kernel_table(target.isa, dtype);
   const KernelCosts& costs = target.model->costs(target.isa, dtype);
-  const Conv2dGeometry g = in_words(elements, dtype);
+  const Conv2dGeometry g = in_words(elements, kernels.tile_k);
   Candidate best;
   const auto consider = [&](const Candidate& candidate) {
     if (candidate.cycles < best.cycles) best = candidate;

@@ -20,6 +20,7 @@
 #include "convolution.h"
 #include "core/shares.h"
 #include "core/split.h"
+#include "gemm/input_words.h"
 #include "gemm/tile_output.h"
 #include "loopwright/machine.h"
 #include "loopwright/thread_pool.h"
@@ -37,8 +38,8 @@ class DirectConvolution final : public Convolution {
   DirectConvolution(const ConvolutionLayer& layer, SharedPackedConvolution shared)
       : Convolution(std::move(shared)),
         layer_(layer),
-        words_(in_words(layer.geometry, layer.dtype)),
         kernels_(kernel_table(layer.target, layer.dtype)),
+        words_(in_words(layer.geometry, kernels_.tile_k)),
         panels_(packed().panels),
         weight_(packed().weight.get()) {}
 
@@ -65,12 +66,12 @@ class DirectConvolution final : public Convolution {
                  const Matrix& out, const Matrix& residual) const;
   void run_rectangle(const Call& call, int64_t line_begin, int64_t line_end, int64_t panel_begin, int64_t panel_end,
                      const Scratch& scratch) const;
-  // Copies rows begin..end - 1 of one image, with zeros for the padding on their left and right. Skips rows outside the image.
+  // Copies rows begin..end - 1 of one image, with zeros for the padding on their left and right. Skips rows outside the image, or fills them with zeros.
   void copy_rows(const Call& call, int64_t image, int64_t begin, int64_t end, float* to) const;
 
   ConvolutionLayer layer_;
-  Conv2dGeometry words_;
   const KernelTable& kernels_;
+  Conv2dGeometry words_;
   const std::vector<Panel>& panels_;
   const float* weight_;
 };
@@ -105,9 +106,11 @@ struct DirectConvolution::Call {
   const Conv2dSchedule& s;
   Matrix x;  // the channels of the pixels, one row per group
   Images images;
+  const InputWords& input;
   TileOutput output;
   int64_t oh, ow;
-  bool copied;        // whether image rows are copied
+  bool copied;      // whether image rows are copied
+  bool omits_rows;  // whether rows above and below the image are omitted from sums, as they are if zeros are words of 0
   int64_t row_words;  // from image row to image row, in the copy if there is one
   Sum sum;
   bool one_block;       // whether the sum is one block, so partial sums are those of one register tile
@@ -123,18 +126,24 @@ void DirectConvolution::run_lines(const Conv2dSchedule& s, const Matrix& x, cons
 
   const int64_t channels = layer_.geometry.group_c(), products = layer_.geometry.reduction();
   const Matrix groups{x.data, channels, x.dtype};
-  const bool copied = g.padded() || !are_words(groups, channels);
   const int64_t columns = g.padded() ? (ow - 1) * g.stride_w + g.span_w() : images.w;
   Sum sum = split_sum(g, ceil_div(std::min(s.kc, products) * g.reduction(), products));
   const bool one_block = static_cast<int64_t>(sum.runs.size()) <= sum.per_block;
   const int64_t sums_stride = (one_block ? 1 : ceil_div(panels, across_n)) * packed().nr;
+  const LayerConstants& constants = packed().constants;
+  const Matrix pixels{x.data, layer_.geometry.c, x.dtype};
+  const InputWords input(kernels_, constants.quantization, pixels, images.n * images.h * images.w, layer_.geometry.c,
+                         s.threads.count());
+  const bool copied = g.padded() || !input.in_place(groups, channels);
   const Call call{s,
                   groups,
                   images,
-                  TileOutput(kernels_, packed().epilogue(layer_.activation), out, residual),
+                  input,
+                  TileOutput(kernels_, constants.epilogue(input.quantization()), out, residual),
                   oh,
                   ow,
                   copied,
+                  kernels_.tile_k != kBytesPerWord,
                   columns * g.c,
                   std::move(sum),
                   one_block,
@@ -163,20 +172,22 @@ void DirectConvolution::copy_rows(const Call& call, int64_t image, int64_t begin
   const Conv2dGeometry& g = words_;
   const int64_t h = call.images.h, w = call.images.w, row_words = call.row_words, channels = layer_.geometry.group_c();
   const int64_t left = std::min(g.pad_left * g.c, row_words), middle = std::min(w * g.c, row_words - left);
-  const bool whole_words = channels % elements_per_word(layer_.dtype) == 0;
-  const auto bytes = [](int64_t words) { return static_cast<size_t>(words * kWordBytes); };
+  const int per_word = kernels_.tile_k;
   for (int64_t row = begin; row < end; ++row, to += row_words) {
-    if (row < 0 || row >= h) continue;
-    std::memset(to, 0, bytes(left));
-    const int64_t first = (image * h + row) * w * g.groups;
-    if (whole_words) {
-      std::memcpy(to + left, call.x.address(first, 0), bytes(middle));
-    } else {
-      const int64_t words = to_words(channels, layer_.dtype);
-      for (int64_t i = 0; i < middle / words; ++i)
-        copy_to_words(call.x.address(first + i, 0), channels, layer_.dtype, to + left + i * words);
+    if (row < 0 || row >= h) {
+      if (!call.omits_rows) call.input.pad(to, row_words);
+      continue;
     }
-    std::memset(to + left + middle, 0, bytes(row_words - left - middle));
+    call.input.pad(to, left);
+    const int64_t first = (image * h + row) * w * g.groups;
+    if (channels % per_word == 0) {
+      if (middle > 0) call.input.copy(call.x.address(first, 0), middle * per_word, to + left);
+    } else {
+      const int64_t words = to_words(channels, per_word);
+      for (int64_t i = 0; i < middle / words; ++i)
+        call.input.copy(call.x.address(first + i, 0), channels, to + left + i * words);
+    }
+    call.input.pad(to + left + middle, row_words - left - middle);
   }
 }
 
@@ -239,7 +250,7 @@ void DirectConvolution::run_rectangle(const Call& call, int64_t line_begin, int6
           for (int64_t t = 0; t < block_runs; ++t) {
             const Run& from = runs[run_begin + t];
             const int64_t image_row = top + r * g.stride_h + from.row;
-            if (image_row < 0 || image_row >= call.images.h) continue;  // padding
+            if (call.omits_rows && (image_row < 0 || image_row >= call.images.h)) continue;  // padding
             a[args.batch] = window + from.row * call.row_words + from.column + from.channel;
             b[args.batch++] = weights + t * run_floats;
           }
@@ -262,7 +273,7 @@ void DirectConvolution::run_rectangle(const Call& call, int64_t line_begin, int6
 }  // namespace
 
 PackedConvolution pack_direct_convolution(const ConvolutionLayer& layer, const float* weight, int nr) {
-  const Conv2dGeometry g = in_words(layer.geometry, layer.dtype);
+  const Conv2dGeometry g = in_words(layer.geometry, kernel_table(layer.target, layer.dtype).tile_k);
   const int lanes = kernel_table(layer.target, layer.dtype).lanes;
   const PanelRows rows = rows_of_panels(g, lanes);
   const int64_t group_floats = rows.packed_floats(g.group_o(), nr);

@@ -3,8 +3,9 @@
 
 #include "convolution.h"
 #include "core/split.h"
+#include "gemm/reference_output.h"
+#include "gemm/reference_products.h"
 #include "loopwright/thread_pool.h"
-#include "microkernels/reference/reference.h"
 
 namespace loopwright {
 namespace {
@@ -23,39 +24,39 @@ class ReferenceConvolution final : public Convolution {
                 const Matrix& out, const Matrix& residual) const override {
     const Conv2dGeometry& g = layer_.geometry;
     const int64_t oh = g.output_h(in.h), ow = g.output_w(in.w), lines = last - first;
+    const LayerConstants& constants = packed().constants;
+    const ReferenceProducts products(layer_.dtype, constants.quantization, x, in.n * in.h * in.w, g.c);
+    const ReferenceOutput output(constants.epilogue(products.quantization()), out, residual);
     parallel(layer_.threads, [&](int thread) {
       const int64_t end = first + split_begin(lines, layer_.threads, thread + 1);
       for (int64_t line = first + split_begin(lines, layer_.threads, thread); line < end; ++line)
         for (int64_t q = 0; q < ow; ++q)
-          for (int64_t o = 0; o < g.o; ++o) {
-            const int64_t pixel = line * ow + q;
-            const float sum = dot(x.at<float>(line / oh * in.h * in.w, 0), in, line % oh, q, o);
-            const float added = residual.data ? *residual.at<float>(pixel, o) : 0.0f;
-            const float start = (packed().bias ? packed().bias[o] : 0.0f) + added;
-            const float slope = packed().slopes ? packed().slopes[o] : 0.0f;
-            *out.at<float>(pixel, o) = reference_activation(layer_.activation, start + sum, slope);
-          }
+          for (int64_t o = 0; o < g.o; ++o)
+            products.with_sum([&](auto sum) {
+              add_window(products, line / oh, in, line % oh, q, o, sum);
+              output.store(line * ow + q, o, sum);
+            });
     });
   }
 
  private:
-  // Returns the sum for output channel `o` of pixel (r, q).
-  float dot(const float* image, const Images& in, int64_t r, int64_t q, int64_t o) const {
+  // Adds the products of output channel `o` of pixel (r, q).
+  template <class T>
+  void add_window(const ReferenceProducts& products, int64_t image, const Images& in, int64_t r, int64_t q, int64_t o,
+                  T& sum) const {
     const Conv2dGeometry& g = layer_.geometry;
-    const int64_t first_channel = o / g.group_o() * g.group_c();
-    float sum = 0.0f;
+    const int64_t first_channel = o / g.group_o() * g.group_c(),
+                  words = to_words(g.group_c(), kernel_table(layer_.target, layer_.dtype).tile_k);
     for (int64_t i = 0; i < g.kh; ++i) {
-      const int64_t y = r * g.stride_h - g.pad_top + i * g.dilation_h;
-      if (y < 0 || y >= in.h) continue;
+      const int64_t row = r * g.stride_h - g.pad_top + i * g.dilation_h;
+      if (row < 0 || row >= in.h) continue;
       for (int64_t j = 0; j < g.kw; ++j) {
-        const int64_t x = q * g.stride_w - g.pad_left + j * g.dilation_w;
-        if (x < 0 || x >= in.w) continue;
-        const float* pixel = image + (y * in.w + x) * g.c + first_channel;
-        const float* tap = packed().weight.get() + ((o * g.kh + i) * g.kw + j) * g.group_c();
-        for (int64_t c = 0; c < g.group_c(); ++c) sum += pixel[c] * tap[c];
+        const int64_t column = q * g.stride_w - g.pad_left + j * g.dilation_w;
+        if (column < 0 || column >= in.w) continue;
+        const float* tap = packed().weight.get() + ((o * g.kh + i) * g.kw + j) * words;
+        products.add((image * in.h + row) * in.w + column, first_channel, tap, g.group_c(), sum);
       }
     }
-    return sum;
   }
 
   ConvolutionLayer layer_;
@@ -64,7 +65,8 @@ class ReferenceConvolution final : public Convolution {
 }  // namespace
 
 PackedConvolution pack_reference_convolution(const ConvolutionLayer& layer, const float* weight) {
-  const int64_t floats = layer.geometry.o * layer.geometry.reduction();
+  const int64_t floats =
+      layer.geometry.o * in_words(layer.geometry, kernel_table(layer.target, layer.dtype).tile_k).reduction();
   PackedConvolution packed{Conv2dSchedule::Algorithm::kDirect, 1, {}, floats, make_weight_buffer(floats), {}};
   std::copy_n(weight, floats, packed.weight.get());
   return packed;

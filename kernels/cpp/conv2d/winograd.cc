@@ -291,13 +291,13 @@ void WinogradConvolution::multiply(const Call& call, int64_t tiles, const Panel&
 void WinogradConvolution::transform_output(const Call& call, const Range& tiles, const Panel& panel,
                                            const float* m) const {
   const Conv2dGeometry& g = layer_.geometry;
-  const Epilogue epilogue = Epilogue::of_slopes(layer_.activation, packed().slopes.get(), kernels_);
+  const Epilogue epilogue = Epilogue::of_slopes(layer_.activation, packed().constants.slopes.get(), kernels_);
   WinogradOutput args{};
   args.place_stride = call.m_place;
   args.row_stride = dilation_h_ * call.ow * g.o;
   args.pixel_stride = dilation_w_ * g.o;
   args.n = panel.n;
-  args.bias = packed().bias ? packed().bias.get() + panel.column : nullptr;
+  args.bias = packed().constants.bias ? packed().constants.bias.get() + panel.column : nullptr;
   args.lo = epilogue.lo;
   args.hi = epilogue.hi;
   args.slopes = epilogue.slopes_from(panel.column);

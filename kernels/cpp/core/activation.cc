@@ -2,8 +2,6 @@
 
 #include <stdexcept>
 
-#include "loopwright/layer_epilogue.h"
-
 namespace loopwright {
 
 Activation parse_activation(const std::optional<std::string>& text) {
@@ -14,12 +12,6 @@ Activation parse_activation(const std::optional<std::string>& text) {
     known += (known.empty() ? "" : ", ") + std::string(name);
   }
   throw std::invalid_argument("unknown activation '" + *text + "'; choose from: " + known);
-}
-
-void check_epilogue(const LayerEpilogue& epilogue) {
-  const bool needed = epilogue.activation == Activation::kPrelu;
-  if (needed == (epilogue.slopes != nullptr)) return;
-  throw std::invalid_argument(needed ? "activation prelu needs slopes" : "slopes are for activation prelu alone");
 }
 
 }  // namespace loopwright

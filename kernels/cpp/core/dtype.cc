@@ -5,10 +5,11 @@
 namespace loopwright {
 namespace {
 
-constexpr Dtype kDtypes[] = {Dtype::kFloat32, Dtype::kBfloat16};
+constexpr Dtype kDtypes[] = {Dtype::kFloat32, Dtype::kBfloat16, Dtype::kInt8};  // of layers
 
 // Returns why check_dtype() rejects the dtype, or null.
 const char* objection(Dtype dtype, Isa isa, bool has_avx512_bf16) {
+  if (dtype == Dtype::kUint8) return "weights are float32, bfloat16 or int8";
   if (dtype != Dtype::kBfloat16) return nullptr;
   if (isa != Isa::kAvx512) return "bfloat16 needs isa avx512";
   return has_avx512_bf16 ? nullptr : "this CPU has no AVX512_BF16: bfloat16 needs it";
@@ -20,6 +21,8 @@ const char* name(Dtype dtype) {
   switch (dtype) {
     case Dtype::kFloat32: return "float32";
     case Dtype::kBfloat16: return "bfloat16";
+    case Dtype::kInt8: return "int8";
+    case Dtype::kUint8: return "uint8";
   }
   return "unknown";
 }
@@ -31,6 +34,12 @@ Dtype parse_dtype(const std::string& text) {
     known += (known.empty() ? "" : ", ") + std::string(name(dtype));
   }
   throw std::invalid_argument("unknown dtype '" + text + "'; choose from: " + known);
+}
+
+Dtype parse_integers(const std::string& text) {
+  for (const Dtype dtype : {Dtype::kInt8, Dtype::kUint8})
+    if (text == name(dtype)) return dtype;
+  throw std::invalid_argument("integers must be int8 or uint8, got " + text);
 }
 
 void check_dtype(Dtype dtype, Isa isa, bool has_avx512_bf16) {

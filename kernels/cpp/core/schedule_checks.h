@@ -34,6 +34,13 @@ inline void check_narrow_tile(const KernelTable& kernels, int nr, int64_t kc, in
                                 std::to_string(k) + ", got " + std::to_string(kc));
 }
 
+// Sums of integers are never stored before they are complete.
+inline void check_integer_sum(Dtype dtype, int64_t kc, int64_t k) {
+  if (is_integer(dtype) && kc < k)
+    throw std::invalid_argument("schedule: int8 needs the entire sum: kc of at least " + std::to_string(k) + ", got " +
+                                std::to_string(kc));
+}
+
 // Returns the split with its number of parts of the columns, which schedules of earlier versions lack.
 inline ThreadSplit checked_split(ThreadSplit split, int threads) {
   if (split.n == 0) {

@@ -133,7 +133,7 @@ DenseSchedule direct_schedule(const Product& p, Dtype dtype, int64_t k, const Ch
   const int64_t panel_bytes = dtype == Dtype::kFloat32 ? l2 / 2 : l2 / 5;
   const int64_t panel_words = std::max<int64_t>(panel_bytes / (s.nr * kWordBytes), 64);
   const int64_t kc = ceil_div(words, ceil_div(words, panel_words));
-  s.kc = p.kernels.is_narrow(s.nr) ? k : std::min(k, kc * elements_per_word(dtype));
+  s.kc = p.kernels.is_narrow(s.nr) || is_integer(dtype) ? k : std::min(k, kc * p.kernels.tile_k);
   // If B stays in L2 from block to block, the output of a block should stay there from panel to panel.
   const bool small = n * words * kWordBytes <= l2 / 2;
   const int64_t row_bytes = (small ? n + kc : kc) * kWordBytes, room = small || m * row_bytes > l2 ? l2 / 2 : l2;
@@ -168,13 +168,14 @@ double strassen_cycles(const Product& p, const ThreadSplit& threads) {
 }
 
 Product product(const Target& target, Dtype dtype, int64_t m, int64_t n, int64_t k, int threads, int64_t x_stride) {
+  const KernelTable& kernels = kernel_table(target.isa, dtype);
   return {*target.model,
           target.model->costs(target.isa, dtype),
-          kernel_table(target.isa, dtype),
+          kernels,
           m,
           n,
-          to_words(k, dtype),
-          to_words(x_stride > 0 ? x_stride : k, dtype),
+          to_words(k, kernels.tile_k),
+          to_words(x_stride > 0 ? x_stride : k, kernels.tile_k),
           threads,
           1};
 }

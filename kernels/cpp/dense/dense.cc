@@ -14,6 +14,7 @@ DenseSchedule checked(DenseSchedule s, int64_t k, Isa isa, Dtype dtype, int thre
   const KernelTable& kernels = kernel_table(isa, dtype);
   check_register_tile(kernels, s.mr, s.nr, isa, true);
   check_narrow_tile(kernels, s.nr, s.kc, k);
+  check_integer_sum(dtype, s.kc, k);
   check_blocks("mc, kc and nc", {s.mc, s.kc, s.nc});
   if (s.prefetch < 0) throw std::invalid_argument("schedule: prefetch must be at least 0");
   s.threads = checked_split(s.threads, threads);
@@ -26,6 +27,7 @@ DenseWeights::DenseWeights(const Matrix& weight, int64_t n, int64_t k, const Lay
     : weight_(weight), n_(n), k_(k), epilogue_(epilogue), target_(std::move(target)) {
   check_dtype(weight.dtype, target_);
   check_epilogue(epilogue);
+  check_quantization(epilogue.quantization, weight.dtype, n, k);
 }
 
 DenseWeights::~DenseWeights() = default;
@@ -49,7 +51,8 @@ std::shared_ptr<const Strassen> DenseWeights::strassen(int threads_n) {
 class Dense::Implementation {
  public:
   Implementation(DenseWeights& weights, int threads, const std::optional<DenseSchedule>& schedule)
-      : n(weights.n_), k(weights.k_), dtype(weights.weight_.dtype), fixed(schedule) {
+      : n(weights.n_), k(weights.k_), dtypes(weights.weight_.dtype, weights.epilogue_.quantization), fixed(schedule) {
+    const Dtype dtype = weights.weight_.dtype;
     const bool reference = weights.target_ == Isa::kReference;
     if (fixed && !reference) fixed = checked(*fixed, k, weights.target_, dtype, threads);
     if (fixed && fixed->algorithm == DenseSchedule::Algorithm::kStrassen) {
@@ -66,7 +69,7 @@ class Dense::Implementation {
   }
 
   int64_t n, k;
-  Dtype dtype;
+  LayerDtypes dtypes;
   std::optional<DenseSchedule> fixed;
   std::optional<PackedDense> direct;
   std::shared_ptr<const Strassen> strassen;
@@ -95,7 +98,7 @@ void Dense::evict_weights() const {
 
 int64_t Dense::n() const { return implementation_->n; }
 int64_t Dense::k() const { return implementation_->k; }
-Dtype Dense::dtype() const { return implementation_->dtype; }
+const LayerDtypes& Dense::dtypes() const { return implementation_->dtypes; }
 
 DenseSchedule Dense::schedule(int64_t m) const {
   return implementation_->strassen ? *implementation_->fixed : implementation_->direct->schedule(m);

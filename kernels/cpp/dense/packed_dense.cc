@@ -5,10 +5,11 @@
 
 #include "core/shares.h"
 #include "core/split.h"
+#include "gemm/reference_output.h"
+#include "gemm/reference_products.h"
 #include "gemm/tile_output.h"
 #include "gemm/words.h"
 #include "loopwright/thread_pool.h"
-#include "microkernels/reference/reference.h"
 
 namespace loopwright {
 namespace {
@@ -40,7 +41,8 @@ PackedDense::PackedDense(std::shared_ptr<const DensePanels> panels, int threads,
 void PackedDense::prefetch_layer(const PackedDense& next) {
   const DensePanels& after = *next.panels_;
   if (!after.panels.empty())
-    next_layer_ = {after.weight.get(), after.panels.front().nr * to_words(after.k, after.dtype)};
+    next_layer_ = {after.weight.get(),
+                   after.panels.front().nr * to_words(after.k, kernel_table(after.target, after.dtype).tile_k)};
 }
 
 DenseSchedule PackedDense::schedule(int64_t m, int64_t x_stride) const {
@@ -57,9 +59,11 @@ void PackedDense::run(const DenseSchedule& chosen, const Matrix& x, int64_t m, c
                       const Matrix& residual, const Matrix& second_residual) const {
   const DensePanels& packed = *panels_;
   if (packed.target == Isa::kReference) return run_reference(x, m, out, residual, second_residual);
+  const KernelTable& kernels = kernel_table(packed.target, packed.dtype);
   DenseSchedule s = chosen;
-  s.pack_a = s.pack_a || !are_words(x, packed.k);
-  const int64_t k = to_words(packed.k, packed.dtype), kc = to_words(s.kc, packed.dtype);
+  const InputWords words(kernels, packed.constants.quantization, x, m, packed.k, s.threads.count());
+  s.pack_a = s.pack_a || !words.in_place(x, packed.k);
+  const int64_t k = to_words(packed.k, kernels.tile_k), kc = to_words(s.kc, kernels.tile_k);
   const int64_t across_m = s.threads.m, across_n = s.threads.n;
   const int64_t row_tiles = ceil_div(m, s.mr), panels = static_cast<int64_t>(packed.panels.size());
 
@@ -72,7 +76,7 @@ void PackedDense::run(const DenseSchedule& chosen, const Matrix& x, int64_t m, c
   float* floats =
       scratch((a_floats + sums_floats) * threads_);  // allocated here, because the threads of the pool must not throw
 
-  const TileOutput output(kernel_table(packed.target, packed.dtype), packed.epilogue(), out, residual, second_residual);
+  const TileOutput output(kernels, packed.constants.epilogue(words.quantization()), out, residual, second_residual);
   const Pieces pieces = s.threads.count() > 1 ? pieces_of_share(s, ceil_div(row_tiles, across_m) * s.mr,
                                                                 ceil_div(panels, across_n), packed.k)
                                               : Pieces{1, 1};
@@ -84,19 +88,19 @@ void PackedDense::run(const DenseSchedule& chosen, const Matrix& x, int64_t m, c
     const Range own_panels = Range{0, panels}.part(across_n, share.j), here = own_panels.part(pieces.panels, panel);
     const Rectangle part{rows.begin, rows.end, here.begin, here.end, own_panels.end};
     float* own = floats + slot * (a_floats + sums_floats);
-    if (part.row_begin < part.row_end) run_rectangle(part, s, x, output, {own, own + a_floats, sums_stride});
+    if (part.row_begin < part.row_end) run_rectangle(part, s, x, words, output, {own, own + a_floats, sums_stride});
   });
 }
 
-void PackedDense::run_rectangle(const Rectangle& part, const DenseSchedule& s, const Matrix& x,
+void PackedDense::run_rectangle(const Rectangle& part, const DenseSchedule& s, const Matrix& x, const InputWords& words,
                                 const TileOutput& output, const Scratch& scratch) const {
   const Panel* all = panels_->panels.data();
   const float* weight = panels_->weight.get();
-  const Dtype dtype = panels_->dtype;
-  const int64_t columns = panels_->k, k = to_words(columns, dtype), per_word = elements_per_word(dtype);
+  const int per_word = kernel_table(panels_->target, panels_->dtype).tile_k;
+  const int64_t columns = panels_->k, k = to_words(columns, per_word);
   const int64_t rows = part.row_end - part.row_begin, panels = part.panel_end - part.panel_begin;
   const int64_t n_blocks = ceil_div(panels, panels_per_block(s));
-  const int64_t k_blocks = ceil_div(k, to_words(s.kc, dtype)), m_blocks = ceil_div(rows, s.mc);
+  const int64_t k_blocks = ceil_div(k, to_words(s.kc, per_word)), m_blocks = ceil_div(rows, s.mc);
 
   for (int64_t nb = 0; nb < n_blocks; ++nb) {
     const int64_t panel_begin = part.panel_begin + split_begin(panels, n_blocks, nb);
@@ -110,8 +114,7 @@ void PackedDense::run_rectangle(const Rectangle& part, const DenseSchedule& s, c
         int64_t a_stride = spread_stride(kc);
         if (s.pack_a) {
           const int64_t first = k_begin * per_word, count = std::min(kc * per_word, columns - first);
-          for (int64_t i = 0; i < mc; ++i)
-            copy_to_words(x.address(row_begin + i, first), count, dtype, scratch.a + i * a_stride);
+          for (int64_t i = 0; i < mc; ++i) words.copy(x.address(row_begin + i, first), count, scratch.a + i * a_stride);
         } else {
           a = static_cast<const float*>(x.address(row_begin, k_begin * per_word));
           a_stride = x.stride / per_word;
@@ -193,18 +196,17 @@ void PackedDense::run_rectangle(const Rectangle& part, const DenseSchedule& s, c
 void PackedDense::run_reference(const Matrix& x, int64_t m, const Matrix& out, const Matrix& residual,
                                 const Matrix& second_residual) const {
   const DensePanels& packed = *panels_;
+  const ReferenceProducts products(packed.dtype, packed.constants.quantization, x, m, packed.k);
+  const ReferenceOutput output(packed.constants.epilogue(products.quantization()), out, residual, second_residual);
+  const int64_t stride = to_words(packed.k, kernel_table(packed.target, packed.dtype).tile_k);
   parallel(threads_, [&](int thread) {
     const int64_t end = split_begin(m, threads_, thread + 1);
     for (int64_t i = split_begin(m, threads_, thread); i < end; ++i)
-      for (int64_t j = 0; j < packed.n; ++j) {
-        const float* row = x.at<float>(i, 0);
-        const float* column = packed.weight.get() + j * packed.k;
-        float sum = packed.bias ? packed.bias[j] : 0.0f;
-        if (residual.data) sum += *residual.at<float>(i, j);
-        if (second_residual.data) sum += *second_residual.at<float>(i, j);
-        for (int64_t p = 0; p < packed.k; ++p) sum += row[p] * column[p];
-        *out.at<float>(i, j) = reference_activation(packed.activation, sum, packed.slopes ? packed.slopes[j] : 0.0f);
-      }
+      for (int64_t j = 0; j < packed.n; ++j)
+        products.with_sum([&](auto sum) {
+          products.add(i, 0, packed.weight.get() + j * stride, packed.k, sum);
+          output.store(i, j, sum);
+        });
   });
 }
 

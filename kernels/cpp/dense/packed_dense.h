@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "dense_panels.h"
+#include "gemm/input_words.h"
 #include "gemm/tile_output.h"
 #include "loopwright/dense.h"
 
@@ -52,8 +53,8 @@ class PackedDense {
     int64_t floats = 0;
   };
 
-  void run_rectangle(const Rectangle& part, const DenseSchedule& s, const Matrix& x, const TileOutput& output,
-                     const Scratch& scratch) const;
+  void run_rectangle(const Rectangle& part, const DenseSchedule& s, const Matrix& x, const InputWords& words,
+                     const TileOutput& output, const Scratch& scratch) const;
   void run_reference(const Matrix& x, int64_t m, const Matrix& out, const Matrix& residual,
                      const Matrix& second_residual) const;
 

@@ -1,8 +1,8 @@
 // The start and the end of a register tile: bias and residual, the epilogue inside the microkernel, the activation on the
 // finished tile, and rounding to the dtype of the output.
 //
-// Partial sums are float32. A float32 output stores them itself. For a bfloat16 output they are in memory of the caller,
-// which is in L1 if the sum is one block of k.
+// Partial sums are float32. A float32 output stores them itself. For an output of another dtype they are in memory of the
+// caller, which is in L1 if the sum is one block of k. Sums of integers have no partial sums.
 #pragma once
 
 #include <limits>
@@ -10,6 +10,7 @@
 
 #include "gemm/epilogue.h"
 #include "gemm/panels.h"
+#include "gemm/tile_quantization.h"
 #include "loopwright/layer_epilogue.h"
 #include "loopwright/matrix.h"
 #include "microkernels/kernel_table.h"
@@ -18,13 +19,17 @@ namespace loopwright {
 
 class TileOutput {
  public:
-  // The arrays of the epilogue are for all columns. The residual has the dtype of the factors, the second residual float32.
-  // Both have null data if absent, and may be `out` itself.
+  // The arrays of the epilogue are for all columns. The residual has the dtype of the factors, or float32; integers are those
+  // of the quantization. The second residual has float32, and sums of floats alone have one. Both have null data if absent, and
+  // may be `out` itself.
   TileOutput(const KernelTable& kernels, const LayerEpilogue& epilogue, Matrix out, Matrix residual,
              Matrix second_residual = {})
       : kernels_(kernels),
         epilogue_(Epilogue::of_tiles(epilogue.activation, epilogue.slopes, kernels)),
+        quantization_(tile_quantization(epilogue.quantization)),
         bias_(epilogue.bias),
+        scales_(epilogue.quantization.weight_scales),
+        weight_sums_(epilogue.quantization.weight_sums),
         out_(out),
         residual_(residual),
         second_residual_(second_residual) {}
@@ -45,6 +50,10 @@ class TileOutput {
     return alone ? 1 : epilogue_.activate ? kInL1 : std::numeric_limits<int64_t>::max();
   }
 
+  // Not copied: calls of microkernels keep its address.
+  TileOutput(const TileOutput&) = delete;
+  TileOutput& operator=(const TileOutput&) = delete;
+
   // Adds a part of the sum to the tile of mr rows from `row` on and the columns of the panel. The last part finishes the
   // tile. The caller sets the fields of `args` for A, B, k and prefetches. `sums` are the partial sums of the tile if the
   // output is not float32, with rows `sums_stride` floats apart. A series goes across panels if B has a step, otherwise down
@@ -58,6 +67,9 @@ class TileOutput {
     // Bias and residual are added to the first partial sum, because partial sums may overwrite the residual.
     args.accumulate = !part.first;
     args.bias = bias_ ? bias_ + panel.column : nullptr;
+    args.scales = scales_ ? scales_ + panel.column : nullptr;
+    args.weight_sums = weight_sums_ ? weight_sums_ + panel.column : nullptr;
+    args.quantization = &quantization_;
     args.residual = args.late_residual = nullptr;
     args.rounded_residual = nullptr;
     if (part.first && residual_.data) add_residual(args, row, mr, panel, part.last);
@@ -68,7 +80,7 @@ class TileOutput {
     args.epilogue = part.last ? static_cast<const TileEpilogue&>(epilogue_) : TileEpilogue{};
     args.slopes = part.last ? epilogue_.slopes_from(panel.column) : nullptr;
     const bool rounds = part.last && !in_place && !epilogue_.activate;
-    args.rounded = rounds ? out_.at<Bfloat16>(row, panel.column) : nullptr;
+    args.rounded = rounds ? out_.address(row, panel.column) : nullptr;
     args.rounded_stride = out_.stride;
     const bool across = args.b_step != 0;
     args.c_step = across ? panel.nr : mr * args.c_stride;
@@ -85,8 +97,7 @@ class TileOutput {
     } else {
       epilogue_.activate(args.c, args.c_stride, rows, columns, nullptr);
     }
-    if (!in_place)
-      kernels_.narrow(args.c, args.c_stride, out_.at<Bfloat16>(row, panel.column), out_.stride, mr, panel.n);
+    if (!in_place) round(args, row, mr, panel);
   }
 
  private:
@@ -97,7 +108,7 @@ class TileOutput {
       return;
     }
     if (last) {  // the tile adds it when the sum is complete
-      args.rounded_residual = residual_.at<Bfloat16>(row, panel.column);
+      args.rounded_residual = residual_.address(row, panel.column);
       args.residual_stride = residual_.stride;
       return;
     }
@@ -106,9 +117,20 @@ class TileOutput {
     args.residual_stride = args.c_stride;
   }
 
+  // Rounds a finished tile in memory of the caller.
+  void round(const BrgemmArgs& args, int64_t row, int mr, const Panel& panel) const {
+    if (out_.dtype == Dtype::kBfloat16)
+      return kernels_.narrow(args.c, args.c_stride, out_.at<Bfloat16>(row, panel.column), out_.stride, mr, panel.n);
+    kernels_.integer_rows.quantize(args.c, args.c_stride, out_.at<uint8_t>(row, panel.column), out_.stride, mr, panel.n,
+                                   quantization_);
+  }
+
   const KernelTable& kernels_;
   Epilogue epilogue_;
+  TileQuantization quantization_;
   const float* bias_;
+  const float* scales_;
+  const int32_t* weight_sums_;
   Matrix out_, residual_, second_residual_;
 };
 

@@ -12,6 +12,9 @@ namespace loopwright {
 // Returns the vector ISAs that this CPU and its operating system support, best first.
 std::vector<Isa> vector_isas();
 
+// Whether this CPU and its operating system support the instructions of int8_avx512.cc: AVX512_VNNI and those for bytes.
+bool cpu_has_avx512_vnni();
+
 // Whether 512-bit vectors are executed in two passes of 256 bits.
 bool splits_512_bit_vectors();
 

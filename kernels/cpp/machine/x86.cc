@@ -21,6 +21,12 @@ bool cpu_has_avx512_bf16() {
          __builtin_cpu_supports("avx512vl");
 }
 
+bool cpu_has_avx512_vnni() {
+  __builtin_cpu_init();
+  return __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512vl");
+}
+
 // AMD's CPUs report the width of their units in leaf 8000001A: bit 2 of EAX for 256 bits, bit 3 for 512.
 bool splits_512_bit_vectors() {
   unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;

@@ -4,6 +4,7 @@
 //   start    = C                                    if accumulate
 //            = bias + residual + second_residual    otherwise; a null pointer counts as zero
 //   epilogue is that of tile_epilogue.h, then PRelu if there are slopes
+//   int8:    the sum is in int32, and C = epilogue(sum * (scales * x_scale) + bias + residuals); accumulate and residual are unsupported
 //
 // The accumulators stay in registers for the whole batch, so C is loaded and stored once. A convolution passes one block
 // per kernel tap, a dense layer one block in all. (Georganas et al., High-Performance Deep Learning via a Single Building
@@ -20,17 +21,28 @@
 // Series: one call computes `count` tiles at constant steps from each other, which saves the overhead of a call per tile.
 // count > 1 requires simple(), and n == nr or masks_are_free.
 //
-// Words are defined in words.h: one float, or for the dtype bfloat16 two bfloat16 that are consecutive in k, whose
-// products are summed in float32. k, strides and prefetch distances count words, so nothing here depends on the dtype.
+// Words are defined in words.h: one float, or the elements of another dtype that are consecutive in k, whose products are
+// summed in one lane. k, strides and prefetch distances count words, so nothing here depends on the dtype.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
 
-#include "loopwright/dtype.h"
 #include "microkernels/tile_epilogue.h"
 
 namespace loopwright {
+
+// How the tiles of an int8 layer convert sums, and the integers of the rounded C and of the rounded residual.
+struct TileQuantization {
+  float x_scale = 1.0f;      // a factor of all scales
+  int32_t x_zero_point = 0;  // of the bytes of A
+  bool c_is_signed = false, residual_is_signed = false;
+  float steps = 1.0f;            // of C per unit: the inverse of its scale
+  float lo = 0.0f, hi = 255.0f;  // the limits of C, without its zero point
+  int32_t zero_point = 0;        // of C
+  float residual_scale = 1.0f;
+  int32_t residual_zero_point = 0;
+};
 
 struct BrgemmArgs {
   const float* const* a;
@@ -40,7 +52,8 @@ struct BrgemmArgs {
   int64_t a_stride;
   float* c;
   int64_t c_stride;
-  Bfloat16* rounded = nullptr;  // bfloat16 only: stores C here, rounded to nearest even, instead of to c; or null
+  // bfloat16 and int8 only: stores C here, rounded to nearest even, instead of to c; or null. Of bfloat16, or of 8-bit integers.
+  void* rounded = nullptr;
   int64_t rounded_stride = 0;
   int n;
   bool accumulate;
@@ -48,20 +61,23 @@ struct BrgemmArgs {
   const float* residual;
   // Replaces residual if the sum is one block: prefetched at the start of the tile and added at its end.
   const float* late_residual = nullptr;
-  const Bfloat16* rounded_residual = nullptr;  // bfloat16 only: the same as late_residual, in place of it
+  const void* rounded_residual = nullptr;  // the same as late_residual, in place of it, of the elements of rounded
   int64_t residual_stride = 0;
   const float* second_residual = nullptr;  // added together with the first, at the start or at the end
   int64_t second_residual_stride = 0;
   TileEpilogue epilogue;
-  const float* slopes = nullptr;  // of the columns, by which negative numbers are multiplied; or null
-  int64_t prefetch;               // prefetch distance of B into L1, in words; 0 disables it
-  const float* next;              // data of a later call, prefetched into L2 during this one; or null
-  int64_t next_step = 0;          // words of it to prefetch per step of k, at most a cache line
+  const float* slopes = nullptr;                   // of the columns, by which negative numbers are multiplied; or null
+  const float* scales = nullptr;                   // int8 only: of the columns
+  const int32_t* weight_sums = nullptr;            // of the columns of B, if words of A are bytes with their zero point
+  const TileQuantization* quantization = nullptr;  // int8 only: not null if scales, rounded or rounded_residual is not
+  int64_t prefetch;                                // prefetch distance of B into L1, in words; 0 disables it
+  const float* next;                               // data of a later call, prefetched into L2 during this one; or null
+  int64_t next_step = 0;                           // words of it to prefetch per step of k, at most a cache line
   int64_t count = 1;
-  // Steps from tile to tile: of A, B and next in words; of C, the residuals, and bias and slopes in their elements.
+  // Steps from tile to tile: of A, B and next in words; of C, the residuals, and what columns have in their elements.
   int64_t a_step = 0, b_step = 0, next_tile_step = 0, c_step = 0, residual_step = 0, second_residual_step = 0,
           bias_step = 0;
-  int64_t rounded_step = 0;  // in bfloat16
+  int64_t rounded_step = 0;
 
   // Whether these are complete sums and B needs no prefetch into L1.
   bool simple() const { return !accumulate && !residual && prefetch == 0; }

@@ -1,6 +1,7 @@
-// The only FMA loop for float32 (contract: brgemm.h), templated over the vector type V, MR rows and NV vectors of columns:
+// The only loop of products (contract: brgemm.h), templated over the vector type V, MR rows and NV vectors of columns:
 // NR = NV * lanes. kHalf computes only the lower half of the last vector, at half the cost, for tiles that need no more.
-// Compiled once per ISA.
+// Compiled once per ISA and dtype. Registers of words and of sums have the type of a register of floats: V::accumulate and
+// V::add_sums interpret them.
 //
 // Registers: MR*NV accumulators, NV for a row of B, one for the broadcast of A: MR*NV + NV + 1 <= V::kRegisters.
 // Ports: one step of k takes MR*NV FMAs and NV + MR loads. With two FMA ports and two load ports, the FMAs are the limit if
@@ -27,13 +28,14 @@ struct Brgemm {
   static_assert(kChains * MR * NV + kRowRegisters + 1 <= V::kRegisters, "the tile does not fit the register file");
 
   using Reg = typename V::Reg;
+  using Narrow = typename V::Narrow;  // the other type that C and the residual may have; void: none
 
   static constexpr int kBases = (MR + 4) / 5;
 
   // Whether FMAs read the float of A from memory. A broadcast to a register takes a third of the slot of an FMA (Zen 4),
   // for which narrow tiles have no room. With FMAs that read memory, 28×16 reaches 98 % of the peak instead of 74 %, and
   // 14×24 100 % instead of 90 %.
-  static constexpr bool kFromMemory = V::kHasHalves && 2 * NV - kHalf <= 3;
+  static constexpr bool kFromMemory = V::kHasHalves && !V::kIntegers && 2 * NV - kHalf <= 3;
 
   // One step of k: C += A[:, p] * B[p, :]. Every fifth row has a base register, because an address can be
   // base + {1, 2, 4} * stride or base + 1 * (3 * stride): 14 rows take three bases and two strides, not 14 registers.
@@ -82,6 +84,8 @@ struct Brgemm {
  private:
   using Mask = typename V::Mask;
 
+  static constexpr int kNarrowPerFloat = V::kIntegers ? 4 : 2;
+
   // Omits what simple tiles do not need, which on a short sum takes as long as its FMAs.
   // kSpread prefetches the lines of a tile one row per kUnroll steps. All at once are more misses than L1 can track, and
   // delay the loads of the sum: 1×1 layers of k = 64 with a residual took a fifth longer.
@@ -89,23 +93,25 @@ struct Brgemm {
   static __attribute__((noinline)) void run_series(const BrgemmArgs& args) {
     const float *bias = args.bias, *residual = args.late_residual, *second_residual = args.second_residual,
                 *slopes = args.slopes, *next = args.next;
+    [[maybe_unused]] const float* scales = args.scales;
+    [[maybe_unused]] const int32_t* weight_sums = args.weight_sums;
     const Mask last = V::mask(args.n - (NV - 1) * V::kLanes);
     float* c = args.c;
-    Bfloat16* rounded = args.rounded;
-    const Bfloat16* rounded_residual = args.rounded_residual;
+    auto* rounded = static_cast<Narrow*>(args.rounded);
+    const auto* rounded_residual = static_cast<const Narrow*>(args.rounded_residual);
     int64_t a_offset = 0, b_offset = 0;
     for (int64_t tiles = args.count; tiles > 0; --tiles) {
       asm volatile("" ::: "memory");  // otherwise GCC keeps fields of args in registers and the sums in memory
       Reg acc[kChains][MR][NV];
       Lines lines{c, args.c_stride, residual, args.residual_stride};
       if constexpr (V::kProducts > 1) {
-        if (rounded) {  // rows of half as many bytes; the other half belongs to the next panel
+        if (rounded) {  // rows of fewer bytes; those that follow belong to the next panel
           lines.c = reinterpret_cast<const float*>(rounded);
-          lines.c_stride = args.rounded_stride / 2;
+          lines.c_stride = args.rounded_stride / kNarrowPerFloat;
         }
         if (rounded_residual) {
           lines.residual = reinterpret_cast<const float*>(rounded_residual);
-          lines.residual_stride = args.residual_stride / 2;
+          lines.residual_stride = args.residual_stride / kNarrowPerFloat;
         }
       }
       if (second_residual) {  // it is far away; the first residual was written just before
@@ -113,7 +119,7 @@ struct Brgemm {
         lines.residual_stride = args.second_residual_stride;
       }
       if (!kSpread) lines.prefetch_all();
-      start_with(acc[0], bias);
+      start_with(acc[0], V::kIntegers ? nullptr : bias);
       start_other_chains(acc);
       if (!next) {
         reduce<false, Prefetch::kNever, kSpread>(acc, args, a_offset, b_offset, next, lines);
@@ -123,13 +129,17 @@ struct Brgemm {
         reduce<false, Prefetch::kInEachStep, kSpread>(acc, args, a_offset, b_offset, next, lines);
       }
       add_chains(acc);
+      if constexpr (V::kIntegers) {
+        subtract_zero_points(acc[0], weight_sums, args.quantization);
+        to_floats(acc[0], scales, args.quantization, bias);
+      }
       if (residual) {
         add_last(acc[0], residual, args.residual_stride, last);
         residual += args.residual_step;
       }
       if constexpr (V::kProducts > 1) {
         if (rounded_residual) {
-          add_rounded(acc[0], rounded_residual, args.residual_stride, last);
+          add_rounded(acc[0], rounded_residual, args.residual_stride, args.quantization, last);
           rounded_residual += args.residual_step;
         }
       }
@@ -141,7 +151,7 @@ struct Brgemm {
       bool stored = false;
       if constexpr (V::kProducts > 1) {
         if (rounded) {
-          store_rounded(acc[0], rounded, args.rounded_stride, last);
+          store_rounded(acc[0], rounded, args.rounded_stride, args.quantization, last);
           rounded += args.rounded_step;
           stored = true;
         }
@@ -152,6 +162,10 @@ struct Brgemm {
       c += args.c_step;
       if (bias) bias += args.bias_step;
       if (slopes) slopes += args.bias_step;
+      if constexpr (V::kIntegers) {
+        scales += scales ? args.bias_step : 0;
+        weight_sums += weight_sums ? args.bias_step : 0;
+      }
       if (next) next += args.next_tile_step;
     }
   }
@@ -270,7 +284,7 @@ struct Brgemm {
 #pragma GCC unroll 32
       for (int i = 0; i < MR; ++i)
 #pragma GCC unroll 8
-        for (int j = 0; j < NV; ++j) acc[0][i][j] = V::add(acc[0][i][j], acc[s][i][j]);
+        for (int j = 0; j < NV; ++j) acc[0][i][j] = V::add_sums(acc[0][i][j], acc[s][i][j]);
   }
 
   // Starts the accumulators with what is added to the sum: a load takes a load port, an addition takes an FMA port.
@@ -282,7 +296,7 @@ struct Brgemm {
         for (int j = 0; j < NV; ++j) acc[i][j] = load_column(args.c + i * args.c_stride, j, last);
       return;
     }
-    start_with(acc, args.bias);
+    start_with(acc, V::kIntegers ? nullptr : args.bias);
     if (args.residual) add_rows(acc, args.residual, args.residual_stride, PartialVector<V>{last});
     if (args.second_residual && !args.late_residual)
       add_rows(acc, args.second_residual, args.second_residual_stride, PartialVector<V>{last});
@@ -324,20 +338,55 @@ struct Brgemm {
     return j + 1 < NV ? V::load(row + j * V::kLanes) : V::load(row + j * V::kLanes, last);
   }
 
-  static inline __attribute__((always_inline)) void add_rounded(Reg (&acc)[MR][NV], const Bfloat16* rows,
-                                                                int64_t row_stride, Mask last) {
+  // Sums of products with bytes become those without the zero point of the bytes.
+  static inline __attribute__((always_inline)) void subtract_zero_points(Reg (&acc)[MR][NV], const int32_t* weight_sums,
+                                                                         const TileQuantization* quantization) {
+    if constexpr (V::kBytes) {
+      if (!weight_sums || quantization->x_zero_point == 0) return;
+#pragma GCC unroll 8
+      for (int j = 0; j < NV; ++j) {
+        const Reg excess = V::product(weight_sums + j * V::kLanes, quantization->x_zero_point);
+#pragma GCC unroll 32
+        for (int i = 0; i < MR; ++i) acc[i][j] = V::subtract_sums(acc[i][j], excess);
+      }
+    }
+  }
+
+  // Integer sums become sum * (scales * x_scale) + bias. Scales that are null count as 1.
+  static inline __attribute__((always_inline)) void to_floats(Reg (&acc)[MR][NV], const float* scales,
+                                                              const TileQuantization* quantization, const float* bias) {
+    const Reg x_scale = V::set1(scales ? quantization->x_scale : 1.0f);
+#pragma GCC unroll 8
+    for (int j = 0; j < NV; ++j) {
+      const Reg scale = scales ? V::mul(V::load(scales + j * V::kLanes), x_scale) : x_scale;
+      const Reg added = bias ? V::load(bias + j * V::kLanes) : V::zero();
+#pragma GCC unroll 32
+      for (int i = 0; i < MR; ++i) acc[i][j] = V::fma(V::to_float(acc[i][j]), scale, added);
+    }
+  }
+
+  static inline __attribute__((always_inline)) void add_rounded(Reg (&acc)[MR][NV], const Narrow* rows,
+                                                                int64_t row_stride, const TileQuantization* given,
+                                                                Mask last) {
+    const auto format = V::narrow_format(given);
 #pragma GCC unroll 32
     for (int i = 0; i < MR; ++i) {
-      const Bfloat16* row = rows + i * row_stride;
+      const Narrow* row = rows + i * row_stride;
 #pragma GCC unroll 8
-      for (int j = 0; j + 1 < NV; ++j) acc[i][j] = V::add(acc[i][j], V::load(row + j * V::kLanes));
-      acc[i][NV - 1] = V::add(acc[i][NV - 1], V::load(row + (NV - 1) * V::kLanes, last));
+      for (int j = 0; j + 1 < NV; ++j) acc[i][j] = format.add(acc[i][j], row + j * V::kLanes);
+      acc[i][NV - 1] = format.add(acc[i][NV - 1], row + (NV - 1) * V::kLanes, last);
     }
   }
 
   static inline __attribute__((always_inline)) void finish(Reg (&acc)[MR][NV], const BrgemmArgs& args, Mask last) {
+    if constexpr (V::kIntegers) {
+      subtract_zero_points(acc, args.weight_sums, args.quantization);
+      to_floats(acc, args.scales, args.quantization, args.bias);
+    }
     if constexpr (V::kProducts > 1) {
-      if (args.rounded_residual) add_rounded(acc, args.rounded_residual, args.residual_stride, last);
+      if (args.rounded_residual)
+        add_rounded(acc, static_cast<const Narrow*>(args.rounded_residual), args.residual_stride, args.quantization,
+                    last);
     }
     if (args.late_residual) {
       add_rows(acc, args.late_residual, args.residual_stride, PartialVector<V>{last});
@@ -346,7 +395,8 @@ struct Brgemm {
     }
     activate(acc, args.epilogue, args.slopes);
     if constexpr (V::kProducts > 1) {
-      if (args.rounded) return store_rounded(acc, args.rounded, args.rounded_stride, last);
+      if (args.rounded)
+        return store_rounded(acc, static_cast<Narrow*>(args.rounded), args.rounded_stride, args.quantization, last);
     }
     store(acc, args.n, args.c, args.c_stride, last);
   }
@@ -372,19 +422,19 @@ struct Brgemm {
     }
   }
 
-  // Two vectors give one full register of bfloat16.
-  static inline __attribute__((always_inline)) void store_rounded(Reg (&acc)[MR][NV], Bfloat16* c, int64_t stride,
-                                                                  Mask last) {
+  static inline __attribute__((always_inline)) void store_rounded(Reg (&acc)[MR][NV], Narrow* c, int64_t stride,
+                                                                  const TileQuantization* given, Mask last) {
     constexpr int kPairs = (NV - 1) / 2;  // all but the last one or two vectors
+    const auto format = V::narrow_format(given);
 #pragma GCC unroll 32
     for (int i = 0; i < MR; ++i) {
-      Bfloat16* row = c + i * stride;
+      Narrow* row = c + i * stride;
 #pragma GCC unroll 4
-      for (int j = 0; j < kPairs; ++j) V::store(row + 2 * j * V::kLanes, acc[i][2 * j], acc[i][2 * j + 1]);
+      for (int j = 0; j < kPairs; ++j) format.store(row + 2 * j * V::kLanes, acc[i][2 * j], acc[i][2 * j + 1]);
       if constexpr (NV % 2 == 0) {
-        V::store(row + (NV - 2) * V::kLanes, acc[i][NV - 2], acc[i][NV - 1], last);
+        format.store(row + (NV - 2) * V::kLanes, acc[i][NV - 2], acc[i][NV - 1], last);
       } else {
-        V::store(row + (NV - 1) * V::kLanes, acc[i][NV - 1], last);
+        format.store(row + (NV - 1) * V::kLanes, acc[i][NV - 1], last);
       }
     }
   }

@@ -6,18 +6,25 @@ namespace loopwright {
 
 const KernelTable& kernel_table(Isa isa, Dtype dtype) {
 #ifdef __x86_64__
-  static const bool halves = splits_512_bit_vectors();
+  static const bool halves = splits_512_bit_vectors(), has_vnni = cpu_has_avx512_vnni();
   if (dtype == Dtype::kBfloat16) return bf16_avx512_kernels(halves);
-  switch (isa) {
-    case Isa::kAvx512: return f32_avx512_kernels(halves);
-    case Isa::kAvx2: return f32_avx2_kernels();
-    case Isa::kReference: break;
-  }
+  if (dtype == Dtype::kInt8 && isa == Isa::kAvx512 && has_vnni) return int8_avx512_kernels(halves);
+  if (dtype == Dtype::kInt8 && isa != Isa::kReference) return int8_avx2_kernels();  // CPUs with AVX-512 have AVX2
+  if (dtype == Dtype::kFloat32 && isa == Isa::kAvx512) return f32_avx512_kernels(halves);
+  if (dtype == Dtype::kFloat32 && isa == Isa::kAvx2) return f32_avx2_kernels();
 #else
   static_cast<void>(isa);
-  static_cast<void>(dtype);
 #endif
-  return f32_reference_kernels();
+  return dtype == Dtype::kInt8 ? int8_reference_kernels() : f32_reference_kernels();
+}
+
+void KernelTable::clear_tiles() {
+  for (auto& rows : tiles)
+    for (Microkernel& tile : rows) tile = nullptr;
+  for (auto& rows : half_tiles)
+    for (Microkernel& tile : rows) tile = nullptr;
+  for (auto& rows : narrow_tiles)
+    for (Microkernel& tile : rows) tile = nullptr;
 }
 
 Microkernel KernelTable::find(int mr, int nr) const {

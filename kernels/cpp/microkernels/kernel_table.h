@@ -1,4 +1,4 @@
-// The microkernels of one ISA for one dtype, as a table of function pointers.
+// The microkernels of one ISA for layers of one dtype, as a table of function pointers.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +11,7 @@
 #include "microkernels/brgemm.h"
 #include "microkernels/channel_moments.h"
 #include "microkernels/depthwise.h"
+#include "microkernels/integer_rows.h"
 #include "microkernels/pool_row.h"
 #include "microkernels/recurrent.h"
 #include "microkernels/sums.h"
@@ -23,12 +24,13 @@ using ActivationFunction = void (*)(float* c, int64_t c_stride, int rows, int n,
 
 using RowFunction = void (*)(const RowArgs&);
 
-// Sums are float32 for every dtype, and so are the functions that process them. The table of kReference has no register
+// Register tiles store float32 for every dtype, and so the functions that process their output are those of float32. The table of kReference has no register
 // tiles: its operators are plain loops. Members are plain arrays, because the files that fill in a table are compiled for
 // their ISA: the linker could keep their copy of a standard library template for every CPU.
 struct KernelTable {
   static constexpr int kMaxRows = 28, kMaxVectors = 8;
   int lanes = 1;
+  int tile_k = 1;                                         // elements of k in a word of A and B (gemm/words.h)
   bool masks_are_free = false;                            // whether a masked store costs about as much as a full one
   Microkernel tiles[kMaxRows + 1][kMaxVectors + 1] = {};  // by rows and vectors of columns; null: no such tile
   // The same for tiles that need only the lower half of their last vector; null where that saves nothing.
@@ -53,6 +55,7 @@ struct KernelTable {
   // floats from row to row.
   void (*transpose)(const float* from, int64_t from_stride, int64_t rows, int64_t columns, float* to,
                     int64_t to_stride) = nullptr;
+  IntegerRowFunctions integer_rows;  // null unless the dtype is int8
   // Convert rows of n elements from bfloat16 to float32 and back (to nearest, ties to even). Strides are in elements.
   // Null unless the dtype is bfloat16.
   void (*widen)(const Bfloat16* from, int64_t from_stride, float* to, int64_t to_stride, int rows, int n) = nullptr;
@@ -70,6 +73,7 @@ struct KernelTable {
     const Microkernel half = half_tiles[rows][vectors];
     return half && n <= vectors * lanes - lanes / 2 ? half : tiles[rows][vectors];
   }
+  void clear_tiles();
   // Returns null if the ISA has no such tile. For checks; loops index `tiles`, which needs no division.
   Microkernel find(int mr, int nr) const;
   // Returns the largest mr of a tile of this nr, or 0.
@@ -83,8 +87,11 @@ const KernelTable& kernel_table(Isa isa, Dtype dtype = Dtype::kFloat32);
 
 // One function per file of microkernels/{reference,x86} that fills in a table. `halves`: whether it has half_tiles.
 const KernelTable& f32_reference_kernels();
+const KernelTable& int8_reference_kernels();
 const KernelTable& f32_avx2_kernels();
 const KernelTable& f32_avx512_kernels(bool halves);
 const KernelTable& bf16_avx512_kernels(bool halves);
+const KernelTable& int8_avx2_kernels();
+const KernelTable& int8_avx512_kernels(bool halves);
 
 }  // namespace loopwright

@@ -60,10 +60,11 @@ class Conv2d {
   Conv2d(Conv2dWeights& weights, const Conv2dGeometry& geometry, int threads, const std::optional<Schedule>& schedule);
   ~Conv2d();
 
-  // x (n, h, w, c) -> out (n, oh, ow, o), neither of them empty. x and residual have the dtype of the layer; out has it
-  // too, or float32. residual (n, oh, ow, o) is null if absent. It may be `out` itself, but must not overlap it
+  // x (n, h, w, c) -> out (n, oh, ow, o), neither of them empty. Dtypes are as for Dense::run.
+  // residual (n, oh, ow, o) is null if absent. It may be `out` itself, but must not overlap it
   // otherwise; `out` must not overlap x. Thread-safe.
-  void run(const void* x, const Images& images, void* out, Dtype out_dtype, const void* residual) const;
+  void run(const void* x, const Images& images, void* out, Dtype out_dtype, const void* residual,
+           Dtype residual_dtype) const;
 
   // Computes rows begin..end - 1 of the output of one image in float32. Reads only the rows of x under their windows. x,
   // out and residual point to where row 0 is or would be. Unsupported by Winograd's algorithms.
@@ -74,7 +75,7 @@ class Conv2d {
   // measurements.
   void evict_weights(const Images& images) const;
 
-  Dtype dtype() const { return dtype_; }
+  const LayerDtypes& dtypes() const { return dtypes_; }
   const Conv2dGeometry& geometry() const { return geometry_; }
   // Returns the schedule that run() uses for these images.
   Schedule schedule(const Images& images) const;
@@ -90,6 +91,7 @@ class Conv2d {
   Activation activation_;
   Target target_;
   Dtype dtype_;
+  LayerDtypes dtypes_;
   int threads_;
   std::optional<Conv2dSchedule> fixed_;
   std::unique_ptr<State> state_;
@@ -115,6 +117,7 @@ class Conv2dWeights {
   static bool alike(const Conv2dGeometry& a, const Conv2dGeometry& b);
   const Conv2dGeometry& geometry() const { return geometry_; }
   Activation activation() const { return epilogue_.activation; }
+  LayerDtypes dtypes() const { return {dtype_, epilogue_.quantization}; }
 
  private:
   friend class Conv2d;

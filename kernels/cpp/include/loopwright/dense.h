@@ -106,9 +106,9 @@ class Dense {
   Dense(Dense&&) noexcept;
   ~Dense();
 
-  // x (m, k) -> out (m, n). x and residual have the dtype of the layer; out has it too, or float32. residual (m, n) has
-  // null data if absent. It may be `out` itself, but must not overlap it otherwise; `out` must not overlap x. Runs on
-  // `threads` threads of the pool. Thread-safe.
+  // x (m, k) -> out (m, n), of the dtypes(); out may have float32 as well, and so may the residual of an int8 layer. residual
+  // (m, n) has null data if absent. It may be `out` itself, but must not overlap it otherwise; `out` must not overlap x. Runs
+  // on `threads` threads of the pool. Thread-safe.
   void run(const Matrix& x, int64_t m, const Matrix& out, const Matrix& residual) const;
 
   // Evicts the packed weights from all caches, as the other layers of a network do. For measurements.
@@ -116,7 +116,7 @@ class Dense {
 
   int64_t n() const;
   int64_t k() const;
-  Dtype dtype() const;
+  const LayerDtypes& dtypes() const;
   // Returns the schedule that run() uses for m rows.
   DenseSchedule schedule(int64_t m) const;
 

@@ -1,4 +1,5 @@
-// Data types of the factors of a product. Sums are always float32.
+// Data types of matrices and of layers. The type of a layer is that of its weights: float32 and bfloat16 layers read factors of
+// that type and sum in float32; int8 layers read int8 or uint8 (quantization.h), and sum in int32.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +10,7 @@
 
 namespace loopwright {
 
-enum class Dtype { kFloat32, kBfloat16 };
+enum class Dtype { kFloat32, kBfloat16, kInt8, kUint8 };
 
 // The upper half of a float32.
 struct Bfloat16 {
@@ -18,18 +19,25 @@ struct Bfloat16 {
 
 const char* name(Dtype dtype);
 
-// Throws std::invalid_argument for an unknown name.
+// Parses the type of a layer. Throws std::invalid_argument for an unknown name.
 Dtype parse_dtype(const std::string& name);
 
-constexpr int64_t element_bytes(Dtype dtype) { return dtype == Dtype::kFloat32 ? sizeof(float) : sizeof(Bfloat16); }
+// Parses the type of integers, int8 or uint8. Throws std::invalid_argument for another name.
+Dtype parse_integers(const std::string& name);
+
+constexpr int64_t element_bytes(Dtype dtype) {
+  return dtype == Dtype::kFloat32 ? sizeof(float) : dtype == Dtype::kBfloat16 ? sizeof(Bfloat16) : 1;
+}
+
+constexpr bool is_integer(Dtype dtype) { return dtype == Dtype::kInt8 || dtype == Dtype::kUint8; }
 
 // Whether this CPU and its operating system support AVX512_BF16.
 bool cpu_has_avx512_bf16();
 
-// Throws std::invalid_argument if `isa` has no kernels for `dtype`, or if they need AVX512_BF16 and the CPU lacks it.
+// Throws std::invalid_argument if `isa` has no layers of `dtype`, or if they need AVX512_BF16 and the CPU lacks it.
 void check_dtype(Dtype dtype, Isa isa, bool has_avx512_bf16 = cpu_has_avx512_bf16());
 
-// Returns the dtypes that check_dtype() accepts on this CPU.
+// Returns the types of layers that check_dtype() accepts on this CPU.
 std::vector<Dtype> available_dtypes(Isa isa);
 
 }  // namespace loopwright

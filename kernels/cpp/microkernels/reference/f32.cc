@@ -1,4 +1,4 @@
-// The table of the reference: every function but the register tiles and what only they need.
+// The tables of the reference: every function but the register tiles and what only they need.
 #include "microkernels/reference/reference.h"
 
 namespace loopwright {
@@ -32,6 +32,16 @@ const KernelTable& f32_reference_kernels() {
     add_reference_row_operators(k);
     k.channels = reference_channel_functions();
     k.recurrent = reference_recurrent_functions();
+    return k;
+  }();
+  return kernels;
+}
+
+const KernelTable& int8_reference_kernels() {
+  static const KernelTable kernels = [] {
+    KernelTable k = f32_reference_kernels();
+    k.tile_k = 2;
+    k.integer_rows = reference_integer_rows();
     return k;
   }();
   return kernels;

@@ -14,5 +14,6 @@ void reference_depthwise_windows(const DepthwiseWindows& windows, const Depthwis
 void add_reference_row_operators(KernelTable& kernels);
 RecurrentFunctions reference_recurrent_functions();
 ChannelFunctions reference_channel_functions();
+IntegerRowFunctions reference_integer_rows();
 
 }  // namespace loopwright

@@ -13,9 +13,9 @@ namespace loopwright {
 const KernelTable& bf16_avx512_kernels(bool halves) {
   static const KernelTable kernels = [halves] {
     KernelTable k = f32_avx512_kernels(halves);  // sums are float32, and so are the functions that process them
+    k.clear_tiles();
+    k.tile_k = VecBf16Avx512::kProducts;
     add_avx512_tiles<VecBf16Avx512>(k, halves);
-    for (auto& rows : k.narrow_tiles)  // of float32
-      for (Microkernel& tile : rows) tile = nullptr;
     k.fma_loop = &fma_loop<VecBf16Avx512>;
     k.widen = &convert_rows<VecBf16Avx512, Bfloat16, float>;
     k.narrow = &convert_rows<VecBf16Avx512, float, Bfloat16>;

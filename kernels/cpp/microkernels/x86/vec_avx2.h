@@ -15,6 +15,9 @@ struct VecAvx2 {
   static constexpr int kInFlight = 8;           // accumulators that hide the latency of accumulate()
   static constexpr bool kHasHalves = false;     // see VecAvx512
   static constexpr int kProducts = 1;           // products per lane of accumulate()
+  static constexpr bool kIntegers = false;      // whether sums are int32
+  static constexpr bool kBytes = false;         // whether words consist of bytes
+  using Narrow = void;                          // see Brgemm
   static constexpr bool kMasksAreFree = false;  // whether a masked store costs about as much as a full one
 
   static Mask mask(int n) {  // the first n lanes, 0 <= n <= 8
@@ -27,6 +30,7 @@ struct VecAvx2 {
   static void store(float* p, Reg x) { _mm256_storeu_ps(p, x); }
   static void store(float* p, Reg x, Mask m) { _mm256_maskstore_ps(p, m, x); }
   static Reg add(Reg a, Reg b) { return _mm256_add_ps(a, b); }
+  static Reg add_sums(Reg a, Reg b) { return add(a, b); }  // of accumulate()
   static Reg sub(Reg a, Reg b) { return _mm256_sub_ps(a, b); }
   static Reg mul(Reg a, Reg b) { return _mm256_mul_ps(a, b); }
   static Reg div(Reg a, Reg b) { return _mm256_div_ps(a, b); }

@@ -15,6 +15,9 @@ struct VecAvx512 {
   static constexpr int kInFlight = 8;          // accumulators that hide the latency of accumulate()
   static constexpr bool kHasHalves = true;     // whether accumulate_half() and FMAs with a float in memory exist
   static constexpr int kProducts = 1;          // products per lane of accumulate()
+  static constexpr bool kIntegers = false;     // whether sums are int32
+  static constexpr bool kBytes = false;        // whether words consist of bytes
+  using Narrow = void;                         // see Brgemm
   static constexpr bool kMasksAreFree = true;  // whether a masked store costs about as much as a full one
 
   static Mask mask(int n) { return static_cast<Mask>((1u << n) - 1); }  // the first n lanes, 0 <= n <= 16
@@ -25,6 +28,7 @@ struct VecAvx512 {
   static void store(float* p, Reg x) { _mm512_storeu_ps(p, x); }
   static void store(float* p, Reg x, Mask m) { _mm512_mask_storeu_ps(p, m, x); }
   static Reg add(Reg a, Reg b) { return _mm512_add_ps(a, b); }
+  static Reg add_sums(Reg a, Reg b) { return add(a, b); }  // of accumulate()
   static Reg sub(Reg a, Reg b) { return _mm512_sub_ps(a, b); }
   static Reg mul(Reg a, Reg b) { return _mm512_mul_ps(a, b); }
   static Reg div(Reg a, Reg b) { return _mm512_div_ps(a, b); }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "loopwright/dtype.h"
+#include "microkernels/brgemm.h"
 #include "microkernels/x86/vec_avx512.h"
 
 namespace loopwright {
@@ -10,6 +11,7 @@ namespace {
 struct VecBf16Avx512 : VecAvx512 {
   static constexpr int kInFlight = 12;
   static constexpr int kProducts = 2;
+  using Narrow = Bfloat16;
 
   static void accumulate(Reg& acc, Reg a, Reg b) { asm("vdpbf16ps %2, %1, %0" : "+v"(acc) : "v"(a), "v"(b)); }
   static void accumulate_half(Reg& acc, Reg a, Reg b) { asm("vdpbf16ps %t2, %t1, %t0" : "+v"(acc) : "v"(a), "v"(b)); }
@@ -19,6 +21,16 @@ struct VecBf16Avx512 : VecAvx512 {
   static void accumulate_half(Reg& acc, const float* a, Reg b) {
     asm("vdpbf16ps %1%{1to8%}, %t2, %t0" : "+v"(acc) : "m"(*a), "v"(b));
   }
+
+  // Rows of bfloat16 in the epilogue of a tile. The mask applies to the last vector.
+  struct NarrowFormat {
+    static Reg add(Reg x, const Bfloat16* p) { return VecAvx512::add(x, load(p)); }
+    static Reg add(Reg x, const Bfloat16* p, Mask m) { return VecAvx512::add(x, load(p, m)); }
+    static void store(Bfloat16* p, Reg x, Mask m) { VecBf16Avx512::store(p, x, m); }
+    static void store(Bfloat16* p, Reg x, Reg y) { VecBf16Avx512::store(p, x, y); }
+    static void store(Bfloat16* p, Reg x, Reg y, Mask m) { VecBf16Avx512::store(p, x, y, m); }
+  };
+  static NarrowFormat narrow_format(const TileQuantization*) { return {}; }
 
   static Reg load(const float* p) { return VecAvx512::load(p); }
   static Reg load(const float* p, Mask m) { return VecAvx512::load(p, m); }

@@ -1,0 +1,58 @@
+#include "gemm/input_words.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "core/split.h"
+#include "loopwright/thread_pool.h"
+
+namespace loopwright {
+namespace {
+
+struct FloatRange {
+  float least = 0.0f, most = 0.0f;  // zero is always inside
+};
+
+// Returns DynamicQuantizeLinear's integers of numbers in a range, with a scale of 1 if it is empty, as in ONNX Runtime. An
+// infinite range becomes the largest finite one, of which no arithmetic is invalid.
+Quantization of_range(FloatRange range) {
+  constexpr float kLargest = std::numeric_limits<float>::max() / 2;
+  const float least = std::max(range.least, -kLargest), most = std::min(range.most, kLargest);
+  const float scale = (most - least) / 255.0f;
+  if (!(scale > 0.0f)) return {Dtype::kUint8, 1.0f, 0};
+  return {Dtype::kUint8, scale, static_cast<int32_t>(std::clamp(std::nearbyint(-least / scale), 0.0f, 255.0f))};
+}
+
+// `rows` rows of k floats.
+FloatRange range_of(const KernelTable& kernels, const Matrix& x, int64_t rows, int64_t k, int threads) {
+  // A region of threads takes as long as reading this many floats.
+  constexpr int64_t kWorthThreads = 1 << 16;
+  if (rows * k < kWorthThreads) threads = 1;
+  std::vector<FloatRange> parts(static_cast<size_t>(threads));
+  parallel(threads, [&](int thread) {
+    FloatRange range;
+    for (int64_t i = split_begin(rows, threads, thread); i < split_begin(rows, threads, thread + 1); ++i)
+      kernels.integer_rows.add_range(x.at<float>(i, 0), k, &range.least, &range.most);
+    parts[static_cast<size_t>(thread)] = range;
+  });
+  FloatRange all;
+  for (const FloatRange& part : parts) all = {std::min(all.least, part.least), std::max(all.most, part.most)};
+  return all;
+}
+
+}  // namespace
+
+InputWords::InputWords(const KernelTable& kernels, const LayerQuantization& layer, const Matrix& x, int64_t rows,
+                       int64_t k, int threads)
+    : kernels_(kernels),
+      dtype_(x.dtype),
+      floats_to_integers_(layer.weight_scales && layer.input != LayerQuantization::Input::kIntegers),
+      x_(layer.x) {
+  if (!layer.weight_scales) return;
+  if (layer.input == LayerQuantization::Input::kFloatsByRange) x_ = of_range(range_of(kernels, x, rows, k, threads));
+  if (kernels.tile_k == kBytesPerWord) zero_byte_ = x_.unsigned_zero_point();
+}
+
+}  // namespace loopwright

@@ -1,0 +1,50 @@
+// The input of a layer in words, and what its integers stand for in one run.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include "gemm/words.h"
+#include "loopwright/quantization.h"
+#include "microkernels/kernel_table.h"
+
+namespace loopwright {
+
+class InputWords {
+ public:
+  // `rows` rows of k elements. Input that is quantized by its range is read to find it, on up to `threads`
+  // threads.
+  InputWords(const KernelTable& kernels, const LayerQuantization& layer, const Matrix& x, int64_t rows, int64_t k,
+             int threads);
+
+  // Stores to_words(count, tile_k) words. `count` must be at least 1.
+  void copy(const void* elements, int64_t count, float* words) const {
+    if (floats_to_integers_) {
+      kernels_.integer_rows.quantize_to_words(static_cast<const float*>(elements), x_, count, words);
+    } else if (is_integer(dtype_)) {
+      kernels_.integer_rows.to_words(elements, x_, count, words);
+    } else {
+      copy_to_words(elements, count, dtype_, kernels_.tile_k, words);
+    }
+  }
+  // Stores `count` words that stand for zeros.
+  void pad(float* words, int64_t count) const {
+    std::memset(words, zero_byte_, static_cast<size_t>(count * kWordBytes));
+  }
+
+  // Whether rows of k elements of this input can be read as words in place.
+  bool in_place(const Matrix& rows, int64_t k) const {
+    return !floats_to_integers_ && are_words(rows, k, kernels_.tile_k);
+  }
+
+  const Quantization& quantization() const { return x_; }
+
+ private:
+  const KernelTable& kernels_;
+  Dtype dtype_;
+  bool floats_to_integers_;
+  Quantization x_;
+  int zero_byte_ = 0;  // of words that stand for zeros
+};
+
+}  // namespace loopwright

@@ -1,0 +1,24 @@
+// The table of int8 on AVX512_VNNI: the microkernel of float32 with four bytes as words of A and B, and sums in int32. Only this
+// file is compiled with -mavx512f -mavx512bw -mavx512vl -mavx512vnni.
+#include "microkernels/activations_f32.h"
+#include "microkernels/integer_rows_i8.h"
+#include "microkernels/machine_f32.h"
+#include "microkernels/x86/tiles_avx512.h"
+#include "microkernels/x86/vec_int8_avx512.h"
+
+namespace loopwright {
+
+const KernelTable& int8_avx512_kernels(bool halves) {
+  static const KernelTable kernels = [halves] {
+    KernelTable k = f32_avx512_kernels(halves);  // activations are float32
+    k.clear_tiles();
+    k.tile_k = VecInt8Avx512::kProducts;
+    add_avx512_tiles<VecInt8Avx512>(k, halves);
+    k.integer_rows = integer_row_functions<VecInt8Avx512>();
+    k.fma_loop = &fma_loop<VecInt8Avx512>;
+    return k;
+  }();
+  return kernels;
+}
+
+}  // namespace loopwright
