@@ -199,6 +199,18 @@ EXAMPLES: Mapping[str, Example] = {
             y = LSTM <hidden_size: int = 4> (x, W, R, b)
         }""",
     ),
+    "integer_layers": Example(
+        """
+        g (float[128, 384] x) => (float[128, 384] y)
+        <int8[384, 384] W, float W_scale = {0.01}>
+        {
+            q, scale, zero = DynamicQuantizeLinear (x)
+            sum = MatMulInteger (q, W, zero)
+            number = Cast <to: int = 1> (sum)
+            both = Mul (scale, W_scale)
+            y = Mul (number, both)
+        }""",
+    ),
     "integer_products": Example(
         """
         g (float[1, 8, 14, 14] x) => (float[1, 16, 14, 14] y)

@@ -24,6 +24,7 @@ from graph_passes.freeze_shapes import FreezeShapes
 from graph_passes.fuse_layers import FuseLayers
 from graph_passes.inline_functions import InlineFunctions, inline_calls
 from graph_passes.installation import check_names
+from graph_passes.integer_layers import IntegerLayers
 from graph_passes.integer_products import IntegerProducts
 from graph_passes.lazy import ir, require
 from graph_passes.optimize_strides import OptimizeStrides
@@ -74,6 +75,7 @@ PASSES: Mapping[str, type[Pass]] = {
         UnrollLoops(),
         UnrollRecurrences(),
         UnrollLstm(),
+        IntegerLayers(),
         IntegerProducts(),
         QuantizedValues(),
         FormsForTvm(),

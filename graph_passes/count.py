@@ -45,8 +45,8 @@ def operators(model: ir.Model) -> Counter[str]:
     )
 
 
-_CONVOLUTIONS = ("Conv", "ConvInteger", "QLinearConv")
-_PRODUCTS = ("MatMul", "MatMulInteger", "QLinearMatMul")
+_CONVOLUTIONS = ("Conv", "ConvInteger", "QLinearConv", "QuantizedConv")
+_PRODUCTS = ("MatMul", "MatMulInteger", "QLinearMatMul", "DynamicMatMul", "QuantizedMatMul")
 
 
 def macs(node: ir.Node) -> int | None:

@@ -23,7 +23,15 @@ from graph_passes.lazy import ir
 from graph_passes.patterns.attention import fuse_attention
 from graph_passes.patterns.exported_forms import activation_of, activation_of_one
 from graph_passes.patterns.group_norm import fuse_group_norm
-from graph_passes.patterns.layers import CONVOLUTIONS, FusedLayer, call, call_function, function, operator_attributes
+from graph_passes.patterns.layers import (
+    CONVOLUTIONS,
+    PRODUCTS,
+    FusedLayer,
+    call,
+    call_function,
+    function,
+    operator_attributes,
+)
 from graph_passes.patterns.normalizations import fuse_normalizations
 from graph_passes.patterns.pooled_activations import move_before_pooling
 from graph_passes.patterns.prelu import slopes_of_channels
@@ -150,11 +158,11 @@ def _take_adding(growing: _Growing, adding: ir.Node, part: str, operand: ir.Valu
 
 
 def _take_bias(growing: _Growing) -> bool:
-    """Takes a constant along the last axis that is added to a MatMul.
+    """Takes a constant along the last axis that is added to a product without a bias.
 
     Convolutions and Gemm have the bias as an input; fold_batch_norm sets it.
     """
-    adding = _next(growing, "Add") if growing.layer.op == "MatMul" else None
+    adding = _next(growing, "Add") if growing.layer.op in PRODUCTS else None
     operand = None if adding is None else other_operand(adding, growing.output)
     array, shape, answer = constant(operand), static_shape(growing.inputs[1]), growing.output.shape
     if adding is None or operand is None or array is None or shape is None or len(shape) != 2 or answer is None:

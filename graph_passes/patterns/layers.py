@@ -5,6 +5,9 @@ parts, such as ``Conv_bias_residual_relu``. The inputs are x and w, then b, the 
 them. The attributes are those of the operator, and those of the activation with the prefix ``activation_``. The body
 defines the layer in standard operators, so any runtime can run it; a backend with a kernel for the layer needs the name
 only. The suffix ``_nhwc`` means that x, r and the output have their channels last; weights keep ONNX's layout.
+
+In layers of 8-bit integers, w is of int8, and the input after it, w_scale, has a scale for each output channel. x is
+float32 and rounded to integers: in a DynamicMatMul by its range, in others with the inputs x_scale and x_zero.
 """
 
 from __future__ import annotations
@@ -26,8 +29,36 @@ OPERATORS: Mapping[str, tuple[str, ...]] = {
     "ConvTranspose": _CONV_TRANSPOSE,
     "Gemm": _GEMM,
     "MatMul": (),
+    "DynamicMatMul": (),
+    "QuantizedMatMul": (),
+    "QuantizedConv": _CONV,
 }
-CONVOLUTIONS = ("Conv", "ConvTranspose")
+CONVOLUTIONS = ("Conv", "ConvTranspose", "QuantizedConv")
+PRODUCTS = ("MatMul", "DynamicMatMul", "QuantizedMatMul")  # those whose bias is an Add
+# Operators that ONNX does not have: their inputs after x and w, and the statements of their bodies before the last one.
+_QUANTIZED = ("w_scale", "x_scale", "x_zero")
+_OPERANDS: Mapping[str, tuple[str, ...]] = {
+    "DynamicMatMul": ("w_scale",),
+    "QuantizedMatMul": _QUANTIZED,
+    "QuantizedConv": _QUANTIZED,
+}
+_ROUND_X = ("x_whole = QuantizeLinear (x, x_scale, x_zero)", "x_real = DequantizeLinear (x_whole, x_scale, x_zero)")
+_STATEMENTS: Mapping[str, tuple[str, ...]] = {
+    "DynamicMatMul": (
+        "x_whole, x_scale, x_zero = DynamicQuantizeLinear (x)",
+        "products = MatMulInteger (x_whole, w, x_zero)",
+        "numbers = Cast <to: int = 1> (products)",
+        "scales = Mul (x_scale, w_scale)",
+    ),
+    "QuantizedMatMul": (*_ROUND_X, "w_real = DequantizeLinear <axis: int = 1> (w, w_scale)"),
+    "QuantizedConv": (*_ROUND_X, "w_real = DequantizeLinear <axis: int = 0> (w, w_scale)"),
+}
+# The operator of the last statement, and its operands without a bias.
+_LAST: Mapping[str, tuple[str, str]] = {
+    "DynamicMatMul": ("Mul", "numbers, scales"),
+    "QuantizedMatMul": ("MatMul", "x_real, w_real"),
+    "QuantizedConv": ("Conv", "x_real, w_real"),
+}
 _HAS_BIAS_INPUT = (*CONVOLUTIONS, "Gemm")
 
 
@@ -70,7 +101,7 @@ class FusedLayer:
             return None
         if node.domain == DOMAIN:
             return cls.named(node.op_type)
-        if node.domain not in ("", "ai.onnx") or node.op_type not in OPERATORS:
+        if node.domain not in ("", "ai.onnx") or node.op_type not in OPERATORS or node.op_type in _STATEMENTS:
             return None
         return cls(node.op_type, bias=len(node.inputs) > 2 and node.inputs[2] is not None)
 
@@ -88,10 +119,24 @@ class FusedLayer:
         return [
             "x",
             "w",
+            *_OPERANDS.get(self.op, ()),
             *(["b"] if self.bias else []),
             *([operand] if operand else []),
             *(["r"] if self.residual else []),
         ]
+
+    def operands(self, node: ir.Node) -> dict[str, ir.Value | None]:
+        """Returns the inputs of a node of this layer by name."""
+        return dict(zip(self.inputs, node.inputs, strict=True))
+
+    @property
+    def of_integers(self) -> bool:
+        return self.op in _OPERANDS
+
+    @property
+    def rounds_by_scale(self) -> bool:
+        """Whether x is rounded with the inputs x_scale and x_zero."""
+        return "x_scale" in _OPERANDS.get(self.op, ())
 
     @property
     def activation_attributes(self) -> list[str]:
@@ -106,13 +151,14 @@ class FusedLayer:
     def body(self) -> list[str]:
         """Returns the statements that compute ``y``, in ONNX's text format."""
         given = ", ".join(f"{attribute} = @{attribute.partition(':')[0]}" for attribute in OPERATORS[self.op])
-        operator = f"{self.op} <{given}>" if given else self.op
+        name, operands = _LAST.get(self.op, (self.op, "x, w"))
+        operator = f"{name} <{given}>" if given else name
         takes_bias = self.bias and self.op in _HAS_BIAS_INPUT
-        steps = [f"{operator} (x, w{', b' if takes_bias else ''})"]
-        steps += ["Add ({}, b)"] if self.bias and not takes_bias else []
+        first = [*_STATEMENTS.get(self.op, ()), f"y0 = {operator} ({operands}{', b' if takes_bias else ''})"]
+        steps = ["Add ({}, b)"] if self.bias and not takes_bias else []
         steps += ["Add ({}, r)"] if self.residual else []
-        lines = [f"y{i} = {step.format(f'y{i - 1}')}" for i, step in enumerate(steps)]
-        last = f"y{len(steps) - 1}"
+        lines = [*first, *(f"y{i} = {step.format(f'y{i - 1}')}" for i, step in enumerate(steps, 1))]
+        last = f"y{len(steps)}"
         if self.activation is None:
             lines[-1] = lines[-1].replace(f"{last} =", "y =")
         else:

@@ -22,7 +22,8 @@ def model(
     What is declared in ``<...>`` and no node makes becomes a weight: the array given by its name, else seeded normal
     values, positive where the name begins with "variance".
     """
-    found = parser.parse_model(f'<ir_version: 10, opset_import: ["" : {opset}, "custom" : 1]> {graph}')
+    opsets = f'"" : {opset}, "custom" : 1, "com.microsoft" : 1'
+    found = parser.parse_model(f"<ir_version: 10, opset_import: [{opsets}]> {graph}")
     made = {name for node in found.graph.node for name in node.output}
     rng = np.random.default_rng(seed)
     kept = [info for info in found.graph.value_info if info.name in made]

@@ -13,7 +13,7 @@ from onnx import numpy_helper
 
 import graph_passes
 from graph_passes import FoldConstants
-from graph_passes.fold_constants import OPSET
+from graph_passes.opset import OPSET
 from tests.graph_passes import oracle
 from tests.graph_passes.models import model
 

@@ -1,0 +1,123 @@
+"""Layers whose input and weight are quantized with constant scales, as static quantizers write them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from graph_passes.lazy import ir
+from graph_passes.patterns.integer_weight import signed_weight
+from graph_passes.patterns.layers import FusedLayer, call
+from graph_passes.patterns.window import explicit_attributes
+from graph_passes.values import constant, data_input, graph_of, is_op, new_constant, producer, required, supplant
+
+_IMAGE_AXES = 2
+
+
+def replace_quantized_layer(model: ir.Model, node: ir.Node) -> bool:
+    """Replaces a Conv, Gemm or MatMul of dequantized numbers by a layer that quantizes its input.
+
+    Returns whether it did: if the input comes from a QuantizeLinear with the same scale, and the weight is a constant
+    of 8-bit integers with the zero point in their middle and a scale, or one for each output channel.
+    """
+    dequantized = producer(node.inputs[0])
+    quantized = None if dequantized is None else producer(dequantized.inputs[0])
+    if dequantized is None or quantized is None or not is_op(dequantized, "DequantizeLinear"):
+        return False
+    if not is_op(quantized, "QuantizeLinear") or not _alike(quantized, dequantized):
+        return False
+    layer, attributes, transposed = _layer(node)
+    weight = _weight(node, 0 if is_op(node, "Conv") or transposed else -1)
+    if layer is None or attributes is None or weight is None:
+        return False
+    integers, scales = weight
+    scale, zero = constant(quantized.inputs[1]), _zero_point(quantized)
+    if scale is None or zero is None:
+        return False
+    graph, name = graph_of(node), required(node.inputs[1]).name
+    inputs: list[ir.Value | None] = [
+        required(quantized.inputs[0]),
+        new_constant(graph, f"{name}_signed", integers.T if transposed else integers),
+        new_constant(graph, f"{name}_scales", scales),
+        new_constant(graph, f"{required(node.inputs[0]).name}_scale", scale.reshape(())),
+        new_constant(graph, f"{required(node.inputs[0]).name}_zero", zero.reshape(())),
+    ]
+    if layer.bias:
+        inputs.append(required(node.inputs[2]))
+    new = call(model, layer, inputs, attributes)
+    new.name = node.name
+    supplant([node], [new])
+    for unused in (dequantized, quantized):
+        if not unused.outputs[0].uses() and not unused.outputs[0].is_graph_output():
+            graph_of(unused).remove(unused, safe=True)
+    return True
+
+
+def _layer(node: ir.Node) -> tuple[FusedLayer | None, list[ir.Attr] | None, bool]:
+    """Returns the layer of a node, its attributes, and whether its weight is (n, k); None if there is no such layer."""
+    bias = data_input(node, 2) is not None
+    if is_op(node, "Conv"):
+        shape = required(node.inputs[1]).shape
+        if shape is None or len(shape) != 2 + _IMAGE_AXES:
+            return None, None, False
+        return FusedLayer("QuantizedConv", bias), explicit_attributes(node), False
+    if is_op(node, "MatMul"):
+        return FusedLayer("QuantizedMatMul"), [], False
+    get = node.attributes
+    plain = get.get_float("alpha", 1.0) == get.get_float("beta", 1.0) == 1 and not get.get_int("transA", 0)
+    # A bias of another shape would be broadcast along the rows.
+    vector = constant(data_input(node, 2)) if bias else None
+    if not is_op(node, "Gemm") or not plain or (bias and (vector is None or vector.ndim != 1)):
+        return None, None, False
+    return FusedLayer("QuantizedMatMul", bias), [], bool(get.get_int("transB", 0))
+
+
+def _alike(quantized: ir.Node, dequantized: ir.Node) -> bool:
+    """Whether both convert with the same single scale and zero point, from and to float32."""
+    if any(node.attributes.get_int("block_size", 0) for node in (quantized, dequantized)):
+        return False
+    scale, other_scale = constant(quantized.inputs[1]), constant(dequantized.inputs[1])
+    zero, other_zero = _zero_point(quantized), _zero_point(dequantized)
+    if scale is None or zero is None or scale.size != 1 or zero.size != 1 or scale.dtype != np.float32:
+        return False
+    if not (np.isfinite(scale) & (scale > 0)).all():
+        return False
+    return _same(scale, other_scale) and _same(zero, other_zero)
+
+
+def _same(number: np.ndarray, other: np.ndarray | None) -> bool:
+    return other is not None and other.dtype == number.dtype and other.size == 1 and bool((other == number).all())
+
+
+def _zero_point(node: ir.Node) -> np.ndarray | None:
+    """Returns the zero point of a conversion from or to 8-bit integers; None for another one."""
+    given = data_input(node, 2)
+    integers = node.outputs[0] if is_op(node, "QuantizeLinear") else required(node.inputs[0])
+    if given is None:
+        dtype = integers.dtype
+        known = dtype in (ir.DataType.INT8, ir.DataType.UINT8)
+        return np.zeros((), dtype.numpy()) if known and dtype is not None else None
+    zero = constant(given)
+    return zero if zero is not None and zero.dtype.name in ("int8", "uint8") else None
+
+
+def _weight(node: ir.Node, axis: int) -> tuple[np.ndarray, np.ndarray] | None:
+    """Returns the integers of a weight and a scale for each output channel; None if it has another form."""
+    dequantized = producer(node.inputs[1])
+    if dequantized is None or not is_op(dequantized, "DequantizeLinear"):
+        return None
+    scales, zero = constant(dequantized.inputs[1]), data_input(dequantized, 2)
+    zeros = np.zeros((), np.int8) if zero is None else constant(zero)
+    integers = signed_weight(constant(dequantized.inputs[0]), zeros)
+    if integers is None or scales is None:
+        return None
+    if scales.dtype != np.float32 or integers.ndim < 2 or dequantized.attributes.get_int("block_size", 0):
+        return None
+    if not (np.isfinite(scales) & (scales > 0)).all():
+        return None
+    channels = integers.shape[axis]
+    if scales.size == 1:
+        return integers, np.full(channels, scales.reshape(-1)[0], np.float32)
+    along = dequantized.attributes.get_int("axis", 1) % integers.ndim
+    if scales.shape != (channels,) or along != axis % integers.ndim or (is_op(node, "MatMul") and integers.ndim != 2):
+        return None
+    return integers, scales
