@@ -102,8 +102,9 @@ def build(
         chains: whether a depthwise convolution and its neighbors may run as one kernel, slab by slab, if their
             intermediate images do not fit L2.
         passes: graph passes by name or as objects; None uses the default ones. The passes that lowering requires always
-            run: they expand operators by their definitions, resolve branches, unroll small loops, compute integer
-            products, quantized values and float16 in float32, give images two axes, and put their channels last.
+            run: they expand operators by their definitions, resolve branches, unroll small loops, make layers of
+            products of 8-bit integers, compute other integers, quantized values and float16 in float32, give images
+            two axes, and put their channels last.
         check: inputs by name, best real data. The compiled model runs on them, and its outputs are compared with those
             of ONNX Runtime without optimizations. ``CompiledModel.checked`` has the differences.
         fallback: what runs the nodes that cannot be compiled, within the same program: ``"onnxruntime"``, or None to
@@ -260,7 +261,7 @@ def passes_of_build(chosen: Sequence[Any] | None = None) -> list[Any]:
     start = names.index("freeze_shapes") + 1 if "freeze_shapes" in names else 0
     folded = names.index("fold_constants", start) + 1 if "fold_constants" in names[start:] else start
     control_flow = ["resolve_branches", UnrollLoops(largest=_LARGEST_UNROLLED)]
-    quantized = ["integer_products", "quantized_values"]
+    quantized = ["integer_layers", "integer_products", "quantized_values"]
     before = [*passes[:start], "expand_functions", *control_flow, *quantized, *passes[start:folded]]
     return [*before, "float32_layers", "two_axes", *passes[folded:], "channels_last"]
 

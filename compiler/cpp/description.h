@@ -30,6 +30,12 @@ class Description {
   }
   // Must be at least 0.
   int64_t integer(const char* key) const { return checked(key, as<int64_t>(key, "an integer")); }
+  // Must fit int32.
+  int32_t signed_integer(const char* key) const {
+    const auto value = as<int64_t>(key, "an integer");
+    if (value < INT32_MIN || value > INT32_MAX) throw invalid(key, "an integer of 32 bits");
+    return static_cast<int32_t>(value);
+  }
   double number(const char* key) const { return as<double>(key, "a number"); }
   bool flag(const char* key) const { return as<bool>(key, "true or false"); }
 
@@ -80,16 +86,11 @@ class Description {
 
   // Returns the float32 weight of this name and shape.
   const float* weight(const std::string& name, const std::vector<int64_t>& shape) const {
-    const auto index = weight_index(name);
-    if (!index || *index < 0 || *index >= static_cast<int64_t>(weights_.size()))
-      throw invalid(name, "the index of a weight");
-    const tvm::ffi::Tensor tensor = weights_[*index];
-    const auto is = tensor.shape();
-    const DLDataType dtype = tensor.dtype();
-    if (dtype.code != kDLFloat || dtype.bits != 32 || dtype.lanes != 1 || !tensor.IsContiguous() ||
-        std::vector<int64_t>(is.begin(), is.end()) != shape)
-      throw invalid(name, "a contiguous float32 weight of the shape that the layer has");
-    return reinterpret_cast<const float*>(static_cast<const char*>(tensor.data_ptr()));
+    return static_cast<const float*>(weight_of({kDLFloat, 32, 1}, "float32", name, shape));
+  }
+  // The same for int8.
+  const int8_t* int8_weight(const std::string& name, const std::vector<int64_t>& shape) const {
+    return static_cast<const int8_t*>(weight_of({kDLInt, 8, 1}, "int8", name, shape));
   }
   // Returns null if there is no weight of this name.
   const float* optional_weight(const std::string& name, const std::vector<int64_t>& shape) const {
@@ -109,6 +110,20 @@ class Description {
   }
 
  private:
+  const void* weight_of(DLDataType wanted, const std::string& dtype_name, const std::string& name,
+                        const std::vector<int64_t>& shape) const {
+    const auto index = weight_index(name);
+    if (!index || *index < 0 || *index >= static_cast<int64_t>(weights_.size()))
+      throw invalid(name, "the index of a weight");
+    const tvm::ffi::Tensor tensor = weights_[*index];
+    const auto is = tensor.shape();
+    const DLDataType dtype = tensor.dtype();
+    if (dtype.code != wanted.code || dtype.bits != wanted.bits || dtype.lanes != wanted.lanes ||
+        !tensor.IsContiguous() || std::vector<int64_t>(is.begin(), is.end()) != shape)
+      throw invalid(name, "a contiguous " + dtype_name + " weight of the shape that the layer has");
+    return tensor.data_ptr();
+  }
+
   // Returns nothing unless the value is a list of integers.
   static std::optional<std::vector<int64_t>> as_tuple(const tvm::ffi::Any& value) {
     const auto list = value.try_cast<tvm::ffi::json::Array>();

@@ -32,9 +32,10 @@ using tvm::ffi::Tensor;
 namespace json = tvm::ffi::json;
 
 // Formats of saved models that can be read; compiler/program/saved_model.py gets the newest one, which it writes, from
-// here. Format 5 added segments, format 6 ranges of sizes, format 7 whether subnormal numbers are kept.
+// here. Format 5 added segments, format 6 ranges of sizes, format 7 whether subnormal numbers are kept,
+// format 8 weights of int8.
 constexpr int64_t kOldestFormat = 4;
-constexpr int64_t kFormat = 7;
+constexpr int64_t kFormat = 8;
 
 // A file mapped into memory. Pages are read on first access.
 class MappedFile {
@@ -108,6 +109,15 @@ std::vector<TensorSpec> specs(const json::Object& manifest, const char* key) {
   return result;
 }
 
+// Before format 8, all weights were float32.
+DLDataType dtype_of_weight(const json::Object& weight) {
+  if (weight.find(String("dtype")) == weight.end()) return {kDLFloat, 32, 1};
+  const std::string dtype = entry<String>(weight, "dtype");
+  if (dtype == "float32") return {kDLFloat, 32, 1};
+  if (dtype == "int8") return {kDLInt, 8, 1};
+  throw broken("a weight is of " + dtype);
+}
+
 Array<Tensor> weights(const json::Object& manifest, const std::string& path) {
   const auto file = std::make_shared<MappedFile>(path);
   Array<Tensor> tensors;
@@ -115,17 +125,18 @@ Array<Tensor> weights(const json::Object& manifest, const std::string& path) {
     const json::Object weight = object(value);
     const auto offset = entry<int64_t>(weight, "offset");
     const std::vector<int64_t> shape = shape_of(weight);
+    const DLDataType dtype = dtype_of_weight(weight);
     size_t left = file->bytes();
     if (offset < 0 || static_cast<size_t>(offset) > left || offset % static_cast<int64_t>(sizeof(float)) != 0)
       throw broken("a weight is outside of weights.bin");
-    left = (left - static_cast<size_t>(offset)) / sizeof(float);
+    left = (left - static_cast<size_t>(offset)) / (dtype.bits / 8);
     for (const int64_t size : shape) {
       if (size < 1) throw broken("a weight is empty");
       left /= static_cast<size_t>(size);
     }
     if (left == 0) throw broken("a weight is outside of weights.bin");
-    tensors.push_back(Tensor::FromNDAlloc(FileAllocator{file}, tvm::ffi::ShapeView(shape.data(), shape.size()),
-                                          DLDataType{kDLFloat, 32, 1}, DLDevice{kDLCPU, 0}, offset));
+    tensors.push_back(Tensor::FromNDAlloc(FileAllocator{file}, tvm::ffi::ShapeView(shape.data(), shape.size()), dtype,
+                                          DLDevice{kDLCPU, 0}, offset));
   }
   return tensors;
 }

@@ -64,7 +64,9 @@ def chained(calls: Sequence[Call]) -> Call:
 
 def _is_stage(call: Call) -> bool:
     """Whether another convolution may follow the call in a chain."""
-    return call.op == "conv2d" and len(call.inputs) == 1 and call.activation is None and call.output_perm is None
+    if call.op != "conv2d" or call.workload is None or call.workload.dtype != "float32":
+        return False
+    return len(call.inputs) == 1 and call.activation is None and call.output_perm is None
 
 
 def _join(node: ir.Node, after: ir.Node, calls: Mapping[ir.Node, Call], l2: int) -> bool:

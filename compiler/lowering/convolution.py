@@ -10,9 +10,9 @@ import onnx_ir as ir
 
 from compiler.lowering.call import Call, float32_constant, is_float32, shape_of, vector
 from compiler.lowering.epilogue import epilogue_of
+from compiler.lowering.quantization import Integers, integers_of
 from compiler.workloads.workload import Workload
 from graph_passes.patterns.layers import FusedLayer
-from graph_passes.values import data_input
 
 # Numbers by the names that layers have for them, in the order of a workload's dimensions.
 Geometry = Mapping[str, list[int]]
@@ -27,12 +27,13 @@ _ATTRIBUTES: Mapping[str, tuple[str, tuple[int, ...]]] = {
 
 @dataclass(frozen=True)
 class ConvolutionNode:
-    """A fused Conv or ConvTranspose over channels-last images of float32, with a constant weight.
+    """A fused convolution over channels-last images of float32, with a constant weight.
 
     Attributes:
         x: the images, of shape ``image``.
         output: the shape of the output.
         weight, bias: as the node has them; the bias has one number per output channel.
+        integers: what a layer of 8-bit integers has in addition.
         geometry: ``output_padding`` is only that of a ConvTranspose.
     """
 
@@ -44,20 +45,29 @@ class ConvolutionNode:
     output: tuple[int, ...]
     weight: np.ndarray
     bias: np.ndarray | None
+    integers: Integers
     geometry: Geometry
     groups: int
 
     @classmethod
     def of(cls, node: ir.Node) -> ConvolutionNode | None:
         """Returns what a node computes; None if it is not such a convolution."""
-        fused, x, weight = FusedLayer.of(node), node.inputs[0], float32_constant(data_input(node, 1))
-        if fused is None or not fused.channels_last or x is None or weight is None or not is_float32(x):
+        fused = FusedLayer.of(node)
+        if fused is None or not fused.channels_last:
+            return None
+        operands = fused.operands(node)
+        integers = integers_of(fused, operands) if fused.of_integers else Integers()
+        weight = float32_constant(operands["w"]) if integers is None or integers.weight is None else integers.weight
+        x = operands["x"]
+        if integers is None or x is None or weight is None or not is_float32(x):
             return None
         image, output = shape_of(x), shape_of(node.outputs[0])
         if len(image) != 4 or len(output) != 4 or weight.ndim != 4:
             return None
-        bias = vector(data_input(node, 2), output[-1]) if fused.bias else None
-        residual = node.inputs[-1] if fused.residual else None
+        if fused.of_integers and not integers.fit(output[-1], weight[0].size):
+            return None
+        bias = vector(operands["b"], output[-1]) if fused.bias else None
+        residual = operands.get("r")
         if (fused.bias and bias is None) or (fused.residual and shape_of(residual) != output):
             return None
         geometry = {
@@ -68,7 +78,7 @@ class ConvolutionNode:
         if any(len(numbers) != len(_ATTRIBUTES[name][1]) for name, numbers in geometry.items()):
             return None
         groups = node.attributes.get_int("group", 1)
-        return cls(node, fused, x, residual, image, output, weight, bias, geometry, groups)
+        return cls(node, fused, x, residual, image, output, weight, bias, integers, geometry, groups)
 
     def call(self, op: str, weight: np.ndarray, geometry: Geometry) -> Call | None:
         """Returns the call of a kernel that computes the node with this weight; None if the sizes do not fit it."""
@@ -78,7 +88,7 @@ class ConvolutionNode:
         sizes = [number for numbers in geometry.values() for number in numbers]
         dims = (*self.image, self.output[-1], *weight.shape[2:], *sizes, self.groups)
         try:
-            workload = Workload(op, dims, epilogue=epilogue.steps)
+            workload = Workload(op, dims, self.integers.dtype, epilogue.steps)
         except ValueError:
             return None
         if workload.output_shape != self.output or workload.input_shapes["weight"] != weight.shape:
@@ -90,7 +100,9 @@ class ConvolutionNode:
             "groups": self.groups,
             "residual": self.fused.residual,
             "activation": workload.activation,
+            **self.integers.attributes,
         }
-        weights = {"weight": weight, **epilogue.weights} | ({} if self.bias is None else {"bias": self.bias})
+        weights = {"weight": weight, **epilogue.weights, **self.integers.weights}
+        weights |= {} if self.bias is None else {"bias": self.bias}
         inputs = (self.x,) if self.residual is None else (self.x, self.residual)
         return Call(op, inputs, attributes, weights, workload, epilogue.activation)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import onnx_ir as ir
 
+from graph_passes.patterns.layers import FusedLayer
 from graph_passes.values import is_op
 
 _BETWEEN = ("Add", "Clip", "Div", "Max", "Min", "Mul", "Relu", "Reshape", "Sub", "Transpose")
@@ -23,7 +24,8 @@ def rounds_next(node: ir.Node, weights: Mapping[str, np.ndarray]) -> bool:
     while waiting and seen < _MOST_NODES:
         seen += 1
         for use in waiting.pop(0).outputs[0].uses():
-            if is_op(use.node, "Round"):
+            fused = FusedLayer.of(use.node)
+            if is_op(use.node, "Round") or (fused is not None and fused.of_integers):
                 return not all(np.array_equal(np.rint(weight), weight) for weight in weights.values())
             if is_op(use.node, *_BETWEEN):
                 waiting.append(use.node)

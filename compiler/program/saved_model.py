@@ -5,7 +5,7 @@
     resnet50.lw/
         manifest.json    format, versions, ISA, threads, ieee, inputs, outputs, layers with their schedules, what
                          ``tune`` measured and chose, digests
-        weights.bin      float32 weights in the model's own layout; kernels pack them when the model is loaded
+        weights.bin      weights in the model's own layout; kernels pack them when the model is loaded
         program.so       the calls of kernels in order, and the code that TVM generated
         segment0.onnx    a part that ONNX Runtime runs, and so on
 
@@ -44,7 +44,8 @@ from compiler.workloads.target import Target
 from compiler.workloads.threads import threads_for
 
 MANIFEST, WEIGHTS, PROGRAM = "manifest.json", "weights.bin", "program.so"
-_FLOAT_BYTES = 4
+_ALIGNMENT = 4  # of weights, in bytes
+_WEIGHT_DTYPES = ("float32", "int8")  # before format 8, all were float32
 _FIRST_WITH_SEGMENTS = 5  # format
 _FIRST_WITH_IEEE = 7
 
@@ -109,7 +110,8 @@ def save(
             "inputs": [spec.to_json() for spec in inputs],
             "outputs": [spec.to_json() for spec in outputs],
             "weights": [
-                {"offset": offset, "shape": list(weight.shape)} for offset, weight in zip(offsets, weights, strict=True)
+                {"offset": offset, "shape": list(weight.shape), "dtype": weight.dtype.name}
+                for offset, weight in zip(offsets, weights, strict=True)
             ],
             "layers": objects,
             "segments": [_segment_fields(segment) for segment in segments],
@@ -130,6 +132,9 @@ def read(path: Path) -> tuple[dict[str, Any], list[np.ndarray]]:
     Raises:
         FileNotFoundError, ValueError: as :func:`compiler.load`.
     """
+    if path.is_file():
+        build = f"python -m compiler build {path} -o {path.stem}.lw"
+        raise FileNotFoundError(f"{path} is a file, and a saved model is a folder; build one with: {build}")
     if not (path / MANIFEST).is_file():
         raise FileNotFoundError(f"{path} is not a saved model: it has no {MANIFEST}")
     try:
@@ -398,13 +403,15 @@ def _weights(path: Path, entries: Sequence[Mapping[str, Any]]) -> list[np.ndarra
     data = np.memmap(path, np.uint8, mode="c")
     arrays = []
     for entry in entries:
-        begin, shape = entry["offset"], tuple(entry["shape"])
-        if type(begin) is not int or begin % _FLOAT_BYTES or not all(type(n) is int and n >= 0 for n in shape):
+        begin, shape, dtype = entry["offset"], tuple(entry["shape"]), entry.get("dtype", "float32")
+        if dtype not in _WEIGHT_DTYPES:
+            raise ValueError(f"a weight is of {dtype!r}; it must be {' or '.join(_WEIGHT_DTYPES)}")
+        if type(begin) is not int or begin % _ALIGNMENT or not all(type(n) is int and n >= 0 for n in shape):
             raise ValueError(f"a weight has offset {begin!r} and shape {shape!r}")
-        end = begin + prod(shape) * _FLOAT_BYTES
+        end = begin + prod(shape) * np.dtype(dtype).itemsize
         if not 0 <= begin <= end <= len(data):
             raise ValueError(f"{path} is too short for its weights")
-        arrays.append(data[begin:end].view(np.float32).reshape(shape))
+        arrays.append(data[begin:end].view(dtype).reshape(shape))
     return arrays
 
 

@@ -15,12 +15,13 @@ import kernels
 from compiler.workloads.reference import NUMPY_DTYPES
 from compiler.workloads.schedule import Choice, Decision, Program, Schedule, ScheduleSpace
 from compiler.workloads.target import FMA_CHAINS, Target
-from compiler.workloads.workload import DTYPE_BYTES, Workload
+from compiler.workloads.workload import Workload
 
 BACKEND = "kernel"
 
 # Choices for cache blocks are equal parts of a dimension, because the kernels divide dimensions evenly.
 PARTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
+_PACKED_BYTES: Mapping[str, int] = {"float32": 4, "bfloat16": 2, "int8": 2}  # of an element that microkernels read
 _PREFETCH_BYTES = (0, 256, 512, 1024, 2048, 4096, 8192)
 
 
@@ -40,8 +41,9 @@ class KernelSpace(ScheduleSpace):
             ValueError: the target has no microkernel for the workload's data type.
         """
         self.workload, self.target = workload, target
-        self._element = DTYPE_BYTES[workload.dtype]
         self._tiles = frozenset(kernels.register_tiles(target.isa, workload.dtype))
+        # The columns of a vector; int8 has those of AVX2 with AVX-512, too.
+        self._lanes = min((nr for _, nr in self._tiles), default=1)
         self._narrow_tiles = frozenset(kernels.narrow_tiles(target.isa, workload.dtype))
         self.decisions = self._decisions() if self._tiles else ()
 
@@ -119,20 +121,20 @@ class KernelSpace(ScheduleSpace):
         Microkernels of smaller tiles, which are for few rows, have copies of their accumulators. With more rows, a
         larger tile loads less per FMA.
         """
-        return (mr, nr) in self._tiles and mr * nr >= min(FMA_CHAINS, rows) * self.target.lanes
+        return (mr, nr) in self._tiles and mr * nr >= min(FMA_CHAINS, rows) * self._lanes
 
     def _useful_tiles(self, rows: int, columns: int) -> frozenset[tuple[int, int]]:
         """Returns the useful register tiles (mr, nr) for a product whose ``rows`` the kernel divides evenly.
 
         A tile is useful if the kernel can use it and it hides the latency of FMA, or as much of it as possible.
         """
-        return _useful_tiles(self._tiles, rows, columns, FMA_CHAINS * self.target.lanes)
+        return _useful_tiles(self._tiles, rows, columns, FMA_CHAINS * self._lanes)
 
     def _packed_columns(self, columns: int) -> int:
-        return -(-columns // self.target.lanes) * self.target.lanes
+        return -(-columns // self._lanes) * self._lanes
 
     def _fits_l2(self, elements: int) -> bool:
-        return elements * self._element <= self.target.cache_bytes[1]
+        return elements * _PACKED_BYTES[self.workload.dtype] <= self.target.cache_bytes[1]
 
 
 @lru_cache

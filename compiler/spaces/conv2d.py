@@ -11,6 +11,7 @@ from compiler.spaces.default_conv2d import default_conv2d_schedule
 from compiler.spaces.dense import DenseKernelSpace
 from compiler.spaces.depthwise import DepthwiseKernelSpace
 from compiler.workloads.operators.conv2d import is_depthwise, is_pointwise
+from compiler.workloads.operators.int8 import INT8
 from compiler.workloads.operators.windows import pads
 from compiler.workloads.schedule import Decision, Schedule
 from compiler.workloads.target import Target
@@ -90,6 +91,8 @@ class ConvKernelSpace(KernelSpace):
         contiguous_rows = s["dilation_w"] == 1 and s["groups"] == 1
         run = s["c"] // s["groups"] * (s["kw"] if contiguous_rows else 1)
         runs = self.workload.reduction // run
+        if self.workload.dtype == INT8:
+            return (self.workload.reduction,)
         several = [run * count for count in parts(runs, at_least=1)]
         pieces = [run // p for p in PARTS if run % p == 0]
         return tuple(kc for kc in merged(several, pieces) if kc >= _MIN_KC or kc == self.workload.reduction)
@@ -100,7 +103,7 @@ class ConvKernelSpace(KernelSpace):
         if rows not in self._rows[algorithm]:
             return False
         product_rows = self._product_rows(algorithm, rows)
-        if v["nr"] < self.target.lanes:
+        if v["nr"] < self._lanes:
             whole = algorithm == "direct" and v["kc"] == self._sums[0] and not v["prefetch"]
             if not (whole and self._is_useful_narrow_tile(v["mr"], v["nr"], product_rows)):
                 return False
@@ -114,7 +117,7 @@ class ConvKernelSpace(KernelSpace):
 
     def _is_worth_building_directly(self, nr: int, rows: int, kc: int, prefetch_next: bool) -> bool:
         s = self.workload.sizes
-        one_panel = self._columns <= nr or nr < self.target.lanes
+        one_panel = self._columns <= nr or nr < self._lanes
         if kc == self._sums[0] and s["groups"] == 1 and one_panel:  # there is no next panel to prefetch
             if prefetch_next:
                 return False
@@ -129,7 +132,7 @@ class ConvKernelSpace(KernelSpace):
         algorithm = values["algorithm"]
         rows = even_part(self._all_rows(algorithm), values["rows"])
         mr = values["mr"]
-        if values["nr"] >= self.target.lanes:
+        if values["nr"] >= self._lanes:
             mr = even_part(self._product_rows(algorithm, rows), mr)
         kc = values["kc"] if algorithm == "direct" else self._sums[0]
         return values | {"mr": mr, "rows": rows, "kc": kc}

@@ -8,6 +8,7 @@ from typing import Any
 
 import kernels
 from compiler.spaces.base import KernelSpace, distance, parts
+from compiler.workloads.operators.int8 import INT8
 from compiler.workloads.schedule import Decision, Schedule
 from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload
@@ -43,7 +44,7 @@ class DenseKernelSpace(KernelSpace):
 
     def _decisions(self) -> tuple[Decision, ...]:
         m, n, k = self.product
-        columns = self._packed_columns(n)
+        columns, integers = self._packed_columns(n), self.workload.dtype == INT8
         mr, nr = self._tile_decisions(m, columns, few=n)
         widest = max(nr for _, nr in self._tiles if nr <= columns)
         halves = any(self._halves(*split) for split in kernels.thread_splits(self.target.num_cores))
@@ -52,10 +53,10 @@ class DenseKernelSpace(KernelSpace):
             mr,
             nr,
             Decision("mc", parts(m, at_least=_MIN_MC)),
-            Decision("kc", parts(k, at_least=_MIN_KC)),
+            Decision("kc", (k,) if integers else parts(k, at_least=_MIN_KC)),
             Decision("nc", parts(columns, at_least=widest)),
             Decision("order", ("m_inner", "n_inner")),
-            Decision("pack_a", (False, True)),
+            Decision("pack_a", (False,) if integers else (False, True)),  # without an effect on integers
             *self._stream_decisions(),
         )
 
@@ -79,7 +80,7 @@ class DenseKernelSpace(KernelSpace):
             return self._halves(*v["threads"]) and self._without_effect.items() <= v.items()
         mr, nr, mc, kc, nc = v["mr"], v["nr"], v["mc"], v["kc"], v["nc"]
         m, n, k = self.product
-        if nr < self.target.lanes:
+        if nr < self._lanes:
             if not self._is_useful_narrow_tile(mr, nr, m) or kc < k or v["prefetch"] or v["prefetch_next"]:
                 return False
         elif not self._fills_pipeline(mr, nr, m):

@@ -31,7 +31,7 @@ class Layer:
         op: the kind of layer: a key of ``compiler.workloads.operators.LAYER_SCHEMAS``.
         output_shape: of the first output, as the program has it.
         attributes: sizes, paddings and so on, in JSON types; the schema lists them.
-        weights: float32 arrays by name; the schema lists them.
+        weights: arrays of float32 or int8 by name; the schema lists them.
         workload: the key of schedules and records; None if there is nothing to schedule.
         stages: if there is nothing to schedule, the workloads that a run computes one after the other.
         threads: the number of threads of the pool that may take part.
@@ -58,6 +58,7 @@ class Layer:
             raise ValueError(f"layer {self.name}: unknown kind {self.op!r}; choose from: {', '.join(LAYER_SCHEMAS)}")
         if not self.workloads:
             raise ValueError(f"layer {self.name}: it has neither a workload nor stages")
+        object.__setattr__(self, "attributes", LAYER_SCHEMAS[self.op].complete(self.attributes))
         try:
             LAYER_SCHEMAS[self.op].check(self.attributes, list(self.weights))
         except ValueError as error:

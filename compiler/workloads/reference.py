@@ -9,7 +9,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from compiler.workloads.activations import ACTIVATIONS, PRELU, prelu
+from compiler.workloads.activations import ACTIVATIONS, MAX_SLOPE, PRELU, prelu
+from compiler.workloads.operators.int8 import INT8, rounding
 from compiler.workloads.workload import CONSTANTS, Workload
 
 Array = np.ndarray
@@ -17,6 +18,7 @@ Array = np.ndarray
 NUMPY_DTYPES: Mapping[str, np.dtype[Any]] = {
     "float32": np.dtype(np.float32),
     "bfloat16": np.dtype(ml_dtypes.bfloat16),
+    INT8: np.dtype(np.float32),  # that of x and the output; kernels round the weight
 }
 
 
@@ -46,15 +48,21 @@ def reference(workload: Workload, inputs: Mapping[str, Array]) -> Array:
 def tolerance(workload: Workload, inputs: Mapping[str, Array], algorithm: str = "direct") -> Array:
     """Returns the largest absolute error of a correct kernel for each output element.
 
-    Accumulation is in float32 for every data type. Rounding the result to bfloat16 adds 2⁻⁸ of it.
+    Accumulation is in float32, or in int32 without an error. Rounding the result to bfloat16 adds 2⁻⁸ of it. An int8
+    kernel rounds its inputs.
 
     Args:
         algorithm: ``"direct"``, or an algorithm with a larger error: for a convolution a key of
             ``compiler.workloads.winograd.ALGORITHMS``, for a matrix product ``"strassen"``.
     """
-    error = np.asarray(workload.operator.tolerance(workload, _float64(inputs), algorithm))
+    wide = _float64(inputs)
+    error = np.asarray(workload.operator.tolerance(workload, wide, algorithm))
     if workload.dtype == "float32":
         return error
+    if workload.dtype == INT8:
+        rounded = rounding(workload.operator.reference, workload.sizes, wide)
+        slope = 1 if workload.activation is None else np.maximum(MAX_SLOPE, np.abs(wide.get("slopes", 0)))
+        return error + slope * rounded * (1 + 1e-5)
     half_ulp = float(ml_dtypes.finfo(NUMPY_DTYPES[workload.dtype]).eps) / 2
     return error + half_ulp * (np.abs(reference(workload, inputs)) + error)
 

@@ -11,8 +11,8 @@ from compiler.workloads import activations
 from compiler.workloads.operators import OPERATORS, OperatorDef, pooling
 from compiler.workloads.operators.operator import Shape, at_least
 
-DTYPE_BYTES: Mapping[str, int] = {"float32": 4, "bfloat16": 2}
-CONSTANT_BYTES = 4  # constants of the epilogue are float32 for every dtype: they are for float32 sums
+DTYPE_BYTES: Mapping[str, int] = {"float32": 4, "bfloat16": 2, "int8": 1}
+FLOAT_BYTES = 4  # of constants of the epilogue, which are float32 for every dtype, and of all but the weight of int8
 CONSTANTS = ("bias", "slopes")
 ACTIVATIONS = (*activations.ACTIVATIONS, activations.PRELU)
 
@@ -27,7 +27,8 @@ class Workload:
         op: a key of ``compiler.workloads.operators.OPERATORS``, whose file describes the tensors.
         dims: sizes, in the order of ``OPERATORS[op].dims``.
         dtype: element type of inputs, weights, residual and output; a bias and
-            slopes are float32.
+            slopes are float32. ``"int8"`` is that of the weight alone: the input is quantized to 8 bits by its range,
+            and everything else is float32.
         epilogue: the steps after the sum, in order: ``"bias"``, ``"residual"``, then at most one of ``ACTIVATIONS``.
     """
 
@@ -145,7 +146,7 @@ class Workload:
     def bytes(self) -> int:
         """Bytes that must be moved at least once: the parts of inputs and weights that are read, and the output."""
         elements = prod(self.output_shape) - self.operator.unread(self.sizes)
-        return elements * DTYPE_BYTES[self.dtype] + sum(map(self._input_bytes, self.input_shapes))
+        return elements * self._element_bytes("y") + sum(map(self._input_bytes, self.input_shapes))
 
     @property
     def weight_bytes(self) -> int:
@@ -157,7 +158,11 @@ class Workload:
         return sum(self._input_bytes(name) for name in self.input_shapes if name not in per_call)
 
     def _input_bytes(self, name: str) -> int:
-        return prod(self.input_shapes[name]) * (CONSTANT_BYTES if name in CONSTANTS else DTYPE_BYTES[self.dtype])
+        return prod(self.input_shapes[name]) * self._element_bytes(name)
+
+    def _element_bytes(self, name: str) -> int:
+        is_float = name in CONSTANTS or (self.dtype == "int8" and name != "weight")
+        return FLOAT_BYTES if is_float else DTYPE_BYTES[self.dtype]
 
     def to_json(self) -> dict[str, Any]:
         return {"op": self.op, "dims": list(self.dims), "dtype": self.dtype, "epilogue": list(self.epilogue)}

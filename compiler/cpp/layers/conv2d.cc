@@ -1,4 +1,5 @@
-// conv2d: weights weight, bias and slopes (optional); convolution.h has the attributes.
+// conv2d: weights weight, bias and slopes (optional), and scales for int8; convolution.h has the attributes, and make.h those for
+// the dtype.
 #include "loopwright/conv2d.h"
 #include "convolution.h"
 #include "make.h"
@@ -25,11 +26,11 @@ class Conv2dLayer final : public Layer {
     // Selects a schedule here even if the description has none, so that weights are packed once, on construction.
     std::optional<Conv2d::Schedule> schedule;
     if (const auto values = d.schedule()) {
-      schedule = parse_conv2d_schedule(c.geometry, Dtype::kFloat32, *values);
+      schedule = parse_conv2d_schedule(c.geometry, dtype_of(d), *values);
     } else if (machine.target.isa != Isa::kReference) {
-      schedule = is_first ? default_conv2d_schedule(machine.target, Dtype::kFloat32, c.geometry, c.images,
-                                                    machine.threads, fast)
-                          : shared->weights.schedule(c.geometry, c.images, machine.threads, fast);
+      schedule = is_first
+                     ? default_conv2d_schedule(machine.target, dtype_of(d), c.geometry, c.images, machine.threads, fast)
+                     : shared->weights.schedule(c.geometry, c.images, machine.threads, fast);
     }
     auto op = std::make_unique<Conv2d>(shared->weights, c.geometry, machine.threads, schedule);
     return std::unique_ptr<const Layer>(new Conv2dLayer(with_residual(described.x(), c.residual, described.out()),
@@ -39,7 +40,7 @@ class Conv2dLayer final : public Layer {
   void run(const DLTensor* const* tensors) const override {
     const bool residual = shapes().size() == 3;
     op_->run(read(tensors[0]), images_, written(tensors[residual ? 2 : 1]), Dtype::kFloat32,
-             residual ? read(tensors[1]) : nullptr);
+             residual ? read(tensors[1]) : nullptr, Dtype::kFloat32);
   }
   ScheduleValues schedule() const override { return to_values(op_->schedule(images_)); }
   std::unique_ptr<const Layer> resized(const Description& d, const Machine& machine) const override {

@@ -79,7 +79,7 @@ struct SharedConv2dWeights {
   SharedConv2dWeights(const Description& d, const Convolved& c, const Convolved& described, const std::string& place,
                       const Target& target)
       : owner(d.weights()),
-        weights(d.weight("weight" + place, described.weight()), Dtype::kFloat32, c.geometry,
+        weights(weight_of(d, "weight" + place, described.weight()), dtype_of(d), c.geometry,
                 epilogue_of(d, c.activation, c.geometry.o, place), target) {}
 
   // Throws std::invalid_argument unless they are the weights of the convolution.

@@ -1,4 +1,5 @@
-// dense: attributes sizes (m, n, k), residual, activation, fast_algorithms; weights weight, bias and slopes (optional).
+// dense: attributes sizes (m, n, k), residual, activation, fast_algorithms, and those of make.h for the dtype; weights weight,
+// bias and slopes (optional), and scales for int8.
 #include "loopwright/dense.h"
 #include "loopwright/activation.h"
 #include "make.h"
@@ -13,7 +14,7 @@ struct Shared {
 
   Shared(const Description& d, int64_t n, int64_t k, const Target& target)
       : owner(d.weights()),
-        weights({const_cast<float*>(d.weight("weight", {n, k})), k, Dtype::kFloat32}, n, k,
+        weights({const_cast<void*>(weight_of(d, "weight", {n, k})), k, dtype_of(d)}, n, k,
                 epilogue_of(d, parse_activation(d.optional_text("activation")), n), target) {}
 };
 
@@ -24,7 +25,7 @@ class DenseLayer final : public Layer {
                                            std::shared_ptr<Shared> shared = nullptr) {
     const auto [m, n, k] = d.sizes<3>("sizes");
     positive("sizes", {m, n, k});
-    d.weight("weight", {n, k});  // checks the shape
+    weight_of(d, "weight", {n, k});  // checks the shape
     const bool residual = d.flag("residual"), fast = d.flag("fast_algorithms"), is_first = !shared;
     if (is_first) shared = std::make_shared<Shared>(d, n, k, machine.target);
     if (shared->weights.activation() != parse_activation(d.optional_text("activation")))
@@ -33,7 +34,7 @@ class DenseLayer final : public Layer {
     if (const auto values = d.schedule()) {
       schedule = parse_dense_schedule(*values);
     } else if (machine.target.isa != Isa::kReference) {
-      schedule = is_first ? default_dense_schedule(machine.target, Dtype::kFloat32, m, n, k, machine.threads, fast)
+      schedule = is_first ? default_dense_schedule(machine.target, dtype_of(d), m, n, k, machine.threads, fast)
                           : shared->weights.schedule(m, machine.threads, fast);
     }
     Dense op(shared->weights, machine.threads, schedule);

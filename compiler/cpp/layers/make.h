@@ -10,6 +10,7 @@
 
 #include "../description.h"
 #include "../layer.h"
+#include "loopwright/dtype.h"
 #include "loopwright/layer_epilogue.h"
 
 namespace loopwright {
@@ -34,10 +35,34 @@ inline std::vector<Shape> with_residual(Shape x, bool residual, Shape out) {
   return shapes;
 }
 
+// The dtype of a layer, which descriptions of before format 8 lack.
+inline Dtype dtype_of(const Description& d) {
+  return d.is_null("dtype") ? Dtype::kFloat32 : parse_dtype(d.text("dtype"));
+}
+
+// Returns the weight of a layer.
+inline const void* weight_of(const Description& d, const std::string& name, const Shape& shape) {
+  return dtype_of(d) == Dtype::kInt8 ? static_cast<const void*>(d.int8_weight(name, shape)) : d.weight(name, shape);
+}
+
+// Returns how an int8 layer quantizes its input, which is float32: by its range if there is no x_dtype.
+inline LayerQuantization quantization_of(const Description& d, int64_t n) {
+  LayerQuantization quantization;
+  if (dtype_of(d) != Dtype::kInt8) return quantization;
+  quantization.weight_scales = d.weight("scales", {n});
+  quantization.input = LayerQuantization::Input::kFloatsByRange;
+  if (d.is_null("x_dtype")) return quantization;
+  quantization.input = LayerQuantization::Input::kFloats;
+  quantization.x = {parse_integers(d.text("x_dtype")), static_cast<float>(d.number("x_scale")),
+                    d.signed_integer("x_zero_point")};
+  return quantization;
+}
+
 // Returns the epilogue of a layer of n output channels. `place` is appended to the names of the weights.
 inline LayerEpilogue epilogue_of(const Description& d, Activation activation, int64_t n,
                                  const std::string& place = "") {
-  return {d.optional_weight("bias" + place, {n}), activation, d.optional_weight("slopes" + place, {n})};
+  return {d.optional_weight("bias" + place, {n}), activation, d.optional_weight("slopes" + place, {n}),
+          quantization_of(d, n)};
 }
 
 }  // namespace loopwright

@@ -14,7 +14,9 @@ import numpy as np
 import kernels
 from compiler.workloads import strassen, winograd
 from compiler.workloads.operators.bounds import sum_tolerance
+from compiler.workloads.operators.int8 import quantized_weight
 from compiler.workloads.operators.operator import (
+    QUANTIZATION,
     Array,
     Arrays,
     Instance,
@@ -107,12 +109,14 @@ def _saving(workload: Instance) -> float:
 
 
 def _kernel(workload: Instance, inputs: Arrays, **options: Any) -> Any:
+    weight, quantization = quantized_weight(workload, inputs["weight"])
     return kernels.Conv2d(
-        inputs["weight"],
+        weight,
         inputs.get("bias"),
         **geometry(workload.sizes),
         activation=workload.activation,
         slopes=inputs.get("slopes"),
+        quantization=quantization,
         **options,
     )
 
@@ -146,16 +150,21 @@ CONV2D = OperatorDef(
     ),
     schedule_sizes=("n", "h", "w"),
     layers=(
-        LayerSchema("conv2d", (*_ATTRIBUTES, "fast_algorithms"), weights=lambda _: (("weight",), ("bias", "slopes"))),
+        LayerSchema(
+            "conv2d",
+            (*_ATTRIBUTES, "fast_algorithms"),
+            weights=lambda _: (("weight",), ("bias", "slopes", "scales")),
+            optional=QUANTIZATION,
+        ),
         LayerSchema("conv2d_chain", ("stages",), weights=_chain_weights),
     ),
-    onnx=("Conv",),
+    onnx=("Conv", "QuantizedConv"),
     reduction=_reduction,
     flops=lambda s: 2 * prod(_output(s)) * _reduction(s),
     unread=_unread,
     check=_check,
     has_epilogue=True,
-    dtypes=("float32", "bfloat16"),
+    dtypes=("float32", "bfloat16", "int8"),
     tvm_dtypes=("float32",),
     space="conv2d",
     networks={

@@ -7,7 +7,9 @@ from typing import Any
 import kernels
 from compiler.workloads import strassen
 from compiler.workloads.operators.bounds import sum_tolerance
+from compiler.workloads.operators.int8 import quantized_weight
 from compiler.workloads.operators.operator import (
+    QUANTIZATION,
     Array,
     Arrays,
     Instance,
@@ -32,8 +34,14 @@ def _strassen_error(workload: Instance, magnitudes: Arrays, _algorithm: str) -> 
 
 
 def _kernel(workload: Instance, inputs: Arrays, **options: Any) -> Any:
+    weight, quantization = quantized_weight(workload, inputs["weight"])
     return kernels.Dense(
-        inputs["weight"], inputs.get("bias"), activation=workload.activation, slopes=inputs.get("slopes"), **options
+        weight,
+        inputs.get("bias"),
+        activation=workload.activation,
+        slopes=inputs.get("slopes"),
+        quantization=quantization,
+        **options,
     )
 
 
@@ -51,14 +59,15 @@ DENSE = OperatorDef(
         LayerSchema(
             "dense",
             ("sizes", "residual", "activation", "fast_algorithms"),
-            weights=lambda _: (("weight",), ("bias", "slopes")),
+            weights=lambda _: (("weight",), ("bias", "slopes", "scales")),
+            optional=QUANTIZATION,
         ),
     ),
-    onnx=("Gemm", "MatMul"),
+    onnx=("Gemm", "MatMul", "DynamicMatMul", "QuantizedMatMul"),
     reduction=_reduction,
     flops=lambda s: 2 * s["m"] * s["n"] * s["k"],
     has_epilogue=True,
-    dtypes=("float32", "bfloat16"),
+    dtypes=("float32", "bfloat16", "int8"),
     tvm_dtypes=("float32",),
     space="dense",
     networks={

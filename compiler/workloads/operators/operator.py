@@ -67,7 +67,8 @@ class LayerSchema:
     Attributes:
         name: of the kind; the program calls ``loopwright.NAME``.
         attributes: names of its attributes, in addition to those of every layer.
-        weights: names of its float32 weights, given the attributes; required ones, then optional ones.
+        optional: attributes that descriptions of earlier versions lack, with the values that these mean.
+        weights: names of its weights, given the attributes; required ones, then optional ones.
         outputs: shapes of its outputs, given the attributes and the shape of the first output.
     """
 
@@ -75,19 +76,29 @@ class LayerSchema:
     attributes: tuple[str, ...]
     weights: Callable[[Mapping[str, Any]], tuple[tuple[str, ...], tuple[str, ...]]] = lambda _: ((), ())
     outputs: Callable[[Mapping[str, Any], Shape], tuple[Shape, ...]] = lambda _, first: (first,)
+    optional: Mapping[str, Any] = field(default_factory=dict)
+
+    def complete(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns all attributes."""
+        return {**self.optional, **attributes}
 
     def check(self, attributes: Mapping[str, Any], weights: Sequence[str]) -> None:
         """
         Raises:
             ValueError: an attribute or a weight is missing or unknown.
         """
-        if set(attributes) != set(self.attributes):
-            given, wanted = ", ".join(sorted(attributes)), ", ".join(sorted(self.attributes))
+        if not set(self.attributes) <= set(attributes) <= {*self.attributes, *self.optional}:
+            given, wanted = ", ".join(sorted(attributes)), ", ".join(sorted([*self.attributes, *self.optional]))
             raise ValueError(f"{self.name} takes the attributes {wanted}; got {given}")
         required, optional = self.weights(attributes)
         if not set(required) <= set(weights) <= {*required, *optional}:
             wanted = ", ".join([*required, *(f"{name} (optional)" for name in optional)]) or "none"
             raise ValueError(f"{self.name} takes the weights {wanted}; got {', '.join(sorted(weights)) or 'none'}")
+
+
+# Attributes of layers that may have weights of int8. Their input is float32; without an x_dtype it is quantized by its
+# range.
+QUANTIZATION: Mapping[str, Any] = {"dtype": "float32", "x_dtype": None, "x_scale": None, "x_zero_point": None}
 
 
 @dataclass(frozen=True)

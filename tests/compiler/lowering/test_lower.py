@@ -16,6 +16,7 @@ from compiler.lowering.choose import Options
 from compiler.lowering.lower import put_kernels
 from compiler.lowering.schedule_source import FunctionSchedules
 from compiler.workloads.layer import DOMAIN, Layer
+from compiler.workloads.operators.operator import QUANTIZATION
 from compiler.workloads.schedule import Schedule
 from compiler.workloads.target import Target, usable_cores
 from compiler.workloads.workload import Workload
@@ -68,6 +69,7 @@ def test_a_convolution() -> None:
         "residual": False,
         "activation": "relu",
         "fast_algorithms": True,
+        **QUANTIZATION,
     }
     assert {name: weight.shape for name, weight in layer.weights.items()} == {"weight": (12, 8, 3, 3), "bias": (12,)}
     assert layer.workload is not None
@@ -82,7 +84,13 @@ def test_a_product_with_a_complete_epilogue() -> None:
         "m = MatMul (x, w) a = Add (m, b) s = Add (a, r) @ = Relu (s)",
     )
     assert (layer.op, layer.output_shape) == ("dense", (2, 3, 5))
-    assert layer.attributes == {"sizes": [6, 5, 8], "residual": True, "activation": "relu", "fast_algorithms": True}
+    assert layer.attributes == {
+        "sizes": [6, 5, 8],
+        "residual": True,
+        "activation": "relu",
+        "fast_algorithms": True,
+        **QUANTIZATION,
+    }
     assert layer.workload == Workload.dense(6, 5, 8, epilogue=("bias", "residual", "relu"))
     assert layer.weights["weight"].shape == (5, 8)
     assert layer.weights["weight"].flags.c_contiguous

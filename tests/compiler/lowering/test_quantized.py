@@ -188,3 +188,48 @@ def test_a_model_of_8_bit_weights_agrees() -> None:
         inputs = models.random_inputs(published, shapes, seed)
         (want,) = oracle.run(published, inputs)
         assert relative(found.run(inputs)[found.outputs[0].name], want) <= 1e-4
+
+
+@pytest.mark.tvm
+@pytest.mark.parametrize("form", ["operators", "DynamicQuantizeMatMul", "MatMulIntegerToFloat"])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_dynamically_quantized_products_run_on_the_kernel_of_int8(form: str, threads: int) -> None:
+    rng = np.random.default_rng(0)
+    statements = {
+        "operators": "p = MatMulInteger (q, w, a, b) n = Cast <to = 1> (p) f = Mul (s, t) y0 = Mul (n, f)",
+        "DynamicQuantizeMatMul": "y0 = com.microsoft.DynamicQuantizeMatMul (x, w, t, b)",
+        "MatMulIntegerToFloat": "y0 = com.microsoft.MatMulIntegerToFloat (q, w, s, t, a, b)",
+    }[form]
+    quantize = "" if form == "DynamicQuantizeMatMul" else "q, s, a = DynamicQuantizeLinear (x)"
+    published = model(
+        f"""g (float[2,7,33] x, float[2,7,20] r) => (float[L,M,N] y) <int8[33,20] w, int8 b, float t, float[20] c> {{
+            {quantize} {statements} y1 = Add (y0, c) y2 = Add (y1, r) y = Gelu (y2)
+        }}""",
+        opset=20,
+        w=rng.integers(-60, 61, (33, 20)),  # ONNX Runtime saturates sums of larger ones without VNNI
+        b=0,
+        t=0.002,
+        c=rng.standard_normal(20),
+    )
+    found = compiler.build(published, threads=threads)
+    assert [(layer.op, layer.attributes["dtype"]) for layer in found.layers] == [("dense", "int8")]
+    assert found.layers[0].weights["weight"].dtype == np.int8
+    for seed in range(3):
+        given = oracle.random_inputs(published, seed)
+        assert relative(found.run(given)["y"], oracle.run(published, given)[0]) <= ROUNDINGS
+
+
+@pytest.mark.tvm
+def test_sums_that_may_exceed_int32_have_no_kernel() -> None:
+    k = (2**31 - 1) // (255 * 128) + 1
+    statements = """q, s, a = DynamicQuantizeLinear (x) p = MatMulInteger (q, w, a) n = Cast <to = 1> (p)
+        f = Mul (s, t) y = Mul (n, f)"""
+    published = model(
+        f"g (float[1,{k}] x) => (float[M,N] y) <int8[{k},1] w, float t> {{ {statements} }}",
+        w=np.random.default_rng(0).integers(-128, 128, (k, 1)),
+        t=0.001,
+    )
+    found = compiler.build(published, threads=1)
+    assert all(layer.attributes.get("dtype") != "int8" for layer in found.layers)
+    given = oracle.random_inputs(published, 0)
+    assert relative(found.run(given)["y"], oracle.run(published, given)[0]) <= 1e-3

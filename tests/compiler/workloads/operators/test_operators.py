@@ -107,7 +107,8 @@ def test_a_schema_rejects_what_it_does_not_list() -> None:
     schema.check(attributes, ["weight", "bias"])
     for weights in ([], ["bias"], ["weight", "gamma"]):
         with pytest.raises(
-            ValueError, match=r"^dense takes the weights weight, bias \(optional\), slopes \(optional\); got "
+            ValueError,
+            match=r"^dense takes the weights weight, bias \(optional\), slopes \(optional\), scales \(optional\); got ",
         ):
             schema.check(attributes, weights)
     with pytest.raises(ValueError, match=r"^dense takes the attributes activation, .*; got sizes$"):
