@@ -23,7 +23,6 @@ Functions are inlined, except those of graph_passes. The opset is raised to that
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
@@ -34,7 +33,7 @@ from graph_passes.base import DOMAIN, Pass, Remark, every_node
 from graph_passes.evaluate import can_divide, evaluate
 from graph_passes.freeze_shapes import fill_constants
 from graph_passes.lazy import ir
-from graph_passes.opset import raise_opset
+from graph_passes.opset import quiet, raise_opset
 from graph_passes.patterns.integer_shapes import infer_integer_layers
 from graph_passes.patterns.window import Window
 from graph_passes.quantized_lstm import infer_quantized_lstms
@@ -55,8 +54,7 @@ class FoldConstants(Pass):
     def apply(self, model: ir.Model) -> Iterable[Remark]:
         from onnx_ir.passes import common
 
-        for library in ("onnxscript", "onnx_ir"):  # their warnings about folding do not concern users
-            logging.getLogger(library).addHandler(logging.NullHandler())
+        quiet()
         common.InlinePass(lambda function: function.domain != DOMAIN)(model)
         remarks = list(raise_opset(model))
         unfit = _unfit(model, self.largest)

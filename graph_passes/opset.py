@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 
 import numpy as np
@@ -15,10 +16,17 @@ CLIP_TO_INFINITY = 11  # the first opset whose Clip without bounds keeps infinit
 RESIZE_AS_UPSAMPLE = 10  # the last opset in which Resize behaves like Upsample
 
 
+def quiet() -> None:
+    """Keeps warnings of the libraries that rewrite models, which do not concern users, from the terminal."""
+    for library in ("onnxscript", "onnx_ir"):
+        logging.getLogger(library).addHandler(logging.NullHandler())
+
+
 def raise_opset(model: ir.Model) -> Iterator[Remark]:
     """Raises the opset to ``OPSET``. Yields a remark with the reason if it stays below."""
     from onnxscript.version_converter import ConvertVersionPass
 
+    quiet()
     before = model.opset_imports.get("", model.opset_imports.get("ai.onnx", OPSET))
     if before >= OPSET:
         return

@@ -3,7 +3,7 @@
 from kernels.attention import Attention
 from kernels.conv2d import Conv2d, default_conv2d_schedule
 from kernels.conv_transpose2d import ConvTranspose2d
-from kernels.dense import Dense, default_dense_schedule, narrow_tiles, register_tiles
+from kernels.dense import Dense, default_dense_schedule, narrow_tiles, register_tiles, tile_k
 from kernels.installation import check_names
 from kernels.machine import (
     available_dtypes,
@@ -58,6 +58,7 @@ __all__ = [
     "rms_norm",
     "softmax",
     "thread_splits",
+    "tile_k",
     "usable_cores",
 ]
 

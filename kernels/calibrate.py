@@ -137,7 +137,7 @@ def _transforms(isa: str, ghz: float) -> Iterator[str]:
 
 def _tiles(isa: str, dtype: str, ghz: float, distance: int, report: Report) -> Iterator[str]:
     """Yields the lines of the register tiles of an ISA and dtype."""
-    lanes = _native.lanes(isa)
+    lanes = _native.lanes(isa, dtype)
     tiles = [
         (rows, halves)
         for rows, columns in _native.register_tiles(isa, dtype)
@@ -145,7 +145,7 @@ def _tiles(isa: str, dtype: str, ghz: float, distance: int, report: Report) -> I
         if halves % 2 == 0 or _native.has_half_tile(isa, dtype, rows, columns // lanes)
     ]
     points = _measured_tiles(isa, dtype, tiles, distance)
-    products = 2 if dtype == "bfloat16" else 1
+    products = _native.tile_k(isa, dtype)
     # Whole vectors per cycle; at least one, if other programs take most of the time.
     fmas = max(1, round(peak_gflops(isa, dtype=dtype) / (2 * products * lanes * ghz)))
     errors = []
@@ -171,7 +171,7 @@ def _measured_tiles(
     Each is the least of several passes over all tiles, since noise lasts longer than a measurement. The clock is
     measured next to each tile, because it changes too.
     """
-    lanes = _native.lanes(isa)
+    lanes = _native.lanes(isa, dtype)
     points: dict[tuple[int, int], dict[tuple[int, int], float]] = {tile: {} for tile in tiles}
     for _ in range(PASSES):
         for rows, halves in tiles:
@@ -210,7 +210,7 @@ def _best_distance(isa: str) -> int:
 def _call_secs(isa: str) -> float:
     """Returns what a panel of a layer takes longer than its tile: the loops around the microkernel and its call."""
     panels, k, distance = 64, 32, 64
-    n = panels * COLUMNS * _native.lanes(isa)
+    n = panels * COLUMNS * _native.lanes(isa, "float32")
     layer = _one_row(isa, n, k, {"prefetch": distance, "prefetch_next": False})
     tile = min(_native.tile_secs(isa, "float32", 1, 2 * COLUMNS, k, 1, distance, 1) for _ in range(8))
     return max(0.0, min(layer(50) for _ in range(20)) / panels - tile)
@@ -218,7 +218,7 @@ def _call_secs(isa: str) -> float:
 
 def _one_row(isa: str, n: int, k: int, changes: Mapping[str, object], threads: int = 1) -> Callable[[int], float]:
     """Returns a function that runs a layer of one row a number of times, and returns the mean seconds."""
-    nr = COLUMNS * _native.lanes(isa)
+    nr = COLUMNS * _native.lanes(isa, "float32")
     values = default_dense_schedule(1, n, k, isa, threads)
     schedule = {**values, "mr": 1, "nr": nr, "nc": nr if changes["prefetch_next"] else n, "kc": k, **changes}
     layer = Dense(np.zeros((n, k), np.float32), isa=isa, threads=threads, schedule=schedule)

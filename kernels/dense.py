@@ -17,9 +17,9 @@ from kernels.schedule import schedule_values
 class Dense(PackedLayer[_native.Dense]):
     """``y = activation(x @ weight.T + bias + residual)``. The constructor packs the weights.
 
-    The type of the weight is the type of the layer. float32. bfloat16 (``ml_dtypes.bfloat16``) with sums in float32
-    requires AVX512_BF16, which treats subnormal numbers as zero; results are rounded to nearest even. int8 requires
-    ``quantization``, which says what the integers stand for; sums are exact in int32.
+    The type of the weight is the type of the layer: float32; bfloat16 (``ml_dtypes.bfloat16``) with sums in float32,
+    which requires AVX512_BF16, treats subnormal numbers as zero and rounds results to nearest even; or int8 with exact
+    sums in int32, whose ``quantization`` says what the integers stand for.
 
     Args:
         weight: (n, k), the layout of ``torch.nn.Linear``. It is copied.
@@ -126,3 +126,12 @@ def register_tiles(isa: str, dtype: str = "float32") -> list[tuple[int, int]]:
         ValueError: the ISA or dtype is unknown, or this CPU lacks it.
     """
     return _native.register_tiles(isa, dtype)
+
+
+def tile_k(isa: str, dtype: str = "float32") -> int:
+    """Returns the number of elements that are consecutive in k and that a lane of a microkernel multiplies at once.
+
+    Raises:
+        ValueError: the ISA or dtype is unknown, or this CPU lacks it.
+    """
+    return _native.tile_k(isa, dtype)

@@ -122,8 +122,8 @@ class MachineModel:
         Raises:
             ValueError: the model lacks the ISA and dtype, or no ISA has a tile of this size.
         """
-        halves = -(-2 * columns // _native.lanes(isa))
-        words = k / (2 if dtype == "bfloat16" else 1)
+        halves = -(-2 * columns // _native.lanes(isa, dtype))
+        words = k / _native.tile_k(isa, dtype)
         return self.native.tile_cycles(isa, dtype, rows, halves, words, level)
 
     def __eq__(self, other: object) -> bool:

@@ -49,5 +49,7 @@ def native_quantization(quantization: Quantization | None) -> Any:
     """Returns the form that the native layers take."""
     if quantization is None:
         return None
+    if not isinstance(quantization, Quantization):
+        raise TypeError(f"quantization must be a kernels.Quantization, got {type(quantization).__name__}")
     q = quantization
     return q.weight, q.x, q.floats, q.out, q.residual

@@ -62,17 +62,19 @@ def chained(calls: Sequence[Call]) -> Call:
     )
 
 
+def _is_convolution(call: Call) -> bool:
+    return call.op == "conv2d" and call.workload is not None and call.workload.dtype == "float32"
+
+
 def _is_stage(call: Call) -> bool:
     """Whether another convolution may follow the call in a chain."""
-    if call.op != "conv2d" or call.workload is None or call.workload.dtype != "float32":
-        return False
-    return len(call.inputs) == 1 and call.activation is None and call.output_perm is None
+    return _is_convolution(call) and len(call.inputs) == 1 and call.activation is None and call.output_perm is None
 
 
 def _join(node: ir.Node, after: ir.Node, calls: Mapping[ir.Node, Call], l2: int) -> bool:
     """Whether both nodes are convolutions, and the second is the only user of the first's output, which exceeds L2."""
     call, following = calls.get(node), calls.get(after)
-    if call is None or following is None or following.op != "conv2d" or not _is_stage(call):
+    if call is None or following is None or not _is_convolution(following) or not _is_stage(call):
         return False
     output = node.outputs[0]
     is_private = same_graph(node, after) and sole_user(output) is after and following.inputs[0] is output

@@ -11,9 +11,8 @@ import onnx_ir as ir
 
 from compiler.lowering.call import constant, float32_constant
 from compiler.workloads.operators.int8 import INT8
+from graph_passes.patterns.integer_weight import LONGEST_SUM, are_scales
 from graph_passes.patterns.layers import FusedLayer
-
-_LONGEST_SUM = (2**31 - 1) // (255 * 128)  # kLongestIntegerSum in kernels/cpp/include/loopwright/quantization.h
 
 
 @dataclass(frozen=True)
@@ -36,18 +35,18 @@ class Integers:
         """Whether each output channel has a scale, and its sums of products fit int32."""
         if self.weight is None:
             return True
-        return self.weights["scales"].shape == (channels,) and products <= _LONGEST_SUM
+        return self.weights["scales"].shape == (channels,) and products <= LONGEST_SUM
 
 
 def integers_of(fused: FusedLayer, operands: Mapping[str, ir.Value | None]) -> Integers | None:
     """Returns the integers of a layer of them; None if they are not constants that the kernels support."""
     weight, scales = constant(operands["w"]), float32_constant(operands["w_scale"])
-    if weight is None or scales is None or weight.dtype != np.int8 or not _are_scales(scales):
+    if weight is None or scales is None or weight.dtype != np.int8 or not are_scales(scales):
         return None
     attributes: dict[str, Any] = {"dtype": INT8}
     if fused.rounds_by_scale:
         scale, zero = float32_constant(operands["x_scale"]), constant(operands["x_zero"])
-        if scale is None or zero is None or scale.size != 1 or zero.size != 1 or not _are_scales(scale):
+        if scale is None or zero is None or scale.size != 1 or zero.size != 1 or not are_scales(scale):
             return None
         if zero.dtype.name not in ("int8", "uint8"):
             return None
@@ -57,7 +56,3 @@ def integers_of(fused: FusedLayer, operands: Mapping[str, ir.Value | None]) -> I
             "x_zero_point": int(zero.reshape(())),
         }
     return Integers(INT8, weight, attributes, {"scales": np.ascontiguousarray(scales.reshape(-1))})
-
-
-def _are_scales(array: np.ndarray) -> bool:
-    return bool((np.isfinite(array) & (array > 0)).all())

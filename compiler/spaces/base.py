@@ -21,7 +21,7 @@ BACKEND = "kernel"
 
 # Choices for cache blocks are equal parts of a dimension, because the kernels divide dimensions evenly.
 PARTS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
-_PACKED_BYTES: Mapping[str, int] = {"float32": 4, "bfloat16": 2, "int8": 2}  # of an element that microkernels read
+_WORD_BYTES = 4  # of the tile_k elements that microkernels read at once
 _PREFETCH_BYTES = (0, 256, 512, 1024, 2048, 4096, 8192)
 
 
@@ -42,7 +42,8 @@ class KernelSpace(ScheduleSpace):
         """
         self.workload, self.target = workload, target
         self._tiles = frozenset(kernels.register_tiles(target.isa, workload.dtype))
-        # The columns of a vector; int8 has those of AVX2 with AVX-512, too.
+        self._tile_k = kernels.tile_k(target.isa, workload.dtype)
+        # The columns of a vector; int8 has those of AVX2 on a CPU with AVX-512 that lacks VNNI.
         self._lanes = min((nr for _, nr in self._tiles), default=1)
         self._narrow_tiles = frozenset(kernels.narrow_tiles(target.isa, workload.dtype))
         self.decisions = self._decisions() if self._tiles else ()
@@ -134,7 +135,7 @@ class KernelSpace(ScheduleSpace):
         return -(-columns // self._lanes) * self._lanes
 
     def _fits_l2(self, elements: int) -> bool:
-        return elements * _PACKED_BYTES[self.workload.dtype] <= self.target.cache_bytes[1]
+        return elements * _WORD_BYTES // self._tile_k <= self.target.cache_bytes[1]
 
 
 @lru_cache

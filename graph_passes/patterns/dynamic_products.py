@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from graph_passes.lazy import ir
-from graph_passes.patterns.integer_weight import signed_weight
+from graph_passes.patterns.integer_weight import LONGEST_SUM, are_scales, signed_weight
 from graph_passes.patterns.layers import FusedLayer, call
 from graph_passes.values import (
     constant,
@@ -27,17 +27,11 @@ from graph_passes.values import (
 LAYER = FusedLayer("DynamicMatMul")
 
 
-def replace_dynamic_products(model: ir.Model, node: ir.Node) -> bool:
-    """Replaces the products of all readers of a DynamicQuantizeLinear by layers, and removes it.
-
-    Returns whether it did; it does not if a reader has another form.
-    """
-    products = products_of(node)
+def replace_dynamic_products(model: ir.Model, node: ir.Node, products: Sequence[Product]) -> None:
+    """Replaces the products of all readers of a DynamicQuantizeLinear by layers, and removes it."""
     for product in products:
         product.write(model, required(node.inputs[0]))
-    if products:
-        graph_of(node).remove(node, safe=True)
-    return bool(products)
+    graph_of(node).remove(node, safe=True)
 
 
 @dataclass(frozen=True)
@@ -74,7 +68,7 @@ class Product:
             return None
         scales = constant(other_operand(factor, scale))
         columns = weight.shape[1]
-        if scales is None or scales.dtype != np.float32 or scales.size not in (1, columns) or scales.ndim > 1:
+        if scales is None or not are_scales(scales) or scales.size not in (1, columns) or scales.ndim > 1:
             return None
         if not same_graph(last, node) or not same_graph(quantization, node):
             return None
@@ -103,11 +97,12 @@ def products_of(node: ir.Node) -> Sequence[Product]:
     alone = {use.node for use in scale.uses()} == factors and {use.node for use in zero.uses()} == readers
     lasts = {product.nodes[2] for product in known}
     scaled = all(use.node in lasts for factor in factors for use in factor.outputs[0].uses())
+    scaled &= not any(factor.outputs[0].is_graph_output() for factor in factors)
     return known if len(known) == len(products) and alone and scaled else ()
 
 
 def _weight(node: ir.Node) -> np.ndarray | None:
-    """Returns the weight of a product as int8; None if it is not a constant matrix, or has another zero point."""
+    """Returns the weight of a product as int8; None for other forms, and if its sums may exceed int32."""
     zero = data_input(node, 3)
     weight = signed_weight(constant(node.inputs[1]), np.zeros((), np.int8) if zero is None else constant(zero))
-    return weight if weight is not None and weight.ndim == 2 else None
+    return weight if weight is not None and weight.ndim == 2 and weight.shape[0] <= LONGEST_SUM else None

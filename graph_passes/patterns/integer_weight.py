@@ -1,10 +1,11 @@
-"""Weights of 8-bit integers."""
+"""Weights of 8-bit integers, and their scales."""
 
 from __future__ import annotations
 
 import numpy as np
 
 _MIDDLE = 128
+LONGEST_SUM = (2**31 - 1) // (255 * 128)  # products of an unsigned and a signed integer of 8 bits that fit int32
 
 
 def signed_weight(weight: np.ndarray | None, zero_point: np.ndarray | None) -> np.ndarray | None:
@@ -16,3 +17,9 @@ def signed_weight(weight: np.ndarray | None, zero_point: np.ndarray | None) -> n
     if weight.dtype == np.uint8 and (zero_point == _MIDDLE).all():
         return (weight ^ _MIDDLE).view(np.int8)
     return None
+
+
+def are_scales(array: np.ndarray) -> bool:
+    """Whether an array consists of scales that kernels take: float32 numbers that, like their inverses, are finite."""
+    with np.errstate(divide="ignore", over="ignore"):
+        return array.dtype == np.float32 and bool(((array > 0) & np.isfinite(array) & np.isfinite(1 / array)).all())

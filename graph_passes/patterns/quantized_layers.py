@@ -2,62 +2,102 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from graph_passes.lazy import ir
-from graph_passes.patterns.integer_weight import signed_weight
+from graph_passes.patterns.integer_weight import LONGEST_SUM, are_scales, signed_weight
 from graph_passes.patterns.layers import FusedLayer, call
 from graph_passes.patterns.window import explicit_attributes
-from graph_passes.values import constant, data_input, graph_of, is_op, new_constant, producer, required, supplant
+from graph_passes.values import (
+    constant,
+    data_input,
+    graph_of,
+    is_op,
+    new_constant,
+    producer,
+    required,
+    static_shape,
+    supplant,
+)
 
 _IMAGE_AXES = 2
+_OTHER_FORMS = ("block_size", "precision")  # attributes of conversions that the layers do not have
+_LEAST_CHANNELS = 8  # of the output of each group
 
 
-def replace_quantized_layer(model: ir.Model, node: ir.Node) -> bool:
-    """Replaces a Conv, Gemm or MatMul of dequantized numbers by a layer that quantizes its input.
+@dataclass(frozen=True)
+class QuantizedLayer:
+    """A Conv, Gemm or MatMul of dequantized numbers, and what becomes of it.
 
-    Returns whether it did: if the input comes from a QuantizeLinear with the same scale, and the weight is a constant
-    of 8-bit integers with the zero point in their middle and a scale, or one for each output channel.
+    Attributes:
+        layer, attributes: of the function that replaces it.
+        quantized, dequantized: the nodes that round its input.
+        weight: as the layer has it.
+        scales: (channels,) of float32.
     """
-    dequantized = producer(node.inputs[0])
-    quantized = None if dequantized is None else producer(dequantized.inputs[0])
-    if dequantized is None or quantized is None or not is_op(dequantized, "DequantizeLinear"):
-        return False
-    if not is_op(quantized, "QuantizeLinear") or not _alike(quantized, dequantized):
-        return False
-    layer, attributes, transposed = _layer(node)
-    weight = _weight(node, 0 if is_op(node, "Conv") or transposed else -1)
-    if layer is None or attributes is None or weight is None:
-        return False
-    integers, scales = weight
-    scale, zero = constant(quantized.inputs[1]), _zero_point(quantized)
-    if scale is None or zero is None:
-        return False
-    graph, name = graph_of(node), required(node.inputs[1]).name
-    inputs: list[ir.Value | None] = [
-        required(quantized.inputs[0]),
-        new_constant(graph, f"{name}_signed", integers.T if transposed else integers),
-        new_constant(graph, f"{name}_scales", scales),
-        new_constant(graph, f"{required(node.inputs[0]).name}_scale", scale.reshape(())),
-        new_constant(graph, f"{required(node.inputs[0]).name}_zero", zero.reshape(())),
-    ]
-    if layer.bias:
-        inputs.append(required(node.inputs[2]))
-    new = call(model, layer, inputs, attributes)
-    new.name = node.name
-    supplant([node], [new])
-    for unused in (dequantized, quantized):
-        if not unused.outputs[0].uses() and not unused.outputs[0].is_graph_output():
-            graph_of(unused).remove(unused, safe=True)
-    return True
+
+    node: ir.Node
+    layer: FusedLayer
+    attributes: list[ir.Attr]
+    quantized: ir.Node
+    dequantized: ir.Node
+    weight: np.ndarray
+    scales: np.ndarray
+
+    @classmethod
+    def of(cls, node: ir.Node) -> QuantizedLayer | None:
+        """Returns the layer of a node.
+
+        None unless its input comes from a QuantizeLinear with the same scale, and the weight is a constant of 8-bit
+        integers with the zero point in their middle and a scale, or one for each output channel.
+        """
+        dequantized = producer(node.inputs[0])
+        quantized = None if dequantized is None else producer(dequantized.inputs[0])
+        if dequantized is None or quantized is None or not is_op(dequantized, "DequantizeLinear"):
+            return None
+        if not is_op(quantized, "QuantizeLinear") or not _alike(quantized, dequantized):
+            return None
+        layer, attributes, transposed = _layer(node)
+        weight, scale = _weight(node, 0 if is_op(node, "Conv") or transposed else -1), constant(quantized.inputs[1])
+        if layer is None or attributes is None or weight is None or scale is None:
+            return None
+        integers, scales = weight
+        if integers.size > len(scales) * LONGEST_SUM or not are_scales(scale.reshape(-1) * scales):
+            return None
+        return cls(node, layer, attributes, quantized, dequantized, integers.T if transposed else integers, scales)
+
+    def write(self, model: ir.Model) -> None:
+        node = self.node
+        graph, x, name = graph_of(node), required(node.inputs[0]).name, required(node.inputs[1]).name
+        scale, zero = constant(self.quantized.inputs[1]), _zero_point(self.quantized)
+        if scale is None or zero is None:
+            raise ValueError(f"{x} is not quantized with constants")
+        inputs: list[ir.Value | None] = [
+            required(self.quantized.inputs[0]),
+            new_constant(graph, f"{name}_signed", self.weight),
+            new_constant(graph, f"{name}_scales", self.scales),
+            new_constant(graph, f"{x}_scale", scale.reshape(())),
+            new_constant(graph, f"{x}_zero", zero.reshape(())),
+        ]
+        if self.layer.bias:
+            inputs.append(required(node.inputs[2]))
+        new = call(model, self.layer, inputs, self.attributes)
+        new.name = node.name
+        supplant([node], [new])
+        for unused in (self.dequantized, self.quantized):
+            if not unused.outputs[0].uses() and not unused.outputs[0].is_graph_output():
+                graph_of(unused).remove(unused, safe=True)
 
 
 def _layer(node: ir.Node) -> tuple[FusedLayer | None, list[ir.Attr] | None, bool]:
     """Returns the layer of a node, its attributes, and whether its weight is (n, k); None if there is no such layer."""
     bias = data_input(node, 2) is not None
     if is_op(node, "Conv"):
-        shape = required(node.inputs[1]).shape
-        if shape is None or len(shape) != 2 + _IMAGE_AXES:
+        shape, groups = static_shape(node.inputs[1]), node.attributes.get_int("group", 1)
+        # The sums of a few channels use a part of a vector; depthwise convolutions have better kernels in float32.
+        if shape is None or len(shape) != 2 + _IMAGE_AXES or (groups > 1 and shape[0] // groups < _LEAST_CHANNELS):
             return None, None, False
         return FusedLayer("QuantizedConv", bias), explicit_attributes(node), False
     if is_op(node, "MatMul"):
@@ -65,23 +105,24 @@ def _layer(node: ir.Node) -> tuple[FusedLayer | None, list[ir.Attr] | None, bool
     get = node.attributes
     plain = get.get_float("alpha", 1.0) == get.get_float("beta", 1.0) == 1 and not get.get_int("transA", 0)
     # A bias of another shape would be broadcast along the rows.
-    vector = constant(data_input(node, 2)) if bias else None
-    if not is_op(node, "Gemm") or not plain or (bias and (vector is None or vector.ndim != 1)):
+    vector = bias and len(static_shape(node.inputs[2]) or ()) == 1
+    if not is_op(node, "Gemm") or not plain or (bias and not vector):
         return None, None, False
     return FusedLayer("QuantizedMatMul", bias), [], bool(get.get_int("transB", 0))
 
 
 def _alike(quantized: ir.Node, dequantized: ir.Node) -> bool:
     """Whether both convert with the same single scale and zero point, from and to float32."""
-    if any(node.attributes.get_int("block_size", 0) for node in (quantized, dequantized)):
+    floats = (required(quantized.inputs[0]), dequantized.outputs[0])
+    if any(value.dtype not in (None, ir.DataType.FLOAT) for value in floats):
+        return False
+    if any(node.attributes.get_int(name, 0) for node in (quantized, dequantized) for name in _OTHER_FORMS):
         return False
     scale, other_scale = constant(quantized.inputs[1]), constant(dequantized.inputs[1])
     zero, other_zero = _zero_point(quantized), _zero_point(dequantized)
     if scale is None or zero is None or scale.size != 1 or zero.size != 1 or scale.dtype != np.float32:
         return False
-    if not (np.isfinite(scale) & (scale > 0)).all():
-        return False
-    return _same(scale, other_scale) and _same(zero, other_zero)
+    return are_scales(scale) and _same(scale, other_scale) and _same(zero, other_zero)
 
 
 def _same(number: np.ndarray, other: np.ndarray | None) -> bool:
@@ -110,14 +151,14 @@ def _weight(node: ir.Node, axis: int) -> tuple[np.ndarray, np.ndarray] | None:
     integers = signed_weight(constant(dequantized.inputs[0]), zeros)
     if integers is None or scales is None:
         return None
-    if scales.dtype != np.float32 or integers.ndim < 2 or dequantized.attributes.get_int("block_size", 0):
+    if integers.ndim < 2 or (integers.ndim > 2 and not is_op(node, "Conv")):
         return None
-    if not (np.isfinite(scales) & (scales > 0)).all():
+    if not are_scales(scales) or dequantized.attributes.get_int("block_size", 0):
         return None
     channels = integers.shape[axis]
     if scales.size == 1:
         return integers, np.full(channels, scales.reshape(-1)[0], np.float32)
     along = dequantized.attributes.get_int("axis", 1) % integers.ndim
-    if scales.shape != (channels,) or along != axis % integers.ndim or (is_op(node, "MatMul") and integers.ndim != 2):
+    if scales.shape != (channels,) or along != axis % integers.ndim:
         return None
     return integers, scales

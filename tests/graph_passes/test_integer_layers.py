@@ -83,8 +83,17 @@ def test_what_follows_becomes_a_part_of_the_layer() -> None:
         (PRODUCT.replace("(q, w, a, b)", "(q, w)"), {}),
         (f"{PRODUCT.replace('y =', 'y0 =')} r = Cast <to = 1> (q)  z = ReduceSum (r)  y = Add (y0, z)", {}),
         (f"{PRODUCT.replace('y =', 'y0 =')} r = Exp (s)  y = Add (y0, r)", {}),
+        (PRODUCT, {"t": 0.0}),
     ],
-    ids=["zero point", "signed zero point", "batch", "no zero point of x", "other reader", "other reader of the scale"],
+    ids=[
+        "zero point",
+        "signed zero point",
+        "batch",
+        "no zero point of x",
+        "other reader",
+        "other reader of the scale",
+        "scale of zero",
+    ],
 )
 def test_other_forms_stay(statements: str, changes: dict[str, Any]) -> None:
     before = published(statements, **changes)
@@ -141,8 +150,13 @@ def test_a_gemm_becomes_a_product_with_a_bias(transposed: bool) -> None:
 
 @pytest.mark.parametrize(
     "changes",
-    [{"u": np.full(5, 3, np.int8)}, {"t": np.array([0, 1, 1, 1, 1], np.float32)}, {"s": 0.0}],
-    ids=["zero point of the weight", "scale of zero", "scale of zero of x"],
+    [
+        {"u": np.full(5, 3, np.int8)},
+        {"t": np.array([0, 1, 1, 1, 1], np.float32)},
+        {"s": 0.0},
+        {"s": 1e30, "t": np.full(5, 1e30, np.float32)},
+    ],
+    ids=["zero point of the weight", "scale of zero", "scale of zero of x", "a product of scales that is infinite"],
 )
 def test_other_quantizations_stay(changes: dict[str, Any]) -> None:
     before = quantized(*LAYERS["Conv"], **changes, c=np.arange(5, dtype=np.float32))
@@ -178,3 +192,67 @@ def test_multiply_adds_stay_the_same() -> None:
         (report,) = graph_passes.optimize(before, passes=["integer_layers"]).reports
         assert report.macs_after == report.macs_before
         assert report.macs_after
+
+
+def test_a_product_of_scales_that_is_an_output_stays() -> None:
+    text = f"{QUANTIZE} {PRODUCT}"
+    before = model(
+        f"g (float[2,3,6] x) => (float[M,N,K] y, float f) <int8[6,5] w, int8 b, float t> {{ {text} }}",
+        w=WEIGHT,
+        b=0,
+        t=0.01,
+    )
+    assert operators(optimized(before)) == operators(before)
+
+
+def test_a_gemm_whose_bias_is_quantized() -> None:
+    layer = """k = DequantizeLinear (i, e)  y0 = Gemm (d, v, k)
+        n = Constant <value = int64[4] {1, 1, 4, 5}> ()  y = Reshape (y0, n)"""
+    scales = np.linspace(0.01, 0.05, 5, dtype=np.float32)
+    before = model(
+        f"""g (float[4,6] x) => (float[A,B,C,D] y)
+        <float s, uint8 z, int8[6,5] w, float[5] t, int8[5] u, int32[5] i, float e> {{
+            {QDQ.format(axis=1, layer=layer)}
+        }}""",
+        w=WEIGHT,
+        s=0.03,
+        z=120,
+        t=scales,
+        u=np.zeros(5),
+        i=np.arange(5),
+        e=0.01,
+    )
+    assert operators(optimized(before))["QuantizedMatMul_bias"] == 1
+
+
+@pytest.mark.parametrize(
+    ("layer", "axis", "x", "weight", "shape"),
+    [
+        ("y = Conv <group = 3> (d, v)", 0, "float[1,3,8,7]", "int8[3,1,3,2]", (3, 1, 3, 2)),
+        ("y = Conv <group = 2> (d, v)", 0, "float[1,4,8,7]", "int8[6,2,3,2]", (6, 2, 3, 2)),
+        ("y = MatMul (d, v)", 1, "float[1,2,4,6]", "int8[2,6,5]", (2, 6, 5)),
+    ],
+    ids=["depthwise", "small groups", "batch of weights"],
+)
+def test_layers_without_an_integer_kernel_stay(
+    layer: str, axis: int, x: str, weight: str, shape: tuple[int, ...]
+) -> None:
+    """A single scale fits a weight of any shape."""
+    statements = QDQ.format(axis=axis, layer=layer)
+    before = model(
+        f"g ({x} x) => (float[A,B,C,D] y) <float s, uint8 z, {weight} w, float t, int8 u> {{ {statements} }}",
+        w=np.random.default_rng(0).integers(-63, 64, shape),
+        s=0.03,
+        z=120,
+        t=0.02,
+        u=0,
+    )
+    assert operators(optimized(before)) == operators(before)
+
+
+def test_a_model_without_such_layers_keeps_its_opset() -> None:
+    before = model(
+        "g (float[2,3] x) => (uint8[2,3] y) <float s, uint8 z> { y = QuantizeLinear (x, s, z) }", 13, s=0.1, z=3
+    )
+    after = graph_passes.optimize(before, passes=["integer_layers"]).model
+    assert next(entry.version for entry in after.opset_import if entry.domain == "") == 13

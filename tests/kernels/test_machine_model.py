@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernels import MachineModel, _native, available_dtypes, register_tiles
+from kernels import MachineModel, _native, available_dtypes, register_tiles, tile_k
 from kernels.machine_model import LEVELS
 from tests.kernels.machine_models import LANES, VECTOR_ISAS, edited, with_lines
 
@@ -151,7 +151,7 @@ def test_what_a_text_lacks_is_interpolated() -> None:
         (rows, columns), *others = register_tiles(isa, dtype)
         halves = 2 * columns // LANES[isa]
         one = MachineModel.parse(f"{FIVE}kernels,{isa},{dtype},prefetch,64\ntile,{rows},{halves},10,1,2,3,4\n")
-        words = 100 / (2 if dtype == "bfloat16" else 1)
+        words = 100 / tile_k(isa, dtype)
         assert [one.tile_cycles(isa, dtype, rows, columns, 100, level) for level in range(4)] == [
             10 + words * step for step in (1, 2, 3, 4)
         ]

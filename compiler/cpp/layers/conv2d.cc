@@ -7,6 +7,12 @@
 namespace loopwright {
 namespace {
 
+bool has_integer_tile_of(Isa isa, const Conv2d::Schedule& schedule) {
+  if (const auto* dense = std::get_if<DenseSchedule>(&schedule)) return has_integer_tile(isa, dense->mr, dense->nr);
+  if (const auto* direct = std::get_if<Conv2dSchedule>(&schedule)) return has_integer_tile(isa, direct->mr, direct->nr);
+  return false;
+}
+
 class Conv2dLayer final : public Layer {
  public:
   // `shared` is null for the first layer.
@@ -25,13 +31,12 @@ class Conv2dLayer final : public Layer {
     shared->check(c);
     // Selects a schedule here even if the description has none, so that weights are packed once, on construction.
     std::optional<Conv2d::Schedule> schedule;
-    if (const auto values = d.schedule()) {
-      schedule = parse_conv2d_schedule(c.geometry, dtype_of(d), *values);
-    } else if (machine.target.isa != Isa::kReference) {
+    if (const auto values = d.schedule()) schedule = parse_conv2d_schedule(c.geometry, dtype_of(d), *values);
+    if (schedule && dtype_of(d) == Dtype::kInt8 && !has_integer_tile_of(machine.target, *schedule)) schedule.reset();
+    if (!schedule && machine.target.isa != Isa::kReference)
       schedule = is_first
                      ? default_conv2d_schedule(machine.target, dtype_of(d), c.geometry, c.images, machine.threads, fast)
                      : shared->weights.schedule(c.geometry, c.images, machine.threads, fast);
-    }
     auto op = std::make_unique<Conv2d>(shared->weights, c.geometry, machine.threads, schedule);
     return std::unique_ptr<const Layer>(new Conv2dLayer(with_residual(described.x(), c.residual, described.out()),
                                                         c.images, std::move(shared), std::move(op)));

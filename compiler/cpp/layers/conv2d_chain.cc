@@ -12,6 +12,7 @@ class Conv2dChainLayer final : public Layer {
  public:
   // `shared` is empty for the first layer.
   static std::unique_ptr<const Layer> make(const Description& d, const Machine& machine, SharedWeights shared = {}) {
+    if (dtype_of(d) != Dtype::kFloat32) throw std::invalid_argument("dtype must be float32");
     std::vector<Convolved> convolved;
     for (const Description& stage : d.objects("stages")) convolved.emplace_back(stage);
     if (convolved.empty()) throw std::invalid_argument("there must be at least one stage");

@@ -31,12 +31,12 @@ class DenseLayer final : public Layer {
     if (shared->weights.activation() != parse_activation(d.optional_text("activation")))
       throw std::invalid_argument("activation must be the same for all sizes");
     std::optional<DenseSchedule> schedule;
-    if (const auto values = d.schedule()) {
-      schedule = parse_dense_schedule(*values);
-    } else if (machine.target.isa != Isa::kReference) {
+    if (const auto values = d.schedule()) schedule = parse_dense_schedule(*values);
+    if (schedule && dtype_of(d) == Dtype::kInt8 && !has_integer_tile(machine.target, schedule->mr, schedule->nr))
+      schedule.reset();
+    if (!schedule && machine.target.isa != Isa::kReference)
       schedule = is_first ? default_dense_schedule(machine.target, dtype_of(d), m, n, k, machine.threads, fast)
                           : shared->weights.schedule(m, machine.threads, fast);
-    }
     Dense op(shared->weights, machine.threads, schedule);
     return std::unique_ptr<const Layer>(
         new DenseLayer(with_residual({m, k}, residual, {m, n}), std::move(shared), std::move(op)));

@@ -6,12 +6,14 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "../description.h"
 #include "../layer.h"
 #include "loopwright/dtype.h"
 #include "loopwright/layer_epilogue.h"
+#include "loopwright/machine.h"
 
 namespace loopwright {
 
@@ -37,7 +39,15 @@ inline std::vector<Shape> with_residual(Shape x, bool residual, Shape out) {
 
 // The dtype of a layer, which descriptions of before format 8 lack.
 inline Dtype dtype_of(const Description& d) {
-  return d.is_null("dtype") ? Dtype::kFloat32 : parse_dtype(d.text("dtype"));
+  const Dtype dtype = d.is_null("dtype") ? Dtype::kFloat32 : parse_dtype(d.text("dtype"));
+  if (dtype != Dtype::kFloat32 && dtype != Dtype::kInt8) throw std::invalid_argument("dtype must be float32 or int8");
+  return dtype;
+}
+
+// Whether this CPU has a register tile of an int8 layer. CPUs with the same ISA may have others than where it was tuned.
+inline bool has_integer_tile(Isa isa, int mr, int nr) {
+  const auto tiles = register_tiles(isa, Dtype::kInt8);
+  return std::find(tiles.begin(), tiles.end(), std::pair(mr, nr)) != tiles.end();
 }
 
 // Returns the weight of a layer.

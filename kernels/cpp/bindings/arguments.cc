@@ -30,6 +30,18 @@ Quantization parse_quantization(const IntegersOf& given) {
   return {parse_integers(dtype), scale, zero_point};
 }
 
+using GivenQuantization =
+    std::tuple<py::object, std::optional<IntegersOf>, bool, std::optional<IntegersOf>, std::optional<IntegersOf>>;
+
+GivenQuantization quantization_of(const py::object& given) {
+  try {
+    return py::cast<GivenQuantization>(given);
+  } catch (const py::cast_error&) {
+    throw py::type_error(
+        "quantization must have integers of (dtype, scale, zero point), a text, a number and an integer");
+  }
+}
+
 bool is_contiguous(const py::array& a) { return (a.flags() & py::array::c_style) != 0 && aligned(a); }
 
 }  // namespace
@@ -109,7 +121,7 @@ Dtype dtype_of(const py::array& a) {
 }
 
 py::dtype numpy_dtype(Dtype dtype) {
-  // numpy knows bfloat16 only with the package of the arrays that have it.
+  // numpy has bfloat16 only with the package of the arrays of it.
   if (dtype == Dtype::kBfloat16) return py::dtype::from_args(py::module_::import("ml_dtypes").attr("bfloat16"));
   return py::dtype(name(dtype));
 }
@@ -121,9 +133,7 @@ EpilogueArrays::EpilogueArrays(const py::object& bias_object, const std::optiona
   if (!bias_object.is_none()) bias = contiguous(checked(bias_object, "bias", {channels}));
   if (!slopes_object.is_none()) slopes = contiguous(checked(slopes_object, "slopes", {channels}));
   if (quantization_object.is_none()) return;
-  using Given = std::optional<IntegersOf>;
-  const auto [of_weight, x, floats, out, residual] =
-      py::cast<std::tuple<py::object, Given, bool, Given, Given>>(quantization_object);
+  const auto [of_weight, x, floats, out, residual] = quantization_of(quantization_object);
   scales = contiguous(checked(of_weight, "the scales of the weight", {channels}));
   quantization.weight_scales = static_cast<const float*>(scales.data());
   using Input = LayerQuantization::Input;

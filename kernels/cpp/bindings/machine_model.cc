@@ -85,7 +85,16 @@ void bind_machine_model(py::module_& m) {
       .def("id", &MachineModel::id)
       .def("text", &MachineModel::text);
   m.def("cpu_key", &cpu_key);
-  m.def("lanes", [](const std::string& isa) { return kernel_table(parse_available_isa(isa)).lanes; }, py::arg("isa"));
+  const auto table = [](const std::string& isa, const std::string& dtype) -> const KernelTable& {
+    const auto [of_isa, of_dtype] = kernels_of(isa, dtype);
+    return kernel_table(of_isa, of_dtype);
+  };
+  m.def(
+      "lanes", [table](const std::string& isa, const std::string& dtype) { return table(isa, dtype).lanes; },
+      py::arg("isa"), py::arg("dtype"));
+  m.def(
+      "tile_k", [table](const std::string& isa, const std::string& dtype) { return table(isa, dtype).tile_k; },
+      py::arg("isa"), py::arg("dtype"));
   m.def("host_model_file", &host_model_file);
   m.def("host_model_error", &host_model_error);
   m.def(

@@ -11,7 +11,9 @@
 // output channels pass over it. The copy costs one load and one store of each float for 2·kh·kw·o operations, and keeps
 // every tile full. Rows above and below the image are omitted from the sum. Without padding the image is read in place.
 //
-// bfloat16: channels are words of two channels (gemm/words.h). If c / groups is odd, the copy pads each pixel.
+// bfloat16 and int8: channels are words of several channels (gemm/words.h). If they do not divide c / groups, the copy pads each
+// pixel. Words of bytes stand for zero if they have the zero point, which the end of a tile subtracts from all sums alike: rows
+// above and below the image are copied, too.
 //
 // Tile contract: microkernels/brgemm.h. A is read in place, B is packed as panels [k = (kh, kw, c)][nr].
 #include <algorithm>
@@ -66,7 +68,8 @@ class DirectConvolution final : public Convolution {
                  const Matrix& out, const Matrix& residual) const;
   void run_rectangle(const Call& call, int64_t line_begin, int64_t line_end, int64_t panel_begin, int64_t panel_end,
                      const Scratch& scratch) const;
-  // Copies rows begin..end - 1 of one image, with zeros for the padding on their left and right. Skips rows outside the image, or fills them with zeros.
+  // Copies rows begin..end - 1 of one image, with zeros for the padding on their left and right. Rows outside the image are
+  // skipped if sums omit them, else filled with zeros.
   void copy_rows(const Call& call, int64_t image, int64_t begin, int64_t end, float* to) const;
 
   ConvolutionLayer layer_;

@@ -8,13 +8,13 @@
 namespace loopwright {
 namespace {
 
-bool is_scale(float scale) { return std::isfinite(scale) && scale > 0.0f; }
+bool is_scale(float scale) { return scale > 0.0f && std::isfinite(scale) && std::isfinite(1.0f / scale); }
 
 void check_quantization(const char* of, const Quantization& q) {
   if (!is_integer(q.dtype)) throw std::invalid_argument(std::string(of) + " must be quantized to int8 or uint8");
   if (!is_scale(q.scale))
-    throw std::invalid_argument("the scale of " + std::string(of) + " must be positive and finite, got " +
-                                std::to_string(q.scale));
+    throw std::invalid_argument("the scale of " + std::string(of) +
+                                " must be positive, and it and its inverse finite, got " + std::to_string(q.scale));
   if (q.zero_point < q.least() || q.zero_point > q.most())
     throw std::invalid_argument("the zero point of " + std::string(of) + " must be between " +
                                 std::to_string(q.least()) + " and " + std::to_string(q.most()) + ", got " +
@@ -38,7 +38,8 @@ void check_quantization(const LayerQuantization& quantization, Dtype dtype, int6
   if (!needed) return;
   const float* wrong = std::find_if_not(scales, scales + channels, is_scale);
   if (wrong != scales + channels)
-    throw std::invalid_argument("the scales of the weight must be positive and finite, got " + std::to_string(*wrong));
+    throw std::invalid_argument("the scales of the weight must be positive, and it and its inverse finite, got " +
+                                std::to_string(*wrong));
   if (quantization.input != LayerQuantization::Input::kFloatsByRange) check_quantization("x", quantization.x);
   if (quantization.out) check_quantization("the output", *quantization.out);
   if (quantization.residual) check_quantization("the residual", *quantization.residual);

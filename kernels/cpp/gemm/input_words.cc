@@ -15,14 +15,14 @@ struct FloatRange {
   float least = 0.0f, most = 0.0f;  // zero is always inside
 };
 
-// Returns DynamicQuantizeLinear's integers of numbers in a range, with a scale of 1 if it is empty, as in ONNX Runtime. An
-// infinite range becomes the largest finite one, of which no arithmetic is invalid.
+// Returns DynamicQuantizeLinear's integers of numbers in a range, with a scale of 1 if it is empty, as in ONNX Runtime. A range
+// whose length is not finite has the scale NaN, which makes the output NaN.
 Quantization of_range(FloatRange range) {
-  constexpr float kLargest = std::numeric_limits<float>::max() / 2;
-  const float least = std::max(range.least, -kLargest), most = std::min(range.most, kLargest);
-  const float scale = (most - least) / 255.0f;
-  if (!(scale > 0.0f)) return {Dtype::kUint8, 1.0f, 0};
-  return {Dtype::kUint8, scale, static_cast<int32_t>(std::clamp(std::nearbyint(-least / scale), 0.0f, 255.0f))};
+  const float scale = (range.most - range.least) / 255.0f;
+  if (!std::isfinite(scale)) return {Dtype::kUint8, std::numeric_limits<float>::quiet_NaN(), 0};
+  if (scale == 0.0f) return {Dtype::kUint8, 1.0f, 0};
+  const float zero_point = std::clamp(std::nearbyint(-range.least / scale), 0.0f, 255.0f);
+  return {Dtype::kUint8, scale, static_cast<int32_t>(zero_point)};
 }
 
 // `rows` rows of k floats.

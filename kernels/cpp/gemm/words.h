@@ -33,7 +33,7 @@ inline bool are_words(const Matrix& rows, int64_t k, int tile_k) {
 // Stores to_words(count, tile_k) words of weights. `count` must be at least 1.
 inline void copy_to_words(const void* elements, int64_t count, Dtype dtype, int tile_k, float* words) {
   words[to_words(count, tile_k) - 1] = 0.0f;
-  if (element_bytes(dtype) * tile_k == kWordBytes) {
+  if (dtype != Dtype::kInt8 || tile_k == kBytesPerWord) {
     std::memcpy(words, elements, static_cast<size_t>(count * element_bytes(dtype)));
     return;
   }

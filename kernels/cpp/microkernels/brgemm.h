@@ -4,7 +4,7 @@
 //   start    = C                                    if accumulate
 //            = bias + residual + second_residual    otherwise; a null pointer counts as zero
 //   epilogue is that of tile_epilogue.h, then PRelu if there are slopes
-//   int8:    the sum is in int32, and C = epilogue(sum * (scales * x_scale) + bias + residuals); accumulate and residual are unsupported
+//   int8:    the sum is in int32, and C = epilogue(sum * (scales * x_scale) + bias + late or rounded residual)
 //
 // The accumulators stay in registers for the whole batch, so C is loaded and stored once. A convolution passes one block
 // per kernel tap, a dense layer one block in all. (Georganas et al., High-Performance Deep Learning via a Single Building
@@ -61,7 +61,7 @@ struct BrgemmArgs {
   const float* residual;
   // Replaces residual if the sum is one block: prefetched at the start of the tile and added at its end.
   const float* late_residual = nullptr;
-  const void* rounded_residual = nullptr;  // the same as late_residual, in place of it, of the elements of rounded
+  const void* rounded_residual = nullptr;  // the same as late_residual, in place of it, of bfloat16 or 8-bit integers
   int64_t residual_stride = 0;
   const float* second_residual = nullptr;  // added together with the first, at the start or at the end
   int64_t second_residual_stride = 0;

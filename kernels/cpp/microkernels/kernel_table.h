@@ -24,7 +24,7 @@ using ActivationFunction = void (*)(float* c, int64_t c_stride, int rows, int n,
 
 using RowFunction = void (*)(const RowArgs&);
 
-// Register tiles store float32 for every dtype, and so the functions that process their output are those of float32. The table of kReference has no register
+// Sums become float32 for every dtype, and the functions that process them are those of float32. The table of kReference has no register
 // tiles: its operators are plain loops. Members are plain arrays, because the files that fill in a table are compiled for
 // their ISA: the linker could keep their copy of a standard library template for every CPU.
 struct KernelTable {

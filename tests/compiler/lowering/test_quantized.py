@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -220,7 +221,7 @@ def test_dynamically_quantized_products_run_on_the_kernel_of_int8(form: str, thr
 
 
 @pytest.mark.tvm
-def test_sums_that_may_exceed_int32_have_no_kernel() -> None:
+def test_sums_that_may_exceed_int32_are_computed_in_float32() -> None:
     k = (2**31 - 1) // (255 * 128) + 1
     statements = """q, s, a = DynamicQuantizeLinear (x) p = MatMulInteger (q, w, a) n = Cast <to = 1> (p)
         f = Mul (s, t) y = Mul (n, f)"""
@@ -230,6 +231,58 @@ def test_sums_that_may_exceed_int32_have_no_kernel() -> None:
         t=0.001,
     )
     found = compiler.build(published, threads=1)
-    assert all(layer.attributes.get("dtype") != "int8" for layer in found.layers)
+    assert [layer.attributes["dtype"] for layer in found.layers] == ["float32"]
     given = oracle.random_inputs(published, 0)
     assert relative(found.run(given)["y"], oracle.run(published, given)[0]) <= 1e-3
+
+
+@pytest.mark.tvm
+def test_a_chain_has_no_layers_of_integers() -> None:
+    """A depthwise convolution of float32 whose output exceeds L2, then a 1x1 convolution of integers."""
+    published = model(
+        """g (float[1,64,96,96] x) => (float[N,C,H,W] y)
+        <float[64,1,3,3] f, float s, uint8 z, int8[32,64,1,1] w, float t, int8 u> {
+            a = Conv <group = 64, pads = [1,1,1,1]> (x, f)
+            q = QuantizeLinear (a, s, z) d = DequantizeLinear (q, s, z)
+            v = DequantizeLinear (w, t, u) y = Conv (d, v)
+        }""",
+        w=np.random.default_rng(0).integers(-63, 64, (32, 64, 1, 1)),
+        s=0.1,
+        z=128,
+        t=0.01,
+        u=0,
+    )
+    found = compiler.build(published, threads=1)
+    assert kernels(found.layers) == {"conv2d": 2}
+    given = oracle.random_inputs(published, 0)
+    assert relative(found.run(given)["y"], oracle.run(published, given)[0]) <= 1e-2  # a step of the input
+
+
+@pytest.mark.tvm
+def test_a_saved_model_keeps_its_integers(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    published = model(
+        """g (float[1,8,9,9] x) => (float[N,M] y)
+        <float s, int8 z, int8[16,8,3,3] w, float[16] t, int8[16] u, int8[784,5] v, float e> {
+            q = QuantizeLinear (x, s, z) d = DequantizeLinear (q, s, z)
+            r = DequantizeLinear <axis = 0> (w, t, u) c = Conv (d, r) f = Flatten (c)
+            a, b, i = DynamicQuantizeLinear (f) p = MatMulInteger (a, v, i) n = Cast <to = 1> (p)
+            k = Mul (b, e) y = Mul (n, k)
+        }""",
+        w=rng.integers(-63, 64, (16, 8, 3, 3)),
+        v=rng.integers(-63, 64, (784, 5)),
+        s=0.03,
+        z=-5,
+        t=rng.uniform(0.01, 0.02, 16),
+        u=np.zeros(16),
+        e=0.01,
+    )
+    found = compiler.build(published, threads=2)
+    assert [layer.attributes["dtype"] for layer in found.layers] == ["int8", "int8"]
+    assert {layer.attributes["x_dtype"] for layer in found.layers} == {"int8", None}
+    found.save(tmp_path / "model.lw")
+    loaded = compiler.load(tmp_path / "model.lw")
+    assert {layer.weights["weight"].dtype.name for layer in loaded.layers} == {"int8"}
+    given = oracle.random_inputs(published, 0)
+    np.testing.assert_array_equal(loaded.run(given)["y"], found.run(given)["y"])
+    assert relative(loaded.run(given)["y"], oracle.run(published, given)[0]) <= 1e-2

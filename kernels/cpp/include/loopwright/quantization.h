@@ -8,7 +8,8 @@
 
 namespace loopwright {
 
-// What the integers of a matrix stand for. The scale is positive and finite, and the zero point is an integer of the dtype.
+// What the integers of a matrix stand for. The scale is positive, it and its inverse are finite, and the zero point is an integer
+// of the dtype.
 struct Quantization {
   Dtype dtype = Dtype::kUint8;  // kInt8 or kUint8
   float scale = 1.0f;
@@ -23,7 +24,7 @@ struct Quantization {
 // The scales of an int8 layer, whose weights have no zero points:
 //   y[i, j] = activation(sum * (x.scale * weight_scales[j]) + bias[j] + residual[i, j]),
 //   sum     = Σ (x[i, p] - x.zero_point) * weight[j, p]    in int32
-// Integers of the output are round(y / scale) + zero_point, rounded to nearest even and saturated.
+// Integers of the output are round(y * (1 / scale)) + zero_point, rounded to nearest even and saturated.
 struct LayerQuantization {
   const float* weight_scales = nullptr;  // of the output channels; null unless the layer is int8
   const int32_t* weight_sums = nullptr;  // of the weights of each output channel, which layers compute
@@ -47,7 +48,7 @@ struct LayerDtypes {
   }
 };
 
-// The longest sum of products that fits int32.
+// The longest sum of products that fits int32; graph_passes/patterns/integer_weight.py has it, too.
 constexpr int64_t kLongestIntegerSum = INT32_MAX / (255 * 128);
 
 }  // namespace loopwright

@@ -1,5 +1,5 @@
 // The table of int8 on AVX2: the microkernel of float32 with pairs of int16 as words of A and B, and sums in int32. Only this
-// file is compiled with -mavx2 -mfma, beside f32_avx2.cc.
+// file and f32_avx2.cc are compiled with -mavx2 -mfma.
 #include "microkernels/activations_f32.h"
 #include "microkernels/brgemm_f32.h"
 #include "microkernels/integer_rows_i8.h"
