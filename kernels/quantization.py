@@ -45,8 +45,8 @@ class Quantization:
     residual: Integers | None = None
 
 
-def native_quantization(quantization: Quantization | None) -> Any:
-    """Returns the form that the native layers take."""
+def native_quantization(quantization: Any) -> Any:
+    """Returns the form that the native layers take of a :class:`Quantization` or None."""
     if quantization is None:
         return None
     if not isinstance(quantization, Quantization):

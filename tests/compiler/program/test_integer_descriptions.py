@@ -31,7 +31,7 @@ def layer(changes: Mapping[str, Any]) -> Layer:
         "x_zero_point": 3,
     }
     weights = {"weight": np.ones((4, 8), np.int8), "scales": np.ones(4, np.float32)}
-    return Layer("a", "dense", (3, 4), attributes | changes, weights, Workload.dense(3, 4, 8, "int8"))
+    return Layer("a", "dense", (3, 4), attributes | dict(changes), weights, Workload.dense(3, 4, 8, "int8"))
 
 
 def make(*layers: Layer, **changes: Any) -> Any:
