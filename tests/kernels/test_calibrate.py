@@ -105,7 +105,7 @@ def test_the_command_measures_this_cpu(tmp_path: Path) -> None:
     for isa, dtype in kernels:
         assert f"{isa} {dtype}: " in process.stdout
         for rows, columns in register_tiles(isa, dtype):
-            for narrower in (0, LANES[isa] // 2):
+            for narrower in (0, _native.lanes(isa, dtype) // 2):
                 cycles = [model.tile_cycles(isa, dtype, rows, columns - narrower, 64, level) for level in range(4)]
                 assert all(0 < value < math.inf for value in cycles)
                 assert cycles == sorted(cycles)

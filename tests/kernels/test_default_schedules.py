@@ -18,11 +18,11 @@ from hypothesis import strategies as st
 import kernels
 from compiler.workloads.reference import make_inputs, reference, tolerance
 from compiler.workloads.workload import Workload
-from kernels import MachineModel
+from kernels import MachineModel, _native
 from tests.kernels import test_attention as attention
 from tests.kernels import test_conv2d as conv2d
 from tests.kernels import test_dense as dense
-from tests.kernels.machine_models import LANES, VECTOR_ISAS, edited, with_lines
+from tests.kernels.machine_models import VECTOR_ISAS, edited, with_lines
 
 KERNELS = [(isa, dtype) for isa in VECTOR_ISAS for dtype in kernels.available_dtypes(isa)]
 # Names of lines, and the fields that are costs.
@@ -161,7 +161,7 @@ def test_the_cheapest_tiles_are_chosen(isa: str, dtype: str, cheap: int) -> None
             return fields
         return [*fields[:3], *(f"{100 * float(field):.5g}" for field in fields[3:])]
 
-    machine, nr = edited(edit), cheap * LANES[isa]
+    machine, nr = edited(edit), cheap * _native.lanes(isa, dtype)
     assert kernels.default_dense_schedule(300, 480, 256, isa, dtype=dtype, machine=machine)["nr"] == nr
     schedule = kernels.default_conv2d_schedule(
         (1, 28, 28, 64), (480, 64, 3, 3), padding=1, isa=isa, dtype=dtype, fast=False, machine=machine

@@ -97,7 +97,7 @@ def test_interpolated_models_are_complete(cores: int) -> None:
         assert (model.fork_join_secs(threads) > 0) == (model.barrier_secs(threads) > 0) == (threads > 1)
     for isa, dtype in KERNELS:
         for rows, columns in register_tiles(isa, dtype):
-            for narrower in (0, LANES[isa] // 2):
+            for narrower in (0, _native.lanes(isa, dtype) // 2):
                 cycles = [
                     model.tile_cycles(isa, dtype, rows, columns - narrower, 64, level) for level in range(len(LEVELS))
                 ]
@@ -149,7 +149,7 @@ def test_what_a_text_lacks_is_interpolated() -> None:
     assert costs == [line for line in LINES if line.split(",")[0] not in ("cpu", "source", "ghz", "caches")]
     for isa, dtype in KERNELS:
         (rows, columns), *others = register_tiles(isa, dtype)
-        halves = 2 * columns // LANES[isa]
+        halves = 2 * columns // _native.lanes(isa, dtype)
         one = MachineModel.parse(f"{FIVE}kernels,{isa},{dtype},prefetch,64\ntile,{rows},{halves},10,1,2,3,4\n")
         words = 100 / tile_k(isa, dtype)
         assert [one.tile_cycles(isa, dtype, rows, columns, 100, level) for level in range(4)] == [
