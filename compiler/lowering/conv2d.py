@@ -11,4 +11,4 @@ from compiler.lowering.convolution import ConvolutionNode
 def recognize(node: ir.Node) -> Call | None:
     """Returns the kernel of a fused convolution over channels-last images."""
     found = ConvolutionNode.of(node)
-    return None if found is None else found.call("conv2d", found.weight, found.geometry)
+    return None if found is None else found.call("conv2d", found.weight.array, found.geometry)

@@ -17,13 +17,13 @@ _FEWEST_OUTPUTS = 4  # of a group: each group has its own panels, whose vectors 
 def recognize(node: ir.Node) -> Call | None:
     """Returns the kernel of a fused transposed convolution over channels-last images."""
     found = ConvolutionNode.of(node)
-    if found is None or found.groups < 1 or found.weight.shape[0] % found.groups:
+    if found is None or found.groups < 1 or found.weight.array.shape[0] % found.groups:
         return None
-    if mirrored := _mirrored(found.weight, found.groups, found.geometry):
+    if mirrored := _mirrored(found.weight.array, found.groups, found.geometry):
         return found.call("conv2d", *mirrored)
-    if found.groups > 1 and found.weight.shape[1] < _FEWEST_OUTPUTS:
+    if found.groups > 1 and found.weight.array.shape[1] < _FEWEST_OUTPUTS:
         return None
-    return found.call("conv_transpose2d", found.weight, found.geometry)
+    return found.call("conv_transpose2d", found.weight.array, found.geometry)
 
 
 def _mirrored(weight: np.ndarray, groups: int, geometry: Geometry) -> tuple[np.ndarray, Geometry] | None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 import onnx_ir as ir
 
-from compiler.lowering.call import Call, float32_constant, is_float32, shape_of, vector
+from compiler.lowering.call import Call, is_float32, shape_of, vector
 from compiler.lowering.epilogue import epilogue_of
-from compiler.lowering.quantization import Integers, integers_of
+from compiler.lowering.quantization import LayerWeight, weight_of
 from compiler.workloads.workload import Workload
 from graph_passes.patterns.layers import FusedLayer
 
@@ -33,7 +34,6 @@ class ConvolutionNode:
         x: the images, of shape ``image``.
         output: the shape of the output.
         weight, bias: as the node has them; the bias has one number per output channel.
-        integers: what a layer of 8-bit integers has in addition.
         geometry: ``output_padding`` is only that of a ConvTranspose.
     """
 
@@ -43,9 +43,8 @@ class ConvolutionNode:
     residual: ir.Value | None
     image: tuple[int, ...]
     output: tuple[int, ...]
-    weight: np.ndarray
+    weight: LayerWeight
     bias: np.ndarray | None
-    integers: Integers
     geometry: Geometry
     groups: int
 
@@ -56,15 +55,13 @@ class ConvolutionNode:
         if fused is None or not fused.channels_last:
             return None
         operands = fused.operands(node)
-        integers = integers_of(fused, operands) if fused.of_integers else Integers()
-        weight = float32_constant(operands["w"]) if integers is None or integers.weight is None else integers.weight
-        x = operands["x"]
-        if integers is None or x is None or weight is None or not is_float32(x):
+        x, weight = operands["x"], weight_of(fused, operands)
+        if weight is None or x is None or not is_float32(x):
             return None
         image, output = shape_of(x), shape_of(node.outputs[0])
-        if len(image) != 4 or len(output) != 4 or weight.ndim != 4:
+        if len(image) != 4 or len(output) != 4 or weight.array.ndim != 4:
             return None
-        if fused.of_integers and not integers.fit(output[-1], weight[0].size):
+        if not weight.fits(output[-1], prod(weight.array.shape[1:])):
             return None
         bias = vector(operands["b"], output[-1]) if fused.bias else None
         residual = operands.get("r")
@@ -78,7 +75,7 @@ class ConvolutionNode:
         if any(len(numbers) != len(_ATTRIBUTES[name][1]) for name, numbers in geometry.items()):
             return None
         groups = node.attributes.get_int("group", 1)
-        return cls(node, fused, x, residual, image, output, weight, bias, integers, geometry, groups)
+        return cls(node, fused, x, residual, image, output, weight, bias, geometry, groups)
 
     def call(self, op: str, weight: np.ndarray, geometry: Geometry) -> Call | None:
         """Returns the call of a kernel that computes the node with this weight; None if the sizes do not fit it."""
@@ -88,7 +85,7 @@ class ConvolutionNode:
         sizes = [number for numbers in geometry.values() for number in numbers]
         dims = (*self.image, self.output[-1], *weight.shape[2:], *sizes, self.groups)
         try:
-            workload = Workload(op, dims, self.integers.dtype, epilogue.steps)
+            workload = Workload(op, dims, self.weight.dtype, epilogue.steps)
         except ValueError:
             return None
         if workload.output_shape != self.output or workload.input_shapes["weight"] != weight.shape:
@@ -100,9 +97,9 @@ class ConvolutionNode:
             "groups": self.groups,
             "residual": self.fused.residual,
             "activation": workload.activation,
-            **self.integers.attributes,
+            **self.weight.attributes,
         }
-        weights = {"weight": weight, **epilogue.weights, **self.integers.weights}
+        weights = {"weight": weight, **epilogue.weights, **self.weight.scales}
         weights |= {} if self.bias is None else {"bias": self.bias}
         inputs = (self.x,) if self.residual is None else (self.x, self.residual)
         return Call(op, inputs, attributes, weights, workload, epilogue.activation)

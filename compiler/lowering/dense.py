@@ -7,9 +7,9 @@ from math import prod
 import numpy as np
 import onnx_ir as ir
 
-from compiler.lowering.call import Call, float32_constant, is_float32, shape_of, vector
+from compiler.lowering.call import Call, is_float32, shape_of, vector
 from compiler.lowering.epilogue import epilogue_of
-from compiler.lowering.quantization import Integers, integers_of
+from compiler.lowering.quantization import weight_of
 from compiler.workloads.workload import Workload
 from graph_passes.patterns.layers import FusedLayer
 
@@ -20,10 +20,8 @@ def recognize(node: ir.Node) -> Call | None:
     if fused is None:
         return None
     operands = fused.operands(node)
-    integers = integers_of(fused, operands) if fused.of_integers else Integers()
-    weight = float32_constant(operands["w"]) if integers is None or integers.weight is None else integers.weight
-    x = operands["x"]
-    if integers is None or x is None or weight is None or weight.ndim != 2 or not is_float32(x):
+    x, found = operands["x"], weight_of(fused, operands)
+    if found is None or x is None or found.array.ndim != 2 or not is_float32(x):
         return None
     rows, output = shape_of(x), shape_of(node.outputs[0])
     gemm = fused.op == "Gemm"
@@ -33,9 +31,9 @@ def recognize(node: ir.Node) -> Call | None:
             return None
         factors = {name: node.attributes.get_float(name, 1.0) for name in factors}
     # Kernels take weights as (n, k).
-    weight = weight if gemm and node.attributes.get_int("transB", 0) else weight.T
+    weight = found.array if gemm and node.attributes.get_int("transB", 0) else found.array.T
     n, k = weight.shape
-    if len(rows) < 2 or rows[-1] != k or (gemm and len(rows) != 2) or not integers.fit(n, k):
+    if len(rows) < 2 or rows[-1] != k or (gemm and len(rows) != 2) or not found.fits(n, k):
         return None
     # A bias may add axes of size 1 in front.
     extra = len(output) - len(rows)
@@ -53,14 +51,14 @@ def recognize(node: ir.Node) -> Call | None:
     if epilogue is None:
         return None
     m = prod(rows[:-1])
-    workload = Workload.dense(m, n, k, integers.dtype, epilogue=epilogue.steps)
+    workload = Workload.dense(m, n, k, found.dtype, epilogue=epilogue.steps)
     attributes = {
         "sizes": [m, n, k],
         "residual": fused.residual,
         "activation": workload.activation,
-        **integers.attributes,
+        **found.attributes,
     }
-    weights = {"weight": _scaled(weight, factors["alpha"]), **epilogue.weights, **integers.weights}
+    weights = {"weight": _scaled(weight, factors["alpha"]), **epilogue.weights, **found.scales}
     if bias is not None:
         weights["bias"] = _scaled(bias, factors["beta"])
     inputs = (x, residual) if residual is not None else (x,)

@@ -1,4 +1,4 @@
-"""The integers of layers with weights of int8."""
+"""The weights of layers, of float32 or of 8-bit integers."""
 
 from __future__ import annotations
 
@@ -16,32 +16,33 @@ from graph_passes.patterns.layers import FusedLayer
 
 
 @dataclass(frozen=True)
-class Integers:
-    """What a layer of 8-bit integers has in addition to others; nothing for a layer of float32.
+class LayerWeight:
+    """The constant weight of a layer, and what a layer of 8-bit integers has in addition to others.
 
     Attributes:
+        array: as the node has it.
         dtype: of the workload.
-        weight: as the node has it; None if it is of float32.
         attributes: those of ``compiler.workloads.operators.operator.QUANTIZATION``.
-        weights: the scales of the weight.
+        scales: the scales of the weight by their name, of a layer of integers.
     """
 
+    array: np.ndarray
     dtype: str = "float32"
-    weight: np.ndarray | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
-    weights: Mapping[str, np.ndarray] = field(default_factory=dict)
+    scales: Mapping[str, np.ndarray] = field(default_factory=dict)
 
-    def fit(self, channels: int, products: int) -> bool:
-        """Whether each output channel has a scale, and its sums of products fit int32."""
-        if self.weight is None:
-            return True
-        return self.weights["scales"].shape == (channels,) and products <= LONGEST_SUM
+    def fits(self, channels: int, products: int) -> bool:
+        """Whether the sums of integers fit int32, and each output channel has a scale."""
+        return self.dtype != INT8 or (self.scales["scales"].shape == (channels,) and products <= LONGEST_SUM)
 
 
-def integers_of(fused: FusedLayer, operands: Mapping[str, ir.Value | None]) -> Integers | None:
-    """Returns the integers of a layer of them; None if they are not constants that the kernels support."""
-    weight, scales = constant(operands["w"]), float32_constant(operands["w_scale"])
-    if weight is None or scales is None or weight.dtype != np.int8 or not are_scales(scales):
+def weight_of(fused: FusedLayer, operands: Mapping[str, ir.Value | None]) -> LayerWeight | None:
+    """Returns the weight of a layer; None if it is not a constant that the kernels support."""
+    if not fused.of_integers:
+        array = float32_constant(operands["w"])
+        return None if array is None else LayerWeight(array)
+    array, scales = constant(operands["w"]), float32_constant(operands["w_scale"])
+    if array is None or scales is None or array.dtype != np.int8 or not are_scales(scales):
         return None
     attributes: dict[str, Any] = {"dtype": INT8}
     if fused.rounds_by_scale:
@@ -55,4 +56,4 @@ def integers_of(fused: FusedLayer, operands: Mapping[str, ir.Value | None]) -> I
             "x_scale": float(scale.reshape(())),
             "x_zero_point": int(zero.reshape(())),
         }
-    return Integers(INT8, weight, attributes, {"scales": np.ascontiguousarray(scales.reshape(-1))})
+    return LayerWeight(array, INT8, attributes, {"scales": np.ascontiguousarray(scales.reshape(-1))})

@@ -34,6 +34,7 @@ class QuantizedLayer:
     Attributes:
         layer, attributes: of the function that replaces it.
         quantized, dequantized: the nodes that round its input.
+        scale, zero: of its input, scalars.
         weight: as the layer has it.
         scales: (channels,) of float32.
     """
@@ -43,6 +44,8 @@ class QuantizedLayer:
     attributes: list[ir.Attr]
     quantized: ir.Node
     dequantized: ir.Node
+    scale: np.ndarray
+    zero: np.ndarray
     weight: np.ndarray
     scales: np.ndarray
 
@@ -57,29 +60,26 @@ class QuantizedLayer:
         quantized = None if dequantized is None else producer(dequantized.inputs[0])
         if dequantized is None or quantized is None or not is_op(dequantized, "DequantizeLinear"):
             return None
-        if not is_op(quantized, "QuantizeLinear") or not _alike(quantized, dequantized):
-            return None
+        steps = _shared(quantized, dequantized) if is_op(quantized, "QuantizeLinear") else None
         layer, attributes, transposed = _layer(node)
-        weight, scale = _weight(node, 0 if is_op(node, "Conv") or transposed else -1), constant(quantized.inputs[1])
-        if layer is None or attributes is None or weight is None or scale is None:
+        weight = _weight(node, 0 if is_op(node, "Conv") or transposed else -1)
+        if steps is None or layer is None or attributes is None or weight is None:
             return None
-        integers, scales = weight
-        if integers.size > len(scales) * LONGEST_SUM or not are_scales(scale.reshape(-1) * scales):
+        (scale, zero), (integers, scales) = steps, weight
+        if integers.size > len(scales) * LONGEST_SUM or not are_scales(scale * scales):
             return None
-        return cls(node, layer, attributes, quantized, dequantized, integers.T if transposed else integers, scales)
+        weight_of_layer = integers.T if transposed else integers
+        return cls(node, layer, attributes, quantized, dequantized, scale, zero, weight_of_layer, scales)
 
     def write(self, model: ir.Model) -> None:
         node = self.node
         graph, x, name = graph_of(node), required(node.inputs[0]).name, required(node.inputs[1]).name
-        scale, zero = constant(self.quantized.inputs[1]), _zero_point(self.quantized)
-        if scale is None or zero is None:
-            raise ValueError(f"{x} is not quantized with constants")
         inputs: list[ir.Value | None] = [
             required(self.quantized.inputs[0]),
             new_constant(graph, f"{name}_signed", self.weight),
             new_constant(graph, f"{name}_scales", self.scales),
-            new_constant(graph, f"{x}_scale", scale.reshape(())),
-            new_constant(graph, f"{x}_zero", zero.reshape(())),
+            new_constant(graph, f"{x}_scale", self.scale),
+            new_constant(graph, f"{x}_zero", self.zero),
         ]
         if self.layer.bias:
             inputs.append(required(node.inputs[2]))
@@ -111,18 +111,23 @@ def _layer(node: ir.Node) -> tuple[FusedLayer | None, list[ir.Attr] | None, bool
     return FusedLayer("QuantizedMatMul", bias), [], bool(get.get_int("transB", 0))
 
 
-def _alike(quantized: ir.Node, dequantized: ir.Node) -> bool:
-    """Whether both convert with the same single scale and zero point, from and to float32."""
+def _shared(quantized: ir.Node, dequantized: ir.Node) -> tuple[np.ndarray, np.ndarray] | None:
+    """Returns the scale and the zero point, both scalars, with which both convert from and to float32.
+
+    None unless both have the same single ones.
+    """
     floats = (required(quantized.inputs[0]), dequantized.outputs[0])
     if any(value.dtype not in (None, ir.DataType.FLOAT) for value in floats):
-        return False
+        return None
     if any(node.attributes.get_int(name, 0) for node in (quantized, dequantized) for name in _OTHER_FORMS):
-        return False
+        return None
     scale, other_scale = constant(quantized.inputs[1]), constant(dequantized.inputs[1])
     zero, other_zero = _zero_point(quantized), _zero_point(dequantized)
-    if scale is None or zero is None or scale.size != 1 or zero.size != 1 or scale.dtype != np.float32:
-        return False
-    return are_scales(scale) and _same(scale, other_scale) and _same(zero, other_zero)
+    if scale is None or zero is None or scale.size != 1 or zero.size != 1:
+        return None
+    if not are_scales(scale) or not _same(scale, other_scale) or not _same(zero, other_zero):
+        return None
+    return scale.reshape(()), zero.reshape(())
 
 
 def _same(number: np.ndarray, other: np.ndarray | None) -> bool:
