@@ -49,10 +49,9 @@ void multiply(const KernelTable& kernels, const Matrix& a, int64_t rows, int64_t
     args.b = &b_tile;
     args.c = c.at<float>(0, panel.column);
     args.n = panel.n;
-    const bool in_series = panel.n == panel.nr || kernels.masks_are_free;
     for (int64_t tile = 0; tile < tiles.count; tile += args.count) {
       const auto height = static_cast<int>(tiles.size(tile));
-      args.count = in_series ? tiles.alike(tile) : 1;
+      args.count = tiles.alike(tile);
       args.a_step = height * a.stride;
       args.c_step = height * c.stride;
       kernels.tile(height, panel.vectors, panel.n)(args);

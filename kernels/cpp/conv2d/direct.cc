@@ -257,7 +257,7 @@ void DirectConvolution::run_rectangle(const Call& call, int64_t line_begin, int6
             a[args.batch] = window + from.row * call.row_words + from.column + from.channel;
             b[args.batch++] = weights + t * run_floats;
           }
-          args.count = std::min(call.output.most_in_series(args, panel, of_sum), tiles.alike(tile));
+          args.count = std::min(call.output.most_in_series(args, of_sum), tiles.alike(tile));
           const bool prefetch = next && tile_index * args.next_step < next_nr;
           args.next = prefetch ? next + tile_index * args.next_tile_step : nullptr;
           if (prefetch)  // the series ends where all of it has been prefetched

@@ -149,11 +149,12 @@ void WinogradConvolution::run(const Conv2dSchedule& s, const Matrix& x, const Im
   call.tiles_y = tile_begins(oh, dilation_h_, f_.m);
   call.tiles_x = tile_begins(ow, dilation_w_, f_.m);
   const int64_t tiles = call.tiles(), block = std::min(s.rows, tiles);
-  // The stride of places is a cache line more than any power of two, because a tile stores to all of them.
+  // A tile stores to all places, so their stride spreads them over the sets of the cache. A phase may store
+  // zeros behind its channels, up to kWinogradPadding, where the next phase or nothing is: two phases leave room for it.
   const int64_t v_row = ceil_div(channels_, kCacheLine) * kCacheLine;
   call.v_row = v_row;
-  call.v_place = block * v_row + kCacheLine;
-  call.m_place = block * packed().nr + kCacheLine;
+  call.v_place = spread_stride(block * v_row);
+  call.m_place = spread_stride(block * packed().nr);
 
   const int64_t v_floats = f_.places() * call.v_place, m_floats = f_.places() * call.m_place;
   const int64_t patch_floats = window() * window() * g.c;

@@ -169,7 +169,7 @@ void run_row(const Call& call, const Unit& unit, int64_t image, int64_t line, co
           block + ((image_row - block_row) * call.row_pixels + call.left + q + run.column) * g.c + group_channel;
       b[args.batch++] = call.weight + panel.offset + t * run_floats;
     }
-    args.count = std::min(output.most_in_series(args, panel, kWhole), tiles.alike(tile));
+    args.count = std::min(output.most_in_series(args, kWhole), tiles.alike(tile));
     const bool prefetch = next && tile_index * args.next_step < next_nr;
     args.next = prefetch ? next + tile_index * args.next_tile_step : nullptr;
     if (prefetch)  // the series ends where all of it has been prefetched

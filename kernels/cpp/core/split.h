@@ -8,9 +8,9 @@ constexpr int64_t kCacheLine = 16;  // floats
 
 constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
-// Returns the stride of a block in scratch with rows of `floats` floats: at least a cache line more than any power of two,
-// so that rows spread over the sets of L1.
-constexpr int64_t spread_stride(int64_t floats) { return ceil_div(floats, kCacheLine) * kCacheLine + kCacheLine; }
+// Returns the stride of a block in scratch with rows of `floats` floats: an odd number of cache lines, so that rows spread
+// over all sets of a cache, whose number is a power of two.
+constexpr int64_t spread_stride(int64_t floats) { return (ceil_div(floats, kCacheLine) | 1) * kCacheLine; }
 
 // Returns the start of part i of `parts` parts of 0..total, whose sizes differ by at most one.
 constexpr int64_t split_begin(int64_t total, int64_t parts, int64_t i) { return total * i / parts; }

@@ -164,7 +164,7 @@ void PackedDense::run_rectangle(const Rectangle& part, const DenseSchedule& s, c
           for (int64_t tile = 0, row = 0; tile < tiles.count; row += height(tile++))
             for (int64_t p = panel_begin; p < panel_end; p += args.count) {
               const Panel& panel = all[p];
-              args.count = std::min({output.most_in_series(args, panel, of_sum), panel.alike, panel_end - p});
+              args.count = std::min({output.most_in_series(args, of_sum), panel.alike, panel_end - p});
               prefetch_share(tile, p);
               if (args.next) {
                 const Panel& after = all[p + step];
@@ -180,8 +180,7 @@ void PackedDense::run_rectangle(const Rectangle& part, const DenseSchedule& s, c
             for (int64_t tile = 0, row = 0; tile < tiles.count; tile += args.count) {
               const Panel& panel = all[p];
               const int mr = height(tile);
-              args.count =
-                  std::min({output.most_in_series(args, panel, of_sum), tiles.alike(tile), prefetch_share(tile, p)});
+              args.count = std::min({output.most_in_series(args, of_sum), tiles.alike(tile), prefetch_share(tile, p)});
               args.a_step = mr * a_stride;
               args.next_tile_step = kc * args.next_step;
               run_tiles(row, mr, panel);

@@ -11,6 +11,7 @@ LayerConstants::LayerConstants(const LayerEpilogue& epilogue, const Matrix& weig
       scales(padded_copy(epilogue.quantization.weight_scales, n, padded)),
       activation(epilogue.activation),
       quantization(epilogue.quantization) {
+  quantization.weight_scales = scales.get();
   if (weight.dtype != Dtype::kInt8) return;
   weight_sums.resize(static_cast<size_t>(padded));
   for (int64_t j = 0; j < n; ++j) {
@@ -21,7 +22,6 @@ LayerConstants::LayerConstants(const LayerEpilogue& epilogue, const Matrix& weig
 
 LayerEpilogue LayerConstants::epilogue(const Quantization& x) const {
   LayerEpilogue epilogue{bias.get(), activation, slopes.get(), quantization};
-  epilogue.quantization.weight_scales = scales.get();
   epilogue.quantization.weight_sums = weight_sums.empty() ? nullptr : weight_sums.data();
   epilogue.quantization.x = x;
   return epilogue;

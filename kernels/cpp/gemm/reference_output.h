@@ -49,8 +49,7 @@ class ReferenceOutput {
   }
   float with_residual(float y, int64_t i, int64_t j) const {
     if (residual_.dtype == Dtype::kFloat32) return y + *residual_.at<float>(i, j);
-    const int32_t whole =
-        quantization_.residual_is_signed ? *residual_.at<int8_t>(i, j) : int32_t{*residual_.at<uint8_t>(i, j)};
+    const int32_t whole = *residual_.at<uint8_t>(i, j) ^ quantization_.residual_sign;
     return std::fma(static_cast<float>(whole - quantization_.residual_zero_point), quantization_.residual_scale, y);
   }
   IntegerRowFunctions integer_rows_ = reference_integer_rows();

@@ -39,13 +39,11 @@ class TileOutput {
     bool first, last;
   };
 
-  // Returns the largest number of tiles of a series that starts in this panel, across equal panels or down its rows. With an
-  // activation, the tiles must still be in L1 when it runs.
-  int64_t most_in_series(const BrgemmArgs& args, const Panel& panel, Part part) const {
-    const bool partial = panel.n != panel.nr && !kernels_.masks_are_free;
+  // Returns the largest number of tiles of a series, across equal panels or down the rows of one. With an activation, the tiles must still be in L1 when it runs.
+  int64_t most_in_series(const BrgemmArgs& args, Part part) const {
     // Before it is rounded, a function changes the tile in memory of the caller, which has room for one.
     const bool in_memory = out_.dtype != Dtype::kFloat32 && epilogue_.activate;
-    const bool alone = !part.first || !part.last || in_memory || partial || args.prefetch != 0;
+    const bool alone = !part.first || !part.last || in_memory || args.prefetch != 0;
     constexpr int64_t kInL1 = 4;
     return alone ? 1 : epilogue_.activate ? kInL1 : std::numeric_limits<int64_t>::max();
   }

@@ -11,16 +11,16 @@ inline TileQuantization tile_quantization(const LayerQuantization& layer) {
   tile.x_scale = layer.x.scale;
   tile.x_zero_point = layer.x.unsigned_zero_point();
   if (layer.out) {
-    tile.c_is_signed = layer.out->dtype == Dtype::kInt8;
+    tile.c_sign = layer.out->sign_byte();
     tile.steps = 1.0f / layer.out->scale;
     tile.lo = static_cast<float>(layer.out->least() - layer.out->zero_point);
     tile.hi = static_cast<float>(layer.out->most() - layer.out->zero_point);
-    tile.zero_point = layer.out->zero_point;
+    tile.zero_point = layer.out->unsigned_zero_point();
   }
   if (layer.residual) {
-    tile.residual_is_signed = layer.residual->dtype == Dtype::kInt8;
+    tile.residual_sign = layer.residual->sign_byte();
     tile.residual_scale = layer.residual->scale;
-    tile.residual_zero_point = layer.residual->zero_point;
+    tile.residual_zero_point = layer.residual->unsigned_zero_point();
   }
   return tile;
 }

@@ -127,8 +127,6 @@ double tile_secs(Isa isa, Dtype dtype, int rows, int halves, int64_t k, Level le
   } else {
     args.b_step = panel;
   }
-  if (series > 1 && args.n != nr && !kernels.masks_are_free)
-    throw std::invalid_argument("a series of tiles needs whole vectors on this ISA");
   const Microkernel kernel = kernels.tile(rows, vectors, args.n);
   int64_t c_next = 0;
   const auto run = [&] {
@@ -170,7 +168,7 @@ std::pair<double, double> transform_secs(Isa isa, int which, int vectors) {
   const int64_t channels = vectors * kernels.lanes, places = size * size;
   // Tiles that together fill half of L2: image and transformed tiles.
   const int64_t tiles = std::max<int64_t>(2, cache_bytes()[1] / 2 / kFloat / (2 * places * channels));
-  const int64_t place = tiles * channels + kCacheLine;
+  const int64_t place = spread_stride(tiles * channels);
   const Buffer image = touched(tiles * places * channels), transformed = touched(places * place + channels);
   const double input = secs_of([&] {
     for (int64_t tile = 0; tile < tiles; ++tile) {

@@ -19,7 +19,7 @@
 // NaN passes through.
 //
 // Series: one call computes `count` tiles at constant steps from each other, which saves the overhead of a call per tile.
-// count > 1 requires simple(), and n == nr or masks_are_free.
+// count > 1 requires simple().
 //
 // Words are defined in words.h: one float, or the elements of another dtype that are consecutive in k, whose products are
 // summed in one lane. k, strides and prefetch distances count words, so nothing here depends on the dtype.
@@ -32,11 +32,12 @@
 
 namespace loopwright {
 
-// How the tiles of an int8 layer convert sums, and the integers of the rounded C and of the rounded residual.
+// How the tiles of an int8 layer convert sums, and the integers of the rounded C and of the rounded residual. Signed integers are
+// taken as unsigned ones (Quantization::unsigned_zero_point), which are the bytes with the bits of the sign byte inverted.
 struct TileQuantization {
   float x_scale = 1.0f;      // a factor of all scales
   int32_t x_zero_point = 0;  // of the bytes of A
-  bool c_is_signed = false, residual_is_signed = false;
+  uint8_t c_sign = 0, residual_sign = 0;
   float steps = 1.0f;            // of C per unit: the inverse of its scale
   float lo = 0.0f, hi = 255.0f;  // the limits of C, without its zero point
   int32_t zero_point = 0;        // of C

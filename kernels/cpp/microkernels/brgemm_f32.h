@@ -76,7 +76,7 @@ struct Brgemm {
   }
 
   static void run(const BrgemmArgs& args) {
-    if (!args.simple() || (!V::kMasksAreFree && args.n != kColumns)) return run_tile(args);
+    if (!args.simple()) return run_tile(args);
     if (args.k < kUnroll * MR) return run_series<false>(args);
     run_series<true>(args);
   }
@@ -134,7 +134,7 @@ struct Brgemm {
         to_floats(acc[0], scales, args.quantization, bias);
       }
       if (residual) {
-        add_last(acc[0], residual, args.residual_stride, last);
+        add_last(acc[0], residual, args.residual_stride, args.n, last);
         residual += args.residual_step;
       }
       if constexpr (V::kProducts > 1) {
@@ -144,7 +144,7 @@ struct Brgemm {
         }
       }
       if (second_residual) {
-        add_last(acc[0], second_residual, args.second_residual_stride, last);
+        add_last(acc[0], second_residual, args.second_residual_stride, args.n, last);
         second_residual += args.second_residual_step;
       }
       activate(acc[0], args.epilogue, slopes);
@@ -225,6 +225,29 @@ struct Brgemm {
   // steps.
   enum class Prefetch { kNever, kOncePerUnroll, kInEachStep };
 
+  // kCount steps of k, after which the pointers are at the next one.
+  template <int kCount, bool kAhead, Prefetch kPrefetch>
+  static inline __attribute__((always_inline)) void steps(Reg (&acc)[kChains][MR][NV], const char* (&base)[kBases],
+                                                          int64_t stride, int64_t stride3, const float*& b,
+                                                          const float*& ahead, const float*& next, int64_t next_step) {
+    if (kPrefetch == Prefetch::kOncePerUnroll) {
+      __builtin_prefetch(next, 0, 2);
+      next += kCount * next_step;
+    }
+#pragma GCC unroll 4
+    for (int u = 0; u < kCount; ++u) {
+      if (kPrefetch == Prefetch::kInEachStep) {
+        __builtin_prefetch(next, 0, 2);
+        next += next_step;
+      }
+      step<kAhead>(acc[u % kChains], base, stride, stride3, u, b + u * kColumns, ahead + u * kColumns);
+    }
+    b += kCount * kColumns;
+    ahead += kCount * kColumns;
+#pragma GCC unroll 8
+    for (int i = 0; i < kBases; ++i) base[i] += kCount * sizeof(float);
+  }
+
   // Sums over the batch. A and B start at these offsets, in words, from where args has them.
   template <bool kAhead, Prefetch kPrefetch, bool kSpread>
   static inline __attribute__((always_inline)) void reduce(Reg (&acc)[kChains][MR][NV], const BrgemmArgs& args,
@@ -232,11 +255,6 @@ struct Brgemm {
                                                            Lines& lines) {
     const int64_t stride = args.a_stride * static_cast<int64_t>(sizeof(float)), stride3 = 3 * stride;  // bytes
     const int64_t next_step = next ? args.next_step : 0;
-    const auto prefetch_next = [&](Prefetch when, int64_t steps) __attribute__((always_inline)) {
-      if (kPrefetch != when) return;
-      __builtin_prefetch(next, 0, 2);
-      next += steps * next_step;
-    };
     for (int64_t t = 0; t < args.batch; ++t) {
       const char* base[kBases];
 #pragma GCC unroll 8
@@ -245,27 +263,12 @@ struct Brgemm {
       const float* ahead = b + args.prefetch;
       int64_t p = args.k;
       for (; p >= kUnroll; p -= kUnroll) {
-        prefetch_next(Prefetch::kOncePerUnroll, kUnroll);
         if (kSpread && lines.rows > 0) lines.prefetch_row();
-#pragma GCC unroll 4
-        for (int u = 0; u < kUnroll; ++u) {
-          prefetch_next(Prefetch::kInEachStep, 1);
-          step<kAhead>(acc[u % kChains], base, stride, stride3, u, b + u * kColumns, ahead + u * kColumns);
-        }
-        b += kUnroll * kColumns;
-        ahead += kUnroll * kColumns;
-#pragma GCC unroll 8
-        for (int i = 0; i < kBases; ++i) base[i] += kUnroll * sizeof(float);
+        steps<kUnroll, kAhead, kPrefetch>(acc, base, stride, stride3, b, ahead, next, next_step);
       }
-      prefetch_next(Prefetch::kOncePerUnroll, p);
-      for (; p > 0; --p) {
-        prefetch_next(Prefetch::kInEachStep, 1);
-        step<kAhead>(acc[0], base, stride, stride3, 0, b, ahead);
-        b += kColumns;
-        ahead += kColumns;
-#pragma GCC unroll 8
-        for (int i = 0; i < kBases; ++i) base[i] += sizeof(float);
-      }
+      // The rest is not a loop: the kernel rows of first layers have 3 to 9 steps.
+      if (p & 2) steps<2, kAhead, kPrefetch>(acc, base, stride, stride3, b, ahead, next, next_step);
+      if (p & 1) steps<1, kAhead, kPrefetch>(acc, base, stride, stride3, b, ahead, next, next_step);
     }
   }
 
@@ -324,13 +327,12 @@ struct Brgemm {
     }
   }
 
-  // For a series, whose tiles are full if masks are expensive.
   static inline __attribute__((always_inline)) void add_last(Reg (&acc)[MR][NV], const float* rows, int64_t row_stride,
-                                                             Mask last) {
-    if constexpr (V::kMasksAreFree) {
-      add_rows(acc, rows, row_stride, PartialVector<V>{last});
-    } else {
+                                                             int n, Mask last) {
+    if (n == kColumns) {
       add_rows(acc, rows, row_stride, WholeVector<V>{});
+    } else {
+      add_rows(acc, rows, row_stride, PartialVector<V>{last});
     }
   }
 
@@ -439,8 +441,7 @@ struct Brgemm {
     }
   }
 
-  // Masked stores can be expensive. On Zen 3 one takes 42 micro-operations, which costs a tile of six rows more than 100
-  // cycles. With AVX-512 on Zen 4 one masked store starts every three cycles, or two full ones.
+  // A partial store takes longer. With AVX-512 on Zen 4 one masked store starts every three cycles, or two full ones.
   static inline __attribute__((always_inline)) void store(Reg (&acc)[MR][NV], int n, float* c, int64_t stride,
                                                           Mask last) {
     if (n == kColumns) {

@@ -31,7 +31,6 @@ struct KernelTable {
   static constexpr int kMaxRows = 28, kMaxVectors = 8;
   int lanes = 1;
   int tile_k = 1;                                         // elements of k in a word of A and B (gemm/words.h)
-  bool masks_are_free = false;                            // whether a masked store costs about as much as a full one
   Microkernel tiles[kMaxRows + 1][kMaxVectors + 1] = {};  // by rows and vectors of columns; null: no such tile
   // The same for tiles that need only the lower half of their last vector; null where that saves nothing.
   Microkernel half_tiles[kMaxRows + 1][kMaxVectors + 1] = {};

@@ -19,6 +19,14 @@ struct PartialVector {
   void store(float* p, typename V::Reg x) const { V::store(p, x, mask); }
 };
 
+// Loads the first lanes, and stores a vector with zeros behind them.
+template <class V>
+struct PaddedVector {
+  typename V::Mask mask;
+  typename V::Reg load(const float* p) const { return V::load(p, mask); }
+  void store(float* p, typename V::Reg x) const { V::store(p, x); }
+};
+
 // Calls f(i, access) for each vector of `n` floats, where the vector starts at i. kUnroll is the number of vectors per
 // iteration of the loop: a loop of few instructions is limited by one iteration per cycle.
 template <class V, int kUnroll = 1, class F>

@@ -15,8 +15,11 @@
 
 namespace loopwright {
 
+constexpr int kWinogradPadding = 8;  // floats
+
 // Computes Bᵀ d B for `c` channels of one tile. Row i, column j of d has `c` floats at d + i * row_stride + j *
-// pixel_stride. Place ξ = i * t + j of the result is stored at v + ξ * place_stride.
+// pixel_stride. Place ξ = i * t + j of the result is stored at v + ξ * place_stride. Floats behind the last channel, up to a
+// multiple of kWinogradPadding, may become zeros.
 struct WinogradInput {
   const float* d;
   int64_t row_stride, pixel_stride;

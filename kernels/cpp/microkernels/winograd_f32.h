@@ -7,6 +7,8 @@
 // with n vectors of outputs.
 #pragma once
 
+#include <type_traits>
+
 #include "microkernels/activations_f32.h"
 #include "microkernels/kernel_table.h"
 #include "microkernels/vector_access.h"
@@ -112,7 +114,9 @@ template <class V, class F>
 void winograd_input(const WinogradInput& args) {
   int64_t c = 0;
   for (; c + V::kLanes <= args.c; c += V::kLanes) winograd_input_vector<V, F>(args, c, WholeVector<V>{});
-  if (c < args.c) winograd_input_vector<V, F>(args, c, PartialVector<V>{V::mask(static_cast<int>(args.c - c))});
+  if (c == args.c) return;
+  using Rest = std::conditional_t<V::kLanes <= kWinogradPadding, PaddedVector<V>, PartialVector<V>>;
+  winograd_input_vector<V, F>(args, c, Rest{V::mask(static_cast<int>(args.c - c))});
 }
 
 template <class V, class F, class Access>

@@ -17,8 +17,9 @@ struct Quantization {
 
   int32_t least() const { return dtype == Dtype::kInt8 ? -128 : 0; }
   int32_t most() const { return least() + 255; }
-  // The zero point of the same integers as unsigned ones, 128 higher if they are signed.
+  // Integers as unsigned ones, 128 higher if they are signed: their zero point, and what is added to their bytes without carry.
   int32_t unsigned_zero_point() const { return zero_point - least(); }
+  uint8_t sign_byte() const { return dtype == Dtype::kInt8 ? 0x80 : 0; }
 };
 
 // The scales of an int8 layer, whose weights have no zero points:

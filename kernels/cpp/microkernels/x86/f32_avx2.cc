@@ -19,7 +19,6 @@ const KernelTable& f32_avx2_kernels() {
   static const KernelTable kernels = [] {
     KernelTable k;
     k.lanes = VecAvx2::kLanes;
-    k.masks_are_free = VecAvx2::kMasksAreFree;
     add_tiles<VecAvx2, 1, 12>(k);
     add_tiles<VecAvx2, 2, 6>(k);
     add_tiles<VecAvx2, 3, 4>(k);

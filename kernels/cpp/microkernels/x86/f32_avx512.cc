@@ -19,7 +19,6 @@ const KernelTable& f32_avx512_kernels(bool halves) {
   static const KernelTable kernels = [halves] {
     KernelTable k;
     k.lanes = VecAvx512::kLanes;
-    k.masks_are_free = VecAvx512::kMasksAreFree;
     add_avx512_tiles<VecAvx512>(k, halves);
     add_narrow_tiles<VecAvx512>(k);
     add_activations<VecAvx512>(k);

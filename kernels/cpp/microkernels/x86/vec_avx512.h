@@ -12,13 +12,12 @@ struct VecAvx512 {
   using Mask = __mmask16;
   static constexpr int kLanes = 16;
   static constexpr int kRegisters = 32;
-  static constexpr int kInFlight = 8;          // accumulators that hide the latency of accumulate()
-  static constexpr bool kHasHalves = true;     // whether accumulate_half() and FMAs with a float in memory exist
-  static constexpr int kProducts = 1;          // products per lane of accumulate()
-  static constexpr bool kIntegers = false;     // whether sums are int32
-  static constexpr bool kBytes = false;        // whether words consist of bytes
-  using Narrow = void;                         // see Brgemm
-  static constexpr bool kMasksAreFree = true;  // whether a masked store costs about as much as a full one
+  static constexpr int kInFlight = 8;       // accumulators that hide the latency of accumulate()
+  static constexpr bool kHasHalves = true;  // whether accumulate_half() and FMAs with a float in memory exist
+  static constexpr int kProducts = 1;       // products per lane of accumulate()
+  static constexpr bool kIntegers = false;  // whether sums are int32
+  static constexpr bool kBytes = false;     // whether words consist of bytes
+  using Narrow = void;                      // see Brgemm
 
   static Mask mask(int n) { return static_cast<Mask>((1u << n) - 1); }  // the first n lanes, 0 <= n <= 16
   static Reg zero() { return _mm512_setzero_ps(); }

@@ -28,8 +28,7 @@ struct VecInt8Avx2 : VecAvx2 {
   static Reg add_sums(Reg a, Reg b) { return floats(_mm256_add_epi32(integers(a), integers(b))); }
   static Reg to_float(Reg sum) { return _mm256_cvtepi32_ps(integers(sum)); }
 
-  // Rows of 8-bit integers in the epilogue of a tile. Signed integers are taken as unsigned ones with a zero point that is 128
-  // higher. The mask applies to the last vector.
+  // Rows of 8-bit integers in the epilogue of a tile. The mask applies to the last vector.
   struct NarrowFormat {
     Reg steps, lo, hi, residual_scale;
     Int zero, residual_zero;
@@ -40,10 +39,10 @@ struct VecInt8Avx2 : VecAvx2 {
           lo(set1(q.lo)),
           hi(set1(q.hi)),
           residual_scale(set1(q.residual_scale)),
-          zero(_mm256_set1_epi32(q.zero_point + (q.c_is_signed ? 128 : 0))),
-          residual_zero(_mm256_set1_epi32(q.residual_zero_point + (q.residual_is_signed ? 128 : 0))),
-          c_sign(_mm_set1_epi8(q.c_is_signed ? -128 : 0)),
-          residual_sign(_mm_set1_epi8(q.residual_is_signed ? -128 : 0)) {}
+          zero(_mm256_set1_epi32(q.zero_point)),
+          residual_zero(_mm256_set1_epi32(q.residual_zero_point)),
+          c_sign(_mm_set1_epi8(static_cast<char>(q.c_sign))),
+          residual_sign(_mm_set1_epi8(static_cast<char>(q.residual_sign))) {}
 
     Reg add(Reg x, const uint8_t* p) const { return sum(x, _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))); }
     Reg add(Reg x, const uint8_t* p, Mask m) const {

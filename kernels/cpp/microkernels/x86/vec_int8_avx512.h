@@ -40,10 +40,10 @@ struct VecInt8Avx512 : VecAvx512 {
           lo(set1(q.lo)),
           hi(set1(q.hi)),
           residual_scale(set1(q.residual_scale)),
-          zero(_mm512_set1_epi32(q.zero_point + (q.c_is_signed ? 128 : 0))),
-          residual_zero(_mm512_set1_epi32(q.residual_zero_point + (q.residual_is_signed ? 128 : 0))),
-          c_sign(_mm_set1_epi8(q.c_is_signed ? -128 : 0)),
-          residual_sign(_mm_set1_epi8(q.residual_is_signed ? -128 : 0)) {}
+          zero(_mm512_set1_epi32(q.zero_point)),
+          residual_zero(_mm512_set1_epi32(q.residual_zero_point)),
+          c_sign(_mm_set1_epi8(static_cast<char>(q.c_sign))),
+          residual_sign(_mm_set1_epi8(static_cast<char>(q.residual_sign))) {}
 
     Reg add(Reg x, const uint8_t* p) const { return sum(x, _mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
     Reg add(Reg x, const uint8_t* p, Mask m) const { return sum(x, _mm_maskz_loadu_epi8(m, p)); }
