@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     import onnx_ir as ir
     import torch
 
+    from graph_passes.report import PassReport
+
     Source: TypeAlias = str | os.PathLike[str] | onnx.ModelProto | torch.nn.Module
 
 # Nodes of an unrolled loop. ONNX Runtime runs larger ones: each node takes milliseconds to compile.
@@ -47,6 +49,7 @@ def build(
     fallback: str | None = "onnxruntime",
     ieee: bool = False,
     tune: bool = False,
+    strict: bool = False,
     winograd: None = None,
 ) -> CompiledModel: ...
 @overload
@@ -65,6 +68,7 @@ def build(
     fallback: str | None = "onnxruntime",
     ieee: bool = False,
     tune: bool = False,
+    strict: bool = False,
     winograd: None = None,
 ) -> RangedModel: ...
 def build(
@@ -82,6 +86,7 @@ def build(
     fallback: str | None = "onnxruntime",
     ieee: bool = False,
     tune: bool = False,
+    strict: bool = False,
     winograd: None = None,
 ) -> CompiledModel | RangedModel:
     """Compiles a model for this CPU.
@@ -115,12 +120,15 @@ def build(
         tune: whether to measure the program next to ONNX Runtime with the same threads, sizes and ``ieee``, which takes
             some seconds, and to leave the whole model to ONNX Runtime if that is clearly faster. Runs on the inputs of
             ``check``, or on random ones. ``CompiledModel.tuned`` has the times and the choice. Needs ``fallback``.
+        strict: whether to reject a model with quantized layers that would be computed in float32.
+            ``CompiledModel.in_float`` has these layers.
         winograd: the former name of ``fast_algorithms``; must not be given.
 
     Raises:
         TypeError: ``winograd`` is given.
         ValueError: an invalid model, missing shapes, an unknown target, more threads than cores, an unknown
-            ``fallback``, or, if that is None, an operator that cannot be compiled.
+            ``fallback``, or, if that is None, an operator that cannot be compiled; with ``strict``, a quantized layer
+            that would be computed in float32.
         OSError: a file cannot be read.
         ImportError: TVM has the wrong version, or a package is missing: of the extra ``compile``; of ``check``
             for the argument ``check``; of ``fallback`` for ``tune``, and for a model that cannot be compiled without
@@ -150,11 +158,16 @@ def build(
     exported = _exported(model, example_inputs)
     chosen = passes_of_build(passes)
     if has_ranges(input_shapes):
-        if schedules is not None or check is not None or tune:
-            raise ValueError("schedules, check and tune are for fixed sizes; input_shapes has ranges")
+        if schedules is not None or check is not None or tune or strict:
+            raise ValueError("schedules, check, tune and strict are for fixed sizes; input_shapes has ranges")
         return build_ranged(exported, dict(input_shapes or {}), host, chosen, fast_algorithms, ieee)
     shapes: Any = input_shapes
-    optimized = graph_passes.optimize(exported, shapes, chosen).ir_model
+    after_passes = graph_passes.optimize(exported, shapes, chosen)
+    in_float = _in_float(after_passes.reports)
+    if strict and in_float:
+        others = f", and {len(in_float) - 1} other layers" if len(in_float) > 1 else ""
+        raise ValueError(f"strict=True: {in_float[0]}{others}")
+    optimized = after_passes.ir_model
     ir.external_data.load_to_model(optimized)  # the importer does not read files
 
     def compiled_of(optimized: ir.Model) -> CompiledModel:
@@ -168,7 +181,7 @@ def build(
         compiled = compile_model(lowered.model, layers, host, fallback is not None)
         del lowered  # the kernels pack their weights next, and need the memory of its constants
         _return_freed_memory()
-        return CompiledModel(
+        built = CompiledModel(
             compiled.executable,
             layers,
             inputs,
@@ -178,6 +191,8 @@ def build(
             compiled.segments,
             ieee=ieee,
         )
+        built.in_float = in_float
+        return built
 
     def tuned(compiled: CompiledModel) -> CompiledModel:
         """Returns the fastest program of this model if ``tune`` is given."""
@@ -264,6 +279,11 @@ def passes_of_build(chosen: Sequence[Any] | None = None) -> list[Any]:
     quantized = ["integer_layers", "integer_products", "quantized_values"]
     before = [*passes[:start], "expand_functions", *control_flow, *quantized, *passes[start:folded]]
     return [*before, "float32_layers", "two_axes", *passes[folded:], "channels_last"]
+
+
+def _in_float(reports: Sequence[PassReport]) -> tuple[str, ...]:
+    """Returns the remarks on quantized layers that are computed in float32."""
+    return tuple(str(remark) for report in reports if report.name == "integer_layers" for remark in report.remarks)
 
 
 def _return_freed_memory() -> None:

@@ -60,7 +60,7 @@ def macs(node: ir.Node) -> int | None:
     if op_type not in (*_CONVOLUTIONS, "ConvTranspose", *_PRODUCTS, "Gemm", "Attention"):
         return 0
     weight = data_input(node, 3 if op_type.startswith("QLinear") else 1)
-    x, w, y = static_shape(node.inputs[0]), static_shape(weight), static_shape(node.outputs[0])
+    x, w, y = static_shape(data_input(node, 0)), static_shape(weight), static_shape(node.outputs[0])
     if x is None or w is None or y is None:
         return None
     if node.domain == DOMAIN and "_then_" in node.op_type:  # depthwise, then pointwise at the same pixels

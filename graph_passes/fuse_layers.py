@@ -14,41 +14,21 @@ output of the model, is not fused.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from graph_passes.base import DOMAIN, Pass, Remark, described, every_graph, too_old
+from graph_passes.base import Pass, Remark, every_graph, too_old
 from graph_passes.lazy import ir
 from graph_passes.patterns.attention import fuse_attention
-from graph_passes.patterns.exported_forms import activation_of, activation_of_one
 from graph_passes.patterns.group_norm import fuse_group_norm
-from graph_passes.patterns.layers import (
-    CONVOLUTIONS,
-    PRODUCTS,
-    FusedLayer,
-    call,
-    call_function,
-    function,
-    operator_attributes,
-)
+from graph_passes.patterns.layer_growth import all_attributes, grow_layer
+from graph_passes.patterns.layers import FusedLayer, call_function, function, operator_attributes
 from graph_passes.patterns.normalizations import fuse_normalizations
 from graph_passes.patterns.pooled_activations import move_before_pooling
-from graph_passes.patterns.prelu import slopes_of_channels
 from graph_passes.patterns.softmax import fuse_softmax
-from graph_passes.patterns.window import Window, explicit_attributes
-from graph_passes.values import (
-    constant,
-    data_input,
-    graph_of,
-    is_op,
-    new_constant,
-    other_operand,
-    same_graph,
-    sole_user,
-    static_shape,
-    supplant,
-)
+from graph_passes.patterns.window import Window
+from graph_passes.values import data_input, same_graph, sole_user, static_shape, supplant
 
 OLDEST_OPSET = 17  # the first with every operator of the bodies
 
@@ -73,143 +53,11 @@ class FuseLayers(Pass):
             yield from fuse_attention(model, graph)
             for node in reversed(list(graph)):  # a later layer takes an earlier one's output as its residual
                 if node.graph is graph and FusedLayer.of(node) is not None:
-                    yield from _fuse(model, node)
+                    yield from grow_layer(model, node)
             if self.depthwise_pointwise:
                 for node in list(graph):
                     if node.graph is graph:
                         _fuse_depthwise(model, node)
-
-
-@dataclass
-class _Growing:
-    """A layer under construction and the nodes that it replaces."""
-
-    layer: FusedLayer
-    nodes: list[ir.Node]
-    inputs: list[ir.Value | None]
-    attributes: list[ir.Attr]
-
-    @property
-    def output(self) -> ir.Value:
-        return self.nodes[-1].outputs[0]
-
-
-def _fuse(model: ir.Model, node: ir.Node) -> Iterator[Remark]:
-    layer, attributes = FusedLayer.of(node), _attributes(node)
-    if layer is None:
-        return
-    if attributes is None:
-        yield Remark(described(node), "not fused: its padding depends on a size that is unknown")
-        return
-    growing = _Growing(layer, [node], [value for value in node.inputs if value is not None], attributes)
-    while _take_bias(growing) or _take_residual(growing):
-        pass
-    if not _take_prelu(growing):
-        _take_activation(growing)
-    if not growing.layer.activation and len(growing.output.uses()) + growing.output.is_graph_output() > 1:
-        followers = [use.node for use in growing.output.uses() if activation_of_one(use.node)]
-        for follower in followers:
-            yield Remark(described(follower), f"not fused: {growing.output.name} has other readers")
-    if len(growing.nodes) == 1:
-        return
-    fused = call(model, growing.layer, growing.inputs, growing.attributes)
-    fused.name = node.name
-    supplant(growing.nodes, [fused])
-
-
-def _attributes(node: ir.Node) -> list[ir.Attr] | None:
-    """Returns all attributes of the operator with their values; None if a padding is unknown."""
-    if node.domain == DOMAIN:
-        return list(node.attributes.values())
-    if is_op(node, "MatMul"):
-        return []
-    if is_op(node, "Gemm"):
-        get = node.attributes
-        return [
-            ir.AttrFloat32("alpha", get.get_float("alpha", 1.0)),
-            ir.AttrFloat32("beta", get.get_float("beta", 1.0)),
-            ir.AttrInt64("transA", get.get_int("transA", 0)),
-            ir.AttrInt64("transB", get.get_int("transB", 0)),
-        ]
-    return explicit_attributes(node)
-
-
-def _next(growing: _Growing, *op_types: str) -> ir.Node | None:
-    """Returns the only reader of the layer's output so far if it is one of these operators."""
-    user = sole_user(growing.output)
-    return user if user is not None and is_op(user, *op_types) and same_graph(user, growing.nodes[0]) else None
-
-
-def _take(growing: _Growing, nodes: Sequence[ir.Node], part: str) -> bool:
-    """Adds ``nodes`` to the layer if it can have ``part``. The caller adds their other inputs."""
-    layer = growing.layer.following(part)
-    if layer is None:
-        return False
-    growing.layer = layer
-    growing.nodes += nodes
-    return True
-
-
-def _take_adding(growing: _Growing, adding: ir.Node, part: str, operand: ir.Value) -> bool:
-    if not _take(growing, [adding], part):
-        return False
-    growing.inputs.append(operand)
-    return True
-
-
-def _take_bias(growing: _Growing) -> bool:
-    """Takes a constant along the last axis that is added to a product without a bias.
-
-    Convolutions and Gemm have the bias as an input; fold_batch_norm sets it.
-    """
-    adding = _next(growing, "Add") if growing.layer.op in PRODUCTS else None
-    operand = None if adding is None else other_operand(adding, growing.output)
-    array, shape, answer = constant(operand), static_shape(growing.inputs[1]), growing.output.shape
-    if adding is None or operand is None or array is None or shape is None or len(shape) != 2 or answer is None:
-        return False
-    if array.size != shape[1] or array.ndim > len(answer) or array.shape[-1:] != shape[1:]:
-        return False
-    if array.ndim > 1:
-        operand = new_constant(graph_of(adding), f"{operand.name}_flat", array.reshape(-1))
-    return _take_adding(growing, adding, "bias", operand)
-
-
-def _take_residual(growing: _Growing) -> bool:
-    """Takes another value of the same shape that is added to the output."""
-    adding = _next(growing, "Add", "Sum")
-    operand = None if adding is None else other_operand(adding, growing.output)
-    shape = static_shape(growing.output)
-    if adding is None or operand is None or shape is None or static_shape(operand) != shape:
-        return False
-    if constant(operand) is not None or operand.dtype != growing.output.dtype:
-        return False
-    return _take_adding(growing, adding, "residual", operand)
-
-
-def _take_activation(growing: _Growing) -> bool:
-    form = activation_of(growing.output)
-    if form is None or any(not same_graph(node, growing.nodes[0]) for node in form.nodes):
-        return False
-    if not _take(growing, form.nodes, form.activation):
-        return False
-    growing.attributes += [ir.AttrFloat32(f"activation_{name}", number) for name, number in form.attributes.items()]
-    return True
-
-
-def _take_prelu(growing: _Growing) -> bool:
-    """Takes a PRelu with a slope for all channels, or one for each of them."""
-    node = _next(growing, "PRelu")
-    if node is None or growing.layer.channels_last:
-        return False
-    axis = 1 if growing.layer.op in CONVOLUTIONS else -1
-    slopes = slopes_of_channels(node, growing.output, axis)
-    if slopes is None or not _take(growing, [node], "leaky_relu" if slopes.size == 1 else "prelu"):
-        return False
-    if slopes.size == 1:
-        growing.attributes.append(ir.AttrFloat32("activation_alpha", float(slopes.reshape(-1)[0])))
-    else:  # a residual is the last input
-        growing.inputs.insert(len(growing.inputs) - growing.layer.residual, node.inputs[1])
-    return True
 
 
 def _fuse_depthwise(model: ir.Model, node: ir.Node) -> None:
@@ -221,7 +69,7 @@ def _fuse_depthwise(model: ir.Model, node: ir.Node) -> None:
         return
     if first.residual or first.channels_last or second.channels_last:
         return
-    weight, outer, inner = static_shape(data_input(node, 1)), _attributes(user), _attributes(node)
+    weight, outer, inner = static_shape(data_input(node, 1)), all_attributes(user), all_attributes(node)
     window = Window.of(user)
     if weight is None or weight[1] != 1 or outer is None or inner is None or window is None or not window.pointwise:
         return

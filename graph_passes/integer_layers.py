@@ -7,14 +7,15 @@
 
     x, w, w_scale ── loopwright.DynamicMatMul ── y
 
-    x ── QuantizeLinear ── DequantizeLinear ── Conv(DequantizeLinear(w)) ── y
+    x8 ── DequantizeLinear ── Conv(DequantizeLinear(w)) ── Add(DequantizeLinear(r8)) ── Relu ── QuantizeLinear ── y8
 
-    x, w, w_scale, x_scale, x_zero ── loopwright.QuantizedConv ── y
+    x8, w, w_scale, x_scale, x_zero, r8, ... ── loopwright.QuantizedConv_residual_relu_r8_y8 ── y8
 
-The weights are constants of int8 with the zero point 0, or of uint8 with 128, which is the same. The forms are those of
-ONNX Runtime's quantization. A DynamicQuantizeLinear stays unless all its readers have this form. The pass inlines
-functions and, if there is a layer, raises the opset, which the functions of layers need. It is not part of the default
-passes, since other runtimes have kernels for the integer operators.
+Layers read integers, and write integers if all of their readers do. The weights are constants of int8 with the zero
+point 0, or of uint8 with 128, which is the same. The forms are those of ONNX Runtime's quantization. A
+DynamicQuantizeLinear stays unless all its readers have this form. The pass inlines functions and, if there is a layer,
+raises the opset, which the functions of layers need. It is not part of the default passes, since other runtimes have
+kernels for the integer operators.
 """
 
 from __future__ import annotations
@@ -23,10 +24,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from graph_passes.base import DOMAIN, Pass, Remark, every_node, too_old
+from graph_passes.base import DOMAIN, Pass, Remark, described, every_node, too_old
 from graph_passes.lazy import ir
 from graph_passes.opset import raise_opset
 from graph_passes.patterns.dynamic_products import Product, products_of, replace_dynamic_products
+from graph_passes.patterns.layer_growth import grow_layer
 from graph_passes.patterns.quantized_layers import QuantizedLayer
 from graph_passes.replacement import infer_shapes
 from graph_passes.values import is_op
@@ -44,24 +46,38 @@ class IntegerLayers(Pass):
         from onnx_ir.passes import common
 
         common.InlinePass(lambda function: function.domain != DOMAIN)(model)
-        if not any(_layers(node) for node in every_node(model)):
+        if all(isinstance(found, str) or not found for found in map(_layers, every_node(model))):
+            yield from _remarks(model)
             return
         yield from raise_opset(model)
         remark = too_old(model, OLDEST_OPSET)
         if remark is not None:
             yield remark
             return
+        new = []
         for node in list(every_node(model)):
             found = _layers(node)
             if isinstance(found, QuantizedLayer):
-                found.write(model)
-            elif found:
+                new.append(found.write(model))
+            elif found and not isinstance(found, str):
                 replace_dynamic_products(model, node, found)
+        yield from _remarks(model)
+        infer_shapes(model)
+        for node in reversed(new):
+            yield from grow_layer(model, node)
         infer_shapes(model)
 
 
-def _layers(node: ir.Node) -> QuantizedLayer | Sequence[Product] | None:
-    """Returns the layer of a node, or the products of a DynamicQuantizeLinear; nothing if it has another form."""
+def _remarks(model: ir.Model) -> Iterator[Remark]:
+    """Yields the reasons why quantized layers did not become layers of integers."""
+    for node in every_node(model):
+        found = _layers(node)
+        if isinstance(found, str):
+            yield Remark(described(node), f"quantized, but computed in float32: {found}")
+
+
+def _layers(node: ir.Node) -> QuantizedLayer | Sequence[Product] | str | None:
+    """Returns the layer of a node, or the products of a DynamicQuantizeLinear; or why it is none; or nothing."""
     if is_op(node, "DynamicQuantizeLinear"):
         return products_of(node)
     return QuantizedLayer.of(node) if is_op(node, "Conv", "Gemm", "MatMul") else None

@@ -11,8 +11,8 @@ NaN.) Other passes fold the division and the product into the weights of neighbo
 - Values that are on the same steps already, such as those of a MaxPool between two pairs, are not rounded again.
 - A Relu before a quantization whose lowest step is 0 is removed.
 
-An integer that other nodes read becomes a Cast of the steps. The pass is not part of the default passes, since other
-runtimes have integer kernels.
+An integer that other nodes read becomes a Cast of the steps, unless layers of integers read it. The pass is not part of
+the default passes, since other runtimes have integer kernels.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ import numpy as np
 
 from graph_passes.base import Pass, Remark, every_node, too_old
 from graph_passes.lazy import ir
+from graph_passes.patterns.layers import FusedLayer
 from graph_passes.replacement import Replacement, infer_shapes
 from graph_passes.values import bypass, constant, data_input, is_op, producer, required, sole_user, static_shape
 
@@ -197,6 +198,8 @@ class _Rounding:
             return self.reals[value][0].same(steps)
         node = producer(value)
         if node is not None and is_op(node, "QuantizeLinear"):
+            if any((layer := FusedLayer.of(use.node)) is not None and layer.of_integers for use in value.uses()):
+                return False  # there are integers in any case
             own = _steps(node, value.dtype)
             is_float = required(node.inputs[0]).dtype == ir.DataType.FLOAT
             return is_float and own is not None and own.same(steps) and not node.attributes.get_int("precision", 0)

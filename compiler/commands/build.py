@@ -23,12 +23,15 @@ from compiler.program.profile import SEGMENT
 from compiler.program.random_inputs import random_inputs
 from compiler.program.ranged_model import RangedModel
 from compiler.program.tensor_spec import TensorSpec
+from compiler.workloads.layer import Layer
+from compiler.workloads.operators.int8 import INT8
 
 if TYPE_CHECKING:
     import numpy as np
 
 ABOUT = "builds a model and saves it"
 RANDOM = Path()  # of --check without a file
+_REASONS = 5  # that are printed
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -76,6 +79,8 @@ def build(path: Path, how: BuildOptions, output: Path, json_file: Path | None, c
         raise ValueError("argument --records: it is for fixed sizes, and --input-shape has ranges")
     if how.tune and model.has_ranges:
         raise ValueError("argument --tune: it is for fixed sizes, and --input-shape has ranges")
+    if how.strict and model.has_ranges:
+        raise ValueError("argument --strict: it is for fixed sizes, and --input-shape has ranges")
     data = None if check is None else _data(check, model.inputs)
     compiled = model.compiled_for_ranges() if model.has_ranges else model.compiled(data)
     seconds, peak = time.perf_counter() - start, _peak_bytes()
@@ -84,6 +89,8 @@ def build(path: Path, how: BuildOptions, output: Path, json_file: Path | None, c
     generated = list(compiled.generated)
     tunable = [layer for layer in compiled.layers if layer.workload is not None]
     print(f"Layers on our kernels: {len(compiled.layers)}; generated functions: {len(generated)}")
+    in_float = compiled.in_float if isinstance(compiled, CompiledModel) else ()
+    print(*_about_integers(compiled.layers, in_float), sep="", end="")
     share = _segments_share(compiled) if isinstance(compiled, CompiledModel) else 0.0
     print(*_about_segments(compiled, share), sep="\n", end="\n" if compiled.segments else "")
     if compiled.tuned:
@@ -108,6 +115,7 @@ def build(path: Path, how: BuildOptions, output: Path, json_file: Path | None, c
             "layers": [layer.name for layer in compiled.layers],
             "tunable": [layer.name for layer in tunable],
             "untuned": [layer.name for layer in compiled.untuned],
+            "in_float": list(in_float),
             "generated": generated,
             "segments": [{"operators": s.operators, "reasons": s.reasons} for s in compiled.segments],
             "segments_share": share,
@@ -115,6 +123,16 @@ def build(path: Path, how: BuildOptions, output: Path, json_file: Path | None, c
             "checked": None if compiled.checked is None else [dataclasses.asdict(d) for d in compiled.checked],
         },
     )
+
+
+def _about_integers(layers: Sequence[Layer], in_float: Sequence[str]) -> Iterator[str]:
+    """Yields lines about quantized layers, of which only some are computed in integers."""
+    count = sum(layer.attributes.get("dtype") == INT8 for layer in layers)
+    if count or in_float:
+        yield f"Layers in 8-bit integers: {count}; quantized layers in float32: {len(in_float)}\n"
+    yield from (f"  {line}\n" for line in in_float[:_REASONS])
+    if len(in_float) > _REASONS:
+        yield f"  ... and {len(in_float) - _REASONS} more (--json has all)\n"
 
 
 def _about_segments(compiled: CompiledModel | RangedModel, share: float | None) -> Iterator[str]:

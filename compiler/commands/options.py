@@ -31,6 +31,7 @@ class BuildOptions:
         fallback: whether ONNX Runtime runs what cannot be compiled.
         ieee: whether the program keeps subnormal numbers.
         tune: whether the program is measured next to ONNX Runtime, and the faster one taken.
+        strict: whether a model with quantized layers that would be computed in float32 is rejected.
     """
 
     input_shapes: tuple[Shape, ...] = ()
@@ -42,6 +43,7 @@ class BuildOptions:
     machine: str | None = None
     ieee: bool = False
     tune: bool = False
+    strict: bool = False
 
 
 def build_options(arguments: argparse.Namespace) -> BuildOptions:
@@ -56,6 +58,7 @@ def build_options(arguments: argparse.Namespace) -> BuildOptions:
         arguments.machine,
         arguments.ieee,
         arguments.tune,
+        arguments.strict,
     )
 
 
@@ -107,6 +110,11 @@ def add_model(parser: argparse.ArgumentParser, saved: bool) -> None:
         action="store_true",
         help="measure the program next to ONNX Runtime for some seconds, and leave the model to ONNX Runtime if "
         "that is clearly faster; needs the extra 'fallback'",
+    )
+    add(
+        "--strict",
+        action="store_true",
+        help="reject a model with quantized layers that would be computed in float32",
     )
 
 

@@ -43,6 +43,7 @@ class OnnxFile:
         fallback: whether ONNX Runtime runs what cannot be compiled.
         ieee: whether the program keeps subnormal numbers.
         tune: whether the program is measured next to ONNX Runtime, and the faster one taken.
+        strict: whether quantized layers must not be computed in float32.
     """
 
     path: Path
@@ -55,6 +56,7 @@ class OnnxFile:
     fallback: bool
     ieee: bool
     tune: bool
+    strict: bool
 
     @property
     def has_ranges(self) -> bool:
@@ -98,6 +100,7 @@ class OnnxFile:
                 fallback="onnxruntime" if self.fallback else None,
                 ieee=self.ieee,
                 tune=self.tune,
+                strict=self.strict,
             )
 
     def frozen(self) -> onnx.ModelProto:
@@ -206,7 +209,17 @@ def onnx_file(path: Path, build: BuildOptions) -> OnnxFile:
     shapes = _shapes(path, build.input_shapes)
     inputs, remarks = _inputs(path, _first(shapes))
     return OnnxFile(
-        path, target, inputs, shapes, remarks, records, build.fast_algorithms, build.fallback, build.ieee, build.tune
+        path,
+        target,
+        inputs,
+        shapes,
+        remarks,
+        records,
+        build.fast_algorithms,
+        build.fallback,
+        build.ieee,
+        build.tune,
+        build.strict,
     )
 
 
@@ -233,6 +246,7 @@ def _saved(path: Path, build: BuildOptions, given: Sequence[InputFile]) -> Saved
         "--no-fallback": not build.fallback,
         "--ieee": build.ieee and not ieee,
         "--tune": build.tune,
+        "--strict": build.strict,
     }
     if flags := [flag for flag, is_given in unfit.items() if is_given]:
         built = f"{path} is built already, for {target.isa}"

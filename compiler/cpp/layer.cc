@@ -1,8 +1,11 @@
 #include "layer.h"
 
+#include <tvm/ffi/dtype.h>
+
 #include <map>
 
 #include "description.h"
+#include "layers/make.h"
 
 namespace loopwright {
 
@@ -29,11 +32,11 @@ int64_t elements(const Shape& shape) {
 }
 
 // Only the number of elements must match: the reader of the tensor decides how to interpret its shape.
-bool fits(const DLTensor& tensor, const Shape& shape, bool is_int32) {
+bool fits(const DLTensor& tensor, const Shape& shape, DLDataType dtype) {
   int64_t count = 1;
   for (int i = 0; i < tensor.ndim; ++i) count *= tensor.shape[i];
-  return count == elements(shape) && tensor.dtype.code == (is_int32 ? kDLInt : kDLFloat) && tensor.dtype.bits == 32 &&
-         tensor.dtype.lanes == 1 && tensor.device.device_type == kDLCPU && tvm::ffi::IsContiguous(tensor);
+  return count == elements(shape) && tensor.dtype == dtype && tensor.device.device_type == kDLCPU &&
+         tvm::ffi::IsContiguous(tensor);
 }
 
 // Returns the machine with the layer's number of threads.
@@ -59,9 +62,9 @@ void Layer::check(const DLTensor* const* tensors, int64_t count) const {
   if (count != static_cast<int64_t>(shapes_.size()))
     throw std::invalid_argument(" takes " + std::to_string(shapes_.size()) + " tensors, got " + std::to_string(count));
   for (size_t i = 0; i < shapes_.size(); ++i)
-    if (!fits(*tensors[i], shapes_[i], is_int32(i)))
+    if (!fits(*tensors[i], shapes_[i], dtype(i)))
       throw std::invalid_argument(": tensor " + std::to_string(i) + " must be contiguous " +
-                                  (is_int32(i) ? "int32" : "float32") + " with " +
+                                  std::string(tvm::ffi::DLDataTypeToString(dtype(i))) + " with " +
                                   std::to_string(elements(shapes_[i])) + " elements");
 }
 
@@ -85,6 +88,8 @@ std::unique_ptr<const Layer> resize_layer(const Layer& layer, const tvm::ffi::js
     throw std::invalid_argument("op must be " + before.text("op") + " for all sizes, got " + description.text("op"));
   if (description.weight_indices() != before.weight_indices())
     throw std::invalid_argument("the weights must be the same for all sizes");
+  if (!has_same_quantization(description, before))
+    throw std::invalid_argument("the data types, scales and zero points must be the same for all sizes");
   const Machine its = machine_of(description, machine);
   auto resized = layer.resized(description, its);
   return resized ? std::move(resized) : maker_of(description)(description, its);

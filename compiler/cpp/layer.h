@@ -44,8 +44,8 @@ class Layer {
   // Throws std::invalid_argument if the tensors do not have the shapes and types of the layer. The message continues the
   // name of the layer.
   void check(const DLTensor* const* tensors, int64_t count) const;
-  // Whether the elements of a tensor are int32 and not float32.
-  virtual bool is_int32(size_t /*tensor*/) const { return false; }
+  // The data type of a tensor.
+  virtual DLDataType dtype(size_t /*tensor*/) const { return {kDLFloat, 32, 1}; }
 
   // Shapes of the inputs and then of the outputs, all of them contiguous.
   const std::vector<Shape>& shapes() const { return shapes_; }

@@ -33,9 +33,9 @@ namespace json = tvm::ffi::json;
 
 // Formats of saved models that can be read; compiler/program/saved_model.py gets the newest one, which it writes, from
 // here. Format 5 added segments, format 6 ranges of sizes, format 7 whether subnormal numbers are kept,
-// format 8 weights of int8.
+// format 8 weights of int8, format 9 tensors of 8-bit integers between layers.
 constexpr int64_t kOldestFormat = 4;
-constexpr int64_t kFormat = 8;
+constexpr int64_t kFormat = 9;
 
 // A file mapped into memory. Pages are read on first access.
 class MappedFile {

@@ -22,6 +22,8 @@ class Call:
         inputs: the tensors that the kernel reads, in its order.
         activation: an activation that the kernel does not support and that generated code computes after it: (its name
             in ``graph_passes.patterns.activations``, its attributes).
+        converted_by: the scale and the zero point of 8-bit integers to which generated code converts the output after
+            the activation.
         output_perm: the transposition of the kernel's output that yields the node's output; None if they are equal.
         stages: the workloads of a chain, in order.
         outputs: which outputs of the node the kernel computes. No other output is used.
@@ -34,6 +36,7 @@ class Call:
     weights: Mapping[str, np.ndarray] = field(default_factory=dict)
     workload: Workload | None = None
     activation: tuple[str, Mapping[str, float]] | None = None
+    converted_by: tuple[ir.Value | None, ...] = ()
     output_perm: tuple[int, ...] | None = None
     stages: tuple[Workload, ...] = ()
     outputs: tuple[int, ...] = (0,)

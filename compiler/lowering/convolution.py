@@ -11,7 +11,7 @@ import onnx_ir as ir
 
 from compiler.lowering.call import Call, is_float32, shape_of, vector
 from compiler.lowering.epilogue import epilogue_of
-from compiler.lowering.quantization import LayerWeight, weight_of
+from compiler.lowering.quantization import LayerWeight, weight_of, with_activation_before_integers
 from compiler.workloads.workload import Workload
 from graph_passes.patterns.layers import FusedLayer
 
@@ -28,7 +28,7 @@ _ATTRIBUTES: Mapping[str, tuple[str, tuple[int, ...]]] = {
 
 @dataclass(frozen=True)
 class ConvolutionNode:
-    """A fused convolution over channels-last images of float32, with a constant weight.
+    """A fused convolution over channels-last images, with a constant weight.
 
     Attributes:
         x: the images, of shape ``image``.
@@ -56,7 +56,7 @@ class ConvolutionNode:
             return None
         operands = fused.operands(node)
         x, weight = operands["x"], weight_of(fused, operands)
-        if weight is None or x is None or not is_float32(x):
+        if weight is None or x is None or (weight.takes_floats and not is_float32(x)):
             return None
         image, output = shape_of(x), shape_of(node.outputs[0])
         if len(image) != 4 or len(output) != 4 or weight.array.ndim != 4:
@@ -102,4 +102,5 @@ class ConvolutionNode:
         weights = {"weight": weight, **epilogue.weights, **self.weight.scales}
         weights |= {} if self.bias is None else {"bias": self.bias}
         inputs = (self.x,) if self.residual is None else (self.x, self.residual)
-        return Call(op, inputs, attributes, weights, workload, epilogue.activation)
+        call = Call(op, inputs, attributes, weights, workload, epilogue.activation)
+        return with_activation_before_integers(call, self.fused, self.node)

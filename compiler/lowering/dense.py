@@ -9,7 +9,7 @@ import onnx_ir as ir
 
 from compiler.lowering.call import Call, is_float32, shape_of, vector
 from compiler.lowering.epilogue import epilogue_of
-from compiler.lowering.quantization import weight_of
+from compiler.lowering.quantization import weight_of, with_activation_before_integers
 from compiler.workloads.workload import Workload
 from graph_passes.patterns.layers import FusedLayer
 
@@ -21,7 +21,9 @@ def recognize(node: ir.Node) -> Call | None:
         return None
     operands = fused.operands(node)
     x, found = operands["x"], weight_of(fused, operands)
-    if found is None or x is None or found.array.ndim != 2 or not is_float32(x):
+    if found is None or x is None or found.array.ndim != 2:
+        return None
+    if found.takes_floats and not is_float32(x):
         return None
     rows, output = shape_of(x), shape_of(node.outputs[0])
     gemm = fused.op == "Gemm"
@@ -62,7 +64,8 @@ def recognize(node: ir.Node) -> Call | None:
     if bias is not None:
         weights["bias"] = _scaled(bias, factors["beta"])
     inputs = (x, residual) if residual is not None else (x,)
-    return Call("dense", inputs, attributes, weights, workload, epilogue.activation)
+    call = Call("dense", inputs, attributes, weights, workload, epilogue.activation)
+    return with_activation_before_integers(call, fused, node)
 
 
 def _scaled(array: np.ndarray, factor: float) -> np.ndarray:

@@ -41,7 +41,7 @@ def _keep_branches(node: ir.Node) -> None:
 
 
 def _put_call(model: ir.Model, match: Match, place: int) -> None:
-    """Puts in the call, and the transposition and the activation that follow it."""
+    """Puts in the call, and the transposition, the activation and the conversion to integers that follow it."""
     call, node, shape = match.call, match.nodes[-1], match.output_shape
     output = match.outputs[0]
     new = [
@@ -62,7 +62,11 @@ def _put_call(model: ir.Model, match: Match, place: int) -> None:
         new.append(new_node("Transpose", new[-1].outputs, {"perm": list(perm)}, like=output, shape=transposed))
     if call.activation is not None:
         name, numbers = call.activation
+        if call.converted_by:
+            new[-1].outputs[0].type = ir.TensorType(ir.DataType.FLOAT)
         new.append(_activation(model, new[-1].outputs[0], name, numbers))
+    if call.converted_by:
+        new.append(new_node("QuantizeLinear", [new[-1].outputs[0], *call.converted_by], like=output, shape=shape))
     model.opset_imports.setdefault(DOMAIN, 1)
     supplant(match.nodes, new, call.outputs)
 

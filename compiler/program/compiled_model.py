@@ -41,8 +41,11 @@ class CompiledModel:
             the inputs and then :attr:`layers_object`, and returns a tuple.
         checked: the differences that ``compiler.build(..., check=data)`` found, one per output; None without ``check``.
         tuned: what ``compiler.build(..., tune=True)`` measured and chose; None without ``tune``.
+        in_float: the layers that the model quantizes and that are computed in float32, each with the reason; empty for
+            a loaded model.
     """
 
+    in_float: Sequence[str] = ()
     checked: Sequence[Any] | None = None
     tuned: Choice | None = None
 

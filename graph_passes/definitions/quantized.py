@@ -7,8 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from graph_passes.definitions.call import Call, Undefined, cast, reshaped
 from graph_passes.lazy import ir
+from graph_passes.patterns.integer_weight import LONGEST_SUM, are_scales, least_channels, signed_weight
+from graph_passes.values import constant, data_input
 
 _FLOAT = "FLOAT"
 _BOUNDS = {
@@ -20,6 +24,8 @@ _BOUNDS = {
     "UINT4": (0, 15),
 }
 _BYTES = ("INT8", "UINT8")  # the types of QuantizeLinear in all opsets
+_IMAGE_RANK = 4
+_FIRST_WITH_AXIS = 13  # opset whose DequantizeLinear has scales per channel
 _POOL = ("auto_pad", "ceil_mode", "count_include_pad", "kernel_shape", "pads", "strides")
 
 
@@ -286,8 +292,15 @@ def q_gemm(call: Call) -> str:
 
 
 def qlinear_conv(call: Call) -> str:
-    """A convolution of integers in float32, as exact as their sums are small, then scaled and quantized."""
+    """A convolution between conversions, or of integers in float32 that is then scaled and quantized.
+
+    Sums of integers in float32 are as exact as they are small. Conversions are the form of integer_layers.
+    """
     rank, attributes = call.rank(3), call.copied("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
+    shape, groups = call.shape(3), call.integer("group", 1)
+    if len(shape) == _IMAGE_RANK and shape[0] // groups >= least_channels(groups) and _hold_constants(call, bias=8):
+        sum_of_reals = f"result = Conv {attributes} (x_real, w_real{', b_real' if call.has(8) else ''})"
+        return _between_conversions(sum_of_reals, axis=0)
     by_filter, by_channel = [-1, *[1] * (rank - 1)], [1, -1, *[1] * (rank - 2)]
     lines = [_centered(call, "x", 2, "x_zero", [1] * rank), _centered(call, "w", 5, "w_zero", by_filter)]
     if call.has(8):
@@ -298,11 +311,51 @@ def qlinear_conv(call: Call) -> str:
 
 
 def qlinear_matmul(call: Call) -> str:
-    """A product of integers in float32, as exact as their sums are small, then scaled and quantized."""
+    """A product in one of the forms of a QLinearConv."""
+    if len(call.shape(3)) == 2 and _hold_constants(call):
+        return _between_conversions("result = MatMul (x_real, w_real)", axis=1)
     call.require(call.shape(1) in ((), (1,)), "scales of the rows of its first input are not supported")
     lines = [_centered(call, "x", 2, "x_zero", [1]), _centered(call, "w", 5, "w_zero", [-1])]
     lines.append("sum = MatMul (x_centered, w_centered)")
     return _requantized(call, lines, "w", [-1])
+
+
+_QLINEAR = "(x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero, b) => (y)\n"
+_SCALARS = ((1, "x_scale"), (2, "x_zero"), (6, "y_scale"), (7, "y_zero"))  # inputs that are one number, by place
+
+
+def _between_conversions(sum_of_reals: str, axis: int) -> str:
+    return f"""{_QLINEAR.strip()}
+    x_real = DequantizeLinear (x, x_scale_number, x_zero_number)
+    w_real = DequantizeLinear <axis = {axis}> (w_signed, w_scales)
+    {sum_of_reals}
+    y = QuantizeLinear (result, y_scale_number, y_zero_number)"""
+
+
+def _hold_constants(call: Call, bias: int | None = None) -> bool:
+    """Prepares the constants of a layer of 8-bit integers. Returns False, without effect, if it is not one.
+
+    Its weight is constant, with its zero point in the middle of its type; scales are those of
+    ``graph_passes.patterns.conversions``.
+    """
+    if call.opset < _FIRST_WITH_AXIS:
+        return False
+    places = [*(place for place, _ in _SCALARS), 3, 4, 5, *([bias] if bias is not None and call.has(bias) else [])]
+    arrays = {place: constant(data_input(call.node, place)) for place in places}
+    found = {place: array for place, array in arrays.items() if array is not None}
+    if len(found) < len(arrays) or any(found[place].size != 1 for place, _ in _SCALARS):
+        return False
+    weight, scales = signed_weight(found[3], found[5]), found[4].reshape(-1)
+    if weight is None or any(not are_scales(found[place]) for place in (1, 4, 6)):
+        return False
+    channels = weight.shape[0 if bias is not None else -1]
+    if found[2].dtype not in (np.int8, np.uint8) or weight.size > channels * LONGEST_SUM:
+        return False
+    call.held.update({f"{name}_number": found[place].reshape(()) for place, name in _SCALARS})
+    call.held.update({"w_signed": weight, "w_scales": np.ascontiguousarray(np.broadcast_to(scales, (channels,)))})
+    if bias in found:
+        call.held["b_real"] = (found[bias] * (found[1].reshape(()) * scales)).astype(np.float32)
+    return True
 
 
 def _centered(call: Call, x: str, index: int, zero: str, along: list[int]) -> str:
@@ -334,4 +387,4 @@ def _requantized(call: Call, lines: list[str], weight: str, along: list[int]) ->
         reshaped("y_zero", [], "start"),
         "y = QuantizeLinear (scaled, one, start)",
     ]
-    return "(x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero, b) => (y)\n" + "\n".join(lines)
+    return _QLINEAR + "\n".join(lines)

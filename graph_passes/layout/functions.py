@@ -46,7 +46,7 @@ def wants_channels_last(node: ir.Node) -> bool:
 
 def layer_form(node: ir.Node, layers: Sequence[FusedLayer]) -> Form | str:
     """Convolution layers."""
-    images = (0, len(node.inputs) - 1) if layers[-1].residual else (0,)
+    images = (0, _residual_place(node, layers)) if layers[-1].residual else (0,)
     if same_rank(node, images) != 4:
         return "it does not have two spatial axes, or their number is unknown"
     attributes = list(node.attributes.values())
@@ -68,6 +68,10 @@ def layer_form(node: ir.Node, layers: Sequence[FusedLayer]) -> Form | str:
         return edit.put(node, new, to_last)
 
     return Form(images, build, Side.LAST, Side.LAST)
+
+
+def _residual_place(node: ir.Node, layers: Sequence[FusedLayer]) -> int:
+    return layers[0].inputs.index("r") if len(layers) == 1 else len(node.inputs) - 1
 
 
 def _around(node: ir.Node, layers: Sequence[FusedLayer], model: ir.Model) -> ir.Function:

@@ -8,6 +8,14 @@ _MIDDLE = 128
 LONGEST_SUM = (2**31 - 1) // (255 * 128)  # products of an unsigned and a signed integer of 8 bits that fit int32
 
 
+def least_channels(groups: int) -> int:
+    """Returns the least number of output channels per group of a convolution of integers.
+
+    The sums of a few channels use a part of a vector; depthwise convolutions have better kernels in float32.
+    """
+    return 8 if groups > 1 else 1
+
+
 def signed_weight(weight: np.ndarray | None, zero_point: np.ndarray | None) -> np.ndarray | None:
     """Returns a weight as int8 with the zero point 0; None if it has another one, or not 8 bits."""
     if weight is None or zero_point is None:

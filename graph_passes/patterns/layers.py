@@ -6,8 +6,10 @@ them. The attributes are those of the operator, and those of the activation with
 defines the layer in standard operators, so any runtime can run it; a backend with a kernel for the layer needs the name
 only. The suffix ``_nhwc`` means that x, r and the output have their channels last; weights keep ONNX's layout.
 
-In layers of 8-bit integers, w is of int8, and the input after it, w_scale, has a scale for each output channel. x is
-float32 and rounded to integers: in a DynamicMatMul by its range, in others with the inputs x_scale and x_zero.
+In layers of 8-bit integers, w is of int8, and the input after it, w_scale, has a scale for each output channel. The x
+of a DynamicMatMul is float32, and rounded to integers by its range. In others, x consists of integers with the inputs
+x_scale and x_zero. So may r and the output, which the suffixes ``_r8`` and ``_y8`` say; their scales and zero points
+are the last inputs.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ _OPERANDS: Mapping[str, tuple[str, ...]] = {
     "QuantizedMatMul": _QUANTIZED,
     "QuantizedConv": _QUANTIZED,
 }
-_ROUND_X = ("x_whole = QuantizeLinear (x, x_scale, x_zero)", "x_real = DequantizeLinear (x_whole, x_scale, x_zero)")
+_REAL_X = "x_real = DequantizeLinear (x, x_scale, x_zero)"
 _STATEMENTS: Mapping[str, tuple[str, ...]] = {
     "DynamicMatMul": (
         "x_whole, x_scale, x_zero = DynamicQuantizeLinear (x)",
@@ -50,8 +52,8 @@ _STATEMENTS: Mapping[str, tuple[str, ...]] = {
         "numbers = Cast <to: int = 1> (products)",
         "scales = Mul (x_scale, w_scale)",
     ),
-    "QuantizedMatMul": (*_ROUND_X, "w_real = DequantizeLinear <axis: int = 1> (w, w_scale)"),
-    "QuantizedConv": (*_ROUND_X, "w_real = DequantizeLinear <axis: int = 0> (w, w_scale)"),
+    "QuantizedMatMul": (_REAL_X, "w_real = DequantizeLinear <axis: int = 1> (w, w_scale)"),
+    "QuantizedConv": (_REAL_X, "w_real = DequantizeLinear <axis: int = 0> (w, w_scale)"),
 }
 # The operator of the last statement, and its operands without a bias.
 _LAST: Mapping[str, tuple[str, str]] = {
@@ -64,12 +66,18 @@ _HAS_BIAS_INPUT = (*CONVOLUTIONS, "Gemm")
 
 @dataclass(frozen=True)
 class FusedLayer:
-    """The kind of a fused layer: its operator and the parts that follow it."""
+    """The kind of a fused layer: its operator and the parts that follow it.
+
+    Attributes:
+        integer_residual, integer_output: whether these consist of 8-bit integers.
+    """
 
     op: str
     bias: bool = False
     residual: bool = False
     activation: str | None = None
+    integer_residual: bool = False
+    integer_output: bool = False
     channels_last: bool = False
 
     @property
@@ -78,6 +86,8 @@ class FusedLayer:
             "bias": self.bias,
             "residual": self.residual,
             self.activation: self.activation,
+            "r8": self.integer_residual,
+            "y8": self.integer_output,
             "nhwc": self.channels_last,
         }
         return "_".join([self.op, *(part for part, there in flags.items() if part and there)])
@@ -87,12 +97,12 @@ class FusedLayer:
         """Returns the layer with this function name; None if the name does not denote a layer."""
         activations = "|".join(ACTIVATIONS)
         found = re.fullmatch(
-            rf"({'|'.join(OPERATORS)})(_bias)?(_residual)?(?:_({activations}))?(_nhwc)?", name, re.ASCII
+            rf"({'|'.join(OPERATORS)})(_bias)?(_residual)?(?:_({activations}))?(_r8)?(_y8)?(_nhwc)?", name, re.ASCII
         )
         if found is None:
             return None
-        op, bias, residual, activation, nhwc = found.groups()
-        return cls(op, bool(bias), bool(residual), activation, bool(nhwc))
+        op, bias, residual, activation, *others = found.groups()
+        return cls(op, bool(bias), bool(residual), activation, *map(bool, others))
 
     @classmethod
     def of(cls, node: ir.Node | None) -> FusedLayer | None:
@@ -107,7 +117,12 @@ class FusedLayer:
 
     def following(self, part: str) -> FusedLayer | None:
         """Returns this layer with one more part, "bias", "residual" or an activation; None if it cannot follow."""
-        if self.activation or (part in ("bias", "residual") and self.residual) or (part == "bias" and self.bias):
+        if (
+            self.activation
+            or self.integer_output
+            or (part in ("bias", "residual") and self.residual)
+            or (part == "bias" and self.bias)
+        ):
             return None
         if part in ("bias", "residual"):
             return replace(self, **{part: True})
@@ -123,6 +138,8 @@ class FusedLayer:
             *(["b"] if self.bias else []),
             *([operand] if operand else []),
             *(["r"] if self.residual else []),
+            *(["r_scale", "r_zero"] if self.integer_residual else []),
+            *(["y_scale", "y_zero"] if self.integer_output else []),
         ]
 
     def operands(self, node: ir.Node) -> dict[str, ir.Value | None]:
@@ -134,8 +151,8 @@ class FusedLayer:
         return self.op in _OPERANDS
 
     @property
-    def rounds_by_scale(self) -> bool:
-        """Whether x is rounded with the inputs x_scale and x_zero."""
+    def has_integer_input(self) -> bool:
+        """Whether x consists of 8-bit integers, with the inputs x_scale and x_zero."""
         return "x_scale" in _OPERANDS.get(self.op, ())
 
     @property
@@ -156,14 +173,18 @@ class FusedLayer:
         takes_bias = self.bias and self.op in _HAS_BIAS_INPUT
         first = [*_STATEMENTS.get(self.op, ()), f"y0 = {operator} ({operands}{', b' if takes_bias else ''})"]
         steps = ["Add ({}, b)"] if self.bias and not takes_bias else []
-        steps += ["Add ({}, r)"] if self.residual else []
-        lines = [*first, *(f"y{i} = {step.format(f'y{i - 1}')}" for i, step in enumerate(steps, 1))]
+        real_residual = ["r_real = DequantizeLinear (r, r_scale, r_zero)"] if self.integer_residual else []
+        steps += [f"Add ({{}}, {'r_real' if self.integer_residual else 'r'})"] if self.residual else []
+        lines = [*real_residual, *first, *(f"y{i} = {step.format(f'y{i - 1}')}" for i, step in enumerate(steps, 1))]
         last = f"y{len(steps)}"
         if self.activation is None:
             lines[-1] = lines[-1].replace(f"{last} =", "y =")
         else:
             body = ACTIVATIONS[self.activation].body.replace("@", "@activation_")
             lines.append(re.sub(r"\bx\b", last, body))
+        if self.integer_output:
+            lines = [re.sub(r"\by\b", "y_real", line) for line in lines]
+            lines.append("y = QuantizeLinear (y_real, y_scale, y_zero)")
         return in_channels_last(lines, ["x", *(["r"] if self.residual else [])]) if self.channels_last else lines
 
 

@@ -7,11 +7,12 @@ from collections import Counter
 import numpy as np
 import onnx
 import onnx.parser
+import onnx_ir as ir
 import pytest
 from onnx import numpy_helper
 
 import graph_passes
-from graph_passes.count import Cost, operators
+from graph_passes.count import Cost, macs, operators
 from graph_passes.model_io import read
 
 
@@ -123,3 +124,8 @@ def test_what_control_flow_holds_counts_too() -> None:
     )
     assert operators(model) == Counter({"If": 1, "MatMul": 1, "Add": 1})
     assert Cost.of(model) == Cost(nodes=3, params=4 + 2, macs=5 * 2 * 2)
+
+
+def test_a_node_without_inputs() -> None:
+    """An expanded function may have one."""
+    assert macs(ir.node("Conv", [])) is None

@@ -134,7 +134,8 @@ def test_a_layer_between_quantizers_becomes_one_layer(kind: str, opset: int) -> 
     before = quantized(*layer, opset, **({"c": np.arange(5, dtype=np.float32)} if "c)" in layer[0] else {}))
     after = optimized(before)
     name = f"Quantized{kind.split()[0]}{'_bias' if 'c)' in layer[0] else ''}"
-    assert {op: n for op, n in operators(after).items() if op != "DequantizeLinear"} == {name: 1}
+    found = {op: n for op, n in operators(after).items() if op != "DequantizeLinear"}  # of the weight, without readers
+    assert found == {"QuantizeLinear": 1, name: 1}
 
 
 @pytest.mark.parametrize("transposed", [False, True])
@@ -169,6 +170,80 @@ def test_another_reader_of_the_rounded_numbers_keeps_them() -> None:
     before = quantized(statements, 0, "float[1,3,8,7]", *FILTER)
     after = operators(optimized(before))
     assert after["QuantizedConv"] == after["QuantizeLinear"] == after["MaxPool"] == 1
+
+
+BETWEEN = """
+    v = DequantizeLinear <axis = 0> (w, t, u)
+    q = QuantizeLinear (x, s, z)  d = DequantizeLinear (q, s, z)
+    {statements}
+"""
+
+
+def between(statements: str, outputs: str = "float[A,B,C,D] y") -> onnx.ModelProto:
+    """Layers whose input and output have 5 channels; ``d`` is the input and ``v`` the weight."""
+    types = "float s, uint8 z, float r, int8 k, int8[5,5,3,3] w, float[5] t, int8[5] u, float[5] c"
+    text = (
+        f"g (float[1,5,8,7] x, float[1,5,8,7] h) => ({outputs}) <{types}> {{ {BETWEEN.format(statements=statements)} }}"
+    )
+    weight = np.random.default_rng(2).integers(-63, 64, (5, 5, 3, 3)).astype(np.int8)
+    scales = np.linspace(0.002, 0.005, 5, dtype=np.float32)
+    values = {"s": 0.03, "z": 120, "r": 0.05, "k": -7, "w": weight, "t": scales, "u": np.zeros(5, np.int8)}
+    return model(text, **values, c=np.arange(5, dtype=np.float32))
+
+
+CONV = "Conv <pads = [1,1,1,1]>"
+
+
+@pytest.mark.parametrize(
+    ("statements", "layers"),
+    [
+        (
+            f"a = {CONV} (d, v, c)  b = QuantizeLinear (a, r, k)  e = DequantizeLinear (b, r, k)  y = {CONV} (e, v)",
+            {"QuantizedConv_bias_y8": 1, "QuantizedConv": 1},
+        ),
+        (
+            f"""a = {CONV} (d, v)  f = Relu (a)  b = QuantizeLinear (f, r, k)  e = DequantizeLinear (b, r, k)
+            y = {CONV} (e, v)""",
+            {"QuantizedConv_relu_y8": 1, "QuantizedConv": 1},
+        ),
+        (
+            f"""a = {CONV} (d, v)  f = Add (d, a)  g = Relu (f)  b = QuantizeLinear (g, r, k)
+            e = DequantizeLinear (b, r, k)  y = {CONV} (e, v)""",
+            {"QuantizedConv_residual_relu_r8_y8": 1, "QuantizedConv": 1},
+        ),
+        (
+            f"""a = {CONV} (d, v)  f = Add (a, h)  b = QuantizeLinear (f, r, k)
+            e = DequantizeLinear (b, r, k)  y = {CONV} (e, v)""",
+            {"QuantizedConv_residual_y8": 1, "QuantizedConv": 1},
+        ),
+        (
+            f"""a = {CONV} (d, v)  b = QuantizeLinear (a, r, k)  o = QuantizeLinear (a, r, k)
+            e = DequantizeLinear (b, r, k)  f = DequantizeLinear (o, r, k)  g = {CONV} (e, v)  y = Add (f, g)""",
+            {"QuantizedConv_y8": 1, "QuantizedConv_residual_r8": 1},
+        ),
+    ],
+    ids=["two layers", "activation", "residual of integers", "residual of floats", "two equal conversions"],
+)
+def test_layers_exchange_integers(statements: str, layers: dict[str, int]) -> None:
+    assert operators(optimized(between(statements))) == {"QuantizeLinear": 1, **layers}
+
+
+def test_an_output_of_integers() -> None:
+    before = between(f"a = {CONV} (d, v)  y = QuantizeLinear (a, r, k)", "int8[A,B,C,D] y")
+    assert operators(optimized(before))["QuantizedConv_y8"] == 1
+
+
+@pytest.mark.parametrize(
+    "statements",
+    [
+        f"a = {CONV} (d, v)  b = QuantizeLinear (a, r, k)  e = DequantizeLinear (b, r, k)  y = Add (a, e)",
+        f"""a = {CONV} (d, v)  b = QuantizeLinear (a, r, k)  o = QuantizeLinear (a, s, z)
+        e = DequantizeLinear (b, r, k)  f = DequantizeLinear (o, s, z)  y = Add (e, f)""",
+    ],
+    ids=["float", "other integers"],
+)
+def test_another_reader_of_the_output_keeps_it_in_floats(statements: str) -> None:
+    assert operators(optimized(between(statements)))["QuantizedConv"] == 1
 
 
 def test_the_shape_of_a_layer_follows_from_what_folding_reveals() -> None:

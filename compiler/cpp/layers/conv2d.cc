@@ -39,24 +39,27 @@ class Conv2dLayer final : public Layer {
                      : shared->weights.schedule(c.geometry, c.images, machine.threads, fast);
     auto op = std::make_unique<Conv2d>(shared->weights, c.geometry, machine.threads, schedule);
     return std::unique_ptr<const Layer>(new Conv2dLayer(with_residual(described.x(), c.residual, described.out()),
-                                                        c.images, std::move(shared), std::move(op)));
+                                                        TensorDtypes(d, c.geometry.o, c.residual), c.images,
+                                                        std::move(shared), std::move(op)));
   }
 
   void run(const DLTensor* const* tensors) const override {
     const bool residual = shapes().size() == 3;
-    op_->run(read(tensors[0]), images_, written(tensors[residual ? 2 : 1]), Dtype::kFloat32,
-             residual ? read(tensors[1]) : nullptr, Dtype::kFloat32);
+    op_->run(read(tensors[0]), images_, written(tensors[residual ? 2 : 1]), dtypes_.out(),
+             residual ? read(tensors[1]) : nullptr, dtypes_.residual());
   }
+  DLDataType dtype(size_t tensor) const override { return dtypes_.of(tensor); }
   ScheduleValues schedule() const override { return to_values(op_->schedule(images_)); }
   std::unique_ptr<const Layer> resized(const Description& d, const Machine& machine) const override {
     return make(d, machine, shared_);
   }
 
  private:
-  Conv2dLayer(std::vector<Shape> shapes, const Images& images, std::shared_ptr<SharedConv2dWeights> shared,
-              std::unique_ptr<const Conv2d> op)
-      : Layer(std::move(shapes)), images_(images), shared_(std::move(shared)), op_(std::move(op)) {}
+  Conv2dLayer(std::vector<Shape> shapes, const TensorDtypes& dtypes, const Images& images,
+              std::shared_ptr<SharedConv2dWeights> shared, std::unique_ptr<const Conv2d> op)
+      : Layer(std::move(shapes)), dtypes_(dtypes), images_(images), shared_(std::move(shared)), op_(std::move(op)) {}
 
+  TensorDtypes dtypes_;
   Images images_;
   std::shared_ptr<SharedConv2dWeights> shared_;
   std::unique_ptr<const Conv2d> op_;

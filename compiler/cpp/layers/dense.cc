@@ -38,26 +38,30 @@ class DenseLayer final : public Layer {
       schedule = is_first ? default_dense_schedule(machine.target, dtype_of(d), m, n, k, machine.threads, fast)
                           : shared->weights.schedule(m, machine.threads, fast);
     Dense op(shared->weights, machine.threads, schedule);
-    return std::unique_ptr<const Layer>(
-        new DenseLayer(with_residual({m, k}, residual, {m, n}), std::move(shared), std::move(op)));
+    return std::unique_ptr<const Layer>(new DenseLayer(with_residual({m, k}, residual, {m, n}),
+                                                       TensorDtypes(d, n, residual), std::move(shared), std::move(op)));
   }
 
   void run(const DLTensor* const* tensors) const override {
     const int64_t m = shapes().front()[0];
     const bool residual = shapes().size() == 3;
-    op_.run(matrix(tensors[0], op_.k()), m, matrix(tensors[residual ? 2 : 1], op_.n()),
-            residual ? matrix(tensors[1], op_.n()) : Matrix{nullptr, 0});
+    op_.run(matrix(tensors[0], op_.k(), dtypes_.x()), m, matrix(tensors[residual ? 2 : 1], op_.n(), dtypes_.out()),
+            residual ? matrix(tensors[1], op_.n(), dtypes_.residual()) : Matrix{nullptr, 0});
   }
+  DLDataType dtype(size_t tensor) const override { return dtypes_.of(tensor); }
   ScheduleValues schedule() const override { return to_values(op_.schedule(shapes().front()[0])); }
   std::unique_ptr<const Layer> resized(const Description& d, const Machine& machine) const override {
     return make(d, machine, shared_);
   }
 
  private:
-  DenseLayer(std::vector<Shape> shapes, std::shared_ptr<Shared> shared, Dense op)
-      : Layer(std::move(shapes)), shared_(std::move(shared)), op_(std::move(op)) {}
-  static Matrix matrix(const DLTensor* tensor, int64_t columns) { return {written(tensor), columns, Dtype::kFloat32}; }
+  DenseLayer(std::vector<Shape> shapes, const TensorDtypes& dtypes, std::shared_ptr<Shared> shared, Dense op)
+      : Layer(std::move(shapes)), dtypes_(dtypes), shared_(std::move(shared)), op_(std::move(op)) {}
+  static Matrix matrix(const DLTensor* tensor, int64_t columns, Dtype dtype) {
+    return {written(tensor), columns, dtype};
+  }
 
+  TensorDtypes dtypes_;
   std::shared_ptr<Shared> shared_;
   Dense op_;
 };

@@ -55,18 +55,63 @@ inline const void* weight_of(const Description& d, const std::string& name, cons
   return dtype_of(d) == Dtype::kInt8 ? static_cast<const void*>(d.int8_weight(name, shape)) : d.weight(name, shape);
 }
 
-// Returns how an int8 layer quantizes its input, which is float32: by its range if there is no x_dtype.
+// Returns what the integers of "x", "residual" or "out" stand for; null if the tensor is float32.
+inline std::optional<Quantization> integers_of(const Description& d, const std::string& tensor) {
+  const std::string dtype = tensor + "_dtype", scale = tensor + "_scale", zero_point = tensor + "_zero_point";
+  if (d.is_null(dtype.c_str())) return std::nullopt;
+  return Quantization{parse_integers(d.text(dtype.c_str())), static_cast<float>(d.number(scale.c_str())),
+                      d.signed_integer(zero_point.c_str())};
+}
+
+inline bool takes_floats(const Description& d) { return d.is_null("x_is_float") || d.flag("x_is_float"); }
+
+inline bool has_same_quantization(const Description& a, const Description& b) {
+  const auto same = [&](const char* tensor) {
+    const auto of_a = integers_of(a, tensor), of_b = integers_of(b, tensor);
+    return of_a.has_value() == of_b.has_value() &&
+           (!of_a ||
+            (of_a->dtype == of_b->dtype && of_a->scale == of_b->scale && of_a->zero_point == of_b->zero_point));
+  };
+  return dtype_of(a) == dtype_of(b) && takes_floats(a) == takes_floats(b) && same("x") && same("residual") &&
+         same("out");
+}
+
+// Returns the quantization of an int8 layer. An x of float32 is quantized by its range if there is no x_dtype. Descriptions of
+// before format 9 lack x_is_float, residual and out: these tensors are float32.
 inline LayerQuantization quantization_of(const Description& d, int64_t n) {
   LayerQuantization quantization;
   if (dtype_of(d) != Dtype::kInt8) return quantization;
+  using Input = LayerQuantization::Input;
   quantization.weight_scales = d.weight("scales", {n});
-  quantization.input = LayerQuantization::Input::kFloatsByRange;
-  if (d.is_null("x_dtype")) return quantization;
-  quantization.input = LayerQuantization::Input::kFloats;
-  quantization.x = {parse_integers(d.text("x_dtype")), static_cast<float>(d.number("x_scale")),
-                    d.signed_integer("x_zero_point")};
+  const auto x = integers_of(d, "x");
+  const bool is_float = takes_floats(d);
+  if (!x && !is_float) throw std::invalid_argument("x_dtype is missing");
+  quantization.input = !x ? Input::kFloatsByRange : is_float ? Input::kFloats : Input::kIntegers;
+  if (x) quantization.x = *x;
+  quantization.residual = integers_of(d, "residual");
+  quantization.out = integers_of(d, "out");
   return quantization;
 }
+
+// The data types of a layer's tensors: x, then residual if there is one, then out.
+class TensorDtypes {
+ public:
+  TensorDtypes(const Description& d, int64_t n, bool residual)
+      : dtypes_(dtype_of(d), quantization_of(d, n)), residual_(residual) {}
+
+  Dtype x() const { return dtypes_.x; }
+  Dtype residual() const { return dtypes_.residual; }
+  Dtype out() const { return dtypes_.out; }
+  DLDataType of(size_t tensor) const {
+    const Dtype dtype = tensor == 0 ? dtypes_.x : residual_ && tensor == 1 ? dtypes_.residual : dtypes_.out;
+    if (dtype == Dtype::kFloat32) return {kDLFloat, 32, 1};
+    return {static_cast<uint8_t>(dtype == Dtype::kInt8 ? kDLInt : kDLUInt), 8, 1};
+  }
+
+ private:
+  LayerDtypes dtypes_;
+  bool residual_;
+};
 
 // Returns the epilogue of a layer of n output channels. `place` is appended to the names of the weights.
 inline LayerEpilogue epilogue_of(const Description& d, Activation activation, int64_t n,

@@ -99,7 +99,9 @@ class RecurrentLayer final : public Layer {
     return make(d, machine, shared_);
   }
 
-  bool is_int32(size_t tensor) const override { return present_[kLengths] && tensor == 1; }
+  DLDataType dtype(size_t tensor) const override {
+    return present_[kLengths] && tensor == 1 ? DLDataType{kDLInt, 32, 1} : Layer::dtype(tensor);
+  }
 
   void run(const DLTensor* const* tensors) const override {
     std::array<const DLTensor*, kTensors> all{};

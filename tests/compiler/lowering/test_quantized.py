@@ -92,7 +92,10 @@ def test_an_lstm_runs_as_a_kernel_or_in_onnx_runtime(quantized: bool) -> None:
 
 
 def qdq_network(zero: int = 0) -> onnx.ModelProto:
-    """A residual block as static quantizers write it: weights per channel, biases in int32."""
+    """A residual block as static quantizers write it: weights per channel, biases in int32.
+
+    No sum of steps of 0.0517 and 0.06 ends in the middle of two steps of 0.06.
+    """
     rng = np.random.default_rng(0)
     return model(
         """g (float[1,8,12,12] x) => (float[N,C,H,W] y)
@@ -110,7 +113,7 @@ def qdq_network(zero: int = 0) -> onnx.ModelProto:
             a = Add (dd, dm)
             qa = QuantizeLinear (a, sz, az)  y = DequantizeLinear (qa, sz, az)
         }""",
-        sx=0.03, ax=128, sy=0.05, ay=zero, sz=0.06, az=140, w=rng.integers(-127, 128, (8, 8, 3, 3)),
+        sx=0.03, ax=128, sy=0.0517, ay=zero, sz=0.06, az=140, w=rng.integers(-127, 128, (8, 8, 3, 3)),
         sw=rng.uniform(0.001, 0.003, 8), aw=np.zeros(8), b=rng.integers(-1000, 1000, 8), sb=np.full(8, 5e-5),
         ab=np.zeros(8), v=rng.integers(-127, 128, (8, 8, 1, 1)), sv=rng.uniform(0.002, 0.006, 8), av=np.zeros(8),
     )  # fmt: skip
@@ -129,6 +132,55 @@ def test_layers_between_quantizers_run_as_kernels(zero: int) -> None:
         off = np.abs(found.run(given)["y"] - want)
         assert off.max() <= 2 * 0.06 * (1 + ROUNDINGS)
         assert (off > 0.01).mean() < 0.01
+
+
+@pytest.mark.tvm
+@pytest.mark.parametrize("threads", [1, 2])
+def test_layers_exchange_integers(threads: int, tmp_path: Path) -> None:
+    """A residual block, a signed output, an activation that generated code computes, and a dense layer."""
+    rng = np.random.default_rng(0)
+    published = model(
+        """g (uint8[1,8,12,12] x) => (int8[N,C,H,W] y, float[M,K] p)
+        <float s, uint8 z, float t, int8 i, int8[8,8,3,3] w, float[8] c, int8[8] o, float e, int8[1152,5] v> {
+            d = DequantizeLinear (x, s, z)  k = DequantizeLinear <axis = 0> (w, c, o)
+            a = Conv <pads = [1,1,1,1]> (d, k)  r = Relu (a)  q = QuantizeLinear (r, s, z)
+            l = DequantizeLinear (q, s, z)
+            b = Conv <pads = [1,1,1,1]> (l, k)  f = Add (b, d)  g = Relu (f)  h = QuantizeLinear (g, s, z)
+            m = DequantizeLinear (h, s, z)
+            n = Conv <pads = [1,1,1,1]> (m, k)  j = Softplus (n)  y = QuantizeLinear (j, t, i)
+            i8 = DequantizeLinear (y, t, i)  u = Flatten (i8)  u8 = QuantizeLinear (u, t, i)
+            ur = DequantizeLinear (u8, t, i)  vr = DequantizeLinear (v, e)  p = MatMul (ur, vr)
+        }""",
+        s=0.05,
+        z=90,
+        t=0.04,
+        i=-3,
+        w=rng.integers(-127, 128, (8, 8, 3, 3)),
+        c=rng.uniform(0.001, 0.003, 8),
+        o=np.zeros(8),
+        e=0.01,
+        v=rng.integers(-127, 128, (1152, 5)),
+    )
+    found = compiler.build(published, threads=threads)
+    attributes = [layer.attributes for layer in found.layers]
+    assert [(each["x_dtype"], each["residual_dtype"], each["out_dtype"]) for each in attributes] == [
+        ("uint8", None, "uint8"),
+        ("uint8", "uint8", "uint8"),
+        ("uint8", None, None),
+        ("int8", None, None),
+    ]
+    found.save(tmp_path / "model.lw")
+    loaded = compiler.load(tmp_path / "model.lw")
+    for seed in range(3):
+        given = {"x": np.random.default_rng(seed).integers(0, 256, (1, 8, 12, 12), np.uint8)}
+        answers = found.run(given)
+        want, product = oracle.run(published, given)
+        off = np.abs(answers["y"].astype(int) - want)
+        assert off.max() <= 1
+        assert (off > 0).mean() < 0.02  # sums that end between two steps
+        assert relative(answers["p"], product) < 0.02
+        for name, answer in loaded.run(given).items():
+            np.testing.assert_array_equal(answer, answers[name])
 
 
 def _crnn() -> tuple[onnx.ModelProto, dict[str, tuple[int, ...]]]:
@@ -279,6 +331,7 @@ def test_a_saved_model_keeps_its_integers(tmp_path: Path) -> None:
     )
     found = compiler.build(published, threads=2)
     assert [layer.attributes["dtype"] for layer in found.layers] == ["int8", "int8"]
+    assert [layer.attributes["x_is_float"] for layer in found.layers] == [False, True]
     assert {layer.attributes["x_dtype"] for layer in found.layers} == {"int8", None}
     found.save(tmp_path / "model.lw")
     loaded = compiler.load(tmp_path / "model.lw")

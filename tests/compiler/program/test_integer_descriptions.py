@@ -52,6 +52,10 @@ def make(*layers: Layer, **changes: Any) -> Any:
         ({"x_scale": None}, "x_scale must be a number"),
         ({"x_zero_point": 300}, "the zero point of x must be between 0 and 255, got 300"),
         ({"x_zero_point": 2**40}, "x_zero_point must be an integer of 32 bits"),
+        ({"x_dtype": None, "x_is_float": False}, "x_dtype is missing"),
+        ({"out_dtype": "uint8"}, "out_scale must be a number"),
+        ({"out_dtype": "uint8", "out_scale": 0.0, "out_zero_point": 0}, "the scale of the output must be positive"),
+        ({"residual_dtype": "int8", "residual_scale": 1.0, "residual_zero_point": 128}, "the zero point of the residual must be"),
     ],
     ids=str,
 )
