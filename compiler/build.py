@@ -165,8 +165,8 @@ def build(
     after_passes = graph_passes.optimize(exported, shapes, chosen)
     in_float = _in_float(after_passes.reports)
     if strict and in_float:
-        others = f", and {len(in_float) - 1} other layers" if len(in_float) > 1 else ""
-        raise ValueError(f"strict=True: {in_float[0]}{others}")
+        first, *others = in_float
+        raise ValueError(f"strict=True: {first}" + (f", and {len(others)} other layers" if others else ""))
     optimized = after_passes.ir_model
     ir.external_data.load_to_model(optimized)  # the importer does not read files
 

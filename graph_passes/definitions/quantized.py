@@ -349,7 +349,7 @@ def _hold_constants(call: Call, bias: int | None = None) -> bool:
     if weight is None or any(not are_scales(found[place]) for place in (1, 4, 6)):
         return False
     channels = weight.shape[0 if bias is not None else -1]
-    if found[2].dtype not in (np.int8, np.uint8) or weight.size > channels * LONGEST_SUM:
+    if found[2].dtype.name not in ("int8", "uint8") or weight.size > channels * LONGEST_SUM:
         return False
     call.held.update({f"{name}_number": found[place].reshape(()) for place, name in _SCALARS})
     call.held.update({"w_signed": weight, "w_scales": np.ascontiguousarray(np.broadcast_to(scales, (channels,)))})

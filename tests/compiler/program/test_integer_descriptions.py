@@ -55,7 +55,10 @@ def make(*layers: Layer, **changes: Any) -> Any:
         ({"x_dtype": None, "x_is_float": False}, "x_dtype is missing"),
         ({"out_dtype": "uint8"}, "out_scale must be a number"),
         ({"out_dtype": "uint8", "out_scale": 0.0, "out_zero_point": 0}, "the scale of the output must be positive"),
-        ({"residual_dtype": "int8", "residual_scale": 1.0, "residual_zero_point": 128}, "the zero point of the residual must be"),
+        (
+            {"residual_dtype": "int8", "residual_scale": 1.0, "residual_zero_point": 128},
+            "the zero point of the residual must be",
+        ),
     ],
     ids=str,
 )
