@@ -25,7 +25,7 @@ def rounds_next(node: ir.Node, weights: Mapping[str, np.ndarray]) -> bool:
         seen += 1
         for use in waiting.pop(0).outputs[0].uses():
             fused = FusedLayer.of(use.node)
-            if is_op(use.node, "Round") or (fused is not None and fused.of_integers):
+            if is_op(use.node, "Round", "QuantizeLinear") or (fused is not None and fused.of_integers):
                 return not all(np.array_equal(np.rint(weight), weight) for weight in weights.values())
             if is_op(use.node, *_BETWEEN):
                 waiting.append(use.node)

@@ -11,7 +11,7 @@ import numpy as np
 
 from graph_passes.definitions.call import Call, Undefined, cast, reshaped
 from graph_passes.lazy import ir
-from graph_passes.patterns.integer_weight import LONGEST_SUM, are_scales, least_channels, signed_weight
+from graph_passes.patterns.integer_weight import LONGEST_SUM, are_scales, has_integer_kernel, signed_weight
 from graph_passes.values import constant, data_input
 
 _FLOAT = "FLOAT"
@@ -298,7 +298,7 @@ def qlinear_conv(call: Call) -> str:
     """
     rank, attributes = call.rank(3), call.copied("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
     shape, groups = call.shape(3), call.integer("group", 1)
-    if len(shape) == _IMAGE_RANK and shape[0] // groups >= least_channels(groups) and _hold_constants(call, bias=8):
+    if len(shape) == _IMAGE_RANK and has_integer_kernel(shape, groups) and _hold_constants(call, bias=8):
         sum_of_reals = f"result = Conv {attributes} (x_real, w_real{', b_real' if call.has(8) else ''})"
         return _between_conversions(sum_of_reals, axis=0)
     by_filter, by_channel = [-1, *[1] * (rank - 1)], [1, -1, *[1] * (rank - 2)]

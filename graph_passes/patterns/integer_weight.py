@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 _MIDDLE = 128
+_LEAST_CHANNELS = 8  # of the output of a group
 LONGEST_SUM = (2**31 - 1) // (255 * 128)  # products of an unsigned and a signed integer of 8 bits that fit int32
 
 
-def least_channels(groups: int) -> int:
-    """Returns the least number of output channels per group of a convolution of integers.
+def has_integer_kernel(weight: Sequence[int], groups: int) -> bool:
+    """Whether a convolution with a weight of this shape, OIHW, is computed in integers.
 
-    The sums of a few channels use a part of a vector; depthwise convolutions have better kernels in float32.
+    The sums of groups of a few channels use a part of a vector, unless each group is one channel.
     """
-    return 8 if groups > 1 else 1
+    channels = weight[0] // groups
+    return groups == 1 or channels >= _LEAST_CHANNELS or channels == weight[1] == 1
 
 
 def signed_weight(weight: np.ndarray | None, zero_point: np.ndarray | None) -> np.ndarray | None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from graph_passes.lazy import ir
 from graph_passes.patterns.conversions import Conversion
-from graph_passes.patterns.integer_weight import LONGEST_SUM, are_scales, least_channels, signed_weight
+from graph_passes.patterns.integer_weight import LONGEST_SUM, are_scales, has_integer_kernel, signed_weight
 from graph_passes.patterns.layers import FusedLayer, call
 from graph_passes.patterns.window import explicit_attributes
 from graph_passes.values import (
@@ -100,8 +100,8 @@ def _layer(node: ir.Node) -> tuple[FusedLayer, list[ir.Attr], bool] | str:
         attributes = explicit_attributes(node)
         if shape is None or len(shape) != 2 + _IMAGE_AXES:
             return "it does not have two spatial axes"
-        if shape[0] // groups < least_channels(groups):
-            return f"it has {shape[0] // groups} output channels per group; integers need {least_channels(groups)}"
+        if not has_integer_kernel(shape, groups):
+            return f"it has groups of {shape[1]} to {shape[0] // groups} channels"
         if attributes is None:
             return "its padding depends on a size that is unknown"
         return FusedLayer("QuantizedConv", bias), attributes, False

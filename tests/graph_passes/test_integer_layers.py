@@ -123,6 +123,7 @@ FILTER = ("int8[5,3,3,2]", CONV_WEIGHT)
 LAYERS: dict[str, tuple[str, int, str, str, np.ndarray]] = {
     "Conv": ("y = Conv <pads = [1,0,2,1], strides = [2,1]> (d, v, c)", 0, "float[2,3,8,7]", *FILTER),
     "Conv with auto_pad": ('y = Conv <auto_pad = "SAME_UPPER"> (d, v)', 0, "float[1,3,8,7]", *FILTER),
+    "Conv of depth": ("y = Conv <group = 5> (d, v)", 0, "float[1,5,8,7]", "int8[5,1,3,2]", CONV_WEIGHT[:, :1]),
     "MatMul": ("y = MatMul (d, v)", 1, "float[1,2,4,6]", "int8[6,5]", WEIGHT),
 }
 
@@ -303,11 +304,10 @@ def test_a_gemm_whose_bias_is_quantized() -> None:
 @pytest.mark.parametrize(
     ("layer", "axis", "x", "weight", "shape"),
     [
-        ("y = Conv <group = 3> (d, v)", 0, "float[1,3,8,7]", "int8[3,1,3,2]", (3, 1, 3, 2)),
         ("y = Conv <group = 2> (d, v)", 0, "float[1,4,8,7]", "int8[6,2,3,2]", (6, 2, 3, 2)),
         ("y = MatMul (d, v)", 1, "float[1,2,4,6]", "int8[2,6,5]", (2, 6, 5)),
     ],
-    ids=["depthwise", "small groups", "batch of weights"],
+    ids=["small groups", "batch of weights"],
 )
 def test_layers_without_an_integer_kernel_stay(
     layer: str, axis: int, x: str, weight: str, shape: tuple[int, ...]

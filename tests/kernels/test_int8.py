@@ -170,12 +170,14 @@ def layers(draw: st.DrawFn, activations: tuple[str | None, ...] = ACTIVATIONS) -
         n, k = draw(st.integers(1, 70)), draw(st.integers(1, 300))
         shape, weight_shape = (draw(st.integers(1, 40)), k), (n, k)
     else:
-        groups, c = draw(st.sampled_from([1, 1, 2, 3])), draw(st.integers(1, 20))
+        depthwise = draw(st.booleans())
+        groups = draw(st.integers(2, 40) if depthwise else st.sampled_from([1, 1, 2, 3]))
+        c = 1 if depthwise else draw(st.integers(1, 20))
         kernel, dilation = draw(st.integers(1, 5)), draw(st.integers(1, 2))
         padding, stride = draw(st.integers(0, 2)), draw(st.integers(1, 2))
         span = dilation * (kernel - 1) + 1
         size = draw(st.integers(max(1, span - 2 * padding), 16))
-        n = groups * draw(st.integers(1, 20))
+        n = groups if depthwise else groups * draw(st.integers(1, 20))
         window = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
         shape, weight_shape = (draw(st.integers(1, 2)), size, size + 1, groups * c), (n, c, kernel, kernel)
     x_of, out_of, residual_of = (draw(st.none() | integers_of()) for _ in range(3))
@@ -318,10 +320,45 @@ def test_saturates_and_takes_nan_as_the_least(isa: str) -> None:
         np.testing.assert_array_equal(layer.run(isa), np.tile(want, (5, 1)).astype(out.dtype))
 
 
+def depthwise(h: int, w: int, channels: int, kernel: int, **window: Any) -> Layer:
+    rng = np.random.default_rng(h + w + channels)
+    scales = rng.uniform(1e-3, 1e-2, channels).astype(np.float32)
+    quantization = Quantization(scales, Integers("uint8", 0.05, 7), out=Integers("int8", 0.1, 3))
+    weight, x = (
+        random_integers(rng, dtype, shape)
+        for dtype, shape in (("int8", (channels, 1, kernel, kernel)), ("uint8", (1, h, w, channels)))
+    )
+    window = {"padding": kernel // 2, "groups": channels} | window
+    return Layer(weight, x, quantization, rng.standard_normal(channels).astype(np.float32), window=window)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_depthwise_schedules(isa: str, stride: int) -> None:
+    """Slabs of an image that exceeds L2, strips of all widths, and more threads than rows."""
+    for h, w, channels, kernel in ((60, 70, 96, 3), (9, 300, 130, 5), (2, 5, 24, 3)):
+        layer = depthwise(h, w, channels, kernel, stride=stride)
+        want = layer.run("reference")
+        for threads in (1, 3):
+            np.testing.assert_array_equal(layer.run(isa, threads), want)
+        if not kernels.register_tiles(isa):  # the reference has no schedules
+            continue
+        schedule = layer.make(isa).schedule(1, h, w)
+        for changes in ({"columns": 1}, {"columns": 4, "channels": 8}, {"channels": 1}):
+            np.testing.assert_array_equal(layer.run(isa, schedule=schedule | changes), want)
+
+
+def test_the_largest_depthwise_sums_are_exact(isa: str) -> None:
+    """With 513 taps float32 is exact; more are computed in int32."""
+    for taps in (513, 514, 1000):
+        x, weight = np.full((1, 1, taps, 8), 255, np.uint8), np.full((8, 1, 1, taps), -128, np.int8)
+        window = {"padding": 0, "groups": 8}
+        layer = Layer(weight, x, Quantization(np.ones(8, np.float32), Integers("uint8", 1.0, 0)), window=window)
+        np.testing.assert_array_equal(layer.run(isa), layer.sums().astype(np.float32))
+
+
 @pytest.mark.parametrize("edge", ["start", "end"])
 def test_reads_and_writes_only_its_arrays(isa: str, edge: Any) -> None:
-    for m, n, k in ((7, 13, 21), (6, 16, 32), (1, 1, 1)):
-        layer = dense(m, n, k)
+    for layer in (dense(7, 13, 21), dense(6, 16, 32), dense(1, 1, 1), depthwise(5, 6, 13, 3)):
         want = layer.run("reference")
         x = next_to_forbidden_page(layer.x, edge)
         out = next_to_forbidden_page(np.zeros_like(want), edge)

@@ -14,7 +14,7 @@ import numpy as np
 import kernels
 from compiler.workloads import strassen, winograd
 from compiler.workloads.operators.bounds import sum_tolerance
-from compiler.workloads.operators.int8 import quantized_weight
+from compiler.workloads.operators.int8 import INT8, quantized_weight
 from compiler.workloads.operators.operator import (
     QUANTIZATION,
     Array,
@@ -38,6 +38,8 @@ from compiler.workloads.operators.windows import (
     taps,
 )
 
+_MOST_INTEGER_TAPS = 2**24 // (255 * 128) - 1  # as in kernels/cpp/depthwise/integer_depthwise.h
+
 
 def is_pointwise(workload: Instance) -> bool:
     """Whether the convolution is a matrix product over its pixels."""
@@ -48,7 +50,9 @@ def is_pointwise(workload: Instance) -> bool:
 def is_depthwise(workload: Instance) -> bool:
     """Whether the kernel for depthwise convolutions computes it."""
     s = workload.sizes
-    return s["groups"] == s["c"] == s["o"] > 1 and workload.dtype == "float32"
+    if not s["groups"] == s["c"] == s["o"] > 1:
+        return False
+    return workload.dtype == "float32" or (workload.dtype == INT8 and s["kh"] * s["kw"] <= _MOST_INTEGER_TAPS)
 
 
 def dims(

@@ -103,6 +103,14 @@ std::shared_ptr<const DepthwiseWeights> Conv2dWeights::depthwise() {
   return depthwise_;
 }
 
+std::shared_ptr<const IntegerDepthwiseWeights> Conv2dWeights::integer_depthwise() {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  if (!integer_depthwise_)
+    integer_depthwise_ = std::make_shared<const IntegerDepthwiseWeights>(static_cast<const int8_t*>(weight_), geometry_,
+                                                                         epilogue_, target_);
+  return integer_depthwise_;
+}
+
 std::shared_ptr<const PackedConvolution> Conv2dWeights::packed(const Conv2dSchedule& s, int threads) {
   const std::lock_guard<std::mutex> lock(mutex_);
   for (const auto& packed : convolutions_)
@@ -126,9 +134,10 @@ Conv2d::Schedule Conv2dWeights::schedule(const Conv2dGeometry& g, const Images& 
 }
 
 struct Conv2d::State {
-  // One of the first two if the convolution is pointwise or depthwise; else the others.
+  // One of the first three if the convolution is pointwise or depthwise; else the others.
   std::optional<Dense> dense;
   std::optional<DepthwiseConvolution> depthwise;
+  std::optional<IntegerDepthwise> integer_depthwise;
   // Without a schedule: copies of the weight and the epilogue, from which run() packs what the images of a size need.
   std::vector<char> weight;
   std::vector<float> bias, slopes, scales;
@@ -151,8 +160,7 @@ Conv2d::Conv2d(Conv2dWeights& weights, const Conv2dGeometry& geometry, int threa
   if (!schedule && target_ != Isa::kReference)
     throw std::invalid_argument("a convolution that shares its weights must have a schedule");
   select(weights, schedule);
-  const bool general = !state_->dense && !state_->depthwise;
-  if (general && !fixed_) state_->convolutions.push_back(make(weights, Conv2dSchedule{}));  // kReference
+  if (!special() && !fixed_) state_->convolutions.push_back(make(weights, Conv2dSchedule{}));  // kReference
 }
 
 Conv2d::Conv2d(const void* weight, Dtype dtype, const Conv2dGeometry& geometry, const LayerEpilogue& epilogue,
@@ -166,7 +174,7 @@ Conv2d::Conv2d(const void* weight, Dtype dtype, const Conv2dGeometry& geometry, 
       state_(std::make_unique<State>()) {
   Conv2dWeights weights(weight, dtype, geometry, epilogue, target_);
   select(weights, schedule);
-  if (state_->dense || state_->depthwise || fixed_) return;
+  if (special() || fixed_) return;
   const auto* bytes = static_cast<const char*>(weight);
   state_->weight.assign(bytes, bytes + geometry.o * geometry.reduction() * element_bytes(dtype));
   const auto kept = [&](const float* from, std::vector<float>& copy) {
@@ -190,20 +198,27 @@ void Conv2d::select(Conv2dWeights& weights, const std::optional<Schedule>& sched
     state_->dense.emplace(weights.dense(), threads_, dense);
     return;
   }
-  if (is_depthwise(geometry_, dtype_)) {
-    const auto depthwise = schedule_of_kind<DepthwiseSchedule>(
-        schedule, "a depthwise convolution in float32 has columns, channels and threads");
-    state_->depthwise.emplace(weights.depthwise(), geometry_, activation_, target_, threads_, depthwise);
+  const bool integers = is_integer(dtype_);
+  if (is_depthwise(geometry_, dtype_) && !(integers && target_ == Isa::kReference)) {
+    const auto depthwise =
+        schedule_of_kind<DepthwiseSchedule>(schedule, "a depthwise convolution has columns, channels and threads");
+    if (integers) {
+      state_->integer_depthwise.emplace(weights.integer_depthwise(), geometry_, target_, threads_, depthwise);
+    } else {
+      state_->depthwise.emplace(weights.depthwise(), geometry_, activation_, target_, threads_, depthwise);
+    }
     return;
   }
   const auto fixed = schedule_of_kind<Conv2dSchedule>(
       schedule,
       "that of a dense layer is for 1x1 convolutions without stride and padding, that of a depthwise one for "
-      "a group a channel in float32");
+      "a group a channel in float32 or of 8-bit integers");
   if (!fixed || target_ == Isa::kReference) return;
   fixed_ = checked(*fixed, geometry_, target_, dtype_, threads_);
   state_->convolutions.push_back(make(weights, *fixed_));
 }
+
+bool Conv2d::special() const { return state_->dense || state_->depthwise || state_->integer_depthwise; }
 
 std::unique_ptr<const Convolution> Conv2d::make(Conv2dWeights& weights, const Conv2dSchedule& s) const {
   const ConvolutionLayer layer{geometry_, activation_, target_, dtype_, threads_};
@@ -224,6 +239,7 @@ const Convolution& Conv2d::convolution(const Conv2dSchedule& s) const {
 Conv2d::Schedule Conv2d::schedule(const Images& images) const {
   if (state_->dense) return state_->dense->schedule(images.n * images.h * images.w);
   if (state_->depthwise) return state_->depthwise->schedule(images);
+  if (state_->integer_depthwise) return state_->integer_depthwise->schedule(images);
   if (fixed_) return *fixed_;
   const std::lock_guard<std::mutex> lock(state_->mutex);
   if (!state_->latest || !(state_->latest->first == images))
@@ -240,6 +256,7 @@ void Conv2d::run(const void* x, const Images& images, void* out, Dtype out_dtype
   const Matrix added{const_cast<void*>(residual), geometry_.o, residual_dtype};
   const Matrix to{out, geometry_.o, out_dtype};
   if (state_->dense) return state_->dense->run(in, images.n * images.h * images.w, to, added);
+  if (state_->integer_depthwise) return state_->integer_depthwise->run(in, images, to, added);
   const auto s = std::get<Conv2dSchedule>(schedule(images));
   convolution(s).run(s, in, images, to, added);
 }
@@ -262,6 +279,7 @@ void Conv2d::run_rows(const float* x, const Images& images, int64_t begin, int64
 void Conv2d::evict_weights(const Images& images) const {
   if (state_->dense) return state_->dense->evict_weights();
   if (state_->depthwise) return state_->depthwise->evict_weights();
+  if (state_->integer_depthwise) return state_->integer_depthwise->evict_weights();
   convolution(std::get<Conv2dSchedule>(schedule(images))).packed().evict_weights(threads_);
 }
 

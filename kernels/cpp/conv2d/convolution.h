@@ -8,6 +8,7 @@
 #include "core/buffer.h"
 #include "core/split.h"
 #include "depthwise/depthwise.h"
+#include "depthwise/integer_depthwise.h"
 #include "gemm/epilogue.h"
 #include "gemm/layer_constants.h"
 #include "gemm/panels.h"
@@ -75,8 +76,10 @@ std::unique_ptr<const Convolution> make_winograd_convolution(const ConvolutionLa
 std::unique_ptr<const Convolution> make_reference_convolution(const ConvolutionLayer& layer,
                                                               SharedPackedConvolution packed);
 
-// Whether the depthwise kernels compute this convolution.
-inline bool is_depthwise(const Conv2dGeometry& g, Dtype dtype) { return g.depthwise() && dtype == Dtype::kFloat32; }
+// Whether the depthwise kernels compute this convolution. Those of the reference support float32 alone.
+inline bool is_depthwise(const Conv2dGeometry& g, Dtype dtype) {
+  return g.depthwise() && (dtype == Dtype::kFloat32 || (is_integer(dtype) && g.kh * g.kw <= kMostIntegerTaps));
+}
 
 // Whether an algorithm computes this convolution. Winograd's algorithms are for float32 without groups: F(2×2, 3×3) and
 // F(4×4, 3×3) for 3×3 kernels of stride 1, F(3×3, 4×4) for 7×7 kernels of stride 2 without dilation.

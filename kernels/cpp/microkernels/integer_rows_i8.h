@@ -1,7 +1,9 @@
 // The functions of integer_rows.h, templated over a vector type V of 8-bit integers.
 #pragma once
 
+#include "microkernels/activations_f32.h"
 #include "microkernels/integer_rows.h"
+#include "microkernels/vector_access.h"
 
 namespace loopwright {
 namespace {
@@ -89,8 +91,46 @@ void quantize_rows(const float* from, int64_t from_stride, uint8_t* to, int64_t 
 }
 
 template <class V>
+void integers_to_floats(const void* from, const Quantization& x, int64_t count, float* to) {
+  const auto* bytes = static_cast<const uint8_t*>(from);
+  const bool is_signed = x.dtype == Dtype::kInt8;
+  const auto zero = V::set1(static_cast<float>(x.zero_point));
+  int64_t i = 0;
+  for (; i + V::kLanes <= count; i += V::kLanes) V::store(to + i, V::sub(V::from_bytes(bytes + i, is_signed), zero));
+  for (; i < count; ++i)
+    to[i] = static_cast<float>((is_signed ? static_cast<int8_t>(bytes[i]) : bytes[i]) - x.zero_point);
+}
+
+template <class V>
+void round_to_floats(const float* from, const Quantization& x, int64_t count, float* to) {
+  const auto divisor = V::set1(x.scale), lo = V::set1(static_cast<float>(x.least() - x.zero_point)),
+             hi = V::set1(static_cast<float>(x.most() - x.zero_point));
+  for_each_vector<V>(count, [&](int64_t i, const auto& access) {
+    access.store(to + i, V::round(V::min(hi, V::max(V::div(access.load(from + i), divisor), lo))));
+  });
+}
+
+template <class V>
+void scale_rows(const SumRows& r, const TileQuantization& quantization) {
+  const auto format = V::narrow_format(&quantization);
+  const auto x_scale = V::set1(quantization.x_scale), lo = V::set1(r.lo), hi = V::set1(r.hi);
+  for (int64_t i = 0; i < r.rows; ++i)
+    for_each_vector<V>(r.n, [&](int64_t j, const auto& access) {
+      const int64_t at = i * r.n + j;
+      const auto bias = r.bias ? V::load(r.bias + j) : V::zero();
+      auto y = V::fma(access.load(r.sums + at), V::mul(V::load(r.scales + j), x_scale), bias);
+      if (r.residual) y = V::add(y, access.load(r.residual + at));
+      const int left = r.n - static_cast<int>(j);
+      if (r.integer_residual) y = format.add(y, r.integer_residual + at, V::mask(left < V::kLanes ? left : V::kLanes));
+      y = V::min(hi, V::max(lo, y));  // in this order NaN passes through
+      access.store(r.y + at, r.slopes ? Prelu::apply<V>(y, V::load(r.slopes + j)) : y);
+    });
+}
+
+template <class V>
 IntegerRowFunctions integer_row_functions() {
-  return {&integers_to_words<V>, &quantize_to_words<V>, &add_range<V>, &quantize_rows<V>};
+  return {&integers_to_words<V>,  &quantize_to_words<V>, &add_range<V>, &quantize_rows<V>,
+          &integers_to_floats<V>, &round_to_floats<V>,   &scale_rows<V>};
 }
 
 }  // namespace

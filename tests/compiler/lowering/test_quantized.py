@@ -183,6 +183,61 @@ def test_layers_exchange_integers(threads: int, tmp_path: Path) -> None:
             np.testing.assert_array_equal(answer, answers[name])
 
 
+@pytest.mark.tvm
+def test_a_layer_before_integers_uses_no_fast_algorithm() -> None:
+    """Its larger error would move more values to the next step."""
+    rng = np.random.default_rng(0)
+    published = model(
+        """g (float[1,16,12,12] x) => (float[N,C,H,W] y)
+        <float[16,16,3,3] f, float s, uint8 z, int8[8,16,1,1] w, float t> {
+            a = Conv <pads = [1,1,1,1]> (x, f)  b = Relu (a)  q = QuantizeLinear (b, s, z)
+            d = DequantizeLinear (q, s, z)  v = DequantizeLinear (w, t)  y = Conv (d, v)
+        }""",
+        f=rng.standard_normal((16, 16, 3, 3)),
+        s=0.1,
+        z=0,
+        w=rng.integers(-127, 128, (8, 16, 1, 1)),
+        t=0.01,
+    )
+    layers = layers_of(published, threads=1)
+    assert [layer.attributes["dtype"] for layer in layers] == ["float32", "int8"]
+    assert not layers[0].attributes["fast_algorithms"]
+
+
+@pytest.mark.tvm
+@pytest.mark.parametrize("stride", [1, 2])
+def test_depthwise_layers_exchange_integers(stride: int) -> None:
+    rng = np.random.default_rng(stride)
+    published = model(
+        f"""g (float[1,24,20,19] x) => (float[N,C,H,W] y)
+        <float s, uint8 z, float t, uint8 i, int8[24,1,3,3] w, float[24] c, int8[24] o, float[24] k, int8[8,24,1,1] v,
+         float e> {{
+            q = QuantizeLinear (x, s, z)  d = DequantizeLinear (q, s, z)  r = DequantizeLinear <axis = 0> (w, c, o)
+            a = Conv <group = 24, pads = [1,1,1,1], strides = [{stride},{stride}]> (d, r, k)  f = Relu (a)
+            g = QuantizeLinear (f, t, i)  h = DequantizeLinear (g, t, i)  u = DequantizeLinear (v, e)
+            y = Conv (h, u)
+        }}""",
+        s=0.02,
+        z=128,
+        t=0.03,
+        i=0,
+        w=rng.integers(-127, 128, (24, 1, 3, 3)),
+        c=rng.uniform(0.001, 0.01, 24),
+        o=np.zeros(24),
+        k=rng.standard_normal(24),
+        v=rng.integers(-127, 128, (8, 24, 1, 1)),
+        e=0.01,
+    )
+    found = compiler.build(published, threads=2, strict=True)
+    assert [(each.attributes["dtype"], each.attributes["out_dtype"]) for each in found.layers] == [
+        ("int8", "uint8"),
+        ("int8", None),
+    ]
+    for seed in range(3):
+        given = oracle.random_inputs(published, seed)
+        assert relative(found.run(given)["y"], oracle.run(published, given)[0]) < 0.01  # a few steps of 0.03
+
+
 def _crnn() -> tuple[onnx.ModelProto, dict[str, tuple[int, ...]]]:
     if reason := models.missing("crnn-int8"):
         pytest.skip(reason)

@@ -41,13 +41,14 @@ struct Conv2dSchedule {
 
 class Convolution;
 struct DepthwiseWeights;
+struct IntegerDepthwiseWeights;
 struct PackedConvolution;
 class Conv2dWeights;
 
 class Conv2d {
  public:
-  // A pointwise convolution has a DenseSchedule, a depthwise convolution in float32 a DepthwiseSchedule, all others have a
-  // Conv2dSchedule.
+  // A pointwise convolution has a DenseSchedule, a depthwise convolution in float32 or of 8-bit integers a DepthwiseSchedule,
+  // all others have a Conv2dSchedule.
   using Schedule = std::variant<DenseSchedule, DepthwiseSchedule, Conv2dSchedule>;
 
   // weight (o, c / groups, kh, kw). Copies it and the epilogue. Throws std::invalid_argument if the ISA or this CPU lacks the
@@ -84,6 +85,8 @@ class Conv2d {
   struct State;
 
   void select(Conv2dWeights& weights, const std::optional<Schedule>& schedule);
+  // Whether the convolution is pointwise or depthwise, so that another kernel computes it.
+  bool special() const;
   std::unique_ptr<const Convolution> make(Conv2dWeights& weights, const Conv2dSchedule& s) const;
   const Convolution& convolution(const Conv2dSchedule& s) const;
 
@@ -123,6 +126,7 @@ class Conv2dWeights {
   friend class Conv2d;
   DenseWeights& dense();
   std::shared_ptr<const DepthwiseWeights> depthwise();
+  std::shared_ptr<const IntegerDepthwiseWeights> integer_depthwise();
   std::shared_ptr<const PackedConvolution> packed(const Conv2dSchedule& s, int threads);
 
   const void* weight_;
@@ -133,6 +137,7 @@ class Conv2dWeights {
   std::mutex mutex_;
   std::unique_ptr<DenseWeights> dense_;
   std::shared_ptr<const DepthwiseWeights> depthwise_;
+  std::shared_ptr<const IntegerDepthwiseWeights> integer_depthwise_;
   // By algorithm and nr: never more of them than register tiles have widths, for each algorithm.
   std::vector<std::shared_ptr<const PackedConvolution>> convolutions_;
 };

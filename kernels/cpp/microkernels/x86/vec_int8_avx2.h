@@ -27,6 +27,10 @@ struct VecInt8Avx2 : VecAvx2 {
   }
   static Reg add_sums(Reg a, Reg b) { return floats(_mm256_add_epi32(integers(a), integers(b))); }
   static Reg to_float(Reg sum) { return _mm256_cvtepi32_ps(integers(sum)); }
+  static Reg from_bytes(const uint8_t* p, bool is_signed) {
+    const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
+    return _mm256_cvtepi32_ps(is_signed ? _mm256_cvtepi8_epi32(bytes) : _mm256_cvtepu8_epi32(bytes));
+  }
 
   // Rows of 8-bit integers in the epilogue of a tile. The mask applies to the last vector.
   struct NarrowFormat {

@@ -28,6 +28,10 @@ struct VecInt8Avx512 : VecAvx512 {
     return floats(_mm512_mullo_epi32(_mm512_loadu_si512(p), _mm512_set1_epi32(factor)));
   }
   static Reg to_float(Reg sum) { return _mm512_cvtepi32_ps(integers(sum)); }
+  static Reg from_bytes(const uint8_t* p, bool is_signed) {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    return _mm512_cvtepi32_ps(is_signed ? _mm512_cvtepi8_epi32(bytes) : _mm512_cvtepu8_epi32(bytes));
+  }
 
   // See VecInt8Avx2.
   struct NarrowFormat {

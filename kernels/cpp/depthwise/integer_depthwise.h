@@ -1,0 +1,56 @@
+// Depthwise convolution of 8-bit integers: the sums of products are computed in float32, where they are exact, by the
+// kernels of DepthwiseConvolution.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+
+#include "core/split.h"
+#include "depthwise/depthwise.h"
+#include "gemm/epilogue.h"
+#include "gemm/layer_constants.h"
+#include "loopwright/matrix.h"
+
+namespace loopwright {
+
+// The largest number of taps: sums of products of an unsigned and a signed integer of 8 bits must stay below 2^24.
+constexpr int64_t kMostIntegerTaps = (1 << 24) / (255 * 128) - 1;
+
+struct IntegerDepthwiseWeights {
+  std::shared_ptr<const DepthwiseWeights> sums;  // the integers as floats, without an epilogue
+  LayerConstants constants;                      // with a readable vector after n floats
+
+  // weight (c, 1, kh, kw). Copies it and the epilogue.
+  IntegerDepthwiseWeights(const int8_t* weight, const Conv2dGeometry& geometry, const LayerEpilogue& epilogue, Isa isa);
+};
+
+class IntegerDepthwise {
+ public:
+  // As of DepthwiseConvolution. The geometry has at most kMostIntegerTaps taps.
+  IntegerDepthwise(std::shared_ptr<const IntegerDepthwiseWeights> weights, const Conv2dGeometry& geometry,
+                   const Target& target, int threads, const std::optional<DepthwiseSchedule>& schedule);
+
+  // The rows of the matrices are pixels without gaps. The residual has null data if absent.
+  void run(const Matrix& x, const Images& images, const Matrix& out, const Matrix& residual) const;
+
+  DepthwiseSchedule schedule(const Images& images) const { return sums_.schedule(images); }
+  void evict_weights() const { sums_.evict_weights(); }
+
+ private:
+  struct Call;
+  // Computes rows of the output of one image, slab by slab: the rows under a slab become floats, then sums, then the output.
+  void run_range(const Call& call, int64_t image, Range rows, float* floats) const;
+  // Finishes the sums of rows of one image.
+  void finish(const Call& call, int64_t image, Range rows, float* sums) const;
+
+  std::shared_ptr<const IntegerDepthwiseWeights> weights_;
+  Conv2dGeometry geometry_;
+  const KernelTable& kernels_;  // of integers
+  Epilogue epilogue_;
+  int threads_;
+  int64_t slab_bytes_;  // at most, of the floats and sums of a slab
+  DepthwiseConvolution sums_;
+};
+
+}  // namespace loopwright
