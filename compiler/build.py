@@ -17,6 +17,7 @@ from compiler.ranged.build import build_ranged
 from compiler.ranged.names import Shape, has_ranges
 from compiler.ranged.specs import specs
 from compiler.workloads.layer import Layer
+from compiler.workloads.operators.int8 import INT8
 from compiler.workloads.target import Target
 
 if TYPE_CHECKING:
@@ -164,20 +165,21 @@ def build(
     shapes: Any = input_shapes
     after_passes = graph_passes.optimize(exported, shapes, chosen)
     in_float = _in_float(after_passes.reports)
-    if strict and in_float:
-        first, *others = in_float
-        raise ValueError(f"strict=True: {first}" + (f", and {len(others)} other layers" if others else ""))
+    _check_strict(strict, in_float)
     optimized = after_passes.ir_model
     ir.external_data.load_to_model(optimized)  # the importer does not read files
 
     def compiled_of(optimized: ir.Model) -> CompiledModel:
         """Lowers and compiles an optimized model, which it changes."""
-        inputs = specs(optimized.graph.inputs)
+        inputs, of_integers = specs(optimized.graph.inputs), _layers_of_integers(optimized)
         with opened(schedules) as source:
             lowered = lower(optimized, host, Options(source, fast_algorithms, chains))
         from compiler.tvm_backend.compile import compile_model  # imports TVM, which takes a second
 
         layers = lowered.layers
+        kernels_of_integers = {layer.name for layer in layers if layer.attributes.get("dtype") == INT8}
+        missing = [f"{name}: no integer kernel supports it" for name in of_integers if name not in kernels_of_integers]
+        _check_strict(strict, missing)
         compiled = compile_model(lowered.model, layers, host, fallback is not None)
         del lowered  # the kernels pack their weights next, and need the memory of its constants
         _return_freed_memory()
@@ -191,7 +193,7 @@ def build(
             compiled.segments,
             ieee=ieee,
         )
-        built.in_float = in_float
+        built.in_float = (*in_float, *missing)
         return built
 
     def tuned(compiled: CompiledModel) -> CompiledModel:
@@ -281,9 +283,27 @@ def passes_of_build(chosen: Sequence[Any] | None = None) -> list[Any]:
     return [*before, "float32_layers", "two_axes", *passes[folded:], "channels_last"]
 
 
+def _check_strict(strict: bool, in_float: Sequence[str]) -> None:
+    if strict and in_float:
+        first, *others = in_float
+        raise ValueError(f"strict=True: {first}" + (f", and {len(others)} other layers" if others else ""))
+
+
+def _layers_of_integers(model: ir.Model) -> list[str]:
+    """Returns the names of the model's layers of 8-bit integers, as its layers have them."""
+    from graph_passes.base import every_node
+    from graph_passes.patterns.layers import FusedLayer
+
+    layers = ((node, FusedLayer.of(node)) for node in every_node(model))
+    return [str(node.name or node.outputs[0].name) for node, layer in layers if layer is not None and layer.of_integers]
+
+
 def _in_float(reports: Sequence[PassReport]) -> tuple[str, ...]:
     """Returns the remarks on quantized layers that are computed in float32."""
-    return tuple(str(remark) for report in reports if report.name == "integer_layers" for remark in report.remarks)
+    from graph_passes.patterns.integer_weight import IN_FLOAT
+
+    remarks = (remark for report in reports for remark in report.remarks)
+    return tuple(str(remark) for remark in remarks if remark.what.startswith(IN_FLOAT))
 
 
 def _return_freed_memory() -> None:

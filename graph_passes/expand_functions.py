@@ -42,11 +42,13 @@ class ExpandFunctions(Pass):
         while nodes := [node for node in every_node(model) if _is_expanded(node, opset)]:
             reasons = []
             for number, node in enumerate(nodes):
+                where = described(node)
                 try:
-                    function = _function(node, opset, number)
+                    function, remarks = _function(node, opset, number)
                 except Undefined as error:
-                    reasons.append(Remark(described(node), f"not expanded: {error}"))
+                    reasons.append(Remark(where, f"not expanded: {error}"))
                     continue
+                yield from (Remark(where, remark) for remark in remarks)
                 model.functions[function.identifier()] = function
                 node.domain, node.op_type, node.overload = function.domain, function.name, ""
                 for output in node.outputs:
@@ -64,14 +66,15 @@ def _is_expanded(node: ir.Node, opset: int) -> bool:
     return is_op(node, *EXPANDED) or definition(node.domain, node.op_type, opset) is not None
 
 
-def _function(node: ir.Node, opset: int, number: int) -> ir.Function:
-    """Returns the definition as a function that fits this node.
+def _function(node: ir.Node, opset: int, number: int) -> tuple[ir.Function, list[str]]:
+    """Returns the definition as a function that fits this node, and remarks on it.
 
     Raises:
         Undefined: there is no definition for this form of the operator.
     """
     name = f"{node.op_type}_{number}"
     defined = definition(node.domain, node.op_type, opset)
+    remarks: list[str] = []
     if defined is None:
         proto = _of_schema(node, opset, name)
     else:
@@ -84,9 +87,10 @@ def _function(node: ir.Node, opset: int, number: int) -> ir.Function:
         except (ArithmeticError, LookupError, TypeError, ValueError) as error:  # attributes or shapes that do not fit
             raise Undefined(f"it is not valid ({error})") from None
         _give(node, call.held, len(proto.input))
+        remarks = call.remarks
     if not _complete_outputs(proto, node):
         raise Undefined("one of its outputs is not supported for its inputs")
-    return ir.serde.deserialize_function(proto)
+    return ir.serde.deserialize_function(proto), remarks
 
 
 def _give(node: ir.Node, held: Mapping[str, np.ndarray], inputs: int) -> None:

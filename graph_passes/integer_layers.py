@@ -28,11 +28,13 @@ from graph_passes.base import DOMAIN, Pass, Remark, described, every_node, too_o
 from graph_passes.lazy import ir
 from graph_passes.opset import raise_opset
 from graph_passes.patterns.dynamic_products import Product, products_of, replace_dynamic_products
+from graph_passes.patterns.integer_weight import IN_FLOAT
 from graph_passes.patterns.layer_growth import grow_layer
 from graph_passes.patterns.quantized_layers import QuantizedLayer
 from graph_passes.replacement import infer_shapes
 from graph_passes.values import is_op
 
+_QUANTIZED = ("ConvInteger", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "QuantizeLinear")
 OLDEST_OPSET = 17  # that of fuse_layers, which adds to the layers
 
 
@@ -41,12 +43,12 @@ class IntegerLayers(Pass):
     name: ClassVar[str] = "integer_layers"
 
     def apply(self, model: ir.Model) -> Iterator[Remark]:
-        if not any(is_op(node, "DynamicQuantizeLinear", "QuantizeLinear") for node in every_node(model)):
+        if not any(is_op(node, *_QUANTIZED) for node in every_node(model)):
             return
         from onnx_ir.passes import common
 
         common.InlinePass(lambda function: function.domain != DOMAIN)(model)
-        if all(isinstance(found, str) or not found for found in map(_layers, every_node(model))):
+        if all(_layer(node) is None for node in every_node(model)):
             yield from _remarks(model)
             return
         yield from raise_opset(model)
@@ -56,11 +58,11 @@ class IntegerLayers(Pass):
             return
         new = []
         for node in list(every_node(model)):
-            found = _layers(node)
-            if isinstance(found, QuantizedLayer):
-                new.append(found.write(model))
-            elif found and not isinstance(found, str):
-                replace_dynamic_products(model, node, found)
+            layer = _layer(node)
+            if isinstance(layer, QuantizedLayer):
+                new.append(layer.write(model))
+            elif layer is not None:
+                replace_dynamic_products(model, node, layer)
         yield from _remarks(model)
         infer_shapes(model)
         for node in reversed(new):
@@ -68,16 +70,21 @@ class IntegerLayers(Pass):
         infer_shapes(model)
 
 
+def _layer(node: ir.Node) -> QuantizedLayer | Sequence[Product] | None:
+    """Returns the layer of a node, or the products of a DynamicQuantizeLinear; None for any other node."""
+    if is_op(node, "DynamicQuantizeLinear"):
+        return products_of(node) or None
+    found = QuantizedLayer.of(node)
+    return None if isinstance(found, str) else found
+
+
 def _remarks(model: ir.Model) -> Iterator[Remark]:
     """Yields the reasons why quantized layers did not become layers of integers."""
     for node in every_node(model):
-        found = _layers(node)
-        if isinstance(found, str):
-            yield Remark(described(node), f"quantized, but computed in float32: {found}")
-
-
-def _layers(node: ir.Node) -> QuantizedLayer | Sequence[Product] | str | None:
-    """Returns the layer of a node, or the products of a DynamicQuantizeLinear; or why it is none; or nothing."""
-    if is_op(node, "DynamicQuantizeLinear"):
-        return products_of(node)
-    return QuantizedLayer.of(node) if is_op(node, "Conv", "Gemm", "MatMul") else None
+        reason = QuantizedLayer.of(node)
+        if is_op(node, "ConvInteger"):
+            reason = "convolutions that are quantized dynamically have no integer kernel"
+        elif is_op(node, "MatMulInteger"):
+            reason = "it has another form than a dynamically quantized product"
+        if isinstance(reason, str):
+            yield Remark(described(node), f"{IN_FLOAT}: {reason}")

@@ -103,9 +103,10 @@ class Conv2d(PackedLayer[_native.Conv2d]):
         A 1×1 kernel without stride and padding has the schedule of a dense layer
         (:func:`kernels.default_dense_schedule`).
 
-        A float32 depthwise convolution has ``columns``, the number of adjacent pixels of an output row that are
-        computed together, in strips down the image; ``channels``, the number of channels of a strip; and ``threads``,
-        the numbers of parts of the rows and of the channels: each rectangle of the output has a thread.
+        A depthwise convolution in float32 or of 8-bit integers has ``columns``, the number of adjacent pixels of an
+        output row that are computed together, in strips down the image; ``channels``, the number of channels of a
+        strip; and ``threads``, the numbers of parts of the rows and of the channels: each rectangle of the output has a
+        thread.
 
         Other convolutions have ``algorithm``, ``"direct"`` or ``"winograd2"``, 3 or 4 (the number of outputs of a tile
         per side); ``mr`` and ``nr``, the register tile; ``rows``, the number of output rows (direct) or tiles

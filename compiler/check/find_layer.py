@@ -118,7 +118,11 @@ def _alone(
 
 
 def _allowed(node: onnx.NodeProto, want: np.ndarray) -> float:
-    if node.op_type in reference.QUANTIZERS and want.dtype.kind in "iu":
+    from graph_passes.patterns.layers import FusedLayer
+
+    layer = FusedLayer.named(node.op_type)
+    rounds = node.op_type in reference.QUANTIZERS or (layer is not None and layer.integer_output)
+    if rounds and want.dtype.kind in "iu":
         return 1 / scale(want)  # the middle of two steps may go to either
     return rounding(want)
 

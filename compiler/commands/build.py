@@ -90,7 +90,8 @@ def build(path: Path, how: BuildOptions, output: Path, json_file: Path | None, c
     tunable = [layer for layer in compiled.layers if layer.workload is not None]
     print(f"Layers on our kernels: {len(compiled.layers)}; generated functions: {len(generated)}")
     in_float = compiled.in_float if isinstance(compiled, CompiledModel) else ()
-    print(*_about_integers(compiled.layers, in_float), sep="", end="")
+    if isinstance(compiled, CompiledModel):
+        print(*_about_integers(compiled.layers, in_float), sep="", end="")
     share = _segments_share(compiled) if isinstance(compiled, CompiledModel) else 0.0
     print(*_about_segments(compiled, share), sep="\n", end="\n" if compiled.segments else "")
     if compiled.tuned:

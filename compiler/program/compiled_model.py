@@ -184,7 +184,7 @@ class CompiledModel:
         program: Any = None,
         cores: Sequence[int] | None = None,
     ) -> CompiledModel:
-        return CompiledModel(
+        other = CompiledModel(
             self._executable,
             layers,
             self.inputs,
@@ -196,6 +196,8 @@ class CompiledModel:
             self.ieee,
             self.cores if cores is None else cores,
         )
+        other.in_float = self.in_float
+        return other
 
     def _check_indices(self, indices: Iterable[int]) -> None:
         for index in indices:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
+import kernels
 from compiler.spaces.base import PARTS, KernelSpace, even_part, merged, parts
 from compiler.spaces.default_conv2d import default_conv2d_schedule
 from compiler.spaces.dense import DenseKernelSpace
@@ -20,6 +21,8 @@ from compiler.workloads.workload import Workload
 
 _MIN_KC = 64  # with a shorter block of the sum, loading and storing the tile costs more than the block saves
 _MIN_TILES = 8  # fewer of Winograd's tiles do not reuse a panel of weights enough
+# Of integers (kernels/cpp/conv2d/integer_winograd.cc): the algorithm, the elements of its words, and the most channels.
+_EXACT, _INT16_PAIRS, _MOST_CHANNELS = "winograd2", 2, 1827
 
 
 class PointwiseKernelSpace(DenseKernelSpace):
@@ -31,6 +34,15 @@ class PointwiseKernelSpace(DenseKernelSpace):
         return s["n"] * s["h"] * s["w"], s["o"], s["c"]
 
 
+def _exact_algorithms(workload: Workload, isa: str) -> tuple[str, ...]:
+    """Returns the algorithms other than the direct one that compute the same integers, as ``kernels`` has them."""
+    s = workload.sizes
+    if workload.dtype != INT8 or kernels.tile_k(isa, INT8) != _INT16_PAIRS or s["c"] > _MOST_CHANNELS:
+        return ()
+    undilated = s["dilation_h"] == s["dilation_w"] == 1
+    return (_EXACT,) if undilated and ALGORITHMS[_EXACT].fits(workload) else ()
+
+
 class ConvKernelSpace(KernelSpace):
     """``algorithm mr nr rows kc prefetch prefetch_next threads``.
 
@@ -38,12 +50,12 @@ class ConvKernelSpace(KernelSpace):
     schedule is legal if the register tile is useful, and the rows stay in L2 while all output channels are computed.
 
     Args:
-        fast_algorithms: whether schedules may use Winograd's algorithm if it applies. It rounds more than a plain sum.
+        fast_algorithms: whether schedules may use Winograd's algorithms in float32, which round more than a plain sum.
     """
 
     def __init__(self, workload: Workload, target: Target, fast_algorithms: bool = True) -> None:
         offered = [name for name, algorithm in ALGORITHMS.items() if fast_algorithms and algorithm.applies(workload)]
-        self._algorithms = ("direct", *offered)
+        self._algorithms = ("direct", *offered, *_exact_algorithms(workload, target.isa))
         super().__init__(workload, target)
 
     def algorithm(self, schedule: Schedule) -> str:

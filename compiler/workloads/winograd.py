@@ -52,13 +52,17 @@ class Winograd:
         return self.size - self.outputs + 1
 
     def applies(self, workload: Instance) -> bool:
+        """Whether the algorithm computes a convolution in float32."""
+        return workload.dtype == "float32" and self.fits(workload)
+
+    def fits(self, workload: Instance) -> bool:
+        """Whether the kernel, the stride and the groups are those of the algorithm."""
         s = workload.sizes
         return (
             s["kh"] == s["kw"] == self.kernel
             and s["stride_h"] == s["stride_w"] == self.stride
             and (self.stride == 1 or s["dilation_h"] == s["dilation_w"] == 1)
             and s["groups"] == 1
-            and workload.dtype == "float32"
         )
 
     def tiles(self, workload: Workload) -> int:

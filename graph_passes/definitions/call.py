@@ -34,11 +34,13 @@ class Call:
 
     Attributes:
         held: constants that the definition reads by these names, in addition to the node's inputs.
+        remarks: what users should know about the definition.
     """
 
     node: ir.Node
     opset: int
     held: dict[str, np.ndarray] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
 
     def has(self, index: int) -> bool:
         """Returns whether an input is given."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from graph_passes.definitions.call import Call, Undefined, cast, reshaped
 from graph_passes.lazy import ir
-from graph_passes.patterns.integer_weight import LONGEST_SUM, are_scales, has_integer_kernel, signed_weight
+from graph_passes.patterns.integer_weight import IN_FLOAT, LONGEST_SUM, are_scales, has_integer_kernel, signed_weight
 from graph_passes.values import constant, data_input
 
 _FLOAT = "FLOAT"
@@ -24,7 +24,7 @@ _BOUNDS = {
     "UINT4": (0, 15),
 }
 _BYTES = ("INT8", "UINT8")  # the types of QuantizeLinear in all opsets
-_IMAGE_RANK = 4
+_IMAGE_RANK, _MATRIX_RANK = 4, 2
 _FIRST_WITH_AXIS = 13  # opset whose DequantizeLinear has scales per channel
 _POOL = ("auto_pad", "ceil_mode", "count_include_pad", "kernel_shape", "pads", "strides")
 
@@ -297,7 +297,7 @@ def qlinear_conv(call: Call) -> str:
     Sums of integers in float32 are as exact as they are small. Conversions are the form of integer_layers.
     """
     rank, attributes = call.rank(3), call.copied("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
-    shape, groups = call.shape(3), call.integer("group", 1)
+    shape, groups = _weight_shape(call), call.integer("group", 1)
     if len(shape) == _IMAGE_RANK and has_integer_kernel(shape, groups) and _hold_constants(call, bias=8):
         sum_of_reals = f"result = Conv {attributes} (x_real, w_real{', b_real' if call.has(8) else ''})"
         return _between_conversions(sum_of_reals, axis=0)
@@ -312,7 +312,7 @@ def qlinear_conv(call: Call) -> str:
 
 def qlinear_matmul(call: Call) -> str:
     """A product in one of the forms of a QLinearConv."""
-    if len(call.shape(3)) == 2 and _hold_constants(call):
+    if len(_weight_shape(call)) == _MATRIX_RANK and _hold_constants(call):
         return _between_conversions("result = MatMul (x_real, w_real)", axis=1)
     call.require(call.shape(1) in ((), (1,)), "scales of the rows of its first input are not supported")
     lines = [_centered(call, "x", 2, "x_zero", [1]), _centered(call, "w", 5, "w_zero", [-1])]
@@ -322,6 +322,12 @@ def qlinear_matmul(call: Call) -> str:
 
 _QLINEAR = "(x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero, b) => (y)\n"
 _SCALARS = ((1, "x_scale"), (2, "x_zero"), (6, "y_scale"), (7, "y_zero"))  # inputs that are one number, by place
+
+
+def _weight_shape(call: Call) -> tuple[int, ...]:
+    """Returns the shape of a constant weight; () for another one."""
+    weight = constant(data_input(call.node, 3))
+    return () if weight is None else weight.shape
 
 
 def _between_conversions(sum_of_reals: str, axis: int) -> str:
@@ -387,4 +393,5 @@ def _requantized(call: Call, lines: list[str], weight: str, along: list[int]) ->
         reshaped("y_zero", [], "start"),
         "y = QuantizeLinear (scaled, one, start)",
     ]
+    call.remarks.append(f"{IN_FLOAT}: its weight or its scales are not those of layers of 8-bit integers")
     return _QLINEAR + "\n".join(lines)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+IN_FLOAT = "quantized, but computed in float32"  # the beginning of a remark on a layer, before its reason
 _MIDDLE = 128
 _LEAST_CHANNELS = 8  # of the output of a group
 LONGEST_SUM = (2**31 - 1) // (255 * 128)  # products of an unsigned and a signed integer of 8 bits that fit int32
@@ -16,7 +17,7 @@ def has_integer_kernel(weight: Sequence[int], groups: int) -> bool:
 
     The sums of groups of a few channels use a part of a vector, unless each group is one channel.
     """
-    channels = weight[0] // groups
+    channels = weight[0] // max(groups, 1)
     return groups == 1 or channels >= _LEAST_CHANNELS or channels == weight[1] == 1
 
 

@@ -181,11 +181,14 @@ def _take_quantization(growing: _Growing) -> None:
     equal = [reader for reader in readers if reader is not None and reader.quantizes and reader.same(readers[0])]
     if not equal or len(equal) < len(readers) or not all(same_graph(each.node, growing.nodes[0]) for each in equal):
         return
-    first, *others = sorted(equal, key=lambda each: not each.integers.is_graph_output())
-    if any(other.integers.is_graph_output() for other in others):
+    if sum(each.integers.is_graph_output() for each in equal) > 1:  # which have different names
         return
-    for other in others:
-        bypass(other.node, first.integers)
+    first = equal[0]
+    if len(equal) > 1:  # the first one in the graph, which comes before all readers of the integers
+        first = next(each for node in graph_of(first.node) for each in equal if each.node is node)
+    for other in equal:
+        if other is not first:
+            bypass(other.node, first.integers)
     growing.layer = replace(growing.layer, integer_output=True)
     growing.operands |= first.operands(graph_of(first.node), "y")
     growing.nodes.append(first.node)

@@ -102,7 +102,9 @@ class FusedLayer:
         if found is None:
             return None
         op, bias, residual, activation, *others = found.groups()
-        return cls(op, bool(bias), bool(residual), activation, *map(bool, others))
+        layer = cls(op, bool(bias), bool(residual), activation, *map(bool, others))
+        of_integers = layer.integer_residual or layer.integer_output
+        return None if of_integers and not layer.has_integer_input else layer
 
     @classmethod
     def of(cls, node: ir.Node | None) -> FusedLayer | None:

@@ -48,12 +48,16 @@ class QuantizedLayer:
     def of(cls, node: ir.Node) -> QuantizedLayer | str | None:
         """Returns the layer of a node; the reason if it is quantized in a form that layers do not have.
 
-        None unless its input is dequantized and its weight is a dequantized constant.
+        None unless it is a layer whose input and weight are dequantized.
         """
+        if not is_op(node, "Conv", "ConvTranspose", "Gemm", "MatMul"):
+            return None
         sources = [producer(value) for value in node.inputs[:2]]
         dequantized = [source for source in sources if source is not None and is_op(source, "DequantizeLinear")]
-        if len(dequantized) < 2 or constant(dequantized[1].inputs[0]) is None:
+        if len(dequantized) < 2:
             return None
+        if constant(dequantized[1].inputs[0]) is None:
+            return "its second factor is not constant"
         x = Conversion.of(dequantized[0])
         if x is None:
             return "its input does not have 8 bits and one constant scale"
@@ -95,6 +99,8 @@ class QuantizedLayer:
 def _layer(node: ir.Node) -> tuple[FusedLayer, list[ir.Attr], bool] | str:
     """Returns the layer of a node, its attributes, and whether its weight is (n, k); or why there is no such layer."""
     bias = data_input(node, 2) is not None
+    if is_op(node, "ConvTranspose"):
+        return "transposed convolutions have no integer kernel"
     if is_op(node, "Conv"):
         shape, groups = static_shape(node.inputs[1]), node.attributes.get_int("group", 1)
         attributes = explicit_attributes(node)

@@ -31,14 +31,22 @@ def run(model: onnx.ModelProto, inputs: Mapping[str, np.ndarray], optimized: boo
     return [np.asarray(output) for output in session.run(None, {n: np.asarray(x) for n, x in inputs.items()})]
 
 
+_BYTES = {"uint8": (0, 256), "int8": (-128, 128)}
+
+
 def random_inputs(model: onnx.ModelProto, seed: int, batch: int = 1) -> dict[str, np.ndarray]:
-    """Returns standard normal values for each float32 input without initializer.
+    """Returns standard normal values for each float32 input without initializer, and all integers for those of 8 bits.
 
     Symbolic dimensions become ``batch``.
     """
     rng = np.random.default_rng(seed)
-    shapes = input_shapes(model, batch)
-    return {name: rng.standard_normal(shape, dtype=np.float32) for name, shape in shapes.items()}
+    types = {i.name: onnx.helper.tensor_dtype_to_np_dtype(i.type.tensor_type.elem_type) for i in model.graph.input}
+    return {
+        name: rng.integers(*_BYTES[types[name].name], shape, types[name])
+        if types[name].name in _BYTES
+        else rng.standard_normal(shape, dtype=np.float32)
+        for name, shape in input_shapes(model, batch).items()
+    }
 
 
 def input_shapes(model: onnx.ModelProto, batch: int = 1) -> dict[str, tuple[int, ...]]:

@@ -9,6 +9,7 @@ import onnx
 import pytest
 
 import graph_passes
+from graph_passes.patterns.integer_weight import IN_FLOAT
 from graph_passes.values import static_shape
 from tests.graph_passes import oracle
 from tests.graph_passes.models import model, operators
@@ -227,6 +228,105 @@ CONV = "Conv <pads = [1,1,1,1]>"
 )
 def test_layers_exchange_integers(statements: str, layers: dict[str, int]) -> None:
     assert operators(optimized(between(statements))) == {"QuantizeLinear": 1, **layers}
+
+
+def test_an_output_of_integers_that_is_read_before_it_is_made() -> None:
+    """Of two equal conversions, the second one is the output, and the first one has a reader before it."""
+    statements = f"""a = {CONV} (d, v)  b = QuantizeLinear (a, r, k)  e = DequantizeLinear (b, r, k)
+        o = {CONV} (e, v)  y = QuantizeLinear (a, r, k)"""
+    after = optimized(between(statements, "int8[A,B,C,D] y, float[E,F,G,H] o"))
+    assert operators(after) == {"QuantizeLinear": 1, "QuantizedConv_y8": 1, "QuantizedConv": 1}
+
+
+def test_two_outputs_with_equal_conversions_keep_both() -> None:
+    statements = f"a = {CONV} (d, v)  y = QuantizeLinear (a, r, k)  o = QuantizeLinear (a, r, k)"
+    assert operators(optimized(between(statements, "int8[A,B,C,D] y, int8[E,F,G,H] o")))["QuantizedConv"] == 1
+
+
+def test_integers_that_are_an_input_of_the_graph() -> None:
+    before = model(
+        f"""g (uint8[1,5,8,7] x) => (float[A,B,C,D] y) <float s, uint8 z, int8[5,5,3,3] w, float t> {{
+            d = DequantizeLinear (x, s, z)  v = DequantizeLinear (w, t)  y = {CONV} (d, v)
+        }}""",
+        s=0.03,
+        z=120,
+        w=np.random.default_rng(0).integers(-63, 64, (5, 5, 3, 3)),
+        t=0.01,
+    )
+    assert operators(optimized(before)) == {"QuantizedConv": 1}
+
+
+def test_a_residual_of_another_type() -> None:
+    statements = f"""m = QuantizeLinear (h, r, k)  n = DequantizeLinear (m, r, k)  a = {CONV} (d, v)
+        y = Add (n, a)"""
+    assert operators(optimized(between(statements)))["QuantizedConv_residual_r8"] == 1
+
+
+@pytest.mark.parametrize(
+    ("statements", "reason"),
+    [
+        ("y = ConvTranspose (d, v)", "transposed convolutions have no integer kernel"),
+        ("m = MatMul (d, d)  y = Relu (m)", "its second factor is not constant"),
+        (f"i = Cast <to = 6> (x)  a = {CONV} (d, v)  y = Add (a, d)", None),
+    ],
+    ids=["transposed", "two tensors", "integers"],
+)
+def test_remarks_on_layers_in_float32(statements: str, reason: str | None) -> None:
+    square = between(statements) if "MatMul" not in statements else None
+    if square is None:
+        square = model(
+            f"""g (float[1,2,7,7] x) => (float[A,B,C,D] y) <float s, uint8 z> {{
+                q = QuantizeLinear (x, s, z)  d = DequantizeLinear (q, s, z) {statements}
+            }}""",
+            s=0.03,
+            z=120,
+        )
+    (report,) = graph_passes.optimize(square, passes=["integer_layers"]).reports
+    found = [remark.what for remark in report.remarks if remark.what.startswith(IN_FLOAT)]
+    assert found == ([] if reason is None else [f"{IN_FLOAT}: {reason}"])
+
+
+@pytest.mark.parametrize("groups", [1, 5])
+def test_a_convolution_of_qlinear_operators(groups: int) -> None:
+    rng = np.random.default_rng(0)
+    before = model(
+        f"""g (uint8[1,5,8,7] x) => (uint8[A,B,C,D] y)
+        <float s, uint8 z, int8[5,{5 // groups},3,3] w, float[5] t, int8[5] u, float r, uint8 k, int32[5] b> {{
+            y = QLinearConv <pads = [1,1,1,1], group = {groups}> (x, s, z, w, t, u, r, k, b)
+        }}""",
+        s=0.03,
+        z=120,
+        w=rng.integers(-63, 64, (5, 5 // groups, 3, 3)),
+        t=np.linspace(0.002, 0.005, 5, dtype=np.float32),
+        u=np.zeros(5),
+        r=0.05,
+        k=130,
+        b=rng.integers(-900, 900, 5),
+    )
+    after = graph_passes.optimize(before, passes=["expand_functions", "integer_layers"]).model
+    assert operators(after) == {"QuantizedConv_bias_y8": 1}
+    inputs = oracle.random_inputs(before, 0)
+    off = oracle.run(after, inputs)[0].astype(int) - oracle.run(before, inputs)[0]
+    assert np.abs(off).max() <= 1
+
+
+def test_qlinear_operators_of_another_form_are_named() -> None:
+    before = model(
+        """g (uint8[4,6] x) => (uint8[A,B] y) <float s, uint8 z, uint8[6,5] w, float t, uint8 u, float r, uint8 k> {
+            y = QLinearMatMul (x, s, z, w, t, u, r, k)
+        }""",
+        s=0.03,
+        z=120,
+        w=WEIGHT.view(np.uint8),
+        t=0.002,
+        u=7,
+        r=0.05,
+        k=130,
+    )
+    (report,) = graph_passes.optimize(before, passes=["expand_functions"]).reports
+    assert [remark.what for remark in report.remarks] == [
+        f"{IN_FLOAT}: its weight or its scales are not those of layers of 8-bit integers"
+    ]
 
 
 def test_an_output_of_integers() -> None:

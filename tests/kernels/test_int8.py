@@ -332,6 +332,84 @@ def depthwise(h: int, w: int, channels: int, kernel: int, **window: Any) -> Laye
     return Layer(weight, x, quantization, rng.standard_normal(channels).astype(np.float32), window=window)
 
 
+def image(h: int, w: int, c: int, o: int, **changes: Any) -> Layer:
+    """A 3x3 convolution."""
+    rng = np.random.default_rng(h + w + c + o)
+    scales = (rng.uniform(0.5, 1, o) * 100 / (0.05 * 70 * 70 * 3 * np.sqrt(c))).astype(np.float32)
+    quantization = Quantization(scales, Integers("uint8", 0.05, 7), out=Integers("int8", 1.0, 3))
+    weight, x = random_integers(rng, "int8", (o, c, 3, 3)), random_integers(rng, "uint8", (2, h, w, c))
+    layer = Layer(weight, x, quantization, rng.standard_normal(o).astype(np.float32), window={"padding": 1})
+    return dataclasses.replace(layer, **changes)
+
+
+def winograd(layer: Layer, isa: str, most: int = 1, **changes: Any) -> dict[str, Any]:
+    """Returns a schedule with the exact algorithm of Winograd."""
+    if kernels.tile_k(isa, "int8") != 2 or not kernels.register_tiles(isa, "int8"):
+        pytest.skip("the words of this instruction set are not pairs of int16")
+    h, w = layer.x.shape[1:3]
+    return layer.make(isa, most).schedule(2, h, w) | {"algorithm": "winograd2"} | changes
+
+
+def test_winograd_has_the_same_bits(isa: str) -> None:
+    for h, w, c, o in ((14, 15, 33, 20), (5, 5, 64, 40), (1, 9, 2, 8), (3, 2, 1, 1)):
+        layer = image(h, w, c, o)
+        want = layer.run("reference")
+        layer.check(want)
+        for mr, nr in kernels.register_tiles(isa, "int8"):
+            for rows in (1, 5, 100):
+                schedule = winograd(layer, isa, mr=mr, nr=nr, rows=rows)
+                np.testing.assert_array_equal(layer.run(isa, schedule=schedule), want)
+
+
+@pytest.mark.parametrize("threads", [(2, 1), (1, 2), (3, 2)])
+@pytest.mark.parametrize("activation", [*SAME_BITS, "gelu", "hard_swish"])
+@pytest.mark.parametrize("out", [None, Integers("uint8", 1.0, 30)])
+@pytest.mark.parametrize("residual", ["none", "float32", "int8"])
+def test_the_epilogue_of_winograd(
+    isa: str, threads: tuple[int, int], activation: str | None, out: Integers | None, residual: str
+) -> None:
+    rng = np.random.default_rng(0)
+    layer = image(7, 9, 24, 29)
+    of_residual = Integers("int8", 0.3, -4) if residual == "int8" else None
+    shape = layer.sums().shape
+    added = {
+        "none": None,
+        "float32": rng.standard_normal(shape).astype(np.float32),
+        "int8": random_integers(rng, "int8", shape),
+    }[residual]
+    quantization = dataclasses.replace(layer.quantization, out=out, residual=of_residual)
+    slopes = rng.uniform(-1, 1, 29).astype(np.float32) if activation == "prelu" else None
+    layer = dataclasses.replace(layer, quantization=quantization, activation=activation, slopes=slopes, residual=added)
+    direct = layer.make(isa).schedule(2, 7, 9) | {"algorithm": "direct"}
+    schedule = winograd(layer, isa, 6, threads=threads)
+    np.testing.assert_array_equal(layer.run(isa, 6, schedule=schedule), layer.run(isa, schedule=direct))
+
+
+def test_winograd_of_floats(isa: str) -> None:
+    """Floats are rounded by a scale, or by their range."""
+    rng = np.random.default_rng(0)
+    for x_of, floats in ((Integers("int8", 0.05, -20), True), (None, False)):
+        layer = image(8, 8, 12, 16)
+        x = rng.standard_normal(layer.x.shape).astype(np.float32)
+        layer = dataclasses.replace(
+            layer, x=x, quantization=dataclasses.replace(layer.quantization, x=x_of, floats=floats, out=None)
+        )
+        np.testing.assert_array_equal(layer.run(isa, schedule=winograd(layer, isa)), layer.run("reference"))
+
+
+def test_the_largest_sums_of_winograd_are_exact(isa: str) -> None:
+    for zero, sign in ((0, -128), (255, 127), (0, 127)):
+        c = 1827
+        x, weight = np.full((2, 4, 4, c), 255 - zero, np.uint8), np.full((8, c, 3, 3), sign, np.int8)
+        quantization = Quantization(np.ones(8, np.float32), Integers("uint8", 1.0, zero))
+        layer = image(4, 4, c, 8, x=x, weight=weight, quantization=quantization, bias=None)
+        exact = layer.sums().astype(np.float32)
+        np.testing.assert_array_equal(layer.run(isa, schedule=winograd(layer, isa)), exact)
+    one_more = image(4, 4, c + 1, 8)
+    with pytest.raises(ValueError, match="winograd2 is for int8"):
+        one_more.run(isa, schedule=winograd(one_more, isa, algorithm="winograd2"))
+
+
 @pytest.mark.parametrize("stride", [1, 2])
 def test_depthwise_schedules(isa: str, stride: int) -> None:
     """Slabs of an image that exceeds L2, strips of all widths, and more threads than rows."""
@@ -348,8 +426,8 @@ def test_depthwise_schedules(isa: str, stride: int) -> None:
 
 
 def test_the_largest_depthwise_sums_are_exact(isa: str) -> None:
-    """With 513 taps float32 is exact; more are computed in int32."""
-    for taps in (513, 514, 1000):
+    """With 514 taps float32 is exact; more are computed in int32."""
+    for taps in (514, 515, 1000):
         x, weight = np.full((1, 1, taps, 8), 255, np.uint8), np.full((8, 1, 1, taps), -128, np.int8)
         window = {"padding": 0, "groups": 8}
         layer = Layer(weight, x, Quantization(np.ones(8, np.float32), Integers("uint8", 1.0, 0)), window=window)

@@ -7,9 +7,11 @@
 namespace loopwright {
 namespace {
 
-bool has_integer_tile_of(Isa isa, const Conv2d::Schedule& schedule) {
+// Whether this CPU computes an int8 layer by a schedule, which may be of another one.
+bool has_integers(Isa isa, const Conv2dGeometry& g, const Conv2d::Schedule& schedule) {
   if (const auto* dense = std::get_if<DenseSchedule>(&schedule)) return has_integer_tile(isa, dense->mr, dense->nr);
-  if (const auto* direct = std::get_if<Conv2dSchedule>(&schedule)) return has_integer_tile(isa, direct->mr, direct->nr);
+  if (const auto* s = std::get_if<Conv2dSchedule>(&schedule))
+    return has_integer_tile(isa, s->mr, s->nr) && applies(s->algorithm, g, isa, Dtype::kInt8);
   return true;  // a depthwise convolution has no register tile
 }
 
@@ -32,7 +34,8 @@ class Conv2dLayer final : public Layer {
     // Selects a schedule here even if the description has none, so that weights are packed once, on construction.
     std::optional<Conv2d::Schedule> schedule;
     if (const auto values = d.schedule()) schedule = parse_conv2d_schedule(c.geometry, dtype_of(d), *values);
-    if (schedule && dtype_of(d) == Dtype::kInt8 && !has_integer_tile_of(machine.target, *schedule)) schedule.reset();
+    if (schedule && dtype_of(d) == Dtype::kInt8 && !has_integers(machine.target, c.geometry, *schedule))
+      schedule.reset();
     if (!schedule && machine.target.isa != Isa::kReference)
       schedule = is_first
                      ? default_conv2d_schedule(machine.target, dtype_of(d), c.geometry, c.images, machine.threads, fast)

@@ -38,7 +38,7 @@ from compiler.workloads.operators.windows import (
     taps,
 )
 
-_MOST_INTEGER_TAPS = 2**24 // (255 * 128) - 1  # as in kernels/cpp/depthwise/integer_depthwise.h
+_MOST_INTEGER_TAPS = 2**24 // (255 * 128)  # as in kernels/cpp/depthwise/integer_depthwise.h
 
 
 def is_pointwise(workload: Instance) -> bool:

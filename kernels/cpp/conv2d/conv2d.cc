@@ -25,11 +25,10 @@ Conv2dSchedule checked(Conv2dSchedule s, const Conv2dGeometry& g, Isa isa, Dtype
   check_blocks("rows and kc", {s.rows, s.kc});
   if (s.prefetch < 0) throw std::invalid_argument("schedule: prefetch must be at least 0");
   s.threads = checked_split(s.threads, threads);
-  if (!applies(s.algorithm, g, dtype))
+  if (!applies(s.algorithm, g, isa, dtype))
     throw std::invalid_argument(
         "schedule: in float32 without groups, winograd2 and winograd4 are for 3x3 kernels of stride 1, and winograd3 "
-        "is "
-        "for 7x7 kernels of stride 2 without dilation");
+        "is for 7x7 kernels of stride 2 without dilation; winograd2 is for int8, too, on AVX2 and without dilation");
   return s;
 }
 
@@ -58,12 +57,14 @@ Buffer channels_last(const void* weight, Dtype dtype, int tile_k, const Conv2dGe
 
 }  // namespace
 
-bool applies(Algorithm algorithm, const Conv2dGeometry& g, Dtype dtype) {
+bool applies(Algorithm algorithm, const Conv2dGeometry& g, Isa isa, Dtype dtype) {
   if (algorithm == Algorithm::kDirect) return true;
   const int64_t kernel = algorithm == Algorithm::kWinograd3 ? 7 : 3,
                 stride = algorithm == Algorithm::kWinograd3 ? 2 : 1;
-  return dtype == Dtype::kFloat32 && g.kh == kernel && g.kw == kernel && g.stride_h == stride && g.stride_w == stride &&
-         (stride == 1 || !g.dilated()) && g.groups == 1;
+  const bool integers = is_integer(dtype) && algorithm == Algorithm::kWinograd2 && !g.dilated() &&
+                        g.c <= kMostIntegerWinogradChannels && kernel_table(isa, dtype).integer_winograd.input;
+  return (dtype == Dtype::kFloat32 || integers) && g.kh == kernel && g.kw == kernel && g.stride_h == stride &&
+         g.stride_w == stride && (stride == 1 || !g.dilated()) && g.groups == 1;
 }
 
 void PackedConvolution::evict_weights(int threads) const { evict(weight.get(), weight_floats * kWordBytes, threads); }
@@ -116,11 +117,15 @@ std::shared_ptr<const PackedConvolution> Conv2dWeights::packed(const Conv2dSched
   for (const auto& packed : convolutions_)
     if (packed->algorithm == s.algorithm && packed->nr == s.nr) return packed;
   const ConvolutionLayer layer{geometry_, activation(), target_, dtype_, threads};
-  const Buffer weight = channels_last(weight_, dtype_, kernel_table(target_, dtype_).tile_k, geometry_);
-  auto packed = std::make_shared<PackedConvolution>(
-      target_ == Isa::kReference          ? pack_reference_convolution(layer, weight.get())
-      : s.algorithm == Algorithm::kDirect ? pack_direct_convolution(layer, weight.get(), s.nr)
-                                          : pack_winograd_convolution(layer, weight.get(), s.algorithm, s.nr));
+  const auto pack = [&] {
+    const bool direct = s.algorithm == Algorithm::kDirect;
+    if (!direct && is_integer(dtype_)) return pack_integer_winograd(layer, static_cast<const int8_t*>(weight_), s.nr);
+    const Buffer weight = channels_last(weight_, dtype_, kernel_table(target_, dtype_).tile_k, geometry_);
+    if (target_ == Isa::kReference) return pack_reference_convolution(layer, weight.get());
+    return direct ? pack_direct_convolution(layer, weight.get(), s.nr)
+                  : pack_winograd_convolution(layer, weight.get(), s.algorithm, s.nr);
+  };
+  auto packed = std::make_shared<PackedConvolution>(pack());
   const int64_t padded = geometry_.o + KernelTable::kMaxVectors * kernel_table(target_).lanes;
   const Matrix rows{const_cast<void*>(weight_), geometry_.reduction(), dtype_};  // only read
   packed->constants = LayerConstants(epilogue_, rows, geometry_.o, geometry_.reduction(), padded);
@@ -198,8 +203,9 @@ void Conv2d::select(Conv2dWeights& weights, const std::optional<Schedule>& sched
     state_->dense.emplace(weights.dense(), threads_, dense);
     return;
   }
-  const bool integers = is_integer(dtype_);
-  if (is_depthwise(geometry_, dtype_) && !(integers && target_ == Isa::kReference)) {
+  if (is_depthwise(geometry_, dtype_)) {
+    const bool integers = is_integer(dtype_);
+    if (integers && target_ == Isa::kReference) return;  // plain loops, which ignore the schedule
     const auto depthwise =
         schedule_of_kind<DepthwiseSchedule>(schedule, "a depthwise convolution has columns, channels and threads");
     if (integers) {
@@ -212,7 +218,7 @@ void Conv2d::select(Conv2dWeights& weights, const std::optional<Schedule>& sched
   const auto fixed = schedule_of_kind<Conv2dSchedule>(
       schedule,
       "that of a dense layer is for 1x1 convolutions without stride and padding, that of a depthwise one for "
-      "a group a channel in float32 or of 8-bit integers");
+      "a group a channel");
   if (!fixed || target_ == Isa::kReference) return;
   fixed_ = checked(*fixed, geometry_, target_, dtype_, threads_);
   state_->convolutions.push_back(make(weights, *fixed_));
@@ -225,6 +231,7 @@ std::unique_ptr<const Convolution> Conv2d::make(Conv2dWeights& weights, const Co
   auto packed = weights.packed(s, threads_);
   if (target_ == Isa::kReference) return make_reference_convolution(layer, std::move(packed));
   if (s.algorithm == Algorithm::kDirect) return make_direct_convolution(layer, std::move(packed));
+  if (is_integer(dtype_)) return make_integer_winograd(layer, std::move(packed));
   return make_winograd_convolution(layer, std::move(packed));
 }
 

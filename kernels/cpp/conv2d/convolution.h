@@ -17,7 +17,7 @@
 
 namespace loopwright {
 
-// The layer that an algorithm computes. Winograd's algorithms support only float32.
+// The layer that an algorithm computes.
 struct ConvolutionLayer {
   Conv2dGeometry geometry;
   Activation activation;
@@ -65,6 +65,10 @@ PackedConvolution pack_direct_convolution(const ConvolutionLayer& layer, const f
 // `algorithm` must be one of Winograd's.
 PackedConvolution pack_winograd_convolution(const ConvolutionLayer& layer, const float* weight,
                                             Conv2dSchedule::Algorithm algorithm, int nr);
+// The most channels for which its sums fit int32.
+constexpr int64_t kMostIntegerWinogradChannels = INT32_MAX / (4 * 9 * 255 * 128);
+// F(2×2, 3×3) for int8; the weight is as the layer has it.
+PackedConvolution pack_integer_winograd(const ConvolutionLayer& layer, const int8_t* weight, int nr);
 PackedConvolution pack_reference_convolution(const ConvolutionLayer& layer, const float* weight);
 
 using SharedPackedConvolution = std::shared_ptr<const PackedConvolution>;
@@ -72,6 +76,7 @@ std::unique_ptr<const Convolution> make_direct_convolution(const ConvolutionLaye
                                                            SharedPackedConvolution packed);
 std::unique_ptr<const Convolution> make_winograd_convolution(const ConvolutionLayer& layer,
                                                              SharedPackedConvolution packed);
+std::unique_ptr<const Convolution> make_integer_winograd(const ConvolutionLayer& layer, SharedPackedConvolution packed);
 // Plain loops that ignore the schedule.
 std::unique_ptr<const Convolution> make_reference_convolution(const ConvolutionLayer& layer,
                                                               SharedPackedConvolution packed);
@@ -80,10 +85,6 @@ std::unique_ptr<const Convolution> make_reference_convolution(const ConvolutionL
 inline bool is_depthwise(const Conv2dGeometry& g, Dtype dtype) {
   return g.depthwise() && (dtype == Dtype::kFloat32 || (is_integer(dtype) && g.kh * g.kw <= kMostIntegerTaps));
 }
-
-// Whether an algorithm computes this convolution. Winograd's algorithms are for float32 without groups: F(2×2, 3×3) and
-// F(4×4, 3×3) for 3×3 kernels of stride 1, F(3×3, 4×4) for 7×7 kernels of stride 2 without dilation.
-bool applies(Conv2dSchedule::Algorithm algorithm, const Conv2dGeometry& g, Dtype dtype);
 
 // Returns the number of tiles of m outputs along an axis of `size` outputs. A tile has every `dilation`-th of them.
 inline int64_t winograd_tiles(int64_t size, int64_t dilation, int64_t m) {

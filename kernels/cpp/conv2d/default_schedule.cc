@@ -127,7 +127,8 @@ Candidate winograd(const Setting& at, const Winograd& w) {
   const EvenSplit blocks(tiles, fitting);
   const int64_t block = blocks.size(0), passes = ceil_div(block, at.tile.mr);
 
-  Candidate candidate{schedule(at, w.algorithm, block, channels)};
+  // The sum is one block; for integers, kc is all of it.
+  Candidate candidate{schedule(at, w.algorithm, block, is_integer(at.costs.dtype) ? g.reduction() : channels)};
   candidate.schedule.mr = static_cast<int>(std::min<int64_t>(at.tile.mr, block));
   candidate.schedule.prefetch = near ? 0 : at.costs.prefetch_bytes;
   // Each pass over the tiles reads the weights again, while other weights come from memory.
@@ -179,7 +180,7 @@ Conv2dSchedule default_convolution_schedule(const Target& target, Dtype dtype, c
   for_each_narrow_tile_and_split(kernels, g.output_w(images.w), g.group_o(), threads, consider_direct);
   for (const Winograd& w : kWinograds) {
     const int64_t tiles = image_tiles(g, images, w.m);
-    if (winograd_allowed && applies(w.algorithm, g, dtype))
+    if ((winograd_allowed || is_integer(dtype)) && applies(w.algorithm, elements, target.isa, dtype))
       for_each_tile_and_split(kernels, tiles, 1, widest, threads, [&](const TileShape& tile, const ThreadSplit& split) {
         consider(winograd(setting(tile, split), w));
       });

@@ -21,6 +21,7 @@
 #include <array>
 #include <cstring>
 
+#include "conv2d/winograd_products.h"
 #include "convolution.h"
 #include "core/shares.h"
 #include "core/split.h"
@@ -106,8 +107,6 @@ class WinogradConvolution final : public Convolution {
   // Computes the outputs of a panel from V. `after` is the panel that the thread computes next, or null.
   void compute_panel(const Call& call, const Range& tiles, const Panel& panel, const Panel* after, const float* v,
                      float* m) const;
-  void multiply(const Call& call, int64_t tiles, const Panel& panel, const float* next_panel, const float* v,
-                float* m) const;
   void transform_output(const Call& call, const Range& tiles, const Panel& panel, const float* m) const;
 
   ConvolutionLayer layer_;
@@ -149,8 +148,8 @@ void WinogradConvolution::run(const Conv2dSchedule& s, const Matrix& x, const Im
   call.tiles_y = tile_begins(oh, dilation_h_, f_.m);
   call.tiles_x = tile_begins(ow, dilation_w_, f_.m);
   const int64_t tiles = call.tiles(), block = std::min(s.rows, tiles);
-  // A tile stores to all places, so their stride spreads them over the sets of the cache. A phase may store
-  // zeros behind its channels, up to kWinogradPadding, where the next phase or nothing is: two phases leave room for it.
+  // A tile stores to all places, so their stride spreads them over the sets of the cache. A phase may store zeros after its
+  // channels, up to kWinogradPadding: the next phase overwrites them, and those of the last phase are inside v_row.
   const int64_t v_row = ceil_div(channels_, kCacheLine) * kCacheLine;
   call.v_row = v_row;
   call.v_place = spread_stride(block * v_row);
@@ -202,7 +201,8 @@ void WinogradConvolution::run(const Conv2dSchedule& s, const Matrix& x, const Im
 
 void WinogradConvolution::compute_panel(const Call& call, const Range& tiles, const Panel& panel, const Panel* after,
                                         const float* v, float* m) const {
-  multiply(call, tiles.size(), panel, after ? weight_ + after->offset : nullptr, v, m);
+  const WinogradBlock block{v, call.v_row, call.v_place, m, call.m_place, tiles.size(), f_.places(), channels_};
+  multiply_places(kernels_, call.s, block, panel, weight_ + panel.offset, after ? weight_ + after->offset : nullptr);
   transform_output(call, tiles, panel, m);
 }
 
@@ -251,42 +251,6 @@ void WinogradConvolution::copy_window(const float* image, const Images& in, int6
     for (int64_t j = columns.begin; j < columns.end; j += piece)
       std::memcpy(patch + (i * window() + j) * c, image + ((top + i * dilation_h_) * in.w + left + j * dilation_w_) * c,
                   static_cast<size_t>(piece * c) * sizeof(float));
-}
-
-void WinogradConvolution::multiply(const Call& call, int64_t tiles, const Panel& panel, const float* next_panel,
-                                   const float* v, float* m) const {
-  const EvenSplit split(tiles, call.s.mr);
-  const int64_t place_floats = channels_ * panel.nr;
-  const float *a, *b;
-  BrgemmArgs args{};
-  args.a = &a;
-  args.b = &b;
-  args.batch = 1;
-  args.k = channels_;
-  args.a_stride = call.v_row;
-  args.c_stride = panel.nr;
-  args.n = panel.nr;
-  args.prefetch = call.s.prefetch / static_cast<int64_t>(sizeof(float));
-  args.next_step = even_step(place_floats, split.count * channels_);
-  args.next_tile_step = channels_ * args.next_step;
-  for (int64_t place = 0; place < f_.places(); ++place) {
-    b = weight_ + panel.offset + place * place_floats;
-    // The tiles share the weights of one place, and prefetch those of the next place into L2.
-    const float* next = place + 1 < f_.places() ? b + place_floats : next_panel;
-    const int64_t next_floats = call.s.prefetch_next && next ? place_floats : 0;
-    for (int64_t i = 0, tile = 0; i < split.count; i += args.count) {
-      const int64_t rows = split.size(i), before = i * args.next_tile_step;
-      a = v + place * call.v_place + tile * call.v_row;
-      args.c = m + place * call.m_place + tile * panel.nr;
-      args.next = before < next_floats ? next + before : nullptr;
-      args.count = args.prefetch != 0 ? 1 : split.alike(i);
-      if (args.next) args.count = std::min(args.count, ceil_div(next_floats - before, args.next_tile_step));
-      args.a_step = rows * args.a_stride;
-      args.c_step = rows * args.c_stride;
-      kernels_.tiles[rows][panel.vectors](args);
-      tile += rows * args.count;
-    }
-  }
 }
 
 void WinogradConvolution::transform_output(const Call& call, const Range& tiles, const Panel& panel,

@@ -36,14 +36,17 @@ IntegerDepthwise::IntegerDepthwise(std::shared_ptr<const IntegerDepthwiseWeights
       kernels_(kernel_table(target, Dtype::kInt8)),
       epilogue_(
           Epilogue::of_slopes(weights_->constants.activation, weights_->constants.slopes.get(), kernel_table(target))),
+      target_(target),
       threads_(threads),
-      slab_bytes_(target.model->cache_bytes[1] / kShareOfL2),
-      sums_(weights_->sums, geometry, Activation::kNone, target, threads, schedule) {}
+      fixed_(schedule) {
+  if (fixed_) fixed_ = sums(fixed_).schedule({1, 1, 1});  // which is checked
+}
 
 struct IntegerDepthwise::Call {
   Matrix x;
   Images images;
   Matrix out, residual;
+  const DepthwiseConvolution& sums;
   Quantization quantization;  // of x
   bool rounds_x;              // from floats
   TileQuantization tile;
@@ -62,13 +65,16 @@ struct IntegerDepthwise::Call {
 void IntegerDepthwise::run(const Matrix& x, const Images& images, const Matrix& out, const Matrix& residual) const {
   const Conv2dGeometry& g = geometry_;
   const LayerConstants& constants = weights_->constants;
-  const int threads = sums_.schedule(images).threads.count();
+  const DepthwiseSchedule schedule = this->schedule(images);
+  const DepthwiseConvolution sums = this->sums(schedule);
+  const int threads = schedule.threads.count();
   const InputWords input(kernels_, constants.quantization, x, images.n * images.h * images.w, g.c, threads);
   const LayerEpilogue epilogue = constants.epilogue(input.quantization());
   Call call{x,
             images,
             out,
             residual,
+            sums,
             input.quantization(),
             !is_integer(x.dtype),
             tile_quantization(epilogue.quantization),
@@ -77,8 +83,9 @@ void IntegerDepthwise::run(const Matrix& x, const Images& images, const Matrix& 
             1};
   const int64_t lines = images.n * call.oh, chunks = std::min(lines, kChunksPerThread * threads);
   const int64_t most = std::min(call.oh, ceil_div(lines, chunks));
+  const int64_t slab_bytes = target_.model->cache_bytes[1] / kShareOfL2;
   Call larger = call;
-  while (++larger.rows <= most && larger.slab_floats(g) * static_cast<int64_t>(sizeof(float)) <= slab_bytes_)
+  while (++larger.rows <= most && larger.slab_floats(g) * static_cast<int64_t>(sizeof(float)) <= slab_bytes)
     call.rows = larger.rows;
 
   const int64_t floats = call.slab_floats(g);
@@ -120,8 +127,8 @@ void IntegerDepthwise::run_range(const Call& call, int64_t image, Range rows, fl
         kernels_.integer_rows.to_floats(from, call.quantization, count, to);
       }
     }
-    sums_.run_rows(floats - wanted.begin * row_floats, one, begin, end, sums - begin * call.sums_row_floats(g),
-                   nullptr);
+    call.sums.run_rows(floats - wanted.begin * row_floats, one, begin, end, sums - begin * call.sums_row_floats(g),
+                       nullptr);
     finish(call, image, {begin, end}, sums);
   }
 }

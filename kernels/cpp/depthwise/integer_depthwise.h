@@ -15,7 +15,7 @@
 namespace loopwright {
 
 // The largest number of taps: sums of products of an unsigned and a signed integer of 8 bits must stay below 2^24.
-constexpr int64_t kMostIntegerTaps = (1 << 24) / (255 * 128) - 1;
+constexpr int64_t kMostIntegerTaps = (1 << 24) / (255 * 128);
 
 struct IntegerDepthwiseWeights {
   std::shared_ptr<const DepthwiseWeights> sums;  // the integers as floats, without an epilogue
@@ -34,11 +34,15 @@ class IntegerDepthwise {
   // The rows of the matrices are pixels without gaps. The residual has null data if absent.
   void run(const Matrix& x, const Images& images, const Matrix& out, const Matrix& residual) const;
 
-  DepthwiseSchedule schedule(const Images& images) const { return sums_.schedule(images); }
-  void evict_weights() const { sums_.evict_weights(); }
+  DepthwiseSchedule schedule(const Images& images) const { return sums({}).schedule(images); }
+  void evict_weights() const { sums({}).evict_weights(); }
 
  private:
   struct Call;
+  // Returns the convolution that computes the sums, with a schedule if there is no fixed one.
+  DepthwiseConvolution sums(const std::optional<DepthwiseSchedule>& schedule) const {
+    return {weights_->sums, geometry_, Activation::kNone, target_, threads_, fixed_ ? fixed_ : schedule};
+  }
   // Computes rows of the output of one image, slab by slab: the rows under a slab become floats, then sums, then the output.
   void run_range(const Call& call, int64_t image, Range rows, float* floats) const;
   // Finishes the sums of rows of one image.
@@ -48,9 +52,9 @@ class IntegerDepthwise {
   Conv2dGeometry geometry_;
   const KernelTable& kernels_;  // of integers
   Epilogue epilogue_;
+  Target target_;
   int threads_;
-  int64_t slab_bytes_;  // at most, of the floats and sums of a slab
-  DepthwiseConvolution sums_;
+  std::optional<DepthwiseSchedule> fixed_;
 };
 
 }  // namespace loopwright

@@ -39,7 +39,8 @@ class TileOutput {
     bool first, last;
   };
 
-  // Returns the largest number of tiles of a series, across equal panels or down the rows of one. With an activation, the tiles must still be in L1 when it runs.
+  // Returns the largest number of tiles of a series, across equal panels or down the rows of one. With an activation, the tiles
+  // must still be in L1 when it runs.
   int64_t most_in_series(const BrgemmArgs& args, Part part) const {
     // Before it is rounded, a function changes the tile in memory of the caller, which has room for one.
     const bool in_memory = out_.dtype != Dtype::kFloat32 && epilogue_.activate;

@@ -4,7 +4,8 @@
 //   start    = C                                    if accumulate
 //            = bias + residual + second_residual    otherwise; a null pointer counts as zero
 //   epilogue is that of tile_epilogue.h, then PRelu if there are slopes
-//   int8:    the sum is in int32, and C = epilogue(sum * (scales * x_scale) + bias + late or rounded residual)
+//   int8:    the sum is in int32, and C = epilogue(sum * (scales * x_scale) + bias + late or rounded residual); without a
+//            quantization, C is the sum in int32
 //
 // The accumulators stay in registers for the whole batch, so C is loaded and stored once. A convolution passes one block
 // per kernel tap, a dense layer one block in all. (Georganas et al., High-Performance Deep Learning via a Single Building
@@ -33,7 +34,7 @@
 namespace loopwright {
 
 // How the tiles of an int8 layer convert sums, and the integers of the rounded C and of the rounded residual. Signed integers are
-// taken as unsigned ones (Quantization::unsigned_zero_point), which are the bytes with the bits of the sign byte inverted.
+// taken as unsigned ones: XOR with the sign byte converts them (Quantization::sign_byte).
 struct TileQuantization {
   float x_scale = 1.0f;      // a factor of all scales
   int32_t x_zero_point = 0;  // of the bytes of A
@@ -70,7 +71,7 @@ struct BrgemmArgs {
   const float* slopes = nullptr;                   // of the columns, by which negative numbers are multiplied; or null
   const float* scales = nullptr;                   // int8 only: of the columns
   const int32_t* weight_sums = nullptr;            // of the columns of B, if words of A are bytes with their zero point
-  const TileQuantization* quantization = nullptr;  // int8 only: not null if scales, rounded or rounded_residual is not
+  const TileQuantization* quantization = nullptr;  // int8 only; null stores sums
   int64_t prefetch;                                // prefetch distance of B into L1, in words; 0 disables it
   const float* next;                               // data of a later call, prefetched into L2 during this one; or null
   int64_t next_step = 0;                           // words of it to prefetch per step of k, at most a cache line

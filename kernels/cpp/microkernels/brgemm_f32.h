@@ -130,8 +130,10 @@ struct Brgemm {
       }
       add_chains(acc);
       if constexpr (V::kIntegers) {
-        subtract_zero_points(acc[0], weight_sums, args.quantization);
-        to_floats(acc[0], scales, args.quantization, bias);
+        if (args.quantization) {
+          subtract_zero_points(acc[0], weight_sums, args.quantization);
+          to_floats(acc[0], scales, args.quantization, bias);
+        }
       }
       if (residual) {
         add_last(acc[0], residual, args.residual_stride, args.n, last);
@@ -382,8 +384,10 @@ struct Brgemm {
 
   static inline __attribute__((always_inline)) void finish(Reg (&acc)[MR][NV], const BrgemmArgs& args, Mask last) {
     if constexpr (V::kIntegers) {
-      subtract_zero_points(acc, args.weight_sums, args.quantization);
-      to_floats(acc, args.scales, args.quantization, args.bias);
+      if (args.quantization) {
+        subtract_zero_points(acc, args.weight_sums, args.quantization);
+        to_floats(acc, args.scales, args.quantization, args.bias);
+      }
     }
     if constexpr (V::kProducts > 1) {
       if (args.rounded_residual)

@@ -12,6 +12,7 @@
 #include "microkernels/channel_moments.h"
 #include "microkernels/depthwise.h"
 #include "microkernels/integer_rows.h"
+#include "microkernels/integer_winograd.h"
 #include "microkernels/pool_row.h"
 #include "microkernels/recurrent.h"
 #include "microkernels/sums.h"
@@ -55,6 +56,7 @@ struct KernelTable {
   void (*transpose)(const float* from, int64_t from_stride, int64_t rows, int64_t columns, float* to,
                     int64_t to_stride) = nullptr;
   IntegerRowFunctions integer_rows;  // null unless the dtype is int8
+  IntegerWinogradFunctions integer_winograd;
   // Convert rows of n elements from bfloat16 to float32 and back (to nearest, ties to even). Strides are in elements.
   // Null unless the dtype is bfloat16.
   void (*widen)(const Bfloat16* from, int64_t from_stride, float* to, int64_t to_stride, int rows, int n) = nullptr;

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 import compiler
@@ -18,6 +19,7 @@ from compiler.program.random_inputs import random_inputs
 from compiler.program.tensor_spec import TensorSpec
 from compiler.workloads.target import usable_cores
 from tests.compiler.commands.conftest import NODE, SHAPES, Built
+from tests.compiler.lowering.test_quantized import groups_of_two_channels
 
 pytestmark = pytest.mark.tvm
 Complaint = Callable[..., str]
@@ -81,7 +83,7 @@ def test_a_saved_model_that_is_broken(built: Built, complaint: Complaint) -> Non
 
 @pytest.mark.parametrize(
     "option",
-    [("--input-shape", "x:4,16"), ("--records", "r"), ("--no-fast-algorithms",)],
+    [("--input-shape", "x:4,16"), ("--records", "r"), ("--no-fast-algorithms",), ("--strict",)],
     ids=" ".join,
 )
 def test_a_saved_model_is_built_already(option: tuple[str, ...], built: Built, complaint: Complaint) -> None:
@@ -186,3 +188,19 @@ def test_subnormal_numbers(flags: tuple[str, ...], model_file: Path, capsys: pyt
         with pytest.raises(SystemExit):
             main(["run", "out.lw", "--ieee"])
         assert "--ieee: out.lw is built already" in capsys.readouterr().err
+
+
+def test_quantized_layers_in_float32(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of two convolutions, one has groups of two channels."""
+    file = tmp_path / "groups.onnx"
+    onnx.save(groups_of_two_channels(), file)
+    arguments = ["build", str(file), "--threads", "1", "-o", str(tmp_path / "out.lw")]
+    assert main([*arguments, "--json", str(tmp_path / "build.json")]) == 0
+    reason = "quantized, but computed in float32: it has groups of 2 to 2 channels"
+    printed = capsys.readouterr().out
+    assert "\nLayers in 8-bit integers: 1; quantized layers in float32: 1\n  Conv small: " + reason in printed
+    assert json.loads((tmp_path / "build.json").read_text())["in_float"] == [f"Conv small: {reason}"]
+    with pytest.raises(SystemExit) as ended:
+        main([*arguments, "--strict"])
+    assert ended.value.code == 2
+    assert f"strict=True: Conv small: {reason}" in capsys.readouterr().err

@@ -183,6 +183,74 @@ def test_layers_exchange_integers(threads: int, tmp_path: Path) -> None:
             np.testing.assert_array_equal(answer, answers[name])
 
 
+def groups_of_two_channels() -> onnx.ModelProto:
+    """Two convolutions between conversions, of which the second, ``small``, has groups that are computed in float32."""
+    rng = np.random.default_rng(0)
+    published = model(
+        """g (float[1,8,9,9] x) => (float[N,C,H,W] y) <float s, uint8 z, int8[8,8,3,3] w, int8[8,2,3,3] v, float t> {
+            q = QuantizeLinear (x, s, z)  d = DequantizeLinear (q, s, z)  r = DequantizeLinear (w, t)
+            a = Conv (d, r)  b = Relu (a)  f = QuantizeLinear (b, s, z)  h = DequantizeLinear (f, s, z)
+            u = DequantizeLinear (v, t)  y = Conv <group = 4> (h, u)
+        }""",
+        s=0.05,
+        z=100,
+        w=rng.integers(-127, 128, (8, 8, 3, 3)),
+        v=rng.integers(-127, 128, (8, 2, 3, 3)),
+        t=0.002,
+    )
+    published.graph.node[-1].name = "small"
+    return published
+
+
+@pytest.mark.tvm
+def test_layers_in_float32_are_named_or_rejected() -> None:
+    published = groups_of_two_channels()
+    found = compiler.build(published, threads=1)
+    assert [str(reason).partition(":")[0] for reason in found.in_float] == ["Conv small"]
+    assert found.with_segments_on(1).in_float == found.in_float
+    with pytest.raises(ValueError, match=r"^strict=True: Conv small: .*it has groups of 2 to 2 channels$"):
+        compiler.build(published, threads=1, strict=True)
+    assert compiler.build(qdq_network(), threads=1, strict=True).in_float == ()
+    given = oracle.random_inputs(published, 0)
+    assert relative(found.run(given)["y"], oracle.run(published, given)[0]) < 0.05
+
+
+@pytest.mark.tvm
+def test_a_reader_of_the_sums_does_not_make_a_layer_one_of_float32() -> None:
+    """The output of a layer has two readers, so its activation is not fused."""
+    published = model(
+        """g (float[1,8,9,9] x) => (float[N,C,H,W] y) <float s, uint8 z, int8[8,8,1,1] w, float t> {
+            q = QuantizeLinear (x, s, z)  d = DequantizeLinear (q, s, z)  r = DequantizeLinear (w, t)
+            a = Conv (d, r)  b = Relu (a)  y = Add (a, b)
+        }""",
+        s=0.05,
+        z=100,
+        w=np.random.default_rng(0).integers(-127, 128, (8, 8, 1, 1)),
+        t=0.002,
+    )
+    assert compiler.build(published, threads=1, strict=True).in_float == ()
+
+
+@pytest.mark.tvm
+def test_a_check_allows_a_step_where_sums_are_rounded() -> None:
+    """Half of the steps of the output end in the middle of two, which ONNX Runtime and the kernel round differently."""
+    rng = np.random.default_rng(0)
+    published = model(
+        """g (float[1,8,9,9] x) => (uint8[N,C,H,W] y) <float s, uint8 z, int8[16,8,3,3] w, float t, float o, uint8 k> {
+            q = QuantizeLinear (x, s, z)  d = DequantizeLinear (q, s, z)  r = DequantizeLinear (w, t)
+            a = Conv (d, r)  y = QuantizeLinear (a, o, k)
+        }""",
+        s=0.1,
+        z=100,
+        w=rng.integers(-7, 8, (16, 8, 3, 3)),
+        t=0.3,
+        o=0.06,
+        k=120,
+    )
+    found = compiler.build(published, threads=1, check=oracle.random_inputs(published, 0))
+    assert found.layers[0].attributes["out_dtype"] == "uint8"
+
+
 @pytest.mark.tvm
 def test_a_layer_before_integers_uses_no_fast_algorithm() -> None:
     """Its larger error would move more values to the next step."""

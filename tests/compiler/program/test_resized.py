@@ -281,6 +281,11 @@ def test_layers_without_packed_weights() -> None:
         ({"weights": {"weight": 0}}, "layer 1: the weights must be the same for all sizes"),
         ({"weights": {"weight": "0", "bias": 1}}, "layer 1: weight must be the index of a weight"),
         ({"weights": None}, "layer 1: weights must be an object"),
+        ({"dtype": "int8"}, "layer 1: the data types, scales and zero points must be the same for all sizes"),
+        (
+            {"out_dtype": "int8", "out_scale": 1.0, "out_zero_point": 0},
+            "layer 1: the data types, scales and zero points must be the same for all sizes",
+        ),
         ({"sizes": [0, 32, 16]}, "layer 1: sizes must be at least 1"),
         ({"sizes": [7, 32, 17]}, "layer 1: weight must be a contiguous float32 weight of the shape that the layer has"),
         ({"activation": "relu"}, "layer 1: activation must be the same for all sizes"),

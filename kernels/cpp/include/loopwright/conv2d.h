@@ -47,8 +47,8 @@ class Conv2dWeights;
 
 class Conv2d {
  public:
-  // A pointwise convolution has a DenseSchedule, a depthwise convolution in float32 or of 8-bit integers a DepthwiseSchedule,
-  // all others have a Conv2dSchedule.
+  // A pointwise convolution has a DenseSchedule, a depthwise convolution in float32 or of 8-bit integers with at most 514 taps
+  // a DepthwiseSchedule, all others have a Conv2dSchedule.
   using Schedule = std::variant<DenseSchedule, DepthwiseSchedule, Conv2dSchedule>;
 
   // weight (o, c / groups, kh, kw). Copies it and the epilogue. Throws std::invalid_argument if the ISA or this CPU lacks the
@@ -141,6 +141,11 @@ class Conv2dWeights {
   // By algorithm and nr: never more of them than register tiles have widths, for each algorithm.
   std::vector<std::shared_ptr<const PackedConvolution>> convolutions_;
 };
+
+// Whether an algorithm computes this convolution. Winograd's algorithms are for float32 without groups: F(2×2, 3×3) and
+// F(4×4, 3×3) for 3×3 kernels of stride 1, F(3×3, 4×4) for 7×7 kernels of stride 2 without dilation. F(2×2, 3×3) is also for
+// int8 without dilation if its words are pairs of int16.
+bool applies(Conv2dSchedule::Algorithm algorithm, const Conv2dGeometry& g, Isa isa, Dtype dtype);
 
 // Returns a good schedule without a search; conv2d/default_schedule.cc has the reasons. `fast_algorithms` allows
 // Strassen's and Winograd's algorithms, which round more.

@@ -17,7 +17,7 @@ struct Quantization {
 
   int32_t least() const { return dtype == Dtype::kInt8 ? -128 : 0; }
   int32_t most() const { return least() + 255; }
-  // Integers as unsigned ones, 128 higher if they are signed: their zero point, and what is added to their bytes without carry.
+  // The same integers as unsigned ones, 128 higher if they are signed: their zero point, and the byte whose XOR converts them.
   int32_t unsigned_zero_point() const { return zero_point - least(); }
   uint8_t sign_byte() const { return dtype == Dtype::kInt8 ? 0x80 : 0; }
 };

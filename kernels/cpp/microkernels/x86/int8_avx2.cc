@@ -3,6 +3,7 @@
 #include "microkernels/activations_f32.h"
 #include "microkernels/brgemm_f32.h"
 #include "microkernels/integer_rows_i8.h"
+#include "microkernels/integer_winograd_i8.h"
 #include "microkernels/machine_f32.h"
 #include "microkernels/x86/vec_int8_avx2.h"
 
@@ -19,6 +20,7 @@ const KernelTable& int8_avx2_kernels() {
     add_tiles<VecInt8Avx2, 3, 3>(k);
     add_tiles<VecInt8Avx2, 4, 2>(k);
     k.integer_rows = integer_row_functions<VecInt8Avx2>();
+    k.integer_winograd = integer_winograd_functions<VecInt8Avx2>();
     k.fma_loop = &fma_loop<VecInt8Avx2>;
     return k;
   }();

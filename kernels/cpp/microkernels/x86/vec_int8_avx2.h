@@ -26,6 +26,13 @@ struct VecInt8Avx2 : VecAvx2 {
     asm("vpmaddwd %3, %2, %1\n\tvpaddd %1, %0, %0" : "+x"(acc), "=&x"(product) : "x"(a), "x"(b));
   }
   static Reg add_sums(Reg a, Reg b) { return floats(_mm256_add_epi32(integers(a), integers(b))); }
+  static Reg subtract_sums(Reg a, Reg b) { return floats(_mm256_sub_epi32(integers(a), integers(b))); }
+  static Reg quarter(Reg sum) { return floats(_mm256_srai_epi32(integers(sum), 2)); }
+  // Words as pairs of int16.
+  static Int load_words(const int16_t* p) { return _mm256_loadu_si256(reinterpret_cast<const Int*>(p)); }
+  static void store_words(float* p, Int x) { _mm256_storeu_si256(reinterpret_cast<Int*>(p), x); }
+  static Int add_halves(Int a, Int b) { return _mm256_add_epi16(a, b); }
+  static Int subtract_halves(Int a, Int b) { return _mm256_sub_epi16(a, b); }
   static Reg to_float(Reg sum) { return _mm256_cvtepi32_ps(integers(sum)); }
   static Reg from_bytes(const uint8_t* p, bool is_signed) {
     const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));

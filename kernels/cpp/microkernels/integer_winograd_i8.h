@@ -1,0 +1,105 @@
+// The transforms of integer_winograd.h, templated over a vector type V whose words are pairs of int16.
+#pragma once
+
+#include "microkernels/activations_f32.h"
+#include "microkernels/integer_winograd.h"
+#include "microkernels/kernel_table.h"
+#include "microkernels/vector_access.h"
+
+namespace loopwright {
+namespace {
+
+// One dimension of Bᵀ d, and of Aᵀ m: see WinogradInput4 and WinogradOutput2.
+template <class Int, class Add, class Sub>
+inline __attribute__((always_inline)) void integer_input4(const Int (&d)[4], Int (&v)[4], const Add& add,
+                                                          const Sub& sub) {
+  v[0] = sub(d[2], d[0]);
+  v[1] = add(d[2], d[1]);
+  v[2] = sub(d[2], d[1]);
+  v[3] = sub(d[3], d[1]);
+}
+
+template <class V>
+void integer_winograd_input(const IntegerWinogradInput& args) {
+  using Pairs = typename V::Int;
+  const auto add = [](Pairs a, Pairs b) { return V::add_halves(a, b); };
+  const auto sub = [](Pairs a, Pairs b) { return V::subtract_halves(a, b); };
+  for (int64_t w = 0; w < args.words; w += V::kLanes) {
+    Pairs columns[4][4];  // [column][row] of Bᵀ d
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; ++j) {
+      Pairs d[4];
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; ++i)
+        d[i] = V::load_words(args.d + i * args.row_stride + j * args.pixel_stride + V::kProducts * w);
+      integer_input4(d, columns[j], add, sub);
+    }
+    float* to = args.v + w;
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {
+      Pairs row[4], v[4];
+#pragma GCC unroll 4
+      for (int j = 0; j < 4; ++j) row[j] = columns[j][i];
+      integer_input4(row, v, add, sub);
+#pragma GCC unroll 4
+      for (int j = 0; j < 4; ++j, to += args.place_stride) V::store_words(to, v[j]);
+    }
+  }
+}
+
+template <class V>
+void integer_winograd_output(const IntegerWinogradOutput& args) {
+  using Reg = typename V::Reg;
+  const auto format = V::narrow_format(args.quantization);
+  const Reg x_scale = V::set1(args.quantization->x_scale), lo = V::set1(args.lo), hi = V::set1(args.hi);
+  const auto outputs = [](const Reg(&m)[4], Reg(&y)[2]) {
+    y[0] = V::add_sums(m[0], V::add_sums(m[1], m[2]));
+    y[1] = V::add_sums(m[3], V::subtract_sums(m[1], m[2]));
+  };
+  for (int c = 0; c < args.n; c += V::kLanes) {
+    Reg columns[4][2];  // [column][row] of Aᵀ M
+#pragma GCC unroll 4
+    for (int j = 0; j < 4; ++j) {
+      Reg m[4];
+#pragma GCC unroll 4
+      for (int i = 0; i < 4; ++i) m[i] = V::load(args.m + (4 * i + j) * args.place_stride + c);
+      outputs(m, columns[j]);
+    }
+    const int left = args.n - c;
+    const auto mask = V::mask(left < V::kLanes ? left : V::kLanes);
+    const Reg scale = V::mul(V::load(args.scales + c), x_scale);
+    const Reg bias = args.bias ? V::load(args.bias + c) : V::zero();
+#pragma GCC unroll 2
+    for (int i = 0; i < 2; ++i) {
+      if (i >= args.rows) break;
+      Reg row[4], sums[2];
+#pragma GCC unroll 4
+      for (int j = 0; j < 4; ++j) row[j] = columns[j][i];
+      outputs(row, sums);
+#pragma GCC unroll 2
+      for (int j = 0; j < 2; ++j) {
+        if (j >= args.columns) break;
+        Reg y = V::fma(V::to_float(V::quarter(sums[j])), scale, bias);
+        const int64_t from = i * args.residual_row_stride + j * args.residual_pixel_stride + c;
+        if (args.residual) y = V::add(y, V::load(args.residual + from, mask));
+        if (args.rounded_residual) y = format.add(y, args.rounded_residual + from, mask);
+        y = V::min(hi, V::max(lo, y));  // in this order NaN passes through
+        if (args.slopes) y = Prelu::apply<V>(y, V::load(args.slopes + c));
+        const int64_t to = i * args.row_stride + j * args.pixel_stride + c;
+        if (args.y) {
+          V::store(args.y + to, y, mask);
+        } else {
+          format.store(args.rounded + to, y, mask);
+        }
+      }
+    }
+  }
+}
+
+template <class V>
+IntegerWinogradFunctions integer_winograd_functions() {
+  return {&integer_winograd_input<V>, &integer_winograd_output<V>};
+}
+
+}  // namespace
+}  // namespace loopwright
