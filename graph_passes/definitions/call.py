@@ -34,7 +34,7 @@ class Call:
 
     Attributes:
         held: constants that the definition reads by these names, in addition to the node's inputs.
-        remarks: what users should know about the definition.
+        remarks: on the definition, which the pass reports.
     """
 
     node: ir.Node
