@@ -490,7 +490,7 @@ def test_an_index_that_short_inputs_do_not_have() -> None:
 
 def test_options_for_fixed_sizes() -> None:
     case = SERVED["layer norm"]
-    options: list[dict[str, Any]] = [{"schedules": "records.sqlite"}, {"check": {}}, {"tune": True}]
+    options: list[dict[str, Any]] = [{"schedules": "records.sqlite"}, {"check": {}}, {"tune": True}, {"strict": True}]
     for option in options:
-        with pytest.raises(ValueError, match=r"^schedules, check and tune are for fixed sizes; .* has ranges$"):
+        with pytest.raises(ValueError, match=r"^schedules, check, tune and strict are for fixed sizes; .* has ranges$"):
             compiler.build(case.model, case.shapes, threads=1, **option)
