@@ -89,8 +89,9 @@ def build(path: Path, how: BuildOptions, output: Path, json_file: Path | None, c
     generated = list(compiled.generated)
     tunable = [layer for layer in compiled.layers if layer.workload is not None]
     print(f"Layers on our kernels: {len(compiled.layers)}; generated functions: {len(generated)}")
-    in_float = compiled.in_float if isinstance(compiled, CompiledModel) else ()
+    in_float: Sequence[str] = ()
     if isinstance(compiled, CompiledModel):
+        in_float = compiled.in_float
         print(*_about_integers(compiled.layers, in_float), sep="", end="")
     share = _segments_share(compiled) if isinstance(compiled, CompiledModel) else 0.0
     print(*_about_segments(compiled, share), sep="\n", end="\n" if compiled.segments else "")

@@ -5,25 +5,30 @@
 #include "microkernels/integer_winograd.h"
 #include "microkernels/kernel_table.h"
 #include "microkernels/vector_access.h"
+#include "microkernels/winograd_f32.h"
 
 namespace loopwright {
 namespace {
 
-// One dimension of Bᵀ d, and of Aᵀ m: see WinogradInput4 and WinogradOutput2.
-template <class Int, class Add, class Sub>
-inline __attribute__((always_inline)) void integer_input4(const Int (&d)[4], Int (&v)[4], const Add& add,
-                                                          const Sub& sub) {
-  v[0] = sub(d[2], d[0]);
-  v[1] = add(d[2], d[1]);
-  v[2] = sub(d[2], d[1]);
-  v[3] = sub(d[3], d[1]);
-}
+// The transforms of one dimension are those of float32, WinogradInput4 and WinogradOutput2, with the arithmetic of integers.
+template <class V>
+struct PairsOfInt16 {
+  using Reg = typename V::Int;
+  static Reg add(Reg a, Reg b) { return V::add_halves(a, b); }
+  static Reg sub(Reg a, Reg b) { return V::subtract_halves(a, b); }
+};
+
+template <class V>
+struct SumsInInt32 {
+  using Reg = typename V::Reg;
+  static Reg add(Reg a, Reg b) { return V::add_sums(a, b); }
+  static Reg sub(Reg a, Reg b) { return V::subtract_sums(a, b); }
+};
 
 template <class V>
 void integer_winograd_input(const IntegerWinogradInput& args) {
   using Pairs = typename V::Int;
-  const auto add = [](Pairs a, Pairs b) { return V::add_halves(a, b); };
-  const auto sub = [](Pairs a, Pairs b) { return V::subtract_halves(a, b); };
+  using Transform = WinogradInput4<PairsOfInt16<V>>;
   for (int64_t w = 0; w < args.words; w += V::kLanes) {
     Pairs columns[4][4];  // [column][row] of Bᵀ d
 #pragma GCC unroll 4
@@ -32,7 +37,7 @@ void integer_winograd_input(const IntegerWinogradInput& args) {
 #pragma GCC unroll 4
       for (int i = 0; i < 4; ++i)
         d[i] = V::load_words(args.d + i * args.row_stride + j * args.pixel_stride + V::kProducts * w);
-      integer_input4(d, columns[j], add, sub);
+      Transform::apply(d, columns[j]);
     }
     float* to = args.v + w;
 #pragma GCC unroll 4
@@ -40,7 +45,7 @@ void integer_winograd_input(const IntegerWinogradInput& args) {
       Pairs row[4], v[4];
 #pragma GCC unroll 4
       for (int j = 0; j < 4; ++j) row[j] = columns[j][i];
-      integer_input4(row, v, add, sub);
+      Transform::apply(row, v);
 #pragma GCC unroll 4
       for (int j = 0; j < 4; ++j, to += args.place_stride) V::store_words(to, v[j]);
     }
@@ -52,10 +57,7 @@ void integer_winograd_output(const IntegerWinogradOutput& args) {
   using Reg = typename V::Reg;
   const auto format = V::narrow_format(args.quantization);
   const Reg x_scale = V::set1(args.quantization->x_scale), lo = V::set1(args.lo), hi = V::set1(args.hi);
-  const auto outputs = [](const Reg(&m)[4], Reg(&y)[2]) {
-    y[0] = V::add_sums(m[0], V::add_sums(m[1], m[2]));
-    y[1] = V::add_sums(m[3], V::subtract_sums(m[1], m[2]));
-  };
+  using Transform = WinogradOutput2<SumsInInt32<V>>;
   for (int c = 0; c < args.n; c += V::kLanes) {
     Reg columns[4][2];  // [column][row] of Aᵀ M
 #pragma GCC unroll 4
@@ -63,7 +65,7 @@ void integer_winograd_output(const IntegerWinogradOutput& args) {
       Reg m[4];
 #pragma GCC unroll 4
       for (int i = 0; i < 4; ++i) m[i] = V::load(args.m + (4 * i + j) * args.place_stride + c);
-      outputs(m, columns[j]);
+      Transform::apply(m, columns[j]);
     }
     const int left = args.n - c;
     const auto mask = V::mask(left < V::kLanes ? left : V::kLanes);
@@ -75,7 +77,7 @@ void integer_winograd_output(const IntegerWinogradOutput& args) {
       Reg row[4], sums[2];
 #pragma GCC unroll 4
       for (int j = 0; j < 4; ++j) row[j] = columns[j][i];
-      outputs(row, sums);
+      Transform::apply(row, sums);
 #pragma GCC unroll 2
       for (int j = 0; j < 2; ++j) {
         if (j >= args.columns) break;
