@@ -11,6 +11,8 @@
 // output channels pass over it. The copy costs one load and one store of each float for 2·kh·kw·o operations, and keeps
 // every tile full. Rows above and below the image are omitted from the sum. Without padding the image is read in place.
 //
+// Short runs: the words of a few floats at a time are addressed one by one (a_offsets in microkernels/brgemm.h), as one block.
+//
 // bfloat16 and int8: channels are words of several channels (gemm/words.h). If they do not divide c / groups, the copy pads each
 // pixel. Words of bytes stand for zero if they have the zero point, which the end of a tile subtracts from all sums alike: rows
 // above and below the image are copied, too.
@@ -104,6 +106,18 @@ Sum split_sum(const Conv2dGeometry& g, int64_t kc) {
   return sum;
 }
 
+// Runs of at least this many words are blocks of the microkernel. Shorter ones are one block, whose words have offsets.
+constexpr int64_t kLongRun = 32;
+
+// Returns the offset of each word of the sum from the first one, in the image or its copy.
+std::vector<int32_t> offsets_of_words(const Sum& sum, int64_t row_words) {
+  std::vector<int32_t> offsets;
+  for (const Run& run : sum.runs)
+    for (int64_t p = 0; p < run.k; ++p)
+      offsets.push_back(static_cast<int32_t>(run.row * row_words + run.column + run.channel + p));
+  return offsets;
+}
+
 // The arguments and sizes of a call, for all threads.
 struct DirectConvolution::Call {
   const Conv2dSchedule& s;
@@ -116,8 +130,14 @@ struct DirectConvolution::Call {
   bool omits_rows;  // whether rows above and below the image are omitted from sums, as they are if zeros are words of 0
   int64_t row_words;  // from image row to image row, in the copy if there is one
   Sum sum;
-  bool one_block;       // whether the sum is one block, so partial sums are those of one register tile
-  int64_t sums_stride;  // floats from pixel to pixel of partial sums
+  bool one_block;                // whether the sum is one block, so partial sums are those of one register tile
+  int64_t sums_stride;           // floats from pixel to pixel of partial sums
+  std::vector<int32_t> offsets;  // of words of short runs; empty: runs are blocks
+
+  // Points A and B at the sum of a tile over `part` of the runs. `window` is where the tile reads row `top` of the image, and
+  // `weights` are those of the first run.
+  void set_sum(BrgemmArgs& args, const float** a, const float** b, Range part, const float* window, int64_t top,
+               const float* weights, int64_t run_floats) const;
 };
 
 void DirectConvolution::run_lines(const Conv2dSchedule& s, const Matrix& x, const Images& images, int64_t begin,
@@ -138,6 +158,10 @@ void DirectConvolution::run_lines(const Conv2dSchedule& s, const Matrix& x, cons
   const InputWords input(kernels_, constants.quantization, pixels, images.n * images.h * images.w, layer_.geometry.c,
                          s.threads.count());
   const bool copied = g.padded() || !input.in_place(groups, channels);
+  const int64_t row_words = columns * g.c;
+  const bool of_steps = one_block && kernels_.tile_k == 1 && s.prefetch == 0 && !kernels_.is_narrow(packed().nr) &&
+                        sum.runs.front().k < kLongRun && g.span_h() * row_words <= INT32_MAX;
+  std::vector<int32_t> offsets = of_steps ? offsets_of_words(sum, row_words) : std::vector<int32_t>{};
   const Call call{s,
                   groups,
                   images,
@@ -147,10 +171,11 @@ void DirectConvolution::run_lines(const Conv2dSchedule& s, const Matrix& x, cons
                   ow,
                   copied,
                   kernels_.tile_k != kBytesPerWord,
-                  columns * g.c,
+                  row_words,
                   std::move(sum),
                   one_block,
-                  sums_stride};
+                  sums_stride,
+                  std::move(offsets)};
 
   const int64_t rows = std::min(s.rows, oh);
   const int64_t rows_floats = copied ? ((rows - 1) * g.stride_h + g.span_h()) * call.row_words : 0;
@@ -194,12 +219,42 @@ void DirectConvolution::copy_rows(const Call& call, int64_t image, int64_t begin
   }
 }
 
+void DirectConvolution::Call::set_sum(BrgemmArgs& args, const float** a, const float** b, Range part,
+                                      const float* window, int64_t top, const float* weights,
+                                      int64_t run_floats) const {
+  // Rows above and below the image are omitted. The others are adjacent.
+  const auto inside = [&](int64_t t) {
+    const int64_t row = top + sum.runs[t].row;
+    return !omits_rows || (row >= 0 && row < images.h);
+  };
+  int64_t first = part.begin, end = part.end;
+  while (first < end && !inside(first)) ++first;
+  while (first < end && !inside(end - 1)) --end;
+  weights += (first - part.begin) * run_floats;
+  if (!offsets.empty()) {
+    const int64_t k = sum.runs.front().k;
+    args.batch = 1;
+    args.k = (end - first) * k;
+    args.a_offsets = offsets.data() + first * k;
+    a[0] = window;
+    b[0] = weights;
+    return;
+  }
+  args.batch = end - first;
+  for (int64_t t = first; t < end; ++t, ++a, ++b, weights += run_floats) {
+    const Run& run = sum.runs[t];
+    *a = window + run.row * row_words + run.column + run.channel;
+    *b = weights;
+  }
+}
+
 void DirectConvolution::run_rectangle(const Call& call, int64_t line_begin, int64_t line_end, int64_t panel_begin,
                                       int64_t panel_end, const Scratch& scratch) const {
   const Conv2dGeometry& g = words_;
   const Conv2dSchedule& s = call.s;
   const std::vector<Run>& runs = call.sum.runs;
   const auto all_runs = static_cast<int64_t>(runs.size());
+  const int64_t run_k = runs.front().k;
   const int64_t blocks = ceil_div(all_runs, call.sum.per_block), panels = panel_end - panel_begin;
   if (panels == 0) return;
   const EvenSplit tiles(call.ow, s.mr);
@@ -209,7 +264,7 @@ void DirectConvolution::run_rectangle(const Call& call, int64_t line_begin, int6
   BrgemmArgs args;
   args.a = a;
   args.b = b;
-  args.k = runs.front().k;
+  args.k = run_k;
   args.a_stride = g.stride_w * g.c;
   args.prefetch = s.prefetch / kWordBytes;
 
@@ -226,22 +281,23 @@ void DirectConvolution::run_rectangle(const Call& call, int64_t line_begin, int6
     // The weights of block `index / panels` of the sum and panel `index % panels`, in the order of their use.
     const auto weights_at = [&](int64_t index) {
       const Panel& panel = panels_[panel_begin + index % panels];
-      return weight_ + panel.offset + index / panels * call.sum.per_block * args.k * panel.nr;
+      return weight_ + panel.offset + index / panels * call.sum.per_block * run_k * panel.nr;
     };
     for (int64_t index = 0; index < blocks * panels; ++index) {
       const Panel& panel = panels_[panel_begin + index % panels];
       const int64_t run_begin = index / panels * call.sum.per_block;
       const TileOutput::Part of_sum{run_begin == 0, run_begin + call.sum.per_block >= all_runs};
       const int64_t block_runs = std::min(call.sum.per_block, all_runs - run_begin);
-      const int64_t run_floats = PanelRows{1, args.k, kernels_.lanes}.run_floats(panel.nr);
+      const int64_t run_floats = PanelRows{1, run_k, kernels_.lanes}.run_floats(panel.nr);
       const float* weights = weights_at(index);
       // The last weights of these rows are followed by the first ones, for the next rows.
       const bool more = index + 1 < blocks * panels || line + lines < line_end;
       const int64_t next_index = (index + 1) % (blocks * panels);
-      const float* next = s.prefetch_next && more && blocks * panels > 1 ? weights_at(next_index) : nullptr;
+      const float* next =
+          call.offsets.empty() && s.prefetch_next && more && blocks * panels > 1 ? weights_at(next_index) : nullptr;
       const int64_t next_nr = panels_[panel_begin + next_index % panels].nr;
       args.next_step = even_step(next_nr, lines * tiles.count);
-      args.next_tile_step = block_runs * args.k * args.next_step;
+      args.next_tile_step = block_runs * run_k * args.next_step;
       const int64_t group_channel = panel.column / g.group_o() * g.group_c();
 
       int64_t tile_index = 0;
@@ -249,14 +305,8 @@ void DirectConvolution::run_rectangle(const Call& call, int64_t line_begin, int6
         for (int64_t tile = 0, q = 0; tile < tiles.count; tile += args.count, tile_index += args.count) {
           const int mr = static_cast<int>(tiles.size(tile));
           const float* window = rows + r * g.stride_h * call.row_words + q * g.stride_w * g.c + group_channel;
-          args.batch = 0;
-          for (int64_t t = 0; t < block_runs; ++t) {
-            const Run& from = runs[run_begin + t];
-            const int64_t image_row = top + r * g.stride_h + from.row;
-            if (call.omits_rows && (image_row < 0 || image_row >= call.images.h)) continue;  // padding
-            a[args.batch] = window + from.row * call.row_words + from.column + from.channel;
-            b[args.batch++] = weights + t * run_floats;
-          }
+          call.set_sum(args, a, b, {run_begin, run_begin + block_runs}, window, top + r * g.stride_h, weights,
+                       run_floats);
           args.count = std::min(call.output.most_in_series(args, of_sum), tiles.alike(tile));
           const bool prefetch = next && tile_index * args.next_step < next_nr;
           args.next = prefetch ? next + tile_index * args.next_tile_step : nullptr;

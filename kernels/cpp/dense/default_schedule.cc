@@ -65,6 +65,8 @@ double cycles(const Product& p, const TileShape& tile, const ThreadSplit& thread
   const int64_t tiles = ceil_div(p.m, tile.mr), panels = tile.panels(p.n, p.kernels.lanes);
   const int64_t rows = std::min(p.m, ceil_div(tiles, threads.m) * tile.mr), columns = ceil_div(panels, threads.n);
   const double weights = p.bytes(ceil_div(p.n, threads.n), p.k);
+  // In a network the weights are in memory. Threads that share columns each load them from L3, behind the first of them.
+  const Level from = std::max(p.machine.level_of(weights), threads.m > 1 ? Level::kL3 : Level::kL1);
   // A thread with one row of tiles reads each weight once, from where all of them are. Otherwise a panel stays near while
   // the rows pass, and the next one is prefetched.
   const bool once = rows <= tile.mr;
@@ -73,12 +75,12 @@ double cycles(const Product& p, const TileShape& tile, const ThreadSplit& thread
     return product_cycles(p.costs, p.kernels, rows, p.n, tile, columns, static_cast<double>(p.k), level,
                           p.bandwidth(Level::kL2, used), kPanelDelayOfDense);
   };
-  const double loads = p.load(weights, used),
+  const double loads = weights / p.bandwidth(from, used),
                near = compute(std::min(p.machine.level_of(p.bytes(nr, p.k)), Level::kL2));
   // Panels that are prefetched while the rows pass come late if there are few rows. Nothing prefetches the first one, which
   // comes from memory in a network.
   const double products =
-      once ? std::max(compute(p.machine.level_of(weights)), overlapped(near, loads))
+      once ? std::max(compute(from), overlapped(near, loads))
            : near + loads * std::min(1.0, loads / near) + first_panel(p, tile, used, near, rows, columns);
   // The cores have the rows of x that the same split of the layer before left with them. Threads that share rows load the
   // others from the caches of other cores.
@@ -143,9 +145,9 @@ DenseSchedule direct_schedule(const Product& p, Dtype dtype, int64_t k, const Ch
   return s;
 }
 
-// Returns the cycles in which all threads load the weights of a network from memory, once, as far as products do not hide them.
-double unhidden(const Product& p, double weight_bytes, double compute, int used) {
-  const double loads = weight_bytes / used / p.bandwidth(Level::kMemory, used);
+// Returns the cycles in which each thread loads `bytes` bytes of weights, as far as products do not hide them.
+double unhidden(const Product& p, double bytes, Level level, double compute, int used) {
+  const double loads = bytes / p.bandwidth(level, used);
   const double share = std::min(1.0, loads / compute);
   return loads * share * share;
 }
@@ -164,7 +166,10 @@ double strassen_cycles(const Product& p, const ThreadSplit& threads) {
   const double sums = sum * (vectors(half.m, half.k) + 22.0 / 8 * vectors(half.m, half.n));
   const double weights = 7.0 / 4 * p.bytes(p.n, p.k);
   const double compute = 7 * product.cycles + sums + p.load(p.bytes(rows, p.k), used);
-  return compute + unhidden(p, weights, compute, used) + p.machine.fork_join_cycles(used);
+  // All threads together load the weights from memory once, and those that share columns load them from L3.
+  const double memory = unhidden(p, weights / used, Level::kMemory, compute, used);
+  const double shared = threads.m > 1 ? unhidden(p, weights / threads.n, Level::kL3, compute, used) : 0.0;
+  return compute + std::max(memory, shared) + p.machine.fork_join_cycles(used);
 }
 
 Product product(const Target& target, Dtype dtype, int64_t m, int64_t n, int64_t k, int threads, int64_t x_stride) {
@@ -187,7 +192,8 @@ DenseSchedule schedule_of_widths(const Target& target, Dtype dtype, int64_t m, i
   const Choice direct = best_choice(p, widths);
   DenseSchedule s = direct_schedule(p, dtype, k, direct);
   if (!fast_algorithms) return s;
-  double best = direct.cycles + unhidden(p, p.bytes(n, p.k), direct.cycles, direct.threads.count());
+  const int used = direct.threads.count();
+  double best = direct.cycles + unhidden(p, p.bytes(n, p.k) / used, Level::kMemory, direct.cycles, used);
   for_each_thread_split(threads, [&](const ThreadSplit& split) {
     if (m / split.m < 2 || !Strassen::applies(target.isa, dtype, n, k, split.n)) return;
     // Threads that share columns each compute the sums of the same input, so splits of rows come first and win ties.

@@ -174,8 +174,8 @@ std::pair<double, double> transform_secs(Isa isa, int which, int vectors) {
     for (int64_t tile = 0; tile < tiles; ++tile) {
       const float* d = image.get() + tile * places * channels;
       const float* next = tile + 1 < tiles ? d + places * channels : d;
-      f.input(
-          {d, size * channels, channels, channels, transformed.get() + tile * channels, place, next, size * channels});
+      f.input({d, size * channels, channels, channels, transformed.get() + tile * channels, place, next,
+               size * channels, channels});
     }
   });
   WinogradOutput args{};

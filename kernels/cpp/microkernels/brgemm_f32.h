@@ -77,8 +77,10 @@ struct Brgemm {
 
   static void run(const BrgemmArgs& args) {
     if (!args.simple()) return run_tile(args);
-    if (args.k < kUnroll * MR) return run_series<false>(args);
-    run_series<true>(args);
+    if constexpr (V::kProducts == 1)
+      if (args.a_offsets) return run_series<Sums::kOfSteps>(args);
+    if (args.k < kUnroll * MR) return run_series<Sums::kShort>(args);
+    run_series<Sums::kLong>(args);
   }
 
  private:
@@ -86,10 +88,13 @@ struct Brgemm {
 
   static constexpr int kNarrowPerFloat = V::kIntegers ? 4 : 2;
 
+  // Sums of steps that are apart (a_offsets), or of blocks. Long ones prefetch the lines of a tile one row per kUnroll steps. All
+  // at once are more misses than L1 can track, and delay the loads of the sum: 1×1 layers of k = 64 with a residual took a fifth
+  // longer.
+  enum class Sums { kOfSteps, kShort, kLong };
+
   // Omits what simple tiles do not need, which on a short sum takes as long as its FMAs.
-  // kSpread prefetches the lines of a tile one row per kUnroll steps. All at once are more misses than L1 can track, and
-  // delay the loads of the sum: 1×1 layers of k = 64 with a residual took a fifth longer.
-  template <bool kSpread>
+  template <Sums kSums>
   static __attribute__((noinline)) void run_series(const BrgemmArgs& args) {
     const float *bias = args.bias, *residual = args.late_residual, *second_residual = args.second_residual,
                 *slopes = args.slopes, *next = args.next;
@@ -118,17 +123,20 @@ struct Brgemm {
         lines.residual = second_residual;
         lines.residual_stride = args.second_residual_stride;
       }
-      if (!kSpread) lines.prefetch_all();
+      constexpr bool kSpread = kSums == Sums::kLong;
+      if (kSums != Sums::kLong) lines.prefetch_all();
       start_with(acc[0], V::kIntegers ? nullptr : bias);
-      start_other_chains(acc);
-      if (!next) {
+      if (kSums != Sums::kOfSteps) start_other_chains(acc);
+      if constexpr (kSums == Sums::kOfSteps) {
+        reduce_steps(acc[0], args, a_offset, b_offset);
+      } else if (!next) {
         reduce<false, Prefetch::kNever, kSpread>(acc, args, a_offset, b_offset, next, lines);
       } else if (kUnroll * args.next_step <= kCacheLine) {
         reduce<false, Prefetch::kOncePerUnroll, kSpread>(acc, args, a_offset, b_offset, next, lines);
       } else {
         reduce<false, Prefetch::kInEachStep, kSpread>(acc, args, a_offset, b_offset, next, lines);
       }
-      add_chains(acc);
+      if (kSums != Sums::kOfSteps) add_chains(acc);
       if constexpr (V::kIntegers) {
         if (args.quantization) {
           subtract_zero_points(acc[0], weight_sums, args.quantization);
@@ -271,6 +279,22 @@ struct Brgemm {
       // The rest is not a loop: the kernel rows of first layers have 3 to 9 steps.
       if (p & 2) steps<2, kAhead, kPrefetch>(acc, base, stride, stride3, b, ahead, next, next_step);
       if (p & 1) steps<1, kAhead, kPrefetch>(acc, base, stride, stride3, b, ahead, next, next_step);
+    }
+  }
+
+  // Sums over steps of k that are apart. One chain per accumulator: the FMAs of small tiles wait for each other, but so few steps
+  // would not pay for adding the chains.
+  static inline __attribute__((always_inline)) void reduce_steps(Reg (&acc)[MR][NV], const BrgemmArgs& args,
+                                                                 int64_t a_offset, int64_t b_offset) {
+    const int64_t stride = args.a_stride * static_cast<int64_t>(sizeof(float)), stride3 = 3 * stride;  // bytes
+    const float *a = args.a[0] + a_offset, *b = args.b[0] + b_offset;
+    const int32_t* const end = args.a_offsets + args.k;
+    for (const int32_t* offset = args.a_offsets; offset < end; ++offset, b += kColumns) {
+      const char* base[kBases];
+      base[0] = reinterpret_cast<const char*>(a + *offset);
+#pragma GCC unroll 8
+      for (int i = 1; i < kBases; ++i) base[i] = base[i - 1] + 5 * stride;
+      step<false>(acc, base, stride, stride3, 0, b, b);
     }
   }
 

@@ -124,7 +124,7 @@ def power_error(isa: str, x: np.ndarray, y: np.ndarray | float) -> None:
     np.testing.assert_array_equal(np.signbit(got[zeros]), np.signbit(want[zeros]))
 
 
-@pytest.mark.parametrize("isa", ISAS[-1:])  # compilation takes ten seconds
+@pytest.mark.parametrize("isa", ISAS[:1])  # compilation takes ten seconds
 def test_powers_of_two_tensors(isa: str) -> None:
     rng = np.random.default_rng(1)
     x = values()
