@@ -51,6 +51,7 @@ def build(
     ieee: bool = False,
     tune: bool = False,
     strict: bool = False,
+    precision: str = "float32",
     winograd: None = None,
 ) -> CompiledModel: ...
 @overload
@@ -70,6 +71,7 @@ def build(
     ieee: bool = False,
     tune: bool = False,
     strict: bool = False,
+    precision: str = "float32",
     winograd: None = None,
 ) -> RangedModel: ...
 def build(
@@ -88,6 +90,7 @@ def build(
     ieee: bool = False,
     tune: bool = False,
     strict: bool = False,
+    precision: str = "float32",
     winograd: None = None,
 ) -> CompiledModel | RangedModel:
     """Compiles a model for this CPU.
@@ -123,13 +126,16 @@ def build(
             ``check``, or on random ones. ``CompiledModel.tuned`` has the times and the choice. Needs ``fallback``.
         strict: whether to reject a model with quantized layers that would be computed in float32.
             ``CompiledModel.in_float`` has these layers.
+        precision: ``"float32"``, ``"bfloat16"``, or ``"auto"``: bfloat16 on CPUs with instructions for it. In bfloat16,
+            weights and products of dense layers and convolutions are bfloat16 where that is faster, with sums in
+            float32; other layers and all tensors between layers stay float32.
         winograd: the former name of ``fast_algorithms``; must not be given.
 
     Raises:
         TypeError: ``winograd`` is given.
         ValueError: an invalid model, missing shapes, an unknown target, more threads than cores, an unknown
-            ``fallback``, or, if that is None, an operator that cannot be compiled; with ``strict``, a quantized layer
-            that would be computed in float32.
+            ``fallback`` or ``precision``, or, without ``fallback``, an operator that cannot be compiled; with
+            ``strict``, a quantized layer that would be computed in float32.
         OSError: a file cannot be read.
         ImportError: TVM has the wrong version, or a package is missing: of the extra ``compile``; of ``check``
             for the argument ``check``; of ``fallback`` for ``tune``, and for a model that cannot be compiled without
@@ -153,14 +159,18 @@ def build(
     import graph_passes
     from compiler.lowering.choose import Options
     from compiler.lowering.lower import lower
+    from compiler.workloads.precision import resolved
     from graph_passes.lazy import ir
 
     host = _host(target, threads)
+    computed_in = resolved(precision, host)
     exported = _exported(model, example_inputs)
     chosen = passes_of_build(passes)
     if has_ranges(input_shapes):
-        if schedules is not None or check is not None or tune or strict:
-            raise ValueError("schedules, check, tune and strict are for fixed sizes; input_shapes has ranges")
+        if schedules is not None or check is not None or tune or strict or computed_in != "float32":
+            raise ValueError(
+                "schedules, check, tune, strict and precision are for fixed sizes; input_shapes has ranges"
+            )
         return build_ranged(exported, dict(input_shapes or {}), host, chosen, fast_algorithms, ieee)
     shapes: Any = input_shapes
     after_passes = graph_passes.optimize(exported, shapes, chosen)
@@ -173,7 +183,7 @@ def build(
         """Lowers and compiles an optimized model, which it changes."""
         inputs, of_integers = specs(optimized.graph.inputs), _layers_of_integers(optimized)
         with opened(schedules) as source:
-            lowered = lower(optimized, host, Options(source, fast_algorithms, chains))
+            lowered = lower(optimized, host, Options(source, fast_algorithms, chains, computed_in))
         from compiler.tvm_backend.compile import compile_model  # imports TVM, which takes a second
 
         layers = lowered.layers

@@ -14,6 +14,7 @@ from kernels.machine import (
     distribute,
     evict,
     memory_bandwidth,
+    multiplies_bfloat16,
     peak_gflops,
 )
 from kernels.machine_model import MachineModel
@@ -52,6 +53,7 @@ __all__ = [
     "layer_norm",
     "max_pool2d",
     "memory_bandwidth",
+    "multiplies_bfloat16",
     "narrow_tiles",
     "peak_gflops",
     "register_tiles",

@@ -18,8 +18,8 @@ class Dense(PackedLayer[_native.Dense]):
     """``y = activation(x @ weight.T + bias + residual)``. The constructor packs the weights.
 
     The type of the weight is the type of the layer: float32; bfloat16 (``ml_dtypes.bfloat16``) with sums in float32,
-    which requires AVX512_BF16, treats subnormal numbers as zero and rounds results to nearest even; or int8 with exact
-    sums in int32, whose ``quantization`` says what the integers stand for.
+    rounded to nearest even, which with AVX512_BF16 treats subnormal numbers as zero; or int8 with exact sums in int32,
+    whose ``quantization`` says what the integers stand for.
 
     Args:
         weight: (n, k), the layout of ``torch.nn.Linear``. It is copied.
@@ -68,8 +68,8 @@ class Dense(PackedLayer[_native.Dense]):
     def __call__(self, x: np.ndarray, out: np.ndarray | None = None, residual: np.ndarray | None = None) -> np.ndarray:
         """Computes (m, n) from x (m, k). Returns ``out`` if given, otherwise a new array.
 
-        x, residual and output have the type of the layer; ``out`` may also be float32. Those of an int8 layer have the
-        types of its ``quantization``, and its residual may be float32, too. x and residual may have any
+        x, residual and output have the type of the layer, or float32. Those of an int8 layer have the
+        types of its ``quantization``; its output and residual may be float32, too. x and residual may have any
         strides (rows that are not contiguous are copied); ``out`` must have contiguous rows. ``residual`` (m, n) may be
         the same array as ``out``. Calls from several threads are safe. The GIL is released.
 

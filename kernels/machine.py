@@ -21,12 +21,23 @@ def detect_isa() -> str:
 
 
 def available_dtypes(isa: str | None = None) -> tuple[str, ...]:
-    """Returns the data types of ``isa`` (None: the best): float32, and bfloat16 with avx512 on CPUs with AVX512_BF16.
+    """Returns the data types of layers of ``isa`` (None: the best).
 
     Raises:
         ValueError: the ISA is unknown, or this CPU lacks it.
     """
     return _native.available_dtypes(isa)
+
+
+def multiplies_bfloat16(isa: str | None = None) -> bool:
+    """Returns whether the kernels of ``isa`` (None: the best) have instructions for products of bfloat16 (AVX512_BF16).
+
+    Without them, bfloat16 is converted to float32 in registers.
+
+    Raises:
+        ValueError: the ISA is unknown, or this CPU lacks it.
+    """
+    return _native.multiplies_bfloat16(isa)
 
 
 def cpu_name() -> str:

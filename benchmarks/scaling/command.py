@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.command import thread_counts
+from benchmarks.heading import NOISY_CORES
 from compiler.commands.command_line import Parser, add_version, at_least, check_file, exit_code, seconds
 from compiler.measure import affinity
 from compiler.workloads.target import usable_cores
@@ -161,6 +162,8 @@ def simulate(arguments: argparse.Namespace) -> int:
             predictions = [predict.predict(calls[1], calls[threads], threads, costs) for threads in counts]
             how = "each alone" if arguments.alone else "one after the other"
             print(f"\n{name}: {len(calls[1])} calls, shares {how}; others kept {busy:.1f} cores busy")
+            if busy > NOISY_CORES:
+                print("NOT QUIET: times of others are in these figures; measure again")
             print("\n".join(report.prediction_lines(predictions, costs, measured)))
             for threads in arguments.threads if arguments.layers else ():
                 print()

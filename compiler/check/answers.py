@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 
 import numpy as np
 
 FLOAT32 = 1e-4  # of the scale of a tensor
 FLOAT16 = 2.0**-8  # four steps of float16 at the scale of a tensor
+ROUNDED = 2.0**-6  # four steps of bfloat16, of models with layers of it
 OWN_SPREADS = 3  # times the difference of ONNX Runtime's answers with and without its optimizations
 
 Measure = Callable[[np.ndarray, np.ndarray], float]
@@ -109,6 +110,11 @@ class Expected:
                 allowed[name] = max(allowed[name], stepped)
                 spread = max(spread, own)
         return cls(outputs, allowed, spread, measure)
+
+    def at_least(self, allowed: float) -> Expected:
+        """Allows outputs of floats this error, if it is larger."""
+        floats = {name for name, want in self.outputs.items() if want.dtype.kind == "f"}
+        return replace(self, allowed={n: max(a, allowed) if n in floats else a for n, a in self.allowed.items()})
 
     def compare(self, found: Mapping[str, np.ndarray]) -> list[Difference]:
         """Returns the difference of each output; one that is missing has an infinite error."""

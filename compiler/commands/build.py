@@ -73,14 +73,16 @@ def build(path: Path, how: BuildOptions, output: Path, json_file: Path | None, c
     start = time.perf_counter()
     model = onnx_file(path, how)
     print(*model.summary(), sep="\n", flush=True)
-    if check is not None and model.has_ranges:
-        raise ValueError("argument --check: it is for fixed sizes, and --input-shape has ranges")
-    if how.records and model.has_ranges:
-        raise ValueError("argument --records: it is for fixed sizes, and --input-shape has ranges")
-    if how.tune and model.has_ranges:
-        raise ValueError("argument --tune: it is for fixed sizes, and --input-shape has ranges")
-    if how.strict and model.has_ranges:
-        raise ValueError("argument --strict: it is for fixed sizes, and --input-shape has ranges")
+    of_fixed_sizes = {
+        "--check": check is not None,
+        "--records": how.records,
+        "--tune": how.tune,
+        "--strict": how.strict,
+        "--precision": how.precision != "float32",
+    }
+    for option, is_given in of_fixed_sizes.items():
+        if is_given and model.has_ranges:
+            raise ValueError(f"argument {option}: it is for fixed sizes, and --input-shape has ranges")
     data = None if check is None else _data(check, model.inputs)
     compiled = model.compiled_for_ranges() if model.has_ranges else model.compiled(data)
     seconds, peak = time.perf_counter() - start, _peak_bytes()

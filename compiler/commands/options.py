@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from compiler.commands.command_line import DEFAULT_RECORDS, add_fast_algorithms, add_machine, at_least
+from compiler.workloads.precision import PRECISIONS
 from compiler.workloads.target import ISAS
 
 # The name is empty if it was left out, which means the model's only input.
@@ -32,6 +33,7 @@ class BuildOptions:
         ieee: whether the program keeps subnormal numbers.
         tune: whether the program is measured next to ONNX Runtime, and the faster one taken.
         strict: whether a model with quantized layers that would be computed in float32 is rejected.
+        precision: what layers compute in: ``float32``, ``bfloat16`` or ``auto``.
     """
 
     input_shapes: tuple[Shape, ...] = ()
@@ -44,6 +46,7 @@ class BuildOptions:
     ieee: bool = False
     tune: bool = False
     strict: bool = False
+    precision: str = "float32"
 
 
 def build_options(arguments: argparse.Namespace) -> BuildOptions:
@@ -59,6 +62,7 @@ def build_options(arguments: argparse.Namespace) -> BuildOptions:
         arguments.ieee,
         arguments.tune,
         arguments.strict,
+        arguments.precision,
     )
 
 
@@ -115,6 +119,13 @@ def add_model(parser: argparse.ArgumentParser, saved: bool) -> None:
         "--strict",
         action="store_true",
         help="reject a model with quantized layers that would be computed in float32",
+    )
+    add(
+        "--precision",
+        choices=PRECISIONS,
+        default="float32",
+        help="what dense layers and convolutions compute in where that is faster; auto: bfloat16 on CPUs with "
+        "instructions for it (default: float32)",
     )
 
 

@@ -44,6 +44,7 @@ class OnnxFile:
         ieee: whether the program keeps subnormal numbers.
         tune: whether the program is measured next to ONNX Runtime, and the faster one taken.
         strict: whether quantized layers must not be computed in float32.
+        precision: what layers compute in.
     """
 
     path: Path
@@ -57,6 +58,7 @@ class OnnxFile:
     ieee: bool
     tune: bool
     strict: bool
+    precision: str
 
     @property
     def has_ranges(self) -> bool:
@@ -101,6 +103,7 @@ class OnnxFile:
                 ieee=self.ieee,
                 tune=self.tune,
                 strict=self.strict,
+                precision=self.precision,
             )
 
     def frozen(self) -> onnx.ModelProto:
@@ -220,6 +223,7 @@ def onnx_file(path: Path, build: BuildOptions) -> OnnxFile:
         build.ieee,
         build.tune,
         build.strict,
+        build.precision,
     )
 
 
@@ -247,6 +251,7 @@ def _saved(path: Path, build: BuildOptions, given: Sequence[InputFile]) -> Saved
         "--ieee": build.ieee and not ieee,
         "--tune": build.tune,
         "--strict": build.strict,
+        "--precision": build.precision != "float32",
     }
     if flags := [flag for flag, is_given in unfit.items() if is_given]:
         built = f"{path} is built already, for {target.isa}"

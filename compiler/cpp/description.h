@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "loopwright/dtype.h"
 #include "loopwright/schedule_values.h"
 
 namespace loopwright {
@@ -91,6 +92,10 @@ class Description {
   // The same for int8.
   const int8_t* int8_weight(const std::string& name, const std::vector<int64_t>& shape) const {
     return static_cast<const int8_t*>(weight_of({kDLInt, 8, 1}, "int8", name, shape));
+  }
+  // The same for bfloat16, whose bits are those of uint16.
+  const Bfloat16* bfloat16_weight(const std::string& name, const std::vector<int64_t>& shape) const {
+    return static_cast<const Bfloat16*>(weight_of({kDLUInt, 16, 1}, "uint16", name, shape));
   }
   // Returns null if there is no weight of this name.
   const float* optional_weight(const std::string& name, const std::vector<int64_t>& shape) const {

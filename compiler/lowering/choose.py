@@ -6,10 +6,13 @@ import json
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 
+from compiler.lowering.call import Call
+from compiler.lowering.precision import InBfloat16
 from compiler.lowering.recognize import Match
 from compiler.lowering.schedule_source import NoSchedules, ScheduleSource
 from compiler.workloads.layer import Layer
 from compiler.workloads.operators import LAYER_SCHEMAS
+from compiler.workloads.precision import BFLOAT16
 from compiler.workloads.schedule import Schedule
 from compiler.workloads.target import Target
 from compiler.workloads.threads import threads_for
@@ -23,11 +26,13 @@ class Options:
         schedules: known schedules. A choice for the entire model takes precedence, and also sets threads.
         fast_algorithms: whether layers may use Winograd's and Strassen's algorithms, which round more than a plain sum.
         chains: whether neighboring convolutions may run as one kernel.
+        precision: ``float32``, or ``bfloat16`` for the layers that are faster in it.
     """
 
     schedules: ScheduleSource = field(default_factory=NoSchedules)
     fast_algorithms: bool = True
     chains: bool = True
+    precision: str = "float32"
 
 
 @dataclass(frozen=True)
@@ -46,12 +51,13 @@ class Plan:
 
 def choose(matches: Sequence[Match], target: Target, options: Options) -> Plan:
     """Chooses threads and schedules for the calls of a model."""
-    plan = _distinct([_layer(match, target, options) for match in matches])
+    in_bfloat16 = InBfloat16(target, options.fast_algorithms) if options.precision == BFLOAT16 else None
+    calls = [match.call if in_bfloat16 is None else in_bfloat16(match.call) for match in matches]
+    plan = _distinct([_layer(match, call, target, options) for match, call in zip(matches, calls, strict=True)])
     return replace(plan, layers=_scheduled(plan.layers, target, options))
 
 
-def _layer(match: Match, target: Target, options: Options) -> Layer:
-    call = match.call
+def _layer(match: Match, call: Call, target: Target, options: Options) -> Layer:
     threads = threads_for(call.workload, target)
     attributes = dict(call.attributes)
     if "fast_algorithms" in LAYER_SCHEMAS[call.op].attributes:

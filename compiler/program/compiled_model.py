@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import json
+import numbers
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -173,8 +174,8 @@ class CompiledModel:
         """
         bound = checked_cores(cores)
         threads_here(self.target.num_cores, self.target.num_cores, bound)
-        if not 0 <= spin <= MOST_SPIN:
-            raise ValueError(f"spin must be between 0 and {MOST_SPIN} seconds, got {spin}")
+        if isinstance(spin, bool) or not isinstance(spin, numbers.Real) or not 0 <= spin <= MOST_SPIN:
+            raise ValueError(f"spin must be between 0 and {MOST_SPIN} seconds, got {spin!r}")
         return self._with(self.layers, self.segments, on_own_threads(self._program, bound, spin), bound)
 
     def _with(

@@ -45,7 +45,7 @@ from compiler.workloads.threads import threads_for
 
 MANIFEST, WEIGHTS, PROGRAM = "manifest.json", "weights.bin", "program.so"
 _ALIGNMENT = 4  # of weights, in bytes
-_WEIGHT_DTYPES = ("float32", "int8")  # before format 8, all were float32
+_WEIGHT_DTYPES = ("float32", "int8", "uint16")  # uint16: the bits of bfloat16; before format 8, all were float32
 _FIRST_WITH_SEGMENTS = 5  # format
 _FIRST_WITH_IEEE = 7
 
@@ -317,7 +317,7 @@ def sized_tensors(manifest: Mapping[str, Any], key: str, sizes: Sequence[Size]) 
     """
     names = [size.name for size in sizes]
     with _valid_manifest():
-        found = [SizedTensor.from_json(fields, names) for fields in manifest[key]]
+        found = [SizedTensor.from_json(fields, sizes) for fields in manifest[key]]
         if len({tensor.name for tensor in found}) < len(found):
             raise ValueError(f"{MANIFEST} is not valid: two {key} have the same name")
         for point in _ends(sizes):

@@ -33,14 +33,15 @@ class SizedTensor:
         return {"name": self.name, "dtype": self.dtype, "shape": written(self.shape)}
 
     @classmethod
-    def from_json(cls, fields: Mapping[str, Any], names: Sequence[str]) -> SizedTensor:
-        """The inverse of :meth:`to_json`.
+    def from_json(cls, fields: Mapping[str, Any], sizes: Sequence[Size]) -> SizedTensor:
+        """The inverse of :meth:`to_json`, with the sizes that the shape may have.
 
         Raises:
             ValueError: an entry is not valid.
         """
-        shape = read(fields["shape"], names)
-        TensorSpec.from_json({**fields, "shape": evaluated(shape, dict.fromkeys(names, 1))})  # checks the rest
+        shape = read(fields["shape"], [size.name for size in sizes])
+        smallest = {size.name: size.values[0] for size in sizes}
+        TensorSpec.from_json({**fields, "shape": evaluated(shape, smallest)})  # checks the rest
         return cls(fields["name"], fields["dtype"], tuple(shape))
 
     def __str__(self) -> str:

@@ -31,7 +31,7 @@ class Layer:
         op: the kind of layer: a key of ``compiler.workloads.operators.LAYER_SCHEMAS``.
         output_shape: of the first output, as the program has it.
         attributes: sizes, paddings and so on, in JSON types; the schema lists them.
-        weights: arrays of float32 or int8 by name; the schema lists them.
+        weights: arrays by name, of float32, of int8, or of the bits of bfloat16 in uint16; the schema lists them.
         workload: the key of schedules and records; None if there is nothing to schedule.
         stages: if there is nothing to schedule, the workloads that a run computes one after the other.
         threads: the number of threads of the pool that may take part.

@@ -36,9 +36,9 @@ def workloads(draw: st.DrawFn) -> Workload:
 
 
 @st.composite
-def schedules(draw: st.DrawFn, isa: str, threads: int) -> dict[str, Any] | None:
+def schedules(draw: st.DrawFn, isa: str, threads: int, dtype: str = "float32") -> dict[str, Any] | None:
     """Draws any legal schedule; None if there is nothing to schedule, and sometimes in other cases."""
-    tiles = kernels.register_tiles(isa)
+    tiles = kernels.register_tiles(isa, dtype) if isa != "reference" else []
     if not tiles or draw(st.integers(0, 9)) == 0:
         return None
     mr, nr = draw(st.sampled_from(tiles))

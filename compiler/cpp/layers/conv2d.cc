@@ -7,11 +7,11 @@
 namespace loopwright {
 namespace {
 
-// Whether this CPU computes an int8 layer by a schedule, which may be of another one.
-bool has_integers(Isa isa, const Conv2dGeometry& g, const Conv2d::Schedule& schedule) {
-  if (const auto* dense = std::get_if<DenseSchedule>(&schedule)) return has_integer_tile(isa, dense->mr, dense->nr);
+// Whether this CPU computes a layer by a schedule, which may be of another one.
+bool has_kernel(Isa isa, Dtype dtype, const Conv2dGeometry& g, const Conv2d::Schedule& schedule) {
+  if (const auto* dense = std::get_if<DenseSchedule>(&schedule)) return has_tile(isa, dtype, dense->mr, dense->nr);
   if (const auto* s = std::get_if<Conv2dSchedule>(&schedule))
-    return has_integer_tile(isa, s->mr, s->nr) && applies(s->algorithm, g, isa, Dtype::kInt8);
+    return has_tile(isa, dtype, s->mr, s->nr) && (dtype != Dtype::kInt8 || applies(s->algorithm, g, isa, dtype));
   return true;  // a depthwise convolution has no register tile
 }
 
@@ -34,8 +34,7 @@ class Conv2dLayer final : public Layer {
     // Selects a schedule here even if the description has none, so that weights are packed once, on construction.
     std::optional<Conv2d::Schedule> schedule;
     if (const auto values = d.schedule()) schedule = parse_conv2d_schedule(c.geometry, dtype_of(d), *values);
-    if (schedule && dtype_of(d) == Dtype::kInt8 && !has_integers(machine.target, c.geometry, *schedule))
-      schedule.reset();
+    if (schedule && !has_kernel(machine.target, dtype_of(d), c.geometry, *schedule)) schedule.reset();
     if (!schedule && machine.target.isa != Isa::kReference)
       schedule = is_first
                      ? default_conv2d_schedule(machine.target, dtype_of(d), c.geometry, c.images, machine.threads, fast)
@@ -48,7 +47,7 @@ class Conv2dLayer final : public Layer {
 
   void run(const DLTensor* const* tensors) const override {
     const bool residual = shapes().size() == 3;
-    op_->run(read(tensors[0]), images_, written(tensors[residual ? 2 : 1]), dtypes_.out(),
+    op_->run(read(tensors[0]), dtypes_.x(), images_, written(tensors[residual ? 2 : 1]), dtypes_.out(),
              residual ? read(tensors[1]) : nullptr, dtypes_.residual());
   }
   DLDataType dtype(size_t tensor) const override { return dtypes_.of(tensor); }

@@ -32,8 +32,7 @@ class DenseLayer final : public Layer {
       throw std::invalid_argument("activation must be the same for all sizes");
     std::optional<DenseSchedule> schedule;
     if (const auto values = d.schedule()) schedule = parse_dense_schedule(*values);
-    if (schedule && dtype_of(d) == Dtype::kInt8 && !has_integer_tile(machine.target, schedule->mr, schedule->nr))
-      schedule.reset();
+    if (schedule && !has_tile(machine.target, dtype_of(d), schedule->mr, schedule->nr)) schedule.reset();
     if (!schedule && machine.target.isa != Isa::kReference)
       schedule = is_first ? default_dense_schedule(machine.target, dtype_of(d), m, n, k, machine.threads, fast)
                           : shared->weights.schedule(m, machine.threads, fast);

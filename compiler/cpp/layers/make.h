@@ -40,25 +40,30 @@ inline std::vector<Shape> with_residual(Shape x, bool residual, Shape out) {
 // The dtype of a layer, which descriptions of before format 8 lack.
 inline Dtype dtype_of(const Description& d) {
   const Dtype dtype = d.is_null("dtype") ? Dtype::kFloat32 : parse_dtype(d.text("dtype"));
-  if (dtype != Dtype::kFloat32 && dtype != Dtype::kInt8) throw std::invalid_argument("dtype must be float32 or int8");
   return dtype;
 }
 
-// Whether this CPU has a register tile of an int8 layer. CPUs with the same ISA may have others than where it was tuned.
-inline bool has_integer_tile(Isa isa, int mr, int nr) {
-  const auto tiles = register_tiles(isa, Dtype::kInt8);
+// Whether this CPU has a register tile of a layer. For types other than float32, CPUs with the same ISA may have others than where
+// it was tuned.
+inline bool has_tile(Isa isa, Dtype dtype, int mr, int nr) {
+  if (dtype == Dtype::kFloat32) return true;
+  const auto tiles = register_tiles(isa, dtype);
   return std::find(tiles.begin(), tiles.end(), std::pair(mr, nr)) != tiles.end();
 }
 
 // Returns the weight of a layer.
 inline const void* weight_of(const Description& d, const std::string& name, const Shape& shape) {
-  return dtype_of(d) == Dtype::kInt8 ? static_cast<const void*>(d.int8_weight(name, shape)) : d.weight(name, shape);
+  switch (dtype_of(d)) {
+    case Dtype::kInt8: return d.int8_weight(name, shape);
+    case Dtype::kBfloat16: return d.bfloat16_weight(name, shape);
+    default: return d.weight(name, shape);
+  }
 }
 
 // Returns what the integers of "x", "residual" or "out" stand for; null if the tensor is float32.
 inline std::optional<Quantization> integers_of(const Description& d, const std::string& tensor) {
   const std::string dtype = tensor + "_dtype", scale = tensor + "_scale", zero_point = tensor + "_zero_point";
-  if (d.is_null(dtype.c_str())) return std::nullopt;
+  if (d.is_null(dtype.c_str()) || dtype_of(d) != Dtype::kInt8) return std::nullopt;
   return Quantization{parse_integers(d.text(dtype.c_str())), static_cast<float>(d.number(scale.c_str())),
                       d.signed_integer(zero_point.c_str())};
 }
@@ -97,7 +102,9 @@ inline LayerQuantization quantization_of(const Description& d, int64_t n) {
 class TensorDtypes {
  public:
   TensorDtypes(const Description& d, int64_t n, bool residual)
-      : dtypes_(dtype_of(d), quantization_of(d, n)), residual_(residual) {}
+      : dtypes_(dtype_of(d), quantization_of(d, n)), residual_(residual) {
+    if (dtype_of(d) == Dtype::kBfloat16) dtypes_.x = dtypes_.residual = dtypes_.out = Dtype::kFloat32;
+  }
 
   Dtype x() const { return dtypes_.x; }
   Dtype residual() const { return dtypes_.residual; }

@@ -50,19 +50,22 @@ Images fitting_images(const Conv2dGeometry& g, int64_t n, int64_t h, int64_t w) 
 
 // The arguments of one call.
 struct Call : ImageArrays {
-  Dtype out_dtype{}, residual_dtype{};
+  Dtype x_dtype{}, out_dtype{}, residual_dtype{};
 
   Call(const Conv2d& op, const py::object& x_object, const py::object& out_object, const py::object& residual_object)
-      : ImageArrays(x_object, op.geometry().c, op.dtypes().x) {
+      : ImageArrays(x_object, op.geometry().c, input_dtypes(op.dtypes())) {
     const Conv2dGeometry& g = op.geometry();
     fitting_images(g, images.n, images.h, images.w);
     set_output(out_object, residual_object, {images.n, g.output_h(images.h), g.output_w(images.w), g.o},
                op.dtypes().out, residual_dtypes(op.dtypes()));
+    x_dtype = dtype_of(x);
     out_dtype = dtype_of(out);
     residual_dtype = residual.size() ? dtype_of(residual) : op.dtypes().residual;
   }
 
-  void run(const Conv2d& op) const { op.run(x.data(), images, written(), out_dtype, residual_data(), residual_dtype); }
+  void run(const Conv2d& op) const {
+    op.run(x.data(), x_dtype, images, written(), out_dtype, residual_data(), residual_dtype);
+  }
 };
 
 void evict_weights(const Conv2d& op, int64_t n, int64_t h, int64_t w) {

@@ -47,7 +47,7 @@ Operator make(const py::object& weight_object, const py::object& bias_object, co
 struct Call : ImageArrays {
   Call(const Operator& self, const py::object& x_object, const py::object& out_object,
        const py::object& residual_object)
-      : ImageArrays(x_object, self.op->geometry().c, Dtype::kFloat32) {
+      : ImageArrays(x_object, self.op->geometry().c, {Dtype::kFloat32}) {
     const ConvTranspose2dGeometry& g = self.op->geometry();
     const int64_t oh = g.output_h(images.h), ow = g.output_w(images.w);
     if (oh < 1 || ow < 1)

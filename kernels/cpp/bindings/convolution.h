@@ -34,8 +34,8 @@ struct ImageArrays {
   py::array x, out, residual;
   Images images{};
 
-  ImageArrays(const py::object& x_object, int64_t channels, Dtype dtype)
-      : x(contiguous_or_copied(checked(x_object, "x", {-1, -1, -1, channels}, {dtype}))),
+  ImageArrays(const py::object& x_object, int64_t channels, const std::vector<Dtype>& dtypes)
+      : x(contiguous_or_copied(checked(x_object, "x", {-1, -1, -1, channels}, dtypes))),
         images{x.shape(0), x.shape(1), x.shape(2)} {}
 
   // `shape` is that of the output, `dtype` its type if it is new, and `residual_dtypes` those of the residual.

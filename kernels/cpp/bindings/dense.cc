@@ -30,7 +30,7 @@ struct Call {
 
   Call(const Dense& dense, const py::object& x_object, const py::object& out_object,
        const py::object& residual_object) {
-    x = checked(x_object, "x", {-1, dense.k()}, {dense.dtypes().x});
+    x = checked(x_object, "x", {-1, dense.k()}, input_dtypes(dense.dtypes()));
     if (!has_rows(x)) x = contiguous(x);
     const int64_t m = x.shape(0);
     if (out_object.is_none()) {

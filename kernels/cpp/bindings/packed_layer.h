@@ -11,10 +11,13 @@ namespace loopwright {
 // Dtypes of weights.
 inline const std::vector<Dtype> kWeightDtypes = {Dtype::kFloat32, Dtype::kBfloat16, Dtype::kInt8};
 
-// Returns the dtypes that a residual may have.
-inline std::vector<Dtype> residual_dtypes(const LayerDtypes& layer) {
-  return is_integer(layer.residual) ? or_float32(layer.residual) : std::vector<Dtype>{layer.residual};
+// Returns the dtypes that x may have. bfloat16 layers round float32.
+inline std::vector<Dtype> input_dtypes(const LayerDtypes& layer) {
+  return layer.x == Dtype::kBfloat16 ? or_float32(layer.x) : std::vector<Dtype>{layer.x};
 }
+
+// Returns the dtypes that a residual may have.
+inline std::vector<Dtype> residual_dtypes(const LayerDtypes& layer) { return or_float32(layer.residual); }
 
 // Adds `__call__` and `time` to a class. `Call` is constructed from the layer, x, out and residual, which it checks; it has
 // the array `out`, and `run(layer)`.

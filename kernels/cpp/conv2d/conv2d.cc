@@ -254,12 +254,12 @@ Conv2d::Schedule Conv2d::schedule(const Images& images) const {
   return state_->latest->second;
 }
 
-void Conv2d::run(const void* x, const Images& images, void* out, Dtype out_dtype, const void* residual,
+void Conv2d::run(const void* x, Dtype x_dtype, const Images& images, void* out, Dtype out_dtype, const void* residual,
                  Dtype residual_dtype) const {
   if (state_->depthwise)
     return state_->depthwise->run(static_cast<const float*>(x), images, static_cast<float*>(out),
                                   static_cast<const float*>(residual));
-  const Matrix in{const_cast<void*>(x), geometry_.c, dtypes_.x};
+  const Matrix in{const_cast<void*>(x), geometry_.c, x_dtype};
   const Matrix added{const_cast<void*>(residual), geometry_.o, residual_dtype};
   const Matrix to{out, geometry_.o, out_dtype};
   if (state_->dense) return state_->dense->run(in, images.n * images.h * images.w, to, added);

@@ -81,8 +81,11 @@ Candidate direct(const Setting& at) {
                          ? k
                          : ceil_div(k, ceil_div(k, std::max<int64_t>(l2 / 5 / (at.nr() * kFloat), 64)));
   const int64_t columns = at.images.w + g.pad_left + g.pad_right, row_bytes = columns * g.c * kFloat;
-  const int64_t fitting = (l2 / 3 / row_bytes - (g.span_h() - g.stride_h)) / g.stride_h;
-  const int64_t rows = std::clamp<int64_t>(fitting, std::min<int64_t>(4, at.oh()), at.oh());
+  const int64_t shared = g.span_h() - g.stride_h;  // rows that the windows of a pass share with those of the next one
+  const int64_t fitting = (l2 / 3 / row_bytes - shared) / g.stride_h;
+  // Large windows do not fit. Passes then copy at most as many rows twice as they compute.
+  const int64_t least = std::clamp<int64_t>(shared / g.stride_h, std::min<int64_t>(4, at.oh()), at.oh());
+  const int64_t rows = std::clamp<int64_t>(fitting, least, at.oh());
 
   Candidate candidate{schedule(at, Algorithm::kDirect, rows, kc)};
   const int64_t lines = ceil_div(at.images.n * at.oh(), at.threads.m), blocks = ceil_div(k, kc);
@@ -92,7 +95,7 @@ Candidate direct(const Setting& at) {
                          (narrow ? narrow_cycles(at.costs, at.kernels, at.ow(), at.tile, at.panels(), runs, k / runs)
                                  : static_cast<double>(blocks) * at.product(at.ow(), ceil_div(k, blocks), level));
   // Each pass copies the rows under its windows, so neighbors in the image copy those that they share twice.
-  const int64_t copied = lines * g.stride_h + ceil_div(lines, rows) * (g.span_h() - g.stride_h);
+  const int64_t copied = lines * g.stride_h + ceil_div(lines, rows) * shared;
   const double copy = at.load(static_cast<double>(copied * row_bytes), Level::kL3);
   const double weights = at.load_shared(static_cast<double>(g.o * k * kFloat));
   candidate.cycles = overlapped(compute, weights) + copy + at.region();

@@ -49,6 +49,7 @@ InputWords::InputWords(const KernelTable& kernels, const LayerQuantization& laye
     : kernels_(kernels),
       dtype_(x.dtype),
       floats_to_integers_(layer.weight_scales && layer.input != LayerQuantization::Input::kIntegers),
+      floats_to_bfloat16_(kernels.narrow && x.dtype == Dtype::kFloat32),
       x_(layer.x) {
   if (!layer.weight_scales) return;
   if (layer.input == LayerQuantization::Input::kFloatsByRange) x_ = of_range(range_of(kernels, x, rows, k, threads));

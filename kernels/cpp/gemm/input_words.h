@@ -19,7 +19,11 @@ class InputWords {
 
   // Stores to_words(count, tile_k) words. `count` must be at least 1.
   void copy(const void* elements, int64_t count, float* words) const {
-    if (floats_to_integers_) {
+    if (floats_to_bfloat16_) {
+      words[to_words(count, kernels_.tile_k) - 1] = 0.0f;
+      kernels_.narrow(static_cast<const float*>(elements), 0, reinterpret_cast<Bfloat16*>(words), 0, 1,
+                      static_cast<int>(count));
+    } else if (floats_to_integers_) {
       kernels_.integer_rows.quantize_to_words(static_cast<const float*>(elements), x_, count, words);
     } else if (is_integer(dtype_)) {
       kernels_.integer_rows.to_words(elements, x_, count, words);
@@ -34,7 +38,7 @@ class InputWords {
 
   // Whether rows of k elements of this input can be read as words in place.
   bool in_place(const Matrix& rows, int64_t k) const {
-    return !floats_to_integers_ && are_words(rows, k, kernels_.tile_k);
+    return !floats_to_integers_ && !floats_to_bfloat16_ && are_words(rows, k, kernels_.tile_k);
   }
 
   const Quantization& quantization() const { return x_; }
@@ -42,7 +46,7 @@ class InputWords {
  private:
   const KernelTable& kernels_;
   Dtype dtype_;
-  bool floats_to_integers_;
+  bool floats_to_integers_, floats_to_bfloat16_;
   Quantization x_;
   int zero_byte_ = 0;  // of words that stand for zeros
 };

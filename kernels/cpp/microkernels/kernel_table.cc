@@ -6,10 +6,12 @@ namespace loopwright {
 
 const KernelTable& kernel_table(Isa isa, Dtype dtype) {
 #ifdef __x86_64__
-  static const bool halves = splits_512_bit_vectors(), has_vnni = cpu_has_avx512_vnni();
-  if (dtype == Dtype::kBfloat16) return bf16_avx512_kernels(halves);
+  static const bool halves = splits_512_bit_vectors(), has_vnni = cpu_has_avx512_vnni(),
+                    has_bf16 = cpu_has_avx512_bf16();
+  if (dtype == Dtype::kBfloat16 && isa == Isa::kAvx512 && has_bf16) return bf16_avx512_kernels(halves);
+  if (dtype == Dtype::kBfloat16 && isa != Isa::kReference) return bf16_avx2_kernels();  // CPUs with AVX-512 have AVX2
   if (dtype == Dtype::kInt8 && isa == Isa::kAvx512 && has_vnni) return int8_avx512_kernels(halves);
-  if (dtype == Dtype::kInt8 && isa != Isa::kReference) return int8_avx2_kernels();  // CPUs with AVX-512 have AVX2
+  if (dtype == Dtype::kInt8 && isa != Isa::kReference) return int8_avx2_kernels();
   if (dtype == Dtype::kFloat32 && isa == Isa::kAvx512) return f32_avx512_kernels(halves);
   if (dtype == Dtype::kFloat32 && isa == Isa::kAvx2) return f32_avx2_kernels();
 #else

@@ -91,6 +91,7 @@ const KernelTable& f32_reference_kernels();
 const KernelTable& int8_reference_kernels();
 const KernelTable& f32_avx2_kernels();
 const KernelTable& f32_avx512_kernels(bool halves);
+const KernelTable& bf16_avx2_kernels();
 const KernelTable& bf16_avx512_kernels(bool halves);
 const KernelTable& int8_avx2_kernels();
 const KernelTable& int8_avx512_kernels(bool halves);

@@ -102,6 +102,8 @@ def test_threads_end_with_their_model(model: compiler.CompiledModel, inputs: dic
         ([CPUS[0], CPUS[0]], 0, "cores must be distinct ones"),
         (CPUS[:THREADS], -1, "spin must be between 0 and 1"),
         (CPUS[:THREADS], float("nan"), "spin must be between 0 and 1"),
+        (CPUS[:THREADS], "1", "spin must be between 0 and 1.0 seconds, got '1'"),
+        (CPUS[:THREADS], None, "spin must be between 0 and 1.0 seconds, got None"),
     ],
 )
 def test_what_cannot_be(model: compiler.CompiledModel, cores: list[int], spin: float, message: str) -> None:

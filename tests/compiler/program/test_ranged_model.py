@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 import compiler
 from compiler.program.saved_model import MANIFEST, WEIGHTS
 from compiler.workloads.target import usable_cores
-from tests.compiler.models import assert_answers, model
+from tests.compiler.models import assert_answers, graph, model
 from tests.compiler.program.manifests import write_manifest
 
 pytestmark = pytest.mark.tvm
@@ -257,6 +257,16 @@ def test_a_fresh_process_without_the_compiler(built: compiler.RangedModel, saved
     with np.load(tmp_path / "answers.npz") as answers:
         for place, case in enumerate(cases):
             assert_equal({name: answers[f"{place}.{name}"] for name in ("y", "mean")}, built.run(case))
+
+
+def test_outputs_that_would_be_empty_at_size_1(tmp_path: Path) -> None:
+    """Shapes hold for the sizes in the ranges only."""
+    original = graph("float[1,2,N] x", "float[3,2,11] w", {"y": "@a = Conv (x, w) @ = Neg (@a)"})
+    model = compiler.build(original, {"x": (1, 2, range(20, 60))}, threads=1)
+    model.save(tmp_path / "m.lw")
+    x = np.ones((1, 2, 33), np.float32)
+    loaded = compiler.load(tmp_path / "m.lw")
+    np.testing.assert_array_equal(loaded.run({"x": x})["y"], model.run({"x": x})["y"])
 
 
 def test_what_is_loaded(built: compiler.RangedModel, saved: Path, tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ class Conv2d {
   // x (n, h, w, c) -> out (n, oh, ow, o), neither of them empty. Dtypes are as for Dense::run.
   // residual (n, oh, ow, o) is null if absent. It may be `out` itself, but must not overlap it
   // otherwise; `out` must not overlap x. Thread-safe.
-  void run(const void* x, const Images& images, void* out, Dtype out_dtype, const void* residual,
+  void run(const void* x, Dtype x_dtype, const Images& images, void* out, Dtype out_dtype, const void* residual,
            Dtype residual_dtype) const;
 
   // Computes rows begin..end - 1 of the output of one image in float32. Reads only the rows of x under their windows. x,

@@ -1,5 +1,5 @@
-// Data types of matrices and of layers. The type of a layer is that of its weights: float32 and bfloat16 layers read factors of
-// that type and sum in float32; int8 layers read int8 or uint8 (quantization.h), and sum in int32.
+// Data types of matrices and of layers. The type of a layer is that of its weights: float32 layers read factors of
+// that type; bfloat16 layers read bfloat16, or float32 that they round; both sum in float32; int8 layers read int8 or uint8 (quantization.h), and sum in int32.
 #pragma once
 
 #include <cstdint>
@@ -34,10 +34,10 @@ constexpr bool is_integer(Dtype dtype) { return dtype == Dtype::kInt8 || dtype =
 // Whether this CPU and its operating system support AVX512_BF16.
 bool cpu_has_avx512_bf16();
 
-// Throws std::invalid_argument if `isa` has no layers of `dtype`, or if they need AVX512_BF16 and the CPU lacks it.
-void check_dtype(Dtype dtype, Isa isa, bool has_avx512_bf16 = cpu_has_avx512_bf16());
+// Throws std::invalid_argument if `isa` has no layers of `dtype`.
+void check_dtype(Dtype dtype, Isa isa);
 
-// Returns the types of layers that check_dtype() accepts on this CPU.
+// Returns the types of layers that check_dtype() accepts.
 std::vector<Dtype> available_dtypes(Isa isa);
 
 }  // namespace loopwright

@@ -37,7 +37,7 @@ struct LayerQuantization {
   std::optional<Quantization> out, residual;  // null: only float32
 };
 
-// The dtypes of a layer's matrices. The output may be float32 as well, and so may the residual of an int8 layer.
+// The dtypes of a layer's matrices. The output and the residual may be float32 as well, and so may the input of a bfloat16 layer.
 struct LayerDtypes {
   Dtype x, out, residual;
 

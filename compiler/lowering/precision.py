@@ -1,0 +1,68 @@
+"""Layers of bfloat16: which layers compute with weights and products of bfloat16, and how their weights are stored.
+
+x, residual and output of such a layer are float32; the kernel rounds x. Its sums are in float32.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from math import prod
+
+import numpy as np
+
+import kernels
+from compiler.lowering.call import Call
+from compiler.spaces.default_conv2d import default_conv2d_schedule
+from compiler.workloads.precision import BFLOAT16
+from compiler.workloads.target import Target
+from compiler.workloads.workload import Workload
+
+# Without instructions for bfloat16, its products take as long as those of float32. A layer gains half of the bytes of
+# its weights, if it has so few rows that it waits for them.
+MOST_ROWS = 4
+
+
+@dataclass
+class InBfloat16:
+    """Calls of float32 as calls of bfloat16. Weights that are one array stay one array."""
+
+    target: Target
+    fast_algorithms: bool
+    weights: dict[int, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)  # by id: the array, and its bits
+
+    def __call__(self, call: Call) -> Call:
+        """Returns a call in bfloat16, or the same one if it would not be faster."""
+        workload = call.workload
+        if workload is None or workload.dtype != "float32" or not self._gains(call, workload):
+            return call
+        weight = call.weights["weight"]
+        if id(weight) not in self.weights:
+            self.weights[id(weight)] = weight, bits(weight)
+        return replace(
+            call,
+            attributes={**call.attributes, "dtype": BFLOAT16},
+            weights={**call.weights, "weight": self.weights[id(weight)][1]},
+            workload=replace(workload, dtype=BFLOAT16),
+        )
+
+    def _gains(self, call: Call, workload: Workload) -> bool:
+        if call.op not in ("dense", "conv2d"):
+            return False
+        sizes, few_rows = workload.sizes, prod(workload.output_shape[:-1]) <= MOST_ROWS
+        if call.op == "conv2d" and sizes["groups"] == sizes["c"] > 1:  # depthwise: it has few products
+            return False
+        if not kernels.multiplies_bfloat16(self.target.isa):
+            return few_rows
+        if call.op == "dense":
+            return True
+        schedule = default_conv2d_schedule(workload, self.target, self.fast_algorithms and not call.exact)
+        return not str(schedule.get("algorithm")).startswith("winograd")  # which needs fewer products of float32
+
+
+def bits(array: np.ndarray) -> np.ndarray:
+    """Returns the nearest bfloat16 of each float32, ties to even, as their bits in uint16."""
+    whole = np.ascontiguousarray(array, np.float32).view(np.uint32)
+    with np.errstate(over="ignore"):
+        rounded = whole + np.uint32(0x7FFF) + (whole >> 16 & 1)
+    quiet = whole | 0x00400000  # rounding would make some NaN infinite
+    return (np.where(np.isnan(array), quiet, rounded) >> 16).astype(np.uint16)
