@@ -142,8 +142,8 @@ class Plan:
 
 
 def supported(group: Group) -> bool:
-    """Returns whether our kernels have the data type of a group on this CPU."""
-    return group.dtype in kernels.available_dtypes()
+    """Returns whether this CPU has instructions for the data type of a group."""
+    return group.dtype != "bfloat16" or kernels.multiplies_bfloat16()
 
 
 def installed_peers(group: Group) -> list[str]:

@@ -126,7 +126,8 @@ def build(
             ``check``, or on random ones. ``CompiledModel.tuned`` has the times and the choice. Needs ``fallback``.
         strict: whether to reject a model with quantized layers that would be computed in float32.
             ``CompiledModel.in_float`` has these layers.
-        precision: ``"float32"``, ``"bfloat16"``, or ``"auto"``: bfloat16 on CPUs with instructions for it. In bfloat16,
+        precision: ``"float32"``, ``"bfloat16"``, or ``"auto"``: bfloat16 on CPUs with instructions for it, if all sizes
+            are fixed. In bfloat16,
             weights and products of dense layers and convolutions are bfloat16 where that is faster, with sums in
             float32; other layers and all tensors between layers stay float32.
         winograd: the former name of ``fast_algorithms``; must not be given.
@@ -159,7 +160,7 @@ def build(
     import graph_passes
     from compiler.lowering.choose import Options
     from compiler.lowering.lower import lower
-    from compiler.workloads.precision import resolved
+    from compiler.workloads.precision import BFLOAT16, resolved
     from graph_passes.lazy import ir
 
     host = _host(target, threads)
@@ -167,7 +168,7 @@ def build(
     exported = _exported(model, example_inputs)
     chosen = passes_of_build(passes)
     if has_ranges(input_shapes):
-        if schedules is not None or check is not None or tune or strict or computed_in != "float32":
+        if schedules is not None or check is not None or tune or strict or precision == BFLOAT16:
             raise ValueError(
                 "schedules, check, tune, strict and precision are for fixed sizes; input_shapes has ranges"
             )

@@ -90,13 +90,13 @@ PACKAGES: tuple[Package, ...] = (
     Package(
         "compiler.lowering",
         "recognize what a kernel computes, choose its schedule, rewrite the graph",
-        ("graph_passes", "compiler.workloads"),
+        ("graph_passes", "compiler.workloads", "compiler.spaces"),
         ("numpy", *ONNX),
     ),
     Package(
         "compiler.check",
         "compares a compiled model with ONNX Runtime; finds the pass or layer that is wrong",
-        ("graph_passes", "compiler.installation", "compiler.program"),
+        ("graph_passes", "compiler.installation", "compiler.workloads", "compiler.program"),
         ("numpy", "onnx"),
     ),
     Package("compiler.convert", "other formats to ONNX", (), ("numpy", "onnx", "torch")),

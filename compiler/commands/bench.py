@@ -15,7 +15,7 @@ import numpy as np
 
 from compiler.commands import arrays, options, throughput
 from compiler.commands.command_line import check_file, seconds
-from compiler.commands.comparison import Implementation, Result, compare, load_other
+from compiler.commands.comparison import Implementation, Result, allowed_difference, compare, load_other
 from compiler.commands.options import InputFile
 from compiler.commands.output import print_table, progress, write_json
 from compiler.commands.source import OnnxFile, SavedModel, source
@@ -150,10 +150,10 @@ def _others(
         return [], {}
     proto, expected = model.frozen(), mine.runtime.run(inputs)
     others: list[Implementation] = []
-    left_out: dict[str, str] = {}
+    allowed, left_out = allowed_difference(proto, model.precision), dict[str, str]()
     for name in peers:
         with progress(f"Loading the model into {name}"):
-            found = load_other(name, proto, model.target.num_cores, inputs, expected)
+            found = load_other(name, proto, model.target.num_cores, inputs, expected, allowed)
         if isinstance(found, Implementation):
             opened.enter_context(found.runtime)
             others.append(found)

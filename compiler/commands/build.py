@@ -25,6 +25,7 @@ from compiler.program.ranged_model import RangedModel
 from compiler.program.tensor_spec import TensorSpec
 from compiler.workloads.layer import Layer
 from compiler.workloads.operators.int8 import INT8
+from compiler.workloads.precision import BFLOAT16
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,7 +79,7 @@ def build(path: Path, how: BuildOptions, output: Path, json_file: Path | None, c
         "--records": how.records,
         "--tune": how.tune,
         "--strict": how.strict,
-        "--precision": how.precision != "float32",
+        "--precision": how.precision == BFLOAT16,
     }
     for option, is_given in of_fixed_sizes.items():
         if is_given and model.has_ranges:
@@ -99,9 +100,11 @@ def build(path: Path, how: BuildOptions, output: Path, json_file: Path | None, c
     print(*_about_segments(compiled, share), sep="\n", end="\n" if compiled.segments else "")
     if compiled.tuned:
         print("Tuned:", *(f"  {line}" for line in compiled.tuned.lines()), sep="\n")
-    if compiled.untuned:
+    # A search of a model finds its layers of float32 and of integers.
+    searchable = [layer for layer in compiled.untuned if layer.attributes.get("dtype") != BFLOAT16]
+    if searchable:
         command = tuning_command(path, how, model.shapes, model.target.num_cores)
-        untuned = f"{len(compiled.untuned)} of {len(tunable)} tunable layers run their default schedule"
+        untuned = f"{len(searchable)} of {len(tunable)} tunable layers run their default schedule"
         print(f"{untuned}; tune them with: {command}")
     for checked in compiled.checked or ():
         print(f"Checked: output {checked}")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 # answer hardly ever does. In a model that rounds values to 8 bits itself, the smallest difference before such a
 # rounding may become a full step after it, in each layer.
 LARGEST_DIFFERENCE, LARGEST_QUANTIZED_DIFFERENCE = 0.01, 0.1
+LARGEST_BFLOAT16_DIFFERENCE = 0.03  # of a model with layers of bfloat16, about twice what a check allows
 
 Arrays: TypeAlias = Mapping[str, np.ndarray]
 
@@ -70,7 +71,7 @@ class Result:
 
 
 def load_other(
-    name: str, model: onnx.ModelProto, threads: int, inputs: Arrays, expected: Arrays
+    name: str, model: onnx.ModelProto, threads: int, inputs: Arrays, expected: Arrays, allowed: float
 ) -> Implementation | str:
     """Loads a model into another runtime and compares its answers. Returns the reason in one line if it cannot.
 
@@ -80,6 +81,7 @@ def load_other(
         threads: the number of threads.
         inputs: the inputs to run it on.
         expected: our answers.
+        allowed: the largest difference that rounding explains; see :func:`allowed_difference`.
     """
     try:
         runtime = runtimes.load(name, model, threads)
@@ -90,9 +92,14 @@ def load_other(
     except Exception as error:  # noqa: BLE001 - the errors of the runtimes share no base class
         runtime.close()
         return f"{name} fails on this model: {one_line(error)}"
-    return Implementation(
-        runtime, difference, LARGEST_QUANTIZED_DIFFERENCE if is_quantized(model) else LARGEST_DIFFERENCE
-    )
+    return Implementation(runtime, difference, allowed)
+
+
+def allowed_difference(model: onnx.ModelProto, precision: str) -> float:
+    """Returns the largest difference of answers that rounding explains, if ours computes in this precision."""
+    if is_quantized(model):
+        return LARGEST_QUANTIZED_DIFFERENCE
+    return LARGEST_DIFFERENCE if precision == "float32" else LARGEST_BFLOAT16_DIFFERENCE
 
 
 def is_quantized(model: onnx.ModelProto) -> bool:

@@ -17,7 +17,7 @@ import numpy as np
 from compiler import runtimes
 from compiler.commands import arrays, options
 from compiler.commands.command_line import at_least, check_folder, seconds
-from compiler.commands.comparison import LARGEST_DIFFERENCE, LARGEST_QUANTIZED_DIFFERENCE, is_quantized, one_line
+from compiler.commands.comparison import allowed_difference, one_line
 from compiler.commands.options import InputFile
 from compiler.commands.output import print_table, progress, write_json
 from compiler.commands.source import OnnxFile, SavedModel, source
@@ -162,9 +162,7 @@ def _bench(
             results = [_loadgen(engine, mode, mode.scenario, duration) for engine in engines]
         else:
             results = _api(engines, _batch(model), duration)
-    limit = LARGEST_DIFFERENCE
-    if peers and isinstance(model, OnnxFile) and is_quantized(model.frozen()):
-        limit = LARGEST_QUANTIZED_DIFFERENCE
+    limit = allowed_difference(model.frozen(), model.precision) if peers and isinstance(model, OnnxFile) else 0.0
     write_json(
         json_file,
         model.to_json()

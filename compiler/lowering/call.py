@@ -27,7 +27,7 @@ class Call:
         output_perm: the transposition of the kernel's output that yields the node's output; None if they are equal.
         stages: the workloads of a chain, in order.
         outputs: which outputs of the node the kernel computes. No other output is used.
-        exact: whether fast algorithms, which round more than a plain sum, must not be used.
+        exact: whether fast algorithms, which round more than a plain sum, and bfloat16 must not be used.
     """
 
     op: str

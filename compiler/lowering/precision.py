@@ -1,6 +1,7 @@
 """Layers of bfloat16: which layers compute with weights and products of bfloat16, and how their weights are stored.
 
-x, residual and output of such a layer are float32; the kernel rounds x. Its sums are in float32.
+x, residual and output of such a layer are float32; the kernel rounds x. Its sums are in float32. Its workload is that
+of bfloat16 tensors, which has fewer bytes. Layers before a rounding to integers and those of chains stay float32.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from math import prod
 
 import numpy as np
 
-import kernels
 from compiler.lowering.call import Call
 from compiler.spaces.default_conv2d import default_conv2d_schedule
 from compiler.workloads.precision import BFLOAT16
@@ -46,16 +46,16 @@ class InBfloat16:
         )
 
     def _gains(self, call: Call, workload: Workload) -> bool:
-        if call.op not in ("dense", "conv2d"):
+        if call.op not in ("dense", "conv2d") or call.exact:
             return False
         sizes, few_rows = workload.sizes, prod(workload.output_shape[:-1]) <= MOST_ROWS
         if call.op == "conv2d" and sizes["groups"] == sizes["c"] > 1:  # depthwise: it has few products
             return False
-        if not kernels.multiplies_bfloat16(self.target.isa):
+        if not self.target.multiplies_bfloat16:
             return few_rows
         if call.op == "dense":
             return True
-        schedule = default_conv2d_schedule(workload, self.target, self.fast_algorithms and not call.exact)
+        schedule = default_conv2d_schedule(workload, self.target, self.fast_algorithms)
         return not str(schedule.get("algorithm")).startswith("winograd")  # which needs fewer products of float32
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import kernels
 from compiler.workloads.target import Target
 
 PRECISIONS = ("float32", "bfloat16", "auto")
@@ -18,7 +17,7 @@ def resolved(precision: str, target: Target) -> str:
     if precision not in PRECISIONS:
         raise ValueError(f"precision is {precision!r}; it must be {', '.join(PRECISIONS[:-1])} or {PRECISIONS[-1]}")
     if precision == "auto":
-        return BFLOAT16 if kernels.multiplies_bfloat16(target.isa) else "float32"
+        return BFLOAT16 if target.multiplies_bfloat16 else "float32"
     if precision not in target.dtypes:
         raise ValueError(f"precision {precision} has no kernels for {target.isa}; choose float32")
     return precision

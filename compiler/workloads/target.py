@@ -68,6 +68,11 @@ class Target:
         """The data types of our kernels on this ISA and this CPU."""
         return kernels.available_dtypes(self.isa)
 
+    @property
+    def multiplies_bfloat16(self) -> bool:
+        """Whether this CPU has instructions for products of bfloat16 on this ISA."""
+        return kernels.multiplies_bfloat16(self.isa)
+
     @classmethod
     def from_host(cls, isa: str | None = None, num_cores: int | None = None) -> Target:
         """Returns the target of the CPU that this process runs on.

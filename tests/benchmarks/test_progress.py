@@ -68,7 +68,7 @@ EXPECTED = [
 ]
 
 
-@pytest.mark.parametrize("arguments", [(), ("-qq",), ("-s",), ("-p", "no:xdist")])
+@pytest.mark.parametrize("arguments", [(), ("-qq", "-s", "-p", "no:xdist")])
 def test_the_plan_and_each_row_are_printed(folder: Path, arguments: tuple[str, ...]) -> None:
     code, lines = run(folder, *arguments)
     assert code == pytest.ExitCode.TESTS_FAILED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -81,6 +82,30 @@ def test_layers_that_gain_nothing_stay_float32(isa: str) -> None:
 
 
 @by_isa
+@pytest.mark.parametrize(("channels", "groups"), [(5, 1), (6, 2), (9, 3)])
+def test_convolutions_of_few_pixels(isa: str, channels: int, groups: int) -> None:
+    """Odd numbers of channels fill words in part."""
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal((1, channels, 4, 4)).astype(np.float32)
+    w = rng.standard_normal((3 * groups, channels // groups, 3, 3)).astype(np.float32)
+    node = f"@ = Conv <group={groups}> (x, w)"
+    model = graph(f"float[1,{channels},4,4] x", f"float[{','.join(map(str, w.shape))}] w", {"y": node}, w=w)
+    built = compiler.build(model, target=isa, threads=1, precision="bfloat16", fast_algorithms=False)
+    assert dtypes(built) == ["bfloat16"]
+    windows = np.lib.stride_tricks.sliding_window_view(rounded(x)[0], (3, 3), axis=(1, 2))  # c, oh, ow, kh, kw
+    parts = zip(np.split(windows, groups), np.split(rounded(w), groups), strict=True)
+    want = np.concatenate([np.einsum("chwij,ocij->ohw", part, weight) for part, weight in parts])[None]
+    np.testing.assert_allclose(built.run({"x": x})["y"], want, rtol=0, atol=1e-5)
+
+
+@by_isa
+def test_layers_before_a_rounding_stay_float32(isa: str) -> None:
+    nodes = "@a = MatMul (x, w) @ = Round (@a)"
+    model = graph(f"float[{ROWS},64] x", "float[64,64] w", {"y": nodes})
+    assert dtypes(compiler.build(model, target=isa, threads=1, precision="bfloat16")) == ["float32"]
+
+
+@by_isa
 def test_equal_weights_are_one_array(isa: str) -> None:
     nodes = "@a = MatMul (x, w) @b = Tanh (@a) @ = MatMul (@b, w)"
     model = graph(f"float[{ROWS},64] x", "float[64,64] w", {"y": nodes})
@@ -116,10 +141,18 @@ def test_auto_is_bfloat16_with_instructions_for_it() -> None:
         ({"precision": "bfloat16", "target": "reference"}, "precision bfloat16 has no kernels for reference"),
     ],
 )
-def test_bad_precisions(options: dict[str, object], message: str) -> None:
+def test_bad_precisions(options: dict[str, Any], message: str) -> None:
     model, *_ = products()
     with pytest.raises(ValueError, match=message):
         compiler.build(model, **options)
+
+
+def test_ranges_of_sizes_are_in_float32() -> None:
+    model = graph("float[N,64] x", "float[64,64] w", {"y": "@ = MatMul (x, w)"})
+    sizes = {"x": (range(1, 5), 64)}
+    compiler.build(model, sizes, threads=1, precision="auto")
+    with pytest.raises(ValueError, match="precision are for fixed sizes"):
+        compiler.build(model, sizes, threads=1, precision="bfloat16")
 
 
 def test_bits_are_the_nearest_bfloat16() -> None:

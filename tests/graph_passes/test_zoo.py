@@ -282,7 +282,7 @@ def test_the_passes_for_tvm_answer_as_before(model: onnx.ModelProto, batch: int)
     assert not check_optimize(model, batch, graph_passes.FOR_TVM).functions
 
 
-@cases(25)
+@cases(15)
 @given(networks(), st.integers(1, 3))
 def test_each_pass_alone_answers_as_before(model: onnx.ModelProto, batch: int) -> None:
     for name, create in graph_passes.PASSES.items():
@@ -307,7 +307,7 @@ def test_a_model_runs_after_every_pass(model: onnx.ModelProto, batch: int) -> No
     check_every_pass(model, oracle.random_inputs(model, 3, batch))
 
 
-@cases(25)
+@cases(15)
 @given(networks(), st.booleans())
 def test_branches_run_after_every_pass(model: onnx.ModelProto, chosen: bool) -> None:
     """The network is in both branches of an If on an input; one of them doubles its outputs."""

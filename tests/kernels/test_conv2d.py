@@ -147,6 +147,23 @@ def test_layers_of_networks(isa: str) -> None:
             assert_right(y, workload, inputs, algorithm(op, workload))
 
 
+@pytest.mark.parametrize("series", [True, False], ids=["series", "tiles"])
+def test_kernel_rows_of_few_words(isa: str, series: bool) -> None:
+    """They are one block, whose words have offsets. Windows may be outside of the image, in part or as a whole."""
+    for workload in (
+        Workload.conv2d(2, 9, 31, 1, 24, (3, 3), 1, (5, 4, 6, 3), epilogue=("bias", "residual")),
+        Workload.conv2d(1, 4, 40, 3, 17, (5, 2), (1, 2), (7, 0, 9, 1), (3, 2), epilogue=("bias", "relu")),
+        Workload.conv2d(1, 12, 20, 6, 40, (2, 3), 1, 1, groups=2, epilogue=("residual", "gelu")),
+        Workload.conv2d(1, 1, 50, 2, 16, (1, 7), 1, (0, 3, 0, 3), epilogue=("bias",)),
+        Workload.conv2d(1, 3, 5, 4, 16, (2, 3), 1, (40, 2, 40, 2), (20, 1), epilogue=("bias", "residual")),
+    ):
+        inputs = make_inputs(workload)
+        found = dict(layer(workload, inputs, isa).schedule(*workload.dims[:3]))
+        schedule = found and {**found, "algorithm": "direct", "kc": 4096, "prefetch": 0 if series else 64}
+        op = layer(workload, inputs, isa, 2, schedule or None)
+        assert_right(op(inputs["x"], residual=inputs.get("residual")), workload, inputs)
+
+
 def test_one_object_serves_any_images(isa: str) -> None:
     """The default schedule, and the packing of the weights, depend on the images."""
     weight = make_inputs(Workload.conv2d(1, 3, 3, 20, 40, 3))["weight"]

@@ -295,3 +295,20 @@ def test_costs_of_threads_decide_how_many_there_are(isa: str) -> None:
 
     assert used("1e12") == {1}
     assert used("0") == {8}
+
+
+@pytest.mark.parametrize("isa", VECTOR_ISAS)
+def test_passes_do_not_copy_the_rows_of_large_windows_again(isa: str) -> None:
+    """Passes of a few rows would each copy all rows between the first and the last one of a window."""
+    dilation = 64
+    schedule = kernels.default_conv2d_schedule(
+        (1, 1000, 40, 16), (16, 16, 3, 1), padding=(dilation, 0, dilation, 0), dilation=(dilation, 1), isa=isa
+    )
+    assert schedule["rows"] >= 2 * dilation
+
+
+@pytest.mark.parametrize("isa", VECTOR_ISAS)
+def test_threads_that_share_weights_load_them(isa: str) -> None:
+    """Sixteen parts of the rows would each load all weights, and 1.75 times as many for Strassen's algorithm."""
+    schedule = kernels.default_dense_schedule(128, 384, 384, isa, 16, fast=True, machine=MachineModel.interpolated(16))
+    assert schedule["threads"][1] > 1

@@ -39,8 +39,7 @@ inline std::vector<Shape> with_residual(Shape x, bool residual, Shape out) {
 
 // The dtype of a layer, which descriptions of before format 8 lack.
 inline Dtype dtype_of(const Description& d) {
-  const Dtype dtype = d.is_null("dtype") ? Dtype::kFloat32 : parse_dtype(d.text("dtype"));
-  return dtype;
+  return d.is_null("dtype") ? Dtype::kFloat32 : parse_dtype(d.text("dtype"));
 }
 
 // Whether this CPU has a register tile of a layer. For types other than float32, CPUs with the same ISA may have others than where
@@ -63,7 +62,7 @@ inline const void* weight_of(const Description& d, const std::string& name, cons
 // Returns what the integers of "x", "residual" or "out" stand for; null if the tensor is float32.
 inline std::optional<Quantization> integers_of(const Description& d, const std::string& tensor) {
   const std::string dtype = tensor + "_dtype", scale = tensor + "_scale", zero_point = tensor + "_zero_point";
-  if (d.is_null(dtype.c_str()) || dtype_of(d) != Dtype::kInt8) return std::nullopt;
+  if (d.is_null(dtype.c_str())) return std::nullopt;
   return Quantization{parse_integers(d.text(dtype.c_str())), static_cast<float>(d.number(scale.c_str())),
                       d.signed_integer(zero_point.c_str())};
 }

@@ -35,7 +35,7 @@ using Pair = std::pair<int64_t, int64_t>;
 Pair at_least(const char* argument, const Pair& values, int64_t least);
 using FourSides = std::array<int64_t, 4>;  // of a padding: top, left, bottom, right
 
-// Throws std::invalid_argument if `isa` or this CPU lacks the dtype.
+// Throws std::invalid_argument if `isa` lacks the dtype.
 Dtype parse_available_dtype(const std::string& text, Isa isa);
 
 // Returns the value as an array of one of the dtypes and of `shape`, where -1 means any size of at least 1. bfloat16 is

@@ -59,10 +59,6 @@ void bind_machine(py::module_& m) {
       },
       py::arg("isa"));
   m.def(
-      "check_dtype",
-      [](const std::string& dtype, const std::string& isa) { check_dtype(parse_dtype(dtype), parse_isa(isa)); },
-      py::arg("dtype"), py::arg("isa"));
-  m.def(
       "multiplies_bfloat16",
       [](const std::optional<std::string>& isa) {
         return parse_available_isa(isa) == Isa::kAvx512 && cpu_has_avx512_bf16();

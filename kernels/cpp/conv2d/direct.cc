@@ -11,7 +11,8 @@
 // output channels pass over it. The copy costs one load and one store of each float for 2·kh·kw·o operations, and keeps
 // every tile full. Rows above and below the image are omitted from the sum. Without padding the image is read in place.
 //
-// Short runs: the words of a few floats at a time are addressed one by one (a_offsets in microkernels/brgemm.h), as one block.
+// Short runs of float32 are one block whose words have offsets (a_offsets in microkernels/brgemm.h). It needs no prefetch of the
+// next weights, which are few.
 //
 // bfloat16 and int8: channels are words of several channels (gemm/words.h). If they do not divide c / groups, the copy pads each
 // pixel. Words of bytes stand for zero if they have the zero point, which the end of a tile subtracts from all sums alike: rows
@@ -106,8 +107,10 @@ Sum split_sum(const Conv2dGeometry& g, int64_t kc) {
   return sum;
 }
 
-// Runs of at least this many words are blocks of the microkernel. Shorter ones are one block, whose words have offsets.
+// Runs of at least this many words are blocks of the microkernel. Shorter ones are one block, whose words have offsets. Its FMAs
+// wait for each other unless the tile has this many vectors of sums.
 constexpr int64_t kLongRun = 32;
+constexpr int kIndependent = 8;
 
 // Returns the offset of each word of the sum from the first one, in the image or its copy.
 std::vector<int32_t> offsets_of_words(const Sum& sum, int64_t row_words) {
@@ -159,8 +162,9 @@ void DirectConvolution::run_lines(const Conv2dSchedule& s, const Matrix& x, cons
                          s.threads.count());
   const bool copied = g.padded() || !input.in_place(groups, channels);
   const int64_t row_words = columns * g.c;
-  const bool of_steps = one_block && kernels_.tile_k == 1 && s.prefetch == 0 && !kernels_.is_narrow(packed().nr) &&
-                        sum.runs.front().k < kLongRun && g.span_h() * row_words <= INT32_MAX;
+  const bool of_steps = sum.runs.size() > 1 && sum.runs.front().k < kLongRun && one_block && s.prefetch == 0 &&
+                        kernels_.tile_k == 1 && s.mr * s.nr / kernels_.lanes >= kIndependent &&
+                        g.span_h() * row_words <= INT32_MAX;
   std::vector<int32_t> offsets = of_steps ? offsets_of_words(sum, row_words) : std::vector<int32_t>{};
   const Call call{s,
                   groups,

@@ -22,8 +22,8 @@ struct DensePanels {
   LayerConstants constants;   // with a readable vector after n floats
   std::vector<Panel> panels;  // empty for kReference
 
-  // weight (n, k). Copies it and the epilogue, on `threads` threads of the pool. Throws std::invalid_argument if the ISA or
-  // this CPU lacks the dtype.
+  // weight (n, k). Copies it and the epilogue, on `threads` threads of the pool. Throws std::invalid_argument if the ISA
+  // lacks the dtype.
   DensePanels(const Matrix& weight, int64_t n, int64_t k, const LayerEpilogue& epilogue, Target target, int nr,
               int threads);
 

@@ -19,7 +19,7 @@ namespace loopwright {
 
 class TileOutput {
  public:
-  // The arrays of the epilogue are for all columns. The residual has the dtype of the factors, or float32; integers are those
+  // The arrays of the epilogue are for all columns. The residual has the dtype of the layer, or float32; integers are those
   // of the quantization. The second residual has float32, and sums of floats alone have one. Both have null data if absent, and
   // may be `out` itself.
   TileOutput(const KernelTable& kernels, const LayerEpilogue& epilogue, Matrix out, Matrix residual,

@@ -38,7 +38,7 @@ KernelCosts interpolated_costs(const MachineModel& model, Isa isa, Dtype dtype) 
       if (!kernels.tiles[rows][vectors]) continue;
       // There are half tiles only where a whole vector takes two passes.
       const bool half = halves % 2 == 1 && kernels.half_tiles[rows][vectors];
-      const double products = rows * (vectors - (half ? 0.5 : 0.0)) / fmas;
+      const double products = kernels.word_fmas * rows * (vectors - (half ? 0.5 : 0.0)) / fmas;
       const double near = overlapped(products, (rows + vectors) / kLoadsPerCycle);
       TileCost& tile = costs.tile(rows, halves);
       tile.start = kTileStart + kVectorStart * rows * vectors * 2 / fmas;

@@ -282,8 +282,7 @@ struct Brgemm {
     }
   }
 
-  // Sums over steps of k that are apart. One chain per accumulator: the FMAs of small tiles wait for each other, but so few steps
-  // would not pay for adding the chains.
+  // Sums over steps of k that are apart, in one chain per accumulator: for tiles with enough of them.
   static inline __attribute__((always_inline)) void reduce_steps(Reg (&acc)[MR][NV], const BrgemmArgs& args,
                                                                  int64_t a_offset, int64_t b_offset) {
     const int64_t stride = args.a_stride * static_cast<int64_t>(sizeof(float)), stride3 = 3 * stride;  // bytes

@@ -31,7 +31,8 @@ using RowFunction = void (*)(const RowArgs&);
 struct KernelTable {
   static constexpr int kMaxRows = 28, kMaxVectors = 8;
   int lanes = 1;
-  int tile_k = 1;                                         // elements of k in a word of A and B (gemm/words.h)
+  int tile_k = 1;     // elements of k in a word of A and B (gemm/words.h)
+  int word_fmas = 1;  // FMAs, or instructions that take as long, for the products of a word with a vector of words
   Microkernel tiles[kMaxRows + 1][kMaxVectors + 1] = {};  // by rows and vectors of columns; null: no such tile
   // The same for tiles that need only the lower half of their last vector; null where that saves nothing.
   Microkernel half_tiles[kMaxRows + 1][kMaxVectors + 1] = {};

@@ -14,6 +14,7 @@ import onnx
 import pytest
 
 import compiler
+import kernels
 from compiler.__main__ import main
 from compiler.program.random_inputs import random_inputs
 from compiler.program.tensor_spec import TensorSpec
@@ -83,7 +84,13 @@ def test_a_saved_model_that_is_broken(built: Built, complaint: Complaint) -> Non
 
 @pytest.mark.parametrize(
     "option",
-    [("--input-shape", "x:4,16"), ("--records", "r"), ("--no-fast-algorithms",), ("--strict",)],
+    [
+        ("--input-shape", "x:4,16"),
+        ("--records", "r"),
+        ("--no-fast-algorithms",),
+        ("--strict",),
+        ("--precision", "auto"),
+    ],
     ids=" ".join,
 )
 def test_a_saved_model_is_built_already(option: tuple[str, ...], built: Built, complaint: Complaint) -> None:
@@ -204,3 +211,14 @@ def test_quantized_layers_in_float32(tmp_path: Path, capsys: pytest.CaptureFixtu
         main([*arguments, "--strict"])
     assert ended.value.code == 2
     assert f"strict=True: Conv small: {reason}" in capsys.readouterr().err
+
+
+@pytest.mark.skipif("bfloat16" not in kernels.available_dtypes(), reason="this CPU has no kernels of bfloat16")
+def test_layers_in_bfloat16(built: Built, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out.lw"
+    assert main(["build", str(built.onnx), *SHAPES, "--precision", "bfloat16", "--check", "-o", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "autotune.search" not in printed, "a search of a model has no layers of bfloat16"
+    assert "(0.016 allowed)" in printed
+    (layer,) = compiler.load(out).layers
+    assert layer.attributes["dtype"] == "bfloat16"

@@ -44,7 +44,8 @@ def make(*layers: Layer, **changes: Any) -> Any:
 @pytest.mark.parametrize(
     ("changes", "reason"),
     [
-        ({"dtype": "bfloat16"}, "dtype must be float32 or int8"),
+        ({"dtype": "bfloat16"}, "must be a contiguous uint16 weight"),
+        ({"dtype": "float64"}, "unknown dtype 'float64'"),
         ({"dtype": "float32"}, "must be a contiguous float32 weight"),
         ({"x_dtype": "float32"}, "integers must be int8 or uint8, got float32"),
         ({"x_scale": -1.0}, "the scale of x must be positive"),

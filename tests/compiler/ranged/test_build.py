@@ -492,5 +492,7 @@ def test_options_for_fixed_sizes() -> None:
     case = SERVED["layer norm"]
     options: list[dict[str, Any]] = [{"schedules": "records.sqlite"}, {"check": {}}, {"tune": True}, {"strict": True}]
     for option in options:
-        with pytest.raises(ValueError, match=r"^schedules, check, tune and strict are for fixed sizes; .* has ranges$"):
+        with pytest.raises(
+            ValueError, match=r"^schedules, check, tune, strict and precision are for fixed sizes; .* has ranges$"
+        ):
             compiler.build(case.model, case.shapes, threads=1, **option)

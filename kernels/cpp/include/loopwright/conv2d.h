@@ -51,7 +51,7 @@ class Conv2d {
   // a DepthwiseSchedule, all others have a Conv2dSchedule.
   using Schedule = std::variant<DenseSchedule, DepthwiseSchedule, Conv2dSchedule>;
 
-  // weight (o, c / groups, kh, kw). Copies it and the epilogue. Throws std::invalid_argument if the ISA or this CPU lacks the
+  // weight (o, c / groups, kh, kw). Copies it and the epilogue. Throws std::invalid_argument if the ISA lacks the
   // dtype, if the epilogue is not legal, if the schedule is of the wrong kind or has no microkernel, or if its algorithm does
   // not apply to this convolution.
   Conv2d(const void* weight, Dtype dtype, const Conv2dGeometry& geometry, const LayerEpilogue& epilogue, Target target,
@@ -105,7 +105,7 @@ class Conv2d {
 class Conv2dWeights {
  public:
   // weight (o, c / groups, kh, kw). It and the arrays of the epilogue belong to the caller and must outlive this object, but
-  // not its convolutions. Throws std::invalid_argument if the ISA or this CPU lacks the dtype, or if the epilogue is not
+  // not its convolutions. Throws std::invalid_argument if the ISA lacks the dtype, or if the epilogue is not
   // legal.
   Conv2dWeights(const void* weight, Dtype dtype, const Conv2dGeometry& geometry, const LayerEpilogue& epilogue,
                 Target target);

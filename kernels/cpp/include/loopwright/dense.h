@@ -66,7 +66,7 @@ class Strassen;
 class DenseWeights {
  public:
   // weight (n, k) defines the dtype of the layers. It and the arrays of the epilogue belong to the caller and must outlive this
-  // object, but not its layers. Throws std::invalid_argument if the ISA or this CPU lacks the dtype, or if the epilogue is
+  // object, but not its layers. Throws std::invalid_argument if the ISA lacks the dtype, or if the epilogue is
   // not legal.
   DenseWeights(const Matrix& weight, int64_t n, int64_t k, const LayerEpilogue& epilogue, Target target);
   DenseWeights(const DenseWeights&) = delete;
@@ -97,8 +97,8 @@ class DenseWeights {
 
 class Dense {
  public:
-  // weight (n, k) defines the dtype of the layer. Copies it and the epilogue. Throws std::invalid_argument if the ISA or this
-  // CPU lacks the dtype, if the epilogue is not legal, or if the schedule has no microkernel or a size that is not positive.
+  // weight (n, k) defines the dtype of the layer. Copies it and the epilogue. Throws std::invalid_argument if the ISA
+  // lacks the dtype, if the epilogue is not legal, or if the schedule has no microkernel or a size that is not positive.
   Dense(const Matrix& weight, int64_t n, int64_t k, const LayerEpilogue& epilogue, Target target, int threads,
         const std::optional<DenseSchedule>& schedule);
   // A layer that shares its packed weights.
@@ -106,7 +106,7 @@ class Dense {
   Dense(Dense&&) noexcept;
   ~Dense();
 
-  // x (m, k) -> out (m, n), of the dtypes(); out may have float32 as well, and so may the residual of an int8 layer. residual
+  // x (m, k) -> out (m, n), of the dtypes(); out and residual may have float32 as well, and so may x of a bfloat16 layer. residual
   // (m, n) has null data if absent. It may be `out` itself, but must not overlap it otherwise; `out` must not overlap x. Runs
   // on `threads` threads of the pool. Thread-safe.
   void run(const Matrix& x, int64_t m, const Matrix& out, const Matrix& residual) const;

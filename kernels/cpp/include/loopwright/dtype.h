@@ -1,5 +1,6 @@
-// Data types of matrices and of layers. The type of a layer is that of its weights: float32 layers read factors of
-// that type; bfloat16 layers read bfloat16, or float32 that they round; both sum in float32; int8 layers read int8 or uint8 (quantization.h), and sum in int32.
+// Data types of matrices and of layers. The type of a layer is that of its weights: float32 layers read factors of that type;
+// bfloat16 layers read bfloat16, or float32 that they round; both sum in float32; int8 layers read int8 or uint8 (quantization.h), and
+// sum in int32.
 #pragma once
 
 #include <cstdint>

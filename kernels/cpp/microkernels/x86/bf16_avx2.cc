@@ -12,7 +12,7 @@ const KernelTable& bf16_avx2_kernels() {
   static const KernelTable kernels = [] {
     KernelTable k = f32_avx2_kernels();  // sums are float32, and so are the functions that process them
     k.clear_tiles();
-    k.tile_k = VecBf16Avx2::kProducts;
+    k.tile_k = k.word_fmas = VecBf16Avx2::kProducts;
     add_tiles<VecBf16Avx2, 1, 12>(k);
     add_tiles<VecBf16Avx2, 2, 5>(k);
     add_tiles<VecBf16Avx2, 3, 2>(k);
