@@ -178,6 +178,7 @@ def build(
     in_float = _in_float(after_passes.reports)
     _check_strict(strict, in_float)
     optimized = after_passes.ir_model
+    _check_sizes(optimized)
     ir.external_data.load_to_model(optimized)  # the importer does not read files
 
     def compiled_of(optimized: ir.Model) -> CompiledModel:
@@ -298,6 +299,29 @@ def _check_strict(strict: bool, in_float: Sequence[str]) -> None:
     if strict and in_float:
         first, *others = in_float
         raise ValueError(f"strict=True: {first}" + (f", and {len(others)} other layers" if others else ""))
+
+
+def _check_sizes(model: ir.Model) -> None:
+    """
+    Raises:
+        ValueError: a window is larger than its input, so that the output would have a negative size.
+    """
+    from graph_passes.base import described, every_node
+    from graph_passes.values import static_shape
+
+    for node in every_node(model):
+        has_window = "Conv" in node.op_type or "Pool" in node.op_type
+        given = static_shape(node.inputs[0]) if has_window else None
+        if given is None or min(given) < 0:  # -1 stands for an unknown size in some models
+            continue
+        for value in node.outputs:
+            sizes = list(value.shape or ())
+            if any(isinstance(size, int) and size < 0 for size in sizes):
+                shape = ", ".join(map(str, sizes))
+                raise ValueError(
+                    f"cannot compile {described(node)}: its output would have the shape [{shape}], because "
+                    "the window is larger than the input"
+                )
 
 
 def _layers_of_integers(model: ir.Model) -> list[str]:

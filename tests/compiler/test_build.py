@@ -399,3 +399,12 @@ def test_a_file_with_external_data(tmp_path: Path) -> None:
     onnx.save(original, file, save_as_external_data=True, size_threshold=0, location="weights")
     x = np.array([[1, -2, 3], [0, 0.5, 1]], np.float32)
     assert np.array_equal(compiler.build(file, threads=1).run({"x": x})["y"], x * expected)
+
+
+@pytest.mark.parametrize(("sizes", "window"), [((20,), (30,)), ((8, 20), (3, 39))])
+def test_a_window_larger_than_its_input_is_rejected(sizes: tuple[int, ...], window: tuple[int, ...]) -> None:
+    dims = ",".join("hw"[: len(sizes)])
+    weight = f"float[2,1,{','.join(map(str, window))}] w"
+    original = graph(f"float[n,1,{dims}] x", weight, {"y": "@ = Conv (x, w)"})
+    with pytest.raises(ValueError, match=r"^cannot compile Conv.*the window is larger than the input$"):
+        compiler.build(original, {"x": (1, 1, *sizes)})
