@@ -127,9 +127,8 @@ def build(
         strict: whether to reject a model with quantized layers that would be computed in float32.
             ``CompiledModel.in_float`` has these layers.
         precision: ``"float32"``, ``"bfloat16"``, or ``"auto"``: bfloat16 on CPUs with instructions for it, if all sizes
-            are fixed. In bfloat16,
-            weights and products of dense layers and convolutions are bfloat16 where that is faster, with sums in
-            float32; other layers and all tensors between layers stay float32.
+            are fixed. In bfloat16, weights and products of dense layers and convolutions are bfloat16 where that is
+            faster, with sums in float32; other layers and all tensors between layers stay float32.
         winograd: the former name of ``fast_algorithms``; must not be given.
 
     Raises:
@@ -189,7 +188,7 @@ def build(
         from compiler.tvm_backend.compile import compile_model  # imports TVM, which takes a second
 
         layers = lowered.layers
-        kernels_of_integers = {layer.name for layer in layers if layer.attributes.get("dtype") == INT8}
+        kernels_of_integers = {layer.name for layer in layers if layer.dtype == INT8}
         missing = [f"{name}: no integer kernel supports it" for name in of_integers if name not in kernels_of_integers]
         _check_strict(strict, missing)
         compiled = compile_model(lowered.model, layers, host, fallback is not None)

@@ -67,7 +67,7 @@ def _checked(
 ) -> tuple[Difference, ...]:
     found = compiled.run(inputs)
     expected = answers(model, inputs)
-    rounded = [layer.name for layer in compiled.layers if layer.attributes.get("dtype") == BFLOAT16]
+    rounded = [layer.name for layer in compiled.layers if layer.dtype == BFLOAT16]
     if rounded:
         expected = expected.at_least(ROUNDED)
     differences = tuple(expected.compare(found))

@@ -101,7 +101,7 @@ def build(path: Path, how: BuildOptions, output: Path, json_file: Path | None, c
     if compiled.tuned:
         print("Tuned:", *(f"  {line}" for line in compiled.tuned.lines()), sep="\n")
     # A search of a model finds its layers of float32 and of integers.
-    searchable = [layer for layer in compiled.untuned if layer.attributes.get("dtype") != BFLOAT16]
+    searchable = [layer for layer in compiled.untuned if layer.dtype != BFLOAT16]
     if searchable:
         command = tuning_command(path, how, model.shapes, model.target.num_cores)
         untuned = f"{len(searchable)} of {len(tunable)} tunable layers run their default schedule"
@@ -134,7 +134,7 @@ def build(path: Path, how: BuildOptions, output: Path, json_file: Path | None, c
 
 def _about_integers(layers: Sequence[Layer], in_float: Sequence[str]) -> Iterator[str]:
     """Yields lines about quantized layers, of which only some are computed in integers."""
-    count = sum(layer.attributes.get("dtype") == INT8 for layer in layers)
+    count = sum(layer.dtype == INT8 for layer in layers)
     if count or in_float:
         yield f"Layers in 8-bit integers: {count}; quantized layers in float32: {len(in_float)}\n"
     yield from (f"  {line}\n" for line in in_float[:_REASONS])

@@ -51,8 +51,9 @@ class Plan:
 
 def choose(matches: Sequence[Match], target: Target, options: Options) -> Plan:
     """Chooses threads and schedules for the calls of a model."""
-    in_bfloat16 = InBfloat16(target, options.fast_algorithms) if options.precision == BFLOAT16 else None
-    calls = [match.call if in_bfloat16 is None else in_bfloat16(match.call) for match in matches]
+    calls = [match.call for match in matches]
+    if options.precision == BFLOAT16:
+        calls = list(map(InBfloat16(target, options.fast_algorithms), calls))
     plan = _distinct([_layer(match, call, target, options) for match, call in zip(matches, calls, strict=True)])
     return replace(plan, layers=_scheduled(plan.layers, target, options))
 

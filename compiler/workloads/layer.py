@@ -75,6 +75,11 @@ class Layer:
         return LAYER_SCHEMAS[self.op].outputs(self.attributes, self.output_shape)
 
     @property
+    def dtype(self) -> str:
+        """The data type of the weights, in which the products are computed."""
+        return self.attributes.get("dtype") or "float32"
+
+    @property
     def output_dtype(self) -> str:
         """The data type of all outputs."""
         return self.attributes.get("out_dtype") or "float32"

@@ -113,11 +113,10 @@ void PackedDense::run_rectangle(const Rectangle& part, const DenseSchedule& s, c
         const float* a = scratch.a;
         int64_t a_stride = spread_stride(kc);
         if (s.pack_a) {
-          // If there is one block of x, the first panels have packed it.
-          const bool packed = nb > 0 && k_blocks == 1 && m_blocks == 1;
           const int64_t first = k_begin * per_word, count = std::min(kc * per_word, columns - first);
-          for (int64_t i = 0; i < mc && !packed; ++i)
-            words.copy(x.address(row_begin + i, first), count, scratch.a + i * a_stride);
+          if (nb == 0 || k_blocks * m_blocks > 1)  // the first panels have packed the only block
+            for (int64_t i = 0; i < mc; ++i)
+              words.copy(x.address(row_begin + i, first), count, scratch.a + i * a_stride);
         } else {
           a = static_cast<const float*>(x.address(row_begin, k_begin * per_word));
           a_stride = x.stride / per_word;
