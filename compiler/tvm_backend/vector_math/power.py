@@ -91,9 +91,14 @@ def _is_negative(x: Expr) -> Expr:
 
 
 def _signed(x: Expr, size: Expr, is_odd: Expr | None) -> Expr:
-    """Returns the size with the sign of ``x`` if the exponent is odd."""
-    has_sign = bits(x) < 0
-    return let(size, lambda size: tirx.Select(has_sign if is_odd is None else tirx.And(has_sign, is_odd), -size, size))
+    """Returns the size with the sign of ``x`` if the exponent is odd.
+
+    In integers, because TVM's simplifier takes seconds for the negative of a size.
+    """
+    sign = tirx.bitwise_and(bits(x), tirx.const(-(2**31), "int32"))
+    if is_odd is not None:
+        sign = tirx.Select(is_odd, sign, tirx.const(0, "int32"))
+    return tirx.reinterpret("float32", tirx.bitwise_or(bits(size), sign))
 
 
 def _of_size(x: Expr, y: Expr) -> Expr:

@@ -79,8 +79,7 @@ struct Brgemm {
     if (!args.simple()) return run_tile(args);
     if constexpr (V::kProducts == 1)
       if (args.a_offsets) return run_series<Sums::kOfSteps>(args);
-    if (args.k < kUnroll * MR) return run_series<Sums::kShort>(args);
-    run_series<Sums::kLong>(args);
+    run_series<Sums::kOfBlocks>(args);
   }
 
  private:
@@ -88,10 +87,8 @@ struct Brgemm {
 
   static constexpr int kNarrowPerFloat = V::kIntegers ? 4 : 2;
 
-  // Sums of steps that are apart (a_offsets), or of blocks. Long ones prefetch the lines of a tile one row per kUnroll steps. All
-  // at once are more misses than L1 can track, and delay the loads of the sum: 1×1 layers of k = 64 with a residual took a fifth
-  // longer.
-  enum class Sums { kOfSteps, kShort, kLong };
+  // Sums of steps that are apart (a_offsets), or of blocks.
+  enum class Sums { kOfSteps, kOfBlocks };
 
   // Omits what simple tiles do not need, which on a short sum takes as long as its FMAs.
   template <Sums kSums>
@@ -105,6 +102,9 @@ struct Brgemm {
     auto* rounded = static_cast<Narrow*>(args.rounded);
     const auto* rounded_residual = static_cast<const Narrow*>(args.rounded_residual);
     int64_t a_offset = 0, b_offset = 0;
+    // Long sums prefetch the lines of a tile one row per kUnroll steps. All at once are more misses than L1 can track, and delay the
+    // loads of the sum: 1×1 layers of k = 64 with a residual took a fifth longer.
+    const bool is_short = args.k < kUnroll * MR;
     for (int64_t tiles = args.count; tiles > 0; --tiles) {
       asm volatile("" ::: "memory");  // otherwise GCC keeps fields of args in registers and the sums in memory
       Reg acc[kChains][MR][NV];
@@ -123,18 +123,19 @@ struct Brgemm {
         lines.residual = second_residual;
         lines.residual_stride = args.second_residual_stride;
       }
-      constexpr bool kSpread = kSums == Sums::kLong;
-      if (kSums != Sums::kLong) lines.prefetch_all();
+      if (kSums == Sums::kOfSteps || is_short) lines.prefetch_all();
       start_with(acc[0], V::kIntegers ? nullptr : bias);
       if (kSums != Sums::kOfSteps) start_other_chains(acc);
       if constexpr (kSums == Sums::kOfSteps) {
         reduce_steps(acc[0], args, a_offset, b_offset);
+      } else if (!next && is_short) {
+        reduce<false, Prefetch::kNever, false>(acc, args, a_offset, b_offset, next, lines);
       } else if (!next) {
-        reduce<false, Prefetch::kNever, kSpread>(acc, args, a_offset, b_offset, next, lines);
+        reduce<false, Prefetch::kNever, true>(acc, args, a_offset, b_offset, next, lines);
       } else if (kUnroll * args.next_step <= kCacheLine) {
-        reduce<false, Prefetch::kOncePerUnroll, kSpread>(acc, args, a_offset, b_offset, next, lines);
+        reduce<false, Prefetch::kOncePerUnroll, true>(acc, args, a_offset, b_offset, next, lines);
       } else {
-        reduce<false, Prefetch::kInEachStep, kSpread>(acc, args, a_offset, b_offset, next, lines);
+        reduce<false, Prefetch::kInEachStep, true>(acc, args, a_offset, b_offset, next, lines);
       }
       if (kSums != Sums::kOfSteps) add_chains(acc);
       if constexpr (V::kIntegers) {
@@ -222,7 +223,8 @@ struct Brgemm {
       --rows;
     }
 
-    inline __attribute__((always_inline)) void prefetch_all() const {
+    inline __attribute__((always_inline)) void prefetch_all() {
+      rows = 0;
 #pragma GCC unroll 32
       for (int i = 0; i < MR; ++i) prefetch<1>(c + i * c_stride);
       if (!residual) return;

@@ -29,11 +29,14 @@ TARGET = Target("test", "reference", 32, 16, (32768,), num_cores=1)
 
 # A program that prints the process ID of its worker and measures a candidate that never ends.
 PARENT = """
+import signal
+
 from autotune.runners.local import Worker
 from compiler.workloads.schedule import Schedule
 from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that starts the tests in the background ignores it
 with Worker(space="fake_space:FakeSpace") as worker:
     worker.open(Workload.dense(16, 8, 32), Target("test", "reference", 32, 16, (32768,), num_cores=1), "fake")
     worker.wait()
