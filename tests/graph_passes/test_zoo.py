@@ -282,7 +282,7 @@ def test_the_passes_for_tvm_answer_as_before(model: onnx.ModelProto, batch: int)
     assert not check_optimize(model, batch, graph_passes.FOR_TVM).functions
 
 
-@cases(15)
+@cases(10)
 @given(networks(), st.integers(1, 3))
 def test_each_pass_alone_answers_as_before(model: onnx.ModelProto, batch: int) -> None:
     for name, create in graph_passes.PASSES.items():

@@ -9,7 +9,7 @@ from autotune import strategies
 from autotune.cost_models.xgboost import CostModel
 from tests.autotune.synthetic import SyntheticSpace
 
-SEEDS = range(5)
+SEEDS = range(3)
 TRIALS = 128
 SPACE = SyntheticSpace()
 

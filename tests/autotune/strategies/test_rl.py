@@ -22,7 +22,7 @@ from compiler.workloads.target import Target
 from compiler.workloads.workload import Workload
 from tests.autotune.synthetic import SyntheticSpace
 
-SEEDS = range(5)
+SEEDS = range(3)
 TRIALS = 128
 SPACE = SyntheticSpace()
 

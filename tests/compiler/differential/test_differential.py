@@ -27,7 +27,7 @@ from tests.compiler.differential.outcome import FAILURES, LATE, PASSED, UNSUPPOR
 from tests.compiler.differential.report import Report
 from tests.compiler.differential.tolerance import ABSOLUTE, EXACT, ONE_STEP, RELATIVE, tolerances
 
-SAMPLE = (140, 14)
+SAMPLE = (100, 10)
 ALL = (20000, 2000)
 
 
