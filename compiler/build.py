@@ -290,7 +290,7 @@ def passes_of_build(chosen: Sequence[Any] | None = None) -> list[Any]:
     folded = names.index("fold_constants", start) + 1 if "fold_constants" in names[start:] else start
     control_flow = ["resolve_branches", UnrollLoops(largest=_LARGEST_UNROLLED)]
     quantized = ["integer_layers", "integer_products", "quantized_values"]
-    before = [*passes[:start], "expand_functions", *control_flow, *quantized, *passes[start:folded]]
+    before = [*passes[:start], "block_weights", "expand_functions", *control_flow, *quantized, *passes[start:folded]]
     return [*before, "float32_layers", "two_axes", *passes[folded:], "channels_last"]
 
 

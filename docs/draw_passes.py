@@ -199,6 +199,15 @@ EXAMPLES: Mapping[str, Example] = {
             y = LSTM <hidden_size: int = 4> (x, W, R, b)
         }""",
     ),
+    "block_weights": Example(
+        """
+        g (float[1, 384] x) => (float[1, 384] y)
+        <int8[384, 384] W, float[384] W_scale>
+        {
+            weight = DequantizeLinear <axis: int = 1> (W, W_scale)
+            y = MatMul (x, weight)
+        }""",
+    ),
     "integer_layers": Example(
         """
         g (float[128, 384] x) => (float[128, 384] y)

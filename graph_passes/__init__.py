@@ -14,6 +14,7 @@ from numbers import Integral
 from typing import TYPE_CHECKING
 
 from graph_passes.base import Pass, Remark
+from graph_passes.block_weights import BlockWeights
 from graph_passes.channels_last import ChannelsLast
 from graph_passes.expand_functions import ExpandFunctions
 from graph_passes.float32_layers import Float32Layers
@@ -75,6 +76,7 @@ PASSES: Mapping[str, type[Pass]] = {
         UnrollLoops(),
         UnrollRecurrences(),
         UnrollLstm(),
+        BlockWeights(),
         IntegerLayers(),
         IntegerProducts(),
         QuantizedValues(),

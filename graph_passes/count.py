@@ -46,7 +46,7 @@ def operators(model: ir.Model) -> Counter[str]:
 
 
 _CONVOLUTIONS = ("Conv", "ConvInteger", "QLinearConv", "QuantizedConv")
-_PRODUCTS = ("MatMul", "MatMulInteger", "QLinearMatMul", "DynamicMatMul", "QuantizedMatMul")
+_PRODUCTS = ("MatMul", "MatMulInteger", "QLinearMatMul", "DynamicMatMul", "QuantizedMatMul", "BlockMatMul")
 
 
 def macs(node: ir.Node) -> int | None:

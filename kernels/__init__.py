@@ -1,6 +1,7 @@
 """SIMD kernels, and measurements of the CPU that are their limits. Independent of graphs, TVM and searches."""
 
 from kernels.attention import Attention
+from kernels.block_dense import BlockDense, packed_numbers
 from kernels.conv2d import Conv2d, default_conv2d_schedule
 from kernels.conv_transpose2d import ConvTranspose2d
 from kernels.dense import Dense, default_dense_schedule, narrow_tiles, register_tiles, tile_k
@@ -28,6 +29,7 @@ from kernels.topology import Topology, usable_cores
 
 __all__ = [
     "Attention",
+    "BlockDense",
     "Conv2d",
     "ConvTranspose2d",
     "Dense",
@@ -55,6 +57,7 @@ __all__ = [
     "memory_bandwidth",
     "multiplies_bfloat16",
     "narrow_tiles",
+    "packed_numbers",
     "peak_gflops",
     "register_tiles",
     "rms_norm",

@@ -91,6 +91,22 @@ class Dense(_PackedLayer):
     ) -> None: ...
     def schedule(self, m: int) -> dict[str, Any]: ...
 
+class BlockDense(_PackedLayer):
+    def __init__(
+        self,
+        numbers: np.ndarray,
+        scales: np.ndarray,
+        k: int,
+        bits: int,
+        block: int,
+        zero_points: np.ndarray | None,
+        bias: np.ndarray | None,
+        activation: str | None,
+        slopes: np.ndarray | None,
+        isa: str | None,
+        threads: int,
+    ) -> None: ...
+
 class Conv2d(_PackedLayer):
     def __init__(
         self,

@@ -70,9 +70,10 @@ class Allowed(NamedTuple):
 ALLOWED: tuple[Allowed, ...] = (
     Allowed("compiler/program/saved_model.py", "tell", "method of Python's files"),
     Allowed("kernels/cpp/bindings/convolution.h", "is none", "pybind11's test for None"),
+    Allowed("kernels/cpp/bindings/dense_call.h", "is none", "pybind11's test for None"),
     *(
         Allowed(f"kernels/cpp/bindings/{name}.cc", "is none", "pybind11's test for None")
-        for name in ("arguments", "attention", "dense", "recurrent", "rowwise")
+        for name in ("arguments", "attention", "block_dense", "recurrent", "rowwise")
     ),
 )
 

@@ -97,6 +97,13 @@ class Description {
   const Bfloat16* bfloat16_weight(const std::string& name, const std::vector<int64_t>& shape) const {
     return static_cast<const Bfloat16*>(weight_of({kDLUInt, 16, 1}, "uint16", name, shape));
   }
+  // The same for uint8.
+  const uint8_t* uint8_weight(const std::string& name, const std::vector<int64_t>& shape) const {
+    return static_cast<const uint8_t*>(weight_of({kDLUInt, 8, 1}, "uint8", name, shape));
+  }
+  const uint8_t* optional_uint8_weight(const std::string& name, const std::vector<int64_t>& shape) const {
+    return weight_index(name) ? uint8_weight(name, shape) : nullptr;
+  }
   // Returns null if there is no weight of this name.
   const float* optional_weight(const std::string& name, const std::vector<int64_t>& shape) const {
     return weight_index(name) ? weight(name, shape) : nullptr;

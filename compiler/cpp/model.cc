@@ -33,9 +33,10 @@ namespace json = tvm::ffi::json;
 
 // Formats of saved models that can be read; compiler/program/saved_model.py gets the newest one, which it writes, from
 // here. Format 5 added segments, format 6 ranges of sizes, format 7 whether subnormal numbers are kept,
-// format 8 weights of int8, format 9 tensors of 8-bit integers between layers, format 10 weights of bfloat16.
+// format 8 weights of int8, format 9 tensors of 8-bit integers between layers, format 10 weights of bfloat16, format 11 weights of
+// few bits.
 constexpr int64_t kOldestFormat = 4;
-constexpr int64_t kFormat = 10;
+constexpr int64_t kFormat = 11;
 
 // A file mapped into memory. Pages are read on first access.
 class MappedFile {
@@ -115,6 +116,7 @@ DLDataType dtype_of_weight(const json::Object& weight) {
   const std::string dtype = entry<String>(weight, "dtype");
   if (dtype == "float32") return {kDLFloat, 32, 1};
   if (dtype == "int8") return {kDLInt, 8, 1};
+  if (dtype == "uint8") return {kDLUInt, 8, 1};    // numbers of few bits
   if (dtype == "uint16") return {kDLUInt, 16, 1};  // the bits of bfloat16
   throw broken("a weight is of " + dtype);
 }

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from math import prod
-
 import numpy as np
 import onnx_ir as ir
 
-from compiler.lowering.call import Call, is_float32, shape_of, vector
-from compiler.lowering.epilogue import epilogue_of
+from compiler.lowering.call import Call, is_float32, shape_of
+from compiler.lowering.product import Product
 from compiler.lowering.quantization import weight_of, with_activation_before_integers
 from compiler.workloads.workload import Workload
 from graph_passes.patterns.layers import FusedLayer
@@ -25,46 +23,25 @@ def recognize(node: ir.Node) -> Call | None:
         return None
     if found.takes_floats and not is_float32(x):
         return None
-    rows, output = shape_of(x), shape_of(node.outputs[0])
     gemm = fused.op == "Gemm"
     factors = {"alpha": 1.0, "beta": 1.0}
     if gemm:
-        if node.attributes.get_int("transA", 0):
+        if node.attributes.get_int("transA", 0) or len(shape_of(x)) != 2:
             return None
         factors = {name: node.attributes.get_float(name, 1.0) for name in factors}
     # Kernels take weights as (n, k).
     weight = found.array if gemm and node.attributes.get_int("transB", 0) else found.array.T
     n, k = weight.shape
-    if len(rows) < 2 or rows[-1] != k or (gemm and len(rows) != 2) or not found.fits(n, k):
+    product = Product.of(node, fused, n, k) if found.fits(n, k) else None
+    if product is None:
         return None
-    # A bias may add axes of size 1 in front.
-    extra = len(output) - len(rows)
-    if extra < 0 or output != (*(1 for _ in range(extra)), *rows[:-1], n):
-        return None
-    bias = None
-    if fused.bias:
-        bias = vector(operands["b"], n)
-        if bias is None:
-            return None
-    residual = operands.get("r")
-    if fused.residual and shape_of(residual) != output:
-        return None
-    epilogue = epilogue_of(node, fused, n)
-    if epilogue is None:
-        return None
-    m = prod(rows[:-1])
-    workload = Workload.dense(m, n, k, found.dtype, epilogue=epilogue.steps)
-    attributes = {
-        "sizes": [m, n, k],
-        "residual": fused.residual,
-        "activation": workload.activation,
-        **found.attributes,
-    }
-    weights = {"weight": _scaled(weight, factors["alpha"]), **epilogue.weights, **found.scales}
-    if bias is not None:
-        weights["bias"] = _scaled(bias, factors["beta"])
-    inputs = (x, residual) if residual is not None else (x,)
-    call = Call("dense", inputs, attributes, weights, workload, epilogue.activation)
+    sizes = (product.rows, n, k)
+    workload = Workload.dense(*sizes, found.dtype, epilogue=product.epilogue.steps)
+    attributes = {"sizes": list(sizes), **product.attributes, **found.attributes}
+    weights = {"weight": _scaled(weight, factors["alpha"]), **product.weights, **found.scales}
+    if "bias" in weights:
+        weights["bias"] = _scaled(weights["bias"], factors["beta"])
+    call = Call("dense", product.inputs, attributes, weights, workload, product.epilogue.activation)
     return with_activation_before_integers(call, fused, node)
 
 

@@ -45,7 +45,8 @@ from compiler.workloads.threads import threads_for
 
 MANIFEST, WEIGHTS, PROGRAM = "manifest.json", "weights.bin", "program.so"
 _ALIGNMENT = 4  # of weights, in bytes
-_WEIGHT_DTYPES = ("float32", "int8", "uint16")  # uint16: the bits of bfloat16; before format 8, all were float32
+# uint8: numbers of few bits; uint16: the bits of bfloat16. Before format 8, all were float32.
+_WEIGHT_DTYPES = ("float32", "int8", "uint8", "uint16")
 _FIRST_WITH_SEGMENTS = 5  # format
 _FIRST_WITH_IEEE = 7
 

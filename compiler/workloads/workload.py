@@ -158,7 +158,10 @@ class Workload:
         return sum(self._input_bytes(name) for name in self.input_shapes if name not in per_call)
 
     def _input_bytes(self, name: str) -> int:
-        return prod(self.input_shapes[name]) * self._element_bytes(name)
+        elements, bits = prod(self.input_shapes[name]), self.operator.weight_bits
+        if name == "weight" and bits is not None:
+            return round(elements * bits(self.sizes) / 8)
+        return elements * self._element_bytes(name)
 
     def _element_bytes(self, name: str) -> int:
         is_float = name in CONSTANTS or (self.dtype == "int8" and name != "weight")

@@ -114,10 +114,10 @@ def _take_bias(growing: _Growing) -> bool:
     """
     adding = _next(growing, "Add") if growing.layer.op in PRODUCTS else None
     operand = None if adding is None else other_operand(adding, growing.output)
-    array, shape, answer = constant(operand), static_shape(growing.operands["w"]), growing.output.shape
-    if adding is None or operand is None or array is None or shape is None or len(shape) != 2 or answer is None:
+    array, columns, answer = constant(operand), _columns(growing), growing.output.shape
+    if adding is None or operand is None or array is None or columns is None or answer is None:
         return False
-    if array.size != shape[1] or array.ndim > len(answer) or array.shape[-1:] != shape[1:]:
+    if array.size != columns or array.ndim > len(answer) or array.shape[-1:] != (columns,):
         return False
     if array.ndim > 1:
         operand = new_constant(graph_of(adding), f"{operand.name}_flat", array.reshape(-1))
@@ -125,6 +125,14 @@ def _take_bias(growing: _Growing) -> bool:
         return False
     growing.operands["b"] = operand
     return True
+
+
+def _columns(growing: _Growing) -> int | None:
+    """Returns the number of columns of a product; None if its weight is not one matrix."""
+    shape = static_shape(growing.operands["w"])
+    if growing.layer.op == "BlockMatMul":
+        return shape[0] if shape else None
+    return shape[1] if shape is not None and len(shape) == 2 else None
 
 
 def _take_residual(growing: _Growing) -> bool:

@@ -10,6 +10,9 @@ In layers of 8-bit integers, w is of int8, and the input after it, w_scale, has 
 of a DynamicMatMul is float32, and rounded to integers by its range. In others, x consists of integers with the inputs
 x_scale and x_zero. So may r and the output, which the suffixes ``_r8`` and ``_y8`` say; their scales and zero points
 are the last inputs.
+
+The w of a BlockMatMul, (columns, blocks, numbers) of uint8, consists of numbers of few bits, and w_scale and w_zero,
+(columns, blocks, 1), are those of blocks. The attribute "rows" is the length of a row without its padding.
 """
 
 from __future__ import annotations
@@ -34,15 +37,18 @@ OPERATORS: Mapping[str, tuple[str, ...]] = {
     "DynamicMatMul": (),
     "QuantizedMatMul": (),
     "QuantizedConv": _CONV,
+    "BlockMatMul": ("bits: int", "rows: ints"),
 }
 CONVOLUTIONS = ("Conv", "ConvTranspose", "QuantizedConv")
-PRODUCTS = ("MatMul", "DynamicMatMul", "QuantizedMatMul")  # those whose bias is an Add
+PRODUCTS = ("MatMul", "DynamicMatMul", "QuantizedMatMul", "BlockMatMul")  # those whose bias is an Add
+_OF_INTEGERS = ("DynamicMatMul", "QuantizedMatMul", "QuantizedConv")
 # Operators that ONNX does not have: their inputs after x and w, and the statements of their bodies before the last one.
 _QUANTIZED = ("w_scale", "x_scale", "x_zero")
 _OPERANDS: Mapping[str, tuple[str, ...]] = {
     "DynamicMatMul": ("w_scale",),
     "QuantizedMatMul": _QUANTIZED,
     "QuantizedConv": _QUANTIZED,
+    "BlockMatMul": ("w_scale", "w_zero"),
 }
 _REAL_X = "x_real = DequantizeLinear (x, x_scale, x_zero)"
 _STATEMENTS: Mapping[str, tuple[str, ...]] = {
@@ -54,12 +60,26 @@ _STATEMENTS: Mapping[str, tuple[str, ...]] = {
     ),
     "QuantizedMatMul": (_REAL_X, "w_real = DequantizeLinear <axis: int = 1> (w, w_scale)"),
     "QuantizedConv": (_REAL_X, "w_real = DequantizeLinear <axis: int = 0> (w, w_scale)"),
+    "BlockMatMul": (
+        "numbers = Cast <to: int = 1> (w)",
+        "zeros = Cast <to: int = 1> (w_zero)",
+        "centered = Sub (numbers, zeros)",
+        "scaled = Mul (centered, w_scale)",
+        "flat = Constant <value_ints = [0, -1]> ()",
+        "padded = Reshape (scaled, flat)",
+        "start = Constant <value_ints = [0]> ()",
+        "end = Constant <value_ints: ints = @rows> ()",
+        "axis = Constant <value_ints = [1]> ()",
+        "values = Slice (padded, start, end, axis)",
+        "w_real = Transpose <perm = [1, 0]> (values)",
+    ),
 }
 # The operator of the last statement, and its operands without a bias.
 _LAST: Mapping[str, tuple[str, str]] = {
     "DynamicMatMul": ("Mul", "numbers, scales"),
     "QuantizedMatMul": ("MatMul", "x_real, w_real"),
     "QuantizedConv": ("Conv", "x_real, w_real"),
+    "BlockMatMul": ("MatMul", "x, w_real"),
 }
 _HAS_BIAS_INPUT = (*CONVOLUTIONS, "Gemm")
 
@@ -150,7 +170,7 @@ class FusedLayer:
 
     @property
     def of_integers(self) -> bool:
-        return self.op in _OPERANDS
+        return self.op in _OF_INTEGERS
 
     @property
     def has_integer_input(self) -> bool:
@@ -169,7 +189,8 @@ class FusedLayer:
 
     def body(self) -> list[str]:
         """Returns the statements that compute ``y``, in ONNX's text format."""
-        given = ", ".join(f"{attribute} = @{attribute.partition(':')[0]}" for attribute in OPERATORS[self.op])
+        declared = () if self.op in _STATEMENTS and self.op not in CONVOLUTIONS else OPERATORS[self.op]
+        given = ", ".join(f"{attribute} = @{attribute.partition(':')[0]}" for attribute in declared)
         name, operands = _LAST.get(self.op, (self.op, "x, w"))
         operator = f"{name} <{given}>" if given else name
         takes_bias = self.bias and self.op in _HAS_BIAS_INPUT

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from compiler.workloads.operators.add import ADD
 from compiler.workloads.operators.attention import ATTENTION
+from compiler.workloads.operators.block_dense import BLOCK_DENSE
 from compiler.workloads.operators.conv2d import CONV2D
 from compiler.workloads.operators.conv_transpose2d import CONV_TRANSPOSE2D
 from compiler.workloads.operators.dense import DENSE
@@ -21,6 +22,7 @@ OPERATORS: Mapping[str, OperatorDef] = {
     definition.name: definition
     for definition in (
         DENSE,
+        BLOCK_DENSE,
         CONV2D,
         CONV_TRANSPOSE2D,
         ATTENTION,

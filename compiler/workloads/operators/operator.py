@@ -135,6 +135,7 @@ class OperatorDef:
         tvm_dtypes: data types for which ``compiler.tvm_backend`` has a tensor program.
         space: the module of ``compiler.spaces`` with its schedule space; None if there is nothing to schedule.
         networks: shapes of real networks that are searched by default, with their names.
+        weight_bits: bits of an element of the weight, scales included; None: those of the data type.
         cold_weights: whether it is timed with its weights in memory, as in a network whose other layers have evicted
             them, and not in the caches.
         saving: how many times fewer multiplications a fast algorithm needs for a workload than the definition.
@@ -164,6 +165,7 @@ class OperatorDef:
     tvm_dtypes: tuple[str, ...] = ()
     space: str | None = None
     networks: Mapping[Shape, str] = field(default_factory=dict)
+    weight_bits: Callable[[Sizes], float] | None = None
     cold_weights: bool = False
     saving: Callable[[Instance], float] = lambda _: 1.0
     verify_factor: int = 12

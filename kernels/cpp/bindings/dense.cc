@@ -3,6 +3,7 @@
 #include <pybind11/stl.h>
 
 #include "arguments.h"
+#include "dense_call.h"
 #include "module.h"
 #include "packed_layer.h"
 #include "schedule.h"
@@ -23,39 +24,6 @@ Dense make_dense(const py::object& weight_object, const py::object& bias_object,
                check_threads(threads), parsed);
 }
 
-// The arguments of one call, checked, and copied if their rows are not contiguous.
-struct Call {
-  py::array x, out, residual;
-  Matrix x_matrix{}, out_matrix{}, residual_matrix{};
-
-  Call(const Dense& dense, const py::object& x_object, const py::object& out_object,
-       const py::object& residual_object) {
-    x = checked(x_object, "x", {-1, dense.k()}, input_dtypes(dense.dtypes()));
-    if (!has_rows(x)) x = contiguous(x);
-    const int64_t m = x.shape(0);
-    if (out_object.is_none()) {
-      out = py::array(numpy_dtype(dense.dtypes().out), {m, dense.n()});
-    } else {
-      out = checked(out_object, "out", {m, dense.n()}, or_float32(dense.dtypes().out));
-      if (!out.writeable()) throw py::value_error("out must be writable");
-      if (!has_rows(out)) throw py::value_error("out must have contiguous rows that do not overlap");
-      if (overlap(out, x)) throw py::value_error("out must not overlap x");
-    }
-    x_matrix = as_matrix(x);
-    out_matrix = as_matrix(out);
-    residual_matrix.dtype = dense.dtypes().residual;
-    if (residual_object.is_none()) return;
-    residual = checked(residual_object, "residual", {m, dense.n()}, residual_dtypes(dense.dtypes()));
-    if (!has_rows(residual)) residual = contiguous(residual);
-    residual_matrix = as_matrix(residual);
-    const bool same = residual_matrix.data == out_matrix.data && residual_matrix.stride == out_matrix.stride &&
-                      residual.itemsize() == out.itemsize();
-    if (!same && overlap(residual, out)) throw py::value_error("residual must be out itself or not overlap it");
-  }
-
-  void run(const Dense& dense) const { dense.run(x_matrix, x.shape(0), out_matrix, residual_matrix); }
-};
-
 }  // namespace
 
 void bind_dense(py::module_& m) {
@@ -72,7 +40,7 @@ void bind_dense(py::module_& m) {
       py::arg("m"), py::arg("n"), py::arg("k"), py::arg("isa"), py::arg("threads"), py::arg("dtype"), py::arg("fast"),
       py::arg("machine"));
   py::class_<Dense> layer(m, "Dense");
-  bind_calls<Call>(layer);
+  bind_calls<DenseCall<Dense>>(layer);
   layer
       .def(py::init(&make_dense), py::arg("weight"), py::arg("bias"), py::arg("activation"), py::arg("slopes"),
            py::arg("quantization"), py::arg("isa"), py::arg("threads"), py::arg("schedule"), py::arg("machine"))

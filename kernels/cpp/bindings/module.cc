@@ -16,6 +16,7 @@ PYBIND11_MODULE(_native, m) {
   loopwright::bind_machine_model(m);
   loopwright::bind_function_call(m);
   loopwright::bind_dense(m);
+  loopwright::bind_block_dense(m);
   loopwright::bind_attention(m);
   loopwright::bind_convolution(m);
   loopwright::bind_conv_transpose2d(m);

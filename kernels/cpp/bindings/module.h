@@ -6,6 +6,7 @@
 namespace loopwright {
 
 void bind_attention(pybind11::module_& m);
+void bind_block_dense(pybind11::module_& m);
 void bind_conv_transpose2d(pybind11::module_& m);
 void bind_convolution(pybind11::module_& m);
 void bind_dense(pybind11::module_& m);

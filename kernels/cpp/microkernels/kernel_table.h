@@ -8,6 +8,7 @@
 #include "loopwright/isa.h"
 #include "loopwright/rowwise.h"
 #include "microkernels/attention_weights.h"
+#include "microkernels/block_weights.h"
 #include "microkernels/brgemm.h"
 #include "microkernels/channel_moments.h"
 #include "microkernels/depthwise.h"
@@ -56,6 +57,7 @@ struct KernelTable {
   // floats from row to row.
   void (*transpose)(const float* from, int64_t from_stride, int64_t rows, int64_t columns, float* to,
                     int64_t to_stride) = nullptr;
+  BlockWeightTable block_weights;
   IntegerRowFunctions integer_rows;  // null unless the dtype is int8
   IntegerWinogradFunctions integer_winograd;
   // Convert rows of n elements from bfloat16 to float32 and back (to nearest, ties to even). Strides are in elements.

@@ -1,5 +1,6 @@
 // The table of float32 on AVX2 and FMA. Only this file is compiled with -mavx2 -mfma.
 #include "microkernels/activations_f32.h"
+#include "microkernels/block_weights_f32.h"
 #include "microkernels/brgemm_f32.h"
 #include "microkernels/channel_moments_f32.h"
 #include "microkernels/depthwise_f32.h"
@@ -41,6 +42,7 @@ const KernelTable& f32_avx2_kernels() {
     add_channel_functions<VecAvx2>(k);
     k.recurrent = recurrent_functions<VecAvx2>();
     k.transpose = &transpose<VecAvx2>;
+    k.block_weights = block_weight_table<VecAvx2>();
     k.fma_loop = &fma_loop<VecAvx2>;
     add_read_sums<VecAvx2>(k);
     return k;

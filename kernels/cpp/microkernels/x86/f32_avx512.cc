@@ -1,5 +1,6 @@
 // The table of float32 on AVX-512F and VL. Only this file is compiled with -mavx512f -mavx512vl.
 #include "microkernels/activations_f32.h"
+#include "microkernels/block_weights_f32.h"
 #include "microkernels/channel_moments_f32.h"
 #include "microkernels/depthwise_f32.h"
 #include "microkernels/machine_f32.h"
@@ -36,6 +37,7 @@ const KernelTable& f32_avx512_kernels(bool halves) {
     add_channel_functions<VecAvx512>(k);
     k.recurrent = recurrent_functions<VecAvx512>();
     k.transpose = &transpose<VecAvx512>;
+    k.block_weights = block_weight_table<VecAvx512>();
     k.fma_loop = &fma_loop<VecAvx512>;
     add_read_sums<VecAvx512>(k);
     return k;

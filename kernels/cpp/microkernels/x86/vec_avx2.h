@@ -3,6 +3,8 @@
 
 #include <immintrin.h>
 
+#include <cstdint>
+
 namespace loopwright {
 namespace {  // internal linkage: the linker must not merge this code with a copy compiled for another ISA
 
@@ -82,6 +84,16 @@ struct VecAvx2 {
   static Reg select_lt(Reg x, Reg y, Reg a, Reg b) { return _mm256_blendv_ps(b, a, _mm256_cmp_ps(x, y, _CMP_LT_OQ)); }
   static Reg select(Mask m, Reg a, Reg b) {  // a in the lanes of m, else b
     return _mm256_blendv_ps(b, a, _mm256_castsi256_ps(m));
+  }
+  static Int load_words(const uint32_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+  static Int upper_halves(Int words) { return _mm256_srli_epi32(words, 16); }
+  // Returns q * 2^kFrom, where q are the kBits bits of each word from bit kFrom on, which must not include the highest one.
+  template <int kBits, int kFrom>
+  static Reg number(Int words) {
+    return _mm256_cvtepi32_ps(_mm256_and_si256(words, _mm256_set1_epi32(((1 << kBits) - 1) << kFrom)));
+  }
+  static Reg from_bytes(const uint8_t* p) {  // numbers from 0 to 255
+    return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))));
   }
   static float max_lane(Reg x) {
     const __m128 half = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));

@@ -3,6 +3,8 @@
 
 #include <immintrin.h>
 
+#include <cstdint>
+
 namespace loopwright {
 namespace {  // internal linkage: the linker must not merge this code with a copy compiled for another ISA
 
@@ -68,6 +70,16 @@ struct VecAvx512 {
     return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, y, _CMP_LT_OQ), b, a);
   }
   static Reg select(Mask m, Reg a, Reg b) { return _mm512_mask_blend_ps(m, b, a); }  // a in the lanes of m, else b
+  static Int load_words(const uint32_t* p) { return _mm512_loadu_si512(p); }
+  static Int upper_halves(Int words) { return _mm512_srli_epi32(words, 16); }
+  // Returns q * 2^kFrom, where q are the kBits bits of each word from bit kFrom on, which must not include the highest one.
+  template <int kBits, int kFrom>
+  static Reg number(Int words) {
+    return _mm512_cvtepi32_ps(_mm512_and_epi32(words, _mm512_set1_epi32(((1 << kBits) - 1) << kFrom)));
+  }
+  static Reg from_bytes(const uint8_t* p) {  // numbers from 0 to 255
+    return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p))));
+  }
   static float max_lane(Reg x) { return _mm512_reduce_max_ps(x); }
   static float sum(Reg x) { return _mm512_reduce_add_ps(x); }
   // Returns the sums over the lanes of each register, lane i for register i. Adds while it transposes.

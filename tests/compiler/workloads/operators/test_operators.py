@@ -19,6 +19,7 @@ from compiler.workloads.workload import Workload
 # Small shapes that no vector length divides, in addition to the smallest sizes.
 SHAPES: dict[str, tuple[tuple[int, ...], ...]] = {
     "dense": ((5, 19, 13),),
+    "block_dense": ((5, 19, 45, 4, 16), (1, 37, 64, 8, 64), (3, 9, 40, 2, 16)),
     "conv2d": (Workload.conv2d(2, 9, 7, 6, 10, 3, stride=2, padding=1, groups=2).dims,),
     "conv_transpose2d": (
         (2, 5, 4, 6, 10, 3, 3, 2, 2, 1, 1, 1, 1, 1, 1, 1, 1, 2),
