@@ -25,6 +25,7 @@ class BlockDenseLayer final : public Layer {
     if (!shared)
       shared =
           std::make_shared<const BlockDense>(weight, epilogue_of(d, activation, n), machine.target, machine.threads);
+    if (shared->k() != k) throw std::invalid_argument("k and bits must be the same for all sizes");
     if (shared->activation() != activation) throw std::invalid_argument("activation must be the same for all sizes");
     return std::unique_ptr<const Layer>(
         new BlockDenseLayer(with_residual({m, k}, d.flag("residual"), {m, n}), std::move(shared)));

@@ -108,7 +108,8 @@ Sum split_sum(const Conv2dGeometry& g, int64_t kc) {
 }
 
 // Runs of at least this many words are blocks of the microkernel. Shorter ones are one block, whose words have offsets. Its FMAs
-// wait for each other unless the tile has this many vectors of sums.
+// wait for each other unless the tile has this many vectors of sums. Narrow tiles, which take no offsets, have fewer: at most 28
+// sums.
 constexpr int64_t kLongRun = 32;
 constexpr int kIndependent = 8;
 

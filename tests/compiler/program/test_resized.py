@@ -135,6 +135,30 @@ def test_sizes_share_packed_weights() -> None:
         **inputs, "x": inputs["x"][:19]})  # fmt: skip
 
 
+def block_dense(m: int, k: int, bits: int, weights: Arrays) -> Layer:
+    """A layer with weights of few bits, one block per row."""
+    n = len(weights["scales"])
+    attributes = {"sizes": [m, n, k], "bits": bits, "block": k, "residual": False, "activation": None}
+    stages = (Workload("block_dense", (m, n, k, bits, k)),)
+    return Layer("b", "block_dense", (m, n), attributes, weights, None, stages)
+
+
+def test_weights_of_few_bits_are_shared() -> None:
+    n, k = 21, 64
+    rng = np.random.default_rng(0)
+    numbers = rng.integers(0, 16, (n, k), dtype=np.uint8)
+    scales = rng.random((n, 1), dtype=np.float32) + 0.5
+    weights = {"numbers": kernels.packed_numbers(numbers, 4), "scales": scales}
+    found = program(block_dense(3, k, 4, weights))
+    x = rng.standard_normal((30, k), dtype=np.float32)
+    want = x.astype(np.float64) @ ((numbers.astype(np.float64) - 8) * scales).T
+    for m in (1, 8, 9, 30):
+        layer = block_dense(m, k, 4, weights)
+        np.testing.assert_allclose(run(resized(found, layer), layer, [x[:m].copy()]), want[:m], rtol=1e-4, atol=1e-4)
+    with pytest.raises(ValueError, match="k and bits must be the same for all sizes"):
+        resized(found, block_dense(3, k // 2, 8, weights))
+
+
 CONVOLUTIONS = {
     "3x3": {"c": 16, "o": 40, "kernel": 3, "padding": 1},
     "7x7 of stride 2": {"c": 3, "o": 32, "kernel": 7, "stride": 2, "padding": 3},
