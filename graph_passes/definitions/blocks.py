@@ -7,6 +7,7 @@ from math import prod
 import numpy as np
 
 from graph_passes.definitions.call import Call, cast, reshaped, sliced
+from graph_passes.few_bits import unpacked
 from graph_passes.lazy import ir
 from graph_passes.values import constant
 
@@ -112,21 +113,15 @@ def _is_constant(call: Call, *places: int) -> bool:
 def _weight(call: Call, rows: int, columns: int, bits: int, size: int) -> np.ndarray:
     """Returns the weights (K, N) of constants, in the type of the data."""
     blocks, dtype = -(-columns // size), call.dtype().numpy()
-    numbers = _parts(call.constant(1).reshape(rows, -1), bits).reshape(rows, blocks, size)
+    numbers = unpacked(call.constant(1).reshape(rows, -1), bits).reshape(rows, blocks, size)
     zero: np.ndarray = np.full((), 2 ** (bits - 1))
     if call.has(3) and call.dtype(3) == ir.DataType.UINT8:
-        zero = _parts(call.constant(3).reshape(rows, -1), bits)[:, :blocks, None]
+        zero = unpacked(call.constant(3).reshape(rows, -1), bits)[:, :blocks, None]
     elif call.has(3):
         zero = call.constant(3).reshape(rows, blocks, 1)
     scales = call.constant(2).reshape(rows, blocks, 1).astype(dtype)
     weight = (numbers.astype(dtype) - zero.astype(dtype)) * scales
     return np.ascontiguousarray(weight.reshape(rows, blocks * size)[:, :columns].T)
-
-
-def _parts(packed: np.ndarray, bits: int) -> np.ndarray:
-    """Returns the parts of bytes (rows, columns) in order, from the low bits on."""
-    shifts = np.arange(0, 8, bits, dtype=np.uint8)
-    return ((packed[..., None] >> shifts) & (2**bits - 1)).reshape(len(packed), -1)
 
 
 def _unpacked(x: str, bits: int, shape: list[int], y: str, dtype: ir.DataType) -> str:

@@ -7,6 +7,7 @@ from math import prod
 
 import numpy as np
 
+from graph_passes.few_bits import unpacked
 from graph_passes.lazy import ir
 from graph_passes.patterns.layers import FusedLayer, call
 from graph_passes.values import (
@@ -95,13 +96,13 @@ def _of_matmul_nbits(node: ir.Node) -> BlockLayer | None:
         return None
     if scales.dtype != np.float32 or not _is_block(size, bits, blocks) or not _is_row(data_input(node, 5), columns):
         return None
-    numbers = _numbers(packed.reshape(columns, bytes_of_row), bits).reshape(columns, blocks, size)
+    numbers = unpacked(packed.reshape(columns, bytes_of_row), bits).reshape(columns, blocks, size)
     behind = np.arange(blocks * size).reshape(blocks, size) >= rows
     if behind.any():
         numbers = np.where(behind, np.uint8(0), numbers)
     whole = np.full((columns, blocks), 2 ** (bits - 1), np.uint8)
     if zeros is not None:
-        whole = _numbers(zeros.reshape(columns, zero_bytes), bits)[:, :blocks]
+        whole = unpacked(zeros.reshape(columns, zero_bytes), bits)[:, :blocks]
     shape = (columns, blocks, 1)
     return BlockLayer(node, required(node.inputs[1]), numbers, scales.reshape(shape), whole.reshape(shape), rows, bits)
 
@@ -192,11 +193,3 @@ def _is_block(size: int, bits: int, blocks: int) -> bool:
 def _is_row(bias: ir.Value | None, columns: int) -> bool:
     """Whether an operand is absent, or has a number per column."""
     return bias is None or static_shape(bias) == (columns,)
-
-
-def _numbers(packed: np.ndarray, bits: int) -> np.ndarray:
-    """Returns the numbers in bytes (rows, columns) in order, from the low bits on."""
-    if bits == 8:
-        return packed
-    shifts = np.arange(0, 8, bits, dtype=np.uint8)
-    return ((packed[..., None] >> shifts) & np.uint8(2**bits - 1)).reshape(len(packed), -1)

@@ -13,10 +13,10 @@ class BlockDenseLayer final : public Layer {
   static std::unique_ptr<const Layer> make(const Description& d, const Machine& machine,
                                            std::shared_ptr<const BlockDense> shared = nullptr) {
     const auto [m, n, k] = d.sizes<3>("sizes");
-    const int64_t bits = d.integer("bits");
-    if (bits < 1 || bits > 8) throw std::invalid_argument("bits must be 2, 4 or 8");
-    BlockWeight weight{n, k, static_cast<int>(bits), d.integer("block"), nullptr, nullptr, nullptr};
-    positive("sizes and block", {m, n, k, weight.block});
+    const int64_t bits = d.integer("bits"), block = d.integer("block");
+    positive("sizes", {m, n, k});
+    check_blocks(k, bits, block);
+    BlockWeight weight{n, k, static_cast<int>(bits), block, nullptr, nullptr, nullptr};
     const Shape of_blocks{n, weight.blocks()};
     weight.numbers = d.uint8_weight("numbers", {n, weight.row_bytes()});
     weight.scales = d.weight("scales", of_blocks);

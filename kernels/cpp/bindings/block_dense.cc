@@ -14,9 +14,7 @@ BlockDense make_block_dense(const py::object& numbers_object, const py::object& 
                             int64_t block, const py::object& zero_points_object, const py::object& bias_object,
                             const std::optional<std::string>& activation, const py::object& slopes,
                             const std::optional<std::string>& isa, int threads) {
-  if (k < 1) throw py::value_error("k must be at least 1, got " + std::to_string(k));
-  if (bits != 2 && bits != 4 && bits != 8) throw py::value_error("bits must be 2, 4 or 8, got " + std::to_string(bits));
-  if (block < 1) throw py::value_error("block must be at least 1, got " + std::to_string(block));
+  check_blocks(k, bits, block);
   BlockWeight weight{0, k, bits, block, nullptr, nullptr, nullptr};
   const py::array numbers =
       contiguous_or_copied(checked(numbers_object, "numbers", {-1, weight.row_bytes()}, {Dtype::kUint8}));

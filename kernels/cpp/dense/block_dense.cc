@@ -32,9 +32,7 @@ int number_at(const uint8_t* row, int64_t place, int bits) {
 }
 
 BlockWeight checked(BlockWeight weight) {
-  if (weight.bits != 2 && weight.bits != 4 && weight.bits != 8)
-    throw std::invalid_argument("bits must be 2, 4 or 8, got " + std::to_string(weight.bits));
-  if (weight.block < 1) throw std::invalid_argument("block must be at least 1, got " + std::to_string(weight.block));
+  check_blocks(weight.k, weight.bits, weight.block);
   weight.block = std::min(weight.block, weight.k);
   const int per_word = 32 / weight.bits;
   if (weight.blocks() > 1 && weight.block % per_word != 0)
@@ -48,6 +46,13 @@ BlockWeight checked(BlockWeight weight) {
 }
 
 }  // namespace
+
+void check_blocks(int64_t k, int64_t bits, int64_t block) {
+  if (k < 1) throw std::invalid_argument("k must be at least 1, got " + std::to_string(k));
+  if (bits != 2 && bits != 4 && bits != 8)
+    throw std::invalid_argument("bits must be 2, 4 or 8, got " + std::to_string(bits));
+  if (block < 1) throw std::invalid_argument("block must be at least 1, got " + std::to_string(block));
+}
 
 class BlockDense::Implementation {
  public:

@@ -24,6 +24,9 @@ struct BlockWeight {
   int64_t row_bytes() const { return (k * bits + 7) / 8; }
 };
 
+// Throws std::invalid_argument unless these are legal. What depends on them, such as the sizes of arrays, may be computed then.
+void check_blocks(int64_t k, int64_t bits, int64_t block);
+
 class BlockDense {
  public:
   // Copies the weight and the epilogue. Throws std::invalid_argument if the number of bits has no kernel, if a row has several
