@@ -123,11 +123,10 @@ void run_blocks(const Plan& plan) {
   const int threads = plan.schedule.threads;
   const int64_t blocks = ceil_div(shape.queries, plan.schedule.rows);  // per head
   const int64_t all = shape.batch * shape.heads * blocks;
-  float* data =
-      scratch(plan.workspace_floats() * threads);  // allocated here, because the threads of the pool must not throw
+  const SlotScratch data(plan.workspace_floats(), threads);
   std::vector<int64_t> packed(static_cast<size_t>(threads), -1);  // the head that each slot has packed
   parallel_chunks(threads, all, [&](int slot, int64_t i) {
-    const Plan::Workspace work = plan.workspace(data + slot * plan.workspace_floats());
+    const Plan::Workspace work = plan.workspace(data.of(slot));
     const int64_t index = i / blocks, batch = index / shape.heads, head = index % shape.heads, block = i % blocks;
     if (std::exchange(packed[static_cast<size_t>(slot)], index) != index) plan.pack(batch, head, work);
     const int64_t row_begin = split_begin(shape.queries, blocks, block);
@@ -139,9 +138,9 @@ void run_blocks(const Plan& plan) {
 void run_reference(const AttentionShape& shape, float scale, bool or_zero, int threads, const AttentionInputs& in,
                    const Rows<float>& out) {
   const int64_t all = shape.batch * shape.heads * shape.queries;
-  float* data = scratch(shape.keys * threads);
+  const SlotScratch data(shape.keys, threads);
   parallel(threads, [&](int thread) {
-    float* scores = data + thread * shape.keys;
+    float* scores = data.of(thread);
     const int64_t end = split_begin(all, threads, thread + 1);
     for (int64_t i = split_begin(all, threads, thread); i < end; ++i) {
       const int64_t row = i % shape.queries, head = i / shape.queries % shape.heads;

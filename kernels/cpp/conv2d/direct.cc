@@ -186,18 +186,17 @@ void DirectConvolution::run_lines(const Conv2dSchedule& s, const Matrix& x, cons
   const int64_t rows_floats = copied ? ((rows - 1) * g.stride_h + g.span_h()) * call.row_words : 0;
   const int64_t sums_rows = one_block ? s.mr : rows * ow;
   const int64_t sums_floats = out.dtype == Dtype::kFloat32 ? 0 : sums_rows * sums_stride;
-  // Allocated here, because the threads of the pool must not throw.
-  float* floats = scratch((rows_floats + sums_floats) * layer_.threads);
-  std::vector<const float*> pointers(2 * call.sum.per_block * layer_.threads);
+  const int64_t before_addresses = whole_lines(rows_floats + sums_floats);
+  const SlotScratch floats(before_addresses + floats_of_addresses(2 * call.sum.per_block), s.threads.count());
 
   // A chunk is a pass: the lines whose input stays in L2.
   const int64_t passes = ceil_div(ceil_div(lines, across_m), rows);
   parallel_shares(s.threads, passes, [&](int slot, const Share& share) {
     const Range of_pass = Range{begin, end}.part(across_m, share.i).part(passes, share.piece);
-    float* own = floats + slot * (rows_floats + sums_floats);
+    float* own = floats.of(slot);
     run_rectangle(call, of_pass.begin, of_pass.end, split_begin(panels, across_n, share.j),
                   split_begin(panels, across_n, share.j + 1),
-                  {own, own + rows_floats, pointers.data() + 2 * call.sum.per_block * slot});
+                  {own, own + rows_floats, reinterpret_cast<const float**>(own + before_addresses)});
   });
 }
 

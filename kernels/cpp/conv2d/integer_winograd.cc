@@ -80,7 +80,7 @@ void IntegerWinograd::run(const Conv2dSchedule& s, const Matrix& x, const Images
   call.across = ceil_div(ow, kOutputs);
   call.height = call.down * kOutputs + kSize - kOutputs;
   call.width = call.across * kOutputs + kSize - kOutputs;
-  call.pixel = ceil_div(words_, kCacheLine) * kCacheLine;  // whole vectors
+  call.pixel = whole_lines(words_);  // whole vectors
   const int64_t tiles = call.tiles(), block = std::min(s.rows, tiles), nr = packed().nr;
   call.v_place = spread_stride(block * call.pixel);
   call.m_place = spread_stride(block * nr);
@@ -88,7 +88,7 @@ void IntegerWinograd::run(const Conv2dSchedule& s, const Matrix& x, const Images
   const int64_t image_floats = images.n * call.height * call.row();
   const int64_t v_floats = kPlaces * call.v_place, m_floats = kPlaces * call.m_place,
                 tile_floats = kOutputs * kOutputs * nr;
-  const int64_t own_floats = v_floats + m_floats + ceil_div(tile_floats, kCacheLine) * kCacheLine;
+  const int64_t own_floats = v_floats + m_floats + whole_lines(tile_floats);
   // Allocated here, because the threads of the pool must not throw.
   call.image = scratch(image_floats + own_floats * threads);
   float* const own = call.image + image_floats;

@@ -150,14 +150,14 @@ void WinogradConvolution::run(const Conv2dSchedule& s, const Matrix& x, const Im
   const int64_t tiles = call.tiles(), block = std::min(s.rows, tiles);
   // A tile stores to all places, so their stride spreads them over the sets of the cache. A phase may store zeros after its
   // channels, up to kWinogradPadding: the next phase overwrites them, and those of the last phase are inside v_row.
-  const int64_t v_row = ceil_div(channels_, kCacheLine) * kCacheLine;
+  const int64_t v_row = whole_lines(channels_);
   call.v_row = v_row;
   call.v_place = spread_stride(block * v_row);
   call.m_place = spread_stride(block * packed().nr);
 
   const int64_t v_floats = f_.places() * call.v_place, m_floats = f_.places() * call.m_place;
   const int64_t patch_floats = window() * window() * g.c;
-  const int64_t own_floats = ceil_div(m_floats + patch_floats, kCacheLine) * kCacheLine;
+  const int64_t own_floats = whole_lines(m_floats + patch_floats);
   const int64_t across_m = s.threads.m, across_n = s.threads.n;
   const int64_t blocks = ceil_div(ceil_div(tiles, across_m), block);
   const auto panels = static_cast<int64_t>(panels_.size());

@@ -302,15 +302,14 @@ void ConvTranspose2d::run(const float* x, const Images& images, float* out, cons
   const int64_t across_n = threads / across_m;
   const int64_t block_rows = std::min(call.rows, lines) + call.last_row - call.first_row;
   const int64_t rows_floats = call.copied ? block_rows * call.row_pixels * g.c : 0;
-  // Allocated here, because the threads of the pool must not throw.
-  float* floats = scratch((rows_floats + sums_floats) * threads);
-  std::vector<const float*> pointers(static_cast<size_t>(2 * most_runs * threads));
+  const int64_t before_addresses = whole_lines(rows_floats + sums_floats);
+  const SlotScratch floats(before_addresses + floats_of_addresses(2 * most_runs), threads);
   parallel(threads, [&](int thread) {
     const int64_t i = thread / across_n, j = thread % across_n;
-    float* const own = floats + thread * (rows_floats + sums_floats);
+    float* const own = floats.of(thread);
     run_rectangle(call, split_begin(lines, across_m, i), split_begin(lines, across_m, i + 1),
                   split_begin(units, across_n, j), split_begin(units, across_n, j + 1), own, own + rows_floats,
-                  pointers.data() + 2 * most_runs * thread);
+                  reinterpret_cast<const float**>(own + before_addresses));
   });
 }
 

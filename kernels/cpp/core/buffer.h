@@ -5,6 +5,8 @@
 #include <cstdlib>
 #include <memory>
 
+#include "core/split.h"
+
 namespace loopwright {
 
 // Frees memory, or releases the block that contains it.
@@ -37,5 +39,25 @@ enum class ScratchOf { kOperator, kChain, kStrassen };
 // Returns at least `floats` floats that belong to the calling thread and are reused by later calls. Their content is
 // unspecified. Throws std::bad_alloc.
 float* scratch(int64_t floats, ScratchOf user = ScratchOf::kOperator);
+
+// Returns how many floats of scratch hold `count` addresses of the arguments of a kernel.
+constexpr int64_t floats_of_addresses(int64_t count) {
+  constexpr size_t kAddressBytes = sizeof(void*);
+  return count * static_cast<int64_t>(kAddressBytes / sizeof(float));
+}
+
+// Scratch for each slot of a parallel region. Slots share no cache line: with each store to a shared line a thread would take
+// it from the others. Created before the region, because the threads of the pool must not throw.
+class SlotScratch {
+ public:
+  // Throws std::bad_alloc.
+  SlotScratch(int64_t floats, int slots) : floats_(whole_lines(floats)), all_(scratch(floats_ * slots)) {}
+  // Returns the floats of a slot, at the start of a cache line.
+  float* of(int slot) const { return all_ + slot * floats_; }
+
+ private:
+  int64_t floats_;
+  float* all_;
+};
 
 }  // namespace loopwright

@@ -8,6 +8,9 @@ constexpr int64_t kCacheLine = 16;  // floats
 
 constexpr int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
+// Returns the least number of floats that fills cache lines and is not below `floats`.
+constexpr int64_t whole_lines(int64_t floats) { return ceil_div(floats, kCacheLine) * kCacheLine; }
+
 // Returns the stride of a block in scratch with rows of `floats` floats: an odd number of cache lines, so that rows spread
 // over all sets of a cache, whose number is a power of two.
 constexpr int64_t spread_stride(int64_t floats) { return (ceil_div(floats, kCacheLine) | 1) * kCacheLine; }

@@ -186,10 +186,9 @@ class BlockDense::Implementation {
     const KernelTable& kernels = kernel_table(target_);
     const BlockWeightFunctions& functions = kernels.block_weights.of(bits_);
     const int64_t depth = std::min<int64_t>(words_, kValuesDepth / per_word_), parts = ceil_div(words_, depth);
-    const int64_t floats = depth * per_word_ * panels_.front().nr;
-    float* const values = scratch(floats * threads_);
+    const SlotScratch values(depth * per_word_ * panels_.front().nr, threads_);
     for_each_panel(m, [&](int slot, const Panel& panel) {
-      float* const own = values + slot * floats;
+      float* const own = values.of(slot);
       const EvenSplit tiles(m, kernels.max_mr(panel.nr));
       for (int64_t part = 0; part < parts; ++part) {
         const int64_t first = part * depth, last = std::min(words_, first + depth);

@@ -73,8 +73,7 @@ void PackedDense::run(const DenseSchedule& chosen, const Matrix& x, int64_t m, c
   const int64_t sums_rows = one_tile ? s.mr : ceil_div(row_tiles, across_m) * s.mr;
   const int64_t sums_stride = one_tile ? s.nr : std::min(panels_per_block(s), ceil_div(panels, across_n)) * s.nr;
   const int64_t sums_floats = out.dtype == Dtype::kFloat32 ? 0 : sums_rows * sums_stride;
-  float* floats =
-      scratch((a_floats + sums_floats) * threads_);  // allocated here, because the threads of the pool must not throw
+  const SlotScratch floats(a_floats + sums_floats, s.threads.count());
 
   const TileOutput output(kernels, packed.constants.epilogue(words.quantization()), out, residual, second_residual);
   const Pieces pieces = s.threads.count() > 1 ? pieces_of_share(s, ceil_div(row_tiles, across_m) * s.mr,
@@ -87,7 +86,7 @@ void PackedDense::run(const DenseSchedule& chosen, const Matrix& x, int64_t m, c
         Range{std::min(m, of_tiles.begin * s.mr), std::min(m, of_tiles.end * s.mr)}.part(pieces.rows, row);
     const Range own_panels = Range{0, panels}.part(across_n, share.j), here = own_panels.part(pieces.panels, panel);
     const Rectangle part{rows.begin, rows.end, here.begin, here.end, own_panels.end};
-    float* own = floats + slot * (a_floats + sums_floats);
+    float* own = floats.of(slot);
     if (part.row_begin < part.row_end) run_rectangle(part, s, x, words, output, {own, own + a_floats, sums_stride});
   });
 }

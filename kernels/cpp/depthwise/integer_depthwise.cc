@@ -88,14 +88,13 @@ void IntegerDepthwise::run(const Matrix& x, const Images& images, const Matrix& 
   while (++larger.rows <= most && larger.slab_floats(g) * static_cast<int64_t>(sizeof(float)) <= slab_bytes)
     call.rows = larger.rows;
 
-  const int64_t floats = call.slab_floats(g);
-  float* const slabs = scratch(floats * threads);  // allocated here, because the threads of the pool must not throw
+  const SlotScratch slabs(call.slab_floats(g), threads);
   parallel_chunks(threads, chunks, [&](int slot, int64_t chunk) {
     const Range part = Range{0, lines}.part(chunks, chunk);
     for (int64_t line = part.begin; line < part.end;) {
       const int64_t image = line / call.oh, begin = line % call.oh;
       const int64_t end = std::min(call.oh, begin + part.end - line);
-      run_range(call, image, {begin, end}, slabs + slot * floats);
+      run_range(call, image, {begin, end}, slabs.of(slot));
       line += end - begin;
     }
   });
