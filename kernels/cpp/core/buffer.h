@@ -46,8 +46,8 @@ constexpr int64_t floats_of_addresses(int64_t count) {
   return count * static_cast<int64_t>(kAddressBytes / sizeof(float));
 }
 
-// Scratch for each slot of a parallel region. Slots share no cache line: with each store to a shared line a thread would take
-// it from the others. Created before the region, because the threads of the pool must not throw.
+// Scratch for each slot of a parallel region. Slots share no cache line: with each store
+// to it, threads would take it from each other. Created before the region, because the threads of the pool must not throw.
 class SlotScratch {
  public:
   // Throws std::bad_alloc.
