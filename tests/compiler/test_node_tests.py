@@ -14,7 +14,7 @@ import pytest
 
 from tests.compiler.differential.outcome import FAILURES, UNSUPPORTED
 
-SAMPLE = 36  # every n-th case
+SAMPLE = 72  # every n-th case
 
 # The operators of cases that are not supported with constant parameters: sizes from data, loops,
 # sequences, strings, and others without a converter.
