@@ -17,6 +17,7 @@ COLORS: Mapping[str, str] = {
     "default": SKY,
     "oneDNN": VERMILION,
     "torch": GRAY,
+    "ONNX Runtime": VERMILION,
     "onnxruntime": VERMILION,
     "openvino": ORANGE,
     "ncnn": GRAY,

@@ -20,6 +20,7 @@ STYLES: Mapping[str, Mapping[str, Any]] = {
     "tuned": {"marker": "o", "label": "ours, tuned", "zorder": 4},
     "default": {"marker": "o", "label": "ours, default schedule", "zorder": 3},
     "oneDNN": {"marker": "D", "label": "oneDNN", "zorder": 3},
+    "ONNX Runtime": {"marker": "D", "label": "ONNX Runtime", "zorder": 3},
     "torch": {"marker": "s", "label": "oneDNN inside torch", "zorder": 2},
 }
 FASTER, SLOWER = BLUE, VERMILION

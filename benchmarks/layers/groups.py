@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from benchmarks.layers.networks import NETWORKS
-from benchmarks.layers.shapes import DENSE_SHAPES, FEW_CHANNELS, ONE_AXIS, TRANSPOSED_SHAPES, Shape
+from benchmarks.layers.shapes import DENSE_SHAPES, FEW_BITS, FEW_CHANNELS, ONE_AXIS, TRANSPOSED_SHAPES, Shape
 from compiler.workloads.workload import Workload
 
 # At batch sizes above 1, only this many layers of each network in a group are measured: those with the most arithmetic.
@@ -135,6 +135,9 @@ GROUPS: Mapping[str, Group] = {
     group.name: group
     for group in (
         Group("dense", "Dense layers", _is_dense, peers=("oneDNN", "torch"), extra=DENSE_SHAPES),
+        Group(
+            "few-bits", "Dense layers with weights of few bits", _never, ("ONNX Runtime",), cold=True, extra=FEW_BITS
+        ),
         Group("conv1x1", "Convolutions 1x1", _is_conv1x1, cold=True),
         Group("conv3x3", "Convolutions 3x3", _is_conv3x3, cold=True, note=_WINOGRAD),
         Group("strided", "Convolutions with a stride", _is_strided, cold=True),

@@ -29,6 +29,14 @@ SAMPLE: Mapping[str, tuple[str, ...]] = {
         "square-512",
         "awkward-primes",
     ),
+    "few-bits": (
+        "llama-attention-4-bits",
+        "llama-attention-8-bits",
+        "llama-expand-4-bits",
+        "mistral-contract-4-bits",
+        "llama-attention-4-rows-4-bits",
+        "llama-attention-prompt-4-bits",
+    ),
     "conv1x1": (
         # Large images: a short reduction with a residual, few channels, the most output per input.
         "resnet50-2a-expand",

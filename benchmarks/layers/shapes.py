@@ -48,6 +48,19 @@ TRANSPOSED_SHAPES: tuple[Shape, ...] = tuple(
     )
 )
 
+# Of language models with 7 billion parameters, one token, some and a prompt: Llama 2, and Mistral (14336).
+FEW_BITS: tuple[Shape, ...] = tuple(
+    Shape(f"{name}-{bits}-bits", Workload("block_dense", (m, n, k, bits, block)))
+    for name, m, n, k, bits, block in (
+        ("llama-attention", 1, 4096, 4096, 4, 32),
+        ("llama-attention", 1, 4096, 4096, 8, 32),
+        ("llama-expand", 1, 11008, 4096, 4, 128),
+        ("mistral-contract", 1, 4096, 14336, 4, 32),
+        ("llama-attention-4-rows", 4, 4096, 4096, 4, 32),
+        ("llama-attention-prompt", 64, 4096, 4096, 4, 32),
+    )
+)
+
 # Convolutions of the census with one input channel or at most eight outputs: first layers of spectrograms and signals,
 # and last layers that write masks, scores or colors.
 FEW_CHANNELS: tuple[Shape, ...] = (

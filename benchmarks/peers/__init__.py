@@ -1,4 +1,4 @@
-"""Baselines for single layers: oneDNN and torch, one small adapter each.
+"""Baselines for single layers: oneDNN, torch and ONNX Runtime, one small adapter each.
 
 A baseline is one module and one line in ``PEERS``. The module defines ``missing()``, ``version()`` and ``layer()`` of
 ``Peer`` and imports its library only when one of them is called. ``compiler/runtimes`` has another purpose: its
@@ -13,7 +13,7 @@ from typing import Protocol
 import numpy as np
 
 from benchmarks.layers.layer import Layer
-from benchmarks.peers import onednn, torch_onednn
+from benchmarks.peers import onednn, onnxruntime_blocks, torch_onednn
 from compiler.workloads.workload import Workload
 
 
@@ -37,5 +37,4 @@ class Peer(Protocol):
         ...
 
 
-# Every ratio is taken against the first one.
-PEERS: Mapping[str, Peer] = {"oneDNN": onednn, "torch": torch_onednn}
+PEERS: Mapping[str, Peer] = {"oneDNN": onednn, "torch": torch_onednn, "ONNX Runtime": onnxruntime_blocks}

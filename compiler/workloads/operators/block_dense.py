@@ -19,7 +19,7 @@ from kernels import packed_numbers
 BITS = (2, 4, 8)
 _SCALE_BITS = 32
 
-__all__ = ["BITS", "BLOCK_DENSE", "block_scales", "in_blocks", "packed_numbers"]
+__all__ = ["BITS", "BLOCK_DENSE", "block_numbers", "block_scales", "in_blocks", "packed_numbers"]
 
 
 def in_blocks(weight: Array, block: int) -> Array:
@@ -35,6 +35,14 @@ def block_scales(weight: Array, bits: int, block: int) -> Array:
     """Returns the scale of each block (n, blocks): the middle of the range is zero."""
     largest = np.abs(in_blocks(weight, block)).max(2)
     return np.where(largest > 0, largest / (2 ** (bits - 1) - 1), 1).astype(weight.dtype)
+
+
+def block_numbers(weight: Array, bits: int, block: int) -> tuple[Array, Array]:
+    """Returns the rounded numbers of a weight (n, k), from 0 to 2^bits - 1, and :func:`block_scales`."""
+    scales = block_scales(weight, bits, block)
+    half = 2 ** (bits - 1)
+    numbers = np.clip(np.rint(in_blocks(weight, block) / scales[..., None]) + half, 0, 2 * half - 1)
+    return numbers.astype(np.uint8).reshape(len(weight), -1)[:, : weight.shape[1]], scales
 
 
 def _product(_: Sizes, inputs: Arrays) -> Array:
@@ -66,14 +74,11 @@ def _kernel(
 ) -> Any:
     check_no_schedule(schedule)
     del machine  # there is nothing that its costs would decide
-    weight, s = inputs["weight"], workload.sizes
+    s = workload.sizes
     bits, block = s["bits"], s["block"]
-    scales = block_scales(weight, bits, block)
-    half = 2 ** (bits - 1)
-    numbers = np.clip(np.rint(in_blocks(weight, block) / scales[..., None]) + half, 0, 2 * half - 1)
-    flat = numbers.astype(np.uint8).reshape(len(weight), -1)[:, : s["k"]]
+    numbers, scales = block_numbers(inputs["weight"], bits, block)
     return kernels.BlockDense(
-        packed_numbers(flat, bits),
+        packed_numbers(numbers, bits),
         scales,
         s["k"],
         bits,
@@ -102,6 +107,7 @@ BLOCK_DENSE = OperatorDef(
             weights=lambda _: (("numbers", "scales"), ("zero_points", "bias", "slopes")),
         ),
     ),
+    schedule_sizes=("m",),
     onnx=("BlockMatMul",),
     reduction=_reduction,
     flops=lambda s: 2 * s["m"] * s["n"] * s["k"],

@@ -61,7 +61,7 @@ def test_an_operator_without_a_torch_adapter_is_rejected() -> None:
         made("torch", Workload.conv2d(1, 5, 5, 3, 4, 3))
 
 
-@pytest.mark.parametrize("name", PEERS)
+@pytest.mark.parametrize("name", ["oneDNN", "torch"])
 @pytest.mark.parametrize("threads", [1, 2])
 @pytest.mark.parametrize("epilogue", [(), ("bias",), ("relu",), ("bias", "gelu")])
 def test_dense_agrees_with_numpy(name: str, threads: int, epilogue: tuple[str, ...]) -> None:
@@ -71,6 +71,23 @@ def test_dense_agrees_with_numpy(name: str, threads: int, epilogue: tuple[str, .
     layer = made(name, workload, threads)
     assert right(layer, workload)
     assert len(layer.time(2, 3)) == 3
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("epilogue", [(), ("bias",)])
+@pytest.mark.parametrize(("bits", "block", "k"), [(4, 32, 96), (4, 16, 70), (8, 64, 128)])
+def test_few_bits_agree_with_numpy(bits: int, block: int, k: int, epilogue: tuple[str, ...], threads: int) -> None:
+    workload = Workload("block_dense", (3, 33, k, bits, block), epilogue=epilogue)
+    layer = made("ONNX Runtime", workload, threads)
+    assert right(layer, workload)
+    assert len(layer.copy().time(2, 3)) == 3
+
+
+def test_what_onnx_runtime_cannot_compute_is_rejected() -> None:
+    with pytest.raises(ValueError, match="dense is not supported; only block_dense of 4 or 8 bits is"):
+        made("ONNX Runtime", Workload.dense(3, 4, 5))
+    with pytest.raises(ValueError, match="the fused epilogue relu is not supported"):
+        made("ONNX Runtime", Workload("block_dense", (3, 4, 32, 4, 32), epilogue=("relu",)))
 
 
 @here
@@ -166,7 +183,7 @@ def test_attention_agrees_with_numpy(threads: int) -> None:
     assert right(made("oneDNN", workload, threads), workload)
 
 
-@pytest.mark.parametrize("name", PEERS)
+@pytest.mark.parametrize("name", ["oneDNN", "torch"])
 def test_a_copy_computes_the_same_without_the_original(name: str) -> None:
     if reason := PEERS[name].missing():
         pytest.skip(f"{name}: {reason}")
