@@ -165,8 +165,9 @@ def build(
     host = _host(target, threads)
     computed_in = resolved(precision, host)
     exported = _exported(model, example_inputs)
-    chosen = passes_of_build(passes)
-    if has_ranges(input_shapes):
+    ranges = has_ranges(input_shapes)
+    chosen = passes_of_build(passes, ranges)
+    if ranges:
         if schedules is not None or check is not None or tune or strict or precision == BFLOAT16:
             raise ValueError(
                 "schedules, check, tune, strict and precision are for fixed sizes; input_shapes has ranges"
@@ -273,15 +274,19 @@ def _host(target: str | Target, threads: int | None) -> Target:
     return dataclasses.replace(Target.from_host(target.isa, threads), machine=target.machine)
 
 
-def passes_of_build(chosen: Sequence[Any] | None = None) -> list[Any]:
+def passes_of_build(chosen: Sequence[Any] | None = None, ranges: bool = False) -> list[Any]:
     """Returns the passes of :func:`build` in order: the chosen ones (None: the default ones), and those of lowering.
 
     The latter run as soon as shapes are known.
+
+    Args:
+        ranges: whether the program is for ranges of sizes.
 
     Raises:
         ValueError: a pass is unknown.
     """
     import graph_passes
+    from graph_passes.block_weights import BlockWeights
     from graph_passes.unroll_loops import UnrollLoops
 
     passes = [graph_passes.named(a_pass) for a_pass in (graph_passes.DEFAULT_PASSES if chosen is None else chosen)]
@@ -290,7 +295,14 @@ def passes_of_build(chosen: Sequence[Any] | None = None) -> list[Any]:
     folded = names.index("fold_constants", start) + 1 if "fold_constants" in names[start:] else start
     control_flow = ["resolve_branches", UnrollLoops(largest=_LARGEST_UNROLLED)]
     quantized = ["integer_layers", "integer_products", "quantized_values"]
-    before = [*passes[:start], "block_weights", "expand_functions", *control_flow, *quantized, *passes[start:folded]]
+    before = [
+        *passes[:start],
+        BlockWeights(by_rows=not ranges),
+        "expand_functions",
+        *control_flow,
+        *quantized,
+        *passes[start:folded],
+    ]
     return [*before, "float32_layers", "two_axes", *passes[folded:], "channels_last"]
 
 

@@ -29,10 +29,16 @@ OLDEST_OPSET = 17  # that of fuse_layers, which adds to the layers
 
 @dataclass(frozen=True)
 class BlockWeights(Pass):
+    """
+    Attributes:
+        by_rows: whether the number of rows of x may decide, which a program for ranges of sizes cannot have.
+    """
+
     name: ClassVar[str] = "block_weights"
+    by_rows: bool = True
 
     def apply(self, model: ir.Model) -> Iterator[Remark]:
-        if all(BlockLayer.of(node) is None for node in every_node(model)):
+        if all(BlockLayer.of(node, self.by_rows) is None for node in every_node(model)):
             return
         yield from raise_opset(model)
         remark = too_old(model, OLDEST_OPSET)
@@ -40,7 +46,7 @@ class BlockWeights(Pass):
             yield remark
             return
         for node in list(every_node(model)):
-            layer = BlockLayer.of(node)
+            layer = BlockLayer.of(node, self.by_rows)
             if layer is not None:
                 layer.write(model)
         infer_shapes(model)

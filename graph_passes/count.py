@@ -61,7 +61,7 @@ def macs(node: ir.Node) -> int | None:
         return 0
     weight = data_input(node, 3 if op_type.startswith("QLinear") else 1)
     x, w, y = static_shape(data_input(node, 0)), static_shape(weight), static_shape(node.outputs[0])
-    if x is None or w is None or y is None:
+    if not x or not w or y is None:  # unknown, or no matrices, which is illegal
         return None
     if node.domain == DOMAIN and "_then_" in node.op_type:  # depthwise, then pointwise at the same pixels
         return prod(y) // y[1] * prod(w) + prod(y) * w[0]

@@ -51,14 +51,18 @@ class BlockLayer:
     bits: int
 
     @classmethod
-    def of(cls, node: ir.Node) -> BlockLayer | None:
-        """Returns the layer of a node; None if it is another node, or in a form that layers do not have."""
+    def of(cls, node: ir.Node, by_rows: bool = True) -> BlockLayer | None:
+        """Returns the layer of a node; None if it is another node, or in a form that layers do not have.
+
+        Args:
+            by_rows: whether the number of rows of x may decide; otherwise no layer is made where it would.
+        """
         x = data_input(node, 0)
         if x is None or x.dtype != ir.DataType.FLOAT or x.shape is None or len(x.shape) < 2:
             return None
         if node.domain == _MICROSOFT and node.op_type == "MatMulNBits":
             return _of_matmul_nbits(node)
-        return _of_dequantized(node) if is_op(node, "MatMul", "Gemm") else None
+        return _of_dequantized(node, by_rows) if is_op(node, "MatMul", "Gemm") else None
 
     def write(self, model: ir.Model) -> None:
         """Replaces the node."""
@@ -107,7 +111,7 @@ def _of_matmul_nbits(node: ir.Node) -> BlockLayer | None:
     return BlockLayer(node, required(node.inputs[1]), numbers, scales.reshape(shape), whole.reshape(shape), rows, bits)
 
 
-def _of_dequantized(node: ir.Node) -> BlockLayer | None:
+def _of_dequantized(node: ir.Node, by_rows: bool) -> BlockLayer | None:
     """Returns the layer of a MatMul or Gemm whose weight alone is dequantized, maybe before a transposition."""
     source = producer(node.inputs[1])
     transposed = False
@@ -125,7 +129,7 @@ def _of_dequantized(node: ir.Node) -> BlockLayer | None:
         return None
     numbers, scales, zeros, bits, size = found
     has_blocks = bool(source.attributes.get_int("block_size", 0))  # others become float32 layers
-    if bits == 8 and not has_blocks and not _has_few_rows(required(node.inputs[0])):
+    if bits == 8 and not has_blocks and not (by_rows and _has_few_rows(required(node.inputs[0]))):
         return None
     columns, rows = numbers.shape
     if is_op(node, "Gemm") and not _is_row(data_input(node, 2), columns):
@@ -151,19 +155,25 @@ def _dequantized(node: ir.Node, transposed: bool) -> tuple[np.ndarray, np.ndarra
     """
     x, scales, zeros = constant(node.inputs[0]), constant(node.inputs[1]), constant(data_input(node, 2))
     bits = {"int4": 4, "uint4": 4, "int8": 8, "uint8": 8, "int2": 2, "uint2": 2}.get("" if x is None else x.dtype.name)
-    if x is None or bits is None or x.ndim != 2 or scales is None or scales.dtype != np.float32:
+    if x is None or bits is None or x.ndim != 2 or x.size == 0:
         return None
-    if (zeros is None) != (data_input(node, 2) is None) or (zeros is not None and zeros.shape != scales.shape):
+    if scales is None or scales.dtype != np.float32 or (zeros is None) != (data_input(node, 2) is None):
+        return None
+    if zeros is not None and zeros.shape != scales.shape:
         return None
     offset = 0 if x.dtype.name.startswith("u") else 2 ** (bits - 1)  # signed numbers become unsigned ones
     numbers = (x.astype(np.int16) + offset).astype(np.uint8)
     centers = np.zeros(scales.shape, np.int16) if zeros is None else zeros.astype(np.int16)
     whole = (centers + offset).astype(np.uint8)
-    along, size = node.attributes.get_int("axis", 1) % 2, node.attributes.get_int("block_size", 0)
+    along, size = node.attributes.get_int("axis", 1), node.attributes.get_int("block_size", 0)
+    if size < 0 or not -x.ndim <= along < x.ndim:
+        return None
+    along %= x.ndim
     if not transposed:
         numbers, along = numbers.T, 1 - along
     # Now (columns, rows), and `along` is the axis of the scales.
     columns, rows = numbers.shape
+    size = min(size, rows)
     if size == 0 and scales.size == 1:
         one, zero = (np.broadcast_to(a.reshape(1, 1), (columns, 1)) for a in (scales, whole))
         return numbers, one, zero, bits, rows

@@ -120,11 +120,22 @@ def test_numbers_of_four_bits() -> None:
         nbits(z=RNG.random((5, 2)).astype("f4")),  # zero points that are not whole
         many_rows(dequantized("MatMul", INT8, SCALES, None)),
         nbits(order=(np.arange(64) // 32).astype(np.int32)),
+        dequantized("MatMul", INT8, SCALES, None, axis=5),
+        dequantized("MatMul", INT8[:, :0], SCALES[:0], None),
     ],
-    ids=["scales of rows", "zero points of floats", "8 bits, many rows", "order of groups"],
+    ids=["scales of rows", "zero points of floats", "8 bits, many rows", "order of groups", "no such axis", "empty"],
 )
 def test_other_forms_stay(before: onnx.ModelProto) -> None:
     assert "BlockMatMul" not in operators(graph_passes.optimize(before, passes=["block_weights"]).model)
+
+
+def test_a_block_may_be_longer_than_a_column() -> None:
+    """The memory that a layer takes does not grow with it."""
+    scales = (RNG.random((1, 6)) + 0.5).astype(np.float32)
+    before = dequantized("MatMul", INT8, scales, None, axis=0, block_size=2**40)
+    after = graph_passes.optimize(before, passes=["block_weights"]).model
+    assert operators(after) == {"BlockMatMul": 1}
+    assert sum(len(tensor.raw_data) for tensor in after.graph.initializer) < 1000
 
 
 def test_quantized_inputs_are_left_to_integer_layers() -> None:

@@ -152,6 +152,35 @@ def test_infinite_and_missing_numbers_stay_in_their_columns(isa: str) -> None:
         np.testing.assert_array_equal(y, np.broadcast_to(np.array([64, np.nan, np.inf], np.float32), (m, 3)))
 
 
+@pytest.mark.parametrize("m", [1, 4, 9])
+@pytest.mark.parametrize("bits", [2, 4, 8])
+@pytest.mark.parametrize("x", [2e-35, 2e-37, 1e37, np.inf, -np.inf, np.nan])
+def test_few_rows_answer_as_many_do(isa: str, x: float, bits: int, m: int) -> None:
+    """Factors of the numbers are divided by powers of two, which must neither overflow nor become subnormal."""
+    numbers = np.full((3, 64), 2 ** (bits - 1) + 1, np.uint8)  # weights of one scale
+    case: Case = {"bits": bits, "block": 64, "k": 64, "numbers": numbers, "zero_points": None, "bias": None}
+    case |= {"activation": None, "slopes": None, "scales": np.full((3, 1), 1e-3 if x > 1 else 1e3, np.float32)}
+    rows = np.zeros((m, 64), np.float32)
+    rows[:, 5] = x
+    want = np.full((m, 3), np.float32(x) * case["scales"][0, 0])
+    np.testing.assert_allclose(layer(case, isa)(rows), want, rtol=1e-5)
+
+
+@pytest.mark.parametrize("m", [1, 9])
+def test_an_infinite_scale_of_numbers_at_the_zero_point(isa: str, m: int) -> None:
+    case: Case = {"bits": 4, "block": 32, "k": 32, "numbers": np.full((1, 32), 9, np.uint8), "zero_points": None}
+    case |= {"bias": None, "activation": None, "slopes": None, "scales": np.full((1, 1), np.inf, np.float32)}
+    case["numbers"][0, 3] = 8
+    assert np.isnan(layer(case, isa)(np.ones((m, 32), np.float32))).all()
+
+
+@pytest.mark.parametrize("m", [1, 9])
+def test_a_block_may_be_longer_than_any_row(isa: str, m: int) -> None:
+    numbers, scales = np.full((3, 16), 0x99, np.uint8), np.ones((3, 1), np.float32)
+    one = kernels.BlockDense(numbers, scales, 32, 4, 2**63 - 1, isa=isa)
+    np.testing.assert_array_equal(one(np.ones((m, 32), np.float32)), 32)
+
+
 @pytest.mark.parametrize("bits", [2, 4, 8])
 @pytest.mark.parametrize("k", [1, 7, 8, 33])
 def test_packed_numbers(bits: int, k: int) -> None:
@@ -167,7 +196,9 @@ def test_packed_numbers(bits: int, k: int) -> None:
     ("changes", "error", "message"),
     [
         ({"bits": 3}, ValueError, "bits must be 2, 4 or 8, got 3"),
-        ({"k": 0}, ValueError, "k must be at least 1, got 0"),
+        ({"k": 0}, ValueError, r"k must be from 1 to 2\^40, got 0"),
+        ({"k": 2**62, "block": 2**62, "numbers": np.zeros((5, 0), np.uint8)}, ValueError, "k must be from 1"),
+        ({"block": 2**63 - 1, "scales": np.ones((5, 0), np.float32)}, ValueError, "scales"),
         ({"block": 0}, ValueError, "block must be at least 1, got 0"),
         ({"block": 12, "scales": np.ones((5, 6), np.float32)}, ValueError, "block must be a multiple of 8, got 12"),
         ({"numbers": np.zeros((5, 31), np.uint8)}, ValueError, "numbers"),

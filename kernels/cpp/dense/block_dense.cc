@@ -1,6 +1,7 @@
 #include "loopwright/block_dense.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <numeric>
 #include <stdexcept>
@@ -21,6 +22,9 @@ namespace {
 
 // Rows up to which the weights are converted in registers, for four rows at a time. More rows share values in memory.
 constexpr int64_t kFewRows = 8;
+// Magnitudes of x with which few rows are computed. Their products with numbers are divided by powers of two up to 2^14 and added
+// up before the zero point is subtracted and the scale multiplies: nothing overflows, and nothing becomes subnormal.
+constexpr float kLeast = 0x1p-96f, kMost = 0x1p96f;
 // Numbers of k whose values are in memory at a time: with 16 or 32 columns they fit L1 or a part of L2.
 constexpr int64_t kValuesDepth = 512;
 // Numbers of a chunk of panels: some microseconds of work, so that claiming it costs little.
@@ -30,6 +34,8 @@ int number_at(const uint8_t* row, int64_t place, int bits) {
   const int64_t bit = place * bits;
   return (row[bit / 8] >> (bit % 8)) & ((1 << bits) - 1);
 }
+
+bool is_ordinary(float x) { return x == 0.0f || (std::abs(x) >= kLeast && std::abs(x) <= kMost); }
 
 BlockWeight checked(BlockWeight weight) {
   check_blocks(weight.k, weight.bits, weight.block);
@@ -48,7 +54,8 @@ BlockWeight checked(BlockWeight weight) {
 }  // namespace
 
 void check_blocks(int64_t k, int64_t bits, int64_t block) {
-  if (k < 1) throw std::invalid_argument("k must be at least 1, got " + std::to_string(k));
+  constexpr int64_t kMost = int64_t{1} << 40;  // the bits of a row, and what is computed from them, fit int64
+  if (k < 1 || k > kMost) throw std::invalid_argument("k must be from 1 to 2^40, got " + std::to_string(k));
   if (bits != 2 && bits != 4 && bits != 8)
     throw std::invalid_argument("bits must be 2, 4 or 8, got " + std::to_string(bits));
   if (block < 1) throw std::invalid_argument("block must be at least 1, got " + std::to_string(block));
@@ -66,6 +73,8 @@ class BlockDense::Implementation {
         target_(std::move(target)),
         threads_(threads),
         lanes_(kernel_table(target_).lanes),
+        finite_scales_(std::all_of(weight.scales, weight.scales + n * weight.blocks(),
+                                   [](float scale) { return std::isfinite(scale); })),
         constants_(epilogue, Matrix{nullptr, 0}, n, k, ceil_div(n, lanes_) * lanes_) {
     pack(weight);
   }
@@ -74,7 +83,8 @@ class BlockDense::Implementation {
     const LayerEpilogue epilogue = constants_.epilogue({});
     if (target_ == Isa::kReference) return run_reference(x, m, ReferenceOutput(epilogue, out, residual));
     const TileOutput output(kernel_table(target_), epilogue, out, residual);
-    if (m <= kFewRows) {
+    // Other x, and scales that are not finite, would answer otherwise than the definition does.
+    if (m <= kFewRows && finite_scales_ && is_ordinary(x, m)) {
       run_few_rows(x, m, output);
     } else {
       run_many_rows(x, m, output);
@@ -121,6 +131,15 @@ class BlockDense::Implementation {
         }
       }
     });
+  }
+
+  bool is_ordinary(const Matrix& x, int64_t m) const {
+    bool all = true;
+    for (int64_t i = 0; i < m; ++i) {
+      const float* row = x.at<float>(i, 0);
+      for (int64_t p = 0; p < k; ++p) all &= loopwright::is_ordinary(row[p]);
+    }
+    return all;
   }
 
   // The weights of a panel, in the range of words from `first` to `last`.
@@ -238,6 +257,7 @@ class BlockDense::Implementation {
   const int64_t words_, block_words_;  // of k: of a row, and of a block
   const Target target_;
   const int threads_, lanes_;
+  const bool finite_scales_;
   const LayerConstants constants_;
   std::vector<Panel> panels_;
   Buffer numbers_, scales_;  // words of numbers take the place of floats

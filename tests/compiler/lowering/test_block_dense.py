@@ -76,3 +76,24 @@ def test_a_range_of_rows(tmp_path: Path) -> None:
     found = compiler.load(tmp_path / "model.lw")
     for rows in (1, 4, 5, 11):
         assert_agrees(found, model, rows)
+
+
+@pytest.mark.tvm
+@pytest.mark.parametrize("rows", [range(1, 5), range(1, 12)], ids=str)
+def test_a_range_of_rows_with_a_scale_per_column(rows: range) -> None:
+    """Whether it is a layer of few bits depends on the rows, which must not differ within a program."""
+    tensors = [
+        numpy_helper.from_array(RNG.integers(-128, 128, (K, N), dtype=np.int8), "w"),
+        numpy_helper.from_array(((RNG.random(N) + 0.5) / 1024).astype("f4"), "scale"),
+    ]
+    nodes = [
+        helper.make_node("DequantizeLinear", ["w", "scale"], ["d"], axis=1),
+        helper.make_node("MatMul", ["x", "d"], ["y"]),
+    ]
+    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["rows", K])
+    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, ["rows", N])
+    graph = helper.make_graph(nodes, "g", [x], [y], tensors)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
+    found = compiler.build(model, {"x": [rows, K]}, threads=1)
+    for count in (rows[0], rows[-1]):
+        assert_agrees(found, model, count)
