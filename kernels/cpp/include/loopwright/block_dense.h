@@ -20,9 +20,8 @@ struct BlockWeight {
   const float* scales;         // (n, blocks())
   const uint8_t* zero_points;  // (n, blocks()), or null: half of the range, 2^(bits - 1)
 
-  int64_t blocks() const {
-    return (k - 1) / block + 1;
-  }  // in this order, because a block may be as long as int64 allows
+  // In this order, because a block may be as long as int64 allows.
+  int64_t blocks() const { return (k - 1) / block + 1; }
   int64_t row_bytes() const { return (k * bits + 7) / 8; }
 };
 
