@@ -100,7 +100,7 @@ $(MODELS)/.all: benchmarks/models/requirements.txt benchmarks/models/requirement
 $(INSTALLED): pyproject.toml setup.py constraints.txt | $(PY)
 	@printf 'int main() { if constexpr (true) return 0; }' | $${CXX:-c++} -std=c++17 -fsyntax-only -x c++ - 2>/dev/null || \
 	    { echo "A C++17 compiler is needed (Debian: apt install g++; another than c++: make CXX=...)." >&2; exit 1; }
-	@echo "Installing into $(VENV) and compiling the kernels: 6 to 9 minutes on two cores, the first time only."
+	@echo "Installing into $(VENV) and compiling the kernels: 6 to 9 minutes on two cores, longer on busy ones, the first time only."
 	@$(PIP) install -c constraints.txt 'pip>=25.1'
 	@$(PIP) install -c constraints.txt --group build
 	@$(PIP) install -c constraints.txt --no-build-isolation -e '.[all,bench,test]'

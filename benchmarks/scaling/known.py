@@ -62,6 +62,8 @@ def known(name: str, model: str) -> Known:
             for result in results
             if result["name"] == model and OWN in result["secs"]
         }
+    except OSError as error:
+        raise type(error)(f"cannot read {name}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError):
         raise ValueError(f"{name} is not a file of `python -m benchmarks.scaling curves --json`") from None
     if 1 not in found or min(found.values()) <= 0:

@@ -31,7 +31,7 @@ cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
         (["simulate", "--threads", "2000"], "must be numbers between 1 and 1024"),
         (["simulate", "--fork-join", "3"], "must be two numbers of µs"),
         (["simulate", "--fork-join", "nan,1"], "must be two numbers of µs"),
-        (["simulate", "--against", "/none/such.json"], "No such file"),
+        (["simulate", "--against", "/none/such.json"], "cannot read /none/such.json: No such file"),
         (["simulate", "--model", "resnet50", "--against", "past"], "is of resnet50-v1.5, not of resnet50"),
         (["simulate", "--machine", "/none/such.csv"], "No such file"),
         (["simulate", "--json", "/none/such.json"], "cannot write"),
