@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from optimizer.pruning.widths import Layer, Weight, Width
+
+Value: TypeAlias = Callable[..., float]
 
 
 @dataclass(frozen=True)
@@ -18,7 +21,7 @@ class Term:
     """
 
     widths: tuple[Width, ...]
-    value: Callable[..., float]
+    value: Value
     _found: dict[tuple[int, ...], float] = field(default_factory=dict, compare=False, repr=False)
 
     def __call__(self, kept: Sequence[int]) -> float:

@@ -48,9 +48,9 @@ def of_activations(model: onnx.ModelProto, groups: Groups, powers: Mapping[str, 
     """Returns the share that a channel has in the power of what the layers that read it compute, summed over them.
 
     A layer sums products of its inputs and weights. If channels were independent, of mean 0, the power of the sum would
-    be the sum over channels of the mean square of the channel times the squares of the weights that read it. (For one
-    layer, this is the square of Wanda's metric, summed over outputs; Sun et al.: A Simple and Effective Pruning Approach
-    for Large Language Models, ICLR 2024.)
+    be the sum over channels of the mean square of the channel times the squares of the weights that read it. For one
+    layer, this is the square of Wanda's metric, summed over outputs (Sun et al.: A Simple and Effective Pruning
+    Approach for Large Language Models, ICLR 2024).
 
     Args:
         powers: for tensors of ``groups.reads``, the mean square of each place along the axis of the channels.
@@ -87,4 +87,3 @@ def _squares(weight: np.ndarray, axis: int) -> np.ndarray:
 def _over_mean(values: np.ndarray) -> np.ndarray:
     mean = values.mean()
     return values / mean if mean > 0 else values
-

@@ -9,7 +9,7 @@ per cost.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -105,7 +105,9 @@ class Solver:
             for group, choice in enumerate(self._choices):
                 terms = self._terms[group]
 
-                def total(place: int, group: int = group, choice: Choice = choice, terms: Sequence[Term] = terms) -> float:
+                def total(
+                    place: int, group: int = group, choice: Choice = choice, terms: Sequence[Term] = terms
+                ) -> float:
                     kept[group] = choice.widths[place]
                     return choice.lost[place] + price * sum(term(kept) for term in terms)
 
@@ -151,5 +153,3 @@ class Solver:
     def _by_group(self, cost: Cost) -> list[list[Term]]:
         """Returns the terms that depend on each group."""
         return [[term for term in cost.terms if group in term.groups] for group in range(len(self._choices))]
-
-

@@ -105,9 +105,7 @@ def layers(model: onnx.ModelProto, found: Sequence[Weight]) -> tuple[Layer, ...]
             reads_width = writes_width = channels
         else:
             reads_width, writes_width = weight.sizes[reads], weight.sizes[writes]
-        made.append(
-            Layer(node.name, node.op_type, weight, _positions(node.op_type, shape), reads_width, writes_width)
-        )
+        made.append(Layer(node.name, node.op_type, weight, _positions(node.op_type, shape), reads_width, writes_width))
     return tuple(made)
 
 

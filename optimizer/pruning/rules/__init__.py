@@ -1,8 +1,8 @@
 """What each operator does with channels.
 
-A rule is called for a node with at least one input that has channels, or that makes new ones. It gives the output a view
-of its channels, joins channels that must be kept or removed together, and binds constants to channels. If it cannot, it
-returns why; then all channels of the node's inputs are fixed, and its outputs have none that may be removed.
+A rule is called for a node with at least one input that has channels, or that makes new ones. It gives the output a
+view of its channels, joins channels that must be kept or removed together, and binds constants to channels. If it
+cannot, it returns why; then all channels of the node's inputs are fixed, and its outputs have none that may be removed.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from optimizer.pruning.trace import Node, Trace
 Rule: TypeAlias = Callable[[Node, Trace], "str | None"]
 
 _UNARY = """
-    Abs Acos Acosh Asin Asinh Atan Atanh Cast Ceil Celu Clip Cos Cosh Elu Erf Exp Floor Gelu HardSigmoid HardSwish Identity
-    IsInf IsNaN LeakyRelu Log Mish Neg Not Reciprocal Relu Round Selu Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Swish Tan
-    Tanh ThresholdedRelu
+    Abs Acos Acosh Asin Asinh Atan Atanh Cast Ceil Celu Clip Cos Cosh Elu Erf Exp Floor Gelu HardSigmoid HardSwish
+    Identity IsInf IsNaN LeakyRelu Log Mish Neg Not Reciprocal Relu Round Selu Sigmoid Sign Sin Sinh Softplus Softsign
+    Sqrt Swish Tan Tanh ThresholdedRelu
 """
 _BROADCAST = """
     Add And Div Equal Greater GreaterOrEqual Less LessOrEqual Max Mean Min Mod Mul Or PRelu Pow Sub Sum Where Xor

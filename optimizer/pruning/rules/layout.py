@@ -121,9 +121,7 @@ def reshape(node: Node, trace: Trace) -> str | None:
     return None
 
 
-def _place(
-    axis: int, before: tuple[int | None, ...], after: tuple[int | None, ...]
-) -> tuple[int, int, int] | None:
+def _place(axis: int, before: tuple[int | None, ...], after: tuple[int | None, ...]) -> tuple[int, int, int] | None:
     """Returns which axis of the output has the channels, and the axes (first, behind the last) that it joins."""
     old, new = [size or 0 for size in before], [size or 0 for size in after]
     if prod(old) != prod(new):

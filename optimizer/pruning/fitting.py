@@ -1,0 +1,192 @@
+"""Chooses widths for a latency of the entire compiled model.
+
+The costs predict; the compiled model is measured. After each measurement the costs are corrected, and the widths are
+chosen again, until the measured latency is within the limit and close to it (the loop of Yang et al.: NetAdapt, ECCV
+2018, which measures whole models on the device, too).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+import onnx
+
+from optimizer.plan import Latency
+from optimizer.pruning import costs
+from optimizer.pruning.costs import Cost, Term
+from optimizer.pruning.solver import Solver
+
+if TYPE_CHECKING:
+    from compiler import CompiledModel
+    from optimizer.prune import Problem
+
+ROUNDS = 6  # of choosing and measuring
+CLOSE = 0.97  # the share of the limit that is close enough
+CAUTION = 0.985  # by which the next limit is lower, if a model was slower than predicted
+MEASURE_SECS, MEASURE_ROUNDS = 0.6, 10  # of each of two models that take turns
+
+
+class Predictor(Protocol):
+    """Predicts seconds of the compiled model."""
+
+    def cost(self) -> Cost: ...
+
+    def correct(self, model: onnx.ModelProto, compiled: CompiledModel, kept: Sequence[int], secs: float) -> None:
+        """Learns that a model, in which the groups keep so many channels, takes so many seconds."""
+        ...
+
+
+class Scaled:
+    """Seconds that are proportional to another cost."""
+
+    def __init__(self, cost: Cost) -> None:
+        self._cost, self._factor = cost, 0.0
+
+    def cost(self) -> Cost:
+        terms = (Term(term.widths, partial(_times, self._factor, term.value)) for term in self._cost.terms)
+        return Cost("s", tuple(terms))
+
+    def correct(
+        self,
+        model: onnx.ModelProto,  # noqa: ARG002 - of the protocol
+        compiled: CompiledModel,  # noqa: ARG002
+        kept: Sequence[int],
+        secs: float,
+    ) -> None:
+        self._factor = secs / self._cost(kept)
+
+
+def _times(factor: float, value: costs.Value, *sizes: int) -> float:
+    return factor * value(*sizes)
+
+
+def predictor(problem: Problem, cost: str, threads: int) -> Predictor:
+    """Returns what predicts seconds from a kind of cost."""
+    narrowest, widest = _ends(problem)
+    if cost == "kernels":
+        from optimizer.pruning.kernel_times import KernelTimes
+
+        return KernelTimes(problem.layers, narrowest, widest)
+    if cost == "onnxruntime":
+        from optimizer.pruning import runtime_times
+
+        return Scaled(runtime_times.cost(problem.model, problem.layers, narrowest, widest, threads))
+    return Scaled(costs.macs(problem.layers) if cost == "macs" else costs.parameters(problem.weights))
+
+
+def measured_cost(problem: Problem, cost: str, threads: int) -> Cost:
+    """Returns the seconds of layers: of our kernels, corrected by the compiled original, or of ONNX Runtime."""
+    narrowest, widest = _ends(problem)
+    if cost == "onnxruntime":
+        from optimizer.pruning import runtime_times
+
+        return runtime_times.cost(problem.model, problem.layers, narrowest, widest, threads)
+    found = predictor(problem, cost, threads)
+    original = compiled(problem.model, threads)
+    found.correct(problem.model, original, widest, _Turns(original).alone())
+    return found.cost()
+
+
+def fitted(problem: Problem, cost: str, limit: float, threads: int) -> tuple[tuple[int, ...], Latency]:
+    """Returns the widths of least lost importance whose compiled model takes at most ``limit`` seconds.
+
+    Raises:
+        ValueError: no widths reach the limit; the message has the least seconds.
+        ImportError: a package for compiling is missing.
+    """
+    narrowest, widest = _ends(problem)
+    original = compiled(problem.model, threads)
+    turns = _Turns(original)
+    whole = turns.alone()
+    if whole <= limit:
+        return widest, Latency(threads, whole, whole, whole)
+    found = predictor(problem, cost, threads)
+    found.correct(problem.model, original, widest, whole)
+    least = _measured(problem, narrowest, turns, threads)[2]
+    if least.after > limit:
+        raise ValueError(
+            f"no widths reach {limit * 1e3:g} ms: the least is {least.after * 1e3:.3g} ms, with every group at its "
+            f"narrowest; the original takes {least.before * 1e3:.3g} ms"
+        )
+    best, measured, target = narrowest, replace(least, predicted=found.cost()(narrowest)), limit
+    tried = {narrowest}
+    for _ in range(ROUNDS):
+        price = found.cost()
+        solver = Solver(problem.choices, price, price)
+        widths = solver.solve(target) or narrowest
+        if widths in tried:
+            break
+        tried.add(widths)
+        pruned, program, latency = _measured(problem, widths, turns, threads)
+        latency = replace(latency, predicted=price(widths))
+        if latency.after <= limit and solver.lost(widths) < solver.lost(best):
+            best, measured = widths, latency
+        if CLOSE * limit <= latency.after <= limit:
+            break
+        found.correct(pruned, program, widths, latency.after)
+        target *= 1 if latency.after <= limit else CAUTION
+    return best, measured
+
+
+def _measured(
+    problem: Problem, widths: tuple[int, ...], turns: _Turns, threads: int
+) -> tuple[onnx.ModelProto, CompiledModel, Latency]:
+    """Compiles the model with these widths, and measures it in turns with the original."""
+    pruned = problem.plan(widths, "", "").apply_prepared(problem.model)
+    program = compiled(pruned, threads)
+    before, after = turns.with_other(program)
+    return pruned, program, Latency(threads, before, after, after)
+
+
+def _ends(problem: Problem) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    choices = problem.choices
+    return tuple(choice.widths[0] for choice in choices), tuple(choice.widths[-1] for choice in choices)
+
+
+def compiled(model: onnx.ModelProto, threads: int) -> CompiledModel:
+    """Compiles a model for one sample at once, if that number varies.
+
+    Raises:
+        ValueError: other sizes of an input vary.
+    """
+    from compiler import build
+
+    weights = {tensor.name for tensor in model.graph.initializer}
+    shapes = {}
+    for value in model.graph.input:
+        sizes = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        if value.name in weights or all(sizes):
+            continue
+        if not all(sizes[1:]):
+            raise ValueError(f"the sizes of input {value.name} vary; measured costs need fixed ones")
+        shapes[value.name] = (1, *sizes[1:])
+    return build(model, shapes or None, threads=threads)
+
+
+class _Turns:
+    """Measures the original model, alone or in turns with another one."""
+
+    def __init__(self, original: CompiledModel) -> None:
+        from compiler.program.random_inputs import random_inputs
+
+        self._original = original
+        self._inputs = random_inputs(original.inputs)
+
+    def alone(self) -> float:
+        """Returns the median seconds of a run of the original."""
+        from compiler.measure.sampling import measure
+
+        run = {"original": partial(self._original.run, self._inputs)}
+        return measure(run, MEASURE_SECS, MEASURE_ROUNDS)["original"].latencies.median
+
+    def with_other(self, other: CompiledModel) -> tuple[float, float]:
+        """Returns the median seconds of a run of the original and of another model."""
+        from compiler.measure.sampling import measure
+
+        models = {"original": self._original, "other": other}
+        runs = {name: partial(model.run, self._inputs) for name, model in models.items()}
+        found = measure(runs, MEASURE_SECS, MEASURE_ROUNDS)
+        return found["original"].latencies.median, found["other"].latencies.median
