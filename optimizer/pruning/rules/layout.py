@@ -126,7 +126,7 @@ def _place(axis: int, before: tuple[int | None, ...], after: tuple[int | None, .
     old, new = [size or 0 for size in before], [size or 0 for size in after]
     if prod(old) != prod(new):
         return None
-    for place in range(len(new)):
+    for place in reversed(range(len(new))):
         for first in range(axis, -1, -1):
             if prod(old[:first]) != prod(new[:place]):
                 continue
