@@ -36,7 +36,7 @@ COSTS: Mapping[str, str] = {
     "macs": "multiply-adds",
     "parameters": "elements of weights",
 }
-STEP, LEAST = 8, 0.1
+STEP, LEAST = 8, 0.25
 
 
 @dataclass(frozen=True)

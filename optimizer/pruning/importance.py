@@ -15,12 +15,11 @@ Scores = tuple[np.ndarray, ...]  # one array per free group, in the order of its
 
 
 def magnitude(model: onnx.ModelProto, groups: Groups) -> Scores:
-    """Returns the mean over the weights of a group of the sum of the squares that belong to a channel.
+    """Returns the share that a channel has in the squares of a weight, summed over the weights of its group.
 
-    Weights are those that make a channel, those that read it, and depthwise ones between. The scores of a group are
-    divided by their mean, so that groups compare: the group norm of torch-pruning (Fang et al.: DepGraph: Towards Any
-    Structural Pruning, CVPR 2023; ``GroupMagnitudeImportance`` with its default ``group_reduction="mean"`` and
-    ``normalizer="mean"``).
+    Weights are those that make a channel, those that read it, and depthwise ones between: the group norm of Fang et
+    al.: DepGraph: Towards Any Structural Pruning, CVPR 2023. torch-pruning divides it by the mean of the group. Here each
+    weight is divided by its own sum, so a channel that many layers share, as in residual sums, counts in all of them.
     """
     squares: dict[tuple[str, int], np.ndarray] = {}
     for tensor in model.graph.initializer:
@@ -29,19 +28,18 @@ def magnitude(model: onnx.ModelProto, groups: Groups) -> Scores:
                 squares[name, axis] = _squares(numpy_helper.to_array(tensor), axis)
     found = []
     for group in groups.free:
-        sums = [
-            per_channel(group, groups.places[place], values)
-            for place, values in squares.items()
-            if np.isin(group.roots[0], groups.places[place])
-        ]
-        found.append(_over_mean(np.mean(sums, axis=0)))
+        score = np.zeros(len(group))
+        for place, values in squares.items():
+            if (total := values.sum()) > 0:
+                score += per_channel(group, groups.places[place], values / total)
+        found.append(score)
     return tuple(found)
 
 
 def random(groups: Groups, seed: int) -> Scores:
-    """Returns uniform random scores of mean 1: a baseline."""
+    """Returns uniform random scores, with a sum of about 1 for each group: a baseline."""
     rng = np.random.default_rng(seed)
-    return tuple(_over_mean(rng.uniform(0.5, 1.5, len(group))) for group in groups.free)
+    return tuple(rng.uniform(0, 2, len(group)) / len(group) for group in groups.free)
 
 
 def of_activations(model: onnx.ModelProto, groups: Groups, powers: Mapping[str, np.ndarray]) -> Scores:
@@ -82,8 +80,3 @@ def per_channel(group: Group, roots: np.ndarray, values: np.ndarray) -> np.ndarr
 def _squares(weight: np.ndarray, axis: int) -> np.ndarray:
     wide = np.square(weight, dtype=np.float64)
     return wide.sum(axis=tuple(other for other in range(wide.ndim) if other != axis))
-
-
-def _over_mean(values: np.ndarray) -> np.ndarray:
-    mean = values.mean()
-    return values / mean if mean > 0 else values

@@ -18,7 +18,7 @@ SMALL = model(
 )
 
 
-def test_magnitude_is_the_mean_over_weights_of_sums_of_squares() -> None:
+def test_magnitude_is_the_sum_of_shares_in_the_squares_of_weights() -> None:
     for node in SMALL.graph.node:
         node.name = node.output[0]
     weights = {t.name: numpy_helper.to_array(t).astype(np.float64) for t in SMALL.graph.initializer}
@@ -29,7 +29,7 @@ def test_magnitude_is_the_mean_over_weights_of_sums_of_squares() -> None:
         ]
     )
     (found,) = importance.magnitude(SMALL, find(SMALL))
-    np.testing.assert_allclose(found, sums.mean(1) / sums.mean(), rtol=1e-6)
+    np.testing.assert_allclose(found, (sums / sums.sum(0)).sum(1), rtol=1e-6)
 
 
 def test_random_scores_depend_on_the_seed_alone() -> None:

@@ -17,7 +17,9 @@ from optimizer.pruning.widths import Width
 def test_the_widths_of_a_group() -> None:
     choice = Choice.of(np.arange(20.0), 8, 0.1)
     assert choice.widths == (8, 16, 20)
-    assert choice.lost == (sum(range(12)), 0 + 1 + 2 + 3, 0)
+    assert choice.lost == pytest.approx((190 * np.log(190 / (190 - 66)), 190 * np.log(190 / (190 - 6)), 0))
+    assert Choice.of(np.zeros(4), 1, 0).lost == (0, 0, 0, 0)
+    assert np.isfinite(Choice.of(np.array([1.0, 0]), 1, 0).lost).all()
     assert Choice.of(np.ones(20), 8, 0.5).widths == (16, 20)
     assert Choice.of(np.ones(8), 8, 0.1).widths == (8,)
     assert Choice.of(np.array([3.0, 1, 2]), 1, 0).kept(np.array([3.0, 1, 2]), 2) == (0, 2)
