@@ -35,11 +35,12 @@ class KeptChannels:
 
 @dataclass(frozen=True)
 class Latency:
-    """Seconds of one run of the entire compiled model, measured in turns with the original.
+    """Seconds of one run of the entire compiled model.
 
     Attributes:
         threads: of the runs.
-        before, after: medians, of the original and of the pruned model.
+        before: of the original: the least of several medians.
+        after: of the pruned model: ``before`` times the ratio of both medians, which were measured in turns.
         predicted: what the costs predicted for the pruned model, before it was measured.
     """
 

@@ -11,7 +11,7 @@ from optimizer.pruning.fitting import compiled as compile_model
 from optimizer.session import Session
 
 OURS, PEER = "loopwright", "onnxruntime"
-SECS = 2.0  # of timed runs of each
+SECS = 1.5  # of timed runs of each
 
 
 def compare(original: onnx.ModelProto, pruned: onnx.ModelProto, threads: int) -> dict[str, tuple[float, float]]:

@@ -7,8 +7,8 @@ chosen again, until the measured latency is within the limit and close to it (th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+import math
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -105,40 +105,39 @@ def fitted(problem: Problem, cost: str, limit: float, threads: int) -> tuple[tup
         return widest, Latency(threads, whole, whole, whole)
     found = predictor(problem, cost, threads)
     found.correct(problem.model, original, widest, whole)
-    least = _measured(problem, narrowest, turns, threads)[2]
-    if least.after > limit:
+    _, program = _pruned(problem, narrowest, threads)
+    least = turns.share(program)
+    if least * turns.quiet > limit:
         raise ValueError(
-            f"no widths reach {limit * 1e3:g} ms: the least is {least.after * 1e3:.3g} ms, with every group at its "
-            f"narrowest; the original takes {least.before * 1e3:.3g} ms"
+            f"no widths reach {limit * 1e3:g} ms: the least is {least * turns.quiet * 1e3:.3g} ms, with every group at "
+            f"its narrowest; the original takes {turns.quiet * 1e3:.3g} ms"
         )
-    best, measured, target = narrowest, replace(least, predicted=found.cost()(narrowest)), limit
-    tried = {narrowest}
+    best, share, predicted = narrowest, least, found.cost()(narrowest) / turns.quiet
+    tried, part = {narrowest}, 1.0
     for _ in range(ROUNDS):
         price = found.cost()
         solver = Solver(problem.choices, price, price)
-        widths = solver.solve(target) or narrowest
+        widths = solver.solve(part * limit) or narrowest
         if widths in tried:
             break
         tried.add(widths)
-        pruned, program, latency = _measured(problem, widths, turns, threads)
-        latency = replace(latency, predicted=price(widths))
-        if latency.after <= limit and solver.lost(widths) < solver.lost(best):
-            best, measured = widths, latency
-        if CLOSE * limit <= latency.after <= limit:
+        pruned, program = _pruned(problem, widths, threads)
+        expected = price(widths) / turns.quiet
+        measured = turns.share(program)
+        secs = measured * turns.quiet
+        if secs <= limit and solver.lost(widths) < solver.lost(best):
+            best, share, predicted = widths, measured, expected
+        if CLOSE * limit <= secs <= limit:
             break
-        found.correct(pruned, program, widths, latency.after)
-        target *= 1 if latency.after <= limit else CAUTION
-    return best, measured
+        found.correct(pruned, program, widths, secs)
+        part *= 1 if secs <= limit else CAUTION
+    return best, Latency(threads, turns.quiet, share * turns.quiet, predicted * turns.quiet)
 
 
-def _measured(
-    problem: Problem, widths: tuple[int, ...], turns: _Turns, threads: int
-) -> tuple[onnx.ModelProto, CompiledModel, Latency]:
-    """Compiles the model with these widths, and measures it in turns with the original."""
+def _pruned(problem: Problem, widths: tuple[int, ...], threads: int) -> tuple[onnx.ModelProto, CompiledModel]:
+    """Returns the model with these widths, and compiles it."""
     pruned = problem.plan(widths, "", "").apply_prepared(problem.model)
-    program = compiled(pruned, threads)
-    before, after = turns.with_other(program)
-    return pruned, program, Latency(threads, before, after, after)
+    return pruned, compiled(pruned, threads)
 
 
 def _ends(problem: Problem) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -167,26 +166,35 @@ def compiled(model: onnx.ModelProto, threads: int) -> CompiledModel:
 
 
 class _Turns:
-    """Measures the original model, alone or in turns with another one."""
+    """Measures the original model, alone or in turns with another one.
+
+    A model's seconds are its share of the original's, measured in turns, times ``quiet``: what else the machine does
+    then affects both.
+
+    Attributes:
+        quiet: the least of all medians of the original, in seconds.
+    """
 
     def __init__(self, original: CompiledModel) -> None:
         from compiler.program.random_inputs import random_inputs
 
         self._original = original
         self._inputs = random_inputs(original.inputs)
+        self.quiet = math.inf
 
     def alone(self) -> float:
         """Returns the median seconds of a run of the original."""
+        return self._medians({"original": self._original})["original"]
+
+    def share(self, other: CompiledModel) -> float:
+        """Returns the median seconds of another model over those of the original."""
+        found = self._medians({"original": self._original, "other": other})
+        return found["other"] / found["original"]
+
+    def _medians(self, models: Mapping[str, CompiledModel]) -> dict[str, float]:
         from compiler.measure.sampling import measure
 
-        run = {"original": partial(self._original.run, self._inputs)}
-        return measure(run, MEASURE_SECS, MEASURE_ROUNDS)["original"].latencies.median
-
-    def with_other(self, other: CompiledModel) -> tuple[float, float]:
-        """Returns the median seconds of a run of the original and of another model."""
-        from compiler.measure.sampling import measure
-
-        models = {"original": self._original, "other": other}
         runs = {name: partial(model.run, self._inputs) for name, model in models.items()}
-        found = measure(runs, MEASURE_SECS, MEASURE_ROUNDS)
-        return found["original"].latencies.median, found["other"].latencies.median
+        found = {name: each.latencies.median for name, each in measure(runs, MEASURE_SECS, MEASURE_ROUNDS).items()}
+        self.quiet = min(self.quiet, found["original"])
+        return found

@@ -9,6 +9,7 @@ import pytest
 
 from optimizer.__main__ import main
 from optimizer.plan import Plan
+from optimizer.pruning import comparison
 from tests.optimizer.networks import network, samples
 
 
@@ -52,7 +53,10 @@ def test_a_plan_is_applied(folder: Path) -> None:
 
 
 @pytest.mark.tvm
-def test_measured_times(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_measured_times(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(comparison, "SECS", 0.05)
     options = ["--ratio", "0.3", "--cost", "macs", "--step", "4", "--measure", "--json", f"{folder}/found.json"]
     assert main(arguments(folder, *options)) == 0
     assert "ms, loopwright" in capsys.readouterr().out
