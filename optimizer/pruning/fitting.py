@@ -151,7 +151,7 @@ def compiled(model: onnx.ModelProto, threads: int) -> CompiledModel:
     Raises:
         ValueError: other sizes of an input vary.
     """
-    from compiler import build
+    import compiler
 
     weights = {tensor.name for tensor in model.graph.initializer}
     shapes = {}
@@ -162,7 +162,7 @@ def compiled(model: onnx.ModelProto, threads: int) -> CompiledModel:
         if not all(sizes[1:]):
             raise ValueError(f"the sizes of input {value.name} vary; measured costs need fixed ones")
         shapes[value.name] = (1, *sizes[1:])
-    return build(model, shapes or None, threads=threads)
+    return compiler.build(model, shapes or None, threads=threads)
 
 
 class _Turns:

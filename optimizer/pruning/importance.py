@@ -18,8 +18,9 @@ def magnitude(model: onnx.ModelProto, groups: Groups) -> Scores:
     """Returns the share that a channel has in the squares of a weight, summed over the weights of its group.
 
     Weights are those that make a channel, those that read it, and depthwise ones between: the group norm of Fang et
-    al.: DepGraph: Towards Any Structural Pruning, CVPR 2023. torch-pruning divides it by the mean of the group. Here each
-    weight is divided by its own sum, so a channel that many layers share, as in residual sums, counts in all of them.
+    al.: DepGraph: Towards Any Structural Pruning, CVPR 2023. Their torch-pruning divides it by the mean of the group.
+    Here each weight is divided by its own sum, so a channel that many layers share, as in residual sums, counts in all
+    of them.
     """
     squares: dict[tuple[str, int], np.ndarray] = {}
     for tensor in model.graph.initializer:
@@ -30,7 +31,7 @@ def magnitude(model: onnx.ModelProto, groups: Groups) -> Scores:
     for group in groups.free:
         score = np.zeros(len(group))
         for place, values in squares.items():
-            if (total := values.sum()) > 0:
+            if (total := values.sum()) != 0:
                 score += per_channel(group, groups.places[place], values / total)
         found.append(score)
     return tuple(found)
@@ -64,7 +65,7 @@ def of_activations(model: onnx.ModelProto, groups: Groups, powers: Mapping[str, 
         if attributes.get("group", 1) > 1 or (node.input[1], axis) not in groups.places:
             continue  # a depthwise convolution passes the channels on to what reads them
         share = powers[node.input[0]] * _squares(numpy_helper.to_array(tensors[node.input[1]]), axis)
-        if (total := share.sum()) > 0:
+        if (total := share.sum()) != 0:
             for score, group in zip(scores, groups.free, strict=True):
                 score += per_channel(group, roots, share / total)
     return tuple(scores)

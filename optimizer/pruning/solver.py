@@ -38,9 +38,9 @@ class Choice:
     def of(cls, scores: np.ndarray, step: int, least: float) -> Choice:
         """Returns the choice for a group: multiples of ``step``, at least ``least`` of its channels, or all of them.
 
-        What is lost is the group's importance times minus the logarithm of the share of it that stays: about the removed
-        importance while that is small. Layers follow each other, so the shares that stay multiply, and removing a
-        quarter in two groups is better than a half in one.
+        What is lost is the group's importance times minus the logarithm of the share of it that stays: about the
+        removed importance while that is small. Layers follow each other, so the shares that stay multiply, and removing
+        a quarter in two groups is better than a half in one.
         """
         size = len(scores)
         first = max(step, -(-int(np.ceil(least * size)) // step) * step)
@@ -48,7 +48,7 @@ class Choice:
         if len(widths) > MOST_WIDTHS:
             widths = sorted({widths[round(place)] for place in np.linspace(0, len(widths) - 1, MOST_WIDTHS)})
         removed, total = np.concatenate([[0.0], np.cumsum(np.sort(scores))]), float(np.sum(scores))
-        staying = np.maximum(1 - removed / total, _NOTHING) if total > 0 else np.ones(size + 1)
+        staying = np.maximum(1 - removed / total, _NOTHING) if total != 0 else np.ones(size + 1)
         lost = -total * np.log(staying)
         return cls((*widths, size), tuple(abs(float(lost[size - width])) for width in (*widths, size)))
 

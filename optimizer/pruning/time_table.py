@@ -39,9 +39,9 @@ class TimeTable:
         """Returns the seconds for widths: bilinear between measured ones."""
         row, part = _place(self.reads, read)
         column, share = _place(self.writes, written)
-        ahead, beside = min(row + 1, len(self.reads) - 1), min(column + 1, len(self.writes) - 1)
-        low = (1 - share) * self.secs[row, column] + share * self.secs[row, beside]
-        high = (1 - share) * self.secs[ahead, column] + share * self.secs[ahead, beside]
+        lower, right = min(row + 1, len(self.reads) - 1), min(column + 1, len(self.writes) - 1)
+        low = (1 - share) * self.secs[row, column] + share * self.secs[row, right]
+        high = (1 - share) * self.secs[lower, column] + share * self.secs[lower, right]
         return float((1 - part) * low + part * high)
 
 

@@ -53,9 +53,7 @@ def test_a_plan_is_applied(folder: Path) -> None:
 
 
 @pytest.mark.tvm
-def test_measured_times(
-    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_measured_times(folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(comparison, "SECS", 0.05)
     options = ["--ratio", "0.3", "--cost", "macs", "--step", "4", "--measure", "--json", f"{folder}/found.json"]
     assert main(arguments(folder, *options)) == 0

@@ -45,7 +45,7 @@ def broadcast(node: Node, trace: Trace) -> str | None:
         elif size == len(wide) and (size != 1) and trace.is_constant(name):
             binding.append((name, axis))
         elif size != 1:
-            return f"{name} has channels of its own that cannot be removed"
+            return f"{name} has channels that cannot be removed"
     for name, axis in binding:
         trace.bind(name, {axis: wide.channels})
     trace.views[node.outputs[0]] = wide

@@ -58,7 +58,7 @@ def test_a_concatenation_has_offsets() -> None:
     np.testing.assert_array_equal(weights[1]["w9"], weights[0]["w9"][[0, 3, 4, 5, 6]])
 
 
-def test_parts_of_a_layer_that_others_join_are_groups_of_their_own() -> None:
+def test_parts_of_a_layer_that_others_join_are_separate_groups() -> None:
     body = "a = Conv (x, w1) b = Conv (x, w2) c = Concat <axis: int = 1> (a, b) d = Conv (x, w3) j = Add (c, d)"
     groups = find(ending(5, body, "float[2,2,1,1] w1, float[3,2,1,1] w2, float[5,2,1,1] w3"))
     assert free(groups) == {"a": (2, ("a", "d")), "b": (3, ("b", "d"))}
@@ -96,7 +96,7 @@ SHARED = "a = Conv (x, w1) b = Mul (a, s) r = Reshape (s, t) c = Relu (r) j = Ad
         (SHUFFLED, {"t": [1, 2, 2, 8, 8], "u": [1, 4, 8, 8]}, "a", "Reshape b: it divides the axis of the channels"),
         (NORMAL, {}, "a", "Softmax j: it normalizes over the channels"),
         (SUMMED, {}, "b", "Mul j uses it for all channels"),
-        (WITH_INPUT, {}, "a", "Add j: x has channels of its own that cannot be removed"),
+        (WITH_INPUT, {}, "a", "Add j: x has channels that cannot be removed"),
         (OTHER, {}, "a", "LRN j: there is no rule for this operator"),
     ],
 )
@@ -114,7 +114,7 @@ def test_what_a_branch_reads_stays() -> None:
     graph = f"g (float[1,2,8,8] x) => (float[1,3] y) <{weights}> {{ {body} {END} }}"
     groups = find(named(graph, c=1.0))
     assert reasons(groups)["a"] == "a branch or loop of If d reads them"
-    assert reasons(groups)["b"] == "Add j: d has channels of its own that cannot be removed"
+    assert reasons(groups)["b"] == "Add j: d has channels that cannot be removed"
 
 
 def test_a_constant_with_another_reader_stays() -> None:
