@@ -129,7 +129,7 @@ class Plan:
         texts = [entries[name] for name in ("importance", "cost")]
         if not all(isinstance(text, str) for text in texts):
             raise ValueError("importance and cost of the plan must be texts")
-        return cls(entries["topology"], groups, *texts, _latency(entries["latency"]))
+        return cls(entries["topology"], groups, texts[0], texts[1], _latency(entries["latency"]))
 
     def save(self, path: str | Path) -> None:
         """Writes the plan as JSON.

@@ -37,15 +37,18 @@ def powers(model: onnx.ModelProto, groups: Groups, samples: Samples, threads: in
     for index, name in enumerate(names):
         axes = [axis for axis in range(ranks[name]) if axis != groups.reads[name][0]]
         graph.node.append(helper.make_node("Mul", [name, name], [f"power/{index}/square"]))
-        inputs, attributes = [f"power/{index}/square"], {"axes": axes}
+        inputs = [f"power/{index}/square"]
         if opset >= _AXES_AS_INPUT:
-            inputs, attributes = [*inputs, f"power/{index}/axes"], {}
+            inputs.append(f"power/{index}/axes")
             graph.initializer.append(numpy_helper.from_array(np.array(axes, np.int64), inputs[1]))
-        graph.node.append(helper.make_node("ReduceMean", inputs, [f"power/{index}"], keepdims=0, **attributes))
+        node = helper.make_node("ReduceMean", inputs, [f"power/{index}"], keepdims=0)
+        if opset < _AXES_AS_INPUT:
+            node.attribute.append(helper.make_attribute("axes", axes))
+        graph.node.append(node)
         graph.output.append(helper.make_tensor_value_info(f"power/{index}", onnx.TensorProto.FLOAT, None))
     session = Session(measuring, threads)
     runs = [session(inputs) for inputs in samples]  # all runs have equally many samples
     return {
-        name: np.mean([run[f"power/{index}"] for run in runs], axis=0, dtype=np.float64)
+        name: np.asarray(np.mean([run[f"power/{index}"] for run in runs], axis=0, dtype=np.float64))
         for index, name in enumerate(names)
     }

@@ -66,7 +66,7 @@ def changed(path: str, value: Any) -> Any:
     """The plan's JSON with another value at a path of keys and indices."""
     fields = copy.deepcopy(FOUND.to_json())
     *keys, last = (int(key) if key.isdigit() else key for key in path.split("/"))
-    place = fields
+    place: Any = fields
     for key in keys:
         place = place[key]
     place[last] = value

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from optimizer.pruning.trace import Edit, Node, Trace, View
 
 _OLD_SOFTMAX = 13  # before this opset, Softmax normalizes over an axis and all axes behind it
@@ -118,9 +116,12 @@ def cut(node: Node, trace: Trace) -> str | None:
         starts, given = trace.constant(node.input(1)), trace.constant(node.input(3))
         if node.input(3) is not None and given is None:
             return "its axes are not constant"
-        if given is None and starts is None:
+        if given is not None:
+            axes = given.tolist()
+        elif starts is not None:
+            axes = list(range(starts.size))
+        else:
             return "its starts are not constant"
-        axes = np.arange(np.size(starts)).tolist() if given is None else given.tolist()
     if any(axis % len(shape) == view.axis for axis in axes):
         return "it cuts the axis of the channels"
     trace.views[node.outputs[0]] = view

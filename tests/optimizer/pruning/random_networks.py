@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import onnx
@@ -49,7 +50,7 @@ class Network:
     def normal(self, *shape: int) -> str:
         return self.constant((self.rng.standard_normal(shape) / np.sqrt(np.prod(shape[1:]))).astype(np.float32))
 
-    def node(self, op_type: str, inputs: list[str], **attributes: object) -> str:
+    def node(self, op_type: str, inputs: list[str], **attributes: Any) -> str:
         name = f"{op_type}{len(self.nodes)}"
         self.nodes.append(helper.make_node(op_type, inputs, [f"{name}_y"], name, **attributes))
         return f"{name}_y"
@@ -148,7 +149,7 @@ def _step(draw: st.DrawFn, net: Network, x: Value, step: str) -> Value:
         case "scale":
             return net.same(x, "Mul", net.normal(1, channels, 1, 1))
         case "shift":
-            return net.same(x, "Add", net.constant(np.float32(0.5)))
+            return net.same(x, "Add", net.constant(np.array(0.5, np.float32)))
         case "residual":
             inner = net.same(net.conv(x, draw(st.integers(1, 5))), "Relu")
             return net.together(net.conv(inner, channels, 3), x, draw(st.sampled_from(["Add", "Max", "Sub"])))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 import pytest
@@ -12,7 +14,7 @@ from optimizer.pruning.removal import without
 from tests.graph_passes.models import either, model
 
 
-def named(graph: str, **arrays: np.ndarray | float) -> onnx.ModelProto:
+def named(graph: str, **arrays: Any) -> onnx.ModelProto:
     """A model whose nodes have the names of their outputs."""
     found = model(graph, **arrays)
     for node in found.graph.node:
