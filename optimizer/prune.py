@@ -161,8 +161,10 @@ def _problem(
 
     found = groups.find(model)
     if not found.free:
-        why = f"; for example, {found.fixed[0].name}: {found.fixed[0].fixed}" if found.fixed else ""
-        raise ValueError(f"the model has no channels that can be removed{why}")
+        why = "no convolution or product has a constant weight"
+        if found.fixed:
+            why = f"for example, {found.fixed[0].name}: {found.fixed[0].fixed}"
+        raise ValueError(f"the model has no channels that can be removed; {why}")
     fitting = None if data is None else samples.fitting(data, model)
     if importance == "activations" and fitting is not None:
         scores = scoring.of_activations(model, found, powers.powers(model, found, fitting, threads))

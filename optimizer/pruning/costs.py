@@ -8,6 +8,8 @@ from typing import TypeAlias
 
 from optimizer.pruning.widths import Layer, Weight, Width
 
+# How a user gives a model fixed sizes.
+FIX_SIZES = "give the inputs fixed sizes first, with python -m graph_passes --passes freeze_shapes --input-shape"
 Value: TypeAlias = Callable[..., float]
 
 
@@ -66,7 +68,9 @@ def macs(layers: Sequence[Layer]) -> Cost:
     terms = []
     for layer in layers:
         if layer.positions is None:
-            raise ValueError(f"the number of multiply-adds of {layer.op_type} {layer.node} depends on sizes that vary")
+            raise ValueError(
+                f"the number of multiply-adds of {layer.op_type} {layer.node} depends on sizes that vary; {FIX_SIZES}"
+            )
         terms.append(_elements(layer.weight, layer.positions))
     return Cost("multiply-adds", tuple(terms))
 

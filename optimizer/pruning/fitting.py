@@ -160,7 +160,7 @@ def compiled(model: onnx.ModelProto, threads: int) -> CompiledModel:
         if value.name in weights or all(sizes):
             continue
         if not all(sizes[1:]):
-            raise ValueError(f"the sizes of input {value.name} vary; measured costs need fixed ones")
+            raise ValueError(f"the sizes of input {value.name} vary; {costs.FIX_SIZES}")
         shapes[value.name] = (1, *sizes[1:])
     return compiler.build(model, shapes or None, threads=threads)
 

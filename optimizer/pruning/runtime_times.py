@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from optimizer.pruning.costs import Cost, Term
+from optimizer.pruning.costs import FIX_SIZES, Cost, Term
 from optimizer.pruning.time_table import TimeTable, measured_widths
 from optimizer.pruning.widths import Layer, Width, weight_axes
 from optimizer.session import Session
@@ -41,7 +41,7 @@ def cost(
         node = nodes[layer.node]
         shape = shapes.get(node.input[0], [0])
         if min(shape) < 1:
-            raise ValueError(f"the times of {node.op_type} {node.name} depend on sizes that vary")
+            raise ValueError(f"the times of {node.op_type} {node.name} depend on sizes that vary; {FIX_SIZES}")
 
         def seconds(
             read: int, written: int, node: onnx.NodeProto = node, layer: Layer = layer, shape: list[int] = shape
