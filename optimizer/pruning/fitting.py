@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import partial
+from statistics import median
 from typing import TYPE_CHECKING, Protocol
 
 import onnx
@@ -21,42 +22,43 @@ from optimizer.pruning.solver import Solver
 
 if TYPE_CHECKING:
     from compiler import CompiledModel
+    from compiler.measure.sampling import Samples
     from optimizer.prune import Problem
 
 ROUNDS = 6  # of choosing and measuring
 CLOSE = 0.97  # the share of the limit that is close enough
 CAUTION = 0.985  # by which the next limit is lower, if a model was slower than predicted
-MEASURE_SECS, MEASURE_ROUNDS = 0.6, 10  # of each of two models that take turns
+MEASURE_SECS, MEASURE_ROUNDS = 0.8, 16  # of each of two models that take turns
 
 
 class Predictor(Protocol):
-    """Predicts seconds of the compiled model."""
+    """Predicts the latency of the compiled model, as a share of that of the original."""
 
     def cost(self) -> Cost: ...
 
-    def correct(self, model: onnx.ModelProto, compiled: CompiledModel, kept: Sequence[int], secs: float) -> None:
-        """Learns that a model, in which the groups keep so many channels, takes so many seconds."""
+    def correct(self, model: onnx.ModelProto, compiled: CompiledModel, kept: Sequence[int], share: float) -> None:
+        """Learns that a model, in which the groups keep so many channels, has this share of the latency."""
         ...
 
 
 class Scaled:
-    """Seconds that are proportional to another cost."""
+    """A latency that is proportional to another cost."""
 
     def __init__(self, cost: Cost) -> None:
         self._cost, self._factor = cost, 0.0
 
     def cost(self) -> Cost:
         terms = (Term(term.widths, partial(_times, self._factor, term.value)) for term in self._cost.terms)
-        return Cost("s", tuple(terms))
+        return Cost("share", tuple(terms))
 
     def correct(
         self,
         model: onnx.ModelProto,  # noqa: ARG002 - of the protocol
         compiled: CompiledModel,  # noqa: ARG002
         kept: Sequence[int],
-        secs: float,
+        share: float,
     ) -> None:
-        self._factor = secs / self._cost(kept)
+        self._factor = share / self._cost(kept)
 
 
 def _times(factor: float, value: costs.Value, *sizes: int) -> float:
@@ -64,7 +66,7 @@ def _times(factor: float, value: costs.Value, *sizes: int) -> float:
 
 
 def predictor(problem: Problem, cost: str, threads: int) -> Predictor:
-    """Returns what predicts seconds from a kind of cost."""
+    """Returns what predicts latencies from a kind of cost."""
     narrowest, widest = _ends(problem)
     if cost == "kernels":
         from optimizer.pruning.kernel_times import KernelTimes
@@ -78,7 +80,7 @@ def predictor(problem: Problem, cost: str, threads: int) -> Predictor:
 
 
 def measured_cost(problem: Problem, cost: str, threads: int) -> Cost:
-    """Returns the seconds of layers: of our kernels, corrected by the compiled original, or of ONNX Runtime."""
+    """Returns the times of layers: in our kernels, corrected by the compiled original, or in ONNX Runtime."""
     narrowest, widest = _ends(problem)
     if cost == "onnxruntime":
         from optimizer.pruning import runtime_times
@@ -86,7 +88,7 @@ def measured_cost(problem: Problem, cost: str, threads: int) -> Cost:
         return runtime_times.cost(problem.model, problem.layers, narrowest, widest, threads)
     found = predictor(problem, cost, threads)
     original = compiled(problem.model, threads)
-    found.correct(problem.model, original, widest, _Turns(original).alone())
+    found.correct(problem.model, original, widest, 1.0)
     return found.cost()
 
 
@@ -104,7 +106,7 @@ def fitted(problem: Problem, cost: str, limit: float, threads: int) -> tuple[tup
     if whole <= limit:
         return widest, Latency(threads, whole, whole, whole)
     found = predictor(problem, cost, threads)
-    found.correct(problem.model, original, widest, whole)
+    found.correct(problem.model, original, widest, 1.0)
     _, program = _pruned(problem, narrowest, threads)
     least = turns.share(program)
     if least * turns.quiet > limit:
@@ -112,24 +114,23 @@ def fitted(problem: Problem, cost: str, limit: float, threads: int) -> tuple[tup
             f"no widths reach {limit * 1e3:g} ms: the least is {least * turns.quiet * 1e3:.3g} ms, with every group at "
             f"its narrowest; the original takes {turns.quiet * 1e3:.3g} ms"
         )
-    best, share, predicted = narrowest, least, found.cost()(narrowest) / turns.quiet
+    best, share, predicted = narrowest, least, found.cost()(narrowest)
     tried, part = {narrowest}, 1.0
     for _ in range(ROUNDS):
         price = found.cost()
         solver = Solver(problem.choices, price, price)
-        widths = solver.solve(part * limit) or narrowest
+        widths = solver.solve(part * limit / turns.quiet) or narrowest
         if widths in tried:
             break
         tried.add(widths)
         pruned, program = _pruned(problem, widths, threads)
-        expected = price(widths) / turns.quiet
         measured = turns.share(program)
         secs = measured * turns.quiet
         if secs <= limit and solver.lost(widths) < solver.lost(best):
-            best, share, predicted = widths, measured, expected
+            best, share, predicted = widths, measured, price(widths)
         if CLOSE * limit <= secs <= limit:
             break
-        found.correct(pruned, program, widths, secs)
+        found.correct(pruned, program, widths, measured)
         part *= 1 if secs <= limit else CAUTION
     return best, Latency(threads, turns.quiet, share * turns.quiet, predicted * turns.quiet)
 
@@ -168,8 +169,8 @@ def compiled(model: onnx.ModelProto, threads: int) -> CompiledModel:
 class _Turns:
     """Measures the original model, alone or in turns with another one.
 
-    A model's seconds are its share of the original's, measured in turns, times ``quiet``: what else the machine does
-    then affects both.
+    A model's seconds are its share of the original's, measured in turns, times ``quiet``. The share is the
+    median over rounds of the ratio of the least times in a round, in which what else the machine does affects both.
 
     Attributes:
         quiet: the least of all medians of the original, in seconds.
@@ -184,17 +185,18 @@ class _Turns:
 
     def alone(self) -> float:
         """Returns the median seconds of a run of the original."""
-        return self._medians({"original": self._original})["original"]
+        return self._measured({"original": self._original})["original"].latencies.median
 
     def share(self, other: CompiledModel) -> float:
-        """Returns the median seconds of another model over those of the original."""
-        found = self._medians({"original": self._original, "other": other})
-        return found["other"] / found["original"]
+        """Returns the seconds of another model over those of the original."""
+        found = self._measured({"original": self._original, "other": other})
+        rounds = zip(found["other"].rounds, found["original"].rounds, strict=True)
+        return median(min(others) / min(originals) for others, originals in rounds)
 
-    def _medians(self, models: Mapping[str, CompiledModel]) -> dict[str, float]:
+    def _measured(self, models: Mapping[str, CompiledModel]) -> dict[str, Samples]:
         from compiler.measure.sampling import measure
 
         runs = {name: partial(model.run, self._inputs) for name, model in models.items()}
-        found = {name: each.latencies.median for name, each in measure(runs, MEASURE_SECS, MEASURE_ROUNDS).items()}
-        self.quiet = min(self.quiet, found["original"])
+        found = measure(runs, MEASURE_SECS, MEASURE_ROUNDS)
+        self.quiet = min(self.quiet, found["original"].latencies.median)
         return found

@@ -5,7 +5,7 @@ default schedule, and with cold weights where the definition of its operator say
 convolutions run as one kernel, are those of its parts; what the chain saves shows in the correction.
 
 A table of single layers is not the model: caches, chains and code between the layers differ. So each table is scaled
-by the seconds that the layer takes in the compiled model, at the widths that this model has. The rest of the model's
+to what the layer takes in the compiled model, at the widths that this model has. The rest of the model's
 time (generated code, pools) is a constant until the next correction.
 """
 
@@ -30,7 +30,7 @@ _STEP = 16  # between measured widths: whole vectors of all instruction sets
 
 
 class KernelTimes:
-    """Predicts the seconds of a compiled model at other widths.
+    """Predicts the latency of a compiled model at other widths, as a share of that of the original.
 
     Args:
         layers: the convolutions and products of the model.
@@ -45,7 +45,7 @@ class KernelTimes:
         self._secs: dict[Workload, float] = {}
 
     def cost(self) -> Cost:
-        """Returns the predicted seconds.
+        """Returns the predicted share.
 
         Raises:
             RuntimeError: :meth:`correct` has not run.
@@ -57,16 +57,16 @@ class KernelTimes:
             table, scale = self._tables.get(layer.node), self._scales.get(layer.node, 0.0)
             if table is not None and scale:
                 terms.append(_term(layer, table, scale))
-        return Cost("s", tuple(terms))
+        return Cost("share", tuple(terms))
 
-    def correct(self, model: onnx.ModelProto, compiled: CompiledModel, kept: Sequence[int], secs: float) -> None:
+    def correct(self, model: onnx.ModelProto, compiled: CompiledModel, kept: Sequence[int], share: float) -> None:
         """Scales the tables to what a compiled model takes, and makes them at the first time.
 
         Args:
             model: the model that was compiled.
             compiled: the compiled model.
             kept: the number of channels of each group in it.
-            secs: the seconds of one run.
+            share: its latency over that of the original.
         """
         from compiler.program.profile import SEGMENT
         from compiler.program.random_inputs import random_inputs
@@ -86,11 +86,11 @@ class KernelTimes:
                 if layer.node not in self._tables:
                     self._tables[layer.node] = self._table(layer, workload, compiled.target)
             alone = sum(self._tables[layer.node](layer.reads(kept), layer.writes(kept)) for layer, _ in stages)
-            measured = by_layer[place] * secs / total  # the clock is read between calls, which takes a little time
+            measured = by_layer[place] / total * share
             explained += measured
             for layer, _ in stages:
                 self._scales[layer.node] = measured / alone
-        self._rest = max(0.0, secs - explained)
+        self._rest = max(0.0, share - explained)
 
     def _stages(
         self, model: onnx.ModelProto, compiled: CompiledModel
