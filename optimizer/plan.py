@@ -40,7 +40,7 @@ class Latency:
     Attributes:
         threads: of the runs.
         before: of the original: the least of several medians.
-        after: of the pruned model: ``before`` times the ratio of both, measured in turns.
+        after: of the pruned model: ``before`` times the ratio of both medians, measured in turns.
         predicted: what the costs predicted for the pruned model, before it was measured.
     """
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import partial
-from statistics import median
 from typing import TYPE_CHECKING, Protocol
 
 import onnx
@@ -170,7 +169,7 @@ class _Turns:
     """Measures the original model, alone or in turns with another one.
 
     A model's seconds are its share of the original's, measured in turns, times ``quiet``. The share is the
-    median over rounds of the ratio of the least times in a round, in which what else the machine does affects both.
+    ratio of the medians. Both need a quiet machine.
 
     Attributes:
         quiet: the least of all medians of the original, in seconds.
@@ -190,8 +189,7 @@ class _Turns:
     def share(self, other: CompiledModel) -> float:
         """Returns the seconds of another model over those of the original."""
         found = self._measured({"original": self._original, "other": other})
-        rounds = zip(found["other"].rounds, found["original"].rounds, strict=True)
-        return median(min(others) / min(originals) for others, originals in rounds)
+        return found["other"].latencies.median / found["original"].latencies.median
 
     def _measured(self, models: Mapping[str, CompiledModel]) -> dict[str, Samples]:
         from compiler.measure.sampling import measure
