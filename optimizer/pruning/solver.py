@@ -17,7 +17,7 @@ import numpy as np
 
 from optimizer.pruning.costs import Cost, Term
 
-BISECTIONS, SWEEPS = 40, 12
+BISECTIONS, SWEEPS = 24, 12
 MOST_WIDTHS = 24  # per group
 _NOTHING = 1e-9  # the share that stays if all that stays has no importance
 

@@ -13,10 +13,17 @@ import compiler
 from benchmarks import models
 from graph_passes import optimize
 from optimizer import COSTS, Plan, prune
+from optimizer.pruning import fitting
 from optimizer.pruning.prepared import prepared
 from optimizer.session import Session
 from tests.graph_passes.models import model
 from tests.optimizer.networks import network, samples
+
+
+@pytest.fixture(autouse=True)
+def short_measurements(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fitting, "MEASURE_SECS", 0.02)
+    monkeypatch.setattr(fitting, "MEASURE_ROUNDS", 3)
 
 
 def parameters(proto: onnx.ModelProto) -> int:
