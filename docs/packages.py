@@ -149,8 +149,11 @@ PACKAGES: tuple[Package, ...] = (
     Package("compiler.__main__", "the command line", ("compiler.commands",)),
     Package(
         "optimizer",
-        "`python -m optimizer quantize`: 8-bit integers after training",
-        ("graph_passes", "compiler.installation", "compiler.commands"),
+        "`python -m optimizer prune | quantize`: fewer channels, and 8-bit integers after training",
+        (
+            *("graph_passes", "compiler.installation", "compiler.workloads", "compiler.measure", "compiler.spaces"),
+            *("compiler.program", "compiler", "compiler.commands"),
+        ),
         ("numpy", "onnx", "onnxruntime"),
     ),
     Package(

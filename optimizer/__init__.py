@@ -1,9 +1,12 @@
 """Makes a trained model smaller and faster before it is compiled.
 
-``quantize(model, samples)`` is the only step so far: 8-bit integers after training.
+``prune(model, ratio=0.3)`` returns a plan of the channels that stay. ``quantize(model, samples)`` computes in 8-bit
+integers after training.
 """
 
 from optimizer.methods import METHODS
+from optimizer.plan import Plan
+from optimizer.prune import COSTS, IMPORTANCES, prune
 from optimizer.quantize import Quantized, quantize
 
-__all__ = ["METHODS", "Quantized", "quantize"]
+__all__ = ["COSTS", "IMPORTANCES", "METHODS", "Plan", "Quantized", "prune", "quantize"]

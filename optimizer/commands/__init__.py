@@ -5,6 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from compiler.commands.command_line import Command
-from optimizer.commands import quantize
+from optimizer.commands import prune, quantize
 
-COMMANDS: Mapping[str, Command] = {"quantize": quantize}
+COMMANDS: Mapping[str, Command] = {"prune": prune, "quantize": quantize}

@@ -1,0 +1,188 @@
+"""Plans of pruning: which channels each group keeps."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import onnx
+
+FORMAT = 1
+_LARGEST_FILE = 2**26  # bytes; a plan of a million channels takes 8 MB
+
+
+@dataclass(frozen=True)
+class KeptChannels:
+    """The channels that one group keeps.
+
+    Attributes:
+        name: the group, by the node that makes its channels.
+        channels: how many it has.
+        kept: the indices of those that stay, ascending.
+    """
+
+    name: str
+    channels: int
+    kept: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Seconds of one run of the entire compiled model.
+
+    Attributes:
+        threads: of the runs.
+        before: of the original: the least of several medians.
+        after: of the pruned model: ``before`` times the ratio of both medians, measured in turns.
+        predicted: what the costs predicted for the pruned model, before it was measured.
+    """
+
+    threads: int
+    before: float
+    after: float
+    predicted: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which channels of a model stay. It applies to all models of the same topology.
+
+    Attributes:
+        topology: digest of the structure of the model (:mod:`optimizer.pruning.topology`).
+        groups: the groups whose channels may be removed, in the order of the nodes.
+        importance, cost: how they were chosen.
+        latency: what was measured, if the choice had a limit of latency.
+    """
+
+    topology: str
+    groups: tuple[KeptChannels, ...]
+    importance: str
+    cost: str
+    latency: Latency | None = None
+
+    def apply(self, model: str | Path | onnx.ModelProto) -> onnx.ModelProto:
+        """Returns a model without the channels that the plan removes.
+
+        Args:
+            model: the path of a model, or a model. Its weights may differ from those that the plan was made for.
+
+        Raises:
+            ValueError: the model is not valid, is quantized, or has another topology. The message is one line.
+            OSError: a file cannot be read.
+        """
+        from optimizer.pruning.prepared import prepared
+
+        return self.apply_prepared(prepared(model))
+
+    def apply_prepared(self, model: onnx.ModelProto) -> onnx.ModelProto:
+        """As :meth:`apply`, for a model of :func:`optimizer.pruning.prepared.prepared`."""
+        from optimizer.pruning import topology
+        from optimizer.pruning.groups import find
+        from optimizer.pruning.removal import without
+
+        if topology.digest(model) != self.topology:
+            raise ValueError("the plan is for a model of another topology")
+        groups = find(model)
+        if [len(group) for group in groups.free] != [kept.channels for kept in self.groups]:
+            raise ValueError("the plan has other groups of channels than the model")
+        removed = [
+            root
+            for group, kept in zip(groups.free, self.groups, strict=True)
+            for root in np.delete(group.roots, kept.kept).tolist()
+        ]
+        return without(model, groups, removed)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "topology": self.topology,
+            "importance": self.importance,
+            "cost": self.cost,
+            "groups": [
+                {"name": group.name, "channels": group.channels, "kept": list(group.kept)} for group in self.groups
+            ],
+            "latency": None if self.latency is None else dict(vars(self.latency)),
+        }
+
+    @classmethod
+    def from_json(cls, fields: Any) -> Plan:
+        """The inverse of :meth:`to_json`.
+
+        Raises:
+            ValueError: the fields are not those of a plan; the message is one line.
+        """
+        entries = _fields(fields, "a plan", ("format", "topology", "importance", "cost", "groups", "latency"))
+        if type(entries["format"]) is not int or entries["format"] != FORMAT:
+            raise ValueError(f"the plan has format {entries['format']!r}; this version reads {FORMAT}")
+        if not isinstance(entries["topology"], str) or not re.fullmatch("[0-9a-f]{64}", entries["topology"]):
+            raise ValueError("the plan has no valid digest of a topology")
+        if not isinstance(entries["groups"], list):
+            raise ValueError("the groups of the plan are not a list")
+        groups = tuple(map(_group, entries["groups"]))
+        texts = [entries[name] for name in ("importance", "cost")]
+        if not all(isinstance(text, str) for text in texts):
+            raise ValueError("importance and cost of the plan must be texts")
+        return cls(entries["topology"], groups, texts[0], texts[1], _latency(entries["latency"]))
+
+    def save(self, path: str | Path) -> None:
+        """Writes the plan as JSON.
+
+        Raises:
+            OSError: the file cannot be written.
+        """
+        Path(path).write_text(json.dumps(self.to_json(), allow_nan=False) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Plan:
+        """Reads a plan.
+
+        Raises:
+            ValueError: the file is not a plan; the message is one line.
+            OSError: the file cannot be read.
+        """
+        path = Path(path)
+        try:
+            if path.stat().st_size > _LARGEST_FILE:
+                raise ValueError(f"it has more than {_LARGEST_FILE >> 20} MiB")
+            return cls.from_json(json.loads(path.read_text(encoding="utf-8")))
+        except OSError as error:
+            raise type(error)(f"cannot read {path}: {error.strerror}") from None
+        except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
+            raise ValueError(f"{path} is not a plan: {' '.join(str(error).split())}") from None
+
+
+def _fields(value: Any, what: str, names: tuple[str, ...]) -> Mapping[str, Any]:
+    if not isinstance(value, dict) or set(value) != set(names):
+        raise ValueError(f"{what} must have exactly the entries {', '.join(names)}")
+    return value
+
+
+def _group(value: Any) -> KeptChannels:
+    entries = _fields(value, "a group of the plan", ("name", "channels", "kept"))
+    name, channels, kept = entries["name"], entries["channels"], entries["kept"]
+    if not isinstance(name, str) or type(channels) is not int or not isinstance(kept, list):
+        raise ValueError("a group of the plan must have a text, a number and a list")
+    if not all(type(index) is int for index in kept) or sorted(set(kept)) != kept:
+        raise ValueError(f"the kept channels of group {name!r} are not ascending numbers")
+    if not kept or kept[0] < 0 or kept[-1] >= channels:
+        raise ValueError(f"the kept channels of group {name!r} are not one or more of 0 to {channels - 1}")
+    return KeptChannels(name, channels, tuple(kept))
+
+
+def _latency(value: Any) -> Latency | None:
+    if value is None:
+        return None
+    entries = _fields(value, "the latency of the plan", ("threads", "before", "after", "predicted"))
+    seconds = [entries[name] for name in ("before", "after", "predicted")]
+    if type(entries["threads"]) is not int or entries["threads"] < 1:
+        raise ValueError("the latency of the plan has no number of threads")
+    if not all(type(number) in (int, float) and 0 < number < float("inf") for number in seconds):
+        raise ValueError("the latency of the plan has seconds that are not above 0")
+    return Latency(entries["threads"], *map(float, seconds))

@@ -1,0 +1,207 @@
+"""Removes channels of an ONNX model that matter least, without retraining.
+
+Groups of channels that depend on each other are found on the graph (:mod:`optimizer.pruning.groups`). Each channel has
+an importance, and each number of channels a cost. The solver chooses how many channels each group keeps.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from optimizer.plan import KeptChannels, Plan
+
+if TYPE_CHECKING:  # onnx is imported on first use, because that takes half a second
+    import onnx
+
+    from optimizer.pruning.costs import Cost
+    from optimizer.pruning.groups import Groups
+    from optimizer.pruning.importance import Scores
+    from optimizer.pruning.solver import Choice
+    from optimizer.pruning.widths import Layer, Weight
+
+IMPORTANCES: Mapping[str, str] = {
+    "magnitude": "squares of the weights of a group; the default without data",
+    "activations": "squares of activations times those of the weights that read them; the default with data",
+    "random": "a baseline",
+}
+COSTS: Mapping[str, str] = {
+    "kernels": "seconds of our kernels for each layer, with cold weights",
+    "onnxruntime": "seconds of ONNX Runtime for each layer",
+    "macs": "multiply-adds",
+    "parameters": "elements of weights",
+}
+STEP, LEAST = 8, 0.25
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What the solver works on.
+
+    Attributes:
+        model: the prepared model.
+        groups: its groups.
+        weights, layers: its constants and layers, with their sizes.
+        scores: the importance of each channel.
+        choices: the widths of each group.
+    """
+
+    model: onnx.ModelProto
+    groups: Groups
+    weights: tuple[Weight, ...]
+    layers: tuple[Layer, ...]
+    scores: Scores
+    choices: tuple[Choice, ...]
+
+    def plan(self, widths: tuple[int, ...], importance: str, cost: str) -> Plan:
+        """Returns the plan of these widths, which keeps the channels of largest scores."""
+        from optimizer.pruning import topology
+
+        kept = tuple(
+            KeptChannels(group.name, len(group), choice.kept(scores, width))
+            for group, choice, scores, width in zip(self.groups.free, self.choices, self.scores, widths, strict=True)
+        )
+        return Plan(topology.digest(self.model), kept, importance, cost)
+
+
+def prune(
+    model: str | Path | onnx.ModelProto,
+    ratio: float | None = None,
+    latency: float | None = None,
+    data: Mapping[str, np.ndarray] | None = None,
+    importance: str | None = None,
+    cost: str = "kernels",
+    threads: int = 1,
+    step: int = STEP,
+    least: float = LEAST,
+    seed: int = 0,
+) -> Plan:
+    """Returns which channels of a model stay; ``plan.apply(model)`` removes the others.
+
+    Args:
+        model: the path of an ONNX model, or the model, in floating point.
+        ratio: the share of parameters to remove, between 0 and 1. Either this or ``latency`` is given.
+        latency: milliseconds of one run of the entire model, compiled by :func:`compiler.build` and measured here.
+        data: arrays by the names of the inputs, whose first axis counts samples, for ``importance="activations"``.
+        importance: a key of :data:`IMPORTANCES`; None: activations if there are data, else magnitude.
+        cost: a key of :data:`COSTS`: what a channel costs.
+        threads: of measured runs.
+        step: groups keep all channels, or a multiple of this. Kernels compute whole vectors, so other numbers of
+            channels take as long as the next multiple.
+        least: the share of channels that each group keeps at least.
+        seed: of random importance.
+
+    Raises:
+        ValueError: an argument is not valid, the model is not valid or quantized already, it has no channels that can
+            be removed, the data do not fit it, or no widths reach the ratio or the latency. The message is one line.
+        OSError: a file cannot be read.
+        ImportError: a package for measuring is missing.
+    """
+    from optimizer.pruning.prepared import prepared
+
+    chosen = _checked(ratio, latency, data, importance, cost, threads, step, least)
+    problem = _problem(prepared(model), data, chosen, threads, step, least, seed)
+    if latency is not None:
+        from optimizer.pruning.fitting import fitted
+
+        widths, measured = fitted(problem, cost, latency / 1e3, threads)
+        plan = problem.plan(widths, chosen, cost)
+        return Plan(plan.topology, plan.groups, plan.importance, plan.cost, measured)
+    return problem.plan(_of_ratio(problem, ratio or 0.0, cost, threads), chosen, cost)
+
+
+def _checked(
+    ratio: float | None,
+    latency: float | None,
+    data: Mapping[str, np.ndarray] | None,
+    importance: str | None,
+    cost: str,
+    threads: int,
+    step: int,
+    least: float,
+) -> str:
+    """Checks arguments, and returns the kind of importance."""
+    if (ratio is None) == (latency is None):
+        raise ValueError("give either a ratio or a latency")
+    if ratio is not None and not 0 < ratio < 1:
+        raise ValueError(f"the ratio must be between 0 and 1, got {ratio:g}")
+    if latency is not None and not 0 < latency < math.inf:
+        raise ValueError(f"the latency must be a number of milliseconds above 0, got {latency:g}")
+    if not 0 <= least <= 1:
+        raise ValueError(f"the least share of channels must be from 0 to 1, got {least:g}")
+    if step < 1 or threads < 1:
+        raise ValueError(f"step and threads must be at least 1, got {step} and {threads}")
+    chosen = importance or ("magnitude" if data is None else "activations")
+    for what, name, names in (("importance", chosen, IMPORTANCES), ("cost", cost, COSTS)):
+        if name not in names:
+            raise ValueError(f"unknown {what} {name!r}; choose from: {', '.join(names)}")
+    if chosen == "activations" and data is None:
+        raise ValueError("importance 'activations' needs data")
+    return chosen
+
+
+def _problem(
+    model: onnx.ModelProto,
+    data: Mapping[str, np.ndarray] | None,
+    importance: str,
+    threads: int,
+    step: int,
+    least: float,
+    seed: int,
+) -> Problem:
+    from optimizer import samples
+    from optimizer.pruning import groups, powers, widths
+    from optimizer.pruning import importance as scoring
+    from optimizer.pruning.solver import Choice
+
+    found = groups.find(model)
+    if not found.free:
+        why = "no convolution or product has a constant weight"
+        if found.fixed:
+            why = f"for example, {found.fixed[0].name}: {found.fixed[0].fixed}"
+        raise ValueError(f"the model has no channels that can be removed; {why}")
+    fitting = None if data is None else samples.fitting(data, model)
+    if importance == "activations" and fitting is not None:
+        scores = scoring.of_activations(model, found, powers.powers(model, found, fitting, threads))
+    elif importance == "random":
+        scores = scoring.random(found, seed)
+    else:
+        scores = scoring.magnitude(model, found)
+    if not all(np.isfinite(each).all() for each in scores):
+        raise ValueError("the importance of channels is not finite: weights or activations have NaN or infinite values")
+    weights = widths.weights(model, found)
+    choices = tuple(Choice.of(each, step, least) for each in scores)
+    return Problem(model, found, weights, widths.layers(model, weights), scores, choices)
+
+
+def _of_ratio(problem: Problem, ratio: float, cost: str, threads: int) -> tuple[int, ...]:
+    from optimizer.pruning import costs
+    from optimizer.pruning.solver import Solver
+
+    parameters = costs.parameters(problem.weights)
+    solver = Solver(problem.choices, _price(problem, cost, threads), parameters)
+    whole = parameters(solver.widest)
+    found = solver.solve((1 - ratio) * whole)
+    if found is None:
+        most = 1 - parameters(solver.narrowest) / whole
+        raise ValueError(
+            f"no widths remove {ratio:.1%} of the parameters: the most is {most:.1%}, with every group at its narrowest"
+        )
+    return found
+
+
+def _price(problem: Problem, cost: str, threads: int) -> Cost:
+    from optimizer.pruning import costs
+
+    if cost == "parameters":
+        return costs.parameters(problem.weights)
+    if cost == "macs":
+        return costs.macs(problem.layers)
+    from optimizer.pruning.fitting import measured_cost
+
+    return measured_cost(problem, cost, threads)

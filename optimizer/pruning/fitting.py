@@ -1,0 +1,200 @@
+"""Chooses widths for a latency of the entire compiled model.
+
+The costs predict; the compiled model is measured. After each measurement the costs are corrected, and the widths are
+chosen again, until the measured latency is within the limit and close to it (the loop of Yang et al.: NetAdapt, ECCV
+2018, which measures whole models on the device, too).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+import onnx
+
+from optimizer.plan import Latency
+from optimizer.pruning import costs
+from optimizer.pruning.costs import Cost, Term
+from optimizer.pruning.solver import Solver
+
+if TYPE_CHECKING:
+    from compiler import CompiledModel
+    from compiler.measure.sampling import Samples
+    from optimizer.prune import Problem
+
+ROUNDS = 6  # of choosing and measuring
+CLOSE = 0.97  # the share of the limit that is close enough
+CAUTION = 0.985  # by which the next limit is lower, if a model was slower than predicted
+MEASURE_SECS, MEASURE_ROUNDS = 0.8, 16  # of each of two models that take turns
+
+
+class Predictor(Protocol):
+    """Predicts the latency of the compiled model, as a share of that of the original."""
+
+    def cost(self) -> Cost: ...
+
+    def correct(self, model: onnx.ModelProto, compiled: CompiledModel, kept: Sequence[int], share: float) -> None:
+        """Learns that a model, in which the groups keep so many channels, has this share of the latency."""
+        ...
+
+
+class Scaled:
+    """A latency that is proportional to another cost."""
+
+    def __init__(self, cost: Cost) -> None:
+        self._cost, self._factor = cost, 0.0
+
+    def cost(self) -> Cost:
+        terms = (Term(term.widths, partial(_times, self._factor, term.value)) for term in self._cost.terms)
+        return Cost("share", tuple(terms))
+
+    def correct(
+        self,
+        model: onnx.ModelProto,  # noqa: ARG002 - of the protocol
+        compiled: CompiledModel,  # noqa: ARG002
+        kept: Sequence[int],
+        share: float,
+    ) -> None:
+        self._factor = share / self._cost(kept)
+
+
+def _times(factor: float, value: costs.Value, *sizes: int) -> float:
+    return factor * value(*sizes)
+
+
+def predictor(problem: Problem, cost: str, threads: int) -> Predictor:
+    """Returns what predicts latencies from a kind of cost."""
+    narrowest, widest = _ends(problem)
+    if cost == "kernels":
+        from optimizer.pruning.kernel_times import KernelTimes
+
+        return KernelTimes(problem.layers, narrowest, widest)
+    if cost == "onnxruntime":
+        from optimizer.pruning import runtime_times
+
+        return Scaled(runtime_times.cost(problem.model, problem.layers, narrowest, widest, threads))
+    return Scaled(costs.macs(problem.layers) if cost == "macs" else costs.parameters(problem.weights))
+
+
+def measured_cost(problem: Problem, cost: str, threads: int) -> Cost:
+    """Returns the times of layers: in our kernels, corrected by the compiled original, or in ONNX Runtime."""
+    narrowest, widest = _ends(problem)
+    if cost == "onnxruntime":
+        from optimizer.pruning import runtime_times
+
+        return runtime_times.cost(problem.model, problem.layers, narrowest, widest, threads)
+    found = predictor(problem, cost, threads)
+    original = compiled(problem.model, threads)
+    found.correct(problem.model, original, widest, 1.0)
+    return found.cost()
+
+
+def fitted(problem: Problem, cost: str, limit: float, threads: int) -> tuple[tuple[int, ...], Latency]:
+    """Returns the widths of least lost importance whose compiled model takes at most ``limit`` seconds.
+
+    Raises:
+        ValueError: no widths reach the limit; the message has the least seconds.
+        ImportError: a package for compiling is missing.
+    """
+    narrowest, widest = _ends(problem)
+    original = compiled(problem.model, threads)
+    turns = _Turns(original)
+    whole = turns.alone()
+    if whole <= limit:
+        return widest, Latency(threads, whole, whole, whole)
+    found = predictor(problem, cost, threads)
+    found.correct(problem.model, original, widest, 1.0)
+    _, program = _pruned(problem, narrowest, threads)
+    least = turns.share(program)
+    if least * turns.quiet > limit:
+        raise ValueError(
+            f"no widths reach {limit * 1e3:g} ms: the least is {least * turns.quiet * 1e3:.3g} ms, with every group at "
+            f"its narrowest; the original takes {turns.quiet * 1e3:.3g} ms"
+        )
+    best, share, predicted = narrowest, least, found.cost()(narrowest)
+    tried, part = {narrowest}, 1.0
+    for _ in range(ROUNDS):
+        price = found.cost()
+        solver = Solver(problem.choices, price, price)
+        widths = solver.solve(part * limit / turns.quiet) or narrowest
+        if widths in tried:
+            break
+        tried.add(widths)
+        pruned, program = _pruned(problem, widths, threads)
+        measured = turns.share(program)
+        secs = measured * turns.quiet
+        if secs <= limit and solver.lost(widths) < solver.lost(best):
+            best, share, predicted = widths, measured, price(widths)
+        if CLOSE * limit <= secs <= limit:
+            break
+        found.correct(pruned, program, widths, measured)
+        part *= 1 if secs <= limit else CAUTION
+    return best, Latency(threads, turns.quiet, share * turns.quiet, predicted * turns.quiet)
+
+
+def _pruned(problem: Problem, widths: tuple[int, ...], threads: int) -> tuple[onnx.ModelProto, CompiledModel]:
+    """Returns the model with these widths, and compiles it."""
+    pruned = problem.plan(widths, "", "").apply_prepared(problem.model)
+    return pruned, compiled(pruned, threads)
+
+
+def _ends(problem: Problem) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    choices = problem.choices
+    return tuple(choice.widths[0] for choice in choices), tuple(choice.widths[-1] for choice in choices)
+
+
+def compiled(model: onnx.ModelProto, threads: int) -> CompiledModel:
+    """Compiles a model for one sample at once, if that number varies.
+
+    Raises:
+        ValueError: other sizes of an input vary.
+    """
+    import compiler
+
+    weights = {tensor.name for tensor in model.graph.initializer}
+    shapes = {}
+    for value in model.graph.input:
+        sizes = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        if value.name in weights or all(sizes):
+            continue
+        if not all(sizes[1:]):
+            raise ValueError(f"the sizes of input {value.name} vary; {costs.FIX_SIZES}")
+        shapes[value.name] = (1, *sizes[1:])
+    return compiler.build(model, shapes or None, threads=threads)
+
+
+class _Turns:
+    """Measures the original model, alone or in turns with another one.
+
+    A model's seconds are its share of the original's, measured in turns, times ``quiet``. The share is the
+    ratio of the medians. Both need a quiet machine.
+
+    Attributes:
+        quiet: the least of all medians of the original, in seconds.
+    """
+
+    def __init__(self, original: CompiledModel) -> None:
+        from compiler.program.random_inputs import random_inputs
+
+        self._original = original
+        self._inputs = random_inputs(original.inputs)
+        self.quiet = math.inf
+
+    def alone(self) -> float:
+        """Returns the median seconds of a run of the original."""
+        return self._measured({"original": self._original})["original"].latencies.median
+
+    def share(self, other: CompiledModel) -> float:
+        """Returns the seconds of another model over those of the original."""
+        found = self._measured({"original": self._original, "other": other})
+        return found["other"].latencies.median / found["original"].latencies.median
+
+    def _measured(self, models: Mapping[str, CompiledModel]) -> dict[str, Samples]:
+        from compiler.measure.sampling import measure
+
+        runs = {name: partial(model.run, self._inputs) for name, model in models.items()}
+        found = measure(runs, MEASURE_SECS, MEASURE_ROUNDS)
+        self.quiet = min(self.quiet, found["original"].latencies.median)
+        return found

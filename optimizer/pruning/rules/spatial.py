@@ -1,0 +1,128 @@
+"""Channels through operators over the other axes: pools, reductions, padding, resizing, slices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from optimizer.pruning.trace import Edit, Node, Trace, View
+
+_OLD_SOFTMAX = 13  # before this opset, Softmax normalizes over an axis and all axes behind it
+
+
+def pool(node: Node, trace: Trace) -> str | None:
+    view = trace.view(node.input(0))
+    if view is None or view.axis != 1:
+        return "it computes along the axis of the channels"
+    if len([name for name in node.outputs if name]) > 1:
+        return "its indices are an output"
+    trace.views[node.outputs[0]] = view
+    return None
+
+
+def reduction(node: Node, trace: Trace) -> str | None:
+    """ReduceMean and the like, over other axes than that of the channels."""
+    view, shape = trace.view(node.input(0)), trace.shape(node.input(0))
+    if view is None or shape is None:
+        return "the shape of its input is unknown"
+    given = node.attributes.get("axes")
+    if node.input(1) is not None:
+        constant = trace.constant(node.input(1))
+        if constant is None:
+            return "its axes are not constant"
+        given = constant.tolist()
+    if not given:
+        if not node.attributes.get("noop_with_empty_axes", 0):
+            return "it reduces the axis of the channels"
+        trace.views[node.outputs[0]] = view
+        return None
+    axes = {axis % len(shape) for axis in given}
+    if view.axis in axes:
+        return "it reduces the axis of the channels"
+    gone = 0 if node.attributes.get("keepdims", 1) else len([axis for axis in axes if axis < view.axis])
+    trace.views[node.outputs[0]] = View(view.axis - gone, view.channels)
+    return None
+
+
+def softmax(node: Node, trace: Trace) -> str | None:
+    """Softmax and LogSoftmax along another axis than that of the channels."""
+    view, shape = trace.view(node.input(0)), trace.shape(node.input(0))
+    if view is None or shape is None:
+        return "the shape of its input is unknown"
+    old = trace.opset < _OLD_SOFTMAX
+    axis = node.attributes.get("axis", 1 if old else -1) % len(shape)
+    if axis == view.axis or (old and axis < view.axis):
+        return "it normalizes over the channels"
+    trace.views[node.outputs[0]] = view
+    return None
+
+
+def pad(node: Node, trace: Trace) -> str | None:
+    view, shape = trace.view(node.input(0)), trace.shape(node.input(0))
+    if view is None or shape is None:
+        return "the shape of its input is unknown"
+    pads = node.attributes.get("pads")
+    if pads is None:
+        constant = trace.constant(node.input(1))
+        pads = None if constant is None else constant.tolist()
+    axes: Sequence[int] = range(len(shape))
+    if node.input(3) is not None:
+        constant = trace.constant(node.input(3))
+        if constant is None:
+            return "its axes are not constant"
+        axes = [axis % len(shape) for axis in constant.tolist()]
+    if pads is None or len(pads) != 2 * len(axes):
+        return "its padding is not constant"
+    if any(pads[place] or pads[place + len(axes)] for place, axis in enumerate(axes) if axis == view.axis):
+        return "it pads the channels"
+    trace.views[node.outputs[0]] = view
+    return None
+
+
+def resize(node: Node, trace: Trace) -> str | None:
+    """Resize and Upsample of the other axes, by constant scales or to constant sizes."""
+    view, shape = trace.view(node.input(0)), trace.shape(node.input(0))
+    if view is None or shape is None or trace.shape(node.outputs[0]) is None:
+        return "its shape is unknown"
+    resized = trace.shape(node.outputs[0])
+    if shape[view.axis] is None or resized is None or resized[view.axis] != shape[view.axis]:
+        return "it resizes the axis of the channels"
+    if node.attributes.get("coordinate_transformation_mode") == b"tf_crop_and_resize":
+        return "it crops"
+    if node.attributes.get("keep_aspect_ratio_policy", b"stretch") != b"stretch":
+        return "it keeps the ratio of the sizes"
+    axes = [axis % len(shape) for axis in node.attributes.get("axes", range(len(shape)))]
+    sizes, scales = node.input(3), node.input(1 if node.op_type == "Upsample" else 2)
+    if sizes is not None:
+        if not trace.is_constant(sizes):
+            return "its sizes are not constant"
+        if view.axis in axes:
+            trace.edits.append(Edit(node.name, (3, axes.index(view.axis)), view.channels))
+    elif scales is None and "scales" not in node.attributes:
+        return "it has no scales"
+    elif scales is not None and not trace.is_constant(scales):
+        return "its scales are not constant"
+    trace.views[node.outputs[0]] = view
+    return None
+
+
+def cut(node: Node, trace: Trace) -> str | None:
+    """Slice of other axes."""
+    view, shape = trace.view(node.input(0)), trace.shape(node.input(0))
+    if view is None or shape is None:
+        return "the shape of its input is unknown"
+    if "starts" in node.attributes:  # before opset 10
+        axes = node.attributes.get("axes", list(range(len(node.attributes["starts"]))))
+    else:
+        starts, given = trace.constant(node.input(1)), trace.constant(node.input(3))
+        if node.input(3) is not None and given is None:
+            return "its axes are not constant"
+        if given is not None:
+            axes = given.tolist()
+        elif starts is not None:
+            axes = list(range(starts.size))
+        else:
+            return "its starts are not constant"
+    if any(axis % len(shape) == view.axis for axis in axes):
+        return "it cuts the axis of the channels"
+    trace.views[node.outputs[0]] = view
+    return None

@@ -1,0 +1,112 @@
+"""Seconds of layers in ONNX Runtime: a model of one node for each layer and width."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from optimizer.pruning.costs import FIX_SIZES, Cost, Term
+from optimizer.pruning.time_table import TimeTable, measured_widths
+from optimizer.pruning.widths import Layer, Width, weight_axes
+from optimizer.session import Session
+
+_STEP = 16
+_SAMPLES, _SAMPLE_SECS = 5, 1e-3
+
+
+def cost(
+    model: onnx.ModelProto, layers: Sequence[Layer], narrowest: Sequence[int], widest: Sequence[int], threads: int
+) -> Cost:
+    """Returns the seconds of all layers in ONNX Runtime, each measured alone.
+
+    Raises:
+        ValueError: the shape of what a layer reads varies.
+    """
+    measured: dict[Any, float] = {}
+    terms = []
+    nodes = {node.name: node for node in model.graph.node}
+    shapes = {
+        value.name: [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        for value in (*model.graph.input, *model.graph.value_info)
+    }
+    shapes = {name: [shape[0] or 1, *shape[1:]] for name, shape in shapes.items() if shape}
+    for layer in layers:
+        if not layer.weight.groups:
+            continue
+        node = nodes[layer.node]
+        shape = shapes.get(node.input[0], [0])
+        if min(shape) < 1:
+            raise ValueError(f"the times of {node.op_type} {node.name} depend on sizes that vary; {FIX_SIZES}")
+
+        def seconds(
+            read: int, written: int, node: onnx.NodeProto = node, layer: Layer = layer, shape: list[int] = shape
+        ) -> float:
+            single = _model(model, node, layer, shape, read, written)
+            nameless = onnx.ModelProto()
+            nameless.CopyFrom(single[0])
+            nameless.graph.node[0].name = ""
+            key = nameless.SerializeToString(deterministic=True)
+            if key not in measured:
+                measured[key] = _seconds(*single, threads)
+            return measured[key]
+
+        writes = _points(layer.writes, narrowest, widest)
+        if layer.reads == layer.writes:
+            table = TimeTable.measured(lambda _, size, seconds=seconds: seconds(size, size), (1,), writes)
+            terms.append(Term((layer.writes,), lambda size, table=table: table(1, size)))
+        else:
+            table = TimeTable.measured(seconds, _points(layer.reads, narrowest, widest), writes)
+            terms.append(Term((layer.reads, layer.writes), table))
+    return Cost("s", tuple(terms))
+
+
+def _points(width: Width, narrowest: Sequence[int], widest: Sequence[int]) -> tuple[int, ...]:
+    return measured_widths(width(narrowest), width(widest), _STEP)
+
+
+def _model(
+    model: onnx.ModelProto, node: onnx.NodeProto, layer: Layer, shape: list[int], read: int, written: int
+) -> tuple[onnx.ModelProto, Mapping[str, np.ndarray]]:
+    """Returns a model of one node whose weights are inputs' constants of zeros, and its input."""
+    attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+    axis = len(shape) - 1 if node.op_type in ("Gemm", "MatMul") else 1
+    dims = [size.rest for size in layer.weight.sizes]
+    reads, writes = weight_axes(node.op_type, attributes)
+    if attributes.get("group", 1) > 1:
+        dims[0], attributes["group"] = written, written
+    else:
+        dims[reads], dims[writes] = read, written
+    given = [*shape[:axis], read, *shape[axis + 1 :]]
+    weights = {"w": np.full(dims, 0.01, np.float32)}
+    if len(node.input) > 2 and node.input[2]:
+        weights["b"] = np.full(written, 0.01, np.float32)
+    made = helper.make_node(node.op_type, ["x", *weights], ["y"], **attributes)
+    graph = helper.make_graph(
+        [made],
+        "layer",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, given)],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(array, name) for name, array in weights.items()],
+    )
+    single = helper.make_model(graph, opset_imports=list(model.opset_import), ir_version=model.ir_version)
+    return single, {"x": np.ones(given, np.float32)}
+
+
+def _seconds(model: onnx.ModelProto, inputs: Mapping[str, np.ndarray], threads: int) -> float:
+    session = Session(model, threads)
+    session(inputs)
+    start = time.perf_counter()
+    session(inputs)
+    number = max(1, round(_SAMPLE_SECS / (time.perf_counter() - start)))
+    samples = []
+    for _ in range(_SAMPLES):
+        start = time.perf_counter()
+        for _ in range(number):
+            session(inputs)
+        samples.append((time.perf_counter() - start) / number)
+    return min(samples)  # what else the machine does only adds time

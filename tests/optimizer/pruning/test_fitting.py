@@ -1,0 +1,75 @@
+"""The loop of choosing and measuring, with a machine that is simulated; and tables of a real compiled model."""
+
+from __future__ import annotations
+
+import importlib
+
+import onnx
+import pytest
+
+import compiler
+from optimizer.prune import Problem
+from optimizer.pruning import fitting
+from optimizer.pruning.kernel_times import KernelTimes
+from optimizer.pruning.prepared import prepared
+from tests.optimizer.networks import network
+
+
+def problem() -> Problem:
+    module = importlib.import_module("optimizer.prune")  # the name of the package's function, too
+    return module._problem(prepared(network()), None, "magnitude", 1, 1, 0.1, 0)
+
+
+class Simulated:
+    """Turns of models whose seconds are a share of overhead and the rest of their size."""
+
+    def __init__(self, original: onnx.ModelProto) -> None:
+        self.original, self.quiet = original, 2e-3
+
+    def alone(self) -> float:
+        return self.quiet
+
+    def share(self, other: onnx.ModelProto) -> float:
+        return 0.2 + 0.8 * other.ByteSize() / self.original.ByteSize()
+
+
+@pytest.fixture
+def simulated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fitting, "compiled", lambda model, _threads: model)
+    monkeypatch.setattr(fitting, "_Turns", Simulated)
+
+
+@pytest.mark.usefixtures("simulated")
+@pytest.mark.parametrize("limit", [1.9e-3, 1.6e-3])
+def test_the_limit_holds_and_is_used(limit: float) -> None:
+    """The cost, parameters alone, is wrong at first: it leaves out the overhead."""
+    widths, latency = fitting.fitted(problem(), "parameters", limit, 1)
+    assert 0.9 * limit <= latency.after <= limit
+    assert latency.before == 2e-3
+    assert widths != (8, 16)
+
+
+@pytest.mark.usefixtures("simulated")
+def test_the_least_latency_is_named() -> None:
+    with pytest.raises(ValueError, match=r"^no widths reach 0.5 ms: the least is \S+ ms, .* the original takes 2 ms$"):
+        fitting.fitted(problem(), "macs", 5e-4, 1)
+
+
+@pytest.mark.tvm
+def test_tables_explain_the_compiled_model() -> None:
+    given = problem()
+    kept = (8, 16)
+    times = KernelTimes(given.layers, (1, 2), kept)
+    built = compiler.build(given.model, threads=1)
+    times.correct(given.model, built, kept, 1.0)
+    price = times.cost()
+    assert price(kept) == pytest.approx(1.0)
+    assert price((1, 2)) <= 1.0 + 1e-9
+    found = {group for term in price.terms for group in term.groups}
+    assert found == {0, 1}
+    assert len(price.terms) == 1 + len(given.layers), "a term per layer, and one for the rest"
+
+
+def test_without_a_measurement() -> None:
+    with pytest.raises(RuntimeError, match="no compiled model has been measured"):
+        KernelTimes((), (), ()).cost()
