@@ -72,7 +72,7 @@ def test_wrong_thread_counts(counts: str) -> None:
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("--bench-group", "dense,no-such", "must be some of dense, conv1x1, "),
+        ("--bench-group", "dense,no-such", "must be some of dense, few-bits, conv1x1, "),
         ("--bench-batch", "2", "must be some of 1, 8; got '2'"),
         ("--bench-models", "resnet50,alexnot", "must be some of resnet50, "),
         ("--bench-seconds", "0", "'0' is not a number of seconds above 0"),
