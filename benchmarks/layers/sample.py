@@ -32,10 +32,10 @@ SAMPLE: Mapping[str, tuple[str, ...]] = {
     "few-bits": (
         "llama-attention-4-bits",
         "llama-attention-8-bits",
-        "llama-expand-4-bits",
-        "mistral-contract-4-bits",
-        "llama-attention-4-rows-4-bits",
-        "llama-attention-prompt-4-bits",
+        "tinyllama-expand-4-bits",
+        "tinyllama-contract-4-bits",
+        "tinyllama-attention-4-rows-4-bits",
+        "tinyllama-attention-prompt-4-bits",
     ),
     "conv1x1": (
         # Large images: a short reduction with a residual, few channels, the most output per input.

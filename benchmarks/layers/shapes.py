@@ -48,16 +48,16 @@ TRANSPOSED_SHAPES: tuple[Shape, ...] = tuple(
     )
 )
 
-# Of language models with 7 billion parameters, one token, some and a prompt: Llama 2, and Mistral (14336).
+# Of language models with 7 and 1.1 billion parameters: Llama 2 and TinyLlama; one token, some, and a prompt.
 FEW_BITS: tuple[Shape, ...] = tuple(
     Shape(f"{name}-{bits}-bits", Workload("block_dense", (m, n, k, bits, block)))
     for name, m, n, k, bits, block in (
         ("llama-attention", 1, 4096, 4096, 4, 32),
         ("llama-attention", 1, 4096, 4096, 8, 32),
-        ("llama-expand", 1, 11008, 4096, 4, 128),
-        ("mistral-contract", 1, 4096, 14336, 4, 32),
-        ("llama-attention-4-rows", 4, 4096, 4096, 4, 32),
-        ("llama-attention-prompt", 64, 4096, 4096, 4, 32),
+        ("tinyllama-expand", 1, 5632, 2048, 4, 128),
+        ("tinyllama-contract", 1, 2048, 5632, 4, 32),
+        ("tinyllama-attention-4-rows", 4, 2048, 2048, 4, 32),
+        ("tinyllama-attention-prompt", 64, 2048, 2048, 4, 32),
     )
 )
 
