@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +24,11 @@ class Fidelity:
     output: str
     sqnr_db: float
     agreement: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns plain JSON, which has no infinite numbers: there, ``sqnr_db`` is None."""
+        finite = self.sqnr_db if math.isfinite(self.sqnr_db) else None
+        return {"name": self.output, "sqnr_db": finite, "agreement": self.agreement}
 
 
 def compared(output: str, pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> Fidelity:

@@ -106,7 +106,7 @@ def run(arguments: argparse.Namespace) -> int:
         with progress("Measuring"):
             measured = compare(original, pruned, arguments.threads)
     outputs = [] if data is None else _fidelities(original, pruned, data, arguments.threads)
-    sizes = {name: _sizes(original, pruned)[name] for name in ("parameters", "multiply-adds")}
+    sizes = _sizes(original, pruned)
     fixed = groups.find(original).fixed
     _print(plan, fixed if arguments.fixed else (), sizes, measured, outputs)
     print(f"Pruned in {seconds:.1f} s")
@@ -203,12 +203,5 @@ def _json(
             for runtime, (before, after) in measured.items()
         ],
         "fitted": None if plan.latency is None else dict(vars(plan.latency)),
-        "outputs": [
-            {
-                "name": each.output,
-                "sqnr_db": each.sqnr_db if math.isfinite(each.sqnr_db) else None,
-                "agreement": each.agreement,
-            }
-            for each in outputs
-        ],
+        "outputs": [each.to_json() for each in outputs],
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import math
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,14 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
             "quantized": list(found.quantized),
             "left": [{"node": name, "operator": operator} for name, operator in found.left],
             "shifts": dict(found.shifts),
-            "outputs": [
-                {
-                    "name": each.output,
-                    "sqnr_db": each.sqnr_db if math.isfinite(each.sqnr_db) else None,
-                    "agreement": each.agreement,
-                }
-                for each in found.outputs
-            ],
+            "outputs": [each.to_json() for each in found.outputs],
         },
     )
     return 0

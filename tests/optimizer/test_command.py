@@ -8,14 +8,6 @@ import onnx
 import pytest
 
 from optimizer.__main__ import main
-from tests.optimizer.networks import network, samples
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    onnx.save(network(), tmp_path / "in.onnx")
-    np.savez(tmp_path / "data.npz", x=samples(4)["x"])
-    return tmp_path
 
 
 def arguments(folder: Path, *more: str) -> list[str]:

@@ -3,21 +3,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import onnx
 import pytest
 
 from optimizer.__main__ import main
 from optimizer.plan import Plan
 from optimizer.pruning import comparison
-from tests.optimizer.networks import network, samples
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    onnx.save(network(), tmp_path / "in.onnx")
-    np.savez(tmp_path / "data.npz", x=samples(4)["x"])
-    return tmp_path
 
 
 def arguments(folder: Path, *more: str) -> list[str]:

@@ -9,38 +9,30 @@ from optimizer.pruning.trace import Edit, Node, Trace, View
 
 def convolution(node: Node, trace: Trace) -> str | None:
     """Conv: x (n, c, ...), weight (o, c / group, ...). New channels, or those of the input if it is depthwise."""
-    name, view = node.input(1), trace.view(node.input(0))
-    shape = trace.shape(name)
-    if name is None or shape is None or not _constants(node, trace):
-        return "its weight is not constant"
-    if view is not None and view.axis != 1:
-        return "it reads channels along another axis"
-    group, written, read = node.attributes.get("group", 1), _size(shape, 0), _size(shape, 1)
-    if group == 1:
-        return _dense(node, trace, view, read_axis=1, write_axis=0, written=written)
-    if view is None:
-        return None
-    if group != len(view) or read != 1:
-        return f"it has {group} groups of several channels"
-    return _depthwise(node, trace, view, np.repeat(view.channels, written // group))
+    return _windows(node, trace, read_axis=1, write_axis=0)
 
 
 def transposed(node: Node, trace: Trace) -> str | None:
     """ConvTranspose: x (n, c, ...), weight (c, o / group, ...)."""
+    return _windows(node, trace, read_axis=0, write_axis=1)
+
+
+def _windows(node: Node, trace: Trace, read_axis: int, write_axis: int) -> str | None:
+    """A convolution or transposed one. Axis 0 of its weight has the channels of all groups, axis 1 those of one."""
     name, view = node.input(1), trace.view(node.input(0))
     shape = trace.shape(name)
     if name is None or shape is None or not _constants(node, trace):
         return "its weight is not constant"
     if view is not None and view.axis != 1:
         return "it reads channels along another axis"
-    group, written = node.attributes.get("group", 1), _size(shape, 1)
+    group = node.attributes.get("group", 1)
     if group == 1:
-        return _dense(node, trace, view, read_axis=0, write_axis=1, written=written)
+        return _dense(node, trace, view, read_axis, write_axis, _size(shape, write_axis))
     if view is None:
         return None
-    if group != len(view) or written != 1:
+    if group != len(view) or _size(shape, 1) != 1:
         return f"it has {group} groups of several channels"
-    return _depthwise(node, trace, view, view.channels)
+    return _depthwise(node, trace, view, np.repeat(view.channels, _size(shape, 0) // group))
 
 
 def gemm(node: Node, trace: Trace) -> str | None:
