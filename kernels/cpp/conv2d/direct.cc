@@ -240,6 +240,7 @@ void DirectConvolution::Call::set_sum(BrgemmArgs& args, const float** a, const f
     args.batch = 1;
     args.k = (end - first) * k;
     args.a_offsets = offsets.data() + first * k;
+    args.a_run = k;
     a[0] = window;
     b[0] = weights;
     return;

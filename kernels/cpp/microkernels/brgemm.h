@@ -21,7 +21,7 @@
 //
 // Steps of k apart: with a_offsets, A is one block, and word p of row i is at a[0] + a_offsets[p] + i * a_stride. The kernel rows
 // of first layers and the taps of grouped convolutions have few words each, and starting a block takes as long as the FMAs of
-// several words. float32 only, and requires simple().
+// several words. Each a_run words from p = 0 on are consecutive, and k is a multiple of a_run. float32 only, and requires simple().
 //
 // Series: one call computes `count` tiles at constant steps from each other, which saves the overhead of a call per tile.
 // count > 1 requires simple().
@@ -57,6 +57,7 @@ struct BrgemmArgs {
   int64_t k;
   int64_t a_stride;
   const int32_t* a_offsets = nullptr;  // of the words of A, in words; null: they are consecutive
+  int64_t a_run = 1;
   float* c;
   int64_t c_stride;
   // bfloat16 and int8 only: stores C here, rounded to nearest even, instead of to c; or null. Of bfloat16, or of 8-bit integers.

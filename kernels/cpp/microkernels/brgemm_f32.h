@@ -127,7 +127,12 @@ struct Brgemm {
       start_with(acc[0], V::kIntegers ? nullptr : bias);
       if (kSums != Sums::kOfSteps) start_other_chains(acc);
       if constexpr (kSums == Sums::kOfSteps) {
-        reduce_steps(acc[0], args, a_offset, b_offset);
+        // The kernel rows of three channels, or of three taps of one channel, are groups of three words.
+        if (args.a_run % 3 == 0) {
+          reduce_steps<3>(acc[0], args, a_offset, b_offset);
+        } else {
+          reduce_steps<1>(acc[0], args, a_offset, b_offset);
+        }
       } else if (!next && is_short) {
         reduce<false, Prefetch::kNever, false>(acc, args, a_offset, b_offset, next, lines);
       } else if (!next) {
@@ -284,18 +289,25 @@ struct Brgemm {
     }
   }
 
-  // Sums over steps of k that are apart, in one chain per accumulator: for tiles with enough of them.
+  // Sums over steps of k that are apart, in one chain per accumulator: for tiles with enough of them. Each kRun steps read
+  // consecutive words: with three, a step of 12 FMAs has 25 instructions instead of 29, and the first layer of MobileNetV2 takes
+  // 3 % less time (Zen 3).
+  template <int kRun>
   static inline __attribute__((always_inline)) void reduce_steps(Reg (&acc)[MR][NV], const BrgemmArgs& args,
                                                                  int64_t a_offset, int64_t b_offset) {
-    const int64_t stride = args.a_stride * static_cast<int64_t>(sizeof(float)), stride3 = 3 * stride;  // bytes
+    const int64_t stride = args.a_stride * static_cast<int64_t>(sizeof(float));  // bytes
+    int64_t stride3 = 3 * stride, stride5 = 5 * stride;
     const float *a = args.a[0] + a_offset, *b = args.b[0] + b_offset;
+    // Otherwise GCC computes these numbers and addresses from each other in each step.
+    asm("" : "+r"(stride3), "+r"(stride5), "+r"(a));
     const int32_t* const end = args.a_offsets + args.k;
-    for (const int32_t* offset = args.a_offsets; offset < end; ++offset, b += kColumns) {
+    for (const int32_t* offset = args.a_offsets; offset < end; offset += kRun, b += kRun * kColumns) {
       const char* base[kBases];
       base[0] = reinterpret_cast<const char*>(a + *offset);
 #pragma GCC unroll 8
-      for (int i = 1; i < kBases; ++i) base[i] = base[i - 1] + 5 * stride;
-      step<false>(acc, base, stride, stride3, 0, b, b);
+      for (int i = 1; i < kBases; ++i) base[i] = base[i - 1] + stride5;
+#pragma GCC unroll 4
+      for (int u = 0; u < kRun; ++u) step<false>(acc, base, stride, stride3, u, b + u * kColumns, b);
     }
   }
 
