@@ -149,12 +149,12 @@ PACKAGES: tuple[Package, ...] = (
     Package("compiler.__main__", "the command line", ("compiler.commands",)),
     Package(
         "optimizer",
-        "`python -m optimizer prune | quantize`: fewer channels, and 8-bit integers after training",
+        "`python -m optimizer prune | distill | quantize`: fewer channels, training, 8-bit integers",
         (
             *("graph_passes", "compiler.installation", "compiler.workloads", "compiler.measure", "compiler.spaces"),
             *("compiler.program", "compiler", "compiler.commands"),
         ),
-        ("numpy", "onnx", "onnxruntime"),
+        ("matplotlib", "numpy", "onnx", "onnxruntime", "torch"),
     ),
     Package(
         "autotune.backends",

@@ -6,14 +6,17 @@ an importance, and each number of channels a cost. The solver chooses how many c
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from compiler.installation import extras
+from optimizer.data import LABELS
 from optimizer.plan import KeptChannels, Plan
 
 if TYPE_CHECKING:  # onnx is imported on first use, because that takes half a second
@@ -24,10 +27,12 @@ if TYPE_CHECKING:  # onnx is imported on first use, because that takes half a se
     from optimizer.pruning.importance import Scores
     from optimizer.pruning.solver import Choice
     from optimizer.pruning.widths import Layer, Weight
+    from optimizer.training.ranks import Ranks
 
 IMPORTANCES: Mapping[str, str] = {
     "magnitude": "squares of the weights of a group; the default without data",
     "activations": "squares of activations times those of the weights that read them; the default with data",
+    "taylor": "how much the loss of the labels would change, by gradients; the default with data and labels",
     "random": "a baseline",
 }
 COSTS: Mapping[str, str] = {
@@ -73,7 +78,7 @@ def prune(
     model: str | Path | onnx.ModelProto,
     ratio: float | None = None,
     latency: float | None = None,
-    data: Mapping[str, np.ndarray] | None = None,
+    data: Mapping[str, np.ndarray] | Callable[[], Mapping[str, np.ndarray]] | None = None,
     importance: str | None = None,
     cost: str = "kernels",
     threads: int = 1,
@@ -87,8 +92,10 @@ def prune(
         model: the path of an ONNX model, or the model, in floating point.
         ratio: the share of parameters to remove, between 0 and 1. Either this or ``latency`` is given.
         latency: milliseconds of one run of the entire model, compiled by :func:`compiler.build` and measured here.
-        data: arrays by the names of the inputs, whose first axis counts samples, for ``importance="activations"``.
-        importance: a key of :data:`IMPORTANCES`; None: activations if there are data, else magnitude.
+        data: arrays by the names of the inputs, whose first axis counts samples, for ``importance="activations"``; and
+            ``labels``, for ``"taylor"``; or a function that returns them.
+        importance: a key of :data:`IMPORTANCES`; None: taylor if there are labels, activations if there are data, else
+            magnitude.
         cost: a key of :data:`COSTS`: what a channel costs.
         threads: of measured runs.
         step: groups keep all channels, or a multiple of this. Kernels compute whole vectors, so other numbers of
@@ -104,15 +111,31 @@ def prune(
     """
     from optimizer.pruning.prepared import prepared
 
-    chosen = _checked(ratio, latency, data, importance, cost, threads, step, least)
-    problem = _problem(prepared(model), data, chosen, threads, step, least, seed)
+    samples = data() if callable(data) else data
+    chosen = _checked(ratio, latency, samples, importance, cost, threads, step, least)
+    original = prepared(model)
+    if chosen != "taylor":
+        problem = _problem(original, samples, chosen, threads, step, least, seed)
+        return _solved(problem, ratio, latency, chosen, cost, threads)
+    from optimizer.training.ranks import joined
+
+    with joined("cpu") as ranks:
+        problem = _problem(original, samples, chosen, threads, step, least, seed, ranks)
+        # Measured costs differ from process to process, so one of them chooses.
+        text = ranks.of_first(lambda: json.dumps(_solved(problem, ratio, latency, chosen, cost, threads).to_json()))
+    return Plan.from_json(json.loads(text))
+
+
+def _solved(
+    problem: Problem, ratio: float | None, latency: float | None, importance: str, cost: str, threads: int
+) -> Plan:
     if latency is not None:
         from optimizer.pruning.fitting import fitted
 
         widths, measured = fitted(problem, cost, latency / 1e3, threads)
-        plan = problem.plan(widths, chosen, cost)
+        plan = problem.plan(widths, importance, cost)
         return Plan(plan.topology, plan.groups, plan.importance, plan.cost, measured)
-    return problem.plan(_of_ratio(problem, ratio or 0.0, cost, threads), chosen, cost)
+    return problem.plan(_of_ratio(problem, ratio or 0.0, cost, threads), importance, cost)
 
 
 def _checked(
@@ -136,12 +159,17 @@ def _checked(
         raise ValueError(f"the least share of channels must be from 0 to 1, got {least:g}")
     if step < 1 or threads < 1:
         raise ValueError(f"step and threads must be at least 1, got {step} and {threads}")
-    chosen = importance or ("magnitude" if data is None else "activations")
+    default = "magnitude" if data is None else "taylor" if LABELS in data else "activations"
+    chosen = importance or default
     for what, name, names in (("importance", chosen, IMPORTANCES), ("cost", cost, COSTS)):
         if name not in names:
             raise ValueError(f"unknown {what} {name!r}; choose from: {', '.join(names)}")
     if chosen == "activations" and data is None:
         raise ValueError("importance 'activations' needs data")
+    if chosen == "taylor":
+        if data is None or LABELS not in data:
+            raise ValueError("importance 'taylor' needs data with labels")
+        extras.require("importance 'taylor'", "training")
     return chosen
 
 
@@ -153,6 +181,7 @@ def _problem(
     step: int,
     least: float,
     seed: int,
+    ranks: Ranks | None = None,
 ) -> Problem:
     from optimizer import samples
     from optimizer.pruning import groups, powers, widths
@@ -166,7 +195,12 @@ def _problem(
             why = f"for example, {found.fixed[0].name}: {found.fixed[0].fixed}"
         raise ValueError(f"the model has no channels that can be removed; {why}")
     fitting = None if data is None else samples.fitting(data, model)
-    if importance == "activations" and fitting is not None:
+    if importance == "taylor" and data is not None and ranks is not None:
+        from optimizer.pruning.taylor import taylor
+        from optimizer.training.labelled import labelled
+
+        scores = taylor(model, found, labelled(data), ranks)
+    elif importance == "activations" and fitting is not None:
         scores = scoring.of_activations(model, found, powers.powers(model, found, fitting, threads))
     elif importance == "random":
         scores = scoring.random(found, seed)

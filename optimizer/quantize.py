@@ -108,6 +108,7 @@ def _prepared(model: str | Path | onnx.ModelProto) -> onnx.ModelProto:
     import onnx
 
     from optimizer.bias_correction import add_missing
+    from optimizer.graphs import name_nodes
 
     proto = graph_passes.optimize(model, passes=PASSES).model
     if found := sorted({node.op_type for node in proto.graph.node} & INTEGER_OPERATORS):
@@ -119,11 +120,7 @@ def _prepared(model: str | Path | onnx.ModelProto) -> onnx.ModelProto:
         except Exception as error:  # noqa: BLE001 - its errors share no base class
             message = " ".join(str(error).split())
             raise ValueError(f"opset {opset} has no scales per channel, and converting it fails: {message}") from None
-    taken = {node.name for node in proto.graph.node}
-    for index, node in enumerate(proto.graph.node):
-        if not node.name:
-            name = f"{node.op_type}_{index}"
-            node.name = name if name not in taken else f"{name}_unnamed"
+    name_nodes(proto.graph)
     add_missing(proto)
     return onnx.shape_inference.infer_shapes(proto)
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 
+from optimizer.data import LABELS
+
 Arrays = Mapping[str, np.ndarray]
 
 
@@ -36,7 +38,7 @@ def fitting(arrays: Arrays, model: onnx.ModelProto) -> Samples:
     """Returns the samples of a model's inputs.
 
     An array has the shape of the input, but any size in the first axis, which counts samples: as many as the model
-    takes at once, or a multiple.
+    takes at once, or a multiple. Labels are left out, unless the model has an input of their name.
 
     Raises:
         ValueError: the arrays do not fit the inputs of the model; the message is one line.
@@ -44,6 +46,7 @@ def fitting(arrays: Arrays, model: onnx.ModelProto) -> Samples:
     weights = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in weights]
     names = [value.name for value in inputs]
+    arrays = {name: array for name, array in arrays.items() if name != LABELS or name in names}
     if not arrays:
         raise ValueError("there are no samples")
     for which, odd in (("lack", set(names) - set(arrays)), ("have", set(arrays) - set(names))):

@@ -24,6 +24,8 @@ MAY_LOAD_AT_ONCE = {
     "autotune/strategies/rl.py": {"sb3_contrib", "stable_baselines3", "torch"},
     "compiler/tvm_backend": {"tvm"},
     "optimizer/calibration.py": {"onnxruntime"},
+    "optimizer/pruning/taylor.py": {"torch"},
+    "optimizer/training": {"torch"},
 }
 
 

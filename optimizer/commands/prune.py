@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import math
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from compiler.commands.arrays import read_archive
 from compiler.commands.command_line import at_least, check_file
 from compiler.commands.output import print_table, progress, write, write_json
 from compiler.installation import extras
+from optimizer.commands.options import number
 from optimizer.prune import COSTS, IMPORTANCES, LEAST, STEP
+from optimizer.torchrun import is_first
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,8 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     about = "milliseconds of one run of the entire model, compiled by compiler.build and measured here"
     how.add_argument("--latency", type=number, metavar="MS", help=about)
     how.add_argument("--apply", type=Path, metavar="PLAN", help="remove the channels that a plan removes")
-    about = "typical inputs: arrays by the names of the inputs, whose first axis counts samples"
-    add("--data", metavar="SAMPLES.npz", type=Path, help=about)
+    about = "an .npz file, or a folder of .npy files: arrays by the names of the inputs; labels, if there are any"
+    add("--data", metavar="DATA", type=Path, help=about)
     about = "what a channel is worth. " + "; ".join(f"{name}: {text}" for name, text in IMPORTANCES.items())
     add("--importance", choices=tuple(IMPORTANCES), metavar="NAME", help=about)
     about = "what a channel costs. " + "; ".join(f"{name}: {text}" for name, text in COSTS.items())
@@ -53,29 +53,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--json", type=Path, metavar="FILE", help="write the results to FILE")
 
 
-def number(text: str) -> float:
-    """Parses a finite number."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number")
-    return value
-
-
 def run(arguments: argparse.Namespace) -> int:
     extras.require("pruning a model", "optimizer")
     for path in (arguments.json, arguments.output, arguments.plan):
         check_file(path)
     import onnx
 
+    from optimizer.data import read
     from optimizer.plan import Plan
     from optimizer.prune import prune
     from optimizer.pruning import groups
     from optimizer.pruning.prepared import prepared
 
-    data = None if arguments.data is None else read_archive(arguments.data)
+    data = None if arguments.data is None else read(arguments.data)
     start = time.perf_counter()
     with progress("Pruning"):
         original = prepared(arguments.input)
@@ -96,6 +86,8 @@ def run(arguments: argparse.Namespace) -> int:
             )
         pruned = plan.apply_prepared(original)
     seconds = time.perf_counter() - start
+    if not is_first():  # the other processes have the same plan
+        return 0
     write(arguments.output, lambda path: onnx.save(pruned, path))
     if arguments.plan is not None:
         write(arguments.plan, plan.save)

@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compiler.commands.arrays import read_archive
 from compiler.commands.command_line import at_least, check_file
 from compiler.commands.output import print_table, progress, write, write_json
 from compiler.installation import extras
@@ -24,8 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("input", metavar="IN.onnx", type=Path, help="the model: an .onnx file, or a folder or zip archive with one")
     add("output", metavar="OUT.onnx", type=Path, help="the quantized model")
-    about = "typical inputs, 20 to 200 of them: arrays by the names of the inputs, whose first axis counts samples"
-    add("--data", metavar="SAMPLES.npz", type=Path, required=True, help=about)
+    about = "20 to 200 typical samples: an .npz file, or a folder of .npy files, with arrays by the names of the inputs"
+    add("--data", metavar="DATA", type=Path, required=True, help=about)
     default = next(iter(METHODS))
     about = f"how ranges of activations follow from the samples: {', '.join(METHODS)} (default: {default})"
     add("--method", choices=tuple(METHODS), default=default, metavar="METHOD", help=about)
@@ -43,9 +42,10 @@ def run(arguments: argparse.Namespace) -> int:
     check_file(arguments.output)
     import onnx
 
+    from optimizer.data import read
     from optimizer.quantize import quantize
 
-    data = read_archive(arguments.data)
+    data = read(arguments.data)
     start = time.perf_counter()
     with progress("Quantizing"):
         found = quantize(

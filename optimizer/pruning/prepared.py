@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from math import prod
 from pathlib import Path
 
 import onnx
-from onnx import helper, numpy_helper
 
 import graph_passes
 from graph_passes.lazy import ir
+from optimizer.graphs import constants_to_initializers, name_nodes
 
 # Batch normalization becomes part of the convolution before it, so that the size of weights has its factor.
 PASSES = ("inline_functions", "fold_constants", "fold_batch_norm")
@@ -31,30 +30,10 @@ def prepared(model: str | Path | onnx.ModelProto) -> onnx.ModelProto:
     proto = ir.serde.serialize_model(optimized)
     if found := sorted({node.op_type for node in proto.graph.node} & QUANTIZED):
         raise ValueError(f"the model is quantized already: it has {', '.join(found)}; prune it before")
-    _constants_to_initializers(proto.graph)
+    constants_to_initializers(proto.graph)
     _separate_vectors(proto.graph)
-    names = Counter(node.name for node in proto.graph.node)
-    for index, node in enumerate(proto.graph.node):
-        if not node.name or names[node.name] > 1:
-            name = node.name or f"{node.op_type}_{index}"
-            while names[name]:
-                name += "_"
-            names[name] += 1
-            node.name = name
+    name_nodes(proto.graph)
     return onnx.shape_inference.infer_shapes(proto)
-
-
-def _constants_to_initializers(graph: onnx.GraphProto) -> None:
-    kept = []
-    for node in graph.node:
-        attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
-        if node.op_type != "Constant" or node.domain not in ("", "ai.onnx") or "value" not in attributes:
-            kept.append(node)
-            continue
-        graph.initializer.append(numpy_helper.from_array(numpy_helper.to_array(attributes["value"]), node.output[0]))
-    if len(kept) < len(graph.node):
-        del graph.node[:]
-        graph.node.extend(kept)
 
 
 def _separate_vectors(graph: onnx.GraphProto) -> None:

@@ -165,8 +165,8 @@ BAD: dict[str, tuple[Any, dict[str, Any], str]] = {
     ),
     "importance": (
         network(),
-        {"importance": "taylor"},
-        "unknown importance 'taylor'; choose from: magnitude, activations, random",
+        {"importance": "size"},
+        "unknown importance 'size'; choose from: magnitude, activations, taylor, random",
     ),
     "cost": (network(), {"cost": "watts"}, "unknown cost 'watts'; choose from: kernels, onnxruntime, macs, parameters"),
     "no data": (network(), {"importance": "activations"}, "importance 'activations' needs data"),

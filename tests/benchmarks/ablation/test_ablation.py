@@ -82,7 +82,7 @@ def test_picture(tmp_path: Path) -> None:
 
 @pytest.mark.tvm
 @needs_peer
-@pytest.mark.parametrize(("chosen", "missing"), [(None, [TUNED, GRAPH_VIEW]), (False, [GRAPH_VIEW]), (True, [])])
+@pytest.mark.parametrize(("chosen", "missing"), [(None, [TUNED, GRAPH_VIEW]), (True, [])])
 def test_our_compiler(chosen: bool | None, missing: list[str], tmp_path: Path) -> None:
     if reason := models.missing(MODEL):
         pytest.skip(reason)

@@ -1,0 +1,301 @@
+"""Trains a student on labels and on what its teachers say.
+
+A student is an ONNX model or a PyTorch module. An ONNX model is trained as it is: PyTorch computes its graph
+(:mod:`optimizer.training.onnx_module`), and only the values of its weights change.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from optimizer.training.settings import Training
+
+if TYPE_CHECKING:  # imported on first use, because that takes seconds
+    import numpy as np
+    import onnx
+    import torch
+
+    from optimizer.training.labelled import Labelled
+    from optimizer.training.loop import Augment, Epoch, Objective
+    from optimizer.training.ranks import Ranks
+    from optimizer.training.teachers import Teacher
+
+    Model = str | Path | onnx.ModelProto | torch.nn.Module
+
+LOSSES: Mapping[str, str] = {
+    "kd": "the divergence of probabilities at a temperature (Hinton et al., 2015)",
+    "dist": "1 minus correlations of probabilities (Huang et al., 2022), for teachers that are much better",
+}
+WEIGHTS: Mapping[str, str] = {
+    "mean": "all teachers count the same",
+    "confidence": "a teacher counts by the probability that it gives to the label",
+}
+HELD_OUT = 0.1  # the share of samples that are kept for validation if none are given
+_CHECKED = 2  # samples
+
+
+@dataclass(frozen=True)
+class Distilled:
+    """A trained student.
+
+    Attributes:
+        model: an ``onnx.ModelProto`` if the student was an ONNX model; else the module, trained in place.
+        epochs: the losses and the accuracy of each epoch.
+        before, after: the accuracy on the validation samples; None without labels.
+        teachers: the accuracy of each teacher there; None without labels.
+    """
+
+    model: Any
+    epochs: tuple[Epoch, ...]
+    before: float | None
+    after: float | None
+    teachers: tuple[float | None, ...]
+
+
+def distill(
+    student: Model,
+    teachers: Sequence[Model],
+    data: Mapping[str, np.ndarray] | Callable[[], Mapping[str, np.ndarray]],
+    validation: Mapping[str, np.ndarray] | None = None,
+    loss: str = "kd",
+    temperature: float = 4.0,
+    share: float = 0.9,
+    weights: str = "mean",
+    training: Training | None = None,
+    augment: str | Augment | None = None,
+    device: str = "cpu",
+    threads: int | None = None,
+    checkpoint: str | Path | None = None,
+    cache: str | Path | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> Distilled:
+    """Trains a student on labels and on its teachers' probabilities.
+
+    The loss is ``share`` times that of the teachers plus ``1 - share`` times the cross-entropy of the labels. Without
+    labels, or without teachers, it is all of the other.
+
+    Under ``torchrun``, each process computes a part of each batch.
+
+    Args:
+        student: the path of an ONNX classifier in floating point, the model, or a PyTorch module that takes the inputs
+            in the order of the data, or by name, and returns logits.
+        teachers: the same kinds of models, with the student's classes. ONNX Runtime computes ONNX models.
+        data: arrays by the names of the inputs, whose first axis counts samples, and ``labels``; or a function that
+            returns them.
+        validation: the same for other samples; by default, a tenth of the data is kept for that.
+        loss: a key of :data:`LOSSES`.
+        temperature: divides logits, above 0.
+        share: of the teachers in the loss, from 0 to 1.
+        weights: a key of :data:`WEIGHTS`: how much each of several teachers counts.
+        training: how long and how fast; :class:`Training` by default.
+        augment: changes of images such as ``"flip,shift:2"``, or a function of (inputs, generator). Without it,
+            teachers answer each sample once.
+        device: ``cpu``, or another one of PyTorch.
+        threads: of PyTorch and ONNX Runtime; None leaves the number to them.
+        checkpoint: a folder for the state after each epoch, from which the training goes on.
+        cache: a folder for teachers' answers.
+        progress: is called with the finished part, from 0 to 1.
+
+    Raises:
+        ValueError: an argument is not valid, the data do not fit, a model cannot be trained, or the loss is not finite.
+            The message is one line.
+        OSError: a file cannot be read or written.
+        ImportError: PyTorch is missing.
+    """
+    from compiler.installation import extras
+
+    extras.require("training a model", "training")
+    import torch
+
+    from optimizer.training import loop, ranks
+    from optimizer.training.checkpoint import Checkpoint
+    from optimizer.training.labelled import labelled
+
+    training = training or Training()
+    _check(loss, temperature, share, weights)
+    samples = labelled(data() if callable(data) else data)
+    kept = None if validation is None else labelled(validation)
+    if kept is None:
+        if len(samples) < 2:
+            raise ValueError("one sample cannot be divided into training and validation")
+        samples, kept = samples.parted(HELD_OUT, training.seed)
+    if not teachers and samples.labels is None:
+        raise ValueError("there is nothing to learn from: give teachers, or data with labels")
+    before_threads = torch.get_num_threads()
+    if threads is not None:
+        torch.set_num_threads(threads)
+    try:
+        with ranks.joined(device) as group:
+            torch.manual_seed(training.seed)  # of dropout in modules
+            module, finish = _student(student, samples, kept, device)
+            taught_by = [_teacher(each, threads, device) for each in teachers]
+            change = _augment(augment)
+            first = loop.answers(module, kept.at(_some(kept)), training.batch, device)[0]
+            classes = _classes(first, samples, kept)
+            objective = _objective(
+                taught_by,
+                samples,
+                classes,
+                loss,
+                temperature,
+                share,
+                weights,
+                change,
+                training.batch,
+                device,
+                cache,
+                group,
+            )
+            belongs = {
+                "training": training.to_json(),
+                "loss": [loss, temperature, share, weights],
+                "samples": len(samples),
+                "teachers": [each.digest() for each in taught_by],
+                "student": _digest(module),
+            }
+            state = None if checkpoint is None else Checkpoint(Path(checkpoint), belongs)
+            before = loop.accuracy(module, kept, training.batch, device)
+            run = loop.Run(samples, kept, training, group, device, change, state, progress)
+            epochs = loop.train(module, objective, run)
+            after = loop.accuracy(module, kept, training.batch, device)
+            found = tuple(_accuracy(each, kept, training.batch, device) for each in taught_by)
+    finally:
+        torch.set_num_threads(before_threads)
+    return Distilled(finish(), epochs, before, after, found)
+
+
+def _check(loss: str, temperature: float, share: float, weights: str) -> None:
+    for what, name, names in (("loss", loss, LOSSES), ("weights", weights, WEIGHTS)):
+        if name not in names:
+            raise ValueError(f"unknown {what} {name!r}; choose from: {', '.join(names)}")
+    if not 0 < temperature < math.inf:
+        raise ValueError(f"the temperature must be above 0, got {temperature:g}")
+    if not 0 <= share <= 1:
+        raise ValueError(f"the share of the teachers must be from 0 to 1, got {share:g}")
+
+
+def _student(
+    student: Model, samples: Labelled, validation: Labelled, device: str
+) -> tuple[torch.nn.Module, Callable[[], Any]]:
+    """Returns a module to train, and a function that returns the model with its present weights."""
+    import torch
+
+    from optimizer.samples import fitting
+    from optimizer.training import prepared
+    from optimizer.training.named import Named
+    from optimizer.training.onnx_module import with_weights
+
+    if isinstance(student, torch.nn.Module):
+        return Named(student.to(device)), lambda: student
+    found = prepared.classifier(student)
+    for each in (samples, validation):
+        fitting(each.arrays, found.model)
+    prepared.check(found, samples.at(_some(samples)).arrays)
+    module = found.module()
+    if not list(module.parameters()):
+        raise ValueError("the student has no weights that can be trained")
+    return module.to(device), lambda: with_weights(found.original, module.weights())
+
+
+def _some(samples: Labelled) -> np.ndarray:
+    import numpy as np
+
+    return np.arange(min(_CHECKED, len(samples)))
+
+
+def _teacher(model: Model, threads: int | None, device: str) -> Teacher:
+    import torch
+
+    from optimizer.training.named import Named
+    from optimizer.training.teachers import ModuleTeacher, OnnxTeacher
+
+    if isinstance(model, torch.nn.Module):
+        return ModuleTeacher(Named(model.to(device)))
+    return OnnxTeacher(model, threads)
+
+
+def _augment(augment: str | Augment | None) -> Augment | None:
+    from optimizer.training.augment import augment as parsed
+
+    return parsed(augment) if isinstance(augment, str) else augment
+
+
+def _classes(logits: np.ndarray, *all_samples: Labelled) -> int:
+    if logits.ndim != 2:
+        raise ValueError(f"a classifier returns logits of shape (samples, classes); the student returns {logits.shape}")
+    classes = logits.shape[1]
+    for samples in all_samples:
+        if samples.labels is not None and samples.labels.max() >= classes:
+            raise ValueError(f"the student has {classes} classes, but there is a label {samples.labels.max()}")
+    return classes
+
+
+def _objective(
+    teachers: Sequence[Teacher],
+    samples: Labelled,
+    classes: int,
+    loss: str,
+    temperature: float,
+    share: float,
+    weights: str,
+    augment: Augment | None,
+    batch: int,
+    device: str,
+    cache: str | Path | None,
+    group: Ranks,
+) -> Objective:
+    """Returns the loss of a batch. Without changes of the samples, the teachers answer here, each sample once."""
+    import numpy as np
+    import torch
+    from torch.nn import functional as F
+
+    from optimizer.training.losses import LOSSES as FUNCTIONS
+    from optimizer.training.soft_targets import soft_targets
+    from optimizer.training.teachers import answers
+
+    folder = None if cache is None or group.rank != 0 else Path(cache)
+    kept = None if augment is not None else [answers(each, samples, batch, device, folder) for each in teachers]
+    if samples.labels is None:
+        share = 1.0
+    if not teachers:
+        share = 0.0
+
+    def objective(
+        logits: torch.Tensor, inputs: Mapping[str, torch.Tensor], labels: torch.Tensor | None, indices: np.ndarray
+    ) -> dict[str, torch.Tensor]:
+        parts = {}
+        if share > 0:
+            if kept is None:
+                given = [each(inputs) for each in teachers]
+            else:
+                given = [torch.from_numpy(np.ascontiguousarray(each[indices])).to(logits.device) for each in kept]
+            for each in given:
+                if each.shape != (len(indices), classes):
+                    raise ValueError(f"a teacher returns {tuple(each.shape)}, the student {tuple(logits.shape)}")
+            targets = soft_targets(given, temperature, weights, labels)
+            parts["teachers"] = share * FUNCTIONS[loss](logits, targets, temperature)
+        if share < 1 and labels is not None:
+            parts["labels"] = (1 - share) * F.cross_entropy(logits, labels)
+        return parts
+
+    return objective
+
+
+def _accuracy(teacher: Teacher, samples: Labelled, batch: int, device: str) -> float | None:
+    from optimizer.training.teachers import answers
+
+    if samples.labels is None:
+        return None
+    return float((answers(teacher, samples, batch, device, None).argmax(1) == samples.labels).mean())
+
+
+def _digest(module: torch.nn.Module) -> str:
+    found = hashlib.sha256()
+    for name, tensor in module.state_dict().items():
+        found.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
+    return found.hexdigest()

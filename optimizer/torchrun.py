@@ -1,0 +1,10 @@
+"""The environment that torchrun gives its processes."""
+
+from __future__ import annotations
+
+import os
+
+
+def is_first() -> bool:
+    """Returns whether this process writes results: the first one of those that torchrun started, or the only one."""
+    return os.environ.get("RANK", "0") == "0"

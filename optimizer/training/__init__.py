@@ -1,0 +1,1 @@
+"""Trains ONNX models in PyTorch: their graphs as modules, losses, the loop."""

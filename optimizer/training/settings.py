@@ -1,0 +1,48 @@
+"""How a model is trained."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a model is trained: AdamW, a rate that rises for a twentieth of the steps, then falls as a cosine to 0.
+
+    Attributes:
+        epochs: passes over the samples.
+        batch: samples per step.
+        rate: the highest rate.
+        decay: of weights, per unit of rate (Loshchilov, Hutter: Decoupled Weight Decay Regularization, ICLR 2019).
+        seed: of the order of samples and of changes of images.
+
+    Raises:
+        ValueError: a value is out of range; the message is one line.
+    """
+
+    epochs: int = 10
+    batch: int = 64
+    rate: float = 1e-3
+    decay: float = 0.01
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.batch < 1 or self.seed < 0:
+            raise ValueError(
+                "epochs and batch must be at least 1, the seed at least 0; got "
+                f"{self.epochs}, {self.batch} and {self.seed}"
+            )
+        if not 0 < self.rate < math.inf or not 0 <= self.decay < math.inf:
+            raise ValueError(f"the rate must be above 0 and the decay at least 0; got {self.rate:g} and {self.decay:g}")
+
+    def factor(self, step: int, steps: int) -> float:
+        """Returns the share of the highest rate that a step has."""
+        rising = max(1, steps // 20)
+        if step < rising:
+            return (step + 1) / rising
+        return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
