@@ -39,7 +39,8 @@ class Checkpoint:
         meta = json.dumps({"belongs": self._belongs, "about": dict(about)})
         partial = self._path.with_suffix(".partial")
         with partial.open("wb") as file:
-            np.savez(file, **{name: tensor.cpu().numpy() for name, tensor in arrays.items()}, **{_META: np.array(meta)})
+            found = {name: tensor.cpu().numpy() for name, tensor in arrays.items()}
+            np.savez(file, allow_pickle=False, **found, **{_META: np.array(meta)})
         os.replace(partial, self._path)
 
     def restore(self, module: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any] | None:

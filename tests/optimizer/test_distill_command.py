@@ -15,7 +15,7 @@ from tests.optimizer.classes import perceptron, points
 def files(tmp_path: Path) -> Path:
     onnx.save(perceptron(), tmp_path / "in.onnx")
     onnx.save(perceptron(seed=3), tmp_path / "teacher.onnx")
-    np.savez(tmp_path / "data.npz", **points(64, 0))
+    np.savez(tmp_path / "data.npz", allow_pickle=False, **points(64, 0))
     (tmp_path / "validation").mkdir()
     for name, array in points(32, 1).items():
         np.save(tmp_path / "validation" / f"{name}.npy", array)
