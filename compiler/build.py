@@ -8,6 +8,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
+from compiler.convert import source
 from compiler.installation import extras
 from compiler.lowering.schedule_source import Schedules, opened
 from compiler.program.compiled_model import CompiledModel
@@ -164,7 +165,7 @@ def build(
 
     host = _host(target, threads)
     computed_in = resolved(precision, host)
-    exported = _exported(model, example_inputs)
+    exported = source.exported(model, example_inputs)
     ranges = has_ranges(input_shapes)
     chosen = passes_of_build(passes, ranges)
     if ranges:
@@ -361,19 +362,3 @@ def _return_freed_memory() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
-
-
-def _exported(model: Any, example_inputs: Sequence[Any] | None) -> str | os.PathLike[str] | onnx.ModelProto:
-    """Returns a PyTorch module as an ONNX model; any other model unchanged."""
-    if _is_torch_module(model):
-        from compiler.convert.torch_to_onnx import export
-
-        return export(model, example_inputs)
-    if example_inputs is not None:
-        raise ValueError(f"example_inputs are for PyTorch modules only; the model is of type {type(model).__name__}")
-    return model
-
-
-def _is_torch_module(model: Any) -> bool:
-    """Tests for a PyTorch module without importing torch, by the names of the base classes' modules."""
-    return any(kind.__module__.startswith("torch.nn.") for kind in type(model).__mro__)

@@ -232,6 +232,18 @@ EXAMPLES: Mapping[str, Example] = {
             y = Mul (number, both)
         }""",
     ),
+    "normalize_qdq": Example(
+        """
+        g (uint8[1, 8, 14, 14] q) => (uint8[1, 16, 14, 14] y)
+        <float scale = {0.02}, uint8 zero = {0}, int8[16, 8, 1, 1] W, float W_scale = {0.01}>
+        {
+            x = DequantizeLinear (q, scale, zero)
+            weight = DequantizeLinear (W, W_scale)
+            sum = Conv (x, weight)
+            positive = Relu (sum)
+            y = QuantizeLinear (positive, scale, zero)
+        }""",
+    ),
     "quantized_values": Example(
         """
         g (float[1, 8, 14, 14] x) => (float[1, 8, 7, 7] y)

@@ -149,12 +149,12 @@ PACKAGES: tuple[Package, ...] = (
     Package("compiler.__main__", "the command line", ("compiler.commands",)),
     Package(
         "optimizer",
-        "`python -m optimizer prune | distill | quantize`: fewer channels, training, 8-bit integers",
+        "`python -m optimizer prune | distill | quantize | search`: fewer channels, training, 8-bit integers",
         (
             *("graph_passes", "compiler.installation", "compiler.workloads", "compiler.measure", "compiler.spaces"),
-            *("compiler.program", "compiler", "compiler.commands"),
+            *("compiler.program", "compiler.convert", "compiler", "compiler.commands"),
         ),
-        ("matplotlib", "numpy", "onnx", "onnxruntime", "torch"),
+        ("matplotlib", "numpy", "onnx", "onnxruntime", "torch", "torch_pruning"),
     ),
     Package(
         "autotune.backends",

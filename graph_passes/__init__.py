@@ -28,6 +28,7 @@ from graph_passes.installation import check_names
 from graph_passes.integer_layers import IntegerLayers
 from graph_passes.integer_products import IntegerProducts
 from graph_passes.lazy import ir, require
+from graph_passes.normalize_qdq import NormalizeQdq
 from graph_passes.optimize_strides import OptimizeStrides
 from graph_passes.quantized_values import QuantizedValues
 from graph_passes.report import PassReport
@@ -80,6 +81,7 @@ PASSES: Mapping[str, type[Pass]] = {
         IntegerLayers(),
         IntegerProducts(),
         QuantizedValues(),
+        NormalizeQdq(),
         FormsForTvm(),
         Float32Layers(),
         TwoAxes(),

@@ -83,7 +83,9 @@ def parser() -> Parser:
         choices=tuple(IMPORTERS),
         help="the passes after which an importer accepts the model: tvm is TVM's own ONNX importer, docs/tvm.md",
     )
-    chosen.add_argument("--skip", type=_names, default=[], metavar="NAME,...", help="passes to omit from the default")
+    chosen.add_argument(
+        "--skip", type=_default_names, default=[], metavar="NAME,...", help="passes to omit from the default"
+    )
     add("--check", action="store_true", help="compare outputs in ONNX Runtime; write nothing if they differ")
     add("--each", action="store_true", help="also write the model after each pass: OUT.1.freeze_shapes.onnx, ...")
     add("--verbose", action="store_true", help="print what each pass chose, and why it did not rewrite something")
@@ -258,6 +260,14 @@ def _names(text: str) -> list[str]:
     for name in names:
         if name not in PASSES:
             raise argparse.ArgumentTypeError(f"there is no pass {name!r}; choose from: {', '.join(PASSES)}")
+    return names
+
+
+def _default_names(text: str) -> list[str]:
+    default = [a_pass.name for a_pass in DEFAULT_PASSES]
+    for name in (names := _names(text)):
+        if name not in default:
+            raise argparse.ArgumentTypeError(f"{name} is not one of the default passes: {', '.join(default)}")
     return names
 
 

@@ -12,7 +12,7 @@ LABELS = "labels"  # the name of the array with the class of each sample
 
 
 def read(path: Path) -> dict[str, np.ndarray]:
-    """Returns the arrays of an .npz file, or of a folder with NAME.npy for each name, which stay on disk until used.
+    """Returns the arrays of an .npz file, or of a folder with NAME.npy for each name, mapped from disk.
 
     Raises:
         ValueError: there is no such file, or one has Python objects; the message is one line.

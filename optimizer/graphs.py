@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 import onnx
 from onnx import helper, numpy_helper
@@ -32,3 +33,29 @@ def constants_to_initializers(graph: onnx.GraphProto) -> None:
     if len(kept) < len(graph.node):
         del graph.node[:]
         graph.node.extend(kept)
+
+
+def reads(node: onnx.NodeProto) -> set[str]:
+    """Returns the names of all tensors that a node and its subgraphs read."""
+    return {*node.input, *inner_reads(node)} - {""}
+
+
+def inner_reads(node: onnx.NodeProto) -> set[str]:
+    """Returns the names that the subgraphs of a node read."""
+    found: set[str] = set()
+    for attribute in node.attribute:
+        graphs: Sequence[onnx.GraphProto] = [*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])]
+        for graph in graphs:
+            found |= {output.name for output in graph.output}
+            for inner in graph.node:
+                found |= reads(inner)
+    return found - {""}
+
+
+def with_outputs(model: onnx.ModelProto, *names: str) -> onnx.ModelProto:
+    """Returns a copy of a model that returns these tensors in place of its outputs."""
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    del changed.graph.output[:]
+    changed.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    return changed

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import onnx
 from onnx import helper
 
+from optimizer.graphs import reads
+
 
 @dataclass(frozen=True)
 class Piece:
@@ -36,13 +38,13 @@ def pieces(model: onnx.ModelProto, ends: Collection[str]) -> Iterator[Piece]:
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     given = {value.name: value for value in model.graph.input}
     groups = list(_groups(model.graph.node, ends))
-    reads = [_reads(nodes) for nodes, _ in groups]
-    last = {name: place for place, names in enumerate(reads) for name in names}
+    read = [{name for node in nodes for name in reads(node)} for nodes, _ in groups]
+    last = {name: place for place, names in enumerate(read) for name in names}
     last |= {output.name: len(groups) for output in model.graph.output}
     live: set[str] = set(given) - set(constants)
     for place, (nodes, end) in enumerate(groups):
         made = {name for node in nodes for name in node.output if name}
-        inputs = tuple(sorted(reads[place] & live))
+        inputs = tuple(sorted(read[place] & live))
         later = {name for name in made if last.get(name, -1) > place} | ({end} if end else set())
         graph = helper.make_graph(
             nodes,
@@ -50,7 +52,7 @@ def pieces(model: onnx.ModelProto, ends: Collection[str]) -> Iterator[Piece]:
             # Without shapes, which may contradict what a runtime infers.
             [helper.make_tensor_value_info(name, types[name], None) for name in inputs],
             [onnx.ValueInfoProto(name=name) for name in sorted(later)],
-            [constants[name] for name in sorted(reads[place] & set(constants))],
+            [constants[name] for name in sorted(read[place] & set(constants))],
         )
         part = helper.make_model(graph, opset_imports=list(model.opset_import), ir_version=model.ir_version)
         part.functions.extend(model.functions)
@@ -72,14 +74,3 @@ def _groups(
             group = []
     if group:
         yield group, None
-
-
-def _reads(nodes: Sequence[onnx.NodeProto]) -> set[str]:
-    """Returns all names that nodes and their subgraphs read."""
-    names: set[str] = set()
-    for node in nodes:
-        names.update(node.input)
-        for attribute in node.attribute:
-            for graph in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])):
-                names |= _reads(graph.node) | {output.name for output in graph.output}
-    return names - {""}

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from compiler.installation import extras
+
 if TYPE_CHECKING:
     import onnx
+
+    from optimizer.pruning.groups import Groups
 
 FORMAT = 1
 _LARGEST_FILE = 2**26  # bytes; a plan of a million channels takes 8 MB
@@ -67,19 +71,29 @@ class Plan:
     cost: str
     latency: Latency | None = None
 
-    def apply(self, model: str | Path | onnx.ModelProto) -> onnx.ModelProto:
+    def apply(self, model: Any, example_inputs: Sequence[Any] | Mapping[str, Any] | None = None) -> Any:
         """Returns a model without the channels that the plan removes.
 
         Args:
-            model: the path of a model, or a model. Its weights may differ from those that the plan was made for.
+            model: the path of a model, a model, or a PyTorch module, of which a copy is returned. Its weights may
+                differ from those that the plan was made for.
+            example_inputs: of a PyTorch module, as for :func:`compiler.build`.
 
         Raises:
-            ValueError: the model is not valid, is quantized, or has another topology. The message is one line.
+            ValueError: the model is not valid, is quantized, has another topology, or cannot be exported or traced. The
+                message is one line.
             OSError: a file cannot be read.
+            ImportError: torch-pruning is missing, which prunes modules.
         """
+        from compiler.convert.source import exported, is_torch_module
         from optimizer.pruning.prepared import prepared
 
-        return self.apply_prepared(prepared(model))
+        if not is_torch_module(model):
+            return self.apply_prepared(prepared(exported(model, example_inputs)))
+        extras.require("pruning a PyTorch module", "training")
+        from optimizer.pruning.torch_module import pruned
+
+        return pruned(model, example_inputs, self)
 
     def apply_prepared(self, model: onnx.ModelProto) -> onnx.ModelProto:
         """As :meth:`apply`, for a model of :func:`optimizer.pruning.prepared.prepared`."""
@@ -92,12 +106,15 @@ class Plan:
         groups = find(model)
         if [len(group) for group in groups.free] != [kept.channels for kept in self.groups]:
             raise ValueError("the plan has other groups of channels than the model")
-        removed = [
+        return without(model, groups, self.removed(groups))
+
+    def removed(self, groups: Groups) -> list[int]:
+        """Returns the numbers of the sets of channels that are removed; ``groups`` are those of the model."""
+        return [
             root
             for group, kept in zip(groups.free, self.groups, strict=True)
             for root in np.delete(group.roots, kept.kept).tolist()
         ]
-        return without(model, groups, removed)
 
     def to_json(self) -> dict[str, Any]:
         return {

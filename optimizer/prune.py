@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -75,7 +74,7 @@ class Problem:
 
 
 def prune(
-    model: str | Path | onnx.ModelProto,
+    model: Any,
     ratio: float | None = None,
     latency: float | None = None,
     data: Mapping[str, np.ndarray] | Callable[[], Mapping[str, np.ndarray]] | None = None,
@@ -85,11 +84,12 @@ def prune(
     step: int = STEP,
     least: float = LEAST,
     seed: int = 0,
+    example_inputs: Sequence[Any] | Mapping[str, Any] | None = None,
 ) -> Plan:
     """Returns which channels of a model stay; ``plan.apply(model)`` removes the others.
 
     Args:
-        model: the path of an ONNX model, or the model, in floating point.
+        model: the path of an ONNX model, the model, or a PyTorch module, in floating point.
         ratio: the share of parameters to remove, between 0 and 1. Either this or ``latency`` is given.
         latency: milliseconds of one run of the entire model, compiled by :func:`compiler.build` and measured here.
         data: arrays by the names of the inputs, whose first axis counts samples, for ``importance="activations"``; and
@@ -102,6 +102,7 @@ def prune(
             channels take as long as the next multiple.
         least: the share of channels that each group keeps at least.
         seed: of random importance.
+        example_inputs: of a PyTorch module, as for :func:`compiler.build`.
 
     Raises:
         ValueError: an argument is not valid, the model is not valid or quantized already, it has no channels that can
@@ -109,11 +110,12 @@ def prune(
         OSError: a file cannot be read.
         ImportError: a package for measuring is missing.
     """
+    from compiler.convert.source import exported
     from optimizer.pruning.prepared import prepared
 
     samples = data() if callable(data) else data
     chosen = _checked(ratio, latency, samples, importance, cost, threads, step, least)
-    original = prepared(model)
+    original = prepared(exported(model, example_inputs))
     if chosen != "taylor":
         problem = _problem(original, samples, chosen, threads, step, least, seed)
         return _solved(problem, ratio, latency, chosen, cost, threads)

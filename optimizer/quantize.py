@@ -2,7 +2,8 @@
 
 ONNX Runtime calibrates the ranges of the activations on samples and writes QuantizeLinear and DequantizeLinear around
 the operators that it quantizes: activations in u8 with a zero point per tensor, weights in s8 with a scale per output
-channel. What that leaves is a shift of the mean of each channel, which ``bias_correction`` removes.
+channel. What that leaves is a shift of the mean of each channel, which ``bias_correction`` removes. With ``max_drop``,
+the layers that change the answers most stay in floating point.
 """
 
 from __future__ import annotations
@@ -15,13 +16,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import graph_passes
+from compiler.installation import extras
 from graph_passes.patterns.layers import OPERATORS
+from optimizer.data import LABELS
 from optimizer.fidelity import Fidelity, compared
 from optimizer.methods import METHODS
 
 if TYPE_CHECKING:  # onnx is imported on first use, because that takes half a second
     import onnx
 
+    from optimizer.max_drop import Accuracy
+    from optimizer.precision_choice import LayerError
     from optimizer.samples import Samples
 
 # Batch normalization becomes part of the convolution before it, whose weights are quantized together with it.
@@ -43,6 +48,8 @@ class Quantized:
         shifts: for each layer by name, the largest shift of a channel's mean that was removed, in units of the
             layer's standard deviation.
         outputs: how close each output comes to that of the original, on the samples.
+        errors: what each layer alone changes in the answers, largest first; only with ``errors`` or ``max_drop``.
+        accuracy: only with ``max_drop``.
     """
 
     model: onnx.ModelProto
@@ -50,6 +57,8 @@ class Quantized:
     left: tuple[tuple[str, str], ...]
     shifts: Mapping[str, float]
     outputs: tuple[Fidelity, ...]
+    errors: tuple[LayerError, ...] = ()
+    accuracy: Accuracy | None = None
 
 
 def quantize(
@@ -59,22 +68,31 @@ def quantize(
     bias_correction: bool = True,
     exclude: Sequence[str] = (),
     threads: int | None = None,
+    max_drop: float | None = None,
+    errors: bool = False,
+    adaround: bool = False,
 ) -> Quantized:
     """Quantizes a model to u8 activations and s8 weights.
 
     Args:
         model: the path of an ONNX model, or the model.
-        samples: arrays by the names of the inputs, in which the first axis counts samples. 20 to 200 typical ones are
-            enough.
+        samples: arrays by the names of the inputs, in which the first axis counts samples, and ``labels``, if there are
+            any. 20 to 200 typical ones are enough to calibrate.
         method: a key of :data:`METHODS`.
         bias_correction: whether biases are changed so that each channel has its original mean.
         exclude: names of nodes that stay in floating point.
         threads: None leaves the number to ONNX Runtime.
+        max_drop: the most percentage points that may be lost of the share of samples with the right label, or without
+            labels, with the original's class. Layers stay in floating point for it.
+        errors: whether the error of each layer is measured.
+        adaround: whether weights are rounded so that the outputs of their layers change least (takes minutes).
 
     Raises:
         ValueError: the model is not valid, has integer operators already, or does not run; the samples do not fit it;
-            a name in ``exclude`` is unknown, or there is nothing to quantize. The message is one line.
+            a name in ``exclude`` is unknown, there is nothing to quantize, or ``max_drop`` is out of range, cannot be
+            reached, or needs an output with classes. The message is one line.
         OSError: a file cannot be read.
+        ImportError: PyTorch is missing, for ``adaround``.
     """
     from optimizer import bias_correction as biases
     from optimizer import samples as given
@@ -83,6 +101,8 @@ def quantize(
 
     if method not in METHODS:
         raise ValueError(f"unknown method {method!r}; choose from: {', '.join(METHODS)}")
+    if max_drop is not None and not 0 <= max_drop <= 100:
+        raise ValueError(f"max_drop must be from 0 to 100 percentage points, got {max_drop:g}")
     original = _prepared(model)
     names = {node.name for node in original.graph.node}
     if unknown := [name for name in exclude if name not in names]:
@@ -91,16 +111,34 @@ def quantize(
     float_session = Session(original, threads)
     answers = [float_session(inputs) for inputs in fitting]  # an error of the model shows before the calibration
     quantized = with_quantizers(original, fitting, method, exclude)
+    if adaround:
+        extras.require("adaround", "training")
+        from optimizer.adaround import choose_rounding
+
+        choose_rounding(original, quantized, fitting, threads)
     shifts = biases.correct(original, quantized, fitting, threads) if bias_correction else {}
     inside = tuple(_quantized_nodes(quantized))
     if not inside:
         raise ValueError("the model has no convolution and no product with constant weights that can be quantized")
+    table: tuple[LayerError, ...] = ()
+    accuracy = None
+    if errors or max_drop is not None:
+        from optimizer.precision_choice import layer_errors
+
+        table = layer_errors(original, quantized, inside, fitting, threads)
+    if max_drop is not None:
+        from optimizer.max_drop import Scores, within
+
+        scores = Scores.of(answers, samples.get(LABELS))
+        quantized, accuracy = within(max_drop, original, quantized, table, fitting, scores, threads)
+        inside = tuple(name for name in inside if name not in accuracy.in_float)
     left = tuple(
         (node.name, node.op_type)
         for node in quantized.graph.node
         if node.op_type in OPERATORS and node.name not in inside
     )
-    return Quantized(quantized, inside, left, shifts, _fidelities(quantized, fitting, answers, threads))
+    fidelities = _fidelities(quantized, fitting, answers, threads)
+    return Quantized(quantized, inside, left, shifts, fidelities, table, accuracy)
 
 
 def _prepared(model: str | Path | onnx.ModelProto) -> onnx.ModelProto:

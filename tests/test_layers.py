@@ -23,8 +23,10 @@ MAY_LOAD_AT_ONCE = {
     "autotune/cost_models/xgboost.py": {"xgboost"},
     "autotune/strategies/rl.py": {"sb3_contrib", "stable_baselines3", "torch"},
     "compiler/tvm_backend": {"tvm"},
+    "optimizer/adaround.py": {"torch"},
     "optimizer/calibration.py": {"onnxruntime"},
     "optimizer/pruning/taylor.py": {"torch"},
+    "optimizer/pruning/torch_module.py": {"torch"},
     "optimizer/training": {"torch"},
 }
 

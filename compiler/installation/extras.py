@@ -14,7 +14,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "optimizer": ("onnx", "onnx_ir", "onnxruntime", "onnxscript"),
     "plots": ("matplotlib",),
     "search": ("gymnasium", "sb3_contrib", "stable_baselines3", "torch", "xgboost"),
-    "training": ("onnx", "onnx_ir", "onnxruntime", "onnxscript", "torch"),
+    "training": ("onnx", "onnx_ir", "onnxruntime", "onnxscript", "torch", "torch_pruning"),
 }
 
 

@@ -30,6 +30,10 @@ CAUTION = 0.985  # by which the next limit is lower, if a model was slower than 
 MEASURE_SECS, MEASURE_ROUNDS = 0.8, 16  # of each of two models that take turns
 
 
+class TooSlowError(ValueError):
+    """No widths reach a latency."""
+
+
 class Predictor(Protocol):
     """Predicts the latency of the compiled model, as a share of that of the original."""
 
@@ -95,7 +99,7 @@ def fitted(problem: Problem, cost: str, limit: float, threads: int) -> tuple[tup
     """Returns the widths of least lost importance whose compiled model takes at most ``limit`` seconds.
 
     Raises:
-        ValueError: no widths reach the limit; the message has the least seconds.
+        TooSlowError: no widths reach the limit; the message has the least seconds.
         ImportError: a package for compiling is missing.
     """
     narrowest, widest = _ends(problem)
@@ -109,7 +113,7 @@ def fitted(problem: Problem, cost: str, limit: float, threads: int) -> tuple[tup
     _, program = _pruned(problem, narrowest, threads)
     least = turns.share(program)
     if least * turns.quiet > limit:
-        raise ValueError(
+        raise TooSlowError(
             f"no widths reach {limit * 1e3:g} ms: the least is {least * turns.quiet * 1e3:.3g} ms, with every group at "
             f"its narrowest; the original takes {turns.quiet * 1e3:.3g} ms"
         )
@@ -132,6 +136,11 @@ def fitted(problem: Problem, cost: str, limit: float, threads: int) -> tuple[tup
         found.correct(pruned, program, widths, measured)
         part *= 1 if secs <= limit else CAUTION
     return best, Latency(threads, turns.quiet, share * turns.quiet, predicted * turns.quiet)
+
+
+def whole_latency(model: onnx.ModelProto, threads: int) -> float:
+    """Returns the median seconds of a run of the compiled model."""
+    return _Turns(compiled(model, threads)).alone()
 
 
 def _pruned(problem: Problem, widths: tuple[int, ...], threads: int) -> tuple[onnx.ModelProto, CompiledModel]:

@@ -10,12 +10,13 @@ each ONNX operator has a rule.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import onnx
 
+from optimizer.graphs import inner_reads
 from optimizer.pruning.rules import RULES, SOURCES
 from optimizer.pruning.trace import Edit, Node, Trace
 
@@ -146,15 +147,3 @@ def _groups(trace: Trace, places: dict[tuple[str, int], np.ndarray]) -> Iterator
         names[layers[0]] += 1
         number = f" ({names[layers[0]]})" if names[layers[0]] > 1 else ""
         yield Group(layers[0] + number, tuple(roots), layers, channels.reason(roots[0]) if key[-1] else None)
-
-
-def inner_reads(node: onnx.NodeProto) -> set[str]:
-    """Returns the names that the subgraphs of a node read."""
-    found: set[str] = set()
-    for attribute in node.attribute:
-        graphs: Sequence[onnx.GraphProto] = [*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])]
-        for graph in graphs:
-            found |= {output.name for output in graph.output}
-            for inner in graph.node:
-                found |= {*inner.input, *inner_reads(inner)}
-    return found - {""}

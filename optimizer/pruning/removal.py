@@ -8,7 +8,8 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from optimizer.pruning.groups import Groups, inner_reads
+from optimizer.graphs import reads
+from optimizer.pruning.groups import Groups
 from optimizer.pruning.trace import Edit
 
 
@@ -63,6 +64,6 @@ def _edit(graph: onnx.GraphProto, edits: Collection[Edit], gone: np.ndarray) -> 
         node.input[place] = name
         tensors[name] = numpy_helper.from_array(sizes, name)
         graph.initializer.append(tensors[name])
-    read = {name for node in graph.node for name in (*node.input, *inner_reads(node))}
+    read = {name for node in graph.node for name in reads(node)}
     for name in replaced - read - {output.name for output in graph.output}:
         graph.initializer.remove(tensors[name])

@@ -6,13 +6,15 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
 from optimizer.pruning.channels import Channels
+
+Shape: TypeAlias = tuple["int | None", ...]  # None: the size varies
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ class Trace:
         }
         self._shapes |= {tensor.name: tuple(tensor.dims) for tensor in graph.initializer}
 
-    def shape(self, name: str | None) -> tuple[int | None, ...] | None:
+    def shape(self, name: str | None) -> Shape | None:
         """Returns the shape of a tensor, with None for sizes that vary; None if it is unknown."""
         return None if name is None else self._shapes.get(name)
 
@@ -119,5 +121,5 @@ class Trace:
                 self.channels.fix(view.channels, reason)
 
 
-def _shape(shape: onnx.TensorShapeProto) -> tuple[int | None, ...]:
+def _shape(shape: onnx.TensorShapeProto) -> Shape:
     return tuple(dim.dim_value if dim.HasField("dim_value") and dim.dim_value >= 0 else None for dim in shape.dim)

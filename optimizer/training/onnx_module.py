@@ -136,13 +136,14 @@ def _needed(graph: onnx.GraphProto, outputs: Sequence[str]) -> tuple[_Node, ...]
     for node in nodes:  # from the last one on
         last = tuple(name for name in dict.fromkeys(node.input) if name and name not in read)
         read |= set(node.input)
-        found.append(_Node(node, {each.name: _attribute(each) for each in node.attribute}, last))
+        found.append(_Node(node, attributes_of(node), last))
     return tuple(reversed(found))
 
 
-def _attribute(attribute: onnx.AttributeProto) -> Any:
-    value = helper.get_attribute_value(attribute)
-    return value.decode() if isinstance(value, bytes) else value
+def attributes_of(node: onnx.NodeProto) -> dict[str, Any]:
+    """Returns the attributes of a node by name; texts are ``str``."""
+    found = {each.name: helper.get_attribute_value(each) for each in node.attribute}
+    return {name: value.decode() if isinstance(value, bytes) else value for name, value in found.items()}
 
 
 def _statistics(nodes: Sequence[_Node]) -> set[str]:

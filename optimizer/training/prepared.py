@@ -12,7 +12,7 @@ import torch
 from onnx import numpy_helper
 
 import graph_passes
-from optimizer.graphs import constants_to_initializers, name_nodes
+from optimizer.graphs import constants_to_initializers, name_nodes, with_outputs
 from optimizer.session import Session
 from optimizer.training.onnx_module import OnnxModule
 
@@ -81,7 +81,7 @@ def check(found: Classifier, inputs: Mapping[str, np.ndarray]) -> None:
         if found.model is found.original:
             raise
         raise ValueError(f"the model does not take several samples at once: {_EXPORT} ({error})") from None
-    session = Session(with_output(found.model, found.logits))
+    session = Session(with_outputs(found.model, found.logits))
     count = len(next(iter(inputs.values())))
     wanted = np.concatenate(
         [session({name: array[i : i + 1] for name, array in inputs.items()})[found.logits] for i in range(count)]
@@ -93,15 +93,6 @@ def check(found: Classifier, inputs: Mapping[str, np.ndarray]) -> None:
         raise ValueError(
             f"PyTorch's answers differ from those of ONNX Runtime; if the model takes one sample at once, {_EXPORT}"
         )
-
-
-def with_output(model: onnx.ModelProto, *names: str) -> onnx.ModelProto:
-    """Returns a copy of a model that returns these tensors in place of its outputs."""
-    changed = onnx.ModelProto()
-    changed.CopyFrom(model)
-    del changed.graph.output[:]
-    changed.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
-    return changed
 
 
 def _logits(graph: onnx.GraphProto) -> str:

@@ -13,10 +13,11 @@ import numpy as np
 import onnx
 import torch
 
+from optimizer.graphs import with_outputs
 from optimizer.session import Session
 from optimizer.training.labelled import Labelled
 from optimizer.training.loop import Inputs
-from optimizer.training.prepared import classifier, with_output
+from optimizer.training.prepared import classifier
 
 
 class Teacher(Protocol):
@@ -36,7 +37,7 @@ class OnnxTeacher:
         found = classifier(model)
         self._logits = found.logits
         self._bytes = found.model.SerializeToString(deterministic=True)
-        self._session = Session(with_output(found.model, found.logits), threads)
+        self._session = Session(with_outputs(found.model, found.logits), threads)
         weights = {tensor.name for tensor in found.model.graph.initializer}
         self._inputs = [value.name for value in found.model.graph.input if value.name not in weights]
 

@@ -11,9 +11,22 @@ from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from optimizer.pruning.rules import elementwise, layout, products, spatial
-from optimizer.pruning.trace import Node, Trace
+from optimizer.pruning.trace import Node, Shape, Trace, View
 
 Rule: TypeAlias = Callable[[Node, Trace], "str | None"]
+
+
+def _shaped(rule: Callable[[Node, Trace, View, Shape], str | None]) -> Rule:
+    """Returns the rule of an operator whose first input must have channels and a known rank."""
+
+    def apply(node: Node, trace: Trace) -> str | None:
+        view, shape = trace.view(node.input(0)), trace.shape(node.input(0))
+        if view is None or shape is None:
+            return "the shape of its input is unknown"
+        return rule(node, trace, view, shape)
+
+    return apply
+
 
 _UNARY = """
     Abs Acos Acosh Asin Asinh Atan Atanh Cast Ceil Celu Clip Cos Cosh Elu Erf Exp Floor Gelu HardSigmoid HardSwish
@@ -34,24 +47,24 @@ RULES: Mapping[str, Rule] = {
     **dict.fromkeys(_UNARY.split(), elementwise.unary),
     **dict.fromkeys(_BROADCAST.split(), elementwise.broadcast),
     **dict.fromkeys(_POOLS.split(), spatial.pool),
-    **dict.fromkeys(_REDUCTIONS.split(), spatial.reduction),
+    **dict.fromkeys(_REDUCTIONS.split(), _shaped(spatial.reduction)),
     "BatchNormalization": elementwise.per_channel,
     "Concat": layout.concat,
     "Conv": products.convolution,
     "ConvTranspose": products.transposed,
     "Dropout": elementwise.dropout,
-    "Flatten": layout.flatten,
+    "Flatten": _shaped(layout.flatten),
     "Gemm": products.gemm,
     "InstanceNormalization": elementwise.per_channel,
-    "LogSoftmax": spatial.softmax,
+    "LogSoftmax": _shaped(spatial.softmax),
     "MatMul": products.matmul,
-    "Pad": spatial.pad,
-    "Reshape": layout.reshape,
-    "Resize": spatial.resize,
-    "Slice": spatial.cut,
-    "Softmax": spatial.softmax,
-    "Squeeze": layout.squeeze,
-    "Transpose": layout.transpose,
-    "Unsqueeze": layout.unsqueeze,
-    "Upsample": spatial.resize,
+    "Pad": _shaped(spatial.pad),
+    "Reshape": _shaped(layout.reshape),
+    "Resize": _shaped(spatial.resize),
+    "Slice": _shaped(spatial.cut),
+    "Softmax": _shaped(spatial.softmax),
+    "Squeeze": _shaped(layout.squeeze),
+    "Transpose": _shaped(layout.transpose),
+    "Unsqueeze": _shaped(layout.unsqueeze),
+    "Upsample": _shaped(spatial.resize),
 }

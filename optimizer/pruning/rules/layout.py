@@ -6,7 +6,7 @@ from math import prod
 
 import numpy as np
 
-from optimizer.pruning.trace import Edit, Node, Trace, View
+from optimizer.pruning.trace import Edit, Node, Shape, Trace, View
 
 
 def concat(node: Node, trace: Trace) -> str | None:
@@ -39,20 +39,16 @@ def concat(node: Node, trace: Trace) -> str | None:
     return None
 
 
-def transpose(node: Node, trace: Trace) -> str | None:
-    view, shape = trace.view(node.input(0)), trace.shape(node.input(0))
-    if view is None or shape is None:
-        return "the shape of its input is unknown"
+def transpose(node: Node, trace: Trace, view: View, shape: Shape) -> str | None:
     order = list(node.attributes.get("perm", reversed(range(len(shape)))))
     trace.views[node.outputs[0]] = View(order.index(view.axis), view.channels)
     return None
 
 
-def squeeze(node: Node, trace: Trace) -> str | None:
+def squeeze(node: Node, trace: Trace, view: View, shape: Shape) -> str | None:
     """Squeeze of axes of size 1."""
-    view, shape = trace.view(node.input(0)), trace.shape(node.input(0))
     axes = _axes(node, trace)
-    if view is None or shape is None or axes is None:
+    if axes is None:
         return "its axes are not constant"
     gone = {axis % len(shape) for axis in axes}
     if view.axis in gone:
@@ -61,10 +57,9 @@ def squeeze(node: Node, trace: Trace) -> str | None:
     return None
 
 
-def unsqueeze(node: Node, trace: Trace) -> str | None:
-    view, shape = trace.view(node.input(0)), trace.shape(node.input(0))
+def unsqueeze(node: Node, trace: Trace, view: View, shape: Shape) -> str | None:
     axes = _axes(node, trace)
-    if view is None or shape is None or axes is None:
+    if axes is None:
         return "its axes are not constant"
     rank = len(shape) + len(axes)
     new = {axis % rank for axis in axes}
@@ -80,11 +75,8 @@ def _axes(node: Node, trace: Trace) -> list[int] | None:
     return None if found is None else found.reshape(-1).tolist()
 
 
-def flatten(node: Node, trace: Trace) -> str | None:
+def flatten(node: Node, trace: Trace, view: View, shape: Shape) -> str | None:
     """Flatten to two axes: (n, c, h, w) to (n, c * h * w), where each channel has h * w columns."""
-    view, shape = trace.view(node.input(0)), trace.shape(node.input(0))
-    if view is None or shape is None:
-        return "the shape of its input is unknown"
     axis = node.attributes.get("axis", 1) % (len(shape) + 1)
     first, behind = (0, axis) if view.axis < axis else (axis, len(shape))
     columns = _joined(view, shape, first, behind)
@@ -94,11 +86,11 @@ def flatten(node: Node, trace: Trace) -> str | None:
     return None
 
 
-def reshape(node: Node, trace: Trace) -> str | None:
+def reshape(node: Node, trace: Trace, view: View, shape: Shape) -> str | None:
     """Reshape that joins the axis of the channels with other axes, or leaves it as it is."""
-    view, before, after = trace.view(node.input(0)), trace.shape(node.input(0)), trace.shape(node.outputs[0])
+    before, after = shape, trace.shape(node.outputs[0])
     wanted = trace.constant(node.input(1))
-    if view is None or before is None or after is None or wanted is None:
+    if after is None or wanted is None:
         return "its shape is not constant"
     if before[:1] == after[:1] == (None,):  # the samples, whose number varies
         before, after = (1, *before[1:]), (1, *after[1:])
@@ -121,7 +113,7 @@ def reshape(node: Node, trace: Trace) -> str | None:
     return None
 
 
-def _place(axis: int, before: tuple[int | None, ...], after: tuple[int | None, ...]) -> tuple[int, int, int] | None:
+def _place(axis: int, before: Shape, after: Shape) -> tuple[int, int, int] | None:
     """Returns which axis of the output has the channels, and the axes (first, behind the last) that it joins."""
     old, new = [size or 0 for size in before], [size or 0 for size in after]
     if prod(old) != prod(new):
@@ -136,7 +128,7 @@ def _place(axis: int, before: tuple[int | None, ...], after: tuple[int | None, .
     return None
 
 
-def _joined(view: View, shape: tuple[int | None, ...], first: int, behind: int) -> np.ndarray | None:
+def _joined(view: View, shape: Shape, first: int, behind: int) -> np.ndarray | None:
     """Returns the channel of each place along the axis that joins ``first`` to before ``behind``."""
     outer, inner = shape[first : view.axis], shape[view.axis + 1 : behind]
     if None in outer or None in inner:

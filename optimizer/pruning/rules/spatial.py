@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from optimizer.pruning.trace import Edit, Node, Trace, View
+from optimizer.pruning.trace import Edit, Node, Shape, Trace, View
 
 _OLD_SOFTMAX = 13  # before this opset, Softmax normalizes over an axis and all axes behind it
 
@@ -19,11 +19,8 @@ def pool(node: Node, trace: Trace) -> str | None:
     return None
 
 
-def reduction(node: Node, trace: Trace) -> str | None:
+def reduction(node: Node, trace: Trace, view: View, shape: Shape) -> str | None:
     """ReduceMean and the like, over other axes than that of the channels."""
-    view, shape = trace.view(node.input(0)), trace.shape(node.input(0))
-    if view is None or shape is None:
-        return "the shape of its input is unknown"
     given = node.attributes.get("axes")
     if node.input(1) is not None:
         constant = trace.constant(node.input(1))
@@ -43,11 +40,8 @@ def reduction(node: Node, trace: Trace) -> str | None:
     return None
 
 
-def softmax(node: Node, trace: Trace) -> str | None:
+def softmax(node: Node, trace: Trace, view: View, shape: Shape) -> str | None:
     """Softmax and LogSoftmax along another axis than that of the channels."""
-    view, shape = trace.view(node.input(0)), trace.shape(node.input(0))
-    if view is None or shape is None:
-        return "the shape of its input is unknown"
     old = trace.opset < _OLD_SOFTMAX
     axis = node.attributes.get("axis", 1 if old else -1) % len(shape)
     if axis == view.axis or (old and axis < view.axis):
@@ -56,10 +50,7 @@ def softmax(node: Node, trace: Trace) -> str | None:
     return None
 
 
-def pad(node: Node, trace: Trace) -> str | None:
-    view, shape = trace.view(node.input(0)), trace.shape(node.input(0))
-    if view is None or shape is None:
-        return "the shape of its input is unknown"
+def pad(node: Node, trace: Trace, view: View, shape: Shape) -> str | None:
     pads = node.attributes.get("pads")
     if pads is None:
         constant = trace.constant(node.input(1))
@@ -78,13 +69,12 @@ def pad(node: Node, trace: Trace) -> str | None:
     return None
 
 
-def resize(node: Node, trace: Trace) -> str | None:
+def resize(node: Node, trace: Trace, view: View, shape: Shape) -> str | None:
     """Resize and Upsample of the other axes, by constant scales or to constant sizes."""
-    view, shape = trace.view(node.input(0)), trace.shape(node.input(0))
-    if view is None or shape is None or trace.shape(node.outputs[0]) is None:
-        return "its shape is unknown"
     resized = trace.shape(node.outputs[0])
-    if shape[view.axis] is None or resized is None or resized[view.axis] != shape[view.axis]:
+    if resized is None:
+        return "its shape is unknown"
+    if shape[view.axis] is None or resized[view.axis] != shape[view.axis]:
         return "it resizes the axis of the channels"
     if node.attributes.get("coordinate_transformation_mode") == b"tf_crop_and_resize":
         return "it crops"
@@ -105,11 +95,8 @@ def resize(node: Node, trace: Trace) -> str | None:
     return None
 
 
-def cut(node: Node, trace: Trace) -> str | None:
+def cut(node: Node, trace: Trace, view: View, shape: Shape) -> str | None:
     """Slice of other axes."""
-    view, shape = trace.view(node.input(0)), trace.shape(node.input(0))
-    if view is None or shape is None:
-        return "the shape of its input is unknown"
     if "starts" in node.attributes:  # before opset 10
         axes = node.attributes.get("axes", list(range(len(node.attributes["starts"]))))
     else:

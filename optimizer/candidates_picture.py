@@ -1,0 +1,39 @@
+"""The picture of a search: accuracy over the measured latency of whole models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from optimizer.search import FLOAT32, INT8, Found
+
+
+def draw(found: Found, path: Path) -> None:
+    """Writes a PNG.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    for precision, marker in ((FLOAT32, "o"), (INT8, "s")):
+        own = [each for each in found.candidates if each.precision == precision]
+        axes.scatter(
+            [each.latency * 1e3 for each in own], [100 * each.accuracy for each in own], marker=marker, label=precision
+        )
+        for each in own:
+            text = "original" if each.plan is None else f"{each.share:g}"
+            axes.annotate(
+                text, (each.latency * 1e3, 100 * each.accuracy), textcoords="offset points", xytext=(5, 5), fontsize=8
+            )
+    best = sorted((each.latency * 1e3, 100 * each.accuracy) for each in found.candidates if each.best)
+    axes.plot(*zip(*best, strict=True), color="grey", linewidth=1, label="no other is better in both")
+    chosen = found.chosen
+    axes.scatter(
+        [chosen.latency * 1e3], [100 * chosen.accuracy], s=160, facecolors="none", edgecolors="black", label="chosen"
+    )
+    axes.set(xlabel="ms of one run, compiled", ylabel="accuracy on validation samples, %")
+    axes.set_xlim(left=0)
+    axes.legend()
+    figure.savefig(path, dpi=150)
