@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help search test difftest ablation bench models census lint sanitize constraints native clean
+.PHONY: help search test difftest ablation bench models census optimizer-report lint sanitize constraints native clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -45,6 +45,9 @@ models: $(MODELS)/.all  ## download the real models that benchmarks measure, abo
 
 census: native $(VENV)/.peers  ## fetch the census of real models, 560 MB, check answers and times: about 40 minutes (ARGS="basic-pitch --threads 1", "--answers")
 	@$(PY) -m benchmarks.census --fetch $(or $(ARGS),--page docs)
+
+optimizer-report: native  ## train, prune, distill and quantize on Fashion-MNIST: hours (ARGS="--seeds 0 --epochs 5": less)
+	@$(PY) -m benchmarks.optimizer --json build/optimizer.json --png docs/optimizer.png $(ARGS)
 
 lint: $(VENV)/.peers  ## run ruff, pyright and clang-format
 	@$(PIP) install -c constraints.txt clang-format pre-commit pyright ruff

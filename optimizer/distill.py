@@ -191,7 +191,8 @@ def _student(
     from optimizer.training.onnx_module import with_weights
 
     if isinstance(student, torch.nn.Module):
-        return Named(student.to(device)), lambda: student
+        training = student.training
+        return Named(student.to(device)), lambda: student.train(training)
     found = prepared.classifier(student)
     for each in (samples, validation):
         fitting(each.arrays, found.model)

@@ -17,6 +17,7 @@ COMMANDS = (
     "benchmarks.tvm_import",
     "benchmarks.layers",
     "benchmarks.models.fetch",
+    "benchmarks.optimizer",
     "benchmarks.scaling",
     "benchmarks.whole_models",
     "compiler",

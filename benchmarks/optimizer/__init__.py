@@ -1,0 +1,1 @@
+"""What the model optimizer gains on labelled data."""

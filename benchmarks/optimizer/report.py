@@ -1,0 +1,91 @@
+"""The table and the picture of an experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.heading import NOISY_CORES
+from benchmarks.optimizer.experiment import (
+    DENSE,
+    DENSE_INT8,
+    LATENCY,
+    LATENCY_INT8,
+    MACS,
+    SCRATCH,
+    UNTAUGHT,
+)
+from benchmarks.optimizer.paired import Difference, difference
+from graph_passes.report import columns
+
+Results = Sequence[dict[str, Any]]
+COMPARISONS = (
+    (LATENCY, MACS),
+    (LATENCY, SCRATCH),
+    (LATENCY, UNTAUGHT),
+    (LATENCY, DENSE),
+    (DENSE_INT8, DENSE),
+    (LATENCY_INT8, DENSE),
+    (LATENCY_INT8, SCRATCH),
+)
+
+
+def lines(results: Results) -> Iterator[str]:
+    """Yields the table: means over seeds, and paired differences with their intervals."""
+    first = results[0]
+    seeds = ", ".join(str(result["seed"]) for result in results)
+    yield f"{first['cpu']}, {first['isa']}; one thread, one image at once; {first['epochs']} epochs, seeds {seeds}"
+    rows = [("model", "accuracy, %", "ms", "times as fast", "parameters", "KiB")]
+    for name in first["rows"]:
+        mean = {key: float(np.mean([result["rows"][name][key] for result in results])) for key in _KEYS}
+        ratio = float(np.mean([r["rows"][DENSE]["latency"] / r["rows"][name]["latency"] for r in results]))
+        rows.append(
+            (
+                name,
+                f"{100 * mean['accuracy']:.2f}",
+                f"{mean['latency'] * 1e3:.3f}",
+                f"{ratio:.2f}",
+                f"{mean['parameters']:,.0f}",
+                f"{mean['bytes'] / 1024:.0f}",
+            )
+        )
+    yield columns(rows, [0])
+    rows = [("first", "second", "points more accurate", "95 % interval")]
+    for names, found in differences(results):
+        rows.append((*names, f"{found.value:+.2f}", f"{found.low:+.2f} to {found.high:+.2f}"))
+    yield columns(rows, [0, 1])
+    if any(result["cores_busy_with_others"] > NOISY_CORES for result in results):
+        yield "NOT QUIET: other processes were active during the measurement"
+
+
+_KEYS = ("accuracy", "latency", "parameters", "bytes")
+
+
+def differences(results: Results) -> Iterator[tuple[tuple[str, str], Difference]]:
+    """Yields the difference of each pair of models, paired over test images, over all seeds."""
+    for one, other in COMPARISONS:
+        pairs = [(_right(result, one), _right(result, other)) for result in results]
+        yield (one, other), difference(pairs)
+
+
+def _right(result: dict[str, Any], name: str) -> np.ndarray:
+    count = result["images"]
+    return np.unpackbits(np.array(result["rows"][name]["right"], np.uint8))[:count].astype(bool)
+
+
+def draw(results: Results, path: Path) -> None:
+    """Draws accuracy over latency, one point per model and seed."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.5, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for name in results[0]["rows"]:
+        points = [(r["rows"][name]["latency"] * 1e3, 100 * r["rows"][name]["accuracy"]) for r in results]
+        axes.scatter(*zip(*points, strict=True), label=name, marker="s" if "int8" in name else "o")
+    axes.set(xlabel="ms of one image, compiled, one thread", ylabel="accuracy on test images, %")
+    axes.set_xlim(left=0)
+    axes.legend(fontsize=8)
+    figure.savefig(path, dpi=150)
