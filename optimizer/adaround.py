@@ -47,20 +47,16 @@ class _Layer:
 
 def choose_rounding(
     original: onnx.ModelProto, quantized: onnx.ModelProto, samples: Samples, threads: int | None, seed: int = 0
-) -> dict[str, float]:
+) -> None:
     """Changes the integers of the weights of ``quantized`` by one, where that brings a layer's outputs closer.
 
     Nodes have the same names in both models.
-
-    Returns:
-        For each layer by name, the mean square of the error of its outputs after, over that before.
     """
     layers = {layer.output: layer for layer in _layers(quantized)}
     runs = [dict(inputs) for inputs in samples]  # the values that later pieces read
     weights = {tensor.name: tensor for tensor in original.graph.initializer}
     nodes = {node.name: node for node in original.graph.node}
     generator = torch.Generator().manual_seed(seed)
-    found = {}
     for piece in pieces(quantized, layers):
         layer = None if piece.end is None else layers[piece.end]
         made = [output.name for output in piece.model.graph.output]
@@ -76,15 +72,13 @@ def choose_rounding(
             target = Session(with_outputs(original, before.output[0]), threads)
             wanted = [target(inputs)[before.output[0]] for inputs in samples]
             weight = numpy_helper.to_array(weights[before.input[1]])
-            rounded, outputs, ratio = _rounded(layer, weight, np.concatenate(read), np.concatenate(wanted), generator)
+            rounded, outputs = _rounded(layer, weight, np.concatenate(read), np.concatenate(wanted), generator)
             layer.integers.CopyFrom(numpy_helper.from_array(rounded, layer.integers.name))
             for values, output in zip(runs, np.split(outputs, len(runs)), strict=True):
                 values[layer.output] = output
-            found[layer.node.name] = ratio
         for values in runs:
             for name in piece.unread:
                 values.pop(name, None)
-    return found
 
 
 def _layers(model: onnx.ModelProto) -> Iterator[_Layer]:
@@ -111,8 +105,8 @@ def _layers(model: onnx.ModelProto) -> Iterator[_Layer]:
 
 def _rounded(
     layer: _Layer, weight: np.ndarray, x: np.ndarray, wanted: np.ndarray, generator: torch.Generator
-) -> tuple[np.ndarray, np.ndarray, float]:
-    """Returns the integers, the outputs of the layer, and the ratio of the errors.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the integers, and the outputs of the layer with them.
 
     Args:
         layer: the layer.
@@ -128,6 +122,9 @@ def _rounded(
         # Layers have one output.
         return cast("torch.Tensor", OPERATORS[layer.node.op_type](Call((some, integers * scales, bias), attributes)))
 
+    def whole(integers: torch.Tensor) -> torch.Tensor:
+        return torch.cat([compute(some, integers) for some in inputs.split(BATCH)])
+
     steps = torch.from_numpy(weight.copy()) / scales
     floor = torch.floor(steps)
     share = ((steps - floor).clamp(0.01, 0.99) - _LOW) / (_HIGH - _LOW)
@@ -135,7 +132,7 @@ def _rounded(
     plain = torch.from_numpy(numpy_helper.to_array(layer.integers).astype(np.float32))
     optimizer = torch.optim.Adam([decision], RATE)
     with torch.no_grad():
-        power = max(float((compute(inputs, plain) - targets).square().mean()), 1e-30)
+        power = max(float((whole(plain) - targets).square().mean()), 1e-30)
     for step in range(STEPS):
         some = torch.randperm(len(inputs), generator=generator)[:BATCH]
         up = (torch.sigmoid(decision) * (_HIGH - _LOW) + _LOW).clamp(0, 1)
@@ -149,8 +146,8 @@ def _rounded(
         optimizer.step()
     with torch.no_grad():
         chosen = (floor + (decision > 0)).clamp(-127, 127)
-        outputs = compute(inputs, chosen)
+        outputs = whole(chosen)
         ratio = float((outputs - targets).square().mean()) / power
-        if ratio >= 1:  # the nearest integers are better
-            chosen, outputs, ratio = plain, compute(inputs, plain), 1.0
-    return chosen.to(torch.int8).numpy(), outputs.numpy(), ratio
+        if not ratio < 1:  # the nearest integers are better
+            chosen, outputs = plain, whole(plain)
+    return chosen.to(torch.int8).numpy(), outputs.numpy()

@@ -29,10 +29,9 @@ def draw(found: Found, path: Path) -> None:
             )
     best = sorted((each.latency * 1e3, 100 * each.accuracy) for each in found.candidates if each.best)
     axes.plot(*zip(*best, strict=True), color="grey", linewidth=1, label="no other is better in both")
-    chosen = found.chosen
-    axes.scatter(
-        [chosen.latency * 1e3], [100 * chosen.accuracy], s=160, facecolors="none", edgecolors="black", label="chosen"
-    )
+    if (chosen := found.chosen) is not None:
+        place = ([chosen.latency * 1e3], [100 * chosen.accuracy])
+        axes.scatter(*place, s=160, facecolors="none", edgecolors="black", label="chosen")
     axes.set(xlabel="ms of one run, compiled", ylabel="accuracy on validation samples, %")
     axes.set_xlim(left=0)
     axes.legend()

@@ -6,13 +6,14 @@ A student is an ONNX model or a PyTorch module. An ONNX model is trained as it i
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from optimizer.data import LABELS
 from optimizer.training.settings import Training
 
 if TYPE_CHECKING:  # imported on first use, because that takes seconds
@@ -20,6 +21,7 @@ if TYPE_CHECKING:  # imported on first use, because that takes seconds
     import onnx
     import torch
 
+    from optimizer.training.checkpoint import Checkpoint
     from optimizer.training.labelled import Labelled
     from optimizer.training.loop import Augment, Epoch, Objective
     from optimizer.training.ranks import Ranks
@@ -64,7 +66,7 @@ def distill(
     validation: Mapping[str, np.ndarray] | None = None,
     loss: str = "kd",
     temperature: float = 4.0,
-    share: float = 0.9,
+    alpha: float = 0.9,
     weights: str = "mean",
     training: Training | None = None,
     augment: str | Augment | None = None,
@@ -76,7 +78,7 @@ def distill(
 ) -> Distilled:
     """Trains a student on labels and on its teachers' probabilities.
 
-    The loss is ``share`` times that of the teachers plus ``1 - share`` times the cross-entropy of the labels. Without
+    The loss is ``alpha`` times that of the teachers plus ``1 - alpha`` times the cross-entropy of the labels. Without
     labels, or without teachers, it is all of the other.
 
     Under ``torchrun``, each process computes a part of each batch.
@@ -90,14 +92,14 @@ def distill(
         validation: the same for other samples; by default, a tenth of the data is kept for that.
         loss: a key of :data:`LOSSES`.
         temperature: divides logits, above 0.
-        share: of the teachers in the loss, from 0 to 1.
+        alpha: the share of the teachers in the loss, from 0 to 1.
         weights: a key of :data:`WEIGHTS`: how much each of several teachers counts.
         training: how long and how fast; :class:`Training` by default.
         augment: changes of images such as ``"flip,shift:2"``, or a function of (inputs, generator). Without it,
             teachers answer each sample once.
-        device: ``cpu``, or another one of PyTorch.
+        device: ``cpu``, or another one of PyTorch, to which modules are moved. GPUs have not been run yet.
         threads: of PyTorch and ONNX Runtime; None leaves the number to them.
-        checkpoint: a folder for the state after each epoch, from which the training goes on.
+        checkpoint: a folder for the state after each epoch, from which the same training goes on.
         cache: a folder for teachers' answers.
         progress: is called with the finished part, from 0 to 1.
 
@@ -113,70 +115,79 @@ def distill(
     import torch
 
     from optimizer.training import loop, ranks
-    from optimizer.training.checkpoint import Checkpoint
     from optimizer.training.labelled import labelled
 
     training = training or Training()
-    _check(loss, temperature, share, weights)
+    objective = _Loss(loss, temperature, alpha, weights)
     samples = labelled(data() if callable(data) else data)
     kept = None if validation is None else labelled(validation)
     if kept is None:
         if len(samples) < 2:
             raise ValueError("one sample cannot be divided into training and validation")
-        samples, kept = samples.parted(HELD_OUT, training.seed)
+        samples, kept = samples.split(HELD_OUT, training.seed)
     if not teachers and samples.labels is None:
         raise ValueError("there is nothing to learn from: give teachers, or data with labels")
-    before_threads = torch.get_num_threads()
+    if checkpoint is not None and callable(augment):
+        raise ValueError("a checkpoint needs changes of images by name, not a function")
+    threads_before = torch.get_num_threads()
     if threads is not None:
         torch.set_num_threads(threads)
     try:
-        with ranks.joined(device) as group:
-            torch.manual_seed(training.seed)  # of dropout in modules
+        with ranks.joined(device) as group, torch.random.fork_rng(devices=[]), _modes(student):
             module, finish = _student(student, samples, kept, device)
-            taught_by = [_teacher(each, threads, device) for each in teachers]
+            taught_by = [_teacher(each, samples, threads, device) for each in teachers]
             change = _augment(augment)
-            first = loop.answers(module, kept.at(_some(kept)), training.batch, device)[0]
+            size = training.batch_size
+            first = loop.predict(module, kept.at(_some(kept)), size, device)[0]
             classes = _classes(first, samples, kept)
-            objective = _objective(
-                taught_by,
-                samples,
-                classes,
-                loss,
-                temperature,
-                share,
-                weights,
-                change,
-                training.batch,
-                device,
-                cache,
-                group,
-            )
-            belongs = {
-                "training": training.to_json(),
-                "loss": [loss, temperature, share, weights],
-                "samples": len(samples),
-                "teachers": [each.digest() for each in taught_by],
-                "student": _digest(module),
-            }
-            state = None if checkpoint is None else Checkpoint(Path(checkpoint), belongs)
-            before = loop.accuracy(module, kept, training.batch, device)
+            computed = objective.of(taught_by, samples, classes, change is None, size, device, cache, group)
+            about = {"objective": vars(objective), "augment": augment, "processes": group.size}
+            state = None if checkpoint is None else _checkpoint(checkpoint, module, taught_by, samples, training, about)
+            before = loop.accuracy(module, kept, size, device)
             run = loop.Run(samples, kept, training, group, device, change, state, progress)
-            epochs = loop.train(module, objective, run)
-            after = loop.accuracy(module, kept, training.batch, device)
-            found = tuple(_accuracy(each, kept, training.batch, device) for each in taught_by)
+            epochs = loop.train(module, computed, run)
+            after = loop.accuracy(module, kept, size, device)
+            found = tuple(_accuracy(each, kept, size, device) for each in taught_by)
+            return Distilled(finish(), epochs, before, after, found)
     finally:
-        torch.set_num_threads(before_threads)
-    return Distilled(finish(), epochs, before, after, found)
+        torch.set_num_threads(threads_before)
 
 
-def _check(loss: str, temperature: float, share: float, weights: str) -> None:
-    for what, name, names in (("loss", loss, LOSSES), ("weights", weights, WEIGHTS)):
-        if name not in names:
-            raise ValueError(f"unknown {what} {name!r}; choose from: {', '.join(names)}")
-    if not 0 < temperature < math.inf:
-        raise ValueError(f"the temperature must be above 0, got {temperature:g}")
-    if not 0 <= share <= 1:
-        raise ValueError(f"the share of the teachers must be from 0 to 1, got {share:g}")
+@contextlib.contextmanager
+def _modes(model: Model) -> Iterator[None]:
+    """Restores the mode of each submodule of a PyTorch module, such as frozen normalizations."""
+    import torch
+
+    parts = list(model.modules()) if isinstance(model, torch.nn.Module) else []
+    modes = [part.training for part in parts]
+    try:
+        yield
+    finally:
+        for part, mode in zip(parts, modes, strict=True):
+            part.training = mode
+
+
+def _checkpoint(
+    folder: str | Path,
+    module: torch.nn.Module,
+    teachers: Sequence[Teacher],
+    samples: Labelled,
+    training: Training,
+    about: Mapping[str, Any],
+) -> Checkpoint:
+    """Returns the checkpoint of exactly this training."""
+    from optimizer.training.checkpoint import Checkpoint
+    from optimizer.training.digests import of_arrays, of_module
+
+    labels = {} if samples.labels is None else {LABELS: samples.labels}
+    fingerprint = {
+        "training": training.to_json(),
+        "samples": of_arrays({**samples.arrays, **labels}),
+        "teachers": [each.digest() for each in teachers],
+        "student": of_module(module),
+        **about,
+    }
+    return Checkpoint(Path(folder), fingerprint)
 
 
 def _student(
@@ -187,12 +198,11 @@ def _student(
 
     from optimizer.samples import fitting
     from optimizer.training import prepared
-    from optimizer.training.named import Named
+    from optimizer.training.named import ByName
     from optimizer.training.onnx_module import with_weights
 
     if isinstance(student, torch.nn.Module):
-        training = student.training
-        return Named(student.to(device)), lambda: student.train(training)
+        return ByName(student.to(device)), lambda: student
     found = prepared.classifier(student)
     for each in (samples, validation):
         fitting(each.arrays, found.model)
@@ -209,15 +219,17 @@ def _some(samples: Labelled) -> np.ndarray:
     return np.arange(min(_CHECKED, len(samples)))
 
 
-def _teacher(model: Model, threads: int | None, device: str) -> Teacher:
+def _teacher(model: Model, samples: Labelled, threads: int | None, device: str) -> Teacher:
     import torch
 
-    from optimizer.training.named import Named
+    from optimizer.training.named import ByName
     from optimizer.training.teachers import ModuleTeacher, OnnxTeacher
 
     if isinstance(model, torch.nn.Module):
-        return ModuleTeacher(Named(model.to(device)))
-    return OnnxTeacher(model, threads)
+        return ModuleTeacher(ByName(model.to(device)))
+    teacher = OnnxTeacher(model, threads)
+    teacher.check(samples.at(_some(samples)).tensors("cpu"))
+    return teacher
 
 
 def _augment(augment: str | Augment | None) -> Augment | None:
@@ -236,67 +248,72 @@ def _classes(logits: np.ndarray, *all_samples: Labelled) -> int:
     return classes
 
 
-def _objective(
-    teachers: Sequence[Teacher],
-    samples: Labelled,
-    classes: int,
-    loss: str,
-    temperature: float,
-    share: float,
-    weights: str,
-    augment: Augment | None,
-    batch: int,
-    device: str,
-    cache: str | Path | None,
-    group: Ranks,
-) -> Objective:
-    """Returns the loss of a batch. Without changes of the samples, the teachers answer here, each sample once."""
-    import numpy as np
-    import torch
-    from torch.nn import functional as F
+@dataclass(frozen=True)
+class _Loss:
+    """The loss: see the arguments of :func:`distill`."""
 
-    from optimizer.training.losses import LOSSES as FUNCTIONS
-    from optimizer.training.soft_targets import soft_targets
-    from optimizer.training.teachers import answers
+    kind: str
+    temperature: float
+    alpha: float
+    weights: str
 
-    folder = None if cache is None or group.rank != 0 else Path(cache)
-    kept = None if augment is not None else [answers(each, samples, batch, device, folder) for each in teachers]
-    if samples.labels is None:
-        share = 1.0
-    if not teachers:
-        share = 0.0
+    def __post_init__(self) -> None:
+        for what, name, names in (("loss", self.kind, LOSSES), ("weights", self.weights, WEIGHTS)):
+            if name not in names:
+                raise ValueError(f"unknown {what} {name!r}; choose from: {', '.join(names)}")
+        if not 0 < self.temperature < math.inf:
+            raise ValueError(f"the temperature must be above 0, got {self.temperature:g}")
+        if not 0 <= self.alpha <= 1:
+            raise ValueError(f"alpha, the share of the teachers, must be from 0 to 1, got {self.alpha:g}")
 
-    def objective(
-        logits: torch.Tensor, inputs: Mapping[str, torch.Tensor], labels: torch.Tensor | None, indices: np.ndarray
-    ) -> dict[str, torch.Tensor]:
-        parts = {}
-        if share > 0:
-            if kept is None:
-                given = [each(inputs) for each in teachers]
-            else:
-                given = [torch.from_numpy(np.ascontiguousarray(each[indices])).to(logits.device) for each in kept]
-            for each in given:
-                if each.shape != (len(indices), classes):
-                    raise ValueError(f"a teacher returns {tuple(each.shape)}, the student {tuple(logits.shape)}")
-            targets = soft_targets(given, temperature, weights, labels)
-            parts["teachers"] = share * FUNCTIONS[loss](logits, targets, temperature)
-        if share < 1 and labels is not None:
-            parts["labels"] = (1 - share) * F.cross_entropy(logits, labels)
-        return parts
+    def of(
+        self,
+        teachers: Sequence[Teacher],
+        samples: Labelled,
+        classes: int,
+        fixed: bool,
+        batch_size: int,
+        device: str,
+        cache: str | Path | None,
+        group: Ranks,
+    ) -> Objective:
+        """Returns the loss of a batch. If samples are ``fixed``, the teachers answer here, each sample once."""
+        import numpy as np
+        import torch
+        from torch.nn import functional as F
 
-    return objective
+        from optimizer.training.losses import LOSSES as FUNCTIONS
+        from optimizer.training.soft_targets import soft_targets
+        from optimizer.training.teachers import answers
+
+        folder = None if cache is None else Path(cache)
+        kept = [answers(each, samples, batch_size, device, folder, group) for each in teachers] if fixed else None
+        alpha = 0.0 if not teachers else 1.0 if samples.labels is None else self.alpha
+
+        def objective(
+            logits: torch.Tensor, inputs: Mapping[str, torch.Tensor], labels: torch.Tensor | None, indices: np.ndarray
+        ) -> dict[str, torch.Tensor]:
+            parts = {}
+            if alpha > 0:
+                if kept is None:
+                    given = [each(inputs) for each in teachers]
+                else:
+                    given = [torch.from_numpy(np.ascontiguousarray(each[indices])).to(logits.device) for each in kept]
+                for each in given:
+                    if each.shape != (len(indices), classes):
+                        raise ValueError(f"a teacher returns {tuple(each.shape)}, the student {tuple(logits.shape)}")
+                targets = soft_targets(given, self.temperature, self.weights, labels)
+                parts["teachers"] = alpha * FUNCTIONS[self.kind](logits, targets, self.temperature)
+            if alpha < 1 and labels is not None:
+                parts["labels"] = (1 - alpha) * F.cross_entropy(logits, labels)
+            return parts
+
+        return objective
 
 
-def _accuracy(teacher: Teacher, samples: Labelled, batch: int, device: str) -> float | None:
+def _accuracy(teacher: Teacher, samples: Labelled, batch_size: int, device: str) -> float | None:
     from optimizer.training.teachers import answers
 
     if samples.labels is None:
         return None
-    return float((answers(teacher, samples, batch, device, None).argmax(1) == samples.labels).mean())
-
-
-def _digest(module: torch.nn.Module) -> str:
-    found = hashlib.sha256()
-    for name, tensor in module.state_dict().items():
-        found.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
-    return found.hexdigest()
+    return float((answers(teacher, samples, batch_size, device).argmax(1) == samples.labels).mean())

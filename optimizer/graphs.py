@@ -4,9 +4,26 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from math import prod
+from pathlib import Path
 
 import onnx
 from onnx import helper, numpy_helper
+
+import graph_passes
+from graph_passes.lazy import ir
+
+
+def loaded(model: str | Path | onnx.ModelProto, passes: Sequence[str]) -> onnx.ModelProto:
+    """Returns a model after graph passes, with the weights of its external data.
+
+    Raises:
+        ValueError: the model is not valid; the message is one line.
+        OSError: a file cannot be read.
+    """
+    optimized = graph_passes.optimize(model, passes=passes).ir_model
+    ir.external_data.load_to_model(optimized)
+    return ir.serde.serialize_model(optimized)
 
 
 def name_nodes(graph: onnx.GraphProto) -> None:
@@ -33,6 +50,30 @@ def constants_to_initializers(graph: onnx.GraphProto) -> None:
     if len(kept) < len(graph.node):
         del graph.node[:]
         graph.node.extend(kept)
+
+
+def separate_vectors(graph: onnx.GraphProto) -> None:
+    """Gives each reader of a vector, such as a bias, its own copy: equal ones need not stay equal without channels.
+
+    Larger constants that several nodes read stay one, and then the nodes lose the same channels.
+    """
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    vectors = {name for name, tensor in tensors.items() if max(tensor.dims, default=1) == prod(tensor.dims) > 1}
+    vectors -= {value.name for value in graph.input}
+    seen = set()
+    for node in graph.node:
+        for place, name in enumerate(node.input):
+            if name not in vectors or tensors[name].data_type != onnx.TensorProto.FLOAT:
+                continue
+            if name in seen:
+                copy = f"{name}/{len(tensors)}"
+                while copy in tensors:
+                    copy += "_"
+                tensors[copy] = onnx.TensorProto()
+                tensors[copy].CopyFrom(tensors[name])
+                tensors[copy].name = node.input[place] = copy
+                graph.initializer.append(tensors[copy])
+            seen.add(name)
 
 
 def reads(node: onnx.NodeProto) -> set[str]:

@@ -124,7 +124,8 @@ def layer_errors(
     threads: int | None,
 ) -> tuple[LayerError, ...]:
     """Returns what each layer alone changes in the answers, largest first."""
-    some = Samples({name: array[: _whole(samples)] for name, array in samples.arrays.items()}, samples.batch)
+    chosen = np.sort(np.random.default_rng(0).permutation(len(samples))[: _whole(samples)])  # samples may be in order
+    some = Samples({name: array[chosen] for name, array in samples.arrays.items()}, samples.batch)
     wanted = _outputs(original, some, threads)
     operators = {node.name: node.op_type for node in original.graph.node}
     found = []

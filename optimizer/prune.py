@@ -17,6 +17,7 @@ import numpy as np
 from compiler.installation import extras
 from optimizer.data import LABELS
 from optimizer.plan import KeptChannels, Plan
+from optimizer.torchrun import processes
 
 if TYPE_CHECKING:  # onnx is imported on first use, because that takes half a second
     import onnx
@@ -117,6 +118,8 @@ def prune(
     chosen = _checked(ratio, latency, samples, importance, cost, threads, step, least)
     original = prepared(exported(model, example_inputs))
     if chosen != "taylor":
+        if processes() > 1:
+            raise ValueError("only importance 'taylor' is computed by several processes; run this one without torchrun")
         problem = _problem(original, samples, chosen, threads, step, least, seed)
         return _solved(problem, ratio, latency, chosen, cost, threads)
     from optimizer.training.ranks import joined
@@ -124,7 +127,9 @@ def prune(
     with joined("cpu") as ranks:
         problem = _problem(original, samples, chosen, threads, step, least, seed, ranks)
         # Measured costs differ from process to process, so one of them chooses.
-        text = ranks.of_first(lambda: json.dumps(_solved(problem, ratio, latency, chosen, cost, threads).to_json()))
+        text = ranks.broadcast_from_first(
+            lambda: json.dumps(_solved(problem, ratio, latency, chosen, cost, threads).to_json())
+        )
     return Plan.from_json(json.loads(text))
 
 

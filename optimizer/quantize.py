@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-import graph_passes
 from compiler.installation import extras
 from graph_passes.patterns.layers import OPERATORS
 from optimizer.data import LABELS
@@ -101,6 +100,8 @@ def quantize(
 
     if method not in METHODS:
         raise ValueError(f"unknown method {method!r}; choose from: {', '.join(METHODS)}")
+    if adaround:
+        extras.require("adaround", "training")
     if max_drop is not None and not 0 <= max_drop <= 100:
         raise ValueError(f"max_drop must be from 0 to 100 percentage points, got {max_drop:g}")
     original = _prepared(model)
@@ -112,7 +113,6 @@ def quantize(
     answers = [float_session(inputs) for inputs in fitting]  # an error of the model shows before the calibration
     quantized = with_quantizers(original, fitting, method, exclude)
     if adaround:
-        extras.require("adaround", "training")
         from optimizer.adaround import choose_rounding
 
         choose_rounding(original, quantized, fitting, threads)
@@ -146,9 +146,9 @@ def _prepared(model: str | Path | onnx.ModelProto) -> onnx.ModelProto:
     import onnx
 
     from optimizer.bias_correction import add_missing
-    from optimizer.graphs import name_nodes
+    from optimizer.graphs import loaded, name_nodes
 
-    proto = graph_passes.optimize(model, passes=PASSES).model
+    proto = loaded(model, PASSES)
     if found := sorted({node.op_type for node in proto.graph.node} & INTEGER_OPERATORS):
         raise ValueError(f"the model is quantized already: it has {', '.join(found)}")
     opset = next((each.version for each in proto.opset_import if each.domain in ("", "ai.onnx")), 0)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optimizer.data import LABELS
+from optimizer.torchrun import processes
 from optimizer.training.settings import Training
 
 if TYPE_CHECKING:  # imported on first use, because that takes seconds
@@ -67,12 +68,12 @@ class Found:
 
     Attributes:
         candidates: the first one is the original.
-        chosen: the one that meets the limit best.
+        chosen: the one that meets the limit best; None if none does.
         unreached: shares of the latency that no widths reach.
     """
 
     candidates: tuple[Candidate, ...]
-    chosen: Candidate
+    chosen: Candidate | None
     unreached: tuple[float, ...]
 
 
@@ -89,6 +90,7 @@ def search(
     cost: str = "kernels",
     step: int = 8,
     threads: int = 1,
+    training_threads: int | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Found:
     """Returns models of several widths and precisions, and the one that meets a limit best.
@@ -102,14 +104,14 @@ def search(
         validation: the same as ``data``, for samples that are not trained on; by default, a tenth of the data.
         training: of the pruned models, with the original as teacher; :class:`Training` by default.
         augment: changes of images, as for :func:`optimizer.distill`.
-        shares: of the original's latency, each between 0 and 1.
+        shares: of the original's latency, each between 0 and 1; with ``latency``, only those within, and that limit.
         importance, cost, step: as for :func:`optimizer.prune`.
-        threads: of measured runs, and of PyTorch.
+        threads: of measured runs.
+        training_threads: of PyTorch; None leaves the number to it.
         progress: is called with the finished part, from 0 to 1.
 
     Raises:
-        ValueError: an argument is not valid, the data do not fit, or no candidate is within the limit. The message is
-            one line.
+        ValueError: an argument is not valid, or the data do not fit. The message is one line.
         OSError: a file cannot be read.
         ImportError: a package is missing.
     """
@@ -119,6 +121,8 @@ def search(
     from optimizer.training.labelled import labelled
 
     _check(latency, max_drop, shares)
+    if processes() > 1:
+        raise ValueError("a search measures models, so it runs in one process; run it without torchrun")
     samples = labelled(data() if callable(data) else data)
     kept = None if validation is None else labelled(validation)
     if samples.labels is None or (kept is not None and kept.labels is None):
@@ -127,9 +131,22 @@ def search(
     if kept is None:
         from optimizer.distill import HELD_OUT
 
-        samples, kept = samples.parted(HELD_OUT, training.seed)
-    show = progress or _ignore
-    models, unreached = _models(model, samples, kept, training, augment, shares, importance, cost, step, threads, show)
+        samples, kept = samples.split(HELD_OUT, training.seed)
+    models, unreached = _models(
+        model,
+        samples,
+        kept,
+        training,
+        augment,
+        latency,
+        shares,
+        importance,
+        cost,
+        step,
+        threads,
+        training_threads,
+        progress or _ignore,
+    )
     candidates = _marked(_measured(models, kept, threads))
     return Found(candidates, _chosen(candidates, latency, max_drop), unreached)
 
@@ -151,11 +168,13 @@ def _models(
     validation: Labelled,
     training: Training,
     augment: str | None,
+    latency: float | None,
     shares: Sequence[float],
     importance: str | None,
     cost: str,
     step: int,
     threads: int,
+    training_threads: int | None,
     show: Callable[[float], None],
 ) -> tuple[list[tuple[float, str, Plan | None, onnx.ModelProto]], tuple[float, ...]]:
     """Returns the candidates without what is measured, and the shares that no widths reach."""
@@ -167,8 +186,11 @@ def _models(
 
     original = prepared(model)
     arrays = _with_labels(samples)
-    calibration = {name: array[:CALIBRATION] for name, array in samples.arrays.items()}
+    calibration = _calibration(original, samples, training.seed)
     whole = whole_latency(original, threads)
+    wanted = {share for share in shares if latency is None or share * whole * 1e3 <= latency}
+    if latency is not None and latency < whole * 1e3:
+        wanted.add(latency / (whole * 1e3))
     found: list[tuple[float, str, Plan | None, onnx.ModelProto]] = []
     unreached = []
 
@@ -177,8 +199,8 @@ def _models(
         found.append((share, INT8, plan, quantize(smaller, calibration, threads=threads).model))
 
     add(1.0, None, original)
-    for index, share in enumerate(sorted(shares, reverse=True)):
-        show(index / len(shares))
+    for index, share in enumerate(sorted(wanted, reverse=True)):
+        show(index / len(wanted))
         try:
             plan = prune(original, None, share * whole * 1e3, arrays, importance, cost, threads, step)
         except TooSlowError:
@@ -191,10 +213,22 @@ def _models(
             _with_labels(validation),
             training=training,
             augment=augment,
-            threads=threads,
+            threads=training_threads,
         )
         add(share, plan, learned.model)
     return found, tuple(unreached)
+
+
+def _calibration(model: onnx.ModelProto, samples: Labelled, seed: int) -> dict[str, np.ndarray]:
+    """Returns random samples: as many as the model takes at once, or a multiple."""
+    import numpy as np
+
+    from optimizer.samples import fitting
+
+    batch = fitting(samples.arrays, model).batch
+    count = min(max(batch, CALIBRATION // batch * batch), len(samples) // batch * batch)
+    chosen = np.random.default_rng(seed).permutation(len(samples))[:count]
+    return dict(samples.at(np.sort(chosen)).arrays)
 
 
 def _with_labels(samples: Labelled) -> dict[str, np.ndarray]:
@@ -207,7 +241,7 @@ def _with_labels(samples: Labelled) -> dict[str, np.ndarray]:
 def _measured(
     models: Sequence[tuple[float, str, Plan | None, onnx.ModelProto]], validation: Labelled, threads: int
 ) -> list[Candidate]:
-    """Measures all models in turns; a latency is that of the original times the ratio of the medians."""
+    """Measures all models in turns; a latency is the median."""
     from compiler.measure.sampling import measure
     from compiler.program.random_inputs import random_inputs
     from optimizer.pruning.fitting import compiled
@@ -257,13 +291,10 @@ def _marked(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
     return tuple(marked)
 
 
-def _chosen(candidates: Sequence[Candidate], latency: float | None, max_drop: float | None) -> Candidate:
+def _chosen(candidates: Sequence[Candidate], latency: float | None, max_drop: float | None) -> Candidate | None:
     if latency is not None:
         within = [each for each in candidates if each.latency * 1e3 <= latency]
-        if not within:
-            least = min(each.latency for each in candidates) * 1e3
-            raise ValueError(f"no candidate takes at most {latency:g} ms: the least is {least:.3g} ms")
-        return max(within, key=lambda each: (each.accuracy, -each.latency))
+        return max(within, key=lambda each: (each.accuracy, -each.latency), default=None)
     before = candidates[0].accuracy
     within = [each for each in candidates if 100 * (before - each.accuracy) <= (max_drop or 0.0) + 1e-9]
     return min(within, key=lambda each: each.latency)

@@ -51,8 +51,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         plan = Plan(arguments.epochs, widths=tuple(arguments.widths), threads=arguments.threads)
         results = _kept(arguments.json)
+        settings = {"epochs": plan.epochs, "widths": list(plan.widths), "images": len(test["labels"])}
+        if any({key: result[key] for key in settings} != settings for result in results):
+            raise ValueError(f"{arguments.json} has results of other settings; choose another file")
         for seed in arguments.seeds:
-            if all(result["seed"] != seed for result in results):
+            if all(result["seed"] != seed for result in results):  # those of other settings are rejected above
                 found = run(train, test, seed, plan, lambda text: print(text, "...", flush=True))
                 results.append(found | {"images": len(test["labels"])})
                 _keep(arguments.json, results)
@@ -62,6 +65,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
     return exit_code(parser, work)
+
+
+_KEYS = {"seed", "epochs", "widths", "images", "rows"}
 
 
 def _numbers(text: str) -> list[int]:
@@ -76,7 +82,7 @@ def _kept(path: Path | None) -> list[dict[str, Any]]:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} is not a file of results: {error}") from None
-    if not isinstance(found, list) or not all(isinstance(each, dict) and "rows" in each for each in found):
+    if not isinstance(found, list) or not all(isinstance(each, dict) and each.keys() >= _KEYS for each in found):
         raise ValueError(f"{path} is not a file of results")
     return found
 

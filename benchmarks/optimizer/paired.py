@@ -22,11 +22,13 @@ class Difference:
 def difference(pairs: Sequence[tuple[np.ndarray, np.ndarray]]) -> Difference:
     """Returns the mean difference over seeds; each pair has whether each image is right, of both models of a seed.
 
-    Images are paired and seeds are strata: the variance is that of the differences within each seed (McNemar's test
-    with an interval; Agresti: Categorical Data Analysis, 3rd edition, section 11.1).
+    Images are paired: each has its mean difference over the seeds. With several seeds, the variance of their
+    differences counts, too, because another training gives another network.
     """
-    differences = [first.astype(float) - second.astype(float) for first, second in pairs]
-    mean = float(np.mean([each.mean() for each in differences]))
-    variance = sum(float(each.var(ddof=1)) / len(each) for each in differences) / len(differences) ** 2
-    width = _NORMAL * float(np.sqrt(variance))
+    differences = np.array([first.astype(float) - second.astype(float) for first, second in pairs])
+    of_images, of_seeds = differences.mean(0), differences.mean(1)
+    variance = float(of_images.var(ddof=1)) / len(of_images)
+    if len(of_seeds) > 1:
+        variance += float(of_seeds.var(ddof=1)) / len(of_seeds)
+    mean, width = float(of_images.mean()), _NORMAL * float(np.sqrt(variance))
     return Difference(100 * mean, 100 * (mean - width), 100 * (mean + width))

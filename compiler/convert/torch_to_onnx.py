@@ -42,7 +42,7 @@ def export(module: torch.nn.Module, example_inputs: Sequence[Any] | Mapping[str,
     except TypeError as error:
         raise ValueError(f"example_inputs do not fit {kind}.forward{signature}: {error}") from None
     named = all(isinstance(value, torch.Tensor) for value in given.arguments.values())
-    with _evaluating(module), _quiet(), torch.no_grad():
+    with evaluating(module), _quiet(), torch.no_grad():
         options = {"input_names": list(given.arguments) if named else None, "opset_version": _OPSET, "dynamo": True}
         try:
             try:
@@ -98,7 +98,7 @@ def _of_rank_4(x: torch.Tensor, rank: int) -> torch.Tensor:
 
 
 @contextlib.contextmanager
-def _evaluating(module: torch.nn.Module) -> Iterator[None]:
+def evaluating(module: torch.nn.Module) -> Iterator[None]:
     """Puts a module in evaluation mode, and restores the mode of each submodule, such as frozen normalizations."""
     training = [part for part in module.modules() if part.training]
     module.eval()

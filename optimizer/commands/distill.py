@@ -36,17 +36,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--loss", choices=tuple(LOSSES), default="kd", metavar="NAME", help=f"{about} (default: kd)")
     add("--temperature", type=number, default=4.0, metavar="T", help="divides logits (default: 4)")
     about = "the share of the teachers in the loss; the rest is that of the labels (default: 0.9)"
-    add("--share", type=number, default=0.9, metavar="S", help=about)
+    add("--alpha", type=number, default=0.9, metavar="A", help=about)
     about = "how much each of several teachers counts. " + "; ".join(f"{n}: {text}" for n, text in WEIGHTS.items())
     add("--weights", choices=tuple(WEIGHTS), default="mean", metavar="NAME", help=f"{about} (default: mean)")
     about = "random changes of images, separated by commas: flip (left to right), shift:N (by up to N pixels)"
     add("--augment", metavar="CHANGES", help=about)
     add("--epochs", type=at_least(1), default=default.epochs, metavar="N", help=f"default: {default.epochs}")
-    about = f"samples per step (default: {default.batch})"
-    add("--batch", type=at_least(1), default=default.batch, metavar="N", help=about)
-    about = f"the highest rate of AdamW (default: {default.rate:g})"
-    add("--rate", type=number, default=default.rate, metavar="R", help=about)
-    add("--decay", type=number, default=default.decay, metavar="D", help=f"of weights (default: {default.decay:g})")
+    about = f"samples per step (default: {default.batch_size})"
+    add("--batch-size", type=at_least(1), default=default.batch_size, metavar="N", help=about)
+    about = f"the highest learning rate of AdamW (default: {default.learning_rate:g})"
+    add("--learning-rate", type=number, default=default.learning_rate, metavar="R", help=about)
+    add(
+        "--weight-decay",
+        type=number,
+        default=default.weight_decay,
+        metavar="D",
+        help=f"of weights (default: {default.weight_decay:g})",
+    )
     about = "of the order of samples and the changes of images (default: 0)"
     add("--seed", type=at_least(0), default=0, metavar="N", help=about)
     add("--threads", type=at_least(1), metavar="N", help="threads (default: the choice of PyTorch and ONNX Runtime)")
@@ -60,9 +66,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     extras.require("training a model", "training")
-    check_file(arguments.json)
-    check_file(arguments.output)
-    if arguments.report is not None:
+    if is_first():  # several processes that create and remove a file disturb each other
+        check_file(arguments.json)
+        check_file(arguments.output)
+    if arguments.report is not None and is_first():
         extras.require("--report", "plots")
         check_folder(arguments.report, "curves.csv", "curves.png")
     import onnx
@@ -70,7 +77,9 @@ def run(arguments: argparse.Namespace) -> int:
     from optimizer import data
     from optimizer.distill import distill
 
-    training = Training(arguments.epochs, arguments.batch, arguments.rate, arguments.decay, arguments.seed)
+    training = Training(
+        arguments.epochs, arguments.batch_size, arguments.learning_rate, arguments.weight_decay, arguments.seed
+    )
     samples = data.read(arguments.data)
     validation = None if arguments.validation is None else data.read(arguments.validation)
     start = time.perf_counter()
@@ -82,7 +91,7 @@ def run(arguments: argparse.Namespace) -> int:
             validation,
             loss=arguments.loss,
             temperature=arguments.temperature,
-            share=arguments.share,
+            alpha=arguments.alpha,
             weights=arguments.weights,
             training=training,
             augment=arguments.augment,
@@ -110,7 +119,7 @@ def run(arguments: argparse.Namespace) -> int:
             "output": str(arguments.output),
             "loss": arguments.loss,
             "temperature": arguments.temperature,
-            "share": arguments.share,
+            "alpha": arguments.alpha,
             "training": training.to_json(),
             "seconds": seconds,
             "teachers": [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from optimizer.plan import Latency, Plan
     from optimizer.pruning.groups import Group
 
+MOST_COMPARED = 256  # samples
 ABOUT = "removes channels of a model, without retraining"
 
 
@@ -55,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     extras.require("pruning a model", "optimizer")
-    for path in (arguments.json, arguments.output, arguments.plan):
+    for path in (arguments.json, arguments.output, arguments.plan) if is_first() else ():
         check_file(path)
     import onnx
 
@@ -129,7 +131,8 @@ def _fidelities(
     from optimizer.session import Session
 
     sessions = [Session(model, threads) for model in (original, pruned)]
-    runs = [[session(inputs) for session in sessions] for inputs in samples.fitting(data, original)]
+    fitting = samples.fitting(data, original)
+    runs = [[session(inputs) for session in sessions] for inputs in islice(fitting, -(-MOST_COMPARED // fitting.batch))]
     names = [name for name, value in runs[0][0].items() if value.dtype.kind == "f"]
     return [compared(name, ((before[name], after[name]) for before, after in runs)) for name in names]
 

@@ -35,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     about = "the same for samples that are not trained on (default: 10 percent of the data)"
     add("--validation", metavar="DATA", type=Path, help=about)
     shares = ",".join(f"{share:g}" for share in SHARES)
-    about = f"shares of the original's latency for which channels are removed (default: {shares})"
+    about = f"shares of the latency for which channels are removed, and --latency (default: {shares})"
     add("--shares", type=numbers, default=SHARES, metavar="S,S,...", help=about)
     about = "what a channel is worth, as for prune (default: taylor)"
     add("--importance", choices=tuple(IMPORTANCES), metavar="NAME", help=about)
@@ -45,13 +45,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--step", type=at_least(1), default=STEP, metavar="N", help=about)
     about = f"passes over the data, for each width (default: {default.epochs})"
     add("--epochs", type=at_least(1), default=default.epochs, metavar="N", help=about)
-    about = f"samples per step (default: {default.batch})"
-    add("--batch", type=at_least(1), default=default.batch, metavar="N", help=about)
-    about = f"the highest rate of AdamW (default: {default.rate:g})"
-    add("--rate", type=number, default=default.rate, metavar="R", help=about)
+    about = f"samples per step (default: {default.batch_size})"
+    add("--batch-size", type=at_least(1), default=default.batch_size, metavar="N", help=about)
+    about = f"the highest learning rate of AdamW (default: {default.learning_rate:g})"
+    add("--learning-rate", type=number, default=default.learning_rate, metavar="R", help=about)
     add("--augment", metavar="CHANGES", help="random changes of images, as for distill")
     add("--seed", type=at_least(0), default=0, metavar="N", help="of the training (default: 0)")
-    add("--threads", type=at_least(1), default=1, metavar="N", help="threads (default: 1)")
+    add("--threads", type=at_least(1), default=1, metavar="N", help="threads of measured runs (default: 1)")
+    add("--training-threads", type=at_least(1), metavar="N", help="threads of training (default: PyTorch's choice)")
     add("--report", type=Path, metavar="DIR", help="draw accuracy over latency into DIR: candidates.png")
     add("--json", type=Path, metavar="FILE", help="write the results to FILE")
 
@@ -83,24 +84,28 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.latency,
             arguments.max_drop,
             validation,
-            Training(arguments.epochs, arguments.batch, arguments.rate, seed=arguments.seed),
+            Training(arguments.epochs, arguments.batch_size, arguments.learning_rate, seed=arguments.seed),
             arguments.augment,
             arguments.shares,
             arguments.importance,
             arguments.cost,
             arguments.step,
             arguments.threads,
+            arguments.training_threads,
             show,
         )
     seconds = time.perf_counter() - start
-    write(arguments.output, lambda path: onnx.save(found.chosen.model, path))
+    chosen = found.chosen
+    if chosen is not None:
+        write(arguments.output, lambda path: onnx.save(chosen.model, path))
     if arguments.report is not None:
         from optimizer.candidates_picture import draw
 
         write(arguments.report / "candidates.png", lambda path: draw(found, path))
     _print(found)
     print(f"Searched in {seconds:.1f} s")
-    print(f"Saved: {arguments.output}")
+    if chosen is not None:
+        print(f"Saved: {arguments.output}")
     write_json(
         arguments.json,
         {
@@ -111,10 +116,13 @@ def run(arguments: argparse.Namespace) -> int:
             "threads": arguments.threads,
             "seconds": seconds,
             "candidates": [each.to_json() for each in found.candidates],
-            "chosen": found.candidates.index(found.chosen),
+            "chosen": None if chosen is None else found.candidates.index(chosen),
             "unreached": list(found.unreached),
         },
     )
+    if chosen is None:
+        least = min(each.latency for each in found.candidates) * 1e3
+        raise RuntimeError(f"no candidate takes at most {arguments.latency:g} ms: the least is {least:.3g} ms")
     return 0
 
 

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from optimizer.pruning.groups import Groups
-from optimizer.pruning.importance import Scores, per_channel
+from optimizer.pruning.importance import Scores
 from optimizer.training.labelled import Labelled
 from optimizer.training.prepared import check, classifier
 from optimizer.training.ranks import Ranks
@@ -37,7 +37,13 @@ def taylor(model: onnx.ModelProto, groups: Groups, samples: Labelled, ranks: Ran
     found = classifier(model)
     check(found, samples.at(np.arange(min(2, len(samples)))).arrays)
     module = found.module().eval()  # batch normalizations are folded
-    places = {place: module.parameter(place[0]) for place in groups.places}
+    if not list(module.parameters()):
+        raise ValueError("importance 'taylor' needs weights of float32")
+    places = [
+        (p, axis, _owners(groups, roots))
+        for (name, axis), roots in groups.places.items()
+        if (p := module.parameter(name)) is not None
+    ]
     squares = [np.zeros(len(group)) for group in groups.free]
     batches = np.array_split(np.arange(len(samples)), max(1, -(-len(samples) // BATCH)))
     for indices in batches[ranks.rank :: ranks.size]:
@@ -48,14 +54,26 @@ def taylor(model: onnx.ModelProto, groups: Groups, samples: Labelled, ranks: Ran
         module.zero_grad()
         F.cross_entropy(logits, torch.from_numpy(labels[indices])).backward()
         changes = [np.zeros(len(group)) for group in groups.free]
-        for (name, axis), parameter in places.items():
-            if parameter is None or parameter.grad is None:
+        for parameter, axis, owners in places:
+            if parameter.grad is None:
                 continue
             product = (parameter.detach().double() * parameter.grad.double()).numpy()
             along = product.sum(axis=tuple(other for other in range(product.ndim) if other != axis))
-            for change, group in zip(changes, groups.free, strict=True):
-                change += per_channel(group, groups.places[name, axis], along)
+            for index, channels in owners:
+                known = channels >= 0
+                changes[index] += np.bincount(channels[known], along[known], len(changes[index]))
         for square, change in zip(squares, changes, strict=True):
             square += np.square(change)
     totals = [ranks.total(torch.from_numpy(square)).numpy() for square in squares]
     return tuple(np.sqrt(total / len(batches)) for total in totals)
+
+
+def _owners(groups: Groups, roots: np.ndarray) -> list[tuple[int, np.ndarray]]:
+    """Returns the groups that have places along an axis, with the channel of each place; -1 for those of others."""
+    found = []
+    for index, group in enumerate(groups.free):
+        number = {root: place for place, root in enumerate(group.roots)}
+        channels = np.array([number.get(root, -1) for root in roots.tolist()], np.int64)
+        if (channels >= 0).any():
+            found.append((index, channels))
+    return found

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import torch
-from torch.nn import functional as F
 
 from optimizer.training.loop import Augment
 
+_MOST_CHANNELS = 4
 Change = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
 
 
@@ -23,18 +23,18 @@ def shift(most: int) -> Change:
 
     def change(images: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         n, _, height, width = images.shape
-        wide = F.pad(images, (most,) * 4, mode="replicate")
-        places = torch.randint(0, 2 * most + 1, (n, 2), generator=generator).to(images.device)
-        rows = places[:, :1] + torch.arange(height, device=images.device)
-        columns = places[:, 1:] + torch.arange(width, device=images.device)
-        samples = torch.arange(n, device=images.device)
-        return wide[samples[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
+        places = torch.randint(-most, most + 1, (n, 2), generator=generator).to(images.device)
+        rows = (places[:, :1] + torch.arange(height, device=images.device)).clamp(0, height - 1)
+        columns = (places[:, 1:] + torch.arange(width, device=images.device)).clamp(0, width - 1)
+        samples = torch.arange(n, device=images.device)[:, None, None]
+        return images[samples, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
 
     return change
 
 
 def augment(text: str) -> Augment:
-    """Parses changes that are separated by commas: ``flip``, ``shift:N``. They apply to all inputs of rank 4.
+    """Parses changes that are separated by commas: ``flip``, ``shift:N``. They apply to all inputs of
+    shape (samples, channels, height, width).
 
     Raises:
         ValueError: an unknown change; the message is one line.
@@ -55,6 +55,10 @@ def _all(changes: Sequence[Change]) -> Augment:
     def apply(inputs: dict[str, torch.Tensor], generator: torch.Generator) -> dict[str, torch.Tensor]:
         changed = {}
         for name, tensor in inputs.items():
+            if tensor.ndim == 4 and tensor.shape[3] <= _MOST_CHANNELS < tensor.shape[1]:
+                raise ValueError(
+                    f"images are changed along the last two axes, but those of {name} seem to be columns and channels"
+                )
             for change in changes if tensor.ndim == 4 else ():
                 tensor = change(tensor, generator)
             changed[name] = tensor

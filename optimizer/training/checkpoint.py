@@ -19,11 +19,11 @@ class Checkpoint:
 
     Args:
         folder: is created if necessary.
-        belongs: what the training is; a state of another one is rejected.
+        fingerprint: what the training is; a state of another one is rejected.
     """
 
-    def __init__(self, folder: Path, belongs: Mapping[str, Any]) -> None:
-        self._path, self._belongs = folder / "state.npz", dict(belongs)
+    def __init__(self, folder: Path, fingerprint: Mapping[str, Any]) -> None:
+        self._path, self._fingerprint = folder / "state.npz", dict(fingerprint)
         folder.mkdir(parents=True, exist_ok=True)
 
     def save(self, module: torch.nn.Module, optimizer: torch.optim.Optimizer, about: Mapping[str, Any]) -> None:
@@ -36,7 +36,7 @@ class Checkpoint:
         arrays = {f"module/{name}": tensor for name, tensor in module.state_dict().items()}
         for place, state in optimizer.state_dict()["state"].items():
             arrays |= {f"optimizer/{place}/{name}": torch.as_tensor(value) for name, value in state.items()}
-        meta = json.dumps({"belongs": self._belongs, "about": dict(about)})
+        meta = json.dumps({"fingerprint": self._fingerprint, "about": dict(about)})
         partial = self._path.with_suffix(".partial")
         with partial.open("wb") as file:
             found = {name: tensor.cpu().numpy() for name, tensor in arrays.items()}
@@ -55,14 +55,14 @@ class Checkpoint:
             with np.load(self._path, allow_pickle=False) as archive:
                 arrays = dict(archive)
             meta = json.loads(str(arrays.pop(_META)))
-            belongs, about = meta["belongs"], meta["about"]
+            fingerprint, about = meta["fingerprint"], meta["about"]
         except Exception as error:  # noqa: BLE001 - a damaged file raises any of many
             raise ValueError(f"{self._path} is damaged: {' '.join(str(error).split())}") from None
-        if belongs != self._belongs:
+        if fingerprint != self._fingerprint:
             other = ", ".join(
-                f"{name} {belongs.get(name)!r} instead of {value!r}"
-                for name, value in self._belongs.items()
-                if belongs.get(name) != value
+                f"{name} {fingerprint.get(name)!r} instead of {value!r}"
+                for name, value in self._fingerprint.items()
+                if fingerprint.get(name) != value
             )
             raise ValueError(f"{self._path} is of another training: {other}; choose another folder")
         tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}

@@ -34,7 +34,7 @@ class Labelled:
     def tensors(self, device: str) -> dict[str, torch.Tensor]:
         return {name: torch.from_numpy(np.ascontiguousarray(array)).to(device) for name, array in self.arrays.items()}
 
-    def parted(self, share: float, seed: int) -> tuple[Labelled, Labelled]:
+    def split(self, share: float, seed: int) -> tuple[Labelled, Labelled]:
         """Returns two parts, in random order; the second one has this share of the samples, at least one."""
         order = np.random.default_rng(seed).permutation(len(self))
         second = max(1, round(share * len(self)))

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from compiler.convert.torch_to_onnx import evaluating
 from optimizer.training.checkpoint import Checkpoint
 from optimizer.training.labelled import Labelled
 from optimizer.training.ranks import Ranks
@@ -71,18 +72,18 @@ def train(module: torch.nn.Module, objective: Objective, run: Run) -> tuple[Epoc
     matrices = [parameter for parameter in module.parameters() if parameter.ndim > 1]
     vectors = [parameter for parameter in module.parameters() if parameter.ndim <= 1]
     optimizer = torch.optim.AdamW(
-        [{"params": matrices, "weight_decay": settings.decay}, {"params": vectors, "weight_decay": 0.0}],
-        lr=settings.rate,
+        [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": vectors, "weight_decay": 0.0}],
+        lr=settings.learning_rate,
     )
     epochs: list[Epoch] = []
     if run.checkpoint is not None and (about := run.checkpoint.restore(module, optimizer)) is not None:
         epochs = [Epoch(**each) for each in about["epochs"]]
     parallel = ranks.parallel(module)
-    batches = max(1, round(len(run.data) / settings.batch))
+    batches = -(-len(run.data) // settings.batch_size)
     for number in range(len(epochs) + 1, settings.epochs + 1):
         start = time.perf_counter()
         losses = _epoch(parallel, objective, run, optimizer, number, batches)
-        found = accuracy(module, run.validation, settings.batch, run.device)
+        found = accuracy(module, run.validation, settings.batch_size, run.device)
         epochs.append(Epoch(number, losses, found, time.perf_counter() - start))
         if run.checkpoint is not None and ranks.rank == 0:
             run.checkpoint.save(module, optimizer, {"epochs": [epoch.to_json() for epoch in epochs]})
@@ -101,7 +102,9 @@ def _epoch(
     settings, ranks = run.settings, run.ranks
     module.train()
     order = np.random.default_rng((settings.seed, number)).permutation(len(run.data))
-    generator = torch.Generator().manual_seed(settings.seed * 1_000_003 + number * 1009 + ranks.rank)
+    # One for the changes of samples, another one for dropout; both are those of the epoch, also after an interruption.
+    generator = torch.Generator().manual_seed(_seed(settings.seed, number, ranks.rank, 0))
+    torch.manual_seed(_seed(settings.seed, number, ranks.rank, 1))
     sums: dict[str, float] = {}
     for step, together in enumerate(np.array_split(order, batches)):
         if len(together) < ranks.size:
@@ -114,7 +117,7 @@ def _epoch(
         labels = None if part.labels is None else torch.from_numpy(part.labels).to(run.device)
         done = (number - 1) * batches + step
         for group in optimizer.param_groups:
-            group["lr"] = settings.rate * settings.factor(done, settings.epochs * batches)
+            group["lr"] = settings.learning_rate * settings.factor(done, settings.epochs * batches)
         parts = objective(module(inputs)[0], inputs, labels, indices)
         # Gradients are averaged over processes, which may have different numbers of samples.
         weight = len(indices) * ranks.size / len(together)
@@ -124,7 +127,10 @@ def _epoch(
         optimizer.step()
         means = ranks.total(torch.stack([each.detach() for each in parts.values()]) * weight) / ranks.size
         if not torch.isfinite(means).all():
-            raise ValueError(f"the loss is not finite in epoch {number}: choose a lower rate than {settings.rate:g}")
+            raise ValueError(
+                f"the loss is not finite in epoch {number}; choose a lower learning rate than "
+                f"{settings.learning_rate:g}"
+            )
         for name, mean in zip(parts, means.tolist(), strict=True):
             sums[name] = sums.get(name, 0.0) + mean / batches
         if run.progress is not None:
@@ -132,22 +138,22 @@ def _epoch(
     return sums
 
 
+def _seed(*numbers: int) -> int:
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
+
+
 def accuracy(module: torch.nn.Module, data: Labelled, batch: int, device: str) -> float | None:
     """Returns the share of samples whose largest logit is the label's; None without labels."""
     if data.labels is None:
         return None
-    found = np.concatenate([each.argmax(1) for each in answers(module, data, batch, device)])
+    found = np.concatenate([each.argmax(1) for each in predict(module, data, batch, device)])
     return float((found == data.labels).mean())
 
 
-def answers(module: torch.nn.Module, data: Labelled, batch: int, device: str) -> Sequence[np.ndarray]:
+def predict(module: torch.nn.Module, data: Labelled, batch: int, device: str) -> Sequence[np.ndarray]:
     """Returns the logits of samples in batches, in evaluation mode."""
-    training = module.training
-    module.eval()
-    with torch.no_grad():
-        found = [
+    with evaluating(module), torch.no_grad():
+        return [
             module(data.at(np.arange(begin, min(begin + batch, len(data)))).tensors(device))[0].cpu().numpy()
             for begin in range(0, len(data), batch)
         ]
-    module.train(training)
-    return found

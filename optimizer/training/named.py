@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 
 
-class Named(torch.nn.Module):
+class ByName(torch.nn.Module):
     """Calls a module with inputs by name; a single input is its first argument, whatever its name is."""
 
     def __init__(self, module: torch.nn.Module) -> None:

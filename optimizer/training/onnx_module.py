@@ -19,10 +19,17 @@ _STATISTICS = (3, 4)  # the inputs of BatchNormalization that training updates
 
 @dataclass(frozen=True)
 class _Node:
-    """A node that the outputs depend on; ``last`` are the names that no later node reads."""
+    """A node that the outputs depend on.
+
+    Attributes:
+        proto, attributes: the node.
+        outputs: how many of its outputs are read, from the first one on.
+        last: names of its inputs that no later node reads.
+    """
 
     proto: onnx.NodeProto
     attributes: Mapping[str, Any]
+    outputs: int
     last: tuple[str, ...]
 
 
@@ -45,24 +52,24 @@ class OnnxModule(torch.nn.Module):
         super().__init__()
         self._outputs = tuple(outputs)
         self._nodes = _needed(model.graph, self._outputs)
-        self._inputs = {value.name for value in model.graph.input}
+        self._inputs = {value.name for value in model.graph.input} - {tensor.name for tensor in model.graph.initializer}
         read = {name for node in self._nodes for name in node.proto.input if name}
         tensors = {tensor.name: tensor for tensor in model.graph.initializer if tensor.name in read}
         trained = self._trained(tensors)
         # torch has no dots in the names of parameters, so these have numbers.
-        self._parameter_of: dict[str, str] = {}
-        self._constants: dict[str, torch.Tensor] = {}
+        self._tensor_of: dict[str, str] = {}
         statistics = _statistics(self._nodes)
         for index, (name, tensor) in enumerate(tensors.items()):
             value = _tensor(tensor)
             if name in trained:
-                self._parameter_of[name] = f"weight_{index}"
+                self._tensor_of[name] = f"weight_{index}"
                 self.register_parameter(f"weight_{index}", torch.nn.Parameter(value))
             elif name in statistics:
-                self._parameter_of[name] = f"statistic_{index}"
+                self._tensor_of[name] = f"statistic_{index}"
                 self.register_buffer(f"statistic_{index}", value)
             else:
-                self._constants[name] = value
+                self._tensor_of[name] = f"constant_{index}"
+                self.register_buffer(f"constant_{index}", value, persistent=False)
 
     def forward(self, inputs: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
         """Returns the outputs, in order.
@@ -70,15 +77,14 @@ class OnnxModule(torch.nn.Module):
         Raises:
             ValueError: a node cannot be computed; the message names it on one line.
         """
-        values: dict[str, torch.Tensor | None] = {"": None, **self._constants, **inputs}
-        values |= {name: getattr(self, own) for name, own in self._parameter_of.items()}
+        values: dict[str, torch.Tensor | None] = {"": None, **inputs}
+        values |= {name: getattr(self, own) for name, own in self._tensor_of.items()}
         for node in self._nodes:
             proto = node.proto
-            outputs = sum(1 for name in proto.output if name)
-            call = Call(tuple(values[name] for name in proto.input), node.attributes, outputs, self.training)
             try:
-                found = OPERATORS[proto.op_type](call)
-            except (KeyError, RuntimeError, TypeError, ValueError) as error:
+                read = tuple(values[name] for name in proto.input)
+                found = OPERATORS[proto.op_type](Call(read, node.attributes, node.outputs, self.training))
+            except (IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
                 message = " ".join(str(error).split())
                 raise ValueError(f"PyTorch does not compute {proto.op_type} {proto.name}: {message}") from None
             values.update(zip(proto.output, found if isinstance(found, tuple) else (found,), strict=False))
@@ -88,13 +94,16 @@ class OnnxModule(torch.nn.Module):
 
     def weights(self) -> dict[str, np.ndarray]:
         """Returns the present values of weights and statistics, by the names that they have in the graph."""
+        kept = set(self.state_dict())
         return {
-            name: getattr(self, own).detach().to("cpu", copy=True).numpy() for name, own in self._parameter_of.items()
+            name: getattr(self, own).detach().to("cpu", copy=True).numpy()
+            for name, own in self._tensor_of.items()
+            if own in kept
         }
 
     def parameter(self, name: str) -> torch.nn.Parameter | None:
         """Returns the parameter of a constant of the graph; None if it is not trained."""
-        return dict(self.named_parameters()).get(self._parameter_of.get(name, ""))
+        return dict(self.named_parameters()).get(self._tensor_of.get(name, ""))
 
     def _trained(self, tensors: Mapping[str, onnx.TensorProto]) -> set[str]:
         trained, kept = set(), set()
@@ -130,13 +139,14 @@ def _needed(graph: onnx.GraphProto, outputs: Sequence[str]) -> tuple[_Node, ...]
             if node.domain not in ("", "ai.onnx") or node.op_type not in OPERATORS:
                 raise ValueError(f"PyTorch does not compute {node.op_type} {node.name}: no such operator is known here")
             nodes.append(node)
-            wanted |= set(node.input)
+            wanted |= set(node.input) - {""}
     found: list[_Node] = []
     read = set(outputs)
     for node in nodes:  # from the last one on
+        made = max(place + 1 for place, name in enumerate(node.output) if name in wanted)
         last = tuple(name for name in dict.fromkeys(node.input) if name and name not in read)
         read |= set(node.input)
-        found.append(_Node(node, attributes_of(node), last))
+        found.append(_Node(node, attributes_of(node), made, last))
     return tuple(reversed(found))
 
 

@@ -11,8 +11,7 @@ import onnx
 import torch
 from onnx import numpy_helper
 
-import graph_passes
-from optimizer.graphs import constants_to_initializers, name_nodes, with_outputs
+from optimizer.graphs import constants_to_initializers, loaded, name_nodes, separate_vectors, with_outputs
 from optimizer.session import Session
 from optimizer.training.onnx_module import OnnxModule
 
@@ -48,7 +47,7 @@ def classifier(model: str | Path | onnx.ModelProto) -> Classifier:
             The message is one line.
         OSError: a file cannot be read.
     """
-    proto = graph_passes.optimize(model, passes=PASSES).model
+    proto = loaded(model, PASSES)
     opset = next((each.version for each in proto.opset_import if each.domain in ("", "ai.onnx")), 0)
     if opset < OLDEST_OPSET:
         try:
@@ -56,6 +55,7 @@ def classifier(model: str | Path | onnx.ModelProto) -> Classifier:
         except Exception as error:  # noqa: BLE001 - its errors share no base class
             raise ValueError(f"opset {opset} cannot be converted: {' '.join(str(error).split())}") from None
     constants_to_initializers(proto.graph)
+    separate_vectors(proto.graph)  # exporters share equal ones, such as biases of zeros
     name_nodes(proto.graph)
     proto = onnx.shape_inference.infer_shapes(proto)
     logits = _logits(proto.graph)
@@ -137,4 +137,6 @@ def _of_any_batch(model: onnx.ModelProto) -> onnx.ModelProto:
         name = f"{node.name}/{node.input[1]}/samples"
         freed.graph.initializer.append(numpy_helper.from_array(np.array(numbers, np.int64), name))
         node.input[1] = name
+        for attribute in [each for each in node.attribute if each.name == "allowzero"]:
+            node.attribute.remove(attribute)  # with it, 0 is a size
     return freed

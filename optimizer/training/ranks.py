@@ -33,7 +33,7 @@ class Ranks:
             distributed.all_reduce(values)
         return values
 
-    def of_first(self, say: Callable[[], str]) -> str:
+    def broadcast_from_first(self, say: Callable[[], str]) -> str:
         """Returns a text that the first process computes, in all of them.
 
         Raises:

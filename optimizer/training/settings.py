@@ -13,9 +13,10 @@ class Training:
 
     Attributes:
         epochs: passes over the samples.
-        batch: samples per step.
-        rate: the highest rate.
-        decay: of weights, per unit of rate (Loshchilov, Hutter: Decoupled Weight Decay Regularization, ICLR 2019).
+        batch_size: samples per step, at most.
+        learning_rate: the highest one.
+        weight_decay: of weights, not of biases and scales (Loshchilov, Hutter: Decoupled Weight Decay Regularization,
+            ICLR 2019).
         seed: of the order of samples and of changes of images.
 
     Raises:
@@ -23,22 +24,25 @@ class Training:
     """
 
     epochs: int = 10
-    batch: int = 64
-    rate: float = 1e-3
-    decay: float = 0.01
+    batch_size: int = 64
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch < 1 or self.seed < 0:
+        if self.epochs < 1 or self.batch_size < 1 or self.seed < 0:
             raise ValueError(
-                "epochs and batch must be at least 1, the seed at least 0; got "
-                f"{self.epochs}, {self.batch} and {self.seed}"
+                "epochs and batch_size must be at least 1, the seed at least 0; got "
+                f"{self.epochs}, {self.batch_size} and {self.seed}"
             )
-        if not 0 < self.rate < math.inf or not 0 <= self.decay < math.inf:
-            raise ValueError(f"the rate must be above 0 and the decay at least 0; got {self.rate:g} and {self.decay:g}")
+        if not 0 < self.learning_rate < math.inf or not 0 <= self.weight_decay < math.inf:
+            raise ValueError(
+                "the learning rate must be above 0 and the weight decay at least 0; got "
+                f"{self.learning_rate:g} and {self.weight_decay:g}"
+            )
 
     def factor(self, step: int, steps: int) -> float:
-        """Returns the share of the highest rate that a step has."""
+        """Returns the share of the highest learning rate that a step has."""
         rising = max(1, steps // 20)
         if step < rising:
             return (step + 1) / rising

@@ -121,3 +121,31 @@ def test_a_bias_that_exceeds_32_bits_stays() -> None:
 def test_a_model_without_quantization_does_not_change() -> None:
     before = model("g (float[1,4] x) => (float[1,2] y) <float[4,2] w> { m = MatMul (x, w) y = Relu (m) }")
     assert operators(normalized(before)) == operators(before)
+
+
+@pytest.mark.parametrize(("kind", "dtype"), [(3, np.int8), (2, np.uint8), (5, None)])
+def test_the_type_of_a_weight_without_zero_point(kind: int, dtype: type | None) -> None:
+    """The attribute output_dtype of opset 21 decides; integers of 16 bits stay as they are."""
+    before = model(
+        f"""g (float[1,4] x) => (float[1,2] y) <float[4,2] w, float scale = {{0.02}}, uint8 zero = {{128}}> {{
+            x8 = QuantizeLinear (x, scale, zero)
+            xf = DequantizeLinear (x8, scale, zero)
+            q = QuantizeLinear <output_dtype: int = {kind}> (w, scale)
+            wf = DequantizeLinear (q, scale)
+            y = MatMul (xf, wf)
+        }}""",
+        opset=21,
+    )
+    after = normalized(before)
+    found = [numpy_helper.to_array(tensor) for tensor in after.graph.initializer if tensor.name.startswith("w_")]
+    assert [array.dtype for array in found] == ([] if dtype is None else [dtype])
+    x = np.random.default_rng(0).standard_normal((1, 4), np.float32)
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    answers = [
+        onnxruntime.InferenceSession(each.SerializeToString(), options, providers=["CPUExecutionProvider"]).run(
+            None, {"x": x}
+        )[0]
+        for each in (before, after)
+    ]
+    np.testing.assert_array_equal(*answers)

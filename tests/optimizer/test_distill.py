@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import itertools
 import re
 import subprocess
@@ -17,13 +18,14 @@ from onnx import numpy_helper
 from optimizer import Training
 from optimizer import distill as distill_
 from optimizer.session import Session
+from tests.graph_passes.models import model
 from tests.optimizer.classes import CLASSES, convolutions, images, perceptron, points
 
 # Small models are faster on one thread.
 distill = partial(distill_, threads=1)
 
 ROOT = Path(__file__).resolve().parents[2]
-FAST = Training(epochs=8, batch=32, rate=0.02)
+FAST = Training(epochs=8, batch_size=32, learning_rate=0.02)
 
 
 def weights(model: onnx.ModelProto) -> dict[str, np.ndarray]:
@@ -85,6 +87,14 @@ def test_a_model_for_one_sample_stays_one() -> None:
     assert Session(found.model)({"x": images(1, 1)["x"]})["y"].shape == (1, CLASSES)
 
 
+def test_files_with_external_data(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    onnx.save(perceptron(), path, save_as_external_data=True, size_threshold=0)
+    found = distill(path, [str(path)], points(40, 0), training=Training(1))
+    onnx.checker.check_model(found.model, full_check=True)
+    assert Session(found.model)({"x": points(2, 1)["x"]})["y"].shape == (2, CLASSES)
+
+
 def test_modules() -> None:
     """PyTorch modules as student and teacher; the student is trained in place."""
     torch.manual_seed(0)
@@ -96,9 +106,56 @@ def test_modules() -> None:
     kept = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
     found = distill(student, [teacher, other], points(400, 1), points(100, 2), training=FAST)
     assert found.model is student
+    assert student.training
+    assert not teacher.eval().training
     assert found.after is not None
     assert found.after > 0.85
     assert all(torch.equal(tensor, teacher.state_dict()[name]) for name, tensor in kept.items())
+
+
+def test_modules_keep_their_modes_and_the_state_of_random_numbers() -> None:
+    """Teachers with batch normalization, a frozen part of the student."""
+    torch.manual_seed(3)
+    layers = (torch.nn.Linear(6, 8), torch.nn.BatchNorm1d(8), torch.nn.ReLU(), torch.nn.Linear(8, CLASSES))
+    student, teacher = torch.nn.Sequential(*layers), torch.nn.Sequential(*(copy.deepcopy(each) for each in layers))
+    teacher.eval()
+    student[1].eval()
+    before = torch.random.get_rng_state()
+    distill(student, [teacher], points(40, 0), training=Training(1))
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert not any(part.training for part in teacher.modules())
+    assert [part.training for part in student] == [True, False, True, True]
+
+
+def test_equal_constants_are_trained_apart() -> None:
+    """Exporters write equal vectors once, such as the mean and the bias of a new batch normalization."""
+    shared = convolutions()
+    for node in shared.graph.node:
+        if node.op_type == "BatchNormalization":
+            node.input[2] = node.input[3]
+    found = distill(shared, [], images(100, 0), training=Training(1)).model
+    (node,) = (node for node in found.graph.node if node.op_type == "BatchNormalization")
+    assert node.input[2] != node.input[3]
+    assert not np.array_equal(weights(found)[node.input[2]], weights(found)[node.input[3]])
+
+
+def test_images_with_channels_last_are_not_changed() -> None:
+    student = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(8 * 8 * 3, CLASSES))
+    data = {"x": np.zeros((20, 8, 8, 3), np.float32), "labels": np.zeros(20, np.int64)}
+    with pytest.raises(ValueError, match="seem to be columns and channels"):
+        distill(student, [], data, training=Training(1), augment="flip")
+
+
+def test_indices_beyond_a_table() -> None:
+    student = model(
+        f"g (int64[N,4] x) => (float[N,{CLASSES}] y) <float[9,5] t, float[5,{CLASSES}] w, int64[1] axis = {{1}}>"
+        "{ e = Gather (t, x) m = ReduceMean <keepdims: int = 0> (e, axis) y = MatMul (m, w) }"
+    )
+    data = {"x": np.full((20, 4), 2), "labels": np.zeros(20, np.int64)}
+    assert distill(student, [], data, training=Training(1)).after is not None
+    data["x"][-1] = 9
+    with pytest.raises(ValueError, match="does not compute Gather"):
+        distill(student, [], data, data, training=Training(1))
 
 
 def test_the_same_seed_gives_the_same_weights() -> None:
@@ -128,6 +185,10 @@ def test_an_interrupted_training_goes_on(tmp_path: Path) -> None:
     assert [epoch.losses for epoch in found.epochs] == [epoch.losses for epoch in whole.epochs]
     with pytest.raises(ValueError, match=r"is of another training: .*'epochs': 4.*; choose another folder"):
         distill(convolutions(), [], images(100, 0), training=Training(5, 16), augment="flip", checkpoint=tmp_path)
+    for other in ({"student": convolutions(seed=1)}, {"data": images(100, 1)}, {"augment": "shift:1"}):
+        same_but = {"student": convolutions(), "data": images(100, 0), "augment": "flip", **other}
+        with pytest.raises(ValueError, match="is of another training"):
+            distill(teachers=[], training=training, checkpoint=tmp_path, **same_but)
     (tmp_path / "state.npz").write_bytes(b"PK")
     with pytest.raises(ValueError, match="is damaged"):
         distill(convolutions(), [], images(100, 0), training=training, augment="flip", checkpoint=tmp_path)
@@ -152,6 +213,7 @@ import sys
 import onnx
 from optimizer import Training, distill
 from optimizer.torchrun import is_first
+from tests.graph_passes.models import model
 from tests.optimizer.classes import perceptron, points
 found = distill(perceptron(), [perceptron(seed=3)], points(101, 0), training=Training(3, 20), threads=1)
 if is_first():
@@ -205,7 +267,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "loss": ({"loss": "l2"}, "unknown loss 'l2'; choose from: kd, dist"),
     "temperature": ({"temperature": 0.0}, "the temperature must be above 0, got 0"),
-    "share": ({"share": 1.5}, "the share of the teachers must be from 0 to 1, got 1.5"),
+    "alpha": ({"alpha": 1.5}, "alpha, the share of the teachers, must be from 0 to 1, got 1.5"),
     "augment": ({"augment": "turn"}, "unknown change of images 'turn'; choose from: flip, shift:N"),
     "name": ({"data": {"z": points(20, 0)["x"], "labels": points(20, 0)["labels"]}}, "the samples lack x"),
     "shape": ({"data": {"x": np.ones((20, 5), np.float32)}, "teachers": [perceptron()]}, "the samples of x must have"),
@@ -221,15 +283,17 @@ def test_bad_arguments(changed: dict[str, Any], message: str) -> None:
 
 
 def test_a_rate_that_is_too_high() -> None:
-    with pytest.raises(ValueError, match=r"the loss is not finite in epoch 1: choose a lower rate than 1e\+30"):
-        distill(perceptron(), [], points(100, 0), training=Training(2, 16, rate=1e30))
+    with pytest.raises(
+        ValueError, match=r"the loss is not finite in epoch 1; choose a lower learning rate than 1e\+30"
+    ):
+        distill(perceptron(), [], points(100, 0), training=Training(2, 16, learning_rate=1e30))
 
 
 def test_training_settings() -> None:
-    with pytest.raises(ValueError, match="epochs and batch must be at least 1"):
+    with pytest.raises(ValueError, match="epochs and batch_size must be at least 1"):
         Training(epochs=0)
-    with pytest.raises(ValueError, match="the rate must be above 0"):
-        Training(rate=float("nan"))
+    with pytest.raises(ValueError, match="the learning rate must be above 0"):
+        Training(learning_rate=float("nan"))
     factors = [Training().factor(step, 100) for step in range(100)]
     assert factors[:5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0])
     assert all(a > b for a, b in itertools.pairwise(factors[5:]))

@@ -53,8 +53,8 @@ def test_distill(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ("more", "message"),
     [
         (["--loss", "l2"], "invalid choice: 'l2'"),
-        (["--rate", "fast"], "'fast' is not a number"),
-        (["--rate", "0"], "the rate must be above 0"),
+        (["--learning-rate", "fast"], "'fast' is not a number"),
+        (["--learning-rate", "0"], "the learning rate must be above 0"),
         (["--teacher", "nothing.onnx"], "nothing.onnx"),
         (["--augment", "turn"], "unknown change of images 'turn'"),
         (["--validation", "."], "has no .npy file"),

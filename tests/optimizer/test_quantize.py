@@ -91,6 +91,11 @@ def test_files(tmp_path: Path) -> None:
     assert len(quantize(tmp_path / "model.onnx", samples(4)).quantized) == LAYERS
 
 
+def test_external_data(tmp_path: Path) -> None:
+    onnx.save(network(), tmp_path / "model.onnx", save_as_external_data=True, size_threshold=0)
+    assert len(quantize(tmp_path / "model.onnx", samples(4)).quantized) == LAYERS
+
+
 NOTHING = "g (float[1,3] x) => (float[1,3] y) { y = Relu (x) }"
 QUANTIZED = """g (float[1,3] x) => (float[1,3] y) <float s, uint8 z> {
     q = QuantizeLinear (x, s, z) y = DequantizeLinear (q, s, z) }"""

@@ -38,8 +38,7 @@ def test_the_choice() -> None:
     assert _chosen(some, None, 0) is some[0]
     assert _chosen(some, None, 0.5) is some[1]
     assert _chosen(some, None, 20) is some[2]
-    with pytest.raises(ValueError, match=r"no candidate takes at most 0\.5 ms: the least is 1 ms"):
-        _chosen(some, 0.5, None)
+    assert _chosen(some, 0.5, None) is None
 
 
 def test_a_search(trained: onnx.ModelProto) -> None:
@@ -59,6 +58,7 @@ def test_a_search(trained: onnx.ModelProto) -> None:
         ]
         assert each.accuracy == pytest.approx(np.mean(right), abs=0.011)
         assert each.latency > 0
+    assert found.chosen is not None
     assert found.chosen.accuracy >= original.accuracy - 0.05 - 1e-9
     assert found.chosen in found.candidates
 

@@ -16,7 +16,7 @@ class Call:
     Attributes:
         inputs: None for those that are left out.
         attributes: by name; texts are ``str``.
-        outputs: how many outputs are read.
+        outputs: how many outputs are read, from the first one on.
         training: whether normalizations use the statistics of the batch.
     """
 

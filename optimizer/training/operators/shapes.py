@@ -71,7 +71,7 @@ def _slice(call: Call) -> torch.Tensor:
         if step == 1:
             x = x.narrow(axis, places.start, len(places))
         else:
-            x = x.index_select(axis, torch.tensor(list(places), dtype=torch.int64))
+            x = x.index_select(axis, torch.tensor(list(places), dtype=torch.int64, device=x.device))
     return x
 
 
@@ -100,7 +100,7 @@ def _pad(call: Call) -> torch.Tensor:
 def _constant_of_shape(call: Call) -> torch.Tensor:
     value = call.attributes.get("value")
     number = torch.zeros(1) if value is None else torch.from_numpy(numpy_helper.to_array(value).copy())
-    return number.reshape(()).expand(call.numbers(0, "") or []).clone()
+    return number.reshape(()).to(call[0].device).expand(call.numbers(0, "") or []).clone()
 
 
 def _expand(call: Call) -> torch.Tensor:
@@ -110,7 +110,7 @@ def _expand(call: Call) -> torch.Tensor:
 
 def _shape(call: Call) -> torch.Tensor:
     sizes = list(call[0].shape)[call.attribute("start", 0) : call.attributes.get("end")]
-    return torch.tensor(sizes, dtype=torch.int64)
+    return torch.tensor(sizes, dtype=torch.int64, device=call[0].device)
 
 
 def _cast(call: Call) -> torch.Tensor:
@@ -118,7 +118,7 @@ def _cast(call: Call) -> torch.Tensor:
 
 
 def _range(call: Call) -> torch.Tensor:
-    return torch.arange(call[0].item(), call[1].item(), call[2].item(), dtype=call[0].dtype)
+    return torch.arange(call[0].item(), call[1].item(), call[2].item(), dtype=call[0].dtype, device=call[0].device)
 
 
 SHAPES: Mapping[str, Callable[[Call], torch.Tensor | tuple[torch.Tensor, ...]]] = {

@@ -25,9 +25,9 @@ def test_the_interval_is_that_of_paired_differences() -> None:
     width = 1.96 * np.sqrt(lost * (1 - lost) / 999)
     assert found.value == pytest.approx(100 * lost)
     assert (found.low, found.high) == pytest.approx((100 * (lost - width), 100 * (lost + width)))
-    both = difference([(first, second), (second, first)])
+    both = difference([(first, second), (second, first)])  # seeds that disagree
     assert both.value == pytest.approx(0)
-    assert both.high == pytest.approx(100 * width / np.sqrt(2))
+    assert both.high == pytest.approx(100 * 1.96 * lost)
 
 
 def write(folder: Path, name: str, images: np.ndarray, labels: np.ndarray) -> None:
@@ -46,11 +46,17 @@ def data(count: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return images, labels
 
 
+def _written(folder: Path) -> Path:
+    folder = folder / "data"
+    folder.mkdir(exist_ok=True)
+    write(folder, "train", *data(200, 0))
+    write(folder, "t10k", *data(100, 1))
+    return folder
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    write(tmp_path, "train", *data(200, 0))
-    write(tmp_path, "t10k", *data(100, 1))
-    return tmp_path
+    return _written(tmp_path)
 
 
 def test_reading(folder: Path) -> None:
@@ -97,6 +103,7 @@ def test_wrong_arguments(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     for arguments, message in (
         (["--data", str(tmp_path)], "apt-get install dataset-fashion-mnist"),
         (["--seeds", "a"], "'a' is not a whole number"),
+        (["--json", str(tmp_path / "other.json"), "--data", str(_written(tmp_path))], "is not a file of results"),
     ):
         with pytest.raises(SystemExit) as ended:
             main(arguments)

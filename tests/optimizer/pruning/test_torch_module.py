@@ -97,3 +97,25 @@ def test_bad_arguments() -> None:
         plan.apply(Tokens().eval(), (torch.randn(1, 5, 12),))
     with pytest.raises(ValueError, match="example_inputs are for PyTorch modules only"):
         plan.apply("model.onnx", (torch.randn(1, 1, 8, 8),))
+
+
+class TwoGroups(nn.Module):
+    """Half of the channels of a layer go together with those of one layer, the others with those of another one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(1, 16, 3, padding=1)
+        self.second, self.third = nn.Conv2d(1, 8, 3, padding=1), nn.Conv2d(1, 8, 3, padding=1)
+        self.last = nn.Linear(16, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.first(x) + torch.cat([self.second(x), self.third(x)], 1)
+        return self.last(F.relu(y).mean((2, 3)))
+
+
+def test_a_layer_with_channels_of_two_groups() -> None:
+    module, example = TwoGroups().eval(), (torch.randn(1, 1, 8, 8),)
+    plan = prune(module, 0.4, cost="parameters", step=1, example_inputs=example)
+    assert len(plan.groups) == 2
+    found = plan.apply(module, example)
+    assert found.first.out_channels == sum(len(group.kept) for group in plan.groups) < 16

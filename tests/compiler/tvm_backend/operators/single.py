@@ -27,7 +27,7 @@ def answers(model: onnx.ModelProto, inputs: Mapping[str, np.ndarray], threads: i
 def check(text: str, expected: list | None = None, opset: int = 18, rtol: float = 2e-6, **inputs: np.ndarray) -> None:
     """Compares the outputs with the expected ones; with those of ONNX Runtime if none are given.
 
-    A model is compiled for one thread or for two, which depends on its text; ``make difftest`` has both.
+    A model is compiled for one thread or for two, which depends on its text: half of the time, and both are covered.
     ``rtol`` is relative to the largest finite element: 16 roundings of float32.
     """
     model = parsed(text, opset)
