@@ -92,7 +92,8 @@ def test_the_command(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         right = np.unpackbits(np.array(row["right"], np.uint8))[:100]
         assert row["accuracy"] == pytest.approx(right.mean())
         assert row["latency"] > 0
-    assert found["rows"][LATENCY]["parameters"] < found["rows"][DENSE]["parameters"]
+    # Not less: if other processes disturb the first measurement, the dense network is within the limit.
+    assert found["rows"][LATENCY]["parameters"] <= found["rows"][DENSE]["parameters"]
     assert (folder / "found.png").read_bytes().startswith(b"\x89PNG")
     assert main(options) == 0  # nothing is trained again
     assert "seed 3: dense" not in capsys.readouterr().out
