@@ -23,7 +23,7 @@ def draw(found: Found, path: Path) -> None:
             [each.latency * 1e3 for each in own], [100 * each.accuracy for each in own], marker=marker, label=precision
         )
         for each in own:
-            text = "original" if each.plan is None else f"{each.share:g}"
+            text = "original" if each.plan is None else f"{each.share:.2f}"
             axes.annotate(
                 text, (each.latency * 1e3, 100 * each.accuracy), textcoords="offset points", xytext=(5, 5), fontsize=8
             )

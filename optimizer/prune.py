@@ -86,12 +86,13 @@ def prune(
     least: float = LEAST,
     seed: int = 0,
     example_inputs: Sequence[Any] | Mapping[str, Any] | None = None,
+    share: float | None = None,
 ) -> Plan:
     """Returns which channels of a model stay; ``plan.apply(model)`` removes the others.
 
     Args:
         model: the path of an ONNX model, the model, or a PyTorch module, in floating point.
-        ratio: the share of parameters to remove, between 0 and 1. Either this or ``latency`` is given.
+        ratio: the share of parameters to remove, between 0 and 1. Either this, ``latency`` or ``share`` is given.
         latency: milliseconds of one run of the entire model, compiled by :func:`compiler.build` and measured here.
         data: arrays by the names of the inputs, whose first axis counts samples, for ``importance="activations"``; and
             ``labels``, for ``"taylor"``; or a function that returns them.
@@ -104,6 +105,8 @@ def prune(
         least: the share of channels that each group keeps at least.
         seed: of random importance.
         example_inputs: of a PyTorch module, as for :func:`compiler.build`.
+        share: of the original's latency, between 0 and 1. Both models are measured in turns, so it does not depend on
+            the speed of the machine at the time.
 
     Raises:
         ValueError: an argument is not valid, the model is not valid or quantized already, it has no channels that can
@@ -115,31 +118,38 @@ def prune(
     from optimizer.pruning.prepared import prepared
 
     samples = data() if callable(data) else data
-    chosen = _checked(ratio, latency, samples, importance, cost, threads, step, least)
+    chosen = _checked(ratio, latency, share, samples, importance, cost, threads, step, least)
     original = prepared(exported(model, example_inputs))
     if chosen != "taylor":
         if processes() > 1:
             raise ValueError("only importance 'taylor' is computed by several processes; run this one without torchrun")
         problem = _problem(original, samples, chosen, threads, step, least, seed)
-        return _solved(problem, ratio, latency, chosen, cost, threads)
+        return _solved(problem, ratio, latency, share, chosen, cost, threads)
     from optimizer.training.ranks import joined
 
     with joined("cpu") as ranks:
         problem = _problem(original, samples, chosen, threads, step, least, seed, ranks)
         # Measured costs differ from process to process, so one of them chooses.
         text = ranks.broadcast_from_first(
-            lambda: json.dumps(_solved(problem, ratio, latency, chosen, cost, threads).to_json())
+            lambda: json.dumps(_solved(problem, ratio, latency, share, chosen, cost, threads).to_json())
         )
     return Plan.from_json(json.loads(text))
 
 
 def _solved(
-    problem: Problem, ratio: float | None, latency: float | None, importance: str, cost: str, threads: int
+    problem: Problem,
+    ratio: float | None,
+    latency: float | None,
+    share: float | None,
+    importance: str,
+    cost: str,
+    threads: int,
 ) -> Plan:
-    if latency is not None:
-        from optimizer.pruning.fitting import fitted
+    if ratio is None:
+        from optimizer.pruning.fitting import Limit, fitted
 
-        widths, measured = fitted(problem, cost, latency / 1e3, threads)
+        limit = Limit(None if latency is None else latency / 1e3, share)
+        widths, measured = fitted(problem, cost, limit, threads)
         plan = problem.plan(widths, importance, cost)
         return Plan(plan.topology, plan.groups, plan.importance, plan.cost, measured)
     return problem.plan(_of_ratio(problem, ratio or 0.0, cost, threads), importance, cost)
@@ -148,6 +158,7 @@ def _solved(
 def _checked(
     ratio: float | None,
     latency: float | None,
+    share: float | None,
     data: Mapping[str, np.ndarray] | None,
     importance: str | None,
     cost: str,
@@ -156,8 +167,10 @@ def _checked(
     least: float,
 ) -> str:
     """Checks arguments, and returns the kind of importance."""
-    if (ratio is None) == (latency is None):
-        raise ValueError("give either a ratio or a latency")
+    if [ratio, latency, share].count(None) != 2:
+        raise ValueError("give one of ratio, latency and share")
+    if share is not None and not 0 < share < 1:
+        raise ValueError(f"the share of the latency must be between 0 and 1, got {share:g}")
     if ratio is not None and not 0 < ratio < 1:
         raise ValueError(f"the ratio must be between 0 and 1, got {ratio:g}")
     if latency is not None and not 0 < latency < math.inf:

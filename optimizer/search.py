@@ -37,7 +37,7 @@ class Candidate:
     """A model with some of the channels, in one precision.
 
     Attributes:
-        share: of the latency, for which channels were removed; 1 with all of them.
+        share: of the original's latency, as measured when channels were removed; 1 with all of them.
         precision: ``float32`` or ``int8``.
         plan: the channels that stay; None with all of them.
         model: the ONNX model.
@@ -69,12 +69,12 @@ class Found:
     Attributes:
         candidates: the first one is the original.
         chosen: the one that meets the limit best; None if none does.
-        unreached: shares of the latency that no widths reach.
+        unreached: limits that no widths reach: (milliseconds, None), or (None, share of the latency).
     """
 
     candidates: tuple[Candidate, ...]
     chosen: Candidate | None
-    unreached: tuple[float, ...]
+    unreached: tuple[tuple[float | None, float | None], ...]
 
 
 def search(
@@ -104,7 +104,7 @@ def search(
         validation: the same as ``data``, for samples that are not trained on; by default, a tenth of the data.
         training: of the pruned models, with the original as teacher; :class:`Training` by default.
         augment: changes of images, as for :func:`optimizer.distill`.
-        shares: of the original's latency, each between 0 and 1; with ``latency``, only those within, and that limit.
+        shares: of the original's latency, each between 0 and 1, for which channels are removed; and for ``latency``.
         importance, cost, step: as for :func:`optimizer.prune`.
         threads: of measured runs.
         training_threads: of PyTorch; None leaves the number to it.
@@ -176,21 +176,20 @@ def _models(
     threads: int,
     training_threads: int | None,
     show: Callable[[float], None],
-) -> tuple[list[tuple[float, str, Plan | None, onnx.ModelProto]], tuple[float, ...]]:
-    """Returns the candidates without what is measured, and the shares that no widths reach."""
+) -> tuple[list[tuple[float, str, Plan | None, onnx.ModelProto]], tuple[tuple[float | None, float | None], ...]]:
+    """Returns the candidates without what is measured, and the limits that no widths reach."""
     from optimizer.distill import distill
     from optimizer.prune import prune
-    from optimizer.pruning.fitting import TooSlowError, whole_latency
+    from optimizer.pruning.fitting import TooSlowError
     from optimizer.pruning.prepared import prepared
     from optimizer.quantize import quantize
 
     original = prepared(model)
     arrays = _with_labels(samples)
     calibration = _calibration(original, samples, training.seed)
-    whole = whole_latency(original, threads)
-    wanted = {share for share in shares if latency is None or share * whole * 1e3 <= latency}
-    if latency is not None and latency < whole * 1e3:
-        wanted.add(latency / (whole * 1e3))
+    limits: list[tuple[float | None, float | None]] = [(None, share) for share in sorted(shares, reverse=True)]
+    if latency is not None:
+        limits.insert(0, (latency, None))
     found: list[tuple[float, str, Plan | None, onnx.ModelProto]] = []
     unreached = []
 
@@ -199,12 +198,16 @@ def _models(
         found.append((share, INT8, plan, quantize(smaller, calibration, threads=threads).model))
 
     add(1.0, None, original)
-    for index, share in enumerate(sorted(wanted, reverse=True)):
-        show(index / len(wanted))
+    for index, limit in enumerate(limits):
+        show(index / len(limits))
         try:
-            plan = prune(original, None, share * whole * 1e3, arrays, importance, cost, threads, step)
+            plan = prune(original, None, limit[0], arrays, importance, cost, threads, step, share=limit[1])
         except TooSlowError:
-            unreached.append(share)
+            unreached.append(limit)
+            continue
+        measured = plan.latency
+        share = 1.0 if measured is None else measured.after / measured.before
+        if share >= 1:  # the original is within the limit
             continue
         learned = distill(
             plan.apply(original),

@@ -23,8 +23,6 @@ from compiler.measure.idle import OthersWatch
 from compiler.measure.sampling import measure
 from compiler.program.random_inputs import random_inputs
 from optimizer import Training, distill, prune, quantize
-from optimizer.pruning.fitting import whole_latency
-from optimizer.pruning.prepared import prepared
 from optimizer.session import Session
 
 AUGMENT = "flip,shift:2"
@@ -67,11 +65,10 @@ def run(train: Samples, test: Samples, seed: int, plan: Plan, report: Callable[[
     dense = initialized(Network(plan.widths, classes), seed)
     learn(dense, [])
     modules = {DENSE: dense}
-    whole = whole_latency(prepared(export(dense, example)), 1)
     scores = {name: array[:TAYLOR] for name, array in train.items()}
     for name, cost in ((LATENCY, "kernels"), (MACS, "macs")):
         report(f"seed {seed}: {name}")
-        found = prune(dense, None, whole / plan.speedup * 1e3, scores, cost=cost, example_inputs=example)
+        found = prune(dense, data=scores, cost=cost, example_inputs=example, share=1 / plan.speedup)
         smaller = found.apply(dense, example)
         if name == LATENCY:
             modules[UNTAUGHT] = copy.deepcopy(smaller)

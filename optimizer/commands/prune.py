@@ -36,6 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--ratio", type=number, metavar="R", help="the share of parameters to remove, between 0 and 1")
     about = "milliseconds of one run of the entire model, compiled by compiler.build and measured here"
     how.add_argument("--latency", type=number, metavar="MS", help=about)
+    about = "share of the original's latency, between 0 and 1; both models are measured in turns"
+    how.add_argument("--share", type=number, metavar="S", help=about)
     how.add_argument("--apply", type=Path, metavar="PLAN", help="remove the channels that a plan removes")
     about = "an .npz file, or a folder of .npy files: arrays by the names of the inputs; labels, if there are any"
     add("--data", metavar="DATA", type=Path, help=about)
@@ -85,6 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
                 arguments.step,
                 arguments.least,
                 arguments.seed,
+                share=arguments.share,
             )
         pruned = plan.apply_prepared(original)
     seconds = time.perf_counter() - start
@@ -94,7 +97,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.plan is not None:
         write(arguments.plan, plan.save)
     measured = {}
-    if arguments.measure or arguments.latency is not None:
+    if arguments.measure or plan.latency is not None:
         from optimizer.pruning.comparison import compare
 
         with progress("Measuring"):
@@ -187,6 +190,7 @@ def _json(
         "output": str(arguments.output),
         "ratio": arguments.ratio,
         "latency": arguments.latency,
+        "share": arguments.share,
         "importance": plan.importance,
         "cost": plan.cost,
         "seconds": seconds,

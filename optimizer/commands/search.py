@@ -117,7 +117,7 @@ def run(arguments: argparse.Namespace) -> int:
             "seconds": seconds,
             "candidates": [each.to_json() for each in found.candidates],
             "chosen": None if chosen is None else found.candidates.index(chosen),
-            "unreached": list(found.unreached),
+            "unreached": [{"latency": latency, "share": share} for latency, share in found.unreached],
         },
     )
     if chosen is None:
@@ -129,7 +129,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _print(found: Found) -> None:
     rows = [
         (
-            "original" if each.plan is None else f"{each.share:g} of the latency",
+            "original" if each.plan is None else f"{each.share:.2f} of the latency",
             each.precision,
             f"{each.parameters:,}",
             f"{each.accuracy:.2%}",
@@ -140,5 +140,7 @@ def _print(found: Found) -> None:
     ]
     print_table(("channels for", "precision", "parameters", "accuracy", "ms", ""), rows, left=[0, 1, 5])
     print("*: no other candidate is both as fast and as accurate")
-    for share in found.unreached:
-        print(f"No widths reach {share:g} of the latency")
+    from optimizer.pruning.fitting import Limit
+
+    for latency, share in found.unreached:
+        print(f"No widths reach {Limit(None if latency is None else latency / 1e3, share)}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -95,8 +96,26 @@ def measured_cost(problem: Problem, cost: str, threads: int) -> Cost:
     return found.cost()
 
 
-def fitted(problem: Problem, cost: str, limit: float, threads: int) -> tuple[tuple[int, ...], Latency]:
-    """Returns the widths of least lost importance whose compiled model takes at most ``limit`` seconds.
+@dataclass(frozen=True)
+class Limit:
+    """The most that a run of the compiled model may take: seconds, or a share of what the original takes.
+
+    A share does not depend on the speed of the machine at the time, because both models are measured in turns.
+    """
+
+    seconds: float | None = None
+    share: float | None = None
+
+    def of(self, original: float) -> float:
+        """Returns seconds; ``original`` are those of the original."""
+        return self.seconds if self.seconds is not None else (self.share or 0.0) * original
+
+    def __str__(self) -> str:
+        return f"{self.share:.3g} of the latency" if self.seconds is None else f"{self.seconds * 1e3:g} ms"
+
+
+def fitted(problem: Problem, cost: str, limit: Limit, threads: int) -> tuple[tuple[int, ...], Latency]:
+    """Returns the widths of least lost importance whose compiled model is within the limit.
 
     Raises:
         TooSlowError: no widths reach the limit; the message has the least seconds.
@@ -106,15 +125,15 @@ def fitted(problem: Problem, cost: str, limit: float, threads: int) -> tuple[tup
     original = compiled(problem.model, threads)
     turns = _Turns(original)
     whole = turns.alone()
-    if whole <= limit:
+    if whole <= limit.of(whole):
         return widest, Latency(threads, whole, whole, whole)
     found = predictor(problem, cost, threads)
     found.correct(problem.model, original, widest, 1.0)
     _, program = _pruned(problem, narrowest, threads)
     least = turns.share(program)
-    if least * turns.quiet > limit:
+    if least * turns.quiet > limit.of(turns.quiet):
         raise TooSlowError(
-            f"no widths reach {limit * 1e3:g} ms: the least is {least * turns.quiet * 1e3:.3g} ms, with every group at "
+            f"no widths reach {limit}: the least is {least * turns.quiet * 1e3:.3g} ms, with every group at "
             f"its narrowest; the original takes {turns.quiet * 1e3:.3g} ms"
         )
     best, share, predicted = narrowest, least, found.cost()(narrowest)
@@ -122,25 +141,20 @@ def fitted(problem: Problem, cost: str, limit: float, threads: int) -> tuple[tup
     for _ in range(ROUNDS):
         price = found.cost()
         solver = Solver(problem.choices, price, price)
-        widths = solver.solve(part * limit / turns.quiet) or narrowest
+        widths = solver.solve(part * limit.of(turns.quiet) / turns.quiet) or narrowest
         if widths in tried:
             break
         tried.add(widths)
         pruned, program = _pruned(problem, widths, threads)
         measured = turns.share(program)
-        secs = measured * turns.quiet
-        if secs <= limit and solver.lost(widths) < solver.lost(best):
+        secs, most = measured * turns.quiet, limit.of(turns.quiet)
+        if secs <= most and solver.lost(widths) < solver.lost(best):
             best, share, predicted = widths, measured, price(widths)
-        if CLOSE * limit <= secs <= limit:
+        if CLOSE * most <= secs <= most:
             break
         found.correct(pruned, program, widths, measured)
-        part *= 1 if secs <= limit else CAUTION
+        part *= 1 if secs <= most else CAUTION
     return best, Latency(threads, turns.quiet, share * turns.quiet, predicted * turns.quiet)
-
-
-def whole_latency(model: onnx.ModelProto, threads: int) -> float:
-    """Returns the median seconds of a run of the compiled model."""
-    return _Turns(compiled(model, threads)).alone()
 
 
 def _pruned(problem: Problem, widths: tuple[int, ...], threads: int) -> tuple[onnx.ModelProto, CompiledModel]:

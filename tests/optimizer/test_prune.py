@@ -148,8 +148,8 @@ QUANTIZED = model(
     }"""
 )
 BAD: dict[str, tuple[Any, dict[str, Any], str]] = {
-    "neither": (network(), {"ratio": None}, "give either a ratio or a latency"),
-    "both": (network(), {"latency": 3.0}, "give either a ratio or a latency"),
+    "neither": (network(), {"ratio": None}, "give one of ratio, latency and share"),
+    "both": (network(), {"latency": 3.0}, "give one of ratio, latency and share"),
     "zero": (network(), {"ratio": 0.0}, "the ratio must be between 0 and 1, got 0"),
     "one": (network(), {"ratio": 1.0}, "the ratio must be between 0 and 1, got 1"),
     "nan": (network(), {"ratio": float("nan")}, "the ratio must be between 0 and 1, got nan"),

@@ -57,7 +57,7 @@ def test_measured_times(folder: Path, capsys: pytest.CaptureFixture[str], monkey
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ([], "one of the arguments --ratio --latency --apply is required"),
+        ([], "one of the arguments --ratio --latency --share --apply is required"),
         (["--ratio", "0"], "the ratio must be between 0 and 1, got 0"),
         (["--ratio", "1"], "the ratio must be between 0 and 1, got 1"),
         (["--ratio", "nan"], "argument --ratio: 'nan' is not a number"),

@@ -43,7 +43,7 @@ def simulated(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("limit", [1.9e-3, 1.6e-3])
 def test_the_limit_holds_and_is_used(limit: float) -> None:
     """The cost, parameters alone, is wrong at first: it leaves out the overhead."""
-    widths, latency = fitting.fitted(problem(), "parameters", limit, 1)
+    widths, latency = fitting.fitted(problem(), "parameters", fitting.Limit(limit), 1)
     assert 0.9 * limit <= latency.after <= limit
     assert latency.before == 2e-3
     assert widths != (8, 16)
@@ -52,7 +52,7 @@ def test_the_limit_holds_and_is_used(limit: float) -> None:
 @pytest.mark.usefixtures("simulated")
 def test_the_least_latency_is_named() -> None:
     with pytest.raises(ValueError, match=r"^no widths reach 0.5 ms: the least is \S+ ms, .* the original takes 2 ms$"):
-        fitting.fitted(problem(), "macs", 5e-4, 1)
+        fitting.fitted(problem(), "macs", fitting.Limit(5e-4), 1)
 
 
 @pytest.mark.tvm
@@ -73,3 +73,12 @@ def test_tables_explain_the_compiled_model() -> None:
 def test_without_a_measurement() -> None:
     with pytest.raises(RuntimeError, match="no compiled model has been measured"):
         KernelTimes((), (), ()).cost()
+
+
+@pytest.mark.usefixtures("simulated")
+def test_a_share_of_the_latency() -> None:
+    """It is of what the original takes, whatever that is."""
+    _, latency = fitting.fitted(problem(), "parameters", fitting.Limit(share=0.8), 1)
+    assert 0.72 <= latency.after / latency.before <= 0.8
+    with pytest.raises(fitting.TooSlowError, match=r"^no widths reach 0\.1 of the latency: the least is"):
+        fitting.fitted(problem(), "parameters", fitting.Limit(share=0.1), 1)
