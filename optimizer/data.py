@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from compiler.commands.arrays import read_archive
+from optimizer.messages import one_line
 
 LABELS = "labels"  # the name of the array with the class of each sample
 
@@ -32,4 +33,4 @@ def _mapped(file: Path) -> np.ndarray:
     except OSError as error:
         raise type(error)(f"cannot read {file}: {error.strerror or error}") from None
     except (ValueError, EOFError) as error:
-        raise ValueError(f"{file} is not an .npy file: {' '.join(str(error).split())}") from None
+        raise ValueError(f"{file} is not an .npy file: {one_line(error)}") from None

@@ -116,6 +116,7 @@ def distill(
 
     from optimizer.training import loop, ranks
     from optimizer.training.labelled import labelled
+    from optimizer.training.teachers import accuracy
 
     training = training or Training()
     objective = _Loss(loss, temperature, alpha, weights)
@@ -147,7 +148,7 @@ def distill(
             run = loop.Run(samples, kept, training, group, device, change, state, progress)
             epochs = loop.train(module, computed, run)
             after = loop.accuracy(module, kept, size, device)
-            found = tuple(_accuracy(each, kept, size, device) for each in taught_by)
+            found = tuple(accuracy(each, kept, size, device) for each in taught_by)
             return Distilled(finish(), epochs, before, after, found)
     finally:
         torch.set_num_threads(threads_before)
@@ -309,11 +310,3 @@ class _Loss:
             return parts
 
         return objective
-
-
-def _accuracy(teacher: Teacher, samples: Labelled, batch_size: int, device: str) -> float | None:
-    from optimizer.training.teachers import answers
-
-    if samples.labels is None:
-        return None
-    return float((answers(teacher, samples, batch_size, device).argmax(1) == samples.labels).mean())

@@ -12,6 +12,11 @@ from onnx import helper, numpy_helper
 
 import graph_passes
 from graph_passes.lazy import ir
+from optimizer.messages import one_line
+
+INTEGER_OPERATORS = frozenset(
+    "ConvInteger DequantizeLinear DynamicQuantizeLinear MatMulInteger QLinearConv QLinearMatMul QuantizeLinear".split()
+)
 
 
 def loaded(model: str | Path | onnx.ModelProto, passes: Sequence[str]) -> onnx.ModelProto:
@@ -24,6 +29,30 @@ def loaded(model: str | Path | onnx.ModelProto, passes: Sequence[str]) -> onnx.M
     optimized = graph_passes.optimize(model, passes=passes).ir_model
     ir.external_data.load_to_model(optimized)
     return ir.serde.serialize_model(optimized)
+
+
+def in_opset(model: onnx.ModelProto, oldest: int, wanted: int, problem: str) -> onnx.ModelProto:
+    """Returns a model, converted to the opset ``wanted`` if its own is older than ``oldest``.
+
+    Raises:
+        ValueError: it cannot be converted; the message is one line, in which ``problem`` follows the opset.
+    """
+    opset = next((each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), 0)
+    if opset >= oldest:
+        return model
+    try:
+        return onnx.version_converter.convert_version(model, wanted)
+    except Exception as error:  # noqa: BLE001 - its errors share no base class
+        raise ValueError(f"opset {opset} {problem}: {one_line(error)}") from None
+
+
+def check_not_quantized(model: onnx.ModelProto, advice: str = "") -> None:
+    """
+    Raises:
+        ValueError: the model has operators of integers; the message is one line, which ends with ``advice``.
+    """
+    if found := sorted({node.op_type for node in model.graph.node} & INTEGER_OPERATORS):
+        raise ValueError(f"the model is quantized already: it has {', '.join(found)}{advice}")
 
 
 def name_nodes(graph: onnx.GraphProto) -> None:

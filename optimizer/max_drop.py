@@ -72,7 +72,7 @@ def within(
     scores: Scores,
     threads: int | None,
 ) -> tuple[onnx.ModelProto, Accuracy]:
-    """Returns the model with as few layers in floating point as ``max_drop`` allows, those of the largest errors."""
+    """Returns a model with few layers in floating point, those of the largest errors, that is within ``max_drop``."""
     worst = [error.layer for error in table]
     models: dict[int, tuple[onnx.ModelProto, float]] = {}
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compiler.installation import extras
+from optimizer.messages import one_line
 
 if TYPE_CHECKING:
     import onnx
@@ -172,7 +173,7 @@ class Plan:
         except OSError as error:
             raise type(error)(f"cannot read {path}: {error.strerror}") from None
         except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
-            raise ValueError(f"{path} is not a plan: {' '.join(str(error).split())}") from None
+            raise ValueError(f"{path} is not a plan: {one_line(error)}") from None
 
 
 def _fields(value: Any, what: str, names: tuple[str, ...]) -> Mapping[str, Any]:

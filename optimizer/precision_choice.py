@@ -136,7 +136,7 @@ def layer_errors(
 
 
 def fewest(most: int, suffices: Callable[[int], bool]) -> int:
-    """Returns the least number up to ``most`` that suffices, by bisection; ``most`` does."""
+    """Returns a number up to ``most`` that suffices, by bisection: the least if all larger ones do; ``most`` does."""
     low, high = 0, most
     while low < high:
         middle = (low + high) // 2

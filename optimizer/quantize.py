@@ -31,9 +31,6 @@ if TYPE_CHECKING:  # onnx is imported on first use, because that takes half a se
 # Batch normalization becomes part of the convolution before it, whose weights are quantized together with it.
 PASSES = ("inline_functions", "fold_constants", "fold_batch_norm")
 OLDEST_OPSET, OPSET = 13, 17  # the first with a scale per channel; what older models are converted to
-INTEGER_OPERATORS = frozenset(
-    "ConvInteger DequantizeLinear DynamicQuantizeLinear MatMulInteger QLinearConv QLinearMatMul QuantizeLinear".split()
-)
 
 
 @dataclass(frozen=True)
@@ -146,18 +143,11 @@ def _prepared(model: str | Path | onnx.ModelProto) -> onnx.ModelProto:
     import onnx
 
     from optimizer.bias_correction import add_missing
-    from optimizer.graphs import loaded, name_nodes
+    from optimizer.graphs import check_not_quantized, in_opset, loaded, name_nodes
 
     proto = loaded(model, PASSES)
-    if found := sorted({node.op_type for node in proto.graph.node} & INTEGER_OPERATORS):
-        raise ValueError(f"the model is quantized already: it has {', '.join(found)}")
-    opset = next((each.version for each in proto.opset_import if each.domain in ("", "ai.onnx")), 0)
-    if opset < OLDEST_OPSET:
-        try:
-            proto = onnx.version_converter.convert_version(proto, OPSET)
-        except Exception as error:  # noqa: BLE001 - its errors share no base class
-            message = " ".join(str(error).split())
-            raise ValueError(f"opset {opset} has no scales per channel, and converting it fails: {message}") from None
+    check_not_quantized(proto)
+    proto = in_opset(proto, OLDEST_OPSET, OPSET, "has no scales per channel, and converting it fails")
     name_nodes(proto.graph)
     add_missing(proto)
     return onnx.shape_inference.infer_shapes(proto)

@@ -24,11 +24,11 @@ if TYPE_CHECKING:  # imported on first use, because that takes seconds
 
     from optimizer.plan import Plan
     from optimizer.training.labelled import Labelled
-    from optimizer.training.prepared import Classifier
 
 SHARES = (0.8, 0.65, 0.5, 0.4)  # of the latency of the original
 FLOAT32, INT8 = "float32", "int8"
 CALIBRATION = 64  # samples
+BATCH = 64  # samples that are computed at once for an accuracy
 MEASURE_SECS = 1.0  # of each candidate
 
 
@@ -248,33 +248,18 @@ def _measured(
     from compiler.measure.sampling import measure
     from compiler.program.random_inputs import random_inputs
     from optimizer.pruning.fitting import compiled
-    from optimizer.training.prepared import classifier
+    from optimizer.training.teachers import OnnxTeacher, accuracy
 
     runs = {}
     for index, (_, _, _, model) in enumerate(models):
         program = compiled(model, threads)
         runs[str(index)] = partial(program.run, random_inputs(program.inputs))
     medians = [samples.latencies.median for samples in measure(runs, MEASURE_SECS).values()]
-    return [
-        Candidate(
-            share, precision, plan, model, _parameters(model), _accuracy(classifier(model), validation, threads), secs
-        )
-        for (share, precision, plan, model), secs in zip(models, medians, strict=True)
-    ]
-
-
-def _accuracy(found: Classifier, samples: Labelled, threads: int) -> float:
-    import numpy as np
-
-    from optimizer.graphs import with_outputs
-    from optimizer.session import Session
-
-    session, batch = Session(with_outputs(found.model, found.logits), threads), 64
-    classes = [
-        session(dict(samples.at(np.arange(begin, min(begin + batch, len(samples)))).arrays))[found.logits].argmax(1)
-        for begin in range(0, len(samples), batch)
-    ]
-    return float((np.concatenate(classes) == samples.labels).mean())
+    found = []
+    for (share, precision, plan, model), secs in zip(models, medians, strict=True):
+        right = accuracy(OnnxTeacher(model, threads), validation, BATCH, "cpu") or 0.0  # there are labels
+        found.append(Candidate(share, precision, plan, model, _parameters(model), right, secs))
+    return found
 
 
 def _parameters(model: onnx.ModelProto) -> int:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import numpy as np
 import onnx
 
+from optimizer.messages import one_line
+
 
 class Session:
     """Runs a model.
@@ -36,21 +38,17 @@ class Session:
                 model.SerializeToString(), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # noqa: BLE001 - its errors share no base class
-            raise ValueError(f"ONNX Runtime does not load the model: {_one_line(error)}") from None
+            raise ValueError(f"ONNX Runtime does not load the model: {one_line(error)}") from None
         self._outputs = [output.name for output in self._session.get_outputs()]
 
     def __call__(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         try:
             values = self._session.run(None, dict(inputs))
         except Exception as error:  # noqa: BLE001
-            raise ValueError(f"ONNX Runtime does not run the model: {_one_line(error)}") from None
+            raise ValueError(f"ONNX Runtime does not run the model: {one_line(error)}") from None
         found = {}
         for name, value in zip(self._outputs, values, strict=True):
             if not isinstance(value, np.ndarray):
                 raise ValueError(f"output {name} is not a tensor")
             found[name] = value
         return found
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())

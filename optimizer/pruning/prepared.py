@@ -6,13 +6,10 @@ from pathlib import Path
 
 import onnx
 
-from optimizer.graphs import constants_to_initializers, loaded, name_nodes, separate_vectors
+from optimizer.graphs import check_not_quantized, constants_to_initializers, loaded, name_nodes, separate_vectors
 
 # Batch normalization becomes part of the convolution before it, so that the size of weights has its factor.
 PASSES = ("inline_functions", "fold_constants", "fold_batch_norm")
-QUANTIZED = frozenset(
-    "ConvInteger DequantizeLinear DynamicQuantizeLinear MatMulInteger QLinearConv QLinearMatMul QuantizeLinear".split()
-)
 
 
 def prepared(model: str | Path | onnx.ModelProto) -> onnx.ModelProto:
@@ -23,8 +20,7 @@ def prepared(model: str | Path | onnx.ModelProto) -> onnx.ModelProto:
         OSError: a file cannot be read.
     """
     proto = loaded(model, PASSES)
-    if found := sorted({node.op_type for node in proto.graph.node} & QUANTIZED):
-        raise ValueError(f"the model is quantized already: it has {', '.join(found)}; prune it before")
+    check_not_quantized(proto, "; prune it before")
     constants_to_initializers(proto.graph)
     separate_vectors(proto.graph)
     name_nodes(proto.graph)

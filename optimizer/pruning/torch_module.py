@@ -17,6 +17,7 @@ import torch
 import torch_pruning
 
 from compiler.convert.torch_to_onnx import export
+from optimizer.messages import one_line
 from optimizer.plan import Plan
 from optimizer.pruning import groups as grouping
 from optimizer.pruning.prepared import prepared
@@ -49,7 +50,7 @@ def pruned(module: torch.nn.Module, example_inputs: Examples | None, plan: Plan)
     try:
         dependencies = torch_pruning.DependencyGraph().build_dependency(changed, inputs)
     except Exception as error:  # noqa: BLE001 - its errors, and those of the module, share no base class
-        raise ValueError(f"torch-pruning cannot trace {type(module).__name__}: {_line(error)}") from None
+        raise ValueError(f"torch-pruning cannot trace {type(module).__name__}: {one_line(error)}") from None
     parameters = _parameters(exported, dict(module.named_parameters()))
     found = grouping.find(original)
     removed = plan.removed(found)
@@ -130,7 +131,3 @@ def _check(wanted: onnx.ModelProto, found: onnx.ModelProto) -> None:
     for a, b in zip(*answers, strict=True):
         if a.shape != b.shape or not np.abs(a - b).max(initial=0) <= _CLOSE * np.abs(a).max(initial=1e-30):
             raise ValueError("torch-pruning removes other channels than the plan: the answers differ")
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())

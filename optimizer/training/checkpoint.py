@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from optimizer.messages import one_line
+
 _META = "meta"
 
 
@@ -57,7 +59,7 @@ class Checkpoint:
             meta = json.loads(str(arrays.pop(_META)))
             fingerprint, about = meta["fingerprint"], meta["about"]
         except Exception as error:  # noqa: BLE001 - a damaged file raises any of many
-            raise ValueError(f"{self._path} is damaged: {' '.join(str(error).split())}") from None
+            raise ValueError(f"{self._path} is damaged: {one_line(error)}") from None
         if fingerprint != self._fingerprint:
             other = ", ".join(
                 f"{name} {fingerprint.get(name)!r} instead of {value!r}"
@@ -77,5 +79,5 @@ class Checkpoint:
             )
             optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
         except (RuntimeError, ValueError) as error:
-            raise ValueError(f"{self._path} does not fit the model: {' '.join(str(error).split())}") from None
+            raise ValueError(f"{self._path} does not fit the model: {one_line(error)}") from None
         return about

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 
 import torch
 
+from optimizer.messages import one_line
+
 
 class ByName(torch.nn.Module):
     """Calls a module with inputs by name; a single input is its first argument, whatever its name is."""
@@ -27,7 +29,7 @@ class ByName(torch.nn.Module):
             found = self.module(**inputs) if named else self.module(*inputs.values())
         except (RuntimeError, TypeError) as error:
             kind = type(self.module).__name__
-            raise ValueError(f"{kind} does not take the samples: {' '.join(str(error).split())}") from error
+            raise ValueError(f"{kind} does not take the samples: {one_line(error)}") from error
         if not isinstance(found, torch.Tensor):
             raise ValueError(f"{type(self.module).__name__} must return logits, got {type(found).__name__}")
         return (found,)

@@ -11,6 +11,7 @@ import onnx
 import torch
 from onnx import helper, numpy_helper
 
+from optimizer.messages import one_line
 from optimizer.training.operators import OPERATORS, TRAINED_INPUTS
 from optimizer.training.operators.call import Call
 
@@ -85,7 +86,7 @@ class OnnxModule(torch.nn.Module):
                 read = tuple(values[name] for name in proto.input)
                 found = OPERATORS[proto.op_type](Call(read, node.attributes, node.outputs, self.training))
             except (IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
-                message = " ".join(str(error).split())
+                message = one_line(error)
                 raise ValueError(f"PyTorch does not compute {proto.op_type} {proto.name}: {message}") from None
             values.update(zip(proto.output, found if isinstance(found, tuple) else (found,), strict=False))
             for name in node.last:

@@ -11,7 +11,7 @@ import onnx
 import torch
 from onnx import numpy_helper
 
-from optimizer.graphs import constants_to_initializers, loaded, name_nodes, separate_vectors, with_outputs
+from optimizer.graphs import constants_to_initializers, in_opset, loaded, name_nodes, separate_vectors, with_outputs
 from optimizer.session import Session
 from optimizer.training.onnx_module import OnnxModule
 
@@ -47,13 +47,7 @@ def classifier(model: str | Path | onnx.ModelProto) -> Classifier:
             The message is one line.
         OSError: a file cannot be read.
     """
-    proto = loaded(model, PASSES)
-    opset = next((each.version for each in proto.opset_import if each.domain in ("", "ai.onnx")), 0)
-    if opset < OLDEST_OPSET:
-        try:
-            proto = onnx.version_converter.convert_version(proto, OPSET)
-        except Exception as error:  # noqa: BLE001 - its errors share no base class
-            raise ValueError(f"opset {opset} cannot be converted: {' '.join(str(error).split())}") from None
+    proto = in_opset(loaded(model, PASSES), OLDEST_OPSET, OPSET, "cannot be converted")
     constants_to_initializers(proto.graph)
     separate_vectors(proto.graph)  # exporters share equal ones, such as biases of zeros
     name_nodes(proto.graph)

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import distributed
 
+from optimizer.messages import one_line
+
 
 @dataclass(frozen=True)
 class Ranks:
@@ -74,7 +76,7 @@ def joined(device: str) -> Iterator[Ranks]:
     try:
         distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
     except (ValueError, RuntimeError) as error:
-        raise ValueError(f"cannot join the other processes: {' '.join(str(error).split())}") from None
+        raise ValueError(f"cannot join the other processes: {one_line(error)}") from None
     if device == "cuda":  # each process has another GPU
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     try:

@@ -13,6 +13,7 @@ import torch
 
 from compiler.convert.torch_to_onnx import evaluating
 from optimizer.graphs import with_outputs
+from optimizer.messages import one_line
 from optimizer.session import Session
 from optimizer.training.digests import of_arrays, of_module
 from optimizer.training.labelled import Labelled
@@ -131,11 +132,18 @@ def answers(
     return logits_of_all
 
 
+def accuracy(teacher: Teacher, data: Labelled, batch_size: int, device: str) -> float | None:
+    """Returns the share of samples whose largest logit is the label's; None without labels."""
+    if data.labels is None:
+        return None
+    return float((answers(teacher, data, batch_size, device).argmax(1) == data.labels).mean())
+
+
 def _cached(path: Path, count: int) -> np.ndarray:
     try:
         found = np.load(path, allow_pickle=False)
     except (ValueError, EOFError) as error:
-        raise ValueError(f"{path} is damaged: {' '.join(str(error).split())}; delete it") from None
+        raise ValueError(f"{path} is damaged: {one_line(error)}; delete it") from None
     if found.ndim == 2 and len(found) == count and found.dtype == np.float32:
         return found
     raise ValueError(f"{path} has other answers than those of {count} samples; delete it")
