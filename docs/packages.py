@@ -157,6 +157,12 @@ PACKAGES: tuple[Package, ...] = (
         ("matplotlib", "numpy", "onnx", "onnxruntime", "torch", "torch_pruning"),
     ),
     Package(
+        "serving",
+        "`python -m serving serve | upload | promote | bench`: the inference server, in C++, and its commands",
+        ("compiler.commands",),
+        ("numpy",),
+    ),
+    Package(
         "autotune.backends",
         "the schedule spaces by backend",
         ("compiler.workloads", "compiler.spaces", "compiler.tvm_backend"),

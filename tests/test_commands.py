@@ -23,6 +23,7 @@ COMMANDS = (
     "compiler",
     "graph_passes",
     "optimizer",
+    "serving",
 )
 
 

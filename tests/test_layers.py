@@ -13,7 +13,7 @@ import pytest
 from docs.packages import PACKAGES, Package, package_of, table
 
 ROOT = Path(__file__).resolve().parent.parent
-TOP_LEVEL = ("kernels", "graph_passes", "compiler", "optimizer", "autotune")
+TOP_LEVEL = ("kernels", "graph_passes", "compiler", "optimizer", "serving", "autotune")
 HEAVY = set(
     "matplotlib ncnn onnxruntime onnxscript openvino pandas sb3_contrib stable_baselines3 torch tvm xgboost".split()
 )
@@ -193,7 +193,7 @@ def test_importing_loads_nothing_heavy(statement: str) -> None:
     assert "rich" not in loaded
 
 
-@pytest.mark.parametrize("command", ["autotune", "autotune.search", "compiler", "graph_passes", "optimizer"])
+@pytest.mark.parametrize("command", ["autotune", "autotune.search", "compiler", "graph_passes", "optimizer", "serving"])
 def test_help_loads_nothing_heavy(command: str) -> None:
     answer = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", command, "--help"],

@@ -24,7 +24,7 @@ from compiler.installation.extras import EXTRAS
 from tests.compiler.commands.conftest import SHAPES, network
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("autotune", "compiler", "graph_passes", "kernels", "optimizer")
+PACKAGES = ("autotune", "compiler", "graph_passes", "kernels", "optimizer", "serving")
 GRAPH_SHAPES = ("--input-shape", "x:4,16", "--input-shape", "scale:4,1")
 FILES = ("CHANGELOG.md", "CMakeLists.txt", "LICENSE", "MANIFEST.in", "README.md", "pyproject.toml", "setup.py")
 HEAVY = sorted({name for names in EXTRAS.values() for name in names})

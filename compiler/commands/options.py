@@ -27,6 +27,7 @@ class BuildOptions:
 
     Attributes:
         input_shapes: shapes of inputs with dynamic dimensions.
+        batch: the first dimension of the other inputs, where it is dynamic; None if not given.
         threads, target, records, machine: None if not given.
         fast_algorithms: whether layers may use Winograd's and Strassen's algorithms.
         fallback: whether ONNX Runtime runs what cannot be compiled.
@@ -47,6 +48,7 @@ class BuildOptions:
     tune: bool = False
     strict: bool = False
     precision: str = "float32"
+    batch: int | None = None
 
 
 def build_options(arguments: argparse.Namespace) -> BuildOptions:
@@ -63,6 +65,7 @@ def build_options(arguments: argparse.Namespace) -> BuildOptions:
         arguments.tune,
         arguments.strict,
         arguments.precision,
+        arguments.batch,
     )
 
 
@@ -88,6 +91,12 @@ def add_model(parser: argparse.ArgumentParser, saved: bool) -> None:
         help="sizes of an input with dynamic dimensions, such as x:1,3,224,224; build takes ranges too, such as "
         "ids:1,1..512 or x:1,1,32,32..320..32 (first, last, step), and the other commands one of these sizes; the name "
         "may be left out if the model has one input; may be given several times",
+    )
+    add(
+        "--batch",
+        type=at_least(1),
+        metavar="N",
+        help="the first dimension of all inputs that leave it open and whose shape is not given (default: 1)",
     )
     add("--target", choices=("host", *ISAS), help="instruction set (default: host, the best one of this CPU)")
     add(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -210,6 +210,8 @@ def onnx_file(path: Path, build: BuildOptions) -> OnnxFile:
     target = with_machine(Target.named(build.target or "host", build.threads), build.machine)
     records = _records(build.records)
     shapes = _shapes(path, build.input_shapes)
+    if build.batch is not None:
+        shapes |= _of_batch(path, build.batch, shapes)
     inputs, remarks = _inputs(path, _first(shapes))
     return OnnxFile(
         path,
@@ -243,6 +245,7 @@ def _saved(path: Path, build: BuildOptions, given: Sequence[InputFile]) -> Saved
     ranges, ieee = saved_model.sizes(manifest), saved_model.ieee(manifest)
     unfit = {
         "--input-shape": build.input_shapes and not ranges,
+        "--batch": build.batch is not None,
         "--target": build.target not in (None, target.isa),
         "--machine": build.machine,
         "--records": build.records,
@@ -328,6 +331,31 @@ def _shapes(path: Path, given: Sequence[Shape]) -> dict[str, tuple[int | range, 
             raise ValueError(f"argument --input-shape gives {name} twice")
         shapes[name] = sizes
     return shapes
+
+
+def _of_batch(path: Path, batch: int, given: Container[str]) -> dict[str, tuple[int | range, ...]]:
+    """Returns shapes for the inputs that are not given and whose first dimension alone is open.
+
+    Raises:
+        ValueError: there is no such input.
+    """
+    from graph_passes.model_io import read
+
+    graph = read(path).graph
+    found: dict[str, tuple[int | range, ...]] = {}
+    for value in graph.inputs:
+        name = str(value.name)
+        if value.shape is None or name in graph.initializers or name in given:
+            continue
+        first, *others = [*value.shape] or [1]
+        fixed = tuple(size for size in others if isinstance(size, int))
+        if not isinstance(first, int) and len(fixed) == len(others):
+            found[name] = (batch, *fixed)
+    if not found:
+        raise ValueError(
+            f"argument --batch: {path} has no other input whose first dimension alone is open; use --input-shape"
+        )
+    return found
 
 
 def _only_input(path: Path) -> str:

@@ -86,6 +86,7 @@ def test_a_saved_model_that_is_broken(built: Built, complaint: Complaint) -> Non
     "option",
     [
         ("--input-shape", "x:4,16"),
+        ("--batch", "2"),
         ("--records", "r"),
         ("--no-fast-algorithms",),
         ("--strict",),

@@ -12,6 +12,7 @@ import onnx
 import onnx.parser
 import pytest
 
+from compiler.__main__ import main
 from compiler.commands.options import shape
 from compiler.workloads.target import ISAS, usable_cores
 
@@ -68,6 +69,15 @@ def test_missing_and_invalid_sizes(complaint: Complaint, model_file: Path) -> No
 def test_the_name_of_the_only_input_may_be_left_out(complaint: Complaint) -> None:
     onnx.save(onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : 17]> {ONE_INPUT}'), "one.onnx")
     assert "does not fit: dimension 1 is 8" in complaint("run", "one.onnx", "--input-shape", "4x9")
+
+
+def test_a_batch(complaint: Complaint, capsys: pytest.CaptureFixture[str]) -> None:
+    onnx.save(onnx.parser.parse_model(f'<ir_version: 8, opset_import: ["" : 17]> {ONE_INPUT}'), "batch.onnx")
+    assert main(["build", "batch.onnx", "--batch", "3", "--threads", "1", "-o", "batch.lw"]) == 0
+    assert "float32[3, 8]" in capsys.readouterr().out
+    given = ("--batch", "3", "--input-shape", "x:2,8")
+    assert "no other input whose first dimension alone is open" in complaint("run", "batch.onnx", *given)
+    assert "is not a whole number of 1 or more" in complaint("run", "batch.onnx", "--batch", "0")
 
 
 @pytest.mark.parametrize("threads", ["0", "-1", "two", str(usable_cores() + 1)])

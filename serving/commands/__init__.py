@@ -1,0 +1,10 @@
+"""The commands of ``python -m serving``, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from compiler.commands.command_line import Command
+from serving.commands import bench, promote, serve, upload
+
+COMMANDS: Mapping[str, Command] = {"serve": serve, "upload": upload, "promote": promote, "bench": bench}

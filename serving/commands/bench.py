@@ -1,0 +1,155 @@
+"""``python -m serving bench``: measures latency, throughput and CPU time of a running server."""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import re
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from compiler.commands.command_line import at_least, check_file, seconds
+from compiler.commands.output import write_json
+from serving.commands.options import port
+
+ABOUT = "measures a model of a running server"
+_DTYPES = {
+    "BOOL": "bool",
+    **{f"FP{bits}": f"float{bits}" for bits in (16, 32, 64)},
+    **{f"{sign.upper()}INT{bits}": f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", help="the model's name")
+    parser.add_argument("--host", default="127.0.0.1", help="the server (default: %(default)s)")
+    parser.add_argument("--http-port", type=port, default=8000, help="of requests (default: %(default)s)")
+    parser.add_argument("--metrics-port", type=port, help="of the server's CPU time (default: it is not measured)")
+    parser.add_argument("--concurrency", type=at_least(1), default=1, help="requests at a time (default: %(default)s)")
+    parser.add_argument("--duration", type=seconds, default=5, metavar="S", help="seconds (default: %(default)s)")
+    parser.add_argument("--json-tensors", action="store_true", help="send and receive JSON (default: binary)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results to this file")
+
+
+@dataclass
+class Measured:
+    """What one connection measured: seconds per request, and the messages of those that failed."""
+
+    secs: list[float] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    check_file(arguments.json)
+    place = f"/v2/models/{arguments.model}"
+    metadata = json.loads(_get(arguments.host, arguments.http_port, place))
+    body, headers = _request(metadata, as_json=arguments.json_tensors)
+    results = [Measured() for _ in range(arguments.concurrency)]
+    before = _cpu_secs(arguments)
+    begin = time.perf_counter()
+    end = begin + arguments.duration
+    threads = [
+        threading.Thread(
+            target=_send, args=(arguments.host, arguments.http_port, f"{place}/infer", body, headers, end, result)
+        )
+        for result in results
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    elapsed = time.perf_counter() - begin
+    after = _cpu_secs(arguments)
+    secs = np.array([each for result in results for each in result.secs])
+    failures = [message for result in results for message in result.failures]
+    if not len(secs):
+        raise RuntimeError(f"no request succeeded: {failures[0] if failures else 'none ended in time'}")
+    found: dict[str, Any] = {
+        "requests": len(secs),
+        "failures": len(failures),
+        "requests_per_second": len(secs) / elapsed,
+        **{f"p{q}_ms": float(np.percentile(secs, q)) * 1e3 for q in (50, 90, 99)},
+    }
+    if before is not None and after is not None:
+        found["server_cpu_us_per_request"] = (after - before) / (len(secs) + len(failures)) * 1e6
+    for name, value in found.items():
+        print(f"{name.replace('_', ' '):26}{value:12.1f}" if isinstance(value, float) else f"{name:26}{value:10}")
+    if failures:
+        print(f"first failure: {failures[0]}")
+    if arguments.json:
+        write_json(arguments.json, found)
+    return 1 if failures else 0
+
+
+def _get(host: str, number: int, path: str) -> bytes:
+    """Returns the answer to a GET.
+
+    Raises:
+        ValueError: it is an error.
+        OSError: there is no server.
+    """
+    connection = http.client.HTTPConnection(host, number, timeout=60)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        body = response.read()
+    finally:
+        connection.close()
+    if response.status != 200:
+        raise ValueError(f"{host}:{number}{path}: {body.decode(errors='replace')[:300]}")
+    return body
+
+
+def _cpu_secs(arguments: argparse.Namespace) -> float | None:
+    if arguments.metrics_port is None:
+        return None
+    text = _get(arguments.host, arguments.metrics_port, "/metrics").decode()
+    found = re.search(r"^process_cpu_seconds_total (\S+)", text, re.MULTILINE)
+    return float(found[1]) if found else None
+
+
+def _request(metadata: dict[str, Any], *, as_json: bool) -> tuple[bytes, dict[str, str]]:
+    """Returns the body and the headers of a request with random numbers."""
+    rng = np.random.default_rng(0)
+    inputs, binary = [], b""
+    for spec in metadata["inputs"]:
+        if spec["datatype"] not in _DTYPES:
+            raise ValueError(f"input {spec['name']} is of {spec['datatype']}, for which there are no random numbers")
+        shape = [max(size, 1) for size in spec["shape"]]
+        array = rng.uniform(0, 1, shape).astype(_DTYPES[spec["datatype"]])
+        tensor = {"name": spec["name"], "datatype": spec["datatype"], "shape": shape}
+        if as_json:
+            tensor["data"] = array.ravel().tolist()
+        else:
+            tensor["parameters"] = {"binary_data_size": array.nbytes}
+            binary += array.tobytes()
+        inputs.append(tensor)
+    text = json.dumps({"inputs": inputs, "parameters": {"binary_data_output": not as_json}}).encode()
+    return text + binary, {} if as_json else {"Inference-Header-Content-Length": str(len(text))}
+
+
+def _send(
+    host: str, number: int, path: str, body: bytes, headers: dict[str, str], end: float, result: Measured
+) -> None:
+    """Sends the request again and again until ``end``."""
+    connection = http.client.HTTPConnection(host, number, timeout=60)
+    while (begin := time.perf_counter()) < end:
+        try:
+            connection.request("POST", path, body, headers)
+            response = connection.getresponse()
+            answer = response.read()
+        except (OSError, http.client.HTTPException) as error:
+            result.failures.append(str(error))
+            connection.close()
+            continue
+        if response.status == 200:
+            result.secs.append(time.perf_counter() - begin)
+        else:
+            result.failures.append(answer.decode(errors="replace"))
+    connection.close()

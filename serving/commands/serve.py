@@ -1,0 +1,87 @@
+"""``python -m serving serve``: serves the models of a repository."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+
+from compiler.commands.command_line import at_least
+from serving.commands.options import port
+from serving.program import server_program
+
+ABOUT = "serves the models of a folder over HTTP"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("repository", type=Path, help="the folder with a folder per model; see docs/serving.md")
+    parser.add_argument(
+        "--host", default="127.0.0.1", help="the address to listen on (default: %(default)s, this machine only)"
+    )
+    parser.add_argument(
+        "--http-port", type=port, default=8000, help="of requests; 0 picks a free one (default: %(default)s)"
+    )
+    parser.add_argument("--grpc-port", type=port, default=8001, help="of requests over gRPC (default: %(default)s)")
+    parser.add_argument(
+        "--metrics-port", type=port, default=8002, help="of /metrics and the status page (default: %(default)s)"
+    )
+    parser.add_argument("--admin-port", type=port, help="of loading, promotion and upload (default: none)")
+    parser.add_argument(
+        "--admin-token-file", type=Path, help="the file whose first line is the token of the admin port"
+    )
+    parser.add_argument(
+        "--drain-ms",
+        type=at_least(0),
+        default=1000,
+        help="how long to serve after SIGTERM, not ready (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--grace-ms",
+        type=at_least(0),
+        default=30000,
+        help="how long accepted requests may take then (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--poll-ms",
+        type=at_least(0),
+        default=1000,
+        help="between looks at the repository; 0: never again (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--max-body-mib", type=at_least(1), default=64, help="the largest request (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--cache", type=Path, help="the folder for compiled ONNX models (default: .cache in the repository)"
+    )
+
+
+def onnxruntime_library() -> Path | None:
+    """Returns the library in the wheel of ONNX Runtime, if it is installed."""
+    found = find_spec("onnxruntime")
+    folders = found.submodule_search_locations if found else None
+    libraries = sorted(Path(folders[0], "capi").glob("libonnxruntime.so*")) if folders else []
+    return libraries[0] if libraries else None
+
+
+def run(arguments: argparse.Namespace) -> int:
+    program = server_program()
+    repository: Path = arguments.repository
+    if not repository.is_dir():
+        raise ValueError(
+            f"the repository {repository} is not a folder; make one with NAME/1/model.onnx or NAME/1/model.lw"
+        )
+    command = [str(program), str(repository), "--python", sys.executable, "--version-text", version("loopwright")]
+    for name in ("host", "http-port", "grpc-port", "metrics-port", "drain-ms", "grace-ms", "poll-ms", "max-body-mib"):
+        command += [f"--{name}", str(getattr(arguments, name.replace("-", "_")))]
+    if (arguments.admin_port is None) != (arguments.admin_token_file is None):
+        raise ValueError("--admin-port and --admin-token-file go together")
+    for name in ("admin_port", "admin_token_file", "cache"):
+        if getattr(arguments, name) is not None:
+            command += [f"--{name.replace('_', '-')}", str(getattr(arguments, name))]
+    if library := onnxruntime_library():
+        command += ["--onnxruntime", str(library)]
+    sys.stdout.flush()
+    os.execv(program, command)  # noqa: S606 - the server takes the place of this process, so signals reach it

@@ -1,0 +1,35 @@
+// Several requests in one run, without padding: a program is compiled for some sizes of the batch, and a number of items is divided
+// into these.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "core/queue.h"
+#include "loopwright/serving/runtime.h"
+
+namespace loopwright::serving {
+
+// The sizes of batches that a model can run, ascending and beginning with 1, and the measured seconds of each.
+class Batches {
+ public:
+  // Measures each size on an instance, on zeros. Throws Error if an output has another first dimension than its batch.
+  static Batches measure(const std::vector<int64_t>& sizes, const std::vector<TensorSpec>& inputs, Instance& instance);
+
+  // Divides a number of items into sizes, so that the sum of their seconds is least; the largest first.
+  std::vector<int64_t> divide(int64_t items) const;
+  // The size whose seconds per item are least: more items at a time gain nothing.
+  int64_t best() const;
+
+ private:
+  std::vector<int64_t> sizes_;
+  std::vector<double> secs_;
+};
+
+// Runs the items of several jobs, whose inputs have the same shapes but for the first dimension, in batches of these sizes. Calls
+// `done(job, outputs)` for each job when its last item is computed.
+void run_batches(const std::vector<Job>& jobs, const std::vector<int64_t>& sizes, Instance& instance,
+                 const std::function<void(size_t, std::vector<Tensor>)>& done);
+
+}  // namespace loopwright::serving

@@ -1,0 +1,62 @@
+// The cores that this process may use, shared by all instances: one run at a time on a core.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <list>
+#include <map>
+#include <mutex>
+#include <vector>
+
+#include "loopwright/serving/runtime.h"
+
+namespace loopwright::serving {
+
+// Thread-safe.
+class Cores {
+ public:
+  // Takes the CPUs that the affinity mask and the quota of the control group permit, physical cores first.
+  Cores();
+  explicit Cores(CoreSet cpus) : cpus_(std::move(cpus)) {}
+
+  const CoreSet& cpus() const { return cpus_; }
+
+  // Returns `instances` sets of `threads` cores, those with the fewest instances so far. Sets overlap where there are not
+  // enough cores. Throws Error (kInvalidArgument) if there are fewer than `threads` cores.
+  std::vector<CoreSet> assign(int instances, int threads);
+  void release(const std::vector<CoreSet>& sets);
+
+  // Holds the cores of a set while an instance runs. Waiting instances get them in the order in which they came.
+  class Lease {
+   public:
+    Lease(Cores& cores, const CoreSet& set);
+    ~Lease();
+    Lease(const Lease&) = delete;
+    Lease& operator=(const Lease&) = delete;
+
+   private:
+    Cores& cores_;
+    const CoreSet& set_;
+  };
+
+  // The cores that instances run on now.
+  int busy() const;
+
+ private:
+  struct Waiting {
+    const CoreSet& set;
+    std::condition_variable ready;
+    bool granted = false;
+  };
+
+  bool is_free(const CoreSet& set) const;
+  void grant();
+
+  const CoreSet cpus_;
+  mutable std::mutex mutex_;
+  std::map<int, int> instances_;  // by CPU
+  std::map<int, bool> busy_;      // by CPU
+  std::list<Waiting*> waiting_;
+};
+
+}  // namespace loopwright::serving

@@ -1,0 +1,253 @@
+#include "loopwright/serving/engine.h"
+
+#include <malloc.h>
+#include <prometheus/counter.h>
+#include <prometheus/gauge.h>
+#include <prometheus/text_serializer.h>
+#include <pthread.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <filesystem>
+#include <fstream>
+#include <future>
+#include <map>
+#include <mutex>
+#include <shared_mutex>
+#include <thread>
+
+#include "core/cores.h"
+#include "core/names.h"
+#include "core/served_model.h"
+#include "core/statistics.h"
+
+namespace loopwright::serving {
+namespace {
+
+namespace fs = std::filesystem;
+
+double resident_bytes() {
+  std::ifstream file("/proc/self/statm");
+  double total = 0, resident = 0;
+  file >> total >> resident;
+  return resident * static_cast<double>(sysconf(_SC_PAGESIZE));
+}
+
+double cpu_secs() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  const auto secs = [](const timeval& time) {
+    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) * 1e-6;
+  };
+  return secs(usage.ru_utime) + secs(usage.ru_stime);
+}
+
+}  // namespace
+
+const char* name(VersionState state) {
+  switch (state) {
+    case VersionState::kUnavailable: return "UNAVAILABLE";
+    case VersionState::kLoading: return "LOADING";
+    case VersionState::kReady: return "READY";
+    case VersionState::kUnloading: return "UNLOADING";
+  }
+  return "UNKNOWN";
+}
+
+struct Engine::State {
+  explicit State(EngineOptions given)
+      : options(std::move(given)), cores(options.cores.empty() ? Cores() : Cores(options.cores)) {}
+
+  // Finds new models in the repository.
+  void scan() {
+    std::error_code none;
+    for (const auto& entry : fs::directory_iterator(options.repository, none)) {
+      const std::string name = entry.path().filename();
+      if (!is_name(name) || !entry.is_directory(none)) continue;
+      const std::unique_lock lock(mutex);
+      if (models.count(name)) continue;
+      models.emplace(name, std::make_shared<ServedModel>(name, entry.path(), options, cores, metrics));
+    }
+    std::vector<std::shared_ptr<ServedModel>> gone;
+    {
+      const std::unique_lock lock(mutex);
+      for (auto place = models.begin(); place != models.end();) {
+        const bool kept = fs::is_directory(fs::path(options.repository) / place->first, none);
+        if (!kept) gone.push_back(place->second);
+        place = kept ? std::next(place) : models.erase(place);
+      }
+    }
+  }
+
+  std::shared_ptr<ServedModel> find(const std::string& model) const {
+    check_name(model, "model name");
+    const std::shared_lock lock(mutex);
+    const auto found = models.find(model);
+    if (found == models.end()) throw Error(ErrorKind::kNotFound, "there is no model '" + model + "' in the repository");
+    return found->second;
+  }
+
+  std::vector<std::shared_ptr<ServedModel>> all() const {
+    const std::shared_lock lock(mutex);
+    std::vector<std::shared_ptr<ServedModel>> result;
+    for (const auto& [name, model] : models) result.push_back(model);
+    return result;
+  }
+
+  void watch() {
+    pthread_setname_np(pthread_self(), "lw-watch");
+    std::unique_lock lock(watch_mutex);
+    while (!ended) {
+      wake.wait_for(lock, options.poll, [this] { return ended; });
+      if (ended) break;
+      lock.unlock();
+      scan();
+      for (const auto& model : all()) model->look();
+      lock.lock();
+    }
+  }
+
+  const EngineOptions options;
+  Cores cores;
+  Metrics metrics;
+  mutable std::shared_mutex mutex;
+  std::map<std::string, std::shared_ptr<ServedModel>> models;
+  std::atomic<bool> loaded{false}, stopping{false};
+  std::mutex watch_mutex;
+  std::condition_variable wake;
+  bool ended = false;
+  std::thread watcher, first;
+};
+
+Engine::Engine(EngineOptions options) {
+  std::error_code none;
+  if (!fs::is_directory(options.repository, none))
+    throw Error(ErrorKind::kNotFound, "the repository " + options.repository + " is not a folder");
+  if (options.cache.empty()) options.cache = (fs::path(options.repository) / ".cache").string();
+  state_ = std::make_unique<State>(std::move(options));
+  state_->metrics.cores.Add({}).Set(static_cast<double>(state_->cores.cpus().size()));
+  state_->scan();
+  state_->first = std::thread([state = state_.get()] {
+    for (const auto& model : state->all()) model->look_and_wait();
+    state->loaded = true;
+  });
+  if (state_->options.poll.count() > 0) state_->watcher = std::thread([state = state_.get()] { state->watch(); });
+}
+
+Engine::~Engine() {
+  stop();
+  {
+    const std::lock_guard lock(state_->watch_mutex);
+    state_->ended = true;
+  }
+  state_->wake.notify_all();
+  if (state_->watcher.joinable()) state_->watcher.join();
+  if (state_->first.joinable()) state_->first.join();
+}
+
+void Engine::wait_until_loaded() {
+  for (const auto& model : state_->all()) model->look_and_wait();
+}
+
+void Engine::infer(Request request, Done done) try {
+  const auto model = state_->find(request.model);
+  // A version that stops taking requests between the two calls is no longer selected.
+  while (!model->select(request.version)->submit(request, done)) {
+  }
+} catch (const Error& error) {
+  done({{request.model, 0, request.id, {}}, error});
+}
+
+Response Engine::infer(Request request) {
+  std::promise<Result> promise;
+  infer(std::move(request), [&promise](Result result) { promise.set_value(std::move(result)); });
+  Result result = promise.get_future().get();
+  if (result.error) throw *result.error;
+  return std::move(result.response);
+}
+
+bool Engine::is_ready() const { return state_->loaded && !state_->stopping; }
+
+bool Engine::is_ready(const std::string& model, const std::string& version) const {
+  const auto found = state_->find(model);
+  try {
+    found->select(version);
+  } catch (const Error&) {
+    return false;
+  }
+  return !state_->stopping;
+}
+
+void Engine::stop() { state_->stopping = true; }
+
+ModelMetadata Engine::metadata(const std::string& model, const std::string& version) const {
+  const auto found = state_->find(model);
+  const auto selected = found->select(version);
+  ModelMetadata result{model,
+                       selected->number(),
+                       {},
+                       selected->runtime().platform,
+                       selected->inputs(),
+                       selected->outputs(),
+                       static_cast<int>(selected->cores().size()),
+                       static_cast<int>(selected->cores().front().size()),
+                       selected->config().max_queue};
+  for (const auto& each : found->ready()) result.versions.push_back(each->number());
+  return result;
+}
+
+void Engine::load(const std::string& model) {
+  state_->scan();
+  state_->find(model)->load();
+}
+
+void Engine::unload(const std::string& model) {
+  state_->find(model)->unload();
+  malloc_trim(0);
+}
+
+void Engine::promote(const std::string& model, const std::string& label, int64_t version, double percent) {
+  state_->find(model)->promote(label, version, percent);
+}
+
+void Engine::roll_back(const std::string& model, const std::string& label) { state_->find(model)->roll_back(label); }
+
+std::vector<IndexEntry> Engine::index() const {
+  std::vector<IndexEntry> result;
+  for (const auto& model : state_->all()) {
+    const auto entries = model->index();
+    result.insert(result.end(), entries.begin(), entries.end());
+  }
+  return result;
+}
+
+std::vector<ModelStatistics> Engine::statistics(const std::string& model, const std::string& version) const {
+  std::vector<ModelStatistics> result;
+  if (!model.empty() && !version.empty()) {
+    result.push_back(state_->find(model)->select(version)->statistics());
+    return result;
+  }
+  for (const auto& each : model.empty() ? state_->all() : std::vector{state_->find(model)})
+    for (const auto& ready : each->ready()) result.push_back(ready->statistics());
+  return result;
+}
+
+std::string Engine::metrics() const {
+  size_t ready = 0, queued = 0;
+  for (const auto& model : state_->all())
+    for (const auto& version : model->ready()) {
+      ++ready;
+      queued += version->queued();
+    }
+  state_->metrics.models.Add({}).Set(static_cast<double>(ready));
+  state_->metrics.depth.Add({}).Set(static_cast<double>(queued));
+  state_->metrics.busy.Add({}).Set(state_->cores.busy());
+  auto& cpu = state_->metrics.cpu.Add({});
+  cpu.Increment(std::max(0.0, cpu_secs() - cpu.Value()));
+  state_->metrics.memory.Add({}).Set(resident_bytes());
+  return prometheus::TextSerializer().Serialize(state_->metrics.registry->Collect());
+}
+
+}  // namespace loopwright::serving

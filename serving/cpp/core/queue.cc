@@ -1,0 +1,109 @@
+#include "core/queue.h"
+
+#include <algorithm>
+#include <tuple>
+
+namespace loopwright::serving {
+namespace {
+
+using Secs = std::chrono::duration<double>;
+
+constexpr double kNewest = 0.1;  // the weight of the newest run in the mean
+
+// Whether the inputs of two jobs have the same shapes but for the first dimension.
+bool fit_together(const Job& a, const Job& b) {
+  return std::equal(a.inputs.begin(), a.inputs.end(), b.inputs.begin(), b.inputs.end(),
+                    [](const Tensor& x, const Tensor& y) {
+                      return x.shape().size() == y.shape().size() && !x.shape().empty() &&
+                             std::equal(x.shape().begin() + 1, x.shape().end(), y.shape().begin() + 1);
+                    });
+}
+
+}  // namespace
+
+bool JobQueue::is_after(const Entry& a, const Entry& b) {
+  const auto key = [](const Entry& entry) {
+    return std::make_tuple(entry.job.priority, entry.job.deadline.value_or(Clock::time_point::max()), entry.serial);
+  };
+  return key(a) > key(b);
+}
+
+Rejection JobQueue::push(Job& job) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (closed_) return Rejection::kClosed;
+    if (heap_.size() >= limit_) return Rejection::kFull;
+    Entry entry{serial_, Job()};
+    if (job.deadline) {
+      // Those that run before it, and itself. A run that is going on counts as a half.
+      entry.job.priority = job.priority;
+      entry.job.deadline = job.deadline;
+      const auto before = static_cast<double>(
+          std::count_if(heap_.begin(), heap_.end(), [&entry](const Entry& e) { return is_after(entry, e); }));
+      const Secs needed(before == 0 ? mean_secs_ : mean_secs_ * (before / instances_ + 1.5));
+      if (Clock::now() + std::chrono::duration_cast<Clock::duration>(needed) > *job.deadline)
+        return Rejection::kTooLate;
+    }
+    entry.job = std::move(job);
+    ++serial_;
+    heap_.push_back(std::move(entry));
+    std::push_heap(heap_.begin(), heap_.end(), is_after);
+  }
+  filled_.notify_one();
+  return Rejection::kNone;
+}
+
+Job JobQueue::pop() {
+  std::pop_heap(heap_.begin(), heap_.end(), is_after);
+  Job job = std::move(heap_.back().job);
+  heap_.pop_back();
+  return job;
+}
+
+bool JobQueue::take(std::vector<Job>& jobs, int64_t most_items) {
+  jobs.clear();
+  int64_t items = 0;
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    if (jobs.empty()) filled_.wait(lock, [this] { return closed_ || !heap_.empty(); });
+    if (heap_.empty()) return !jobs.empty();
+    const Job& next = heap_.front().job;
+    if (!jobs.empty() && (items + next.items > most_items || !fit_together(jobs.front(), next))) return true;
+    Job job = pop();
+    const bool cancelled = job.cancelled && job.cancelled->load(std::memory_order_relaxed);
+    const bool late = !cancelled && job.deadline && Clock::now() > *job.deadline;
+    if (!cancelled && !late) {
+      items += job.items;
+      jobs.push_back(std::move(job));
+      if (items >= most_items) return true;
+      continue;
+    }
+    dropped_.fetch_add(1, std::memory_order_relaxed);
+    lock.unlock();
+    job.done({}, cancelled
+                     ? Error(ErrorKind::kCancelled, "the caller left before the request was computed")
+                     : Error(ErrorKind::kDeadlineExceeded, "the deadline passed while the request was in the queue"));
+    lock.lock();
+  }
+}
+
+void JobQueue::note(Clock::duration compute) {
+  const double secs = Secs(compute).count();
+  const std::lock_guard lock(mutex_);
+  mean_secs_ = mean_secs_ == 0 ? secs : mean_secs_ + kNewest * (secs - mean_secs_);
+}
+
+void JobQueue::close() {
+  {
+    const std::lock_guard lock(mutex_);
+    closed_ = true;
+  }
+  filled_.notify_all();
+}
+
+size_t JobQueue::size() const {
+  const std::lock_guard lock(mutex_);
+  return heap_.size();
+}
+
+}  // namespace loopwright::serving

@@ -1,0 +1,68 @@
+// Requests that wait for an instance of a version.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+#include "loopwright/serving/request.h"
+
+namespace loopwright::serving {
+
+// A request whose inputs are in the order of the model's, checked.
+struct Job {
+  std::vector<Tensor> inputs;
+  int64_t items = 1;  // the first dimension of all inputs, if the model has batches
+  int priority = 0;
+  Clock::time_point arrival;
+  std::optional<Clock::time_point> deadline;
+  std::shared_ptr<std::atomic<bool>> cancelled;
+  std::function<void(std::vector<Tensor>, std::optional<Error>)> done;
+};
+
+// Why a job was not accepted.
+enum class Rejection { kNone, kFull, kClosed, kTooLate };
+
+// Jobs by priority, then deadline, then arrival. Thread-safe.
+class JobQueue {
+ public:
+  explicit JobQueue(size_t limit, int instances) : limit_(limit), instances_(instances) {}
+
+  // Leaves `job` as it is if it is rejected. A job is too late if the jobs before it take longer than it has.
+  Rejection push(Job& job);
+  // Waits for a job and moves it to `jobs`, with those behind it that can run in the same batch, up to `most_items` items. Ends
+  // jobs that were cancelled or whose deadline passed, without returning them. Returns false if the queue is closed and empty.
+  bool take(std::vector<Job>& jobs, int64_t most_items = 1);
+  // Notes how long a job ran.
+  void note(Clock::duration compute);
+  // Rejects further jobs. Those inside are still taken.
+  void close();
+  size_t size() const;
+  // The jobs that ended without being computed.
+  uint64_t dropped() const { return dropped_.load(std::memory_order_relaxed); }
+
+ private:
+  struct Entry {
+    uint64_t serial;
+    Job job;
+  };
+  // Whether `a` comes after `b`, for a heap whose first element is the next job.
+  static bool is_after(const Entry& a, const Entry& b);
+  // Removes the next job. With the mutex held.
+  Job pop();
+
+  const size_t limit_;
+  const int instances_;
+  mutable std::mutex mutex_;
+  std::condition_variable filled_;
+  std::vector<Entry> heap_;
+  uint64_t serial_ = 0;
+  bool closed_ = false;
+  double mean_secs_ = 0;  // of a run, exponentially weighted
+  std::atomic<uint64_t> dropped_{0};
+};
+
+}  // namespace loopwright::serving

@@ -1,0 +1,368 @@
+#include "core/served_model.h"
+
+#include <pthread.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <random>
+
+#include "core/names.h"
+#include "core/version_files.h"
+
+namespace loopwright::serving {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kStable = "stable";
+// A version that failed is tried again after 1 s, then 2, 4 ... seconds.
+constexpr std::chrono::seconds kFirstRetry{1}, kLongestRetry{60};
+
+Clock::duration retry_after(int failures) {
+  return std::min<Clock::duration>(kFirstRetry * (int64_t{1} << std::min(failures - 1, 16)), kLongestRetry);
+}
+
+double random_percent() {
+  thread_local std::minstd_rand source{std::random_device{}()};
+  return std::uniform_real_distribution<double>(0, 100)(source);
+}
+
+bool is_number(const std::string& text) {
+  return !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
+}
+
+}  // namespace
+
+ServedModel::ServedModel(std::string name, std::string folder, const EngineOptions& options, Cores& cores,
+                         Metrics& metrics)
+    : name_(std::move(name)), folder_(std::move(folder)), options_(options), cores_(cores), metrics_(metrics) {
+  thread_ = std::thread([this] { control(); });
+}
+
+ServedModel::~ServedModel() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  changed_.notify_all();
+  thread_.join();
+  while (!ready_.empty()) retire(ready_.begin()->first);
+}
+
+void ServedModel::look() {
+  {
+    const std::lock_guard lock(mutex_);
+    if (wanted_ > done_) return;  // it will look anyway
+    ++wanted_;
+  }
+  changed_.notify_all();
+}
+
+void ServedModel::look_and_wait() {
+  std::unique_lock lock(mutex_);
+  // A look that is going on may have passed what changed, so it does not count.
+  const uint64_t serial = ++wanted_;
+  changed_.notify_all();
+  changed_.wait(lock, [&] { return done_ >= serial || stopping_; });
+}
+
+void ServedModel::load() {
+  {
+    const std::lock_guard lock(mutex_);
+    enabled_ = complete_ = true;
+    for (auto& [number, state] : states_) state.retry = Clock::time_point();
+  }
+  look_and_wait();
+  const std::lock_guard lock(mutex_);
+  std::string reasons = config_error_;
+  for (const auto& [number, state] : states_)
+    if (state.state == VersionState::kUnavailable && !state.reason.empty())
+      reasons += (reasons.empty() ? "version " : "; version ") + std::to_string(number) + ": " + state.reason;
+  if (ready_.empty() || !reasons.empty())
+    throw Error(ErrorKind::kFailedPrecondition,
+                "failed to load '" + name_ + "': " + (reasons.empty() ? "its folder has no version" : reasons));
+}
+
+void ServedModel::unload() {
+  {
+    const std::lock_guard lock(mutex_);
+    enabled_ = false;
+  }
+  look_and_wait();
+}
+
+void ServedModel::store_labels(std::map<std::string, Label> labels) {
+  write_labels(folder_ + "/labels.toml", labels);
+  const std::lock_guard lock(mutex_);
+  labels_ = std::move(labels);
+}
+
+void ServedModel::promote(const std::string& label, int64_t version, double percent) {
+  check_name(label, "label");
+  if (is_number(label)) throw Error(ErrorKind::kInvalidArgument, "a label must not be a number: '" + label + "'");
+  std::map<std::string, Label> labels;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!ready_.count(version))
+      throw Error(ErrorKind::kFailedPrecondition,
+                  "version " + std::to_string(version) + " of '" + name_ + "' is not ready, so it cannot be promoted");
+    labels = labels_;
+    const auto before = labels.find(label);
+    int64_t previous = 0;
+    if (before != labels.end()) {
+      previous = before->second.version == version ? before->second.previous : before->second.version;
+    } else if (label == kStable) {
+      previous = ready_.rbegin()->first == version ? 0 : ready_.rbegin()->first;
+    }
+    labels[label] = {version, percent, previous};
+    double sum = 0;
+    for (const auto& [key, entry] : labels) sum += entry.percent;
+    if (!(percent >= 0 && sum <= 100))
+      throw Error(ErrorKind::kInvalidArgument, "the percent of all labels must be between 0 and 100");
+  }
+  store_labels(std::move(labels));
+  look();
+}
+
+void ServedModel::roll_back(const std::string& label) {
+  std::map<std::string, Label> labels;
+  {
+    const std::lock_guard lock(mutex_);
+    labels = labels_;
+    const auto found = labels.find(label);
+    if (found == labels.end() || found->second.previous == 0)
+      throw Error(ErrorKind::kFailedPrecondition, "label '" + label + "' of '" + name_ + "' has no version before");
+    if (!ready_.count(found->second.previous))
+      throw Error(ErrorKind::kFailedPrecondition,
+                  "version " + std::to_string(found->second.previous) + " of '" + name_ + "' is not ready any more");
+    std::swap(found->second.version, found->second.previous);
+  }
+  store_labels(std::move(labels));
+  look();
+}
+
+std::shared_ptr<Version> ServedModel::select(const std::string& wanted) const {
+  const std::lock_guard lock(mutex_);
+  const auto missing = [this](const std::string& what) {
+    return Error(ErrorKind::kNotFound, "the model '" + name_ + "' has no " + what + " that is ready");
+  };
+  if (is_number(wanted)) {
+    const auto found = ready_.find(parse_version(wanted));
+    if (found != ready_.end()) return found->second;
+    const auto state = states_.find(parse_version(wanted));
+    if (state != states_.end() && state->second.state == VersionState::kLoading)
+      throw Error(ErrorKind::kUnavailable, "version " + wanted + " of '" + name_ + "' is loading; try later");
+    throw missing("version " + wanted);
+  }
+  const auto labelled = [this](const std::string& label) -> std::shared_ptr<Version> {
+    const auto entry = labels_.find(label);
+    const auto found = entry == labels_.end() ? ready_.end() : ready_.find(entry->second.version);
+    return found == ready_.end() ? nullptr : found->second;
+  };
+  if (!wanted.empty()) {
+    check_name(wanted, "version or label");
+    if (auto version = labelled(wanted)) return version;
+    throw missing("label '" + wanted + "' of a version");
+  }
+  if (!labels_.empty()) {
+    double left = random_percent();
+    for (const auto& [label, entry] : labels_) {
+      if (entry.percent > 0 && left < entry.percent)
+        if (auto version = labelled(label)) return version;
+      left -= entry.percent;
+    }
+    if (auto version = labelled(kStable)) return version;
+  }
+  if (!ready_.empty()) return ready_.rbegin()->second;
+  const bool loading = std::any_of(states_.begin(), states_.end(),
+                                   [](const auto& entry) { return entry.second.state == VersionState::kLoading; });
+  if (loading || done_ == 0) throw Error(ErrorKind::kUnavailable, "the model '" + name_ + "' is loading; try later");
+  throw Error(ErrorKind::kUnavailable,
+              "the model '" + name_ + "' has no version that is ready; the repository's index has the reasons");
+}
+
+std::vector<std::shared_ptr<Version>> ServedModel::ready() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<std::shared_ptr<Version>> result;
+  for (const auto& [number, version] : ready_) result.push_back(version);
+  return result;
+}
+
+std::vector<IndexEntry> ServedModel::index() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<IndexEntry> result;
+  for (const auto& [number, state] : states_)
+    result.push_back({name_, number, state.state, config_error_.empty() ? state.reason : config_error_});
+  return result;
+}
+
+void ServedModel::set_state(int64_t number, VersionState state, const std::string& reason) {
+  const std::lock_guard lock(mutex_);
+  states_[number].state = state;
+  states_[number].reason = reason;
+}
+
+void ServedModel::control() {
+  pthread_setname_np(pthread_self(), "lw-control");
+  std::unique_lock lock(mutex_);
+  Clock::time_point next = Clock::time_point::max();
+  for (;;) {
+    const auto due = [this] { return stopping_ || wanted_ > done_; };
+    if (next == Clock::time_point::max()) {
+      changed_.wait(lock, due);
+    } else {
+      changed_.wait_until(lock, next, due);
+    }
+    if (stopping_) break;
+    const uint64_t serial = wanted_;
+    lock.unlock();
+    next = step();
+    lock.lock();
+    done_ = std::max(done_, serial);
+    complete_ = false;
+    changed_.notify_all();
+  }
+}
+
+std::set<int64_t> ServedModel::wanted_versions(const ModelConfig& config, const std::vector<int64_t>& present) const {
+  std::set<int64_t> wanted;
+  const VersionPolicy& policy = config.versions;
+  switch (policy.kind) {
+    case VersionPolicy::Kind::kAll: wanted.insert(present.begin(), present.end()); break;
+    case VersionPolicy::Kind::kLatest:
+      wanted.insert(present.end() - std::min<ptrdiff_t>(policy.latest, static_cast<ptrdiff_t>(present.size())),
+                    present.end());
+      break;
+    case VersionPolicy::Kind::kSpecific: wanted.insert(policy.specific.begin(), policy.specific.end()); break;
+  }
+  const std::lock_guard lock(mutex_);
+  for (const auto& [label, entry] : labels_)
+    for (const int64_t version : {entry.version, entry.previous})
+      if (version > 0) wanted.insert(version);
+  return wanted;
+}
+
+Clock::time_point ServedModel::step() {
+  ModelConfig config;
+  std::string error;
+  try {
+    config = read_config(folder_ + "/config.toml");
+    const auto kept = read_labels(folder_ + "/labels.toml");
+    const std::lock_guard lock(mutex_);
+    labels_ = kept ? *kept : config.labels;
+  } catch (const Error& raised) {
+    error = raised.what();
+  }
+  bool enabled;
+  {
+    const std::lock_guard lock(mutex_);
+    config_error_ = error;
+    enabled = enabled_;
+  }
+  if (!error.empty()) return Clock::now() + kFirstRetry;  // what is ready stays
+
+  const std::vector<int64_t> present = versions_in(folder_);
+  const std::set<int64_t> wanted = enabled ? wanted_versions(config, present) : std::set<int64_t>();
+  std::vector<int64_t> to_load, to_retire;
+  Clock::time_point next = Clock::time_point::max();
+  {
+    const std::lock_guard lock(mutex_);
+    for (const int64_t number : present) states_.try_emplace(number);
+    for (auto place = states_.begin(); place != states_.end();) {
+      const int64_t number = place->first;
+      const bool is_present = std::binary_search(present.begin(), present.end(), number);
+      const bool keep = is_present || ready_.count(number) || wanted.count(number);
+      place = keep ? std::next(place) : states_.erase(place);
+    }
+    for (const int64_t number : wanted) {
+      State& state = states_[number];
+      if (ready_.count(number)) {
+        const std::string now = fingerprint(folder_ + "/" + std::to_string(number));
+        state.reason = now == state.fingerprint
+                           ? ""
+                           : "its files changed after they were loaded; a version is immutable, so the "
+                             "loaded one is served: make a new version";
+      } else if (!std::binary_search(present.begin(), present.end(), number)) {
+        state.reason = "there is no folder of this version";
+      } else if (state.failures > 0 && Clock::now() < state.retry &&
+                 fingerprint(folder_ + "/" + std::to_string(number)) == state.fingerprint) {
+        next = std::min(next, state.retry);
+      } else {
+        to_load.push_back(number);
+      }
+    }
+    for (const auto& [number, version] : ready_)
+      if (!wanted.count(number)) to_retire.push_back(number);
+  }
+  // The newest first. Old versions are retired only when there is another one.
+  bool all_loaded = true;
+  for (auto number = to_load.rbegin(); number != to_load.rend(); ++number) {
+    if (load_version(*number, config)) continue;
+    all_loaded = false;
+    const std::lock_guard lock(mutex_);
+    next = std::min(next, states_[*number].retry);
+  }
+  bool waits_for_retry;
+  {
+    const std::lock_guard lock(mutex_);
+    waits_for_retry = std::any_of(wanted.begin(), wanted.end(), [&](int64_t number) {
+      return !ready_.count(number) && std::binary_search(present.begin(), present.end(), number);
+    });
+  }
+  if (!enabled || (all_loaded && !waits_for_retry))
+    for (const int64_t number : to_retire) retire(number);
+  return next;
+}
+
+bool ServedModel::load_version(int64_t number, const ModelConfig& config) {
+  const std::string folder = folder_ + "/" + std::to_string(number);
+  set_state(number, VersionState::kLoading, "");
+  const std::string before = fingerprint(folder);
+  bool complete;
+  {
+    const std::lock_guard lock(mutex_);
+    complete = complete_;
+  }
+  try {
+    check_complete(folder, complete);
+    const VersionFiles files = find_files(folder, config.runtime);
+    std::vector<std::string> paths{files.path};
+    if (files.compile) {
+      const int threads = threads_of(config, cores_);
+      const CompileOptions how{options_.python, options_.cache};
+      paths.clear();
+      for (const int64_t batch : config.batches) paths.push_back(compile(files.path, threads, batch, how));
+      if (paths.empty()) paths.push_back(compile(files.path, threads, 0, how));
+    }
+    auto version =
+        std::make_shared<Version>(name_, number, *files.runtime, paths, config, options_.libraries, cores_, metrics_);
+    const std::lock_guard lock(mutex_);
+    ready_[number] = std::move(version);
+    states_[number] = {VersionState::kReady, "", before, 0, {}};
+    return true;
+  } catch (const std::exception& error) {
+    const std::lock_guard lock(mutex_);
+    State& state = states_[number];
+    const int failures = state.failures + 1;
+    state = {VersionState::kUnavailable, error.what(), before, failures, Clock::now() + retry_after(failures)};
+    return false;
+  }
+}
+
+void ServedModel::retire(int64_t number) {
+  std::shared_ptr<Version> version;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = ready_.find(number);
+    version = std::move(found->second);
+    ready_.erase(found);
+    states_[number].state = VersionState::kUnloading;
+  }
+  // Requests that selected it may still submit to it, and its queue is computed. Then nobody has it.
+  while (version.use_count() > 1) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  version.reset();
+  const std::lock_guard lock(mutex_);
+  states_[number] = State();
+}
+
+}  // namespace loopwright::serving

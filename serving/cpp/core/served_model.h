@@ -1,0 +1,85 @@
+// One model of the repository: its versions, which its own thread loads and unloads.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "core/compile.h"
+#include "core/config.h"
+#include "core/version.h"
+#include "loopwright/serving/engine.h"
+
+namespace loopwright::serving {
+
+// A broken model holds up no other, because each has its own thread. Thread-safe.
+class ServedModel {
+ public:
+  // The options, cores and metrics outlive the model.
+  ServedModel(std::string name, std::string folder, const EngineOptions& options, Cores& cores, Metrics& metrics);
+  ~ServedModel();
+
+  const std::string& name() const { return name_; }
+
+  // Looks at the folder again, on the model's thread.
+  void look();
+  // Waits until the folder has been looked at once since the call, and what was found is loaded or has failed.
+  void look_and_wait();
+  // Serves the versions that the configuration selects, and waits for them. Throws Error with the reason if none can be served.
+  void load();
+  // Serves no version, and waits until all are gone.
+  void unload();
+  // Makes `label` select a version, which must be ready. Kept in labels.toml.
+  void promote(const std::string& label, int64_t version, double percent);
+  // Makes `label` select the version before. Throws Error (kFailedPrecondition) without one.
+  void roll_back(const std::string& label);
+
+  // Returns the ready version that `wanted` selects: a number, a label, or empty. Throws Error.
+  std::shared_ptr<Version> select(const std::string& wanted) const;
+  std::vector<std::shared_ptr<Version>> ready() const;
+  std::vector<IndexEntry> index() const;
+
+ private:
+  // What happened to a version of the folder.
+  struct State {
+    VersionState state = VersionState::kUnavailable;
+    std::string reason;
+    std::string fingerprint;  // of the files that were loaded or failed
+    int failures = 0;
+    Clock::time_point retry;  // after a failure
+  };
+
+  void control();
+  // Loads and unloads versions as the folder demands. Returns when it must look again.
+  Clock::time_point step();
+  bool load_version(int64_t number, const ModelConfig& config);
+  void retire(int64_t number);
+  std::set<int64_t> wanted_versions(const ModelConfig& config, const std::vector<int64_t>& present) const;
+  void set_state(int64_t number, VersionState state, const std::string& reason);
+  void store_labels(std::map<std::string, Label> labels);
+
+  const std::string name_, folder_;
+  const EngineOptions& options_;
+  Cores& cores_;
+  Metrics& metrics_;
+
+  mutable std::mutex mutex_;
+  mutable std::condition_variable changed_;
+  std::map<int64_t, std::shared_ptr<Version>> ready_;
+  std::map<int64_t, State> states_;
+  std::map<std::string, Label> labels_;
+  std::string config_error_;
+  bool enabled_ = true, stopping_ = false;
+  bool complete_ = false;           // load() was called, so the files are complete, however new they are
+  uint64_t wanted_ = 1, done_ = 0;  // looks at the folder
+  std::thread thread_;
+};
+
+}  // namespace loopwright::serving

@@ -1,0 +1,68 @@
+// One version of a model, loaded: its instances and their queue.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "core/batch.h"
+#include "core/config.h"
+#include "core/cores.h"
+#include "core/queue.h"
+#include "core/statistics.h"
+#include "loopwright/serving/request.h"
+#include "loopwright/serving/runtime.h"
+
+namespace loopwright::serving {
+
+// Returns the threads of each instance of a model.
+int threads_of(const ModelConfig& config, const Cores& cores);
+
+class Version {
+ public:
+  // Loads the model and runs each instance once, so that it is warm before it takes requests. Throws std::exception.
+  Version(const std::string& model, int64_t number, const Runtime& runtime, const std::vector<std::string>& paths,
+          const ModelConfig& config, const std::map<std::string, std::string>& libraries, Cores& cores,
+          Metrics& metrics);
+  // Computes what is in the queue, then ends. Must not run on an instance's thread.
+  ~Version();
+  Version(const Version&) = delete;
+  Version& operator=(const Version&) = delete;
+
+  int64_t number() const { return number_; }
+  const Runtime& runtime() const { return runtime_; }
+  const ModelConfig& config() const { return config_; }
+  const std::vector<TensorSpec>& inputs() const { return loaded_->inputs(); }
+  const std::vector<TensorSpec>& outputs() const { return loaded_->outputs(); }
+  const std::vector<CoreSet>& cores() const { return sets_; }
+  ModelStatistics statistics() const { return metrics_.statistics(); }
+  size_t queued() const { return queue_.size(); }
+
+  // Takes a request, whose result `done` gets. Returns false, and leaves both as they are, if the version no longer takes
+  // requests. Throws Error if the request does not fit the model, or if the queue is full.
+  bool submit(Request& request, Done& done);
+
+ private:
+  void serve(Instance& instance, const CoreSet& cores);
+  void run(std::vector<Job>& jobs, Instance& instance, const CoreSet& cores);
+  Job job_of(const Request& request) const;
+  // Returns the indices of the outputs that are wanted.
+  std::vector<size_t> wanted_outputs(const Request& request) const;
+
+  const std::string model_;
+  const int64_t number_;
+  const Runtime& runtime_;
+  const ModelConfig config_;
+  Cores& cores_;
+  VersionMetrics metrics_;
+  std::vector<CoreSet> sets_;
+  std::unique_ptr<RuntimeModel> loaded_;
+  std::vector<std::unique_ptr<Instance>> instances_;
+  std::optional<Batches> batches_;  // if the model has them
+  JobQueue queue_;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace loopwright::serving

@@ -1,0 +1,182 @@
+#include "core/version_files.h"
+
+#include <openssl/evp.h>
+#include <simdjson.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <ctime>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+
+#include "core/names.h"
+#include "loopwright/serving/error.h"
+
+namespace loopwright::serving {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kSums = "SHA256SUMS";
+constexpr const char* kOnnx = "model.onnx";
+constexpr const char* kDefaultRuntime = "loopwright";
+constexpr time_t kSettledSecs = 2;
+
+Error incomplete(const std::string& what) { return Error(ErrorKind::kUnavailable, what); }
+
+class Sha256 {
+ public:
+  Sha256() : context_(EVP_MD_CTX_new(), EVP_MD_CTX_free) { EVP_DigestInit_ex(context_.get(), EVP_sha256(), nullptr); }
+  void add(const char* data, size_t bytes) { EVP_DigestUpdate(context_.get(), data, bytes); }
+  std::string digest() {
+    std::array<unsigned char, 32> bytes{};
+    EVP_DigestFinal_ex(context_.get(), bytes.data(), nullptr);
+    std::string text;
+    for (const unsigned char byte : bytes) {
+      text += "0123456789abcdef"[byte >> 4];
+      text += "0123456789abcdef"[byte & 15];
+    }
+    return text;
+  }
+
+ private:
+  std::unique_ptr<EVP_MD_CTX, void (*)(EVP_MD_CTX*)> context_;
+};
+
+// A path below the folder, without "..".
+void check_relative(const std::string& path) {
+  const fs::path parts(path);
+  const bool inside = !path.empty() && parts.is_relative() &&
+                      std::none_of(parts.begin(), parts.end(), [](const fs::path& part) { return part == ".."; });
+  if (!inside) throw incomplete(std::string(kSums) + " names '" + path + "', which is not below the folder");
+}
+
+void check_digest(const fs::path& folder, const std::string& name, std::string_view digest) {
+  std::error_code none;
+  if (!fs::is_regular_file(folder / name, none)) throw incomplete(name + " is missing");
+  if (sha256_of_file(folder / name) != digest)
+    throw incomplete(name + " differs from its digest; it may not be whole yet");
+}
+
+void check_sums(const fs::path& folder) {
+  std::ifstream file(folder / kSums);
+  std::string line;
+  while (std::getline(file, line)) {
+    if (line.size() < 67 || line[64] != ' ')
+      throw incomplete(std::string(kSums) + " has a line without a digest and a name");
+    const std::string name = line.substr(66);
+    check_relative(name);
+    check_digest(folder, name, std::string_view(line).substr(0, 64));
+  }
+}
+
+// The digests that the manifest of a saved model has. Formats that have none are loaded as they are.
+void check_saved_model(const fs::path& folder) {
+  simdjson::dom::parser parser;
+  simdjson::dom::object digests;
+  simdjson::padded_string text;
+  if (simdjson::padded_string::load((folder / "manifest.json").string()).get(text))
+    throw incomplete("model.lw/manifest.json is missing");
+  simdjson::dom::element manifest;
+  if (parser.parse(text).get(manifest))
+    throw incomplete("model.lw/manifest.json is not valid JSON; it may not be whole yet");
+  if (manifest["digests"].get(digests)) return;
+  for (const auto& [name, digest] : digests) {
+    std::string_view value;
+    if (digest.get(value) || name.find('/') != std::string_view::npos || name == "..")
+      throw incomplete("model.lw/manifest.json has digests that are not valid");
+    check_digest(folder, std::string(name), value);
+  }
+}
+
+time_t newest_change(const fs::path& folder) {
+  time_t newest = 0;
+  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+    struct stat status{};
+    if (stat(entry.path().c_str(), &status) == 0) newest = std::max(newest, status.st_ctim.tv_sec);
+  }
+  return newest;
+}
+
+}  // namespace
+
+std::vector<int64_t> versions_in(const std::string& folder) {
+  std::vector<int64_t> result;
+  std::error_code none;
+  for (const auto& entry : fs::directory_iterator(folder, none)) {
+    const std::string name = entry.path().filename();
+    if (name.empty() || name.find_first_not_of("0123456789") != std::string::npos || !entry.is_directory(none))
+      continue;
+    try {
+      result.push_back(parse_version(name));
+    } catch (const Error&) {
+      continue;  // such as 0 or 01
+    }
+  }
+  std::sort(result.begin(), result.end());
+  return result;
+}
+
+std::string fingerprint(const std::string& folder) {
+  std::vector<std::string> lines;
+  std::error_code error;
+  for (fs::recursive_directory_iterator place(folder, error), end; !error && place != end; place.increment(error)) {
+    struct stat status{};
+    if (stat(place->path().c_str(), &status) != 0 || !S_ISREG(status.st_mode)) continue;
+    lines.push_back(place->path().string() + ' ' + std::to_string(status.st_size) + ' ' +
+                    std::to_string(status.st_mtim.tv_sec) + '.' + std::to_string(status.st_mtim.tv_nsec) + ' ' +
+                    std::to_string(status.st_ino) + '\n');
+  }
+  std::sort(lines.begin(), lines.end());
+  std::string all;
+  for (const std::string& line : lines) all += line;
+  return all;
+}
+
+VersionFiles find_files(const std::string& folder, const std::string& wanted) {
+  const auto has = [&folder](const char* file) {
+    std::error_code none;
+    return fs::exists(fs::path(folder) / file, none);
+  };
+  const Runtime& runtime = find_runtime(wanted.empty() ? kDefaultRuntime : wanted);
+  if (has(runtime.file)) return {&runtime, (fs::path(folder) / runtime.file).string(), false};
+  const bool compiles = std::string_view(runtime.name) == kDefaultRuntime;
+  if (compiles && has(kOnnx)) return {&runtime, (fs::path(folder) / kOnnx).string(), true};
+  throw Error(ErrorKind::kNotFound, std::string("the folder has none of the files that ") + runtime.name +
+                                        " serves: " + runtime.file + (compiles ? std::string(", ") + kOnnx : ""));
+}
+
+void check_complete(const std::string& folder, bool is_known) {
+  const fs::path path(folder);
+  std::error_code none;
+  const bool has_sums = fs::exists(path / kSums, none);
+  const bool is_saved = fs::exists(path / "model.lw", none);
+  if (has_sums) check_sums(path);
+  if (is_saved) check_saved_model(path / "model.lw");
+  if (!has_sums && !is_saved && !is_known && time(nullptr) - newest_change(path) < kSettledSecs)
+    throw incomplete("the files changed within the last " + std::to_string(kSettledSecs) +
+                     " seconds; they may not be whole yet");
+}
+
+std::string sha256_of_file(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) throw Error(ErrorKind::kNotFound, "cannot read " + path);
+  Sha256 hash;
+  std::vector<char> chunk(1 << 20);
+  while (file) {
+    file.read(chunk.data(), static_cast<std::streamsize>(chunk.size()));
+    hash.add(chunk.data(), static_cast<size_t>(file.gcount()));
+  }
+  return hash.digest();
+}
+
+std::string sha256_of(const std::string& bytes) {
+  Sha256 hash;
+  hash.add(bytes.data(), bytes.size());
+  return hash.digest();
+}
+
+}  // namespace loopwright::serving

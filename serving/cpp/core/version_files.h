@@ -1,0 +1,38 @@
+// The files of a version's folder: whether they are complete, and whether they changed.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "loopwright/serving/runtime.h"
+
+namespace loopwright::serving {
+
+// Returns the versions of a model's folder, in order: the folders whose names are numbers.
+std::vector<int64_t> versions_in(const std::string& folder);
+
+// What identifies the content of a folder without reading it: names, sizes and times of all files below. Empty if there is no
+// such folder.
+std::string fingerprint(const std::string& folder);
+
+struct VersionFiles {
+  const Runtime* runtime;
+  std::string path;      // what the runtime loads
+  bool compile = false;  // an ONNX model that must be compiled first
+};
+
+// Finds what a version's folder has for a runtime (its name, or empty: ours). Throws Error (kNotFound) with the files that are
+// possible.
+VersionFiles find_files(const std::string& folder, const std::string& runtime);
+
+// Throws Error (kUnavailable) that names the first file that is missing or differs from its digest: those of the folder's
+// SHA256SUMS (as `sha256sum` writes it) and of the manifests of saved models. A folder without digests is complete if none of its
+// files changed during the last two seconds, or if the caller says so.
+void check_complete(const std::string& folder, bool is_known = false);
+
+// Returns the SHA-256 digest of a file as 64 hexadecimal digits. Throws Error (kNotFound) if it cannot be read.
+std::string sha256_of_file(const std::string& path);
+std::string sha256_of(const std::string& bytes);
+
+}  // namespace loopwright::serving

@@ -1,0 +1,189 @@
+#include "grpc/messages.h"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+
+namespace loopwright::serving::rpc {
+namespace {
+
+using inference::InferTensorContents;
+
+Error invalid(const std::string& what) { return Error(ErrorKind::kInvalidArgument, what); }
+
+// Converts typed numbers to the elements of T.
+template <class T, class Field>
+std::string numbers(const Field& field) {
+  std::string bytes(static_cast<size_t>(field.size()) * sizeof(T), '\0');
+  char* place = bytes.data();
+  for (const auto value : field) {
+    if constexpr (std::is_integral_v<T> && !std::is_same_v<T, bool>)
+      if (value < std::numeric_limits<T>::min() || value > std::numeric_limits<T>::max())
+        throw invalid("an element does not fit its type");
+    const auto number = static_cast<T>(value);
+    std::memcpy(place, &number, sizeof(T));
+    place += sizeof(T);
+  }
+  return bytes;
+}
+
+std::string strings(const InferTensorContents& contents) {
+  std::string bytes;
+  for (const std::string& text : contents.bytes_contents()) {
+    const auto length = static_cast<uint32_t>(text.size());
+    bytes.append(reinterpret_cast<const char*>(&length), sizeof(length));
+    bytes += text;
+  }
+  return bytes;
+}
+
+// Returns the elements of typed contents. Throws if they are in the field of another type, or for types without a field.
+std::string bytes_of(const InferTensorContents& contents, DataType type) {
+  switch (type) {
+    case DataType::kBool: return numbers<bool>(contents.bool_contents());
+    case DataType::kUint8: return numbers<uint8_t>(contents.uint_contents());
+    case DataType::kUint16: return numbers<uint16_t>(contents.uint_contents());
+    case DataType::kUint32: return numbers<uint32_t>(contents.uint_contents());
+    case DataType::kUint64: return numbers<uint64_t>(contents.uint64_contents());
+    case DataType::kInt8: return numbers<int8_t>(contents.int_contents());
+    case DataType::kInt16: return numbers<int16_t>(contents.int_contents());
+    case DataType::kInt32: return numbers<int32_t>(contents.int_contents());
+    case DataType::kInt64: return numbers<int64_t>(contents.int64_contents());
+    case DataType::kFp32: return numbers<float>(contents.fp32_contents());
+    case DataType::kFp64: return numbers<double>(contents.fp64_contents());
+    case DataType::kBytes: return strings(contents);
+    case DataType::kFp16:
+    case DataType::kBf16: break;
+  }
+  throw invalid(std::string(name(type)) + " has no typed contents; use raw_input_contents");
+}
+
+template <class Parameters>
+const inference::InferParameter* find(const Parameters& parameters, const char* key) {
+  const auto found = parameters.find(key);
+  return found == parameters.end() ? nullptr : &found->second;
+}
+
+template <class Parameters>
+void reject(const Parameters& parameters, const char* key) {
+  const auto* found = find(parameters, key);
+  const bool unset = !found || (found->has_int64_param() && found->int64_param() == 0) ||
+                     (found->has_bool_param() && !found->bool_param()) ||
+                     (found->has_string_param() && found->string_param().empty());
+  if (!unset) throw Error(ErrorKind::kUnimplemented, std::string("the parameter \"") + key + "\" is not supported");
+}
+
+void read_parameters(const inference::ModelInferRequest& message, Request& request) {
+  const auto& parameters = message.parameters();
+  for (const char* key : {"sequence_id", "sequence_start", "sequence_end"}) reject(parameters, key);
+  if (const auto* timeout = find(parameters, "timeout"); timeout && timeout->int64_param() > 0)
+    request.deadline =
+        Clock::now() + std::chrono::microseconds(std::min<int64_t>(timeout->int64_param(), 86'400'000'000));
+  if (const auto* priority = find(parameters, "priority")) {
+    const auto number = priority->has_uint64_param()
+                            ? static_cast<int64_t>(std::min<uint64_t>(priority->uint64_param(), 1'000'000))
+                            : priority->int64_param();
+    request.priority = static_cast<int>(std::clamp<int64_t>(number, -1'000'000, 1'000'000));
+  }
+}
+
+}  // namespace
+
+Request read_request(const inference::ModelInferRequest& message, const std::shared_ptr<const void>& owner) {
+  Request request;
+  request.model = message.model_name();
+  request.version = message.model_version();
+  request.id = message.id();
+  read_parameters(message, request);
+  const int raw = message.raw_input_contents_size();
+  if (raw > 0 && raw != message.inputs_size())
+    throw invalid("the request has " + std::to_string(raw) + " raw_input_contents for " +
+                  std::to_string(message.inputs_size()) + " inputs; all inputs are raw, or none");
+  for (int i = 0; i < message.inputs_size(); ++i) {
+    const auto& input = message.inputs(i);
+    try {
+      reject(input.parameters(), "shared_memory_region");
+      const DataType type = parse_data_type(input.datatype());
+      std::vector<int64_t> shape(input.shape().begin(), input.shape().end());
+      if (raw > 0) {
+        if (input.has_contents()) throw invalid("it has both contents and raw_input_contents");
+        const std::string& bytes = message.raw_input_contents(i);
+        check_bytes(type, shape, bytes);
+        request.inputs.push_back({input.name(), Tensor(type, std::move(shape), owner, bytes.data(), bytes.size())});
+      } else {
+        std::string bytes = bytes_of(input.contents(), type);
+        check_bytes(type, shape, bytes);
+        request.inputs.push_back({input.name(), Tensor::of(type, std::move(shape), std::move(bytes))});
+      }
+    } catch (const Error& error) {
+      throw Error(error.kind(), "input '" + input.name() + "': " + error.what());
+    }
+  }
+  for (const auto& output : message.outputs()) {
+    reject(output.parameters(), "shared_memory_region");
+    reject(output.parameters(), "classification");
+    request.outputs.push_back(output.name());
+  }
+  return request;
+}
+
+void write_response(const Response& response, inference::ModelInferResponse& message) {
+  message.set_model_name(response.model);
+  message.set_model_version(std::to_string(response.version));
+  message.set_id(response.id);
+  for (const auto& [output, tensor] : response.outputs) {
+    auto* made = message.add_outputs();
+    made->set_name(output);
+    made->set_datatype(name(tensor.type()));
+    for (const int64_t size : tensor.shape()) made->add_shape(size);
+    message.add_raw_output_contents(tensor.data(), tensor.bytes());
+  }
+}
+
+void write_metadata(const ModelMetadata& model, inference::ModelMetadataResponse& message) {
+  message.set_name(model.name);
+  for (const int64_t version : model.versions) message.add_versions(std::to_string(version));
+  message.set_platform(model.platform);
+  const auto add = [](const TensorSpec& spec, auto* made) {
+    made->set_name(spec.name);
+    made->set_datatype(name(spec.type));
+    for (const int64_t size : spec.shape) made->add_shape(size);
+  };
+  for (const TensorSpec& spec : model.inputs) add(spec, message.add_inputs());
+  for (const TensorSpec& spec : model.outputs) add(spec, message.add_outputs());
+}
+
+void write_config(const ModelMetadata& model, inference::ModelConfig& message) {
+  message.set_name(model.name);
+  message.set_platform(model.platform);
+  const auto add = [](const TensorSpec& spec, auto* made) {
+    inference::DataType type = inference::TYPE_STRING;
+    if (spec.type != DataType::kBytes) inference::DataType_Parse(std::string("TYPE_") + name(spec.type), &type);
+    made->set_name(spec.name);
+    made->set_data_type(type);
+    for (const int64_t size : spec.shape) made->add_dims(size);
+  };
+  for (const TensorSpec& spec : model.inputs) add(spec, message.add_input());
+  for (const TensorSpec& spec : model.outputs) add(spec, message.add_output());
+}
+
+void write_statistics(const ModelStatistics& statistics, inference::ModelStatistics& message) {
+  message.set_name(statistics.name);
+  message.set_version(std::to_string(statistics.version));
+  message.set_last_inference(static_cast<uint64_t>(statistics.last_inference_millis));
+  message.set_inference_count(statistics.success.count);
+  message.set_execution_count(statistics.executions);
+  auto& times = *message.mutable_inference_stats();
+  const auto set = [](const Totals& totals, inference::StatisticDuration& duration) {
+    duration.set_count(totals.count);
+    duration.set_ns(totals.nanos);
+  };
+  set(statistics.success, *times.mutable_success());
+  set(statistics.fail, *times.mutable_fail());
+  set(statistics.queue, *times.mutable_queue());
+  set({}, *times.mutable_compute_input());
+  set(statistics.compute, *times.mutable_compute_infer());
+  set({}, *times.mutable_compute_output());
+}
+
+}  // namespace loopwright::serving::rpc

@@ -1,0 +1,300 @@
+#include "grpc/server.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include <deque>
+#include <mutex>
+
+#include "grpc/messages.h"
+#include "inference.grpc.pb.h"
+
+namespace loopwright::serving::rpc {
+namespace {
+
+using grpc::CallbackServerContext;
+using grpc::ServerUnaryReactor;
+using grpc::Status;
+using grpc::StatusCode;
+
+StatusCode code_of(ErrorKind kind) {
+  switch (kind) {
+    case ErrorKind::kInvalidArgument: return StatusCode::INVALID_ARGUMENT;
+    case ErrorKind::kNotFound: return StatusCode::NOT_FOUND;
+    case ErrorKind::kAlreadyExists: return StatusCode::ALREADY_EXISTS;
+    case ErrorKind::kFailedPrecondition: return StatusCode::FAILED_PRECONDITION;
+    case ErrorKind::kResourceExhausted: return StatusCode::RESOURCE_EXHAUSTED;
+    case ErrorKind::kDeadlineExceeded: return StatusCode::DEADLINE_EXCEEDED;
+    case ErrorKind::kCancelled: return StatusCode::CANCELLED;
+    case ErrorKind::kPermissionDenied: return StatusCode::PERMISSION_DENIED;
+    case ErrorKind::kUnavailable: return StatusCode::UNAVAILABLE;
+    case ErrorKind::kUnimplemented: return StatusCode::UNIMPLEMENTED;
+    case ErrorKind::kInternal: return StatusCode::INTERNAL;
+  }
+  return StatusCode::UNKNOWN;
+}
+
+Status status_of(const Error& error) { return Status(code_of(error.kind()), error.what()); }
+
+// Runs a call that answers at once.
+template <class F>
+ServerUnaryReactor* at_once(CallbackServerContext* context, const F& f) {
+  ServerUnaryReactor* reactor = context->DefaultReactor();
+  try {
+    f();
+    reactor->Finish(Status::OK);
+  } catch (const Error& error) {
+    reactor->Finish(status_of(error));
+  } catch (const std::exception& error) {
+    reactor->Finish(Status(StatusCode::INTERNAL, error.what()));
+  }
+  return reactor;
+}
+
+// The deadline of a call on the engine's clock, if it has one.
+void take_deadline(const CallbackServerContext& context, Request& request) {
+  const auto deadline = context.deadline();
+  if (deadline == std::chrono::system_clock::time_point::max()) return;
+  const auto left = deadline - std::chrono::system_clock::now();
+  const auto mine = Clock::now() + std::chrono::duration_cast<Clock::duration>(left);
+  request.deadline = request.deadline ? std::min(*request.deadline, mine) : mine;
+}
+
+// One call of ModelInfer. It ends itself when gRPC has finished and the engine no longer refers to its message.
+class InferCall : public ServerUnaryReactor, public std::enable_shared_from_this<InferCall> {
+ public:
+  // Makes the call keep itself until OnDone().
+  void start(Engine& engine, CallbackServerContext& context, const inference::ModelInferRequest& message,
+             inference::ModelInferResponse& response) {
+    self_ = shared_from_this();
+    try {
+      Request request = read_request(message, self_);
+      take_deadline(context, request);
+      request.cancelled = cancelled_;
+      engine.infer(std::move(request), [this, &response](Result result) {
+        if (result.error) return Finish(status_of(*result.error));
+        write_response(result.response, response);
+        Finish(Status::OK);
+      });
+    } catch (const Error& error) {
+      Finish(status_of(error));
+    }
+  }
+
+ private:
+  void OnCancel() override { cancelled_->store(true); }
+  void OnDone() override { self_.reset(); }
+
+  std::shared_ptr<InferCall> self_;
+  const std::shared_ptr<std::atomic<bool>> cancelled_ = std::make_shared<std::atomic<bool>>(false);
+};
+
+// A stream of requests. Responses come in the order in which they are ready, as in Triton; their ids distinguish them.
+class InferStream : public grpc::ServerBidiReactor<inference::ModelInferRequest, inference::ModelStreamInferResponse>,
+                    public std::enable_shared_from_this<InferStream> {
+ public:
+  explicit InferStream(Engine& engine) : engine_(engine) {}
+
+  void start() {
+    self_ = shared_from_this();
+    read_next();
+  }
+
+ private:
+  // More requests of a stream than this are not read before others are answered.
+  static constexpr size_t kMostOpen = 256;
+
+  void read_next() {
+    message_ = std::make_shared<inference::ModelInferRequest>();
+    StartRead(message_.get());
+  }
+
+  void OnReadDone(bool ok) override {
+    if (!ok) {
+      const std::lock_guard lock(mutex_);
+      reading_ended_ = true;
+      finish_if_done();
+      return;
+    }
+    {
+      const std::lock_guard lock(mutex_);
+      ++open_;
+    }
+    const auto message = message_;
+    try {
+      Request request = read_request(*message, message);
+      request.cancelled = cancelled_;
+      engine_.infer(std::move(request),
+                    [self = shared_from_this(), message](Result result) { self->answer(std::move(result)); });
+    } catch (const Error& error) {
+      answer({{message->model_name(), 0, message->id(), {}}, error});
+    }
+    {
+      const std::lock_guard lock(mutex_);
+      paused_ = open_ >= kMostOpen;
+      if (paused_) return;
+    }
+    read_next();
+  }
+
+  void answer(Result result) {
+    inference::ModelStreamInferResponse response;
+    if (result.error) {
+      response.set_error_message(result.error->what());
+      response.mutable_infer_response()->set_id(result.response.id);
+    } else {
+      write_response(result.response, *response.mutable_infer_response());
+    }
+    const std::lock_guard lock(mutex_);
+    waiting_.push_back(std::move(response));
+    if (!writing_) write_next();
+  }
+
+  // With the mutex held.
+  void write_next() {
+    writing_ = true;
+    StartWrite(&waiting_.front());
+  }
+
+  void OnWriteDone(bool) override {
+    bool resume;
+    {
+      const std::lock_guard lock(mutex_);
+      waiting_.pop_front();
+      writing_ = false;
+      --open_;
+      if (!waiting_.empty()) write_next();
+      resume = paused_ && open_ < kMostOpen / 2;
+      if (resume) paused_ = false;
+      finish_if_done();
+    }
+    if (resume) read_next();
+  }
+
+  // With the mutex held.
+  void finish_if_done() {
+    if (!reading_ended_ || open_ > 0 || finished_) return;
+    finished_ = true;
+    Finish(Status::OK);
+  }
+
+  void OnCancel() override { cancelled_->store(true); }
+  void OnDone() override { self_.reset(); }
+
+  Engine& engine_;
+  std::shared_ptr<InferStream> self_;
+  std::shared_ptr<inference::ModelInferRequest> message_;
+  const std::shared_ptr<std::atomic<bool>> cancelled_ = std::make_shared<std::atomic<bool>>(false);
+  std::mutex mutex_;
+  std::deque<inference::ModelStreamInferResponse> waiting_;
+  size_t open_ = 0;  // requests that were read and not answered
+  bool writing_ = false, reading_ended_ = false, finished_ = false, paused_ = false;
+};
+
+}  // namespace
+
+class Server::Service : public inference::GRPCInferenceService::CallbackService {
+ public:
+  Service(Engine& engine, std::string version) : engine_(engine), version_(std::move(version)) {}
+
+  ServerUnaryReactor* ServerLive(CallbackServerContext* context, const inference::ServerLiveRequest*,
+                                 inference::ServerLiveResponse* response) override {
+    return at_once(context, [&] { response->set_live(true); });
+  }
+  ServerUnaryReactor* ServerReady(CallbackServerContext* context, const inference::ServerReadyRequest*,
+                                  inference::ServerReadyResponse* response) override {
+    return at_once(context, [&] { response->set_ready(engine_.is_ready()); });
+  }
+  ServerUnaryReactor* ModelReady(CallbackServerContext* context, const inference::ModelReadyRequest* request,
+                                 inference::ModelReadyResponse* response) override {
+    return at_once(context, [&] { response->set_ready(engine_.is_ready(request->name(), request->version())); });
+  }
+  ServerUnaryReactor* ServerMetadata(CallbackServerContext* context, const inference::ServerMetadataRequest*,
+                                     inference::ServerMetadataResponse* response) override {
+    return at_once(context, [&] {
+      response->set_name("loopwright");
+      response->set_version(version_);
+      for (const char* extension : {"binary_tensor_data", "model_configuration", "model_repository", "statistics"})
+        response->add_extensions(extension);
+    });
+  }
+  ServerUnaryReactor* ModelMetadata(CallbackServerContext* context, const inference::ModelMetadataRequest* request,
+                                    inference::ModelMetadataResponse* response) override {
+    return at_once(context, [&] { write_metadata(engine_.metadata(request->name(), request->version()), *response); });
+  }
+  ServerUnaryReactor* ModelConfig(CallbackServerContext* context, const inference::ModelConfigRequest* request,
+                                  inference::ModelConfigResponse* response) override {
+    return at_once(context, [&] {
+      write_config(engine_.metadata(request->name(), request->version()), *response->mutable_config());
+    });
+  }
+  ServerUnaryReactor* ModelStatistics(CallbackServerContext* context, const inference::ModelStatisticsRequest* request,
+                                      inference::ModelStatisticsResponse* response) override {
+    return at_once(context, [&] {
+      for (const auto& each : engine_.statistics(request->name(), request->version()))
+        write_statistics(each, *response->add_model_stats());
+    });
+  }
+  ServerUnaryReactor* RepositoryIndex(CallbackServerContext* context, const inference::RepositoryIndexRequest* request,
+                                      inference::RepositoryIndexResponse* response) override {
+    return at_once(context, [&] {
+      for (const IndexEntry& entry : engine_.index()) {
+        if (request->ready() && entry.state != VersionState::kReady) continue;
+        auto* made = response->add_models();
+        made->set_name(entry.model);
+        made->set_version(std::to_string(entry.version));
+        made->set_state(name(entry.state));
+        made->set_reason(entry.reason);
+      }
+    });
+  }
+  ServerUnaryReactor* ModelInfer(CallbackServerContext* context, const inference::ModelInferRequest* request,
+                                 inference::ModelInferResponse* response) override {
+    const auto call = std::make_shared<InferCall>();
+    call->start(engine_, *context, *request, *response);
+    return call.get();
+  }
+  grpc::ServerBidiReactor<inference::ModelInferRequest, inference::ModelStreamInferResponse>* ModelStreamInfer(
+      CallbackServerContext*) override {
+    const auto stream = std::make_shared<InferStream>(engine_);
+    stream->start();
+    return stream.get();
+  }
+
+ private:
+  Engine& engine_;
+  const std::string version_;
+};
+
+struct Server::State {
+  State(Engine& engine, std::string version) : service(engine, std::move(version)) {}
+  Service service;
+  std::unique_ptr<grpc::Server> server;
+  int port = 0;
+};
+
+Server::Server(Engine& engine, const std::string& address, uint16_t port, uint64_t most_bytes, std::string version)
+    : state_(std::make_unique<State>(engine, std::move(version))) {
+  grpc::ServerBuilder builder;
+  builder.AddListeningPort(address + ":" + std::to_string(port), grpc::InsecureServerCredentials(), &state_->port);
+  builder.RegisterService(&state_->service);
+  builder.SetMaxReceiveMessageSize(static_cast<int>(std::min<uint64_t>(most_bytes, INT32_MAX)));
+  builder.SetMaxSendMessageSize(-1);
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  state_->server = builder.BuildAndStart();
+  if (!state_->server || state_->port == 0)
+    throw Error(ErrorKind::kUnavailable,
+                "cannot listen on " + address + ":" + std::to_string(port) + " for gRPC; choose another port");
+}
+
+Server::~Server() { drain(std::chrono::milliseconds(0)); }
+
+int Server::port() const { return state_->port; }
+
+void Server::drain(std::chrono::milliseconds grace) {
+  if (!state_->server) return;
+  state_->server->Shutdown(std::chrono::system_clock::now() + grace);
+  state_->server->Wait();
+  state_->server.reset();
+}
+
+}  // namespace loopwright::serving::rpc

@@ -1,0 +1,32 @@
+// The protocol over gRPC.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "loopwright/serving/engine.h"
+
+namespace loopwright::serving::rpc {
+
+class Server {
+ public:
+  // Listens. Port 0 takes a free one. Throws Error (kUnavailable) if the port cannot be used. A message of more than `most_bytes`
+  // is rejected.
+  Server(Engine& engine, const std::string& address, uint16_t port, uint64_t most_bytes, std::string version);
+  ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  int port() const;
+  // Takes no more calls, and waits for those that were accepted. Clients get GOAWAY.
+  void drain(std::chrono::milliseconds grace);
+
+ private:
+  class Service;
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace loopwright::serving::rpc

@@ -1,0 +1,166 @@
+#include <simdjson.h>
+
+#include <boost/asio/post.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <charconv>
+#include <map>
+
+#include "core/names.h"
+#include "core/upload.h"
+#include "http/path.h"
+#include "http/routes.h"
+#include "protocol/v2.h"
+
+namespace loopwright::serving::http {
+namespace {
+
+using simdjson::dom::object;
+
+constexpr int kThreads = 4;  // loads take seconds
+constexpr std::string_view kBearer = "Bearer ";
+
+Error invalid(const std::string& what) { return Error(ErrorKind::kInvalidArgument, what); }
+
+// Compares in a time that does not depend on where the texts differ.
+bool same(std::string_view a, std::string_view b) {
+  unsigned difference = a.size() == b.size() ? 0 : 1;
+  for (size_t i = 0; i < a.size(); ++i)
+    difference |= static_cast<unsigned char>(a[i]) ^ static_cast<unsigned char>(b[i % std::max<size_t>(b.size(), 1)]);
+  return difference == 0;
+}
+
+uint64_t offset_of(const Request& request) {
+  const std::string_view target(request.target);
+  const size_t place = target.find("?offset=");
+  if (place == std::string_view::npos) return 0;
+  const std::string_view text = target.substr(place + 8);
+  uint64_t offset = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), offset);
+  if (error != std::errc() || end != text.data() + text.size()) throw invalid("the offset must be a number of bytes");
+  return offset;
+}
+
+// The body of a request as a JSON object; an empty body is an empty object.
+class Body {
+ public:
+  explicit Body(const Request& request) {
+    const std::string text = request.body->empty() ? "{}" : *request.body;
+    simdjson::dom::element root;
+    if (parser_.parse(text).get(root) || root.get(object_)) throw invalid("the body must be a JSON object");
+  }
+  const object& get() const { return object_; }
+  std::optional<int64_t> integer(const char* key) const {
+    simdjson::dom::element found;
+    if (object_[key].get(found)) return std::nullopt;
+    int64_t value;
+    if (found.get(value)) throw invalid(std::string("\"") + key + "\" must be a number");
+    return value;
+  }
+  std::optional<double> number(const char* key) const {
+    simdjson::dom::element found;
+    if (object_[key].get(found)) return std::nullopt;
+    double value;
+    if (found.get(value)) throw invalid(std::string("\"") + key + "\" must be a number");
+    return value;
+  }
+
+ private:
+  simdjson::dom::parser parser_;
+  object object_;
+};
+
+std::map<std::string, std::string> digests_of(const Request& request) {
+  const Body body(request);
+  object files;
+  if (body.get()["files"].get(files)) throw invalid("\"files\" must be an object of SHA-256 digests by path");
+  std::map<std::string, std::string> digests;
+  for (const auto& [path, value] : files) {
+    std::string_view digest;
+    if (value.get(digest) || digest.size() != 64 ||
+        digest.find_first_not_of("0123456789abcdef") != std::string_view::npos)
+      throw invalid("the digest of " + std::string(path) + " must be 64 hexadecimal digits");
+    digests.emplace(std::string(path), std::string(digest));
+  }
+  return digests;
+}
+
+std::string joined(const std::vector<std::string>& parts, size_t from) {
+  std::string path;
+  for (size_t i = from; i < parts.size(); ++i) path += (i > from ? "/" : "") + parts[i];
+  return path;
+}
+
+class Admin {
+ public:
+  Admin(Engine& engine, std::string repository, std::string token)
+      : engine_(engine), uploads_(std::move(repository), {}), token_(std::move(token)) {}
+
+  void handle(const Request& request) const {
+    const std::string_view given = request.header("Authorization");
+    if (given.substr(0, kBearer.size()) != kBearer || !same(given.substr(kBearer.size()), token_))
+      throw Error(ErrorKind::kPermissionDenied, "the header Authorization: Bearer TOKEN is missing or wrong");
+    const auto path = segments(request.target);
+    if (path.size() == 5 && path[0] == "v2" && path[1] == "repository" && path[2] == "models" &&
+        request.method == "POST") {
+      if (path[4] == "load") return engine_.load(path[3]);
+      if (path[4] == "unload") return engine_.unload(path[3]);
+    }
+    if (path.size() >= 5 && path[0] == "v2" && path[1] == "models") {
+      if (path[3] == "labels") return label(request, path);
+      if (path[3] == "versions") return version(request, path);
+    }
+    throw Error(ErrorKind::kNotFound, "there is no " + request.method + " of this path; see docs/serving.md");
+  }
+
+ private:
+  void label(const Request& request, const std::vector<std::string>& path) const {
+    if (request.method == "POST" && path.size() == 6 && path[5] == "rollback")
+      return engine_.roll_back(path[2], path[4]);
+    if (request.method != "POST" || path.size() != 5) throw Error(ErrorKind::kNotFound, "a label takes POST");
+    const Body body(request);
+    const auto version = body.integer("version");
+    if (!version || *version < 1) throw invalid("\"version\" must be a number from 1 up");
+    engine_.promote(path[2], path[4], *version, body.number("percent").value_or(0));
+  }
+
+  void version(const Request& request, const std::vector<std::string>& path) const {
+    const std::string& model = path[2];
+    const int64_t number = parse_version(path[4]);
+    if (request.method == "PUT" && path.size() >= 7 && path[5] == "files")
+      return uploads_.append(model, number, joined(path, 6), offset_of(request), *request.body);
+    if (request.method == "POST" && path.size() == 5) return uploads_.commit(model, number, digests_of(request));
+    if (request.method == "DELETE" && path.size() == 5) return uploads_.discard(model, number);
+    throw Error(ErrorKind::kNotFound, "a version takes PUT of its files, then POST of their digests");
+  }
+
+  Engine& engine_;
+  const Uploads uploads_;
+  const std::string token_;
+};
+
+Response answer(const Admin& admin, const Request& request) {
+  Response response;
+  try {
+    admin.handle(request);
+    response.text = "{}";
+  } catch (const Error& error) {
+    response = error_response(error);
+  } catch (const std::exception& error) {
+    response = error_response(Error(ErrorKind::kInternal, error.what()));
+  }
+  return response;
+}
+
+}  // namespace
+
+Handler admin_routes(Engine& engine, std::string repository, std::string token) {
+  auto admin = std::make_shared<const Admin>(engine, std::move(repository), std::move(token));
+  auto threads = std::make_shared<boost::asio::thread_pool>(kThreads);
+  return [admin, threads](Request request, Respond respond) {
+    boost::asio::post(*threads, [admin, request = std::move(request), respond = std::move(respond)] {
+      respond(answer(*admin, request));
+    });
+  };
+}
+
+}  // namespace loopwright::serving::http

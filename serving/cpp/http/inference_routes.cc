@@ -1,0 +1,147 @@
+#include <charconv>
+
+#include "http/path.h"
+#include "http/routes.h"
+#include "protocol/v2.h"
+
+namespace loopwright::serving::http {
+namespace {
+
+constexpr std::string_view kJsonBytes = "Inference-Header-Content-Length";
+
+int status_of(ErrorKind kind) {
+  switch (kind) {
+    case ErrorKind::kInvalidArgument: return 400;
+    case ErrorKind::kNotFound: return 404;
+    case ErrorKind::kAlreadyExists: return 409;
+    case ErrorKind::kFailedPrecondition: return 400;
+    case ErrorKind::kResourceExhausted: return 429;
+    case ErrorKind::kDeadlineExceeded: return 504;
+    case ErrorKind::kCancelled: return 499;
+    case ErrorKind::kPermissionDenied: return 401;
+    case ErrorKind::kUnavailable: return 503;
+    case ErrorKind::kUnimplemented: return 400;  // the client's choice, not the server's failure
+    case ErrorKind::kInternal: return 500;
+  }
+  return 500;
+}
+
+Response json(std::string text) {
+  Response response;
+  response.text = std::move(text);
+  return response;
+}
+
+Response empty(int status) {
+  Response response;
+  response.status = status;
+  return response;
+}
+
+size_t json_bytes(const Request& request) {
+  const std::string_view text = request.header(kJsonBytes);
+  if (text.empty()) return 0;
+  size_t bytes = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), bytes);
+  if (error != std::errc() || end != text.data() + text.size() || bytes == 0)
+    throw Error(ErrorKind::kInvalidArgument, std::string(kJsonBytes) + " must be a number from 1 up");
+  return bytes;
+}
+
+Response inference_response(Result result, const v2::Form& form) {
+  if (result.error) return error_response(*result.error);
+  v2::Pieces pieces = v2::write_response(result.response, form);
+  Response response = json(std::move(pieces.json));
+  if (!pieces.binary.empty()) {
+    response.type = "application/octet-stream";
+    response.headers.emplace_back(kJsonBytes, std::to_string(response.text.size()));
+    response.binary = std::move(pieces.binary);
+  }
+  return response;
+}
+
+void infer(Engine& engine, const Request& request, const std::string& model, const std::string& version,
+           Respond respond) {
+  if (!request.header("Content-Encoding").empty() && request.header("Content-Encoding") != "identity")
+    throw Error(ErrorKind::kUnimplemented,
+                "compressed requests are not accepted; send the body without Content-Encoding");
+  v2::ParsedRequest parsed = v2::parse_request(request.body, json_bytes(request));
+  parsed.request.model = model;
+  parsed.request.version = version;
+  parsed.request.cancelled = request.cancelled;
+  engine.infer(std::move(parsed.request), [form = std::move(parsed.form), respond = std::move(respond)](Result result) {
+    respond(inference_response(std::move(result), form));
+  });
+}
+
+// Of POST v2/repository/index.
+bool only_ready(const Request& request) {
+  return request.body->find("\"ready\"") != std::string::npos && request.body->find("true") != std::string::npos;
+}
+
+using Path = std::vector<std::string>;
+
+Error no_such_path(const Request& request) {
+  return Error(ErrorKind::kNotFound, "there is no " + request.method + " of this path; see docs/serving.md");
+}
+
+// What follows v2/models/NAME[/versions/VERSION].
+void of_model(Engine& engine, const Request& request, Path rest, const Respond& respond) {
+  const bool get = request.method == "GET" || request.method == "HEAD", post = request.method == "POST";
+  const std::string model = rest[0];
+  rest.erase(rest.begin());
+  std::string version;
+  if (rest.size() >= 2 && rest[0] == "versions") {
+    version = rest[1];
+    rest.erase(rest.begin(), rest.begin() + 2);
+  }
+  const std::string what = rest.empty() ? "" : rest[0];
+  if (rest.size() <= 1) {
+    if (post && what == "infer") return infer(engine, request, model, version, respond);
+    if (get && what.empty()) return respond(json(v2::write_metadata(engine.metadata(model, version))));
+    if (get && what == "ready") return respond(empty(engine.is_ready(model, version) ? 200 : 503));
+    if (get && what == "config") return respond(json(v2::write_config(engine.metadata(model, version))));
+    if (get && what == "stats") return respond(json(v2::write_statistics(engine.statistics(model, version))));
+  }
+  throw no_such_path(request);
+}
+
+void route(Engine& engine, const std::string& server, const Request& request, const Respond& respond) {
+  const Path path = segments(request.target);
+  const bool get = request.method == "GET" || request.method == "HEAD", post = request.method == "POST";
+  if (path.empty() || path[0] != "v2") throw no_such_path(request);
+  if (path.size() == 1 && get) return respond(json(v2::write_server(server)));
+  if (path.size() == 3 && path[1] == "health" && get) {
+    if (path[2] == "live") return respond(empty(200));
+    if (path[2] == "ready") return respond(empty(engine.is_ready() ? 200 : 503));
+  }
+  if (path.size() == 3 && path[1] == "repository" && path[2] == "index" && (post || get))
+    return respond(json(v2::write_index(engine.index(), only_ready(request))));
+  if (path.size() == 3 && path[1] == "models" && path[2] == "stats" && get)
+    return respond(json(v2::write_statistics(engine.statistics())));
+  if (path.size() >= 3 && path[1] == "models")
+    return of_model(engine, request, Path(path.begin() + 2, path.end()), respond);
+  throw no_such_path(request);
+}
+
+}  // namespace
+
+Response error_response(const Error& error) {
+  Response response = json(v2::write_error(error.what()));
+  response.status = status_of(error.kind());
+  return response;
+}
+
+Handler inference_routes(Engine& engine, std::string version) {
+  return [&engine, version = std::move(version)](Request request, Respond respond) {
+    try {
+      route(engine, version, request, respond);
+    } catch (const Error& error) {
+      respond(error_response(error));
+    } catch (const std::exception& error) {
+      respond(error_response(Error(ErrorKind::kInternal, error.what())));
+    }
+  };
+}
+
+}  // namespace loopwright::serving::http

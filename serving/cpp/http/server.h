@@ -1,0 +1,71 @@
+// An HTTP/1.1 server: reads requests within limits, and writes responses that a handler gives at any time, from any thread.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "loopwright/serving/tensor.h"
+
+namespace loopwright::serving::http {
+
+struct Limits {
+  uint64_t body = uint64_t{64} << 20;
+  uint32_t header = 16 << 10;
+  int connections = 4096;
+  std::chrono::seconds idle{300};    // between two requests of a connection
+  std::chrono::seconds receive{60};  // for the rest of a request that has begun, and for a response to be taken
+};
+
+struct Request {
+  std::string method;
+  std::string target;                 // path and query, as they came
+  std::shared_ptr<std::string> body;  // has simdjson::SIMDJSON_PADDING bytes of capacity behind its end
+  std::vector<std::pair<std::string, std::string>> headers;
+  // Set when the client closes its connection before the response.
+  std::shared_ptr<std::atomic<bool>> cancelled;
+
+  // Returns the value of a header, or an empty text. Names are compared without case.
+  std::string_view header(std::string_view name) const;
+};
+
+struct Response {
+  int status = 200;
+  std::string type = "application/json";
+  std::vector<std::pair<std::string, std::string>> headers;
+  std::string text;
+  std::vector<Tensor> binary;  // behind the text
+};
+
+using Respond = std::function<void(Response)>;
+// Called on the server's thread; must not block. `respond` is called once, by any thread.
+using Handler = std::function<void(Request, Respond)>;
+
+class Server {
+ public:
+  // Listens. Port 0 takes a free one. Throws std::exception with the reason, such as a port that is in use.
+  Server(const std::string& address, uint16_t port, Limits limits, Handler handler);
+  // Ends all connections.
+  ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  uint16_t port() const;
+  // Ends each connection with its next response.
+  void begin_drain();
+  // Takes no more connections, and ends idle ones. Returns whether all responses were written within `grace`.
+  bool drain(std::chrono::milliseconds grace);
+
+ private:
+  class State;
+  class Connection;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace loopwright::serving::http

@@ -1,0 +1,296 @@
+#include "protocol/v2.h"
+
+#include <simdjson.h>
+
+#include <algorithm>
+
+#include "protocol/json_values.h"
+
+namespace loopwright::serving::v2 {
+namespace {
+
+using simdjson::dom::array;
+using simdjson::dom::element;
+using simdjson::dom::object;
+
+// Deeper than any tensor; the parser's memory and our recursion are bounded by it.
+constexpr size_t kMostDepth = 64;
+constexpr size_t kLargestBody = size_t{1} << 32;  // of simdjson
+
+Error invalid(const std::string& what) { return Error(ErrorKind::kInvalidArgument, what); }
+
+// Returns a member, or nothing.
+template <class T>
+std::optional<T> member(const object& from, const char* key, const char* form) {
+  element found;
+  if (from[key].get(found) || found.is_null()) return std::nullopt;
+  T value;
+  if (found.get(value)) throw invalid(std::string("\"") + key + "\" must be " + form);
+  return value;
+}
+
+template <class T>
+T required(const object& from, const char* key, const char* form) {
+  const auto value = member<T>(from, key, form);
+  if (!value) throw invalid(std::string("\"") + key + "\" is missing");
+  return *value;
+}
+
+std::vector<int64_t> shape_of(const object& tensor) {
+  std::vector<int64_t> shape;
+  for (const element& size : required<array>(tensor, "shape", "an array of numbers")) {
+    int64_t number;
+    if (size.get(number) || number < 0) throw invalid("\"shape\" must be an array of numbers from 0 up");
+    if (shape.size() == kMostDepth)
+      throw invalid("\"shape\" has more than " + std::to_string(kMostDepth) + " dimensions");
+    shape.push_back(number);
+  }
+  return shape;
+}
+
+void reject(const object& parameters, const char* key) {
+  element found;
+  if (!parameters[key].get(found))
+    throw Error(ErrorKind::kUnimplemented, std::string("the parameter \"") + key + "\" is not supported");
+}
+
+// Reads an input, and takes its binary data from the front of `binary`.
+NamedTensor read_input(const object& input, const Body& body, std::string_view& binary) {
+  const auto name = std::string(required<std::string_view>(input, "name", "a string"));
+  try {
+    const DataType type = parse_data_type(required<std::string_view>(input, "datatype", "a string"));
+    std::vector<int64_t> shape = shape_of(input);
+    std::optional<uint64_t> bytes;
+    if (const auto parameters = member<object>(input, "parameters", "an object")) {
+      reject(*parameters, "shared_memory_region");
+      bytes = member<uint64_t>(*parameters, "binary_data_size", "a number");
+    }
+    element data;
+    const bool has_data = !input["data"].get(data);
+    if (bytes) {
+      if (has_data) throw invalid("it has both \"data\" and \"binary_data_size\"");
+      if (*bytes > binary.size()) throw invalid("the request has fewer binary bytes than \"binary_data_size\"");
+      const std::string_view own = binary.substr(0, *bytes);
+      check_bytes(type, shape, own);
+      binary.remove_prefix(*bytes);
+      return {name, Tensor(type, std::move(shape), body, own.data(), own.size())};
+    }
+    if (!has_data) throw invalid("\"data\" is missing");
+    if (data.type() != simdjson::dom::element_type::ARRAY) throw invalid("\"data\" must be an array");
+    const int64_t count = element_count(shape);
+    return {name, Tensor::of(type, std::move(shape), read_elements(data, type, count))};
+  } catch (const Error& error) {
+    throw Error(error.kind(), "input '" + name + "': " + error.what());
+  }
+}
+
+void read_parameters(const object& parameters, ParsedRequest& parsed) {
+  parsed.form.binary = member<bool>(parameters, "binary_data_output", "a boolean").value_or(false);
+  if (const auto micros = member<int64_t>(parameters, "timeout", "a number of microseconds"); micros && *micros > 0)
+    parsed.request.deadline = Clock::now() + std::chrono::microseconds(std::min<int64_t>(*micros, 86'400'000'000));
+  if (const auto priority = member<int64_t>(parameters, "priority", "a number"))
+    parsed.request.priority = static_cast<int>(std::clamp<int64_t>(*priority, -1'000'000, 1'000'000));
+  for (const char* key : {"sequence_id", "sequence_start", "sequence_end"}) {
+    element found;
+    bool flag;
+    int64_t number;
+    if (parameters[key].get(found)) continue;
+    const bool unset = (!found.get(flag) && !flag) || (!found.get(number) && number == 0);
+    if (!unset) reject(parameters, key);
+  }
+}
+
+void write_shape(std::string& text, const std::vector<int64_t>& shape) {
+  text += '[';
+  for (size_t i = 0; i < shape.size(); ++i) text += (i > 0 ? "," : "") + std::to_string(shape[i]);
+  text += ']';
+}
+
+void write_specs(std::string& text, const std::vector<TensorSpec>& specs) {
+  text += '[';
+  for (size_t i = 0; i < specs.size(); ++i) {
+    text += i > 0 ? ",{\"name\":" : "{\"name\":";
+    write_string(text, specs[i].name);
+    text += std::string(",\"datatype\":\"") + name(specs[i].type) + "\",\"shape\":";
+    write_shape(text, specs[i].shape);
+    text += '}';
+  }
+  text += ']';
+}
+
+void write_config_specs(std::string& text, const std::vector<TensorSpec>& specs) {
+  text += '[';
+  for (size_t i = 0; i < specs.size(); ++i) {
+    text += i > 0 ? ",{\"name\":" : "{\"name\":";
+    write_string(text, specs[i].name);
+    const char* type = specs[i].type == DataType::kBytes ? "STRING" : name(specs[i].type);
+    text += std::string(",\"data_type\":\"TYPE_") + type + "\",\"dims\":";
+    write_shape(text, specs[i].shape);
+    text += '}';
+  }
+  text += ']';
+}
+
+void write_totals(std::string& text, const char* key, const Totals& totals) {
+  text += std::string("\"") + key + "\":{\"count\":" + std::to_string(totals.count) +
+          ",\"ns\":" + std::to_string(totals.nanos) + "}";
+}
+
+}  // namespace
+
+ParsedRequest parse_request(const Body& body, size_t json_bytes) {
+  const std::string_view all(*body);
+  if (json_bytes > all.size()) throw invalid("Inference-Header-Content-Length is above the length of the body");
+  if (json_bytes == 0) json_bytes = all.size();
+  thread_local simdjson::dom::parser parser(kLargestBody);
+  if (parser.max_depth() != kMostDepth || parser.capacity() < json_bytes)
+    if (parser.allocate(std::max<size_t>(json_bytes, 4096), kMostDepth))
+      throw invalid("the request is too large for JSON");
+  element root;
+  if (const auto error = parser.parse(all.data(), json_bytes, false).get(root))
+    throw invalid(std::string("the request is not valid JSON: ") + simdjson::error_message(error));
+  object request;
+  if (root.get(request)) throw invalid("the request must be a JSON object");
+
+  ParsedRequest parsed;
+  parsed.request.id = std::string(member<std::string_view>(request, "id", "a string").value_or(""));
+  if (const auto parameters = member<object>(request, "parameters", "an object")) read_parameters(*parameters, parsed);
+  std::string_view binary = all.substr(json_bytes);
+  for (const element& value : required<array>(request, "inputs", "an array")) {
+    object input;
+    if (value.get(input)) throw invalid("\"inputs\" must be an array of objects");
+    parsed.request.inputs.push_back(read_input(input, body, binary));
+  }
+  if (!binary.empty())
+    throw invalid("the request has " + std::to_string(binary.size()) + " binary bytes that no input takes");
+  if (const auto outputs = member<array>(request, "outputs", "an array"))
+    for (const element& value : *outputs) {
+      object output;
+      if (value.get(output)) throw invalid("\"outputs\" must be an array of objects");
+      auto name = std::string(required<std::string_view>(output, "name", "a string"));
+      bool is_binary = parsed.form.binary;
+      if (const auto parameters = member<object>(output, "parameters", "an object")) {
+        reject(*parameters, "shared_memory_region");
+        if (member<int64_t>(*parameters, "classification", "a number").value_or(0) != 0)
+          reject(*parameters, "classification");
+        is_binary = member<bool>(*parameters, "binary_data", "a boolean").value_or(is_binary);
+      }
+      parsed.request.outputs.push_back(name);
+      parsed.form.outputs.emplace_back(std::move(name), is_binary);
+    }
+  return parsed;
+}
+
+Pieces write_response(const Response& response, const Form& form) {
+  Pieces pieces;
+  std::string& text = pieces.json;
+  size_t bytes = 256;
+  for (const NamedTensor& output : response.outputs) bytes += 64 + output.name.size();
+  text.reserve(bytes);
+  text += "{\"model_name\":";
+  write_string(text, response.model);
+  text += ",\"model_version\":\"" + std::to_string(response.version) + '"';
+  if (!response.id.empty()) {
+    text += ",\"id\":";
+    write_string(text, response.id);
+  }
+  text += ",\"outputs\":[";
+  for (size_t i = 0; i < response.outputs.size(); ++i) {
+    const auto& [output, tensor] = response.outputs[i];
+    const bool binary = i < form.outputs.size() ? form.outputs[i].second : form.binary;
+    text += i > 0 ? ",{\"name\":" : "{\"name\":";
+    write_string(text, output);
+    text += std::string(",\"datatype\":\"") + name(tensor.type()) + "\",\"shape\":";
+    write_shape(text, tensor.shape());
+    if (binary) {
+      text += ",\"parameters\":{\"binary_data_size\":" + std::to_string(tensor.bytes()) + "}}";
+      pieces.binary.push_back(tensor);
+    } else {
+      text += ",\"data\":";
+      write_elements(text, tensor);
+      text += '}';
+    }
+  }
+  text += "]}";
+  return pieces;
+}
+
+std::string write_error(const std::string& message) {
+  std::string text = "{\"error\":";
+  write_string(text, message);
+  return text + "}";
+}
+
+std::string write_server(const std::string& version) {
+  std::string text = "{\"name\":\"loopwright\",\"version\":";
+  write_string(text, version);
+  return text + ",\"extensions\":[\"binary_tensor_data\",\"model_configuration\",\"model_repository\",\"statistics\"]}";
+}
+
+std::string write_metadata(const ModelMetadata& model) {
+  std::string text = "{\"name\":";
+  write_string(text, model.name);
+  text += ",\"versions\":[";
+  for (size_t i = 0; i < model.versions.size(); ++i)
+    text += (i > 0 ? ",\"" : "\"") + std::to_string(model.versions[i]) + '"';
+  text += "],\"platform\":\"" + model.platform + "\",\"inputs\":";
+  write_specs(text, model.inputs);
+  text += ",\"outputs\":";
+  write_specs(text, model.outputs);
+  return text + "}";
+}
+
+std::string write_config(const ModelMetadata& model) {
+  std::string text = "{\"name\":";
+  write_string(text, model.name);
+  text += ",\"platform\":\"" + model.platform + "\",\"max_batch_size\":0,\"input\":";
+  write_config_specs(text, model.inputs);
+  text += ",\"output\":";
+  write_config_specs(text, model.outputs);
+  text += ",\"instance_group\":[{\"count\":" + std::to_string(model.instances) + ",\"kind\":\"KIND_CPU\"}]";
+  text += ",\"parameters\":{\"threads\":{\"string_value\":\"" + std::to_string(model.threads) +
+          "\"},\"max_queue\":{\"string_value\":\"" + std::to_string(model.max_queue) + "\"}}";
+  return text + "}";
+}
+
+std::string write_statistics(const std::vector<ModelStatistics>& models) {
+  std::string text = "{\"model_stats\":[";
+  for (size_t i = 0; i < models.size(); ++i) {
+    const ModelStatistics& model = models[i];
+    text += i > 0 ? ",{\"name\":" : "{\"name\":";
+    write_string(text, model.name);
+    text += ",\"version\":\"" + std::to_string(model.version) +
+            "\",\"last_inference\":" + std::to_string(model.last_inference_millis) +
+            ",\"inference_count\":" + std::to_string(model.success.count) +
+            ",\"execution_count\":" + std::to_string(model.executions) + ",\"inference_stats\":{";
+    write_totals(text, "success", model.success);
+    text += ',';
+    write_totals(text, "fail", model.fail);
+    text += ',';
+    write_totals(text, "queue", model.queue);
+    text += ',';
+    write_totals(text, "compute_input", {});
+    text += ',';
+    write_totals(text, "compute_infer", model.compute);
+    text += ',';
+    write_totals(text, "compute_output", {});
+    text += "},\"batch_stats\":[]}";
+  }
+  return text + "]}";
+}
+
+std::string write_index(const std::vector<IndexEntry>& entries, bool only_ready) {
+  std::string text = "[";
+  for (const IndexEntry& entry : entries) {
+    if (only_ready && entry.state != VersionState::kReady) continue;
+    text += text.size() > 1 ? ",{\"name\":" : "{\"name\":";
+    write_string(text, entry.model);
+    text +=
+        ",\"version\":\"" + std::to_string(entry.version) + "\",\"state\":\"" + name(entry.state) + "\",\"reason\":";
+    write_string(text, entry.reason);
+    text += '}';
+  }
+  return text + "]";
+}
+
+}  // namespace loopwright::serving::v2

@@ -1,0 +1,46 @@
+// The Open Inference Protocol, version 2, as JSON with Triton's binary extension.
+// https://github.com/kserve/open-inference-protocol; the extensions: "Binary tensor data extension" of Triton's protocol.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "loopwright/serving/engine.h"
+
+namespace loopwright::serving::v2 {
+
+// The body of a request. It must have simdjson::SIMDJSON_PADDING bytes of capacity behind its end.
+using Body = std::shared_ptr<const std::string>;
+
+// What a request wants of the form of its response.
+struct Form {
+  bool binary = false;                                // of outputs that are not in `outputs`
+  std::vector<std::pair<std::string, bool>> outputs;  // whether each is binary
+};
+
+struct ParsedRequest {
+  Request request;
+  Form form;
+};
+
+// Pieces of a response, in order.
+struct Pieces {
+  std::string json;
+  std::vector<Tensor> binary;  // behind the JSON
+};
+
+// Reads a request. `json_bytes` is the length of its JSON part, what follows is binary; 0: all is JSON. Tensors may refer to the
+// body. Throws Error (kInvalidArgument).
+ParsedRequest parse_request(const Body& body, size_t json_bytes);
+
+Pieces write_response(const Response& response, const Form& form);
+
+std::string write_error(const std::string& message);
+std::string write_server(const std::string& version);
+std::string write_metadata(const ModelMetadata& model);
+std::string write_config(const ModelMetadata& model);
+std::string write_statistics(const std::vector<ModelStatistics>& models);
+std::string write_index(const std::vector<IndexEntry>& entries, bool only_ready);
+
+}  // namespace loopwright::serving::v2

@@ -1,0 +1,101 @@
+"""Several requests in one run: who gets which answer, and which sizes run."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.graph_passes.models import model
+from tests.serving.client import Server
+from tests.serving.models import write_version
+
+
+@pytest.fixture(scope="module", params=["loopwright", "onnxruntime"])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Serves ``y = x @ w`` and the sums of the rows of y, in batches of 1, 2 and 4."""
+    repository = tmp_path_factory.mktemp("repository")
+    made = model(
+        "g (float[n,256] x) => (float[n,256] y, float[n] z) <float[256,256] w, int64[1] axes>"
+        "{ y = MatMul (x, w) z = ReduceSum <keepdims = 0> (y, axes) }",
+        w=np.eye(256, dtype=np.float32) * 2,
+        axes=[1],
+    )
+    write_version(repository / "rows" / "1", made, f'runtime = "{request.param}"\nbatches = [1, 2, 4]\n')
+    running = Server(repository)
+    running.wait_for_state(1, "READY", "rows", secs=60)
+    yield running
+    running.kill()
+
+
+def rows(server: Server, numbers: list[int], outputs: list[str] | None = None) -> dict[str, np.ndarray]:
+    """Sends a row of each number, and returns the outputs."""
+    data = np.repeat(np.array(numbers, np.float32), 256).tolist()
+    tensor = {"name": "x", "datatype": "FP32", "shape": [len(numbers), 256], "data": data}
+    body: dict[str, object] = {"inputs": [tensor]}
+    if outputs:
+        body["outputs"] = [{"name": name} for name in outputs]
+    answer = server.request("POST", "/v2/models/rows/infer", json.dumps(body))
+    assert answer.status == 200, answer.body
+    return {o["name"]: np.reshape(o["data"], o["shape"]) for o in answer.json["outputs"]}
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 7, 8, 13])
+def test_any_number_of_items(server: Server, count: int) -> None:
+    found = rows(server, list(range(count)))
+    np.testing.assert_allclose(found["y"], np.repeat(np.arange(count)[:, None] * 2, 256, axis=1))
+    np.testing.assert_allclose(found["z"], np.arange(count) * 512)
+
+
+def test_each_caller_gets_its_answer(server: Server) -> None:
+    wrong: list[str] = []
+
+    def send(thread: int) -> None:
+        rng = np.random.default_rng(thread)
+        for _ in range(30):
+            numbers = rng.integers(1, 1000, rng.integers(1, 6)).tolist()
+            wanted = [["y"], ["z"], ["z", "y"], None][rng.integers(4)]
+            found = rows(server, numbers, wanted)
+            if list(found) != (wanted or ["y", "z"]):
+                wrong.append(f"{wanted}: {list(found)}")
+            if "z" in found and not np.allclose(found["z"], np.float32(numbers) * 512):
+                wrong.append(f"{numbers}: {found['z']}")
+            if "y" in found and not np.allclose(found["y"][:, 0], np.float32(numbers) * 2):
+                wrong.append(f"{numbers}: {found['y'][:, 0]}")
+
+    threads = [threading.Thread(target=send, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    text = server.request("GET", "/metrics", port="metrics").body.decode()
+    largest = re.search(r'loopwright_batch_items_bucket{model="rows",version="1",le="4"} (\d+)', text)
+    runs = re.search(r'loopwright_batch_items_count{model="rows",version="1"} (\d+)', text)
+    assert largest
+    assert runs
+    assert largest[1] == runs[1], "a batch was larger than 4"
+
+
+def test_metadata_has_an_open_dimension(server: Server) -> None:
+    assert server.request("GET", "/v2/models/rows").json["inputs"] == [
+        {"name": "x", "datatype": "FP32", "shape": [-1, 256]}
+    ]
+
+
+def test_no_items_are_rejected(server: Server) -> None:
+    body = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [0, 256], "data": []}]}
+    answer = server.request("POST", "/v2/models/rows/infer", json.dumps(body))
+    assert (answer.status, "at least 1" in answer.error) == (400, True)
+
+
+def test_a_model_without_batches_says_why(start: Callable[..., Server], tmp_path: Path) -> None:
+    made = model("g (float[1,4] x) => (float[1,4] y) { y = Relu (x) }")
+    write_version(tmp_path / "repository" / "fixed" / "1", made, "batches = [1, 2]\n")
+    reason = start().index("fixed")[1][1]
+    assert "no other input whose first dimension alone is open" in reason

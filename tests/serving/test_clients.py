@@ -1,0 +1,138 @@
+"""The protocol as Triton's own clients speak it, over HTTP and gRPC."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.serving.client import Server
+
+pytest.importorskip("tritonclient", reason="pip install 'tritonclient[grpc,http]'")
+import grpc
+import tritonclient.grpc as triton_grpc
+import tritonclient.http as triton_http
+from tritonclient.utils import InferenceServerException
+
+X = np.array([[1, 2, 3, 4]], np.float32)
+
+
+def client_of(server: Server, kind: str) -> tuple[Any, Any]:
+    """Returns a module of Triton's clients and a client."""
+    module = {"http": triton_http, "grpc": triton_grpc}[kind]
+    return module, module.InferenceServerClient(f"127.0.0.1:{server.ports[kind]}")
+
+
+@pytest.mark.parametrize("kind", ["http", "grpc"])
+@pytest.mark.parametrize("binary_input", [True, False])
+@pytest.mark.parametrize("binary_output", [True, False])
+def test_infer(server: Server, kind: str, binary_input: bool, binary_output: bool) -> None:
+    module, client = client_of(server, kind)
+    x = module.InferInput("x", [1, 4], "FP32")
+    if kind == "http":
+        x.set_data_from_numpy(X, binary_data=binary_input)
+        outputs = [module.InferRequestedOutput("y", binary_data=binary_output)]
+    else:
+        x.set_data_from_numpy(X)
+        outputs = [module.InferRequestedOutput("y")]
+    result = client.infer("affine", [x], outputs=outputs, request_id="7")
+    np.testing.assert_array_equal(result.as_numpy("y"), 2 * X + 1)
+    response = result.get_response()
+    assert (response["id"] if kind == "http" else response.id) == "7"
+    client.close()
+
+
+@pytest.mark.parametrize("kind", ["http", "grpc"])
+def test_what_a_server_reports(server: Server, kind: str) -> None:
+    _, client = client_of(server, kind)
+    json = {"as_json": True} if kind == "grpc" else {}
+    assert client.is_server_live()
+    assert client.is_server_ready()
+    assert client.is_model_ready("affine")
+    assert client.get_server_metadata(**json)["name"] == "loopwright"
+    metadata = client.get_model_metadata("affine", **json)
+    assert metadata["inputs"] == [{"name": "x", "datatype": "FP32", "shape": ["1", "4"] if kind == "grpc" else [1, 4]}]
+    config = client.get_model_config("affine", **json)
+    assert (config.get("config") or config)["input"][0]["data_type"] == "TYPE_FP32"
+    index = client.get_model_repository_index(**json)
+    entry = (index["models"] if kind == "grpc" else index)[0]
+    assert (entry["name"], entry["version"], entry["state"]) == ("affine", "2", "READY")
+    statistics = client.get_inference_statistics("affine", **json)["model_stats"][0]
+    assert statistics["version"] == "2"
+    client.close()
+
+
+@pytest.mark.parametrize("kind", ["http", "grpc"])
+def test_errors(server: Server, kind: str) -> None:
+    module, client = client_of(server, kind)
+    x = module.InferInput("x", [4], "FP32")
+    x.set_data_from_numpy(X[0])
+    with pytest.raises(InferenceServerException, match=r"must have the shape \[1, 4\], got \[4\]"):
+        client.infer("affine", [x])
+    with pytest.raises(InferenceServerException, match="no model 'none'"):
+        client.infer("none", [x])
+    client.close()
+
+
+def test_typed_contents(server: Server) -> None:
+    from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+    with grpc.insecure_channel(f"127.0.0.1:{server.ports['grpc']}") as channel:
+        _check_typed_contents(service_pb2, service_pb2_grpc.GRPCInferenceServiceStub(channel))
+
+
+def _check_typed_contents(service_pb2: Any, stub: Any) -> None:
+    tensor = service_pb2.ModelInferRequest.InferInputTensor(name="x", datatype="FP32", shape=[1, 4])
+    tensor.contents.fp32_contents.extend(X[0])
+    response = stub.ModelInfer(service_pb2.ModelInferRequest(model_name="affine", inputs=[tensor]))
+    np.testing.assert_array_equal(np.frombuffer(response.raw_output_contents[0], np.float32), 2 * X[0] + 1)
+
+
+def test_a_stream(server: Server) -> None:
+    import queue
+
+    _, client = client_of(server, "grpc")
+    answers: queue.Queue[tuple[Any, Any]] = queue.Queue()
+    client.start_stream(lambda result, error: answers.put((result, error)))
+    for number in range(600):
+        x = triton_grpc.InferInput("x", [1, 4], "FP32")
+        x.set_data_from_numpy(X * number)
+        client.async_stream_infer("affine", [x], request_id=str(number))
+    seen = {}
+    for _ in range(600):
+        result, error = answers.get(timeout=60)
+        assert error is None
+        seen[int(result.get_response().id)] = result.as_numpy("y")
+    client.stop_stream()
+    for number in range(600):
+        np.testing.assert_array_equal(seen[number], 2 * X * number + 1)
+
+
+def test_our_messages_are_those_of_the_protocol() -> None:
+    """Each field that we have has the number, type and label of Triton's."""
+    import subprocess
+    import tempfile
+
+    from google.protobuf import descriptor_pb2
+    from tritonclient.grpc import model_config_pb2, service_pb2
+
+    import serving
+
+    proto = Path(serving.__file__).parent / "proto"
+    with tempfile.NamedTemporaryFile() as file:
+        subprocess.run(["protoc", f"-I{proto}", f"--descriptor_set_out={file.name}", "inference.proto"], check=True)
+        ours = descriptor_pb2.FileDescriptorSet.FromString(Path(file.name).read_bytes()).file[0]
+    theirs: dict[str, Any] = {}
+    for module in (service_pb2, model_config_pb2):
+        described = descriptor_pb2.FileDescriptorProto()
+        module.DESCRIPTOR.CopyToProto(described)
+        theirs |= {message.name: message for message in described.message_type}
+
+    def fields(message: Any) -> set[tuple[object, ...]]:
+        own = {(f.name, f.number, f.type, f.label) for f in message.field}
+        return own | {(nested.name, *field) for nested in message.nested_type for field in fields(nested)}
+
+    for message in ours.message_type:
+        assert fields(message) <= fields(theirs[message.name]), message.name

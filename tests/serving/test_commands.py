@@ -1,0 +1,82 @@
+"""``python -m serving``: upload, promote and bad input."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import onnx
+import pytest
+
+from tests.serving.client import Server
+from tests.serving.models import affine
+
+TOKEN = "0123456789abcdef"  # noqa: S105 - of a server on this machine
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "serving", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture
+def token(tmp_path: Path) -> Path:
+    path = tmp_path / "token"
+    path.write_text(TOKEN + "\n")
+    return path
+
+
+def test_upload_promote_and_roll_back(
+    add_version: Callable[..., Path],
+    compiled: Callable[[float], Path],
+    start: Callable[..., Server],
+    token: Path,
+    tmp_path: Path,
+) -> None:
+    add_version(1)
+    server = start("--admin-port", "0", "--admin-token-file", str(token))
+    admin = ("--admin-port", server.ports["admin"], "--admin-token-file", token)
+    assert run("promote", "affine", 1, *admin).stdout == "Promoted: affine, version 1, label stable\n"
+    onnx.save(affine(2), tmp_path / "two.onnx")
+    for number, source in ((2, tmp_path / "two.onnx"), (3, compiled(3.0))):
+        done = run("upload", "affine", number, source, *admin)
+        assert (done.returncode, done.stdout) == (0, f"Uploaded: affine, version {number}\n"), done.stderr
+    server.wait_for_state(3, "READY")
+    assert server.scale() == 1
+    assert run("promote", "affine", 3, *admin).returncode == 0
+    assert server.scale() == 3
+    assert run("promote", "affine", "--rollback", *admin).stdout == "Rolled back: affine, label stable\n"
+    assert server.scale() == 1
+    again = run("upload", "affine", 3, compiled(3.0), *admin)
+    assert (again.returncode, again.stderr.count("\n")) == (2, 1)
+    assert "immutable" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["serve", "none"], "the repository none is not a folder"),
+        (["serve", ".", "--http-port", "70000"], "is not a port"),
+        (["serve", ".", "--admin-port", "0"], "go together"),
+        (
+            ["upload", "m", "0", "x.onnx", "--admin-port", "1", "--admin-token-file", "t"],
+            "is not a whole number of 1 or more",
+        ),
+        (["promote", "m", "--admin-port", "1", "--admin-token-file", "t"], "required"),
+        (["promote", "m", "1", "--percent", "101", "--admin-port", "1", "--admin-token-file", "t"], "from 0 to 100"),
+        (["upload", "m", "1", "x.onnx", "--admin-port", "1", "--admin-token-file", "none"], "No such file"),
+    ],
+)
+def test_bad_input_is_one_line(arguments: list[str], message: str) -> None:
+    done = run(*arguments)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert message in done.stderr
+
+
+def test_a_server_that_does_not_run(token: Path, tmp_path: Path) -> None:
+    onnx.save(affine(1), tmp_path / "m.onnx")
+    done = run("upload", "m", 1, tmp_path / "m.onnx", "--admin-port", 1, "--admin-token-file", token)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "Errno 111" in done.stderr

@@ -1,0 +1,244 @@
+"""Versions: loading, upgrades, failures, labels and uploads."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.serving.client import Answer, Server
+
+AddVersion = Callable[..., Path]
+Start = Callable[..., Server]
+TOKEN = "0123456789abcdef"  # noqa: S105 - of a server on this machine
+
+
+@pytest.fixture
+def admin(start: Start, tmp_path: Path) -> Callable[[], Server]:
+    """Returns a function that starts a server with an admin port."""
+    token = tmp_path / "token"
+    token.write_text(TOKEN + "\n")
+    return lambda: start("--admin-port", "0", "--admin-token-file", str(token))
+
+
+def call(server: Server, method: str, path: str, body: object = None) -> Answer:
+    data = body if isinstance(body, bytes) else None if body is None else json.dumps(body)
+    return server.request(method, path, data, {"Authorization": f"Bearer {TOKEN}"}, port="admin")
+
+
+def test_the_latest_version_is_served(add_version: AddVersion, start: Start) -> None:
+    add_version(1)
+    add_version(3)
+    server = start()
+    assert server.scale() == 3
+    assert server.infer([[1, 1, 1, 1]], version="1").status == 404
+    assert server.index()[3] == ("READY", "")
+
+
+@pytest.mark.parametrize(("policy", "ready"), [('"all"', {1, 2, 3}), ("2", {2, 3}), ("[1, 2]", {1, 2})])
+def test_version_policies(add_version: AddVersion, start: Start, tmp_path: Path, policy: str, ready: set[int]) -> None:
+    for number in (1, 2, 3):
+        add_version(number)
+    (tmp_path / "repository" / "affine" / "config.toml").write_text(f"versions = {policy}\n")
+    server = start()
+    assert {number for number, (state, _) in server.index().items() if state == "READY"} == ready
+    for number in ready:
+        assert server.scale(str(number)) == number
+
+
+def test_an_upgrade_loses_no_request(add_version: AddVersion, start: Start) -> None:
+    add_version(1)
+    server = start()
+    seen: list[float] = []
+    failures: list[str] = []
+    done = threading.Event()
+
+    def send() -> None:
+        while not done.is_set():
+            answer = server.infer([[1, 1, 1, 1]])
+            if answer.status == 200:
+                seen.append(answer.json["outputs"][0]["data"][0] - 1)
+            else:
+                failures.append(answer.error)
+
+    threads = [threading.Thread(target=send) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for number in (2, 3, 4):
+        add_version(number)
+        server.wait_for_state(number, "READY")
+    time.sleep(0.1)
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    assert set(seen) == {1, 2, 3, 4}
+    assert server.index()[1][0] == "UNAVAILABLE"
+
+
+def test_a_half_copied_version_is_not_served(add_version: AddVersion, start: Start, tmp_path: Path) -> None:
+    add_version(1)
+    server = start()
+    whole = add_version(2, "other")
+    half = tmp_path / "repository" / "affine" / "2"
+    shutil.copytree(whole, half, ignore=shutil.ignore_patterns("weights.bin"))
+    reason = server.wait_for_state(2, "UNAVAILABLE")
+    while not reason:
+        reason = server.wait_for_state(2, "UNAVAILABLE")
+    assert "weights.bin is missing" in reason
+    assert server.scale() == 1
+    shutil.copy(whole / "model.lw" / "weights.bin", half / "model.lw")
+    server.wait_for_state(2, "READY")
+    assert server.scale() == 2
+
+
+def test_a_broken_version_leaves_the_old_one(add_version: AddVersion, start: Start, tmp_path: Path) -> None:
+    add_version(1)
+    server = start()
+    broken = tmp_path / "repository" / "affine" / "2" / "model.lw"
+    broken.mkdir(parents=True)
+    (broken / "manifest.json").write_text("{}")
+    end = time.monotonic() + 20
+    while "manifest" not in server.index().get(2, ("", ""))[1]:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    assert server.scale() == 1
+    assert server.request("GET", "/v2/health/ready").status == 200
+
+
+def test_a_version_is_immutable(add_version: AddVersion, start: Start) -> None:
+    folder = add_version(1)
+    server = start()
+    (folder / "model.lw" / "notes.txt").write_text("changed")
+    end = time.monotonic() + 20
+    while "immutable" not in server.index()[1][1]:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    assert server.scale() == 1
+
+
+def test_a_wrong_configuration_is_named(add_version: AddVersion, start: Start, tmp_path: Path) -> None:
+    add_version(1)
+    config = tmp_path / "repository" / "affine" / "config.toml"
+    config.write_text("instance = 2\n")
+    server = start()
+    config.write_text("threads = 1\n")
+    server.wait_for_state(1, "READY")
+    config.write_text("thread = 1\n")
+    end = time.monotonic() + 20
+    while "thread is not an entry; choose from" not in server.index()[1][1]:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    assert server.scale() == 1  # what is ready stays
+
+
+def test_a_model_that_is_removed(add_version: AddVersion, start: Start, tmp_path: Path) -> None:
+    add_version(1)
+    add_version(1, "other")
+    server = start()
+    shutil.rmtree(tmp_path / "repository" / "other")
+    end = time.monotonic() + 20
+    while server.infer([[1, 1, 1, 1]], "other").status != 404:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    assert server.scale() == 1
+
+
+def test_load_and_unload(add_version: AddVersion, admin: Callable[[], Server]) -> None:
+    add_version(1)
+    server = admin()
+    assert call(server, "POST", "/v2/repository/models/affine/unload").status == 200
+    assert server.infer([[1, 1, 1, 1]]).status == 503
+    assert call(server, "POST", "/v2/repository/models/affine/load").status == 200
+    assert server.scale() == 1
+    for _ in range(2):
+        answer = call(server, "POST", "/v2/repository/models/none/load")
+        assert (answer.status, "no model 'none'" in answer.error) == (404, True)
+
+
+def test_loading_a_broken_model_is_an_error_each_time(admin: Callable[[], Server], tmp_path: Path) -> None:
+    folder = tmp_path / "repository" / "affine" / "1"
+    folder.mkdir(parents=True)
+    server = admin()
+    for _ in range(3):
+        answer = call(server, "POST", "/v2/repository/models/affine/load")
+        assert (answer.status, "none of the files" in answer.error) == (400, True)
+
+
+def test_promotion_and_roll_back(add_version: AddVersion, admin: Callable[[], Server], start: Start) -> None:
+    add_version(1)
+    server = admin()
+    assert call(server, "POST", "/v2/models/affine/labels/stable", {"version": 1}).status == 200
+    add_version(2)
+    server.wait_for_state(2, "READY")
+    assert server.scale() == 1
+    assert server.scale("2") == 2
+    assert call(server, "POST", "/v2/models/affine/labels/stable", {"version": 2}).status == 200
+    assert server.scale() == server.scale("stable") == 2
+    assert call(server, "POST", "/v2/models/affine/labels/stable/rollback").status == 200
+    assert server.scale() == 1
+    assert call(server, "POST", "/v2/models/affine/labels/stable", {"version": 9}).status == 400
+    server.stop()
+    assert start().scale() == 1  # kept
+
+
+def test_a_canary_gets_its_share(add_version: AddVersion, admin: Callable[[], Server]) -> None:
+    add_version(1)
+    server = admin()
+    call(server, "POST", "/v2/models/affine/labels/stable", {"version": 1})
+    add_version(2)
+    server.wait_for_state(2, "READY")
+    assert call(server, "POST", "/v2/models/affine/labels/canary", {"version": 2, "percent": 25}).status == 200
+    answers = [server.scale() for _ in range(400)]
+    assert 50 <= answers.count(2) <= 160  # 100 +- 7 standard deviations
+
+
+def test_the_admin_port_wants_its_token(add_version: AddVersion, admin: Callable[[], Server]) -> None:
+    add_version(1)
+    server = admin()
+    for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Bearer {TOKEN}x"}):
+        answer = server.request("POST", "/v2/repository/models/affine/unload", headers=headers, port="admin")
+        assert answer.status == 401
+    assert server.request("POST", "/v2/repository/models/affine/unload").status == 404  # not on the port of clients
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_an_upload(add_version: AddVersion, admin: Callable[[], Server], compiled: Callable[[float], Path]) -> None:
+    add_version(1)
+    server = admin()
+    files = {f"model.lw/{name}": data for name, data in files_of(compiled(5.0)).items()}
+    place = "/v2/models/affine/versions/5"
+    for name, data in files.items():
+        for offset in range(0, max(len(data), 1), 1000):
+            answer = call(server, "PUT", f"{place}/files/{name}?offset={offset}", data[offset : offset + 1000])
+            assert answer.status == 200, answer.body
+    digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    wrong = digests | {"model.lw/weights.bin": "0" * 64}
+    assert "differs from its digest" in call(server, "POST", place, {"files": wrong}).error
+    assert call(server, "POST", place, {"files": digests}).status == 200
+    server.wait_for_state(5, "READY")
+    assert server.scale() == 5
+    again = call(server, "PUT", f"{place}/files/model.lw/weights.bin", b"x")
+    assert (again.status, "immutable" in again.error) == (409, True)
+
+
+@pytest.mark.parametrize("path", ["../1/x", "..%2f..%2fx", "%2fetc%2fx", "a/../../x", ".hidden"])
+def test_an_upload_stays_in_its_folder(
+    add_version: AddVersion, admin: Callable[[], Server], tmp_path: Path, path: str
+) -> None:
+    add_version(1)
+    server = admin()
+    before = sorted(tmp_path.rglob("*"))
+    answer = call(server, "PUT", f"/v2/models/affine/versions/2/files/{path}", b"x")
+    assert answer.status in (400, 404)
+    assert sorted(path for path in tmp_path.rglob("*") if ".staging" not in path.parts) == before
+    assert call(server, "PUT", f"/v2/models/{path}/versions/2/files/x", b"x").status in (400, 404)
