@@ -38,10 +38,15 @@ void Cores::release(const std::vector<CoreSet>& sets) {
 }
 
 bool Cores::is_free(const CoreSet& set) const {
-  return std::none_of(set.begin(), set.end(), [this](int cpu) {
-    const auto found = busy_.find(cpu);
-    return found != busy_.end() && found->second;
-  });
+  return std::none_of(set.begin(), set.end(),
+                      [this](int cpu) { return static_cast<size_t>(cpu) < busy_.size() && busy_[static_cast<size_t>(cpu)]; });
+}
+
+void Cores::set_busy(const CoreSet& set, bool busy) {
+  for (const int cpu : set) {
+    if (static_cast<size_t>(cpu) >= busy_.size()) busy_.resize(static_cast<size_t>(cpu) + 1);
+    busy_[static_cast<size_t>(cpu)] = busy;
+  }
 }
 
 // Gives cores to those who wait, in order. The cores of one who must go on waiting are kept for it, so a set of many
@@ -54,7 +59,7 @@ void Cores::grant() {
       return std::find(kept.begin(), kept.end(), cpu) != kept.end();
     });
     if (!overlaps && is_free(next.set)) {
-      for (const int cpu : next.set) busy_[cpu] = true;
+      set_busy(next.set, true);
       next.granted = true;
       next.ready.notify_one();
       place = waiting_.erase(place);
@@ -68,7 +73,7 @@ void Cores::grant() {
 Cores::Lease::Lease(Cores& cores, const CoreSet& set) : cores_(cores), set_(set) {
   std::unique_lock lock(cores.mutex_);
   if (cores.waiting_.empty() && cores.is_free(set)) {
-    for (const int cpu : set) cores.busy_[cpu] = true;
+    cores.set_busy(set, true);
     return;
   }
   Waiting self{set, {}, false};
@@ -77,15 +82,22 @@ Cores::Lease::Lease(Cores& cores, const CoreSet& set) : cores_(cores), set_(set)
   self.ready.wait(lock, [&self] { return self.granted; });
 }
 
+Cores::Lease::Lease(Cores& cores, const CoreSet& set, std::try_to_lock_t) : cores_(cores), set_(set) {
+  const std::lock_guard lock(cores.mutex_);
+  held_ = cores.waiting_.empty() && cores.is_free(set);
+  if (held_) cores.set_busy(set, true);
+}
+
 Cores::Lease::~Lease() {
+  if (!held_) return;
   const std::lock_guard lock(cores_.mutex_);
-  for (const int cpu : set_) cores_.busy_[cpu] = false;
-  cores_.grant();
+  cores_.set_busy(set_, false);
+  if (!cores_.waiting_.empty()) cores_.grant();
 }
 
 int Cores::busy() const {
   const std::lock_guard lock(mutex_);
-  return static_cast<int>(std::count_if(busy_.begin(), busy_.end(), [](const auto& entry) { return entry.second; }));
+  return static_cast<int>(std::count(busy_.begin(), busy_.end(), true));
 }
 
 }  // namespace loopwright::serving

@@ -30,13 +30,18 @@ class Cores {
   class Lease {
    public:
     Lease(Cores& cores, const CoreSet& set);
+    // Takes the cores only if they are free now; see held().
+    Lease(Cores& cores, const CoreSet& set, std::try_to_lock_t);
     ~Lease();
     Lease(const Lease&) = delete;
     Lease& operator=(const Lease&) = delete;
 
+    bool held() const { return held_; }
+
    private:
     Cores& cores_;
     const CoreSet& set_;
+    bool held_ = true;
   };
 
   // The cores that instances run on now.
@@ -50,12 +55,13 @@ class Cores {
   };
 
   bool is_free(const CoreSet& set) const;
+  void set_busy(const CoreSet& set, bool busy);
   void grant();
 
   const CoreSet cpus_;
   mutable std::mutex mutex_;
   std::map<int, int> instances_;  // by CPU
-  std::map<int, bool> busy_;      // by CPU
+  std::vector<bool> busy_;        // by CPU
   std::list<Waiting*> waiting_;
 };
 

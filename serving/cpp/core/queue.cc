@@ -101,6 +101,11 @@ void JobQueue::close() {
   filled_.notify_all();
 }
 
+bool JobQueue::is_idle() const {
+  const std::lock_guard lock(mutex_);
+  return heap_.empty() && !closed_;
+}
+
 size_t JobQueue::size() const {
   const std::lock_guard lock(mutex_);
   return heap_.size();

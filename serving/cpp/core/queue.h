@@ -41,6 +41,8 @@ class JobQueue {
   // Rejects further jobs. Those inside are still taken.
   void close();
   size_t size() const;
+  // Whether it takes jobs and has none.
+  bool is_idle() const;
   // The jobs that ended without being computed.
   uint64_t dropped() const { return dropped_.load(std::memory_order_relaxed); }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
@@ -45,8 +46,20 @@ class Version {
   bool submit(Request& request, Done& done);
 
  private:
-  void serve(Instance& instance, const CoreSet& cores);
-  void run(std::vector<Job>& jobs, Instance& instance, const CoreSet& cores);
+  // An instance and the thread that serves the queue with it.
+  struct Worker {
+    CoreSet cores;
+    std::unique_ptr<Instance> instance;
+    std::mutex running;  // held during a run
+    std::thread thread;
+  };
+
+  void end();
+  void serve(Worker& worker);
+  // Runs jobs on a worker whose mutex and cores are held.
+  void run(std::vector<Job>& jobs, Instance& instance);
+  // Runs the job on the calling thread, if an instance is free. Returns false, and leaves it, otherwise.
+  bool run_here(Job& job);
   Job job_of(const Request& request) const;
   // Returns the indices of the outputs that are wanted.
   std::vector<size_t> wanted_outputs(const Request& request) const;
@@ -59,10 +72,10 @@ class Version {
   VersionMetrics metrics_;
   std::vector<CoreSet> sets_;
   std::unique_ptr<RuntimeModel> loaded_;
-  std::vector<std::unique_ptr<Instance>> instances_;
+  std::vector<std::unique_ptr<Worker>> workers_;
   std::optional<Batches> batches_;  // if the model has them
+  bool is_short_ = false;           // a run takes less than to wake a thread for it
   JobQueue queue_;
-  std::vector<std::thread> threads_;
 };
 
 }  // namespace loopwright::serving

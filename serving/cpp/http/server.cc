@@ -1,6 +1,7 @@
 #include "http/server.h"
 
 #include <pthread.h>
+#include <sys/socket.h>
 
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
@@ -9,12 +10,10 @@
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/write.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
-#include <boost/beast/core/tcp_stream.hpp>
 #include <boost/beast/http/empty_body.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/read.hpp>
-#include <boost/beast/http/string_body.hpp>
-#include <condition_variable>
+#include <cerrno>
 #include <mutex>
 #include <optional>
 #include <set>
@@ -29,10 +28,14 @@ namespace net = boost::asio;
 namespace beast = boost::beast;
 using boost::system::error_code;
 using net::ip::tcp;
+using Clock = std::chrono::steady_clock;
 
 // A request's first read takes what fits in here: small reads cost more than the kernels of a small model.
 constexpr size_t kReadBytes = 64 << 10;
 constexpr size_t kPadding = 64;  // at least simdjson::SIMDJSON_PADDING
+// A timer per operation costs two system calls per request. So one timer looks at all connections from time to time.
+constexpr std::chrono::milliseconds kSweep{250};
+constexpr std::chrono::seconds kLinger{1};
 
 std::string_view reason_of(int status) {
   const auto text = beast::http::obsolete_reason(static_cast<beast::http::status>(status));
@@ -51,89 +54,137 @@ std::string_view Request::header(std::string_view name) const {
   return {};
 }
 
-class Server::State {
+class Server::State : public std::enable_shared_from_this<Server::State> {
  public:
   State(Limits given, Handler handler_) : limits(given), handler(std::move(handler_)) {}
+
+  void accept();
+  void sweep();
+  // Calls f for each connection.
+  template <class F>
+  void each(const F& f) {
+    const std::lock_guard lock(mutex);
+    for (Connection* connection : connections) f(*connection);
+  }
 
   const Limits limits;
   const Handler handler;
   net::io_context context{1};
   tcp::acceptor acceptor{context};
-  std::thread thread;
+  net::steady_timer timer{context};
   std::atomic<bool> draining{false};
-  // Of the server's thread.
+  std::atomic<int> open{0};  // requests that were read and not answered
+  std::mutex mutex;
   std::set<Connection*> connections;
-  // Requests that were read and not answered.
-  std::atomic<int> open{0};
-
-  void accept();
 };
 
+// Reads on the server's thread. Responses are written by the thread that has them, as far as the socket takes them at once:
+// to wake the server's thread for them would take longer than a run of a small model.
 class Server::Connection : public std::enable_shared_from_this<Server::Connection> {
  public:
-  Connection(State& state, tcp::socket socket)
-      : state_(state), stream_(std::move(socket)), buffer_(state.limits.header + kReadBytes) {
+  Connection(std::shared_ptr<State> state, tcp::socket socket)
+      : state_(std::move(state)), socket_(std::move(socket)), buffer_(state_->limits.header + kReadBytes) {
     buffer_.reserve(kReadBytes);
     error_code none;
-    stream_.socket().set_option(tcp::no_delay(true), none);
-    state_.connections.insert(this);
+    socket_.set_option(tcp::no_delay(true), none);
+    socket_.non_blocking(true, none);
+    const std::lock_guard lock(state_->mutex);
+    state_->connections.insert(this);
   }
-  ~Connection() { state_.connections.erase(this); }
+  ~Connection() {
+    const std::lock_guard lock(state_->mutex);
+    state_->connections.erase(this);
+  }
 
-  void start() { read_header(state_.limits.idle); }
+  void start() { read_header(); }
 
-  // Ends the connection unless it is computing a response.
+  // Of the server's thread.
   void end_if_idle() {
-    if (!busy_) close();
+    const std::lock_guard lock(mutex_);
+    if (!busy_) close_locked();
+  }
+  void end_if_late(Clock::time_point now) {
+    const std::lock_guard lock(mutex_);
+    if (now > deadline_) close_locked();
   }
   void close() {
-    error_code none;
-    stream_.socket().close(none);
+    const std::lock_guard lock(mutex_);
+    close_locked();
   }
 
  private:
   using Parser = beast::http::request_parser<beast::http::empty_body>;
 
-  void read_header(std::chrono::seconds patience) {
+  void close_locked() {
+    if (cancelled_) cancelled_->store(true);
+    error_code none;
+    socket_.close(none);
+  }
+
+  void set_deadline(Clock::duration patience) {
+    const std::lock_guard lock(mutex_);
+    deadline_ = Clock::now() + patience;
+  }
+
+  // Reads the next request. If it comes before the response to the last one, it waits.
+  void read_header() {
     parser_.emplace();
-    parser_->header_limit(state_.limits.header);
+    parser_->header_limit(state_->limits.header);
     parser_->body_limit(boost::none);  // the length is checked below
-    stream_.expires_after(patience);
-    beast::http::async_read_header(stream_, buffer_, *parser_,
+    beast::http::async_read_header(socket_, buffer_, *parser_,
                                    [self = shared_from_this()](error_code error, size_t) { self->on_header(error); });
   }
 
   void on_header(error_code error) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (is_ending_) return;
+      if (busy_) {
+        if (error) {  // the client left before its response
+          cancelled_->store(true);
+          keep_alive_ = false;
+        } else {
+          is_waiting_ = true;
+        }
+        return;
+      }
+    }
     if (error == beast::http::error::header_limit) return fail(431, "the header is too long");
-    if (error == beast::http::error::end_of_stream || error == net::error::operation_aborted ||
-        error == beast::error::timeout)
-      return close();
     if (error) {
-      if (error.category() == beast::http::make_error_code(beast::http::error::bad_value).category())
+      const bool is_http = error.category() == beast::http::make_error_code(beast::http::error::bad_value).category();
+      if (is_http && error != beast::http::error::end_of_stream && error != beast::http::error::partial_message)
         return fail(400, "the request is not valid HTTP: " + error.message());
       return close();
     }
-    busy_ = true;
+    begin_request();
+  }
+
+  void begin_request() {
     const auto& header = parser_->get();
     request_ = Request();
     request_.method = std::string(header.method_string());
     request_.target = std::string(header.target());
-    for (const auto& field : header)
-      request_.headers.emplace_back(std::string(field.name_string()), std::string(field.value()));
-    keep_alive_ = header.keep_alive();
+    for (const auto& field : header) request_.headers.emplace_back(std::string(field.name_string()), std::string(field.value()));
     request_.body = std::make_shared<std::string>();
-    stream_.expires_after(state_.limits.receive);
-    const bool must_continue = equals(request_.header("Expect"), "100-continue");
+    request_.cancelled = std::make_shared<std::atomic<bool>>(false);
+    {
+      const std::lock_guard lock(mutex_);
+      busy_ = true;
+      keep_alive_ = header.keep_alive();
+      is_head_ = request_.method == "HEAD";
+      cancelled_ = request_.cancelled;
+      deadline_ = Clock::now() + state_->limits.receive;
+    }
     if (parser_->chunked()) return fail(411, "a request must have Content-Length; chunked bodies are not accepted");
     const uint64_t length = parser_->content_length().value_or(0);
-    if (length > state_.limits.body)
-      return fail(413, "the body has " + std::to_string(length) + " bytes; at most " +
-                           std::to_string(state_.limits.body) + " are accepted");
+    if (length > state_->limits.body)
+      return fail(413, "the body has " + std::to_string(length) + " bytes; at most " + std::to_string(state_->limits.body) +
+                           " are accepted");
     if (length == 0) return handle();
     request_.body->reserve(length + kPadding);
-    if (!must_continue) return read_body(length);
+    if (!equals(request_.header("Expect"), "100-continue")) return read_body(length);
     static constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
-    net::async_write(stream_, net::buffer(kContinue), [self = shared_from_this(), length](error_code failed, size_t) {
+    net::async_write(socket_, net::buffer(kContinue), [self = shared_from_this(), length](error_code failed, size_t) {
       failed ? self->close() : self->read_body(length);
     });
   }
@@ -146,147 +197,208 @@ class Server::Connection : public std::enable_shared_from_this<Server::Connectio
     buffer_.consume(here);
     if (here == length) return handle();
     body.resize(length);
-    net::async_read(stream_, net::buffer(body.data() + here, length - here),
+    net::async_read(socket_, net::buffer(body.data() + here, length - here),
                     [self = shared_from_this()](error_code error, size_t) { error ? self->close() : self->handle(); });
   }
 
   void handle() {
-    stream_.expires_never();
-    state_.open.fetch_add(1);
-    request_.cancelled = std::make_shared<std::atomic<bool>>(false);
-    cancelled_ = request_.cancelled;
-    head_ = request_.method == "HEAD";
-    responding_ = false;
-    watch();
-    state_.handler(std::move(request_), [self = shared_from_this()](Response response) {
-      if (self->state_.context.get_executor().running_in_this_thread()) return self->respond(std::move(response));
-      net::post(self->state_.context,
-                [self, response = std::move(response)]() mutable { self->respond(std::move(response)); });
-    });
-  }
-
-  // Notices that the client leaves while a response is computed.
-  void watch() {
-    stream_.socket().async_wait(tcp::socket::wait_read, [weak = weak_from_this(), flag = cancelled_](error_code error) {
-      const auto self = weak.lock();
-      if (!self || error || self->responding_ || self->cancelled_ != flag) return;
-      char byte;
-      error_code failed;
-      self->stream_.socket().non_blocking(true, failed);
-      const size_t count = self->stream_.socket().receive(net::buffer(&byte, 1), tcp::socket::message_peek, failed);
-      if ((failed && failed != net::error::would_block) || (!failed && count == 0)) flag->store(true);
-    });
-  }
-
-  void respond(Response response) {
-    responding_ = true;
-    if (state_.draining) keep_alive_ = false;
-    response_ = std::move(response);
-    size_t bytes = response_.text.size();
-    for (const Tensor& tensor : response_.binary) bytes += tensor.bytes();
-    head_text_ = "HTTP/1.1 " + std::to_string(response_.status) + ' ';
-    head_text_ += reason_of(response_.status);
-    head_text_ += "\r\nContent-Type: " + response_.type + "\r\nContent-Length: " + std::to_string(bytes) + "\r\n";
-    for (const auto& [key, value] : response_.headers) head_text_ += key + ": " + value + "\r\n";
-    head_text_ += keep_alive_ ? "\r\n" : "Connection: close\r\n\r\n";
-    std::vector<net::const_buffer> pieces{net::buffer(head_text_)};
-    if (!head_) {
-      pieces.push_back(net::buffer(response_.text));
-      for (const Tensor& tensor : response_.binary) pieces.push_back(net::buffer(tensor.data(), tensor.bytes()));
+    {
+      const std::lock_guard lock(mutex_);
+      deadline_ = Clock::time_point::max();
     }
-    stream_.expires_after(state_.limits.receive);
-    net::async_write(stream_, pieces,
-                     [self = shared_from_this()](error_code error, size_t) { self->on_written(error); });
+    state_->open.fetch_add(1);
+    state_->handler(std::move(request_), [self = shared_from_this()](Response response) { self->respond(std::move(response)); });
+    bool read;
+    {
+      const std::lock_guard lock(mutex_);
+      read = keep_alive_ || busy_;
+    }
+    if (read) read_header();  // also to notice that the client leaves
   }
 
-  void on_written(error_code error) {
-    state_.open.fetch_sub(1);
+  // Called by any thread.
+  void respond(Response response) {
+    std::unique_lock lock(mutex_);
+    response_ = std::move(response);
+    if (state_->draining) keep_alive_ = false;
+    head_text_ = head_of(response_);
+    pieces_.clear();
+    pieces_.push_back(net::buffer(head_text_));
+    if (!is_head_) {
+      pieces_.push_back(net::buffer(response_.text));
+      for (const Tensor& tensor : response_.binary) pieces_.push_back(net::buffer(tensor.data(), tensor.bytes()));
+    }
+    if (!socket_.is_open()) return on_written(lock, false);
+    if (send_now()) return on_written(lock, true);
+    // The socket is full: the server's thread goes on.
+    deadline_ = Clock::now() + state_->limits.receive;
+    net::post(state_->context, [self = shared_from_this()] { self->write_rest(); });
+  }
+
+  std::string head_of(const Response& response) const {
+    size_t bytes = response.text.size();
+    for (const Tensor& tensor : response.binary) bytes += tensor.bytes();
+    std::string text = "HTTP/1.1 " + std::to_string(response.status) + ' ';
+    text += reason_of(response.status);
+    text += "\r\nContent-Type: " + response.type + "\r\nContent-Length: " + std::to_string(bytes) + "\r\n";
+    for (const auto& [key, value] : response.headers) text += key + ": " + value + "\r\n";
+    return text + (keep_alive_ ? "\r\n" : "Connection: close\r\n\r\n");
+  }
+
+  // Sends what the socket takes, and removes it from the pieces. Returns whether nothing is left.
+  bool send_now() {
+    constexpr size_t kMost = 64;
+    while (!pieces_.empty()) {
+      iovec parts[kMost];
+      const size_t count = std::min(pieces_.size(), kMost);
+      for (size_t i = 0; i < count; ++i) parts[i] = {const_cast<void*>(pieces_[i].data()), pieces_[i].size()};
+      msghdr message{};
+      message.msg_iov = parts;
+      message.msg_iovlen = count;
+      const ssize_t sent = sendmsg(socket_.native_handle(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+      if (sent < 0) return false;  // full, or an error that the next write reports
+      auto left = static_cast<size_t>(sent);
+      while (!pieces_.empty() && left >= pieces_.front().size()) {
+        left -= pieces_.front().size();
+        pieces_.erase(pieces_.begin());
+      }
+      if (!pieces_.empty()) pieces_.front() += left;
+    }
+    return true;
+  }
+
+  void write_rest() {
+    net::async_write(socket_, pieces_, [self = shared_from_this()](error_code error, size_t) {
+      std::unique_lock lock(self->mutex_);
+      self->on_written(lock, !error);
+    });
+  }
+
+  // Called by any thread, with the mutex held.
+  void on_written(std::unique_lock<std::mutex>& lock, bool whole) {
+    state_->open.fetch_sub(1);
     busy_ = false;
+    cancelled_.reset();
     response_ = Response();
-    if (error) return close();
-    if (keep_alive_) return read_header(state_.limits.idle);
-    finish();
+    deadline_ = Clock::now() + state_->limits.idle;
+    const bool next = std::exchange(is_waiting_, false), end = !whole || !keep_alive_;
+    is_ending_ = end;
+    lock.unlock();
+    if (end || next)
+      net::post(state_->context, [self = shared_from_this(), whole, end] {
+        if (!whole) return self->close();
+        end ? self->finish() : self->begin_request();
+      });
   }
 
   // Closes after the client has read the response: closing at once would reset a connection that still sends.
   void finish() {
-    error_code none;
-    stream_.socket().shutdown(tcp::socket::shutdown_send, none);
-    stream_.expires_after(std::chrono::seconds(1));
+    {
+      const std::lock_guard lock(mutex_);
+      error_code none;
+      socket_.shutdown(tcp::socket::shutdown_send, none);
+      deadline_ = Clock::now() + kLinger;
+    }
     linger();
   }
 
   void linger() {
-    buffer_.clear();
-    stream_.async_read_some(buffer_.prepare(kReadBytes), [self = shared_from_this()](error_code error, size_t) {
+    rest_.resize(kReadBytes);
+    socket_.async_read_some(net::buffer(rest_), [self = shared_from_this()](error_code error, size_t) {
       error ? self->close() : self->linger();
     });
   }
 
   // Answers a request that cannot be read to its end.
   void fail(int status, const std::string& message) {
-    state_.open.fetch_add(1);
-    busy_ = true;
-    keep_alive_ = false;
-    head_ = false;
+    state_->open.fetch_add(1);
+    {
+      const std::lock_guard lock(mutex_);
+      busy_ = true;
+      keep_alive_ = false;
+      is_head_ = false;
+    }
     Response response;
     response.status = status;
     response.text = v2::write_error(message);
     respond(std::move(response));
   }
 
-  State& state_;
-  beast::tcp_stream stream_;
+  const std::shared_ptr<State> state_;
+  tcp::socket socket_;
+
+  // Of the server's thread.
   beast::flat_buffer buffer_;
   std::optional<Parser> parser_;
   Request request_;
+  std::vector<char> rest_;
+
+  std::mutex mutex_;  // for what follows
   Response response_;
   std::string head_text_;
+  std::vector<net::const_buffer> pieces_;
   std::shared_ptr<std::atomic<bool>> cancelled_;
-  bool keep_alive_ = true, busy_ = false, head_ = false, responding_ = false;
+  Clock::time_point deadline_ = Clock::now() + state_->limits.idle;
+  bool keep_alive_ = true, busy_ = false, is_head_ = false;
+  bool is_ending_ = false;   // the last response has been written
+  bool is_waiting_ = false;  // the next request's header has been read
 };
 
 void Server::State::accept() {
-  acceptor.async_accept([this](error_code error, tcp::socket socket) {
-    if (!acceptor.is_open()) return;
+  acceptor.async_accept([state = shared_from_this()](error_code error, tcp::socket socket) {
+    if (!state->acceptor.is_open()) return;
     if (error) {  // such as too many open files: a pause instead of a busy loop
-      auto timer = std::make_shared<net::steady_timer>(context, std::chrono::milliseconds(50));
-      timer->async_wait([this, timer](error_code) {
-        if (acceptor.is_open()) accept();
+      auto pause = std::make_shared<net::steady_timer>(state->context, std::chrono::milliseconds(50));
+      pause->async_wait([state, pause](error_code) {
+        if (state->acceptor.is_open()) state->accept();
       });
       return;
     }
-    if (static_cast<int>(connections.size()) < limits.connections)
-      std::make_shared<Connection>(*this, std::move(socket))->start();
-    accept();
+    size_t count;
+    {
+      const std::lock_guard lock(state->mutex);
+      count = state->connections.size();
+    }
+    if (count < static_cast<size_t>(state->limits.connections))
+      std::make_shared<Connection>(state, std::move(socket))->start();
+    state->accept();
+  });
+}
+
+void Server::State::sweep() {
+  timer.expires_after(kSweep);
+  timer.async_wait([state = shared_from_this()](error_code error) {
+    if (error) return;
+    const auto now = Clock::now();
+    state->each([now](Connection& connection) { connection.end_if_late(now); });
+    state->sweep();
   });
 }
 
 Server::Server(const std::string& address, uint16_t port, Limits limits, Handler handler)
-    : state_(std::make_unique<State>(limits, std::move(handler))) {
+    : state_(std::make_shared<State>(limits, std::move(handler))) {
   const tcp::endpoint endpoint(net::ip::make_address(address), port);
   state_->acceptor.open(endpoint.protocol());
   state_->acceptor.set_option(tcp::acceptor::reuse_address(true));
   state_->acceptor.bind(endpoint);
   state_->acceptor.listen(1024);
   state_->accept();
-  state_->thread = std::thread([state = state_.get()] {
+  state_->sweep();
+  thread_ = std::thread([state = state_] {
     pthread_setname_np(pthread_self(), "lw-http");
     state->context.run();
   });
 }
 
 Server::~Server() {
-  net::post(state_->context, [state = state_.get()] {
-    error_code none;
-    state->acceptor.close(none);
-    state->context.stop();
-  });
-  state_->thread.join();
+  state_->context.stop();
+  thread_.join();
+  error_code none;
+  state_->acceptor.close(none);
+  state_->timer.cancel();
+  state_->each([](Connection& connection) { connection.close(); });
+  // Runs what was cancelled. Connections whose response a handler still owes live until then.
   state_->context.restart();
-  // Connections that handlers still refer to go with the handlers.
-  for (Connection* connection : std::vector<Connection*>(state_->connections.begin(), state_->connections.end()))
-    connection->close();
   state_->context.poll();
 }
 
@@ -296,15 +408,13 @@ void Server::begin_drain() { state_->draining = true; }
 
 bool Server::drain(std::chrono::milliseconds grace) {
   state_->draining = true;
-  net::post(state_->context, [state = state_.get()] {
+  net::post(state_->context, [state = state_] {
     error_code none;
     state->acceptor.close(none);
-    for (Connection* connection : std::vector<Connection*>(state->connections.begin(), state->connections.end()))
-      connection->end_if_idle();
+    state->each([](Connection& connection) { connection.end_if_idle(); });
   });
-  const auto end = std::chrono::steady_clock::now() + grace;
-  while (state_->open > 0 && std::chrono::steady_clock::now() < end)
-    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  const auto end = Clock::now() + grace;
+  while (state_->open > 0 && Clock::now() < end) std::this_thread::sleep_for(std::chrono::milliseconds(2));
   return state_->open == 0;
 }
 

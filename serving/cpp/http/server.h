@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -44,7 +45,7 @@ struct Response {
 };
 
 using Respond = std::function<void(Response)>;
-// Called on the server's thread; must not block. `respond` is called once, by any thread.
+// Called on the server's thread; must not block. `respond` is called once, by any thread, also before the handler returns.
 using Handler = std::function<void(Request, Respond)>;
 
 class Server {
@@ -65,7 +66,8 @@ class Server {
  private:
   class State;
   class Connection;
-  std::unique_ptr<State> state_;
+  std::shared_ptr<State> state_;  // shared with connections
+  std::thread thread_;
 };
 
 }  // namespace loopwright::serving::http

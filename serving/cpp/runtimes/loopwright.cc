@@ -57,8 +57,8 @@ struct Programs {
 
 class OurInstance : public Instance {
  public:
-  OurInstance(const Programs& programs, const std::vector<TensorSpec>& outputs, const CoreSet& cores)
-      : programs_(programs), outputs_(outputs), pool_(cores) {}
+  OurInstance(const Programs& programs, const std::vector<TensorSpec>& outputs)
+      : programs_(programs), outputs_(outputs) {}
 
   std::vector<Tensor> run(const std::vector<Tensor>& inputs) override {
     const Model& model = programs_.of(inputs);
@@ -88,7 +88,7 @@ class OurInstance : public Instance {
  private:
   const Programs& programs_;
   const std::vector<TensorSpec>& outputs_;
-  ThreadPool pool_;
+  ThreadPool pool_;  // on the CPUs of the thread that runs first
 };
 
 class OurModel : public RuntimeModel {
@@ -109,8 +109,8 @@ class OurModel : public RuntimeModel {
   const std::vector<TensorSpec>& inputs() const override { return inputs_; }
   const std::vector<TensorSpec>& outputs() const override { return outputs_; }
   std::vector<int64_t> batches() const override { return programs_.sizes; }
-  std::unique_ptr<Instance> instance(const CoreSet& cores) override {
-    return std::make_unique<OurInstance>(programs_, outputs_, cores);
+  std::unique_ptr<Instance> instance(const CoreSet&) override {
+    return std::make_unique<OurInstance>(programs_, outputs_);
   }
 
  private:

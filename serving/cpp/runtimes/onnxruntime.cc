@@ -1,10 +1,9 @@
 // ONNX models in ONNX Runtime.
-#include <loopwright/affinity.h>
-
 #include <array>
 #include <cstring>
 #include <mutex>
 
+#include "core/on_cores.h"
 #include "loopwright/serving/error.h"
 #include "runtimes/onnxruntime_api.h"
 #include "runtimes/runtimes.h"
@@ -165,17 +164,8 @@ class OrtInstance : public Instance {
 
  private:
   static std::unique_ptr<Session> make(const Api& api, const std::string& path, const CoreSet& cores) {
-    const CpuMask before = CpuMask::current();
-    CpuMask(cores).enter();
-    std::unique_ptr<Session> session;
-    try {
-      session = std::make_unique<Session>(api, path, static_cast<int>(cores.size()));
-    } catch (...) {
-      before.enter();
-      throw;
-    }
-    before.enter();
-    return session;
+    const OnCores scope(cores);
+    return std::make_unique<Session>(api, path, static_cast<int>(cores.size()));
   }
 
   ort::Value* value_of(const Tensor& tensor) const {

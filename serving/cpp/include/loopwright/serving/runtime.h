@@ -13,7 +13,8 @@ namespace loopwright::serving {
 // Logical CPUs.
 using CoreSet = std::vector<int>;
 
-// One set of cores that runs a model. One run at a time, from any thread.
+// One set of cores that runs a model. One run at a time. The first run is on a thread that is kept on these cores; with more than
+// one, all runs are.
 class Instance {
  public:
   virtual ~Instance() = default;
