@@ -33,7 +33,7 @@ search: native  ## tune dense layers of real networks (make search ARGS="--help"
 test: native $(MODELS)/.small  ## run all tests (make test ARGS="-k search": some of them)
 	@$(PY) -m pytest tests benchmarks -q -n auto --maxprocesses 4 --dist worksteal $(ARGS)
 
-serving: native  ## build the inference server; installs its Debian packages where that is possible
+serving: native $(VENV)/.clients  ## build the inference server; installs its Debian packages where that is possible
 	@mkdir -p build
 	@missing="$$(for name in $(SERVING_PACKAGES); do dpkg -s $$name >/dev/null 2>&1 || echo $$name; done)"; \
 	if [[ -n "$$missing" && "$$(id -u)" == 0 ]] && command -v apt-get >/dev/null; then \
@@ -45,6 +45,11 @@ serving: native  ## build the inference server; installs its Debian packages whe
 	fi
 	@cmake -S serving -B build/serving -G Ninja --log-level=WARNING -DPython_EXECUTABLE="$(CURDIR)/$(PY)" >/dev/null
 	@cmake --build build/serving -- --quiet
+
+# Tests of the server speak through Triton's clients. They pin other packages than constraints.txt has, so they have no extra.
+$(VENV)/.clients: $(INSTALLED)
+	@$(PIP) install "tritonclient[grpc,http]==2.73.0"
+	@touch $@
 
 difftest: native  ## run all node tests of ONNX and 22,000 random models: an hour (ARGS="--ops Resize,Pad --cases 500")
 	@$(PY) -m tests.compiler.node_tests
