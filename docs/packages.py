@@ -158,9 +158,9 @@ PACKAGES: tuple[Package, ...] = (
     ),
     Package(
         "serving",
-        "`python -m serving serve | upload | promote | bench`: the inference server, in C++, and its commands",
-        ("compiler.commands",),
-        ("numpy",),
+        "`python -m serving serve | infer | upload | promote | bench`: the inference server, in C++, and its commands",
+        ("compiler.program", "compiler.commands"),
+        ("ml_dtypes", "numpy"),
     ),
     Package(
         "autotune.backends",

@@ -52,17 +52,23 @@ def run_once(
     inputs, random = arrays.inputs(given, model.inputs)
     print(*model.summary(), *arrays.about_random(random), sep="\n", flush=True)
     answers = model.compiled().run(inputs)
-    summaries = [arrays.summary(name, array) for name, array in answers.items()]
     print()
+    summaries = print_outputs(answers)
+    if output is not None:
+        write(output, lambda path: arrays.save(path, answers))
+        print(f"Outputs: {output}")
+    write_json(json_file, model.to_json() | {"random_inputs": random, "outputs": summaries})
+
+
+def print_outputs(outputs: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Prints a table of the outputs of a run, and returns its rows for JSON."""
+    summaries = [arrays.summary(name, array) for name, array in outputs.items()]
     print_table(("output", "type", "shape", "min", "max", "mean"), [_cells(s) for s in summaries], left=(0, 1, 2))
     for summary in summaries:
         if summary["top"]:
             listed = ", ".join(f"{place} ({score:.4g})" for place, score in summary["top"])
             print(f"Top {len(summary['top'])} of {summary['name']}: {listed}")
-    if output is not None:
-        write(output, lambda path: arrays.save(path, answers))
-        print(f"Outputs: {output}")
-    write_json(json_file, model.to_json() | {"random_inputs": random, "outputs": summaries})
+    return summaries
 
 
 def _cells(summary: Mapping[str, Any]) -> list[str]:

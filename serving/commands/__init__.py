@@ -5,6 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from compiler.commands.command_line import Command
-from serving.commands import bench, promote, serve, upload
+from serving.commands import bench, infer, promote, serve, upload
 
-COMMANDS: Mapping[str, Command] = {"serve": serve, "upload": upload, "promote": promote, "bench": bench}
+COMMANDS: Mapping[str, Command] = {"serve": serve, "upload": upload, "promote": promote, "infer": infer, "bench": bench}

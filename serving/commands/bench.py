@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import http.client
-import json
 import re
 import threading
 import time
@@ -16,20 +15,15 @@ import numpy as np
 
 from compiler.commands.command_line import at_least, check_file, seconds
 from compiler.commands.output import write_json
-from serving.commands.options import port
+from serving.client import DTYPES, Client, Message, open_shape, place, request
+from serving.commands.options import add_server, port
 
 ABOUT = "measures a model of a running server"
-_DTYPES = {
-    "BOOL": "bool",
-    **{f"FP{bits}": f"float{bits}" for bits in (16, 32, 64)},
-    **{f"{sign.upper()}INT{bits}": f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)},
-}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="the model's name")
-    parser.add_argument("--host", default="127.0.0.1", help="the server (default: %(default)s)")
-    parser.add_argument("--http-port", type=port, default=8000, help="of requests (default: %(default)s)")
+    add_server(parser)
     parser.add_argument("--metrics-port", type=port, help="of the server's CPU time (default: it is not measured)")
     parser.add_argument("--concurrency", type=at_least(1), default=1, help="requests at a time (default: %(default)s)")
     parser.add_argument("--duration", type=seconds, default=5, metavar="S", help="seconds (default: %(default)s)")
@@ -47,17 +41,15 @@ class Measured:
 
 def run(arguments: argparse.Namespace) -> int:
     check_file(arguments.json)
-    place = f"/v2/models/{arguments.model}"
-    metadata = json.loads(_get(arguments.host, arguments.http_port, place))
-    body, headers = _request(metadata, as_json=arguments.json_tensors)
+    metadata = Client(arguments.host, arguments.http_port).metadata(arguments.model)
+    sent = _random_request(metadata, as_json=arguments.json_tensors)
+    path = place(arguments.model) + "/infer"
     results = [Measured() for _ in range(arguments.concurrency)]
     before = _cpu_secs(arguments)
     begin = time.perf_counter()
     end = begin + arguments.duration
     threads = [
-        threading.Thread(
-            target=_send, args=(arguments.host, arguments.http_port, f"{place}/infer", body, headers, end, result)
-        )
+        threading.Thread(target=_send, args=(arguments.host, arguments.http_port, path, sent, end, result))
         for result in results
     ]
     for thread in threads:
@@ -79,7 +71,8 @@ def run(arguments: argparse.Namespace) -> int:
     if before is not None and after is not None:
         found["server_cpu_us_per_request"] = (after - before) / (len(secs) + len(failures)) * 1e6
     for name, value in found.items():
-        print(f"{name.replace('_', ' '):26}{value:12.1f}" if isinstance(value, float) else f"{name:26}{value:10}")
+        digits = 0 if isinstance(value, int) else 3 if name.endswith("_ms") else 1
+        print(f"{name.replace('_', ' '):26}{value:12.{digits}f}")
     if failures:
         print(f"first failure: {failures[0]}")
     if arguments.json:
@@ -114,34 +107,23 @@ def _cpu_secs(arguments: argparse.Namespace) -> float | None:
     return float(found[1]) if found else None
 
 
-def _request(metadata: dict[str, Any], *, as_json: bool) -> tuple[bytes, dict[str, str]]:
-    """Returns the body and the headers of a request with random numbers."""
+def _random_request(metadata: dict[str, Any], *, as_json: bool) -> Message:
+    """Returns a request with random numbers."""
     rng = np.random.default_rng(0)
-    inputs, binary = [], b""
+    inputs = {}
     for spec in metadata["inputs"]:
-        if spec["datatype"] not in _DTYPES:
+        if spec["datatype"] not in DTYPES:
             raise ValueError(f"input {spec['name']} is of {spec['datatype']}, for which there are no random numbers")
-        shape = [max(size, 1) for size in spec["shape"]]
-        array = rng.uniform(0, 1, shape).astype(_DTYPES[spec["datatype"]])
-        tensor = {"name": spec["name"], "datatype": spec["datatype"], "shape": shape}
-        if as_json:
-            tensor["data"] = array.ravel().tolist()
-        else:
-            tensor["parameters"] = {"binary_data_size": array.nbytes}
-            binary += array.tobytes()
-        inputs.append(tensor)
-    text = json.dumps({"inputs": inputs, "parameters": {"binary_data_output": not as_json}}).encode()
-    return text + binary, {} if as_json else {"Inference-Header-Content-Length": str(len(text))}
+        inputs[spec["name"]] = rng.uniform(0, 1, open_shape(spec["shape"], None)).astype(DTYPES[spec["datatype"]])
+    return request(inputs, as_json=as_json)
 
 
-def _send(
-    host: str, number: int, path: str, body: bytes, headers: dict[str, str], end: float, result: Measured
-) -> None:
+def _send(host: str, number: int, path: str, sent: Message, end: float, result: Measured) -> None:
     """Sends the request again and again until ``end``."""
     connection = http.client.HTTPConnection(host, number, timeout=60)
     while (begin := time.perf_counter()) < end:
         try:
-            connection.request("POST", path, body, headers)
+            connection.request("POST", path, sent.body, dict(sent.headers))
             response = connection.getresponse()
             answer = response.read()
         except (OSError, http.client.HTTPException) as error:

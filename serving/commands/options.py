@@ -16,6 +16,12 @@ def port(text: str) -> int:
     return int(text)
 
 
+def add_server(parser: argparse.ArgumentParser) -> None:
+    """Adds the address of a server's HTTP port."""
+    parser.add_argument("--host", default="127.0.0.1", help="the server (default: %(default)s)")
+    parser.add_argument("--http-port", type=port, default=8000, help="its port of requests (default: %(default)s)")
+
+
 def add_admin(parser: argparse.ArgumentParser) -> None:
     """Adds the address and the token of an admin port."""
     parser.add_argument("--host", default="127.0.0.1", help="the server (default: %(default)s)")

@@ -140,7 +140,7 @@ int serve(const Options& options) {
   std::printf("ready: http %s:%d, grpc %s:%d, metrics %s:%d", host, server.port(), host, grpc.port(), host,
               metrics.port());
   if (admin) std::printf(", admin %s:%d", host, admin->port());
-  std::printf("; %d versions served, %d not\n", ready, failed);
+  std::printf("; %d of %d versions served\n", ready, ready + failed);
   std::fflush(stdout);
 
   const int signal = wait_for_signal(signals);

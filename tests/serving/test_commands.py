@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 
@@ -80,3 +82,33 @@ def test_a_server_that_does_not_run(token: Path, tmp_path: Path) -> None:
     done = run("upload", "m", 1, tmp_path / "m.onnx", "--admin-port", 1, "--admin-token-file", token)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert "Errno 111" in done.stderr
+
+
+def test_infer(server: Server, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.array([[1, 2, 3, 4]], np.float32))
+    ports = ("--http-port", server.ports["http"])
+    done = run("infer", "affine", *ports, "--input", "x=x.npy", "--output", "y.npz", "--json", "r.json")
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_array_equal(np.load("y.npz")["y"], [[3, 5, 7, 9]])
+    assert json.loads((tmp_path / "r.json").read_text())["outputs"][0]["mean"] == 6
+    assert "Random inputs (seed 0): x" in run("infer", "affine", *ports, "--version-or-label", 2).stdout
+    for arguments, message in (
+        (["none"], "no model 'none'"),
+        (["affine", "--version-or-label", "7"], "has no version 7"),
+        (["affine", "--input", "z=x.npy"], "no input 'z'"),
+        (["affine", "--input", "x=none.npy"], "none.npy"),
+    ):
+        done = run("infer", *arguments, *ports)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert message in done.stderr
+
+
+def test_bench(server: Server, tmp_path: Path) -> None:
+    ports = ("--http-port", server.ports["http"], "--metrics-port", server.ports["metrics"])
+    for options in ((), ("--json-tensors", "--concurrency", 3)):
+        done = run("bench", "affine", *ports, "--duration", 0.2, *options, "--json", "r.json")
+        assert done.returncode == 0, done.stderr
+        found = json.loads((tmp_path / "r.json").read_text())
+        assert found["failures"] == 0
+        assert 0 < found["p50_ms"] <= found["p99_ms"]
+        assert found["server_cpu_us_per_request"] > 0

@@ -6,11 +6,13 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstring>
 #include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <thread>
 
 #include "core/names.h"
 #include "loopwright/serving/error.h"
@@ -101,6 +103,15 @@ time_t newest_change(const fs::path& folder) {
   return newest;
 }
 
+// Waits until no file has changed for two seconds. Throws if one changes during that time.
+void wait_until_settled(const std::string& folder) {
+  const time_t age = time(nullptr) - newest_change(folder);
+  if (age >= kSettledSecs) return;
+  const std::string before = fingerprint(folder);
+  std::this_thread::sleep_for(std::chrono::seconds(kSettledSecs - std::max<time_t>(age, 0)));
+  if (fingerprint(folder) != before) throw incomplete("its files are changing; they may not be whole yet");
+}
+
 }  // namespace
 
 std::vector<int64_t> versions_in(const std::string& folder) {
@@ -156,9 +167,7 @@ void check_complete(const std::string& folder, bool is_known) {
   const bool is_saved = fs::exists(path / "model.lw", none);
   if (has_sums) check_sums(path);
   if (is_saved) check_saved_model(path / "model.lw");
-  if (!has_sums && !is_saved && !is_known && time(nullptr) - newest_change(path) < kSettledSecs)
-    throw incomplete("the files changed within the last " + std::to_string(kSettledSecs) +
-                     " seconds; they may not be whole yet");
+  if (!has_sums && !is_saved && !is_known) wait_until_settled(folder);
 }
 
 std::string sha256_of_file(const std::string& path) {

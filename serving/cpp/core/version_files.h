@@ -28,7 +28,7 @@ VersionFiles find_files(const std::string& folder, const std::string& runtime);
 
 // Throws Error (kUnavailable) that names the first file that is missing or differs from its digest: those of the folder's
 // SHA256SUMS (as `sha256sum` writes it) and of the manifests of saved models. A folder without digests is complete if none of its
-// files changed during the last two seconds, or if the caller says so.
+// files changes for two seconds, for which it waits, or if the caller says so.
 void check_complete(const std::string& folder, bool is_known = false);
 
 // Returns the SHA-256 digest of a file as 64 hexadecimal digits. Throws Error (kNotFound) if it cannot be read.

@@ -1,0 +1,55 @@
+"""``python -m serving infer``: one run of a model on a running server."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from compiler.commands import arrays
+from compiler.commands.command_line import check_file
+from compiler.commands.options import add_inputs, add_json, check_folder
+from compiler.commands.output import write, write_json
+from compiler.commands.run import print_outputs
+from compiler.program.tensor_spec import OPAQUE, TensorSpec
+from serving.client import DTYPES, Client, open_shape
+from serving.commands.options import add_server
+
+ABOUT = "runs a model of a running server once"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", help="the model's name")
+    parser.add_argument("--version-or-label", default="", metavar="V", help="default: the one that the server selects")
+    add_server(parser)
+    add_inputs(parser)
+    about = "write the outputs there, as .npy files in a folder or as one .npz file"
+    parser.add_argument("--output", type=Path, metavar="DIR|FILE.npz", help=about)
+    add_json(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    check_file(arguments.json)
+    output: Path | None = arguments.output
+    if output is not None:
+        (check_file if arrays.is_archive(output) else check_folder)(output)
+    client = Client(arguments.host, arguments.http_port)
+    metadata = client.metadata(arguments.model, arguments.version_or_label)
+    shapes = {name: arrays.array_shape(path) for name, path in arguments.input}
+    only = shapes.get("") if len(metadata["inputs"]) == 1 else None
+    specs = [
+        TensorSpec(
+            spec["name"],
+            DTYPES[spec["datatype"]].name if spec["datatype"] in DTYPES else OPAQUE,
+            open_shape(spec["shape"], shapes.get(spec["name"], only)),
+        )
+        for spec in metadata["inputs"]
+    ]
+    inputs, random = arrays.inputs(arguments.input, specs)
+    print(*arrays.about_random(random), sep="\n", end="\n" * bool(random), flush=True)
+    answers = client.infer(arguments.model, inputs, arguments.version_or_label)
+    summaries = print_outputs(answers)
+    if output is not None:
+        write(output, lambda path: arrays.save(path, answers))
+        print(f"Outputs: {output}")
+    write_json(arguments.json, {"model": arguments.model, "random_inputs": random, "outputs": summaries})
+    return 0
