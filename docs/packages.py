@@ -158,7 +158,7 @@ PACKAGES: tuple[Package, ...] = (
     ),
     Package(
         "serving",
-        "`python -m serving serve | infer | upload | promote | bench`: the inference server, in C++, and its commands",
+        "`python -m serving serve | validate | infer | upload | promote | bench`: an inference server in C++",
         ("compiler.program", "compiler.commands"),
         ("ml_dtypes", "numpy"),
     ),

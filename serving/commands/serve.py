@@ -5,13 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 
 from compiler.commands.command_line import at_least
 from serving.commands.options import port
-from serving.program import server_program
+from serving.program import server_command
 
 ABOUT = "serves the models of a folder over HTTP"
 
@@ -58,30 +56,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def onnxruntime_library() -> Path | None:
-    """Returns the library in the wheel of ONNX Runtime, if it is installed."""
-    found = find_spec("onnxruntime")
-    folders = found.submodule_search_locations if found else None
-    libraries = sorted(Path(folders[0], "capi").glob("libonnxruntime.so*")) if folders else []
-    return libraries[0] if libraries else None
-
-
 def run(arguments: argparse.Namespace) -> int:
-    program = server_program()
-    repository: Path = arguments.repository
-    if not repository.is_dir():
-        raise ValueError(
-            f"the repository {repository} is not a folder; make one with NAME/1/model.onnx or NAME/1/model.lw"
-        )
-    command = [str(program), str(repository), "--python", sys.executable, "--version-text", version("loopwright")]
-    for name in ("host", "http-port", "grpc-port", "metrics-port", "drain-ms", "grace-ms", "poll-ms", "max-body-mib"):
-        command += [f"--{name}", str(getattr(arguments, name.replace("-", "_")))]
     if (arguments.admin_port is None) != (arguments.admin_token_file is None):
         raise ValueError("--admin-port and --admin-token-file go together")
-    for name in ("admin_port", "admin_token_file", "cache"):
-        if getattr(arguments, name) is not None:
-            command += [f"--{name.replace('_', '-')}", str(getattr(arguments, name))]
-    if library := onnxruntime_library():
-        command += ["--onnxruntime", str(library)]
+    command = server_command(arguments.repository, arguments.cache)
+    for name in ("host", "http-port", "grpc-port", "metrics-port", "drain-ms", "grace-ms", "poll-ms", "max-body-mib"):
+        command += [f"--{name}", str(getattr(arguments, name.replace("-", "_")))]
+    if arguments.admin_port is not None:
+        command += ["--admin-port", str(arguments.admin_port), "--admin-token-file", str(arguments.admin_token_file)]
     sys.stdout.flush()
-    os.execv(program, command)  # noqa: S606 - the server takes the place of this process, so signals reach it
+    os.execv(command[0], command)  # noqa: S606 - the server takes the place of this process, so signals reach it

@@ -2,6 +2,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <cstdio>
@@ -27,7 +28,7 @@ constexpr const char* kUsage =
     "usage: loopwright-server REPOSITORY [--host ADDRESS] [--http-port N] [--grpc-port N] [--metrics-port N]\n"
     "           [--admin-port N --admin-token-file FILE] [--drain-ms N] [--grace-ms N] [--poll-ms N] [--max-body-mib "
     "N] [--python FILE] [--cache FOLDER]\n"
-    "           [--onnxruntime FILE] [--version-text TEXT]\n";
+    "           [--onnxruntime FILE] [--openvino FILE] [--validate] [--version-text TEXT]\n";
 
 class UsageError : public std::runtime_error {
  public:
@@ -36,11 +37,12 @@ class UsageError : public std::runtime_error {
 
 struct Options {
   std::string repository;
+  bool validate = false;
   std::map<std::string, std::string> values{
       {"host", "127.0.0.1"},       {"http-port", "8000"},    {"grpc-port", "8001"}, {"metrics-port", "8002"},
       {"admin-port", ""},          {"admin-token-file", ""}, {"drain-ms", "1000"},  {"grace-ms", "30000"},
       {"poll-ms", "1000"},         {"max-body-mib", "64"},   {"python", ""},        {"cache", ""},
-      {"version-text", "unknown"}, {"onnxruntime", ""}};
+      {"version-text", "unknown"}, {"onnxruntime", ""},      {"openvino", ""}};
 
   const std::string& text(const char* name) const { return values.at(name); }
   int number(const char* name, int least, int most) const {
@@ -58,6 +60,10 @@ Options parse(int argc, char** argv) {
   Options options;
   for (int i = 1; i < argc; ++i) {
     const std::string_view argument(argv[i]);
+    if (argument == "--validate") {
+      options.validate = true;
+      continue;
+    }
     if (argument.substr(0, 2) != "--") {
       if (!options.repository.empty())
         throw UsageError("there is one REPOSITORY, got '" + std::string(argument) + "' too");
@@ -82,77 +88,119 @@ std::string read_token(const std::string& path) {
   return token;
 }
 
-// Waits for SIGTERM or SIGINT. As PID 1 of a container a process has no default action for them.
-int wait_for_signal(const sigset_t& signals) {
-  int signal = 0;
-  while (sigwait(&signals, &signal) != 0) {
+// SIGTERM and SIGINT. As PID 1 of a container a process has no default action for them.
+class StopSignals {
+ public:
+  // Blocks them in this thread and those that it starts.
+  StopSignals() {
+    sigemptyset(&signals_);
+    sigaddset(&signals_, SIGTERM);
+    sigaddset(&signals_, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
   }
-  return signal;
+  // Returns the signal that came, or 0 after `time`.
+  int wait(std::chrono::milliseconds time) const {
+    const timespec limit{time.count() / 1000, time.count() % 1000 * 1'000'000};
+    const int signal = sigtimedwait(&signals_, nullptr, &limit);
+    return signal > 0 ? signal : 0;
+  }
+  // From now on another signal ends the process at once.
+  void unblock() const { pthread_sigmask(SIG_UNBLOCK, &signals_, nullptr); }
+
+ private:
+  sigset_t signals_{};
+};
+
+EngineOptions engine_options(const Options& options) {
+  EngineOptions result;
+  result.repository = options.repository;
+  result.poll = std::chrono::milliseconds(options.number("poll-ms", 0, 3'600'000));
+  result.python = options.text("python");
+  result.cache = options.text("cache");
+  result.compiler_version = options.text("version-text");
+  for (const char* runtime : {"onnxruntime", "openvino"})
+    if (!options.text(runtime).empty()) result.libraries[runtime] = options.text(runtime);
+  return result;
 }
 
-int serve(const Options& options) {
-  const int http_port = options.number("http-port", 0, 65535), grpc_port = options.number("grpc-port", 0, 65535),
-            metrics_port = options.number("metrics-port", 0, 65535);
-  const std::chrono::milliseconds drain(options.number("drain-ms", 0, 3'600'000)),
-      grace(options.number("grace-ms", 0, 3'600'000));
-  http::Limits limits;
-  limits.body = static_cast<uint64_t>(options.number("max-body-mib", 1, 4096)) << 20;
-
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);  // of all threads; wait_for_signal takes them
-  signal(SIGPIPE, SIG_IGN);
-
-  std::string token;
-  if (!options.text("admin-port").empty()) token = read_token(options.text("admin-token-file"));
-  if (options.text("admin-port").empty() && !options.text("admin-token-file").empty())
-    throw UsageError("--admin-token-file needs --admin-port");
-
-  EngineOptions engine_options;
-  engine_options.repository = options.repository;
-  engine_options.poll = std::chrono::milliseconds(options.number("poll-ms", 0, 3'600'000));
-  engine_options.python = options.text("python");
-  engine_options.cache = options.text("cache");
-  if (!options.text("onnxruntime").empty()) engine_options.libraries["onnxruntime"] = options.text("onnxruntime");
-  Engine engine(engine_options);
-  http::Server server(options.text("host"), static_cast<uint16_t>(http_port), limits,
-                      http::inference_routes(engine, options.text("version-text")));
-  rpc::Server grpc(engine, options.text("host"), static_cast<uint16_t>(grpc_port), limits.body,
-                   options.text("version-text"));
-  http::Server metrics(options.text("host"), static_cast<uint16_t>(metrics_port), limits, http::metrics_routes(engine));
-  std::unique_ptr<http::Server> admin;
-  if (!options.text("admin-port").empty())
-    admin = std::make_unique<http::Server>(options.text("host"),
-                                           static_cast<uint16_t>(options.number("admin-port", 0, 65535)), limits,
-                                           http::admin_routes(engine, options.repository, token));
+// Loads all models, prints what would be served, and returns 1 if a version could not.
+int validate(const Options& options) {
+  EngineOptions how = engine_options(options);
+  how.poll = std::chrono::milliseconds(0);
+  Engine engine(how);
   engine.wait_until_loaded();
+  int failed = 0;
+  for (const IndexEntry& entry : engine.index()) {
+    const bool is_ready = entry.state == VersionState::kReady;
+    if (!is_ready && entry.reason.empty()) continue;  // an old version that the policy leaves out
+    failed += is_ready ? 0 : 1;
+    std::printf("%s, version %lld: %s\n", entry.model.c_str(), static_cast<long long>(entry.version),
+                is_ready ? "loads and runs" : entry.reason.c_str());
+  }
+  return failed == 0 ? 0 : 1;
+}
+
+void print_ready(const Options& options, const Engine& engine, const std::string& ports) {
   int ready = 0, failed = 0;
   for (const IndexEntry& entry : engine.index()) {
     if (entry.state == VersionState::kReady) ++ready;
-    if (entry.reason.empty()) continue;
+    if (entry.state == VersionState::kReady || entry.reason.empty()) continue;
     ++failed;
     std::fprintf(stderr, "%s, version %lld: %s\n", entry.model.c_str(), static_cast<long long>(entry.version),
                  entry.reason.c_str());
   }
-  const char* host = options.text("host").c_str();
-  std::printf("ready: http %s:%d, grpc %s:%d, metrics %s:%d", host, server.port(), host, grpc.port(), host,
-              metrics.port());
-  if (admin) std::printf(", admin %s:%d", host, admin->port());
-  std::printf("; %d of %d versions served\n", ready, ready + failed);
+  if (ready + failed == 0)
+    std::fprintf(stderr, "%s has no model yet; add NAME/1/model.onnx or NAME/1/model.lw\n", options.repository.c_str());
+  std::printf("ready: %s; %d of %d versions served\n", ports.c_str(), ready, ready + failed);
   std::fflush(stdout);
+}
 
-  const int signal = wait_for_signal(signals);
+int serve(const Options& options) {
+  const std::string& host = options.text("host");
+  const auto port = [&options](const char* name) { return static_cast<uint16_t>(options.number(name, 0, 65535)); };
+  const std::chrono::milliseconds drain(options.number("drain-ms", 0, 3'600'000)),
+      grace(options.number("grace-ms", 0, 3'600'000));
+  http::Limits limits;
+  limits.body = static_cast<uint64_t>(options.number("max-body-mib", 1, 4096)) << 20;
+  limits.in_flight = std::max(limits.in_flight, limits.body);
+  http::Limits admin_limits = limits;
+  const bool has_admin = !options.text("admin-port").empty();
+  if (has_admin) admin_limits.token = read_token(options.text("admin-token-file"));
+  if (!has_admin && !options.text("admin-token-file").empty())
+    throw UsageError("--admin-token-file needs --admin-port");
+
+  const StopSignals signals;
+  signal(SIGPIPE, SIG_IGN);
+  Engine engine(engine_options(options));
+  http::Server server(host, port("http-port"), limits, http::inference_routes(engine, options.text("version-text")));
+  rpc::Server grpc(engine, host, port("grpc-port"), limits.body, options.text("version-text"));
+  http::Server metrics(host, port("metrics-port"), limits, http::metrics_routes(engine));
+  http::AdminRoutes routes(engine, options.repository);
+  std::unique_ptr<http::Server> admin;
+  if (has_admin) admin = std::make_unique<http::Server>(host, port("admin-port"), admin_limits, routes.handler());
+  const auto place = [&host](const char* name, int number) {
+    return name + (" " + host) + ":" + std::to_string(number);
+  };
+  const std::string ports = place("http", server.port()) + ", " + place("grpc", grpc.port()) + ", " +
+                            place("metrics", metrics.port()) + (admin ? ", " + place("admin", admin->port()) : "");
+  engine.start();
+  int stop = 0;
+  while (!stop && !engine.is_loaded()) stop = signals.wait(std::chrono::milliseconds(5));
+  if (!stop) print_ready(options, engine, ports);
+  while (!stop) stop = signals.wait(std::chrono::hours(1));
+
   engine.stop();
   server.begin_drain();
   // Load balancers notice that the server is not ready, while it still serves. Nobody waits after Ctrl-C.
-  if (signal == SIGTERM) std::this_thread::sleep_for(drain);
-  const auto end = std::chrono::steady_clock::now() + grace;
-  const bool done = server.drain(grace);
-  grpc.drain(std::chrono::duration_cast<std::chrono::milliseconds>(end - std::chrono::steady_clock::now()));
-  if (!done) std::fprintf(stderr, "requests were not finished within --grace-ms\n");
-  return done ? 0 : 1;
+  if (stop == SIGTERM && engine.is_loaded()) std::this_thread::sleep_for(drain);
+  signals.unblock();
+  bool grpc_done = false;
+  std::thread other([&] { grpc_done = grpc.drain(grace); });
+  const bool http_done = server.drain(grace);
+  other.join();
+  if (http_done && grpc_done) return 0;
+  std::fprintf(stderr, "requests were not finished within --grace-ms\n");
+  std::_Exit(1);  // what is still computed is not waited for
 }
 
 }  // namespace
@@ -163,7 +211,8 @@ int main(int argc, char** argv) {
       std::fputs(kUsage, stdout);
       return 0;
     }
-    return serve(parse(argc, argv));
+    const Options options = parse(argc, argv);
+    return options.validate ? validate(options) : serve(options);
   } catch (const UsageError& error) {
     std::fprintf(stderr, "%s\n", error.what());
     return 2;

@@ -16,9 +16,11 @@ from tests.serving.client import Server
 from tests.serving.models import write_version
 
 
-@pytest.fixture(scope="module", params=["loopwright", "onnxruntime"])
+@pytest.fixture(scope="module", params=["loopwright", "onnxruntime", "openvino"])
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Serves ``y = x @ w`` and the sums of the rows of y, in batches of 1, 2 and 4."""
+    if request.param != "loopwright":
+        pytest.importorskip(request.param)
     repository = tmp_path_factory.mktemp("repository")
     made = model(
         "g (float[n,256] x) => (float[n,256] y, float[n] z) <float[256,256] w, int64[1] axes>"

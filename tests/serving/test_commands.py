@@ -112,3 +112,16 @@ def test_bench(server: Server, tmp_path: Path) -> None:
         assert found["failures"] == 0
         assert 0 < found["p50_ms"] <= found["p99_ms"]
         assert found["server_cpu_us_per_request"] > 0
+
+
+def test_validate(add_version: Callable[..., Path], tmp_path: Path) -> None:
+    add_version(1)
+    done = run("validate", "repository")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "affine, version 1: loads and runs\n", "")
+    (tmp_path / "repository" / "broken" / "1").mkdir(parents=True)
+    done = run("validate", "repository")
+    assert (done.returncode, done.stderr) == (1, "")
+    assert (
+        "broken, version 1: the folder has none of the files that loopwright serves: model.lw, model.onnx"
+        in done.stdout
+    )

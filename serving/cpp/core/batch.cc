@@ -9,20 +9,8 @@
 namespace loopwright::serving {
 namespace {
 
-constexpr int kRuns = 5;  // of each size; the least counts
-
-// The tensors of `items` items, of zeros.
-std::vector<Tensor> zeros(const std::vector<TensorSpec>& specs, int64_t items) {
-  std::vector<Tensor> result;
-  for (const TensorSpec& spec : specs) {
-    std::vector<int64_t> shape = spec.shape;
-    for (int64_t& size : shape) size = size < 0 ? 1 : size;
-    shape[0] = items;
-    const auto bytes = static_cast<size_t>(element_count(shape)) * element_bytes(spec.type);
-    result.push_back(Tensor::of(spec.type, std::move(shape), std::string(bytes, '\0')));
-  }
-  return result;
-}
+constexpr int kRuns = 5;
+constexpr std::chrono::milliseconds kWarm{20};
 
 // Part of a job in a run.
 struct Part {
@@ -63,18 +51,43 @@ void check_outputs(const std::vector<Tensor>& outputs, int64_t items) {
 
 }  // namespace
 
-Batches Batches::measure(const std::vector<int64_t>& sizes, const std::vector<TensorSpec>& inputs, Instance& instance) {
+Timed run_timed(Instance& instance, const std::vector<Tensor>& inputs) {
+  const Clock::time_point start = Clock::now();
+  std::vector<Tensor> outputs = instance.run(inputs);
+  return {Clock::now() - start, std::move(outputs)};
+}
+
+Clock::duration least_time(const TimedRun& run, const std::vector<Tensor>& inputs) {
+  Clock::duration least = Clock::duration::max();
+  const Clock::time_point begin = Clock::now();
+  for (int i = 0; i < kRuns && Clock::now() - begin < kWarm; ++i) least = std::min(least, run(inputs).time);
+  return least;
+}
+
+std::vector<Tensor> zeros(const std::vector<TensorSpec>& specs, int64_t items) {
+  std::vector<Tensor> result;
+  for (const TensorSpec& spec : specs) {
+    std::vector<int64_t> shape = spec.shape;
+    for (size_t axis = 0; axis < shape.size(); ++axis)
+      if (shape[axis] < 0) shape[axis] = axis == 0 ? items : 1;
+    const size_t bytes = spec.type == DataType::kBytes ? sizeof(uint32_t) : element_bytes(spec.type);
+    const auto count = static_cast<size_t>(element_count(shape));
+    result.push_back(Tensor::of(spec.type, std::move(shape), std::string(count * bytes, '\0')));
+  }
+  return result;
+}
+
+Batches Batches::measure(const std::vector<int64_t>& sizes, const std::vector<TensorSpec>& inputs,
+                         const TimedRun& run) {
   Batches result;
   result.sizes_ = sizes;
   for (const int64_t size : sizes) {
-    const std::vector<Tensor> arguments = zeros(inputs, size);
-    double least = std::numeric_limits<double>::infinity();
-    for (int run = 0; run < kRuns; ++run) {
-      const auto start = Clock::now();
-      check_outputs(instance.run(arguments), size);
-      least = std::min(least, std::chrono::duration<double>(Clock::now() - start).count());
-    }
-    result.secs_.push_back(least);
+    const TimedRun checked = [&run, size](const std::vector<Tensor>& given) {
+      Timed timed = run(given);
+      check_outputs(timed.outputs, size);
+      return timed;
+    };
+    result.secs_.push_back(std::chrono::duration<double>(least_time(checked, zeros(inputs, size))).count());
   }
   return result;
 }
@@ -113,7 +126,7 @@ int64_t Batches::best() const {
   return sizes_[best];
 }
 
-void run_batches(const std::vector<Job>& jobs, const std::vector<int64_t>& sizes, Instance& instance,
+void run_batches(const Job* jobs, const std::vector<int64_t>& sizes, Instance& instance,
                  const std::function<void(size_t, std::vector<Tensor>)>& done) {
   size_t job = 0;
   int64_t first = 0;  // the next item of the job
@@ -132,7 +145,7 @@ void run_batches(const std::vector<Job>& jobs, const std::vector<int64_t>& sizes
       }
     }
     std::vector<Tensor> inputs;
-    for (size_t i = 0; i < jobs.front().inputs.size(); ++i) {
+    for (size_t i = 0; i < jobs[0].inputs.size(); ++i) {
       std::vector<Tensor> pieces;
       for (const Part& part : parts) pieces.push_back(slice(jobs[part.job].inputs[i], part.first, part.items));
       inputs.push_back(concatenated(pieces));

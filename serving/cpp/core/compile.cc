@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <loopwright/isa.h>
+#include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/resource.h>
@@ -12,6 +13,8 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <map>
+#include <mutex>
 #include <vector>
 
 #include "core/version_files.h"
@@ -23,6 +26,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr int kNice = 10;
+constexpr int kPollMillis = 100;
 
 struct Ended {
   int status;
@@ -37,29 +41,52 @@ std::string last_line_of(const std::string& text) {
                      end - (start == std::string::npos ? 0 : start + 1) + 1);
 }
 
-// Runs a program with both outputs in a pipe.
-Ended run(const std::vector<std::string>& arguments) {
-  std::array<int, 2> ends{};
-  if (pipe2(ends.data(), O_CLOEXEC) != 0) throw Error(ErrorKind::kInternal, "cannot make a pipe");
+// Starts a program with both outputs in a pipe. It takes signals, which the server blocks.
+pid_t start(const std::vector<std::string>& arguments, int output) {
   std::vector<char*> argv;
   for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);
   posix_spawn_file_actions_t actions;
   posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_adddup2(&actions, ends[1], STDOUT_FILENO);
-  posix_spawn_file_actions_adddup2(&actions, ends[1], STDERR_FILENO);
+  posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO);
+  posix_spawn_file_actions_adddup2(&actions, output, STDERR_FILENO);
+  posix_spawnattr_t attributes;
+  posix_spawnattr_init(&attributes);
+  sigset_t none, all;
+  sigemptyset(&none);
+  sigfillset(&all);
+  posix_spawnattr_setsigmask(&attributes, &none);
+  posix_spawnattr_setsigdefault(&attributes, &all);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
   pid_t child = 0;
-  const int failed = posix_spawnp(&child, argv[0], &actions, nullptr, argv.data(), environ);
+  const int failed = posix_spawnp(&child, argv[0], &actions, &attributes, argv.data(), environ);
+  posix_spawnattr_destroy(&attributes);
   posix_spawn_file_actions_destroy(&actions);
-  close(ends[1]);
-  if (failed) {
-    close(ends[0]);
-    throw Error(ErrorKind::kUnavailable, "cannot start " + arguments.front() + ": " + std::strerror(failed));
-  }
+  if (failed) throw Error(ErrorKind::kUnavailable, "cannot start " + arguments.front() + ": " + std::strerror(failed));
   setpriority(PRIO_PROCESS, static_cast<id_t>(child), kNice);
+  return child;
+}
+
+// Runs a program to its end, or until `stop`.
+Ended run(const std::vector<std::string>& arguments, const std::atomic<bool>& stop) {
+  std::array<int, 2> ends{};
+  if (pipe2(ends.data(), O_CLOEXEC) != 0) throw Error(ErrorKind::kInternal, "cannot make a pipe");
+  pid_t child;
+  try {
+    child = start(arguments, ends[1]);
+  } catch (...) {
+    close(ends[0]);
+    close(ends[1]);
+    throw;
+  }
+  close(ends[1]);
   std::string text;
   std::array<char, 4096> chunk{};
   for (;;) {
+    if (stop) kill(child, SIGKILL);
+    pollfd readable{ends[0], POLLIN, 0};
+    const int ready = poll(&readable, 1, kPollMillis);
+    if (ready == 0 || (ready < 0 && errno == EINTR)) continue;
     const ssize_t count = read(ends[0], chunk.data(), chunk.size());
     if (count < 0 && errno == EINTR) continue;
     if (count <= 0) break;
@@ -73,6 +100,16 @@ Ended run(const std::vector<std::string>& arguments) {
   return {status, last_line_of(text)};
 }
 
+// Returns the digests of all files of a folder.
+std::string digests_of(const fs::path& folder) {
+  std::map<std::string, std::string> digests;
+  for (const auto& entry : fs::recursive_directory_iterator(folder))
+    if (entry.is_regular_file()) digests[fs::relative(entry.path(), folder)] = sha256_of_file(entry.path());
+  std::string text;
+  for (const auto& [path, digest] : digests) text += digest + ' ' + path + '\n';
+  return text;
+}
+
 }  // namespace
 
 std::string compile(const std::string& onnx, int threads, int64_t batch, const CompileOptions& options) {
@@ -81,9 +118,12 @@ std::string compile(const std::string& onnx, int threads, int64_t batch, const C
         ErrorKind::kUnavailable,
         "an ONNX model must be compiled, which needs Python; compile it with `python -m compiler build` and give "
         "the folder as model.lw");
-  std::string key = sha256_of_file(onnx) + ' ' + std::to_string(threads) + ' ' + std::to_string(batch);
+  std::string key = digests_of(fs::path(onnx).parent_path()) + options.version + ' ' + std::to_string(threads) + ' ' +
+                    std::to_string(batch);
   for (const Isa isa : available_isas()) key += std::string(" ") + name(isa);
   const fs::path cache(options.cache), target = cache / (sha256_of(key) + ".lw");
+  static std::mutex one_at_a_time;
+  const std::lock_guard lock(one_at_a_time);
   if (fs::exists(target / "manifest.json")) return target;
   fs::create_directories(cache);
   const fs::path part = cache / ("part-" + std::to_string(getpid()) + "-" + target.filename().string());
@@ -92,7 +132,7 @@ std::string compile(const std::string& onnx, int threads, int64_t batch, const C
   std::vector<std::string> command{options.python,         "-m", "compiler", "build", onnx, "-o", part, "--threads",
                                    std::to_string(threads)};
   if (batch > 0) command.insert(command.end(), {"--batch", std::to_string(batch)});
-  const Ended ended = run(command);
+  const Ended ended = run(command, options.stop);
   if (!WIFEXITED(ended.status) || WEXITSTATUS(ended.status) != 0) {
     fs::remove_all(part, none);
     throw Error(ErrorKind::kFailedPrecondition,

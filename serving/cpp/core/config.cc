@@ -18,8 +18,6 @@ namespace {
 
 constexpr int64_t kMostThreads = 4096, kMostQueue = 1'000'000, kMostMillis = 86'400'000, kMostBatch = 1024;
 
-Error invalid(const std::string& what) { return Error(ErrorKind::kInvalidArgument, what); }
-
 // The entries of a table, which must all be read before the end.
 class Table {
  public:
@@ -112,6 +110,8 @@ std::map<std::string, Label> labels(const toml::table& table) {
   for (const auto& [key, value] : table) {
     const std::string label(key.str());
     check_name(label, "label");
+    if (label.find_first_not_of("0123456789") == std::string::npos)
+      throw invalid("labels." + label + " must not be a number");
     const toml::table* entries = value.as_table();
     if (!entries) throw invalid("labels." + label + " must be a table such as {version = 2}");
     Table entry(*entries, "labels." + label + ".");
@@ -153,7 +153,7 @@ ModelConfig read_config(const std::string& path) try {
   Table table(parsed, "");
   config.runtime = table.string("runtime").value_or("");
   config.instances = static_cast<int>(table.integer("instances", 1, kMostThreads).value_or(1));
-  config.threads = static_cast<int>(table.integer("threads", 1, kMostThreads).value_or(0));
+  config.threads = static_cast<int>(table.integer("threads", 0, kMostThreads).value_or(0));
   config.max_queue = static_cast<int>(table.integer("max_queue", 1, kMostQueue).value_or(config.max_queue));
   if (const auto millis = table.integer("timeout_ms", 1, kMostMillis))
     config.timeout = std::chrono::milliseconds(*millis);

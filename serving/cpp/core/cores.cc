@@ -3,16 +3,29 @@
 #include <loopwright/topology.h>
 
 #include <algorithm>
+#include <set>
 
 #include "loopwright/serving/error.h"
 
 namespace loopwright::serving {
 
-Cores::Cores()
-    : Cores([] {
-        const Topology topology = Topology::read();
-        return topology.cpus_for(topology.default_threads());
-      }()) {}
+namespace {
+
+CoreSet physical_cores(const Topology& topology) {
+  std::set<int> cores;
+  for (const Cpu& cpu : topology.cpus) cores.insert(cpu.core);
+  size_t count = cores.size();
+  if (topology.quota) count = std::clamp<size_t>(static_cast<size_t>(*topology.quota), 1, count);
+  return topology.cpus_for(static_cast<int>(count));
+}
+
+}  // namespace
+
+Cores::Cores() : Cores(physical_cores(Topology::read())) {}
+
+Cores::Cores(CoreSet cpus)
+    : cpus_(std::move(cpus)),
+      most_threads_(std::min(static_cast<int>(cpus_.size()), Topology::read("", cpus_).default_threads())) {}
 
 std::vector<CoreSet> Cores::assign(int instances, int threads) {
   if (threads < 1 || static_cast<size_t>(threads) > cpus_.size())
@@ -38,8 +51,9 @@ void Cores::release(const std::vector<CoreSet>& sets) {
 }
 
 bool Cores::is_free(const CoreSet& set) const {
-  return std::none_of(set.begin(), set.end(),
-                      [this](int cpu) { return static_cast<size_t>(cpu) < busy_.size() && busy_[static_cast<size_t>(cpu)]; });
+  return std::none_of(set.begin(), set.end(), [this](int cpu) {
+    return static_cast<size_t>(cpu) < busy_.size() && busy_[static_cast<size_t>(cpu)];
+  });
 }
 
 void Cores::set_busy(const CoreSet& set, bool busy) {

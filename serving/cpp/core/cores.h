@@ -15,11 +15,13 @@ namespace loopwright::serving {
 // Thread-safe.
 class Cores {
  public:
-  // Takes the CPUs that the affinity mask and the quota of the control group permit, physical cores first.
+  // Takes one CPU of each physical core that the affinity mask permits, and no more than the quota of the control group.
   Cores();
-  explicit Cores(CoreSet cpus) : cpus_(std::move(cpus)) {}
+  explicit Cores(CoreSet cpus);
 
   const CoreSet& cpus() const { return cpus_; }
+  // The threads of an instance that has all cores: those of one node of memory.
+  int most_threads() const { return most_threads_; }
 
   // Returns `instances` sets of `threads` cores, those with the fewest instances so far. Sets overlap where there are not
   // enough cores. Throws Error (kInvalidArgument) if there are fewer than `threads` cores.
@@ -59,6 +61,7 @@ class Cores {
   void grant();
 
   const CoreSet cpus_;
+  const int most_threads_;
   mutable std::mutex mutex_;
   std::map<int, int> instances_;  // by CPU
   std::vector<bool> busy_;        // by CPU

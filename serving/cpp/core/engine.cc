@@ -15,8 +15,10 @@
 #include <future>
 #include <map>
 #include <mutex>
+#include <set>
 #include <shared_mutex>
 #include <thread>
+#include <utility>
 
 #include "core/cores.h"
 #include "core/names.h"
@@ -60,25 +62,36 @@ struct Engine::State {
   explicit State(EngineOptions given)
       : options(std::move(given)), cores(options.cores.empty() ? Cores() : Cores(options.cores)) {}
 
-  // Finds new models in the repository.
+  // Finds new models in the repository, and ends those whose folders are gone. Anything else than "not found", such as a network
+  // file system that fails, leaves a model as it is.
   void scan() {
-    std::error_code none;
-    for (const auto& entry : fs::directory_iterator(options.repository, none)) {
-      const std::string name = entry.path().filename();
-      if (!is_name(name) || !entry.is_directory(none)) continue;
-      const std::unique_lock lock(mutex);
-      if (models.count(name)) continue;
-      models.emplace(name, std::make_shared<ServedModel>(name, entry.path(), options, cores, metrics));
+    std::set<std::string> found;
+    std::error_code error;
+    for (fs::directory_iterator place(options.repository, error), end; !error && place != end; place.increment(error)) {
+      std::error_code none;
+      if (is_name(place->path().filename().string()) && place->is_directory(none))
+        found.insert(place->path().filename());
     }
-    std::vector<std::shared_ptr<ServedModel>> gone;
+    std::vector<std::string> known;
     {
       const std::unique_lock lock(mutex);
-      for (auto place = models.begin(); place != models.end();) {
-        const bool kept = fs::is_directory(fs::path(options.repository) / place->first, none);
-        if (!kept) gone.push_back(place->second);
-        place = kept ? std::next(place) : models.erase(place);
-      }
+      for (const auto& [name, model] : models) known.push_back(name);
+      for (const std::string& name : found)
+        if (!models.count(name))
+          models.emplace(
+              name, std::make_shared<ServedModel>(name, fs::path(options.repository) / name, options, cores, metrics));
     }
+    std::vector<std::shared_ptr<ServedModel>> gone;
+    for (const std::string& name : known) {
+      std::error_code status_error;
+      if (fs::status(fs::path(options.repository) / name, status_error).type() != fs::file_type::not_found) continue;
+      const std::unique_lock lock(mutex);
+      const auto place = models.find(name);
+      gone.push_back(std::move(place->second));
+      models.erase(place);
+    }
+    if (!gone.empty())
+      ended.push_back(std::async(std::launch::async, [gone = std::move(gone)]() mutable { gone.clear(); }));
   }
 
   std::shared_ptr<ServedModel> find(const std::string& model) const {
@@ -99,11 +112,14 @@ struct Engine::State {
   void watch() {
     pthread_setname_np(pthread_self(), "lw-watch");
     std::unique_lock lock(watch_mutex);
-    while (!ended) {
-      wake.wait_for(lock, options.poll, [this] { return ended; });
-      if (ended) break;
+    while (!is_ended) {
+      wake.wait_for(lock, options.poll, [this] { return is_ended; });
+      if (is_ended) break;
       lock.unlock();
-      scan();
+      {
+        const std::lock_guard scanning(scan_mutex);
+        scan();
+      }
       for (const auto& model : all()) model->look();
       lock.lock();
     }
@@ -115,10 +131,13 @@ struct Engine::State {
   mutable std::shared_mutex mutex;
   std::map<std::string, std::shared_ptr<ServedModel>> models;
   std::atomic<bool> loaded{false}, stopping{false};
+  std::mutex start_mutex, scan_mutex;
+  bool is_started = false;
   std::mutex watch_mutex;
   std::condition_variable wake;
-  bool ended = false;
+  bool is_ended = false;
   std::thread watcher, first;
+  std::vector<std::future<void>> ended;  // models that finish their requests; of the thread that scans
 };
 
 Engine::Engine(EngineOptions options) {
@@ -128,6 +147,11 @@ Engine::Engine(EngineOptions options) {
   if (options.cache.empty()) options.cache = (fs::path(options.repository) / ".cache").string();
   state_ = std::make_unique<State>(std::move(options));
   state_->metrics.cores.Add({}).Set(static_cast<double>(state_->cores.cpus().size()));
+}
+
+void Engine::start() {
+  const std::lock_guard lock(state_->start_mutex);
+  if (std::exchange(state_->is_started, true)) return;
   state_->scan();
   state_->first = std::thread([state = state_.get()] {
     for (const auto& model : state->all()) model->look_and_wait();
@@ -136,28 +160,32 @@ Engine::Engine(EngineOptions options) {
   if (state_->options.poll.count() > 0) state_->watcher = std::thread([state = state_.get()] { state->watch(); });
 }
 
+bool Engine::is_loaded() const { return state_->loaded; }
+
 Engine::~Engine() {
   stop();
   {
     const std::lock_guard lock(state_->watch_mutex);
-    state_->ended = true;
+    state_->is_ended = true;
   }
   state_->wake.notify_all();
+  for (const auto& model : state_->all()) model->end();
   if (state_->watcher.joinable()) state_->watcher.join();
   if (state_->first.joinable()) state_->first.join();
 }
 
 void Engine::wait_until_loaded() {
+  start();
   for (const auto& model : state_->all()) model->look_and_wait();
 }
 
 void Engine::infer(Request request, Done done) try {
-  const auto model = state_->find(request.model);
-  // A version that stops taking requests between the two calls is no longer selected.
-  while (!model->select(request.version)->submit(request, done)) {
-  }
+  // The caller's reference keeps the version until the request is in its queue, which is computed before the version ends.
+  state_->find(request.model)->select(request.version)->submit(request, done);
 } catch (const Error& error) {
   done({{request.model, 0, request.id, {}}, error});
+} catch (const std::exception& error) {
+  done({{request.model, 0, request.id, {}}, Error(ErrorKind::kInternal, error.what())});
 }
 
 Response Engine::infer(Request request) {
@@ -199,7 +227,10 @@ ModelMetadata Engine::metadata(const std::string& model, const std::string& vers
 }
 
 void Engine::load(const std::string& model) {
-  state_->scan();
+  {
+    const std::lock_guard lock(state_->scan_mutex);
+    state_->scan();
+  }
   state_->find(model)->load();
 }
 

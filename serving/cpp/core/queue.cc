@@ -1,6 +1,7 @@
 #include "core/queue.h"
 
 #include <algorithm>
+#include <iterator>
 #include <tuple>
 
 namespace loopwright::serving {
@@ -9,6 +10,15 @@ namespace {
 using Secs = std::chrono::duration<double>;
 
 constexpr double kNewest = 0.1;  // the weight of the newest run in the mean
+
+// Returns why a job is not computed any more, if so.
+std::optional<Error> end_of(const Job& job, Clock::time_point now) {
+  if (job.cancelled && job.cancelled->load(std::memory_order_relaxed))
+    return Error(ErrorKind::kCancelled, "the caller left before the request was computed");
+  if (job.deadline && now > *job.deadline)
+    return Error(ErrorKind::kDeadlineExceeded, "the deadline passed while the request was in the queue");
+  return std::nullopt;
+}
 
 // Whether the inputs of two jobs have the same shapes but for the first dimension.
 bool fit_together(const Job& a, const Job& b) {
@@ -31,17 +41,18 @@ bool JobQueue::is_after(const Entry& a, const Entry& b) {
 Rejection JobQueue::push(Job& job) {
   {
     const std::lock_guard lock(mutex_);
-    if (closed_) return Rejection::kClosed;
+    if (heap_.size() >= limit_) drop_ended();
     if (heap_.size() >= limit_) return Rejection::kFull;
     Entry entry{serial_, Job()};
     if (job.deadline) {
-      // Those that run before it, and itself. A run that is going on counts as a half.
+      // Those that wait and run before it, itself, and half of a run that is going on. Without these it is accepted: else one slow
+      // run would keep all others out.
       entry.job.priority = job.priority;
       entry.job.deadline = job.deadline;
       const auto before = static_cast<double>(
           std::count_if(heap_.begin(), heap_.end(), [&entry](const Entry& e) { return is_after(entry, e); }));
-      const Secs needed(before == 0 ? mean_secs_ : mean_secs_ * (before / instances_ + 1.5));
-      if (Clock::now() + std::chrono::duration_cast<Clock::duration>(needed) > *job.deadline)
+      const Secs needed(mean_secs_ * (before / instances_ + 1.5));
+      if (before > 0 && Clock::now() + std::chrono::duration_cast<Clock::duration>(needed) > *job.deadline)
         return Rejection::kTooLate;
     }
     entry.job = std::move(job);
@@ -51,6 +62,16 @@ Rejection JobQueue::push(Job& job) {
   }
   filled_.notify_one();
   return Rejection::kNone;
+}
+
+void JobQueue::drop_ended() {
+  const auto now = Clock::now();
+  const auto ended =
+      std::partition(heap_.begin(), heap_.end(), [now](const Entry& entry) { return !end_of(entry.job, now); });
+  std::vector<Entry> dropped(std::make_move_iterator(ended), std::make_move_iterator(heap_.end()));
+  heap_.erase(ended, heap_.end());
+  std::make_heap(heap_.begin(), heap_.end(), is_after);
+  for (Entry& entry : dropped) entry.job.done({}, end_of(entry.job, now));
 }
 
 Job JobQueue::pop() {
@@ -70,19 +91,15 @@ bool JobQueue::take(std::vector<Job>& jobs, int64_t most_items) {
     const Job& next = heap_.front().job;
     if (!jobs.empty() && (items + next.items > most_items || !fit_together(jobs.front(), next))) return true;
     Job job = pop();
-    const bool cancelled = job.cancelled && job.cancelled->load(std::memory_order_relaxed);
-    const bool late = !cancelled && job.deadline && Clock::now() > *job.deadline;
-    if (!cancelled && !late) {
+    std::optional<Error> ended = end_of(job, Clock::now());
+    if (!ended) {
       items += job.items;
       jobs.push_back(std::move(job));
       if (items >= most_items) return true;
       continue;
     }
-    dropped_.fetch_add(1, std::memory_order_relaxed);
     lock.unlock();
-    job.done({}, cancelled
-                     ? Error(ErrorKind::kCancelled, "the caller left before the request was computed")
-                     : Error(ErrorKind::kDeadlineExceeded, "the deadline passed while the request was in the queue"));
+    job.done({}, std::move(ended));
     lock.lock();
   }
 }

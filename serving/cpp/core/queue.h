@@ -24,7 +24,7 @@ struct Job {
 };
 
 // Why a job was not accepted.
-enum class Rejection { kNone, kFull, kClosed, kTooLate };
+enum class Rejection { kNone, kFull, kTooLate };
 
 // Jobs by priority, then deadline, then arrival. Thread-safe.
 class JobQueue {
@@ -43,8 +43,6 @@ class JobQueue {
   size_t size() const;
   // Whether it takes jobs and has none.
   bool is_idle() const;
-  // The jobs that ended without being computed.
-  uint64_t dropped() const { return dropped_.load(std::memory_order_relaxed); }
 
  private:
   struct Entry {
@@ -53,8 +51,9 @@ class JobQueue {
   };
   // Whether `a` comes after `b`, for a heap whose first element is the next job.
   static bool is_after(const Entry& a, const Entry& b);
-  // Removes the next job. With the mutex held.
+  // With the mutex held: removes the next job; removes and ends those that are not computed any more.
   Job pop();
+  void drop_ended();
 
   const size_t limit_;
   const int instances_;
@@ -64,7 +63,6 @@ class JobQueue {
   uint64_t serial_ = 0;
   bool closed_ = false;
   double mean_secs_ = 0;  // of a run, exponentially weighted
-  std::atomic<uint64_t> dropped_{0};
 };
 
 }  // namespace loopwright::serving

@@ -39,12 +39,17 @@ ServedModel::ServedModel(std::string name, std::string folder, const EngineOptio
   thread_ = std::thread([this] { control(); });
 }
 
-ServedModel::~ServedModel() {
+void ServedModel::end() {
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
   }
+  stop_compiler_ = true;
   changed_.notify_all();
+}
+
+ServedModel::~ServedModel() {
+  end();
   thread_.join();
   while (!ready_.empty()) retire(ready_.begin()->first);
 }
@@ -52,7 +57,6 @@ ServedModel::~ServedModel() {
 void ServedModel::look() {
   {
     const std::lock_guard lock(mutex_);
-    if (wanted_ > done_) return;  // it will look anyway
     ++wanted_;
   }
   changed_.notify_all();
@@ -98,6 +102,7 @@ void ServedModel::store_labels(std::map<std::string, Label> labels) {
 }
 
 void ServedModel::promote(const std::string& label, int64_t version, double percent) {
+  const std::lock_guard changing(labels_mutex_);
   check_name(label, "label");
   if (is_number(label)) throw Error(ErrorKind::kInvalidArgument, "a label must not be a number: '" + label + "'");
   std::map<std::string, Label> labels;
@@ -125,6 +130,7 @@ void ServedModel::promote(const std::string& label, int64_t version, double perc
 }
 
 void ServedModel::roll_back(const std::string& label) {
+  const std::lock_guard changing(labels_mutex_);
   std::map<std::string, Label> labels;
   {
     const std::lock_guard lock(mutex_);
@@ -167,8 +173,10 @@ std::shared_ptr<Version> ServedModel::select(const std::string& wanted) const {
   if (!labels_.empty()) {
     double left = random_percent();
     for (const auto& [label, entry] : labels_) {
-      if (entry.percent > 0 && left < entry.percent)
+      if (left < entry.percent) {
         if (auto version = labelled(label)) return version;
+        break;  // its share must not move to another label
+      }
       left -= entry.percent;
     }
     if (auto version = labelled(kStable)) return version;
@@ -216,7 +224,13 @@ void ServedModel::control() {
     if (stopping_) break;
     const uint64_t serial = wanted_;
     lock.unlock();
-    next = step();
+    try {
+      next = step();
+    } catch (const std::exception& error) {  // such as a file system that fails: what is ready stays
+      const std::lock_guard locked(mutex_);
+      config_error_ = error.what();
+      next = Clock::now() + kFirstRetry;
+    }
     lock.lock();
     done_ = std::max(done_, serial);
     complete_ = false;
@@ -242,75 +256,81 @@ std::set<int64_t> ServedModel::wanted_versions(const ModelConfig& config, const 
   return wanted;
 }
 
-Clock::time_point ServedModel::step() {
-  ModelConfig config;
+void ServedModel::read_files(ModelConfig& config, std::vector<int64_t>& present) {
   std::string error;
   try {
     config = read_config(folder_ + "/config.toml");
+    const std::lock_guard changing(labels_mutex_);
     const auto kept = read_labels(folder_ + "/labels.toml");
+    present = versions_in(folder_);
     const std::lock_guard lock(mutex_);
     labels_ = kept ? *kept : config.labels;
   } catch (const Error& raised) {
     error = raised.what();
   }
+  const std::lock_guard lock(mutex_);
+  config_error_ = error;
+}
+
+Clock::time_point ServedModel::step() {
+  ModelConfig config;
+  std::vector<int64_t> present;
+  read_files(config, present);
   bool enabled;
   {
     const std::lock_guard lock(mutex_);
-    config_error_ = error;
     enabled = enabled_;
+    if (enabled && !config_error_.empty()) return Clock::now() + kFirstRetry;  // what is ready stays
   }
-  if (!error.empty()) return Clock::now() + kFirstRetry;  // what is ready stays
-
-  const std::vector<int64_t> present = versions_in(folder_);
   const std::set<int64_t> wanted = enabled ? wanted_versions(config, present) : std::set<int64_t>();
-  std::vector<int64_t> to_load, to_retire;
+  std::map<int64_t, std::string> fingerprints;
+  for (const int64_t number : present) fingerprints[number] = fingerprint(folder_ + "/" + std::to_string(number));
+
   Clock::time_point next = Clock::time_point::max();
+  std::vector<int64_t> to_load;
   {
     const std::lock_guard lock(mutex_);
     for (const int64_t number : present) states_.try_emplace(number);
     for (auto place = states_.begin(); place != states_.end();) {
       const int64_t number = place->first;
-      const bool is_present = std::binary_search(present.begin(), present.end(), number);
-      const bool keep = is_present || ready_.count(number) || wanted.count(number);
+      const bool keep = fingerprints.count(number) || ready_.count(number) || wanted.count(number);
       place = keep ? std::next(place) : states_.erase(place);
     }
     for (const int64_t number : wanted) {
       State& state = states_[number];
+      const auto now = fingerprints.find(number);
       if (ready_.count(number)) {
-        const std::string now = fingerprint(folder_ + "/" + std::to_string(number));
-        state.reason = now == state.fingerprint
+        const bool is_same = now != fingerprints.end() && now->second == state.fingerprint;
+        state.reason = is_same
                            ? ""
-                           : "its files changed after they were loaded; a version is immutable, so the "
-                             "loaded one is served: make a new version";
-      } else if (!std::binary_search(present.begin(), present.end(), number)) {
+                           : "its files changed after they were loaded; a version is immutable, so the loaded one is "
+                             "served: make a new version";
+      } else if (now == fingerprints.end()) {
         state.reason = "there is no folder of this version";
-      } else if (state.failures > 0 && Clock::now() < state.retry &&
-                 fingerprint(folder_ + "/" + std::to_string(number)) == state.fingerprint) {
+      } else if (state.failures > 0 && Clock::now() < state.retry && now->second == state.fingerprint) {
         next = std::min(next, state.retry);
       } else {
         to_load.push_back(number);
       }
     }
-    for (const auto& [number, version] : ready_)
-      if (!wanted.count(number)) to_retire.push_back(number);
   }
-  // The newest first. Old versions are retired only when there is another one.
-  bool all_loaded = true;
-  for (auto number = to_load.rbegin(); number != to_load.rend(); ++number) {
+  for (auto number = to_load.rbegin(); number != to_load.rend(); ++number) {  // the newest first
     if (load_version(*number, config)) continue;
-    all_loaded = false;
     const std::lock_guard lock(mutex_);
     next = std::min(next, states_[*number].retry);
   }
-  bool waits_for_retry;
+  // Old versions go when the wanted ones are ready. Labels may have changed during the loads.
+  const std::set<int64_t> still_wanted = enabled ? wanted_versions(config, present) : std::set<int64_t>();
+  std::vector<int64_t> to_retire;
   {
     const std::lock_guard lock(mutex_);
-    waits_for_retry = std::any_of(wanted.begin(), wanted.end(), [&](int64_t number) {
-      return !ready_.count(number) && std::binary_search(present.begin(), present.end(), number);
+    const bool all_ready = std::all_of(still_wanted.begin(), still_wanted.end(), [&](int64_t number) {
+      return ready_.count(number) || !fingerprints.count(number);
     });
+    for (const auto& [number, version] : ready_)
+      if (!still_wanted.count(number) && all_ready) to_retire.push_back(number);
   }
-  if (!enabled || (all_loaded && !waits_for_retry))
-    for (const int64_t number : to_retire) retire(number);
+  for (const int64_t number : to_retire) retire(number);
   return next;
 }
 
@@ -329,7 +349,7 @@ bool ServedModel::load_version(int64_t number, const ModelConfig& config) {
     std::vector<std::string> paths{files.path};
     if (files.compile) {
       const int threads = threads_of(config, cores_);
-      const CompileOptions how{options_.python, options_.cache};
+      const CompileOptions how{options_.python, options_.cache, options_.compiler_version, stop_compiler_};
       paths.clear();
       for (const int64_t batch : config.batches) paths.push_back(compile(files.path, threads, batch, how));
       if (paths.empty()) paths.push_back(compile(files.path, threads, 0, how));

@@ -1,6 +1,7 @@
 // One model of the repository: its versions, which its own thread loads and unloads.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
@@ -27,6 +28,9 @@ class ServedModel {
   ~ServedModel();
 
   const std::string& name() const { return name_; }
+
+  // Begins to end: no more loads. The destructor waits.
+  void end();
 
   // Looks at the folder again, on the model's thread.
   void look();
@@ -57,6 +61,8 @@ class ServedModel {
   };
 
   void control();
+  // Reads the configuration, the labels and the versions of the folder. An error is kept for the index.
+  void read_files(ModelConfig& config, std::vector<int64_t>& present);
   // Loads and unloads versions as the folder demands. Returns when it must look again.
   Clock::time_point step();
   bool load_version(int64_t number, const ModelConfig& config);
@@ -70,6 +76,8 @@ class ServedModel {
   Cores& cores_;
   Metrics& metrics_;
 
+  std::atomic<bool> stop_compiler_{false};
+  std::mutex labels_mutex_;  // held while labels change, in the file and here; locked before the other
   mutable std::mutex mutex_;
   mutable std::condition_variable changed_;
   std::map<int64_t, std::shared_ptr<Version>> ready_;

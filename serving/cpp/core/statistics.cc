@@ -27,23 +27,6 @@ prometheus::Family<prometheus::Gauge>& gauges(prometheus::Registry& registry, co
 
 }  // namespace
 
-const char* name(ErrorKind kind) {
-  switch (kind) {
-    case ErrorKind::kInvalidArgument: return "INVALID_ARGUMENT";
-    case ErrorKind::kNotFound: return "NOT_FOUND";
-    case ErrorKind::kAlreadyExists: return "ALREADY_EXISTS";
-    case ErrorKind::kFailedPrecondition: return "FAILED_PRECONDITION";
-    case ErrorKind::kResourceExhausted: return "RESOURCE_EXHAUSTED";
-    case ErrorKind::kDeadlineExceeded: return "DEADLINE_EXCEEDED";
-    case ErrorKind::kCancelled: return "CANCELLED";
-    case ErrorKind::kPermissionDenied: return "PERMISSION_DENIED";
-    case ErrorKind::kUnavailable: return "UNAVAILABLE";
-    case ErrorKind::kUnimplemented: return "UNIMPLEMENTED";
-    case ErrorKind::kInternal: return "INTERNAL";
-  }
-  return "UNKNOWN";
-}
-
 Metrics::Metrics()
     : queue(histograms(*registry, "loopwright_queue_seconds", "Time from arrival to the start of a run")),
       compute(histograms(*registry, "loopwright_compute_seconds", "Time of a run")),
@@ -91,8 +74,10 @@ Totals VersionMetrics::Sum::totals() const {
   return {count.load(std::memory_order_relaxed), nanos.load(std::memory_order_relaxed)};
 }
 
-void VersionMetrics::note_success(Clock::duration queue, Clock::duration compute, Clock::duration total) {
+void VersionMetrics::note_success(int64_t items, Clock::duration queue, Clock::duration compute,
+                                  Clock::duration total) {
   ok_.Increment();
+  items_.fetch_add(static_cast<uint64_t>(items), std::memory_order_relaxed);
   queue_.Observe(secs(queue));
   compute_.Observe(secs(compute));
   total_.Observe(secs(total));
@@ -124,6 +109,7 @@ ModelStatistics VersionMetrics::statistics() const {
           fail_.totals(),
           queued_.totals(),
           computed_.totals(),
+          items_.load(std::memory_order_relaxed),
           executions_.load(std::memory_order_relaxed),
           last_millis_.load(std::memory_order_relaxed)};
 }

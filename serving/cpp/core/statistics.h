@@ -30,7 +30,7 @@ class VersionMetrics {
   VersionMetrics(const VersionMetrics&) = delete;
   VersionMetrics& operator=(const VersionMetrics&) = delete;
 
-  void note_success(Clock::duration queue, Clock::duration compute, Clock::duration total);
+  void note_success(int64_t items, Clock::duration queue, Clock::duration compute, Clock::duration total);
   void note_failure(ErrorKind kind, Clock::duration total);
   void note_execution(size_t batch);
   ModelStatistics statistics() const;
@@ -49,11 +49,8 @@ class VersionMetrics {
   prometheus::Histogram &queue_, &compute_, &total_, &batch_;
   prometheus::Counter& ok_;
   Sum success_, fail_, queued_, computed_;
-  std::atomic<uint64_t> executions_{0};
+  std::atomic<uint64_t> items_{0}, executions_{0};
   std::atomic<int64_t> last_millis_{0};
 };
-
-// Returns the name of a kind as in gRPC, such as RESOURCE_EXHAUSTED.
-const char* name(ErrorKind kind);
 
 }  // namespace loopwright::serving

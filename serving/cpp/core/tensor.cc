@@ -1,5 +1,6 @@
 #include "loopwright/serving/tensor.h"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 
@@ -29,8 +30,6 @@ constexpr std::array<Row, 14> kTypes{{{DataType::kBool, "BOOL", 1},
                                       {DataType::kBytes, "BYTES", 0}}};
 
 constexpr int64_t kMostElements = int64_t{1} << 48;
-
-Error invalid(const std::string& what) { return Error(ErrorKind::kInvalidArgument, what); }
 
 // Checks that `bytes` are `count` elements of a length and as many bytes each.
 void check_strings(std::string_view bytes, int64_t count) {
@@ -102,6 +101,9 @@ void check_bytes(DataType type, const std::vector<int64_t>& shape, std::string_v
   if (bytes.size() != expected)
     throw invalid("a tensor of " + std::string(name(type)) + " " + text(shape) + " has " + std::to_string(expected) +
                   " bytes, got " + std::to_string(bytes.size()));
+  if (type == DataType::kBool &&
+      std::any_of(bytes.begin(), bytes.end(), [](char byte) { return byte != 0 && byte != 1; }))
+    throw invalid("a tensor of BOOL has a byte that is neither 0 nor 1");
 }
 
 }  // namespace loopwright::serving

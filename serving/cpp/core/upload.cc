@@ -116,6 +116,8 @@ void Uploads::commit(const std::string& model, int64_t version,
     file << sums;
     if (!file.flush()) throw Error(ErrorKind::kInternal, "cannot write SHA256SUMS");
   }
+  sync_file(folder / "SHA256SUMS");
+  sync_file(folder);
   const fs::path parent = fs::path(repository_) / model;
   fs::create_directories(parent);
   fs::rename(folder, parent / std::to_string(version), error);

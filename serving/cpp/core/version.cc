@@ -13,21 +13,6 @@ namespace {
 // To wake a thread takes about as long, in the server and for the client that waits.
 constexpr std::chrono::microseconds kShort{50};
 
-Error invalid(const std::string& what) { return Error(ErrorKind::kInvalidArgument, what); }
-
-// Zeros for the first run. Sizes that may vary are 1.
-std::vector<Tensor> zeros(const std::vector<TensorSpec>& specs) {
-  std::vector<Tensor> result;
-  for (const TensorSpec& spec : specs) {
-    std::vector<int64_t> shape = spec.shape;
-    for (int64_t& size : shape) size = std::max<int64_t>(size, spec.type == DataType::kBytes || size < 0 ? 1 : 0);
-    const size_t bytes = spec.type == DataType::kBytes ? sizeof(uint32_t) : element_bytes(spec.type);
-    const auto count = static_cast<size_t>(element_count(shape));
-    result.push_back(Tensor::of(spec.type, std::move(shape), std::string(count * bytes, '\0')));
-  }
-  return result;
-}
-
 bool fits(const std::vector<int64_t>& shape, const std::vector<int64_t>& spec) {
   return std::equal(shape.begin(), shape.end(), spec.begin(), spec.end(),
                     [](int64_t size, int64_t wanted) { return wanted < 0 || size == wanted; });
@@ -47,23 +32,21 @@ size_t place_of(const std::string& name, const std::vector<TensorSpec>& specs, c
   return static_cast<size_t>(found - specs.begin());
 }
 
-// Runs until it is warm: five times, or for 20 ms. Returns the least time.
-Clock::duration warm_up(Instance& instance, const std::vector<Tensor>& arguments) {
-  Clock::duration least = Clock::duration::max();
-  const Clock::time_point begin = Clock::now();
-  for (int run = 0; run < 5 && Clock::now() - begin < std::chrono::milliseconds(20); ++run) {
-    const Clock::time_point start = Clock::now();
-    instance.run(arguments);
-    least = std::min(least, Clock::now() - start);
-  }
-  return least;
+// Whether all sizes but those of a batch are fixed.
+bool has_fixed_sizes(const std::vector<TensorSpec>& specs, bool has_batches) {
+  return std::all_of(specs.begin(), specs.end(), [has_batches](const TensorSpec& spec) {
+    const size_t first = has_batches ? 1 : 0;
+    return spec.type != DataType::kBytes &&
+           std::all_of(spec.shape.begin() + static_cast<ptrdiff_t>(std::min(first, spec.shape.size())),
+                       spec.shape.end(), [](int64_t size) { return size >= 0; });
+  });
 }
 
 }  // namespace
 
 int threads_of(const ModelConfig& config, const Cores& cores) {
   if (config.threads > 0) return config.threads;
-  return std::max(1, static_cast<int>(cores.cpus().size()) / config.instances);
+  return std::clamp(static_cast<int>(cores.cpus().size()) / config.instances, 1, cores.most_threads());
 }
 
 Version::Version(const std::string& model, int64_t number, const Runtime& runtime,
@@ -81,19 +64,21 @@ Version::Version(const std::string& model, int64_t number, const Runtime& runtim
   try {
     loaded_ = runtime.load(paths, {threads, config.batches, config.parameters, libraries});
     const auto sizes = loaded_->batches();
-    const std::vector<Tensor> arguments = zeros(inputs());
     for (const CoreSet& set : sets_) {
       const OnCores scope(set);
       workers_.push_back(std::make_unique<Worker>());
       workers_.back()->cores = set;
       workers_.back()->instance = loaded_->instance(set);
-      const Cores::Lease lease(cores, set);
-      Instance& instance = *workers_.back()->instance;
-      const Clock::duration time = warm_up(instance, arguments);
+      // Other models run between these runs.
+      const auto timed = [&](const std::vector<Tensor>& given) {
+        const Cores::Lease lease(cores, set);
+        return run_timed(*workers_.back()->instance, given);
+      };
+      const Clock::duration time = least_time(timed, zeros(inputs(), 1));
       if (workers_.size() > 1) continue;
-      is_short_ = threads == 1 && time < kShort;
+      is_short_ = threads == 1 && time < kShort && has_fixed_sizes(inputs(), !sizes.empty());
       queue_.note(time);
-      if (!sizes.empty()) batches_ = Batches::measure(sizes, inputs(), instance);
+      if (!sizes.empty()) batches_ = Batches::measure(sizes, inputs(), timed);
     }
     for (const auto& worker : workers_) worker->thread = std::thread([this, place = worker.get()] { serve(*place); });
   } catch (...) {
@@ -114,7 +99,6 @@ void Version::end() {
 
 Job Version::job_of(const Request& request) const {
   Job job;
-  job.arrival = Clock::now();
   const auto& specs = inputs();
   job.inputs.resize(specs.size());
   std::vector<bool> given(specs.size());
@@ -140,7 +124,6 @@ Job Version::job_of(const Request& request) const {
   }
   job.priority = request.priority;
   job.deadline = request.deadline;
-  if (!job.deadline && config_.timeout) job.deadline = job.arrival + *config_.timeout;
   job.cancelled = request.cancelled;
   return job;
 }
@@ -155,45 +138,56 @@ std::vector<size_t> Version::wanted_outputs(const Request& request) const {
   return wanted;
 }
 
-bool Version::submit(Request& request, Done& done) {
-  Job job = job_of(request);
-  const auto arrival = job.arrival;
-  job.done = [this, id = request.id, wanted = wanted_outputs(request), arrival, done](std::vector<Tensor> tensors,
-                                                                                      std::optional<Error> error) {
+void Version::submit(const Request& request, Done done) {
+  const Clock::time_point arrival = Clock::now();
+  const auto rejected = [&](Error error) {
+    metrics_.note_failure(error.kind(), Clock::now() - arrival);
+    return error;
+  };
+  Job job;
+  std::vector<size_t> wanted;
+  try {
+    job = job_of(request);
+    wanted = wanted_outputs(request);
+  } catch (const Error& error) {
+    throw rejected(error);
+  }
+  job.arrival = arrival;
+  if (!job.deadline && config_.timeout) job.deadline = arrival + *config_.timeout;
+  job.done = [this, id = request.id, wanted = std::move(wanted), arrival, done = std::move(done)](
+                 std::vector<Tensor> tensors, std::optional<Error> error) {
+    if (error) metrics_.note_failure(error->kind(), Clock::now() - arrival);
     Result result{{model_, number_, id, {}}, std::move(error)};
-    if (result.error) {
-      metrics_.note_failure(result.error->kind(), Clock::now() - arrival);
-    } else {
+    if (!result.error)
       for (const size_t place : wanted) result.response.outputs.push_back({outputs()[place].name, tensors[place]});
-    }
     done(std::move(result));
   };
-  if (is_short_ && run_here(job)) return true;
+  if (is_short_ && job.items == 1 && run_here(job)) return;
   switch (queue_.push(job)) {
-    case Rejection::kNone: return true;
-    case Rejection::kClosed: return false;
+    case Rejection::kNone: return;
     case Rejection::kFull:
-      metrics_.note_failure(ErrorKind::kResourceExhausted, {});
-      throw Error(ErrorKind::kResourceExhausted, "the queue of '" + model_ + "' is full (" +
-                                                     std::to_string(config_.max_queue) + " requests); try later");
+      throw rejected(Error(
+          ErrorKind::kResourceExhausted,
+          "the queue of '" + model_ + "' is full (" + std::to_string(config_.max_queue) + " requests); try later"));
     case Rejection::kTooLate:
-      metrics_.note_failure(ErrorKind::kResourceExhausted, {});
-      throw Error(ErrorKind::kResourceExhausted,
-                  "the requests before it in the queue of '" + model_ + "' take longer than its deadline; try later");
+      throw rejected(Error(ErrorKind::kResourceExhausted, "the requests before it in the queue of '" + model_ +
+                                                              "' take longer than its deadline; try later"));
   }
-  return false;
 }
 
 bool Version::run_here(Job& job) {
   if (!queue_.is_idle() || (job.deadline && Clock::now() >= *job.deadline)) return false;
   for (const auto& worker : workers_) {
-    const std::unique_lock running(worker->running, std::try_to_lock);
+    std::unique_lock running(worker->running, std::try_to_lock);
     if (!running) continue;
-    const Cores::Lease lease(cores_, worker->cores, std::try_to_lock);
-    if (!lease.held()) continue;
+    std::optional<Cores::Lease> lease(std::in_place, cores_, worker->cores, std::try_to_lock);
+    if (!lease->held()) continue;
     std::vector<Job> jobs;
     jobs.push_back(std::move(job));
-    run(jobs, *worker->instance);
+    std::vector<Outcome> outcomes = compute(jobs, *worker->instance);
+    lease.reset();
+    running.unlock();
+    finish(jobs, outcomes);
     return true;
   }
   return false;
@@ -205,42 +199,63 @@ void Version::serve(Worker& worker) {
   const int64_t most_items = batches_ ? batches_->best() : 1;
   std::vector<Job> jobs;
   while (queue_.take(jobs, most_items)) {
-    const std::lock_guard running(worker.running);
-    const Cores::Lease lease(cores_, worker.cores);
-    run(jobs, *worker.instance);
+    std::vector<Outcome> outcomes;
+    {
+      const std::lock_guard running(worker.running);
+      const Cores::Lease lease(cores_, worker.cores);
+      outcomes = compute(jobs, *worker.instance);
+    }
+    finish(jobs, outcomes);
+    jobs.clear();  // the memory of their tensors
   }
 }
 
-void Version::run(std::vector<Job>& jobs, Instance& instance) {
+std::vector<Version::Outcome> Version::compute(const std::vector<Job>& jobs, Instance& instance) {
+  std::vector<Outcome> outcomes(jobs.size());
   const Clock::time_point start = Clock::now();
-  size_t done = 0;  // jobs that have their outputs
-  const auto finish = [&](size_t place, std::vector<Tensor> outputs) {
-    const Clock::time_point end = Clock::now();
-    Job& job = jobs[place];
-    metrics_.note_success(start - job.arrival, end - start, end - job.arrival);
-    job.done(std::move(outputs), std::nullopt);
+  compute(jobs.data(), jobs.size(), instance, outcomes.data());
+  if (jobs.size() > 1)  // one request may have failed the batch: the others run alone
+    for (size_t i = 0; i < jobs.size(); ++i)
+      if (outcomes[i].error) compute(&jobs[i], 1, instance, &outcomes[i]);
+  queue_.note((Clock::now() - start) / static_cast<int64_t>(jobs.size()));
+  return outcomes;
+}
+
+void Version::compute(const Job* jobs, size_t count, Instance& instance, Outcome* outcomes) {
+  const Clock::time_point start = Clock::now();
+  std::optional<Error> error;
+  size_t done = 0;
+  const auto note = [&](size_t place, std::vector<Tensor> outputs) {
+    outcomes[place] = {std::move(outputs), std::nullopt, start, Clock::now()};
     ++done;
   };
-  std::optional<Error> error;
   try {
     if (batches_) {
       int64_t items = 0;
-      for (const Job& job : jobs) items += job.items;
+      for (size_t i = 0; i < count; ++i) items += jobs[i].items;
       const std::vector<int64_t> sizes = batches_->divide(items);
       for (const int64_t size : sizes) metrics_.note_execution(static_cast<size_t>(size));
-      run_batches(jobs, sizes, instance, finish);
+      run_batches(jobs, sizes, instance, note);
     } else {
       metrics_.note_execution(1);
-      finish(0, instance.run(jobs.front().inputs));
+      note(0, instance.run(jobs[0].inputs));
     }
   } catch (const Error& raised) {
     error = raised;
   } catch (const std::exception& raised) {
     error = Error(ErrorKind::kInternal, std::string(runtime_.name) + " failed: " + raised.what());
   }
-  for (; done < jobs.size(); ++done) jobs[done].done({}, error);
-  queue_.note((Clock::now() - start) / static_cast<int64_t>(jobs.size()));
-  jobs.clear();  // the memory of their tensors
+  for (; done < count; ++done) outcomes[done] = {{}, error, start, Clock::now()};
+}
+
+void Version::finish(std::vector<Job>& jobs, std::vector<Outcome>& outcomes) {
+  for (size_t i = 0; i < jobs.size(); ++i) {
+    Outcome& outcome = outcomes[i];
+    if (!outcome.error)
+      metrics_.note_success(jobs[i].items, outcome.start - jobs[i].arrival, outcome.end - outcome.start,
+                            outcome.end - jobs[i].arrival);
+    jobs[i].done(std::move(outcome.outputs), std::move(outcome.error));
+  }
 }
 
 }  // namespace loopwright::serving

@@ -41,9 +41,8 @@ class Version {
   ModelStatistics statistics() const { return metrics_.statistics(); }
   size_t queued() const { return queue_.size(); }
 
-  // Takes a request, whose result `done` gets. Returns false, and leaves both as they are, if the version no longer takes
-  // requests. Throws Error if the request does not fit the model, or if the queue is full.
-  bool submit(Request& request, Done& done);
+  // Takes a request, whose result `done` gets. Throws Error if the request does not fit the model, or if the queue is full.
+  void submit(const Request& request, Done done);
 
  private:
   // An instance and the thread that serves the queue with it.
@@ -56,8 +55,18 @@ class Version {
 
   void end();
   void serve(Worker& worker);
+  // What became of a job.
+  struct Outcome {
+    std::vector<Tensor> outputs;
+    std::optional<Error> error;
+    Clock::time_point start, end;  // of its run
+  };
+
   // Runs jobs on a worker whose mutex and cores are held.
-  void run(std::vector<Job>& jobs, Instance& instance);
+  std::vector<Outcome> compute(const std::vector<Job>& jobs, Instance& instance);
+  void compute(const Job* jobs, size_t count, Instance& instance, Outcome* outcomes);
+  // Calls those who wait, after mutex and cores were released.
+  void finish(std::vector<Job>& jobs, std::vector<Outcome>& outcomes);
   // Runs the job on the calling thread, if an instance is free. Returns false, and leaves it, otherwise.
   bool run_here(Job& job);
   Job job_of(const Request& request) const;

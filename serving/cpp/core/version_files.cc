@@ -12,6 +12,7 @@
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <set>
 #include <thread>
 
 #include "core/names.h"
@@ -65,6 +66,7 @@ void check_digest(const fs::path& folder, const std::string& name, std::string_v
 
 void check_sums(const fs::path& folder) {
   std::ifstream file(folder / kSums);
+  std::set<std::string> names;
   std::string line;
   while (std::getline(file, line)) {
     if (line.size() < 67 || line[64] != ' ')
@@ -72,11 +74,18 @@ void check_sums(const fs::path& folder) {
     const std::string name = line.substr(66);
     check_relative(name);
     check_digest(folder, name, std::string_view(line).substr(0, 64));
+    names.insert(name);
+  }
+  // A list that is cut off must not pass.
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    const std::string name = entry.path().filename();
+    if (name != kSums && entry.is_regular_file() && !names.count(name))
+      throw incomplete(std::string(kSums) + " does not have " + name + "; it may not be whole yet");
   }
 }
 
-// The digests that the manifest of a saved model has. Formats that have none are loaded as they are.
-void check_saved_model(const fs::path& folder) {
+// Checks the digests that the manifest of a saved model has. Returns whether it has them.
+bool check_saved_model(const fs::path& folder) {
   simdjson::dom::parser parser;
   simdjson::dom::object digests;
   simdjson::padded_string text;
@@ -85,13 +94,14 @@ void check_saved_model(const fs::path& folder) {
   simdjson::dom::element manifest;
   if (parser.parse(text).get(manifest))
     throw incomplete("model.lw/manifest.json is not valid JSON; it may not be whole yet");
-  if (manifest["digests"].get(digests)) return;
+  if (manifest["digests"].get(digests)) return false;
   for (const auto& [name, digest] : digests) {
     std::string_view value;
     if (digest.get(value) || name.find('/') != std::string_view::npos || name == "..")
       throw incomplete("model.lw/manifest.json has digests that are not valid");
     check_digest(folder, std::string(name), value);
   }
+  return true;
 }
 
 time_t newest_change(const fs::path& folder) {
@@ -116,10 +126,10 @@ void wait_until_settled(const std::string& folder) {
 
 std::vector<int64_t> versions_in(const std::string& folder) {
   std::vector<int64_t> result;
-  std::error_code none;
-  for (const auto& entry : fs::directory_iterator(folder, none)) {
-    const std::string name = entry.path().filename();
-    if (name.empty() || name.find_first_not_of("0123456789") != std::string::npos || !entry.is_directory(none))
+  std::error_code error;
+  for (fs::directory_iterator place(folder, error), end; !error && place != end; place.increment(error)) {
+    const std::string name = place->path().filename();
+    if (name.empty() || name.find_first_not_of("0123456789") != std::string::npos || !place->is_directory(error))
       continue;
     try {
       result.push_back(parse_version(name));
@@ -127,6 +137,7 @@ std::vector<int64_t> versions_in(const std::string& folder) {
       continue;  // such as 0 or 01
     }
   }
+  if (error) throw Error(ErrorKind::kUnavailable, "cannot read " + folder + ": " + error.message());
   std::sort(result.begin(), result.end());
   return result;
 }
@@ -153,21 +164,24 @@ VersionFiles find_files(const std::string& folder, const std::string& wanted) {
     return fs::exists(fs::path(folder) / file, none);
   };
   const Runtime& runtime = find_runtime(wanted.empty() ? kDefaultRuntime : wanted);
-  if (has(runtime.file)) return {&runtime, (fs::path(folder) / runtime.file).string(), false};
+  std::string possible;
+  for (const char* file : runtime.files) {
+    if (has(file)) return {&runtime, (fs::path(folder) / file).string(), false};
+    possible += (possible.empty() ? "" : ", ") + std::string(file);
+  }
   const bool compiles = std::string_view(runtime.name) == kDefaultRuntime;
   if (compiles && has(kOnnx)) return {&runtime, (fs::path(folder) / kOnnx).string(), true};
   throw Error(ErrorKind::kNotFound, std::string("the folder has none of the files that ") + runtime.name +
-                                        " serves: " + runtime.file + (compiles ? std::string(", ") + kOnnx : ""));
+                                        " serves: " + possible + (compiles ? std::string(", ") + kOnnx : ""));
 }
 
 void check_complete(const std::string& folder, bool is_known) {
   const fs::path path(folder);
   std::error_code none;
   const bool has_sums = fs::exists(path / kSums, none);
-  const bool is_saved = fs::exists(path / "model.lw", none);
   if (has_sums) check_sums(path);
-  if (is_saved) check_saved_model(path / "model.lw");
-  if (!has_sums && !is_saved && !is_known) wait_until_settled(folder);
+  const bool has_digests = fs::exists(path / "model.lw", none) && check_saved_model(path / "model.lw");
+  if (!has_sums && !has_digests && !is_known) wait_until_settled(folder);
 }
 
 std::string sha256_of_file(const std::string& path) {

@@ -9,7 +9,8 @@
 
 namespace loopwright::serving {
 
-// Returns the versions of a model's folder, in order: the folders whose names are numbers.
+// Returns the versions of a model's folder, in order: the folders whose names are numbers. Throws Error (kUnavailable) if the
+// folder cannot be read.
 std::vector<int64_t> versions_in(const std::string& folder);
 
 // What identifies the content of a folder without reading it: names, sizes and times of all files below. Empty if there is no

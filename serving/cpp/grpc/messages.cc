@@ -9,8 +9,6 @@ namespace {
 
 using inference::InferTensorContents;
 
-Error invalid(const std::string& what) { return Error(ErrorKind::kInvalidArgument, what); }
-
 // Converts typed numbers to the elements of T.
 template <class T, class Field>
 std::string numbers(const Field& field) {
@@ -83,7 +81,7 @@ void read_parameters(const inference::ModelInferRequest& message, Request& reque
     const auto number = priority->has_uint64_param()
                             ? static_cast<int64_t>(std::min<uint64_t>(priority->uint64_param(), 1'000'000))
                             : priority->int64_param();
-    request.priority = static_cast<int>(std::clamp<int64_t>(number, -1'000'000, 1'000'000));
+    if (number > 0) request.priority = static_cast<int>(std::min<int64_t>(number, kLastPriority));
   }
 }
 
@@ -171,7 +169,7 @@ void write_statistics(const ModelStatistics& statistics, inference::ModelStatist
   message.set_name(statistics.name);
   message.set_version(std::to_string(statistics.version));
   message.set_last_inference(static_cast<uint64_t>(statistics.last_inference_millis));
-  message.set_inference_count(statistics.success.count);
+  message.set_inference_count(statistics.items);
   message.set_execution_count(statistics.executions);
   auto& times = *message.mutable_inference_stats();
   const auto set = [](const Totals& totals, inference::StatisticDuration& duration) {

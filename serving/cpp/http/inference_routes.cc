@@ -1,3 +1,5 @@
+#include <simdjson.h>
+
 #include <charconv>
 
 #include "http/path.h"
@@ -74,9 +76,14 @@ void infer(Engine& engine, const Request& request, const std::string& model, con
   });
 }
 
-// Of POST v2/repository/index.
+// Whether the body of POST v2/repository/index is {"ready": true}.
 bool only_ready(const Request& request) {
-  return request.body->find("\"ready\"") != std::string::npos && request.body->find("true") != std::string::npos;
+  simdjson::dom::parser parser;
+  simdjson::dom::element root;
+  bool ready = false;
+  if (request.body->empty()) return false;
+  if (parser.parse(*request.body).get(root)) throw invalid("the body must be empty or a JSON object");
+  return !root["ready"].get(ready) && ready;
 }
 
 using Path = std::vector<std::string>;

@@ -39,7 +39,7 @@ std::string page(const Engine& engine) {
       "ms</th><th>Reason</th></tr>";
   const auto statistics = engine.statistics();
   for (const IndexEntry& entry : engine.index()) {
-    ModelStatistics of_entry{entry.model, entry.version, {}, {}, {}, {}, 0, 0};
+    ModelStatistics of_entry{entry.model, entry.version, {}, {}, {}, {}, 0, 0, 0};
     for (const ModelStatistics& each : statistics)
       if (each.name == entry.model && each.version == entry.version) of_entry = each;
     html += "<tr><td>" + escaped(entry.model) + "</td><td class=\"n\">" + std::to_string(entry.version) +

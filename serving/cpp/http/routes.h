@@ -1,6 +1,7 @@
 // What the paths of the server mean.
 #pragma once
 
+#include <memory>
 #include <string>
 
 #include "http/server.h"
@@ -12,8 +13,22 @@ namespace loopwright::serving::http {
 Handler inference_routes(Engine& engine, std::string version);
 // The status page and /metrics.
 Handler metrics_routes(Engine& engine);
-// Loading, promotion and upload. `token` must be in the header Authorization: Bearer TOKEN.
-Handler admin_routes(Engine& engine, std::string repository, std::string token);
+// Loading, promotion and upload, which wait on own threads. Outlives the server that has its handler.
+class AdminRoutes {
+ public:
+  AdminRoutes(Engine& engine, std::string repository);
+  // Waits for what has begun.
+  ~AdminRoutes();
+  AdminRoutes(const AdminRoutes&) = delete;
+  AdminRoutes& operator=(const AdminRoutes&) = delete;
+
+  Handler handler();
+
+ private:
+  class Admin;
+  struct State;
+  std::unique_ptr<State> state_;
+};
 
 // Returns the response for an error.
 Response error_response(const Error& error);

@@ -1,5 +1,6 @@
 #include "http/server.h"
 
+#include <openssl/crypto.h>
 #include <pthread.h>
 #include <sys/socket.h>
 
@@ -14,11 +15,13 @@
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/read.hpp>
 #include <cerrno>
+#include <cstdio>
 #include <mutex>
 #include <optional>
 #include <set>
 #include <thread>
 
+#include "loopwright/serving/error.h"
 #include "protocol/v2.h"
 
 namespace loopwright::serving::http {
@@ -32,6 +35,7 @@ using Clock = std::chrono::steady_clock;
 
 // A request's first read takes what fits in here: small reads cost more than the kernels of a small model.
 constexpr size_t kReadBytes = 64 << 10;
+constexpr size_t kPart = 1 << 20;
 constexpr size_t kPadding = 64;  // at least simdjson::SIMDJSON_PADDING
 // A timer per operation costs two system calls per request. So one timer looks at all connections from time to time.
 constexpr std::chrono::milliseconds kSweep{250};
@@ -73,7 +77,8 @@ class Server::State : public std::enable_shared_from_this<Server::State> {
   tcp::acceptor acceptor{context};
   net::steady_timer timer{context};
   std::atomic<bool> draining{false};
-  std::atomic<int> open{0};  // requests that were read and not answered
+  std::atomic<int> open{0};            // requests that were read and not answered
+  std::atomic<uint64_t> in_flight{0};  // bytes of bodies
   std::mutex mutex;
   std::set<Connection*> connections;
 };
@@ -121,11 +126,6 @@ class Server::Connection : public std::enable_shared_from_this<Server::Connectio
     socket_.close(none);
   }
 
-  void set_deadline(Clock::duration patience) {
-    const std::lock_guard lock(mutex_);
-    deadline_ = Clock::now() + patience;
-  }
-
   // Reads the next request. If it comes before the response to the last one, it waits.
   void read_header() {
     parser_.emplace();
@@ -162,10 +162,11 @@ class Server::Connection : public std::enable_shared_from_this<Server::Connectio
   void begin_request() {
     const auto& header = parser_->get();
     request_ = Request();
+    request_.body = std::make_shared<std::string>();
     request_.method = std::string(header.method_string());
     request_.target = std::string(header.target());
-    for (const auto& field : header) request_.headers.emplace_back(std::string(field.name_string()), std::string(field.value()));
-    request_.body = std::make_shared<std::string>();
+    for (const auto& field : header)
+      request_.headers.emplace_back(std::string(field.name_string()), std::string(field.value()));
     request_.cancelled = std::make_shared<std::atomic<bool>>(false);
     {
       const std::lock_guard lock(mutex_);
@@ -175,13 +176,31 @@ class Server::Connection : public std::enable_shared_from_this<Server::Connectio
       cancelled_ = request_.cancelled;
       deadline_ = Clock::now() + state_->limits.receive;
     }
-    if (parser_->chunked()) return fail(411, "a request must have Content-Length; chunked bodies are not accepted");
+    if (header.version() == 11 && request_.header("Host").empty())
+      return fail(400, "a request must have the header Host");
+    // Beast takes codings other than chunked for a request without a body, and so the body for the next request.
+    if (!request_.header("Transfer-Encoding").empty())
+      return fail(411, "a request must have Content-Length; Transfer-Encoding is not accepted");
+    if (!is_permitted()) return fail(401, "the header Authorization: Bearer TOKEN is missing or wrong");
     const uint64_t length = parser_->content_length().value_or(0);
     if (length > state_->limits.body)
-      return fail(413, "the body has " + std::to_string(length) + " bytes; at most " + std::to_string(state_->limits.body) +
-                           " are accepted");
+      return fail(413, "the body has " + std::to_string(length) + " bytes; at most " +
+                           std::to_string(state_->limits.body) + " are accepted");
+    if (state_->in_flight.fetch_add(length) + length > state_->limits.in_flight) {
+      state_->in_flight.fetch_sub(length);
+      return fail(503,
+                  "the requests that are being read and computed take all of the server's memory for them; try later");
+    }
+    request_.body = std::shared_ptr<std::string>(new std::string, [state = state_, length](std::string* body) {
+      delete body;
+      state->in_flight.fetch_sub(length);
+    });
     if (length == 0) return handle();
     request_.body->reserve(length + kPadding);
+    const size_t here = std::min<uint64_t>(length, buffer_.size());
+    request_.body->assign(static_cast<const char*>(buffer_.data().data()), here);
+    buffer_.consume(here);
+    if (here == length) return handle();
     if (!equals(request_.header("Expect"), "100-continue")) return read_body(length);
     static constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
     net::async_write(socket_, net::buffer(kContinue), [self = shared_from_this(), length](error_code failed, size_t) {
@@ -189,16 +208,26 @@ class Server::Connection : public std::enable_shared_from_this<Server::Connectio
     });
   }
 
-  // Reads straight into the body, past the parser.
+  // Whether the header has the server's token, if there is one. Takes the same time wherever the texts differ.
+  bool is_permitted() const {
+    const std::string& token = state_->limits.token;
+    if (token.empty()) return true;
+    constexpr std::string_view kBearer = "Bearer ";
+    const std::string_view given = request_.header("Authorization");
+    return given.size() == kBearer.size() + token.size() && given.substr(0, kBearer.size()) == kBearer &&
+           CRYPTO_memcmp(given.data() + kBearer.size(), token.data(), token.size()) == 0;
+  }
+
+  // Reads straight into the body, past the parser. Memory is touched as far as bytes have come.
   void read_body(uint64_t length) {
     std::string& body = *request_.body;
-    const size_t here = std::min<uint64_t>(length, buffer_.size());
-    body.assign(static_cast<const char*>(buffer_.data().data()), here);
-    buffer_.consume(here);
-    if (here == length) return handle();
-    body.resize(length);
-    net::async_read(socket_, net::buffer(body.data() + here, length - here),
-                    [self = shared_from_this()](error_code error, size_t) { error ? self->close() : self->handle(); });
+    const size_t here = body.size(), part = std::min<uint64_t>(length - here, kPart);
+    body.resize(here + part);
+    net::async_read(socket_, net::buffer(body.data() + here, part),
+                    [self = shared_from_this(), length](error_code error, size_t) {
+                      if (error) return self->close();
+                      self->request_.body->size() == length ? self->handle() : self->read_body(length);
+                    });
   }
 
   void handle() {
@@ -207,7 +236,8 @@ class Server::Connection : public std::enable_shared_from_this<Server::Connectio
       deadline_ = Clock::time_point::max();
     }
     state_->open.fetch_add(1);
-    state_->handler(std::move(request_), [self = shared_from_this()](Response response) { self->respond(std::move(response)); });
+    state_->handler(std::move(request_),
+                    [self = shared_from_this()](Response response) { self->respond(std::move(response)); });
     bool read;
     {
       const std::lock_guard lock(mutex_);
@@ -240,6 +270,7 @@ class Server::Connection : public std::enable_shared_from_this<Server::Connectio
     for (const Tensor& tensor : response.binary) bytes += tensor.bytes();
     std::string text = "HTTP/1.1 " + std::to_string(response.status) + ' ';
     text += reason_of(response.status);
+    if (response.status == 401) text += "\r\nWWW-Authenticate: Bearer";
     text += "\r\nContent-Type: " + response.type + "\r\nContent-Length: " + std::to_string(bytes) + "\r\n";
     for (const auto& [key, value] : response.headers) text += key + ": " + value + "\r\n";
     return text + (keep_alive_ ? "\r\n" : "Connection: close\r\n\r\n");
@@ -377,16 +408,31 @@ void Server::State::sweep() {
 
 Server::Server(const std::string& address, uint16_t port, Limits limits, Handler handler)
     : state_(std::make_shared<State>(limits, std::move(handler))) {
-  const tcp::endpoint endpoint(net::ip::make_address(address), port);
-  state_->acceptor.open(endpoint.protocol());
-  state_->acceptor.set_option(tcp::acceptor::reuse_address(true));
-  state_->acceptor.bind(endpoint);
-  state_->acceptor.listen(1024);
+  const auto cannot = [&](const std::string& reason) {
+    const bool is_v6 = address.find(':') != std::string::npos;
+    return Error(ErrorKind::kUnavailable, "cannot listen on " + (is_v6 ? "[" + address + "]" : address) + ":" +
+                                              std::to_string(port) + ": " + reason +
+                                              "; choose another address or port");
+  };
+  error_code error;
+  const net::ip::address numeric = net::ip::make_address(address, error);
+  if (error) throw cannot("the address must be a number, such as 127.0.0.1");
+  const tcp::endpoint endpoint(numeric, port);
+  state_->acceptor.open(endpoint.protocol(), error);
+  if (!error) state_->acceptor.set_option(tcp::acceptor::reuse_address(true), error);
+  if (!error) state_->acceptor.bind(endpoint, error);
+  if (!error) state_->acceptor.listen(1024, error);
+  if (error) throw cannot(error.message());
   state_->accept();
   state_->sweep();
   thread_ = std::thread([state = state_] {
     pthread_setname_np(pthread_self(), "lw-http");
-    state->context.run();
+    for (;;) try {  // a request that there is no memory for must not end the server
+        state->context.run();
+        break;
+      } catch (const std::exception& raised) {
+        std::fprintf(stderr, "http: %s\n", raised.what());
+      }
   });
 }
 

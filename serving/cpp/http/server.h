@@ -18,9 +18,11 @@ namespace loopwright::serving::http {
 
 struct Limits {
   uint64_t body = uint64_t{64} << 20;
+  uint64_t in_flight = uint64_t{1} << 30;  // bytes of all bodies that are being read and computed
   uint32_t header = 16 << 10;
   int connections = 4096;
   std::chrono::seconds idle{300};    // between two requests of a connection
+  std::string token;                 // that the header Authorization: Bearer must have; empty: none
   std::chrono::seconds receive{60};  // for the rest of a request that has begun, and for a response to be taken
 };
 
@@ -50,7 +52,7 @@ using Handler = std::function<void(Request, Respond)>;
 
 class Server {
  public:
-  // Listens. Port 0 takes a free one. Throws std::exception with the reason, such as a port that is in use.
+  // Listens. Port 0 takes a free one. Throws Error (kUnavailable) with the reason, such as a port that is in use.
   Server(const std::string& address, uint16_t port, Limits limits, Handler handler);
   // Ends all connections.
   ~Server();

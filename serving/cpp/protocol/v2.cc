@@ -17,8 +17,6 @@ using simdjson::dom::object;
 constexpr size_t kMostDepth = 64;
 constexpr size_t kLargestBody = size_t{1} << 32;  // of simdjson
 
-Error invalid(const std::string& what) { return Error(ErrorKind::kInvalidArgument, what); }
-
 // Returns a member, or nothing.
 template <class T>
 std::optional<T> member(const object& from, const char* key, const char* form) {
@@ -88,8 +86,8 @@ void read_parameters(const object& parameters, ParsedRequest& parsed) {
   parsed.form.binary = member<bool>(parameters, "binary_data_output", "a boolean").value_or(false);
   if (const auto micros = member<int64_t>(parameters, "timeout", "a number of microseconds"); micros && *micros > 0)
     parsed.request.deadline = Clock::now() + std::chrono::microseconds(std::min<int64_t>(*micros, 86'400'000'000));
-  if (const auto priority = member<int64_t>(parameters, "priority", "a number"))
-    parsed.request.priority = static_cast<int>(std::clamp<int64_t>(*priority, -1'000'000, 1'000'000));
+  if (const auto priority = member<int64_t>(parameters, "priority", "a number"))  // 0: none
+    if (*priority > 0) parsed.request.priority = static_cast<int>(std::min<int64_t>(*priority, kLastPriority));
   for (const char* key : {"sequence_id", "sequence_start", "sequence_end"}) {
     element found;
     bool flag;
@@ -261,7 +259,7 @@ std::string write_statistics(const std::vector<ModelStatistics>& models) {
     write_string(text, model.name);
     text += ",\"version\":\"" + std::to_string(model.version) +
             "\",\"last_inference\":" + std::to_string(model.last_inference_millis) +
-            ",\"inference_count\":" + std::to_string(model.success.count) +
+            ",\"inference_count\":" + std::to_string(model.items) +
             ",\"execution_count\":" + std::to_string(model.executions) + ",\"inference_stats\":{";
     write_totals(text, "success", model.success);
     text += ',';

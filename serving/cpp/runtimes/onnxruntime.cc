@@ -242,11 +242,7 @@ class OrtModel : public RuntimeModel {
     const Session session(api, path_, 1);
     inputs_ = session.inputs();
     outputs_ = session.outputs();
-    if (batches_.empty()) return;
-    for (const TensorSpec& spec : inputs_)
-      if (spec.type == DataType::kBytes || spec.shape.empty() || spec.shape[0] >= 0)
-        throw Error(ErrorKind::kFailedPrecondition, "the model cannot have batches: the first dimension of input '" +
-                                                        spec.name + "' is fixed, or it has strings");
+    if (!batches_.empty()) check_batches(inputs_);
   }
   std::vector<int64_t> batches() const override { return batches_; }
   const std::vector<TensorSpec>& inputs() const override { return inputs_; }

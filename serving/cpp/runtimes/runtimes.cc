@@ -6,8 +6,9 @@ namespace loopwright::serving {
 
 const std::vector<Runtime>& runtimes() {
   static const std::vector<Runtime> rows{
-      {"loopwright", "loopwright_lw", "model.lw", load_loopwright},
-      {"onnxruntime", "onnxruntime_onnx", "model.onnx", load_onnxruntime},
+      {"loopwright", "loopwright_lw", {"model.lw"}, load_loopwright},
+      {"onnxruntime", "onnxruntime_onnx", {"model.onnx"}, load_onnxruntime},
+      {"openvino", "openvino", {"model.xml", "model.onnx"}, load_openvino},
   };
   return rows;
 }
@@ -19,6 +20,13 @@ const Runtime& find_runtime(const std::string& name) {
     names += names.empty() ? runtime.name : std::string(", ") + runtime.name;
   }
   throw Error(ErrorKind::kInvalidArgument, "there is no runtime '" + name + "'; choose from: " + names);
+}
+
+void check_batches(const std::vector<TensorSpec>& inputs) {
+  for (const TensorSpec& spec : inputs)
+    if (spec.type == DataType::kBytes || spec.shape.empty() || spec.shape[0] >= 0)
+      throw Error(ErrorKind::kFailedPrecondition, "the model cannot have batches: the first dimension of input '" +
+                                                      spec.name + "' is fixed, or it has strings");
 }
 
 }  // namespace loopwright::serving

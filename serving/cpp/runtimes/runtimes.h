@@ -7,5 +7,9 @@ namespace loopwright::serving {
 
 std::unique_ptr<RuntimeModel> load_loopwright(const std::vector<std::string>& paths, const LoadOptions& options);
 std::unique_ptr<RuntimeModel> load_onnxruntime(const std::vector<std::string>& paths, const LoadOptions& options);
+std::unique_ptr<RuntimeModel> load_openvino(const std::vector<std::string>& paths, const LoadOptions& options);
+
+// Throws Error (kFailedPrecondition) unless the first dimension of all inputs is open, and none has strings.
+void check_batches(const std::vector<TensorSpec>& inputs);
 
 }  // namespace loopwright::serving

@@ -23,6 +23,7 @@ struct EngineOptions {
   std::chrono::milliseconds poll{1000};          // between looks at the repository; 0: only when load() is called
   std::string python;                            // compiles ONNX models; empty: they are rejected
   std::string cache;                             // of compiled models; empty: .cache in the repository
+  std::string compiler_version;                  // another one does not use what was compiled by an earlier one
   std::map<std::string, std::string> libraries;  // of runtimes, by name; see LoadOptions
 };
 
@@ -54,6 +55,7 @@ struct ModelStatistics {
   std::string name;
   int64_t version;
   Totals success, fail, queue, compute;
+  uint64_t items = 0;  // of batches; requests of models without them
   uint64_t executions = 0;
   int64_t last_inference_millis = 0;  // since 1970; 0: none yet
 };
@@ -61,14 +63,18 @@ struct ModelStatistics {
 // Thread-safe.
 class Engine {
  public:
-  // Begins to load the models of the repository, each on its own thread. Throws Error if the folder does not exist.
+  // Throws Error if the repository is not a folder.
   explicit Engine(EngineOptions options);
   // Computes the requests that were accepted, then ends.
   ~Engine();
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  // Waits until each model of the repository was loaded or has failed once.
+  // Begins to load the models of the repository, each on its own thread.
+  void start();
+  // Whether each model that was there at the start is loaded or has failed once.
+  bool is_loaded() const;
+  // Starts, if that was not done, and waits until is_loaded().
   void wait_until_loaded();
 
   // Calls `done` once with the result, on a thread of the engine, or before it returns.

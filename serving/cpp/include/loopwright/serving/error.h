@@ -30,4 +30,10 @@ class Error : public std::runtime_error {
   ErrorKind kind_;
 };
 
+// Returns the name of a kind as in gRPC, such as RESOURCE_EXHAUSTED.
+const char* name(ErrorKind kind);
+
+// The error of a request or a configuration that is wrong.
+inline Error invalid(const std::string& message) { return Error(ErrorKind::kInvalidArgument, message); }
+
 }  // namespace loopwright::serving

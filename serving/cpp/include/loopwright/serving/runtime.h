@@ -49,8 +49,8 @@ using LoadModel = std::unique_ptr<RuntimeModel> (*)(const std::vector<std::strin
 
 struct Runtime {
   const char* name;
-  const char* platform;  // in the model's metadata, as in the protocol
-  const char* file;      // what a version's folder has for it, such as model.onnx
+  const char* platform;            // in the model's metadata, as in the protocol
+  std::vector<const char*> files;  // what a version's folder has for it, such as model.onnx: the first that is there
   LoadModel load;
 };
 

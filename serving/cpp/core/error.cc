@@ -1,0 +1,22 @@
+#include "loopwright/serving/error.h"
+
+namespace loopwright::serving {
+
+const char* name(ErrorKind kind) {
+  switch (kind) {
+    case ErrorKind::kInvalidArgument: return "INVALID_ARGUMENT";
+    case ErrorKind::kNotFound: return "NOT_FOUND";
+    case ErrorKind::kAlreadyExists: return "ALREADY_EXISTS";
+    case ErrorKind::kFailedPrecondition: return "FAILED_PRECONDITION";
+    case ErrorKind::kResourceExhausted: return "RESOURCE_EXHAUSTED";
+    case ErrorKind::kDeadlineExceeded: return "DEADLINE_EXCEEDED";
+    case ErrorKind::kCancelled: return "CANCELLED";
+    case ErrorKind::kPermissionDenied: return "PERMISSION_DENIED";
+    case ErrorKind::kUnavailable: return "UNAVAILABLE";
+    case ErrorKind::kUnimplemented: return "UNIMPLEMENTED";
+    case ErrorKind::kInternal: return "INTERNAL";
+  }
+  return "UNKNOWN";
+}
+
+}  // namespace loopwright::serving
