@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import http.client
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from serving.client import Message, call, place
+
 PART = 16 << 20  # bytes of a file per request
+_LOAD_SECS = 3600
 
 
 @dataclass(frozen=True)
@@ -26,51 +28,44 @@ class Admin:
     port: int
     token: str
 
-    def call(self, method: str, path: str, body: bytes | None = None) -> Any:
-        """Sends a request and returns the JSON of its answer.
+    def call(self, method: str, path: str, body: bytes = b"") -> Any:
+        """Sends a request and returns the JSON of its answer. A load may take minutes.
 
         Raises:
-            ValueError: the server rejected it, with its reason.
-            OSError: there is no server.
+            ValueError, RuntimeError, OSError: as :func:`serving.client.call`.
         """
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=600)
+        sent = Message(body, {"Authorization": f"Bearer {self.token}"})
+        answer = call(self.host, self.port, method, path, sent, _LOAD_SECS).body
         try:
-            connection.request(method, path, body, {"Authorization": f"Bearer {self.token}"})
-            response = connection.getresponse()
-            answer = response.read()
-        except http.client.HTTPException as error:
-            raise ValueError(f"{self.host}:{self.port} is not an admin port: {error}") from None
-        finally:
-            connection.close()
-        try:
-            found = json.loads(answer)
+            return json.loads(answer)
         except ValueError:
-            raise ValueError(f"{self.host}:{self.port} is not an admin port: it answered {response.status}") from None
-        if response.status != 200:
-            raise ValueError(found.get("error", f"the server answered {response.status}"))
-        return found
+            raise ValueError(f"{self.host}:{self.port} is not an admin port") from None
 
-    def upload(self, model: str, version: int, source: Path) -> None:
+    def upload(self, model: str, version: int, source: Path) -> str:
         """Uploads a version: an ONNX file, a saved model, or a folder that is laid out as a version.
+
+        Returns:
+            Why the server does not serve the version; empty if it does.
 
         Raises:
             ValueError: the server rejected it, or ``source`` is something else.
             OSError: a file cannot be read, or there is no server.
         """
         files = version_files(source)
-        place = f"/v2/models/{quote(model, safe='')}/versions/{version}"
+        path = place(model, str(version))
         digests = {}
-        for path, file in files.items():
+        for name, file in files.items():
             digest, offset = hashlib.sha256(), 0
             with file.open("rb") as data:
                 while (part := data.read(PART)) or offset == 0:
-                    self.call("PUT", f"{place}/files/{quote(path)}?offset={offset}", part)
+                    self.call("PUT", f"{path}/files/{quote(name)}?offset={offset}", part)
                     digest.update(part)
                     offset += len(part)
                     if not part:  # an empty file
                         break
-            digests[path] = digest.hexdigest()
-        self.call("POST", place, json.dumps({"files": digests}).encode())
+            digests[name] = digest.hexdigest()
+        answer = self.call("POST", path, json.dumps({"files": digests}).encode())
+        return "" if answer.get("state") == "READY" else str(answer.get("reason") or answer.get("state"))
 
     def promote(self, model: str, version: int, label: str = "stable", percent: float = 0) -> None:
         """Makes a label select a ready version, for a share of the requests that name none.
@@ -78,16 +73,17 @@ class Admin:
         Raises:
             ValueError, OSError: as :meth:`call`.
         """
-        place = f"/v2/models/{quote(model, safe='')}/labels/{quote(label, safe='')}"
-        self.call("POST", place, json.dumps({"version": version, "percent": percent}).encode())
+        path = f"{place(model)}/labels/{quote(label, safe='')}"
+        self.call("POST", path, json.dumps({"version": version, "percent": percent}).encode())
 
-    def roll_back(self, model: str, label: str = "stable") -> None:
-        """Makes a label select the version before its last promotion.
+    def roll_back(self, model: str, label: str = "stable") -> int:
+        """Makes a label select the version before its last promotion, and returns that version.
 
         Raises:
             ValueError, OSError: as :meth:`call`.
         """
-        self.call("POST", f"/v2/models/{quote(model, safe='')}/labels/{quote(label, safe='')}/rollback")
+        answer = self.call("POST", f"{place(model)}/labels/{quote(label, safe='')}/rollback")
+        return int(answer["labels"][label]["version"])
 
 
 def version_files(source: Path) -> dict[str, Path]:

@@ -28,7 +28,7 @@ _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 @dataclass(frozen=True)
 class Message:
-    """A request or a response: its body and its headers."""
+    """A request or a response: its body and its headers, those of a response in lower case."""
 
     body: bytes
     headers: Mapping[str, str]
@@ -40,10 +40,16 @@ def place(model: str, version: str = "") -> str:
 
 
 def request(inputs: Mapping[str, np.ndarray], *, as_json: bool = False) -> Message:
-    """Returns the request for a run. Strings are arrays of NumPy's type ``str`` or of bytes."""
+    """Returns the request for a run. Strings are arrays of NumPy's type ``str`` or of bytes.
+
+    Raises:
+        ValueError: the protocol does not have the type of an array.
+    """
     tensors, binary = [], b""
     for name, array in inputs.items():
-        datatype = _NAMES.get(array.dtype, "BYTES")
+        datatype = "BYTES" if array.dtype.kind in "USO" else _NAMES.get(array.dtype, "")
+        if not datatype:
+            raise ValueError(f"input {name} is of {array.dtype}, which the protocol does not have")
         tensor: dict[str, Any] = {"name": name, "datatype": datatype, "shape": list(array.shape)}
         if as_json:
             tensor["data"] = [str(text) for text in array.ravel()] if datatype == "BYTES" else array.ravel().tolist()
@@ -62,7 +68,7 @@ def outputs(response: Message) -> dict[str, np.ndarray]:
     Raises:
         ValueError: it is not a response of the protocol.
     """
-    length = int(response.headers.get(_HEADER, len(response.body)))
+    length = int(response.headers.get(_HEADER.lower(), len(response.body)))
     binary = response.body[length:]
     arrays = {}
     for tensor in json.loads(response.body[:length])["outputs"]:
@@ -84,27 +90,29 @@ def _packed(array: np.ndarray) -> bytes:
 
 
 def _unpacked(data: bytes) -> np.ndarray:
-    texts = []
-    while data:
-        size = int.from_bytes(data[:4], "little")
-        texts.append(data[4 : 4 + size].decode(errors="replace"))
-        data = data[4 + size :]
+    texts, place = [], 0
+    while place < len(data):
+        size = int.from_bytes(data[place : place + 4], "little")
+        texts.append(data[place + 4 : place + 4 + size].decode(errors="replace"))
+        place += 4 + size
     return np.array(texts, np.dtype(str))
 
 
 @dataclass(frozen=True)
 class Client:
-    """The HTTP port of a server."""
+    """The HTTP port of a server. ``timeout`` is the seconds that an answer may take."""
 
     host: str = "127.0.0.1"
     port: int = 8000
+    timeout: float = 60
 
     def metadata(self, model: str, version: str = "") -> dict[str, Any]:
         """Returns the inputs and outputs of a model.
 
         Raises:
             ValueError: the server rejected the request, with its reason.
-            OSError: there is no server.
+            RuntimeError: the server failed, or has no capacity now.
+            OSError: there is no server, or it does not answer.
         """
         return json.loads(self._call("GET", place(model, version)).body)
 
@@ -112,23 +120,38 @@ class Client:
         """Runs a model, and returns its outputs by name.
 
         Raises:
-            ValueError, OSError: as :meth:`metadata`.
+            ValueError, RuntimeError, OSError: as :meth:`metadata`.
         """
         return outputs(self._call("POST", place(model, version) + "/infer", request(inputs)))
 
     def _call(self, method: str, path: str, message: Message | None = None) -> Message:
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=600)
-        try:
-            connection.request(method, path, message and message.body, dict(message.headers) if message else {})
-            response = connection.getresponse()
-            answer = Message(response.read(), dict(response.getheaders()))
-        except http.client.HTTPException as error:
-            raise ValueError(f"{self.host}:{self.port} does not speak HTTP: {error}") from None
-        finally:
-            connection.close()
-        if response.status != 200:
-            raise ValueError(_reason(answer.body) or f"{self.host}:{self.port} answered {response.status}")
+        sent = message or Message(b"", {})
+        return call(self.host, self.port, method, path, sent, self.timeout)
+
+
+def call(host: str, port: int, method: str, path: str, sent: Message, timeout: float) -> Message:
+    """Sends a request and returns its answer.
+
+    Raises:
+        ValueError: the server rejected the request (400 to 499 but 429), with its reason.
+        RuntimeError: the server failed, or has no capacity now (429, 500 and up).
+        OSError: there is no server, or it does not answer in time.
+    """
+    connection = http.client.HTTPConnection(host, port, timeout=timeout)
+    try:
+        connection.request(method, path, sent.body or None, dict(sent.headers))
+        response = connection.getresponse()
+        answer = Message(response.read(), {name.lower(): value for name, value in response.getheaders()})
+    except http.client.HTTPException:
+        raise ValueError(f"{host}:{port} does not speak HTTP/1.1; is it the port of another protocol?") from None
+    except OSError as error:
+        raise OSError(f"no answer from {host}:{port}: {error.strerror or error}") from None
+    finally:
+        connection.close()
+    if response.status == 200:
         return answer
+    reason = _reason(answer.body) or f"{host}:{port} answered {response.status}"
+    raise (RuntimeError if response.status == 429 or response.status >= 500 else ValueError)(reason)
 
 
 def _reason(body: bytes) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 
 from compiler.commands.command_line import at_least, check_file, seconds
 from compiler.commands.output import write_json
-from serving.client import DTYPES, Client, Message, open_shape, place, request
+from serving.client import DTYPES, Client, Message, call, open_shape, place, request
 from serving.commands.options import add_server, port
 
 ABOUT = "measures a model of a running server"
@@ -80,29 +80,10 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if failures else 0
 
 
-def _get(host: str, number: int, path: str) -> bytes:
-    """Returns the answer to a GET.
-
-    Raises:
-        ValueError: it is an error.
-        OSError: there is no server.
-    """
-    connection = http.client.HTTPConnection(host, number, timeout=60)
-    try:
-        connection.request("GET", path)
-        response = connection.getresponse()
-        body = response.read()
-    finally:
-        connection.close()
-    if response.status != 200:
-        raise ValueError(f"{host}:{number}{path}: {body.decode(errors='replace')[:300]}")
-    return body
-
-
 def _cpu_secs(arguments: argparse.Namespace) -> float | None:
     if arguments.metrics_port is None:
         return None
-    text = _get(arguments.host, arguments.metrics_port, "/metrics").decode()
+    text = call(arguments.host, arguments.metrics_port, "GET", "/metrics", Message(b"", {}), 60).body.decode()
     found = re.search(r"^process_cpu_seconds_total (\S+)", text, re.MULTILINE)
     return float(found[1]) if found else None
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from compiler.commands import arrays
-from compiler.commands.command_line import check_file
+from compiler.commands.command_line import check_file, seconds
 from compiler.commands.options import add_inputs, add_json, check_folder
 from compiler.commands.output import write, write_json
 from compiler.commands.run import print_outputs
@@ -21,6 +21,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="the model's name")
     parser.add_argument("--version-or-label", default="", metavar="V", help="default: the one that the server selects")
     add_server(parser)
+    parser.add_argument(
+        "--timeout",
+        type=seconds,
+        default=60,
+        metavar="S",
+        help="seconds that an answer may take (default: %(default)s)",
+    )
     add_inputs(parser)
     about = "write the outputs there, as .npy files in a folder or as one .npz file"
     parser.add_argument("--output", type=Path, metavar="DIR|FILE.npz", help=about)
@@ -32,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     output: Path | None = arguments.output
     if output is not None:
         (check_file if arrays.is_archive(output) else check_folder)(output)
-    client = Client(arguments.host, arguments.http_port)
+    client = Client(arguments.host, arguments.http_port, arguments.timeout)
     metadata = client.metadata(arguments.model, arguments.version_or_label)
     shapes = {name: arrays.array_shape(path) for name, path in arguments.input}
     only = shapes.get("") if len(metadata["inputs"]) == 1 else None

@@ -36,7 +36,13 @@ def admin(arguments: argparse.Namespace) -> Admin:
         ValueError: the file has no token.
         OSError: it cannot be read.
     """
-    lines = arguments.admin_token_file.read_text().splitlines()
+    file = arguments.admin_token_file
+    try:
+        lines = file.read_text().splitlines()
+    except UnicodeDecodeError:
+        lines = []
+    except OSError as error:
+        raise OSError(f"argument --admin-token-file: cannot read {file}: {error.strerror}") from None
     if not lines or not lines[0]:
-        raise ValueError(f"{arguments.admin_token_file} has no token in its first line")
+        raise ValueError(f"argument --admin-token-file: {file} has no token in its first line")
     return Admin(arguments.host, arguments.admin_port, lines[0])

@@ -40,9 +40,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     admin = options.admin(arguments)
     if arguments.rollback:
-        admin.roll_back(arguments.model, arguments.label)
-        print(f"Rolled back: {arguments.model}, label {arguments.label}")
+        version = admin.roll_back(arguments.model, arguments.label)
+        print(f"Rolled back: {arguments.model}, label {arguments.label}, to version {version}")
     else:
         admin.promote(arguments.model, arguments.version, arguments.label, arguments.percent)
-        print(f"Promoted: {arguments.model}, version {arguments.version}, label {arguments.label}")
+        share = f", {arguments.percent:g} % of the requests without a version" if arguments.percent else ""
+        print(f"Promoted: {arguments.model}, version {arguments.version}, label {arguments.label}{share}")
     return 0

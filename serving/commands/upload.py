@@ -21,6 +21,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    options.admin(arguments).upload(arguments.model, arguments.version, arguments.source)
-    print(f"Uploaded: {arguments.model}, version {arguments.version}")
+    reason = options.admin(arguments).upload(arguments.model, arguments.version, arguments.source)
+    print(f"Uploaded: {arguments.model}, version {arguments.version}{f'; not served: {reason}' if reason else ''}")
     return 0

@@ -6,7 +6,8 @@
 #include <charconv>
 #include <chrono>
 #include <cstdio>
-#include <cstring>
+#include <cstdlib>
+#include <ctime>
 #include <exception>
 #include <fstream>
 #include <map>
@@ -132,26 +133,32 @@ int validate(const Options& options) {
   int failed = 0;
   for (const IndexEntry& entry : engine.index()) {
     const bool is_ready = entry.state == VersionState::kReady;
-    if (!is_ready && entry.reason.empty()) continue;  // an old version that the policy leaves out
-    failed += is_ready ? 0 : 1;
-    std::printf("%s, version %lld: %s\n", entry.model.c_str(), static_cast<long long>(entry.version),
-                is_ready ? "loads and runs" : entry.reason.c_str());
+    if (!is_ready && !entry.is_failed) continue;  // an old version that the policy leaves out
+    failed += entry.is_failed ? 1 : 0;
+    std::string place = entry.model;
+    if (entry.version > 0) place += ", version " + std::to_string(entry.version);
+    std::printf("%s: %s\n", place.c_str(), is_ready && entry.reason.empty() ? "loads and runs" : entry.reason.c_str());
   }
   return failed == 0 ? 0 : 1;
 }
 
+// One line per event on standard error, with the time.
+void log_line(const std::string& line) {
+  const std::time_t now = std::time(nullptr);
+  std::tm utc{};
+  gmtime_r(&now, &utc);
+  char time[32];
+  std::strftime(time, sizeof(time), "%Y-%m-%dT%H:%M:%SZ", &utc);
+  std::fprintf(stderr, "time=%s %s\n", time, line.c_str());
+}
+
 void print_ready(const Options& options, const Engine& engine, const std::string& ports) {
-  int ready = 0, failed = 0;
-  for (const IndexEntry& entry : engine.index()) {
-    if (entry.state == VersionState::kReady) ++ready;
-    if (entry.state == VersionState::kReady || entry.reason.empty()) continue;
-    ++failed;
-    std::fprintf(stderr, "%s, version %lld: %s\n", entry.model.c_str(), static_cast<long long>(entry.version),
-                 entry.reason.c_str());
-  }
-  if (ready + failed == 0)
+  std::map<std::string, bool> served;  // by model
+  for (const IndexEntry& entry : engine.index()) served[entry.model] |= entry.state == VersionState::kReady;
+  const auto count = std::count_if(served.begin(), served.end(), [](const auto& model) { return model.second; });
+  if (served.empty())
     std::fprintf(stderr, "%s has no model yet; add NAME/1/model.onnx or NAME/1/model.lw\n", options.repository.c_str());
-  std::printf("ready: %s; %d of %d versions served\n", ports.c_str(), ready, ready + failed);
+  std::printf("ready: %s; %d of %zu models served\n", ports.c_str(), static_cast<int>(count), served.size());
   std::fflush(stdout);
 }
 
@@ -171,7 +178,10 @@ int serve(const Options& options) {
 
   const StopSignals signals;
   signal(SIGPIPE, SIG_IGN);
-  Engine engine(engine_options(options));
+  setenv("GRPC_VERBOSITY", "NONE", 0);  // its errors are reported by ours
+  EngineOptions how = engine_options(options);
+  how.log = log_line;
+  Engine engine(how);
   http::Server server(host, port("http-port"), limits, http::inference_routes(engine, options.text("version-text")));
   rpc::Server grpc(engine, host, port("grpc-port"), limits.body, options.text("version-text"));
   http::Server metrics(host, port("metrics-port"), limits, http::metrics_routes(engine));

@@ -121,6 +121,7 @@ std::map<std::string, Label> labels(const toml::table& table) {
     made.version = *version;
     made.percent = entry.number("percent", 0, 100).value_or(0);
     made.previous = entry.integer("previous", 1, INT64_MAX).value_or(0);
+    made.previous_percent = entry.number("previous_percent", 0, 100).value_or(0);
     entry.end();
     percent += made.percent;
     result.emplace(label, made);
@@ -185,6 +186,7 @@ void write_labels(const std::string& path, const std::map<std::string, Label>& l
     toml::table values{{"version", entry.version}};
     if (entry.percent > 0) values.insert("percent", entry.percent);
     if (entry.previous > 0) values.insert("previous", entry.previous);
+    if (entry.previous_percent > 0) values.insert("previous_percent", entry.previous_percent);
     table.insert(label, std::move(values));
   }
   const std::string part = path + ".part";

@@ -23,6 +23,7 @@ struct Label {
   int64_t version = 0;
   double percent = 0;    // of the requests without a version; the rest goes to "stable"
   int64_t previous = 0;  // the version before the last promotion, which stays loaded for a roll-back; 0: none
+  double previous_percent = 0;
 };
 
 struct ModelConfig {

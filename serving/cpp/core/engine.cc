@@ -94,11 +94,24 @@ struct Engine::State {
       ended.push_back(std::async(std::launch::async, [gone = std::move(gone)]() mutable { gone.clear(); }));
   }
 
+  // With the mutex held: "; it has: a, b, ...".
+  std::string some_names() const {
+    constexpr size_t kMost = 10;
+    std::string text;
+    size_t count = 0;
+    for (const auto& [name, model] : models) {
+      if (count++ == kMost) return text + ", ...";
+      text += (text.empty() ? "; it has: " : ", ") + name;
+    }
+    return text;
+  }
+
   std::shared_ptr<ServedModel> find(const std::string& model) const {
     check_name(model, "model name");
     const std::shared_lock lock(mutex);
     const auto found = models.find(model);
-    if (found == models.end()) throw Error(ErrorKind::kNotFound, "there is no model '" + model + "' in the repository");
+    if (found == models.end())
+      throw Error(ErrorKind::kNotFound, "there is no model '" + model + "' in the repository" + some_names());
     return found->second;
   }
 
@@ -242,6 +255,20 @@ void Engine::unload(const std::string& model) {
 void Engine::promote(const std::string& model, const std::string& label, int64_t version, double percent) {
   state_->find(model)->promote(label, version, percent);
 }
+
+void Engine::refresh(const std::string& model) {
+  {
+    const std::lock_guard lock(state_->scan_mutex);
+    state_->scan();
+  }
+  state_->find(model)->look_and_wait();
+}
+
+void Engine::remove_label(const std::string& model, const std::string& label) {
+  state_->find(model)->remove_label(label);
+}
+
+std::vector<LabelEntry> Engine::labels(const std::string& model) const { return state_->find(model)->labels(); }
 
 void Engine::roll_back(const std::string& model, const std::string& label) { state_->find(model)->roll_back(label); }
 

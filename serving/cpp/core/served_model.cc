@@ -80,7 +80,7 @@ void ServedModel::load() {
   const std::lock_guard lock(mutex_);
   std::string reasons = config_error_;
   for (const auto& [number, state] : states_)
-    if (state.state == VersionState::kUnavailable && !state.reason.empty())
+    if (state.state == VersionState::kUnavailable && state.failures > 0)
       reasons += (reasons.empty() ? "version " : "; version ") + std::to_string(number) + ": " + state.reason;
   if (ready_.empty() || !reasons.empty())
     throw Error(ErrorKind::kFailedPrecondition,
@@ -104,6 +104,8 @@ void ServedModel::store_labels(std::map<std::string, Label> labels) {
 void ServedModel::promote(const std::string& label, int64_t version, double percent) {
   const std::lock_guard changing(labels_mutex_);
   check_name(label, "label");
+  if (label == kStable && percent != 0)
+    throw invalid("the label stable has no percent: it gets what other labels leave");
   if (is_number(label)) throw Error(ErrorKind::kInvalidArgument, "a label must not be a number: '" + label + "'");
   std::map<std::string, Label> labels;
   {
@@ -119,19 +121,22 @@ void ServedModel::promote(const std::string& label, int64_t version, double perc
     } else if (label == kStable) {
       previous = ready_.rbegin()->first == version ? 0 : ready_.rbegin()->first;
     }
-    labels[label] = {version, percent, previous};
+    const double previous_percent = before == labels.end() ? 0 : before->second.percent;
+    labels[label] = {version, percent, previous, previous_percent};
     double sum = 0;
     for (const auto& [key, entry] : labels) sum += entry.percent;
     if (!(percent >= 0 && sum <= 100))
       throw Error(ErrorKind::kInvalidArgument, "the percent of all labels must be between 0 and 100");
   }
   store_labels(std::move(labels));
+  log("promoted to label " + label, version);
   look();
 }
 
 void ServedModel::roll_back(const std::string& label) {
   const std::lock_guard changing(labels_mutex_);
   std::map<std::string, Label> labels;
+  int64_t version;
   {
     const std::lock_guard lock(mutex_);
     labels = labels_;
@@ -142,9 +147,45 @@ void ServedModel::roll_back(const std::string& label) {
       throw Error(ErrorKind::kFailedPrecondition,
                   "version " + std::to_string(found->second.previous) + " of '" + name_ + "' is not ready any more");
     std::swap(found->second.version, found->second.previous);
+    std::swap(found->second.percent, found->second.previous_percent);
+    version = found->second.version;
   }
   store_labels(std::move(labels));
+  log("rolled back label " + label, version);
   look();
+}
+
+void ServedModel::remove_label(const std::string& label) {
+  const std::lock_guard changing(labels_mutex_);
+  std::map<std::string, Label> labels;
+  {
+    const std::lock_guard lock(mutex_);
+    labels = labels_;
+  }
+  if (!labels.erase(label)) throw Error(ErrorKind::kNotFound, "'" + name_ + "' has no label '" + label + "'");
+  store_labels(std::move(labels));
+  log("removed label " + label, 0);
+  look();
+}
+
+std::vector<LabelEntry> ServedModel::labels() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<LabelEntry> result;
+  for (const auto& [label, entry] : labels_) result.push_back({label, entry.version, entry.percent, entry.previous});
+  return result;
+}
+
+void ServedModel::log(const std::string& event, int64_t number, const std::string& reason) const {
+  if (!options_.log) return;
+  std::string line = "model=" + name_;
+  if (number > 0) line += " version=" + std::to_string(number);
+  line += " event=\"" + event + '"';
+  if (!reason.empty()) {
+    line += " reason=\"";
+    for (const char c : reason) line += c == '"' ? '\'' : c < ' ' ? ' ' : c;
+    line += '"';
+  }
+  options_.log(line);
 }
 
 std::shared_ptr<Version> ServedModel::select(const std::string& wanted) const {
@@ -199,8 +240,14 @@ std::vector<std::shared_ptr<Version>> ServedModel::ready() const {
 std::vector<IndexEntry> ServedModel::index() const {
   const std::lock_guard lock(mutex_);
   std::vector<IndexEntry> result;
+  if (states_.empty() && done_ > 0) {
+    const std::string reason =
+        config_error_.empty() ? "its folder has no version: a folder whose name is a number" : config_error_;
+    result.push_back({name_, 0, VersionState::kUnavailable, reason, true});
+  }
   for (const auto& [number, state] : states_)
-    result.push_back({name_, number, state.state, config_error_.empty() ? state.reason : config_error_});
+    result.push_back({name_, number, state.state, config_error_.empty() ? state.reason : config_error_,
+                      state.failures > 0 || !config_error_.empty()});
   return result;
 }
 
@@ -331,12 +378,17 @@ Clock::time_point ServedModel::step() {
       if (!still_wanted.count(number) && all_ready) to_retire.push_back(number);
   }
   for (const int64_t number : to_retire) retire(number);
+  const std::lock_guard lock(mutex_);
+  for (auto& [number, state] : states_)
+    if (!ready_.count(number) && !still_wanted.count(number))
+      state.reason = enabled ? "neither \"versions\" of config.toml nor a label selects it" : "the model was unloaded";
   return next;
 }
 
 bool ServedModel::load_version(int64_t number, const ModelConfig& config) {
   const std::string folder = folder_ + "/" + std::to_string(number);
   set_state(number, VersionState::kLoading, "");
+  log("loading", number);
   const std::string before = fingerprint(folder);
   bool complete;
   {
@@ -359,12 +411,14 @@ bool ServedModel::load_version(int64_t number, const ModelConfig& config) {
     const std::lock_guard lock(mutex_);
     ready_[number] = std::move(version);
     states_[number] = {VersionState::kReady, "", before, 0, {}};
+    log("ready", number);
     return true;
   } catch (const std::exception& error) {
     const std::lock_guard lock(mutex_);
     State& state = states_[number];
     const int failures = state.failures + 1;
     state = {VersionState::kUnavailable, error.what(), before, failures, Clock::now() + retry_after(failures)};
+    log("failed", number, error.what());
     return false;
   }
 }
@@ -381,6 +435,7 @@ void ServedModel::retire(int64_t number) {
   // Requests that selected it may still submit to it, and its queue is computed. Then nobody has it.
   while (version.use_count() > 1) std::this_thread::sleep_for(std::chrono::milliseconds(1));
   version.reset();
+  log("unloaded", number);
   const std::lock_guard lock(mutex_);
   states_[number] = State();
 }

@@ -44,6 +44,8 @@ class ServedModel {
   void promote(const std::string& label, int64_t version, double percent);
   // Makes `label` select the version before. Throws Error (kFailedPrecondition) without one.
   void roll_back(const std::string& label);
+  void remove_label(const std::string& label);
+  std::vector<LabelEntry> labels() const;
 
   // Returns the ready version that `wanted` selects: a number, a label, or empty. Throws Error.
   std::shared_ptr<Version> select(const std::string& wanted) const;
@@ -68,6 +70,7 @@ class ServedModel {
   bool load_version(int64_t number, const ModelConfig& config);
   void retire(int64_t number);
   std::set<int64_t> wanted_versions(const ModelConfig& config, const std::vector<int64_t>& present) const;
+  void log(const std::string& event, int64_t number, const std::string& reason = "") const;
   void set_state(int64_t number, VersionState state, const std::string& reason);
   void store_labels(std::map<std::string, Label> labels);
 

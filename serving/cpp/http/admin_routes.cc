@@ -9,7 +9,7 @@
 #include "core/upload.h"
 #include "http/path.h"
 #include "http/routes.h"
-#include "protocol/v2.h"
+#include "protocol/json_values.h"
 
 namespace loopwright::serving::http {
 namespace {
@@ -85,25 +85,25 @@ class AdminRoutes::Admin {
  public:
   Admin(Engine& engine, std::string repository) : engine_(engine), uploads_(std::move(repository), {}) {}
 
-  void handle(const Request& request) const {
+  // Returns the JSON of the answer.
+  std::string handle(const Request& request) const {
     const auto path = segments(request.target);
     if (path.size() == 5 && path[0] == "v2" && path[1] == "repository" && path[2] == "models" &&
         request.method == "POST") {
-      if (path[4] == "load") return engine_.load(path[3]);
-      if (path[4] == "unload") return engine_.unload(path[3]);
+      if (path[4] == "load") engine_.load(path[3]);
+      if (path[4] == "unload") engine_.unload(path[3]);
+      if (path[4] == "load" || path[4] == "unload") return "{}";
     }
-    if (path.size() >= 5 && path[0] == "v2" && path[1] == "models") {
-      if (path[3] == "labels") return label(request, path);
-      if (path[3] == "versions") return version(request, path);
-    }
+    if (path.size() >= 4 && path[0] == "v2" && path[1] == "models" && path[3] == "labels") return label(request, path);
+    if (path.size() >= 5 && path[0] == "v2" && path[1] == "models" && path[3] == "versions")
+      return version(request, path);
     throw Error(ErrorKind::kNotFound, "there is no " + request.method + " of this path; see docs/serving.md");
   }
 
   Response answer(const Request& request) const {
     Response response;
     try {
-      handle(request);
-      response.text = "{}";
+      response.text = handle(request);
     } catch (const Error& error) {
       response = error_response(error);
     } catch (const std::exception& error) {
@@ -113,24 +113,60 @@ class AdminRoutes::Admin {
   }
 
  private:
-  void label(const Request& request, const std::vector<std::string>& path) const {
-    if (request.method == "POST" && path.size() == 6 && path[5] == "rollback")
-      return engine_.roll_back(path[2], path[4]);
-    if (request.method != "POST" || path.size() != 5) throw Error(ErrorKind::kNotFound, "a label takes POST");
-    const Body body(request);
-    const auto version = body.integer("version");
-    if (!version || *version < 1) throw invalid("\"version\" must be a number from 1 up");
-    engine_.promote(path[2], path[4], *version, body.number("percent").value_or(0));
+  // Labels as JSON.
+  std::string labels(const std::string& model) const {
+    std::string text = "{\"labels\":{";
+    for (const LabelEntry& entry : engine_.labels(model)) {
+      if (text.back() == '}') text += ',';
+      write_string(text, entry.label);
+      char percent[32];
+      *std::to_chars(percent, percent + sizeof(percent) - 1, entry.percent).ptr = '\0';
+      text += ":{\"version\":" + std::to_string(entry.version) + ",\"percent\":" + percent +
+              ",\"previous\":" + (entry.previous > 0 ? std::to_string(entry.previous) : "null") + "}";
+    }
+    return text + "}}";
   }
 
-  void version(const Request& request, const std::vector<std::string>& path) const {
+  std::string label(const Request& request, const std::vector<std::string>& path) const {
+    const std::string& model = path[2];
+    if (request.method == "POST" && path.size() == 6 && path[5] == "rollback") {
+      engine_.roll_back(model, path[4]);
+    } else if (request.method == "POST" && path.size() == 5) {
+      const Body body(request);
+      const auto version = body.integer("version");
+      if (!version || *version < 1) throw invalid("\"version\" must be a number from 1 up");
+      engine_.promote(model, path[4], *version, body.number("percent").value_or(0));
+    } else if (request.method == "DELETE" && path.size() == 5) {
+      engine_.remove_label(model, path[4]);
+    } else if (request.method != "GET" || path.size() != 4) {
+      throw Error(ErrorKind::kNotFound, "labels take GET; a label takes POST and DELETE, and POST of its rollback");
+    }
+    return labels(model);
+  }
+
+  std::string version(const Request& request, const std::vector<std::string>& path) const {
     const std::string& model = path[2];
     const int64_t number = parse_version(path[4]);
-    if (request.method == "PUT" && path.size() >= 7 && path[5] == "files")
-      return uploads_.append(model, number, joined(path, 6), offset_of(request), *request.body);
-    if (request.method == "POST" && path.size() == 5) return uploads_.commit(model, number, digests_of(request));
-    if (request.method == "DELETE" && path.size() == 5) return uploads_.discard(model, number);
-    throw Error(ErrorKind::kNotFound, "a version takes PUT of its files, then POST of their digests");
+    if (request.method == "PUT" && path.size() >= 7 && path[5] == "files") {
+      uploads_.append(model, number, joined(path, 6), offset_of(request), *request.body);
+      return "{}";
+    }
+    if (request.method == "DELETE" && path.size() == 5) {
+      uploads_.discard(model, number);
+      return "{}";
+    }
+    if (request.method != "POST" || path.size() != 5)
+      throw Error(ErrorKind::kNotFound, "a version takes PUT of its files, then POST of their digests");
+    uploads_.commit(model, number, digests_of(request));
+    engine_.refresh(model);
+    std::string text = "{\"state\":";
+    for (const IndexEntry& entry : engine_.index())
+      if (entry.model == model && entry.version == number) {
+        text += std::string("\"") + name(entry.state) + "\",\"reason\":";
+        write_string(text, entry.reason);
+        return text + "}";
+      }
+    return "{}";
   }
 
   Engine& engine_;

@@ -40,6 +40,7 @@ constexpr size_t kPadding = 64;  // at least simdjson::SIMDJSON_PADDING
 // A timer per operation costs two system calls per request. So one timer looks at all connections from time to time.
 constexpr std::chrono::milliseconds kSweep{250};
 constexpr std::chrono::seconds kLinger{1};
+constexpr std::chrono::milliseconds kLate{300};
 
 std::string_view reason_of(int status) {
   const auto text = beast::http::obsolete_reason(static_cast<beast::http::status>(status));
@@ -454,12 +455,15 @@ void Server::begin_drain() { state_->draining = true; }
 
 bool Server::drain(std::chrono::milliseconds grace) {
   state_->draining = true;
+  const auto end = Clock::now() + grace;
   net::post(state_->context, [state = state_] {
     error_code none;
     state->acceptor.close(none);
-    state->each([](Connection& connection) { connection.end_if_idle(); });
   });
-  const auto end = Clock::now() + grace;
+  // A client may have sent a request on an idle connection just now. Its response ends the connection.
+  std::this_thread::sleep_for(std::min<Clock::duration>(grace, kLate));
+  net::post(state_->context,
+            [state = state_] { state->each([](Connection& connection) { connection.end_if_idle(); }); });
   while (state_->open > 0 && Clock::now() < end) std::this_thread::sleep_for(std::chrono::milliseconds(2));
   return state_->open == 0;
 }

@@ -7,6 +7,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -19,10 +20,12 @@ namespace loopwright::serving {
 
 struct EngineOptions {
   std::string repository;
-  CoreSet cores;                                 // empty: those that the process may use
-  std::chrono::milliseconds poll{1000};          // between looks at the repository; 0: only when load() is called
-  std::string python;                            // compiles ONNX models; empty: they are rejected
-  std::string cache;                             // of compiled models; empty: .cache in the repository
+  CoreSet cores;                         // empty: those that the process may use
+  std::chrono::milliseconds poll{1000};  // between looks at the repository; 0: only when load() is called
+  std::string python;                    // compiles ONNX models; empty: they are rejected
+  std::string cache;                     // of compiled models; empty: .cache in the repository
+  // Gets a line about each load, failure, unload and change of a label; empty: nobody does. Called by any thread.
+  std::function<void(const std::string&)> log;
   std::string compiler_version;                  // another one does not use what was compiled by an earlier one
   std::map<std::string, std::string> libraries;  // of runtimes, by name; see LoadOptions
 };
@@ -33,9 +36,17 @@ const char* name(VersionState state);
 
 struct IndexEntry {
   std::string model;
-  int64_t version;
+  int64_t version;  // 0: the model has none
   VersionState state;
-  std::string reason;  // why it is not ready, or why a change is ignored
+  std::string reason;      // why it is not ready, or why a change is ignored
+  bool is_failed = false;  // it is wanted, and cannot be served
+};
+
+struct LabelEntry {
+  std::string label;
+  int64_t version;
+  double percent;    // of the requests that name no version
+  int64_t previous;  // that a roll-back returns to; 0: none
 };
 
 struct ModelMetadata {
@@ -92,9 +103,13 @@ class Engine {
   // These throw Error if there is no such model or version, or with the reason why it cannot be served.
   ModelMetadata metadata(const std::string& model, const std::string& version = "") const;
   void load(const std::string& model);
+  // Looks at the folder of a model now, and waits until what was found is loaded or has failed.
+  void refresh(const std::string& model);
   void unload(const std::string& model);
   void promote(const std::string& model, const std::string& label, int64_t version, double percent = 0);
   void roll_back(const std::string& model, const std::string& label = "stable");
+  void remove_label(const std::string& model, const std::string& label);
+  std::vector<LabelEntry> labels(const std::string& model) const;
 
   std::vector<IndexEntry> index() const;
   // Of one model, or of all if `model` is empty.
