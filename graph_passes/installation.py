@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
-NAMES = ("autotune", "compiler", "graph_passes", "kernels", "optimizer")
+NAMES = ("autotune", "compiler", "graph_passes", "kernels", "optimizer", "serving")
 
 
 def check_names(importer: str) -> None:

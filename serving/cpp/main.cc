@@ -208,6 +208,8 @@ int serve(const Options& options) {
   std::thread other([&] { grpc_done = grpc.drain(grace); });
   const bool http_done = server.drain(grace);
   other.join();
+  admin.reset();
+  engine.stop_loading();
   if (http_done && grpc_done) return 0;
   std::fprintf(stderr, "requests were not finished within --grace-ms\n");
   std::_Exit(1);  // what is still computed is not waited for

@@ -10,9 +10,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
 
+from tests.graph_passes.models import model
 from tests.serving.client import Answer, Server
+from tests.serving.models import affine, write_version
 
 AddVersion = Callable[..., Path]
 Start = Callable[..., Server]
@@ -242,3 +246,91 @@ def test_an_upload_stays_in_its_folder(
     assert answer.status in (400, 404)
     assert sorted(path for path in tmp_path.rglob("*") if ".staging" not in path.parts) == before
     assert call(server, "PUT", f"/v2/models/{path}/versions/2/files/x", b"x").status in (400, 404)
+
+
+def test_other_weights_of_the_same_graph(start: Start, tmp_path: Path) -> None:
+    """The cache of compiled models has the digests of external weights, too."""
+    for number in (1, 2):
+        folder = tmp_path / "repository" / "affine" / str(number)
+        folder.mkdir(parents=True)
+        made = model(
+            "g (float[1,4] x) => (float[1,4] y) <float[4,4] w, float[1,4] one> { t = MatMul (x, w) y = Add (t, one) }",
+            w=np.eye(4, dtype=np.float32) * number,
+            one=np.ones((1, 4), np.float32),
+        )
+        onnx.save(
+            made,
+            folder / "model.onnx",
+            save_as_external_data=True,
+            all_tensors_to_one_file=True,
+            location="w.bin",
+            size_threshold=0,
+        )
+        files = sorted(path for path in folder.iterdir())
+        sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files]
+        (folder / "SHA256SUMS").write_text("".join(sums))
+    (tmp_path / "repository" / "affine" / "config.toml").write_text('versions = "all"\n')
+    server = start()
+    assert (server.scale("1"), server.scale("2")) == (1, 2)
+
+
+def test_an_older_version_is_served_after_a_restart(add_version: AddVersion, start: Start, tmp_path: Path) -> None:
+    add_version(1)
+    (tmp_path / "repository" / "affine" / "2" / "model.lw").mkdir(parents=True)
+    server = start()
+    assert server.scale() == 1
+    assert server.index()[2][0] == "UNAVAILABLE"
+
+
+def test_parallel_promotions_are_all_kept(add_version: AddVersion, admin: Callable[[], Server]) -> None:
+    add_version(1)
+    server = admin()
+    names = [f"label-{number}" for number in range(24)]
+    statuses: list[int] = []
+
+    def promote(name: str) -> None:
+        statuses.append(call(server, "POST", f"/v2/models/affine/labels/{name}", {"version": 1}).status)
+
+    threads = [threading.Thread(target=promote, args=(name,)) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert set(statuses) == {200}
+    assert set(call(server, "GET", "/v2/models/affine/labels").json["labels"]) == set(names)
+    assert call(server, "DELETE", "/v2/models/affine/labels/label-3").status == 200
+    assert "label-3" not in call(server, "GET", "/v2/models/affine/labels").json["labels"]
+
+
+def test_a_list_of_digests_that_is_cut_off(start: Start, tmp_path: Path) -> None:
+    folder = tmp_path / "repository" / "affine" / "1"
+    write_version(folder, affine(1), "")
+    (folder / "SHA256SUMS").write_text("")
+    assert "SHA256SUMS does not have model.onnx" in start().index()[1][1]
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ('instances = "two"', "instances must be a number"),
+        ("instnces = 2", "instnces is not an entry; choose from: "),
+        ("= = [", "line 1"),
+        ("versions = 0", "versions must be"),
+        ("batches = [0, -1]", "batches must list"),
+        ("[labels]\n7 = {version = 1}", "must not be a number"),
+        ("[labels]\na = {version = 1, percent = 500}", "from 0 to 100"),
+    ],
+)
+def test_a_wrong_configuration_of_a_new_model_is_in_the_index(
+    start: Start, tmp_path: Path, config: str, message: str
+) -> None:
+    write_version(tmp_path / "repository" / "affine" / "1", affine(1), config + "\n")
+    entries = start().request("POST", "/v2/repository/index").json
+    assert len(entries) == 1
+    assert message in entries[0]["reason"]
+
+
+def test_a_promotion_of_stable_has_no_share(add_version: AddVersion, admin: Callable[[], Server]) -> None:
+    add_version(1)
+    answer = call(admin(), "POST", "/v2/models/affine/labels/stable", {"version": 1, "percent": 30})
+    assert (answer.status, "no percent" in answer.error) == (400, True)

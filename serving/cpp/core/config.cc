@@ -140,9 +140,12 @@ toml::table parse(const std::string& path) {
   }
 }
 
+// Throws for anything but a file: to open a FIFO would wait.
 bool exists(const std::string& path) {
   struct stat status{};
-  return stat(path.c_str(), &status) == 0;
+  if (stat(path.c_str(), &status) != 0) return false;
+  if (!S_ISREG(status.st_mode)) throw invalid("it is not a file");
+  return true;
 }
 
 }  // namespace

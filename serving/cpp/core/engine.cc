@@ -177,12 +177,7 @@ bool Engine::is_loaded() const { return state_->loaded; }
 
 Engine::~Engine() {
   stop();
-  {
-    const std::lock_guard lock(state_->watch_mutex);
-    state_->is_ended = true;
-  }
-  state_->wake.notify_all();
-  for (const auto& model : state_->all()) model->end();
+  stop_loading();
   if (state_->watcher.joinable()) state_->watcher.join();
   if (state_->first.joinable()) state_->first.join();
 }
@@ -219,6 +214,15 @@ bool Engine::is_ready(const std::string& model, const std::string& version) cons
     return false;
   }
   return !state_->stopping;
+}
+
+void Engine::stop_loading() {
+  {
+    const std::lock_guard lock(state_->watch_mutex);
+    state_->is_ended = true;
+  }
+  state_->wake.notify_all();
+  for (const auto& model : state_->all()) model->end();
 }
 
 void Engine::stop() { state_->stopping = true; }

@@ -14,12 +14,17 @@ bool is_letter_or_digit(char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && 
 
 // Text that may come from an attacker, as a message may contain it.
 std::string quoted(std::string_view text) {
-  std::string result = "'";
-  for (const char c : text.substr(0, kLongest)) result += c < ' ' || c == 127 ? '?' : c;
-  return result + (text.size() > kLongest ? "...'" : "'");
+  return "'" + printable(text.substr(0, kLongest)) + (text.size() > kLongest ? "...'" : "'");
 }
 
 }  // namespace
+
+std::string printable(std::string_view text) {
+  std::string result(text);
+  for (char& c : result)
+    if (c < ' ' || c == 127) c = c == '\n' ? ' ' : '?';  // bytes from 128 on are negative
+  return result;
+}
 
 bool is_name(std::string_view name) {
   return !name.empty() && name.size() <= kLongest && is_letter_or_digit(name.front()) &&

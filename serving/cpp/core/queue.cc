@@ -1,7 +1,6 @@
 #include "core/queue.h"
 
 #include <algorithm>
-#include <iterator>
 #include <tuple>
 
 namespace loopwright::serving {
@@ -20,6 +19,11 @@ std::optional<Error> end_of(const Job& job, Clock::time_point now) {
   return std::nullopt;
 }
 
+// By what jobs are sorted.
+auto key_of(const Job& job, uint64_t serial) {
+  return std::make_tuple(job.priority, job.deadline.value_or(Clock::time_point::max()), serial);
+}
+
 // Whether the inputs of two jobs have the same shapes but for the first dimension.
 bool fit_together(const Job& a, const Job& b) {
   return std::equal(a.inputs.begin(), a.inputs.end(), b.inputs.begin(), b.inputs.end(),
@@ -31,47 +35,46 @@ bool fit_together(const Job& a, const Job& b) {
 
 }  // namespace
 
-bool JobQueue::is_after(const Entry& a, const Entry& b) {
-  const auto key = [](const Entry& entry) {
-    return std::make_tuple(entry.job.priority, entry.job.deadline.value_or(Clock::time_point::max()), entry.serial);
-  };
-  return key(a) > key(b);
-}
+bool JobQueue::is_after(const Entry& a, const Entry& b) { return key_of(a.job, a.serial) > key_of(b.job, b.serial); }
 
 Rejection JobQueue::push(Job& job) {
+  std::vector<Job> ended;  // called without the mutex
+  Rejection rejection;
   {
     const std::lock_guard lock(mutex_);
-    if (heap_.size() >= limit_) drop_ended();
-    if (heap_.size() >= limit_) return Rejection::kFull;
-    Entry entry{serial_, Job()};
-    if (job.deadline) {
-      // Those that wait and run before it, itself, and half of a run that is going on. Without these it is accepted: else one slow
-      // run would keep all others out.
-      entry.job.priority = job.priority;
-      entry.job.deadline = job.deadline;
-      const auto before = static_cast<double>(
-          std::count_if(heap_.begin(), heap_.end(), [&entry](const Entry& e) { return is_after(entry, e); }));
-      const Secs needed(mean_secs_ * (before / instances_ + 1.5));
-      if (before > 0 && Clock::now() + std::chrono::duration_cast<Clock::duration>(needed) > *job.deadline)
-        return Rejection::kTooLate;
+    if (heap_.size() >= limit_) ended = remove_ended();
+    rejection = rejection_of(job);
+    if (rejection == Rejection::kNone) {
+      heap_.push_back({serial_++, std::move(job)});
+      std::push_heap(heap_.begin(), heap_.end(), is_after);
     }
-    entry.job = std::move(job);
-    ++serial_;
-    heap_.push_back(std::move(entry));
-    std::push_heap(heap_.begin(), heap_.end(), is_after);
   }
-  filled_.notify_one();
-  return Rejection::kNone;
+  if (rejection == Rejection::kNone) filled_.notify_one();
+  for (Job& each : ended) each.done({}, end_of(each, Clock::now()));
+  return rejection;
 }
 
-void JobQueue::drop_ended() {
+Rejection JobQueue::rejection_of(const Job& job) const {
+  if (heap_.size() >= limit_) return Rejection::kFull;
+  if (!job.deadline) return Rejection::kNone;
+  // Those that wait and run before it, itself, and half of a run that is going on. Without these it is accepted: else one slow run
+  // would keep all others out.
+  const auto is_before = [&](const Entry& entry) { return key_of(entry.job, entry.serial) < key_of(job, serial_); };
+  const auto before = static_cast<double>(std::count_if(heap_.begin(), heap_.end(), is_before));
+  const Secs needed(mean_secs_ * (before / instances_ + 1.5));
+  const bool is_late = before > 0 && Clock::now() + std::chrono::duration_cast<Clock::duration>(needed) > *job.deadline;
+  return is_late ? Rejection::kTooLate : Rejection::kNone;
+}
+
+std::vector<Job> JobQueue::remove_ended() {
   const auto now = Clock::now();
-  const auto ended =
+  const auto place =
       std::partition(heap_.begin(), heap_.end(), [now](const Entry& entry) { return !end_of(entry.job, now); });
-  std::vector<Entry> dropped(std::make_move_iterator(ended), std::make_move_iterator(heap_.end()));
-  heap_.erase(ended, heap_.end());
+  std::vector<Job> ended;
+  for (auto entry = place; entry != heap_.end(); ++entry) ended.push_back(std::move(entry->job));
+  heap_.erase(place, heap_.end());
   std::make_heap(heap_.begin(), heap_.end(), is_after);
-  for (Entry& entry : dropped) entry.job.done({}, end_of(entry.job, now));
+  return ended;
 }
 
 Job JobQueue::pop() {

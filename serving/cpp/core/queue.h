@@ -51,9 +51,11 @@ class JobQueue {
   };
   // Whether `a` comes after `b`, for a heap whose first element is the next job.
   static bool is_after(const Entry& a, const Entry& b);
-  // With the mutex held: removes the next job; removes and ends those that are not computed any more.
+  // With the mutex held: why a job is not accepted; the next job, which is removed; those that are not computed any more, which are
+  // removed.
+  Rejection rejection_of(const Job& job) const;
   Job pop();
-  void drop_ended();
+  std::vector<Job> remove_ended();
 
   const size_t limit_;
   const int instances_;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <random>
+#include <utility>
 
 #include "core/names.h"
 #include "core/version_files.h"
@@ -270,17 +271,17 @@ void ServedModel::control() {
     }
     if (stopping_) break;
     const uint64_t serial = wanted_;
+    is_complete_ = std::exchange(complete_, false);
     lock.unlock();
     try {
       next = step();
     } catch (const std::exception& error) {  // such as a file system that fails: what is ready stays
       const std::lock_guard locked(mutex_);
-      config_error_ = error.what();
+      config_error_ = printable(error.what());
       next = Clock::now() + kFirstRetry;
     }
     lock.lock();
     done_ = std::max(done_, serial);
-    complete_ = false;
     changed_.notify_all();
   }
 }
@@ -313,7 +314,7 @@ void ServedModel::read_files(ModelConfig& config, std::vector<int64_t>& present)
     const std::lock_guard lock(mutex_);
     labels_ = kept ? *kept : config.labels;
   } catch (const Error& raised) {
-    error = raised.what();
+    error = printable(raised.what());
   }
   const std::lock_guard lock(mutex_);
   config_error_ = error;
@@ -366,6 +367,8 @@ Clock::time_point ServedModel::step() {
     const std::lock_guard lock(mutex_);
     next = std::min(next, states_[*number].retry);
   }
+  // After a restart there is no old version that is still served while the newest one fails.
+  if (enabled && config.versions.kind == VersionPolicy::Kind::kLatest) load_older(config, present);
   // Old versions go when the wanted ones are ready. Labels may have changed during the loads.
   const std::set<int64_t> still_wanted = enabled ? wanted_versions(config, present) : std::set<int64_t>();
   std::vector<int64_t> to_retire;
@@ -374,8 +377,11 @@ Clock::time_point ServedModel::step() {
     const bool all_ready = std::all_of(still_wanted.begin(), still_wanted.end(), [&](int64_t number) {
       return ready_.count(number) || !fingerprints.count(number);
     });
-    for (const auto& [number, version] : ready_)
-      if (!still_wanted.count(number) && all_ready) to_retire.push_back(number);
+    const bool one_ready = std::any_of(still_wanted.begin(), still_wanted.end(), [&](int64_t number) { return ready_.count(number); });
+    for (const auto& [number, version] : ready_) {
+      const bool is_gone = !fingerprints.count(number) && one_ready;
+      if (!still_wanted.count(number) && (all_ready || is_gone)) to_retire.push_back(number);
+    }
   }
   for (const int64_t number : to_retire) retire(number);
   const std::lock_guard lock(mutex_);
@@ -385,18 +391,24 @@ Clock::time_point ServedModel::step() {
   return next;
 }
 
+void ServedModel::load_older(const ModelConfig& config, const std::vector<int64_t>& present) {
+  for (auto number = present.rbegin(); number != present.rend(); ++number) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (!ready_.empty() || stopping_) break;
+      if (states_[*number].failures > 0) continue;
+    }
+    load_version(*number, config);
+  }
+}
+
 bool ServedModel::load_version(int64_t number, const ModelConfig& config) {
   const std::string folder = folder_ + "/" + std::to_string(number);
   set_state(number, VersionState::kLoading, "");
   log("loading", number);
   const std::string before = fingerprint(folder);
-  bool complete;
-  {
-    const std::lock_guard lock(mutex_);
-    complete = complete_;
-  }
   try {
-    check_complete(folder, complete);
+    check_complete(folder, is_complete_);
     const VersionFiles files = find_files(folder, config.runtime);
     std::vector<std::string> paths{files.path};
     if (files.compile) {
@@ -417,8 +429,8 @@ bool ServedModel::load_version(int64_t number, const ModelConfig& config) {
     const std::lock_guard lock(mutex_);
     State& state = states_[number];
     const int failures = state.failures + 1;
-    state = {VersionState::kUnavailable, error.what(), before, failures, Clock::now() + retry_after(failures)};
-    log("failed", number, error.what());
+    state = {VersionState::kUnavailable, printable(error.what()), before, failures, Clock::now() + retry_after(failures)};
+    log("failed", number, state.reason);
     return false;
   }
 }

@@ -67,6 +67,8 @@ class ServedModel {
   void read_files(ModelConfig& config, std::vector<int64_t>& present);
   // Loads and unloads versions as the folder demands. Returns when it must look again.
   Clock::time_point step();
+  // If nothing is ready, loads the newest version that can be loaded.
+  void load_older(const ModelConfig& config, const std::vector<int64_t>& present);
   bool load_version(int64_t number, const ModelConfig& config);
   void retire(int64_t number);
   std::set<int64_t> wanted_versions(const ModelConfig& config, const std::vector<int64_t>& present) const;
@@ -88,7 +90,8 @@ class ServedModel {
   std::map<std::string, Label> labels_;
   std::string config_error_;
   bool enabled_ = true, stopping_ = false;
-  bool complete_ = false;           // load() was called, so the files are complete, however new they are
+  bool complete_ = false;     // load() was called, so the files are complete, however new they are
+  bool is_complete_ = false;  // the same for the step that is going on; of the model's thread
   uint64_t wanted_ = 1, done_ = 0;  // looks at the folder
   std::thread thread_;
 };

@@ -57,14 +57,6 @@ VersionMetrics::VersionMetrics(Metrics& metrics, const std::string& model, int64
       batch_(metrics.batch.Add(labels_, kItems)),
       ok_(metrics.requests.Add({{"code", "OK"}, {"model", model}, {"version", std::to_string(version)}})) {}
 
-VersionMetrics::~VersionMetrics() {
-  metrics_.queue.Remove(&queue_);
-  metrics_.compute.Remove(&compute_);
-  metrics_.total.Remove(&total_);
-  metrics_.batch.Remove(&batch_);
-  // Counters stay: a version that returns goes on counting, as Prometheus expects.
-}
-
 void VersionMetrics::Sum::add(Clock::duration time) {
   count.fetch_add(1, std::memory_order_relaxed);
   nanos.fetch_add(static_cast<uint64_t>(std::chrono::nanoseconds(time).count()), std::memory_order_relaxed);

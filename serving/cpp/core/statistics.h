@@ -22,11 +22,11 @@ struct Metrics {
   prometheus::Family<prometheus::Gauge>&depth, &models, &cores, &busy, &memory;
 };
 
-// The metrics of one version, removed from the registry at the end. Thread-safe.
+// The metrics of one version. They stay in the registry, because a version that is loaded again goes on counting, also while its
+// predecessor still ends. Thread-safe.
 class VersionMetrics {
  public:
   VersionMetrics(Metrics& metrics, const std::string& model, int64_t version);
-  ~VersionMetrics();
   VersionMetrics(const VersionMetrics&) = delete;
   VersionMetrics& operator=(const VersionMetrics&) = delete;
 

@@ -11,7 +11,10 @@ namespace loopwright::serving {
 namespace {
 
 // To wake a thread takes about as long, in the server and for the client that waits.
-constexpr std::chrono::microseconds kShort{50};
+constexpr std::chrono::microseconds kShort{50}, kLong{500};
+
+// Of a request. Each becomes part of a run, and the plan of the runs takes memory.
+constexpr int64_t kMostItems = 65536;
 
 bool fits(const std::vector<int64_t>& shape, const std::vector<int64_t>& spec) {
   return std::equal(shape.begin(), shape.end(), spec.begin(), spec.end(),
@@ -64,6 +67,8 @@ Version::Version(const std::string& model, int64_t number, const Runtime& runtim
   try {
     loaded_ = runtime.load(paths, {threads, config.batches, config.parameters, libraries});
     const auto sizes = loaded_->batches();
+    if (!sizes.empty() && inputs().empty())
+      throw Error(ErrorKind::kFailedPrecondition, "a model without inputs cannot have batches");
     for (const CoreSet& set : sets_) {
       const OnCores scope(set);
       workers_.push_back(std::make_unique<Worker>());
@@ -118,6 +123,8 @@ Job Version::job_of(const Request& request) const {
     if (!given[i]) throw invalid("input '" + specs[i].name + "' is missing; the model takes: " + names(specs));
   if (batches_) {
     job.items = job.inputs.front().shape()[0];
+    if (job.items > kMostItems)
+      throw invalid("a request has at most " + std::to_string(kMostItems) + " items, got " + std::to_string(job.items));
     for (size_t i = 0; i < specs.size(); ++i)
       if (job.inputs[i].shape()[0] != job.items || job.items < 1)
         throw invalid("the first dimension of all inputs must be the same number of items, at least 1");
@@ -187,6 +194,8 @@ bool Version::run_here(Job& job) {
     std::vector<Outcome> outcomes = compute(jobs, *worker->instance);
     lease.reset();
     running.unlock();
+    // A time may depend on data: one slow run holds up the connections of this thread, the next one does not.
+    if (outcomes.front().end - outcomes.front().start > kLong) is_short_ = false;
     finish(jobs, outcomes);
     return true;
   }
@@ -254,7 +263,11 @@ void Version::finish(std::vector<Job>& jobs, std::vector<Outcome>& outcomes) {
     if (!outcome.error)
       metrics_.note_success(jobs[i].items, outcome.start - jobs[i].arrival, outcome.end - outcome.start,
                             outcome.end - jobs[i].arrival);
-    jobs[i].done(std::move(outcome.outputs), std::move(outcome.error));
+    try {
+      jobs[i].done(std::move(outcome.outputs), std::move(outcome.error));
+    } catch (const std::exception&) {
+      // Such as no memory for a response. Its caller gets none; the others do.
+    }
   }
 }
 

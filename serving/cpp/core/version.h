@@ -1,6 +1,7 @@
 // One version of a model, loaded: its instances and their queue.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -83,7 +84,7 @@ class Version {
   std::unique_ptr<RuntimeModel> loaded_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::optional<Batches> batches_;  // if the model has them
-  bool is_short_ = false;           // a run takes less than to wake a thread for it
+  std::atomic<bool> is_short_{false};  // a run takes less than to wake a thread for it
   JobQueue queue_;
 };
 

@@ -176,19 +176,23 @@ class AdminRoutes::Admin {
 struct AdminRoutes::State {
   State(Engine& engine, std::string repository) : admin(engine, std::move(repository)) {}
   const Admin admin;
-  boost::asio::thread_pool threads{kThreads};
+  boost::asio::thread_pool loads{kThreads}, files{kThreads};
 };
 
 AdminRoutes::AdminRoutes(Engine& engine, std::string repository)
     : state_(std::make_unique<State>(engine, std::move(repository))) {}
 
-AdminRoutes::~AdminRoutes() { state_->threads.join(); }
+AdminRoutes::~AdminRoutes() {
+  state_->loads.join();
+  state_->files.join();
+}
 
 Handler AdminRoutes::handler() {
   return [state = state_.get()](Request request, Respond respond) {
-    // Labels change at once, also while all threads wait for loads.
+    // Labels change at once, and files come while all threads for loads wait.
     if (request.target.find("/labels/") != std::string::npos) return respond(state->admin.answer(request));
-    boost::asio::post(state->threads, [state, request = std::move(request), respond = std::move(respond)] {
+    const bool is_load = request.target.find("/repository/") != std::string::npos;
+    boost::asio::post(is_load ? state->loads : state->files, [state, request = std::move(request), respond = std::move(respond)] {
       respond(state->admin.answer(request));
     });
   };

@@ -51,6 +51,10 @@ bool equals(std::string_view a, std::string_view b) {
   return beast::iequals(beast::string_view(a.data(), a.size()), beast::string_view(b.data(), b.size()));
 }
 
+const boost::system::error_category& http_category() {
+  return beast::http::make_error_code(beast::http::error::bad_value).category();
+}
+
 }  // namespace
 
 std::string_view Request::header(std::string_view name) const {
@@ -72,13 +76,14 @@ class Server::State : public std::enable_shared_from_this<Server::State> {
     for (Connection* connection : connections) f(*connection);
   }
 
+  bool is_busy();
+
   const Limits limits;
   const Handler handler;
   net::io_context context{1};
   tcp::acceptor acceptor{context};
   net::steady_timer timer{context};
   std::atomic<bool> draining{false};
-  std::atomic<int> open{0};            // requests that were read and not answered
   std::atomic<uint64_t> in_flight{0};  // bytes of bodies
   std::mutex mutex;
   std::set<Connection*> connections;
@@ -104,6 +109,10 @@ class Server::Connection : public std::enable_shared_from_this<Server::Connectio
 
   void start() { read_header(); }
 
+  bool is_busy() {
+    const std::lock_guard lock(mutex_);
+    return busy_ && socket_.is_open();
+  }
   // Of the server's thread.
   void end_if_idle() {
     const std::lock_guard lock(mutex_);
@@ -141,8 +150,10 @@ class Server::Connection : public std::enable_shared_from_this<Server::Connectio
       const std::lock_guard lock(mutex_);
       if (is_ending_) return;
       if (busy_) {
-        if (error) {  // the client left before its response
-          cancelled_->store(true);
+        if (error) {
+          // What follows a request may be no HTTP; but an end of the stream says that the client has left.
+          const bool is_http = error.category() == http_category() && error != beast::http::error::end_of_stream;
+          if (!is_http) cancelled_->store(true);
           keep_alive_ = false;
         } else {
           is_waiting_ = true;
@@ -152,7 +163,7 @@ class Server::Connection : public std::enable_shared_from_this<Server::Connectio
     }
     if (error == beast::http::error::header_limit) return fail(431, "the header is too long");
     if (error) {
-      const bool is_http = error.category() == beast::http::make_error_code(beast::http::error::bad_value).category();
+      const bool is_http = error.category() == http_category();
       if (is_http && error != beast::http::error::end_of_stream && error != beast::http::error::partial_message)
         return fail(400, "the request is not valid HTTP: " + error.message());
       return close();
@@ -187,18 +198,14 @@ class Server::Connection : public std::enable_shared_from_this<Server::Connectio
     if (length > state_->limits.body)
       return fail(413, "the body has " + std::to_string(length) + " bytes; at most " +
                            std::to_string(state_->limits.body) + " are accepted");
-    if (state_->in_flight.fetch_add(length) + length > state_->limits.in_flight) {
-      state_->in_flight.fetch_sub(length);
-      return fail(503,
-                  "the requests that are being read and computed take all of the server's memory for them; try later");
-    }
-    request_.body = std::shared_ptr<std::string>(new std::string, [state = state_, length](std::string* body) {
+    request_.body = std::shared_ptr<std::string>(new std::string, [state = state_](std::string* body) {
+      state->in_flight.fetch_sub(body->size());
       delete body;
-      state->in_flight.fetch_sub(length);
     });
     if (length == 0) return handle();
     request_.body->reserve(length + kPadding);
     const size_t here = std::min<uint64_t>(length, buffer_.size());
+    state_->in_flight.fetch_add(here);
     request_.body->assign(static_cast<const char*>(buffer_.data().data()), here);
     buffer_.consume(here);
     if (here == length) return handle();
@@ -223,6 +230,10 @@ class Server::Connection : public std::enable_shared_from_this<Server::Connectio
   void read_body(uint64_t length) {
     std::string& body = *request_.body;
     const size_t here = body.size(), part = std::min<uint64_t>(length - here, kPart);
+    if (state_->in_flight.fetch_add(part) + part > state_->limits.in_flight) {
+      state_->in_flight.fetch_sub(part);
+      return fail(503, "the requests that are being read and computed take all of the server's memory for them; try later");
+    }
     body.resize(here + part);
     net::async_read(socket_, net::buffer(body.data() + here, part),
                     [self = shared_from_this(), length](error_code error, size_t) {
@@ -236,7 +247,6 @@ class Server::Connection : public std::enable_shared_from_this<Server::Connectio
       const std::lock_guard lock(mutex_);
       deadline_ = Clock::time_point::max();
     }
-    state_->open.fetch_add(1);
     state_->handler(std::move(request_),
                     [self = shared_from_this()](Response response) { self->respond(std::move(response)); });
     bool read;
@@ -308,7 +318,6 @@ class Server::Connection : public std::enable_shared_from_this<Server::Connectio
 
   // Called by any thread, with the mutex held.
   void on_written(std::unique_lock<std::mutex>& lock, bool whole) {
-    state_->open.fetch_sub(1);
     busy_ = false;
     cancelled_.reset();
     response_ = Response();
@@ -343,7 +352,6 @@ class Server::Connection : public std::enable_shared_from_this<Server::Connectio
 
   // Answers a request that cannot be read to its end.
   void fail(int status, const std::string& message) {
-    state_->open.fetch_add(1);
     {
       const std::lock_guard lock(mutex_);
       busy_ = true;
@@ -375,6 +383,12 @@ class Server::Connection : public std::enable_shared_from_this<Server::Connectio
   bool is_ending_ = false;   // the last response has been written
   bool is_waiting_ = false;  // the next request's header has been read
 };
+
+bool Server::State::is_busy() {
+  bool found = false;
+  each([&found](Connection& connection) { found |= connection.is_busy(); });
+  return found;
+}
 
 void Server::State::accept() {
   acceptor.async_accept([state = shared_from_this()](error_code error, tcp::socket socket) {
@@ -464,8 +478,9 @@ bool Server::drain(std::chrono::milliseconds grace) {
   std::this_thread::sleep_for(std::min<Clock::duration>(grace, kLate));
   net::post(state_->context,
             [state = state_] { state->each([](Connection& connection) { connection.end_if_idle(); }); });
-  while (state_->open > 0 && Clock::now() < end) std::this_thread::sleep_for(std::chrono::milliseconds(2));
-  return state_->open == 0;
+  // Requests that are being read count too.
+  while (state_->is_busy() && Clock::now() < end) std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  return !state_->is_busy();
 }
 
 }  // namespace loopwright::serving::http

@@ -97,6 +97,8 @@ class Engine {
   bool is_ready() const;
   // Whether a request for this model and version would be taken.
   bool is_ready(const std::string& model, const std::string& version = "") const;
+  // Begins no more loads, and stops compilers. Those who wait for a load get an error.
+  void stop_loading();
   // Becomes not ready, but goes on taking requests, so that a load balancer has time to notice.
   void stop();
 

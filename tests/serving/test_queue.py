@@ -1,0 +1,130 @@
+"""Full queues, deadlines, priorities and callers that leave, on a model whose runs take a while."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.graph_passes.models import model
+from tests.serving.client import Answer, Server
+from tests.serving.models import write_version
+
+pytest.importorskip("onnxruntime")
+LIMIT = 3
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Serves a loop of ``n`` products of matrices."""
+    repository: Path = tmp_path_factory.mktemp("repository")
+    made = model(
+        "g (int64[1] n, float[256,256] w) => (float[256,256] y) <bool keep> {"
+        " one = Squeeze (n)"
+        " y = Loop (one, keep, w) <body = b (int64 i, bool c, float[256,256] a) => (bool d, float[256,256] e)"
+        " { d = Identity (c) e = MatMul (a, a) }> }",
+        keep=True,
+    )
+    write_version(repository / "slow" / "1", made, f'runtime = "onnxruntime"\nthreads = 1\nmax_queue = {LIMIT}\n')
+    running = Server(repository)
+    running.wait_for_state(1, "READY", "slow")
+    yield running
+    running.kill()
+
+
+def body_of(rounds: int, **parameters: Any) -> bytes:
+    n = {"name": "n", "datatype": "INT64", "shape": [1], "data": [rounds]}
+    w = {"name": "w", "datatype": "FP32", "shape": [256, 256], "data": [0] * 65536}
+    return json.dumps(
+        {"inputs": [n, w], "outputs": [], "parameters": {"binary_data_output": True, **parameters}}
+    ).encode()
+
+
+def run(server: Server, rounds: int, **parameters: Any) -> Answer:
+    return server.request("POST", "/v2/models/slow/infer", body_of(rounds, **parameters))
+
+
+@pytest.fixture(scope="module")
+def rounds_per_sec(server: Server) -> float:
+    run(server, 10)
+    begin = time.monotonic()
+    run(server, 200)
+    return 200 / (time.monotonic() - begin)
+
+
+def in_threads(calls: list[tuple[int, dict[str, Any]]], server: Server) -> list[tuple[float, Answer]]:
+    """Sends requests 50 ms apart, and returns when each was answered, in their order."""
+    found: dict[int, tuple[float, Answer]] = {}
+
+    def send(place: int) -> None:
+        rounds, parameters = calls[place]
+        answer = run(server, rounds, **parameters)
+        found[place] = (time.monotonic(), answer)
+
+    threads = [threading.Thread(target=send, args=(place,)) for place in range(len(calls))]
+    for thread in threads:
+        thread.start()
+        time.sleep(0.05)
+    for thread in threads:
+        thread.join()
+    return [found[place] for place in range(len(calls))]
+
+
+def test_a_full_queue_rejects_at_once(server: Server, rounds_per_sec: float) -> None:
+    long = int(rounds_per_sec * 1.5)
+    answers = in_threads([(long, {})] + [(1, {})] * (LIMIT + 2), server)
+    statuses = [answer.status for _, answer in answers]
+    assert statuses.count(200) == 1 + LIMIT
+    assert statuses.count(429) == 2
+    first = answers[0][0]
+    for when, answer in answers:
+        if answer.status == 429:
+            assert "is full" in answer.error
+            assert when < first, "it waited"
+
+
+def test_an_expired_request_is_not_computed(server: Server, rounds_per_sec: float) -> None:
+    long = int(rounds_per_sec)
+    executions = server.request("GET", "/v2/models/slow/stats").json["model_stats"][0]["execution_count"]
+    answers = in_threads([(long, {}), (1, {"timeout": 100_000})], server)
+    assert [answer.status for _, answer in answers] == [200, 504]
+    after = server.request("GET", "/v2/models/slow/stats").json["model_stats"][0]["execution_count"]
+    assert after == executions + 1
+
+
+def test_a_slow_run_keeps_no_deadline_out(server: Server, rounds_per_sec: float) -> None:
+    run(server, int(rounds_per_sec))
+    assert run(server, 1, timeout=300_000).status == 200
+
+
+def test_priorities(server: Server, rounds_per_sec: float) -> None:
+    long = int(rounds_per_sec * 0.6)
+    answers = in_threads([(long, {}), (20, {}), (20, {"priority": 2}), (20, {"priority": 1})], server)
+    assert {answer.status for _, answer in answers} == {200}
+    when = [moment for moment, _ in answers]
+    assert when[0] < when[3] < when[2] < when[1]
+
+
+def test_a_caller_who_leaves_frees_the_queue(server: Server, rounds_per_sec: float) -> None:
+    long = int(rounds_per_sec)
+    executions = server.request("GET", "/v2/models/slow/stats").json["model_stats"][0]["execution_count"]
+    blocker = threading.Thread(target=run, args=(server, long))
+    blocker.start()
+    time.sleep(0.1)
+    body = body_of(1)
+    head = f"POST /v2/models/slow/infer HTTP/1.1\r\nHost: h\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    for _ in range(LIMIT):
+        with socket.create_connection(("127.0.0.1", server.ports["http"])) as connection:
+            connection.sendall(head + body)
+            time.sleep(0.1)
+    time.sleep(0.1)
+    assert run(server, 1).status == 200  # the queue was full of requests whose callers have left
+    blocker.join()
+    after = server.request("GET", "/v2/models/slow/stats").json["model_stats"][0]["execution_count"]
+    assert after == executions + 2
