@@ -4,6 +4,7 @@
 
 #include "http/path.h"
 #include "http/routes.h"
+#include "protocol/tf_predict.h"
 #include "protocol/v2.h"
 
 namespace loopwright::serving::http {
@@ -113,9 +114,36 @@ void of_model(Engine& engine, const Request& request, Path rest, const Respond& 
   throw no_such_path(request);
 }
 
+// What follows v1/models/: NAME[/versions/V | /labels/L]:predict, and GET of NAME.
+void of_tensorflow(Engine& engine, const Request& request, const Path& rest, const Respond& respond) {
+  const std::string model = rest.front().substr(0, rest.front().find(':'));
+  if (request.method == "GET" && rest.size() == 1) return respond(json(tf::write_status(model, engine.index())));
+  const bool is_named = rest.size() == 3 && (rest[1] == "versions" || rest[1] == "labels");
+  const std::string& last = rest.back();
+  const size_t colon = last.find(':');
+  if (request.method != "POST" || (rest.size() != 1 && !is_named) || colon == std::string::npos ||
+      last.substr(colon) != ":predict")
+    throw no_such_path(request);
+  const std::string version = is_named ? last.substr(0, colon) : "";
+  const ModelMetadata metadata = engine.metadata(model, version);
+  tf::ParsedRequest parsed = tf::parse_request(request.body, metadata.inputs);
+  parsed.request.model = model;
+  parsed.request.version = std::to_string(metadata.version);  // the one whose inputs were read
+  parsed.request.cancelled = request.cancelled;
+  engine.infer(std::move(parsed.request), [by_rows = parsed.by_rows, respond](Result result) {
+    try {
+      respond(result.error ? error_response(*result.error) : json(tf::write_response(result.response, by_rows)));
+    } catch (const Error& error) {
+      respond(error_response(error));
+    }
+  });
+}
+
 void route(Engine& engine, const std::string& server, const Request& request, const Respond& respond) {
   const Path path = segments(request.target);
   const bool get = request.method == "GET" || request.method == "HEAD", post = request.method == "POST";
+  if (path.size() >= 3 && path[0] == "v1" && path[1] == "models")
+    return of_tensorflow(engine, request, Path(path.begin() + 2, path.end()), respond);
   if (path.empty() || path[0] != "v2") throw no_such_path(request);
   if (path.size() == 1 && get) return respond(json(v2::write_server(server)));
   if (path.size() == 3 && path[1] == "health" && get) {

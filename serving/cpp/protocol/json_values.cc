@@ -188,6 +188,17 @@ WriteNext writer_of(DataType type) {
   throw Error(ErrorKind::kInternal, "a data type has no form in JSON");
 }
 
+// Appends the array of the dimensions from `axis` on, and removes its elements.
+void write_axis(std::string& text, const std::vector<int64_t>& shape, size_t axis, WriteNext next, std::string_view& data) {
+  if (axis == shape.size()) return next(text, data);
+  text += '[';
+  for (int64_t i = 0; i < shape[axis]; ++i) {
+    if (i > 0) text += ',';
+    write_axis(text, shape, axis + 1, next, data);
+  }
+  text += ']';
+}
+
 // Returns the length of the valid UTF-8 sequence at the start of `text`; 0 without one.
 size_t utf8_length(std::string_view text) {
   const auto lead = static_cast<unsigned char>(text[0]);
@@ -238,6 +249,11 @@ void write_elements(std::string& text, const Tensor& tensor) {
     next(text, data);
   }
   text += ']';
+}
+
+void write_nested(std::string& text, const Tensor& tensor) {
+  std::string_view data = tensor.view();
+  write_axis(text, tensor.shape(), 0, writer_of(tensor.type()), data);
 }
 
 void write_string(std::string& text, std::string_view value) {

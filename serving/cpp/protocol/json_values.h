@@ -16,6 +16,9 @@ std::string read_elements(const simdjson::dom::element& value, DataType type, in
 
 // Appends the elements as one flat array.
 void write_elements(std::string& text, const Tensor& tensor);
+// Appends the elements as arrays in arrays, as the shape has them.
+void write_nested(std::string& text, const Tensor& tensor);
+
 // Appends a string with its quotes. Bytes that are not valid UTF-8 are replaced.
 void write_string(std::string& text, std::string_view value);
 

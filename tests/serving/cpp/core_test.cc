@@ -1,0 +1,167 @@
+// Tests of the engine's parts that need no model: batches, queue and cores. Prints the condition that fails.
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+#include <thread>
+
+#include "core/batch.h"
+#include "core/cores.h"
+#include "core/names.h"
+#include "core/queue.h"
+
+namespace {
+
+using namespace loopwright::serving;
+using std::chrono::milliseconds;
+
+#define CHECK(condition)                                                     \
+  if (!(condition)) {                                                        \
+    std::fprintf(stderr, "line %d: %s does not hold\n", __LINE__, #condition); \
+    std::exit(1);                                                            \
+  }
+
+// Batches whose runs of `size` items take `millis[size]`.
+Batches batches(const std::map<int64_t, int>& millis) {
+  std::vector<int64_t> sizes;
+  for (const auto& [size, time] : millis) sizes.push_back(size);
+  const std::vector<TensorSpec> inputs{{"x", DataType::kUint8, {-1, 2}}};
+  return Batches::measure(sizes, inputs, [&millis](const std::vector<Tensor>& given) {
+    return Timed{milliseconds(millis.at(given[0].shape()[0])), given};
+  });
+}
+
+void test_batches_are_divided_by_their_times() {
+  const Batches paying = batches({{1, 10}, {2, 11}, {4, 12}, {8, 13}});
+  CHECK(paying.best() == 8);
+  CHECK((paying.divide(5) == std::vector<int64_t>{4, 1}));
+  CHECK((paying.divide(8) == std::vector<int64_t>{8}));
+  const Batches useless = batches({{1, 10}, {2, 21}, {4, 43}});
+  CHECK(useless.best() == 1);
+  CHECK((useless.divide(3) == std::vector<int64_t>{1, 1, 1}));
+  for (int64_t items = 1; items < 60; ++items) {
+    int64_t sum = 0;
+    for (const int64_t size : paying.divide(items)) sum += size;
+    CHECK(sum == items);
+  }
+}
+
+Job job(int priority, std::optional<milliseconds> left, std::vector<int>& ended, int name) {
+  Job made;
+  made.priority = priority;
+  made.arrival = Clock::now();
+  if (left) made.deadline = made.arrival + *left;
+  made.cancelled = std::make_shared<std::atomic<bool>>(false);
+  made.inputs.push_back(Tensor::of(DataType::kUint8, {1}, std::string(1, static_cast<char>(name))));
+  made.done = [&ended, name](std::vector<Tensor>, std::optional<Error> error) { ended.push_back(error ? -name : name); };
+  return made;
+}
+
+int name_of(const Job& taken) { return taken.inputs[0].view()[0]; }
+
+void test_the_queue_is_sorted() {
+  std::vector<int> ended;
+  JobQueue queue(10, 1);
+  for (Job made : {job(5, {}, ended, 1), job(5, milliseconds(60'000), ended, 2), job(5, milliseconds(50'000), ended, 3),
+                   job(1, {}, ended, 4), job(5, {}, ended, 5)})
+    CHECK(queue.push(made) == Rejection::kNone);
+  std::vector<Job> taken;
+  for (const int expected : {4, 3, 2, 1, 5}) {
+    CHECK(queue.take(taken));
+    CHECK(name_of(taken.at(0)) == expected);
+  }
+  CHECK(queue.is_idle());
+  queue.close();
+  CHECK(!queue.take(taken));
+}
+
+void test_what_ended_makes_room() {
+  std::vector<int> ended;
+  JobQueue queue(2, 1);
+  Job first = job(1, {}, ended, 1), second = job(1, milliseconds(1), ended, 2), third = job(1, {}, ended, 3),
+      fourth = job(1, {}, ended, 4), fifth = job(1, {}, ended, 5);
+  const auto left = first.cancelled;
+  CHECK(queue.push(first) == Rejection::kNone);
+  CHECK(queue.push(second) == Rejection::kNone);
+  std::this_thread::sleep_for(milliseconds(5));
+  left->store(true);
+  CHECK(queue.push(third) == Rejection::kNone);
+  CHECK((ended == std::vector<int>{-1, -2} || ended == std::vector<int>{-2, -1}));
+  CHECK(queue.push(fourth) == Rejection::kNone);
+  CHECK(queue.push(fifth) == Rejection::kFull);
+  CHECK(queue.size() == 2);
+}
+
+void test_a_deadline_that_cannot_be_met() {
+  std::vector<int> ended;
+  JobQueue queue(10, 1);
+  queue.note(milliseconds(100));
+  Job alone = job(1, milliseconds(10), ended, 1), late = job(1, milliseconds(50), ended, 2),
+      early = job(0, milliseconds(50), ended, 3);
+  CHECK(queue.push(alone) == Rejection::kNone);  // nothing waits before it
+  CHECK(queue.push(late) == Rejection::kTooLate);
+  CHECK(queue.push(early) == Rejection::kNone);  // it passes the others
+}
+
+void test_jobs_of_one_shape_are_taken_together() {
+  std::vector<int> ended;
+  JobQueue queue(10, 1);
+  for (int name = 1; name <= 4; ++name) {
+    Job made = job(1, {}, ended, name);
+    made.items = name == 4 ? 1 : 2;
+    made.inputs[0] = Tensor::of(DataType::kUint8, {made.items, name == 3 ? 2 : 1}, std::string(4, 'x'));
+    CHECK(queue.push(made) == Rejection::kNone);
+  }
+  std::vector<Job> taken;
+  CHECK(queue.take(taken, 8) && taken.size() == 2);  // the third has another shape
+  CHECK(queue.take(taken, 8) && taken.size() == 1);
+  CHECK(queue.take(taken, 8) && taken.size() == 1);
+}
+
+void test_cores() {
+  Cores cores({0, 1, 2, 3});
+  const auto sets = cores.assign(2, 2);
+  CHECK((sets[0] == CoreSet{0, 1} && sets[1] == CoreSet{2, 3}));
+  const CoreSet all{0, 1, 2, 3}, one{2};
+  std::vector<int> order;
+  std::mutex mutex;
+  std::optional<Cores::Lease> first(std::in_place, cores, sets[0]);
+  CHECK(cores.busy() == 2);
+  CHECK(!Cores::Lease(cores, all, std::try_to_lock).held());
+  std::thread wide([&] {
+    const Cores::Lease lease(cores, all);
+    const std::lock_guard lock(mutex);
+    order.push_back(4);
+  });
+  while (Cores::Lease(cores, one, std::try_to_lock).held()) std::this_thread::sleep_for(milliseconds(1));
+  std::thread narrow([&] {  // its core is free, but kept for the one that waits for all
+    const Cores::Lease lease(cores, one);
+    const std::lock_guard lock(mutex);
+    order.push_back(1);
+  });
+  std::this_thread::sleep_for(milliseconds(20));
+  first.reset();
+  wide.join();
+  narrow.join();
+  CHECK((order == std::vector<int>{4, 1}));
+  CHECK(cores.busy() == 0);
+}
+
+void test_names() {
+  for (const char* good : {"a", "A-1_b.c", "0"}) CHECK(is_name(good));
+  for (const char* bad : {"", ".", "..", ".a", "a/b", "a b", "-a", "\xc3\xa4"}) CHECK(!is_name(bad));
+  CHECK(!is_name(std::string(129, 'a')));
+  CHECK(printable("a\nb\x01\xff") == "a b??");
+}
+
+}  // namespace
+
+int main() {
+  test_batches_are_divided_by_their_times();
+  test_the_queue_is_sorted();
+  test_what_ended_makes_room();
+  test_a_deadline_that_cannot_be_met();
+  test_jobs_of_one_shape_are_taken_together();
+  test_cores();
+  test_names();
+}
