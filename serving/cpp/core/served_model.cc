@@ -377,7 +377,8 @@ Clock::time_point ServedModel::step() {
     const bool all_ready = std::all_of(still_wanted.begin(), still_wanted.end(), [&](int64_t number) {
       return ready_.count(number) || !fingerprints.count(number);
     });
-    const bool one_ready = std::any_of(still_wanted.begin(), still_wanted.end(), [&](int64_t number) { return ready_.count(number); });
+    const bool one_ready =
+        std::any_of(still_wanted.begin(), still_wanted.end(), [&](int64_t number) { return ready_.count(number); });
     for (const auto& [number, version] : ready_) {
       const bool is_gone = !fingerprints.count(number) && one_ready;
       if (!still_wanted.count(number) && (all_ready || is_gone)) to_retire.push_back(number);
@@ -429,7 +430,8 @@ bool ServedModel::load_version(int64_t number, const ModelConfig& config) {
     const std::lock_guard lock(mutex_);
     State& state = states_[number];
     const int failures = state.failures + 1;
-    state = {VersionState::kUnavailable, printable(error.what()), before, failures, Clock::now() + retry_after(failures)};
+    state = {VersionState::kUnavailable, printable(error.what()), before, failures,
+             Clock::now() + retry_after(failures)};
     log("failed", number, state.reason);
     return false;
   }

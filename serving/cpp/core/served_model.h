@@ -90,8 +90,8 @@ class ServedModel {
   std::map<std::string, Label> labels_;
   std::string config_error_;
   bool enabled_ = true, stopping_ = false;
-  bool complete_ = false;     // load() was called, so the files are complete, however new they are
-  bool is_complete_ = false;  // the same for the step that is going on; of the model's thread
+  bool complete_ = false;           // load() was called, so the files are complete, however new they are
+  bool is_complete_ = false;        // the same for the step that is going on; of the model's thread
   uint64_t wanted_ = 1, done_ = 0;  // looks at the folder
   std::thread thread_;
 };

@@ -83,7 +83,7 @@ class Version {
   std::vector<CoreSet> sets_;
   std::unique_ptr<RuntimeModel> loaded_;
   std::vector<std::unique_ptr<Worker>> workers_;
-  std::optional<Batches> batches_;  // if the model has them
+  std::optional<Batches> batches_;     // if the model has them
   std::atomic<bool> is_short_{false};  // a run takes less than to wake a thread for it
   JobQueue queue_;
 };

@@ -145,7 +145,8 @@ std::vector<int64_t> versions_in(const std::string& folder) {
 std::string fingerprint(const std::string& folder) {
   std::vector<std::string> lines;
   std::error_code error;
-  for (fs::recursive_directory_iterator place(folder, fs::directory_options::follow_directory_symlink, error), end; !error && place != end; place.increment(error)) {
+  for (fs::recursive_directory_iterator place(folder, fs::directory_options::follow_directory_symlink, error), end;
+       !error && place != end; place.increment(error)) {
     struct stat status{};
     if (stat(place->path().c_str(), &status) != 0 || !S_ISREG(status.st_mode)) continue;
     lines.push_back(place->path().string() + ' ' + std::to_string(status.st_size) + ' ' +

@@ -192,9 +192,9 @@ Handler AdminRoutes::handler() {
     // Labels change at once, and files come while all threads for loads wait.
     if (request.target.find("/labels/") != std::string::npos) return respond(state->admin.answer(request));
     const bool is_load = request.target.find("/repository/") != std::string::npos;
-    boost::asio::post(is_load ? state->loads : state->files, [state, request = std::move(request), respond = std::move(respond)] {
-      respond(state->admin.answer(request));
-    });
+    boost::asio::post(
+        is_load ? state->loads : state->files,
+        [state, request = std::move(request), respond = std::move(respond)] { respond(state->admin.answer(request)); });
   };
 }
 

@@ -232,7 +232,8 @@ class Server::Connection : public std::enable_shared_from_this<Server::Connectio
     const size_t here = body.size(), part = std::min<uint64_t>(length - here, kPart);
     if (state_->in_flight.fetch_add(part) + part > state_->limits.in_flight) {
       state_->in_flight.fetch_sub(part);
-      return fail(503, "the requests that are being read and computed take all of the server's memory for them; try later");
+      return fail(503,
+                  "the requests that are being read and computed take all of the server's memory for them; try later");
     }
     body.resize(here + part);
     net::async_read(socket_, net::buffer(body.data() + here, part),

@@ -189,7 +189,8 @@ WriteNext writer_of(DataType type) {
 }
 
 // Appends the array of the dimensions from `axis` on, and removes its elements.
-void write_axis(std::string& text, const std::vector<int64_t>& shape, size_t axis, WriteNext next, std::string_view& data) {
+void write_axis(std::string& text, const std::vector<int64_t>& shape, size_t axis, WriteNext next,
+                std::string_view& data) {
   if (axis == shape.size()) return next(text, data);
   text += '[';
   for (int64_t i = 0; i < shape[axis]; ++i) {

@@ -45,7 +45,8 @@ NamedTensor tensor_of(const element& value, const TensorSpec& spec) {
 }
 
 const TensorSpec& only(const std::vector<TensorSpec>& inputs) {
-  if (inputs.size() != 1) throw invalid("the model has " + std::to_string(inputs.size()) + " inputs; give them by name");
+  if (inputs.size() != 1)
+    throw invalid("the model has " + std::to_string(inputs.size()) + " inputs; give them by name");
   return inputs.front();
 }
 
@@ -94,7 +95,8 @@ Tensor row_of(const Tensor& tensor, int64_t row) {
 
 ParsedRequest parse_request(const v2::Body& body, const std::vector<TensorSpec>& inputs) {
   simdjson::dom::parser parser;
-  if (parser.allocate(std::max<size_t>(body->size(), 64), kMostDepth)) throw invalid("the request is too large for JSON");
+  if (parser.allocate(std::max<size_t>(body->size(), 64), kMostDepth))
+    throw invalid("the request is too large for JSON");
   element root, instances, columns;
   if (const auto error = parser.parse(body->data(), body->size(), false).get(root))
     throw invalid(std::string("the request is not valid JSON: ") + simdjson::error_message(error));
@@ -133,8 +135,10 @@ std::string write_response(const Response& response, bool by_rows) {
   }
   int64_t rows = -1;
   for (const auto& [name, tensor] : response.outputs) {
-    const bool fits = !tensor.shape().empty() && tensor.type() != DataType::kBytes && (rows < 0 || tensor.shape()[0] == rows);
-    if (!fits) throw invalid("output '" + name + "' has no rows as the others; send \"inputs\" instead of \"instances\"");
+    const bool fits =
+        !tensor.shape().empty() && tensor.type() != DataType::kBytes && (rows < 0 || tensor.shape()[0] == rows);
+    if (!fits)
+      throw invalid("output '" + name + "' has no rows as the others; send \"inputs\" instead of \"instances\"");
     rows = tensor.shape()[0];
   }
   text += '[';
@@ -152,7 +156,9 @@ std::string write_status(const std::string& model, const std::vector<IndexEntry>
     const bool is_ready = entry.state == VersionState::kReady;
     text += text.empty() ? "{\"model_version_status\":[" : ",";
     text += "{\"version\":\"" + std::to_string(entry.version) + "\",\"state\":\"" +
-            (is_ready ? "AVAILABLE" : entry.state == VersionState::kUnavailable ? "END" : name(entry.state)) +
+            (is_ready                                    ? "AVAILABLE"
+             : entry.state == VersionState::kUnavailable ? "END"
+                                                         : name(entry.state)) +
             "\",\"status\":{\"error_code\":\"" + (entry.is_failed ? "UNKNOWN" : "OK") + "\",\"error_message\":";
     write_string(text, entry.is_failed ? entry.reason : "");
     text += "}}";

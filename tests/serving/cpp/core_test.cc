@@ -15,10 +15,10 @@ namespace {
 using namespace loopwright::serving;
 using std::chrono::milliseconds;
 
-#define CHECK(condition)                                                     \
-  if (!(condition)) {                                                        \
+#define CHECK(condition)                                                       \
+  if (!(condition)) {                                                          \
     std::fprintf(stderr, "line %d: %s does not hold\n", __LINE__, #condition); \
-    std::exit(1);                                                            \
+    std::exit(1);                                                              \
   }
 
 // Batches whose runs of `size` items take `millis[size]`.
@@ -53,7 +53,9 @@ Job job(int priority, std::optional<milliseconds> left, std::vector<int>& ended,
   if (left) made.deadline = made.arrival + *left;
   made.cancelled = std::make_shared<std::atomic<bool>>(false);
   made.inputs.push_back(Tensor::of(DataType::kUint8, {1}, std::string(1, static_cast<char>(name))));
-  made.done = [&ended, name](std::vector<Tensor>, std::optional<Error> error) { ended.push_back(error ? -name : name); };
+  made.done = [&ended, name](std::vector<Tensor>, std::optional<Error> error) {
+    ended.push_back(error ? -name : name);
+  };
   return made;
 }
 
