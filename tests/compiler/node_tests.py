@@ -44,7 +44,7 @@ FAILED_BEFORE = frozenset(
     "reduce_log_sum_exp reduce_max reduce_min reduce_sum reducel1 reducel2 reduceprod reduce_sum_square resize "
     "rms_normalization slice spacetodepth split tile".split()
 )
-FAILED_BEFORE_EVERY = 18
+FAILED_BEFORE_EVERY = 36
 # A module is divided into this many parts, so that two processes can share the work evenly.
 PARTS = 2
 FORMS = ("inputs", "constants")
