@@ -9,23 +9,16 @@ import sys
 from collections.abc import Sequence
 
 from compiler.commands import COMMANDS
-from compiler.commands.command_line import Parser, exit_code, of_commands
-
-PROG = "python -m compiler"
-
-
-def parser() -> Parser:
-    return of_commands(PROG, "Makes trained models run fast on this CPU.", COMMANDS)
+from compiler.commands.command_line import run_commands
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command line and returns its exit code.
 
     Raises:
-        SystemExit: 2 after one line on standard error about an invalid argument or input; 0 after ``--help``.
+        SystemExit: as :func:`compiler.commands.command_line.run_commands`.
     """
-    arguments = parser().parse_args(argv)
-    return exit_code(arguments.parser, lambda: arguments.run(arguments))
+    return run_commands("python -m compiler", "Makes trained models run fast on this CPU.", COMMANDS, argv)
 
 
 if __name__ == "__main__":

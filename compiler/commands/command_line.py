@@ -81,6 +81,16 @@ def of_commands(prog: str, description: str, commands: Mapping[str, Command]) ->
     return parser
 
 
+def run_commands(prog: str, description: str, commands: Mapping[str, Command], argv: Sequence[str] | None) -> int:
+    """Runs the command line of :func:`of_commands` and returns its exit code.
+
+    Raises:
+        SystemExit: 2 after one line on standard error about an invalid argument or input; 0 after ``--help``.
+    """
+    arguments = of_commands(prog, description, commands).parse_args(argv)
+    return exit_code(arguments.parser, lambda: arguments.run(arguments))
+
+
 def add_version(parser: argparse.ArgumentParser) -> None:
     """Adds ``--version``."""
     parser.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")

@@ -4,7 +4,6 @@
 #include <chrono>
 #include <limits>
 #include <memory>
-#include <numeric>
 
 namespace loopwright::serving {
 namespace {

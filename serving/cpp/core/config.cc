@@ -110,8 +110,7 @@ std::map<std::string, Label> labels(const toml::table& table) {
   for (const auto& [key, value] : table) {
     const std::string label(key.str());
     check_name(label, "label");
-    if (label.find_first_not_of("0123456789") == std::string::npos)
-      throw invalid("labels." + label + " must not be a number");
+    if (is_number(label)) throw invalid("labels." + label + " must not be a number");
     const toml::table* entries = value.as_table();
     if (!entries) throw invalid("labels." + label + " must be a table such as {version = 2}");
     Table entry(*entries, "labels." + label + ".");

@@ -26,6 +26,10 @@ std::string printable(std::string_view text) {
   return result;
 }
 
+bool is_number(std::string_view text) {
+  return !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos;
+}
+
 bool is_name(std::string_view name) {
   return !name.empty() && name.size() <= kLongest && is_letter_or_digit(name.front()) &&
          std::all_of(name.begin(), name.end(),

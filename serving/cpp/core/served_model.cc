@@ -28,10 +28,6 @@ double random_percent() {
   return std::uniform_real_distribution<double>(0, 100)(source);
 }
 
-bool is_number(const std::string& text) {
-  return !text.empty() && text.find_first_not_of("0123456789") == std::string::npos;
-}
-
 }  // namespace
 
 ServedModel::ServedModel(std::string name, std::string folder, const EngineOptions& options, Cores& cores,

@@ -129,8 +129,7 @@ std::vector<int64_t> versions_in(const std::string& folder) {
   std::error_code error;
   for (fs::directory_iterator place(folder, error), end; !error && place != end; place.increment(error)) {
     const std::string name = place->path().filename();
-    if (name.empty() || name.find_first_not_of("0123456789") != std::string::npos || !place->is_directory(error))
-      continue;
+    if (!is_number(name) || !place->is_directory(error)) continue;
     try {
       result.push_back(parse_version(name));
     } catch (const Error&) {

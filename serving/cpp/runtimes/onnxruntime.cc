@@ -261,8 +261,7 @@ class OrtModel : public RuntimeModel {
 }  // namespace
 
 std::unique_ptr<RuntimeModel> load_onnxruntime(const std::vector<std::string>& paths, const LoadOptions& options) {
-  const auto library = options.libraries.find("onnxruntime");
-  const ort::Api& api = ort::api(library == options.libraries.end() ? "libonnxruntime.so" : library->second);
+  const ort::Api& api = ort::api(library_of(options, "onnxruntime", "libonnxruntime.so"));
   return std::make_unique<OrtModel>(api, paths.front(), options.batches);
 }
 

@@ -45,7 +45,6 @@ struct Api {
                  size_t input_count, const char* const* output_names, size_t output_count, Value** outputs);
   Status* (*create_session_options)(SessionOptions**);
   Status* (*set_intra_op_threads)(SessionOptions*, int);
-  Status* (*register_custom_ops)(SessionOptions*, const char* library, void** handle);
   Status* (*input_count)(const Session*, size_t*);
   Status* (*output_count)(const Session*, size_t*);
   Status* (*input_type)(const Session*, size_t, TypeInfo**);

@@ -306,8 +306,7 @@ class OpenvinoModel : public RuntimeModel {
 }  // namespace
 
 std::unique_ptr<RuntimeModel> load_openvino(const std::vector<std::string>& paths, const LoadOptions& options) {
-  const auto library = options.libraries.find("openvino");
-  const Api& api = api_of(library == options.libraries.end() ? "libopenvino_c.so" : library->second);
+  const Api& api = api_of(library_of(options, "openvino", "libopenvino_c.so"));
   const auto device = options.parameters.find("device");
   return std::make_unique<OpenvinoModel>(
       api, Options{paths.front(), device == options.parameters.end() ? "CPU" : device->second, options.threads},

@@ -22,6 +22,11 @@ const Runtime& find_runtime(const std::string& name) {
   throw Error(ErrorKind::kInvalidArgument, "there is no runtime '" + name + "'; choose from: " + names);
 }
 
+std::string library_of(const LoadOptions& options, const std::string& runtime, const char* usual) {
+  const auto found = options.libraries.find(runtime);
+  return found == options.libraries.end() ? usual : found->second;
+}
+
 void check_batches(const std::vector<TensorSpec>& inputs) {
   for (const TensorSpec& spec : inputs)
     if (spec.type == DataType::kBytes || spec.shape.empty() || spec.shape[0] >= 0)

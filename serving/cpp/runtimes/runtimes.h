@@ -9,6 +9,9 @@ std::unique_ptr<RuntimeModel> load_loopwright(const std::vector<std::string>& pa
 std::unique_ptr<RuntimeModel> load_onnxruntime(const std::vector<std::string>& paths, const LoadOptions& options);
 std::unique_ptr<RuntimeModel> load_openvino(const std::vector<std::string>& paths, const LoadOptions& options);
 
+// Returns the shared library of a runtime: that of the options, else `usual`, which the linker finds.
+std::string library_of(const LoadOptions& options, const std::string& runtime, const char* usual);
+
 // Throws Error (kFailedPrecondition) unless the first dimension of all inputs is open, and none has strings.
 void check_batches(const std::vector<TensorSpec>& inputs);
 
