@@ -46,8 +46,9 @@ serving: native $(VENV)/.clients  ## build the inference server; installs its De
 	@cmake -S serving -B build/serving -G Ninja --log-level=WARNING -DPython_EXECUTABLE="$(CURDIR)/$(PY)" >/dev/null
 	@cmake --build build/serving -- --quiet
 
-# Tests of the server speak through Triton's clients. They pin other packages than constraints.txt has, so they have no extra.
+# What tests of the server serve, and Triton's clients, which pin other packages than constraints.txt has, so they have no extra.
 $(VENV)/.clients: $(INSTALLED)
+	@$(PIP) install -c constraints.txt lightgbm onnxmltools scikit-learn skl2onnx skops xgboost-cpu
 	@$(PIP) install "tritonclient[grpc,http]==2.73.0"
 	@touch $@
 

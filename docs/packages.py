@@ -157,10 +157,16 @@ PACKAGES: tuple[Package, ...] = (
         ("matplotlib", "numpy", "onnx", "onnxruntime", "torch", "torch_pruning"),
     ),
     Package(
+        "serving.worker",
+        "the process in which the server runs models in Python",
+        (),
+        ("lightgbm", "ml_dtypes", "numpy", "skops", "xgboost"),
+    ),
+    Package(
         "serving",
         "`python -m serving serve | validate | infer | upload | promote | bench`: an inference server in C++",
-        ("compiler.program", "compiler.commands"),
-        ("ml_dtypes", "numpy"),
+        ("compiler.installation", "compiler.program", "compiler.commands", "serving.worker"),
+        ("lightgbm", "ml_dtypes", "numpy", "onnxmltools", "onnxruntime", "skl2onnx", "xgboost"),
     ),
     Package(
         "autotune.backends",

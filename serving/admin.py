@@ -95,7 +95,7 @@ def version_files(source: Path) -> dict[str, Path]:
     if source.is_file() and source.suffix == ".onnx":
         return {"model.onnx": source}
     prefix = "model.lw/" if (source / "manifest.json").is_file() else ""
-    if source.is_dir() and (prefix or (source / "model.lw").is_dir() or (source / "model.onnx").is_file()):
+    if source.is_dir() and (prefix or any(source.glob("model.*"))):
         found = sorted(path for path in source.rglob("*") if path.is_file())
         return {f"{prefix}{path.relative_to(source)}": path for path in found}
     raise ValueError(

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 # Import names by extra, as pyproject.toml has them by distribution.
 EXTRAS: Mapping[str, tuple[str, ...]] = {
     "check": ("onnxruntime",),
+    "classical": ("lightgbm", "onnxmltools", "skl2onnx", "sklearn", "skops", "xgboost"),
     "compile": ("cloudpickle", "onnx", "onnx_ir", "onnxscript", "tvm"),
     "fallback": ("onnxruntime",),
     "loadgen": ("mlperf_loadgen",),

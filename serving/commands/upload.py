@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import shutil
+import tempfile
 from pathlib import Path
 
 from compiler.commands.command_line import at_least
@@ -15,12 +17,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="the model's name")
     parser.add_argument("version", type=at_least(1), help="the number of the new version")
     parser.add_argument(
-        "source", type=Path, help="an ONNX file, a saved model (.lw), or a folder that is laid out as a version"
+        "source",
+        type=Path,
+        help="an ONNX file, a saved model (.lw), a folder that is laid out as a version, or a model of scikit-learn "
+        "(.skops), XGBoost (.ubj, .json) or LightGBM (.txt), which is converted to ONNX if it can be",
     )
     options.add_admin(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    reason = options.admin(arguments).upload(arguments.model, arguments.version, arguments.source)
+    admin = options.admin(arguments)
+    with tempfile.TemporaryDirectory() as folder:
+        source = _converted(arguments.source, Path(folder))
+        reason = admin.upload(arguments.model, arguments.version, source)
     print(f"Uploaded: {arguments.model}, version {arguments.version}{f'; not served: {reason}' if reason else ''}")
     return 0
+
+
+def _converted(source: Path, folder: Path) -> Path:
+    """Returns what is uploaded: of a classical model a folder with its ONNX form, or else with its file."""
+    from serving import classical
+
+    name = classical.served_name(source)
+    if name is None or not source.is_file():
+        return source
+    try:
+        (folder / "model.onnx").write_bytes(classical.to_onnx(source))
+    except classical.NotConvertible as error:
+        shutil.copyfile(source, folder / name)
+        print(f"It runs in a process with Python: {error}")
+    return folder

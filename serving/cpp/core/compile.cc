@@ -4,7 +4,6 @@
 #include <loopwright/isa.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -17,6 +16,7 @@
 #include <mutex>
 #include <vector>
 
+#include "core/process.h"
 #include "core/version_files.h"
 #include "loopwright/serving/error.h"
 
@@ -41,40 +41,14 @@ std::string last_line_of(const std::string& text) {
                      end - (start == std::string::npos ? 0 : start + 1) + 1);
 }
 
-// Starts a program with both outputs in a pipe. It takes signals, which the server blocks.
-pid_t start(const std::vector<std::string>& arguments, int output) {
-  std::vector<char*> argv;
-  for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
-  argv.push_back(nullptr);
-  posix_spawn_file_actions_t actions;
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO);
-  posix_spawn_file_actions_adddup2(&actions, output, STDERR_FILENO);
-  posix_spawn_file_actions_addclosefrom_np(&actions, STDERR_FILENO + 1);  // sockets, which would stay open
-  posix_spawnattr_t attributes;
-  posix_spawnattr_init(&attributes);
-  sigset_t none, all;
-  sigemptyset(&none);
-  sigfillset(&all);
-  posix_spawnattr_setsigmask(&attributes, &none);
-  posix_spawnattr_setsigdefault(&attributes, &all);
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
-  pid_t child = 0;
-  const int failed = posix_spawnp(&child, argv[0], &actions, &attributes, argv.data(), environ);
-  posix_spawnattr_destroy(&attributes);
-  posix_spawn_file_actions_destroy(&actions);
-  if (failed) throw Error(ErrorKind::kUnavailable, "cannot start " + arguments.front() + ": " + std::strerror(failed));
-  setpriority(PRIO_PROCESS, static_cast<id_t>(child), kNice);
-  return child;
-}
-
 // Runs a program to its end, or until `stop`.
 Ended run(const std::vector<std::string>& arguments, const std::atomic<bool>& stop) {
   std::array<int, 2> ends{};
   if (pipe2(ends.data(), O_CLOEXEC) != 0) throw Error(ErrorKind::kInternal, "cannot make a pipe");
   pid_t child;
   try {
-    child = start(arguments, ends[1]);
+    child = spawn(arguments, {{ends[1], STDOUT_FILENO}, {ends[1], STDERR_FILENO}});
+    setpriority(PRIO_PROCESS, static_cast<id_t>(child), kNice);
   } catch (...) {
     close(ends[0]);
     close(ends[1]);

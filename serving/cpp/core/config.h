@@ -27,7 +27,7 @@ struct Label {
 };
 
 struct ModelConfig {
-  std::string runtime;  // empty: ours
+  std::string runtime;  // empty: by the files of the version
   int instances = 1;
   int threads = 0;                                   // of an instance; 0: all cores divided by the instances
   int max_queue = 256;                               // requests that wait

@@ -209,7 +209,7 @@ bool Engine::is_ready() const { return state_->loaded && !state_->stopping; }
 bool Engine::is_ready(const std::string& model, const std::string& version) const {
   const auto found = state_->find(model);
   try {
-    found->select(version);
+    if (found->select(version)->health() != Health::kReady) return false;
   } catch (const Error&) {
     return false;
   }

@@ -24,8 +24,9 @@ auto key_of(const Job& job, uint64_t serial) {
   return std::make_tuple(job.priority, job.deadline.value_or(Clock::time_point::max()), serial);
 }
 
-// Whether the inputs of two jobs have the same shapes but for the first dimension.
+// Whether two jobs can be in a batch: their inputs have the same shapes but for the first dimension.
 bool fit_together(const Job& a, const Job& b) {
+  if (a.is_second || b.is_second) return false;
   return std::equal(a.inputs.begin(), a.inputs.end(), b.inputs.begin(), b.inputs.end(),
                     [](const Tensor& x, const Tensor& y) {
                       return x.shape().size() == y.shape().size() && !x.shape().empty() &&
@@ -52,6 +53,15 @@ Rejection JobQueue::push(Job& job) {
   if (rejection == Rejection::kNone) filled_.notify_one();
   for (Job& each : ended) each.done({}, end_of(each, Clock::now()));
   return rejection;
+}
+
+void JobQueue::put_back(Job job) {
+  {
+    const std::lock_guard lock(mutex_);
+    heap_.push_back({0, std::move(job)});  // before those of its priority and deadline
+    std::push_heap(heap_.begin(), heap_.end(), is_after);
+  }
+  filled_.notify_one();
 }
 
 Rejection JobQueue::rejection_of(const Job& job) const {
@@ -119,6 +129,11 @@ void JobQueue::close() {
     closed_ = true;
   }
   filled_.notify_all();
+}
+
+bool JobQueue::is_closed() const {
+  const std::lock_guard lock(mutex_);
+  return closed_;
 }
 
 bool JobQueue::is_idle() const {

@@ -21,6 +21,7 @@ struct Job {
   std::optional<Clock::time_point> deadline;
   std::shared_ptr<std::atomic<bool>> cancelled;
   std::function<void(std::vector<Tensor>, std::optional<Error>)> done;
+  bool is_second = false;  // its first run lost the instance: it runs alone
 };
 
 // Why a job was not accepted.
@@ -33,6 +34,8 @@ class JobQueue {
 
   // Leaves `job` as it is if it is rejected. A job is too late if the jobs before it take longer than it has.
   Rejection push(Job& job);
+  // Takes a job again that take() returned, however full the queue is.
+  void put_back(Job job);
   // Waits for a job and moves it to `jobs`, with those behind it that can run in the same batch, up to `most_items` items. Ends
   // jobs that were cancelled or whose deadline passed, without returning them. Returns false if the queue is closed and empty.
   bool take(std::vector<Job>& jobs, int64_t most_items = 1);
@@ -41,6 +44,7 @@ class JobQueue {
   // Rejects further jobs. Those inside are still taken.
   void close();
   size_t size() const;
+  bool is_closed() const;
   // Whether it takes jobs and has none.
   bool is_idle() const;
 

@@ -16,6 +16,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kStable = "stable";
+constexpr const char* kAnyOnnx = "onnxruntime";  // what runs a model that cannot be compiled
 // A version that failed is tried again after 1 s, then 2, 4 ... seconds.
 constexpr std::chrono::seconds kFirstRetry{1}, kLongestRetry{60};
 
@@ -343,10 +344,10 @@ Clock::time_point ServedModel::step() {
     for (const int64_t number : wanted) {
       State& state = states_[number];
       const auto now = fingerprints.find(number);
-      if (ready_.count(number)) {
+      if (const auto ready = ready_.find(number); ready != ready_.end()) {
         const bool is_same = now != fingerprints.end() && now->second == state.fingerprint;
         state.reason = is_same
-                           ? ""
+                           ? printable(ready->second->note())
                            : "its files changed after they were loaded; a version is immutable, so the loaded one is "
                              "served: make a new version";
       } else if (now == fingerprints.end()) {
@@ -399,6 +400,47 @@ void ServedModel::load_older(const ModelConfig& config, const std::vector<int64_
   }
 }
 
+std::shared_ptr<Version> ServedModel::make_version(int64_t number, const VersionFiles& files,
+                                                   const std::vector<std::string>& paths, const ModelConfig& config,
+                                                   const std::string& note) {
+  LoadOptions where;
+  where.libraries = options_.libraries;
+  where.python = options_.python;
+  where.log = [this, number](const std::string& event) { log(event, number); };
+  return std::make_shared<Version>(name_, number, *files.runtime, paths, config, std::move(where), note, cores_,
+                                   metrics_);
+}
+
+std::shared_ptr<Version> ServedModel::compiled_version(int64_t number, const VersionFiles& files,
+                                                       const ModelConfig& config) {
+  const int threads = threads_of(config, cores_);
+  const CompileOptions how{options_.python, options_.cache, options_.compiler_version, stop_compiler_};
+  std::vector<std::string> paths;
+  for (const int64_t batch : config.batches) paths.push_back(compile(files.path, threads, batch, how));
+  if (paths.empty()) paths.push_back(compile(files.path, threads, 0, how));
+  return make_version(number, files, paths, config);
+}
+
+std::shared_ptr<Version> ServedModel::open_version(int64_t number, const std::string& folder,
+                                                   const ModelConfig& config) {
+  const VersionFiles files = find_files(folder, config.runtime);
+  if (!files.compile) return make_version(number, files, {files.path}, config);
+  if (!config.runtime.empty() || !options_.libraries.count(kAnyOnnx)) return compiled_version(number, files, config);
+  std::string reason;
+  try {
+    return compiled_version(number, files, config);
+  } catch (const std::exception& error) {
+    reason = error.what();
+  }
+  if (stop_compiler_) throw Error(ErrorKind::kUnavailable, reason);
+  try {
+    const VersionFiles other = find_files(folder, kAnyOnnx);
+    return make_version(number, other, {other.path}, config, std::string("runs in ") + kAnyOnnx + ": " + reason);
+  } catch (const std::exception& error) {
+    throw Error(ErrorKind::kFailedPrecondition, reason + "; in " + kAnyOnnx + ": " + error.what());
+  }
+}
+
 bool ServedModel::load_version(int64_t number, const ModelConfig& config) {
   const std::string folder = folder_ + "/" + std::to_string(number);
   set_state(number, VersionState::kLoading, "");
@@ -406,21 +448,12 @@ bool ServedModel::load_version(int64_t number, const ModelConfig& config) {
   const std::string before = fingerprint(folder);
   try {
     check_complete(folder, is_complete_);
-    const VersionFiles files = find_files(folder, config.runtime);
-    std::vector<std::string> paths{files.path};
-    if (files.compile) {
-      const int threads = threads_of(config, cores_);
-      const CompileOptions how{options_.python, options_.cache, options_.compiler_version, stop_compiler_};
-      paths.clear();
-      for (const int64_t batch : config.batches) paths.push_back(compile(files.path, threads, batch, how));
-      if (paths.empty()) paths.push_back(compile(files.path, threads, 0, how));
-    }
-    auto version =
-        std::make_shared<Version>(name_, number, *files.runtime, paths, config, options_.libraries, cores_, metrics_);
+    auto version = open_version(number, folder, config);
+    const std::string note = printable(version->note());
     const std::lock_guard lock(mutex_);
     ready_[number] = std::move(version);
-    states_[number] = {VersionState::kReady, "", before, 0, {}};
-    log("ready", number);
+    states_[number] = {VersionState::kReady, note, before, 0, {}};
+    log("ready", number, note);
     return true;
   } catch (const std::exception& error) {
     const std::lock_guard lock(mutex_);

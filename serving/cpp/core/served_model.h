@@ -16,6 +16,7 @@
 #include "core/compile.h"
 #include "core/config.h"
 #include "core/version.h"
+#include "core/version_files.h"
 #include "loopwright/serving/engine.h"
 
 namespace loopwright::serving {
@@ -70,6 +71,13 @@ class ServedModel {
   // If nothing is ready, loads the newest version that can be loaded.
   void load_older(const ModelConfig& config, const std::vector<int64_t>& present);
   bool load_version(int64_t number, const ModelConfig& config);
+  // Loads what the folder of a version has. A model that cannot be compiled runs in ONNX Runtime, if the configuration names no
+  // runtime; the version's note says so.
+  std::shared_ptr<Version> open_version(int64_t number, const std::string& folder, const ModelConfig& config);
+  std::shared_ptr<Version> compiled_version(int64_t number, const VersionFiles& files, const ModelConfig& config);
+  std::shared_ptr<Version> make_version(int64_t number, const VersionFiles& files,
+                                        const std::vector<std::string>& paths, const ModelConfig& config,
+                                        const std::string& note = "");
   void retire(int64_t number);
   std::set<int64_t> wanted_versions(const ModelConfig& config, const std::vector<int64_t>& present) const;
   void log(const std::string& event, int64_t number, const std::string& reason = "") const;

@@ -13,6 +13,9 @@ namespace {
 // To wake a thread takes about as long, in the server and for the client that waits.
 constexpr std::chrono::microseconds kShort{50}, kLong{500};
 
+// Between two looks at an instance that starts again.
+constexpr std::chrono::milliseconds kLook{5};
+
 // Of a request. Each becomes part of a run, and the plan of the runs takes memory.
 constexpr int64_t kMostItems = 65536;
 
@@ -53,10 +56,11 @@ int threads_of(const ModelConfig& config, const Cores& cores) {
 }
 
 Version::Version(const std::string& model, int64_t number, const Runtime& runtime,
-                 const std::vector<std::string>& paths, const ModelConfig& config,
-                 const std::map<std::string, std::string>& libraries, Cores& cores, Metrics& metrics)
+                 const std::vector<std::string>& paths, const ModelConfig& config, LoadOptions where, std::string note,
+                 Cores& cores, Metrics& metrics)
     : model_(model),
       number_(number),
+      note_(std::move(note)),
       runtime_(runtime),
       config_(config),
       cores_(cores),
@@ -65,7 +69,13 @@ Version::Version(const std::string& model, int64_t number, const Runtime& runtim
   const int threads = threads_of(config, cores);
   sets_ = cores.assign(config.instances, threads);
   try {
-    loaded_ = runtime.load(paths, {threads, config.batches, config.parameters, libraries});
+    where.threads = threads;
+    where.batches = config.batches;
+    where.parameters = config.parameters;
+    {
+      const OnCores scope(sets_.front());
+      loaded_ = runtime.load(paths, where);
+    }
     const auto sizes = loaded_->batches();
     if (!sizes.empty() && inputs().empty())
       throw Error(ErrorKind::kFailedPrecondition, "a model without inputs cannot have batches");
@@ -81,7 +91,8 @@ Version::Version(const std::string& model, int64_t number, const Runtime& runtim
       };
       const Clock::duration time = least_time(timed, zeros(inputs(), 1));
       if (workers_.size() > 1) continue;
-      is_short_ = threads == 1 && time < kShort && has_fixed_sizes(inputs(), !sizes.empty());
+      is_short_ =
+          threads == 1 && time < kShort && loaded_->is_in_process() && has_fixed_sizes(inputs(), !sizes.empty());
       queue_.note(time);
       if (!sizes.empty()) batches_ = Batches::measure(sizes, inputs(), timed);
     }
@@ -145,6 +156,12 @@ std::vector<size_t> Version::wanted_outputs(const Request& request) const {
   return wanted;
 }
 
+Health Version::health() const {
+  Health best = Health::kFailed;
+  for (const auto& worker : workers_) best = std::min(best, worker->instance->health());
+  return best;
+}
+
 void Version::submit(const Request& request, Done done) {
   const Clock::time_point arrival = Clock::now();
   const auto rejected = [&](Error error) {
@@ -156,6 +173,9 @@ void Version::submit(const Request& request, Done done) {
   try {
     job = job_of(request);
     wanted = wanted_outputs(request);
+    if (health() == Health::kFailed)
+      throw Error(ErrorKind::kUnavailable,
+                  "the workers of '" + model_ + "' ended and do not start; the log has the reason");
   } catch (const Error& error) {
     throw rejected(error);
   }
@@ -207,7 +227,9 @@ void Version::serve(Worker& worker) {
   CpuMask(worker.cores).enter();
   const int64_t most_items = batches_ ? batches_->best() : 1;
   std::vector<Job> jobs;
-  while (queue_.take(jobs, most_items)) {
+  for (;;) {
+    wait_until_needed(worker);
+    if (!queue_.take(jobs, most_items)) break;
     std::vector<Outcome> outcomes;
     {
       const std::lock_guard running(worker.running);
@@ -219,13 +241,18 @@ void Version::serve(Worker& worker) {
   }
 }
 
+void Version::wait_until_needed(const Worker& worker) const {
+  while (worker.instance->health() != Health::kReady && health() != Health::kFailed && !queue_.is_closed())
+    std::this_thread::sleep_for(kLook);
+}
+
 std::vector<Version::Outcome> Version::compute(const std::vector<Job>& jobs, Instance& instance) {
   std::vector<Outcome> outcomes(jobs.size());
   const Clock::time_point start = Clock::now();
   compute(jobs.data(), jobs.size(), instance, outcomes.data());
   if (jobs.size() > 1)  // one request may have failed the batch: the others run alone
     for (size_t i = 0; i < jobs.size(); ++i)
-      if (outcomes[i].error) compute(&jobs[i], 1, instance, &outcomes[i]);
+      if (outcomes[i].error && !outcomes[i].is_lost) compute(&jobs[i], 1, instance, &outcomes[i]);
   queue_.note((Clock::now() - start) / static_cast<int64_t>(jobs.size()));
   return outcomes;
 }
@@ -233,9 +260,10 @@ std::vector<Version::Outcome> Version::compute(const std::vector<Job>& jobs, Ins
 void Version::compute(const Job* jobs, size_t count, Instance& instance, Outcome* outcomes) {
   const Clock::time_point start = Clock::now();
   std::optional<Error> error;
+  bool is_lost = false;
   size_t done = 0;
   const auto note = [&](size_t place, std::vector<Tensor> outputs) {
-    outcomes[place] = {std::move(outputs), std::nullopt, start, Clock::now()};
+    outcomes[place] = {std::move(outputs), std::nullopt, start, Clock::now(), false};
     ++done;
   };
   try {
@@ -253,13 +281,19 @@ void Version::compute(const Job* jobs, size_t count, Instance& instance, Outcome
     error = raised;
   } catch (const std::exception& raised) {
     error = Error(ErrorKind::kInternal, std::string(runtime_.name) + " failed: " + raised.what());
+    is_lost = dynamic_cast<const InstanceLost*>(&raised);
   }
-  for (; done < count; ++done) outcomes[done] = {{}, error, start, Clock::now()};
+  for (; done < count; ++done) outcomes[done] = {{}, error, start, Clock::now(), is_lost};
 }
 
 void Version::finish(std::vector<Job>& jobs, std::vector<Outcome>& outcomes) {
   for (size_t i = 0; i < jobs.size(); ++i) {
     Outcome& outcome = outcomes[i];
+    if (outcome.is_lost && !jobs[i].is_second) {
+      jobs[i].is_second = true;
+      queue_.put_back(std::move(jobs[i]));
+      continue;
+    }
     if (!outcome.error)
       metrics_.note_success(jobs[i].items, outcome.start - jobs[i].arrival, outcome.end - outcome.start,
                             outcome.end - jobs[i].arrival);

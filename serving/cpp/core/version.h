@@ -24,16 +24,18 @@ int threads_of(const ModelConfig& config, const Cores& cores);
 
 class Version {
  public:
-  // Loads the model and runs each instance once, so that it is warm before it takes requests. Throws std::exception.
+  // Loads the model and runs each instance once, so that it is warm before it takes requests. `where` has the libraries, the
+  // interpreter and the log of the load; the rest is that of the configuration. Throws std::exception.
   Version(const std::string& model, int64_t number, const Runtime& runtime, const std::vector<std::string>& paths,
-          const ModelConfig& config, const std::map<std::string, std::string>& libraries, Cores& cores,
-          Metrics& metrics);
+          const ModelConfig& config, LoadOptions where, std::string note, Cores& cores, Metrics& metrics);
   // Computes what is in the queue, then ends. Must not run on an instance's thread.
   ~Version();
   Version(const Version&) = delete;
   Version& operator=(const Version&) = delete;
 
   int64_t number() const { return number_; }
+  // How it runs, if that is not what users expect; else empty.
+  const std::string& note() const { return note_; }
   const Runtime& runtime() const { return runtime_; }
   const ModelConfig& config() const { return config_; }
   const std::vector<TensorSpec>& inputs() const { return loaded_->inputs(); }
@@ -41,6 +43,8 @@ class Version {
   const std::vector<CoreSet>& cores() const { return sets_; }
   ModelStatistics statistics() const { return metrics_.statistics(); }
   size_t queued() const { return queue_.size(); }
+  // The best of the instances.
+  Health health() const;
 
   // Takes a request, whose result `done` gets. Throws Error if the request does not fit the model, or if the queue is full.
   void submit(const Request& request, Done done);
@@ -56,17 +60,20 @@ class Version {
 
   void end();
   void serve(Worker& worker);
+  // Waits while another instance can run what is in the queue, and this one cannot.
+  void wait_until_needed(const Worker& worker) const;
   // What became of a job.
   struct Outcome {
     std::vector<Tensor> outputs;
     std::optional<Error> error;
     Clock::time_point start, end;  // of its run
+    bool is_lost = false;          // the instance ended, so it can run again
   };
 
   // Runs jobs on a worker whose mutex and cores are held.
   std::vector<Outcome> compute(const std::vector<Job>& jobs, Instance& instance);
   void compute(const Job* jobs, size_t count, Instance& instance, Outcome* outcomes);
-  // Calls those who wait, after mutex and cores were released.
+  // Calls those who wait, after mutex and cores were released. Jobs that were lost for the first time go back to the queue.
   void finish(std::vector<Job>& jobs, std::vector<Outcome>& outcomes);
   // Runs the job on the calling thread, if an instance is free. Returns false, and leaves it, otherwise.
   bool run_here(Job& job);
@@ -76,6 +83,7 @@ class Version {
 
   const std::string model_;
   const int64_t number_;
+  const std::string note_;
   const Runtime& runtime_;
   const ModelConfig config_;
   Cores& cores_;

@@ -163,16 +163,24 @@ VersionFiles find_files(const std::string& folder, const std::string& wanted) {
     std::error_code none;
     return fs::exists(fs::path(folder) / file, none);
   };
-  const Runtime& runtime = find_runtime(wanted.empty() ? kDefaultRuntime : wanted);
   std::string possible;
-  for (const char* file : runtime.files) {
-    if (has(file)) return {&runtime, (fs::path(folder) / file).string(), false};
-    possible += (possible.empty() ? "" : ", ") + std::string(file);
+  for (const Runtime& runtime : runtimes()) {
+    const bool is_default = std::string_view(runtime.name) == kDefaultRuntime;
+    if (wanted.empty() ? runtime.is_code : runtime.name != find_runtime(wanted).name) continue;
+    for (const char* file : runtime.files) {
+      if (has(file)) return {&runtime, (fs::path(folder) / file).string(), false};
+      if (possible.find(file) == std::string::npos) possible += (possible.empty() ? "" : ", ") + std::string(file);
+    }
+    if (is_default && has(kOnnx)) return {&runtime, (fs::path(folder) / kOnnx).string(), true};
   }
-  const bool compiles = std::string_view(runtime.name) == kDefaultRuntime;
-  if (compiles && has(kOnnx)) return {&runtime, (fs::path(folder) / kOnnx).string(), true};
-  throw Error(ErrorKind::kNotFound, std::string("the folder has none of the files that ") + runtime.name +
-                                        " serves: " + possible + (compiles ? std::string(", ") + kOnnx : ""));
+  for (const Runtime& runtime : runtimes())
+    if (wanted.empty() && runtime.is_code && has(runtime.files.front()))
+      throw Error(ErrorKind::kFailedPrecondition, std::string(runtime.files.front()) +
+                                                      " is code, which is only run if config.toml has runtime = \"" +
+                                                      runtime.name + '"');
+  const std::string who = wanted.empty() ? "can be served" : wanted + " serves";
+  throw Error(ErrorKind::kNotFound, "the folder has none of the files that " + who + ": " + possible +
+                                        (wanted == kDefaultRuntime ? std::string(", ") + kOnnx : ""));
 }
 
 void check_complete(const std::string& folder, bool is_known) {

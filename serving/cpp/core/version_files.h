@@ -23,8 +23,8 @@ struct VersionFiles {
   bool compile = false;  // an ONNX model that must be compiled first
 };
 
-// Finds what a version's folder has for a runtime (its name, or empty: ours). Throws Error (kNotFound) with the files that are
-// possible.
+// Finds what a version's folder has for a runtime (its name, or empty: the first in the order of runtimes() that has a file, but for
+// code). Throws Error (kNotFound) with the files that are possible.
 VersionFiles find_files(const std::string& folder, const std::string& runtime);
 
 // Throws Error (kUnavailable) that names the first file that is missing or differs from its digest: those of the folder's

@@ -9,6 +9,11 @@ const std::vector<Runtime>& runtimes() {
       {"loopwright", "loopwright_lw", {"model.lw"}, load_loopwright},
       {"onnxruntime", "onnxruntime_onnx", {"model.onnx"}, load_onnxruntime},
       {"openvino", "openvino", {"model.xml", "model.onnx"}, load_openvino},
+      {"sklearn", "sklearn_skops", {"model.skops"}, load_sklearn},
+      {"xgboost", "xgboost", {"model.ubj", "model.json"}, load_xgboost},
+      {"lightgbm", "lightgbm", {"model.txt"}, load_lightgbm},
+      {"library", "library", {"model.so"}, load_library, true},
+      {"python", "python", {"model.py"}, load_python, true},
   };
   return rows;
 }

@@ -8,6 +8,11 @@ namespace loopwright::serving {
 std::unique_ptr<RuntimeModel> load_loopwright(const std::vector<std::string>& paths, const LoadOptions& options);
 std::unique_ptr<RuntimeModel> load_onnxruntime(const std::vector<std::string>& paths, const LoadOptions& options);
 std::unique_ptr<RuntimeModel> load_openvino(const std::vector<std::string>& paths, const LoadOptions& options);
+std::unique_ptr<RuntimeModel> load_library(const std::vector<std::string>& paths, const LoadOptions& options);
+std::unique_ptr<RuntimeModel> load_python(const std::vector<std::string>& paths, const LoadOptions& options);
+std::unique_ptr<RuntimeModel> load_sklearn(const std::vector<std::string>& paths, const LoadOptions& options);
+std::unique_ptr<RuntimeModel> load_xgboost(const std::vector<std::string>& paths, const LoadOptions& options);
+std::unique_ptr<RuntimeModel> load_lightgbm(const std::vector<std::string>& paths, const LoadOptions& options);
 
 // Returns the shared library of a runtime: that of the options, else `usual`, which the linker finds.
 std::string library_of(const LoadOptions& options, const std::string& runtime, const char* usual);

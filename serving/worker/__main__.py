@@ -1,0 +1,124 @@
+"""The loop of a worker: loads a model, then runs it for each message of the server, until the server closes the socket.
+
+Its arguments are the kind of the model, its file, the threads, and ``NAME=VALUE`` for each parameter. Its files 3 to 5
+are the socket, the memory of inputs and that of outputs.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from serving.worker.model import Model
+
+# The module of each kind, whose load() takes the file.
+_KINDS: Mapping[str, str] = MappingProxyType(
+    {
+        "python": "serving.worker.user",
+        "sklearn": "serving.worker.sklearn",
+        "xgboost": "serving.worker.xgboost",
+        "lightgbm": "serving.worker.lightgbm",
+    }
+)
+_SOCKET, _INPUTS, _OUTPUTS = 3, 4, 5
+_LONGEST_MESSAGE = 128 << 10
+_LONGEST_REASON = 2000
+
+
+def main(arguments: Sequence[str]) -> int:
+    kind, path, threads, *parameters = arguments
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server ends this process
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # the server's own output stays clean
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ[name] = threads
+    server = socket.socket(fileno=_SOCKET)
+    try:
+        model = importlib.import_module(_KINDS[kind]).load(Path(path))
+        model.load(Path(path).parent, int(threads), dict(text.split("=", 1) for text in parameters))
+        inputs, outputs = _specs(model.inputs()), _specs(model.outputs())
+    except Exception as error:  # noqa: BLE001 - the code of users raises what it likes
+        _send(server, _failure(error))
+        return 1
+    _send(server, {"inputs": inputs, "outputs": outputs})
+    _serve(server, model, inputs, outputs)
+    model.close()
+    return 0
+
+
+def _serve(
+    server: socket.socket, model: Model, inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]]
+) -> None:
+    from serving.worker.tensors import Memory, read, write
+
+    given, returned = Memory(_INPUTS), Memory(_OUTPUTS)
+    while message := server.recv(_LONGEST_MESSAGE):
+        try:
+            arrays = read(given, json.loads(message))
+            answers = model.run({spec["name"]: array for spec, array in zip(inputs, arrays, strict=True)})
+            checked = [(spec["datatype"], _checked(spec, answers)) for spec in outputs]
+            answer = {"outputs": write(returned, checked)}
+            del arrays, answers, checked  # their memory, before the next run
+        except Exception as error:  # noqa: BLE001
+            answer = _failure(error)
+        _send(server, answer)
+
+
+def _specs(specs: Sequence[Any]) -> list[dict[str, Any]]:
+    from serving.worker.tensors import DTYPES
+
+    result = []
+    for spec in specs:
+        name, datatype, shape = spec
+        if datatype not in (*DTYPES, "BYTES"):
+            raise ValueError(f"there is no data type {datatype!r}; choose from: {', '.join((*DTYPES, 'BYTES'))}")
+        result.append({"name": str(name), "datatype": datatype, "shape": [int(size) for size in shape]})
+    return result
+
+
+def _checked(spec: Mapping[str, Any], answers: Mapping[str, Any]) -> Any:
+    """Returns an output as an array of its type.
+
+    Raises:
+        TypeError: the model returned something else.
+    """
+    import numpy as np
+
+    from serving.worker.tensors import DTYPES
+
+    name, datatype = spec["name"], spec["datatype"]
+    if name not in answers:
+        raise TypeError(f"the model returned no output {name}")
+    if datatype == "BYTES":
+        return np.asarray(answers[name], object)
+    array = np.asarray(answers[name])
+    if array.dtype != DTYPES[datatype]:
+        raise TypeError(f"output {name} must be of {datatype}, got {array.dtype}")
+    return array
+
+
+def _failure(error: Exception) -> dict[str, Any]:
+    is_invalid = isinstance(error, ValueError)
+    if not is_invalid:
+        traceback.print_exc()
+    reason = " ".join(f"{error}".split()) or type(error).__name__
+    if not is_invalid:
+        reason = f"{type(error).__name__}: {reason}"
+    return {"error": reason[:_LONGEST_REASON], "is_invalid": is_invalid}
+
+
+def _send(server: socket.socket, message: Mapping[str, Any]) -> None:
+    server.send(json.dumps(message).encode())
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
