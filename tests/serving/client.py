@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,6 +94,12 @@ class Server:
         """Returns the state and the reason by version."""
         entries = self.request("POST", "/v2/repository/index").json
         return {int(e["version"]): (e["state"], e["reason"]) for e in entries if e["name"] == model}
+
+    def wait_until(self, condition: Callable[[], bool], secs: float = 30) -> None:
+        end = time.monotonic() + secs
+        while not condition():
+            assert time.monotonic() < end
+            time.sleep(0.02)
 
     def wait_for_state(self, version: int, state: str, model: str = "affine", secs: float = 20) -> str:
         """Waits until a version is in a state, and returns the reason."""

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -84,13 +83,6 @@ def outputs(answer: Answer) -> dict[str, list[object]]:
     return {output["name"]: output["data"] for output in answer.json["outputs"]}
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    end = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
 @given(rows=st.integers(0, 3000), texts=st.lists(st.text(st.characters(codec="utf-8"), max_size=50), max_size=20))
 def test_tensors_of_a_worker(probe: Server, rows: int, texts: list[str]) -> None:
     x = np.arange(2 * rows, dtype=np.float32)
@@ -142,10 +134,10 @@ def test_a_request_that_ends_workers_is_not_run_for_ever(start: Start, tmp_path:
     assert (failed.status, failed.error) == (500, "python failed: the worker ended")
     # It ended twice: it is started again after a second.
     assert server.request("GET", "/v2/models/bad/ready").status == 503
-    wait_until(lambda: infer(server, [1, 2], [], "bad").status == 503)
+    server.wait_until(lambda: infer(server, [1, 2], [], "bad").status == 503)
     assert "do not start" in infer(server, [1, 2], [], "bad").error
     assert outputs(infer(server, [1, 2], [], "good"))["y"] == [2, 4]
-    wait_until(lambda: server.request("GET", "/v2/models/bad/ready").status == 200)
+    server.wait_until(lambda: server.request("GET", "/v2/models/bad/ready").status == 200)
     assert outputs(infer(server, [1, 2], [], "bad"))["y"] == [2, 4]
     assert server.stop() == 0
 

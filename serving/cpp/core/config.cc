@@ -17,6 +17,7 @@ namespace loopwright::serving {
 namespace {
 
 constexpr int64_t kMostThreads = 4096, kMostQueue = 1'000'000, kMostMillis = 86'400'000, kMostBatch = 1024;
+constexpr size_t kMostSteps = 64;
 
 // The entries of a table, which must all be read before the end.
 class Table {
@@ -129,6 +130,48 @@ std::map<std::string, Label> labels(const toml::table& table) {
   return result;
 }
 
+std::map<std::string, std::string> texts(const toml::table& table, const std::string& place) {
+  std::map<std::string, std::string> result;
+  for (const auto& [key, value] : table) {
+    if (!value.is_string()) throw invalid(place + std::string(key.str()) + " must be a string");
+    result.emplace(std::string(key.str()), *value.value<std::string>());
+  }
+  return result;
+}
+
+std::vector<StepConfig> steps(const toml::node& node) {
+  const toml::array* list = node.as_array();
+  if (!list || list->empty() || list->size() > kMostSteps)
+    throw invalid("steps must be 1 to " + std::to_string(kMostSteps) + " tables [[steps]]");
+  std::vector<StepConfig> result;
+  for (const toml::node& entry : *list) {
+    const std::string place = "steps[" + std::to_string(result.size()) + "].";
+    const toml::table* entries = entry.as_table();
+    if (!entries) throw invalid("steps must be tables [[steps]]");
+    Table table(*entries, place);
+    StepConfig step;
+    step.model = table.string("model").value_or("");
+    check_name(step.model, (place + "model").c_str());
+    step.version = table.string("version").value_or("");
+    if (!step.version.empty()) check_name(step.version, (place + "version").c_str());
+    if (const toml::table* inputs = table.table("inputs")) step.inputs = texts(*inputs, place + "inputs.");
+    if (const toml::table* outputs = table.table("outputs")) step.outputs = texts(*outputs, place + "outputs.");
+    table.end();
+    result.push_back(std::move(step));
+  }
+  return result;
+}
+
+std::vector<std::string> strings(const toml::node& node, const char* what) {
+  const toml::array* list = node.as_array();
+  std::vector<std::string> result;
+  if (list)
+    for (const toml::node& entry : *list)
+      if (entry.is_string()) result.push_back(*entry.value<std::string>());
+  if (!list || result.size() != list->size()) throw invalid(std::string(what) + " must be a list of strings");
+  return result;
+}
+
 toml::table parse(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   if (!file) throw invalid("cannot read " + path);
@@ -154,21 +197,22 @@ ModelConfig read_config(const std::string& path) try {
   if (!exists(path)) return config;
   const toml::table parsed = parse(path);
   Table table(parsed, "");
+  if (const auto millis = table.integer("timeout_ms", 1, kMostMillis))
+    config.timeout = std::chrono::milliseconds(*millis);
+  if (const toml::node* node = table.find("steps")) {  // a pipeline, which has nothing else
+    config.steps = steps(*node);
+    if (const toml::node* outputs = table.find("outputs")) config.outputs = strings(*outputs, "outputs");
+    table.end();
+    return config;
+  }
   config.runtime = table.string("runtime").value_or("");
   config.instances = static_cast<int>(table.integer("instances", 1, kMostThreads).value_or(1));
   config.threads = static_cast<int>(table.integer("threads", 0, kMostThreads).value_or(0));
   config.max_queue = static_cast<int>(table.integer("max_queue", 1, kMostQueue).value_or(config.max_queue));
-  if (const auto millis = table.integer("timeout_ms", 1, kMostMillis))
-    config.timeout = std::chrono::milliseconds(*millis);
   if (const toml::node* node = table.find("batches")) config.batches = batch_sizes(*node);
   if (const toml::node* node = table.find("versions")) config.versions = policy(*node);
   if (const toml::table* entries = table.table("labels")) config.labels = labels(*entries);
-  if (const toml::table* entries = table.table("parameters"))
-    for (const auto& [key, value] : *entries) {
-      const auto text = value.value<std::string>();
-      if (!value.is_string()) throw invalid("parameters." + std::string(key.str()) + " must be a string");
-      config.parameters.emplace(std::string(key.str()), *text);
-    }
+  if (const toml::table* entries = table.table("parameters")) config.parameters = texts(*entries, "parameters.");
   table.end();
   return config;
 } catch (const Error& error) {

@@ -26,8 +26,19 @@ struct Label {
   double previous_percent = 0;
 };
 
+// A step of a pipeline.
+struct StepConfig {
+  std::string model;
+  std::string version;  // a number, a label, or empty
+  // By the names of the model: the names that its tensors have in the pipeline. An input that is not there has its own name. So have
+  // all outputs if there is none.
+  std::map<std::string, std::string> inputs, outputs;
+};
+
 struct ModelConfig {
-  std::string runtime;  // empty: by the files of the version
+  std::vector<StepConfig> steps;     // of a pipeline, which has no entry below but a timeout; empty: a model
+  std::vector<std::string> outputs;  // of a pipeline; empty: those that no step takes
+  std::string runtime;               // empty: by the files of the version
   int instances = 1;
   int threads = 0;                                   // of an instance; 0: all cores divided by the instances
   int max_queue = 256;                               // requests that wait

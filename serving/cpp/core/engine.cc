@@ -22,6 +22,7 @@
 
 #include "core/cores.h"
 #include "core/names.h"
+#include "core/pipeline.h"
 #include "core/served_model.h"
 #include "core/statistics.h"
 
@@ -58,7 +59,7 @@ const char* name(VersionState state) {
   return "UNKNOWN";
 }
 
-struct Engine::State {
+struct Engine::State : StepModels {
   explicit State(EngineOptions given)
       : options(std::move(given)), cores(options.cores.empty() ? Cores() : Cores(options.cores)) {}
 
@@ -78,8 +79,8 @@ struct Engine::State {
       for (const auto& [name, model] : models) known.push_back(name);
       for (const std::string& name : found)
         if (!models.count(name))
-          models.emplace(
-              name, std::make_shared<ServedModel>(name, fs::path(options.repository) / name, options, cores, metrics));
+          models.emplace(name, std::make_shared<ServedModel>(name, fs::path(options.repository) / name, options, cores,
+                                                             metrics, *this));
     }
     std::vector<std::shared_ptr<ServedModel>> gone;
     for (const std::string& name : known) {
@@ -115,11 +116,37 @@ struct Engine::State {
     return found->second;
   }
 
+  std::shared_ptr<Servable> find_step(const std::string& model, const std::string& version) const override {
+    auto found = find(model)->select(version);
+    if (dynamic_cast<const Pipeline*>(found.get())) throw not_a_step(model);
+    return found;
+  }
+  void wait_for_step(const std::string& model) const override {
+    const auto found = find(model);
+    if (found->is_pipeline()) throw not_a_step(model);  // two of them could wait for each other
+    found->look_and_wait();
+  }
+  static Error not_a_step(const std::string& model) {
+    return Error(ErrorKind::kFailedPrecondition, "'" + model + "' is a pipeline, which cannot be a step");
+  }
+
   std::vector<std::shared_ptr<ServedModel>> all() const {
     const std::shared_lock lock(mutex);
     std::vector<std::shared_ptr<ServedModel>> result;
     for (const auto& [name, model] : models) result.push_back(model);
     return result;
+  }
+
+  // Pipelines end before the models of their steps, which they need until then.
+  void end_pipelines() {
+    std::vector<std::shared_ptr<ServedModel>> pipelines;
+    {
+      const std::unique_lock lock(mutex);
+      for (auto place = models.begin(); place != models.end();) {
+        if (place->second->serves_pipeline()) pipelines.push_back(place->second);
+        place = place->second->serves_pipeline() ? models.erase(place) : std::next(place);
+      }
+    }
   }
 
   void watch() {
@@ -180,6 +207,7 @@ Engine::~Engine() {
   stop_loading();
   if (state_->watcher.joinable()) state_->watcher.join();
   if (state_->first.joinable()) state_->first.join();
+  state_->end_pipelines();
 }
 
 void Engine::wait_until_loaded() {
@@ -233,12 +261,12 @@ ModelMetadata Engine::metadata(const std::string& model, const std::string& vers
   ModelMetadata result{model,
                        selected->number(),
                        {},
-                       selected->runtime().platform,
+                       selected->platform(),
                        selected->inputs(),
                        selected->outputs(),
-                       static_cast<int>(selected->cores().size()),
-                       static_cast<int>(selected->cores().front().size()),
-                       selected->config().max_queue};
+                       selected->instances(),
+                       selected->threads(),
+                       selected->max_queue()};
   for (const auto& each : found->ready()) result.versions.push_back(each->number());
   return result;
 }

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "core/names.h"
+#include "core/pipeline.h"
 #include "core/version_files.h"
 
 namespace loopwright::serving {
@@ -32,8 +33,13 @@ double random_percent() {
 }  // namespace
 
 ServedModel::ServedModel(std::string name, std::string folder, const EngineOptions& options, Cores& cores,
-                         Metrics& metrics)
-    : name_(std::move(name)), folder_(std::move(folder)), options_(options), cores_(cores), metrics_(metrics) {
+                         Metrics& metrics, const StepModels& models)
+    : name_(std::move(name)),
+      folder_(std::move(folder)),
+      options_(options),
+      cores_(cores),
+      metrics_(metrics),
+      models_(models) {
   thread_ = std::thread([this] { control(); });
 }
 
@@ -186,7 +192,7 @@ void ServedModel::log(const std::string& event, int64_t number, const std::strin
   options_.log(line);
 }
 
-std::shared_ptr<Version> ServedModel::select(const std::string& wanted) const {
+std::shared_ptr<Servable> ServedModel::select(const std::string& wanted) const {
   const std::lock_guard lock(mutex_);
   const auto missing = [this](const std::string& what) {
     return Error(ErrorKind::kNotFound, "the model '" + name_ + "' has no " + what + " that is ready");
@@ -199,7 +205,7 @@ std::shared_ptr<Version> ServedModel::select(const std::string& wanted) const {
       throw Error(ErrorKind::kUnavailable, "version " + wanted + " of '" + name_ + "' is loading; try later");
     throw missing("version " + wanted);
   }
-  const auto labelled = [this](const std::string& label) -> std::shared_ptr<Version> {
+  const auto labelled = [this](const std::string& label) -> std::shared_ptr<Servable> {
     const auto entry = labels_.find(label);
     const auto found = entry == labels_.end() ? ready_.end() : ready_.find(entry->second.version);
     return found == ready_.end() ? nullptr : found->second;
@@ -228,9 +234,9 @@ std::shared_ptr<Version> ServedModel::select(const std::string& wanted) const {
               "the model '" + name_ + "' has no version that is ready; the repository's index has the reasons");
 }
 
-std::vector<std::shared_ptr<Version>> ServedModel::ready() const {
+std::vector<std::shared_ptr<Servable>> ServedModel::ready() const {
   const std::lock_guard lock(mutex_);
-  std::vector<std::shared_ptr<Version>> result;
+  std::vector<std::shared_ptr<Servable>> result;
   for (const auto& [number, version] : ready_) result.push_back(version);
   return result;
 }
@@ -247,6 +253,18 @@ std::vector<IndexEntry> ServedModel::index() const {
     result.push_back({name_, number, state.state, config_error_.empty() ? state.reason : config_error_,
                       state.failures > 0 || !config_error_.empty()});
   return result;
+}
+
+bool ServedModel::is_pipeline() const { return !read_config(folder_ + "/config.toml").steps.empty(); }
+
+std::string ServedModel::fingerprint_of(int64_t number, const ModelConfig& config) const {
+  // A pipeline is its configuration. A change of it is loaded, as steps have versions and a pipeline has not.
+  return config.steps.empty() ? fingerprint(folder_ + "/" + std::to_string(number))
+                              : sha256_of_file(folder_ + "/config.toml");
+}
+
+std::shared_ptr<Servable> ServedModel::open_pipeline(const ModelConfig& config) {
+  return std::make_shared<Pipeline>(name_, config, models_, metrics_);
 }
 
 void ServedModel::set_state(int64_t number, VersionState state, const std::string& reason) {
@@ -308,6 +326,10 @@ void ServedModel::read_files(ModelConfig& config, std::vector<int64_t>& present)
     const std::lock_guard changing(labels_mutex_);
     const auto kept = read_labels(folder_ + "/labels.toml");
     present = versions_in(folder_);
+    if (!config.steps.empty()) {
+      if (!present.empty()) throw invalid("config.toml: a pipeline has steps, and no folders of versions");
+      present = {Pipeline::kNumber};
+    }
     const std::lock_guard lock(mutex_);
     labels_ = kept ? *kept : config.labels;
   } catch (const Error& raised) {
@@ -329,7 +351,7 @@ Clock::time_point ServedModel::step() {
   }
   const std::set<int64_t> wanted = enabled ? wanted_versions(config, present) : std::set<int64_t>();
   std::map<int64_t, std::string> fingerprints;
-  for (const int64_t number : present) fingerprints[number] = fingerprint(folder_ + "/" + std::to_string(number));
+  for (const int64_t number : present) fingerprints[number] = fingerprint_of(number, config);
 
   Clock::time_point next = Clock::time_point::max();
   std::vector<int64_t> to_load;
@@ -344,8 +366,9 @@ Clock::time_point ServedModel::step() {
     for (const int64_t number : wanted) {
       State& state = states_[number];
       const auto now = fingerprints.find(number);
-      if (const auto ready = ready_.find(number); ready != ready_.end()) {
-        const bool is_same = now != fingerprints.end() && now->second == state.fingerprint;
+      const auto ready = ready_.find(number);
+      const bool is_same = now != fingerprints.end() && now->second == state.fingerprint;
+      if (ready != ready_.end() && (is_same || config.steps.empty())) {
         state.reason = is_same
                            ? printable(ready->second->note())
                            : "its files changed after they were loaded; a version is immutable, so the loaded one is "
@@ -400,9 +423,9 @@ void ServedModel::load_older(const ModelConfig& config, const std::vector<int64_
   }
 }
 
-std::shared_ptr<Version> ServedModel::make_version(int64_t number, const VersionFiles& files,
-                                                   const std::vector<std::string>& paths, const ModelConfig& config,
-                                                   const std::string& note) {
+std::shared_ptr<Servable> ServedModel::make_version(int64_t number, const VersionFiles& files,
+                                                    const std::vector<std::string>& paths, const ModelConfig& config,
+                                                    const std::string& note) {
   LoadOptions where;
   where.libraries = options_.libraries;
   where.python = options_.python;
@@ -411,8 +434,8 @@ std::shared_ptr<Version> ServedModel::make_version(int64_t number, const Version
                                    metrics_);
 }
 
-std::shared_ptr<Version> ServedModel::compiled_version(int64_t number, const VersionFiles& files,
-                                                       const ModelConfig& config) {
+std::shared_ptr<Servable> ServedModel::compiled_version(int64_t number, const VersionFiles& files,
+                                                        const ModelConfig& config) {
   const int threads = threads_of(config, cores_);
   const CompileOptions how{options_.python, options_.cache, options_.compiler_version, stop_compiler_};
   std::vector<std::string> paths;
@@ -421,8 +444,8 @@ std::shared_ptr<Version> ServedModel::compiled_version(int64_t number, const Ver
   return make_version(number, files, paths, config);
 }
 
-std::shared_ptr<Version> ServedModel::open_version(int64_t number, const std::string& folder,
-                                                   const ModelConfig& config) {
+std::shared_ptr<Servable> ServedModel::open_version(int64_t number, const std::string& folder,
+                                                    const ModelConfig& config) {
   const VersionFiles files = find_files(folder, config.runtime);
   if (!files.compile) return make_version(number, files, {files.path}, config);
   if (!config.runtime.empty() || !options_.libraries.count(kAnyOnnx)) return compiled_version(number, files, config);
@@ -445,15 +468,18 @@ bool ServedModel::load_version(int64_t number, const ModelConfig& config) {
   const std::string folder = folder_ + "/" + std::to_string(number);
   set_state(number, VersionState::kLoading, "");
   log("loading", number);
-  const std::string before = fingerprint(folder);
+  const std::string before = fingerprint_of(number, config);
   try {
-    check_complete(folder, is_complete_);
-    auto version = open_version(number, folder, config);
+    if (config.steps.empty()) check_complete(folder, is_complete_);
+    auto version = config.steps.empty() ? open_version(number, folder, config) : open_pipeline(config);
     const std::string note = printable(version->note());
-    const std::lock_guard lock(mutex_);
-    ready_[number] = std::move(version);
-    states_[number] = {VersionState::kReady, note, before, 0, {}};
-    log("ready", number, note);
+    {
+      const std::lock_guard lock(mutex_);
+      std::swap(ready_[number], version);
+      states_[number] = {VersionState::kReady, note, before, 0, {}};
+      log("ready", number, note);
+    }
+    finish(std::move(version));  // of a pipeline that changed
     return true;
   } catch (const std::exception& error) {
     const std::lock_guard lock(mutex_);
@@ -466,8 +492,19 @@ bool ServedModel::load_version(int64_t number, const ModelConfig& config) {
   }
 }
 
+void ServedModel::finish(std::shared_ptr<Servable> version) {
+  // Requests that selected it may still submit to it, and its queue is computed. Then nobody has it.
+  while (version.use_count() > 1) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+}
+
+bool ServedModel::serves_pipeline() const {
+  const auto versions = ready();
+  return std::any_of(versions.begin(), versions.end(),
+                     [](const auto& version) { return dynamic_cast<const Pipeline*>(version.get()); });
+}
+
 void ServedModel::retire(int64_t number) {
-  std::shared_ptr<Version> version;
+  std::shared_ptr<Servable> version;
   {
     const std::lock_guard lock(mutex_);
     const auto found = ready_.find(number);
@@ -475,9 +512,7 @@ void ServedModel::retire(int64_t number) {
     ready_.erase(found);
     states_[number].state = VersionState::kUnloading;
   }
-  // Requests that selected it may still submit to it, and its queue is computed. Then nobody has it.
-  while (version.use_count() > 1) std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  version.reset();
+  finish(std::move(version));
   log("unloaded", number);
   const std::lock_guard lock(mutex_);
   states_[number] = State();

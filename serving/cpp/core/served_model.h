@@ -24,11 +24,14 @@ namespace loopwright::serving {
 // A broken model holds up no other, because each has its own thread. Thread-safe.
 class ServedModel {
  public:
-  // The options, cores and metrics outlive the model.
-  ServedModel(std::string name, std::string folder, const EngineOptions& options, Cores& cores, Metrics& metrics);
+  // The options, cores, metrics and models outlive the model.
+  ServedModel(std::string name, std::string folder, const EngineOptions& options, Cores& cores, Metrics& metrics,
+              const StepModels& models);
   ~ServedModel();
 
   const std::string& name() const { return name_; }
+  // Whether its configuration has steps now. Throws Error if it cannot be read.
+  bool is_pipeline() const;
 
   // Begins to end: no more loads. The destructor waits.
   void end();
@@ -49,8 +52,9 @@ class ServedModel {
   std::vector<LabelEntry> labels() const;
 
   // Returns the ready version that `wanted` selects: a number, a label, or empty. Throws Error.
-  std::shared_ptr<Version> select(const std::string& wanted) const;
-  std::vector<std::shared_ptr<Version>> ready() const;
+  std::shared_ptr<Servable> select(const std::string& wanted) const;
+  std::vector<std::shared_ptr<Servable>> ready() const;
+  bool serves_pipeline() const;
   std::vector<IndexEntry> index() const;
 
  private:
@@ -64,6 +68,7 @@ class ServedModel {
   };
 
   void control();
+  std::string fingerprint_of(int64_t number, const ModelConfig& config) const;
   // Reads the configuration, the labels and the versions of the folder. An error is kept for the index.
   void read_files(ModelConfig& config, std::vector<int64_t>& present);
   // Loads and unloads versions as the folder demands. Returns when it must look again.
@@ -71,14 +76,17 @@ class ServedModel {
   // If nothing is ready, loads the newest version that can be loaded.
   void load_older(const ModelConfig& config, const std::vector<int64_t>& present);
   bool load_version(int64_t number, const ModelConfig& config);
+  std::shared_ptr<Servable> open_pipeline(const ModelConfig& config);
   // Loads what the folder of a version has. A model that cannot be compiled runs in ONNX Runtime, if the configuration names no
   // runtime; the version's note says so.
-  std::shared_ptr<Version> open_version(int64_t number, const std::string& folder, const ModelConfig& config);
-  std::shared_ptr<Version> compiled_version(int64_t number, const VersionFiles& files, const ModelConfig& config);
-  std::shared_ptr<Version> make_version(int64_t number, const VersionFiles& files,
-                                        const std::vector<std::string>& paths, const ModelConfig& config,
-                                        const std::string& note = "");
+  std::shared_ptr<Servable> open_version(int64_t number, const std::string& folder, const ModelConfig& config);
+  std::shared_ptr<Servable> compiled_version(int64_t number, const VersionFiles& files, const ModelConfig& config);
+  std::shared_ptr<Servable> make_version(int64_t number, const VersionFiles& files,
+                                         const std::vector<std::string>& paths, const ModelConfig& config,
+                                         const std::string& note = "");
   void retire(int64_t number);
+  // Waits until it has computed what it accepted.
+  static void finish(std::shared_ptr<Servable> version);
   std::set<int64_t> wanted_versions(const ModelConfig& config, const std::vector<int64_t>& present) const;
   void log(const std::string& event, int64_t number, const std::string& reason = "") const;
   void set_state(int64_t number, VersionState state, const std::string& reason);
@@ -88,12 +96,13 @@ class ServedModel {
   const EngineOptions& options_;
   Cores& cores_;
   Metrics& metrics_;
+  const StepModels& models_;
 
   std::atomic<bool> stop_compiler_{false};
   std::mutex labels_mutex_;  // held while labels change, in the file and here; locked before the other
   mutable std::mutex mutex_;
   mutable std::condition_variable changed_;
-  std::map<int64_t, std::shared_ptr<Version>> ready_;
+  std::map<int64_t, std::shared_ptr<Servable>> ready_;
   std::map<int64_t, State> states_;
   std::map<std::string, Label> labels_;
   std::string config_error_;

@@ -48,6 +48,15 @@ bool has_fixed_sizes(const std::vector<TensorSpec>& specs, bool has_batches) {
   });
 }
 
+// Runs on zeros until it is warm, and returns the least time. A model of a user may reject zeros, which are not an image, say: then
+// it does not become warm.
+std::optional<Clock::duration> warm_up(const TimedRun& run, const std::vector<TensorSpec>& inputs) try {
+  return least_time(run, zeros(inputs, 1));
+} catch (const Error& error) {
+  if (error.kind() != ErrorKind::kInvalidArgument) throw;
+  return std::nullopt;
+}
+
 }  // namespace
 
 int threads_of(const ModelConfig& config, const Cores& cores) {
@@ -89,11 +98,11 @@ Version::Version(const std::string& model, int64_t number, const Runtime& runtim
         const Cores::Lease lease(cores, set);
         return run_timed(*workers_.back()->instance, given);
       };
-      const Clock::duration time = least_time(timed, zeros(inputs(), 1));
+      const std::optional<Clock::duration> time = warm_up(timed, inputs());
       if (workers_.size() > 1) continue;
-      is_short_ =
-          threads == 1 && time < kShort && loaded_->is_in_process() && has_fixed_sizes(inputs(), !sizes.empty());
-      queue_.note(time);
+      if (time) queue_.note(*time);
+      is_short_ = threads == 1 && time && *time < kShort && loaded_->is_in_process() &&
+                  has_fixed_sizes(inputs(), !sizes.empty());
       if (!sizes.empty()) batches_ = Batches::measure(sizes, inputs(), timed);
     }
     for (const auto& worker : workers_) worker->thread = std::thread([this, place = worker.get()] { serve(*place); });

@@ -13,6 +13,7 @@
 #include "core/config.h"
 #include "core/cores.h"
 #include "core/queue.h"
+#include "core/servable.h"
 #include "core/statistics.h"
 #include "loopwright/serving/request.h"
 #include "loopwright/serving/runtime.h"
@@ -22,32 +23,30 @@ namespace loopwright::serving {
 // Returns the threads of each instance of a model.
 int threads_of(const ModelConfig& config, const Cores& cores);
 
-class Version {
+class Version : public Servable {
  public:
   // Loads the model and runs each instance once, so that it is warm before it takes requests. `where` has the libraries, the
   // interpreter and the log of the load; the rest is that of the configuration. Throws std::exception.
   Version(const std::string& model, int64_t number, const Runtime& runtime, const std::vector<std::string>& paths,
           const ModelConfig& config, LoadOptions where, std::string note, Cores& cores, Metrics& metrics);
   // Computes what is in the queue, then ends. Must not run on an instance's thread.
-  ~Version();
+  ~Version() override;
   Version(const Version&) = delete;
   Version& operator=(const Version&) = delete;
 
-  int64_t number() const { return number_; }
-  // How it runs, if that is not what users expect; else empty.
-  const std::string& note() const { return note_; }
-  const Runtime& runtime() const { return runtime_; }
-  const ModelConfig& config() const { return config_; }
-  const std::vector<TensorSpec>& inputs() const { return loaded_->inputs(); }
-  const std::vector<TensorSpec>& outputs() const { return loaded_->outputs(); }
-  const std::vector<CoreSet>& cores() const { return sets_; }
-  ModelStatistics statistics() const { return metrics_.statistics(); }
-  size_t queued() const { return queue_.size(); }
+  int64_t number() const override { return number_; }
+  const std::string& note() const override { return note_; }
+  const char* platform() const override { return runtime_.platform; }
+  const std::vector<TensorSpec>& inputs() const override { return loaded_->inputs(); }
+  const std::vector<TensorSpec>& outputs() const override { return loaded_->outputs(); }
+  int instances() const override { return static_cast<int>(sets_.size()); }
+  int threads() const override { return static_cast<int>(sets_.front().size()); }
+  int max_queue() const override { return config_.max_queue; }
+  size_t queued() const override { return queue_.size(); }
+  ModelStatistics statistics() const override { return metrics_.statistics(); }
   // The best of the instances.
-  Health health() const;
-
-  // Takes a request, whose result `done` gets. Throws Error if the request does not fit the model, or if the queue is full.
-  void submit(const Request& request, Done done);
+  Health health() const override;
+  void submit(const Request& request, Done done) override;
 
  private:
   // An instance and the thread that serves the queue with it.
