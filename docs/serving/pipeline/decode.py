@@ -10,7 +10,7 @@ MOST_PIXELS = 20_000_000
 
 
 class Model:
-    def load(self, folder, threads, parameters):  # noqa: ARG002
+    def load(self, folder, threads, parameters):
         pass
 
     def inputs(self):

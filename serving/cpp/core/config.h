@@ -31,7 +31,7 @@ struct StepConfig {
   std::string model;
   std::string version;  // a number, a label, or empty
   // By the names of the model: the names that its tensors have in the pipeline. An input that is not there has its own name. So have
-  // all outputs if there is none.
+  // all outputs if `outputs` is empty.
   std::map<std::string, std::string> inputs, outputs;
 };
 

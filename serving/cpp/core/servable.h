@@ -35,9 +35,9 @@ class Servable {
 class StepModels {
  public:
   virtual ~StepModels() = default;
-  // Returns what serves a version, which ends when nobody has it. Throws Error if there is none, or if it is a pipeline.
+  // Returns what serves a version, which ends when nobody has it. Throws Error if it does not exist, or is a pipeline.
   virtual std::shared_ptr<Servable> find_step(const std::string& model, const std::string& version) const = 0;
-  // Waits until a model is loaded or has failed once. Throws Error if there is none, or if it is a pipeline.
+  // Waits until a model is loaded or has failed once. Throws Error if it does not exist, or is a pipeline.
   virtual void wait_for_step(const std::string& model) const = 0;
 };
 
