@@ -4,7 +4,7 @@ import numpy as np
 
 
 class Model:
-    def load(self, folder, threads, parameters):  # noqa: ARG002
+    def load(self, folder, threads, parameters):
         self.least = int(parameters.get("least", "1"))  # letters of a word that counts
 
     def inputs(self):

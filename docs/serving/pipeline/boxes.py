@@ -4,7 +4,7 @@ import numpy as np
 
 
 class Model:
-    def load(self, folder, threads, parameters):  # noqa: ARG002
+    def load(self, folder, threads, parameters):
         self.least = float(parameters.get("least", "0.5"))
 
     def inputs(self):

@@ -206,7 +206,15 @@ ModelConfig read_config(const std::string& path) try {
     return config;
   }
   config.runtime = table.string("runtime").value_or("");
-  config.instances = static_cast<int>(table.integer("instances", 1, kMostThreads).value_or(1));
+  const toml::node* instances = table.find("instances");
+  config.is_auto = instances && instances->is_string() && *instances->value<std::string>() == "auto";
+  if (!config.is_auto && instances && !instances->is_integer())
+    throw invalid("instances must be a number from 1 to " + std::to_string(kMostThreads) + ", or \"auto\"");
+  if (!config.is_auto) config.instances = static_cast<int>(table.integer("instances", 1, kMostThreads).value_or(1));
+  if (const auto slo = table.number("slo_ms", 1e-3, static_cast<double>(kMostMillis))) {
+    if (!config.is_auto) throw invalid("slo_ms needs instances = \"auto\"");
+    config.slo_ms = *slo;
+  }
   config.threads = static_cast<int>(table.integer("threads", 0, kMostThreads).value_or(0));
   config.max_queue = static_cast<int>(table.integer("max_queue", 1, kMostQueue).value_or(config.max_queue));
   if (const toml::node* node = table.find("batches")) config.batches = batch_sizes(*node);

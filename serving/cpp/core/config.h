@@ -40,6 +40,8 @@ struct ModelConfig {
   std::vector<std::string> outputs;  // of a pipeline; empty: those that no step takes
   std::string runtime;               // empty: by the files of the version
   int instances = 1;
+  bool is_auto = false;                              // runtime, instances and threads are chosen by measurement
+  double slo_ms = 0;                                 // the objective for it: of 99 % of requests; 0: none
   int threads = 0;                                   // of an instance; 0: all cores divided by the instances
   int max_queue = 256;                               // requests that wait
   std::vector<int64_t> batches;                      // sizes, ascending and beginning with 1; empty: none

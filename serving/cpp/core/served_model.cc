@@ -17,7 +17,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kStable = "stable";
-constexpr const char* kAnyOnnx = "onnxruntime";  // what runs a model that cannot be compiled
 // A version that failed is tried again after 1 s, then 2, 4 ... seconds.
 constexpr std::chrono::seconds kFirstRetry{1}, kLongestRetry{60};
 
@@ -37,9 +36,10 @@ ServedModel::ServedModel(std::string name, std::string folder, const EngineOptio
     : name_(std::move(name)),
       folder_(std::move(folder)),
       options_(options),
-      cores_(cores),
       metrics_(metrics),
-      models_(models) {
+      models_(models),
+      loader_(name_, options, cores, metrics, stop_compiler_,
+              [this](int64_t number, const std::string& event) { log(event, number); }) {
   thread_ = std::thread([this] { control(); });
 }
 
@@ -423,47 +423,6 @@ void ServedModel::load_older(const ModelConfig& config, const std::vector<int64_
   }
 }
 
-std::shared_ptr<Servable> ServedModel::make_version(int64_t number, const VersionFiles& files,
-                                                    const std::vector<std::string>& paths, const ModelConfig& config,
-                                                    const std::string& note) {
-  LoadOptions where;
-  where.libraries = options_.libraries;
-  where.python = options_.python;
-  where.log = [this, number](const std::string& event) { log(event, number); };
-  return std::make_shared<Version>(name_, number, *files.runtime, paths, config, std::move(where), note, cores_,
-                                   metrics_);
-}
-
-std::shared_ptr<Servable> ServedModel::compiled_version(int64_t number, const VersionFiles& files,
-                                                        const ModelConfig& config) {
-  const int threads = threads_of(config, cores_);
-  const CompileOptions how{options_.python, options_.cache, options_.compiler_version, stop_compiler_};
-  std::vector<std::string> paths;
-  for (const int64_t batch : config.batches) paths.push_back(compile(files.path, threads, batch, how));
-  if (paths.empty()) paths.push_back(compile(files.path, threads, 0, how));
-  return make_version(number, files, paths, config);
-}
-
-std::shared_ptr<Servable> ServedModel::open_version(int64_t number, const std::string& folder,
-                                                    const ModelConfig& config) {
-  const VersionFiles files = find_files(folder, config.runtime);
-  if (!files.compile) return make_version(number, files, {files.path}, config);
-  if (!config.runtime.empty() || !options_.libraries.count(kAnyOnnx)) return compiled_version(number, files, config);
-  std::string reason;
-  try {
-    return compiled_version(number, files, config);
-  } catch (const std::exception& error) {
-    reason = error.what();
-  }
-  if (stop_compiler_) throw Error(ErrorKind::kUnavailable, reason);
-  try {
-    const VersionFiles other = find_files(folder, kAnyOnnx);
-    return make_version(number, other, {other.path}, config, std::string("runs in ") + kAnyOnnx + ": " + reason);
-  } catch (const std::exception& error) {
-    throw Error(ErrorKind::kFailedPrecondition, reason + "; in " + kAnyOnnx + ": " + error.what());
-  }
-}
-
 bool ServedModel::load_version(int64_t number, const ModelConfig& config) {
   const std::string folder = folder_ + "/" + std::to_string(number);
   set_state(number, VersionState::kLoading, "");
@@ -471,7 +430,7 @@ bool ServedModel::load_version(int64_t number, const ModelConfig& config) {
   const std::string before = fingerprint_of(number, config);
   try {
     if (config.steps.empty()) check_complete(folder, is_complete_);
-    auto version = config.steps.empty() ? open_version(number, folder, config) : open_pipeline(config);
+    auto version = config.steps.empty() ? loader_.load(number, folder, config) : open_pipeline(config);
     const std::string note = printable(version->note());
     {
       const std::lock_guard lock(mutex_);

@@ -13,10 +13,9 @@
 #include <thread>
 #include <vector>
 
-#include "core/compile.h"
 #include "core/config.h"
-#include "core/version.h"
-#include "core/version_files.h"
+#include "core/servable.h"
+#include "core/version_loader.h"
 #include "loopwright/serving/engine.h"
 
 namespace loopwright::serving {
@@ -77,13 +76,6 @@ class ServedModel {
   void load_older(const ModelConfig& config, const std::vector<int64_t>& present);
   bool load_version(int64_t number, const ModelConfig& config);
   std::shared_ptr<Servable> open_pipeline(const ModelConfig& config);
-  // Loads what the folder of a version has. A model that cannot be compiled runs in ONNX Runtime, if the configuration names no
-  // runtime; the version's note says so.
-  std::shared_ptr<Servable> open_version(int64_t number, const std::string& folder, const ModelConfig& config);
-  std::shared_ptr<Servable> compiled_version(int64_t number, const VersionFiles& files, const ModelConfig& config);
-  std::shared_ptr<Servable> make_version(int64_t number, const VersionFiles& files,
-                                         const std::vector<std::string>& paths, const ModelConfig& config,
-                                         const std::string& note = "");
   void retire(int64_t number);
   // Waits until it has computed what it accepted.
   static void finish(std::shared_ptr<Servable> version);
@@ -94,11 +86,11 @@ class ServedModel {
 
   const std::string name_, folder_;
   const EngineOptions& options_;
-  Cores& cores_;
   Metrics& metrics_;
   const StepModels& models_;
 
   std::atomic<bool> stop_compiler_{false};
+  const VersionLoader loader_;
   std::mutex labels_mutex_;  // held while labels change, in the file and here; locked before the other
   mutable std::mutex mutex_;
   mutable std::condition_variable changed_;

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "core/batch.h"
+#include "core/choose.h"
 #include "core/cores.h"
 #include "core/names.h"
 #include "core/queue.h"
@@ -43,6 +44,32 @@ void test_batches_are_divided_by_their_times() {
     int64_t sum = 0;
     for (const int64_t size : paying.divide(items)) sum += size;
     CHECK(sum == items);
+  }
+}
+
+void test_candidates_use_all_cores() {
+  const auto rows = candidates({"a", "b"}, 6, 6, 0);
+  CHECK(rows.size() == 8);  // 1, 2, 4 and 6 threads in each
+  CHECK(rows[1].runtime == "a" && rows[1].threads == 2 && rows[1].instances == 3);
+  CHECK(rows[7].runtime == "b" && rows[7].threads == 6 && rows[7].instances == 1);
+  CHECK(candidates({"a"}, 6, 6, 4).size() == 1);
+  CHECK(candidates({"a"}, 6, 3, 0).back().threads == 3);
+}
+
+void test_the_best_candidate() {
+  std::vector<Candidate> rows{{"a", 4, 1, 100, 9, ""}, {"a", 1, 4, 98, 3, ""}, {"b", 2, 2, 80, 2, ""}};
+  CHECK(best_of(rows, 0).threads == 4);  // as fast as the first, within 3 %
+  rows[1].items_per_sec = 90;
+  CHECK(best_of(rows, 0).threads == 1);
+  CHECK(best_of(rows, 5).threads == 4);
+  CHECK(best_of(rows, 2.5).runtime == std::string("b"));
+  CHECK(best_of(rows, 1).runtime == std::string("b"));  // none is within it: the nearest
+  for (Candidate& row : rows) row.reason = "it fails";
+  try {
+    best_of(rows, 0);
+    CHECK(false);
+  } catch (const Error& error) {
+    CHECK(std::string(error.what()) == "a: it fails");
   }
 }
 
@@ -159,6 +186,8 @@ void test_names() {
 }  // namespace
 
 int main() {
+  test_candidates_use_all_cores();
+  test_the_best_candidate();
   test_batches_are_divided_by_their_times();
   test_the_queue_is_sorted();
   test_what_ended_makes_room();
