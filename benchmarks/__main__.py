@@ -16,6 +16,7 @@ COMMANDS: Mapping[str, str] = {
     "python -m benchmarks.whole_models": "measures one model in our compiler, ONNX Runtime, OpenVINO and ncnn",
     "python -m benchmarks.recurrent": "measures recurrent layers in our compiler and ONNX Runtime",
     "python -m benchmarks.scaling": "measures speed-ups on many threads, and predicts them from shares on one core",
+    "python -m benchmarks.serving": "measures the server's CPU time per request and throughput, next to Triton's",
     "python -m benchmarks.models.fetch": "downloads the real models of the census",
     "python -m benchmarks.census": "compiles the real models of the census and compares their answers",
     "python -m benchmarks.tvm_import": "imports the models of the census into TVM with TVM's own importer",

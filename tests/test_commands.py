@@ -19,6 +19,7 @@ COMMANDS = (
     "benchmarks.models.fetch",
     "benchmarks.optimizer",
     "benchmarks.scaling",
+    "benchmarks.serving",
     "benchmarks.whole_models",
     "compiler",
     "graph_passes",
