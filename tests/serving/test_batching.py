@@ -55,6 +55,7 @@ def test_any_number_of_items(server: Server, count: int) -> None:
 
 
 def test_each_caller_gets_its_answer(server: Server) -> None:
+    """mlserver#1306, mlserver#1911, mlserver#514: each caller gets its rows, and the outputs that it requested."""
     wrong: list[str] = []
 
     def send(thread: int) -> None:
@@ -76,12 +77,44 @@ def test_each_caller_gets_its_answer(server: Server) -> None:
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_a_batch_is_not_above_its_maximum(server: Server) -> None:
+    """bento#3859, bento#3710: the items of requests count, not the requests."""
+    threads = [threading.Thread(target=rows, args=(server, [1, 2, 3])) for _ in range(12)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
     text = server.request("GET", "/metrics", port="metrics").body.decode()
     largest = re.search(r'loopwright_batch_items_bucket{model="rows",version="1",le="4"} (\d+)', text)
     runs = re.search(r'loopwright_batch_items_count{model="rows",version="1"} (\d+)', text)
     assert largest
     assert runs
     assert largest[1] == runs[1], "a batch was larger than 4"
+
+
+def test_ragged_lengths_are_not_mixed(start: Callable[..., Server], tmp_path: Path) -> None:
+    """triton#3776: requests of different lengths are not put into one batch."""
+    pytest.importorskip("onnxruntime")
+    made = model("g (float[n,m] x) => (float[n,1] y) <int64[1] axes> { y = ReduceMean (x, axes) }", axes=[1])
+    write_version(tmp_path / "repository" / "mean" / "1", made, 'runtime = "onnxruntime"\nbatches = [1, 2, 4]\n')
+    server = start()
+    server.wait_for_state(1, "READY", "mean")
+    wrong: list[bytes] = []
+
+    def send(length: int) -> None:
+        for _ in range(20):
+            answer = server.infer([[length] * length] * 2, "mean")
+            if answer.status != 200 or answer.json["outputs"][0]["data"] != [length, length]:
+                wrong.append(answer.body)
+
+    threads = [threading.Thread(target=send, args=(length,)) for length in (1, 2, 3, 3, 5, 8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
 
 
 def test_metadata_has_an_open_dimension(server: Server) -> None:

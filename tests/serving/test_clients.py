@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.graph_passes.models import model
 from tests.serving.client import Server
+from tests.serving.models import TYPES, write_version
 
 pytest.importorskip("tritonclient", reason="pip install 'tritonclient[grpc,http]'")
 import grpc
@@ -88,6 +91,100 @@ def _check_typed_contents(service_pb2: Any, stub: Any) -> None:
     tensor.contents.fp32_contents.extend(X[0])
     response = stub.ModelInfer(service_pb2.ModelInferRequest(model_name="affine", inputs=[tensor]))
     np.testing.assert_array_equal(np.frombuffer(response.raw_output_contents[0], np.float32), 2 * X[0] + 1)
+
+
+@pytest.fixture(scope="module")
+def typed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server of models that return their input, one for each data type and with its name."""
+    pytest.importorskip("onnxruntime")
+    repository = tmp_path_factory.mktemp("repository")
+    for name, onnx_name in ({name: row[0] for name, row in TYPES.items()} | {"BYTES": "string"}).items():
+        made = model(f"g ({onnx_name}[n] x) => ({onnx_name}[n] y) {{ y = Identity (x) }}")
+        write_version(repository / name / "1", made, 'runtime = "onnxruntime"\n')
+    running = Server(repository)
+    yield running
+    running.kill()
+
+
+VALUES = {name: np.array(values, dtype) for name, (_, dtype, values) in TYPES.items()}
+VALUES["BYTES"] = np.array([b"", b"one", 'quotes " and \u20ac'.encode()], np.object_)
+
+
+@pytest.mark.parametrize("binary_input", [True, False])
+@pytest.mark.parametrize("binary_output", [True, False])
+def test_each_data_type_over_http(typed: Server, binary_input: bool, binary_output: bool) -> None:
+    """kserve#5907, kserve#6204: each data type passes in each form, and the form of an output is the one requested."""
+    _, client = client_of(typed, "http")
+    for name, array in VALUES.items():
+        if name == "BF16" and not binary_input:
+            continue  # the client sends it as binary only; test_runtimes has its JSON
+        x = triton_http.InferInput("x", list(array.shape), name)
+        x.set_data_from_numpy(array, binary_data=binary_input)
+        outputs = [triton_http.InferRequestedOutput("y", binary_data=binary_output)]
+        result = client.infer(name, [x], outputs=outputs)
+        (output,) = result.get_response()["outputs"]
+        assert ("data" in output) == (not binary_output), name
+        found = result.as_numpy("y")
+        if name == "BYTES":
+            found = np.array([text if isinstance(text, bytes) else text.encode() for text in found], np.object_)
+        np.testing.assert_array_equal(found, array, name)
+    client.close()
+
+
+FIELDS = {
+    **dict.fromkeys(("INT8", "INT16", "INT32"), "int_contents"),
+    **dict.fromkeys(("UINT8", "UINT16", "UINT32"), "uint_contents"),
+    **{name: f"{name.lower()}_contents" for name in ("BOOL", "INT64", "UINT64", "FP32", "FP64", "BYTES")},
+}
+
+
+@pytest.mark.parametrize("form", ["raw", "typed"])
+def test_each_data_type_over_grpc(typed: Server, form: str) -> None:
+    """kserve#6204: each data type passes as raw bytes and as typed contents."""
+    from tritonclient.grpc import service_pb2, service_pb2_grpc
+    from tritonclient.utils import deserialize_bytes_tensor, serialize_byte_tensor
+
+    with grpc.insecure_channel(f"127.0.0.1:{typed.ports['grpc']}") as channel:
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+        for name, array in VALUES.items():
+            kinds: Any = service_pb2
+            tensor = kinds.ModelInferRequest.InferInputTensor(name="x", datatype=name, shape=array.shape)
+            message = kinds.ModelInferRequest(model_name=name)
+            if form == "raw":
+                raw = serialize_byte_tensor(array).item() if name == "BYTES" else array.tobytes()
+                message.raw_input_contents.append(raw)
+            elif name in FIELDS:
+                getattr(tensor.contents, FIELDS[name]).extend(array.tolist())
+            else:
+                continue  # the protocol has no typed contents for them
+            message.inputs.append(tensor)
+            response = stub.ModelInfer(message)
+            assert response.outputs[0].datatype == name
+            (data,) = response.raw_output_contents
+            found = deserialize_bytes_tensor(data) if name == "BYTES" else np.frombuffer(data, array.dtype)
+            np.testing.assert_array_equal(found, array, name)
+
+
+@pytest.mark.parametrize("kind", ["http", "grpc"])
+def test_messages_above_four_mebibytes(typed: Server, kind: str) -> None:
+    """triton#1776: gRPC's limit of 4 MiB is not the server's."""
+    module, client = client_of(typed, kind)
+    array = np.arange(2 << 20, dtype=np.float32)  # 8 MiB
+    x = module.InferInput("x", list(array.shape), "FP32")
+    x.set_data_from_numpy(array)
+    np.testing.assert_array_equal(client.infer("FP32", [x]).as_numpy("y"), array)
+    client.close()
+
+
+def test_messages_above_the_limit(start: Callable[..., Server]) -> None:
+    """dali_backend#241: what is above the limit is rejected with the limit, and not cut off."""
+    server = start("--max-body-mib", "1")
+    answer = server.request("POST", "/v2/models/none/infer", bytes((1 << 20) + 1))
+    assert (answer.status, f"at most {1 << 20}" in answer.error) == (413, True)
+    with grpc.insecure_channel(f"127.0.0.1:{server.ports['grpc']}") as channel:
+        call = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer").future(bytes((1 << 20) + 1))
+        assert call.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert str(1 << 20) in call.details()
 
 
 def test_a_stream(server: Server) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
 import time
@@ -90,12 +91,37 @@ def test_a_full_queue_rejects_at_once(server: Server, rounds_per_sec: float) -> 
 
 
 def test_an_expired_request_is_not_computed(server: Server, rounds_per_sec: float) -> None:
+    """triton#6920, triton#7532, ray#41057: a request whose deadline has passed is not computed."""
     long = int(rounds_per_sec)
     executions = server.request("GET", "/v2/models/slow/stats").json["model_stats"][0]["execution_count"]
     answers = in_threads([(long, {}), (1, {"timeout": 100_000})], server)
     assert [answer.status for _, answer in answers] == [200, 504]
     after = server.request("GET", "/v2/models/slow/stats").json["model_stats"][0]["execution_count"]
     assert after == executions + 1
+
+
+def test_a_deadline_is_not_early(server: Server, rounds_per_sec: float) -> None:
+    """mlserver#1936, mlserver#2065: a limit of time does not fire before it has passed."""
+    begin = time.monotonic()
+    answers = in_threads([(int(rounds_per_sec), {}), (1, {"timeout": 400_000}), (1, {"timeout": 60_000_000})], server)
+    assert [answer.status for _, answer in answers] == [200, 504, 200]
+    assert answers[1][0] - begin > 0.4
+
+
+def test_time_in_the_queue_is_reported(server: Server, rounds_per_sec: float) -> None:
+    """triton#8251, triton#7492: the time in the queue is apart from the time of the run."""
+
+    def queue() -> tuple[float, float]:
+        stats = server.request("GET", "/v2/models/slow/stats").json["model_stats"][0]["inference_stats"]
+        text = server.request("GET", "/metrics", port="metrics").body.decode()
+        sums = re.search(r'^loopwright_queue_seconds_sum{model="slow",version="1"} (\S+)', text, re.MULTILINE)
+        assert sums
+        return stats["queue"]["ns"] * 1e-9, float(sums[1])
+
+    before = queue()
+    in_threads([(int(rounds_per_sec), {}), (1, {})], server)
+    for earlier, later in zip(before, queue(), strict=True):
+        assert later - earlier > 0.1  # of the second, which waits about a second less 50 ms
 
 
 def test_a_slow_run_keeps_no_deadline_out(server: Server, rounds_per_sec: float) -> None:
@@ -111,7 +137,30 @@ def test_priorities(server: Server, rounds_per_sec: float) -> None:
     assert when[0] < when[3] < when[2] < when[1]
 
 
+def test_a_cancelled_call_is_not_computed(server: Server, rounds_per_sec: float) -> None:
+    """ray#41057 over gRPC: a call that its client cancels is dropped from the queue."""
+    grpc = pytest.importorskip("grpc")
+    service_pb2 = pytest.importorskip("tritonclient.grpc").service_pb2
+    tensor = service_pb2.ModelInferRequest.InferInputTensor
+    inputs = [tensor(name="n", datatype="INT64", shape=[1]), tensor(name="w", datatype="FP32", shape=[256, 256])]
+    message = service_pb2.ModelInferRequest(model_name="slow", inputs=inputs)
+    message.raw_input_contents.extend([(1).to_bytes(8, "little"), bytes(4 * 256 * 256)])
+    executions = server.request("GET", "/v2/models/slow/stats").json["model_stats"][0]["execution_count"]
+    blocker = threading.Thread(target=run, args=(server, int(rounds_per_sec)))
+    blocker.start()
+    time.sleep(0.1)
+    with grpc.insecure_channel(f"127.0.0.1:{server.ports['grpc']}") as channel:
+        call = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer").future(message.SerializeToString())
+        time.sleep(0.2)
+        call.cancel()
+        blocker.join()
+        assert run(server, 1).status == 200
+    after = server.request("GET", "/v2/models/slow/stats").json["model_stats"][0]["execution_count"]
+    assert after == executions + 2
+
+
 def test_a_caller_who_leaves_frees_the_queue(server: Server, rounds_per_sec: float) -> None:
+    """triton#6920, triton#7532, ray#41057: a request whose caller has left is not computed, and makes room."""
     long = int(rounds_per_sec)
     executions = server.request("GET", "/v2/models/slow/stats").json["model_stats"][0]["execution_count"]
     blocker = threading.Thread(target=run, args=(server, long))

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
 import numpy as np
 import onnx
 import pytest
 
+import compiler
 from tests.graph_passes.models import model
 from tests.serving.client import Answer, Server
 from tests.serving.models import affine, write_version
@@ -57,6 +60,7 @@ def test_version_policies(add_version: AddVersion, start: Start, tmp_path: Path,
 
 
 def test_an_upgrade_loses_no_request(add_version: AddVersion, start: Start) -> None:
+    """triton#2076: the old version serves until the new one is ready."""
     add_version(1)
     server = start()
     seen: list[float] = []
@@ -87,6 +91,7 @@ def test_an_upgrade_loses_no_request(add_version: AddVersion, start: Start) -> N
 
 
 def test_a_half_copied_version_is_not_served(add_version: AddVersion, start: Start, tmp_path: Path) -> None:
+    """tfs#1086, tfs#572: a version is served when all of its files are there, and looked at until then."""
     add_version(1)
     server = start()
     whole = add_version(2, "other")
@@ -116,7 +121,72 @@ def test_a_broken_version_leaves_the_old_one(add_version: AddVersion, start: Sta
     assert server.request("GET", "/v2/health/ready").status == 200
 
 
+def test_a_failed_load_is_tried_again(start: Start, tmp_path: Path) -> None:
+    """tfs#1738: a load that failed is tried again, although no file of the version has changed."""
+    write_version(tmp_path / "repository" / "affine" / "1", affine(1), "")
+    cache = tmp_path / "cache"
+    cache.write_text("a file where the folder of compiled models belongs")
+    server = start("--cache", str(cache))
+    assert server.index()[1][0] != "READY"
+    cache.unlink()
+    server.wait_for_state(1, "READY", secs=120)
+    assert server.scale() == 1
+
+
+def test_broken_models_hold_up_no_other(add_version: AddVersion, start: Start, tmp_path: Path) -> None:
+    """triton#6534, triton#6710: new versions are found while other models cannot be loaded."""
+    write_version(tmp_path / "repository" / "broken" / "1", affine(1), "")
+    (tmp_path / "repository" / "broken" / "1" / "model.onnx").write_bytes(b"no model")
+    waiting = tmp_path / "repository" / "waiting"
+    waiting.mkdir()
+    os.mkfifo(waiting / "config.toml")
+    add_version(1)
+    server = start()
+    for number in (2, 3):
+        add_version(number)
+        server.wait_for_state(number, "READY")
+    assert server.scale() == 3
+    assert "differs" in server.index("broken")[1][1]
+    assert "not a file" in server.index("waiting")[0][1]
+
+
+def test_a_version_takes_over_after_it_has_run(start: Start, tmp_path: Path) -> None:
+    """tfs#385, tfs#733, tfs#910: no request is the first run of a version; one that cannot run takes none."""
+    pytest.importorskip("onnxruntime")
+
+    def gather(number: int, place: int) -> None:
+        made = model("g (float[n] x) => (float[1] y) <int64[1] i> { y = Gather (x, i) }", i=[place])
+        write_version(tmp_path / "repository" / "gather" / str(number), made, 'runtime = "onnxruntime"\n')
+
+    gather(1, 0)
+    server = start()
+    server.wait_for_state(1, "READY", "gather")
+    gather(2, 9)  # out of bounds, which its first run finds
+    while not (reason := server.wait_for_state(2, "UNAVAILABLE", "gather")):
+        time.sleep(0.02)
+    assert "indices" in reason
+    assert server.infer([5], "gather").json["outputs"][0]["data"] == [5]
+
+
+def test_a_load_holds_up_no_request(add_version: AddVersion, start: Start, tmp_path: Path) -> None:
+    """triton#7014: while a version loads, the server and the model are ready, and the old version serves."""
+    add_version(1)
+    server = start()
+    write_version(tmp_path / "repository" / "affine" / "2", affine(2), "")  # compiled when it is loaded
+    served = 0
+    end = time.monotonic() + 120
+    while (state := server.index().get(2, ("", ""))[0]) != "READY":
+        assert time.monotonic() < end
+        assert server.request("GET", "/v2/health/ready").status == 200
+        assert server.request("GET", "/v2/models/affine/ready").status == 200
+        assert server.scale() in (1, 2)
+        served += state == "LOADING"
+    assert served > 3
+    assert server.scale() == 2
+
+
 def test_a_version_is_immutable(add_version: AddVersion, start: Start) -> None:
+    """tfs#1822: a version that is overwritten in place is not taken for a new one."""
     folder = add_version(1)
     server = start()
     (folder / "model.lw" / "notes.txt").write_text("changed")
@@ -167,12 +237,55 @@ def test_load_and_unload(add_version: AddVersion, admin: Callable[[], Server]) -
 
 
 def test_loading_a_broken_model_is_an_error_each_time(admin: Callable[[], Server], tmp_path: Path) -> None:
+    """triton#3802: the second load of a bad model is an error too."""
     folder = tmp_path / "repository" / "affine" / "1"
     folder.mkdir(parents=True)
     server = admin()
     for _ in range(3):
         answer = call(server, "POST", "/v2/repository/models/affine/load")
         assert (answer.status, "none of the files" in answer.error) == (400, True)
+
+
+def test_parallel_loads_load_once(add_version: AddVersion, admin: Callable[[], Server]) -> None:
+    """triton#7018: loads at the same time load a version once."""
+    add_version(1)
+    server = admin()
+    assert call(server, "POST", "/v2/repository/models/affine/unload").status == 200
+    statuses: list[int] = []
+
+    def load() -> None:
+        statuses.append(call(server, "POST", "/v2/repository/models/affine/load").status)
+
+    threads = [threading.Thread(target=load) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert statuses == [200] * 4
+    server.process.terminate()
+    _, log = server.process.communicate(timeout=60)
+    assert log.count('event="loading"') == 2  # at the start, and after the unload
+
+
+def test_unloading_returns_memory(admin: Callable[[], Server], tmp_path: Path) -> None:
+    """triton#4528, #4764, #4966, #7020, tfs#1664, ovms#2102: loads and unloads do not add up in memory."""
+    weights = np.ones((1024, 1024), np.float32)  # 4 MiB
+    made = model("g (float[1,1024] x) => (float[1,1024] y) <float[1024,1024] w> { y = MatMul (x, w) }", w=weights)
+    place = tmp_path / "repository" / "large" / "1" / "model.lw"
+    place.parent.mkdir(parents=True)
+    compiler.build(made, threads=1).save(place)
+    server = admin()
+
+    def cycles(count: int) -> float:
+        for _ in range(count):
+            for what in ("unload", "load"):
+                assert call(server, "POST", f"/v2/repository/models/large/{what}").status == 200
+            assert server.infer(weights[:1], "large").status == 200
+        text = server.request("GET", "/metrics", port="metrics").body.decode()
+        return float(text.split("\nloopwright_resident_bytes ")[1].split()[0])
+
+    before = cycles(10)
+    assert cycles(20) < before * 1.05 + 4e6  # less than the weights of one version
 
 
 def test_promotion_and_roll_back(add_version: AddVersion, admin: Callable[[], Server], start: Start) -> None:
@@ -204,8 +317,14 @@ def test_a_canary_gets_its_share(add_version: AddVersion, admin: Callable[[], Se
 
 
 def test_the_admin_port_wants_its_token(add_version: AddVersion, admin: Callable[[], Server]) -> None:
+    """torchserve#47, CVE-2023-43654: strangers load nothing, and nobody makes the server fetch an address."""
     add_version(1)
     server = admin()
+    for name in ("http://127.0.0.1:1/m", "file:///etc", "..", "a/b"):
+        answer = call(server, "POST", f"/v2/repository/models/{quote(name, safe='')}/load")
+        assert (answer.status, "name" in answer.error) == (400, True), answer.body
+    address = {"parameters": {"url": "http://127.0.0.1:1/m", "file:1/model.onnx": "AAAA"}}
+    assert call(server, "POST", "/v2/repository/models/other/load", address).status == 404
     for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Bearer {TOKEN}x"}):
         answer = server.request("POST", "/v2/repository/models/affine/unload", headers=headers, port="admin")
         assert answer.status == 401
@@ -239,6 +358,7 @@ def test_an_upload(add_version: AddVersion, admin: Callable[[], Server], compile
 def test_an_upload_stays_in_its_folder(
     add_version: AddVersion, admin: Callable[[], Server], tmp_path: Path, path: str
 ) -> None:
+    """kserve PR#4612, kserve#4206: no path of an upload leaves its folder."""
     add_version(1)
     server = admin()
     before = sorted(tmp_path.rglob("*"))

@@ -6,31 +6,13 @@ import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import ml_dtypes
 import numpy as np
 import onnx
 import pytest
 
 from tests.graph_passes.models import model
 from tests.serving.client import Answer, Server
-from tests.serving.models import write_version
-
-# By the protocol's names: ONNX's name, the type of arrays, values.
-TYPES = {
-    "BOOL": ("bool", np.bool_, [True, False, True]),
-    "UINT8": ("uint8", np.uint8, [0, 1, 255]),
-    "UINT16": ("uint16", np.uint16, [0, 1, 65535]),
-    "UINT32": ("uint32", np.uint32, [0, 1, 2**32 - 1]),
-    "UINT64": ("uint64", np.uint64, [0, 1, 2**64 - 1]),
-    "INT8": ("int8", np.int8, [-128, 0, 127]),
-    "INT16": ("int16", np.int16, [-32768, 0, 32767]),
-    "INT32": ("int32", np.int32, [-(2**31), 0, 2**31 - 1]),
-    "INT64": ("int64", np.int64, [-(2**63), 0, 2**63 - 1]),
-    "FP16": ("float16", np.float16, [-1.5, 0, 65504]),
-    "BF16": ("bfloat16", ml_dtypes.bfloat16, [-1.5, 0, 256]),
-    "FP32": ("float", np.float32, [-0.1, 0, 3e38]),
-    "FP64": ("double", np.float64, [-0.1, 0, 1e300]),
-}
+from tests.serving.models import TYPES, write_version
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from tests.serving.client import Server
 
 
 def test_a_server_drains(add_version: Callable[..., Path], start: Callable[..., Server]) -> None:
+    """triton#6230, #6939: a server that stops is not ready and serves on; it never says that a model is unknown."""
     add_version(1)
     server = start("--drain-ms", "600")
     statuses: list[int] = []
@@ -37,6 +39,48 @@ def test_a_server_drains(add_version: Callable[..., Path], start: Callable[..., 
     rejected.wait(20)
     thread.join()
     assert set(statuses) == {200}
+
+
+def test_a_connection_that_is_kept_open_loses_no_request(
+    add_version: Callable[..., Path], start: Callable[..., Server]
+) -> None:
+    """ray#63995, kuberay#3166, kserve#3360: a roll-out drops no request: its answer says that the connection ends."""
+    add_version(1)
+    server = start("--drain-ms", "300")
+    tensor = {"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [1, 1, 1, 1]}
+    body = json.dumps({"inputs": [tensor]})
+    connection = HTTPConnection("127.0.0.1", server.ports["http"], timeout=20)
+    answered, announced = 0, False
+    while not announced:
+        if answered == 20:
+            server.process.terminate()
+        connection.request("POST", "/v2/models/affine/infer", body)
+        response = connection.getresponse()
+        assert (response.status, "outputs" in json.loads(response.read())) == (200, True)
+        announced = response.getheader("Connection") == "close"
+        answered += 1
+    assert answered > 20
+    assert server.process.wait(20) == 0
+
+
+def test_a_channel_of_grpc_loses_no_request(add_version: Callable[..., Path], start: Callable[..., Server]) -> None:
+    """triton#6230, kserve#3360 over gRPC: calls succeed until the server takes no connections: UNAVAILABLE."""
+    grpc = pytest.importorskip("grpc")
+    service_pb2 = pytest.importorskip("tritonclient.grpc").service_pb2
+    add_version(1)
+    server = start("--drain-ms", "300")
+    x = service_pb2.ModelInferRequest.InferInputTensor(name="x", datatype="FP32", shape=[1, 4])
+    message = service_pb2.ModelInferRequest(model_name="affine", inputs=[x], raw_input_contents=[bytes(16)])
+    codes = []
+    with grpc.insecure_channel(f"127.0.0.1:{server.ports['grpc']}") as channel:
+        infer = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+        while not codes or codes[-1] == grpc.StatusCode.OK:
+            if len(codes) == 20:
+                server.process.terminate()
+            codes.append(infer.future(message.SerializeToString(), timeout=20).code())
+    assert len(codes) > 20
+    assert codes[-1] == grpc.StatusCode.UNAVAILABLE
+    assert server.process.wait(20) == 0
 
 
 def test_idle_connections_do_not_hold_it(add_version: Callable[..., Path], start: Callable[..., Server]) -> None:

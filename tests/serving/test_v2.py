@@ -16,7 +16,9 @@ from tests.serving.client import Server
 def test_health_and_metadata(server: Server) -> None:
     assert server.request("GET", "/v2/health/live").status == 200
     assert server.request("GET", "/v2/health/ready").status == 200
-    assert server.request("GET", "/v2/models/affine/ready").status == 200
+    assert server.request("GET", "/v2/health/live").json == {"live": True}
+    assert server.request("GET", "/v2/health/ready").json == {"ready": True}
+    assert server.request("GET", "/v2/models/affine/ready").json == {"name": "affine", "ready": True}
     assert server.request("GET", "/v2/models/none/ready").status == 404
     assert server.request("GET", "/v2").json["name"] == "loopwright"
     tensor = {"datatype": "FP32", "shape": [1, 4]}
@@ -41,6 +43,7 @@ def test_json(server: Server) -> None:
 
 
 def test_nested_data_and_numbers_that_json_does_not_have(server: Server) -> None:
+    """triton#3711: NaN and infinity pass through JSON in both directions."""
     body = {
         "inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [["NaN", "Infinity", "-Infinity", 1]]}]
     }
@@ -68,6 +71,13 @@ def test_binary(server: Server, binary_output: bool) -> None:
     else:
         y = np.float32(answer.json["outputs"][0]["data"])
     np.testing.assert_array_equal(y, [3, 5, 7, 9])
+
+
+def test_the_index_of_what_is_ready(server: Server) -> None:
+    for body in ("", "{}", '{"ready": true}'):
+        assert [entry["name"] for entry in server.request("POST", "/v2/repository/index", body).json] == ["affine"]
+    for body in ("[]", "1", '{"ready": 1}', '{"ready": {}}', "{"):
+        assert server.request("POST", "/v2/repository/index", body).status == 400
 
 
 def tensor(**changes: object) -> dict[str, object]:
@@ -133,6 +143,7 @@ def test_a_path_that_does_not_exist(server: Server, path: str) -> None:
 
 
 def test_limits_come_before_the_body(add_version: Callable[..., Path], start: Callable[..., Server]) -> None:
+    """triton#8770: chunks, long headers, announced sizes and deep arrays are rejected before they take memory."""
     add_version(1)
     server = start("--max-body-mib", "1")
     answer = server.request("POST", "/v2/models/affine/infer", headers={"Content-Length": str(1 << 40)})
@@ -140,10 +151,13 @@ def test_limits_come_before_the_body(add_version: Callable[..., Path], start: Ca
     assert server.request("GET", "/v2", headers={"X": "x" * 100_000}).status == 431
     chunked = {"Transfer-Encoding": "chunked"}
     assert server.request("POST", "/v2/models/affine/infer", headers=chunked).status == 411
+    for nested in ("[" * 100_000, '{"inputs": ' * 100_000, '{"inputs": [{"data": ' + "[" * 1000 + "]" * 1000 + "}]}"):
+        assert server.request("POST", "/v2/models/affine/infer", nested).status in (400, 413)
     assert server.scale() == 1
 
 
 def test_statistics_and_metrics(add_version: Callable[..., Path], start: Callable[..., Server]) -> None:
+    """triton#3060, #7672, #6011: times are histograms of fixed bounds, which can be added over servers."""
     add_version(2)
     server = start()
     for _ in range(3):
@@ -154,6 +168,11 @@ def test_statistics_and_metrics(add_version: Callable[..., Path], start: Callabl
     text = server.request("GET", "/metrics", port="metrics").body.decode()
     assert 'loopwright_requests_total{code="OK",model="affine",version="2"} 3' in text
     assert 'loopwright_request_seconds_count{model="affine",version="2"} 3' in text
+    kinds = dict(line.split()[2:] for line in text.splitlines() if line.startswith("# TYPE "))
+    assert {name for name, kind in kinds.items() if kind == "histogram"} >= {
+        f"loopwright_{part}_seconds" for part in ("queue", "compute", "request")
+    }
+    assert "summary" not in kinds.values()
     page = server.request("GET", "/", port="metrics")
     assert page.headers["Content-Type"].startswith("text/html")
     assert "affine" in page.body.decode()

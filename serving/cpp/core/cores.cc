@@ -21,7 +21,9 @@ CoreSet physical_cores(const Topology& topology) {
 
 }  // namespace
 
-Cores::Cores() : Cores(physical_cores(Topology::read())) {}
+Cores::Cores() : Cores(Topology::read()) {}
+
+Cores::Cores(const Topology& topology) : Cores(physical_cores(topology)) {}
 
 Cores::Cores(CoreSet cpus)
     : cpus_(std::move(cpus)),

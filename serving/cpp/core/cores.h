@@ -10,6 +10,10 @@
 
 #include "loopwright/serving/runtime.h"
 
+namespace loopwright {
+struct Topology;
+}
+
 namespace loopwright::serving {
 
 // Thread-safe.
@@ -17,6 +21,7 @@ class Cores {
  public:
   // Takes one CPU of each physical core that the affinity mask permits, and no more than the quota of the control group.
   Cores();
+  explicit Cores(const Topology& topology);
   explicit Cores(CoreSet cpus);
 
   const CoreSet& cpus() const { return cpus_; }

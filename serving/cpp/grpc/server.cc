@@ -1,5 +1,6 @@
 #include "grpc/server.h"
 
+#include <google/protobuf/stubs/logging.h>
 #include <grpcpp/grpcpp.h>
 
 #include <deque>
@@ -280,6 +281,7 @@ struct Server::State {
 
 Server::Server(Engine& engine, const std::string& address, uint16_t port, uint64_t most_bytes, std::string version)
     : state_(std::make_unique<State>(engine, std::move(version))) {
+  google::protobuf::SetLogHandler(nullptr);  // it logs each message whose text is not UTF-8
   grpc::ServerBuilder builder;
   const std::string host = address.find(':') == std::string::npos ? address : "[" + address + "]";
   builder.AddListeningPort(host + ":" + std::to_string(port), grpc::InsecureServerCredentials(), &state_->port);

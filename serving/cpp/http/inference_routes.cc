@@ -4,6 +4,7 @@
 
 #include "http/path.h"
 #include "http/routes.h"
+#include "protocol/json_values.h"
 #include "protocol/tf_predict.h"
 #include "protocol/v2.h"
 
@@ -35,10 +36,17 @@ Response json(std::string text) {
   return response;
 }
 
-Response empty(int status) {
-  Response response;
-  response.status = status;
+// The state of the server or a model, which the status has too.
+Response state(const char* key, bool value, std::string text = "{") {
+  Response response = json(text + '"' + key + (value ? "\":true}" : "\":false}"));
+  response.status = value ? 200 : 503;
   return response;
+}
+
+Response model_state(const std::string& model, bool is_ready) {
+  std::string text = "{\"name\":";
+  write_string(text, model);
+  return state("ready", is_ready, text + ",");
 }
 
 size_t json_bytes(const Request& request) {
@@ -80,11 +88,14 @@ void infer(Engine& engine, const Request& request, const std::string& model, con
 // Whether the body of POST v2/repository/index is {"ready": true}.
 bool only_ready(const Request& request) {
   simdjson::dom::parser parser;
-  simdjson::dom::element root;
+  simdjson::dom::object object;
+  simdjson::dom::element found;
   bool ready = false;
   if (request.body->empty()) return false;
-  if (parser.parse(*request.body).get(root)) throw invalid("the body must be empty or a JSON object");
-  return !root["ready"].get(ready) && ready;
+  if (parser.parse(*request.body).get(object)) throw invalid("the body must be empty or a JSON object");
+  if (object["ready"].get(found)) return false;
+  if (found.get(ready)) throw invalid("\"ready\" must be a boolean");
+  return ready;
 }
 
 using Path = std::vector<std::string>;
@@ -107,7 +118,7 @@ void of_model(Engine& engine, const Request& request, Path rest, const Respond& 
   if (rest.size() <= 1) {
     if (post && what == "infer") return infer(engine, request, model, version, respond);
     if (get && what.empty()) return respond(json(v2::write_metadata(engine.metadata(model, version))));
-    if (get && what == "ready") return respond(empty(engine.is_ready(model, version) ? 200 : 503));
+    if (get && what == "ready") return respond(model_state(model, engine.is_ready(model, version)));
     if (get && what == "config") return respond(json(v2::write_config(engine.metadata(model, version))));
     if (get && what == "stats") return respond(json(v2::write_statistics(engine.statistics(model, version))));
   }
@@ -147,8 +158,8 @@ void route(Engine& engine, const std::string& server, const Request& request, co
   if (path.empty() || path[0] != "v2") throw no_such_path(request);
   if (path.size() == 1 && get) return respond(json(v2::write_server(server)));
   if (path.size() == 3 && path[1] == "health" && get) {
-    if (path[2] == "live") return respond(empty(200));
-    if (path[2] == "ready") return respond(empty(engine.is_ready() ? 200 : 503));
+    if (path[2] == "live") return respond(state("live", true));
+    if (path[2] == "ready") return respond(state("ready", engine.is_ready()));
   }
   if (path.size() == 3 && path[1] == "repository" && path[2] == "index" && (post || get))
     return respond(json(v2::write_index(engine.index(), only_ready(request))));

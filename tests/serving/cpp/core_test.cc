@@ -5,6 +5,8 @@
 #include <map>
 #include <thread>
 
+#include <loopwright/topology.h>
+
 #include "core/batch.h"
 #include "core/choose.h"
 #include "core/cores.h"
@@ -32,6 +34,7 @@ Batches batches(const std::map<int64_t, int>& millis) {
   });
 }
 
+// triton#8251, triton#7492: larger batches are used where they were measured to gain.
 void test_batches_are_divided_by_their_times() {
   const Batches paying = batches({{1, 10}, {2, 11}, {4, 12}, {8, 13}});
   CHECK(paying.best() == 8);
@@ -104,6 +107,7 @@ void test_the_queue_is_sorted() {
   CHECK(!queue.take(taken));
 }
 
+// triton#6920, ray#41057: a request whose caller has left, or whose deadline has passed, is dropped from the queue.
 void test_what_ended_makes_room() {
   std::vector<int> ended;
   JobQueue queue(2, 1);
@@ -132,6 +136,7 @@ void test_a_deadline_that_cannot_be_met() {
   CHECK(queue.push(early) == Rejection::kNone);  // it passes the others
 }
 
+// bento#3859, triton#3776: the items of a batch count, and all have one shape.
 void test_jobs_of_one_shape_are_taken_together() {
   std::vector<int> ended;
   JobQueue queue(10, 1);
@@ -147,6 +152,7 @@ void test_jobs_of_one_shape_are_taken_together() {
   CHECK(queue.take(taken, 8) && taken.size() == 1);
 }
 
+// ovms#3136, ort#3099, triton#2018, triton#6748: all instances share one set of cores, one run at a time on each.
 void test_cores() {
   Cores cores({0, 1, 2, 3});
   const auto sets = cores.assign(2, 2);
@@ -176,6 +182,18 @@ void test_cores() {
   CHECK(cores.busy() == 0);
 }
 
+// ovms#2721, openvino#37838: threads follow the quota of the control group, not the cores of the host.
+void test_the_quota_limits_the_cores() {
+  loopwright::Topology topology;
+  for (int cpu = 0; cpu < 8; ++cpu) topology.cpus.push_back({cpu, cpu / 2 * 2, 0, false});  // 4 cores with two threads
+  CHECK((Cores(topology).cpus() == CoreSet{0, 2, 4, 6}));
+  topology.quota = 2.5;
+  CHECK((Cores(topology).cpus() == CoreSet{0, 2}));
+  CHECK(Cores(topology).most_threads() == 2);
+  topology.quota = 0.5;
+  CHECK(Cores(topology).cpus().size() == 1);
+}
+
 void test_names() {
   for (const char* good : {"a", "A-1_b.c", "0"}) CHECK(is_name(good));
   for (const char* bad : {"", ".", "..", ".a", "a/b", "a b", "-a", "\xc3\xa4"}) CHECK(!is_name(bad));
@@ -194,5 +212,6 @@ int main() {
   test_a_deadline_that_cannot_be_met();
   test_jobs_of_one_shape_are_taken_together();
   test_cores();
+  test_the_quota_limits_the_cores();
   test_names();
 }
