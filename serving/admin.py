@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import ssl
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,13 @@ class Admin:
     Attributes:
         host, port: where it listens.
         token: the first line of the server's token file.
+        tls: what :func:`serving.client.trust` returns; None: without TLS.
     """
 
     host: str
     port: int
     token: str
+    tls: ssl.SSLContext | None = None
 
     def call(self, method: str, path: str, body: bytes = b"") -> Any:
         """Sends a request and returns the JSON of its answer. A load may take minutes.
@@ -35,7 +38,7 @@ class Admin:
             ValueError, RuntimeError, OSError: as :func:`serving.client.call`.
         """
         sent = Message(body, {"Authorization": f"Bearer {self.token}"})
-        answer = call(self.host, self.port, method, path, sent, _LOAD_SECS).body
+        answer = call(self.host, self.port, method, path, sent, _LOAD_SECS, self.tls).body
         try:
             return json.loads(answer)
         except ValueError:

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import http.client
 import json
+import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -100,11 +102,18 @@ def _unpacked(data: bytes) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Client:
-    """The HTTP port of a server. ``timeout`` is the seconds that an answer may take."""
+    """The HTTP port of a server.
+
+    Attributes:
+        host, port: where it listens.
+        timeout: seconds that an answer may take.
+        tls: what :func:`trust` returns; None: without TLS.
+    """
 
     host: str = "127.0.0.1"
     port: int = 8000
     timeout: float = 60
+    tls: ssl.SSLContext | None = None
 
     def metadata(self, model: str, version: str = "") -> dict[str, Any]:
         """Returns the inputs and outputs of a model.
@@ -126,18 +135,42 @@ class Client:
 
     def _call(self, method: str, path: str, message: Message | None = None) -> Message:
         sent = message or Message(b"", {})
-        return call(self.host, self.port, method, path, sent, self.timeout)
+        return call(self.host, self.port, method, path, sent, self.timeout, self.tls)
 
 
-def call(host: str, port: int, method: str, path: str, sent: Message, timeout: float) -> Message:
+def trust(authority: Path) -> ssl.SSLContext:
+    """Returns the settings of TLS for servers whose certificate is one of a file, or is signed by one.
+
+    Raises:
+        ValueError: the file has no certificate in PEM form.
+        OSError: it cannot be read.
+    """
+    try:
+        return ssl.create_default_context(cafile=authority)
+    except ssl.SSLError:
+        raise ValueError(f"{authority} has no certificate in PEM form") from None
+    except OSError as error:
+        raise OSError(f"cannot read {authority}: {error.strerror}") from None
+
+
+def connect(host: str, port: int, timeout: float, tls: ssl.SSLContext | None = None) -> http.client.HTTPConnection:
+    """Returns a connection, which its first request opens."""
+    if tls is None:
+        return http.client.HTTPConnection(host, port, timeout=timeout)
+    return http.client.HTTPSConnection(host, port, timeout=timeout, context=tls)
+
+
+def call(
+    host: str, port: int, method: str, path: str, sent: Message, timeout: float, tls: ssl.SSLContext | None = None
+) -> Message:
     """Sends a request and returns its answer.
 
     Raises:
         ValueError: the server rejected the request (400 to 499 but 429), with its reason.
         RuntimeError: the server failed, or has no capacity now (429, 500 and up).
-        OSError: there is no server, or it does not answer in time.
+        OSError: there is no server, it does not answer in time, or its certificate is not trusted.
     """
-    connection = http.client.HTTPConnection(host, port, timeout=timeout)
+    connection = connect(host, port, timeout, tls)
     try:
         connection.request(method, path, sent.body or None, dict(sent.headers))
         response = connection.getresponse()

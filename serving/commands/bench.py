@@ -15,8 +15,8 @@ import numpy as np
 
 from compiler.commands.command_line import at_least, check_file, seconds
 from compiler.commands.output import write_json
-from serving.client import DTYPES, Client, Message, call, open_shape, place, request
-from serving.commands.options import add_server, port
+from serving.client import DTYPES, Client, Message, call, connect, open_shape, place, request
+from serving.commands.options import add_server, port, tls
 
 ABOUT = "measures a model of a running server"
 
@@ -41,17 +41,15 @@ class Measured:
 
 def run(arguments: argparse.Namespace) -> int:
     check_file(arguments.json)
-    metadata = Client(arguments.host, arguments.http_port).metadata(arguments.model)
+    client = Client(arguments.host, arguments.http_port, tls=tls(arguments))
+    metadata = client.metadata(arguments.model)
     sent = _random_request(metadata, as_json=arguments.json_tensors)
     path = place(arguments.model) + "/infer"
     results = [Measured() for _ in range(arguments.concurrency)]
     before = _cpu_secs(arguments)
     begin = time.perf_counter()
     end = begin + arguments.duration
-    threads = [
-        threading.Thread(target=_send, args=(arguments.host, arguments.http_port, path, sent, end, result))
-        for result in results
-    ]
+    threads = [threading.Thread(target=_send, args=(client, path, sent, end, result)) for result in results]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -99,9 +97,9 @@ def _random_request(metadata: dict[str, Any], *, as_json: bool) -> Message:
     return request(inputs, as_json=as_json)
 
 
-def _send(host: str, number: int, path: str, sent: Message, end: float, result: Measured) -> None:
+def _send(client: Client, path: str, sent: Message, end: float, result: Measured) -> None:
     """Sends the request again and again until ``end``."""
-    connection = http.client.HTTPConnection(host, number, timeout=60)
+    connection = connect(client.host, client.port, client.timeout, client.tls)
     while (begin := time.perf_counter()) < end:
         try:
             connection.request("POST", path, sent.body, dict(sent.headers))

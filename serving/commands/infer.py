@@ -12,7 +12,7 @@ from compiler.commands.output import write, write_json
 from compiler.commands.run import print_outputs
 from compiler.program.tensor_spec import OPAQUE, TensorSpec
 from serving.client import DTYPES, Client, open_shape
-from serving.commands.options import add_server
+from serving.commands.options import add_server, tls
 
 ABOUT = "runs a model of a running server once"
 
@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     output: Path | None = arguments.output
     if output is not None:
         (check_file if arrays.is_archive(output) else check_folder)(output)
-    client = Client(arguments.host, arguments.http_port, arguments.timeout)
+    client = Client(arguments.host, arguments.http_port, arguments.timeout, tls(arguments))
     metadata = client.metadata(arguments.model, arguments.version_or_label)
     shapes = {name: arrays.array_shape(path) for name, path in arguments.input}
     only = shapes.get("") if len(metadata["inputs"]) == 1 else None

@@ -31,6 +31,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--admin-token-file", type=Path, help="the file whose first line is the token of the admin port"
     )
     parser.add_argument(
+        "--tls-certificate",
+        type=Path,
+        metavar="FILE",
+        help="speak TLS on all ports but that of metrics: the certificate in PEM form, then those that sign it",
+    )
+    parser.add_argument("--tls-key", type=Path, metavar="FILE", help="the private key of the certificate")
+    parser.add_argument(
         "--drain-ms",
         type=at_least(0),
         default=1000,
@@ -59,10 +66,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     if (arguments.admin_port is None) != (arguments.admin_token_file is None):
         raise ValueError("--admin-port and --admin-token-file go together")
+    if (arguments.tls_certificate is None) != (arguments.tls_key is None):
+        raise ValueError("--tls-certificate and --tls-key go together")
     command = server_command(arguments.repository, arguments.cache)
     for name in ("host", "http-port", "grpc-port", "metrics-port", "drain-ms", "grace-ms", "poll-ms", "max-body-mib"):
         command += [f"--{name}", str(getattr(arguments, name.replace("-", "_")))]
     if arguments.admin_port is not None:
         command += ["--admin-port", str(arguments.admin_port), "--admin-token-file", str(arguments.admin_token_file)]
+    if arguments.tls_certificate is not None:
+        command += ["--tls-certificate", str(arguments.tls_certificate), "--tls-key", str(arguments.tls_key)]
     sys.stdout.flush()
     os.execv(command[0], command)  # noqa: S606 - the server takes the place of this process, so signals reach it

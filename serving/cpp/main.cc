@@ -12,6 +12,7 @@
 #include <fstream>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -29,6 +30,7 @@ constexpr const char* kUsage =
     "usage: loopwright-server REPOSITORY [--host ADDRESS] [--http-port N] [--grpc-port N] [--metrics-port N]\n"
     "           [--admin-port N --admin-token-file FILE] [--drain-ms N] [--grace-ms N] [--poll-ms N] [--max-body-mib "
     "N] [--python FILE] [--cache FOLDER]\n"
+    "           [--tls-certificate FILE --tls-key FILE]\n"
     "           [--onnxruntime FILE] [--openvino FILE] [--validate] [--version-text TEXT]\n";
 
 class UsageError : public std::runtime_error {
@@ -40,10 +42,12 @@ struct Options {
   std::string repository;
   bool validate = false;
   std::map<std::string, std::string> values{
-      {"host", "127.0.0.1"},       {"http-port", "8000"},    {"grpc-port", "8001"}, {"metrics-port", "8002"},
-      {"admin-port", ""},          {"admin-token-file", ""}, {"drain-ms", "1000"},  {"grace-ms", "30000"},
-      {"poll-ms", "1000"},         {"max-body-mib", "64"},   {"python", ""},        {"cache", ""},
-      {"version-text", "unknown"}, {"onnxruntime", ""},      {"openvino", ""}};
+      {"host", "127.0.0.1"},       {"http-port", "8000"}, {"grpc-port", "8001"},
+      {"metrics-port", "8002"},    {"admin-port", ""},    {"admin-token-file", ""},
+      {"drain-ms", "1000"},        {"grace-ms", "30000"}, {"poll-ms", "1000"},
+      {"max-body-mib", "64"},      {"python", ""},        {"cache", ""},
+      {"version-text", "unknown"}, {"onnxruntime", ""},   {"openvino", ""},
+      {"tls-certificate", ""},     {"tls-key", ""}};
 
   const std::string& text(const char* name) const { return values.at(name); }
   int number(const char* name, int least, int most) const {
@@ -87,6 +91,13 @@ std::string read_token(const std::string& path) {
   if (!std::getline(file, token) || token.size() < 16)
     throw UsageError("--admin-token-file must name a file whose first line has at least 16 characters");
   return token;
+}
+
+std::optional<tls::Certificate> read_certificate(const Options& options) {
+  const std::string &chain = options.text("tls-certificate"), &key = options.text("tls-key");
+  if (chain.empty() != key.empty()) throw UsageError("--tls-certificate and --tls-key go together");
+  if (chain.empty()) return std::nullopt;
+  return tls::read_certificate(chain, key);
 }
 
 // SIGTERM and SIGINT. As PID 1 of a container a process has no default action for them.
@@ -175,6 +186,7 @@ int serve(const Options& options) {
   if (has_admin) admin_limits.token = read_token(options.text("admin-token-file"));
   if (!has_admin && !options.text("admin-token-file").empty())
     throw UsageError("--admin-token-file needs --admin-port");
+  const std::optional<tls::Certificate> certificate = read_certificate(options);
 
   const StopSignals signals;
   signal(SIGPIPE, SIG_IGN);
@@ -182,12 +194,14 @@ int serve(const Options& options) {
   EngineOptions how = engine_options(options);
   how.log = log_line;
   Engine engine(how);
-  http::Server server(host, port("http-port"), limits, http::inference_routes(engine, options.text("version-text")));
-  rpc::Server grpc(engine, host, port("grpc-port"), limits.body, options.text("version-text"));
-  http::Server metrics(host, port("metrics-port"), limits, http::metrics_routes(engine));
+  http::Server server(host, port("http-port"), limits, certificate,
+                      http::inference_routes(engine, options.text("version-text")));
+  rpc::Server grpc(engine, host, port("grpc-port"), limits.body, certificate, options.text("version-text"));
+  http::Server metrics(host, port("metrics-port"), limits, std::nullopt, http::metrics_routes(engine));
   http::AdminRoutes routes(engine, options.repository);
   std::unique_ptr<http::Server> admin;
-  if (has_admin) admin = std::make_unique<http::Server>(host, port("admin-port"), admin_limits, routes.handler());
+  if (has_admin)
+    admin = std::make_unique<http::Server>(host, port("admin-port"), admin_limits, certificate, routes.handler());
   const auto place = [&host](const char* name, int number) {
     return name + (" " + host) + ":" + std::to_string(number);
   };

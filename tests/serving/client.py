@@ -6,6 +6,7 @@ import http.client
 import json
 import re
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -35,7 +36,8 @@ class Answer:
 class Server:
     """A running server. Its ports are free ones, read from its line of readiness."""
 
-    def __init__(self, repository: Path, *options: str) -> None:
+    def __init__(self, repository: Path, *options: str, tls: ssl.SSLContext | None = None) -> None:
+        self.tls = tls  # of its ports but that of metrics
         ports = ["--http-port", "0", "--grpc-port", "0", "--metrics-port", "0"]
         self.process = subprocess.Popen(
             [
@@ -61,6 +63,11 @@ class Server:
             raise RuntimeError(self.process.communicate()[1])
         self.ports = {name: int(number) for name, number in re.findall(r"(\w+) [0-9.]+:([0-9]+)", self.line)}
 
+    def connect(self, port: str = "http") -> http.client.HTTPConnection:
+        if self.tls is None or port == "metrics":
+            return http.client.HTTPConnection("127.0.0.1", self.ports[port], timeout=60)
+        return http.client.HTTPSConnection("127.0.0.1", self.ports[port], timeout=60, context=self.tls)
+
     def request(
         self,
         method: str,
@@ -69,7 +76,7 @@ class Server:
         headers: Mapping[str, str] | None = None,
         port: str = "http",
     ) -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self.ports[port], timeout=60)
+        connection = self.connect(port)
         try:
             connection.request(method, path, body, dict(headers or {}))
             response = connection.getresponse()

@@ -17,6 +17,7 @@ using grpc::ServerUnaryReactor;
 using grpc::Status;
 using grpc::StatusCode;
 
+constexpr int kHandshakeMillis = 10'000;
 constexpr size_t kMostMemory = size_t{1} << 30;  // of messages in flight
 
 StatusCode code_of(ErrorKind kind) {
@@ -37,6 +38,13 @@ StatusCode code_of(ErrorKind kind) {
 }
 
 Status status_of(const Error& error) { return Status(code_of(error.kind()), error.what()); }
+
+std::shared_ptr<grpc::ServerCredentials> credentials_of(const std::optional<tls::Certificate>& certificate) {
+  if (!certificate) return grpc::InsecureServerCredentials();
+  grpc::SslServerCredentialsOptions options;
+  options.pem_key_cert_pairs.push_back({certificate->key, certificate->chain});
+  return grpc::SslServerCredentials(options);  // TLS 1.2 and later
+}
 
 // Runs a call that answers at once.
 template <class F>
@@ -279,16 +287,18 @@ struct Server::State {
   int port = 0;
 };
 
-Server::Server(Engine& engine, const std::string& address, uint16_t port, uint64_t most_bytes, std::string version)
+Server::Server(Engine& engine, const std::string& address, uint16_t port, uint64_t most_bytes,
+               const std::optional<tls::Certificate>& certificate, std::string version)
     : state_(std::make_unique<State>(engine, std::move(version))) {
   google::protobuf::SetLogHandler(nullptr);  // it logs each message whose text is not UTF-8
   grpc::ServerBuilder builder;
   const std::string host = address.find(':') == std::string::npos ? address : "[" + address + "]";
-  builder.AddListeningPort(host + ":" + std::to_string(port), grpc::InsecureServerCredentials(), &state_->port);
+  builder.AddListeningPort(host + ":" + std::to_string(port), credentials_of(certificate), &state_->port);
   builder.RegisterService(&state_->service);
   builder.SetMaxReceiveMessageSize(static_cast<int>(std::min<uint64_t>(most_bytes, INT32_MAX)));
   builder.SetMaxSendMessageSize(-1);
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeMillis);
   grpc::ResourceQuota quota;
   quota.Resize(kMostMemory);
   builder.SetResourceQuota(quota);

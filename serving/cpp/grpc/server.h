@@ -4,17 +4,20 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "loopwright/serving/engine.h"
+#include "tls/certificate.h"
 
 namespace loopwright::serving::rpc {
 
 class Server {
  public:
-  // Listens. Port 0 takes a free one. Throws Error (kUnavailable) if the port cannot be used. A message of more than `most_bytes`
-  // is rejected.
-  Server(Engine& engine, const std::string& address, uint16_t port, uint64_t most_bytes, std::string version);
+  // Listens, with TLS if there is a certificate. Port 0 takes a free one. Throws Error (kUnavailable) if the port cannot be used. A
+  // message of more than `most_bytes` is rejected.
+  Server(Engine& engine, const std::string& address, uint16_t port, uint64_t most_bytes,
+         const std::optional<tls::Certificate>& certificate, std::string version);
   ~Server();
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;

@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <sys/socket.h>
 
+#include <boost/asio/dispatch.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/post.hpp>
@@ -21,6 +22,7 @@
 #include <set>
 #include <thread>
 
+#include "http/stream.h"
 #include "loopwright/serving/error.h"
 #include "protocol/v2.h"
 
@@ -39,6 +41,7 @@ constexpr size_t kPart = 1 << 20;
 constexpr size_t kPadding = 64;  // at least simdjson::SIMDJSON_PADDING
 // A timer per operation costs two system calls per request. So one timer looks at all connections from time to time.
 constexpr std::chrono::milliseconds kSweep{250};
+constexpr std::chrono::seconds kHandshake{10};
 constexpr std::chrono::seconds kLinger{1};
 constexpr std::chrono::milliseconds kLate{300};
 
@@ -65,7 +68,10 @@ std::string_view Request::header(std::string_view name) const {
 
 class Server::State : public std::enable_shared_from_this<Server::State> {
  public:
-  State(Limits given, Handler handler_) : limits(given), handler(std::move(handler_)) {}
+  State(Limits given, const std::optional<tls::Certificate>& certificate, Handler handler_)
+      : limits(std::move(given)), handler(std::move(handler_)) {
+    if (certificate) tls.emplace(tls::server_context(*certificate));
+  }
 
   void accept();
   void sweep();
@@ -80,6 +86,7 @@ class Server::State : public std::enable_shared_from_this<Server::State> {
 
   const Limits limits;
   const Handler handler;
+  std::optional<net::ssl::context> tls;
   net::io_context context{1};
   tcp::acceptor acceptor{context};
   net::steady_timer timer{context};
@@ -90,15 +97,17 @@ class Server::State : public std::enable_shared_from_this<Server::State> {
 };
 
 // Reads on the server's thread. Responses are written by the thread that has them, as far as the socket takes them at once:
-// to wake the server's thread for them would take longer than a run of a small model.
+// to wake the server's thread for them would take longer than a run of a small model. With TLS, the server's thread writes them.
 class Server::Connection : public std::enable_shared_from_this<Server::Connection> {
  public:
   Connection(std::shared_ptr<State> state, tcp::socket socket)
-      : state_(std::move(state)), socket_(std::move(socket)), buffer_(state_->limits.header + kReadBytes) {
+      : state_(std::move(state)),
+        stream_(std::move(socket), state_->tls ? &*state_->tls : nullptr),
+        buffer_(state_->limits.header + kReadBytes) {
     buffer_.reserve(kReadBytes);
     error_code none;
-    socket_.set_option(tcp::no_delay(true), none);
-    socket_.non_blocking(true, none);
+    stream_.socket().set_option(tcp::no_delay(true), none);
+    stream_.socket().non_blocking(true, none);
     const std::lock_guard lock(state_->mutex);
     state_->connections.insert(this);
   }
@@ -107,11 +116,18 @@ class Server::Connection : public std::enable_shared_from_this<Server::Connectio
     state_->connections.erase(this);
   }
 
-  void start() { read_header(); }
+  void start() {
+    set_deadline(kHandshake);
+    stream_.begin([self = shared_from_this()](error_code error) {
+      if (error) return self->close();
+      self->set_deadline(self->state_->limits.idle);
+      self->read_header();
+    });
+  }
 
   bool is_busy() {
     const std::lock_guard lock(mutex_);
-    return busy_ && socket_.is_open();
+    return busy_ && stream_.socket().is_open();
   }
   // Of the server's thread.
   void end_if_idle() {
@@ -133,7 +149,12 @@ class Server::Connection : public std::enable_shared_from_this<Server::Connectio
   void close_locked() {
     if (cancelled_) cancelled_->store(true);
     error_code none;
-    socket_.close(none);
+    stream_.socket().close(none);
+  }
+
+  void set_deadline(Clock::duration time) {
+    const std::lock_guard lock(mutex_);
+    deadline_ = Clock::now() + time;
   }
 
   // Reads the next request. If it comes before the response to the last one, it waits.
@@ -141,7 +162,7 @@ class Server::Connection : public std::enable_shared_from_this<Server::Connectio
     parser_.emplace();
     parser_->header_limit(state_->limits.header);
     parser_->body_limit(boost::none);  // the length is checked below
-    beast::http::async_read_header(socket_, buffer_, *parser_,
+    beast::http::async_read_header(stream_, buffer_, *parser_,
                                    [self = shared_from_this()](error_code error, size_t) { self->on_header(error); });
   }
 
@@ -211,7 +232,7 @@ class Server::Connection : public std::enable_shared_from_this<Server::Connectio
     if (here == length) return handle();
     if (!equals(request_.header("Expect"), "100-continue")) return read_body(length);
     static constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
-    net::async_write(socket_, net::buffer(kContinue), [self = shared_from_this(), length](error_code failed, size_t) {
+    net::async_write(stream_, net::buffer(kContinue), [self = shared_from_this(), length](error_code failed, size_t) {
       failed ? self->close() : self->read_body(length);
     });
   }
@@ -236,7 +257,7 @@ class Server::Connection : public std::enable_shared_from_this<Server::Connectio
                   "the requests that are being read and computed take all of the server's memory for them; try later");
     }
     body.resize(here + part);
-    net::async_read(socket_, net::buffer(body.data() + here, part),
+    net::async_read(stream_, net::buffer(body.data() + here, part),
                     [self = shared_from_this(), length](error_code error, size_t) {
                       if (error) return self->close();
                       self->request_.body->size() == length ? self->handle() : self->read_body(length);
@@ -270,11 +291,11 @@ class Server::Connection : public std::enable_shared_from_this<Server::Connectio
       pieces_.push_back(net::buffer(response_.text));
       for (const Tensor& tensor : response_.binary) pieces_.push_back(net::buffer(tensor.data(), tensor.bytes()));
     }
-    if (!socket_.is_open()) return on_written(lock, false);
-    if (send_now()) return on_written(lock, true);
-    // The socket is full: the server's thread goes on.
+    if (!stream_.socket().is_open()) return on_written(lock, false);
+    if (stream_.is_plain() && send_now()) return on_written(lock, true);
+    // The socket is full, or TLS encrypts: the server's thread goes on, which this one may be.
     deadline_ = Clock::now() + state_->limits.receive;
-    net::post(state_->context, [self = shared_from_this()] { self->write_rest(); });
+    net::dispatch(state_->context, [self = shared_from_this()] { self->write_rest(); });
   }
 
   std::string head_of(const Response& response) const {
@@ -298,7 +319,7 @@ class Server::Connection : public std::enable_shared_from_this<Server::Connectio
       msghdr message{};
       message.msg_iov = parts;
       message.msg_iovlen = count;
-      const ssize_t sent = sendmsg(socket_.native_handle(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+      const ssize_t sent = sendmsg(stream_.socket().native_handle(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
       if (sent < 0) return false;  // full, or an error that the next write reports
       auto left = static_cast<size_t>(sent);
       while (!pieces_.empty() && left >= pieces_.front().size()) {
@@ -311,7 +332,7 @@ class Server::Connection : public std::enable_shared_from_this<Server::Connectio
   }
 
   void write_rest() {
-    net::async_write(socket_, pieces_, [self = shared_from_this()](error_code error, size_t) {
+    net::async_write(stream_, pieces_, [self = shared_from_this()](error_code error, size_t) {
       std::unique_lock lock(self->mutex_);
       self->on_written(lock, !error);
     });
@@ -335,18 +356,14 @@ class Server::Connection : public std::enable_shared_from_this<Server::Connectio
 
   // Closes after the client has read the response: closing at once would reset a connection that still sends.
   void finish() {
-    {
-      const std::lock_guard lock(mutex_);
-      error_code none;
-      socket_.shutdown(tcp::socket::shutdown_send, none);
-      deadline_ = Clock::now() + kLinger;
-    }
-    linger();
+    set_deadline(kLinger);
+    stream_.end([self = shared_from_this()] { self->linger(); });
   }
 
+  // Reads past TLS: what comes is dropped.
   void linger() {
     rest_.resize(kReadBytes);
-    socket_.async_read_some(net::buffer(rest_), [self = shared_from_this()](error_code error, size_t) {
+    stream_.socket().async_read_some(net::buffer(rest_), [self = shared_from_this()](error_code error, size_t) {
       error ? self->close() : self->linger();
     });
   }
@@ -366,7 +383,7 @@ class Server::Connection : public std::enable_shared_from_this<Server::Connectio
   }
 
   const std::shared_ptr<State> state_;
-  tcp::socket socket_;
+  Stream stream_;
 
   // Of the server's thread.
   beast::flat_buffer buffer_;
@@ -422,8 +439,9 @@ void Server::State::sweep() {
   });
 }
 
-Server::Server(const std::string& address, uint16_t port, Limits limits, Handler handler)
-    : state_(std::make_shared<State>(limits, std::move(handler))) {
+Server::Server(const std::string& address, uint16_t port, Limits limits,
+               const std::optional<tls::Certificate>& certificate, Handler handler)
+    : state_(std::make_shared<State>(std::move(limits), certificate, std::move(handler))) {
   const auto cannot = [&](const std::string& reason) {
     const bool is_v6 = address.find(':') != std::string::npos;
     return Error(ErrorKind::kUnavailable, "cannot listen on " + (is_v6 ? "[" + address + "]" : address) + ":" +

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -13,6 +14,7 @@
 #include <vector>
 
 #include "loopwright/serving/tensor.h"
+#include "tls/certificate.h"
 
 namespace loopwright::serving::http {
 
@@ -52,8 +54,10 @@ using Handler = std::function<void(Request, Respond)>;
 
 class Server {
  public:
-  // Listens. Port 0 takes a free one. Throws Error (kUnavailable) with the reason, such as a port that is in use.
-  Server(const std::string& address, uint16_t port, Limits limits, Handler handler);
+  // Listens, for HTTPS if there is a certificate. Port 0 takes a free one. Throws Error (kUnavailable) with the reason, such as a
+  // port that is in use.
+  Server(const std::string& address, uint16_t port, Limits limits, const std::optional<tls::Certificate>& certificate,
+         Handler handler);
   // Ends all connections.
   ~Server();
   Server(const Server&) = delete;
