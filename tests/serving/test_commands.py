@@ -121,7 +121,4 @@ def test_validate(add_version: Callable[..., Path], tmp_path: Path) -> None:
     (tmp_path / "repository" / "broken" / "1").mkdir(parents=True)
     done = run("validate", "repository")
     assert (done.returncode, done.stderr) == (1, "")
-    assert (
-        "broken, version 1: the folder has none of the files that loopwright serves: model.lw, model.onnx"
-        in done.stdout
-    )
+    assert "broken, version 1: the folder has none of the files that can be served: model.lw, model.onnx" in done.stdout
