@@ -59,6 +59,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max-body-mib", type=at_least(1), default=64, help="the largest request (default: %(default)s)"
     )
     parser.add_argument(
+        "--shared-memory",
+        action=argparse.BooleanOptionalAction,
+        help="whether clients may pass tensors in shared memory (default: if the address is a loopback one)",
+    )
+    parser.add_argument(
         "--cache", type=Path, help="the folder for compiled ONNX models (default: .cache in the repository)"
     )
 
@@ -75,5 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
         command += ["--admin-port", str(arguments.admin_port), "--admin-token-file", str(arguments.admin_token_file)]
     if arguments.tls_certificate is not None:
         command += ["--tls-certificate", str(arguments.tls_certificate), "--tls-key", str(arguments.tls_key)]
+    if arguments.shared_memory is not None:
+        command += ["--shared-memory", "on" if arguments.shared_memory else "off"]
     sys.stdout.flush()
     os.execv(command[0], command)  # noqa: S606 - the server takes the place of this process, so signals reach it

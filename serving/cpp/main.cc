@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <boost/asio/ip/address.hpp>
 #include <charconv>
 #include <chrono>
 #include <cstdio>
@@ -31,7 +32,7 @@ constexpr const char* kUsage =
     "           [--admin-port N --admin-token-file FILE] [--drain-ms N] [--grace-ms N] [--poll-ms N] [--max-body-mib "
     "N] [--python FILE] [--cache FOLDER]\n"
     "           [--tls-certificate FILE --tls-key FILE]\n"
-    "           [--onnxruntime FILE] [--openvino FILE] [--validate] [--version-text TEXT]\n";
+    "           [--onnxruntime FILE] [--openvino FILE] [--shared-memory on|off] [--validate] [--version-text TEXT]\n";
 
 class UsageError : public std::runtime_error {
  public:
@@ -47,7 +48,7 @@ struct Options {
       {"drain-ms", "1000"},        {"grace-ms", "30000"}, {"poll-ms", "1000"},
       {"max-body-mib", "64"},      {"python", ""},        {"cache", ""},
       {"version-text", "unknown"}, {"onnxruntime", ""},   {"openvino", ""},
-      {"tls-certificate", ""},     {"tls-key", ""}};
+      {"tls-certificate", ""},     {"tls-key", ""},       {"shared-memory", ""}};
 
   const std::string& text(const char* name) const { return values.at(name); }
   int number(const char* name, int least, int most) const {
@@ -82,6 +83,16 @@ Options parse(int argc, char** argv) {
   }
   if (options.repository.empty()) throw UsageError("REPOSITORY is missing");
   return options;
+}
+
+// Whether clients may register segments of shared memory: unless an option says so, only those of this machine.
+bool allows_shared_memory(const Options& options) {
+  const std::string& text = options.text("shared-memory");
+  if (!text.empty() && text != "on" && text != "off")
+    throw UsageError("--shared-memory must be on or off, got '" + text + "'");
+  boost::system::error_code error;
+  const auto address = boost::asio::ip::make_address(options.text("host"), error);
+  return text == "on" || (text.empty() && !error && address.is_loopback());
 }
 
 // Returns the first line of the file.
@@ -194,9 +205,10 @@ int serve(const Options& options) {
   EngineOptions how = engine_options(options);
   how.log = log_line;
   Engine engine(how);
+  SharedMemory memory(allows_shared_memory(options), limits.in_flight);
   http::Server server(host, port("http-port"), limits, certificate,
-                      http::inference_routes(engine, options.text("version-text")));
-  rpc::Server grpc(engine, host, port("grpc-port"), limits.body, certificate, options.text("version-text"));
+                      http::inference_routes(engine, memory, options.text("version-text")));
+  rpc::Server grpc(engine, memory, host, port("grpc-port"), limits.body, certificate, options.text("version-text"));
   http::Server metrics(host, port("metrics-port"), limits, std::nullopt, http::metrics_routes(engine));
   http::AdminRoutes routes(engine, options.repository);
   std::unique_ptr<http::Server> admin;

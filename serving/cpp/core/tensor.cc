@@ -94,13 +94,18 @@ std::string text(const std::vector<int64_t>& shape) {
   return result + "]";
 }
 
+void check_size(DataType type, const std::vector<int64_t>& shape, size_t bytes) {
+  const bool is_bytes = type == DataType::kBytes;
+  const size_t expected =
+      static_cast<size_t>(element_count(shape)) * (is_bytes ? sizeof(uint32_t) : element_bytes(type));
+  if (is_bytes ? bytes < expected : bytes != expected)
+    throw invalid("a tensor of " + std::string(name(type)) + " " + text(shape) + " has " +
+                  (is_bytes ? "at least " : "") + std::to_string(expected) + " bytes, got " + std::to_string(bytes));
+}
+
 void check_bytes(DataType type, const std::vector<int64_t>& shape, std::string_view bytes) {
-  const int64_t count = element_count(shape);
-  if (type == DataType::kBytes) return check_strings(bytes, count);
-  const auto expected = static_cast<size_t>(count) * element_bytes(type);
-  if (bytes.size() != expected)
-    throw invalid("a tensor of " + std::string(name(type)) + " " + text(shape) + " has " + std::to_string(expected) +
-                  " bytes, got " + std::to_string(bytes.size()));
+  if (type == DataType::kBytes) return check_strings(bytes, element_count(shape));
+  check_size(type, shape, bytes.size());
   if (type == DataType::kBool &&
       std::any_of(bytes.begin(), bytes.end(), [](char byte) { return byte != 0 && byte != 1; }))
     throw invalid("a tensor of BOOL has a byte that is neither 0 nor 1");

@@ -71,6 +71,28 @@ void reject(const Parameters& parameters, const char* key) {
   if (!unset) throw Error(ErrorKind::kUnimplemented, std::string("the parameter \"") + key + "\" is not supported");
 }
 
+template <class Parameters>
+std::optional<uint64_t> byte_number(const Parameters& parameters, const char* key) {
+  const auto* found = find(parameters, key);
+  if (!found) return std::nullopt;
+  if (found->has_uint64_param()) return found->uint64_param();
+  if (!found->has_int64_param() || found->int64_param() < 0)
+    throw invalid(std::string("\"") + key + "\" must be a number of bytes from 0 up");
+  return static_cast<uint64_t>(found->int64_param());
+}
+
+// Returns the range of shared memory that the parameters of a tensor name, or nothing.
+template <class Parameters>
+std::optional<SharedRange> shared_range(const Parameters& parameters, const SharedMemory& memory) {
+  const auto* region = find(parameters, kSharedRegion);
+  const auto offset = byte_number(parameters, kSharedOffset), bytes = byte_number(parameters, kSharedBytes);
+  if (!region && (offset || bytes)) throw invalid(std::string("\"") + kSharedRegion + "\" is missing");
+  if (!region) return std::nullopt;
+  if (!region->has_string_param()) throw invalid(std::string("\"") + kSharedRegion + "\" must be a string");
+  if (!bytes) throw invalid(std::string("\"") + kSharedBytes + "\" is missing");
+  return memory.range(region->string_param(), offset.value_or(0), *bytes);
+}
+
 void read_parameters(const inference::ModelInferRequest& message, Request& request) {
   const auto& parameters = message.parameters();
   for (const char* key : {"sequence_id", "sequence_start", "sequence_end"}) reject(parameters, key);
@@ -87,25 +109,32 @@ void read_parameters(const inference::ModelInferRequest& message, Request& reque
 
 }  // namespace
 
-Request read_request(const inference::ModelInferRequest& message, const std::shared_ptr<const void>& owner) {
-  Request request;
+ParsedRequest read_request(const inference::ModelInferRequest& message, const std::shared_ptr<const void>& owner,
+                           const SharedMemory& memory) {
+  ParsedRequest parsed;
+  Request& request = parsed.request;
   request.model = message.model_name();
   request.version = message.model_version();
   request.id = message.id();
   read_parameters(message, request);
-  const int raw = message.raw_input_contents_size();
-  if (raw > 0 && raw != message.inputs_size())
-    throw invalid("the request has " + std::to_string(raw) + " raw_input_contents for " +
-                  std::to_string(message.inputs_size()) + " inputs; all inputs are raw, or none");
-  for (int i = 0; i < message.inputs_size(); ++i) {
-    const auto& input = message.inputs(i);
+  // Inputs in shared memory have no raw contents.
+  const auto is_shared = [](const auto& input) { return find(input.parameters(), kSharedRegion) != nullptr; };
+  const auto shared = std::count_if(message.inputs().begin(), message.inputs().end(), is_shared);
+  const int raw = message.raw_input_contents_size(), inputs = message.inputs_size() - static_cast<int>(shared);
+  if (raw > 0 && raw != inputs)
+    throw invalid("the request has " + std::to_string(raw) + " raw_input_contents for " + std::to_string(inputs) +
+                  " inputs; all inputs are raw, or none");
+  int next_raw = 0;
+  for (const auto& input : message.inputs()) {
     try {
-      reject(input.parameters(), "shared_memory_region");
       const DataType type = parse_data_type(input.datatype());
       std::vector<int64_t> shape(input.shape().begin(), input.shape().end());
-      if (raw > 0) {
+      if (const auto range = shared_range(input.parameters(), memory)) {
+        if (input.has_contents()) throw invalid("it has data both in the request and in shared memory");
+        request.inputs.push_back({input.name(), range->read(type, std::move(shape))});
+      } else if (raw > 0) {
         if (input.has_contents()) throw invalid("it has both contents and raw_input_contents");
-        const std::string& bytes = message.raw_input_contents(i);
+        const std::string& bytes = message.raw_input_contents(next_raw++);
         check_bytes(type, shape, bytes);
         request.inputs.push_back({input.name(), Tensor(type, std::move(shape), owner, bytes.data(), bytes.size())});
       } else {
@@ -118,23 +147,47 @@ Request read_request(const inference::ModelInferRequest& message, const std::sha
     }
   }
   for (const auto& output : message.outputs()) {
-    reject(output.parameters(), "shared_memory_region");
     reject(output.parameters(), "classification");
     request.outputs.push_back(output.name());
+    parsed.ranges.push_back(shared_range(output.parameters(), memory));
   }
-  return request;
+  return parsed;
 }
 
-void write_response(const Response& response, inference::ModelInferResponse& message) {
+void write_response(const Response& response, const OutputRanges& ranges, inference::ModelInferResponse& message) {
   message.set_model_name(response.model);
   message.set_model_version(std::to_string(response.version));
   message.set_id(response.id);
-  for (const auto& [output, tensor] : response.outputs) {
+  for (size_t i = 0; i < response.outputs.size(); ++i) {
+    const auto& [output, tensor] = response.outputs[i];
     auto* made = message.add_outputs();
     made->set_name(output);
     made->set_datatype(name(tensor.type()));
     for (const int64_t size : tensor.shape()) made->add_shape(size);
-    message.add_raw_output_contents(tensor.data(), tensor.bytes());
+    std::string* contents = message.add_raw_output_contents();  // one per output, so that clients find those of others
+    if (i >= ranges.size() || !ranges[i]) {
+      contents->assign(tensor.view());
+      continue;
+    }
+    try {
+      ranges[i]->write(tensor.view());
+    } catch (const Error& error) {
+      throw Error(error.kind(), "output '" + output + "': " + error.what());
+    }
+    auto& parameters = *made->mutable_parameters();
+    parameters[kSharedRegion].set_string_param(ranges[i]->region());
+    parameters[kSharedOffset].set_int64_param(static_cast<int64_t>(ranges[i]->offset()));
+    parameters[kSharedBytes].set_int64_param(static_cast<int64_t>(tensor.bytes()));
+  }
+}
+
+void write_regions(const std::vector<SharedRegion>& regions, inference::SystemSharedMemoryStatusResponse& message) {
+  for (const SharedRegion& region : regions) {
+    auto& made = (*message.mutable_regions())[region.name];
+    made.set_name(region.name);
+    made.set_key(region.key);
+    made.set_offset(region.offset);
+    made.set_byte_size(region.byte_size);
   }
 }
 

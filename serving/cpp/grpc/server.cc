@@ -8,6 +8,7 @@
 
 #include "grpc/messages.h"
 #include "inference.grpc.pb.h"
+#include "protocol/extensions.h"
 
 namespace loopwright::serving::rpc {
 namespace {
@@ -74,18 +75,23 @@ void take_deadline(const CallbackServerContext& context, Request& request) {
 class InferCall : public ServerUnaryReactor, public std::enable_shared_from_this<InferCall> {
  public:
   // Makes the call keep itself until OnDone().
-  void start(Engine& engine, CallbackServerContext& context, const inference::ModelInferRequest& message,
-             inference::ModelInferResponse& response) {
+  void start(Engine& engine, const SharedMemory& memory, CallbackServerContext& context,
+             const inference::ModelInferRequest& message, inference::ModelInferResponse& response) {
     self_ = shared_from_this();
     try {
-      Request request = read_request(message, self_);
-      take_deadline(context, request);
-      request.cancelled = cancelled_;
-      engine.infer(std::move(request), [this, &response](Result result) {
-        if (result.error) return Finish(status_of(*result.error));
-        write_response(result.response, response);
-        Finish(Status::OK);
-      });
+      ParsedRequest parsed = read_request(message, self_, memory);
+      take_deadline(context, parsed.request);
+      parsed.request.cancelled = cancelled_;
+      engine.infer(std::move(parsed.request),
+                   [this, &response, ranges = std::move(parsed.ranges)](const Result& result) {
+                     if (result.error) return Finish(status_of(*result.error));
+                     try {
+                       write_response(result.response, ranges, response);
+                     } catch (const Error& error) {  // an output that does not fit its shared memory
+                       return Finish(status_of(error));
+                     }
+                     Finish(Status::OK);
+                   });
     } catch (const Error& error) {
       Finish(status_of(error));
     } catch (const std::exception& error) {
@@ -105,7 +111,7 @@ class InferCall : public ServerUnaryReactor, public std::enable_shared_from_this
 class InferStream : public grpc::ServerBidiReactor<inference::ModelInferRequest, inference::ModelStreamInferResponse>,
                     public std::enable_shared_from_this<InferStream> {
  public:
-  explicit InferStream(Engine& engine) : engine_(engine) {}
+  InferStream(Engine& engine, const SharedMemory& memory) : engine_(engine), memory_(memory) {}
 
   void start() {
     self_ = shared_from_this();
@@ -134,14 +140,14 @@ class InferStream : public grpc::ServerBidiReactor<inference::ModelInferRequest,
     }
     const auto message = message_;
     try {
-      Request request = read_request(*message, message);
-      request.cancelled = cancelled_;
-      engine_.infer(std::move(request),
-                    [self = shared_from_this(), message](Result result) { self->answer(std::move(result)); });
+      ParsedRequest parsed = read_request(*message, message, memory_);
+      parsed.request.cancelled = cancelled_;
+      engine_.infer(std::move(parsed.request), [self = shared_from_this(), message, ranges = std::move(parsed.ranges)](
+                                                   const Result& result) { self->answer(result, ranges); });
     } catch (const Error& error) {
-      answer({{message->model_name(), 0, message->id(), {}}, error});
+      answer({{message->model_name(), 0, message->id(), {}}, error}, {});
     } catch (const std::exception& error) {
-      answer({{message->model_name(), 0, message->id(), {}}, Error(ErrorKind::kInternal, error.what())});
+      answer({{message->model_name(), 0, message->id(), {}}, Error(ErrorKind::kInternal, error.what())}, {});
     }
     {
       const std::lock_guard lock(mutex_);
@@ -151,13 +157,15 @@ class InferStream : public grpc::ServerBidiReactor<inference::ModelInferRequest,
     read_next();
   }
 
-  void answer(Result result) {
+  void answer(const Result& result, const OutputRanges& ranges) {
     inference::ModelStreamInferResponse response;
-    if (result.error) {
-      response.set_error_message(result.error->what());
+    try {
+      if (result.error) throw Error(*result.error);
+      write_response(result.response, ranges, *response.mutable_infer_response());
+    } catch (const Error& error) {
+      response.Clear();
+      response.set_error_message(error.what());
       response.mutable_infer_response()->set_id(result.response.id);
-    } else {
-      write_response(result.response, *response.mutable_infer_response());
     }
     const std::lock_guard lock(mutex_);
     waiting_.push_back(std::move(response));
@@ -196,6 +204,7 @@ class InferStream : public grpc::ServerBidiReactor<inference::ModelInferRequest,
   void OnDone() override { self_.reset(); }
 
   Engine& engine_;
+  const SharedMemory& memory_;
   std::shared_ptr<InferStream> self_;
   std::shared_ptr<inference::ModelInferRequest> message_;
   const std::shared_ptr<std::atomic<bool>> cancelled_ = std::make_shared<std::atomic<bool>>(false);
@@ -209,7 +218,8 @@ class InferStream : public grpc::ServerBidiReactor<inference::ModelInferRequest,
 
 class Server::Service : public inference::GRPCInferenceService::CallbackService {
  public:
-  Service(Engine& engine, std::string version) : engine_(engine), version_(std::move(version)) {}
+  Service(Engine& engine, SharedMemory& memory, std::string version)
+      : engine_(engine), memory_(memory), version_(std::move(version)) {}
 
   ServerUnaryReactor* ServerLive(CallbackServerContext* context, const inference::ServerLiveRequest*,
                                  inference::ServerLiveResponse* response) override {
@@ -228,8 +238,7 @@ class Server::Service : public inference::GRPCInferenceService::CallbackService 
     return at_once(context, [&] {
       response->set_name("loopwright");
       response->set_version(version_);
-      for (const char* extension : {"binary_tensor_data", "model_configuration", "model_repository", "statistics"})
-        response->add_extensions(extension);
+      for (const char* extension : extensions(memory_.is_allowed())) response->add_extensions(extension);
     });
   }
   ServerUnaryReactor* ModelMetadata(CallbackServerContext* context, const inference::ModelMetadataRequest* request,
@@ -262,34 +271,51 @@ class Server::Service : public inference::GRPCInferenceService::CallbackService 
       }
     });
   }
+  ServerUnaryReactor* SystemSharedMemoryStatus(CallbackServerContext* context,
+                                               const inference::SystemSharedMemoryStatusRequest* request,
+                                               inference::SystemSharedMemoryStatusResponse* response) override {
+    return at_once(context, [&] { write_regions(memory_.regions(request->name()), *response); });
+  }
+  ServerUnaryReactor* SystemSharedMemoryRegister(CallbackServerContext* context,
+                                                 const inference::SystemSharedMemoryRegisterRequest* request,
+                                                 inference::SystemSharedMemoryRegisterResponse*) override {
+    return at_once(context,
+                   [&] { memory_.add({request->name(), request->key(), request->offset(), request->byte_size()}); });
+  }
+  ServerUnaryReactor* SystemSharedMemoryUnregister(CallbackServerContext* context,
+                                                   const inference::SystemSharedMemoryUnregisterRequest* request,
+                                                   inference::SystemSharedMemoryUnregisterResponse*) override {
+    return at_once(context, [&] { memory_.remove(request->name()); });
+  }
   ServerUnaryReactor* ModelInfer(CallbackServerContext* context, const inference::ModelInferRequest* request,
                                  inference::ModelInferResponse* response) override {
     const auto call = std::make_shared<InferCall>();
-    call->start(engine_, *context, *request, *response);
+    call->start(engine_, memory_, *context, *request, *response);
     return call.get();
   }
   grpc::ServerBidiReactor<inference::ModelInferRequest, inference::ModelStreamInferResponse>* ModelStreamInfer(
       CallbackServerContext*) override {
-    const auto stream = std::make_shared<InferStream>(engine_);
+    const auto stream = std::make_shared<InferStream>(engine_, memory_);
     stream->start();
     return stream.get();
   }
 
  private:
   Engine& engine_;
+  SharedMemory& memory_;
   const std::string version_;
 };
 
 struct Server::State {
-  State(Engine& engine, std::string version) : service(engine, std::move(version)) {}
+  State(Engine& engine, SharedMemory& memory, std::string version) : service(engine, memory, std::move(version)) {}
   Service service;
   std::unique_ptr<grpc::Server> server;
   int port = 0;
 };
 
-Server::Server(Engine& engine, const std::string& address, uint16_t port, uint64_t most_bytes,
+Server::Server(Engine& engine, SharedMemory& memory, const std::string& address, uint16_t port, uint64_t most_bytes,
                const std::optional<tls::Certificate>& certificate, std::string version)
-    : state_(std::make_unique<State>(engine, std::move(version))) {
+    : state_(std::make_unique<State>(engine, memory, std::move(version))) {
   google::protobuf::SetLogHandler(nullptr);  // it logs each message whose text is not UTF-8
   grpc::ServerBuilder builder;
   const std::string host = address.find(':') == std::string::npos ? address : "[" + address + "]";

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "loopwright/serving/engine.h"
+#include "protocol/shared_memory.h"
 #include "tls/certificate.h"
 
 namespace loopwright::serving::rpc {
@@ -16,7 +17,7 @@ class Server {
  public:
   // Listens, with TLS if there is a certificate. Port 0 takes a free one. Throws Error (kUnavailable) if the port cannot be used. A
   // message of more than `most_bytes` is rejected.
-  Server(Engine& engine, const std::string& address, uint16_t port, uint64_t most_bytes,
+  Server(Engine& engine, SharedMemory& memory, const std::string& address, uint16_t port, uint64_t most_bytes,
          const std::optional<tls::Certificate>& certificate, std::string version);
   ~Server();
   Server(const Server&) = delete;

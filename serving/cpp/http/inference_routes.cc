@@ -4,6 +4,7 @@
 
 #include "http/path.h"
 #include "http/routes.h"
+#include "protocol/extensions.h"
 #include "protocol/json_values.h"
 #include "protocol/tf_predict.h"
 #include "protocol/v2.h"
@@ -59,7 +60,7 @@ size_t json_bytes(const Request& request) {
   return bytes;
 }
 
-Response inference_response(Result result, const v2::Form& form) {
+Response inference_response(const Result& result, const v2::Form& form) {
   if (result.error) return error_response(*result.error);
   v2::Pieces pieces = v2::write_response(result.response, form);
   Response response = json(std::move(pieces.json));
@@ -71,17 +72,23 @@ Response inference_response(Result result, const v2::Form& form) {
   return response;
 }
 
-void infer(Engine& engine, const Request& request, const std::string& model, const std::string& version,
-           Respond respond) {
+void infer(Engine& engine, const SharedMemory& memory, const Request& request, const std::string& model,
+           const std::string& version, const Respond& respond) {
   if (!request.header("Content-Encoding").empty() && request.header("Content-Encoding") != "identity")
     throw Error(ErrorKind::kUnimplemented,
                 "compressed requests are not accepted; send the body without Content-Encoding");
-  v2::ParsedRequest parsed = v2::parse_request(request.body, json_bytes(request));
+  v2::ParsedRequest parsed = v2::parse_request(request.body, json_bytes(request), memory);
   parsed.request.model = model;
   parsed.request.version = version;
   parsed.request.cancelled = request.cancelled;
-  engine.infer(std::move(parsed.request), [form = std::move(parsed.form), respond = std::move(respond)](Result result) {
-    respond(inference_response(std::move(result), form));
+  engine.infer(std::move(parsed.request), [form = std::move(parsed.form), respond](const Result& result) {
+    Response response;
+    try {
+      response = inference_response(result, form);
+    } catch (const Error& error) {  // such as an output that does not fit its shared memory
+      response = error_response(error);
+    }
+    respond(std::move(response));
   });
 }
 
@@ -105,7 +112,7 @@ Error no_such_path(const Request& request) {
 }
 
 // What follows v2/models/NAME[/versions/VERSION].
-void of_model(Engine& engine, const Request& request, Path rest, const Respond& respond) {
+void of_model(Engine& engine, const SharedMemory& memory, const Request& request, Path rest, const Respond& respond) {
   const bool get = request.method == "GET" || request.method == "HEAD", post = request.method == "POST";
   const std::string model = rest[0];
   rest.erase(rest.begin());
@@ -116,7 +123,7 @@ void of_model(Engine& engine, const Request& request, Path rest, const Respond& 
   }
   const std::string what = rest.empty() ? "" : rest[0];
   if (rest.size() <= 1) {
-    if (post && what == "infer") return infer(engine, request, model, version, respond);
+    if (post && what == "infer") return infer(engine, memory, request, model, version, respond);
     if (get && what.empty()) return respond(json(v2::write_metadata(engine.metadata(model, version))));
     if (get && what == "ready") return respond(model_state(model, engine.is_ready(model, version)));
     if (get && what == "config") return respond(json(v2::write_config(engine.metadata(model, version))));
@@ -150,13 +157,30 @@ void of_tensorflow(Engine& engine, const Request& request, const Path& rest, con
   });
 }
 
-void route(Engine& engine, const std::string& server, const Request& request, const Respond& respond) {
+// What follows v2/systemsharedmemory: [region/NAME/]status, register or unregister.
+void of_shared_memory(SharedMemory& memory, const Request& request, const Path& rest, const Respond& respond) {
+  const bool get = request.method == "GET" || request.method == "HEAD", post = request.method == "POST";
+  const bool is_named = rest.size() == 3 && rest[0] == "region";
+  if (rest.size() != 1 && !is_named) throw no_such_path(request);
+  const std::string name = is_named ? rest[1] : "", what = rest.back();
+  if (get && what == "status") return respond(json(v2::write_regions(memory.regions(name))));
+  if (post && what == "unregister") {
+    memory.remove(name);
+    return respond(json("{}"));
+  }
+  if (!post || !is_named || what != "register") throw no_such_path(request);
+  register_region(memory, name, *request.body);
+  respond(json("{}"));
+}
+
+void route(Engine& engine, SharedMemory& memory, const std::string& server, const Request& request,
+           const Respond& respond) {
   const Path path = segments(request.target);
   const bool get = request.method == "GET" || request.method == "HEAD", post = request.method == "POST";
   if (path.size() >= 3 && path[0] == "v1" && path[1] == "models")
     return of_tensorflow(engine, request, Path(path.begin() + 2, path.end()), respond);
   if (path.empty() || path[0] != "v2") throw no_such_path(request);
-  if (path.size() == 1 && get) return respond(json(v2::write_server(server)));
+  if (path.size() == 1 && get) return respond(json(v2::write_server(server, extensions(memory.is_allowed()))));
   if (path.size() == 3 && path[1] == "health" && get) {
     if (path[2] == "live") return respond(state("live", true));
     if (path[2] == "ready") return respond(state("ready", engine.is_ready()));
@@ -166,7 +190,9 @@ void route(Engine& engine, const std::string& server, const Request& request, co
   if (path.size() == 3 && path[1] == "models" && path[2] == "stats" && get)
     return respond(json(v2::write_statistics(engine.statistics())));
   if (path.size() >= 3 && path[1] == "models")
-    return of_model(engine, request, Path(path.begin() + 2, path.end()), respond);
+    return of_model(engine, memory, request, Path(path.begin() + 2, path.end()), respond);
+  if (path.size() >= 3 && path[1] == "systemsharedmemory")
+    return of_shared_memory(memory, request, Path(path.begin() + 2, path.end()), respond);
   throw no_such_path(request);
 }
 
@@ -178,10 +204,10 @@ Response error_response(const Error& error) {
   return response;
 }
 
-Handler inference_routes(Engine& engine, std::string version) {
-  return [&engine, version = std::move(version)](Request request, Respond respond) {
+Handler inference_routes(Engine& engine, SharedMemory& memory, std::string version) {
+  return [&engine, &memory, version = std::move(version)](Request request, Respond respond) {
     try {
-      route(engine, version, request, respond);
+      route(engine, memory, version, request, respond);
     } catch (const Error& error) {
       respond(error_response(error));
     } catch (const std::exception& error) {

@@ -6,11 +6,14 @@
 
 #include "http/server.h"
 #include "loopwright/serving/engine.h"
+#include "protocol/shared_memory.h"
 
 namespace loopwright::serving::http {
 
 // The protocol, on the port that clients use.
-Handler inference_routes(Engine& engine, std::string version);
+Handler inference_routes(Engine& engine, SharedMemory& memory, std::string version);
+// Registers the region that a body of JSON describes. Throws Error.
+void register_region(SharedMemory& memory, const std::string& name, const std::string& body);
 // The status page and /metrics.
 Handler metrics_routes(Engine& engine);
 // Loading, promotion and upload, which wait on own threads. Outlives the server that has its handler.

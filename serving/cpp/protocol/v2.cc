@@ -52,19 +52,35 @@ void reject(const object& parameters, const char* key) {
     throw Error(ErrorKind::kUnimplemented, std::string("the parameter \"") + key + "\" is not supported");
 }
 
+// Returns the range of shared memory that the parameters of a tensor name, or nothing.
+std::optional<SharedRange> shared_range(const object& parameters, const SharedMemory& memory) {
+  const auto region = member<std::string_view>(parameters, kSharedRegion, "a string");
+  const auto offset = member<uint64_t>(parameters, kSharedOffset, "a number of bytes from 0 up");
+  const auto bytes = member<uint64_t>(parameters, kSharedBytes, "a number of bytes from 0 up");
+  if (!region && (offset || bytes)) throw invalid(std::string("\"") + kSharedRegion + "\" is missing");
+  if (!region) return std::nullopt;
+  if (!bytes) throw invalid(std::string("\"") + kSharedBytes + "\" is missing");
+  return memory.range(std::string(*region), offset.value_or(0), *bytes);
+}
+
 // Reads an input, and takes its binary data from the front of `binary`.
-NamedTensor read_input(const object& input, const Body& body, std::string_view& binary) {
+NamedTensor read_input(const object& input, const Body& body, std::string_view& binary, const SharedMemory& memory) {
   const auto name = std::string(required<std::string_view>(input, "name", "a string"));
   try {
     const DataType type = parse_data_type(required<std::string_view>(input, "datatype", "a string"));
     std::vector<int64_t> shape = shape_of(input);
     std::optional<uint64_t> bytes;
+    std::optional<SharedRange> shared;
     if (const auto parameters = member<object>(input, "parameters", "an object")) {
-      reject(*parameters, "shared_memory_region");
       bytes = member<uint64_t>(*parameters, "binary_data_size", "a number");
+      shared = shared_range(*parameters, memory);
     }
     element data;
     const bool has_data = !input["data"].get(data);
+    if (shared) {
+      if (has_data || bytes) throw invalid("it has data both in the request and in shared memory");
+      return {name, shared->read(type, std::move(shape))};
+    }
     if (bytes) {
       if (has_data) throw invalid("it has both \"data\" and \"binary_data_size\"");
       if (*bytes > binary.size()) throw invalid("the request has fewer binary bytes than \"binary_data_size\"");
@@ -136,7 +152,7 @@ void write_totals(std::string& text, const char* key, const Totals& totals) {
 
 }  // namespace
 
-ParsedRequest parse_request(const Body& body, size_t json_bytes) {
+ParsedRequest parse_request(const Body& body, size_t json_bytes, const SharedMemory& memory) {
   const std::string_view all(*body);
   if (json_bytes > all.size()) throw invalid("Inference-Header-Content-Length is above the length of the body");
   if (json_bytes == 0) json_bytes = all.size();
@@ -157,7 +173,7 @@ ParsedRequest parse_request(const Body& body, size_t json_bytes) {
   for (const element& value : required<array>(request, "inputs", "an array")) {
     object input;
     if (value.get(input)) throw invalid("\"inputs\" must be an array of objects");
-    parsed.request.inputs.push_back(read_input(input, body, binary));
+    parsed.request.inputs.push_back(read_input(input, body, binary, memory));
   }
   if (!binary.empty())
     throw invalid("the request has " + std::to_string(binary.size()) + " binary bytes that no input takes");
@@ -166,15 +182,15 @@ ParsedRequest parse_request(const Body& body, size_t json_bytes) {
       object output;
       if (value.get(output)) throw invalid("\"outputs\" must be an array of objects");
       auto name = std::string(required<std::string_view>(output, "name", "a string"));
-      bool is_binary = parsed.form.binary;
+      OutputForm form{parsed.form.binary, std::nullopt};
       if (const auto parameters = member<object>(output, "parameters", "an object")) {
-        reject(*parameters, "shared_memory_region");
         if (member<int64_t>(*parameters, "classification", "a number").value_or(0) != 0)
           reject(*parameters, "classification");
-        is_binary = member<bool>(*parameters, "binary_data", "a boolean").value_or(is_binary);
+        form.binary = member<bool>(*parameters, "binary_data", "a boolean").value_or(form.binary);
+        form.shared = shared_range(*parameters, memory);
       }
-      parsed.request.outputs.push_back(name);
-      parsed.form.outputs.emplace_back(std::move(name), is_binary);
+      parsed.request.outputs.push_back(std::move(name));
+      parsed.form.outputs.push_back(std::move(form));
     }
   return parsed;
 }
@@ -193,14 +209,25 @@ Pieces write_response(const Response& response, const Form& form) {
     write_string(text, response.id);
   }
   text += ",\"outputs\":[";
+  const OutputForm others{form.binary, std::nullopt};
   for (size_t i = 0; i < response.outputs.size(); ++i) {
     const auto& [output, tensor] = response.outputs[i];
-    const bool binary = i < form.outputs.size() ? form.outputs[i].second : form.binary;
+    const OutputForm& wanted = i < form.outputs.size() ? form.outputs[i] : others;
     text += i > 0 ? ",{\"name\":" : "{\"name\":";
     write_string(text, output);
     text += std::string(",\"datatype\":\"") + name(tensor.type()) + "\",\"shape\":";
     write_shape(text, tensor.shape());
-    if (binary) {
+    if (wanted.shared) {
+      try {
+        wanted.shared->write(tensor.view());
+      } catch (const Error& error) {
+        throw Error(error.kind(), "output '" + output + "': " + error.what());
+      }
+      text += std::string(",\"parameters\":{\"") + kSharedRegion + "\":";
+      write_string(text, wanted.shared->region());
+      text += std::string(",\"") + kSharedOffset + "\":" + std::to_string(wanted.shared->offset()) + ",\"" +
+              kSharedBytes + "\":" + std::to_string(tensor.bytes()) + "}}";
+    } else if (wanted.binary) {
       text += ",\"parameters\":{\"binary_data_size\":" + std::to_string(tensor.bytes()) + "}}";
       pieces.binary.push_back(tensor);
     } else {
@@ -219,10 +246,12 @@ std::string write_error(const std::string& message) {
   return text + "}";
 }
 
-std::string write_server(const std::string& version) {
+std::string write_server(const std::string& version, const std::vector<const char*>& extensions) {
   std::string text = "{\"name\":\"loopwright\",\"version\":";
   write_string(text, version);
-  return text + ",\"extensions\":[\"binary_tensor_data\",\"model_configuration\",\"model_repository\",\"statistics\"]}";
+  text += ",\"extensions\":[";
+  for (size_t i = 0; i < extensions.size(); ++i) text += std::string(i > 0 ? ",\"" : "\"") + extensions[i] + '"';
+  return text + "]}";
 }
 
 std::string write_metadata(const ModelMetadata& model) {
@@ -287,6 +316,18 @@ std::string write_index(const std::vector<IndexEntry>& entries, bool only_ready)
         ",\"version\":\"" + std::to_string(entry.version) + "\",\"state\":\"" + name(entry.state) + "\",\"reason\":";
     write_string(text, entry.reason);
     text += '}';
+  }
+  return text + "]";
+}
+
+std::string write_regions(const std::vector<SharedRegion>& regions) {
+  std::string text = "[";
+  for (const SharedRegion& region : regions) {
+    text += text.size() > 1 ? ",{\"name\":" : "{\"name\":";
+    write_string(text, region.name);
+    text += ",\"key\":";
+    write_string(text, region.key);
+    text += ",\"offset\":" + std::to_string(region.offset) + ",\"byte_size\":" + std::to_string(region.byte_size) + "}";
   }
   return text + "]";
 }

@@ -3,10 +3,12 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "loopwright/serving/engine.h"
+#include "protocol/shared_memory.h"
 
 namespace loopwright::serving::v2 {
 
@@ -14,9 +16,13 @@ namespace loopwright::serving::v2 {
 using Body = std::shared_ptr<const std::string>;
 
 // What a request wants of the form of its response.
+struct OutputForm {
+  bool binary = false;
+  std::optional<SharedRange> shared;  // where the output is written instead
+};
 struct Form {
-  bool binary = false;                                // of outputs that are not in `outputs`
-  std::vector<std::pair<std::string, bool>> outputs;  // whether each is binary
+  bool binary = false;              // of outputs that are not in `outputs`
+  std::vector<OutputForm> outputs;  // of those that the request names
 };
 
 struct ParsedRequest {
@@ -31,16 +37,18 @@ struct Pieces {
 };
 
 // Reads a request. `json_bytes` is the length of its JSON part, what follows is binary; 0: all is JSON. Tensors may refer to the
-// body. Throws Error (kInvalidArgument).
-ParsedRequest parse_request(const Body& body, size_t json_bytes);
+// body. Throws Error.
+ParsedRequest parse_request(const Body& body, size_t json_bytes, const SharedMemory& memory);
 
+// Writes the outputs, those in shared memory too. Throws Error if one does not fit there.
 Pieces write_response(const Response& response, const Form& form);
 
 std::string write_error(const std::string& message);
-std::string write_server(const std::string& version);
+std::string write_server(const std::string& version, const std::vector<const char*>& extensions);
 std::string write_metadata(const ModelMetadata& model);
 std::string write_config(const ModelMetadata& model);
 std::string write_statistics(const std::vector<ModelStatistics>& models);
 std::string write_index(const std::vector<IndexEntry>& entries, bool only_ready);
+std::string write_regions(const std::vector<SharedRegion>& regions);
 
 }  // namespace loopwright::serving::v2

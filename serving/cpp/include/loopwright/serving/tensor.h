@@ -77,6 +77,8 @@ struct NamedTensor {
 int64_t element_count(const std::vector<int64_t>& shape);
 // Returns "[1, 3, 224, 224]".
 std::string text(const std::vector<int64_t>& shape);
+// Throws Error (kInvalidArgument) unless a tensor of that type and shape can have so many bytes.
+void check_size(DataType type, const std::vector<int64_t>& shape, size_t bytes);
 // Throws Error (kInvalidArgument) unless the bytes are those of a tensor of that type and shape.
 void check_bytes(DataType type, const std::vector<int64_t>& shape, std::string_view bytes);
 
