@@ -210,7 +210,7 @@ def test_each_range_over_rest(server: Server, offset: int, size: int) -> None:
         assert (register(server, made, offset=offset, byte_size=size).status == 200) == fits
         server.request("POST", "/v2/systemsharedmemory/unregister")
         assert register(server, made, byte_size=SIZE - 8, offset=8).status == 200
-        data = np.float32([1, 2, 3, 4]).tobytes()
+        data = X.tobytes()
         inside = offset >= 0 and size >= 0 and offset + size <= SIZE - 8
         if inside and size == 16:
             memory(made)[8 + offset : 24 + offset] = data

@@ -20,6 +20,7 @@
 #include <thread>
 #include <utility>
 
+#include "core/classification.h"
 #include "core/cores.h"
 #include "core/names.h"
 #include "core/pipeline.h"
@@ -217,7 +218,8 @@ void Engine::wait_until_loaded() {
 
 void Engine::infer(Request request, Done done) try {
   // The caller's reference keeps the version until the request is in its queue, which is computed before the version ends.
-  state_->find(request.model)->select(request.version)->submit(request, done);
+  const std::shared_ptr<Servable> servable = state_->find(request.model)->select(request.version);
+  servable->submit(request, with_classes(*servable, request, done));
 } catch (const Error& error) {
   done({{request.model, 0, request.id, {}}, error});
 } catch (const std::exception& error) {

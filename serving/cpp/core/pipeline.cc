@@ -186,7 +186,8 @@ class Pipeline::Run : public std::enable_shared_from_this<Run> {
     common_.inputs.clear();
     common_.outputs.clear();
     if (!common_.deadline && plan_->timeout) common_.deadline = arrival_ + *plan_->timeout;
-    for (const std::string& output : request.outputs) wanted_.push_back(slot_of(output, plan_->outputs, "output"));
+    for (const WantedOutput& output : request.outputs)
+      wanted_.push_back(slot_of(output.name, plan_->outputs, "output"));
     if (request.outputs.empty())
       for (const TensorSpec& spec : plan_->outputs) wanted_.push_back(plan_->places.at(spec.name));
     for (size_t i = 0; i < plan_->steps.size(); ++i) missing_[i] = plan_->steps[i].inputs.size();
@@ -246,7 +247,7 @@ class Pipeline::Run : public std::enable_shared_from_this<Run> {
       if (!done_) return;  // another step failed
       for (const Port& input : step.inputs) request.inputs.push_back({input.name, *tensors_[input.slot]});
     }
-    for (const Port& output : step.outputs) request.outputs.push_back(output.name);
+    for (const Port& output : step.outputs) request.outputs.push_back({output.name});
     const auto self = shared_from_this();
     const auto ended = [self, index](Result result) { self->finish(index, std::move(result)); };
     try {

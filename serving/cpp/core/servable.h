@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "loopwright/serving/engine.h"
@@ -15,6 +16,9 @@ namespace loopwright::serving {
 class Servable {
  public:
   virtual ~Servable() = default;
+  // The names of classes by their indices, for outputs that are wanted as classes. Set before it takes requests.
+  void set_class_labels(std::vector<std::string> labels) { class_labels_ = std::move(labels); }
+  const std::vector<std::string>& class_labels() const { return class_labels_; }
   virtual int64_t number() const = 0;
   // How it runs, if that is not what users expect; else empty.
   virtual const std::string& note() const = 0;
@@ -27,8 +31,12 @@ class Servable {
   virtual size_t queued() const = 0;
   virtual ModelStatistics statistics() const = 0;
   virtual Health health() const = 0;
-  // Takes a request, whose result `done` gets. Throws Error if the request does not fit, or if the queue is full.
+  // Takes a request, whose result `done` gets. Throws Error if the request does not fit, or if the queue is full. Its outputs are
+  // tensors, also if classes are wanted.
   virtual void submit(const Request& request, Done done) = 0;
+
+ private:
+  std::vector<std::string> class_labels_;
 };
 
 // The models of a repository, as the steps of pipelines.

@@ -7,6 +7,7 @@
 #include <random>
 #include <utility>
 
+#include "core/classification.h"
 #include "core/names.h"
 #include "core/pipeline.h"
 #include "core/version_files.h"
@@ -431,6 +432,7 @@ bool ServedModel::load_version(int64_t number, const ModelConfig& config) {
   try {
     if (config.steps.empty()) check_complete(folder, is_complete_);
     auto version = config.steps.empty() ? loader_.load(number, folder, config) : open_pipeline(config);
+    version->set_class_labels(read_class_labels(folder_ + "/labels.txt"));
     const std::string note = printable(version->note());
     {
       const std::lock_guard lock(mutex_);

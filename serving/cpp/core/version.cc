@@ -160,7 +160,7 @@ std::vector<size_t> Version::wanted_outputs(const Request& request) const {
   if (request.outputs.empty()) {
     for (size_t i = 0; i < outputs().size(); ++i) wanted.push_back(i);
   } else {
-    for (const std::string& output : request.outputs) wanted.push_back(place_of(output, outputs(), "output"));
+    for (const WantedOutput& output : request.outputs) wanted.push_back(place_of(output.name, outputs(), "output"));
   }
   return wanted;
 }

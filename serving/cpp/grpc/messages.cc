@@ -93,6 +93,16 @@ std::optional<SharedRange> shared_range(const Parameters& parameters, const Shar
   return memory.range(region->string_param(), offset.value_or(0), *bytes);
 }
 
+// Returns how many classes of an output are wanted; 0: the tensor.
+template <class Parameters>
+int64_t class_count(const Parameters& parameters) {
+  const auto* found = find(parameters, "classification");
+  if (!found) return 0;
+  if (!found->has_int64_param() || found->int64_param() < 1)
+    throw invalid("\"classification\" must be a number from 1 up");
+  return found->int64_param();
+}
+
 void read_parameters(const inference::ModelInferRequest& message, Request& request) {
   const auto& parameters = message.parameters();
   for (const char* key : {"sequence_id", "sequence_start", "sequence_end"}) reject(parameters, key);
@@ -147,9 +157,11 @@ ParsedRequest read_request(const inference::ModelInferRequest& message, const st
     }
   }
   for (const auto& output : message.outputs()) {
-    reject(output.parameters(), "classification");
-    request.outputs.push_back(output.name());
+    const int64_t classes = class_count(output.parameters());
+    request.outputs.push_back({output.name(), classes});
     parsed.ranges.push_back(shared_range(output.parameters(), memory));
+    if (classes > 0 && parsed.ranges.back())
+      throw invalid("output '" + output.name() + "': classes are not written to shared memory");
   }
   return parsed;
 }

@@ -6,7 +6,8 @@
 namespace loopwright::serving {
 
 inline std::vector<const char*> extensions(bool has_shared_memory) {
-  std::vector<const char*> result{"binary_tensor_data", "model_configuration", "model_repository", "statistics"};
+  std::vector<const char*> result{"binary_tensor_data", "classification", "model_configuration", "model_repository",
+                                  "statistics"};
   if (has_shared_memory) result.push_back("system_shared_memory");
   return result;
 }

@@ -183,13 +183,15 @@ ParsedRequest parse_request(const Body& body, size_t json_bytes, const SharedMem
       if (value.get(output)) throw invalid("\"outputs\" must be an array of objects");
       auto name = std::string(required<std::string_view>(output, "name", "a string"));
       OutputForm form{parsed.form.binary, std::nullopt};
+      uint64_t classes = 0;
       if (const auto parameters = member<object>(output, "parameters", "an object")) {
-        if (member<int64_t>(*parameters, "classification", "a number").value_or(0) != 0)
-          reject(*parameters, "classification");
+        classes = member<uint64_t>(*parameters, "classification", "a number from 0 up").value_or(0);  // 0: the tensor
         form.binary = member<bool>(*parameters, "binary_data", "a boolean").value_or(form.binary);
         form.shared = shared_range(*parameters, memory);
+        if (classes > 0 && form.shared)
+          throw invalid("output '" + name + "': classes are not written to shared memory");
       }
-      parsed.request.outputs.push_back(std::move(name));
+      parsed.request.outputs.push_back({std::move(name), static_cast<int64_t>(std::min<uint64_t>(classes, INT64_MAX))});
       parsed.form.outputs.push_back(std::move(form));
     }
   return parsed;

@@ -19,13 +19,18 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int kLastPriority = 1'000'000;  // of requests without a priority
 
+struct WantedOutput {
+  std::string name;
+  int64_t classes = 0;  // the largest values, as strings "VALUE:INDEX[:LABEL]", instead of the tensor; 0: the tensor
+};
+
 struct Request {
   std::string model;
   std::string version;  // a number, a label, or empty: the version that the model's labels select
   std::string id;       // returned as it is
   std::vector<NamedTensor> inputs;
-  std::vector<std::string> outputs;  // those that are wanted; empty: all
-  int priority = kLastPriority;      // smaller ones run first
+  std::vector<WantedOutput> outputs;  // empty: all
+  int priority = kLastPriority;       // smaller ones run first
   std::optional<Clock::time_point> deadline;
   // Set by a caller who no longer needs the result. A request in the queue is then dropped.
   std::shared_ptr<std::atomic<bool>> cancelled;
