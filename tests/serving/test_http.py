@@ -72,6 +72,20 @@ def test_what_is_not_http_costs_its_connection_only(server: Server, sent: bytes)
     assert server.scale() == 2
 
 
+def test_http_1_0(server: Server) -> None:
+    head = f"POST {PATH} HTTP/1.0\r\nContent-Length: {len(BODY)}\r\n".encode()
+    closing = answers(server, (head + b"\r\n" + BODY) * 2)
+    assert closing.startswith(b"HTTP/1.1 200")
+    assert (closing.count(b"HTTP/1.1"), b"\r\nConnection: close\r\n" in closing) == (1, True)
+    keeping = answers(server, (head + b"Connection: keep-alive\r\nExpect: 100-continue\r\n\r\n" + BODY) * 2)
+    assert keeping.count(b"HTTP/1.1 200") == 2
+    assert keeping.count(b"\r\nConnection: keep-alive\r\n") == 2
+    with socket.create_connection(("127.0.0.1", server.ports["http"]), timeout=10) as connection:
+        connection.sendall(head + b"Expect: 100-continue\r\n\r\n")  # which a client of 1.0 does not wait for
+        connection.sendall(BODY)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+
+
 def test_head_and_continue(server: Server) -> None:
     received = answers(server, b"HEAD /v2/models/affine HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
     assert received.startswith(b"HTTP/1.1 200")

@@ -96,6 +96,7 @@ def test_an_expired_request_is_not_computed(server: Server, rounds_per_sec: floa
     executions = server.request("GET", "/v2/models/slow/stats").json["model_stats"][0]["execution_count"]
     answers = in_threads([(long, {}), (1, {"timeout": 100_000})], server)
     assert [answer.status for _, answer in answers] == [200, 504]
+    assert answers[1][0] < answers[0][0], "it waited for the run before it"
     after = server.request("GET", "/v2/models/slow/stats").json["model_stats"][0]["execution_count"]
     assert after == executions + 1
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import queue
 import threading
 import time
 from collections.abc import Callable
 from http.client import HTTPConnection
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -93,6 +95,26 @@ def test_idle_connections_do_not_hold_it(add_version: Callable[..., Path], start
     assert server.stop() == 0
     assert time.monotonic() - begin < 20
     connection.close()
+
+
+def test_an_idle_stream_does_not_hold_it(add_version: Callable[..., Path], start: Callable[..., Server]) -> None:
+    grpc = pytest.importorskip("grpc")
+    service_pb2: Any = pytest.importorskip("tritonclient.grpc.service_pb2")
+    service_pb2_grpc: Any = pytest.importorskip("tritonclient.grpc.service_pb2_grpc")
+    add_version(1)
+    server = start("--grace-ms", "600000")
+    sent: queue.Queue[Any] = queue.Queue()
+    with grpc.insecure_channel(f"127.0.0.1:{server.ports['grpc']}") as channel:
+        stream = service_pb2_grpc.GRPCInferenceServiceStub(channel).ModelStreamInfer(iter(sent.get, None))
+        tensor = service_pb2.ModelInferRequest.InferInputTensor(name="x", datatype="FP32", shape=[1, 4])
+        tensor.contents.fp32_contents.extend([1, 1, 1, 1])
+        sent.put(service_pb2.ModelInferRequest(model_name="affine", inputs=[tensor]))
+        assert next(stream).error_message == ""
+        assert server.stop() == 0  # within a minute, not after the grace
+        with pytest.raises(grpc.RpcError) as raised:
+            next(stream)
+        assert raised.value.code() == grpc.StatusCode.UNAVAILABLE
+        sent.put(None)
 
 
 def test_an_unusable_port_is_one_line(start: Callable[..., Server]) -> None:

@@ -104,7 +104,8 @@ def tensor(**changes: object) -> dict[str, object]:
         ({"inputs": [tensor(data=7)]}, "must be an array"),
         ({"inputs": [tensor(parameters={"binary_data_size": 16})]}, 'both "data" and "binary_data_size"'),
         ({"inputs": [tensor()], "outputs": [{"name": "z"}]}, "no output 'z'; choose from: y"),
-        ({"inputs": [tensor()], "parameters": {"sequence_id": 7}}, '"sequence_id" is not supported'),
+        ({"inputs": [tensor()], "parameters": {"sequence_id": -7}}, '"sequence_id" must be'),
+        ({"inputs": [tensor()], "parameters": {"sequence_start": 1}}, '"sequence_start" must be a boolean'),
     ],
 )
 def test_a_wrong_request_is_one_line(server: Server, body: object, message: str) -> None:
@@ -133,6 +134,34 @@ def test_binary_sizes_are_checked(server: Server, size: int, given: int, length:
     lengths = {"Inference-Header-Content-Length": length or str(len(text))}
     answer = server.request("POST", "/v2/models/affine/infer", text + bytes(given), lengths)
     assert (answer.status, message in answer.error) == (400, True), answer.body
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "port", "allowed"),
+    [
+        ("GET", "/v2/models/affine/infer", "http", "POST"),
+        ("GET", "/v2/models/affine/versions/2/infer", "http", "POST"),
+        ("POST", "/v2/models/affine", "http", "GET, HEAD"),
+        ("POST", "/v2/models/stats", "http", "GET, HEAD"),
+        ("DELETE", "/v2/repository/index", "http", "POST, GET, HEAD"),
+        ("PUT", "/v2", "http", "GET, HEAD"),
+        ("POST", "/v2/systemsharedmemory/status", "http", "GET, HEAD"),
+        ("GET", "/v1/models/affine:predict", "http", "POST"),
+        ("POST", "/v1/models/affine", "http", "GET, HEAD"),
+        ("POST", "/metrics", "metrics", "GET, HEAD"),
+        ("DELETE", "/", "metrics", "GET, HEAD"),
+    ],
+)
+def test_a_path_that_takes_other_methods(server: Server, method: str, path: str, port: str, allowed: str) -> None:
+    answer = server.request(method, path, port=port)
+    assert (answer.status, answer.headers["Allow"]) == (405, allowed)
+    assert answer.error == f"this path takes {allowed}, not {method}"
+
+
+@pytest.mark.parametrize("sequence", [7, 2**64 - 1, "e333c95a"])
+def test_a_sequence_changes_nothing(server: Server, sequence: int | str) -> None:
+    parameters = {"sequence_id": sequence, "sequence_start": True, "sequence_end": True}
+    assert server.infer([[1, 1, 1, 1]], parameters=parameters).status == 200
 
 
 @pytest.mark.parametrize(

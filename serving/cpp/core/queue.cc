@@ -1,5 +1,7 @@
 #include "core/queue.h"
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <tuple>
 
@@ -14,9 +16,18 @@ constexpr double kNewest = 0.1;  // the weight of the newest run in the mean
 std::optional<Error> end_of(const Job& job, Clock::time_point now) {
   if (job.cancelled && job.cancelled->load(std::memory_order_relaxed))
     return Error(ErrorKind::kCancelled, "the caller left before the request was computed");
-  if (job.deadline && now > *job.deadline)
+  if (job.deadline && now >= *job.deadline)
     return Error(ErrorKind::kDeadlineExceeded, "the deadline passed while the request was in the queue");
   return std::nullopt;
+}
+
+// Calls those who wait for jobs that are not computed any more.
+void end(std::vector<Job>& jobs) {
+  for (Job& job : jobs) try {
+      job.done({}, end_of(job, Clock::now()));
+    } catch (const std::exception&) {
+      // Such as no memory for a response. Its caller gets none; the others do.
+    }
 }
 
 // By what jobs are sorted.
@@ -46,22 +57,62 @@ Rejection JobQueue::push(Job& job) {
     if (heap_.size() >= limit_) ended = remove_ended();
     rejection = rejection_of(job);
     if (rejection == Rejection::kNone) {
+      if (job.deadline) watch(*job.deadline);
       heap_.push_back({serial_++, std::move(job)});
       std::push_heap(heap_.begin(), heap_.end(), is_after);
     }
   }
   if (rejection == Rejection::kNone) filled_.notify_one();
-  for (Job& each : ended) each.done({}, end_of(each, Clock::now()));
+  end(ended);
   return rejection;
 }
 
 void JobQueue::put_back(Job job) {
   {
     const std::lock_guard lock(mutex_);
+    if (job.deadline) watch(*job.deadline);
     heap_.push_back({0, std::move(job)});  // before those of its priority and deadline
     std::push_heap(heap_.begin(), heap_.end(), is_after);
   }
   filled_.notify_one();
+}
+
+JobQueue::~JobQueue() {
+  {
+    const std::lock_guard lock(mutex_);
+    ending_ = true;
+  }
+  expiry_changed_.notify_all();
+  if (expirer_.joinable()) expirer_.join();
+}
+
+// Deadlines are mostly a constant time after the arrivals, so later than the next look: a job costs no wake-up of the thread.
+void JobQueue::watch(Clock::time_point deadline) {
+  if (deadline >= next_look_) return;
+  if (!expirer_.joinable()) expirer_ = std::thread([this] { end_expired(); });
+  next_look_ = deadline;
+  expiry_changed_.notify_one();
+}
+
+void JobQueue::end_expired() {
+  pthread_setname_np(pthread_self(), "lw-deadlines");
+  std::unique_lock lock(mutex_);
+  while (!ending_) {
+    if (next_look_ == Clock::time_point::max()) {
+      expiry_changed_.wait(lock);
+    } else {
+      expiry_changed_.wait_until(lock, next_look_);
+    }
+    if (Clock::now() < next_look_) continue;
+    std::vector<Job> ended = remove_ended();
+    next_look_ = Clock::time_point::max();
+    for (const Entry& entry : heap_)
+      if (entry.job.deadline) next_look_ = std::min(next_look_, *entry.job.deadline);
+    lock.unlock();
+    end(ended);
+    ended.clear();
+    lock.lock();
+  }
 }
 
 Rejection JobQueue::rejection_of(const Job& job) const {

@@ -6,6 +6,7 @@
 #include <functional>
 #include <mutex>
 #include <optional>
+#include <thread>
 #include <vector>
 
 #include "loopwright/serving/request.h"
@@ -27,10 +28,13 @@ struct Job {
 // Why a job was not accepted.
 enum class Rejection { kNone, kFull, kTooLate };
 
-// Jobs by priority, then deadline, then arrival. Thread-safe.
+// Jobs by priority, then deadline, then arrival. Jobs end when their deadlines pass, also while all instances are busy. Thread-safe.
 class JobQueue {
  public:
   explicit JobQueue(size_t limit, int instances) : limit_(limit), instances_(instances) {}
+  ~JobQueue();
+  JobQueue(const JobQueue&) = delete;
+  JobQueue& operator=(const JobQueue&) = delete;
 
   // Leaves `job` as it is if it is rejected. A job is too late if the jobs before it take longer than it has.
   Rejection push(Job& job);
@@ -60,6 +64,9 @@ class JobQueue {
   Rejection rejection_of(const Job& job) const;
   Job pop();
   std::vector<Job> remove_ended();
+  // Makes the thread below look at the queue by the time of a deadline. With the mutex held.
+  void watch(Clock::time_point deadline);
+  void end_expired();
 
   const size_t limit_;
   const int instances_;
@@ -69,6 +76,12 @@ class JobQueue {
   uint64_t serial_ = 0;
   bool closed_ = false;
   double mean_secs_ = 0;  // of a run, exponentially weighted
+
+  // Ends jobs whose deadlines have passed. Starts with the first deadline.
+  std::thread expirer_;
+  std::condition_variable expiry_changed_;
+  Clock::time_point next_look_ = Clock::time_point::max();
+  bool ending_ = false;
 };
 
 }  // namespace loopwright::serving

@@ -63,15 +63,6 @@ const inference::InferParameter* find(const Parameters& parameters, const char* 
 }
 
 template <class Parameters>
-void reject(const Parameters& parameters, const char* key) {
-  const auto* found = find(parameters, key);
-  const bool unset = !found || (found->has_int64_param() && found->int64_param() == 0) ||
-                     (found->has_bool_param() && !found->bool_param()) ||
-                     (found->has_string_param() && found->string_param().empty());
-  if (!unset) throw Error(ErrorKind::kUnimplemented, std::string("the parameter \"") + key + "\" is not supported");
-}
-
-template <class Parameters>
 std::optional<uint64_t> byte_number(const Parameters& parameters, const char* key) {
   const auto* found = find(parameters, key);
   if (!found) return std::nullopt;
@@ -105,7 +96,13 @@ int64_t class_count(const Parameters& parameters) {
 
 void read_parameters(const inference::ModelInferRequest& message, Request& request) {
   const auto& parameters = message.parameters();
-  for (const char* key : {"sequence_id", "sequence_start", "sequence_end"}) reject(parameters, key);
+  // Models here have no state, so a sequence changes nothing. Triton, too, takes these for a model without sequences.
+  const auto* id = find(parameters, "sequence_id");
+  if (id && !id->has_uint64_param() && !id->has_string_param() && !(id->has_int64_param() && id->int64_param() >= 0))
+    throw invalid("\"sequence_id\" must be a number from 0 up or a string");
+  for (const char* key : {"sequence_start", "sequence_end"})
+    if (const auto* found = find(parameters, key); found && !found->has_bool_param())
+      throw invalid(std::string("\"") + key + "\" must be a boolean");
   if (const auto* timeout = find(parameters, "timeout"); timeout && timeout->int64_param() > 0)
     request.deadline =
         Clock::now() + std::chrono::microseconds(std::min<int64_t>(timeout->int64_param(), 86'400'000'000));

@@ -3,8 +3,10 @@
 #include <google/protobuf/stubs/logging.h>
 #include <grpcpp/grpcpp.h>
 
+#include <atomic>
 #include <deque>
 #include <mutex>
+#include <set>
 
 #include "grpc/messages.h"
 #include "inference.grpc.pb.h"
@@ -107,15 +109,40 @@ class InferCall : public ServerUnaryReactor, public std::enable_shared_from_this
   const std::shared_ptr<std::atomic<bool>> cancelled_ = std::make_shared<std::atomic<bool>>(false);
 };
 
+class InferStream;
+
+// The open streams of a server. A client may keep one open without requests, for which a server that stops must not wait.
+class Streams {
+ public:
+  void add(InferStream& stream);
+  void remove(InferStream& stream);
+  bool is_draining() const { return draining_; }
+  // Ends each stream when its accepted requests are answered.
+  void drain();
+
+ private:
+  std::mutex mutex_;
+  std::set<InferStream*> open_;
+  std::atomic<bool> draining_{false};
+};
+
 // A stream of requests. Responses come in the order in which they are ready, as in Triton; their ids distinguish them.
 class InferStream : public grpc::ServerBidiReactor<inference::ModelInferRequest, inference::ModelStreamInferResponse>,
                     public std::enable_shared_from_this<InferStream> {
  public:
-  InferStream(Engine& engine, const SharedMemory& memory) : engine_(engine), memory_(memory) {}
+  InferStream(Engine& engine, const SharedMemory& memory, std::shared_ptr<Streams> streams)
+      : engine_(engine), memory_(memory), streams_(std::move(streams)) {}
 
   void start() {
     self_ = shared_from_this();
+    streams_->add(*this);
     read_next();
+    if (streams_->is_draining()) end_if_idle();
+  }
+
+  void end_if_idle() {
+    const std::lock_guard lock(mutex_);
+    finish_if_done();
   }
 
  private:
@@ -136,6 +163,7 @@ class InferStream : public grpc::ServerBidiReactor<inference::ModelInferRequest,
     }
     {
       const std::lock_guard lock(mutex_);
+      if (finished_) return;
       ++open_;
     }
     const auto message = message_;
@@ -151,6 +179,11 @@ class InferStream : public grpc::ServerBidiReactor<inference::ModelInferRequest,
     }
     {
       const std::lock_guard lock(mutex_);
+      if (streams_->is_draining()) {  // the last request
+        reading_ended_ = true;
+        finish_if_done();
+        return;
+      }
       paused_ = open_ >= kMostOpen;
       if (paused_) return;
     }
@@ -186,7 +219,7 @@ class InferStream : public grpc::ServerBidiReactor<inference::ModelInferRequest,
       writing_ = false;
       --open_;
       if (!waiting_.empty()) write_next();
-      resume = paused_ && open_ < kMostOpen / 2;
+      resume = paused_ && open_ < kMostOpen / 2 && !streams_->is_draining();
       if (resume) paused_ = false;
       finish_if_done();
     }
@@ -195,16 +228,22 @@ class InferStream : public grpc::ServerBidiReactor<inference::ModelInferRequest,
 
   // With the mutex held.
   void finish_if_done() {
-    if (!reading_ended_ || open_ > 0 || finished_) return;
+    const bool draining = streams_->is_draining();
+    if (!(reading_ended_ || draining) || open_ > 0 || finished_) return;
     finished_ = true;
-    Finish(Status::OK);
+    // A request that the client sends now is not read: an error lets the client send it elsewhere.
+    Finish(draining ? Status(StatusCode::UNAVAILABLE, "the server is stopping") : Status::OK);
   }
 
   void OnCancel() override { cancelled_->store(true); }
-  void OnDone() override { self_.reset(); }
+  void OnDone() override {
+    streams_->remove(*this);
+    self_.reset();
+  }
 
   Engine& engine_;
   const SharedMemory& memory_;
+  const std::shared_ptr<Streams> streams_;
   std::shared_ptr<InferStream> self_;
   std::shared_ptr<inference::ModelInferRequest> message_;
   const std::shared_ptr<std::atomic<bool>> cancelled_ = std::make_shared<std::atomic<bool>>(false);
@@ -213,6 +252,22 @@ class InferStream : public grpc::ServerBidiReactor<inference::ModelInferRequest,
   size_t open_ = 0;  // requests that were read and not answered
   bool writing_ = false, reading_ended_ = false, finished_ = false, paused_ = false;
 };
+
+void Streams::add(InferStream& stream) {
+  const std::lock_guard lock(mutex_);
+  open_.insert(&stream);
+}
+
+void Streams::remove(InferStream& stream) {
+  const std::lock_guard lock(mutex_);
+  open_.erase(&stream);
+}
+
+void Streams::drain() {
+  const std::lock_guard lock(mutex_);
+  draining_ = true;
+  for (InferStream* stream : open_) stream->end_if_idle();
+}
 
 }  // namespace
 
@@ -295,15 +350,18 @@ class Server::Service : public inference::GRPCInferenceService::CallbackService 
   }
   grpc::ServerBidiReactor<inference::ModelInferRequest, inference::ModelStreamInferResponse>* ModelStreamInfer(
       CallbackServerContext*) override {
-    const auto stream = std::make_shared<InferStream>(engine_, memory_);
+    const auto stream = std::make_shared<InferStream>(engine_, memory_, streams_);
     stream->start();
     return stream.get();
   }
+
+  void drain() { streams_->drain(); }
 
  private:
   Engine& engine_;
   SharedMemory& memory_;
   const std::string version_;
+  const std::shared_ptr<Streams> streams_ = std::make_shared<Streams>();
 };
 
 struct Server::State {
@@ -341,6 +399,7 @@ int Server::port() const { return state_->port; }
 bool Server::drain(std::chrono::milliseconds grace) {
   if (!state_->server) return true;
   const auto end = std::chrono::system_clock::now() + grace;
+  state_->service.drain();
   state_->server->Shutdown(end);
   state_->server->Wait();
   state_->server.reset();

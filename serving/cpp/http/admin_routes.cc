@@ -8,6 +8,7 @@
 #include "core/names.h"
 #include "core/upload.h"
 #include "http/path.h"
+#include "http/route_table.h"
 #include "http/routes.h"
 #include "protocol/json_values.h"
 
@@ -73,7 +74,7 @@ std::map<std::string, std::string> digests_of(const Request& request) {
   return digests;
 }
 
-std::string joined(const std::vector<std::string>& parts, size_t from) {
+std::string joined(const Path& parts, size_t from) {
   std::string path;
   for (size_t i = from; i < parts.size(); ++i) path += (i > from ? "/" : "") + parts[i];
   return path;
@@ -87,17 +88,24 @@ class AdminRoutes::Admin {
 
   // Returns the JSON of the answer.
   std::string handle(const Request& request) const {
-    const auto path = segments(request.target);
-    if (path.size() == 5 && path[0] == "v2" && path[1] == "repository" && path[2] == "models" &&
-        request.method == "POST") {
-      if (path[4] == "load") engine_.load(path[3]);
-      if (path[4] == "unload") engine_.unload(path[3]);
-      if (path[4] == "load" || path[4] == "unload") return "{}";
-    }
-    if (path.size() >= 4 && path[0] == "v2" && path[1] == "models" && path[3] == "labels") return label(request, path);
-    if (path.size() >= 5 && path[0] == "v2" && path[1] == "models" && path[3] == "versions")
-      return version(request, path);
-    throw Error(ErrorKind::kNotFound, "there is no " + request.method + " of this path; see docs/serving.md");
+    struct Route {
+      const char* method;
+      const char* pattern;
+      std::string (Admin::*serve)(const Request&, const Path&) const;
+    };
+    static constexpr Route kRoutes[] = {
+        {"POST", "v2/repository/models/*/load", &Admin::load},
+        {"POST", "v2/repository/models/*/unload", &Admin::unload},
+        {"GET", "v2/models/*/labels", &Admin::labels},
+        {"POST", "v2/models/*/labels/*", &Admin::promote},
+        {"DELETE", "v2/models/*/labels/*", &Admin::remove_label},
+        {"POST", "v2/models/*/labels/*/rollback", &Admin::roll_back},
+        {"PUT", "v2/models/*/versions/*/files/**", &Admin::append},
+        {"POST", "v2/models/*/versions/*", &Admin::commit},
+        {"DELETE", "v2/models/*/versions/*", &Admin::discard},
+    };
+    const Path path = segments(request.target);
+    return (this->*find_route(kRoutes, request.method, path).serve)(request, path);
   }
 
   Response answer(const Request& request) const {
@@ -113,10 +121,19 @@ class AdminRoutes::Admin {
   }
 
  private:
-  // Labels as JSON.
-  std::string labels(const std::string& model) const {
+  std::string load(const Request&, const Path& path) const {
+    engine_.load(path[3]);
+    return "{}";
+  }
+  std::string unload(const Request&, const Path& path) const {
+    engine_.unload(path[3]);
+    return "{}";
+  }
+
+  // Labels as JSON, which is also the answer to a change of one.
+  std::string labels(const Request&, const Path& path) const {
     std::string text = "{\"labels\":{";
-    for (const LabelEntry& entry : engine_.labels(model)) {
+    for (const LabelEntry& entry : engine_.labels(path[2])) {
       if (text.back() == '}') text += ',';
       write_string(text, entry.label);
       char percent[32];
@@ -127,36 +144,33 @@ class AdminRoutes::Admin {
     return text + "}}";
   }
 
-  std::string label(const Request& request, const std::vector<std::string>& path) const {
-    const std::string& model = path[2];
-    if (request.method == "POST" && path.size() == 6 && path[5] == "rollback") {
-      engine_.roll_back(model, path[4]);
-    } else if (request.method == "POST" && path.size() == 5) {
-      const Body body(request);
-      const auto version = body.integer("version");
-      if (!version || *version < 1) throw invalid("\"version\" must be a number from 1 up");
-      engine_.promote(model, path[4], *version, body.number("percent").value_or(0));
-    } else if (request.method == "DELETE" && path.size() == 5) {
-      engine_.remove_label(model, path[4]);
-    } else if (request.method != "GET" || path.size() != 4) {
-      throw Error(ErrorKind::kNotFound, "labels take GET; a label takes POST and DELETE, and POST of its rollback");
-    }
-    return labels(model);
+  std::string promote(const Request& request, const Path& path) const {
+    const Body body(request);
+    const auto version = body.integer("version");
+    if (!version || *version < 1) throw invalid("\"version\" must be a number from 1 up");
+    engine_.promote(path[2], path[4], *version, body.number("percent").value_or(0));
+    return labels(request, path);
+  }
+  std::string remove_label(const Request& request, const Path& path) const {
+    engine_.remove_label(path[2], path[4]);
+    return labels(request, path);
+  }
+  std::string roll_back(const Request& request, const Path& path) const {
+    engine_.roll_back(path[2], path[4]);
+    return labels(request, path);
   }
 
-  std::string version(const Request& request, const std::vector<std::string>& path) const {
+  std::string append(const Request& request, const Path& path) const {
+    uploads_.append(path[2], parse_version(path[4]), joined(path, 6), offset_of(request), *request.body);
+    return "{}";
+  }
+  std::string discard(const Request&, const Path& path) const {
+    uploads_.discard(path[2], parse_version(path[4]));
+    return "{}";
+  }
+  std::string commit(const Request& request, const Path& path) const {
     const std::string& model = path[2];
     const int64_t number = parse_version(path[4]);
-    if (request.method == "PUT" && path.size() >= 7 && path[5] == "files") {
-      uploads_.append(model, number, joined(path, 6), offset_of(request), *request.body);
-      return "{}";
-    }
-    if (request.method == "DELETE" && path.size() == 5) {
-      uploads_.discard(model, number);
-      return "{}";
-    }
-    if (request.method != "POST" || path.size() != 5)
-      throw Error(ErrorKind::kNotFound, "a version takes PUT of its files, then POST of their digests");
     uploads_.commit(model, number, digests_of(request));
     engine_.refresh(model);
     std::string text = "{\"state\":";

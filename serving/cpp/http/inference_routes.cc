@@ -3,6 +3,7 @@
 #include <charconv>
 
 #include "http/path.h"
+#include "http/route_table.h"
 #include "http/routes.h"
 #include "protocol/extensions.h"
 #include "protocol/json_values.h"
@@ -72,26 +73,6 @@ Response inference_response(const Result& result, const v2::Form& form) {
   return response;
 }
 
-void infer(Engine& engine, const SharedMemory& memory, const Request& request, const std::string& model,
-           const std::string& version, const Respond& respond) {
-  if (!request.header("Content-Encoding").empty() && request.header("Content-Encoding") != "identity")
-    throw Error(ErrorKind::kUnimplemented,
-                "compressed requests are not accepted; send the body without Content-Encoding");
-  v2::ParsedRequest parsed = v2::parse_request(request.body, json_bytes(request), memory);
-  parsed.request.model = model;
-  parsed.request.version = version;
-  parsed.request.cancelled = request.cancelled;
-  engine.infer(std::move(parsed.request), [form = std::move(parsed.form), respond](const Result& result) {
-    Response response;
-    try {
-      response = inference_response(result, form);
-    } catch (const Error& error) {  // such as an output that does not fit its shared memory
-      response = error_response(error);
-    }
-    respond(std::move(response));
-  });
-}
-
 // Whether the body of POST v2/repository/index is {"ready": true}.
 bool only_ready(const Request& request) {
   simdjson::dom::parser parser;
@@ -105,109 +86,148 @@ bool only_ready(const Request& request) {
   return ready;
 }
 
-using Path = std::vector<std::string>;
+// A request on its way to a function of the table.
+struct Call {
+  Engine& engine;
+  SharedMemory& memory;
+  const std::string& server;  // its version
+  const Request& request;
+  const Path& path;
+  const Respond& respond;
 
-Error no_such_path(const Request& request) {
-  return Error(ErrorKind::kNotFound, "there is no " + request.method + " of this path; see docs/serving.md");
+  // Of v2/models/NAME[/versions/VERSION]...
+  const std::string& model() const { return path[2]; }
+  std::string version() const { return path.size() > 4 ? path[4] : ""; }
+  // Of v2/systemsharedmemory[/region/NAME]/...
+  std::string region() const { return path.size() > 3 ? path[3] : ""; }
+};
+
+void describe_server(const Call& call) {
+  call.respond(json(v2::write_server(call.server, extensions(call.memory.is_allowed()))));
+}
+void live(const Call& call) { call.respond(state("live", true)); }
+void ready(const Call& call) { call.respond(state("ready", call.engine.is_ready())); }
+void index(const Call& call) { call.respond(json(v2::write_index(call.engine.index(), only_ready(call.request)))); }
+void all_statistics(const Call& call) { call.respond(json(v2::write_statistics(call.engine.statistics()))); }
+
+void describe(const Call& call) {
+  call.respond(json(v2::write_metadata(call.engine.metadata(call.model(), call.version()))));
+}
+void model_ready(const Call& call) {
+  call.respond(model_state(call.model(), call.engine.is_ready(call.model(), call.version())));
+}
+void config(const Call& call) {
+  call.respond(json(v2::write_config(call.engine.metadata(call.model(), call.version()))));
+}
+void statistics(const Call& call) {
+  call.respond(json(v2::write_statistics(call.engine.statistics(call.model(), call.version()))));
 }
 
-// What follows v2/models/NAME[/versions/VERSION].
-void of_model(Engine& engine, const SharedMemory& memory, const Request& request, Path rest, const Respond& respond) {
-  const bool get = request.method == "GET" || request.method == "HEAD", post = request.method == "POST";
-  const std::string model = rest[0];
-  rest.erase(rest.begin());
-  std::string version;
-  if (rest.size() >= 2 && rest[0] == "versions") {
-    version = rest[1];
-    rest.erase(rest.begin(), rest.begin() + 2);
-  }
-  const std::string what = rest.empty() ? "" : rest[0];
-  if (rest.size() <= 1) {
-    if (post && what == "infer") return infer(engine, memory, request, model, version, respond);
-    if (get && what.empty()) return respond(json(v2::write_metadata(engine.metadata(model, version))));
-    if (get && what == "ready") return respond(model_state(model, engine.is_ready(model, version)));
-    if (get && what == "config") return respond(json(v2::write_config(engine.metadata(model, version))));
-    if (get && what == "stats") return respond(json(v2::write_statistics(engine.statistics(model, version))));
-  }
-  throw no_such_path(request);
+void infer(const Call& call) {
+  const std::string_view coding = call.request.header("Content-Encoding");
+  if (!coding.empty() && coding != "identity")
+    throw Error(ErrorKind::kUnimplemented,
+                "compressed requests are not accepted; send the body without Content-Encoding");
+  v2::ParsedRequest parsed = v2::parse_request(call.request.body, json_bytes(call.request), call.memory);
+  parsed.request.model = call.model();
+  parsed.request.version = call.version();
+  parsed.request.cancelled = call.request.cancelled;
+  call.engine.infer(std::move(parsed.request),
+                    [form = std::move(parsed.form), respond = call.respond](const Result& result) {
+                      Response response;
+                      try {
+                        response = inference_response(result, form);
+                      } catch (const Error& error) {  // such as an output that does not fit its shared memory
+                        response = error_response(error);
+                      }
+                      respond(std::move(response));
+                    });
 }
 
-// What follows v1/models/: NAME[/versions/V | /labels/L]:predict, and GET of NAME.
-void of_tensorflow(Engine& engine, const Request& request, const Path& rest, const Respond& respond) {
-  const std::string model = rest.front().substr(0, rest.front().find(':'));
-  if (request.method == "GET" && rest.size() == 1) return respond(json(tf::write_status(model, engine.index())));
-  const bool is_named = rest.size() == 3 && (rest[1] == "versions" || rest[1] == "labels");
-  const std::string& last = rest.back();
-  const size_t colon = last.find(':');
-  if (request.method != "POST" || (rest.size() != 1 && !is_named) || colon == std::string::npos ||
-      last.substr(colon) != ":predict")
-    throw no_such_path(request);
-  const std::string version = is_named ? last.substr(0, colon) : "";
-  const ModelMetadata metadata = engine.metadata(model, version);
-  tf::ParsedRequest parsed = tf::parse_request(request.body, metadata.inputs);
+void regions(const Call& call) { call.respond(json(v2::write_regions(call.memory.regions(call.region())))); }
+void register_one(const Call& call) {
+  register_region(call.memory, call.region(), *call.request.body);
+  call.respond(json("{}"));
+}
+void unregister(const Call& call) {
+  call.memory.remove(call.region());
+  call.respond(json("{}"));
+}
+
+// v1/models/NAME[/versions/V | /labels/L]:predict
+void predict(const Call& call) {
+  std::string model = call.path[2], version;
+  std::string& last = call.path.size() > 4 ? version : model;
+  last = call.path.back().substr(0, call.path.back().rfind(':'));
+  const ModelMetadata metadata = call.engine.metadata(model, version);
+  tf::ParsedRequest parsed = tf::parse_request(call.request.body, metadata.inputs);
   parsed.request.model = model;
   parsed.request.version = std::to_string(metadata.version);  // the one whose inputs were read
-  parsed.request.cancelled = request.cancelled;
-  engine.infer(std::move(parsed.request), [by_rows = parsed.by_rows, respond](Result result) {
-    try {
-      respond(result.error ? error_response(*result.error) : json(tf::write_response(result.response, by_rows)));
-    } catch (const Error& error) {
-      respond(error_response(error));
-    }
-  });
+  parsed.request.cancelled = call.request.cancelled;
+  call.engine.infer(
+      std::move(parsed.request), [by_rows = parsed.by_rows, respond = call.respond](const Result& result) {
+        Response response;
+        try {
+          response = result.error ? error_response(*result.error) : json(tf::write_response(result.response, by_rows));
+        } catch (const Error& error) {
+          response = error_response(error);
+        }
+        respond(std::move(response));
+      });
 }
+void versions(const Call& call) { call.respond(json(tf::write_status(call.path[2], call.engine.index()))); }
 
-// What follows v2/systemsharedmemory: [region/NAME/]status, register or unregister.
-void of_shared_memory(SharedMemory& memory, const Request& request, const Path& rest, const Respond& respond) {
-  const bool get = request.method == "GET" || request.method == "HEAD", post = request.method == "POST";
-  const bool is_named = rest.size() == 3 && rest[0] == "region";
-  if (rest.size() != 1 && !is_named) throw no_such_path(request);
-  const std::string name = is_named ? rest[1] : "", what = rest.back();
-  if (get && what == "status") return respond(json(v2::write_regions(memory.regions(name))));
-  if (post && what == "unregister") {
-    memory.remove(name);
-    return respond(json("{}"));
-  }
-  if (!post || !is_named || what != "register") throw no_such_path(request);
-  register_region(memory, name, *request.body);
-  respond(json("{}"));
-}
+struct Route {
+  const char* method;
+  const char* pattern;
+  void (*serve)(const Call&);
+};
 
-void route(Engine& engine, SharedMemory& memory, const std::string& server, const Request& request,
-           const Respond& respond) {
-  const Path path = segments(request.target);
-  const bool get = request.method == "GET" || request.method == "HEAD", post = request.method == "POST";
-  if (path.size() >= 3 && path[0] == "v1" && path[1] == "models")
-    return of_tensorflow(engine, request, Path(path.begin() + 2, path.end()), respond);
-  if (path.empty() || path[0] != "v2") throw no_such_path(request);
-  if (path.size() == 1 && get) return respond(json(v2::write_server(server, extensions(memory.is_allowed()))));
-  if (path.size() == 3 && path[1] == "health" && get) {
-    if (path[2] == "live") return respond(state("live", true));
-    if (path[2] == "ready") return respond(state("ready", engine.is_ready()));
-  }
-  if (path.size() == 3 && path[1] == "repository" && path[2] == "index" && (post || get))
-    return respond(json(v2::write_index(engine.index(), only_ready(request))));
-  if (path.size() == 3 && path[1] == "models" && path[2] == "stats" && get)
-    return respond(json(v2::write_statistics(engine.statistics())));
-  if (path.size() >= 3 && path[1] == "models")
-    return of_model(engine, memory, request, Path(path.begin() + 2, path.end()), respond);
-  if (path.size() >= 3 && path[1] == "systemsharedmemory")
-    return of_shared_memory(memory, request, Path(path.begin() + 2, path.end()), respond);
-  throw no_such_path(request);
-}
+constexpr Route kRoutes[] = {
+    {"POST", "v2/models/*/infer", infer},
+    {"POST", "v2/models/*/versions/*/infer", infer},
+    {"GET", "v2", describe_server},
+    {"GET", "v2/health/live", live},
+    {"GET", "v2/health/ready", ready},
+    {"POST", "v2/repository/index", index},
+    {"GET", "v2/repository/index", index},
+    {"GET", "v2/models/stats", all_statistics},
+    {"GET", "v2/models/*", describe},
+    {"GET", "v2/models/*/versions/*", describe},
+    {"GET", "v2/models/*/ready", model_ready},
+    {"GET", "v2/models/*/versions/*/ready", model_ready},
+    {"GET", "v2/models/*/config", config},
+    {"GET", "v2/models/*/versions/*/config", config},
+    {"GET", "v2/models/*/stats", statistics},
+    {"GET", "v2/models/*/versions/*/stats", statistics},
+    {"GET", "v2/systemsharedmemory/status", regions},
+    {"GET", "v2/systemsharedmemory/region/*/status", regions},
+    {"POST", "v2/systemsharedmemory/region/*/register", register_one},
+    {"POST", "v2/systemsharedmemory/unregister", unregister},
+    {"POST", "v2/systemsharedmemory/region/*/unregister", unregister},
+    {"POST", "v1/models/*:predict", predict},
+    {"POST", "v1/models/*/versions/*:predict", predict},
+    {"POST", "v1/models/*/labels/*:predict", predict},
+    {"GET", "v1/models/*", versions},
+};
 
 }  // namespace
 
 Response error_response(const Error& error) {
   Response response = json(v2::write_error(error.what()));
   response.status = status_of(error.kind());
+  if (const auto* wrong = dynamic_cast<const MethodError*>(&error)) {
+    response.status = 405;
+    response.headers.emplace_back("Allow", wrong->allowed());
+  }
   return response;
 }
 
 Handler inference_routes(Engine& engine, SharedMemory& memory, std::string version) {
-  return [&engine, &memory, version = std::move(version)](Request request, Respond respond) {
+  return [&engine, &memory, version = std::move(version)](const Request& request, const Respond& respond) {
     try {
-      route(engine, memory, version, request, respond);
+      const Path path = segments(request.target);
+      find_route(kRoutes, request.method, path).serve({engine, memory, version, request, path, respond});
     } catch (const Error& error) {
       respond(error_response(error));
     } catch (const std::exception& error) {

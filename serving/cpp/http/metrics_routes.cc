@@ -1,4 +1,5 @@
 #include "http/path.h"
+#include "http/route_table.h"
 #include "http/routes.h"
 
 namespace loopwright::serving::http {
@@ -51,24 +52,35 @@ std::string page(const Engine& engine) {
   return html + "</table></body></html>";
 }
 
+Response status_page(const Engine& engine) {
+  Response response;
+  response.type = "text/html; charset=utf-8";
+  response.text = page(engine);
+  return response;
+}
+
+Response metrics(const Engine& engine) {
+  Response response;
+  response.type = "text/plain; version=0.0.4; charset=utf-8";
+  response.text = engine.metrics();
+  return response;
+}
+
+struct Route {
+  const char* method;
+  const char* pattern;
+  Response (*serve)(const Engine&);
+};
+
+constexpr Route kRoutes[] = {{"GET", "metrics", metrics}, {"GET", "", status_page}};
+
 }  // namespace
 
 Handler metrics_routes(Engine& engine) {
   return [&engine](const Request& request, const Respond& respond) {
     Response response;
     try {
-      const auto path = segments(request.target);
-      if (request.method != "GET" && request.method != "HEAD")
-        throw Error(ErrorKind::kNotFound, "only GET is possible here");
-      if (path == std::vector<std::string>{"metrics"}) {
-        response.type = "text/plain; version=0.0.4; charset=utf-8";
-        response.text = engine.metrics();
-      } else if (path.empty()) {
-        response.type = "text/html; charset=utf-8";
-        response.text = page(engine);
-      } else {
-        throw Error(ErrorKind::kNotFound, "there are / (the status page) and /metrics");
-      }
+      response = find_route(kRoutes, request.method, segments(request.target)).serve(engine);
     } catch (const Error& error) {
       response = error_response(error);
     }

@@ -206,6 +206,7 @@ class Server::Connection : public std::enable_shared_from_this<Server::Connectio
       busy_ = true;
       keep_alive_ = header.keep_alive();
       is_head_ = request_.method == "HEAD";
+      is_1_0_ = header.version() == 10;
       cancelled_ = request_.cancelled;
       deadline_ = Clock::now() + state_->limits.receive;
     }
@@ -230,7 +231,8 @@ class Server::Connection : public std::enable_shared_from_this<Server::Connectio
     request_.body->assign(static_cast<const char*>(buffer_.data().data()), here);
     buffer_.consume(here);
     if (here == length) return handle();
-    if (!equals(request_.header("Expect"), "100-continue")) return read_body(length);
+    const bool expects = header.version() == 11 && equals(request_.header("Expect"), "100-continue");
+    if (!expects) return read_body(length);
     static constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
     net::async_write(stream_, net::buffer(kContinue), [self = shared_from_this(), length](error_code failed, size_t) {
       failed ? self->close() : self->read_body(length);
@@ -306,7 +308,10 @@ class Server::Connection : public std::enable_shared_from_this<Server::Connectio
     if (response.status == 401) text += "\r\nWWW-Authenticate: Bearer";
     text += "\r\nContent-Type: " + response.type + "\r\nContent-Length: " + std::to_string(bytes) + "\r\n";
     for (const auto& [key, value] : response.headers) text += key + ": " + value + "\r\n";
-    return text + (keep_alive_ ? "\r\n" : "Connection: close\r\n\r\n");
+    if (!keep_alive_) text += "Connection: close\r\n";
+    if (keep_alive_ && is_1_0_)
+      text += "Connection: keep-alive\r\n";  // which such a client has requested, and waits for
+    return text + "\r\n";
   }
 
   // Sends what the socket takes, and removes it from the pieces. Returns whether nothing is left.
@@ -397,7 +402,7 @@ class Server::Connection : public std::enable_shared_from_this<Server::Connectio
   std::vector<net::const_buffer> pieces_;
   std::shared_ptr<std::atomic<bool>> cancelled_;
   Clock::time_point deadline_ = Clock::now() + state_->limits.idle;
-  bool keep_alive_ = true, busy_ = false, is_head_ = false;
+  bool keep_alive_ = true, busy_ = false, is_head_ = false, is_1_0_ = false;
   bool is_ending_ = false;   // the last response has been written
   bool is_waiting_ = false;  // the next request's header has been read
 };

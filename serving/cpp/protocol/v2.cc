@@ -46,12 +46,6 @@ std::vector<int64_t> shape_of(const object& tensor) {
   return shape;
 }
 
-void reject(const object& parameters, const char* key) {
-  element found;
-  if (!parameters[key].get(found))
-    throw Error(ErrorKind::kUnimplemented, std::string("the parameter \"") + key + "\" is not supported");
-}
-
 // Returns the range of shared memory that the parameters of a tensor name, or nothing.
 std::optional<SharedRange> shared_range(const object& parameters, const SharedMemory& memory) {
   const auto region = member<std::string_view>(parameters, kSharedRegion, "a string");
@@ -104,14 +98,11 @@ void read_parameters(const object& parameters, ParsedRequest& parsed) {
     parsed.request.deadline = Clock::now() + std::chrono::microseconds(std::min<int64_t>(*micros, 86'400'000'000));
   if (const auto priority = member<int64_t>(parameters, "priority", "a number"))  // 0: none
     if (*priority > 0) parsed.request.priority = static_cast<int>(std::min<int64_t>(*priority, kLastPriority));
-  for (const char* key : {"sequence_id", "sequence_start", "sequence_end"}) {
-    element found;
-    bool flag;
-    int64_t number;
-    if (parameters[key].get(found)) continue;
-    const bool unset = (!found.get(flag) && !flag) || (!found.get(number) && number == 0);
-    if (!unset) reject(parameters, key);
-  }
+  // Models here have no state, so a sequence changes nothing. Triton, too, takes these for a model without sequences.
+  element id;
+  if (!parameters["sequence_id"].get(id) && !id.is_uint64() && !id.is_string())
+    throw invalid("\"sequence_id\" must be a number from 0 up or a string");
+  for (const char* key : {"sequence_start", "sequence_end"}) member<bool>(parameters, key, "a boolean");
 }
 
 void write_shape(std::string& text, const std::vector<int64_t>& shape) {

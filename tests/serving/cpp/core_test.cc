@@ -125,6 +125,30 @@ void test_what_ended_makes_room() {
   CHECK(queue.size() == 2);
 }
 
+void test_a_job_ends_at_its_deadline_while_nobody_takes_jobs() {
+  std::atomic<int> name{0}, calls{0};
+  const auto timed = [&](int number, milliseconds left) {
+    std::vector<int> unused;
+    Job made = job(1, left, unused, number);
+    made.done = [&name, &calls, number](std::vector<Tensor>, const std::optional<Error>& error) {
+      CHECK(error && error->kind() == ErrorKind::kDeadlineExceeded);
+      name = number;
+      ++calls;
+    };
+    return made;
+  };
+  std::vector<int> ended;
+  JobQueue queue(10, 1);
+  Job open = job(1, {}, ended, 1), later = timed(2, milliseconds(60'000)), soon = timed(3, milliseconds(5));
+  CHECK(queue.push(open) == Rejection::kNone);
+  CHECK(queue.push(later) == Rejection::kNone);
+  CHECK(queue.push(soon) == Rejection::kNone);  // the wait for the later one is cut short
+  while (calls == 0) std::this_thread::sleep_for(milliseconds(1));
+  CHECK(name == 3 && calls == 1 && queue.size() == 2 && ended.empty());
+  std::vector<Job> taken;
+  CHECK(queue.take(taken) && name_of(taken[0]) == 2);  // sorted as before
+}
+
 void test_a_deadline_that_cannot_be_met() {
   std::vector<int> ended;
   JobQueue queue(10, 1);
@@ -209,6 +233,7 @@ int main() {
   test_batches_are_divided_by_their_times();
   test_the_queue_is_sorted();
   test_what_ended_makes_room();
+  test_a_job_ends_at_its_deadline_while_nobody_takes_jobs();
   test_a_deadline_that_cannot_be_met();
   test_jobs_of_one_shape_are_taken_together();
   test_cores();
