@@ -41,8 +41,10 @@ def place(model: str, version: str = "") -> str:
     return f"/v2/models/{quote(model, safe='')}" + (f"/versions/{quote(version, safe='')}" if version else "")
 
 
-def request(inputs: Mapping[str, np.ndarray], *, as_json: bool = False) -> Message:
+def request(inputs: Mapping[str, np.ndarray], *, as_json: bool = False, timeout_ms: int | None = None) -> Message:
     """Returns the request for a run. Strings are arrays of NumPy's type ``str`` or of bytes.
+
+    The server answers a request that has not begun to run within ``timeout_ms`` with an error.
 
     Raises:
         ValueError: the protocol does not have the type of an array.
@@ -60,7 +62,10 @@ def request(inputs: Mapping[str, np.ndarray], *, as_json: bool = False) -> Messa
             tensor["parameters"] = {"binary_data_size": len(data)}
             binary += data
         tensors.append(tensor)
-    text = json.dumps({"inputs": tensors, "parameters": {"binary_data_output": not as_json}}).encode()
+    parameters: dict[str, Any] = {"binary_data_output": not as_json}
+    if timeout_ms is not None:
+        parameters["timeout"] = timeout_ms * 1000
+    text = json.dumps({"inputs": tensors, "parameters": parameters}).encode()
     return Message(text + binary, {} if as_json else {_HEADER: str(len(text))})
 
 

@@ -10,9 +10,9 @@ from compiler.commands.command_line import check_file, seconds
 from compiler.commands.options import add_inputs, add_json, check_folder
 from compiler.commands.output import write, write_json
 from compiler.commands.run import print_outputs
-from compiler.program.tensor_spec import OPAQUE, TensorSpec
-from serving.client import DTYPES, Client, open_shape
+from serving.client import Client
 from serving.commands.options import add_server, tls
+from serving.commands.specs import tensor_specs
 
 ABOUT = "runs a model of a running server once"
 
@@ -42,16 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     client = Client(arguments.host, arguments.http_port, arguments.timeout, tls(arguments))
     metadata = client.metadata(arguments.model, arguments.version_or_label)
     shapes = {name: arrays.array_shape(path) for name, path in arguments.input}
-    only = shapes.get("") if len(metadata["inputs"]) == 1 else None
-    specs = [
-        TensorSpec(
-            spec["name"],
-            DTYPES[spec["datatype"]].name if spec["datatype"] in DTYPES else OPAQUE,
-            open_shape(spec["shape"], shapes.get(spec["name"], only)),
-        )
-        for spec in metadata["inputs"]
-    ]
-    inputs, random = arrays.inputs(arguments.input, specs)
+    inputs, random = arrays.inputs(arguments.input, tensor_specs(metadata, shapes))
     print(*arrays.about_random(random), sep="\n", end="\n" * bool(random), flush=True)
     answers = client.infer(arguments.model, inputs, arguments.version_or_label)
     summaries = print_outputs(answers)

@@ -12,6 +12,7 @@ import numpy as np
 import onnx
 import pytest
 
+from serving.load import arrivals
 from tests.serving.client import Server
 from tests.serving.models import affine
 
@@ -112,6 +113,29 @@ def test_bench(server: Server, tmp_path: Path) -> None:
         assert found["failures"] == 0
         assert 0 < found["p50_ms"] <= found["p99_ms"]
         assert found["server_cpu_us_per_request"] > 0
+        assert (found["rejected"], found["expired"]) == (0, 0)
+
+
+def test_bench_in_an_open_loop(server: Server, tmp_path: Path) -> None:
+    ports = ("--http-port", server.ports["http"])
+    np.savez(tmp_path / "x.npz", x=np.ones((1, 4), np.float32))
+    sent = ("--rate", 300, "--duration", 0.5, "--seed", 3, "--input", "x.npz", "--version", 2, "--timeout-ms", 60_000)
+    done = run("bench", "affine", *ports, *sent, "--json", "r.json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "r.json").read_text())
+    assert found["requests"] == len(arrivals(300, 0.5, 3))
+    assert found["goodput_per_second"] == found["requests_per_second"]
+    assert found["generator_late_p99_ms"] >= 0
+    for options, message in (
+        (("--rate", 0), "requests per second above 0"),
+        (("--rate", 9, "--concurrency", 2), "not allowed with"),
+        (("--rate", 1e9), "at most"),
+        (("--version", 7), "no version 7"),
+        (("--input", "none.npz"), "cannot read none.npz"),
+    ):
+        done = run("bench", "affine", *ports, *options)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+        assert message in done.stderr
 
 
 def test_validate(add_version: Callable[..., Path], tmp_path: Path) -> None:
