@@ -123,7 +123,7 @@ def test_a_broken_version_leaves_the_old_one(add_version: AddVersion, start: Sta
 
 def test_a_failed_load_is_tried_again(start: Start, tmp_path: Path) -> None:
     """tfs#1738: a load that failed is tried again, although no file of the version has changed."""
-    write_version(tmp_path / "repository" / "affine" / "1", affine(1), "")
+    write_version(tmp_path / "repository" / "affine" / "1", affine(1), 'runtime = "loopwright"\n')
     cache = tmp_path / "cache"
     cache.write_text("a file where the folder of compiled models belongs")
     server = start("--cache", str(cache))

@@ -19,7 +19,7 @@ from tests.serving.client import Server
 def test_a_server_drains(add_version: Callable[..., Path], start: Callable[..., Server]) -> None:
     """triton#6230, #6939: a server that stops is not ready and serves on; it never says that a model is unknown."""
     add_version(1)
-    server = start("--drain-ms", "600")
+    server = start("--drain-ms", "3000")
     statuses: list[int] = []
     rejected = threading.Event()
 
@@ -66,7 +66,7 @@ def test_a_connection_that_is_kept_open_loses_no_request(
 
 
 def test_a_channel_of_grpc_loses_no_request(add_version: Callable[..., Path], start: Callable[..., Server]) -> None:
-    """triton#6230, kserve#3360 over gRPC: calls succeed until the server takes no connections: UNAVAILABLE."""
+    """triton#6230, kserve#3360 over gRPC: calls succeed until the server takes none; it never says NOT_FOUND."""
     grpc = pytest.importorskip("grpc")
     service_pb2 = pytest.importorskip("tritonclient.grpc").service_pb2
     add_version(1)
@@ -81,7 +81,8 @@ def test_a_channel_of_grpc_loses_no_request(add_version: Callable[..., Path], st
                 server.process.terminate()
             codes.append(infer.future(message.SerializeToString(), timeout=20).code())
     assert len(codes) > 20
-    assert codes[-1] == grpc.StatusCode.UNAVAILABLE
+    # gRPC cancels a call that comes between its end and the client's notice of it.
+    assert codes[-1] in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
     assert server.process.wait(20) == 0
 
 
