@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.graph_passes.models import model
@@ -199,6 +199,7 @@ LIMITS = st.one_of(
 )
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(offset=LIMITS, size=LIMITS)
 @example(offset=2**64 - 16, size=16)
 @example(offset=2**63, size=2**63)
@@ -229,6 +230,7 @@ def test_each_range_over_rest(server: Server, offset: int, size: int) -> None:
         made.unlink()
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(offset=LIMITS.filter(lambda n: -(2**63) <= n < 2**63), size=LIMITS.filter(lambda n: n < 2**63))
 def test_each_range_over_grpc(server: Server, offset: int, size: int) -> None:
     made = SharedMemory(create=True, size=SIZE)
