@@ -14,6 +14,16 @@ from serving.program import server_command
 ABOUT = "serves the models of a folder over HTTP"
 
 
+def share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    return value
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("repository", type=Path, help="the folder with a folder per model; see docs/serving.md")
     parser.add_argument(
@@ -37,6 +47,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="speak TLS on all ports but that of metrics: the certificate in PEM form, then those that sign it",
     )
     parser.add_argument("--tls-key", type=Path, metavar="FILE", help="the private key of the certificate")
+    parser.add_argument(
+        "--trace-endpoint",
+        metavar="URL",
+        help="send traces to a collector of OTLP over HTTP, such as http://127.0.0.1:4318 (default: none)",
+    )
+    parser.add_argument(
+        "--trace-rate",
+        type=share,
+        metavar="R",
+        help="share, from 0 to 1, of the requests without a traceparent that are traced (default: 0)",
+    )
     parser.add_argument(
         "--drain-ms",
         type=at_least(0),
@@ -80,6 +101,9 @@ def run(arguments: argparse.Namespace) -> int:
         command += ["--admin-port", str(arguments.admin_port), "--admin-token-file", str(arguments.admin_token_file)]
     if arguments.tls_certificate is not None:
         command += ["--tls-certificate", str(arguments.tls_certificate), "--tls-key", str(arguments.tls_key)]
+    for name, value in (("trace-endpoint", arguments.trace_endpoint), ("trace-rate", arguments.trace_rate)):
+        if value is not None:
+            command += [f"--{name}", str(value)]
     if arguments.shared_memory is not None:
         command += ["--shared-memory", "on" if arguments.shared_memory else "off"]
     sys.stdout.flush()

@@ -22,6 +22,7 @@
 #include "http/routes.h"
 #include "http/server.h"
 #include "loopwright/serving/engine.h"
+#include "trace/tracer.h"
 
 namespace {
 
@@ -31,7 +32,7 @@ constexpr const char* kUsage =
     "usage: loopwright-server REPOSITORY [--host ADDRESS] [--http-port N] [--grpc-port N] [--metrics-port N]\n"
     "           [--admin-port N --admin-token-file FILE] [--drain-ms N] [--grace-ms N] [--poll-ms N] [--max-body-mib "
     "N] [--python FILE] [--cache FOLDER]\n"
-    "           [--tls-certificate FILE --tls-key FILE]\n"
+    "           [--tls-certificate FILE --tls-key FILE] [--trace-endpoint URL [--trace-rate R]]\n"
     "           [--onnxruntime FILE] [--openvino FILE] [--shared-memory on|off] [--validate] [--version-text TEXT]\n";
 
 class UsageError : public std::runtime_error {
@@ -48,7 +49,8 @@ struct Options {
       {"drain-ms", "1000"},        {"grace-ms", "30000"}, {"poll-ms", "1000"},
       {"max-body-mib", "64"},      {"python", ""},        {"cache", ""},
       {"version-text", "unknown"}, {"onnxruntime", ""},   {"openvino", ""},
-      {"tls-certificate", ""},     {"tls-key", ""},       {"shared-memory", ""}};
+      {"tls-certificate", ""},     {"tls-key", ""},       {"shared-memory", ""},
+      {"trace-endpoint", ""},      {"trace-rate", ""}};
 
   const std::string& text(const char* name) const { return values.at(name); }
   int number(const char* name, int least, int most) const {
@@ -111,6 +113,29 @@ std::optional<tls::Certificate> read_certificate(const Options& options) {
   return tls::read_certificate(chain, key);
 }
 
+// One line per event on standard error, with the time.
+void log_line(const std::string& line) {
+  const std::time_t now = std::time(nullptr);
+  std::tm utc{};
+  gmtime_r(&now, &utc);
+  char time[32];
+  std::strftime(time, sizeof(time), "%Y-%m-%dT%H:%M:%SZ", &utc);
+  std::fprintf(stderr, "time=%s %s\n", time, line.c_str());
+}
+
+// Returns the tracer; null without a collector.
+std::unique_ptr<trace::Tracer> make_tracer(const Options& options) {
+  const std::string &endpoint = options.text("trace-endpoint"), &rate = options.text("trace-rate");
+  if (endpoint.empty() && !rate.empty()) throw UsageError("--trace-rate needs --trace-endpoint");
+  if (endpoint.empty()) return nullptr;
+  double share = 0;
+  const auto [end, error] = std::from_chars(rate.data(), rate.data() + rate.size(), share);
+  if (!rate.empty() && (error != std::errc() || end != rate.data() + rate.size() || !(share >= 0 && share <= 1)))
+    throw UsageError("--trace-rate must be a number from 0 to 1, got '" + rate + "'");
+  return std::make_unique<trace::Tracer>(trace::parse_endpoint(endpoint), share, options.text("version-text"),
+                                         log_line);
+}
+
 // SIGTERM and SIGINT. As PID 1 of a container a process has no default action for them.
 class StopSignals {
  public:
@@ -164,16 +189,6 @@ int validate(const Options& options) {
   return failed == 0 ? 0 : 1;
 }
 
-// One line per event on standard error, with the time.
-void log_line(const std::string& line) {
-  const std::time_t now = std::time(nullptr);
-  std::tm utc{};
-  gmtime_r(&now, &utc);
-  char time[32];
-  std::strftime(time, sizeof(time), "%Y-%m-%dT%H:%M:%SZ", &utc);
-  std::fprintf(stderr, "time=%s %s\n", time, line.c_str());
-}
-
 void print_ready(const Options& options, const Engine& engine, const std::string& ports) {
   std::map<std::string, bool> served;  // by model
   for (const IndexEntry& entry : engine.index()) served[entry.model] |= entry.state == VersionState::kReady;
@@ -204,12 +219,15 @@ int serve(const Options& options) {
   setenv("GRPC_VERBOSITY", "NONE", 0);  // its errors are reported by ours
   EngineOptions how = engine_options(options);
   how.log = log_line;
+  const std::unique_ptr<trace::Tracer> tracer = make_tracer(options);
+  if (tracer) how.trace = [&tracer = *tracer](const TracedRun& run) { tracer.add(run); };
   Engine engine(how);
   SharedMemory memory(allows_shared_memory(options), limits.in_flight);
   http::Server server(host, port("http-port"), limits, certificate,
-                      http::inference_routes(engine, memory, options.text("version-text")));
-  rpc::Server grpc(engine, memory, host, port("grpc-port"), limits.body, certificate, options.text("version-text"));
-  http::Server metrics(host, port("metrics-port"), limits, std::nullopt, http::metrics_routes(engine));
+                      http::inference_routes(engine, memory, tracer.get(), options.text("version-text")));
+  rpc::Server grpc(engine, memory, tracer.get(), host, port("grpc-port"), limits.body, certificate,
+                   options.text("version-text"));
+  http::Server metrics(host, port("metrics-port"), limits, std::nullopt, http::metrics_routes(engine, tracer.get()));
   http::AdminRoutes routes(engine, options.repository);
   std::unique_ptr<http::Server> admin;
   if (has_admin)
@@ -238,6 +256,7 @@ int serve(const Options& options) {
   engine.stop_loading();
   if (http_done && grpc_done) return 0;
   std::fprintf(stderr, "requests were not finished within --grace-ms\n");
+  if (tracer) tracer->close();
   std::_Exit(1);  // what is still computed is not waited for
 }
 

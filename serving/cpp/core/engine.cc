@@ -187,6 +187,7 @@ Engine::Engine(EngineOptions options) {
     throw Error(ErrorKind::kNotFound, "the repository " + options.repository + " is not a folder");
   if (options.cache.empty()) options.cache = (fs::path(options.repository) / ".cache").string();
   state_ = std::make_unique<State>(std::move(options));
+  state_->metrics.trace = state_->options.trace;
   state_->metrics.cores.Add({}).Set(static_cast<double>(state_->cores.cpus().size()));
 }
 

@@ -21,6 +21,7 @@ struct Job {
   Clock::time_point arrival;
   std::optional<Clock::time_point> deadline;
   std::shared_ptr<std::atomic<bool>> cancelled;
+  TraceContext trace;
   std::function<void(std::vector<Tensor>, std::optional<Error>)> done;
   bool is_second = false;  // its first run lost the instance: it runs alone
 };

@@ -94,6 +94,12 @@ void VersionMetrics::note_execution(size_t batch) {
   batch_.Observe(static_cast<double>(batch));
 }
 
+void VersionMetrics::note_traced(TracedRun run) const {
+  run.model = model_;
+  run.version = version_;
+  if (metrics_.trace) metrics_.trace(run);
+}
+
 ModelStatistics VersionMetrics::statistics() const {
   return {model_,
           version_,

@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -20,6 +21,7 @@ struct Metrics {
   prometheus::Family<prometheus::Histogram>&queue, &compute, &total, &batch;
   prometheus::Family<prometheus::Counter>&requests, &cpu;
   prometheus::Family<prometheus::Gauge>&depth, &models, &cores, &busy, &memory;
+  std::function<void(const TracedRun&)> trace;  // of the engine's options
 };
 
 // The metrics of one version. They stay in the registry, because a version that is loaded again goes on counting, also while its
@@ -33,6 +35,8 @@ class VersionMetrics {
   void note_success(int64_t items, Clock::duration queue, Clock::duration compute, Clock::duration total);
   void note_failure(ErrorKind kind, Clock::duration total);
   void note_execution(size_t batch);
+  // Reports a run, without its model and version.
+  void note_traced(TracedRun run) const;
   ModelStatistics statistics() const;
 
  private:

@@ -152,6 +152,7 @@ Job Version::job_of(const Request& request) const {
   job.priority = request.priority;
   job.deadline = request.deadline;
   job.cancelled = request.cancelled;
+  job.trace = request.trace;
   return job;
 }
 
@@ -190,10 +191,10 @@ void Version::submit(const Request& request, Done done) {
   }
   job.arrival = arrival;
   if (!job.deadline && config_.timeout) job.deadline = arrival + *config_.timeout;
-  job.done = [this, id = request.id, wanted = std::move(wanted), arrival, done = std::move(done)](
-                 std::vector<Tensor> tensors, std::optional<Error> error) {
+  job.done = [this, id = request.id, wanted = std::move(wanted), arrival, items = batches_ ? job.items : 0,
+              done = std::move(done)](std::vector<Tensor> tensors, std::optional<Error> error) {
     if (error) metrics_.note_failure(error->kind(), Clock::now() - arrival);
-    Result result{{model_, number_, id, {}}, std::move(error)};
+    Result result{{model_, number_, id, {}}, std::move(error), items};
     if (!result.error)
       for (const size_t place : wanted) result.response.outputs.push_back({outputs()[place].name, tensors[place]});
     done(std::move(result));
@@ -270,14 +271,14 @@ void Version::compute(const Job* jobs, size_t count, Instance& instance, Outcome
   const Clock::time_point start = Clock::now();
   std::optional<Error> error;
   bool is_lost = false;
+  int64_t items = 0;
   size_t done = 0;
   const auto note = [&](size_t place, std::vector<Tensor> outputs) {
-    outcomes[place] = {std::move(outputs), std::nullopt, start, Clock::now(), false};
+    outcomes[place] = {std::move(outputs), std::nullopt, start, Clock::now(), items, false};
     ++done;
   };
   try {
     if (batches_) {
-      int64_t items = 0;
       for (size_t i = 0; i < count; ++i) items += jobs[i].items;
       const std::vector<int64_t> sizes = batches_->divide(items);
       for (const int64_t size : sizes) metrics_.note_execution(static_cast<size_t>(size));
@@ -292,7 +293,7 @@ void Version::compute(const Job* jobs, size_t count, Instance& instance, Outcome
     error = Error(ErrorKind::kInternal, std::string(runtime_.name) + " failed: " + raised.what());
     is_lost = dynamic_cast<const InstanceLost*>(&raised);
   }
-  for (; done < count; ++done) outcomes[done] = {{}, error, start, Clock::now(), is_lost};
+  for (; done < count; ++done) outcomes[done] = {{}, error, start, Clock::now(), items, is_lost};
 }
 
 void Version::finish(std::vector<Job>& jobs, std::vector<Outcome>& outcomes) {
@@ -306,6 +307,16 @@ void Version::finish(std::vector<Job>& jobs, std::vector<Outcome>& outcomes) {
     if (!outcome.error)
       metrics_.note_success(jobs[i].items, outcome.start - jobs[i].arrival, outcome.end - outcome.start,
                             outcome.end - jobs[i].arrival);
+    if (jobs[i].trace.is_sampled)
+      metrics_.note_traced({jobs[i].trace,
+                            {},
+                            0,
+                            jobs[i].arrival,
+                            outcome.start,
+                            outcome.end,
+                            batches_ ? jobs[i].items : 0,
+                            outcome.items,
+                            outcome.error.has_value()});
     try {
       jobs[i].done(std::move(outcome.outputs), std::move(outcome.error));
     } catch (const std::exception&) {

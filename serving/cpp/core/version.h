@@ -66,6 +66,7 @@ class Version : public Servable {
     std::vector<Tensor> outputs;
     std::optional<Error> error;
     Clock::time_point start, end;  // of its run
+    int64_t items = 0;             // of all jobs of its run; 0: the model has no batches
     bool is_lost = false;          // the instance ended, so it can run again
   };
 

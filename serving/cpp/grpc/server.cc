@@ -11,6 +11,7 @@
 #include "grpc/messages.h"
 #include "inference.grpc.pb.h"
 #include "protocol/extensions.h"
+#include "trace/tracer.h"
 
 namespace loopwright::serving::rpc {
 namespace {
@@ -73,39 +74,85 @@ void take_deadline(const CallbackServerContext& context, Request& request) {
   request.deadline = request.deadline ? std::min(*request.deadline, mine) : mine;
 }
 
+// The traceparent of a call; empty if there is not exactly one.
+std::string_view traceparent_of(const CallbackServerContext& context) {
+  const auto [begin, end] = context.client_metadata().equal_range("traceparent");
+  if (begin == end || std::next(begin) != end) return {};
+  return {begin->second.data(), begin->second.size()};
+}
+
+// Begins the span of a request, and passes its context on to the engine; null if it is not traced.
+std::shared_ptr<trace::RequestSpan> begin_span(trace::Tracer& tracer, const char* method,
+                                               std::string_view traceparent) {
+  auto span = tracer.begin(method, traceparent);
+  if (!span) return nullptr;
+  const std::string_view name(method);
+  const size_t slash = name.find('/');
+  span->span().set("rpc.system", "grpc");
+  span->span().set("rpc.service", name.substr(0, slash));
+  span->span().set("rpc.method", name.substr(slash + 1));
+  return span;
+}
+
+// Whether a status is the server's failure, not the client's.
+bool is_failure(StatusCode code) {
+  switch (code) {
+    case StatusCode::UNKNOWN:
+    case StatusCode::DEADLINE_EXCEEDED:
+    case StatusCode::UNIMPLEMENTED:
+    case StatusCode::INTERNAL:
+    case StatusCode::UNAVAILABLE:
+    case StatusCode::DATA_LOSS: return true;
+    default: return false;
+  }
+}
+
+void end_span(trace::RequestSpan& span, StatusCode code) {
+  span.span().set("rpc.grpc.status_code", code);
+  span.end(is_failure(code));
+}
+
 // One call of ModelInfer. gRPC frees the message after OnDone(), and nobody reads it after Finish().
 class InferCall : public ServerUnaryReactor, public std::enable_shared_from_this<InferCall> {
  public:
   // Makes the call keep itself until OnDone().
-  void start(Engine& engine, const SharedMemory& memory, CallbackServerContext& context,
+  void start(Engine& engine, const SharedMemory& memory, trace::Tracer* tracer, CallbackServerContext& context,
              const inference::ModelInferRequest& message, inference::ModelInferResponse& response) {
     self_ = shared_from_this();
     try {
+      if (tracer) span_ = begin_span(*tracer, "inference.GRPCInferenceService/ModelInfer", traceparent_of(context));
       ParsedRequest parsed = read_request(message, self_, memory);
       take_deadline(context, parsed.request);
       parsed.request.cancelled = cancelled_;
+      if (span_) parsed.request.trace = span_->context();
       engine.infer(std::move(parsed.request),
                    [this, &response, ranges = std::move(parsed.ranges)](const Result& result) {
-                     if (result.error) return Finish(status_of(*result.error));
+                     if (span_) span_->note(result);
+                     if (result.error) return finish(status_of(*result.error));
                      try {
                        write_response(result.response, ranges, response);
                      } catch (const Error& error) {  // an output that does not fit its shared memory
-                       return Finish(status_of(error));
+                       return finish(status_of(error));
                      }
-                     Finish(Status::OK);
+                     finish(Status::OK);
                    });
     } catch (const Error& error) {
-      Finish(status_of(error));
+      finish(status_of(error));
     } catch (const std::exception& error) {
-      Finish(Status(StatusCode::INTERNAL, error.what()));
+      finish(Status(StatusCode::INTERNAL, error.what()));
     }
   }
 
  private:
+  void finish(const Status& status) {
+    if (span_) end_span(*span_, status.error_code());
+    Finish(status);
+  }
   void OnCancel() override { cancelled_->store(true); }
   void OnDone() override { self_.reset(); }
 
   std::shared_ptr<InferCall> self_;
+  std::shared_ptr<trace::RequestSpan> span_;  // null: it is not traced
   const std::shared_ptr<std::atomic<bool>> cancelled_ = std::make_shared<std::atomic<bool>>(false);
 };
 
@@ -130,8 +177,11 @@ class Streams {
 class InferStream : public grpc::ServerBidiReactor<inference::ModelInferRequest, inference::ModelStreamInferResponse>,
                     public std::enable_shared_from_this<InferStream> {
  public:
-  InferStream(Engine& engine, const SharedMemory& memory, std::shared_ptr<Streams> streams)
-      : engine_(engine), memory_(memory), streams_(std::move(streams)) {}
+  InferStream(Engine& engine, const SharedMemory& memory, trace::Tracer* tracer, const CallbackServerContext& context,
+              std::shared_ptr<Streams> streams)
+      : engine_(engine), memory_(memory), tracer_(tracer), streams_(std::move(streams)) {
+    if (tracer) traceparent_ = traceparent_of(context);
+  }
 
   void start() {
     self_ = shared_from_this();
@@ -167,15 +217,18 @@ class InferStream : public grpc::ServerBidiReactor<inference::ModelInferRequest,
       ++open_;
     }
     const auto message = message_;
+    std::shared_ptr<trace::RequestSpan> span;  // null: it is not traced
     try {
+      if (tracer_) span = begin_span(*tracer_, "inference.GRPCInferenceService/ModelStreamInfer", traceparent_);
       ParsedRequest parsed = read_request(*message, message, memory_);
       parsed.request.cancelled = cancelled_;
-      engine_.infer(std::move(parsed.request), [self = shared_from_this(), message, ranges = std::move(parsed.ranges)](
-                                                   const Result& result) { self->answer(result, ranges); });
+      if (span) parsed.request.trace = span->context();
+      engine_.infer(std::move(parsed.request), [self = shared_from_this(), message, ranges = std::move(parsed.ranges),
+                                                span](const Result& result) { self->answer(result, ranges, span); });
     } catch (const Error& error) {
-      answer({{message->model_name(), 0, message->id(), {}}, error}, {});
+      answer({{message->model_name(), 0, message->id(), {}}, error}, {}, span);
     } catch (const std::exception& error) {
-      answer({{message->model_name(), 0, message->id(), {}}, Error(ErrorKind::kInternal, error.what())}, {});
+      answer({{message->model_name(), 0, message->id(), {}}, Error(ErrorKind::kInternal, error.what())}, {}, span);
     }
     {
       const std::lock_guard lock(mutex_);
@@ -190,15 +243,21 @@ class InferStream : public grpc::ServerBidiReactor<inference::ModelInferRequest,
     read_next();
   }
 
-  void answer(const Result& result, const OutputRanges& ranges) {
+  void answer(const Result& result, const OutputRanges& ranges, const std::shared_ptr<trace::RequestSpan>& span) {
     inference::ModelStreamInferResponse response;
+    StatusCode code = StatusCode::OK;
     try {
       if (result.error) throw Error(*result.error);
       write_response(result.response, ranges, *response.mutable_infer_response());
     } catch (const Error& error) {
+      code = code_of(error.kind());
       response.Clear();
       response.set_error_message(error.what());
       response.mutable_infer_response()->set_id(result.response.id);
+    }
+    if (span) {
+      span->note(result);
+      end_span(*span, code);
     }
     const std::lock_guard lock(mutex_);
     waiting_.push_back(std::move(response));
@@ -243,6 +302,8 @@ class InferStream : public grpc::ServerBidiReactor<inference::ModelInferRequest,
 
   Engine& engine_;
   const SharedMemory& memory_;
+  trace::Tracer* const tracer_;
+  std::string traceparent_;  // of the stream, and so of each request
   const std::shared_ptr<Streams> streams_;
   std::shared_ptr<InferStream> self_;
   std::shared_ptr<inference::ModelInferRequest> message_;
@@ -273,8 +334,8 @@ void Streams::drain() {
 
 class Server::Service : public inference::GRPCInferenceService::CallbackService {
  public:
-  Service(Engine& engine, SharedMemory& memory, std::string version)
-      : engine_(engine), memory_(memory), version_(std::move(version)) {}
+  Service(Engine& engine, SharedMemory& memory, trace::Tracer* tracer, std::string version)
+      : engine_(engine), memory_(memory), tracer_(tracer), version_(std::move(version)) {}
 
   ServerUnaryReactor* ServerLive(CallbackServerContext* context, const inference::ServerLiveRequest*,
                                  inference::ServerLiveResponse* response) override {
@@ -345,12 +406,12 @@ class Server::Service : public inference::GRPCInferenceService::CallbackService 
   ServerUnaryReactor* ModelInfer(CallbackServerContext* context, const inference::ModelInferRequest* request,
                                  inference::ModelInferResponse* response) override {
     const auto call = std::make_shared<InferCall>();
-    call->start(engine_, memory_, *context, *request, *response);
+    call->start(engine_, memory_, tracer_, *context, *request, *response);
     return call.get();
   }
   grpc::ServerBidiReactor<inference::ModelInferRequest, inference::ModelStreamInferResponse>* ModelStreamInfer(
-      CallbackServerContext*) override {
-    const auto stream = std::make_shared<InferStream>(engine_, memory_, streams_);
+      CallbackServerContext* context) override {
+    const auto stream = std::make_shared<InferStream>(engine_, memory_, tracer_, *context, streams_);
     stream->start();
     return stream.get();
   }
@@ -360,20 +421,22 @@ class Server::Service : public inference::GRPCInferenceService::CallbackService 
  private:
   Engine& engine_;
   SharedMemory& memory_;
+  trace::Tracer* const tracer_;
   const std::string version_;
   const std::shared_ptr<Streams> streams_ = std::make_shared<Streams>();
 };
 
 struct Server::State {
-  State(Engine& engine, SharedMemory& memory, std::string version) : service(engine, memory, std::move(version)) {}
+  State(Engine& engine, SharedMemory& memory, trace::Tracer* tracer, std::string version)
+      : service(engine, memory, tracer, std::move(version)) {}
   Service service;
   std::unique_ptr<grpc::Server> server;
   int port = 0;
 };
 
-Server::Server(Engine& engine, SharedMemory& memory, const std::string& address, uint16_t port, uint64_t most_bytes,
-               const std::optional<tls::Certificate>& certificate, std::string version)
-    : state_(std::make_unique<State>(engine, memory, std::move(version))) {
+Server::Server(Engine& engine, SharedMemory& memory, trace::Tracer* tracer, const std::string& address, uint16_t port,
+               uint64_t most_bytes, const std::optional<tls::Certificate>& certificate, std::string version)
+    : state_(std::make_unique<State>(engine, memory, tracer, std::move(version))) {
   google::protobuf::SetLogHandler(nullptr);  // it logs each message whose text is not UTF-8
   grpc::ServerBuilder builder;
   const std::string host = address.find(':') == std::string::npos ? address : "[" + address + "]";

@@ -11,14 +11,18 @@
 #include "protocol/shared_memory.h"
 #include "tls/certificate.h"
 
+namespace loopwright::serving::trace {
+class Tracer;
+}
+
 namespace loopwright::serving::rpc {
 
 class Server {
  public:
   // Listens, with TLS if there is a certificate. Port 0 takes a free one. Throws Error (kUnavailable) if the port cannot be used. A
-  // message of more than `most_bytes` is rejected.
-  Server(Engine& engine, SharedMemory& memory, const std::string& address, uint16_t port, uint64_t most_bytes,
-         const std::optional<tls::Certificate>& certificate, std::string version);
+  // message of more than `most_bytes` is rejected. Without a tracer (null), nothing is traced.
+  Server(Engine& engine, SharedMemory& memory, trace::Tracer* tracer, const std::string& address, uint16_t port,
+         uint64_t most_bytes, const std::optional<tls::Certificate>& certificate, std::string version);
   ~Server();
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;

@@ -9,6 +9,7 @@
 #include "protocol/json_values.h"
 #include "protocol/tf_predict.h"
 #include "protocol/v2.h"
+#include "trace/tracer.h"
 
 namespace loopwright::serving::http {
 namespace {
@@ -61,9 +62,8 @@ size_t json_bytes(const Request& request) {
   return bytes;
 }
 
-Response inference_response(const Result& result, const v2::Form& form) {
-  if (result.error) return error_response(*result.error);
-  v2::Pieces pieces = v2::write_response(result.response, form);
+Response inference_response(const loopwright::serving::Response& outputs, const v2::Form& form) {
+  v2::Pieces pieces = v2::write_response(outputs, form);
   Response response = json(std::move(pieces.json));
   if (!pieces.binary.empty()) {
     response.type = "application/octet-stream";
@@ -93,6 +93,7 @@ struct Call {
   const std::string& server;  // its version
   const Request& request;
   const Path& path;
+  const std::shared_ptr<trace::RequestSpan>& span;  // null: it is not traced
   const Respond& respond;
 
   // Of v2/models/NAME[/versions/VERSION]...
@@ -100,6 +101,23 @@ struct Call {
   std::string version() const { return path.size() > 4 ? path[4] : ""; }
   // Of v2/systemsharedmemory[/region/NAME]/...
   std::string region() const { return path.size() > 3 ? path[3] : ""; }
+
+  // Runs a model. Calls `write(result)` for the response.
+  template <class Write>
+  void run(loopwright::serving::Request wanted, Write write) const {
+    wanted.cancelled = request.cancelled;
+    if (span) wanted.trace = span->context();
+    engine.infer(std::move(wanted), [write = std::move(write), span = span, respond = respond](const Result& result) {
+      if (span) span->note(result);
+      Response response;
+      try {
+        response = result.error ? error_response(*result.error) : write(result.response);
+      } catch (const Error& error) {  // such as an output that does not fit its shared memory
+        response = error_response(error);
+      }
+      respond(std::move(response));
+    });
+  }
 };
 
 void describe_server(const Call& call) {
@@ -131,17 +149,9 @@ void infer(const Call& call) {
   v2::ParsedRequest parsed = v2::parse_request(call.request.body, json_bytes(call.request), call.memory);
   parsed.request.model = call.model();
   parsed.request.version = call.version();
-  parsed.request.cancelled = call.request.cancelled;
-  call.engine.infer(std::move(parsed.request),
-                    [form = std::move(parsed.form), respond = call.respond](const Result& result) {
-                      Response response;
-                      try {
-                        response = inference_response(result, form);
-                      } catch (const Error& error) {  // such as an output that does not fit its shared memory
-                        response = error_response(error);
-                      }
-                      respond(std::move(response));
-                    });
+  call.run(std::move(parsed.request), [form = std::move(parsed.form)](const loopwright::serving::Response& response) {
+    return inference_response(response, form);
+  });
 }
 
 void regions(const Call& call) { call.respond(json(v2::write_regions(call.memory.regions(call.region())))); }
@@ -163,29 +173,32 @@ void predict(const Call& call) {
   tf::ParsedRequest parsed = tf::parse_request(call.request.body, metadata.inputs);
   parsed.request.model = model;
   parsed.request.version = std::to_string(metadata.version);  // the one whose inputs were read
-  parsed.request.cancelled = call.request.cancelled;
-  call.engine.infer(
-      std::move(parsed.request), [by_rows = parsed.by_rows, respond = call.respond](const Result& result) {
-        Response response;
-        try {
-          response = result.error ? error_response(*result.error) : json(tf::write_response(result.response, by_rows));
-        } catch (const Error& error) {
-          response = error_response(error);
-        }
-        respond(std::move(response));
-      });
+  call.run(std::move(parsed.request), [by_rows = parsed.by_rows](const loopwright::serving::Response& response) {
+    return json(tf::write_response(response, by_rows));
+  });
 }
 void versions(const Call& call) { call.respond(json(tf::write_status(call.path[2], call.engine.index()))); }
+
+// Begins the span of a request; null if it is not traced.
+std::shared_ptr<trace::RequestSpan> begin_span(trace::Tracer& tracer, const char* name, const Request& request) {
+  auto span = tracer.begin(name, request.only_header("traceparent"));
+  if (!span) return nullptr;
+  span->span().set("network.protocol.name", "http");
+  span->span().set("http.request.method", request.method);
+  span->span().set("url.path", std::string_view(request.target).substr(0, request.target.find('?')));
+  return span;
+}
 
 struct Route {
   const char* method;
   const char* pattern;
   void (*serve)(const Call&);
+  const char* span = nullptr;  // the name of the requests' spans; null: they are not traced
 };
 
 constexpr Route kRoutes[] = {
-    {"POST", "v2/models/*/infer", infer},
-    {"POST", "v2/models/*/versions/*/infer", infer},
+    {"POST", "v2/models/*/infer", infer, "POST /v2/models/{model}/infer"},
+    {"POST", "v2/models/*/versions/*/infer", infer, "POST /v2/models/{model}/versions/{version}/infer"},
     {"GET", "v2", describe_server},
     {"GET", "v2/health/live", live},
     {"GET", "v2/health/ready", ready},
@@ -205,9 +218,9 @@ constexpr Route kRoutes[] = {
     {"POST", "v2/systemsharedmemory/region/*/register", register_one},
     {"POST", "v2/systemsharedmemory/unregister", unregister},
     {"POST", "v2/systemsharedmemory/region/*/unregister", unregister},
-    {"POST", "v1/models/*:predict", predict},
-    {"POST", "v1/models/*/versions/*:predict", predict},
-    {"POST", "v1/models/*/labels/*:predict", predict},
+    {"POST", "v1/models/*:predict", predict, "POST /v1/models/{model}:predict"},
+    {"POST", "v1/models/*/versions/*:predict", predict, "POST /v1/models/{model}/versions/{version}:predict"},
+    {"POST", "v1/models/*/labels/*:predict", predict, "POST /v1/models/{model}/labels/{label}:predict"},
     {"GET", "v1/models/*", versions},
 };
 
@@ -223,15 +236,25 @@ Response error_response(const Error& error) {
   return response;
 }
 
-Handler inference_routes(Engine& engine, SharedMemory& memory, std::string version) {
-  return [&engine, &memory, version = std::move(version)](const Request& request, const Respond& respond) {
+Handler inference_routes(Engine& engine, SharedMemory& memory, trace::Tracer* tracer, std::string version) {
+  return [&engine, &memory, tracer, version = std::move(version)](const Request& request, const Respond& respond) {
+    Respond traced;  // responds and ends the span; empty if the request is not traced
+    const auto answer = [&]() -> const Respond& { return traced ? traced : respond; };
     try {
       const Path path = segments(request.target);
-      find_route(kRoutes, request.method, path).serve({engine, memory, version, request, path, respond});
+      const Route& route = find_route(kRoutes, request.method, path);
+      const auto span = tracer && route.span ? begin_span(*tracer, route.span, request) : nullptr;
+      if (span)
+        traced = [span, respond](Response response) {
+          span->span().set("http.response.status_code", response.status);
+          span->end(response.status >= 500);
+          respond(std::move(response));
+        };
+      route.serve({engine, memory, version, request, path, span, answer()});
     } catch (const Error& error) {
-      respond(error_response(error));
+      answer()(error_response(error));
     } catch (const std::exception& error) {
-      respond(error_response(Error(ErrorKind::kInternal, error.what())));
+      answer()(error_response(Error(ErrorKind::kInternal, error.what())));
     }
   };
 }

@@ -1,6 +1,7 @@
 #include "http/path.h"
 #include "http/route_table.h"
 #include "http/routes.h"
+#include "trace/tracer.h"
 
 namespace loopwright::serving::http {
 namespace {
@@ -52,35 +53,36 @@ std::string page(const Engine& engine) {
   return html + "</table></body></html>";
 }
 
-Response status_page(const Engine& engine) {
+Response status_page(const Engine& engine, const trace::Tracer*) {
   Response response;
   response.type = "text/html; charset=utf-8";
   response.text = page(engine);
   return response;
 }
 
-Response metrics(const Engine& engine) {
+Response metrics(const Engine& engine, const trace::Tracer* tracer) {
   Response response;
   response.type = "text/plain; version=0.0.4; charset=utf-8";
   response.text = engine.metrics();
+  if (tracer) response.text += tracer->metrics();
   return response;
 }
 
 struct Route {
   const char* method;
   const char* pattern;
-  Response (*serve)(const Engine&);
+  Response (*serve)(const Engine&, const trace::Tracer*);
 };
 
 constexpr Route kRoutes[] = {{"GET", "metrics", metrics}, {"GET", "", status_page}};
 
 }  // namespace
 
-Handler metrics_routes(Engine& engine) {
-  return [&engine](const Request& request, const Respond& respond) {
+Handler metrics_routes(Engine& engine, const trace::Tracer* tracer) {
+  return [&engine, tracer](const Request& request, const Respond& respond) {
     Response response;
     try {
-      response = find_route(kRoutes, request.method, segments(request.target)).serve(engine);
+      response = find_route(kRoutes, request.method, segments(request.target)).serve(engine, tracer);
     } catch (const Error& error) {
       response = error_response(error);
     }

@@ -8,14 +8,18 @@
 #include "loopwright/serving/engine.h"
 #include "protocol/shared_memory.h"
 
+namespace loopwright::serving::trace {
+class Tracer;
+}
+
 namespace loopwright::serving::http {
 
-// The protocol, on the port that clients use.
-Handler inference_routes(Engine& engine, SharedMemory& memory, std::string version);
+// The protocol, on the port that clients use. Without a tracer (null), nothing is traced.
+Handler inference_routes(Engine& engine, SharedMemory& memory, trace::Tracer* tracer, std::string version);
 // Registers the region that a body of JSON describes. Throws Error.
 void register_region(SharedMemory& memory, const std::string& name, const std::string& body);
 // The status page and /metrics.
-Handler metrics_routes(Engine& engine);
+Handler metrics_routes(Engine& engine, const trace::Tracer* tracer);
 // Loading, promotion and upload, which wait on own threads. Outlives the server that has its handler.
 class AdminRoutes {
  public:

@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <boost/asio/dispatch.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/tcp.hpp>
@@ -64,6 +65,12 @@ std::string_view Request::header(std::string_view name) const {
   for (const auto& [key, value] : headers)
     if (equals(key, name)) return value;
   return {};
+}
+
+std::string_view Request::only_header(std::string_view name) const {
+  const auto count =
+      std::count_if(headers.begin(), headers.end(), [name](const auto& each) { return equals(each.first, name); });
+  return count == 1 ? header(name) : std::string_view();
 }
 
 class Server::State : public std::enable_shared_from_this<Server::State> {

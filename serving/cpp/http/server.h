@@ -38,6 +38,8 @@ struct Request {
 
   // Returns the value of a header, or an empty text. Names are compared without case.
   std::string_view header(std::string_view name) const;
+  // As header(), but an empty text too if there are several.
+  std::string_view only_header(std::string_view name) const;
 };
 
 struct Response {

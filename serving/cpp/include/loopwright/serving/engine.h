@@ -26,6 +26,9 @@ struct EngineOptions {
   std::string cache;                     // of compiled models; empty: .cache in the repository
   // Gets a line about each load, failure, unload and change of a label; empty: nobody does. Called by any thread.
   std::function<void(const std::string&)> log;
+  // Gets each run whose request is traced, before the request's result; empty: nobody does. Called by any thread; must not block or
+  // throw.
+  std::function<void(const TracedRun&)> trace;
   std::string compiler_version;                  // another one does not use what was compiled by an earlier one
   std::map<std::string, std::string> libraries;  // of runtimes, by name; see LoadOptions
 };
