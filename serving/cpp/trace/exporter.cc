@@ -5,6 +5,7 @@
 #include <prometheus/text_serializer.h>
 #include <pthread.h>
 
+#include <boost/system/system_error.hpp>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
@@ -82,6 +83,8 @@ void Exporter::State::send(std::vector<Span>& batch) {
     }
     note_failure("it answered with status " + std::to_string(status));
     if (is_temporary(status)) return;
+  } catch (const boost::system::system_error& error) {
+    return note_failure(error.code().message());
   } catch (const std::exception& error) {
     return note_failure(error.what());
   }

@@ -11,7 +11,7 @@ struct Endpoint {
   std::string host, port, path;
 };
 
-// Reads http://HOST:PORT[/PATH]; the path is /v1/traces if there is none. Throws Error (kInvalidArgument).
+// Reads http://HOST:PORT[/PATH]; the path is /v1/traces by default. Throws Error (kInvalidArgument).
 Endpoint parse_endpoint(const std::string& url);
 
 // Posts JSON on a new connection, and returns the status of the answer. The time is that of all but the look-up of the host's name.
