@@ -26,6 +26,14 @@ HAS_IS_REMOTE, IS_REMOTE = 0x100, 0x200  # their flags
 FAILED = 2  # a status
 PATH = "/v2/models/affine/infer"
 BODY = json.dumps({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 4], "data": [1, 2, 3, 4]}]})
+TWICE = """
+[[steps]]
+model = "affine"
+outputs = {y = "middle"}
+[[steps]]
+model = "affine"
+inputs = {x = "middle"}
+"""
 X = np.array([[1, 2, 3, 4]], np.float32)
 
 
@@ -101,6 +109,8 @@ def server(
     shutil.copytree(compiled(2.0), repository / "affine" / "2" / "model.lw")
     rows = model("g (float[n,4] x) => (float[n,4] y) { y = Add (x, x) }")
     write_version(repository / "rows" / "1", rows, 'runtime = "onnxruntime"\nbatches = [1, 2]\n')
+    (repository / "twice").mkdir()
+    (repository / "twice" / "config.toml").write_text(TWICE)
     running = Server(repository, "--trace-endpoint", collector.address)
     yield running
     running.kill()
@@ -257,6 +267,18 @@ def test_the_batch(server: Server, collector: Collector) -> None:
     root, _, compute = collector.of_trace(trace, 3)
     assert attributes(root)["loopwright.items"] == 3
     assert attributes(compute)["loopwright.items"] == attributes(compute)["loopwright.batch_items"] == 3
+
+
+def test_the_steps_of_a_pipeline(server: Server, collector: Collector) -> None:
+    server.wait_for_state(1, "READY", "twice")
+    trace = new_trace(40)
+    assert infer(server, f"00-{trace}-{PARENT}-01", "/v2/models/twice/infer").status == 200
+    root, *children = collector.of_trace(trace, 5)
+    assert attributes(root)["loopwright.model"] == "twice"
+    assert [child["name"] for child in children] == ["queue", "compute"] * 2
+    for child in children:
+        assert child["parentSpanId"] == root["spanId"]
+        assert attributes(child)["loopwright.model"] == "affine"
 
 
 def counters(server: Server) -> dict[str, float]:
