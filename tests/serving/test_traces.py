@@ -301,7 +301,7 @@ def test_a_collector_that_is_down(start: Callable[..., Server], add_version: Cal
         time.sleep(0.1)
     assert counters(server)["loopwright_span_batches_failed_total"] >= 2
     connection = server.connect()
-    for _ in range(2800):  # more spans than the buffer has places for
+    for _ in range(3000):  # more spans than the buffer and a batch have places for
         connection.request("POST", PATH, BODY)
         assert connection.getresponse().read()
     connection.close()
