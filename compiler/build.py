@@ -12,6 +12,7 @@ from compiler.convert import source
 from compiler.installation import extras
 from compiler.lowering.schedule_source import Schedules, opened
 from compiler.program.compiled_model import CompiledModel
+from compiler.program.operators import Operators
 from compiler.program.random_inputs import random_inputs
 from compiler.program.ranged_model import RangedModel
 from compiler.ranged.build import build_ranged
@@ -53,6 +54,7 @@ def build(
     tune: bool = False,
     strict: bool = False,
     precision: str = "float32",
+    operators: Sequence[str | os.PathLike[str]] = (),
     winograd: None = None,
 ) -> CompiledModel: ...
 @overload
@@ -73,6 +75,7 @@ def build(
     tune: bool = False,
     strict: bool = False,
     precision: str = "float32",
+    operators: Sequence[str | os.PathLike[str]] = (),
     winograd: None = None,
 ) -> RangedModel: ...
 def build(
@@ -92,6 +95,7 @@ def build(
     tune: bool = False,
     strict: bool = False,
     precision: str = "float32",
+    operators: Sequence[str | os.PathLike[str]] = (),
     winograd: None = None,
 ) -> CompiledModel | RangedModel:
     """Compiles a model for this CPU.
@@ -130,13 +134,16 @@ def build(
         precision: ``"float32"``, ``"bfloat16"``, or ``"auto"``: bfloat16 on CPUs with instructions for it, if all sizes
             are fixed. In bfloat16, weights and products of dense layers and convolutions are bfloat16 where that is
             faster, with sums in float32; other layers and all tensors between layers stay float32.
+        operators: shared libraries with operators of users, which the model has as nodes of domains of their own. They
+            are part of the program; see ``docs/user_operators/README.md``. ``load`` needs the libraries too.
         winograd: the former name of ``fast_algorithms``; must not be given.
 
     Raises:
         TypeError: ``winograd`` is given.
         ValueError: an invalid model, missing shapes, an unknown target, more threads than cores, an unknown
             ``fallback`` or ``precision``, or, without ``fallback``, an operator that cannot be compiled; with
-            ``strict``, a quantized layer that would be computed in float32.
+            ``strict``, a quantized layer that would be computed in float32; a library of ``operators`` that is not
+            valid, or an operator that does not take its node.
         OSError: a file cannot be read.
         ImportError: TVM has the wrong version, or a package is missing: of the extra ``compile``; of ``check``
             for the argument ``check``; of ``fallback`` for ``tune``, and for a model that cannot be compiled without
@@ -167,13 +174,14 @@ def build(
     computed_in = resolved(precision, host)
     exported = source.exported(model, example_inputs)
     ranges = has_ranges(input_shapes)
-    chosen = passes_of_build(passes, ranges)
+    given = Operators(operators) if operators else None
+    chosen = passes_of_build(passes, ranges, given)
     if ranges:
         if schedules is not None or check is not None or tune or strict or precision == BFLOAT16:
             raise ValueError(
                 "schedules, check, tune, strict and precision are for fixed sizes; input_shapes has ranges"
             )
-        return build_ranged(exported, dict(input_shapes or {}), host, chosen, fast_algorithms, ieee)
+        return build_ranged(exported, dict(input_shapes or {}), host, chosen, fast_algorithms, ieee, given)
     shapes: Any = input_shapes
     after_passes = graph_passes.optimize(exported, shapes, chosen)
     in_float = _in_float(after_passes.reports)
@@ -186,7 +194,7 @@ def build(
         """Lowers and compiles an optimized model, which it changes."""
         inputs, of_integers = specs(optimized.graph.inputs), _layers_of_integers(optimized)
         with opened(schedules) as source:
-            lowered = lower(optimized, host, Options(source, fast_algorithms, chains, computed_in))
+            lowered = lower(optimized, host, Options(source, fast_algorithms, chains, computed_in, given))
         from compiler.tvm_backend.compile import compile_model  # imports TVM, which takes a second
 
         layers = lowered.layers
@@ -205,6 +213,7 @@ def build(
             compiled.module,
             compiled.segments,
             ieee=ieee,
+            operators=given,
         )
         built.in_float = (*in_float, *missing)
         return built
@@ -275,18 +284,22 @@ def _host(target: str | Target, threads: int | None) -> Target:
     return dataclasses.replace(Target.from_host(target.isa, threads), machine=target.machine)
 
 
-def passes_of_build(chosen: Sequence[Any] | None = None, ranges: bool = False) -> list[Any]:
+def passes_of_build(
+    chosen: Sequence[Any] | None = None, ranges: bool = False, operators: Operators | None = None
+) -> list[Any]:
     """Returns the passes of :func:`build` in order: the chosen ones (None: the default ones), and those of lowering.
 
     The latter run as soon as shapes are known.
 
     Args:
         ranges: whether the program is for ranges of sizes.
+        operators: operators of users, which infer shapes as soon as the passes have found those of their inputs.
 
     Raises:
         ValueError: a pass is unknown.
     """
     import graph_passes
+    from compiler.lowering.infer_user_operators import InferUserOperators
     from graph_passes.block_weights import BlockWeights
     from graph_passes.unroll_loops import UnrollLoops
 
@@ -296,13 +309,16 @@ def passes_of_build(chosen: Sequence[Any] | None = None, ranges: bool = False) -
     folded = names.index("fold_constants", start) + 1 if "fold_constants" in names[start:] else start
     control_flow = ["resolve_branches", UnrollLoops(largest=_LARGEST_UNROLLED)]
     quantized = ["integer_layers", "integer_products", "quantized_values"]
+    inferred = [] if operators is None else [InferUserOperators(operators)]
     before = [
         *passes[:start],
+        *inferred,
         BlockWeights(by_rows=not ranges),
         "expand_functions",
         *control_flow,
         *quantized,
         *passes[start:folded],
+        *inferred,
     ]
     return [*before, "float32_layers", "two_axes", *passes[folded:], "channels_last"]
 

@@ -96,7 +96,10 @@ PACKAGES: tuple[Package, ...] = (
     Package(
         "compiler.check",
         "compares a compiled model with ONNX Runtime; finds the pass or layer that is wrong",
-        ("graph_passes", "compiler.installation", "compiler.workloads", "compiler.program"),
+        (
+            *("graph_passes", "compiler.installation", "compiler.workloads", "compiler.program", "compiler.partition"),
+            "compiler.lowering",
+        ),
         ("numpy", "onnx"),
     ),
     Package("compiler.convert", "other formats to ONNX", (), ("numpy", "onnx", "torch")),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,11 @@ from graph_passes.model_file import opened
 
 
 def answers(
-    model: Any, inputs: Mapping[str, np.ndarray], optimized: bool = False, threads: int | None = None
+    model: Any,
+    inputs: Mapping[str, np.ndarray],
+    optimized: bool = False,
+    threads: int | None = None,
+    custom: Sequence[str] = (),
 ) -> list[tuple[str, Any]]:
     """Returns the name and the value of each output: arrays, lists of them, or None.
 
@@ -22,6 +26,7 @@ def answers(
         inputs: arrays by name.
         optimized: whether ONNX Runtime may use its own graph optimizations.
         threads: None leaves the number to ONNX Runtime.
+        custom: libraries with custom operators.
 
     Raises:
         ModuleNotFoundError: onnxruntime is not installed.
@@ -41,6 +46,8 @@ def answers(
         else:
             source = model.SerializeToString()
         try:
+            for library in custom:
+                options.register_custom_ops_library(library)
             session = ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
             values = session.run(None, dict(inputs))
         except Exception as error:  # noqa: BLE001 - its errors share no base class

@@ -14,6 +14,7 @@ from compiler.check.answers import ROUNDED, Difference, Expected
 from compiler.check.find_layer import Compile, wrong_layer
 from compiler.check.find_pass import wrong_pass
 from compiler.program.compiled_model import CompiledModel
+from compiler.program.operators import Operators
 from compiler.workloads.precision import BFLOAT16
 
 if TYPE_CHECKING:
@@ -66,7 +67,8 @@ def _checked(
     compile_model: Compile,
 ) -> tuple[Difference, ...]:
     found = compiled.run(inputs)
-    expected = answers(model, inputs)
+    operators = compiled.operators
+    expected = answers(model, inputs, operators)
     rounded = [layer.name for layer in compiled.layers if layer.dtype == BFLOAT16]
     if rounded:
         expected = expected.at_least(ROUNDED)
@@ -77,14 +79,18 @@ def _checked(
     if rounded:  # layers differ by more than a step of float32, so that none of them can be named
         count = f"{len(rounded)} layers compute in bfloat16, the first is {rounded[0]}"
         raise CheckFailed(f"the check failed: output {wrong[0]}; {count}; precision='float32' may pass")
-    cause = wrong_pass(model, input_shapes, passes, inputs, expected)
+    cause = wrong_pass(model, input_shapes, passes, inputs, expected, operators)
     if cause is None:
-        cause = wrong_layer(optimized, inputs, expected, compile_model)
+        cause = wrong_layer(optimized, inputs, expected, compile_model, operators)
         cause = f"compiled program: {cause}" if cause else "the compiled program is wrong, but no layer of it alone"
     raise CheckFailed(f"the check failed: output {wrong[0]}; {cause}")
 
 
-def answers(model: str | os.PathLike[str] | onnx.ModelProto, inputs: Mapping[str, np.ndarray]) -> Expected:
+def answers(
+    model: str | os.PathLike[str] | onnx.ModelProto,
+    inputs: Mapping[str, np.ndarray],
+    operators: Operators | None = None,
+) -> Expected:
     """Returns the right outputs of a model, and how far others may be from them.
 
     Raises:
@@ -92,7 +98,7 @@ def answers(model: str | os.PathLike[str] | onnx.ModelProto, inputs: Mapping[str
     """
     import onnx
 
-    plain = reference.run(model, inputs)
+    plain = reference.run(model, inputs, operators=operators)
     proto = onnx.load(os.fspath(model)) if isinstance(model, (str, os.PathLike)) else model
-    steps = reference.steps(proto, inputs, plain) if reference.is_quantized(proto) else None
-    return Expected.of(plain, reference.run(model, inputs, optimized=True), steps)
+    steps = reference.steps(proto, inputs, plain, operators) if reference.is_quantized(proto) else None
+    return Expected.of(plain, reference.run(model, inputs, optimized=True, operators=operators), steps)

@@ -21,11 +21,17 @@ from compiler.program.compiled_model import CompiledModel
 if TYPE_CHECKING:
     import onnx
 
+    from compiler.program.operators import Operators
+
 Compile = Callable[["onnx.ModelProto"], CompiledModel]
 
 
 def wrong_layer(
-    model: onnx.ModelProto, inputs: Mapping[str, np.ndarray], expected: Expected, compile_model: Compile
+    model: onnx.ModelProto,
+    inputs: Mapping[str, np.ndarray],
+    expected: Expected,
+    compile_model: Compile,
+    operators: Operators | None = None,
 ) -> str | None:
     """Returns one line about the first layer that is wrong; None if no layer is.
 
@@ -34,17 +40,20 @@ def wrong_layer(
         inputs: arrays by name.
         expected: the right outputs of the model.
         compile_model: lowers and compiles a model.
+        operators: operators of users.
     """
     places = _outputs(model)
     own = [output.name for output in model.graph.output]
     found = _compiled_values(model, [*own, *(name for name in places if name not in own)], inputs, compile_model)
     if found is None:
         return None
-    layers = list(_alone(model, places, {**inputs, **found}))
+    layers = list(_alone(model, places, {**inputs, **found}, operators))
     for layer in layers:
         if not layer.difference.ok:
             return f"{layer} on the same inputs"
-    if all(output.ok for output in expected.compare(found)) and (fused := _fused(model, places, inputs, compile_model)):
+    if all(output.ok for output in expected.compare(found)) and (
+        fused := _fused(model, places, inputs, compile_model, operators)
+    ):
         return fused
     largest = max(layers, key=lambda layer: layer.difference.error / (layer.difference.allowed or 1), default=None)
     return largest and f"no layer alone is wrong, their errors add up; the largest: {largest}"
@@ -100,7 +109,10 @@ def _compiled_values(
 
 
 def _alone(
-    model: onnx.ModelProto, places: Mapping[str, onnx.NodeProto], values: Mapping[str, np.ndarray]
+    model: onnx.ModelProto,
+    places: Mapping[str, onnx.NodeProto],
+    values: Mapping[str, np.ndarray],
+    operators: Operators | None,
 ) -> Iterator[_Layer]:
     """Yields each node that ONNX Runtime can run on its inputs in ``values``, with its largest difference."""
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -110,7 +122,8 @@ def _alone(
         if not outputs or any(name not in values for name in needed):
             continue
         try:
-            want = reference.run(_single(model, node, outputs, constants, values), {n: values[n] for n in needed})
+            alone = _single(model, node, outputs, constants, values)
+            want = reference.run(alone, {n: values[n] for n in needed}, operators=operators)
         except RuntimeError:  # a node that reads values inside a branch
             continue
         found = [difference(name, want[name], values[name], _allowed(node, want[name])) for name in outputs]
@@ -156,11 +169,12 @@ def _fused(
     places: Mapping[str, onnx.NodeProto],
     inputs: Mapping[str, np.ndarray],
     compile_model: Compile,
+    operators: Operators | None,
 ) -> str | None:
     """Searches the first wrong layer in programs with one more output each."""
     own = [output.name for output in model.graph.output]
     names = list(places)
-    want = reference.run(reference.with_outputs(model, names), inputs)
+    want = reference.run(reference.with_outputs(model, names), inputs, operators=operators)
 
     def wrong(name: str) -> Difference | None:
         found = _compiled_values(model, [*own, *([] if name in own else [name])], inputs, compile_model)

@@ -13,6 +13,8 @@ from compiler.check.answers import Expected, difference, rounding
 if TYPE_CHECKING:
     import onnx
 
+    from compiler.program.operators import Operators
+
 
 def wrong_pass(
     model: Any,
@@ -20,6 +22,7 @@ def wrong_pass(
     passes: Sequence[Any],
     inputs: Mapping[str, np.ndarray],
     expected: Expected,
+    operators: Operators | None = None,
 ) -> str | None:
     """Returns one line about the first pass whose result is wrong; None if all are right.
 
@@ -37,12 +40,12 @@ def wrong_pass(
             return
         after = ir.serde.serialize_model(rewritten)
         try:
-            wrong = [d for d in expected.compare(reference.run(after, inputs)) if not d.ok]
+            wrong = [d for d in expected.compare(reference.run(after, inputs, operators=operators)) if not d.ok]
         except RuntimeError as error:
             found.append(f"graph pass {a_pass.name}: {error}")
             return
         if wrong:
-            where = _first_value(before[-1], after, inputs) if before else None
+            where = _first_value(before[-1], after, inputs, operators) if before else None
             found.append(f"graph pass {a_pass.name}: output {wrong[0]}" + (f"; first at {where}" if where else ""))
         before[:] = [after]
 
@@ -50,10 +53,12 @@ def wrong_pass(
     return found[0] if found else None
 
 
-def _first_value(before: onnx.ModelProto, after: onnx.ModelProto, inputs: Mapping[str, np.ndarray]) -> str | None:
+def _first_value(
+    before: onnx.ModelProto, after: onnx.ModelProto, inputs: Mapping[str, np.ndarray], operators: Operators | None
+) -> str | None:
     """Returns the first node of ``after`` whose output differs from the value of that name in ``before``."""
     try:
-        one, other = (_all_values(model, inputs) for model in (before, after))
+        one, other = (_all_values(model, inputs, operators) for model in (before, after))
     except RuntimeError:  # a value that cannot be an output
         return None
     for node in after.graph.node:
@@ -65,6 +70,8 @@ def _first_value(before: onnx.ModelProto, after: onnx.ModelProto, inputs: Mappin
     return None
 
 
-def _all_values(model: onnx.ModelProto, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _all_values(
+    model: onnx.ModelProto, inputs: Mapping[str, np.ndarray], operators: Operators | None
+) -> dict[str, np.ndarray]:
     names = [name for node in model.graph.node for name in node.output if name]
-    return reference.run(reference.with_outputs(model, names), inputs)
+    return reference.run(reference.with_outputs(model, names), inputs, operators=operators)

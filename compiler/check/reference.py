@@ -14,6 +14,8 @@ from compiler.installation import extras
 if TYPE_CHECKING:
     import onnx
 
+    from compiler.program.operators import Operators
+
 # Operators that round to steps, and the float input that they round.
 QUANTIZERS: Mapping[str, int] = {"QuantizeLinear": 0, "DynamicQuantizeLinear": 0, "DynamicQuantizeLSTM": 0}
 VARIANTS = 8
@@ -22,7 +24,10 @@ MIXING = 12345.678  # makes the sine of an element a number between -1 and 1 tha
 
 
 def run(
-    model: str | os.PathLike[str] | onnx.ModelProto, inputs: Mapping[str, np.ndarray], optimized: bool = False
+    model: str | os.PathLike[str] | onnx.ModelProto,
+    inputs: Mapping[str, np.ndarray],
+    optimized: bool = False,
+    operators: Operators | None = None,
 ) -> dict[str, np.ndarray]:
     """Returns the outputs of a model by name, on one thread. Outputs that are not tensors are left out.
 
@@ -30,16 +35,22 @@ def run(
         model: the path of a model, or a model.
         inputs: arrays by name.
         optimized: whether ONNX Runtime may use its own graph optimizations.
+        operators: operators of users, which run alone; see :mod:`compiler.check.with_operators`.
 
     Raises:
         ModuleNotFoundError: onnxruntime is not installed.
         RuntimeError: ONNX Runtime does not run the model; the message is one line.
     """
     extras.require("a check", "check")
+    from compiler.check import with_operators
     from graph_passes.onnx_runtime import answers  # imports packages that programs do not need
 
     try:
-        values = answers(model, inputs, optimized, threads=1)
+        if operators is not None and operators.names:
+            values = with_operators.answers(model, inputs, optimized, operators)
+        else:
+            custom = () if operators is None else operators.custom
+            values = answers(model, inputs, optimized, threads=1, custom=custom)
     except RuntimeError as error:
         raise RuntimeError(f"ONNX Runtime does not run the model: {error}") from None
     return {name: np.asarray(value) for name, value in values if not isinstance(value, (list, dict, type(None)))}
@@ -62,7 +73,10 @@ def is_quantized(model: onnx.ModelProto) -> bool:
 
 
 def steps(
-    model: onnx.ModelProto, inputs: Mapping[str, np.ndarray], answers: Mapping[str, np.ndarray]
+    model: onnx.ModelProto,
+    inputs: Mapping[str, np.ndarray],
+    answers: Mapping[str, np.ndarray],
+    operators: Operators | None = None,
 ) -> dict[str, float]:
     """Returns, for each output of a quantized model, the difference that one step of quantization causes.
 
@@ -76,7 +90,7 @@ def steps(
     """
     largest = dict.fromkeys(answers, 0.0)
     for seed in range(VARIANTS):
-        moved = run(_moved(model, seed), inputs)
+        moved = run(_moved(model, seed), inputs, operators=operators)
         for name, answer in answers.items():
             change = np.abs(moved[name].astype(np.float64) - answer.astype(np.float64))
             largest[name] = max(largest[name], float(change[np.isfinite(change)].max(initial=0)))

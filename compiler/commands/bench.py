@@ -153,7 +153,7 @@ def _others(
     allowed, left_out = allowed_difference(proto, model.precision), dict[str, str]()
     for name in peers:
         with progress(f"Loading the model into {name}"):
-            found = load_other(name, proto, model.target.num_cores, inputs, expected, allowed)
+            found = load_other(name, proto, model.target.num_cores, inputs, expected, allowed, model.operators)
         if isinstance(found, Implementation):
             opened.enter_context(found.runtime)
             others.append(found)

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -71,7 +72,13 @@ class Result:
 
 
 def load_other(
-    name: str, model: onnx.ModelProto, threads: int, inputs: Arrays, expected: Arrays, allowed: float
+    name: str,
+    model: onnx.ModelProto,
+    threads: int,
+    inputs: Arrays,
+    expected: Arrays,
+    allowed: float,
+    operators: Sequence[Path] = (),
 ) -> Implementation | str:
     """Loads a model into another runtime and compares its answers. Returns the reason in one line if it cannot.
 
@@ -82,9 +89,10 @@ def load_other(
         inputs: the inputs to run it on.
         expected: our answers.
         allowed: the largest difference that rounding explains; see :func:`allowed_difference`.
+        operators: libraries of operators of users.
     """
     try:
-        runtime = runtimes.load(name, model, threads)
+        runtime = runtimes.load(name, model, threads, operators)
     except RuntimeUnavailable as error:
         return one_line(error)
     try:

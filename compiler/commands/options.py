@@ -35,6 +35,7 @@ class BuildOptions:
         tune: whether the program is measured next to ONNX Runtime, and the faster one taken.
         strict: whether a model with quantized layers that would be computed in float32 is rejected.
         precision: what layers compute in: ``float32``, ``bfloat16`` or ``auto``.
+        operators: libraries of operators of users, for saved models too.
     """
 
     input_shapes: tuple[Shape, ...] = ()
@@ -49,6 +50,7 @@ class BuildOptions:
     strict: bool = False
     precision: str = "float32"
     batch: int | None = None
+    operators: tuple[Path, ...] = ()
 
 
 def build_options(arguments: argparse.Namespace) -> BuildOptions:
@@ -66,6 +68,7 @@ def build_options(arguments: argparse.Namespace) -> BuildOptions:
         arguments.strict,
         arguments.precision,
         arguments.batch,
+        tuple(arguments.operators),
     )
 
 
@@ -79,6 +82,15 @@ def add_model(parser: argparse.ArgumentParser, saved: bool) -> None:
         type=at_least(1),
         metavar="N",
         help=f"number of threads (default: {default}" + "; of a saved model: as built" * saved + ")",
+    )
+    add(
+        "--operators",
+        action="extend",
+        nargs="+",
+        default=[],
+        type=Path,
+        metavar="LIB",
+        help="shared libraries with operators of users that the model has; see docs/user_operators",
     )
     group = parser.add_argument_group("build options" + ", for ONNX models only" * saved)
     add = group.add_argument

@@ -45,6 +45,7 @@ class OnnxFile:
         tune: whether the program is measured next to ONNX Runtime, and the faster one taken.
         strict: whether quantized layers must not be computed in float32.
         precision: what layers compute in.
+        operators: libraries of operators of users.
     """
 
     path: Path
@@ -59,6 +60,7 @@ class OnnxFile:
     tune: bool
     strict: bool
     precision: str
+    operators: tuple[Path, ...]
 
     @property
     def has_ranges(self) -> bool:
@@ -79,6 +81,7 @@ class OnnxFile:
                 target=self.target,
                 fast_algorithms=self.fast_algorithms,
                 ieee=self.ieee,
+                operators=self.operators,
             )
 
     def compiled(self, check: Mapping[str, np.ndarray] | None = None) -> CompiledModel:
@@ -104,6 +107,7 @@ class OnnxFile:
                 tune=self.tune,
                 strict=self.strict,
                 precision=self.precision,
+                operators=self.operators,
             )
 
     def frozen(self) -> onnx.ModelProto:
@@ -145,7 +149,7 @@ class SavedModel:
     Attributes:
         path, target, inputs: as of OnnxFile.
         sizes: the sizes to run at, of a model for ranges.
-        ieee: as of OnnxFile.
+        ieee, operators: as of OnnxFile.
     """
 
     path: Path
@@ -153,6 +157,7 @@ class SavedModel:
     inputs: tuple[TensorSpec, ...]
     sizes: Mapping[str, int]
     ieee: bool
+    operators: tuple[Path, ...]
 
     def compiled(self) -> CompiledModel:
         """Loads the model.
@@ -164,7 +169,7 @@ class SavedModel:
         import compiler
 
         with progress(f"Loading {self.path.name}"):
-            found = compiler.load(self.path, self.target.num_cores)
+            found = compiler.load(self.path, self.target.num_cores, operators=self.operators)
             return found if isinstance(found, CompiledModel) else found.at(self.sizes)
 
     def summary(self) -> list[str]:
@@ -226,6 +231,7 @@ def onnx_file(path: Path, build: BuildOptions) -> OnnxFile:
         build.tune,
         build.strict,
         build.precision,
+        build.operators,
     )
 
 
@@ -260,10 +266,10 @@ def _saved(path: Path, build: BuildOptions, given: Sequence[InputFile]) -> Saved
         built = f"{path} is built already, for {target.isa}"
         raise ValueError(f"{', '.join(flags)}: {built}; build it again to change that")
     if not ranges:
-        return SavedModel(path, target, tuple(saved_model.tensors(manifest, "inputs")), {}, ieee)
+        return SavedModel(path, target, tuple(saved_model.tensors(manifest, "inputs")), {}, ieee, build.operators)
     tensors = saved_model.sized_tensors(manifest, "inputs", ranges)
     sizes = _chosen_sizes(path, tensors, ranges, build.input_shapes, given)
-    return SavedModel(path, target, tuple(tensor.at(sizes) for tensor in tensors), sizes, ieee)
+    return SavedModel(path, target, tuple(tensor.at(sizes) for tensor in tensors), sizes, ieee, build.operators)
 
 
 def _chosen_sizes(

@@ -208,10 +208,10 @@ def _engines(
             with progress(f"Loading the model into {name}"):
                 runs: list[Run]
                 if mode.api == "sync":
-                    loaded = opened.enter_context(runtimes.load(name, proto, mode.threads))
+                    loaded = opened.enter_context(runtimes.load(name, proto, mode.threads, model.operators))
                     runs = [loaded.run]
                 else:
-                    runs = streams.load(name, proto, mode.count, mode.threads)
+                    runs = streams.load(name, proto, mode.count, mode.threads, model.operators)
         except RuntimeUnavailable as error:
             left_out[name] = one_line(error)
             continue

@@ -55,15 +55,21 @@ class Description {
     return result;
   }
 
-  std::vector<Description> objects(const char* key) const {
-    std::vector<Description> descriptions;
+  std::vector<tvm::ffi::json::Object> entries(const char* key) const {
+    std::vector<tvm::ffi::json::Object> found;
     for (const auto& value : as<tvm::ffi::json::Array>(key, "a list")) {
       const auto entries = value.try_cast<tvm::ffi::json::Object>();
       if (!entries) throw invalid(key, "a list of objects");
-      descriptions.push_back({*entries, weights_});
+      found.push_back(*entries);
     }
+    return found;
+  }
+  std::vector<Description> objects(const char* key) const {
+    std::vector<Description> descriptions;
+    for (const auto& object : entries(key)) descriptions.push_back({object, weights_});
     return descriptions;
   }
+  const tvm::ffi::json::Object& all() const { return entries_; }
 
   std::optional<ScheduleValues> schedule() const {
     if (is_null("schedule")) return std::nullopt;

@@ -18,6 +18,7 @@
 #include "loopwright/thread_pool.h"
 #include "program.h"
 #include "program_library.h"
+#include "user_operators.h"
 
 namespace loopwright {
 namespace {
@@ -35,11 +36,10 @@ namespace reflection = tvm::ffi::reflection;
 
 // Runs a layer. Arguments: (layers, index, inputs..., outputs...).
 void run_layer(PackedArgs args, Any*) {
-  constexpr int kMostTensors = 8;
   const int count = args.size() - 2;
-  if (count < 1 || count > kMostTensors)
-    TVM_FFI_THROW(ValueError) << "a layer takes 1 to " << kMostTensors << " tensors";
-  std::array<const DLTensor*, kMostTensors> tensors{};
+  if (count < 1 || count > LOOPWRIGHT_MOST_TENSORS)
+    TVM_FFI_THROW(ValueError) << "a layer takes 1 to " << LOOPWRIGHT_MOST_TENSORS << " tensors";
+  std::array<const DLTensor*, LOOPWRIGHT_MOST_TENSORS> tensors{};
   for (int i = 0; i < count; ++i) tensors[static_cast<size_t>(i)] = args[i + 2].cast<DLTensor*>();
   args[0].cast<const LayersObj*>()->run(args[1].cast<int64_t>(), tensors.data(), count);
 }
@@ -88,9 +88,61 @@ Target target_of(const String& isa, const Optional<String>& model) {
   TVM_FFI_UNREACHABLE();
 }
 
+// The operators of some libraries, for Python.
+class OperatorsObj : public tvm::ffi::Object {
+ public:
+  explicit OperatorsObj(std::shared_ptr<const UserOperators> operators) : operators(std::move(operators)) {}
+  std::shared_ptr<const UserOperators> operators;
+  TVM_FFI_DECLARE_OBJECT_INFO_FINAL("loopwright.Operators", OperatorsObj, tvm::ffi::Object);
+};
+
+class Operators : public tvm::ffi::ObjectRef {
+ public:
+  explicit Operators(tvm::ffi::ObjectPtr<OperatorsObj> object) : ObjectRef(std::move(object)) {}
+  TVM_FFI_DEFINE_OBJECT_REF_METHODS_NOTNULLABLE(Operators, tvm::ffi::ObjectRef, OperatorsObj);
+};
+
+// Returns function(), whose std::invalid_argument becomes a ValueError.
+template <class F>
+auto with_value_errors(const F& function) {
+  try {
+    return function();
+  } catch (const std::invalid_argument& error) {
+    TVM_FFI_THROW(ValueError) << error.what();
+  }
+  TVM_FFI_UNREACHABLE();
+}
+
+Operators load_operators(const Array<String>& paths) {
+  return with_value_errors([&] {
+    return Operators(
+        tvm::ffi::make_object<OperatorsObj>(UserOperators::load(std::vector<std::string>(paths.begin(), paths.end()))));
+  });
+}
+
+// Returns the domains and names of all operators.
+Array<Array<String>> operator_names(const Operators& operators) {
+  Array<Array<String>> names;
+  for (const auto& [domain, name] : operators->operators->names()) names.push_back({String(domain), String(name)});
+  return names;
+}
+
+// Returns the types of a node's outputs as JSON: a list of {dtype, shape}. `description`: see UserNode.
+String infer_operator(const Operators& operators, const String& description, int64_t outputs) {
+  return with_value_errors([&] {
+    const auto entries = parsed(description).cast<json::Object>();
+    json::Array types;
+    for (const auto& type : UserNode(entries, static_cast<size_t>(outputs), operators->operators.get()).infer())
+      types.push_back(described(type));
+    return json::Stringify(types);
+  });
+}
+
 Layers make_layers(const String& descriptions, const Array<Tensor>& weights, const String& isa, int threads,
-                   const Array<tvm::ffi::Function>& segments, const Optional<String>& model) {
-  return Layers::make(parsed(descriptions).cast<json::Array>(), weights, {target_of(isa, model), threads}, segments);
+                   const Array<tvm::ffi::Function>& segments, const Optional<String>& model,
+                   const Optional<Operators>& operators) {
+  return Layers::make(parsed(descriptions).cast<json::Array>(), weights,
+                      {target_of(isa, model), threads, operators ? (*operators)->operators : nullptr}, segments);
 }
 
 Array<String> kinds() {
@@ -196,6 +248,9 @@ TVM_FFI_STATIC_INIT_BLOCK() {
       .def("loopwright.set_generated_code_threads", &set_generated_code_threads)
       .def("loopwright.keep_subnormals", &keep_subnormals)
       .def("loopwright.rest_pool", &rest_pool)
+      .def("loopwright.load_operators", &load_operators)
+      .def("loopwright.operator_names", &operator_names)
+      .def("loopwright.infer_operator", &infer_operator)
       .def("loopwright.make_layers", &make_layers)
       .def("loopwright.schedules", &schedules)
       .def("loopwright.layers_of", [](const Program& program) { return program->layers(); })

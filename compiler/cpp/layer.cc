@@ -44,7 +44,7 @@ Machine machine_of(const Description& description, const Machine& machine) {
   const int64_t threads = description.integer("threads");
   if (threads < 1 || threads > machine.threads)
     throw std::invalid_argument("threads must be between 1 and the model's " + std::to_string(machine.threads));
-  return {machine.target, static_cast<int>(threads)};
+  return {machine.target, static_cast<int>(threads), machine.operators};
 }
 
 Maker maker_of(const Description& description) {

@@ -19,10 +19,14 @@ using Shape = std::vector<int64_t>;
 
 class Description;
 
-// What a layer is made for: an ISA with the costs of a CPU, from which default schedules follow, and a number of threads.
+class UserOperators;
+
+// What a layer is made for: an ISA with the costs of a CPU, from which default schedules follow, a number of threads, and the
+// operators of users, which may be null.
 struct Machine {
   Target target;
   int threads;
+  std::shared_ptr<const UserOperators> operators;
 };
 
 class Layer {

@@ -19,6 +19,7 @@
 #include "loopwright/topology.h"
 #include "program.h"
 #include "program_library.h"
+#include "user_operators.h"
 
 namespace loopwright {
 namespace {
@@ -34,9 +35,9 @@ namespace json = tvm::ffi::json;
 // Formats of saved models that can be read; compiler/program/saved_model.py gets the newest one, which it writes, from
 // here. Format 5 added segments, format 6 ranges of sizes, format 7 whether subnormal numbers are kept,
 // format 8 weights of int8, format 9 tensors of 8-bit integers between layers, format 10 weights of bfloat16, format 11 weights of
-// few bits.
+// few bits, format 12 operators of users.
 constexpr int64_t kOldestFormat = 4;
-constexpr int64_t kFormat = 11;
+constexpr int64_t kFormat = 12;
 
 // A file mapped into memory. Pages are read on first access.
 class MappedFile {
@@ -204,12 +205,12 @@ json::Array on_threads(const json::Array& layers, int built, int threads) {
   return changed;
 }
 
-loopwright::Machine machine(const json::Object& manifest, int threads) {
+loopwright::Machine machine(const json::Object& manifest, int threads, std::shared_ptr<const UserOperators> operators) {
   const Isa isa = parse_isa(entry<String>(manifest, "isa"));
   const auto& available = available_isas();
   if (std::find(available.begin(), available.end(), isa) == available.end())
     throw std::runtime_error(std::string("the model was compiled for ") + name(isa) + "; this CPU does not support it");
-  return {isa, threads_here(built_threads(manifest), threads)};
+  return {isa, threads_here(built_threads(manifest), threads), std::move(operators)};
 }
 
 bool is_like(const Tensor& tensor, const TensorSpec& spec) {
@@ -231,9 +232,9 @@ struct Model::State {
   Program program;
 };
 
-Model Model::load(const std::string& folder, int threads) {
+Model Model::load(const std::string& folder, int threads, const std::vector<std::string>& operators) {
   const json::Object manifest = read_manifest(folder + "/manifest.json");
-  const loopwright::Machine here = machine(manifest, threads);
+  const loopwright::Machine here = machine(manifest, threads, UserOperators::load(operators));
   share_thread_pool();
   Layers layers =
       Layers::make(on_threads(entry<json::Array>(manifest, "layers"), built_threads(manifest), here.threads),

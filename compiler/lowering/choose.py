@@ -10,6 +10,7 @@ from compiler.lowering.call import Call
 from compiler.lowering.precision import InBfloat16
 from compiler.lowering.recognize import Match
 from compiler.lowering.schedule_source import NoSchedules, ScheduleSource
+from compiler.lowering.user_operator import Operators
 from compiler.workloads.layer import Layer
 from compiler.workloads.operators import LAYER_SCHEMAS
 from compiler.workloads.precision import BFLOAT16
@@ -27,12 +28,14 @@ class Options:
         fast_algorithms: whether layers may use Winograd's and Strassen's algorithms, which round more than a plain sum.
         chains: whether neighboring convolutions may run as one kernel.
         precision: ``float32``, or ``bfloat16`` for the layers that are faster in it.
+        operators: the operators of users, which are part of the program.
     """
 
     schedules: ScheduleSource = field(default_factory=NoSchedules)
     fast_algorithms: bool = True
     chains: bool = True
     precision: str = "float32"
+    operators: Operators | None = None
 
 
 @dataclass(frozen=True)

@@ -59,5 +59,5 @@ def put_kernels(model: ir.Model, target: Target, options: Options) -> tuple[Laye
 
 def plan_kernels(model: ir.Model, target: Target, options: Options) -> tuple[tuple[Match, ...], Plan]:
     """Returns the nodes of the model that our kernels compute, and how each is computed."""
-    matches = recognize(model.graph, target, options.chains)
+    matches = recognize(model.graph, target, options.chains, options.operators)
     return matches, choose(matches, target, options)

@@ -10,9 +10,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 import onnx_ir as ir
 
+from compiler.lowering import user_operator
 from compiler.lowering.call import Call
 from compiler.lowering.chains import chained, find_chains
 from compiler.lowering.rounding import rounds_next
+from compiler.lowering.user_operator import Operators
 from compiler.workloads.operators import LAYER_SCHEMAS, OPERATORS
 from compiler.workloads.target import Target
 from graph_passes.base import DOMAIN as PASSES_DOMAIN
@@ -66,17 +68,21 @@ class Match:
         return shape if perm is None else tuple(shape[axis] for axis in perm)
 
 
-def recognize(graph: ir.Graph, target: Target, chains: bool) -> tuple[Match, ...]:
-    """Returns the nodes of a graph and of its branches that our kernels compute.
+def recognize(graph: ir.Graph, target: Target, chains: bool, operators: Operators | None = None) -> tuple[Match, ...]:
+    """Returns the nodes of a graph and of its branches that our kernels and operators of users compute.
 
     They are in topological order of their last nodes, those of branches after those of the graph.
 
     Args:
         chains: whether neighboring convolutions may become one call.
+        operators: the operators of users.
+
+    Raises:
+        ValueError: an operator of a user does not take one of its nodes.
     """
     weights: dict[Hashable, np.ndarray] = {}
     nodes = [node for part in with_branches(graph) for node in part]
-    calls = {node: _shared(call, weights) for node in nodes if (call := _call(node)) is not None}
+    calls = {node: _shared(call, weights) for node in nodes if (call := _call(node, operators)) is not None}
     chain_by_last = {chain[-1]: chain for chain in find_chains(calls, target)} if chains else {}
     inner = {node for chain in chain_by_last.values() for node in chain[:-1]}
     return tuple(
@@ -87,7 +93,9 @@ def recognize(graph: ir.Graph, target: Target, chains: bool) -> tuple[Match, ...
     )
 
 
-def _call(node: ir.Node) -> Call | None:
+def _call(node: ir.Node, operators: Operators | None) -> Call | None:
+    if operators is not None and user_operator.is_known(node, operators):
+        return user_operator.recognize(node, operators)
     name = _name(node)
     call = RECOGNIZERS[name](node) if name is not None and name in RECOGNIZERS else None
     if call is None or "fast_algorithms" not in LAYER_SCHEMAS[call.op].attributes:

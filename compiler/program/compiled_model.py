@@ -16,6 +16,7 @@ import numpy as np
 
 from compiler.program import native, saved_model, segment
 from compiler.program.choice import Choice
+from compiler.program.operators import Operators
 from compiler.program.placement import checked_cores, placement_of, threads_here
 from compiler.program.profile import CallTimes, ProfileRow, profile_rows
 from compiler.program.segment import Segment
@@ -42,6 +43,7 @@ class CompiledModel:
             the inputs and then :attr:`layers_object`, and returns a tuple.
         checked: the differences that ``compiler.build(..., check=data)`` found, one per output; None without ``check``.
         tuned: what ``compiler.build(..., tune=True)`` measured and chose; None without ``tune``.
+        operators: the operators of users that were given; None without.
         in_float: the layers that the model quantizes and that are computed in float32, each with the reason; empty for
             a loaded model.
     """
@@ -62,24 +64,25 @@ class CompiledModel:
         program: Any = None,
         ieee: bool = False,
         cores: Sequence[int] | None = None,
+        operators: Operators | None = None,
     ) -> None:
         """
         Args:
             executable: the compiled module, from which TVM's runtime creates virtual machines.
-            layers, inputs, outputs, target, module, segments, ieee, cores: see the attributes.
+            layers, inputs, outputs, target, module, segments, ieee, cores, operators: see the attributes.
             program: the object of ``compiler/cpp`` that runs it; created if None.
 
         Raises:
             ImportError: there are segments, and onnxruntime is not installed.
-            ValueError: ONNX Runtime rejects a segment.
+            ValueError: ONNX Runtime rejects a segment, or a layer needs an operator that is not in ``operators``.
         """
-        self.segments = tuple(segments)
+        self.segments, self.operators = tuple(segments), operators
         self.layers, self.inputs, self.outputs = tuple(layers), tuple(inputs), tuple(outputs)
         self.target, self.module, self.ieee = target, module, ieee
         self.cores = None if cores is None else tuple(cores)
         self._executable = executable
         self._program = (
-            made_program(executable, self.layers, self.segments, target, ieee, self.cores)
+            made_program(executable, self.layers, self.segments, target, ieee, self.cores, operators)
             if program is None
             else program
         )
@@ -196,6 +199,7 @@ class CompiledModel:
             program,
             self.ieee,
             self.cores if cores is None else cores,
+            self.operators,
         )
         other.in_float = self.in_float
         return other
@@ -269,6 +273,7 @@ def made_program(
     target: Target,
     ieee: bool,
     cores: Sequence[int] | None = None,
+    operators: Operators | None = None,
 ) -> Any:
     """Returns the object of ``compiler/cpp`` that runs an executable with these layers and segments.
 
@@ -285,8 +290,12 @@ def made_program(
         [segment.wrapped(saved_model.writable(weight)) for weight in weights],
         target.isa,
         target.num_cores,
-        [segment.function(part, target.num_cores, ieee, alone) for part in segments],
+        [
+            segment.function(part, target.num_cores, ieee, alone, () if operators is None else operators.custom)
+            for part in segments
+        ],
         model,
+        None if operators is None else operators.handle,
     )
     # tvm.runtime.Executable is linked in memory. A loaded program is a module already.
     module_of = executable.jit() if hasattr(executable, "jit") else executable

@@ -39,12 +39,12 @@ class ProfileRow:
     Attributes:
         layer: the name of the node, or of the generated function.
         op: the operator and its sizes if a kernel computes it; the operators of a segment.
-        backend: ``"kernel"``; ``"tvm"`` for generated code; ``"onnxruntime"`` for segments; ``"vm"`` for the virtual
-            machine itself.
+        backend: ``"kernel"``; ``"user"`` for an operator of a user; ``"tvm"`` for generated code; ``"onnxruntime"`` for
+            segments; ``"vm"`` for the virtual machine itself.
         schedule: the kernel's schedule, None if it has none.
         seconds: median over the runs.
         gflops: 10^9 floating-point operations per second, None for generated code and for kernels that only move data.
-        roofline: achieved share of the roofline's speed, None for generated code.
+        roofline: achieved share of the roofline's speed, None for generated code and operators of users.
     """
 
     layer: str
@@ -90,6 +90,8 @@ def profile_rows(
 
 
 def _kernel_row(layer: Layer, schedule: Schedule | None, seconds: float, rooflines: Rooflines) -> ProfileRow:
+    if not layer.workloads:
+        return ProfileRow(layer.name, _op(layer), "user", None, seconds, None, None)
     least = sum(roofline.secs for roofline in rooflines.of(layer, layer.threads))
     flops = sum(workload.flops for workload in layer.workloads)
     gflops = flops / seconds / 1e9 if flops else None
@@ -97,6 +99,8 @@ def _kernel_row(layer: Layer, schedule: Schedule | None, seconds: float, rooflin
 
 
 def _op(layer: Layer) -> str:
+    if not layer.workloads:
+        return f"{layer.attributes['domain']}::{layer.attributes['operator']}"
     if len(layer.workloads) == 1:
         return str(layer.workloads[0])
     first, last = layer.stages[0].input_shapes["x"], layer.stages[-1].output_shape

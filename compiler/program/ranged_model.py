@@ -13,6 +13,7 @@ import numpy as np
 
 from compiler.program import native, saved_model
 from compiler.program.compiled_model import CompiledModel, executed, made_program
+from compiler.program.operators import Operators
 from compiler.program.placement import placement_of
 from compiler.program.profile import CallTimes, ProfileRow
 from compiler.program.sized_tensor import SizedTensor, sizes_of
@@ -50,7 +51,7 @@ class RangedModel:
     Attributes:
         sizes: the sizes that vary, and their ranges.
         inputs, outputs: the tensors that :meth:`run` takes and returns; their shapes have expressions of the sizes.
-        target, cores, module, ieee: as of :class:`compiler.CompiledModel`.
+        target, cores, module, ieee, operators: as of :class:`compiler.CompiledModel`.
         segments: always empty; segments have fixed sizes.
         checked, tuned: as of :class:`compiler.CompiledModel`.
     """
@@ -70,17 +71,19 @@ class RangedModel:
         module: Any = None,
         ieee: bool = False,
         cores: Sequence[int] | None = None,
+        operators: Operators | None = None,
     ) -> None:
         self.inputs, self.outputs, self.sizes = tuple(inputs), tuple(outputs), tuple(sizes)
         self.target, self.module, self.ieee = target, module, ieee
         self.cores = None if cores is None else tuple(cores)
+        self.operators = operators
         self._executable, self._layers = executable, tuple(layers)
         self._lock = Lock()
         self._pooled: set[int] = set()  # programs that have run since the pool was emptied
         self._programs: dict[tuple[int, ...], _Program] = {}
         self._varying = [tensor.name for tensor in inputs if any(not isinstance(dim, int) for dim in tensor.shape)]
         self._by_shapes: dict[tuple[tuple[int, ...], ...], _Program] = {}  # of the inputs that vary
-        self._packed = made_program(executable, self.layers, (), target, ieee, self.cores)
+        self._packed = made_program(executable, self.layers, (), target, ieee, self.cores, operators)
         for point in growing(self.sizes):  # few rows need weights that are packed in other forms than many
             self._program(point)
 
@@ -137,6 +140,7 @@ class RangedModel:
             program=found.program,
             ieee=self.ieee,
             cores=self.cores,
+            operators=self.operators,
         )
 
     def run(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -91,7 +91,9 @@ def unwrapped(value: Any) -> Any:
     return value.value if isinstance(value, Opaque) else np.from_dlpack(value)
 
 
-def function(segment: Segment, threads: int, ieee: bool, alone: bool = False) -> Callable[..., list[Any]]:
+def function(
+    segment: Segment, threads: int, ieee: bool, alone: bool = False, custom: Sequence[str] = ()
+) -> Callable[..., list[Any]]:
     """Returns a function that runs a segment: it takes and returns what :func:`wrapped` returns.
 
     Args:
@@ -99,6 +101,7 @@ def function(segment: Segment, threads: int, ieee: bool, alone: bool = False) ->
         ieee: whether the threads of ONNX Runtime keep subnormal numbers. The calling thread computes too, in its mode.
         alone: whether the program does nothing else. Otherwise two pools share the cores: the threads of ONNX Runtime
             spin only while the segment runs, and those of the program sleep then.
+        custom: libraries with custom operators of ONNX Runtime.
 
     Raises:
         ImportError: onnxruntime is not installed.
@@ -107,7 +110,7 @@ def function(segment: Segment, threads: int, ieee: bool, alone: bool = False) ->
     threads = 1 if _SERIAL.issuperset(segment.operators) else segment.threads or threads
     workers = Workers()
     with native.same_subnormals(), workers.started(threads - 1):  # the first session of a process sets that mode
-        session = _session(segment, threads, ieee, alone)
+        session = _session(segment, threads, ieee, alone, custom)
     rest_pool = native.function("rest_pool") if threads > 1 else None
     names = [spec.name for spec in segment.outputs]
     stated = [(spec, np.dtype(spec.dtype)) if spec.name in segment.static else None for spec in segment.outputs]
@@ -129,7 +132,9 @@ def function(segment: Segment, threads: int, ieee: bool, alone: bool = False) ->
     return run
 
 
-def _session(segment: Segment, threads: int, ieee: bool, alone: bool) -> onnxruntime.InferenceSession:
+def _session(
+    segment: Segment, threads: int, ieee: bool, alone: bool, custom: Sequence[str]
+) -> onnxruntime.InferenceSession:
     extras.require(f"running {segment}", "fallback", "onnxruntime")
     import onnxruntime as ort
 
@@ -145,6 +150,8 @@ def _session(segment: Segment, threads: int, ieee: bool, alone: bool) -> onnxrun
     options.add_session_config_entry("session.set_denormal_as_zero", "0" if ieee else "1")
     options.log_severity_level = 4  # errors are raised
     try:
+        for library in custom:
+            options.register_custom_ops_library(library)
         return ort.InferenceSession(segment.model, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # noqa: BLE001 - ONNX Runtime's own types
         reason = f"{segment.reasons[0]}; " if segment.reasons else ""

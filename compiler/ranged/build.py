@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from compiler.program.operators import Operators
 from compiler.program.ranged_model import RangedModel
 from compiler.program.sized_tensor import SizedTensor
 from compiler.program.tensor_spec import TensorSpec
@@ -43,6 +44,7 @@ def build_ranged(
     passes: Sequence[Any],
     fast_algorithms: bool,
     ieee: bool,
+    operators: Operators | None = None,
 ) -> RangedModel:
     """Compiles a model whose ``input_shapes`` have ranges; see :func:`compiler.build`.
 
@@ -51,7 +53,7 @@ def build_ranged(
         ValueError, OSError, ImportError: as :func:`compiler.build`.
     """
     sizes, shapes = named_sizes(model, input_shapes)
-    lowering = _Lowering(model, shapes, target, passes, fast_algorithms)
+    lowering = _Lowering(model, shapes, target, passes, fast_algorithms, operators)
     witnesses = Witnesses.of(sizes)
     parts = [lowering.at(point) for point in witnesses.points]
     while True:
@@ -75,7 +77,17 @@ def build_ranged(
         executable = compile_ranged(merged.module, target, sizes)
     except RuntimeError as error:  # TVM has no rule for an expression of sizes
         raise DifferentPrograms(f"with ranges, {error}; give smaller ranges, or numbers") from error
-    return RangedModel(executable, merged.layers, merged.inputs, merged.outputs, sizes, target, merged.module, ieee)
+    return RangedModel(
+        executable,
+        merged.layers,
+        merged.inputs,
+        merged.outputs,
+        sizes,
+        target,
+        merged.module,
+        ieee,
+        operators=operators,
+    )
 
 
 def _further_points(sizes: Sequence[Size]) -> Iterator[dict[str, int]]:
@@ -159,6 +171,7 @@ class _Lowering:
     target: Target
     passes: Sequence[Any]
     fast_algorithms: bool
+    operators: Operators | None
     arrays: dict[Any, np.ndarray] = field(default_factory=dict)
 
     def at(self, point: Mapping[str, int]) -> _Part:
@@ -168,7 +181,8 @@ class _Lowering:
         from compiler.tvm_backend.importer import import_within
 
         optimized, found = self._optimized(point)
-        lowered = lower(optimized, self.target, Options(fast_algorithms=self.fast_algorithms, chains=False))
+        how = Options(fast_algorithms=self.fast_algorithms, chains=False, operators=self.operators)
+        lowered = lower(optimized, self.target, how)
         imported = import_within(lowered.model, lowered.layers)
         if imported.rejected:
             reasons = "; ".join(dict.fromkeys(filter(None, imported.rejected.values())))

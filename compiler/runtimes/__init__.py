@@ -10,7 +10,8 @@ between implementations; see ``compiler.measure.sampling``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compiler.runtimes import ncnn, onnxruntime, openvino, ours, tvm
@@ -31,7 +32,7 @@ RUNTIMES: Mapping[str, Engine] = {
 __all__ = ["OURS", "RUNTIMES", "Engine", "Runtime", "RuntimeUnavailable", "load"]
 
 
-def load(name: str, model: Model, threads: int | None = None) -> Runtime:
+def load(name: str, model: Model, threads: int | None = None, operators: Sequence[Path] = ()) -> Runtime:
     """Loads a model into a runtime.
 
     Args:
@@ -39,6 +40,7 @@ def load(name: str, model: Model, threads: int | None = None) -> Runtime:
         model: an ONNX model or its file, with static shapes (``graph_passes.FreezeShapes`` makes them so). Our runtime
             also takes the folder of a saved model.
         threads: the number of threads. None is the default of this machine, or of a saved model.
+        operators: libraries of operators of users. ONNX Runtime loads those with its own interface.
 
     Raises:
         ValueError: no such runtime, or ``threads`` is below 1.
@@ -53,7 +55,7 @@ def load(name: str, model: Model, threads: int | None = None) -> Runtime:
     if missing:
         raise RuntimeUnavailable(f"{name} cannot run here: pip install {' '.join(missing)}")
     try:
-        return engine.load(model, threads)
+        return engine.load(model, threads, operators)
     except RuntimeUnavailable:
         raise
     except Exception as error:  # the errors of the runtimes share no base class

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
@@ -70,12 +71,13 @@ class Engine(Protocol):
         """The distributions to install. The version of the first one is the runtime's version."""
         ...
 
-    def load(self, model: Model, threads: int | None) -> Runtime:
+    def load(self, model: Model, threads: int | None, operators: Sequence[Path] = (), /) -> Runtime:
         """Loads a model in the fastest configuration that computes in float32.
 
         Args:
             model: a model or its file, with static shapes.
             threads: the number of threads; None is the default of this machine (``kernels.Topology``).
+            operators: libraries of operators of users, for runtimes that can load them.
 
         Raises:
             RuntimeUnavailable: the runtime cannot load the model, and its own error does not name the reason.

@@ -11,7 +11,7 @@ import importlib.util
 import re
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,7 @@ PACKAGES = ("ncnn", "pnnx")
 _BATCH_AXIS = re.compile(r"\b(in|out)(\d+)\.numpy\((?:\), )?batch_index=(\d+)\)")
 
 
-def load(model: Model, threads: int | None) -> Runtime:
+def load(model: Model, threads: int | None, _operators: Sequence[Path] = ()) -> Runtime:
     import ncnn as untyped
 
     ncnn: Any = untyped

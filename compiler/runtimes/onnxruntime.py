@@ -6,11 +6,13 @@ latency.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from compiler.program.operators import custom_operators
 from compiler.runtimes.base import Runtime, version
 from compiler.runtimes.onnx_model import inlined, input_specs, output_specs, read, threads_or_default
 
@@ -22,18 +24,19 @@ if TYPE_CHECKING:
 PACKAGES = ("onnxruntime",)
 
 
-def load(model: Model, threads: int | None) -> Runtime:
-    return session(inlined(model), threads)
+def load(model: Model, threads: int | None, operators: Sequence[Path] = ()) -> Runtime:
+    return session(inlined(model), threads, operators=operators)
 
 
-def session(model: Model, threads: int | None, optimized: bool = True) -> Runtime:
+def session(model: Model, threads: int | None, optimized: bool = True, operators: Sequence[Path] = ()) -> Runtime:
     """Loads a model, which may have function calls; ``optimized``: with ONNX Runtime's own graph optimizations."""
     import onnxruntime as ort
 
     found = read(model)
-    ready = ort.InferenceSession(
-        found.SerializeToString(), session_options(threads, optimized), providers=["CPUExecutionProvider"]
-    )
+    options = session_options(threads, optimized)
+    for library in custom_operators(operators):
+        options.register_custom_ops_library(library)
+    ready = ort.InferenceSession(found.SerializeToString(), options, providers=["CPUExecutionProvider"])
     outputs = output_specs(found)
     names = [spec.name for spec in outputs]
 

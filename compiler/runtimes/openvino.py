@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 PACKAGES = ("openvino",)
 
 
-def load(model: Model, threads: int | None) -> Runtime:
+def load(model: Model, threads: int | None, _operators: Sequence[Path] = ()) -> Runtime:
     import openvino as untyped
 
     openvino: Any = untyped

@@ -6,6 +6,7 @@ Loading a saved model needs neither onnx nor TVM's compiler.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,12 +21,12 @@ if TYPE_CHECKING:
 PACKAGES = ()  # nothing beyond this project's own dependencies
 
 
-def load(model: Model, threads: int | None) -> Runtime:
+def load(model: Model, threads: int | None, operators: Sequence[Path] = ()) -> Runtime:
     if isinstance(model, (str, os.PathLike)) and Path(model).is_dir():
-        return of(_saved(Path(model), threads))
+        return of(_saved(Path(model), threads, operators))
     from compiler.build import build
 
-    return of(build(model, threads=threads))
+    return of(build(model, threads=threads, operators=operators))
 
 
 def of(compiled: CompiledModel) -> Runtime:
@@ -33,8 +34,8 @@ def of(compiled: CompiledModel) -> Runtime:
     return Runtime("loopwright", version("loopwright"), compiled.inputs, compiled.outputs, compiled.run)
 
 
-def _saved(path: Path, threads: int | None) -> CompiledModel:
-    compiled = load_saved(path, threads)
+def _saved(path: Path, threads: int | None, operators: Sequence[Path]) -> CompiledModel:
+    compiled = load_saved(path, threads, operators=operators)
     if isinstance(compiled, RangedModel):
         raise RuntimeUnavailable(f"{path} is for ranges of sizes; give it sizes: compiler.load(path).at(sizes)")
     return compiled

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from compiler.program.compiled_model import CompiledModel
@@ -16,7 +17,9 @@ if TYPE_CHECKING:
 
 
 class Loader(Protocol):
-    def __call__(self, model: onnx.ModelProto, streams: int, threads: int, /) -> list[Run]: ...
+    def __call__(
+        self, model: onnx.ModelProto, streams: int, threads: int, operators: Sequence[Path], /
+    ) -> list[Run]: ...
 
 
 def of(compiled: CompiledModel, cores: Sequence[Sequence[int]]) -> list[Run]:
@@ -34,8 +37,10 @@ def of(compiled: CompiledModel, cores: Sequence[Sequence[int]]) -> list[Run]:
     return [compiled.run] * len(cores)  # a program of one thread runs in its caller's
 
 
-def load(name: str, model: onnx.ModelProto, streams: int, threads: int) -> list[Run]:
+def load(name: str, model: onnx.ModelProto, streams: int, threads: int, operators: Sequence[Path] = ()) -> list[Run]:
     """Loads a model into a runtime, for ``streams`` requests at once with ``threads`` threads each.
+
+    ``operators``: as of :func:`compiler.runtimes.load`.
 
     Returns one function per request in flight.
 
@@ -47,19 +52,19 @@ def load(name: str, model: onnx.ModelProto, streams: int, threads: int) -> list[
     if not version(name):
         raise RuntimeUnavailable(f"{name} cannot run here: pip install {name}")
     try:
-        return LOADERS[name](model, streams, threads)
+        return LOADERS[name](model, streams, threads, operators)
     except Exception as error:  # the errors of the runtimes share no base class
         raise RuntimeUnavailable(f"{name} cannot load the model: {' '.join(str(error).split())}") from error
 
 
-def _onnxruntime(model: onnx.ModelProto, streams: int, threads: int) -> list[Run]:
+def _onnxruntime(model: onnx.ModelProto, streams: int, threads: int, operators: Sequence[Path]) -> list[Run]:
     # Requests of one session share its weights and its threads. One thread per request needs no others.
     if threads == 1:
-        return [onnxruntime.load(model, 1).run] * streams
-    return [onnxruntime.load(model, threads).run for _ in range(streams)]
+        return [onnxruntime.load(model, 1, operators).run] * streams
+    return [onnxruntime.load(model, threads, operators).run for _ in range(streams)]
 
 
-def _openvino(model: onnx.ModelProto, streams: int, threads: int) -> list[Run]:
+def _openvino(model: onnx.ModelProto, streams: int, threads: int, _operators: Sequence[Path]) -> list[Run]:
     import openvino as untyped
 
     package: Any = untyped

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import importlib
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 PACKAGES = tuple(tvm_pair.REQUIRED)
 
 
-def load(model: Model, threads: int | None) -> Runtime:
+def load(model: Model, threads: int | None, _operators: Sequence[Path] = ()) -> Runtime:
     try:
         importlib.import_module("compiler.tvm_backend")  # checks the pair of packages and shares the threads
     except ImportError as error:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from compiler.program.choice import COMPILED
 from compiler.program.compiled_model import CompiledModel
+from compiler.program.operators import Operators
 from compiler.program.tensor_spec import TensorSpec
 from compiler.workloads.target import Target
 
@@ -37,7 +38,9 @@ def candidates(compiled: CompiledModel, model: Source, shapes: Mapping[str, Sequ
         model: the model that it was built from.
         shapes: shapes of the inputs with dynamic dimensions.
     """
-    whole = partial(whole_in_onnxruntime, model, shapes, compiled.inputs, compiled.target, compiled.ieee)
+    whole = partial(
+        whole_in_onnxruntime, model, shapes, compiled.inputs, compiled.target, compiled.ieee, compiled.operators
+    )
     made: dict[str, Make] = {COMPILED: lambda: compiled}
     if compiled.target.num_cores > 1 and compiled.segments:
         made[SEGMENTS_ON_ONE_THREAD] = partial(compiled.with_segments_on, 1)
@@ -53,13 +56,14 @@ def whole_in_onnxruntime(
     inputs: Sequence[TensorSpec],
     target: Target,
     ieee: bool,
+    operators: Operators | None = None,
 ) -> CompiledModel:
     """Returns a program with one segment: the whole model, with static shapes and otherwise as published.
 
     Args:
         model, shapes: the model, and the shapes of its dynamic inputs.
         inputs: the inputs of the program.
-        target, ieee: as of the program.
+        target, ieee, operators: as of the program.
 
     Raises:
         ValueError: ONNX Runtime rejects the model, or it has more than 2 GiB of weights.
@@ -79,4 +83,14 @@ def whole_in_onnxruntime(
     proto.graph.input.extend(stated[spec.name] for spec in inputs)
     rejected = dict.fromkeys(range(len(proto.graph.node)), _REASON)
     made = compile_model(proto, (), target, fallback=True, rejected=rejected)
-    return CompiledModel(made.executable, (), inputs, made.outputs, target, made.module, made.segments, ieee=ieee)
+    return CompiledModel(
+        made.executable,
+        (),
+        inputs,
+        made.outputs,
+        target,
+        made.module,
+        made.segments,
+        ieee=ieee,
+        operators=operators,
+    )

@@ -293,7 +293,7 @@ class _Importer:
         layer = self._layers[place]
         exprs = [self._tensor(name).expr for name in inputs]
         arguments = relax.Tuple([self._object, relax.prim_value(place), *exprs])
-        answers = [tensor_type(shape, layer.output_dtype) for shape in layer.output_shapes]
+        answers = list(map(tensor_type, layer.output_shapes, layer.output_dtypes))
         if len(answers) == 1:
             written = [self._builder.emit(relax.call_dps_packed(layer.function, arguments, answers[0]), "layer")]
         else:

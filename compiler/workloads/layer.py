@@ -56,7 +56,7 @@ class Layer:
     def __post_init__(self) -> None:
         if self.op not in LAYER_SCHEMAS:
             raise ValueError(f"layer {self.name}: unknown kind {self.op!r}; choose from: {', '.join(LAYER_SCHEMAS)}")
-        if not self.workloads:
+        if not self.workloads and LAYER_SCHEMAS[self.op].has_workload:
             raise ValueError(f"layer {self.name}: it has neither a workload nor stages")
         object.__setattr__(self, "attributes", LAYER_SCHEMAS[self.op].complete(self.attributes))
         try:
@@ -66,7 +66,7 @@ class Layer:
 
     @property
     def workloads(self) -> tuple[Workload, ...]:
-        """Everything that a run computes, one after the other."""
+        """Everything that a run computes, one after the other; nothing for an operator of a user."""
         return self.stages if self.workload is None else (self.workload,)
 
     @property
@@ -80,9 +80,12 @@ class Layer:
         return self.attributes.get("dtype") or "float32"
 
     @property
-    def output_dtype(self) -> str:
-        """The data type of all outputs."""
-        return self.attributes.get("out_dtype") or "float32"
+    def output_dtypes(self) -> tuple[str, ...]:
+        """The data types of all outputs."""
+        dtypes = LAYER_SCHEMAS[self.op].dtypes
+        if dtypes is not None:
+            return dtypes(self.attributes)
+        return (self.attributes.get("out_dtype") or "float32",) * len(self.output_shapes)
 
     @property
     def function(self) -> str:

@@ -12,12 +12,14 @@ from compiler.program.profile import ProfileRow
 # Dark and light colors that color-blind readers can distinguish (Okabe and Ito): within the roofline, and beyond it.
 _COLORS: Mapping[str, tuple[str, str]] = {
     "kernel": ("#0072b2", "#a6cfe6"),
+    "user": ("#009e73", "#99d8c7"),
     "tvm": ("#d55e00", "#f0bf99"),
     "onnxruntime": ("#cc79a7", "#ebc9db"),
     "vm": ("#767676", "#cfcfcf"),
 }
 _TITLES: Mapping[str, str] = {
     "kernel": "our kernels",
+    "user": "operators of users",
     "tvm": "generated code",
     "onnxruntime": "ONNX Runtime",
     "vm": "virtual machine",

@@ -40,7 +40,7 @@ void recurrent_with_weights(PackedArgs args, Any*) {
   for (int i = end; i < args.size(); ++i) tensors.push_back(args[i].cast<DLTensor*>());
   std::unique_ptr<const Layer> layer;
   try {
-    layer = make_layer(*description, weights, {available_isas().front(), 1});
+    layer = make_layer(*description, weights, {available_isas().front(), 1, nullptr});
     layer->check(tensors.data(), static_cast<int64_t>(tensors.size()));
   } catch (const std::invalid_argument& invalid) {
     TVM_FFI_THROW(ValueError) << "a program calls a function incorrectly: recurrent_with_weights: " << invalid.what();

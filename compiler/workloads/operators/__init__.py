@@ -17,6 +17,7 @@ from compiler.workloads.operators.pooling import AVG_POOL2D, AVG_POOL2D_WITH_PAD
 from compiler.workloads.operators.recurrent import GRU, LSTM, RNN
 from compiler.workloads.operators.rms_norm import RMS_NORM
 from compiler.workloads.operators.softmax import SOFTMAX
+from compiler.workloads.operators.user_operator import USER_OPERATOR
 
 OPERATORS: Mapping[str, OperatorDef] = {
     definition.name: definition
@@ -41,6 +42,6 @@ OPERATORS: Mapping[str, OperatorDef] = {
 }
 LAYER_SCHEMAS: Mapping[str, LayerSchema] = {
     schema.name: schema for definition in OPERATORS.values() for schema in definition.layers
-}
+} | {USER_OPERATOR.name: USER_OPERATOR}
 
 __all__ = ["LAYER_SCHEMAS", "OPERATORS", "LayerSchema", "OperatorDef"]

@@ -70,6 +70,8 @@ class LayerSchema:
         optional: attributes that descriptions of earlier versions lack, with the values that these mean.
         weights: names of its weights, given the attributes; required ones, then optional ones.
         outputs: shapes of its outputs, given the attributes and the shape of the first output.
+        dtypes: data types of its outputs, given the attributes; None: those of all are ``out_dtype``, or float32.
+        has_workload: whether what it computes is known, as a workload or as several.
     """
 
     name: str
@@ -77,6 +79,8 @@ class LayerSchema:
     weights: Callable[[Mapping[str, Any]], tuple[tuple[str, ...], tuple[str, ...]]] = lambda _: ((), ())
     outputs: Callable[[Mapping[str, Any], Shape], tuple[Shape, ...]] = lambda _, first: (first,)
     optional: Mapping[str, Any] = field(default_factory=dict)
+    dtypes: Callable[[Mapping[str, Any]], tuple[str, ...]] | None = None
+    has_workload: bool = True
 
     def complete(self, attributes: Mapping[str, Any]) -> dict[str, Any]:
         """Returns all attributes."""

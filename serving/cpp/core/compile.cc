@@ -87,7 +87,8 @@ std::string digests_of(const fs::path& folder) {
 
 }  // namespace
 
-std::string compile(const std::string& onnx, int threads, int64_t batch, const CompileOptions& options) {
+std::string compile(const std::string& onnx, int threads, int64_t batch, const std::vector<std::string>& operators,
+                    const CompileOptions& options) {
   if (options.python.empty())
     throw Error(
         ErrorKind::kUnavailable,
@@ -96,6 +97,7 @@ std::string compile(const std::string& onnx, int threads, int64_t batch, const C
   std::string key = digests_of(fs::path(onnx).parent_path()) + options.version + ' ' + std::to_string(threads) + ' ' +
                     std::to_string(batch);
   for (const Isa isa : available_isas()) key += std::string(" ") + name(isa);
+  for (const std::string& library : operators) key += ' ' + sha256_of_file(library);
   const fs::path cache(options.cache), target = cache / (sha256_of(key) + ".lw");
   static std::mutex one_at_a_time;
   const std::lock_guard lock(one_at_a_time);
@@ -107,6 +109,8 @@ std::string compile(const std::string& onnx, int threads, int64_t batch, const C
   std::vector<std::string> command{options.python,         "-m", "compiler", "build", onnx, "-o", part, "--threads",
                                    std::to_string(threads)};
   if (batch > 0) command.insert(command.end(), {"--batch", std::to_string(batch)});
+  if (!operators.empty()) command.push_back("--operators");
+  command.insert(command.end(), operators.begin(), operators.end());
   const Ended ended = run(command, options.stop);
   if (!WIFEXITED(ended.status) || WEXITSTATUS(ended.status) != 0) {
     fs::remove_all(part, none);

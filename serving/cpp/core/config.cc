@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <functional>
 #include <set>
@@ -102,6 +103,20 @@ std::vector<int64_t> batch_sizes(const toml::node& node) {
   if (result.empty() || result.front() != 1 || !ascending || result.back() > kMostBatch)
     throw invalid("batches must list ascending sizes from 1 to " + std::to_string(kMostBatch) +
                   " that begin with 1, such as [1, 2, 4, 8]");
+  return result;
+}
+
+// Returns the paths of libraries, which are relative to the folder of the file.
+std::vector<std::string> libraries(const toml::node& node, const std::string& file) {
+  const toml::array* list = node.as_array();
+  std::vector<std::string> result;
+  if (list)
+    for (const toml::node& entry : *list)
+      result.push_back(std::filesystem::absolute(file).parent_path() / entry.value_or<std::string>(""));
+  if (result.empty() || !std::all_of(list->begin(), list->end(), [](const toml::node& entry) {
+        return entry.is_string() && !entry.value<std::string>()->empty();
+      }))
+    throw invalid("operators must list paths of libraries, such as [\"libmyop.so\"]");
   return result;
 }
 
@@ -221,6 +236,7 @@ ModelConfig read_config(const std::string& path) try {
   if (const toml::node* node = table.find("versions")) config.versions = policy(*node);
   if (const toml::table* entries = table.table("labels")) config.labels = labels(*entries);
   if (const toml::table* entries = table.table("parameters")) config.parameters = texts(*entries, "parameters.");
+  if (const toml::node* node = table.find("operators")) config.operators = libraries(*node, path);
   table.end();
   return config;
 } catch (const Error& error) {

@@ -49,9 +49,10 @@ struct ModelConfig {
   VersionPolicy versions;
   std::map<std::string, Label> labels;
   std::map<std::string, std::string> parameters;  // for the runtime
+  std::vector<std::string> operators;             // paths of libraries of operators; see LoadOptions
 };
 
-// Reads a file; a missing one gives the defaults. Throws Error (kInvalidArgument) that names the entry that is wrong.
+// Reads a file; a missing one gives the defaults. Paths of libraries are relative to its folder. Throws Error (kInvalidArgument) that names the entry that is wrong.
 ModelConfig read_config(const std::string& path);
 
 // The labels that the server itself keeps, NAME/labels.toml; they replace those of config.toml.

@@ -81,6 +81,7 @@ Version::Version(const std::string& model, int64_t number, const Runtime& runtim
     where.threads = threads;
     where.batches = config.batches;
     where.parameters = config.parameters;
+    where.operators = config.operators;
     {
       const OnCores scope(sets_.front());
       loaded_ = runtime.load(paths, where);

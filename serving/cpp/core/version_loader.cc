@@ -75,8 +75,9 @@ std::shared_ptr<Servable> VersionLoader::load_compiled(const Load& what, const V
   const int threads = threads_of(what.config, cores_);
   const CompileOptions how{options_.python, options_.cache, options_.compiler_version, stop_};
   std::vector<std::string> paths;
-  for (const int64_t batch : what.config.batches) paths.push_back(compile(files.path, threads, batch, how));
-  if (paths.empty()) paths.push_back(compile(files.path, threads, 0, how));
+  const auto& operators = what.config.operators;
+  for (const int64_t batch : what.config.batches) paths.push_back(compile(files.path, threads, batch, operators, how));
+  if (paths.empty()) paths.push_back(compile(files.path, threads, 0, operators, how));
   return load_files(what, files, paths);
 }
 
@@ -115,6 +116,7 @@ std::string VersionLoader::record_of(const Load& what) const {
   for (const int64_t batch : what.config.batches) key << ' ' << batch;
   for (const Isa isa : available_isas()) key << ' ' << name(isa);
   for (const auto& [name, library] : options_.libraries) key << ' ' << library;
+  for (const std::string& library : what.config.operators) key << ' ' << sha256_of_file(library);
   for (const std::string& line : lines) key << '\n' << line;
   return (fs::path(options_.cache) / (sha256_of(key.str()) + ".measured.json")).string();
 }

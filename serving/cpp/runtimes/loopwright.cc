@@ -126,7 +126,8 @@ std::unique_ptr<RuntimeModel> load_loopwright(const std::vector<std::string>& pa
                 "a saved model is for one size of the batch; give the ONNX model for batches");
   Programs programs;
   programs.sizes = options.batches;
-  for (const std::string& path : paths) programs.models.push_back(Model::load(path, options.threads));
+  for (const std::string& path : paths)
+    programs.models.push_back(Model::load(path, options.threads, options.operators));
   return std::make_unique<OurModel>(std::move(programs));
 }
 

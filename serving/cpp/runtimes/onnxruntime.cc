@@ -62,15 +62,25 @@ std::vector<int64_t> shape_of(const Api& api, const ort::TensorInfo* info) {
   return shape;
 }
 
+// What the sessions of a model have in common.
+struct Source {
+  std::string path;
+  std::vector<std::string> operators;  // libraries of custom operators, which stay loaded to the end of the process
+};
+
 // A session with its options. The threads that it starts inherit the cores of the thread that makes it.
 class Session {
  public:
-  Session(const Api& api, const std::string& path, int threads) : api_(api) {
+  Session(const Api& api, const Source& source, int threads) : api_(api) {
     ort::SessionOptions* options = nullptr;
     check(api, api.create_session_options(&options));
     try {
       check(api, api.set_intra_op_threads(options, threads));
-      check(api, api.create_session(environment(api), path.c_str(), options, &session_));
+      for (const std::string& library : source.operators) {
+        void* handle = nullptr;
+        check(api, api.register_operators(options, library.c_str(), &handle));
+      }
+      check(api, api.create_session(environment(api), source.path.c_str(), options, &session_));
     } catch (...) {
       api.release_session_options(options);
       throw;
@@ -143,9 +153,9 @@ class Values {
 
 class OrtInstance : public Instance {
  public:
-  OrtInstance(const Api& api, const std::string& path, const CoreSet& cores, const std::vector<TensorSpec>& inputs,
+  OrtInstance(const Api& api, const Source& source, const CoreSet& cores, const std::vector<TensorSpec>& inputs,
               const std::vector<TensorSpec>& outputs)
-      : api_(api), session_(make(api, path, cores)), outputs_(outputs) {
+      : api_(api), session_(make(api, source, cores)), outputs_(outputs) {
     for (const TensorSpec& spec : inputs) input_names_.push_back(spec.name.c_str());
     for (const TensorSpec& spec : outputs) output_names_.push_back(spec.name.c_str());
     check(api, api.cpu_memory(
@@ -163,9 +173,9 @@ class OrtInstance : public Instance {
   }
 
  private:
-  static std::unique_ptr<Session> make(const Api& api, const std::string& path, const CoreSet& cores) {
+  static std::unique_ptr<Session> make(const Api& api, const Source& source, const CoreSet& cores) {
     const OnCores scope(cores);
-    return std::make_unique<Session>(api, path, static_cast<int>(cores.size()));
+    return std::make_unique<Session>(api, source, static_cast<int>(cores.size()));
   }
 
   ort::Value* value_of(const Tensor& tensor) const {
@@ -237,9 +247,9 @@ class OrtInstance : public Instance {
 
 class OrtModel : public RuntimeModel {
  public:
-  OrtModel(const Api& api, std::string path, std::vector<int64_t> batches)
-      : api_(api), path_(std::move(path)), batches_(std::move(batches)) {
-    const Session session(api, path_, 1);
+  OrtModel(const Api& api, Source source, std::vector<int64_t> batches)
+      : api_(api), source_(std::move(source)), batches_(std::move(batches)) {
+    const Session session(api, source_, 1);
     inputs_ = session.inputs();
     outputs_ = session.outputs();
     if (!batches_.empty()) check_batches(inputs_);
@@ -248,12 +258,12 @@ class OrtModel : public RuntimeModel {
   const std::vector<TensorSpec>& inputs() const override { return inputs_; }
   const std::vector<TensorSpec>& outputs() const override { return outputs_; }
   std::unique_ptr<Instance> instance(const CoreSet& cores) override {
-    return std::make_unique<OrtInstance>(api_, path_, cores, inputs_, outputs_);
+    return std::make_unique<OrtInstance>(api_, source_, cores, inputs_, outputs_);
   }
 
  private:
   const Api& api_;
-  const std::string path_;
+  const Source source_;
   const std::vector<int64_t> batches_;
   std::vector<TensorSpec> inputs_, outputs_;
 };
@@ -262,7 +272,7 @@ class OrtModel : public RuntimeModel {
 
 std::unique_ptr<RuntimeModel> load_onnxruntime(const std::vector<std::string>& paths, const LoadOptions& options) {
   const ort::Api& api = ort::api(library_of(options, "onnxruntime", "libonnxruntime.so"));
-  return std::make_unique<OrtModel>(api, paths.front(), options.batches);
+  return std::make_unique<OrtModel>(api, Source{paths.front(), options.operators}, options.batches);
 }
 
 }  // namespace loopwright::serving

@@ -30,6 +30,7 @@ Api functions(const void* const* table) {
   take(api.run, table, 9);
   take(api.create_session_options, table, 10);
   take(api.set_intra_op_threads, table, 24);
+  take(api.register_operators, table, 29);
   take(api.input_count, table, 30);
   take(api.output_count, table, 31);
   take(api.input_type, table, 33);

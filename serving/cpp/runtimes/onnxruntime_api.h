@@ -45,6 +45,8 @@ struct Api {
                  size_t input_count, const char* const* output_names, size_t output_count, Value** outputs);
   Status* (*create_session_options)(SessionOptions**);
   Status* (*set_intra_op_threads)(SessionOptions*, int);
+  // Loads a library of custom operators. The caller may unload it after all sessions.
+  Status* (*register_operators)(SessionOptions*, const char* path, void** library);
   Status* (*input_count)(const Session*, size_t*);
   Status* (*output_count)(const Session*, size_t*);
   Status* (*input_type)(const Session*, size_t, TypeInfo**);

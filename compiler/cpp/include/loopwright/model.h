@@ -34,7 +34,9 @@ class Model {
   // `threads` run it. 0 means as many as it was built for, or the default number of this process (loopwright/topology.h) if
   // it may not use as many. On another number than it was built for, layers have default schedules. Throws
   // std::invalid_argument if the process may not use `threads` threads.
-  static Model load(const std::string& folder, int threads = 0);
+  // `operators`: the files of the libraries with operators of users that the model needs (loopwright/operator.h). Throws
+  // std::invalid_argument if a library is not valid.
+  static Model load(const std::string& folder, int threads = 0, const std::vector<std::string>& operators = {});
 
   // The tensors that run() takes and returns, in order.
   const std::vector<TensorSpec>& inputs() const;

@@ -62,6 +62,9 @@ struct LoadOptions {
       libraries;       // the shared library of a runtime, by its name; else the linker finds it
   std::string python;  // the interpreter of workers; empty: none
   std::function<void(const std::string&)> log;  // of events, such as a worker that ended; called by any thread
+  // The files of libraries with operators of users: of the interface loopwright/operator.h for our runtime, and custom operators
+  // of ONNX Runtime for that one.
+  std::vector<std::string> operators;
 };
 
 // Loads a model's file or folder, on a thread that has the cores of the first instance; for our runtime with batches, one of each size. Throws std::exception with the reason.
