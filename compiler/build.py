@@ -134,7 +134,7 @@ def build(
         precision: ``"float32"``, ``"bfloat16"``, or ``"auto"``: bfloat16 on CPUs with instructions for it, if all sizes
             are fixed. In bfloat16, weights and products of dense layers and convolutions are bfloat16 where that is
             faster, with sums in float32; other layers and all tensors between layers stay float32.
-        operators: shared libraries with operators of users, which the model has as nodes of domains of their own. They
+        operators: shared libraries with operators of users, which the model has as nodes of separate domains. They
             are part of the program; see ``docs/user_operators/README.md``. ``load`` needs the libraries too.
         winograd: the former name of ``fast_algorithms``; must not be given.
 

@@ -91,7 +91,9 @@ def build(path: Path, how: BuildOptions, output: Path, json_file: Path | None, c
         write(output, compiled.save)
     generated = list(compiled.generated)
     tunable = [layer for layer in compiled.layers if layer.workload is not None]
-    print(f"Layers on our kernels: {len(compiled.layers)}; generated functions: {len(generated)}")
+    users = [layer for layer in compiled.layers if not layer.workloads]
+    listed = f"; operators of users: {len(users)}" * bool(users)
+    print(f"Layers on our kernels: {len(compiled.layers) - len(users)}{listed}; generated functions: {len(generated)}")
     in_float: Sequence[str] = ()
     if isinstance(compiled, CompiledModel):
         in_float = compiled.in_float

@@ -118,7 +118,7 @@ void check(const LoopwrightOperator& op) {
   if (std::find_if(kTaken.begin(), kTaken.end(), [&](const char* taken) { return !std::strcmp(taken, op.domain); }) !=
       kTaken.end())
     throw std::invalid_argument("operator " + std::string(op.name) + " has the domain '" + op.domain +
-                                "'; it must have one of its own, such as com.example");
+                                "'; it must have a separate one, such as com.example");
   const std::string name = "operator " + title(op.domain, op.name);
   if (!op.infer || !op.run) throw std::invalid_argument(name + " has no function infer or run");
   const int64_t most = int64_t{op.most_inputs} + op.most_outputs;

@@ -21,7 +21,7 @@ class UserOperators {
   // Each path is that of a file. Throws std::invalid_argument, one line that names the library.
   static std::shared_ptr<const UserOperators> load(const std::vector<std::string>& paths);
 
-  // Returns null if there is none.
+  // Returns null if no library has it.
   const LoopwrightOperator* find(const std::string& domain, const std::string& name) const;
   // Domains and names.
   std::vector<std::pair<std::string, std::string>> names() const;

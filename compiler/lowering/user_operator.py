@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
 import numpy as np
@@ -84,9 +84,5 @@ def _attribute(attribute: ir.Attr) -> list[Any]:
             f"its attribute {attribute.name} is of the kind {attribute.type}; operators of users have numbers, strings "
             "and lists of them"
         )
-    values: Sequence[Any] = attribute.value if attribute.type in _LISTS else [attribute.value]
-    if attribute.type in (ir.AttributeType.FLOAT, ir.AttributeType.FLOATS):
-        values = [float(value) for value in values]
-        if not np.isfinite(values).all():
-            raise ValueError(f"its attribute {attribute.name} has a number that is not finite")
-    return [attribute.name, int(attribute.type), list(values) if attribute.type in _LISTS else values[0]]
+    value = list(attribute.value) if attribute.type in _LISTS else attribute.value
+    return [attribute.name, int(attribute.type), value]

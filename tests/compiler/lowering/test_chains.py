@@ -155,7 +155,7 @@ def run(layer: Layer, tensors: Sequence[np.ndarray], isa: str) -> np.ndarray:
 
     objects, weights = saved_model.described([layer])
     made = native.function("make_layers")(
-        json.dumps(objects), [tvm_ffi.from_dlpack(weight) for weight in weights], isa, layer.threads, [], None
+        json.dumps(objects), [tvm_ffi.from_dlpack(weight) for weight in weights], isa, layer.threads, [], None, None
     )
     out = np.full(layer.output_shape, np.nan, np.float32)
     native.function("conv2d_chain")(made, 0, *map(tvm_ffi.from_dlpack, (*tensors, out)))
@@ -279,5 +279,6 @@ def test_descriptions_that_make_no_sense(entries: dict[str, Any], message: str) 
             TARGET.isa,
             THREADS,
             [],
+            None,
             None,
         )

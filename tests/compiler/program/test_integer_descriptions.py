@@ -38,7 +38,7 @@ def make(*layers: Layer, **changes: Any) -> Any:
     """Makes layers; ``changes``: of their descriptions."""
     objects, weights = saved_model.described(layers)
     text = json.dumps([entry | changes for entry in objects])
-    return native.function("make_layers")(text, [*map(tvm_ffi.from_dlpack, weights)], ISA, 1, [], None)
+    return native.function("make_layers")(text, [*map(tvm_ffi.from_dlpack, weights)], ISA, 1, [], None, None)
 
 
 @pytest.mark.parametrize(

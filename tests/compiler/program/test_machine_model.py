@@ -76,4 +76,4 @@ def test_a_saved_model_names_the_machine_and_loads_with_that_of_this_cpu(tmp_pat
 
 def test_another_text_than_a_model_is_rejected() -> None:
     with pytest.raises(ValueError, match="machine model"):
-        native.function("make_layers")("[]", [], HOST.isa, 1, [], "no model")
+        native.function("make_layers")("[]", [], HOST.isa, 1, [], "no model", None)

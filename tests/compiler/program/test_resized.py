@@ -47,7 +47,7 @@ def program(*layers: Layer) -> Any:
     """A program with these layers, which is not run itself."""
     objects, weights = saved_model.described(layers)
     tensors = [*map(tvm_ffi.from_dlpack, weights)]
-    made = native.function("make_layers")(json.dumps(objects), tensors, ISA, THREADS, [], None)
+    made = native.function("make_layers")(json.dumps(objects), tensors, ISA, THREADS, [], None, None)
     return native.function("make_program")(tvm_ffi.system_lib(), made, False)
 
 

@@ -1,4 +1,4 @@
-/* Operators of users: the C interface of a shared library with ONNX operators of a domain of its own. Plain C99, so that any
+/* Operators of users: the C interface of a shared library with ONNX operators of an own domain. Plain C99, so that any
  * language with a C interface can implement it. docs/user_operators has an example.
  *
  * The library exports one function:
