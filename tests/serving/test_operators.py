@@ -13,7 +13,7 @@ import pytest
 import compiler
 from tests.serving.client import Server
 from tests.serving.models import write_version
-from tests.user_operators.libraries import EXAMPLE, expected, library, network
+from tests.user_operators.libraries import EXAMPLE, ONNX_RUNTIME, REACHED, expected, library, network
 
 pytestmark = pytest.mark.tvm
 
@@ -50,16 +50,21 @@ WRONG = {
     'operators = ["none.so"]': "none.so: there is no such file",
     "": "it is the operator com.example::SoftThreshold, which no given library has",
     'operators = ["libop.so"]\nruntime = "openvino"': "operators in config.toml are for",
+    'operators = ["libcustom.so"]\nruntime = "onnxruntime"': REACHED,
 }
 
 
 def test_configurations_that_are_wrong(start: Callable[..., Server], example: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("openvino")
     repository = tmp_path / "repository"
     saved = compiler.build(network(), threads=1, operators=[example])
+    custom = library(ONNX_RUNTIME, tmp_path)
     for place, config in enumerate(WRONG):
         folder = repository / f"m{place}" / "1"
         write_version(folder, network(), config)
         shutil.copy(example, folder.parent / "libop.so")
+        shutil.copy(custom, folder.parent / "libcustom.so")
         if "runtime" not in config:
             (folder / "model.onnx").unlink()
             (folder / "SHA256SUMS").unlink()

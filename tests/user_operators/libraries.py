@@ -14,6 +14,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "docs" / "user_operators" / "soft_threshold.c"
 PROBE = Path(__file__).with_name("probe.c")
+ONNX_RUNTIME = Path(__file__).with_name("onnx_runtime.c")
+REACHED = "the custom operators were reached"  # the error of that library
 THRESHOLD = 0.5
 
 

@@ -12,11 +12,13 @@ import onnx
 import pytest
 
 import compiler
+from compiler import runtimes
 from compiler.program.operators import Operators
 from compiler.program.tensor_spec import DTYPES
+from compiler.runtimes import RuntimeUnavailable
 from compiler.workloads.target import usable_cores
 from tests.compiler.models import kernels_of
-from tests.user_operators.libraries import EXAMPLE, PROBE, expected, library, model, network
+from tests.user_operators.libraries import EXAMPLE, ONNX_RUNTIME, PROBE, REACHED, expected, library, model, network
 
 pytestmark = pytest.mark.tvm
 
@@ -209,6 +211,18 @@ def test_libraries_that_are_wrong(probe: Path, tmp_path: Path) -> None:
         assert "\n" not in str(caught.value)
     with pytest.raises(TypeError, match="list of paths"):
         compiler.build(network(), operators=str(probe))
+
+
+def test_custom_operators_are_given_to_onnx_runtime(example: Path, tmp_path: Path) -> None:
+    """In segments, and as a peer in a comparison."""
+    custom = library(ONNX_RUNTIME, tmp_path)
+    made = model("g (float[2] x) => (float[2] y) { y = com.probe.Unknown (x) }")
+    with pytest.raises(ValueError, match=f"no code for this operator; ONNX Runtime rejects Unknown too: .*{REACHED}"):
+        compiler.build(made, operators=[custom, example])
+    with pytest.raises(RuntimeUnavailable, match=REACHED):
+        runtimes.load("onnxruntime", network(), 1, [custom, example])
+    with pytest.raises(RuntimeUnavailable, match="SoftThreshold"):
+        runtimes.load("onnxruntime", network(), 1, [example])
 
 
 def test_another_library_of_the_same_name_is_noticed(probe: Path, tmp_path: Path) -> None:
