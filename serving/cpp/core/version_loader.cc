@@ -83,6 +83,9 @@ std::shared_ptr<Servable> VersionLoader::load_compiled(const Load& what, const V
 
 std::shared_ptr<Servable> VersionLoader::load_files(const Load& what, const VersionFiles& files,
                                                     const std::vector<std::string>& paths) const {
+  if (!what.config.operators.empty() && !files.runtime->takes_operators)
+    throw Error(ErrorKind::kFailedPrecondition,
+                "config.toml: operators are for the runtimes loopwright and onnxruntime");
   LoadOptions where;
   where.libraries = options_.libraries;
   where.python = options_.python;

@@ -307,8 +307,6 @@ class OpenvinoModel : public RuntimeModel {
 
 std::unique_ptr<RuntimeModel> load_openvino(const std::vector<std::string>& paths, const LoadOptions& options) {
   const Api& api = api_of(library_of(options, "openvino", "libopenvino_c.so"));
-  if (!options.operators.empty())
-    throw Error(ErrorKind::kUnimplemented, "operators in config.toml are for the runtimes loopwright and onnxruntime");
   const auto device = options.parameters.find("device");
   return std::make_unique<OpenvinoModel>(
       api, Options{paths.front(), device == options.parameters.end() ? "CPU" : device->second, options.threads},

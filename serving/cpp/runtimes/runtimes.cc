@@ -6,8 +6,8 @@ namespace loopwright::serving {
 
 const std::vector<Runtime>& runtimes() {
   static const std::vector<Runtime> rows{
-      {"loopwright", "loopwright_lw", {"model.lw"}, load_loopwright},
-      {"onnxruntime", "onnxruntime_onnx", {"model.onnx"}, load_onnxruntime},
+      {"loopwright", "loopwright_lw", {"model.lw"}, load_loopwright, false, true},
+      {"onnxruntime", "onnxruntime_onnx", {"model.onnx"}, load_onnxruntime, false, true},
       {"openvino", "openvino", {"model.xml", "model.onnx"}, load_openvino},
       {"sklearn", "sklearn_skops", {"model.skops"}, load_sklearn},
       {"xgboost", "xgboost", {"model.ubj", "model.json"}, load_xgboost},

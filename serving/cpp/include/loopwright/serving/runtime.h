@@ -75,7 +75,8 @@ struct Runtime {
   const char* platform;            // in the model's metadata, as in the protocol
   std::vector<const char*> files;  // what a version's folder has for it, such as model.onnx: the first that is there
   LoadModel load;
-  bool is_code = false;  // the files are code: only a configuration that names the runtime runs it
+  bool is_code = false;          // the files are code: only a configuration that names the runtime runs it
+  bool takes_operators = false;  // LoadOptions::operators
 };
 
 // All runtimes of this build.
