@@ -200,6 +200,17 @@ void write_regions(const std::vector<SharedRegion>& regions, inference::SystemSh
   }
 }
 
+void write_index(const std::vector<IndexEntry>& index, bool only_ready, inference::RepositoryIndexResponse& message) {
+  for (const IndexEntry& entry : index) {
+    if (only_ready && entry.state != VersionState::kReady) continue;
+    auto* made = message.add_models();
+    made->set_name(entry.model);
+    made->set_version(std::to_string(entry.version));
+    made->set_state(name(entry.state));
+    made->set_reason(entry.reason);
+  }
+}
+
 void write_metadata(const ModelMetadata& model, inference::ModelMetadataResponse& message) {
   message.set_name(model.name);
   for (const int64_t version : model.versions) message.add_versions(std::to_string(version));

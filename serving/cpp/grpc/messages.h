@@ -26,6 +26,7 @@ ParsedRequest read_request(const inference::ModelInferRequest& message, const st
 // Writes the outputs, those in shared memory too. Throws Error if one does not fit there.
 void write_response(const Response& response, const OutputRanges& ranges, inference::ModelInferResponse& message);
 void write_regions(const std::vector<SharedRegion>& regions, inference::SystemSharedMemoryStatusResponse& message);
+void write_index(const std::vector<IndexEntry>& index, bool only_ready, inference::RepositoryIndexResponse& message);
 void write_metadata(const ModelMetadata& model, inference::ModelMetadataResponse& message);
 void write_config(const ModelMetadata& model, inference::ModelConfig& message);
 void write_statistics(const ModelStatistics& statistics, inference::ModelStatistics& message);

@@ -3,11 +3,18 @@
 #include <google/protobuf/stubs/logging.h>
 #include <grpcpp/grpcpp.h>
 
+#include <pthread.h>
 #include <atomic>
+
+#include <algorithm>
+#include <condition_variable>
 #include <deque>
 #include <mutex>
 #include <set>
+#include <thread>
+#include <vector>
 
+#include "grpc/events.h"
 #include "grpc/messages.h"
 #include "inference.grpc.pb.h"
 #include "protocol/extensions.h"
@@ -16,12 +23,12 @@
 namespace loopwright::serving::rpc {
 namespace {
 
-using grpc::CallbackServerContext;
-using grpc::ServerUnaryReactor;
 using grpc::Status;
 using grpc::StatusCode;
 
 constexpr int kHandshakeMillis = 10'000;
+constexpr int kWaitingCalls = 16;  // that each queue can take at a time
+constexpr unsigned kCoresOfAPoller = 4, kMostPollers = 8;
 constexpr size_t kMostMemory = size_t{1} << 30;  // of messages in flight
 
 StatusCode code_of(ErrorKind kind) {
@@ -50,23 +57,103 @@ std::shared_ptr<grpc::ServerCredentials> credentials_of(const std::optional<tls:
   return grpc::SslServerCredentials(options);  // TLS 1.2 and later
 }
 
-// Runs a call that answers at once.
-template <class F>
-ServerUnaryReactor* at_once(CallbackServerContext* context, const F& f) {
-  ServerUnaryReactor* reactor = context->DefaultReactor();
-  try {
-    f();
-    reactor->Finish(Status::OK);
-  } catch (const Error& error) {
-    reactor->Finish(status_of(error));
-  } catch (const std::exception& error) {
-    reactor->Finish(Status(StatusCode::INTERNAL, error.what()));
+using Service = inference::GRPCInferenceService::AsyncService;
+
+// Counts the calls that the engine may still answer.
+class Calls {
+ public:
+  void begin() {
+    const std::lock_guard lock(mutex_);
+    ++open_;
   }
-  return reactor;
+  void end() {
+    const std::lock_guard lock(mutex_);
+    if (--open_ == 0) ended_.notify_all();
+  }
+  void wait() {
+    std::unique_lock lock(mutex_);
+    ended_.wait(lock, [this] { return open_ == 0; });
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable ended_;
+  int open_ = 0;
+};
+
+// What all calls use.
+struct Shared {
+  Engine& engine;
+  SharedMemory& memory;
+  trace::Tracer* const tracer;  // null: nothing is traced
+  const std::string version;
+  Service service;
+  Calls calls;
+};
+
+// A queue that no call uses must be empty before it is deleted.
+void end_queue(grpc::ServerCompletionQueue& queue) {
+  queue.Shutdown();
+  void* event;
+  bool ok;
+  while (queue.Next(&event, &ok)) {
+  }
 }
 
+// A call that is answered at once. It deletes itself after its answer; when it has come, another one waits for the next call.
+template <class In, class Out>
+class ShortCall {
+ public:
+  using Accept = void (Service::*)(grpc::ServerContext*, In*, grpc::ServerAsyncResponseWriter<Out>*,
+                                   grpc::CompletionQueue*, grpc::ServerCompletionQueue*, void*);
+  using Answer = void (*)(Shared& shared, const In& message, Out& response);
+
+  // Waits for a call.
+  static void accept(Shared& shared, grpc::ServerCompletionQueue& queue, Accept method, Answer answer) {
+    new ShortCall(shared, queue, method, answer);
+  }
+
+ private:
+  ShortCall(Shared& shared, grpc::ServerCompletionQueue& queue, Accept method, Answer answer)
+      : shared_(shared), queue_(queue), method_(method), answer_(answer) {
+    (shared.service.*method)(&context_, &message_, &responder_, &queue, &queue, &came_);
+  }
+
+  void come(bool ok) {
+    if (!ok) {  // the server stops
+      delete this;
+      return;
+    }
+    accept(shared_, queue_, method_, answer_);
+    Out response;
+    Status status = Status::OK;
+    try {
+      answer_(shared_, message_, response);
+    } catch (const Error& error) {
+      status = status_of(error);
+    } catch (const std::exception& error) {
+      status = Status(StatusCode::INTERNAL, error.what());
+    }
+    if (status.ok()) {
+      responder_.Finish(response, status, &finished_);
+    } else {
+      responder_.FinishWithError(status, &finished_);
+    }
+  }
+  void finish(bool) { delete this; }
+
+  Shared& shared_;
+  grpc::ServerCompletionQueue& queue_;
+  const Accept method_;
+  const Answer answer_;
+  grpc::ServerContext context_;
+  In message_;
+  grpc::ServerAsyncResponseWriter<Out> responder_{&context_};
+  EventOf<ShortCall> came_{*this, &ShortCall::come}, finished_{*this, &ShortCall::finish};
+};
+
 // The deadline of a call on the engine's clock, if it has one.
-void take_deadline(const CallbackServerContext& context, Request& request) {
+void take_deadline(const grpc::ServerContext& context, Request& request) {
   const auto deadline = context.deadline();
   if (deadline == std::chrono::system_clock::time_point::max()) return;
   const auto left = deadline - std::chrono::system_clock::now();
@@ -75,7 +162,7 @@ void take_deadline(const CallbackServerContext& context, Request& request) {
 }
 
 // The traceparent of a call; empty if there is not exactly one.
-std::string_view traceparent_of(const CallbackServerContext& context) {
+std::string_view traceparent_of(const grpc::ServerContext& context) {
   const auto [begin, end] = context.client_metadata().equal_range("traceparent");
   if (begin == end || std::next(begin) != end) return {};
   return {begin->second.data(), begin->second.size()};
@@ -112,30 +199,44 @@ void end_span(trace::RequestSpan& span, StatusCode code) {
   span.end(is_failure(code));
 }
 
-// One call of ModelInfer. gRPC frees the message after OnDone(), and nobody reads it after Finish().
-class InferCall : public ServerUnaryReactor, public std::enable_shared_from_this<InferCall> {
+// One call of ModelInfer. It keeps itself until it is finished and done; views of its message may keep it longer.
+class InferCall : public std::enable_shared_from_this<InferCall> {
  public:
-  // Makes the call keep itself until OnDone().
-  void start(Engine& engine, const SharedMemory& memory, trace::Tracer* tracer, CallbackServerContext& context,
-             const inference::ModelInferRequest& message, inference::ModelInferResponse& response) {
-    self_ = shared_from_this();
+  // Waits for a call.
+  static void accept(Shared& shared, grpc::ServerCompletionQueue& queue) {
+    const auto call = std::make_shared<InferCall>(shared, queue);
+    call->self_ = call;
+    call->context_.AsyncNotifyWhenDone(&call->done_);
+    shared.service.RequestModelInfer(&call->context_, &call->message_, &call->responder_, &queue, &queue, &call->came_);
+  }
+
+  InferCall(Shared& shared, grpc::ServerCompletionQueue& queue) : shared_(shared), queue_(queue) {}
+
+ private:
+  void come(bool ok) {
+    if (!ok) {  // the server stops
+      self_.reset();
+      return;
+    }
+    accept(shared_, queue_);
+    shared_.calls.begin();
     try {
-      if (tracer) span_ = begin_span(*tracer, "inference.GRPCInferenceService/ModelInfer", traceparent_of(context));
-      ParsedRequest parsed = read_request(message, self_, memory);
-      take_deadline(context, parsed.request);
+      if (shared_.tracer)
+        span_ = begin_span(*shared_.tracer, "inference.GRPCInferenceService/ModelInfer", traceparent_of(context_));
+      ParsedRequest parsed = read_request(message_, self_, shared_.memory);
+      take_deadline(context_, parsed.request);
       parsed.request.cancelled = cancelled_;
       if (span_) parsed.request.trace = span_->context();
-      engine.infer(std::move(parsed.request),
-                   [this, &response, ranges = std::move(parsed.ranges)](const Result& result) {
-                     if (span_) span_->note(result);
-                     if (result.error) return finish(status_of(*result.error));
-                     try {
-                       write_response(result.response, ranges, response);
-                     } catch (const Error& error) {  // an output that does not fit its shared memory
-                       return finish(status_of(error));
-                     }
-                     finish(Status::OK);
-                   });
+      shared_.engine.infer(std::move(parsed.request), [this, ranges = std::move(parsed.ranges)](const Result& result) {
+        if (span_) span_->note(result);
+        if (result.error) return finish(status_of(*result.error));
+        try {
+          write_response(result.response, ranges, response_);
+        } catch (const Error& error) {  // an output that does not fit its shared memory
+          return finish(status_of(error));
+        }
+        finish(Status::OK);
+      });
     } catch (const Error& error) {
       finish(status_of(error));
     } catch (const std::exception& error) {
@@ -143,14 +244,35 @@ class InferCall : public ServerUnaryReactor, public std::enable_shared_from_this
     }
   }
 
- private:
   void finish(const Status& status) {
     if (span_) end_span(*span_, status.error_code());
-    Finish(status);
+    if (status.ok()) {
+      responder_.Finish(response_, status, &finished_);
+    } else {
+      responder_.FinishWithError(status, &finished_);
+    }
   }
-  void OnCancel() override { cancelled_->store(true); }
-  void OnDone() override { self_.reset(); }
+  void note_finished(bool) { end_one(); }
+  // The client has the answer, or has left.
+  void note_done(bool) {
+    if (context_.IsCancelled()) cancelled_->store(true);
+    end_one();
+  }
+  void end_one() {
+    if (--left_ > 0) return;
+    shared_.calls.end();
+    self_.reset();
+  }
 
+  Shared& shared_;
+  grpc::ServerCompletionQueue& queue_;
+  grpc::ServerContext context_;
+  inference::ModelInferRequest message_;
+  inference::ModelInferResponse response_;
+  grpc::ServerAsyncResponseWriter<inference::ModelInferResponse> responder_{&context_};
+  EventOf<InferCall> came_{*this, &InferCall::come}, finished_{*this, &InferCall::note_finished},
+      done_{*this, &InferCall::note_done};
+  int left_ = 2;  // of the last two events, which come on one thread
   std::shared_ptr<InferCall> self_;
   std::shared_ptr<trace::RequestSpan> span_;  // null: it is not traced
   const std::shared_ptr<std::atomic<bool>> cancelled_ = std::make_shared<std::atomic<bool>>(false);
@@ -174,21 +296,18 @@ class Streams {
 };
 
 // A stream of requests. Responses come in the order in which they are ready, as in Triton; their ids distinguish them.
-class InferStream : public grpc::ServerBidiReactor<inference::ModelInferRequest, inference::ModelStreamInferResponse>,
-                    public std::enable_shared_from_this<InferStream> {
+class InferStream : public std::enable_shared_from_this<InferStream> {
  public:
-  InferStream(Engine& engine, const SharedMemory& memory, trace::Tracer* tracer, const CallbackServerContext& context,
-              std::shared_ptr<Streams> streams)
-      : engine_(engine), memory_(memory), tracer_(tracer), streams_(std::move(streams)) {
-    if (tracer) traceparent_ = traceparent_of(context);
+  // Waits for a stream.
+  static void accept(Shared& shared, grpc::ServerCompletionQueue& queue, Streams& streams) {
+    const auto stream = std::make_shared<InferStream>(shared, queue, streams);
+    stream->self_ = stream;
+    stream->context_.AsyncNotifyWhenDone(&stream->done_);
+    shared.service.RequestModelStreamInfer(&stream->context_, &stream->stream_, &queue, &queue, &stream->came_);
   }
 
-  void start() {
-    self_ = shared_from_this();
-    streams_->add(*this);
-    read_next();
-    if (streams_->is_draining()) end_if_idle();
-  }
+  InferStream(Shared& shared, grpc::ServerCompletionQueue& queue, Streams& streams)
+      : shared_(shared), queue_(queue), streams_(streams) {}
 
   void end_if_idle() {
     const std::lock_guard lock(mutex_);
@@ -199,12 +318,34 @@ class InferStream : public grpc::ServerBidiReactor<inference::ModelInferRequest,
   // More requests of a stream than this are not read before others are answered.
   static constexpr size_t kMostOpen = 256;
 
-  void read_next() {
-    message_ = std::make_shared<inference::ModelInferRequest>();
-    StartRead(message_.get());
+  void come(bool ok) {
+    if (!ok) {  // the server stops
+      self_.reset();
+      return;
+    }
+    accept(shared_, queue_, streams_);
+    shared_.calls.begin();
+    if (shared_.tracer) traceparent_ = traceparent_of(context_);
+    streams_.add(*this);
+    read_next();
+    if (streams_.is_draining()) end_if_idle();
   }
 
-  void OnReadDone(bool ok) override {
+  void read_next() {
+    message_ = std::make_shared<inference::ModelInferRequest>();
+    {
+      const std::lock_guard lock(mutex_);
+      ++events_;
+    }
+    stream_.Read(message_.get(), &read_);
+  }
+
+  void note_read(bool ok) {
+    take_message(ok);
+    end_event();
+  }
+
+  void take_message(bool ok) {
     if (!ok) {
       const std::lock_guard lock(mutex_);
       reading_ended_ = true;
@@ -219,12 +360,14 @@ class InferStream : public grpc::ServerBidiReactor<inference::ModelInferRequest,
     const auto message = message_;
     std::shared_ptr<trace::RequestSpan> span;  // null: it is not traced
     try {
-      if (tracer_) span = begin_span(*tracer_, "inference.GRPCInferenceService/ModelStreamInfer", traceparent_);
-      ParsedRequest parsed = read_request(*message, message, memory_);
+      if (shared_.tracer)
+        span = begin_span(*shared_.tracer, "inference.GRPCInferenceService/ModelStreamInfer", traceparent_);
+      ParsedRequest parsed = read_request(*message, message, shared_.memory);
       parsed.request.cancelled = cancelled_;
       if (span) parsed.request.trace = span->context();
-      engine_.infer(std::move(parsed.request), [self = shared_from_this(), message, ranges = std::move(parsed.ranges),
-                                                span](const Result& result) { self->answer(result, ranges, span); });
+      shared_.engine.infer(std::move(parsed.request),
+                           [self = shared_from_this(), message, ranges = std::move(parsed.ranges),
+                            span](const Result& result) { self->answer(result, ranges, span); });
     } catch (const Error& error) {
       answer({{message->model_name(), 0, message->id(), {}}, error}, {}, span);
     } catch (const std::exception& error) {
@@ -232,7 +375,7 @@ class InferStream : public grpc::ServerBidiReactor<inference::ModelInferRequest,
     }
     {
       const std::lock_guard lock(mutex_);
-      if (streams_->is_draining()) {  // the last request
+      if (streams_.is_draining()) {  // the last request
         reading_ended_ = true;
         finish_if_done();
         return;
@@ -267,10 +410,11 @@ class InferStream : public grpc::ServerBidiReactor<inference::ModelInferRequest,
   // With the mutex held.
   void write_next() {
     writing_ = true;
-    StartWrite(&waiting_.front());
+    ++events_;
+    stream_.Write(waiting_.front(), &written_);
   }
 
-  void OnWriteDone(bool) override {
+  void note_written(bool) {
     bool resume;
     {
       const std::lock_guard lock(mutex_);
@@ -278,38 +422,60 @@ class InferStream : public grpc::ServerBidiReactor<inference::ModelInferRequest,
       writing_ = false;
       --open_;
       if (!waiting_.empty()) write_next();
-      resume = paused_ && open_ < kMostOpen / 2 && !streams_->is_draining();
+      resume = paused_ && open_ < kMostOpen / 2 && !streams_.is_draining();
       if (resume) paused_ = false;
       finish_if_done();
     }
     if (resume) read_next();
+    end_event();
   }
 
   // With the mutex held.
   void finish_if_done() {
-    const bool draining = streams_->is_draining();
+    const bool draining = streams_.is_draining();
     if (!(reading_ended_ || draining) || open_ > 0 || finished_) return;
     finished_ = true;
     // A request that the client sends now is not read: an error lets the client send it elsewhere.
-    Finish(draining ? Status(StatusCode::UNAVAILABLE, "the server is stopping") : Status::OK);
+    ++events_;
+    stream_.Finish(draining ? Status(StatusCode::UNAVAILABLE, "the server is stopping") : Status::OK, &finished_event_);
   }
 
-  void OnCancel() override { cancelled_->store(true); }
-  void OnDone() override {
-    streams_->remove(*this);
+  void note_finished(bool) { end_event(); }
+  // The client has the status, or has left.
+  void note_done(bool) {
+    if (context_.IsCancelled()) {
+      cancelled_->store(true);
+      const std::lock_guard lock(mutex_);
+      reading_ended_ = true;
+      finish_if_done();
+    }
+    end_event();
+  }
+  void end_event() {
+    {
+      const std::lock_guard lock(mutex_);
+      if (--events_ > 0) return;
+    }
+    streams_.remove(*this);
+    shared_.calls.end();
     self_.reset();
   }
 
-  Engine& engine_;
-  const SharedMemory& memory_;
-  trace::Tracer* const tracer_;
-  std::string traceparent_;  // of the stream, and so of each request
-  const std::shared_ptr<Streams> streams_;
-  std::shared_ptr<InferStream> self_;
+  Shared& shared_;
+  grpc::ServerCompletionQueue& queue_;
+  Streams& streams_;
+  grpc::ServerContext context_;
+  grpc::ServerAsyncReaderWriter<inference::ModelStreamInferResponse, inference::ModelInferRequest> stream_{&context_};
+  EventOf<InferStream> came_{*this, &InferStream::come}, read_{*this, &InferStream::note_read},
+      written_{*this, &InferStream::note_written}, finished_event_{*this, &InferStream::note_finished},
+      done_{*this, &InferStream::note_done};
+  std::string traceparent_;            // of the stream, and so of each request
+  std::shared_ptr<InferStream> self_;  // until no event is to come
   std::shared_ptr<inference::ModelInferRequest> message_;
   const std::shared_ptr<std::atomic<bool>> cancelled_ = std::make_shared<std::atomic<bool>>(false);
   std::mutex mutex_;
   std::deque<inference::ModelStreamInferResponse> waiting_;
+  int events_ = 1;   // that are to come; the first is that it is done
   size_t open_ = 0;  // requests that were read and not answered
   bool writing_ = false, reading_ended_ = false, finished_ = false, paused_ = false;
 };
@@ -330,106 +496,95 @@ void Streams::drain() {
   for (InferStream* stream : open_) stream->end_if_idle();
 }
 
+template <class In, class Out>
+void accept_short(Shared& shared, grpc::ServerCompletionQueue& queue, typename ShortCall<In, Out>::Accept method,
+                  void (*answer)(Shared&, const In&, Out&)) {
+  ShortCall<In, Out>::accept(shared, queue, method, answer);
+}
+
+// Waits for calls of all methods.
+void accept_all(Shared& shared, grpc::ServerCompletionQueue& queue, Streams& streams) {
+  using namespace inference;
+  accept_short(
+      shared, queue, &Service::RequestServerLive,
+      +[](Shared&, const ServerLiveRequest&, ServerLiveResponse& response) { response.set_live(true); });
+  accept_short(
+      shared, queue, &Service::RequestServerReady,
+      +[](Shared& all, const ServerReadyRequest&, ServerReadyResponse& response) {
+        response.set_ready(all.engine.is_ready());
+      });
+  accept_short(
+      shared, queue, &Service::RequestModelReady,
+      +[](Shared& all, const ModelReadyRequest& request, ModelReadyResponse& response) {
+        response.set_ready(all.engine.is_ready(request.name(), request.version()));
+      });
+  accept_short(
+      shared, queue, &Service::RequestServerMetadata,
+      +[](Shared& all, const ServerMetadataRequest&, ServerMetadataResponse& response) {
+        response.set_name("loopwright");
+        response.set_version(all.version);
+        for (const char* extension : extensions(all.memory.is_allowed())) response.add_extensions(extension);
+      });
+  accept_short(
+      shared, queue, &Service::RequestModelMetadata,
+      +[](Shared& all, const ModelMetadataRequest& request, ModelMetadataResponse& response) {
+        write_metadata(all.engine.metadata(request.name(), request.version()), response);
+      });
+  accept_short(
+      shared, queue, &Service::RequestModelConfig,
+      +[](Shared& all, const ModelConfigRequest& request, ModelConfigResponse& response) {
+        write_config(all.engine.metadata(request.name(), request.version()), *response.mutable_config());
+      });
+  accept_short(
+      shared, queue, &Service::RequestModelStatistics,
+      +[](Shared& all, const ModelStatisticsRequest& request, ModelStatisticsResponse& response) {
+        for (const auto& each : all.engine.statistics(request.name(), request.version()))
+          write_statistics(each, *response.add_model_stats());
+      });
+  accept_short(
+      shared, queue, &Service::RequestRepositoryIndex,
+      +[](Shared& all, const RepositoryIndexRequest& request, RepositoryIndexResponse& response) {
+        write_index(all.engine.index(), request.ready(), response);
+      });
+  accept_short(
+      shared, queue, &Service::RequestSystemSharedMemoryStatus,
+      +[](Shared& all, const SystemSharedMemoryStatusRequest& request, SystemSharedMemoryStatusResponse& response) {
+        write_regions(all.memory.regions(request.name()), response);
+      });
+  accept_short(
+      shared, queue, &Service::RequestSystemSharedMemoryRegister,
+      +[](Shared& all, const SystemSharedMemoryRegisterRequest& request, SystemSharedMemoryRegisterResponse&) {
+        all.memory.add({request.name(), request.key(), request.offset(), request.byte_size()});
+      });
+  accept_short(
+      shared, queue, &Service::RequestSystemSharedMemoryUnregister,
+      +[](Shared& all, const SystemSharedMemoryUnregisterRequest& request, SystemSharedMemoryUnregisterResponse&) {
+        all.memory.remove(request.name());
+      });
+  InferStream::accept(shared, queue, streams);
+  for (int i = 0; i < kWaitingCalls; ++i) InferCall::accept(shared, queue);
+}
+
+void poll(grpc::ServerCompletionQueue& queue) {
+  pthread_setname_np(pthread_self(), "lw-grpc");
+  void* event;
+  bool ok;
+  while (queue.Next(&event, &ok)) static_cast<Event*>(event)->happen(ok);
+}
+
 }  // namespace
-
-class Server::Service : public inference::GRPCInferenceService::CallbackService {
- public:
-  Service(Engine& engine, SharedMemory& memory, trace::Tracer* tracer, std::string version)
-      : engine_(engine), memory_(memory), tracer_(tracer), version_(std::move(version)) {}
-
-  ServerUnaryReactor* ServerLive(CallbackServerContext* context, const inference::ServerLiveRequest*,
-                                 inference::ServerLiveResponse* response) override {
-    return at_once(context, [&] { response->set_live(true); });
-  }
-  ServerUnaryReactor* ServerReady(CallbackServerContext* context, const inference::ServerReadyRequest*,
-                                  inference::ServerReadyResponse* response) override {
-    return at_once(context, [&] { response->set_ready(engine_.is_ready()); });
-  }
-  ServerUnaryReactor* ModelReady(CallbackServerContext* context, const inference::ModelReadyRequest* request,
-                                 inference::ModelReadyResponse* response) override {
-    return at_once(context, [&] { response->set_ready(engine_.is_ready(request->name(), request->version())); });
-  }
-  ServerUnaryReactor* ServerMetadata(CallbackServerContext* context, const inference::ServerMetadataRequest*,
-                                     inference::ServerMetadataResponse* response) override {
-    return at_once(context, [&] {
-      response->set_name("loopwright");
-      response->set_version(version_);
-      for (const char* extension : extensions(memory_.is_allowed())) response->add_extensions(extension);
-    });
-  }
-  ServerUnaryReactor* ModelMetadata(CallbackServerContext* context, const inference::ModelMetadataRequest* request,
-                                    inference::ModelMetadataResponse* response) override {
-    return at_once(context, [&] { write_metadata(engine_.metadata(request->name(), request->version()), *response); });
-  }
-  ServerUnaryReactor* ModelConfig(CallbackServerContext* context, const inference::ModelConfigRequest* request,
-                                  inference::ModelConfigResponse* response) override {
-    return at_once(context, [&] {
-      write_config(engine_.metadata(request->name(), request->version()), *response->mutable_config());
-    });
-  }
-  ServerUnaryReactor* ModelStatistics(CallbackServerContext* context, const inference::ModelStatisticsRequest* request,
-                                      inference::ModelStatisticsResponse* response) override {
-    return at_once(context, [&] {
-      for (const auto& each : engine_.statistics(request->name(), request->version()))
-        write_statistics(each, *response->add_model_stats());
-    });
-  }
-  ServerUnaryReactor* RepositoryIndex(CallbackServerContext* context, const inference::RepositoryIndexRequest* request,
-                                      inference::RepositoryIndexResponse* response) override {
-    return at_once(context, [&] {
-      for (const IndexEntry& entry : engine_.index()) {
-        if (request->ready() && entry.state != VersionState::kReady) continue;
-        auto* made = response->add_models();
-        made->set_name(entry.model);
-        made->set_version(std::to_string(entry.version));
-        made->set_state(name(entry.state));
-        made->set_reason(entry.reason);
-      }
-    });
-  }
-  ServerUnaryReactor* SystemSharedMemoryStatus(CallbackServerContext* context,
-                                               const inference::SystemSharedMemoryStatusRequest* request,
-                                               inference::SystemSharedMemoryStatusResponse* response) override {
-    return at_once(context, [&] { write_regions(memory_.regions(request->name()), *response); });
-  }
-  ServerUnaryReactor* SystemSharedMemoryRegister(CallbackServerContext* context,
-                                                 const inference::SystemSharedMemoryRegisterRequest* request,
-                                                 inference::SystemSharedMemoryRegisterResponse*) override {
-    return at_once(context,
-                   [&] { memory_.add({request->name(), request->key(), request->offset(), request->byte_size()}); });
-  }
-  ServerUnaryReactor* SystemSharedMemoryUnregister(CallbackServerContext* context,
-                                                   const inference::SystemSharedMemoryUnregisterRequest* request,
-                                                   inference::SystemSharedMemoryUnregisterResponse*) override {
-    return at_once(context, [&] { memory_.remove(request->name()); });
-  }
-  ServerUnaryReactor* ModelInfer(CallbackServerContext* context, const inference::ModelInferRequest* request,
-                                 inference::ModelInferResponse* response) override {
-    const auto call = std::make_shared<InferCall>();
-    call->start(engine_, memory_, tracer_, *context, *request, *response);
-    return call.get();
-  }
-  grpc::ServerBidiReactor<inference::ModelInferRequest, inference::ModelStreamInferResponse>* ModelStreamInfer(
-      CallbackServerContext* context) override {
-    const auto stream = std::make_shared<InferStream>(engine_, memory_, tracer_, *context, streams_);
-    stream->start();
-    return stream.get();
-  }
-
-  void drain() { streams_->drain(); }
-
- private:
-  Engine& engine_;
-  SharedMemory& memory_;
-  trace::Tracer* const tracer_;
-  const std::string version_;
-  const std::shared_ptr<Streams> streams_ = std::make_shared<Streams>();
-};
 
 struct Server::State {
   State(Engine& engine, SharedMemory& memory, trace::Tracer* tracer, std::string version)
-      : service(engine, memory, tracer, std::move(version)) {}
-  Service service;
+      : shared{engine, memory, tracer, std::move(version), {}, {}} {}
+
+  struct Poller {
+    std::unique_ptr<grpc::ServerCompletionQueue> queue;
+    std::thread thread;
+  };
+  Shared shared;
+  Streams streams;
+  std::vector<Poller> pollers;
   std::unique_ptr<grpc::Server> server;
   int port = 0;
 };
@@ -441,7 +596,7 @@ Server::Server(Engine& engine, SharedMemory& memory, trace::Tracer* tracer, cons
   grpc::ServerBuilder builder;
   const std::string host = address.find(':') == std::string::npos ? address : "[" + address + "]";
   builder.AddListeningPort(host + ":" + std::to_string(port), credentials_of(certificate), &state_->port);
-  builder.RegisterService(&state_->service);
+  builder.RegisterService(&state_->shared.service);
   builder.SetMaxReceiveMessageSize(static_cast<int>(std::min<uint64_t>(most_bytes, INT32_MAX)));
   builder.SetMaxSendMessageSize(-1);
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
@@ -449,23 +604,35 @@ Server::Server(Engine& engine, SharedMemory& memory, trace::Tracer* tracer, cons
   grpc::ResourceQuota quota;
   quota.Resize(kMostMemory);
   builder.SetResourceQuota(quota);
+  state_->pollers.resize(std::clamp(std::thread::hardware_concurrency() / kCoresOfAPoller, 1U, kMostPollers));
+  for (State::Poller& poller : state_->pollers) poller.queue = builder.AddCompletionQueue();
   state_->server = builder.BuildAndStart();
-  if (!state_->server || state_->port == 0)
+  if (!state_->server || state_->port == 0) {
+    for (State::Poller& poller : state_->pollers) end_queue(*poller.queue);
     throw Error(ErrorKind::kUnavailable,
                 "cannot listen on " + address + ":" + std::to_string(port) + " for gRPC; choose another port");
+  }
+  for (State::Poller& poller : state_->pollers) {
+    accept_all(state_->shared, *poller.queue, state_->streams);
+    poller.thread = std::thread(poll, std::ref(*poller.queue));
+  }
 }
 
-Server::~Server() { drain(std::chrono::milliseconds(0)); }
+Server::~Server() {
+  if (!state_->server) return;
+  drain(std::chrono::milliseconds(0));
+  state_->shared.calls.wait();  // they use the queues
+  for (State::Poller& poller : state_->pollers) poller.queue->Shutdown();
+  for (State::Poller& poller : state_->pollers) poller.thread.join();
+}
 
 int Server::port() const { return state_->port; }
 
 bool Server::drain(std::chrono::milliseconds grace) {
-  if (!state_->server) return true;
   const auto end = std::chrono::system_clock::now() + grace;
-  state_->service.drain();
+  state_->streams.drain();
   state_->server->Shutdown(end);
   state_->server->Wait();
-  state_->server.reset();
   return std::chrono::system_clock::now() < end;
 }
 
