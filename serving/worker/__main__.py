@@ -37,7 +37,9 @@ _LONGEST_REASON = 2000
 
 def main(arguments: Sequence[str]) -> int:
     kind, path, threads, *parameters = arguments
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server ends this process
+    # The server ends this process, also when its whole group gets a signal.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # the server's own output stays clean
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = threads
@@ -63,14 +65,17 @@ def _serve(
     given, returned = Memory(_INPUTS), Memory(_OUTPUTS)
     while message := server.recv(_LONGEST_MESSAGE):
         try:
-            arrays = read(given, json.loads(message))
+            request = json.loads(message)
+            arrays = read(given, request["inputs"])
             answers = model.run({spec["name"]: array for spec, array in zip(inputs, arrays, strict=True)})
             checked = [(spec["datatype"], _checked(spec, answers)) for spec in outputs]
             answer = {"outputs": write(returned, checked)}
+            if len(json.dumps(answer)) > _LONGEST_MESSAGE - 100:
+                raise TypeError("the model returned too many outputs")
             del arrays, answers, checked  # their memory, before the next run
         except Exception as error:  # noqa: BLE001
             answer = _failure(error)
-        _send(server, answer)
+        _send(server, answer | {"serial": request["serial"]})
 
 
 def _specs(specs: Sequence[Any]) -> list[dict[str, Any]]:
@@ -121,4 +126,10 @@ def _send(server: socket.socket, message: Mapping[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        code = main(sys.argv[1:])
+    except BaseException:  # noqa: BLE001 - also an exit that the model's code demands
+        traceback.print_exc()
+        code = 1
+    sys.stderr.flush()
+    os._exit(code)  # threads that the model started do not keep the process

@@ -78,4 +78,4 @@ def test_a_model_that_fails_on_zeros(start: Start, tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "model.py").write_text(text)
     (folder.parent / "config.toml").write_text('runtime = "python"\ninstances = "auto"\n')
-    assert start().index("m")[1][1] == "python: no zeros"
+    assert start().index("m")[1] == ("READY", "not measured: python: no zeros")

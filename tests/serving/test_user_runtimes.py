@@ -23,7 +23,7 @@ Start = Callable[..., Server]
 
 # Returns what it gets in each type; fails, ends or sleeps as its first number demands.
 PROBE = """
-import os, time
+import os, sys, threading, time
 import numpy as np
 class Model:
     def load(self, folder, threads, parameters):
@@ -46,6 +46,10 @@ class Model:
         if code == -4: time.sleep(60)
         if code == -5: return {"y": x.astype(np.float64), "t": [], "pid": [0]}
         if code == -6: return {}
+        if code == -7: os.write(3, b"hello")
+        if code == -8:
+            threading.Thread(target=time.sleep, args=(600,)).start()
+            sys.exit(5)
         return {"y": x * 2, "t": [text + b"!" for text in inputs["s"]], "pid": np.array([os.getpid()])}
     def close(self):
         pass
@@ -140,6 +144,32 @@ def test_a_request_that_ends_workers_is_not_run_for_ever(start: Start, tmp_path:
     server.wait_until(lambda: server.request("GET", "/v2/models/bad/ready").status == 200)
     assert outputs(infer(server, [1, 2], [], "bad"))["y"] == [2, 4]
     assert server.stop() == 0
+
+
+def test_a_worker_that_breaks_the_protocol(start: Start, tmp_path: Path) -> None:
+    """No later request gets the answer of another one, and no process is left that lives without its socket."""
+    write(tmp_path / "repository", "m", "model.py", PROBE, 'runtime = "python"\nthreads = 1\n')
+    server = start()
+    server.wait_for_state(1, "READY", "m")
+    for code in (-7, -8):
+        failed = infer(server, [code, 0], [], "m")
+        assert failed.status == 500
+        server.wait_until(lambda: infer(server, [1, 2], [], "m").status == 200)
+        for value in range(5):
+            assert outputs(infer(server, [value, 0], [], "m"))["y"] == [2 * value, 0]
+    assert server.stop() == 0
+
+
+def test_a_signal_for_the_whole_group(start: Start, tmp_path: Path) -> None:
+    """A stop by systemd: SIGTERM reaches the workers too, which the server ends when their requests are computed."""
+    write(tmp_path / "repository", "m", "model.py", PROBE, 'runtime = "python"\nthreads = 1\n')
+    server = start()
+    server.wait_for_state(1, "READY", "m")
+    os.kill(int(str(outputs(infer(server, [1, 2], [], "m"))["pid"][0])), signal.SIGTERM)
+    assert outputs(infer(server, [1, 2], [], "m"))["y"] == [2, 4]
+    assert server.stop() == 0
+    assert server.process.stderr
+    assert "worker ended" not in server.process.stderr.read()
 
 
 PYTHON = 'runtime = "python"\n'

@@ -157,6 +157,12 @@ const Candidate& best_of(const std::vector<Candidate>& measured, double slo_ms) 
   return *best;
 }
 
+bool same_candidates(const std::vector<Candidate>& a, const std::vector<Candidate>& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const Candidate& x, const Candidate& y) {
+    return x.runtime == y.runtime && x.instances == y.instances && x.threads == y.threads;
+  });
+}
+
 std::vector<Candidate> read_candidates(const std::string& path) {
   simdjson::dom::parser parser;
   simdjson::dom::array rows;
@@ -186,7 +192,7 @@ void write_candidates(const std::string& path, const std::vector<Candidate>& mea
     std::snprintf(numbers, sizeof(numbers), "\"instances\":%d,\"threads\":%d,\"items_per_sec\":%.6e,\"p99_ms\":%.6e",
                   each.instances, each.threads, each.items_per_sec, each.p99_ms);
     std::string reason;
-    for (const char c : each.reason) reason += c == '"' || c == '\\' || c < ' ' ? '\'' : c;
+    for (const char c : each.reason) reason += c == '"' || c == '\\' || (c >= 0 && c < ' ') ? '\'' : c;
     text += (text.size() > 1 ? ",\n" : "\n") + ("{\"runtime\":\"" + each.runtime + "\",") + numbers + ",\"reason\":\"" +
             reason + "\"}";
   }

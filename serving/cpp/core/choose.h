@@ -31,6 +31,9 @@ void measure(Candidate& candidate, Servable& model, int64_t most_items, bool has
 // whose runs are shorter. If none is within it, the one with the least p99. Throws Error with the reasons if all failed.
 const Candidate& best_of(const std::vector<Candidate>& measured, double slo_ms);
 
+// Whether two lists have the same runtimes, instances and threads.
+bool same_candidates(const std::vector<Candidate>& a, const std::vector<Candidate>& b);
+
 // What was measured, as a file. A missing or damaged one is empty.
 std::vector<Candidate> read_candidates(const std::string& path);
 void write_candidates(const std::string& path, const std::vector<Candidate>& measured);

@@ -112,6 +112,10 @@ std::string compile(const std::string& onnx, int threads, int64_t batch, const s
   if (!operators.empty()) command.push_back("--operators");
   command.insert(command.end(), operators.begin(), operators.end());
   const Ended ended = run(command, options.stop);
+  if (options.stop) {
+    fs::remove_all(part, none);
+    throw Error(ErrorKind::kUnavailable, "the server is stopping");
+  }
   if (!WIFEXITED(ended.status) || WEXITSTATUS(ended.status) != 0) {
     fs::remove_all(part, none);
     throw Error(ErrorKind::kFailedPrecondition,

@@ -166,12 +166,12 @@ std::vector<StepConfig> steps(const toml::node& node) {
     Table table(*entries, place);
     StepConfig step;
     step.model = table.string("model").value_or("");
-    check_name(step.model, (place + "model").c_str());
     step.version = table.string("version").value_or("");
-    if (!step.version.empty()) check_name(step.version, (place + "version").c_str());
     if (const toml::table* inputs = table.table("inputs")) step.inputs = texts(*inputs, place + "inputs.");
     if (const toml::table* outputs = table.table("outputs")) step.outputs = texts(*outputs, place + "outputs.");
     table.end();
+    check_name(step.model, (place + "model").c_str());
+    if (!step.version.empty()) check_name(step.version, (place + "version").c_str());
     result.push_back(std::move(step));
   }
   return result;

@@ -23,7 +23,6 @@
 #include "core/classification.h"
 #include "core/cores.h"
 #include "core/names.h"
-#include "core/pipeline.h"
 #include "core/served_model.h"
 #include "core/statistics.h"
 
@@ -93,7 +92,12 @@ struct Engine::State : StepModels {
       models.erase(place);
     }
     if (!gone.empty())
-      ended.push_back(std::async(std::launch::async, [gone = std::move(gone)]() mutable { gone.clear(); }));
+      ended.push_back(std::async(std::launch::async, [gone = std::move(gone)]() mutable {
+        // It ends here, never on the thread of a request, which may be one of its own.
+        for (const auto& model : gone)
+          while (model.use_count() > 1) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+        gone.clear();
+      }));
   }
 
   // With the mutex held: "; it has: a, b, ...".
@@ -119,13 +123,13 @@ struct Engine::State : StepModels {
 
   std::shared_ptr<Servable> find_step(const std::string& model, const std::string& version) const override {
     auto found = find(model)->select(version);
-    if (dynamic_cast<const Pipeline*>(found.get())) throw not_a_step(model);
+    if (found->is_pipeline()) throw not_a_step(model);
     return found;
   }
   void wait_for_step(const std::string& model) const override {
     const auto found = find(model);
-    if (found->is_pipeline()) throw not_a_step(model);  // two of them could wait for each other
-    found->look_and_wait();
+    if (found->is_pipeline()) throw not_a_step(model);
+    found->look_and_wait_a_while();
   }
   static Error not_a_step(const std::string& model) {
     return Error(ErrorKind::kFailedPrecondition, "'" + model + "' is a pipeline, which cannot be a step");
@@ -140,14 +144,11 @@ struct Engine::State : StepModels {
 
   // Pipelines end before the models of their steps, which they need until then.
   void end_pipelines() {
-    std::vector<std::shared_ptr<ServedModel>> pipelines;
-    {
-      const std::unique_lock lock(mutex);
-      for (auto place = models.begin(); place != models.end();) {
-        if (place->second->serves_pipeline()) pipelines.push_back(place->second);
-        place = place->second->serves_pipeline() ? models.erase(place) : std::next(place);
-      }
-    }
+    const auto every = all();
+    for (const auto& model : every) model->join();  // no pipeline is loaded from here on
+    const std::unique_lock lock(mutex);
+    for (const auto& model : every)
+      if (model->serves_pipeline()) models.erase(model->name());
   }
 
   void watch() {
@@ -218,7 +219,7 @@ void Engine::wait_until_loaded() {
 }
 
 void Engine::infer(Request request, Done done) try {
-  // The caller's reference keeps the version until the request is in its queue, which is computed before the version ends.
+  // This reference keeps the version until the request is in its queue, which is computed before the version ends.
   const std::shared_ptr<Servable> servable = state_->find(request.model)->select(request.version);
   servable->submit(request, with_classes(*servable, request, done));
 } catch (const Error& error) {

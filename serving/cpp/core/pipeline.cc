@@ -165,6 +165,7 @@ void Pipeline::Plan::set_outputs(const std::vector<std::string>& wanted) {
     const auto found = places.find(output);
     if (found == places.end() || !slots[found->second].is_made)
       throw wrong("outputs: no step has an output '" + output + "'");
+    if (find_spec(outputs, output)) throw wrong("outputs: '" + output + "' is there twice");
     outputs.push_back(slots[found->second].spec);
   }
   if (wanted.empty())
@@ -266,6 +267,15 @@ class Pipeline::Run : public std::enable_shared_from_this<Run> {
     {
       const std::lock_guard lock(mutex_);
       if (!done_) return;
+      for (size_t i = 0; i < step.outputs.size() && !result.error; ++i) {
+        const Tensor& tensor = result.response.outputs[i].tensor;
+        TensorSpec spec = plan_->slots[step.outputs[i].slot].spec;
+        const TensorSpec made{spec.name, tensor.type(), tensor.shape()};
+        if (!narrow(spec, made))
+          result.error = Error(ErrorKind::kFailedPrecondition,
+                               "the tensor '" + spec.name + "' is " + text_of(made) + ", and was " + text_of(spec) +
+                                   " when the pipeline was loaded; a change of its config.toml loads it again");
+      }
       if (!result.error) {
         for (size_t i = 0; i < step.outputs.size(); ++i) {
           tensors_[step.outputs[i].slot] = std::move(result.response.outputs[i].tensor);
@@ -285,7 +295,7 @@ class Pipeline::Run : public std::enable_shared_from_this<Run> {
     } else {
       plan_->counts.note_success(1, Clock::duration(0), time, time);
       for (const size_t slot : wanted_)
-        whole.response.outputs.push_back({plan_->slots[slot].spec.name, std::move(*tensors_[slot])});
+        whole.response.outputs.push_back({plan_->slots[slot].spec.name, *tensors_[slot]});
     }
     done(std::move(whole));
   }

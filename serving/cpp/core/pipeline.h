@@ -27,6 +27,7 @@ class Pipeline : public Servable {
   const char* platform() const override { return "pipeline"; }
   const std::vector<TensorSpec>& inputs() const override;
   const std::vector<TensorSpec>& outputs() const override;
+  bool is_pipeline() const override { return true; }
   int instances() const override { return 1; }
   int threads() const override { return 1; }
   int max_queue() const override { return 0; }  // the queues are those of its steps

@@ -21,13 +21,17 @@ std::optional<Error> end_of(const Job& job, Clock::time_point now) {
   return std::nullopt;
 }
 
-// Calls those who wait for jobs that are not computed any more.
+// Calls the one who waits for a job that is not computed any more.
+void end(Job& job) {
+  try {
+    job.done({}, end_of(job, Clock::now()));
+  } catch (const std::exception&) {
+    // Such as no memory for a response. Its caller gets none; the others do.
+  }
+}
+
 void end(std::vector<Job>& jobs) {
-  for (Job& job : jobs) try {
-      job.done({}, end_of(job, Clock::now()));
-    } catch (const std::exception&) {
-      // Such as no memory for a response. Its caller gets none; the others do.
-    }
+  for (Job& job : jobs) end(job);
 }
 
 // By what jobs are sorted.
@@ -155,15 +159,14 @@ bool JobQueue::take(std::vector<Job>& jobs, int64_t most_items) {
     const Job& next = heap_.front().job;
     if (!jobs.empty() && (items + next.items > most_items || !fit_together(jobs.front(), next))) return true;
     Job job = pop();
-    std::optional<Error> ended = end_of(job, Clock::now());
-    if (!ended) {
+    if (!end_of(job, Clock::now())) {
       items += job.items;
       jobs.push_back(std::move(job));
       if (items >= most_items) return true;
       continue;
     }
     lock.unlock();
-    job.done({}, std::move(ended));
+    end(job);
     lock.lock();
   }
 }

@@ -25,6 +25,7 @@ class Servable {
   virtual const char* platform() const = 0;
   virtual const std::vector<TensorSpec>& inputs() const = 0;
   virtual const std::vector<TensorSpec>& outputs() const = 0;
+  virtual bool is_pipeline() const { return false; }
   virtual int instances() const = 0;
   virtual int threads() const = 0;  // of an instance
   virtual int max_queue() const = 0;

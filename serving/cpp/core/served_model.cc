@@ -20,6 +20,8 @@ namespace fs = std::filesystem;
 constexpr const char* kStable = "stable";
 // A version that failed is tried again after 1 s, then 2, 4 ... seconds.
 constexpr std::chrono::seconds kFirstRetry{1}, kLongestRetry{60};
+// For a step of a pipeline. Two models that change roles could wait for each other.
+constexpr std::chrono::seconds kLongestWait{60};
 
 Clock::duration retry_after(int failures) {
   return std::min<Clock::duration>(kFirstRetry * (int64_t{1} << std::min(failures - 1, 16)), kLongestRetry);
@@ -55,8 +57,12 @@ void ServedModel::end() {
 
 ServedModel::~ServedModel() {
   end();
-  thread_.join();
+  join();
   while (!ready_.empty()) retire(ready_.begin()->first);
+}
+
+void ServedModel::join() {
+  if (thread_.joinable()) thread_.join();
 }
 
 void ServedModel::look() {
@@ -73,6 +79,13 @@ void ServedModel::look_and_wait() {
   const uint64_t serial = ++wanted_;
   changed_.notify_all();
   changed_.wait(lock, [&] { return done_ >= serial || stopping_; });
+}
+
+void ServedModel::look_and_wait_a_while() {
+  std::unique_lock lock(mutex_);
+  const uint64_t serial = ++wanted_;
+  changed_.notify_all();
+  changed_.wait_for(lock, kLongestWait, [&] { return done_ >= serial || stopping_; });
 }
 
 void ServedModel::load() {
@@ -336,8 +349,12 @@ void ServedModel::read_files(ModelConfig& config, std::vector<int64_t>& present)
   } catch (const Error& raised) {
     error = printable(raised.what());
   }
-  const std::lock_guard lock(mutex_);
-  config_error_ = error;
+  {
+    const std::lock_guard lock(mutex_);
+    if (config_error_ == error) return;
+    config_error_ = error;
+  }
+  if (!error.empty()) log("the configuration is not valid", 0, error);
 }
 
 Clock::time_point ServedModel::step() {
@@ -369,7 +386,9 @@ Clock::time_point ServedModel::step() {
       const auto now = fingerprints.find(number);
       const auto ready = ready_.find(number);
       const bool is_same = now != fingerprints.end() && now->second == state.fingerprint;
-      if (ready != ready_.end() && (is_same || config.steps.empty())) {
+      // A pipeline that changed is loaded again, if that did not just fail. So is what becomes a pipeline or ceases to be one.
+      const bool is_immutable = config.steps.empty() && ready != ready_.end() && !ready->second->is_pipeline();
+      if (ready != ready_.end() && (is_immutable || (is_same && state.failures == 0))) {
         state.reason = is_same
                            ? printable(ready->second->note())
                            : "its files changed after they were loaded; a version is immutable, so the loaded one is "
@@ -446,8 +465,9 @@ bool ServedModel::load_version(int64_t number, const ModelConfig& config) {
     const std::lock_guard lock(mutex_);
     State& state = states_[number];
     const int failures = state.failures + 1;
-    state = {VersionState::kUnavailable, printable(error.what()), before, failures,
-             Clock::now() + retry_after(failures)};
+    // A pipeline whose change fails serves as before.
+    const auto now = ready_.count(number) ? VersionState::kReady : VersionState::kUnavailable;
+    state = {now, printable(error.what()), before, failures, Clock::now() + retry_after(failures)};
     log("failed", number, state.reason);
     return false;
   }
@@ -460,8 +480,7 @@ void ServedModel::finish(std::shared_ptr<Servable> version) {
 
 bool ServedModel::serves_pipeline() const {
   const auto versions = ready();
-  return std::any_of(versions.begin(), versions.end(),
-                     [](const auto& version) { return dynamic_cast<const Pipeline*>(version.get()); });
+  return std::any_of(versions.begin(), versions.end(), [](const auto& version) { return version->is_pipeline(); });
 }
 
 void ServedModel::retire(int64_t number) {

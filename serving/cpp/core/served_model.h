@@ -34,11 +34,15 @@ class ServedModel {
 
   // Begins to end: no more loads. The destructor waits.
   void end();
+  // Waits until nothing is being loaded, after end().
+  void join();
 
   // Looks at the folder again, on the model's thread.
   void look();
   // Waits until the folder has been looked at once since the call, and what was found is loaded or has failed.
   void look_and_wait();
+  // The same, but returns after a minute in any case.
+  void look_and_wait_a_while();
   // Serves the versions that the configuration selects, and waits for them. Throws Error with the reason if none can be served.
   void load();
   // Serves no version, and waits until all are gone.

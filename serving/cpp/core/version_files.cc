@@ -14,6 +14,7 @@
 #include <memory>
 #include <set>
 #include <thread>
+#include <utility>
 
 #include "core/names.h"
 #include "loopwright/serving/error.h"
@@ -143,11 +144,16 @@ std::vector<int64_t> versions_in(const std::string& folder) {
 
 std::string fingerprint(const std::string& folder) {
   std::vector<std::string> lines;
+  std::set<std::pair<dev_t, ino_t>> folders;
   std::error_code error;
   for (fs::recursive_directory_iterator place(folder, fs::directory_options::follow_directory_symlink, error), end;
        !error && place != end; place.increment(error)) {
     struct stat status{};
-    if (stat(place->path().c_str(), &status) != 0 || !S_ISREG(status.st_mode)) continue;
+    if (stat(place->path().c_str(), &status) != 0) continue;
+    // A link to a folder above would lead around for ever.
+    if (S_ISDIR(status.st_mode) && !folders.emplace(status.st_dev, status.st_ino).second)
+      place.disable_recursion_pending();
+    if (!S_ISREG(status.st_mode)) continue;
     lines.push_back(place->path().string() + ' ' + std::to_string(status.st_size) + ' ' +
                     std::to_string(status.st_mtim.tv_sec) + '.' + std::to_string(status.st_mtim.tv_nsec) + ' ' +
                     std::to_string(status.st_ino) + '\n');

@@ -3,6 +3,7 @@
 #include <loopwright/isa.h>
 
 #include <filesystem>
+#include <iomanip>
 #include <set>
 #include <sstream>
 #include <utility>
@@ -22,14 +23,14 @@ constexpr const char* kAnyOnnx = "onnxruntime";  // what runs a model that canno
 // "2 x 1 thread(s) in loopwright: 512 items/s, 99 % within 3.1 ms at 80 % of it"
 std::string text_of(const Candidate& candidate) {
   std::ostringstream text;
-  text.precision(3);
   text << candidate.instances << " x " << candidate.threads << " thread(s) in " << candidate.runtime << ": ";
   if (!candidate.reason.empty()) {
     text << candidate.reason;
     return text.str();
   }
-  text << candidate.items_per_sec << " items/s";
-  if (candidate.p99_ms > 0) text << ", 99 % within " << candidate.p99_ms << " ms at 80 % of it";
+  text << std::fixed << std::setprecision(candidate.items_per_sec < 10 ? 2 : 0) << candidate.items_per_sec
+       << " items/s";
+  if (candidate.p99_ms > 0) text << ", 99 % within " << std::setprecision(2) << candidate.p99_ms << " ms at 80 % of it";
   return text.str();
 }
 
@@ -89,6 +90,7 @@ std::shared_ptr<Servable> VersionLoader::load_files(const Load& what, const Vers
   LoadOptions where;
   where.libraries = options_.libraries;
   where.python = options_.python;
+  where.stop = &stop_;
   where.log = [log = log_, number = what.number](const std::string& event) { log(number, event); };
   return std::make_shared<Version>(model_, what.number, *files.runtime, paths, what.config, std::move(where), what.note,
                                    cores_, what.metrics);
@@ -118,7 +120,11 @@ std::string VersionLoader::record_of(const Load& what) const {
       << what.config.threads << ' ' << (what.config.slo_ms > 0);
   for (const int64_t batch : what.config.batches) key << ' ' << batch;
   for (const Isa isa : available_isas()) key << ' ' << name(isa);
-  for (const auto& [name, library] : options_.libraries) key << ' ' << library;
+  for (const auto& [name, library] : options_.libraries) {
+    std::error_code none;
+    key << '\n' << library << ' ' << fs::file_size(library, none);  // another release has another size
+  }
+  for (const auto& [name, value] : what.config.parameters) key << '\n' << name << '=' << value;
   for (const std::string& library : what.config.operators) key << ' ' << sha256_of_file(library);
   for (const std::string& line : lines) key << '\n' << line;
   return (fs::path(options_.cache) / (sha256_of(key.str()) + ".measured.json")).string();
@@ -134,10 +140,11 @@ std::shared_ptr<Servable> VersionLoader::load_best(const Load& what) const {
     config.threads = candidate.threads;
     return config;
   };
+  const std::vector<Candidate> possible = candidates(possible_runtimes(what), static_cast<int>(cores_.cpus().size()),
+                                                     cores_.most_threads(), what.config.threads);
   std::vector<Candidate> measured = read_candidates(record);
-  if (measured.empty()) {
-    measured = candidates(possible_runtimes(what), static_cast<int>(cores_.cpus().size()), cores_.most_threads(),
-                          what.config.threads);
+  if (!same_candidates(measured, possible)) {
+    measured = possible;
     for (Candidate& each : measured) {
       if (stop_) throw Error(ErrorKind::kUnavailable, "the server is stopping");
       try {
@@ -151,14 +158,27 @@ std::shared_ptr<Servable> VersionLoader::load_best(const Load& what) const {
       }
       log_(what.number, "measured " + text_of(each));
     }
-    best_of(measured, what.config.slo_ms);  // throws if all failed: that is not kept
+    if (stop_) throw Error(ErrorKind::kUnavailable, "the server is stopping");
+    try {
+      best_of(measured, what.config.slo_ms);
+    } catch (const Error& error) {  // all failed, such as a model that rejects zeros: that is not kept
+      ModelConfig config = what.config;
+      config.is_auto = false;
+      return load(Load{what.number, what.folder, config, what.metrics, std::string("not measured: ") + error.what()});
+    }
     write_candidates(record, measured);
   }
   const Candidate& best = best_of(measured, what.config.slo_ms);
   const ModelConfig config = config_of(best);
   std::string note = "chosen: " + text_of(best);
   if (what.config.slo_ms > 0 && best.p99_ms > what.config.slo_ms) note += ", above slo_ms";
-  return load(Load{what.number, what.folder, config, what.metrics, note});
+  try {
+    return load(Load{what.number, what.folder, config, what.metrics, note});
+  } catch (const std::exception&) {
+    std::error_code none;
+    fs::remove(record, none);  // what was measured does not hold any more
+    throw;
+  }
 }
 
 }  // namespace loopwright::serving

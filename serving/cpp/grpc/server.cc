@@ -332,11 +332,10 @@ class InferStream : public std::enable_shared_from_this<InferStream> {
   }
 
   void read_next() {
+    const std::lock_guard lock(mutex_);
+    if (finished_) return;
     message_ = std::make_shared<inference::ModelInferRequest>();
-    {
-      const std::lock_guard lock(mutex_);
-      ++events_;
-    }
+    ++events_;
     stream_.Read(message_.get(), &read_);
   }
 

@@ -117,16 +117,21 @@ class Outputs {
  private:
   static void* allocate(void* context, int32_t output, int32_t rank, const int64_t* shape, uint64_t bytes) try {
     auto& self = *static_cast<Outputs*>(context);
-    if (output < 0 || static_cast<size_t>(output) >= self.specs_.size() || rank < 0 || rank > kMostRank) return nullptr;
-    const TensorSpec& spec = self.specs_[static_cast<size_t>(output)];
+    const auto place = static_cast<size_t>(output);
+    const bool is_valid = output >= 0 && place < self.specs_.size() && !self.tensors_[place] && rank >= 0 &&
+                          rank <= kMostRank && (rank == 0 || shape);
+    if (!is_valid) return nullptr;
+    const TensorSpec& spec = self.specs_[place];
     std::vector<int64_t> sizes(shape, shape + rank);
+    for (size_t i = 0; i < sizes.size() && i < spec.shape.size(); ++i)
+      if (spec.shape[i] >= 0 && spec.shape[i] != sizes[i]) return nullptr;
     const auto count = static_cast<uint64_t>(element_count(sizes));
     if (spec.shape.size() != sizes.size() ||
         (spec.type != DataType::kBytes && bytes != count * element_bytes(spec.type)))
       return nullptr;
     auto owner = std::shared_ptr<char[]>(new char[bytes]());
     void* data = owner.get();
-    self.tensors_[static_cast<size_t>(output)].emplace(spec.type, std::move(sizes), std::move(owner), data, bytes);
+    self.tensors_[place].emplace(spec.type, std::move(sizes), std::move(owner), data, bytes);
     return data;
   } catch (const std::exception&) {  // no exception may pass through C
     return nullptr;

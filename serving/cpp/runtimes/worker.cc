@@ -2,6 +2,7 @@
 #include <loopwright/affinity.h>
 #include <pthread.h>
 
+#include <atomic>
 #include <condition_variable>
 #include <mutex>
 #include <thread>
@@ -28,6 +29,7 @@ class WorkerInstance : public Instance {
                  std::shared_ptr<WorkerProcess> first)
       : options_(std::move(options)), cores_(cores), log_(std::move(log)), process_(std::move(first)) {
     if (!process_) process_ = std::make_shared<WorkerProcess>(options_);
+    options_.stop = &is_closing_;
     keeper_ = std::thread([this] { keep(); });
   }
   ~WorkerInstance() override {
@@ -51,6 +53,7 @@ class WorkerInstance : public Instance {
       return process->run(inputs);
     } catch (const InstanceLost&) {
       const std::lock_guard lock(mutex_);  // the keeper may notice it later
+      process->kill();                     // it may live on without its socket
       if (process_ == process) {
         process_ = nullptr;
         health_ = Health::kStarting;
@@ -85,7 +88,7 @@ class WorkerInstance : public Instance {
             failures == 1 ? seconds(0) : std::min(kLongestDelay, seconds(int64_t{1} << std::min(failures - 2, 8)));
         health_ = failures == 1 ? Health::kStarting : Health::kFailed;
         log_("worker " + printable(reason) + "; it is started again after " + std::to_string(delay.count()) + " s");
-        if (changed_.wait_for(lock, delay, [this] { return is_closing_; })) return;
+        if (changed_.wait_for(lock, delay, [this] { return is_closing_.load(); })) return;
         lock.unlock();
         try {
           process = std::make_shared<WorkerProcess>(options_);
@@ -104,14 +107,14 @@ class WorkerInstance : public Instance {
     }
   }
 
-  const WorkerOptions options_;
+  WorkerOptions options_;
   const CoreSet cores_;
   const std::function<void(const std::string&)> log_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::shared_ptr<WorkerProcess> process_;  // null: it has ended, and another one is started
   Health health_ = Health::kReady;
-  bool is_closing_ = false;
+  std::atomic<bool> is_closing_{false};
   std::thread keeper_;
 };
 
@@ -145,8 +148,13 @@ class WorkerModel : public RuntimeModel {
 std::unique_ptr<RuntimeModel> load(const char* kind, const std::vector<std::string>& paths, const LoadOptions& given) {
   if (given.python.empty())
     throw std::runtime_error(std::string(kind) + " needs Python, which the server does not have");
-  WorkerOptions options{given.python, kind, paths.front(), given.threads, given.parameters, {}};
-  options.limit = std::chrono::milliseconds(60'000);
+  WorkerOptions options;
+  options.python = given.python;
+  options.kind = kind;
+  options.path = paths.front();
+  options.threads = given.threads;
+  options.parameters = given.parameters;
+  options.stop = given.stop;
   if (const auto limit = options.parameters.extract(kLimit)) {
     constexpr int64_t kMost = 86'400'000;
     const std::string& value = limit.mapped();

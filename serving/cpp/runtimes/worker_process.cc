@@ -32,16 +32,17 @@ constexpr int kLeastFile = 16;                  // above the numbers that the ch
 constexpr int kSocket = 3, kGiven = 4, kReturned = 5;
 constexpr std::chrono::minutes kLoad{10};
 constexpr std::chrono::seconds kEnd{5};
+constexpr std::chrono::milliseconds kLook{100};  // at `stop`
 
 std::runtime_error of_system(const char* what) {
   return std::runtime_error(std::string(what) + ": " + std::strerror(errno));
 }
 
 // Returns the file under a number that no file of the child has.
-int moved(int file) {
-  const int above = fcntl(file, F_DUPFD_CLOEXEC, kLeastFile);
-  close(file);
-  if (above < 0) throw of_system("cannot open a file");
+OwnedFile moved(int file) {
+  const OwnedFile given(file);
+  OwnedFile above(fcntl(file, F_DUPFD_CLOEXEC, kLeastFile));
+  if (above.get() < 0) throw of_system("cannot open a file");
   return above;
 }
 
@@ -74,13 +75,19 @@ std::vector<TensorSpec> specs_of(const element& message, const char* key) {
   return specs;
 }
 
+// What the model's own code raised.
+class Failure : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
 // Throws what the message says, if it is an error.
 void check_message(const element& message) {
   std::string_view error;
   if (message["error"].get(error)) return;
   bool is_invalid = false;
   if (!message["is_invalid"].get(is_invalid) && is_invalid) throw invalid(std::string(error));
-  throw std::runtime_error(std::string(error));
+  throw Failure(std::string(error));
 }
 
 }  // namespace
@@ -90,17 +97,16 @@ SharedBytes::SharedBytes() {
   if (made < 0) throw of_system("cannot make shared memory");
   file_ = moved(made);
   // Memory that becomes smaller while it is read would end this process.
-  if (fcntl(file_, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_SEAL) != 0) throw of_system("cannot make shared memory");
+  if (fcntl(file_.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_SEAL) != 0) throw of_system("cannot make shared memory");
 }
 
 SharedBytes::~SharedBytes() {
   if (data_) munmap(data_, bytes_);
-  close(file_);
 }
 
 void SharedBytes::map(size_t bytes) {
   if (data_) munmap(data_, bytes_);
-  void* mapped = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file_, 0);
+  void* mapped = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, file_.get(), 0);
   data_ = mapped == MAP_FAILED ? nullptr : static_cast<char*>(mapped);
   bytes_ = data_ ? bytes : 0;
   if (!data_) throw of_system("cannot map shared memory");
@@ -109,7 +115,7 @@ void SharedBytes::map(size_t bytes) {
 char* SharedBytes::reserve(size_t bytes) {
   if (bytes <= bytes_) return data_;
   const size_t more = std::max(bytes, 2 * bytes_);
-  if (ftruncate(file_, static_cast<off_t>(more)) != 0) throw of_system("cannot enlarge shared memory");
+  if (ftruncate(file_.get(), static_cast<off_t>(more)) != 0) throw of_system("cannot enlarge shared memory");
   map(more);
   return data_;
 }
@@ -118,7 +124,7 @@ const char* SharedBytes::view(size_t offset, size_t bytes) {
   if (offset > kMostBytes || bytes > kMostBytes) throw std::runtime_error("the outputs have more than 8 GiB");
   if (offset + bytes > bytes_) {
     struct stat status{};
-    if (fstat(file_, &status) != 0 || static_cast<size_t>(status.st_size) < offset + bytes)
+    if (fstat(file_.get(), &status) != 0 || static_cast<size_t>(status.st_size) < offset + bytes)
       throw std::runtime_error("the worker sent outputs that its memory does not have");
     map(static_cast<size_t>(status.st_size));
   }
@@ -128,23 +134,18 @@ const char* SharedBytes::view(size_t offset, size_t bytes) {
 WorkerProcess::WorkerProcess(const WorkerOptions& options) : limit_(options.limit) {
   std::array<int, 2> ends{};
   if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends.data()) != 0) throw of_system("cannot make a socket");
-  socket_ = ends[0];
-  const int theirs = moved(ends[1]);
+  socket_ = OwnedFile(ends[0]);
+  const OwnedFile theirs = moved(ends[1]);
+  std::vector<std::string> command{options.python, "-m",         "serving.worker",
+                                   options.kind,   options.path, std::to_string(options.threads)};
+  for (const auto& [name, value] : options.parameters) command.push_back(name + "=" + value);
+  child_ = spawn(command, {{theirs.get(), kSocket}, {given_.file(), kGiven}, {returned_.file(), kReturned}});
+  process_ = OwnedFile(static_cast<int>(syscall(SYS_pidfd_open, child_, 0)));
   try {
-    std::vector<std::string> command{options.python, "-m",         "serving.worker",
-                                     options.kind,   options.path, std::to_string(options.threads)};
-    for (const auto& [name, value] : options.parameters) command.push_back(name + "=" + value);
-    child_ = spawn(command, {{theirs, kSocket}, {given_.file(), kGiven}, {returned_.file(), kReturned}});
-    close(theirs);
-  } catch (...) {
-    close(theirs);
-    close(socket_);
-    throw;
-  }
-  process_ = static_cast<int>(syscall(SYS_pidfd_open, child_, 0));
-  try {
-    read_specs(receive(kLoad));
+    if (process_.get() < 0) throw of_system("cannot watch a process");
+    read_specs(receive(kLoad, options.stop));
   } catch (const InstanceLost&) {
+    end();
     const std::string how = wait();
     reap();
     throw std::runtime_error("the worker ended with " + how + " while it loaded the model");
@@ -167,8 +168,6 @@ void WorkerProcess::read_specs(const std::string& message) {
 void WorkerProcess::reap() const {
   int status = 0;
   waitpid(child_, &status, 0);
-  close(socket_);
-  close(process_);
 }
 
 WorkerProcess::~WorkerProcess() {
@@ -177,13 +176,14 @@ WorkerProcess::~WorkerProcess() {
 }
 
 void WorkerProcess::end() const {
-  shutdown(socket_, SHUT_RDWR);
-  pollfd ended{process_, POLLIN, 0};
+  shutdown(socket_.get(), SHUT_RDWR);
+  pollfd ended{process_.get(), POLLIN, 0};
   constexpr auto kMillis = std::chrono::milliseconds(kEnd).count();
   if (poll(&ended, 1, static_cast<int>(kMillis)) == 0) kill();
 }
 
-void WorkerProcess::kill() const { syscall(SYS_pidfd_send_signal, process_, SIGKILL, nullptr, 0); }
+// The process is a zombie until it is reaped, so its number is its own.
+void WorkerProcess::kill() const { ::kill(child_, SIGKILL); }
 
 std::string WorkerProcess::wait() const {
   siginfo_t info{};
@@ -196,22 +196,24 @@ std::string WorkerProcess::wait() const {
 
 void WorkerProcess::send(const std::string& message) const {
   if (message.size() > kLongestMessage) throw std::runtime_error("the model has too many tensors");
-  if (::send(socket_, message.data(), message.size(), MSG_NOSIGNAL) < 0) throw InstanceLost("the worker ended");
+  if (::send(socket_.get(), message.data(), message.size(), MSG_NOSIGNAL) < 0) throw InstanceLost("the worker ended");
 }
 
-std::string WorkerProcess::receive(std::chrono::milliseconds limit) const {
-  pollfd readable{socket_, POLLIN, 0};
+std::string WorkerProcess::receive(std::chrono::milliseconds limit, const std::atomic<bool>* stop) const {
+  // The process too: one that it started may keep the socket open.
+  std::array<pollfd, 2> files{pollfd{socket_.get(), POLLIN, 0}, pollfd{process_.get(), POLLIN, 0}};
   const auto end = std::chrono::steady_clock::now() + limit;
   for (;;) {
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(end - std::chrono::steady_clock::now()).count();
-    const int ready = poll(&readable, 1, static_cast<int>(std::max<int64_t>(left, 0)));
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(end - std::chrono::steady_clock::now());
+    const auto slice = stop ? std::min(left, kLook) : left;
+    const int ready = poll(files.data(), files.size(), static_cast<int>(std::max<int64_t>(slice.count(), 0)));
     if (ready < 0 && errno == EINTR) continue;
-    if (ready == 0) {
-      kill();
+    if (stop && *stop) throw std::runtime_error("the server stops");
+    if (ready == 0 && left > slice) continue;
+    if (ready == 0)
       throw std::runtime_error("it took longer than " + std::to_string(limit.count()) + " ms, so its worker was ended");
-    }
     std::string message(kLongestMessage, '\0');
-    const ssize_t count = recv(socket_, message.data(), message.size(), MSG_TRUNC);
+    const ssize_t count = recv(socket_.get(), message.data(), message.size(), MSG_TRUNC | MSG_DONTWAIT);
     if (count < 0 && errno == EINTR) continue;
     if (count <= 0) throw InstanceLost("the worker ended");
     if (static_cast<size_t>(count) > message.size()) throw std::runtime_error("the worker sent a message too long");
@@ -221,10 +223,11 @@ std::string WorkerProcess::receive(std::chrono::milliseconds limit) const {
 }
 
 std::vector<Tensor> WorkerProcess::run(const std::vector<Tensor>& inputs) {
-  std::string message = "[";
+  if (is_lost_) throw InstanceLost("the worker ended");
+  std::string message;
   size_t bytes = 0;
   for (const Tensor& input : inputs) {
-    message += message.size() > 1 ? "," : "";
+    message += message.empty() ? "" : ",";
     message += std::string("{\"datatype\":\"") + name(input.type()) + "\",\"shape\":" + text(input.shape()) +
                ",\"offset\":" + std::to_string(bytes) + ",\"bytes\":" + std::to_string(input.bytes()) + "}";
     bytes += aligned(input.bytes());
@@ -235,12 +238,26 @@ std::vector<Tensor> WorkerProcess::run(const std::vector<Tensor>& inputs) {
     std::memcpy(memory, input.data(), input.bytes());
     memory += aligned(input.bytes());
   }
-  send(message + "]");
+  send("{\"serial\":" + std::to_string(++serial_) + ",\"inputs\":[" + message + "]}");
+  try {
+    return read_outputs(receive(limit_, nullptr));
+  } catch (const Error&) {  // the model rejected the inputs
+    throw;
+  } catch (const Failure&) {  // the model failed
+    throw;
+  } catch (...) {  // its next answer could be that of this run
+    is_lost_ = true;
+    kill();
+    throw;
+  }
+}
 
+std::vector<Tensor> WorkerProcess::read_outputs(const std::string& answer) {
   simdjson::dom::parser parser;
-  const std::string answer = receive(limit_);
   element root;
-  if (parser.parse(answer).get(root)) throw std::runtime_error("the worker sent a message that is not valid");
+  uint64_t serial;
+  if (parser.parse(answer).get(root) || root["serial"].get(serial) || serial != serial_)
+    throw std::runtime_error("the worker sent a message that is not the answer");
   check_message(root);
   array entries;
   if (root["outputs"].get(entries) || entries.size() != outputs_.size())
@@ -254,7 +271,11 @@ std::vector<Tensor> WorkerProcess::run(const std::vector<Tensor>& inputs) {
       throw std::runtime_error("the worker sent an output that is not valid");
     // A copy: the next run writes to this memory.
     std::string data(returned_.view(offset, size), size);
-    check_bytes(spec.type, shape, data);
+    try {
+      check_bytes(spec.type, shape, data);
+    } catch (const Error& error) {  // not an error of the request
+      throw std::runtime_error("output '" + spec.name + "': " + error.what());
+    }
     outputs.push_back(Tensor::of(spec.type, std::move(shape), std::move(data)));
   }
   return outputs;

@@ -4,12 +4,15 @@
 
 #include <sys/types.h>
 
+#include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <string>
 #include <vector>
 
+#include "core/owned_file.h"
 #include "loopwright/serving/runtime.h"
 
 namespace loopwright::serving {
@@ -22,7 +25,7 @@ class SharedBytes {
   SharedBytes(const SharedBytes&) = delete;
   SharedBytes& operator=(const SharedBytes&) = delete;
 
-  int file() const { return file_; }
+  int file() const { return file_.get(); }
   // Returns the memory after it was made at least that large.
   char* reserve(size_t bytes);
   // Returns the memory that begins at `offset`. Throws std::runtime_error if it has fewer bytes.
@@ -31,18 +34,19 @@ class SharedBytes {
  private:
   void map(size_t bytes);
 
-  int file_ = -1;
+  OwnedFile file_;
   char* data_ = nullptr;
   size_t bytes_ = 0;  // that are mapped
 };
 
 struct WorkerOptions {
   std::string python;
-  std::string kind;  // what runs there, a name of serving/worker.py
+  std::string kind;  // what runs there, a name of serving/worker/__main__.py
   std::string path;  // of the model
   int threads = 1;
   std::map<std::string, std::string> parameters;
   std::chrono::milliseconds limit{60'000};  // of a run
+  const std::atomic<bool>* stop = nullptr;  // ends the load; null: nothing does
 };
 
 class WorkerProcess {
@@ -61,23 +65,28 @@ class WorkerProcess {
   std::vector<Tensor> run(const std::vector<Tensor>& inputs);
   // Begins to end the process, so that wait() returns.
   void end() const;
+  // Ends it at once.
+  void kill() const;
   // Waits until the process has ended, and returns how it did.
   std::string wait() const;
 
  private:
   void send(const std::string& message) const;
-  // Returns the next message. Throws InstanceLost if the process ended, and std::runtime_error after `limit`.
-  std::string receive(std::chrono::milliseconds limit) const;
+  // Returns the next message. Throws InstanceLost if the process or its socket ended, and std::runtime_error after `limit` or when
+  // `stop` is set.
+  std::string receive(std::chrono::milliseconds limit, const std::atomic<bool>* stop) const;
+  std::vector<Tensor> read_outputs(const std::string& answer);
   void read_specs(const std::string& message);
-  void kill() const;
-  // Waits for the end and releases what belongs to the process.
+  // Waits for the end, after which the number of the process may be another's.
   void reap() const;
 
   const std::chrono::milliseconds limit_;
   SharedBytes given_, returned_;
-  int socket_ = -1;
+  OwnedFile socket_;
   pid_t child_ = 0;
-  int process_ = -1;  // the file of the process, which is readable when it has ended
+  OwnedFile process_;                 // readable when the process has ended
+  uint64_t serial_ = 0;               // of the last run, so that an answer cannot be that of another one
+  std::atomic<bool> is_lost_{false};  // it sent what is not valid, or nothing in time, and is killed
   std::vector<TensorSpec> inputs_, outputs_;
 };
 

@@ -1,6 +1,7 @@
 // What the engine needs of a runtime: models that run on sets of cores.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -59,8 +60,9 @@ struct LoadOptions {
   std::vector<int64_t> batches;  // sizes that are wanted, ascending and beginning with 1; empty: no batches
   std::map<std::string, std::string> parameters;  // of the model's configuration, for this runtime
   std::map<std::string, std::string>
-      libraries;       // the shared library of a runtime, by its name; else the linker finds it
-  std::string python;  // the interpreter of workers; empty: none
+      libraries;                            // the shared library of a runtime, by its name; else the linker finds it
+  std::string python;                       // the interpreter of workers; empty: none
+  const std::atomic<bool>* stop = nullptr;  // ends a load that takes long; null: none does
   std::function<void(const std::string&)> log;  // of events, such as a worker that ended; called by any thread
   // The files of libraries with operators of users: of the interface loopwright/operator.h for our runtime, and custom operators
   // of ONNX Runtime for that one.
