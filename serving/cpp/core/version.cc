@@ -12,6 +12,7 @@ namespace {
 
 // To wake a thread takes about as long, in the server and for the client that waits.
 constexpr std::chrono::microseconds kShort{50}, kLong{500};
+constexpr int kShortRuns = 32;  // one after the other, after which runs count as short again
 
 // Between two looks at an instance that starts again.
 constexpr std::chrono::milliseconds kLook{5};
@@ -102,8 +103,8 @@ Version::Version(const std::string& model, int64_t number, const Runtime& runtim
       const std::optional<Clock::duration> time = warm_up(timed, inputs());
       if (workers_.size() > 1) continue;
       if (time) queue_.note(*time);
-      is_short_ = threads == 1 && time && *time < kShort && loaded_->is_in_process() &&
-                  has_fixed_sizes(inputs(), !sizes.empty());
+      can_be_short_ = threads == 1 && loaded_->is_in_process() && has_fixed_sizes(inputs(), !sizes.empty());
+      is_short_ = can_be_short_ && time && *time < kShort;
       if (!sizes.empty()) batches_ = Batches::measure(sizes, inputs(), timed);
     }
     for (const auto& worker : workers_) worker->thread = std::thread([this, place = worker.get()] { serve(*place); });
@@ -225,12 +226,25 @@ bool Version::run_here(Job& job) {
     std::vector<Outcome> outcomes = compute(jobs, *worker->instance);
     lease.reset();
     running.unlock();
-    // A time may depend on data: one slow run holds up the connections of this thread, the next one does not.
-    if (outcomes.front().end - outcomes.front().start > kLong) is_short_ = false;
+    note_time(outcomes.front());
     finish(jobs, outcomes);
     return true;
   }
   return false;
+}
+
+void Version::note_time(const Outcome& outcome) {
+  if (!can_be_short_) return;
+  const Clock::duration time = outcome.end - outcome.start;
+  if (time > kLong) {
+    // A time may depend on data: one slow run holds up the connections of its thread, the next one does not.
+    is_short_ = false;
+    short_runs_ = 0;
+  } else if (time >= kShort) {
+    short_runs_ = 0;
+  } else if (!is_short_ && ++short_runs_ >= kShortRuns) {
+    is_short_ = true;  // the slow one was the operating system's, say
+  }
 }
 
 void Version::serve(Worker& worker) {
@@ -247,6 +261,7 @@ void Version::serve(Worker& worker) {
       const Cores::Lease lease(cores_, worker.cores);
       outcomes = compute(jobs, *worker.instance);
     }
+    if (jobs.size() == 1) note_time(outcomes.front());
     finish(jobs, outcomes);
     jobs.clear();  // the memory of their tensors
   }

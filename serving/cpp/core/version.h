@@ -75,6 +75,8 @@ class Version : public Servable {
   void compute(const Job* jobs, size_t count, Instance& instance, Outcome* outcomes);
   // Calls those who wait, after mutex and cores were released. Jobs that were lost for the first time go back to the queue.
   void finish(std::vector<Job>& jobs, std::vector<Outcome>& outcomes);
+  // Notes whether runs are short.
+  void note_time(const Outcome& outcome);
   // Runs the job on the calling thread, if an instance is free. Returns false, and leaves it, otherwise.
   bool run_here(Job& job);
   Job job_of(const Request& request) const;
@@ -92,6 +94,8 @@ class Version : public Servable {
   std::unique_ptr<RuntimeModel> loaded_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::optional<Batches> batches_;     // if the model has them
+  bool can_be_short_ = false;          // one thread, in this process, and a time that does not depend on shapes
+  std::atomic<int> short_runs_{0};     // since the last slow one
   std::atomic<bool> is_short_{false};  // a run takes less than to wake a thread for it
   JobQueue queue_;
 };
