@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from compiler.installation.extras import require
+from serving.worker.boosters import Booster
 
 _CHECKED_ROWS = 64
 _LARGEST_DIFFERENCE = 1e-4  # of float32 sums of hundreds of trees in two orders
@@ -32,7 +33,7 @@ def served_name(source: Path) -> str | None:
 
 
 def to_onnx(source: Path) -> bytes:
-    """Converts a model, and compares the answers of both on random rows.
+    """Converts a model, and compares the answers of both, labels too, on random rows.
 
     Args:
         source: a file of skops (``.skops``), XGBoost (``.ubj``, ``.json``) or LightGBM (``.txt``).
@@ -54,9 +55,13 @@ def _sklearn(source: Path) -> bytes:
 
     model = load(source)
     features = model.inputs()[0][2][1]
-    options = {id(model.estimator): {"zipmap": False}} if hasattr(model.estimator, "predict_proba") else None
+    # Without probabilities there are no dictionaries of them, which zipmap is about.
+    options = {id(model.estimator): {"zipmap": False}} if len(model.outputs()) == 2 else None
     proto = _converted(lambda: skl2onnx.to_onnx(model.estimator, np.zeros((1, features), np.float32), options=options))
-    return _checked(proto, model, "probabilities" if options else "variable")
+    del proto.graph.output[len(model.outputs()) :]  # "probabilities" of a classifier that has none
+    if [output.name for output in proto.graph.output] != [name for name, _, _ in model.outputs()]:
+        raise NotConvertible("its ONNX form has other outputs")
+    return _checked(proto, model)
 
 
 def _xgboost(source: Path) -> bytes:
@@ -67,7 +72,7 @@ def _xgboost(source: Path) -> bytes:
 
     model = load(source)
     booster = xgboost.Booster(model_file=source)
-    return _checked(_converted(lambda: convert_xgboost(booster, initial_types=_types(model))), model, "prediction")
+    return _checked(_converted(lambda: convert_xgboost(booster, initial_types=_types(model))), model)
 
 
 def _lightgbm(source: Path) -> bytes:
@@ -79,7 +84,7 @@ def _lightgbm(source: Path) -> bytes:
     model = load(source)
     booster = lightgbm.Booster(model_file=source)
     proto = _converted(lambda: convert_lightgbm(booster, initial_types=_types(model), zipmap=False))
-    return _checked(proto, model, "prediction")
+    return _checked(proto, model)
 
 
 def _types(model: Any) -> list[tuple[str, Any]]:
@@ -95,23 +100,41 @@ def _converted(convert: Callable[[], Any]) -> Any:
         raise NotConvertible(f"it cannot be converted to ONNX: {' '.join(str(error).split())[:300]}") from error
 
 
-def _checked(proto: Any, model: Any, output: str) -> bytes:
-    """Returns the bytes of an ONNX model whose numbers are those of ``model``."""
+def _checked(proto: Any, model: Any) -> bytes:
+    """Returns the bytes of an ONNX model whose last outputs are those of ``model``."""
     import onnxruntime as ort
 
     data = proto.SerializeToString()
     how = ort.SessionOptions()
     how.log_severity_level = 3  # some declare shapes that they do not have
     session = ort.InferenceSession(data, how, providers=["CPUExecutionProvider"])
-    x = np.random.default_rng(0).normal(0, 2, (_CHECKED_ROWS, model.inputs()[0][2][1])).astype(np.float32)
-    expected = model.run({"X": x})[output]
-    found = np.asarray(session.run(None, {"X": x})[-1], np.float32)
-    found = found.reshape(_CHECKED_ROWS, -1)
-    if expected.shape[1] == 1 and found.shape[1] == 2:  # the converters give both probabilities of two classes
-        found = found[:, 1:]
-    if found.shape != expected.shape or not np.allclose(found, expected, _LARGEST_DIFFERENCE, _LARGEST_DIFFERENCE):
-        raise NotConvertible("its ONNX form gives other answers")
+    for x in _rows(model):
+        expected = list(model.run({"X": x}).values())
+        found = session.run(None, {"X": x})[-len(expected) :]  # those of boosters have a label before
+        if not all(_is_same(*pair) for pair in zip(expected, found, strict=True)):
+            raise NotConvertible("its ONNX form gives other answers")
     return data
+
+
+def _rows(model: Any) -> list[np.ndarray]:
+    """Returns matrices with usual values, zeros, large values and, for boosters, missing ones."""
+    rng = np.random.default_rng(0)
+    usual = rng.normal(0, 2, (_CHECKED_ROWS, model.inputs()[0][2][1])).astype(np.float32)
+    rows = [usual, np.zeros_like(usual[:1]), usual * 1000]
+    if isinstance(model, Booster):  # skl2onnx has no branches for missing values of forests
+        rows += [np.where(rng.random(usual.shape) < 0.3, np.float32(np.nan), usual), np.full_like(usual[:1], np.nan)]
+    return rows
+
+
+def _is_same(expected: np.ndarray, found: Any) -> bool:
+    if expected.dtype != np.float32:  # labels
+        return np.array_equal(expected, found)
+    numbers = np.asarray(found, np.float32).reshape(len(expected), -1)
+    if expected.shape[1] == 1 and numbers.shape[1] == 2:  # the converters give both probabilities of two classes
+        numbers = numbers[:, 1:]
+    return numbers.shape == expected.shape and np.allclose(
+        numbers, expected, _LARGEST_DIFFERENCE, _LARGEST_DIFFERENCE, equal_nan=True
+    )
 
 
 _KINDS: Mapping[str, _Kind] = {

@@ -1,7 +1,7 @@
 """Models of scikit-learn, saved by skops, which loads no code.
 
-The names of inputs and outputs are those of skl2onnx: ``X``; ``label`` and ``probabilities`` of a classifier,
-``variable`` of others.
+The names of inputs and outputs are those of skl2onnx: ``X``; ``label`` of a classifier, with ``probabilities`` if it
+has them; ``variable`` of others.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ class Sklearn:
 
     def __init__(self, path: Path) -> None:
         import skops.io
+        from sklearn.base import is_classifier
 
         # Its own list lacks internal types of scikit-learn, such as those of trees.
         if not zipfile.is_zipfile(path):
@@ -30,8 +31,17 @@ class Sklearn:
         if unknown:
             raise ValueError(f"{path.name} has types that are not of scikit-learn: {', '.join(unknown)}")
         self.estimator: Any = skops.io.load(path, trusted=found)
-        self._is_classifier = hasattr(self.estimator, "predict_proba")
-        has_text = self._is_classifier and np.asarray(self.estimator.classes_).dtype.kind in "USO"
+        name = type(self.estimator).__name__
+        if not hasattr(self.estimator, "predict"):
+            raise ValueError(f"{path.name} has a {name}, which has no predict; models with predict are possible")
+        if not hasattr(self.estimator, "n_features_in_"):
+            raise ValueError(f"{path.name} has a {name} that is not trained on a matrix of features")
+        self.is_classifier = is_classifier(self.estimator)
+        self._has_probabilities = self.is_classifier and hasattr(self.estimator, "predict_proba")
+        x = np.zeros((1, self.estimator.n_features_in_), np.float32)
+        if self.is_classifier and np.shape(self.estimator.predict(x)) != (1,):
+            raise ValueError(f"{path.name} has a {name} of several labels; one label per row is possible")
+        has_text = self.is_classifier and np.asarray(self.estimator.classes_).dtype.kind in "USO"
         self._label = "BYTES" if has_text else "INT64"
 
     def load(self, folder: Path, threads: int, parameters: Mapping[str, str]) -> None:
@@ -41,19 +51,23 @@ class Sklearn:
         return [("X", "FP32", (-1, int(self.estimator.n_features_in_)))]
 
     def outputs(self) -> Sequence[Spec]:
-        if not self._is_classifier:
+        if not self.is_classifier:
             return [("variable", "FP32", (-1, -1))]
-        return [("label", self._label, (-1,)), ("probabilities", "FP32", (-1, len(self.estimator.classes_)))]
+        label: Spec = ("label", self._label, (-1,))
+        if not self._has_probabilities:
+            return [label]
+        return [label, ("probabilities", "FP32", (-1, len(self.estimator.classes_)))]
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> Mapping[str, Any]:
         x = inputs["X"]
-        if not self._is_classifier:
-            return {"variable": np.asarray(self.estimator.predict(x), np.float32).reshape(len(x), -1)}
-        probabilities = np.asarray(self.estimator.predict_proba(x))
-        labels = self.estimator.classes_[probabilities.argmax(axis=1)]
-        if self._label == "INT64":
-            labels = labels.astype(np.int64)
-        return {"label": labels, "probabilities": probabilities.astype(np.float32)}
+        found = np.asarray(self.estimator.predict(x))
+        if not self.is_classifier:
+            return {"variable": found.astype(np.float32).reshape(len(x), -1)}
+        # The class of the largest probability can be another one, as that of SVC.
+        outputs: dict[str, Any] = {"label": found.astype(np.int64) if self._label == "INT64" else found}
+        if self._has_probabilities:
+            outputs["probabilities"] = np.asarray(self.estimator.predict_proba(x), np.float32)
+        return outputs
 
     def close(self) -> None:
         pass
@@ -61,6 +75,7 @@ class Sklearn:
 
 def load(path: Path) -> Sklearn:
     """Raises:
-    ValueError: the file has types that skops does not trust, so loading it could run code.
+    ValueError: the file has types that skops does not trust, so loading it could run code, or a model that has no
+        predictions of one label or of numbers.
     """
     return Sklearn(path)

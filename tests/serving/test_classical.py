@@ -12,6 +12,8 @@ import pytest
 
 from serving import classical
 from serving.admin import Admin
+from serving.worker.boosters import Booster
+from serving.worker.sklearn import Sklearn, load
 from tests.serving.client import Server
 
 pytest.importorskip("lightgbm")
@@ -106,6 +108,62 @@ def test_a_model_in_a_worker_and_after_its_upload(start: Callable[..., Server], 
     np.testing.assert_allclose(last_output(server, x), expected, 1e-4, 1e-5)
     assert server.request("GET", "/v2/models/m").json["platform"] == "onnxruntime_onnx"
     assert server.index("m")[2][1].startswith("runs in onnxruntime: ")
+
+
+@pytest.mark.parametrize("kind", ["SVC", "SVC with text", "LinearSVC", "LinearSVC with text"])
+def test_labels_are_those_of_predict(tmp_path: Path, kind: str) -> None:
+    """Also without probabilities, and where the class of the largest one is another."""
+    import onnxruntime
+    from sklearn.svm import SVC, LinearSVC
+
+    kinds: Any = {"SVC": lambda: SVC(**{"probability": True, "random_state": 0}), "LinearSVC": LinearSVC}
+    estimator = kinds[kind.split()[0]]()
+    source, _ = sklearn_model(tmp_path, estimator, np.array(["a", "b", "c"])[THREE] if "text" in kind else THREE)
+    model = load(source)
+    expected = estimator.predict(X)
+    found = model.run({"X": X})
+    np.testing.assert_array_equal(found["label"], expected)
+    assert model.outputs()[0] == ("label", "BYTES" if "text" in kind else "INT64", (-1,))
+    assert list(found) == [name for name, _, _ in model.outputs()]
+    assert ("probabilities" in found) == hasattr(estimator, "predict_proba")
+    session = onnxruntime.InferenceSession(classical.to_onnx(source), providers=["CPUExecutionProvider"])
+    assert [output.name for output in session.get_outputs()] == list(found)
+    np.testing.assert_array_equal(session.run(["label"], {"X": X})[0], expected)
+
+
+def test_models_without_one_label_or_numbers(tmp_path: Path) -> None:
+    from sklearn.preprocessing import StandardScaler
+    from sklearn.tree import DecisionTreeClassifier
+
+    source, _ = sklearn_model(tmp_path, DecisionTreeClassifier(), np.stack([THREE, THREE], 1))
+    with pytest.raises(ValueError, match="of several labels; one label per row is possible"):
+        load(source)
+    skops_io = pytest.importorskip("skops.io")
+    skops_io.dump(StandardScaler().fit(X), source)
+    with pytest.raises(ValueError, match="StandardScaler, which has no predict"):
+        load(source)
+
+
+@pytest.mark.parametrize("change", ["label", "number", "missing"])
+def test_a_conversion_with_other_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: str) -> None:
+    """The model, not its ONNX form, is changed: the comparison is the same."""
+    if change == "label":
+        source, _ = forest(tmp_path)
+        run = Sklearn.run
+        monkeypatch.setattr(Sklearn, "run", lambda self, x: {**run(self, x), "label": run(self, x)["label"] + 1})
+    else:
+        source, _ = xgboost_model(tmp_path)
+        answers = Booster.run
+
+        def changed(self: Booster, inputs: Any) -> Any:
+            wrong = np.isnan(inputs["X"]).any(axis=1, keepdims=True) if change == "missing" else True
+            return {
+                "prediction": answers(self, inputs)["prediction"] + np.where(wrong, np.float32(0.01), np.float32(0))
+            }
+
+        monkeypatch.setattr(Booster, "run", changed)
+    with pytest.raises(classical.NotConvertible, match="other answers"):
+        classical.to_onnx(source)
 
 
 def test_a_file_with_code(start: Callable[..., Server], tmp_path: Path) -> None:
