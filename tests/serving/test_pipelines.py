@@ -86,8 +86,7 @@ def test_steps_that_depend_on_each_other(start: Start, tmp_path: Path) -> None:
     write_version(tmp_path / "new" / "2", affine(10), FAST_TO_LOAD)
     (tmp_path / "new" / "2").rename(repository / "times2" / "2")
     server.wait_for_state(2, "READY", "times2")
-    while server.request("GET", "/v2/models/p").json["outputs"][0]["name"] != "w":
-        pass
+    server.wait_until(lambda: server.request("GET", "/v2/models/p").json["outputs"][0]["name"] == "w")
     ended.set()
     sender.join()
     assert set(statuses) == {200}
