@@ -163,13 +163,13 @@ PACKAGES: tuple[Package, ...] = (
         "serving.worker",
         "the process in which the server runs models in Python",
         (),
-        ("lightgbm", "ml_dtypes", "numpy", "skops", "xgboost"),
+        ("lightgbm", "ml_dtypes", "numpy", "sklearn", "skops", "xgboost"),
     ),
     Package(
         "serving",
         "`python -m serving serve | validate | infer | upload | promote | bench`: an inference server in C++",
         ("compiler.installation", "compiler.program", "compiler.commands", "serving.worker"),
-        ("lightgbm", "ml_dtypes", "numpy", "onnxmltools", "onnxruntime", "skl2onnx", "xgboost"),
+        ("lightgbm", "numpy", "onnxmltools", "onnxruntime", "skl2onnx", "xgboost"),
     ),
     Package(
         "autotune.backends",

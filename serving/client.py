@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,17 +15,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import ml_dtypes
 import numpy as np
 
+from serving.worker.datatypes import DTYPES, pack, unpack
+
+_LENGTH = re.compile(rb"^content-length: *([0-9]+)\r$", re.IGNORECASE | re.MULTILINE)
 _HEADER = "Inference-Header-Content-Length"
-# NumPy's types by the names of the protocol. BYTES are strings.
-DTYPES: Mapping[str, np.dtype[Any]] = {
-    "BOOL": np.dtype(bool),
-    "BF16": np.dtype(ml_dtypes.bfloat16),
-    **{f"FP{bits}": np.dtype(f"float{bits}") for bits in (16, 32, 64)},
-    **{f"{sign.upper()}INT{bits}": np.dtype(f"{sign}int{bits}") for sign in ("", "u") for bits in (8, 16, 32, 64)},
-}
 _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
@@ -58,7 +54,7 @@ def request(inputs: Mapping[str, np.ndarray], *, as_json: bool = False, timeout_
         if as_json:
             tensor["data"] = [str(text) for text in array.ravel()] if datatype == "BYTES" else array.ravel().tolist()
         else:
-            data = _packed(array) if datatype == "BYTES" else np.ascontiguousarray(array).tobytes()
+            data = pack(array) if datatype == "BYTES" else np.ascontiguousarray(array).tobytes()
             tensor["parameters"] = {"binary_data_size": len(data)}
             binary += data
         tensors.append(tensor)
@@ -67,6 +63,20 @@ def request(inputs: Mapping[str, np.ndarray], *, as_json: bool = False, timeout_
         parameters["timeout"] = timeout_ms * 1000
     text = json.dumps({"inputs": tensors, "parameters": parameters}).encode()
     return Message(text + binary, {} if as_json else {_HEADER: str(len(text))})
+
+
+def post(host: str, port: int, path: str, sent: Message) -> bytes:
+    """Returns a request as the bytes of HTTP/1.1."""
+    name = f"[{host}]" if ":" in host else host  # an address of IPv6
+    lines = [f"POST {path} HTTP/1.1", f"Host: {name}:{port}", f"Content-Length: {len(sent.body)}"]
+    lines += [f"{header}: {value}" for header, value in sent.headers.items()]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + sent.body
+
+
+def content_length(header: bytes) -> int | None:
+    """Returns the length of the body after the header of a response; None: the header does not have it."""
+    found = _LENGTH.search(header)
+    return int(found[1]) if found else None
 
 
 def outputs(response: Message) -> dict[str, np.ndarray]:
@@ -85,24 +95,12 @@ def outputs(response: Message) -> dict[str, np.ndarray]:
         else:
             size = tensor["parameters"]["binary_data_size"]
             own, binary = binary[:size], binary[size:]
-            array = _unpacked(own) if datatype == "BYTES" else np.frombuffer(own, DTYPES[datatype])
+            if datatype == "BYTES":
+                array = np.array([text.decode(errors="replace") for text in unpack(own)], np.dtype(str))
+            else:
+                array = np.frombuffer(own, DTYPES[datatype])
         arrays[tensor["name"]] = array.reshape(shape)
     return arrays
-
-
-def _packed(array: np.ndarray) -> bytes:
-    """Returns strings as the protocol has them: each with its length in 4 bytes."""
-    texts = [text if isinstance(text, bytes) else str(text).encode() for text in array.ravel()]
-    return b"".join(len(text).to_bytes(4, "little") + text for text in texts)
-
-
-def _unpacked(data: bytes) -> np.ndarray:
-    texts, place = [], 0
-    while place < len(data):
-        size = int.from_bytes(data[place : place + 4], "little")
-        texts.append(data[place + 4 : place + 4 + size].decode(errors="replace"))
-        place += 4 + size
-    return np.array(texts, np.dtype(str))
 
 
 @dataclass(frozen=True)
@@ -180,10 +178,12 @@ def call(
         connection.request(method, path, sent.body or None, dict(sent.headers))
         response = connection.getresponse()
         answer = Message(response.read(), {name.lower(): value for name, value in response.getheaders()})
+    except OSError as error:  # also http.client.RemoteDisconnected, which is an HTTPException too
+        raise OSError(f"no answer from {host}:{port}: {error.strerror or error}") from None
+    except http.client.IncompleteRead:
+        raise OSError(f"no answer from {host}:{port}: the connection was closed within it") from None
     except http.client.HTTPException:
         raise ValueError(f"{host}:{port} does not speak HTTP/1.1; is it the port of another protocol?") from None
-    except OSError as error:
-        raise OSError(f"no answer from {host}:{port}: {error.strerror or error}") from None
     finally:
         connection.close()
     if response.status == 200:

@@ -1,10 +1,11 @@
-"""Load on a server, and what became of it: a closed loop, and an open loop with given times of arrival."""
+"""Load on a server, and how its requests ended: a closed loop, and an open loop with given times of arrival."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import http.client
-import re
+import os
 import select
 import socket
 import threading
@@ -15,18 +16,18 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from serving.client import Client, Message, connect
+from serving.client import Client, Message, connect, content_length, post
 
 CONNECTIONS = 512  # of an open loop; a server has 4,096, and most processes may open 1,024 files
 ANSWER_SECS = 60.0  # after which a request counts as failed
-_LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)\r\n", re.IGNORECASE)
+_PAUSE_SECS = 0.1  # of a closed loop, after a request without an answer
 _BUSY = {429, 503}
 _EXPIRED = {504}
 
 
 @dataclass
 class Measured:
-    """What became of requests.
+    """How requests ended.
 
     Attributes:
         secs: seconds until the answer, of each request that was answered with outputs.
@@ -93,6 +94,7 @@ def _repeat(client: Client, path: str, sent: Message, end: float, result: Measur
         except (OSError, http.client.HTTPException) as error:
             result.failures.append(str(error))
             connection.close()
+            time.sleep(min(_PAUSE_SECS, max(0.0, end - time.perf_counter())))
             continue
         result.note(response.status, time.perf_counter() - begin, body)
     connection.close()
@@ -126,9 +128,7 @@ class _Connection:
 class _OpenLoop:
     def __init__(self, host: str, port: int, path: str, sent: Message) -> None:
         self.family, _, _, _, self.address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
-        lines = [f"POST {path} HTTP/1.1", f"Host: {host}:{port}", f"Content-Length: {len(sent.body)}"]
-        lines += [f"{name}: {value}" for name, value in sent.headers.items()]
-        self.message = memoryview("\r\n".join(lines).encode() + b"\r\n\r\n" + sent.body)
+        self.message = memoryview(post(host, port, path, sent))
         self.poll = select.epoll()
         self.connections: dict[int, _Connection] = {}
         self.idle: list[_Connection] = []
@@ -137,6 +137,16 @@ class _OpenLoop:
         self.begin = 0.0
 
     def run(self, times: Sequence[float]) -> Measured:
+        try:
+            self.handle(times)
+        finally:
+            for connection in self.connections.values():
+                connection.socket.close()
+            self.poll.close()
+        return self.measured
+
+    def handle(self, times: Sequence[float]) -> None:
+        """Starts a request at each time, until all are answered or have failed."""
         place, count = 0, len(times)
         self.begin = time.perf_counter()
         end = (times[-1] if count else 0) + ANSWER_SECS
@@ -148,8 +158,7 @@ class _OpenLoop:
                 self.measured.late.append(now - times[place])
                 self.waiting.append(times[place])
                 place += 1
-            while self.waiting and (connection := self.free()):
-                self.start(connection, self.waiting.popleft())
+            self.start_waiting()
             left = times[place] - time.perf_counter() + self.begin if place < count else 1.0
             # The timeout of epoll has milliseconds, that of select microseconds.
             if select.select([self.poll], [], [], max(0.0, left))[0]:
@@ -157,13 +166,26 @@ class _OpenLoop:
                     self.move_on(self.connections[file])
         unanswered = len(self.waiting) + len(self.connections) - len(self.idle)
         self.measured.failures += [f"no answer within {ANSWER_SECS:g} s"] * unanswered
-        for connection in self.connections.values():
-            connection.socket.close()
-        self.poll.close()
-        return self.measured
+
+    def start_waiting(self) -> None:
+        """Sends the requests for which there is a connection. Those for which none can be made have failed."""
+        while self.waiting:
+            try:
+                connection = self.free()
+            except OSError as error:
+                self.waiting.popleft()
+                self.measured.failures.append(str(error))
+                continue
+            if connection is None:
+                return
+            self.start(connection, self.waiting.popleft())
 
     def free(self) -> _Connection | None:
-        """Returns an idle connection, or a new one if there may be more."""
+        """Returns an idle connection, or a new one if there may be more.
+
+        Raises:
+            OSError: it cannot be made, as without a free file.
+        """
         if self.idle:
             return self.idle.pop()
         if len(self.connections) == CONNECTIONS:
@@ -171,7 +193,10 @@ class _OpenLoop:
         made = _Connection(socket.socket(self.family, socket.SOCK_STREAM))
         made.socket.setblocking(False)
         made.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        made.socket.connect_ex(self.address)  # goes on; its error comes with the first send
+        code = made.socket.connect_ex(self.address)
+        if code not in (0, errno.EINPROGRESS):  # one that is in progress has its error with the first send
+            made.socket.close()
+            raise OSError(code, os.strerror(code))
         self.connections[made.socket.fileno()] = made
         self.poll.register(made.socket, select.EPOLLIN)
         return made
@@ -212,9 +237,8 @@ class _OpenLoop:
             return
         connection.received += data
         if connection.length < 0 and (end := connection.received.find(b"\r\n\r\n")) >= 0:
-            found = _LENGTH.search(connection.received, 0, end + 2)
             connection.start = end + 4
-            connection.length = connection.start + (int(found[1]) if found else 0)
+            connection.length = connection.start + (content_length(connection.received[: end + 2]) or 0)
         if not 0 <= connection.length <= len(connection.received):
             return
         secs = time.perf_counter() - self.begin - connection.arrival

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import socket
 from typing import Protocol
 
@@ -10,8 +9,8 @@ import numpy as np
 
 from benchmarks.serving import messages
 from benchmarks.serving.messages import Row
+from serving.client import content_length
 
-_LENGTH = re.compile(rb"^content-length: *([0-9]+)\r$", re.IGNORECASE | re.MULTILINE)
 _TIMEOUT_SECS = 60
 _CALL = "/inference.GRPCInferenceService/ModelInfer"
 _READ_BYTES = 1 << 20
@@ -39,7 +38,7 @@ class HttpClient:
     """A connection that is kept open. A response is read up to its length, and its body is not looked at."""
 
     def __init__(self, port: int, row: Row) -> None:
-        self._request = messages.http_request(row)
+        self._request = messages.http_request(row, port)
         self._socket = socket.create_connection(("127.0.0.1", port), _TIMEOUT_SECS)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -50,10 +49,10 @@ class HttpClient:
         while (end := received.find(b"\r\n\r\n")) < 0:
             received += self._read()
         header, parts, got = received[: end + 2], [received[end + 4 :]], len(received) - end - 4
-        length = _LENGTH.search(header)
-        if not header.startswith(b"HTTP/1.1 200 ") or not length:
+        length = content_length(header)
+        if not header.startswith(b"HTTP/1.1 200 ") or length is None:
             raise RuntimeError(f"a server answered: {received[:500].decode(errors='replace')}")
-        while got < int(length[1]):
+        while got < length:
             parts.append(self._read())
             got += len(parts[-1])
         return header, parts[0] if len(parts) == 1 else b"".join(parts)

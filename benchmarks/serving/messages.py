@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from serving.client import Message, outputs, place, request
+from serving.client import Message, outputs, place, post, request
 
 Protocol = Literal["http", "grpc"]
 
@@ -45,12 +45,9 @@ def input_of(row: Row) -> np.ndarray:
     return (np.arange(math.prod(shape), dtype=np.float32) % 64 / 4).reshape(shape)
 
 
-def http_request(row: Row) -> bytes:
+def http_request(row: Row, port: int) -> bytes:
     """Returns a whole request of HTTP."""
-    message = request({"x": input_of(row)}, as_json=row.as_json)
-    lines = [f"POST {place(row.model)}/infer HTTP/1.1", "Host: localhost", f"Content-Length: {len(message.body)}"]
-    lines += [f"{name}: {value}" for name, value in message.headers.items()]
-    return "\r\n".join(lines).encode() + b"\r\n\r\n" + message.body
+    return post("127.0.0.1", port, f"{place(row.model)}/infer", request({"x": input_of(row)}, as_json=row.as_json))
 
 
 def http_output(headers: Mapping[str, str], body: bytes) -> np.ndarray:

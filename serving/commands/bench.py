@@ -14,10 +14,11 @@ import numpy as np
 from compiler.commands import arrays
 from compiler.commands.command_line import at_least, check_file, seconds
 from compiler.commands.output import write_json
-from serving.client import DTYPES, Client, Message, call, open_shape, place, request
+from serving.client import Client, Message, call, open_shape, place, request
 from serving.commands.options import add_server, port, tls
 from serving.commands.specs import tensor_specs
 from serving.load import arrivals, closed_loop, open_loop
+from serving.worker.datatypes import DTYPES
 
 ABOUT = "measures a model of a running server"
 _MOST_REQUESTS = 50_000_000

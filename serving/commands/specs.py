@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from compiler.program.tensor_spec import OPAQUE, TensorSpec
-from serving.client import DTYPES, open_shape
+from serving.client import open_shape
+from serving.worker.datatypes import DTYPES
 
 
 def tensor_specs(metadata: Mapping[str, Any], shapes: Mapping[str, Sequence[int]]) -> list[TensorSpec]:

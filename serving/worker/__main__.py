@@ -79,7 +79,7 @@ def _serve(
 
 
 def _specs(specs: Sequence[Any]) -> list[dict[str, Any]]:
-    from serving.worker.tensors import DTYPES
+    from serving.worker.datatypes import DTYPES
 
     result = []
     for spec in specs:
@@ -98,7 +98,7 @@ def _checked(spec: Mapping[str, Any], answers: Mapping[str, Any]) -> Any:
     """
     import numpy as np
 
-    from serving.worker.tensors import DTYPES
+    from serving.worker.datatypes import DTYPES
 
     name, datatype = spec["name"], spec["datatype"]
     if name not in answers:

@@ -1,4 +1,4 @@
-"""What a worker runs: five methods, those of :mod:`compiler.runtimes`."""
+"""What a worker runs: a model with five methods, which takes and returns arrays by name."""
 
 from __future__ import annotations
 

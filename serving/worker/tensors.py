@@ -7,17 +7,11 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
+from serving.worker.datatypes import DTYPES, pack, unpack
+
 _ALIGNMENT = 64
-# NumPy's types by the names of the protocol. BYTES are arrays of bytes objects.
-DTYPES: Mapping[str, np.dtype[Any]] = {
-    "BOOL": np.dtype(bool),
-    "BF16": np.dtype(ml_dtypes.bfloat16),
-    **{f"FP{bits}": np.dtype(f"float{bits}") for bits in (16, 32, 64)},
-    **{f"{sign.upper()}INT{bits}": np.dtype(f"{sign}int{bits}") for sign in ("", "u") for bits in (8, 16, 32, 64)},
-}
 
 
 class Memory:
@@ -46,7 +40,9 @@ def read(memory: Memory, entries: Sequence[Mapping[str, Any]]) -> list[np.ndarra
     for entry in entries:
         own = data[entry["offset"] : entry["offset"] + entry["bytes"]]
         if entry["datatype"] == "BYTES":
-            array = _unpacked(bytes(own))
+            texts = unpack(bytes(own))
+            array = np.empty(len(texts), object)
+            array[:] = texts
         else:
             array = np.frombuffer(own, DTYPES[entry["datatype"]])
             array.flags.writeable = False
@@ -56,7 +52,7 @@ def read(memory: Memory, entries: Sequence[Mapping[str, Any]]) -> list[np.ndarra
 
 def write(memory: Memory, arrays: Sequence[tuple[str, np.ndarray]]) -> list[dict[str, Any]]:
     """Copies arrays, each with its type's name, and returns their description for the server."""
-    packed = [_packed(array) if datatype == "BYTES" else np.ascontiguousarray(array) for datatype, array in arrays]
+    packed = [pack(array) if datatype == "BYTES" else np.ascontiguousarray(array) for datatype, array in arrays]
     entries, end = [], 0
     for (_, array), data in zip(arrays, packed, strict=True):
         size = data.nbytes if isinstance(data, np.ndarray) else len(data)
@@ -67,19 +63,3 @@ def write(memory: Memory, arrays: Sequence[tuple[str, np.ndarray]]) -> list[dict
         own = target[entry["offset"] : entry["offset"] + entry["bytes"]]
         own[:] = data.reshape(-1).view(np.uint8).data if isinstance(data, np.ndarray) else data
     return entries
-
-
-def _packed(array: np.ndarray) -> bytes:
-    texts = [text if isinstance(text, bytes) else str(text).encode() for text in array.ravel()]
-    return b"".join(len(text).to_bytes(4, "little") + text for text in texts)
-
-
-def _unpacked(data: bytes) -> np.ndarray:
-    texts, place = [], 0
-    while place < len(data):
-        size = int.from_bytes(data[place : place + 4], "little")
-        texts.append(data[place + 4 : place + 4 + size])
-        place += 4 + size
-    array = np.empty(len(texts), object)
-    array[:] = texts
-    return array
