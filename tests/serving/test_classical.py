@@ -116,8 +116,7 @@ def test_labels_are_those_of_predict(tmp_path: Path, kind: str) -> None:
     import onnxruntime
     from sklearn.svm import SVC, LinearSVC
 
-    kinds: Any = {"SVC": lambda: SVC(**{"probability": True, "random_state": 0}), "LinearSVC": LinearSVC}
-    estimator = kinds[kind.split()[0]]()
+    estimator: Any = LinearSVC() if kind.startswith("LinearSVC") else SVC(random_state=0).set_params(probability=True)
     source, _ = sklearn_model(tmp_path, estimator, np.array(["a", "b", "c"])[THREE] if "text" in kind else THREE)
     model = load(source)
     expected = estimator.predict(X)
