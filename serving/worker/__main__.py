@@ -64,8 +64,8 @@ def _serve(
 
     given, returned = Memory(_INPUTS), Memory(_OUTPUTS)
     while message := server.recv(_LONGEST_MESSAGE):
+        request = json.loads(message)
         try:
-            request = json.loads(message)
             arrays = read(given, request["inputs"])
             answers = model.run({spec["name"]: array for spec, array in zip(inputs, arrays, strict=True)})
             checked = [(spec["datatype"], _checked(spec, answers)) for spec in outputs]

@@ -69,6 +69,9 @@ def test_steps_that_depend_on_each_other(start: Start, tmp_path: Path) -> None:
         "id": "7",
         "outputs": [{"name": "z", "datatype": "FP32", "shape": [1, 4], "data": [2, 7, 12, 17]}],
     }
+    twice = [{"name": "z", "parameters": {"classification": 1}}, {"name": "z"}, {"name": "z"}]
+    named = server.infer([[0, 1, 2, 3]], "p", outputs=twice).json["outputs"]
+    assert [output["data"] for output in named] == [["17.000000:3"], [2, 7, 12, 17], [2, 7, 12, 17]]
     wrong = server.infer([[0, 1, 2]], "p")
     assert (wrong.status, wrong.error) == (400, "input 'x' must be FP32 [1, 4], got FP32 [1, 3]")
 
@@ -94,14 +97,24 @@ def test_steps_that_depend_on_each_other(start: Start, tmp_path: Path) -> None:
     server.request("POST", "/v2/models/p/infer", json.dumps({"inputs": []}))
     assert server.request("GET", "/v2/models/p/stats").json["model_stats"][0]["inference_stats"]["fail"]["count"] == 1
 
+    # A step whose new version has outputs of another type.
+    write_version(tmp_path / "other" / "9", model("g (float[1,4] x) => (int32[1,4] y) { y = Cast <to = 6> (x) }"), "")
+    (tmp_path / "other" / "9").rename(repository / "times2" / "9")
+    server.wait_for_state(9, "READY", "times2")
+    changed = server.infer([[1, 1, 1, 1]], "p")
+    assert changed.status == 400
+    assert "'double' is INT32 [1, 4], and was FP32 [1, 4] when the pipeline was loaded" in changed.error
+    shutil.rmtree(repository / "times2" / "9")
+
     shutil.rmtree(repository / "times3")
     server.wait_until(lambda: server.request("GET", "/v2/models/p/ready").status == 503)
-    failed = server.infer([[1, 1, 1, 1]], "p")
-    assert (failed.status, "step 3 (times3): there is no model 'times3'" in failed.error) == (404, True)
+    server.wait_until(lambda: server.infer([[1, 1, 1, 1]], "p").status == 404)
+    assert "step 3 (times3): there is no model 'times3'" in server.infer([[1, 1, 1, 1]], "p").error
     assert server.stop() == 0
 
 
 WRONG = (
+    (("\n[[steps]]", 'outputs = ["z", "z"]\n[[steps]]'), "outputs: 'z' is there twice"),
     (('model = "sum"', 'model = "nothing"'), "step 1 (nothing): there is no model 'nothing' in the repository"),
     (('model = "sum"', 'model = "../sum"'), "steps[0].model"),
     (('version = "1"', 'version = "../1"'), "steps[2].version"),

@@ -93,7 +93,7 @@ struct Engine::State : StepModels {
     }
     if (!gone.empty())
       ended.push_back(std::async(std::launch::async, [gone = std::move(gone)]() mutable {
-        // It ends here, never on the thread of a request, which may be one of its own.
+        // It ends here, never on the thread of a request, which may be one of the model.
         for (const auto& model : gone)
           while (model.use_count() > 1) std::this_thread::sleep_for(std::chrono::milliseconds(1));
         gone.clear();

@@ -469,12 +469,12 @@ class InferStream : public std::enable_shared_from_this<InferStream> {
       written_{*this, &InferStream::note_written}, finished_event_{*this, &InferStream::note_finished},
       done_{*this, &InferStream::note_done};
   std::string traceparent_;            // of the stream, and so of each request
-  std::shared_ptr<InferStream> self_;  // until no event is to come
+  std::shared_ptr<InferStream> self_;  // until its last event
   std::shared_ptr<inference::ModelInferRequest> message_;
   const std::shared_ptr<std::atomic<bool>> cancelled_ = std::make_shared<std::atomic<bool>>(false);
   std::mutex mutex_;
   std::deque<inference::ModelStreamInferResponse> waiting_;
-  int events_ = 1;   // that are to come; the first is that it is done
+  int events_ = 1;   // that will come; the first is that it is done
   size_t open_ = 0;  // requests that were read and not answered
   bool writing_ = false, reading_ended_ = false, finished_ = false, paused_ = false;
 };
