@@ -105,3 +105,19 @@ def test_a_run_that_fails_costs_its_request_only(serve: Callable[..., Server]) -
     failed = gather(9)
     assert (failed.status, "onnxruntime failed" in failed.error) == (500, True)
     assert gather(1).json["outputs"][0]["data"] == [7]
+
+
+@pytest.mark.parametrize(
+    ("parameter", "reason"),
+    [
+        ('provider = "CUDA"', "parameters.provider 'CUDA' is not supported: ONNX Runtime runs on CPU here"),
+        ('device = "GPU"', "parameters.device: onnxruntime takes only provider"),
+    ],
+)
+def test_parameters_that_onnx_runtime_does_not_take(
+    start: Callable[..., Server], tmp_path: Path, parameter: str, reason: str
+) -> None:
+    made = model("g (float[n] x) => (float[n] y) { y = Identity (x) }")
+    config = f'runtime = "onnxruntime"\n[parameters]\n{parameter}\n'
+    write_version(tmp_path / "repository" / "m" / "1", made, config)
+    assert reason in start().wait_for_state(1, "UNAVAILABLE", "m")

@@ -205,6 +205,7 @@ LIMITS = st.one_of(
 @example(offset=2**63, size=2**63)
 @example(offset=SIZE - 16, size=16)
 def test_each_range_over_rest(server: Server, offset: int, size: int) -> None:
+    """triton PR#6914, triton#8335, triton#8936: ranges of shared memory are checked."""
     made = SharedMemory(create=True, size=SIZE)
     try:
         fits = offset >= 0 and size >= 1 and offset + size <= SIZE

@@ -124,6 +124,7 @@ std::unique_ptr<RuntimeModel> load_loopwright(const std::vector<std::string>& pa
   if (!options.batches.empty() && paths.size() != options.batches.size())
     throw Error(ErrorKind::kFailedPrecondition,
                 "a saved model is for one size of the batch; give the ONNX model for batches");
+  check_parameters(options, "loopwright", nullptr);
   Programs programs;
   programs.sizes = options.batches;
   for (const std::string& path : paths)

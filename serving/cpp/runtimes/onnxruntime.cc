@@ -271,6 +271,11 @@ class OrtModel : public RuntimeModel {
 }  // namespace
 
 std::unique_ptr<RuntimeModel> load_onnxruntime(const std::vector<std::string>& paths, const LoadOptions& options) {
+  const auto provider = options.parameters.find("provider");
+  if (provider != options.parameters.end() && provider->second != "CPU")
+    throw invalid("parameters.provider '" + provider->second +
+                  "' is not supported: ONNX Runtime runs on CPU here; OpenVINO has other devices");
+  check_parameters(options, "onnxruntime", "provider");
   const ort::Api& api = ort::api(library_of(options, "onnxruntime", "libonnxruntime.so"));
   return std::make_unique<OrtModel>(api, Source{paths.front(), options.operators}, options.batches);
 }

@@ -306,6 +306,7 @@ class OpenvinoModel : public RuntimeModel {
 }  // namespace
 
 std::unique_ptr<RuntimeModel> load_openvino(const std::vector<std::string>& paths, const LoadOptions& options) {
+  check_parameters(options, "openvino", "device");
   const Api& api = api_of(library_of(options, "openvino", "libopenvino_c.so"));
   const auto device = options.parameters.find("device");
   return std::make_unique<OpenvinoModel>(

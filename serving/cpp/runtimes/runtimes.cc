@@ -32,6 +32,13 @@ std::string library_of(const LoadOptions& options, const std::string& runtime, c
   return found == options.libraries.end() ? usual : found->second;
 }
 
+void check_parameters(const LoadOptions& options, const std::string& runtime, const char* known) {
+  for (const auto& [name, value] : options.parameters)
+    if (!known || name != known)
+      throw invalid("parameters." + name + ": " + runtime + " takes " +
+                    (known ? "only " + std::string(known) : "none"));
+}
+
 void check_batches(const std::vector<TensorSpec>& inputs) {
   for (const TensorSpec& spec : inputs)
     if (spec.type == DataType::kBytes || spec.shape.empty() || spec.shape[0] >= 0)
