@@ -1,0 +1,219 @@
+#include "grpc/infer_stream.h"
+
+#include <deque>
+#include <memory>
+#include <utility>
+
+#include "grpc/events.h"
+#include "grpc/messages.h"
+
+namespace loopwright::serving::rpc {
+
+using grpc::Status;
+using grpc::StatusCode;
+
+// A stream of requests. Responses come in the order in which they are ready, as in Triton; their ids distinguish them.
+class InferStream : public std::enable_shared_from_this<InferStream> {
+ public:
+  // Waits for a stream.
+  static void accept(Shared& shared, grpc::ServerCompletionQueue& queue, Streams& streams) {
+    const auto stream = std::make_shared<InferStream>(shared, queue, streams);
+    stream->self_ = stream;
+    stream->context_.AsyncNotifyWhenDone(&stream->done_);
+    shared.service.RequestModelStreamInfer(&stream->context_, &stream->stream_, &queue, &queue, &stream->came_);
+  }
+
+  InferStream(Shared& shared, grpc::ServerCompletionQueue& queue, Streams& streams)
+      : shared_(shared), queue_(queue), streams_(streams) {}
+
+  void end_if_idle() {
+    const std::lock_guard lock(mutex_);
+    finish_if_done();
+  }
+
+ private:
+  // More requests of a stream than this are not read before others are answered.
+  static constexpr size_t kMostOpen = 256;
+
+  void come(bool ok) {
+    if (!ok) {  // the server stops
+      self_.reset();
+      return;
+    }
+    accept(shared_, queue_, streams_);
+    shared_.calls.begin();
+    if (shared_.tracer) traceparent_ = traceparent_of(context_);
+    streams_.add(*this);
+    read_next();
+    if (streams_.is_draining()) end_if_idle();
+  }
+
+  void read_next() {
+    const std::lock_guard lock(mutex_);
+    if (finished_) return;
+    message_ = std::make_shared<inference::ModelInferRequest>();
+    ++events_;
+    stream_.Read(message_.get(), &read_);
+  }
+
+  void note_read(bool ok) {
+    take_message(ok);
+    end_event();
+  }
+
+  void take_message(bool ok) {
+    if (!ok) {
+      const std::lock_guard lock(mutex_);
+      reading_ended_ = true;
+      finish_if_done();
+      return;
+    }
+    {
+      const std::lock_guard lock(mutex_);
+      if (finished_) return;
+      ++open_;
+    }
+    const auto message = message_;
+    std::shared_ptr<trace::RequestSpan> span;  // null: it is not traced
+    try {
+      if (shared_.tracer)
+        span = begin_span(*shared_.tracer, "inference.GRPCInferenceService/ModelStreamInfer", traceparent_);
+      ParsedRequest parsed = read_request(*message, message, shared_.memory);
+      parsed.request.cancelled = cancelled_;
+      if (span) parsed.request.trace = span->context();
+      shared_.engine.infer(std::move(parsed.request),
+                           [self = shared_from_this(), message, ranges = std::move(parsed.ranges),
+                            span](const Result& result) { self->answer(result, ranges, span); });
+    } catch (const Error& error) {
+      answer({{message->model_name(), 0, message->id(), {}}, error}, {}, span);
+    } catch (const std::exception& error) {
+      answer({{message->model_name(), 0, message->id(), {}}, Error(ErrorKind::kInternal, error.what())}, {}, span);
+    }
+    {
+      const std::lock_guard lock(mutex_);
+      if (streams_.is_draining()) {  // the last request
+        reading_ended_ = true;
+        finish_if_done();
+        return;
+      }
+      paused_ = open_ >= kMostOpen;
+      if (paused_) return;
+    }
+    read_next();
+  }
+
+  void answer(const Result& result, const OutputRanges& ranges, const std::shared_ptr<trace::RequestSpan>& span) {
+    inference::ModelStreamInferResponse response;
+    StatusCode code = StatusCode::OK;
+    try {
+      if (result.error) throw Error(*result.error);
+      write_response(result.response, ranges, *response.mutable_infer_response());
+    } catch (const Error& error) {
+      code = code_of(error.kind());
+      response.Clear();
+      response.set_error_message(error.what());
+      response.mutable_infer_response()->set_id(result.response.id);
+    }
+    if (span) {
+      span->note(result);
+      end_span(*span, code);
+    }
+    const std::lock_guard lock(mutex_);
+    waiting_.push_back(std::move(response));
+    if (!writing_) write_next();
+  }
+
+  // With the mutex held.
+  void write_next() {
+    writing_ = true;
+    ++events_;
+    stream_.Write(waiting_.front(), &written_);
+  }
+
+  void note_written(bool) {
+    bool resume;
+    {
+      const std::lock_guard lock(mutex_);
+      waiting_.pop_front();
+      writing_ = false;
+      --open_;
+      if (!waiting_.empty()) write_next();
+      resume = paused_ && open_ < kMostOpen / 2 && !streams_.is_draining();
+      if (resume) paused_ = false;
+      finish_if_done();
+    }
+    if (resume) read_next();
+    end_event();
+  }
+
+  // With the mutex held.
+  void finish_if_done() {
+    const bool draining = streams_.is_draining();
+    if (!(reading_ended_ || draining) || open_ > 0 || finished_) return;
+    finished_ = true;
+    // A request that the client sends now is not read: an error lets the client send it elsewhere.
+    ++events_;
+    stream_.Finish(draining ? Status(StatusCode::UNAVAILABLE, "the server is stopping") : Status::OK, &finished_event_);
+  }
+
+  void note_finished(bool) { end_event(); }
+  // The client has the status, or has left.
+  void note_done(bool) {
+    if (context_.IsCancelled()) {
+      cancelled_->store(true);
+      const std::lock_guard lock(mutex_);
+      reading_ended_ = true;
+      finish_if_done();
+    }
+    end_event();
+  }
+  void end_event() {
+    {
+      const std::lock_guard lock(mutex_);
+      if (--events_ > 0) return;
+    }
+    streams_.remove(*this);
+    shared_.calls.end();
+    self_.reset();
+  }
+
+  Shared& shared_;
+  grpc::ServerCompletionQueue& queue_;
+  Streams& streams_;
+  grpc::ServerContext context_;
+  grpc::ServerAsyncReaderWriter<inference::ModelStreamInferResponse, inference::ModelInferRequest> stream_{&context_};
+  EventOf<InferStream> came_{*this, &InferStream::come}, read_{*this, &InferStream::note_read},
+      written_{*this, &InferStream::note_written}, finished_event_{*this, &InferStream::note_finished},
+      done_{*this, &InferStream::note_done};
+  std::string traceparent_;            // of the stream, and so of each request
+  std::shared_ptr<InferStream> self_;  // until its last event
+  std::shared_ptr<inference::ModelInferRequest> message_;
+  const std::shared_ptr<std::atomic<bool>> cancelled_ = std::make_shared<std::atomic<bool>>(false);
+  std::mutex mutex_;
+  std::deque<inference::ModelStreamInferResponse> waiting_;
+  int events_ = 1;   // that will come; the first is that it is done
+  size_t open_ = 0;  // requests that were read and not answered
+  bool writing_ = false, reading_ended_ = false, finished_ = false, paused_ = false;
+};
+
+void Streams::add(InferStream& stream) {
+  const std::lock_guard lock(mutex_);
+  open_.insert(&stream);
+}
+
+void Streams::remove(InferStream& stream) {
+  const std::lock_guard lock(mutex_);
+  open_.erase(&stream);
+}
+
+void Streams::drain() {
+  const std::lock_guard lock(mutex_);
+  draining_ = true;
+  for (InferStream* stream : open_) stream->end_if_idle();
+}
+
+void accept_stream(Shared& shared, grpc::ServerCompletionQueue& queue, Streams& streams) {
+  InferStream::accept(shared, queue, streams);
+}
+
+}  // namespace loopwright::serving::rpc
