@@ -33,7 +33,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("compiler.program", "compiler.spaces"),
     ("compiler.measure", "compiler.sizes", "graph_passes"),
     ("compiler.installation", "compiler.workloads"),
-    ("kernels",),
+    ("kernels", "serving.worker"),
 )
 
 

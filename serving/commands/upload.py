@@ -31,7 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
         source = _converted(arguments.source, Path(folder))
         reason = admin.upload(arguments.model, arguments.version, source)
     print(f"Uploaded: {arguments.model}, version {arguments.version}{f'; not served: {reason}' if reason else ''}")
-    return 1 if reason else 0
+    return 0
 
 
 def _converted(source: Path, folder: Path) -> Path:

@@ -323,7 +323,7 @@ def messages(channel: Any, count: int, rng: random.Random, totals: Totals) -> No
     for name, message, call in calls:
         code = call.code()
         totals.answers[f"gRPC {code.name}"] += 1
-        if code == codes.UNIMPLEMENTED and not call.details():  # what gRPC answers to bytes that are not a message
+        if code == codes.INTERNAL and call.details() == "Unable to parse request":  # gRPC's answer
             if is_message(name, message):
                 totals.find(f"{name}: taken for no message", message)
             continue

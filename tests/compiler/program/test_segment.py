@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -38,9 +39,9 @@ def test_threads(text: str, threads: int, expected: tuple[int, bool], monkeypatc
     made: list[tuple[int, bool]] = []
     session = segment._session
 
-    def record(part: segment.Segment, threads: int, ieee: bool, alone: bool) -> Any:
+    def record(part: segment.Segment, threads: int, ieee: bool, alone: bool, custom: Sequence[str]) -> Any:
         made.append((threads, alone))
-        return session(part, threads, ieee, alone)
+        return session(part, threads, ieee, alone, custom)
 
     monkeypatch.setattr(segment, "_session", record)
     compiled = built(text, threads)
