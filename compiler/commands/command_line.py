@@ -133,15 +133,22 @@ def at_least(least: int) -> Callable[[str], int]:
     return parse
 
 
-def seconds(text: str) -> float:
-    """Parses a positive number."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds above 0")
-    return value
+def positive(unit: str) -> Callable[[str], float]:
+    """Returns a parser of finite numbers above 0; ``unit`` is in its message."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not 0 < value < math.inf:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a number of {unit} above 0")
+        return value
+
+    return parse
+
+
+seconds = positive("seconds")
 
 
 def check_file(path: Path | None) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from compiler.commands import arrays
-from compiler.commands.command_line import at_least, check_file, seconds
+from compiler.commands.command_line import at_least, check_file, positive, seconds
 from compiler.commands.output import write_json
 from serving.client import Client, Message, call, open_shape, place, request
 from serving.commands.options import add_server, port, tls
@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     loop.add_argument(
         "--rate",
-        type=_rate,
+        type=positive("requests per second"),
         metavar="R",
         help="instead, R requests per second at random times, whether or not others are answered; their latency counts "
         "from these times",
@@ -53,16 +53,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--json-tensors", action="store_true", help="send and receive JSON (default: binary)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results to this file")
-
-
-def _rate(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of requests per second above 0")
-    return value
 
 
 def run(arguments: argparse.Namespace) -> int:

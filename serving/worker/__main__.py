@@ -69,13 +69,13 @@ def _serve(
             arrays = read(given, request["inputs"])
             answers = model.run({spec["name"]: array for spec, array in zip(inputs, arrays, strict=True)})
             checked = [(spec["datatype"], _checked(spec, answers)) for spec in outputs]
-            answer = {"outputs": write(returned, checked)}
-            if len(json.dumps(answer)) > _LONGEST_MESSAGE - 100:
+            answer = json.dumps({"outputs": write(returned, checked), "serial": request["serial"]}).encode()
+            if len(answer) > _LONGEST_MESSAGE:
                 raise TypeError("the model returned too many outputs")
             del arrays, answers, checked  # their memory, before the next run
         except Exception as error:  # noqa: BLE001
-            answer = _failure(error)
-        _send(server, answer | {"serial": request["serial"]})
+            answer = json.dumps(_failure(error) | {"serial": request["serial"]}).encode()
+        server.send(answer)
 
 
 def _specs(specs: Sequence[Any]) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@
 #include <fstream>
 #include <numeric>
 
+#include "core/elements.h"
 #include "loopwright/serving/error.h"
 
 namespace loopwright::serving {
@@ -18,23 +19,8 @@ template <class T>
 T value_of(T bits) {
   return bits;
 }
-float value_of(_Float16 half) { return static_cast<float>(half); }
-struct Bf16 {
-  uint16_t bits;
-};
-float value_of(Bf16 value) {
-  const uint32_t bits = static_cast<uint32_t>(value.bits) << 16;
-  float result;
-  std::memcpy(&result, &bits, sizeof(result));
-  return result;
-}
-
-// Appends a string as tensors have it.
-void append(std::string& bytes, const std::string& text) {
-  const auto length = static_cast<uint32_t>(text.size());
-  bytes.append(reinterpret_cast<const char*>(&length), sizeof(length));
-  bytes += text;
-}
+float value_of(Fp16 value) { return to_float(value); }
+float value_of(Bf16 value) { return to_float(value); }
 
 template <class T>
 std::string largest(const Tensor& output, int64_t rows, int64_t size, int64_t count,
@@ -60,7 +46,7 @@ std::string largest(const Tensor& output, int64_t rows, int64_t size, int64_t co
       const auto place = static_cast<size_t>(order[static_cast<size_t>(i)]);
       std::string text = std::to_string(value(static_cast<int64_t>(place))) + ':' + std::to_string(place);
       if (place < labels.size()) text += ':' + labels[place];
-      append(bytes, text);
+      append_element(bytes, text);
     }
   }
   return bytes;
@@ -78,7 +64,7 @@ Largest largest_of(DataType type) {
     case DataType::kInt16: return largest<int16_t>;
     case DataType::kInt32: return largest<int32_t>;
     case DataType::kInt64: return largest<int64_t>;
-    case DataType::kFp16: return largest<_Float16>;
+    case DataType::kFp16: return largest<Fp16>;
     case DataType::kBf16: return largest<Bf16>;
     case DataType::kFp32: return largest<float>;
     case DataType::kFp64: return largest<double>;

@@ -31,6 +31,9 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// For the model of a step. Two models that change roles could wait for each other.
+constexpr std::chrono::seconds kStepWait{60};
+
 double resident_bytes() {
   std::ifstream file("/proc/self/statm");
   double total = 0, resident = 0;
@@ -129,7 +132,7 @@ struct Engine::State : StepModels {
   void wait_for_step(const std::string& model) const override {
     const auto found = find(model);
     if (found->is_pipeline()) throw not_a_step(model);
-    found->look_and_wait_a_while();
+    found->look_and_wait(kStepWait);
   }
   static Error not_a_step(const std::string& model) {
     return Error(ErrorKind::kFailedPrecondition, "'" + model + "' is a pipeline, which cannot be a step");

@@ -20,8 +20,6 @@ namespace fs = std::filesystem;
 constexpr const char* kStable = "stable";
 // A version that failed is tried again after 1 s, then 2, 4 ... seconds.
 constexpr std::chrono::seconds kFirstRetry{1}, kLongestRetry{60};
-// For a step of a pipeline. Two models that change roles could wait for each other.
-constexpr std::chrono::seconds kLongestWait{60};
 
 Clock::duration retry_after(int failures) {
   return std::min<Clock::duration>(kFirstRetry * (int64_t{1} << std::min(failures - 1, 16)), kLongestRetry);
@@ -73,19 +71,17 @@ void ServedModel::look() {
   changed_.notify_all();
 }
 
-void ServedModel::look_and_wait() {
+void ServedModel::look_and_wait(std::optional<std::chrono::seconds> limit) {
   std::unique_lock lock(mutex_);
   // A look that is going on may have passed what changed, so it does not count.
   const uint64_t serial = ++wanted_;
   changed_.notify_all();
-  changed_.wait(lock, [&] { return done_ >= serial || stopping_; });
-}
-
-void ServedModel::look_and_wait_a_while() {
-  std::unique_lock lock(mutex_);
-  const uint64_t serial = ++wanted_;
-  changed_.notify_all();
-  changed_.wait_for(lock, kLongestWait, [&] { return done_ >= serial || stopping_; });
+  const auto is_done = [&] { return done_ >= serial || stopping_; };
+  if (limit) {
+    changed_.wait_for(lock, *limit, is_done);
+  } else {
+    changed_.wait(lock, is_done);
+  }
 }
 
 void ServedModel::load() {

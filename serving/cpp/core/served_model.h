@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <thread>
@@ -40,9 +41,8 @@ class ServedModel {
   // Looks at the folder again, on the model's thread.
   void look();
   // Waits until the folder has been looked at once since the call, and what was found is loaded or has failed.
-  void look_and_wait();
-  // The same, but returns after a minute in any case.
-  void look_and_wait_a_while();
+  // `limit`: returns after it in any case.
+  void look_and_wait(std::optional<std::chrono::seconds> limit = std::nullopt);
   // Serves the versions that the configuration selects, and waits for them. Throws Error with the reason if none can be served.
   void load();
   // Serves no version, and waits until all are gone.

@@ -178,11 +178,7 @@ void write_response(const Response& response, const OutputRanges& ranges, infere
       contents->assign(tensor.view());
       continue;
     }
-    try {
-      ranges[i]->write(tensor.view());
-    } catch (const Error& error) {
-      throw Error(error.kind(), "output '" + output + "': " + error.what());
-    }
+    ranges[i]->write(output, tensor.view());
     auto& parameters = *made->mutable_parameters();
     parameters[kSharedRegion].set_string_param(ranges[i]->region());
     parameters[kSharedOffset].set_int64_param(static_cast<int64_t>(ranges[i]->offset()));

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <limits>
 
+#include "core/elements.h"
 #include "loopwright/serving/error.h"
 
 namespace loopwright::serving {
@@ -13,27 +14,8 @@ namespace {
 using simdjson::dom::element;
 using simdjson::dom::element_type;
 
-// The bits of the 16-bit types.
-struct Fp16 {
-  uint16_t bits;
-};
-struct Bf16 {
-  uint16_t bits;
-};
-
 float to_float(float value) { return value; }
 double to_float(double value) { return value; }
-float to_float(Fp16 value) {
-  _Float16 half;
-  std::memcpy(&half, &value.bits, sizeof(half));
-  return static_cast<float>(half);
-}
-float to_float(Bf16 value) {
-  const uint32_t bits = static_cast<uint32_t>(value.bits) << 16;
-  float result;
-  std::memcpy(&result, &bits, sizeof(result));
-  return result;
-}
 
 void from_double(double value, float& result) { result = static_cast<float>(value); }
 void from_double(double value, double& result) { result = value; }
@@ -122,9 +104,7 @@ std::string read_strings(const element& value, int64_t count) {
   each_leaf(value, [&](const element& leaf) {
     std::string_view text;
     if (leaf.get_string().get(text)) throw invalid("an element of BYTES is not a string");
-    const auto length = static_cast<uint32_t>(text.size());
-    bytes.append(reinterpret_cast<const char*>(&length), sizeof(length));
-    bytes.append(text);
+    append_element(bytes, text);
     ++place;
   });
   if (place != count)

@@ -128,11 +128,13 @@ Tensor SharedRange::read(DataType type, std::vector<int64_t> shape) const {
   return Tensor(type, std::move(shape), copy, copy.get(), bytes_);
 }
 
-void SharedRange::write(std::string_view bytes) const {
+void SharedRange::write(const std::string& output, std::string_view bytes) const try {
   if (bytes.size() > bytes_)
     throw invalid("it has " + std::to_string(bytes.size()) + " bytes, and " + kSharedBytes + " is " +
                   std::to_string(bytes_));
   segment_->write(bytes, start_);
+} catch (const Error& error) {
+  throw Error(error.kind(), "output '" + output + "': " + error.what());
 }
 
 SharedMemory::SharedMemory(bool is_allowed, uint64_t most_bytes)

@@ -34,8 +34,9 @@ class SharedRange {
   // Returns a copy of the bytes as a tensor. Throws Error if they are not those of this type and shape, or if the segment has been
   // truncated.
   Tensor read(DataType type, std::vector<int64_t> shape) const;
-  // Copies the bytes to the start of the range. Throws Error if they are longer than the range, or if the segment has been truncated.
-  void write(std::string_view bytes) const;
+  // Copies the bytes of an output to the start of the range. Throws Error that names it if they are longer than the range, or if the
+  // segment has been truncated.
+  void write(const std::string& output, std::string_view bytes) const;
 
  private:
   friend class SharedMemory;

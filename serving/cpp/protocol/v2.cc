@@ -211,11 +211,7 @@ Pieces write_response(const Response& response, const Form& form) {
     text += std::string(",\"datatype\":\"") + name(tensor.type()) + "\",\"shape\":";
     write_shape(text, tensor.shape());
     if (wanted.shared) {
-      try {
-        wanted.shared->write(tensor.view());
-      } catch (const Error& error) {
-        throw Error(error.kind(), "output '" + output + "': " + error.what());
-      }
+      wanted.shared->write(output, tensor.view());
       text += std::string(",\"parameters\":{\"") + kSharedRegion + "\":";
       write_string(text, wanted.shared->region());
       text += std::string(",\"") + kSharedOffset + "\":" + std::to_string(wanted.shared->offset()) + ",\"" +

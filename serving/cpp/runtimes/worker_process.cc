@@ -199,7 +199,7 @@ void WorkerProcess::send(const std::string& message) const {
   if (::send(socket_.get(), message.data(), message.size(), MSG_NOSIGNAL) < 0) throw InstanceLost("the worker ended");
 }
 
-std::string WorkerProcess::receive(std::chrono::milliseconds limit, const std::atomic<bool>* stop) const {
+std::string WorkerProcess::receive(std::chrono::milliseconds limit, const std::atomic<bool>* stop) {
   // The process too: one that it started may keep the socket open.
   std::array<pollfd, 2> files{pollfd{socket_.get(), POLLIN, 0}, pollfd{process_.get(), POLLIN, 0}};
   const auto end = std::chrono::steady_clock::now() + limit;
@@ -212,13 +212,12 @@ std::string WorkerProcess::receive(std::chrono::milliseconds limit, const std::a
     if (ready == 0 && left > slice) continue;
     if (ready == 0)
       throw std::runtime_error("it took longer than " + std::to_string(limit.count()) + " ms, so its worker was ended");
-    std::string message(kLongestMessage, '\0');
-    const ssize_t count = recv(socket_.get(), message.data(), message.size(), MSG_TRUNC | MSG_DONTWAIT);
+    buffer_.resize(kLongestMessage);
+    const ssize_t count = recv(socket_.get(), buffer_.data(), buffer_.size(), MSG_TRUNC | MSG_DONTWAIT);
     if (count < 0 && errno == EINTR) continue;
     if (count <= 0) throw InstanceLost("the worker ended");
-    if (static_cast<size_t>(count) > message.size()) throw std::runtime_error("the worker sent a message too long");
-    message.resize(static_cast<size_t>(count));
-    return message;
+    if (static_cast<size_t>(count) > buffer_.size()) throw std::runtime_error("the worker sent a message too long");
+    return {buffer_.data(), static_cast<size_t>(count)};
   }
 }
 

@@ -74,7 +74,7 @@ class WorkerProcess {
   void send(const std::string& message) const;
   // Returns the next message. Throws InstanceLost if the process or its socket ended, and std::runtime_error after `limit` or when
   // `stop` is set.
-  std::string receive(std::chrono::milliseconds limit, const std::atomic<bool>* stop) const;
+  std::string receive(std::chrono::milliseconds limit, const std::atomic<bool>* stop);
   std::vector<Tensor> read_outputs(const std::string& answer);
   void read_specs(const std::string& message);
   // Waits for the end, after which the number of the process may be another's.
@@ -85,6 +85,7 @@ class WorkerProcess {
   OwnedFile socket_;
   pid_t child_ = 0;
   OwnedFile process_;                 // readable when the process has ended
+  std::vector<char> buffer_;          // of messages, kept between runs
   uint64_t serial_ = 0;               // of the last run, so that an answer cannot be that of another one
   std::atomic<bool> is_lost_{false};  // it sent what is not valid, or nothing in time, and is killed
   std::vector<TensorSpec> inputs_, outputs_;
