@@ -207,6 +207,24 @@ def test_a_stream(server: Server) -> None:
         np.testing.assert_array_equal(seen[number], 2 * X * number + 1)
 
 
+def test_a_stream_with_bytes_that_are_not_a_request(server: Server) -> None:
+    from tritonclient.grpc import service_pb2
+
+    kinds: Any = service_pb2
+    tensor = kinds.ModelInferRequest.InferInputTensor(name="x", datatype="FP32", shape=[1, 4])
+    tensor.contents.fp32_contents.extend(X[0])
+    good = kinds.ModelInferRequest(model_name="affine", inputs=[tensor]).SerializeToString()
+    with grpc.insecure_channel(f"127.0.0.1:{server.ports['grpc']}") as channel:
+        stream = channel.stream_stream("/inference.GRPCInferenceService/ModelStreamInfer")(iter([good, b"\xff", good]))
+        answers: list[bytes] = []
+        with pytest.raises(grpc.RpcError):
+            answers.extend(stream)
+        assert stream.code() == grpc.StatusCode.INVALID_ARGUMENT
+        assert stream.details() == "a message of the stream is not a ModelInferRequest"
+    (answer,) = answers  # of the first request; what follows the error is not read
+    assert kinds.ModelStreamInferResponse.FromString(answer).infer_response.outputs[0].name == "y"
+
+
 def test_our_messages_are_those_of_the_protocol() -> None:
     """Each field that we have has the number, type and label of Triton's."""
     import subprocess

@@ -51,9 +51,8 @@ class InferStream : public std::enable_shared_from_this<InferStream> {
   void read_next() {
     const std::lock_guard lock(mutex_);
     if (finished_) return;
-    message_ = std::make_shared<inference::ModelInferRequest>();
     ++events_;
-    stream_.Read(message_.get(), &read_);
+    stream_.Read(&bytes_, &read_);
   }
 
   void note_read(bool ok) {
@@ -63,9 +62,12 @@ class InferStream : public std::enable_shared_from_this<InferStream> {
 
   void take_message(bool ok) {
     if (!ok) {
-      const std::lock_guard lock(mutex_);
-      reading_ended_ = true;
-      finish_if_done();
+      end_reading(Status::OK);
+      return;
+    }
+    const auto message = std::make_shared<inference::ModelInferRequest>();
+    if (!grpc::SerializationTraits<inference::ModelInferRequest>::Deserialize(&bytes_, message.get()).ok()) {
+      end_reading({StatusCode::INVALID_ARGUMENT, "a message of the stream is not a ModelInferRequest"});
       return;
     }
     {
@@ -73,7 +75,6 @@ class InferStream : public std::enable_shared_from_this<InferStream> {
       if (finished_) return;
       ++open_;
     }
-    const auto message = message_;
     std::shared_ptr<trace::RequestSpan> span;  // null: it is not traced
     try {
       if (shared_.tracer)
@@ -102,6 +103,14 @@ class InferStream : public std::enable_shared_from_this<InferStream> {
     read_next();
   }
 
+  // Requests that were read are answered before the stream ends with a status.
+  void end_reading(const Status& status) {
+    const std::lock_guard lock(mutex_);
+    reading_ended_ = true;
+    status_ = status;
+    finish_if_done();
+  }
+
   void answer(const Result& result, const OutputRanges& ranges, const std::shared_ptr<trace::RequestSpan>& span) {
     inference::ModelStreamInferResponse response;
     StatusCode code = StatusCode::OK;
@@ -118,8 +127,12 @@ class InferStream : public std::enable_shared_from_this<InferStream> {
       span->note(result);
       end_span(*span, code);
     }
+    grpc::ByteBuffer bytes;
+    bool owned;
+    // Cannot fail: write_response() has checked the size.
+    grpc::SerializationTraits<decltype(response)>::Serialize(response, &bytes, &owned);
     const std::lock_guard lock(mutex_);
-    waiting_.push_back(std::move(response));
+    waiting_.push_back(std::move(bytes));
     if (!writing_) write_next();
   }
 
@@ -153,7 +166,7 @@ class InferStream : public std::enable_shared_from_this<InferStream> {
     finished_ = true;
     // A request that the client sends now is not read: an error lets the client send it elsewhere.
     ++events_;
-    stream_.Finish(draining ? Status(StatusCode::UNAVAILABLE, "the server is stopping") : Status::OK, &finished_event_);
+    stream_.Finish(draining ? Status(StatusCode::UNAVAILABLE, "the server is stopping") : status_, &finished_event_);
   }
 
   void note_finished(bool) { end_event(); }
@@ -161,9 +174,7 @@ class InferStream : public std::enable_shared_from_this<InferStream> {
   void note_done(bool) {
     if (context_.IsCancelled()) {
       cancelled_->store(true);
-      const std::lock_guard lock(mutex_);
-      reading_ended_ = true;
-      finish_if_done();
+      end_reading(Status::CANCELLED);
     }
     end_event();
   }
@@ -181,16 +192,17 @@ class InferStream : public std::enable_shared_from_this<InferStream> {
   grpc::ServerCompletionQueue& queue_;
   Streams& streams_;
   grpc::ServerContext context_;
-  grpc::ServerAsyncReaderWriter<inference::ModelStreamInferResponse, inference::ModelInferRequest> stream_{&context_};
+  grpc::ServerAsyncReaderWriter<grpc::ByteBuffer, grpc::ByteBuffer> stream_{&context_};
   EventOf<InferStream> came_{*this, &InferStream::come}, read_{*this, &InferStream::note_read},
       written_{*this, &InferStream::note_written}, finished_event_{*this, &InferStream::note_finished},
       done_{*this, &InferStream::note_done};
   std::string traceparent_;            // of the stream, and so of each request
   std::shared_ptr<InferStream> self_;  // until its last event
-  std::shared_ptr<inference::ModelInferRequest> message_;
+  grpc::ByteBuffer bytes_;             // of the message that is read
   const std::shared_ptr<std::atomic<bool>> cancelled_ = std::make_shared<std::atomic<bool>>(false);
   std::mutex mutex_;
-  std::deque<inference::ModelStreamInferResponse> waiting_;
+  std::deque<grpc::ByteBuffer> waiting_;
+  Status status_;    // with which the stream ends
   int events_ = 1;   // that will come; the first is that it is done
   size_t open_ = 0;  // requests that were read and not answered
   bool writing_ = false, reading_ended_ = false, finished_ = false, paused_ = false;

@@ -184,6 +184,9 @@ void write_response(const Response& response, const OutputRanges& ranges, infere
     parameters[kSharedOffset].set_int64_param(static_cast<int64_t>(ranges[i]->offset()));
     parameters[kSharedBytes].set_int64_param(static_cast<int64_t>(tensor.bytes()));
   }
+  // Protobuf cannot write more, and gRPC ends the process if it cannot.
+  if (message.ByteSizeLong() > std::numeric_limits<int>::max())
+    throw invalid("the response has more than 2 GiB; use HTTP or shared memory");
 }
 
 void write_regions(const std::vector<SharedRegion>& regions, inference::SystemSharedMemoryStatusResponse& message) {

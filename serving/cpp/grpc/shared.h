@@ -16,7 +16,9 @@
 
 namespace loopwright::serving::rpc {
 
-using Service = inference::GRPCInferenceService::AsyncService;
+// Streams are read as bytes: gRPC takes a message that cannot be parsed for the end of the stream.
+using Service =
+    inference::GRPCInferenceService::WithRawMethod_ModelStreamInfer<inference::GRPCInferenceService::AsyncService>;
 
 // Counts the calls that the engine may still answer.
 class Calls {
