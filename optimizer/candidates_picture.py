@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from optimizer.search import FLOAT32, INT8, Found
+from optimizer.search import FLOAT32, INT8, MIXED, Found
+
+MARKERS = {FLOAT32: "o", INT8: "s", MIXED: "D"}
 
 
 def draw(found: Found, path: Path) -> None:
@@ -17,16 +19,12 @@ def draw(found: Found, path: Path) -> None:
 
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
-    for precision, marker in ((FLOAT32, "o"), (INT8, "s")):
-        own = [each for each in found.candidates if each.precision == precision]
-        axes.scatter(
-            [each.latency * 1e3 for each in own], [100 * each.accuracy for each in own], marker=marker, label=precision
-        )
-        for each in own:
-            text = "original" if each.plan is None else f"{each.share:.2f}"
-            axes.annotate(
-                text, (each.latency * 1e3, 100 * each.accuracy), textcoords="offset points", xytext=(5, 5), fontsize=8
-            )
+    for by in dict.fromkeys(each.by for each in found.candidates):
+        for precision, marker in MARKERS.items():
+            own = [each for each in found.candidates if (each.by, each.precision) == (by, precision)]
+            if own:
+                places = [each.latency * 1e3 for each in own], [100 * each.accuracy for each in own]
+                axes.scatter(*places, marker=marker, label=f"{by}, {precision}")
     best = sorted((each.latency * 1e3, 100 * each.accuracy) for each in found.candidates if each.best)
     axes.plot(*zip(*best, strict=True), color="grey", linewidth=1, label="no other is better in both")
     if (chosen := found.chosen) is not None:

@@ -6,18 +6,16 @@ weights. So one calibration serves all choices.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import onnx
 
+from optimizer.divergence import Divergence
 from optimizer.graphs import reads
 from optimizer.samples import Samples
-from optimizer.session import Session
 
 MOST_SAMPLES = 16  # on which each layer alone is compared
-_SMALLEST = 1e-12  # a probability
 
 
 @dataclass(frozen=True)
@@ -27,8 +25,7 @@ class LayerError:
     Attributes:
         layer: the name of the node.
         operator: its type.
-        divergence: the Kullback-Leibler divergence of the probabilities from those of the original, the mean over
-            samples; for outputs that are not scores of classes, the power of the differences over that of the answers.
+        divergence: of the answers (:mod:`optimizer.divergence`).
     """
 
     layer: str
@@ -124,14 +121,12 @@ def layer_errors(
     threads: int | None,
 ) -> tuple[LayerError, ...]:
     """Returns what each layer alone changes in the answers, largest first."""
-    chosen = np.sort(np.random.default_rng(0).permutation(len(samples))[: _whole(samples)])  # samples may be in order
-    some = Samples({name: array[chosen] for name, array in samples.arrays.items()}, samples.batch)
-    wanted = _outputs(original, some, threads)
+    divergence = Divergence(original, samples, MOST_SAMPLES, threads)
     operators = {node.name: node.op_type for node in original.graph.node}
-    found = []
-    for layer in layers:
-        alone = with_floats(quantized, original, set(layers) - {layer})
-        found.append(LayerError(layer, operators[layer], _divergence(wanted, _outputs(alone, some, threads))))
+    found = [
+        LayerError(layer, operators[layer], divergence(with_floats(quantized, original, set(layers) - {layer})))
+        for layer in layers
+    ]
     return tuple(sorted(found, key=lambda error: -error.divergence))
 
 
@@ -145,37 +140,6 @@ def fewest(most: int, suffices: Callable[[int], bool]) -> int:
         else:
             low = middle + 1
     return low
-
-
-def _whole(samples: Samples) -> int:
-    """Returns the number of samples on which layers are compared: whole runs."""
-    return min(len(samples), max(samples.batch, MOST_SAMPLES // samples.batch * samples.batch))
-
-
-def _outputs(model: onnx.ModelProto, samples: Samples, threads: int | None) -> dict[str, np.ndarray]:
-    session = Session(model, threads)
-    runs = [session(inputs) for inputs in samples]
-    names = [name for name, value in runs[0].items() if value.dtype.kind == "f"]
-    return {name: np.stack([run[name] for run in runs]).astype(np.float64) for name in names}
-
-
-def _divergence(wanted: Mapping[str, np.ndarray], found: Mapping[str, np.ndarray]) -> float:
-    total = 0.0
-    for name, original in wanted.items():
-        if original.ndim == 3 and original.shape[-1] > 1:  # runs, samples, classes
-            p, q = _probabilities(original), _probabilities(found[name])
-            total += float((p * np.log(np.maximum(p, _SMALLEST) / np.maximum(q, _SMALLEST))).sum(-1).mean())
-        else:
-            power = float(np.square(original).sum())
-            total += float(np.square(original - found[name]).sum()) / max(power, _SMALLEST)
-    return total
-
-
-def _probabilities(scores: np.ndarray) -> np.ndarray:
-    if (scores >= 0).all() and np.allclose(scores.sum(-1), 1, atol=1e-3):
-        return scores
-    e = np.exp(scores - scores.max(-1, keepdims=True))
-    return e / e.sum(-1, keepdims=True)
 
 
 def _drop_unread(graph: onnx.GraphProto) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # onnx is imported on first use, because that takes half a se
     import onnx
 
     from optimizer.pruning.costs import Cost
+    from optimizer.pruning.fitting import Limit
     from optimizer.pruning.groups import Groups
     from optimizer.pruning.importance import Scores
     from optimizer.pruning.solver import Choice
@@ -72,6 +73,15 @@ class Problem:
             for group, choice, scores, width in zip(self.groups.free, self.choices, self.scores, widths, strict=True)
         )
         return Plan(topology.digest(self.model), kept, importance, cost)
+
+    @property
+    def starts(self) -> tuple[tuple[int, ...]]:
+        """All channels."""
+        return (tuple(choice.widths[-1] for choice in self.choices),)
+
+    def variant(self, widths: tuple[int, ...]) -> onnx.ModelProto:
+        """Returns the model with these widths."""
+        return self.plan(widths, "", "").apply_prepared(self.model)
 
 
 def prune(
@@ -123,12 +133,12 @@ def prune(
     if chosen != "taylor":
         if processes() > 1:
             raise ValueError("only importance 'taylor' is computed by several processes; run this one without torchrun")
-        problem = _problem(original, samples, chosen, threads, step, least, seed)
+        problem = problem_of(original, samples, chosen, threads, step, least, seed)
         return _solved(problem, ratio, latency, share, chosen, cost, threads)
     from optimizer.training.ranks import joined
 
     with joined("cpu") as ranks:
-        problem = _problem(original, samples, chosen, threads, step, least, seed, ranks)
+        problem = problem_of(original, samples, chosen, threads, step, least, seed, ranks)
         # Measured costs differ from process to process, so one of them chooses.
         text = ranks.broadcast_from_first(
             lambda: json.dumps(_solved(problem, ratio, latency, share, chosen, cost, threads).to_json())
@@ -146,13 +156,22 @@ def _solved(
     threads: int,
 ) -> Plan:
     if ratio is None:
-        from optimizer.pruning.fitting import Limit, fitted
+        from optimizer.pruning.fitting import Limit
 
-        limit = Limit(None if latency is None else latency / 1e3, share)
-        widths, measured = fitted(problem, cost, limit, threads)
-        plan = problem.plan(widths, importance, cost)
-        return Plan(plan.topology, plan.groups, plan.importance, plan.cost, measured)
+        return plan_within(problem, Limit(None if latency is None else latency / 1e3, share), importance, cost, threads)
     return problem.plan(_of_ratio(problem, ratio or 0.0, cost, threads), importance, cost)
+
+
+def plan_within(problem: Problem, limit: Limit, importance: str, cost: str, threads: int) -> Plan:
+    """Returns the plan of least lost importance whose compiled model is within a limit.
+
+    Raises:
+        TooSlowError: no widths reach the limit.
+    """
+    from optimizer.pruning.fitting import fitted, predictor
+
+    widths, latency = fitted(problem, predictor(problem, cost, threads), limit, threads)
+    return replace(problem.plan(widths, importance, cost), latency=latency)
 
 
 def _checked(
@@ -179,11 +198,22 @@ def _checked(
         raise ValueError(f"the least share of channels must be from 0 to 1, got {least:g}")
     if step < 1 or threads < 1:
         raise ValueError(f"step and threads must be at least 1, got {step} and {threads}")
+    if cost not in COSTS:
+        raise ValueError(f"unknown cost {cost!r}; choose from: {', '.join(COSTS)}")
+    return checked_importance(importance, data)
+
+
+def checked_importance(importance: str | None, data: Mapping[str, np.ndarray] | None) -> str:
+    """Returns the kind of importance, which depends on the data if it is None.
+
+    Raises:
+        ValueError: it is unknown, or needs other data.
+        ImportError: PyTorch is missing.
+    """
     default = "magnitude" if data is None else "taylor" if LABELS in data else "activations"
     chosen = importance or default
-    for what, name, names in (("importance", chosen, IMPORTANCES), ("cost", cost, COSTS)):
-        if name not in names:
-            raise ValueError(f"unknown {what} {name!r}; choose from: {', '.join(names)}")
+    if chosen not in IMPORTANCES:
+        raise ValueError(f"unknown importance {chosen!r}; choose from: {', '.join(IMPORTANCES)}")
     if chosen == "activations" and data is None:
         raise ValueError("importance 'activations' needs data")
     if chosen == "taylor":
@@ -193,16 +223,25 @@ def _checked(
     return chosen
 
 
-def _problem(
+def problem_of(
     model: onnx.ModelProto,
     data: Mapping[str, np.ndarray] | None,
     importance: str,
     threads: int,
     step: int,
-    least: float,
-    seed: int,
+    least: float = LEAST,
+    seed: int = 0,
     ranks: Ranks | None = None,
 ) -> Problem:
+    """Returns the problem of a prepared model. Arguments are those of :func:`prune`.
+
+    Args:
+        importance: a key of :data:`IMPORTANCES`.
+        ranks: of the processes that compute gradients, for ``taylor``.
+
+    Raises:
+        ValueError: the model has no channels that can be removed, or the data do not fit. The message is one line.
+    """
     from optimizer import samples
     from optimizer.pruning import groups, powers, widths
     from optimizer.pruning import importance as scoring

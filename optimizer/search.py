@@ -1,20 +1,21 @@
-"""Searches a model's widths and precision under a limit of latency or of lost accuracy.
+"""Searches a model's widths and precisions under a limit of latency or of lost accuracy.
 
-For several shares of the latency, channels are removed by the times of our kernels (:mod:`optimizer.prune`), what is
-left learns from the original (:mod:`optimizer.distill`), and is quantized (:mod:`optimizer.quantize`). All candidates
-are compiled and measured in turns with the original, so their latencies are those of whole models.
+For several shares of the latency, the width of each group of channels and the precision of each layer are chosen
+together (:mod:`optimizer.joint`), what is left learns from the original (:mod:`optimizer.distill`), and is quantized
+(:mod:`optimizer.quantize`). All candidates are compiled and measured in turns with the original, so their latencies are
+those of whole models. Widths alone, by any cost, are baselines.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optimizer.data import LABELS
+from optimizer.prune import COSTS
 from optimizer.torchrun import processes
 from optimizer.training.settings import Training
 
@@ -22,31 +23,40 @@ if TYPE_CHECKING:  # imported on first use, because that takes seconds
     import numpy as np
     import onnx
 
+    from optimizer.candidates import Made
     from optimizer.plan import Plan
+    from optimizer.pruning.fitting import Limit
     from optimizer.training.labelled import Labelled
 
 SHARES = (0.8, 0.65, 0.5, 0.4)  # of the latency of the original
-FLOAT32, INT8 = "float32", "int8"
-CALIBRATION = 64  # samples
+FLOAT32, INT8, MIXED = "float32", "int8", "mixed"
+ORIGINAL, JOINT = "original", "joint"
+BY: Mapping[str, str] = {
+    JOINT: "widths and precisions together, by times of our kernels",
+    **{name: f"widths alone, by {about}; in float32 and in int8" for name, about in COSTS.items()},
+}
 BATCH = 64  # samples that are computed at once for an accuracy
 MEASURE_SECS = 1.0  # of each candidate
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A model with some of the channels, in one precision.
+    """A model with some of the channels, in some precisions.
 
     Attributes:
-        share: of the original's latency, as measured when channels were removed; 1 with all of them.
-        precision: ``float32`` or ``int8``.
-        plan: the channels that stay; None with all of them.
+        by: a key of :data:`BY`, or ``original``.
+        share: of the original's latency, as measured when it was chosen; 1 for the original.
+        precision: ``float32``, ``int8``, or ``mixed``.
+        plan: the channels that stay; None for the original.
         model: the ONNX model.
         parameters: elements of its floating-point and integer weights.
         accuracy: the share of validation samples with the right label.
         latency: seconds of a run of the compiled model, one sample at once.
         best: whether no other candidate is both faster and as accurate.
+        in_float: of a mixed one, the layers that are not quantized, by name.
     """
 
+    by: str
     share: float
     precision: str
     plan: Plan | None
@@ -55,11 +65,12 @@ class Candidate:
     accuracy: float
     latency: float
     best: bool = False
+    in_float: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain JSON, without the model."""
-        names = ("share", "precision", "parameters", "accuracy", "latency", "best")
-        return {name: getattr(self, name) for name in names}
+        names = ("by", "share", "precision", "parameters", "accuracy", "latency", "best")
+        return {name: getattr(self, name) for name in names} | {"in_float": list(self.in_float)}
 
 
 @dataclass(frozen=True)
@@ -69,12 +80,12 @@ class Found:
     Attributes:
         candidates: the first one is the original.
         chosen: the one that meets the limit best; None if none does.
-        unreached: limits that no widths reach: (milliseconds, None), or (None, share of the latency).
+        unreached: limits that no choice reaches.
     """
 
     candidates: tuple[Candidate, ...]
     chosen: Candidate | None
-    unreached: tuple[tuple[float | None, float | None], ...]
+    unreached: tuple[Limit, ...]
 
 
 def search(
@@ -87,7 +98,7 @@ def search(
     augment: str | None = None,
     shares: Sequence[float] = SHARES,
     importance: str | None = None,
-    cost: str = "kernels",
+    by: Sequence[str] = (JOINT,),
     step: int = 8,
     threads: int = 1,
     training_threads: int | None = None,
@@ -104,8 +115,9 @@ def search(
         validation: the same as ``data``, for samples that are not trained on; by default, a tenth of the data.
         training: of the pruned models, with the original as teacher; :class:`Training` by default.
         augment: changes of images, as for :func:`optimizer.distill`.
-        shares: of the original's latency, each between 0 and 1, for which channels are removed; and for ``latency``.
-        importance, cost, step: as for :func:`optimizer.prune`.
+        shares: of the original's latency, each between 0 and 1, for which models are made; and for ``latency``.
+        importance, step: as for :func:`optimizer.prune`.
+        by: how they are chosen: keys of :data:`BY`.
         threads: of measured runs.
         training_threads: of PyTorch; None leaves the number to it.
         progress: is called with the finished part, from 0 to 1.
@@ -118,9 +130,12 @@ def search(
     from compiler.installation import extras
 
     extras.require("training a model", "training")
+    from optimizer.candidates import Maker
+    from optimizer.pruning.fitting import Limit
+    from optimizer.pruning.prepared import prepared
     from optimizer.training.labelled import labelled
 
-    _check(latency, max_drop, shares)
+    _check(latency, max_drop, shares, by)
     if processes() > 1:
         raise ValueError("a search measures models, so it runs in one process; run it without torchrun")
     samples = labelled(data() if callable(data) else data)
@@ -132,26 +147,17 @@ def search(
         from optimizer.distill import HELD_OUT
 
         samples, kept = samples.split(HELD_OUT, training.seed)
-    models, unreached = _models(
-        model,
-        samples,
-        kept,
-        training,
-        augment,
-        latency,
-        shares,
-        importance,
-        cost,
-        step,
-        threads,
-        training_threads,
-        progress or _ignore,
-    )
-    candidates = _marked(_measured(models, kept, threads))
-    return Found(candidates, _chosen(candidates, latency, max_drop), unreached)
+    limits = [Limit(share=share) for share in sorted(shares, reverse=True)]
+    if latency is not None:
+        limits.insert(0, Limit(latency / 1e3))
+    maker = Maker(prepared(model), samples, kept, training, augment, importance, step, threads, training_threads)
+    unreached: list[Limit] = []
+    made = list(maker.candidates(limits, by, progress or _ignore, unreached))
+    candidates = _marked(_measured(made, kept, threads))
+    return Found(candidates, _chosen(candidates, latency, max_drop), tuple(unreached))
 
 
-def _check(latency: float | None, max_drop: float | None, shares: Sequence[float]) -> None:
+def _check(latency: float | None, max_drop: float | None, shares: Sequence[float], by: Sequence[str]) -> None:
     if (latency is None) == (max_drop is None):
         raise ValueError("give either a latency or a largest drop")
     if latency is not None and not 0 < latency < math.inf:
@@ -160,90 +166,11 @@ def _check(latency: float | None, max_drop: float | None, shares: Sequence[float
         raise ValueError(f"the largest drop must be from 0 to 100 percentage points, got {max_drop:g}")
     if not shares or not all(0 < share < 1 for share in shares):
         raise ValueError("shares of the latency must be between 0 and 1")
+    if not by or not set(by) <= set(BY):
+        raise ValueError(f"choose by one or more of: {', '.join(BY)}; got {', '.join(by) or 'nothing'}")
 
 
-def _models(
-    model: str | Path | onnx.ModelProto,
-    samples: Labelled,
-    validation: Labelled,
-    training: Training,
-    augment: str | None,
-    latency: float | None,
-    shares: Sequence[float],
-    importance: str | None,
-    cost: str,
-    step: int,
-    threads: int,
-    training_threads: int | None,
-    show: Callable[[float], None],
-) -> tuple[list[tuple[float, str, Plan | None, onnx.ModelProto]], tuple[tuple[float | None, float | None], ...]]:
-    """Returns the candidates without what is measured, and the limits that no widths reach."""
-    from optimizer.distill import distill
-    from optimizer.prune import prune
-    from optimizer.pruning.fitting import TooSlowError
-    from optimizer.pruning.prepared import prepared
-    from optimizer.quantize import quantize
-
-    original = prepared(model)
-    arrays = _with_labels(samples)
-    calibration = _calibration(original, samples, training.seed)
-    limits: list[tuple[float | None, float | None]] = [(None, share) for share in sorted(shares, reverse=True)]
-    if latency is not None:
-        limits.insert(0, (latency, None))
-    found: list[tuple[float, str, Plan | None, onnx.ModelProto]] = []
-    unreached = []
-
-    def add(share: float, plan: Plan | None, smaller: onnx.ModelProto) -> None:
-        found.append((share, FLOAT32, plan, smaller))
-        found.append((share, INT8, plan, quantize(smaller, calibration, threads=threads).model))
-
-    add(1.0, None, original)
-    for index, limit in enumerate(limits):
-        show(index / len(limits))
-        try:
-            plan = prune(original, None, limit[0], arrays, importance, cost, threads, step, share=limit[1])
-        except TooSlowError:
-            unreached.append(limit)
-            continue
-        measured = plan.latency
-        share = 1.0 if measured is None else measured.after / measured.before
-        if share >= 1:  # the original is within the limit
-            continue
-        learned = distill(
-            plan.apply(original),
-            [original],
-            arrays,
-            _with_labels(validation),
-            training=training,
-            augment=augment,
-            threads=training_threads,
-        )
-        add(share, plan, learned.model)
-    return found, tuple(unreached)
-
-
-def _calibration(model: onnx.ModelProto, samples: Labelled, seed: int) -> dict[str, np.ndarray]:
-    """Returns random samples: as many as the model takes at once, or a multiple."""
-    import numpy as np
-
-    from optimizer.samples import fitting
-
-    batch = fitting(samples.arrays, model).batch
-    count = min(max(batch, CALIBRATION // batch * batch), len(samples) // batch * batch)
-    chosen = np.random.default_rng(seed).permutation(len(samples))[:count]
-    return dict(samples.at(np.sort(chosen)).arrays)
-
-
-def _with_labels(samples: Labelled) -> dict[str, np.ndarray]:
-    found = dict(samples.arrays)
-    if samples.labels is not None:
-        found[LABELS] = samples.labels
-    return found
-
-
-def _measured(
-    models: Sequence[tuple[float, str, Plan | None, onnx.ModelProto]], validation: Labelled, threads: int
-) -> list[Candidate]:
+def _measured(models: Sequence[Made], validation: Labelled, threads: int) -> list[Candidate]:
     """Measures all models in turns; a latency is the median."""
     from compiler.measure.sampling import measure
     from compiler.program.random_inputs import random_inputs
@@ -251,14 +178,19 @@ def _measured(
     from optimizer.training.teachers import OnnxTeacher, accuracy
 
     runs = {}
-    for index, (_, _, _, model) in enumerate(models):
-        program = compiled(model, threads)
+    for index, made in enumerate(models):
+        program = compiled(made.model, threads)
         runs[str(index)] = partial(program.run, random_inputs(program.inputs))
     medians = [samples.latencies.median for samples in measure(runs, MEASURE_SECS).values()]
     found = []
-    for (share, precision, plan, model), secs in zip(models, medians, strict=True):
-        right = accuracy(OnnxTeacher(model, threads), validation, BATCH, "cpu") or 0.0  # there are labels
-        found.append(Candidate(share, precision, plan, model, _parameters(model), right, secs))
+    for made, secs in zip(models, medians, strict=True):
+        right = accuracy(OnnxTeacher(made.model, threads), validation, BATCH, "cpu") or 0.0  # there are labels
+        size = _parameters(made.model)
+        found.append(
+            Candidate(
+                made.by, made.share, made.precision, made.plan, made.model, size, right, secs, in_float=made.in_float
+            )
+        )
     return found
 
 
@@ -275,7 +207,7 @@ def _marked(candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
             for other in candidates
             if (other.latency, other.accuracy) != (one.latency, one.accuracy)
         )
-        marked.append(Candidate(**{**vars(one), "best": not better}))
+        marked.append(replace(one, best=not better))
     return tuple(marked)
 
 

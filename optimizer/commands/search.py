@@ -11,8 +11,8 @@ from compiler.commands.command_line import at_least, check_file, check_folder
 from compiler.commands.output import print_table, progress, write, write_json
 from compiler.installation import extras
 from optimizer.commands.options import number
-from optimizer.prune import COSTS, IMPORTANCES, STEP
-from optimizer.search import SHARES
+from optimizer.prune import IMPORTANCES, STEP
+from optimizer.search import BY, JOINT, SHARES
 from optimizer.training.settings import Training
 
 if TYPE_CHECKING:
@@ -35,12 +35,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     about = "the same for samples that are not trained on (default: 10 percent of the data)"
     add("--validation", metavar="DATA", type=Path, help=about)
     shares = ",".join(f"{share:g}" for share in SHARES)
-    about = f"shares of the latency for which channels are removed, and --latency (default: {shares})"
+    about = f"shares of the latency for which models are made, and --latency (default: {shares})"
     add("--shares", type=numbers, default=SHARES, metavar="S,S,...", help=about)
     about = "what a channel is worth, as for prune (default: taylor)"
     add("--importance", choices=tuple(IMPORTANCES), metavar="NAME", help=about)
-    about = "what a channel costs, as for prune (default: kernels)"
-    add("--cost", choices=tuple(COSTS), default="kernels", metavar="NAME", help=about)
+    ways = "; ".join(f"{name}: {text}" for name, text in BY.items())
+    about = f"how widths and precisions are chosen, one way or more: {ways} (default: {JOINT})"
+    add("--by", type=names, default=(JOINT,), metavar="WAY,WAY,...", help=about)
     about = f"groups keep all channels, or a multiple of N (default: {STEP})"
     add("--step", type=at_least(1), default=STEP, metavar="N", help=about)
     about = f"passes over the data, for each width (default: {default.epochs})"
@@ -60,6 +61,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def numbers(text: str) -> tuple[float, ...]:
     """Parses numbers that are separated by commas."""
     return tuple(number(part) for part in text.split(","))
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Parses keys of ``BY`` that are separated by commas."""
+    found = tuple(text.split(","))
+    for name in found:
+        if name not in BY:
+            raise argparse.ArgumentTypeError(f"unknown way {name!r}; choose from: {', '.join(BY)}")
+    return found
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -88,7 +98,7 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.augment,
             arguments.shares,
             arguments.importance,
-            arguments.cost,
+            arguments.by,
             arguments.step,
             arguments.threads,
             arguments.training_threads,
@@ -117,7 +127,10 @@ def run(arguments: argparse.Namespace) -> int:
             "seconds": seconds,
             "candidates": [each.to_json() for each in found.candidates],
             "chosen": None if chosen is None else found.candidates.index(chosen),
-            "unreached": [{"latency": latency, "share": share} for latency, share in found.unreached],
+            "unreached": [
+                {"latency": None if limit.seconds is None else limit.seconds * 1e3, "share": limit.share}
+                for limit in found.unreached
+            ],
         },
     )
     if chosen is None:
@@ -130,6 +143,7 @@ def _print(found: Found) -> None:
     rows = [
         (
             "original" if each.plan is None else f"{each.share:.2f} of the latency",
+            "" if each.plan is None else each.by,
             each.precision,
             f"{each.parameters:,}",
             f"{each.accuracy:.2%}",
@@ -138,9 +152,10 @@ def _print(found: Found) -> None:
         )
         for each in found.candidates
     ]
-    print_table(("channels for", "precision", "parameters", "accuracy", "ms", ""), rows, left=[0, 1, 5])
+    print_table(("made for", "by", "precision", "parameters", "accuracy", "ms", ""), rows, left=[0, 1, 2, 6])
     print("*: no other candidate is both as fast and as accurate")
-    from optimizer.pruning.fitting import Limit
-
-    for latency, share in found.unreached:
-        print(f"No widths reach {Limit(None if latency is None else latency / 1e3, share)}")
+    for each in found.candidates:
+        if each.in_float:
+            print(f"In float32 in the mixed one for {each.share:.2f}: {', '.join(each.in_float)}")
+    for limit in found.unreached:
+        print(f"No choice reaches {limit}")

@@ -18,7 +18,7 @@ import onnx
 from optimizer.plan import Latency
 from optimizer.pruning import costs
 from optimizer.pruning.costs import Cost, Term
-from optimizer.pruning.solver import Solver
+from optimizer.pruning.solver import Choice, Solver
 
 if TYPE_CHECKING:
     from compiler import CompiledModel
@@ -33,6 +33,25 @@ MEASURE_SECS, MEASURE_ROUNDS = 0.8, 16  # of each of two models that take turns
 
 class TooSlowError(ValueError):
     """No widths reach a latency."""
+
+
+class Space(Protocol):
+    """Models between which widths choose.
+
+    Attributes:
+        choices: what is chosen: the last width of each makes the original.
+        starts: widths whose models are measured before the first choice; the first is the original.
+    """
+
+    @property
+    def choices(self) -> Sequence[Choice]: ...
+
+    @property
+    def starts(self) -> Sequence[tuple[int, ...]]: ...
+
+    def variant(self, widths: tuple[int, ...]) -> onnx.ModelProto:
+        """Returns the model of these widths."""
+        ...
 
 
 class Predictor(Protocol):
@@ -114,53 +133,62 @@ class Limit:
         return f"{self.share:.3g} of the latency" if self.seconds is None else f"{self.seconds * 1e3:g} ms"
 
 
-def fitted(problem: Problem, cost: str, limit: Limit, threads: int) -> tuple[tuple[int, ...], Latency]:
+def fitted(space: Space, found: Predictor, limit: Limit, threads: int) -> tuple[tuple[int, ...], Latency]:
     """Returns the widths of least lost importance whose compiled model is within the limit.
 
     Raises:
         TooSlowError: no widths reach the limit; the message has the least seconds.
         ImportError: a package for compiling is missing.
     """
-    narrowest, widest = _ends(problem)
-    original = compiled(problem.model, threads)
+    widest, *others = space.starts
+    model = space.variant(widest)
+    original = compiled(model, threads)
     turns = _Turns(original)
     whole = turns.alone()
     if whole <= limit.of(whole):
         return widest, Latency(threads, whole, whole, whole)
-    found = predictor(problem, cost, threads)
-    found.correct(problem.model, original, widest, 1.0)
-    _, program = _pruned(problem, narrowest, threads)
+    found.correct(model, original, widest, 1.0)
+    for start in others:
+        model, program = _variant(space, start, threads)
+        found.correct(model, program, start, turns.share(program))
+    smallest = _solver(space, found).smallest
+    _, program = _variant(space, smallest, threads)
     least = turns.share(program)
     if least * turns.quiet > limit.of(turns.quiet):
         raise TooSlowError(
             f"no widths reach {limit}: the least is {least * turns.quiet * 1e3:.3g} ms, with every group at "
             f"its narrowest; the original takes {turns.quiet * 1e3:.3g} ms"
         )
-    best, share, predicted = narrowest, least, found.cost()(narrowest)
-    tried, part = {narrowest}, 1.0
+    best, share, predicted = smallest, least, found.cost()(smallest)
+    tried, part = {smallest}, 1.0
     for _ in range(ROUNDS):
         price = found.cost()
-        solver = Solver(problem.choices, price, price)
-        widths = solver.solve(part * limit.of(turns.quiet) / turns.quiet) or narrowest
+        solver = _solver(space, found)
+        widths = solver.solve(part * limit.of(turns.quiet) / turns.quiet) or smallest
         if widths in tried:
             break
         tried.add(widths)
-        pruned, program = _pruned(problem, widths, threads)
+        model, program = _variant(space, widths, threads)
         measured = turns.share(program)
         secs, most = measured * turns.quiet, limit.of(turns.quiet)
         if secs <= most and solver.lost(widths) < solver.lost(best):
             best, share, predicted = widths, measured, price(widths)
         if CLOSE * most <= secs <= most:
             break
-        found.correct(pruned, program, widths, measured)
+        found.correct(model, program, widths, measured)
         part *= 1 if secs <= most else CAUTION
     return best, Latency(threads, turns.quiet, share * turns.quiet, predicted * turns.quiet)
 
 
-def _pruned(problem: Problem, widths: tuple[int, ...], threads: int) -> tuple[onnx.ModelProto, CompiledModel]:
-    """Returns the model with these widths, and compiles it."""
-    pruned = problem.plan(widths, "", "").apply_prepared(problem.model)
-    return pruned, compiled(pruned, threads)
+def _solver(space: Space, found: Predictor) -> Solver:
+    price = found.cost()
+    return Solver(space.choices, price, price)
+
+
+def _variant(space: Space, widths: tuple[int, ...], threads: int) -> tuple[onnx.ModelProto, CompiledModel]:
+    """Returns the model of these widths, and compiles it."""
+    model = space.variant(widths)
+    return model, compiled(model, threads)
 
 
 def _ends(problem: Problem) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -6,26 +6,29 @@ convolutions run as one kernel, are those of its parts; what the chain saves sho
 
 A table of single layers is not the model: caches, chains and code between the layers differ. So each table is scaled
 to what the layer takes in the compiled model, at the widths that this model has. The rest of the model's
-time (generated code, pools) is a constant until the next correction.
+time (generated code, pools, and what lies between integers and numbers in floating point) is a constant, and the same
+for each quantized layer, until the next correction.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from optimizer.pruning.costs import Cost, Term
+from optimizer.pruning.costs import Cost, Term, Value
 from optimizer.pruning.time_table import TimeTable, measured_widths
-from optimizer.pruning.widths import Layer, Width
+from optimizer.pruning.widths import LAYERS, Layer, Width
 
 if TYPE_CHECKING:
     from compiler import CompiledModel, Target, Workload
 
 RUNS = 20  # of the compiled model, for the seconds of its layers
+FLOAT_BITS, INTEGER_BITS = 32, 8
 _STEP = 16  # between measured widths: whole vectors of all instruction sets
 
 
@@ -34,14 +37,24 @@ class KernelTimes:
 
     Args:
         layers: the convolutions and products of the model.
-        narrowest, widest: the numbers of channels of the groups at both ends.
+        narrowest, widest: the numbers of channels of the groups at both ends, and what else is chosen.
+        precisions: by the name of a layer's node, its bits as a function of what is chosen; of layers that may be
+            quantized. All others are in floating point.
     """
 
-    def __init__(self, layers: Sequence[Layer], narrowest: Sequence[int], widest: Sequence[int]) -> None:
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        narrowest: Sequence[int],
+        widest: Sequence[int],
+        precisions: Mapping[str, Width] | None = None,
+    ) -> None:
         self._layers, self._narrowest, self._widest = layers, narrowest, widest
-        self._tables: dict[str, TimeTable] = {}  # by the name of the layer's node
-        self._scales: dict[str, float] = {}
+        self._precisions = precisions or {}
+        self._tables: dict[tuple[str, int], TimeTable] = {}  # by the name of the layer's node, and bits
+        self._scales: dict[tuple[str, int], float] = {}
         self._rest = 0.0
+        self._rest_of_integers = 0.0  # what each quantized layer adds to the rest
         self._secs: dict[Workload, float] = {}
 
     def cost(self) -> Cost:
@@ -54,9 +67,16 @@ class KernelTimes:
             raise RuntimeError("no compiled model has been measured")
         terms = [Term((), lambda rest=self._rest: rest)]
         for layer in self._layers:
-            table, scale = self._tables.get(layer.node), self._scales.get(layer.node, 0.0)
-            if table is not None and scale:
-                terms.append(_term(layer, table, scale))
+            by_bits = {
+                bits: _seconds_of(layer, self._tables[key], self._scales[key])
+                for bits in (FLOAT_BITS, INTEGER_BITS)
+                if (key := (layer.node, bits)) in self._scales
+            }
+            if layer.node in self._precisions:
+                precision = self._precisions[layer.node]
+                terms.append(_term_of_precisions(layer, precision, by_bits, self._rest_of_integers))
+            elif FLOAT_BITS in by_bits:
+                terms.append(Term(_sizes(layer), by_bits[FLOAT_BITS]))
         return Cost("share", tuple(terms))
 
     def correct(self, model: onnx.ModelProto, compiled: CompiledModel, kept: Sequence[int], share: float) -> None:
@@ -65,7 +85,7 @@ class KernelTimes:
         Args:
             model: the model that was compiled.
             compiled: the compiled model.
-            kept: the number of channels of each group in it.
+            kept: the number of channels of each group in it, and what else is chosen.
             share: its latency over that of the original.
         """
         from compiler.program.profile import SEGMENT
@@ -77,20 +97,30 @@ class KernelTimes:
         for call in calls:
             if call.layer is not None and call.function != SEGMENT:
                 by_layer[call.layer] = by_layer.get(call.layer, 0.0) + min(call.secs)
-        self._scales.clear()
-        explained = 0.0
+        keys = {layer.node: (layer.node, self._bits(layer.node, kept)) for layer in self._layers}
         for place, stages in self._stages(model, compiled):
             if place not in by_layer:
                 continue
             for layer, workload in stages:
-                if layer.node not in self._tables:
-                    self._tables[layer.node] = self._table(layer, workload, compiled.target)
-            alone = sum(self._tables[layer.node](layer.reads(kept), layer.writes(kept)) for layer, _ in stages)
-            measured = by_layer[place] / total * share
-            explained += measured
+                if keys[layer.node] not in self._tables:
+                    self._tables[keys[layer.node]] = self._table(layer, workload, compiled.target)
+            alone = sum(self._tables[keys[layer.node]](layer.reads(kept), layer.writes(kept)) for layer, _ in stages)
             for layer, _ in stages:
-                self._scales[layer.node] = measured / alone
-        self._rest = max(0.0, share - explained)
+                self._scales[keys[layer.node]] = by_layer[place] / total * share / alone
+        explained = sum(
+            self._scales[key] * self._tables[key](layer.reads(kept), layer.writes(kept))
+            for layer in self._layers
+            if (key := keys[layer.node]) in self._scales
+        )
+        rest = max(0.0, share - explained)
+        integers = sum(bits == INTEGER_BITS for _, bits in keys.values())
+        if integers:
+            self._rest_of_integers = (rest - self._rest) / integers
+        else:
+            self._rest = rest
+
+    def _bits(self, node: str, kept: Sequence[int]) -> int:
+        return self._precisions[node](kept) if node in self._precisions else FLOAT_BITS
 
     def _stages(
         self, model: onnx.ModelProto, compiled: CompiledModel
@@ -100,8 +130,8 @@ class KernelTimes:
         Passes rename nodes and transpose weights, so a layer is found by its weight: the size, and the sum of the
         absolute values.
         """
-        tensors = {tensor.name: tensor for tensor in model.graph.initializer}
-        by_weight = {_key(numpy_helper.to_array(tensors[layer.weight.name])): layer for layer in self._layers}
+        arrays = _weights(model)
+        by_weight = {_key(arrays[layer.node]): layer for layer in self._layers if layer.node in arrays}
         for place, call in enumerate(compiled.layers):
             names = ["weight"] if call.workload is not None else [f"weight{n}" for n in range(len(call.stages))]
             found = [
@@ -142,10 +172,39 @@ def seconds(workload: Workload, target: Target) -> float:
     return min(sample(program.time, Timing(sample_secs=3e-4, samples=5, budget_secs=0.01), None))
 
 
-def _term(layer: Layer, table: TimeTable, scale: float) -> Term:
+def _sizes(layer: Layer) -> tuple[Width, ...]:
+    return (layer.writes,) if layer.reads == layer.writes else (layer.reads, layer.writes)
+
+
+def _seconds_of(layer: Layer, table: TimeTable, scale: float) -> Value:
+    """Returns the scaled seconds as a function of :func:`_sizes`."""
     if layer.reads == layer.writes:
-        return Term((layer.writes,), lambda size: scale * table(1, size))
-    return Term((layer.reads, layer.writes), lambda read, written: scale * table(read, written))
+        return lambda size: scale * table(1, size)
+    return lambda read, written: scale * table(read, written)
+
+
+def _term_of_precisions(layer: Layer, precision: Width, by_bits: Mapping[int, Value], rest: float) -> Term:
+    """Returns the term of a layer that may be quantized. It stays in floating point if integers were not measured."""
+
+    def value(bits: int, *sizes: int) -> float:
+        if bits not in by_bits:
+            return 0.0 if bits == FLOAT_BITS else math.inf  # the rest has what no kernel was found for
+        return by_bits[bits](*sizes) + (rest if bits == INTEGER_BITS else 0.0)
+
+    return Term((precision, *_sizes(layer)), value)
+
+
+def _weights(model: onnx.ModelProto) -> dict[str, np.ndarray]:
+    """Returns the constant weights of layers by the names of their nodes; of quantized layers, integers."""
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    integers = {node.output[0]: node.input[0] for node in model.graph.node if node.op_type == "DequantizeLinear"}
+    found = {}
+    for node in model.graph.node:
+        if node.op_type in LAYERS and len(node.input) > 1:
+            name = integers.get(node.input[1], node.input[1])
+            if name in tensors:
+                found[node.name] = numpy_helper.to_array(tensors[name])
+    return found
 
 
 def _resizable(workload: Workload) -> bool:
@@ -166,4 +225,4 @@ def _resized(workload: Workload, read: int, written: int) -> Workload:
 
 
 def _key(weight: np.ndarray) -> tuple[int, str]:
-    return weight.size, f"{np.sort(np.abs(weight), axis=None).sum(dtype=np.float64):.9e}"
+    return weight.size, f"{np.sort(np.abs(weight.astype(np.float64)), axis=None).sum():.9e}"

@@ -1,7 +1,8 @@
 """Chooses how many channels each group keeps: the least lost importance within a budget.
 
 For a price of one unit of cost, each group takes the width of least lost importance + price * cost, with the widths of
-the other groups as they are, until none changes. The price is bisected until the budget holds (a Lagrangian
+the other groups as they are, until none changes. The precision of a layer is chosen in the same way: its widths are
+bits. The price is bisected until the budget holds (a Lagrangian
 relaxation: Everett, Operations Research 11, 1963; widths of channels under a budget of latency: Shen et al.: HALP,
 NeurIPS 2022). What remains of the budget is given back: single groups become wider where that saves the most importance
 per cost.
@@ -73,6 +74,11 @@ class Solver:
     def narrowest(self) -> tuple[int, ...]:
         return tuple(choice.widths[0] for choice in self._choices)
 
+    @cached_property
+    def smallest(self) -> tuple[int, ...]:
+        """The widths of the smallest budget that is known: not always the narrowest, as fewer bits may take longer."""
+        return min(self.narrowest, self._at(self._prices()[1]), key=self._budget)
+
     @property
     def widest(self) -> tuple[int, ...]:
         return tuple(choice.widths[-1] for choice in self._choices)
@@ -85,9 +91,9 @@ class Solver:
         """Returns the widths of little lost importance whose budget is at most ``limit``; None if none has."""
         if self._budget(self.widest) <= limit:
             return self.widest
-        if self._budget(self.narrowest) > limit:
+        if self._budget(self.smallest) > limit:
             return None
-        best = self.narrowest
+        best = self.smallest
         low, high = self._prices()
         for _ in range(BISECTIONS):
             price = float(np.sqrt(low * high))

@@ -23,7 +23,7 @@ def trained() -> onnx.ModelProto:
 
 
 def candidate(accuracy: float, latency: float) -> Candidate:
-    return Candidate(1.0, "float32", None, onnx.ModelProto(), 1, accuracy, latency)
+    return Candidate("original", 1.0, "float32", None, onnx.ModelProto(), 1, accuracy, latency)
 
 
 def test_candidates_that_no_other_is_better_than() -> None:
@@ -44,7 +44,7 @@ def test_the_choice() -> None:
 def test_a_search(trained: onnx.ModelProto) -> None:
     """The candidates' accuracies are those of their models, and the choice is within the limit."""
     validation = images(100, 5)
-    found = search(trained, images(200, 1), None, 5.0, validation, FAST, shares=(0.9,), step=1, cost="macs")
+    found = search(trained, images(200, 1), None, 5.0, validation, FAST, shares=(0.9,), step=1, by=("macs",))
     original, *others = found.candidates
     assert original.plan is None
     assert [each.precision for each in found.candidates] == ["float32", "int8"] * (len(found.candidates) // 2)
@@ -67,6 +67,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "two limits": ({"latency": 1.0, "max_drop": 1.0}, "give either a latency or a largest drop"),
     "no limit": ({}, "give either a latency or a largest drop"),
     "drop": ({"max_drop": -1.0}, "the largest drop must be from 0 to 100 percentage points, got -1"),
+    "way": ({"max_drop": 1.0, "by": ("luck",)}, "choose by one or more of: joint, kernels, .*; got luck"),
     "shares": ({"max_drop": 1.0, "shares": (1.5,)}, "shares of the latency must be between 0 and 1"),
     "labels": ({"max_drop": 1.0, "data": {"x": images(9, 0)["x"]}}, "a search needs data with labels"),
 }
@@ -84,7 +85,7 @@ def test_the_command(trained: onnx.ModelProto, tmp_path: Path, capsys: pytest.Ca
     paths = [str(tmp_path / name) for name in ("in.onnx", "out.onnx")]
     options = ["--data", f"{tmp_path}/data.npz", "--max-drop", "100", "--shares", "0.9", "--epochs", "1", "--step", "1"]
     files = ["--json", f"{tmp_path}/found.json", "--report", f"{tmp_path}/report"]
-    assert main(["search", *paths, *options, "--cost", "macs", *files]) == 0
+    assert main(["search", *paths, *options, "--by", "macs", *files]) == 0
     out, err = capsys.readouterr()
     assert "chosen" in out
     assert err == ""

@@ -8,6 +8,7 @@ import onnx
 import pytest
 
 import compiler
+from optimizer.plan import Latency
 from optimizer.prune import Problem
 from optimizer.pruning import fitting
 from optimizer.pruning.kernel_times import KernelTimes
@@ -17,7 +18,12 @@ from tests.optimizer.networks import network
 
 def problem() -> Problem:
     module = importlib.import_module("optimizer.prune")  # the name of the package's function, too
-    return module._problem(prepared(network()), None, "magnitude", 1, 1, 0.1, 0)
+    return module.problem_of(prepared(network()), None, "magnitude", 1, 1, 0.1, 0)
+
+
+def _fitted(cost: str, limit: fitting.Limit) -> tuple[tuple[int, ...], Latency]:
+    given = problem()
+    return fitting.fitted(given, fitting.predictor(given, cost, 1), limit, 1)
 
 
 class Simulated:
@@ -43,7 +49,7 @@ def simulated(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("limit", [1.9e-3, 1.6e-3])
 def test_the_limit_holds_and_is_used(limit: float) -> None:
     """The cost, parameters alone, is wrong at first: it leaves out the overhead."""
-    widths, latency = fitting.fitted(problem(), "parameters", fitting.Limit(limit), 1)
+    widths, latency = _fitted("parameters", fitting.Limit(limit))
     assert 0.9 * limit <= latency.after <= limit
     assert latency.before == 2e-3
     assert widths != (8, 16)
@@ -52,7 +58,7 @@ def test_the_limit_holds_and_is_used(limit: float) -> None:
 @pytest.mark.usefixtures("simulated")
 def test_the_least_latency_is_named() -> None:
     with pytest.raises(ValueError, match=r"^no widths reach 0.5 ms: the least is \S+ ms, .* the original takes 2 ms$"):
-        fitting.fitted(problem(), "macs", fitting.Limit(5e-4), 1)
+        _fitted("macs", fitting.Limit(5e-4))
 
 
 @pytest.mark.tvm
@@ -78,7 +84,7 @@ def test_without_a_measurement() -> None:
 @pytest.mark.usefixtures("simulated")
 def test_a_share_of_the_latency() -> None:
     """It is of what the original takes, whatever that is."""
-    _, latency = fitting.fitted(problem(), "parameters", fitting.Limit(share=0.8), 1)
+    _, latency = _fitted("parameters", fitting.Limit(share=0.8))
     assert 0.72 <= latency.after / latency.before <= 0.8
     with pytest.raises(fitting.TooSlowError, match=r"^no widths reach 0\.1 of the latency: the least is"):
-        fitting.fitted(problem(), "parameters", fitting.Limit(share=0.1), 1)
+        _fitted("parameters", fitting.Limit(share=0.1))
