@@ -54,6 +54,7 @@ def test_what_a_server_reports(server: Server, kind: str) -> None:
     assert client.is_server_live()
     assert client.is_server_ready()
     assert client.is_model_ready("affine")
+    assert not client.is_model_ready("none")
     assert client.get_server_metadata(**json)["name"] == "loopwright"
     metadata = client.get_model_metadata("affine", **json)
     assert metadata["inputs"] == [{"name": "x", "datatype": "FP32", "shape": ["1", "4"] if kind == "grpc" else [1, 4]}]
@@ -165,6 +166,36 @@ def test_each_data_type_over_grpc(typed: Server, form: str) -> None:
             np.testing.assert_array_equal(found, array, name)
 
 
+def test_messages_that_triton_rejects_too(typed: Server) -> None:
+    from tritonclient.grpc import service_pb2, service_pb2_grpc
+
+    kinds: Any = service_pb2
+    with grpc.insecure_channel(f"127.0.0.1:{typed.ports['grpc']}") as channel:
+        stub = service_pb2_grpc.GRPCInferenceServiceStub(channel)
+
+        def error(datatype: str, shape: list[int], parameters: dict[str, str], **contents: list[Any]) -> str:
+            message = kinds.ModelInferRequest(model_name=datatype)
+            for name, value in parameters.items():
+                message.parameters[name].string_param = value
+            tensor = message.inputs.add(name="x", datatype=datatype, shape=shape)
+            for field, values in contents.items():
+                getattr(tensor.contents, field).extend(values)
+            try:
+                stub.ModelInfer(message)
+            except grpc.RpcError as found:
+                call: Any = found
+                assert call.code() == grpc.StatusCode.INVALID_ARGUMENT
+                return call.details()
+            return ""
+
+        assert error("FP32", [1], {}, fp32_contents=[1]) == ""
+        assert "contents of another type" in error("FP32", [1], {}, fp32_contents=[1], int_contents=[1])
+        assert '"timeout" must be a number' in error("FP32", [1], {"timeout": "soon"}, fp32_contents=[1])
+        assert '"priority" must be a number' in error("FP32", [1], {"priority": "first"}, fp32_contents=[1])
+        assert error("FP16", [0], {}) == ""
+        assert "FP16 has no typed contents" in error("FP16", [1], {}, fp32_contents=[1])
+
+
 @pytest.mark.parametrize("kind", ["http", "grpc"])
 def test_messages_above_four_mebibytes(typed: Server, kind: str) -> None:
     """triton#1776: gRPC's limit of 4 MiB is not the server's."""
@@ -201,6 +232,7 @@ def test_a_stream(server: Server) -> None:
     for _ in range(600):
         result, error = answers.get(timeout=60)
         assert error is None
+        assert result.get_response().parameters["triton_final_response"].bool_param  # what clients of streams wait for
         seen[int(result.get_response().id)] = result.as_numpy("y")
     client.stop_stream()
     for number in range(600):

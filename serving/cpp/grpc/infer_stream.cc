@@ -12,6 +12,9 @@ namespace loopwright::serving::rpc {
 using grpc::Status;
 using grpc::StatusCode;
 
+// Each request has one response. Clients of streams wait for the one with this parameter.
+constexpr char kFinalResponse[] = "triton_final_response";
+
 // A stream of requests. Responses come in the order in which they are ready, as in Triton; their ids distinguish them.
 class InferStream : public std::enable_shared_from_this<InferStream> {
  public:
@@ -116,7 +119,9 @@ class InferStream : public std::enable_shared_from_this<InferStream> {
     StatusCode code = StatusCode::OK;
     try {
       if (result.error) throw Error(*result.error);
-      write_response(result.response, ranges, *response.mutable_infer_response());
+      auto& written = *response.mutable_infer_response();
+      write_response(result.response, ranges, written);
+      (*written.mutable_parameters())[kFinalResponse].set_bool_param(true);
     } catch (const Error& error) {
       code = code_of(error.kind());
       response.Clear();

@@ -35,6 +35,12 @@ std::string strings(const InferTensorContents& contents) {
   return bytes;
 }
 
+int elements(const InferTensorContents& contents) {
+  return contents.bool_contents_size() + contents.int_contents_size() + contents.int64_contents_size() +
+         contents.uint_contents_size() + contents.uint64_contents_size() + contents.fp32_contents_size() +
+         contents.fp64_contents_size() + contents.bytes_contents_size();
+}
+
 // Returns the elements of typed contents. Throws if they are in the field of another type, or for types without a field.
 std::string bytes_of(const InferTensorContents& contents, DataType type) {
   switch (type) {
@@ -94,6 +100,16 @@ int64_t class_count(const Parameters& parameters) {
   return found->int64_param();
 }
 
+// Returns a parameter that is a whole number, or nothing.
+template <class Parameters>
+std::optional<int64_t> whole_number(const Parameters& parameters, const char* key) {
+  const auto* found = find(parameters, key);
+  if (!found) return std::nullopt;
+  if (found->has_uint64_param()) return static_cast<int64_t>(std::min<uint64_t>(found->uint64_param(), INT64_MAX));
+  if (!found->has_int64_param()) throw invalid(std::string("\"") + key + "\" must be a number");
+  return found->int64_param();
+}
+
 void read_parameters(const inference::ModelInferRequest& message, Request& request) {
   const auto& parameters = message.parameters();
   // Models here have no state, so a sequence changes nothing. Triton, too, takes these for a model without sequences.
@@ -103,15 +119,10 @@ void read_parameters(const inference::ModelInferRequest& message, Request& reque
   for (const char* key : {"sequence_start", "sequence_end"})
     if (const auto* found = find(parameters, key); found && !found->has_bool_param())
       throw invalid(std::string("\"") + key + "\" must be a boolean");
-  if (const auto* timeout = find(parameters, "timeout"); timeout && timeout->int64_param() > 0)
-    request.deadline =
-        Clock::now() + std::chrono::microseconds(std::min<int64_t>(timeout->int64_param(), 86'400'000'000));
-  if (const auto* priority = find(parameters, "priority")) {
-    const auto number = priority->has_uint64_param()
-                            ? static_cast<int64_t>(std::min<uint64_t>(priority->uint64_param(), 1'000'000))
-                            : priority->int64_param();
-    if (number > 0) request.priority = static_cast<int>(std::min<int64_t>(number, kLastPriority));
-  }
+  if (const auto micros = whole_number(parameters, "timeout"); micros && *micros > 0)
+    request.deadline = Clock::now() + std::chrono::microseconds(std::min<int64_t>(*micros, 86'400'000'000));
+  if (const auto priority = whole_number(parameters, "priority"); priority && *priority > 0)  // 0: none
+    request.priority = static_cast<int>(std::min<int64_t>(*priority, kLastPriority));
 }
 
 }  // namespace
@@ -145,8 +156,10 @@ ParsedRequest read_request(const inference::ModelInferRequest& message, const st
         check_bytes(type, shape, bytes);
         request.inputs.push_back({input.name(), Tensor(type, std::move(shape), owner, bytes.data(), bytes.size())});
       } else {
-        std::string bytes = bytes_of(input.contents(), type);
+        const int64_t count = element_count(shape);
+        std::string bytes = count == 0 ? "" : bytes_of(input.contents(), type);
         check_bytes(type, shape, bytes);
+        if (elements(input.contents()) != count) throw invalid("it has contents of another type, too");
         request.inputs.push_back({input.name(), Tensor::of(type, std::move(shape), std::move(bytes))});
       }
     } catch (const Error& error) {

@@ -63,7 +63,12 @@ void accept_all(Shared& shared, grpc::ServerCompletionQueue& queue, Streams& str
   accept_short(
       shared, queue, &Service::RequestModelReady,
       +[](Shared& all, const ModelReadyRequest& request, ModelReadyResponse& response) {
-        response.set_ready(all.engine.is_ready(request.name(), request.version()));
+        try {
+          response.set_ready(all.engine.is_ready(request.name(), request.version()));
+        } catch (const Error& error) {  // clients expect an answer, as Triton gives it, and no error
+          if (error.kind() != ErrorKind::kNotFound) throw;
+          response.set_ready(false);
+        }
       });
   accept_short(
       shared, queue, &Service::RequestServerMetadata,
