@@ -57,17 +57,18 @@ def run(arguments: argparse.Namespace) -> int:
     if any(ROWS[name].protocol == "grpc" for name in arguments.rows) and not find_spec("tritonclient"):
         raise RuntimeError("the rows of gRPC need tritonclient: run `make serving`, or choose others with --rows")
     from benchmarks.serving import report
+    from benchmarks.serving.models import compile_models, python_models
     from benchmarks.serving.servers import OURS, TRITON, loopwright, triton
 
     server_core, client_core = cores[:2]
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="loopwright-serving-")))
-        (folder / OURS).mkdir()
-        servers = {OURS: stack.enter_context(loopwright(folder / OURS, [server_core]))}
+        compile_models(folder / OURS)
+        servers = {OURS: stack.enter_context(loopwright(folder / OURS, folder / "loopwright.log", [server_core]))}
         if arguments.triton:
             (folder / TRITON).mkdir()
             wheel = arguments.triton.resolve()
-            servers[TRITON] = stack.enter_context(triton(wheel, folder / TRITON, [server_core]))
+            servers[TRITON] = stack.enter_context(triton(wheel, folder / TRITON, python_models(), [server_core]))
         results = _measure(arguments, servers, server_core, client_core)
     print("\n".join(report.lines(results)))
     if arguments.json:

@@ -1,4 +1,4 @@
-"""The servers that are measured: processes on given cores, with the models of the benchmark."""
+"""The servers that are measured or compared: processes on given cores."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -16,11 +17,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import onnx
 import psutil
-from onnx import TensorProto, helper
 
-from benchmarks.serving.messages import MODELS
 from compiler.measure import affinity
 
 _START_SECS = 120
@@ -44,37 +42,38 @@ class Running:
 
 
 @contextlib.contextmanager
-def loopwright(folder: Path, cores: Sequence[int]) -> Iterator[Running]:
-    """Compiles the models into a folder and serves them.
+def loopwright(repository: Path, log: Path, cores: Sequence[int]) -> Iterator[Running]:
+    """Serves a repository.
+
+    Args:
+        log: the file of what the server prints on standard error.
 
     Raises:
         RuntimeError: the server is not built, or does not start.
     """
-    import compiler
     from serving.program import server_command
 
-    repository = folder / "repository"
-    for name, shape in MODELS.items():
-        (repository / name / "1").mkdir(parents=True)
-        compiler.build(_add_one(shape), threads=1).save(repository / name / "1" / "model.lw")
     ports = ["--http-port", "0", "--grpc-port", "0", "--metrics-port", "0"]
     command = [*server_command(repository, None), *ports]
-    with _process(command, cores, None, folder / "loopwright.log") as process:
+    with _process(command, cores, None, log) as process:
         assert process.stdout
         line = process.stdout.readline()
         if not line.startswith("ready: "):
-            raise RuntimeError(f"our server did not start: {_last_line(folder / 'loopwright.log')}")
+            raise RuntimeError(f"our server did not start: {_last_line(log)}")
         found = dict(re.findall(r"(\w+) [0-9.]+:([0-9]+)", line))
         yield _ready(process, {name: int(found[name]) for name in ("http", "grpc")})
 
 
 @contextlib.contextmanager
-def triton(wheel: Path, folder: Path, cores: Sequence[int]) -> Iterator[Running]:
-    """Serves the models in Triton's Python backend.
+def triton(
+    wheel: Path, folder: Path, models: Mapping[str, Mapping[str, str]], cores: Sequence[int]
+) -> Iterator[Running]:
+    """Serves models in Triton's Python backend.
 
     Args:
         wheel: the folder of the unpacked wheel of nvidia-pytriton, and of NumPy 1, for which its backend is built.
         folder: an empty folder.
+        models: the texts of each model's files, by their paths in its folder, such as config.pbtxt and 1/model.py.
 
     Raises:
         ValueError: the wheel is not there, or has no Python backend for this Python.
@@ -92,11 +91,11 @@ def triton(wheel: Path, folder: Path, cores: Sequence[int]) -> Iterator[Running]
     shutil.copytree(root / "backends" / "python", backend)
     _runnable(stub, backend / stub.name)
     (backend / "numpy").symlink_to(wheel / "numpy")  # the stub does not read PYTHONPATH
-    for name, shape in MODELS.items():
-        model = folder / "repository" / name
-        (model / "1").mkdir(parents=True)
-        (model / "config.pbtxt").write_text(_CONFIG.format(dims=list(shape)))
-        (model / "1" / "model.py").write_text(_MODEL)
+    for name, files in models.items():
+        for path, text in files.items():
+            file = folder / "repository" / name / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
     ports = dict(zip(("http", "grpc", "metrics"), _free_ports(3), strict=True))
     command = [str(program), "--model-repository", str(folder / "repository")]
     command += ["--backend-directory", str(folder / "backends"), "--http-address", "127.0.0.1"]
@@ -116,47 +115,23 @@ def triton(wheel: Path, folder: Path, cores: Sequence[int]) -> Iterator[Running]
         yield _ready(process, {name: ports[name] for name in ("http", "grpc")})
 
 
-_CONFIG = """\
-backend: "python"
-input [{{name: "x" data_type: TYPE_FP32 dims: {dims}}}]
-output [{{name: "y" data_type: TYPE_FP32 dims: {dims}}}]
-instance_group [{{count: 1 kind: KIND_CPU}}]
-"""
-_MODEL = """\
-import triton_python_backend_utils as backend
-
-
-class TritonPythonModel:
-    def execute(self, requests):
-        return [self.answer(backend.get_input_tensor_by_name(request, "x").as_numpy()) for request in requests]
-
-    def answer(self, x):
-        return backend.InferenceResponse([backend.Tensor("y", x + 1)])
-"""
-
-
-def _add_one(shape: Sequence[int]) -> onnx.ModelProto:
-    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in "xy")
-    one = helper.make_tensor("one", TensorProto.FLOAT, [1], [1.0])
-    graph = helper.make_graph([helper.make_node("Add", ["x", "one"], ["y"])], "add_one", [x], [y], [one])
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
-
-
 @contextlib.contextmanager
 def _process(
     command: Sequence[str], cores: Sequence[int], environment: Mapping[str, str] | None, log: Path
 ) -> Iterator[subprocess.Popen[str]]:
-    """Starts a process on given cores, and ends it."""
+    """Starts a process on given cores, and ends it with its children."""
     with log.open("w") as errors, affinity.pinned(cores):
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment)
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment, start_new_session=True
+        )
     try:
         yield process
     finally:
         process.terminate()
-        try:
+        with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # its children too, which may outlive it
         process.communicate()
 
 
