@@ -48,10 +48,11 @@ class Admin:
         """Uploads a version: an ONNX file, a saved model, or a folder that is laid out as a version.
 
         Returns:
-            Why the server does not serve the version; empty if it does.
+            Empty if the server serves the version; else why neither its configuration nor a label selects it.
 
         Raises:
             ValueError: the server rejected it, or ``source`` is something else.
+            RuntimeError: it was uploaded, and cannot be loaded.
             OSError: a file cannot be read, or there is no server.
         """
         files = version_files(source)
@@ -68,7 +69,12 @@ class Admin:
                         break
             digests[name] = digest.hexdigest()
         answer = self.call("POST", path, json.dumps({"files": digests}).encode())
-        return "" if answer.get("state") == "READY" else str(answer.get("reason") or answer.get("state"))
+        state, reason = answer.get("state"), str(answer.get("reason", ""))
+        if answer.get("failed") or state not in ("READY", "UNAVAILABLE"):  # such as LOADING: the server stops
+            raise RuntimeError(
+                f"uploaded, but version {version} of {model} is not served: {reason or 'its load did not end'}"
+            )
+        return "" if state == "READY" else reason
 
     def promote(self, model: str, version: int, label: str = "stable", percent: float = 0) -> None:
         """Makes a label select a ready version, for a share of the requests that name none.

@@ -30,7 +30,8 @@ def run(arguments: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as folder:
         source = _converted(arguments.source, Path(folder))
         reason = admin.upload(arguments.model, arguments.version, source)
-    print(f"Uploaded: {arguments.model}, version {arguments.version}{f'; not served: {reason}' if reason else ''}")
+    place = f"{arguments.model}, version {arguments.version}"
+    print(f"Uploaded, not served: {place}: {reason}" if reason else f"Uploaded: {place}")
     return 0
 
 

@@ -176,7 +176,8 @@ class AdminRoutes::Admin {
     std::string text = "{\"state\":";
     for (const IndexEntry& entry : engine_.index())
       if (entry.model == model && entry.version == number) {
-        text += std::string("\"") + name(entry.state) + "\",\"reason\":";
+        text += std::string("\"") + name(entry.state) + "\",\"failed\":" + (entry.is_failed ? "true" : "false") +
+                ",\"reason\":";
         write_string(text, entry.reason);
         return text + "}";
       }
