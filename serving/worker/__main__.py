@@ -1,7 +1,7 @@
 """The loop of a worker: loads a model, then runs it for each message of the server, until the server closes the socket.
 
-Its arguments are the kind of the model, its file, the threads, and ``NAME=VALUE`` for each parameter. Its files 3 to 5
-are the socket, the memory of inputs and that of outputs.
+Its arguments are the kind of the model, its file, the threads, what begins its lines in the log, and ``NAME=VALUE`` for
+each parameter. Its files 3 to 5 are the socket, the memory of inputs and that of outputs.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _LONGEST_REASON = 2000
 
 
 def main(arguments: Sequence[str]) -> int:
-    kind, path, threads, *parameters = arguments
+    kind, path, threads, label, *parameters = arguments
     # The server ends this process, also when its whole group gets a signal.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -49,16 +49,20 @@ def main(arguments: Sequence[str]) -> int:
         model.load(Path(path).parent, int(threads), dict(text.split("=", 1) for text in parameters))
         inputs, outputs = _specs(model.inputs()), _specs(model.outputs())
     except Exception as error:  # noqa: BLE001 - the code of users raises what it likes
-        _send(server, _failure(error))
+        _send(server, _failure(error, label))
         return 1
     _send(server, {"inputs": inputs, "outputs": outputs})
-    _serve(server, model, inputs, outputs)
+    _serve(server, model, inputs, outputs, label)
     model.close()
     return 0
 
 
 def _serve(
-    server: socket.socket, model: Model, inputs: Sequence[Mapping[str, Any]], outputs: Sequence[Mapping[str, Any]]
+    server: socket.socket,
+    model: Model,
+    inputs: Sequence[Mapping[str, Any]],
+    outputs: Sequence[Mapping[str, Any]],
+    label: str,
 ) -> None:
     from serving.worker.tensors import Memory, read, write
 
@@ -74,7 +78,7 @@ def _serve(
                 raise TypeError("the model returned too many outputs")
             del arrays, answers, checked  # their memory, before the next run
         except Exception as error:  # noqa: BLE001
-            answer = json.dumps(_failure(error) | {"serial": request["serial"]}).encode()
+            answer = json.dumps(_failure(error, label) | {"serial": request["serial"]}).encode()
         server.send(answer)
 
 
@@ -111,10 +115,16 @@ def _checked(spec: Mapping[str, Any], answers: Mapping[str, Any]) -> Any:
     return array
 
 
-def _failure(error: Exception) -> dict[str, Any]:
+def _log_trace(label: str) -> None:
+    """Prints the trace of the exception that is being handled. Each line names the model, as others are in the log."""
+    lines = traceback.format_exc().splitlines()
+    print("\n".join(f"{label} {line}" for line in lines), file=sys.stderr, flush=True)
+
+
+def _failure(error: Exception, label: str) -> dict[str, Any]:
     is_invalid = isinstance(error, ValueError)
     if not is_invalid:
-        traceback.print_exc()
+        _log_trace(label)
     reason = " ".join(f"{error}".split()) or type(error).__name__
     if not is_invalid:
         reason = f"{type(error).__name__}: {reason}"
@@ -129,7 +139,7 @@ if __name__ == "__main__":
     try:
         code = main(sys.argv[1:])
     except BaseException:  # noqa: BLE001 - also an exit that the model's code demands
-        traceback.print_exc()
+        _log_trace(sys.argv[4] if len(sys.argv) > 4 else "")
         code = 1
     sys.stderr.flush()
     os._exit(code)  # threads that the model started do not keep the process

@@ -172,6 +172,22 @@ def test_a_signal_for_the_whole_group(start: Start, tmp_path: Path) -> None:
     assert "worker ended" not in server.process.stderr.read()
 
 
+def test_a_trace_names_the_model_and_its_version(start: Start, tmp_path: Path) -> None:
+    config = 'runtime = "python"\nthreads = 1\n'
+    write(tmp_path / "repository", "m", "model.py", PROBE, config)
+    write(tmp_path / "repository", "unloaded", "model.py", PROBE, f'{config}[parameters]\nfails = "load"\n')
+    server = start()
+    assert infer(server, [-2, 0], [], "m").status == 500
+    assert server.stop() == 0
+    assert server.process.stderr
+    log = server.process.stderr.read().splitlines()
+    for line in ("Traceback (most recent call last):", "RuntimeError: it failed"):
+        assert f"model=m version=1 {line}" in log
+    assert "model=unloaded version=1 RuntimeError: no weights" in log
+    traces = ("Traceback", "  File ", "RuntimeError")
+    assert not [line for line in log if line.startswith(traces)]
+
+
 PYTHON = 'runtime = "python"\n'
 
 

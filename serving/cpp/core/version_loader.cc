@@ -91,6 +91,7 @@ std::shared_ptr<Servable> VersionLoader::load_files(const Load& what, const Vers
   where.libraries = options_.libraries;
   where.python = options_.python;
   where.stop = &stop_;
+  where.label = "model=" + model_ + " version=" + std::to_string(what.number);
   where.log = [log = log_, number = what.number](const std::string& event) { log(number, event); };
   return std::make_shared<Version>(model_, what.number, *files.runtime, paths, what.config, std::move(where), what.note,
                                    cores_, what.metrics);

@@ -153,6 +153,7 @@ std::unique_ptr<RuntimeModel> load(const char* kind, const std::vector<std::stri
   options.kind = kind;
   options.path = paths.front();
   options.threads = given.threads;
+  options.label = given.label;
   options.parameters = given.parameters;
   options.stop = given.stop;
   if (const auto limit = options.parameters.extract(kLimit)) {

@@ -137,7 +137,8 @@ WorkerProcess::WorkerProcess(const WorkerOptions& options) : limit_(options.limi
   socket_ = OwnedFile(ends[0]);
   const OwnedFile theirs = moved(ends[1]);
   std::vector<std::string> command{options.python, "-m",         "serving.worker",
-                                   options.kind,   options.path, std::to_string(options.threads)};
+                                   options.kind,   options.path, std::to_string(options.threads),
+                                   options.label};
   for (const auto& [name, value] : options.parameters) command.push_back(name + "=" + value);
   child_ = spawn(command, {{theirs.get(), kSocket}, {given_.file(), kGiven}, {returned_.file(), kReturned}});
   process_ = OwnedFile(static_cast<int>(syscall(SYS_pidfd_open, child_, 0)));

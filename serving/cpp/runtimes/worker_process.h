@@ -44,6 +44,7 @@ struct WorkerOptions {
   std::string kind;  // what runs there, a name of serving/worker/__main__.py
   std::string path;  // of the model
   int threads = 1;
+  std::string label;  // of its lines in the log
   std::map<std::string, std::string> parameters;
   std::chrono::milliseconds limit{60'000};  // of a run
   const std::atomic<bool>* stop = nullptr;  // ends the load; null: nothing does

@@ -64,6 +64,7 @@ struct LoadOptions {
   std::string python;                       // the interpreter of workers; empty: none
   const std::atomic<bool>* stop = nullptr;  // ends a load that takes long; null: none does
   std::function<void(const std::string&)> log;  // of events, such as a worker that ended; called by any thread
+  std::string label;                            // "model=NAME version=2", of a worker's lines in the log
   // The files of libraries with operators of users: of the interface loopwright/operator.h for our runtime, and custom operators
   // of ONNX Runtime for that one.
   std::vector<std::string> operators;
