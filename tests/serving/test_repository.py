@@ -48,6 +48,31 @@ def test_the_latest_version_is_served(add_version: AddVersion, start: Start) -> 
     assert server.index()[3] == ("READY", "")
 
 
+def test_folders_whose_names_are_not_valid(add_version: AddVersion, start: Start, tmp_path: Path) -> None:
+    add_version(1)
+    for name in ("my model", ".git", "affine/01", "affine/v2", "affine/.tmp"):
+        (tmp_path / "repository" / name).mkdir()
+    (tmp_path / "repository" / "a file").touch()
+    server = start()
+    assert server.scale() == 1
+    (tmp_path / "repository" / "-late").mkdir()
+    add_version(2)
+    server.wait_for_state(2, "READY")  # several looks later
+    server.wait_until(lambda: server.scale() == 2)
+    assert server.stop() == 0
+    assert server.process.stderr
+    log = [line.partition(" ")[2] for line in server.process.stderr.read().splitlines() if "ignored" in line]
+    grammar = "must be 1 to 128 letters, digits, '_', '-' or '.', and begin with a letter or digit"
+    number = "must be a number from 1 up, without leading zeros"
+    event = 'event="a folder is ignored" reason='
+    assert sorted(log) == [
+        f"{event}\"the model name '-late' {grammar}\"",
+        f"{event}\"the model name 'my model' {grammar}\"",
+        f"model=affine {event}\"the version '01' {number}\"",
+        f"model=affine {event}\"the version 'v2' {number}\"",
+    ]
+
+
 @pytest.mark.parametrize(("policy", "ready"), [('"all"', {1, 2, 3}), ("2", {2, 3}), ("[1, 2]", {1, 2})])
 def test_version_policies(add_version: AddVersion, start: Start, tmp_path: Path, policy: str, ready: set[int]) -> None:
     for number in (1, 2, 3):

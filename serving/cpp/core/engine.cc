@@ -69,13 +69,22 @@ struct Engine::State : StepModels {
   // Finds new models in the repository, and ends those whose folders are gone. Anything else than "not found", such as a network
   // file system that fails, leaves a model as it is.
   void scan() {
-    std::set<std::string> found;
+    std::set<std::string> found, wrong;
     std::error_code error;
     for (fs::directory_iterator place(options.repository, error), end; !error && place != end; place.increment(error)) {
+      const std::string name = place->path().filename();
       std::error_code none;
-      if (is_name(place->path().filename().string()) && place->is_directory(none))
-        found.insert(place->path().filename());
+      if (name.front() == '.' || !place->is_directory(none)) continue;
+      try {
+        check_name(name, "model name");
+        found.insert(name);
+      } catch (const Error& invalid) {
+        wrong.insert(invalid.what());
+        if (!ignored.count(invalid.what()) && options.log)
+          options.log("event=\"a folder is ignored\" reason=" + log_value(invalid.what()));
+      }
     }
+    ignored = std::move(wrong);
     std::vector<std::string> known;
     {
       const std::unique_lock lock(mutex);
@@ -177,12 +186,13 @@ struct Engine::State : StepModels {
   std::map<std::string, std::shared_ptr<ServedModel>> models;
   std::atomic<bool> loaded{false}, stopping{false};
   std::mutex start_mutex, scan_mutex;
+  std::set<std::string> ignored;  // why folders are, which the log has; with scan_mutex held
   bool is_started = false;
   std::mutex watch_mutex;
   std::condition_variable wake;
   bool is_ended = false;
   std::thread watcher, first;
-  std::vector<std::future<void>> ended;  // models that finish their requests; of the thread that scans
+  std::vector<std::future<void>> ended;  // models that finish their requests; with scan_mutex held
 };
 
 Engine::Engine(EngineOptions options) {
@@ -198,7 +208,10 @@ Engine::Engine(EngineOptions options) {
 void Engine::start() {
   const std::lock_guard lock(state_->start_mutex);
   if (std::exchange(state_->is_started, true)) return;
-  state_->scan();
+  {
+    const std::lock_guard scanning(state_->scan_mutex);
+    state_->scan();
+  }
   state_->first = std::thread([state = state_.get()] {
     for (const auto& model : state->all()) model->look_and_wait();
     state->loaded = true;

@@ -26,6 +26,12 @@ std::string printable(std::string_view text) {
   return result;
 }
 
+std::string log_value(std::string_view text) {
+  std::string value = printable(text);
+  std::replace(value.begin(), value.end(), '"', '\'');
+  return '"' + value + '"';
+}
+
 bool is_number(std::string_view text) {
   return !text.empty() && text.find_first_not_of("0123456789") == std::string_view::npos;
 }
@@ -47,7 +53,8 @@ int64_t parse_version(std::string_view text) {
   int64_t version = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), version);
   if (error != std::errc() || end != text.data() + text.size() || version < 1 || text.front() == '0')
-    throw Error(ErrorKind::kInvalidArgument, "the version " + quoted(text) + " must be a number from 1 up");
+    throw Error(ErrorKind::kInvalidArgument,
+                "the version " + quoted(text) + " must be a number from 1 up, without leading zeros");
   return version;
 }
 

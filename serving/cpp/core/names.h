@@ -10,6 +10,8 @@ namespace loopwright::serving {
 // Returns a text with '?' for what is not printable ASCII, and spaces for ends of lines: for messages about names and files, which
 // may have any bytes.
 std::string printable(std::string_view text);
+// Returns a text as a value in the log: printable, in double quotes, of which it has none inside.
+std::string log_value(std::string_view text);
 // Whether a text has digits alone, as versions do and labels must not.
 bool is_number(std::string_view text);
 // Whether a name has 1 to 128 letters, digits, '_', '-' or '.', and begins with a letter or digit.

@@ -193,12 +193,8 @@ void ServedModel::log(const std::string& event, int64_t number, const std::strin
   if (!options_.log) return;
   std::string line = "model=" + name_;
   if (number > 0) line += " version=" + std::to_string(number);
-  line += " event=\"" + event + '"';
-  if (!reason.empty()) {
-    line += " reason=\"";
-    for (const char c : reason) line += c == '"' ? '\'' : c < ' ' ? ' ' : c;
-    line += '"';
-  }
+  line += " event=" + log_value(event);
+  if (!reason.empty()) line += " reason=" + log_value(reason);
   options_.log(line);
 }
 
@@ -335,7 +331,11 @@ void ServedModel::read_files(ModelConfig& config, std::vector<int64_t>& present)
     config = read_config(folder_ + "/config.toml");
     const std::lock_guard changing(labels_mutex_);
     const auto kept = read_labels(folder_ + "/labels.toml");
-    present = versions_in(folder_);
+    VersionFolders folders = versions_in(folder_);
+    present = std::move(folders.versions);
+    for (const std::string& reason : folders.ignored)
+      if (!ignored_.count(reason)) log("a folder is ignored", 0, reason);
+    ignored_ = std::move(folders.ignored);
     if (!config.steps.empty()) {
       if (!present.empty()) throw invalid("config.toml: a pipeline has steps, and no folders of versions");
       present = {Pipeline::kNumber};

@@ -106,6 +106,7 @@ class ServedModel {
   bool complete_ = false;           // load() was called, so the files are complete, however new they are
   bool is_complete_ = false;        // the same for the step that is going on; of the model's thread
   uint64_t wanted_ = 1, done_ = 0;  // looks at the folder
+  std::set<std::string> ignored_;   // why folders are, which the log has; of the model's thread
   std::thread thread_;
 };
 

@@ -125,20 +125,21 @@ void wait_until_settled(const std::string& folder) {
 
 }  // namespace
 
-std::vector<int64_t> versions_in(const std::string& folder) {
-  std::vector<int64_t> result;
+VersionFolders versions_in(const std::string& folder) {
+  VersionFolders result;
   std::error_code error;
   for (fs::directory_iterator place(folder, error), end; !error && place != end; place.increment(error)) {
     const std::string name = place->path().filename();
-    if (!is_number(name) || !place->is_directory(error)) continue;
+    std::error_code none;  // such as that of a link that leads nowhere
+    if (name.front() == '.' || !place->is_directory(is_number(name) ? error : none)) continue;
     try {
-      result.push_back(parse_version(name));
-    } catch (const Error&) {
-      continue;  // such as 0 or 01
+      result.versions.push_back(parse_version(name));
+    } catch (const Error& wrong) {
+      result.ignored.insert(wrong.what());
     }
   }
   if (error) throw Error(ErrorKind::kUnavailable, "cannot read " + folder + ": " + error.message());
-  std::sort(result.begin(), result.end());
+  std::sort(result.versions.begin(), result.versions.end());
   return result;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -9,9 +10,14 @@
 
 namespace loopwright::serving {
 
-// Returns the versions of a model's folder, in order: the folders whose names are numbers. Throws Error (kUnavailable) if the
-// folder cannot be read.
-std::vector<int64_t> versions_in(const std::string& folder);
+// The folders of a model's folder.
+struct VersionFolders {
+  std::vector<int64_t> versions;  // in order
+  std::set<std::string> ignored;  // what is wrong with the names of others that are not hidden
+};
+
+// Throws Error (kUnavailable) if the folder cannot be read.
+VersionFolders versions_in(const std::string& folder);
 
 // What identifies the content of a folder without reading it: names, sizes and times of all files below. Empty if there is no
 // such folder.
