@@ -107,4 +107,5 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.shared_memory is not None:
         command += ["--shared-memory", "on" if arguments.shared_memory else "off"]
     sys.stdout.flush()
-    os.execv(command[0], command)  # noqa: S606 - the server takes the place of this process, so signals reach it
+    # The server takes the place of this process, so signals reach it. Its errors begin with the name that it is given.
+    os.execv(command[0], [arguments.parser.prog, *command[1:]])  # noqa: S606

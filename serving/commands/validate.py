@@ -20,4 +20,4 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     command = [*server_command(arguments.repository, arguments.cache), "--validate"]
-    return subprocess.run(command, check=False).returncode
+    return subprocess.run([arguments.parser.prog, *command[1:]], executable=command[0], check=False).returncode

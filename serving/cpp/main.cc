@@ -260,6 +260,12 @@ int serve(const Options& options) {
   std::_Exit(1);  // what is still computed is not waited for
 }
 
+// Prints an error as the commands in Python do, one of which has set the program's name. Returns the exit code.
+int report(const char* program, const std::exception& error, int code) {
+  std::fprintf(stderr, "%s: %s%s\n", program, code == 2 ? "error: " : "", error.what());
+  return code;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -271,13 +277,10 @@ int main(int argc, char** argv) {
     const Options options = parse(argc, argv);
     return options.validate ? validate(options) : serve(options);
   } catch (const UsageError& error) {
-    std::fprintf(stderr, "%s\n", error.what());
-    return 2;
+    return report(argv[0], error, 2);
   } catch (const Error& error) {
-    std::fprintf(stderr, "%s\n", error.what());
-    return error.kind() == ErrorKind::kInternal ? 1 : 2;
+    return report(argv[0], error, error.kind() == ErrorKind::kInternal ? 1 : 2);
   } catch (const std::exception& error) {
-    std::fprintf(stderr, "%s\n", error.what());
-    return 1;
+    return report(argv[0], error, 1);
   }
 }
