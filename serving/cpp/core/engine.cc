@@ -22,6 +22,7 @@
 
 #include "core/classification.h"
 #include "core/cores.h"
+#include "core/lend.h"
 #include "core/names.h"
 #include "core/served_model.h"
 #include "core/statistics.h"
@@ -91,8 +92,8 @@ struct Engine::State : StepModels {
       for (const auto& [name, model] : models) known.push_back(name);
       for (const std::string& name : found)
         if (!models.count(name))
-          models.emplace(name, std::make_shared<ServedModel>(name, fs::path(options.repository) / name, options, cores,
-                                                             metrics, *this));
+          models.emplace(name, lend(std::make_unique<ServedModel>(name, fs::path(options.repository) / name, options,
+                                                                  cores, metrics, *this)));
     }
     std::vector<std::shared_ptr<ServedModel>> gone;
     for (const std::string& name : known) {
@@ -106,9 +107,7 @@ struct Engine::State : StepModels {
     if (!gone.empty())
       ended.push_back(std::async(std::launch::async, [gone = std::move(gone)]() mutable {
         // It ends here, never on the thread of a request, which may be one of the model.
-        for (const auto& model : gone)
-          while (model.use_count() > 1) std::this_thread::sleep_for(std::chrono::milliseconds(1));
-        gone.clear();
+        for (auto& model : gone) take_back(std::move(model));
       }));
   }
 
@@ -183,7 +182,7 @@ struct Engine::State : StepModels {
   Cores cores;
   Metrics metrics;
   mutable std::shared_mutex mutex;
-  std::map<std::string, std::shared_ptr<ServedModel>> models;
+  std::map<std::string, std::shared_ptr<ServedModel>> models;  // of lend()
   std::atomic<bool> loaded{false}, stopping{false};
   std::mutex start_mutex, scan_mutex;
   std::set<std::string> ignored;  // why folders are, which the log has; with scan_mutex held

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "core/classification.h"
+#include "core/lend.h"
 #include "core/names.h"
 #include "core/pipeline.h"
 #include "core/version_files.h"
@@ -269,8 +270,8 @@ std::string ServedModel::fingerprint_of(int64_t number, const ModelConfig& confi
                               : sha256_of_file(folder_ + "/config.toml");
 }
 
-std::shared_ptr<Servable> ServedModel::open_pipeline(const ModelConfig& config) {
-  return std::make_shared<Pipeline>(name_, config, models_, metrics_);
+std::unique_ptr<Servable> ServedModel::open_pipeline(const ModelConfig& config) {
+  return std::make_unique<Pipeline>(name_, config, models_, metrics_);
 }
 
 void ServedModel::set_state(int64_t number, VersionState state, const std::string& reason) {
@@ -446,16 +447,17 @@ bool ServedModel::load_version(int64_t number, const ModelConfig& config) {
   const std::string before = fingerprint_of(number, config);
   try {
     if (config.steps.empty()) check_complete(folder, is_complete_);
-    auto version = config.steps.empty() ? loader_.load(number, folder, config) : open_pipeline(config);
-    version->set_class_labels(read_class_labels(folder_ + "/labels.txt"));
-    const std::string note = printable(version->note());
+    auto loaded = config.steps.empty() ? loader_.load(number, folder, config) : open_pipeline(config);
+    loaded->set_class_labels(read_class_labels(folder_ + "/labels.txt"));
+    const std::string note = printable(loaded->note());
+    std::shared_ptr<Servable> version = lend(std::move(loaded));
     {
       const std::lock_guard lock(mutex_);
       std::swap(ready_[number], version);
       states_[number] = {VersionState::kReady, note, before, 0, {}};
       log("ready", number, note);
     }
-    finish(std::move(version));  // of a pipeline that changed
+    if (version) take_back(std::move(version));  // of a pipeline that changed
     return true;
   } catch (const std::exception& error) {
     const std::lock_guard lock(mutex_);
@@ -467,11 +469,6 @@ bool ServedModel::load_version(int64_t number, const ModelConfig& config) {
     log("failed", number, state.reason);
     return false;
   }
-}
-
-void ServedModel::finish(std::shared_ptr<Servable> version) {
-  // Requests that selected it may still submit to it, and its queue is computed. Then nobody has it.
-  while (version.use_count() > 1) std::this_thread::sleep_for(std::chrono::milliseconds(1));
 }
 
 bool ServedModel::serves_pipeline() const {
@@ -488,7 +485,8 @@ void ServedModel::retire(int64_t number) {
     ready_.erase(found);
     states_[number].state = VersionState::kUnloading;
   }
-  finish(std::move(version));
+  // Requests that selected it may still submit to it. It ends here, after it has computed its queue.
+  take_back(std::move(version));
   log("unloaded", number);
   const std::lock_guard lock(mutex_);
   states_[number] = State();

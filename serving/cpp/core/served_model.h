@@ -79,10 +79,8 @@ class ServedModel {
   // If nothing is ready, loads the newest version that can be loaded.
   void load_older(const ModelConfig& config, const std::vector<int64_t>& present);
   bool load_version(int64_t number, const ModelConfig& config);
-  std::shared_ptr<Servable> open_pipeline(const ModelConfig& config);
+  std::unique_ptr<Servable> open_pipeline(const ModelConfig& config);
   void retire(int64_t number);
-  // Waits until it has computed what it accepted.
-  static void finish(std::shared_ptr<Servable> version);
   std::set<int64_t> wanted_versions(const ModelConfig& config, const std::vector<int64_t>& present) const;
   void log(const std::string& event, int64_t number, const std::string& reason = "") const;
   void set_state(int64_t number, VersionState state, const std::string& reason);
@@ -98,7 +96,7 @@ class ServedModel {
   std::mutex labels_mutex_;  // held while labels change, in the file and here; locked before the other
   mutable std::mutex mutex_;
   mutable std::condition_variable changed_;
-  std::map<int64_t, std::shared_ptr<Servable>> ready_;
+  std::map<int64_t, std::shared_ptr<Servable>> ready_;  // of lend()
   std::map<int64_t, State> states_;
   std::map<std::string, Label> labels_;
   std::string config_error_;

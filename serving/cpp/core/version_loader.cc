@@ -45,13 +45,13 @@ VersionLoader::VersionLoader(std::string model, const EngineOptions& options, Co
       stop_(stop),
       log_(std::move(log)) {}
 
-std::shared_ptr<Servable> VersionLoader::load(int64_t number, const std::string& folder,
+std::unique_ptr<Servable> VersionLoader::load(int64_t number, const std::string& folder,
                                               const ModelConfig& config) const {
   const Load what{number, folder, config, metrics_, ""};
   return config.is_auto ? load_best(what) : load(what);
 }
 
-std::shared_ptr<Servable> VersionLoader::load(const Load& what) const {
+std::unique_ptr<Servable> VersionLoader::load(const Load& what) const {
   const VersionFiles files = find_files(what.folder, what.config.runtime);
   if (!files.compile) return load_files(what, files, {files.path});
   if (!what.config.runtime.empty() || !options_.libraries.count(kAnyOnnx)) return load_compiled(what, files);
@@ -72,7 +72,7 @@ std::shared_ptr<Servable> VersionLoader::load(const Load& what) const {
   }
 }
 
-std::shared_ptr<Servable> VersionLoader::load_compiled(const Load& what, const VersionFiles& files) const {
+std::unique_ptr<Servable> VersionLoader::load_compiled(const Load& what, const VersionFiles& files) const {
   const int threads = threads_of(what.config, cores_);
   const CompileOptions how{options_.python, options_.cache, options_.compiler_version, stop_};
   std::vector<std::string> paths;
@@ -82,7 +82,7 @@ std::shared_ptr<Servable> VersionLoader::load_compiled(const Load& what, const V
   return load_files(what, files, paths);
 }
 
-std::shared_ptr<Servable> VersionLoader::load_files(const Load& what, const VersionFiles& files,
+std::unique_ptr<Servable> VersionLoader::load_files(const Load& what, const VersionFiles& files,
                                                     const std::vector<std::string>& paths) const {
   if (!what.config.operators.empty() && !files.runtime->takes_operators)
     throw Error(ErrorKind::kFailedPrecondition,
@@ -93,7 +93,7 @@ std::shared_ptr<Servable> VersionLoader::load_files(const Load& what, const Vers
   where.stop = &stop_;
   where.label = "model=" + model_ + " version=" + std::to_string(what.number);
   where.log = [log = log_, number = what.number](const std::string& event) { log(number, event); };
-  return std::make_shared<Version>(model_, what.number, *files.runtime, paths, what.config, std::move(where), what.note,
+  return std::make_unique<Version>(model_, what.number, *files.runtime, paths, what.config, std::move(where), what.note,
                                    cores_, what.metrics);
 }
 
@@ -131,7 +131,7 @@ std::string VersionLoader::record_of(const Load& what) const {
   return (fs::path(options_.cache) / (sha256_of(key.str()) + ".measured.json")).string();
 }
 
-std::shared_ptr<Servable> VersionLoader::load_best(const Load& what) const {
+std::unique_ptr<Servable> VersionLoader::load_best(const Load& what) const {
   const std::string record = record_of(what);
   const auto config_of = [&what](const Candidate& candidate) {
     ModelConfig config = what.config;

@@ -26,7 +26,7 @@ class VersionLoader {
 
   // Throws std::exception with the reason. A model that cannot be compiled runs in ONNX Runtime, if the configuration names no
   // runtime; then, and if the runtime and the instances were chosen by measurement, the note of the result says so.
-  std::shared_ptr<Servable> load(int64_t number, const std::string& folder, const ModelConfig& config) const;
+  std::unique_ptr<Servable> load(int64_t number, const std::string& folder, const ModelConfig& config) const;
 
  private:
   // A version that is being loaded.
@@ -38,12 +38,12 @@ class VersionLoader {
     std::string note;
   };
 
-  std::shared_ptr<Servable> load(const Load& what) const;
-  std::shared_ptr<Servable> load_compiled(const Load& what, const VersionFiles& files) const;
-  std::shared_ptr<Servable> load_files(const Load& what, const VersionFiles& files,
+  std::unique_ptr<Servable> load(const Load& what) const;
+  std::unique_ptr<Servable> load_compiled(const Load& what, const VersionFiles& files) const;
+  std::unique_ptr<Servable> load_files(const Load& what, const VersionFiles& files,
                                        const std::vector<std::string>& paths) const;
   // Measures the candidates, unless that was done before, and loads the best one.
-  std::shared_ptr<Servable> load_best(const Load& what) const;
+  std::unique_ptr<Servable> load_best(const Load& what) const;
   // The runtimes that may serve the files.
   std::vector<std::string> possible_runtimes(const Load& what) const;
   // The file of what was measured for the files of a version, on these cores.

@@ -1,4 +1,5 @@
-// Tests of the engine's parts that need no model: batches, queue and cores. Prints the condition that fails.
+// Tests of the engine's parts that need no model, such as batches, the queue and cores. Prints the condition that fails.
+#include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -10,6 +11,7 @@
 #include "core/batch.h"
 #include "core/choose.h"
 #include "core/cores.h"
+#include "core/lend.h"
 #include "core/names.h"
 #include "core/queue.h"
 
@@ -223,6 +225,28 @@ void test_names() {
   for (const char* bad : {"", ".", "..", ".a", "a/b", "a b", "-a", "\xc3\xa4"}) CHECK(!is_name(bad));
   CHECK(!is_name(std::string(129, 'a')));
   CHECK(printable("a\nb\x01\xff") == "a b??");
+  CHECK(log_value("a \"b\"\n") == "\"a 'b' \"");
+}
+
+void test_what_is_lent_ends_on_the_thread_of_its_owner() {
+  struct Noted {
+    std::thread::id& ended;
+    ~Noted() { ended = std::this_thread::get_id(); }
+  };
+  std::thread::id ended;
+  std::atomic<bool> is_used{true};
+  std::shared_ptr<Noted> owner = lend(std::unique_ptr<Noted>(new Noted{ended}));
+  std::thread user([&is_used, lent = owner]() mutable {
+    std::this_thread::sleep_for(milliseconds(20));
+    is_used = false;
+    lent.reset();
+  });
+  take_back(std::move(owner));
+  CHECK(!is_used);
+  CHECK(ended == std::this_thread::get_id());
+  user.join();
+  lend(std::unique_ptr<Noted>(new Noted{ended = {}})).reset();  // nobody takes it back
+  CHECK(ended == std::this_thread::get_id());
 }
 
 }  // namespace
@@ -239,4 +263,5 @@ int main() {
   test_cores();
   test_the_quota_limits_the_cores();
   test_names();
+  test_what_is_lent_ends_on_the_thread_of_its_owner();
 }
