@@ -75,29 +75,27 @@ Ended run(const std::vector<std::string>& arguments, const std::atomic<bool>& st
   return {status, last_line_of(text)};
 }
 
-// Returns the digests of all files of a folder.
-std::string digests_of(const fs::path& folder) {
+}  // namespace
+
+Source read_source(const std::string& onnx, const std::vector<std::string>& operators) {
+  const fs::path folder = fs::path(onnx).parent_path();
   std::map<std::string, std::string> digests;
   for (const auto& entry : fs::recursive_directory_iterator(folder))
     if (entry.is_regular_file()) digests[fs::relative(entry.path(), folder)] = sha256_of_file(entry.path());
   std::string text;
   for (const auto& [path, digest] : digests) text += digest + ' ' + path + '\n';
-  return text;
+  for (const std::string& library : operators) text += sha256_of_file(library) + '\n';
+  return {onnx, operators, text};
 }
 
-}  // namespace
-
-std::string compile(const std::string& onnx, int threads, int64_t batch, const std::vector<std::string>& operators,
-                    const CompileOptions& options) {
+std::string compile(const Source& source, int threads, int64_t batch, const CompileOptions& options) {
   if (options.python.empty())
     throw Error(
         ErrorKind::kUnavailable,
         "an ONNX model must be compiled, which needs Python; compile it with `python -m compiler build` and give "
         "the folder as model.lw");
-  std::string key = digests_of(fs::path(onnx).parent_path()) + options.version + ' ' + std::to_string(threads) + ' ' +
-                    std::to_string(batch);
+  std::string key = source.digests + options.version + ' ' + std::to_string(threads) + ' ' + std::to_string(batch);
   for (const Isa isa : available_isas()) key += std::string(" ") + name(isa);
-  for (const std::string& library : operators) key += ' ' + sha256_of_file(library);
   const fs::path cache(options.cache), target = cache / (sha256_of(key) + ".lw");
   static std::mutex one_at_a_time;
   const std::lock_guard lock(one_at_a_time);
@@ -106,11 +104,11 @@ std::string compile(const std::string& onnx, int threads, int64_t batch, const s
   const fs::path part = cache / ("part-" + std::to_string(getpid()) + "-" + target.filename().string());
   std::error_code none;
   fs::remove_all(part, none);
-  std::vector<std::string> command{options.python,         "-m", "compiler", "build", onnx, "-o", part, "--threads",
-                                   std::to_string(threads)};
+  std::vector<std::string> command{
+      options.python, "-m", "compiler", "build", source.onnx, "-o", part, "--threads", std::to_string(threads)};
   if (batch > 0) command.insert(command.end(), {"--batch", std::to_string(batch)});
-  if (!operators.empty()) command.push_back("--operators");
-  command.insert(command.end(), operators.begin(), operators.end());
+  if (!source.operators.empty()) command.push_back("--operators");
+  command.insert(command.end(), source.operators.begin(), source.operators.end());
   const Ended ended = run(command, options.stop);
   if (options.stop) {
     fs::remove_all(part, none);

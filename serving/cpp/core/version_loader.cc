@@ -4,12 +4,12 @@
 
 #include <filesystem>
 #include <iomanip>
+#include <optional>
 #include <set>
 #include <sstream>
 #include <utility>
 
 #include "core/choose.h"
-#include "core/compile.h"
 #include "core/version.h"
 #include "loopwright/serving/error.h"
 
@@ -47,7 +47,11 @@ VersionLoader::VersionLoader(std::string model, const EngineOptions& options, Co
 
 std::unique_ptr<Servable> VersionLoader::load(int64_t number, const std::string& folder,
                                               const ModelConfig& config) const {
-  const Load what{number, folder, config, metrics_, ""};
+  const VersionFiles files = find_files(folder, config.runtime);
+  // Once for all sizes of batches and all candidates, as weights may be large.
+  const std::optional<Source> source =
+      files.compile ? std::optional(read_source(files.path, config.operators)) : std::nullopt;
+  const Load what{number, folder, config, metrics_, "", source ? &*source : nullptr};
   return config.is_auto ? load_best(what) : load(what);
 }
 
@@ -73,12 +77,12 @@ std::unique_ptr<Servable> VersionLoader::load(const Load& what) const {
 }
 
 std::unique_ptr<Servable> VersionLoader::load_compiled(const Load& what, const VersionFiles& files) const {
+  if (!what.source) throw Error(ErrorKind::kUnavailable, "its files are changing; they may not be whole yet");
   const int threads = threads_of(what.config, cores_);
   const CompileOptions how{options_.python, options_.cache, options_.compiler_version, stop_};
   std::vector<std::string> paths;
-  const auto& operators = what.config.operators;
-  for (const int64_t batch : what.config.batches) paths.push_back(compile(files.path, threads, batch, operators, how));
-  if (paths.empty()) paths.push_back(compile(files.path, threads, 0, operators, how));
+  for (const int64_t batch : what.config.batches) paths.push_back(compile(*what.source, threads, batch, how));
+  if (paths.empty()) paths.push_back(compile(*what.source, threads, 0, how));
   return load_files(what, files, paths);
 }
 
@@ -151,7 +155,7 @@ std::unique_ptr<Servable> VersionLoader::load_best(const Load& what) const {
       try {
         const ModelConfig config = config_of(each);
         Metrics unused;  // what is measured here is not a request
-        const auto model = load(Load{what.number, what.folder, config, unused, ""});
+        const auto model = load(Load{what.number, what.folder, config, unused, "", what.source});
         const int64_t most_items = config.batches.empty() ? 1 : config.batches.back();
         measure(each, *model, most_items, config.slo_ms > 0);
       } catch (const std::exception& error) {
@@ -165,7 +169,8 @@ std::unique_ptr<Servable> VersionLoader::load_best(const Load& what) const {
     } catch (const Error& error) {  // all failed, such as a model that rejects zeros: that is not kept
       ModelConfig config = what.config;
       config.is_auto = false;
-      return load(Load{what.number, what.folder, config, what.metrics, std::string("not measured: ") + error.what()});
+      return load(Load{what.number, what.folder, config, what.metrics, std::string("not measured: ") + error.what(),
+                       what.source});
     }
     write_candidates(record, measured);
   }
@@ -174,7 +179,7 @@ std::unique_ptr<Servable> VersionLoader::load_best(const Load& what) const {
   std::string note = "chosen: " + text_of(best);
   if (what.config.slo_ms > 0 && best.p99_ms > what.config.slo_ms) note += ", above slo_ms";
   try {
-    return load(Load{what.number, what.folder, config, what.metrics, note});
+    return load(Load{what.number, what.folder, config, what.metrics, note, what.source});
   } catch (const std::exception&) {
     std::error_code none;
     fs::remove(record, none);  // what was measured does not hold any more

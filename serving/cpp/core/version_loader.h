@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "core/compile.h"
 #include "core/config.h"
 #include "core/cores.h"
 #include "core/servable.h"
@@ -36,6 +37,7 @@ class VersionLoader {
     const ModelConfig& config;
     Metrics& metrics;
     std::string note;
+    const Source* source;  // of what is compiled; null: nothing is
   };
 
   std::unique_ptr<Servable> load(const Load& what) const;
