@@ -73,7 +73,7 @@ def test_steps_that_depend_on_each_other(start: Start, tmp_path: Path) -> None:
     named = server.infer([[0, 1, 2, 3]], "p", outputs=twice).json["outputs"]
     assert [output["data"] for output in named] == [["17.000000:3"], [2, 7, 12, 17], [2, 7, 12, 17]]
     wrong = server.infer([[0, 1, 2]], "p")
-    assert (wrong.status, wrong.error) == (400, "input 'x' must be FP32 [1, 4], got FP32 [1, 3]")
+    assert (wrong.status, wrong.error) == (400, "input 'x' must have the shape [1, 4], got [1, 3]")
 
     # A change of the pipeline, and a new version of a step, while requests come.
     statuses: list[int] = []

@@ -7,28 +7,19 @@
 #include <optional>
 #include <utility>
 
+#include "core/specs.h"
 #include "loopwright/serving/error.h"
 
 namespace loopwright::serving {
 namespace {
+
+constexpr const char* kOwner = "the pipeline";  // of tensors, in messages
 
 Error wrong(const std::string& what) { return Error(ErrorKind::kFailedPrecondition, what); }
 
 // "step 2 (detect)", from an index.
 std::string name_of(size_t index, const StepConfig& step) {
   return "step " + std::to_string(index + 1) + " (" + step.model + ")";
-}
-
-const TensorSpec* find_spec(const std::vector<TensorSpec>& specs, const std::string& name) {
-  const auto found =
-      std::find_if(specs.begin(), specs.end(), [&](const TensorSpec& spec) { return spec.name == name; });
-  return found == specs.end() ? nullptr : &*found;
-}
-
-std::string names_of(const std::vector<TensorSpec>& specs) {
-  std::string names;
-  for (const TensorSpec& spec : specs) names += (names.empty() ? "" : ", ") + spec.name;
-  return names;
 }
 
 // Returns the names of tensors by the names of the model: those that are given, for all others the same one if `others`.
@@ -187,21 +178,16 @@ class Pipeline::Run : public std::enable_shared_from_this<Run> {
     common_.inputs.clear();
     common_.outputs.clear();
     if (!common_.deadline && plan_->timeout) common_.deadline = arrival_ + *plan_->timeout;
-    for (const WantedOutput& output : request.outputs)
-      wanted_.push_back(slot_of(output.name, plan_->outputs, "output"));
+    for (const WantedOutput& output : request.outputs) {
+      place_of(plan_->outputs, output.name, kOwner, "output");  // not each tensor is one
+      wanted_.push_back(plan_->places.at(output.name));
+    }
     if (request.outputs.empty())
       for (const TensorSpec& spec : plan_->outputs) wanted_.push_back(plan_->places.at(spec.name));
     for (size_t i = 0; i < plan_->steps.size(); ++i) missing_[i] = plan_->steps[i].inputs.size();
     left_ = plan_->steps.size();
-    for (const NamedTensor& input : request.inputs) {
-      const size_t slot = slot_of(input.name, plan_->inputs, "input");
-      if (tensors_[slot]) throw invalid("input '" + input.name + "' is given twice");
-      check(input, plan_->slots[slot].spec);
-      tensors_[slot] = input.tensor;
-    }
-    for (const TensorSpec& spec : plan_->inputs)
-      if (!tensors_[plan_->places.at(spec.name)])
-        throw invalid("input '" + spec.name + "' is missing; the pipeline takes: " + names_of(plan_->inputs));
+    std::vector<Tensor> inputs = ordered_inputs(request, plan_->inputs, kOwner);
+    for (size_t i = 0; i < inputs.size(); ++i) tensors_[plan_->places.at(plan_->inputs[i].name)] = std::move(inputs[i]);
     plan_->begin_run();
   }
   ~Run() { plan_->end_run(); }
@@ -220,18 +206,6 @@ class Pipeline::Run : public std::enable_shared_from_this<Run> {
   }
 
  private:
-  static void check(const NamedTensor& input, TensorSpec spec) {
-    const TensorSpec given{input.name, input.tensor.type(), input.tensor.shape()};
-    if (!narrow(spec, given))
-      throw invalid("input '" + input.name + "' must be " + text_of(spec) + ", got " + text_of(given));
-  }
-
-  size_t slot_of(const std::string& name, const std::vector<TensorSpec>& specs, const char* what) const {
-    if (!find_spec(specs, name))
-      throw invalid("the pipeline has no " + std::string(what) + " '" + name + "'; choose from: " + names_of(specs));
-    return plan_->places.at(name);
-  }
-
   // With the mutex held: appends the steps that miss nothing now that a tensor is there.
   void note(size_t slot, std::vector<size_t>& ready) {
     for (const size_t user : plan_->slots[slot].users)

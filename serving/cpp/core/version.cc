@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "core/on_cores.h"
+#include "core/specs.h"
 
 namespace loopwright::serving {
 namespace {
@@ -20,24 +21,7 @@ constexpr std::chrono::milliseconds kLook{5};
 // Of a request. Each becomes part of a run, and the plan of the runs takes memory.
 constexpr int64_t kMostItems = 65536;
 
-bool fits(const std::vector<int64_t>& shape, const std::vector<int64_t>& spec) {
-  return std::equal(shape.begin(), shape.end(), spec.begin(), spec.end(),
-                    [](int64_t size, int64_t wanted) { return wanted < 0 || size == wanted; });
-}
-
-std::string names(const std::vector<TensorSpec>& specs) {
-  std::string result;
-  for (const TensorSpec& spec : specs) result += (result.empty() ? "" : ", ") + spec.name;
-  return result;
-}
-
-size_t place_of(const std::string& name, const std::vector<TensorSpec>& specs, const char* what) {
-  const auto found =
-      std::find_if(specs.begin(), specs.end(), [&name](const TensorSpec& spec) { return spec.name == name; });
-  if (found == specs.end())
-    throw invalid("the model has no " + std::string(what) + " '" + name + "'; choose from: " + names(specs));
-  return static_cast<size_t>(found - specs.begin());
-}
+constexpr const char* kOwner = "the model";  // of tensors, in messages
 
 // Whether all sizes but those of a batch are fixed.
 bool has_fixed_sizes(const std::vector<TensorSpec>& specs, bool has_batches) {
@@ -126,29 +110,13 @@ void Version::end() {
 
 Job Version::job_of(const Request& request) const {
   Job job;
-  const auto& specs = inputs();
-  job.inputs.resize(specs.size());
-  std::vector<bool> given(specs.size());
-  for (const NamedTensor& input : request.inputs) {
-    const size_t place = place_of(input.name, specs, "input");
-    const TensorSpec& spec = specs[place];
-    if (given[place]) throw invalid("input '" + input.name + "' is given twice");
-    if (input.tensor.type() != spec.type)
-      throw invalid("input '" + input.name + "' must be of " + name(spec.type) + ", got " + name(input.tensor.type()));
-    if (!fits(input.tensor.shape(), spec.shape))
-      throw invalid("input '" + input.name + "' must have the shape " + text(spec.shape) + ", got " +
-                    text(input.tensor.shape()));
-    given[place] = true;
-    job.inputs[place] = input.tensor;
-  }
-  for (size_t i = 0; i < specs.size(); ++i)
-    if (!given[i]) throw invalid("input '" + specs[i].name + "' is missing; the model takes: " + names(specs));
+  job.inputs = ordered_inputs(request, inputs(), kOwner);
   if (batches_) {
     job.items = job.inputs.front().shape()[0];
     if (job.items > kMostItems)
       throw invalid("a request has at most " + std::to_string(kMostItems) + " items, got " + std::to_string(job.items));
-    for (size_t i = 0; i < specs.size(); ++i)
-      if (job.inputs[i].shape()[0] != job.items || job.items < 1)
+    for (const Tensor& input : job.inputs)
+      if (input.shape()[0] != job.items || job.items < 1)
         throw invalid("the first dimension of all inputs must be the same number of items, at least 1");
   }
   job.priority = request.priority;
@@ -163,7 +131,8 @@ std::vector<size_t> Version::wanted_outputs(const Request& request) const {
   if (request.outputs.empty()) {
     for (size_t i = 0; i < outputs().size(); ++i) wanted.push_back(i);
   } else {
-    for (const WantedOutput& output : request.outputs) wanted.push_back(place_of(output.name, outputs(), "output"));
+    for (const WantedOutput& output : request.outputs)
+      wanted.push_back(place_of(outputs(), output.name, kOwner, "output"));
   }
   return wanted;
 }
