@@ -82,12 +82,9 @@ std::optional<uint64_t> byte_number(const Parameters& parameters, const char* ke
 template <class Parameters>
 std::optional<SharedRange> shared_range(const Parameters& parameters, const SharedMemory& memory) {
   const auto* region = find(parameters, kSharedRegion);
-  const auto offset = byte_number(parameters, kSharedOffset), bytes = byte_number(parameters, kSharedBytes);
-  if (!region && (offset || bytes)) throw invalid(std::string("\"") + kSharedRegion + "\" is missing");
-  if (!region) return std::nullopt;
-  if (!region->has_string_param()) throw invalid(std::string("\"") + kSharedRegion + "\" must be a string");
-  if (!bytes) throw invalid(std::string("\"") + kSharedBytes + "\" is missing");
-  return memory.range(region->string_param(), offset.value_or(0), *bytes);
+  if (region && !region->has_string_param()) throw invalid(std::string("\"") + kSharedRegion + "\" must be a string");
+  return memory.range(region ? std::optional(region->string_param()) : std::nullopt,
+                      byte_number(parameters, kSharedOffset), byte_number(parameters, kSharedBytes));
 }
 
 // Returns how many classes of an output are wanted; 0: the tensor.

@@ -201,4 +201,12 @@ SharedRange SharedMemory::range(const std::string& name, uint64_t offset, uint64
   return range;
 }
 
+std::optional<SharedRange> SharedMemory::range(const std::optional<std::string>& name, std::optional<uint64_t> offset,
+                                               std::optional<uint64_t> bytes) const {
+  if (!name && (offset || bytes)) throw invalid(std::string("\"") + kSharedRegion + "\" is missing");
+  if (!name) return std::nullopt;
+  if (!bytes) throw invalid(std::string("\"") + kSharedBytes + "\" is missing");
+  return range(*name, offset.value_or(0), *bytes);
+}
+
 }  // namespace loopwright::serving

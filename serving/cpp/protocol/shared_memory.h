@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -67,6 +68,10 @@ class SharedMemory {
   std::vector<SharedRegion> regions(const std::string& name) const;
   // Throws Error if the range is not in a registered region.
   SharedRange range(const std::string& name, uint64_t offset, uint64_t bytes) const;
+  // Returns the range that the parameters of a tensor name, or nothing if they name none. Throws Error if some are missing, or as
+  // above.
+  std::optional<SharedRange> range(const std::optional<std::string>& name, std::optional<uint64_t> offset,
+                                   std::optional<uint64_t> bytes) const;
 
  private:
   struct Entry {

@@ -48,13 +48,11 @@ std::vector<int64_t> shape_of(const object& tensor) {
 
 // Returns the range of shared memory that the parameters of a tensor name, or nothing.
 std::optional<SharedRange> shared_range(const object& parameters, const SharedMemory& memory) {
+  constexpr const char* kBytes = "a number of bytes from 0 up";
   const auto region = member<std::string_view>(parameters, kSharedRegion, "a string");
-  const auto offset = member<uint64_t>(parameters, kSharedOffset, "a number of bytes from 0 up");
-  const auto bytes = member<uint64_t>(parameters, kSharedBytes, "a number of bytes from 0 up");
-  if (!region && (offset || bytes)) throw invalid(std::string("\"") + kSharedRegion + "\" is missing");
-  if (!region) return std::nullopt;
-  if (!bytes) throw invalid(std::string("\"") + kSharedBytes + "\" is missing");
-  return memory.range(std::string(*region), offset.value_or(0), *bytes);
+  return memory.range(region ? std::optional<std::string>(*region) : std::nullopt,
+                      member<uint64_t>(parameters, kSharedOffset, kBytes),
+                      member<uint64_t>(parameters, kSharedBytes, kBytes));
 }
 
 // Reads an input, and takes its binary data from the front of `binary`.
