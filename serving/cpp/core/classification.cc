@@ -6,6 +6,7 @@
 #include <cstring>
 #include <fstream>
 #include <numeric>
+#include <type_traits>
 
 #include "core/elements.h"
 #include "loopwright/serving/error.h"
@@ -54,24 +55,15 @@ std::string largest(const Tensor& output, int64_t rows, int64_t size, int64_t co
 
 using Largest = std::string (*)(const Tensor&, int64_t, int64_t, int64_t, const std::vector<std::string>&);
 
+// Returns null for types without classes.
 Largest largest_of(DataType type) {
-  switch (type) {
-    case DataType::kUint8: return largest<uint8_t>;
-    case DataType::kUint16: return largest<uint16_t>;
-    case DataType::kUint32: return largest<uint32_t>;
-    case DataType::kUint64: return largest<uint64_t>;
-    case DataType::kInt8: return largest<int8_t>;
-    case DataType::kInt16: return largest<int16_t>;
-    case DataType::kInt32: return largest<int32_t>;
-    case DataType::kInt64: return largest<int64_t>;
-    case DataType::kFp16: return largest<Fp16>;
-    case DataType::kBf16: return largest<Bf16>;
-    case DataType::kFp32: return largest<float>;
-    case DataType::kFp64: return largest<double>;
-    case DataType::kBool:
-    case DataType::kBytes: break;
-  }
-  return nullptr;
+  return with_element_type(type, [](auto element) -> Largest {
+    using T = typename decltype(element)::type;
+    if constexpr (std::is_same_v<T, bool> || std::is_same_v<T, Bytes>)
+      return nullptr;
+    else
+      return largest<T>;
+  });
 }
 
 }  // namespace

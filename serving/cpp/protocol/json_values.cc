@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <type_traits>
 
 #include "core/elements.h"
 #include "loopwright/serving/error.h"
@@ -149,23 +150,13 @@ void write_next_string(std::string& text, std::string_view& data) {
 using WriteNext = void (*)(std::string&, std::string_view&);
 
 WriteNext writer_of(DataType type) {
-  switch (type) {
-    case DataType::kBool: return write_next<bool>;
-    case DataType::kUint8: return write_next<uint8_t>;
-    case DataType::kUint16: return write_next<uint16_t>;
-    case DataType::kUint32: return write_next<uint32_t>;
-    case DataType::kUint64: return write_next<uint64_t>;
-    case DataType::kInt8: return write_next<int8_t>;
-    case DataType::kInt16: return write_next<int16_t>;
-    case DataType::kInt32: return write_next<int32_t>;
-    case DataType::kInt64: return write_next<int64_t>;
-    case DataType::kFp16: return write_next<Fp16>;
-    case DataType::kBf16: return write_next<Bf16>;
-    case DataType::kFp32: return write_next<float>;
-    case DataType::kFp64: return write_next<double>;
-    case DataType::kBytes: return write_next_string;
-  }
-  throw Error(ErrorKind::kInternal, "a data type has no form in JSON");
+  return with_element_type(type, [](auto element) -> WriteNext {
+    using T = typename decltype(element)::type;
+    if constexpr (std::is_same_v<T, Bytes>)
+      return write_next_string;
+    else
+      return write_next<T>;
+  });
 }
 
 // Appends the array of the dimensions from `axis` on, and removes its elements.
@@ -194,30 +185,19 @@ size_t utf8_length(std::string_view text) {
 }  // namespace
 
 std::string read_elements(const element& value, DataType type, int64_t count) {
-  // Each element has at least two characters of the request, so memory is bounded by its size; the parser has read it.
-  if (type != DataType::kBytes) {
-    int64_t leaves = 0;
-    each_leaf(value, [&leaves](const element&) { ++leaves; });
-    if (leaves != count)
-      throw invalid("the data have " + std::to_string(leaves) + " elements, the shape has " + std::to_string(count));
-  }
-  switch (type) {
-    case DataType::kBool: return read_numbers<bool>(value, count);
-    case DataType::kUint8: return read_numbers<uint8_t>(value, count);
-    case DataType::kUint16: return read_numbers<uint16_t>(value, count);
-    case DataType::kUint32: return read_numbers<uint32_t>(value, count);
-    case DataType::kUint64: return read_numbers<uint64_t>(value, count);
-    case DataType::kInt8: return read_numbers<int8_t>(value, count);
-    case DataType::kInt16: return read_numbers<int16_t>(value, count);
-    case DataType::kInt32: return read_numbers<int32_t>(value, count);
-    case DataType::kInt64: return read_numbers<int64_t>(value, count);
-    case DataType::kFp16: return read_numbers<Fp16>(value, count);
-    case DataType::kBf16: return read_numbers<Bf16>(value, count);
-    case DataType::kFp32: return read_numbers<float>(value, count);
-    case DataType::kFp64: return read_numbers<double>(value, count);
-    case DataType::kBytes: return read_strings(value, count);
-  }
-  throw Error(ErrorKind::kInternal, "a data type has no form in JSON");
+  return with_element_type(type, [&](auto element_type) {
+    using T = typename decltype(element_type)::type;
+    if constexpr (std::is_same_v<T, Bytes>) {
+      return read_strings(value, count);
+    } else {
+      // Each element has at least two characters of the request, so memory is bounded by its size; the parser has read it.
+      int64_t leaves = 0;
+      each_leaf(value, [&leaves](const element&) { ++leaves; });
+      if (leaves != count)
+        throw invalid("the data have " + std::to_string(leaves) + " elements, the shape has " + std::to_string(count));
+      return read_numbers<T>(value, count);
+    }
+  });
 }
 
 void write_elements(std::string& text, const Tensor& tensor) {
