@@ -25,15 +25,26 @@ def inputs(given: Sequence[InputFile], specs: Sequence[TensorSpec]) -> tuple[dic
         ValueError: an unknown name, a file that is not an .npy file, or an array that does not fit.
         OSError: a file cannot be read.
     """
+    return completed([(name, read(path)) for name, path in given], specs)
+
+
+def completed(
+    given: Sequence[tuple[str, np.ndarray]], specs: Sequence[TensorSpec]
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Returns the arrays of a model's inputs, and the names of the random ones, which are not given.
+
+    Raises:
+        ValueError: an unknown name, or an array that does not fit.
+    """
     names = [spec.name for spec in specs]
     arrays: dict[str, np.ndarray] = {}
-    for name, path in given:
-        name = name or _only(names)
+    for name, array in given:
+        name = name or only(names)
         if name not in names:
             raise ValueError(f"argument --input: there is no input {name!r}; the model has {', '.join(names)}")
         if name in arrays:
             raise ValueError(f"argument --input gives {name} twice")
-        arrays[name] = _read(path)
+        arrays[name] = array
     left = [spec for spec in specs if spec.name not in arrays]
     for spec in left:
         if spec.dtype == OPAQUE:
@@ -168,13 +179,24 @@ def _file_names(names: Sequence[str]) -> list[str]:
     return stems
 
 
-def _only(names: Sequence[str]) -> str:
+def only(names: Sequence[str]) -> str:
+    """Returns the only name.
+
+    Raises:
+        ValueError: there are others, or none.
+    """
     if len(names) != 1:
         raise ValueError(f"argument --input: name the input; the model has {', '.join(names) or 'none'}")
     return names[0]
 
 
-def _read(path: Path) -> np.ndarray:
+def read(path: Path) -> np.ndarray:
+    """Returns the array of an .npy file.
+
+    Raises:
+        ValueError: it is not an .npy file, or has an array of Python objects.
+        OSError: the file cannot be read.
+    """
     try:
         array = np.load(path, allow_pickle=False)
     except OSError as error:
@@ -184,15 +206,6 @@ def _read(path: Path) -> np.ndarray:
     if not isinstance(array, np.ndarray):
         raise ValueError(f"{path} is an archive of .npy files; give a single one")
     return array
-
-
-def array_shape(path: Path) -> tuple[int, ...]:
-    """Returns the shape of the array of an .npy file.
-
-    Raises:
-        ValueError, OSError: as :func:`inputs`.
-    """
-    return _read(path).shape
 
 
 def _fault(path: Path, error: Exception) -> str:

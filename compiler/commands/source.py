@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from compiler.commands.arrays import array_shape
+from compiler.commands.arrays import read
 from compiler.commands.command_line import DEFAULT_RECORDS
 from compiler.commands.options import BuildOptions, InputFile, Shape, written_shape
 from compiler.commands.output import progress
@@ -286,7 +286,7 @@ def _chosen_sizes(
         OSError: a file cannot be read.
     """
     only = tensors[0].name if len(tensors) == 1 else ""
-    known = {name or only: tuple(array_shape(file)) for name, file in given}
+    known = {name or only: read(file).shape for name, file in given}
     stated: set[str] = set()
     for name, shape in shapes:
         if any(isinstance(size, range) for size in shape):

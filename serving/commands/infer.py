@@ -7,10 +7,11 @@ from pathlib import Path
 
 from compiler.commands import arrays
 from compiler.commands.command_line import check_file, seconds
-from compiler.commands.options import add_inputs, add_json, check_folder
+from compiler.commands.options import add_json, check_folder
 from compiler.commands.output import write, write_json
 from compiler.commands.run import print_outputs
 from serving.client import Client
+from serving.commands.inputs import add_inputs, given_inputs
 from serving.commands.options import add_server, tls
 from serving.commands.specs import tensor_specs
 
@@ -41,8 +42,9 @@ def run(arguments: argparse.Namespace) -> int:
         (check_file if arrays.is_archive(output) else check_folder)(output)
     client = Client(arguments.host, arguments.http_port, arguments.timeout, tls(arguments))
     metadata = client.metadata(arguments.model, arguments.version_or_label)
-    shapes = {name: arrays.array_shape(path) for name, path in arguments.input}
-    inputs, random = arrays.inputs(arguments.input, tensor_specs(metadata, shapes))
+    given = given_inputs(arguments.input, arguments.text, metadata)
+    shapes = {name: array.shape for name, array in given}
+    inputs, random = arrays.completed(given, tensor_specs(metadata, shapes))
     print(*arrays.about_random(random), sep="\n", end="\n" * bool(random), flush=True)
     answers = client.infer(arguments.model, inputs, arguments.version_or_label)
     summaries = print_outputs(answers)

@@ -13,8 +13,9 @@ import onnx
 import pytest
 
 from serving.load import arrivals
+from tests.graph_passes.models import model
 from tests.serving.client import Server
-from tests.serving.models import affine
+from tests.serving.models import affine, write_version
 
 TOKEN = "0123456789abcdef"  # noqa: S105 - of a server on this machine
 
@@ -101,6 +102,49 @@ def test_infer(server: Server, tmp_path: Path) -> None:
     ):
         done = run("infer", *arguments, *ports)
         assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert message in done.stderr
+
+
+def test_infer_with_strings(start: Callable[..., Server], tmp_path: Path) -> None:
+    """All ways to give them agree."""
+    pytest.importorskip("onnxruntime")
+    echo = model("g (string[n] x, float[n] z) => (string[n] y, float[n] w) { y = Identity (x) w = Neg (z) }")
+    write_version(tmp_path / "repository" / "echo" / "1", echo, 'runtime = "onnxruntime"\n')
+    server = start()
+    server.wait_for_state(1, "READY", "echo")
+    ports = ("--http-port", server.ports["http"])
+    texts = ["a=b", "\u20ac 2"]
+    np.save("text.npy", np.array(texts))
+    np.save("bytes.npy", np.array([text.encode() for text in texts]))
+    np.savez("all.npz", x=np.array(texts), z=np.array([1, 2], np.float32))
+    (tmp_path / "x.json").write_text(json.dumps(texts))
+    (tmp_path / "z.json").write_text("[1, 2]")
+    for options in (
+        ("--input", "x=text.npy", "--input", "z=z.json"),
+        ("--input", "x=bytes.npy", "--input", "z=z.json"),
+        ("--input", "x=x.json", "--input", "z=z.json"),
+        ("--input", "all.npz"),
+        ("--text", f"x={texts[0]}", "--text", f"x={texts[1]}", "--input", "z=z.json"),
+        ("--text", texts[0], "--text", texts[1], "--input", "z=z.json"),
+    ):
+        done = run("infer", "echo", *ports, *options, "--output", "y.npz")
+        assert done.returncode == 0, done.stderr
+        found = np.load("y.npz")
+        assert (found["y"].tolist(), found["w"].tolist()) == (texts, [-1, -2]), options
+    (tmp_path / "one.txt").write_text("two\nlines")
+    assert run("infer", "echo", *ports, "--input", "x=one.txt", "--output", "y.npz").returncode == 0
+    assert np.load("y.npz")["y"].tolist() == ["two\nlines"]
+    (tmp_path / "bad.json").write_text("[[1, 2], [3]]")
+    for options, message in (
+        ((), "input x has strings; give --text x=TEXT or --input x=FILE"),
+        (("--text", "q", "--input", "x=text.npy"), "gives x twice"),
+        (("--input", "x=bad.json"), "bad.json: input x must have strings, in arrays of one size"),
+        (("--text", "q", "--input", "z=bad.json"), "bad.json: "),
+        (("--text", "q", "--input", "z=none.json"), "cannot read none.json"),
+        (("--text", "q", "--input", "v=z.json"), "z.json is not an .npy file"),
+    ):
+        done = run("infer", "echo", *ports, *options)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
         assert message in done.stderr
 
 
