@@ -23,7 +23,6 @@ from compiler.workloads.layer import DOMAIN, Layer
 
 _STANDARD = ("", "ai.onnx")
 _SEGMENT = "loopwright.segment"  # (layers, index of the segment, inputs...) -> outputs
-_NO_CODE = "there is no code for this operator"
 _COPY = "runtime.TVMTensorCopyFromTo"  # (source, destination)
 
 
@@ -95,6 +94,11 @@ def import_within(
         if set(again.rejected) == set(imported.rejected):
             return again
         imported = again
+
+
+def _no_code(proto: onnx.NodeProto) -> str:
+    hint = "" if proto.domain in _STANDARD else " (give a library that has it with `operators`)"
+    return f"there is no code for this operator{hint}"
 
 
 def _is_known(node: onnx.NodeProto) -> bool:
@@ -188,7 +192,7 @@ class _Importer:
     def _reason(self, proto: onnx.NodeProto) -> str | None:
         """Returns why a node is rejected whatever its form, as ``rejected`` has it; None if it is not."""
         if proto.domain != DOMAIN and not _is_known(proto):
-            return f"cannot compile {self._described(proto)}: {_NO_CODE}"
+            return f"cannot compile {self._described(proto)}: {_no_code(proto)}"
         foreign = [name for name in values_read(proto) if isinstance(self._tensors.get(name), _Foreign)]
         if not foreign:
             return None
@@ -233,7 +237,7 @@ class _Importer:
             self._tensors.update(zip(proto.output, self._kernel(_place(proto), proto.input), strict=True))
             return
         if not _is_known(proto):
-            raise InvalidNode(f"cannot compile {self._described(proto)}: {_NO_CODE}")
+            raise InvalidNode(f"cannot compile {self._described(proto)}: {_no_code(proto)}")
         try:
             results = self._branches(proto) if proto.op_type == "If" else self._converted(proto)
         except InvalidNode:  # of a branch

@@ -31,10 +31,11 @@ def test_operators_are_named_all_at_once() -> None:
     )
     for node, name in zip(strange.graph.node, ("first", "relu", "second", "product", "third"), strict=True):
         node.name = name
+    reason = "there is no code for this operator (give a library that has it with `operators`)"
     assert message_of(ValueError, strange) == (
-        "cannot compile Magic (node 'first', custom opset 1): there is no code for this operator; "
-        "cannot compile More (node 'second', custom opset 1): there is no code for this operator; "
-        "cannot compile Magic (node 'third', custom opset 1): there is no code for this operator"
+        f"cannot compile Magic (node 'first', custom opset 1): {reason}; "
+        f"cannot compile More (node 'second', custom opset 1): {reason}; "
+        f"cannot compile Magic (node 'third', custom opset 1): {reason}"
     )
 
 
@@ -49,9 +50,7 @@ def test_standard_operators_and_nodes_without_names() -> None:
             "  else_branch = e () => (float[4,4] b) { b = Relu (x) }> }"
         ),
     )
-    assert re.fullmatch(
-        r"cannot compile Magic \(node '\w+', custom opset 1\): there is no code for this operator", found
-    )
+    assert re.match(r"cannot compile Magic \(node '\w+', custom opset 1\): there is no code for this operator ", found)
 
 
 def test_sizes_that_are_not_given() -> None:
