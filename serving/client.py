@@ -178,12 +178,21 @@ def call(
         connection.request(method, path, sent.body or None, dict(sent.headers))
         response = connection.getresponse()
         answer = Message(response.read(), {name.lower(): value for name, value in response.getheaders()})
+    except ssl.SSLCertVerificationError as error:
+        about = f"the certificate of {host}:{port} is not trusted ({error.verify_message})"
+        raise OSError(f"{about}; --tls-ca must have it or those that sign it, and --host a name of it") from None
+    except ssl.SSLError as error:
+        about = f"no handshake of TLS with {host}:{port} ({error.reason or error})"
+        raise OSError(f"{about}; if it does not speak TLS, leave out --tls-ca") from None
     except OSError as error:  # also http.client.RemoteDisconnected, which is an HTTPException too
-        raise OSError(f"no answer from {host}:{port}: {error.strerror or error}") from None
+        is_closed = isinstance(error, ConnectionError) and not isinstance(error, ConnectionRefusedError)
+        hint = "; if it speaks TLS, give --tls-ca" if tls is None and is_closed else ""
+        raise OSError(f"no answer from {host}:{port}: {error.strerror or error}{hint}") from None
     except http.client.IncompleteRead:
         raise OSError(f"no answer from {host}:{port}: the connection was closed within it") from None
     except http.client.HTTPException:
-        raise ValueError(f"{host}:{port} does not speak HTTP/1.1; is it the port of another protocol?") from None
+        hint = "TLS (then give --tls-ca) or of another protocol" if tls is None else "another protocol"
+        raise ValueError(f"{host}:{port} does not speak HTTP/1.1; is it a port of {hint}?") from None
     finally:
         connection.close()
     if response.status == 200:
