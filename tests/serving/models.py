@@ -29,6 +29,40 @@ TYPES = {
 }
 
 
+# A class in Python that returns its input and the number of rows that were computed together. Each run takes as long,
+# so that larger batches gain. One whose first number is negative makes the file "runs" in the model's folder, and waits
+# there for the file "gate".
+GATE = """
+import time
+import numpy as np
+class Model:
+    def load(self, folder, threads, parameters):
+        self.folder = folder.parent
+    def inputs(self):
+        return [("x", "FP32", (-1, 4))]
+    def outputs(self):
+        return [("y", "FP32", (-1, 4)), ("rows", "INT64", (-1,))]
+    def run(self, inputs):
+        x = inputs["x"]
+        time.sleep(0.005)
+        if x[0, 0] < 0:
+            (self.folder / "runs").touch()
+            while not (self.folder / "gate").exists():
+                time.sleep(0.005)
+        return {"y": x, "rows": np.full(len(x), len(x))}
+    def close(self):
+        pass
+"""
+
+
+def write_gate(repository: Path, name: str, config: str = "") -> Path:
+    """Writes a model of :data:`GATE`, and returns its folder."""
+    (repository / name / "1").mkdir(parents=True)
+    (repository / name / "1" / "model.py").write_text(GATE)
+    (repository / name / "config.toml").write_text(f'runtime = "python"\nthreads = 1\n{config}')
+    return repository / name
+
+
 def affine(scale: float, size: int = 4) -> onnx.ModelProto:
     """Returns ``y = scale * x + 1`` over ``size`` numbers."""
     text = f"g (float[1,{size}] x) => (float[1,{size}] y) <float[1] scale, float[1] one>"

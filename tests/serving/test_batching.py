@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.graph_passes.models import model
 from tests.serving.client import Server
-from tests.serving.models import write_version
+from tests.serving.models import write_gate, write_version
 
 
 @pytest.fixture(scope="module", params=["loopwright", "onnxruntime", "openvino"])
@@ -79,19 +79,33 @@ def test_each_caller_gets_its_answer(server: Server) -> None:
     assert not wrong
 
 
-def test_a_batch_is_not_above_its_maximum(server: Server) -> None:
-    """bento#3859, bento#3710: the items of requests count, not the requests."""
-    threads = [threading.Thread(target=rows, args=(server, [1, 2, 3])) for _ in range(12)]
-    for thread in threads:
+def test_requests_that_wait_are_one_batch(start: Callable[..., Server], tmp_path: Path) -> None:
+    """bento#3859, bento#3710: up to the maximum, where the items of requests count, not the requests."""
+    folder = write_gate(tmp_path / "repository", "gate", "batches = [1, 2, 4]\n")
+    server = start()
+    server.wait_for_state(1, "READY", "gate")
+    answers: list[Any] = []
+
+    def send(number: int, rows: int) -> None:
+        answer = server.infer([[number] * 4] * rows, "gate")
+        answers.append((number, {output["name"]: output["data"] for output in answer.json["outputs"]}))
+
+    def depth() -> int:
+        text = server.request("GET", "/metrics", port="metrics").body.decode()
+        return int(text.partition("\nloopwright_queue_depth ")[2].partition("\n")[0])
+
+    threads = [threading.Thread(target=send, args=(-1, 1))]
+    threads[0].start()
+    server.wait_until((folder / "runs").exists)  # the only instance is busy
+    threads += [threading.Thread(target=send, args=(number, 2)) for number in range(8)]
+    for thread in threads[1:]:
         thread.start()
+    server.wait_until(lambda: depth() == 8)
+    (folder / "gate").touch()
     for thread in threads:
         thread.join()
-    text = server.request("GET", "/metrics", port="metrics").body.decode()
-    largest = re.search(r'loopwright_batch_items_bucket{model="rows",version="1",le="4"} (\d+)', text)
-    runs = re.search(r'loopwright_batch_items_count{model="rows",version="1"} (\d+)', text)
-    assert largest
-    assert runs
-    assert largest[1] == runs[1], "a batch was larger than 4"
+    expected = [(-1, {"y": [-1] * 4, "rows": [1]}), *((n, {"y": [n] * 8, "rows": [4, 4]}) for n in range(8))]
+    assert sorted(answers, key=lambda answer: answer[0]) == expected
 
 
 def test_ragged_lengths_are_not_mixed(start: Callable[..., Server], tmp_path: Path) -> None:

@@ -6,15 +6,18 @@ import io
 import json
 import shutil
 import threading
+import time
 from collections.abc import Callable
+from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.graph_passes.models import model
 from tests.serving.client import Server
-from tests.serving.models import affine, write_version
+from tests.serving.models import affine, write_gate, write_version
 
 DOCS = Path(__file__).parents[2] / "docs" / "serving" / "pipeline"
 Start = Callable[..., Server]
@@ -35,6 +38,10 @@ version = "1"
 outputs = {y = "triple"}
 """
 
+
+# A step after one of :data:`tests.serving.models.GATE`.
+AFTER = "g (float[n,4] x) => (float[n,4] y) { y = Neg (x) }"
+AFTER_STEP = '[[steps]]\nmodel = "negated"\ninputs = {x = "x2"}\n'
 
 FAST_TO_LOAD = 'runtime = "onnxruntime"\nthreads = 1\n'
 
@@ -111,6 +118,71 @@ def test_steps_that_depend_on_each_other(start: Start, tmp_path: Path) -> None:
     server.wait_until(lambda: server.infer([[1, 1, 1, 1]], "p").status == 404)
     assert "step 3 (times3): there is no model 'times3'" in server.infer([[1, 1, 1, 1]], "p").error
     assert server.stop() == 0
+
+
+def test_deadlines_hold_for_all_steps(start: Start, tmp_path: Path) -> None:
+    """Also in the queue of the first step, and after its run: no later step is computed."""
+    repository = tmp_path / "repository"
+    folder = write_gate(repository, "gate")
+    write_version(repository / "negated" / "1", model(AFTER), FAST_TO_LOAD)
+    write_pipeline(repository, '[[steps]]\nmodel = "gate"\noutputs = {y = "x2"}\n' + AFTER_STEP)
+    server = start()
+    server.wait_for_state(1, "READY", "p")
+    answers: list[tuple[int, str]] = []
+
+    def send(value: float, **parameters: int) -> None:
+        answer = server.infer([[value] * 4], "p", parameters=parameters)
+        answers.append((answer.status, answer.json.get("error", "")))
+
+    def executions(name: str) -> int:
+        return server.request("GET", f"/v2/models/{name}/stats").json["model_stats"][0]["execution_count"]
+
+    blocker = threading.Thread(target=send, args=(-1,), kwargs={"timeout": 2_000_000})
+    blocker.start()
+    server.wait_until((folder / "runs").exists)
+    send(1, timeout=50_000)
+    late = "the deadline passed while the request was in the queue"
+    assert answers == [(504, f"step 1 (gate): {late}")]  # while the first step runs
+    time.sleep(2)
+    (folder / "gate").touch()
+    blocker.join()
+    assert answers[1] == (504, f"step 2 (negated): {late}")
+    assert (executions("gate"), executions("negated")) == (1, 0)
+    send(1, timeout=60_000_000)
+    assert answers[2] == (200, "")
+    assert (executions("gate"), executions("negated")) == (2, 1)
+
+
+def test_outputs_in_shared_memory(start: Start, tmp_path: Path) -> None:
+    repository = tmp_path / "repository"
+    write_models(repository)
+    write_pipeline(repository, DIAMOND)
+    server = start()
+    server.wait_for_state(1, "READY", "p")
+    segment = SharedMemory(create=True, size=64)
+    try:
+        assert segment.buf is not None
+        region = {"key": f"/{segment.name}", "byte_size": 64}
+        place = "/v2/systemsharedmemory/region/r/register"
+        assert server.request("POST", place, json.dumps(region)).status == 200
+
+        def infer(size: int) -> Any:
+            where = {"shared_memory_region": "r", "shared_memory_byte_size": 16}
+            x = {"name": "x", "datatype": "FP32", "shape": [1, 4], "parameters": where}
+            z = where | {"shared_memory_offset": 32, "shared_memory_byte_size": size}
+            body = {"inputs": [x], "outputs": [{"name": "z", "parameters": z}]}
+            return server.request("POST", "/v2/models/p/infer", json.dumps(body))
+
+        segment.buf[:16] = np.array([0, 1, 2, 3], np.float32).tobytes()
+        answer = infer(16)
+        assert answer.status == 200, answer.body
+        assert "data" not in answer.json["outputs"][0]
+        np.testing.assert_array_equal(np.frombuffer(bytes(segment.buf[32:48]), np.float32), [2, 7, 12, 17])
+        small = infer(12)
+        assert (small.status, "'z'" in small.error) == (400, True)
+    finally:
+        segment.close()
+        segment.unlink()
 
 
 WRONG = (
