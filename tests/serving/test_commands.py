@@ -58,6 +58,25 @@ def test_upload_promote_and_roll_back(
     assert "immutable" in again.stderr
 
 
+def test_uploads_that_are_not_served(
+    add_version: Callable[..., Path], start: Callable[..., Server], token: Path, tmp_path: Path
+) -> None:
+    add_version(5)
+    server = start("--admin-port", "0", "--admin-token-file", str(token))
+    admin = ("--admin-port", server.ports["admin"], "--admin-token-file", token)
+    onnx.save(affine(2), tmp_path / "two.onnx")
+    done = run("upload", "affine", 2, tmp_path / "two.onnx", *admin)
+    policy = 'neither "versions" of config.toml nor a label selects it'
+    assert (done.returncode, done.stdout) == (0, f"Uploaded, not served: affine, version 2: {policy}\n"), done.stderr
+    (tmp_path / "broken.onnx").write_bytes(b"nothing")
+    done = run("upload", "affine", 6, tmp_path / "broken.onnx", *admin)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    prefix = "python -m serving upload: uploaded, but version 6 of affine is not served: the model cannot be compiled: "
+    assert done.stderr.startswith(prefix)
+    assert server.index()[6][0] == "UNAVAILABLE"
+    assert server.scale() == 5
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -71,11 +90,15 @@ def test_upload_promote_and_roll_back(
         (["promote", "m", "--admin-port", "1", "--admin-token-file", "t"], "required"),
         (["promote", "m", "1", "--percent", "101", "--admin-port", "1", "--admin-token-file", "t"], "from 0 to 100"),
         (["upload", "m", "1", "x.onnx", "--admin-port", "1", "--admin-token-file", "none"], "No such file"),
+        # What the server's program reports.
+        (["serve", ".", "--tls-certificate", "none", "--tls-key", "none"], "No such file"),
+        (["serve", ".", "--trace-rate", "1"], "--trace-rate needs --trace-endpoint"),
     ],
 )
 def test_bad_input_is_one_line(arguments: list[str], message: str) -> None:
     done = run(*arguments)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.startswith(f"python -m serving {arguments[0]}: error: ")
     assert message in done.stderr
 
 
