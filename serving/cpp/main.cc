@@ -221,13 +221,17 @@ int serve(const Options& options) {
   how.log = log_line;
   const std::unique_ptr<trace::Tracer> tracer = make_tracer(options);
   if (tracer) how.trace = [&tracer = *tracer](const TracedRun& run) { tracer.add(run); };
+  Rejections rejections;  // outlives the threads of the engine, which report them
   Engine engine(how);
   SharedMemory memory(allows_shared_memory(options), limits.in_flight);
-  http::Server server(host, port("http-port"), limits, certificate,
-                      http::inference_routes(engine, memory, tracer.get(), options.text("version-text")));
-  rpc::Server grpc(engine, memory, tracer.get(), host, port("grpc-port"), limits.body, certificate,
+  http::Server server(
+      host, port("http-port"), limits, certificate,
+      http::inference_routes(engine, memory, tracer.get(), options.text("version-text")),
+      [&rejections](Rejection reason, Clock::duration time) { rejections.note(Rejections::kHttp, reason, time); });
+  rpc::Server grpc(engine, memory, rejections, tracer.get(), host, port("grpc-port"), limits.body, certificate,
                    options.text("version-text"));
-  http::Server metrics(host, port("metrics-port"), limits, std::nullopt, http::metrics_routes(engine, tracer.get()));
+  http::Server metrics(host, port("metrics-port"), limits, std::nullopt,
+                       http::metrics_routes(engine, rejections, tracer.get()));
   http::AdminRoutes routes(engine, options.repository);
   std::unique_ptr<http::Server> admin;
   if (has_admin)

@@ -97,6 +97,12 @@ class Server:
         assert answer.status == 200, answer.body
         return answer.json["outputs"][0]["data"][0] - 1
 
+    def series(self, name: str) -> list[tuple[dict[str, str], float]]:
+        """Returns the labels and the value of each series of a metric."""
+        text = self.request("GET", "/metrics", port="metrics").body.decode()
+        found = re.findall(rf"^{name}(?:{{(.*)}})? (\S+)", text, re.MULTILINE)
+        return [(dict(re.findall(r'(\w+)="([^"]*)"', labels)), float(value)) for labels, value in found]
+
     def index(self, model: str = "affine") -> dict[int, tuple[str, str]]:
         """Returns the state and the reason by version."""
         entries = self.request("POST", "/v2/repository/index").json

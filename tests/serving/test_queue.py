@@ -7,6 +7,7 @@ import re
 import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -128,6 +129,57 @@ def test_time_in_the_queue_is_reported(server: Server, rounds_per_sec: float) ->
 def test_a_slow_run_keeps_no_deadline_out(server: Server, rounds_per_sec: float) -> None:
     run(server, int(rounds_per_sec))
     assert run(server, 1, timeout=300_000).status == 200
+
+
+def rejections(server: Server) -> Counter[tuple[str, str]]:
+    """Returns the rejections so far, by protocol and reason."""
+    series = server.series("loopwright_rejection_seconds_count")
+    return Counter({(labels["protocol"], labels["reason"]): int(count) for labels, count in series})
+
+
+def test_rejections_have_reasons_in_the_metrics(server: Server, rounds_per_sec: float) -> None:
+    before, long = rejections(server), int(rounds_per_sec * 2)
+    answers = in_threads(
+        [(long, {}), (1, {"priority": 2}), (1, {"timeout": 1}), (1, {"timeout": 100_000, "priority": 1})]
+        + [(1, {})] * (LIMIT + 1),
+        server,
+    )
+    statuses = [answer.status for _, answer in answers]
+    assert statuses[:4] == [200, 200, 429, 504]
+    assert 429 in statuses[4:]
+    expected = Counter({("http", "too_late"): 1, ("http", "expired"): 1})
+    expected["http", "queue_full"] = statuses[4:].count(429)
+    server.wait_until(lambda: rejections(server) - before == expected)  # noted after the answers
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_rejections_of_grpc_are_in_the_metrics(server: Server, rounds_per_sec: float, stream: bool) -> None:
+    grpc = pytest.importorskip("grpc")
+    service_pb2 = pytest.importorskip("tritonclient.grpc").service_pb2
+    message = service_pb2.ModelInferRequest(model_name="slow")
+    for name, kind, shape in (("n", "INT64", [1]), ("w", "FP32", [256, 256])):
+        message.inputs.add(name=name, datatype=kind, shape=shape)
+    message.raw_input_contents.extend([(1).to_bytes(8, "little"), bytes(4 * 256 * 256)])
+    before = rejections(server)
+    threads = [
+        threading.Thread(target=run, args=(server, rounds)) for rounds in [int(rounds_per_sec * 2)] + [1] * LIMIT
+    ]
+    for thread in threads:
+        thread.start()
+        time.sleep(0.05)
+    place = "/inference.GRPCInferenceService/Model"
+    with grpc.insecure_channel(f"127.0.0.1:{server.ports['grpc']}") as channel:
+        if stream:
+            call = channel.stream_stream(place + "StreamInfer")
+            answers = list(call(iter([message.SerializeToString()] * 2), timeout=20))
+            assert all(b"is full" in answer for answer in answers)
+        else:
+            call = channel.unary_unary(place + "Infer")
+            codes = [call.future(message.SerializeToString(), timeout=20).code() for _ in range(2)]
+            assert codes == [grpc.StatusCode.RESOURCE_EXHAUSTED] * 2
+    for thread in threads:
+        thread.join()
+    server.wait_until(lambda: rejections(server) - before == Counter({("grpc", "queue_full"): 2}))
 
 
 def test_priorities(server: Server, rounds_per_sec: float) -> None:

@@ -352,7 +352,7 @@ std::string Engine::metrics() const {
     }
   state_->metrics.models.Add({}).Set(static_cast<double>(ready));
   state_->metrics.depth.Add({}).Set(static_cast<double>(queued));
-  state_->metrics.busy.Add({}).Set(state_->cores.busy());
+  state_->metrics.busy_cores.Add({}).Set(state_->cores.busy());
   auto& cpu = state_->metrics.cpu.Add({});
   cpu.Increment(std::max(0.0, cpu_secs() - cpu.Value()));
   state_->metrics.memory.Add({}).Set(resident_bytes());

@@ -19,4 +19,16 @@ const char* name(ErrorKind kind) {
   return "UNKNOWN";
 }
 
+const char* name(Rejection reason) {
+  switch (reason) {
+    case Rejection::kNone: return "none";
+    case Rejection::kQueueFull: return "queue_full";
+    case Rejection::kTooLate: return "too_late";
+    case Rejection::kExpired: return "expired";
+    case Rejection::kNotReady: return "not_ready";
+    case Rejection::kLimit: return "limit";
+  }
+  return "unknown";
+}
+
 }  // namespace loopwright::serving

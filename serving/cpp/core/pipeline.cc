@@ -265,7 +265,7 @@ class Pipeline::Run : public std::enable_shared_from_this<Run> {
     Result whole{{plan_->name, kNumber, id_, {}}, std::nullopt};
     if (result.error) {
       plan_->counts.note_failure(result.error->kind(), time);
-      whole.error = Error(result.error->kind(), step.label + ": " + result.error->what());
+      whole.error = Error(result.error->kind(), step.label + ": " + result.error->what(), result.error->rejection());
     } else {
       plan_->counts.note_success(1, Clock::duration(0), time, time);
       for (const size_t slot : wanted_)

@@ -17,7 +17,8 @@ std::optional<Error> end_of(const Job& job, Clock::time_point now) {
   if (job.cancelled && job.cancelled->load(std::memory_order_relaxed))
     return Error(ErrorKind::kCancelled, "the caller left before the request was computed");
   if (job.deadline && now >= *job.deadline)
-    return Error(ErrorKind::kDeadlineExceeded, "the deadline passed while the request was in the queue");
+    return Error(ErrorKind::kDeadlineExceeded, "the deadline passed while the request was in the queue",
+                 Rejection::kExpired);
   return std::nullopt;
 }
 
@@ -120,7 +121,7 @@ void JobQueue::end_expired() {
 }
 
 Rejection JobQueue::rejection_of(const Job& job) const {
-  if (heap_.size() >= limit_) return Rejection::kFull;
+  if (heap_.size() >= limit_) return Rejection::kQueueFull;
   if (!job.deadline) return Rejection::kNone;
   // Those that wait and run before it, itself, and half of a run that is going on. Without these it is accepted: else one slow run
   // would keep all others out.

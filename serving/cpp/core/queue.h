@@ -26,9 +26,6 @@ struct Job {
   bool is_second = false;  // its first run lost the instance: it runs alone
 };
 
-// Why a job was not accepted.
-enum class Rejection { kNone, kFull, kTooLate };
-
 // Jobs by priority, then deadline, then arrival. Jobs end when their deadlines pass, also while all instances are busy. Thread-safe.
 class JobQueue {
  public:
@@ -37,7 +34,7 @@ class JobQueue {
   JobQueue(const JobQueue&) = delete;
   JobQueue& operator=(const JobQueue&) = delete;
 
-  // Leaves `job` as it is if it is rejected. A job is too late if the jobs before it take longer than it has.
+  // Returns kNone, kQueueFull or kTooLate. Leaves `job` as it is if it is rejected.
   Rejection push(Job& job);
   // Takes a job again that take() returned, however full the queue is.
   void put_back(Job job);

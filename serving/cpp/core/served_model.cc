@@ -209,7 +209,8 @@ std::shared_ptr<Servable> ServedModel::select(const std::string& wanted) const {
     if (found != ready_.end()) return found->second;
     const auto state = states_.find(parse_version(wanted));
     if (state != states_.end() && state->second.state == VersionState::kLoading)
-      throw Error(ErrorKind::kUnavailable, "version " + wanted + " of '" + name_ + "' is loading; try later");
+      throw Error(ErrorKind::kUnavailable, "version " + wanted + " of '" + name_ + "' is loading; try later",
+                  Rejection::kNotReady);
     throw missing("version " + wanted);
   }
   const auto labelled = [this](const std::string& label) -> std::shared_ptr<Servable> {
@@ -236,9 +237,11 @@ std::shared_ptr<Servable> ServedModel::select(const std::string& wanted) const {
   if (!ready_.empty()) return ready_.rbegin()->second;
   const bool loading = std::any_of(states_.begin(), states_.end(),
                                    [](const auto& entry) { return entry.second.state == VersionState::kLoading; });
-  if (loading || done_ == 0) throw Error(ErrorKind::kUnavailable, "the model '" + name_ + "' is loading; try later");
+  if (loading || done_ == 0)
+    throw Error(ErrorKind::kUnavailable, "the model '" + name_ + "' is loading; try later", Rejection::kNotReady);
   throw Error(ErrorKind::kUnavailable,
-              "the model '" + name_ + "' has no version that is ready; the repository's index has the reasons");
+              "the model '" + name_ + "' has no version that is ready; the repository's index has the reasons",
+              Rejection::kNotReady);
 }
 
 std::vector<std::shared_ptr<Servable>> ServedModel::ready() const {

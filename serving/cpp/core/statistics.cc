@@ -1,9 +1,8 @@
 #include "core/statistics.h"
 
-#include <prometheus/counter.h>
-#include <prometheus/gauge.h>
-
+#include <algorithm>
 #include <chrono>
+#include <utility>
 
 namespace loopwright::serving {
 namespace {
@@ -25,37 +24,70 @@ prometheus::Family<prometheus::Gauge>& gauges(prometheus::Registry& registry, co
   return prometheus::BuildGauge().Name(name).Help(help).Register(registry);
 }
 
+prometheus::Family<prometheus::Counter>& counters(prometheus::Registry& registry, const char* name, const char* help) {
+  return prometheus::BuildCounter().Name(name).Help(help).Register(registry);
+}
+
+prometheus::Labels labels_of(const std::string& model, int64_t version) {
+  return {{"model", model}, {"version", std::to_string(version)}};
+}
+
+prometheus::Labels with(prometheus::Labels labels, const char* name, const std::string& value) {
+  labels.emplace(name, value);
+  return labels;
+}
+
+std::string text_of(const CoreSet& cores) {
+  std::string text;
+  for (const int cpu : cores) text += (text.empty() ? "" : ",") + std::to_string(cpu);
+  return text;
+}
+
 }  // namespace
 
 Metrics::Metrics()
     : queue(histograms(*registry, "loopwright_queue_seconds", "Time from arrival to the start of a run")),
-      compute(histograms(*registry, "loopwright_compute_seconds", "Time of a run")),
       total(histograms(*registry, "loopwright_request_seconds", "Time from arrival to the result")),
-      batch(histograms(*registry, "loopwright_batch_items", "Items per run")),
-      requests(prometheus::BuildCounter()
-                   .Name("loopwright_requests_total")
-                   .Help("Requests that ended, by the kind of their error; OK without one")
-                   .Register(*registry)),
-      cpu(prometheus::BuildCounter()
-              .Name("process_cpu_seconds_total")
-              .Help("CPU time of the server, of users and of the system")
-              .Register(*registry)),
+      requests(counters(*registry, "loopwright_requests_total",
+                        "Requests that ended, by the kind of their error; OK without one")),
+      compute(histograms(*registry, "loopwright_compute_seconds", "Time of the run of a request, by instance")),
+      batch(histograms(*registry, "loopwright_batch_items", "Items per run, by instance")),
+      busy(counters(*registry, "loopwright_instance_busy_seconds_total", "Time in which an instance used its cores")),
+      instance_cores(gauges(*registry, "loopwright_instance_cores", "Cores of an instance, and which CPUs they are")),
+      cpu(counters(*registry, "process_cpu_seconds_total", "CPU time of the server, of users and of the system")),
       depth(gauges(*registry, "loopwright_queue_depth", "Requests that wait for an instance")),
       models(gauges(*registry, "loopwright_ready_versions", "Versions that take requests")),
       cores(gauges(*registry, "loopwright_cores", "Cores that the server may use")),
-      busy(gauges(*registry, "loopwright_busy_cores", "Cores that run a model now")),
+      busy_cores(gauges(*registry, "loopwright_busy_cores", "Cores that run a model now")),
       memory(gauges(*registry, "loopwright_resident_bytes", "Resident memory of the server")) {}
+
+InstanceMetrics::InstanceMetrics(Metrics& metrics, const std::string& model, int64_t version, size_t place,
+                                 CoreSet cores)
+    : cores_(std::move(cores)) {
+  const prometheus::Labels labels = with(labels_of(model, version), "instance", std::to_string(place));
+  compute_ = metrics.compute.get(labels, kSecs);
+  batch_ = metrics.batch.get(labels, kItems);
+  busy_ = metrics.busy.get(labels);
+  number_of_cores_ = metrics.instance_cores.get(with(labels, "cpus", text_of(cores_)));
+  number_of_cores_->Set(static_cast<double>(cores_.size()));
+}
+
+void InstanceMetrics::note_compute(Clock::duration time) { compute_->Observe(secs(time)); }
+
+void InstanceMetrics::note_batch(int64_t items) { batch_->Observe(static_cast<double>(items)); }
+
+void InstanceMetrics::note_busy(Clock::duration time) { busy_->Increment(secs(time)); }
+
+InstanceStatistics InstanceMetrics::statistics() const { return {cores_, busy_->Value()}; }
 
 VersionMetrics::VersionMetrics(Metrics& metrics, const std::string& model, int64_t version)
     : metrics_(metrics),
       model_(model),
       version_(version),
-      labels_{{"model", model}, {"version", std::to_string(version)}},
-      queue_(metrics.queue.Add(labels_, kSecs)),
-      compute_(metrics.compute.Add(labels_, kSecs)),
-      total_(metrics.total.Add(labels_, kSecs)),
-      batch_(metrics.batch.Add(labels_, kItems)),
-      ok_(metrics.requests.Add({{"code", "OK"}, {"model", model}, {"version", std::to_string(version)}})) {}
+      labels_(labels_of(model, version)),
+      queue_(metrics.queue.get(labels_, kSecs)),
+      total_(metrics.total.get(labels_, kSecs)),
+      ok_(metrics.requests.get(with(labels_, "code", "OK"))) {}
 
 void VersionMetrics::Sum::add(Clock::duration time) {
   count.fetch_add(1, std::memory_order_relaxed);
@@ -68,11 +100,10 @@ Totals VersionMetrics::Sum::totals() const {
 
 void VersionMetrics::note_success(int64_t items, Clock::duration queue, Clock::duration compute,
                                   Clock::duration total) {
-  ok_.Increment();
+  ok_->Increment();
   items_.fetch_add(static_cast<uint64_t>(items), std::memory_order_relaxed);
-  queue_.Observe(secs(queue));
-  compute_.Observe(secs(compute));
-  total_.Observe(secs(total));
+  queue_->Observe(secs(queue));
+  total_->Observe(secs(total));
   success_.add(total);
   queued_.add(queue);
   computed_.add(compute);
@@ -83,16 +114,16 @@ void VersionMetrics::note_success(int64_t items, Clock::duration queue, Clock::d
 }
 
 void VersionMetrics::note_failure(ErrorKind kind, Clock::duration total) {
-  prometheus::Labels labels = labels_;
-  labels.emplace("code", name(kind));
-  metrics_.requests.Add(labels).Increment();
+  {
+    const std::lock_guard lock(failures_mutex_);
+    auto& counter = failures_[kind];
+    if (!counter) counter = metrics_.requests.get(with(labels_, "code", name(kind)));
+    counter->Increment();
+  }
   fail_.add(total);
 }
 
-void VersionMetrics::note_execution(size_t batch) {
-  executions_.fetch_add(1, std::memory_order_relaxed);
-  batch_.Observe(static_cast<double>(batch));
-}
+void VersionMetrics::note_execution() { executions_.fetch_add(1, std::memory_order_relaxed); }
 
 void VersionMetrics::note_traced(TracedRun run) const {
   run.model = model_;
@@ -109,7 +140,8 @@ ModelStatistics VersionMetrics::statistics() const {
           computed_.totals(),
           items_.load(std::memory_order_relaxed),
           executions_.load(std::memory_order_relaxed),
-          last_millis_.load(std::memory_order_relaxed)};
+          last_millis_.load(std::memory_order_relaxed),
+          {}};
 }
 
 }  // namespace loopwright::serving

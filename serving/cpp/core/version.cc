@@ -76,9 +76,8 @@ Version::Version(const std::string& model, int64_t number, const Runtime& runtim
       throw Error(ErrorKind::kFailedPrecondition, "a model without inputs cannot have batches");
     for (const CoreSet& set : sets_) {
       const OnCores scope(set);
-      workers_.push_back(std::make_unique<Worker>());
-      workers_.back()->cores = set;
-      workers_.back()->instance = loaded_->instance(set);
+      workers_.push_back(std::make_unique<Worker>(set, loaded_->instance(set),
+                                                  InstanceMetrics(metrics, model, number, workers_.size(), set)));
       // Other models run between these runs.
       const auto timed = [&](const std::vector<Tensor>& given) {
         const Cores::Lease lease(cores, set);
@@ -114,7 +113,9 @@ Job Version::job_of(const Request& request) const {
   if (batches_) {
     job.items = job.inputs.front().shape()[0];
     if (job.items > kMostItems)
-      throw invalid("a request has at most " + std::to_string(kMostItems) + " items, got " + std::to_string(job.items));
+      throw Error(ErrorKind::kInvalidArgument,
+                  "a request has at most " + std::to_string(kMostItems) + " items, got " + std::to_string(job.items),
+                  Rejection::kLimit);
     for (const Tensor& input : job.inputs)
       if (input.shape()[0] != job.items || job.items < 1)
         throw invalid("the first dimension of all inputs must be the same number of items, at least 1");
@@ -143,6 +144,12 @@ Health Version::health() const {
   return best;
 }
 
+ModelStatistics Version::statistics() const {
+  ModelStatistics result = metrics_.statistics();
+  for (const auto& worker : workers_) result.instances.push_back(worker->metrics.statistics());
+  return result;
+}
+
 void Version::submit(const Request& request, Done done) {
   const Clock::time_point arrival = Clock::now();
   const auto rejected = [&](Error error) {
@@ -156,7 +163,8 @@ void Version::submit(const Request& request, Done done) {
     wanted = wanted_outputs(request);
     if (health() == Health::kFailed)
       throw Error(ErrorKind::kUnavailable,
-                  "the workers of '" + model_ + "' ended and do not start; the log has the reason");
+                  "the workers of '" + model_ + "' ended and do not start; the log has the reason",
+                  Rejection::kNotReady);
   } catch (const Error& error) {
     throw rejected(error);
   }
@@ -171,16 +179,14 @@ void Version::submit(const Request& request, Done done) {
     done(std::move(result));
   };
   if (is_short_ && job.items == 1 && run_here(job)) return;
-  switch (queue_.push(job)) {
-    case Rejection::kNone: return;
-    case Rejection::kFull:
-      throw rejected(Error(
-          ErrorKind::kResourceExhausted,
-          "the queue of '" + model_ + "' is full (" + std::to_string(config_.max_queue) + " requests); try later"));
-    case Rejection::kTooLate:
-      throw rejected(Error(ErrorKind::kResourceExhausted, "the requests before it in the queue of '" + model_ +
-                                                              "' take longer than its deadline; try later"));
-  }
+  const Rejection reason = queue_.push(job);
+  if (reason == Rejection::kNone) return;
+  const std::string queue = "the queue of '" + model_ + "'";
+  throw rejected(Error(ErrorKind::kResourceExhausted,
+                       reason == Rejection::kQueueFull
+                           ? queue + " is full (" + std::to_string(config_.max_queue) + " requests); try later"
+                           : "the requests before it in " + queue + " take longer than its deadline; try later",
+                       reason));
 }
 
 bool Version::run_here(Job& job) {
@@ -192,11 +198,11 @@ bool Version::run_here(Job& job) {
     if (!lease->held()) continue;
     std::vector<Job> jobs;
     jobs.push_back(std::move(job));
-    std::vector<Outcome> outcomes = compute(jobs, *worker->instance);
+    std::vector<Outcome> outcomes = compute(jobs, *worker);
     lease.reset();
     running.unlock();
     note_time(outcomes.front());
-    finish(jobs, outcomes);
+    finish(jobs, outcomes, *worker);
     return true;
   }
   return false;
@@ -228,10 +234,10 @@ void Version::serve(Worker& worker) {
     {
       const std::lock_guard running(worker.running);
       const Cores::Lease lease(cores_, worker.cores);
-      outcomes = compute(jobs, *worker.instance);
+      outcomes = compute(jobs, worker);
     }
     if (jobs.size() == 1) note_time(outcomes.front());
-    finish(jobs, outcomes);
+    finish(jobs, outcomes, worker);
     jobs.clear();  // the memory of their tensors
   }
 }
@@ -241,23 +247,29 @@ void Version::wait_until_needed(const Worker& worker) const {
     std::this_thread::sleep_for(kLook);
 }
 
-std::vector<Version::Outcome> Version::compute(const std::vector<Job>& jobs, Instance& instance) {
+std::vector<Version::Outcome> Version::compute(const std::vector<Job>& jobs, Worker& worker) {
   std::vector<Outcome> outcomes(jobs.size());
   const Clock::time_point start = Clock::now();
-  compute(jobs.data(), jobs.size(), instance, outcomes.data());
+  compute(jobs.data(), jobs.size(), worker, outcomes.data());
   if (jobs.size() > 1)  // one request may have failed the batch: the others run alone
     for (size_t i = 0; i < jobs.size(); ++i)
-      if (outcomes[i].error && !outcomes[i].is_lost) compute(&jobs[i], 1, instance, &outcomes[i]);
-  queue_.note((Clock::now() - start) / static_cast<int64_t>(jobs.size()));
+      if (outcomes[i].error && !outcomes[i].is_lost) compute(&jobs[i], 1, worker, &outcomes[i]);
+  const Clock::duration time = Clock::now() - start;
+  worker.metrics.note_busy(time);
+  queue_.note(time / static_cast<int64_t>(jobs.size()));
   return outcomes;
 }
 
-void Version::compute(const Job* jobs, size_t count, Instance& instance, Outcome* outcomes) {
+void Version::compute(const Job* jobs, size_t count, Worker& worker, Outcome* outcomes) {
   const Clock::time_point start = Clock::now();
   std::optional<Error> error;
   bool is_lost = false;
   int64_t items = 0;
   size_t done = 0;
+  const auto note_run = [&](int64_t size) {
+    metrics_.note_execution();
+    worker.metrics.note_batch(size);
+  };
   const auto note = [&](size_t place, std::vector<Tensor> outputs) {
     outcomes[place] = {std::move(outputs), std::nullopt, start, Clock::now(), items, false};
     ++done;
@@ -266,11 +278,11 @@ void Version::compute(const Job* jobs, size_t count, Instance& instance, Outcome
     if (batches_) {
       for (size_t i = 0; i < count; ++i) items += jobs[i].items;
       const std::vector<int64_t> sizes = batches_->divide(items);
-      for (const int64_t size : sizes) metrics_.note_execution(static_cast<size_t>(size));
-      run_batches(jobs, sizes, instance, note);
+      for (const int64_t size : sizes) note_run(size);
+      run_batches(jobs, sizes, *worker.instance, note);
     } else {
-      metrics_.note_execution(1);
-      note(0, instance.run(jobs[0].inputs));
+      note_run(1);
+      note(0, worker.instance->run(jobs[0].inputs));
     }
   } catch (const Error& raised) {
     error = raised;
@@ -281,7 +293,7 @@ void Version::compute(const Job* jobs, size_t count, Instance& instance, Outcome
   for (; done < count; ++done) outcomes[done] = {{}, error, start, Clock::now(), items, is_lost};
 }
 
-void Version::finish(std::vector<Job>& jobs, std::vector<Outcome>& outcomes) {
+void Version::finish(std::vector<Job>& jobs, std::vector<Outcome>& outcomes, Worker& worker) {
   for (size_t i = 0; i < jobs.size(); ++i) {
     Outcome& outcome = outcomes[i];
     if (outcome.is_lost && !jobs[i].is_second) {
@@ -289,9 +301,11 @@ void Version::finish(std::vector<Job>& jobs, std::vector<Outcome>& outcomes) {
       queue_.put_back(std::move(jobs[i]));
       continue;
     }
-    if (!outcome.error)
-      metrics_.note_success(jobs[i].items, outcome.start - jobs[i].arrival, outcome.end - outcome.start,
-                            outcome.end - jobs[i].arrival);
+    if (!outcome.error) {
+      const Clock::duration time = outcome.end - outcome.start;
+      worker.metrics.note_compute(time);
+      metrics_.note_success(jobs[i].items, outcome.start - jobs[i].arrival, time, outcome.end - jobs[i].arrival);
+    }
     if (jobs[i].trace.is_sampled)
       metrics_.note_traced({jobs[i].trace,
                             {},

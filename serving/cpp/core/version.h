@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "core/batch.h"
@@ -43,7 +44,7 @@ class Version : public Servable {
   int threads() const override { return static_cast<int>(sets_.front().size()); }
   int max_queue() const override { return config_.max_queue; }
   size_t queued() const override { return queue_.size(); }
-  ModelStatistics statistics() const override { return metrics_.statistics(); }
+  ModelStatistics statistics() const override;
   // The best of the instances.
   Health health() const override;
   void submit(const Request& request, Done done) override;
@@ -51,8 +52,11 @@ class Version : public Servable {
  private:
   // An instance and the thread that serves the queue with it.
   struct Worker {
-    CoreSet cores;
-    std::unique_ptr<Instance> instance;
+    Worker(CoreSet set, std::unique_ptr<Instance> made, InstanceMetrics counts)
+        : cores(std::move(set)), instance(std::move(made)), metrics(std::move(counts)) {}
+    const CoreSet cores;
+    const std::unique_ptr<Instance> instance;
+    InstanceMetrics metrics;
     std::mutex running;  // held during a run
     std::thread thread;
   };
@@ -71,10 +75,10 @@ class Version : public Servable {
   };
 
   // Runs jobs on a worker whose mutex and cores are held.
-  std::vector<Outcome> compute(const std::vector<Job>& jobs, Instance& instance);
-  void compute(const Job* jobs, size_t count, Instance& instance, Outcome* outcomes);
+  std::vector<Outcome> compute(const std::vector<Job>& jobs, Worker& worker);
+  void compute(const Job* jobs, size_t count, Worker& worker, Outcome* outcomes);
   // Calls those who wait, after mutex and cores were released. Jobs that were lost for the first time go back to the queue.
-  void finish(std::vector<Job>& jobs, std::vector<Outcome>& outcomes);
+  void finish(std::vector<Job>& jobs, std::vector<Outcome>& outcomes, Worker& worker);
   // Notes whether runs are short.
   void note_time(const Outcome& outcome);
   // Runs the job on the calling thread, if an instance is free. Returns false, and leaves it, otherwise.

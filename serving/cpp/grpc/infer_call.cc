@@ -32,6 +32,7 @@ class InferCall : public std::enable_shared_from_this<InferCall> {
       self_.reset();
       return;
     }
+    arrival_ = Clock::now();
     accept(shared_, queue_);
     shared_.calls.begin();
     try {
@@ -43,21 +44,28 @@ class InferCall : public std::enable_shared_from_this<InferCall> {
       if (span_) parsed.request.trace = span_->context();
       shared_.engine.infer(std::move(parsed.request), [this, ranges = std::move(parsed.ranges)](const Result& result) {
         if (span_) span_->note(result);
-        if (result.error) return finish(status_of(*result.error));
+        if (result.error) return fail(*result.error);
         try {
           write_response(result.response, ranges, response_);
         } catch (const Error& error) {  // an output that does not fit its shared memory
-          return finish(status_of(error));
+          return fail(error);
         }
         finish(Status::OK);
       });
     } catch (const Error& error) {
-      finish(status_of(error));
+      fail(error);
     } catch (const std::exception& error) {
       finish(Status(StatusCode::INTERNAL, error.what()));
     }
   }
 
+  void fail(const Error& error) {
+    // The call may end as soon as it is finished.
+    Rejections& rejections = shared_.rejections;
+    const Clock::time_point arrival = arrival_;
+    finish(status_of(error));
+    rejections.note(Rejections::kGrpc, error.rejection(), Clock::now() - arrival);
+  }
   void finish(const Status& status) {
     if (span_) end_span(*span_, status.error_code());
     if (status.ok()) {
@@ -80,6 +88,7 @@ class InferCall : public std::enable_shared_from_this<InferCall> {
 
   Shared& shared_;
   grpc::ServerCompletionQueue& queue_;
+  Clock::time_point arrival_;
   grpc::ServerContext context_;
   inference::ModelInferRequest message_;
   inference::ModelInferResponse response_;

@@ -68,6 +68,7 @@ class InferStream : public std::enable_shared_from_this<InferStream> {
       end_reading(Status::OK);
       return;
     }
+    const Clock::time_point arrival = Clock::now();
     const auto message = std::make_shared<inference::ModelInferRequest>();
     if (!grpc::SerializationTraits<inference::ModelInferRequest>::Deserialize(&bytes_, message.get()).ok()) {
       end_reading({StatusCode::INVALID_ARGUMENT, "a message of the stream is not a ModelInferRequest"});
@@ -86,12 +87,13 @@ class InferStream : public std::enable_shared_from_this<InferStream> {
       parsed.request.cancelled = cancelled_;
       if (span) parsed.request.trace = span->context();
       shared_.engine.infer(std::move(parsed.request),
-                           [self = shared_from_this(), message, ranges = std::move(parsed.ranges),
-                            span](const Result& result) { self->answer(result, ranges, span); });
+                           [self = shared_from_this(), arrival, message, ranges = std::move(parsed.ranges),
+                            span](const Result& result) { self->answer(result, arrival, ranges, span); });
     } catch (const Error& error) {
-      answer({{message->model_name(), 0, message->id(), {}}, error}, {}, span);
+      answer({{message->model_name(), 0, message->id(), {}}, error}, arrival, {}, span);
     } catch (const std::exception& error) {
-      answer({{message->model_name(), 0, message->id(), {}}, Error(ErrorKind::kInternal, error.what())}, {}, span);
+      answer({{message->model_name(), 0, message->id(), {}}, Error(ErrorKind::kInternal, error.what())}, arrival, {},
+             span);
     }
     {
       const std::lock_guard lock(mutex_);
@@ -114,9 +116,11 @@ class InferStream : public std::enable_shared_from_this<InferStream> {
     finish_if_done();
   }
 
-  void answer(const Result& result, const OutputRanges& ranges, const std::shared_ptr<trace::RequestSpan>& span) {
+  void answer(const Result& result, Clock::time_point arrival, const OutputRanges& ranges,
+              const std::shared_ptr<trace::RequestSpan>& span) {
     inference::ModelStreamInferResponse response;
     StatusCode code = StatusCode::OK;
+    Rejection rejection = Rejection::kNone;
     try {
       if (result.error) throw Error(*result.error);
       auto& written = *response.mutable_infer_response();
@@ -124,6 +128,7 @@ class InferStream : public std::enable_shared_from_this<InferStream> {
       (*written.mutable_parameters())[kFinalResponse].set_bool_param(true);
     } catch (const Error& error) {
       code = code_of(error.kind());
+      rejection = error.rejection();
       response.Clear();
       response.set_error_message(error.what());
       response.mutable_infer_response()->set_id(result.response.id);
@@ -139,6 +144,7 @@ class InferStream : public std::enable_shared_from_this<InferStream> {
     const std::lock_guard lock(mutex_);
     waiting_.push_back(std::move(bytes));
     if (!writing_) write_next();
+    shared_.rejections.note(Rejections::kGrpc, rejection, Clock::now() - arrival);
   }
 
   // With the mutex held.

@@ -127,8 +127,8 @@ void poll(grpc::ServerCompletionQueue& queue) {
 }  // namespace
 
 struct Server::State {
-  State(Engine& engine, SharedMemory& memory, trace::Tracer* tracer, std::string version)
-      : shared{engine, memory, tracer, std::move(version), {}, {}} {}
+  State(Engine& engine, SharedMemory& memory, Rejections& rejections, trace::Tracer* tracer, std::string version)
+      : shared{engine, memory, rejections, tracer, std::move(version), {}, {}} {}
 
   struct Poller {
     std::unique_ptr<grpc::ServerCompletionQueue> queue;
@@ -141,9 +141,10 @@ struct Server::State {
   int port = 0;
 };
 
-Server::Server(Engine& engine, SharedMemory& memory, trace::Tracer* tracer, const std::string& address, uint16_t port,
-               uint64_t most_bytes, const std::optional<tls::Certificate>& certificate, std::string version)
-    : state_(std::make_unique<State>(engine, memory, tracer, std::move(version))) {
+Server::Server(Engine& engine, SharedMemory& memory, Rejections& rejections, trace::Tracer* tracer,
+               const std::string& address, uint16_t port, uint64_t most_bytes,
+               const std::optional<tls::Certificate>& certificate, std::string version)
+    : state_(std::make_unique<State>(engine, memory, rejections, tracer, std::move(version))) {
   google::protobuf::SetLogHandler(nullptr);  // it logs each message whose text is not UTF-8
   grpc::ServerBuilder builder;
   const std::string host = address.find(':') == std::string::npos ? address : "[" + address + "]";

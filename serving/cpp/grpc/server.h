@@ -8,6 +8,7 @@
 #include <string>
 
 #include "loopwright/serving/engine.h"
+#include "protocol/rejections.h"
 #include "protocol/shared_memory.h"
 #include "tls/certificate.h"
 
@@ -21,8 +22,9 @@ class Server {
  public:
   // Listens, with TLS if there is a certificate. Port 0 takes a free one. Throws Error (kUnavailable) if the port cannot be used. A
   // message of more than `most_bytes` is rejected. Without a tracer (null), nothing is traced.
-  Server(Engine& engine, SharedMemory& memory, trace::Tracer* tracer, const std::string& address, uint16_t port,
-         uint64_t most_bytes, const std::optional<tls::Certificate>& certificate, std::string version);
+  Server(Engine& engine, SharedMemory& memory, Rejections& rejections, trace::Tracer* tracer,
+         const std::string& address, uint16_t port, uint64_t most_bytes,
+         const std::optional<tls::Certificate>& certificate, std::string version);
   ~Server();
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;

@@ -11,6 +11,7 @@
 
 #include "inference.grpc.pb.h"
 #include "loopwright/serving/engine.h"
+#include "protocol/rejections.h"
 #include "protocol/shared_memory.h"
 #include "trace/tracer.h"
 
@@ -46,6 +47,7 @@ class Calls {
 struct Shared {
   Engine& engine;
   SharedMemory& memory;
+  Rejections& rejections;
   trace::Tracer* const tracer;  // null: nothing is traced
   const std::string version;
   Service service;

@@ -229,6 +229,7 @@ constexpr Route kRoutes[] = {
 Response error_response(const Error& error) {
   Response response = json(v2::write_error(error.what()));
   response.status = status_of(error.kind());
+  response.rejection = error.rejection();
   if (const auto* wrong = dynamic_cast<const MethodError*>(&error)) {
     response.status = 405;
     response.headers.emplace_back("Allow", wrong->allowed());

@@ -25,6 +25,21 @@ std::string millis(const Totals& totals) {
   return text;
 }
 
+std::string instance_rows(const ModelStatistics& model) {
+  std::string html;
+  for (size_t place = 0; place < model.instances.size(); ++place) {
+    const InstanceStatistics& instance = model.instances[place];
+    std::string cpus;
+    for (const int cpu : instance.cores) cpus += (cpus.empty() ? "" : ", ") + std::to_string(cpu);
+    char busy[32];
+    std::snprintf(busy, sizeof(busy), "%.1f", instance.busy_secs);
+    html += "<tr><td>" + escaped(model.name) + "</td><td class=\"n\">" + std::to_string(model.version) +
+            "</td><td class=\"n\">" + std::to_string(place) + "</td><td>" + cpus + "</td><td class=\"n\">" + busy +
+            "</td></tr>";
+  }
+  return html;
+}
+
 std::string page(const Engine& engine) {
   std::string html =
       "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta http-equiv=\"refresh\" content=\"5\">"
@@ -39,6 +54,7 @@ std::string page(const Engine& engine) {
       "class=\"n\">Errors</th>"
       "<th class=\"n\">Queue, ms</th><th class=\"n\">Compute, ms</th><th class=\"n\">Total, "
       "ms</th><th>Reason</th></tr>";
+  std::string instances;  // the rows of the second table
   const auto statistics = engine.statistics();
   for (const IndexEntry& entry : engine.index()) {
     ModelStatistics of_entry{entry.model, entry.version, {}, {}, {}, {}, 0, 0, 0};
@@ -49,21 +65,25 @@ std::string page(const Engine& engine) {
             std::to_string(of_entry.success.count) + "</td><td class=\"n\">" + std::to_string(of_entry.fail.count) +
             "</td><td class=\"n\">" + millis(of_entry.queue) + "</td><td class=\"n\">" + millis(of_entry.compute) +
             "</td><td class=\"n\">" + millis(of_entry.success) + "</td><td>" + escaped(entry.reason) + "</td></tr>";
+    instances += instance_rows(of_entry);
   }
-  return html + "</table></body></html>";
+  return html +
+         "</table><table><tr><th>Model</th><th>Version</th><th class=\"n\">Instance</th><th>CPUs</th>"
+         "<th class=\"n\">Busy, s</th></tr>" +
+         instances + "</table></body></html>";
 }
 
-Response status_page(const Engine& engine, const trace::Tracer*) {
+Response status_page(const Engine& engine, const Rejections&, const trace::Tracer*) {
   Response response;
   response.type = "text/html; charset=utf-8";
   response.text = page(engine);
   return response;
 }
 
-Response metrics(const Engine& engine, const trace::Tracer* tracer) {
+Response metrics(const Engine& engine, const Rejections& rejections, const trace::Tracer* tracer) {
   Response response;
   response.type = "text/plain; version=0.0.4; charset=utf-8";
-  response.text = engine.metrics();
+  response.text = engine.metrics() + rejections.metrics();
   if (tracer) response.text += tracer->metrics();
   return response;
 }
@@ -71,18 +91,18 @@ Response metrics(const Engine& engine, const trace::Tracer* tracer) {
 struct Route {
   const char* method;
   const char* pattern;
-  Response (*serve)(const Engine&, const trace::Tracer*);
+  Response (*serve)(const Engine&, const Rejections&, const trace::Tracer*);
 };
 
 constexpr Route kRoutes[] = {{"GET", "metrics", metrics}, {"GET", "", status_page}};
 
 }  // namespace
 
-Handler metrics_routes(Engine& engine, const trace::Tracer* tracer) {
-  return [&engine, tracer](const Request& request, const Respond& respond) {
+Handler metrics_routes(Engine& engine, const Rejections& rejections, const trace::Tracer* tracer) {
+  return [&engine, &rejections, tracer](const Request& request, const Respond& respond) {
     Response response;
     try {
-      response = find_route(kRoutes, request.method, segments(request.target)).serve(engine, tracer);
+      response = find_route(kRoutes, request.method, segments(request.target)).serve(engine, rejections, tracer);
     } catch (const Error& error) {
       response = error_response(error);
     }

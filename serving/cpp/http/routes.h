@@ -6,6 +6,7 @@
 
 #include "http/server.h"
 #include "loopwright/serving/engine.h"
+#include "protocol/rejections.h"
 #include "protocol/shared_memory.h"
 
 namespace loopwright::serving::trace {
@@ -19,7 +20,7 @@ Handler inference_routes(Engine& engine, SharedMemory& memory, trace::Tracer* tr
 // Registers the region that a body of JSON describes. Throws Error.
 void register_region(SharedMemory& memory, const std::string& name, const std::string& body);
 // The status page and /metrics.
-Handler metrics_routes(Engine& engine, const trace::Tracer* tracer);
+Handler metrics_routes(Engine& engine, const Rejections& rejections, const trace::Tracer* tracer);
 // Loading, promotion and upload, which wait on own threads. Outlives the server that has its handler.
 class AdminRoutes {
  public:

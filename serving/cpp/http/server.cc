@@ -75,8 +75,8 @@ std::string_view Request::only_header(std::string_view name) const {
 
 class Server::State : public std::enable_shared_from_this<Server::State> {
  public:
-  State(Limits given, const std::optional<tls::Certificate>& certificate, Handler handler_)
-      : limits(std::move(given)), handler(std::move(handler_)) {
+  State(Limits given, const std::optional<tls::Certificate>& certificate, Handler handler_, NoteRejection note)
+      : limits(std::move(given)), handler(std::move(handler_)), note_rejection(std::move(note)) {
     if (certificate) tls.emplace(tls::server_context(*certificate));
   }
 
@@ -93,6 +93,7 @@ class Server::State : public std::enable_shared_from_this<Server::State> {
 
   const Limits limits;
   const Handler handler;
+  const NoteRejection note_rejection;
   std::optional<net::ssl::context> tls;
   net::io_context context{1};
   tcp::acceptor acceptor{context};
@@ -189,7 +190,10 @@ class Server::Connection : public std::enable_shared_from_this<Server::Connectio
         return;
       }
     }
-    if (error == beast::http::error::header_limit) return fail(431, "the header is too long");
+    if (error == beast::http::error::header_limit) {
+      arrival_ = Clock::now();
+      return fail(431, "the header is too long", Rejection::kLimit);
+    }
     if (error) {
       const bool is_http = error.category() == http_category();
       if (is_http && error != beast::http::error::end_of_stream && error != beast::http::error::partial_message)
@@ -201,6 +205,7 @@ class Server::Connection : public std::enable_shared_from_this<Server::Connectio
 
   void begin_request() {
     const auto& header = parser_->get();
+    arrival_ = Clock::now();
     request_ = Request();
     request_.body = std::make_shared<std::string>();
     request_.method = std::string(header.method_string());
@@ -215,7 +220,7 @@ class Server::Connection : public std::enable_shared_from_this<Server::Connectio
       is_head_ = request_.method == "HEAD";
       is_1_0_ = header.version() == 10;
       cancelled_ = request_.cancelled;
-      deadline_ = Clock::now() + state_->limits.receive;
+      deadline_ = arrival_ + state_->limits.receive;
     }
     if (header.version() == 11 && request_.header("Host").empty())
       return fail(400, "a request must have the header Host");
@@ -225,8 +230,10 @@ class Server::Connection : public std::enable_shared_from_this<Server::Connectio
     if (!is_permitted()) return fail(401, "the header Authorization: Bearer TOKEN is missing or wrong");
     const uint64_t length = parser_->content_length().value_or(0);
     if (length > state_->limits.body)
-      return fail(413, "the body has " + std::to_string(length) + " bytes; at most " +
-                           std::to_string(state_->limits.body) + " are accepted");
+      return fail(413,
+                  "the body has " + std::to_string(length) + " bytes; at most " + std::to_string(state_->limits.body) +
+                      " are accepted",
+                  Rejection::kLimit);
     request_.body = std::shared_ptr<std::string>(new std::string, [state = state_](std::string* body) {
       state->in_flight.fetch_sub(body->size());
       delete body;
@@ -263,12 +270,14 @@ class Server::Connection : public std::enable_shared_from_this<Server::Connectio
     if (state_->in_flight.fetch_add(part) + part > state_->limits.in_flight) {
       state_->in_flight.fetch_sub(part);
       return fail(503,
-                  "the requests that are being read and computed take all of the server's memory for them; try later");
+                  "the requests that are being read and computed take all of the server's memory for them; try later",
+                  Rejection::kLimit);
     }
     body.resize(here + part);
     net::async_read(stream_, net::buffer(body.data() + here, part),
                     [self = shared_from_this(), length](error_code error, size_t) {
                       if (error) return self->close();
+                      self->arrival_ = Clock::now();
                       self->request_.body->size() == length ? self->handle() : self->read_body(length);
                     });
   }
@@ -290,6 +299,14 @@ class Server::Connection : public std::enable_shared_from_this<Server::Connectio
 
   // Called by any thread.
   void respond(Response response) {
+    const Rejection rejection = response.rejection;
+    const Clock::time_point arrival = arrival_;  // another request may come when this one is answered
+    send(std::move(response));
+    if (rejection != Rejection::kNone && state_->note_rejection)
+      state_->note_rejection(rejection, Clock::now() - arrival);
+  }
+
+  void send(Response response) {
     std::unique_lock lock(mutex_);
     response_ = std::move(response);
     if (state_->draining) keep_alive_ = false;
@@ -381,7 +398,7 @@ class Server::Connection : public std::enable_shared_from_this<Server::Connectio
   }
 
   // Answers a request that cannot be read to its end.
-  void fail(int status, const std::string& message) {
+  void fail(int status, const std::string& message, Rejection rejection = Rejection::kNone) {
     {
       const std::lock_guard lock(mutex_);
       busy_ = true;
@@ -391,6 +408,7 @@ class Server::Connection : public std::enable_shared_from_this<Server::Connectio
     Response response;
     response.status = status;
     response.text = v2::write_error(message);
+    response.rejection = rejection;
     respond(std::move(response));
   }
 
@@ -401,6 +419,7 @@ class Server::Connection : public std::enable_shared_from_this<Server::Connectio
   beast::flat_buffer buffer_;
   std::optional<Parser> parser_;
   Request request_;
+  Clock::time_point arrival_;  // when it was read, as far as it has come
   std::vector<char> rest_;
 
   std::mutex mutex_;  // for what follows
@@ -452,8 +471,8 @@ void Server::State::sweep() {
 }
 
 Server::Server(const std::string& address, uint16_t port, Limits limits,
-               const std::optional<tls::Certificate>& certificate, Handler handler)
-    : state_(std::make_shared<State>(std::move(limits), certificate, std::move(handler))) {
+               const std::optional<tls::Certificate>& certificate, Handler handler, NoteRejection note_rejection)
+    : state_(std::make_shared<State>(std::move(limits), certificate, std::move(handler), std::move(note_rejection))) {
   const auto cannot = [&](const std::string& reason) {
     const bool is_v6 = address.find(':') != std::string::npos;
     return Error(ErrorKind::kUnavailable, "cannot listen on " + (is_v6 ? "[" + address + "]" : address) + ":" +

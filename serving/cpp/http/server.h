@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "loopwright/serving/error.h"
 #include "loopwright/serving/tensor.h"
 #include "tls/certificate.h"
 
@@ -48,18 +49,22 @@ struct Response {
   std::vector<std::pair<std::string, std::string>> headers;
   std::string text;
   std::vector<Tensor> binary;  // behind the text
+  Rejection rejection = Rejection::kNone;
 };
 
 using Respond = std::function<void(Response)>;
 // Called on the server's thread; must not block. `respond` is called once, by any thread, also before the handler returns.
 using Handler = std::function<void(Request, Respond)>;
+// Gets the reason of a rejection, and the time from when its request was read until its response was sent, or waits for the socket.
+// Called by any thread.
+using NoteRejection = std::function<void(Rejection, std::chrono::nanoseconds)>;
 
 class Server {
  public:
   // Listens, for HTTPS if there is a certificate. Port 0 takes a free one. Throws Error (kUnavailable) with the reason, such as a
-  // port that is in use.
+  // port that is in use. `note_rejection` may be empty.
   Server(const std::string& address, uint16_t port, Limits limits, const std::optional<tls::Certificate>& certificate,
-         Handler handler);
+         Handler handler, NoteRejection note_rejection = {});
   // Ends all connections.
   ~Server();
   Server(const Server&) = delete;

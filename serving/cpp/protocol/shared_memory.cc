@@ -111,13 +111,16 @@ struct SharedRange::Budget {
 Tensor SharedRange::read(DataType type, std::vector<int64_t> shape) const {
   check_size(type, shape, bytes_);  // before memory is taken
   if (bytes_ > budget_->most)
-    throw invalid("an input in shared memory has at most " + std::to_string(budget_->most) + " bytes, got " +
-                  std::to_string(bytes_));
+    throw Error(ErrorKind::kInvalidArgument,
+                "an input in shared memory has at most " + std::to_string(budget_->most) + " bytes, got " +
+                    std::to_string(bytes_),
+                Rejection::kLimit);
   if (budget_->used.fetch_add(bytes_) + bytes_ > budget_->most) {
     budget_->used.fetch_sub(bytes_);
     throw Error(
         ErrorKind::kUnavailable,
-        "the inputs in shared memory that are being computed take all of the server's memory for them; try later");
+        "the inputs in shared memory that are being computed take all of the server's memory for them; try later",
+        Rejection::kLimit);
   }
   // The deleter runs also if it, or the array, cannot be made.
   const std::shared_ptr<void> share(nullptr,

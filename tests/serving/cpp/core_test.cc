@@ -123,7 +123,7 @@ void test_what_ended_makes_room() {
   CHECK(queue.push(third) == Rejection::kNone);
   CHECK((ended == std::vector<int>{-1, -2} || ended == std::vector<int>{-2, -1}));
   CHECK(queue.push(fourth) == Rejection::kNone);
-  CHECK(queue.push(fifth) == Rejection::kFull);
+  CHECK(queue.push(fifth) == Rejection::kQueueFull);
   CHECK(queue.size() == 2);
 }
 

@@ -65,13 +65,19 @@ struct Totals {
   uint64_t count = 0, nanos = 0;
 };
 
+struct InstanceStatistics {
+  CoreSet cores;
+  double busy_secs;  // in which it used its cores
+};
+
 struct ModelStatistics {
   std::string name;
   int64_t version;
   Totals success, fail, queue, compute;
   uint64_t items = 0;  // of batches; requests of models without them
   uint64_t executions = 0;
-  int64_t last_inference_millis = 0;  // since 1970; 0: none yet
+  int64_t last_inference_millis = 0;               // since 1970; 0: none yet
+  std::vector<InstanceStatistics> instances = {};  // a pipeline has none
 };
 
 // Thread-safe.
