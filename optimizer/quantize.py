@@ -67,6 +67,7 @@ def quantize(
     max_drop: float | None = None,
     errors: bool = False,
     adaround: bool = False,
+    equalize: bool = False,
 ) -> Quantized:
     """Quantizes a model to u8 activations and s8 weights.
 
@@ -82,6 +83,7 @@ def quantize(
             labels, with the original's class. Layers stay in floating point for it.
         errors: whether the error of each layer is measured.
         adaround: whether weights are rounded so that the outputs of their layers change least (takes minutes).
+        equalize: whether the ranges of channels between layers are made alike first.
 
     Raises:
         ValueError: the model is not valid, has integer operators already, or does not run; the samples do not fit it;
@@ -102,6 +104,10 @@ def quantize(
     if max_drop is not None and not 0 <= max_drop <= 100:
         raise ValueError(f"max_drop must be from 0 to 100 percentage points, got {max_drop:g}")
     original = _prepared(model)
+    if equalize:
+        from optimizer import equalization
+
+        equalization.equalize(original)
     names = {node.name for node in original.graph.node}
     if unknown := [name for name in exclude if name not in names]:
         raise ValueError(f"exclude: the model has no node {', '.join(map(repr, unknown))}")

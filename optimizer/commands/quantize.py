@@ -36,6 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="round weights so that the outputs of layers change least (takes minutes)",
     )
+    about = "make the ranges of channels between two layers alike first, where a Relu or nothing is between them"
+    add("--equalize", action="store_true", help=about)
     about = "a node that stays in floating point, by its name; may be repeated"
     add("--exclude", action="append", default=[], metavar="NODE", help=about)
     about = "keep layers of large errors in floating point, so that at most PP percentage points are lost: of the "
@@ -68,6 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.max_drop,
             arguments.errors,
             arguments.adaround,
+            arguments.equalize,
         )
     seconds = time.perf_counter() - start
     write(arguments.output, lambda path: onnx.save(found.model, path))
