@@ -2,7 +2,7 @@
 
 Where nothing but functions with f(s x) = s f(x), s > 0, are between two layers, the channels of the first may be
 divided by numbers by which the second multiplies them: the answers stay the same. The numbers make the ranges of both
-weights of a channel equal (Nagel et al.: Data-Free Quantization Through Weight Equalization and Bias Correction, ICCV 2019;
+weights of a channel equal (Nagel et al.: Data-Free Quantization Through Weight Equalization and Bias Correction, 2019;
 section 4.1). Weights have a scale per output channel here, so it is the activations between the layers, and the
 input channels of the second, that gain.
 """
