@@ -106,7 +106,7 @@ class Joint:
         narrowest = tuple(choice.widths[0] for choice in self.choices)
         first = len(self.problem.choices)
         precisions = {layer: Width(0, ((first + place, 1),)) for place, layer in enumerate(self.harm_of_integers)}
-        times = KernelTimes(self.problem.layers, narrowest, self.starts[0], precisions)
+        times = KernelTimes(self.problem.layers, narrowest, self.starts[0], precisions, self.problem.products)
         widths, latency = fitted(self, times, limit, self.threads)
         plan = replace(self.problem.plan(widths[:first], importance, "kernels"), latency=latency)
         return JointChoice(plan, self._in_float(widths))

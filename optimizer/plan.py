@@ -17,7 +17,7 @@ from optimizer.messages import one_line
 if TYPE_CHECKING:
     import onnx
 
-    from optimizer.pruning.groups import Groups
+    from optimizer.pruning.groups import Group, Groups
 
 FORMAT = 1
 _LARGEST_FILE = 2**26  # bytes; a plan of a million channels takes 8 MB
@@ -29,7 +29,7 @@ class KeptChannels:
 
     Attributes:
         name: the group, by the node that makes its channels.
-        channels: how many it has.
+        channels: how many sets of channels it has: single channels, or heads of an attention, for example.
         kept: the indices of those that stay, ascending.
     """
 
@@ -105,17 +105,29 @@ class Plan:
         if topology.digest(model) != self.topology:
             raise ValueError("the plan is for a model of another topology")
         groups = find(model)
-        if [len(group) for group in groups.free] != [kept.channels for kept in self.groups]:
-            raise ValueError("the plan has other groups of channels than the model")
         return without(model, groups, self.removed(groups))
 
     def removed(self, groups: Groups) -> list[int]:
-        """Returns the numbers of the sets of channels that are removed; ``groups`` are those of the model."""
-        return [
-            root
-            for group, kept in zip(groups.free, self.groups, strict=True)
-            for root in np.delete(group.roots, kept.kept).tolist()
-        ]
+        """Returns the numbers of the sets of channels that are removed; ``groups`` are those of the model.
+
+        Raises:
+            ValueError: the plan has other groups; the message is one line.
+        """
+        return [root for group, kept in self.matched(groups) for root in np.delete(group.roots, kept.kept).tolist()]
+
+    def matched(self, groups: Groups) -> list[tuple[Group, KeptChannels]]:
+        """Returns groups of the model with what they keep. Those that the plan does not have keep all channels.
+
+        Raises:
+            ValueError: the plan has other groups; the message is one line.
+        """
+        pairs = list(zip(groups.free, self.groups, strict=False))
+        if len(groups.free) != len(self.groups):  # made for a module, or when fewer groups were found
+            wanted = {kept.name: kept for kept in self.groups}
+            pairs = [(group, wanted[group.name]) for group in groups.free if group.name in wanted]
+        if len(pairs) < len(self.groups) or any(len(group) != kept.channels for group, kept in pairs):
+            raise ValueError("the plan has other groups of channels than the model")
+        return pairs
 
     def to_json(self) -> dict[str, Any]:
         return {

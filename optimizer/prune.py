@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # onnx is imported on first use, because that takes half a se
     from optimizer.pruning.groups import Groups
     from optimizer.pruning.importance import Scores
     from optimizer.pruning.solver import Choice
-    from optimizer.pruning.widths import Layer, Weight
+    from optimizer.pruning.widths import Layer, Product, Weight
     from optimizer.training.ranks import Ranks
 
 IMPORTANCES: Mapping[str, str] = {
@@ -43,6 +43,10 @@ COSTS: Mapping[str, str] = {
     "parameters": "elements of weights",
 }
 STEP, LEAST = 8, 0.25
+# Why groups whose sets have several channels are fixed in PyTorch modules.
+SINGLE = (
+    "torch-pruning does not remove attention heads, or a channel of each group of a convolution; prune the ONNX model"
+)
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class Problem:
     Attributes:
         model: the prepared model.
         groups: its groups.
-        weights, layers: its constants and layers, with their sizes.
+        weights, layers, products: its constants, layers, and products of tensors that are not constant.
         scores: the importance of each channel.
         choices: the widths of each group.
     """
@@ -61,6 +65,7 @@ class Problem:
     groups: Groups
     weights: tuple[Weight, ...]
     layers: tuple[Layer, ...]
+    products: tuple[Product, ...]
     scores: Scores
     choices: tuple[Choice, ...]
 
@@ -124,21 +129,25 @@ def prune(
         OSError: a file cannot be read.
         ImportError: a package for measuring is missing.
     """
-    from compiler.convert.source import exported
+    from compiler.convert.source import exported, is_torch_module
+    from optimizer.pruning import groups
     from optimizer.pruning.prepared import prepared
 
     samples = data() if callable(data) else data
     chosen = _checked(ratio, latency, share, samples, importance, cost, threads, step, least)
     original = prepared(exported(model, example_inputs))
+    found = groups.find(original)
+    if is_torch_module(model):
+        found = found.of_single_channels(SINGLE)
     if chosen != "taylor":
         if processes() > 1:
             raise ValueError("only importance 'taylor' is computed by several processes; run this one without torchrun")
-        problem = problem_of(original, samples, chosen, threads, step, least, seed)
+        problem = problem_of(original, samples, chosen, threads, step, least, seed, found=found)
         return _solved(problem, ratio, latency, share, chosen, cost, threads)
     from optimizer.training.ranks import joined
 
     with joined("cpu") as ranks:
-        problem = problem_of(original, samples, chosen, threads, step, least, seed, ranks)
+        problem = problem_of(original, samples, chosen, threads, step, least, seed, ranks, found)
         # Measured costs differ from process to process, so one of them chooses.
         text = ranks.broadcast_from_first(
             lambda: json.dumps(_solved(problem, ratio, latency, share, chosen, cost, threads).to_json())
@@ -232,12 +241,14 @@ def problem_of(
     least: float = LEAST,
     seed: int = 0,
     ranks: Ranks | None = None,
+    found: Groups | None = None,
 ) -> Problem:
     """Returns the problem of a prepared model. Arguments are those of :func:`prune`.
 
     Args:
         importance: a key of :data:`IMPORTANCES`.
         ranks: of the processes that compute gradients, for ``taylor``.
+        found: the groups of the model, if some of those that can be removed shall stay.
 
     Raises:
         ValueError: the model has no channels that can be removed, or the data do not fit. The message is one line.
@@ -247,7 +258,7 @@ def problem_of(
     from optimizer.pruning import importance as scoring
     from optimizer.pruning.solver import Choice
 
-    found = groups.find(model)
+    found = groups.find(model) if found is None else found
     if not found.free:
         why = "no convolution or product has a constant weight"
         if found.fixed:
@@ -268,8 +279,10 @@ def problem_of(
     if not all(np.isfinite(each).all() for each in scores):
         raise ValueError("the importance of channels is not finite: weights or activations have NaN or infinite values")
     weights = widths.weights(model, found)
-    choices = tuple(Choice.of(each, step, least) for each in scores)
-    return Problem(model, found, weights, widths.layers(model, weights), scores, choices)
+    choices = tuple(
+        Choice.of(each, max(1, step // group.size), least) for group, each in zip(found.free, scores, strict=True)
+    )
+    return Problem(model, found, weights, widths.layers(model, weights), widths.products(model, found), scores, choices)
 
 
 def _of_ratio(problem: Problem, ratio: float, cost: str, threads: int) -> tuple[int, ...]:
@@ -294,7 +307,7 @@ def _price(problem: Problem, cost: str, threads: int) -> Cost:
     if cost == "parameters":
         return costs.parameters(problem.weights)
     if cost == "macs":
-        return costs.macs(problem.layers)
+        return costs.macs(problem.layers, problem.products)
     from optimizer.pruning.fitting import measured_cost
 
     return measured_cost(problem, cost, threads)

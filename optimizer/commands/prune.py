@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from optimizer.fidelity import Fidelity
     from optimizer.plan import Latency, Plan
-    from optimizer.pruning.groups import Group
+    from optimizer.pruning.groups import Group, Groups
 
 MOST_COMPARED = 256  # samples
 ABOUT = "removes channels of a model, without retraining"
@@ -104,8 +104,9 @@ def run(arguments: argparse.Namespace) -> int:
             measured = compare(original, pruned, arguments.threads)
     outputs = [] if data is None else _fidelities(original, pruned, data, arguments.threads)
     sizes = _sizes(original, pruned)
-    fixed = groups.find(original).fixed
-    _print(plan, fixed if arguments.fixed else (), sizes, measured, outputs)
+    found = groups.find(original)
+    fixed = found.fixed
+    _print(plan, found, arguments.fixed, sizes, measured, outputs)
     print(f"Pruned in {seconds:.1f} s")
     print(f"Saved: {arguments.output}")
     write_json(arguments.json, _json(arguments, plan, fixed, sizes, measured, outputs, seconds))
@@ -142,16 +143,21 @@ def _fidelities(
 
 def _print(
     plan: Plan,
-    fixed: tuple[Group, ...],
+    groups: Groups,
+    with_fixed: bool,
     sizes: Mapping[str, tuple[int | None, int | None]],
     measured: Mapping[str, tuple[float, float]],
     outputs: list[Fidelity],
 ) -> None:
-    rows = [(group.name, str(group.channels), str(len(group.kept))) for group in plan.groups]
+    rows = [
+        (group.name, _channels(group, len(group)), _channels(group, len(kept.kept)))
+        for group, kept in plan.matched(groups)
+    ]
     print_table(("group", "channels", "kept"), rows, left=[0])
-    if fixed:
+    if with_fixed and groups.fixed:
         print("Channels that cannot be removed:")
-        print_table(("group", "channels", "reason"), [(g.name, str(len(g)), str(g.fixed)) for g in fixed], left=[0, 2])
+        rows = [(group.name, _channels(group, len(group)), str(group.fixed)) for group in groups.fixed]
+        print_table(("group", "channels", "reason"), rows, left=[0, 2])
     rows = [
         (name, f"{before:,}", f"{after:,}", f"{after / before - 1:+.1%}")
         for name, (before, after) in sizes.items()
@@ -167,6 +173,11 @@ def _print(
     for each in outputs:
         same = "" if each.agreement is None else f", same largest element {each.agreement:.1%}"
         print(f"Output {each.output} on the samples: SQNR {each.sqnr_db:.1f} dB{same}")
+
+
+def _channels(group: Group, count: int) -> str:
+    """Returns a number of sets of channels, such as 12 x 32 for 12 heads of 32 channels."""
+    return str(count) if group.size == 1 else f"{count} x {group.size}"
 
 
 def _about(latency: Latency) -> str:

@@ -35,11 +35,12 @@ class Channels:
         return channel
 
     def roots(self, channels: np.ndarray) -> np.ndarray:
-        return np.array([self.root(channel) for channel in channels.tolist()], np.int64)
+        found = [self.root(channel) for channel in channels.ravel().tolist()]
+        return np.array(found, np.int64).reshape(channels.shape)
 
     def join(self, some: np.ndarray, others: np.ndarray) -> None:
         """Joins the sets of each pair of channels."""
-        for one, other in zip(some.tolist(), others.tolist(), strict=True):
+        for one, other in zip(some.ravel().tolist(), others.ravel().tolist(), strict=True):
             first, second = sorted((self.root(one), self.root(other)))
             if first != second:
                 self._parent[second] = first
@@ -49,7 +50,7 @@ class Channels:
 
     def fix(self, channels: np.ndarray, reason: str) -> None:
         """Fixes the sets of channels. The first reason of a set is kept."""
-        for channel in channels.tolist():
+        for channel in channels.ravel().tolist():
             self._reason.setdefault(self.root(channel), reason)
 
     def reason(self, root: int) -> str | None:

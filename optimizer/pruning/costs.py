@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from operator import mul
 from typing import TypeAlias
 
-from optimizer.pruning.widths import Layer, Weight, Width
+from optimizer.pruning.widths import Layer, Product, Weight, Width
 
 # How a user gives a model fixed sizes.
 FIX_SIZES = "give the inputs fixed sizes first, with python -m graph_passes --passes freeze_shapes --input-shape"
@@ -59,8 +61,8 @@ def parameters(weights: Sequence[Weight]) -> Cost:
     return Cost("parameters", tuple(_elements(weight, 1) for weight in weights))
 
 
-def macs(layers: Sequence[Layer]) -> Cost:
-    """Returns the multiply-adds of all convolutions and products with constant weights.
+def macs(layers: Sequence[Layer], products: Sequence[Product]) -> Cost:
+    """Returns the multiply-adds of all convolutions and products.
 
     Raises:
         ValueError: the shape of a layer is unknown.
@@ -72,6 +74,12 @@ def macs(layers: Sequence[Layer]) -> Cost:
                 f"the number of multiply-adds of {layer.op_type} {layer.node} depends on sizes that vary; {FIX_SIZES}"
             )
         terms.append(_elements(layer.weight, layer.positions))
+    for product in products:
+        if product.macs is None:
+            raise ValueError(
+                f"the number of multiply-adds of MatMul {product.node} depends on sizes that vary; {FIX_SIZES}"
+            )
+        terms.append(Term((product.parts,), partial(mul, product.macs)))
     return Cost("multiply-adds", tuple(terms))
 
 

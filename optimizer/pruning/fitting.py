@@ -94,12 +94,12 @@ def predictor(problem: Problem, cost: str, threads: int) -> Predictor:
     if cost == "kernels":
         from optimizer.pruning.kernel_times import KernelTimes
 
-        return KernelTimes(problem.layers, narrowest, widest)
+        return KernelTimes(problem.layers, narrowest, widest, products=problem.products)
     if cost == "onnxruntime":
         from optimizer.pruning import runtime_times
 
-        return Scaled(runtime_times.cost(problem.model, problem.layers, narrowest, widest, threads))
-    return Scaled(costs.macs(problem.layers) if cost == "macs" else costs.parameters(problem.weights))
+        return Scaled(runtime_times.cost(problem.model, problem.layers, problem.products, narrowest, widest, threads))
+    return Scaled(costs.macs(problem.layers, problem.products) if cost == "macs" else costs.parameters(problem.weights))
 
 
 def measured_cost(problem: Problem, cost: str, threads: int) -> Cost:
@@ -108,7 +108,7 @@ def measured_cost(problem: Problem, cost: str, threads: int) -> Cost:
     if cost == "onnxruntime":
         from optimizer.pruning import runtime_times
 
-        return runtime_times.cost(problem.model, problem.layers, narrowest, widest, threads)
+        return runtime_times.cost(problem.model, problem.layers, problem.products, narrowest, widest, threads)
     found = predictor(problem, cost, threads)
     original = compiled(problem.model, threads)
     found.correct(problem.model, original, widest, 1.0)

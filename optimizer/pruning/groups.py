@@ -10,13 +10,14 @@ each ONNX operator has a rule.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import onnx
 
 from optimizer.graphs import inner_reads
+from optimizer.pruning.blocks import settle
 from optimizer.pruning.rules import RULES, SOURCES
 from optimizer.pruning.trace import Edit, Node, Trace
 
@@ -25,18 +26,21 @@ STANDARD = ("", "ai.onnx")
 
 @dataclass(frozen=True)
 class Group:
-    """Channels that are chosen from together: all of them have the same places in the model.
+    """Sets of channels that are chosen from together: all of them have the same places in the model.
 
     Attributes:
         name: that of the node that makes its channels, with a number if that node makes several groups.
         roots: the number of each channel's set, in order.
         layers: the nodes that make the channels.
+        size: how many channels of a layer each set has at least: all of a head, one of each group of a convolution,
+            else 1.
         fixed: why no channel can be removed; None if they can.
     """
 
     name: str
     roots: tuple[int, ...]
     layers: tuple[str, ...]
+    size: int = 1
     fixed: str | None = None
 
     def __len__(self) -> int:
@@ -54,6 +58,8 @@ class Groups:
         edits: numbers in the model that count channels; ``channels`` are numbers of sets.
         reads: for each tensor that a convolution or product reads and whose channels are known, by its name: the axis
             of the channels, and the number of the set of each place.
+        products: for each product of two tensors that are not constant, by its node, the numbers of sets that make
+            equal parts of its multiply-adds.
     """
 
     free: tuple[Group, ...]
@@ -61,6 +67,13 @@ class Groups:
     places: dict[tuple[str, int], np.ndarray]
     edits: tuple[Edit, ...]
     reads: dict[str, tuple[int, np.ndarray]]
+    products: dict[str, np.ndarray]
+
+    def of_single_channels(self, reason: str) -> Groups:
+        """Returns groups among which those whose sets have several channels are fixed, for this reason."""
+        several = tuple(replace(group, fixed=reason) for group in self.free if group.size > 1)
+        free = tuple(group for group in self.free if group.size == 1)
+        return replace(self, free=free, fixed=(*self.fixed, *several))
 
 
 def find(model: onnx.ModelProto) -> Groups:
@@ -72,26 +85,31 @@ def find(model: onnx.ModelProto) -> Groups:
     reads: dict[str, int] = {}
     for proto in model.graph.node:
         node = Node(proto)
-        if _apply(node, trace) and node.op_type in SOURCES and trace.view(node.input(0)) is not None:
-            reads[node.inputs[0]] = trace.views[node.inputs[0]].axis
+        view = trace.view(node.input(0))
+        known = _apply(node, trace)
+        if known and node.op_type in SOURCES and view is not None and len(view.axes) == 1:
+            reads[node.inputs[0]] = view.axis
         inner = sorted(inner_reads(proto))
         trace.fix(inner, f"a branch or loop of {node} reads them")
     for output in model.graph.output:
         trace.fix([output.name], f"{output.name} is an output of the model")
     _check_constants(model, trace)
+    settle(trace)
     channels = trace.channels
-    bound: dict[tuple[str, int], np.ndarray] = {}
+    places: dict[tuple[str, int], np.ndarray] = {}
     for name, uses in trace.bound.items():
         for axis, found in uses[0].items():
-            bound[name, axis] = found
-    places = {place: channels.roots(found) for place, found in bound.items()}
-    groups = list(_groups(trace, places))
+            rows = channels.roots(found.reshape(len(found), -1))
+            if (rows == rows[:, :1]).all():  # otherwise another axis of the block loses places
+                places[name, axis] = rows[:, 0]
+    groups = list(_groups(trace, places, _convolution_groups(model)))
     return Groups(
         tuple(group for group in groups if group.fixed is None),
         tuple(group for group in groups if group.fixed is not None),
         places,
         tuple(Edit(edit.node, edit.place, channels.roots(edit.channels)) for edit in trace.edits),
         {name: (axis, channels.roots(trace.views[name].channels)) for name, axis in reads.items()},
+        {node: channels.roots(found) for node, found in trace.products.items()},
     )
 
 
@@ -107,6 +125,9 @@ def _apply(node: Node, trace: Trace) -> bool:
         trace.fix(node.inputs, f"{node}: {obstacle}")
         for name in node.outputs:
             trace.views.pop(name, None)
+    for name in node.outputs:
+        if (view := trace.view(name)) is not None and len(view.axes) > 1:
+            trace.keep(view, ())
     return obstacle is None
 
 
@@ -124,13 +145,21 @@ def _check_constants(model: onnx.ModelProto, trace: Trace) -> None:
                 for found in known:
                     trace.channels.fix(found, f"another node reads the constant {name}, too")
             for found in known[1:]:
-                trace.channels.join(found, known[0])
+                trace.channels.join(*np.broadcast_arrays(*(each.reshape(len(each), -1) for each in (found, known[0]))))
             uses[0].setdefault(axis, known[0])
 
 
-def _groups(trace: Trace, places: dict[tuple[str, int], np.ndarray]) -> Iterator[Group]:
+def _convolution_groups(model: onnx.ModelProto) -> dict[str, int]:
+    """Returns the weights of convolutions and products, with the number of groups."""
+    nodes = [Node(proto) for proto in model.graph.node if proto.op_type in SOURCES and len(proto.input) > 1]
+    return {node.inputs[1]: node.attributes.get("group", 1) for node in nodes}
+
+
+def _groups(trace: Trace, places: dict[tuple[str, int], np.ndarray], weights: Mapping[str, int]) -> Iterator[Group]:
     """Yields groups: sets with the same places, as often in each, and the same reason if they are fixed."""
     channels = trace.channels
+    # Axis 1 of the weight of a convolution has the channels of one of its groups.
+    times = [weights.get(name, 0) if axis == 1 else int(name in weights) for name, axis in places]
     where: dict[int, list[tuple[int, int]]] = defaultdict(list)
     for number, roots in enumerate(places.values()):
         for root, count in zip(*map(np.ndarray.tolist, np.unique(roots, return_counts=True)), strict=True):
@@ -146,4 +175,5 @@ def _groups(trace: Trace, places: dict[tuple[str, int], np.ndarray]) -> Iterator
         layers = tuple(members[roots[0]])
         names[layers[0]] += 1
         number = f" ({names[layers[0]]})" if names[layers[0]] > 1 else ""
-        yield Group(layers[0] + number, tuple(roots), layers, channels.reason(roots[0]) if key[-1] else None)
+        size = min((count * times[number] for number, count in where[roots[0]] if times[number]), default=1)
+        yield Group(layers[0] + number, tuple(roots), layers, size, channels.reason(roots[0]) if key[-1] else None)

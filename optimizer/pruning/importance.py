@@ -9,7 +9,7 @@ import onnx
 from onnx import helper, numpy_helper
 
 from optimizer.pruning.groups import Group, Groups
-from optimizer.pruning.widths import LAYERS, weight_axes
+from optimizer.pruning.widths import LAYERS, is_depthwise, weight_axes
 
 Scores = tuple[np.ndarray, ...]  # one array per free group, in the order of its channels
 
@@ -62,9 +62,16 @@ def of_activations(model: onnx.ModelProto, groups: Groups, powers: Mapping[str, 
         attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
         axis, _ = weight_axes(node.op_type, attributes)
         roots = groups.reads[node.input[0]][1]
-        if attributes.get("group", 1) > 1 or (node.input[1], axis) not in groups.places:
+        if (node.input[1], axis) not in groups.places or is_depthwise(
+            node.op_type, attributes, tensors[node.input[1]].dims
+        ):
             continue  # a depthwise convolution passes the channels on to what reads them
-        share = powers[node.input[0]] * _squares(numpy_helper.to_array(tensors[node.input[1]]), axis)
+        weight = numpy_helper.to_array(tensors[node.input[1]])
+        if axis == 1 and (group := attributes.get("group", 1)) > 1:  # each group has its own inputs
+            squares = np.concatenate([_squares(part, axis) for part in np.split(weight, group)])
+        else:
+            squares = _squares(weight, axis)
+        share = powers[node.input[0]] * squares
         if (total := share.sum()) != 0:
             for score, group in zip(scores, groups.free, strict=True):
                 score += per_channel(group, roots, share / total)

@@ -2,7 +2,8 @@
 
 The lowered model says which kernel computes each layer, and with which epilogue. A kernel is measured alone, with its
 default schedule, and with cold weights where the definition of its operator says so. The times of a chain, whose
-convolutions run as one kernel, are those of its parts; what the chain saves shows in the correction.
+convolutions run as one kernel, are those of its parts; what the chain saves shows in the correction. The time of an
+attention is in proportion to its heads, which compute the same.
 
 A table of single layers is not the model: caches, chains and code between the layers differ. So each table is scaled
 to what the layer takes in the compiled model, at the widths that this model has. The rest of the model's
@@ -14,6 +15,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from math import prod
+from operator import mul
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,7 +26,7 @@ from onnx import numpy_helper
 
 from optimizer.pruning.costs import Cost, Term, Value
 from optimizer.pruning.time_table import TimeTable, measured_widths
-from optimizer.pruning.widths import LAYERS, Layer, Width
+from optimizer.pruning.widths import LAYERS, Layer, Product, Width
 
 if TYPE_CHECKING:
     from compiler import CompiledModel, Target, Workload
@@ -40,6 +44,7 @@ class KernelTimes:
         narrowest, widest: the numbers of channels of the groups at both ends, and what else is chosen.
         precisions: by the name of a layer's node, its bits as a function of what is chosen; of layers that may be
             quantized. All others are in floating point.
+        products: the products of two tensors, as in attention.
     """
 
     def __init__(
@@ -48,11 +53,13 @@ class KernelTimes:
         narrowest: Sequence[int],
         widest: Sequence[int],
         precisions: Mapping[str, Width] | None = None,
+        products: Sequence[Product] = (),
     ) -> None:
         self._layers, self._narrowest, self._widest = layers, narrowest, widest
-        self._precisions = precisions or {}
+        self._precisions, self._products = precisions or {}, products
         self._tables: dict[tuple[str, int], TimeTable] = {}  # by the name of the layer's node, and bits
         self._scales: dict[tuple[str, int], float] = {}
+        self._products_scales: dict[str, float] = {}  # by the name of the product's node: the share of one of its parts
         self._rest = 0.0
         self._rest_of_integers = 0.0  # what each quantized layer adds to the rest
         self._secs: dict[Workload, float] = {}
@@ -77,6 +84,11 @@ class KernelTimes:
                 terms.append(_term_of_precisions(layer, precision, by_bits, self._rest_of_integers))
             elif FLOAT_BITS in by_bits:
                 terms.append(Term(_sizes(layer), by_bits[FLOAT_BITS]))
+        terms += [
+            Term((product.parts,), partial(mul, self._products_scales[product.node]))
+            for product in self._products
+            if product.node in self._products_scales
+        ]
         return Cost("share", tuple(terms))
 
     def correct(self, model: onnx.ModelProto, compiled: CompiledModel, kept: Sequence[int], share: float) -> None:
@@ -97,6 +109,14 @@ class KernelTimes:
         for call in calls:
             if call.layer is not None and call.function != SEGMENT:
                 by_layer[call.layer] = by_layer.get(call.layer, 0.0) + min(call.secs)
+        for place, call in enumerate(compiled.layers):
+            if call.workload is None or call.workload.op != "attention" or place not in by_layer:
+                continue
+            # Equal attentions are one layer, which runs several times.
+            macs = _multiply_adds(call.workload)
+            equal = [each for each in self._products if each.macs and each.macs * each.parts(kept) == macs]
+            for each in equal:
+                self._products_scales[each.node] = by_layer[place] / total * share / len(equal) / each.parts(kept)
         keys = {layer.node: (layer.node, self._bits(layer.node, kept)) for layer in self._layers}
         for place, stages in self._stages(model, compiled):
             if place not in by_layer:
@@ -111,6 +131,9 @@ class KernelTimes:
             self._scales[key] * self._tables[key](layer.reads(kept), layer.writes(kept))
             for layer in self._layers
             if (key := keys[layer.node]) in self._scales
+        )
+        explained += sum(
+            self._products_scales.get(product.node, 0.0) * product.parts(kept) for product in self._products
         )
         rest = max(0.0, share - explained)
         integers = sum(bits == INTEGER_BITS for _, bits in keys.values())
@@ -144,13 +167,14 @@ class KernelTimes:
                 yield place, known
 
     def _table(self, layer: Layer, workload: Workload, target: Target) -> TimeTable:
-        reads, writes = map(self._points, (layer.reads, layer.writes))
+        step = math.lcm(_STEP, layer.groups or 1)
+        reads, writes = (self._points(width, step) for width in (layer.reads, layer.writes))
         if layer.reads == layer.writes:
             return TimeTable.measured(lambda _, size: self._seconds(workload, size, size, target), (1,), writes)
         return TimeTable.measured(lambda read, written: self._seconds(workload, read, written, target), reads, writes)
 
-    def _points(self, width: Width) -> tuple[int, ...]:
-        return measured_widths(width(self._narrowest), width(self._widest), _STEP)
+    def _points(self, width: Width, step: int) -> tuple[int, ...]:
+        return measured_widths(width(self._narrowest), width(self._widest), step)
 
     def _seconds(self, workload: Workload, read: int, written: int, target: Target) -> float:
         sized = _resized(workload, read, written)
@@ -170,6 +194,12 @@ def seconds(workload: Workload, target: Target) -> float:
     program.load(make_inputs(workload))
     program.run()
     return min(sample(program.time, Timing(sample_secs=3e-4, samples=5, budget_secs=0.01), None))
+
+
+def _multiply_adds(attention: Workload) -> int:
+    """Returns the multiply-adds of each of its two products."""
+    sizes = attention.sizes
+    return prod(sizes[name] for name in ("batch", "heads", "queries", "keys", "head_dim"))
 
 
 def _sizes(layer: Layer) -> tuple[Width, ...]:
@@ -219,8 +249,10 @@ def _resized(workload: Workload, read: int, written: int) -> Workload:
     if workload.op == "dense":
         sizes |= {"k": read, "n": written}
     else:
-        depthwise = sizes["groups"] > 1
-        sizes |= {"c": written if depthwise else read, "o": written, "groups": written if depthwise else 1}
+        if sizes["groups"] == sizes["c"] > 1:
+            read = written * sizes["c"] // sizes["o"]
+            sizes["groups"] = read
+        sizes |= {"c": read, "o": written}
     return Made(workload.op, tuple(sizes[name] for name in workload.operator.dims), workload.dtype, workload.epilogue)
 
 

@@ -47,14 +47,19 @@ def _edit(graph: onnx.GraphProto, edits: Collection[Edit], gone: np.ndarray) -> 
     tensors = {tensor.name: tensor for tensor in graph.initializer}
     replaced = set()
     for edit in edits:
-        count = int((~np.isin(edit.channels, gone)).sum())
-        if count == len(edit.channels):
+        rows = edit.channels.reshape(len(edit.channels), -1)
+        count = int((~np.isin(rows, gone)).any(1).sum())
+        if count == len(rows):
             continue
         node = nodes[edit.node]
+        attributes = {attribute.name: attribute for attribute in node.attribute}
         if isinstance(edit.place, str):
-            next(attribute for attribute in node.attribute if attribute.name == edit.place).i = count
+            attributes[edit.place].i = count
             continue
         place, index = edit.place
+        if isinstance(place, str):
+            attributes[place].ints[index] = count
+            continue
         sizes = numpy_helper.to_array(tensors[node.input[place]]).copy()
         sizes[index] = count
         name = f"{node.name}/sizes"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
+from operator import mul
 from typing import Any
 
 import numpy as np
@@ -12,7 +15,7 @@ from onnx import helper, numpy_helper
 
 from optimizer.pruning.costs import FIX_SIZES, Cost, Term
 from optimizer.pruning.time_table import TimeTable, measured_widths
-from optimizer.pruning.widths import Layer, Width, weight_axes
+from optimizer.pruning.widths import Layer, Product, Width, weight_axes
 from optimizer.session import Session
 
 _STEP = 16
@@ -20,9 +23,16 @@ _SAMPLES, _SAMPLE_SECS = 5, 1e-3
 
 
 def cost(
-    model: onnx.ModelProto, layers: Sequence[Layer], narrowest: Sequence[int], widest: Sequence[int], threads: int
+    model: onnx.ModelProto,
+    layers: Sequence[Layer],
+    products: Sequence[Product],
+    narrowest: Sequence[int],
+    widest: Sequence[int],
+    threads: int,
 ) -> Cost:
     """Returns the seconds of all layers in ONNX Runtime, each measured alone.
+
+    Those of a product of two tensors are in proportion to its multiply-adds.
 
     Raises:
         ValueError: the shape of what a layer reads varies.
@@ -55,18 +65,40 @@ def cost(
                 measured[key] = _seconds(*single, threads)
             return measured[key]
 
-        writes = _points(layer.writes, narrowest, widest)
+        step = math.lcm(_STEP, layer.groups or 1)
+        writes = _points(layer.writes, narrowest, widest, step)
         if layer.reads == layer.writes:
             table = TimeTable.measured(lambda _, size, seconds=seconds: seconds(size, size), (1,), writes)
             terms.append(Term((layer.writes,), lambda size, table=table: table(1, size)))
         else:
-            table = TimeTable.measured(seconds, _points(layer.reads, narrowest, widest), writes)
+            table = TimeTable.measured(seconds, _points(layer.reads, narrowest, widest, step), writes)
             terms.append(Term((layer.reads, layer.writes), table))
+    for product in products:
+        node = nodes[product.node]
+        given = [shapes.get(name, [0]) for name in node.input]
+        if min(map(min, given)) < 1:
+            raise ValueError(f"the times of MatMul {product.node} depend on sizes that vary; {FIX_SIZES}")
+        each = _seconds(*_product(model, given), threads) / product.parts(widest)
+        terms.append(Term((product.parts,), partial(mul, each)))
     return Cost("s", tuple(terms))
 
 
-def _points(width: Width, narrowest: Sequence[int], widest: Sequence[int]) -> tuple[int, ...]:
-    return measured_widths(width(narrowest), width(widest), _STEP)
+def _product(
+    model: onnx.ModelProto, shapes: Sequence[Sequence[int]]
+) -> tuple[onnx.ModelProto, Mapping[str, np.ndarray]]:
+    """Returns a model that multiplies two tensors, and these."""
+    inputs = {name: np.full(shape, 0.1, np.float32) for name, shape in zip("ab", shapes, strict=True)}
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", [*inputs], ["y"])],
+        "product",
+        [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, array.shape) for name, array in inputs.items()],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)],
+    )
+    return helper.make_model(graph, opset_imports=list(model.opset_import), ir_version=model.ir_version), inputs
+
+
+def _points(width: Width, narrowest: Sequence[int], widest: Sequence[int], step: int) -> tuple[int, ...]:
+    return measured_widths(width(narrowest), width(widest), step)
 
 
 def _model(
@@ -77,10 +109,11 @@ def _model(
     axis = len(shape) - 1 if node.op_type in ("Gemm", "MatMul") else 1
     dims = [size.rest for size in layer.weight.sizes]
     reads, writes = weight_axes(node.op_type, attributes)
-    if attributes.get("group", 1) > 1:
-        dims[0], attributes["group"] = written, written
-    else:
+    if layer.groups:
         dims[reads], dims[writes] = read, written
+        dims[1] //= layer.groups
+    else:
+        dims[0], attributes["group"] = written, written
     given = [*shape[:axis], read, *shape[axis + 1 :]]
     weights = {"w": np.full(dims, 0.01, np.float32)}
     if len(node.input) > 2 and node.input[2]:

@@ -19,6 +19,7 @@ import torch_pruning
 from compiler.convert.torch_to_onnx import export
 from optimizer.messages import one_line
 from optimizer.plan import Plan
+from optimizer.prune import SINGLE
 from optimizer.pruning import groups as grouping
 from optimizer.pruning.prepared import prepared
 from optimizer.pruning.trace import Node
@@ -54,6 +55,8 @@ def pruned(module: torch.nn.Module, example_inputs: Examples | None, plan: Plan)
     parameters = _parameters(exported, dict(module.named_parameters()))
     found = grouping.find(original)
     removed = plan.removed(found)
+    if several := [group.name for group in found.free if group.size > 1 and not set(group.roots).isdisjoint(removed)]:
+        raise ValueError(f"{several[0]}: {SINGLE}")
     nodes = {node.name: node for node in original.graph.node}
     # A layer may have channels of several groups, and its positions are those before any of them is removed.
     for node in dict.fromkeys(group.layers[0] for group in found.free):

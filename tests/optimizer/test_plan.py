@@ -12,7 +12,7 @@ import pytest
 from onnx import numpy_helper
 
 from optimizer import Plan, prune
-from optimizer.plan import Latency
+from optimizer.plan import KeptChannels, Latency
 from optimizer.session import Session
 from tests.optimizer.networks import network, samples
 
@@ -57,9 +57,11 @@ def test_another_topology() -> None:
 
 
 def test_other_groups() -> None:
-    fewer = Plan(FOUND.topology, FOUND.groups[1:], "magnitude", "macs")
-    with pytest.raises(ValueError, match=r"^the plan has other groups of channels than the model$"):
-        fewer.apply(network())
+    first, second = FOUND.groups
+    wider = KeptChannels(second.name, second.channels + 1, second.kept)
+    for others in ((first, wider), (KeptChannels("z", 8, (0,)),), (first, first, second), (first, second, wider)):
+        with pytest.raises(ValueError, match=r"^the plan has other groups of channels than the model$"):
+            Plan(FOUND.topology, others, "magnitude", "macs").apply(network())
 
 
 def changed(path: str, value: Any) -> Any:

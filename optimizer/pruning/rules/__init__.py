@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
-from optimizer.pruning.rules import elementwise, layout, products, spatial
+from optimizer.pruning.rules import elementwise, layout, parts, products, reshape, spatial
 from optimizer.pruning.trace import Node, Shape, Trace, View
 
 Rule: TypeAlias = Callable[[Node, Trace], "str | None"]
@@ -53,16 +53,18 @@ RULES: Mapping[str, Rule] = {
     "Conv": products.convolution,
     "ConvTranspose": products.transposed,
     "Dropout": elementwise.dropout,
-    "Flatten": _shaped(layout.flatten),
+    "Flatten": _shaped(reshape.flatten),
+    "Gather": _shaped(parts.gather),
     "Gemm": products.gemm,
     "InstanceNormalization": elementwise.per_channel,
     "LogSoftmax": _shaped(spatial.softmax),
     "MatMul": products.matmul,
     "Pad": _shaped(spatial.pad),
-    "Reshape": _shaped(layout.reshape),
+    "Reshape": _shaped(reshape.reshape),
     "Resize": _shaped(spatial.resize),
-    "Slice": _shaped(spatial.cut),
+    "Slice": _shaped(parts.cut),
     "Softmax": _shaped(spatial.softmax),
+    "Split": _shaped(parts.split),
     "Squeeze": _shaped(layout.squeeze),
     "Transpose": _shaped(layout.transpose),
     "Unsqueeze": _shaped(layout.unsqueeze),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from optimizer.pruning.trace import Node, Trace, View
 
 
@@ -26,36 +28,47 @@ def broadcast(node: Node, trace: Trace) -> str | None:
     ranks = [len(shape) for shape in shapes if shape is not None]
     rank = max(ranks)
     aligned = {
-        name: View(view.axis + rank - own, view.channels)
+        name: view.at(axis + rank - own for axis in view.axes)
         for name, own in zip(names, ranks, strict=True)
         if (view := trace.view(name)) is not None
     }
-    wide = max(aligned.values(), key=len)
-    if any(view.axis != wide.axis for view in aligned.values()):
+    wide = max(aligned.values(), key=lambda view: (len(view.axes), len(view)))
+    if any(not set(view.axes) <= set(wide.axes) for view in aligned.values()):
         return "its inputs have channels along different axes"
     binding = []
     for name, own, shape in zip(names, ranks, shapes, strict=True):
-        axis = wide.axis - (rank - own)
-        view, size = aligned.get(name), shape[axis] if shape is not None and axis >= 0 else 1
-        if view is not None:
-            if len(view) == len(wide):
-                trace.channels.join(view.channels, wide.channels)
-            else:
-                trace.channels.fix(view.channels, f"{node} uses it for all channels")
-        elif size == len(wide) and (size != 1) and trace.is_constant(name):
-            binding.append((name, axis))
-        elif size != 1:
+        if (view := aligned.get(name)) is not None:
+            _join(node, trace, view, wide)
+            continue
+        sizes = {axis: shape[axis - (rank - own)] if shape and axis >= rank - own else 1 for axis in wide.axes}
+        present = [axis for axis, size in sizes.items() if size != 1]
+        if any(sizes[axis] != wide.sizes[axis] for axis in present):
             return f"{name} has channels that cannot be removed"
-    for name, axis in binding:
-        trace.bind(name, {axis: wide.channels})
+        if present and trace.is_constant(name):
+            binding.append((name, {axis - (rank - own): wide.along(axis) for axis in present}))
+        elif present and len(present) < len(wide.axes):  # the other axes can lose places
+            trace.keep(wide, present)
+        elif present:
+            return f"{name} has channels that cannot be removed"
+    for name, axes in binding:
+        trace.bind(name, axes)
     trace.views[node.outputs[0]] = wide
     return None
+
+
+def _join(node: Node, trace: Trace, view: View, wide: View) -> None:
+    """Joins the channels of an input with those of the widest one, of which it has all axes or some."""
+    if any(view.sizes[axis] != wide.sizes[axis] for axis in view.axes):
+        trace.channels.fix(view.channels, f"{node} uses it for all channels")
+        return
+    axes = sorted(wide.axes)
+    trace.channels.join(*np.broadcast_arrays(view.spread(axes), wide.spread(axes)))
 
 
 def per_channel(node: Node, trace: Trace) -> str | None:
     """BatchNormalization and InstanceNormalization: the other inputs have one number per channel."""
     view = trace.view(node.input(0))
-    if view is None or view.axis != 1:
+    if view is None or view.axes != (1,):
         return "it computes along another axis"
     if len([name for name in node.outputs if name]) > 1 or not all(map(trace.is_constant, node.inputs[1:])):
         return "its parameters are not constant"

@@ -1,9 +1,10 @@
-"""Channels through operators over the other axes: pools, reductions, padding, resizing, slices."""
+"""Channels through operators over the other axes: pools, reductions, padding, resizing."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from optimizer.pruning.rules.layout import without_axes
 from optimizer.pruning.trace import Edit, Node, Shape, Trace, View
 
 _OLD_SOFTMAX = 13  # before this opset, Softmax normalizes over an axis and all axes behind it
@@ -11,7 +12,7 @@ _OLD_SOFTMAX = 13  # before this opset, Softmax normalizes over an axis and all 
 
 def pool(node: Node, trace: Trace) -> str | None:
     view = trace.view(node.input(0))
-    if view is None or view.axis != 1:
+    if view is None or view.axes != (1,):
         return "it computes along the axis of the channels"
     if len([name for name in node.outputs if name]) > 1:
         return "its indices are an output"
@@ -33,10 +34,9 @@ def reduction(node: Node, trace: Trace, view: View, shape: Shape) -> str | None:
         trace.views[node.outputs[0]] = view
         return None
     axes = {axis % len(shape) for axis in given}
-    if view.axis in axes:
+    if axes & set(view.axes):
         return "it reduces the axis of the channels"
-    gone = 0 if node.attributes.get("keepdims", 1) else len([axis for axis in axes if axis < view.axis])
-    trace.views[node.outputs[0]] = View(view.axis - gone, view.channels)
+    trace.views[node.outputs[0]] = view if node.attributes.get("keepdims", 1) else without_axes(view, axes)
     return None
 
 
@@ -44,7 +44,7 @@ def softmax(node: Node, trace: Trace, view: View, shape: Shape) -> str | None:
     """Softmax and LogSoftmax along another axis than that of the channels."""
     old = trace.opset < _OLD_SOFTMAX
     axis = node.attributes.get("axis", 1 if old else -1) % len(shape)
-    if axis == view.axis or (old and axis < view.axis):
+    if axis in view.axes or (old and axis < max(view.axes)):
         return "it normalizes over the channels"
     trace.views[node.outputs[0]] = view
     return None
@@ -63,7 +63,7 @@ def pad(node: Node, trace: Trace, view: View, shape: Shape) -> str | None:
         axes = [axis % len(shape) for axis in constant.tolist()]
     if pads is None or len(pads) != 2 * len(axes):
         return "its padding is not constant"
-    if any(pads[place] or pads[place + len(axes)] for place, axis in enumerate(axes) if axis == view.axis):
+    if any(pads[place] or pads[place + len(axes)] for place, axis in enumerate(axes) if axis in view.axes):
         return "it pads the channels"
     trace.views[node.outputs[0]] = view
     return None
@@ -72,7 +72,7 @@ def pad(node: Node, trace: Trace, view: View, shape: Shape) -> str | None:
 def resize(node: Node, trace: Trace, view: View, shape: Shape) -> str | None:
     """Resize and Upsample of the other axes, by constant scales or to constant sizes."""
     resized = trace.shape(node.outputs[0])
-    if resized is None:
+    if resized is None or len(view.axes) > 1:
         return "its shape is unknown"
     if shape[view.axis] is None or resized[view.axis] != shape[view.axis]:
         return "it resizes the axis of the channels"
@@ -91,25 +91,5 @@ def resize(node: Node, trace: Trace, view: View, shape: Shape) -> str | None:
         return "it has no scales"
     elif scales is not None and not trace.is_constant(scales):
         return "its scales are not constant"
-    trace.views[node.outputs[0]] = view
-    return None
-
-
-def cut(node: Node, trace: Trace, view: View, shape: Shape) -> str | None:
-    """Slice of other axes."""
-    if "starts" in node.attributes:  # before opset 10
-        axes = node.attributes.get("axes", list(range(len(node.attributes["starts"]))))
-    else:
-        starts, given = trace.constant(node.input(1)), trace.constant(node.input(3))
-        if node.input(3) is not None and given is None:
-            return "its axes are not constant"
-        if given is not None:
-            axes = given.tolist()
-        elif starts is not None:
-            axes = list(range(starts.size))
-        else:
-            return "its starts are not constant"
-    if any(axis % len(shape) == view.axis for axis in axes):
-        return "it cuts the axis of the channels"
     trace.views[node.outputs[0]] = view
     return None

@@ -14,11 +14,12 @@ from optimizer.pruning import fitting
 from optimizer.pruning.kernel_times import KernelTimes
 from optimizer.pruning.prepared import prepared
 from tests.optimizer.networks import network
+from tests.optimizer.pruning.attentions import HEADS, HIDDEN, layer
 
 
-def problem() -> Problem:
+def problem(model: onnx.ModelProto | None = None) -> Problem:
     module = importlib.import_module("optimizer.prune")  # the name of the package's function, too
-    return module.problem_of(prepared(network()), None, "magnitude", 1, 1, 0.1, 0)
+    return module.problem_of(prepared(model or network()), None, "magnitude", 1, 1, 0.1, 0)
 
 
 def _fitted(cost: str, limit: fitting.Limit) -> tuple[tuple[int, ...], Latency]:
@@ -74,6 +75,20 @@ def test_tables_explain_the_compiled_model() -> None:
     found = {group for term in price.terms for group in term.groups}
     assert found == {0, 1}
     assert len(price.terms) == 1 + len(given.layers), "a term per layer, and one for the rest"
+
+
+def test_the_time_of_an_attention_follows_its_heads() -> None:
+    given = problem(layer("separate", with_position=False))
+    kept = (HEADS, HIDDEN)
+    times = KernelTimes(given.layers, (1, 1), kept, products=given.products)
+    times.correct(given.model, compiler.build(given.model, threads=1), kept, 1.0)
+    price = times.cost()
+    assert price(kept) == pytest.approx(1.0)
+    scores, values = given.products
+    parts = [term for term in price.terms if term.widths in ((scores.parts,), (values.parts,))]
+    assert len(parts) == 2
+    for term in parts:
+        assert term((1, HIDDEN)) == pytest.approx(term(kept) / HEADS)
 
 
 def test_without_a_measurement() -> None:

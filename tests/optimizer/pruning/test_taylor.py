@@ -14,6 +14,7 @@ from optimizer.training.labelled import labelled
 from optimizer.training.onnx_module import with_weights
 from optimizer.training.ranks import Ranks
 from optimizer.training.settings import Training
+from tests.graph_passes.models import model
 from tests.optimizer.classes import convolutions, images, perceptron, points
 
 
@@ -24,11 +25,33 @@ def loss(model: onnx.ModelProto, data: dict[str, np.ndarray]) -> float:
     return float(-logs[np.arange(len(logs)), data["labels"]].mean())
 
 
-@pytest.mark.parametrize("network", [perceptron, convolutions])
+def attention() -> onnx.ModelProto:
+    """Two heads of three channels, of two tokens."""
+    return model(
+        """g (float[N,6] x) => (float[N,3] y) <float[3,18] w1, float[18] b1, float[6,3] w2, int64[3] tokens,
+            int64[5] heads, int64[3] join, int64[1] axis, int64 q, int64 k, int64 v> {
+            t = Reshape (x, tokens) a = MatMul (t, w1) b = Add (a, b1) c = Reshape (b, heads)
+            d = Transpose <perm: ints = [2,0,3,1,4]> (c) e = Gather <axis: int = 0> (d, q)
+            f = Gather <axis: int = 0> (d, k) h = Gather <axis: int = 0> (d, v)
+            i = Transpose <perm: ints = [0,1,3,2]> (f) s = MatMul (e, i) p = Softmax (s) o = MatMul (p, h)
+            r = Transpose <perm: ints = [0,2,1,3]> (o) j = Reshape (r, join) m = MatMul (j, w2)
+            y = ReduceMean <keepdims: int = 0> (m, axis)
+        }""",
+        tokens=[0, 2, 3],
+        heads=[0, 2, 3, 2, 3],
+        join=[0, 2, 6],
+        axis=[1],
+        q=0,
+        k=1,
+        v=2,
+    )
+
+
+@pytest.mark.parametrize("network", [perceptron, convolutions, attention])
 def test_scores_are_the_changes_of_the_loss(network: object) -> None:
     """A channel whose weights shrink by a small share changes the loss by that share of its score (one batch)."""
     original = prepared(network())  # type: ignore[operator]
-    data = (points if network is perceptron else images)(BATCH, 0)
+    data = (images if network is convolutions else points)(BATCH, 0)
     found = groups.find(original)
     scores = taylor(original, found, labelled(data), Ranks())
     step = 1e-3

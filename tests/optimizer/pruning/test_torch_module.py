@@ -10,6 +10,9 @@ from torch.nn import functional as F
 
 from compiler.convert.torch_to_onnx import export
 from optimizer import Plan, prune
+from optimizer.pruning.groups import find
+from optimizer.pruning.prepared import prepared
+from optimizer.pruning.removal import without
 from optimizer.session import Session
 from tests.optimizer.classes import images
 
@@ -45,6 +48,35 @@ class Tokens(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return x + self.down(F.gelu(self.up(self.norm(x))))
+
+
+class Attention(nn.Module):
+    """Heads that the forward function counts, and a perceptron."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(12)
+        self.qkv, self.out = nn.Linear(12, 36), nn.Linear(12, 12)
+        self.rest = Tokens()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        n, tokens, width = x.shape
+        q, k, v = self.qkv(self.norm(x)).reshape(n, tokens, 3, 3, 4).permute(2, 0, 3, 1, 4).unbind(0)
+        y = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n, tokens, width)
+        return self.rest(x + self.out(y))
+
+
+class Encoder(nn.Module):
+    """PyTorch's own layer, whose projection to queries, keys and values is one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention, self.out = nn.MultiheadAttention(12, 3, batch_first=True), nn.Linear(12, 4)
+        self.norm = nn.LayerNorm(12)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.norm(x)
+        return self.out(self.attention(x, x, x, need_weights=False)[0])
 
 
 @pytest.fixture(autouse=True)
@@ -119,3 +151,30 @@ def test_a_layer_with_channels_of_two_groups() -> None:
     assert len(plan.groups) == 2
     found = plan.apply(module, example)
     assert found.first.out_channels == sum(len(group.kept) for group in plan.groups) < 16
+
+
+@pytest.mark.parametrize(("kind", "projection"), [(Attention, "out"), (Encoder, "attention.out_proj")])
+def test_heads_of_an_exported_module(kind: type[nn.Module], projection: str) -> None:
+    """A head whose values nothing reads can go from the exported graph."""
+    module, x = kind().eval(), torch.randn(1, 5, 12)
+    with torch.no_grad():
+        module.get_parameter(f"{projection}.weight")[:, 4:8] = 0
+    model = prepared(export(module, (x,)))
+    groups = find(model)
+    heads = groups.free[0]
+    assert (len(heads), heads.size) == (3, 4)
+    pruned = without(model, groups, {heads.roots[1]})
+    (found,) = Session(pruned)({"x": x.numpy()}).values()
+    np.testing.assert_allclose(found, module(x).detach().numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_heads_of_a_module_stay() -> None:
+    module, example = Attention().eval(), (torch.randn(1, 5, 12),)
+    plan = prune(module, 0.2, cost="parameters", step=1, example_inputs=example)
+    assert [group.channels for group in plan.groups] == [24]
+    found = plan.apply(module, example)
+    assert found.rest.up.out_features == len(plan.groups[0].kept) < 24
+    assert found.qkv.out_features == 36
+    with_heads = prune(export(module, example), 0.5, cost="parameters", step=1)
+    with pytest.raises(ValueError, match="torch-pruning does not remove attention heads"):
+        with_heads.apply(module, example)
