@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,7 @@ class Maker:
         importance, step: as for :func:`optimizer.prune`.
         threads: of measured runs.
         training_threads: of PyTorch; None leaves the number to it.
+        records: a records file that keeps the times of our kernels; None keeps nothing.
     """
 
     original: onnx.ModelProto
@@ -64,6 +66,7 @@ class Maker:
     step: int
     threads: int
     training_threads: int | None
+    records: Path | None = None
 
     def candidates(
         self, limits: Sequence[Limit], by: Sequence[str], show: Callable[[float], None], unreached: list[Limit]
@@ -94,7 +97,8 @@ class Maker:
     def _chosen(self, limit: Limit, by: str) -> JointChoice:
         if by == JOINT:
             return self._joint.chosen(limit, self._importance)
-        return JointChoice(plan_within(self._problem, limit, self._importance, by, self.threads), None)
+        plan = plan_within(self._problem, limit, self._importance, by, self.threads, self.records)
+        return JointChoice(plan, None)
 
     def _models(self, by: str, choice: JointChoice) -> Iterator[Made]:
         learned = self._learned(choice.plan)
@@ -134,7 +138,7 @@ class Maker:
 
     @cached_property
     def _joint(self) -> Joint:
-        return Joint.of(self._problem, self._calibration, self.threads)
+        return Joint.of(self._problem, self._calibration, self.threads, self.records)
 
     @cached_property
     def _calibration(self) -> dict[str, np.ndarray]:

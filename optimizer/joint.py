@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -51,6 +52,7 @@ class Joint:
         harm_of_widths: the choices of the groups, with divergences in place of importance.
         harm_of_integers: by the name of a layer that can be quantized, the divergence.
         threads: of measured runs.
+        records: a records file that keeps the times of kernels; None keeps nothing.
     """
 
     problem: Problem
@@ -58,9 +60,12 @@ class Joint:
     harm_of_widths: tuple[Choice, ...]
     harm_of_integers: Mapping[str, float]
     threads: int
+    records: Path | None = None
 
     @classmethod
-    def of(cls, problem: Problem, calibration: Mapping[str, np.ndarray], threads: int) -> Joint:
+    def of(
+        cls, problem: Problem, calibration: Mapping[str, np.ndarray], threads: int, records: Path | None = None
+    ) -> Joint:
         """Measures what widths and integers harm.
 
         Raises:
@@ -77,7 +82,7 @@ class Joint:
         made = quantize(problem.model, calibration, threads=threads)
         errors = layer_errors(problem.model, made.model, made.quantized, samples, threads)
         harm_of_integers = {error.layer: max(error.divergence, _LEAST) for error in errors}
-        return cls(problem, calibration, tuple(harms), harm_of_integers, threads)
+        return cls(problem, calibration, tuple(harms), harm_of_integers, threads, records)
 
     @property
     def choices(self) -> tuple[Choice, ...]:
@@ -106,7 +111,9 @@ class Joint:
         narrowest = tuple(choice.widths[0] for choice in self.choices)
         first = len(self.problem.choices)
         precisions = {layer: Width(0, ((first + place, 1),)) for place, layer in enumerate(self.harm_of_integers)}
-        times = KernelTimes(self.problem.layers, narrowest, self.starts[0], precisions, self.problem.products)
+        times = KernelTimes(
+            self.problem.layers, narrowest, self.starts[0], precisions, self.problem.products, self.records
+        )
         widths, latency = fitted(self, times, limit, self.threads)
         plan = replace(self.problem.plan(widths[:first], importance, "kernels"), latency=latency)
         return JointChoice(plan, self._in_float(widths))

@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -102,6 +103,7 @@ def prune(
     seed: int = 0,
     example_inputs: Sequence[Any] | Mapping[str, Any] | None = None,
     share: float | None = None,
+    records: str | Path | None = None,
 ) -> Plan:
     """Returns which channels of a model stay; ``plan.apply(model)`` removes the others.
 
@@ -122,6 +124,7 @@ def prune(
         example_inputs: of a PyTorch module, as for :func:`compiler.build`.
         share: of the original's latency, between 0 and 1. Both models are measured in turns, so it does not depend on
             the speed of the machine at the time.
+        records: a records file that keeps the measured times of our kernels, for the next time.
 
     Raises:
         ValueError: an argument is not valid, the model is not valid or quantized already, it has no channels that can
@@ -135,6 +138,7 @@ def prune(
 
     samples = data() if callable(data) else data
     chosen = _checked(ratio, latency, share, samples, importance, cost, threads, step, least)
+    kept = None if records is None else Path(records)
     original = prepared(exported(model, example_inputs))
     found = groups.find(original)
     if is_torch_module(model):
@@ -143,14 +147,14 @@ def prune(
         if processes() > 1:
             raise ValueError("only importance 'taylor' is computed by several processes; run this one without torchrun")
         problem = problem_of(original, samples, chosen, threads, step, least, seed, found=found)
-        return _solved(problem, ratio, latency, share, chosen, cost, threads)
+        return _solved(problem, ratio, latency, share, chosen, cost, threads, kept)
     from optimizer.training.ranks import joined
 
     with joined("cpu") as ranks:
         problem = problem_of(original, samples, chosen, threads, step, least, seed, ranks, found)
         # Measured costs differ from process to process, so one of them chooses.
         text = ranks.broadcast_from_first(
-            lambda: json.dumps(_solved(problem, ratio, latency, share, chosen, cost, threads).to_json())
+            lambda: json.dumps(_solved(problem, ratio, latency, share, chosen, cost, threads, kept).to_json())
         )
     return Plan.from_json(json.loads(text))
 
@@ -163,15 +167,19 @@ def _solved(
     importance: str,
     cost: str,
     threads: int,
+    records: Path | None,
 ) -> Plan:
     if ratio is None:
         from optimizer.pruning.fitting import Limit
 
-        return plan_within(problem, Limit(None if latency is None else latency / 1e3, share), importance, cost, threads)
-    return problem.plan(_of_ratio(problem, ratio or 0.0, cost, threads), importance, cost)
+        limit = Limit(None if latency is None else latency / 1e3, share)
+        return plan_within(problem, limit, importance, cost, threads, records)
+    return problem.plan(_of_ratio(problem, ratio, cost, threads, records), importance, cost)
 
 
-def plan_within(problem: Problem, limit: Limit, importance: str, cost: str, threads: int) -> Plan:
+def plan_within(
+    problem: Problem, limit: Limit, importance: str, cost: str, threads: int, records: Path | None = None
+) -> Plan:
     """Returns the plan of least lost importance whose compiled model is within a limit.
 
     Raises:
@@ -179,7 +187,7 @@ def plan_within(problem: Problem, limit: Limit, importance: str, cost: str, thre
     """
     from optimizer.pruning.fitting import fitted, predictor
 
-    widths, latency = fitted(problem, predictor(problem, cost, threads), limit, threads)
+    widths, latency = fitted(problem, predictor(problem, cost, threads, records), limit, threads)
     return replace(problem.plan(widths, importance, cost), latency=latency)
 
 
@@ -285,12 +293,12 @@ def problem_of(
     return Problem(model, found, weights, widths.layers(model, weights), widths.products(model, found), scores, choices)
 
 
-def _of_ratio(problem: Problem, ratio: float, cost: str, threads: int) -> tuple[int, ...]:
+def _of_ratio(problem: Problem, ratio: float, cost: str, threads: int, records: Path | None) -> tuple[int, ...]:
     from optimizer.pruning import costs
     from optimizer.pruning.solver import Solver
 
     parameters = costs.parameters(problem.weights)
-    solver = Solver(problem.choices, _price(problem, cost, threads), parameters)
+    solver = Solver(problem.choices, _price(problem, cost, threads, records), parameters)
     whole = parameters(solver.widest)
     found = solver.solve((1 - ratio) * whole)
     if found is None:
@@ -301,7 +309,7 @@ def _of_ratio(problem: Problem, ratio: float, cost: str, threads: int) -> tuple[
     return found
 
 
-def _price(problem: Problem, cost: str, threads: int) -> Cost:
+def _price(problem: Problem, cost: str, threads: int, records: Path | None) -> Cost:
     from optimizer.pruning import costs
 
     if cost == "parameters":
@@ -310,4 +318,4 @@ def _price(problem: Problem, cost: str, threads: int) -> Cost:
         return costs.macs(problem.layers, problem.products)
     from optimizer.pruning.fitting import measured_cost
 
-    return measured_cost(problem, cost, threads)
+    return measured_cost(problem, cost, threads, records)

@@ -103,6 +103,7 @@ def search(
     threads: int = 1,
     training_threads: int | None = None,
     progress: Callable[[float], None] | None = None,
+    records: str | Path | None = None,
 ) -> Found:
     """Returns models of several widths and precisions, and the one that meets a limit best.
 
@@ -121,6 +122,7 @@ def search(
         threads: of measured runs.
         training_threads: of PyTorch; None leaves the number to it.
         progress: is called with the finished part, from 0 to 1.
+        records: a records file that keeps the measured times of our kernels, for the next time.
 
     Raises:
         ValueError: an argument is not valid, or the data do not fit. The message is one line.
@@ -150,7 +152,8 @@ def search(
     limits = [Limit(share=share) for share in sorted(shares, reverse=True)]
     if latency is not None:
         limits.insert(0, Limit(latency / 1e3))
-    maker = Maker(prepared(model), samples, kept, training, augment, importance, step, threads, training_threads)
+    file = None if records is None else Path(records)
+    maker = Maker(prepared(model), samples, kept, training, augment, importance, step, threads, training_threads, file)
     unreached: list[Limit] = []
     made = list(maker.candidates(limits, by, progress or _ignore, unreached))
     candidates = _marked(_measured(made, kept, threads))

@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import argparse
 import math
+from pathlib import Path
+
+
+def add_records(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--records``."""
+    about = "a records file that keeps the measured times of our kernels, for the next time (default: none)"
+    parser.add_argument("--records", type=Path, metavar="FILE", help=about)
 
 
 def number(text: str) -> float:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from compiler.commands.command_line import at_least, check_file
 from compiler.commands.output import print_table, progress, write, write_json
 from compiler.installation import extras
-from optimizer.commands.options import number
+from optimizer.commands.options import add_records, number
 from optimizer.prune import COSTS, IMPORTANCES, LEAST, STEP
 from optimizer.torchrun import is_first
 
@@ -51,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--least", type=number, default=LEAST, metavar="SHARE", help=about)
     add("--seed", type=at_least(0), default=0, metavar="N", help="of --importance random (default: 0)")
     add("--threads", type=at_least(1), default=1, metavar="N", help="threads of measured runs (default: 1)")
+    add_records(parser)
     add("--measure", action="store_true", help="measure both models, here and in ONNX Runtime; --latency does so, too")
     add("--fixed", action="store_true", help="print the groups whose channels cannot be removed, with the reasons")
     add("--plan", type=Path, metavar="FILE", help="write which channels stay to FILE, for --apply")
@@ -88,6 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
                 arguments.least,
                 arguments.seed,
                 share=arguments.share,
+                records=arguments.records,
             )
         pruned = plan.apply_prepared(original)
     seconds = time.perf_counter() - start

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from compiler.commands.command_line import at_least, check_file, check_folder
 from compiler.commands.output import print_table, progress, write, write_json
 from compiler.installation import extras
-from optimizer.commands.options import number
+from optimizer.commands.options import add_records, number
 from optimizer.prune import IMPORTANCES, STEP
 from optimizer.search import BY, JOINT, SHARES
 from optimizer.training.settings import Training
@@ -54,6 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--seed", type=at_least(0), default=0, metavar="N", help="of the training (default: 0)")
     add("--threads", type=at_least(1), default=1, metavar="N", help="threads of measured runs (default: 1)")
     add("--training-threads", type=at_least(1), metavar="N", help="threads of training (default: PyTorch's choice)")
+    add_records(parser)
     add("--report", type=Path, metavar="DIR", help="draw accuracy over latency into DIR: candidates.png")
     add("--json", type=Path, metavar="FILE", help="write the results to FILE")
 
@@ -103,6 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.threads,
             arguments.training_threads,
             show,
+            arguments.records,
         )
     seconds = time.perf_counter() - start
     chosen = found.chosen

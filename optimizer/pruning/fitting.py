@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import onnx
@@ -88,13 +89,13 @@ def _times(factor: float, value: costs.Value, *sizes: int) -> float:
     return factor * value(*sizes)
 
 
-def predictor(problem: Problem, cost: str, threads: int) -> Predictor:
-    """Returns what predicts latencies from a kind of cost."""
+def predictor(problem: Problem, cost: str, threads: int, records: Path | None = None) -> Predictor:
+    """Returns what predicts latencies from a kind of cost; ``records`` keep the times of our kernels."""
     narrowest, widest = _ends(problem)
     if cost == "kernels":
         from optimizer.pruning.kernel_times import KernelTimes
 
-        return KernelTimes(problem.layers, narrowest, widest, products=problem.products)
+        return KernelTimes(problem.layers, narrowest, widest, products=problem.products, records=records)
     if cost == "onnxruntime":
         from optimizer.pruning import runtime_times
 
@@ -102,14 +103,14 @@ def predictor(problem: Problem, cost: str, threads: int) -> Predictor:
     return Scaled(costs.macs(problem.layers, problem.products) if cost == "macs" else costs.parameters(problem.weights))
 
 
-def measured_cost(problem: Problem, cost: str, threads: int) -> Cost:
+def measured_cost(problem: Problem, cost: str, threads: int, records: Path | None = None) -> Cost:
     """Returns the times of layers: in our kernels, corrected by the compiled original, or in ONNX Runtime."""
     narrowest, widest = _ends(problem)
     if cost == "onnxruntime":
         from optimizer.pruning import runtime_times
 
         return runtime_times.cost(problem.model, problem.layers, problem.products, narrowest, widest, threads)
-    found = predictor(problem, cost, threads)
+    found = predictor(problem, cost, threads, records)
     original = compiled(problem.model, threads)
     found.correct(problem.model, original, widest, 1.0)
     return found.cost()

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from math import prod
 from operator import mul
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,6 +31,8 @@ from optimizer.pruning.widths import LAYERS, Layer, Product, Width
 
 if TYPE_CHECKING:
     from compiler import CompiledModel, Target, Workload
+    from compiler.spaces.base import KernelSpace
+    from compiler.workloads.schedule import Schedule
 
 RUNS = 20  # of the compiled model, for the seconds of its layers
 FLOAT_BITS, INTEGER_BITS = 32, 8
@@ -45,6 +48,7 @@ class KernelTimes:
         precisions: by the name of a layer's node, its bits as a function of what is chosen; of layers that may be
             quantized. All others are in floating point.
         products: the products of two tensors, as in attention.
+        records: a records file that keeps the times of kernels; None keeps nothing.
     """
 
     def __init__(
@@ -54,7 +58,9 @@ class KernelTimes:
         widest: Sequence[int],
         precisions: Mapping[str, Width] | None = None,
         products: Sequence[Product] = (),
+        records: Path | None = None,
     ) -> None:
+        self._records = records
         self._layers, self._narrowest, self._widest = layers, narrowest, widest
         self._precisions, self._products = precisions or {}, products
         self._tables: dict[tuple[str, int], TimeTable] = {}  # by the name of the layer's node, and bits
@@ -179,21 +185,44 @@ class KernelTimes:
     def _seconds(self, workload: Workload, read: int, written: int, target: Target) -> float:
         sized = _resized(workload, read, written)
         if sized not in self._secs:
-            self._secs[sized] = seconds(sized, target)
+            self._secs[sized] = seconds(sized, target, self._records)
         return self._secs[sized]
 
 
-def seconds(workload: Workload, target: Target) -> float:
-    """Returns the least seconds of our kernel for a workload, with its default schedule."""
-    from compiler.measure.budgeted import Timing, sample
+def seconds(workload: Workload, target: Target, records: Path | None = None) -> float:
+    """Returns the least seconds of our kernel for a workload, with its default schedule.
+
+    Args:
+        records: a records file that keeps what was measured, for the next time; None keeps nothing.
+
+    Raises:
+        ValueError: the file is not a records file, or cannot be read and written.
+    """
     from compiler.spaces import space
-    from compiler.workloads.reference import make_inputs
+    from compiler.workloads.database import Records
+    from compiler.workloads.records import Measurement, Record
 
     kernel = space(workload, target)
-    program = kernel.build(kernel.default())
-    program.load(make_inputs(workload))
+    schedule = kernel.default()
+    if records is None:
+        return min(_samples(kernel, schedule))
+    with Records(records) as kept:
+        same = [each for each in kept.query(workload, target, schedule.backend) if each.schedule == schedule]
+        found = [secs for each in same for secs in each.measurement.run_secs]
+        if not found:
+            found = _samples(kernel, schedule)
+            kept.add(Record(workload, target, schedule, Measurement(tuple(found))))
+        return min(found)
+
+
+def _samples(kernel: KernelSpace, schedule: Schedule) -> list[float]:
+    from compiler.measure.budgeted import Timing, sample
+    from compiler.workloads.reference import make_inputs
+
+    program = kernel.build(schedule)
+    program.load(make_inputs(kernel.workload))
     program.run()
-    return min(sample(program.time, Timing(sample_secs=3e-4, samples=5, budget_secs=0.01), None))
+    return sample(program.time, Timing(sample_secs=3e-4, samples=5, budget_secs=0.01), None)
 
 
 def _multiply_adds(attention: Workload) -> int:

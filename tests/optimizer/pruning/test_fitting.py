@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 
 import onnx
 import pytest
 
 import compiler
+from compiler.spaces import space
+from compiler.workloads.database import Records
+from compiler.workloads.target import Target
+from compiler.workloads.workload import Workload
 from optimizer.plan import Latency
 from optimizer.prune import Problem
-from optimizer.pruning import fitting
+from optimizer.pruning import fitting, kernel_times
 from optimizer.pruning.kernel_times import KernelTimes
 from optimizer.pruning.prepared import prepared
 from tests.optimizer.networks import network
@@ -103,3 +108,19 @@ def test_a_share_of_the_latency() -> None:
     assert 0.72 <= latency.after / latency.before <= 0.8
     with pytest.raises(fitting.TooSlowError, match=r"^no widths reach 0\.1 of the latency: the least is"):
         _fitted("parameters", fitting.Limit(share=0.1))
+
+
+def test_kept_times(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kernel is measured once; what a records file has is not measured again."""
+    workload, target = Workload("dense", (4, 32, 16)), Target.from_host(num_cores=1)
+    file = tmp_path / "records.sqlite"
+    first = kernel_times.seconds(workload, target, file)
+    monkeypatch.setattr(kernel_times, "_samples", lambda *_: pytest.fail("it was measured again"))
+    assert kernel_times.seconds(workload, target, file) == first
+    with Records(file) as kept:
+        (record,) = kept.query(workload, target)
+    assert min(record.measurement.run_secs) == first
+    assert record.schedule == space(workload, target).default()
+    (tmp_path / "other").write_text("text")
+    with pytest.raises(ValueError, match="is not a records file"):
+        kernel_times.seconds(workload, target, tmp_path / "other")
