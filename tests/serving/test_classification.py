@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,9 +35,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     for name, kind in MODELS.items():
         made = model(f"g ({kind} x) => ({kind} y) {{ y = Identity (x) }}")
         write_version(repository / name / "1", made, 'runtime = "onnxruntime"\n')
+    shaped = model("g (float[a] x, int64[b] s) => (float[n,m] y) { y = Reshape (x, s) }")
+    write_version(repository / "shaped" / "1", shaped, 'runtime = "onnxruntime"\n')
     (repository / "rows" / "labels.txt").write_bytes("\r\n".join(LABELS).encode())
     running = Server(repository)
-    for name in MODELS:
+    for name in (*MODELS, "shaped"):
         running.wait_for_state(1, "READY", name)
     yield running
     running.kill()
@@ -104,6 +107,18 @@ def test_without_a_batch_all_values_are_one_row(server: Server) -> None:
     output = classify(server, "counts", tensor, 9).json["outputs"][0]
     assert output["data"] == [f"{counts[place]}:{place}" for place in (2, 4, 0, 3, 1)]
     assert classify(server, "counts", tensor, 0).json["outputs"][0]["data"] == counts.tolist()
+
+
+@pytest.mark.parametrize(("shape", "classes"), [([], [1]), ([6], [2]), ([2, 3], [2, 2])])
+def test_an_output_of_another_rank_than_declared(server: Server, shape: list[int], classes: list[int]) -> None:
+    values = list(range(math.prod(shape)))
+    inputs = [
+        {"name": "x", "datatype": "FP32", "shape": [len(values)], "data": values},
+        {"name": "s", "datatype": "INT64", "shape": [len(shape)], "data": shape},
+    ]
+    output = {"name": "y", "parameters": {"classification": 2}}
+    answer = server.request("POST", "/v2/models/shaped/infer", json.dumps({"inputs": inputs, "outputs": [output]}))
+    assert (answer.status, answer.json["outputs"][0]["shape"]) == (200, classes)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+import struct
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,7 @@ import pytest
 
 from tests.graph_passes.models import model
 from tests.serving.client import Server
-from tests.serving.models import TYPES, write_version
+from tests.serving.models import TYPES, write_gate, write_version
 
 pytest.importorskip("tritonclient", reason="pip install 'tritonclient[grpc,http]'")
 import grpc
@@ -255,6 +258,72 @@ def test_a_stream_with_bytes_that_are_not_a_request(server: Server) -> None:
         assert stream.details() == "a message of the stream is not a ModelInferRequest"
     (answer,) = answers  # of the first request; what follows the error is not read
     assert kinds.ModelStreamInferResponse.FromString(answer).infer_response.outputs[0].name == "y"
+
+
+def test_streams_that_are_cancelled_while_requests_are_computed(start: Callable[..., Server], tmp_path: Path) -> None:
+    from tritonclient.grpc import service_pb2
+
+    kinds: Any = service_pb2
+    folder = write_gate(tmp_path / "repository", "gate")
+    server = start()
+    server.wait_for_state(1, "READY", "gate")
+    waits = kinds.ModelInferRequest(model_name="gate", raw_input_contents=[np.full(4, -1, np.float32).tobytes()])
+    waits.inputs.add(name="x", datatype="FP32", shape=[1, 4])
+    ended = threading.Event()
+
+    def requests() -> Iterator[bytes]:
+        yield waits.SerializeToString()
+        yield waits.SerializeToString()
+        ended.wait(60)
+
+    for _ in range(3):
+        (folder / "gate").unlink(missing_ok=True)
+        (folder / "runs").unlink(missing_ok=True)
+        with grpc.insecure_channel(f"127.0.0.1:{server.ports['grpc']}") as channel:
+            stream = channel.stream_stream("/inference.GRPCInferenceService/ModelStreamInfer")(requests())
+            server.wait_until((folder / "runs").exists)  # the first is computed, the second waits
+            stream.cancel()
+        (folder / "gate").touch()
+        assert server.infer([[1] * 4], "gate").status == 200
+    ended.set()
+    assert server.stop() == 0
+
+
+@pytest.mark.parametrize("timeout", ["99999999H", "2562047H"])  # the longest, and that of Go's longest Duration
+def test_a_deadline_in_centuries(server: Server, timeout: str) -> None:
+    """Sends a call as frames of HTTP/2: clients in Python cannot wait as long."""
+    from tritonclient.grpc import service_pb2
+
+    def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+        return struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + payload
+
+    kinds: Any = service_pb2
+    tensor = kinds.ModelInferRequest.InferInputTensor(name="x", datatype="FP32", shape=[1, 4])
+    tensor.contents.fp32_contents.extend(X[0])
+    message = kinds.ModelInferRequest(model_name="affine", inputs=[tensor]).SerializeToString()
+    fields = {
+        **{":method": "POST", ":scheme": "http", ":path": "/inference.GRPCInferenceService/ModelInfer"},
+        **{":authority": "h", "te": "trailers", "content-type": "application/grpc", "grpc-timeout": timeout},
+    }
+    headers = b"".join(
+        b"\0" + bytes([len(name)]) + name.encode() + bytes([len(value)]) + value.encode()
+        for name, value in fields.items()
+    )
+    with socket.create_connection(("127.0.0.1", server.ports["grpc"]), 30) as connection:
+        data = b"\0" + struct.pack(">I", len(message)) + message
+        frames = frame(4, 0, 0, b"") + frame(1, 4, 1, headers) + frame(0, 1, 1, data)
+        connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frames)
+        received = b""
+        while b"grpc-status" not in received:
+            received += connection.recv(65536)
+    assert b"grpc-status\x010" in received  # OK
+
+
+def test_an_output_that_is_named_too_often(server: Server) -> None:
+    """A small request must not have a large response."""
+    answer = server.infer(X, outputs=[{"name": "y"}] * 5)
+    assert (answer.status, "names each output at most 4 times" in answer.error) == (400, True)
+    assert len(server.infer(X, outputs=[{"name": "y"}] * 2).json["outputs"]) == 2
 
 
 def test_our_messages_are_those_of_the_protocol() -> None:

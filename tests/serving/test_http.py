@@ -56,6 +56,14 @@ def test_transfer_codings_are_rejected(server: Server, coding: str) -> None:
     assert received.count(b"HTTP/1.1") == 1, "the body was read as a request"
 
 
+def test_a_coding_behind_an_empty_one_is_rejected(server: Server) -> None:
+    codings = b"Transfer-Encoding:\r\nTransfer-Encoding: chunked\r\n"
+    head = f"POST {PATH} HTTP/1.1\r\nHost: h\r\n".encode()
+    received = answers(server, head + codings + b"\r\n" + request())
+    assert received.startswith((b"HTTP/1.1 411", b"HTTP/1.1 400"))
+    assert received.count(b"HTTP/1.1") == 1, "the body was read as a request"
+
+
 @pytest.mark.parametrize(
     "sent",
     [

@@ -100,6 +100,7 @@ Done with_classes(const Servable& servable, const Request& request, Done done) {
 
 Tensor classes(const Tensor& output, int64_t count, bool has_rows, const std::vector<std::string>& labels) {
   const std::vector<int64_t>& shape = output.shape();
+  has_rows = has_rows && shape.size() > 1;  // a runtime may return another rank than it declared
   const auto first = shape.begin() + (has_rows ? 1 : 0);
   const int64_t rows = has_rows ? shape.front() : 1, size = element_count({first, shape.end()});
   const int64_t found = std::min(count, size);

@@ -1,5 +1,8 @@
 #include "loopwright/serving/error.h"
 
+#include <exception>
+#include <new>
+
 namespace loopwright::serving {
 
 const char* name(ErrorKind kind) {
@@ -17,6 +20,13 @@ const char* name(ErrorKind kind) {
     case ErrorKind::kInternal: return "INTERNAL";
   }
   return "UNKNOWN";
+}
+
+Error error_of(const std::exception& raised) {
+  if (const auto* error = dynamic_cast<const Error*>(&raised)) return *error;
+  if (dynamic_cast<const std::bad_alloc*>(&raised))
+    return Error(ErrorKind::kUnavailable, "there is no memory for it now; try later", Rejection::kLimit);
+  return Error(ErrorKind::kInternal, raised.what());
 }
 
 const char* name(Rejection reason) {

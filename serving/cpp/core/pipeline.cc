@@ -178,12 +178,8 @@ class Pipeline::Run : public std::enable_shared_from_this<Run> {
     common_.inputs.clear();
     common_.outputs.clear();
     if (!common_.deadline && plan_->timeout) common_.deadline = arrival_ + *plan_->timeout;
-    for (const WantedOutput& output : request.outputs) {
-      place_of(plan_->outputs, output.name, kOwner, "output");  // not each tensor is one
-      wanted_.push_back(plan_->places.at(output.name));
-    }
-    if (request.outputs.empty())
-      for (const TensorSpec& spec : plan_->outputs) wanted_.push_back(plan_->places.at(spec.name));
+    for (const size_t output : ordered_outputs(request, plan_->outputs, kOwner))  // not each tensor is one
+      wanted_.push_back(plan_->places.at(plan_->outputs[output].name));
     for (size_t i = 0; i < plan_->steps.size(); ++i) missing_[i] = plan_->steps[i].inputs.size();
     left_ = plan_->steps.size();
     std::vector<Tensor> inputs = ordered_inputs(request, plan_->inputs, kOwner);

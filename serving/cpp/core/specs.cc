@@ -7,6 +7,8 @@
 namespace loopwright::serving {
 namespace {
 
+constexpr size_t kMostTimes = 4;  // as numbers and as classes; some clients name an output twice
+
 bool fits(const std::vector<int64_t>& shape, const std::vector<int64_t>& spec) {
   return std::equal(shape.begin(), shape.end(), spec.begin(), spec.end(),
                     [](int64_t size, int64_t wanted) { return wanted < 0 || size == wanted; });
@@ -31,6 +33,17 @@ size_t place_of(const std::vector<TensorSpec>& specs, const std::string& name, c
   if (!found)
     throw invalid(std::string(owner) + " has no " + what + " '" + name + "'; choose from: " + names_of(specs));
   return static_cast<size_t>(found - specs.data());
+}
+
+std::vector<size_t> ordered_outputs(const Request& request, const std::vector<TensorSpec>& specs, const char* owner) {
+  std::vector<size_t> wanted;
+  if (request.outputs.empty())
+    for (size_t i = 0; i < specs.size(); ++i) wanted.push_back(i);
+  if (request.outputs.size() > kMostTimes * specs.size())  // small requests must not have large responses
+    throw invalid("a request names each output at most " + std::to_string(kMostTimes) + " times; " + owner + " has " +
+                  std::to_string(specs.size()) + ", and the request names " + std::to_string(request.outputs.size()));
+  for (const WantedOutput& output : request.outputs) wanted.push_back(place_of(specs, output.name, owner, "output"));
+  return wanted;
 }
 
 std::vector<Tensor> ordered_inputs(const Request& request, const std::vector<TensorSpec>& specs, const char* owner) {

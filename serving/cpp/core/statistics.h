@@ -36,7 +36,7 @@ class SharedSeries {
     std::shared_ptr<Metric> metric(&family_.Add(labels, how...), [this, labels](Metric* unused) {
       const std::lock_guard removing(mutex_);
       const auto place = users_.find(labels);
-      if (!place->second.expired()) return;  // somebody uses it again
+      if (place == users_.end() || !place->second.expired()) return;  // a later user has removed it, or uses it
       users_.erase(place);
       family_.Remove(unused);
     });
@@ -46,7 +46,7 @@ class SharedSeries {
 
  private:
   prometheus::Family<Metric>& family_;
-  std::mutex mutex_;
+  std::recursive_mutex mutex_;  // a pointer that cannot be made calls its deleter
   std::map<prometheus::Labels, std::weak_ptr<Metric>> users_;
 };
 

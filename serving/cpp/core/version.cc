@@ -127,17 +127,6 @@ Job Version::job_of(const Request& request) const {
   return job;
 }
 
-std::vector<size_t> Version::wanted_outputs(const Request& request) const {
-  std::vector<size_t> wanted;
-  if (request.outputs.empty()) {
-    for (size_t i = 0; i < outputs().size(); ++i) wanted.push_back(i);
-  } else {
-    for (const WantedOutput& output : request.outputs)
-      wanted.push_back(place_of(outputs(), output.name, kOwner, "output"));
-  }
-  return wanted;
-}
-
 Health Version::health() const {
   Health best = Health::kFailed;
   for (const auto& worker : workers_) best = std::min(best, worker->instance->health());
@@ -160,7 +149,7 @@ void Version::submit(const Request& request, Done done) {
   std::vector<size_t> wanted;
   try {
     job = job_of(request);
-    wanted = wanted_outputs(request);
+    wanted = ordered_outputs(request, outputs(), kOwner);
     if (health() == Health::kFailed)
       throw Error(ErrorKind::kUnavailable,
                   "the workers of '" + model_ + "' ended and do not start; the log has the reason",

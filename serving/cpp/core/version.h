@@ -84,8 +84,6 @@ class Version : public Servable {
   // Runs the job on the calling thread, if an instance is free. Returns false, and leaves it, otherwise.
   bool run_here(Job& job);
   Job job_of(const Request& request) const;
-  // Returns the indices of the outputs that are wanted.
-  std::vector<size_t> wanted_outputs(const Request& request) const;
 
   const std::string model_;
   const int64_t number_;

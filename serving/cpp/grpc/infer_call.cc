@@ -38,6 +38,7 @@ class InferCall : public std::enable_shared_from_this<InferCall> {
     try {
       if (shared_.tracer)
         span_ = begin_span(*shared_.tracer, "inference.GRPCInferenceService/ModelInfer", traceparent_of(context_));
+      share_ = shared_.budget.take(message_.ByteSizeLong());
       ParsedRequest parsed = read_request(message_, self_, shared_.memory);
       take_deadline(context_, parsed.request);
       parsed.request.cancelled = cancelled_;
@@ -47,15 +48,13 @@ class InferCall : public std::enable_shared_from_this<InferCall> {
         if (result.error) return fail(*result.error);
         try {
           write_response(result.response, ranges, response_);
-        } catch (const Error& error) {  // an output that does not fit its shared memory
-          return fail(error);
+        } catch (const std::exception& raised) {  // such as an output that does not fit its shared memory
+          return fail(error_of(raised));
         }
         finish(Status::OK);
       });
-    } catch (const Error& error) {
-      fail(error);
-    } catch (const std::exception& error) {
-      finish(Status(StatusCode::INTERNAL, error.what()));
+    } catch (const std::exception& raised) {
+      fail(error_of(raised));
     }
   }
 
@@ -91,6 +90,7 @@ class InferCall : public std::enable_shared_from_this<InferCall> {
   Clock::time_point arrival_;
   grpc::ServerContext context_;
   inference::ModelInferRequest message_;
+  Budget::Share share_;  // of the message
   inference::ModelInferResponse response_;
   grpc::ServerAsyncResponseWriter<inference::ModelInferResponse> responder_{&context_};
   EventOf<InferCall> came_{*this, &InferCall::come}, finished_{*this, &InferCall::note_finished},

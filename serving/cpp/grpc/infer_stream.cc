@@ -2,6 +2,7 @@
 
 #include <deque>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "grpc/events.h"
@@ -35,8 +36,19 @@ class InferStream : public std::enable_shared_from_this<InferStream> {
   }
 
  private:
-  // More requests of a stream than this are not read before others are answered.
-  static constexpr size_t kMostOpen = 256;
+  // Requests and bytes of a stream above which no others are read before some are answered.
+  static constexpr size_t kMostOpen = 256, kMostBytes = size_t{64} << 20;
+
+  // A request, with the bytes that it takes.
+  struct Message {
+    inference::ModelInferRequest request;
+    Budget::Share share;
+  };
+  // A response that is not sent yet.
+  struct Waiting {
+    grpc::ByteBuffer bytes;
+    Budget::Share share;
+  };
 
   void come(bool ok) {
     if (!ok) {  // the server stops
@@ -69,8 +81,10 @@ class InferStream : public std::enable_shared_from_this<InferStream> {
       return;
     }
     const Clock::time_point arrival = Clock::now();
-    const auto message = std::make_shared<inference::ModelInferRequest>();
-    if (!grpc::SerializationTraits<inference::ModelInferRequest>::Deserialize(&bytes_, message.get()).ok()) {
+    const size_t size = bytes_.Length();
+    const auto message = std::make_shared<Message>();
+    auto& request = message->request;
+    if (!grpc::SerializationTraits<inference::ModelInferRequest>::Deserialize(&bytes_, &request).ok()) {
       end_reading({StatusCode::INVALID_ARGUMENT, "a message of the stream is not a ModelInferRequest"});
       return;
     }
@@ -78,22 +92,21 @@ class InferStream : public std::enable_shared_from_this<InferStream> {
       const std::lock_guard lock(mutex_);
       if (finished_) return;
       ++open_;
+      open_bytes_ += size;
     }
     std::shared_ptr<trace::RequestSpan> span;  // null: it is not traced
     try {
       if (shared_.tracer)
         span = begin_span(*shared_.tracer, "inference.GRPCInferenceService/ModelStreamInfer", traceparent_);
-      ParsedRequest parsed = read_request(*message, message, shared_.memory);
+      message->share = shared_.budget.take(size);
+      ParsedRequest parsed = read_request(request, message, shared_.memory);
       parsed.request.cancelled = cancelled_;
       if (span) parsed.request.trace = span->context();
       shared_.engine.infer(std::move(parsed.request),
-                           [self = shared_from_this(), arrival, message, ranges = std::move(parsed.ranges),
-                            span](const Result& result) { self->answer(result, arrival, ranges, span); });
-    } catch (const Error& error) {
-      answer({{message->model_name(), 0, message->id(), {}}, error}, arrival, {}, span);
-    } catch (const std::exception& error) {
-      answer({{message->model_name(), 0, message->id(), {}}, Error(ErrorKind::kInternal, error.what())}, arrival, {},
-             span);
+                           [self = shared_from_this(), arrival, size, ranges = std::move(parsed.ranges),
+                            span](const Result& result) { self->answer(result, arrival, size, ranges, span); });
+    } catch (const std::exception& raised) {
+      answer({{request.model_name(), 0, request.id(), {}}, error_of(raised)}, arrival, size, {}, span);
     }
     {
       const std::lock_guard lock(mutex_);
@@ -102,7 +115,7 @@ class InferStream : public std::enable_shared_from_this<InferStream> {
         finish_if_done();
         return;
       }
-      paused_ = open_ >= kMostOpen;
+      paused_ = open_ >= kMostOpen || open_bytes_ >= kMostBytes;
       if (paused_) return;
     }
     read_next();
@@ -116,53 +129,68 @@ class InferStream : public std::enable_shared_from_this<InferStream> {
     finish_if_done();
   }
 
-  void answer(const Result& result, Clock::time_point arrival, const OutputRanges& ranges,
+  // `size`: of the request, in bytes.
+  void answer(const Result& result, Clock::time_point arrival, size_t size, const OutputRanges& ranges,
               const std::shared_ptr<trace::RequestSpan>& span) {
-    inference::ModelStreamInferResponse response;
-    StatusCode code = StatusCode::OK;
-    Rejection rejection = Rejection::kNone;
-    try {
-      if (result.error) throw Error(*result.error);
-      auto& written = *response.mutable_infer_response();
-      write_response(result.response, ranges, written);
-      (*written.mutable_parameters())[kFinalResponse].set_bool_param(true);
-    } catch (const Error& error) {
-      code = code_of(error.kind());
-      rejection = error.rejection();
-      response.Clear();
-      response.set_error_message(error.what());
-      response.mutable_infer_response()->set_id(result.response.id);
-    }
+    Waiting response;
+    std::optional<Error> error = result.error;
+    if (!error) try {
+        response = response_of(result.response, ranges);
+      } catch (const std::exception& raised) {  // such as an output that does not fit its shared memory
+        error = error_of(raised);
+      }
+    if (error) response = response_of(*error, result.response.id);
     if (span) {
       span->note(result);
-      end_span(*span, code);
+      end_span(*span, error ? code_of(error->kind()) : StatusCode::OK);
     }
+    const std::lock_guard lock(mutex_);
+    open_bytes_ += response.share.bytes();
+    open_bytes_ -= size;
+    waiting_.push_back(std::move(response));
+    if (!writing_) write_next();
+    shared_.rejections.note(Rejections::kGrpc, error ? error->rejection() : Rejection::kNone, Clock::now() - arrival);
+  }
+
+  Waiting response_of(const Response& response, const OutputRanges& ranges) const {
+    inference::ModelStreamInferResponse message;
+    auto& written = *message.mutable_infer_response();
+    write_response(response, ranges, written);
+    (*written.mutable_parameters())[kFinalResponse].set_bool_param(true);
+    Budget::Share share = shared_.budget.take(message.ByteSizeLong());
+    return {serialized(message), std::move(share)};
+  }
+  static Waiting response_of(const Error& error, const std::string& id) {
+    inference::ModelStreamInferResponse message;
+    message.set_error_message(error.what());
+    message.mutable_infer_response()->set_id(id);
+    return {serialized(message), {}};
+  }
+  static grpc::ByteBuffer serialized(const inference::ModelStreamInferResponse& message) {
     grpc::ByteBuffer bytes;
     bool owned;
     // Cannot fail: write_response() has checked the size.
-    grpc::SerializationTraits<decltype(response)>::Serialize(response, &bytes, &owned);
-    const std::lock_guard lock(mutex_);
-    waiting_.push_back(std::move(bytes));
-    if (!writing_) write_next();
-    shared_.rejections.note(Rejections::kGrpc, rejection, Clock::now() - arrival);
+    grpc::SerializationTraits<inference::ModelStreamInferResponse>::Serialize(message, &bytes, &owned);
+    return bytes;
   }
 
   // With the mutex held.
   void write_next() {
     writing_ = true;
     ++events_;
-    stream_.Write(waiting_.front(), &written_);
+    stream_.Write(waiting_.front().bytes, &written_);
   }
 
   void note_written(bool) {
     bool resume;
     {
       const std::lock_guard lock(mutex_);
+      open_bytes_ -= waiting_.front().share.bytes();
       waiting_.pop_front();
       writing_ = false;
       --open_;
       if (!waiting_.empty()) write_next();
-      resume = paused_ && open_ < kMostOpen / 2 && !streams_.is_draining();
+      resume = paused_ && open_ < kMostOpen / 2 && open_bytes_ < kMostBytes / 2 && !streams_.is_draining();
       if (resume) paused_ = false;
       finish_if_done();
     }
@@ -192,7 +220,7 @@ class InferStream : public std::enable_shared_from_this<InferStream> {
   void end_event() {
     {
       const std::lock_guard lock(mutex_);
-      if (--events_ > 0) return;
+      if (--events_ > 0 || open_ > 0) return;  // a request that is computed will be an event
     }
     streams_.remove(*this);
     shared_.calls.end();
@@ -212,10 +240,11 @@ class InferStream : public std::enable_shared_from_this<InferStream> {
   grpc::ByteBuffer bytes_;             // of the message that is read
   const std::shared_ptr<std::atomic<bool>> cancelled_ = std::make_shared<std::atomic<bool>>(false);
   std::mutex mutex_;
-  std::deque<grpc::ByteBuffer> waiting_;
-  Status status_;    // with which the stream ends
-  int events_ = 1;   // that will come; the first is that it is done
-  size_t open_ = 0;  // requests that were read and not answered
+  std::deque<Waiting> waiting_;
+  Status status_;          // with which the stream ends
+  int events_ = 1;         // that will come; the first is that it is done
+  size_t open_ = 0;        // requests that were read and not answered
+  size_t open_bytes_ = 0;  // of them, and of responses that are not sent
   bool writing_ = false, reading_ended_ = false, finished_ = false, paused_ = false;
 };
 

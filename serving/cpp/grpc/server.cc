@@ -25,7 +25,6 @@ namespace {
 constexpr int kHandshakeMillis = 10'000;
 constexpr int kWaitingCalls = 16;  // that each queue can take at a time
 constexpr unsigned kCoresOfAPoller = 4, kMostPollers = 8;
-constexpr size_t kMostMemory = size_t{1} << 30;  // of messages in flight
 
 std::shared_ptr<grpc::ServerCredentials> credentials_of(const std::optional<tls::Certificate>& certificate) {
   if (!certificate) return grpc::InsecureServerCredentials();

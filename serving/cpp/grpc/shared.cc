@@ -10,6 +10,8 @@ namespace {
 using grpc::Status;
 using grpc::StatusCode;
 
+constexpr std::chrono::seconds kLongest = std::chrono::hours(24 * 365);  // until a deadline
+
 // Whether a status is the server's failure, not the client's.
 bool is_failure(StatusCode code) {
   switch (code) {
@@ -45,10 +47,10 @@ StatusCode code_of(ErrorKind kind) {
 Status status_of(const Error& error) { return Status(code_of(error.kind()), error.what()); }
 
 void take_deadline(const grpc::ServerContext& context, Request& request) {
-  const auto deadline = context.deadline();
-  if (deadline == std::chrono::system_clock::time_point::max()) return;
-  const auto left = deadline - std::chrono::system_clock::now();
-  const auto mine = Clock::now() + std::chrono::duration_cast<Clock::duration>(left);
+  const gpr_timespec deadline = context.raw_deadline();
+  const gpr_timespec left = gpr_time_sub(deadline, gpr_now(deadline.clock_type));
+  if (left.tv_sec > kLongest.count()) return;  // or it would not fit the clock
+  const auto mine = Clock::now() + std::chrono::seconds(left.tv_sec) + std::chrono::nanoseconds(left.tv_nsec);
   request.deadline = request.deadline ? std::min(*request.deadline, mine) : mine;
 }
 

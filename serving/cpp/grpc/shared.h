@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 
+#include "grpc/budget.h"
 #include "inference.grpc.pb.h"
 #include "loopwright/serving/engine.h"
 #include "protocol/rejections.h"
@@ -43,6 +44,8 @@ class Calls {
   int open_ = 0;
 };
 
+constexpr size_t kMostMemory = size_t{1} << 30;
+
 // What all calls use.
 struct Shared {
   Engine& engine;
@@ -52,6 +55,7 @@ struct Shared {
   const std::string version;
   Service service;
   Calls calls;
+  Budget budget{kMostMemory};  // of requests, and of responses of streams that were not sent yet
 };
 
 grpc::StatusCode code_of(ErrorKind kind);

@@ -112,8 +112,8 @@ struct Call {
       Response response;
       try {
         response = result.error ? error_response(*result.error) : write(result.response);
-      } catch (const Error& error) {  // such as an output that does not fit its shared memory
-        response = error_response(error);
+      } catch (const std::exception& raised) {  // such as an output that does not fit its shared memory
+        response = error_response(error_of(raised));
       }
       respond(std::move(response));
     });

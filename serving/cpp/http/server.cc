@@ -225,7 +225,7 @@ class Server::Connection : public std::enable_shared_from_this<Server::Connectio
     if (header.version() == 11 && request_.header("Host").empty())
       return fail(400, "a request must have the header Host");
     // Beast takes codings other than chunked for a request without a body, and so the body for the next request.
-    if (!request_.header("Transfer-Encoding").empty())
+    if (header.count(beast::http::field::transfer_encoding) > 0)  // also one without a value
       return fail(411, "a request must have Content-Length; Transfer-Encoding is not accepted");
     if (!is_permitted()) return fail(401, "the header Authorization: Bearer TOKEN is missing or wrong");
     const uint64_t length = parser_->content_length().value_or(0);

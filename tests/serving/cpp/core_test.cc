@@ -14,6 +14,7 @@
 #include "core/lend.h"
 #include "core/names.h"
 #include "core/queue.h"
+#include "core/statistics.h"
 
 namespace {
 
@@ -249,6 +250,20 @@ void test_what_is_lent_ends_on_the_thread_of_its_owner() {
   CHECK(ended == std::this_thread::get_id());
 }
 
+void test_series_are_there_as_long_as_somebody_uses_them() {
+  Metrics metrics;
+  const prometheus::Labels labels{{"model", "m"}};
+  std::vector<std::thread> users;
+  for (int i = 0; i < 4; ++i)
+    users.emplace_back([&] {
+      for (int n = 0; n < 2000; ++n) metrics.requests.get(labels)->Increment();
+    });
+  for (std::thread& user : users) user.join();
+  const auto first = metrics.requests.get(labels);
+  first->Increment();
+  CHECK(metrics.requests.get(labels)->Value() == first->Value());
+}
+
 }  // namespace
 
 int main() {
@@ -264,4 +279,5 @@ int main() {
   test_the_quota_limits_the_cores();
   test_names();
   test_what_is_lent_ends_on_the_thread_of_its_owner();
+  test_series_are_there_as_long_as_somebody_uses_them();
 }

@@ -48,6 +48,9 @@ const char* name(ErrorKind kind);
 // Returns the name of a reason in the metrics, such as queue_full.
 const char* name(Rejection reason);
 
+// Returns the error that was raised: itself if it is an Error, else one of the server.
+Error error_of(const std::exception& raised);
+
 // The error of a request or a configuration that is wrong.
 inline Error invalid(const std::string& message) { return Error(ErrorKind::kInvalidArgument, message); }
 
