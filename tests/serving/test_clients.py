@@ -302,8 +302,13 @@ def test_a_deadline_in_centuries(server: Server, timeout: str) -> None:
     tensor.contents.fp32_contents.extend(X[0])
     message = kinds.ModelInferRequest(model_name="affine", inputs=[tensor]).SerializeToString()
     fields = {
-        **{":method": "POST", ":scheme": "http", ":path": "/inference.GRPCInferenceService/ModelInfer"},
-        **{":authority": "h", "te": "trailers", "content-type": "application/grpc", "grpc-timeout": timeout},
+        ":method": "POST",
+        ":scheme": "http",
+        ":path": "/inference.GRPCInferenceService/ModelInfer",
+        ":authority": "h",
+        "te": "trailers",
+        "content-type": "application/grpc",
+        "grpc-timeout": timeout,
     }
     headers = b"".join(
         b"\0" + bytes([len(name)]) + name.encode() + bytes([len(value)]) + value.encode()
