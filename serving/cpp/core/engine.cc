@@ -89,6 +89,7 @@ struct Engine::State : StepModels {
     std::vector<std::string> known;
     {
       const std::unique_lock lock(mutex);
+      if (is_ended) return;  // nobody would end a model that is new
       for (const auto& [name, model] : models) known.push_back(name);
       for (const std::string& name : found)
         if (!models.count(name))
@@ -166,7 +167,7 @@ struct Engine::State : StepModels {
     pthread_setname_np(pthread_self(), "lw-watch");
     std::unique_lock lock(watch_mutex);
     while (!is_ended) {
-      wake.wait_for(lock, options.poll, [this] { return is_ended; });
+      wake.wait_for(lock, options.poll, [this] { return is_ended.load(); });
       if (is_ended) break;
       lock.unlock();
       {
@@ -189,7 +190,7 @@ struct Engine::State : StepModels {
   bool is_started = false;
   std::mutex watch_mutex;
   std::condition_variable wake;
-  bool is_ended = false;
+  std::atomic<bool> is_ended{false};
   std::thread watcher, first;
   std::vector<std::future<void>> ended;  // models that finish their requests; with scan_mutex held
 };

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <map>
 #include <thread>
 
@@ -15,6 +16,7 @@
 #include "core/names.h"
 #include "core/queue.h"
 #include "core/statistics.h"
+#include "loopwright/serving/engine.h"
 
 namespace {
 
@@ -264,6 +266,24 @@ void test_series_are_there_as_long_as_somebody_uses_them() {
   CHECK(metrics.requests.get(labels)->Value() == first->Value());
 }
 
+void test_no_model_is_added_after_the_end() {
+  const std::filesystem::path folder = std::filesystem::current_path() / "repository";
+  EngineOptions options;
+  options.repository = folder;
+  options.poll = milliseconds(0);
+  std::filesystem::create_directories(folder / "before");
+  Engine engine(options);
+  engine.start();
+  engine.stop_loading();
+  std::filesystem::create_directories(folder / "after");
+  try {
+    engine.load("after");
+    CHECK(false);
+  } catch (const Error& error) {
+    CHECK(error.kind() == ErrorKind::kNotFound);
+  }
+}
+
 }  // namespace
 
 int main() {
@@ -280,4 +300,5 @@ int main() {
   test_names();
   test_what_is_lent_ends_on_the_thread_of_its_owner();
   test_series_are_there_as_long_as_somebody_uses_them();
+  test_no_model_is_added_after_the_end();
 }
