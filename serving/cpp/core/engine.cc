@@ -8,6 +8,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <filesystem>
@@ -105,6 +106,12 @@ struct Engine::State : StepModels {
       gone.push_back(std::move(place->second));
       models.erase(place);
     }
+    // Those that have finished leave nothing to wait for.
+    ended.erase(std::remove_if(ended.begin(), ended.end(),
+                               [](const std::future<void>& each) {
+                                 return each.wait_for(std::chrono::seconds(0)) == std::future_status::ready;
+                               }),
+                ended.end());
     if (!gone.empty())
       ended.push_back(std::async(std::launch::async, [gone = std::move(gone)]() mutable {
         // It ends here, never on the thread of a request, which may be one of the model.
