@@ -170,6 +170,22 @@ struct Engine::State : StepModels {
       if (model->serves_pipeline()) models.erase(model->name());
   }
 
+  // Looks at the repository and at all models. What fails, such as a new model when the process may have no more threads, is tried
+  // again at the next look.
+  void look() {
+    std::string reason;
+    try {
+      const std::lock_guard scanning(scan_mutex);
+      scan();
+    } catch (const std::exception& error) {
+      reason = error.what();
+    }
+    if (!reason.empty() && reason != failed_look && options.log)
+      options.log("event=\"a look at the repository failed\" reason=" + log_value(reason));
+    failed_look = std::move(reason);
+    for (const auto& model : all()) model->look();
+  }
+
   void watch() {
     pthread_setname_np(pthread_self(), "lw-watch");
     std::unique_lock lock(watch_mutex);
@@ -177,11 +193,7 @@ struct Engine::State : StepModels {
       wake.wait_for(lock, options.poll, [this] { return is_ended.load(); });
       if (is_ended) break;
       lock.unlock();
-      {
-        const std::lock_guard scanning(scan_mutex);
-        scan();
-      }
-      for (const auto& model : all()) model->look();
+      look();
       lock.lock();
     }
   }
@@ -194,6 +206,7 @@ struct Engine::State : StepModels {
   std::atomic<bool> loaded{false}, stopping{false};
   std::mutex start_mutex, scan_mutex;
   std::set<std::string> ignored;  // why folders are, which the log has; with scan_mutex held
+  std::string failed_look;        // why the last look failed, which the log has; of the watcher
   bool is_started = false;
   std::mutex watch_mutex;
   std::condition_variable wake;
