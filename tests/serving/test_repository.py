@@ -175,6 +175,25 @@ def test_broken_models_hold_up_no_other(add_version: AddVersion, start: Start, t
     assert "not a file" in server.index("waiting")[0][1]
 
 
+def test_what_is_not_a_file_holds_up_no_model(start: Start, tmp_path: Path) -> None:
+    """A FIFO is not opened, which would wait for ever; a link to a large folder is not followed to its end."""
+    repository = tmp_path / "repository"
+    for name, path in (("sums", "SHA256SUMS"), ("manifest", "model.lw/manifest.json"), ("onnx", "model.onnx")):
+        place = repository / name / "1" / path
+        place.parent.mkdir(parents=True)
+        os.mkfifo(place)
+    (repository / "linked" / "1").mkdir(parents=True)
+    (tmp_path / "large").mkdir()
+    for number in range(10_000):
+        (tmp_path / "large" / str(number)).touch()
+    (repository / "linked" / "1" / "link").symlink_to(tmp_path / "large")
+    server = start()  # returns when all models were looked at
+    for name, path in (("sums", "SHA256SUMS"), ("manifest", "model.lw/manifest.json"), ("onnx", "model.onnx")):
+        assert server.index(name)[1][1] == f"{path} is neither a file nor a folder"
+    assert "more than 10000 entries" in server.index("linked")[1][1]
+    assert server.stop() == 0
+
+
 def test_a_version_takes_over_after_it_has_run(start: Start, tmp_path: Path) -> None:
     """tfs#385, tfs#733, tfs#910: no request is the first run of a version; one that cannot run takes none."""
     pytest.importorskip("onnxruntime")

@@ -28,6 +28,7 @@ constexpr const char* kSums = "SHA256SUMS";
 constexpr const char* kOnnx = "model.onnx";
 constexpr const char* kDefaultRuntime = "loopwright";
 constexpr time_t kSettledSecs = 2;
+constexpr size_t kMostEntries = 10'000;  // of a version's folder: a link may lead to a large one
 
 Error incomplete(const std::string& what) { return Error(ErrorKind::kUnavailable, what); }
 
@@ -105,12 +106,39 @@ bool check_saved_model(const fs::path& folder) {
   return true;
 }
 
+// Calls `visit` with the path and the status of each entry below a folder, also through links to folders, to one above the limit.
+template <class Visit>
+void for_each_entry(const fs::path& folder, const Visit& visit) {
+  std::set<std::pair<dev_t, ino_t>> folders;
+  size_t count = 0;
+  std::error_code error;
+  for (fs::recursive_directory_iterator place(folder, fs::directory_options::follow_directory_symlink, error), end;
+       !error && place != end && count++ <= kMostEntries; place.increment(error)) {
+    struct stat status{};
+    if (stat(place->path().c_str(), &status) != 0) continue;
+    // A link to a folder above would lead around for ever.
+    if (S_ISDIR(status.st_mode) && !folders.emplace(status.st_dev, status.st_ino).second)
+      place.disable_recursion_pending();
+    visit(place->path(), status);
+  }
+}
+
+// Throws if a folder has too many entries, or one that is neither a file nor a folder: to open a FIFO would wait.
+void check_entries(const fs::path& folder) {
+  size_t count = 0;
+  for_each_entry(folder, [&](const fs::path& path, const struct stat& status) {
+    if (++count > kMostEntries)
+      throw incomplete("the folder has more than " + std::to_string(kMostEntries) + " entries, those behind links too");
+    if (!S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode))
+      throw incomplete(path.lexically_relative(folder).string() + " is neither a file nor a folder");
+  });
+}
+
 time_t newest_change(const fs::path& folder) {
   time_t newest = 0;
-  for (const auto& entry : fs::recursive_directory_iterator(folder)) {
-    struct stat status{};
-    if (stat(entry.path().c_str(), &status) == 0) newest = std::max(newest, status.st_ctim.tv_sec);
-  }
+  for_each_entry(folder, [&newest](const fs::path&, const struct stat& status) {
+    newest = std::max(newest, status.st_ctim.tv_sec);
+  });
   return newest;
 }
 
@@ -145,20 +173,11 @@ VersionFolders versions_in(const std::string& folder) {
 
 std::string fingerprint(const std::string& folder) {
   std::vector<std::string> lines;
-  std::set<std::pair<dev_t, ino_t>> folders;
-  std::error_code error;
-  for (fs::recursive_directory_iterator place(folder, fs::directory_options::follow_directory_symlink, error), end;
-       !error && place != end; place.increment(error)) {
-    struct stat status{};
-    if (stat(place->path().c_str(), &status) != 0) continue;
-    // A link to a folder above would lead around for ever.
-    if (S_ISDIR(status.st_mode) && !folders.emplace(status.st_dev, status.st_ino).second)
-      place.disable_recursion_pending();
-    if (!S_ISREG(status.st_mode)) continue;
-    lines.push_back(place->path().string() + ' ' + std::to_string(status.st_size) + ' ' +
-                    std::to_string(status.st_mtim.tv_sec) + '.' + std::to_string(status.st_mtim.tv_nsec) + ' ' +
-                    std::to_string(status.st_ino) + '\n');
-  }
+  for_each_entry(folder, [&lines](const fs::path& path, const struct stat& status) {
+    if (!S_ISREG(status.st_mode)) return;
+    lines.push_back(path.string() + ' ' + std::to_string(status.st_size) + ' ' + std::to_string(status.st_mtim.tv_sec) +
+                    '.' + std::to_string(status.st_mtim.tv_nsec) + ' ' + std::to_string(status.st_ino) + '\n');
+  });
   std::sort(lines.begin(), lines.end());
   std::string all;
   for (const std::string& line : lines) all += line;
@@ -192,6 +211,7 @@ VersionFiles find_files(const std::string& folder, const std::string& wanted) {
 
 void check_complete(const std::string& folder, bool is_known) {
   const fs::path path(folder);
+  check_entries(path);
   std::error_code none;
   const bool has_sums = fs::exists(path / kSums, none);
   if (has_sums) check_sums(path);
@@ -200,6 +220,8 @@ void check_complete(const std::string& folder, bool is_known) {
 }
 
 std::string sha256_of_file(const std::string& path) {
+  std::error_code none;
+  if (!fs::is_regular_file(path, none)) throw Error(ErrorKind::kNotFound, path + " is missing, or not a file");
   std::ifstream file(path, std::ios::binary);
   if (!file) throw Error(ErrorKind::kNotFound, "cannot read " + path);
   Sha256 hash;

@@ -19,8 +19,8 @@ struct VersionFolders {
 // Throws Error (kUnavailable) if the folder cannot be read.
 VersionFolders versions_in(const std::string& folder);
 
-// What identifies the content of a folder without reading it: names, sizes and times of all files below. Empty if there is no
-// such folder.
+// What identifies the content of a folder without reading it: names, sizes and times of the files below, of the first 10,001 entries.
+// Empty if there is no such folder.
 std::string fingerprint(const std::string& folder);
 
 struct VersionFiles {
@@ -35,7 +35,8 @@ VersionFiles find_files(const std::string& folder, const std::string& runtime);
 
 // Throws Error (kUnavailable) that names the first file that is missing or differs from its digest: those of the folder's
 // SHA256SUMS (as `sha256sum` writes it) and of the manifests of saved models. A folder without digests is complete if none of its
-// files changes for two seconds, for which it waits, or if the caller says so.
+// files changes for two seconds, for which it waits, or if the caller says so. A folder with more than 10,000 entries, or one that is
+// neither a file nor a folder, is an error, too.
 void check_complete(const std::string& folder, bool is_known = false);
 
 // Returns the SHA-256 digest of a file as 64 hexadecimal digits. Throws Error (kNotFound) if it cannot be read.
