@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -223,13 +224,13 @@ def test_the_example_in_python(start: Start, tmp_path: Path) -> None:
     assert answer.json["outputs"][0]["data"] == [2, 0, 0]
 
 
-def compile_library(source: Path, target: Path) -> None:
+def compile_library(source: Path, target: Path, *options: str) -> None:
     compiler = shutil.which("cc")
     if compiler is None:
         pytest.skip("there is no C compiler")
-    target.parent.mkdir(parents=True)
+    target.parent.mkdir(parents=True, exist_ok=True)
     include = ROOT / "serving" / "cpp" / "include"
-    subprocess.run([compiler, "-shared", "-fPIC", "-I", include, source, "-o", target], check=True)
+    subprocess.run([compiler, "-shared", "-fPIC", "-I", include, source, "-o", target, *options], check=True)
 
 
 def threshold(server: Server, data: list[object]) -> Answer:
@@ -248,6 +249,51 @@ def test_the_example_in_c(start: Start, tmp_path: Path) -> None:
     failed = threshold(server, [1, "NaN"])
     assert (failed.status, failed.error) == (400, "x has a NaN at 1")
     assert server.stop() == 0
+
+
+def test_a_library_that_is_replaced(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The code of the file runs, not that of an earlier one of its path; a library next to it is found by $ORIGIN."""
+    text = (ROOT / "docs" / "serving" / "threshold.c").read_text()
+    result = "y[i] = value >= ((const Model*)model)->limit;"
+    begin = "  float limit = 0;\n"
+    assert result in text and begin in text
+    text = "int hundred(void);\n" + text
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    neighbour = tmp_path / "hundred.c"
+    neighbour.write_text("int hundred(void) { return 100; }")
+    compile_library(neighbour, tmp_path / "libhundred.so")
+    model = tmp_path / "repository" / "threshold"
+    (model / "1").mkdir(parents=True)
+    shutil.copyfile(tmp_path / "libhundred.so", model / "1" / "libhundred.so")
+
+    def write_library(change: tuple[str, str]) -> None:
+        (tmp_path / "model.c").write_text(text.replace(*change))
+        search = (f"-L{tmp_path}", "-lhundred", "-Wl,-rpath,$ORIGIN")
+        compile_library(tmp_path / "model.c", tmp_path / "model.so", *search)
+        shutil.copyfile(tmp_path / "model.so", model / "1" / "model.so")  # into the same file, if there is one
+        sums = [f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in model.glob("1/*.so")]
+        (model / "1" / "SHA256SUMS").write_text("".join(sums))
+
+    def answer() -> object:
+        return threshold(server, [1]).json["outputs"][0]["data"]
+
+    write_library((begin, begin + '  snprintf(error->text, error->bytes, "not yet"); return 1;\n'))
+    (model / "config.toml").write_text('runtime = "library"\nthreads = 1\n')
+    server = start()
+    assert server.wait_for_state(1, "UNAVAILABLE", "threshold") == "not yet"
+    write_library((result, "y[i] = hundred() + 1;"))
+    server.wait_for_state(1, "READY", "threshold")
+    assert answer() == [101]
+    write_library((result, "y[i] = hundred() + 2;"))
+    assert answer() == [101]  # a version is immutable
+    model.rename(tmp_path / "gone")
+    server.wait_until(lambda: not server.index("threshold"))
+    (tmp_path / "gone").rename(model)
+    server.wait_for_state(1, "READY", "threshold")
+    assert answer() == [102]
+    assert server.stop() == 0
+    assert not list((tmp_path / "temporary").iterdir())
 
 
 @pytest.mark.parametrize(

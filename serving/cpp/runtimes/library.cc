@@ -9,6 +9,7 @@
 
 #include "loopwright/serving/error.h"
 #include "loopwright/serving/user_runtime.h"
+#include "runtimes/open_copy.h"
 #include "runtimes/runtimes.h"
 
 namespace loopwright::serving {
@@ -25,8 +26,7 @@ std::runtime_error wrong(const std::string& what) { return std::runtime_error("t
 
 // The functions of a library, which stays loaded: its code may have threads.
 const LoopwrightRuntime& open(const std::string& path) {
-  void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (!library) throw std::runtime_error(dlerror());
+  void* library = open_copy(path);
   const auto entry = reinterpret_cast<decltype(&loopwright_runtime)>(dlsym(library, "loopwright_runtime"));
   if (!entry) throw wrong("does not export loopwright_runtime");
   const LoopwrightRuntime* runtime = entry(LOOPWRIGHT_RUNTIME_ABI);
