@@ -182,7 +182,9 @@ std::vector<Candidate> read_candidates(const std::string& path) {
     read.threads = static_cast<int>(threads);
     result.push_back(std::move(read));
   }
-  return result;
+  const bool has_able =
+      std::any_of(result.begin(), result.end(), [](const Candidate& each) { return each.reason.empty(); });
+  return has_able ? result : std::vector<Candidate>();
 }
 
 void write_candidates(const std::string& path, const std::vector<Candidate>& measured) {
