@@ -73,6 +73,7 @@ void Uploads::append(const std::string& model, int64_t version, const std::strin
                      std::string_view bytes) const {
   const fs::path folder = staging(model, version);
   check_path(path);
+  const std::lock_guard lock(mutex_);
   check_is_new(model, version);
   const fs::path file = folder / path;
   std::error_code none;
@@ -93,6 +94,7 @@ void Uploads::append(const std::string& model, int64_t version, const std::strin
 void Uploads::commit(const std::string& model, int64_t version,
                      const std::map<std::string, std::string>& digests) const {
   const fs::path folder = staging(model, version);
+  const std::lock_guard lock(mutex_);
   check_is_new(model, version);
   if (digests.empty()) throw Error(ErrorKind::kInvalidArgument, "a version needs at least one file");
   std::set<std::string> present;
@@ -128,8 +130,10 @@ void Uploads::commit(const std::string& model, int64_t version,
 }
 
 void Uploads::discard(const std::string& model, int64_t version) const {
+  const fs::path folder = staging(model, version);
+  const std::lock_guard lock(mutex_);
   std::error_code none;
-  fs::remove_all(staging(model, version), none);
+  fs::remove_all(folder, none);
 }
 
 }  // namespace loopwright::serving

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <mutex>
 #include <string>
 #include <string_view>
 
@@ -13,7 +14,7 @@ struct UploadLimits {
   size_t files = 1000;
 };
 
-// The staging area of a repository, REPOSITORY/.staging. One version is written by one caller at a time.
+// The staging area of a repository, REPOSITORY/.staging. Thread-safe: a version becomes one between two changes of its files.
 class Uploads {
  public:
   Uploads(std::string repository, UploadLimits limits) : repository_(std::move(repository)), limits_(limits) {}
@@ -34,6 +35,7 @@ class Uploads {
 
   const std::string repository_;
   const UploadLimits limits_;
+  mutable std::mutex mutex_;
 };
 
 }  // namespace loopwright::serving

@@ -16,6 +16,8 @@
 #include "core/names.h"
 #include "core/queue.h"
 #include "core/statistics.h"
+#include "core/upload.h"
+#include "core/version_files.h"
 #include "loopwright/serving/engine.h"
 
 namespace {
@@ -266,6 +268,44 @@ void test_series_are_there_as_long_as_somebody_uses_them() {
   CHECK(metrics.requests.get(labels)->Value() == first->Value());
 }
 
+void test_a_record_without_an_able_candidate_does_not_count() {
+  const std::string path = std::filesystem::current_path() / "x.measured.json";
+  std::vector<Candidate> rows{{"a", 4, 1, 100, 9, "it fails"}, {"a", 1, 4, 98, 3, ""}};
+  write_candidates(path, rows);
+  CHECK(read_candidates(path).size() == 2);
+  rows[1].reason = "it fails";
+  write_candidates(path, rows);
+  CHECK(read_candidates(path).empty());
+}
+
+// A version has all of its files, also if it is discarded while it becomes one.
+void test_uploads_at_the_same_time() {
+  const std::filesystem::path repository = std::filesystem::current_path() / "uploads";
+  const Uploads uploads(repository, {});
+  const std::string bytes(1000, 'x');
+  std::map<std::string, std::string> digests;
+  for (const char* name : {"a", "b", "c", "d"}) digests[name] = sha256_of(bytes);
+  int made = 0;
+  for (int64_t version = 1; version <= 20; ++version) {
+    std::atomic<bool> done{false};
+    std::thread other([&] {
+      while (!done) uploads.discard("m", version);
+    });
+    for (int i = 0; i < 100 && !std::filesystem::exists(repository / "m" / std::to_string(version)); ++i) try {
+        for (const auto& [name, digest] : digests) uploads.append("m", version, name, 0, bytes);
+        uploads.commit("m", version, digests);
+      } catch (const Error&) {  // a file was discarded
+      }
+    done = true;
+    other.join();
+    if (!std::filesystem::exists(repository / "m" / std::to_string(version))) continue;
+    ++made;
+    for (const auto& [name, digest] : digests)
+      CHECK(sha256_of_file(repository / "m" / std::to_string(version) / name) == digest);
+  }
+  CHECK(made > 0);
+}
+
 void test_no_model_is_added_after_the_end() {
   const std::filesystem::path folder = std::filesystem::current_path() / "repository";
   EngineOptions options;
@@ -301,4 +341,6 @@ int main() {
   test_what_is_lent_ends_on_the_thread_of_its_owner();
   test_series_are_there_as_long_as_somebody_uses_them();
   test_no_model_is_added_after_the_end();
+  test_a_record_without_an_able_candidate_does_not_count();
+  test_uploads_at_the_same_time();
 }
