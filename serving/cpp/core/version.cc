@@ -290,6 +290,10 @@ void Version::finish(std::vector<Job>& jobs, std::vector<Outcome>& outcomes, Wor
       queue_.put_back(std::move(jobs[i]));
       continue;
     }
+    if (outcome.is_lost)
+      outcome.error =
+          Error(ErrorKind::kUnavailable, "a worker of '" + model_ + "' ended during the request, twice; try later",
+                Rejection::kNotReady);
     if (!outcome.error) {
       const Clock::duration time = outcome.end - outcome.start;
       worker.metrics.note_compute(time);
