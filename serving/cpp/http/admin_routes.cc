@@ -86,32 +86,35 @@ class AdminRoutes::Admin {
  public:
   Admin(Engine& engine, std::string repository) : engine_(engine), uploads_(std::move(repository), {}) {}
 
-  // Returns the JSON of the answer.
-  std::string handle(const Request& request) const {
-    struct Route {
-      const char* method;
-      const char* pattern;
-      std::string (Admin::*serve)(const Request&, const Path&) const;
-    };
+  // Where a route is served. Loads and files wait: files come while all threads for loads are busy, and labels change at once.
+  enum class Threads { kCaller, kLoads, kFiles };
+  struct Route {
+    const char* method;
+    const char* pattern;
+    std::string (Admin::*serve)(const Request&, const Path&) const;  // returns the JSON of the answer
+    Threads threads;
+  };
+
+  // Throws Error.
+  static const Route& route_of(const std::string& method, const Path& path) {
     static constexpr Route kRoutes[] = {
-        {"POST", "v2/repository/models/*/load", &Admin::load},
-        {"POST", "v2/repository/models/*/unload", &Admin::unload},
-        {"GET", "v2/models/*/labels", &Admin::labels},
-        {"POST", "v2/models/*/labels/*", &Admin::promote},
-        {"DELETE", "v2/models/*/labels/*", &Admin::remove_label},
-        {"POST", "v2/models/*/labels/*/rollback", &Admin::roll_back},
-        {"PUT", "v2/models/*/versions/*/files/**", &Admin::append},
-        {"POST", "v2/models/*/versions/*", &Admin::commit},
-        {"DELETE", "v2/models/*/versions/*", &Admin::discard},
+        {"POST", "v2/repository/models/*/load", &Admin::load, Threads::kLoads},
+        {"POST", "v2/repository/models/*/unload", &Admin::unload, Threads::kLoads},
+        {"GET", "v2/models/*/labels", &Admin::labels, Threads::kCaller},
+        {"POST", "v2/models/*/labels/*", &Admin::promote, Threads::kCaller},
+        {"DELETE", "v2/models/*/labels/*", &Admin::remove_label, Threads::kCaller},
+        {"POST", "v2/models/*/labels/*/rollback", &Admin::roll_back, Threads::kCaller},
+        {"PUT", "v2/models/*/versions/*/files/**", &Admin::append, Threads::kFiles},
+        {"POST", "v2/models/*/versions/*", &Admin::commit, Threads::kFiles},
+        {"DELETE", "v2/models/*/versions/*", &Admin::discard, Threads::kFiles},
     };
-    const Path path = segments(request.target);
-    return (this->*find_route(kRoutes, request.method, path).serve)(request, path);
+    return find_route(kRoutes, method, path);
   }
 
-  Response answer(const Request& request) const {
+  Response answer(const Route& route, const Request& request, const Path& path) const {
     Response response;
     try {
-      response.text = handle(request);
+      response.text = (this->*route.serve)(request, path);
     } catch (const Error& error) {
       response = error_response(error);
     } catch (const std::exception& error) {
@@ -204,12 +207,20 @@ AdminRoutes::~AdminRoutes() {
 
 Handler AdminRoutes::handler() {
   return [state = state_.get()](Request request, Respond respond) {
-    // Labels change at once, and files come while all threads for loads wait.
-    if (request.target.find("/labels/") != std::string::npos) return respond(state->admin.answer(request));
-    const bool is_load = request.target.find("/repository/") != std::string::npos;
-    boost::asio::post(
-        is_load ? state->loads : state->files,
-        [state, request = std::move(request), respond = std::move(respond)] { respond(state->admin.answer(request)); });
+    using Threads = Admin::Threads;
+    Path path;
+    const Admin::Route* route;
+    try {
+      path = segments(request.target);
+      route = &Admin::route_of(request.method, path);
+    } catch (const Error& error) {
+      return respond(error_response(error));
+    }
+    auto serve = [state, route, path = std::move(path), request = std::move(request), respond = std::move(respond)] {
+      respond(state->admin.answer(*route, request, path));
+    };
+    if (route->threads == Threads::kCaller) return serve();
+    boost::asio::post(route->threads == Threads::kLoads ? state->loads : state->files, std::move(serve));
   };
 }
 
