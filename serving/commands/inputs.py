@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +92,8 @@ def _read(path: Path, spec: Mapping[str, Any] | None) -> np.ndarray:
             return _shaped([path.read_bytes()], spec)
     except OSError as error:
         raise type(error)(f"cannot read {path}: {error.strerror or error}") from None
+    except RecursionError:
+        raise ValueError(f"{path}: its arrays are nested too deeply") from None
     except (ValueError, TypeError, OverflowError) as error:
         raise ValueError(f"{path}: {error}") from None
     return arrays.read(path)
@@ -103,19 +105,30 @@ def _from_json(value: Any, spec: Mapping[str, Any]) -> np.ndarray:
     Raises:
         ValueError, TypeError, OverflowError: it does not fit the type, or has arrays of several sizes.
     """
+    given = np.array(value, object)
     if spec["datatype"] == _STRINGS:
-        array = np.array(value, object)
-        if not all(isinstance(element, str) for element in array.ravel()):
+        if not all(isinstance(element, str) for element in given.ravel()):
             raise ValueError(f"input {spec['name']} must have strings, in arrays of one size")
-        return array
+        _check_texts(given.ravel(), spec)
+        return given
+    if any(element is None for element in given.ravel()):  # NumPy makes NaN or false of it
+        raise ValueError(f"input {spec['name']} must have values of {spec['datatype']}, not null")
     array = np.array(value, DTYPES[spec["datatype"]])
     if array.dtype.kind in "iub" and not np.array_equal(array, np.array(value)):
         raise ValueError(f"input {spec['name']} must have values of {spec['datatype']}")
     return array
 
 
+def _check_texts(texts: Iterable[str | bytes], spec: Mapping[str, Any]) -> None:
+    """Raises ``ValueError`` for half of a surrogate pair, which JSON and arguments can have, and UTF-8 has not."""
+    for text in texts:
+        if isinstance(text, str) and any("\ud800" <= character <= "\udfff" for character in text):
+            raise ValueError(f"input {spec['name']} must have text that UTF-8 can encode, got {text!a}")
+
+
 def _shaped(elements: Sequence[str | bytes], spec: Mapping[str, Any]) -> np.ndarray:
     """Returns elements in the shape of an input: its first open size is as large as they need, others are 1."""
+    _check_texts(elements, spec)
     sizes: list[int] = []
     for size in spec["shape"]:
         sizes.append(1 if size < 0 and -1 in sizes else size)

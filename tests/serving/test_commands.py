@@ -158,11 +158,18 @@ def test_infer_with_strings(start: Callable[..., Server], tmp_path: Path) -> Non
     assert run("infer", "echo", *ports, "--input", "x=one.txt", "--output", "y.npz").returncode == 0
     assert np.load("y.npz")["y"].tolist() == ["two\nlines"]
     (tmp_path / "bad.json").write_text("[[1, 2], [3]]")
+    (tmp_path / "deep.json").write_text("[" * 100_000 + "]" * 100_000)
+    (tmp_path / "null.json").write_text("[1, null]")
+    (tmp_path / "half.json").write_text('["\\ud800"]')
     for options, message in (
         ((), "input x has strings; give --text x=TEXT or --input x=FILE"),
         (("--text", "q", "--input", "x=text.npy"), "gives x twice"),
         (("--input", "x=bad.json"), "bad.json: input x must have strings, in arrays of one size"),
         (("--text", "q", "--input", "z=bad.json"), "bad.json: "),
+        (("--text", "q", "--input", "z=deep.json"), "deep.json: its arrays are nested too deeply"),
+        (("--text", "q", "--input", "z=null.json"), "null.json: input z must have values of FP32, not null"),
+        (("--input", "x=half.json"), r"half.json: input x must have text that UTF-8 can encode, got '\ud800'"),
+        (("--text", "\udcff"), r"input x must have text that UTF-8 can encode, got '\udcff'"),
         (("--text", "q", "--input", "z=none.json"), "cannot read none.json"),
         (("--text", "q", "--input", "v=z.json"), "z.json is not an .npy file"),
     ):
