@@ -66,14 +66,20 @@ def test_uploads_that_are_not_served(
     admin = ("--admin-port", server.ports["admin"], "--admin-token-file", token)
     onnx.save(affine(2), tmp_path / "two.onnx")
     done = run("upload", "affine", 2, tmp_path / "two.onnx", *admin)
-    policy = 'neither "versions" of config.toml nor a label selects it'
+    policy = (
+        'neither "versions" of config.toml nor a label selects it; select it with "versions" to serve or promote it'
+    )
     assert (done.returncode, done.stdout) == (0, f"Uploaded, not served: affine, version 2: {policy}\n"), done.stderr
     (tmp_path / "broken.onnx").write_bytes(b"nothing")
     done = run("upload", "affine", 6, tmp_path / "broken.onnx", *admin)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
     prefix = "python -m serving upload: uploaded, but version 6 of affine is not served: the model cannot be compiled: "
     assert done.stderr.startswith(prefix)
-    assert server.index()[6][0] == "UNAVAILABLE"
+    assert server.index()[6][0] in ("UNAVAILABLE", "LOADING")
+    for number, reason in ((2, policy), (6, "its load failed: the model cannot be compiled: ")):
+        done = run("promote", "affine", number, *admin)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert f"version {number} of 'affine' is not ready, so it cannot be promoted: {reason}" in done.stderr
     assert server.scale() == 5
 
 

@@ -152,7 +152,12 @@ def test_a_failed_load_is_tried_again(start: Start, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     cache.write_text("a file where the folder of compiled models belongs")
     server = start("--cache", str(cache))
-    assert server.index()[1][0] != "READY"
+    states = set()
+    while "LOADING" not in states:  # a retry, during which the reason stays
+        state, reason = server.index()[1]
+        assert reason
+        assert server.infer([[1, 1, 1, 1]]).error.endswith("GET /v2/repository/index has the reasons")
+        states.add(state)
     cache.unlink()
     server.wait_for_state(1, "READY", secs=120)
     assert server.scale() == 1
@@ -280,6 +285,35 @@ def test_load_and_unload(add_version: AddVersion, admin: Callable[[], Server]) -
         assert (answer.status, "no model 'none'" in answer.error) == (404, True)
 
 
+def test_a_load_applies_a_changed_configuration(admin: Callable[[], Server], tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    folder = tmp_path / "repository" / "affine"
+    write_version(folder / "1", affine(1), 'runtime = "onnxruntime"\nthreads = 1\n')
+    server = admin()
+
+    def load(config: str) -> Answer:
+        (folder / "config.toml").write_text(config)
+        return call(server, "POST", "/v2/repository/models/affine/load")
+
+    def instances() -> int:
+        return len(server.series("loopwright_instance_cores"))
+
+    override = {"parameters": {"config": '{"max_batch_size": 1}'}}
+    answer = call(server, "POST", "/v2/repository/models/affine/load", override)
+    assert (answer.status, 'no parameters, got "config"; change config.toml' in answer.error) == (400, True)
+    two = 'runtime = "onnxruntime"\nthreads = 1\ninstances = 2\n'
+    assert load(two).status == 200
+    assert (instances(), server.scale()) == (2, 1)
+    for _ in range(2):
+        answer = load('runtime = "openvino"\n[parameters]\nnone = "1"\n')
+        assert (answer.status, "its configuration changed, and fails: " in answer.error) == (400, True)
+    state, reason = server.index()[1]
+    assert (state, "configuration changed" in reason) == ("READY", True)
+    assert (instances(), server.scale()) == (2, 1)
+    assert load(two).status == 200
+    assert server.index()[1] == ("READY", "")
+
+
 def test_loading_a_broken_model_is_an_error_each_time(admin: Callable[[], Server], tmp_path: Path) -> None:
     """triton#3802: the second load of a bad model is an error too."""
     folder = tmp_path / "repository" / "affine" / "1"
@@ -344,7 +378,8 @@ def test_promotion_and_roll_back(add_version: AddVersion, admin: Callable[[], Se
     assert server.scale() == server.scale("stable") == 2
     assert call(server, "POST", "/v2/models/affine/labels/stable/rollback").status == 200
     assert server.scale() == 1
-    assert call(server, "POST", "/v2/models/affine/labels/stable", {"version": 9}).status == 400
+    answer = call(server, "POST", "/v2/models/affine/labels/stable", {"version": 9})
+    assert (answer.status, answer.error) == (400, "version 9 of 'affine' does not exist")
     server.stop()
     assert start().scale() == 1  # kept
 
@@ -368,7 +403,7 @@ def test_the_admin_port_wants_its_token(add_version: AddVersion, admin: Callable
         answer = call(server, "POST", f"/v2/repository/models/{quote(name, safe='')}/load")
         assert (answer.status, "name" in answer.error) == (400, True), answer.body
     address = {"parameters": {"url": "http://127.0.0.1:1/m", "file:1/model.onnx": "AAAA"}}
-    assert call(server, "POST", "/v2/repository/models/other/load", address).status == 404
+    assert call(server, "POST", "/v2/repository/models/affine/load", address).status == 400
     for headers in ({}, {"Authorization": "Bearer wrong"}, {"Authorization": f"Bearer {TOKEN}x"}):
         answer = server.request("POST", "/v2/repository/models/affine/unload", headers=headers, port="admin")
         assert answer.status == 401

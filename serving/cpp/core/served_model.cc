@@ -19,11 +19,24 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kStable = "stable";
+constexpr const char* kReasons = "GET /v2/repository/index has the reasons";
+constexpr const char* kNotSelected =
+    "neither \"versions\" of config.toml nor a label selects it; select it with \"versions\" to serve or promote it";
 // A version that failed is tried again after 1 s, then 2, 4 ... seconds.
 constexpr std::chrono::seconds kFirstRetry{1}, kLongestRetry{60};
 
 Clock::duration retry_after(int failures) {
   return std::min<Clock::duration>(kFirstRetry * (int64_t{1} << std::min(failures - 1, 16)), kLongestRetry);
+}
+
+// Returns the contents, as digests, of the files that count when a version is loaded.
+std::string settings_in(const std::string& folder) {
+  std::string settings;
+  for (const char* name : {"/config.toml", "/labels.txt"}) {
+    std::error_code none;
+    settings += fs::is_regular_file(folder + name, none) ? sha256_of_file(folder + name) : "none";
+  }
+  return settings;
 }
 
 double random_percent() {
@@ -88,14 +101,14 @@ void ServedModel::look_and_wait(std::optional<std::chrono::seconds> limit) {
 void ServedModel::load() {
   {
     const std::lock_guard lock(mutex_);
-    enabled_ = complete_ = true;
+    enabled_ = complete_ = requested_ = true;
     for (auto& [number, state] : states_) state.retry = Clock::time_point();
   }
   look_and_wait();
   const std::lock_guard lock(mutex_);
   std::string reasons = config_error_;
   for (const auto& [number, state] : states_)
-    if (state.state == VersionState::kUnavailable && state.failures > 0)
+    if (state.failures > 0)
       reasons += (reasons.empty() ? "version " : "; version ") + std::to_string(number) + ": " + state.reason;
   if (ready_.empty() || !reasons.empty())
     throw Error(ErrorKind::kFailedPrecondition,
@@ -116,6 +129,21 @@ void ServedModel::store_labels(std::map<std::string, Label> labels) {
   labels_ = std::move(labels);
 }
 
+void ServedModel::check_promotable(int64_t version) const {
+  const std::string which = "version " + std::to_string(version) + " of '" + name_ + "'";
+  if (const auto found = ready_.find(version); found != ready_.end()) {
+    if (!found->second->is_pipeline()) return;
+    throw Error(ErrorKind::kFailedPrecondition, "'" + name_ + "' is a pipeline, which has no versions to promote");
+  }
+  const auto found = states_.find(version);
+  if (found == states_.end()) throw Error(ErrorKind::kFailedPrecondition, which + " does not exist");
+  const State& state = found->second;
+  std::string reason = state.reason;
+  if (state.failures > 0) reason = "its load failed: " + reason;
+  if (reason.empty()) reason = "it is being loaded; try later";
+  throw Error(ErrorKind::kFailedPrecondition, which + " is not ready, so it cannot be promoted: " + reason);
+}
+
 void ServedModel::promote(const std::string& label, int64_t version, double percent) {
   const std::lock_guard changing(labels_mutex_);
   check_name(label, "label");
@@ -125,9 +153,7 @@ void ServedModel::promote(const std::string& label, int64_t version, double perc
   std::map<std::string, Label> labels;
   {
     const std::lock_guard lock(mutex_);
-    if (!ready_.count(version))
-      throw Error(ErrorKind::kFailedPrecondition,
-                  "version " + std::to_string(version) + " of '" + name_ + "' is not ready, so it cannot be promoted");
+    check_promotable(version);
     labels = labels_;
     const auto before = labels.find(label);
     int64_t previous = 0;
@@ -208,9 +234,11 @@ std::shared_ptr<Servable> ServedModel::select(const std::string& wanted) const {
     const auto found = ready_.find(parse_version(wanted));
     if (found != ready_.end()) return found->second;
     const auto state = states_.find(parse_version(wanted));
-    if (state != states_.end() && state->second.state == VersionState::kLoading)
+    if (state != states_.end() && state->second.is_first_load())
       throw Error(ErrorKind::kUnavailable, "version " + wanted + " of '" + name_ + "' is loading; try later",
                   Rejection::kNotReady);
+    if (state != states_.end() && state->second.failures > 0)
+      throw Error(ErrorKind::kNotFound, "the load of version " + wanted + " of '" + name_ + "' failed; " + kReasons);
     throw missing("version " + wanted);
   }
   const auto labelled = [this](const std::string& label) -> std::shared_ptr<Servable> {
@@ -235,12 +263,11 @@ std::shared_ptr<Servable> ServedModel::select(const std::string& wanted) const {
     if (auto version = labelled(kStable)) return version;
   }
   if (!ready_.empty()) return ready_.rbegin()->second;
-  const bool loading = std::any_of(states_.begin(), states_.end(),
-                                   [](const auto& entry) { return entry.second.state == VersionState::kLoading; });
+  const bool loading =
+      std::any_of(states_.begin(), states_.end(), [](const auto& entry) { return entry.second.is_first_load(); });
   if (loading || done_ == 0)
     throw Error(ErrorKind::kUnavailable, "the model '" + name_ + "' is loading; try later", Rejection::kNotReady);
-  throw Error(ErrorKind::kUnavailable,
-              "the model '" + name_ + "' has no version that is ready; the repository's index has the reasons",
+  throw Error(ErrorKind::kUnavailable, "the model '" + name_ + "' has no version that is ready; " + kReasons,
               Rejection::kNotReady);
 }
 
@@ -277,12 +304,6 @@ std::unique_ptr<Servable> ServedModel::open_pipeline(const ModelConfig& config) 
   return std::make_unique<Pipeline>(name_, config, models_, metrics_);
 }
 
-void ServedModel::set_state(int64_t number, VersionState state, const std::string& reason) {
-  const std::lock_guard lock(mutex_);
-  states_[number].state = state;
-  states_[number].reason = reason;
-}
-
 void ServedModel::control() {
   pthread_setname_np(pthread_self(), "lw-control");
   std::unique_lock lock(mutex_);
@@ -297,6 +318,7 @@ void ServedModel::control() {
     if (stopping_) break;
     const uint64_t serial = wanted_;
     is_complete_ = std::exchange(complete_, false);
+    is_requested_ = std::exchange(requested_, false);
     lock.unlock();
     try {
       next = step();
@@ -360,6 +382,7 @@ void ServedModel::read_files(ModelConfig& config, std::vector<int64_t>& present)
 Clock::time_point ServedModel::step() {
   ModelConfig config;
   std::vector<int64_t> present;
+  settings_ = settings_in(folder_);  // before they are read, so that a later change counts
   read_files(config, present);
   bool enabled;
   {
@@ -388,7 +411,11 @@ Clock::time_point ServedModel::step() {
       const bool is_same = now != fingerprints.end() && now->second == state.fingerprint;
       // A pipeline that changed is loaded again, if that did not just fail. So is what becomes a pipeline or ceases to be one.
       const bool is_immutable = config.steps.empty() && ready != ready_.end() && !ready->second->is_pipeline();
-      if (ready != ready_.end() && (is_immutable || (is_same && state.failures == 0))) {
+      if (is_immutable && is_same && is_requested_ && state.settings != settings_) {
+        to_load.push_back(number);
+      } else if (ready != ready_.end() && (is_immutable || (is_same && state.failures == 0))) {
+        if (is_requested_) state.failures = 0;  // the settings with which it was loaded are back
+        if (state.failures > 0) continue;
         state.reason = is_same
                            ? printable(ready->second->note())
                            : "its files changed after they were loaded; a version is immutable, so the loaded one is "
@@ -427,8 +454,8 @@ Clock::time_point ServedModel::step() {
   for (const int64_t number : to_retire) retire(number);
   const std::lock_guard lock(mutex_);
   for (auto& [number, state] : states_)
-    if (!ready_.count(number) && !still_wanted.count(number))
-      state.reason = enabled ? "neither \"versions\" of config.toml nor a label selects it" : "the model was unloaded";
+    if (!ready_.count(number) && !still_wanted.count(number) && (!enabled || state.failures == 0))
+      state.reason = enabled ? kNotSelected : "the model was unloaded";
   return next;
 }
 
@@ -445,7 +472,12 @@ void ServedModel::load_older(const ModelConfig& config, const std::vector<int64_
 
 bool ServedModel::load_version(int64_t number, const ModelConfig& config) {
   const std::string folder = folder_ + "/" + std::to_string(number);
-  set_state(number, VersionState::kLoading, "");
+  {
+    const std::lock_guard lock(mutex_);
+    State& state = states_[number];
+    state.state = VersionState::kLoading;
+    if (state.failures == 0) state.reason.clear();  // that of the last failure stays
+  }
   log("loading", number);
   const std::string before = fingerprint_of(number, config);
   try {
@@ -457,18 +489,24 @@ bool ServedModel::load_version(int64_t number, const ModelConfig& config) {
     {
       const std::lock_guard lock(mutex_);
       std::swap(ready_[number], version);
-      states_[number] = {VersionState::kReady, note, before, 0, {}};
+      states_[number] = {VersionState::kReady, note, before, settings_, 0, {}};
       log("ready", number, note);
     }
-    if (version) take_back(std::move(version));  // of a pipeline that changed
+    if (version) take_back(std::move(version));  // after it has computed its queue
     return true;
   } catch (const std::exception& error) {
     const std::lock_guard lock(mutex_);
     State& state = states_[number];
     const int failures = state.failures + 1;
-    // A pipeline whose change fails serves as before.
-    const auto now = ready_.count(number) ? VersionState::kReady : VersionState::kUnavailable;
-    state = {now, printable(error.what()), before, failures, Clock::now() + retry_after(failures)};
+    // A pipeline or a version whose changed configuration fails serves as before.
+    const bool is_served = ready_.count(number) > 0;
+    const std::string reason = (is_served ? "its configuration changed, and fails: " : "") + printable(error.what());
+    state = {is_served ? VersionState::kReady : VersionState::kUnavailable,
+             reason,
+             before,
+             state.settings,
+             failures,
+             Clock::now() + retry_after(failures)};
     log("failed", number, state.reason);
     return false;
   }

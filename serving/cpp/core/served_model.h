@@ -43,7 +43,8 @@ class ServedModel {
   // Waits until the folder has been looked at once since the call, and what was found is loaded or has failed.
   // `limit`: returns after it in any case.
   void look_and_wait(std::optional<std::chrono::seconds> limit = std::nullopt);
-  // Serves the versions that the configuration selects, and waits for them. Throws Error with the reason if none can be served.
+  // Serves the versions that the configuration selects, and waits for them. A version that was loaded with another configuration
+  // is loaded with the present one, and replaced. Throws Error with the reason if one cannot be served so.
   void load();
   // Serves no version, and waits until all are gone.
   void unload();
@@ -66,8 +67,11 @@ class ServedModel {
     VersionState state = VersionState::kUnavailable;
     std::string reason;
     std::string fingerprint;  // of the files that were loaded or failed
+    std::string settings;     // with which it was loaded
     int failures = 0;
     Clock::time_point retry;  // after a failure
+
+    bool is_first_load() const { return state == VersionState::kLoading && failures == 0; }
   };
 
   void control();
@@ -83,7 +87,8 @@ class ServedModel {
   void retire(int64_t number);
   std::set<int64_t> wanted_versions(const ModelConfig& config, const std::vector<int64_t>& present) const;
   void log(const std::string& event, int64_t number, const std::string& reason = "") const;
-  void set_state(int64_t number, VersionState state, const std::string& reason);
+  // With the mutex held: throws Error with the reason if a label cannot select the version.
+  void check_promotable(int64_t version) const;
   void store_labels(std::map<std::string, Label> labels);
 
   const std::string name_, folder_;
@@ -103,6 +108,9 @@ class ServedModel {
   bool enabled_ = true, stopping_ = false;
   bool complete_ = false;           // load() was called, so the files are complete, however new they are
   bool is_complete_ = false;        // the same for the step that is going on; of the model's thread
+  bool requested_ = false;          // load() was called, so changed settings are loaded
+  bool is_requested_ = false;       // the same for the step that is going on; of the model's thread
+  std::string settings_;            // digests of config.toml and labels.txt; of the model's thread
   uint64_t wanted_ = 1, done_ = 0;  // looks at the folder
   std::set<std::string> ignored_;   // why folders are, which the log has; of the model's thread
   std::thread thread_;

@@ -124,7 +124,13 @@ class AdminRoutes::Admin {
   }
 
  private:
-  std::string load(const Request&, const Path& path) const {
+  std::string load(const Request& request, const Path& path) const {
+    const Body body(request);
+    object parameters;
+    // Those of Triton override the configuration, or bring files.
+    if (!body.get()["parameters"].get(parameters) && parameters.size() > 0)
+      throw invalid("a load has no parameters, got \"" + printable((*parameters.begin()).key) +
+                    "\"; change config.toml of the model, and then load it");
     engine_.load(path[3]);
     return "{}";
   }
