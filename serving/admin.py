@@ -12,6 +12,10 @@ from urllib.parse import quote
 
 from serving.client import Message, call, place
 
+SOURCES = (
+    "an ONNX file (.onnx), a saved model (.lw), a folder that is laid out as a version (with model.onnx, model.py, "
+    "...), or a model of scikit-learn (.skops), XGBoost (.ubj, .json) or LightGBM (.txt)"
+)
 PART = 16 << 20  # bytes of a file per request
 _LOAD_SECS = 3600
 
@@ -72,7 +76,9 @@ class Admin:
         state, reason = answer.get("state"), str(answer.get("reason", ""))
         if answer.get("failed") or state not in ("READY", "UNAVAILABLE"):  # such as LOADING: the server stops
             raise RuntimeError(
-                f"uploaded, but version {version} of {model} is not served: {reason or 'its load did not end'}"
+                f"uploaded, but version {version} of {model} is not served: {reason or 'its load did not end'}; "
+                "correct config.toml on the server, which tries again, or remove the version's folder there, "
+                "or upload another version"
             )
         return "" if state == "READY" else reason
 
@@ -99,14 +105,14 @@ def version_files(source: Path) -> dict[str, Path]:
     """Returns the files of a version by their paths in its folder.
 
     Raises:
-        ValueError: ``source`` is not a model.
+        ValueError: ``source`` is not a model, or does not exist.
     """
+    if not source.exists():
+        raise ValueError(f"no such file: {source}")
     if source.is_file() and source.suffix == ".onnx":
         return {"model.onnx": source}
     prefix = "model.lw/" if (source / "manifest.json").is_file() else ""
     if source.is_dir() and (prefix or any(source.glob("model.*"))):
         found = sorted(path for path in source.rglob("*") if path.is_file())
         return {f"{prefix}{path.relative_to(source)}": path for path in found}
-    raise ValueError(
-        f"{source} is not an ONNX file (.onnx), a saved model (.lw) or a folder with one of these as model.*"
-    )
+    raise ValueError(f"{source} is not {SOURCES}")

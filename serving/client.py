@@ -185,8 +185,11 @@ def call(
         about = f"no handshake of TLS with {host}:{port} ({error.reason or error})"
         raise OSError(f"{about}; if it does not speak TLS, leave out --tls-ca") from None
     except OSError as error:  # also http.client.RemoteDisconnected, which is an HTTPException too
-        is_closed = isinstance(error, ConnectionError) and not isinstance(error, ConnectionRefusedError)
-        hint = "; if it speaks TLS, give --tls-ca" if tls is None and is_closed else ""
+        hint = ""
+        if isinstance(error, ConnectionRefusedError):
+            hint = "; is the server started?"
+        elif isinstance(error, ConnectionError) and tls is None:
+            hint = "; if it speaks TLS, give --tls-ca"
         raise OSError(f"no answer from {host}:{port}: {error.strerror or error}{hint}") from None
     except http.client.IncompleteRead:
         raise OSError(f"no answer from {host}:{port}: the connection was closed within it") from None

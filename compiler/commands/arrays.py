@@ -16,6 +16,7 @@ from compiler.program.random_inputs import random_inputs
 from compiler.program.tensor_spec import OPAQUE, TensorSpec, checked
 
 TOP = 5
+SMALL = 8  # elements of an array whose values are printed
 
 
 def inputs(given: Sequence[InputFile], specs: Sequence[TensorSpec]) -> tuple[dict[str, np.ndarray], list[str]]:
@@ -99,24 +100,37 @@ def about_random(random: Sequence[str]) -> list[str]:
 
 
 def summary(name: str, array: Any) -> dict[str, Any]:
-    """Returns an array's type, shape and statistics for JSON. Values that are not finite are None.
+    """Returns an array's type, shape and statistics, and the values of a small one, for JSON.
 
-    Strings, and sequences of arrays, have no statistics.
+    Values that are not finite are None. Strings, and sequences of arrays, have no statistics.
     """
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub":
         kind = "string" if isinstance(array, np.ndarray) else "sequence"
         shape = list(array.shape) if isinstance(array, np.ndarray) else [len(array or ())]
-        return {"name": name, "dtype": kind, "shape": shape, "min": None, "max": None, "mean": None, "top": None}
+        none = dict.fromkeys(("min", "max", "mean", "top"))
+        return {"name": name, "dtype": kind, "shape": shape, **none, "values": values(array)}
     numbers = array.astype(np.float64) if array.size else np.full(1, math.nan)
     with np.errstate(invalid="ignore"):
-        values = {"min": numbers.min(), "max": numbers.max(), "mean": numbers.mean()}
+        statistics = {"min": numbers.min(), "max": numbers.max(), "mean": numbers.mean()}
     return {
         "name": name,
         "dtype": array.dtype.name,
         "shape": list(array.shape),
-        **{key: float(value) if math.isfinite(value) else None for key, value in values.items()},
+        **{key: float(value) if math.isfinite(value) else None for key, value in statistics.items()},
         "top": top(array),
+        "values": values(array),
     }
+
+
+def values(array: Any) -> list[Any] | None:
+    """Returns the elements of an array, row by row, for JSON; None: it has more than ``SMALL``, or is a sequence."""
+    if not isinstance(array, np.ndarray) or array.size > SMALL:
+        return None
+    if array.dtype.kind in "iub":
+        return array.ravel().tolist()
+    if array.dtype.kind == "f":
+        return [value if math.isfinite(value) else None for value in array.ravel().tolist()]
+    return [str(value) for value in array.ravel().tolist()]
 
 
 def top(array: np.ndarray) -> list[tuple[int, float]] | None:

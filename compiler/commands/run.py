@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from compiler.commands.output import print_table, write, write_json
 from compiler.commands.source import source
 
 ABOUT = "runs a model once"
+_LONGEST = 80  # characters of a printed string
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,6 +67,8 @@ def print_outputs(outputs: Mapping[str, Any]) -> list[dict[str, Any]]:
     summaries = [arrays.summary(name, array) for name, array in outputs.items()]
     print_table(("output", "type", "shape", "min", "max", "mean"), [_cells(s) for s in summaries], left=(0, 1, 2))
     for summary in summaries:
+        if summary["values"]:
+            print(f"Values of {summary['name']}: {', '.join(map(_value, summary['values']))}")
         if summary["top"]:
             listed = ", ".join(f"{place} ({score:.4g})" for place, score in summary["top"])
             print(f"Top {len(summary['top'])} of {summary['name']}: {listed}")
@@ -79,6 +83,12 @@ def _cells(summary: Mapping[str, Any]) -> list[str]:
         "x".join(map(str, summary["shape"])) or "scalar",
         *(_number(number, summary["dtype"]) for number in numbers),
     ]
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, str):
+        return json.dumps(value if len(value) <= _LONGEST else f"{value[:_LONGEST]}...", ensure_ascii=False)
+    return _number(value, "") if value is None or isinstance(value, float) else str(value)
 
 
 def _number(number: float | None, dtype: str) -> str:

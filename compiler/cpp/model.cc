@@ -159,8 +159,7 @@ json::Object read_manifest(const std::string& path) {
     throw broken("is of format " + std::to_string(format) + "; this version reads formats " +
                  std::to_string(kOldestFormat) + " to " + std::to_string(kFormat));
   if (format >= 5 && !entry<json::Array>(manifest, "segments").empty())
-    throw std::runtime_error(
-        "the model has segments that ONNX Runtime runs, which C++ does not support; run it in Python");
+    throw std::runtime_error("the model has segments that ONNX Runtime runs, which C++ does not support");
   if (format >= 6 && !entry<json::Array>(manifest, "sizes").empty())
     throw std::runtime_error("the model is for ranges of sizes, which C++ does not support; build it for fixed sizes");
   return manifest;

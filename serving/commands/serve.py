@@ -89,11 +89,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _check_ports(arguments: argparse.Namespace) -> None:
+    options: dict[int, str] = {}
+    for name in ("http-port", "grpc-port", "metrics-port", "admin-port"):
+        number = getattr(arguments, name.replace("-", "_"))
+        if number and number in options:
+            raise ValueError(f"--{options[number]} and --{name} are both {number}; each needs another port")
+        options[number] = name
+
+
 def run(arguments: argparse.Namespace) -> int:
     if (arguments.admin_port is None) != (arguments.admin_token_file is None):
         raise ValueError("--admin-port and --admin-token-file go together")
     if (arguments.tls_certificate is None) != (arguments.tls_key is None):
         raise ValueError("--tls-certificate and --tls-key go together")
+    _check_ports(arguments)
     command = server_command(arguments.repository, arguments.cache)
     for name in ("host", "http-port", "grpc-port", "metrics-port", "drain-ms", "grace-ms", "poll-ms", "max-body-mib"):
         command += [f"--{name}", str(getattr(arguments, name.replace("-", "_")))]

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 from compiler.commands.command_line import at_least
+from serving.admin import SOURCES
 from serving.commands import options
 
 ABOUT = "adds a version of a model to a running server"
@@ -16,12 +17,8 @@ ABOUT = "adds a version of a model to a running server"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="the model's name")
     parser.add_argument("version", type=at_least(1), help="the number of the new version")
-    parser.add_argument(
-        "source",
-        type=Path,
-        help="an ONNX file, a saved model (.lw), a folder that is laid out as a version, or a model of scikit-learn "
-        "(.skops), XGBoost (.ubj, .json) or LightGBM (.txt), which is converted to ONNX if it can be",
-    )
+    about = f"{SOURCES}, which is converted to ONNX if it can be"
+    parser.add_argument("source", type=Path, help=about)
     options.add_admin(parser)
 
 

@@ -13,10 +13,13 @@
 #include <fstream>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <thread>
+#include <vector>
 
 #include "grpc/server.h"
 #include "http/routes.h"
@@ -171,14 +174,33 @@ EngineOptions engine_options(const Options& options) {
   return result;
 }
 
+std::string no_models(const Options& options) {
+  return options.repository + " has no model yet; add NAME/1/model.onnx or NAME/1/model.lw";
+}
+
 // Loads all models, prints what would be served, and returns 1 if a version could not.
 int validate(const Options& options) {
   EngineOptions how = engine_options(options);
   how.poll = std::chrono::milliseconds(0);
+  std::mutex mutex;
+  std::set<std::string> ignored;  // lines of the log; no entry of the index has such a folder
+  how.log = [&](const std::string& line) {
+    const std::lock_guard lock(mutex);
+    if (line.find("event=\"a folder is ignored\"") != std::string::npos) ignored.insert(line);
+  };
   Engine engine(how);
   engine.wait_until_loaded();
+  const std::vector<IndexEntry> index = engine.index();
+  {
+    const std::lock_guard lock(mutex);
+    for (const std::string& line : ignored) std::printf("%s\n", line.c_str());
+  }
+  if (index.empty()) {
+    std::printf("no models found; %s\n", no_models(options).c_str());
+    return 1;
+  }
   int failed = 0;
-  for (const IndexEntry& entry : engine.index()) {
+  for (const IndexEntry& entry : index) {
     const bool is_ready = entry.state == VersionState::kReady;
     if (!is_ready && !entry.is_failed) continue;  // an old version that the policy leaves out
     failed += entry.is_failed ? 1 : 0;
@@ -193,8 +215,7 @@ void print_ready(const Options& options, const Engine& engine, const std::string
   std::map<std::string, bool> served;  // by model
   for (const IndexEntry& entry : engine.index()) served[entry.model] |= entry.state == VersionState::kReady;
   const auto count = std::count_if(served.begin(), served.end(), [](const auto& model) { return model.second; });
-  if (served.empty())
-    std::fprintf(stderr, "%s has no model yet; add NAME/1/model.onnx or NAME/1/model.lw\n", options.repository.c_str());
+  if (served.empty()) std::fprintf(stderr, "%s\n", no_models(options).c_str());
   std::printf("ready: %s; %d of %zu models served\n", ports.c_str(), static_cast<int>(count), served.size());
   std::fflush(stdout);
 }

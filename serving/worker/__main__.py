@@ -7,16 +7,18 @@ each parameter. Its files 3 to 5 are the socket, the memory of inputs and that o
 from __future__ import annotations
 
 import importlib
+import io
 import json
 import os
 import signal
 import socket
 import sys
+import threading
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from serving.worker.model import Model
@@ -35,12 +37,37 @@ _LONGEST_MESSAGE = 128 << 10
 _LONGEST_REASON = 2000
 
 
+class _Log(io.TextIOBase):
+    """Standard output and error: each line begins with the name of the model, as others do in the server's log."""
+
+    def __init__(self, label: str, to: TextIO) -> None:
+        self._label, self._to = label, to
+        self._rest = ""  # a line that has not ended
+        self._lock = threading.RLock()
+
+    def write(self, text: str) -> int:
+        with self._lock:
+            *lines, self._rest = (self._rest + text).split("\n")
+            self._to.write("".join(f"{self._label} {line}\n" for line in lines))
+            self._to.flush()
+        return len(text)
+
+    def flush(self) -> None:
+        with self._lock:
+            if self._rest:
+                self.write("\n")
+
+    def fileno(self) -> int:
+        return self._to.fileno()
+
+
 def main(arguments: Sequence[str]) -> int:
     kind, path, threads, label, *parameters = arguments
     # The server ends this process, also when its whole group gets a signal.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # the server's own output stays clean
+    sys.stdout = sys.stderr = _Log(label, sys.stderr)
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[name] = threads
     server = socket.socket(fileno=_SOCKET)
@@ -49,10 +76,10 @@ def main(arguments: Sequence[str]) -> int:
         model.load(Path(path).parent, int(threads), dict(text.split("=", 1) for text in parameters))
         inputs, outputs = _specs(model.inputs()), _specs(model.outputs())
     except Exception as error:  # noqa: BLE001 - the code of users raises what it likes
-        _send(server, _failure(error, label))
+        _send(server, _failure(error))
         return 1
     _send(server, {"inputs": inputs, "outputs": outputs})
-    _serve(server, model, inputs, outputs, label)
+    _serve(server, model, inputs, outputs)
     model.close()
     return 0
 
@@ -62,7 +89,6 @@ def _serve(
     model: Model,
     inputs: Sequence[Mapping[str, Any]],
     outputs: Sequence[Mapping[str, Any]],
-    label: str,
 ) -> None:
     from serving.worker.tensors import Memory, read, write
 
@@ -78,7 +104,7 @@ def _serve(
                 raise TypeError("the model returned too many outputs")
             del arrays, answers, checked  # their memory, before the next run
         except Exception as error:  # noqa: BLE001
-            answer = json.dumps(_failure(error, label) | {"serial": request["serial"]}).encode()
+            answer = json.dumps(_failure(error) | {"serial": request["serial"]}).encode()
         server.send(answer)
 
 
@@ -115,16 +141,10 @@ def _checked(spec: Mapping[str, Any], answers: Mapping[str, Any]) -> Any:
     return array
 
 
-def _log_trace(label: str) -> None:
-    """Prints the trace of the exception that is being handled. Each line names the model, as others are in the log."""
-    lines = traceback.format_exc().splitlines()
-    print("\n".join(f"{label} {line}" for line in lines), file=sys.stderr, flush=True)
-
-
-def _failure(error: Exception, label: str) -> dict[str, Any]:
+def _failure(error: Exception) -> dict[str, Any]:
     is_invalid = isinstance(error, ValueError)
     if not is_invalid:
-        _log_trace(label)
+        traceback.print_exc()
     reason = " ".join(f"{error}".split()) or type(error).__name__
     if not is_invalid:
         reason = f"{type(error).__name__}: {reason}"
@@ -139,7 +159,7 @@ if __name__ == "__main__":
     try:
         code = main(sys.argv[1:])
     except BaseException:  # noqa: BLE001 - also an exit that the model's code demands
-        _log_trace(sys.argv[4] if len(sys.argv) > 4 else "")
+        traceback.print_exc()
         code = 1
     sys.stderr.flush()
     os._exit(code)  # threads that the model started do not keep the process

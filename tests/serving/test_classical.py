@@ -107,7 +107,7 @@ def test_a_model_in_a_worker_and_after_its_upload(start: Callable[..., Server], 
     assert reason == ""
     np.testing.assert_allclose(last_output(server, x), expected, 1e-4, 1e-5)
     assert server.request("GET", "/v2/models/m").json["platform"] == "onnxruntime_onnx"
-    assert server.index("m")[2][1].startswith("runs in onnxruntime: ")
+    assert server.index("m")[2][1].startswith("ONNX Runtime runs it, because ")
 
 
 @pytest.mark.parametrize("kind", ["SVC", "SVC with text", "LinearSVC", "LinearSVC with text"])

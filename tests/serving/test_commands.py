@@ -89,6 +89,7 @@ def test_uploads_that_are_not_served(
         (["serve", "none"], "the repository none is not a folder"),
         (["serve", ".", "--http-port", "70000"], "is not a port"),
         (["serve", ".", "--admin-port", "0"], "go together"),
+        (["serve", ".", "--grpc-port", "8002"], "--grpc-port and --metrics-port are both 8002"),
         (
             ["upload", "m", "0", "x.onnx", "--admin-port", "1", "--admin-token-file", "t"],
             "is not a whole number of 1 or more",
@@ -112,7 +113,12 @@ def test_a_server_that_does_not_run(token: Path, tmp_path: Path) -> None:
     onnx.save(affine(1), tmp_path / "m.onnx")
     done = run("upload", "m", 1, tmp_path / "m.onnx", "--admin-port", 1, "--admin-token-file", token)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "no answer from 127.0.0.1:1" in done.stderr
+    assert "no answer from 127.0.0.1:1: Connection refused; is the server started?" in done.stderr
+    (tmp_path / "m.bin").touch()
+    for name, message in (("none.onnx", "no such file: none.onnx"), ("m.bin", "m.bin is not an ONNX file")):
+        done = run("upload", "m", 1, name, "--admin-port", 1, "--admin-token-file", token)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+        assert message in done.stderr
 
 
 def test_infer(server: Server, tmp_path: Path) -> None:
@@ -121,7 +127,8 @@ def test_infer(server: Server, tmp_path: Path) -> None:
     done = run("infer", "affine", *ports, "--input", "x=x.npy", "--output", "y.npz", "--json", "r.json")
     assert done.returncode == 0, done.stderr
     np.testing.assert_array_equal(np.load("y.npz")["y"], [[3, 5, 7, 9]])
-    assert json.loads((tmp_path / "r.json").read_text())["outputs"][0]["mean"] == 6
+    assert "\nValues of y: 3, 5, 7, 9\n" in done.stdout
+    assert json.loads((tmp_path / "r.json").read_text())["outputs"][0]["values"] == [3, 5, 7, 9]
     assert "Random inputs (seed 0): x" in run("infer", "affine", *ports, "--version-or-label", 2).stdout
     for arguments, message in (
         (["none"], "no model 'none'"),
@@ -222,7 +229,17 @@ def test_validate(add_version: Callable[..., Path], tmp_path: Path) -> None:
     add_version(1)
     done = run("validate", "repository")
     assert (done.returncode, done.stdout, done.stderr) == (0, "affine, version 1: loads and runs\n", "")
+    done = run("validate", "repository/affine")
+    assert done.returncode == 1
+    assert "repository/affine looks like the folder of one model; give the folder above it" in done.stdout
+    (tmp_path / "empty").mkdir()
+    done = run("validate", "empty")
+    assert (done.returncode, done.stdout[:16]) == (1, "no models found;")
+    (tmp_path / "repository" / "my model").mkdir()
+    (tmp_path / "repository" / "affine" / "config.toml").write_text("[labels]\nstable = {version = 7}\n")
     (tmp_path / "repository" / "broken" / "1").mkdir(parents=True)
     done = run("validate", "repository")
     assert (done.returncode, done.stderr) == (1, "")
+    assert "the model name 'my model' must be" in done.stdout
+    assert "affine, version 7: there is no folder of this version\n" in done.stdout
     assert "broken, version 1: the folder has none of the files that can be served: model.lw, model.onnx" in done.stdout

@@ -112,7 +112,7 @@ void ServedModel::load() {
       reasons += (reasons.empty() ? "version " : "; version ") + std::to_string(number) + ": " + state.reason;
   if (ready_.empty() || !reasons.empty())
     throw Error(ErrorKind::kFailedPrecondition,
-                "failed to load '" + name_ + "': " + (reasons.empty() ? "its folder has no version" : reasons));
+                "failed to load '" + name_ + "': " + (reasons.empty() ? no_version() : reasons));
 }
 
 void ServedModel::unload() {
@@ -282,13 +282,12 @@ std::vector<IndexEntry> ServedModel::index() const {
   const std::lock_guard lock(mutex_);
   std::vector<IndexEntry> result;
   if (states_.empty() && done_ > 0) {
-    const std::string reason =
-        config_error_.empty() ? "its folder has no version: a folder whose name is a number" : config_error_;
+    const std::string reason = config_error_.empty() ? no_version() : config_error_;
     result.push_back({name_, 0, VersionState::kUnavailable, reason, true});
   }
   for (const auto& [number, state] : states_)
     result.push_back({name_, number, state.state, config_error_.empty() ? state.reason : config_error_,
-                      state.failures > 0 || !config_error_.empty()});
+                      state.failures > 0 || state.is_missing || !config_error_.empty()});
   return result;
 }
 
@@ -302,6 +301,20 @@ std::string ServedModel::fingerprint_of(int64_t number, const ModelConfig& confi
 
 std::unique_ptr<Servable> ServedModel::open_pipeline(const ModelConfig& config) {
   return std::make_unique<Pipeline>(name_, config, models_, metrics_);
+}
+
+std::string ServedModel::no_version() const {
+  std::string reason = "its folder has no version: a folder whose name is a number";
+  if (is_number(name_))
+    reason += "; " + options_.repository + " looks like the folder of one model; give the folder above it";
+  return reason;
+}
+
+bool ServedModel::selects(const ModelConfig& config, int64_t number) const {
+  const auto& listed = config.versions.specific;
+  return std::find(listed.begin(), listed.end(), number) != listed.end() ||
+         std::any_of(labels_.begin(), labels_.end(),
+                     [number](const auto& entry) { return entry.second.version == number; });
 }
 
 void ServedModel::control() {
@@ -366,6 +379,8 @@ void ServedModel::read_files(ModelConfig& config, std::vector<int64_t>& present)
       if (!present.empty()) throw invalid("config.toml: a pipeline has steps, and no folders of versions");
       present = {Pipeline::kNumber};
     }
+    const bool was_empty = std::exchange(is_empty_, present.empty());
+    if (is_empty_ && !was_empty) log("nothing is served", 0, no_version());
     const std::lock_guard lock(mutex_);
     labels_ = kept ? *kept : config.labels;
   } catch (const Error& raised) {
@@ -406,6 +421,7 @@ Clock::time_point ServedModel::step() {
     }
     for (const int64_t number : wanted) {
       State& state = states_[number];
+      state.is_missing = false;
       const auto now = fingerprints.find(number);
       const auto ready = ready_.find(number);
       const bool is_same = now != fingerprints.end() && now->second == state.fingerprint;
@@ -422,6 +438,7 @@ Clock::time_point ServedModel::step() {
                              "served: make a new version";
       } else if (now == fingerprints.end()) {
         state.reason = "there is no folder of this version";
+        state.is_missing = selects(config, number);  // a label may have lost the version before
       } else if (state.failures > 0 && Clock::now() < state.retry && now->second == state.fingerprint) {
         next = std::min(next, state.retry);
       } else {
@@ -489,7 +506,7 @@ bool ServedModel::load_version(int64_t number, const ModelConfig& config) {
     {
       const std::lock_guard lock(mutex_);
       std::swap(ready_[number], version);
-      states_[number] = {VersionState::kReady, note, before, settings_, 0, {}};
+      states_[number] = {VersionState::kReady, note, before, settings_, 0, {}, false};
       log("ready", number, note);
     }
     if (version) take_back(std::move(version));  // after it has computed its queue
@@ -506,7 +523,8 @@ bool ServedModel::load_version(int64_t number, const ModelConfig& config) {
              before,
              state.settings,
              failures,
-             Clock::now() + retry_after(failures)};
+             Clock::now() + retry_after(failures),
+             false};
     log("failed", number, state.reason);
     return false;
   }

@@ -70,6 +70,7 @@ class ServedModel {
     std::string settings;     // with which it was loaded
     int failures = 0;
     Clock::time_point retry;  // after a failure
+    bool is_missing = false;  // the configuration or a label selects it, and it has no folder
 
     bool is_first_load() const { return state == VersionState::kLoading && failures == 0; }
   };
@@ -87,6 +88,10 @@ class ServedModel {
   void retire(int64_t number);
   std::set<int64_t> wanted_versions(const ModelConfig& config, const std::vector<int64_t>& present) const;
   void log(const std::string& event, int64_t number, const std::string& reason = "") const;
+  // Why there is no version in the folder.
+  std::string no_version() const;
+  // With the mutex held: whether the configuration or a label names the version.
+  bool selects(const ModelConfig& config, int64_t number) const;
   // With the mutex held: throws Error with the reason if a label cannot select the version.
   void check_promotable(int64_t version) const;
   void store_labels(std::map<std::string, Label> labels);
@@ -112,6 +117,7 @@ class ServedModel {
   bool is_requested_ = false;       // the same for the step that is going on; of the model's thread
   std::string settings_;            // digests of config.toml and labels.txt; of the model's thread
   uint64_t wanted_ = 1, done_ = 0;  // looks at the folder
+  bool is_empty_ = false;           // the folder has no version; of the model's thread
   std::set<std::string> ignored_;   // why folders are, which the log has; of the model's thread
   std::thread thread_;
 };

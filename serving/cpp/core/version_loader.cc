@@ -58,7 +58,7 @@ std::unique_ptr<Servable> VersionLoader::load(int64_t number, const std::string&
 std::unique_ptr<Servable> VersionLoader::load(const Load& what) const {
   const VersionFiles files = find_files(what.folder, what.config.runtime);
   if (!files.compile) return load_files(what, files, {files.path});
-  if (!what.config.runtime.empty() || !options_.libraries.count(kAnyOnnx)) return load_compiled(what, files);
+  if (!options_.libraries.count(kAnyOnnx)) return load_compiled(what, files);
   std::string reason;
   try {
     return load_compiled(what, files);
@@ -66,13 +66,16 @@ std::unique_ptr<Servable> VersionLoader::load(const Load& what) const {
     reason = error.what();
   }
   if (stop_) throw Error(ErrorKind::kUnavailable, reason);
+  if (!what.config.runtime.empty())
+    throw Error(ErrorKind::kFailedPrecondition,
+                reason + "; if ONNX Runtime supports the model, runtime = \"" + kAnyOnnx + "\" serves it");
   try {
     const VersionFiles other = find_files(what.folder, kAnyOnnx);
     Load noted = what;
-    noted.note = std::string("runs in ") + kAnyOnnx + ": " + reason;
+    noted.note = "ONNX Runtime runs it, because " + reason;
     return load_files(noted, other, {other.path});
   } catch (const std::exception& error) {
-    throw Error(ErrorKind::kFailedPrecondition, reason + "; in " + kAnyOnnx + ": " + error.what());
+    throw Error(ErrorKind::kFailedPrecondition, reason + "; in ONNX Runtime: " + error.what());
   }
 }
 

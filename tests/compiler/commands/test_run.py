@@ -70,7 +70,10 @@ def test_inputs_are_random_by_default(built: Built, capsys: pytest.CaptureFixtur
 
 def test_summaries() -> None:
     made = summary("y", np.array([[1, -3], [5, 1]], np.int64))
-    assert made == {"name": "y", "dtype": "int64", "shape": [2, 2], "min": -3.0, "max": 5.0, "mean": 1.0, "top": None}
+    statistics = {"min": -3.0, "max": 5.0, "mean": 1.0, "top": None, "values": [1, -3, 5, 1]}
+    assert made == {"name": "y", "dtype": "int64", "shape": [2, 2], **statistics}
+    assert summary("y", np.array([1, np.inf], np.float32))["values"] == [1, None]
+    assert summary("y", np.zeros(9, np.int64))["values"] is None
     assert summary("y", np.array([1, np.nan], np.float32))["mean"] is None
     assert summary("y", np.zeros((0, 3), np.float32))["max"] is None
     assert summary("y", np.array(2.0, np.float32))["mean"] == 2
@@ -114,7 +117,9 @@ def test_strings_and_sequences(output: str, tmp_path: Path, capsys: pytest.Captu
     np.save("a.npy", np.array([1, 0, 2], np.float32))
     given = ["run", "model.onnx", "--threads", "1", "--input", "a=a.npy"]
     assert main([*given, "--input", "x=x.npy", "--output", output]) == 0
-    assert "x: strings or a sequence" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "x: strings or a sequence" in printed
+    assert '\nValues of y: "aa", "bcbc"\n' in printed
     if output == "out":
         answers = {file.stem: np.load(file) for file in (tmp_path / output).iterdir()}
     else:
