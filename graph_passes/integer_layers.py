@@ -13,9 +13,10 @@
 
 Layers read integers, and write integers if all of their readers do. The weights are constants of int8 with the zero
 point 0, or of uint8 with 128, which is the same. The forms are those of ONNX Runtime's quantization. A
-DynamicQuantizeLinear stays unless all its readers have this form. The pass inlines functions and, if there is a layer,
-raises the opset, which the functions of layers need. It is not part of the default passes, since other runtimes have
-kernels for the integer operators.
+DynamicQuantizeLinear stays unless all its readers have this form. The image of a depthwise convolution that is
+quantized per channel gets one scale first (patterns/channel_scales.py). The pass inlines functions and, if there is a
+layer, raises the opset, which the functions of layers need. It is not part of the default passes, since other runtimes
+have kernels for the integer operators.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from typing import ClassVar
 from graph_passes.base import DOMAIN, Pass, Remark, described, every_node, too_old
 from graph_passes.lazy import ir
 from graph_passes.opset import raise_opset
+from graph_passes.patterns.channel_scales import unify_channel_scales
 from graph_passes.patterns.dynamic_products import Product, products_of, replace_dynamic_products
 from graph_passes.patterns.integer_weight import IN_FLOAT
 from graph_passes.patterns.layer_growth import grow_layer
@@ -48,6 +50,10 @@ class IntegerLayers(Pass):
         from onnx_ir.passes import common
 
         common.InlinePass(lambda function: function.domain != DOMAIN)(model)
+        for node in list(every_node(model)):
+            reason = unify_channel_scales(node)
+            if reason is not None:
+                yield Remark(described(node), reason)
         if all(_layer(node) is None for node in every_node(model)):
             yield from _remarks(model)
             return

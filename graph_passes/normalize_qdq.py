@@ -10,6 +10,9 @@
 - A QuantizeLinear of a constant is computed.
 - A constant bias in floating point becomes integers of 32 bits with the scale x_scale * w_scale, in whose steps the sum
   of the layer is. It moves by up to half a step.
+- The image of a depthwise convolution that is quantized per channel gets one scale (patterns/channel_scales.py).
+- Activations of int8 become the same steps in uint8, since ONNX Runtime on x86 leaves some layers of int8 in floating
+  point.
 - A Relu or Clip whose limits are at least as wide as those of the QuantizeLinear behind it is removed: saturation does
   the same.
 
@@ -26,6 +29,7 @@ import numpy as np
 
 from graph_passes.base import Pass, Remark, described, every_node, too_old
 from graph_passes.lazy import ir
+from graph_passes.patterns.channel_scales import limits_of, saturates_within, unify_channel_scales
 from graph_passes.patterns.conversions import Conversion
 from graph_passes.patterns.integer_weight import are_scales
 from graph_passes.values import (
@@ -62,6 +66,12 @@ class NormalizeQdq(Pass):
         for node in list(every_node(model)):
             if is_op(node, "QuantizeLinear"):
                 _fold(node)
+        for node in list(every_node(model)):
+            if is_op(node, "QuantizeLinear"):
+                reason = unify_channel_scales(node)
+                if reason is not None:
+                    yield Remark(described(node), reason)
+                _make_unsigned(node)
         for node in list(every_node(model)):
             if is_op(node, *_LAYERS):
                 reason = _quantize_bias(node)
@@ -134,31 +144,33 @@ def _quantize_bias(node: ir.Node) -> str | None:
 
 def _absorb(node: ir.Node) -> None:
     """Removes a Relu or Clip if all that reads it saturates at its limits, or within them."""
-    limits = _limits(node)
+    limits = limits_of(node)
     output = node.outputs[0]
     if limits is None or output.is_graph_output():
         return
-    readers = [Conversion.of(use.node) for use in output.uses()]
-    if readers and all(reader is not None and reader.quantizes and _within(reader, limits) for reader in readers):
+    for use in output.uses():
+        reader = Conversion.of(use.node)
+        if reader is None or not reader.quantizes or not saturates_within(limits, reader.scale, reader.zero):
+            return
+    if output.uses():
         bypass(node, required(node.inputs[0]))
 
 
-def _limits(node: ir.Node) -> tuple[float, float] | None:
-    """Returns the limits of a Relu or Clip; None if they are not constant."""
-    if is_op(node, "Relu"):
-        return 0.0, np.inf
-    found = []
-    for place, default in ((1, -np.inf), (2, np.inf)):
-        given = data_input(node, place)
-        limit = np.array(default) if given is None else constant(given)
-        if limit is None or limit.size != 1:
-            return None
-        found.append(float(limit.reshape(())))
-    return found[0], found[1]
-
-
-def _within(conversion: Conversion, limits: tuple[float, float]) -> bool:
-    """Whether numbers beyond these limits become the lowest and the highest integer in any case."""
-    integers, scale, zero = np.iinfo(conversion.zero.dtype), float(conversion.scale), int(conversion.zero)
-    low, high = (np.rint(np.float32(limit) / np.float32(scale)) + zero for limit in limits)
-    return bool(low <= integers.min and high >= integers.max)
+def _make_unsigned(node: ir.Node) -> None:
+    """Gives a QuantizeLinear to int8, and all that reads it, the same steps in uint8."""
+    image, integers = Conversion.of(node), node.outputs[0]
+    if image is None or image.zero.dtype != np.int8 or integers.is_graph_output():
+        return
+    conversions = [image]
+    for use in integers.uses():
+        reader = Conversion.of(use.node)
+        if reader is None or reader.quantizes or reader.zero != image.zero:
+            return
+        conversions.append(reader)
+    steps = (image.zero.astype(np.int16) - np.iinfo(np.int8).min).astype(np.uint8)
+    zero = new_constant(graph_of(node), f"{integers.name}_zero_point", steps)
+    integers.dtype = ir.DataType.UINT8
+    for conversion in conversions:
+        conversion.node.resize_inputs(3)
+        conversion.node.replace_input_with(2, zero)
+    node.attributes.pop("output_dtype", None)
