@@ -63,8 +63,12 @@ def test_steps_that_depend_on_each_other(start: Start, tmp_path: Path) -> None:
     repository = tmp_path / "repository"
     write_models(repository)
     write_pipeline(repository, DIAMOND)
-    server = start()
+    (tmp_path / "token").write_text("0123456789abcdef\n")
+    server = start("--admin-port", "0", "--admin-token-file", str(tmp_path / "token"))
     server.wait_for_state(1, "READY", "p")
+    header = {"Authorization": "Bearer 0123456789abcdef"}
+    answer = server.request("POST", "/v2/models/p/labels/stable", '{"version": 1}', header, port="admin")
+    assert (answer.status, answer.error) == (400, "'p' is a pipeline, which has no versions to promote")
     metadata = server.request("GET", "/v2/models/p").json
     assert metadata["platform"] == "pipeline"
     assert [(t["name"], t["shape"]) for t in metadata["inputs"]] == [("x", [1, 4])]

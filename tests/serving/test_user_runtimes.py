@@ -31,6 +31,7 @@ class Model:
         assert (folder / "model.py").is_file() and len(os.sched_getaffinity(0)) == threads
         self.fails = parameters.get("fails")
         if self.fails == "load":
+            print("one", "two\\nthree", end="")
             raise RuntimeError("no weights\\nin the folder")
         if self.fails == "end":
             os._exit(3)
@@ -185,7 +186,8 @@ def test_a_trace_names_the_model_and_its_version(start: Start, tmp_path: Path) -
     for line in ("Traceback (most recent call last):", "RuntimeError: it failed"):
         assert f"model=m version=1 {line}" in log
     assert "model=unloaded version=1 RuntimeError: no weights" in log
-    traces = ("Traceback", "  File ", "RuntimeError")
+    assert log[log.index("model=unloaded version=1 one two") + 1].startswith("model=unloaded version=1 three")
+    traces = ("Traceback", "  File ", "RuntimeError", "three")
     assert not [line for line in log if line.startswith(traces)]
 
 
