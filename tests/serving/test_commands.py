@@ -113,7 +113,8 @@ def test_a_server_that_does_not_run(token: Path, tmp_path: Path) -> None:
     onnx.save(affine(1), tmp_path / "m.onnx")
     done = run("upload", "m", 1, tmp_path / "m.onnx", "--admin-port", 1, "--admin-token-file", token)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "no answer from 127.0.0.1:1: Connection refused; is the server started?" in done.stderr
+    assert "no answer from 127.0.0.1:1: " in done.stderr
+    assert done.stderr.endswith("; is the server started?\n")
     (tmp_path / "m.bin").touch()
     for name, message in (("none.onnx", "no such file: none.onnx"), ("m.bin", "m.bin is not an ONNX file")):
         done = run("upload", "m", 1, name, "--admin-port", 1, "--admin-token-file", token)
