@@ -29,14 +29,9 @@ Clock::duration retry_after(int failures) {
   return std::min<Clock::duration>(kFirstRetry * (int64_t{1} << std::min(failures - 1, 16)), kLongestRetry);
 }
 
-// Returns the contents, as digests, of the files that count when a version is loaded.
+// Returns a text that changes if the files that count when a version is loaded change.
 std::string settings_in(const std::string& folder) {
-  std::string settings;
-  for (const char* name : {"/config.toml", "/labels.txt"}) {
-    std::error_code none;
-    settings += fs::is_regular_file(folder + name, none) ? sha256_of_file(folder + name) : "none";
-  }
-  return settings;
+  return fingerprint_of_file(folder + "/config.toml") + fingerprint_of_file(folder + "/labels.txt");
 }
 
 double random_percent() {

@@ -115,7 +115,7 @@ class ServedModel {
   bool is_complete_ = false;        // the same for the step that is going on; of the model's thread
   bool requested_ = false;          // load() was called, so changed settings are loaded
   bool is_requested_ = false;       // the same for the step that is going on; of the model's thread
-  std::string settings_;            // digests of config.toml and labels.txt; of the model's thread
+  std::string settings_;            // what identifies config.toml and labels.txt; of the model's thread
   uint64_t wanted_ = 1, done_ = 0;  // looks at the folder
   bool is_empty_ = false;           // the folder has no version; of the model's thread
   std::set<std::string> ignored_;   // why folders are, which the log has; of the model's thread

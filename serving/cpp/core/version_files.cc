@@ -123,6 +123,11 @@ void for_each_entry(const fs::path& folder, const Visit& visit) {
   }
 }
 
+std::string fingerprint(const fs::path& path, const struct stat& status) {
+  return path.string() + ' ' + std::to_string(status.st_size) + ' ' + std::to_string(status.st_mtim.tv_sec) + '.' +
+         std::to_string(status.st_mtim.tv_nsec) + ' ' + std::to_string(status.st_ino) + '\n';
+}
+
 // Throws if a folder has too many entries, or one that is neither a file nor a folder: to open a FIFO would wait.
 void check_entries(const fs::path& folder) {
   size_t count = 0;
@@ -174,14 +179,17 @@ VersionFolders versions_in(const std::string& folder) {
 std::string fingerprint(const std::string& folder) {
   std::vector<std::string> lines;
   for_each_entry(folder, [&lines](const fs::path& path, const struct stat& status) {
-    if (!S_ISREG(status.st_mode)) return;
-    lines.push_back(path.string() + ' ' + std::to_string(status.st_size) + ' ' + std::to_string(status.st_mtim.tv_sec) +
-                    '.' + std::to_string(status.st_mtim.tv_nsec) + ' ' + std::to_string(status.st_ino) + '\n');
+    if (S_ISREG(status.st_mode)) lines.push_back(fingerprint(path, status));
   });
   std::sort(lines.begin(), lines.end());
   std::string all;
   for (const std::string& line : lines) all += line;
   return all;
+}
+
+std::string fingerprint_of_file(const std::string& path) {
+  struct stat status{};
+  return stat(path.c_str(), &status) == 0 ? fingerprint(path, status) : path + " is missing\n";
 }
 
 VersionFiles find_files(const std::string& folder, const std::string& wanted) {

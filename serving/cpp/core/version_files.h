@@ -22,6 +22,8 @@ VersionFolders versions_in(const std::string& folder);
 // What identifies the content of a folder without reading it: names, sizes and times of the files below, of the first 10,001 entries.
 // Empty if there is no such folder.
 std::string fingerprint(const std::string& folder);
+// Returns the same for one file, which may be missing.
+std::string fingerprint_of_file(const std::string& path);
 
 struct VersionFiles {
   const Runtime* runtime;
