@@ -123,7 +123,7 @@ void for_each_entry(const fs::path& folder, const Visit& visit) {
   }
 }
 
-std::string fingerprint(const fs::path& path, const struct stat& status) {
+std::string line_of(const fs::path& path, const struct stat& status) {
   return path.string() + ' ' + std::to_string(status.st_size) + ' ' + std::to_string(status.st_mtim.tv_sec) + '.' +
          std::to_string(status.st_mtim.tv_nsec) + ' ' + std::to_string(status.st_ino) + '\n';
 }
@@ -179,7 +179,7 @@ VersionFolders versions_in(const std::string& folder) {
 std::string fingerprint(const std::string& folder) {
   std::vector<std::string> lines;
   for_each_entry(folder, [&lines](const fs::path& path, const struct stat& status) {
-    if (S_ISREG(status.st_mode)) lines.push_back(fingerprint(path, status));
+    if (S_ISREG(status.st_mode)) lines.push_back(line_of(path, status));
   });
   std::sort(lines.begin(), lines.end());
   std::string all;
@@ -189,7 +189,7 @@ std::string fingerprint(const std::string& folder) {
 
 std::string fingerprint_of_file(const std::string& path) {
   struct stat status{};
-  return stat(path.c_str(), &status) == 0 ? fingerprint(path, status) : path + " is missing\n";
+  return stat(path.c_str(), &status) == 0 ? line_of(path, status) : path + " is missing\n";
 }
 
 VersionFiles find_files(const std::string& folder, const std::string& wanted) {
