@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -108,15 +109,19 @@ class Joint:
         Raises:
             TooSlowError: no choice reaches the limit.
         """
+        widths, latency = fitted(self, self._times, limit, self.threads)
+        plan = replace(self.problem.plan(widths[: len(self.problem.choices)], importance, "kernels"), latency=latency)
+        return JointChoice(plan, self._in_float(widths))
+
+    @cached_property
+    def _times(self) -> KernelTimes:
+        """Of all limits: kernels are measured once, and each limit begins with the scales of the starts."""
         narrowest = tuple(choice.widths[0] for choice in self.choices)
         first = len(self.problem.choices)
         precisions = {layer: Width(0, ((first + place, 1),)) for place, layer in enumerate(self.harm_of_integers)}
-        times = KernelTimes(
+        return KernelTimes(
             self.problem.layers, narrowest, self.starts[0], precisions, self.problem.products, self.records
         )
-        widths, latency = fitted(self, times, limit, self.threads)
-        plan = replace(self.problem.plan(widths[:first], importance, "kernels"), latency=latency)
-        return JointChoice(plan, self._in_float(widths))
 
     def _in_float(self, widths: Sequence[int]) -> tuple[str, ...] | None:
         bits = widths[len(self.problem.choices) :]

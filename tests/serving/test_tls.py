@@ -9,7 +9,6 @@ import ssl
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -17,30 +16,12 @@ import pytest
 from serving.__main__ import main
 from serving.client import Client, trust
 from serving.program import server_program
+from tests.serving.certificates import Pair, pair
 from tests.serving.client import Server
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="the program openssl makes the certificates")
 TOKEN = "0123456789abcdef"  # noqa: S105 - of a server on this machine
 X = np.array([[1, 2, 3, 4]], np.float32)
-
-
-class Pair(NamedTuple):
-    certificate: Path
-    key: Path
-
-    @property
-    def options(self) -> tuple[str, ...]:
-        return "--tls-certificate", str(self.certificate), "--tls-key", str(self.key)
-
-
-def pair(folder: Path, name: str) -> Pair:
-    """Makes a certificate that signs itself, and its key."""
-    made = Pair(folder / f"{name}.pem", folder / f"{name}-key.pem")
-    kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
-    about = ["-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1"]
-    files = ["-keyout", made.key, "-out", made.certificate]
-    subprocess.run(["openssl", "req", "-x509", *kind, *about, *files], check=True, capture_output=True)
-    return made
 
 
 @pytest.fixture(scope="module")

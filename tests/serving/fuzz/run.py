@@ -6,13 +6,14 @@ import contextlib
 import random
 import shutil
 import ssl
-import subprocess
 from collections.abc import Callable, Iterator
 from multiprocessing.shared_memory import SharedMemory
 from pathlib import Path
 
 import compiler
+from serving.client import trust
 from tests.graph_passes.models import model
+from tests.serving.certificates import pair
 from tests.serving.client import Server
 from tests.serving.fuzz import grpc_calls, http
 from tests.serving.fuzz.connection import connect, record, streams_of_bytes
@@ -58,13 +59,8 @@ def started(repository: Path, *options: str, tls: ssl.SSLContext | None = None) 
 @contextlib.contextmanager
 def started_with_tls(repository: Path, folder: Path) -> Iterator[Server]:
     """Like :func:`started`, with a certificate that is made in a folder."""
-    certificate, key = folder / "certificate.pem", folder / "key.pem"
-    kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "9"]
-    about = ["-subj", "/CN=server", "-addext", "subjectAltName=IP:127.0.0.1"]
-    command = ["openssl", "req", "-x509", *kind, *about, "-keyout", str(key), "-out", str(certificate)]
-    subprocess.run(command, check=True, capture_output=True)
-    options = ("--tls-certificate", str(certificate), "--tls-key", str(key))
-    with started(repository, *options, tls=ssl.create_default_context(cafile=certificate)) as server:
+    made = pair(folder, "server")
+    with started(repository, *made.options, tls=trust(made.certificate)) as server:
         yield server
 
 
