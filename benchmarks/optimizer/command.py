@@ -1,40 +1,50 @@
-"""What the model optimizer gains on Fashion-MNIST: accuracy and latency, with paired tests over several seeds.
+"""What the model optimizer gains on small images: accuracy and latency, with paired tests over several seeds.
 
-``python -m benchmarks.optimizer [--data DIR] [--seeds 0,1,2] [--epochs N] [--json FILE] [--png FILE]``
+``python -m benchmarks.optimizer [--dataset NAME] [--data DIR] [--seeds 0,1,2] [--keep DIR] [--json FILE] [--png FILE]``
 
 For each seed a residual network is trained. It is pruned to a latency by the times of our kernels and by multiply-adds,
 with the dense network as teacher; the widths of the first are also trained from labels alone, with the pruned weights
-and from scratch; and dense and pruned networks are quantized. With ``--json``, seeds that the file has are not run
-again, so that a long experiment can be interrupted.
+and from scratch. It is pruned to a fraction of its parameters, too, which learns from two dense networks, from each of
+them, and from labels alone. Dense and pruned networks are quantized.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.optimizer import fashion_mnist
+from benchmarks.optimizer.datasets import DATASETS
+from benchmarks.optimizer.settings import WIDTHS, Settings
 from compiler.commands.command_line import Parser, add_version, at_least, check_file, exit_code
 from compiler.installation import extras
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    about = "Measures pruning, distillation and quantization on Fashion-MNIST."
+    about = "Measures pruning, distillation and quantization on small images."
     parser = Parser(prog="python -m benchmarks.optimizer", description=about)
     add_version(parser)
     add = parser.add_argument
-    about = f"the folder of the data set (default: {fashion_mnist.FOLDER}; {fashion_mnist.INSTALL})"
-    add("--data", type=Path, default=fashion_mnist.FOLDER, metavar="DIR", help=about)
+    about = f"the images: {', '.join(DATASETS)} (default: fashion-mnist)"
+    add("--dataset", choices=tuple(DATASETS), default="fashion-mnist", metavar="NAME", help=about)
+    add("--data", type=Path, metavar="DIR", help="the folder of the data set (default: where its installation puts it)")
     add("--seeds", type=_numbers, default=[0, 1, 2], metavar="N,...", help="default: 0,1,2")
-    add("--epochs", type=at_least(1), default=12, metavar="N", help="of each of five trainings (default: 12)")
+    add("--epochs", type=at_least(1), default=8, metavar="N", help="of each training (default: 8)")
     about = "train on the first N images, and test on as many (default: all)"
     add("--images", type=at_least(100), metavar="N", help=about)
-    about = "channels of the dense network (default: 16,32,64)"
-    add("--widths", type=_numbers, default=[16, 32, 64], metavar="N,...", help=about)
+    widths = ",".join(map(str, WIDTHS))
+    about = f"channels of the dense network (default: {widths})"
+    add("--widths", type=_numbers, default=list(WIDTHS), metavar="N,...", help=about)
+    about = "changes of images, as for python -m optimizer distill (default: flip)"
+    add("--augment", default="flip", metavar="CHANGES", help=about)
+    about = "percent of the parameters that the small networks lose; 0 makes none (default: 78)"
+    add("--removed", type=at_least(0), default=78, metavar="N", help=about)
     add("--threads", type=at_least(1), metavar="N", help="threads of trainings (default: PyTorch's choice)")
+    add("--keep", type=Path, metavar="DIR", help="keep trainings in this folder, from which the same command goes on")
     add("--json", type=Path, metavar="FILE", help="keep the results of each seed in this file")
     add("--png", type=Path, metavar="FILE", help="draw a picture into this file")
     arguments = parser.parse_args(argv)
@@ -43,22 +53,33 @@ def main(argv: Sequence[str] | None = None) -> int:
         extras.require("this benchmark", "training")
         for path in (arguments.json, arguments.png):
             check_file(path)
-        train, test = fashion_mnist.load(arguments.data)
+        if arguments.removed >= 100:
+            raise ValueError("--removed must be below 100 percent")
+        dataset = DATASETS[arguments.dataset]
+        train, test = dataset.load(arguments.data or dataset.folder)
         if arguments.images is not None:
             train, test = ({n: array[: arguments.images] for n, array in part.items()} for part in (train, test))
         from benchmarks.optimizer import report
-        from benchmarks.optimizer.experiment import Plan, run
+        from benchmarks.optimizer.experiment import Experiment
 
-        plan = Plan(arguments.epochs, widths=tuple(arguments.widths), threads=arguments.threads)
+        settings = Settings(
+            arguments.epochs,
+            removed=arguments.removed / 100,
+            widths=tuple(arguments.widths),
+            augment=arguments.augment,
+            threads=arguments.threads,
+        )
+        about = {"dataset": arguments.dataset, "images": len(test["labels"]), "settings": settings.to_json()}
         results = _kept(arguments.json)
-        settings = {"epochs": plan.epochs, "widths": list(plan.widths), "images": len(test["labels"])}
-        if any({key: result[key] for key in settings} != settings for result in results):
+        if any({key: result[key] for key in about} != about for result in results):
             raise ValueError(f"{arguments.json} has results of other settings; choose another file")
-        for seed in arguments.seeds:
-            if all(result["seed"] != seed for result in results):  # those of other settings are rejected above
-                found = run(train, test, seed, plan, lambda text: print(text, "...", flush=True))
-                results.append(found | {"images": len(test["labels"])})
-                _keep(arguments.json, results)
+        with contextlib.ExitStack() as stack:
+            keep = arguments.keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            for seed in arguments.seeds:
+                if all(result["seed"] != seed for result in results):  # those of other settings are rejected above
+                    folder = keep / arguments.dataset / str(seed)
+                    results.append(about | Experiment(train, test, seed, settings, folder, _say).run())
+                    _keep(arguments.json, results)
         print("\n".join(report.lines(results)))
         if arguments.png is not None:
             report.draw(results, arguments.png)
@@ -67,7 +88,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     return exit_code(parser, work)
 
 
-_KEYS = {"seed", "epochs", "widths", "images", "rows"}
+_KEYS = {"seed", "dataset", "images", "settings", "rows"}
+
+
+def _say(text: str) -> None:
+    print(text, "...", flush=True)
 
 
 def _numbers(text: str) -> list[int]:

@@ -6,9 +6,10 @@ All latencies are of whole compiled models that take turns, one image at once.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,78 +19,125 @@ import torch
 import compiler
 import kernels
 from benchmarks.optimizer.network import Network, initialized
+from benchmarks.optimizer.settings import Settings
 from compiler.convert.torch_to_onnx import export
 from compiler.measure.idle import OthersWatch
 from compiler.measure.sampling import measure
 from compiler.program.random_inputs import random_inputs
-from optimizer import Training, distill, prune, quantize
+from optimizer import Plan, Training, distill, prune, quantize
 from optimizer.session import Session
 
-AUGMENT = "flip,shift:2"
 CALIBRATION, TAYLOR = 64, 512  # samples
 MEASURE_SECS = 1.0
+OTHER_SEED = 1000  # between the seeds of a network and of the same widths from scratch
 Samples = Mapping[str, np.ndarray]
 
-DENSE, DENSE_INT8 = "dense", "dense, int8"
-LATENCY, LATENCY_INT8 = "pruned by latency", "pruned by latency, int8"
-UNTAUGHT, MACS, SCRATCH = "pruned by latency, labels alone", "pruned by multiply-adds", "same widths from scratch"
+DENSE, DENSE_INT8, HALF = "dense", "dense, int8", "half the widths, from scratch"
+FAST, FAST_INT8 = "pruned by latency", "pruned by latency, int8"
+FAST_BY_MACS, FAST_UNTAUGHT = "pruned by multiply-adds", "pruned by latency, labels alone"
+FAST_SCRATCH = "its widths from scratch"
+SMALL, SMALL_INT8 = "small, two teachers", "small, two teachers, int8"
+SMALL_FIRST, SMALL_SECOND = "small, teacher 1", "small, teacher 2"
+SMALL_UNTAUGHT, SMALL_SCRATCH = "small, labels alone", "small, from scratch"
 
 
 @dataclass(frozen=True)
-class Plan:
-    """How an experiment runs.
+class Experiment:
+    """One seed.
 
     Attributes:
-        epochs: of each training.
-        speedup: how many times as fast pruned models are.
-        rate: the highest rate.
-        widths: channels of the dense network.
-        threads: of trainings; latencies are on one thread.
+        train, test: ``x`` and ``labels``.
+        seed: of weights, of the order of images, and of their changes.
+        folder: keeps trainings and plans, so that an interrupted experiment goes on.
+        report: is called with the name of what begins.
     """
 
-    epochs: int = 12
-    speedup: float = 1.5
-    rate: float = 2e-3
-    widths: tuple[int, ...] = (16, 32, 64)
-    threads: int | None = None
+    train: Samples
+    test: Samples
+    seed: int
+    settings: Settings
+    folder: Path
+    report: Callable[[str], None]
+
+    def run(self) -> dict[str, Any]:
+        """Returns accuracy, latency and size of each model as plain JSON, with whether each test image is right."""
+        models = {name: export(module, self._example) for name, module in self._modules()}
+        calibration = {"x": self.train["x"][:CALIBRATION]}
+        for name, of in ((DENSE_INT8, DENSE), (FAST_INT8, FAST), (SMALL_INT8, SMALL)):
+            if of in models:
+                models[name] = quantize(models[of], calibration, threads=self.settings.threads).model
+        self.report(f"seed {self.seed}: measuring")
+        return {
+            "seed": self.seed,
+            "cpu": kernels.cpu_name(),
+            **_measured(models, self.test),
+        }
+
+    def _modules(self) -> Iterator[tuple[str, torch.nn.Module]]:
+        dense = self._dense
+        yield DENSE, dense
+        for name, cost in ((FAST, "kernels"), (FAST_BY_MACS, "macs")):
+            smaller = self._pruned(name, cost=cost, share=1 / self.settings.speedup)
+            if name == FAST:
+                yield FAST_UNTAUGHT, self._learned(FAST_UNTAUGHT, smaller, [])
+                yield FAST_SCRATCH, self._from_scratch(FAST_SCRATCH, smaller)
+            yield name, self._learned(name, smaller, [dense])
+        if self.settings.removed:
+            yield from self._small(dense)
+
+    def _small(self, first: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module]]:
+        second = replace(self, seed=self.seed + 1, folder=self.folder.parent / str(self.seed + 1))._dense
+        half = Network(tuple(width // 2 for width in self.settings.widths), self._classes)
+        yield HALF, self._from_scratch(HALF, half)
+        smaller = self._pruned(SMALL, cost="parameters", ratio=self.settings.removed)
+        yield SMALL_SCRATCH, self._from_scratch(SMALL_SCRATCH, smaller)
+        teachers = {SMALL_UNTAUGHT: [], SMALL_FIRST: [first], SMALL_SECOND: [second], SMALL: [first, second]}
+        for name, taught_by in teachers.items():
+            yield name, self._learned(name, smaller, taught_by)
+
+    @cached_property
+    def _dense(self) -> torch.nn.Module:
+        return self._learned(DENSE, initialized(Network(self.settings.widths, self._classes), self.seed), [])
+
+    def _pruned(self, name: str, **limit: Any) -> torch.nn.Module:
+        """Returns the dense network without channels, not trained."""
+        path = self.folder / f"{_file_name(name)}.json"
+        if not path.exists():
+            self.report(f"seed {self.seed}: {name}: widths")
+            scores = {key: array[:TAYLOR] for key, array in self.train.items()}
+            prune(self._dense, data=scores, example_inputs=self._example, **limit).save(path)
+        return Plan.load(path).apply(self._dense, self._example)
+
+    def _from_scratch(self, name: str, module: torch.nn.Module) -> torch.nn.Module:
+        return self._learned(name, initialized(copy.deepcopy(module), self.seed + OTHER_SEED), [])
+
+    def _learned(self, name: str, module: torch.nn.Module, teachers: list[torch.nn.Module]) -> torch.nn.Module:
+        """Returns a trained copy of a module."""
+        self.report(f"seed {self.seed}: {name}")
+        student = copy.deepcopy(module)
+        distill(
+            student,
+            teachers,
+            self.train,
+            validation=self.test,
+            training=Training(self.settings.epochs, learning_rate=self.settings.rate, seed=self.seed),
+            augment=self.settings.augment,
+            threads=self.settings.threads,
+            checkpoint=self.folder / _file_name(name),
+        )
+        return student
+
+    @property
+    def _example(self) -> tuple[torch.Tensor]:
+        return (torch.from_numpy(self.train["x"][:1].copy()),)
+
+    @property
+    def _classes(self) -> int:
+        return int(self.train["labels"].max()) + 1
 
 
-def run(train: Samples, test: Samples, seed: int, plan: Plan, report: Callable[[str], None]) -> dict[str, Any]:
-    """Returns accuracy, latency and size of each model as plain JSON, with whether each test image is right."""
-    example = (torch.from_numpy(train["x"][:1].copy()),)
-    settings = Training(plan.epochs, 128, plan.rate, seed=seed)
-    learn = partial(distill, data=train, validation=test, training=settings, augment=AUGMENT, threads=plan.threads)
-    classes = int(train["labels"].max()) + 1
-
-    report(f"seed {seed}: {DENSE}")
-    dense = initialized(Network(plan.widths, classes), seed)
-    learn(dense, [])
-    modules = {DENSE: dense}
-    scores = {name: array[:TAYLOR] for name, array in train.items()}
-    for name, cost in ((LATENCY, "kernels"), (MACS, "macs")):
-        report(f"seed {seed}: {name}")
-        found = prune(dense, data=scores, cost=cost, example_inputs=example, share=1 / plan.speedup)
-        smaller = found.apply(dense, example)
-        if name == LATENCY:
-            modules[UNTAUGHT] = copy.deepcopy(smaller)
-            modules[SCRATCH] = initialized(copy.deepcopy(smaller), seed + 1000)
-        learn(smaller, [dense])
-        modules[name] = smaller
-    for name in (UNTAUGHT, SCRATCH):
-        report(f"seed {seed}: {name}")
-        learn(modules[name], [])
-    models = {name: export(module, example) for name, module in modules.items()}
-    calibration = {"x": train["x"][:CALIBRATION]}
-    for name, of in ((DENSE_INT8, DENSE), (LATENCY_INT8, LATENCY)):
-        models[name] = quantize(models[of], calibration, threads=plan.threads).model
-    return {
-        "seed": seed,
-        "epochs": plan.epochs,
-        "speedup": plan.speedup,
-        "widths": list(plan.widths),
-        "cpu": kernels.cpu_name(),
-        **_measured(models, test),
-    }
+def _file_name(name: str) -> str:
+    return name.replace(", ", "-").replace(" ", "-")
 
 
 def _measured(models: Mapping[str, onnx.ModelProto], test: Samples) -> dict[str, Any]:

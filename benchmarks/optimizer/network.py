@@ -6,8 +6,6 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-WIDTHS = (16, 32, 64)
-
 
 class Block(nn.Module):
     """Two convolutions and a sum (He et al.: Deep Residual Learning for Image Recognition, CVPR 2016)."""
@@ -26,11 +24,11 @@ class Block(nn.Module):
 
 
 class Network(nn.Module):
-    """A convolution, one block per width, and a classifier: images (n, 1, h, w) to logits (n, classes)."""
+    """A convolution of stride 2, one block per width, and a classifier: images (n, 1, h, w) to logits (n, classes)."""
 
-    def __init__(self, widths: tuple[int, ...] = WIDTHS, classes: int = 10) -> None:
+    def __init__(self, widths: tuple[int, ...], classes: int = 10) -> None:
         super().__init__()
-        self.first = nn.Conv2d(1, widths[0], 3, 1, 1, bias=False)
+        self.first = nn.Conv2d(1, widths[0], 5, 2, 2, bias=False)
         self.norm = nn.BatchNorm2d(widths[0])
         inputs = (widths[0], *widths[:-1])
         self.blocks = nn.Sequential(

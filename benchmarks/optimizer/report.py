@@ -12,24 +12,38 @@ from benchmarks.heading import NOISY_CORES
 from benchmarks.optimizer.experiment import (
     DENSE,
     DENSE_INT8,
-    LATENCY,
-    LATENCY_INT8,
-    MACS,
-    SCRATCH,
-    UNTAUGHT,
+    FAST,
+    FAST_BY_MACS,
+    FAST_INT8,
+    FAST_SCRATCH,
+    FAST_UNTAUGHT,
+    HALF,
+    SMALL,
+    SMALL_FIRST,
+    SMALL_INT8,
+    SMALL_SCRATCH,
+    SMALL_SECOND,
+    SMALL_UNTAUGHT,
 )
 from benchmarks.optimizer.paired import Difference, difference
 from graph_passes.report import columns
 
 Results = Sequence[dict[str, Any]]
 COMPARISONS = (
-    (LATENCY, MACS),
-    (LATENCY, SCRATCH),
-    (LATENCY, UNTAUGHT),
-    (LATENCY, DENSE),
+    (FAST, FAST_BY_MACS),
+    (FAST, FAST_SCRATCH),
+    (FAST, FAST_UNTAUGHT),
+    (FAST, DENSE),
     (DENSE_INT8, DENSE),
-    (LATENCY_INT8, DENSE),
-    (LATENCY_INT8, SCRATCH),
+    (FAST_INT8, DENSE),
+    (HALF, DENSE),
+    (SMALL, SMALL_FIRST),
+    (SMALL, SMALL_SECOND),
+    (SMALL, SMALL_UNTAUGHT),
+    (SMALL, SMALL_SCRATCH),
+    (SMALL, DENSE),
+    (SMALL_INT8, DENSE),
+    (SMALL_INT8, SMALL_SCRATCH),
 )
 
 
@@ -37,8 +51,10 @@ def lines(results: Results) -> Iterator[str]:
     """Yields the table: means over seeds, and paired differences with their intervals."""
     first = results[0]
     seeds = ", ".join(str(result["seed"]) for result in results)
-    yield f"{first['cpu']}, {first['isa']}; one thread, one image at once; {first['epochs']} epochs, seeds {seeds}"
-    rows = [("model", "accuracy, %", "ms", "times as fast", "parameters", "KiB")]
+    images, epochs = f"{first['dataset']}, {first['images']:,} test images", first["settings"]["epochs"]
+    yield f"{images}; {first['cpu']}, {first['isa']}; one thread, one image at once; {epochs} epochs, seeds {seeds}"
+    rows = [("model", "accuracy, %", "ms", "times as fast", "parameters", "KiB", "of the size")]
+    whole = float(np.mean([result["rows"][DENSE]["bytes"] for result in results]))
     for name in first["rows"]:
         mean = {key: float(np.mean([result["rows"][name][key] for result in results])) for key in _KEYS}
         ratio = float(np.mean([r["rows"][DENSE]["latency"] / r["rows"][name]["latency"] for r in results]))
@@ -50,6 +66,7 @@ def lines(results: Results) -> Iterator[str]:
                 f"{ratio:.2f}",
                 f"{mean['parameters']:,.0f}",
                 f"{mean['bytes'] / 1024:.0f}",
+                f"{mean['bytes'] / whole:.1%}",
             )
         )
     yield columns(rows, [0])
@@ -67,6 +84,8 @@ _KEYS = ("accuracy", "latency", "parameters", "bytes")
 def differences(results: Results) -> Iterator[tuple[tuple[str, str], Difference]]:
     """Yields the difference of each pair of models, paired over test images, over all seeds."""
     for one, other in COMPARISONS:
+        if not all({one, other} <= result["rows"].keys() for result in results):
+            continue  # there are no small networks
         pairs = [(_right(result, one), _right(result, other)) for result in results]
         yield (one, other), difference(pairs)
 

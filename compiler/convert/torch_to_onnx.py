@@ -56,7 +56,15 @@ def export(module: torch.nn.Module, example_inputs: Sequence[Any] | Mapping[str,
             raise ValueError(f"PyTorch cannot export {kind}: {_first_line(error)}") from error
     if program is None:
         raise ValueError(f"PyTorch cannot export {kind}")
-    return program.model_proto
+    return _without_traces(program.model_proto)
+
+
+def _without_traces(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Drops the exporter's notes on each node: they have stack traces with paths of this machine, 1 KB per node."""
+    for node in model.graph.node:
+        node.ClearField("metadata_props")
+        node.ClearField("doc_string")
+    return model
 
 
 def _attention_of_rank_4(program: torch.export.ExportedProgram) -> torch.export.ExportedProgram:

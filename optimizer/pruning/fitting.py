@@ -144,7 +144,7 @@ def fitted(space: Space, found: Predictor, limit: Limit, threads: int) -> tuple[
     widest, *others = space.starts
     model = space.variant(widest)
     original = compiled(model, threads)
-    turns = _Turns(original)
+    turns = Turns(original)
     whole = turns.alone()
     if whole <= limit.of(whole):
         return widest, Latency(threads, whole, whole, whole)
@@ -217,7 +217,7 @@ def compiled(model: onnx.ModelProto, threads: int) -> CompiledModel:
     return compiler.build(model, shapes or None, threads=threads)
 
 
-class _Turns:
+class Turns:
     """Measures the original model, alone or in turns with another one.
 
     A model's seconds are its share of the original's, measured in turns, times ``quiet``. The share is the

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.optimizer import fashion_mnist
 from benchmarks.optimizer.command import main
-from benchmarks.optimizer.experiment import DENSE, LATENCY, LATENCY_INT8, MACS, SCRATCH, UNTAUGHT
+from benchmarks.optimizer.datasets import fashion_mnist
+from benchmarks.optimizer.experiment import DENSE, FAST, HALF, SMALL, SMALL_INT8
 from benchmarks.optimizer.paired import difference
+from benchmarks.optimizer.report import COMPARISONS
 
 
 def test_the_interval_is_that_of_paired_differences() -> None:
@@ -81,22 +82,30 @@ def test_damaged_files(folder: Path) -> None:
 
 @pytest.mark.tvm
 def test_the_command(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    files = ["--json", str(folder / "found.json"), "--png", str(folder / "found.png")]
-    options = ["--data", str(folder), "--seeds", "3", "--epochs", "1", "--widths", "16,32", "--threads", "1", *files]
-    assert main(options) == 0
+    files = ["--json", str(folder / "found.json"), "--png", str(folder / "found.png"), "--keep", str(folder / "keep")]
+    options = ["--data", str(folder), "--seeds", "3", "--epochs", "1", "--widths", "16,32", "--threads", "1"]
+    assert main([*options, *files]) == 0
     out = capsys.readouterr().out
     assert "points more accurate" in out
     (found,) = json.loads((folder / "found.json").read_text())
-    assert {DENSE, LATENCY, LATENCY_INT8, MACS, SCRATCH, UNTAUGHT} <= found["rows"].keys()
-    for row in found["rows"].values():
+    rows = found["rows"]
+    assert {name for pair in COMPARISONS for name in pair} == rows.keys()
+    for row in rows.values():
         right = np.unpackbits(np.array(row["right"], np.uint8))[:100]
         assert row["accuracy"] == pytest.approx(right.mean())
         assert row["latency"] > 0
     # Not less: if other processes disturb the first measurement, the dense network is within the limit.
-    assert found["rows"][LATENCY]["parameters"] <= found["rows"][DENSE]["parameters"]
+    assert rows[FAST]["parameters"] <= rows[DENSE]["parameters"]
+    assert rows[SMALL]["parameters"] <= 0.26 * rows[DENSE]["parameters"]
+    assert rows[SMALL_INT8]["bytes"] < rows[SMALL]["bytes"]
+    assert rows[HALF]["parameters"] < rows[DENSE]["parameters"]
     assert (folder / "found.png").read_bytes().startswith(b"\x89PNG")
-    assert main(options) == 0  # nothing is trained again
+    assert main([*options, *files]) == 0  # nothing is trained again
     assert "seed 3: dense" not in capsys.readouterr().out
+    (folder / "found.json").unlink()  # after an interruption, trainings that ended are not run again
+    changed = {path: path.stat().st_mtime_ns for path in (folder / "keep").rglob("*.*")}
+    assert main([*options, *files]) == 0
+    assert {path: path.stat().st_mtime_ns for path in (folder / "keep").rglob("*.*")} == changed
 
 
 def test_wrong_arguments(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

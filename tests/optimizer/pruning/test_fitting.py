@@ -48,7 +48,7 @@ class Simulated:
 @pytest.fixture
 def simulated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fitting, "compiled", lambda model, _threads: model)
-    monkeypatch.setattr(fitting, "_Turns", Simulated)
+    monkeypatch.setattr(fitting, "Turns", Simulated)
 
 
 @pytest.mark.usefixtures("simulated")

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.optimizer.datasets.normalized import normalized
+
 FOLDER = Path("/usr/share/datasets/fashion-mnist")
 INSTALL = "apt-get install dataset-fashion-mnist"
 MEAN, DEVIATION = 0.2860, 0.3530  # of the pixels of the training images, from 0 to 1
@@ -19,7 +21,7 @@ _LARGEST = 2**28  # bytes
 
 
 def load(folder: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Returns the samples to train on, and those to test on: ``x`` (samples, 1, 28, 28) and ``labels``.
+    """Returns the samples to train on, and those to test on; see :class:`benchmarks.optimizer.datasets.Dataset`.
 
     Raises:
         ValueError: a file is damaged; the message is one line.
@@ -31,8 +33,7 @@ def load(folder: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
 def _part(folder: Path, name: str) -> dict[str, np.ndarray]:
     pixels = _read(folder / f"{name}-images-idx3-ubyte.gz", _IMAGES, 3)
     labels = _read(folder / f"{name}-labels-idx1-ubyte.gz", _LABELS, 1)
-    images = ((pixels.astype(np.float32) / 255 - MEAN) / DEVIATION).astype(np.float32)
-    return {"x": images[:, None], "labels": labels.astype(np.int64)}
+    return normalized(pixels, labels, MEAN, DEVIATION)
 
 
 def _read(path: Path, kind: int, axes: int) -> np.ndarray:
@@ -41,7 +42,7 @@ def _read(path: Path, kind: int, axes: int) -> np.ndarray:
         with gzip.open(path) as file:
             content = file.read(_LARGEST)
     except FileNotFoundError:
-        raise FileNotFoundError(f"there is no {path}: {INSTALL}, or give --data DIR") from None
+        raise FileNotFoundError(f"there is no {path}: {INSTALL}, or give --folder DIR") from None
     except (OSError, EOFError) as error:
         raise ValueError(f"{path} is damaged: {error}") from None
     head = 4 * (axes + 1)
