@@ -38,6 +38,7 @@ WEIGHTS: Mapping[str, str] = {
     "confidence": "a teacher counts by the probability that it gives to the label",
 }
 HELD_OUT = 0.1  # the share of samples that are kept for validation if none are given
+BETA = 10.0
 _CHECKED = 2  # samples
 
 
@@ -68,6 +69,8 @@ def distill(
     temperature: float = 4.0,
     alpha: float = 0.9,
     weights: str = "mean",
+    features: Sequence[str] | Mapping[str, str] = (),
+    beta: float = BETA,
     training: Training | None = None,
     augment: str | Augment | None = None,
     device: str = "cpu",
@@ -94,6 +97,11 @@ def distill(
         temperature: divides logits, above 0.
         alpha: the share of the teachers in the loss, from 0 to 1.
         weights: a key of :data:`WEIGHTS`: how much each of several teachers counts.
+        features: values inside that the student learns, too: names of tensors of ONNX models, and of submodules of
+            modules; or a dictionary from the student's names to those of the teachers. Each is an image
+            (samples, channels, height, width) or tokens (samples, tokens, channels), of as many positions as the
+            teachers'; see :mod:`optimizer.training.losses.attention`.
+        beta: how much the features count in the loss.
         training: how long and how fast; :class:`Training` by default.
         augment: changes of images such as ``"flip,shift:2"``, or a function of (inputs, generator). Without it,
             teachers answer each sample once.
@@ -119,7 +127,10 @@ def distill(
     from optimizer.training.teachers import accuracy
 
     training = training or Training()
-    objective = _Loss(loss, temperature, alpha, weights)
+    pairs = dict(features) if isinstance(features, Mapping) else {name: name for name in features}
+    if pairs and not teachers:
+        raise ValueError("features are learned from teachers: give one or more")
+    objective = _Loss(loss, temperature, alpha, weights, tuple(pairs.items()), beta)
     samples = labelled(data() if callable(data) else data)
     kept = None if validation is None else labelled(validation)
     if kept is None:
@@ -135,14 +146,14 @@ def distill(
         torch.set_num_threads(threads)
     try:
         with ranks.joined(device) as group, torch.random.fork_rng(devices=[]), _modes(student):
-            module, finish = _student(student, samples, kept, device)
-            taught_by = [_teacher(each, samples, threads, device) for each in teachers]
+            module, finish = _student(student, samples, kept, device, list(pairs))
+            taught_by = [_teacher(each, samples, threads, device, list(pairs.values())) for each in teachers]
             change = _augment(augment)
             size = training.batch_size
             first = loop.predict(module, kept.at(_some(kept)), size, device)[0]
             classes = _classes(first, samples, kept)
             computed = objective.of(taught_by, samples, classes, change is None, size, device, cache, group)
-            about = {"objective": vars(objective), "augment": augment, "processes": group.size}
+            about = {"objective": objective.to_json(), "augment": augment, "processes": group.size}
             state = None if checkpoint is None else _checkpoint(checkpoint, module, taught_by, samples, training, about)
             before = loop.accuracy(module, kept, size, device)
             run = loop.Run(samples, kept, training, group, device, change, state, progress)
@@ -192,23 +203,25 @@ def _checkpoint(
 
 
 def _student(
-    student: Model, samples: Labelled, validation: Labelled, device: str
+    student: Model, samples: Labelled, validation: Labelled, device: str, features: Sequence[str]
 ) -> tuple[torch.nn.Module, Callable[[], Any]]:
     """Returns a module to train, and a function that returns the model with its present weights."""
     import torch
 
     from optimizer.samples import fitting
     from optimizer.training import prepared
-    from optimizer.training.named import ByName
+    from optimizer.training.named import ByName, check_feature
     from optimizer.training.onnx_module import with_weights
 
     if isinstance(student, torch.nn.Module):
-        return ByName(student.to(device)), lambda: student
+        return ByName(student.to(device), features), lambda: student
     found = prepared.classifier(student)
     for each in (samples, validation):
         fitting(each.arrays, found.model)
     prepared.check(found, samples.at(_some(samples)).arrays)
-    module = found.module()
+    for name in features:
+        check_feature(name, found.tensors)
+    module = found.module(features)
     if not list(module.parameters()):
         raise ValueError("the student has no weights that can be trained")
     return module.to(device), lambda: with_weights(found.original, module.weights())
@@ -220,15 +233,15 @@ def _some(samples: Labelled) -> np.ndarray:
     return np.arange(min(_CHECKED, len(samples)))
 
 
-def _teacher(model: Model, samples: Labelled, threads: int | None, device: str) -> Teacher:
+def _teacher(model: Model, samples: Labelled, threads: int | None, device: str, features: Sequence[str]) -> Teacher:
     import torch
 
     from optimizer.training.named import ByName
     from optimizer.training.teachers import ModuleTeacher, OnnxTeacher
 
     if isinstance(model, torch.nn.Module):
-        return ModuleTeacher(ByName(model.to(device)))
-    teacher = OnnxTeacher(model, threads)
+        return ModuleTeacher(ByName(model.to(device), features))
+    teacher = OnnxTeacher(model, threads, features)
     teacher.check(samples.at(_some(samples)).tensors("cpu"))
     return teacher
 
@@ -257,6 +270,8 @@ class _Loss:
     temperature: float
     alpha: float
     weights: str
+    features: tuple[tuple[str, str], ...]
+    beta: float
 
     def __post_init__(self) -> None:
         for what, name, names in (("loss", self.kind, LOSSES), ("weights", self.weights, WEIGHTS)):
@@ -266,6 +281,15 @@ class _Loss:
             raise ValueError(f"the temperature must be above 0, got {self.temperature:g}")
         if not 0 <= self.alpha <= 1:
             raise ValueError(f"alpha, the share of the teachers, must be from 0 to 1, got {self.alpha:g}")
+        if not 0 < self.beta < math.inf:
+            raise ValueError(f"beta, the weight of features, must be above 0, got {self.beta:g}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns plain JSON; that of a loss without features is as in checkpoints of earlier versions."""
+        names = ("kind", "temperature", "alpha", "weights")
+        found = {name: getattr(self, name) for name in names}
+        inside = {"features": [list(pair) for pair in self.features], "beta": self.beta}
+        return found | (inside if self.features else {})
 
     def of(
         self,
@@ -284,27 +308,37 @@ class _Loss:
         from torch.nn import functional as F
 
         from optimizer.training.losses import LOSSES as FUNCTIONS
+        from optimizer.training.losses.attention import mean_attention
         from optimizer.training.soft_targets import soft_targets
         from optimizer.training.teachers import answers
 
         folder = None if cache is None else Path(cache)
-        kept = [answers(each, samples, batch_size, device, folder, group) for each in teachers] if fixed else None
+        once = fixed and not self.features
+        kept = [answers(each, samples, batch_size, device, folder, group) for each in teachers] if once else None
         alpha = 0.0 if not teachers else 1.0 if samples.labels is None else self.alpha
 
         def objective(
-            logits: torch.Tensor, inputs: Mapping[str, torch.Tensor], labels: torch.Tensor | None, indices: np.ndarray
+            outputs: tuple[torch.Tensor, ...],
+            inputs: Mapping[str, torch.Tensor],
+            labels: torch.Tensor | None,
+            indices: np.ndarray,
         ) -> dict[str, torch.Tensor]:
+            logits, *inside = outputs
             parts = {}
-            if alpha > 0:
+            if alpha > 0 or inside:
                 if kept is None:
-                    given = [each(inputs) for each in teachers]
+                    answered = [each(inputs) for each in teachers]
+                    given = [each[0] for each in answered]
+                    if inside:
+                        parts["features"] = self.beta * mean_attention(inside, [each[1:] for each in answered])
                 else:
                     given = [torch.from_numpy(np.ascontiguousarray(each[indices])).to(logits.device) for each in kept]
                 for each in given:
                     if each.shape != (len(indices), classes):
                         raise ValueError(f"a teacher returns {tuple(each.shape)}, the student {tuple(logits.shape)}")
-                targets = soft_targets(given, self.temperature, self.weights, labels)
-                parts["teachers"] = alpha * FUNCTIONS[self.kind](logits, targets, self.temperature)
+                if alpha > 0:
+                    targets = soft_targets(given, self.temperature, self.weights, labels)
+                    parts["teachers"] = alpha * FUNCTIONS[self.kind](logits, targets, self.temperature)
             if alpha < 1 and labels is not None:
                 parts["labels"] = (1 - alpha) * F.cross_entropy(logits, labels)
             return parts

@@ -33,7 +33,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--dataset", choices=tuple(DATASETS), default="fashion-mnist", metavar="NAME", help=about)
     add("--data", type=Path, metavar="DIR", help="the folder of the data set (default: where its installation puts it)")
     add("--seeds", type=_numbers, default=[0, 1, 2], metavar="N,...", help="default: 0,1,2")
-    add("--epochs", type=at_least(1), default=8, metavar="N", help="of each training (default: 8)")
+    about = "of each training that begins with random weights (default: 12)"
+    add("--epochs", type=at_least(1), default=12, metavar="N", help=about)
+    about = "epochs of pruned networks, which begin with trained weights (default: half of --epochs)"
+    add("--tuning", type=at_least(1), metavar="N", help=about)
     about = "train on the first N images, and test on as many (default: all)"
     add("--images", type=at_least(100), metavar="N", help=about)
     widths = ",".join(map(str, WIDTHS))
@@ -64,6 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         settings = Settings(
             arguments.epochs,
+            arguments.tuning or max(1, arguments.epochs // 2),
             removed=arguments.removed / 100,
             widths=tuple(arguments.widths),
             augment=arguments.augment,

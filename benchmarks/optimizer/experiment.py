@@ -79,9 +79,9 @@ class Experiment:
         for name, cost in ((FAST, "kernels"), (FAST_BY_MACS, "macs")):
             smaller = self._pruned(name, cost=cost, share=1 / self.settings.speedup)
             if name == FAST:
-                yield FAST_UNTAUGHT, self._learned(FAST_UNTAUGHT, smaller, [])
+                yield FAST_UNTAUGHT, self._tuned(FAST_UNTAUGHT, smaller, [])
                 yield FAST_SCRATCH, self._from_scratch(FAST_SCRATCH, smaller)
-            yield name, self._learned(name, smaller, [dense])
+            yield name, self._tuned(name, smaller, [dense])
         if self.settings.removed:
             yield from self._small(dense)
 
@@ -93,11 +93,12 @@ class Experiment:
         yield SMALL_SCRATCH, self._from_scratch(SMALL_SCRATCH, smaller)
         teachers = {SMALL_UNTAUGHT: [], SMALL_FIRST: [first], SMALL_SECOND: [second], SMALL: [first, second]}
         for name, taught_by in teachers.items():
-            yield name, self._learned(name, smaller, taught_by)
+            yield name, self._tuned(name, smaller, taught_by)
 
     @cached_property
     def _dense(self) -> torch.nn.Module:
-        return self._learned(DENSE, initialized(Network(self.settings.widths, self._classes), self.seed), [])
+        module = initialized(Network(self.settings.widths, self._classes), self.seed)
+        return self._learned(DENSE, module, [], self.settings.epochs)
 
     def _pruned(self, name: str, **limit: Any) -> torch.nn.Module:
         """Returns the dense network without channels, not trained."""
@@ -109,9 +110,14 @@ class Experiment:
         return Plan.load(path).apply(self._dense, self._example)
 
     def _from_scratch(self, name: str, module: torch.nn.Module) -> torch.nn.Module:
-        return self._learned(name, initialized(copy.deepcopy(module), self.seed + OTHER_SEED), [])
+        return self._learned(name, initialized(copy.deepcopy(module), self.seed + OTHER_SEED), [], self.settings.epochs)
 
-    def _learned(self, name: str, module: torch.nn.Module, teachers: list[torch.nn.Module]) -> torch.nn.Module:
+    def _tuned(self, name: str, module: torch.nn.Module, teachers: list[torch.nn.Module]) -> torch.nn.Module:
+        return self._learned(name, module, teachers, self.settings.tuning)
+
+    def _learned(
+        self, name: str, module: torch.nn.Module, teachers: list[torch.nn.Module], epochs: int
+    ) -> torch.nn.Module:
         """Returns a trained copy of a module."""
         self.report(f"seed {self.seed}: {name}")
         student = copy.deepcopy(module)
@@ -120,7 +126,7 @@ class Experiment:
             teachers,
             self.train,
             validation=self.test,
-            training=Training(self.settings.epochs, learning_rate=self.settings.rate, seed=self.seed),
+            training=Training(epochs, learning_rate=self.settings.rate, seed=self.seed),
             augment=self.settings.augment,
             threads=self.settings.threads,
             checkpoint=self.folder / _file_name(name),

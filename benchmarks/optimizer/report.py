@@ -51,8 +51,11 @@ def lines(results: Results) -> Iterator[str]:
     """Yields the table: means over seeds, and paired differences with their intervals."""
     first = results[0]
     seeds = ", ".join(str(result["seed"]) for result in results)
-    images, epochs = f"{first['dataset']}, {first['images']:,} test images", first["settings"]["epochs"]
-    yield f"{images}; {first['cpu']}, {first['isa']}; one thread, one image at once; {epochs} epochs, seeds {seeds}"
+    images, epochs = (
+        f"{first['dataset']}, {first['images']:,} test images",
+        "{epochs} + {tuning} epochs".format(**first["settings"]),
+    )
+    yield f"{images}; {first['cpu']}, {first['isa']}; one thread, one image at once; {epochs}, seeds {seeds}"
     rows = [("model", "accuracy, %", "ms", "times as fast", "parameters", "KiB", "of the size")]
     whole = float(np.mean([result["rows"][DENSE]["bytes"] for result in results]))
     for name in first["rows"]:

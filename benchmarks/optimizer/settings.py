@@ -13,7 +13,8 @@ class Settings:
     """How an experiment runs.
 
     Attributes:
-        epochs: of each training.
+        epochs: of each training that begins with random weights.
+        tuning: epochs of each training that begins with the weights of the dense network.
         speedup: how many times as fast pruned models are.
         removed: the share of the parameters that the small models lose; 0 makes none.
         rate: the highest rate.
@@ -22,7 +23,8 @@ class Settings:
         threads: of trainings; latencies are on one thread.
     """
 
-    epochs: int = 8
+    epochs: int = 12
+    tuning: int = 6
     speedup: float = 1.5
     removed: float = 0.78
     rate: float = 2e-3
@@ -31,5 +33,5 @@ class Settings:
     threads: int | None = None
 
     def to_json(self) -> dict[str, Any]:
-        names = ("epochs", "speedup", "removed", "rate", "augment")
+        names = ("epochs", "tuning", "speedup", "removed", "rate", "augment")
         return {name: getattr(self, name) for name in names} | {"widths": list(self.widths)}

@@ -11,7 +11,7 @@ from compiler.commands.command_line import at_least, check_file, check_folder
 from compiler.commands.output import print_table, progress, write, write_json
 from compiler.installation import extras
 from optimizer.commands.options import number
-from optimizer.distill import HELD_OUT, LOSSES, WEIGHTS
+from optimizer.distill import BETA, HELD_OUT, LOSSES, WEIGHTS
 from optimizer.torchrun import is_first
 from optimizer.training.settings import Training
 
@@ -39,6 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--alpha", type=number, default=0.9, metavar="A", help=about)
     about = "how much each of several teachers counts. " + "; ".join(f"{n}: {text}" for n, text in WEIGHTS.items())
     add("--weights", choices=tuple(WEIGHTS), default="mean", metavar="NAME", help=f"{about} (default: mean)")
+    about = "a tensor that the student learns, too, by its name in both models, or NAME=NAME; may be repeated"
+    add("--feature", action="append", default=[], type=_pair, metavar="NAME", help=about)
+    about = f"how much features count in the loss (default: {BETA:g})"
+    add("--beta", type=number, default=BETA, metavar="B", help=about)
     about = "random changes of images, separated by commas: flip (left to right), shift:N (by up to N pixels)"
     add("--augment", metavar="CHANGES", help=about)
     add("--epochs", type=at_least(1), default=default.epochs, metavar="N", help=f"default: {default.epochs}")
@@ -62,6 +66,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--cache", type=Path, metavar="DIR", help="keep the answers of teachers in DIR")
     add("--report", type=Path, metavar="DIR", help="write the curves to DIR: curves.csv and curves.png")
     add("--json", type=Path, metavar="FILE", help="write the results to FILE")
+
+
+def _pair(text: str) -> tuple[str, str]:
+    """Parses the name of a tensor of the student, and that of the teachers."""
+    student, _, teacher = text.partition("=")
+    return student, teacher or student
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -93,6 +103,8 @@ def run(arguments: argparse.Namespace) -> int:
             temperature=arguments.temperature,
             alpha=arguments.alpha,
             weights=arguments.weights,
+            features=dict(arguments.feature),
+            beta=arguments.beta,
             training=training,
             augment=arguments.augment,
             device=arguments.device,
@@ -120,6 +132,8 @@ def run(arguments: argparse.Namespace) -> int:
             "loss": arguments.loss,
             "temperature": arguments.temperature,
             "alpha": arguments.alpha,
+            "features": dict(arguments.feature),
+            "beta": arguments.beta if arguments.feature else None,
             "training": training.to_json(),
             "seconds": seconds,
             "teachers": [

@@ -18,8 +18,8 @@ from optimizer.training.ranks import Ranks
 from optimizer.training.settings import Training
 
 Inputs = Mapping[str, torch.Tensor]
-# (logits, inputs, labels, indices of the samples) -> parts of the loss by name, each the mean over the samples
-Objective = Callable[[torch.Tensor, Inputs, "torch.Tensor | None", np.ndarray], Mapping[str, torch.Tensor]]
+# (logits and features, inputs, labels, indices of the samples) -> parts of the loss by name, each the mean over samples
+Objective = Callable[[tuple[torch.Tensor, ...], Inputs, "torch.Tensor | None", np.ndarray], Mapping[str, torch.Tensor]]
 Augment = Callable[[dict[str, torch.Tensor], torch.Generator], dict[str, torch.Tensor]]
 
 
@@ -135,7 +135,7 @@ def _epoch(
         done = (number - 1) * batches + step
         for group in optimizer.param_groups:
             group["lr"] = settings.learning_rate * settings.factor(done, settings.epochs * batches)
-        parts = objective(module(inputs)[0], inputs, labels, indices)
+        parts = objective(module(inputs), inputs, labels, indices)
         # Gradients are averaged over processes, which may have different numbers of samples.
         weight = len(indices) * ranks.size / len(together)
         loss = torch.stack(list(parts.values())).sum() * weight

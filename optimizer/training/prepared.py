@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,8 +35,14 @@ class Classifier:
     model: onnx.ModelProto
     logits: str
 
-    def module(self) -> OnnxModule:
-        return OnnxModule(self.model, [self.logits])
+    def module(self, features: Sequence[str] = ()) -> OnnxModule:
+        """Returns a module that computes logits, and further tensors."""
+        return OnnxModule(self.model, [self.logits, *features])
+
+    @property
+    def tensors(self) -> set[str]:
+        """The names of all tensors that the graph computes."""
+        return {name for node in self.model.graph.node for name in node.output if name}
 
 
 def classifier(model: str | Path | onnx.ModelProto) -> Classifier:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -18,14 +19,15 @@ from optimizer.session import Session
 from optimizer.training.digests import of_arrays, of_module
 from optimizer.training.labelled import Labelled
 from optimizer.training.loop import Inputs
+from optimizer.training.named import ByName, check_feature
 from optimizer.training.prepared import check, classifier
 from optimizer.training.ranks import Ranks
 
 
 class Teacher(Protocol):
-    """Computes logits of inputs by name, without gradients."""
+    """Computes logits of inputs by name, and the features that it was made with, without gradients."""
 
-    def __call__(self, inputs: Inputs) -> torch.Tensor: ...
+    def __call__(self, inputs: Inputs) -> tuple[torch.Tensor, ...]: ...
 
     def digest(self) -> str:
         """Returns a text that differs for another teacher."""
@@ -33,13 +35,19 @@ class Teacher(Protocol):
 
 
 class OnnxTeacher:
-    """A teacher that ONNX Runtime computes."""
+    """A teacher that ONNX Runtime computes; features are names of its tensors.
 
-    def __init__(self, model: str | Path | onnx.ModelProto, threads: int | None) -> None:
+    Raises:
+        ValueError: the model is no classifier, or has no such tensor; the message is one line.
+    """
+
+    def __init__(self, model: str | Path | onnx.ModelProto, threads: int | None, features: Sequence[str] = ()) -> None:
         found = classifier(model)
-        self._found, self._logits = found, found.logits
+        for name in features:
+            check_feature(name, found.tensors)
+        self._found, self._outputs = found, (found.logits, *features)
         self._bytes = found.model.SerializeToString(deterministic=True)
-        self._session = Session(with_outputs(found.model, found.logits), threads)
+        self._session = Session(with_outputs(found.model, *self._outputs), threads)
         weights = {tensor.name for tensor in found.model.graph.initializer}
         self._inputs = [value.name for value in found.model.graph.input if value.name not in weights]
 
@@ -60,24 +68,24 @@ class OnnxTeacher:
             raise ValueError(f"the teacher has the inputs {', '.join(self._inputs)}; the samples {', '.join(arrays)}")
         return arrays
 
-    def __call__(self, inputs: Inputs) -> torch.Tensor:
-        arrays = self._arrays(inputs)
-        logits = torch.from_numpy(self._session(arrays)[self._logits])
-        return logits.to(next(iter(inputs.values())).device)
+    def __call__(self, inputs: Inputs) -> tuple[torch.Tensor, ...]:
+        found = self._session(self._arrays(inputs))
+        device = next(iter(inputs.values())).device
+        return tuple(torch.from_numpy(found[name]).to(device) for name in self._outputs)
 
     def digest(self) -> str:
         return hashlib.sha256(self._bytes).hexdigest()
 
 
 class ModuleTeacher:
-    """A teacher that is a PyTorch module, which computes in evaluation mode; it takes inputs by name."""
+    """A teacher that is a PyTorch module, which computes in evaluation mode."""
 
-    def __init__(self, module: torch.nn.Module) -> None:
+    def __init__(self, module: ByName) -> None:
         self._module = module
 
-    def __call__(self, inputs: Inputs) -> torch.Tensor:
+    def __call__(self, inputs: Inputs) -> tuple[torch.Tensor, ...]:
         with evaluating(self._module), torch.no_grad():
-            return self._module(inputs)[0]
+            return self._module(inputs)
 
     def digest(self) -> str:
         return of_module(self._module)
@@ -114,7 +122,7 @@ def answers(
     batches = np.array_split(np.arange(len(data)), -(-len(data) // batch_size))
     found: torch.Tensor | None = None
     for indices in batches[ranks.rank :: ranks.size]:
-        logits = teacher(data.at(indices).tensors(device)).float()
+        logits = teacher(data.at(indices).tensors(device))[0].float()
         if logits.ndim != 2 or len(logits) != len(indices):
             raise ValueError(f"a teacher returns {tuple(logits.shape)} for {len(indices)} samples")
         if found is None:

@@ -80,6 +80,46 @@ def test_images_with_several_teachers_and_changes() -> None:
         assert list(found.epochs[0].losses) == ["teachers", "labels"]
 
 
+def test_features_of_models() -> None:
+    """The maps of a narrower student come close to those of its teacher, whose tensor has another name."""
+    teacher = distill(convolutions(), [], images(300, 0), training=FAST).model
+    losses = {}
+    for beta in (1e-6, 20.0):
+        found = distill(
+            convolutions(seed=7),
+            [teacher],
+            images(300, 1),
+            features={"c": "d"},
+            beta=beta,
+            training=FAST,
+            augment="flip",
+        )
+        assert list(found.epochs[0].losses) == ["features", "teachers", "labels"]
+        losses[beta] = found.epochs[-1].losses["features"] / beta
+    assert losses[20.0] < 0.7 * losses[1e-6]
+
+
+def test_features_of_modules() -> None:
+    torch.manual_seed(0)
+    student, teacher = (
+        torch.nn.Sequential(
+            torch.nn.Conv2d(1, channels, 3, padding=1),
+            torch.nn.ReLU(),
+            torch.nn.AdaptiveAvgPool2d(2),
+            torch.nn.Flatten(),
+            torch.nn.Linear(4 * channels, CLASSES),
+        )
+        for channels in (4, 8)
+    )
+    found = distill(student, [teacher], images(60, 0), features=["1"], training=Training(1))
+    assert found.epochs[0].losses["features"] > 0
+    assert not student[1]._forward_hooks
+    with pytest.raises(ValueError, match=r"a model has no value '9'"):
+        distill(student, [teacher], images(60, 0), features=["9"], training=Training(1))
+    with pytest.raises(ValueError, match=r"features must have shape .*, got \(\d+, \d+\)"):
+        distill(student, [teacher], images(60, 0), features=["3"], training=Training(1))
+
+
 def test_a_model_for_one_sample_stays_one() -> None:
     found = distill(convolutions(batch="1"), [], images(64, 0), training=Training(epochs=1))
     assert found.model.graph.input[0].type.tensor_type.shape.dim[0].dim_value == 1
@@ -268,6 +308,13 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "loss": ({"loss": "l2"}, "unknown loss 'l2'; choose from: kd, dist"),
     "temperature": ({"temperature": 0.0}, "the temperature must be above 0, got 0"),
     "alpha": ({"alpha": 1.5}, "alpha, the share of the teachers, must be from 0 to 1, got 1.5"),
+    "beta": ({"beta": 0.0}, "beta, the weight of features, must be above 0, got 0"),
+    "features without teachers": ({"features": ["c"]}, "features are learned from teachers: give one or more"),
+    "feature": (
+        {"features": ["relu"], "teachers": [perceptron()]},
+        "a model has no value 'relu'",
+    ),
+    "shape of a feature": ({"features": ["c"], "teachers": [perceptron()]}, "features must have shape"),
     "augment": ({"augment": "turn"}, "unknown change of images 'turn'; choose from: flip, shift:N"),
     "name": ({"data": {"z": points(20, 0)["x"], "labels": points(20, 0)["labels"]}}, "the samples lack x"),
     "shape": ({"data": {"x": np.ones((20, 5), np.float32)}, "teachers": [perceptron()]}, "the samples of x must have"),

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from optimizer.training.losses import LOSSES
+from optimizer.training.losses.attention import attention
 from optimizer.training.losses.dist import dist
 from optimizer.training.losses.kd import kd
 
@@ -55,3 +56,20 @@ def test_value_of_dist(sizes: tuple[int, int], temperature: float) -> None:
 def test_a_student_that_says_the_same_loses_nothing(name: str) -> None:
     t = torch.tensor(logits((6, 5), 2))
     assert LOSSES[name](t, torch.softmax(t / 3, -1), 3.0).item() == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize(("shape", "other"), [((3, 5, 4, 6), (3, 2, 4, 6)), ((3, 7, 5), (3, 7, 9))])
+def test_attention(shape: tuple[int, ...], other: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(0)
+    student, teacher = rng.standard_normal(shape), rng.standard_normal(other)
+    axis = 1 if len(shape) == 4 else 2
+    maps = [(each**2).sum(axis).reshape(3, -1) for each in (student, teacher)]
+    maps = [each / np.sqrt((each**2).sum(1, keepdims=True)) for each in maps]
+    expected = ((maps[0] - maps[1]) ** 2).sum(1).mean()
+    assert attention(torch.from_numpy(student), torch.from_numpy(teacher)).item() == pytest.approx(expected)
+    assert attention(torch.from_numpy(student), torch.from_numpy(-3 * student)).item() == pytest.approx(0, abs=1e-12)
+
+
+def test_attention_of_other_positions() -> None:
+    with pytest.raises(ValueError, match="features of the student have shape"):
+        attention(torch.zeros(2, 3, 4, 4), torch.zeros(2, 3, 4, 5))
