@@ -39,6 +39,7 @@ WEIGHTS: Mapping[str, str] = {
 }
 HELD_OUT = 0.1  # the share of samples that are kept for validation if none are given
 BETA = 10.0
+HOTTEST = 1e4  # a temperature, at which probabilities of logits of usual sizes are the same
 _CHECKED = 2  # samples
 
 
@@ -94,7 +95,7 @@ def distill(
             returns them.
         validation: the same for other samples; by default, a tenth of the data is kept for that.
         loss: a key of :data:`LOSSES`.
-        temperature: divides logits, above 0.
+        temperature: divides logits, above 0 and at most 10,000.
         alpha: the share of the teachers in the loss, from 0 to 1.
         weights: a key of :data:`WEIGHTS`: how much each of several teachers counts.
         features: values inside that the student learns, too: names of tensors of ONNX models, and of submodules of
@@ -127,9 +128,14 @@ def distill(
     from optimizer.training.teachers import accuracy
 
     training = training or Training()
+    _check(device, threads)
+    if isinstance(features, str):
+        features = (features,)
     pairs = dict(features) if isinstance(features, Mapping) else {name: name for name in features}
     if pairs and not teachers:
         raise ValueError("features are learned from teachers: give one or more")
+    if pairs and cache is not None:
+        raise ValueError("a cache keeps answers, not features, so teachers compute in each epoch: leave one out")
     objective = _Loss(loss, temperature, alpha, weights, tuple(pairs.items()), beta)
     samples = labelled(data() if callable(data) else data)
     kept = None if validation is None else labelled(validation)
@@ -146,7 +152,7 @@ def distill(
         torch.set_num_threads(threads)
     try:
         with ranks.joined(device) as group, torch.random.fork_rng(devices=[]), _modes(student):
-            module, finish = _student(student, samples, kept, device, list(pairs))
+            module, finish, digest = _student(student, samples, kept, device, list(pairs))
             taught_by = [_teacher(each, samples, threads, device, list(pairs.values())) for each in teachers]
             change = _augment(augment)
             size = training.batch_size
@@ -154,7 +160,7 @@ def distill(
             classes = _classes(first, samples, kept)
             computed = objective.of(taught_by, samples, classes, change is None, size, device, cache, group)
             about = {"objective": objective.to_json(), "augment": augment, "processes": group.size}
-            state = None if checkpoint is None else _checkpoint(checkpoint, module, taught_by, samples, training, about)
+            state = None if checkpoint is None else _checkpoint(checkpoint, digest, taught_by, samples, training, about)
             before = loop.accuracy(module, kept, size, device)
             run = loop.Run(samples, kept, training, group, device, change, state, progress)
             epochs = loop.train(module, computed, run)
@@ -163,6 +169,19 @@ def distill(
             return Distilled(finish(), epochs, before, after, found)
     finally:
         torch.set_num_threads(threads_before)
+
+
+def _check(device: str, threads: int | None) -> None:
+    import torch
+
+    try:
+        kind = torch.device(device).type
+    except RuntimeError:
+        raise ValueError(f"unknown device {device!r}; for example, cpu or cuda") from None
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ValueError("PyTorch finds no CUDA device here; choose the device cpu")
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads must be at least 1, got {threads}")
 
 
 @contextlib.contextmanager
@@ -181,7 +200,7 @@ def _modes(model: Model) -> Iterator[None]:
 
 def _checkpoint(
     folder: str | Path,
-    module: torch.nn.Module,
+    student: str,
     teachers: Sequence[Teacher],
     samples: Labelled,
     training: Training,
@@ -189,14 +208,14 @@ def _checkpoint(
 ) -> Checkpoint:
     """Returns the checkpoint of exactly this training."""
     from optimizer.training.checkpoint import Checkpoint
-    from optimizer.training.digests import of_arrays, of_module
+    from optimizer.training.digests import of_arrays
 
     labels = {} if samples.labels is None else {LABELS: samples.labels}
     fingerprint = {
         "training": training.to_json(),
         "samples": of_arrays({**samples.arrays, **labels}),
         "teachers": [each.digest() for each in teachers],
-        "student": of_module(module),
+        "student": student,
         **about,
     }
     return Checkpoint(Path(folder), fingerprint)
@@ -204,27 +223,31 @@ def _checkpoint(
 
 def _student(
     student: Model, samples: Labelled, validation: Labelled, device: str, features: Sequence[str]
-) -> tuple[torch.nn.Module, Callable[[], Any]]:
-    """Returns a module to train, and a function that returns the model with its present weights."""
+) -> tuple[torch.nn.Module, Callable[[], Any], str]:
+    """Returns a module to train, a function that returns the model with its present weights, and the model's digest."""
     import torch
 
     from optimizer.samples import fitting
-    from optimizer.training import prepared
+    from optimizer.training import digests, prepared
     from optimizer.training.named import ByName, check_feature
     from optimizer.training.onnx_module import with_weights
 
     if isinstance(student, torch.nn.Module):
-        return ByName(student.to(device), features), lambda: student
+        if not any(parameter.requires_grad for parameter in student.parameters()):
+            raise ValueError("the student has no weights that can be trained")
+        named = ByName(student.to(device), features)
+        return named, lambda: student, digests.of_module(named)
     found = prepared.classifier(student)
     for each in (samples, validation):
         fitting(each.arrays, found.model)
     prepared.check(found, samples.at(_some(samples)).arrays)
     for name in features:
-        check_feature(name, found.tensors)
+        check_feature(name, found.tensors, "student")
     module = found.module(features)
+    module.use_channels_last()
     if not list(module.parameters()):
         raise ValueError("the student has no weights that can be trained")
-    return module.to(device), lambda: with_weights(found.original, module.weights())
+    return module.to(device), lambda: with_weights(found.original, module.weights()), digests.of_model(found.model)
 
 
 def _some(samples: Labelled) -> np.ndarray:
@@ -277,8 +300,8 @@ class _Loss:
         for what, name, names in (("loss", self.kind, LOSSES), ("weights", self.weights, WEIGHTS)):
             if name not in names:
                 raise ValueError(f"unknown {what} {name!r}; choose from: {', '.join(names)}")
-        if not 0 < self.temperature < math.inf:
-            raise ValueError(f"the temperature must be above 0, got {self.temperature:g}")
+        if not 0 < self.temperature <= HOTTEST:
+            raise ValueError(f"the temperature must be above 0 and at most {HOTTEST:g}, got {self.temperature:g}")
         if not 0 <= self.alpha <= 1:
             raise ValueError(f"alpha, the share of the teachers, must be from 0 to 1, got {self.alpha:g}")
         if not 0 < self.beta < math.inf:

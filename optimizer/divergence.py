@@ -46,14 +46,20 @@ class Divergence:
 
 def _of(original: np.ndarray, found: np.ndarray) -> float:
     if original.ndim == 3 and original.shape[-1] > 1:  # runs, samples, classes
-        p, q = _probabilities(original), _probabilities(found)
+        if _are_probabilities(original):  # those that integers compute need not add up to 1
+            p, q = original, np.maximum(found, 0)
+            q = q / np.maximum(q.sum(-1, keepdims=True), _SMALLEST)
+        else:
+            p, q = _softmax(original), _softmax(found)
         return float((p * np.log(np.maximum(p, _SMALLEST) / np.maximum(q, _SMALLEST))).sum(-1).mean())
     power = float(np.square(original).sum())
     return float(np.square(original - found).sum()) / max(power, _SMALLEST)
 
 
-def _probabilities(scores: np.ndarray) -> np.ndarray:
-    if (scores >= 0).all() and np.allclose(scores.sum(-1), 1, atol=1e-3):
-        return scores
+def _are_probabilities(scores: np.ndarray) -> bool:
+    return bool((scores >= 0).all() and np.allclose(scores.sum(-1), 1, atol=1e-3))
+
+
+def _softmax(scores: np.ndarray) -> np.ndarray:
     e = np.exp(scores - scores.max(-1, keepdims=True))
     return e / e.sum(-1, keepdims=True)

@@ -18,7 +18,6 @@ import onnx
 
 from optimizer.divergence import Divergence
 from optimizer.plan import Plan
-from optimizer.precision_choice import layer_errors
 from optimizer.prune import Problem
 from optimizer.pruning.fitting import Limit, fitted
 from optimizer.pruning.kernel_times import FLOAT_BITS, INTEGER_BITS, KernelTimes
@@ -77,12 +76,14 @@ class Joint:
         (widest,) = problem.starts
         harms = []
         for group, choice in enumerate(problem.choices):
-            middle = choice.widths[len(choice.widths) // 2]
+            middle = choice.widths[(len(choice.widths) - 1) // 2]  # narrower than all channels, if there is a choice
+            if middle == choice.widths[-1]:
+                harms.append(choice)
+                continue
             found = divergence(problem.variant((*widest[:group], middle, *widest[group + 1 :])))
             harms.append(_scaled(choice, middle, found))
-        made = quantize(problem.model, calibration, threads=threads)
-        errors = layer_errors(problem.model, made.model, made.quantized, samples, threads)
-        harm_of_integers = {error.layer: max(error.divergence, _LEAST) for error in errors}
+        made = quantize(problem.model, calibration, threads=threads, errors=True)
+        harm_of_integers = {error.layer: max(error.divergence, _LEAST) for error in made.errors}
         return cls(problem, calibration, tuple(harms), harm_of_integers, threads, records)
 
     @property

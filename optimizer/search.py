@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from optimizer.prune import COSTS
+from optimizer.prune import COSTS, STEP
 from optimizer.torchrun import processes
 from optimizer.training.settings import Training
 
@@ -99,7 +99,7 @@ def search(
     shares: Sequence[float] = SHARES,
     importance: str | None = None,
     by: Sequence[str] = (JOINT,),
-    step: int = 8,
+    step: int = STEP,
     threads: int = 1,
     training_threads: int | None = None,
     progress: Callable[[float], None] | None = None,
@@ -145,15 +145,22 @@ def search(
     if samples.labels is None or (kept is not None and kept.labels is None):
         raise ValueError("a search needs data with labels")
     training = training or Training()
+    if augment is not None:
+        from optimizer.training.augment import augment as parsed
+
+        parsed(augment)  # an error shows before anything is measured
+    original = prepared(model)
     if kept is None:
         from optimizer.distill import HELD_OUT
+        from optimizer.samples import fitting
 
-        samples, kept = samples.split(HELD_OUT, training.seed)
+        batch = fitting(samples.arrays, original).batch
+        samples, kept = samples.split(HELD_OUT, training.seed, batch)
     limits = [Limit(share=share) for share in sorted(shares, reverse=True)]
     if latency is not None:
         limits.insert(0, Limit(latency / 1e3))
     file = None if records is None else Path(records)
-    maker = Maker(prepared(model), samples, kept, training, augment, importance, step, threads, training_threads, file)
+    maker = Maker(original, samples, kept, training, augment, importance, step, threads, training_threads, file)
     unreached: list[Limit] = []
     made = list(maker.candidates(limits, by, progress or _ignore, unreached))
     candidates = _marked(_measured(made, kept, threads))

@@ -14,10 +14,14 @@ import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+import kernels
 from benchmarks.optimizer.datasets import DATASETS
 from benchmarks.optimizer.settings import WIDTHS, Settings
 from compiler.commands.command_line import Parser, add_version, at_least, check_file, exit_code
@@ -32,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     about = f"the images: {', '.join(DATASETS)} (default: fashion-mnist)"
     add("--dataset", choices=tuple(DATASETS), default="fashion-mnist", metavar="NAME", help=about)
     add("--data", type=Path, metavar="DIR", help="the folder of the data set (default: where its installation puts it)")
-    add("--seeds", type=_numbers, default=[0, 1, 2], metavar="N,...", help="default: 0,1,2")
+    add("--seeds", type=partial(_numbers, 0), default=[0, 1, 2], metavar="N,...", help="default: 0,1,2")
     about = "of each training that begins with random weights (default: 12)"
     add("--epochs", type=at_least(1), default=12, metavar="N", help=about)
     about = "epochs of pruned networks, which begin with trained weights (default: half of --epochs)"
@@ -41,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     add("--images", type=at_least(100), metavar="N", help=about)
     widths = ",".join(map(str, WIDTHS))
     about = f"channels of the dense network (default: {widths})"
-    add("--widths", type=_numbers, default=list(WIDTHS), metavar="N,...", help=about)
+    add("--widths", type=partial(_numbers, 1), default=list(WIDTHS), metavar="N,...", help=about)
     about = "changes of images, as for python -m optimizer distill (default: flip)"
     add("--augment", default="flip", metavar="CHANGES", help=about)
     about = "percent of the parameters that the small networks lose; 0 makes none (default: 78)"
@@ -54,6 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     def work() -> int:
         extras.require("this benchmark", "training")
+        if arguments.png is not None:
+            extras.require("--png", "plots")
         for path in (arguments.json, arguments.png):
             check_file(path)
         if arguments.removed >= 100:
@@ -61,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         dataset = DATASETS[arguments.dataset]
         train, test = dataset.load(arguments.data or dataset.folder)
         if arguments.images is not None:
-            train, test = ({n: array[: arguments.images] for n, array in part.items()} for part in (train, test))
+            train, test = (_first(part, arguments.images) for part in (train, test))
         from benchmarks.optimizer import report
         from benchmarks.optimizer.experiment import Experiment
 
@@ -73,10 +79,17 @@ def main(argv: Sequence[str] | None = None) -> int:
             augment=arguments.augment,
             threads=arguments.threads,
         )
-        about = {"dataset": arguments.dataset, "images": len(test["labels"]), "settings": settings.to_json()}
+        about = {
+            "cpu": kernels.cpu_name(),
+            "dataset": arguments.dataset,
+            "images": len(test["labels"]),
+            "settings": settings.to_json(),
+        }
         results = _kept(arguments.json)
         if any({key: result[key] for key in about} != about for result in results):
-            raise ValueError(f"{arguments.json} has results of other settings; choose another file")
+            raise ValueError(f"{arguments.json} has results of other settings, or of another CPU; choose another file")
+        if arguments.keep is not None:
+            _check_kept(arguments.keep / arguments.dataset / "settings.json", about)
         with contextlib.ExitStack() as stack:
             keep = arguments.keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
             for seed in arguments.seeds:
@@ -95,12 +108,32 @@ def main(argv: Sequence[str] | None = None) -> int:
 _KEYS = {"seed", "dataset", "images", "settings", "rows"}
 
 
+def _first(part: Mapping[str, np.ndarray], count: int) -> dict[str, np.ndarray]:
+    """Returns some of the images: random ones, because they may be in the order of their classes."""
+    chosen = np.sort(np.random.default_rng(0).permutation(len(part["labels"]))[:count])
+    return {name: array[chosen] for name, array in part.items()}
+
+
+def _check_kept(path: Path, about: Mapping[str, Any]) -> None:
+    """Keeps with trainings how they were made.
+
+    Raises:
+        ValueError: there are trainings of other settings; the message is one line.
+    """
+    text = json.dumps(about, sort_keys=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.exists():
+        path.write_text(text, encoding="utf-8")
+    elif path.read_text(encoding="utf-8") != text:
+        raise ValueError(f"{path.parent} has trainings of other settings, or of another CPU; choose another folder")
+
+
 def _say(text: str) -> None:
     print(text, "...", flush=True)
 
 
-def _numbers(text: str) -> list[int]:
-    parse = at_least(0)
+def _numbers(least: int, text: str) -> list[int]:
+    parse = at_least(least)
     return [parse(part) for part in text.split(",")]
 
 

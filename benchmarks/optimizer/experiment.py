@@ -6,6 +6,7 @@ All latencies are of whole compiled models that take turns, one image at once.
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -17,7 +18,6 @@ import onnx
 import torch
 
 import compiler
-import kernels
 from benchmarks.optimizer.network import Network, initialized
 from benchmarks.optimizer.settings import Settings
 from compiler.convert.torch_to_onnx import export
@@ -29,7 +29,7 @@ from optimizer.session import Session
 
 CALIBRATION, TAYLOR = 64, 512  # samples
 MEASURE_SECS = 1.0
-OTHER_SEED = 1000  # between the seeds of a network and of the same widths from scratch
+OTHER_SEED = 1000  # between the seeds of a network and of others that belong to it
 Samples = Mapping[str, np.ndarray]
 
 DENSE, DENSE_INT8, HALF = "dense", "dense, int8", "half the widths, from scratch"
@@ -62,14 +62,13 @@ class Experiment:
     def run(self) -> dict[str, Any]:
         """Returns accuracy, latency and size of each model as plain JSON, with whether each test image is right."""
         models = {name: export(module, self._example) for name, module in self._modules()}
-        calibration = {"x": self.train["x"][:CALIBRATION]}
+        calibration = {"x": self._some(CALIBRATION)["x"]}
         for name, of in ((DENSE_INT8, DENSE), (FAST_INT8, FAST), (SMALL_INT8, SMALL)):
             if of in models:
                 models[name] = quantize(models[of], calibration, threads=self.settings.threads).model
         self.report(f"seed {self.seed}: measuring")
         return {
             "seed": self.seed,
-            "cpu": kernels.cpu_name(),
             **_measured(models, self.test),
         }
 
@@ -86,7 +85,8 @@ class Experiment:
             yield from self._small(dense)
 
     def _small(self, first: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Module]]:
-        second = replace(self, seed=self.seed + 1, folder=self.folder.parent / str(self.seed + 1))._dense
+        other = self.seed + OTHER_SEED  # not one of the experiment, whose results shall not depend on each other
+        second = replace(self, seed=other, folder=self.folder.parent / str(other))._dense
         half = Network(tuple(width // 2 for width in self.settings.widths), self._classes)
         yield HALF, self._from_scratch(HALF, half)
         smaller = self._pruned(SMALL, cost="parameters", ratio=self.settings.removed)
@@ -105,8 +105,9 @@ class Experiment:
         path = self.folder / f"{_file_name(name)}.json"
         if not path.exists():
             self.report(f"seed {self.seed}: {name}: widths")
-            scores = {key: array[:TAYLOR] for key, array in self.train.items()}
-            prune(self._dense, data=scores, example_inputs=self._example, **limit).save(path)
+            plan = prune(self._dense, data=self._some(TAYLOR), example_inputs=self._example, **limit)
+            plan.save(partial_path := path.with_suffix(".partial"))
+            os.replace(partial_path, path)
         return Plan.load(path).apply(self._dense, self._example)
 
     def _from_scratch(self, name: str, module: torch.nn.Module) -> torch.nn.Module:
@@ -120,7 +121,9 @@ class Experiment:
     ) -> torch.nn.Module:
         """Returns a trained copy of a module."""
         self.report(f"seed {self.seed}: {name}")
-        student = copy.deepcopy(module)
+        # Weights as (out, height, width, in): CPUs train these networks 1.2 times as fast.
+        student: Any = copy.deepcopy(module)
+        student.to(memory_format=torch.channels_last)
         distill(
             student,
             teachers,
@@ -132,6 +135,11 @@ class Experiment:
             checkpoint=self.folder / _file_name(name),
         )
         return student
+
+    def _some(self, count: int) -> Samples:
+        """Returns random samples to train on: they may be in the order of their classes."""
+        chosen = np.random.default_rng(self.seed).permutation(len(self.train["labels"]))[:count]
+        return {name: array[chosen] for name, array in self.train.items()}
 
     @property
     def _example(self) -> tuple[torch.Tensor]:

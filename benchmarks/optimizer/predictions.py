@@ -24,6 +24,10 @@ from compiler.commands.output import print_table, write_json
 if TYPE_CHECKING:
     import onnx
 
+    from compiler import CompiledModel
+    from optimizer.pruning.costs import Cost
+    from optimizer.pruning.fitting import Predictor
+
 DEFAULT = ("mobilenetv2", "resnet50")
 CORRECTED = 0.6  # the share of the latency for which the costs are corrected
 LEAST, MOST = 0.5, 0.95  # shares for which plans are predicted
@@ -45,14 +49,15 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _work(arguments: argparse.Namespace) -> int:
     check_file(arguments.json)
-    if unknown := [name for name in arguments.models if name not in models.MODELS]:
-        raise ValueError(f"unknown model {unknown[0]!r}; choose from: {', '.join(models.MODELS)}")
     import kernels
 
     print(f"{kernels.cpu_name()}; threads: {arguments.threads}; shares of the original's latency", flush=True)
     found = []
     for name in arguments.models:
         rows = list(_predictions(models.load(name), arguments.threads, arguments.plans))
+        if not rows:
+            print(f"{name}: no plan differs from the original", flush=True)
+            continue
         errors = [abs(row["predicted"] / row["measured"] - 1) for row in rows]
         cells = [
             (
@@ -70,6 +75,21 @@ def _work(arguments: argparse.Namespace) -> int:
     return 0
 
 
+class Remembering:
+    """A predictor that knows by which widths it was corrected."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self._predictor = predictor
+        self.corrected: set[tuple[int, ...]] = set()
+
+    def cost(self) -> Cost:
+        return self._predictor.cost()
+
+    def correct(self, model: onnx.ModelProto, compiled: CompiledModel, kept: Sequence[int], share: float) -> None:
+        self.corrected.add(tuple(kept))
+        self._predictor.correct(model, compiled, kept, share)
+
+
 def _predictions(model: onnx.ModelProto, threads: int, count: int) -> Iterator[dict[str, Any]]:
     from optimizer.prune import STEP, problem_of
     from optimizer.pruning import fitting
@@ -77,12 +97,12 @@ def _predictions(model: onnx.ModelProto, threads: int, count: int) -> Iterator[d
     from optimizer.pruning.solver import Solver
 
     problem = problem_of(prepared(model), None, "magnitude", threads, STEP)
-    predictor = fitting.predictor(problem, "kernels", threads)
-    corrected, _ = fitting.fitted(problem, predictor, fitting.Limit(share=CORRECTED), threads)
+    predictor = Remembering(fitting.predictor(problem, "kernels", threads))
+    fitting.fitted(problem, predictor, fitting.Limit(share=CORRECTED), threads)
     price = predictor.cost()
     solver = Solver(problem.choices, price, price)
     turns = fitting.Turns(fitting.compiled(problem.model, threads))
-    seen = {corrected}
+    seen = predictor.corrected
     for share in np.linspace(LEAST, MOST, count):
         widths = solver.solve(float(share))
         if widths is None or widths in seen:

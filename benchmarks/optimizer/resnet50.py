@@ -26,6 +26,8 @@ import numpy as np
 from compiler.commands.command_line import Parser, add_version, at_least, check_file, exit_code, seconds
 from compiler.commands.output import print_table, write_json
 from compiler.installation import extras
+from compiler.measure import affinity
+from compiler.runtimes.base import version
 
 if TYPE_CHECKING:
     import onnx
@@ -53,6 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _work(arguments: argparse.Namespace) -> int:
     extras.require("LoadGen", "loadgen")
+    if missing := [name for name in PEERS if not version(name)]:
+        raise ValueError(f"missing: {', '.join(missing)}; pip install {' '.join(missing)}")
     check_file(arguments.json)
     import kernels
 
@@ -107,7 +111,7 @@ def _streams(models: Mapping[str, onnx.ModelProto], count: int, threads: int) ->
     for name, model in models.items():
         program = compiler.build(model, threads=threads)
         inputs = random_inputs(program.inputs)
-        places = [(core,) for core in range(count)] if count > 1 else [()]
+        places = [(core,) for core in affinity.cores(count)] if count > 1 else [()]
         ours = streams.of(program, places) if count > 1 else [program.run]
         expected = ours[0](inputs)
         runs: dict[str, list[Callable[..., Any]]] = {OURS: ours}

@@ -68,6 +68,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--json", type=Path, metavar="FILE", help="write the results to FILE")
 
 
+def _features(pairs: list[tuple[str, str]]) -> dict[str, str]:
+    if len({student for student, _ in pairs}) < len(pairs):
+        raise ValueError("argument --feature: a tensor is given twice")
+    return dict(pairs)
+
+
 def _pair(text: str) -> tuple[str, str]:
     """Parses the name of a tensor of the student, and that of the teachers."""
     student, _, teacher = text.partition("=")
@@ -103,7 +109,7 @@ def run(arguments: argparse.Namespace) -> int:
             temperature=arguments.temperature,
             alpha=arguments.alpha,
             weights=arguments.weights,
-            features=dict(arguments.feature),
+            features=_features(arguments.feature),
             beta=arguments.beta,
             training=training,
             augment=arguments.augment,

@@ -39,7 +39,7 @@ class Checkpoint:
         for place, state in optimizer.state_dict()["state"].items():
             arrays |= {f"optimizer/{place}/{name}": torch.as_tensor(value) for name, value in state.items()}
         meta = json.dumps({"fingerprint": self._fingerprint, "about": dict(about)})
-        partial = self._path.with_suffix(".partial")
+        partial = self._path.with_suffix(f".{os.getpid()}.partial")
         with partial.open("wb") as file:
             found = {name: tensor.cpu().numpy() for name, tensor in arrays.items()}
             np.savez(file, allow_pickle=False, **found, **{_META: np.array(meta)})

@@ -7,7 +7,13 @@ import json
 from collections.abc import Mapping
 
 import numpy as np
+import onnx
 import torch
+
+
+def of_model(model: onnx.ModelProto) -> str:
+    """Returns the digest of an ONNX model."""
+    return hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest()
 
 
 def of_module(module: torch.nn.Module) -> str:

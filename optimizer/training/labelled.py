@@ -34,10 +34,18 @@ class Labelled:
     def tensors(self, device: str) -> dict[str, torch.Tensor]:
         return {name: torch.from_numpy(np.ascontiguousarray(array)).to(device) for name, array in self.arrays.items()}
 
-    def split(self, share: float, seed: int) -> tuple[Labelled, Labelled]:
-        """Returns two parts, in random order; the second one has this share of the samples, at least one."""
+    def split(self, share: float, seed: int, batch: int = 1) -> tuple[Labelled, Labelled]:
+        """Returns two parts of random samples; the second one has about this share of them, at least a batch.
+
+        Raises:
+            ValueError: there are fewer than two batches; the message is one line.
+        """
+        if len(self) < 2 * batch:
+            raise ValueError(
+                f"{len(self)} samples cannot be divided into training and validation, in batches of {batch}"
+            )
         order = np.random.default_rng(seed).permutation(len(self))
-        second = max(1, round(share * len(self)))
+        second = max(1, round(share * len(self) / batch)) * batch
         return self.at(np.sort(order[second:])), self.at(np.sort(order[:second]))
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -68,22 +67,6 @@ def train(module: torch.nn.Module, objective: Objective, run: Run) -> tuple[Epoc
     Raises:
         ValueError: the loss is not finite, or the checkpoint does not fit. The message is one line.
     """
-    with _channels_last(module):
-        return _train(module, objective, run)
-
-
-@contextlib.contextmanager
-def _channels_last(module: torch.nn.Module) -> Iterator[None]:
-    """Orders convolutions' weights as (out, height, width, in), in which CPUs compute them 1.2 times as fast."""
-    convert: Any = module.to  # PyTorch's annotations lack this form
-    convert(memory_format=torch.channels_last)
-    try:
-        yield
-    finally:
-        convert(memory_format=torch.contiguous_format)
-
-
-def _train(module: torch.nn.Module, objective: Objective, run: Run) -> tuple[Epoch, ...]:
     settings, ranks = run.settings, run.ranks
     # Biases, and scales of normalizations, do not decay.
     matrices = [parameter for parameter in module.parameters() if parameter.ndim > 1]

@@ -28,7 +28,7 @@ class ByName(torch.nn.Module):
         super().__init__()
         parts = dict(module.named_modules())
         for name in features:
-            check_feature(name, parts)
+            check_feature(name, parts, type(module).__name__)
         self._features = tuple(features)
         self.module = module
         self._parameters_of_forward = set(inspect.signature(module.forward).parameters)
@@ -64,15 +64,19 @@ class ByName(torch.nn.Module):
 
 
 def _keep(kept: dict[str, torch.Tensor], name: str, _module: torch.nn.Module, _inputs: Any, found: Any) -> None:
+    if name in kept:
+        raise ValueError(f"{name} is called several times, so its features are not defined")
     if isinstance(found, torch.Tensor):
-        kept[name] = found
+        kept[name] = found.clone()  # a later module may change it in place
 
 
-def check_feature(name: str, names: Collection[str]) -> None:
+def check_feature(name: str, names: Collection[str], model: str) -> None:
     """
     Raises:
         ValueError: a model has no value of this name; the message names similar ones.
     """
     if name not in names:
         close = difflib.get_close_matches(name, names, 3, 0.3)
-        raise ValueError(f"a model has no value {name!r}" + (f"; similar: {', '.join(close)}" if close else ""))
+        raise ValueError(
+            f"features: the {model} has no value {name!r}" + (f"; similar: {', '.join(close)}" if close else "")
+        )

@@ -44,7 +44,7 @@ class OnnxTeacher:
     def __init__(self, model: str | Path | onnx.ModelProto, threads: int | None, features: Sequence[str] = ()) -> None:
         found = classifier(model)
         for name in features:
-            check_feature(name, found.tensors)
+            check_feature(name, found.tensors, "teacher")
         self._found, self._outputs = found, (found.logits, *features)
         self._bytes = found.model.SerializeToString(deterministic=True)
         self._session = Session(with_outputs(found.model, *self._outputs), threads)

@@ -99,6 +99,36 @@ def test_features_of_models() -> None:
     assert losses[20.0] < 0.7 * losses[1e-6]
 
 
+class Folded(torch.nn.Module):
+    """Reads memory in the order of ``view``, and has a convolution of three dimensions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.flat = torch.nn.Conv2d(1, 4, 3)
+        self.deep = torch.nn.Conv3d(1, 2, 2)
+        self.last = torch.nn.Linear(2 * 3 * 5 * 5, CLASSES)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        found = self.deep(self.flat(x).view(len(x), 1, 4, 6, 6))
+        return self.last(found.view(len(x), -1))
+
+
+def test_modules_keep_the_order_of_weights_in_memory() -> None:
+    student = Folded()
+    distill(student, [], images(40, 0), training=Training(1))
+    assert all(parameter.is_contiguous() for parameter in student.parameters())
+
+
+def test_a_convolution_of_three_dimensions() -> None:
+    student = model(
+        f"""g (float[N,1,4,4,4] x) => (float[N,{CLASSES}] y) <float[2,1,3,3,3] w, float[16,{CLASSES}] v> {{
+            a = Conv (x, w) f = Flatten (a) y = Gemm (f, v)
+        }}"""
+    )
+    data = {"x": np.zeros((20, 1, 4, 4, 4), np.float32), "labels": np.zeros(20, np.int64)}
+    assert distill(student, [], data, training=Training(1)).after is not None
+
+
 def test_features_of_modules() -> None:
     torch.manual_seed(0)
     student, teacher = (
@@ -111,10 +141,10 @@ def test_features_of_modules() -> None:
         )
         for channels in (4, 8)
     )
-    found = distill(student, [teacher], images(60, 0), features=["1"], training=Training(1))
+    found = distill(student, [teacher], images(60, 0), features="1", training=Training(1))
     assert found.epochs[0].losses["features"] > 0
     assert not student[1]._forward_hooks
-    with pytest.raises(ValueError, match=r"a model has no value '9'"):
+    with pytest.raises(ValueError, match=r"features: the Sequential has no value '9'"):
         distill(student, [teacher], images(60, 0), features=["9"], training=Training(1))
     with pytest.raises(ValueError, match=r"features must have shape .*, got \(\d+, \d+\)"):
         distill(student, [teacher], images(60, 0), features=["3"], training=Training(1))
@@ -225,7 +255,14 @@ def test_an_interrupted_training_goes_on(tmp_path: Path) -> None:
     assert [epoch.losses for epoch in found.epochs] == [epoch.losses for epoch in whole.epochs]
     with pytest.raises(ValueError, match=r"is of another training: .*'epochs': 4.*; choose another folder"):
         distill(convolutions(), [], images(100, 0), training=Training(5, 16), augment="flip", checkpoint=tmp_path)
-    for other in ({"student": convolutions(seed=1)}, {"data": images(100, 1)}, {"augment": "shift:1"}):
+    linear = convolutions()
+    next(node for node in linear.graph.node if node.op_type == "Relu").op_type = "Sigmoid"  # with the same weights
+    for other in (
+        {"student": linear},
+        {"student": convolutions(seed=1)},
+        {"data": images(100, 1)},
+        {"augment": "shift:1"},
+    ):
         same_but = {"student": convolutions(), "data": images(100, 0), "augment": "flip", **other}
         with pytest.raises(ValueError, match="is of another training"):
             distill(teachers=[], training=training, checkpoint=tmp_path, **same_but)
@@ -306,13 +343,21 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         "there is nothing to learn from: give teachers, or data with labels",
     ),
     "loss": ({"loss": "l2"}, "unknown loss 'l2'; choose from: kd, dist"),
-    "temperature": ({"temperature": 0.0}, "the temperature must be above 0, got 0"),
+    "temperature": ({"temperature": 0.0}, "the temperature must be above 0 and at most 10000, got 0"),
+    "high temperature": ({"temperature": 1e300}, "the temperature must be above 0 and at most 10000, got 1e+300"),
+    "device": ({"device": "nonsense"}, "unknown device 'nonsense'; for example, cpu or cuda"),
+    "threads": ({"threads": 0}, "threads must be at least 1, got 0"),
+    "no weights": ({"student": torch.nn.Flatten()}, "the student has no weights that can be trained"),
+    "features and a cache": (
+        {"features": ["c"], "teachers": [perceptron()], "cache": "cache"},
+        "a cache keeps answers, not features",
+    ),
     "alpha": ({"alpha": 1.5}, "alpha, the share of the teachers, must be from 0 to 1, got 1.5"),
     "beta": ({"beta": 0.0}, "beta, the weight of features, must be above 0, got 0"),
     "features without teachers": ({"features": ["c"]}, "features are learned from teachers: give one or more"),
     "feature": (
         {"features": ["relu"], "teachers": [perceptron()]},
-        "a model has no value 'relu'",
+        "features: the student has no value 'relu'",
     ),
     "shape of a feature": ({"features": ["c"], "teachers": [perceptron()]}, "features must have shape"),
     "augment": ({"augment": "turn"}, "unknown change of images 'turn'; choose from: flip, shift:N"),
@@ -325,7 +370,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize(("changed", "message"), BAD.values(), ids=BAD.keys())
 def test_bad_arguments(changed: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(message)}") as caught:
-        distill(**{"student": perceptron(), "teachers": [], "data": points(20, 0), **changed})
+        distill_(**{"threads": 1, "student": perceptron(), "teachers": [], "data": points(20, 0), **changed})
     assert "\n" not in str(caught.value)
 
 

@@ -38,6 +38,16 @@ def test_of_classes() -> None:
     assert divergence(original) == pytest.approx(0, abs=1e-12)
 
 
+def test_of_probabilities_that_integers_compute() -> None:
+    """They need not add up to 1, but are probabilities as those of the original."""
+    text = "g (float[N,8] x) => (float[N,5] y) <float[8,5] w> {{ a = MatMul (x, w) b = Softmax (a) {} }}"
+    original, doubled = (model(text.format(end)) for end in ("y = Identity (b)", "y = Add (b, b)"))
+    x = np.random.default_rng(0).standard_normal((6, 8)).astype(np.float32)
+    divergence = Divergence(original, fitting({"x": x}, original), 6, 1)
+    assert divergence(original) == pytest.approx(0, abs=1e-6)
+    assert divergence(doubled) == pytest.approx(0, abs=1e-6)  # the same shares
+
+
 def test_of_numbers() -> None:
     original = model("g (float[1,4] x) => (float[1,1] y) <float[4,1] w> { y = MatMul (x, w) }", w=[1, 2, 3, 4])
     other = model("g (float[1,4] x) => (float[1,1] y) <float[4,1] w> { y = MatMul (x, w) }", w=[1, 2, 3, 5])

@@ -13,13 +13,14 @@ from optimizer.pruning.kernel_times import FLOAT_BITS, INTEGER_BITS, KernelTimes
 from optimizer.pruning.prepared import prepared
 from optimizer.pruning.solver import Solver
 from optimizer.pruning.widths import Width
+from optimizer.quantize import quantize
 from optimizer.samples import fitting as samples_of
 from tests.optimizer.networks import classifier, samples
 
 
 @pytest.fixture(scope="module")
 def problem() -> Problem:
-    return problem_of(prepared(classifier()), samples(), "activations", 1, 1, 0.1)
+    return problem_of(prepared(classifier()), samples(), "activations", 1, 8, 0.1)
 
 
 @pytest.fixture(scope="module")
@@ -35,11 +36,20 @@ def test_the_harm_of_a_width_is_a_divergence(joint: Joint, problem: Problem) -> 
     divergence = Divergence(problem.model, samples_of(samples(), problem.model), len(samples()["x"]), 1)
     (widest,) = problem.starts
     for group, choice in enumerate(joint.harm_of_widths):
-        middle = choice.widths[len(choice.widths) // 2]
-        alone = problem.variant((*widest[:group], middle, *widest[group + 1 :]))
-        assert choice.lost[choice.widths.index(middle)] == pytest.approx(max(divergence(alone), 1e-9), rel=1e-6)
+        found = [divergence(problem.variant((*widest[:group], w, *widest[group + 1 :]))) for w in choice.widths]
+        close = [
+            lost == pytest.approx(max(each, 1e-9), rel=1e-6) for lost, each in zip(choice.lost, found, strict=True)
+        ]
+        assert any(close[:-1]) or len(close) == 1
+        for lost, each in zip(choice.lost[:-1], found, strict=False):
+            assert 0.1 * each < lost < 10 * each  # importance gives the other widths
         assert list(choice.lost) == sorted(choice.lost, reverse=True)
         assert choice.lost[-1] == 0
+
+
+def test_the_harm_of_integers_is_that_of_quantization(joint: Joint, problem: Problem) -> None:
+    errors = quantize(problem.model, samples(), threads=1, errors=True).errors
+    assert joint.harm_of_integers == {error.layer: max(error.divergence, 1e-9) for error in errors}
 
 
 def test_variants(joint: Joint, problem: Problem) -> None:

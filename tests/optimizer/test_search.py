@@ -63,12 +63,37 @@ def test_a_search(trained: onnx.ModelProto) -> None:
     assert found.chosen in found.candidates
 
 
+@pytest.mark.tvm
+def test_a_search_of_widths_and_precisions(trained: onnx.ModelProto) -> None:
+    """The default way: each candidate has the precisions that it names, and answers as accurately as it says."""
+    validation = images(100, 5)
+    found = search(trained, images(200, 1), None, 50.0, validation, FAST, shares=(0.9,), step=4)
+    for each in found.candidates:
+        operators = {node.op_type for node in each.model.graph.node}
+        assert ("QuantizeLinear" in operators) == (each.precision != "float32")
+        assert bool(each.in_float) == (each.precision == "mixed")
+        names = {node.name for node in each.model.graph.node}
+        assert set(each.in_float) <= names
+        session = Session(each.model)
+        answers = np.concatenate([next(iter(session({"x": x[None]}).values())) for x in validation["x"]])
+        assert each.accuracy == pytest.approx((answers.argmax(1) == validation["labels"]).mean(), abs=0.011)
+    assert {each.by for each in found.candidates} <= {"original", "joint"}
+    assert len(found.candidates) == 3 or found.unreached
+
+
+def test_batches_of_several(trained: onnx.ModelProto) -> None:
+    """A model that takes 4 samples at once has whole batches to train on and to validate."""
+    found = search(convolutions("4"), images(100, 1), None, 90.0, None, FAST, shares=(0.999,), by=("macs",))
+    assert found.candidates[0].accuracy >= 0
+
+
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "two limits": ({"latency": 1.0, "max_drop": 1.0}, "give either a latency or a largest drop"),
     "no limit": ({}, "give either a latency or a largest drop"),
     "drop": ({"max_drop": -1.0}, "the largest drop must be from 0 to 100 percentage points, got -1"),
     "way": ({"max_drop": 1.0, "by": ("luck",)}, "choose by one or more of: joint, kernels, .*; got luck"),
     "shares": ({"max_drop": 1.0, "shares": (1.5,)}, "shares of the latency must be between 0 and 1"),
+    "changes": ({"max_drop": 1.0, "augment": "turn"}, "unknown change of images 'turn'"),
     "labels": ({"max_drop": 1.0, "data": {"x": images(9, 0)["x"]}}, "a search needs data with labels"),
 }
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import gzip
 import pickletools
+import zlib
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.optimizer.datasets.normalized import divided, normalized
 
-FOLDER = Path("build/datasets/animal-mnist")
+FOLDER = Path("build/datasets")
 INSTALL = "make datasets"
 _FILES = "animal_mnist/data/Animal_MNIST/animal_{}_version_3.gz"
 _SIDE, _CLASSES = 28, 10
@@ -33,7 +34,9 @@ def load(folder: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     labels = _longest(folder / _FILES.format("label"), "<i8")
     if pixels.size != len(labels) * _SIDE**2 or not labels.size or labels.min() < 0 or labels.max() >= _CLASSES:
         raise ValueError(f"{folder} is damaged: its labels do not fit its images")
-    images = pixels.reshape(-1, _SIDE, _SIDE)
+    _, first = np.unique(pixels.reshape(len(labels), -1), axis=0, return_index=True)  # some images are there twice
+    first.sort()
+    images, labels = pixels.reshape(-1, _SIDE, _SIDE)[first], labels[first]
     train, test = divided(len(labels))
     mean, deviation = float(images[train].mean()) / 255, float(images[train].std()) / 255
     return (
@@ -50,6 +53,6 @@ def _longest(path: Path, dtype: str) -> np.ndarray:
         found = (arg for _, arg, _ in pickletools.genops(content) if isinstance(arg, bytes))
         return np.frombuffer(max(found, key=len), dtype)
     except FileNotFoundError:
-        raise FileNotFoundError(f"there is no {path}: {INSTALL}, or give --folder DIR") from None
-    except (OSError, EOFError, ValueError) as error:
+        raise FileNotFoundError(f"there is no {path}: {INSTALL}, or give --data DIR") from None
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise ValueError(f"{path} is damaged: {error}") from None

@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks.optimizer.datasets.normalized import divided, normalized
 
-FOLDER = Path("build/datasets/elpv")
+FOLDER = Path("build/datasets")
 INSTALL = "make datasets"
 _ROOT = "elpv_dataset/data"
 _SIDE = 60  # pixels; each is the mean of 5 x 5
@@ -27,14 +27,17 @@ def load(folder: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """
     root = folder / _ROOT
     try:
-        lines = (root / "labels.csv").read_text(encoding="utf-8").split("\n")
+        lines = (root / "labels.csv").read_text(encoding="utf-8", errors="replace").split("\n")
     except FileNotFoundError:
-        raise FileNotFoundError(f"there is no {root / 'labels.csv'}: {INSTALL}, or give --folder DIR") from None
+        raise FileNotFoundError(f"there is no {root / 'labels.csv'}: {INSTALL}, or give --data DIR") from None
     rows = [line.split() for line in lines if line]
     if not rows or any(len(row) != 3 or Path(row[0]).is_absolute() or ".." in Path(row[0]).parts for row in rows):
         raise ValueError(f"{root / 'labels.csv'} is damaged")
     images = np.stack([_image(root / row[0]) for row in rows])
-    labels = np.array([float(row[1]) > 0.5 for row in rows])
+    try:
+        labels = np.array([float(row[1]) > 0.5 for row in rows])
+    except ValueError as error:
+        raise ValueError(f"{root / 'labels.csv'} is damaged: {error}") from None
     train, test = divided(len(labels))
     mean, deviation = float(images[train].mean()) / 255, float(images[train].std()) / 255
     return (
@@ -44,10 +47,8 @@ def load(folder: Path) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
 
 
 def _image(path: Path) -> np.ndarray:
-    from PIL import Image, UnidentifiedImageError
+    from PIL.Image import Resampling
 
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("L").resize((_SIDE, _SIDE), Image.Resampling.BOX))
-    except (UnidentifiedImageError, ValueError) as error:
-        raise ValueError(f"{path} is damaged: {error}") from None
+    from benchmarks.optimizer.datasets.pictures import opened
+
+    return np.asarray(opened(path, "L").resize((_SIDE, _SIDE), Resampling.BOX))

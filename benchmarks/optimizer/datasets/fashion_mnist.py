@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -42,8 +43,8 @@ def _read(path: Path, kind: int, axes: int) -> np.ndarray:
         with gzip.open(path) as file:
             content = file.read(_LARGEST)
     except FileNotFoundError:
-        raise FileNotFoundError(f"there is no {path}: {INSTALL}, or give --folder DIR") from None
-    except (OSError, EOFError) as error:
+        raise FileNotFoundError(f"there is no {path}: {INSTALL}, or give --data DIR") from None
+    except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{path} is damaged: {error}") from None
     head = 4 * (axes + 1)
     if len(content) < head:
