@@ -104,8 +104,8 @@ def distill(
             teachers'; see :mod:`optimizer.training.losses.attention`.
         beta: how much the features count in the loss.
         training: how long and how fast; :class:`Training` by default.
-        augment: changes of images such as ``"flip,shift:2"``, or a function of (inputs, generator). Without it,
-            teachers answer each sample once.
+        augment: changes of images such as ``"flip,shift:2"``, or a function of (inputs, generator). Without it, and
+            without features, teachers answer each sample once.
         device: ``cpu``, or another one of PyTorch, to which modules are moved. GPUs have not been run yet.
         threads: of PyTorch and ONNX Runtime; None leaves the number to them.
         checkpoint: a folder for the state after each epoch, from which the same training goes on.

@@ -81,7 +81,7 @@ def test_a_search_of_widths_and_precisions(trained: onnx.ModelProto) -> None:
     assert len(found.candidates) == 3 or found.unreached
 
 
-def test_batches_of_several(trained: onnx.ModelProto) -> None:
+def test_batches_of_several() -> None:
     """A model that takes 4 samples at once has whole batches to train on and to validate."""
     found = search(convolutions("4"), images(100, 1), None, 90.0, None, FAST, shares=(0.999,), by=("macs",))
     assert found.candidates[0].accuracy >= 0
