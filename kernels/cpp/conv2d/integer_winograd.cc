@@ -181,7 +181,7 @@ void IntegerWinograd::transform_output(const Call& call, const Range& tiles, con
       epilogue_.activate(row, args.pixel_stride, args.columns, panel.n, nullptr);
       if (in_memory)
         kernels_.integer_rows.quantize(row, panel.n, args.rounded + i * args.residual_row_stride, g.o, args.columns,
-                                       panel.n, call.tile);
+                                       panel.n, call.tile.out);
     }
   }
 }

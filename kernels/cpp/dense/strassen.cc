@@ -211,12 +211,12 @@ void Strassen::run_rows(const Part& part, const Work& work, const Matrix& x, int
                p5 = matrix(work.p5, work.c_stride), none = matrix(nullptr, 0);
   const Epilogue epilogue(activation_, slopes_.empty() ? nullptr : slopes_.data(), kernels_);
   const auto add = [&](const Matrix& left, const Matrix& right, const Matrix& to, int64_t count,
-                       const TileEpilogue& clamp) {
+                       const TileActivation& clamp) {
     for (int64_t i = 0; i < count; ++i)
       kernels_.clamped_sum({left.at<float>(i, 0), right.at<float>(i, 0), to.at<float>(i, 0), half, clamp.lo, clamp.hi});
   };
   const auto plus = [&](const Matrix& left, const Matrix& right, const Matrix& to, int64_t count) {
-    add(left, right, to, count, TileEpilogue{});
+    add(left, right, to, count, TileActivation{});
   };
   // The residual of the layer for a quarter of the output.
   const auto layer_residual = [&](int64_t below, int64_t right) {

@@ -150,7 +150,7 @@ void IntegerDepthwise::finish(const Call& call, int64_t image, Range rows, float
   if (epilogue_.activate) epilogue_.activate(y, c, static_cast<int>(pixels), static_cast<int>(c), nullptr);
   if (!is_float)
     kernels_.integer_rows.quantize(y, c, call.out.at<uint8_t>(pixel, 0), c, static_cast<int>(pixels),
-                                   static_cast<int>(c), call.tile);
+                                   static_cast<int>(c), call.tile.out);
 }
 
 }  // namespace loopwright

@@ -7,12 +7,12 @@
 
 namespace loopwright {
 
-struct Epilogue : TileEpilogue {
+struct Epilogue : TileActivation {
   ActivationFunction activate;  // for finished data; null if the clamp is enough
   const float* slopes;          // of all channels, or null
 
   Epilogue(Activation activation, const float* of_channels, const KernelTable& kernels)
-      : TileEpilogue(clamp_of(activation)), activate(kernels.activation(activation)), slopes(of_channels) {}
+      : TileActivation(clamp_of(activation)), activate(kernels.activation(activation)), slopes(of_channels) {}
 
   // Applies `activate`, which must not be null, to `n` channels from `channel` on.
   void apply(float* c, int64_t c_stride, int rows, int n, int64_t channel) const {
@@ -30,7 +30,7 @@ struct Epilogue : TileEpilogue {
   // Returns the epilogue of register tiles, which apply slopes and more than a clamp.
   static Epilogue of_tiles(Activation activation, const float* slopes, const KernelTable& kernels) {
     Epilogue epilogue = of_slopes(activation, slopes, kernels);
-    static_cast<TileEpilogue&>(epilogue) = tile_epilogue(activation);
+    static_cast<TileActivation&>(epilogue) = tile_activation(activation);
     if (activation == Activation::kHardSwish) epilogue.activate = nullptr;
     return epilogue;
   }

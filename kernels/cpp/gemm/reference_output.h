@@ -31,14 +31,14 @@ class ReferenceOutput {
 
   // The same for integers, with the roundings of register tiles.
   void store(int64_t i, int64_t j, int32_t sum) const {
-    const float scale = epilogue_.quantization.weight_scales[j] * quantization_.x_scale;
+    const float scale = epilogue_.quantization.weight_scales[j] * quantization_.x.scale;
     float y = std::fma(static_cast<float>(sum), scale, bias(j));
     if (residual_.data) y = with_residual(y, i, j);
     y = activated(y, j);
     if (out_.dtype == Dtype::kFloat32) {
       *out_.at<float>(i, j) = y;
     } else {
-      integer_rows_.quantize(&y, 0, out_.at<uint8_t>(i, j), 0, 1, 1, quantization_);
+      integer_rows_.quantize(&y, 0, out_.at<uint8_t>(i, j), 0, 1, 1, quantization_.out);
     }
   }
 
@@ -49,8 +49,8 @@ class ReferenceOutput {
   }
   float with_residual(float y, int64_t i, int64_t j) const {
     if (residual_.dtype == Dtype::kFloat32) return y + *residual_.at<float>(i, j);
-    const int32_t whole = *residual_.at<uint8_t>(i, j) ^ quantization_.residual_sign;
-    return std::fma(static_cast<float>(whole - quantization_.residual_zero_point), quantization_.residual_scale, y);
+    const int32_t whole = *residual_.at<uint8_t>(i, j) ^ quantization_.residual.sign;
+    return std::fma(static_cast<float>(whole - quantization_.residual.zero_point), quantization_.residual.scale, y);
   }
   IntegerRowFunctions integer_rows_ = reference_integer_rows();
   LayerEpilogue epilogue_;

@@ -6,7 +6,6 @@
 #pragma once
 
 #include <limits>
-#include <utility>
 
 #include "gemm/epilogue.h"
 #include "gemm/panels.h"
@@ -63,30 +62,30 @@ class TileOutput {
     args.c = in_place ? out_.at<float>(row, panel.column) : sums;
     args.c_stride = in_place ? out_.stride : sums_stride;
     args.n = panel.n;
-    // Bias and residual are added to the first partial sum, because partial sums may overwrite the residual.
     args.accumulate = !part.first;
-    args.bias = bias_ ? bias_ + panel.column : nullptr;
-    args.scales = scales_ ? scales_ + panel.column : nullptr;
-    args.weight_sums = weight_sums_ ? weight_sums_ + panel.column : nullptr;
-    args.quantization = &quantization_;
-    args.residual = args.late_residual = nullptr;
-    args.rounded_residual = nullptr;
-    if (part.first && residual_.data) add_residual(args, row, mr, panel, part.last);
-    args.second_residual =
-        part.first && second_residual_.data ? second_residual_.at<float>(row, panel.column) : nullptr;
-    args.second_residual_stride = second_residual_.stride;
-    if (part.last) std::swap(args.residual, args.late_residual);
-    args.epilogue = part.last ? static_cast<const TileEpilogue&>(epilogue_) : TileEpilogue{};
-    args.slopes = part.last ? epilogue_.slopes_from(panel.column) : nullptr;
-    const bool rounds = part.last && !in_place && !epilogue_.activate;
-    args.rounded = rounds ? out_.address(row, panel.column) : nullptr;
-    args.rounded_stride = out_.stride;
     const bool across = args.b_step != 0;
     args.c_step = across ? panel.nr : mr * args.c_stride;
-    args.rounded_step = across ? panel.nr : mr * out_.stride;
-    args.residual_step = across ? panel.nr : mr * args.residual_stride;
-    args.second_residual_step = across ? panel.nr : mr * args.second_residual_stride;
-    args.bias_step = across ? panel.nr : 0;
+    TileEpilogue& epilogue = args.epilogue;
+    epilogue.bias = bias_ ? bias_ + panel.column : nullptr;
+    epilogue.scales = scales_ ? scales_ + panel.column : nullptr;
+    epilogue.weight_sums = weight_sums_ ? weight_sums_ + panel.column : nullptr;
+    epilogue.slopes = part.last ? epilogue_.slopes_from(panel.column) : nullptr;
+    epilogue.column_step = across ? panel.nr : 0;
+    epilogue.to_floats = true;
+    epilogue.x = quantization_.x;
+    // Residuals are added to the first partial sum, because partial sums may overwrite them.
+    const auto added = [&](const Matrix& residual) {
+      return part.first && residual.data ? tile_residual(residual, args, row, mr, panel, part.last) : TileResidual{};
+    };
+    epilogue.residuals[0] = added(residual_);
+    epilogue.residuals[1] = added(second_residual_);
+    epilogue.residuals_first = !part.last && (epilogue.residuals[0].data || epilogue.residuals[1].data);
+    epilogue.activation = part.last ? static_cast<const TileActivation&>(epilogue_) : TileActivation{};
+    const bool narrows = part.last && !in_place && !epilogue_.activate;
+    epilogue.narrow = narrows ? out_.address(row, panel.column) : nullptr;
+    epilogue.narrow_stride = out_.stride;
+    epilogue.narrow_step = across ? panel.nr : mr * out_.stride;
+    epilogue.rounding = quantization_.out;
     kernels_.tile(mr, panel.vectors, panel.n)(args);
     if (!part.last || !epilogue_.activate) return;
     const auto count = static_cast<int>(args.count);
@@ -100,20 +99,14 @@ class TileOutput {
   }
 
  private:
-  void add_residual(BrgemmArgs& args, int64_t row, int mr, const Panel& panel, bool last) const {
-    if (residual_.dtype == Dtype::kFloat32) {
-      args.residual = residual_.at<float>(row, panel.column);
-      args.residual_stride = residual_.stride;
-      return;
-    }
-    if (last) {  // the tile adds it when the sum is complete
-      args.rounded_residual = residual_.address(row, panel.column);
-      args.residual_stride = residual_.stride;
-      return;
-    }
-    kernels_.widen(residual_.at<Bfloat16>(row, panel.column), residual_.stride, args.c, args.c_stride, mr, panel.n);
-    args.residual = args.c;
-    args.residual_stride = args.c_stride;
+  TileResidual tile_residual(const Matrix& residual, const BrgemmArgs& args, int64_t row, int mr, const Panel& panel,
+                             bool last) const {
+    const auto step = [&](int64_t stride) { return args.b_step != 0 ? panel.nr : mr * stride; };
+    if (residual.dtype == Dtype::kFloat32 || last)
+      return {residual.address(row, panel.column), residual.stride, step(residual.stride), residual.dtype,
+              quantization_.residual};
+    kernels_.widen(residual.at<Bfloat16>(row, panel.column), residual.stride, args.c, args.c_stride, mr, panel.n);
+    return {args.c, args.c_stride, step(args.c_stride)};
   }
 
   // Rounds a finished tile in memory of the caller.
@@ -121,7 +114,7 @@ class TileOutput {
     if (out_.dtype == Dtype::kBfloat16)
       return kernels_.narrow(args.c, args.c_stride, out_.at<Bfloat16>(row, panel.column), out_.stride, mr, panel.n);
     kernels_.integer_rows.quantize(args.c, args.c_stride, out_.at<uint8_t>(row, panel.column), out_.stride, mr, panel.n,
-                                   quantization_);
+                                   quantization_.out);
   }
 
   const KernelTable& kernels_;

@@ -2,27 +2,22 @@
 #pragma once
 
 #include "loopwright/quantization.h"
-#include "microkernels/brgemm.h"
+#include "microkernels/tile_epilogue.h"
 
 namespace loopwright {
 
+inline TileIntegers tile_integers(const Quantization& from) {
+  return {from.scale, from.unsigned_zero_point(), from.sign_byte()};
+}
+
+inline TileRounding tile_rounding(const Quantization& to) {
+  return {1.0f / to.scale, static_cast<float>(to.least() - to.zero_point),
+          static_cast<float>(to.most() - to.zero_point), to.unsigned_zero_point(), to.sign_byte()};
+}
+
 inline TileQuantization tile_quantization(const LayerQuantization& layer) {
-  TileQuantization tile;
-  tile.x_scale = layer.x.scale;
-  tile.x_zero_point = layer.x.unsigned_zero_point();
-  if (layer.out) {
-    tile.c_sign = layer.out->sign_byte();
-    tile.steps = 1.0f / layer.out->scale;
-    tile.lo = static_cast<float>(layer.out->least() - layer.out->zero_point);
-    tile.hi = static_cast<float>(layer.out->most() - layer.out->zero_point);
-    tile.zero_point = layer.out->unsigned_zero_point();
-  }
-  if (layer.residual) {
-    tile.residual_sign = layer.residual->sign_byte();
-    tile.residual_scale = layer.residual->scale;
-    tile.residual_zero_point = layer.residual->unsigned_zero_point();
-  }
-  return tile;
+  return {tile_integers(layer.x), layer.residual ? tile_integers(*layer.residual) : TileIntegers{},
+          layer.out ? tile_rounding(*layer.out) : TileRounding{}};
 }
 
 }  // namespace loopwright

@@ -93,14 +93,15 @@ struct Brgemm {
   // Omits what simple tiles do not need, which on a short sum takes as long as its FMAs.
   template <Sums kSums>
   static __attribute__((noinline)) void run_series(const BrgemmArgs& args) {
-    const float *bias = args.bias, *residual = args.late_residual, *second_residual = args.second_residual,
-                *slopes = args.slopes, *next = args.next;
-    [[maybe_unused]] const float* scales = args.scales;
-    [[maybe_unused]] const int32_t* weight_sums = args.weight_sums;
+    const TileEpilogue& epilogue = args.epilogue;
+    const float *bias = epilogue.bias, *slopes = epilogue.slopes, *next = args.next;
+    [[maybe_unused]] const float* scales = epilogue.scales;
+    [[maybe_unused]] const int32_t* weight_sums = epilogue.weight_sums;
     const Mask last = V::mask(args.n - (NV - 1) * V::kLanes);
     float* c = args.c;
-    auto* rounded = static_cast<Narrow*>(args.rounded);
-    const auto* rounded_residual = static_cast<const Narrow*>(args.rounded_residual);
+    auto* narrow = static_cast<Narrow*>(epilogue.narrow);
+    const void* residuals[TileEpilogue::kResiduals] = {epilogue.residuals[0].data, epilogue.residuals[1].data};
+    const bool adds = residuals[0] || residuals[1];
     int64_t a_offset = 0, b_offset = 0;
     // Long sums prefetch the lines of a tile one row per kUnroll steps. All at once are more misses than L1 can track, and delay the
     // loads of the sum: 1×1 layers of k = 64 with a residual took a fifth longer.
@@ -108,20 +109,16 @@ struct Brgemm {
     for (int64_t tiles = args.count; tiles > 0; --tiles) {
       asm volatile("" ::: "memory");  // otherwise GCC keeps fields of args in registers and the sums in memory
       Reg acc[kChains][MR][NV];
-      Lines lines{c, args.c_stride, residual, args.residual_stride};
+      Lines lines{c, args.c_stride, nullptr, 0};
       if constexpr (V::kProducts > 1) {
-        if (rounded) {  // rows of fewer bytes; those that follow belong to the next panel
-          lines.c = reinterpret_cast<const float*>(rounded);
-          lines.c_stride = args.rounded_stride / kNarrowPerFloat;
-        }
-        if (rounded_residual) {
-          lines.residual = reinterpret_cast<const float*>(rounded_residual);
-          lines.residual_stride = args.residual_stride / kNarrowPerFloat;
+        if (narrow) {  // rows of fewer bytes; those that follow belong to the next panel
+          lines.c = reinterpret_cast<const float*>(narrow);
+          lines.c_stride = epilogue.narrow_stride / kNarrowPerFloat;
         }
       }
-      if (second_residual) {  // it is far away; the first residual was written just before
-        lines.residual = second_residual;
-        lines.residual_stride = args.second_residual_stride;
+      if (adds) {  // the second residual is far away; the first one was written just before
+        const int far = residuals[1] ? 1 : 0;
+        lines.set_residual(epilogue.residuals[far], residuals[far]);
       }
       if (kSums == Sums::kOfSteps || is_short) lines.prefetch_all();
       start_with(acc[0], V::kIntegers ? nullptr : bias);
@@ -144,31 +141,21 @@ struct Brgemm {
       }
       if (kSums != Sums::kOfSteps) add_chains(acc);
       if constexpr (V::kIntegers) {
-        if (args.quantization) {
-          subtract_zero_points(acc[0], weight_sums, args.quantization);
-          to_floats(acc[0], scales, args.quantization, bias);
+        if (epilogue.to_floats) {
+          subtract_zero_points(acc[0], weight_sums, epilogue.x);
+          to_floats(acc[0], scales, epilogue.x, bias);
         }
       }
-      if (residual) {
-        add_last(acc[0], residual, args.residual_stride, args.n, last);
-        residual += args.residual_step;
+      if (adds) {
+        add_residuals(acc[0], epilogue, residuals, args.n, last);
+        for (int i = 0; i < TileEpilogue::kResiduals; ++i) residuals[i] = next_of(epilogue.residuals[i], residuals[i]);
       }
-      if constexpr (V::kProducts > 1) {
-        if (rounded_residual) {
-          add_rounded(acc[0], rounded_residual, args.residual_stride, args.quantization, last);
-          rounded_residual += args.residual_step;
-        }
-      }
-      if (second_residual) {
-        add_last(acc[0], second_residual, args.second_residual_stride, args.n, last);
-        second_residual += args.second_residual_step;
-      }
-      activate(acc[0], args.epilogue, slopes);
+      activate(acc[0], epilogue.activation, slopes);
       bool stored = false;
       if constexpr (V::kProducts > 1) {
-        if (rounded) {
-          store_rounded(acc[0], rounded, args.rounded_stride, args.quantization, last);
-          rounded += args.rounded_step;
+        if (narrow) {
+          store_narrow(acc[0], narrow, epilogue.narrow_stride, epilogue.rounding, last);
+          narrow += epilogue.narrow_step;
           stored = true;
         }
       }
@@ -176,11 +163,11 @@ struct Brgemm {
       a_offset += args.a_step;
       b_offset += args.b_step;
       c += args.c_step;
-      if (bias) bias += args.bias_step;
-      if (slopes) slopes += args.bias_step;
+      if (bias) bias += epilogue.column_step;
+      if (slopes) slopes += epilogue.column_step;
       if constexpr (V::kIntegers) {
-        scales += scales ? args.bias_step : 0;
-        weight_sums += weight_sums ? args.bias_step : 0;
+        scales += scales ? epilogue.column_step : 0;
+        weight_sums += weight_sums ? epilogue.column_step : 0;
       }
       if (next) next += args.next_tile_step;
     }
@@ -189,7 +176,9 @@ struct Brgemm {
   static __attribute__((noinline)) void run_tile(const BrgemmArgs& args) {
     Reg acc[kChains][MR][NV];
     const Mask last = V::mask(args.n - (NV - 1) * V::kLanes);
-    Lines lines{args.c, args.c_stride, args.late_residual, args.residual_stride};
+    Lines lines{args.c, args.c_stride, nullptr, 0};
+    const TileResidual& first = args.epilogue.residuals[0];
+    if (!args.epilogue.residuals_first) lines.set_residual(first, first.data);
     if (!args.accumulate) lines.prefetch_all();
     start(acc[0], args, last);
     start_other_chains(acc);
@@ -211,6 +200,11 @@ struct Brgemm {
     const float* residual;  // or null
     int64_t residual_stride;
     int rows = MR;  // not prefetched yet
+
+    void set_residual(const TileResidual& from, const void* data) {
+      residual = static_cast<const float*>(data);
+      residual_stride = from.dtype == Dtype::kFloat32 ? from.stride : from.stride / kNarrowPerFloat;
+    }
 
     template <int kWrite>
     static inline __attribute__((always_inline)) void prefetch(const float* row) {
@@ -338,10 +332,10 @@ struct Brgemm {
         for (int j = 0; j < NV; ++j) acc[i][j] = load_column(args.c + i * args.c_stride, j, last);
       return;
     }
-    start_with(acc, V::kIntegers ? nullptr : args.bias);
-    if (args.residual) add_rows(acc, args.residual, args.residual_stride, PartialVector<V>{last});
-    if (args.second_residual && !args.late_residual)
-      add_rows(acc, args.second_residual, args.second_residual_stride, PartialVector<V>{last});
+    start_with(acc, V::kIntegers ? nullptr : args.epilogue.bias);
+    if (!args.epilogue.residuals_first) return;
+    for (const TileResidual& each : args.epilogue.residuals)
+      if (each.data) add_rows(acc, static_cast<const float*>(each.data), each.stride, PartialVector<V>{last});
   }
 
   static inline __attribute__((always_inline)) void start_with(Reg (&acc)[MR][NV], const float* bias) {
@@ -381,22 +375,22 @@ struct Brgemm {
 
   // Sums of products with bytes become those without the zero point of the bytes.
   static inline __attribute__((always_inline)) void subtract_zero_points(Reg (&acc)[MR][NV], const int32_t* weight_sums,
-                                                                         const TileQuantization* quantization) {
+                                                                         const TileIntegers& x) {
     if constexpr (V::kBytes) {
-      if (!weight_sums || quantization->x_zero_point == 0) return;
+      if (!weight_sums || x.zero_point == 0) return;
 #pragma GCC unroll 8
       for (int j = 0; j < NV; ++j) {
-        const Reg excess = V::product(weight_sums + j * V::kLanes, quantization->x_zero_point);
+        const Reg excess = V::product(weight_sums + j * V::kLanes, x.zero_point);
 #pragma GCC unroll 32
         for (int i = 0; i < MR; ++i) acc[i][j] = V::subtract_sums(acc[i][j], excess);
       }
     }
   }
 
-  // Integer sums become sum * (scales * x_scale) + bias. Scales that are null count as 1.
+  // Integer sums become sum * (scales * x.scale) + bias. Scales that are null count as 1.
   static inline __attribute__((always_inline)) void to_floats(Reg (&acc)[MR][NV], const float* scales,
-                                                              const TileQuantization* quantization, const float* bias) {
-    const Reg x_scale = V::set1(scales ? quantization->x_scale : 1.0f);
+                                                              const TileIntegers& x, const float* bias) {
+    const Reg x_scale = V::set1(scales ? x.scale : 1.0f);
 #pragma GCC unroll 8
     for (int j = 0; j < NV; ++j) {
       const Reg scale = scales ? V::mul(V::load(scales + j * V::kLanes), x_scale) : x_scale;
@@ -406,56 +400,77 @@ struct Brgemm {
     }
   }
 
-  static inline __attribute__((always_inline)) void add_rounded(Reg (&acc)[MR][NV], const Narrow* rows,
-                                                                int64_t row_stride, const TileQuantization* given,
-                                                                Mask last) {
-    const auto format = V::narrow_format(given);
-#pragma GCC unroll 32
-    for (int i = 0; i < MR; ++i) {
-      const Narrow* row = rows + i * row_stride;
-#pragma GCC unroll 8
-      for (int j = 0; j + 1 < NV; ++j) acc[i][j] = format.add(acc[i][j], row + j * V::kLanes);
-      acc[i][NV - 1] = format.add(acc[i][NV - 1], row + (NV - 1) * V::kLanes, last);
+  // Adds the residuals, of which the tile has `data`.
+  static inline __attribute__((always_inline)) void add_residuals(Reg (&acc)[MR][NV], const TileEpilogue& epilogue,
+                                                                  const void* const (&data)[TileEpilogue::kResiduals],
+                                                                  int n, Mask last) {
+    int count = TileEpilogue::kResiduals;
+    asm("" : "+r"(count));  // one copy of the code: the registers of a tile are full
+    for (int i = 0; i < count; ++i) {
+      if (!data[i]) continue;
+      const TileResidual& residual = epilogue.residuals[i];
+      if constexpr (V::kProducts > 1) {
+        if (residual.dtype != Dtype::kFloat32) {
+          add_narrow(acc, static_cast<const Narrow*>(data[i]), residual, last);
+          continue;
+        }
+      }
+      add_last(acc, static_cast<const float*>(data[i]), residual.stride, n, last);
     }
   }
 
+  static inline __attribute__((always_inline)) void add_narrow(Reg (&acc)[MR][NV], const Narrow* rows,
+                                                               const TileResidual& residual, Mask last) {
+    const typename V::NarrowReader reader(residual.integers);
+#pragma GCC unroll 32
+    for (int i = 0; i < MR; ++i) {
+      const Narrow* row = rows + i * residual.stride;
+#pragma GCC unroll 8
+      for (int j = 0; j + 1 < NV; ++j) acc[i][j] = reader.add(acc[i][j], row + j * V::kLanes);
+      acc[i][NV - 1] = reader.add(acc[i][NV - 1], row + (NV - 1) * V::kLanes, last);
+    }
+  }
+
+  // Returns where the next tile of a series has the residual that this one has at `data`; null if there is none.
+  static inline __attribute__((always_inline)) const void* next_of(const TileResidual& residual, const void* data) {
+    if (!data) return nullptr;
+    if constexpr (V::kProducts > 1) {
+      if (residual.dtype != Dtype::kFloat32) return static_cast<const Narrow*>(data) + residual.step;
+    }
+    return static_cast<const float*>(data) + residual.step;
+  }
+
   static inline __attribute__((always_inline)) void finish(Reg (&acc)[MR][NV], const BrgemmArgs& args, Mask last) {
+    const TileEpilogue& epilogue = args.epilogue;
     if constexpr (V::kIntegers) {
-      if (args.quantization) {
-        subtract_zero_points(acc, args.weight_sums, args.quantization);
-        to_floats(acc, args.scales, args.quantization, args.bias);
+      if (epilogue.to_floats) {
+        subtract_zero_points(acc, epilogue.weight_sums, epilogue.x);
+        to_floats(acc, epilogue.scales, epilogue.x, epilogue.bias);
       }
     }
+    if (!epilogue.residuals_first)
+      add_residuals(acc, epilogue, {epilogue.residuals[0].data, epilogue.residuals[1].data}, args.n, last);
+    activate(acc, epilogue.activation, epilogue.slopes);
     if constexpr (V::kProducts > 1) {
-      if (args.rounded_residual)
-        add_rounded(acc, static_cast<const Narrow*>(args.rounded_residual), args.residual_stride, args.quantization,
-                    last);
-    }
-    if (args.late_residual) {
-      add_rows(acc, args.late_residual, args.residual_stride, PartialVector<V>{last});
-      if (args.second_residual)
-        add_rows(acc, args.second_residual, args.second_residual_stride, PartialVector<V>{last});
-    }
-    activate(acc, args.epilogue, args.slopes);
-    if constexpr (V::kProducts > 1) {
-      if (args.rounded)
-        return store_rounded(acc, static_cast<Narrow*>(args.rounded), args.rounded_stride, args.quantization, last);
+      if (epilogue.narrow)
+        return store_narrow(acc, static_cast<Narrow*>(epilogue.narrow), epilogue.narrow_stride, epilogue.rounding,
+                            last);
     }
     store(acc, args.n, args.c, args.c_stride, last);
   }
 
-  static inline __attribute__((always_inline)) void activate(Reg (&acc)[MR][NV], const TileEpilogue& epilogue,
+  static inline __attribute__((always_inline)) void activate(Reg (&acc)[MR][NV], const TileActivation& activation,
                                                              const float* slopes) {
     constexpr float kInfinity = __builtin_inff();
-    if (epilogue.lo > -kInfinity) {
-      const Reg lo = V::set1(epilogue.lo);
+    if (activation.lo > -kInfinity) {
+      const Reg lo = V::set1(activation.lo);
       apply(acc, [&](Reg x) { return V::max(lo, x); });
     }
-    if (epilogue.hi < kInfinity) {
-      const Reg hi = V::set1(epilogue.hi);
+    if (activation.hi < kInfinity) {
+      const Reg hi = V::set1(activation.hi);
       apply(acc, [&](Reg x) { return V::min(hi, x); });
     }
-    if (epilogue.hard_swish) apply(acc, [&](Reg x) { return HardSwish::apply<V>(x); });
+    if (activation.hard_swish) apply(acc, [&](Reg x) { return HardSwish::apply<V>(x); });
     if (!slopes) return;
 #pragma GCC unroll 8
     for (int j = 0; j < NV; ++j) {
@@ -465,19 +480,19 @@ struct Brgemm {
     }
   }
 
-  static inline __attribute__((always_inline)) void store_rounded(Reg (&acc)[MR][NV], Narrow* c, int64_t stride,
-                                                                  const TileQuantization* given, Mask last) {
+  static inline __attribute__((always_inline)) void store_narrow(Reg (&acc)[MR][NV], Narrow* c, int64_t stride,
+                                                                 const TileRounding& rounding, Mask last) {
     constexpr int kPairs = (NV - 1) / 2;  // all but the last one or two vectors
-    const auto format = V::narrow_format(given);
+    const typename V::NarrowWriter writer(rounding);
 #pragma GCC unroll 32
     for (int i = 0; i < MR; ++i) {
       Narrow* row = c + i * stride;
 #pragma GCC unroll 4
-      for (int j = 0; j < kPairs; ++j) format.store(row + 2 * j * V::kLanes, acc[i][2 * j], acc[i][2 * j + 1]);
+      for (int j = 0; j < kPairs; ++j) writer.store(row + 2 * j * V::kLanes, acc[i][2 * j], acc[i][2 * j + 1]);
       if constexpr (NV % 2 == 0) {
-        format.store(row + (NV - 2) * V::kLanes, acc[i][NV - 2], acc[i][NV - 1], last);
+        writer.store(row + (NV - 2) * V::kLanes, acc[i][NV - 2], acc[i][NV - 1], last);
       } else {
-        format.store(row + (NV - 1) * V::kLanes, acc[i][NV - 1], last);
+        writer.store(row + (NV - 1) * V::kLanes, acc[i][NV - 1], last);
       }
     }
   }

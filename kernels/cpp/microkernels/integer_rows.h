@@ -34,7 +34,7 @@ struct IntegerRowFunctions {
   void (*add_range)(const float* x, int64_t count, float* least, float* most) = nullptr;
   // Rounds rows of n floats to integers, as a tile does. Strides are in elements.
   void (*quantize)(const float* from, int64_t from_stride, uint8_t* to, int64_t to_stride, int rows, int n,
-                   const TileQuantization& quantization) = nullptr;
+                   const TileRounding& rounding) = nullptr;
   // Store `count` integers, or floats that become integers, without the zero point as floats.
   void (*to_floats)(const void* from, const Quantization& x, int64_t count, float* to) = nullptr;
   void (*round)(const float* from, const Quantization& x, int64_t count, float* to) = nullptr;

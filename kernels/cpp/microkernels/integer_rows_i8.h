@@ -80,13 +80,13 @@ void quantize_to_words(const float* from, const Quantization& x, int64_t count, 
 
 template <class V>
 void quantize_rows(const float* from, int64_t from_stride, uint8_t* to, int64_t to_stride, int rows, int n,
-                   const TileQuantization& quantization) {
-  const auto format = V::narrow_format(&quantization);
+                   const TileRounding& rounding) {
+  const typename V::NarrowWriter writer(rounding);
   const int rest = n % V::kLanes;
   for (int i = 0; i < rows; ++i, from += from_stride, to += to_stride) {
     int j = 0;
-    for (; j + V::kLanes <= n; j += V::kLanes) format.store(to + j, V::load(from + j), V::mask(V::kLanes));
-    if (rest > 0) format.store(to + j, V::load(from + j, V::mask(rest)), V::mask(rest));
+    for (; j + V::kLanes <= n; j += V::kLanes) writer.store(to + j, V::load(from + j), V::mask(V::kLanes));
+    if (rest > 0) writer.store(to + j, V::load(from + j, V::mask(rest)), V::mask(rest));
   }
 }
 
@@ -112,8 +112,8 @@ void round_to_floats(const float* from, const Quantization& x, int64_t count, fl
 
 template <class V>
 void scale_rows(const SumRows& r, const TileQuantization& quantization) {
-  const auto format = V::narrow_format(&quantization);
-  const auto x_scale = V::set1(quantization.x_scale), lo = V::set1(r.lo), hi = V::set1(r.hi);
+  const typename V::NarrowReader reader(quantization.residual);
+  const auto x_scale = V::set1(quantization.x.scale), lo = V::set1(r.lo), hi = V::set1(r.hi);
   for (int64_t i = 0; i < r.rows; ++i)
     for_each_vector<V>(r.n, [&](int64_t j, const auto& access) {
       const int64_t at = i * r.n + j;
@@ -121,7 +121,7 @@ void scale_rows(const SumRows& r, const TileQuantization& quantization) {
       auto y = V::fma(access.load(r.sums + at), V::mul(V::load(r.scales + j), x_scale), bias);
       if (r.residual) y = V::add(y, access.load(r.residual + at));
       const int left = r.n - static_cast<int>(j);
-      if (r.integer_residual) y = format.add(y, r.integer_residual + at, V::mask(left < V::kLanes ? left : V::kLanes));
+      if (r.integer_residual) y = reader.add(y, r.integer_residual + at, V::mask(left < V::kLanes ? left : V::kLanes));
       y = V::min(hi, V::max(lo, y));  // in this order NaN passes through
       access.store(r.y + at, r.slopes ? Prelu::apply<V>(y, V::load(r.slopes + j)) : y);
     });

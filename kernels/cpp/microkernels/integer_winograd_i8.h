@@ -55,8 +55,9 @@ void integer_winograd_input(const IntegerWinogradInput& args) {
 template <class V>
 void integer_winograd_output(const IntegerWinogradOutput& args) {
   using Reg = typename V::Reg;
-  const auto format = V::narrow_format(args.quantization);
-  const Reg x_scale = V::set1(args.quantization->x_scale), lo = V::set1(args.lo), hi = V::set1(args.hi);
+  const typename V::NarrowReader reader(args.quantization->residual);
+  const typename V::NarrowWriter writer(args.quantization->out);
+  const Reg x_scale = V::set1(args.quantization->x.scale), lo = V::set1(args.lo), hi = V::set1(args.hi);
   using Transform = WinogradOutput2<SumsInInt32<V>>;
   for (int c = 0; c < args.n; c += V::kLanes) {
     Reg columns[4][2];  // [column][row] of Aᵀ M
@@ -84,14 +85,14 @@ void integer_winograd_output(const IntegerWinogradOutput& args) {
         Reg y = V::fma(V::to_float(V::quarter(sums[j])), scale, bias);
         const int64_t from = i * args.residual_row_stride + j * args.residual_pixel_stride + c;
         if (args.residual) y = V::add(y, V::load(args.residual + from, mask));
-        if (args.rounded_residual) y = format.add(y, args.rounded_residual + from, mask);
+        if (args.rounded_residual) y = reader.add(y, args.rounded_residual + from, mask);
         y = V::min(hi, V::max(lo, y));  // in this order NaN passes through
         if (args.slopes) y = Prelu::apply<V>(y, V::load(args.slopes + c));
         const int64_t to = i * args.row_stride + j * args.pixel_stride + c;
         if (args.y) {
           V::store(args.y + to, y, mask);
         } else {
-          format.store(args.rounded + to, y, mask);
+          writer.store(args.rounded + to, y, mask);
         }
       }
     }

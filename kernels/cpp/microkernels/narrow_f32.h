@@ -29,21 +29,19 @@ struct Narrow {
 
   static void run(const BrgemmArgs& args) {
     // The tile in one vector: lane i * N + j is row i, column j.
-    const Reg start = of_columns(args.bias), slopes = of_columns(args.slopes);
-    const float *residual = args.residual ? args.residual : args.late_residual, *second = args.second_residual;
+    const TileEpilogue& epilogue = args.epilogue;
+    const Reg start = of_columns(epilogue.bias), slopes = of_columns(epilogue.slopes);
     float* c = args.c;
     int64_t a_offset = 0;
     for (int64_t tile = 0; tile < args.count; ++tile) {
       Reg y = V::add(start, sums(args, a_offset));
       if (args.accumulate) y = V::add(y, tile_of(c, args.c_stride));
-      if (residual) y = V::add(y, tile_of(residual, args.residual_stride));
-      if (second) y = V::add(y, tile_of(second, args.second_residual_stride));
-      y = finished(y, args.epilogue);
-      store(args.slopes ? Prelu::apply<V>(y, slopes) : y, c, args.c_stride);
+      for (const TileResidual& each : epilogue.residuals)
+        if (each.data) y = V::add(y, tile_of(static_cast<const float*>(each.data) + tile * each.step, each.stride));
+      y = activated(y, epilogue.activation);
+      store(epilogue.slopes ? Prelu::apply<V>(y, slopes) : y, c, args.c_stride);
       a_offset += args.a_step;
       c += args.c_step;
-      if (residual) residual += args.residual_step;
-      if (second) second += args.second_residual_step;
     }
   }
 
@@ -119,9 +117,9 @@ struct Narrow {
       for (int j = 0; j < N; ++j) c[i * stride + j] = floats[i * N + j];
   }
 
-  static Reg finished(Reg y, const TileEpilogue& epilogue) {
-    y = V::min(V::set1(epilogue.hi), V::max(V::set1(epilogue.lo), y));  // NaN is the second operand, and passes
-    return epilogue.hard_swish ? HardSwish::apply<V>(y) : y;
+  static Reg activated(Reg y, const TileActivation& activation) {
+    y = V::min(V::set1(activation.hi), V::max(V::set1(activation.lo), y));  // NaN is the second operand, and passes
+    return activation.hard_swish ? HardSwish::apply<V>(y) : y;
   }
 };
 

@@ -85,7 +85,7 @@ void GateProduct::run(Rows<const float> a, int64_t rows, int part, Rows<float> o
     args.a = &a_tile;
     args.b = &b_tile;
     args.c = out.data + row * out.stride + panel.column;
-    args.bias = bias_.get() + panel.column;
+    args.epilogue.bias = bias_.get() + panel.column;
     args.n = panel.n;
     kernels.tiles[mr][panel.vectors](args);
   };
@@ -96,7 +96,7 @@ void GateProduct::run(Rows<const float> a, int64_t rows, int part, Rows<float> o
       const Panel& first = backwards ? panels_[static_cast<size_t>(p + args.count - 1)] : panel;
       const int64_t step = backwards ? -1 : 1;
       args.b_step = step * k_ * panel.nr;
-      args.c_step = args.bias_step = step * panel.nr;
+      args.c_step = args.epilogue.column_step = step * panel.nr;
       run_tiles(first, 0, static_cast<int>(rows));
     }
     return;

@@ -36,10 +36,10 @@ void quantize_to_words(const float* from, const Quantization& x, int64_t count, 
 }
 
 void quantize(const float* from, int64_t from_stride, uint8_t* to, int64_t to_stride, int rows, int n,
-              const TileQuantization& q) {
+              const TileRounding& r) {
   for (int i = 0; i < rows; ++i, from += from_stride, to += to_stride)
     for (int j = 0; j < n; ++j)
-      to[j] = static_cast<uint8_t>((rounded(from[j] * q.steps, q.lo, q.hi) + q.zero_point) ^ q.c_sign);
+      to[j] = static_cast<uint8_t>((rounded(from[j] * r.steps, r.lo, r.hi) + r.zero_point) ^ r.sign);
 }
 
 }  // namespace

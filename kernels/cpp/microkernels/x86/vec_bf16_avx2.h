@@ -6,6 +6,7 @@
 #pragma once
 
 #include "loopwright/dtype.h"
+#include "microkernels/tile_epilogue.h"
 #include "microkernels/x86/vec_avx2.h"
 
 namespace loopwright {
@@ -21,9 +22,13 @@ struct VecBf16Avx2 : VecAvx2 {
   }
 
   // Rows of bfloat16 in the epilogue of a tile. The mask applies to the last vector.
-  struct NarrowFormat {
+  struct NarrowReader {
+    explicit NarrowReader(const TileIntegers& /*unused*/) {}
     static Reg add(Reg x, const Bfloat16* p) { return VecAvx2::add(x, load(p)); }
     static Reg add(Reg x, const Bfloat16* p, Mask m) { return VecAvx2::add(x, load(p, m)); }
+  };
+  struct NarrowWriter {
+    explicit NarrowWriter(const TileRounding& /*unused*/) {}
     static void store(Bfloat16* p, Reg x, Mask m) { VecBf16Avx2::store(p, x, m); }
     static void store(Bfloat16* p, Reg x, Reg y) {
       VecBf16Avx2::store(p, x);
@@ -34,7 +39,6 @@ struct VecBf16Avx2 : VecAvx2 {
       VecBf16Avx2::store(p + kLanes, y, m);
     }
   };
-  static NarrowFormat narrow_format(const TileQuantization*) { return {}; }
 
   static Reg load(const float* p) { return VecAvx2::load(p); }
   static Reg load(const float* p, Mask m) { return VecAvx2::load(p, m); }

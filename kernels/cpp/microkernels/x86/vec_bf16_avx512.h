@@ -23,14 +23,17 @@ struct VecBf16Avx512 : VecAvx512 {
   }
 
   // Rows of bfloat16 in the epilogue of a tile. The mask applies to the last vector.
-  struct NarrowFormat {
+  struct NarrowReader {
+    explicit NarrowReader(const TileIntegers& /*unused*/) {}
     static Reg add(Reg x, const Bfloat16* p) { return VecAvx512::add(x, load(p)); }
     static Reg add(Reg x, const Bfloat16* p, Mask m) { return VecAvx512::add(x, load(p, m)); }
+  };
+  struct NarrowWriter {
+    explicit NarrowWriter(const TileRounding& /*unused*/) {}
     static void store(Bfloat16* p, Reg x, Mask m) { VecBf16Avx512::store(p, x, m); }
     static void store(Bfloat16* p, Reg x, Reg y) { VecBf16Avx512::store(p, x, y); }
     static void store(Bfloat16* p, Reg x, Reg y, Mask m) { VecBf16Avx512::store(p, x, y, m); }
   };
-  static NarrowFormat narrow_format(const TileQuantization*) { return {}; }
 
   static Reg load(const float* p) { return VecAvx512::load(p); }
   static Reg load(const float* p, Mask m) { return VecAvx512::load(p, m); }

@@ -40,20 +40,15 @@ struct VecInt8Avx2 : VecAvx2 {
   }
 
   // Rows of 8-bit integers in the epilogue of a tile. The mask applies to the last vector.
-  struct NarrowFormat {
-    Reg steps, lo, hi, residual_scale;
-    Int zero, residual_zero;
-    __m128i c_sign, residual_sign;
+  struct NarrowReader {
+    Reg scale;
+    Int zero;
+    __m128i sign;
 
-    explicit NarrowFormat(const TileQuantization& q)
-        : steps(set1(q.steps)),
-          lo(set1(q.lo)),
-          hi(set1(q.hi)),
-          residual_scale(set1(q.residual_scale)),
-          zero(_mm256_set1_epi32(q.zero_point)),
-          residual_zero(_mm256_set1_epi32(q.residual_zero_point)),
-          c_sign(_mm_set1_epi8(static_cast<char>(q.c_sign))),
-          residual_sign(_mm_set1_epi8(static_cast<char>(q.residual_sign))) {}
+    explicit NarrowReader(const TileIntegers& from)
+        : scale(set1(from.scale)),
+          zero(_mm256_set1_epi32(from.zero_point)),
+          sign(_mm_set1_epi8(static_cast<char>(from.sign))) {}
 
     Reg add(Reg x, const uint8_t* p) const { return sum(x, _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p))); }
     Reg add(Reg x, const uint8_t* p, Mask m) const {
@@ -63,6 +58,25 @@ struct VecInt8Avx2 : VecAvx2 {
       std::memcpy(&bytes, p, static_cast<size_t>(n));
       return sum(x, _mm_cvtsi64_si128(static_cast<int64_t>(bytes)));
     }
+
+   private:
+    Reg sum(Reg x, __m128i bytes) const {
+      const Int whole = _mm256_cvtepu8_epi32(_mm_xor_si128(bytes, sign));
+      return fma(_mm256_cvtepi32_ps(_mm256_sub_epi32(whole, zero)), scale, x);
+    }
+  };
+  struct NarrowWriter {
+    Reg steps, lo, hi;
+    Int zero;
+    __m128i sign;
+
+    explicit NarrowWriter(const TileRounding& to)
+        : steps(set1(to.steps)),
+          lo(set1(to.lo)),
+          hi(set1(to.hi)),
+          zero(_mm256_set1_epi32(to.zero_point)),
+          sign(_mm_set1_epi8(static_cast<char>(to.sign))) {}
+
     void store(uint8_t* p, Reg x, Reg y) const {
       _mm_storeu_si128(reinterpret_cast<__m128i*>(p), bytes(rounded(x), rounded(y)));
     }
@@ -81,13 +95,6 @@ struct VecInt8Avx2 : VecAvx2 {
     }
 
    private:
-    static int lanes(Mask m) {
-      return __builtin_popcount(static_cast<unsigned>(_mm256_movemask_ps(_mm256_castsi256_ps(m))));
-    }
-    Reg sum(Reg x, __m128i bytes) const {
-      const Int whole = _mm256_cvtepu8_epi32(_mm_xor_si128(bytes, residual_sign));
-      return fma(_mm256_cvtepi32_ps(_mm256_sub_epi32(whole, residual_zero)), residual_scale, x);
-    }
     // Returns 0 to 255. NaN becomes the least.
     Int rounded(Reg x) const {
       const Reg inside = min(hi, max(mul(x, steps), lo));
@@ -98,10 +105,9 @@ struct VecInt8Avx2 : VecAvx2 {
       const Int pairs = _mm256_packs_epi32(x, y);  // x0..3 y0..3 | x4..7 y4..7
       const Int packed = _mm256_packus_epi16(pairs, pairs);
       const Int in_order = _mm256_permutevar8x32_epi32(packed, _mm256_setr_epi32(0, 4, 1, 5, 0, 4, 1, 5));
-      return _mm_xor_si128(_mm256_castsi256_si128(in_order), c_sign);
+      return _mm_xor_si128(_mm256_castsi256_si128(in_order), sign);
     }
   };
-  static NarrowFormat narrow_format(const TileQuantization* q) { return NarrowFormat(*q); }
 
   // Store 16 elements of words: integers plus an offset, or lanes that are rounded to integers.
   static void store_elements(Element* to, const uint8_t* from, bool is_signed, int offset) {
@@ -116,6 +122,9 @@ struct VecInt8Avx2 : VecAvx2 {
   }
 
  private:
+  static int lanes(Mask m) {
+    return __builtin_popcount(static_cast<unsigned>(_mm256_movemask_ps(_mm256_castsi256_ps(m))));
+  }
   static Int integers(Reg x) { return _mm256_castps_si256(x); }
   static Reg floats(Int x) { return _mm256_castsi256_ps(x); }
 };

@@ -34,23 +34,37 @@ struct VecInt8Avx512 : VecAvx512 {
   }
 
   // See VecInt8Avx2.
-  struct NarrowFormat {
-    Reg steps, lo, hi, residual_scale;
-    __m512i zero, residual_zero;
-    __m128i c_sign, residual_sign;
+  struct NarrowReader {
+    Reg scale;
+    __m512i zero;
+    __m128i sign;
 
-    explicit NarrowFormat(const TileQuantization& q)
-        : steps(set1(q.steps)),
-          lo(set1(q.lo)),
-          hi(set1(q.hi)),
-          residual_scale(set1(q.residual_scale)),
-          zero(_mm512_set1_epi32(q.zero_point)),
-          residual_zero(_mm512_set1_epi32(q.residual_zero_point)),
-          c_sign(_mm_set1_epi8(static_cast<char>(q.c_sign))),
-          residual_sign(_mm_set1_epi8(static_cast<char>(q.residual_sign))) {}
+    explicit NarrowReader(const TileIntegers& from)
+        : scale(set1(from.scale)),
+          zero(_mm512_set1_epi32(from.zero_point)),
+          sign(_mm_set1_epi8(static_cast<char>(from.sign))) {}
 
     Reg add(Reg x, const uint8_t* p) const { return sum(x, _mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
     Reg add(Reg x, const uint8_t* p, Mask m) const { return sum(x, _mm_maskz_loadu_epi8(m, p)); }
+
+   private:
+    Reg sum(Reg x, __m128i bytes) const {
+      const __m512i whole = _mm512_cvtepu8_epi32(_mm_xor_si128(bytes, sign));
+      return fma(_mm512_cvtepi32_ps(_mm512_sub_epi32(whole, zero)), scale, x);
+    }
+  };
+  struct NarrowWriter {
+    Reg steps, lo, hi;
+    __m512i zero;
+    __m128i sign;
+
+    explicit NarrowWriter(const TileRounding& to)
+        : steps(set1(to.steps)),
+          lo(set1(to.lo)),
+          hi(set1(to.hi)),
+          zero(_mm512_set1_epi32(to.zero_point)),
+          sign(_mm_set1_epi8(static_cast<char>(to.sign))) {}
+
     void store(uint8_t* p, Reg x, Reg y) const {
       store_whole(p, x);
       store_whole(p + kLanes, y);
@@ -63,18 +77,13 @@ struct VecInt8Avx512 : VecAvx512 {
 
    private:
     void store_whole(uint8_t* p, Reg x) const { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), bytes(x)); }
-    Reg sum(Reg x, __m128i bytes) const {
-      const __m512i whole = _mm512_cvtepu8_epi32(_mm_xor_si128(bytes, residual_sign));
-      return fma(_mm512_cvtepi32_ps(_mm512_sub_epi32(whole, residual_zero)), residual_scale, x);
-    }
     // NaN becomes the least.
     __m128i bytes(Reg x) const {
       const Reg inside = min(hi, max(mul(x, steps), lo));
       const __m512i whole = _mm512_add_epi32(_mm512_cvtps_epi32(inside), zero);  // 0 to 255
-      return _mm_xor_si128(_mm512_cvtepi32_epi8(whole), c_sign);
+      return _mm_xor_si128(_mm512_cvtepi32_epi8(whole), sign);
     }
   };
-  static NarrowFormat narrow_format(const TileQuantization* q) { return NarrowFormat(*q); }
 
   // See VecInt8Avx2. The offset turns signed bytes into unsigned ones.
   static void store_elements(Element* to, const uint8_t* from, bool /*is_signed*/, int offset) {
