@@ -36,7 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="round weights so that the outputs of layers change least (takes minutes)",
     )
-    about = "make the ranges of channels between two layers alike first, where a Relu or nothing is between them"
+    about = (
+        "make the ranges of channels between two layers alike first, where a Relu, a pool or nothing is between them"
+    )
     add("--equalize", action="store_true", help=about)
     about = "a node that stays in floating point, by its name; may be repeated"
     add("--exclude", action="append", default=[], metavar="NODE", help=about)

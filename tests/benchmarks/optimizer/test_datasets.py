@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.optimizer.datasets import animal_mnist, elpv
+from benchmarks.optimizer.datasets import animal_mnist, elpv, photos
 from benchmarks.optimizer.datasets.normalized import divided
 
 ANIMALS = "animal_mnist/data/Animal_MNIST/animal_{}_version_3.gz"
@@ -34,6 +34,16 @@ def test_animals(tmp_path: Path) -> None:
     np.testing.assert_array_equal(test["labels"], labels[tested])
     part = images[places] / 255
     np.testing.assert_allclose(train["x"][:, 0], (part - part.mean()) / part.std(), rtol=1e-4, atol=1e-5)
+
+
+def test_animals_that_are_there_twice(tmp_path: Path) -> None:
+    """Otherwise some would be trained on, and tested."""
+    images = np.random.default_rng(0).integers(0, 256, (30, 28, 28), np.uint8)
+    labels = np.arange(30) % 10
+    _animals(tmp_path, np.concatenate([images, images[:20]]), np.concatenate([labels, labels[:20]]))
+    train, test = animal_mnist.load(tmp_path)
+    assert len(train["labels"]) + len(test["labels"]) == 30
+    assert len(np.unique(np.concatenate([train["x"], test["x"]]).round(3), axis=0)) == 30
 
 
 class Harmful:
@@ -97,3 +107,24 @@ def test_solar_cells(tmp_path: Path) -> None:
     (root / "labels.csv").write_text(rows[0])
     with pytest.raises(ValueError, match="is damaged"):
         elpv.load(tmp_path)
+
+
+def test_photos(tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    root = tmp_path / "foolbox/data"
+    root.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    for place in range(8):
+        pixels = np.full((300, 400, 3), rng.integers(0, 256, 3), np.uint8)
+        image.fromarray(pixels).save(root / f"imagenet_{place:02}_1.jpg")
+    calibration, other = photos.load(tmp_path)
+    assert calibration.shape == (4 * 6, 3, 224, 224)
+    assert other.shape == (10 * 2, 3, 224, 224)
+    np.testing.assert_array_equal(other[:5], other[5:10, ..., ::-1])
+    color = np.asarray(image.open(root / "imagenet_06_1.jpg"))[0, 0] / 255
+    np.testing.assert_allclose(other[0, :, 0, 0] * photos.DEVIATION + photos.MEAN, color, atol=0.01)
+    (root / "imagenet_00_1.jpg").write_bytes(b"no photo")
+    with pytest.raises(ValueError, match="is damaged"):
+        photos.load(tmp_path)
+    with pytest.raises(FileNotFoundError, match="make datasets"):
+        photos.load(tmp_path / "other")

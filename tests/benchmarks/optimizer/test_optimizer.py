@@ -28,7 +28,16 @@ def test_the_interval_is_that_of_paired_differences() -> None:
     assert (found.low, found.high) == pytest.approx((100 * (lost - width), 100 * (lost + width)))
     both = difference([(first, second), (second, first)])  # seeds that disagree
     assert both.value == pytest.approx(0)
-    assert both.high == pytest.approx(100 * 1.96 * lost)
+    assert both.high == pytest.approx(100 * 12.706 * lost)
+
+
+def test_few_seeds_make_wide_intervals() -> None:
+    """Two seeds whose differences are 1 and 3 points: 1 point of variation, which Student's t multiplies by 12.7."""
+    right = np.ones(1000, bool)
+    pairs = [(right, np.arange(1000) >= wrong) for wrong in (10, 30)]
+    found = difference(pairs)
+    assert found.value == pytest.approx(2)
+    assert found.high - found.low == pytest.approx(2 * 12.706, rel=0.2)
 
 
 def write(folder: Path, name: str, images: np.ndarray, labels: np.ndarray) -> None:
@@ -106,12 +115,18 @@ def test_the_command(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     changed = {path: path.stat().st_mtime_ns for path in (folder / "keep").rglob("*.*")}
     assert main([*options, *files]) == 0
     assert {path: path.stat().st_mtime_ns for path in (folder / "keep").rglob("*.*")} == changed
+    (folder / "found.json").unlink()
+    with pytest.raises(SystemExit) as ended:
+        main([*options, *files, "--removed", "50"])
+    assert ended.value.code == 2
+    assert "has trainings of other settings" in capsys.readouterr().err
 
 
 def test_wrong_arguments(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "other.json").write_text("{}")
     for arguments, message in (
         (["--data", str(tmp_path)], "apt-get install dataset-fashion-mnist"),
+        (["--widths", "0"], "'0' is not a whole number of 1 or more"),
         (["--seeds", "a"], "'a' is not a whole number"),
         (["--json", str(tmp_path / "other.json"), "--data", str(_written(tmp_path))], "is not a file of results"),
     ):
