@@ -23,7 +23,7 @@ def test_the_interval_is_that_of_paired_differences() -> None:
     second = first & (rng.random(1000) < 0.97)  # never right where the first is wrong
     found = difference([(first, second)])
     lost = float((first & ~second).mean())
-    width = 1.96 * np.sqrt(lost * (1 - lost) / 999)
+    width = 1.965 * np.sqrt(lost * (1 - lost) / 999)
     assert found.value == pytest.approx(100 * lost)
     assert (found.low, found.high) == pytest.approx((100 * (lost - width), 100 * (lost + width)))
     both = difference([(first, second), (second, first)])  # seeds that disagree
