@@ -15,11 +15,10 @@ import onnx
 import torch
 from onnx import numpy_helper
 
-from optimizer.graphs import with_outputs
+from optimizer.graphs import attributes_of, with_outputs
 from optimizer.pieces import pieces
 from optimizer.samples import Samples
 from optimizer.session import Session
-from optimizer.training.onnx_module import attributes_of
 from optimizer.training.operators import OPERATORS
 from optimizer.training.operators.call import Call
 

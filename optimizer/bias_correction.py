@@ -16,6 +16,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from optimizer.graphs import attributes_of
 from optimizer.pieces import pieces
 from optimizer.samples import Samples
 from optimizer.session import Session
@@ -156,7 +157,7 @@ def _subtract(layer: _Layer, shift: np.ndarray) -> np.ndarray:
 
 def _channels(node: onnx.NodeProto, weight: list[int]) -> int:
     """Returns the output channels of a layer."""
-    attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+    attributes = attributes_of(node)
     if node.op_type == "Conv":
         return weight[0]
     if node.op_type == "ConvTranspose":

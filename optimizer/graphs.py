@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import onnx
 from onnx import helper, numpy_helper
@@ -67,11 +68,23 @@ def name_nodes(graph: onnx.GraphProto) -> None:
             node.name = name
 
 
+def attributes_of(node: onnx.NodeProto) -> dict[str, Any]:
+    """Returns the attributes of a node by name; texts are ``str``."""
+    found = {each.name: helper.get_attribute_value(each) for each in node.attribute}
+    return {name: value.decode() if isinstance(value, bytes) else value for name, value in found.items()}
+
+
+def inputs_of(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
+    """Returns the inputs of a model without its weights, which are inputs, too, in old models."""
+    weights = {tensor.name for tensor in model.graph.initializer}
+    return [value for value in model.graph.input if value.name not in weights]
+
+
 def constants_to_initializers(graph: onnx.GraphProto) -> None:
     """Replaces Constant nodes that have a tensor."""
     kept = []
     for node in graph.node:
-        attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+        attributes = attributes_of(node)
         if node.op_type != "Constant" or node.domain not in ("", "ai.onnx") or "value" not in attributes:
             kept.append(node)
             continue

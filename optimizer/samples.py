@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 
 from optimizer.data import LABELS
+from optimizer.graphs import inputs_of
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -43,8 +44,7 @@ def fitting(arrays: Arrays, model: onnx.ModelProto) -> Samples:
     Raises:
         ValueError: the arrays do not fit the inputs of the model; the message is one line.
     """
-    weights = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in weights]
+    inputs = inputs_of(model)
     names = [value.name for value in inputs]
     arrays = {name: array for name, array in arrays.items() if name != LABELS or name in names}
     if not arrays:

@@ -40,6 +40,7 @@ def _work(arguments: argparse.Namespace) -> int:
     check_file(arguments.json)
     from optimizer import METHODS, quantize
     from optimizer.fidelity import compared
+    from optimizer.graphs import inputs_of
     from optimizer.session import Session
 
     calibration, other = photos.load(arguments.data)
@@ -48,8 +49,7 @@ def _work(arguments: argparse.Namespace) -> int:
     rows = []
     for name in arguments.models:
         model = models.load(name)
-        weights = {tensor.name for tensor in model.graph.initializer}
-        (value,) = (each.name for each in model.graph.input if each.name not in weights)
+        (value,) = (each.name for each in inputs_of(model))
         floating = Session(model)
         answers = [floating({value: crop[None]}) for crop in other]
         for method, corrected, rounded in ways:

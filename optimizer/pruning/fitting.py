@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import onnx
 
+from optimizer.graphs import inputs_of
 from optimizer.plan import Latency
 from optimizer.pruning import costs
 from optimizer.pruning.costs import Cost, Term
@@ -205,11 +206,10 @@ def compiled(model: onnx.ModelProto, threads: int) -> CompiledModel:
     """
     import compiler
 
-    weights = {tensor.name for tensor in model.graph.initializer}
     shapes = {}
-    for value in model.graph.input:
+    for value in inputs_of(model):
         sizes = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
-        if value.name in weights or all(sizes):
+        if all(sizes):
             continue
         if not all(sizes[1:]):
             raise ValueError(f"the sizes of input {value.name} vary; {costs.FIX_SIZES}")

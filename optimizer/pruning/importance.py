@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+from onnx import numpy_helper
 
+from optimizer.graphs import attributes_of
 from optimizer.pruning.groups import Group, Groups
 from optimizer.pruning.widths import LAYERS, is_depthwise, weight_axes
 
@@ -59,7 +60,7 @@ def of_activations(model: onnx.ModelProto, groups: Groups, powers: Mapping[str, 
     for node in model.graph.node:
         if len(node.input) < 2 or node.input[0] not in powers or node.op_type not in LAYERS:
             continue
-        attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+        attributes = attributes_of(node)
         axis, _ = weight_axes(node.op_type, attributes)
         roots = groups.reads[node.input[0]][1]
         if (node.input[1], axis) not in groups.places or is_depthwise(

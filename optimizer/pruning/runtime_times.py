@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from optimizer.graphs import attributes_of
 from optimizer.pruning.costs import FIX_SIZES, Cost, Term
 from optimizer.pruning.time_table import TimeTable, measured_widths
 from optimizer.pruning.widths import Layer, Product, Width, weight_axes
@@ -105,7 +106,7 @@ def _model(
     model: onnx.ModelProto, node: onnx.NodeProto, layer: Layer, shape: list[int], read: int, written: int
 ) -> tuple[onnx.ModelProto, Mapping[str, np.ndarray]]:
     """Returns a model of one node whose weights are inputs' constants of zeros, and its input."""
-    attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+    attributes = attributes_of(node)
     axis = len(shape) - 1 if node.op_type in ("Gemm", "MatMul") else 1
     dims = [size.rest for size in layer.weight.sizes]
     reads, writes = weight_axes(node.op_type, attributes)

@@ -17,6 +17,7 @@ import torch
 import torch_pruning
 
 from compiler.convert.torch_to_onnx import export
+from optimizer.graphs import inputs_of
 from optimizer.messages import one_line
 from optimizer.plan import Plan
 from optimizer.prune import SINGLE
@@ -122,14 +123,11 @@ def _check(wanted: onnx.ModelProto, found: onnx.ModelProto) -> None:
         ValueError: the answers for random inputs differ.
     """
     rng = np.random.default_rng(0)
-    weights = {tensor.name for tensor in wanted.graph.initializer}
     inputs = {}
-    for value in wanted.graph.input:
+    for value in inputs_of(wanted):
         kind = value.type.tensor_type
-        if value.name not in weights:
-            shape = [dim.dim_value or 1 for dim in kind.shape.dim]
-            dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
-            inputs[value.name] = rng.random(shape).astype(dtype)
+        shape = [dim.dim_value or 1 for dim in kind.shape.dim]
+        inputs[value.name] = rng.random(shape).astype(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type))
     answers = [list(Session(model)(inputs).values()) for model in (wanted, found)]
     for a, b in zip(*answers, strict=True):
         if a.shape != b.shape or not np.abs(a - b).max(initial=0) <= _CLOSE * np.abs(a).max(initial=1e-30):

@@ -10,8 +10,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import onnx
-from onnx import helper, numpy_helper
+from onnx import numpy_helper
 
+from optimizer.graphs import attributes_of
 from optimizer.pruning.channels import Channels
 
 Shape: TypeAlias = tuple["int | None", ...]  # None: the size varies
@@ -87,7 +88,7 @@ class Node:
 
     @cached_property
     def attributes(self) -> Mapping[str, Any]:
-        return {attribute.name: helper.get_attribute_value(attribute) for attribute in self.proto.attribute}
+        return attributes_of(self.proto)
 
     def input(self, place: int) -> str | None:
         """Returns the name of an input; None if it is omitted."""

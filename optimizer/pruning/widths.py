@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import helper
 
+from optimizer.graphs import attributes_of
 from optimizer.pruning.groups import Groups
 
 LAYERS = ("Conv", "ConvTranspose", "Gemm", "MatMul")
@@ -138,7 +138,7 @@ def layers(model: onnx.ModelProto, found: Sequence[Weight]) -> tuple[Layer, ...]
         if node.op_type not in LAYERS or len(node.input) < 2 or node.input[1] not in by_name:
             continue
         weight = by_name[node.input[1]]
-        attributes = {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+        attributes = attributes_of(node)
         reads, writes = weight_axes(node.op_type, attributes)
         if len(weight.sizes) <= max(reads, writes):
             continue

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import onnx
 import torch
-from onnx import helper, numpy_helper
+from onnx import numpy_helper
 
+from optimizer.graphs import attributes_of, inputs_of
 from optimizer.messages import one_line
 from optimizer.training.operators import OPERATORS, TRAINED_INPUTS
 from optimizer.training.operators.call import Call
@@ -53,7 +54,7 @@ class OnnxModule(torch.nn.Module):
         super().__init__()
         self._outputs = tuple(outputs)
         self._nodes = _needed(model.graph, self._outputs)
-        self._inputs = {value.name for value in model.graph.input} - {tensor.name for tensor in model.graph.initializer}
+        self._inputs = {value.name for value in inputs_of(model)}
         read = {name for node in self._nodes for name in node.proto.input if name}
         tensors = {tensor.name: tensor for tensor in model.graph.initializer if tensor.name in read}
         trained = self._trained(tensors)
@@ -155,12 +156,6 @@ def _needed(graph: onnx.GraphProto, outputs: Sequence[str]) -> tuple[_Node, ...]
         read |= set(node.input)
         found.append(_Node(node, attributes_of(node), made, last))
     return tuple(reversed(found))
-
-
-def attributes_of(node: onnx.NodeProto) -> dict[str, Any]:
-    """Returns the attributes of a node by name; texts are ``str``."""
-    found = {each.name: helper.get_attribute_value(each) for each in node.attribute}
-    return {name: value.decode() if isinstance(value, bytes) else value for name, value in found.items()}
 
 
 def _statistics(nodes: Sequence[_Node]) -> set[str]:

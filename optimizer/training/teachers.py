@@ -13,7 +13,7 @@ import onnx
 import torch
 
 from compiler.convert.torch_to_onnx import evaluating
-from optimizer.graphs import with_outputs
+from optimizer.graphs import inputs_of, with_outputs
 from optimizer.messages import one_line
 from optimizer.session import Session
 from optimizer.training.digests import of_arrays, of_module
@@ -48,8 +48,7 @@ class OnnxTeacher:
         self._found, self._outputs = found, (found.logits, *features)
         self._bytes = found.model.SerializeToString(deterministic=True)
         self._session = Session(with_outputs(found.model, *self._outputs), threads)
-        weights = {tensor.name for tensor in found.model.graph.initializer}
-        self._inputs = [value.name for value in found.model.graph.input if value.name not in weights]
+        self._inputs = [value.name for value in inputs_of(found.model)]
 
     def check(self, inputs: Inputs) -> None:
         """

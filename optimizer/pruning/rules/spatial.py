@@ -76,9 +76,9 @@ def resize(node: Node, trace: Trace, view: View, shape: Shape) -> str | None:
         return "its shape is unknown"
     if shape[view.axis] is None or resized[view.axis] != shape[view.axis]:
         return "it resizes the axis of the channels"
-    if node.attributes.get("coordinate_transformation_mode") == b"tf_crop_and_resize":
+    if node.attributes.get("coordinate_transformation_mode") == "tf_crop_and_resize":
         return "it crops"
-    if node.attributes.get("keep_aspect_ratio_policy", b"stretch") != b"stretch":
+    if node.attributes.get("keep_aspect_ratio_policy", "stretch") != "stretch":
         return "it keeps the ratio of the sizes"
     axes = [axis % len(shape) for axis in node.attributes.get("axes", range(len(shape)))]
     sizes, scales = node.input(3), node.input(1 if node.op_type == "Upsample" else 2)
