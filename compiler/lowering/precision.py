@@ -1,17 +1,21 @@
-"""Layers of bfloat16: which layers compute with weights and products of bfloat16, and how their weights are stored.
+"""Layers of bfloat16: which layers compute in bfloat16, and which tensors between layers are bfloat16.
 
-x, residual and output of such a layer are float32; the kernel rounds x. Its sums are in float32. Its workload is that
-of bfloat16 tensors, which has fewer bytes. Layers before a rounding to integers and those of chains stay float32.
+Weights are rounded once, and x in each run unless it is bfloat16. Sums are in float32; the output is rounded if all of
+its readers take bfloat16. The workload of such a layer is that of bfloat16 tensors. Layers before a rounding to
+integers and those of chains stay float32.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 
 import numpy as np
+import onnx_ir as ir
 
 from compiler.lowering.call import Call
+from compiler.lowering.recognize import Match
 from compiler.spaces.default_conv2d import default_conv2d_schedule
 from compiler.workloads.precision import BFLOAT16
 from compiler.workloads.target import Target
@@ -20,6 +24,10 @@ from compiler.workloads.workload import Workload
 # Without instructions for bfloat16, its products take as long as those of float32. A layer gains half of the bytes of
 # its weights, if it has so few rows that it waits for them.
 MOST_ROWS = 4
+
+
+# The operands that layers of bfloat16 read in it, in the order of their inputs.
+_OPERANDS = {"conv2d": ("x", "residual"), "dense": ("x", "residual")}
 
 
 @dataclass
@@ -57,6 +65,33 @@ class InBfloat16:
             return True
         schedule = default_conv2d_schedule(workload, self.target, self.fast_algorithms)
         return not str(schedule.get("algorithm")).startswith("winograd")  # which needs fewer products of float32
+
+
+def between_layers(matches: Sequence[Match], calls: Sequence[Call]) -> list[Call]:
+    """Returns the calls of matches with the tensors in bfloat16 that only layers of bfloat16 write and read."""
+    call_of = {node: call for match, call in zip(matches, calls, strict=True) for node in match.nodes}
+
+    def is_between(value: ir.Value | None) -> bool:
+        writer = None if value is None else call_of.get(value.producer())
+        if writer is None or not _is_bfloat16(writer) or value.is_graph_output():
+            return False
+        if writer.activation is not None or writer.output_perm is not None:  # generated code reads it
+            return False
+        readers = [call_of.get(use.node) for use in value.uses()]
+        return all(reader is not None and _is_bfloat16(reader) and value in reader.inputs for reader in readers)
+
+    def with_tensors(match: Match, call: Call) -> Call:
+        if not _is_bfloat16(call):
+            return call
+        tensors = dict(zip(_OPERANDS[call.op], call.inputs, strict=False)) | {"out": match.outputs[0]}
+        dtypes = {f"{name}_dtype": BFLOAT16 for name, value in tensors.items() if is_between(value)}
+        return replace(call, attributes={**call.attributes, **dtypes})
+
+    return [with_tensors(match, call) for match, call in zip(matches, calls, strict=True)]
+
+
+def _is_bfloat16(call: Call) -> bool:
+    return call.op in _OPERANDS and call.attributes.get("dtype") == BFLOAT16
 
 
 def bits(array: np.ndarray) -> np.ndarray:

@@ -9,6 +9,7 @@ import onnx_ir as ir
 from compiler.lowering.choose import Plan
 from compiler.lowering.recognize import Match
 from compiler.workloads.layer import DOMAIN, WITHOUT_KERNELS
+from compiler.workloads.precision import BFLOAT16
 from graph_passes.patterns.activations import ACTIVATIONS
 from graph_passes.patterns.layers import call_function, function
 from graph_passes.subgraphs import BRANCHES, equal_branches, with_branches
@@ -28,7 +29,7 @@ def rewrite(model: ir.Model, matches: Sequence[Match], plan: Plan) -> None:
     # Last match first: replacing a node updates the inputs of calls that are already in the graph, but not those of
     # matches to come. Branches come after the main graph, whose values they read.
     for match, place in reversed(list(zip(matches, plan.places, strict=True))):
-        _put_call(model, match, place)
+        _put_call(model, match, place, plan.layers[place].output_dtypes[0])
     for graph in with_branches(model.graph):
         _drop_transposes(graph)
 
@@ -40,7 +41,7 @@ def _keep_branches(node: ir.Node) -> None:
         node.attributes.add(ir.AttrGraph(name + WITHOUT_KERNELS, copy))
 
 
-def _put_call(model: ir.Model, match: Match, place: int) -> None:
+def _put_call(model: ir.Model, match: Match, place: int, dtype: str) -> None:
     """Puts in the call, and the transposition, the activation and the conversion to integers that follow it."""
     call, node, shape = match.call, match.nodes[-1], match.output_shape
     output = match.outputs[0]
@@ -56,6 +57,8 @@ def _put_call(model: ir.Model, match: Match, place: int) -> None:
             outputs=len(call.outputs),
         )
     ]
+    if dtype == BFLOAT16:
+        new[-1].outputs[0].type = ir.TensorType(ir.DataType.BFLOAT16)
     if call.output_perm is not None:
         perm = call.output_perm
         transposed = [shape[axis] for axis in perm]

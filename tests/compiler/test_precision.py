@@ -166,3 +166,24 @@ def test_bits_are_the_nearest_bfloat16() -> None:
         nan = np.isnan(array)
         assert np.isnan(got[nan].astype(np.float32)).all()
         np.testing.assert_array_equal(got[~nan].view(np.uint16), want[~nan].view(np.uint16))
+
+
+@by_isa
+def test_tensors_between_layers_of_bfloat16_are_bfloat16(isa: str) -> None:
+    """Only layers read ``a``, as x and as a residual; generated code reads ``b``, too."""
+    rng = np.random.default_rng(2)
+    x = rng.standard_normal((ROWS, 32)).astype(np.float32)
+    weights = {name: rng.standard_normal((32, 32)).astype(np.float32) / 6 for name in "uvw"}
+    nodes = "@a = MatMul (x, u) @p = MatMul (@a, v) @b = Add (@p, @a) @q = MatMul (@b, w) @ = Add (@q, z)"
+    nodes = nodes.replace("z", "@t").replace("@q =", "@t = Tanh (@b) @q =")
+    model = graph(f"float[{ROWS},32] x", ", ".join(f"float[32,32] {name}" for name in weights), {"y": nodes}, **weights)
+    built = compiler.build(model, target=isa, threads=1, precision="bfloat16")
+    first, second, third = built.layers
+    assert first.output_dtypes == ("bfloat16",)
+    assert (second.attributes["x_dtype"], second.attributes["residual_dtype"]) == ("bfloat16", "bfloat16")
+    assert second.output_dtypes == third.output_dtypes == ("float32",)
+    a = rounded(rounded(x) @ rounded(weights["u"]))
+    b = a @ rounded(weights["v"]) + a
+    want = rounded(b) @ rounded(weights["w"]) + np.tanh(b)
+    step = 2.0**-8  # a sum near the middle of two numbers may round to either
+    np.testing.assert_allclose(built.run({"x": x})["y"], want, rtol=0, atol=step * 4 * np.abs(want).max())

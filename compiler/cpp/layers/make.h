@@ -59,10 +59,18 @@ inline const void* weight_of(const Description& d, const std::string& name, cons
   }
 }
 
-// Returns what the integers of "x", "residual" or "out" stand for; null if the tensor is float32.
+// Whether "x", "residual" or "out" of a bfloat16 layer has that type, too. Descriptions of before format 13 lack it: these tensors are
+// float32.
+inline bool is_bfloat16(const Description& d, const std::string& tensor) {
+  const std::string dtype = tensor + "_dtype";
+  return dtype_of(d) == Dtype::kBfloat16 && !d.is_null(dtype.c_str()) &&
+         parse_dtype(d.text(dtype.c_str())) == Dtype::kBfloat16;
+}
+
+// Returns what the integers of "x", "residual" or "out" stand for; null if the tensor has none.
 inline std::optional<Quantization> integers_of(const Description& d, const std::string& tensor) {
   const std::string dtype = tensor + "_dtype", scale = tensor + "_scale", zero_point = tensor + "_zero_point";
-  if (d.is_null(dtype.c_str())) return std::nullopt;
+  if (d.is_null(dtype.c_str()) || is_bfloat16(d, tensor)) return std::nullopt;
   return Quantization{parse_integers(d.text(dtype.c_str())), static_cast<float>(d.number(scale.c_str())),
                       d.signed_integer(zero_point.c_str())};
 }
@@ -72,7 +80,7 @@ inline bool takes_floats(const Description& d) { return d.is_null("x_is_float") 
 inline bool has_same_quantization(const Description& a, const Description& b) {
   const auto same = [&](const char* tensor) {
     const auto of_a = integers_of(a, tensor), of_b = integers_of(b, tensor);
-    return of_a.has_value() == of_b.has_value() &&
+    return is_bfloat16(a, tensor) == is_bfloat16(b, tensor) && of_a.has_value() == of_b.has_value() &&
            (!of_a ||
             (of_a->dtype == of_b->dtype && of_a->scale == of_b->scale && of_a->zero_point == of_b->zero_point));
   };
@@ -102,7 +110,10 @@ class TensorDtypes {
  public:
   TensorDtypes(const Description& d, int64_t n, bool residual)
       : dtypes_(dtype_of(d), quantization_of(d, n)), residual_(residual) {
-    if (dtype_of(d) == Dtype::kBfloat16) dtypes_.x = dtypes_.residual = dtypes_.out = Dtype::kFloat32;
+    if (dtype_of(d) != Dtype::kBfloat16) return;
+    if (!is_bfloat16(d, "x")) dtypes_.x = Dtype::kFloat32;
+    if (!is_bfloat16(d, "residual")) dtypes_.residual = Dtype::kFloat32;
+    if (!is_bfloat16(d, "out")) dtypes_.out = Dtype::kFloat32;
   }
 
   Dtype x() const { return dtypes_.x; }
@@ -111,6 +122,7 @@ class TensorDtypes {
   DLDataType of(size_t tensor) const {
     const Dtype dtype = tensor == 0 ? dtypes_.x : residual_ && tensor == 1 ? dtypes_.residual : dtypes_.out;
     if (dtype == Dtype::kFloat32) return {kDLFloat, 32, 1};
+    if (dtype == Dtype::kBfloat16) return {kDLBfloat, 16, 1};
     return {static_cast<uint8_t>(dtype == Dtype::kInt8 ? kDLInt : kDLUInt), 8, 1};
   }
 
