@@ -1,5 +1,5 @@
-// Depthwise convolution of 8-bit integers: the sums of products are computed in float32, where they are exact, by the
-// kernels of DepthwiseConvolution.
+// Depthwise convolution of 8-bit integers. Usual kernels are computed by strips (microkernels/integer_depthwise.h) where the ISA
+// has them. Otherwise the sums of products are computed in float32, where they are exact, by the kernels of DepthwiseConvolution.
 #pragma once
 
 #include <cstdint>
@@ -20,6 +20,8 @@ constexpr int64_t kMostIntegerTaps = (1 << 24) / (255 * 128);
 struct IntegerDepthwiseWeights {
   std::shared_ptr<const DepthwiseWeights> sums;  // the integers as floats, without an epilogue
   LayerConstants constants;                      // with a readable vector after n floats
+  int64_t padded_channels;                       // a multiple of the vector length
+  Buffer words;                                  // for strips, in their order; null without them
 
   // weight (c, 1, kh, kw). Copies it and the epilogue.
   IntegerDepthwiseWeights(const int8_t* weight, const Conv2dGeometry& geometry, const LayerEpilogue& epilogue, Isa isa);
@@ -35,7 +37,7 @@ class IntegerDepthwise {
   void run(const Matrix& x, const Images& images, const Matrix& out, const Matrix& residual) const;
 
   DepthwiseSchedule schedule(const Images& images) const { return sums({}).schedule(images); }
-  void evict_weights() const { sums({}).evict_weights(); }
+  void evict_weights() const;
 
  private:
   struct Call;
@@ -43,6 +45,8 @@ class IntegerDepthwise {
   DepthwiseConvolution sums(const std::optional<DepthwiseSchedule>& schedule) const {
     return {weights_->sums, geometry_, Activation::kNone, target_, threads_, fixed_ ? fixed_ : schedule};
   }
+  void run_strips(const Matrix& x, const Images& images, const Matrix& out, const Matrix& residual) const;
+  void run_slabs(const Matrix& x, const Images& images, const Matrix& out, const Matrix& residual) const;
   // Computes rows of the output of one image, slab by slab: the rows under a slab become floats, then sums, then the output.
   void run_range(const Call& call, int64_t image, Range rows, float* floats) const;
   // Finishes the sums of rows of one image.
@@ -50,7 +54,8 @@ class IntegerDepthwise {
 
   std::shared_ptr<const IntegerDepthwiseWeights> weights_;
   Conv2dGeometry geometry_;
-  const KernelTable& kernels_;  // of integers
+  const KernelTable& kernels_;                       // of integers
+  const IntegerDepthwiseFunctions::Strip* strips_;  // null if this kernel has no strips
   Epilogue epilogue_;
   Target target_;
   int threads_;

@@ -122,6 +122,7 @@ struct Brgemm {
       }
       if (kSums == Sums::kOfSteps || is_short) lines.prefetch_all();
       start_with(acc[0], V::kIntegers ? nullptr : bias);
+      if constexpr (V::kIntegers) start_with_zero_points(acc[0], weight_sums, epilogue);
       if (kSums != Sums::kOfSteps) start_other_chains(acc);
       if constexpr (kSums == Sums::kOfSteps) {
         // The kernel rows of three channels, or of three taps of one channel, are groups of three words.
@@ -141,10 +142,7 @@ struct Brgemm {
       }
       if (kSums != Sums::kOfSteps) add_chains(acc);
       if constexpr (V::kIntegers) {
-        if (epilogue.to_floats) {
-          subtract_zero_points(acc[0], weight_sums, epilogue.x);
-          to_floats(acc[0], scales, epilogue.x, bias);
-        }
+        if (epilogue.to_floats) to_floats(acc[0], scales, epilogue.x, bias);
       }
       if (adds) {
         add_residuals(acc[0], epilogue, residuals, args.n, last);
@@ -333,6 +331,7 @@ struct Brgemm {
       return;
     }
     start_with(acc, V::kIntegers ? nullptr : args.epilogue.bias);
+    if constexpr (V::kIntegers) start_with_zero_points(acc, args.epilogue.weight_sums, args.epilogue);
     if (!args.epilogue.residuals_first) return;
     for (const TileResidual& each : args.epilogue.residuals)
       if (each.data) add_rows(acc, static_cast<const float*>(each.data), each.stride, PartialVector<V>{last});
@@ -373,16 +372,17 @@ struct Brgemm {
     return j + 1 < NV ? V::load(row + j * V::kLanes) : V::load(row + j * V::kLanes, last);
   }
 
-  // Sums of products with bytes become those without the zero point of the bytes.
-  static inline __attribute__((always_inline)) void subtract_zero_points(Reg (&acc)[MR][NV], const int32_t* weight_sums,
-                                                                         const TileIntegers& x) {
+  // Sums of products with bytes start with what their zero point adds to them, with the other sign.
+  static inline __attribute__((always_inline)) void start_with_zero_points(Reg (&acc)[MR][NV],
+                                                                           const int32_t* weight_sums,
+                                                                           const TileEpilogue& epilogue) {
     if constexpr (V::kBytes) {
-      if (!weight_sums || x.zero_point == 0) return;
+      if (!epilogue.to_floats || !weight_sums || epilogue.x.zero_point == 0) return;
 #pragma GCC unroll 8
       for (int j = 0; j < NV; ++j) {
-        const Reg excess = V::product(weight_sums + j * V::kLanes, x.zero_point);
+        const Reg first = V::product(weight_sums + j * V::kLanes, -epilogue.x.zero_point);
 #pragma GCC unroll 32
-        for (int i = 0; i < MR; ++i) acc[i][j] = V::subtract_sums(acc[i][j], excess);
+        for (int i = 0; i < MR; ++i) acc[i][j] = first;
       }
     }
   }
@@ -443,10 +443,7 @@ struct Brgemm {
   static inline __attribute__((always_inline)) void finish(Reg (&acc)[MR][NV], const BrgemmArgs& args, Mask last) {
     const TileEpilogue& epilogue = args.epilogue;
     if constexpr (V::kIntegers) {
-      if (epilogue.to_floats) {
-        subtract_zero_points(acc, epilogue.weight_sums, epilogue.x);
-        to_floats(acc, epilogue.scales, epilogue.x, epilogue.bias);
-      }
+      if (epilogue.to_floats) to_floats(acc, epilogue.scales, epilogue.x, epilogue.bias);
     }
     if (!epilogue.residuals_first)
       add_residuals(acc, epilogue, {epilogue.residuals[0].data, epilogue.residuals[1].data}, args.n, last);
@@ -482,19 +479,9 @@ struct Brgemm {
 
   static inline __attribute__((always_inline)) void store_narrow(Reg (&acc)[MR][NV], Narrow* c, int64_t stride,
                                                                  const TileRounding& rounding, Mask last) {
-    constexpr int kPairs = (NV - 1) / 2;  // all but the last one or two vectors
     const typename V::NarrowWriter writer(rounding);
 #pragma GCC unroll 32
-    for (int i = 0; i < MR; ++i) {
-      Narrow* row = c + i * stride;
-#pragma GCC unroll 4
-      for (int j = 0; j < kPairs; ++j) writer.store(row + 2 * j * V::kLanes, acc[i][2 * j], acc[i][2 * j + 1]);
-      if constexpr (NV % 2 == 0) {
-        writer.store(row + (NV - 2) * V::kLanes, acc[i][NV - 2], acc[i][NV - 1], last);
-      } else {
-        writer.store(row + (NV - 1) * V::kLanes, acc[i][NV - 1], last);
-      }
-    }
+    for (int i = 0; i < MR; ++i) writer.store_row(c + i * stride, acc[i], last);
   }
 
   // A partial store takes longer. With AVX-512 on Zen 4 one masked store starts every three cycles, or two full ones.

@@ -12,6 +12,7 @@
 #include "microkernels/brgemm.h"
 #include "microkernels/channel_moments.h"
 #include "microkernels/depthwise.h"
+#include "microkernels/integer_depthwise.h"
 #include "microkernels/integer_rows.h"
 #include "microkernels/integer_winograd.h"
 #include "microkernels/pool_row.h"
@@ -31,6 +32,7 @@ using RowFunction = void (*)(const RowArgs&);
 // their ISA: the linker could keep their copy of a standard library template for every CPU.
 struct KernelTable {
   static constexpr int kMaxRows = 28, kMaxVectors = 8;
+  static constexpr int kMaxLanes = 16;
   int lanes = 1;
   int tile_k = 1;     // elements of k in a word of A and B (gemm/words.h)
   int word_fmas = 1;  // FMAs, or instructions that take as long, for the products of a word with a vector of words
@@ -59,6 +61,7 @@ struct KernelTable {
                     int64_t to_stride) = nullptr;
   BlockWeightTable block_weights;
   IntegerRowFunctions integer_rows;  // null unless the dtype is int8
+  IntegerDepthwiseFunctions integer_depthwise;
   IntegerWinogradFunctions integer_winograd;
   // Convert rows of n elements from bfloat16 to float32 and back (to nearest, ties to even). Strides are in elements.
   // Null unless the dtype is bfloat16.

@@ -42,5 +42,19 @@ inline __attribute__((always_inline)) void for_each_vector(int64_t n, const F& f
   if (i < n) f(i, PartialVector<V>{V::mask(static_cast<int>(n - i))});
 }
 
+// Stores NV vectors by a writer that stores one or two at once. The mask is that of the last one.
+template <class V, class Writer, class Element, int NV>
+inline __attribute__((always_inline)) void store_in_pairs(const Writer& writer, Element* row,
+                                                          const typename V::Reg (&x)[NV], typename V::Mask last) {
+  constexpr int kPairs = (NV - 1) / 2;  // all but the last one or two vectors
+#pragma GCC unroll 4
+  for (int j = 0; j < kPairs; ++j) writer.store(row + 2 * j * V::kLanes, x[2 * j], x[2 * j + 1]);
+  if constexpr (NV % 2 == 0) {
+    writer.store(row + (NV - 2) * V::kLanes, x[NV - 2], x[NV - 1], last);
+  } else {
+    writer.store(row + (NV - 1) * V::kLanes, x[NV - 1], last);
+  }
+}
+
 }  // namespace
 }  // namespace loopwright

@@ -1,6 +1,7 @@
 // The table of int8 on AVX512_VNNI: the microkernel of float32 with four bytes as words of A and B, and sums in int32. Only this
 // file is compiled with -mavx512f -mavx512bw -mavx512vl -mavx512vnni.
 #include "microkernels/activations_f32.h"
+#include "microkernels/integer_depthwise_i8.h"
 #include "microkernels/integer_rows_i8.h"
 #include "microkernels/machine_f32.h"
 #include "microkernels/x86/tiles_avx512.h"
@@ -15,6 +16,10 @@ const KernelTable& int8_avx512_kernels(bool halves) {
     k.tile_k = VecInt8Avx512::kProducts;
     add_avx512_tiles<VecInt8Avx512>(k, halves);
     k.integer_rows = integer_row_functions<VecInt8Avx512>();
+    add_integer_strips<VecInt8Avx512, 3, 1, 14>(k.integer_depthwise.three[1]);
+    add_integer_strips<VecInt8Avx512, 3, 2, 8>(k.integer_depthwise.three[2]);
+    add_integer_strips<VecInt8Avx512, 5, 1, 14>(k.integer_depthwise.five[1]);
+    add_integer_strips<VecInt8Avx512, 5, 2, 8>(k.integer_depthwise.five[2]);
     k.fma_loop = &fma_loop<VecInt8Avx512>;
     return k;
   }();

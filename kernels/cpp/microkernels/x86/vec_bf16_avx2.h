@@ -7,6 +7,7 @@
 
 #include "loopwright/dtype.h"
 #include "microkernels/tile_epilogue.h"
+#include "microkernels/vector_access.h"
 #include "microkernels/x86/vec_avx2.h"
 
 namespace loopwright {
@@ -29,6 +30,10 @@ struct VecBf16Avx2 : VecAvx2 {
   };
   struct NarrowWriter {
     explicit NarrowWriter(const TileRounding& /*unused*/) {}
+    template <int NV>
+    void store_row(Bfloat16* p, const Reg (&x)[NV], Mask last) const {
+      store_in_pairs<VecBf16Avx2>(*this, p, x, last);
+    }
     static void store(Bfloat16* p, Reg x, Mask m) { VecBf16Avx2::store(p, x, m); }
     static void store(Bfloat16* p, Reg x, Reg y) {
       VecBf16Avx2::store(p, x);

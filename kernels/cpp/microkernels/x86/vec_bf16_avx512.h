@@ -3,6 +3,7 @@
 
 #include "loopwright/dtype.h"
 #include "microkernels/brgemm.h"
+#include "microkernels/vector_access.h"
 #include "microkernels/x86/vec_avx512.h"
 
 namespace loopwright {
@@ -30,6 +31,10 @@ struct VecBf16Avx512 : VecAvx512 {
   };
   struct NarrowWriter {
     explicit NarrowWriter(const TileRounding& /*unused*/) {}
+    template <int NV>
+    void store_row(Bfloat16* p, const Reg (&x)[NV], Mask last) const {
+      store_in_pairs<VecBf16Avx512>(*this, p, x, last);
+    }
     static void store(Bfloat16* p, Reg x, Mask m) { VecBf16Avx512::store(p, x, m); }
     static void store(Bfloat16* p, Reg x, Reg y) { VecBf16Avx512::store(p, x, y); }
     static void store(Bfloat16* p, Reg x, Reg y, Mask m) { VecBf16Avx512::store(p, x, y, m); }

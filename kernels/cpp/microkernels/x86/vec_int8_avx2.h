@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "microkernels/brgemm.h"
+#include "microkernels/vector_access.h"
 #include "microkernels/x86/vec_avx2.h"
 
 namespace loopwright {
@@ -66,17 +67,20 @@ struct VecInt8Avx2 : VecAvx2 {
     }
   };
   struct NarrowWriter {
-    Reg steps, lo, hi;
+    Reg steps, hi;
     Int zero;
     __m128i sign;
 
     explicit NarrowWriter(const TileRounding& to)
         : steps(set1(to.steps)),
-          lo(set1(to.lo)),
           hi(set1(to.hi)),
-          zero(_mm256_set1_epi32(to.zero_point)),
+          zero(_mm256_set1_epi16(static_cast<int16_t>(to.zero_point))),
           sign(_mm_set1_epi8(static_cast<char>(to.sign))) {}
 
+    template <int NV>
+    void store_row(uint8_t* p, const Reg (&x)[NV], Mask last) const {
+      store_in_pairs<VecInt8Avx2>(*this, p, x, last);
+    }
     void store(uint8_t* p, Reg x, Reg y) const {
       _mm_storeu_si128(reinterpret_cast<__m128i*>(p), bytes(rounded(x), rounded(y)));
     }
@@ -95,14 +99,11 @@ struct VecInt8Avx2 : VecAvx2 {
     }
 
    private:
-    // Returns 0 to 255. NaN becomes the least.
-    Int rounded(Reg x) const {
-      const Reg inside = min(hi, max(mul(x, steps), lo));
-      return _mm256_add_epi32(_mm256_cvtps_epi32(inside), zero);
-    }
+    // NaN, and what is less than all integers of 32 bits, becomes the least of them, and packing saturates.
+    Int rounded(Reg x) const { return _mm256_cvtps_epi32(min(hi, mul(x, steps))); }
     // Packs the lanes of x, then those of y.
     __m128i bytes(Int x, Int y) const {
-      const Int pairs = _mm256_packs_epi32(x, y);  // x0..3 y0..3 | x4..7 y4..7
+      const Int pairs = _mm256_adds_epi16(_mm256_packs_epi32(x, y), zero);  // x0..3 y0..3 | x4..7 y4..7
       const Int packed = _mm256_packus_epi16(pairs, pairs);
       const Int in_order = _mm256_permutevar8x32_epi32(packed, _mm256_setr_epi32(0, 4, 1, 5, 0, 4, 1, 5));
       return _mm_xor_si128(_mm256_castsi256_si128(in_order), sign);
