@@ -33,6 +33,13 @@ DepthwiseSchedule checked(DepthwiseSchedule s, const DepthwiseFunctions::Strip* 
   return s;
 }
 
+uint32_t pixels_inside(int64_t size, int64_t first, int64_t count) {
+  uint32_t inside = 0;
+  for (int64_t j = 0; j < count; ++j)
+    if (first + j >= 0 && first + j < size) inside |= uint32_t{1} << j;
+  return inside;
+}
+
 }  // namespace
 
 void DepthwiseConvolution::evict_weights() const {

@@ -13,14 +13,6 @@
 
 namespace loopwright {
 
-// Returns a bit for each of `count` pixels from `first` on, which is set if it is one of the `size` pixels of a row.
-inline uint32_t pixels_inside(int64_t size, int64_t first, int64_t count) {
-  uint32_t inside = 0;
-  for (int64_t j = 0; j < count; ++j)
-    if (first + j >= 0 && first + j < size) inside |= uint32_t{1} << j;
-  return inside;
-}
-
 // Packed for an ISA; paddings, threads and images may vary.
 struct DepthwiseWeights {
   int64_t padded_channels;  // a multiple of the vector length

@@ -1,6 +1,6 @@
-// Strips read and write integers. They pass down the image, over the channels whose windows stay in L1.
+// Rows of integers: each row of the output reads the rows of the image under it, which stay in L1 or L2 until the next one.
 //
-// Without strips, a slab of rows is converted to floats, convolved and rounded while it is in L2. Each row of the image is
+// Without functions for them, a slab of rows is converted to floats, convolved and rounded while it is in L2. Each row of the image is
 // converted once per chunk; rows that the next slab needs too move to its front.
 #include "depthwise/integer_depthwise.h"
 
@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/buffer.h"
+#include "core/shares.h"
 #include "gemm/input_words.h"
 #include "gemm/tile_quantization.h"
 #include "loopwright/machine.h"
@@ -22,7 +23,7 @@ constexpr int64_t kChunksPerThread = 4;
 
 std::vector<float> as_floats(const int8_t* weight, int64_t count) { return {weight, weight + count}; }
 
-// Returns the taps in words of four rows, as strips read them.
+// Returns the taps in words of four rows.
 Buffer in_words(const int8_t* weight, const Conv2dGeometry& g, int64_t padded) {
   const int64_t words = ceil_div(g.kh, kBytesPerWord);
   Buffer packed = make_weight_buffer(g.kw * words * padded);
@@ -30,17 +31,26 @@ Buffer in_words(const int8_t* weight, const Conv2dGeometry& g, int64_t padded) {
   std::fill_n(bytes, g.kw * words * padded * kWordBytes, int8_t{0});
   for (int64_t channel = 0; channel < g.c; ++channel)
     for (int64_t i = 0; i < g.kh; ++i)
-      for (int64_t j = 0; j < g.kw; ++j)
-        bytes[((j * words + i / kBytesPerWord) * padded + channel) * kBytesPerWord + i % kBytesPerWord] =
-            weight[(channel * g.kh + i) * g.kw + j];
+      for (int64_t j = 0; j < g.kw; ++j) {
+        const int64_t word = (j * words + i / kBytesPerWord) * padded + IntegerDepthwiseFunctions::place(channel);
+        bytes[word * kBytesPerWord + i % kBytesPerWord] = weight[(channel * g.kh + i) * g.kw + j];
+      }
   return packed;
 }
 
-// Returns the channels of a pass of strips: whole cache lines whose windows fit most of L1.
-int64_t channels_in_l1(const Target& target, const Conv2dGeometry& g, int64_t columns) {
-  constexpr int64_t kLine = 64;
-  const int64_t pixels = g.kh * ((columns - 1) * g.stride_w + g.kw) + columns;
-  return std::max(kLine, target.model->cache_bytes[0] * 7 / 8 / pixels / kLine * kLine);
+template <class T>
+void put_in_places(const T* from, int64_t channels, T* to) {
+  for (int64_t channel = 0; channel < channels; ++channel)
+    to[IntegerDepthwiseFunctions::place(channel)] = from[channel];
+}
+
+// Returns the constants of channels in their places, with zeros in the others; null if they are.
+Buffer in_places(const float* from, int64_t channels, int64_t padded) {
+  if (!from) return nullptr;
+  Buffer to = make_weight_buffer(padded);
+  std::fill_n(to.get(), padded, 0.0f);
+  put_in_places(from, channels, to.get());
+  return to;
 }
 
 }  // namespace
@@ -50,10 +60,17 @@ IntegerDepthwiseWeights::IntegerDepthwiseWeights(const int8_t* weight, const Con
     : sums(std::make_shared<const DepthwiseWeights>(as_floats(weight, g.c * g.kh * g.kw).data(), g, LayerEpilogue{},
                                                     isa)),
       constants(epilogue, {const_cast<int8_t*>(weight), g.kh * g.kw, Dtype::kInt8}, g.c, g.kh * g.kw,
-                g.c + kernel_table(isa).lanes),
-      padded_channels(ceil_div(g.c, kernel_table(isa).lanes) * kernel_table(isa).lanes) {
-  if (kernel_table(isa, Dtype::kInt8).integer_depthwise.strips(g.kh, g.kw, g.stride_w, g.dilation_w))
-    words = in_words(weight, g, padded_channels);
+                g.c + kernel_table(isa).lanes) {
+  if (!kernel_table(isa, Dtype::kInt8).integer_depthwise.rows(g.kh, g.kw, g.stride_w, g.dilation_w)) return;
+  const int64_t padded = ceil_div(g.c, IntegerDepthwiseFunctions::kBlock) * IntegerDepthwiseFunctions::kBlock;
+  std::vector<int32_t> weight_sums(static_cast<size_t>(padded));
+  put_in_places(constants.weight_sums.data(), g.c, weight_sums.data());
+  in_places = {padded,
+               in_words(weight, g, padded),
+               loopwright::in_places(constants.scales.get(), g.c, padded),
+               loopwright::in_places(constants.bias.get(), g.c, padded),
+               loopwright::in_places(constants.slopes.get(), g.c, padded),
+               std::move(weight_sums)};
 }
 
 IntegerDepthwise::IntegerDepthwise(std::shared_ptr<const IntegerDepthwiseWeights> weights,
@@ -62,7 +79,7 @@ IntegerDepthwise::IntegerDepthwise(std::shared_ptr<const IntegerDepthwiseWeights
     : weights_(std::move(weights)),
       geometry_(geometry),
       kernels_(kernel_table(target, Dtype::kInt8)),
-      strips_(kernels_.integer_depthwise.strips(geometry.kh, geometry.kw, geometry.stride_w, geometry.dilation_w)),
+      rows_(kernels_.integer_depthwise.rows(geometry.kh, geometry.kw, geometry.stride_w, geometry.dilation_w)),
       epilogue_(
           Epilogue::of_slopes(weights_->constants.activation, weights_->constants.slopes.get(), kernel_table(target))),
       target_(target),
@@ -92,74 +109,66 @@ struct IntegerDepthwise::Call {
 };
 
 void IntegerDepthwise::run(const Matrix& x, const Images& images, const Matrix& out, const Matrix& residual) const {
-  if (strips_ && is_integer(x.dtype) && !epilogue_.activate) {
-    run_strips(x, images, out, residual);
+  const bool of_integers =
+      is_integer(x.dtype) && is_integer(out.dtype) && (!residual.data || is_integer(residual.dtype));
+  if (rows_ && of_integers && !epilogue_.activate) {
+    run_integers(x, images, out, residual);
   } else {
     run_slabs(x, images, out, residual);
   }
 }
 
 void IntegerDepthwise::evict_weights() const {
-  if (!strips_) return sums({}).evict_weights();
-  const int64_t words = geometry_.kw * ceil_div(geometry_.kh, kBytesPerWord) * weights_->padded_channels;
-  evict(weights_->words.get(), words * kWordBytes, threads_);
+  if (!rows_) return sums({}).evict_weights();
+  const int64_t words = geometry_.kw * ceil_div(geometry_.kh, kBytesPerWord) * weights_->in_places->channels;
+  evict(weights_->in_places->words.get(), words * kWordBytes, threads_);
 }
 
-void IntegerDepthwise::run_strips(const Matrix& x, const Images& images, const Matrix& out,
-                                  const Matrix& residual) const {
+void IntegerDepthwise::run_integers(const Matrix& x, const Images& images, const Matrix& out,
+                                    const Matrix& residual) const {
   const Conv2dGeometry& g = geometry_;
-  const LayerConstants& constants = weights_->constants;
+  const IntegerDepthwiseWeights::InPlaces& constants = *weights_->in_places;
   const DepthwiseSchedule schedule = this->schedule(images);
-  const int64_t oh = g.output_h(images.h), ow = g.output_w(images.w), c = g.c, lines = images.n * oh;
-  const TileQuantization quantization = tile_quantization(constants.quantization);
-  alignas(64) uint8_t zeros[KernelTable::kMaxLanes];
-  std::fill(std::begin(zeros), std::end(zeros),
-            static_cast<uint8_t>(quantization.x.zero_point ^ quantization.x.sign));
-  const EvenSplit columns(ow, schedule.columns);
-  const EvenSplit passes(ceil_div(c, kernels_.lanes), channels_in_l1(target_, g, columns.size(0)) / kernels_.lanes);
-  const Window across = g.columns();
+  const int64_t oh = g.output_h(images.h), ow = g.output_w(images.w), lines = images.n * oh;
+  const EvenSplit tiles(ow, std::min(schedule.columns, IntegerDepthwiseFunctions::kMaxColumns));
+  const TileQuantization quantization = tile_quantization(weights_->constants.quantization);
+  const IntegerDepthwiseLayer layer{constants.words.get(),
+                                    constants.channels,
+                                    constants.weight_sums.data(),
+                                    constants.scales.get(),
+                                    constants.bias.get(),
+                                    constants.slopes.get(),
+                                    epilogue_,
+                                    quantization,
+                                    static_cast<uint8_t>(quantization.x.zero_point ^ quantization.x.sign)};
 
-  const auto run_rows = [&](int64_t image, int64_t row, int64_t rows) {
-    for (int64_t pass = 0, channel = 0, channels; pass < passes.count; ++pass, channel += channels) {
-      channels = std::min(passes.size(pass) * kernels_.lanes, c - channel);
-      const IntegerDepthwiseLayer layer{weights_->words.get() + channel,
-                                        weights_->padded_channels,
-                                        constants.weight_sums.data() + channel,
-                                        constants.scales.get() + channel,
-                                        constants.bias ? constants.bias.get() + channel : nullptr,
-                                        epilogue_.slopes_from(channel),
-                                        epilogue_,
-                                        quantization,
-                                        zeros};
-      for (int64_t tile = 0, q = 0; tile < columns.count; q += columns.size(tile++)) {
-        const int64_t left = across.origin(q), pixel = (image * oh + row) * ow + q;
-        IntegerDepthwiseStrip strip{};
-        strip.x = static_cast<const uint8_t*>(x.address(image * images.h * images.w, 0)) + left * c + channel;
-        strip.inside = pixels_inside(images.w, left, (columns.size(tile) - 1) * g.stride_w + g.kw);
-        strip.x_row = images.w * c;
-        strip.x_pixel = strip.y_pixel = c;
-        strip.height = images.h;
-        strip.top = g.rows().origin(row);
-        strip.stride = g.stride_h;
-        strip.dilation = g.dilation_h;
-        strip.y = out.address(pixel, channel);
-        strip.y_dtype = out.dtype;
-        if (residual.data)
-          strip.residual = {residual.address(pixel, channel), c, 0, residual.dtype, quantization.residual};
-        strip.y_row = ow * c;
-        strip.rows = rows;
-        strip.channels = channels;
-        strips_[columns.size(tile)](strip, layer);
+  const int64_t across_m = schedule.threads.m, across_c = schedule.threads.n;
+  const int64_t blocks = constants.channels / IntegerDepthwiseFunctions::kBlock;
+  parallel_shares(schedule.threads, 1, [&](int, const Share& share) {
+    const Range of_blocks = Range{0, blocks}.part(across_c, share.j);
+    IntegerDepthwiseRow row{};
+    row.channel = of_blocks.begin * IntegerDepthwiseFunctions::kBlock;
+    row.channels = std::min(of_blocks.end * IntegerDepthwiseFunctions::kBlock, g.c) - row.channel;
+    if (row.channels <= 0) return;
+    row.width = images.w;
+    row.x_pixel = row.y_pixel = g.c;
+    for (int64_t line = split_begin(lines, across_m, share.i); line < split_begin(lines, across_m, share.i + 1);
+         ++line) {
+      const int64_t image = line / oh, top = g.rows().origin(line % oh);
+      for (int64_t i = 0; i < g.kh; ++i) {
+        const int64_t at = top + i * g.dilation_h;
+        const bool is_inside = at >= 0 && at < images.h;
+        row.x[i] = is_inside ? x.at<uint8_t>((image * images.h + at) * images.w, row.channel) : nullptr;
       }
-    }
-  };
-  const int threads = schedule.threads.count();
-  const int64_t chunks = std::min(lines, threads == 1 ? 1 : kChunksPerThread * threads);
-  parallel_chunks(threads, chunks, [&](int, int64_t chunk) {
-    const Range part = Range{0, lines}.part(chunks, chunk);
-    for (int64_t line = part.begin, rows; line < part.end; line += rows) {
-      rows = std::min(oh - line % oh, part.end - line);
-      run_rows(line / oh, line % oh, rows);
+      for (int64_t tile = 0, q = 0; tile < tiles.count; tile += row.tiles) {
+        const int64_t pixels = tiles.size(tile);
+        row.tiles = tiles.alike(tile);
+        row.left = g.columns().origin(q);
+        row.y = out.at<uint8_t>(line * ow + q, row.channel);
+        row.residual = residual.data ? residual.at<uint8_t>(line * ow + q, row.channel) : nullptr;
+        rows_[pixels](row, layer);
+        q += row.tiles * pixels;
+      }
     }
   });
 }

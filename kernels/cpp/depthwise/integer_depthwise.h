@@ -1,10 +1,11 @@
-// Depthwise convolution of 8-bit integers. Usual kernels are computed by strips (microkernels/integer_depthwise.h) where the ISA
-// has them. Otherwise the sums of products are computed in float32, where they are exact, by the kernels of DepthwiseConvolution.
+// Depthwise convolution of 8-bit integers. Usual kernels read and write integers (microkernels/integer_depthwise.h) where the ISA
+// has functions for them. Otherwise the sums of products are computed in float32, where they are exact, by the kernels of DepthwiseConvolution.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "core/split.h"
 #include "depthwise/depthwise.h"
@@ -20,8 +21,13 @@ constexpr int64_t kMostIntegerTaps = (1 << 24) / (255 * 128);
 struct IntegerDepthwiseWeights {
   std::shared_ptr<const DepthwiseWeights> sums;  // the integers as floats, without an epilogue
   LayerConstants constants;                      // with a readable vector after n floats
-  int64_t padded_channels;                       // a multiple of the vector length
-  Buffer words;                                  // for strips, in their order; null without them
+  // For rows of integers, in their order; null without them.
+  struct InPlaces {
+    int64_t channels;  // padded
+    Buffer words, scales, bias, slopes;
+    std::vector<int32_t> weight_sums;
+  };
+  std::optional<InPlaces> in_places;
 
   // weight (c, 1, kh, kw). Copies it and the epilogue.
   IntegerDepthwiseWeights(const int8_t* weight, const Conv2dGeometry& geometry, const LayerEpilogue& epilogue, Isa isa);
@@ -45,7 +51,7 @@ class IntegerDepthwise {
   DepthwiseConvolution sums(const std::optional<DepthwiseSchedule>& schedule) const {
     return {weights_->sums, geometry_, Activation::kNone, target_, threads_, fixed_ ? fixed_ : schedule};
   }
-  void run_strips(const Matrix& x, const Images& images, const Matrix& out, const Matrix& residual) const;
+  void run_integers(const Matrix& x, const Images& images, const Matrix& out, const Matrix& residual) const;
   void run_slabs(const Matrix& x, const Images& images, const Matrix& out, const Matrix& residual) const;
   // Computes rows of the output of one image, slab by slab: the rows under a slab become floats, then sums, then the output.
   void run_range(const Call& call, int64_t image, Range rows, float* floats) const;
@@ -55,7 +61,7 @@ class IntegerDepthwise {
   std::shared_ptr<const IntegerDepthwiseWeights> weights_;
   Conv2dGeometry geometry_;
   const KernelTable& kernels_;                       // of integers
-  const IntegerDepthwiseFunctions::Strip* strips_;  // null if this kernel has no strips
+  const IntegerDepthwiseFunctions::Row* rows_;  // by pixels of a tile; null if this kernel has none
   Epilogue epilogue_;
   Target target_;
   int threads_;

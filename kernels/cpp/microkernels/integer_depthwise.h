@@ -1,6 +1,6 @@
 // The microkernels of depthwise convolution of 8-bit integers compute
 //
-//   y[r, q, ch] = epilogue(Σ over taps i, j   w[i, j, ch] · (x[r·s + i·d, q·s + j, ch] - zero_point))
+//   y[q, ch] = epilogue(Σ over taps i, j   w[i, j, ch] · (x[i, q·s + j, ch] - zero_point))
 //
 // in int32, with the epilogue of register tiles (tile_epilogue.h). Taps outside the image read bytes of the zero point.
 #pragma once
@@ -11,7 +11,7 @@
 
 namespace loopwright {
 
-// Weights and epilogue. All arrays are of the first channel of the strip and readable in full vectors.
+// Weights and epilogue. The arrays have the channels in the order of IntegerDepthwiseFunctions::place(), padded to whole blocks.
 struct IntegerDepthwiseLayer {
   // For each column of the kernel, words of the taps of four rows in each channel, padded with zeros: (columns, rows / 4, channels).
   const float* weight;
@@ -22,38 +22,44 @@ struct IntegerDepthwiseLayer {
   const float* slopes;  // of kPrelu, or null
   TileActivation activation;
   TileQuantization quantization;
-  const uint8_t* zeros;  // kLanes bytes that stand for zero
+  uint8_t zero;  // the integer that stands for zero in x
 };
 
-// Rows of the output, a few pixels wide. Steps of x are in bytes, those of y and of the residual in elements.
-struct IntegerDepthwiseStrip {
-  // The pixel of row 0 of the image under tap 0 of the first output. It may be outside the image: bit j of `inside` is set if
-  // the pixel j places to the right is inside.
-  const uint8_t* x;
-  uint32_t inside;
-  int64_t x_row, x_pixel;
-  int64_t height;               // of the image
-  int64_t top, stride, dilation;  // the row under the first tap of the first output, and steps down the image
-  void* y;
-  Dtype y_dtype;  // float32, or of the integers of the output
-  TileResidual residual;  // its stride is that of pixels; strips ignore the step
-  int64_t y_row, y_pixel;
-  int64_t rows, channels;
+// Pixels of an output row. The output and the residual are 8-bit integers. Pointers are to the first of `channels`, steps in bytes.
+struct IntegerDepthwiseRow {
+  static constexpr int kMaxTaps = 5;
+
+  const uint8_t* x[kMaxTaps];  // for each row of the kernel, column 0 of the image; null: outside the image
+  int64_t width;               // columns of the image
+  int64_t left;                // the column under the first tap of the first output
+  int64_t x_pixel;
+  uint8_t* y;
+  const uint8_t* residual;  // or null; has the steps of y
+  int64_t y_pixel;
+  int64_t tiles;            // each of as many pixels as the function has
+  int64_t channel, channels;  // the channels from `channel` on, which starts a block
 };
 
 struct IntegerDepthwiseFunctions {
-  using Strip = void (*)(const IntegerDepthwiseStrip&, const IntegerDepthwiseLayer&);
-  static constexpr int kMaxColumns = 14;
+  using Row = void (*)(const IntegerDepthwiseRow&, const IntegerDepthwiseLayer&);
+  static constexpr int kMaxColumns = 4;
+  static constexpr int kBlock = 64;  // channels
 
-  // By columns of the output, for square kernels. Null if there is no such strip.
-  Strip three[3][kMaxColumns + 1] = {};  // 3x3, by stride along the row
-  Strip five[3][kMaxColumns + 1] = {};   // 5x5
+  // By pixels of a tile, for square kernels. Null if there is no such function.
+  Row three[3][kMaxColumns + 1] = {};  // 3x3, by stride along the row
+  Row five[3][kMaxColumns + 1] = {};   // 5x5
 
-  // Returns the strips of a kernel, or null if it has none.
-  const Strip* strips(int64_t height, int64_t width, int64_t stride, int64_t dilation) const {
+  // Returns the functions of a kernel, or null if it has none.
+  const Row* rows(int64_t height, int64_t width, int64_t stride, int64_t dilation) const {
     if (dilation != 1 || stride > 2 || height != width) return nullptr;
-    const Strip* found = width == 3 ? three[stride] : width == 5 ? five[stride] : nullptr;
+    const Row* found = width == 3 ? three[stride] : width == 5 ? five[stride] : nullptr;
     return found && found[1] ? found : nullptr;
+  }
+
+  // Returns the index of the constants of a channel. Interleaving the bytes of rows leaves four channels of each 16 together.
+  static constexpr int64_t place(int64_t channel) {
+    const int64_t in_block = channel % kBlock;
+    return channel - in_block + in_block % 16 / 4 * 16 + in_block / 16 * 4 + in_block % 4;
   }
 };
 

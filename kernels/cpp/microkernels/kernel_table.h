@@ -32,7 +32,6 @@ using RowFunction = void (*)(const RowArgs&);
 // their ISA: the linker could keep their copy of a standard library template for every CPU.
 struct KernelTable {
   static constexpr int kMaxRows = 28, kMaxVectors = 8;
-  static constexpr int kMaxLanes = 16;
   int lanes = 1;
   int tile_k = 1;     // elements of k in a word of A and B (gemm/words.h)
   int word_fmas = 1;  // FMAs, or instructions that take as long, for the products of a word with a vector of words

@@ -16,10 +16,10 @@ const KernelTable& int8_avx512_kernels(bool halves) {
     k.tile_k = VecInt8Avx512::kProducts;
     add_avx512_tiles<VecInt8Avx512>(k, halves);
     k.integer_rows = integer_row_functions<VecInt8Avx512>();
-    add_integer_strips<VecInt8Avx512, 3, 1, 14>(k.integer_depthwise.three[1]);
-    add_integer_strips<VecInt8Avx512, 3, 2, 8>(k.integer_depthwise.three[2]);
-    add_integer_strips<VecInt8Avx512, 5, 1, 14>(k.integer_depthwise.five[1]);
-    add_integer_strips<VecInt8Avx512, 5, 2, 8>(k.integer_depthwise.five[2]);
+    add_integer_depthwise<VecInt8Avx512, 3, 1>(k.integer_depthwise.three[1]);
+    add_integer_depthwise<VecInt8Avx512, 3, 2>(k.integer_depthwise.three[2]);
+    add_integer_depthwise<VecInt8Avx512, 5, 1>(k.integer_depthwise.five[1]);
+    add_integer_depthwise<VecInt8Avx512, 5, 2>(k.integer_depthwise.five[2]);
     k.fma_loop = &fma_loop<VecInt8Avx512>;
     return k;
   }();

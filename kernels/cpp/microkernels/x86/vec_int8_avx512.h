@@ -45,11 +45,20 @@ struct VecInt8Avx512 : VecAvx512 {
 
     Reg add(Reg x, const uint8_t* p) const { return sum(x, _mm_loadu_si128(reinterpret_cast<const __m128i*>(p))); }
     Reg add(Reg x, const uint8_t* p, Mask m) const { return sum(x, _mm_maskz_loadu_epi8(m, p)); }
+    // Adds the bytes of 64 channels to vectors in the order of interleave().
+    void add_block(Reg (&x)[4], Int bytes) const {
+      Reg words[4];
+      interleave({_mm512_xor_si512(bytes, _mm512_broadcast_i32x4(sign)), no_bytes(), no_bytes(), no_bytes()}, words);
+#pragma GCC unroll 4
+      for (int v = 0; v < 4; ++v) x[v] = from_words(x[v], integers(words[v]));
+    }
 
    private:
-    Reg sum(Reg x, __m128i bytes) const {
-      const __m512i whole = _mm512_cvtepu8_epi32(_mm_xor_si128(bytes, sign));
+    Reg from_words(Reg x, __m512i whole) const {
       return fma(_mm512_cvtepi32_ps(_mm512_sub_epi32(whole, zero)), scale, x);
+    }
+    Reg sum(Reg x, __m128i bytes) const {
+      return from_words(x, _mm512_cvtepu8_epi32(_mm_xor_si128(bytes, sign)));
     }
   };
   struct NarrowWriter {
@@ -87,54 +96,48 @@ struct VecInt8Avx512 : VecAvx512 {
           _mm_storeu_si128(reinterpret_cast<__m128i*>(p + 2 * kLanes), _mm512_extracti32x4_epi32(rest, 2));
       }
     }
-    // Stores a vector in each of C pixels.
-    template <bool kWhole, int C>
-    void store_pixels(uint8_t* p, int64_t step, const Reg (&x)[C], Mask m) const {
-#pragma GCC unroll 4
-      for (int j = 0; j < C; j += 4) {
-        const auto at = [&](int i) { return x[j + i < C ? j + i : j]; };
-        const __m512i four = packed(at(0), at(1), at(2), at(3));
-        store_pixel<kWhole>(p + j * step, _mm512_castsi512_si128(four), m);
-        if (j + 1 < C) store_pixel<kWhole>(p + (j + 1) * step, _mm512_extracti32x4_epi32(four, 1), m);
-        if (j + 2 < C) store_pixel<kWhole>(p + (j + 2) * step, _mm512_extracti32x4_epi32(four, 2), m);
-        if (j + 3 < C) store_pixel<kWhole>(p + (j + 3) * step, _mm512_extracti32x4_epi32(four, 3), m);
-      }
-    }
+    // Returns the bytes of vectors in the order of interleave(), channel by channel.
+    Int block(const Reg (&x)[4]) const { return quarters(x[0], x[1], x[2], x[3]); }
 
    private:
-    template <bool kWhole>
-    static void store_pixel(uint8_t* p, __m128i bytes, Mask m) {
-      if constexpr (kWhole) {
-        _mm_storeu_si128(reinterpret_cast<__m128i*>(p), bytes);
-      } else {
-        _mm_mask_storeu_epi8(p, m, bytes);
-      }
-    }
     // NaN, and what is less than all integers of 32 bits, becomes the least of them, and packing saturates.
     __m512i rounded(Reg x) const { return _mm512_cvtps_epi32(min(hi, mul(x, steps))); }
-    // Returns the bytes of four vectors, one after the other. Packs in the quarters of registers.
-    __m512i packed(Reg a, Reg b, Reg c, Reg d) const {
+    // Returns the bytes of four vectors, those of each quarter of the registers together.
+    __m512i quarters(Reg a, Reg b, Reg c, Reg d) const {
       const __m512i ab = _mm512_adds_epi16(_mm512_packs_epi32(rounded(a), rounded(b)), zero);
       const __m512i cd = _mm512_adds_epi16(_mm512_packs_epi32(rounded(c), rounded(d)), zero);
+      return _mm512_xor_si512(_mm512_packus_epi16(ab, cd), sign);
+    }
+    // The same, one vector after the other.
+    __m512i packed(Reg a, Reg b, Reg c, Reg d) const {
       const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-      return _mm512_xor_si512(_mm512_permutexvar_epi32(order, _mm512_packus_epi16(ab, cd)), sign);
+      return _mm512_permutexvar_epi32(order, quarters(a, b, c, d));
     }
   };
 
-  // Bytes of A in depthwise convolutions: the bytes of 16 channels at p, each in byte kPlace of its lane, and zeros in the other
-  // bytes. Reads the first `count` bytes unless all.
-  template <bool kWhole, int kPlace>
-  static Int in_lanes(const uint8_t* p, int count) {
-    return _mm512_maskz_shuffle_epi8(kFirstBytes << kPlace, in_quarters<kWhole>(p, count), lane_bytes());
-  }
-  // The same added to words that have zeros there.
-  template <bool kWhole, int kPlace>
-  static Int add_in_lanes(Int words, const uint8_t* p, int count) {
-    return _mm512_mask_shuffle_epi8(words, kFirstBytes << kPlace, in_quarters<kWhole>(p, count), lane_bytes());
-  }
-  static Int words_of(uint8_t byte) { return _mm512_set1_epi8(static_cast<char>(byte)); }
+  // Bytes of 64 channels, as depthwise convolutions have them.
+  using BytesMask = __mmask64;
+  static BytesMask bytes_mask(int64_t n) { return (uint64_t{1} << n) - 1; }  // 0 <= n < 64
+  static Int no_bytes() { return _mm512_setzero_si512(); }
+  static Int bytes_of(uint8_t byte) { return _mm512_set1_epi8(static_cast<char>(byte)); }
+  static Int load_bytes(const uint8_t* p) { return _mm512_loadu_si512(p); }
+  static Int load_bytes(const uint8_t* p, BytesMask m) { return _mm512_maskz_loadu_epi8(m, p); }
+  static void store_bytes(uint8_t* p, Int x) { _mm512_storeu_si512(p, x); }
+  static void store_bytes(uint8_t* p, Int x, BytesMask m) { _mm512_mask_storeu_epi8(p, m, x); }
   static Int exclusive_or(Int a, Int b) { return _mm512_xor_si512(a, b); }
-  static Reg sums_of(Int words) { return floats(words); }
+  // Byte i of word j of vector v is that of channel 16·(j / 4) + 4·v + j % 4 in rows[i].
+  static void interleave(const Int (&rows)[4], Reg (&words)[4]) {
+    const Int low = _mm512_unpacklo_epi8(rows[0], rows[1]), low2 = _mm512_unpacklo_epi8(rows[2], rows[3]);
+    const Int high = _mm512_unpackhi_epi8(rows[0], rows[1]), high2 = _mm512_unpackhi_epi8(rows[2], rows[3]);
+    words[0] = floats(_mm512_unpacklo_epi16(low, low2));
+    words[1] = floats(_mm512_unpackhi_epi16(low, low2));
+    words[2] = floats(_mm512_unpacklo_epi16(high, high2));
+    words[3] = floats(_mm512_unpackhi_epi16(high, high2));
+  }
+  // accumulate() with weights in memory.
+  static void accumulate_packed(Reg& acc, Reg a, const float* b) {
+    asm("vpdpbusd %2, %1, %0" : "+v"(acc) : "v"(a), "m"(*reinterpret_cast<const Reg*>(b)));
+  }
 
   // See VecInt8Avx2. The offset turns signed bytes into unsigned ones.
   static void store_elements(Element* to, const uint8_t* from, bool /*is_signed*/, int offset) {
@@ -150,22 +153,6 @@ struct VecInt8Avx512 : VecAvx512 {
   static void store_bytes(Element* to, Reg x, int offset) {
     const __m512i whole = _mm512_add_epi32(_mm512_cvtps_epi32(x), _mm512_set1_epi32(offset));
     _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtepi32_epi8(whole));
-  }
-  static constexpr uint64_t kFirstBytes = 0x1111111111111111;  // of each lane
-  // The index of its lane in the bytes of a quarter, in each byte of the lane.
-  static __m512i lane_bytes() {
-    return _mm512_setr_epi32(0x00000000, 0x01010101, 0x02020202, 0x03030303, 0x04040404, 0x05050505, 0x06060606,
-                             0x07070707, 0x08080808, 0x09090909, 0x0a0a0a0a, 0x0b0b0b0b, 0x0c0c0c0c, 0x0d0d0d0d,
-                             0x0e0e0e0e, 0x0f0f0f0f);
-  }
-  // Returns 16 bytes in each quarter.
-  template <bool kWhole>
-  static __m512i in_quarters(const uint8_t* p, int count) {
-    if constexpr (kWhole) {
-      return _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
-    } else {
-      return _mm512_broadcast_i32x4(_mm_maskz_loadu_epi8(mask(count), p));
-    }
   }
   static __m512i integers(Reg x) { return _mm512_castps_si512(x); }
   static Reg floats(__m512i x) { return _mm512_castsi512_ps(x); }
