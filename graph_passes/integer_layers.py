@@ -30,6 +30,7 @@ from graph_passes.lazy import ir
 from graph_passes.opset import raise_opset
 from graph_passes.patterns.channel_scales import unify_channel_scales
 from graph_passes.patterns.dynamic_products import Product, products_of, replace_dynamic_products
+from graph_passes.patterns.integer_pooling import pool_integers
 from graph_passes.patterns.integer_weight import IN_FLOAT
 from graph_passes.patterns.layer_growth import grow_layer
 from graph_passes.patterns.quantized_layers import QuantizedLayer
@@ -62,6 +63,7 @@ class IntegerLayers(Pass):
         if remark is not None:
             yield remark
             return
+        pool_integers(model)
         new = []
         for node in list(every_node(model)):
             layer = _layer(node)

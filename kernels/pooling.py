@@ -1,11 +1,11 @@
-"""Pooling of NHWC images in float32, with the rules of ONNX's MaxPool, AveragePool and GlobalAveragePool.
+"""Pooling of NHWC images in float32, and maxima of 8-bit integers, with the rules of ONNX's MaxPool, AveragePool and GlobalAveragePool.
 
 ``kernel``, ``stride`` and ``dilation`` are one number or (height, width), ``padding`` also (top, left, bottom, right).
 All functions copy x (n, h, w, c) if it is not contiguous. ``out`` must be contiguous; None allocates it. ``isa`` is one
 of ``kernels.available_isas()``; None selects the best. ``threads`` is the number of threads of the shared pool, the
 caller included; small images use only the calling thread. The GIL is released. All functions raise
 
-    TypeError: an argument is not a float32 array.
+    TypeError: an argument is not a float32 array, or, for a maximum, one of int8 or uint8.
     ValueError: a shape or size is wrong, the padding is not smaller than the kernel, images are smaller than the
         kernel, this CPU lacks the ISA, or ``out`` overlaps x.
 
@@ -37,7 +37,7 @@ def max_pool2d(
 
     Windows are ``stride`` apart (None: ``kernel``). With ``ceil_mode`` there is another window at the end of an axis if
     it begins within the image (or the padding before it). Padding is never the largest value; a dilated window over
-    only padding gives ``-inf``. A window with a NaN gives NaN; ONNX Runtime's result depends on the position of the
+    only padding gives ``-inf``, and the least integer for integers. A window with a NaN gives NaN; ONNX Runtime's result depends on the position of the
     NaN.
     """
     stride = kernel if stride is None else stride

@@ -36,6 +36,8 @@ class Quantization:
         floats: whether the input is float32, and each call quantizes it as ``x`` says, as ONNX's QuantizeLinear does.
         out: of the output; None: the output is float32.
         residual: of the residual; None: it is float32.
+        sum: integers to which sums with bias are rounded, and from which they become float32 again, before the residual
+            is added; None: sums are not rounded.
     """
 
     weight: np.ndarray
@@ -43,6 +45,7 @@ class Quantization:
     floats: bool = False
     out: Integers | None = None
     residual: Integers | None = None
+    sum: Integers | None = None
 
 
 def native_quantization(quantization: Any) -> Any:
@@ -52,4 +55,4 @@ def native_quantization(quantization: Any) -> Any:
     if not isinstance(quantization, Quantization):
         raise TypeError(f"quantization must be a kernels.Quantization, got {type(quantization).__name__}")
     q = quantization
-    return q.weight, q.x, q.floats, q.out, q.residual
+    return q.weight, q.x, q.floats, q.out, q.residual, q.sum

@@ -35,7 +35,8 @@ namespace json = tvm::ffi::json;
 // Formats of saved models that can be read; compiler/program/saved_model.py gets the newest one, which it writes, from
 // here. Format 5 added segments, format 6 ranges of sizes, format 7 whether subnormal numbers are kept,
 // format 8 weights of int8, format 9 tensors of 8-bit integers between layers, format 10 weights of bfloat16, format 11 weights of
-// few bits, format 12 operators of users, format 13 tensors of bfloat16 between layers.
+// few bits, format 12 operators of users, format 13 tensors of bfloat16 between layers, and sums that
+// are rounded before the residual.
 constexpr int64_t kOldestFormat = 4;
 constexpr int64_t kFormat = 13;
 

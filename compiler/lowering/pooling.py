@@ -11,6 +11,7 @@ from compiler.lowering.call import Call, constant, is_float32, shape_of
 from compiler.workloads.workload import Workload
 from graph_passes.values import data_input, main_output
 
+_INTEGERS = {ir.DataType.INT8: "int8", ir.DataType.UINT8: "uint8"}
 _LENGTHS = {"kernel": 2, "stride": 2, "padding": 4, "dilation": 2}
 
 
@@ -59,7 +60,8 @@ def _pool(node: ir.Node, op: str, window: dict[str, Any] | None) -> Call | None:
     """``window`` None: one as large as the image."""
     x = node.inputs[0]
     shape = shape_of(x)
-    if x is None or len(shape) != 4 or not is_float32(x) or main_output(node) is None:
+    integers = _INTEGERS.get(x.dtype) if x is not None and op == "max_pool2d" else None
+    if x is None or len(shape) != 4 or not (integers or is_float32(x)) or main_output(node) is None:
         return None
     if window is None:
         window = {
@@ -73,7 +75,8 @@ def _pool(node: ir.Node, op: str, window: dict[str, Any] | None) -> Call | None:
     # With ceil_mode, ONNX before opset 22 infers one position too many if the last window begins beyond the image.
     if workload is None or shape_of(node.outputs[0]) not in _shapes(node, workload.output_shape):
         return None
-    return Call(op, (x,), {"x": list(shape), **window}, stages=(workload,))
+    attributes = {"x": list(shape), **window, **({"integers": integers} if integers else {})}
+    return Call(op, (x,), attributes, stages=(workload,))
 
 
 def _shapes(node: ir.Node, pooled: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:

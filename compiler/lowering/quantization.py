@@ -54,6 +54,7 @@ def weight_of(fused: FusedLayer, operands: Mapping[str, ir.Value | None]) -> Lay
         ("x", "x", fused.has_integer_input),
         ("r", "residual", fused.integer_residual),
         ("y", "out", fused.integer_output),
+        ("s", "sum", fused.rounded_sum),
     ):
         if has_integers:
             found = _integers(operands, operand)

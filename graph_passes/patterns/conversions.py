@@ -49,12 +49,16 @@ class Conversion:
     def integers(self) -> ir.Value:
         return self.node.outputs[0] if self.quantizes else required(self.node.inputs[0])
 
+    @property
+    def numbers(self) -> tuple[str, float, int]:
+        """The type of the integers, the scale and the zero point."""
+        return self.zero.dtype.name, float(self.scale), int(self.zero)
+
     def same(self, other: Conversion | None) -> bool:
         """Whether both convert in the same direction with the same numbers."""
         if other is None:
             return False
-        alike = self.quantizes == other.quantizes and self.zero.dtype == other.zero.dtype
-        return alike and bool(self.scale == other.scale and self.zero == other.zero)
+        return self.quantizes == other.quantizes and self.numbers == other.numbers
 
     def operands(self, graph: ir.Graph, name: str) -> dict[str, ir.Value | None]:
         """Returns the operands of a layer for its tensor ``name``: new constants of its scale and zero point."""

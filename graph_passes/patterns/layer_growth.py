@@ -57,7 +57,7 @@ def grow_layer(model: ir.Model, node: ir.Node) -> Iterator[Remark]:
         yield Remark(described(node), "not fused: its padding depends on a size that is unknown")
         return
     growing = _Growing(layer, [node], layer.operands(node), attributes)
-    while _take_bias(growing) or _take_residual(growing):
+    while _take_bias(growing) or _take_residual(growing) or _take_rounded_sum(growing):
         pass
     if not _take_prelu(growing):
         _take_activation(growing)
@@ -152,6 +152,23 @@ def _take_residual(growing: _Growing) -> bool:
     else:
         growing.layer = replace(growing.layer, integer_residual=True)
         growing.operands |= {"r": integers.integers} | integers.operands(graph_of(adding), "r")
+    return True
+
+
+def _take_rounded_sum(growing: _Growing) -> bool:
+    """Takes the conversion of the sum to integers and back, and the residual that follows it."""
+    node = _next(growing, "QuantizeLinear") if growing.layer.has_integer_input else None
+    to_integers = Conversion.of(node)
+    back = None if node is None else Conversion.of(sole_user(node.outputs[0]))
+    if to_integers is None or back is None or back.quantizes or not same_graph(back.node, growing.nodes[0]):
+        return False
+    if to_integers.numbers != back.numbers or growing.layer.residual or growing.layer.rounded_sum:
+        return False
+    rounded = replace(growing, layer=replace(growing.layer, rounded_sum=True), nodes=[*growing.nodes, node, back.node])
+    if not _take_residual(rounded):
+        return False
+    growing.layer, growing.nodes = rounded.layer, rounded.nodes
+    growing.operands |= rounded.operands | to_integers.operands(graph_of(node), "s")
     return True
 
 

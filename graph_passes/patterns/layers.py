@@ -8,8 +8,9 @@ only. The suffix ``_nhwc`` means that x, r and the output have their channels la
 
 In layers of 8-bit integers, w is of int8, and the input after it, w_scale, has a scale for each output channel. The x
 of a DynamicMatMul is float32, and rounded to integers by its range. In others, x consists of integers with the inputs
-x_scale and x_zero. So may r and the output, which the suffixes ``_r8`` and ``_y8`` say; their scales and zero points
-are the last inputs.
+x_scale and x_zero. So may r and the output, which the suffixes ``_r8`` and ``_y8`` say. The sum with the bias may be
+rounded to integers, and become float32 again, before the residual (``_s8``). The scales and zero points are the last
+inputs.
 
 The w of a BlockMatMul, (columns, blocks, numbers) of uint8, consists of numbers of few bits, and w_scale and w_zero,
 (columns, blocks, 1), are those of blocks. The attribute "rows" is the length of a row without its padding.
@@ -50,6 +51,7 @@ _OPERANDS: Mapping[str, tuple[str, ...]] = {
     "QuantizedConv": _QUANTIZED,
     "BlockMatMul": ("w_scale", "w_zero"),
 }
+_ROUNDED = ("QuantizeLinear ({}, s_scale, s_zero)", "DequantizeLinear ({}, s_scale, s_zero)")
 _REAL_X = "x_real = DequantizeLinear (x, x_scale, x_zero)"
 _STATEMENTS: Mapping[str, tuple[str, ...]] = {
     "DynamicMatMul": (
@@ -90,6 +92,7 @@ class FusedLayer:
 
     Attributes:
         integer_residual, integer_output: whether these consist of 8-bit integers.
+        rounded_sum: whether the sum with the bias is rounded to 8-bit integers before the residual.
     """
 
     op: str
@@ -98,6 +101,7 @@ class FusedLayer:
     activation: str | None = None
     integer_residual: bool = False
     integer_output: bool = False
+    rounded_sum: bool = False
     channels_last: bool = False
 
     @property
@@ -108,6 +112,7 @@ class FusedLayer:
             self.activation: self.activation,
             "r8": self.integer_residual,
             "y8": self.integer_output,
+            "s8": self.rounded_sum,
             "nhwc": self.channels_last,
         }
         return "_".join([self.op, *(part for part, there in flags.items() if part and there)])
@@ -117,13 +122,15 @@ class FusedLayer:
         """Returns the layer with this function name; None if the name does not denote a layer."""
         activations = "|".join(ACTIVATIONS)
         found = re.fullmatch(
-            rf"({'|'.join(OPERATORS)})(_bias)?(_residual)?(?:_({activations}))?(_r8)?(_y8)?(_nhwc)?", name, re.ASCII
+            rf"({'|'.join(OPERATORS)})(_bias)?(_residual)?(?:_({activations}))?(_r8)?(_y8)?(_s8)?(_nhwc)?",
+            name,
+            re.ASCII,
         )
         if found is None:
             return None
         op, bias, residual, activation, *others = found.groups()
         layer = cls(op, bool(bias), bool(residual), activation, *map(bool, others))
-        of_integers = layer.integer_residual or layer.integer_output
+        of_integers = layer.integer_residual or layer.integer_output or layer.rounded_sum
         return None if of_integers and not layer.has_integer_input else layer
 
     @classmethod
@@ -162,6 +169,7 @@ class FusedLayer:
             *(["r"] if self.residual else []),
             *(["r_scale", "r_zero"] if self.integer_residual else []),
             *(["y_scale", "y_zero"] if self.integer_output else []),
+            *(["s_scale", "s_zero"] if self.rounded_sum else []),
         ]
 
     def operands(self, node: ir.Node) -> dict[str, ir.Value | None]:
@@ -197,6 +205,7 @@ class FusedLayer:
         first = [*_STATEMENTS.get(self.op, ()), f"y0 = {operator} ({operands}{', b' if takes_bias else ''})"]
         steps = ["Add ({}, b)"] if self.bias and not takes_bias else []
         real_residual = ["r_real = DequantizeLinear (r, r_scale, r_zero)"] if self.integer_residual else []
+        steps += _ROUNDED if self.rounded_sum else []
         steps += [f"Add ({{}}, {'r_real' if self.integer_residual else 'r'})"] if self.residual else []
         lines = [*real_residual, *first, *(f"y{i} = {step.format(f'y{i - 1}')}" for i, step in enumerate(steps, 1))]
         last = f"y{len(steps)}"

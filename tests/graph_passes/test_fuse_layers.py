@@ -486,9 +486,9 @@ def test_numbers_of_two_activations_stay_apart() -> None:
 @pytest.mark.parametrize("op", OPERATORS)
 @pytest.mark.parametrize("activation", [None, *ACTIVATIONS])
 def test_names_identify_the_layer(op: str, activation: str | None) -> None:
-    for bias, residual, integers, last in itertools.product((False, True), repeat=4):
-        layer = FusedLayer(op, bias, residual, activation, integers and residual, integers, last)
-        known = not integers or layer.has_integer_input
+    for bias, residual, integers, rounded, last in itertools.product((False, True), repeat=5):
+        layer = FusedLayer(op, bias, residual, activation, integers and residual, integers, rounded, channels_last=last)
+        known = not (integers or rounded) or layer.has_integer_input
         assert FusedLayer.named(layer.name) == (layer if known else None)
 
 

@@ -67,7 +67,7 @@ inline bool is_bfloat16(const Description& d, const std::string& tensor) {
          parse_dtype(d.text(dtype.c_str())) == Dtype::kBfloat16;
 }
 
-// Returns what the integers of "x", "residual" or "out" stand for; null if the tensor has none.
+// Returns what the integers of "x", "residual", "out" or "sum" stand for; null if there are none.
 inline std::optional<Quantization> integers_of(const Description& d, const std::string& tensor) {
   const std::string dtype = tensor + "_dtype", scale = tensor + "_scale", zero_point = tensor + "_zero_point";
   if (d.is_null(dtype.c_str()) || is_bfloat16(d, tensor)) return std::nullopt;
@@ -85,7 +85,7 @@ inline bool has_same_quantization(const Description& a, const Description& b) {
             (of_a->dtype == of_b->dtype && of_a->scale == of_b->scale && of_a->zero_point == of_b->zero_point));
   };
   return dtype_of(a) == dtype_of(b) && takes_floats(a) == takes_floats(b) && same("x") && same("residual") &&
-         same("out");
+         same("out") && same("sum");
 }
 
 // Returns the quantization of an int8 layer. An x of float32 is quantized by its range if there is no x_dtype. Descriptions of
@@ -102,7 +102,14 @@ inline LayerQuantization quantization_of(const Description& d, int64_t n) {
   if (x) quantization.x = *x;
   quantization.residual = integers_of(d, "residual");
   quantization.out = integers_of(d, "out");
+  quantization.sum = integers_of(d, "sum");
   return quantization;
+}
+
+inline DLDataType dl_type(Dtype dtype) {
+  if (dtype == Dtype::kFloat32) return {kDLFloat, 32, 1};
+  if (dtype == Dtype::kBfloat16) return {kDLBfloat, 16, 1};
+  return {static_cast<uint8_t>(dtype == Dtype::kInt8 ? kDLInt : kDLUInt), 8, 1};
 }
 
 // The data types of a layer's tensors: x, then residual if there is one, then out.
@@ -121,9 +128,7 @@ class TensorDtypes {
   Dtype out() const { return dtypes_.out; }
   DLDataType of(size_t tensor) const {
     const Dtype dtype = tensor == 0 ? dtypes_.x : residual_ && tensor == 1 ? dtypes_.residual : dtypes_.out;
-    if (dtype == Dtype::kFloat32) return {kDLFloat, 32, 1};
-    if (dtype == Dtype::kBfloat16) return {kDLBfloat, 16, 1};
-    return {static_cast<uint8_t>(dtype == Dtype::kInt8 ? kDLInt : kDLUInt), 8, 1};
+    return dl_type(dtype);
   }
 
  private:

@@ -1,4 +1,5 @@
-// Pooling: attributes x (n, h, w, c), kernel, stride, padding, dilation, ceil_mode.
+// Pooling: attributes x (n, h, w, c), kernel, stride, padding, dilation, ceil_mode, integers (int8 or uint8, of a maximum; null:
+// float32).
 #pragma once
 
 #include <tuple>
@@ -25,26 +26,34 @@ class PoolLayer final : public Layer {
         throw std::invalid_argument("padding must be smaller than the kernel");
     const int64_t oh = g.output_h(h), ow = g.output_w(w);
     if (oh < 1 || ow < 1) throw std::invalid_argument("x must have images as large as the kernel");
+    const bool integers = kPooling == Pooling::kMax && !d.is_null("integers");
+    const Dtype dtype = integers ? parse_integers(d.text("integers")) : Dtype::kFloat32;
     return std::unique_ptr<const Layer>(
-        new PoolLayer({{n, h, w, c}, {n, oh, ow, c}}, kPooling, g, Images{n, h, w}, c, machine));
+        new PoolLayer({{n, h, w, c}, {n, oh, ow, c}}, kPooling, dtype, g, Images{n, h, w}, c, machine));
   }
 
   void run(const DLTensor* const* tensors) const override {
+    if (is_integer(dtype_))
+      return max_pool2d_of_integers(geometry_, read(tensors[0]), dtype_, images_, channels_, written(tensors[1]),
+                                    machine_.target, machine_.threads);
     pool2d(pooling_, geometry_, read(tensors[0]), images_, channels_, written(tensors[1]), machine_.target,
            machine_.threads);
   }
+  DLDataType dtype(size_t /*tensor*/) const override { return dl_type(dtype_); }
 
  private:
-  PoolLayer(std::vector<Shape> shapes, Pooling pooling, const PoolGeometry& geometry, const Images& images,
+  PoolLayer(std::vector<Shape> shapes, Pooling pooling, Dtype dtype, const PoolGeometry& geometry, const Images& images,
             int64_t channels, const Machine& machine)
       : Layer(std::move(shapes)),
         pooling_(pooling),
+        dtype_(dtype),
         geometry_(geometry),
         images_(images),
         channels_(channels),
         machine_(machine) {}
 
   Pooling pooling_;
+  Dtype dtype_;
   PoolGeometry geometry_;
   Images images_;
   int64_t channels_;

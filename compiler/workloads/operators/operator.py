@@ -100,12 +100,16 @@ class LayerSchema:
             raise ValueError(f"{self.name} takes the weights {wanted}; got {', '.join(sorted(weights)) or 'none'}")
 
 
-# Attributes of layers that may have weights of int8: what the integers of x, residual and output stand for; without a
-# dtype, the tensor is float32. An x of float32 with a scale is quantized with it, and one without by its range.
+# Attributes of layers that may have weights of int8: what the integers of x, residual, output and rounded sum stand for;
+# without a dtype, the tensor is float32. An x of float32 with a scale is quantized with it, and one without by its range.
 QUANTIZATION: Mapping[str, Any] = {
     "dtype": "float32",
     "x_is_float": True,
-    **{f"{tensor}_{name}": None for tensor in ("x", "residual", "out") for name in ("dtype", "scale", "zero_point")},
+    **{
+        f"{tensor}_{name}": None
+        for tensor in ("x", "residual", "out", "sum")
+        for name in ("dtype", "scale", "zero_point")
+    },
 }
 
 

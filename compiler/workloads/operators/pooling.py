@@ -139,7 +139,14 @@ MAX_POOL2D = OperatorDef(
     tolerance=lambda workload, _inputs, _algorithm: np.zeros(_output(workload.sizes)),
     kernel=_kernel(kernels.max_pool2d, lambda s: {"dilation": (s["dilation_h"], s["dilation_w"])}),
     notation=Notation("1x112x112x64x3x3,stride=2,padding=1", _describe("max"), _OPTIONS, _DEFAULTS),
-    layers=(LayerSchema("max_pool2d", _ATTRIBUTES),),
+    layers=(
+        LayerSchema(
+            "max_pool2d",
+            _ATTRIBUTES,
+            optional={"integers": None},
+            dtypes=lambda attributes: (attributes["integers"] or "float32",),
+        ),
+    ),
     onnx=("loopwright::MaxPool_nhwc", "loopwright::GlobalMaxPool_nhwc"),
     recognizer="pooling",
     check=_check,

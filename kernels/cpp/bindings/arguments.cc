@@ -30,8 +30,8 @@ Quantization parse_quantization(const IntegersOf& given) {
   return {parse_integers(dtype), scale, zero_point};
 }
 
-using GivenQuantization =
-    std::tuple<py::object, std::optional<IntegersOf>, bool, std::optional<IntegersOf>, std::optional<IntegersOf>>;
+using GivenQuantization = std::tuple<py::object, std::optional<IntegersOf>, bool, std::optional<IntegersOf>,
+                                     std::optional<IntegersOf>, std::optional<IntegersOf>>;
 
 GivenQuantization quantization_of(const py::object& given) {
   try {
@@ -133,7 +133,7 @@ EpilogueArrays::EpilogueArrays(const py::object& bias_object, const std::optiona
   if (!bias_object.is_none()) bias = contiguous(checked(bias_object, "bias", {channels}));
   if (!slopes_object.is_none()) slopes = contiguous(checked(slopes_object, "slopes", {channels}));
   if (quantization_object.is_none()) return;
-  const auto [of_weight, x, floats, out, residual] = quantization_of(quantization_object);
+  const auto [of_weight, x, floats, out, residual, sum] = quantization_of(quantization_object);
   scales = contiguous(checked(of_weight, "the scales of the weight", {channels}));
   quantization.weight_scales = static_cast<const float*>(scales.data());
   using Input = LayerQuantization::Input;
@@ -141,6 +141,7 @@ EpilogueArrays::EpilogueArrays(const py::object& bias_object, const std::optiona
   if (x) quantization.x = parse_quantization(*x);
   if (out) quantization.out = parse_quantization(*out);
   if (residual) quantization.residual = parse_quantization(*residual);
+  if (sum) quantization.sum = parse_quantization(*sum);
 }
 
 LayerEpilogue EpilogueArrays::epilogue() const {

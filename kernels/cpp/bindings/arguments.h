@@ -54,7 +54,7 @@ struct EpilogueArrays {
   Activation activation;
   LayerQuantization quantization;
 
-  // `quantization` is None or (scales of the weight, x, whether x is given as floats, output, residual). x, output and residual
+  // `quantization` is None or (scales of the weight, x, whether x is given as floats, output, residual, sum). x, output, residual and sum
   // are (dtype, scale, zero point) or None; None for x means floats that are quantized by their range.
   EpilogueArrays(const py::object& bias_object, const std::optional<std::string>& activation_name,
                  const py::object& slopes_object, py::ssize_t channels, const py::object& quantization = py::none());

@@ -27,7 +27,9 @@ PoolGeometry make_geometry(const Pair& kernel, const Pair& stride, const FourSid
   return g;
 }
 
-py::array images_of(const py::object& x) { return contiguous_or_copied(checked(x, "x", {-1, -1, -1, -1})); }
+py::array images_of(const py::object& x, const std::vector<Dtype>& dtypes = {Dtype::kFloat32}) {
+  return contiguous_or_copied(checked(x, "x", {-1, -1, -1, -1}, dtypes));
+}
 
 FunctionCall pool(Pooling pooling, const PoolGeometry& g, const py::array& x, const py::object& out_object,
                   const std::optional<std::string>& isa_name, int threads) {
@@ -39,9 +41,13 @@ FunctionCall pool(Pooling pooling, const PoolGeometry& g, const py::array& x, co
                           std::to_string(images.h) + "x" + std::to_string(images.w));
   const Isa isa = parse_available_isa(isa_name);
   check_threads(threads);
-  py::array out = output(out_object, "out", {images.n, oh, ow, c});
+  const Dtype dtype = dtype_of(x);
+  py::array out = output(out_object, "out", {images.n, oh, ow, c}, dtype);
+  if (dtype_of(out) != dtype) throw py::type_error(std::string("out must be of ") + name(dtype) + ", as x is");
   if (overlap(out, x)) throw py::value_error("out must not overlap x");
   const auto run = [=] {
+    if (is_integer(dtype))
+      return max_pool2d_of_integers(g, x.data(), dtype, images, c, const_cast<void*>(out.data()), isa, threads);
     pool2d(pooling, g, static_cast<const float*>(x.data()), images, c,
            static_cast<float*>(const_cast<void*>(out.data())), isa, threads);
   };
@@ -52,7 +58,7 @@ FunctionCall max_pool2d(const py::object& x, const Pair& kernel, const Pair& str
                         const Pair& dilation, bool ceil_mode, const py::object& out,
                         const std::optional<std::string>& isa, int threads) {
   const PoolGeometry g = make_geometry(kernel, stride, padding, dilation, ceil_mode);
-  return pool(Pooling::kMax, g, images_of(x), out, isa, threads);
+  return pool(Pooling::kMax, g, images_of(x, {Dtype::kFloat32, Dtype::kInt8, Dtype::kUint8}), out, isa, threads);
 }
 
 FunctionCall avg_pool2d(const py::object& x, const Pair& kernel, const Pair& stride, const FourSides& padding,

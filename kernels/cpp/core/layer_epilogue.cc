@@ -43,6 +43,7 @@ void check_quantization(const LayerQuantization& quantization, Dtype dtype, int6
   if (quantization.input != LayerQuantization::Input::kFloatsByRange) check_quantization("x", quantization.x);
   if (quantization.out) check_quantization("the output", *quantization.out);
   if (quantization.residual) check_quantization("the residual", *quantization.residual);
+  if (quantization.sum) check_quantization("the sum", *quantization.sum);
   if (k > kLongestIntegerSum)
     throw std::invalid_argument("a sum of " + std::to_string(k) + " products of integers may exceed int32; at most " +
                                 std::to_string(kLongestIntegerSum) + " fit");

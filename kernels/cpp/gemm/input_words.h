@@ -31,6 +31,13 @@ class InputWords {
       copy_to_words(elements, count, dtype_, kernels_.tile_k, words);
     }
   }
+  // Stores the words of adjacent pixels, each of as many words as it needs.
+  void copy_pixels(const void* elements, int64_t pixels, int64_t channels, float* words) const {
+    if (is_integer(dtype_)) return kernels_.integer_rows.pixels_to_words(elements, x_, pixels, channels, words);
+    const int64_t pixel_bytes = channels * element_bytes(dtype_), pixel_words = to_words(channels, kernels_.tile_k);
+    for (int64_t i = 0; i < pixels; ++i)
+      copy(static_cast<const char*>(elements) + i * pixel_bytes, channels, words + i * pixel_words);
+  }
   // Stores `count` words that stand for zeros.
   void pad(float* words, int64_t count) const {
     std::memset(words, zero_byte_, static_cast<size_t>(count * kWordBytes));

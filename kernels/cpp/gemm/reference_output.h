@@ -1,6 +1,7 @@
 // The end of a layer without register tiles: what it does with the sum of one output, in plain C++.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 
@@ -33,6 +34,7 @@ class ReferenceOutput {
   void store(int64_t i, int64_t j, int32_t sum) const {
     const float scale = epilogue_.quantization.weight_scales[j] * quantization_.x.scale;
     float y = std::fma(static_cast<float>(sum), scale, bias(j));
+    if (quantization_.sum.steps != 0.0f) y = rounded(y);
     if (residual_.data) y = with_residual(y, i, j);
     y = activated(y, j);
     if (out_.dtype == Dtype::kFloat32) {
@@ -46,6 +48,11 @@ class ReferenceOutput {
   float bias(int64_t j) const { return epilogue_.bias ? epilogue_.bias[j] : 0.0f; }
   float activated(float y, int64_t j) const {
     return reference_activation(epilogue_.activation, y, epilogue_.slopes ? epilogue_.slopes[j] : 0.0f);
+  }
+  float rounded(float y) const {
+    const TileSum& sum = quantization_.sum;
+    const float steps = y * sum.steps;
+    return std::nearbyint(steps > sum.lo ? std::min(steps, sum.hi) : sum.lo) * sum.scale;  // NaN becomes the least
   }
   float with_residual(float y, int64_t i, int64_t j) const {
     if (residual_.dtype == Dtype::kFloat32) return y + *residual_.at<float>(i, j);

@@ -73,6 +73,7 @@ class TileOutput {
     epilogue.column_step = across ? panel.nr : 0;
     epilogue.to_floats = true;
     epilogue.x = quantization_.x;
+    epilogue.sum = quantization_.sum;
     // Residuals are added to the first partial sum, because partial sums may overwrite them.
     const auto added = [&](const Matrix& residual) {
       return part.first && residual.data ? tile_residual(residual, args, row, mr, panel, part.last) : TileResidual{};

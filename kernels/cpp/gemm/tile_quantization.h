@@ -15,9 +15,14 @@ inline TileRounding tile_rounding(const Quantization& to) {
           static_cast<float>(to.most() - to.zero_point), to.unsigned_zero_point(), to.sign_byte()};
 }
 
+inline TileSum tile_sum(const Quantization& of) {
+  const TileRounding rounding = tile_rounding(of);
+  return {rounding.steps, rounding.lo, rounding.hi, of.scale};
+}
+
 inline TileQuantization tile_quantization(const LayerQuantization& layer) {
   return {tile_integers(layer.x), layer.residual ? tile_integers(*layer.residual) : TileIntegers{},
-          layer.out ? tile_rounding(*layer.out) : TileRounding{}};
+          layer.out ? tile_rounding(*layer.out) : TileRounding{}, layer.sum ? tile_sum(*layer.sum) : TileSum{}};
 }
 
 }  // namespace loopwright

@@ -12,6 +12,7 @@
 
 #include "microkernels/activations_f32.h"
 #include "microkernels/kernel_table.h"
+#include "microkernels/rounded_sum.h"
 #include "microkernels/vector_access.h"
 
 namespace loopwright {
@@ -142,7 +143,7 @@ struct Brgemm {
       }
       if (kSums != Sums::kOfSteps) add_chains(acc);
       if constexpr (V::kIntegers) {
-        if (epilogue.to_floats) to_floats(acc[0], scales, epilogue.x, bias);
+        if (epilogue.to_floats) to_floats(acc[0], scales, epilogue, bias);
       }
       if (adds) {
         add_residuals(acc[0], epilogue, residuals, args.n, last);
@@ -387,10 +388,10 @@ struct Brgemm {
     }
   }
 
-  // Integer sums become sum * (scales * x.scale) + bias. Scales that are null count as 1.
+  // Integer sums become sum * (scales * x.scale) + bias, rounded. Scales that are null count as 1.
   static inline __attribute__((always_inline)) void to_floats(Reg (&acc)[MR][NV], const float* scales,
-                                                              const TileIntegers& x, const float* bias) {
-    const Reg x_scale = V::set1(scales ? x.scale : 1.0f);
+                                                              const TileEpilogue& epilogue, const float* bias) {
+    const Reg x_scale = V::set1(scales ? epilogue.x.scale : 1.0f);
 #pragma GCC unroll 8
     for (int j = 0; j < NV; ++j) {
       const Reg scale = scales ? V::mul(V::load(scales + j * V::kLanes), x_scale) : x_scale;
@@ -398,6 +399,7 @@ struct Brgemm {
 #pragma GCC unroll 32
       for (int i = 0; i < MR; ++i) acc[i][j] = V::fma(V::to_float(acc[i][j]), scale, added);
     }
+    if (epilogue.sum.steps != 0.0f) apply(acc, RoundedSum<V>(epilogue.sum));
   }
 
   // Adds the residuals, of which the tile has `data`.
@@ -443,7 +445,7 @@ struct Brgemm {
   static inline __attribute__((always_inline)) void finish(Reg (&acc)[MR][NV], const BrgemmArgs& args, Mask last) {
     const TileEpilogue& epilogue = args.epilogue;
     if constexpr (V::kIntegers) {
-      if (epilogue.to_floats) to_floats(acc, epilogue.scales, epilogue.x, epilogue.bias);
+      if (epilogue.to_floats) to_floats(acc, epilogue.scales, epilogue, epilogue.bias);
     }
     if (!epilogue.residuals_first)
       add_residuals(acc, epilogue, {epilogue.residuals[0].data, epilogue.residuals[1].data}, args.n, last);

@@ -11,6 +11,7 @@
 
 #include "microkernels/activations_f32.h"
 #include "microkernels/kernel_table.h"
+#include "microkernels/rounded_sum.h"
 
 namespace loopwright {
 namespace {
@@ -61,6 +62,10 @@ struct IntegerDepthwiseTile {
 #pragma GCC unroll 4
       for (int i = 0; i < C; ++i) acc[i][v] = V::fma(V::to_float(acc[i][v]), scale, bias);
     }
+    if (l.quantization.sum.steps != 0.0f) {
+      const RoundedSum<V> rounded(l.quantization.sum);
+      apply(acc, [&](Reg x, int) { return rounded(x); });
+    }
     if (r.residual) {
       const typename V::NarrowReader reader(l.quantization.residual);
 #pragma GCC unroll 4
@@ -89,8 +94,8 @@ struct IntegerDepthwiseTile {
   // The sums of C pixels whose first tap is in this column of the image.
   template <class Access>
   static inline __attribute__((always_inline)) void sum(Reg (&acc)[C][kVectors], const IntegerDepthwiseRow& r,
-                                                        const IntegerDepthwiseLayer& l, int64_t column,
-                                                        int64_t channel, const Access& access) {
+                                                        const IntegerDepthwiseLayer& l, int64_t column, int64_t channel,
+                                                        const Access& access) {
     const int64_t constants = r.channel + channel;
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {

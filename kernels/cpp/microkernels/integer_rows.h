@@ -9,7 +9,7 @@
 namespace loopwright {
 
 // Rows of n sums of integers in float32, without gaps, and what becomes of them:
-//   y = clamp(sum * (scales * x_scale) + bias + residual, lo, hi), then PRelu if there are slopes
+//   y = clamp(rounded(sum * (scales * x_scale) + bias) + residual, lo, hi), then PRelu if there are slopes
 // Rows of y and of the residual have no gaps either; y may be the sums. Scales, bias and slopes are readable in full vectors.
 struct SumRows {
   const float* sums;
@@ -29,6 +29,9 @@ struct IntegerRowFunctions {
   // Store the words of `count` integers, or of floats that become integers as by QuantizeLinear of ONNX. The last word is
   // padded with 0.
   void (*to_words)(const void* from, const Quantization& x, int64_t count, float* to) = nullptr;
+  // The same for each of `pixels` adjacent pixels of `channels` integers, whose last word is padded.
+  void (*pixels_to_words)(const void* from, const Quantization& x, int64_t pixels, int64_t channels,
+                          float* to) = nullptr;
   void (*quantize_to_words)(const float* from, const Quantization& x, int64_t count, float* to) = nullptr;
   // Widens [*least, *most] to all of `count` floats.
   void (*add_range)(const float* x, int64_t count, float* least, float* most) = nullptr;

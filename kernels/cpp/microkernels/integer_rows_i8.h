@@ -1,8 +1,11 @@
 // The functions of integer_rows.h, templated over a vector type V of 8-bit integers.
 #pragma once
 
+#include <cstring>
+
 #include "microkernels/activations_f32.h"
 #include "microkernels/integer_rows.h"
+#include "microkernels/rounded_sum.h"
 #include "microkernels/vector_access.h"
 
 namespace loopwright {
@@ -20,6 +23,32 @@ void integers_to_words(const void* from, const Quantization& x, int64_t count, f
   for (; i < count; ++i)
     elements[i] = static_cast<typename V::Element>((is_signed ? static_cast<int8_t>(bytes[i]) : bytes[i]) + offset);
   for (; i % V::kProducts != 0; ++i) elements[i] = 0;
+}
+
+template <class V>
+void pixels_to_words(const void* from, const Quantization& x, int64_t pixels, int64_t channels, float* to) {
+  const auto* bytes = static_cast<const uint8_t*>(from);
+  const int64_t words = (channels + V::kProducts - 1) / V::kProducts;
+  if (!V::kBytes || words > 1) {
+    for (int64_t i = 0; i < pixels; ++i) integers_to_words<V>(bytes + i * channels, x, channels, to + i * words);
+    return;
+  }
+  // A pixel is one word. It is loaded with bytes of the next ones where there are any.
+  const uint32_t kept = ~uint32_t{0} >> (32 - 8 * channels), sign = x.sign_byte() * uint32_t{0x01010101} & kept;
+  const auto store = [&](int64_t i, uint32_t word) {
+    word = (word & kept) ^ sign;
+    std::memcpy(to + i, &word, sizeof(word));
+  };
+  int64_t i = 0;
+  uint32_t word = 0;
+  for (; (pixels - i) * channels >= static_cast<int64_t>(sizeof(word)); ++i) {
+    std::memcpy(&word, bytes + i * channels, sizeof(word));
+    store(i, word);
+  }
+  for (; i < pixels; ++i) {
+    std::memcpy(&word, bytes + i * channels, static_cast<size_t>(channels));
+    store(i, word);
+  }
 }
 
 template <class V>
@@ -113,12 +142,14 @@ void round_to_floats(const float* from, const Quantization& x, int64_t count, fl
 template <class V>
 void scale_rows(const SumRows& r, const TileQuantization& quantization) {
   const typename V::NarrowReader reader(quantization.residual);
+  const RoundedSum<V> rounded(quantization.sum);
   const auto x_scale = V::set1(quantization.x.scale), lo = V::set1(r.lo), hi = V::set1(r.hi);
   for (int64_t i = 0; i < r.rows; ++i)
     for_each_vector<V>(r.n, [&](int64_t j, const auto& access) {
       const int64_t at = i * r.n + j;
       const auto bias = r.bias ? V::load(r.bias + j) : V::zero();
       auto y = V::fma(access.load(r.sums + at), V::mul(V::load(r.scales + j), x_scale), bias);
+      if (quantization.sum.steps != 0.0f) y = rounded(y);
       if (r.residual) y = V::add(y, access.load(r.residual + at));
       const int left = r.n - static_cast<int>(j);
       if (r.integer_residual) y = reader.add(y, r.integer_residual + at, V::mask(left < V::kLanes ? left : V::kLanes));
@@ -129,8 +160,8 @@ void scale_rows(const SumRows& r, const TileQuantization& quantization) {
 
 template <class V>
 IntegerRowFunctions integer_row_functions() {
-  return {&integers_to_words<V>,  &quantize_to_words<V>, &add_range<V>, &quantize_rows<V>,
-          &integers_to_floats<V>, &round_to_floats<V>,   &scale_rows<V>};
+  return {&integers_to_words<V>, &pixels_to_words<V>,    &quantize_to_words<V>, &add_range<V>,
+          &quantize_rows<V>,     &integers_to_floats<V>, &round_to_floats<V>,   &scale_rows<V>};
 }
 
 }  // namespace

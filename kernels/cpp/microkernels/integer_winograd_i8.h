@@ -4,6 +4,7 @@
 #include "microkernels/activations_f32.h"
 #include "microkernels/integer_winograd.h"
 #include "microkernels/kernel_table.h"
+#include "microkernels/rounded_sum.h"
 #include "microkernels/vector_access.h"
 #include "microkernels/winograd_f32.h"
 
@@ -56,6 +57,8 @@ template <class V>
 void integer_winograd_output(const IntegerWinogradOutput& args) {
   using Reg = typename V::Reg;
   const typename V::NarrowReader reader(args.quantization->residual);
+  const RoundedSum<V> rounded(args.quantization->sum);
+  const bool rounds = args.quantization->sum.steps != 0.0f;
   const typename V::NarrowWriter writer(args.quantization->out);
   const Reg x_scale = V::set1(args.quantization->x.scale), lo = V::set1(args.lo), hi = V::set1(args.hi);
   using Transform = WinogradOutput2<SumsInInt32<V>>;
@@ -83,6 +86,7 @@ void integer_winograd_output(const IntegerWinogradOutput& args) {
       for (int j = 0; j < 2; ++j) {
         if (j >= args.columns) break;
         Reg y = V::fma(V::to_float(V::quarter(sums[j])), scale, bias);
+        if (rounds) y = rounded(y);
         const int64_t from = i * args.residual_row_stride + j * args.residual_pixel_stride + c;
         if (args.residual) y = V::add(y, V::load(args.residual + from, mask));
         if (args.rounded_residual) y = reader.add(y, args.rounded_residual + from, mask);

@@ -45,10 +45,18 @@ struct TileRounding {
   uint8_t sign = 0;  // as of TileIntegers
 };
 
+// Sums with bias that are rounded to 8-bit integers, without the zero point, and back: clamp(sum * steps, lo, hi), rounded to
+// nearest even, times the scale.
+struct TileSum {
+  float steps = 0.0f;  // per unit: the inverse of the scale; 0: sums are not rounded
+  float lo = 0.0f, hi = 0.0f, scale = 0.0f;
+};
+
 // What the integers of a layer stand for.
 struct TileQuantization {
   TileIntegers x, residual;
   TileRounding out;
+  TileSum sum;
 };
 
 // A matrix that a tile adds to its sums. Its elements are float32, or of the narrow type of the microkernel.
@@ -71,6 +79,7 @@ struct TileEpilogue {
   // int8 only: whether sums become float32. Otherwise C is the sum in int32.
   bool to_floats = false;
   TileIntegers x{};  // int8 only: the integers of A
+  TileSum sum{};     // int8 only: how sums are rounded before the residuals
   // Added in order: after the sum; or, all of float32, before it (`residuals_first`), where a later call completes the sum.
   static constexpr int kResiduals = 2;
   TileResidual residuals[kResiduals] = {};

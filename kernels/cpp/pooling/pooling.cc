@@ -20,12 +20,9 @@ struct Counted {
         end(pooling == Pooling::kAverageWithPads ? size + axis.pad_end : size) {}
 };
 
-}  // namespace
-
-void pool2d(Pooling pooling, const PoolGeometry& g, const float* x, const Images& in, int64_t c, float* out, Isa isa,
-            int threads) {
-  const PoolFunctions& functions = kernel_table(isa).pool;
-  const PoolRowFunction pool_row = pooling == Pooling::kMax ? functions.max : functions.average;
+template <class T>
+void pool_rows(Pooling pooling, const PoolGeometry& g, const T* x, const Images& in, int64_t c, T* out, int threads,
+               void (*pool_row)(const PoolRowOf<T>&)) {
   const int64_t oh = g.output_h(in.h), ow = g.output_w(in.w), lines = in.n * oh;
   const Counted counted_h(pooling, g.h, in.h), counted_w(pooling, g.w, in.w);
 
@@ -36,7 +33,7 @@ void pool2d(Pooling pooling, const PoolGeometry& g, const float* x, const Images
     const int64_t i = thread / across_channels, j = thread % across_channels;
     const int64_t channel = std::min(c, split_begin(ceil_div(c, kCacheLine), across_channels, j) * kCacheLine);
     const int64_t channel_end = std::min(c, split_begin(ceil_div(c, kCacheLine), across_channels, j + 1) * kCacheLine);
-    PoolRow row{};
+    PoolRowOf<T> row{};
     row.row_stride = g.h.dilation * in.w * c;
     row.w = in.w;
     row.ow = ow;
@@ -59,6 +56,21 @@ void pool2d(Pooling pooling, const PoolGeometry& g, const float* x, const Images
       pool_row(row);
     }
   });
+}
+
+}  // namespace
+
+void pool2d(Pooling pooling, const PoolGeometry& g, const float* x, const Images& in, int64_t c, float* out, Isa isa,
+            int threads) {
+  const PoolFunctions& functions = kernel_table(isa).pool;
+  pool_rows(pooling, g, x, in, c, out, threads, pooling == Pooling::kMax ? functions.max : functions.average);
+}
+
+void max_pool2d_of_integers(const PoolGeometry& g, const void* x, Dtype dtype, const Images& in, int64_t c, void* out,
+                            Isa isa, int threads) {
+  const PoolFunctions& functions = kernel_table(isa, Dtype::kInt8).pool;
+  pool_rows(Pooling::kMax, g, static_cast<const uint8_t*>(x), in, c, static_cast<uint8_t*>(out), threads,
+            dtype == Dtype::kInt8 ? functions.max_of_int8 : functions.max_of_uint8);
 }
 
 }  // namespace loopwright

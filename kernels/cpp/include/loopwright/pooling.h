@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "loopwright/dtype.h"
 #include "loopwright/geometry.h"
 #include "loopwright/isa.h"
 
@@ -26,5 +27,9 @@ enum class Pooling {
 // smaller than the span of the kernel. Uses up to `threads` threads of the pool. Thread-safe.
 void pool2d(Pooling pooling, const PoolGeometry& geometry, const float* x, const Images& images, int64_t c, float* out,
             Isa isa, int threads);
+
+// The maximum of 8-bit integers of this dtype.
+void max_pool2d_of_integers(const PoolGeometry& geometry, const void* x, Dtype dtype, const Images& images, int64_t c,
+                            void* out, Isa isa, int threads);
 
 }  // namespace loopwright

@@ -23,7 +23,7 @@ struct Quantization {
 };
 
 // The scales of an int8 layer, whose weights have no zero points:
-//   y[i, j] = activation(sum * (x.scale * weight_scales[j]) + bias[j] + residual[i, j]),
+//   y[i, j] = activation(rounded(sum * (x.scale * weight_scales[j]) + bias[j]) + residual[i, j]),
 //   sum     = Σ (x[i, p] - x.zero_point) * weight[j, p]    in int32
 // Integers of the output are round(y * (1 / scale)) + zero_point, rounded to nearest even and saturated.
 struct LayerQuantization {
@@ -35,6 +35,8 @@ struct LayerQuantization {
   Input input = Input::kIntegers;
   Quantization x;
   std::optional<Quantization> out, residual;  // null: only float32
+  // What rounded() rounds to, as by QuantizeLinear and DequantizeLinear of ONNX; null: it does not.
+  std::optional<Quantization> sum;
 };
 
 // The dtypes of a layer's matrices. The output and the residual may be float32 as well, and so may the input of a bfloat16 layer.

@@ -42,6 +42,8 @@ const KernelTable& int8_reference_kernels() {
     KernelTable k = f32_reference_kernels();
     k.tile_k = 2;
     k.integer_rows = reference_integer_rows();
+    k.pool.max_of_uint8 = &reference_max_pool_row_of_uint8;
+    k.pool.max_of_int8 = &reference_max_pool_row_of_int8;
     return k;
   }();
   return kernels;

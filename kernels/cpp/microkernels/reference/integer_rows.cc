@@ -44,6 +44,6 @@ void quantize(const float* from, int64_t from_stride, uint8_t* to, int64_t to_st
 
 }  // namespace
 
-IntegerRowFunctions reference_integer_rows() { return {&to_words, &quantize_to_words, &add_range, &quantize}; }
+IntegerRowFunctions reference_integer_rows() { return {&to_words, nullptr, &quantize_to_words, &add_range, &quantize}; }
 
 }  // namespace loopwright

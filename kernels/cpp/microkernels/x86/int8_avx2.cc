@@ -5,6 +5,7 @@
 #include "microkernels/integer_rows_i8.h"
 #include "microkernels/integer_winograd_i8.h"
 #include "microkernels/machine_f32.h"
+#include "microkernels/pooling_i8.h"
 #include "microkernels/x86/vec_int8_avx2.h"
 
 namespace loopwright {
@@ -21,6 +22,8 @@ const KernelTable& int8_avx2_kernels() {
     add_tiles<VecInt8Avx2, 4, 2>(k);
     k.integer_rows = integer_row_functions<VecInt8Avx2>();
     k.integer_winograd = integer_winograd_functions<VecInt8Avx2>();
+    k.pool.max_of_uint8 = &max_pool_row<VecInt8Avx2, false>;
+    k.pool.max_of_int8 = &max_pool_row<VecInt8Avx2, true>;
     k.fma_loop = &fma_loop<VecInt8Avx2>;
     return k;
   }();

@@ -4,6 +4,7 @@
 #include "microkernels/integer_depthwise_i8.h"
 #include "microkernels/integer_rows_i8.h"
 #include "microkernels/machine_f32.h"
+#include "microkernels/pooling_i8.h"
 #include "microkernels/x86/tiles_avx512.h"
 #include "microkernels/x86/vec_int8_avx512.h"
 
@@ -20,6 +21,8 @@ const KernelTable& int8_avx512_kernels(bool halves) {
     add_integer_depthwise<VecInt8Avx512, 3, 2>(k.integer_depthwise.three[2]);
     add_integer_depthwise<VecInt8Avx512, 5, 1>(k.integer_depthwise.five[1]);
     add_integer_depthwise<VecInt8Avx512, 5, 2>(k.integer_depthwise.five[2]);
+    k.pool.max_of_uint8 = &max_pool_row<VecInt8Avx512, false>;
+    k.pool.max_of_int8 = &max_pool_row<VecInt8Avx512, true>;
     k.fma_loop = &fma_loop<VecInt8Avx512>;
     return k;
   }();

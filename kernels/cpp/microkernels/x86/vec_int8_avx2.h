@@ -40,6 +40,16 @@ struct VecInt8Avx2 : VecAvx2 {
     return _mm256_cvtepi32_ps(is_signed ? _mm256_cvtepi8_epi32(bytes) : _mm256_cvtepu8_epi32(bytes));
   }
 
+  // Bytes of 32 channels.
+  static constexpr int64_t kByteLanes = 32;
+  static Int bytes_of(uint8_t byte) { return _mm256_set1_epi8(static_cast<char>(byte)); }
+  static Int load_bytes(const uint8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const Int*>(p)); }
+  static void store_bytes(uint8_t* p, Int x) { _mm256_storeu_si256(reinterpret_cast<Int*>(p), x); }
+  template <bool kSigned>
+  static Int max_bytes(Int a, Int b) {
+    return kSigned ? _mm256_max_epi8(a, b) : _mm256_max_epu8(a, b);
+  }
+
   // Rows of 8-bit integers in the epilogue of a tile. The mask applies to the last vector.
   struct NarrowReader {
     Reg scale;

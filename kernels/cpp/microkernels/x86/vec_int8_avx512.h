@@ -57,9 +57,7 @@ struct VecInt8Avx512 : VecAvx512 {
     Reg from_words(Reg x, __m512i whole) const {
       return fma(_mm512_cvtepi32_ps(_mm512_sub_epi32(whole, zero)), scale, x);
     }
-    Reg sum(Reg x, __m128i bytes) const {
-      return from_words(x, _mm512_cvtepu8_epi32(_mm_xor_si128(bytes, sign)));
-    }
+    Reg sum(Reg x, __m128i bytes) const { return from_words(x, _mm512_cvtepu8_epi32(_mm_xor_si128(bytes, sign))); }
   };
   struct NarrowWriter {
     Reg steps, hi;
@@ -71,7 +69,9 @@ struct VecInt8Avx512 : VecAvx512 {
           zero(_mm512_set1_epi16(static_cast<int16_t>(to.zero_point))),
           sign(_mm512_set1_epi8(static_cast<char>(to.sign))) {}
 
-    void store(uint8_t* p, Reg x, Mask m) const { _mm_mask_storeu_epi8(p, m, _mm512_castsi512_si128(packed(x, x, x, x))); }
+    void store(uint8_t* p, Reg x, Mask m) const {
+      _mm_mask_storeu_epi8(p, m, _mm512_castsi512_si128(packed(x, x, x, x)));
+    }
 
     // Stores NV vectors, the lanes of the mask of the last one.
     template <int NV>
@@ -115,7 +115,12 @@ struct VecInt8Avx512 : VecAvx512 {
     }
   };
 
-  // Bytes of 64 channels, as depthwise convolutions have them.
+  // Bytes of 64 channels.
+  static constexpr int64_t kByteLanes = 64;
+  template <bool kSigned>
+  static Int max_bytes(Int a, Int b) {
+    return kSigned ? _mm512_max_epi8(a, b) : _mm512_max_epu8(a, b);
+  }
   using BytesMask = __mmask64;
   static BytesMask bytes_mask(int64_t n) { return (uint64_t{1} << n) - 1; }  // 0 <= n < 64
   static Int no_bytes() { return _mm512_setzero_si512(); }
