@@ -1,4 +1,6 @@
-"""Pooling of NHWC images in float32, and maxima of 8-bit integers, with the rules of ONNX's MaxPool, AveragePool and GlobalAveragePool.
+"""Pooling of NHWC images in float32, with the rules of ONNX's MaxPool, AveragePool and GlobalAveragePool.
+
+Maxima are also of 8-bit integers.
 
 ``kernel``, ``stride`` and ``dilation`` are one number or (height, width), ``padding`` also (top, left, bottom, right).
 All functions copy x (n, h, w, c) if it is not contiguous. ``out`` must be contiguous; None allocates it. ``isa`` is one
@@ -37,8 +39,8 @@ def max_pool2d(
 
     Windows are ``stride`` apart (None: ``kernel``). With ``ceil_mode`` there is another window at the end of an axis if
     it begins within the image (or the padding before it). Padding is never the largest value; a dilated window over
-    only padding gives ``-inf``, and the least integer for integers. A window with a NaN gives NaN; ONNX Runtime's result depends on the position of the
-    NaN.
+    only padding gives ``-inf``, or the least integer. A window with a NaN gives NaN; ONNX Runtime's result depends on
+    the position of the NaN.
     """
     stride = kernel if stride is None else stride
     return _native.max_pool2d(

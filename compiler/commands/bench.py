@@ -21,9 +21,11 @@ from compiler.commands.output import print_table, progress, write_json
 from compiler.commands.source import OnnxFile, SavedModel, source
 from compiler.measure import affinity
 from compiler.runtimes import OURS, RUNTIMES, ours
+from compiler.workloads.precision import BFLOAT16, resolved
 
 ABOUT = "compares the latency of a model with other runtimes"
 DEFAULT_PEERS = ("onnxruntime", "openvino")
+_IN_BFLOAT16 = {"openvino": "openvino-bfloat16"}  # the default peers of a model in bfloat16, where they have it
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -126,6 +128,8 @@ def _peers(text: str) -> tuple[str, ...]:
 
 def _chosen(given: tuple[str, ...] | None, model: OnnxFile | SavedModel) -> tuple[str, ...]:
     if isinstance(model, OnnxFile):
+        if given is None and resolved(model.precision, model.target) == BFLOAT16:
+            return tuple(_IN_BFLOAT16.get(name, name) for name in DEFAULT_PEERS)
         return DEFAULT_PEERS if given is None else given
     if given:
         raise ValueError(f"argument --peers: peers cannot read the saved model {model.path}; give the .onnx file")

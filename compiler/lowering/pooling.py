@@ -60,7 +60,7 @@ def _pool(node: ir.Node, op: str, window: dict[str, Any] | None) -> Call | None:
     """``window`` None: one as large as the image."""
     x = node.inputs[0]
     shape = shape_of(x)
-    integers = _INTEGERS.get(x.dtype) if x is not None and op == "max_pool2d" else None
+    integers = _INTEGERS.get(x.dtype) if x is not None and x.dtype is not None and op == "max_pool2d" else None
     if x is None or len(shape) != 4 or not (integers or is_float32(x)) or main_output(node) is None:
         return None
     if window is None:

@@ -71,8 +71,9 @@ def between_layers(matches: Sequence[Match], calls: Sequence[Call]) -> list[Call
     """Returns the calls of matches with the tensors in bfloat16 that only layers of bfloat16 write and read."""
     call_of = {node: call for match, call in zip(matches, calls, strict=True) for node in match.nodes}
 
-    def is_between(value: ir.Value | None) -> bool:
-        writer = None if value is None else call_of.get(value.producer())
+    def is_between(value: ir.Value) -> bool:
+        node = value.producer()
+        writer = None if node is None else call_of.get(node)
         if writer is None or not _is_bfloat16(writer) or value.is_graph_output():
             return False
         if writer.activation is not None or writer.output_perm is not None:  # generated code reads it

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compiler.runtimes import ncnn, onnxruntime, openvino, ours, tvm
+from compiler.runtimes import ncnn, onnxruntime, openvino, openvino_bfloat16, ours, tvm
 from compiler.runtimes.base import Engine, Runtime, RuntimeUnavailable, version
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ RUNTIMES: Mapping[str, Engine] = {
     OURS: ours,
     "onnxruntime": onnxruntime,
     "openvino": openvino,
+    "openvino-bfloat16": openvino_bfloat16,
     "ncnn": ncnn,
     "tvm": tvm,
 }

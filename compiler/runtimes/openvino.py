@@ -1,6 +1,6 @@
 """OpenVINO's CPU plugin, configured for the latency of one request.
 
-It would compute in bfloat16 on a CPU that supports it, so the configuration requires float32.
+It would compute in bfloat16 on a CPU that supports it, so the default is to require float32.
 """
 
 from __future__ import annotations
@@ -21,25 +21,31 @@ if TYPE_CHECKING:
 PACKAGES = ("openvino",)
 
 
-def load(model: Model, threads: int | None, _operators: Sequence[Path] = ()) -> Runtime:
+def load(
+    model: Model,
+    threads: int | None,
+    _operators: Sequence[Path] = (),
+    precision: str = "f32",
+    name: str = "openvino",
+) -> Runtime:
     import openvino as untyped
 
     openvino: Any = untyped
     found = inlined(model)
     core = openvino.Core()
     request = core.compile_model(
-        core.read_model(found.SerializeToString()), "CPU", settings(threads)
+        core.read_model(found.SerializeToString()), "CPU", settings(threads, precision)
     ).create_infer_request()
     outputs = output_specs(found)
     names = [spec.name for spec in outputs]
 
-    return Runtime("openvino", version(PACKAGES[0]), input_specs(found), outputs, partial(infer, request, names))
+    return Runtime(name, version(PACKAGES[0]), input_specs(found), outputs, partial(infer, request, names))
 
 
-def settings(threads: int | None) -> dict[str, Any]:
-    """Returns the properties of a compiled model for one request at a time."""
+def settings(threads: int | None, precision: str = "f32") -> dict[str, Any]:
+    """Returns the properties of a compiled model for one request at a time. ``precision``: ``f32`` or ``bf16``."""
     return {
-        "INFERENCE_PRECISION_HINT": "f32",
+        "INFERENCE_PRECISION_HINT": precision,
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": 1,
         "INFERENCE_NUM_THREADS": threads_or_default(threads),

@@ -49,10 +49,11 @@ def load(name: str, model: onnx.ModelProto, streams: int, threads: int, operator
     """
     if name not in LOADERS:
         raise RuntimeUnavailable(f"{name} is not measured with several requests at once; with --api sync it is")
-    if not version(name):
-        raise RuntimeUnavailable(f"{name} cannot run here: pip install {name}")
+    package, loader = LOADERS[name]
+    if not version(package):
+        raise RuntimeUnavailable(f"{name} cannot run here: pip install {package}")
     try:
-        return LOADERS[name](model, streams, threads, operators)
+        return loader(model, streams, threads, operators)
     except Exception as error:  # the errors of the runtimes share no base class
         raise RuntimeUnavailable(f"{name} cannot load the model: {' '.join(str(error).split())}") from error
 
@@ -64,12 +65,15 @@ def _onnxruntime(model: onnx.ModelProto, streams: int, threads: int, operators: 
     return [onnxruntime.load(model, threads, operators).run for _ in range(streams)]
 
 
-def _openvino(model: onnx.ModelProto, streams: int, threads: int, _operators: Sequence[Path]) -> list[Run]:
+def _openvino(
+    model: onnx.ModelProto, streams: int, threads: int, _operators: Sequence[Path], precision: str = "f32"
+) -> list[Run]:
     import openvino as untyped
 
     package: Any = untyped
     found = inlined(model)
-    settings = openvino.settings(streams * threads) | {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": streams}
+    settings = openvino.settings(streams * threads, precision)
+    settings |= {"PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": streams}
     core = package.Core()
     compiled = core.compile_model(core.read_model(found.SerializeToString()), "CPU", settings)
     names = [spec.name for spec in output_specs(found)]
@@ -77,4 +81,9 @@ def _openvino(model: onnx.ModelProto, streams: int, threads: int, _operators: Se
     return [partial(openvino.infer, compiled.create_infer_request(), names) for _ in range(count)]
 
 
-LOADERS: Mapping[str, Loader] = {"onnxruntime": _onnxruntime, "openvino": _openvino}
+# For each runtime: its package, and its loader.
+LOADERS: Mapping[str, tuple[str, Loader]] = {
+    "onnxruntime": ("onnxruntime", _onnxruntime),
+    "openvino": ("openvino", _openvino),
+    "openvino-bfloat16": ("openvino", partial(_openvino, precision="bf16")),
+}

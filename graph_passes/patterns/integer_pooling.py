@@ -19,7 +19,7 @@ _UNSUPPORTED = ("auto_pad", "storage_order")  # attributes that our kernel of in
 
 
 def pool_integers(model: ir.Model) -> None:
-    """Makes each MaxPool of dequantized images one of integers, which a DequantizeLinear follows where floats are read."""
+    """Makes each MaxPool of dequantized images one of integers. A DequantizeLinear follows where floats are read."""
     for node in list(every_node(model)):
         source = Conversion.of(producer(node.inputs[0])) if is_op(node, "MaxPool") else None
         if source is None or source.quantizes or not _is_supported(node):

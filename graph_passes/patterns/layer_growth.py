@@ -160,7 +160,13 @@ def _take_rounded_sum(growing: _Growing) -> bool:
     node = _next(growing, "QuantizeLinear") if growing.layer.has_integer_input else None
     to_integers = Conversion.of(node)
     back = None if node is None else Conversion.of(sole_user(node.outputs[0]))
-    if to_integers is None or back is None or back.quantizes or not same_graph(back.node, growing.nodes[0]):
+    if (
+        node is None
+        or to_integers is None
+        or back is None
+        or back.quantizes
+        or not same_graph(back.node, growing.nodes[0])
+    ):
         return False
     if to_integers.numbers != back.numbers or growing.layer.residual or growing.layer.rounded_sum:
         return False

@@ -342,3 +342,30 @@ def test_bad_arrays_are_rejected() -> None:
         kernels.max_pool2d(X, 1, dilation=0)
     with pytest.raises(ValueError, match="out must not overlap x"):
         kernels.max_pool2d(X, 1, out=X)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_maxima_of_integers(isa: str, data: st.DataObject) -> None:
+    """The maxima of the same numbers in float32, which are exact. Windows over padding alone have the least integer."""
+    dtype = data.draw(st.sampled_from(["uint8", "int8"]))
+    limits = np.iinfo(dtype)
+    kernel, stride, dilation = (data.draw(st.tuples(*[st.integers(1, 3)] * 2)) for _ in range(3))
+    padding = [data.draw(st.integers(0, (k - 1) * d)) for k, d in zip(kernel * 2, dilation * 2, strict=True)]
+    sizes = [data.draw(st.integers((k - 1) * d + 1, 12)) for k, d in zip(kernel, dilation, strict=True)]
+    shape = (data.draw(st.integers(1, 2)), *sizes, data.draw(st.integers(1, 300)))
+    rng = np.random.default_rng(data.draw(st.integers(0, 99)))
+    x = rng.integers(limits.min, limits.max + 1, shape).astype(dtype)
+    threads = data.draw(st.integers(1, 2))
+    y = kernels.max_pool2d(x, kernel, stride, tuple(padding), dilation, isa=isa, threads=threads)
+    want = kernels.max_pool2d(x.astype(np.float32), kernel, stride, tuple(padding), dilation, isa="reference")
+    assert y.dtype == dtype
+    np.testing.assert_array_equal(y, np.maximum(want, limits.min))
+
+
+def test_an_output_of_another_type_than_x_is_rejected(isa: str) -> None:
+    x = np.zeros((1, 4, 4, 8), np.uint8)
+    with pytest.raises(TypeError, match="out must be of uint8, as x is"):
+        kernels.max_pool2d(x, 2, out=np.zeros((1, 2, 2, 8), np.float32), isa=isa)
+    with pytest.raises(TypeError):
+        kernels.avg_pool2d(x, 2, isa=isa)

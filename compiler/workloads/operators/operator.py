@@ -100,8 +100,9 @@ class LayerSchema:
             raise ValueError(f"{self.name} takes the weights {wanted}; got {', '.join(sorted(weights)) or 'none'}")
 
 
-# Attributes of layers that may have weights of int8: what the integers of x, residual, output and rounded sum stand for;
-# without a dtype, the tensor is float32. An x of float32 with a scale is quantized with it, and one without by its range.
+# Attributes of layers that may have weights of int8: what the integers of x, residual, output and rounded sum stand
+# for; without a dtype, the tensor is float32. An x of float32 with a scale is quantized with it, and one without by its
+# range.
 QUANTIZATION: Mapping[str, Any] = {
     "dtype": "float32",
     "x_is_float": True,

@@ -131,7 +131,8 @@ void IntegerDepthwise::run_integers(const Matrix& x, const Images& images, const
   const DepthwiseSchedule schedule = this->schedule(images);
   const int64_t oh = g.output_h(images.h), ow = g.output_w(images.w), lines = images.n * oh;
   const EvenSplit tiles(ow, std::min(schedule.columns, IntegerDepthwiseFunctions::kMaxColumns));
-  const TileQuantization quantization = tile_quantization(weights_->constants.quantization);
+  const TileQuantization quantization =
+      tile_quantization(weights_->constants.quantization, out.dtype, weights_->constants.activation);
   const IntegerDepthwiseLayer layer{constants.words.get(),
                                     constants.channels,
                                     constants.weight_sums.data(),
@@ -189,7 +190,7 @@ void IntegerDepthwise::run_slabs(const Matrix& x, const Images& images, const Ma
             sums,
             input.quantization(),
             !is_integer(x.dtype),
-            tile_quantization(epilogue.quantization),
+            tile_quantization(epilogue.quantization, out.dtype, epilogue.activation),
             g.output_h(images.h),
             g.output_w(images.w),
             1};
@@ -260,9 +261,11 @@ void IntegerDepthwise::finish(const Call& call, int64_t image, Range rows, float
   of_rows.slopes = epilogue_.slopes;
   kernels_.integer_rows.scale(of_rows, call.tile);
   if (epilogue_.activate) epilogue_.activate(y, c, static_cast<int>(pixels), static_cast<int>(c), nullptr);
-  if (!is_float)
-    kernels_.integer_rows.quantize(y, c, call.out.at<uint8_t>(pixel, 0), c, static_cast<int>(pixels),
-                                   static_cast<int>(c), call.tile.out);
+  if (is_float) return;
+  TileRounding rounding = call.tile.out;
+  if (is_in_units(constants.activation)) rounding.steps = 1.0f;
+  kernels_.integer_rows.quantize(y, c, call.out.at<uint8_t>(pixel, 0), c, static_cast<int>(pixels), static_cast<int>(c),
+                                 rounding);
 }
 
 }  // namespace loopwright

@@ -17,7 +17,7 @@ class ReferenceOutput {
   // As TileOutput. The arrays of the epilogue must outlive this object.
   ReferenceOutput(const LayerEpilogue& epilogue, Matrix out, Matrix residual, Matrix second_residual = {})
       : epilogue_(epilogue),
-        quantization_(tile_quantization(epilogue.quantization)),
+        quantization_(tile_quantization(epilogue.quantization, out.dtype, epilogue.activation)),
         out_(out),
         residual_(residual),
         second_residual_(second_residual) {}
@@ -32,15 +32,18 @@ class ReferenceOutput {
 
   // The same for integers, with the roundings of register tiles.
   void store(int64_t i, int64_t j, int32_t sum) const {
-    const float scale = epilogue_.quantization.weight_scales[j] * quantization_.x.scale;
-    float y = std::fma(static_cast<float>(sum), scale, bias(j));
-    if (quantization_.sum.steps != 0.0f) y = rounded(y);
+    const TileQuantization& q = quantization_;
+    const float scale = epilogue_.quantization.weight_scales[j] * q.x.scale * q.factor;
+    float y = std::fma(static_cast<float>(sum), scale, bias(j) * q.factor);
+    if (q.sum.steps != 0.0f) y = rounded(y);
     if (residual_.data) y = with_residual(y, i, j);
-    y = activated(y, j);
+    y = epilogue_.activation == Activation::kRelu6 ? std::min(6.0f * q.unit, std::max(0.0f, y)) : activated(y, j);
     if (out_.dtype == Dtype::kFloat32) {
       *out_.at<float>(i, j) = y;
     } else {
-      integer_rows_.quantize(&y, 0, out_.at<uint8_t>(i, j), 0, 1, 1, quantization_.out);
+      TileRounding rounding = q.out;
+      if (is_in_units(epilogue_.activation)) rounding.steps = 1.0f;
+      integer_rows_.quantize(&y, 0, out_.at<uint8_t>(i, j), 0, 1, 1, rounding);
     }
   }
 
@@ -51,11 +54,10 @@ class ReferenceOutput {
   }
   float rounded(float y) const {
     const TileSum& sum = quantization_.sum;
-    const float steps = y * sum.steps;
-    return std::nearbyint(steps > sum.lo ? std::min(steps, sum.hi) : sum.lo) * sum.scale;  // NaN becomes the least
+    return std::nearbyint(y > sum.lo ? std::min(y, sum.hi) : sum.lo) * sum.scale;  // NaN becomes the least
   }
   float with_residual(float y, int64_t i, int64_t j) const {
-    if (residual_.dtype == Dtype::kFloat32) return y + *residual_.at<float>(i, j);
+    if (residual_.dtype == Dtype::kFloat32) return std::fma(*residual_.at<float>(i, j), quantization_.unit, y);
     const int32_t whole = *residual_.at<uint8_t>(i, j) ^ quantization_.residual.sign;
     return std::fma(static_cast<float>(whole - quantization_.residual.zero_point), quantization_.residual.scale, y);
   }

@@ -24,8 +24,9 @@ class TileOutput {
   TileOutput(const KernelTable& kernels, const LayerEpilogue& epilogue, Matrix out, Matrix residual,
              Matrix second_residual = {})
       : kernels_(kernels),
-        epilogue_(Epilogue::of_tiles(epilogue.activation, epilogue.slopes, kernels)),
-        quantization_(tile_quantization(epilogue.quantization)),
+        epilogue_(is_integer(out.dtype) ? Epilogue::of_slopes(epilogue.activation, epilogue.slopes, kernels)
+                                        : Epilogue::of_tiles(epilogue.activation, epilogue.slopes, kernels)),
+        quantization_(tile_quantization(epilogue.quantization, out.dtype, epilogue.activation)),
         bias_(epilogue.bias),
         scales_(epilogue.quantization.weight_scales),
         weight_sums_(epilogue.quantization.weight_sums),
@@ -74,6 +75,8 @@ class TileOutput {
     epilogue.to_floats = true;
     epilogue.x = quantization_.x;
     epilogue.sum = quantization_.sum;
+    epilogue.unit = quantization_.unit;
+    epilogue.factor = quantization_.factor;
     // Residuals are added to the first partial sum, because partial sums may overwrite them.
     const auto added = [&](const Matrix& residual) {
       return part.first && residual.data ? tile_residual(residual, args, row, mr, panel, part.last) : TileResidual{};

@@ -1,6 +1,7 @@
 // The quantization of a layer in the form of its register tiles.
 #pragma once
 
+#include "loopwright/activation.h"
 #include "loopwright/quantization.h"
 #include "microkernels/tile_epilogue.h"
 
@@ -20,9 +21,23 @@ inline TileSum tile_sum(const Quantization& of) {
   return {rounding.steps, rounding.lo, rounding.hi, of.scale};
 }
 
-inline TileQuantization tile_quantization(const LayerQuantization& layer) {
-  return {tile_integers(layer.x), layer.residual ? tile_integers(*layer.residual) : TileIntegers{},
-          layer.out ? tile_rounding(*layer.out) : TileRounding{}, layer.sum ? tile_sum(*layer.sum) : TileSum{}};
+// Whether the end of a tile applies the activation to integers of the output. Others need the results themselves.
+inline bool is_in_units(Activation activation) {
+  return activation == Activation::kNone || activation == Activation::kRelu || activation == Activation::kRelu6 ||
+         activation == Activation::kPrelu;
+}
+
+inline TileQuantization tile_quantization(const LayerQuantization& layer, Dtype out, Activation activation) {
+  TileQuantization tile;
+  tile.x = tile_integers(layer.x);
+  if (layer.residual) tile.residual = tile_integers(*layer.residual);
+  if (layer.out) tile.out = tile_rounding(*layer.out);
+  if (layer.sum) tile.sum = tile_sum(*layer.sum);
+  if (is_integer(out) && is_in_units(activation)) tile.unit = tile.out.steps;
+  tile.factor = layer.sum ? tile.sum.steps : tile.unit;
+  tile.residual.scale *= tile.unit;
+  tile.sum.scale *= tile.unit;
+  return tile;
 }
 
 }  // namespace loopwright

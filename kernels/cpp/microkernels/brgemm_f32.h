@@ -149,7 +149,7 @@ struct Brgemm {
         add_residuals(acc[0], epilogue, residuals, args.n, last);
         for (int i = 0; i < TileEpilogue::kResiduals; ++i) residuals[i] = next_of(epilogue.residuals[i], residuals[i]);
       }
-      activate(acc[0], epilogue.activation, slopes);
+      activate(acc[0], epilogue, slopes);
       bool stored = false;
       if constexpr (V::kProducts > 1) {
         if (narrow) {
@@ -391,11 +391,11 @@ struct Brgemm {
   // Integer sums become sum * (scales * x.scale) + bias, rounded. Scales that are null count as 1.
   static inline __attribute__((always_inline)) void to_floats(Reg (&acc)[MR][NV], const float* scales,
                                                               const TileEpilogue& epilogue, const float* bias) {
-    const Reg x_scale = V::set1(scales ? epilogue.x.scale : 1.0f);
+    const Reg x_scale = V::set1(scales ? epilogue.x.scale : 1.0f), factor = V::set1(epilogue.factor);
 #pragma GCC unroll 8
     for (int j = 0; j < NV; ++j) {
-      const Reg scale = scales ? V::mul(V::load(scales + j * V::kLanes), x_scale) : x_scale;
-      const Reg added = bias ? V::load(bias + j * V::kLanes) : V::zero();
+      const Reg scale = V::mul(scales ? V::mul(V::load(scales + j * V::kLanes), x_scale) : x_scale, factor);
+      const Reg added = bias ? V::mul(V::load(bias + j * V::kLanes), factor) : V::zero();
 #pragma GCC unroll 32
       for (int i = 0; i < MR; ++i) acc[i][j] = V::fma(V::to_float(acc[i][j]), scale, added);
     }
@@ -417,8 +417,21 @@ struct Brgemm {
           continue;
         }
       }
-      add_last(acc, static_cast<const float*>(data[i]), residual.stride, n, last);
+      if constexpr (V::kIntegers) {
+        add_in_units(acc, static_cast<const float*>(data[i]), residual.stride, epilogue.unit, last);
+      } else {
+        add_last(acc, static_cast<const float*>(data[i]), residual.stride, n, last);
+      }
     }
+  }
+
+  static inline __attribute__((always_inline)) void add_in_units(Reg (&acc)[MR][NV], const float* rows, int64_t stride,
+                                                                 float unit, Mask last) {
+    const Reg units = V::set1(unit);
+#pragma GCC unroll 32
+    for (int i = 0; i < MR; ++i)
+#pragma GCC unroll 8
+      for (int j = 0; j < NV; ++j) acc[i][j] = V::fma(load_column(rows + i * stride, j, last), units, acc[i][j]);
   }
 
   static inline __attribute__((always_inline)) void add_narrow(Reg (&acc)[MR][NV], const Narrow* rows,
@@ -449,7 +462,7 @@ struct Brgemm {
     }
     if (!epilogue.residuals_first)
       add_residuals(acc, epilogue, {epilogue.residuals[0].data, epilogue.residuals[1].data}, args.n, last);
-    activate(acc, epilogue.activation, epilogue.slopes);
+    activate(acc, epilogue, epilogue.slopes);
     if constexpr (V::kProducts > 1) {
       if (epilogue.narrow)
         return store_narrow(acc, static_cast<Narrow*>(epilogue.narrow), epilogue.narrow_stride, epilogue.rounding,
@@ -458,15 +471,17 @@ struct Brgemm {
     store(acc, args.n, args.c, args.c_stride, last);
   }
 
-  static inline __attribute__((always_inline)) void activate(Reg (&acc)[MR][NV], const TileActivation& activation,
+  static inline __attribute__((always_inline)) void activate(Reg (&acc)[MR][NV], const TileEpilogue& epilogue,
                                                              const float* slopes) {
     constexpr float kInfinity = __builtin_inff();
+    const TileActivation& activation = epilogue.activation;
+    const float unit = V::kIntegers ? epilogue.unit : 1.0f;
     if (activation.lo > -kInfinity) {
-      const Reg lo = V::set1(activation.lo);
+      const Reg lo = V::set1(activation.lo * unit);
       apply(acc, [&](Reg x) { return V::max(lo, x); });
     }
     if (activation.hi < kInfinity) {
-      const Reg hi = V::set1(activation.hi);
+      const Reg hi = V::set1(activation.hi * unit);
       apply(acc, [&](Reg x) { return V::min(hi, x); });
     }
     if (activation.hard_swish) apply(acc, [&](Reg x) { return HardSwish::apply<V>(x); });

@@ -57,8 +57,9 @@ struct IntegerDepthwiseTile {
 #pragma GCC unroll 4
     for (int v = 0; v < kVectors; ++v) {
       const int64_t place = constants + v * V::kLanes;
-      const Reg scale = V::mul(V::load(l.scales + place), V::set1(l.quantization.x.scale));
-      const Reg bias = l.bias ? V::load(l.bias + place) : V::zero();
+      const Reg factor = V::set1(l.quantization.factor);
+      const Reg scale = V::mul(V::mul(V::load(l.scales + place), V::set1(l.quantization.x.scale)), factor);
+      const Reg bias = l.bias ? V::mul(V::load(l.bias + place), factor) : V::zero();
 #pragma GCC unroll 4
       for (int i = 0; i < C; ++i) acc[i][v] = V::fma(V::to_float(acc[i][v]), scale, bias);
     }
@@ -73,7 +74,8 @@ struct IntegerDepthwiseTile {
     }
     constexpr float kInfinity = __builtin_inff();
     if (l.activation.lo > -kInfinity || l.activation.hi < kInfinity) {
-      const Reg lo = V::set1(l.activation.lo), hi = V::set1(l.activation.hi);
+      const Reg lo = V::set1(l.activation.lo * l.quantization.unit);
+      const Reg hi = V::set1(l.activation.hi * l.quantization.unit);
       apply(acc, [&](Reg x, int) { return V::min(hi, V::max(lo, x)); });  // in this order NaN passes
     }
     if (l.slopes)

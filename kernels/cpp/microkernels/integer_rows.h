@@ -9,7 +9,7 @@
 namespace loopwright {
 
 // Rows of n sums of integers in float32, without gaps, and what becomes of them:
-//   y = clamp(rounded(sum * (scales * x_scale) + bias) + residual, lo, hi), then PRelu if there are slopes
+//   y = clamp(rounded(sum * (scales * x_scale) + bias) + residual, lo, hi), in the units of the quantization, then PRelu if there are slopes
 // Rows of y and of the residual have no gaps either; y may be the sums. Scales, bias and slopes are readable in full vectors.
 struct SumRows {
   const float* sums;

@@ -111,11 +111,12 @@ template <class V>
 void quantize_rows(const float* from, int64_t from_stride, uint8_t* to, int64_t to_stride, int rows, int n,
                    const TileRounding& rounding) {
   const typename V::NarrowWriter writer(rounding);
+  const auto steps = V::set1(rounding.steps);
   const int rest = n % V::kLanes;
   for (int i = 0; i < rows; ++i, from += from_stride, to += to_stride) {
     int j = 0;
-    for (; j + V::kLanes <= n; j += V::kLanes) writer.store(to + j, V::load(from + j), V::mask(V::kLanes));
-    if (rest > 0) writer.store(to + j, V::load(from + j, V::mask(rest)), V::mask(rest));
+    for (; j + V::kLanes <= n; j += V::kLanes) writer.store(to + j, V::mul(V::load(from + j), steps), V::mask(V::kLanes));
+    if (rest > 0) writer.store(to + j, V::mul(V::load(from + j, V::mask(rest)), steps), V::mask(rest));
   }
 }
 
@@ -143,14 +144,17 @@ template <class V>
 void scale_rows(const SumRows& r, const TileQuantization& quantization) {
   const typename V::NarrowReader reader(quantization.residual);
   const RoundedSum<V> rounded(quantization.sum);
-  const auto x_scale = V::set1(quantization.x.scale), lo = V::set1(r.lo), hi = V::set1(r.hi);
+  const auto x_scale = V::set1(quantization.x.scale), factor = V::set1(quantization.factor);
+  const auto unit = V::set1(quantization.unit), lo = V::set1(r.lo * quantization.unit);
+  const auto hi = V::set1(r.hi * quantization.unit);
   for (int64_t i = 0; i < r.rows; ++i)
     for_each_vector<V>(r.n, [&](int64_t j, const auto& access) {
       const int64_t at = i * r.n + j;
-      const auto bias = r.bias ? V::load(r.bias + j) : V::zero();
-      auto y = V::fma(access.load(r.sums + at), V::mul(V::load(r.scales + j), x_scale), bias);
+      const auto bias = r.bias ? V::mul(V::load(r.bias + j), factor) : V::zero();
+      const auto scale = V::mul(V::mul(V::load(r.scales + j), x_scale), factor);
+      auto y = V::fma(access.load(r.sums + at), scale, bias);
       if (quantization.sum.steps != 0.0f) y = rounded(y);
-      if (r.residual) y = V::add(y, access.load(r.residual + at));
+      if (r.residual) y = V::fma(access.load(r.residual + at), unit, y);
       const int left = r.n - static_cast<int>(j);
       if (r.integer_residual) y = reader.add(y, r.integer_residual + at, V::mask(left < V::kLanes ? left : V::kLanes));
       y = V::min(hi, V::max(lo, y));  // in this order NaN passes through

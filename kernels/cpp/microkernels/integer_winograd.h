@@ -20,8 +20,8 @@ struct IntegerWinogradInput {
   int64_t place_stride;
 };
 
-// Computes y = clamp(sum * (scales * x_scale) + bias + residual, lo, hi), then PRelu if there are slopes, for n channels of one
-// tile, of which `rows` rows and `columns` columns are inside the image. sum = (Aᵀ M A) / 4 in int32. Place ξ of M is at
+// Computes y = clamp(rounded(sum * (scales * x_scale) + bias) + residual, lo, hi), then PRelu if there are slopes, in the units of
+// the quantization, for n channels of one tile, of which `rows` rows and `columns` columns are inside the image. sum = (Aᵀ M A) / 4 in int32. Place ξ of M is at
 // m + ξ * place_stride. Whole vectors of m, scales, bias and slopes are readable. Strides are in elements.
 struct IntegerWinogradOutput {
   const float* m;  // int32

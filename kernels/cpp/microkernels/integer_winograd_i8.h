@@ -60,7 +60,9 @@ void integer_winograd_output(const IntegerWinogradOutput& args) {
   const RoundedSum<V> rounded(args.quantization->sum);
   const bool rounds = args.quantization->sum.steps != 0.0f;
   const typename V::NarrowWriter writer(args.quantization->out);
-  const Reg x_scale = V::set1(args.quantization->x.scale), lo = V::set1(args.lo), hi = V::set1(args.hi);
+  const Reg x_scale = V::set1(args.quantization->x.scale), factor = V::set1(args.quantization->factor);
+  const float unit = args.quantization->unit;
+  const Reg units = V::set1(unit), lo = V::set1(args.lo * unit), hi = V::set1(args.hi * unit);
   using Transform = WinogradOutput2<SumsInInt32<V>>;
   for (int c = 0; c < args.n; c += V::kLanes) {
     Reg columns[4][2];  // [column][row] of Aᵀ M
@@ -73,8 +75,8 @@ void integer_winograd_output(const IntegerWinogradOutput& args) {
     }
     const int left = args.n - c;
     const auto mask = V::mask(left < V::kLanes ? left : V::kLanes);
-    const Reg scale = V::mul(V::load(args.scales + c), x_scale);
-    const Reg bias = args.bias ? V::load(args.bias + c) : V::zero();
+    const Reg scale = V::mul(V::mul(V::load(args.scales + c), x_scale), factor);
+    const Reg bias = args.bias ? V::mul(V::load(args.bias + c), factor) : V::zero();
 #pragma GCC unroll 2
     for (int i = 0; i < 2; ++i) {
       if (i >= args.rows) break;
@@ -88,7 +90,7 @@ void integer_winograd_output(const IntegerWinogradOutput& args) {
         Reg y = V::fma(V::to_float(V::quarter(sums[j])), scale, bias);
         if (rounds) y = rounded(y);
         const int64_t from = i * args.residual_row_stride + j * args.residual_pixel_stride + c;
-        if (args.residual) y = V::add(y, V::load(args.residual + from, mask));
+        if (args.residual) y = V::fma(V::load(args.residual + from, mask), units, y);
         if (args.rounded_residual) y = reader.add(y, args.rounded_residual + from, mask);
         y = V::min(hi, V::max(lo, y));  // in this order NaN passes through
         if (args.slopes) y = Prelu::apply<V>(y, V::load(args.slopes + c));

@@ -10,15 +10,15 @@ template <class V>
 class RoundedSum {
  public:
   explicit RoundedSum(const TileSum& of)
-      : steps_(V::set1(of.steps)), lo_(V::set1(of.lo)), hi_(V::set1(of.hi)), scale_(V::set1(of.scale)) {}
+      : lo_(V::set1(of.lo)), hi_(V::set1(of.hi)), scale_(V::set1(of.scale)) {}
 
   // NaN becomes the least.
   typename V::Reg operator()(typename V::Reg x) const {
-    return V::mul(V::round(V::min(hi_, V::max(V::mul(x, steps_), lo_))), scale_);
+    return V::mul(V::round(V::min(hi_, V::max(x, lo_))), scale_);
   }
 
  private:
-  typename V::Reg steps_, lo_, hi_, scale_;
+  typename V::Reg lo_, hi_, scale_;
 };
 
 }  // namespace

@@ -37,7 +37,7 @@ struct TileIntegers {
   uint8_t sign = 0;
 };
 
-// 8-bit integers that tiles store: clamp(x * steps, lo, hi), rounded to nearest even, plus the zero point.
+// 8-bit integers that tiles store: clamp(x, lo, hi) in steps, rounded to nearest even, plus the zero point.
 struct TileRounding {
   float steps = 1.0f;            // per unit: the inverse of the scale
   float lo = 0.0f, hi = 255.0f;  // without the zero point
@@ -45,8 +45,8 @@ struct TileRounding {
   uint8_t sign = 0;  // as of TileIntegers
 };
 
-// Sums with bias that are rounded to 8-bit integers, without the zero point, and back: clamp(sum * steps, lo, hi), rounded to
-// nearest even, times the scale.
+// Sums with bias that are rounded to 8-bit integers, without the zero point, and back: clamp(sum, lo, hi), rounded to nearest even,
+// times the scale. The sum is in steps.
 struct TileSum {
   float steps = 0.0f;  // per unit: the inverse of the scale; 0: sums are not rounded
   float lo = 0.0f, hi = 0.0f, scale = 0.0f;
@@ -57,6 +57,10 @@ struct TileQuantization {
   TileIntegers x, residual;
   TileRounding out;
   TileSum sum;
+  // Results are computed in units, the steps of integers that they become: multiplying each sum with these at the end would take
+  // an instruction more. `factor` is that of sums, whose unit is another one if they are rounded. The scales of the residual and of
+  // the rounded sum include the unit.
+  float unit = 1.0f, factor = 1.0f;
 };
 
 // A matrix that a tile adds to its sums. Its elements are float32, or of the narrow type of the microkernel.
@@ -80,6 +84,7 @@ struct TileEpilogue {
   bool to_floats = false;
   TileIntegers x{};  // int8 only: the integers of A
   TileSum sum{};     // int8 only: how sums are rounded before the residuals
+  float unit = 1.0f, factor = 1.0f;  // int8 only: as of TileQuantization
   // Added in order: after the sum; or, all of float32, before it (`residuals_first`), where a later call completes the sum.
   static constexpr int kResiduals = 2;
   TileResidual residuals[kResiduals] = {};

@@ -126,6 +126,8 @@ def test_layers_between_quantizers_run_as_kernels(zero: int) -> None:
     published = qdq_network(zero)
     found = compiler.build(published, threads=1)
     assert kernels(found.layers) == {"conv2d": 2, "max_pool2d": 1}
+    last = found.layers[-1].attributes
+    assert (last["sum_dtype"], last["residual_dtype"], last["out_dtype"]) == ("uint8", "uint8", "uint8")
     for seed in range(3):
         given = oracle.random_inputs(published, seed)
         (want,) = oracle.run(published, given)
@@ -462,3 +464,53 @@ def test_a_saved_model_keeps_its_integers(tmp_path: Path) -> None:
     given = oracle.random_inputs(published, 0)
     np.testing.assert_array_equal(loaded.run(given)["y"], found.run(given)["y"])
     assert relative(loaded.run(given)["y"], oracle.run(published, given)[0]) <= 1e-2
+
+
+@pytest.mark.tvm
+@pytest.mark.parametrize("zero", [0, 7])
+def test_an_activation_that_saturation_computes_is_left_out(zero: int) -> None:
+    published = model(
+        """g (float[1,8,6,6] x) => (float[N,C,H,W] y) <float s, uint8 z, int8[8,8,1,1] w, float e> {
+            q = QuantizeLinear (x, s, z)  d = DequantizeLinear (q, s, z)  v = DequantizeLinear (w, e)
+            a = Conv (d, v)  r = Relu (a)  h = QuantizeLinear (r, s, z)  y = DequantizeLinear (h, s, z)
+        }""",
+        s=0.05,
+        z=zero,
+        w=np.random.default_rng(0).integers(-127, 128, (8, 8, 1, 1)),
+        e=0.01,
+    )
+    found = compiler.build(published, threads=1)
+    (layer,) = found.layers
+    assert layer.attributes["activation"] == (None if zero == 0 else "relu")
+    given = oracle.random_inputs(published, 0)
+    off = np.abs(found.run(given)["y"] - oracle.run(published, given)[0])
+    assert off.max() <= 0.05 * (1 + ROUNDINGS)
+    assert (off > 0.01).mean() < 0.02
+
+
+@pytest.mark.tvm
+@pytest.mark.parametrize("dtype", ["uint8", "int8"])
+def test_maxima_of_integers(dtype: str) -> None:
+    """One reader takes the integers, another one other integers, and a third one the numbers."""
+    published = model(
+        f"""g (float[1,40,9,11] x) => (float[N,C,H,W] y, {dtype}[N,C,H,W] o, float[N,C,H,W] p)
+        <float s, {dtype} z, float t, int8[8,40,1,1] w, float e> {{
+            q = QuantizeLinear (x, s, z)  d = DequantizeLinear (q, s, z)
+            m = MaxPool <kernel_shape = [3,2], strides = [2,1], pads = [1,0,1,1]> (d)
+            h = QuantizeLinear (m, s, z)  k = DequantizeLinear (h, s, z)  v = DequantizeLinear (w, e)
+            y = Conv (k, v)  o = QuantizeLinear (m, t, z)  p = Neg (m)
+        }}""",
+        s=0.02,
+        z=5,
+        t=0.05,
+        w=np.random.default_rng(0).integers(-127, 128, (8, 40, 1, 1)),
+        e=0.01,
+    )
+    found = compiler.build(published, threads=2)
+    assert [layer.attributes.get("integers") for layer in found.layers if layer.op == "max_pool2d"] == [dtype]
+    given = oracle.random_inputs(published, 0)
+    answers = found.run(given)
+    y, o, p = oracle.run(published, given)
+    assert relative(answers["y"], y) < 1e-5
+    np.testing.assert_array_equal(answers["p"], p)
+    assert np.abs(answers["o"].astype(int) - o).max() <= 1

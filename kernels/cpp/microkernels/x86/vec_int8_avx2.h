@@ -77,13 +77,12 @@ struct VecInt8Avx2 : VecAvx2 {
     }
   };
   struct NarrowWriter {
-    Reg steps, hi;
+    Reg hi;
     Int zero;
     __m128i sign;
 
     explicit NarrowWriter(const TileRounding& to)
-        : steps(set1(to.steps)),
-          hi(set1(to.hi)),
+        : hi(set1(to.hi)),
           zero(_mm256_set1_epi16(static_cast<int16_t>(to.zero_point))),
           sign(_mm_set1_epi8(static_cast<char>(to.sign))) {}
 
@@ -110,7 +109,7 @@ struct VecInt8Avx2 : VecAvx2 {
 
    private:
     // NaN, and what is less than all integers of 32 bits, becomes the least of them, and packing saturates.
-    Int rounded(Reg x) const { return _mm256_cvtps_epi32(min(hi, mul(x, steps))); }
+    Int rounded(Reg x) const { return _mm256_cvtps_epi32(min(hi, x)); }
     // Packs the lanes of x, then those of y.
     __m128i bytes(Int x, Int y) const {
       const Int pairs = _mm256_adds_epi16(_mm256_packs_epi32(x, y), zero);  // x0..3 y0..3 | x4..7 y4..7

@@ -60,12 +60,11 @@ struct VecInt8Avx512 : VecAvx512 {
     Reg sum(Reg x, __m128i bytes) const { return from_words(x, _mm512_cvtepu8_epi32(_mm_xor_si128(bytes, sign))); }
   };
   struct NarrowWriter {
-    Reg steps, hi;
+    Reg hi;
     __m512i zero, sign;
 
     explicit NarrowWriter(const TileRounding& to)
-        : steps(set1(to.steps)),
-          hi(set1(to.hi)),
+        : hi(set1(to.hi)),
           zero(_mm512_set1_epi16(static_cast<int16_t>(to.zero_point))),
           sign(_mm512_set1_epi8(static_cast<char>(to.sign))) {}
 
@@ -101,7 +100,7 @@ struct VecInt8Avx512 : VecAvx512 {
 
    private:
     // NaN, and what is less than all integers of 32 bits, becomes the least of them, and packing saturates.
-    __m512i rounded(Reg x) const { return _mm512_cvtps_epi32(min(hi, mul(x, steps))); }
+    __m512i rounded(Reg x) const { return _mm512_cvtps_epi32(min(hi, x)); }
     // Returns the bytes of four vectors, those of each quarter of the registers together.
     __m512i quarters(Reg a, Reg b, Reg c, Reg d) const {
       const __m512i ab = _mm512_adds_epi16(_mm512_packs_epi32(rounded(a), rounded(b)), zero);
