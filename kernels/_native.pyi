@@ -226,6 +226,23 @@ def default_conv2d_schedule(
     fast: bool,
     machine: MachineModel | None,
 ) -> dict[str, Any]: ...
+def default_convolution_cycles(
+    n: int,
+    h: int,
+    w: int,
+    c: int,
+    o: int,
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int, int, int],
+    dilation: tuple[int, int],
+    groups: int,
+    isa: str,
+    threads: int,
+    dtype: str,
+    fast: bool,
+    machine: MachineModel | None,
+) -> float: ...
 def max_pool2d(
     x: np.ndarray,
     kernel: tuple[int, int],

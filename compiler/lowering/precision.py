@@ -16,9 +16,10 @@ import onnx_ir as ir
 
 from compiler.lowering.call import Call
 from compiler.lowering.recognize import Match
-from compiler.spaces.default_conv2d import default_conv2d_schedule
+from compiler.spaces.default_conv2d import default_convolution_cycles
 from compiler.workloads.precision import BFLOAT16
 from compiler.workloads.target import Target
+from compiler.workloads.winograd import ALGORITHMS
 from compiler.workloads.workload import Workload
 
 # Without instructions for bfloat16, its products take as long as those of float32. A layer gains half of the bytes of
@@ -63,8 +64,14 @@ class InBfloat16:
             return few_rows
         if call.op == "dense":
             return True
-        schedule = default_conv2d_schedule(workload, self.target, self.fast_algorithms)
-        return not str(schedule.get("algorithm")).startswith("winograd")  # which needs fewer products of float32
+        if not any(algorithm.applies(workload) for algorithm in ALGORITHMS.values()):
+            return True
+        # Winograd's algorithms need fewer products, which are of float32.
+        rounded = replace(workload, dtype=BFLOAT16)
+        in_bfloat16, in_float32 = (
+            default_convolution_cycles(either, self.target, self.fast_algorithms) for either in (rounded, workload)
+        )
+        return in_bfloat16 < in_float32
 
 
 def between_layers(matches: Sequence[Match], calls: Sequence[Call]) -> list[Call]:

@@ -82,6 +82,16 @@ def test_layers_that_gain_nothing_stay_float32(isa: str) -> None:
 
 
 @by_isa
+def test_a_convolution_of_many_weights_gains_more_than_from_winograd(isa: str) -> None:
+    """The transformed weights of float32 have 8 times the bytes."""
+    w = np.random.default_rng(0).standard_normal((512, 512, 3, 3)).astype(np.float32)
+    node = "@ = Conv <pads=[1,1,1,1]> (x, w)"
+    model = graph("float[1,512,7,7] x", "float[512,512,3,3] w", {"y": node}, w=w)
+    built = compiler.build(model, target=isa, threads=1, precision="bfloat16")
+    assert dtypes(built) == ["bfloat16" if kernels.multiplies_bfloat16(isa) else "float32"]
+
+
+@by_isa
 @pytest.mark.parametrize(("channels", "groups"), [(5, 1), (6, 2), (9, 3)])
 def test_convolutions_of_few_pixels(isa: str, channels: int, groups: int) -> None:
     """Odd numbers of channels fill words in part."""

@@ -2,6 +2,7 @@
 // busiest thread, and by the bytes of weights that it loads from memory, where the weights of a network are.
 #include <algorithm>
 #include <limits>
+#include <stdexcept>
 
 #include "convolution.h"
 #include "core/split.h"
@@ -160,11 +161,9 @@ Candidate winograd(const Setting& at, const Winograd& w) {
   return candidate;
 }
 
-}  // namespace
-
-Conv2dSchedule default_convolution_schedule(const Target& target, Dtype dtype, const Conv2dGeometry& elements,
-                                            const Images& images, int threads, bool winograd_allowed) {
-  if (target.isa == Isa::kReference) return {};
+// Returns the candidate of the fewest cycles.
+Candidate best_candidate(const Target& target, Dtype dtype, const Conv2dGeometry& elements, const Images& images,
+                         int threads, bool winograd_allowed) {
   const KernelTable& kernels = kernel_table(target.isa, dtype);
   const KernelCosts& costs = target.model->costs(target.isa, dtype);
   const Conv2dGeometry g = in_words(elements, kernels.tile_k);
@@ -189,7 +188,22 @@ Conv2dSchedule default_convolution_schedule(const Target& target, Dtype dtype, c
       });
   }
   best.schedule.kc = best.schedule.kc * elements.reduction() / g.reduction();
-  return best.schedule;
+  return best;
+}
+
+}  // namespace
+
+Conv2dSchedule default_convolution_schedule(const Target& target, Dtype dtype, const Conv2dGeometry& g,
+                                            const Images& images, int threads, bool winograd_allowed) {
+  if (target.isa == Isa::kReference) return {};
+  return best_candidate(target, dtype, g, images, threads, winograd_allowed).schedule;
+}
+
+double default_convolution_cycles(const Target& target, Dtype dtype, const Conv2dGeometry& g, const Images& images,
+                                  int threads, bool fast_algorithms) {
+  if (target.isa == Isa::kReference || g.pointwise() || is_depthwise(g, dtype))
+    throw std::invalid_argument("the cycles of pointwise and depthwise convolutions are not predicted");
+  return best_candidate(target, dtype, g, images, threads, fast_algorithms).cycles;
 }
 
 Conv2d::Schedule default_conv2d_schedule(const Target& target, Dtype dtype, const Conv2dGeometry& g,

@@ -151,6 +151,10 @@ bool applies(Conv2dSchedule::Algorithm algorithm, const Conv2dGeometry& g, Isa i
 // Strassen's and Winograd's algorithms, which round more.
 Conv2d::Schedule default_conv2d_schedule(const Target& target, Dtype dtype, const Conv2dGeometry& g,
                                          const Images& images, int threads, bool fast_algorithms);
+// Returns the cycles that a convolution with its default schedule takes by the machine model. Throws std::invalid_argument if it
+// is pointwise or depthwise, or for kReference.
+double default_convolution_cycles(const Target& target, Dtype dtype, const Conv2dGeometry& g, const Images& images,
+                                  int threads, bool fast_algorithms);
 
 // Parses a schedule of the kind that this convolution has. Throws std::invalid_argument if an entry is missing or has the
 // wrong type. Ignores unknown entries.
