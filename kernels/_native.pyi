@@ -14,6 +14,7 @@ class Attention:
         schedule: Mapping[str, Any] | None,
         or_zero: bool,
         machine: MachineModel | None,
+        dtype: str,
     ) -> None: ...
     def __call__(
         self, q: np.ndarray, k: np.ndarray, v: np.ndarray, mask: np.ndarray | None, out: np.ndarray | None
