@@ -140,13 +140,15 @@ Candidate winograd(const Setting& at, const Winograd& w) {
   const double products = static_cast<double>(blocks.count * places) * at.product(block, channels, level);
   const WinogradCosts& transform = transform_costs(at.costs, w.algorithm);
   const auto vectors = [&](int64_t floats) { return static_cast<double>(ceil_div(floats, at.kernels.lanes)); };
+  // Transforms are of float32, which is rounded afterwards.
+  const int64_t per_word = at.costs.dtype == Dtype::kBfloat16 ? at.kernels.tile_k : 1;
   const double panels = static_cast<double>(at.panels()), width = vectors(g.o) / static_cast<double>(at.group_panels());
   // Threads that split the channels transform the tiles together first, and then load what the others have stored.
   const bool together = at.threads.n > 1;
   const auto of_tiles = static_cast<double>(tiles);
   const double transformed = together ? static_cast<double>(ceil_div(all_tiles, at.threads.count())) : of_tiles;
   const double transforms =
-      transformed * static_cast<double>(g.stride_h) * transform.input.cycles(vectors(g.stride_w * g.c)) +
+      transformed * static_cast<double>(g.stride_h) * transform.input.cycles(vectors(g.stride_w * g.c * per_word)) +
       of_tiles * panels * (2 * at.costs.call + transform.output.cycles(width));
   const double others = 1.0 - 1.0 / at.threads.n;
   const double exchange =
