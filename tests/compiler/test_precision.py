@@ -139,6 +139,27 @@ def test_the_check_says_that_layers_round(isa: str, monkeypatch: pytest.MonkeyPa
         compiler.build(model, target=isa, threads=1, precision="bfloat16", check={"x": x})
 
 
+@by_isa
+def test_attention_multiplies_bfloat16(isa: str) -> None:
+    rng = np.random.default_rng(3)
+    q, k, v = (rng.standard_normal((1, 2, 24, 32)).astype(np.float32) for _ in range(3))
+    nodes = "@t = Transpose <perm=[0,1,3,2]> (k) @s = MatMul (q, @t) @p = Softmax (@s) @ = MatMul (@p, v)"
+    model = graph(", ".join(f"float[1,2,24,32] {name}" for name in "qkv"), "", {"y": nodes})
+    built = compiler.build(model, target=isa, threads=1, precision="bfloat16")
+    assert [layer.op for layer in built.layers] == ["attention"]
+    multiplies = kernels.multiplies_bfloat16(isa)
+    assert dtypes(built) == ["bfloat16" if multiplies else "float32"]
+    factor = rounded if multiplies else np.float64
+    scores = factor(q) @ factor(k).swapaxes(-1, -2)
+    weights = np.exp(scores - scores.max(-1, keepdims=True))
+    weights /= weights.sum(-1, keepdims=True)
+    want = weights @ factor(v)
+    got = built.run({"q": q, "k": k, "v": v})["y"]
+    np.testing.assert_allclose(got, want, rtol=0, atol=2.0**-8 * np.abs(v).max())
+    (row,) = [row for row in built.profile({"q": q, "k": k, "v": v}, runs=1) if row.backend == "kernel"]
+    assert row.op.startswith("attention 1x2x24x24x32")
+
+
 def test_auto_is_bfloat16_with_instructions_for_it() -> None:
     built = compiler.build(products(64)[0], threads=1, precision="auto")
     assert dtypes(built) == ["bfloat16" if kernels.multiplies_bfloat16() else "float32"]

@@ -53,12 +53,18 @@ struct Call : ImageArrays {
   Dtype x_dtype{}, out_dtype{}, residual_dtype{};
 
   Call(const Conv2d& op, const py::object& x_object, const py::object& out_object, const py::object& residual_object)
-      : ImageArrays(x_object, op.geometry().c, input_dtypes(op.dtypes())) {
+      : ImageArrays(x_object, op.geometry().c,
+                    op.takes_bfloat16() ? or_float32(Dtype::kBfloat16) : input_dtypes(op.dtypes())) {
     const Conv2dGeometry& g = op.geometry();
     fitting_images(g, images.n, images.h, images.w);
-    set_output(out_object, residual_object, {images.n, g.output_h(images.h), g.output_w(images.w), g.o},
-               op.dtypes().out, residual_dtypes(op.dtypes()));
     x_dtype = dtype_of(x);
+    const std::vector<int64_t> shape{images.n, g.output_h(images.h), g.output_w(images.w), g.o};
+    if (op.takes_bfloat16()) {
+      const bool is_new = out_object.is_none();
+      set_output(out_object, residual_object, shape, is_new ? x_dtype : Dtype::kBfloat16, or_float32(Dtype::kBfloat16));
+    } else {
+      set_output(out_object, residual_object, shape, op.dtypes().out, residual_dtypes(op.dtypes()));
+    }
     out_dtype = dtype_of(out);
     residual_dtype = residual.size() ? dtype_of(residual) : op.dtypes().residual;
   }

@@ -215,9 +215,7 @@ void DirectConvolution::copy_rows(const Call& call, int64_t image, int64_t begin
     if (channels % per_word == 0) {
       if (middle > 0) call.input.copy(call.x.address(first, 0), middle * per_word, to + left);
     } else {
-      const int64_t words = to_words(channels, per_word);
-      for (int64_t i = 0; i < middle / words; ++i)
-        call.input.copy(call.x.address(first + i, 0), channels, to + left + i * words);
+      call.input.copy_pixels(call.x.address(first, 0), middle / to_words(channels, per_word), channels, to + left);
     }
     call.input.pad(to + left + middle, row_words - left - middle);
   }

@@ -31,6 +31,15 @@ class InputWords {
       copy_to_words(elements, count, dtype_, kernels_.tile_k, words);
     }
   }
+  // Stores `pixels` times the words of `channels` elements, which follow each other without gaps.
+  void copy_pixels(const void* elements, int64_t pixels, int64_t channels, float* words) const {
+    if (floats_to_bfloat16_ && kernels_.narrow_pixels && channels % 2 == 1 && channels < kernels_.lanes / 2)
+      return kernels_.narrow_pixels(static_cast<const float*>(elements), pixels, static_cast<int>(channels),
+                                    reinterpret_cast<Bfloat16*>(words));
+    const int64_t of_pixel = to_words(channels, kernels_.tile_k);
+    const Matrix rows{const_cast<void*>(elements), channels, dtype_};
+    for (int64_t i = 0; i < pixels; ++i) copy(rows.address(i, 0), channels, words + i * of_pixel);
+  }
   // Stores `count` words that stand for zeros.
   void pad(float* words, int64_t count) const {
     std::memset(words, zero_byte_, static_cast<size_t>(count * kWordBytes));
