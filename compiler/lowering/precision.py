@@ -65,7 +65,7 @@ class InBfloat16:
 
     def _attention(self, call: Call) -> Call:
         """Returns an attention with products of bfloat16, of tensors of float32. It has no workload to tune."""
-        if call.workload is None or not self.target.multiplies_bfloat16:
+        if call.exact or call.workload is None or not self.target.multiplies_bfloat16:
             return call
         stage = replace(call.workload, dtype=BFLOAT16)
         return replace(call, attributes={**call.attributes, "dtype": BFLOAT16}, workload=None, stages=(stage,))

@@ -12,6 +12,7 @@ class Conv2dChainLayer final : public Layer {
  public:
   // `shared` is empty for the first layer.
   static std::unique_ptr<const Layer> make(const Description& d, const Machine& machine, SharedWeights shared = {}) {
+    if (dtype_of(d) != Dtype::kFloat32) throw std::invalid_argument("dtype must be float32; stages have their own");
     const std::vector<Description> described = d.objects("stages");
     std::vector<Convolved> convolved;
     std::vector<TensorDtypes> dtypes;

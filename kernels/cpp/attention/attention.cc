@@ -4,8 +4,8 @@
 //
 // For each head, kᵀ and v are packed once into the panels that the microkernel reads. q and P are its A, read in place.
 //
-// bfloat16: words are pairs along the axis of a sum (gemm/words.h). q and k are rounded row by row, v as pairs of rows, and P in
-// place, in the front half of its rows.
+// bfloat16: words are pairs along the axis of a sum (gemm/words.h). q, k and v are rounded first, and P in place, in the front half of
+// its rows.
 #include "loopwright/attention.h"
 
 #include <algorithm>
@@ -87,10 +87,10 @@ struct Plan {
     return PanelRows{1, key_words(), kernels.lanes}.packed_floats(shape.head_dim, kernels.lanes);
   }
   int64_t score_floats() const { return schedule.rows * spread_stride(shape.keys); }
-  // Rounded rows of q or k, or two rows of v.
+  // Rounded rows of q or k, or pairs of rows of v.
   int64_t rounded_floats() const {
     if (!rounds()) return 0;
-    return whole_lines(std::max(std::max(schedule.rows, shape.keys) * head_words(), 2 * head_words()));
+    return whole_lines(std::max(schedule.rows, 2 * key_words()) * head_words());
   }
 
   // Memory of one thread: the packed head, the scores of a block, and rounded rows.
@@ -105,10 +105,10 @@ struct Plan {
 
   // Rounds rows of head_dim floats to rows of words.
   void round_rows(const float* from, int64_t stride, int64_t rows, float* to) const {
-    for (int64_t i = 0; i < rows; ++i, from += stride, to += head_words()) {
-      to[head_words() - 1] = 0.0f;  // half of it may have no element
-      kernels.narrow(from, 0, reinterpret_cast<Bfloat16*>(to), 0, 1, static_cast<int>(shape.head_dim));
-    }
+    if (shape.head_dim % kernels.tile_k != 0)  // half of the last word has no element
+      for (int64_t i = 0; i < rows; ++i) to[(i + 1) * head_words() - 1] = 0.0f;
+    kernels.narrow(from, stride, reinterpret_cast<Bfloat16*>(to), kernels.tile_k * head_words(), static_cast<int>(rows),
+                   static_cast<int>(shape.head_dim));
   }
 
   void pack_rounded(int64_t batch, int64_t head, const Workspace& work) const {
@@ -116,12 +116,12 @@ struct Plan {
     for (const Panel& panel : key_panels)
       kernels.transpose(work.rounded + panel.column * head_words(), head_words(), panel.n, head_words(),
                         work.keys + panel.offset, panel.nr);
-    const auto* const first = reinterpret_cast<const uint16_t*>(work.rounded);
-    const uint16_t* const second = first + 2 * head_words();
+    round_rows(in.v.at(batch, 0, head), in.v.row_stride, shape.keys, work.rounded);
+    if (shape.keys % 2 == 1)  // the other row of the last pair
+      std::memset(work.rounded + shape.keys * head_words(), 0, static_cast<size_t>(head_words() * kWordBytes));
     for (int64_t p = 0; p < key_words(); ++p) {
-      const int64_t row = 2 * p, rows = std::min<int64_t>(2, shape.keys - row);
-      if (rows == 1) std::memset(work.rounded, 0, static_cast<size_t>(2 * head_words() * kWordBytes));
-      round_rows(in.v.at(batch, row, head), in.v.row_stride, rows, work.rounded);
+      const auto* const first = reinterpret_cast<const uint16_t*>(work.rounded + 2 * p * head_words());
+      const uint16_t* const second = first + 2 * head_words();
       for (const Panel& panel : value_panels) {
         auto* const to = reinterpret_cast<uint32_t*>(work.values + panel.offset + p * panel.nr);
         for (int64_t j = 0; j < panel.n; ++j)
@@ -160,13 +160,13 @@ struct Plan {
       weights.mask_stride = in.mask.row_stride;
     }
     kernels.attention_weights(weights);
-    if (rounds())
-      for (int64_t i = 0; i < rows; ++i) {
-        float* const row = scores.at<float>(i, 0);
-        auto* const words = reinterpret_cast<Bfloat16*>(row);
-        kernels.narrow(row, 0, words, 0, 1, static_cast<int>(shape.keys));
-        if (shape.keys % 2 == 1) words[shape.keys] = {0};
-      }
+    if (rounds()) {
+      auto* const words = reinterpret_cast<Bfloat16*>(work.scores);
+      const int64_t stride = kernels.tile_k * scores.stride;
+      kernels.narrow(work.scores, scores.stride, words, stride, static_cast<int>(rows), static_cast<int>(shape.keys));
+      if (shape.keys % kernels.tile_k != 0)
+        for (int64_t i = 0; i < rows; ++i) words[i * stride + shape.keys] = {0};
+    }
     multiply(kernels, scores, rows, key_words(), value_panels, work.values, schedule.values_mr,
              {out.at(batch, row_begin, head), out.row_stride});
   }

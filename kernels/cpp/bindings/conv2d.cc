@@ -60,8 +60,9 @@ struct Call : ImageArrays {
     x_dtype = dtype_of(x);
     const std::vector<int64_t> shape{images.n, g.output_h(images.h), g.output_w(images.w), g.o};
     if (op.takes_bfloat16()) {
-      const bool is_new = out_object.is_none();
-      set_output(out_object, residual_object, shape, is_new ? x_dtype : Dtype::kBfloat16, or_float32(Dtype::kBfloat16));
+      // The type of a new output. A given one may be float32, too.
+      const Dtype dtype = out_object.is(py::none()) ? x_dtype : Dtype::kBfloat16;
+      set_output(out_object, residual_object, shape, dtype, or_float32(Dtype::kBfloat16));
     } else {
       set_output(out_object, residual_object, shape, op.dtypes().out, residual_dtypes(op.dtypes()));
     }

@@ -28,9 +28,8 @@ Conv2dSchedule checked(Conv2dSchedule s, const Conv2dGeometry& g, Isa isa, Dtype
   if (!applies(s.algorithm, g, isa, dtype))
     throw std::invalid_argument(
         "schedule: in float32 without groups, winograd2 and winograd4 are for 3x3 kernels of stride 1, and winograd3 "
-        "is for 7x7 kernels of stride 2 without dilation; winograd2 is for bfloat16, too, of an even number of "
-        "channels, "
-        "and for int8 on AVX2 and without dilation");
+        "is for 7x7 kernels of stride 2 without dilation; winograd2 is for int8, too, on AVX2 and without dilation, "
+        "and for bfloat16 with an even number of channels");
   return s;
 }
 
