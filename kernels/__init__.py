@@ -2,7 +2,7 @@
 
 from kernels.attention import Attention
 from kernels.block_dense import BlockDense, packed_numbers
-from kernels.conv2d import Conv2d, default_conv2d_schedule
+from kernels.conv2d import Conv2d, default_conv2d_schedule, default_convolution_cycles
 from kernels.conv_transpose2d import ConvTranspose2d
 from kernels.dense import Dense, default_dense_schedule, narrow_tiles, register_tiles, tile_k
 from kernels.installation import check_names
@@ -46,6 +46,7 @@ __all__ = [
     "cache_bytes",
     "cpu_name",
     "default_conv2d_schedule",
+    "default_convolution_cycles",
     "default_dense_schedule",
     "detect_isa",
     "distribute",

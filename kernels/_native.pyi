@@ -14,6 +14,7 @@ class Attention:
         schedule: Mapping[str, Any] | None,
         or_zero: bool,
         machine: MachineModel | None,
+        dtype: str,
     ) -> None: ...
     def __call__(
         self, q: np.ndarray, k: np.ndarray, v: np.ndarray, mask: np.ndarray | None, out: np.ndarray | None
@@ -226,6 +227,23 @@ def default_conv2d_schedule(
     fast: bool,
     machine: MachineModel | None,
 ) -> dict[str, Any]: ...
+def default_convolution_cycles(
+    n: int,
+    h: int,
+    w: int,
+    c: int,
+    o: int,
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int, int, int],
+    dilation: tuple[int, int],
+    groups: int,
+    isa: str,
+    threads: int,
+    dtype: str,
+    fast: bool,
+    machine: MachineModel | None,
+) -> float: ...
 def max_pool2d(
     x: np.ndarray,
     kernel: tuple[int, int],

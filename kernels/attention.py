@@ -13,7 +13,7 @@ from kernels.schedule import schedule_values
 
 
 class Attention:
-    """``softmax(scale * q @ k.T + mask) @ v`` for every head, in float32. Scores stay in the caches.
+    """``softmax(scale * q @ k.T + mask) @ v`` for every head. Scores stay in the caches.
 
     Args:
         heads: the number of heads.
@@ -26,9 +26,11 @@ class Attention:
         or_zero: whether the weights of a query that are NaN count as zeros. They are NaN if its scores contain NaN or
             ``+inf``, or if ``-inf`` hides every key.
         machine: the costs from which default schedules follow; None means those of this CPU.
+        dtype: ``float32``, or ``bfloat16`` to which q, k, v and the weights of v are rounded. Arrays, sums and the
+            softmax are float32 in either case.
 
     Raises:
-        ValueError: a number is below 1, this CPU lacks the ISA, or the schedule is illegal.
+        ValueError: a number is below 1, this CPU lacks the ISA or dtype, or the schedule is illegal.
     """
 
     def __init__(
@@ -41,10 +43,13 @@ class Attention:
         schedule: Mapping[str, Any] | Any | None = None,
         or_zero: bool = False,
         machine: MachineModel | None = None,
+        dtype: str = "float32",
     ) -> None:
         self._heads = heads
         values = schedule_values(schedule)
-        self._native = _native.Attention(heads, head_dim, scale, isa, threads, values, or_zero, native_of(machine))
+        self._native = _native.Attention(
+            heads, head_dim, scale, isa, threads, values, or_zero, native_of(machine), dtype
+        )
 
     def __call__(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -13,6 +13,10 @@ from kernels.packed_layer import PackedLayer
 from kernels.quantization import Quantization, native_quantization
 from kernels.schedule import schedule_values
 from kernels.sizes import Sizes, window
+
+_Pair: TypeAlias = tuple[int, int]
+_Four: TypeAlias = tuple[int, int, int, int]
+_Arguments: TypeAlias = tuple[int, int, int, int, int, _Pair, _Pair, _Four, _Pair, int]
 
 
 class Conv2d(PackedLayer[_native.Conv2d]):
@@ -139,22 +143,45 @@ def default_conv2d_schedule(
     Raises:
         ValueError: a size is wrong, or this CPU lacks the ISA or dtype.
     """
+    arguments = _arguments(images, weight_shape, stride, padding, dilation, groups)
+    return _native.default_conv2d_schedule(*arguments, isa, threads, dtype, fast, native_of(machine))
+
+
+def default_convolution_cycles(
+    images: tuple[int, int, int, int],
+    weight_shape: tuple[int, int, int, int],
+    stride: Sizes = 1,
+    padding: Sizes = 0,
+    dilation: Sizes = 1,
+    groups: int = 1,
+    *,
+    isa: str,
+    threads: int = 1,
+    dtype: str = "float32",
+    fast: bool = True,
+    machine: MachineModel | None = None,
+) -> float:
+    """Returns the cycles that the machine model predicts for the default schedule.
+
+    The arguments are those of :func:`default_conv2d_schedule`.
+
+    Raises:
+        ValueError: a size is wrong, this CPU lacks the ISA or dtype, or the convolution is pointwise or depthwise.
+    """
+    arguments = _arguments(images, weight_shape, stride, padding, dilation, groups)
+    return _native.default_convolution_cycles(*arguments, isa, threads, dtype, fast, native_of(machine))
+
+
+def _arguments(
+    images: tuple[int, int, int, int],
+    weight_shape: tuple[int, int, int, int],
+    stride: Sizes,
+    padding: Sizes,
+    dilation: Sizes,
+    groups: int,
+) -> _Arguments:
     n, h, w, channels = images
     o, c, kh, kw = weight_shape
     if channels != c * groups:
         raise ValueError(f"images must have {c * groups} channels for this weight, got {channels}")
-    return _native.default_conv2d_schedule(
-        n,
-        h,
-        w,
-        c,
-        o,
-        (kh, kw),
-        *window(stride, padding, dilation),
-        groups,
-        isa,
-        threads,
-        dtype,
-        fast,
-        native_of(machine),
-    )
+    return n, h, w, c, o, (kh, kw), *window(stride, padding, dilation), groups

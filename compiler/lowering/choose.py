@@ -56,7 +56,7 @@ def choose(matches: Sequence[Match], target: Target, options: Options) -> Plan:
     """Chooses threads and schedules for the calls of a model."""
     calls = [match.call for match in matches]
     if options.precision == BFLOAT16:
-        calls = between_layers(matches, list(map(InBfloat16(target, options.fast_algorithms), calls)))
+        calls = between_layers(matches, list(map(InBfloat16(target, options.fast_algorithms), calls)), target)
     plan = _distinct([_layer(match, call, target, options) for match, call in zip(matches, calls, strict=True)])
     return replace(plan, layers=_scheduled(plan.layers, target, options))
 

@@ -98,7 +98,10 @@ def _call(node: ir.Node, operators: Operators | None) -> Call | None:
         return user_operator.recognize(node, operators)
     name = _name(node)
     call = RECOGNIZERS[name](node) if name is not None and name in RECOGNIZERS else None
-    if call is None or "fast_algorithms" not in LAYER_SCHEMAS[call.op].attributes:
+    if call is None:
+        return call
+    schema = LAYER_SCHEMAS[call.op]
+    if not {"fast_algorithms", "dtype"} & {*schema.attributes, *schema.optional}:  # it cannot round more
         return call
     return replace(call, exact=rounds_next(node, call.weights))
 

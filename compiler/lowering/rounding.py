@@ -26,7 +26,8 @@ def rounds_next(node: ir.Node, weights: Mapping[str, np.ndarray]) -> bool:
         for use in waiting.pop(0).outputs[0].uses():
             fused = FusedLayer.of(use.node)
             if is_op(use.node, "Round", "QuantizeLinear") or (fused is not None and fused.of_integers):
-                return not all(np.array_equal(np.rint(weight), weight) for weight in weights.values())
+                whole = bool(weights) and all(np.array_equal(np.rint(weight), weight) for weight in weights.values())
+                return not whole
             if is_op(use.node, *_BETWEEN):
                 waiting.append(use.node)
     return False

@@ -50,7 +50,7 @@ class ConvKernelSpace(KernelSpace):
     schedule is legal if the register tile is useful, and the rows stay in L2 while all output channels are computed.
 
     Args:
-        fast_algorithms: whether schedules may use Winograd's algorithms in float32, which round more than a plain sum.
+        fast_algorithms: whether schedules may use Winograd's algorithms, which round more than a plain sum.
     """
 
     def __init__(self, workload: Workload, target: Target, fast_algorithms: bool = True) -> None:

@@ -16,17 +16,26 @@ def default_conv2d_schedule(workload: Workload, target: Target, fast_algorithms:
     Args:
         fast_algorithms: whether it may use the algorithms of Winograd and Strassen.
     """
+    return kernels.default_conv2d_schedule(**_arguments(workload, target, fast_algorithms))
+
+
+def default_convolution_cycles(workload: Workload, target: Target, fast_algorithms: bool) -> float:
+    """Returns the cycles of the default that the target's machine model predicts, for a convolution with windows."""
+    return kernels.default_convolution_cycles(**_arguments(workload, target, fast_algorithms))
+
+
+def _arguments(workload: Workload, target: Target, fast_algorithms: bool) -> dict[str, Any]:
     s = workload.sizes
-    return kernels.default_conv2d_schedule(
-        (s["n"], s["h"], s["w"], s["c"]),
-        (s["o"], s["c"] // s["groups"], s["kh"], s["kw"]),
-        stride=(s["stride_h"], s["stride_w"]),
-        padding=pads(s),
-        dilation=(s["dilation_h"], s["dilation_w"]),
-        groups=s["groups"],
-        isa=target.isa,
-        threads=target.num_cores,
-        dtype=workload.dtype,
-        fast=fast_algorithms,
-        machine=target.machine,
-    )
+    return {
+        "images": (s["n"], s["h"], s["w"], s["c"]),
+        "weight_shape": (s["o"], s["c"] // s["groups"], s["kh"], s["kw"]),
+        "stride": (s["stride_h"], s["stride_w"]),
+        "padding": pads(s),
+        "dilation": (s["dilation_h"], s["dilation_w"]),
+        "groups": s["groups"],
+        "isa": target.isa,
+        "threads": target.num_cores,
+        "dtype": workload.dtype,
+        "fast": fast_algorithms,
+        "machine": target.machine,
+    }

@@ -76,8 +76,9 @@ class Layer:
 
     @property
     def dtype(self) -> str:
-        """The data type of the weights, in which the products are computed."""
-        return self.attributes.get("dtype") or "float32"
+        """The data type of the weights, in which the products are computed; of a chain, the narrowest."""
+        stages = [stage.get("dtype") for stage in self.attributes.get("stages", ())]
+        return self.attributes.get("dtype") or next(filter(None, stages), "float32")
 
     @property
     def output_dtypes(self) -> tuple[str, ...]:

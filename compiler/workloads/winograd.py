@@ -34,12 +34,14 @@ class Winograd:
         stride: the stride of the convolution in both directions.
         outputs: m.
         points: the finite points.
+        rounds: whether the factors of its products may be rounded to bfloat16. Larger tiles would lose more digits.
     """
 
     kernel: int
     stride: int
     outputs: int
     points: tuple[float, ...]
+    rounds: bool = False
 
     @property
     def size(self) -> int:
@@ -52,8 +54,9 @@ class Winograd:
         return self.size - self.outputs + 1
 
     def applies(self, workload: Instance) -> bool:
-        """Whether the algorithm computes a convolution in float32."""
-        return workload.dtype == "float32" and self.fits(workload)
+        """Whether the algorithm computes a convolution in float32 or bfloat16, whose words have two channels."""
+        pairs = self.rounds and workload.dtype == "bfloat16" and workload.sizes["c"] % 2 == 0
+        return (workload.dtype == "float32" or pairs) and self.fits(workload)
 
     def fits(self, workload: Instance) -> bool:
         """Whether the kernel, the stride and the groups are those of the algorithm."""
@@ -81,7 +84,7 @@ _FOUR = (0, 1, -1)
 _SIX = (0, 0.625, -0.625, 1.5, -1.5)
 # The algorithms of the kernels, by their name in a schedule.
 ALGORITHMS: Mapping[str, Winograd] = {
-    "winograd2": Winograd(kernel=3, stride=1, outputs=2, points=_FOUR),
+    "winograd2": Winograd(kernel=3, stride=1, outputs=2, points=_FOUR, rounds=True),
     "winograd3": Winograd(kernel=7, stride=2, outputs=3, points=_SIX),
     "winograd4": Winograd(kernel=3, stride=1, outputs=4, points=_SIX),
 }
@@ -141,6 +144,7 @@ def error_bound(
     pads: tuple[int, int, int, int],
     algorithm: Winograd,
     dilation: tuple[int, int] = (1, 1),
+    factor_unit: float = 0.0,
 ) -> Array:
     """Returns a bound on the float32 error of each output, which about one output in 10⁹ exceeds.
 
@@ -153,21 +157,26 @@ def error_bound(
     (Higham, Mary: A New Approach to Probabilistic Rounding Error Analysis, SISC 2019), and so are the signs of the
     products, as for random inputs. Then variances add up instead of magnitudes. Tiles are transformed by |G| and |Bᵀ|
     (still the worst case), products are squared, summed over channels and transformed to the outputs by (Aᵀ)². The
-    bound is six standard deviations, 6·u·√(n·variance).
+    bound is six standard deviations, 6·u·√(n·variance). ``factor_unit`` is the largest relative error of the rounding
+    of both transformed factors, if they have a shorter type.
     """
     if dilation == (1, 1):
-        return _error_bound(x, weight, pads, algorithm)
+        return _error_bound(x, weight, pads, algorithm, factor_unit)
     top, left, bottom, right = pads
     padded = np.pad(x, [(0, 0), (top, bottom), (left, right), (0, 0)])
     oh, ow = (size - d * (algorithm.kernel - 1) for size, d in zip(padded.shape[1:3], dilation, strict=True))
     bound = np.empty((len(x), oh, ow, len(weight)))
     rows, columns = dilation
     for i, j in product(range(min(rows, oh)), range(min(columns, ow))):
-        bound[:, i::rows, j::columns] = _error_bound(padded[:, i::rows, j::columns], weight, (0, 0, 0, 0), algorithm)
+        bound[:, i::rows, j::columns] = _error_bound(
+            padded[:, i::rows, j::columns], weight, (0, 0, 0, 0), algorithm, factor_unit
+        )
     return bound
 
 
-def _error_bound(x: Array, weight: Array, pads: tuple[int, int, int, int], algorithm: Winograd) -> Array:
+def _error_bound(
+    x: Array, weight: Array, pads: tuple[int, int, int, int], algorithm: Winograd, factor_unit: float
+) -> Array:
     """Returns the bound of a convolution without dilation."""
     stride, taps = algorithm.stride, algorithm.taps
     at, g, bt = (np.abs(matrix) for matrix in matrices(algorithm.points, taps))
@@ -196,4 +205,4 @@ def _error_bound(x: Array, weight: Array, pads: tuple[int, int, int, int], algor
     # applied twice: along the rows and along the columns of the tile.
     roundings = c + 2 * 2 * sum(int(np.count_nonzero(matrix, axis=1).max()) for matrix in (at, g, bt))
     merged = images.reshape(n, rows * m, columns * m, -1)[:, :oh, :ow]
-    return _DEVIATIONS * _UNIT * sqrt(roundings) * np.sqrt(merged)
+    return _DEVIATIONS * sqrt(roundings * _UNIT**2 + 2 * factor_unit**2) * np.sqrt(merged)

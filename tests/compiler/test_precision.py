@@ -23,6 +23,7 @@ pytestmark = pytest.mark.tvm
 ISAS = [isa for isa in kernels.available_isas() if "bfloat16" in kernels.available_dtypes(isa)]
 by_isa = pytest.mark.parametrize("isa", ISAS)
 ROWS = precision.MOST_ROWS
+ATTENTION = "@t = Transpose <perm=[0,1,3,2]> (k) @s = MatMul (q, @t) @p = Softmax (@s) @ = MatMul (@p, v)"
 
 
 def rounded(array: np.ndarray) -> np.ndarray:
@@ -82,6 +83,22 @@ def test_layers_that_gain_nothing_stay_float32(isa: str) -> None:
 
 
 @by_isa
+def test_a_convolution_of_many_weights_gains_more_than_from_winograd(isa: str) -> None:
+    """The transformed weights of float32 have 8 times the bytes."""
+    rng = np.random.default_rng(0)
+    w = rng.standard_normal((512, 512, 3, 3)).astype(np.float32)
+    x = rng.standard_normal((1, 512, 7, 7)).astype(np.float32)
+    node = "@ = Conv <pads=[1,1,1,1]> (x, w)"
+    model = graph("float[1,512,7,7] x", "float[512,512,3,3] w", {"y": node}, w=w)
+    built = compiler.build(model, target=isa, threads=1, precision="bfloat16")
+    assert dtypes(built) == ["bfloat16" if kernels.multiplies_bfloat16(isa) else "float32"]
+    padded = np.pad(x[0], ((0, 0), (1, 1), (1, 1)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(1, 2))
+    want = np.einsum("ocij,chwij->ohw", w.astype(np.float64), windows, optimize=True)[None]
+    np.testing.assert_allclose(built.run({"x": x})["y"], want, rtol=0, atol=2.0**-6 * np.abs(want).max())
+
+
+@by_isa
 @pytest.mark.parametrize(("channels", "groups"), [(5, 1), (6, 2), (9, 3)])
 def test_convolutions_of_few_pixels(isa: str, channels: int, groups: int) -> None:
     """Odd numbers of channels fill words in part."""
@@ -102,6 +119,9 @@ def test_convolutions_of_few_pixels(isa: str, channels: int, groups: int) -> Non
 def test_layers_before_a_rounding_stay_float32(isa: str) -> None:
     nodes = "@a = MatMul (x, w) @ = Round (@a)"
     model = graph(f"float[{ROWS},64] x", "float[64,64] w", {"y": nodes})
+    assert dtypes(compiler.build(model, target=isa, threads=1, precision="bfloat16")) == ["float32"]
+    nodes = f"{ATTENTION.replace('@ =', '@a =')} @ = Round (@a)"
+    model = graph(", ".join(f"float[1,2,24,32] {name}" for name in "qkv"), "", {"y": nodes})
     assert dtypes(compiler.build(model, target=isa, threads=1, precision="bfloat16")) == ["float32"]
 
 
@@ -127,6 +147,26 @@ def test_the_check_says_that_layers_round(isa: str, monkeypatch: pytest.MonkeyPa
     model, x, _, _ = products()
     with pytest.raises(CheckFailed, match=r"1 layers compute in bfloat16.*precision='float32' may pass"):
         compiler.build(model, target=isa, threads=1, precision="bfloat16", check={"x": x})
+
+
+@by_isa
+def test_attention_multiplies_bfloat16(isa: str) -> None:
+    rng = np.random.default_rng(3)
+    q, k, v = (rng.standard_normal((1, 2, 24, 32)).astype(np.float32) for _ in range(3))
+    model = graph(", ".join(f"float[1,2,24,32] {name}" for name in "qkv"), "", {"y": ATTENTION})
+    built = compiler.build(model, target=isa, threads=1, precision="bfloat16")
+    assert [layer.op for layer in built.layers] == ["attention"]
+    multiplies = kernels.multiplies_bfloat16(isa)
+    assert dtypes(built) == ["bfloat16" if multiplies else "float32"]
+    factor = rounded if multiplies else np.float64
+    scores = factor(q) @ factor(k).swapaxes(-1, -2)
+    weights = np.exp(scores - scores.max(-1, keepdims=True))
+    weights /= weights.sum(-1, keepdims=True)
+    want = weights @ factor(v)
+    got = built.run({"q": q, "k": k, "v": v})["y"]
+    np.testing.assert_allclose(got, want, rtol=0, atol=2.0**-8 * np.abs(v).max())
+    (row,) = [row for row in built.profile({"q": q, "k": k, "v": v}, runs=1) if row.backend == "kernel"]
+    assert row.op.startswith("attention 1x2x24x24x32")
 
 
 def test_auto_is_bfloat16_with_instructions_for_it() -> None:

@@ -6,6 +6,7 @@ import math
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
+import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -17,6 +18,9 @@ UNIT = float(np.finfo(np.float32).eps) / 2
 EXP_UNITS = 8  # what the exponential may be off, in units of rounding
 
 Array = np.ndarray
+
+
+NARROW_ISAS = [isa for isa in kernels.available_isas() if "bfloat16" in kernels.available_dtypes(isa)]
 
 
 class Shape(NamedTuple):
@@ -32,8 +36,8 @@ SHAPES = st.builds(Shape, st.integers(1, 3), st.integers(1, 3), LENGTHS, LENGTHS
 
 
 @st.composite
-def schedules(draw: st.DrawFn, isa: str, threads: int) -> dict[str, Any] | None:
-    tiles = kernels.register_tiles(isa)
+def schedules(draw: st.DrawFn, isa: str, threads: int, dtype: str = "float32") -> dict[str, Any] | None:
+    tiles = kernels.register_tiles(isa, dtype)
     if not tiles or draw(st.booleans()):
         return None
     scores, values = draw(st.sampled_from(tiles)), draw(st.sampled_from(tiles))
@@ -60,12 +64,19 @@ def heads_first(x: Array) -> Array:
 
 
 def assert_right(
-    answer: Array, q: Array, k: Array, v: Array, mask: Array | None = None, scale: float | None = None
+    answer: Array,
+    q: Array,
+    k: Array,
+    v: Array,
+    mask: Array | None = None,
+    scale: float | None = None,
+    weight_unit: float = 0.0,
 ) -> None:
     """Checks the output against derived bounds.
 
     A score has the error of a sum of head_dim products and of the addition of the mask. The weights of a row have its
     largest error twice, since they are divided by their sum. The exponentials and two sums over the keys add to it.
+    ``weight_unit`` is the largest relative change of a weight that is rounded, or set to zero if it is subnormal.
     """
     scale = 1 / math.sqrt(q.shape[-1]) if scale is None else scale
     q, k, v = heads_first(q), heads_first(k), heads_first(v)
@@ -80,7 +91,9 @@ def assert_right(
     magnitude = np.abs(q) @ np.abs(k).swapaxes(-1, -2) * abs(scale) + np.where(np.isfinite(added), np.abs(added), 0)
     off = gamma(q.shape[-1] + 4) * magnitude + gamma(EXP_UNITS) * (1 + np.where(seen, peak - scores, 0))
     factor = 2 * off.max(-1, keepdims=True, where=seen, initial=0) + gamma(2 * k.shape[-2] + 2)
-    allowed = np.expm1(factor) * (weights @ np.abs(v))
+    allowed = np.expm1(factor) * (1 + weight_unit) * (weights @ np.abs(v))
+    if weight_unit:
+        allowed += weight_unit * (weights @ np.abs(v)) + np.finfo(np.float32).tiny * np.abs(v).sum(-2, keepdims=True)
     assert np.all(np.abs(heads_first(answer) - weights @ v) <= allowed)
 
 
@@ -95,6 +108,25 @@ def test_agrees_with_float64(isa: str, data: st.DataObject, shape: Shape, thread
     schedule = data.draw(schedules(isa, threads))
     op = kernels.Attention(shape.heads, shape.head_dim, isa=isa, threads=threads, schedule=schedule)
     assert_right(op(q, k, v), q, k, v)
+
+
+@pytest.mark.parametrize("isa", NARROW_ISAS)
+@settings(max_examples=100, deadline=None)
+@given(data=st.data(), shape=SHAPES, threads=st.integers(1, 2), seed=st.integers(0, 999))
+def test_products_of_bfloat16(isa: str, data: st.DataObject, shape: Shape, threads: int, seed: int) -> None:
+    q, k, v = make_inputs(shape, seed)
+    mask = None
+    if data.draw(st.booleans()):
+        mask = np.where(np.random.default_rng(seed).random((1, 1, 1, shape.keys)) < 0.2, -1e4, 0).astype(np.float32)
+    schedule = data.draw(schedules(isa, threads, "bfloat16"))
+    op = kernels.Attention(shape.heads, shape.head_dim, isa=isa, threads=threads, schedule=schedule, dtype="bfloat16")
+    wide_q, wide_k, wide_v = (x.astype(ml_dtypes.bfloat16).astype(np.float32) for x in (q, k, v))
+    assert_right(op(q, k, v, mask), wide_q, wide_k, wide_v, mask, weight_unit=2.0**-8)
+
+
+def test_attention_has_no_integers(isa: str) -> None:
+    with pytest.raises(ValueError, match="attention is float32 or bfloat16"):
+        kernels.Attention(2, 8, isa=isa, dtype="int8")
 
 
 @pytest.mark.parametrize(

@@ -192,6 +192,19 @@ def test_costs_of_transforms_decide_about_winograd(isa: str) -> None:
     assert algorithm(transforms(1e4, 1e4, 1e-4)) == "winograd4"
 
 
+@pytest.mark.parametrize(("isa", "dtype"), KERNELS)
+def test_predicted_cycles_of_convolutions(isa: str, dtype: str) -> None:
+    weight, options = (64, 64, 3, 3), {"padding": 1, "isa": isa, "dtype": dtype}
+
+    def cycles(images: int, fast: bool = True) -> float:
+        return kernels.default_convolution_cycles((images, 28, 28, 64), weight, fast=fast, **options)
+
+    assert 0 < cycles(1) <= cycles(1, fast=False)
+    assert cycles(1) < cycles(2) < 3 * cycles(1)
+    with pytest.raises(ValueError, match="pointwise and depthwise convolutions are not predicted"):
+        kernels.default_convolution_cycles((1, 28, 28, 64), (64, 64, 1, 1), isa=isa, dtype=dtype)
+
+
 @pytest.mark.parametrize("isa", VECTOR_ISAS)
 def test_costs_of_sums_decide_about_strassen(isa: str) -> None:
     size = (1024, 1024, 1024)

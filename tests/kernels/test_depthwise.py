@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -16,6 +17,9 @@ from compiler.workloads.workload import ACTIVATIONS, Workload
 from tests.kernels.convolutions import layer
 from tests.kernels.memory import CANARY, next_to_forbidden_page
 from tests.kernels.splits import splits
+
+BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
+NARROW_ISAS = [isa for isa in kernels.available_isas() if "bfloat16" in kernels.available_dtypes(isa)]
 
 
 @st.composite
@@ -64,6 +68,33 @@ def test_agrees_with_float64(isa: str, data: st.DataObject) -> None:
     inputs = make_inputs(workload, seed=data.draw(st.integers(0, 1000)))
     op = layer(workload, inputs, isa, threads, data.draw(schedules(threads)))
     assert_right(op(inputs["x"], residual=inputs.get("residual")), workload, inputs)
+
+
+@pytest.mark.parametrize("isa", NARROW_ISAS)
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_images_of_bfloat16(isa: str, data: st.DataObject) -> None:
+    """x, the output and the residual are bfloat16 or not; weights and sums are float32."""
+    workload, threads = data.draw(workloads()), data.draw(st.integers(1, 2))
+    inputs = make_inputs(workload, seed=data.draw(st.integers(0, 1000)))
+    for name in ("x", *(["residual"] if "residual" in inputs else [])):
+        if data.draw(st.booleans()):
+            inputs[name] = inputs[name].astype(BFLOAT16)
+    out = np.full(workload.output_shape, np.nan, data.draw(st.sampled_from([np.float32, BFLOAT16])))
+    op = layer(workload, inputs, isa, threads, data.draw(schedules(threads)))
+    y = op(inputs["x"], out, inputs.get("residual")).astype(np.float64)
+    floats = {name: array.astype(np.float32) for name, array in inputs.items()}
+    want, allowed = reference(workload, floats), tolerance(workload, floats)
+    if out.dtype == BFLOAT16:
+        allowed = allowed + 2.0**-8 * (np.abs(want) + allowed) + np.finfo(np.float32).tiny
+    assert (np.abs(y - want) <= allowed).all(), workload
+
+
+@pytest.mark.parametrize("isa", NARROW_ISAS)
+def test_a_new_output_has_the_type_of_the_image(isa: str) -> None:
+    op = kernels.Conv2d(np.ones((16, 1, 3, 3), np.float32), padding=1, groups=16, isa=isa)
+    for dtype in (np.dtype(np.float32), BFLOAT16):
+        assert op(np.ones((1, 5, 5, 16), dtype)).dtype == dtype
 
 
 @pytest.mark.parametrize("stride", [1, 2])

@@ -1,4 +1,5 @@
-// attention: attributes sizes (batch, heads, queries, keys, head_dim), the layouts q, k, v and out, mask, scale, or_zero.
+// attention: attributes sizes (batch, heads, queries, keys, head_dim), the layouts q, k, v and out, mask, scale, or_zero, and dtype, of
+// the factors of products.
 #include <array>
 
 #include "loopwright/attention.h"
@@ -36,10 +37,11 @@ class AttentionLayer final : public Layer {
     if (const auto values = d.schedule()) {
       schedule = parse_attention_schedule(*values);
     } else if (machine.target.isa != Isa::kReference) {  // once, because a choice takes as long as a small layer
-      schedule = default_attention_schedule(machine.target, {batch, heads, queries, keys, head_dim}, machine.threads);
+      schedule = default_attention_schedule(machine.target, dtype_of(d), {batch, heads, queries, keys, head_dim},
+                                            machine.threads);
     }
     auto op = std::make_unique<Attention>(heads, head_dim, static_cast<float>(d.number("scale")), machine.target,
-                                          machine.threads, schedule, d.flag("or_zero"));
+                                          machine.threads, schedule, d.flag("or_zero"), dtype_of(d));
     return std::unique_ptr<const Layer>(new AttentionLayer(std::move(shapes), {batch, heads, queries, keys, head_dim},
                                                            q.rows, k.rows, v.rows, mask, out.rows, std::move(op)));
   }

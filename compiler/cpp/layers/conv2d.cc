@@ -29,7 +29,7 @@ class Conv2dLayer final : public Layer {
       if (Conv2dWeights::alike(shared->weights.geometry(), other.geometry)) shared = nullptr;  // of the other direction
     }
     const bool is_first = !shared;
-    if (is_first) shared = std::make_shared<SharedConv2dWeights>(d, c, described, "", machine.target);
+    if (is_first) shared = std::make_shared<SharedConv2dWeights>(d, c, described, "", machine.target, dtype_of(d));
     shared->check(c);
     // Selects a schedule here even if the description has none, so that weights are packed once, on construction.
     std::optional<Conv2d::Schedule> schedule;
@@ -41,8 +41,8 @@ class Conv2dLayer final : public Layer {
                      : shared->weights.schedule(c.geometry, c.images, machine.threads, fast);
     auto op = std::make_unique<Conv2d>(shared->weights, c.geometry, machine.threads, schedule);
     return std::unique_ptr<const Layer>(new Conv2dLayer(with_residual(described.x(), c.residual, described.out()),
-                                                        TensorDtypes(d, c.geometry.o, c.residual), c.images,
-                                                        std::move(shared), std::move(op)));
+                                                        c.dtypes(d, machine.target.isa), c.images, std::move(shared),
+                                                        std::move(op)));
   }
 
   void run(const DLTensor* const* tensors) const override {

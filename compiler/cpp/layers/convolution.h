@@ -46,6 +46,8 @@ struct Convolved {
       throw std::invalid_argument("x, weight_shape, groups and padding do not match");
   }
 
+  bool is_depthwise() const { return geometry.depthwise() && !geometry.pointwise(); }
+
   // Whether rows and columns may change places: images and kernel have one column, so the elements keep their order. Tiles of
   // one row of pixels are wider than those of one column.
   bool is_column() const {
@@ -65,6 +67,11 @@ struct Convolved {
     return other;
   }
 
+  // The types of its tensors. Depthwise kernels of float32 also read and write bfloat16.
+  TensorDtypes dtypes(const Description& d, Isa isa) const {
+    return {d, geometry.o, residual, isa != Isa::kReference && is_depthwise()};
+  }
+
   Shape x() const { return {images.n, images.h, images.w, geometry.c}; }
   Shape out() const { return {images.n, geometry.output_h(images.h), geometry.output_w(images.w), geometry.o}; }
   Shape weight() const { return {geometry.o, geometry.group_c(), geometry.kh, geometry.kw}; }
@@ -77,9 +84,9 @@ struct SharedConv2dWeights {
 
   // `place` is appended to the names of the weights; `described` has the shape of the weight.
   SharedConv2dWeights(const Description& d, const Convolved& c, const Convolved& described, const std::string& place,
-                      const Target& target)
+                      const Target& target, Dtype dtype)
       : owner(d.weights()),
-        weights(weight_of(d, "weight" + place, described.weight()), dtype_of(d), c.geometry,
+        weights(weight_of(d, "weight" + place, described.weight(), dtype), dtype, c.geometry,
                 epilogue_of(d, c.activation, c.geometry.o, place), target) {}
 
   // Throws std::invalid_argument unless they are the weights of the convolution.

@@ -51,19 +51,21 @@ inline bool has_tile(Isa isa, Dtype dtype, int mr, int nr) {
 }
 
 // Returns the weight of a layer.
-inline const void* weight_of(const Description& d, const std::string& name, const Shape& shape) {
-  switch (dtype_of(d)) {
+inline const void* weight_of(const Description& d, const std::string& name, const Shape& shape, Dtype dtype) {
+  switch (dtype) {
     case Dtype::kInt8: return d.int8_weight(name, shape);
     case Dtype::kBfloat16: return d.bfloat16_weight(name, shape);
     default: return d.weight(name, shape);
   }
 }
+inline const void* weight_of(const Description& d, const std::string& name, const Shape& shape) {
+  return weight_of(d, name, shape, dtype_of(d));
+}
 
-// Whether "x", "residual" or "out" of a bfloat16 layer has that type, too. Descriptions of before format 13 lack it: these tensors are
-// float32.
+// Whether "x", "residual" or "out" is bfloat16. Descriptions of before format 13 lack it: these tensors are float32.
 inline bool is_bfloat16(const Description& d, const std::string& tensor) {
   const std::string dtype = tensor + "_dtype";
-  return dtype_of(d) == Dtype::kBfloat16 && !d.is_null(dtype.c_str()) &&
+  return dtype_of(d) != Dtype::kInt8 && !d.is_null(dtype.c_str()) &&
          parse_dtype(d.text(dtype.c_str())) == Dtype::kBfloat16;
 }
 
@@ -115,13 +117,22 @@ inline DLDataType dl_type(Dtype dtype) {
 // The data types of a layer's tensors: x, then residual if there is one, then out.
 class TensorDtypes {
  public:
-  TensorDtypes(const Description& d, int64_t n, bool residual)
+  // `takes_bfloat16`: whether a float32 layer may have tensors of bfloat16.
+  TensorDtypes(const Description& d, int64_t n, bool residual, bool takes_bfloat16 = false)
       : dtypes_(dtype_of(d), quantization_of(d, n)), residual_(residual) {
-    if (dtype_of(d) != Dtype::kBfloat16) return;
-    if (!is_bfloat16(d, "x")) dtypes_.x = Dtype::kFloat32;
-    if (!is_bfloat16(d, "residual")) dtypes_.residual = Dtype::kFloat32;
-    if (!is_bfloat16(d, "out")) dtypes_.out = Dtype::kFloat32;
+    if (dtype_of(d) == Dtype::kInt8) return;
+    const auto of = [&](const char* tensor) {
+      if (!is_bfloat16(d, tensor)) return Dtype::kFloat32;
+      if (dtype_of(d) == Dtype::kFloat32 && !takes_bfloat16)
+        throw std::invalid_argument(std::string(tensor) + "_dtype: this layer of float32 has no tensors of bfloat16");
+      return Dtype::kBfloat16;
+    };
+    dtypes_.x = of("x");
+    dtypes_.residual = of("residual");
+    dtypes_.out = of("out");
   }
+  // Those of a chain from its first to its last layer.
+  TensorDtypes(const TensorDtypes& first, const TensorDtypes& last) : TensorDtypes(last) { dtypes_.x = first.x(); }
 
   Dtype x() const { return dtypes_.x; }
   Dtype residual() const { return dtypes_.residual; }

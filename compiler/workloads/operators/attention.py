@@ -75,7 +75,13 @@ ATTENTION = OperatorDef(
     notation=Notation("1x12x128x128x64", "{batch}x{heads} heads {queries}x{keys}x{head_dim}".format_map),
     arguments=("q", "k", "v"),
     schedule_sizes=("batch", "queries", "keys"),
-    layers=(LayerSchema("attention", ("sizes", "q", "k", "v", "out", "mask", "scale", "or_zero")),),
+    layers=(
+        LayerSchema(
+            "attention",
+            ("sizes", "q", "k", "v", "out", "mask", "scale", "or_zero"),
+            optional={"dtype": "float32"},
+        ),
+    ),
     onnx=tuple(f"loopwright::Attention{mask}{zero}" for mask in ("", "_mask") for zero in ("", "_or_zero")),
     reduction=lambda s: s["keys"],
     flops=lambda s: 4 * prod(s.values()),  # two products for each query, key and component

@@ -105,7 +105,8 @@ def _fast_error(workload: Instance, magnitudes: Arrays, algorithm: str) -> Array
     if algorithm == "strassen":
         return strassen.error_bound(x.reshape(-1, _reduction(s)), weight.reshape(-1, _reduction(s)))
     dilation = (s["dilation_h"], s["dilation_w"])
-    return winograd.error_bound(x, weight, pads(s), winograd.ALGORITHMS[algorithm], dilation)
+    factor_unit = 2.0**-8 if workload.dtype == "bfloat16" else 0.0
+    return winograd.error_bound(x, weight, pads(s), winograd.ALGORITHMS[algorithm], dilation, factor_unit)
 
 
 def _saving(workload: Instance) -> float:
@@ -136,6 +137,10 @@ def _chain_weights(attributes: Mapping[str, Any]) -> tuple[tuple[str, ...], tupl
     return tuple(f"weight{place}" for place in places), constants
 
 
+def _chain_dtypes(attributes: Mapping[str, Any]) -> tuple[str, ...]:
+    return (attributes["stages"][-1].get("out_dtype") or "float32",)
+
+
 _ATTRIBUTES = ("x", "weight_shape", "stride", "padding", "dilation", "groups", "residual", "activation")
 
 CONV2D = OperatorDef(
@@ -160,7 +165,7 @@ CONV2D = OperatorDef(
             weights=lambda _: (("weight",), ("bias", "slopes", "scales")),
             optional=QUANTIZATION,
         ),
-        LayerSchema("conv2d_chain", ("stages",), weights=_chain_weights),
+        LayerSchema("conv2d_chain", ("stages",), weights=_chain_weights, dtypes=_chain_dtypes),
     ),
     onnx=("Conv", "QuantizedConv"),
     reduction=_reduction,

@@ -8,14 +8,15 @@
 
 namespace loopwright {
 
-AttentionSchedule default_attention_schedule(const Target& target, const AttentionShape& shape, int threads) {
+AttentionSchedule default_attention_schedule(const Target& target, Dtype dtype, const AttentionShape& shape,
+                                             int threads) {
   AttentionSchedule s;
   s.threads = threads;
   if (target.isa == Isa::kReference) return s;
   const int lanes = kernel_table(target).lanes;
   const auto product = [&](int64_t n, int64_t k) {
     const int width = n < lanes ? lanes : 0;  // the tiles that are narrower than a vector are for layers
-    return default_dense_schedule(target, Dtype::kFloat32, shape.queries, n, k, 1, false, width);
+    return default_dense_schedule(target, dtype, shape.queries, n, k, 1, false, width);
   };
   const DenseSchedule scores = product(shape.keys, shape.head_dim), values = product(shape.head_dim, shape.keys);
   s.scores_mr = scores.mr;

@@ -12,12 +12,14 @@ namespace {
 
 Attention make_attention(int64_t heads, int64_t head_dim, std::optional<float> scale,
                          const std::optional<std::string>& isa, int threads, const std::optional<py::dict>& schedule,
-                         bool or_zero, const MachineModelArgument& machine) {
+                         bool or_zero, const MachineModelArgument& machine, const std::string& dtype) {
   if (heads < 1) throw py::value_error("heads must be at least 1, got " + std::to_string(heads));
   if (head_dim < 1) throw py::value_error("head_dim must be at least 1, got " + std::to_string(head_dim));
   std::optional<AttentionSchedule> parsed;
   if (schedule) parsed = parse_attention_schedule(schedule_values(*schedule));
-  return Attention(heads, head_dim, scale, parse_target(isa, machine), check_threads(threads), parsed, or_zero);
+  const Target target = parse_target(isa, machine);
+  return Attention(heads, head_dim, scale, target, check_threads(threads), parsed, or_zero,
+                   parse_available_dtype(dtype, target));
 }
 
 // The arguments of one call, checked, and copied if their last axis is not contiguous.
@@ -83,7 +85,7 @@ std::vector<double> time_attention(const Attention& op, const py::object& q, con
 void bind_attention(py::module_& m) {
   py::class_<Attention>(m, "Attention")
       .def(py::init(&make_attention), py::arg("heads"), py::arg("head_dim"), py::arg("scale"), py::arg("isa"),
-           py::arg("threads"), py::arg("schedule"), py::arg("or_zero"), py::arg("machine"))
+           py::arg("threads"), py::arg("schedule"), py::arg("or_zero"), py::arg("machine"), py::arg("dtype"))
       .def("__call__", &run_attention, py::arg("q"), py::arg("k"), py::arg("v"), py::arg("mask"), py::arg("out"))
       .def("time", &time_attention, py::arg("q"), py::arg("k"), py::arg("v"), py::arg("mask"), py::arg("out"),
            py::arg("number"), py::arg("repeat"))

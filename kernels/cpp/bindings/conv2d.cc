@@ -53,12 +53,19 @@ struct Call : ImageArrays {
   Dtype x_dtype{}, out_dtype{}, residual_dtype{};
 
   Call(const Conv2d& op, const py::object& x_object, const py::object& out_object, const py::object& residual_object)
-      : ImageArrays(x_object, op.geometry().c, input_dtypes(op.dtypes())) {
+      : ImageArrays(x_object, op.geometry().c,
+                    op.takes_bfloat16() ? or_float32(Dtype::kBfloat16) : input_dtypes(op.dtypes())) {
     const Conv2dGeometry& g = op.geometry();
     fitting_images(g, images.n, images.h, images.w);
-    set_output(out_object, residual_object, {images.n, g.output_h(images.h), g.output_w(images.w), g.o},
-               op.dtypes().out, residual_dtypes(op.dtypes()));
     x_dtype = dtype_of(x);
+    const std::vector<int64_t> shape{images.n, g.output_h(images.h), g.output_w(images.w), g.o};
+    if (op.takes_bfloat16()) {
+      // The type of a new output. A given one may be float32, too.
+      const Dtype dtype = out_object.is(py::none()) ? x_dtype : Dtype::kBfloat16;
+      set_output(out_object, residual_object, shape, dtype, or_float32(Dtype::kBfloat16));
+    } else {
+      set_output(out_object, residual_object, shape, op.dtypes().out, residual_dtypes(op.dtypes()));
+    }
     out_dtype = dtype_of(out);
     residual_dtype = residual.size() ? dtype_of(residual) : op.dtypes().residual;
   }
@@ -81,21 +88,26 @@ py::dict schedule_of(const Conv2d& op, int64_t n, int64_t h, int64_t w) {
 }  // namespace
 
 void bind_convolution(py::module_& m) {
-  m.def(
-      "default_conv2d_schedule",
-      [](int64_t n, int64_t h, int64_t w, int64_t c, int64_t o, const Pair& kernel, const Pair& stride,
-         const FourSides& padding, const Pair& dilation, int64_t groups, const std::string& isa, int threads,
-         const std::string& dtype_name, bool fast, const MachineModelArgument& machine) {
-        const Target target = parse_target(isa, machine);
-        const Dtype dtype = parse_available_dtype(dtype_name, target);
-        const Conv2dGeometry geometry =
-            make_geometry({o, c, kernel.first, kernel.second}, stride, padding, dilation, groups);
-        return to_dict(to_values(default_conv2d_schedule(target, dtype, geometry, fitting_images(geometry, n, h, w),
-                                                         check_threads(threads), fast)));
-      },
-      py::arg("n"), py::arg("h"), py::arg("w"), py::arg("c"), py::arg("o"), py::arg("kernel"), py::arg("stride"),
-      py::arg("padding"), py::arg("dilation"), py::arg("groups"), py::arg("isa"), py::arg("threads"), py::arg("dtype"),
-      py::arg("fast"), py::arg("machine"));
+  // A function of a convolution's default schedule.
+  const auto define = [&m](const char* name, auto function) {
+    m.def(
+        name,
+        [function](int64_t n, int64_t h, int64_t w, int64_t c, int64_t o, const Pair& kernel, const Pair& stride,
+                   const FourSides& padding, const Pair& dilation, int64_t groups, const std::string& isa, int threads,
+                   const std::string& dtype_name, bool fast, const MachineModelArgument& machine) {
+          const Target target = parse_target(isa, machine);
+          const Dtype dtype = parse_available_dtype(dtype_name, target);
+          const Conv2dGeometry geometry =
+              make_geometry({o, c, kernel.first, kernel.second}, stride, padding, dilation, groups);
+          return function(target, dtype, geometry, fitting_images(geometry, n, h, w), check_threads(threads), fast);
+        },
+        py::arg("n"), py::arg("h"), py::arg("w"), py::arg("c"), py::arg("o"), py::arg("kernel"), py::arg("stride"),
+        py::arg("padding"), py::arg("dilation"), py::arg("groups"), py::arg("isa"), py::arg("threads"),
+        py::arg("dtype"), py::arg("fast"), py::arg("machine"));
+  };
+  define("default_conv2d_schedule",
+         [](const auto&... of) { return to_dict(to_values(default_conv2d_schedule(of...))); });
+  define("default_convolution_cycles", [](const auto&... of) { return default_convolution_cycles(of...); });
   py::class_<Conv2d> layer(m, "Conv2d");
   bind_calls<Call>(layer);
   layer

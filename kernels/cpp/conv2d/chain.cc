@@ -26,6 +26,11 @@ namespace {
 // The slabs take half of L2. The other half holds weights and data that stream through.
 constexpr int64_t kShareOfL2 = 2;
 
+int64_t in_lines(int64_t bytes) {
+  constexpr int64_t kLine = 64;
+  return ceil_div(bytes, kLine) * kLine;
+}
+
 }  // namespace
 
 Conv2dChain::Conv2dChain(const std::vector<Stage>& stages, const Images& images, const Target& target, int threads,
@@ -40,15 +45,15 @@ Conv2dChain::Conv2dChain(const std::vector<Stage>& stages, const Images& images,
     const int64_t oh = g.output_h(image.h), ow = g.output_w(image.w);
     if (g.c != channels || oh < 1 || ow < 1)
       throw std::invalid_argument("the input of each stage of a chain must be the output of the stage before it");
-    links_.push_back({image, g, oh, ow, nullptr});
+    links_.push_back({image, g, oh, ow, stage.out, nullptr});
     image = {1, oh, ow};
     channels = g.o;
   }
 
   const int64_t oh = links_.back().oh;
-  const int64_t room = target.model->cache_bytes[1] / kShareOfL2 / static_cast<int64_t>(sizeof(float));
+  const int64_t room = target.model->cache_bytes[1] / kShareOfL2;
   rows_ = rows ? std::min(*rows, oh) : 1;
-  while (!rows && rows_ < oh && slab_floats(slab_rows(rows_ + 1)) <= room) ++rows_;
+  while (!rows && rows_ < oh && slab_bytes(slab_rows(rows_ + 1)) <= room) ++rows_;
 
   heights_ = slab_rows(rows_);
   for (size_t i = 0; i < stages.size(); ++i) {
@@ -59,7 +64,7 @@ Conv2dChain::Conv2dChain(const std::vector<Stage>& stages, const Images& images,
     // A pointwise stage is a matrix product over the pixels of a slab.
     const Images computed{1, g.pointwise() ? heights_[i] : in.h, in.w};
     if (target.isa != Isa::kReference)
-      schedule = default_conv2d_schedule(target, Dtype::kFloat32, g, computed, 1, false);
+      schedule = default_conv2d_schedule(target, stage.weights.dtype(), g, computed, 1, false);
     links_[i].op = std::make_unique<Conv2d>(stage.weights, g, 1, schedule);
   }
 }
@@ -81,25 +86,30 @@ std::vector<int64_t> Conv2dChain::slab_rows(int64_t rows) const {
   return heights;
 }
 
-int64_t Conv2dChain::slab_floats(const std::vector<int64_t>& heights) const {
-  int64_t floats = 0;
-  for (size_t i = 0; i + 1 < links_.size(); ++i) floats += heights[i] * links_[i].row_floats();
-  return floats;
+int64_t Conv2dChain::slab_bytes(const std::vector<int64_t>& heights) const {
+  int64_t bytes = 0;
+  for (size_t i = 0; i + 1 < links_.size(); ++i) bytes += in_lines(heights[i] * links_[i].row_bytes());
+  return bytes;
 }
 
-void Conv2dChain::run(const float* x, float* out, const float* residual) const {
+void Conv2dChain::run(const void* x, Dtype x_dtype, void* out, const void* residual, Dtype residual_dtype) const {
   const Link &first = links_.front(), &last = links_.back();
-  const int64_t lines = images_ * last.oh, in_floats = first.in.h * first.in.w * first.geometry.c;
-  const int64_t out_floats = last.oh * last.row_floats();
+  const int64_t lines = images_ * last.oh, in_pixels = first.in.h * first.in.w, out_pixels = last.oh * last.ow;
+  const Matrix in{const_cast<void*>(x), first.geometry.c, x_dtype}, to{out, last.geometry.o, last.out};
+  const Matrix added{const_cast<void*>(residual), last.geometry.o, residual_dtype};
+  const auto from = [](const Matrix& m, int64_t pixel) {
+    return Matrix{m.data ? m.address(pixel, 0) : nullptr, m.stride, m.dtype};
+  };
   std::vector<std::exception_ptr> failures(static_cast<size_t>(threads_));
   parallel(threads_, [&](int thread) {
     try {
-      float* slabs = scratch(slab_floats(heights_), ScratchOf::kChain);
+      auto* slabs = reinterpret_cast<char*>(
+          scratch(slab_bytes(heights_) / static_cast<int64_t>(sizeof(float)), ScratchOf::kChain));
       const int64_t end = split_begin(lines, threads_, thread + 1);
       for (int64_t line = split_begin(lines, threads_, thread), next; line < end; line = next) {
         const int64_t image = line / last.oh, begin = line % last.oh;
         next = std::min(end, (image + 1) * last.oh);
-        run_range(x + image * in_floats, out + image * out_floats, residual ? residual + image * out_floats : nullptr,
+        run_range(from(in, image * in_pixels), from(to, image * out_pixels), from(added, image * out_pixels),
                   {begin, begin + next - line}, slabs);
       }
     } catch (...) {  // out of memory; the threads of the pool must not throw
@@ -110,7 +120,7 @@ void Conv2dChain::run(const float* x, float* out, const float* residual) const {
     if (failure) std::rethrow_exception(failure);
 }
 
-void Conv2dChain::run_range(const float* x, float* out, const float* residual, Rows range, float* slabs) const {
+void Conv2dChain::run_range(const Matrix& x, const Matrix& out, const Matrix& residual, Rows range, char* slabs) const {
   const size_t count = links_.size();
   std::vector<Rows> held(count, Rows{0, 0});  // rows of the output of each stage that its slab starts with
   std::vector<Rows> wanted(count);
@@ -119,24 +129,24 @@ void Conv2dChain::run_range(const float* x, float* out, const float* residual, R
     wanted.back() = {begin, begin + pieces.size(piece)};
     for (size_t i = count - 1; i > 0; --i) wanted[i - 1] = under(links_[i], wanted[i]);
 
-    const float* in = x;
-    float* slab = slabs;
+    Matrix in = x;
+    char* slab = slabs;
     for (size_t i = 0; i < count; ++i) {
       const Link& link = links_[i];
       if (i + 1 == count) {
         link.op->run_rows(in, link.in, wanted[i].begin, wanted[i].end, out, residual);
         break;
       }
-      const int64_t row = link.row_floats();
+      const int64_t row = link.row_bytes();
       const int64_t fresh = std::max(held[i].end, wanted[i].begin);
       if (fresh > wanted[i].begin)
         std::memmove(slab, slab + (wanted[i].begin - held[i].begin) * row,
-                     static_cast<size_t>((fresh - wanted[i].begin) * row) * sizeof(float));
+                     static_cast<size_t>((fresh - wanted[i].begin) * row));
       held[i] = wanted[i];
-      float* row_0 = slab - wanted[i].begin * row;
-      if (fresh < wanted[i].end) link.op->run_rows(in, link.in, fresh, wanted[i].end, row_0, nullptr);
+      const Matrix row_0{slab - wanted[i].begin * row, link.geometry.o, link.out};
+      if (fresh < wanted[i].end) link.op->run_rows(in, link.in, fresh, wanted[i].end, row_0, {});
       in = row_0;
-      slab += heights_[i] * row;
+      slab += in_lines(heights_[i] * row);
     }
   }
 }

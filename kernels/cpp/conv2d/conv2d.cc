@@ -28,7 +28,8 @@ Conv2dSchedule checked(Conv2dSchedule s, const Conv2dGeometry& g, Isa isa, Dtype
   if (!applies(s.algorithm, g, isa, dtype))
     throw std::invalid_argument(
         "schedule: in float32 without groups, winograd2 and winograd4 are for 3x3 kernels of stride 1, and winograd3 "
-        "is for 7x7 kernels of stride 2 without dilation; winograd2 is for int8, too, on AVX2 and without dilation");
+        "is for 7x7 kernels of stride 2 without dilation; winograd2 is for int8, too, on AVX2 and without dilation, "
+        "and for bfloat16 with an even number of channels");
   return s;
 }
 
@@ -63,8 +64,10 @@ bool applies(Algorithm algorithm, const Conv2dGeometry& g, Isa isa, Dtype dtype)
                 stride = algorithm == Algorithm::kWinograd3 ? 2 : 1;
   const bool integers = is_integer(dtype) && algorithm == Algorithm::kWinograd2 && !g.dilated() &&
                         g.c <= kMostIntegerWinogradChannels && kernel_table(isa, dtype).integer_winograd.input;
-  return (dtype == Dtype::kFloat32 || integers) && g.kh == kernel && g.kw == kernel && g.stride_h == stride &&
-         g.stride_w == stride && (stride == 1 || !g.dilated()) && g.groups == 1;
+  // Rounded factors lose more digits in the transforms of larger tiles. Words are whole.
+  const bool rounded = dtype == Dtype::kBfloat16 && algorithm == Algorithm::kWinograd2 && g.c % 2 == 0;
+  return (dtype == Dtype::kFloat32 || rounded || integers) && g.kh == kernel && g.kw == kernel &&
+         g.stride_h == stride && g.stride_w == stride && (stride == 1 || !g.dilated()) && g.groups == 1;
 }
 
 void PackedConvolution::evict_weights(int threads) const { evict(weight.get(), weight_floats * kWordBytes, threads); }
@@ -224,6 +227,8 @@ void Conv2d::select(Conv2dWeights& weights, const std::optional<Schedule>& sched
   state_->convolutions.push_back(make(weights, *fixed_));
 }
 
+bool Conv2d::takes_bfloat16() const { return state_->depthwise && target_ != Isa::kReference; }
+
 bool Conv2d::special() const { return state_->dense || state_->depthwise || state_->integer_depthwise; }
 
 std::unique_ptr<const Convolution> Conv2d::make(Conv2dWeights& weights, const Conv2dSchedule& s) const {
@@ -250,29 +255,26 @@ Conv2d::Schedule Conv2d::schedule(const Images& images) const {
   if (fixed_) return *fixed_;
   const std::lock_guard<std::mutex> lock(state_->mutex);
   if (!state_->latest || !(state_->latest->first == images))
-    state_->latest = {images, default_convolution_schedule(target_, dtype_, geometry_, images, threads_)};
+    state_->latest = {
+        images, default_convolution_schedule(target_, dtype_, geometry_, images, threads_, dtype_ != Dtype::kBfloat16)};
   return state_->latest->second;
 }
 
 void Conv2d::run(const void* x, Dtype x_dtype, const Images& images, void* out, Dtype out_dtype, const void* residual,
                  Dtype residual_dtype) const {
-  if (state_->depthwise)
-    return state_->depthwise->run(static_cast<const float*>(x), images, static_cast<float*>(out),
-                                  static_cast<const float*>(residual));
   const Matrix in{const_cast<void*>(x), geometry_.c, x_dtype};
   const Matrix added{const_cast<void*>(residual), geometry_.o, residual_dtype};
   const Matrix to{out, geometry_.o, out_dtype};
   if (state_->dense) return state_->dense->run(in, images.n * images.h * images.w, to, added);
+  if (state_->depthwise) return state_->depthwise->run(in, images, to, added);
   if (state_->integer_depthwise) return state_->integer_depthwise->run(in, images, to, added);
   const auto s = std::get<Conv2dSchedule>(schedule(images));
   convolution(s).run(s, in, images, to, added);
 }
 
-void Conv2d::run_rows(const float* x, const Images& images, int64_t begin, int64_t end, float* out,
-                      const float* residual) const {
-  if (state_->depthwise) return state_->depthwise->run_rows(x, images, begin, end, out, residual);
-  const Matrix in{const_cast<float*>(x), geometry_.c, dtype_}, to{out, geometry_.o, dtype_};
-  const Matrix added{const_cast<float*>(residual), geometry_.o, dtype_};
+void Conv2d::run_rows(const Matrix& in, const Images& images, int64_t begin, int64_t end, const Matrix& to,
+                      const Matrix& added) const {
+  if (state_->depthwise) return state_->depthwise->run_rows(in, images, begin, end, to, added);
   if (state_->dense) {
     const auto from = [&](const Matrix& m) {
       return Matrix{m.data ? m.address(begin * images.w, 0) : nullptr, m.stride, m.dtype};

@@ -2,6 +2,7 @@
 // busiest thread, and by the bytes of weights that it loads from memory, where the weights of a network are.
 #include <algorithm>
 #include <limits>
+#include <stdexcept>
 
 #include "convolution.h"
 #include "core/split.h"
@@ -139,13 +140,15 @@ Candidate winograd(const Setting& at, const Winograd& w) {
   const double products = static_cast<double>(blocks.count * places) * at.product(block, channels, level);
   const WinogradCosts& transform = transform_costs(at.costs, w.algorithm);
   const auto vectors = [&](int64_t floats) { return static_cast<double>(ceil_div(floats, at.kernels.lanes)); };
+  // Transforms are of float32, which is rounded afterwards.
+  const int64_t per_word = at.costs.dtype == Dtype::kBfloat16 ? at.kernels.tile_k : 1;
   const double panels = static_cast<double>(at.panels()), width = vectors(g.o) / static_cast<double>(at.group_panels());
   // Threads that split the channels transform the tiles together first, and then load what the others have stored.
   const bool together = at.threads.n > 1;
   const auto of_tiles = static_cast<double>(tiles);
   const double transformed = together ? static_cast<double>(ceil_div(all_tiles, at.threads.count())) : of_tiles;
   const double transforms =
-      transformed * static_cast<double>(g.stride_h) * transform.input.cycles(vectors(g.stride_w * g.c)) +
+      transformed * static_cast<double>(g.stride_h) * transform.input.cycles(vectors(g.stride_w * g.c * per_word)) +
       of_tiles * panels * (2 * at.costs.call + transform.output.cycles(width));
   const double others = 1.0 - 1.0 / at.threads.n;
   const double exchange =
@@ -160,11 +163,9 @@ Candidate winograd(const Setting& at, const Winograd& w) {
   return candidate;
 }
 
-}  // namespace
-
-Conv2dSchedule default_convolution_schedule(const Target& target, Dtype dtype, const Conv2dGeometry& elements,
-                                            const Images& images, int threads, bool winograd_allowed) {
-  if (target.isa == Isa::kReference) return {};
+// Returns the candidate of the fewest cycles.
+Candidate best_candidate(const Target& target, Dtype dtype, const Conv2dGeometry& elements, const Images& images,
+                         int threads, bool winograd_allowed) {
   const KernelTable& kernels = kernel_table(target.isa, dtype);
   const KernelCosts& costs = target.model->costs(target.isa, dtype);
   const Conv2dGeometry g = in_words(elements, kernels.tile_k);
@@ -189,7 +190,22 @@ Conv2dSchedule default_convolution_schedule(const Target& target, Dtype dtype, c
       });
   }
   best.schedule.kc = best.schedule.kc * elements.reduction() / g.reduction();
-  return best.schedule;
+  return best;
+}
+
+}  // namespace
+
+Conv2dSchedule default_convolution_schedule(const Target& target, Dtype dtype, const Conv2dGeometry& g,
+                                            const Images& images, int threads, bool winograd_allowed) {
+  if (target.isa == Isa::kReference) return {};
+  return best_candidate(target, dtype, g, images, threads, winograd_allowed).schedule;
+}
+
+double default_convolution_cycles(const Target& target, Dtype dtype, const Conv2dGeometry& g, const Images& images,
+                                  int threads, bool fast_algorithms) {
+  if (target.isa == Isa::kReference || g.pointwise() || is_depthwise(g, dtype))
+    throw std::invalid_argument("the cycles of pointwise and depthwise convolutions are not predicted");
+  return best_candidate(target, dtype, g, images, threads, fast_algorithms).cycles;
 }
 
 Conv2d::Schedule default_conv2d_schedule(const Target& target, Dtype dtype, const Conv2dGeometry& g,

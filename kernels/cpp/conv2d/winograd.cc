@@ -16,6 +16,8 @@
 // With a dilation d, every d-th row and column of the outputs is a convolution without dilation over every d-th row and
 // column of the image. A tile has outputs of one of these d×d parts, and its pixels are d apart.
 //
+// bfloat16: both transforms are of float32. V and U are rounded to bfloat16 and multiplied as words of two channels.
+//
 // Tile contract: microkernels/brgemm.h. A = V[ξ], mr tiles. B = U[ξ]. C = M[ξ], nr columns.
 #include <algorithm>
 #include <array>
@@ -80,17 +82,28 @@ std::vector<int64_t> tile_begins(int64_t size, int64_t dilation, int64_t m) {
 // The channels of all phases together.
 int64_t phase_channels(const Conv2dGeometry& g) { return g.stride_h * g.stride_h * g.c; }
 
+// Returns channel `c` of row `row` of a weight of words.
+float weight_at(const float* weight, Dtype dtype, int64_t row, int64_t channels, int64_t c) {
+  if (dtype == Dtype::kFloat32) return weight[row * channels + c];
+  const uint32_t bits = reinterpret_cast<const uint16_t*>(weight)[row * channels + c];  // whole words
+  const uint32_t whole = bits << 16;
+  float value;
+  std::memcpy(&value, &whole, sizeof(value));
+  return value;
+}
+
 class WinogradConvolution final : public Convolution {
  public:
   WinogradConvolution(const ConvolutionLayer& layer, SharedPackedConvolution shared)
       : Convolution(std::move(shared)),
         layer_(layer),
-        kernels_(kernel_table(layer.target)),
+        kernels_(kernel_table(layer.target, layer.dtype)),
         f_(filtering(packed().algorithm, kernels_)),
         stride_(layer.geometry.stride_h),
         dilation_h_(layer.geometry.dilation_h),
         dilation_w_(layer.geometry.dilation_w),
         channels_(phase_channels(layer.geometry)),
+        words_(to_words(channels_, kernels_.tile_k)),
         panels_(packed().panels),
         weight_(packed().weight.get()) {}
 
@@ -101,18 +114,29 @@ class WinogradConvolution final : public Convolution {
   struct Call;
   // Rows and columns of the image that a tile reads. With dilation they are apart.
   int64_t window() const { return stride_ * f_.size(); }
+  bool rounds() const { return layer_.dtype == Dtype::kBfloat16; }
+  // Floats for the pixels under a tile and, before they are rounded, their transform or the outputs of a tile.
+  int64_t patch_floats() const { return window() * window() * layer_.geometry.c; }
+  int64_t unrounded_floats() const {
+    return rounds() ? std::max(f_.places() * whole_lines(channels_), f_.m * f_.m * int64_t{packed().nr}) : 0;
+  }
   void transform_input(const Call& call, const Range& tiles, float* v, float* patch) const;
   // Copies the pixels under a tile, whose first one is (top, left), to the patch, with zeros for those outside the image.
-  void copy_window(const float* image, const Images& in, int64_t top, int64_t left, float* patch) const;
+  void copy_window(const Matrix& image, const Images& in, int64_t top, int64_t left, float* patch) const;
   // Computes the outputs of a panel from V. `after` is the panel that the thread computes next, or null.
   void compute_panel(const Call& call, const Range& tiles, const Panel& panel, const Panel* after, const float* v,
-                     float* m) const;
-  void transform_output(const Call& call, const Range& tiles, const Panel& panel, const float* m) const;
+                     float* m, float* unrounded) const;
+  void transform_output(const Call& call, const Range& tiles, const Panel& panel, const float* m,
+                        float* unrounded) const;
+
+  // Stores the residual of `columns` outputs from `pixel` on as floats. It may be what `to` overwrites.
+  void copy_residual(const Matrix& residual, int64_t pixel, const Panel& panel, int columns, float* to,
+                     int64_t to_stride) const;
 
   ConvolutionLayer layer_;
   const KernelTable& kernels_;
   Filtering f_;
-  int64_t stride_, dilation_h_, dilation_w_, channels_;  // channels: phase_channels()
+  int64_t stride_, dilation_h_, dilation_w_, channels_, words_;  // channels: phase_channels(); words: of them
   const std::vector<Panel>& panels_;
   const float* weight_;
 };
@@ -120,13 +144,12 @@ class WinogradConvolution final : public Convolution {
 // The arguments and sizes of a call, for all threads.
 struct WinogradConvolution::Call {
   const Conv2dSchedule& s;
-  const float* x;
+  Matrix x;  // pixels, as the other two
   Images images;
-  float* out;
-  const float* residual;
+  Matrix out, residual;
   int64_t oh, ow;
   std::vector<int64_t> tiles_y, tiles_x;  // first output rows and columns of the tiles of an image
-  int64_t v_row, v_place, m_place;        // floats from tile to tile of V, and from place to place of V and M
+  int64_t v_row, v_place, m_place;        // words from tile to tile of V, and from place to place of V and M
 
   struct Tile {
     int64_t image, y, x;  // of its first output
@@ -144,20 +167,19 @@ void WinogradConvolution::run(const Conv2dSchedule& s, const Matrix& x, const Im
                               const Matrix& residual) const {
   const Conv2dGeometry& g = layer_.geometry;
   const int64_t oh = g.output_h(images.h), ow = g.output_w(images.w);
-  Call call{s, x.at<float>(0, 0), images, out.at<float>(0, 0), residual.at<float>(0, 0), oh, ow, {}, {}, 0, 0, 0};
+  Call call{s, x, images, out, residual, oh, ow, {}, {}, 0, 0, 0};
   call.tiles_y = tile_begins(oh, dilation_h_, f_.m);
   call.tiles_x = tile_begins(ow, dilation_w_, f_.m);
   const int64_t tiles = call.tiles(), block = std::min(s.rows, tiles);
   // A tile stores to all places, so their stride spreads them over the sets of the cache. A phase may store zeros after its
   // channels, up to kWinogradPadding: the next phase overwrites them, and those of the last phase are inside v_row.
-  const int64_t v_row = whole_lines(channels_);
+  const int64_t v_row = whole_lines(words_);
   call.v_row = v_row;
   call.v_place = spread_stride(block * v_row);
   call.m_place = spread_stride(block * packed().nr);
 
   const int64_t v_floats = f_.places() * call.v_place, m_floats = f_.places() * call.m_place;
-  const int64_t patch_floats = window() * window() * g.c;
-  const int64_t own_floats = whole_lines(m_floats + patch_floats);
+  const int64_t own_floats = whole_lines(m_floats + patch_floats() + unrounded_floats());
   const int64_t across_m = s.threads.m, across_n = s.threads.n;
   const int64_t blocks = ceil_div(ceil_div(tiles, across_m), block);
   const auto panels = static_cast<int64_t>(panels_.size());
@@ -176,7 +198,8 @@ void WinogradConvolution::run(const Conv2dSchedule& s, const Matrix& x, const Im
       transform_input(call, here, v_of(slot), patch_of(slot));
       const Panel* after = share.piece + 1 < blocks ? &panels_.front() : nullptr;
       for (int64_t p = 0; p < panels; ++p)
-        compute_panel(call, here, panels_[p], p + 1 < panels ? &panels_[p + 1] : after, v_of(slot), m_of(slot));
+        compute_panel(call, here, panels_[p], p + 1 < panels ? &panels_[p + 1] : after, v_of(slot), m_of(slot),
+                      patch_of(slot) + patch_floats());
     });
     return;
   }
@@ -194,48 +217,59 @@ void WinogradConvolution::run(const Conv2dSchedule& s, const Matrix& x, const Im
       const Range panel = own.part(per_share, share.piece);
       if (here.size() == 0 || panel.size() == 0) return;
       const Panel* after = panel.end < own.end ? &panels_[panel.end] : b + 1 < blocks ? &panels_[own.begin] : nullptr;
-      compute_panel(call, here, panels_[panel.begin], after, v_of(share.i), m_of(slot));
+      compute_panel(call, here, panels_[panel.begin], after, v_of(share.i), m_of(slot),
+                    patch_of(slot) + patch_floats());
     });
   }
 }
 
 void WinogradConvolution::compute_panel(const Call& call, const Range& tiles, const Panel& panel, const Panel* after,
-                                        const float* v, float* m) const {
-  const WinogradBlock block{v, call.v_row, call.v_place, m, call.m_place, tiles.size(), f_.places(), channels_};
+                                        const float* v, float* m, float* unrounded) const {
+  const WinogradBlock block{v, call.v_row, call.v_place, m, call.m_place, tiles.size(), f_.places(), words_};
   multiply_places(kernels_, call.s, block, panel, weight_ + panel.offset, after ? weight_ + after->offset : nullptr);
-  transform_output(call, tiles, panel, m);
+  transform_output(call, tiles, panel, m, unrounded);
 }
 
 void WinogradConvolution::transform_input(const Call& call, const Range& tiles, float* v, float* patch) const {
   const Conv2dGeometry& g = layer_.geometry;
   const Images& in = call.images;
+  const bool is_float = call.x.dtype == Dtype::kFloat32;
+  // Pixels of bfloat16 are copied, so none are prefetched.
   const auto window_of = [&](const Call::Tile& tile) {
-    return call.x + ((tile.image * in.h + tile.y * stride_ - g.pad_top) * in.w + tile.x * stride_ - g.pad_left) * g.c;
+    const int64_t row = tile.image * in.h + tile.y * stride_ - g.pad_top;
+    return is_float ? call.x.at<float>(row * in.w + tile.x * stride_ - g.pad_left, 0) : patch;
   };
   const int64_t span_h = (window() - 1) * dilation_h_ + 1, span_w = (window() - 1) * dilation_w_ + 1;
   const int64_t image_row = dilation_h_ * in.w * g.c,
                 image_pixel = dilation_w_ * g.c;  // strides of a window, in floats
+  float* const unrounded = patch + patch_floats();
   Call::Tile tile = call.tile(tiles.begin), after;
   for (int64_t index = tiles.begin; index < tiles.end; ++index, v += call.v_row, tile = after) {
     after = call.tile(std::min(index + 1, tiles.end - 1));
     const int64_t top = tile.y * stride_ - g.pad_top, left = tile.x * stride_ - g.pad_left;
     const float *rows = window_of(tile), *next = window_of(after);
     int64_t row_floats = image_row, pixel_floats = image_pixel;
-    if (top < 0 || left < 0 || top + span_h > in.h || left + span_w > in.w) {
-      copy_window(call.x + tile.image * in.h * in.w * g.c, in, top, left, patch);
+    if (!is_float || top < 0 || left < 0 || top + span_h > in.h || left + span_w > in.w) {
+      const Matrix image{call.x.address(tile.image * in.h * in.w, 0), g.c, call.x.dtype};
+      copy_window(image, in, top, left, patch);
       rows = patch;
       row_floats = window() * g.c;
       pixel_floats = g.c;
     }
     const int64_t phase_floats = stride_ * g.c;
+    float* const to = rounds() ? unrounded : v;
+    const int64_t place = rounds() ? whole_lines(channels_) : call.v_place;
     for (int64_t phase = 0; phase < stride_; ++phase)
       f_.transforms.input({rows + phase * row_floats, stride_ * row_floats, stride_ * pixel_floats, phase_floats,
-                           v + phase * phase_floats, call.v_place, next + phase * image_row, stride_ * image_row,
+                           to + phase * phase_floats, place, next + phase * image_row, stride_ * image_row,
                            stride_ * image_pixel});
+    if (rounds())
+      kernels_.narrow(to, place, reinterpret_cast<Bfloat16*>(v), call.v_place * kernels_.tile_k, f_.places(),
+                      static_cast<int>(channels_));
   }
 }
 
-void WinogradConvolution::copy_window(const float* image, const Images& in, int64_t top, int64_t left,
+void WinogradConvolution::copy_window(const Matrix& image, const Images& in, int64_t top, int64_t left,
                                       float* patch) const {
   const int64_t c = layer_.geometry.c;
   std::memset(patch, 0, static_cast<size_t>(window() * window() * c) * sizeof(float));
@@ -248,41 +282,70 @@ void WinogradConvolution::copy_window(const float* image, const Images& in, int6
   // Pixels without dilation are contiguous.
   const int64_t piece = dilation_w_ == 1 ? columns.size() : 1;
   for (int64_t i = rows.begin; i < rows.end; ++i)
-    for (int64_t j = columns.begin; j < columns.end; j += piece)
-      std::memcpy(patch + (i * window() + j) * c, image + ((top + i * dilation_h_) * in.w + left + j * dilation_w_) * c,
-                  static_cast<size_t>(piece * c) * sizeof(float));
+    for (int64_t j = columns.begin; j < columns.end; j += piece) {
+      const int64_t pixel = (top + i * dilation_h_) * in.w + left + j * dilation_w_;
+      float* const to = patch + (i * window() + j) * c;
+      if (image.dtype == Dtype::kBfloat16) {
+        kernels_.widen(image.at<Bfloat16>(pixel, 0), 0, to, 0, 1, static_cast<int>(piece * c));
+      } else {
+        std::memcpy(to, image.at<float>(pixel, 0), static_cast<size_t>(piece * c) * sizeof(float));
+      }
+    }
 }
 
-void WinogradConvolution::transform_output(const Call& call, const Range& tiles, const Panel& panel,
-                                           const float* m) const {
+void WinogradConvolution::copy_residual(const Matrix& residual, int64_t pixel, const Panel& panel, int columns,
+                                        float* to, int64_t to_stride) const {
+  for (int j = 0; j < columns; ++j, pixel += dilation_w_, to += to_stride)
+    if (residual.dtype == Dtype::kBfloat16) {
+      kernels_.widen(residual.at<Bfloat16>(pixel, panel.column), 0, to, 0, 1, panel.n);
+    } else {
+      std::memcpy(to, residual.at<float>(pixel, panel.column), static_cast<size_t>(panel.n) * sizeof(float));
+    }
+}
+
+void WinogradConvolution::transform_output(const Call& call, const Range& tiles, const Panel& panel, const float* m,
+                                           float* unrounded) const {
   const Conv2dGeometry& g = layer_.geometry;
+  const bool in_place = call.out.dtype == Dtype::kFloat32;
   const Epilogue epilogue = Epilogue::of_slopes(layer_.activation, packed().constants.slopes.get(), kernels_);
   WinogradOutput args{};
   args.place_stride = call.m_place;
-  args.row_stride = dilation_h_ * call.ow * g.o;
-  args.pixel_stride = dilation_w_ * g.o;
+  const int64_t row_stride = dilation_h_ * call.ow * g.o, pixel_stride = dilation_w_ * g.o;  // of the output
+  args.row_stride = in_place ? row_stride : f_.m * panel.n;
+  args.pixel_stride = in_place ? pixel_stride : panel.n;
   args.n = panel.n;
   args.bias = packed().constants.bias ? packed().constants.bias.get() + panel.column : nullptr;
   args.lo = epilogue.lo;
   args.hi = epilogue.hi;
   args.slopes = epilogue.slopes_from(panel.column);
-  const auto first_output = [&](const Call::Tile& tile) {
-    return ((tile.image * call.oh + tile.y) * call.ow + tile.x) * g.o + panel.column;
-  };
+  const auto pixel_of = [&](const Call::Tile& tile) { return (tile.image * call.oh + tile.y) * call.ow + tile.x; };
   Call::Tile tile = call.tile(tiles.begin), after;
   for (int64_t index = tiles.begin; index < tiles.end; ++index, m += panel.nr, tile = after) {
     after = call.tile(std::min(index + 1, tiles.end - 1));
-    const int64_t at = first_output(tile);
-    args.next = call.out + first_output(after);
+    const int64_t pixel = pixel_of(tile);
     args.m = m;
-    args.y = call.out + at;
-    args.residual = call.residual ? call.residual + at : nullptr;
+    args.y = in_place ? call.out.at<float>(pixel, panel.column) : unrounded;
+    args.next = in_place ? call.out.at<float>(pixel_of(after), panel.column) : unrounded;
+    args.residual = nullptr;
     args.rows = static_cast<int>(std::min<int64_t>(f_.m, ceil_div(call.oh - tile.y, dilation_h_)));
     args.columns = static_cast<int>(std::min<int64_t>(f_.m, ceil_div(call.ow - tile.x, dilation_w_)));
+    if (call.residual.data && in_place && call.residual.dtype == Dtype::kFloat32) {
+      args.residual = call.residual.at<float>(pixel, panel.column);
+    } else if (call.residual.data) {
+      args.residual = args.y;
+      for (int64_t i = 0; i < args.rows; ++i) {
+        const int64_t first = pixel + i * dilation_h_ * call.ow;
+        copy_residual(call.residual, first, panel, args.columns, args.y + i * args.row_stride, args.pixel_stride);
+      }
+    }
     f_.transforms.output(args);
-    if (!epilogue.activate) continue;
-    for (int64_t i = 0; i < args.rows; ++i)
-      epilogue.activate(args.y + i * args.row_stride, args.pixel_stride, args.columns, args.n, nullptr);
+    for (int64_t i = 0; i < args.rows; ++i) {
+      float* const row = args.y + i * args.row_stride;
+      if (epilogue.activate) epilogue.activate(row, args.pixel_stride, args.columns, args.n, nullptr);
+      if (!in_place)
+        kernels_.narrow(row, args.pixel_stride, call.out.at<Bfloat16>(pixel + i * dilation_h_ * call.ow, panel.column),
+                        pixel_stride, args.columns, args.n);
+    }
   }
 }
 
@@ -291,10 +354,12 @@ void WinogradConvolution::transform_output(const Call& call, const Range& tiles,
 PackedConvolution pack_winograd_convolution(const ConvolutionLayer& layer, const float* weight,
                                             Conv2dSchedule::Algorithm algorithm, int nr) {
   const Conv2dGeometry& g = layer.geometry;
-  const KernelTable& kernels = kernel_table(layer.target);
+  const KernelTable& kernels = kernel_table(layer.target, layer.dtype);
   const Filtering f = filtering(algorithm, kernels);
   const FilterMatrix matrix = filter_matrix(f);
-  const int64_t stride = g.stride_h, channels = phase_channels(g), k = channels * f.places();
+  const bool rounds = layer.dtype == Dtype::kBfloat16;
+  const int64_t stride = g.stride_h, channels = phase_channels(g);
+  const int64_t words = to_words(channels, kernels.tile_k), k = words * f.places();
   const PanelRows rows{1, k, kernels.lanes};
   const int64_t floats = rows.packed_floats(g.o, nr);
   PackedConvolution packed{algorithm, nr, split_panels(g.o, rows, nr), floats, make_weight_buffer(floats), {}};
@@ -302,7 +367,7 @@ PackedConvolution pack_winograd_convolution(const ConvolutionLayer& layer, const
   // Tap (u, w) of channel `c` of the phases, which is (row of the phase, column of the phase, channel of the image).
   const auto tap = [&](int64_t o, int64_t c, int64_t u, int64_t w) {
     const int64_t i = u * stride + c / (stride * g.c), j = w * stride + c / g.c % stride;
-    return i < g.kh && j < g.kw ? weight[((o * g.kh + i) * g.kw + j) * g.c + c % g.c] : 0.0f;
+    return i < g.kh && j < g.kw ? weight_at(weight, layer.dtype, (o * g.kh + i) * g.kw + j, g.c, c % g.c) : 0.0f;
   };
   parallel(layer.threads, [&](int thread) {
     const int64_t last = split_begin(count, layer.threads, thread + 1);
@@ -316,13 +381,23 @@ PackedConvolution pack_winograd_convolution(const ConvolutionLayer& layer, const
               const double value = tap(panel.column + j, c, r, w);
               for (int u = 0; u < f.size(); ++u) left[u][w] += matrix[u][r] * value;
             }
-          float* to = packed.weight.get() + panel.offset + c * panel.nr + j;
+          float places[kMaxSize * kMaxSize];
           for (int u = 0; u < f.size(); ++u)
-            for (int w = 0; w < f.size(); ++w, to += channels * panel.nr) {
+            for (int w = 0; w < f.size(); ++w) {
               double sum = 0;
               for (int r = 0; r < f.r; ++r) sum += left[u][r] * matrix[w][r];
-              *to = static_cast<float>(sum);
+              places[u * f.size() + w] = static_cast<float>(sum);
             }
+          float* to = packed.weight.get() + panel.offset + c / kernels.tile_k * panel.nr + j;
+          Bfloat16 rounded[kMaxSize * kMaxSize];
+          if (rounds) kernels.narrow(places, 0, rounded, 0, 1, f.places());
+          for (int place = 0; place < f.places(); ++place, to += words * panel.nr) {
+            if (rounds) {
+              reinterpret_cast<Bfloat16*>(to)[c % kernels.tile_k] = rounded[place];
+            } else {
+              *to = places[place];
+            }
+          }
         }
     }
   });

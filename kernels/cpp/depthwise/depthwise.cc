@@ -33,6 +33,15 @@ DepthwiseSchedule checked(DepthwiseSchedule s, const DepthwiseFunctions::Strip* 
   return s;
 }
 
+const DepthwiseFunctions& functions_of(const KernelTable& kernels, Isa isa, Dtype x, Dtype out,
+                                       const Matrix& residual) {
+  const bool narrow_x = x == Dtype::kBfloat16, narrow_out = out == Dtype::kBfloat16;
+  const bool narrow_residual = residual.data && residual.dtype == Dtype::kBfloat16;
+  if (!narrow_x && !narrow_out && !narrow_residual) return kernels.depthwise;
+  check_dtype(Dtype::kBfloat16, isa);
+  return kernel_table(isa, Dtype::kBfloat16).narrow_depthwise[narrow_x][narrow_out];
+}
+
 uint32_t pixels_inside(int64_t size, int64_t first, int64_t count) {
   uint32_t inside = 0;
   for (int64_t j = 0; j < count; ++j)
@@ -55,10 +64,11 @@ struct DepthwiseConvolution::Part {
 };
 
 struct DepthwiseConvolution::Call {
-  const float* x;
+  Matrix x;
   Images images;
-  float* out;
-  const float* residual;
+  Matrix out, residual;
+  const DepthwiseFunctions& functions;      // of these types
+  const DepthwiseFunctions::Strip* strips;  // null if this kernel has no strips
   DepthwiseSchedule schedule;
   int64_t oh, ow;
   Window rows, columns;
@@ -96,15 +106,18 @@ DepthwiseSchedule DepthwiseConvolution::schedule(const Images& images) const {
   return fixed_ ? *fixed_ : default_depthwise_schedule(target_, geometry_, images, threads_);
 }
 
-DepthwiseConvolution::Call DepthwiseConvolution::call(const float* x, const Images& images, float* out,
-                                                      const float* residual) const {
+DepthwiseConvolution::Call DepthwiseConvolution::call(const Matrix& x, const Images& images, const Matrix& out,
+                                                      const Matrix& residual) const {
   const Conv2dGeometry& g = geometry_;
+  const DepthwiseFunctions& functions = functions_of(kernels_, target_, x.dtype, out.dtype, residual);
   const Window rows = g.rows(), columns = g.columns();
   const int64_t oh = g.output_h(images.h), ow = g.output_w(images.w);
   return {x,
           images,
           out,
           residual,
+          functions,
+          functions.strips(g.kw, g.stride_w, g.dilation_w),
           schedule(images),
           oh,
           ow,
@@ -114,7 +127,7 @@ DepthwiseConvolution::Call DepthwiseConvolution::call(const float* x, const Imag
           window_runs(columns, images.w, ow)};
 }
 
-void DepthwiseConvolution::run(const float* x, const Images& images, float* out, const float* residual) const {
+void DepthwiseConvolution::run(const Matrix& x, const Images& images, const Matrix& out, const Matrix& residual) const {
   const Call call = this->call(x, images, out, residual);
   const int64_t across_m = call.schedule.threads.m, across_c = call.schedule.threads.n;
   const int64_t lines = images.n * call.oh, vectors = padded_channels_ / kernels_.lanes;
@@ -128,8 +141,8 @@ void DepthwiseConvolution::run(const float* x, const Images& images, float* out,
   });
 }
 
-void DepthwiseConvolution::run_rows(const float* x, const Images& images, int64_t begin, int64_t end, float* out,
-                                    const float* residual) const {
+void DepthwiseConvolution::run_rows(const Matrix& x, const Images& images, int64_t begin, int64_t end,
+                                    const Matrix& out, const Matrix& residual) const {
   run_part({call(x, images, out, residual), begin, end, 0, geometry_.c});
 }
 
@@ -147,7 +160,7 @@ void DepthwiseConvolution::run_part(const Part& part) const {
       const int64_t image = line / call.oh, begin = line % call.oh;
       const int64_t end = std::min(call.oh, begin + part.line_end - line);
       const Block block{image, begin, end, channel, channels};
-      if (strips_) {
+      if (call.strips) {
         run_strips(call, block);
       } else {
         run_windows(call, block);
@@ -180,7 +193,11 @@ void DepthwiseConvolution::run_strips(const Call& call, const Block& block) cons
   strip.y_row = call.ow * c;
   strip.channels = block.channels;
 
-  const EvenSplit tiles(call.ow, call.schedule.columns);
+  strip.residual_is_float = call.residual.dtype == Dtype::kFloat32;
+
+  int64_t widest = call.schedule.columns;
+  while (!call.strips[widest]) --widest;  // kernels for bfloat16 may be of another ISA
+  const EvenSplit tiles(call.ow, widest);
   int64_t q = 0;
   for (int64_t tile = 0; tile < tiles.count; ++tile) {
     const int64_t columns = tiles.size(tile), left = call.columns.origin(q);
@@ -189,13 +206,13 @@ void DepthwiseConvolution::run_strips(const Call& call, const Block& block) cons
       const int64_t begin = std::max(run.begin, block.row_begin), end = std::min(run.end, block.row_end);
       if (begin >= end) continue;
       const int64_t top = call.rows.origin(begin) + run.taps.first * geometry_.dilation_h;
-      const int64_t at = ((block.image * call.oh + begin) * call.ow + q) * c + block.channel;
-      strip.x = call.x + ((block.image * call.images.h + top) * call.images.w + left) * c + block.channel;
+      const int64_t at = (block.image * call.oh + begin) * call.ow + q;
+      strip.x = call.x.address((block.image * call.images.h + top) * call.images.w + left, block.channel);
       strip.kernel_rows = run.taps.count;
       strip.rows = end - begin;
-      strip.y = call.out + at;
-      strip.residual = call.residual ? call.residual + at : nullptr;
-      strips_[columns](strip, layer(run.taps.first, 0, block.channel));
+      strip.y = call.out.address(at, block.channel);
+      strip.residual = call.residual.data ? call.residual.address(at, block.channel) : nullptr;
+      call.strips[columns](strip, layer(run.taps.first, 0, block.channel));
     }
     q += columns;
   }
@@ -209,19 +226,20 @@ void DepthwiseConvolution::run_windows(const Call& call, const Block& block) con
   windows.x_step = geometry_.stride_w * c;
   windows.y_step = c;
   windows.channels = block.channels;
+  windows.residual_is_float = call.residual.dtype == Dtype::kFloat32;
   for (const WindowRun& rows : call.row_runs)
     for (int64_t r = std::max(rows.begin, block.row_begin); r < std::min(rows.end, block.row_end); ++r)
       for (const WindowRun& columns : call.column_runs) {
         const int64_t top = call.rows.origin(r) + rows.taps.first * geometry_.dilation_h;
         const int64_t left = call.columns.origin(columns.begin) + columns.taps.first * geometry_.dilation_w;
-        const int64_t at = ((block.image * call.oh + r) * call.ow + columns.begin) * c + block.channel;
-        windows.x = call.x + ((block.image * call.images.h + top) * call.images.w + left) * c + block.channel;
+        const int64_t at = (block.image * call.oh + r) * call.ow + columns.begin;
+        windows.x = call.x.address((block.image * call.images.h + top) * call.images.w + left, block.channel);
         windows.rows = rows.taps.count;
         windows.columns = columns.taps.count;
         windows.count = columns.end - columns.begin;
-        windows.y = call.out + at;
-        windows.residual = call.residual ? call.residual + at : nullptr;
-        kernels_.depthwise.windows(windows, layer(rows.taps.first, columns.taps.first, block.channel));
+        windows.y = call.out.address(at, block.channel);
+        windows.residual = call.residual.data ? call.residual.address(at, block.channel) : nullptr;
+        call.functions.windows(windows, layer(rows.taps.first, columns.taps.first, block.channel));
       }
 }
 

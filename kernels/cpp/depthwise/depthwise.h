@@ -1,5 +1,5 @@
 // Depthwise convolution of NHWC images: y = activation(x * weight + bias + residual), each channel with its own
-// kernel.
+// kernel. Weights and sums are float32. Images may be bfloat16, which takes half of the bytes.
 #pragma once
 
 #include <cstdint>
@@ -9,6 +9,7 @@
 #include "core/buffer.h"
 #include "loopwright/depthwise.h"
 #include "loopwright/layer_epilogue.h"
+#include "loopwright/matrix.h"
 #include "microkernels/kernel_table.h"
 
 namespace loopwright {
@@ -30,14 +31,15 @@ class DepthwiseConvolution {
                        Activation activation, Target target, int threads,
                        const std::optional<DepthwiseSchedule>& schedule);
 
-  // x (n, h, w, c) -> out (n, oh, ow, c), neither of them empty. residual is like out, or null. It may be `out` itself, but
-  // must not overlap it otherwise; `out` must not overlap x. Thread-safe.
-  void run(const float* x, const Images& images, float* out, const float* residual) const;
+  // x (n, h, w, c) -> out (n, oh, ow, c), neither of them empty. Rows are pixels without gaps, of float32 or, unless the ISA is
+  // kReference, bfloat16. residual has the shape of out, or null data. It may be `out` itself, but must not overlap it
+  // otherwise; `out` must not overlap x. Thread-safe.
+  void run(const Matrix& x, const Images& images, const Matrix& out, const Matrix& residual) const;
 
   // Computes rows begin..end - 1 of the output of one image on the calling thread. Reads only the rows of x under their
   // windows. x, out and residual point to where row 0 is or would be.
-  void run_rows(const float* x, const Images& images, int64_t begin, int64_t end, float* out,
-                const float* residual) const;
+  void run_rows(const Matrix& x, const Images& images, int64_t begin, int64_t end, const Matrix& out,
+                const Matrix& residual) const;
 
   // Returns the schedule that run() uses for these images.
   DepthwiseSchedule schedule(const Images& images) const;
@@ -52,7 +54,7 @@ class DepthwiseConvolution {
     int64_t image, row_begin, row_end, channel, channels;
   };
 
-  Call call(const float* x, const Images& images, float* out, const float* residual) const;
+  Call call(const Matrix& x, const Images& images, const Matrix& out, const Matrix& residual) const;
   // Vectors of the channels of a pass, at most.
   int64_t pass_vectors(const Call& call) const;
   void run_part(const Part& part) const;

@@ -239,8 +239,8 @@ void IntegerDepthwise::run_range(const Call& call, int64_t image, Range rows, fl
         kernels_.integer_rows.to_floats(from, call.quantization, count, to);
       }
     }
-    call.sums.run_rows(floats - wanted.begin * row_floats, one, begin, end, sums - begin * call.sums_row_floats(g),
-                       nullptr);
+    call.sums.run_rows({floats - wanted.begin * row_floats, g.c}, one, begin, end,
+                       {sums - begin * call.sums_row_floats(g), g.c}, {});
     finish(call, image, {begin, end}, sums);
   }
 }

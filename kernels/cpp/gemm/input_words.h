@@ -34,9 +34,12 @@ class InputWords {
   // Stores the words of adjacent pixels, each of as many words as it needs.
   void copy_pixels(const void* elements, int64_t pixels, int64_t channels, float* words) const {
     if (is_integer(dtype_)) return kernels_.integer_rows.pixels_to_words(elements, x_, pixels, channels, words);
-    const int64_t pixel_bytes = channels * element_bytes(dtype_), pixel_words = to_words(channels, kernels_.tile_k);
-    for (int64_t i = 0; i < pixels; ++i)
-      copy(static_cast<const char*>(elements) + i * pixel_bytes, channels, words + i * pixel_words);
+    if (floats_to_bfloat16_ && kernels_.narrow_pixels && channels % 2 == 1 && channels < kernels_.lanes / 2)
+      return kernels_.narrow_pixels(static_cast<const float*>(elements), pixels, static_cast<int>(channels),
+                                    reinterpret_cast<Bfloat16*>(words));
+    const int64_t of_pixel = to_words(channels, kernels_.tile_k);
+    const Matrix rows{const_cast<void*>(elements), channels, dtype_};
+    for (int64_t i = 0; i < pixels; ++i) copy(rows.address(i, 0), channels, words + i * of_pixel);
   }
   // Stores `count` words that stand for zeros.
   void pad(float* words, int64_t count) const {

@@ -3,7 +3,8 @@
 //   y[r, q, ch] = clamp(bias[ch] + residual[r, q, ch] + Σ over taps i, j   w[i, j, ch] · x[r·s + i·d, q·s + j·d, ch])
 //
 // Taps outside the image are skipped or, within a row of a strip, multiplied by zero, which is the same for finite weights.
-// So an image needs no padding around it.
+// So an image needs no padding around it. x and y are float32 or bfloat16, each microkernel's own types; weights and sums are
+// float32.
 #pragma once
 
 #include <cstdint>
@@ -16,32 +17,34 @@ struct DepthwiseLayer {
   int64_t weight_row, weight_column;  // floats from tap to tap
   const float* bias;                  // or null
   float lo, hi;
-  // Applied to finished pixels; or null.
+  // Applied to finished pixels in float32; or null.
   void (*activate)(float* y, int64_t y_pixel, int pixels, int channels, const float* slopes);
   const float* slopes;  // of kPrelu, or null
 };
 
-// Rows of the output, a few pixels wide, whose windows have the same kernel rows inside the image. Steps are in floats.
+// Rows of the output, a few pixels wide, whose windows have the same kernel rows inside the image. Steps are in elements.
 struct DepthwiseStrip {
   // The pixel under tap 0 of the first kernel row inside the image, for the first output. It may be outside the image: bit
   // j of `inside` is set if the pixel j places to the right is inside.
-  const float* x;
+  const void* x;
   uint32_t inside;
   int64_t kernel_rows, kernel_row_step;
   int64_t x_row, x_pixel;  // steps in the image from output row to output row, and from pixel to pixel
-  float* y;
-  const float* residual;  // or null; has the strides of y, and may be y itself
+  void* y;
+  const void* residual;  // or null; has the strides of y, and may be y itself
+  bool residual_is_float;
   int64_t y_row, y_pixel;
   int64_t rows, channels;
 };
 
 // Adjacent pixels of an output row whose windows have the same rows × columns taps inside the image.
 struct DepthwiseWindows {
-  const float* x;  // the pixel under the first of these taps, for the first output
+  const void* x;  // the pixel under the first of these taps, for the first output
   int64_t rows, columns, row_step, column_step;
   int64_t count, x_step;  // x_step: from output to output
-  float* y;
-  const float* residual;  // as in DepthwiseStrip
+  void* y;
+  const void* residual;  // as in DepthwiseStrip
+  bool residual_is_float;
   int64_t y_step;
   int64_t channels;
 };

@@ -47,6 +47,8 @@ struct KernelTable {
   // Transforms of Winograd's F(2×2, 3×3), F(3×3, 4×4) and F(4×4, 3×3).
   WinogradFunctions winograd2, winograd3, winograd4;
   DepthwiseFunctions depthwise;
+  // By whether the image and the output are bfloat16; the residual may be. Empty unless the dtype is bfloat16.
+  DepthwiseFunctions narrow_depthwise[2][2];
   AttentionWeightsFunction attention_weights = nullptr;
   PoolFunctions pool;
   ClampedSumFunction clamped_sum = nullptr;
@@ -66,6 +68,9 @@ struct KernelTable {
   // Null unless the dtype is bfloat16.
   void (*widen)(const Bfloat16* from, int64_t from_stride, float* to, int64_t to_stride, int rows, int n) = nullptr;
   void (*narrow)(const float* from, int64_t from_stride, Bfloat16* to, int64_t to_stride, int rows, int n) = nullptr;
+  // Converts pixels without gaps to bfloat16, with a zero after the channels of each, which are an odd number below half of the lanes.
+  // Null if pixels are converted one by one.
+  void (*narrow_pixels)(const float* from, int64_t pixels, int channels, Bfloat16* to) = nullptr;
   // Measure the machine: FMAs on independent registers (returns the number of floating-point operations), and sums that
   // read `count` floats in several ways, of which each level of the memory has another fastest one. All null, or none.
   double (*fma_loop)(int64_t iterations) = nullptr;

@@ -6,17 +6,30 @@
 namespace loopwright {
 namespace {
 
+// T is float, or bfloat16 if V converts it.
 template <class V>
 struct WholeVector {
-  typename V::Reg load(const float* p) const { return V::load(p); }
-  void store(float* p, typename V::Reg x) const { V::store(p, x); }
+  template <class T>
+  typename V::Reg load(const T* p) const {
+    return V::load(p);
+  }
+  template <class T>
+  void store(T* p, typename V::Reg x) const {
+    V::store(p, x);
+  }
 };
 
 template <class V>
 struct PartialVector {
   typename V::Mask mask;
-  typename V::Reg load(const float* p) const { return V::load(p, mask); }
-  void store(float* p, typename V::Reg x) const { V::store(p, x, mask); }
+  template <class T>
+  typename V::Reg load(const T* p) const {
+    return V::load(p, mask);
+  }
+  template <class T>
+  void store(T* p, typename V::Reg x) const {
+    V::store(p, x, mask);
+  }
 };
 
 // Loads the first lanes, and stores a vector with zeros behind them.

@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import onnx
 import pytest
@@ -15,10 +17,12 @@ from hypothesis import strategies as st
 
 import compiler
 import graph_passes
+from compiler.lowering import precision
 from compiler.lowering.choose import Options
 from compiler.lowering.lower import put_kernels
 from compiler.program import native, saved_model
 from compiler.workloads.layer import Layer
+from compiler.workloads.operators.conv2d import is_depthwise
 from compiler.workloads.reference import make_inputs, reference
 from compiler.workloads.schedule import Schedule
 from compiler.workloads.target import Target, usable_cores
@@ -191,10 +195,27 @@ def chains(draw: st.DrawFn) -> list[Workload]:
     return found
 
 
-@pytest.mark.parametrize("isa", [*dict.fromkeys([Target.from_host().isa, "avx2", "reference"])])
+def narrowed(layer: Layer) -> Layer:
+    """The chain in bfloat16: weights but those of depthwise stages, and images between stages."""
+    attributes = [dict(stage) for stage in layer.attributes["stages"]]
+    weights = dict(layer.weights)
+    for place, workload in enumerate(layer.stages):
+        if not is_depthwise(workload):
+            attributes[place]["dtype"] = "bfloat16"
+            weights[f"weight{place}"] = precision.bits(weights[f"weight{place}"])
+    for before, after in pairwise(attributes):
+        before["out_dtype"] = after["x_dtype"] = "bfloat16"
+    return dataclasses.replace(layer, attributes={"stages": attributes}, weights=weights)
+
+
+ISAS = [*dict.fromkeys([Target.from_host().isa, "avx2", "reference"])]
+CASES = [(isa, dtype) for isa in ISAS for dtype in ("float32", "bfloat16") if (isa, dtype) != ("reference", "bfloat16")]
+
+
+@pytest.mark.parametrize(("isa", "dtype"), CASES)
 @settings(max_examples=150, deadline=None)
 @given(workloads=chains(), rows=st.one_of(st.none(), st.integers(1, 6)), threads=st.integers(1, THREADS))
-def test_agrees_with_float64(isa: str, workloads: list[Workload], rows: int | None, threads: int) -> None:
+def test_agrees_with_float64(isa: str, dtype: str, workloads: list[Workload], rows: int | None, threads: int) -> None:
     try:
         Target.named(isa)
     except ValueError as error:
@@ -203,12 +224,20 @@ def test_agrees_with_float64(isa: str, workloads: list[Workload], rows: int | No
     layer = dataclasses.replace(
         chain_of(workloads, inputs), threads=threads, schedule=Schedule("kernel", {"rows": rows}) if rows else None
     )
-    x = inputs[0]["x"]
+    x, roundings = inputs[0]["x"], 0
+    factors = [given_["weight"] for given_ in inputs]
+    if dtype == "bfloat16":
+        layer, roundings = narrowed(layer), len(workloads)  # of x, and of the images between stages
+        factors = [
+            w if is_depthwise(workload) else w.astype(ml_dtypes.bfloat16).astype(np.float32)
+            for w, workload in zip(factors, workloads, strict=True)
+        ]
     residual = [inputs[-1]["residual"]] if "residual" in inputs[-1] else []
     got = run(layer, [x, *residual], isa)
 
     wide, magnitude, terms = x.astype(np.float64), np.abs(x).astype(np.float64), 0
-    for workload, given_ in zip(workloads, inputs, strict=True):
+    for workload, unrounded, weight in zip(workloads, inputs, factors, strict=True):
+        given_ = {**unrounded, "weight": weight}
         wide = reference(workload, {**given_, "x": wide})
         # The slope of these activations is at most 1, so they do not increase the sum of magnitudes.
         linear = dataclasses.replace(
@@ -218,7 +247,45 @@ def test_agrees_with_float64(isa: str, workloads: list[Workload], rows: int | No
         terms += workload.reduction + 2
     unit = float(np.finfo(np.float32).eps) / 2
     assert got.shape == wide.shape
-    assert np.all(np.abs(got - wide) <= 1.01 * terms * unit * magnitude)
+    assert np.all(np.abs(got - wide) <= 1.01 * (terms * unit + roundings * 2.0**-8) * magnitude)
+
+
+def test_a_model_in_bfloat16() -> None:
+    """The images between the layers are bfloat16, too; those of the input and the output are not."""
+    target = dataclasses.replace(TARGET, cache_bytes=(4096, 1 << 14, 65536))
+    model = graph("float[1,8,30,33] x", WEIGHTS, {"y": f"{BLOCK.replace('@ =', 'b =')} @ = Conv (b, w)"})
+    built = compiler.build(model, target=target, precision="bfloat16")
+    wanted = "bfloat16" if target.multiplies_bfloat16 else "float32"
+    chain, last = built.layers
+    assert (chain.op, chain.dtype, last.dtype) == ("conv2d_chain", wanted, wanted)
+    assert (chain.output_dtypes, last.output_dtypes) == ((wanted,), ("float32",))
+    assert [workload.dtype for workload in chain.stages] == [wanted, "float32", wanted]
+    inputs = oracle.random_inputs(model, seed=2)
+    want = compiler.build(model, target=target).run(inputs)["y"]
+    np.testing.assert_allclose(built.run(inputs)["y"], want, rtol=0, atol=2.0**-6 * np.abs(want).max())
+
+
+def test_stages_of_other_types_than_their_neighbors_make_no_sense() -> None:
+    import tvm_ffi
+
+    (chain,) = layers(graph("float[1,8,20,20] x", WEIGHTS, {"y": BLOCK}))
+    stages = [dict(stage) for stage in chain.attributes["stages"]]
+    for changed, message in (
+        ({"out_dtype": "bfloat16"}, "this layer of float32 has no tensors of bfloat16"),
+        ({"dtype": "int8"}, "dtype of stages must be float32 or bfloat16"),
+    ):
+        edited = {"stages": [*stages[:-1], {**stages[-1], **changed}]}
+        objects, weights = saved_model.described([dataclasses.replace(chain, attributes=edited)])
+        with pytest.raises(ValueError, match=message):
+            native.function("make_layers")(
+                json.dumps(objects),
+                [tvm_ffi.from_dlpack(saved_model.writable(weight)) for weight in weights],
+                TARGET.isa,
+                THREADS,
+                [],
+                None,
+                None,
+            )
 
 
 @pytest.mark.parametrize("rows", [1, 3, 7, 1000])

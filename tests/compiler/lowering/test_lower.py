@@ -133,6 +133,7 @@ def test_a_masked_attention_reads_projections_in_place() -> None:
         "mask": [2, 1, 5, 6],
         "scale": 0.5,
         "or_zero": False,
+        "dtype": "float32",
     }
     assert layers[0].output_shape == (2, 5, 3, 4)
     assert "Transpose" not in operators(model)

@@ -494,8 +494,9 @@ def test_maxima_of_integers(dtype: str) -> None:
     """One reader takes the integers, another one other integers, and a third one the numbers."""
     published = model(
         f"""g (float[1,40,9,11] x) => (float[N,C,H,W] y, {dtype}[N,C,H,W] o, float[N,C,H,W] p)
-        <float s, {dtype} z, float t, int8[8,40,1,1] w, float e> {{
-            q = QuantizeLinear (x, s, z)  d = DequantizeLinear (q, s, z)
+        <float s, {dtype} z, float t, int8[40,40,1,1] u, int8[8,40,1,1] w, float e> {{
+            a = QuantizeLinear (x, s, z)  b = DequantizeLinear (a, s, z)  g = DequantizeLinear (u, e)
+            c = Conv (b, g)  q = QuantizeLinear (c, s, z)  d = DequantizeLinear (q, s, z)
             m = MaxPool <kernel_shape = [3,2], strides = [2,1], pads = [1,0,1,1]> (d)
             h = QuantizeLinear (m, s, z)  k = DequantizeLinear (h, s, z)  v = DequantizeLinear (w, e)
             y = Conv (k, v)  o = QuantizeLinear (m, t, z)  p = Neg (m)
@@ -503,8 +504,9 @@ def test_maxima_of_integers(dtype: str) -> None:
         s=0.02,
         z=5,
         t=0.05,
+        u=20 * np.eye(40).reshape(40, 40, 1, 1),
         w=np.random.default_rng(0).integers(-127, 128, (8, 40, 1, 1)),
-        e=0.01,
+        e=0.05,
     )
     found = compiler.build(published, threads=2)
     assert [layer.attributes.get("integers") for layer in found.layers if layer.op == "max_pool2d"] == [dtype]

@@ -357,8 +357,8 @@ ISAS = ", ".join(kernels.available_isas())
             rf"^the model was compiled for neon; this CPU supports {ISAS}$",
         ),
         (no_threads, ValueError, r"^the manifest has isa '.*' and threads 0$"),
-        (earlier_format, ValueError, r"is of format 2; this version reads formats 4 to 12; compile the model again$"),
-        (other_format, ValueError, r"is of format 13; this version reads formats 4 to 12; compile the model again$"),
+        (earlier_format, ValueError, r"is of format 2; this version reads formats 4 to 13; compile the model again$"),
+        (other_format, ValueError, r"is of format 14; this version reads formats 4 to 13; compile the model again$"),
         *(
             (broken, ValueError, r"^manifest.json is not valid: .+$|has offset|has isa|is missing or was changed")
             for broken in (
@@ -393,7 +393,7 @@ def test_manifests_that_do_not_fit(
 @pytest.mark.parametrize("text", ["[]", "null", "{}", '{"format": null}', '{"format": "1"}'])
 def test_other_json(copy: Path, text: str) -> None:
     (copy / MANIFEST).write_text(text)
-    assert_rejected(copy, ValueError, r"is of format .*; this version reads formats 4 to 12; compile the model again$")
+    assert_rejected(copy, ValueError, r"is of format .*; this version reads formats 4 to 13; compile the model again$")
 
 
 @pytest.mark.parametrize("name", ["../elsewhere", "/etc/passwd", "program.so/../../elsewhere"])

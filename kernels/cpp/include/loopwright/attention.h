@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 
+#include "loopwright/dtype.h"
 #include "loopwright/machine_model.h"
 #include "loopwright/schedule_values.h"
 
@@ -44,7 +45,8 @@ struct AttentionInputs {
 };
 
 // Returns a good schedule without a search.
-AttentionSchedule default_attention_schedule(const Target& target, const AttentionShape& shape, int threads);
+AttentionSchedule default_attention_schedule(const Target& target, Dtype dtype, const AttentionShape& shape,
+                                             int threads);
 
 // Throws std::invalid_argument if an entry is missing or has the wrong type. Ignores unknown entries.
 AttentionSchedule parse_attention_schedule(const ScheduleValues& values);
@@ -54,9 +56,11 @@ class Attention {
  public:
   // or_zero: whether the weights of a query that are NaN count as zeros. Weights are NaN if its scores contain NaN or
   // +inf, or if all of its keys are masked by -inf.
-  // Throws std::invalid_argument if the schedule has no microkernel on this ISA or a size that is not positive.
+  // dtype: float32, or bfloat16 to which the factors of both products are rounded. Sums and the softmax are float32.
+  // Throws std::invalid_argument if the schedule has no microkernel on this ISA or a size that is not positive, or for another
+  // dtype.
   Attention(int64_t heads, int64_t head_dim, std::optional<float> scale, Target target, int threads,
-            std::optional<AttentionSchedule> schedule, bool or_zero = false);
+            std::optional<AttentionSchedule> schedule, bool or_zero = false, Dtype dtype = Dtype::kFloat32);
 
   // q (batch, queries, heads, head_dim), k and v (batch, keys, heads, head_dim) -> out like q. The mask (batch, queries,
   // heads, keys) is added to the scaled scores; its data is null if absent. A query whose keys are all masked by -inf
@@ -75,6 +79,7 @@ class Attention {
   int threads_;
   std::optional<AttentionSchedule> fixed_;
   bool or_zero_;
+  Dtype dtype_;
 };
 
 }  // namespace loopwright

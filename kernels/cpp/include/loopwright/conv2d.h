@@ -14,6 +14,7 @@
 #include "loopwright/geometry.h"
 #include "loopwright/layer_epilogue.h"
 #include "loopwright/machine_model.h"
+#include "loopwright/matrix.h"
 #include "loopwright/schedule_values.h"
 #include "loopwright/thread_split.h"
 
@@ -67,16 +68,18 @@ class Conv2d {
   void run(const void* x, Dtype x_dtype, const Images& images, void* out, Dtype out_dtype, const void* residual,
            Dtype residual_dtype) const;
 
-  // Computes rows begin..end - 1 of the output of one image in float32. Reads only the rows of x under their windows. x,
-  // out and residual point to where row 0 is or would be. Unsupported by Winograd's algorithms.
-  void run_rows(const float* x, const Images& images, int64_t begin, int64_t end, float* out,
-                const float* residual) const;
+  // Computes rows begin..end - 1 of the output of one image. Reads only the rows of x under their windows. x, out and residual
+  // are pixels without gaps and point to where row 0 is or would be. Unsupported by Winograd's algorithms.
+  void run_rows(const Matrix& x, const Images& images, int64_t begin, int64_t end, const Matrix& out,
+                const Matrix& residual) const;
 
   // Evicts the packed weights that run() uses for these images from all caches, as the other layers of a network do. For
   // measurements.
   void evict_weights(const Images& images) const;
 
   const LayerDtypes& dtypes() const { return dtypes_; }
+  // Whether x, out and residual may be bfloat16 although the layer computes in float32.
+  bool takes_bfloat16() const;
   const Conv2dGeometry& geometry() const { return geometry_; }
   // Returns the schedule that run() uses for these images.
   Schedule schedule(const Images& images) const;
@@ -121,6 +124,7 @@ class Conv2dWeights {
   const Conv2dGeometry& geometry() const { return geometry_; }
   Activation activation() const { return epilogue_.activation; }
   LayerDtypes dtypes() const { return {dtype_, epilogue_.quantization}; }
+  Dtype dtype() const { return dtype_; }
 
  private:
   friend class Conv2d;
@@ -151,6 +155,10 @@ bool applies(Conv2dSchedule::Algorithm algorithm, const Conv2dGeometry& g, Isa i
 // Strassen's and Winograd's algorithms, which round more.
 Conv2d::Schedule default_conv2d_schedule(const Target& target, Dtype dtype, const Conv2dGeometry& g,
                                          const Images& images, int threads, bool fast_algorithms);
+// Returns the cycles that a convolution with its default schedule takes by the machine model. Throws std::invalid_argument if it
+// is pointwise or depthwise, or for kReference.
+double default_convolution_cycles(const Target& target, Dtype dtype, const Conv2dGeometry& g, const Images& images,
+                                  int threads, bool fast_algorithms);
 
 // Parses a schedule of the kind that this convolution has. Throws std::invalid_argument if an entry is missing or has the
 // wrong type. Ignores unknown entries.

@@ -7,15 +7,17 @@
 #include <vector>
 
 #include "loopwright/conv2d.h"
+#include "loopwright/matrix.h"
 
 namespace loopwright {
 
 class Conv2dChain {
  public:
-  // One convolution in float32.
+  // One convolution in float32 or bfloat16. Its output is of either type; those of stages before the last are stored in L2.
   struct Stage {
     Conv2dGeometry geometry;
     Conv2dWeights& weights;  // need not outlive the constructor
+    Dtype out = Dtype::kFloat32;
   };
 
   // The first stage reads `images`, every other stage the output of the one before it. Computes `rows` rows of the last
@@ -25,9 +27,9 @@ class Conv2dChain {
   Conv2dChain(const std::vector<Stage>& stages, const Images& images, const Target& target, int threads,
               std::optional<int64_t> rows);
 
-  // x (n, h, w, c of the first stage) -> out (n, oh, ow, o of the last). residual is like out, or null. The last stage
-  // adds it. It may be x if that has its shape. `out` must overlap neither. Thread-safe.
-  void run(const float* x, float* out, const float* residual) const;
+  // x (n, h, w, c of the first stage) -> out (n, oh, ow, o of the last), of the last stage's type. residual is like out, or
+  // null. The last stage adds it. It may be x if that has its shape. `out` must overlap neither. Thread-safe.
+  void run(const void* x, Dtype x_dtype, void* out, const void* residual, Dtype residual_dtype) const;
 
   int64_t rows() const { return rows_; }
 
@@ -41,18 +43,19 @@ class Conv2dChain {
     Images in;  // one image
     Conv2dGeometry geometry;
     int64_t oh, ow;
+    Dtype out;
     std::unique_ptr<const Conv2d> op;
-    int64_t row_floats() const { return ow * geometry.o; }
+    int64_t row_bytes() const { return ow * geometry.o * element_bytes(out); }
   };
 
   // Computes rows of the output of one image, with its slabs in `slabs`.
-  void run_range(const float* x, float* out, const float* residual, Rows range, float* slabs) const;
+  void run_range(const Matrix& x, const Matrix& out, const Matrix& residual, Rows range, char* slabs) const;
   // Returns the input rows that rows of the output depend on.
   static Rows under(const Link& link, Rows rows);
   // Returns the rows that each stage computes for `rows` rows of the last output.
   std::vector<int64_t> slab_rows(int64_t rows) const;
-  // Returns the floats of the slabs of all stages but the last.
-  int64_t slab_floats(const std::vector<int64_t>& heights) const;
+  // Returns the bytes of the slabs of all stages but the last, each a multiple of a cache line.
+  int64_t slab_bytes(const std::vector<int64_t>& heights) const;
 
   int64_t images_ = 0;
   int threads_;

@@ -2,6 +2,7 @@
 // bytes of float32, and sums the same FMAs. Compiled with -mavx2 -mfma, as f32_avx2.cc.
 #include "microkernels/activations_f32.h"
 #include "microkernels/brgemm_f32.h"
+#include "microkernels/depthwise_f32.h"
 #include "microkernels/machine_f32.h"
 #include "microkernels/rows_bf16.h"
 #include "microkernels/x86/vec_bf16_avx2.h"
@@ -20,6 +21,7 @@ const KernelTable& bf16_avx2_kernels() {
     k.fma_loop = &fma_loop<VecBf16Avx2>;
     k.widen = &convert_rows<VecBf16Avx2, Bfloat16, float>;
     k.narrow = &convert_rows<VecBf16Avx2, float, Bfloat16>;
+    add_narrow_depthwise<VecBf16Avx2, 12, 10>(k);
     return k;
   }();
   return kernels;

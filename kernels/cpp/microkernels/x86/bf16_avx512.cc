@@ -3,6 +3,7 @@
 //
 // VDPBF16PS treats subnormal inputs as zero, flushes subnormal results to zero, and rounds to nearest regardless of MXCSR. It
 // rounds after each of the two products, so a sum over k has the error of k float32 FMAs.
+#include "microkernels/depthwise_f32.h"
 #include "microkernels/machine_f32.h"
 #include "microkernels/rows_bf16.h"
 #include "microkernels/x86/tiles_avx512.h"
@@ -19,6 +20,8 @@ const KernelTable& bf16_avx512_kernels(bool halves) {
     k.fma_loop = &fma_loop<VecBf16Avx512>;
     k.widen = &convert_rows<VecBf16Avx512, Bfloat16, float>;
     k.narrow = &convert_rows<VecBf16Avx512, float, Bfloat16>;
+    k.narrow_pixels = &narrow_pixels<VecBf16Avx512>;
+    add_narrow_depthwise<VecBf16Avx512, 14, 14>(k);
     return k;
   }();
   return kernels;

@@ -29,11 +29,7 @@ const KernelTable& f32_avx2_kernels() {
     add_narrow_tiles<VecAvx2>(k);
     add_activations<VecAvx2>(k);
     add_winograd<VecAvx2>(k);
-    add_strips<VecAvx2, 3, 1, 12>(k.depthwise.three[1]);
-    add_strips<VecAvx2, 3, 2, 8>(k.depthwise.three[2]);
-    add_strips<VecAvx2, 5, 1, 10>(k.depthwise.five[1]);
-    add_strips<VecAvx2, 5, 2, 8>(k.depthwise.five[2]);
-    k.depthwise.windows = &depthwise_windows<VecAvx2>;
+    k.depthwise = depthwise_functions<VecAvx2, float, float, 12, 10>();
     k.attention_weights = &attention_weights<VecAvx2>;
     k.pool = pool_functions<VecAvx2>();
     k.clamped_sum = &clamped_sum<VecAvx2>;

@@ -24,11 +24,7 @@ const KernelTable& f32_avx512_kernels(bool halves) {
     add_narrow_tiles<VecAvx512>(k);
     add_activations<VecAvx512>(k);
     add_winograd<VecAvx512>(k);
-    add_strips<VecAvx512, 3, 1, 14>(k.depthwise.three[1]);
-    add_strips<VecAvx512, 3, 2, 8>(k.depthwise.three[2]);
-    add_strips<VecAvx512, 5, 1, 14>(k.depthwise.five[1]);
-    add_strips<VecAvx512, 5, 2, 8>(k.depthwise.five[2]);
-    k.depthwise.windows = &depthwise_windows<VecAvx512>;
+    k.depthwise = depthwise_functions<VecAvx512, float, float, 14, 14>();
     k.attention_weights = &attention_weights<VecAvx512>;
     k.pool = pool_functions<VecAvx512>();
     k.clamped_sum = &clamped_sum<VecAvx512>;

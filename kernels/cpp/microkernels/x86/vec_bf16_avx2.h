@@ -16,6 +16,7 @@ namespace {
 struct VecBf16Avx2 : VecAvx2 {
   static constexpr int kProducts = 2;
   using Narrow = Bfloat16;
+  using Floats = VecAvx2;
 
   static void accumulate(Reg& acc, Reg a, Reg b) {
     VecAvx2::accumulate(acc, first(a), first(b));

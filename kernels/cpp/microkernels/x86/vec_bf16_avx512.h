@@ -13,6 +13,7 @@ struct VecBf16Avx512 : VecAvx512 {
   static constexpr int kInFlight = 12;
   static constexpr int kProducts = 2;
   using Narrow = Bfloat16;
+  using Floats = VecAvx512;
 
   static void accumulate(Reg& acc, Reg a, Reg b) { asm("vdpbf16ps %2, %1, %0" : "+v"(acc) : "v"(a), "v"(b)); }
   static void accumulate_half(Reg& acc, Reg a, Reg b) { asm("vdpbf16ps %t2, %t1, %t0" : "+v"(acc) : "v"(a), "v"(b)); }
@@ -47,6 +48,10 @@ struct VecBf16Avx512 : VecAvx512 {
   // Convert to float32 on load, and back to nearest with ties to even on store. Stores flush subnormal numbers to zero.
   static Reg load(const Bfloat16* p) { return widen(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))); }
   static Reg load(const Bfloat16* p, Mask m) { return widen(_mm256_maskz_loadu_epi16(m, p)); }
+  // Loads the lanes of `from` in their order to those of `to`, which are as many, with zeros between them.
+  static Reg load_expanded(const float* p, Mask from, Mask to) {
+    return _mm512_maskz_expand_ps(to, _mm512_maskz_loadu_ps(from, p));
+  }
   static void store(Bfloat16* p, Reg x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), narrow(x)); }
   // The mask applies to y.
   static void store(Bfloat16* p, Reg x, Reg y) { _mm512_storeu_si512(p, narrow(x, y)); }
