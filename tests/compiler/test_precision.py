@@ -214,9 +214,11 @@ def test_tensors_between_layers_of_bfloat16_are_bfloat16(isa: str) -> None:
     rng = np.random.default_rng(2)
     x = rng.standard_normal((ROWS, 32)).astype(np.float32)
     weights = {name: rng.standard_normal((32, 32)).astype(np.float32) / 6 for name in "uvw"}
-    nodes = "@a = MatMul (x, u) @p = MatMul (@a, v) @b = Add (@p, @a) @q = MatMul (@b, w) @ = Add (@q, z)"
-    nodes = nodes.replace("z", "@t").replace("@q =", "@t = Tanh (@b) @q =")
-    model = graph(f"float[{ROWS},32] x", ", ".join(f"float[32,32] {name}" for name in weights), {"y": nodes}, **weights)
+    nodes = (
+        "@a = MatMul (x, u) @p = MatMul (@a, v) @b = Add (@p, @a) @t = Tanh (@b) @q = MatMul (@b, w) @ = Add (@q, @t)"
+    )
+    u, v, w = weights["u"], weights["v"], weights["w"]
+    model = graph(f"float[{ROWS},32] x", "float[32,32] u, float[32,32] v, float[32,32] w", {"y": nodes}, u=u, v=v, w=w)
     built = compiler.build(model, target=isa, threads=1, precision="bfloat16")
     first, second, third = built.layers
     assert first.output_dtypes == ("bfloat16",)

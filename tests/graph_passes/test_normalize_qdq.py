@@ -148,4 +148,4 @@ def test_the_type_of_a_weight_without_zero_point(kind: int, dtype: type | None) 
         )[0]
         for each in (before, after)
     ]
-    np.testing.assert_array_equal(*answers)
+    np.testing.assert_array_equal(answers[0], answers[1])

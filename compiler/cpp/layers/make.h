@@ -69,7 +69,7 @@ inline bool is_bfloat16(const Description& d, const std::string& tensor) {
          parse_dtype(d.text(dtype.c_str())) == Dtype::kBfloat16;
 }
 
-// Returns what the integers of "x", "residual", "out" or "sum" stand for; null if there are none.
+// Returns what the integers of "x", "residual", "out" or "sum" stand for; null if the tensor has another type.
 inline std::optional<Quantization> integers_of(const Description& d, const std::string& tensor) {
   const std::string dtype = tensor + "_dtype", scale = tensor + "_scale", zero_point = tensor + "_zero_point";
   if (d.is_null(dtype.c_str()) || is_bfloat16(d, tensor)) return std::nullopt;

@@ -74,8 +74,14 @@ void IntegerWinograd::run(const Conv2dSchedule& s, const Matrix& x, const Images
   const int threads = s.threads.count();
   const InputWords input(kernels_, constants.quantization, x, images.n * images.h * images.w, g.c, threads);
   const int64_t oh = g.output_h(images.h), ow = g.output_w(images.w);
-  Call call{input, x, images, out, residual, tile_quantization(constants.epilogue(input.quantization()).quantization, out.dtype, constants.activation),
-            oh,    ow};
+  Call call{input,
+            x,
+            images,
+            out,
+            residual,
+            tile_quantization(constants.epilogue(input.quantization()).quantization, out.dtype, constants.activation),
+            oh,
+            ow};
   call.down = ceil_div(oh, kOutputs);
   call.across = ceil_div(ow, kOutputs);
   call.height = call.down * kOutputs + kSize - kOutputs;

@@ -60,7 +60,7 @@ class IntegerDepthwise {
 
   std::shared_ptr<const IntegerDepthwiseWeights> weights_;
   Conv2dGeometry geometry_;
-  const KernelTable& kernels_;                       // of integers
+  const KernelTable& kernels_;                  // of integers
   const IntegerDepthwiseFunctions::Row* rows_;  // by pixels of a tile; null if this kernel has none
   Epilogue epilogue_;
   Target target_;

@@ -446,7 +446,7 @@ struct Brgemm {
     }
   }
 
-  // Returns where the next tile of a series has the residual that this one has at `data`; null if there is none.
+  // Returns where the next tile of a series has the residual that this one has at `data`; null without one.
   static inline __attribute__((always_inline)) const void* next_of(const TileResidual& residual, const void* data) {
     if (!data) return nullptr;
     if constexpr (V::kProducts > 1) {

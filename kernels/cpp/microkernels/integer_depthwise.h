@@ -36,7 +36,7 @@ struct IntegerDepthwiseRow {
   uint8_t* y;
   const uint8_t* residual;  // or null; has the steps of y
   int64_t y_pixel;
-  int64_t tiles;            // each of as many pixels as the function has
+  int64_t tiles;              // each of as many pixels as the function has
   int64_t channel, channels;  // the channels from `channel` on, which starts a block
 };
 

@@ -115,7 +115,8 @@ void quantize_rows(const float* from, int64_t from_stride, uint8_t* to, int64_t 
   const int rest = n % V::kLanes;
   for (int i = 0; i < rows; ++i, from += from_stride, to += to_stride) {
     int j = 0;
-    for (; j + V::kLanes <= n; j += V::kLanes) writer.store(to + j, V::mul(V::load(from + j), steps), V::mask(V::kLanes));
+    for (; j + V::kLanes <= n; j += V::kLanes)
+      writer.store(to + j, V::mul(V::load(from + j), steps), V::mask(V::kLanes));
     if (rest > 0) writer.store(to + j, V::mul(V::load(from + j, V::mask(rest)), steps), V::mask(rest));
   }
 }

@@ -9,13 +9,10 @@ namespace {
 template <class V>
 class RoundedSum {
  public:
-  explicit RoundedSum(const TileSum& of)
-      : lo_(V::set1(of.lo)), hi_(V::set1(of.hi)), scale_(V::set1(of.scale)) {}
+  explicit RoundedSum(const TileSum& of) : lo_(V::set1(of.lo)), hi_(V::set1(of.hi)), scale_(V::set1(of.scale)) {}
 
   // NaN becomes the least.
-  typename V::Reg operator()(typename V::Reg x) const {
-    return V::mul(V::round(V::min(hi_, V::max(x, lo_))), scale_);
-  }
+  typename V::Reg operator()(typename V::Reg x) const { return V::mul(V::round(V::min(hi_, V::max(x, lo_))), scale_); }
 
  private:
   typename V::Reg lo_, hi_, scale_;

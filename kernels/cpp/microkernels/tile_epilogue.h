@@ -65,7 +65,7 @@ struct TileQuantization {
 
 // A matrix that a tile adds to its sums. Its elements are float32, or of the narrow type of the microkernel.
 struct TileResidual {
-  const void* data = nullptr;    // of the first row and column of the tile; null: there is none
+  const void* data = nullptr;    // of the first row and column of the tile; null: no residual
   int64_t stride = 0, step = 0;  // elements from row to row, and from tile to tile of a series
   Dtype dtype = Dtype::kFloat32;
   TileIntegers integers{};  // what 8-bit integers stand for
@@ -82,8 +82,8 @@ struct TileEpilogue {
   int64_t column_step = 0;  // of these, from tile to tile of a series
   // int8 only: whether sums become float32. Otherwise C is the sum in int32.
   bool to_floats = false;
-  TileIntegers x{};  // int8 only: the integers of A
-  TileSum sum{};     // int8 only: how sums are rounded before the residuals
+  TileIntegers x{};                  // int8 only: the integers of A
+  TileSum sum{};                     // int8 only: how sums are rounded before the residuals
   float unit = 1.0f, factor = 1.0f;  // int8 only: as of TileQuantization
   // Added in order: after the sum; or, all of float32, before it (`residuals_first`), where a later call completes the sum.
   static constexpr int kResiduals = 2;
