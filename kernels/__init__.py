@@ -5,6 +5,7 @@ from kernels.block_dense import BlockDense, packed_numbers
 from kernels.conv2d import Conv2d, default_conv2d_schedule, default_convolution_cycles
 from kernels.conv_transpose2d import ConvTranspose2d
 from kernels.dense import Dense, default_dense_schedule, narrow_tiles, register_tiles, tile_k
+from kernels.images import channels_last
 from kernels.installation import check_names
 from kernels.machine import (
     available_dtypes,
@@ -44,6 +45,7 @@ __all__ = [
     "available_isas",
     "avg_pool2d",
     "cache_bytes",
+    "channels_last",
     "cpu_name",
     "default_conv2d_schedule",
     "default_convolution_cycles",

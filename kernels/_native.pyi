@@ -244,6 +244,13 @@ def default_convolution_cycles(
     fast: bool,
     machine: MachineModel | None,
 ) -> float: ...
+def channels_last(
+    x: np.ndarray,
+    integers: tuple[str, float, int] | None,
+    out: np.ndarray | None,
+    isa: str | None,
+    threads: int,
+) -> FunctionCall: ...
 def max_pool2d(
     x: np.ndarray,
     kernel: tuple[int, int],

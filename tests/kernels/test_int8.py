@@ -499,3 +499,13 @@ def test_a_schedule_has_the_entire_sum(isa: str) -> None:
     schedule = {**kernels.default_dense_schedule(4, 8, 64, isa, dtype="int8"), "kc": 32}
     with pytest.raises(ValueError, match="int8 needs the entire sum: kc of at least 64, got 32"):
         dense(4, 8, 64).run(isa, schedule=schedule)
+
+
+@pytest.mark.parametrize("activation", [None, "relu", "relu6"])
+@pytest.mark.parametrize("out", [None, OUT])
+def test_a_bias_without_a_number(isa: str, activation: str | None, out: Integers | None) -> None:
+    layer = dataclasses.replace(dense(3, 4, 5, out), activation=activation)
+    layer = dataclasses.replace(layer, bias=np.array([np.nan, np.inf, -np.inf, 1], np.float32))
+    np.testing.assert_array_equal(layer.run(isa), layer.run("reference"))
+    first = layer.run(isa)[:, 0]
+    assert np.isnan(first).all() if out is None else (first == 0).all()

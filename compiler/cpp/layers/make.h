@@ -65,8 +65,7 @@ inline const void* weight_of(const Description& d, const std::string& name, cons
 // Whether "x", "residual" or "out" is bfloat16. Descriptions of before format 13 lack it: these tensors are float32.
 inline bool is_bfloat16(const Description& d, const std::string& tensor) {
   const std::string dtype = tensor + "_dtype";
-  return dtype_of(d) != Dtype::kInt8 && !d.is_null(dtype.c_str()) &&
-         parse_dtype(d.text(dtype.c_str())) == Dtype::kBfloat16;
+  return dtype_of(d) != Dtype::kInt8 && !d.is_null(dtype.c_str()) && d.text(dtype.c_str()) == name(Dtype::kBfloat16);
 }
 
 // Returns what the integers of "x", "residual", "out" or "sum" stand for; null if the tensor has another type.

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from compiler.workloads.operators.add import ADD
 from compiler.workloads.operators.attention import ATTENTION
 from compiler.workloads.operators.block_dense import BLOCK_DENSE
+from compiler.workloads.operators.channels_last import CHANNELS_LAST
 from compiler.workloads.operators.conv2d import CONV2D
 from compiler.workloads.operators.conv_transpose2d import CONV_TRANSPOSE2D
 from compiler.workloads.operators.dense import DENSE
@@ -35,6 +36,7 @@ OPERATORS: Mapping[str, OperatorDef] = {
         MAX_POOL2D,
         AVG_POOL2D,
         AVG_POOL2D_WITH_PADS,
+        CHANNELS_LAST,
         RNN,
         GRU,
         LSTM,

@@ -23,13 +23,6 @@ bool has_dtype(const py::array& a, Dtype dtype) {
   return a.itemsize() == element_bytes(dtype) && py::cast<std::string>(py::str(a.dtype())) == name(dtype);
 }
 
-using IntegersOf = std::tuple<std::string, float, int>;  // dtype, scale, zero point
-
-Quantization parse_quantization(const IntegersOf& given) {
-  const auto& [dtype, scale, zero_point] = given;
-  return {parse_integers(dtype), scale, zero_point};
-}
-
 using GivenQuantization = std::tuple<py::object, std::optional<IntegersOf>, bool, std::optional<IntegersOf>,
                                      std::optional<IntegersOf>, std::optional<IntegersOf>>;
 
@@ -124,6 +117,11 @@ py::dtype numpy_dtype(Dtype dtype) {
   // numpy has bfloat16 only with the package of the arrays of it.
   if (dtype == Dtype::kBfloat16) return py::dtype::from_args(py::module_::import("ml_dtypes").attr("bfloat16"));
   return py::dtype(name(dtype));
+}
+
+Quantization parse_quantization(const IntegersOf& given) {
+  const auto& [dtype, scale, zero_point] = given;
+  return {parse_integers(dtype), scale, zero_point};
 }
 
 EpilogueArrays::EpilogueArrays(const py::object& bias_object, const std::optional<std::string>& activation_name,

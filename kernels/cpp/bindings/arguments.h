@@ -48,6 +48,11 @@ std::vector<Dtype> or_float32(Dtype dtype);
 Dtype dtype_of(const py::array& a);
 py::dtype numpy_dtype(Dtype dtype);
 
+// What integers stand for, as Python passes it: the dtype, the scale and the zero point.
+using IntegersOf = std::tuple<std::string, float, int>;
+// Throws std::invalid_argument for an unknown dtype.
+Quantization parse_quantization(const IntegersOf& given);
+
 // The epilogue of a layer of `channels` output channels.
 struct EpilogueArrays {
   py::array bias, slopes, scales;  // contiguous, or empty if absent

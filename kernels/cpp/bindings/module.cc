@@ -12,6 +12,7 @@ PYBIND11_MODULE(_native, m) {
       PyErr_SetString(PyExc_MemoryError, "not enough memory for packed weights or scratch");
     }
   });
+  loopwright::bind_images(m);
   loopwright::bind_machine(m);
   loopwright::bind_machine_model(m);
   loopwright::bind_function_call(m);

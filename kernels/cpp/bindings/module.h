@@ -11,6 +11,7 @@ void bind_conv_transpose2d(pybind11::module_& m);
 void bind_convolution(pybind11::module_& m);
 void bind_dense(pybind11::module_& m);
 void bind_function_call(pybind11::module_& m);
+void bind_images(pybind11::module_& m);
 void bind_machine(pybind11::module_& m);
 void bind_machine_model(pybind11::module_& m);
 void bind_normalization(pybind11::module_& m);

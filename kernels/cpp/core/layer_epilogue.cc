@@ -10,6 +10,8 @@ namespace {
 
 bool is_scale(float scale) { return scale > 0.0f && std::isfinite(scale) && std::isfinite(1.0f / scale); }
 
+}  // namespace
+
 void check_quantization(const char* of, const Quantization& q) {
   if (!is_integer(q.dtype)) throw std::invalid_argument(std::string(of) + " must be quantized to int8 or uint8");
   if (!is_scale(q.scale))
@@ -20,8 +22,6 @@ void check_quantization(const char* of, const Quantization& q) {
                                 std::to_string(q.least()) + " and " + std::to_string(q.most()) + ", got " +
                                 std::to_string(q.zero_point));
 }
-
-}  // namespace
 
 void check_epilogue(const LayerEpilogue& epilogue) {
   const bool needed = epilogue.activation == Activation::kPrelu;

@@ -37,7 +37,7 @@ class ReferenceOutput {
     float y = std::fma(static_cast<float>(sum), scale, bias(j) * q.factor);
     if (q.sum.steps != 0.0f) y = rounded(y);
     if (residual_.data) y = with_residual(y, i, j);
-    y = epilogue_.activation == Activation::kRelu6 ? std::min(6.0f * q.unit, std::max(0.0f, y)) : activated(y, j);
+    y = epilogue_.activation == Activation::kRelu6 ? std::min(std::max(y, 0.0f), 6.0f * q.unit) : activated(y, j);
     if (out_.dtype == Dtype::kFloat32) {
       *out_.at<float>(i, j) = y;
     } else {

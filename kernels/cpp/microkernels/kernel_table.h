@@ -15,6 +15,7 @@
 #include "microkernels/integer_depthwise.h"
 #include "microkernels/integer_rows.h"
 #include "microkernels/integer_winograd.h"
+#include "microkernels/planes.h"
 #include "microkernels/pool_row.h"
 #include "microkernels/recurrent.h"
 #include "microkernels/sums.h"
@@ -51,6 +52,7 @@ struct KernelTable {
   DepthwiseFunctions narrow_depthwise[2][2];
   AttentionWeightsFunction attention_weights = nullptr;
   PoolFunctions pool;
+  PlaneFunctions planes;
   ClampedSumFunction clamped_sum = nullptr;
   StrassenSumsFunction strassen_sums = nullptr;
   RowFunction rows[kRowOperatorCount] = {};

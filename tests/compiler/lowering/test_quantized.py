@@ -516,3 +516,26 @@ def test_maxima_of_integers(dtype: str) -> None:
     assert relative(answers["y"], y) < 1e-5
     np.testing.assert_array_equal(answers["p"], p)
     assert np.abs(answers["o"].astype(int) - o).max() <= 1
+
+
+@pytest.mark.tvm
+@pytest.mark.parametrize("read_twice", [False, True])
+def test_an_image_is_transposed_and_rounded_by_one_kernel(read_twice: bool) -> None:
+    published = model(
+        f"""g (float[2,3,67,62] x) => (float[N,C,H,W] y, float[N,C,H,W] p)
+        <float s, uint8 z, int8[8,3,3,3] w, float e> {{
+            q = QuantizeLinear (x, s, z)  d = DequantizeLinear (q, s, z)  v = DequantizeLinear (w, e)
+            y = Conv (d, v)  p = Neg ({"d" if read_twice else "y"})
+        }}""",
+        s=0.02,
+        z=128,
+        w=np.random.default_rng(0).integers(-127, 128, (8, 3, 3, 3)),
+        e=0.01,
+    )
+    found = compiler.build(published, threads=2)
+    images = [layer.attributes["out_dtype"] for layer in found.layers if layer.op == "channels_last"]
+    assert read_twice or images == ["uint8"]
+    for seed in range(3):
+        given = oracle.random_inputs(published, seed)
+        for got, want in zip(found.run(given).values(), oracle.run(published, given), strict=True):
+            assert relative(got, want) < 1e-5

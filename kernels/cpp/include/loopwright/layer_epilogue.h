@@ -17,6 +17,9 @@ struct LayerEpilogue {
 // Throws std::invalid_argument if a kPrelu has no slopes, or another activation has.
 void check_epilogue(const LayerEpilogue& epilogue);
 
+// Throws std::invalid_argument if the scale or the zero point of these integers is not legal. `of`: their name in the message.
+void check_quantization(const char* of, const Quantization& quantization);
+
 // Throws std::invalid_argument if a layer of int8 has no scales or another one has, if a scale or a zero point is not legal, or
 // if a sum of k products may exceed int32. `channels`: of the output.
 void check_quantization(const LayerQuantization& quantization, Dtype dtype, int64_t channels, int64_t k);

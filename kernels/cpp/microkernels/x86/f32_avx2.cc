@@ -4,6 +4,7 @@
 #include "microkernels/brgemm_f32.h"
 #include "microkernels/channel_moments_f32.h"
 #include "microkernels/depthwise_f32.h"
+#include "microkernels/interleave.h"
 #include "microkernels/machine_f32.h"
 #include "microkernels/narrow_f32.h"
 #include "microkernels/pooling_f32.h"
@@ -39,6 +40,7 @@ const KernelTable& f32_avx2_kernels() {
     k.recurrent = recurrent_functions<VecAvx2>();
     k.transpose = &transpose<VecAvx2>;
     k.block_weights = block_weight_table<VecAvx2>();
+    add_interleaved_floats(k.planes);
     k.fma_loop = &fma_loop<VecAvx2>;
     add_read_sums<VecAvx2>(k);
     return k;

@@ -3,6 +3,7 @@
 #include "microkernels/block_weights_f32.h"
 #include "microkernels/channel_moments_f32.h"
 #include "microkernels/depthwise_f32.h"
+#include "microkernels/interleave.h"
 #include "microkernels/machine_f32.h"
 #include "microkernels/narrow_f32.h"
 #include "microkernels/pooling_f32.h"
@@ -34,6 +35,7 @@ const KernelTable& f32_avx512_kernels(bool halves) {
     k.recurrent = recurrent_functions<VecAvx512>();
     k.transpose = &transpose<VecAvx512>;
     k.block_weights = block_weight_table<VecAvx512>();
+    add_interleaved_floats(k.planes);
     k.fma_loop = &fma_loop<VecAvx512>;
     add_read_sums<VecAvx512>(k);
     return k;

@@ -5,6 +5,7 @@
 #include "microkernels/integer_rows_i8.h"
 #include "microkernels/integer_winograd_i8.h"
 #include "microkernels/machine_f32.h"
+#include "microkernels/planes_i8.h"
 #include "microkernels/pooling_i8.h"
 #include "microkernels/x86/vec_int8_avx2.h"
 
@@ -24,6 +25,7 @@ const KernelTable& int8_avx2_kernels() {
     k.integer_winograd = integer_winograd_functions<VecInt8Avx2>();
     k.pool.max_of_uint8 = &max_pool_row<VecInt8Avx2, false>;
     k.pool.max_of_int8 = &max_pool_row<VecInt8Avx2, true>;
+    add_quantized_planes<VecInt8Avx2>(k.planes);
     k.fma_loop = &fma_loop<VecInt8Avx2>;
     return k;
   }();

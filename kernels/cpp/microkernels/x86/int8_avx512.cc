@@ -4,6 +4,7 @@
 #include "microkernels/integer_depthwise_i8.h"
 #include "microkernels/integer_rows_i8.h"
 #include "microkernels/machine_f32.h"
+#include "microkernels/planes_i8.h"
 #include "microkernels/pooling_i8.h"
 #include "microkernels/x86/tiles_avx512.h"
 #include "microkernels/x86/vec_int8_avx512.h"
@@ -23,6 +24,7 @@ const KernelTable& int8_avx512_kernels(bool halves) {
     add_integer_depthwise<VecInt8Avx512, 5, 2>(k.integer_depthwise.five[2]);
     k.pool.max_of_uint8 = &max_pool_row<VecInt8Avx512, false>;
     k.pool.max_of_int8 = &max_pool_row<VecInt8Avx512, true>;
+    add_quantized_planes<VecInt8Avx512>(k.planes);
     k.fma_loop = &fma_loop<VecInt8Avx512>;
     return k;
   }();
