@@ -184,8 +184,10 @@ Owned<Compiled> compiled(const Api& api, const Options& options) {
   const std::string threads = std::to_string(options.threads);
   if (options.device == "CPU") {
     check(api,
-          api.ov_core_compile_model(core_of(api), model, "CPU", 8, &result, "INFERENCE_NUM_THREADS", threads.c_str(),
-                                    "NUM_STREAMS", "1", "PERFORMANCE_HINT", "LATENCY", "ENABLE_CPU_PINNING", "NO"));
+          api.ov_core_compile_model(core_of(api), model, "CPU", 10, &result, "INFERENCE_NUM_THREADS", threads.c_str(),
+                                    "NUM_STREAMS", "1", "PERFORMANCE_HINT", "LATENCY", "ENABLE_CPU_PINNING", "NO",
+                                    // The default is bfloat16 on CPUs with instructions for it.
+                                    "INFERENCE_PRECISION_HINT", "f32"));
   } else {
     check(api, api.ov_core_compile_model(core_of(api), model, options.device.c_str(), 0, &result));
   }

@@ -92,7 +92,7 @@ def test_damaged_files(folder: Path) -> None:
 @pytest.mark.tvm
 def test_the_command(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = ["--json", str(folder / "found.json"), "--png", str(folder / "found.png"), "--keep", str(folder / "keep")]
-    options = ["--data", str(folder), "--seeds", "3", "--epochs", "1", "--widths", "16,32", "--threads", "1"]
+    options = ["--data", str(folder), "--seeds", "3", "--epochs", "1", "--widths", "64,128", "--threads", "1"]
     assert main([*options, *files]) == 0
     out = capsys.readouterr().out
     assert "points more accurate" in out
