@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 # A protobuf message holds less than 2 GiB. The margin is for everything but weights.
 LARGEST_MESSAGE_BYTES = 2**31 - 2**26
+_WITH_AXES = 13  # the first opset whose quantizations have an axis
 
 
 def read(model: str | os.PathLike[str] | onnx.ModelProto) -> ir.Model:
@@ -250,14 +251,15 @@ def _check_message(proto: onnx.ModelProto, name: str | Path) -> None:
     """Runs onnx's checker: types, attributes, arity.
 
     Parts of ``proto`` that the checker need not accept, or that are slow to copy, are replaced before: unknown
-    operators get an unknown domain, tensors become empty, and omitted types and shapes, which runtimes infer, are
-    added.
+    operators get an unknown domain, tensors become empty, omitted types and shapes, which runtimes infer, are added,
+    and the axes of early quantizations are removed.
     """
     import onnx
 
     try:
         for graph in (proto.graph, *_inner_graphs(proto.graph.node)):
             _empty_weights(graph)
+            _remove_early_axes(graph, proto)
         for value in (*proto.graph.input, *proto.graph.output):
             if value.type.HasField("tensor_type"):
                 value.type.tensor_type.shape.SetInParent()
@@ -273,6 +275,16 @@ def _check_message(proto: onnx.ModelProto, name: str | Path) -> None:
         onnx.checker.check_model(proto)
     except (ValueError, onnx.checker.ValidationError) as error:
         raise ValueError(f"{name} is not valid: {error}") from None
+
+
+def _remove_early_axes(graph: onnx.GraphProto, proto: onnx.ModelProto) -> None:
+    """Removes an attribute that quantizations have from opset 13 on, and that ONNX Runtime writes and reads before."""
+    opset = next((entry.version for entry in proto.opset_import if entry.domain in STANDARD), _WITH_AXES)
+    for node in graph.node if opset < _WITH_AXES else ():
+        if node.domain in STANDARD and node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            kept = [attribute for attribute in node.attribute if attribute.name != "axis"]
+            del node.attribute[:]
+            node.attribute.extend(kept)
 
 
 def _empty_weights(graph: onnx.GraphProto) -> None:
