@@ -18,6 +18,7 @@ _IMAGE, _FILTER = "float[1,8,9,9] x", "float[8,8,1,1] w"
 MODELS = {
     "dense": ("float[3,8] x", "float[8,16] w", "@ = MatMul (x, w)"),
     "block_dense": ("float[3,8] x", "int8[8,16] w, float[16] s", "@a = DequantizeLinear (w, s) @ = MatMul (x, @a)"),
+    "channels_last": ("float[1,3,64,65] x", "", "@ = Transpose <perm = [0,2,3,1]> (x)"),
     "conv2d": ("float[1,8,9,9] x", "float[4,8,3,3] w", "@ = Conv (x, w)"),
     "conv_transpose2d": (_IMAGE, "float[8,4,2,2] w", "@ = ConvTranspose <strides = [2,2]> (x, w)"),
     "conv2d_chain": (
