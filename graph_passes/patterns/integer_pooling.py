@@ -31,10 +31,9 @@ def pool_integers(model: ir.Model) -> None:
         floats = ir.node("DequantizeLinear", [pool.outputs[0], *source.node.inputs[1:]])
         floats.outputs[0].type, floats.outputs[0].shape = node.outputs[0].type, node.outputs[0].shape
         supplant([node], [pool, floats])
-        pooled = Conversion.of(floats)
         for use in list(floats.outputs[0].uses()):
             back = Conversion.of(use.node)
-            if pooled is not None and back is not None and back.quantizes and back.numbers == pooled.numbers:
+            if back is not None and back.quantizes and back.numbers == source.numbers:
                 bypass(back.node, pool.outputs[0])
         if not floats.outputs[0].uses() and not floats.outputs[0].is_graph_output():
             graph_of(floats).remove(floats, safe=True)
