@@ -262,10 +262,8 @@ void IntegerDepthwise::finish(const Call& call, int64_t image, Range rows, float
   kernels_.integer_rows.scale(of_rows, call.tile);
   if (epilogue_.activate) epilogue_.activate(y, c, static_cast<int>(pixels), static_cast<int>(c), nullptr);
   if (is_float) return;
-  TileRounding rounding = call.tile.out;
-  if (is_in_units(constants.activation)) rounding.steps = 1.0f;
   kernels_.integer_rows.quantize(y, c, call.out.at<uint8_t>(pixel, 0), c, static_cast<int>(pixels), static_cast<int>(c),
-                                 rounding);
+                                 call.tile.out);
 }
 
 }  // namespace loopwright

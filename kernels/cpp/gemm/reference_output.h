@@ -41,9 +41,7 @@ class ReferenceOutput {
     if (out_.dtype == Dtype::kFloat32) {
       *out_.at<float>(i, j) = y;
     } else {
-      TileRounding rounding = q.out;
-      if (is_in_units(epilogue_.activation)) rounding.steps = 1.0f;
-      integer_rows_.quantize(&y, 0, out_.at<uint8_t>(i, j), 0, 1, 1, rounding);
+      integer_rows_.quantize(&y, 0, out_.at<uint8_t>(i, j), 0, 1, 1, q.out);
     }
   }
 

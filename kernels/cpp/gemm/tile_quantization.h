@@ -1,6 +1,8 @@
 // The quantization of a layer in the form of its register tiles.
 #pragma once
 
+#include <utility>
+
 #include "loopwright/activation.h"
 #include "loopwright/quantization.h"
 #include "microkernels/tile_epilogue.h"
@@ -33,7 +35,7 @@ inline TileQuantization tile_quantization(const LayerQuantization& layer, Dtype 
   if (layer.residual) tile.residual = tile_integers(*layer.residual);
   if (layer.out) tile.out = tile_rounding(*layer.out);
   if (layer.sum) tile.sum = tile_sum(*layer.sum);
-  if (is_integer(out) && is_in_units(activation)) tile.unit = tile.out.steps;
+  if (is_integer(out) && is_in_units(activation)) std::swap(tile.unit, tile.out.steps);  // results are in steps already
   tile.factor = layer.sum ? tile.sum.steps : tile.unit;
   tile.residual.scale *= tile.unit;
   tile.sum.scale *= tile.unit;
