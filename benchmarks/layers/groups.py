@@ -48,7 +48,7 @@ class Group:
         return [shape for shape in shapes if distinct[shape.workload] is shape]
 
     def _of_networks(self, batch: int) -> Iterator[Shape]:
-        suffix = ("-bf16" if self.dtype == "bfloat16" else "") + (f"-batch{batch}" if batch > 1 else "")
+        suffix = _SUFFIXES.get(self.dtype, "") + (f"-batch{batch}" if batch > 1 else "")
         names: dict[Workload, str] = {}
         counts: dict[str, Counter[Workload]] = {}
         for network in self.networks:
@@ -108,6 +108,13 @@ def _is_rowwise(layer: Workload) -> bool:
     return layer.operator.space is None and not _is_transposed(layer)
 
 
+def _of_integers(shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
+    return tuple(
+        Shape(shape.name + _SUFFIXES["int8"], replace(shape.workload, dtype="int8"), shape.occurrences)
+        for shape in shapes
+    )
+
+
 def _never(_layer: Workload) -> bool:
     """For groups that have only extra layers."""
     return False
@@ -124,6 +131,8 @@ def _stride(layer: Workload) -> int:
 _WINOGRAD = "GFLOP/s count the products of the definition; Winograd's algorithm needs fewer and may exceed the FMA peak"
 
 _BYTES = "speeds are in GB/s: the bytes of inputs and output divided by the time"
+
+_SUFFIXES = {"bfloat16": "-bf16", "int8": "-int8"}
 
 # Residual additions that are not fused: of ResNet-50's stages 2 and 3, and of BERT-base.
 _ADDITIONS = tuple(
@@ -148,6 +157,8 @@ GROUPS: Mapping[str, Group] = {
         Group("one-axis", "Convolutions over one axis", _never, cold=True, extra=ONE_AXIS),
         Group("dense-bf16", "Dense layers", _is_dense, dtype="bfloat16"),
         Group("conv-bf16", "Convolutions", _is_convolution, cold=True, dtype="bfloat16", networks=("resnet50",)),
+        Group("dense-int8", "Dense layers", _is_dense, dtype="int8", extra=_of_integers(DENSE_SHAPES)),
+        Group("conv1x1-int8", "Convolutions 1x1", _is_conv1x1, cold=True, dtype="int8"),
         Group("attention", "Attention", _is_attention),
         Group("rowwise", "Row kernels and pooling", _is_rowwise, extra=_ADDITIONS, note=_BYTES),
     )

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 import kernels
+from benchmarks.layers import integers
 from benchmarks.layers.groups import Group
 from benchmarks.layers.layer import ColdLayer, Implementation, Layer, copies_needed
 from benchmarks.layers.own import OwnLayer
@@ -71,7 +72,8 @@ def measure(
             skipped[name] = str(wrong)
             del layers[name], versions[name]
     copies = 1
-    limits = partial(Roofline.measured, workload, target.isa, threads, bandwidth=measured_bandwidth)
+    work = integers.Work(workload) if workload.dtype == integers.INT8 else workload
+    limits = partial(Roofline.measured, work, target.isa, threads, bandwidth=measured_bandwidth)
     implementations: Mapping[str, Implementation] = layers
     if group.cold:
         caches = kernels.cache_bytes()

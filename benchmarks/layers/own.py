@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 import kernels
+from benchmarks.layers import integers
 from compiler.spaces.default_conv2d import default_conv2d_schedule
 from compiler.workloads.schedule import Schedule
 from compiler.workloads.target import Target
@@ -29,7 +30,8 @@ class OwnLayer:
         self._arguments = (workload, inputs, out, target, schedule)
         definition, sizes = workload.operator, workload.sizes
         chosen = default_values(workload, target) if schedule is None else schedule
-        self._kernel = definition.kernel(workload, inputs, isa=target.isa, threads=target.num_cores, schedule=chosen)
+        kernel = integers.kernel if workload.dtype == integers.INT8 else definition.kernel
+        self._kernel = kernel(workload, inputs, isa=target.isa, threads=target.num_cores, schedule=chosen)
         residual = ("residual",) if "residual" in inputs else ()
         self._tensors = {name: inputs[name] for name in (*definition.arguments, *residual)}
         self._out = out

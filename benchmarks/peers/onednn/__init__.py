@@ -75,7 +75,7 @@ def layer(workload: Workload, inputs: Inputs, out: np.ndarray, threads: int) -> 
 def _dense(workload: Workload, inputs: Inputs, out: np.ndarray, threads: int) -> dict[str, Any]:
     epilogue = (inputs.get("bias", _NOTHING), inputs.get("residual", _NOTHING), out, workload.activation or "")
     return {
-        primitive: adapter.load().dense(primitive, inputs["x"], inputs["weight"], *epilogue, threads)
+        primitive: adapter.load().dense(primitive, inputs["x"], inputs["weight"], *epilogue, _scales(inputs), threads)
         for primitive in ("inner_product", "matmul")
     }
 
@@ -94,7 +94,7 @@ def _conv2d(workload: Workload, inputs: Inputs, out: np.ndarray, threads: int) -
     for layout in ("any", "nChw16c" if kernels.detect_isa() == "avx512" else "nChw8c"):
         tensors = (inputs["x"], inputs["weight"], *epilogue)
         try:
-            native = adapter.load().convolution(*tensors, *geometry, layout, threads)
+            native = adapter.load().convolution(*tensors, *geometry, layout, _scales(inputs), threads)
         except RuntimeError:  # dnnl::error: the layout is not supported
             continue
         if not native.implementation.startswith("ref"):  # scalar loops, which take seconds
@@ -171,6 +171,14 @@ _OPERATORS: Mapping[str, Callable[[Any, Inputs, np.ndarray, int], dict[str, Any]
 def _bits(array: np.ndarray) -> np.ndarray:
     """Returns bfloat16 as 16-bit integers, since pybind11 does not support the type."""
     return array.view(np.uint16) if array.dtype.name == "bfloat16" else array
+
+
+def _scales(inputs: Inputs) -> Any:
+    """Returns what the integers of a layer stand for; None for a layer of another type."""
+    if "x_scale" not in inputs:
+        return None
+    names = ("x_scale", "weight_scales", "out_scale")
+    return adapter.load().Scales(*(inputs[name] for name in names), inputs["residual_scale"].item())
 
 
 def _fastest(layers: Sequence[Layer], samples: int = 10, sample_secs: float = 0.002) -> Layer:

@@ -15,7 +15,7 @@ namespace onednn {
 inline Layer convolution(const py::array& x, const py::array& weight, const py::array& bias, const py::array& residual,
                          const py::array& out, const std::string& activation, const memory::dims& strides,
                          const memory::dims& before, const memory::dims& after, const memory::dims& dilation,
-                         memory::dim groups, const std::string& layout, int threads) {
+                         memory::dim groups, const std::string& layout, const Scales* scales, int threads) {
   using tag = memory::format_tag;
   Layer layer(threads);
   memory::dims filters = shape(weight);
@@ -33,11 +33,12 @@ inline Layer convolution(const py::array& x, const py::array& weight, const py::
       layer.engine(), dnnl::prop_kind::forward_inference, dnnl::algorithm::convolution_direct,
       memory::desc(image(x), data_type(x), activations), memory::desc(filters, data_type(weight), tag::any), bias_desc,
       memory::desc(image(out), data_type(out), activations), strides, zero_based, before, after,
-      epilogue(residual.size() > 0, activation));
+      epilogue(residual.size() > 0, activation, scales, groups > 1 ? 1 << 0 | 1 << 1 : 1 << 0));
   Arguments arguments = {{DNNL_ARG_SRC, layer.input(x, source, desc.src_desc())},
                          {DNNL_ARG_WEIGHTS, layer.weights(weight, plain_weights, desc.weights_desc())},
                          {DNNL_ARG_DST, layer.output(out, residual, target, desc.dst_desc())}};
   if (bias.size() > 0) arguments.emplace(DNNL_ARG_BIAS, layer.weights(bias, bias_desc, bias_desc));
+  if (scales) scales->add_to(arguments, layer);
   layer.add<dnnl::convolution_forward>(desc, std::move(arguments));
   return layer;
 }

@@ -3,9 +3,7 @@
 
 #include <string>
 
-#include <pybind11/pybind11.h>
-
-#include "dnnl.hpp"
+#include "scales.h"
 
 namespace onednn {
 
@@ -25,10 +23,12 @@ constexpr Activation kActivations[] = {
     {"hard_swish", dnnl::algorithm::eltwise_hardswish, 1.0f / 6, 0.5f},
 };
 
-// `activation` may be empty. ValueError where it is unknown.
-inline dnnl::primitive_attr epilogue(bool residual, const std::string& activation) {
+// `activation` may be empty. ValueError where it is unknown. A layer of integers has `scales`, those of its weights for
+// the dimensions in `mask_of_channels`.
+inline dnnl::primitive_attr epilogue(bool residual, const std::string& activation, const Scales* scales = nullptr,
+                                     int mask_of_channels = 1) {
   dnnl::post_ops post_ops;
-  if (residual) post_ops.append_sum(1.0f);
+  if (residual) post_ops.append_sum(scales ? scales->residual : 1.0f);
   bool known = activation.empty();
   for (const Activation& entry : kActivations) {
     if (activation != entry.name) continue;
@@ -39,6 +39,7 @@ inline dnnl::primitive_attr epilogue(bool residual, const std::string& activatio
   dnnl::primitive_attr attr;
   attr.set_fpmath_mode(dnnl::fpmath_mode::strict);
   attr.set_post_ops(post_ops);
+  if (scales) scales->add_to(attr, mask_of_channels);
   return attr;
 }
 

@@ -22,6 +22,7 @@ using Arguments = std::unordered_map<int, memory>;
 
 // bfloat16 is passed as 16-bit integers, since numpy does not support it.
 inline memory::data_type data_type(const py::array& array) {
+  if (array.itemsize() == 1) return array.dtype().kind() == 'u' ? memory::data_type::u8 : memory::data_type::s8;
   return array.itemsize() == 2 ? memory::data_type::bf16 : memory::data_type::f32;
 }
 

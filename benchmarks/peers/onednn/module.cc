@@ -8,6 +8,7 @@
 #include "dense.h"
 #include "layer.h"
 #include "rowwise.h"
+#include "scales.h"
 
 namespace {
 
@@ -29,6 +30,8 @@ PYBIND11_MODULE(LOOPWRIGHT_MODULE, module) {
   module.def("layer_norm", &onednn::layer_norm);
   module.def("pool", &onednn::pool);
   module.def("add", &onednn::add);
+  pybind11::class_<onednn::Scales>(module, "Scales")
+      .def(pybind11::init<pybind11::array, pybind11::array, pybind11::array, float>());
   pybind11::class_<Layer>(module, "Layer")
       .def("run", &Layer::run)
       .def("time", &Layer::time, pybind11::arg("number"), pybind11::arg("repeat"))
