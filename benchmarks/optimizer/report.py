@@ -98,15 +98,19 @@ def _right(result: dict[str, Any], name: str) -> np.ndarray:
     return np.unpackbits(np.array(result["rows"][name]["right"], np.uint8))[:count].astype(bool)
 
 
+COLORS = 10  # of matplotlib, after which they begin again
+
+
 def draw(results: Results, path: Path) -> None:
     """Draws accuracy over latency, one point per model and seed."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7.5, 4.5), layout="constrained")
     axes = figure.subplots()
-    for name in results[0]["rows"]:
+    for place, name in enumerate(results[0]["rows"]):
+        marker = "s" if "int8" in name else "o^"[place // COLORS % 2]
         points = [(r["rows"][name]["latency"] * 1e3, 100 * r["rows"][name]["accuracy"]) for r in results]
-        axes.scatter(*zip(*points, strict=True), label=name, marker="s" if "int8" in name else "o")
+        axes.scatter(*zip(*points, strict=True), label=name, marker=marker)
     axes.set(xlabel="ms of one image, compiled, one thread", ylabel="accuracy on test images, %")
     axes.set_xlim(left=0)
     axes.legend(fontsize=8)
