@@ -112,22 +112,13 @@ SAMPLE: Mapping[str, tuple[str, ...]] = {
     ),
     "dense-int8": (
         "resnet50-classifier-int8",
-        "bert-attention-int8",
         "bert-expand-int8",
         "minilm-attention-int8",
-        "minilm-expand-int8",
-        "resnet50-56-reduce-int8",
-        "square-1024-int8",
-        "awkward-primes-int8",
     ),
     "conv1x1-int8": (
         "resnet50-2a-expand-int8",
-        "mobilenetv2-2a-expand-int8",
-        "resnet50-3b-reduce-int8",
         "resnet50-4a-expand-int8",
         "mobilenetv2-4b-expand-int8",
-        "resnet50-5b-reduce-int8",
-        "mobilenetv2-6b-project-int8",
     ),
     "attention": ("bert-base-heads", "minilm-heads"),
     "rowwise": (
