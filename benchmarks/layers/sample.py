@@ -20,10 +20,8 @@ SAMPLE: Mapping[str, tuple[str, ...]] = {
         # Transformers, bound by arithmetic.
         "bert-attention",
         "bert-expand",
-        "minilm-attention",
-        # Many rows with a narrow output, fewer rows with a long reduction, and a short reduction.
+        # Many rows with a narrow output, and a short reduction.
         "resnet50-56-reduce",
-        "resnet50-28-reduce",
         "mobilenet-56-expand",
         # A square, and sizes that no tile divides.
         "square-512",
@@ -63,14 +61,12 @@ SAMPLE: Mapping[str, tuple[str, ...]] = {
     ),
     "first": ("resnet50-stem", "mobilenetv2-stem", "efficientnet-lite0-stem"),
     "depthwise": (
-        # 3x3: the largest image, strides from large to small images, and a small image.
+        # 3x3: the largest image, and strides from large to small images.
         "mobilenetv2-1a-depthwise",
         "mobilenetv2-2a-depthwise",
         "mobilenetv2-4a-depthwise",
-        "mobilenetv2-5b-depthwise",
         # 5x5, from large to small images; 6a has a stride.
         "efficientnet-lite0-3b-depthwise",
-        "efficientnet-lite0-5b-depthwise",
         "efficientnet-lite0-6a-depthwise",
         "efficientnet-lite0-6b-depthwise",
     ),
