@@ -2,6 +2,7 @@
 
 The inputs of such a layer have scales, too: ``x_scale``, ``out_scale``, ``residual_scale`` of (1,) and
 ``weight_scales`` of (channels,). Zero points are 0, as behind a ReLU, since they would cost the baseline time.
+``make_inputs``, ``reference`` and ``tolerance`` are as those of ``compiler.workloads.reference``.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ from typing import Any
 import numpy as np
 
 import kernels
+from compiler.workloads import reference as of_floats
 from compiler.workloads.operators.windows import geometry
-from compiler.workloads.reference import reference
 from compiler.workloads.workload import FLOAT_BYTES, Workload
 
 Inputs = Mapping[str, np.ndarray]
@@ -44,18 +45,19 @@ def make_inputs(workload: Workload) -> dict[str, np.ndarray]:
     return inputs | {name: np.full(1, scale, np.float32) for name, scale in scales.items()}
 
 
-def expected(workload: Workload, inputs: Inputs) -> np.ndarray:
+def reference(workload: Workload, inputs: Inputs) -> np.ndarray:
     """Returns the answer in float64, in steps of the output, saturated but not rounded."""
     wide = {name: inputs[name].astype(np.float64) for name in workload.input_shapes}
     wide["x"] *= inputs["x_scale"]
     wide["weight"] *= inputs["weight_scales"].reshape(-1, *[1] * (wide["weight"].ndim - 1))
     if "residual" in wide:
         wide["residual"] *= inputs["residual_scale"]
-    return np.clip(reference(workload, wide) / inputs["out_scale"], 0, 255)
+    return np.clip(of_floats.reference(workload, wide) / inputs["out_scale"], 0, 255)
 
 
-# Rounding is half a step; float32 and approximations of activations shift what is rounded by much less.
-TOLERANCE = 0.51
+def tolerance(_workload: Workload, _inputs: Inputs, _algorithm: str = "direct") -> np.ndarray:
+    """Returns half a step for rounding; float32 and activations shift what is rounded by much less."""
+    return np.array(0.51)
 
 
 def kernel(workload: Workload, inputs: Inputs, **options: Any) -> kernels.Dense | kernels.Conv2d:

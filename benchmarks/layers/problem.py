@@ -17,12 +17,12 @@ class Problem:
     """A workload with aligned inputs, an aligned buffer for the output, and the answer in float64."""
 
     def __init__(self, workload: Workload) -> None:
-        of_integers = workload.dtype == integers.INT8
-        plain = integers.make_inputs(workload) if of_integers else reference.make_inputs(workload)
+        self._oracle = integers if workload.dtype == integers.INT8 else reference
+        plain = self._oracle.make_inputs(workload)
         self.workload = workload
         self.inputs = {name: aligned(array) for name, array in plain.items()}
         self.out = aligned(np.zeros(workload.output_shape, next(iter(plain.values())).dtype))
-        self._expected = (integers.expected if of_integers else reference.reference)(workload, plain)
+        self._expected = self._oracle.reference(workload, plain)
         self._allowed: dict[str, np.ndarray] = {}
 
     def check(self, layer: Implementation) -> None:
@@ -31,13 +31,8 @@ class Problem:
             WrongAnswerError: the answer exceeds the error bound of the layer's algorithm.
         """
         if layer.algorithm not in self._allowed:
-            self._allowed[layer.algorithm] = self._tolerance(layer.algorithm)
+            self._allowed[layer.algorithm] = self._oracle.tolerance(self.workload, self.inputs, layer.algorithm)
         check_answer(layer, self._expected, self._allowed[layer.algorithm])
-
-    def _tolerance(self, algorithm: str) -> np.ndarray:
-        if self.workload.dtype == integers.INT8:
-            return np.array(integers.TOLERANCE)
-        return reference.tolerance(self.workload, self.inputs, algorithm)
 
 
 def check_answer(layer: Implementation, expected: np.ndarray, allowed: np.ndarray) -> None:
